@@ -1,7 +1,8 @@
 """Loops that others write, each a whole process: ``python bench/_loops.py LOOP PHOTOS NAMES MODEL ...``.
 
-PHOTOS is a folder of class folders, NAMES a file with a class name a line, in their order. Run by the
-environment of ``_peers.py``, which has CLIP_benchmark; nothing of CounterGround is imported here.
+PHOTOS is a folder of class folders, NAMES a file with a class name a line, in their order. The scores
+``[n, k]`` of the last model go into the file that ``LOOP_SCORES`` names, with the paths of the photos. Run by
+the environment of ``_peers.py``, which has CLIP_benchmark; nothing of CounterGround is imported here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import open_clip
 import torch
 from torchvision.datasets import ImageFolder
@@ -33,14 +36,19 @@ def loader(photos: str, transform) -> torch.utils.data.DataLoader:
     return torch.utils.data.DataLoader(dataset, batch_size=BATCH, num_workers=WORKERS)
 
 
-def clip_benchmark(photos: str, names: list[str], models: list[str]) -> None:
+def clip_benchmark(photos: str, names: list[str], models: list[str]) -> torch.Tensor:
     """CLIP_benchmark's evaluation in float32, as its command calls it, for one model after another."""
     from clip_benchmark.metrics import zeroshot_classification
 
-    # Its own fails with NumPy 2.4 and newer, after all of the work: it makes a number of an array of one.
-    zeroshot_classification.accuracy = lambda scores, target, topk: [
-        (scores.topk(k).indices == target[:, None]).any(dim=1).float().mean().item() for k in topk
-    ]
+    found = torch.empty(0)
+
+    def accuracy(scores: torch.Tensor, target: torch.Tensor, topk: tuple[int, ...]) -> list[float]:
+        # Its own fails with NumPy 2.4 and newer, after all of the work: it makes a number of an array of one.
+        nonlocal found
+        found = scores
+        return [(scores.topk(k).indices == target[:, None]).any(dim=1).float().mean().item() for k in topk]
+
+    zeroshot_classification.accuracy = accuracy
     for model in models:
         network, transform, tokenizer = clip(model)
         print(
@@ -48,21 +56,43 @@ def clip_benchmark(photos: str, names: list[str], models: list[str]) -> None:
                 network, loader(photos, transform), tokenizer, names, [TEMPLATE], device="cpu", amp=False
             )
         )
+    return found
 
 
-def plain_clip(photos: str, names: list[str], models: list[str]) -> None:
+def openclip(photos: str, names: list[str], models: list[str]) -> torch.Tensor:
+    """OpenCLIP's own zero-shot evaluation, which it runs while it trains."""
+    from open_clip_train import zero_shot
+
+    found = []
+
+    def accuracy(scores: torch.Tensor, target: torch.Tensor, topk: tuple[int, ...]) -> list[float]:
+        found.append(scores)
+        return own(scores, target, (1, min(topk[1], scores.shape[1])))
+
+    own, zero_shot.accuracy = zero_shot.accuracy, accuracy
+    network, transform, tokenizer = clip(models[0])
+    templates = (lambda name: TEMPLATE.format(c=name),)
+    classifier = open_clip.build_zero_shot_classifier(network, tokenizer, names, templates, device="cpu")
+    settings = SimpleNamespace(device="cpu", precision="fp32", batch_size=BATCH)
+    print(zero_shot.run(network, classifier, loader(photos, transform), settings))
+    return torch.cat(found)
+
+
+def plain_clip(photos: str, names: list[str], models: list[str]) -> torch.Tensor:
     """A DataLoader, one forward pass a batch, the arg-max."""
     network, transform, tokenizer = clip(models[0])
-    right = []
+    found, right = [], []
     with torch.inference_mode():
         texts = network.encode_text(tokenizer([TEMPLATE.format(c=name) for name in names]), normalize=True)
         for batch, target in loader(photos, transform):
             scores = network.encode_image(batch, normalize=True) @ texts.T
+            found.append(scores)
             right.append(scores.argmax(dim=1) == target)
     print(torch.cat(right).float().mean())
+    return torch.cat(found)
 
 
-def plain_classifier(photos: str, names: list[str], models: list[str]) -> None:
+def plain_classifier(photos: str, names: list[str], models: list[str]) -> torch.Tensor:
     """torchvision's reference evaluation: a DataLoader, an eager forward pass a batch, the arg-max."""
     from torchvision.models import ResNet50_Weights, resnet50
 
@@ -70,14 +100,17 @@ def plain_classifier(photos: str, names: list[str], models: list[str]) -> None:
     network = resnet50()
     network.load_state_dict(torch.load(models[0], weights_only=True))
     network.eval()
-    right = []
+    found, right = [], []
     with torch.inference_mode():
         for batch, target in loader(photos, ResNet50_Weights.DEFAULT.transforms()):
-            right.append(network(batch).argmax(dim=1) == target)
+            scores = network(batch)
+            found.append(scores)
+            right.append(scores.argmax(dim=1) == target)
     print(torch.cat(right).float().mean())
+    return torch.cat(found)
 
 
-def one_decode(photos: str, names: list[str], models: list[str]) -> None:
+def one_decode(photos: str, names: list[str], models: list[str]) -> torch.Tensor:
     """The bound: each photo decoded once by threads, then the eager forward passes of all models."""
     from PIL import Image
 
@@ -94,17 +127,23 @@ def one_decode(photos: str, names: list[str], models: list[str]) -> None:
             texts = network.encode_text(
                 tokenizer([TEMPLATE.format(c=name) for name in names]), normalize=True
             )
+            found = []
             for first in range(0, len(paths), BATCH):
                 batch = torch.stack([tensors[0] for tensors in decoded[first : first + BATCH]])
-                (network.encode_image(batch, normalize=True) @ texts.T).argmax(dim=1)
+                found.append(network.encode_image(batch, normalize=True) @ texts.T)
+    return torch.cat(found)
 
 
 LOOPS = {
     "clip-benchmark": clip_benchmark,
+    "openclip": openclip,
     "plain-clip": plain_clip,
     "plain-classifier": plain_classifier,
     "one-decode": one_decode,
 }
 
 if __name__ == "__main__":
-    LOOPS[sys.argv[1]](sys.argv[2], Path(sys.argv[3]).read_text().splitlines(), sys.argv[4:])
+    scores = LOOPS[sys.argv[1]](sys.argv[2], Path(sys.argv[3]).read_text().splitlines(), sys.argv[4:])
+    if into := os.environ.get("LOOP_SCORES"):
+        paths = [path for path, _ in ImageFolder(sys.argv[2], allow_empty=True).samples]
+        np.savez(into, scores=scores.numpy(), paths=[os.path.realpath(path) for path in paths])

@@ -290,7 +290,7 @@ def second(folder: Path) -> list[Row]:
     from counterground.models import load_model
     from counterground.photos import read_benchmark
 
-    benchmark = read_benchmark(stamps(folder, photos := 5 * PHOTOS))
+    benchmark = read_benchmark(stamps(folder, photos := 16 * PHOTOS))
     os.environ["COUNTERGROUND_CACHE"] = str(folder / "cache")  # the photos stay in the usual one
     one_prompt = folder / "prompt.txt"
     one_prompt.write_text("a picture of a {}\n")

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from counterground.construction.export import LEFT_OUT_SCHEMA
 from counterground.files import write_text
-from counterground.metrics import SCORES_SCHEMA, registered_metrics
+from counterground.metrics import SALIENCY_SCHEMA, SCORES_SCHEMA, registered_metrics
 from counterground.photos import MANIFEST_SCHEMA, QUESTION_SCHEMA, Discovered, LabelSpace
 from counterground.pool import CANDIDATE_SCHEMA, DECISION_SCHEMA, PHOTO_SCHEMA, SIGNAL_SCHEMA
 from counterground.results import (
@@ -141,6 +141,27 @@ OF_TABLE = {
         "options": "2 to 26 texts to choose from",
         "answer": "the text of the right one",
     },
+    "saliency": {
+        "path": "of the photo",
+        "group": "of the photo",
+        "background": "of the photo",
+        "cluster": "of its object",
+        "background_cluster": "of the photo",
+        "predicted_name": "the answer on the photo as it is, which the attribution is of",
+        "share_outside": "share of the attribution outside the object; null: nothing changes the answer",
+        "area_outside": "the background's share of the photo",
+        "score": "probability of the true name, on the photo as it is",
+        "score_common": "its mean, the same object on common backgrounds",
+        "score_counter": "on counter backgrounds",
+        "score_difference": "the first less the second",
+        "best_background": "label on which the mean is highest",
+        "best_score": "that mean",
+        "worst_background": "label on which it is lowest",
+        "worst_score": "that mean",
+        "picture": "file of the map, of the photos whose scores change most; else null",
+        "licence": "of the photo",
+        "attribution": "whom the photo must be credited to",
+    },
     "left_out": {"reason": "why the photo was left out"},
     "unreadable": {"reason": "why it could not be read; such a photo is left out for all models"},
 }
@@ -225,6 +246,8 @@ MITIGATION = {
     "contrast": "`common` is its left side, `counter` its right one, `drop` the difference",
     "parts": "`photos` and `clusters` of each part; the parts take turns to fit, choose and judge",
     "seed": "of the parts, and of what methods draw",
+    "tests": "for how many tests the p-values of gain and cost are corrected (Holm): each pair of models of "
+    "the run, on each quantity",
     "unmended": "the model itself on the same photos, below",
     "methods": "one record each, below",
     "left_out": "methods that could not be used, and why",
@@ -358,6 +381,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "exported head": partial(_record, ExportedHead, MITIGATION),
     "label space": _label_space,
     "unreadable": partial(_names, _UNREADABLE, "unreadable"),
+    "saliency": partial(_table, SALIENCY_SCHEMA, "saliency"),
     "answers": partial(_names, _ANSWERS),
     "manifest": partial(_table, MANIFEST_SCHEMA),
     "questions": partial(_table, QUESTION_SCHEMA, "question"),

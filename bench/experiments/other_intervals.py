@@ -17,7 +17,14 @@ import polars as pl
 from scipy.special import ndtr
 
 from counterground.comparison import effective_robustness, model_points
-from counterground.metrics import alpha_interval, balanced_interval, drop_interval, rank_correlation
+from counterground.metrics import (
+    Answers,
+    alpha_interval,
+    balanced_interval,
+    drop_interval,
+    rank_correlation,
+)
+from counterground.metrics.intervals import Stratification
 from counterground.published import load_table
 
 SCHEMA = model_points().schema
@@ -48,6 +55,8 @@ STUDIES = (
     Study("run, the same with 400 clusters", photos=100, clusters=400),
     Study("run, the same with 40 clusters", photos=100, clusters=40),
     Study("run on the line, 6 models", 5, 0.0, photos=100),
+    Study("run, 6 models, 40 clusters", 5, photos=100, clusters=40),
+    Study("run, 16 models on 45 classes x 20 photos a group", photos=20),
 )
 
 
@@ -56,7 +65,7 @@ def distance_covered(study: Study, rng: np.random.Generator) -> bool:
     place = np.append(0.9 + rng.normal(0, 0.3, study.models), 0.7)
     off = np.append(rng.normal(0, SCATTER, study.models), study.offset)
     levels = np.stack([place, INTERCEPT + SLOPE * place + off], axis=1)
-    rows = _printed(levels, rng) if study.printed else _run(study, levels, rng)
+    rows, answers = (_printed(levels, rng), None) if study.printed else _run(study, levels, rng)
     members = [*["imagenet"] * study.models, "clip"]
     common = {
         "source": "paper" if study.printed else "run",
@@ -72,7 +81,7 @@ def distance_covered(study: Study, rng: np.random.Generator) -> bool:
         ],
         schema=SCHEMA,
     )
-    found = effective_robustness(points).residuals.row(-1, named=True)
+    found = effective_robustness(points, answers=answers).residuals.row(-1, named=True)
     truth = ndtr(levels[-1, 1]) - ndtr(INTERCEPT + SLOPE * place[-1])
     return bool(found["low"] <= truth <= found["high"])
 
@@ -87,8 +96,10 @@ def _printed(levels: np.ndarray, rng: np.random.Generator) -> list[dict[str, flo
     return [{"common": x, "counter": y, "drop": x - y, **photos} for x, y in seen.tolist()]
 
 
-def _run(study: Study, levels: np.ndarray, rng: np.random.Generator) -> list[dict[str, float]]:
-    """Points of models on the same photos; only the last needs intervals."""
+def _run(
+    study: Study, levels: np.ndarray, rng: np.random.Generator
+) -> tuple[list[dict[str, float]], list[Answers]]:
+    """Points of models on the same photos, of which only the last needs intervals, and their answers."""
     classes, photos = 45, study.photos or 0
     class_index = np.repeat(np.arange(classes), 2 * photos)
     group = np.tile(np.repeat([0, 1], photos), classes)
@@ -103,6 +114,8 @@ def _run(study: Study, levels: np.ndarray, rng: np.random.Generator) -> list[dic
     correct = levels[:, group] * total + effect > 0
     names = np.array(["common", "counter"])[group]
     clusters = None if study.clusters is None else cluster
+    seen = Stratification(class_index, names, clusters, fingerprint=b"the same")
+    models = [Answers.of(pl.DataFrame({"correct": answers}), seen) for answers in correct]
     rows: list[dict[str, float]] = []
     for answers in correct:
         common, counter = (float(answers[group == side].mean()) for side in (0, 1))
@@ -122,7 +135,7 @@ def _run(study: Study, levels: np.ndarray, rng: np.random.Generator) -> list[dic
         rows[-1] |= {f"{name}_low": found.low, f"{name}_high": found.high}
     drop = drop_interval(correct[-1], class_index, names, clusters)
     rows[-1] |= {"drop_low": drop.low, "drop_high": drop.high}
-    return rows
+    return rows, models
 
 
 def too_wide() -> dict[str, float]:

@@ -217,6 +217,7 @@ def mitigate(
     methods: str | Mitigation | Sequence[str | Mitigation],
     *,
     out: Path | str,
+    classes: Literal["all", "pairs"] = "all",
     watermark: bool = True,
     seed: int = 0,
     limit: int | None = None,
@@ -247,6 +248,8 @@ def mitigate(
         methods: one or several, by name or a `counterground.mitigation.Mitigation`; ``all`` for every one
             that this model and benchmark can have.
         out: the folder.
+        classes: which take part, with photos and names: ``all``, or ``pairs``, those with photos on both
+            sides. Classes with too few clusters are left out either way, and a note says which.
         watermark: measure what a watermark does before and after, which encodes every photo once more.
         seed: of the three parts of clusters, and of what methods draw.
         limit: use so many photos only, spread over classes and backgrounds: a quick trial.
@@ -294,6 +297,7 @@ def mitigate(
         methods,
         settings,
         Path(out),
+        classes=classes,
         watermark=watermark,
         seed=seed,
         overwrite=overwrite,
@@ -413,6 +417,7 @@ def swap(
     match_colour: bool = False,
     seed: int = 0,
     examples: int = 0,
+    saliency: bool = False,
     label_space: str | None = None,
     names: str = "openai",
     prompts: str = "simple",
@@ -458,6 +463,7 @@ def swap(
         match_colour: move the object's colours half way to those of the background.
         seed: of all draws; the same seed gives the same composites.
         examples: draw the composites of so many objects into ``examples.png``.
+        saliency: compute an attribution map of every photo whose object is used, into ``saliency.csv``.
         label_space: see ``evaluate``, as for all that follow.
         names: how ImageNet classes are written in prompts.
         prompts: the prompt templates.
@@ -531,6 +537,7 @@ def swap(
         chosen,
         masks=None if masks is None else str(masks),
         examples=examples,
+        saliency=saliency,
         overwrite=overwrite,
     )
     if report:

@@ -13,8 +13,20 @@ _PACKAGE = Path(__file__).parent
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
+_LONGEST = 4000  # characters of a message; names of others may have millions
+
+
 class CounterGroundError(Exception):
-    """The work failed; the message says why and how to fix it (exit status 1)."""
+    """The work failed; the message says why and how to fix it (exit status 1).
+
+    It is one line. Of a longer one than 4000 characters, the middle is left out.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(message.splitlines())
+        if len(line) > _LONGEST:
+            line = f"{line[: _LONGEST // 2]} [...] {line[-_LONGEST // 2 :]}"
+        super().__init__(line)
 
 
 class UsageError(CounterGroundError):

@@ -68,7 +68,7 @@ def test_the_contrast_on_the_page_can_be_asked_for(workplace, capsys):
 def test_every_option_of_its_own_is_explained():
     options = {long for option in counterground.commands["swap"].params for long in option.opts}
     own = {"--masks", "--kinds", "--labels", "--backgrounds-per-label", "--foregrounds", "--placement"}
-    own |= {"--match-colour", "--examples"}
+    own |= {"--match-colour", "--examples", "--saliency"}
     assert own <= options
     for option in own:
         assert option in PAGE, option

@@ -195,7 +195,7 @@ def test_a_photo_that_is_evaluated_trains_no_head_and_is_counted(photos, tiny_cl
 
 
 def test_features_are_computed_once_for_all_heads(photos, tiny_clip, tmp_path, monkeypatch):
-    from counterground.models._dual import TorchDualEncoder
+    from counterground.models.networks import TorchDualEncoder
 
     seen, encode = [], TorchDualEncoder.encode
     monkeypatch.setattr(TorchDualEncoder, "encode", lambda self, batch: seen.append(1) or encode(self, batch))

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from disc_photos import SIDE, coin, disc, disc_photos, save
+from PIL import Image
 
 import counterground as cg
 from counterground import Benchmark
@@ -63,6 +64,16 @@ def test_a_background_never_comes_from_the_objects_own_cluster(composites):
     assert (drawn["cluster"] != drawn["background_cluster"]).all()
     twice = drawn.filter(pl.struct("foreground", "background_photo", "swap").is_duplicated())
     assert twice.is_empty()
+
+
+def test_an_object_is_never_placed_where_it_was(composites, discs):
+    masks = dict(discs.photos.select("path", "mask").iter_rows())
+    placed = composites.photos.filter(pl.col("swap").str.starts_with("placed"))
+    assert len(placed) == 4 * len(discs.photos)
+    for path, own in placed.select("path", "foreground").iter_rows():
+        inside = np.asarray(Image.open(discs.root / masks[own])) >= 128
+        middle = [(np.argwhere(inside)[:, axis].mean() + 0.5) / SIDE for axis in (1, 0)]
+        assert composites.made[path].placement != pytest.approx((inside.mean(), *middle), abs=1e-9)
 
 
 def test_backgrounds_are_used_equally_often(discs):

@@ -13,9 +13,10 @@ from planted_photos import CLASSES, Planted, PlantedClassifier, planted_benchmar
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
+from counterground.metrics import DROP, Design, compare_models
 from counterground.mitigation import Mended, Mitigation
 from counterground.photos import Discovered
-from counterground.results import read_mitigation
+from counterground.results import read_mitigation, repeat_command
 
 ROOM = Path(cg.__file__).parent / "mitigation"
 
@@ -272,6 +273,7 @@ def _broken(data):
         (Planted, "foreground", {}, "needs masks of the objects, and planted has none"),
         (Planted, "all", {"group": None}, "planted has no class with photos on both sides of drop.*discover"),
         (Planted, "all", {"cluster": ["one"] * 108}, "crab photos, .* have fewer than 3: add photos"),
+        (Planted, "all", {"cluster": ["one", "two"] * 54}, "have fewer than 3: add photos"),
         (Planted, Mitigation("grey", "", "", _grey), {}, r"grey returned logits \(\d+, 2\) for"),
         (
             Planted,
@@ -287,6 +289,62 @@ def test_what_cannot_work_is_refused_in_one_line(tmp_path, model, methods, chang
     with pytest.raises(CounterGroundError, match=message) as refused:
         cg.mitigate(planted_benchmark(**changes), given, methods, out=tmp_path / "run", watermark=False)
     assert "\n" not in str(refused.value)
+
+
+def test_classes_with_too_few_clusters_are_left_out_and_named(planted, tmp_path):
+    few = planted.photos.with_columns(
+        cluster=pl.when(pl.col("class_name").is_in(["crab", "ox"]))
+        .then(pl.format("own {}", "class_name"))
+        .otherwise("cluster")
+    )
+    found = cg.mitigate(
+        replace(planted, photos=few),
+        Planted(),
+        "balanced-prototypes",
+        out=tmp_path / "run",
+        watermark=False,
+        figure=False,
+    )
+    (note,) = (note for note in found.record.notes if "left out" in note)
+    assert note == "2 of 4 classes left out, whose photos are in too few clusters for 3 parts: crab, ox."
+    assert set(found.run.predictions["class_name"]) == {"goose", "otter"}
+    assert set(found.run.predictions["predicted_name"]) == {"goose", "otter"}
+    assert any("crab, ox" in warning for warning in found.run.info.warnings)
+
+
+def test_classes_without_pairs_take_part_unless_pairs_alone_are_asked_for(planted, tmp_path):
+    unpaired = planted.photos.filter(pl.col("class_name") != "crab")
+    benchmark = replace(planted, photos=unpaired)
+    settings = {"watermark": False, "figure": False}
+    with pytest.raises(UsageError, match=r"no photo of 'crab'.*--classes pairs"):
+        cg.mitigate(benchmark, Planted(), "prototypes", out=tmp_path / "all", **settings)
+    found = cg.mitigate(
+        benchmark, Planted(), "prototypes", out=tmp_path / "pairs", classes="pairs", **settings
+    )
+    assert "1 of 4 classes left out, without photos on both sides of drop: crab." in found.record.notes
+    assert "crab" not in found.run.predictions["predicted_name"]
+    assert "--classes pairs" in repeat_command(found.run)
+
+
+def test_the_table_says_how_many_tests_p_values_are_corrected_for(mended):
+    models = len(mended.record.methods) + 1
+    tests = compare_models(mended.run.predictions, contrast=DROP)
+    assert mended.record.tests == len(tests) == 4 * models * (models - 1) // 2
+    assert f"for {len(tests)} tests of all pairs of the {models} models" in mended.record.write("markdown")
+
+
+def test_what_crosses_the_parts_is_said(planted, tmp_path):
+    crossed = planted.photos.with_columns(background_cluster="background")
+    design = Design(clusters=("cluster", "background_cluster"))
+    found = cg.mitigate(
+        replace(planted, photos=crossed, design=design),
+        Planted(),
+        "sage-set",
+        out=tmp_path / "run",
+        watermark=False,
+        figure=False,
+    )
+    assert any("of one background_cluster may be in several parts" in note for note in found.record.notes)
 
 
 def test_a_model_whose_head_is_fitted_is_refused(planted, tmp_path):

@@ -63,6 +63,7 @@ DECIDED += " 0, '', 't' FROM photo LIMIT 1"
         (f"UPDATE photo SET licence = x'ff' {ONE}", "a column 'licence' holds"),
         (DECIDED.format("'{nope'"), "a decision has the labels '{nope'"),
         (DECIDED.format("'[1]'"), r"a decision has the labels '\[1\]'"),
+        (DECIDED.format("""'["nonsense"]'"""), "a decision has the labels .*nonsense"),
         ("INSERT INTO setting (name, value) VALUES ('background_labels', '5')", "is not a list of labels"),
         ("INSERT INTO setting (name, value) VALUES ('background_labels', '{nope')", "is not JSON"),
     ],

@@ -92,62 +92,59 @@ def write_run(run, folder):
     return folder
 
 
+def fresh_run(
+    levels,
+    *,
+    classes=None,
+    name="stamps",
+    notes=(),
+    warnings=(),
+    model_warnings=None,
+    path="run",
+    version="ab12" * 16,
+    as_published=False,
+    **options,
+):
+    """Return a run of made-up predictions; ``options`` are those of make_predictions."""
+    predictions = make_predictions(levels, classes=classes or ANIMALS, as_published=as_published, **options)
+    photos = predictions["path"].n_unique()
+    info = RunInfo(
+        counterground_version="0.1.0",
+        git="0123abc",
+        created="2025-11-25T10:00:00+00:00",
+        python="3.11.9",
+        platform="Linux, 2 cores",
+        libraries={"torch": "2.13.0", "timm": "1.0.20"},
+        device="cpu",
+        precision="fp32",
+        batch_size=32,
+        threads=2,
+        benchmark=BenchmarkRecord(name=name, version=version, n_photos=photos, notes=list(notes)),
+        label_space=LabelSpaceRecord(name="imagenet", size=1000, source="ImageNet-1K"),
+        names="openai",
+        prompts="simple",
+        as_published=as_published,
+        models=[
+            ModelRecord(
+                spec=spec,
+                kind="classifier",
+                fingerprint="f" * 64,
+                description={"parameters": 4652008, "training_data": "ImageNet-1K", "warnings": []},
+            )
+            for spec in levels
+        ],
+        warnings=list(warnings),
+        model_warnings=model_warnings or {},
+        counts=CountsRecord(photos=photos, unreadable=0, converted_to_rgb=3, ties=dict.fromkeys(levels, 0)),
+        seconds=75.5,
+    )
+    return Run(Path(path), info, predictions, score_predictions(predictions))
+
+
 @pytest.fixture(scope="session")
-def make_run(tmp_path_factory):
+def make_run():
     """Function: (levels, **options of make_predictions and of RunInfo) -> Run."""
-
-    def make(
-        levels,
-        *,
-        classes=None,
-        name="stamps",
-        notes=(),
-        warnings=(),
-        model_warnings=None,
-        path="run",
-        version="ab12" * 16,
-        as_published=False,
-        **options,
-    ):
-        predictions = make_predictions(
-            levels, classes=classes or ANIMALS, as_published=as_published, **options
-        )
-        photos = predictions["path"].n_unique()
-        info = RunInfo(
-            counterground_version="0.1.0",
-            git="0123abc",
-            created="2025-11-25T10:00:00+00:00",
-            python="3.11.9",
-            platform="Linux, 2 cores",
-            libraries={"torch": "2.13.0", "timm": "1.0.20"},
-            device="cpu",
-            precision="fp32",
-            batch_size=32,
-            threads=2,
-            benchmark=BenchmarkRecord(name=name, version=version, n_photos=photos, notes=list(notes)),
-            label_space=LabelSpaceRecord(name="imagenet", size=1000, source="ImageNet-1K"),
-            names="openai",
-            prompts="simple",
-            as_published=as_published,
-            models=[
-                ModelRecord(
-                    spec=spec,
-                    kind="classifier",
-                    fingerprint="f" * 64,
-                    description={"parameters": 4652008, "training_data": "ImageNet-1K", "warnings": []},
-                )
-                for spec in levels
-            ],
-            warnings=list(warnings),
-            model_warnings=model_warnings or {},
-            counts=CountsRecord(
-                photos=photos, unreadable=0, converted_to_rgb=3, ties=dict.fromkeys(levels, 0)
-            ),
-            seconds=75.5,
-        )
-        return Run(Path(path), info, predictions, score_predictions(predictions))
-
-    return make
+    return fresh_run
 
 
 @pytest.fixture(scope="session")

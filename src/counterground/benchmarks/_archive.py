@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from counterground.errors import CounterGroundError
+from counterground.reading import check_tar_end, check_zip_start
 
 MAX_TOTAL_BYTES = 64 * 2**30  # 13,100 photos at 5 MB each, the size of an original, are as much
 MAX_MEMBER_BYTES = 256 * 2**20  # no photograph is larger
@@ -83,24 +84,18 @@ def _members(archive: Path) -> Iterator[tuple[Iterator[_Member], int]]:
         raise CounterGroundError(f"{archive} does not exist or is not a file.")
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
+            check_zip_start(opened)
             listed = [_zip_member(opened, info) for info in opened.infolist()]
             total = sum(1 for _ in _checked(archive, iter(listed)))
             yield iter(listed), total
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tar:
             total = sum(1 for _ in _checked(archive, (_tar_member(tar, info) for info in tar)))
-            _read_to_end(tar)
+            check_tar_end(tar)  # reads to the very end, where the checksum of gzip and xz stands
         with tarfile.open(archive) as tar:
             yield (_tar_member(tar, info) for info in tar), total
     else:
         raise BrokenArchiveError(f"{archive} is not a zip or tar archive, or is cut short; get it again.")
-
-
-def _read_to_end(tar: tarfile.TarFile) -> None:
-    # A tar ends before its gzip or xz stream does, and the stream's checksum stands at the very end.
-    if tar.fileobj is not None:
-        while tar.fileobj.read(2**20):
-            pass
 
 
 def _zip_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:

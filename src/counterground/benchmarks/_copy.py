@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,6 +18,7 @@ from counterground.errors import CounterGroundError
 from counterground.files import atomic_path
 from counterground.photos import IMAGE_SUFFIXES, load_photo, read_table
 from counterground.progress import progress_bar
+from counterground.reading import read_json
 from counterground.text import counted
 
 Change = Callable[[Image.Image], Image.Image] | None
@@ -139,7 +139,7 @@ class Copy:
             CounterGroundError: it cannot be read.
         """
         try:
-            return json.loads((self.root / name).read_text(encoding="utf-8"))
+            return read_json(self.root / name)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise CounterGroundError(f"Cannot read {self.root / name}: {reason}.") from error

@@ -13,7 +13,6 @@ from scipy.special import stdtrit
 from counterground.comparison._lines import UNLIKELY
 from counterground.comparison._robustness import (
     RobustnessLine,
-    density,
     effective_robustness,
     photos,
 )
@@ -25,6 +24,7 @@ from counterground.metrics import (
     Scale,
     holm,
     ordinary_least_squares,
+    scale_density,
     to_scale,
 )
 from counterground.published import SETTINGS, PaperSetting
@@ -155,7 +155,7 @@ def _interval(name: str, found: Coefficient | Answer | None) -> dict[str, float 
 def _distances(clips: pl.DataFrame, line: RobustnessLine) -> dict[str, float | None]:
     """The mean distance: its error is that of the line, common to all, and that of the mean of the models."""
     fit = line.fit
-    slopes = density(fit.at(clips["common_place"].to_numpy()), fit.scale)
+    slopes = scale_density(fit.at(clips["common_place"].to_numpy()), fit.scale)
     away = clips["common_place"].to_numpy() - fit.centre
     of_line = fit.residual_sd**2 * (slopes.mean() ** 2 / fit.n + (slopes * away).mean() ** 2 / fit.spread)
     by_data_set = clips.group_by("pretrain_dataset").agg(pl.col("residual").mean())

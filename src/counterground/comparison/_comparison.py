@@ -260,10 +260,11 @@ def full_comparison(
     refuse_repeated(listed)
     compared = _contrast(listed, contrast, published=published)
     named = dict(zip(run_names(listed), listed, strict=True))
-    points, runs_of_points, places = gather(
-        listed, published=published, reproduction=published, setting=chosen, contrast=compared
+    gathered = gather(listed, published=published, reproduction=published, setting=chosen, contrast=compared)
+    points, runs_of_points, places = gathered
+    robustness = effective_robustness(
+        points, baseline=baseline, scale=scale, contrast=compared, answers=gathered.answers
     )
-    robustness = effective_robustness(points, baseline=baseline, scale=scale, contrast=compared)
     tests, sources, obstacles = _tests(named, against, compared)
     paper = SETTINGS[chosen] if published else None
     warnings = [*comparability_warnings(named, paper)]

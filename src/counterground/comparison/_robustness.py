@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from scipy.special import expit, stdtr
+from scipy.special import stdtr
 
 from counterground.comparison._lines import equation
+from counterground.comparison._shared_photos import SharedPhotos, shared_photos
 from counterground.comparison.points import FAMILIES, NORMAL, PUBLISHED, Figure, standard_error, titles
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import (
@@ -18,6 +19,7 @@ from counterground.metrics import (
     FEWEST,
     GROUPS,
     MOST_NOISE,
+    Answers,
     Contrast,
     LineFit,
     LineWithErrors,
@@ -26,6 +28,7 @@ from counterground.metrics import (
     fit_line_with_errors,
     from_scale,
     outside,
+    scale_density,
     to_scale,
 )
 from counterground.results import (
@@ -51,7 +54,7 @@ class Deviation(NamedTuple):
     p_value: float
 
 
-def deviation(point: dict[str, Any], line: LineFit) -> Deviation:
+def deviation(point: dict[str, Any], line: LineFit, unshared: float = 1.0) -> Deviation:
     """Measure a point against a line that it is no part of.
 
     On the scale the distance is ``g(counter) - intercept - slope * g(common)``. Its interval adds, in
@@ -61,6 +64,10 @@ def deviation(point: dict[str, Any], line: LineFit) -> Deviation:
     standard errors that its rank rests on, turned to the scale by the slope of g. Where the sampling error
     is not known there is no interval. The limits are then turned into counter accuracy; accuracies of 0 and 1
     count as moved onto the scale (``to_scale``), so that residual and limits stand at one height.
+
+    Models on the same photos err alike, and where the line moves with the point the distance stands still:
+    ``unshared`` is the share of the point's own sampling variance that moves the distance
+    (``SharedPhotos.unshared``), 1 where nothing is known of other models' errors.
 
     ``p_value`` compares the distance with the scatter of the baseline's models and the uncertainty of the
     line: the externally studentised residual where the line leaves the point out.
@@ -72,7 +79,7 @@ def deviation(point: dict[str, Any], line: LineFit) -> Deviation:
     limits: tuple[float | None, float | None] = (None, None)
     if own := _own(point, line, place, height):
         # The distance is this much lower or higher; the accuracy the line should have, the other way round.
-        down, up = np.hypot(line.critical * error, own)
+        down, up = np.hypot(line.critical * error, np.sqrt(unshared) * np.array(own))
         ends = [float(from_scale(middle + shift, line.scale)) for shift in (down, -up)]
         limits = counter - ends[0], counter - ends[1]
     spread = float(np.hypot(error, line.residual_sd))
@@ -86,14 +93,7 @@ def deviation(point: dict[str, Any], line: LineFit) -> Deviation:
 def error_on_scale(point: dict[str, Any], figure: Figure, scale: Scale) -> float:
     """Return the standard error of an accuracy as a probit or logit, NaN where nothing is known of it."""
     place = to_scale(point[figure], scale, point[f"n_{figure}"])
-    return float(standard_error(point, figure) / density(place, scale))
-
-
-def density(place: np.ndarray[Any, Any], scale: Scale) -> np.ndarray[Any, Any]:
-    """Return how much accuracy changes with the probit or logit, at places on the scale."""
-    if scale == "probit":
-        return np.asarray(np.exp(-(place**2) / 2) / np.sqrt(2 * np.pi))
-    return np.asarray(expit(place) * expit(-place))
+    return float(standard_error(point, figure) / scale_density(place, scale))
 
 
 def _at(point: dict[str, Any], group: str, line: LineFit, name: str | None = None) -> float:
@@ -308,6 +308,7 @@ def effective_robustness(
     baseline: str = "imagenet",
     scale: Scale = "probit",
     contrast: Contrast = DROP,
+    answers: Sequence[Answers | None] | None = None,
 ) -> EffectiveRobustness:
     """Fit counter on common accuracy over a baseline family and measure every model against it (section 4).
 
@@ -321,6 +322,9 @@ def effective_robustness(
         baseline: ``imagenet``, ``clip``, ``lvlm`` or ``other``.
         scale: ``probit`` or ``logit``.
         contrast: what ``common`` and ``counter`` of the points are the sides of.
+        answers: what the model of each point answered (``Run.answers``), None where that is not known. Where
+            the line goes through models on the same photos as the measured one, its interval then leaves out
+            errors that they share; without, it counts them as its own and is too wide.
 
     Raises:
         UsageError: another family or scale.
@@ -330,6 +334,7 @@ def effective_robustness(
         raise UsageError(f"There is no family {baseline!r}; choose one of {', '.join(FAMILIES)}.{hint}")
     if scale not in ("probit", "logit"):
         raise UsageError(f"The scale is probit or logit, not {scale!r}.")
+    known = [None] * points.height if answers is None else answers
     lines, warnings, found = [], [], []
     for population in _populations(points.with_row_index("row"), baseline):
         line = _line(population, baseline, scale)
@@ -339,7 +344,8 @@ def effective_robustness(
             continue
         lines.append(line)
         warnings += line_warnings(line.title, population.members, population.measured, scale, contrast)
-        found += _residuals(population, line.fit)
+        shared = shared_photos(population.members, population.measured, known, scale, contrast)
+        found += _residuals(population, line.fit, shared)
     ordered = sorted(found, key=lambda row: row["row"])
     residuals = pl.DataFrame(
         {name: [row[name] for row in ordered] for name in RESIDUALS_SCHEMA}, schema=RESIDUALS_SCHEMA
@@ -427,7 +433,7 @@ def _fit_with_errors(members: pl.DataFrame, scale: Scale) -> LineWithErrors | No
         return None
 
 
-def _residuals(population: _Population, fit: LineFit) -> list[dict[str, Any]]:
+def _residuals(population: _Population, fit: LineFit, shared: SharedPhotos | None) -> list[dict[str, Any]]:
     members = population.members
     inside, numbers = set(members["row"]), _numbers(members)
     weights = members.select(_WEIGHTS).to_series().to_numpy()
@@ -435,7 +441,10 @@ def _residuals(population: _Population, fit: LineFit) -> list[dict[str, Any]]:
     for row in population.measured.with_columns(weights=_WEIGHTS).iter_rows(named=True):
         others = weights != row["weights"]
         line = fit if others.all() else _without([each[others] for each in numbers], fit.scale)
-        rows.append(_row(row, line, member=row["row"] in inside))
+        unshared = 1.0
+        if shared is not None and line is not None and row["row"] in shared.places:
+            unshared = shared.unshared(row["row"], members["row"].filter(pl.Series(others)).to_list(), line)
+        rows.append(_row(row, line, unshared, member=row["row"] in inside))
     return rows
 
 
@@ -449,9 +458,11 @@ def _without(others: Sequence[np.ndarray[Any, Any]], scale: Scale) -> LineFit | 
         return None
 
 
-def _row(point: dict[str, Any], line: LineFit | None, *, member: bool = False) -> dict[str, Any]:
+def _row(
+    point: dict[str, Any], line: LineFit | None, unshared: float = 1.0, *, member: bool = False
+) -> dict[str, Any]:
     found = dict.fromkeys(("predicted", "residual", "low", "high", "p_value"))
     if line is not None:
-        found |= deviation(point, line)._asdict()
+        found |= deviation(point, line, unshared)._asdict()
     kept = ("row", "model", "label", "source", "family", "benchmark", "common", "counter")
     return {**{name: point[name] for name in kept}, **found, "member": member}

@@ -13,6 +13,7 @@ import polars as pl
 from counterground.decision._write import Written
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import KEYS, DropError, comparable, drop_error
+from counterground.reading import read_parquet
 from counterground.results import NO_GROUPS, Cell, Column, Run, Table, count, find_models, percent
 from counterground.text import counted
 
@@ -498,7 +499,7 @@ def _calls_per_photo(run: Run) -> dict[str, float]:
     if not remote or not path.is_file():
         return dict.fromkeys(remote, 1.0)
     try:
-        answers = pl.read_parquet(path)
+        answers = read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:  # of a run without a seal
         raise CounterGroundError(
             f"{path} is damaged ({str(error).splitlines()[0]}). Evaluate again."

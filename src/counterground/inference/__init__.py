@@ -1,6 +1,12 @@
 """Encode the photos that are missing, store the features, score them, write a run. See README.md."""
 
-from counterground.inference._encoder_run import EncoderRun, HeadOutcome, encoder_run
+from counterground.inference._encoder_run import (
+    EncodedBenchmark,
+    EncoderRun,
+    HeadOutcome,
+    encoded_benchmark,
+    encoder_run,
+)
 from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
 from counterground.inference.encoding import choose_runtime, encode_photos, map_blocks
@@ -12,6 +18,7 @@ from counterground.inference.request import (
     Loss,
     Settings,
     candidate_labels,
+    default_label_space,
     listed_classes,
 )
 from counterground.inference.store import COMPUTED, CacheEntry, Features, cache_entries, prune_cache
@@ -21,6 +28,7 @@ __all__ = [
     "Article",
     "CacheEntry",
     "CandidateLabels",
+    "EncodedBenchmark",
     "EncoderRun",
     "Engine",
     "Features",
@@ -32,7 +40,9 @@ __all__ = [
     "cache_entries",
     "candidate_labels",
     "choose_runtime",
+    "default_label_space",
     "encode_photos",
+    "encoded_benchmark",
     "encoder_run",
     "evaluate_models",
     "independent_clusters",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from counterground.inference._ready import ReadyEncoder, make_ready
 from counterground.inference._record import ModelOutcome, check_free
 from counterground.inference.encoding import encode_photos
 from counterground.inference.generative import refuse_encoder
-from counterground.inference.request import CandidateLabels, Settings
+from counterground.inference.request import CandidateLabels, Request, Settings
 from counterground.inference.store import Features
 from counterground.models import (
     AnyModel,
@@ -53,24 +54,18 @@ class HeadOutcome:
 
 
 @dataclass(frozen=True)
-class EncoderRun:
-    """The features of a benchmark's photos under one encoder with its own head; see `encoder_run`.
+class EncodedBenchmark:
+    """The features of a benchmark's photos under one encoder with its own head; see `encoded_benchmark`.
 
     Attributes:
-        out: the folder of the run.
         given: the model as it was named.
         ready: the model, its request and its head.
         features: of every photo, in manifest order.
-        hash: of all that was asked.
-        started: ``time.monotonic()`` when the work began.
     """
 
-    out: Path
     given: NamedModel
     ready: ReadyEncoder
     features: Features
-    hash: str
-    started: float
     _texts: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -140,6 +135,20 @@ class EncoderRun:
         request, rows = self.ready.request, np.flatnonzero(self.features.readable)
         return predict_scored(self.benchmark, rows, score, request.candidates, request.labels(name))
 
+    @cached_property
+    def true(self) -> np.ndarray:
+        """``[n]``: the name of each photo, -1 where it does not compete."""
+        return np.asarray(self._competing[1][self._classes])
+
+    def competing(self, scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return scores with minus infinity where a name does not compete.
+
+        Args:
+            scores: ``[m, k]``.
+            rows: ``[m]``, the photos, of the manifest.
+        """
+        return np.where(self._competing[0][self._classes[rows]], scores, np.float32(-np.inf))
+
     def correct(self, scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return ``[m]`` Booleans: whether the candidate with the highest score is the true name.
 
@@ -147,10 +156,31 @@ class EncoderRun:
             scores: ``[m, k]``.
             rows: ``[m]``, the photos, of the manifest.
         """
-        classes = self.benchmark.photos["class_index"].to_numpy()[rows]
-        allowed, true = candidate_masks(self.candidates, np.unique(classes), len(self.benchmark.label_space))
-        best = np.where(allowed[classes], scores, -np.inf).argmax(axis=1)
-        return np.asarray(best == true[classes])
+        return np.asarray(self.competing(scores, rows).argmax(axis=1) == self.true[rows])
+
+    @cached_property
+    def _classes(self) -> np.ndarray:
+        return np.asarray(self.benchmark.photos["class_index"].to_numpy())
+
+    @cached_property
+    def _competing(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which names compete for each class ``[c, k]``, and which is its own ``[c]``."""
+        return candidate_masks(self.candidates, np.unique(self._classes), len(self.benchmark.label_space))
+
+
+@dataclass(frozen=True)
+class EncoderRun(EncodedBenchmark):
+    """The same, to be written as a run of several heads; see `encoder_run`.
+
+    Attributes:
+        out: the folder of the run.
+        hash: of all that was asked.
+        started: ``time.monotonic()`` when the work began.
+    """
+
+    out: Path
+    hash: str
+    started: float
 
     def write(self, outcomes: Sequence[HeadOutcome], warnings: Sequence[str]) -> Run:
         """Write a run of the model itself and of these heads, with further warnings.
@@ -171,6 +201,21 @@ class EncoderRun:
         return finish_run(
             self.ready.request, models, self.out, self.started, {"request": self.hash}, warnings=warnings
         )
+
+
+@contextmanager
+def encoded_benchmark(
+    benchmark: Benchmark, model: AnyModel | NamedModel, settings: Settings
+) -> Iterator[EncodedBenchmark]:
+    """Encode the photos of a benchmark by one dual encoder or classifier; features are stored.
+
+    Raises:
+        UsageError: several models, a model without a head of its own, or see `evaluate_models`.
+        CounterGroundError: see `evaluate_models`.
+    """
+    given, request = _asked(benchmark, model, settings)
+    with _made_ready(given, request) as ready:
+        yield EncodedBenchmark(given, ready, ready.features())
 
 
 @contextmanager
@@ -198,22 +243,35 @@ def encoder_run(
         CounterGroundError: see `evaluate_models`.
     """
     started = time.monotonic()
-    given = named_models(model)
-    if len(given) != 1:
-        raise UsageError(f"One model at a time, not {len(given)}.")
-    check_specs([each.spec for each in given if each.made is None])
-    request = make_request(benchmark, given, settings)
+    given, request = _asked(benchmark, model, settings)
     asked = f"{request.hash()}\n{json.dumps(about, sort_keys=True)}"
     request_hash = hashlib.sha256(asked.encode()).hexdigest()
     check_free(out, request_hash, overwrite=overwrite)
-    with left_unchanged(given[0].made):
-        loaded = settings.load(given[0])
+    with _made_ready(given, request) as ready:
+        yield EncoderRun(given, ready, ready.features(), out, request_hash, started)
+
+
+def _asked(
+    benchmark: Benchmark, model: AnyModel | NamedModel, settings: Settings
+) -> tuple[NamedModel, Request]:
+    given = (model,) if isinstance(model, NamedModel) else named_models(model)
+    if len(given) != 1:
+        raise UsageError(f"One model at a time, not {len(given)}.")
+    check_specs([each.spec for each in given if each.made is None])
+    return given[0], make_request(benchmark, given, settings)
+
+
+@contextmanager
+def _made_ready(given: NamedModel, request: Request) -> Iterator[ReadyEncoder]:
+    """Load a model, see that it is an encoder with a head of its own, and encode the photos."""
+    with left_unchanged(given.made):
+        loaded = request.settings.load(given)
         if isinstance(loaded, Generative) or not isinstance(loaded, Encoder) or loaded.head is not None:
             raise UsageError(
-                f"{given[0].name} has no head of its own over the names: give a dual encoder (CLIP) or a "
+                f"{given.name} has no head of its own over the names: give a dual encoder (CLIP) or a "
                 "classifier, without ?head=."
             )
-        refuse_encoder(request, given[0].name)
+        refuse_encoder(request, given.name)
         ready = make_ready(request, loaded)
-        encode_all(request, [(given[0], ready)])
-        yield EncoderRun(out, given[0], ready, ready.features(), request_hash, started)
+        encode_all(request, [(given, ready)])
+        yield ready

@@ -146,26 +146,34 @@ _Row = tuple[dict[str, Any], Composite | None]
 
 
 class _Deck:
-    """Photos to be drawn: each as often as the others, and of many clusters before two of one."""
+    """Photos to be drawn: each as often as the others, and of many clusters before two of one.
 
-    def __init__(self, photos: Sequence[UsablePhoto], rng: np.random.Generator) -> None:
-        self.photos, self._rng = photos, rng
-        self._per_cluster = Counter(photo.cluster for photo in photos)
+    ``kin`` says what a photo may not share with the one that it is drawn for.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[UsablePhoto],
+        rng: np.random.Generator,
+        kin: Callable[[UsablePhoto], str],
+    ) -> None:
+        self.photos, self._rng, self._kin = photos, rng, kin
+        self._related = Counter(map(kin, photos))
         self._waiting: deque[UsablePhoto] = deque()
 
     def available(self, owner: UsablePhoto) -> int:
-        """Return how many photos there are outside the cluster of a photo."""
-        return len(self.photos) - self._per_cluster[owner.cluster]
+        """Return how many photos there are that may be drawn for a photo."""
+        return len(self.photos) - self._related[self._kin(owner)]
 
-    def draw(self, n: int, owner: UsablePhoto | None = None) -> list[UsablePhoto]:
-        """Return ``n`` different photos outside the owner's cluster; so many must be there."""
+    def draw(self, n: int, owner: UsablePhoto) -> list[UsablePhoto]:
+        """Return ``n`` different photos that may be drawn for the owner; so many must be there."""
         taken: list[UsablePhoto] = []
         passed: list[UsablePhoto] = []
         while len(taken) < n:
             if not self._waiting:
                 self._waiting.extend(self._shuffled())
             card = self._waiting.popleft()
-            if (owner is not None and card.cluster == owner.cluster) or card in taken:
+            if self._kin(card) == self._kin(owner) or card in taken:
                 passed.append(card)
             else:
                 taken.append(card)
@@ -196,7 +204,7 @@ class _Draw:
         self._of_class = {index: self._deck(f"class {index}", class_index=index) for index in classes}
         self._any = self._deck("any")
         self._donors = {
-            (index, group): self._deck(f"{group} {index}", class_index=index, group=group)
+            (index, group): self._deck(f"{group} {index}", kin=_path, class_index=index, group=group)
             for index in classes
             for group in GROUPS
         }
@@ -306,7 +314,9 @@ class _Draw:
             if "mixed_same" in self._settings.kinds and not self._mixes(index):
                 lacking.setdefault("no second usable photo, so no mixed_same", []).append(name)
             if "placed_common" in self._settings.kinds and self._groups and not self._places(index):
-                lacking.setdefault("no usable photo of both groups, so no effect of size", []).append(name)
+                lacking.setdefault(
+                    "no other usable photo of one of the groups, so no effect of size", []
+                ).append(name)
         if self._disputed:
             self.notes.append(
                 "Backgrounds of a class with photos of both groups are neither common nor counter: "
@@ -342,20 +352,24 @@ class _Draw:
     def _mixes(self, class_index: int) -> int:
         """Return how many other photos of its class each object of a class can be put on."""
         deck = self._of_class[class_index]
-        own = [photo for photo in self.foregrounds if photo.row["class_index"] == class_index]
-        return min([self._n, *(deck.available(photo) for photo in own)])
+        return min([self._n, *(deck.available(photo) for photo in self._of(class_index))])
 
     def _placed(self, own: UsablePhoto) -> Iterator[_Row]:
         """Yield the object on its own background, where objects of common and of counter photos are."""
         index = own.row["class_index"]
         match = self._settings.match_colour
         for group in GROUPS:
-            for turn, donor in enumerate(self._donors[index, group].draw(self._places(index))):
+            for turn, donor in enumerate(self._donors[index, group].draw(self._places(index), own)):
                 recipe = Composite(own.masked, own.masked, placement=donor.placement, match_colour=match)
                 yield self._row(own, f"placed_{group}", own, recipe, turn=turn, donor=donor)
 
     def _places(self, class_index: int) -> int:
-        return min(self._n, *(len(self._donors[class_index, group].photos) for group in GROUPS))
+        """Return how many placements of other photos each object of a class can have in each group."""
+        decks = [self._donors[class_index, group] for group in GROUPS]
+        return min([self._n, *(deck.available(photo) for deck in decks for photo in self._of(class_index))])
+
+    def _of(self, class_index: int) -> list[UsablePhoto]:
+        return [photo for photo in self.foregrounds if photo.row["class_index"] == class_index]
 
     def _grey(self, own: UsablePhoto) -> Iterator[_Row]:
         yield self._row(own, "grey", None, self._composite(own, None, 0))
@@ -409,7 +423,7 @@ class _Draw:
         }
         return row, recipe
 
-    def _deck(self, key: str, **values: Any) -> _Deck:
+    def _deck(self, key: str, kin: Callable[[UsablePhoto], str] | None = None, **values: Any) -> _Deck:
         """Return the usable photos that have these values, to be drawn."""
         label = values.pop("label", None)
         chosen = [
@@ -418,11 +432,19 @@ class _Draw:
             if (label is None or photo.label == label)
             and all(photo.row[name] == value for name, value in values.items())
         ]
-        return _Deck(chosen, self._rng(key))
+        return _Deck(chosen, self._rng(key), kin or _cluster)
 
     def _rng(self, *key: str) -> np.random.Generator:
         text = json.dumps([self._settings.seed, *key])
         return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]))
+
+
+def _cluster(photo: UsablePhoto) -> str:
+    return photo.cluster
+
+
+def _path(photo: UsablePhoto) -> str:
+    return photo.path
 
 
 def _turns(

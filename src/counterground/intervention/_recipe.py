@@ -189,6 +189,16 @@ _OBJECTS: Recent[Cutout] = Recent(_OBJECT_BYTES)
 _BACKGROUNDS: Recent[_Background] = Recent(_BACKGROUND_BYTES)
 
 
+def read_pixels(source: MaskedPhoto) -> tuple[Pixels, Pixels]:
+    """Return a photo ``[h, w, 3]`` and its mask ``[h, w]``, their shorter side reduced to `SIDE`.
+
+    Raises:
+        UnreadablePhoto: a file is missing, has other content or cannot be read.
+        MissingExtraError: OpenCV is not installed.
+    """
+    return _photo(source), _mask(source)
+
+
 def _object(source: MaskedPhoto) -> Cutout:
     return _OBJECTS.get(source.contents, lambda: cut_out(_photo(source), _mask(source)))
 

@@ -10,6 +10,7 @@ from counterground.inference import Settings, evaluate_models
 from counterground.intervention._examples import write_examples
 from counterground.intervention._plan import SwapSettings, plan_swap
 from counterground.intervention._recipe import VERSION, check_installed
+from counterground.intervention.saliency import check_saliency, write_saliency
 from counterground.models import AnyModels, check_specs, named_models
 from counterground.photos import Benchmark
 from counterground.results import RUN_FILES, BenchmarkRecord, InterventionRecord, Run
@@ -24,6 +25,7 @@ def swap_backgrounds(
     *,
     masks: str | None = None,
     examples: int = 0,
+    saliency: bool = False,
     overwrite: bool = False,
 ) -> tuple[Run, Benchmark]:
     """Evaluate models on the composites of a benchmark's photos; return the run, and the composites.
@@ -36,10 +38,11 @@ def swap_backgrounds(
         swap: which composites.
         masks: where the masks come from, for the record; None for the manifest.
         examples: foregrounds whose composites are drawn into ``examples.png``; 0 for none.
+        saliency: compute an attribution map of every photo whose object is used.
         overwrite: replace another run in ``out``.
 
     Raises:
-        MissingExtraError: OpenCV is not installed.
+        MissingExtraError: OpenCV is not installed, or for ``saliency`` Captum.
         UsageError: see `plan_swap` and `evaluate_models`; or the benchmark has questions of its own, or
             holds composites already.
         CounterGroundError: see `plan_swap` and `evaluate_models`.
@@ -53,6 +56,8 @@ def swap_backgrounds(
         raise UsageError(
             f"{benchmark.name} has composites already (column 'swap'): name the photos themselves."
         )
+    if saliency:
+        check_saliency(models, swap.kinds)
     plan = plan_swap(benchmark, swap, show_progress=settings.show_progress)
     record = InterventionRecord(
         kind="swap",
@@ -65,6 +70,8 @@ def swap_backgrounds(
         backgrounds=plan.backgrounds,
     )
     run = evaluate_models(plan.benchmark, models, settings, out, intervention=record, overwrite=overwrite)
+    if saliency:
+        write_saliency(plan.benchmark, models, settings, out)
     if examples:
         write_examples(plan.benchmark, out / "examples.png", examples)
     return run, plan.benchmark

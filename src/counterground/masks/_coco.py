@@ -28,6 +28,7 @@ from counterground.photos import (
     name_key,
     read_coco_file,
 )
+from counterground.reading import open_regular
 from counterground.text import counted
 
 _Inside = npt.NDArray[np.bool_]
@@ -65,7 +66,8 @@ def coco_source(path: Path, benchmark: Benchmark, settings: MaskSettings) -> Mas
         except _OutlineError as error:
             return Found(None, error.reason, str(error))
 
-    digest = hashlib.file_digest(path.open("rb"), "sha256").hexdigest()
+    with open_regular(path) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return MaskSource("coco", find, record={"sha256": digest}, notes=annotated.notes(benchmark))
 
 

@@ -16,6 +16,7 @@ from counterground.files import atomic_path, read_record, sealed_files, write_re
 from counterground.masks._decisions import standing
 from counterground.masks._review import after_review
 from counterground.photos import Benchmark
+from counterground.reading import parse_json
 from counterground.text import counted, one_line
 
 DESCRIPTION_FILE = "masks.json"
@@ -163,8 +164,8 @@ def read_description(folder: Path) -> dict[str, Any]:
         CounterGroundError: it is damaged.
     """
     try:
-        content = json.loads(read_record(folder / DESCRIPTION_FILE, beside=False))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(read_record(folder / DESCRIPTION_FILE, beside=False).decode())
+    except (OSError, ValueError) as error:
         raise CounterGroundError(
             f"{folder / DESCRIPTION_FILE} cannot be read ({error_message(error)}): choose another folder."
         ) from error

@@ -28,12 +28,14 @@ from counterground.metrics._paired import (
     COMPARISON_SCHEMA,
     Compared,
     PairedTest,
+    Quantity,
     compare_answers,
     compare_models,
     corrected,
     holm,
     paired_test,
     paired_tests,
+    quantity_estimate,
     tests_against,
 )
 from counterground.metrics._power import DropError, drop_error
@@ -86,10 +88,19 @@ from counterground.metrics.design import (
     selection,
 )
 from counterground.metrics.effects import BACKGROUND as BACKGROUND_EFFECT
-from counterground.metrics.effects import BG_GAP, EFFECTS_SCHEMA, SWAP_DESIGN, swap_design, swap_effects
+from counterground.metrics.effects import (
+    BG_GAP,
+    EFFECTS_SCHEMA,
+    SALIENCY_SCHEMA,
+    SWAP_DESIGN,
+    saliency_shares,
+    swap_design,
+    swap_effects,
+)
 from counterground.metrics.intervals import (
     LEVEL,
     Confidence,
+    InfluenceEstimate,
     Interval,
     Sampling,
     balanced_interval,
@@ -114,6 +125,7 @@ from counterground.metrics.lines import (
     ordinary_least_squares,
     outside,
     rank_correlation,
+    scale_density,
     to_scale,
 )
 
@@ -144,6 +156,7 @@ __all__ = [
     "PHOTO_COLUMNS",
     "RESERVED",
     "RESULT_SCHEMA",
+    "SALIENCY_SCHEMA",
     "SCORES_SCHEMA",
     "SETTING",
     "SETTING_SCHEMA",
@@ -161,12 +174,14 @@ __all__ = [
     "Correlation",
     "Design",
     "DropError",
+    "InfluenceEstimate",
     "Interval",
     "LineFit",
     "LineWithErrors",
     "Metric",
     "Overlap",
     "PairedTest",
+    "Quantity",
     "Regression",
     "Sampling",
     "Scale",
@@ -208,9 +223,12 @@ __all__ = [
     "paired_tests",
     "plain_accuracy",
     "proportion_interval",
+    "quantity_estimate",
     "rank_correlation",
     "read_answers",
     "registered_metrics",
+    "saliency_shares",
+    "scale_density",
     "score_adjusted",
     "score_by",
     "score_contrast",

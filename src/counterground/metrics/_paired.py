@@ -152,7 +152,9 @@ def tests_against(tests: pl.DataFrame, model: str) -> pl.DataFrame:
     return tests.filter(turn | (pl.col("model_b") == model)).with_columns(**swapped, **signs)
 
 
-def _estimate(model: Answers, quantity: Quantity, contrast: Contrast) -> InfluenceEstimate | None:
+def quantity_estimate(
+    model: Answers, quantity: Quantity, contrast: Contrast = DROP
+) -> InfluenceEstimate | None:
     """Return a quantity of one value per photo; None where the photos do not show it."""
     photos = model.photos
     if quantity == "accuracy":
@@ -219,7 +221,7 @@ def paired_tests(
     photos = np.unique([model.photos.fingerprint for model in models], return_inverse=True)[1]
     for number in np.unique(photos[first]):
         places = np.flatnonzero(photos == number)
-        estimates = [_estimate(models[int(place)], quantity, contrast) for place in places]
+        estimates = [quantity_estimate(models[int(place)], quantity, contrast) for place in places]
         known = [estimate for estimate in estimates if estimate is not None]
         if not known:
             continue

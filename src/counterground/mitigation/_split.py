@@ -17,6 +17,14 @@ _TRIES = 20
 _NAMED = 3
 
 
+class TooFewClusters(UsageError):  # noqa: N818 - an error by what it says
+    """A class or a side has too few clusters; ``classes``: those that do, empty where a side is too small."""
+
+    def __init__(self, message: str, classes: list[str]) -> None:
+        super().__init__(message)
+        self.classes = classes
+
+
 class Fold(NamedTuple):
     """Rows of the manifest, ascending: what a method is fitted, chosen and judged on."""
 
@@ -64,7 +72,7 @@ def rotate_clusters(photos: pl.DataFrame, side: np.ndarray, seed: int) -> Rotati
         seed: for what is drawn.
 
     Raises:
-        UsageError: a class or a side has too few clusters, or they cannot be divided so.
+        TooFewClusters: a class or a side has too few, or they cannot be divided so.
     """
     clusters = independent_clusters(photos)
     table = photos.select("class_name", "background", side=pl.Series(side.tolist(), dtype=pl.String))
@@ -75,19 +83,23 @@ def rotate_clusters(photos: pl.DataFrame, side: np.ndarray, seed: int) -> Rotati
     names = [name for kind in kinds for name in kind.names]
     known = np.array(["" not in name for name in names])
     needed, wished = needed[known[needed]], wished[known[wished]]
-    if scarce := [names[each] for each in needed if (presence[:, each] > 0).sum() < PARTS]:
-        raise UsageError(
-            f"A method is fitted, chosen and judged on different clusters, and {_listed(scarce)} have fewer "
-            f"than {PARTS}: add photos of other clusters, or leave them out."
+    classes = width[1]
+    if scarce := [each for each in needed if (presence[:, each] > 0).sum() < PARTS]:
+        raise TooFewClusters(
+            "A method is fitted, chosen and judged on different clusters, and "
+            f"{_listed([names[each] for each in scarce])} have fewer "
+            f"than {PARTS}: add photos of other clusters, or leave them out.",
+            [names[each][0] for each in scarce if each < classes],
         )
     rng = np.random.default_rng(seed)
     tries = [_assign(presence, np.concatenate([needed, wished]), rng) for _ in range(_TRIES)]
     part = min(tries, key=lambda each: [len(_lacking(presence, each, of)) for of in (needed, wished)])
     without, partly = (_lacking(presence, part, of) for of in (needed, wished))
     if without:
-        raise UsageError(
+        raise TooFewClusters(
             f"The clusters cannot be divided into {PARTS} parts of which each has "
-            f"{_listed([names[each] for each in without])}: add photos of other clusters, or leave them out."
+            f"{_listed([names[each] for each in without])}: add photos of other clusters, or leave them out.",
+            [names[each][0] for each in without if each < classes],
         )
     return Rotation(part[clusters], clusters, tuple(" ".join(names[each]) for each in partly))
 

@@ -8,14 +8,10 @@ from counterground.models._base import (
     Generative,
     ImageEncoder,
     Model,
-    Precision,
     Protocol,
 )
-from counterground.models._device import autocast, check_precision, freed_memory_kept, resolve_device
 from counterground.models._family import Family, LoadOptions, ModelInfo, Tower
-from counterground.models._head_spec import HeadSpec, split_head
 from counterground.models._named import AnyModel, AnyModels, NamedModel, named_models
-from counterground.models._paper import expand_specs
 from counterground.models._registry import (
     check_specs,
     expected_kind,
@@ -23,9 +19,18 @@ from counterground.models._registry import (
     load_model,
     references_of,
 )
-from counterground.models._runtime import Runtime, RuntimeChoice
-from counterground.models._split import SplitTransform
 from counterground.models.custom import left_unchanged, wrap_model
+from counterground.models.execution import (
+    Precision,
+    Runtime,
+    RuntimeChoice,
+    SplitTransform,
+    autocast,
+    check_precision,
+    freed_memory_kept,
+    resolve_device,
+)
+from counterground.models.specs import HeadSpec, expand_specs, split_head
 
 __all__ = [
     "NEED_LOSSES",

@@ -6,9 +6,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from counterground.errors import UsageError
-from counterground.models._head_spec import HeadSpec
-from counterground.models._runtime import Runtime, RuntimeChoice
-from counterground.models._split import SplitTransform
+from counterground.models.execution import Runtime, RuntimeChoice, SplitTransform
+from counterground.models.specs import HeadSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Kind = Literal["dual_encoder", "classifier", "image_encoder", "generative"]
-Precision = Literal["fp32", "bf16", "fp16"]
 Protocol = Literal[
     "answer-loss", "describe", "yes-no", "free-form", "multiple-choice", "multiple-choice-loss"
 ]

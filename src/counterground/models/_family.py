@@ -10,7 +10,8 @@ from importlib import resources
 from importlib.util import find_spec
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.models._base import Kind, Model, Precision
+from counterground.models._base import Kind, Model
+from counterground.models.execution import Precision
 
 
 @dataclass(frozen=True)

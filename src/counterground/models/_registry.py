@@ -21,16 +21,16 @@ from counterground.errors import (
     raised_in,
 )
 from counterground.models._base import Encoder, ImageEncoder, Kind, Model
-from counterground.models._device import check_precision, out_of_memory, resolve_device
 from counterground.models._family import Family, LoadOptions, ModelInfo, require
-from counterground.models._head_spec import split_head
 from counterground.models._named import NamedModel
-from counterground.models._paper import SETS, expand_specs
 from counterground.models.classifiers import LITE, TIMM, TORCHVISION, without_head
 from counterground.models.custom import OBJECT, ONNX, USER, load_object
+from counterground.models.execution import check_precision, out_of_memory, resolve_device
 from counterground.models.generative import ENDPOINT, MINIGPT4
 from counterground.models.huggingface import HUGGING_FACE
 from counterground.models.open_clip import OPEN_CLIP, SHIPPED
+from counterground.models.specs import SETS, expand_specs, split_head
+from counterground.offline import is_offline
 from counterground.plugins import Registry
 
 # In the order of `list_models`: those that need no network first.
@@ -122,7 +122,9 @@ def load_model(
     spec = named.spec
     place, head = split_head(spec)
     family = find_family(place)
-    options = LoadOptions(resolve_device(device), check_precision(precision), as_published, offline)
+    options = LoadOptions(
+        resolve_device(device), check_precision(precision), as_published, offline or is_offline()
+    )
     try:
         with _explained(spec, family):
             if named.made is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.models._device import out_of_memory
+from counterground.models.execution import out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

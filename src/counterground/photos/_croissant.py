@@ -29,11 +29,14 @@ from counterground.errors import (
     needs_extra,
 )
 from counterground.files import cache_dir, draft_folder
+from counterground.offline import check_online
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame, describe_gaps
 from counterground.photos._memory import manifest_of_table
 from counterground.photos._native import LABEL_SPACE_FILE
 from counterground.photos.labels import LabelSpace
 from counterground.photos.shards import MAX_TOTAL_BYTES
+from counterground.privacy import without_query
+from counterground.reading import check_tar_end, check_zip_start, read_json
 
 _FILES = ("croissant.json", "metadata.json")
 _CLASS_FIELDS = ("class_name", "class", "label", "cls", "category")
@@ -55,7 +58,7 @@ def is_croissant_url(text: str) -> bool:
 
 def _is_croissant(file: Path) -> bool:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file, most=None)
     except (OSError, ValueError):
         return False
     keys = ("conformsTo", "dct:conformsTo", "@context")
@@ -147,6 +150,8 @@ def _metadata(file: Path | str) -> Any:
         )
     for archive in archives:
         _use_unpacked(file, metadata, archive)
+    if any(urlsplit(node.content_url or "").scheme in ("http", "https") for node in objects):
+        check_online(f"Fetching the files that {file} names")
     if not isinstance(file, Path):
         _refuse_local_files(file, metadata)
         for node in objects:
@@ -162,13 +167,13 @@ def _fetched(url: str) -> dict[str, Any]:
     try:
         content = json.loads(client.fetch(url).body)
     except FetchError as error:
-        raise CounterGroundError(f"Cannot fetch {url}: {error.reason}.") from error
-    except ValueError as error:
-        raise CounterGroundError(f"{url} is not JSON.") from error
+        raise CounterGroundError(f"Cannot fetch {without_query(url)}: {error.reason}.") from error
+    except (ValueError, RecursionError) as error:
+        raise CounterGroundError(f"{without_query(url)} is not JSON that can be read.") from error
     finally:
         client.close()
     if not isinstance(content, dict):
-        raise CounterGroundError(f"{url} is not a Croissant file.")
+        raise CounterGroundError(f"{without_query(url)} is not a Croissant file.")
     return content
 
 
@@ -219,12 +224,14 @@ def _unpack(archive: Path, into: Path) -> None:
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as packed:
+                check_zip_start(packed)
                 total = sum(info.file_size for info in packed.infolist())
                 if total <= MAX_TOTAL_BYTES:
                     packed.extractall(into)  # noqa: S202 - it keeps names inside, and sizes are known
         else:
             with tarfile.open(archive) as tar:
                 total = sum(info.size for info in tar)
+                check_tar_end(tar)
                 if total <= MAX_TOTAL_BYTES:
                     tar.extractall(into, filter="data")
     except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
@@ -399,7 +406,7 @@ def _label_space(file: Path | str, metadata: Any) -> LabelSpace | None:
 
 def _check_version(file: Path | str, found: Benchmark) -> None:
     """Refuse an export of ours of which a photo, or a row of the manifest, is gone."""
-    content = json.loads(Path(file).read_text(encoding="utf-8"))
+    content = read_json(file, most=None)
     if content.get("identifier") not in (None, found.version):
         raise CounterGroundError(
             f"its {len(found):,} photos are not those that it was written for (version"

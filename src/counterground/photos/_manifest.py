@@ -39,7 +39,7 @@ def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataF
             path twice, absolute or out of the root, a group other than common, counter and null, a class that
             the label space does not have.
     """
-    photos = _in_schema(photos)
+    photos = with_plain_paths(_in_schema(photos))
     if photos.is_empty():
         raise CounterGroundError("The manifest has no photo.")
     for column in _REQUIRED:
@@ -81,6 +81,13 @@ def _in_schema(photos: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def with_plain_paths(photos: pl.DataFrame) -> pl.DataFrame:
+    """Return a manifest whose paths are all spelt in one way: ``./ox//p0.jpg`` is ``ox/p0.jpg``."""
+    columns = [name for name in ("path", "mask") if photos.schema.get(name) == pl.String]
+    plain = pl.col(columns).str.replace_all("/+", "/").str.replace_all(r"/(\./)+", "/")
+    return photos.with_columns(plain.str.replace(r"^(\./)+", ""))
+
+
 def attribute_problem(name: str, kind: pl.DataType) -> str:
     """Say why a column cannot be an attribute or a covariate; empty where it can."""
     if problem := name_problem(name, MANIFEST_SCHEMA):
@@ -104,6 +111,8 @@ def cast_column(column: pl.Series, kind: pl.DataType) -> pl.Series:
         CounterGroundError: it cannot be cast, or numbers that are not of an integer type would be.
     """
     found = column.dtype
+    if kind == pl.String and found.is_float():
+        column = column.fill_nan(None)  # pandas writes so what is missing
     # A cast would cut 8.7 to 8 and make 1 of True.
     if kind.is_integer() and not found.is_integer() and found != pl.Null:
         raise CounterGroundError(

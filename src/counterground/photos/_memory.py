@@ -91,7 +91,8 @@ def _text(value: Any) -> str | list[str] | None:
     """Return a cell as text; the options of a question stay a list."""
     if isinstance(value, list | tuple | np.ndarray):
         return [str(each) for each in value]
-    return None if value is None else str(value)
+    missing = value is None or (isinstance(value, float | np.floating) and np.isnan(value))
+    return None if missing else str(value)
 
 
 def _reader(table: Any) -> tuple[Sequence[str], Callable[[str], list[Any]]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import polars as pl
 from polars.exceptions import PolarsError
 
 from counterground.errors import CounterGroundError, UsageError
@@ -14,6 +14,7 @@ from counterground.files import relative_way, write_parquet, write_text
 from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import Benchmark, Discovered
 from counterground.photos.labels import LabelSpace
+from counterground.reading import read_json, read_parquet
 
 MANIFEST_FILE = "photos.parquet"
 LABEL_SPACE_FILE = "label_space.json"
@@ -49,6 +50,12 @@ def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
     return out
 
 
+def _notes(said: Any) -> tuple[str, ...]:
+    if not isinstance(said, list):
+        raise TypeError("its notes are no list")
+    return tuple(map(str, said))
+
+
 def read_native(folder: Path) -> Benchmark:
     """Read what ``write_benchmark`` wrote.
 
@@ -57,20 +64,25 @@ def read_native(folder: Path) -> Benchmark:
             the files were not written together.
     """
     try:
-        content = json.loads((folder / BENCHMARK_FILE).read_text(encoding="utf-8"))
+        content = read_json(folder / BENCHMARK_FILE)
         name, root, version = (str(content[key]) for key in ("name", "root", "version"))
-        notes = tuple(str(note) for note in content["notes"])
+        notes = _notes(content["notes"])
         discovery = Discovered.from_json(content)
         design = Design.from_json(content.get("design"))
         masks = str(content["masks"]) if content.get("masks") else None
-        photos = pl.read_parquet(folder / MANIFEST_FILE)
+        photos = read_parquet(folder / MANIFEST_FILE)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError, PolarsError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise CounterGroundError(
             f"The benchmark in {folder} cannot be read ({reason}). Write it again."
         ) from error
-    at = (folder / root).resolve()
-    if not at.is_dir():
+    at = folder / root
+    try:
+        at = at.resolve()
+        found = at.is_dir()
+    except (OSError, RuntimeError, ValueError):  # too long, a loop of links, or a null byte
+        found = False
+    if not found:
         raise CounterGroundError(
             f"The photos of the benchmark in {folder} are not at {at} any more: move them back there."
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from counterground.errors import CounterGroundError
+from counterground.reading import open_regular
 from counterground.text import one_line
 
 _SUFFIXES = "avif bmp gif jfif jpe jpeg jpg mpo pgm png ppm tif tiff webp"
@@ -166,11 +166,6 @@ def why_missing(data: bytes) -> str | None:
     return one_line(data[len(_MISSING) :][:_LONGEST_REASON].decode(errors="replace"))
 
 
-def is_special(path: Path) -> bool:
-    """Say whether a path is a pipe, a socket or a device, which might be read for ever."""
-    return path.exists() and not path.is_file() and not path.is_dir()
-
-
 def photo_id(path: str | AnyPhoto) -> str:
     """Return the SHA-256 of the file's bytes in hex, or that of the recipe where its files are unchanged.
 
@@ -184,10 +179,7 @@ def photo_id(path: str | AnyPhoto) -> str:
                 raise UnreadablePhoto(part, _CHANGED)
         return path.photo_id
     try:
-        # A pipe would wait for its other end; opened like this, it is only found out.
-        with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UnreadablePhoto(Path(path), "not a regular file")
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UnreadablePhoto(Path(path), _os_reason(error)) from error
@@ -201,10 +193,8 @@ def photo_size(path: AnyPhoto) -> tuple[int, int]:
     """
     if isinstance(path, MadePhoto):
         return path.size
-    if is_special(path):
-        raise UnreadablePhoto(path, "not a regular file")
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except OSError as error:
         raise UnreadablePhoto(path, _os_reason(error)) from error
     with file, _decoding(path):
@@ -265,10 +255,9 @@ def _decoding(path: AnyPhoto) -> Iterator[None]:
 
 
 def _read_bytes(path: Path, expect_id: str | None) -> bytes:
-    if is_special(path):
-        raise UnreadablePhoto(path, "not a regular file")
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
     except OSError as error:
         raise UnreadablePhoto(path, _os_reason(error)) from error
     if not data:
@@ -327,10 +316,6 @@ def _scale_to_8_bits(path: AnyPhoto, image: Image.Image) -> Image.Image:
     if values.min() < 0 or values.max() > 65535:
         raise UnreadablePhoto(path, "grey values beyond 16 bits, whose range is not defined")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _os_reason(error: OSError) -> str:

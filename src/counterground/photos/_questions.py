@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import polars as pl
 
 from counterground.errors import CounterGroundError
+from counterground.reading import parse_json
 
 QUESTION_SCHEMA: dict[str, pl.DataType] = {
     "question": pl.String(),
@@ -64,7 +64,7 @@ def read_options(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _list_of(cell: str | None, row: int) -> list[str]:
     try:
-        found: Any = json.loads(cell or "")
+        found: Any = parse_json(cell or "")
     except ValueError:
         found = None
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):

@@ -22,6 +22,7 @@ from counterground.photos.sources import (
     Source,
     benchmark_of_rows,
     is_mm_spubench,
+    is_web,
     names_source,
     parse_source,
     read_coco,
@@ -29,6 +30,7 @@ from counterground.photos.sources import (
 )
 
 _SUFFIXES = ", ".join(TABLE_SUFFIXES)
+_LONGEST_NAME = 255  # of a file or folder, in bytes, where names are longest
 _DISCOVERY_FILE = "discovery.json"
 
 
@@ -54,6 +56,12 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
         CounterGroundError: what is there is not a benchmark; one line says what and where.
     """
     text = str(source)
+    if not _is_utf8(text):
+        raise UsageError(f"The name {text!r} is not UTF-8: rename the file or folder.")
+    if any(len(part.encode()) > _LONGEST_NAME for part in text.partition("?")[0].split("/")) and not is_web(
+        text
+    ):
+        raise UsageError(f"{text[:100]!r} ... is longer than any file's name.")
     settings = Source(text, text, {}, {}) if isinstance(source, Path) else parse_source(text)
     path = Path(settings.place)
     if settings.place.startswith("hf:") and not path.exists():
@@ -69,6 +77,14 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
     if path.exists() or names_source(settings.place):
         return _read_file(path, settings, show_progress=show_progress)
     raise UsageError(f"{str(path)!r} does not exist: name a folder of photos or a manifest ({_SUFFIXES}).")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # how Python writes the bytes of other names
+        return False
+    return True
 
 
 def _in_croissant(path: Path, settings: Source) -> Benchmark | None:

@@ -8,7 +8,12 @@ from pathlib import Path
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_message
-from counterground.photos._manifest import MANIFEST_SCHEMA, attribute_problem, cast_column
+from counterground.photos._manifest import (
+    MANIFEST_SCHEMA,
+    attribute_problem,
+    cast_column,
+    with_plain_paths,
+)
 from counterground.photos._photo import UnreadablePhoto, photo_ids
 from counterground.photos._questions import QUESTION_SCHEMA, read_options
 from counterground.photos.labels import (
@@ -18,11 +23,13 @@ from counterground.photos.labels import (
     assign_classes,
     imagenet_names,
 )
+from counterground.reading import open_regular, read_parquet
 
 _NUMBERS = ("class_index", "imagenet_index")
 TEXT_SUFFIXES = (".csv", ".tsv")
 _ABSOLUTE = r"^(/|\\|[A-Za-z]:)"
 _JSON_LINES = (".jsonl", ".ndjson")
+_LONGEST_HEADER = 2**20
 _ONE_CLASS = "all questions"
 TABLE_SUFFIXES = (".parquet", *TEXT_SUFFIXES, *_JSON_LINES)
 """Lower-case suffixes of the files that ``read_table`` reads."""
@@ -37,17 +44,18 @@ def read_table(source: Path) -> pl.DataFrame:
     suffix = source.suffix.lower()
     try:
         if suffix in TEXT_SUFFIXES:
-            frame = _stripped(pl.read_csv(source, separator=_separator(source), infer_schema=False))
+            frame = _read_text(source)
         elif suffix in _JSON_LINES:
-            frame = pl.read_ndjson(source, infer_schema_length=None)
+            frame = _read_json_lines(source)
         else:
-            frame = pl.read_parquet(source)
+            frame = read_parquet(source, foreign=True)
     except pl.exceptions.NoDataError as error:
         raise CounterGroundError(f"{source} is empty.") from error
     except (OSError, pl.exceptions.PolarsError) as error:
-        ragged = "truncate_ragged_lines" in str(error)
-        reason = "a row has more cells than the header has names" if ragged else error_message(error)
-        if "invalid utf-8" in reason:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error_message(error)
+        if "truncate_ragged_lines" in str(error):
+            reason = "a row has more cells than the header has names"
+        elif "invalid utf-8" in reason:
             reason = "it is not UTF-8; save it as UTF-8"
         raise CounterGroundError(f"Cannot read the table {source}: {reason}.") from error
     if frame.is_empty():
@@ -55,13 +63,44 @@ def read_table(source: Path) -> pl.DataFrame:
     return frame
 
 
+def _read_text(source: Path) -> pl.DataFrame:
+    separator = _separator(source)
+    frame = pl.read_csv(source, separator=separator, infer_schema=False, glob=False)
+    _refuse_swallowed(frame, separator)
+    return _stripped(frame)
+
+
 def _separator(source: Path) -> str:
     """Return what separates the cells; where commas are decimal marks, spreadsheets write something else."""
+    with open_regular(source) as file:
+        header = file.readline(_LONGEST_HEADER)
     if source.suffix.lower() == ".tsv":
         return "\t"
-    with source.open("rb") as file:
-        header = file.readline()
     return next((sign for sign in (",", ";", "\t") if sign.encode() in header), ",")
+
+
+def _refuse_swallowed(frame: pl.DataFrame, separator: str) -> None:
+    """Refuse a cell that holds whole rows: a quote that is not closed where it should be swallows them.
+
+    Raises:
+        CounterGroundError: which row.
+    """
+    for name in frame.columns:
+        if not frame[name].str.contains("\n", literal=True).any():
+            continue
+        breaks = frame[name].str.count_matches("\n", literal=True)
+        signs = frame[name].str.count_matches(separator, literal=True)
+        if (swallowed := (breaks > 0) & (signs == breaks * (frame.width - 1))).any():
+            row = int(swallowed.arg_max() or 0)
+            raise CounterGroundError(
+                f"Row {row + 1}, column {name!r}, looks like {breaks[row] + 1:,} rows in one cell: close its "
+                "quote where it ends, or write the cell in one line."
+            )
+
+
+def _read_json_lines(source: Path) -> pl.DataFrame:
+    with open_regular(source) as file:
+        return pl.read_ndjson(file, infer_schema_length=None)
 
 
 def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
@@ -109,7 +148,7 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
             f"{', '.join(frame.columns)}."
         )
     frame, notes_on_columns = as_attributes(frame)
-    frame = _cast_keys(frame)
+    frame = with_plain_paths(_cast_keys(frame))
     refuse_repeated(frame, "path")
     frame, root, moved = _below_one_folder(frame, root)
     space, frame, found = _classify(frame)

@@ -19,7 +19,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from counterground.pool._database import DamagedError, as_frame
-from counterground.pool._schema import KEEP, LATER, VERDICT_SCHEMA, VOTE_SCHEMA
+from counterground.pool._schema import KEEP, LATER, REVIEW_LABELS, VERDICT_SCHEMA, VOTE_SCHEMA
 
 UNDONE = "EXISTS (SELECT 1 FROM main.decision AS undo WHERE undo.undoes = decision.id)"
 
@@ -81,12 +81,14 @@ _VERDICTS = f"""
     LEFT JOIN main.decision AS final ON final.id = verdict.final
     ORDER BY photo.path
 """  # noqa: S608 - constants only
-_ODD_LABELS = """
+_REVIEW_LABELS = ", ".join(f"'{label}'" for label in (*REVIEW_LABELS, LATER))
+_ODD_LABELS = f"""
     SELECT labels FROM main.decision WHERE id > :since AND CASE
       WHEN json_valid(labels) AND json_type(labels) = 'array'
-      THEN EXISTS (SELECT 1 FROM json_each(labels) WHERE type <> 'text')
+      THEN EXISTS (SELECT 1 FROM json_each(labels)
+                   WHERE type <> 'text' OR (task = 'review' AND value NOT IN ({_REVIEW_LABELS})))
       ELSE TRUE END
-"""
+"""  # noqa: S608 - constants only
 
 
 def check_labels_of_decisions(connection: Connection, *, since: int = 0) -> None:

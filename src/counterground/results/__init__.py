@@ -41,6 +41,7 @@ from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
     PREDICTIONS_SCHEMA,
     RUN_FILES,
+    SALIENCY_FILE,
     BenchmarkRecord,
     CountsRecord,
     DecisionRecord,
@@ -110,6 +111,7 @@ __all__ = [
     "PICTURE",
     "PREDICTIONS_SCHEMA",
     "RUN_FILES",
+    "SALIENCY_FILE",
     "SIGNIFICANT",
     "TITLES",
     "Accuracies",

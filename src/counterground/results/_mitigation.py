@@ -131,6 +131,8 @@ class MitigationRecord(_Record):
         contrast: of which ``common`` is the left side, ``counter`` the right one, ``drop`` the difference.
         parts: photos and clusters of each of the parts, which take turns to fit, choose and judge.
         seed: of the parts, and of what methods draw.
+        tests: for how many tests the p-values of gain and cost are corrected: each pair of models of the run,
+            on each quantity.
         unmended: accuracies of the model itself on the same photos.
         methods: as they were named.
         left_out: methods that could not be used, and why.
@@ -144,6 +146,7 @@ class MitigationRecord(_Record):
     contrast: str
     parts: list[dict[str, int]]
     seed: int
+    tests: int
     unmended: Accuracies
     methods: list[MethodRecord]
     left_out: dict[str, str] = {}
@@ -228,7 +231,9 @@ class MitigationRecord(_Record):
             f"{self.model} on {photos} of {self.benchmark.partition('@')[0]}, {self.contrast}. Percent, "
             "differences in points; 95 % intervals for other photos; those of gain and cost are paired. "
             "Gain: how much the drop shrinks. Cost: how much accuracy on common photos is lost. Labels: at "
-            "which steps labels of backgrounds were used. Each photo was judged by a head that was fitted "
+            "which steps labels of backgrounds were used. p is corrected (Holm) for "
+            f"{counted(self.tests, 'test')} of all pairs of the {len(self.methods) + 1} models. Each photo "
+            "was judged by a head that was fitted "
             "and chosen on other clusters."
             f"{effects}"
         )

@@ -16,7 +16,9 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import read_record, sealed_files
 from counterground.metrics import (
     DROP,
+    KEYS,
     PHOTO_COLUMNS,
+    SALIENCY_SCHEMA,
     SCORES_SCHEMA,
     Answers,
     Confidence,
@@ -26,14 +28,17 @@ from counterground.metrics import (
     by_key,
     check_columns,
     read_answers,
+    saliency_shares,
     score_adjusted,
     score_by,
     score_contrast,
     score_predictions,
     swap_effects,
 )
+from counterground.privacy import shareable
+from counterground.reading import read_parquet, scan_parquet
 from counterground.results._checks import check_predictions
-from counterground.results._schema import PREDICTIONS_SCHEMA, RunInfo
+from counterground.results._schema import PREDICTIONS_SCHEMA, SALIENCY_FILE, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
 from counterground.results.tables import plain_text
 from counterground.text import counted
@@ -158,17 +163,35 @@ class Run:
     def effects(self, *, by_class: bool = True) -> pl.DataFrame:
         """Return `metrics.swap_effects`, with the kind of interval that the run needs.
 
+        Where the run has attributions, `metrics.saliency_shares` follow.
+
         Raises:
             UsageError: the run is not of composites.
         """
         with _reading(self.path):
-            return swap_effects(
-                self.rows,
-                design=self.design,
-                chance=self.info.label_space.chance,
-                by_class=by_class,
-                confidence=Confidence(anytime=self.could_stop),
+            sure = Confidence(anytime=self.could_stop)
+            chance = self.info.label_space.chance
+            found = swap_effects(
+                self.rows, design=self.design, chance=chance, by_class=by_class, confidence=sure
             )
+            if self.saliency is None:
+                return found
+            keys = self.rows.select(KEYS).unique(maintain_order=True).collect()
+            shares = saliency_shares(self.saliency, keys, by_class=by_class, confidence=sure)
+        order = keys.with_row_index("place")
+        rows = pl.concat([found, shares]).join(
+            order, on=KEYS, how="left", nulls_equal=True, maintain_order="left"
+        )
+        return rows.sort("place", maintain_order=True).drop("place")
+
+    @cached_property
+    def saliency(self) -> pl.DataFrame | None:
+        """The attributions of the run (``metrics.SALIENCY_SCHEMA``); None where it has none."""
+        file = self.path / SALIENCY_FILE
+        if not file.is_file():
+            return None
+        with _reading(self.path):
+            return pl.read_csv(file, schema=SALIENCY_SCHEMA)
 
     def __repr__(self) -> str:
         """The table of scores, as on a terminal."""
@@ -185,7 +208,7 @@ def _reading(folder: Path) -> Iterator[None]:
     """Say that a run is damaged where its files cannot be read."""
     try:
         yield
-    except (ValueError, OSError, pl.exceptions.PolarsError) as error:
+    except (ValueError, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise CounterGroundError(
             f"The run in {folder} is damaged ({_reason(error)}). Delete the folder and evaluate again; "
             "stored features make that quick."
@@ -211,8 +234,8 @@ def open_run(path: Path | str) -> Run:
     with _reading(folder):
         info = RunInfo.model_validate_json(read_record(folder / "run.json"))
         sealed = sealed_files(folder / "run.json") is not None
-        rows = pl.scan_parquet(folder / "predictions.parquet", glob=False)
-        scores = pl.read_parquet(folder / "scores.parquet", glob=False)
+        rows = scan_parquet(folder / "predictions.parquet")
+        scores = read_parquet(folder / "scores.parquet")
         columns = rows.collect_schema().names()
         columns = [name for name in columns if name not in attributes(rows.collect_schema())]
     kept = list(SCORES_SCHEMA) if scores.columns == _FIRST_SCORES else scores.columns
@@ -236,7 +259,7 @@ def open_run(path: Path | str) -> Run:
     return Run(folder, info, rows, scores)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Return in a few words what is wrong with a file of a run."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
@@ -291,7 +314,9 @@ def find_models(runs: Sequence[Run], model: str) -> list[str]:
     known = list(dict.fromkeys(record.name for record in records))
     if model in known:
         return [model]
-    found = list(dict.fromkeys(record.name for record in records if record.spec == model))
+    if shareable(model) in known:
+        return [shareable(model)]
+    found = list(dict.fromkeys(record.name for record in records if record.spec in (model, shareable(model))))
     if not found:
         raise UsageError(
             f"No run has the model {model!r}; there are {', '.join(known)}.{did_you_mean(model, known)}"

@@ -127,6 +127,8 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words += [word for method in methods for word in ("--method", method)]
         seed = mended[0].description["mitigation"].get("seed")
         words += ["--seed", str(seed)] if seed else []
+        classes = mended[0].description["mitigation"].get("classes")
+        words += ["--classes", classes] if classes else []
     elif info.intervention:
         words += _swap_options(info.intervention)
     if info.label_space.name != "options":  # those come with the benchmark

@@ -23,10 +23,15 @@ RUN_FILES = (
     "predictions.parquet",
     "report.html",
     "run.json",
+    "saliency",
+    "saliency.csv",
     "scores.parquet",
     "unreadable.csv",
 )
 """What the folder of a run holds."""
+
+SALIENCY_FILE = "saliency.csv"
+"""A row for each photo and model whose attribution was computed: ``metrics.SALIENCY_SCHEMA``."""
 
 PREDICTIONS_SCHEMA: dict[str, Any] = {
     "path": pl.String,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +13,7 @@ from counterground.files import cache_dir
 from counterground.metrics import GROUPS
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
 from counterground.published import load_table
+from counterground.reading import read_json
 from counterground.text import counted
 
 RELEASE_URL = "https://drive.google.com/uc?id=1SrPF0rgXKy_4z1kXsIYJt-2puM78LbAG"
@@ -62,7 +62,7 @@ def get_counteranimal(
 def is_complete(folder: Path) -> bool:
     """Say whether ``folder`` holds CounterAnimal as ``get_counteranimal`` finishes it."""
     try:
-        return bool(json.loads((folder / "benchmark.json").read_text())["name"] == "counteranimal")
+        return bool(read_json(folder / "benchmark.json")["name"] == "counteranimal")
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -44,6 +44,14 @@ from counterground.cli._options import (
 @overwrite_option("run")
 @limit_option()
 @click.option(
+    "--classes",
+    default="all",
+    show_default=True,
+    type=click.Choice(["all", "pairs"]),
+    help="Which classes take part: all, or those with photos on both sides. Methods that fit a head need "
+    "photos of every class that competes.",
+)
+@click.option(
     "--watermark/--no-watermark",
     default=True,
     show_default=True,

@@ -103,6 +103,12 @@ def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[s
     type=click.IntRange(min=0),
     help="Draw the composites of N objects into examples.png, to look at their seams.",
 )
+@click.option(
+    "--saliency",
+    is_flag=True,
+    help="Describe what answers depend on: an attribution map of each photo whose object is used, and how "
+    "much of it lies outside the object. About 80 forward passes a photo.",
+)
 @running_options()
 @generative_options
 @cluster_options
@@ -126,5 +132,7 @@ def swap(benchmark: str, model_specs: tuple[str, ...], out: Path, **options: Any
         click.echo(line, err=True)
     if options["examples"]:
         click.echo(f"Examples: {out / 'examples.png'}")
+    if options["saliency"]:
+        click.echo(f"Attribution by photo: {out / 'saliency.csv'}")
     if not missing:
         click.echo(f"Report: {out / 'report.html'}")

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from counterground.comparison.points._deduplicate import deduplicate_results
+from counterground.comparison.points._deduplicate import answers_of, deduplicate_results
 from counterground.comparison.points._published import PUBLISHED, paper_rows, reproduction_rows
 from counterground.comparison.points._runs import run_rows
 from counterground.errors import UsageError, did_you_mean
-from counterground.metrics import DROP, KEYS, SETTING_SCHEMA, Contrast
+from counterground.metrics import DROP, KEYS, SETTING_SCHEMA, Answers, Contrast
 from counterground.published import SETTINGS, SettingName
 from counterground.results import Run
 
@@ -103,6 +103,12 @@ class Gathered(NamedTuple):
     points: pl.DataFrame
     runs: list[Run | None]
     places: dict[tuple[Any, ...], int]
+
+    @property
+    def answers(self) -> list[Answers | None]:
+        """What the model of each point answered; None for published rows."""
+        rows = zip(self.runs, self.points.iter_rows(named=True), strict=True)
+        return [None if run is None else answers_of(run, row) for run, row in rows]
 
 
 def gather(

@@ -10,6 +10,7 @@ from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import KEEP, LATER, REVIEW_LABELS, Pool
+from counterground.reading import read_text
 
 COMMAND_KEYS = frozenset("luz")
 """Later, undo, zoom."""
@@ -148,7 +149,7 @@ def read_labels(path: Path) -> list[str]:
         UsageError: there is no such file, or it is not text.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path).splitlines()
     except OSError as error:
         raise UsageError(f"Cannot read the labels in {path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:

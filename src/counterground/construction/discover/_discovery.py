@@ -15,6 +15,7 @@ from counterground.construction.discover._finding import ByChance, Finding
 from counterground.errors import CounterGroundError
 from counterground.files import read_record, write_parquet, write_record
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
+from counterground.reading import parse_json, read_parquet
 from counterground.results import (
     NOTHING,
     Cell,
@@ -167,8 +168,8 @@ def read_discovery(folder: Path) -> Discovery | None:
     if not (folder / _RECORD).is_file():
         return None
     try:
-        record = json.loads(read_record(folder / _RECORD))
-        pairs = pl.read_parquet(folder / "pairs.parquet")
+        record = parse_json(read_record(folder / _RECORD).decode())
+        pairs = read_parquet(folder / "pairs.parquet")
         if "chosen_by_chance" not in record:
             record |= _before_chance(record)
             pairs = pairs.with_columns(half=pl.lit("chooses"))
@@ -181,7 +182,7 @@ def read_discovery(folder: Path) -> Discovery | None:
         return Discovery(
             benchmark=read_benchmark(folder) if (folder / BENCHMARK_FILES[0]).exists() else None,
             pairs=pairs,
-            cells=pl.read_parquet(folder / "cells.parquet"),
+            cells=read_parquet(folder / "cells.parquet"),
             **figures,
         )
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
@@ -206,7 +207,7 @@ def _before_chance(record: dict[str, Any]) -> dict[str, Any]:
 def asked_before(folder: Path) -> dict[str, object] | None:
     """Return the record of a discovery, empty where it cannot be read; None where there is none."""
     try:
-        found = json.loads(read_record(folder / _RECORD))
+        found = parse_json(read_record(folder / _RECORD).decode())
     except FileNotFoundError:
         return None
     except (OSError, ValueError):

@@ -18,6 +18,7 @@ import polars as pl
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import write_text
 from counterground.photos import EXPORT_FILE
+from counterground.reading import read_json
 
 try:
     import fcntl
@@ -39,7 +40,7 @@ def write_mark(folder: Path, record: dict[str, Any]) -> None:
 def read_mark(folder: Path) -> dict[str, Any] | None:
     """Return what ``write_mark`` wrote; None for a folder that is no export."""
     try:
-        mark = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))
+        mark = read_json(folder / EXPORT_FILE)
         return mark if _MARK in mark and set(mark["entries"]) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from counterground.photos import (
     match_imagenet,
     read_class_names,
 )
+from counterground.reading import read_json
 
 CONFUSABLE = 20
 BUILT_IN_NAMES = ("openai", "wordnet")
@@ -171,7 +171,7 @@ def read_aliases(path: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]
         UsageError: no such file, another form, or a class that is not a candidate.
     """
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = read_json(path)
     except OSError as error:
         raise UsageError(f"Cannot read the aliases {path}: {error.strerror}.") from error
     except ValueError as error:

@@ -35,10 +35,11 @@ _PARTS = (BACKGROUND, OBSERVED, SIZE)
 
 
 class Part(NamedTuple):
-    """One figure of the decomposition, and the clusters behind it by each way of the design."""
+    """One figure of the decomposition, its classes, and the clusters behind it by each way of the design."""
 
     estimate: str
     interval: Interval
+    classes: int
     clusters: tuple[int, ...]
 
 
@@ -88,7 +89,7 @@ class Decomposition:
         averages, partition = self._averages(sides), sides.partition
         left, right = answers.means(partition).weighted(averages)
         interval = difference_interval(left, right, partition.count(averages))
-        return Part(contrast.name, interval, clusters_of(partition, averages))
+        return Part(contrast.name, interval, len(self.classes), clusters_of(partition, averages))
 
     def _left(self, answers: Answers) -> list[Part]:
         averages, start = [], 0
@@ -104,8 +105,8 @@ class Decomposition:
             rest = rest.minus(part, n=n)
         clusters = clusters_of(self._joint, averages)
         return [
-            Part("rest", plain_interval(rest), clusters),
-            Part("background_share", _share(background, observed), clusters),
+            Part("rest", plain_interval(rest), len(self.classes), clusters),
+            Part("background_share", _share(background, observed), len(self.classes), clusters),
         ]
 
 

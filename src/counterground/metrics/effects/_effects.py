@@ -36,11 +36,12 @@ EFFECTS_SCHEMA: dict[str, Any] = {
     "high": pl.Float64,
     "p_value": pl.Float64,
     "n": pl.Int64,
+    "classes": pl.Int64,
     "foreground_clusters": pl.Int64,
     "background_clusters": pl.Int64,
     "anytime": pl.Boolean,
 }
-"""Columns of ``swap_effects``; values and bounds are fractions, ``n`` composites.
+"""Columns of ``swap_effects``; values and bounds are fractions, of ``n`` composites of ``classes``.
 
 ``estimate`` is one of these; with a ``class_name`` it is of that class, without the mean over classes:
 
@@ -142,6 +143,7 @@ def swap_effects(
 class _Row(NamedTuple):
     estimate: str
     interval: Interval
+    classes: int = 0
     clusters: tuple[int, ...] = ()
     background: str | None = None
     k: int | None = None
@@ -151,7 +153,7 @@ class _Row(NamedTuple):
 def _record(row: _Row) -> tuple[Any, ...]:
     i, (first, second, *_) = row.interval, (*row.clusters, None, None)
     about = (row.estimate, row.class_name, row.background, row.k)
-    return (*about, i.value, i.low, i.high, i.p_value, i.n, first, second)
+    return (*about, i.value, i.low, i.high, i.p_value, i.n, row.classes, first, second)
 
 
 def _effects(answers: Answers, chance: float | None, *, by_class: bool) -> Iterator[_Row]:
@@ -196,7 +198,8 @@ def _contrast(answers: Answers, contrast: Contrast) -> Iterator[_Row]:
     place = None if len(answers.classes) == answers.photos.c else int(answers.classes[0])
     averages = sides.averages(place)
     if averages is not None:
-        yield _Row(contrast.name, answers.difference(contrast), clusters_of(sides.partition, averages))
+        clusters = clusters_of(sides.partition, averages)
+        yield _Row(contrast.name, answers.difference(contrast), len(averages[0].strata), clusters)
 
 
 def _accuracy(answers: Answers, name: str, side: Side) -> Iterator[_Row]:
@@ -206,7 +209,7 @@ def _accuracy(answers: Answers, name: str, side: Side) -> Iterator[_Row]:
     if len(strata):
         average = [_alike(strata)]
         (estimate,) = answers.means(partition).weighted(average)
-        yield _Row(name, share_interval(estimate), clusters_of(partition, average))
+        yield _Row(name, share_interval(estimate), len(strata), clusters_of(partition, average))
 
 
 class _Foregrounds(NamedTuple):
@@ -223,7 +226,8 @@ class _Foregrounds(NamedTuple):
         if len(strata):
             partition = self.photos.by_class
             found = share_interval(StratumMeans(partition, self.values).average(strata))
-            yield _Row(self.estimate, found, clusters_of(partition, [_alike(strata)]), k=self.k)
+            clusters = clusters_of(partition, [_alike(strata)])
+            yield _Row(self.estimate, found, len(strata), clusters, k=self.k)
 
 
 def _by_foreground(answers: Answers) -> list[_Foregrounds]:

@@ -46,6 +46,8 @@ class InfluenceEstimate:
     degrees of freedom.
     Deviations of one sampling are comparable, so the difference of two estimates has
     the difference of their deviations. ``scatter`` is None where the estimate is no average over classes.
+    Of the mean of one stratum, ``concentration`` is the sum of its clusters' squared shares of the photos, 1
+    over Kish's effective number; of averages and differences it is None.
 
     Several models' estimates of one quantity may stand together (``stacked``): values ``[k]``, deviations
     ``[k, clusters]``.
@@ -59,6 +61,7 @@ class InfluenceEstimate:
     confidence: Confidence = CONFIDENCE
     scatter: ClassScatter | None = None
     ways: Ways = ONE_WAY
+    concentration: float | None = None
 
     @cached_property
     def variance(self) -> Any:
@@ -121,7 +124,20 @@ class InfluenceEstimate:
         if self.scatter is not None and other.scatter is not None:
             scatter = ClassScatter(*(a - b for a, b in zip(self.scatter, other.scatter, strict=True)))
         value, deviations = self.value - other.value, self.deviations - other.deviations
-        return replace(self, value=value, deviations=deviations, n=n, scatter=scatter)
+        return replace(self, value=value, deviations=deviations, n=n, scatter=scatter, concentration=None)
+
+    def combined(self, weights: Floats) -> InfluenceEstimate:
+        """Return linear combinations of several estimates, one for each row of ``weights`` ``[m, k]``."""
+        return replace(self, value=weights @ self.value, deviations=weights @ self.deviations, scatter=None)
+
+    def compressed(self) -> InfluenceEstimate:
+        """Return several estimates with the same covariances and as few deviations as they are themselves."""
+        ends = np.cumsum(self.ways.clusters)[:-1]
+        parts = [
+            np.asarray(np.linalg.qr(part.T, mode="r")).T for part in np.split(self.deviations, ends, axis=-1)
+        ]
+        ways = Ways(tuple(part.shape[-1] for part in parts)) if self.ways.clusters else ONE_WAY
+        return replace(self, deviations=np.concatenate(parts, axis=-1), scatter=None, ways=ways)
 
     def of_random_classes(self) -> InfluenceEstimate | None:
         """Return the same estimate for a population of classes of which these are a random sample.
@@ -389,7 +405,12 @@ class StratumMeans:
         deviations = sum_by_code(part.pair_cluster[pairs], pulls, part.sampling.size)
         confidence = part.sampling.confidence
         n = rows.photos[place]
-        return InfluenceEstimate(value, deviations, n, rows.clusters, rows.df, confidence, scatter)
+        concentration = None
+        if m == 1 and len(part.sampling.ways) == 1:
+            concentration = float((part.pair_photos[pairs] ** 2).sum()) / n**2
+        return InfluenceEstimate(
+            value, deviations, n, rows.clusters, rows.df, confidence, scatter, concentration=concentration
+        )
 
     @cached_property
     def _scores(self) -> Floats:

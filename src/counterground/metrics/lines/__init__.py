@@ -10,6 +10,7 @@ from counterground.metrics.lines._line import (
     fit_line,
     from_scale,
     outside,
+    scale_density,
     to_scale,
 )
 from counterground.metrics.lines._regression import (
@@ -39,5 +40,6 @@ __all__ = [
     "ordinary_least_squares",
     "outside",
     "rank_correlation",
+    "scale_density",
     "to_scale",
 ]

@@ -52,6 +52,14 @@ def from_scale(position: npt.ArrayLike, scale: Scale) -> Floats:
     return normal_cdf(values) if scale == "probit" else logistic_cdf(values)
 
 
+def scale_density(position: npt.ArrayLike, scale: Scale) -> Floats:
+    """Return how much accuracy changes with the probit or logit, at positions on the scale."""
+    values = np.asarray(position, dtype=np.float64)
+    if scale == "probit":
+        return np.asarray(np.exp(-(values**2) / 2) / np.sqrt(2 * np.pi))
+    return np.asarray(logistic_cdf(values) * logistic_cdf(-values))
+
+
 def outside(accuracy: npt.ArrayLike, photos: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
     """Return which accuracies ``to_scale`` moves onto its edge."""
     values, edge = _fractions(accuracy), _edge(accuracy, photos)

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
 from counterground.models._base import Classifier
-from counterground.models._device import for_inference
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
-from counterground.models._network import NetworkEncoder
-from counterground.models._split import split_transform
+from counterground.models.execution import for_inference, split_transform
+from counterground.models.networks import NetworkEncoder
 from counterground.text import counted
 
 if TYPE_CHECKING:

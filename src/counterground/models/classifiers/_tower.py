@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.models._base import DualEncoder, Encoder, ImageEncoder, Model
-from counterground.models._device import for_inference
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
-from counterground.models._network import NetworkEncoder
-from counterground.models._split import split_transform
 from counterground.models.classifiers._classifier import NetworkClassifier, final_linear, output_of
+from counterground.models.execution import for_inference, split_transform
+from counterground.models.networks import NetworkEncoder
 from counterground.text import counted
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from counterground.models._base import Classifier
 from counterground.models._family import Family, LoadOptions, read_options, require
 from counterground.models._fingerprint import combine, library_versions, plain_repr
 from counterground.models._labels import Labels, match_labels, read_labels
-from counterground.models._split import split_transform
 from counterground.models._weights import read_json
+from counterground.models.execution import split_transform
 
 if TYPE_CHECKING:
     import torch

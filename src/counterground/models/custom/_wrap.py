@@ -18,11 +18,8 @@ from counterground.models._base import (
     Generative,
     ImageEncoder,
     Model,
-    Precision,
     Protocol,
 )
-from counterground.models._device import for_inference
-from counterground.models._dual import TextEncoder, TorchDualEncoder
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import (
     CodeFingerprint,
@@ -32,11 +29,11 @@ from counterground.models._fingerprint import (
     plain_repr,
     tensor_digests,
 )
-from counterground.models._head_spec import HeadSpec
 from counterground.models._labels import Labels, imagenet_order, match_list, names_of
-from counterground.models._network import image_tower
-from counterground.models._split import split_transform
 from counterground.models.classifiers import NetworkClassifier, NetworkTower, final_linear
+from counterground.models.execution import Precision, for_inference, split_transform
+from counterground.models.networks import TextEncoder, TorchDualEncoder, image_tower
+from counterground.models.specs import HeadSpec
 
 if TYPE_CHECKING:
     import torch

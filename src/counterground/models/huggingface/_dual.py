@@ -7,10 +7,8 @@ import math
 from typing import Any
 
 from counterground.errors import CounterGroundError
-from counterground.models._dual import TorchDualEncoder
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
-from counterground.models._network import image_tower
 from counterground.models.classifiers import keep_float32
 from counterground.models.huggingface._images import HfTransform, load_transform
 from counterground.models.huggingface._loading import (
@@ -29,6 +27,7 @@ from counterground.models.huggingface._texts import (
     tokenization,
     tokenizer_identity,
 )
+from counterground.models.networks import TorchDualEncoder, image_tower
 
 
 class HfDualEncoder(TorchDualEncoder):

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
-from counterground.models._split import SplitTransform
+from counterground.models.execution import SplitTransform
 from counterground.models.huggingface._loading import from_pretrained
 from counterground.models.huggingface._source import HfSource
 

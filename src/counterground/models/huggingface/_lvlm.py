@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from counterground.errors import CounterGroundError, error_message
-from counterground.models._base import Generative, Precision, Protocol
-from counterground.models._device import out_of_memory
+from counterground.models._base import Generative, Protocol
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
+from counterground.models.execution import Precision, out_of_memory
 from counterground.models.generative import (
     Candidate,
     Conversation,

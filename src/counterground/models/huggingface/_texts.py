@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from counterground.errors import CounterGroundError
-from counterground.models._dual import TOKENS, TextEncoder, unit_length
 from counterground.models._fingerprint import combine, plain_repr
-from counterground.models._token_tree import Block, CausalTower, TreeEncoder
 from counterground.models.huggingface._loading import quiet
+from counterground.models.networks import TOKENS, Block, CausalTower, TextEncoder, TreeEncoder, unit_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

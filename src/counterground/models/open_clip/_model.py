@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError
-from counterground.models._device import for_inference
-from counterground.models._dual import TorchDualEncoder
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
-from counterground.models._network import image_tower
-from counterground.models._split import split_transform
 from counterground.models._weights import check_cached, fetching, refuse_other_files, refusing_code
+from counterground.models.execution import for_inference, split_transform
+from counterground.models.networks import TorchDualEncoder, image_tower
 from counterground.models.open_clip._activation import activation_name, base_name, resolve_activation
 from counterground.models.open_clip._source import (
     CONFIG_NAME,

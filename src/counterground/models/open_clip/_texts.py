@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from counterground.models._dual import TextEncoder
-from counterground.models._token_tree import Block, CausalTower, TreeEncoder
+from counterground.models.networks import Block, CausalTower, TextEncoder, TreeEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

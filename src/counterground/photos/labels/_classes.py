@@ -16,7 +16,7 @@ from counterground.photos.labels._imagenet import (
     split_number,
     suggestions,
 )
-from counterground.photos.labels._label_space import LabelSpace
+from counterground.photos.labels._label_space import LabelSpace, class_name_problem
 
 
 class UnclearClasses(CounterGroundError):  # noqa: N818 - they are what is wrong
@@ -57,6 +57,9 @@ def assign_classes(written: Sequence[str]) -> ClassAssignment:
             writings of one class, or, unless other names are of no class of ImageNet and none is of one, an
             ambiguous name or a number before an unknown one.
     """
+    for text in written:
+        if (problem := class_name_problem(text)) and text.strip():
+            raise UnclearClasses(f"A class has {problem}.", [text])
     readings = [_read(text) for text in written]
     _refuse_problems(readings)
     _refuse_doubles(readings)

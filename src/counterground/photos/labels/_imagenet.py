@@ -18,7 +18,7 @@ IMAGENET_SIZE = 1000
 WRITE_INDEX = " Write the index or the wnid instead."
 _IN_ORDER = 950  # of 1000 names at their place show that a list is in ImageNet's order
 _WNID = re.compile(r"n\d{8}")
-_NUMBERED = re.compile(r"(\d+)(?:[\s_]+(\S.*))?", re.DOTALL)
+_NUMBERED = re.compile(r"(\d{1,18})(?:[\s_]+(\S.*))?", re.DOTALL)  # more digits are no index
 
 
 class _Row(NamedTuple):

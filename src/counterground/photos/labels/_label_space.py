@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,8 +20,26 @@ from counterground.photos.labels._imagenet import (
     name_key,
     split_number,
 )
+from counterground.reading import parse_json, read_text
 
 T = TypeVar("T")
+
+
+def class_name_problem(name: str) -> str:
+    """Say why a text cannot be the name of a class, as in "it has an empty name"; empty where it can."""
+    if not name.strip():
+        return "an empty name"
+    if len(name) > _LONGEST_NAME:
+        return f"a name of {len(name):,} characters, and no more than {_LONGEST_NAME:,} are read"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return f"a name that is not UTF-8, {name!r}"
+    return ""
+
+
+_FIELDS = ("name", "names", "imagenet", "candidates", "members")
+_LONGEST_NAME = 1000  # of a class, in characters
 
 
 @dataclass(frozen=True)
@@ -57,8 +76,9 @@ class LabelSpace:
     def _problem(self) -> str:
         if not self.names:
             return "it has no classes"
-        if empty := [index for index, name in enumerate(self.names) if not name.strip()]:
-            return f"class {empty[0]} has an empty name"
+        for index, name in enumerate(self.names):
+            if problem := class_name_problem(name):
+                return f"class {index} has {problem}"
         if len(self.names) != len(self.imagenet):
             return f"{len(self.names)} names but {len(self.imagenet)} ImageNet indices"
         known = [index for index in self.imagenet if index is not None]
@@ -151,7 +171,7 @@ class LabelSpace:
             CounterGroundError: not JSON, a missing field, or fields that do not fit together.
         """
         try:
-            content = json.loads(text)
+            content = parse_json(text)
         except ValueError as error:
             raise CounterGroundError(f"A label space must be JSON: {error}.") from error
         return _from_content(content)
@@ -169,7 +189,7 @@ class LabelSpace:
             CounterGroundError: the file is not a label space.
         """
         try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
+            return cls.from_json(read_text(path))
         except OSError as error:
             raise UsageError(f"Cannot read the label space {path}: {error.strerror or error}.") from error
         except (UnicodeDecodeError, CounterGroundError) as error:
@@ -177,18 +197,19 @@ class LabelSpace:
 
 
 def _from_content(content: Any) -> LabelSpace:
+    if isinstance(content, dict) and (unknown := [key for key in content if key not in _FIELDS]):
+        raise CounterGroundError(
+            f"A label space has no field {unknown[0][:100]!r}; it has {', '.join(_FIELDS)}."
+            f"{did_you_mean(unknown[0][:100], _FIELDS)}"
+        )
     try:
         candidates, members = content.get("candidates"), content.get("members")
         return LabelSpace(
             _checked(content["name"], str),
-            tuple(_checked(name, str) for name in content["names"]),
-            tuple(None if index is None else _checked(index, int) for index in content["imagenet"]),
-            None
-            if candidates is None
-            else {int(k): tuple(_checked(index, int) for index in v) for k, v in candidates.items()},
-            None
-            if members is None
-            else tuple(tuple(_checked(index, int) for index in each) for each in members),
+            tuple(_checked(name, str) for name in _checked(content["names"], list)),
+            tuple(None if i is None else _checked(i, int) for i in _checked(content["imagenet"], list)),
+            None if candidates is None else {_index(k): _indices(v) for k, v in candidates.items()},
+            None if members is None else tuple(map(_indices, _checked(members, list))),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CounterGroundError(
@@ -199,8 +220,19 @@ def _from_content(content: Any) -> LabelSpace:
 
 def _checked(value: Any, kind: type[T]) -> T:
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is not {kind.__name__}")
+        raise TypeError(f"{str(value)[:100]!r} is not {kind.__name__}")
     return value
+
+
+def _index(key: str) -> int:
+    """Return the index that a key writes; "00" and "0" would be one class."""
+    if not re.fullmatch(r"0|[1-9][0-9]{0,17}", key):
+        raise ValueError(f"{key[:100]!r} is not an index")
+    return int(key)
+
+
+def _indices(values: Any) -> tuple[int, ...]:
+    return tuple(_checked(index, int) for index in _checked(values, list))
 
 
 def imagenet_label_space(names: Literal["openai", "wordnet"] = "openai") -> LabelSpace:

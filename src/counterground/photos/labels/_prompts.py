@@ -8,9 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.reading import read_text
 
 _SIMPLE = ("A photo of {}.",)
-_NUMBERED = re.compile(r"(\d+)[\t ]+(\S.*)")
+_NUMBERED = re.compile(r"(\d{1,18})[\t ]+(\S.*)")
 
 
 def prompt_templates(kind: str | Path = "simple") -> tuple[str, ...]:
@@ -82,7 +83,7 @@ def _starts_counting(numbered: list[re.Match[str] | None]) -> bool:
 
 def _read_lines(path: Path, expected: str) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except OSError as error:
         raise UsageError(
             f"Cannot read {str(path)!r}: {error.strerror or error}. Expected {expected}."

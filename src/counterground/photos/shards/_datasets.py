@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -16,6 +17,7 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message, needs_extra
 from counterground.files import cache_dir
+from counterground.offline import check_online
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
@@ -62,7 +64,8 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
 
     def fill(draft: Path) -> None:
         data = opened()
-        columns = _columns(data, source)
+        with _loading(name):
+            columns = _columns(data, source)
         with progress_bar("Reading", total=rows, shown=show_progress) as bar:
             samples = _samples(data, columns, short, source, rows)
             found = unpack_samples(_counting(samples, bar.advance), draft, None)
@@ -70,7 +73,8 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
 
     key = f"{asked[:32]}-{state[:16]}"
     if not (cache_dir() / "unpacked" / key).is_dir():
-        texts = _rows_of_texts(opened(), source, rows)
+        with _loading(name):
+            texts = _rows_of_texts(opened(), source, rows)
         if texts is not None:  # its photos are behind URLs
             found = benchmark_of_rows(texts, source, Path(), short, show_progress=show_progress)
             return found.described(notes=(*notes, *limit, *found.notes))
@@ -109,6 +113,7 @@ def _commit_of(source: Source, name: str, asked: str) -> tuple[str, tuple[str, .
     from huggingface_hub import HfApi
 
     try:
+        check_online(f"Asking the hub for {name}")
         return str(HfApi().dataset_info(name, revision=revision, timeout=30).sha), ()
     except Exception as error:  # the library, and what it asks with, raises any
         folders = (cache_dir() / "unpacked").glob(f"{asked[:32]}-*")
@@ -129,7 +134,10 @@ def _open(source: Source, name: str, revision: str | None) -> Any:
         if revision is None and is_saved_dataset(Path(name)):
             loaded = datasets.load_from_disk(name)
         else:
+            check_online(f"Reading the data set {name}")
             loaded = datasets.load_dataset(name, config, revision=revision, streaming=True)
+    except CounterGroundError:
+        raise
     except Exception as error:  # the library, and what reads the files beneath it, raises any
         raise _cannot_load(name, error) from error
     if not isinstance(loaded, dict):
@@ -146,6 +154,17 @@ def _open(source: Source, name: str, revision: str | None) -> Any:
             f"{source.text}: {problem}, as in ?split={next(iter(loaded))}; it has {listed}.{hint}"
         )
     return loaded[split]
+
+
+@contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Say that a data set cannot be loaded: its library, and what reads the files beneath it, raises any."""
+    try:
+        yield
+    except CounterGroundError:
+        raise
+    except Exception as error:
+        raise _cannot_load(name, error) from error
 
 
 def _cannot_load(name: str, error: Exception) -> CounterGroundError:
@@ -206,15 +225,11 @@ def _samples(data: Any, columns: _Columns, name: str, source: Source, rows: int 
     part = f"{name} ({split})" if split else name
     if data.features is not None and not isinstance(data.features.get(columns.image), Image):
         raise UsageError(f"{source.text}: the column {columns.image!r} holds no images.")
-    try:
+    with _loading(name):
         if data.features is not None:
             data = data.cast_column(columns.image, Image(decode=False))
         for number, row in enumerate(islice(data, rows), 1):
             yield _sample(f"{part}, row {number}", row, columns)
-    except CounterGroundError:
-        raise
-    except Exception as error:
-        raise _cannot_load(name, error) from error
 
 
 def _sample(where: str, row: Mapping[str, Any], columns: _Columns) -> Sample:

@@ -36,6 +36,7 @@ from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
 from counterground.photos.shards._spuriverse import META, is_spuriverse, spuriverse_samples
 from counterground.photos.shards._tar import tar_samples
+from counterground.reading import open_regular, read_json, read_text
 
 _CLASS_FIELDS = ("class_name", "class", "label", "cls")
 _TEXTS = ("background", "group", "cluster", "licence", "attribution", "source")
@@ -122,7 +123,10 @@ def _class_of(sample: Sample, fields: Mapping[str, Any], space: LabelSpace | Non
         raise CounterGroundError(
             f"{sample.where} has class number {index}, but there are {len(sample.class_names)} names."
         )
-    return {"class_name": sample.class_names[index]}
+    named = sample.class_names[index]
+    if not isinstance(named, str):
+        raise CounterGroundError(f"{sample.where} has class number {index}, and its name is not a text.")
+    return {"class_name": named}
 
 
 def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = False) -> None:
@@ -221,7 +225,7 @@ def shard_format(folder: Path) -> ShardFormat | None:
     """
     if (folder / BENCHMARK_FILE).is_file():
         kind = _describe(folder).get("packed")
-        return kind if kind in _SHARDS else None
+        return next((known for known in _SHARDS if known == kind), None)
     if (folder / MANIFEST_FILE).is_file():
         return None
     if any((folder / "data").glob("*.parquet")):
@@ -313,8 +317,11 @@ def _open_folder(folder: Path, kind: ShardFormat) -> _ShardFolder:
         expected: dict[str, str] = dict(description["shards"])
         _ = [description[key] for key in ("name", "notes", "version")], Discovered.from_json(description)
         Design.from_json(description.get("design"))
-    except (CounterGroundError, KeyError, TypeError, ValueError) as error:
+        whole = isinstance(description["notes"], list) and isinstance(description["name"], str)
+    except (AttributeError, CounterGroundError, KeyError, TypeError, ValueError) as error:
         raise CounterGroundError(f"{folder / BENCHMARK_FILE} is damaged: export again.") from error
+    if not whole:
+        raise CounterGroundError(f"{folder / BENCHMARK_FILE} is damaged: export again.")
     for name, digest in expected.items():
         if name not in hashes:
             raise CounterGroundError(f"The shard {folder / name} is missing: bring it back, or export again.")
@@ -338,7 +345,7 @@ def _refuse_splits(folder: Path, names: Iterable[str]) -> None:
 
 def _describe(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads((folder / BENCHMARK_FILE).read_text(encoding="utf-8"))
+        content = read_json(folder / BENCHMARK_FILE)
     except (OSError, ValueError):
         return {}  # read_native says what is wrong with it
     return content if isinstance(content, dict) else {}
@@ -346,7 +353,7 @@ def _describe(folder: Path) -> dict[str, Any]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CounterGroundError(f"Cannot read {path}: {error.strerror or error}.") from error
@@ -416,7 +423,7 @@ def _class_names(path: Path) -> list[str] | None:
     if not path.is_file():
         return None
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        return [line.strip() for line in read_text(path).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise CounterGroundError(f"Cannot read the class names {path}: {error}.") from error
 

@@ -18,7 +18,9 @@ import polars as pl
 from counterground.errors import CounterGroundError
 from counterground.photos._photo import image_type
 from counterground.photos._questions import question_problem
+from counterground.photos._table import read_table
 from counterground.photos.shards._samples import Sample
+from counterground.reading import scan_parquet, try_parquet
 
 _LETTERS = ascii_uppercase[:4]
 _QUESTION = ("question", *_LETTERS[:2], "answer")
@@ -35,7 +37,8 @@ META = {
 def is_spuriverse(shard: Path) -> bool:
     """Whether a Parquet file has the columns of SpuriVerse."""
     try:
-        names = pl.read_parquet_schema(shard)
+        try_parquet(shard)
+        names = scan_parquet(shard).collect_schema()
     except (OSError, pl.exceptions.PolarsError):
         return False
     return {"image_id", "benchmark", "image", *_GROUP} <= set(names)
@@ -49,7 +52,7 @@ def spuriverse_samples(shard: Path, meta: Path) -> Iterator[Sample]:
     Raises:
         CounterGroundError: a photo is missing, or a question is, or is wrong.
     """
-    lazy = pl.scan_parquet(shard)
+    lazy = scan_parquet(shard)
     inside = set(_QUESTION) <= set(lazy.collect_schema())
     elsewhere: dict[str, dict[str, dict[str, Any]]] = {}
     for number in range(int(lazy.select(pl.len()).collect().item())):
@@ -86,7 +89,7 @@ def _asked(
                 f"{where} has no question of its own, and there is no {path}: put the folder meta of "
                 "SpuriVerse's repository beside the folder of the shards."
             )
-        frame = pl.read_csv(path, infer_schema=False)
+        frame = read_table(path)
         known[source] = {str(row["index"]): row for row in frame.iter_rows(named=True)}
     if name not in known[source]:
         raise CounterGroundError(f"{where}: {path} has no row with the index {name!r}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 from counterground.errors import CounterGroundError
 from counterground.photos._photo import IMAGE_SUFFIXES
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, Sample
+from counterground.reading import check_tar_end, open_regular, parse_json
 
 _MAX_TEXT_BYTES = 16 * 2**20
-_BLOCK = 512
 
 
 def tar_samples(shard: Path) -> Iterator[Sample]:
@@ -27,7 +26,7 @@ def tar_samples(shard: Path) -> Iterator[Sample]:
             land outside its folder, or a sample has no photo or two.
     """
     try:
-        with tarfile.open(shard, "r:") as tar:
+        with open_regular(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             key = ""
             parts: dict[str, bytes] = {}
             for info in tar:
@@ -41,7 +40,7 @@ def tar_samples(shard: Path) -> Iterator[Sample]:
                 if suffix in parts:
                     raise CounterGroundError(f"{shard.name}: {info.name!r} occurs twice.")
                 parts[suffix] = _read(shard, tar, info, suffix)
-            _check_end(shard, tar)  # before the last sample, of which the rest may be cut off
+            check_tar_end(tar)  # before the last sample, of which the rest may be cut off
             if parts:
                 yield _sample(shard, key, parts)
     except (tarfile.TarError, EOFError, ValueError) as error:
@@ -73,14 +72,6 @@ def _read(shard: Path, tar: tarfile.TarFile, info: tarfile.TarInfo, suffix: str)
     return data
 
 
-def _check_end(shard: Path, tar: tarfile.TarFile) -> None:
-    # tarfile takes a damaged header, and a file cut between two members, for the end.
-    assert tar.fileobj is not None
-    tar.fileobj.seek(tar.offset)
-    if tar.fileobj.read(_BLOCK) != bytes(_BLOCK):
-        raise CounterGroundError(f"{shard.name} is damaged or cut short (byte {tar.offset:,}): get it again.")
-
-
 def _kind(suffix: str) -> str:
     return f".{suffix.rpartition('.')[2]}"
 
@@ -104,12 +95,11 @@ def _fields(where: str, parts: dict[str, bytes]) -> dict[str, Any]:
     try:
         for name, data in parts.items():
             if _kind(name) == ".json":
-                fields |= json.loads(data)
+                fields |= parse_json(data.decode("utf-8-sig"))
             elif _kind(name) == ".cls":
                 text = data.decode().strip()
                 fields["cls"] = int(text) if text.isdecimal() else text
-        json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is not text
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise CounterGroundError(f"{where}: its fields cannot be read ({reason}).") from error
     return fields

@@ -5,12 +5,11 @@ The format: https://github.com/cocodataset/cocodataset.github.io/blob/master/dat
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import polars as pl
 
@@ -18,10 +17,12 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark
 from counterground.photos.sources._rows import benchmark_of_rows
 from counterground.photos.sources._source import Source, is_web
+from counterground.reading import read_json
 from counterground.text import counted
 
 _SEVERAL = ("skip", "largest", "refuse")
 _FILE = "file_name"
+_HUGE = 10**15  # of sides and areas, in pixels
 
 
 def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Benchmark:
@@ -82,17 +83,19 @@ def read_coco_file(path: Path) -> CocoFile:
     images = _by_id(path, content["images"], "image")
     categories = _by_id(path, content["categories"], "category")
     licences = {
-        entry.get("id"): entry.get("url") or entry.get("name") for entry in content.get("licenses", [])
+        entry["id"]: entry.get("url") or entry.get("name")
+        for entry in content["licenses"]
+        if _is_id(entry.get("id"))
     }
     objects: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for number, annotation in enumerate(content["annotations"], 1):
         where = f"{path}: annotation {annotation.get('id', f'number {number}')}"
-        if annotation.get("image_id") not in images:
+        if not _is_id(annotation.get("image_id")) or annotation["image_id"] not in images:
             raise CounterGroundError(
                 f"{where} is of the image {annotation.get('image_id')!r}, which is not there."
             )
         for single in _singles(annotation):
-            if single.get("category_id") not in categories:
+            if not _is_id(single.get("category_id")) or single["category_id"] not in categories:
                 wrong = single.get("category_id")
                 raise CounterGroundError(f"{where} has the category {wrong!r}, which is not there.")
             objects[annotation["image_id"]].append(single | {"where": where})
@@ -108,10 +111,12 @@ def _singles(annotation: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _content(path: Path) -> dict[str, list[dict[str, Any]]]:
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path, most=None)
     except (OSError, ValueError) as error:
         raise CounterGroundError(f"Cannot read {path} as JSON: {error}.") from error
-    for part in ("images", "annotations", "categories"):
+    if isinstance(content, dict) and content.get("licenses") is None:
+        content["licenses"] = []
+    for part in ("images", "annotations", "categories", "licenses"):
         listed = content.get(part) if isinstance(content, dict) else None
         if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
             raise CounterGroundError(f"{path} is not in COCO's format: it has no list of {part!r}.")
@@ -138,7 +143,7 @@ def _rows(
             continue
         largest = max(shown, key=_area)
         fields = {field: value for field, value in image.items() if isinstance(value, str | int | float)}
-        licence = content.licences.get(image.get("license"))
+        licence = content.licences.get(image["license"]) if _is_id(image.get("license")) else None
         rows.append(
             {field: value for field, value in fields.items() if field not in ("id", "license")}
             | ({"licence": licence} if licence else {})
@@ -160,7 +165,7 @@ def _rows(
 def _by_id(path: Path, entries: Sequence[dict[str, Any]], noun: str) -> dict[Any, dict[str, Any]]:
     found: dict[Any, dict[str, Any]] = {}
     for number, entry in enumerate(entries, 1):
-        if "id" not in entry or (noun == "category" and "name" not in entry):
+        if not _is_id(entry.get("id")) or (noun == "category" and "name" not in entry):
             raise CounterGroundError(f"{path}: {noun} number {number} has no id or no name.")
         if entry["id"] in found:
             raise CounterGroundError(f"{path}: {noun} {entry['id']} is listed twice.")
@@ -168,9 +173,18 @@ def _by_id(path: Path, entries: Sequence[dict[str, Any]], noun: str) -> dict[Any
     return found
 
 
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is a finite number, and of a size that photos have."""
+    return isinstance(value, int | float) and abs(value) < _HUGE
+
+
 def _area(annotation: Mapping[str, Any]) -> float:
     """Return the area of an object in pixels: of its mask where that is stated, else of its box."""
-    if isinstance(annotation.get("area"), int | float):
+    if _is_number(annotation.get("area")):
         return float(annotation["area"])
     box = _box(annotation)
     return 0.0 if box is None else box[2] * box[3]
@@ -181,7 +195,7 @@ def _box(annotation: Mapping[str, Any]) -> tuple[float, float, float, float] | N
     box = annotation.get("bbox")
     if not box:
         return None
-    if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)):
+    if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
         raise CounterGroundError(
             f"{annotation['where']} has the box {box!r}; it must be [x, y, width, height]."
         )
@@ -191,7 +205,7 @@ def _box(annotation: Mapping[str, Any]) -> tuple[float, float, float, float] | N
 
 def _measures(image: Mapping[str, Any], annotation: Mapping[str, Any]) -> dict[str, float | None]:
     width, height, box = image.get("width"), image.get("height"), _box(annotation)
-    if not (isinstance(width, int | float) and isinstance(height, int | float) and width > 0 and height > 0):
+    if not (_is_number(width) and _is_number(height) and width > 0 and height > 0):
         return {"object_area": None, "object_distance": None}
     area, distance = _area(annotation) / (width * height), None
     if box is not None:

@@ -7,7 +7,6 @@ annotation are those that published code which reads them names and shows (``que
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from string import ascii_uppercase
@@ -20,6 +19,7 @@ from counterground.photos._benchmark import Benchmark
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
 from counterground.photos._questions import question_problem
 from counterground.photos.labels import LabelSpace
+from counterground.reading import read_json
 from counterground.text import counted
 
 _ANNOTATIONS, _IMAGES = "annotation.json", "data/images"
@@ -82,7 +82,7 @@ def options_of(choices: list[str]) -> list[str]:
 
 def _annotations(path: Path) -> list[dict[str, Any]]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (OSError, ValueError) as error:
         raise CounterGroundError(f"{path} cannot be read: {error}.") from error
     if not isinstance(found, list) or not found or not all(isinstance(row, dict) for row in found):
@@ -100,9 +100,11 @@ def _question(where: str, row: dict[str, Any]) -> tuple[list[str], str, list[str
         raise CounterGroundError(f"{where}: spurious_correlation_type must name its types, not {types!r}.")
     if not isinstance(choices, list) or not all(isinstance(each, str) for each in choices):
         raise CounterGroundError(f"{where}: choices must be a list of texts, not {choices!r}.")
+    if not isinstance(question, str) or not isinstance(answer, str):
+        raise CounterGroundError(f"{where}: question and answer must be texts.")
     options = options_of(choices)
     letters = ascii_uppercase[: len(options)]
-    if isinstance(answer, str) and len(answer.strip()) == 1 and answer.strip() in letters:
+    if len(answer.strip()) == 1 and answer.strip() in letters:
         answer = options[letters.index(answer.strip())]
     if problem := question_problem(question, [*options], answer):
         raise CounterGroundError(f"{where}: {problem}.")

@@ -24,7 +24,7 @@ COLUMNS = {
 """What a specification calls the columns of a manifest."""
 
 _WEB = ("http://", "https://")
-_BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_BRACES = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
 _MOST_SHARDS = 100_000
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from counterground.metrics import in_setting
 from counterground.report.page._forest import Forest, Line, draw_forest
 from counterground.report.page._marks import Mark
+from counterground.report.page._salient import Salient, salient_photos
 from counterground.report.page._verdict import CAUSE, Answer
 from counterground.results import EFFECTS, BenchmarkRecord, Estimate, InterventionRecord, ModelScores, Run
 from counterground.text import counted
@@ -33,8 +34,16 @@ _MEANINGS = {
     "pasted_cost": "Placebo: accuracy lost when an object is pasted onto its own photo.",
     "refilled_cost": "Placebo: lost when it is pasted onto its own background, filled in behind it.",
     "same_label_cost": "Placebo: lost on another photo’s background of the same label.",
+    "share_outside": "A description, not a cause: share of what the answer changes by when a part of the "
+    "photo is made grey.",
+    "share_outside_common": "The same of common photos.",
+    "share_outside_counter": "The same of counter photos.",
+    "area_outside": "The share that attribution would have outside if it were spread evenly.",
 }
-_SHARES = {"background_share", "mixed_same", "mixed_rand", "adversarial", "flip_share", "background_only"}
+_SHARES = {
+    *("background_share", "mixed_same", "mixed_rand", "adversarial", "flip_share", "background_only"),
+    *("share_outside", "share_outside_common", "share_outside_counter", "area_outside"),
+}
 _NOTHING = Estimate()
 
 
@@ -97,6 +106,7 @@ class Causes:
     background_numbers: list[Numbers]
     classes: Forest | None
     class_numbers: list[Numbers]
+    salient: list[Salient]
 
     @property
     def is_placebo_large(self) -> bool:
@@ -111,6 +121,7 @@ def make_causes(
     photos: int,
     *,
     name: str | None = None,
+    pictures: bool = True,
 ) -> Causes:
     """Gather what a run on composites shows.
 
@@ -120,6 +131,7 @@ def make_causes(
         of: the photos that the section is about; None where it is about the composites.
         photos: how many they are.
         name: of the run, where there are several.
+        pictures: whether the page may hold photos.
     """
     record = run.info.intervention
     assert record is not None
@@ -162,6 +174,9 @@ def make_causes(
         class_numbers=[
             Numbers(each, [[model.get(part, each) for part in _PARTS] for model in known]) for each in classes
         ],
+        salient=salient_photos(
+            run, [(model.setting.model, model.label) for model, _ in models], pictures=pictures
+        ),
     )
 
 
@@ -281,12 +296,24 @@ def _table(models: Sequence[ModelEffects]) -> list[EffectRow]:
             (model.rows[name, None, None]["k"] for model in models if (name, None, None) in model.rows), None
         )
         said = meaning
+        if name == "observed_drop" and (over := _over(models)):
+            said += f" Over {over}."
         if name == "background_only":
             chance = next((each for each in _of(models, "chance") if each.value is not None), None)
             said += f"; guessing would give {chance.text} %." if chance else "."
         flagged = [name in dict(model.placebos) for model in models]
         rows.append(EffectRow(EFFECTS[name].format(k=k), said, figures, name in _SHARES, flagged))
     return rows
+
+
+def _over(models: Sequence[ModelEffects]) -> str:
+    """Say over what the drop is divided; nothing where models differ in it."""
+    rows = [model.rows.get(("observed_drop", None, None)) for model in models]
+    found = {(row["classes"], row["n"]) for row in rows if row is not None}
+    if len(found) != 1:
+        return ""
+    classes, photos = found.pop()
+    return f"{counted(classes, 'class')}, {counted(photos, 'photo')}"
 
 
 def _of(

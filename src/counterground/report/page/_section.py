@@ -151,6 +151,7 @@ def make_section(
     *,
     swapped: Sequence[Run] = (),
     mended: Sequence[Run] = (),
+    pictures: bool = True,
 ) -> Section:
     """Gather everything the page says of runs on one benchmark.
 
@@ -162,6 +163,7 @@ def make_section(
             of the classes.
         swapped: runs on composites that tell what the background causes; they may be among ``runs``.
         mended: runs of `counterground mitigate`.
+        pictures: whether the page may hold photos.
     """
     benchmark = runs[0].info.benchmark
     words = Words(comparison.contrast)
@@ -180,7 +182,8 @@ def make_section(
     facts = class_facts(photos, words)
     count = photos["path"].n_unique()
     marks = _marks_by_weights(runs, known, rows)
-    causes = _causes(swapped, marks, None if runs[0].info.intervention else benchmark, count, len(rows))
+    of = None if runs[0].info.intervention else benchmark
+    causes = _causes(swapped, marks, of, count, len(rows), pictures=pictures)
     cures = [_cures(run, marks, benchmark) for run in mended]
     return Section(
         number=number,
@@ -246,6 +249,8 @@ def _causes(
     benchmark: BenchmarkRecord | None,
     photos: int,
     others: int,
+    *,
+    pictures: bool,
 ) -> list[Causes]:
     """What runs on composites show; a model is called and drawn as in the section's table."""
     names = run_names(swapped) if len(swapped) > 1 else [None] * len(swapped)
@@ -260,7 +265,7 @@ def _causes(
             models.append((replace(model, label=label), drawn))
         # In the order of the section's table; models that it does not have come last.
         models.sort(key=lambda each: each[1].number)
-        found.append(make_causes(run, models, benchmark, photos, name=name))
+        found.append(make_causes(run, models, benchmark, photos, name=name, pictures=pictures))
     return found
 
 

@@ -22,6 +22,7 @@ from counterground.results.tables import (
     markdown_table,
     rich_table,
 )
+from counterground.text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -44,6 +45,10 @@ EFFECTS = {
     "pasted_cost": "Cost of pasting onto the same photo",
     "refilled_cost": "Cost of refilling the background",
     "same_label_cost": "Cost of another photo of the label",
+    "share_outside": "Attribution outside the object",
+    "share_outside_common": "Attribution outside it, common photos",
+    "share_outside_counter": "Attribution outside it, counter photos",
+    "area_outside": "Background's share of the photos",
 }
 """What tables call the estimates of ``metrics.swap_effects``, in their order."""
 
@@ -67,7 +72,12 @@ class EffectScores:
         heads = ["model", *settings, *(["class_name"] if by_class else [])]
         columns = [Column("Model"), *(Column(TITLES[name]) for name in settings)]
         columns += [Column("Class")] * by_class
-        columns += [Column("Effect"), Column("Value", True), Column("p", True), Column("n", True, "Photos.")]
+        columns += [
+            Column("Effect"),
+            Column("Value", True),
+            Column("p", True),
+            Column("n", True, "Photos."),
+        ]
         cells = [
             [*(_head(row, name) for name in heads), *_figures(row)] for row in rows.iter_rows(named=True)
         ]
@@ -78,13 +88,28 @@ class EffectScores:
         lines = [
             f"Percent, effects in points; {kind} for other foregrounds and background photographs.",
             "Means over classes; p of no effect, uncorrected.",
+            *self._decomposed(),
         ]
         shares = self.rows.filter(pl.col("estimate") == "background_share")["value"]
         if shares.null_count():
             lines.append("Where the observed drop is not clearly above 0, its share has no value.")
         if self.rows["estimate"].is_in(["adversarial", "flip_share"]).any():
             lines.append("Shares of foregrounds on several backgrounds are for these backgrounds.")
+        if (self.rows["estimate"] == "share_outside").any():
+            lines.append(
+                "Attribution describes what answers depend on; spread evenly, its share outside would be the "
+                "background's share of the photos."
+            )
         return " ".join(lines)
+
+    def _decomposed(self) -> list[str]:
+        """Say over which photos the drop is divided: those of the classes that show all of its parts."""
+        parts = self.rows.filter(pl.col("estimate") == "rest", pl.col("class_name").is_null())
+        found = parts.select("classes", "n").unique().rows()
+        if len(found) != 1:
+            return []
+        classes, photos = (counted(n, what) for n, what in zip(found[0], ("class", "composite"), strict=True))
+        return [f"The drop and its parts are over the {classes} that show all of them, on {photos}."]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Build the table for the width at hand."""

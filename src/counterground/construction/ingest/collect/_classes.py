@@ -11,6 +11,7 @@ from pathlib import Path
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.photos import assign_classes, find_imagenet_index
+from counterground.reading import read_text
 
 LISTS = ("imagenet-animals", "counteranimal")
 """The animal classes of ImageNet-1K, and the paper's 45 among them."""
@@ -84,7 +85,7 @@ def read_classes(source: str | Path) -> list[WantedClass]:
     if str(source) in LISTS:
         return _built_in(str(source))
     try:
-        lines = Path(source).read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(source).splitlines()
     except FileNotFoundError as error:
         hint = did_you_mean(str(source), LISTS)
         raise UsageError(f"{source} is neither a file nor one of {', '.join(LISTS)}.{hint}") from error

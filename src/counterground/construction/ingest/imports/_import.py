@@ -18,6 +18,7 @@ from counterground.construction.ingest.imports._local import Source, read_local
 from counterground.construction.ingest.imports._options import ImportOptions
 from counterground.construction.ingest.imports._report import ImportReport, RejectedItem
 from counterground.construction.ingest.imports._table import AddressTable, is_address_table, read_addresses
+from counterground.errors import UsageError
 from counterground.files import write_text
 from counterground.http import DownloadSettings
 from counterground.pool import check_class_names, open_pool
@@ -49,6 +50,7 @@ def import_photos(
             the pool cannot be written.
     """
     chosen, text, path = options or ImportOptions(), str(source), Path(source)
+    _refuse_inside(Path(pool_path), path)
     if is_data_set(text):
         read: Source | AddressTable = read_data_set(text, chosen)
     elif is_address_table(path, chosen):
@@ -64,6 +66,12 @@ def import_photos(
         return _copy(pool, label, read, chosen)
     finally:
         pool.close()
+
+
+def _refuse_inside(pool: Path, source: Path) -> None:
+    """Refuse a pool in the folder that it is made of: a next import would read its photos, too."""
+    if source.is_dir() and source.resolve() in pool.resolve().parents:
+        raise UsageError(f"The pool {pool} lies in its own source {source}: choose another folder.")
 
 
 def _rename_remedy(name: str, known: str) -> str:

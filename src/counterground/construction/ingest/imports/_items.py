@@ -14,7 +14,8 @@ from counterground.construction.ingest.download import KeptPhoto, file_stem, kee
 from counterground.construction.ingest.imports._backgrounds import Backgrounds
 from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError
-from counterground.photos import UnreadablePhoto, is_special
+from counterground.photos import UnreadablePhoto
+from counterground.reading import open_regular
 from counterground.text import counted
 
 if TYPE_CHECKING:
@@ -190,10 +191,9 @@ def _bytes(content: Path | bytes | None, where: Path) -> bytes:
         raise UnreadablePhoto(where, "the source has no data for it")
     if isinstance(content, bytes):
         return content
-    if is_special(content):
-        raise UnreadablePhoto(where, "not a regular file")
     try:
-        return content.read_bytes()
+        with open_regular(content) as file:
+            return file.read()
     except IsADirectoryError as error:
         raise UnreadablePhoto(where, "a folder, not a file") from error
     except OSError as error:

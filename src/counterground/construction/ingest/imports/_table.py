@@ -145,6 +145,8 @@ def _problem(url: str, name: str, taxon: str | None) -> str:
         return "it has no class"
     if taxon is not None and not _WHOLE.fullmatch(taxon):
         return f"its taxon_id {taxon!r} is not a number"
+    if not url.isprintable():  # what takes an address apart drops line breaks
+        return "the address has a line break or a control character"
     try:
         parts = urlsplit(url)
     except ValueError:

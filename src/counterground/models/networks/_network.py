@@ -7,9 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from counterground.models._base import Encoder
-from counterground.models._device import autocast
 from counterground.models._fingerprint import combine
-from counterground.models._runtime import Forward, Runtime, runtimes_for
+from counterground.models.execution import Forward, Runtime, autocast, runtimes_for
 
 if TYPE_CHECKING:
     import torch

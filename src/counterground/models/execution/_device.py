@@ -7,10 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from threading import Lock
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.models._base import Precision
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4  # options of mallopt(3)
 DEVICES = ("auto", "cpu", "cuda", "mps")
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def resolve_device(device: str) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from counterground.models._base import DualEncoder
-from counterground.models._device import freed_memory_kept
-from counterground.models._network import NetworkEncoder
+from counterground.models.execution import freed_memory_kept
+from counterground.models.networks._network import NetworkEncoder
 
 if TYPE_CHECKING:
     import torch

@@ -1,0 +1,287 @@
+"""Small whole folders, drawn and written by the library itself, of which a target then changes one file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import polars as pl
+from PIL import Image, ImageDraw
+
+from counterground.construction.export import export
+from counterground.masks import make_masks
+from counterground.photos import Benchmark, LabelSpace, benchmark_of_frame, write_benchmark
+
+SIZE = (16, 12)
+PHOTOS = ("ox/p0.png", "ox/p1.png", "hen/p2.png", "hen/p3.png")
+_FORMATS = ("png", "jpeg", "webp", "gif", "bmp", "tiff", "ppm")
+
+
+def picture(number: int, kind: str = "PNG", mode: str = "RGB") -> bytes:
+    """Draw a photo of a few hundred bytes."""
+    image = Image.new("RGB", SIZE, (40 * number, 120, 30))
+    ImageDraw.Draw(image).ellipse((3, 2, 12, 9), fill=(200, 40 * number, 90))
+    written = io.BytesIO()
+    image.convert(mode).save(written, kind)
+    return written.getvalue()
+
+
+def images() -> dict[str, bytes]:
+    """Photos in every format that is read, and in some modes."""
+    drawn = {f"drawn.{kind}": picture(1, kind) for kind in _FORMATS}
+    modes = {f"drawn-{mode}.png": picture(2, "PNG", mode) for mode in ("1", "L", "LA", "P", "RGBA", "I;16")}
+    return drawn | modes
+
+
+def photo(folder: Path) -> None:
+    (folder / "photo").write_bytes(picture(1))
+
+
+def photos(folder: Path) -> None:
+    """Write photos in class folders."""
+    for number, path in enumerate(PHOTOS):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(picture(number))
+
+
+def rows() -> list[dict[str, object]]:
+    """Rows of a manifest of the photos."""
+    return [
+        {
+            "path": path,
+            "class_name": path.partition("/")[0],
+            "background": "grass" if number % 2 else "snow",
+            "group": "counter" if number % 2 else "common",
+            "cluster": f"c{number}",
+            "width": 16.5 + number,
+        }
+        for number, path in enumerate(PHOTOS)
+    ]
+
+
+def manifest_csv(folder: Path) -> None:
+    photos(folder)
+    with (folder / "photos.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows()[0]))
+        writer.writeheader()
+        writer.writerows(rows())
+
+
+def manifest_jsonl(folder: Path) -> None:
+    photos(folder)
+    questions = {"question": "Where is it?", "options": ["on grass", "on snow"], "answer": "on snow"}
+    lines = [json.dumps(row | questions) for row in rows()]
+    (folder / "photos.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def manifest_parquet(folder: Path) -> None:
+    photos(folder)
+    pl.DataFrame(rows()).write_parquet(folder / "photos.parquet")
+
+
+def addresses(folder: Path) -> None:
+    lines = ["url,class_name,licence,taxon_id,background", "https://a.example/1.jpg,ox,CC0,12,grass"]
+    lines += ["https://a.example/2.jpg,hen,CC-BY,,", '"https://b.example/3.jpg",hen,,7.0,"snow"']
+    (folder / "photos.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def benchmark(folder: Path) -> Benchmark:
+    photos(folder)
+    return benchmark_of_frame(pl.DataFrame(rows()), folder, "drawn")
+
+
+def native(folder: Path) -> None:
+    write_benchmark(benchmark(folder / "photos"), folder)
+
+
+def coco(folder: Path) -> None:
+    photos(folder)
+    (folder / "instances.json").write_text(json.dumps(annotations()), encoding="utf-8")
+
+
+def annotations() -> dict[str, list[dict[str, object]]]:
+    """COCO's format: polygons, and run lengths as a list and as text."""
+    width, height = SIZE
+    inside = {"size": [height, width], "counts": [30, 4, 8, 4, 8, 4, 134]}
+    outlines: list[object] = [
+        [[3, 2, 12, 2, 12, 9, 3, 9]],
+        inside,
+        inside | {"counts": "N484"},
+        [[1, 1, 9, 1, 9, 9]],
+    ]
+    return {
+        "images": [
+            {"id": number, "file_name": path, "width": width, "height": height, "license": 1}
+            for number, path in enumerate(PHOTOS)
+        ],
+        "categories": [{"id": 1, "name": "ox"}, {"id": 2, "name": "hen"}],
+        "licenses": [{"id": 1, "name": "CC0", "url": "https://creativecommons.org/publicdomain/zero/1.0/"}],
+        "annotations": [
+            {
+                "id": 10 + number,
+                "image_id": number,
+                "category_id": 1 + number // 2,
+                "iscrowd": 0,
+                "area": 40.5,
+                "bbox": [3, 2, 9, 7],
+                "segmentation": outlines[number],
+            }
+            for number in range(len(PHOTOS))
+        ],
+    }
+
+
+def webdataset(folder: Path) -> None:
+    (folder / "shard.tar").write_bytes(packed_tar())
+
+
+def packed_tar(mode: str = "w") -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode=mode, format=tarfile.USTAR_FORMAT) as tar:
+        for number, row in enumerate(rows()):
+            said = json.dumps({name: row[name] for name in ("class_name", "background", "group")})
+            members = {"png": picture(number), "json": said.encode(), "txt": b"a caption"}
+            for suffix, data in members.items():
+                info = tarfile.TarInfo(f"{number:04d}.{suffix}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    return written.getvalue()
+
+
+def packed_zip() -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as file:
+        for number, path in enumerate(PHOTOS):
+            file.writestr(path, picture(number))
+    return written.getvalue()
+
+
+def archives() -> dict[str, bytes]:
+    """The photos in every kind of archive."""
+    tars = {f"drawn.{suffix}": packed_tar(f"w:{suffix}") for suffix in ("gz", "bz2", "xz")}
+    return {"drawn.tar": packed_tar(), "drawn.zip": packed_zip()} | tars
+
+
+def archive(folder: Path) -> None:
+    (folder / "archive").write_bytes(packed_tar())
+
+
+def hf_parquet(folder: Path) -> None:
+    frame = pl.DataFrame(
+        {
+            "image": [{"bytes": picture(number), "path": path} for number, path in enumerate(PHOTOS)],
+            "class_name": [path.partition("/")[0] for path in PHOTOS],
+            "background": ["snow", "grass"] * 2,
+        }
+    )
+    (folder / "data").mkdir()
+    frame.write_parquet(folder / "data" / "train-00000.parquet")
+
+
+def hf_saved(folder: Path) -> None:
+    """Write what the library `datasets` saves."""
+    import datasets
+
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["hen", "ox"])}
+    )
+    given = {
+        "image": [{"bytes": picture(number), "path": None} for number in range(4)],
+        "label": [1, 1, 0, 0],
+    }
+    datasets.disable_progress_bars()
+    datasets.Dataset.from_dict(given, features=features).save_to_disk(folder)
+
+
+def exported(folder: Path, form: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        export(benchmark(Path(place)), folder, formats=[form], all_licences=True)
+
+
+def packed(folder: Path) -> None:
+    exported(folder / "own", "webdataset")
+
+
+def croissant(folder: Path) -> None:
+    exported(folder / "own", "croissant")
+
+
+def mm_spubench(folder: Path) -> None:
+    (folder / "data/images").mkdir(parents=True)
+    asked = []
+    for number in range(2):
+        (folder / f"data/images/{number:06d}.png").write_bytes(picture(number))
+        asked.append(
+            {
+                "question": "Where is it?",
+                "choices": ["A. on grass", "B. on snow"],
+                "answer": "B",
+                "spurious_correlation_type": ["background"],
+            }
+        )
+    (folder / "annotation.json").write_text(json.dumps(asked), encoding="utf-8")
+
+
+def label_space(folder: Path) -> None:
+    candidates = {0: (0, 1), 1: (1, 2), 2: (0, 2)}
+    LabelSpace("mine", ("ox", "hen", "goat"), (345, 8, None), candidates).save(folder / "space.json")
+
+
+def names(folder: Path) -> None:
+    (folder / "names.txt").write_text("0 ox\n1 hen\n2 goat\n", encoding="utf-8")
+
+
+def prompts(folder: Path) -> None:
+    (folder / "prompts.txt").write_text("A photo of {}.\nA drawing of {}.\n", encoding="utf-8")
+
+
+def aliases(folder: Path) -> None:
+    (folder / "aliases.json").write_text('{"ox": ["cow", "bull"], "hen": ["chicken"]}', encoding="utf-8")
+
+
+def mask_files(folder: Path) -> None:
+    photos(folder / "photos")
+    for path in PHOTOS:
+        file = folder / "masks" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        mask = Image.new("L", SIZE)
+        ImageDraw.Draw(mask).ellipse((3, 2, 12, 9), fill=255)
+        mask.save(file)
+
+
+def made_masks(folder: Path) -> None:
+    mask_files(folder)
+    made = make_masks(drawn(folder / "photos"), folder / "masks", folder / "made")
+    assert made.usable == len(PHOTOS), made.summary()
+
+
+def drawn(folder: Path) -> Benchmark:
+    """Return the benchmark of photos that lie there already."""
+    return benchmark_of_frame(pl.DataFrame(rows()), folder, "drawn")
+
+
+def waterbirds(folder: Path) -> None:
+    """Write the layout of Waterbirds, with few photos."""
+    (folder / "001.Bird").mkdir()
+    lines = ["img_id,img_filename,y,split,place,place_filename"]
+    for number in range(8):
+        (folder / f"001.Bird/Bird_{number}.jpg").write_bytes(picture(number % 5, "JPEG"))
+        lines.append(
+            f"{number},001.Bird/Bird_{number}.jpg,{number % 2},2,{number // 2 % 2},/o/ocean/{number}.jpg"
+        )
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def run(folder: Path) -> None:
+    """Write a run of two models with made-up predictions."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
+    from made_runs import fresh_run, write_run
+
+    levels = {"efficientnet-lite0": (0.8, 0.5), "counterground:stamps-biased": (0.7, 0.3)}
+    write_run(fresh_run(levels, classes=["ice bear", "black swan"], per_group=6), folder / "run")

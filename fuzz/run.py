@@ -1,0 +1,168 @@
+"""Fuzz readers of foreign files: ``python fuzz/run.py TARGET ... --seconds 60``; no target: all in turn.
+
+With atheris (`pip install atheris`, Apache-2.0, for Linux and macOS) changes are guided by the code that they
+reach, in a process of each target that ends at 2 GB of memory or after 20 s with one input. Without it, they
+are drawn at random. What is neither read nor refused in one line is kept in ``fuzz/findings``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import os
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+from random import Random
+
+HERE = Path(__file__).parent
+CORPUS, FINDINGS = HERE / "corpus", HERE / "findings"
+sys.path.insert(0, str(HERE))
+
+
+def main() -> int:
+    """Run what the command line says; return 1 where there was a finding."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("target", nargs="*", help="names of targets; see --list")
+    parser.add_argument("--seconds", type=float, default=60, help="for all targets together [60]")
+    parser.add_argument("--seed", type=int, default=0, help="of the random changes [0]")
+    parser.add_argument("--random", action="store_true", help="draw at random, although atheris is there")
+    parser.add_argument("--corpus", action="store_true", help="write the valid inputs into fuzz/corpus")
+    parser.add_argument("--list", action="store_true", help="list the targets")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)  # a process of one target
+    parser.add_argument("--input", type=Path, help="read one file as the target does, and show what happens")
+    given = parser.parse_args()
+    if given.one:
+        return _guided(given.target[0], given.seconds, given.seed)
+    from targets import TARGETS, check, refuse_network
+
+    names = given.target or list(TARGETS)
+    if unknown := set(names) - set(TARGETS):
+        parser.error(f"no target {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
+    if given.list:
+        print("\n".join(TARGETS))
+        return 0
+    refuse_network()
+    if given.corpus:
+        return _write_corpus(names)
+    if given.input:
+        print(check(names[0], given.input.read_bytes()))
+        return 0
+    guided = importlib.util.find_spec("atheris") is not None and not given.random
+    share = given.seconds / len(names)
+    found = 0
+    for name in names:
+        found += _in_process(name, share, given.seed) if guided else _at_random(name, share, given.seed)
+    return 1 if found else 0
+
+
+def _write_corpus(names: list[str]) -> int:
+    from targets import seeds
+
+    for name in names:
+        folder = CORPUS / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, data in seeds(name).items():
+            (folder / file).write_bytes(data)
+    return 0
+
+
+def _corpus(name: str) -> list[bytes]:
+    from targets import seeds
+
+    kept = [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))]
+    return kept or list(seeds(name).values())
+
+
+def _at_random(name: str, seconds: float, seed: int) -> int:
+    """Read changed seeds until the time is over; return how many findings there were."""
+    from mutations import mutate
+    from targets import check
+
+    logging.disable(logging.CRITICAL)
+    whole, until = _corpus(name), time.monotonic() + seconds
+    done = accepted = found = 0
+    while time.monotonic() < until or not done:
+        random = Random(f"{seed} {done}")
+        data = mutate(random.choice(whole), random)
+        done += 1
+        try:
+            accepted += check(name, data) == "read"
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            found += 1
+            _keep(name, data, error)
+    print(f"{name}: {done} inputs, {accepted} read, {found} findings", flush=True)
+    return found
+
+
+def _keep(name: str, data: bytes, error: BaseException) -> None:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    kind = f"{type(error).__name__}-{Path(place.filename).stem}-{place.lineno}"
+    folder = FINDINGS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / kind).exists():
+        (folder / kind).write_bytes(data)
+        (folder / f"{kind}.txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        print(f"{name}: {type(error).__name__}: {str(error)[:200]} ({folder / kind})", flush=True)
+
+
+def _in_process(name: str, seconds: float, seed: int) -> int:
+    command = [sys.executable, __file__, name, "--one", "--seconds", str(seconds), "--seed", str(seed)]
+    ended = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    lines = ended.stderr.splitlines()
+    done = [line for line in lines if "stat::number_of_executed_units" in line or line.startswith("Done ")]
+    print(f"{name}: {' '.join(done[:1]) or 'ended early'}; status {ended.returncode}", flush=True)
+    if ended.returncode:
+        print("\n".join(lines[-40:]), flush=True)
+    return int(ended.returncode != 0)
+
+
+def _guided(name: str, seconds: float, seed: int) -> int:
+    """Let atheris change the inputs; it ends the process at the first finding."""
+    import atheris
+
+    with atheris.instrument_imports(include=["counterground"], enable_loader_override=False):
+        from targets import check, refuse_network, seeds
+    from mutations import mutate
+
+    logging.disable(logging.CRITICAL)
+    refuse_network()
+    grown, found = HERE / "grown" / name, FINDINGS / name
+    for folder in (grown, found, CORPUS / name):
+        folder.mkdir(parents=True, exist_ok=True)
+    for file, data in seeds(name).items():
+        (grown / file).write_bytes(data)
+
+    def change(data: bytes, most: int, number: int) -> bytes:
+        random = Random(number)
+        if random.random() < 0.5:
+            return atheris.Mutate(data, most)[:most]
+        return mutate(data, random)[:most]
+
+    def one(data: bytes) -> None:
+        check(name, data)
+
+    options = [
+        f"-max_total_time={max(1, round(seconds))}",
+        "-timeout=20",
+        "-rss_limit_mb=2048",
+        "-max_len=300000",
+        "-print_final_stats=1",
+        f"-seed={seed + 1}",
+        f"-artifact_prefix={found}{os.sep}",
+    ]
+    folders = [str(grown), str(CORPUS / name)]
+    atheris.Setup([sys.argv[0], *options, *folders], one, custom_mutator=change)
+    atheris.Fuzz()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

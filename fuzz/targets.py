@@ -1,0 +1,339 @@
+"""What is fuzzed: one reader each, on a whole folder of which one file gets the bytes. See README.md."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import csv
+import io
+import json
+import os
+import shutil
+import socket
+import tarfile
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import rooms
+
+from counterground.benchmarks import get_benchmark
+from counterground.construction.ingest.imports import ImportOptions, import_photos
+from counterground.errors import CounterGroundError
+from counterground.inference.request import read_aliases
+from counterground.masks import make_masks, read_masks
+from counterground.photos import (
+    LabelSpace,
+    load_photo,
+    photo_size,
+    prompt_templates,
+    read_benchmark,
+    read_class_names,
+)
+from counterground.results import open_run
+from counterground.text import one_line
+
+LONGEST = 4100
+"""Characters of an error."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader under test.
+
+    Attributes:
+        room: writes a whole folder.
+        file: which of its files gets the bytes.
+        read: reads the folder; returns how many rows or photos it found, None where that is not counted.
+        count: counts them in the bytes without the library; None where it cannot tell.
+        more: further seeds by name, besides the file as the room has it.
+    """
+
+    room: Callable[[Path], Any]
+    file: str
+    read: Callable[[Path], int | None]
+    count: Callable[[bytes], int | None] = lambda data: None  # noqa: ARG005
+    more: Callable[[], dict[str, bytes]] = field(default=dict)
+
+
+def check(name: str, data: bytes) -> str:
+    """Read a folder with these bytes in it; return "read", or the error that the library gave.
+
+    Raises:
+        BaseException: whatever is neither success nor one line of ``CounterGroundError``: a finding.
+    """
+    target, place = TARGETS[name], _place(name)
+    file = place.inside / target.file
+    file.write_bytes(data)
+    os.environ["COUNTERGROUND_CACHE"] = str(place.base / "cache")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = target.read(place.inside)
+    except CounterGroundError as error:
+        said = str(error)
+        assert "\n" not in said, f"more than one line: {said!r}"
+        assert len(said) < LONGEST, f"{len(said)} characters"
+        assert one_line(said), "nothing is said"
+        return said
+    finally:
+        _check_untouched(place, file)
+    expected = target.count(data)
+    assert found is None or expected is None or found == expected, f"{found} of {expected} were read"
+    return "read"
+
+
+@dataclass
+class _Place:
+    base: Path
+    inside: Path
+    before: dict[str, bytes]
+
+
+@cache
+def _place(name: str) -> _Place:
+    """Make the folder of a target, three levels below one that must stay as it is."""
+    base = Path(tempfile.mkdtemp(prefix="fuzz-")) / "a" / "b"
+    inside = base / "inside"
+    inside.mkdir(parents=True)
+    (base / "canary").write_bytes(b"as it was")
+    os.environ["COUNTERGROUND_CACHE"] = str(base / "cache")
+    TARGETS[name].room(inside)
+    _clear(base)
+    atexit.register(shutil.rmtree, base.parents[1], ignore_errors=True)
+    return _Place(base, inside, _listing(base.parents[1]))
+
+
+def _clear(base: Path) -> None:
+    for made in ("cache", "out"):
+        shutil.rmtree(base / made, ignore_errors=True)
+
+
+def _listing(top: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in sorted(top.rglob("*"))}
+
+
+def _check_untouched(place: _Place, file: Path) -> None:
+    """Check that nothing was written but into the cache and ``out``, and remove what was."""
+    _clear(place.base)
+    now = _listing(place.base.parents[1])
+    changed = [path for path in now | place.before if now.get(path) != place.before.get(path)]
+    assert set(changed) <= {str(file)}, f"written outside: {changed}"
+
+
+def seeds(name: str) -> dict[str, bytes]:
+    """Return valid inputs of a target by file name."""
+    target, place = TARGETS[name], _place(name)
+    whole = place.before[str(place.inside / target.file)]
+    return {f"whole-{Path(target.file).name}": whole} | target.more()
+
+
+def refuse_network() -> None:
+    """Let nothing in this process leave the machine: a mutated address is somebody's."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError("no network here")
+
+    socket.socket.connect = refuse  # type: ignore[method-assign]
+    socket.getaddrinfo = refuse
+
+
+# Readers
+
+
+def _photo(folder: Path) -> None:
+    photo_size(folder / "photo")
+    load_photo(folder / "photo")
+
+
+def _benchmark(source: str) -> Callable[[Path], int]:
+    def read(folder: Path) -> int:
+        found = read_benchmark(folder / source)
+        repr(found)
+        return len(found)
+
+    return read
+
+
+def _imported(folder: Path) -> int:
+    """Import; photos that are left out count, since they are reported one by one."""
+    done = import_photos(folder.parent / "out" / "pool", folder / "photos.csv", ImportOptions(jobs=1))
+    return done.added + done.present + len(done.rejected)
+
+
+def _addresses(folder: Path) -> int:
+    """Read addresses without fetching them, which only a private function does."""
+    from counterground.construction.ingest.imports._table import is_address_table, read_addresses
+
+    if not is_address_table(folder / "photos.csv", ImportOptions()):
+        raise CounterGroundError("It is a manifest.")
+    found = read_addresses(folder / "photos.csv", ImportOptions())
+    repeated = sum(int(note.split()[1]) for note in found.notes if note.startswith("Skipped"))
+    return len(found.candidates) + len(found.rejected) + repeated
+
+
+def _unpacked(folder: Path) -> int:
+    from counterground.benchmarks._archive import unpack
+
+    out = folder.parent / "out"
+    unpack(folder / "archive", out)
+    return sum(path.is_file() for path in out.rglob("*"))
+
+
+def _masks(source: str) -> Callable[[Path], None]:
+    def read(folder: Path) -> None:
+        made = make_masks(rooms.drawn(folder / "photos"), folder / source, folder.parent / "out" / "made")
+        assert len(made.table) == len(rooms.PHOTOS)
+        repr(made)
+
+    return read
+
+
+def _coco_masks_room(folder: Path) -> None:
+    rooms.photos(folder / "photos")
+    (folder / "instances.json").write_text(json.dumps(rooms.annotations()), encoding="utf-8")
+
+
+def _read_masks(folder: Path) -> int:
+    return len(read_masks(folder / "made").table)
+
+
+def _run(folder: Path) -> None:
+    from counterground.api import compare, scores
+
+    run = open_run(folder / "run")
+    repr(run)
+    scores([run])
+    compare([run], published=False)
+
+
+def _aliases(folder: Path) -> int:
+    return len(read_aliases(folder / "aliases.json", ("ox", "hen", "goat")))
+
+
+def _layout(name: str) -> Callable[[Path], None]:
+    def read(folder: Path) -> None:
+        get_benchmark(name, archive=folder)
+
+    return read
+
+
+# Counts without the library
+
+
+def _text(data: bytes) -> str | None:
+    with contextlib.suppress(UnicodeDecodeError):
+        return data.decode("utf-8-sig")
+    return None
+
+
+def _csv_rows(data: bytes) -> int | None:
+    text = _text(data)
+    if text is None or ('"' in text.replace('""', "") and text.count('"') % 2):
+        return None
+    if "\r" in text.replace("\r\n", "") or "\n\n" in text.replace("\r\n", "\n"):
+        return None  # lines that end otherwise, and empty ones, are rows to some and none to others
+    header = text.split("\n", 1)[0]
+    sign = next((sign for sign in ",;\t" if sign in header), ",")
+    with contextlib.suppress(csv.Error):
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=sign))
+        return len([row for row in rows if row]) - 1
+    return None
+
+
+def _json_lines(data: bytes) -> int:
+    return sum(bool(line.strip()) for line in data.split(b"\n"))
+
+
+def _parquet_rows(data: bytes) -> int | None:
+    import pyarrow.parquet as pq
+
+    with contextlib.suppress(Exception):
+        return int(pq.ParquetFile(io.BytesIO(data)).metadata.num_rows)
+    return None
+
+
+def _members(data: bytes) -> Iterator[tarfile.TarInfo]:
+    """Find members wherever there is the head of one, as nothing does that stops at zeros."""
+    with tarfile.open(fileobj=io.BytesIO(data), ignore_zeros=True) as tar:
+        yield from (info for info in tar if info.isreg())
+
+
+def _tar_photos(data: bytes) -> int | None:
+    with contextlib.suppress(tarfile.TarError, EOFError, OSError, ValueError):
+        return sum(info.name.endswith(".png") for info in _members(data))
+    return None
+
+
+def _tar_files(data: bytes) -> int | None:
+    if data[257:262] != b"ustar":  # compressed, or a zip
+        return None
+    with contextlib.suppress(tarfile.TarError, EOFError, OSError, ValueError):
+        return sum(1 for _ in _members(data))
+    return None
+
+
+def _names_in(key: str | None) -> Callable[[bytes], int | None]:
+    def count(data: bytes) -> int | None:
+        with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+            content = json.loads(data.decode("utf-8-sig"))
+            return len(content if key is None else content[key])
+        return None
+
+    return count
+
+
+def _lines(data: bytes) -> int | None:
+    text = _text(data)
+    return None if text is None else len(text.rstrip().split("\n"))
+
+
+TARGETS: dict[str, Target] = {
+    "photo": Target(
+        lambda folder: (folder / "photo").write_bytes(rooms.picture(1)), "photo", _photo, more=rooms.images
+    ),
+    "manifest_csv": Target(rooms.manifest_csv, "photos.csv", _benchmark("photos.csv"), _csv_rows),
+    "manifest_jsonl": Target(rooms.manifest_jsonl, "photos.jsonl", _benchmark("photos.jsonl"), _json_lines),
+    "manifest_parquet": Target(
+        rooms.manifest_parquet, "photos.parquet", _benchmark("photos.parquet"), _parquet_rows
+    ),
+    "coco": Target(rooms.coco, "instances.json", _benchmark("instances.json")),
+    "native_description": Target(rooms.native, "benchmark.json", _benchmark("")),
+    "native_labels": Target(rooms.native, "label_space.json", _benchmark("")),
+    "native_photos": Target(rooms.native, "photos.parquet", _benchmark(""), _parquet_rows),
+    "webdataset": Target(rooms.webdataset, "shard.tar", _benchmark(""), _tar_photos),
+    "packed_description": Target(rooms.packed, "own/benchmark.json", _benchmark("own")),
+    "hf_parquet": Target(rooms.hf_parquet, "data/train-00000.parquet", _benchmark(""), _parquet_rows),
+    "hf_saved": Target(rooms.hf_saved, "dataset_info.json", _benchmark("")),
+    "hf_arrow": Target(rooms.hf_saved, "data-00000-of-00001.arrow", _benchmark("")),
+    "croissant": Target(rooms.croissant, "own/croissant.json", _benchmark("own/croissant.json")),
+    "mm_spubench": Target(rooms.mm_spubench, "annotation.json", _benchmark(""), _names_in(None)),
+    "waterbirds": Target(rooms.waterbirds, "metadata.csv", _layout("waterbirds")),
+    "label_space": Target(
+        rooms.label_space,
+        "space.json",
+        lambda folder: len(LabelSpace.load(folder / "space.json")),
+        _names_in("names"),
+    ),
+    "class_names": Target(
+        rooms.names, "names.txt", lambda folder: len(read_class_names(folder / "names.txt")), _lines
+    ),
+    "prompts": Target(
+        rooms.prompts, "prompts.txt", lambda folder: len(prompt_templates(folder / "prompts.txt")), _lines
+    ),
+    "aliases": Target(rooms.aliases, "aliases.json", _aliases, _names_in(None)),
+    "archive": Target(rooms.archive, "archive", _unpacked, _tar_files, rooms.archives),
+    "import_files": Target(rooms.manifest_csv, "photos.csv", _imported, _csv_rows),
+    "import_addresses": Target(rooms.addresses, "photos.csv", _addresses, _csv_rows),
+    "mask_files": Target(rooms.mask_files, "masks/ox/p0.png", _masks("masks"), more=rooms.images),
+    "mask_coco": Target(_coco_masks_room, "instances.json", _masks("instances.json")),
+    "masks_table": Target(rooms.made_masks, "made/masks.csv", _read_masks),
+    "masks_description": Target(rooms.made_masks, "made/masks.json", _read_masks),
+    "run_description": Target(rooms.run, "run/run.json", _run),
+    "run_predictions": Target(rooms.run, "run/predictions.parquet", _run),
+    "run_scores": Target(rooms.run, "run/scores.parquet", _run),
+}

@@ -1,0 +1,130 @@
+"""What all methods share: features of photos and their parts, the folds, and the sides that photos are on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from counterground.errors import UsageError
+from counterground.inference import EncoderRun
+from counterground.metrics import balanced_accuracy
+from counterground.mitigation._classes import Classes, Divided
+from counterground.mitigation._inputs import features_of, parts_of_photos
+from counterground.mitigation._method import FitData, Input, Mended
+from counterground.mitigation._split import PARTS, Fold
+from counterground.models import DualEncoder, Encoder
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all methods share.
+
+    Attributes:
+        run: the features, and the model's own head.
+        divided: the parts of the clusters.
+        seed: of what methods draw.
+        separate: whether objects and backgrounds are needed apart, and masks allow it.
+        classes: which take part, as asked.
+    """
+
+    run: EncoderRun
+    divided: Divided
+    seed: int
+    separate: bool
+    classes: Classes
+
+    @property
+    def side(self) -> np.ndarray:
+        """``[n]``, on which side each photo is: common, counter or None."""
+        return self.divided.side
+
+    @cached_property
+    def folds(self) -> list[Fold]:
+        """The folds, of photos that could be read.
+
+        Raises:
+            UsageError: with the others, all photos of a side in one of the parts are gone.
+        """
+        folds = self.divided.rotation.folds(self.run.features.readable)
+        for name in ("common", "counter"):
+            if not all((self.side[fold.judge] == name).any() for fold in folds):
+                raise UsageError(
+                    f"No {name} photo of one of the {PARTS} parts can be read: replace the photos that "
+                    "cannot be read, or add photos of other clusters."
+                )
+        return folds
+
+    @cached_property
+    def inputs(self) -> dict[Input, np.ndarray]:
+        """``[n, d]`` of the photos and, where they are needed and there are masks, of their parts."""
+        return {"photo": self.run.features.matrix, **self._parts(self.run.model)}
+
+    def inputs_of(self, variant: Encoder, used: Collection[Input]) -> dict[Input, np.ndarray]:
+        """Return the same by a variant of the encoder, those that are used."""
+        parts = self._parts(variant) if {*used} - {"photo"} else {}
+        return {"photo": self.run.encode(variant).matrix, **parts}
+
+    def _parts(self, encoder: Encoder) -> dict[Input, np.ndarray]:
+        if not self.separate:
+            return {}
+        readable = self.run.features.readable
+        return {
+            name: features_of(name, self.run.encode(encoder, part), readable)
+            for name, part in parts_of_photos(self.run.benchmark)
+        }
+
+    @cached_property
+    def data(self) -> FitData:
+        """All photos."""
+        run, photos = self.run, self.run.benchmark.photos
+        head, model = run.head, run.model
+        width = self.inputs["photo"].shape[1]
+        weights = np.eye(width, dtype=np.float32) if head.weights is None else head.weights
+        texts = isinstance(model, DualEncoder)
+        background = photos["background"]
+        return FitData(
+            features=self.inputs["photo"],
+            class_index=self.run.true,
+            background=np.array(background.to_list(), dtype=object),
+            group=self.side,
+            head=np.ascontiguousarray(weights[:, head.columns], dtype=np.float32),
+            scale=float(head.scale),
+            class_names=tuple(run.candidates.texts),
+            background_names=tuple(background.drop_nulls().unique().sort()),
+            encode_texts=run.encode_texts if texts else None,
+            templates=run.templates if texts else (),
+            background_features=self.inputs.get("background"),
+            foreground_features=self.inputs.get("foreground"),
+            seed=self.seed,
+        )
+
+    def part(self, rows: np.ndarray, *, labels: bool) -> FitData:
+        """Return what a method is fitted on: some photos, with or without their backgrounds and groups."""
+        data, rows = self.data, rows[self.run.true[rows] >= 0]
+        unknown = np.full(len(rows), None, dtype=object)
+        alone, removed = data.foreground_features, data.background_features
+        return replace(
+            data,
+            features=data.features[rows],
+            class_index=data.class_index[rows],
+            background=data.background[rows] if labels else unknown,
+            group=data.group[rows] if labels else unknown,
+            background_features=None if removed is None else removed[rows],
+            foreground_features=None if alone is None else alone[rows],
+        )
+
+    def logits(self, mended: Mended, rows: np.ndarray, inputs: Mapping[Input, np.ndarray]) -> np.ndarray:
+        """Return ``[m, k]`` logits of some photos."""
+        needed = {name: inputs[name][rows] for name in mended.inputs}
+        return mended.logits(mended.mix(needed))
+
+    def worth(self, mended: Mended, rows: np.ndarray, *, labels: bool) -> float:
+        """Return how good a head is on the choosing photos, with or without a look at their groups."""
+        correct = self.run.correct(self.logits(mended, rows, self.inputs), rows)
+        classes, side = self.run.benchmark.photos["class_index"].to_numpy()[rows], self.side[rows]
+        masks = [side == name for name in ("common", "counter")] if labels else [np.full(len(rows), True)]
+        values = [balanced_accuracy(correct[mask], classes[mask]) for mask in masks if mask.any()]
+        return min(value for value in values if value is not None)

@@ -1,0 +1,29 @@
+"""Where and how a network runs: device, precision, runtime, and the two halves of its preprocessing."""
+
+from counterground.models.execution._device import (
+    Precision,
+    autocast,
+    check_precision,
+    for_inference,
+    freed_memory_kept,
+    out_of_memory,
+    resolve_device,
+)
+from counterground.models.execution._runtime import Forward, Runtime, RuntimeChoice, runtimes_for
+from counterground.models.execution._split import SplitTransform, split_transform
+
+__all__ = [
+    "Forward",
+    "Precision",
+    "Runtime",
+    "RuntimeChoice",
+    "SplitTransform",
+    "autocast",
+    "check_precision",
+    "for_inference",
+    "freed_memory_kept",
+    "out_of_memory",
+    "resolve_device",
+    "runtimes_for",
+    "split_transform",
+]

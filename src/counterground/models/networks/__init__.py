@@ -1,0 +1,17 @@
+"""Encoders made from PyTorch networks: of images, of both images and texts, and of texts that begin alike."""
+
+from counterground.models.networks._dual import TOKENS, TextEncoder, TorchDualEncoder, unit_length
+from counterground.models.networks._network import NetworkEncoder, image_tower
+from counterground.models.networks._token_tree import Block, CausalTower, TreeEncoder
+
+__all__ = [
+    "TOKENS",
+    "Block",
+    "CausalTower",
+    "NetworkEncoder",
+    "TextEncoder",
+    "TorchDualEncoder",
+    "TreeEncoder",
+    "image_tower",
+    "unit_length",
+]

@@ -1,0 +1,6 @@
+"""What a model's specification says beyond its family: a head to be fitted, a set of the paper's models."""
+
+from counterground.models.specs._head_spec import HeadSpec, split_head
+from counterground.models.specs._paper import SETS, expand_specs
+
+__all__ = ["SETS", "HeadSpec", "expand_specs", "split_head"]

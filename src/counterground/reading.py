@@ -1,0 +1,208 @@
+"""Files that others made: each is a regular file of bounded size, and damage is an error like any other."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+MOST_TEXT = 2**28
+"""Bytes of a file that is read as text or settings; no list of names or prompts is larger."""
+
+_CHUNK = 2**20
+_TRIAL = "import sys, polars; polars.scan_parquet(sys.argv[1], glob=False).collect()"
+
+
+def open_regular(path: str | Path, most: int | None = None) -> BufferedReader:
+    """Open a file that others wrote: never a pipe, a socket or a device, which might be read for ever.
+
+    Args:
+        path: the file; links are followed.
+        most: how many bytes it may have; None: any number.
+
+    Raises:
+        OSError: it cannot be opened, is no regular file, has more bytes, or no file can have that name.
+    """
+    try:
+        # A pipe would wait for its other end.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    except ValueError as error:  # a null byte, or half a surrogate pair
+        raise OSError(errno.EINVAL, "no file can have that name", repr(path)[:200]) from error
+    found = os.fstat(handle)
+    problem = None
+    if stat.S_ISDIR(found.st_mode):
+        problem = errno.EISDIR, os.strerror(errno.EISDIR)
+    elif not stat.S_ISREG(found.st_mode):
+        problem = errno.EINVAL, "not a regular file"
+    elif most is not None and found.st_size > most:
+        problem = errno.EFBIG, f"it has {found.st_size:,} bytes, and no more than {most:,} are read"
+    if problem is not None:
+        os.close(handle)
+        raise OSError(*problem, str(path))
+    return os.fdopen(handle, "rb")
+
+
+def read_text(path: str | Path, most: int | None = MOST_TEXT) -> str:
+    """Return the text of a file in UTF-8, with or without a byte-order mark.
+
+    Raises:
+        OSError: see `open_regular`.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    with open_regular(path, most) as file:
+        return file.read().decode("utf-8-sig")
+
+
+def read_json(path: str | Path, most: int | None = MOST_TEXT) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        OSError: see `open_regular`.
+        ValueError: see `parse_json`; or it is not UTF-8.
+    """
+    return parse_json(read_text(path, most))
+
+
+def parse_json(text: str) -> Any:
+    """Return what a JSON text of others holds.
+
+    Raises:
+        ValueError: it is not JSON, an object has a key twice, it is nested too deeply, or a text in it is
+            none (half a surrogate pair).
+    """
+    try:
+        found = json.loads(text, object_pairs_hook=_once)
+        if "\\ud" in text.lower():
+            json.dumps(found, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("a text in it has half a surrogate pair") from None
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"an object has the key {twice[:100]!r} twice")
+    return found
+
+
+def check_tar_end(tar: tarfile.TarFile) -> None:
+    """Check that an archive that was read through ends where its reader stopped.
+
+    The reader takes a zeroed or damaged header, a file that was cut between two members, and the end of the
+    first of two archives in one file for the end of all.
+
+    Raises:
+        tarfile.ReadError: the end marker is missing, or something other than zeros follows.
+    """
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"there is no end marker at byte {tar.offset:,}")
+    while chunk := tar.fileobj.read(_CHUNK):
+        if chunk.strip(b"\0"):
+            raise tarfile.ReadError(f"it goes on after the end marker at byte {tar.offset:,}")
+
+
+def check_zip_start(packed: zipfile.ZipFile) -> None:
+    """Check that nothing precedes a zip: of two archives in one file, its reader knows the last alone.
+
+    What is no archive may precede it, as in those that unpack themselves.
+
+    Raises:
+        zipfile.BadZipFile: another archive, or a member that is not listed.
+    """
+    assert packed.fp is not None
+    first = min((info.header_offset for info in packed.infolist()), default=packed.start_dir)
+    packed.fp.seek(0)
+    if first and packed.fp.read(4) == b"PK\3\4":
+        raise zipfile.BadZipFile("the file begins with a member that is not in its list")
+
+
+def read_parquet(path: Path, *, foreign: bool = False) -> pl.DataFrame:
+    """Read a Parquet file.
+
+    Args:
+        path: the file; its name is no pattern.
+        foreign: somebody else may have made it, so that it is tried first (`try_parquet`).
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+        PolarsError: it is damaged or not Parquet.
+    """
+    if foreign:
+        try_parquet(path)
+    with no_panic():
+        return scan_parquet(path).collect()
+
+
+def scan_parquet(path: Path) -> pl.LazyFrame:
+    """Return the rows of a Parquet file, for use within `no_panic`.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    import polars as pl
+
+    open_regular(path).close()
+    return pl.scan_parquet(path, glob=False)
+
+
+@contextmanager
+def no_panic() -> Iterator[None]:
+    """Turn a panic of Polars into an error of Polars.
+
+    Raises:
+        PolarsError: there was one.
+    """
+    import polars as pl
+
+    try:
+        yield
+    except pl.exceptions.PanicException as error:
+        raise pl.exceptions.ComputeError("it is damaged") from error
+
+
+def try_parquet(path: Path) -> None:
+    """Decode a Parquet file once in a process of its own, of which nothing but the end is heard.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+        PolarsError: that process failed or was ended.
+    """
+    import polars as pl
+
+    open_regular(path).close()
+    if not sys.executable:
+        return  # a program that Python is built into
+    ended = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-I", "-c", _TRIAL, os.fspath(path.absolute())],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if ended.returncode:
+        lines = [line for line in ended.stderr.splitlines() if "exceptions." in line]
+        reason = lines[-1].partition(": ")[2] if lines else ""
+        panicked = not lines or "PanicException" in lines[-1]
+        raise pl.exceptions.ComputeError("it is damaged" if panicked or not reason else reason)

@@ -1,0 +1,38 @@
+"""Readers of foreign files under drawn changes: each is read whole, or refused in one line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "fuzz"))
+from mutations import mutate
+from targets import TARGETS, check, seeds
+
+SLOW = {"croissant", "hf_saved", "hf_arrow", "hf_parquet", "manifest_parquet"}
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_is_whole_is_read(name):
+    assert [check(name, data) for data in seeds(name).values()] == ["read"] * len(seeds(name))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_changed_files_are_read_whole_or_refused_in_one_line(name):
+    @settings(
+        max_examples=3 if name in SLOW else 12,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.sampled_from(sorted(seeds(name).values())), st.randoms(use_true_random=False))
+    def changed(data, random):
+        check(name, mutate(data, random))
+
+    changed()

@@ -1,0 +1,220 @@
+"""Attribution maps: of networks that look at one part only, against Captum, and in the files of a run."""
+
+import captum.attr
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from disc_photos import CLASSES, SIDE, background_only, disc_photos, foreground_only
+from PIL import Image
+from planted_photos import Planted, planted_benchmark
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+import counterground as cg
+from counterground import models
+from counterground.cli import main
+from counterground.errors import UsageError
+from counterground.intervention.saliency import attribute, share_outside
+from counterground.metrics import SALIENCY_SCHEMA
+
+MODELS = {"background": background_only, "foreground": foreground_only}
+QUICK = {
+    "label_space": "benchmark",
+    "report": False,
+    "backgrounds_per_label": 2,
+    "kinds": ["original", "same", "other"],
+    "saliency": True,
+}
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory):
+    return disc_photos(tmp_path_factory.mktemp("discs"), 4)
+
+
+@pytest.fixture(scope="module")
+def run(discs, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUNTERGROUND_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return cg.swap(discs, MODELS, out=tmp_path_factory.mktemp("run") / "run", **QUICK)
+
+
+def small_network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 5, stride=2), torch.nn.GELU(), torch.nn.Flatten(), torch.nn.LazyLinear(3)
+    ).eval()
+
+
+def noise(seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (48, 40, 3), dtype=np.uint8)
+
+
+def an_object():
+    return np.pad(np.full((20, 18), 255, np.uint8), ((14, 14), (11, 11)))
+
+
+def parts_by_hand(mask):
+    """Cells of 8 x 8, each divided by the mask: the pixels of every part."""
+    rows, columns = mask.shape[0] // 8, mask.shape[1] // 8
+    for down in range(8):
+        for across in range(8):
+            cell = np.zeros(mask.shape, bool)
+            cell[down * rows : (down + 1) * rows, across * columns : (across + 1) * columns] = True
+            yield from (part for part in (cell & (mask < 128), cell & (mask >= 128)) if part.any())
+
+
+def test_a_map_is_what_captum_says_of_the_bare_network():
+    network, photo, mask = small_network(), noise(), an_object()
+    pixels = torch.from_numpy(photo).permute(2, 0, 1)[None].float()
+
+    def score(images):
+        with torch.inference_mode():
+            batch = torch.stack([pil_to_tensor(image) for image in images]).float()
+            return network(batch)[:, 1].numpy()
+
+    numbers = np.zeros(mask.shape, np.int64)
+    for number, part in enumerate(parts_by_hand(mask)):
+        numbers[part] = number
+    ours = attribute(photo, mask, score, 16)
+    theirs = captum.attr.FeatureAblation(network).attribute(
+        pixels, baselines=128, target=1, feature_mask=torch.from_numpy(numbers)[None, None]
+    )[0, 0]
+    by_hand = [theirs.numpy()[part][0] for part in parts_by_hand(mask)]
+    np.testing.assert_allclose(ours, by_hand, rtol=1e-4, atol=1e-4)
+    inside = [mask[part][0] >= 128 for part in parts_by_hand(mask)]
+    share = np.abs(by_hand)[~np.array(inside)].sum() / np.abs(by_hand).sum()
+    assert share_outside(ours, mask) == pytest.approx(share, rel=1e-4)
+
+
+def test_a_part_counts_by_what_the_score_loses_with_it():
+    photo, mask = noise(1), an_object()
+    weights = np.random.default_rng(2).normal(size=photo.shape)
+
+    def score(images):
+        return np.array([(weights * np.asarray(image)).sum() for image in images], np.float32)
+
+    lost = [(weights * (photo.astype(float) - 128))[part].sum() for part in parts_by_hand(mask)]
+    np.testing.assert_allclose(attribute(photo, mask, score, 7), lost, rtol=1e-2, atol=1)
+
+
+def test_a_score_that_nothing_changes_has_no_share():
+    mask = an_object()
+    found = attribute(noise(), mask, lambda images: np.zeros(len(images), np.float32), 32)
+    assert share_outside(found, mask) is None
+
+
+def test_attribution_lies_where_planted_networks_look(run):
+    shares = {name: rows["share_outside"] for (name,), rows in run.saliency.group_by("model")}
+    assert shares["background"].to_list() == [1.0] * 16
+    assert shares["foreground"].to_list() == [0.0] * 16
+
+
+def test_scores_change_with_the_background_where_it_is_looked_at(run):
+    rows = {name: rows for (name,), rows in run.saliency.group_by("model")}
+    looks = rows["background"]
+    assert (looks["score_difference"] > 0.05).all()
+    assert (looks["best_background"] != looks["worst_background"]).all()
+    common = looks.filter(pl.col("group") == "common")
+    assert (common["best_background"] == common["background"]).all()
+    assert rows["foreground"]["score_difference"].abs().max() == 0
+    own = rows["foreground"].filter(pl.col("predicted_name") == pl.col("class_name"))
+    assert len(own) == 16
+
+
+def test_the_table_is_complete_and_says_what_chance_gives(run, discs):
+    assert run.saliency.schema == SALIENCY_SCHEMA
+    assert set(run.saliency["path"]) == set(discs.photos["path"])
+    path, mask = discs.photos.select("path", "mask").row(0)
+    area = 1 - (np.asarray(Image.open(discs.root / mask)) >= 128).mean()
+    row = run.saliency.filter(pl.col("path") == path)
+    assert row["area_outside"].to_list() == pytest.approx([area, area])
+
+
+def test_effects_hold_the_shares_with_intervals_by_group(run):
+    effects = run.effects(by_class=False).filter(pl.col("estimate").str.contains("outside"))
+    of = {(row["model"], row["estimate"]): row for row in effects.iter_rows(named=True)}
+    for group in ("", "_common", "_counter"):
+        found = of["background", f"share_outside{group}"]
+        assert found["value"] == 1
+        assert 0 < found["low"] < found["high"] == 1
+        assert found["n"] == (8 if group else 16)
+        assert of["foreground", f"share_outside{group}"]["value"] == 0
+    assert 0.7 < of["background", "area_outside"]["value"] < 0.95
+    ox = run.effects().filter(pl.col("estimate") == "share_outside", pl.col("class_name") == "ox")
+    assert ox["value"].to_list() == [1, 0]
+
+
+def test_pictures_are_of_the_photos_whose_scores_change_most(run, tmp_path):
+    of = run.saliency.filter(pl.col("model") == "background")
+    drawn = of.drop_nulls("picture")
+    assert len(drawn) == 6
+    assert drawn["score_difference"].min() >= of.filter(pl.col("picture").is_null())["score_difference"].max()
+    picture = np.asarray(Image.open(run.path / drawn["picture"][0]).convert("L")).astype(int)
+    heat = picture[:, picture.shape[1] // 2 + 3 :]
+    assert heat[:20, :20].mean() > 2 * heat[100:124, 100:124].mean()  # the corner is what it looks at
+    page = cg.write_report([run], tmp_path / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 12
+    assert "100.0 % of the attribution lies outside the object".replace(" %", "\u00a0%") in page.replace(
+        " %", "\u00a0%"
+    )
+    assert "data:image/jpeg" not in cg.write_report([run], tmp_path / "bare.html", photos=False).read_text()
+
+
+def test_a_ground_that_is_seen_everywhere_moves_scores_more_than_attribution(tmp_path):
+    """No part alone matters where all show the same: what docs/intervene.md says attribution misses."""
+    (tmp_path / "photos").mkdir()
+    grounds = planted_benchmark(3, masks=tmp_path / "photos")
+    run = cg.swap(grounds, Planted(), out=tmp_path / "run", foregrounds=6, **QUICK)
+    shares = run.saliency
+    assert shares["score_difference"].mean() > 0.3
+    assert (shares["share_outside"] < shares["area_outside"]).all()
+
+
+def test_a_vision_transformer_has_a_map_of_every_photo(discs, tmp_path):
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    network = timm.create_model("test_vit", num_classes=2, img_size=SIDE).eval()
+    model = (network, lambda image: pil_to_tensor(image).float() / 255, list(CLASSES))
+    run = cg.swap(discs, {"vit": model}, out=tmp_path / "run", foregrounds=2, **QUICK)
+    assert run.saliency["share_outside"].is_between(0, 1, closed="none").all()
+
+
+def test_another_run_in_the_folder_leaves_no_attribution_behind(discs, tmp_path):
+    settings = {**QUICK, "foregrounds": 2}
+    first = cg.swap(discs, foreground_only, out=tmp_path / "run", **settings)
+    assert first.saliency is not None
+    second = cg.swap(
+        discs, foreground_only, out=tmp_path / "run", overwrite=True, **{**settings, "saliency": False}
+    )
+    assert second.saliency is None
+    assert not list((tmp_path / "run").rglob("*.jpg"))
+    assert "share_outside" not in second.effects()["estimate"].to_list()
+
+
+class Talks(models.Generative):
+    """A model that has nothing but answers."""
+
+    def generate(self, image, question, *, max_new_tokens):
+        raise AssertionError
+
+
+def test_what_has_no_attribution_is_refused_before_photos_are_read(discs, tmp_path):
+    with pytest.raises(UsageError, match="Talks"):
+        cg.swap(discs, {"Talks": Talks()}, out=tmp_path / "run", **QUICK)
+    with pytest.raises(UsageError, match="original"):
+        cg.swap(discs, foreground_only, out=tmp_path / "run", **{**QUICK, "kinds": ["same", "other"]})
+
+
+def test_the_command_names_the_table(tmp_path, capsys):
+    discs = disc_photos(tmp_path / "photos", 2)
+    discs.photos.drop("class_index", "photo_id").write_parquet(tmp_path / "photos/photos.parquet")
+    command = [
+        *("swap", str(tmp_path / "photos/photos.parquet"), "-m", "disc_photos:foreground_only", "--saliency"),
+        *("--kinds", "original,same,other", "--backgrounds-per-label", "1", "--label-space", "benchmark"),
+        *("--no-photos", "--out", str(tmp_path / "run")),
+    ]
+    assert main(command) == 0, capsys.readouterr().err
+    printed = capsys.readouterr().out
+    assert "saliency.csv" in printed
+    assert "Attribution outside" in printed

@@ -1,0 +1,400 @@
+"""Files of others: no files at all, written by no writer of ours, or counting photos twice or never."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import multiprocessing
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import polars as pl
+import pytest
+from made_runs import fresh_run, write_run
+from PIL import Image
+
+from counterground.benchmarks._archive import unpack
+from counterground.cli import main
+from counterground.construction.ingest.imports import ImportOptions, import_photos
+from counterground.errors import CounterGroundError, UsageError
+from counterground.inference.request import read_aliases
+from counterground.photos import (
+    Benchmark,
+    LabelSpace,
+    UnreadablePhoto,
+    load_photo,
+    photo_id,
+    photo_size,
+    prompt_templates,
+    read_benchmark,
+    read_class_names,
+)
+from counterground.reading import open_regular, parse_json
+from counterground.results import open_run
+
+BLOCK = 512
+
+
+def png(number: int = 0) -> bytes:
+    written = io.BytesIO()
+    Image.new("RGB", (9, 7), (20 * number, 90, 10)).save(written, "PNG")
+    return written.getvalue()
+
+
+def save_photos(root: Path, *paths: str) -> Path:
+    for number, path in enumerate(paths):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(png(number))
+    return root
+
+
+def tar(*numbers: int, mode: str = "w") -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode=mode) as file:
+        for number in numbers:
+            for suffix, data in (("png", png(number)), ("json", b'{"class_name": "ox"}')):
+                info = tarfile.TarInfo(f"{number}.{suffix}")
+                info.size = len(data)
+                file.addfile(info, io.BytesIO(data))
+    return written.getvalue()
+
+
+def one_line(error: pytest.ExceptionInfo[CounterGroundError]) -> str:
+    said = str(error.value)
+    assert "\n" not in said
+    assert len(said) < 4100
+    return said
+
+
+# Archives whose rest would be left out
+
+
+def without_a_header() -> bytes:
+    """A tar of which the header of the third photo is zeros."""
+    whole = tar(1, 2, 3, 4)
+    at = whole.index(b"3.png")
+    return whole[:at] + bytes(BLOCK) + whole[at + BLOCK :]
+
+
+@pytest.mark.parametrize(
+    "data", [without_a_header(), tar(1, 2) + tar(3, 4)], ids=["a zeroed block", "two tars"]
+)
+def test_a_tar_of_shards_is_read_to_its_end_or_refused(data, tmp_path, cache):
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards/x.tar").write_bytes(data)
+    with pytest.raises(CounterGroundError, match="damaged or cut short") as error:
+        read_benchmark(tmp_path / "shards")
+    one_line(error)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["tar", "tar.gz"])
+@pytest.mark.parametrize(
+    "data", [without_a_header(), tar(1, 2) + tar(3, 4)], ids=["a zeroed block", "two tars"]
+)
+def test_an_archive_is_unpacked_to_its_end_or_refused(data, pack, tmp_path):
+    (tmp_path / "archive").write_bytes(pack(data))
+    with pytest.raises(CounterGroundError, match="cut short or corrupt") as error:
+        unpack(tmp_path / "archive", tmp_path / "out")
+    one_line(error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_zeros_after_the_end_of_a_tar_are_no_damage(tmp_path):
+    (tmp_path / "archive").write_bytes(tar(1, 2) + bytes(20 * BLOCK))
+    unpack(tmp_path / "archive", tmp_path / "out")
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_of_two_zips_in_one_file_none_is_left_out(tmp_path):
+    parts = []
+    for number in range(2):
+        written = io.BytesIO()
+        with zipfile.ZipFile(written, "w") as file:
+            file.writestr(f"{number}.png", png(number))
+        parts.append(written.getvalue())
+    (tmp_path / "archive").write_bytes(b"".join(parts))
+    with pytest.raises(CounterGroundError, match="not in its list"):
+        unpack(tmp_path / "archive", tmp_path / "out")
+    (tmp_path / "archive").write_bytes(b"#!/bin/sh\n" + parts[1])  # one that unpacks itself
+    unpack(tmp_path / "archive", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["1.png"]
+
+
+# Pipes and devices
+
+
+def pipe(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+    return path
+
+
+def run_with_a_pipe(folder: Path, name: str, run) -> Path:
+    write_run(run, folder)
+    (folder / name).unlink()
+    return pipe(folder / name)
+
+
+READERS = {
+    "manifest.csv": read_benchmark,
+    "manifest.tsv": read_benchmark,
+    "manifest.jsonl": read_benchmark,
+    "manifest.parquet": read_benchmark,
+    "instances.json": read_benchmark,
+    "shards/x.tar": lambda path: read_benchmark(path.parent),
+    "set/data/train.parquet": lambda path: read_benchmark(path.parents[1]),
+    "prompts.txt": prompt_templates,
+    "names.txt": read_class_names,
+    "space.json": LabelSpace.load,
+    "aliases.json": lambda path: read_aliases(path, ["ox"]),
+    "photo.png": lambda path: (load_photo(path), photo_size(path), photo_id(path)),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(name, tmp_path, cache):
+    with pytest.raises(CounterGroundError, match="not a regular file") as error:
+        READERS[name](pipe(tmp_path / name))
+    one_line(error)
+
+
+@pytest.mark.parametrize("name", ["predictions.parquet", "scores.parquet"])
+def test_a_pipe_in_a_run_is_refused_at_once(name, tmp_path):
+    run_with_a_pipe(tmp_path / "run", name, fresh_run({"a": (0.8, 0.5)}, classes=["ox"], per_group=4))
+    with pytest.raises(CounterGroundError, match="damaged"):
+        open_run(tmp_path / "run").predictions  # noqa: B018 - read when it is asked for
+
+
+@pytest.mark.parametrize("read", [prompt_templates, read_class_names, LabelSpace.load])
+def test_an_endless_device_is_refused_at_once(read):
+    with pytest.raises(CounterGroundError, match="not a regular file"):
+        read(Path("/dev/zero"))
+
+
+def test_a_file_that_no_text_is_as_large_as_is_refused(tmp_path):
+    with (tmp_path / "prompts.txt").open("wb") as file:
+        file.truncate(2**40)  # takes no room
+    with pytest.raises(CounterGroundError, match="no more than 268,435,456 are read"):
+        prompt_templates(tmp_path / "prompts.txt")
+
+
+# One file under two spellings
+
+
+@pytest.mark.parametrize("spelling", ["./ox/p0.png", "ox//p0.png", "ox/./p0.png", ".//ox/././p0.png"])
+def test_a_file_under_two_spellings_is_one_file(spelling, tmp_path):
+    save_photos(tmp_path, "ox/p0.png", "hen/p1.png")
+    rows = [("ox/p0.png", "ox"), ("hen/p1.png", "hen"), (spelling, "ox")]
+    text = "".join(f"{path},{name}\n" for path, name in [("path", "class_name"), *rows])
+    (tmp_path / "photos.csv").write_text(text)
+    with pytest.raises(CounterGroundError, match="has the path of row 1, 'ox/p0"):
+        read_benchmark(tmp_path / "photos.csv")
+    (tmp_path / "photos.csv").write_text(text.replace("ox/p0.png,ox\n", "", 1))
+    assert read_benchmark(tmp_path / "photos.csv").photos["path"].to_list() == ["hen/p1.png", "ox/p0.png"]
+
+
+def test_a_manifest_in_memory_spells_paths_in_one_way():
+    frame = pl.DataFrame(
+        {
+            "path": ["ox/p0.png", "./ox//p0.png"],
+            "photo_id": ["0" * 64, "0" * 64],
+            "class_index": pl.Series([0, 0], dtype=pl.Int32),
+            "class_name": ["ox", "ox"],
+        }
+    )
+    with pytest.raises(CounterGroundError, match="its path occurs more than once"):
+        Benchmark("x", Path(), frame, LabelSpace("benchmark", ("ox",), (None,)))
+
+
+# Texts that no writer of ours writes
+
+
+def test_json_that_is_nested_without_end_is_one_line(tmp_path):
+    deep = "[" * 100_000 + "]" * 100_000
+    (tmp_path / "deep.json").write_text(deep)
+    with pytest.raises(CounterGroundError, match="nested too deeply") as error:
+        LabelSpace.load(tmp_path / "deep.json")
+    one_line(error)
+    with pytest.raises(CounterGroundError, match="nested too deeply"):
+        read_aliases(tmp_path / "deep.json", ["ox"])
+    save_photos(tmp_path, "own/ox/p0.png")
+    (tmp_path / "own/benchmark.json").write_text(f'{{"name": {deep}}}')
+    with pytest.raises(CounterGroundError, match="nested too deeply"):
+        read_benchmark(tmp_path / "own")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"ox": ["a"], "ox": ["b"]}', "has the key 'ox' twice"),
+        ('{"ox": ["\\ud800"]}', "half a surrogate pair"),
+    ],
+)
+def test_json_that_loses_a_word_is_refused(text, problem, tmp_path):
+    (tmp_path / "aliases.json").write_text(text)
+    with pytest.raises(UsageError, match=problem):
+        read_aliases(tmp_path / "aliases.json", ["ox"])
+
+
+def test_a_whole_pair_of_surrogates_is_a_text():
+    assert parse_json('"\\ud83d\\udc02"') == "\N{OX}"
+
+
+def test_no_file_has_a_null_byte_or_half_a_surrogate_pair_in_its_name(tmp_path):
+    for name in ("a\0b.png", "\ud800.png"):
+        with pytest.raises(OSError, match="no file can have that name"):
+            open_regular(tmp_path / name)
+        with pytest.raises(UnreadablePhoto, match="no file can have that name"):
+            photo_id(tmp_path / name)
+
+
+def test_a_null_byte_in_a_path_of_a_manifest_names_the_row(tmp_path):
+    save_photos(tmp_path, "ox/p0.png")
+    rows = [{"path": "ox/p0.png", "class_name": "ox"}, {"path": "ox/p\0.png", "class_name": "ox"}]
+    (tmp_path / "photos.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(CounterGroundError, match="Row 2 of the manifest") as error:
+        read_benchmark(tmp_path / "photos.jsonl")
+    one_line(error)
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_one_line(tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    save_photos(folder, "ox/p0.png", "hen/p1.png")
+    with pytest.raises(UsageError, match=r"is not UTF-8: rename"):
+        read_benchmark(folder)
+
+
+def test_a_class_folder_whose_name_is_not_utf_8_is_one_line(tmp_path):
+    save_photos(tmp_path, "ox/p0.png", "hen/p1.png")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")).mkdir()  # without a photo
+    with pytest.raises(CounterGroundError, match="not UTF-8"):
+        read_benchmark(tmp_path)
+
+
+def test_a_loop_of_links_is_one_line(tmp_path, capsys):
+    save_photos(tmp_path / "photos", "ox/p0.png", "hen/p1.png")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for arguments in (
+        ["evaluate", tmp_path / "loop", "-m", "efficientnet-lite0", "--out", tmp_path / "run"],
+        ["evaluate", tmp_path / "photos", "-m", "efficientnet-lite0", "--out", tmp_path / "loop/run"],
+        ["import", tmp_path / "pool", tmp_path / "loop"],
+        ["import", tmp_path / "loop/pool", tmp_path / "photos"],
+        ["scores", tmp_path / "loop"],
+    ):
+        assert main([str(argument) for argument in arguments]) in (1, 2)
+        said = capsys.readouterr().err
+        assert "bug in CounterGround" not in said
+        assert len(said.strip().splitlines()) == 1
+
+
+def test_a_number_of_5000_digits_is_no_index(tmp_path):
+    text = f"{'7' * 5000} ox\n1 hen\n"
+    (tmp_path / "names.txt").write_text(text)
+    assert read_class_names(tmp_path / "names.txt") == (f"{'7' * 5000} ox", "1 hen")
+    with pytest.raises(UsageError):
+        LabelSpace("x", ("ox",), (None,)).index_of("7" * 5000)
+
+
+def test_a_brace_of_5000_digits_stands_for_no_shards(tmp_path):
+    with pytest.raises(UsageError) as error:
+        read_benchmark(f"{tmp_path}/{{0..{'9' * 5000}}}.tar")
+    one_line(error)
+
+
+# Label spaces, columns, cells
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"names": "ox"}, "'ox' is not list"),
+        ({"candidate": {"0": [0, 1]}}, "no field 'candidate'; .* Did you mean 'candidates'"),
+        ({"candidates": {"0": [0, 1], "00": [1]}}, "'00' is not an index"),
+        ({"names": ["y" * 10_000_000, "hen"]}, "a name of 10,000,000 characters"),
+        ({"names": ["\ud800", "hen"]}, "half a surrogate pair"),
+    ],
+)
+def test_a_label_space_that_would_be_misread_is_refused(change, problem, tmp_path):
+    whole = {"name": "mine", "names": ["ox", "hen"], "imagenet": [None, None], "candidates": None}
+    (tmp_path / "space.json").write_text(json.dumps(whole | change))
+    with pytest.raises(CounterGroundError, match=problem) as error:
+        LabelSpace.load(tmp_path / "space.json")
+    one_line(error)
+
+
+def test_a_class_name_of_ten_million_characters_is_named_by_its_length(tmp_path):
+    save_photos(tmp_path, "ox/p0.png")
+    (tmp_path / "photos.csv").write_text(f"path,class_name\nox/p0.png,{'ox' * 5_000_000}\n")
+    with pytest.raises(CounterGroundError, match="10,000,000 characters") as error:
+        read_benchmark(tmp_path / "photos.csv")
+    one_line(error)
+
+
+def test_the_middle_of_a_long_error_is_left_out():
+    said = str(CounterGroundError(f"The name {'y' * 10_000_000}\nis long: shorten it."))
+    assert said.startswith("The name yyy")
+    assert said.endswith(" is long: shorten it.")
+    assert len(said) < 4100
+
+
+def test_missing_clusters_of_a_column_of_numbers_are_missing(tmp_path):
+    save_photos(tmp_path, "ox/p0.png", "ox/p1.png", "hen/p2.png")
+    columns = {"path": ["ox/p0.png", "ox/p1.png", "hen/p2.png"], "class_name": ["ox", "ox", "hen"]}
+    numbers = [1.0, float("nan"), float("nan")]
+    pl.DataFrame(columns | {"cluster": numbers}).write_parquet(tmp_path / "photos.parquet")
+    found = read_benchmark(tmp_path / "photos.parquet").photos.sort("class_name", "path")
+    assert found["cluster"].to_list() == [None, "1.0", None]
+    given = Benchmark.from_frame(columns | {"cluster": numbers}, root=tmp_path)
+    assert given.photos.sort("class_name", "path")["cluster"].to_list() == [None, "1.0", None]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'path,class_name\n"a.png,ox\nb.png,ox\nc.png",ox\n',
+        'path,class_name,attribution\na.png,ox,"by A\nb.png,ox,by B\nc.png,ox,by C"\n',
+        'path;class_name\n"a.png;ox\r\nb.png;ox\r\nc.png";ox\n',
+    ],
+)
+def test_a_quote_that_swallows_rows_is_found_out(text, tmp_path):
+    save_photos(tmp_path, "a.png", "b.png", "c.png")
+    (tmp_path / "photos.csv").write_text(text, newline="")
+    with pytest.raises(CounterGroundError, match="looks like 3 rows in one cell: close its quote"):
+        read_benchmark(tmp_path / "photos.csv")
+
+
+def test_a_cell_may_have_several_lines(tmp_path):
+    save_photos(tmp_path, "a.png", "b.png")
+    (tmp_path / "photos.csv").write_text('path,class_name,attribution\na.png,ox,"by A\nand B"\nb.png,ox,\n')
+    assert read_benchmark(tmp_path / "photos.csv").photos["attribution"].to_list() == ["by A\nand B", None]
+
+
+def test_an_address_over_two_lines_is_rejected_by_its_row(tmp_path):
+    (tmp_path / "photos.jsonl").write_text(
+        json.dumps({"url": "https://a.example/1.jpg\nhttps://a.example/2.jpg", "class_name": "ox"})
+    )
+    with pytest.raises(CounterGroundError, match=r"row 1.*a line break or a control character"):
+        import_photos(tmp_path / "pool", tmp_path / "photos.jsonl")
+
+
+# Pools
+
+
+@pytest.mark.parametrize("where", ["pool", "ox/pool"])
+def test_a_pool_is_never_made_inside_its_own_source(where, tmp_path):
+    save_photos(tmp_path, "ox/p0.png", "hen/p1.png")
+    with pytest.raises(UsageError, match="lies in its own source"):
+        import_photos(tmp_path / where, tmp_path)
+    assert not (tmp_path / where).exists()
+
+
+def test_photos_are_imported_in_a_process_that_is_spawned(tmp_path):
+    save_photos(tmp_path / "photos", "ox/p0.png", "hen/p1.png")
+    pl.DataFrame({"polars": ["was used here"]}).with_columns(pl.col("polars").str.len_chars())
+    with multiprocessing.get_context("spawn").Pool(1) as workers:
+        done = workers.apply(import_photos, (tmp_path / "pool", tmp_path / "photos", ImportOptions(jobs=1)))
+    assert done.added == 2
+    assert "spawn" in (import_photos.__doc__ or "")
