@@ -12,8 +12,9 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,7 +27,7 @@ _CHUNK = 2**20
 _TRIAL = "import sys, polars; polars.scan_parquet(sys.argv[1], glob=False).collect()"
 
 
-def open_regular(path: str | Path, most: int | None = None) -> IO[bytes]:
+def open_regular(path: str | Path, most: int | None = None) -> BufferedReader:
     """Open a file that others wrote: never a pipe, a socket or a device, which might be read for ever.
 
     Args:
