@@ -1,4 +1,5 @@
-.PHONY: demo studies test test-without-browser browser check lint fuzz bench constraints clean
+.PHONY: demo studies test test-without-browser browser check lint docs release try-wheel lowest licences audit real fuzz bench \
+  constraints clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -62,6 +63,29 @@ fuzz: $(INSTALLED)  ## a minute of damaged and hostile files for all readers; se
 
 check: lint test  ## what CI runs, besides the demo
 
+docs: $(INSTALLED)  ## the documentation site, in site/index.html: built offline, in strict mode, checked
+	$(BIN)/python scripts/make_site.py .site
+	$(BIN)/zensical build --clean --strict
+	$(BIN)/python scripts/check_site.py site
+
+release: $(INSTALLED)  ## wheel and sdist in dist/, built twice with the same bytes, their contents checked
+	$(BIN)/python scripts/build_twice.py dist
+
+try-wheel: release  ## the wheel evaluates a folder of photos in an empty environment, far from here
+	scripts/try-wheel dist/counterground-*.whl $(PYTHON) --constraint constraints.txt
+
+lowest: release  ## the same with the lowest versions that pyproject.toml allows
+	scripts/try-wheel dist/counterground-*.whl $(PYTHON) --constraint constraints-lowest.txt
+
+licences: $(INSTALLED)  ## the licence of every installed package; fails on one that is not allowed
+	$(BIN)/python scripts/licences.py
+
+audit: $(INSTALLED)  ## known vulnerabilities of the pinned packages; says so where the network has no list of them
+	scripts/audit
+
+real: $(INSTALLED)  ## with a network and a GPU: what could not be checked without; writes real/form.md to be sent
+	$(BIN)/python scripts/real.py --out real
+
 bench: $(INSTALLED)  ## ours against others, in one table; ROWS="head rn50" measures some of its rows
 	$(BIN)/python bench/table.py $(ROWS)
 
@@ -79,4 +103,4 @@ constraints: $(INSTALLED)  ## pin what is installed now; with Python 3.11, which
 	 $(BIN)/pip freeze --exclude-editable | grep -viE '^(torch|torchvision|triton|nvidia.*|cuda.*|pip|setuptools)(==| @)') > constraints.txt
 
 clean:
-	rm -rf .venv demo studies fuzz/grown fuzz/findings .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv demo studies dist .site site fuzz/grown fuzz/findings .mypy_cache .ruff_cache .pytest_cache .hypothesis

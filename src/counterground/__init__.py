@@ -5,10 +5,15 @@ or a package, the function says what it does: ``import_photos``, ``label_pool``,
 ``write_figures``, ``list_models``, ``list_benchmarks``, ``make_masks``, ``open_pool``, ``study_theory``.
 """
 
+import os as _os
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from counterground._version import __version__
+
+# Libraries that report how they are used read this when they are imported: ours report nothing.
+for _name, _value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("RAY_USAGE_STATS_ENABLED", "0")):
+    _os.environ.setdefault(_name, _value)
 
 if _TYPE_CHECKING:
     from counterground.api import (

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.reading import open_regular
 
 if TYPE_CHECKING:
     import polars as pl
@@ -252,7 +253,8 @@ def read_record(path: Path, *, beside: bool = True) -> bytes:
         OSError: it cannot be read.
         ValueError: it, or a file that was sealed with it, is not as it was written; the message says which.
     """
-    found = path.read_bytes()
+    with open_regular(path) as file:
+        found = file.read()
     seal = _SEAL.search(found)
     if seal is None:
         if b'"sealed"' in found or _SEAL_END.search(found):  # one byte that changed cannot hide both

@@ -46,16 +46,17 @@ def test_a_model_with_a_name_is_called_by_it_in_every_command(photos, tiny_clip,
     for _ in range(2):  # the second time it is the same run
         assert main([*words, "--out", out]) == 0
         assert "a name" in capsys.readouterr().out
+    called = f"open_clip:{tiny_clip.name}"  # no absolute path
     run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert [model["name"] for model in run["models"]] == ["a name", f"open_clip:{tiny_clip}"]
-    assert {model["spec"] for model in run["models"]} == {f"open_clip:{tiny_clip}"}
+    assert [model["name"] for model in run["models"]] == ["a name", called]
+    assert {model["spec"] for model in run["models"]} == {called}
     assert main(["scores", out, "-m", "a name", "--format", "csv"]) == 0
     assert {row.split(",")[0] for row in capsys.readouterr().out.splitlines()} == {"model", "a name"}
     assert main(["scores", out, "-m", "a name", "--format", "model-card"]) == 0
-    assert f"-m 'a name=open_clip:{tiny_clip}'" in capsys.readouterr().out
+    assert f"-m 'a name={called}'" in capsys.readouterr().out
     assert main(["compare", out, "--against", "a name", "--format", "json"]) == 0
     tests = json.loads(capsys.readouterr().out)["tests"]
-    assert {(test["model_a"], test["model_b"]) for test in tests} == {(f"open_clip:{tiny_clip}", "a name")}
+    assert {(test["model_a"], test["model_b"]) for test in tests} == {(called, "a name")}
     status, said = failed(capsys, *words, "-m", "a name=efficientnet-lite0", "--out", out)
     assert status == 2
     assert "Two models are called 'a name'" in said

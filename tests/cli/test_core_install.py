@@ -230,14 +230,14 @@ def test_a_package_that_is_missing_alone_is_named(core, package, extra, words):
 def test_extras_are_installed_in_one_way_that_works_from_a_clone():
     root = Path(__file__).parents[2]
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    readme = (root / "README.md").read_text()
+    install = (root / "docs" / "install.md").read_text()
     pages = [root / "README.md", *(root / "docs").glob("*.md"), *(root / "src").rglob("*.py")]
     for page in pages:
         text = page.read_text()
         assert "pip install 'counterground" not in text, page
         for listed in re.findall(r"pip install '\.\[([a-z,]+)\]'", text):
             assert set(listed.split(",")) <= set(extras), page
-    table = readme.partition("| extra | what it adds")[2].partition("\n\n")[0]
+    table = install.partition("| extra | what it adds")[2].partition("\n\n")[0]
     named = {
         name
         for row in table.splitlines()

@@ -55,8 +55,8 @@ def test_every_option_is_explained():
         assert option in PAGE, option
 
 
-def test_the_readme_has_the_papers_claim_in_its_settings():
-    rows = re.findall(r"^\| (\d+ and \d+): [^|]*\| ([^|]*) \| ([^|]*) \|$", README, flags=re.MULTILINE)
+def test_the_page_has_the_papers_claim_in_its_settings_and_the_readme_two_of_them():
+    rows = re.findall(r"^\| (\d+ and \d+): [^|]*\| ([^|]*) \| ([^|]*) \|$", PAGE, flags=re.MULTILINE)
     expected = [
         (
             row["tables"].removeprefix("Tables "),
@@ -66,4 +66,7 @@ def test_the_readme_has_the_papers_claim_in_its_settings():
         for row in claim_by_setting().filter(subset=EVERY).iter_rows(named=True)
     ]
     assert rows == expected
+    for distance in (row[1] for row in rows if row[0] in ("3 and 4", "10 and 4")):
+        value, _, interval = distance.partition(" ")
+        assert re.search(rf"{re.escape(value)}( points)?\s+{re.escape(interval)}", README), distance
     assert all((published_models(setting).filter(family="clip")["drop"] > 0).all() for setting in SETTINGS)

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,13 +17,13 @@ def test_the_day_holds_for_requests_and_the_hour_for_bytes(clock, tmp_path):
     limits = {"requests": (Limit(DAY, 3),), "bytes": (Limit(HOUR, 100),)}
     budget = Budget("here", limits, tmp_path / "budget.sqlite")
     assert [budget.take("requests", 1) for _ in range(3)] == [0, 0, 0]
-    assert budget.take("requests", 1) == pytest.approx(DAY)
+    assert budget.take("requests", 1) == pytest.approx(DAY + 2)
     assert budget.take("bytes", 60) == 0
     clock.now += 100
-    assert budget.take("bytes", 60) == pytest.approx(HOUR - 100, abs=1.1)
+    assert budget.take("bytes", 60) == pytest.approx(HOUR + 2 - 100, abs=1.1)
     budget.settle("bytes", -30)
     assert budget.take("bytes", 60) == 0
-    clock.now += DAY
+    clock.now += DAY + 2
     assert budget.take("requests", 1) == 0
 
 
@@ -72,6 +73,54 @@ def test_processes_share_a_budget(tmp_path):
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     counts = [int(process.communicate()[0]) for process in running]
     assert sum(counts) == 40
+
+
+def test_a_request_counts_from_when_its_answer_came(clock, tmp_path):
+    budget = Budget("here", {"requests": (Limit(60, 2),)}, tmp_path / "budget.sqlite")
+    assert budget.take("requests", 1) == 0
+    first = budget.taken_at
+    clock.now += 1
+    assert budget.take("requests", 1) == 0
+    clock.now += 40  # it took so long to arrive, or to be answered
+    budget.arrived("requests", first)
+    budget.arrived("requests", first)  # no other one is moved
+    clock.now += 30
+    assert budget.take("requests", 1) == 0
+    assert budget.take("requests", 1) == pytest.approx(60 + 2 - 30)
+
+
+ASK = """
+import sys, time
+from pathlib import Path
+from counterground.http import Budget, Client, Limit, PatientClient
+
+budget = Budget("api", {"requests": (Limit(4.0, 8),)}, Path(sys.argv[2]))
+client = PatientClient(Client("test"), budget, first_pause=0.01, waiting=lambda reason: None)
+while True:
+    client.fetch(sys.argv[1], bool)
+"""
+
+
+def test_a_server_never_counts_more_than_promised_whoever_asks_and_is_killed(raw_server, tmp_path):
+    file = tmp_path / "budget.sqlite"
+
+    def start():
+        return subprocess.Popen([sys.executable, "-c", ASK, raw_server.url, file])
+
+    asking = [start(), start()]
+    try:
+        for count in (3, 7, 12, 18, 25, 33):  # killed at once when the server has so many
+            while len(raw_server.came_at) < count:
+                time.sleep(0.005)
+            asking[0].kill()
+            asking[0].wait()
+            asking = [asking[1], start()]
+    finally:
+        for process in asking:
+            process.kill()
+            process.wait()
+    came = sorted(raw_server.came_at)
+    assert max(sum(first <= at < first + 4.0 for at in came) for first in came) <= 8
 
 
 def test_a_failure_in_the_middle_leaves_the_budget_as_it_was(clock, tmp_path):

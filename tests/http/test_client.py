@@ -146,6 +146,21 @@ def test_a_redirect_that_is_not_to_be_followed_is_named(raw_server, reply):
     assert error.reason == "the server answered 302, a redirect to https://elsewhere.example/v1"
 
 
+def test_what_may_be_secret_in_the_target_of_a_redirect_is_not_named(raw_server, reply):
+    target = "https://me:pass@elsewhere.example/v1?token=secret"
+    raw_server.answer = lambda connection, _: connection.sendall(reply(b"", "302 Found", Location=target))
+    error = failure(Client("me"), raw_server.url, follow=False)
+    assert error.reason == "the server answered 302, a redirect to https://elsewhere.example/v1"
+    assert error.location == target
+
+
+def test_offline_forbids_other_machines_only(raw_server, monkeypatch):
+    monkeypatch.setenv("COUNTERGROUND_OFFLINE", "1")
+    error = failure(Client("me", QUICK), "http://203.0.113.1/photo.jpg")
+    assert (error.reason, error.again) == ("--offline forbids using the network", False)
+    assert Client("me").fetch(raw_server.url).body == b"whole"
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "again", "busy", "wait"),
     [

@@ -12,6 +12,8 @@ from counterground.benchmarks._archive import BrokenArchiveError, is_archive, un
 from counterground.benchmarks._packages import sha256
 from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import cache_dir
+from counterground.offline import check_online
+from counterground.privacy import without_query
 from counterground.progress import progress_bar
 
 _RETRIES = 3
@@ -98,6 +100,7 @@ def download_archive(
         MissingExtraError: gdown is not installed.
         CounterGroundError: no network, the file is gone or over its quota, or the result is not an archive.
     """
+    check_online(f"Downloading {without_query(url)}")
     with needs_extra("counteranimal"):
         import gdown
         import requests

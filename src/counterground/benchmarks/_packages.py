@@ -27,6 +27,7 @@ from urllib.parse import unquote
 
 from counterground.errors import CounterGroundError
 from counterground.files import cache_dir, draft_folder
+from counterground.offline import check_online
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -267,6 +268,7 @@ def _download(names: list[str]) -> Iterator[dict[str, Path]]:
 
 
 def _apt_download(names: list[str], folder: Path) -> None:
+    check_online(f"Fetching {' '.join(names)} with apt-get")
     status, text = _apt(["apt-get", "download", *names], folder)
     if status and os.geteuid() == 0:
         # A fresh container has no package lists; only root may fetch them.

@@ -8,6 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NoReturn, TextIO
 
 import click
@@ -29,7 +30,9 @@ from counterground.cli.construction import collect, curate, discover, export, im
 from counterground.cli.intervention import masks, mitigate, swap
 from counterground.errors import CounterGroundError, UsageError, error_summary, raised_in
 from counterground.files import DamagedCacheWarning
+from counterground.offline import offline
 from counterground.plugins import plugin_modules
+from counterground.privacy import kept_paths, masked
 from counterground.text import one_line
 
 __all__ = ["console", "counterground", "main"]
@@ -42,6 +45,18 @@ __all__ = ["console", "counterground", "main"]
     is_flag=True,
     expose_value=False,
     help="Show the traceback of an error (anywhere in the command).",
+)
+@click.option(
+    "--offline",
+    is_flag=True,
+    expose_value=False,
+    help="Never use the network: only what is on this machine (anywhere in the command).",
+)
+@click.option(
+    "--keep-paths",
+    is_flag=True,
+    expose_value=False,
+    help="Write absolute paths into runs and reports as they are (anywhere in the command).",
 )
 @click.pass_context
 def counterground(context: click.Context) -> None:
@@ -76,8 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     warnings.showwarning = show_in_one_line
     try:
-        words = [word for word in given if word != "--debug"]
-        status = counterground.main(words, prog_name="counterground", standalone_mode=False)
+        words = [word for word in given if word not in ("--debug", "--keep-paths", "--offline")]
+        with (
+            kept_paths(keep=True) if "--keep-paths" in given else nullcontext(),
+            offline() if "--offline" in given else nullcontext(),
+        ):
+            status = counterground.main(words, prog_name="counterground", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "")
@@ -94,8 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _ended(error, stdout)
     except Exception as error:
         if debug:
-            traceback.print_exc()
-        click.echo(_one_line(error), err=True)
+            click.echo(masked(traceback.format_exc()), err=True)
+        click.echo(masked(_one_line(error)), err=True)
         return 2 if isinstance(error, UsageError) else 1
     finally:
         warnings.showwarning = show

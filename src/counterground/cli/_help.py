@@ -77,13 +77,13 @@ class Group(_WithExamples, click.Group):
 
     def __init__(self, *given: Any, **attributes: Any) -> None:
         super().__init__(*given, **attributes)
-        self._headings: dict[str, list[str]] = {}
+        self.headings: dict[str, list[str]] = {}
 
     def add_under(self, heading: str, *commands: click.Command) -> None:
         """Add commands, which the help lists under a heading."""
         for command in commands:
             self.add_command(command)
-        self._headings[heading] = [command.name or "" for command in commands]
+        self.headings[heading] = [command.name or "" for command in commands]
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """Return the commands as they were added, not sorted by name."""
@@ -91,7 +91,7 @@ class Group(_WithExamples, click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each command with the first sentence of its help, which is never cut."""
-        for heading, names in (self._headings or {"Commands": self.list_commands(ctx)}).items():
+        for heading, names in (self.headings or {"Commands": self.list_commands(ctx)}).items():
             with formatter.section(heading):
                 formatter.write_dl([(name, _first_sentence(self.commands[name])) for name in names])
 

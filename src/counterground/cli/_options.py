@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from counterground.cli._help import Option
+from counterground.offline import OFFLINE
 
 _Command = Callable[..., Any]
 _Decorator = Callable[[_Command], _Command]
@@ -58,7 +59,7 @@ _RUNNING = (
         is_flag=True,
         help="Load models as the paper seems to have done; outputs say so.",
     ),
-    click.option("--offline", is_flag=True, help="Use only weights that are on this machine."),
+    click.option("--offline", is_flag=True, envvar=OFFLINE, help="Never use the network."),
 )
 
 

@@ -9,6 +9,7 @@ import click
 
 from counterground.cli._help import Group, is_quiet
 from counterground.cli._options import model_option, out_option
+from counterground.offline import OFFLINE
 
 
 @click.group(
@@ -127,7 +128,7 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
 @click.option(
     "--packages", type=click.Path(path_type=Path), help="Folder with the .deb file, where there is no apt."
 )
-@click.option("--offline", is_flag=True, help="Use only weights that are on this machine.")
+@click.option("--offline", is_flag=True, envvar=OFFLINE, help="Never use the network.")
 @click.option("--estimate", "only_estimate", is_flag=True, help="Estimate time and memory; train nothing.")
 @out_option("Folder of the results, figures and page; a killed study resumes from there.")
 def coloredcoco(*, quick: bool, grid: str | None, out: Path, coco: Path | None, **options: Any) -> None:

@@ -108,4 +108,5 @@ def shared_photos(
     # Scatter over classes is of other classes, which these intervals are not about.
     errors = [replace(each, scatter=None) for each in errors]
     stacked = InfluenceEstimate.stacked(errors).compressed().combined(turned)
-    return SharedPhotos({row: place for place, row in enumerate(points["row"])}, *places, stacked)
+    common, counter = places
+    return SharedPhotos({row: place for place, row in enumerate(points["row"])}, common, counter, stacked)

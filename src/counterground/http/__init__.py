@@ -13,6 +13,7 @@ from counterground.http._client import (
     retry_pause,
     user_agent,
 )
+from counterground.http._deadline import Deadline, deadline_opener
 from counterground.http._fetch_loop import DownloadSettings, FetchLoop, Pacer
 from counterground.http._hosts import HostQueue, Task
 
@@ -24,6 +25,7 @@ __all__ = [
     "Answer",
     "Budget",
     "Client",
+    "Deadline",
     "DownloadSettings",
     "FetchError",
     "FetchLoop",
@@ -35,6 +37,7 @@ __all__ = [
     "Task",
     "Waiting",
     "backoff",
+    "deadline_opener",
     "refuse_long_wait",
     "retry_after",
     "retry_pause",

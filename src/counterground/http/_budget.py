@@ -16,6 +16,7 @@ from counterground.files import check_writable
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 _LONGEST_WAIT = HOUR + MINUTE
+_MARGIN = 2.0  # seconds that a request may take from here to the server
 
 Waiting = Callable[[str], None]
 """Called with the reason for a pause, for whoever watches the screen."""
@@ -23,14 +24,26 @@ Waiting = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Limit:
-    """No more than ``amount`` in any ``seconds``."""
+    """No more than ``amount`` in any ``seconds``, as the server counts them; see `Budget`."""
 
     seconds: float
     amount: int
 
 
+def margin(seconds: float) -> float:
+    """Return the seconds by which a window is longer than the one that is promised."""
+    return min(_MARGIN, 0.05 * seconds)
+
+
 class Budget:
     """Sliding windows over what was spent, kept in SQLite: safe in several processes; for one thread.
+
+    A server counts a request when it arrives, which is some time after it was let go. So a request counts
+    from when its answer has come (`arrived`), and one of a process that was killed meanwhile from when it was
+    let go; windows are longer by `margin`, which such a request may take to arrive.
+
+    Attributes:
+        taken_at: when the last amount was taken.
 
     Args:
         account: whose budget this is, such as the host's name.
@@ -42,6 +55,7 @@ class Budget:
         self._account = account
         self._limits = limits
         self._path = path
+        self.taken_at = 0.0
         check_writable(self._path.parent)
         self._connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
         with self._clear_errors():
@@ -57,11 +71,14 @@ class Budget:
         with self._transaction() as connection:
             now = time.time()
             # After a clock was set back, entries in its future must not keep anyone waiting.
-            connection.execute("DELETE FROM spent WHERE at < ? OR at > ?", (now - DAY, now + MINUTE))
+            connection.execute(
+                "DELETE FROM spent WHERE at < ? OR at > ?", (now - DAY - margin(DAY), now + MINUTE)
+            )
             waits = (self._wait(connection, kind, limit, amount, now) for limit in self._limits[kind])
             if wait := max(waits, default=0.0):
                 return wait
             self._add(connection, kind, amount, now)
+            self.taken_at = now
             return 0.0
 
     def settle(self, kind: str, difference: int) -> None:
@@ -69,6 +86,21 @@ class Budget:
         if difference:
             with self._transaction() as connection:
                 self._add(connection, kind, difference, time.time())
+
+    def arrived(self, kind: str, taken_at: float) -> None:
+        """Count one that was taken then from now on: the answer has come, so it arrived before."""
+        with self._transaction() as connection:
+            key = (self._account, kind, taken_at)
+            moved = connection.execute(
+                "UPDATE spent SET amount = amount - 1"
+                " WHERE account = ? AND kind = ? AND at = ? AND amount > 0",
+                key,
+            ).rowcount
+            if moved:
+                connection.execute(
+                    "DELETE FROM spent WHERE account = ? AND kind = ? AND at = ? AND amount = 0", key
+                )
+                self._add(connection, kind, 1, time.time())
 
     def _add(self, connection: sqlite3.Connection, kind: str, amount: int, now: float) -> None:
         # Whole seconds for bytes, so that a day of photos stays a small table.
@@ -82,7 +114,8 @@ class Budget:
     def _wait(
         self, connection: sqlite3.Connection, kind: str, limit: Limit, amount: int, now: float
     ) -> float:
-        since = now - limit.seconds
+        window = limit.seconds + margin(limit.seconds)
+        since = now - window
         where = (self._account, kind, since)
         spent = connection.execute(
             "SELECT coalesce(sum(amount), 0) FROM spent WHERE account = ? AND kind = ? AND at > ?", where
@@ -97,8 +130,8 @@ class Budget:
             over -= gone
             spent -= gone
             if over <= 0 or spent <= 0:
-                return max(0.01, float(at) + limit.seconds - now)
-        return limit.seconds
+                return max(0.01, float(at) + window - now)
+        return window
 
     def close(self) -> None:
         """Close the file."""

@@ -19,17 +19,20 @@ from urllib.parse import urljoin
 from counterground._version import __version__
 from counterground.errors import CounterGroundError
 from counterground.http._budget import Budget, Waiting, refuse_long_wait
+from counterground.http._deadline import Deadline
+from counterground.offline import is_local, is_offline
+from counterground.privacy import without_query
 
 if TYPE_CHECKING:
     import requests
 
-    from counterground.http._deadline import Session
+    from counterground.http._session import Session
 
 T = TypeVar("T")
 
 _CHUNK = 1 << 16
 _CONNECT_TIMEOUT = 10.0
-_MOST_REDIRECTS = 5
+MOST_REDIRECTS = 5
 _MOST_OF_A_REFUSAL = 4096
 _PARTIAL, _NO_SUCH_RANGE = 206, 416
 
@@ -39,6 +42,7 @@ TRANSIENT = frozenset({408, 409, 425, 429, *range(500, 600)})
 _TRIES = 6
 _LONGEST_PAUSE = 120.0
 _LONGEST_RETRY_AFTER = 900.0
+_LONGEST_STATED = 365 * 86400.0  # of a pause: a server may write any number
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class FetchError(Exception):
         status: of the answer; None: there was none.
         excerpt: the beginning of the body of a refusal.
         received: bytes of the body that were read all the same.
+        location: where a redirect leads that was not followed.
     """
 
     def __init__(
@@ -107,10 +112,12 @@ class FetchError(Exception):
         status: int | None = None,
         excerpt: bytes = b"",
         received: int = 0,
+        location: str | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason, self.again, self.busy, self.wait = reason, again, busy, wait
         self.status, self.excerpt, self.received = status, excerpt, received
+        self.location = location
 
 
 def user_agent(contact: str | None = None) -> str:
@@ -152,7 +159,7 @@ class Client:
                 body += chunk
             return Answer(response.headers, bytes(body))
 
-    def save(self, url: str, path: Path, *, stop: threading.Event | None = None) -> int:
+    def save(self, url: str, path: Path, *, follow: bool = True, stop: threading.Event | None = None) -> int:
         """Write the body of an address to a file, piece by piece, and return how many bytes came.
 
         What an earlier call left of the same file is continued where the server says that it has not changed
@@ -166,7 +173,7 @@ class Client:
         try:
             version = mark.read_text("utf-8") if mark.is_file() and part.is_file() else ""
             have = part.stat().st_size if version else 0
-            came = self._append(_Request(url, have=have, version=version), part, mark, stop)
+            came = self._append(_Request(url, follow=follow, have=have, version=version), part, mark, stop)
             part.replace(path)
             mark.unlink(missing_ok=True)
         except OSError as error:
@@ -197,8 +204,8 @@ class Client:
         import requests
         import urllib3
 
-        from counterground.http._deadline import Deadline
-
+        if is_offline() and not is_local(request.url):
+            raise FetchError("--offline forbids using the network")
         body = _Body(self._limits.most_bytes, stop)
         with Deadline(self._limits.longest) as deadline:
             try:
@@ -224,7 +231,7 @@ class Client:
             session.close()
 
     def _session(self) -> Session:
-        from counterground.http._deadline import Session
+        from counterground.http._session import Session
 
         if not hasattr(self._thread, "session"):
             self._thread.session = Session()
@@ -237,29 +244,36 @@ class Client:
         """Ask, and follow redirects without reading their bodies."""
         timeout = (min(_CONNECT_TIMEOUT, self._limits.timeout), self._limits.timeout)
         url = request.url
-        for _ in range(1 + _MOST_REDIRECTS):
+        for _ in range(1 + MOST_REDIRECTS):
             response = self._session().request(
                 request.method, url, headers=request.headers, stream=True, timeout=timeout
             )
             if not (request.follow and response.is_redirect):
                 return response
             response.close()
-            url = urljoin(url, response.headers["Location"])
+            url = _redirected(url, response.headers["Location"])
         raise FetchError("too many redirects")
 
     def _check_status(self, response: requests.Response, request: _Request) -> None:
         status = response.status_code
         if status == 200 or (status == _PARTIAL and _begins_at(response.headers, request.have)):
             return
-        reason = f"the server answered {status}"
+        reason, location = f"the server answered {status}", None
         if response.is_redirect:
-            reason += f", a redirect to {response.headers['Location'][:200]}"
+            location = _redirected(response.url, response.headers["Location"])
+            reason += f", a redirect to {without_query(location)[:200]}"
         wait = retry_after(response.headers.get("Retry-After"))
         # Without a time to wait, a 503 may concern this address alone.
         busy = status == 429 or (status == 503 and wait is not None)
         again = status in TRANSIENT
         raise FetchError(
-            reason, again=again, busy=busy, wait=wait, status=status, excerpt=self._excerpt(response)
+            reason,
+            again=again,
+            busy=busy,
+            wait=wait,
+            status=status,
+            excerpt=self._excerpt(response),
+            location=location,
         )
 
     def _excerpt(self, response: requests.Response) -> bytes:
@@ -284,6 +298,18 @@ class Client:
             return "there is no such host"
         refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
         return "the host refuses connections" if refused else "no connection"
+
+
+def _redirected(url: str, location: str) -> str:
+    """Return where a redirect leads.
+
+    Raises:
+        FetchError: out of TLS, where anybody could read and change what comes.
+    """
+    target = urljoin(url, location)
+    if url.lower().startswith("https:") and target.lower().startswith("http:"):
+        raise FetchError("a redirect from https to http, which is not followed")
+    return target
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -366,9 +392,13 @@ class PatientClient:
             CounterGroundError: the daily budget is spent, or the server asks for a long pause.
         """
         for tries in range(1, _TRIES + 1):
-            self._wait_for_budget()
+            asked_at = self._wait_for_budget()
             try:
-                return read(self._client.fetch(url, method=method, follow=follow))
+                try:
+                    answer = self._client.fetch(url, method=method, follow=follow)
+                finally:
+                    self._budget.arrived("requests", asked_at)
+                return read(answer)
             except FetchError as error:
                 if not error.again or tries == _TRIES:
                     raise
@@ -379,12 +409,13 @@ class PatientClient:
         """Close the connections."""
         self._client.close()
 
-    def _wait_for_budget(self) -> None:
+    def _wait_for_budget(self) -> float:
         while wait := self._budget.take("requests", 1):
             refuse_long_wait(wait, "requests")
             if wait > 5:
                 self._waiting(f"waiting {wait:,.0f} s: requests per minute are limited")
             time.sleep(min(wait, 5.0))
+        return self._budget.taken_at
 
     def _pause(self, tries: int, error: FetchError) -> None:
         if error.wait is not None and error.wait > _LONGEST_RETRY_AFTER:
@@ -415,7 +446,7 @@ def retry_after(value: str | None) -> float | None:
         return None
     text = value.strip()
     if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
+        return min(float(text), _LONGEST_STATED)
     try:
         date = parsedate_to_datetime(text)
         date = date if date.tzinfo else date.replace(tzinfo=UTC)

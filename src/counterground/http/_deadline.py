@@ -1,20 +1,17 @@
-"""Connections that end at a deadline, no matter what the server does. Importing this loads requests.
+"""A deadline for all of a request, no matter what the server does; and an opener that keeps to it.
 
-The time-outs of requests are per read, so a server that sends a byte now and then, in a header or in a body,
-holds a thread for ever. Here a timer shuts the socket down, which ends any read at once.
+The time-outs of HTTP libraries are per read, so a server that sends a byte now and then, in a header or in a
+body, holds a thread for ever. Here a timer shuts the socket down, which ends any read at once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import threading
+import urllib.request
 from typing import Any
-
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 _thread = threading.local()
 
@@ -64,58 +61,38 @@ class Deadline:
             self._handle = None
 
 
-def _watch(connection: socket.socket | None) -> None:
+def watch(connection: socket.socket | None) -> None:
+    """Let the thread's deadline end what is read from a socket."""
     deadline: Deadline | None = getattr(_thread, "deadline", None)
     if deadline is not None and connection is not None:
         deadline.watch(connection)
 
 
-class _Connection(HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        connection = super()._new_conn()
-        _watch(connection)
-        return connection
-
-    def request(self, *arguments: Any, **named: Any) -> None:
-        _watch(self.sock)  # of a connection that was kept open
-        super().request(*arguments, **named)
+class _Connection(http.client.HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        watch(self.sock)
 
 
-class _SecureConnection(HTTPSConnection, _Connection):
-    """Its own methods come first; those of ``_Connection`` wrap the plain ones."""
+class _SecureConnection(http.client.HTTPSConnection, _Connection):
+    """Its ``connect`` calls the one above before TLS begins."""
 
 
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(_Connection, request)
 
 
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
+class _Https(urllib.request.HTTPSHandler):
+    def https_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(_SecureConnection, request)
 
 
-class _Adapter(HTTPAdapter):
-    def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
-        super().init_poolmanager(*arguments, **named)
-        _use_watched_connections(self.poolmanager)
-
-    def proxy_manager_for(self, proxy: str, **named: Any) -> PoolManager:
-        manager: PoolManager = super().proxy_manager_for(proxy, **named)
-        if not proxy.lower().startswith("socks"):  # those have connections of their own
-            _use_watched_connections(manager)
-        return manager
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_arguments: Any) -> None:
+        """Follow none: a redirected call would carry its key to another host."""
 
 
-def _use_watched_connections(manager: PoolManager) -> None:
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-
-
-class Session(requests.Session):
-    """A session that ends at the thread's ``Deadline`` and never follows redirects by itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        for scheme in ("http://", "https://"):
-            self.mount(scheme, _Adapter(max_retries=0))
-
-    def get_redirect_target(self, _response: requests.Response) -> None:
-        """Return None: requests would read the whole body of a redirect, however long, to follow it."""
+def deadline_opener() -> urllib.request.OpenerDirector:
+    """Return what opens URLs within the thread's `Deadline`, and follows no redirect."""
+    return urllib.request.build_opener(_Http, _Https, _NoRedirect)

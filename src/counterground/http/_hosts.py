@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
-from counterground.http._client import FetchError, backoff
+from counterground.http._client import MOST_REDIRECTS, FetchError, backoff
 
 T = TypeVar("T")
 
@@ -18,18 +18,24 @@ _DEAD_AFTER = 16  # failed requests in a row
 
 @dataclass(eq=False)
 class Task(Generic[T]):
-    """An address to be fetched, and what for."""
+    """An address to be fetched, and what for; ``redirects`` are those that were followed."""
 
     url: str
     payload: T
     tries: int = 0
     started: float = 0.0
+    redirects: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """What is asked for now: the address, or where it leads."""
+        return self.redirects[-1] if self.redirects else self.url
 
     @property
     def host(self) -> str:
         """Name and port of the host."""
         try:
-            return urlsplit(self.url).netloc.lower()
+            return urlsplit(self.address).netloc.rpartition("@")[2].lower()
         except ValueError:
             return ""
 
@@ -118,6 +124,20 @@ class HostQueue(Generic[T]):
         if asked:
             host.busy = host.failures = 0
 
+    def follow(self, task: Task[T], location: str) -> str:
+        """Let the task wait where a redirect leads: there it counts like any other.
+
+        Return why it is not followed, empty where it is.
+        """
+        self.finish(task)
+        if len(task.redirects) >= MOST_REDIRECTS or location in (task.url, *task.redirects):
+            return "too many redirects"
+        task.redirects.append(location)
+        self._hosts.setdefault(task.host, _Host()).fresh.appendleft(task)
+        if task.host not in self._turns:
+            self._turns.append(task.host)
+        return ""
+
     def fail(self, task: Task[T], error: FetchError, now: float) -> list[tuple[Task[T], str]]:
         """Note a failure that may be temporary; return the tasks that are given up, each with the reason."""
         host = self._hosts[task.host]
@@ -126,7 +146,7 @@ class HostQueue(Generic[T]):
         if error.busy:
             return self._rest(host, task, error, now)
         host.failures += 1
-        given_up = self._again(host, task, error, now + self._pause(task.tries))
+        given_up = self._again(task, error, now + self._pause(task.tries))
         if host.failures >= _DEAD_AFTER:
             given_up += self._drop(host, f"{_DEAD_AFTER} consecutive failures ({error.reason})")
         return given_up
@@ -138,7 +158,7 @@ class HostQueue(Generic[T]):
         host.busy += task.started > host.paused_at  # refusals of one round count once
         pause = self._pause(host.busy) if error.wait is None else error.wait
         host.paused_at, host.paused_until = now, max(host.paused_until, now + pause)
-        given_up = self._again(host, task, error, now)
+        given_up = self._again(task, error, now)
         if pause > self._longest_pause:
             given_up += self._drop(host, f"the server asks for a pause of {pause:,.0f} s")
         elif host.busy > self._tries:
@@ -148,14 +168,13 @@ class HostQueue(Generic[T]):
     def _pause(self, failures: int) -> float:
         return backoff(failures, self._first_pause, self._longest_pause)
 
-    def _again(
-        self, host: _Host[T], task: Task[T], error: FetchError, at: float
-    ) -> list[tuple[Task[T], str]]:
+    def _again(self, task: Task[T], error: FetchError, at: float) -> list[tuple[Task[T], str]]:
         """Let the task wait for another try, or return it with the reason if it had them all."""
         if task.tries >= self._tries:
             return [(task, f"{error.reason} ({task.tries} tries)")]
         self._count += 1
-        heapq.heappush(host.later, (at, self._count, task))
+        task.redirects.clear()  # they may lead elsewhere by then
+        heapq.heappush(self._hosts[task.host].later, (at, self._count, task))
         if task.host not in self._turns:
             self._turns.append(task.host)
         return []

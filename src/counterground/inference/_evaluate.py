@@ -27,6 +27,7 @@ from counterground.inference._record import (
     check_free,
     generated_answers,
     run_info,
+    shareable_info,
     unreadable_photos,
     write_run,
 )
@@ -164,7 +165,7 @@ def finish_run(
     seconds = round(time.monotonic() - started, 2)
     run = Run(
         out,
-        info.model_copy(update={**more, "seconds": seconds, "warnings": said}),
+        shareable_info(info.model_copy(update={**more, "seconds": seconds, "warnings": said})),
         predictions,
         score(predictions, design=benchmark.design),
     )
@@ -284,7 +285,7 @@ def record_of(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
         kind = ImageEncoder.kind
         fingerprint = hashlib.sha256(f"{fingerprint}\n{model.head}\n{head}".encode()).hexdigest()
     return ModelRecord(
-        name=given.name, spec=given.spec, kind=kind, fingerprint=fingerprint, description=description
+        name=given.name, spec=given.recorded, kind=kind, fingerprint=fingerprint, description=description
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -24,6 +25,7 @@ from counterground.inference.request import BUILT_IN_NAMES, CandidateLabels, Req
 from counterground.inference.store import ReadStatus
 from counterground.metrics import proportion_interval
 from counterground.photos import Benchmark, LabelSpace, badly_read_names, similar_imagenet_name
+from counterground.privacy import shareable
 from counterground.results import (
     RUN_FILES,
     BenchmarkRecord,
@@ -51,6 +53,7 @@ _BESIDE = (
     "figures/mitigation.*",
     "heads/*-all-photos.safetensors",
 )
+_AS_THEY_ARE = ("aliases", "templates", "texts")  # of run.json: words that models read, no places
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
 
 
@@ -147,6 +150,12 @@ def run_info(
     )
 
 
+def shareable_info(info: RunInfo) -> RunInfo:
+    """Return the record as it may be given to others, with no absolute path; see `privacy.shareable`."""
+    told = shareable(json.loads(info.model_dump_json()), but=_AS_THEY_ARE)
+    return RunInfo.model_validate(told)
+
+
 def unreadable_photos(benchmark: Benchmark, read: Sequence[ReadStatus]) -> pl.DataFrame:
     """Return ``path, photo_id, reason`` of the photos that could not be read for every model.
 
@@ -156,7 +165,7 @@ def unreadable_photos(benchmark: Benchmark, read: Sequence[ReadStatus]) -> pl.Da
     for each in read:
         reasons = {**each.reasons, **reasons}
     rows = sorted(reasons)
-    listed = pl.Series("reason", [reasons[row] for row in rows], dtype=pl.String)
+    listed = pl.Series("reason", [shareable(reasons[row]) for row in rows], dtype=pl.String)
     return benchmark.photos[rows].select("path", "photo_id").with_columns(listed)
 
 

@@ -37,6 +37,7 @@ from counterground.masks._quality import broken_limits, measure
 from counterground.masks._settings import MaskSettings
 from counterground.masks._sources import Boxes, known_boxes, open_source
 from counterground.photos import Benchmark, UnreadablePhoto, photo_size
+from counterground.privacy import shareable
 from counterground.progress import progress_bar
 
 _FORMAT = 1
@@ -165,7 +166,7 @@ def _description(
     content = {
         "format": _FORMAT,
         "benchmark": {"name": benchmark.name, "version": benchmark.version},
-        "source": source,
+        "source": shareable(source),
         "origin": opened.origin,
         "rough": opened.rough,
         "settings": settings.record(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from counterground.mitigation._split import PARTS
 from counterground.mitigation._trial import Tried, outcome_of, try_method
 from counterground.models import AnyModel
 from counterground.photos import Benchmark
+from counterground.privacy import shareable
 from counterground.progress import progress_bar
 from counterground.results import MITIGATION_FILE, ExportedHead, MitigationRecord, Run
 
@@ -130,7 +132,8 @@ def _write(record: MitigationRecord, heads: Mapping[str, Mended], out: Path) -> 
             about = {"method": each.name, "model": record.model, "benchmark": record.benchmark}
             write_head(heads[each.name], out / each.head.file, {**about, **_provenance(each.head)})
     write_text(out / "mitigation.csv", record.rows.write_csv())
-    write_record(out / MITIGATION_FILE, record.model_dump_json(indent=2))
+    told = shareable(json.loads(record.model_dump_json()))
+    write_record(out / MITIGATION_FILE, json.dumps(told, indent=2, ensure_ascii=False))
 
 
 def _usable(

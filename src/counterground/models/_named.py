@@ -14,6 +14,7 @@ from counterground.errors import UsageError
 from counterground.models._base import Model
 from counterground.models._fingerprint import code_fingerprint, combine
 from counterground.models.specs import expand_specs
+from counterground.privacy import shareable
 
 AnyModel = str | Model | Callable[[], Any] | tuple[Any, ...]
 """A specification, a ready model, a tuple with a network, or a function that returns one of the last two."""
@@ -38,7 +39,7 @@ class NamedModel:
 
     Attributes:
         name: what tables and charts call it.
-        spec: its specification, ``object:CLASS`` for an object.
+        spec: its specification, ``object:CLASS`` for an object. Files say `recorded` instead.
         made: the object: what `wrap_model` takes, or a function that returns that.
     """
 
@@ -46,10 +47,15 @@ class NamedModel:
     spec: str
     made: Any = field(default=None, compare=False)
 
+    @property
+    def recorded(self) -> str:
+        """The specification as it is written into a run: without absolute paths, see `privacy.shareable`."""
+        return shareable(self.spec)
+
     @cached_property
     def version(self) -> str:
         """What makes a run with it another run: name and specification, and the content of an object."""
-        named = self.spec if self.name == self.spec else f"{self.name}={self.spec}"
+        named = self.spec if self.name == self.recorded else f"{self.name}={self.spec}"
         if self.made is None:
             return named
         content = code_fingerprint(None, self.made, weights=True)
@@ -89,7 +95,7 @@ def _without_name(model: Any) -> list[NamedModel]:
         return [_object(model)]
     found = _NAME_AND_SPEC.fullmatch(model)
     if found is None:
-        return [NamedModel(spec, spec) for spec in expand_specs([model])]
+        return [NamedModel(shareable(spec), spec) for spec in expand_specs([model])]
     return [_with_name(*found.groups())]
 
 
@@ -117,7 +123,7 @@ def _object(model: Any) -> NamedModel:
     if isinstance(model, Model):
         ours = type(model).__module__.startswith("counterground.")
         spec = model.spec if ours else f"object:{type(model).__name__}"
-        return NamedModel(spec.removeprefix("object:"), spec, model)
+        return NamedModel(shareable(spec).removeprefix("object:"), spec, model)
     if isinstance(model, tuple) and _has_network(model):
         if len(model) not in (2, 3) or not callable(model[1]):
             raise UsageError(

@@ -30,6 +30,7 @@ from counterground.models.generative import ENDPOINT, MINIGPT4
 from counterground.models.huggingface import HUGGING_FACE
 from counterground.models.open_clip import OPEN_CLIP, SHIPPED
 from counterground.models.specs import SETS, expand_specs, split_head
+from counterground.offline import is_offline
 from counterground.plugins import Registry
 
 # In the order of `list_models`: those that need no network first.
@@ -121,7 +122,9 @@ def load_model(
     spec = named.spec
     place, head = split_head(spec)
     family = find_family(place)
-    options = LoadOptions(resolve_device(device), check_precision(precision), as_published, offline)
+    options = LoadOptions(
+        resolve_device(device), check_precision(precision), as_published, offline or is_offline()
+    )
     try:
         with _explained(spec, family):
             if named.made is not None:

@@ -29,11 +29,13 @@ from counterground.errors import (
     needs_extra,
 )
 from counterground.files import cache_dir, draft_folder
+from counterground.offline import check_online
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame, describe_gaps
 from counterground.photos._memory import manifest_of_table
 from counterground.photos._native import LABEL_SPACE_FILE
 from counterground.photos.labels import LabelSpace
 from counterground.photos.shards import MAX_TOTAL_BYTES
+from counterground.privacy import without_query
 from counterground.reading import check_tar_end, check_zip_start, read_json
 
 _FILES = ("croissant.json", "metadata.json")
@@ -148,6 +150,8 @@ def _metadata(file: Path | str) -> Any:
         )
     for archive in archives:
         _use_unpacked(file, metadata, archive)
+    if any(urlsplit(node.content_url or "").scheme in ("http", "https") for node in objects):
+        check_online(f"Fetching the files that {file} names")
     if not isinstance(file, Path):
         _refuse_local_files(file, metadata)
         for node in objects:
@@ -163,13 +167,13 @@ def _fetched(url: str) -> dict[str, Any]:
     try:
         content = json.loads(client.fetch(url).body)
     except FetchError as error:
-        raise CounterGroundError(f"Cannot fetch {url}: {error.reason}.") from error
-    except ValueError as error:
-        raise CounterGroundError(f"{url} is not JSON.") from error
+        raise CounterGroundError(f"Cannot fetch {without_query(url)}: {error.reason}.") from error
+    except (ValueError, RecursionError) as error:
+        raise CounterGroundError(f"{without_query(url)} is not JSON that can be read.") from error
     finally:
         client.close()
     if not isinstance(content, dict):
-        raise CounterGroundError(f"{url} is not a Croissant file.")
+        raise CounterGroundError(f"{without_query(url)} is not a Croissant file.")
     return content
 
 

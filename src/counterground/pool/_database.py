@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 from sqlalchemy import (
@@ -138,24 +143,29 @@ def database_errors(path: Path) -> Iterator[None]:
 def open_database(path: Path, *, create: bool) -> Engine:
     """Return the engine of a pool's database, made when ``create``.
 
+    Where the folder cannot be written, as on a read-only disk, SQLite cannot read what is in its log, so a
+    private copy is read; what would change the pool then fails as it should.
+
     Raises:
         CounterGroundError: the file is another program's database, or of a newer version.
         DamagedError: its tables or triggers are not those it was made with.
         sqlalchemy.exc.DatabaseError: it is none, is damaged, or cannot be written.
     """
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_MS / 1000})
+    writable = create or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK))
+    engine = _engine(path) if writable else _engine_of_copy(path)
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     try:
         with _transaction(engine, writes=create) as connection, _only_damage():
             version = _make_or_check(connection, path, create=create)
-        if version == 1:
+        if version == 1:  # what cannot be written must have been opened once where it can
             with _transaction(engine, writes=True) as connection:
                 _seal_rows(connection)
         with _transaction(engine, writes=False) as connection, _only_damage():
             _check_rows(connection)
-        with closing(engine.raw_connection()) as raw:  # in no transaction, and only now that the file is ours
-            raw.cursor().execute("PRAGMA journal_mode = WAL").close()
+        if writable:  # in no transaction, and only now that the file is ours
+            with closing(engine.raw_connection()) as raw:
+                raw.cursor().execute("PRAGMA journal_mode = WAL").close()
     except BaseException:
         engine.dispose()
         raise
@@ -177,6 +187,28 @@ def _only_damage() -> Iterator[None]:
         if database_problem(error.orig) is not None:
             raise
         raise DamagedError(error_message(error.orig or error)) from error
+
+
+def _engine(path: Path, options: str = "") -> Engine:
+    address = f"sqlite:///file:{quote(str(path))}?uri=true&{options}" if options else f"sqlite:///{path}"
+    return create_engine(address, connect_args={"timeout": _BUSY_MS / 1000})
+
+
+def _engine_of_copy(path: Path) -> Engine:
+    """Return an engine that reads a copy of the database and of its log; the copy goes with the engine."""
+    folder = tempfile.TemporaryDirectory(prefix="counterground-")
+    try:
+        for name in (path.name, f"{path.name}-wal"):
+            if (path.parent / name).is_file():
+                shutil.copyfile(path.parent / name, Path(folder.name, name))
+    except OSError as error:
+        folder.cleanup()
+        raise CounterGroundError(
+            f"{path} cannot be read, or copied to {folder.name}: {error.strerror or error}."
+        ) from error
+    engine = _engine(Path(folder.name, path.name), "mode=ro")
+    weakref.finalize(engine, folder.cleanup)
+    return engine
 
 
 def _make_or_check(connection: Connection, path: Path, *, create: bool) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from counterground.privacy import shareable
 from counterground.results._run import Run
 
 INFLATED = "selection inflates its drop; the effect on related models is not known."
@@ -31,10 +32,10 @@ def own_referees(run: Run, name: str) -> list[MeasuredReferee]:
     discovery = run.info.benchmark.discovery
     if discovery is None:
         return []
-    measured = {record.spec: record.name for record in run.info.models}
+    measured = {shareable(record.spec): record.name for record in run.info.models}
     found = []
     for spec in dict.fromkeys((*discovery.referees, *discovery.earlier_referees)):
-        referee = measured.get(spec)
+        referee = measured.get(shareable(spec))
         if referee is None:
             continue
         chose = spec in discovery.referees

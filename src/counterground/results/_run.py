@@ -35,6 +35,7 @@ from counterground.metrics import (
     score_predictions,
     swap_effects,
 )
+from counterground.privacy import shareable
 from counterground.reading import read_parquet, scan_parquet
 from counterground.results._checks import check_predictions
 from counterground.results._schema import PREDICTIONS_SCHEMA, SALIENCY_FILE, RunInfo
@@ -313,7 +314,9 @@ def find_models(runs: Sequence[Run], model: str) -> list[str]:
     known = list(dict.fromkeys(record.name for record in records))
     if model in known:
         return [model]
-    found = list(dict.fromkeys(record.name for record in records if record.spec == model))
+    if shareable(model) in known:
+        return [shareable(model)]
+    found = list(dict.fromkeys(record.name for record in records if record.spec in (model, shareable(model))))
     if not found:
         raise UsageError(
             f"No run has the model {model!r}; there are {', '.join(known)}.{did_you_mean(model, known)}"

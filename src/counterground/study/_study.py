@@ -27,6 +27,7 @@ from counterground.files import (
     write_record,
     write_text,
 )
+from counterground.privacy import shareable
 from counterground.results import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def write_study(study: Study, out: Path, *, seconds: float) -> Path:
         "seconds": round(seconds, 1),
     }
     beside = [out / f"{stem}.parquet" for stem in study.results]
-    write_record(out / "run.json", json.dumps(record, indent=2, ensure_ascii=False), beside)
+    write_record(out / "run.json", json.dumps(shareable(record), indent=2, ensure_ascii=False), beside)
     return page
 
 

@@ -18,6 +18,7 @@ from counterground.construction.curate import (
     curate,
 )
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import DamagedCacheWarning, read_checked
 from counterground.pool import REVIEW_LABELS, SIGNAL_SCHEMA, open_pool
 
 FIGURES = ["contrast", "entropy", "highlights", "shadows", "sharpness", "size"]
@@ -126,9 +127,10 @@ def test_other_limits_flag_others(spoilt, flagged_of):
 
 def test_a_damaged_file_of_the_store_is_measured_again(spoilt, cache):
     curate(spoilt.root)
-    (shard,) = (cache / "measures").glob("*/*.parquet")
+    (shard,) = (cache / "measures").glob("*/*.measures")
     shard.write_bytes(shard.read_bytes()[:100])
-    assert curate(spoilt.root).measured == 10
+    with pytest.warns(DamagedCacheWarning):
+        assert curate(spoilt.root).measured == 10
 
 
 def test_missing_changed_and_linked_files_are_named(spoilt, rows_of, tmp_path):
@@ -183,11 +185,11 @@ def test_a_killed_run_goes_on(make_pool, cache):
     )
     running = subprocess.Popen([sys.executable, "-c", SCRIPT, str(pool.root)])
     store = cache / "measures"
-    while not list(store.glob("*/*.parquet")) and running.poll() is None:
+    while not list(store.glob("*/[!.]*.measures")) and running.poll() is None:
         time.sleep(0.01)
     os.kill(running.pid, signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
-    kept = sum(len(pl.read_parquet(shard)) for shard in store.glob("*/[!.]*.parquet"))
+    kept = sum(len(pl.read_ipc(read_checked(shard))) for shard in store.glob("*/[!.]*.measures"))
     assert 0 < kept < 140
     assert pool.signals().is_empty()
     assert curate(pool.root).measured == 140 - kept

@@ -9,9 +9,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_BYTES = 1 << 20
+_SHORT = 16 << 20
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -69,10 +71,12 @@ class SecurityMiddleware:
         hosts = self._hosts | {"{}:{}".format(*scope["server"])}
         refusal = _refusal(scope["method"], Headers(scope=scope), hosts, self._most_bytes)
         if refusal is not None:
-            await _answer(sending, *refusal)
+            await _answer(sending, *refusal, close=not _is_short(Headers(scope=scope)))
             return
         try:
             await self._app(scope, receive, sending)
+        except ClientDisconnect:
+            return  # it has left, or its request took too long to arrive
         except Exception as error:  # whatever it is, the server keeps running and reports it in one line
             self._fail(error)
             if not started:
@@ -105,9 +109,17 @@ def _refusal(
     return next(((status, reason) for is_wrong, status, reason in wrong if is_wrong), None)
 
 
-async def _answer(send: Send, status: int, error: str) -> None:
+def _is_short(headers: Mapping[str, str]) -> bool:
+    """Whether what is refused is soon received; of a longer body the rest is not waited for."""
+    length = headers.get("content-length", "0")
+    stated = length.isascii() and length.isdigit() and len(length) < 9 and "transfer-encoding" not in headers
+    return stated and int(length) <= _SHORT
+
+
+async def _answer(send: Send, status: int, error: str, *, close: bool = False) -> None:
     body = json.dumps({"error": error}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(b"connection", b"close")] if close else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

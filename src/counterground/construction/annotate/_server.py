@@ -15,13 +15,20 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+import h11
 import segno
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from counterground.construction.annotate._security import MOST_BYTES, SecurityMiddleware, Sessions
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import IMPORTED
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 LOOPBACK = "127.0.0.1"
 _PORTS = "label_ports"
@@ -40,12 +47,14 @@ class ServerSettings:
         host: the address to listen at (IPv4); other than loopback, other machines can reach the page.
         port: 0 takes the one these annotators had before, else a free one.
         open_browser: open the first link, unless it is for other machines: it opens once.
+        patience: seconds that a request may take to arrive, its body included.
     """
 
     annotators: Sequence[str]
     host: str = LOOPBACK
     port: int = 0
     open_browser: bool = False
+    patience: float = 120.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "annotators", tuple(name.strip() for name in self.annotators))
@@ -144,6 +153,7 @@ class AnnotatorServer:
         def fail(error: Exception) -> None:
             print(f"A request failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
 
+        _allow_many_connections()
         config = uvicorn.Config(
             SecurityMiddleware(app, hosts=hosts, fail=fail, most_bytes=most_bytes),
             log_level="critical",
@@ -151,11 +161,52 @@ class AnnotatorServer:
             server_header=False,
             lifespan="off",
             ws="none",
-            http="h11",
+            http=_with_patience(self._settings.patience),
             loop="asyncio",
             timeout_graceful_shutdown=2,
         )
         uvicorn.Server(config).run(sockets=[self._socket])
+
+
+def _with_patience(seconds: float) -> type[H11Protocol]:
+    """Return the protocol of a connection that is closed where a request takes so long to arrive.
+
+    uvicorn itself waits for ever for a client that connects and says nothing, or drips its request.
+    """
+
+    class Patient(H11Protocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._begun: float | None = self.loop.time()  # None: a whole request has come
+            self._check = self.loop.call_later(seconds, self._close_if_late)
+
+        def data_received(self, data: bytes) -> None:
+            if self._begun is None:
+                self._begun = self.loop.time()
+            super().data_received(data)
+            if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+                self._begun = None
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._check.cancel()
+            super().connection_lost(exc)
+
+        def _close_if_late(self) -> None:
+            left = seconds if self._begun is None else self._begun + seconds - self.loop.time()
+            if left <= 0:
+                self.transport.abort()
+            else:
+                self._check = self.loop.call_later(left, self._close_if_late)
+
+    return Patient
+
+
+def _allow_many_connections() -> None:
+    """Let this process have as many open files as it may: each client that holds a connection takes one."""
+    if resource is not None:
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listen(settings: ServerSettings, store: SettingStore) -> tuple[socket.socket, str]:

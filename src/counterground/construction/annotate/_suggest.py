@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from counterground.errors import UsageError
 from counterground.photos import UnreadablePhoto, load_photo
+from counterground.privacy import shareable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,7 @@ class Suggester:
                 f"{spec} cannot encode text, so it cannot suggest labels: "
                 "name a CLIP, such as open_clip:ARCH/TAG."
             )
-        self.spec = spec
+        self.spec = shareable(spec)
         self._model = cast("DualEncoder", model)
         self._features: dict[Path, np.ndarray | None] = {}
         self._texts: dict[tuple[str, ...], np.ndarray] = {}

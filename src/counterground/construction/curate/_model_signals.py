@@ -16,6 +16,7 @@ from counterground.construction.curate._signals import Flags, Floats, percent, s
 from counterground.models import Encoder
 from counterground.photos import Benchmark
 from counterground.pool import Pool
+from counterground.privacy import shareable
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,7 @@ class CroppedView(Encoder):
 
     def __init__(self, whole: Encoder, crop: str) -> None:
         self.whole, self.crop = whole, crop
-        self.spec = f"{whole.spec}, {crop} crop"
+        self.spec = shareable(f"{whole.spec}, {crop} crop")
         self.kind = whole.kind  # type: ignore[misc]
         place = f"{whole.fingerprint} {CROPS[crop]} {_PART}"
         self.fingerprint = hashlib.sha256(place.encode()).hexdigest()

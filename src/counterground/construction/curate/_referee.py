@@ -23,6 +23,7 @@ from counterground.inference import (
 from counterground.models import Classifier, Encoder, check_specs, expand_specs
 from counterground.photos import Benchmark, LabelSpace, assign_classes, imagenet_label_space, prompt_templates
 from counterground.pool import Pool
+from counterground.privacy import shareable
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
     if len(columns) < 2:
         raise UsageError("A rank needs at least two names: add more with --label-space imagenet or a file.")
     return Referee(
-        spec=specs[0],
+        spec=shareable(specs[0]),
         model=model,
         running=running,
         classes=classes,

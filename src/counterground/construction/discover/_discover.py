@@ -57,7 +57,7 @@ def discover_pairs(
         raise UsageError("There is no referee: name at least one model.")
     asked = {
         "referee": _listed([each.name for each in referees]),
-        "referees": {each.name: each.spec for each in referees},
+        "referees": {each.name: each.recorded for each in referees},
         "min_drop": min_drop,
         "min_photos": min_photos,
         "split": split,
@@ -115,7 +115,7 @@ def _provenance(
     benchmark: Benchmark, referees: Sequence[NamedModel], settings: Settings, *, min_drop: float, split: str
 ) -> Discovered:
     earlier = benchmark.discovery
-    specs = [each.spec for each in referees]
+    specs = [each.recorded for each in referees]
     return Discovered(
         _listed(specs),
         split,

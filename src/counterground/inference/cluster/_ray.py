@@ -20,6 +20,7 @@ from counterground.errors import (
     install_command,
     needs_extra,
 )
+from counterground.offline import check_online, is_local
 from counterground.text import counted
 
 # So long an address may take to answer.
@@ -52,6 +53,8 @@ def check_ray() -> None:
             "`ray job submit` does) with RAY_ADDRESS=auto."
         )
     host, _, port = address.rpartition(":")
+    if host and not is_local(f"//{address}"):
+        check_online(f"RAY_ADDRESS={address}")
     if host and port.isdigit():
         try:
             socket.create_connection((host, int(port)), timeout=_SECONDS).close()

@@ -217,11 +217,18 @@ def _ask(
             raise
         except (Exception, SystemExit) as error:
             raise CounterGroundError(
-                f"{model.spec}: asking about {path} failed: {error_summary(error)}."
+                f"{model.spec}: asking about {_called(path)} failed: {error_summary(error)}."
             ) from error
         if not isinstance(text, str):
-            raise CounterGroundError(f"{model.spec} answered {type(text).__name__}, not text, about {path}.")
+            raise CounterGroundError(
+                f"{model.spec} answered {type(text).__name__}, not text, about {_called(path)}."
+            )
         # Half a surrogate pair, as a server may send in \ud83d, cannot be written to a file.
         text = text.encode("utf-8", "replace").decode("utf-8")
         answers[content, question] = kept.put(content, question, Answer(text, photo.converted))
     return answers
+
+
+def _called(photo: AnyPhoto) -> str:
+    """Return what an error calls a photo: not by the folders above it, which are the user's own."""
+    return photo.name if isinstance(photo, Path) else str(photo)

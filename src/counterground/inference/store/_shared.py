@@ -3,17 +3,53 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any
+from urllib.parse import unquote
 
 from counterground.errors import CounterGroundError, UsageError, error_message
+from counterground.http import Client, FetchError, RequestLimits, user_agent
+from counterground.offline import check_online, is_local
+from counterground.privacy import keep_secrets_of, masked, without_query
 
 VARIABLE = "COUNTERGROUND_FEATURES"
 _AT_ONCE = 64
 _THREADS = 8
+_LARGEST = 64 * 2**20  # bytes of one file from a web server
+_LINK = re.compile(r"""<a\s[^>]*?href=["'](?:\./)?([^"'/?#]+)["']""", re.IGNORECASE)
+
+
+class _HttpFiles:
+    """Reads from a web server by the methods of fsspec that are used here, within deadlines and sizes."""
+
+    def __init__(self) -> None:
+        self._client = Client(user_agent(), RequestLimits(most_bytes=_LARGEST))
+
+    def invalidate_cache(self) -> None:
+        """Forget nothing: nothing is kept."""
+
+    def ls(self, folder: str, *, detail: bool) -> list[str]:  # noqa: ARG002
+        """Return what the page of a folder links to."""
+        page = self._get(f"{folder}/")
+        if isinstance(page, Exception):
+            raise page
+        return [f"{folder}/{unquote(name)}" for name in _LINK.findall(page.decode("utf-8", "replace"))]
+
+    def cat(self, paths: Sequence[str], *, on_error: str) -> dict[str, bytes | Exception]:  # noqa: ARG002
+        """Return the content of each file, or why it cannot be had."""
+        with ThreadPoolExecutor(_THREADS) as threads:
+            return dict(zip(paths, threads.map(self._get, paths), strict=True))
+
+    def _get(self, path: str) -> bytes | Exception:
+        try:
+            return self._client.fetch(path).body
+        except FetchError as error:
+            return FileNotFoundError(path) if error.status in (404, 410) else OSError(error.reason)
 
 
 class SharedFolder:
@@ -26,11 +62,21 @@ class SharedFolder:
     def __init__(self, url: str, folder: str) -> None:
         from fsspec.core import url_to_fs
 
+        keep_secrets_of(url)
+        local = is_local(url) or url.partition("://")[0] in ("file", "local", "memory") or "://" not in url
+        if not local:
+            check_online(f"{VARIABLE}={without_query(url)}")
         try:
             self._files, base = url_to_fs(url)
+            if url.startswith(("http:", "https:")) and find_spec("requests"):
+                self._read: Any = _HttpFiles()
+            else:
+                self._read = self._files
         except Exception as error:
-            raise UsageError(f"{VARIABLE}={url} cannot be opened: {error_message(error)}.") from error
-        self._url = url
+            raise UsageError(
+                masked(f"{VARIABLE}={without_query(url)} cannot be opened: {error_message(error)}.")
+            ) from error
+        self._url = without_query(url)
         self._folder = "/".join(part for part in (base.rstrip("/"), folder) if part)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="share")
         self._waiting: deque[Future[None]] = deque()
@@ -45,8 +91,8 @@ class SharedFolder:
     def names(self) -> set[str]:
         """Names of the files when they were listed first."""
         try:
-            self._files.invalidate_cache()
-            return {path.rpartition("/")[2] for path in self._files.ls(self._folder, detail=False)}
+            self._read.invalidate_cache()
+            return {path.rpartition("/")[2] for path in self._read.ls(self._folder, detail=False)}
         except FileNotFoundError:
             return set()
         except Exception as error:
@@ -57,7 +103,7 @@ class SharedFolder:
         for start in range(0, len(names), _AT_ONCE):
             paths = {self._path(name): name for name in names[start : start + _AT_ONCE]}
             try:
-                found: dict[str, Any] = self._files.cat(list(paths), on_error="return")
+                found: dict[str, Any] = self._read.cat(list(paths), on_error="return")
             except Exception as error:
                 raise self._failed("read", error) from error
             for path, name in paths.items():
@@ -93,6 +139,6 @@ class SharedFolder:
 
     def _failed(self, what: str, error: BaseException) -> CounterGroundError:
         return CounterGroundError(
-            f"Cannot {what} {VARIABLE}={self._url}: {error_message(error)}. What is encoded is kept in the "
-            f"cache; unset {VARIABLE} to go on without sharing it."
+            masked(f"Cannot {what} {VARIABLE}={self._url}: {error_message(error)}.")
+            + f" What is encoded is kept in the cache; unset {VARIABLE} to go on without sharing it."
         )

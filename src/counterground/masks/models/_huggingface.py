@@ -25,6 +25,7 @@ from counterground.models.huggingface import (
     read_network,
     reading,
 )
+from counterground.offline import is_offline
 from counterground.photos import UnreadablePhoto, load_photo, name_key
 from counterground.text import counted
 
@@ -57,7 +58,7 @@ def hf_source(
     """
     with needs_extra("hf"):
         source = parse_hf(spec)
-    with reading(source, offline=False):
+    with reading(source, offline=is_offline()):
         source = pinned(source)
         weights = _weights(source)
         check_accepted(weights, accepted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message, needs_extra
 from counterground.masks._found import Asked, Found, MaskSource, Weights
 from counterground.masks.models._weights import UNVERIFIED, check_accepted, known_weights
+from counterground.offline import check_online
 from counterground.photos import UnreadablePhoto, load_photo
 
 _OWN = ("u2net_custom", "dis_custom", "ben_custom")
@@ -43,6 +45,9 @@ def rembg_source(spec: str, accepted: Sequence[str]) -> MaskSource:
     with needs_extra("rembg"):
         import rembg
     options: dict[str, Any] = {"model_path": file} if at else {}
+    home = os.environ.get("REMBG_HOME") or os.environ.get("U2NET_HOME") or "~/.u2net"
+    if not at and not Path(home, f"{name}.onnx").expanduser().is_file():
+        check_online(f"Fetching the weights of {spec}")
     try:
         session = rembg.new_session(name, **options)
     except Exception as error:  # whatever its downloader and ONNX Runtime raise

@@ -306,4 +306,4 @@ def _effective_photos(moment: InfluenceEstimate, effective: float) -> float:
     z, t = -normal_quantile(tail), critical(moment)
     of_clusters, of_photos = (t_quantile(max(1.0, g - 1), 1 - tail) for g in (1 / concentration, float(n)))
     photos = effective * n / max(1, n - 1) * (of_photos / of_clusters) ** 2
-    return float(max(photos, 1 / concentration) * (t / z) ** 2)
+    return max(float(photos), 1 / concentration) * float(t / z) ** 2

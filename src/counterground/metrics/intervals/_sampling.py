@@ -133,7 +133,9 @@ class InfluenceEstimate:
     def compressed(self) -> InfluenceEstimate:
         """Return several estimates with the same covariances and as few deviations as they are themselves."""
         ends = np.cumsum(self.ways.clusters)[:-1]
-        parts = [np.linalg.qr(part.T, mode="r").T for part in np.split(self.deviations, ends, axis=-1)]
+        parts = [
+            np.asarray(np.linalg.qr(part.T, mode="r")).T for part in np.split(self.deviations, ends, axis=-1)
+        ]
         ways = Ways(tuple(part.shape[-1] for part in parts)) if self.ways.clusters else ONE_WAY
         return replace(self, deviations=np.concatenate(parts, axis=-1), scatter=None, ways=ways)
 

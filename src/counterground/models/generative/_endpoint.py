@@ -7,19 +7,20 @@ import http.client
 import io
 import json
 import os
+import re
 import threading
-import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.http import TRANSIENT, retry_after, retry_pause
+from counterground.http import TRANSIENT, Deadline, deadline_opener, retry_after, retry_pause
 from counterground.models._base import Generative, Protocol
 from counterground.models._family import Family, LoadOptions, read_options
 from counterground.models._fingerprint import combine
+from counterground.privacy import keep_secret, masked, without_query
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -41,20 +42,15 @@ class _TransientError(Exception):
         self.wait = wait
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_args: Any) -> None:
-        """A redirected call would carry the key to another host."""
-
-
 class Caller:
     """Posts chat requests to one address; safe to use from several threads.
 
     Args:
         spec: names the model in messages.
         url: the address of chat completions.
-        key: sent as a bearer token; never part of a message.
+        key: sent as a bearer token; never part of a message, nor of an answer that repeats it.
         variable: the environment variable it is read from.
-        timeout: seconds for one whole call.
+        timeout: seconds for one whole call, however slowly its headers or its body come.
         retries: how often a call with a transient failure is repeated.
     """
 
@@ -66,7 +62,8 @@ class Caller:
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
-        self._opener = urllib.request.build_opener(_NoRedirect)
+            keep_secret(key)
+        self._opener = deadline_opener()
         self._stopped = threading.Event()
 
     def call(self, body: dict[str, Any]) -> str:
@@ -98,13 +95,23 @@ class Caller:
 
     def _post(self, data: bytes) -> bytes:
         request = urllib.request.Request(self._url, data=data, headers=self._headers, method="POST")  # noqa: S310 - the scheme is http or https
-        deadline = time.monotonic() + self._timeout
+        with Deadline(self._timeout) as deadline:
+            try:
+                body = self._answer(request)
+            except (_TransientError, CounterGroundError):
+                if not deadline.passed:
+                    raise
+        if deadline.passed:  # what came of a body that was cut off is no answer
+            raise _TransientError(f"no answer within {self._timeout:g} s")
+        return body
+
+    def _answer(self, request: urllib.request.Request) -> bytes:
         try:
             with self._opener.open(request, timeout=self._timeout) as response:
-                return _read(response, deadline)
+                return _read(response)
         except urllib.error.HTTPError as error:
             with error:
-                excerpt = _excerpt(_read_quietly(error, deadline))
+                excerpt = _excerpt(_read_quietly(error))
             if error.code in TRANSIENT:
                 wait = retry_after(error.headers.get("Retry-After"))
                 raise _TransientError(f"the server answered {error.code}{excerpt}", wait) from error
@@ -115,7 +122,7 @@ class Caller:
             if isinstance(error.reason, TimeoutError):
                 raise _TransientError(f"no answer within {self._timeout:g} s") from error
             raise _TransientError(f"it cannot be reached ({error.reason})") from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise _TransientError(f"the connection broke ({type(error).__name__})") from error
 
     def _rejected(self, code: int, excerpt: str, headers: Message) -> str:
@@ -125,12 +132,13 @@ class Caller:
             404: " Check the address and the model's name.",
         }.get(code, "")
         if 300 <= code < 400:
-            remedy = f" It points to {headers.get('Location')}; give that address if you trust it."
+            target = masked(without_query(headers.get("Location") or "nowhere"))[:200]
+            remedy = f" It points to {target}; give that address if you trust it."
         return f"{self._spec}: the server rejected the request with {code}{excerpt}.{remedy} {_KEPT}."
 
 
-def _read(response: Any, deadline: float) -> bytes:
-    """Read a body; a slow server must not hold the call beyond its deadline."""
+def _read(response: Any) -> bytes:
+    """Read a body of bounded size."""
     parts: list[bytes] = []
     size = 0
     while part := response.read1(65536):
@@ -138,14 +146,12 @@ def _read(response: Any, deadline: float) -> bytes:
         size += len(part)
         if size > _LARGEST_ANSWER:
             raise _TransientError(f"an answer of more than {_LARGEST_ANSWER} bytes")
-        if time.monotonic() > deadline:
-            raise TimeoutError
     return b"".join(parts)
 
 
-def _read_quietly(response: Any, deadline: float) -> bytes:
+def _read_quietly(response: Any) -> bytes:
     try:
-        return _read(response, deadline)
+        return _read(response)
     except (OSError, http.client.HTTPException, _TransientError):
         return b""
 
@@ -160,11 +166,11 @@ def _text(body: bytes) -> str:
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     if not isinstance(content, str):
         raise _TransientError(f"a chat completion without text{_excerpt(body)}")
-    return content.strip()
+    return masked(content.strip())
 
 
 def _excerpt(body: bytes) -> str:
-    text = " ".join(body[:400].decode("utf-8", errors="replace").split())
+    text = masked(" ".join(body[:4096].decode("utf-8", errors="replace").split()))
     return f" ({text[:160]})" if text else ""
 
 
@@ -176,6 +182,12 @@ _PROTOCOLS: frozenset[Protocol] = frozenset({"free-form", "yes-no", "multiple-ch
 _LONGEST_SIDE = 2048
 _SENT = f"JPEG, quality 95, no chroma subsampling, longest side {_LONGEST_SIDE} pixels at most"
 _OPTIONS = {"jobs": 4.0, "timeout": 120.0, "retries": 5.0, "price": None}
+_PLAIN_QUERY = {"api-version"}
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+_KEY = re.compile(
+    r"^(sk|gsk|xai|nvapi|ghp)[-_]\S{6}|^hf_\S{6}|^AIza\S{6}|api[-_]?key|secret|(key|token|bearer)[-_=:]",
+    re.IGNORECASE,
+)
 _HERE = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -223,6 +235,11 @@ def find_endpoint(spec: str) -> EndpointSource:
         raise UsageError(
             f"The address {parts.hostname} contains a user name or a password, which would be kept in the "
             f"run. Put the key into the environment variable {API_KEY} instead."
+        )
+    if secret := _secret_part(parts.path, parts.query):
+        raise UsageError(
+            f"The address {parts.hostname} contains {secret}, which would be kept in the run. Put a key into "
+            f"the environment variable {API_KEY} instead; it is sent as a bearer token."
         )
     options = _options(spec, query)
     path = parts.path.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
@@ -306,6 +323,25 @@ class Endpoint(Generative):
 
     def stop(self) -> None:
         self._caller.stop()
+
+
+def _secret_part(path: str, query: str) -> str:
+    """Say which part of an address may be a key, without repeating it; empty where none may."""
+    others = [
+        name for name, _ in parse_qsl(query, keep_blank_values=True) if name.lower() not in _PLAIN_QUERY
+    ]
+    if others or (query and not parse_qsl(query)):
+        return "a query besides api-version"
+    known = {value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 8}
+    if any(value in path for value in known) or any(map(_looks_like_a_key, path.split("/"))):
+        return "what looks like a key in its path"
+    return ""
+
+
+def _looks_like_a_key(part: str) -> bool:
+    """Whether a part of a path begins or is called as keys are, or mixes both cases and digits at length."""
+    mixed = all(re.search(kind, part) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
+    return bool(_KEY.search(part)) or (len(part) >= 20 and part.isalnum() and mixed)
 
 
 def _key_variable(given: str | None, server: str) -> str:

@@ -17,6 +17,7 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message, needs_extra
 from counterground.files import cache_dir
+from counterground.offline import check_online
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
@@ -113,6 +114,7 @@ def _commit_of(source: Source, name: str, asked: str) -> tuple[str, tuple[str, .
     from huggingface_hub import HfApi
 
     try:
+        check_online(f"Asking the hub for {name}")
         return str(HfApi().dataset_info(name, revision=revision, timeout=30).sha), ()
     except Exception as error:  # the library, and what it asks with, raises any
         folders = (cache_dir() / "unpacked").glob(f"{asked[:32]}-*")
@@ -134,7 +136,10 @@ def _open(source: Source, name: str, revision: str | None) -> Any:
             try_arrow(Path(name))
             loaded = datasets.load_from_disk(name)
         else:
+            check_online(f"Reading the data set {name}")
             loaded = datasets.load_dataset(name, config, revision=revision, streaming=True)
+    except CounterGroundError:
+        raise
     except Exception as error:  # the library, and what reads the files beneath it, raises any
         raise _cannot_load(name, error) from error
     if not isinstance(loaded, dict):

@@ -19,8 +19,8 @@ from counterground.photos.sources import (
     host_budgets,
     is_web,
     problem_of_url,
-    without_query,
 )
+from counterground.privacy import without_query
 from counterground.progress import progress_bar
 
 _SETTINGS = DownloadSettings(jobs=2, longest=6 * 3600.0, timeout=60.0, most_bytes=64 * 2**30)
@@ -105,7 +105,7 @@ class _ShardLoop(FetchLoop[Path, _Received]):
         self._advance = advance
 
     def work(self, task: Task[Path]) -> _Received:
-        return _Received(self.client.save(task.url, task.payload, stop=self.stop))
+        return _Received(self.client.save(task.address, task.payload, follow=False, stop=self.stop))
 
     def record(self, task: Task[Path], result: _Received) -> None:  # noqa: ARG002
         self._advance()

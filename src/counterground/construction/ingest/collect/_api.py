@@ -19,7 +19,7 @@ from counterground.http import Answer, Budget, Client, FetchError, PatientClient
 
 PER_PAGE = 200
 _FOUND_PER_NAME = 30
-_LIMITS = RequestLimits(timeout=60.0, longest=300.0, most_bytes=64 * 1024**2)  # a page has a few MB at most
+_LIMITS = RequestLimits(timeout=60.0, longest=300.0, most_bytes=16 * 1024**2)  # a page has a few MB at most
 _DAY = 86400
 _KEPT_SECONDS = 1800
 _NAMES_KEPT_SECONDS = 7 * _DAY  # taxa and places hardly change

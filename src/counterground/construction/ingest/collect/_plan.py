@@ -141,7 +141,7 @@ def _sample_sizes(session: Session, samples: Mapping[str, Sequence[Row]]) -> dic
 
 def _size(client: PatientClient, url: str) -> int | None:
     try:
-        return client.fetch(url, _stated_size, method="HEAD")
+        return client.fetch(url, _stated_size, method="HEAD", follow=False)
     except FetchError as error:
         if error.status is not None:
             return None

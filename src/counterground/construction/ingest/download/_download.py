@@ -151,7 +151,7 @@ class _Run(FetchLoop[_Candidates, _Kept]):
         if kept:
             data, received = (self.pool.root / kept[0][1].path).read_bytes(), None
         else:
-            data = self.client.fetch(task.url, stop=self.stop).body
+            data = self.fetch(task)
             received = len(data)
         have = {id(row) for row, _ in kept}
         try:
