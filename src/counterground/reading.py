@@ -25,6 +25,12 @@ MOST_TEXT = 2**28
 
 _CHUNK = 2**20
 _TRIAL = "import sys, polars; polars.scan_parquet(sys.argv[1], glob=False).collect()"
+_ARROW_TRIAL = """
+import sys, pyarrow as pa
+for path in sys.argv[1:]:
+    with pa.memory_map(path) as file:
+        pa.ipc.open_stream(file).read_all().validate(full=True)
+"""
 
 
 def open_regular(path: str | Path, most: int | None = None) -> BufferedReader:
@@ -193,16 +199,33 @@ def try_parquet(path: Path) -> None:
     open_regular(path).close()
     if not sys.executable:
         return  # a program that Python is built into
-    ended = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-I", "-c", _TRIAL, os.fspath(path.absolute())],
+    ended = _tried(_TRIAL, path)
+    if ended.returncode:
+        lines = [line for line in ended.stderr.splitlines() if "exceptions." in line]
+        reason = lines[-1].partition(": ")[2] if lines else ""
+        panicked = not lines or "PanicException" in lines[-1]
+        raise pl.exceptions.ComputeError("it is damaged" if panicked or not reason else reason)
+
+
+def try_arrow(folder: Path) -> None:
+    """Check the Arrow files of a folder in a process of its own: a damaged one ends its reader.
+
+    Raises:
+        OSError: one is damaged, or no regular file.
+    """
+    files = sorted(folder.rglob("*.arrow"))
+    for path in files:
+        open_regular(path).close()
+    if files and sys.executable and _tried(_ARROW_TRIAL, *files).returncode:
+        raise OSError(errno.EINVAL, "an .arrow file is damaged", str(folder))
+
+
+def _tried(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-I", "-c", code, *(os.fspath(path.absolute()) for path in paths)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         errors="replace",
         check=False,
     )
-    if ended.returncode:
-        lines = [line for line in ended.stderr.splitlines() if "exceptions." in line]
-        reason = lines[-1].partition(": ")[2] if lines else ""
-        panicked = not lines or "PanicException" in lines[-1]
-        raise pl.exceptions.ComputeError("it is damaged" if panicked or not reason else reason)

@@ -10,7 +10,7 @@ from typing import Any
 from polars.exceptions import PolarsError
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import relative_way, write_parquet, write_text
+from counterground.files import cache_dir, relative_way, write_parquet, write_text
 from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import Benchmark, Discovered
 from counterground.photos.labels import LabelSpace
@@ -70,7 +70,8 @@ def read_native(folder: Path) -> Benchmark:
         discovery = Discovered.from_json(content)
         design = Design.from_json(content.get("design"))
         masks = str(content["masks"]) if content.get("masks") else None
-        photos = read_parquet(folder / MANIFEST_FILE)
+        unpacked = folder.is_relative_to(cache_dir())  # by this program
+        photos = read_parquet(folder / MANIFEST_FILE, foreign=not unpacked)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError, PolarsError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise CounterGroundError(

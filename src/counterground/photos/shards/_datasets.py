@@ -26,6 +26,7 @@ from counterground.photos.shards._samples import Sample
 from counterground.photos.shards._shards import unpack_once, unpack_samples
 from counterground.photos.sources import Source, benchmark_of_rows, find_column
 from counterground.progress import progress_bar
+from counterground.reading import try_arrow
 
 _LAYOUT = 1  # of the unpacked folders: another number, another folder
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -132,6 +133,7 @@ def _open(source: Source, name: str, revision: str | None) -> Any:
     split, config = source.options.get("split"), source.options.get("config")
     try:
         if revision is None and is_saved_dataset(Path(name)):
+            try_arrow(Path(name))
             loaded = datasets.load_from_disk(name)
         else:
             check_online(f"Reading the data set {name}")

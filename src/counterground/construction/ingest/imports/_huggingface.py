@@ -14,6 +14,7 @@ from counterground.construction.ingest.imports._options import ImportOptions, re
 from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, needs_extra
 from counterground.photos import is_saved_dataset
+from counterground.reading import try_arrow
 
 _SPEC = re.compile(r"hf:(?P<name>.+?)(?:@(?P<config>[^@:/\\]+))?(?::(?P<split>[^:/\\]+))?")
 _CARRIED = (
@@ -112,6 +113,8 @@ def _load(name: str, config: str | None, wanted: str | None) -> dict[str, Any]:
         import datasets
     try:
         saved = is_saved_dataset(Path(name))
+        if saved:
+            try_arrow(Path(name))
         loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name, config)
     # The library, and what reads the files beneath it, raises any exception.
     except Exception as error:
