@@ -145,8 +145,9 @@ def difference_interval(left: InfluenceEstimate, right: InfluenceEstimate, n: in
     """Return the interval of ``left - right`` from the intervals of both and their correlation.
 
     Zou and Donner 2008 (MOVER): close to estimate +- t x standard error of the difference, with the score
-    intervals' behaviour near 0 and 1. That of averages is never narrower than it: with few clusters, score
-    intervals end at 0 and 1, and their difference would be too narrow.
+    intervals' behaviour near 0 and 1, and never narrower than that: with few clusters, score intervals end
+    at 0 and 1, and their difference would be too narrow. Of two shares of photos, as of one class, the
+    normal quantile takes the place of t there (Newcombe 1998 is wider but for accuracies near one half).
 
     Args:
         left: an accuracy.
@@ -207,9 +208,12 @@ def difference_limits(left: InfluenceEstimate, right: InfluenceEstimate) -> _Lim
     if left.ways.clusters:  # whose variances are bounded below, each by itself
         r = min(1.0, max(-1.0, r))
     first, second = _score_limits(left), _score_limits(right)
-    # Two shares of photos, as of one class: their score intervals alone do (Newcombe 1998). Not where their
-    # errors go the same way: the ends might stay on one side of 0 however large t is.
-    shares = left.concentration is not None and right.concentration is not None and r <= 0
+    least = 1.0
+    if left.concentration is not None and right.concentration is not None:
+        # Two shares of photos, as of one class, whose score intervals have what clusters add to t.
+        t_of_clusters = float(critical(change))
+        if math.isfinite(t_of_clusters):
+            least = float(-normal_quantile(change.confidence.tail(_moved(change)))) / t_of_clusters
 
     def limits(t: float) -> tuple[float, float]:
         (low_1, high_1), (low_2, high_2) = first(t), second(t)
@@ -217,7 +221,7 @@ def difference_limits(left: InfluenceEstimate, right: InfluenceEstimate) -> _Lim
             (left.value - low_1, high_2 - right.value),
             (high_1 - left.value, right.value - low_2),
         )
-        half = t * error if error and not shares else 0.0  # t may be infinite
+        half = least * t * error if error else 0.0  # t may be infinite
         below, above = (max(half, math.sqrt(max(0.0, a * a + b * b - 2 * r * a * b))) for a, b in sides)
         return max(-1.0, value - below), min(1.0, value + above)
 
