@@ -25,6 +25,7 @@ import torchvision
 import counterground.models
 from _pairs import machine
 from _peers import peer_python
+from counterground.photos import read_benchmark
 from evaluate import open_clip_weights, stamps
 
 PHOTOS = int(sys.argv[1]) if len(sys.argv) > 1 else 300
@@ -40,10 +41,12 @@ def ours(folder: Path, photos: Path, spec: str, runtime: str, *options: str) -> 
         [sys.executable, "-m", "counterground", *command, "--no-photos", *options],
         check=True,
         env={**os.environ, "COUNTERGROUND_CACHE": str(folder / "cache" / runtime)},
+        stdout=subprocess.DEVNULL,
     )
     rows = pl.read_parquet(out / "predictions.parquet")
+    benchmark = read_benchmark(photos)
     return {
-        os.path.realpath(photos / path): (index, name)
+        os.path.realpath(benchmark.photo_path(path)): (index, name)
         for path, index, name in rows["path", "predicted_index", "predicted_name"].iter_rows()
     }
 
