@@ -5,6 +5,7 @@ import json
 import pytest
 
 from counterground.cli import main
+from counterground.files import read_record
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_it_prints_the_table_what_it_says_and_where_the_rest_is(model, capsys):
 def test_json_is_the_record(model, capsys, own_modules):
     assert main(["mitigate", *model, "--method", "roboshot", "-q", "--json", "-o", "mended"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed == json.loads((own_modules / "mended" / "mitigation.json").read_text())
+    assert printed == json.loads(read_record(own_modules / "mended" / "mitigation.json"))
 
 
 def test_the_list_names_every_method_and_what_it_needs(capsys):
