@@ -23,8 +23,11 @@ def watch(event, given):
         used.append([event, str(given[1])])
     elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
         used.append([event, str(given[0])])
-    elif event == "subprocess.Popen" and os.path.basename(str(given[0])) not in LOCAL:
+    elif event == "subprocess.Popen" and os.path.basename(str(given[0])) not in LOCAL and not tries(given[1]):
         used.append([event, str(given[0])])
+
+def tries(words):  # a table, in a process of its own that does nothing else
+    return words[0] == sys.executable and any(word.startswith("import sys, p") for word in words)
 
 sys.addaudithook(watch)
 from counterground.cli import main

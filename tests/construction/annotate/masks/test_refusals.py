@@ -15,6 +15,7 @@ from raw_client import RawClient
 from counterground.cli import main
 from counterground.cli.construction import label
 from counterground.errors import CounterGroundError
+from counterground.files import read_record, write_record
 from counterground.masks import make_masks, standing
 from counterground.photos import read_benchmark
 
@@ -108,12 +109,19 @@ def test_only_photos_and_masks_of_rows_are_served(folder, enter):
         assert client.ask("GET", path).status in {404, 415}, path
 
 
+def rewrite(folder, table):
+    """Change the table of masks, and its seal."""
+    (folder / "masks.csv").write_text(table)
+    record = read_record(folder / "masks.json", beside=False).decode()
+    write_record(folder / "masks.json", record, [folder / "masks.csv"])
+
+
 def test_a_strangers_table_leads_nowhere_else(folder, enter, tmp_path):
     secret = Image.new("RGB", SIZE, "red")
     secret.save(tmp_path / "secret.png")
     table = (folder / "masks.csv").read_text()
     table = table.replace(f"files/{A}.png", "../secret.png").replace(f"{B},", "../secret.png,", 1)
-    (folder / "masks.csv").write_text(table)
+    rewrite(folder, table)
     client = enter(folder)
     reds = (png(secret), (255, 0, 0))
     for row in range(1, 6):
@@ -166,8 +174,10 @@ def test_a_damaged_folder_is_one_line(folder, tmp_path, capsys):
     assert "move them back there" in refusal()
     table = (folder / "masks.csv").read_text()
     (folder / "masks.csv").write_text(table.replace(B, A))
+    assert "masks.csv is not as it was written" in refusal()
+    rewrite(folder, table.replace(B, A))
     assert "a path twice" in refusal()
-    (folder / "masks.csv").write_text("path\nx\n")
+    rewrite(folder, "path\nx\n")
     assert "cannot be read" in refusal()
     (folder / "masks.csv").unlink()
     assert "interrupted" in refusal()
