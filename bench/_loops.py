@@ -66,10 +66,10 @@ def openclip(photos: str, names: list[str], models: list[str]) -> torch.Tensor:
     found = []
 
     def accuracy(scores: torch.Tensor, target: torch.Tensor, topk: tuple[int, ...]) -> list[float]:
-        found.append(scores)
-        return own(scores, target, (1, min(topk[1], scores.shape[1])))
+        found.append(scores)  # its own fails with NumPy 2.4 and newer, as CLIP_benchmark's does
+        return [(scores.topk(k).indices == target[:, None]).any(dim=1).sum().item() for k in topk]
 
-    own, zero_shot.accuracy = zero_shot.accuracy, accuracy
+    zero_shot.accuracy = accuracy
     network, transform, tokenizer = clip(models[0])
     templates = (lambda name: TEMPLATE.format(c=name),)
     classifier = open_clip.build_zero_shot_classifier(network, tokenizer, names, templates, device="cpu")
