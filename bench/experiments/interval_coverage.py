@@ -17,19 +17,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 from scipy.special import ndtr, ndtri
-from scipy.stats import binom
 
-from counterground.metrics import (
-    SETTING_SCHEMA,
-    drop_interval,
-    paired_tests,
-    proportion_interval,
-    read_answers,
-    score_predictions,
-)
+from counterground.metrics import SETTING_SCHEMA, paired_tests, read_answers, score_predictions
 
 BLOCK = 50
-_CERTAIN = 1e-6
 """Replications that share a layout."""
 OF_ONE = ("accuracy", "common", "counter", "drop")
 OF_TWO = {f"two models, {name}": name for name in OF_ONE}
@@ -207,8 +198,7 @@ _CLASS_LEVEL, _CLASS_DROP, _MEAN_LEVEL = 0.7, 0.5, 0.6
 class Draws:
     """Replications on one layout: two models' answers ``[r, n]`` each, and the truth of each quantity.
 
-    ``of_classes`` are the common and counter accuracies ``[c]`` and the drops of the first model's classes;
-    NaN where the answer is certain, since an interval then always holds the truth.
+    ``of_classes`` are the common and counter accuracies ``[c]`` and the drops of the first model's classes.
     """
 
     layout: Layout
@@ -292,7 +282,6 @@ def _class_means(layout: Layout, chance: np.ndarray, chosen: np.ndarray) -> np.n
 
 
 def _of_classes(layout: Layout, chance: np.ndarray) -> dict[str, np.ndarray]:
-    chance = np.where((chance < _CERTAIN) | (chance > 1 - _CERTAIN), np.nan, chance)
     common, counter = (_class_means(layout, chance, layout.group == group) for group in (0, 1))
     return {"common": common, "counter": counter, "drop": common - counter}
 
@@ -354,7 +343,6 @@ def coverage(
             single = scores.filter(pl.col("class_index").is_not_null(), pl.col("low").is_not_null())
             for name, truth in draws.of_classes.items():
                 rows = _rows(single, name)
-                rows = rows.filter(pl.Series(np.isfinite(truth[rows["class_index"].to_numpy()])))
                 held[f"a class's {name}"] += _held(rows, low, high, truth[rows["class_index"].to_numpy()])
                 of[f"a class's {name}"] += len(rows) - count
         models = [
@@ -397,32 +385,6 @@ OF_PHOTOS = (*OF_ONE, "plain", *(f"a class's {name}" for name in OF_ONE[1:]), *O
 OF_CLASSES = (*OF_ONE, *OF_TWO, "over photos")
 
 
-def oscillation(photos: int) -> list[float]:
-    """Return exact coverage where ``photos`` independent ones are a class's, and as many the other group's.
-
-    Mean, least and most over accuracies of 5 to 95 %, of an accuracy and of a drop: the number that is right
-    is whole, so coverage jumps up and down with the accuracy whatever the interval is.
-    """
-    right, accuracies = np.arange(photos + 1), np.linspace(0.05, 0.95, 91)
-    flags = right[:, None] > np.arange(photos)
-    found = [proportion_interval(row) for row in flags]
-    low, high = (np.array([getattr(interval, end) for interval in found]) for end in ("low", "high"))
-    chance = binom.pmf(right, photos, accuracies[:, None])
-    one = (chance * ((low <= accuracies[:, None]) & (accuracies[:, None] <= high))).sum(axis=1)
-    group = np.repeat(["common", "counter"], photos)
-    drops = [
-        [drop_interval(np.append(common, counter), np.zeros(2 * photos, int), group) for counter in flags]
-        for common in flags
-    ]
-    low, high = (np.array([[getattr(each, end) for each in row] for row in drops]) for end in ("low", "high"))
-    of_drop = []
-    for common, left in zip(accuracies[::5], chance[::5], strict=True):
-        for counter, right_side in zip(accuracies[::5], chance[::5], strict=True):
-            holds = (low <= common - counter + 1e-12) & (common - counter - 1e-12 <= high)
-            of_drop.append(left @ holds @ right_side)
-    return [100 * float(take(each)) for each in (one, of_drop) for take in (np.mean, np.min, np.max)]
-
-
 def _head(title: str, columns: tuple[str, ...]) -> str:
     heads = [HEADS.get(name, name) for name in columns]
     return f"\n| {' | '.join([title, *heads])} |\n|{'---|' * (len(heads) + 1)}"
@@ -438,10 +400,6 @@ def main() -> None:
     print(_head("other classes", OF_CLASSES))
     for scene in OVER_CLASSES:
         print(_row(scene.name, coverage(scene, replications, classes=True), OF_CLASSES), flush=True)
-    print("\n| independent photos a class and group, exact | accuracy | least | most | drop | least | most |")
-    print(f"|{'---|' * 7}")
-    for photos in (4, 8, 10, 20, 40):
-        print(f"| {photos} | {' | '.join(f'{share:.1f}' for share in oscillation(photos))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from counterground.metrics._codes import Floats, as_flags, same_length
 from counterground.metrics.design import DROP
 from counterground.metrics.intervals._confidence import CONFIDENCE, Confidence
-from counterground.metrics.intervals._distributions import normal_quantile, t_cdf, t_quantile
+from counterground.metrics.intervals._distributions import t_cdf, t_quantile
 from counterground.metrics.intervals._sampling import InfluenceEstimate, StratumMeans
 from counterground.metrics.intervals._stratification import Stratification
 
@@ -146,8 +146,7 @@ def difference_interval(left: InfluenceEstimate, right: InfluenceEstimate, n: in
 
     Zou and Donner 2008 (MOVER): close to estimate +- t x standard error of the difference, with the score
     intervals' behaviour near 0 and 1, and never narrower than that: with few clusters, score intervals end
-    at 0 and 1, and their difference would be too narrow. Of two shares of photos, as of one class, the
-    normal quantile takes the place of t there (Newcombe 1998 is wider but for accuracies near one half).
+    at 0 and 1, and their difference would be too narrow.
 
     Args:
         left: an accuracy.
@@ -208,12 +207,6 @@ def difference_limits(left: InfluenceEstimate, right: InfluenceEstimate) -> _Lim
     if left.ways.clusters:  # whose variances are bounded below, each by itself
         r = min(1.0, max(-1.0, r))
     first, second = _score_limits(left), _score_limits(right)
-    least = 1.0
-    if left.concentration is not None and right.concentration is not None:
-        # Two shares of photos, as of one class, whose score intervals have what clusters add to t.
-        t_of_clusters = float(critical(change))
-        if math.isfinite(t_of_clusters):
-            least = float(-normal_quantile(change.confidence.tail(_moved(change)))) / t_of_clusters
 
     def limits(t: float) -> tuple[float, float]:
         (low_1, high_1), (low_2, high_2) = first(t), second(t)
@@ -221,7 +214,7 @@ def difference_limits(left: InfluenceEstimate, right: InfluenceEstimate) -> _Lim
             (left.value - low_1, high_2 - right.value),
             (high_1 - left.value, right.value - low_2),
         )
-        half = least * t * error if error else 0.0  # t may be infinite
+        half = t * error if error else 0.0  # t may be infinite
         below, above = (max(half, math.sqrt(max(0.0, a * a + b * b - 2 * r * a * b))) for a, b in sides)
         return max(-1.0, value - below), min(1.0, value + above)
 
@@ -285,8 +278,6 @@ def _score_limits(moment: InfluenceEstimate) -> _Limits:
     inner = max(0.0, p * (1 - p))
     # Where no cluster differs from another, photos count as independent, with the t of the clusters.
     effective = inner / error**2 if error > _NO_SPREAD and inner > 0 else max(1, moment.n - 1)
-    if moment.concentration is not None:
-        effective = _effective_photos(moment, effective)
 
     def limits(t: float) -> tuple[float, float]:
         shrink = 1 + t * t / effective
@@ -295,20 +286,3 @@ def _score_limits(moment: InfluenceEstimate) -> _Limits:
         return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
 
     return limits
-
-
-def _effective_photos(moment: InfluenceEstimate, effective: float) -> float:
-    """Return how many independent photos the share in one stratum is worth, for use with the estimate's t.
-
-    The variance of independent photos follows from the share itself; clusters need only tell how many times
-    larger theirs is (the design effect). So the quantile is the normal one, times the ratio of the t of
-    clusters to that of photos (Korn and Graubard 1998). Photos are worth as many as there are clusters (Kish)
-    or more: so many they are where those of a cluster are all alike. Independent photos have the score
-    interval of Wilson 1927.
-    """
-    n, concentration = moment.n, moment.concentration or 1.0
-    tail = moment.confidence.tail(_moved(moment))
-    z, t = -normal_quantile(tail), critical(moment)
-    of_clusters, of_photos = (t_quantile(max(1.0, g - 1), 1 - tail) for g in (1 / concentration, float(n)))
-    photos = effective * n / max(1, n - 1) * (of_photos / of_clusters) ** 2
-    return max(float(photos), 1 / concentration) * float(t / z) ** 2

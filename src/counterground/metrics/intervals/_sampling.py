@@ -43,11 +43,8 @@ class InfluenceEstimate:
     """An estimate and its deviations; for two estimates, the products add to the covariance.
 
     ``n`` photos in ``clusters`` clusters (of the way that has fewer) stand behind it; the variance has ``df``
-    degrees of freedom.
-    Deviations of one sampling are comparable, so the difference of two estimates has
-    the difference of their deviations. ``scatter`` is None where the estimate is no average over classes.
-    Of the mean of one stratum, ``concentration`` is the sum of its clusters' squared shares of the photos, 1
-    over Kish's effective number; of averages and differences it is None.
+    degrees of freedom. Deviations of one sampling are comparable, so the difference of two estimates has the
+    difference of their deviations. ``scatter`` is None where the estimate is no average over classes.
 
     Several models' estimates of one quantity may stand together (``stacked``): values ``[k]``, deviations
     ``[k, clusters]``.
@@ -61,7 +58,6 @@ class InfluenceEstimate:
     confidence: Confidence = CONFIDENCE
     scatter: ClassScatter | None = None
     ways: Ways = ONE_WAY
-    concentration: float | None = None
 
     @cached_property
     def variance(self) -> Any:
@@ -124,7 +120,7 @@ class InfluenceEstimate:
         if self.scatter is not None and other.scatter is not None:
             scatter = ClassScatter(*(a - b for a, b in zip(self.scatter, other.scatter, strict=True)))
         value, deviations = self.value - other.value, self.deviations - other.deviations
-        return replace(self, value=value, deviations=deviations, n=n, scatter=scatter, concentration=None)
+        return replace(self, value=value, deviations=deviations, n=n, scatter=scatter)
 
     def combined(self, weights: Floats) -> InfluenceEstimate:
         """Return linear combinations of several estimates, one for each row of ``weights`` ``[m, k]``."""
@@ -405,12 +401,7 @@ class StratumMeans:
         deviations = sum_by_code(part.pair_cluster[pairs], pulls, part.sampling.size)
         confidence = part.sampling.confidence
         n = rows.photos[place]
-        concentration = None
-        if m == 1 and len(part.sampling.ways) == 1:
-            concentration = float((part.pair_photos[pairs] ** 2).sum()) / n**2
-        return InfluenceEstimate(
-            value, deviations, n, rows.clusters, rows.df, confidence, scatter, concentration=concentration
-        )
+        return InfluenceEstimate(value, deviations, n, rows.clusters, rows.df, confidence, scatter)
 
     @cached_property
     def _scores(self) -> Floats:
