@@ -13,6 +13,7 @@ from PIL import Image
 from planted_photos import Planted, planted_benchmark
 
 import counterground as cg
+from counterground.files import read_record, write_record
 from counterground.photos import load_photo
 from counterground.report import write_report
 from counterground.results import read_mitigation, select_models
@@ -180,9 +181,9 @@ def test_mitigations_that_do_not_help_are_said_not_to(answers):
 
 def test_a_drop_that_shrinks_because_common_photos_are_lost_is_no_cure(made, tmp_path):
     folder = shutil.copytree(made["planted mended"].path, tmp_path / "run")
-    record = json.loads((folder / "mitigation.json").read_text())
+    record = json.loads(read_record(folder / "mitigation.json"))
     record["methods"][1]["cost"] = record["methods"][1]["gain"]
-    (folder / "mitigation.json").write_text(json.dumps(record))
+    write_record(folder / "mitigation.json", json.dumps(record))
     page = write_report([cg.open_run(folder)], tmp_path / "report.html", photos=False).read_text()
     answer = words(page).partition(SMALLER)[2].lstrip()
     assert answer.startswith("None without losing common accuracy.")
