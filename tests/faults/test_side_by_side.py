@@ -8,7 +8,7 @@ import pytest
 from disturbed_commands import Undisturbed
 
 
-@pytest.mark.parametrize("name", ["evaluate", "discover", "export"])
+@pytest.mark.parametrize("name", ["evaluate", "import", "discover", "export"])
 def test_two_processes_with_one_output_end_as_one_does(disk, commands, name):
     alone = Undisturbed(commands[name], disk)
     alone.command.begin(disk)

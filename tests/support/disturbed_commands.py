@@ -312,9 +312,6 @@ def _tables(file: Path) -> dict[str, list[tuple[Any, ...]]]:
         for name in sorted({*names} - {"lease", "sqlite_sequence"}):
             rows = [dict(row) for row in database.execute(f"SELECT * FROM {name}")]
             rows = [row for row in rows if row.get("name") not in ("label_ports", "pool_key")]
-            for row in rows:
-                if row.get("annotator") == "imported":
-                    row.pop("token")  # drawn anew
             kept = [tuple(value for key, value in row.items() if key not in _VOLATILE) for row in rows]
             tables[name] = sorted(kept, key=repr)
     return tables

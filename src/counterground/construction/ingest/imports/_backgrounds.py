@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 class Backgrounds:
     """Records the labels of an import; one that is in force, or was imported before, is not recorded twice.
 
-    So a label that its annotator has since changed or undone stays that way until the source changes it.
+    So a label that its annotator has since changed or undone stays that way until the source changes it. Two
+    imports at the same time write the same token, of which the pool keeps one.
 
     Attributes:
         recorded: decisions made.
@@ -25,7 +28,7 @@ class Backgrounds:
 
     def __init__(self, pool: Pool, annotator: str) -> None:
         self._pool, self._annotator = pool, annotator
-        self._standing, self._imported = _known_labels(pool, annotator)
+        self._standing, self._imported, self._events = _known_labels(pool, annotator)
         self._known = pool.background_labels()
         self._waiting: list[dict[str, object]] = []
         self.recorded = 0
@@ -47,8 +50,16 @@ class Backgrounds:
         if label not in self._known and label not in self.added:
             self.added.append(label)
         self._standing[path] = self._imported[path] = label
+        number = self._events[path] = self._events.get(path, 0) + 1
+        token = json.dumps([self._annotator, path, number, label])
         self._waiting.append(
-            {"path": path, "annotator": self._annotator, "task": "background", "labels": [label]}
+            {
+                "path": path,
+                "annotator": self._annotator,
+                "task": "background",
+                "labels": [label],
+                "token": hashlib.sha256(token.encode()).hexdigest()[:32],
+            }
         )
 
     def write(self) -> None:
@@ -72,8 +83,8 @@ class Backgrounds:
         return (f"New background labels in the pool: {listed}.",)
 
 
-def _known_labels(pool: Pool, annotator: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the labels of the annotator in force, and the last imported ones, by photo."""
+def _known_labels(pool: Pool, annotator: str) -> tuple[dict[str, str], dict[str, str], dict[str, int]]:
+    """Return the labels of the annotator in force, the last imported ones, and how many events, by photo."""
     mine = (pl.col("annotator") == annotator) & (pl.col("task") == "background") & pl.col("undoes").is_null()
     events = pool.decisions().filter(mine).sort("id")
     found = []
@@ -81,4 +92,4 @@ def _known_labels(pool: Pool, annotator: str) -> tuple[dict[str, str], dict[str,
     for chosen in (~pl.col("undone"), pl.col("seconds").is_null()):
         labels = events.filter(chosen).select("path", pl.col("labels").list.first())
         found.append(dict(labels.iter_rows()))
-    return found[0], found[1]
+    return found[0], found[1], dict(events.group_by("path").len().iter_rows())
