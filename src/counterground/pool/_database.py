@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -164,9 +165,8 @@ def open_database(path: Path, *, create: bool) -> Engine:
             filling.dispose()
         with _transaction(engine, writes=False) as connection, _only_damage():
             _check_rows(connection)
-        if writable:  # in no transaction, and only now that the file is ours
-            with closing(engine.raw_connection()) as raw:
-                raw.cursor().execute("PRAGMA journal_mode = WAL").close()
+        if writable:  # only now that the file is ours
+            _keep_log(engine)
     except BaseException:
         engine.dispose()
         raise
@@ -200,6 +200,21 @@ def _engines_of_copy(path: Path) -> tuple[Engine, Engine]:
     engine = _engine(copy, "mode=ro")
     weakref.finalize(engine, folder.cleanup)
     return engine, _engine(copy)
+
+
+def _keep_log(engine: Engine) -> None:
+    """Let changes go into a log first; unlike elsewhere, SQLite does not wait for other processes here."""
+    end = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            with closing(engine.raw_connection()) as raw:
+                raw.cursor().execute("PRAGMA journal_mode = WAL").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 @contextmanager
