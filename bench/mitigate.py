@@ -6,7 +6,7 @@ python bench/mitigate.py --out DIR stamps-balanced 25 50 stamps-biased    # a ta
 A model is a shipped one, or a folder that ``python -m counterground.training stamps-biased --dose D --out
 FOLDER`` wrote; call it by its dose. Common is the background that was planted on the class of a photo,
 counter every other one, so that nothing was selected on these photos. A run that is in DIR is read, not made
-again. Of several models watermarks are not measured.
+again. Of several models neither watermarks nor times are measured.
 """
 
 from __future__ import annotations
@@ -43,13 +43,15 @@ def planted_benchmark(model: str) -> cg.Benchmark:
     return replace(stamps, photos=stamps.photos.with_columns(group=group), name="stamps, planted pairs")
 
 
-def mend(model: str, out: Path, methods: list[str], **options: int | bool | None) -> MitigationRecord:
-    """Run two methods to store all features, which is not timed, then the methods; say what they did."""
+def mend(
+    model: str, out: Path, methods: list[str], *, timed: bool, **options: int | None
+) -> MitigationRecord:
+    """Run the methods and say what they did; ``timed``: after a run of two that stores all features."""
     spec = f"counterground:{model}" if model in SHIPPED else f"open_clip:{model}"
     benchmark = planted_benchmark(model)
-    options |= {"label_space": "benchmark", "overwrite": True}
-    cheap = ["image-projection", "foreground"]
-    cg.mitigate(benchmark, spec, cheap, out=out / "first", figure=False, show_progress=True, **options)
+    options |= {"label_space": "benchmark", "overwrite": True, "watermark": timed, "figure": timed}
+    if timed:
+        cg.mitigate(benchmark, spec, ["image-projection", "foreground"], out=out / "first", **options)
     wall, processor = time.perf_counter(), time.process_time()
     record = cg.mitigate(benchmark, spec, methods, out=out / "all", **options).record
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
@@ -59,7 +61,8 @@ def mend(model: str, out: Path, methods: list[str], **options: int | bool | None
         print(f"left out: {name}: {reason}")
     for each in record.methods:
         print(f"{each.name}: {each.tried} settings, {each.cpu_seconds:.1f} s, chosen {each.settings}")
-    print(f"{wall:.0f} s, {processor:.0f} s of processor time, {os.cpu_count()} cores")
+    if timed:
+        print(f"{wall:.0f} s, {processor:.0f} s of processor time, {os.cpu_count()} cores")
     return record
 
 
@@ -94,7 +97,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, help="so many photos only")
     given = parser.parse_args()
-    options = {"seed": given.seed, "limit": given.limit, "watermark": len(given.models) == 1}
+    options = {"seed": given.seed, "limit": given.limit, "timed": len(given.models) == 1}
     records = {}
     for model in given.models:
         name = Path(model).name
