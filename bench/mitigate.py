@@ -68,19 +68,18 @@ def mend(
 
 def dose_table(records: dict[str, MitigationRecord]) -> str:
     """Return gain and cost of each method at each dose; bold: half of the drop gone, at most 1 point lost."""
+    drops = [_shown(record.unmended.drop) for record in records.values()]
     lines = [
-        " | ".join(["| dose, %", *(f"{dose}: gain | cost" for dose in records)]) + " |",
-        "|---" * (1 + 2 * len(records)) + "|",
-        "| (the drop itself) | "
-        + " | ".join(f"{_shown(each.unmended.drop)} |" for each in records.values())
-        + " |",
+        f"| dose, % | {' | '.join(records)} |",
+        "|---" * (1 + len(records)) + "|",
+        f"| (the drop) | {' | '.join(drops)} |",
     ]
     for name in [each.name for each in next(iter(records.values())).methods]:
         cells = []
         for record in records.values():
             found = next(each for each in record.methods if each.name == name)
             mark = "**" * found.halves_cheaply
-            cells += [f"{mark}{_shown(figure)}{mark}" for figure in (found.gain, found.cost)]
+            cells.append(f"{mark}{_shown(found.gain)}<br>{_shown(found.cost)}{mark}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
