@@ -70,6 +70,11 @@ class InfluenceEstimate:
             return float(self.deviations @ other.deviations)
         return float(self.variance + other.variance - self.minus(other, n=self.n).variance) / 2
 
+    def by_way(self) -> list[Floats]:
+        """The deviations of the clusters of each way."""
+        ends = np.cumsum(self.ways.clusters or (self.deviations.shape[-1],))
+        return np.split(self.deviations, ends[:-1], axis=-1)[:2]
+
     @classmethod
     def crossed(cls, ways: Sequence[InfluenceEstimate]) -> InfluenceEstimate:
         """Put one estimate by the clusters of one way, or of two ways and their pairs, together.
