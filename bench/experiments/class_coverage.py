@@ -91,10 +91,62 @@ def draw_unlike(unlike: Unlike, rng: np.random.Generator, replications: int) -> 
     return Draws(layout, (correct, correct), {}, class_truths(layout, chance))
 
 
+@dataclass(frozen=True)
+class TwoWays(Layout):
+    """Photos with a second cluster each, as of composites: foregrounds cross background photographs."""
+
+    second: np.ndarray
+
+
+@dataclass(frozen=True)
+class Composites:
+    """Each of some foregrounds of every class on ``each`` of the ``photographs`` of either side."""
+
+    classes: int
+    foregrounds: int
+    photographs: int
+    each: int
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        return (
+            f"{self.classes} classes of {self.foregrounds} foregrounds, each on {self.each} of "
+            f"{self.photographs} photographs a side"
+        )
+
+
+COMPOSITES = (
+    Composites(5, 40, 25, 10),
+    Composites(5, 40, 10, 10),
+    Composites(10, 10, 25, 5),
+    Composites(10, 20, 5, 3),
+    Composites(5, 8, 40, 20),
+)
+
+
+def draw_composites(scene: Composites, rng: np.random.Generator, replications: int) -> Draws:
+    """Draw a layout and answers ``[r, n]``; effects are 0.6 probits of foregrounds, 0.5 of photographs."""
+    owners = scene.classes * scene.foregrounds
+    foreground = np.repeat(np.arange(owners), 2 * scene.each)
+    group = np.tile(np.repeat([0, 1], scene.each), owners)
+    chosen = [rng.permutation(scene.photographs)[: scene.each] for _ in range(2 * owners)]
+    photograph = np.concatenate(chosen) + scene.photographs * group
+    layout = TwoWays(foreground // scene.foregrounds, group, foreground, photograph)
+    level = np.linspace(-0.4, 1.6, scene.classes)[layout.class_index] - 0.7 * group
+    effects = rng.normal(size=(replications, len(group)))
+    effects += 0.6 * rng.normal(size=(replications, owners))[:, foreground]
+    effects += 0.5 * rng.normal(size=(replications, 2 * scene.photographs))[:, photograph]
+    correct = level + effects > 0
+    truths = class_truths(layout, ndtr(level / np.sqrt(1 + 0.6**2 + 0.5**2)))
+    return Draws(layout, (correct, correct), {}, truths)
+
+
 def intervals(layout: Layout, correct: np.ndarray) -> Iterator[dict[str, tuple[np.ndarray, ...]]]:
     """Yield the classes that have both groups and the ends of their intervals, of each row of ``correct``."""
     group = np.array(["common", "counter"])[layout.group]
-    photos = Stratification(layout.class_index, group, layout.cluster)
+    second = layout.second if isinstance(layout, TwoWays) else None
+    photos = Stratification(layout.class_index, group, layout.cluster, crossed=second)
     sides = photos.sides(DROP)
     classes, *strata = sides.one_by_one
     for row in correct:
@@ -122,14 +174,15 @@ def _together(one: np.ndarray, other: np.ndarray, r: np.ndarray) -> np.ndarray:
 
 
 def coverage(
-    scene: Scene | Unlike, replications: int, *, seed: int = 1, block: int = BLOCK
+    scene: Scene | Unlike | Composites, replications: int, *, seed: int = 1, block: int = BLOCK
 ) -> dict[str, float]:
     """Share of intervals that hold the truth and, after ``width``, their mean width in points.
 
     Of ``Unlike``, the same of the classes with strong effects, after ``strong``.
     """
     rng, done = np.random.default_rng(seed), 0
-    draw = draw_unlike if isinstance(scene, Unlike) else simulate
+    drawn_by = {Unlike: draw_unlike, Composites: draw_composites, Scene: simulate}
+    draw = drawn_by[type(scene)]
     sums: dict[str, list[float]] = {}
     while done < replications:
         draws = draw(scene, rng, min(block, replications - done))
@@ -153,6 +206,7 @@ def main() -> None:
         ("one class of many", usual, "width"),
         ("the same, accuracies near 0 or 1", extreme, "width"),
         ("clusters matter to some classes only", UNLIKE, "strong"),
+        ("two ways of clusters", COMPOSITES, "width"),
     )
     for title, scenes, further in tables:
         heads = [*QUANTITIES, *(f"{further}, {name}" for name in QUANTITIES)]

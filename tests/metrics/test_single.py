@@ -252,6 +252,12 @@ def test_where_clusters_matter_to_half_of_the_classes_these_are_covered_too():
         assert 0.92 <= found[f"strong {quantity}"] <= found[quantity] <= 0.98, quantity
 
 
+def test_intervals_by_two_ways_of_clusters_are_covered_too():
+    found = class_coverage.coverage(class_coverage.COMPOSITES[2], 200, block=20)
+    for quantity in class_coverage.QUANTITIES:
+        assert 0.93 <= found[quantity] <= 0.985, quantity
+
+
 def test_cells_and_contrasts_of_one_class_have_the_intervals_of_its_rows():
     scene = simulation.Scene("", lambda rng: simulation.crossed(rng, 4, 12, 9))
     draws = simulation.simulate(scene, np.random.default_rng(1), 1)

@@ -78,10 +78,9 @@ class _Way:
     def between(self, left: Codes, right: Codes) -> Floats:
         """Return the covariance of means of pairs of strata, in the same unit; 0 where one does not vary."""
         part, number = self.part, len(left)
-        found = [self._pairs_in(strata) for strata in (left, right)]
-        _, *both = np.intersect1d(*(keys for keys, _ in found), assume_unique=True, return_indices=True)
-        one, other = (pairs[chosen] for (_, pairs), chosen in zip(found, both, strict=True))
-        place = found[0][0][both[0]] // part.sampling.size
+        (keys, pairs), (others, more) = self._pairs_in(left), self._pairs_in(right)
+        _, at, other = np.intersect1d(keys, others, assume_unique=True, return_indices=True)
+        place, one, other = keys[at] // part.sampling.size, pairs[at], more[other]
         products = sum_by_code(place, self.moved[one] * self.moved[other], number)
         meetings = sum_by_code(place, part.pair_photos[one] * part.pair_photos[other], number)
         unit = np.sqrt(self.scatter[left] * self.scatter[right]) * meetings

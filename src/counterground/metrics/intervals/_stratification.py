@@ -50,7 +50,7 @@ class Sides:
         if self.classes is None:
             return (np.zeros(0, dtype=np.intp),) * 3
         once = [np.flatnonzero(np.bincount(of) == 1) for of in self.classes]
-        shared = np.intersect1d(*once)
+        shared = np.intersect1d(once[0], once[1])
         orders = [np.argsort(of, kind="stable") for of in self.classes]
         at = [
             order[np.searchsorted(of, shared, sorter=order)]
