@@ -13,6 +13,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 
 from counterground.metrics import (
     SETTING_SCHEMA,
+    Confidence,
     Contrast,
     Design,
     InfluenceEstimate,
@@ -214,6 +215,25 @@ def test_every_drop_has_a_p_value_that_agrees_with_its_interval(r, left, right, 
     found = difference_interval(*sides)
     assert 0 <= found.p_value <= 1
     assert (found.p_value < 0.05) == (not found.low <= 0 <= found.high)
+
+
+ONE_CLUSTER = pl.when(pl.col("group") == "counter").then(pl.lit("one")).otherwise(pl.col("path"))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("anytime", [False, True])
+@pytest.mark.parametrize(
+    ("cluster", "shown"), [(pl.lit(None, pl.String), 6), (ONE_CLUSTER, 5), (pl.lit("all"), 0)]
+)
+def test_classes_without_a_group_and_sides_of_one_cluster_have_finite_intervals(cluster, shown, anytime):
+    frame = photos((3, 9), (2, 8)).filter((pl.col("class_index") == 0) | (pl.col("group") == "common"))
+    sure = Confidence(1e-9, anytime=anytime)
+    scores = score_predictions(frame.with_columns(cluster=cluster), confidence=sure)
+    rows = scores.filter(pl.col("class_index").is_not_null(), pl.col("low").is_not_null())
+    assert len(rows) == shown
+    assert ((rows["low"] >= -1) & (rows["high"] <= 1) & (rows["low"] < rows["high"])).all()
+    missing = scores.filter(pl.col("class_index") == 1, pl.col("group") == "counter").row(0, named=True)
+    assert (missing["value"], missing["low"]) == (None, None)
 
 
 def test_the_simulation_has_the_intervals_of_the_table_of_scores():

@@ -56,14 +56,14 @@ class _Way:
         n, p = self.part.photos, means.values
         self.n = np.maximum(1.0, n)
         self.scatter = np.where(n > 1, p * (1 - p) * n / np.maximum(1.0, n - 1), 0.0)
-        self.share = _over(self.part.meetings, self.n**2)
+        self.share = np.where(n > 0, self.part.meetings / self.n**2, 1.0)  # of one effective cluster
         share = self.part.pair_photos / self.n[self.part.pair_stratum]
         self.moved = np.where(share < 1, means.residuals / np.sqrt(np.where(share < 1, 1 - share, 1)), 0.0)
 
     @cached_property
     def _free(self) -> Floats:
         """Degrees of freedom of the clusters of each stratum; 0 with one cluster, or where all is alike."""
-        effective = _over(np.ones_like(self.share), self.share)
+        effective = 1 / self.share
         free = np.where(effective > 1 + 1e-9, np.maximum(1.0, effective - 1), 0.0)
         return np.where(self.scatter > 0, free, 0.0)
 
@@ -128,7 +128,7 @@ class SingleStrata:
         )
         most = np.maximum(1, n - 1)
         df = np.clip(np.minimum.reduce(degrees[:2]), 1, most)
-        ratio = t_quantile(most, 1 - tail) / t_quantile(df, 1 - tail)
+        ratio = t_quantile(most, tail) / t_quantile(df, tail)
         fewest = 1 / np.maximum.reduce([way.share for way in self._ways[:2]])
         return np.asarray(np.clip(ratio**2 / variance, fewest, n))
 
