@@ -14,7 +14,7 @@ import counterground as cg
 from counterground.cli import main
 from counterground.errors import CounterGroundError
 
-FLIPS = 160
+FLIPS = 60
 
 
 @pytest.mark.parametrize("kinds", [cache_kinds, result_kinds, decision_kinds])

@@ -1,21 +1,23 @@
 """Commands whose disk fails at a chosen call, or that are killed there: real processes, forked from one that
-has imported everything, with `faulty_disk.c` loaded into it. Each child arms itself.
+has imported what those before them did, with `faulty_disk.c` loaded into it. Each child arms itself.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import errno
+import gc
 import hashlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,42 +42,6 @@ KINDS = {
 the other errors for one call; ``torn`` is killed after half of a write."""
 FAILURES = ("ENOSPC", "EIO", "EROFS", "full", "read-only")
 KILLS = ("killed before", "killed after", "torn")
-
-_IMPORTED = (
-    "open_clip",
-    "counterground.api",
-    "counterground.cli",
-    "counterground.construction.annotate.masks",
-    "counterground.construction.discover",
-    "counterground.construction.export",
-    "counterground.construction.ingest.collect",
-    "counterground.construction.ingest.imports",
-    "counterground.intervention",
-    "counterground.mitigation",
-    "counterground.report",
-    "counterground.study",
-    "altair",
-    "cv2",
-    "filelock",
-    "jinja2",
-    "jsonschema",
-    "matplotlib.backends.backend_agg",
-    "matplotlib.backends.backend_pdf",
-    "matplotlib.backends.backend_svg",
-    "matplotlib.figure",
-    "requests",
-    "rich.progress",
-    "safetensors.torch",
-    "scipy.optimize",
-    "scipy.stats",
-    "sklearn.linear_model",
-    "sqlalchemy.dialects.sqlite",
-    "torchvision.transforms.v2.functional",
-    "colour_model",
-    "disc_photos",
-    "planted_photos",
-)
-
 
 @dataclass(frozen=True)
 class Fault:
@@ -157,6 +123,7 @@ class FaultyDisk:
         words: str,
         fault: Fault | None = None,
         *,
+        first: str = "",
         ahead: int = 0,
         kill_after: float | None = None,
     ) -> Running:
@@ -165,6 +132,7 @@ class FaultyDisk:
         Args:
             words: the arguments, with a space between them.
             fault: disturbs it.
+            first: a module that it imports first.
             ahead: seconds by which its clock is ahead.
             kill_after: seconds after which it is killed, if it has not ended.
         """
@@ -176,6 +144,7 @@ class FaultyDisk:
             "folder": str(self.root / "home"),
             "said": str(said),
             "arm": [str(self.root), fault.at if fault else 0, action, error],
+            "first": first,
             "ahead": ahead,
         }
         running = Running(self, int(self._ask(job)), said)
@@ -234,9 +203,6 @@ class Running:
 
 
 def _serve() -> None:
-    for name in _IMPORTED:
-        with suppress(ImportError):
-            __import__(name)
     for line in sys.stdin:
         job = json.loads(line)
         if "wait" in job:
@@ -244,22 +210,40 @@ def _serve() -> None:
             continue
         for name in ("out", "err", "calls"):
             Path(job["said"], name).touch()
+        _import_as_before(Path(job["said"]).parent / "modules")
+        gc.freeze()  # a child that looks for garbage here would copy all of it
         child = os.fork()
         if not child:
             _run(job)
         print(child, flush=True)
 
 
+def _import_as_before(file: Path) -> None:
+    """Import what a command that has ended did: those that come find it here."""
+    if file.exists():
+        for name in file.read_text().splitlines():
+            with suppress(Exception):
+                __import__(name)
+        file.unlink()
+
+
+def _note_imports(file: Path, before: frozenset[str]) -> None:
+    new = [name for name, module in sys.modules.items() if module and name not in before]
+    if new:
+        draft = file.with_suffix(f".{os.getpid()}")
+        draft.write_text("\n".join(new))
+        draft.replace(file)
+
+
 def _end_of(child: int, patience: float) -> int:
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return -signal.SIGALRM  # it hung
+    watched = select.poll()
+    watched.register(handle := os.pidfd_open(child), select.POLLIN)
+    ended = bool(watched.poll(1000 * patience))
+    os.close(handle)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) if ended else -signal.SIGALRM  # it hung
 
 
 def _run(job: Mapping[str, object]) -> None:
@@ -273,7 +257,11 @@ def _run(job: Mapping[str, object]) -> None:
         os.environ.update(job["environment"])
         os.chdir(job["folder"])
         sys.argv = ["counterground", *job["words"]]
+        atexit.register(_note_imports, said.parent / "modules", frozenset(sys.modules))
         from counterground.cli import console
+
+        if job["first"]:
+            __import__(job["first"])
 
         root, at, action, error = job["arm"]
         ctypes.CDLL(None).faults_shift(ctypes.c_long(job["ahead"]))
