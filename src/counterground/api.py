@@ -804,7 +804,8 @@ def plan(
     """Return how many photos are needed to detect a drop, and what the photos at hand can detect.
 
     Args:
-        run: a pilot run, or its folder; None plans from assumptions.
+        run: a pilot run, or its folder, of whose composites the background effect takes the place of the
+            drop; None plans from assumptions.
         drop: the drop to detect, in percentage points.
         power: the probability of detecting it, 0 to 1.
         clusters: the number of observers or background photographs; None: it grows with the photos.
@@ -841,6 +842,8 @@ def check(
     models: Sequence[str] = (),
 ) -> Check:
     """Check the models of a run against limits: pass, fail or undecided.
+
+    Of a run on composites the background effect takes the place of the drop.
 
     Args:
         run: a run or its folder.
