@@ -41,6 +41,9 @@ studies: $(INSTALLED)  ## a slice of each study, in studies/
 	for study in theory multicoloredmnist coloredcoco; do \
 	  $(BIN)/counterground study $$study --quick --out studies/$$study || exit 1; done
 
+# Processes that tests start find modules compiled.
+test test-without-browser: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(INSTALLED) browser compiler  ## the whole suite, on all cores
 	$(PYTEST)
 
