@@ -129,7 +129,7 @@ def run_info(
         prompts=settings.prompts,
         as_published=settings.as_published,
         fast_decode=settings.fast_decode,
-        models=[outcome.record for outcome in outcomes],
+        models=[outcome.record.with_roles(benchmark.discovery) for outcome in outcomes],
         warnings=_warnings(request, outcomes, predictions, unreadable),
         model_warnings=_model_warnings(outcomes, candidates),
         counts=_counts(benchmark, outcomes, predictions, unreadable),
