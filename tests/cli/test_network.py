@@ -28,7 +28,8 @@ def watch(event, given):
         used.append([event, str(given[0])])
 
 def tries(words):  # a table, in a process of its own that does nothing else
-    return words[0] == sys.executable and any(word.startswith("import sys, p") for word in words)
+    ours = any("scan_parquet" in word or "open_stream" in word for word in words)
+    return ours and words[0] == sys.executable
 
 sys.addaudithook(watch)
 from counterground.cli import main
