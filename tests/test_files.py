@@ -7,6 +7,8 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,10 +17,12 @@ import pytest
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import (
+    STALE_SECONDS,
     atomic_path,
     cache_dir,
     check_apart,
     check_only,
+    check_writable,
     draft_folder,
     read_checked,
     write_bytes,
@@ -124,6 +128,34 @@ def test_what_a_killed_process_left_is_removed_and_what_another_one_is_writing_i
     at_work.communicate()
     assert at_work.returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "mine"]
+
+
+def test_temporary_files_of_other_programs_and_folders_of_the_user_stay(tmp_path):
+    (tmp_path / ".notes.personal.draft").mkdir()
+    (tmp_path / ".notes.personal.draft" / "poem").write_text("roses")
+    with tempfile.NamedTemporaryFile(prefix=".thesis.tex.", suffix=".tmp", dir=tmp_path) as others:
+        assert others.name.count(".") == 4
+        check_writable(tmp_path)
+        write_text(tmp_path / "report.html", "1")
+        assert Path(others.name).exists()
+    assert (tmp_path / ".notes.personal.draft" / "poem").read_text() == "roses"
+
+
+def test_what_another_machine_may_be_writing_stays_until_it_is_old(tmp_path):
+    """Some shared file systems have locks that other machines do not see."""
+    killed = _start(tmp_path)
+    killed.kill()
+    killed.communicate()
+    for path in tmp_path.iterdir():
+        name, token, mark, kind = path.name.rsplit(".", 3)
+        path.rename(path.with_name(f"{name}.{token}.{mark[:-6]}{int(mark[-6:], 16) ^ 1:06x}.{kind}"))
+    left = list(tmp_path.iterdir())
+    check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == left
+    for path in left:
+        os.utime(path, (0, time.time() - STALE_SECONDS - 60))
+    check_writable(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_draft_is_renamed_or_removed(tmp_path):

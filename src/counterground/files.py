@@ -5,7 +5,9 @@ not fsynced, so after a power cut the old file may be the one that remains. File
 do without the fsync.
 
 What a killed process left half written goes when another one next writes to the same folder: temporary files
-and drafts are locked as long as their process lives, and the system frees the locks of a killed one.
+and drafts are locked as long as their process lives, and the system frees the locks of a killed one. Their
+names bear a mark, so that nothing of others is taken for them, and say which machine made them: a file
+system that several machines share need not show one the locks of another.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -40,11 +43,12 @@ if TYPE_CHECKING:
 STALE_SECONDS = 6 * 3600
 """Longer than any download or build takes: a draft that old was left by a process that was killed.
 
-Only for file systems without locks.
+Only for file systems without locks, and for what another machine made.
 """
 
 _NO_LOCK = -1
-_LEFT = re.compile(r"\..+\.[\w-]{8}\.(tmp|draft)")
+_MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+_LEFT = re.compile(r"\..+\.[\w-]{8}\.cg-([0-9a-f]{6})\.(?:tmp|draft)")
 _swept: set[Path] = set()
 
 _DIGEST = hashlib.sha256().digest_size
@@ -161,9 +165,14 @@ def draft_folder(target: Path) -> Iterator[Path]:
         _unlock(lock)
 
 
+def temporary_name(path: Path, kind: str) -> Path:
+    """Return a new hidden name beside ``path``, which is swept away if its process is killed."""
+    return path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.cg-{_MACHINE}.{kind}")
+
+
 def _new_file(path: Path) -> tuple[Path, int]:
     while True:
-        made = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.tmp")
+        made = temporary_name(path, "tmp")
         handle = os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         if (lock := _lock(handle, made)) is not None:
             return made, lock
@@ -171,7 +180,7 @@ def _new_file(path: Path) -> tuple[Path, int]:
 
 def _new_folder(path: Path) -> tuple[Path, int]:
     while True:
-        made = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.draft")
+        made = temporary_name(path, "draft")
         made.mkdir()
         if fcntl is None:
             return made, _NO_LOCK
@@ -206,12 +215,13 @@ def _unlock(lock: int) -> None:
 
 def _sweep(folder: Path) -> None:
     """Remove what killed processes left in a folder."""
-    for left in [entry for entry in folder.iterdir() if _LEFT.fullmatch(entry.name)]:
-        with suppress(OSError):  # another process sweeps, too
-            _remove_if_left(left)
+    for left in list(folder.iterdir()):
+        if mark := _LEFT.fullmatch(left.name):
+            with suppress(OSError):  # another process sweeps, too
+                _remove_if_left(left, made_here=mark[1] == _MACHINE)
 
 
-def _remove_if_left(left: Path) -> None:
+def _remove_if_left(left: Path, *, made_here: bool) -> None:
     if fcntl is None:  # an open file cannot be removed there
         lock: int | None = _NO_LOCK
     else:
@@ -219,7 +229,7 @@ def _remove_if_left(left: Path) -> None:
     if lock is None:
         return
     try:
-        if lock != _NO_LOCK or time.time() - left.stat().st_mtime > STALE_SECONDS:
+        if (made_here and lock != _NO_LOCK) or time.time() - left.stat().st_mtime > STALE_SECONDS:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     finally:
         _unlock(lock)
