@@ -23,7 +23,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -252,10 +252,11 @@ def check_writable(folder: Path) -> None:
         raise CounterGroundError(_advice(folder, error)) from error
 
 
-def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
-    """Write ``data`` to ``path`` atomically; ``sync`` as in `atomic_path`."""
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> str:
+    """Write ``data`` to ``path`` atomically, ``sync`` as in `atomic_path`; return its SHA-256."""
     with atomic_path(path, sync=sync) as temporary:
         temporary.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def write_checked(path: Path, data: bytes) -> None:
@@ -281,13 +282,14 @@ def warn_damaged(path: Path) -> None:
     warnings.warn(f"{path} is damaged: it is made again.", DamagedCacheWarning, stacklevel=2)
 
 
-def write_record(path: Path, text: str, beside: Iterable[Path] = ()) -> None:
+def write_record(path: Path, text: str, beside: Mapping[str, str] | None = None) -> None:
     """Write a JSON object atomically, with a seal as its last member ``sealed``, for `read_record`.
 
-    The seal holds a SHA-256 of the object's bytes, and of the files ``beside`` it, which are complete by now.
+    The seal holds a SHA-256 of the object's bytes, and of the files ``beside`` it, by name, as the functions
+    that wrote them return it: of what was written, whatever another process has put in its place since.
     """
     body = text.rstrip().removesuffix("}").rstrip()
-    files = json.dumps({file.relative_to(path.parent).as_posix(): _file_digest(file) for file in beside})
+    files = json.dumps(dict(beside or {}))
     seal = f'"sealed": {{"files": {files}, "sha256": "{_seal(body.encode(), files.encode())}"}}'
     indented = re.match(r"\{(\n *)", body)
     write_text(path, f"{body},{indented[1]}{seal}\n}}\n" if indented else f"{body}, {seal}}}\n")
@@ -368,13 +370,16 @@ def database_damage(
     return ""
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8, atomically."""
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str) -> str:
+    """Write ``text`` to ``path`` as UTF-8, atomically; return its SHA-256."""
+    return write_bytes(path, text.encode())
 
 
-def write_parquet(path: Path, frame: pl.DataFrame) -> None:
-    """Write ``frame`` to ``path`` as Parquet, atomically; the same frame gives the same bytes."""
+def write_parquet(path: Path, frame: pl.DataFrame) -> str:
+    """Write ``frame`` to ``path`` as Parquet, atomically; return the file's SHA-256.
+
+    The same frame gives the same bytes.
+    """
     from polars.exceptions import PolarsError
 
     with atomic_path(path) as temporary:
@@ -384,6 +389,7 @@ def write_parquet(path: Path, frame: pl.DataFrame) -> None:
             if _errno(error) is None:
                 raise
             raise CounterGroundError(_advice(path, error)) from error
+        return _file_digest(temporary)
 
 
 def _advice(path: Path, error: Exception) -> str:

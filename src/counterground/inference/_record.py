@@ -192,9 +192,7 @@ def write_run(
         tables["answers.parquet"] = answers
     write_text(run.path / "unreadable.csv", unreadable.write_csv())
     space.save(run.path / "label_space.json")
-    for name, table in tables.items():
-        write_parquet(run.path / name, table)
-    beside = [run.path / name for name in tables]
+    beside = {name: write_parquet(run.path / name, table) for name, table in tables.items()}
     write_record(run.path / "run.json", run.info.model_dump_json(indent=2), beside)
 
 
