@@ -7,6 +7,8 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,15 +17,19 @@ import pytest
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import (
+    STALE_SECONDS,
     atomic_path,
     cache_dir,
     check_apart,
     check_only,
+    check_writable,
     draft_folder,
     read_checked,
+    read_record,
     write_bytes,
     write_checked,
     write_parquet,
+    write_record,
     write_text,
 )
 
@@ -126,6 +132,34 @@ def test_what_a_killed_process_left_is_removed_and_what_another_one_is_writing_i
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "mine"]
 
 
+def test_temporary_files_of_other_programs_and_folders_of_the_user_stay(tmp_path):
+    (tmp_path / ".notes.personal.draft").mkdir()
+    (tmp_path / ".notes.personal.draft" / "poem").write_text("roses")
+    with tempfile.NamedTemporaryFile(prefix=".thesis.tex.", suffix=".tmp", dir=tmp_path) as others:
+        assert others.name.count(".") == 4
+        check_writable(tmp_path)
+        write_text(tmp_path / "report.html", "1")
+        assert Path(others.name).exists()
+    assert (tmp_path / ".notes.personal.draft" / "poem").read_text() == "roses"
+
+
+def test_what_another_machine_may_be_writing_stays_until_it_is_old(tmp_path):
+    """Some shared file systems have locks that other machines do not see."""
+    killed = _start(tmp_path)
+    killed.kill()
+    killed.communicate()
+    for path in tmp_path.iterdir():
+        name, token, mark, kind = path.name.rsplit(".", 3)
+        path.rename(path.with_name(f"{name}.{token}.{mark[:-6]}{int(mark[-6:], 16) ^ 1:06x}.{kind}"))
+    left = list(tmp_path.iterdir())
+    check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == left
+    for path in left:
+        os.utime(path, (0, time.time() - STALE_SECONDS - 60))
+    check_writable(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_draft_is_renamed_or_removed(tmp_path):
     target = tmp_path / "benchmark"
     with draft_folder(target) as draft:
@@ -188,3 +222,16 @@ def test_a_checked_file_is_read_only_as_it_was_written(tmp_path):
         assert read_checked(path) is None
         path.write_bytes(whole[:place])
         assert read_checked(path) is None
+
+
+def test_a_seal_is_of_what_was_written_and_not_of_what_another_process_put_there(tmp_path):
+    mine, others = pl.DataFrame({"right": [1, 2]}), pl.DataFrame({"right": [3, 4]})
+    tables = {"a.parquet": mine, "b.parquet": mine}
+    beside = {name: write_parquet(tmp_path / name, table) for name, table in tables.items()}
+    beside["c.csv"] = write_text(tmp_path / "c.csv", mine.write_csv())
+    write_record(tmp_path / "run.json", '{"run": 1}', beside)
+    assert read_record(tmp_path / "run.json") == b'{"run": 1}'
+    write_parquet(tmp_path / "b.parquet", others)
+    write_record(tmp_path / "run.json", '{"run": 1}', beside)
+    with pytest.raises(ValueError, match=r"b\.parquet is not as it was written"):
+        read_record(tmp_path / "run.json")

@@ -31,6 +31,7 @@ from counterground.photos import (
     prompt_templates,
     read_benchmark,
     read_class_names,
+    read_table,
 )
 from counterground.reading import open_regular, parse_json
 from counterground.results import open_run
@@ -375,6 +376,40 @@ def test_a_cell_may_have_several_lines(tmp_path):
     save_photos(tmp_path, "a.png", "b.png")
     (tmp_path / "photos.csv").write_text('path,class_name,attribution\na.png,ox,"by A\nand B"\nb.png,ox,\n')
     assert read_benchmark(tmp_path / "photos.csv").photos["attribution"].to_list() == ["by A\nand B", None]
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("path,class_name,question", '{},ox,"Is it on grass, or sand,\nor snow?"\n'),
+        ("question,path,class_name", '"Is it on grass, or sand,\nor snow?",{},ox\n'),
+        ("path,question,class_name", '{},"Is it on grass, or sand\nor snow, or ice?",ox\n'),
+    ],
+)
+def test_a_cell_of_several_lines_may_hold_as_many_commas_as_rows_do(header, row, tmp_path):
+    save_photos(tmp_path, "a.png", "b.png")
+    (tmp_path / "photos.csv").write_text(f"{header}\n{row.format('a.png')}{row.format('b.png')}")
+    assert read_benchmark(tmp_path / "photos.csv").photos["path"].to_list() == ["a.png", "b.png"]
+
+
+def test_a_table_of_one_column_has_no_rows_to_swallow(tmp_path):
+    (tmp_path / "notes.csv").write_text('note\n"two\nlines"\n"a\nb\nc"\n')
+    assert read_table(tmp_path / "notes.csv")["note"].to_list() == ["two\nlines", "a\nb\nc"]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ('path,class_name,note\na.png,ox,"n\nb.png,hen,o"\nc.png,ox,\n', 2),
+        ('note,path,class_name\n"n,a.png,ox\no",b.png,hen\np,c.png,ox\n', 2),
+        ('path,note,class_name\na.png,"n,ox\nb.png,o",hen\nc.png,p,ox\n', 2),
+        ('id,class_name,note\n1,ox,"n\n2,hen,o\n3,ox,p"\n4,ox,q\n5,hen,r\n', 3),
+    ],
+)
+def test_swallowed_rows_are_found_in_any_column(text, rows, tmp_path):
+    (tmp_path / "photos.csv").write_text(text)
+    with pytest.raises(CounterGroundError, match=f"looks like {rows} rows in one cell"):
+        read_table(tmp_path / "photos.csv")
 
 
 def test_an_address_over_two_lines_is_rejected_by_its_row(tmp_path):

@@ -5,7 +5,9 @@ not fsynced, so after a power cut the old file may be the one that remains. File
 do without the fsync.
 
 What a killed process left half written goes when another one next writes to the same folder: temporary files
-and drafts are locked as long as their process lives, and the system frees the locks of a killed one.
+and drafts are locked as long as their process lives, and the system frees the locks of a killed one. Their
+names bear a mark, so that nothing of others is taken for them, and say which machine made them: a file
+system that several machines share need not show one the locks of another.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import secrets
 import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,11 +43,12 @@ if TYPE_CHECKING:
 STALE_SECONDS = 6 * 3600
 """Longer than any download or build takes: a draft that old was left by a process that was killed.
 
-Only for file systems without locks.
+Only for file systems without locks, and for what another machine made.
 """
 
 _NO_LOCK = -1
-_LEFT = re.compile(r"\..+\.[\w-]{8}\.(tmp|draft)")
+_MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+_LEFT = re.compile(r"\..+\.[\w-]{8}\.cg-([0-9a-f]{6})\.(?:tmp|draft)")
 _swept: set[Path] = set()
 
 _DIGEST = hashlib.sha256().digest_size
@@ -161,9 +165,14 @@ def draft_folder(target: Path) -> Iterator[Path]:
         _unlock(lock)
 
 
+def temporary_name(path: Path, kind: str) -> Path:
+    """Return a new hidden name beside ``path``, which is swept away if its process is killed."""
+    return path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.cg-{_MACHINE}.{kind}")
+
+
 def _new_file(path: Path) -> tuple[Path, int]:
     while True:
-        made = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.tmp")
+        made = temporary_name(path, "tmp")
         handle = os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         if (lock := _lock(handle, made)) is not None:
             return made, lock
@@ -171,7 +180,7 @@ def _new_file(path: Path) -> tuple[Path, int]:
 
 def _new_folder(path: Path) -> tuple[Path, int]:
     while True:
-        made = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.draft")
+        made = temporary_name(path, "draft")
         made.mkdir()
         if fcntl is None:
             return made, _NO_LOCK
@@ -206,12 +215,13 @@ def _unlock(lock: int) -> None:
 
 def _sweep(folder: Path) -> None:
     """Remove what killed processes left in a folder."""
-    for left in [entry for entry in folder.iterdir() if _LEFT.fullmatch(entry.name)]:
-        with suppress(OSError):  # another process sweeps, too
-            _remove_if_left(left)
+    for left in list(folder.iterdir()):
+        if mark := _LEFT.fullmatch(left.name):
+            with suppress(OSError):  # another process sweeps, too
+                _remove_if_left(left, made_here=mark[1] == _MACHINE)
 
 
-def _remove_if_left(left: Path) -> None:
+def _remove_if_left(left: Path, *, made_here: bool) -> None:
     if fcntl is None:  # an open file cannot be removed there
         lock: int | None = _NO_LOCK
     else:
@@ -219,7 +229,7 @@ def _remove_if_left(left: Path) -> None:
     if lock is None:
         return
     try:
-        if lock != _NO_LOCK or time.time() - left.stat().st_mtime > STALE_SECONDS:
+        if (made_here and lock != _NO_LOCK) or time.time() - left.stat().st_mtime > STALE_SECONDS:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     finally:
         _unlock(lock)
@@ -242,10 +252,11 @@ def check_writable(folder: Path) -> None:
         raise CounterGroundError(_advice(folder, error)) from error
 
 
-def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
-    """Write ``data`` to ``path`` atomically; ``sync`` as in `atomic_path`."""
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> str:
+    """Write ``data`` to ``path`` atomically, ``sync`` as in `atomic_path`; return its SHA-256."""
     with atomic_path(path, sync=sync) as temporary:
         temporary.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def write_checked(path: Path, data: bytes) -> None:
@@ -271,13 +282,14 @@ def warn_damaged(path: Path) -> None:
     warnings.warn(f"{path} is damaged: it is made again.", DamagedCacheWarning, stacklevel=2)
 
 
-def write_record(path: Path, text: str, beside: Iterable[Path] = ()) -> None:
+def write_record(path: Path, text: str, beside: Mapping[str, str] | None = None) -> None:
     """Write a JSON object atomically, with a seal as its last member ``sealed``, for `read_record`.
 
-    The seal holds a SHA-256 of the object's bytes, and of the files ``beside`` it, which are complete by now.
+    The seal holds a SHA-256 of the object's bytes, and of the files ``beside`` it, by name, as the functions
+    that wrote them return it: of what was written, whatever another process has put in its place since.
     """
     body = text.rstrip().removesuffix("}").rstrip()
-    files = json.dumps({file.relative_to(path.parent).as_posix(): _file_digest(file) for file in beside})
+    files = json.dumps(dict(beside or {}))
     seal = f'"sealed": {{"files": {files}, "sha256": "{_seal(body.encode(), files.encode())}"}}'
     indented = re.match(r"\{(\n *)", body)
     write_text(path, f"{body},{indented[1]}{seal}\n}}\n" if indented else f"{body}, {seal}}}\n")
@@ -358,13 +370,16 @@ def database_damage(
     return ""
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8, atomically."""
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str) -> str:
+    """Write ``text`` to ``path`` as UTF-8, atomically; return its SHA-256."""
+    return write_bytes(path, text.encode())
 
 
-def write_parquet(path: Path, frame: pl.DataFrame) -> None:
-    """Write ``frame`` to ``path`` as Parquet, atomically; the same frame gives the same bytes."""
+def write_parquet(path: Path, frame: pl.DataFrame) -> str:
+    """Write ``frame`` to ``path`` as Parquet, atomically; return the file's SHA-256.
+
+    The same frame gives the same bytes.
+    """
     from polars.exceptions import PolarsError
 
     with atomic_path(path) as temporary:
@@ -374,6 +389,7 @@ def write_parquet(path: Path, frame: pl.DataFrame) -> None:
             if _errno(error) is None:
                 raise
             raise CounterGroundError(_advice(path, error)) from error
+        return _file_digest(temporary)
 
 
 def _advice(path: Path, error: Exception) -> str:

@@ -24,6 +24,7 @@ from counterground.inference.store import (
     _cache,
     _store,
 )  # how much stays mapped is made small; a race is forced
+from counterground.inference.store._shared import SharedFolder
 from counterground.models import load_model
 from counterground.photos import Benchmark, read_benchmark
 
@@ -230,6 +231,29 @@ def test_machines_share_features_over_http(photos, model, cache, tmp_path, monke
         server.shutdown()
     with pytest.raises(CounterGroundError, match=r"Cannot read .* unset COUNTERGROUND_FEATURES"):
         encoded(model, benchmark, cache / "two")
+
+
+@pytest.mark.parametrize("link", ["{}", "./{}", "/shared/a%20b/{}", "{host}/shared/a%20b/{}", "{}?version=2"])
+def test_features_are_found_however_a_page_links_to_them(link, monkeypatch):
+    names = ["0a.safetensors", "1b.safetensors"]
+
+    class Listing(SimpleHTTPRequestHandler):
+        def do_GET(self):
+            host = f"http://127.0.0.1:{self.server.server_port}"
+            mine = [link.format(name, host=host) for name in names]
+            others = ["?C=N;O=D", "../", "/other/2c.safetensors", "deeper/", "http://["]
+            page = "".join(f'<a class="x" href="{each}">it</a>' for each in [*mine, *others]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("COUNTERGROUND_FEATURES", f"http://127.0.0.1:{server.server_port}/shared")
+        found = SharedFolder.chosen("a%20b").names
+        server.shutdown()
+    assert found == set(names)
 
 
 def test_an_unknown_url_is_a_mistake(photos, model, cache, monkeypatch):

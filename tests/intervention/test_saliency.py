@@ -1,5 +1,8 @@
 """Attribution maps: of networks that look at one part only, against Captum, and in the files of a run."""
 
+import re
+import shutil
+
 import captum.attr
 import numpy as np
 import polars as pl
@@ -13,8 +16,9 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 import counterground as cg
 from counterground import models
 from counterground.cli import main
-from counterground.errors import UsageError
-from counterground.intervention.saliency import attribute, share_outside
+from counterground.errors import CounterGroundError, UsageError
+from counterground.files import read_record
+from counterground.intervention.saliency import _saliency, attribute, share_outside
 from counterground.metrics import SALIENCY_SCHEMA
 
 MODELS = {"background": background_only, "foreground": foreground_only}
@@ -191,6 +195,58 @@ def test_another_run_in_the_folder_leaves_no_attribution_behind(discs, tmp_path)
     assert second.saliency is None
     assert not list((tmp_path / "run").rglob("*.jpg"))
     assert "share_outside" not in second.effects()["estimate"].to_list()
+
+
+def without_seal(run):
+    """The run as earlier versions sealed it, or not: their table of attributions stood beside."""
+    record = run / "run.json"
+    record.write_bytes(read_record(record))
+    return run / "saliency.csv"
+
+
+def test_a_table_of_attributions_that_changed_is_refused(run, tmp_path):
+    copy = shutil.copytree(run.path, tmp_path / "run")
+    table = copy / "saliency.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(lines[: len(lines) // 2]))
+    with pytest.raises(CounterGroundError, match=r"damaged \(saliency\.csv is not as it was written\)"):
+        cg.open_run(copy)
+    table.unlink()
+    with pytest.raises(CounterGroundError, match=r"damaged \(saliency\.csv is missing\)"):
+        cg.open_run(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda rows: rows.head(len(rows) // 2), "saliency.csv lacks 16 photos of predictions.parquet"),
+        (lambda rows: pl.concat([rows, rows.head(1)]), "saliency.csv: a photo occurs twice"),
+        (lambda rows: rows.with_columns(share_outside=7.5), "saliency.csv: share_outside is not from 0 to 1"),
+        (lambda rows: rows.with_columns(area_outside=-0.1), "saliency.csv: area_outside is not from 0 to 1"),
+    ],
+)
+def test_without_a_seal_attributions_are_checked_by_value(run, tmp_path, change, why):
+    table = without_seal(shutil.copytree(run.path, tmp_path / "run"))
+    assert cg.open_run(table.parent).saliency.equals(run.saliency)
+    change(run.saliency).write_csv(table)
+    with pytest.raises(CounterGroundError, match=re.escape(f"damaged ({why})")):
+        cg.open_run(table.parent).effects()
+
+
+def test_a_run_is_not_whole_before_its_attributions_are(discs, tmp_path, monkeypatch):
+    """Stopped between the predictions and the table, as by a full disk."""
+
+    def full(*_):
+        raise CounterGroundError("No space left.")
+
+    monkeypatch.setattr(_saliency, "write_bytes", full)
+    with pytest.raises(CounterGroundError, match="No space left"):
+        cg.swap(discs, foreground_only, out=tmp_path / "run", foregrounds=2, **QUICK)
+    with pytest.raises(CounterGroundError, match=r"run\.json is missing"):
+        cg.open_run(tmp_path / "run")
+    monkeypatch.undo()
+    run = cg.swap(discs, foreground_only, out=tmp_path / "run", foregrounds=2, **QUICK)
+    assert len(run.saliency) == len(cg.open_run(tmp_path / "run").saliency) > 0
 
 
 class Talks(models.Generative):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from masked_photos import ellipse, make_benchmark
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.masks import MaskDecisions, MaskLimits, MaskSettings, make_masks, read_masks, with_masks
+from counterground.masks._masks import read_description, write_description
 from counterground.photos import photo_geometry, read_benchmark, write_benchmark
 
 BOXES = {"box_x": [15.0] * 3, "box_y": [8.0] * 3, "box_width": [30.0] * 3, "box_height": [24.0] * 3}
@@ -180,3 +182,31 @@ def test_the_table_has_a_row_for_each_photo(benchmark, tmp_path):
     table = pl.read_csv(tmp_path / "masks/masks.csv")
     assert table["path"].to_list() == ["a.png", "b.png", "c.png"]
     assert {"photo_id", "mask", "origin", "area", "reason"} <= set(table.columns)
+
+
+def folder_of_masks(folder, benchmark, level):
+    for name in benchmark.photos["path"]:
+        folder.mkdir(parents=True, exist_ok=True)
+        ellipse().point([value * level // 255 for value in range(256)]).save(folder / name)
+    return folder
+
+
+def test_masks_of_another_folder_of_the_same_name_are_no_more_of_the_same(benchmark, tmp_path):
+    first = folder_of_masks(tmp_path / "a" / "masks", benchmark, 255)
+    second = folder_of_masks(tmp_path / "b" / "masks", benchmark, 200)
+    made = make_masks(benchmark, first, tmp_path / "made")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "made/files").iterdir()}
+    with pytest.raises(UsageError, match="holds other masks"):
+        make_masks(benchmark, second, tmp_path / "made")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "made/files").iterdir()} == before
+    assert make_masks(benchmark, os.path.relpath(first), tmp_path / "made").table.equals(made.table)
+
+
+def test_masks_that_an_earlier_version_made_from_a_whole_path_are_made_on(benchmark, tmp_path):
+    source = folder_of_masks(tmp_path / "a" / "masks", benchmark, 255)
+    made = make_masks(benchmark, source, tmp_path / "made")
+    description = read_description(tmp_path / "made")
+    del description["source_digest"]
+    write_description(tmp_path / "made", {**description, "source": str(source)})
+    assert make_masks(benchmark, source, tmp_path / "made").table.equals(made.table)
+    assert read_description(tmp_path / "made")["source_digest"]

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from counterground.errors import CounterGroundError
+from counterground.files import temporary_name
 from counterground.photos import Benchmark, LabelSpace, describe_shards, photo_id, read_benchmark
 
 # Limits of gigabytes are lowered, and keys of unpacked folders compared.
@@ -124,7 +125,7 @@ def test_two_processes_unpack_at_once(own, cache):
 
 def test_a_killed_unpacking_is_no_benchmark_and_is_swept_away(own, cache, monkeypatch):
     out, _ = own
-    left = cache / "unpacked" / ".a.abcd1234.draft"
+    left = temporary_name(cache / "unpacked" / "a", "draft")
     left.mkdir(parents=True)
     read_benchmark(out)
     assert not left.exists()

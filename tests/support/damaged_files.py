@@ -280,8 +280,8 @@ def _head(folder: Path) -> Kind:
 def _study(folder: Path) -> dict[str, Kind]:
     study = folder / "study"
     columns = ("mu_spu", "p_spu", "prompt", "error_misleads", "exact_error_misleads")
-    write_parquet(study / "grid.parquet", pl.DataFrame({name: [0.1, 0.2, 0.3] for name in columns}))
-    write_record(study / "run.json", json.dumps({"study": "theory"}, indent=2), [study / "grid.parquet"])
+    grid = write_parquet(study / "grid.parquet", pl.DataFrame({name: [0.1, 0.2, 0.3] for name in columns}))
+    write_record(study / "run.json", json.dumps({"study": "theory"}, indent=2), {"grid.parquet": grid})
     names = ("run.json", "grid.parquet")
     return {
         f"study: {name}": Kind(study / name, lambda: read_study(study).frames["grid"].rows())  # noqa: PLW0108 - read anew

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -78,6 +78,7 @@ def evaluate_models(
     train: Benchmark | None = None,
     until: Until | None = None,
     intervention: InterventionRecord | None = None,
+    also: Callable[[], Mapping[str, str]] | None = None,
     overwrite: bool = False,
 ) -> Run:
     """Evaluate models on a benchmark and write ``run.json``, predictions and scores into ``out``.
@@ -87,7 +88,8 @@ def evaluate_models(
     generative models. Heads (``?head=``) are fitted on the photos of ``train`` that are not evaluated, or
     without it on parts of the benchmark, each photo predicted by one that saw no photo of its cluster.
     ``until`` stops as soon as it is decided on which side of its limit each drop is. ``intervention`` records
-    how photos that are composites were made. ``overwrite`` replaces another run in ``out``.
+    how photos that are composites were made. ``also`` writes more files of the run, as in `write_run`.
+    ``overwrite`` replaces another run in ``out``.
 
     Raises:
         UsageError: an unknown model, name list, prompt file or label space, a model that cannot be asked
@@ -121,7 +123,7 @@ def evaluate_models(
     answers = generated_answers(outcomes)
     score = score_stopped if until else score_predictions
     more = {"request": request_hash, "stopping": stopping, "intervention": intervention}
-    return finish_run(request, outcomes, out, started, more, answers=answers, score=score)
+    return finish_run(request, outcomes, out, started, more, answers=answers, score=score, also=also)
 
 
 def finish_run(
@@ -134,6 +136,7 @@ def finish_run(
     answers: pl.DataFrame | None = None,
     warnings: Sequence[str] = (),
     score: Callable[..., pl.DataFrame] = score_predictions,
+    also: Callable[[], Mapping[str, str]] | None = None,
 ) -> Run:
     """Check that every photo is accounted for, score the predictions and write the run.
 
@@ -146,6 +149,7 @@ def finish_run(
         answers: texts of generative models.
         warnings: further ones.
         score: from predictions to scores.
+        also: writes more files, as in `write_run`.
     """
     benchmark = request.benchmark
     unreadable = unreadable_photos(benchmark, [outcome.read for outcome in outcomes])
@@ -169,7 +173,7 @@ def finish_run(
         predictions,
         score(predictions, design=benchmark.design),
     )
-    write_run(run, request.candidates.space, unreadable, answers)
+    write_run(run, request.candidates.space, unreadable, answers, also)
     return run
 
 

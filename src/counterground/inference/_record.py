@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -195,12 +195,16 @@ def generated_answers(outcomes: Sequence[ModelOutcome]) -> pl.DataFrame | None:
 
 
 def write_run(
-    run: Run, space: LabelSpace, unreadable: pl.DataFrame, answers: pl.DataFrame | None = None
+    run: Run,
+    space: LabelSpace,
+    unreadable: pl.DataFrame,
+    answers: pl.DataFrame | None = None,
+    also: Callable[[], Mapping[str, str]] | None = None,
 ) -> None:
     """Write the files of a run, each atomically; ``run.json`` is removed first and written last.
 
     It seals the tables that are read back. What an earlier run in the folder had beside these files goes with
-    it.
+    it. ``also`` writes more files into the folder, and returns the SHA-256 of those that are read back.
     """
     for pattern in ("run.json", *_BESIDE):  # the others are replaced
         for file in run.path.glob(pattern):
@@ -210,9 +214,9 @@ def write_run(
         tables["answers.parquet"] = answers
     write_text(run.path / "unreadable.csv", unreadable.write_csv())
     space.save(run.path / "label_space.json")
-    for name, table in tables.items():
-        write_parquet(run.path / name, table)
-    beside = [run.path / name for name in tables]
+    beside = {name: write_parquet(run.path / name, table) for name, table in tables.items()}
+    if also is not None:
+        beside |= also()
     write_record(run.path / "run.json", run.info.model_dump_json(indent=2), beside)
 
 

@@ -13,7 +13,7 @@ from counterground.intervention._recipe import VERSION, check_installed
 from counterground.intervention.saliency import check_saliency, write_saliency
 from counterground.models import AnyModels, check_specs, named_models
 from counterground.photos import Benchmark
-from counterground.results import RUN_FILES, BenchmarkRecord, InterventionRecord, Run
+from counterground.results import RUN_FILES, SALIENCY_FILE, BenchmarkRecord, InterventionRecord, Run
 
 
 def swap_backgrounds(
@@ -69,9 +69,15 @@ def swap_backgrounds(
         foregrounds=plan.foregrounds,
         backgrounds=plan.backgrounds,
     )
-    run = evaluate_models(plan.benchmark, models, settings, out, intervention=record, overwrite=overwrite)
-    if saliency:
-        write_saliency(plan.benchmark, models, settings, out)
-    if examples:
-        write_examples(plan.benchmark, out / "examples.png", examples)
+
+    def write_more() -> dict[str, str]:
+        if examples:
+            write_examples(plan.benchmark, out / "examples.png", examples)
+        if not saliency:
+            return {}
+        return {SALIENCY_FILE: write_saliency(plan.benchmark, models, settings, out)}
+
+    run = evaluate_models(
+        plan.benchmark, models, settings, out, intervention=record, also=write_more, overwrite=overwrite
+    )
     return run, plan.benchmark

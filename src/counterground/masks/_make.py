@@ -139,8 +139,8 @@ def _prepared(
 
 def _cached(source: str, description: dict[str, Any]) -> Path:
     """Return the folder in the cache of all that decides masks: other annotations have another."""
-    where = str(Path(source).resolve()) if Path(source).exists() else source
-    key = json.dumps([where, _decides(description), description["settings"]], sort_keys=True)
+    decides = {**_decides(description), "source": description["source"]}
+    key = json.dumps([_whole(source), decides, description["settings"]], sort_keys=True)
     return cache_dir() / "masks" / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
@@ -167,6 +167,7 @@ def _description(
         "format": _FORMAT,
         "benchmark": {"name": benchmark.name, "version": benchmark.version},
         "source": shareable(source),
+        "source_digest": hashlib.sha256(_whole(source).encode()).hexdigest(),
         "origin": opened.origin,
         "rough": opened.rough,
         "settings": settings.record(),
@@ -178,13 +179,18 @@ def _description(
     return json.loads(json.dumps(content))  # type: ignore[no-any-return] # as it is read back
 
 
+def _whole(source: str) -> str:
+    """Return the source, a file or folder with its whole path: what is told leaves most of that out."""
+    return str(Path(source).resolve()) if Path(source).exists() else source
+
+
 def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> None:
     """Write what the folder is for; the same may be there already."""
     check_only(folder, (DESCRIPTION_FILE, TABLE_FILE, FILES, *_OTHERS), "masks")
     if is_masks_folder(folder):
         # Limits only judge: masks that are there stay what they are.
         before = read_description(folder)
-        if _decides(before) == _decides(description):
+        if _decides(before) == _decides(description) and _same_source(before, description):
             if before != description:  # until all masks are judged anew, none is
                 (folder / TABLE_FILE).unlink(missing_ok=True)
                 write_description(folder, description)
@@ -199,9 +205,16 @@ def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> Non
     write_description(folder, description)
 
 
+def _same_source(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Compare the places of the sources, of which earlier versions wrote the path as it was given."""
+    if "source_digest" in before:
+        return bool(before["source_digest"] == now["source_digest"])
+    return bool(shareable(before.get("source")) == now["source"])
+
+
 def _decides(description: dict[str, Any]) -> dict[str, Any]:
     settings = {name: value for name, value in description.get("settings", {}).items() if name != "limits"}
-    kept = ("format", "benchmark", "source", "made_by", "weights", "boxes")
+    kept = ("format", "benchmark", "made_by", "weights", "boxes")
     return {name: description.get(name) for name in kept} | {"settings": settings}
 
 

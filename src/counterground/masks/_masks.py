@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.files import atomic_path, read_record, sealed_files, write_record
+from counterground.files import read_record, sealed_files, write_record, write_text
 from counterground.masks._decisions import standing
 from counterground.masks._review import after_review
 from counterground.photos import Benchmark
@@ -179,16 +179,16 @@ def read_description(folder: Path) -> dict[str, Any]:
     return content
 
 
-def write_description(folder: Path, description: Mapping[str, Any], beside: Sequence[Path] = ()) -> None:
-    """Write ``masks.json``."""
+def write_description(
+    folder: Path, description: Mapping[str, Any], beside: Mapping[str, str] | None = None
+) -> None:
+    """Write ``masks.json``; ``beside`` as in `write_record`."""
     text = json.dumps(description, ensure_ascii=False, indent=1)
     write_record(folder / DESCRIPTION_FILE, text, beside)
 
 
 def write_table(folder: Path, table: pl.DataFrame, description: Mapping[str, Any]) -> None:
     """Write ``masks.csv``, and seal it in ``masks.json``, which makes the masks complete."""
-    with atomic_path(folder / TABLE_FILE) as temporary:
-        table.select(pl.col(name).cast(kind) for name, kind in TABLE_SCHEMA.items()).write_csv(
-            temporary, float_precision=6
-        )
-    write_description(folder, description, [folder / TABLE_FILE])
+    columns = table.select(pl.col(name).cast(kind) for name, kind in TABLE_SCHEMA.items())
+    digest = write_text(folder / TABLE_FILE, columns.write_csv(float_precision=6))
+    write_description(folder, description, {TABLE_FILE: digest})

@@ -14,7 +14,7 @@ from counterground.photos._manifest import (
     cast_column,
     with_plain_paths,
 )
-from counterground.photos._photo import UnreadablePhoto, photo_ids
+from counterground.photos._photo import IMAGE_SUFFIXES, UnreadablePhoto, photo_ids
 from counterground.photos._questions import QUESTION_SCHEMA, read_options
 from counterground.photos.labels import (
     IMAGENET_SIZE,
@@ -85,17 +85,47 @@ def _refuse_swallowed(frame: pl.DataFrame, separator: str) -> None:
     Raises:
         CounterGroundError: which row.
     """
-    for name in frame.columns:
+    for place, name in enumerate(frame.columns):
         if not frame[name].str.contains("\n", literal=True).any():
             continue
         breaks = frame[name].str.count_matches("\n", literal=True)
         signs = frame[name].str.count_matches(separator, literal=True)
-        if (swallowed := (breaks > 0) & (signs == breaks * (frame.width - 1))).any():
-            row = int(swallowed.arg_max() or 0)
-            raise CounterGroundError(
-                f"Row {row + 1}, column {name!r}, looks like {breaks[row] + 1:,} rows in one cell: close its "
-                "quote where it ends, or write the cell in one line."
-            )
+        for row in ((breaks > 0) & (signs == breaks * (frame.width - 1))).arg_true().to_list():
+            lines = [line.split(separator) for line in str(frame[name][row]).split("\n")]
+            if _are_rows(lines, place, frame):
+                raise CounterGroundError(
+                    f"Row {row + 1}, column {name!r}, looks like {len(lines):,} rows in one cell: close its "
+                    "quote where it ends, or write the cell in one line."
+                )
+
+
+def _are_rows(lines: list[list[str]], place: int, frame: pl.DataFrame) -> bool:
+    """Tell whether the lines of a cell in column number ``place`` are rows and no text.
+
+    They have as many cells as rows have, and beside those of the column itself there is a photo, or in each
+    a value that the same column has elsewhere, such as a class.
+    """
+    first, *middle, last = lines
+    rows = [
+        dict(enumerate(first, place)),
+        *(dict(enumerate(line)) for line in middle),
+        dict(enumerate(last)),
+    ]
+    if [len(row) for row in rows] != [frame.width - place, *(frame.width for _ in middle), place + 1]:
+        return False
+    others = [{key: cell.strip() for key, cell in row.items() if key != place} for row in rows]
+    cells = [cell for row in others for cell in row.values()]
+    return any(_is_photo(cell) for cell in cells) or (
+        bool(cells)
+        and all(
+            not row or any(cell and (frame[:, key] == cell).any() for key, cell in row.items())
+            for row in others
+        )
+    )
+
+
+def _is_photo(cell: str) -> bool:
+    return "://" in cell or Path(cell).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _read_json_lines(source: Path) -> pl.DataFrame:

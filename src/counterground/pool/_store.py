@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -287,16 +287,20 @@ class Pool:
 
     def set_setting(self, name: str, value: Any, *, within: Connection | None = None) -> None:
         """Keep a setting; ``within`` is a transaction of ``connect`` of which this becomes a part."""
-        row = {"name": name, "value": json.dumps(value, ensure_ascii=False)}
-        statement = insert(SETTINGS_TABLE).values(row)
-        changed = {"value": statement.excluded.value, "digest": statement.excluded.digest}
         with self.connect_within(within) as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed))
+            _keep_setting(connection, name, value)
 
     def background_labels(self) -> list[str]:
         """Return the labels of backgrounds: the paper's, unless the pool has its own."""
         with self.connect(writes=False) as connection:
             return list(labels_of_tasks(connection)["background"])
+
+    def add_background_labels(self, labels: Iterable[str]) -> None:
+        """Put labels that are not among those of backgrounds behind them; others may add some meanwhile."""
+        with self.connect() as connection:
+            known = labels_of_tasks(connection)["background"]
+            if new := [label for label in labels if label not in known]:
+                _keep_setting(connection, "background_labels", [*known, *new])
 
     def key(self) -> str:
         """Return a name that no other pool has, made when it is first asked for."""
@@ -375,6 +379,13 @@ class Pool:
             f"{counted(len(photos), 'photo')} of {classes}; {review['label'].count():,} reviewed, "
             f"{background['label'].count():,} with a background"
         )
+
+
+def _keep_setting(connection: Connection, name: str, value: Any) -> None:
+    row = {"name": name, "value": json.dumps(value, ensure_ascii=False)}
+    statement = insert(SETTINGS_TABLE).values(row)
+    changed = {"value": statement.excluded.value, "digest": statement.excluded.digest}
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed))
 
 
 def _read(connection: Connection, table: Table, schema: dict[str, pl.DataType], **where: str) -> pl.DataFrame:

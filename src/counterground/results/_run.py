@@ -37,7 +37,7 @@ from counterground.metrics import (
 )
 from counterground.privacy import shareable
 from counterground.reading import read_parquet, scan_parquet
-from counterground.results._checks import check_predictions
+from counterground.results._checks import check_attributions, check_predictions
 from counterground.results._schema import PREDICTIONS_SCHEMA, SALIENCY_FILE, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
 from counterground.results.tables import plain_text
@@ -191,7 +191,9 @@ class Run:
         if not file.is_file():
             return None
         with _reading(self.path):
-            return pl.read_csv(file, schema=SALIENCY_SCHEMA)
+            table = pl.read_csv(file, schema=SALIENCY_SCHEMA)
+            check_attributions(table, self.rows)
+            return table
 
     def __repr__(self) -> str:
         """The table of scores, as on a terminal."""

@@ -100,8 +100,8 @@ def _name_in(record: Path) -> str | None:
 def write_study(study: Study, out: Path, *, seconds: float) -> Path:
     """Write the study into the folder ``out``, ``run.json`` last; return the path of its page."""
     check_out(out, study.name)
-    for stem, frame in study.results.items():
-        write_parquet(out / f"{stem}.parquet", frame)
+    tables = {f"{stem}.parquet": frame for stem, frame in study.results.items()}
+    beside = {name: write_parquet(out / name, frame) for name, frame in tables.items()}
     drawn = {stem: _save(figure, out / stem) for stem, figure in study.figures.items()}
     page = out / "index.html"
     write_text(page, _page(study, drawn, seconds))
@@ -116,7 +116,6 @@ def write_study(study: Study, out: Path, *, seconds: float) -> Path:
         "libraries": {name: version(name) for name in ("matplotlib", "numpy", "polars", "scipy", "torch")},
         "seconds": round(seconds, 1),
     }
-    beside = [out / f"{stem}.parquet" for stem in study.results]
     write_record(out / "run.json", json.dumps(shareable(record), indent=2, ensure_ascii=False), beside)
     return page
 

@@ -142,8 +142,8 @@ def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -
     else:
         for name in BENCHMARK_FILES:
             (out / name).unlink(missing_ok=True)
-    write_parquet(out / "cells.parquet", discovery.cells)
-    write_parquet(out / "pairs.parquet", discovery.pairs)
+    tables = {"cells.parquet": discovery.cells, "pairs.parquet": discovery.pairs}
+    beside = {name: write_parquet(out / name, table) for name, table in tables.items()}
     kept = [field.name for field in fields(Discovery) if field.name not in ("benchmark", "pairs", "cells")]
     figures = {name: getattr(discovery, name) for name in kept if name not in asked}
     record = {
@@ -155,7 +155,6 @@ def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -
             for name, value in figures.items()
         },
     }
-    beside = [out / "cells.parquet", out / "pairs.parquet"]
     write_record(out / _RECORD, json.dumps(record, indent=2), beside)
 
 

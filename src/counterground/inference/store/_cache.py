@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 import sqlite3
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.files import STALE_SECONDS, cache_dir
+from counterground.files import STALE_SECONDS, cache_dir, draft_folder
 from counterground.inference.store._store import stored_photos
 
 COMPUTED = ("features", "losses", "heads", "crops", "runtimes", "measures", "geometry", "masks")
@@ -181,9 +179,8 @@ def _remove(entry: CacheEntry, now: float) -> None:
             for shard in path.glob("[!.]*.safetensors"):
                 shard.unlink(missing_ok=True)
         else:
-            removed = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.draft")
-            path.rename(removed)
-            shutil.rmtree(removed, ignore_errors=True)
+            with draft_folder(path) as aside:
+                path.rename(aside / path.name)
     except FileNotFoundError:
         pass  # another process has removed it
     except OSError as error:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin, urlsplit
 
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.http import Client, FetchError, RequestLimits, user_agent
@@ -21,7 +21,7 @@ VARIABLE = "COUNTERGROUND_FEATURES"
 _AT_ONCE = 64
 _THREADS = 8
 _LARGEST = 64 * 2**20  # bytes of one file from a web server
-_LINK = re.compile(r"""<a\s[^>]*?href=["'](?:\./)?([^"'/?#]+)["']""", re.IGNORECASE)
+_LINK = re.compile(r"""<a\s[^>]*?href=["']([^"']+)["']""", re.IGNORECASE)
 
 
 class _HttpFiles:
@@ -34,11 +34,14 @@ class _HttpFiles:
         """Forget nothing: nothing is kept."""
 
     def ls(self, folder: str, *, detail: bool) -> list[str]:  # noqa: ARG002
-        """Return what the page of a folder links to."""
+        """Return what the page of a folder links to and lies in the folder, however it spells the link."""
         page = self._get(f"{folder}/")
         if isinstance(page, Exception):
             raise page
-        return [f"{folder}/{unquote(name)}" for name in _LINK.findall(page.decode("utf-8", "replace"))]
+        here = unquote(urlsplit(f"{folder}/").path)
+        linked = (_path(f"{folder}/", link) for link in _LINK.findall(page.decode("utf-8", "replace")))
+        names = [path.removeprefix(here) for path in linked if path.startswith(here)]
+        return [f"{folder}/{name}" for name in names if name and "/" not in name]
 
     def cat(self, paths: Sequence[str], *, on_error: str) -> dict[str, bytes | Exception]:  # noqa: ARG002
         """Return the content of each file, or why it cannot be had."""
@@ -50,6 +53,14 @@ class _HttpFiles:
             return self._client.fetch(path).body
         except FetchError as error:
             return FileNotFoundError(path) if error.status in (404, 410) else OSError(error.reason)
+
+
+def _path(page: str, link: str) -> str:
+    """Return the path that a link of a page leads to; empty where it is no address."""
+    try:
+        return unquote(urlsplit(urljoin(page, link)).path)
+    except ValueError:
+        return ""
 
 
 class SharedFolder:

@@ -53,8 +53,11 @@ def check_saliency(models: AnyModels, kinds: Sequence[str]) -> None:
             )
 
 
-def write_saliency(composites: Benchmark, models: AnyModels, settings: Settings, out: Path) -> None:
+def write_saliency(composites: Benchmark, models: AnyModels, settings: Settings, out: Path) -> str:
     """Write ``saliency.csv``, and pictures of the photos whose scores depend most on the background.
+
+    Returns:
+        The SHA-256 of the table.
 
     Args:
         composites: a benchmark of composites, with the photos as they are.
@@ -70,7 +73,7 @@ def write_saliency(composites: Benchmark, models: AnyModels, settings: Settings,
         _of_model(composites, given, f"saliency/{number}", settings, out)
         for number, given in enumerate(named_models(models), 1)
     ]
-    write_text(out / SALIENCY_FILE, pl.concat(tables).write_csv())
+    return write_text(out / SALIENCY_FILE, pl.concat(tables).write_csv())
 
 
 def _of_model(

@@ -15,7 +15,7 @@ from raw_client import RawClient
 from counterground.cli import main
 from counterground.cli.construction import label
 from counterground.errors import CounterGroundError
-from counterground.files import read_record, write_record
+from counterground.files import read_record, write_record, write_text
 from counterground.masks import make_masks, standing
 from counterground.photos import read_benchmark
 
@@ -111,9 +111,9 @@ def test_only_photos_and_masks_of_rows_are_served(folder, enter):
 
 def rewrite(folder, table):
     """Change the table of masks, and its seal."""
-    (folder / "masks.csv").write_text(table)
+    digest = write_text(folder / "masks.csv", table)
     record = read_record(folder / "masks.json", beside=False).decode()
-    write_record(folder / "masks.json", record, [folder / "masks.csv"])
+    write_record(folder / "masks.json", record, {"masks.csv": digest})
 
 
 def test_a_strangers_table_leads_nowhere_else(folder, enter, tmp_path):

@@ -8,6 +8,7 @@ from PIL import Image
 
 from counterground.construction.ingest.collect import CollectOptions, collect, plan_collection
 from counterground.errors import CounterGroundError
+from counterground.files import temporary_name
 from counterground.photos import load_photo, photo_id
 from counterground.pool import is_pool, open_pool
 
@@ -277,7 +278,7 @@ def test_a_file_without_its_row_is_taken_in(gather, pool, server, zebras, drawn,
     file = opened.files / "zebra" / "inaturalist-300003.jpg"
     file.parent.mkdir()
     file.write_bytes(drawn[2])
-    half = file.with_name(".inaturalist-300002.jpg.abcd1234.tmp")
+    half = temporary_name(file.with_name("inaturalist-300002.jpg"), "tmp")
     half.write_bytes(drawn[1][:50])
     gather(per_class=3)
     assert server.gets_by_photo() == {300_001: 1, 300_002: 1}

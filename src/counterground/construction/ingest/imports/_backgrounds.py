@@ -66,9 +66,7 @@ class Backgrounds:
         """Record the waiting labels, after the label space has them."""
         if not self._waiting:
             return
-        known = self._pool.background_labels()
-        if new := [label for label in self.added if label not in known]:
-            self._pool.set_setting("background_labels", [*known, *new])
+        self._pool.add_background_labels(self.added)
         self._pool.decide_all(self._waiting)
         self.recorded += len(self._waiting)
         self._waiting = []

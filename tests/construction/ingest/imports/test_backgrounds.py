@@ -1,0 +1,28 @@
+"""Labels of imports, while others write to the same pool."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import made_pools
+
+from counterground.construction.ingest.imports._backgrounds import Backgrounds
+from counterground.pool import BACKGROUND_LABELS, open_pool
+
+
+def test_two_imports_at_once_lose_no_label_of_the_label_space(tmp_path):
+    with made_pools.fill_pool(tmp_path / "pool", {"flamingo": 40}, licence=lambda _: "cc0") as pool:
+        paths = pool.photos()["path"].to_list()
+
+    def bring_in(mine: int) -> None:
+        with open_pool(tmp_path / "pool") as pool:
+            labels = Backgrounds(pool, f"import {mine}")
+            for number, path in enumerate(paths):
+                labels.note(path, f"place {mine} {number}")
+                labels.write()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(bring_in, range(2)))
+    with open_pool(tmp_path / "pool") as pool:
+        found = pool.background_labels()
+    assert found[: len(BACKGROUND_LABELS)] == list(BACKGROUND_LABELS)
+    new = {f"place {mine} {number}" for mine in range(2) for number in range(len(paths))}
+    assert sorted(found[len(BACKGROUND_LABELS) :]) == sorted(new)
