@@ -12,8 +12,7 @@ from PIL import Image
 from raw_client import RawClient
 from resealed import change_pool
 
-# Files that no pool takes in are put into this function directly.
-from counterground.construction.annotate._app import picture
+from counterground.construction.annotate.web import picture  # no pool takes in what it is given here
 from counterground.photos import UnreadablePhoto, photo_id
 
 NASTY = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"

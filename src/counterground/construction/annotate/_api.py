@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 from sqlalchemy import Connection
 
-from counterground.construction.annotate._bodies import Body, Events, Sent, Text, Token, record_each
 from counterground.construction.annotate._labels import check_labels, guidance, label_meanings
 from counterground.construction.annotate._state import AppState
+from counterground.construction.annotate.web import Body, Events, Sent, Text, Token, record_each
 from counterground.errors import UsageError
 from counterground.pool import TASKS, Disagreement
 

@@ -12,11 +12,16 @@ from starlette.routing import Route
 
 from counterground.construction.annotate import _api as api
 from counterground.construction.annotate import _pages as pages
-from counterground.construction.annotate._bodies import Events
 from counterground.construction.annotate._guide import guide_picture
-from counterground.construction.annotate._picture import picture
-from counterground.construction.annotate._routes import AuthRoutes, error_answer, html, page_not_found
 from counterground.construction.annotate._state import AppState
+from counterground.construction.annotate.web import (
+    AuthRoutes,
+    Events,
+    error_answer,
+    html,
+    page_not_found,
+    picture,
+)
 from counterground.errors import CounterGroundError
 from counterground.photos import UnreadablePhoto
 from counterground.pool import TASKS

@@ -16,7 +16,7 @@ from counterground.construction.annotate._labels import (
     guidance,
 )
 from counterground.construction.annotate._state import AppState
-from counterground.construction.annotate._templates import render
+from counterground.construction.annotate.web import render
 from counterground.metrics import agreement
 from counterground.pool import TASKS, AnnotatorProgress
 

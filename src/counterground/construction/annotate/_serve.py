@@ -8,9 +8,9 @@ from pathlib import Path
 
 from counterground.construction.annotate._app import build_app
 from counterground.construction.annotate._labels import check_labels, read_labels
-from counterground.construction.annotate._server import AnnotatorServer, ServerSettings
 from counterground.construction.annotate._state import AppState
 from counterground.construction.annotate._suggest import Suggester
+from counterground.construction.annotate.web import AnnotatorServer, ServerSettings
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import TASKS, Pool, Queue, open_pool
 

@@ -175,7 +175,8 @@ def _nothing(finding: Finding, referee: str, name: str, min_drop: float) -> str:
         split = " in each half" if finding.held_out_by_chance else ""
         return (
             f"No class of {name} differs by more than {min_drop:g} points between backgrounds with at least "
-            f"{counted(finding.photos_needed, 'photo')}{split}."
+            f"{counted(finding.photos_needed, 'photo')}{split}. More photos help, or a lower --min-photos or "
+            "--min-drop, which finds more by chance, too."
         )
     found = finding.decisive
     chance = f"{percent(found.expected)} {bounds(found.low, found.high)}; {p_equals(found.p)}"

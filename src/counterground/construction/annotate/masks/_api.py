@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from counterground.construction.annotate._bodies import Body, Events, Sent, Text, Token, record_each
 from counterground.construction.annotate.masks._files import usable_mask
 from counterground.construction.annotate.masks._queue import MaskedPhoto
 from counterground.construction.annotate.masks._state import ReviewState
+from counterground.construction.annotate.web import Body, Events, Sent, Text, Token, record_each
 from counterground.errors import UsageError
 from counterground.masks import MOST_MASK_BYTES, mask_id
 from counterground.photos import UnreadablePhoto, photo_size

@@ -10,14 +10,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from counterground.construction.annotate._bodies import Events
-from counterground.construction.annotate._picture import picture_as_stored
-from counterground.construction.annotate._routes import AuthRoutes, error_answer, html
-from counterground.construction.annotate._templates import render
 from counterground.construction.annotate.masks import _api as api
 from counterground.construction.annotate.masks._files import mask_picture
 from counterground.construction.annotate.masks._queue import MaskedPhoto
 from counterground.construction.annotate.masks._state import ReviewState
+from counterground.construction.annotate.web import (
+    AuthRoutes,
+    Events,
+    error_answer,
+    html,
+    picture_as_stored,
+    render,
+)
 from counterground.errors import UsageError
 from counterground.photos import UnreadablePhoto
 

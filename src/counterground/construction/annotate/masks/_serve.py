@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from counterground.construction.annotate._server import AnnotatorServer, ServerSettings
 from counterground.construction.annotate.masks._api import MOST_BYTES
 from counterground.construction.annotate.masks._app import build_app
 from counterground.construction.annotate.masks._queue import MaskQueue
 from counterground.construction.annotate.masks._state import ReviewState
+from counterground.construction.annotate.web import AnnotatorServer, ServerSettings
 from counterground.errors import CounterGroundError
 from counterground.masks import MaskDecisions, Masks, read_masks
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from counterground.construction.annotate._security import Sessions
 from counterground.construction.annotate.masks._queue import MaskedPhoto, MaskQueue
+from counterground.construction.annotate.web import Sessions
 from counterground.masks import MaskDecisions, Masks, mask_id
 
 

@@ -21,7 +21,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from counterground.construction.annotate._security import MOST_BYTES, SecurityMiddleware, Sessions
+from counterground.construction.annotate.web._security import MOST_BYTES, SecurityMiddleware, Sessions
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import IMPORTED
 

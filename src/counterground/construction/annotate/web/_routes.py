@@ -14,9 +14,9 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from counterground.construction.annotate._bodies import Body, first_problem
-from counterground.construction.annotate._security import Sessions, UsedLink
-from counterground.construction.annotate._templates import message_page
+from counterground.construction.annotate.web._bodies import Body, first_problem
+from counterground.construction.annotate.web._security import Sessions, UsedLink
+from counterground.construction.annotate.web._templates import message_page
 from counterground.errors import CounterGroundError, UsageError
 
 Handler = Callable[[Request], Awaitable[Response]]

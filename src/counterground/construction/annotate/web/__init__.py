@@ -1,0 +1,27 @@
+"""What every page of an annotator stands on: the server, who may come in, bodies, templates, photos."""
+
+from counterground.construction.annotate.web._bodies import Body, Events, Sent, Text, Token, record_each
+from counterground.construction.annotate.web._picture import picture, picture_as_stored
+from counterground.construction.annotate.web._routes import AuthRoutes, error_answer, html, page_not_found
+from counterground.construction.annotate.web._security import Sessions
+from counterground.construction.annotate.web._server import AnnotatorServer, ServerSettings
+from counterground.construction.annotate.web._templates import render
+
+__all__ = [
+    "AnnotatorServer",
+    "AuthRoutes",
+    "Body",
+    "Events",
+    "Sent",
+    "ServerSettings",
+    "Sessions",
+    "Text",
+    "Token",
+    "error_answer",
+    "html",
+    "page_not_found",
+    "picture",
+    "picture_as_stored",
+    "record_each",
+    "render",
+]
