@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 from disturbed_commands import Undisturbed, disturbed_commands
 from faulty_disk import FAILURES, KINDS, FaultyDisk
 
-
 _COUNTED = ("moments", "faults", "failures", "kills", "lost", "changed", "left", "said")
 
 
@@ -65,7 +64,9 @@ def main() -> None:
                 if not found.clean:
                     print(found, file=sys.stderr, flush=True)
                 if not (tally["failures"] + tally["kills"]) % 50:
-                    print(f"{time.monotonic() - began:.0f} s: {_row(name, tally)}", file=sys.stderr, flush=True)
+                    print(
+                        f"{time.monotonic() - began:.0f} s: {_row(name, tally)}", file=sys.stderr, flush=True
+                    )
             print(_row(name, tally), flush=True)
             total += tally
     print(_row("all", total))

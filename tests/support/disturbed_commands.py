@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
-from faulty_disk import FAILURES, KILLS, Fault, FaultyDisk, Ran
+from faulty_disk import FAILURES, KILLS, Fault, FaultyDisk, Ran, Running
 from inaturalist_server import INaturalistServer
 from made_pools import fill_pool
 from noise_photos import save_animals
@@ -28,7 +28,7 @@ from photo_server import photo_bytes
 from safetensors.numpy import load_file
 
 # What differs between two runs that are left alone: times, and what is computed from them.
-_VOLATILE = {"created", "seconds", "at", "added_at", "sealed", "digest"}
+_VOLATILE = {"created", "seconds", "at", "added_at", "sealed", "digest", "git", "cpu_seconds"}
 _TIMES = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|[\d.,]+ (s|seconds?)\b")
 _DRAWN = re.compile(r"(?<=\.)[\w-]{8}(?=\.(tmp|draft)\b)")
 _LONGEST_LINE = 600
@@ -46,6 +46,7 @@ class Command:
         words: its arguments.
         prepare: makes what it reads, in ``home``.
         first: a module that its process imports first.
+        needs: modules that it imports and that take long.
         only: part of the paths of the calls that are disturbed.
     """
 
@@ -53,6 +54,7 @@ class Command:
     words: str
     prepare: Callable[[Path], None]
     first: str = ""
+    needs: tuple[str, ...] = ()
     only: str = ""
 
     def begin(self, disk: FaultyDisk) -> None:
@@ -64,9 +66,13 @@ class Command:
         disk.clear()
         shutil.copytree(inputs, disk.root / "home", dirs_exist_ok=True)
 
+    def start(self, disk: FaultyDisk, fault: Fault | None = None, **more: Any) -> Running:
+        """Start it; see ``FaultyDisk.start``."""
+        return disk.start(self.words, fault, first=self.first, needs=self.needs, **more)
+
     def run(self, disk: FaultyDisk, fault: Fault | None = None, **more: Any) -> Ran:
-        """Run it; see ``FaultyDisk.start``."""
-        return disk.start(self.words, fault, first=self.first, **more).wait()
+        """Run it to its end."""
+        return self.start(disk, fault, **more).wait()
 
     def lost(self, _disk: FaultyDisk) -> list[str]:
         """Return what was promised to whoever used it, and is not there."""
@@ -81,7 +87,7 @@ class Label(Command):
         self.answered: set[str] = set()
 
     def run(self, disk: FaultyDisk, fault: Fault | None = None, **more: Any) -> Ran:
-        process = disk.start(self.words, fault, **more)
+        process = self.start(disk, fault, **more)
         end = time.monotonic() + 60
         while not (link := re.search(r"http://127.0.0.1:(\d+)(/enter\S+)", process.out())):
             if process.ended() or time.monotonic() > end:
@@ -225,15 +231,12 @@ class Undisturbed:
 
     def soak(self, kills: int, dice: random.Random) -> Soaked:
         """Kill the command at random moments, several times in turn, and then let it end; again and again."""
-        self.command.begin(self.disk)
-        began = time.monotonic()
-        self.command.run(self.disk)
-        longest = 1.1 * (time.monotonic() - began)
         found = Soaked()
         while found.kills < kills:
             self.command.begin(self.disk)
             for _ in range(min(dice.randint(1, 6), kills - found.kills)):
-                ran = self.command.run(self.disk, kill_after=dice.uniform(0, longest))
+                moment = (dice.randrange(len(self.calls)), dice.uniform(0, 0.02))
+                ran = self.command.run(self.disk, kill_after=moment)
                 found.kills += ran.killed
                 found.lost += len(self.command.lost(self.disk))
             found.rounds += 1
@@ -409,6 +412,7 @@ def disturbed_commands() -> Iterator[dict[str, Command]]:
             f"--format {name}"
             for name in ("counteranimal", "parquet", "webdataset", "huggingface", "croissant")
         )
+        torch = ("open_clip", "torchvision.transforms.v2.functional", "counterground.api", "colour_model")
         usual = "--label-space benchmark --quiet -o out"
         commands = [
             Command(
@@ -416,6 +420,7 @@ def disturbed_commands() -> Iterator[dict[str, Command]]:
                 f"evaluate photos -m colour_model:brightness --batch-size 8 {usual}",
                 _animals,
                 first="no_report",  # the page takes long, and is made last
+                needs=torch,
             ),
             Command("collect", f"collect out -c zebra --per-class 2 {fast}", _nothing),
             Command("import", "import out photos", _labelled),
@@ -425,15 +430,23 @@ def disturbed_commands() -> Iterator[dict[str, Command]]:
                 "discover photos --referee colour_model:thousand --min-photos 1 --split none "
                 "--write-anyway --quiet -o out",
                 _animals,
+                needs=torch,
             ),
             Command("export", f"export photos {formats} --private -o out", _one_animal),
             Command("pool", "pool out -o out/page.html", _pool),
-            Command("study", "study theory --quick -o out", _nothing, first="small_theory"),
+            Command(
+                "study",
+                "study theory --quick -o out",
+                _nothing,
+                first="small_theory",
+                needs=("matplotlib.figure", "scipy.stats"),
+            ),
             Command(
                 "swap",
                 f"swap benchmark -m disc_photos:foreground_only --backgrounds-per-label 1 {usual}",
                 _discs,
                 first="no_report",
+                needs=(*torch, "counterground.intervention", "disc_photos"),
             ),
             Command(
                 "report",
@@ -446,6 +459,7 @@ def disturbed_commands() -> Iterator[dict[str, Command]]:
                 "mitigate benchmark -m planted_photos:Planted --method text-projection --no-watermark "
                 "--quiet -o out",
                 _planted,
+                needs=(*torch, "counterground.mitigation", "sklearn.linear_model", "planted_photos"),
             ),
         ]
         yield {command.name: command for command in commands}

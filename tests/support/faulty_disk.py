@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ KINDS = {
 the other errors for one call; ``torn`` is killed after half of a write."""
 FAILURES = ("ENOSPC", "EIO", "EROFS", "full", "read-only")
 KILLS = ("killed before", "killed after", "torn")
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -124,8 +126,9 @@ class FaultyDisk:
         fault: Fault | None = None,
         *,
         first: str = "",
+        needs: Sequence[str] = (),
         ahead: int = 0,
-        kill_after: float | None = None,
+        kill_after: tuple[int, float] | None = None,
     ) -> Running:
         """Start ``counterground`` with these words.
 
@@ -133,8 +136,9 @@ class FaultyDisk:
             words: the arguments, with a space between them.
             fault: disturbs it.
             first: a module that it imports first.
+            needs: modules that take long, imported once for all commands.
             ahead: seconds by which its clock is ahead.
-            kill_after: seconds after which it is killed, if it has not ended.
+            kill_after: it is killed so many seconds after so many calls, if it has not ended.
         """
         said = Path(tempfile.mkdtemp(dir=self._said))
         action, error = KINDS[fault.kind] if fault else ("", 0)
@@ -145,18 +149,13 @@ class FaultyDisk:
             "said": str(said),
             "arm": [str(self.root), fault.at if fault else 0, action, error],
             "first": first,
+            "needs": needs,
             "ahead": ahead,
         }
         running = Running(self, int(self._ask(job)), said)
         if kill_after is not None:
-            timer = threading.Timer(kill_after, running.send, [signal.SIGKILL])
-            timer.daemon = True
-            timer.start()
+            threading.Thread(target=running.kill_after, args=kill_after, daemon=True).start()
         return running
-
-    def run(self, *given: object, **more: object) -> Ran:
-        """Run a command to its end; see ``start``."""
-        return self.start(*given, **more).wait()
 
     def _ask(self, job: Mapping[str, object]) -> str:
         self._server.stdin.write(json.dumps(job) + "\n")
@@ -188,6 +187,14 @@ class Running:
         """Return the calls it has made so far."""
         return (self.said / "calls").read_text(errors="replace").splitlines()
 
+    def kill_after(self, calls: int, seconds: float) -> None:
+        """Kill it so many seconds after so many calls."""
+        with suppress(FileNotFoundError):  # it has been waited for
+            while len(self.calls()) < calls:
+                time.sleep(0.002)
+        time.sleep(seconds)
+        self.send(signal.SIGKILL)
+
     def ended(self) -> bool:
         """Say whether it has ended; it is a zombie until ``wait`` is called."""
         with suppress(OSError):
@@ -210,7 +217,9 @@ def _serve() -> None:
             continue
         for name in ("out", "err", "calls"):
             Path(job["said"], name).touch()
-        _import_as_before(Path(job["said"]).parent / "modules")
+        before = Path(job["said"]).parent / "modules"
+        _import([*job["needs"], *(before.read_text().splitlines() if before.exists() else ())])
+        before.unlink(missing_ok=True)
         gc.freeze()  # a child that looks for garbage here would copy all of it
         child = os.fork()
         if not child:
@@ -218,16 +227,14 @@ def _serve() -> None:
         print(child, flush=True)
 
 
-def _import_as_before(file: Path) -> None:
-    """Import what a command that has ended did: those that come find it here."""
-    if file.exists():
-        for name in file.read_text().splitlines():
-            with suppress(Exception):
-                __import__(name)
-        file.unlink()
+def _import(names: Sequence[str]) -> None:
+    """Import what a command needs, or one that has ended did: those that come find it here."""
+    for name in names:
+        with suppress(Exception):
+            __import__(name)
 
 
-def _note_imports(file: Path, before: frozenset[str]) -> None:
+def _note_imports(file: Path, before: set[str]) -> None:
     new = [name for name, module in sys.modules.items() if module and name not in before]
     if new:
         draft = file.with_suffix(f".{os.getpid()}")
@@ -257,7 +264,7 @@ def _run(job: Mapping[str, object]) -> None:
         os.environ.update(job["environment"])
         os.chdir(job["folder"])
         sys.argv = ["counterground", *job["words"]]
-        atexit.register(_note_imports, said.parent / "modules", frozenset(sys.modules))
+        atexit.register(_note_imports, said.parent / "modules", {*sys.modules, job["first"]})
         from counterground.cli import console
 
         if job["first"]:
