@@ -41,6 +41,9 @@ studies: $(INSTALLED)  ## a slice of each study, in studies/
 	for study in theory multicoloredmnist coloredcoco; do \
 	  $(BIN)/counterground study $$study --quick --out studies/$$study || exit 1; done
 
+# Processes that tests start find modules compiled.
+test test-without-browser: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(INSTALLED) browser compiler  ## the whole suite, on all cores
 	$(PYTEST)
 
@@ -93,13 +96,14 @@ bench: $(INSTALLED)  ## ours against others, in one table; ROWS="head rn50" meas
 	$(BIN)/python bench/table.py $(ROWS)
 
 $(INSTALLED): pyproject.toml constraints.txt
-	[ -e $@ ] || rm -rf .venv # what an interrupted install left behind
+	[ ! -e .venv/.installing ] || rm -rf .venv  # what an interrupted install left behind
 	rm -f $@
 	@$(PYTHON) -c 'import ensurepip' 2>&- || { $(APT) $(VENV); } || \
 	  { echo '`$(PYTHON) -m venv` cannot work yet. Install what it needs: apt-get install $(VENV)' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
+	touch .venv/.installing
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	mv .venv/.installing $@ && touch $@
 
 constraints: $(INSTALLED)  ## pin what is installed now; with Python 3.11, which needs some packages more
 	(echo '# Everything but torch and torchvision (ranges in pyproject.toml). Made by `make constraints`.'; \

@@ -217,13 +217,16 @@ RECORDS = {
     "referee_as_published": "the referee was loaded as the paper apparently did",
     "earlier_referees": "models that had chosen pairs before, first to last",
     "committee": "the models that chose together, where there were several",
+    "fingerprints": "of `earlier_referees`, then of those that chose; empty or absent: not known, so that "
+    "specifications decide which model of a run is one",
     "size": "number of names",
     "source": "where the names come from",
     "candidates": "names that compete for one photo (the fewest), where not all do",
     "spec": "specification: what `-m` was given, without a name; `object:CLASS` for an object of a program",
     "kind": "`dual_encoder`, `classifier`, `image_encoder` (with a fitted head) or `generative`",
     "fingerprint": "hash of weights and preprocessing",
-    "description": "architecture, weights, preprocessing, activation, parameters, training data, ...; "
+    "description": "`chose_pairs_as`: the referees of the benchmark whose fingerprint it has; "
+    "architecture, weights, preprocessing, activation, parameters, training data, ...; "
     "`runtime` (`eager` or what else ran it), `runtime_difference` (largest difference from eager PyTorch, "
     "as a part of the largest number), `runtimes_measured` (photos a second, difference, why `refused`); "
     "`head`: what was fitted on which photos, how many of them common and counter, and the number chosen",

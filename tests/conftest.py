@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from noise_photos import save_animals
 # Each of several test processes computes with one thread: more would wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 # Half a million objects of PyTorch and others stay to the end: the default looks through them far too often.
 gc.set_threshold(10_000, 10, 20)
@@ -47,6 +49,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: not any(part in item.nodeid for part in LONG))
 
 
+def pytest_collection_finish():
+    """Leave what stays to the end, modules and thousands of tests, out of later collections of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say in one line what to install for the tests that were skipped."""
     reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
@@ -55,11 +63,37 @@ def pytest_terminal_summary(terminalreporter):
             terminalreporter.write_line(f"{count} tests were skipped. {missing}")
 
 
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory):
+    """A folder for each test in turn; pytest looks for a free number among thousands, each time."""
+    root = tmp_path_factory.mktemp("caches")
+    return (root / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch) -> Path:
-    folder = tmp_path_factory.mktemp("cache")
+def cache(caches, monkeypatch) -> Path:
+    folder = next(caches)
+    folder.mkdir()
     monkeypatch.setenv("COUNTERGROUND_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def quick_trials(monkeypatch):
+    """Tables of others are tried in a process forked from one that knows Polars, not in one that imports it.
+
+    It dies of a damaged one as well. Commands in processes of their own, and the tests of hostile files, try
+    as users do.
+    """
+    import forked
+
+    from counterground import reading
+
+    def tried(code: str, *paths: Path):
+        absolute = (path.absolute() for path in paths)
+        return forked.run(code, *absolute, environment={"PYTHONPATH": ""}, folder=Path("/"))
+
+    monkeypatch.setattr(reading, "_tried", tried)
 
 
 @pytest.fixture(scope="session")

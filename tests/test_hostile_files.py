@@ -41,6 +41,11 @@ from counterground.study._study import check_out
 BLOCK = 512
 
 
+@pytest.fixture
+def quick_trials():
+    """Tables are tried here as users try them."""
+
+
 def png(number: int = 0) -> bytes:
     written = io.BytesIO()
     Image.new("RGB", (9, 7), (20 * number, 90, 10)).save(written, "PNG")

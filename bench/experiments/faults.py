@@ -1,38 +1,44 @@
 """Commands whose disk fails once, or that are killed, at every call that changes a file.
 
-python bench/experiments/faults.py [--every N] [COMMAND ...]
+python bench/experiments/faults.py [--minutes M] [COMMAND ...]
 
 Each command that writes runs on a small input, once undisturbed and then once for every kind of fault at
 every call: opening a file to make it, write, fsync, rename, link, unlink, truncate, mkdir (those of SQLite
 included). After each the same command runs again without a fault and is compared with the undisturbed run.
-Prints a table in Markdown, and on standard error what differs. ``--every`` takes each Nth of them only.
-Needs Linux and gcc.
+Prints a table in Markdown, and on standard error what differs. First every call gets one kind of fault, in
+turn, then another one: where ``--minutes`` for each command are not enough, calls are left out last. Needs
+Linux and gcc.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import random
 import sys
 import tempfile
 import time
 from collections import Counter
-from itertools import islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 from disturbed_commands import Undisturbed, disturbed_commands
-from faulty_disk import FAILURES, FaultyDisk
+from faulty_disk import FAILURES, KINDS, FaultyDisk
+
+_COUNTED = ("moments", "faults", "failures", "kills", "lost", "changed", "left", "said")
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("commands", nargs="*")
     given = parser.parse_args()
-    print("| command | moments | failures | kills | promises lost | results changed | files left | unclear |")
-    print("|---|" + "---:|" * 7)
+    heads = ("command", "moments", "faults", "failures run", "kills run", "promises lost", "results changed")
+    print("| " + " | ".join((*heads, "files left", "unclear")) + " |")
+    print("|---|" + "---:|" * 8, flush=True)
     total: Counter[str] = Counter()
+    kinds = [*KINDS]
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -43,14 +49,24 @@ def main() -> None:
             if given.commands and name not in given.commands:
                 continue
             alone = Undisturbed(command, disk)
-            tally = Counter(moments=len(alone.calls))
-            for fault in islice(alone.faults(), 0, None, given.every):
+            faults = list(alone.faults())
+            tally = Counter(moments=len({fault.at for fault in faults}), faults=len(faults))
+            random.Random(0).shuffle(faults)
+            faults.sort(key=lambda fault: (kinds.index(fault.kind) - fault.at) % len(kinds))
+            end = time.monotonic() + 60 * given.minutes
+            for fault in faults:
+                if time.monotonic() > end:
+                    break
                 found = alone.disturb(fault)
                 tally["failures" if fault.kind in FAILURES else "kills"] += 1
                 for what in ("lost", "changed", "left", "said"):
                     tally[what] += bool(getattr(found, what))
                 if not found.clean:
                     print(found, file=sys.stderr, flush=True)
+                if not (tally["failures"] + tally["kills"]) % 50:
+                    print(
+                        f"{time.monotonic() - began:.0f} s: {_row(name, tally)}", file=sys.stderr, flush=True
+                    )
             print(_row(name, tally), flush=True)
             total += tally
     print(_row("all", total))
@@ -58,7 +74,7 @@ def main() -> None:
 
 
 def _row(name: str, tally: Counter[str]) -> str:
-    cells = (tally[each] for each in ("moments", "failures", "kills", "lost", "changed", "left", "said"))
+    cells = (tally[each] for each in _COUNTED)
     return f"| {name} | " + " | ".join(f"{cell:,}" for cell in cells) + " |"
 
 

@@ -5,7 +5,8 @@ python bench/experiments/interval_coverage.py [REPLICATIONS]
 Photos are right or wrong by a probit with effects of the cluster, shared by all its classes and groups or of
 one group alone, so the true accuracies are known in closed form. Two models see the same photos and share
 half of what happens to these. Truth is that of the population of clusters over the classes at hand; for
-intervals over classes, of a population of classes that each replication draws from.
+intervals over classes, of a population of classes that each replication draws from. Single classes:
+``class_coverage.py``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ OF_ONE = ("accuracy", "common", "counter", "drop")
 OF_TWO = {f"two models, {name}": name for name in OF_ONE}
 """Differences between two models on the same photos."""
 QUANTITIES = (*OF_ONE, *OF_TWO)
-FURTHER = ("plain", "a class's drop", "a class's common", "a class's counter")
 _SIDES = {"accuracy": "accuracy", "common": "left", "counter": "right", "drop": "difference"}
 
 
@@ -232,7 +232,7 @@ def simulate(scene: Scene, rng: np.random.Generator, replications: int, *, class
     differences = np.subtract(*truths).tolist()
     truth = dict(zip(QUANTITIES, (*truths[0], *differences), strict=True))
     truth["plain"] = float(chances[0].mean())
-    return Draws(layout, (answers[0], answers[1]), truth, _of_classes(layout, chances[0]))
+    return Draws(layout, (answers[0], answers[1]), truth, class_truths(layout, chances[0]))
 
 
 def equal_models(
@@ -281,7 +281,7 @@ def _class_means(layout: Layout, chance: np.ndarray, chosen: np.ndarray) -> np.n
     return np.divide(hits, sizes, out=np.full(number, np.nan), where=sizes > 0)
 
 
-def _of_classes(layout: Layout, chance: np.ndarray) -> dict[str, np.ndarray]:
+def class_truths(layout: Layout, chance: np.ndarray) -> dict[str, np.ndarray]:
     common, counter = (_class_means(layout, chance, layout.group == group) for group in (0, 1))
     return {"common": common, "counter": counter, "drop": common - counter}
 
@@ -317,22 +317,20 @@ def predictions(layout: Layout, correct: np.ndarray) -> pl.DataFrame:
 def coverage(
     scene: Scene, replications: int, *, seed: int = 1, classes: bool = False, block: int = BLOCK
 ) -> dict[str, float]:
-    """Share of intervals that hold the truth, for each of ``QUANTITIES`` and ``FURTHER``.
+    """Share of intervals that hold the truth, for each of ``QUANTITIES`` and ``plain``.
 
     With ``classes`` the truth is that of a population of classes, and the intervals are those over classes;
-    the share of intervals over photos that hold it is then given as ``over photos``, instead of ``FURTHER``.
+    the share of intervals over photos that hold it is then given as ``over photos``, instead of ``plain``.
     """
     rng = np.random.default_rng(seed)
-    names = (*QUANTITIES, "over photos") if classes else (*QUANTITIES, *FURTHER)
-    held, of = dict.fromkeys(names, 0), dict.fromkeys(names, replications)
+    held = dict.fromkeys((*QUANTITIES, "over photos" if classes else "plain"), 0)
     low, high = ("classes_low", "classes_high") if classes else ("low", "high")
     done = 0
     while done < replications:
         count = min(block, replications - done)
         draws = simulate(scene, rng, count, classes=classes)
         frame = predictions(draws.layout, draws.correct[0])
-        scores = score_predictions(frame, by_class=not classes)
-        total = scores.filter(pl.col("class_index").is_null())
+        total = score_predictions(frame, by_class=False)
         for name in OF_ONE:
             held[name] += _held(_rows(total, name), low, high, draws.truth[name])
         if classes:
@@ -340,11 +338,6 @@ def coverage(
         else:
             plain = total.filter(pl.col("metric") == "plain_accuracy", pl.col("group").is_null())
             held["plain"] += _held(plain, low, high, draws.truth["plain"])
-            single = scores.filter(pl.col("class_index").is_not_null(), pl.col("low").is_not_null())
-            for name, truth in draws.of_classes.items():
-                rows = _rows(single, name)
-                held[f"a class's {name}"] += _held(rows, low, high, truth[rows["class_index"].to_numpy()])
-                of[f"a class's {name}"] += len(rows) - count
         models = [
             answers for _, answers in read_answers(predictions(draws.layout, np.concatenate(draws.correct)))
         ]
@@ -353,7 +346,7 @@ def coverage(
             tests = pl.DataFrame(paired_tests(models, pairs, _SIDES[name]))
             held[title] += _held(tests, low, high, draws.truth[title])
         done += count
-    return {name: number / max(1, of[name]) for name, number in held.items()}
+    return {name: number / replications for name, number in held.items()}
 
 
 def _rows(scores: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -364,7 +357,7 @@ def _rows(scores: pl.DataFrame, name: str) -> pl.DataFrame:
     return scores.filter(pl.col("metric") == "accuracy", pl.col("group").eq_missing(pl.lit(group)))
 
 
-def _held(rows: pl.DataFrame, low: str, high: str, truth: float | np.ndarray) -> int:
+def _held(rows: pl.DataFrame, low: str, high: str, truth: float) -> int:
     return int(((rows[low].to_numpy() <= truth) & (truth <= rows[high].to_numpy())).sum())
 
 
@@ -375,13 +368,10 @@ def _row(name: str, found: dict[str, float], columns: tuple[str, ...]) -> str:
 HEADS = {
     "accuracy": "balanced",
     "plain": "all photos alike",
-    "a class's common": "common of one class",
-    "a class's counter": "counter of one class",
-    "a class's drop": "drop of one class",
     "over photos": "interval over photos, drop",
     **{title: f"{'balanced' if name == 'accuracy' else name}, two models" for title, name in OF_TWO.items()},
 }
-OF_PHOTOS = (*OF_ONE, "plain", *(f"a class's {name}" for name in OF_ONE[1:]), *OF_TWO)
+OF_PHOTOS = (*OF_ONE, "plain", *OF_TWO)
 OF_CLASSES = (*OF_ONE, *OF_TWO, "over photos")
 
 

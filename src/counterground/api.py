@@ -22,6 +22,7 @@ from counterground.masks import Masks, MaskSettings, with_masks
 from counterground.masks import make_masks as make_masks_of
 from counterground.metrics import Contrast, Scale
 from counterground.models import AnyModel, AnyModels, Precision, Protocol, RuntimeChoice, named_models
+from counterground.offline import obeys_offline
 from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
 from counterground.results import (
@@ -56,6 +57,7 @@ AnyRuns = Run | Path | str | Sequence[Run | Path | str]
 """One run or several, opened or by their folders."""
 
 
+@obeys_offline
 def evaluate(
     benchmark: AnyBenchmark,
     models: AnyModels,
@@ -121,7 +123,7 @@ def evaluate(
             ``eager``, ``onnx`` or ``compile``.
         as_published: load models as the paper seems to have done.
         fast_decode: decode JPEGs at a reduced size; how far that moves each model is measured and stated.
-        offline: never use the network.
+        offline: never use the network, nor let other threads do so meanwhile.
         show_progress: show bars on standard error.
         report: write ``report.html``.
         photos: include small copies of photos in it; False for a page to be shared without them.
@@ -211,6 +213,7 @@ def _write_page(
         warn(f"{path} was not written: {error} Then: counterground report {run.path} --out {path}")
 
 
+@obeys_offline
 def mitigate(
     benchmark: AnyBenchmark,
     model: AnyModel,
@@ -262,7 +265,7 @@ def mitigate(
         batch_size: photos in a forward pass.
         runtime: what runs the image encoder.
         as_published: load the model as the paper seems to have done.
-        offline: never use the network.
+        offline: never use the network, nor let other threads do so meanwhile.
         show_progress: show bars on standard error.
         figure: draw cost against gain.
         warn: called with one line for a method that cannot be loaded, and if the figure needs a package that
@@ -313,6 +316,7 @@ def mitigate(
     return mitigated
 
 
+@obeys_offline
 def discover(
     benchmark: AnyBenchmark,
     referee: AnyModels,
@@ -364,7 +368,7 @@ def discover(
         batch_size: photos in a forward pass.
         runtime: what runs image encoders.
         as_published: load the referee as the paper seems to have done.
-        offline: never use the network.
+        offline: never use the network, nor let other threads do so meanwhile.
         show_progress: show bars on standard error.
 
     Raises:
@@ -401,6 +405,7 @@ def discover(
     )
 
 
+@obeys_offline
 def swap(
     benchmark: AnyBenchmark,
     models: AnyModels,
@@ -477,7 +482,7 @@ def swap(
         batch_size: photos in a forward pass.
         runtime: what runs image encoders.
         as_published: load models as the paper seems to have done.
-        offline: never use the network.
+        offline: never use the network, nor let other threads do so meanwhile.
         show_progress: show bars on standard error.
         report: write ``report.html``.
         photos: include small copies of photos in it.
@@ -804,7 +809,8 @@ def plan(
     """Return how many photos are needed to detect a drop, and what the photos at hand can detect.
 
     Args:
-        run: a pilot run, or its folder; None plans from assumptions.
+        run: a pilot run, or its folder, of whose composites the background effect takes the place of the
+            drop; None plans from assumptions.
         drop: the drop to detect, in percentage points.
         power: the probability of detecting it, 0 to 1.
         clusters: the number of observers or background photographs; None: it grows with the photos.
@@ -841,6 +847,8 @@ def check(
     models: Sequence[str] = (),
 ) -> Check:
     """Check the models of a run against limits: pass, fail or undecided.
+
+    Of a run on composites the background effect takes the place of the drop.
 
     Args:
         run: a run or its folder.

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from counterground.errors import CounterGroundError
 
 OFFLINE = "COUNTERGROUND_OFFLINE"
 """The variable that forbids it, for this process and those that it starts."""
+
+Given = ParamSpec("Given")
+R = TypeVar("R")
 
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 # What other libraries read for the same; huggingface_hub and datasets do so when they are imported.
@@ -41,9 +46,15 @@ def check_online(what: str) -> None:
 
 
 @contextmanager
-def offline() -> Iterator[None]:
-    """Forbid the network meanwhile."""
-    before = {name: os.environ.get(name) for name in (OFFLINE, *_OTHERS)}
+def offline(*, forbid: bool = True, libraries: bool = False) -> Iterator[None]:
+    """Forbid the network meanwhile, to all threads of this process and to the processes that it starts.
+
+    Args:
+        forbid: False: change nothing.
+        libraries: tell those of Hugging Face, too. What was imported meanwhile keeps to it.
+    """
+    names = ((OFFLINE,) if forbid else ()) + (_OTHERS if forbid and libraries else ())
+    before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(before, "1"))
     try:
         yield
@@ -53,3 +64,14 @@ def offline() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def obeys_offline(call: Callable[Given, R]) -> Callable[Given, R]:
+    """Let the keyword ``offline`` of a function forbid the network for as long as it runs."""
+
+    @wraps(call)
+    def obeying(*given: Given.args, **named: Given.kwargs) -> R:
+        with offline(forbid=bool(named.get("offline"))):
+            return call(*given, **named)
+
+    return obeying

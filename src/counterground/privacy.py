@@ -20,6 +20,11 @@ KEEP_PATHS = "COUNTERGROUND_KEEP_PATHS"
 """The variable that keeps paths as they are, for this process and those it starts; see ``--keep-paths``."""
 
 _MASK = "***"
+SECRET_NAME = re.compile(
+    r"KEY(?!WORD)|TOKEN(?!I[ZS])|SECRET(?!AR)|PASSW|CREDENTIAL|SIGNATURE|\bSIG\b|AUTH(?!OR)", re.IGNORECASE
+)
+"""What variables and parameters that hold keys are called."""
+
 _SHORTEST = 8  # characters of a key: shorter ones, as local servers take, are words that answers may hold
 _secrets: set[str] = set()
 _lock = threading.Lock()
@@ -35,10 +40,11 @@ def keep_secret(value: str | None) -> None:
 
 
 def keep_secrets_of(url: str) -> None:
-    """Keep secret what a URL may hold of that kind: a password, and the values of its query."""
+    """Keep secret what a URL may hold of that kind: a password, and parameters called as keys are."""
     try:
         parts = urlsplit(url)
-        for value in (parts.password, *(value for _, value in parse_qsl(parts.query))):
+        given = [value for name, value in parse_qsl(parts.query) if SECRET_NAME.search(name)]
+        for value in (parts.password, *given):
             keep_secret(value)
     except ValueError:
         pass  # no URL
@@ -84,8 +90,8 @@ def kept_paths(*, keep: bool) -> Iterator[None]:
 def shareable(value: T, but: Collection[str] = ()) -> T:
     """Return JSON-like data, or a text, as it may be given to others: secrets masked, absolute paths short.
 
-    A path below the home folder begins with ``~``, which every command and loader understands; of another
-    one the name is left. Relative paths, addresses and the keys of dictionaries stay as they are.
+    A path below the home folder begins with ``~``, as the specification of a model may; of another one the
+    name is left. Relative paths, what follows ``#``, addresses and the keys of dictionaries stay as they are.
 
     Args:
         value: a text, or lists and dictionaries with texts.
@@ -105,8 +111,9 @@ def _shareable(value: Any, but: Collection[str] = ()) -> Any:
     return value
 
 
-# A path begins a word, or follows what cannot be in one: not in the middle of an address or a relative path.
-_BEFORE = r"(?<![\w.~/\\%-])"
+# A path begins a word, or follows what cannot be in one: not in the middle of an address or a relative path,
+# nor after "#", where an address has the name of a model.
+_BEFORE = r"(?<![\w.~/\\%#-])"
 _PART = r"[^\s/\\'\"`<>|:;,?*#&=()\[\]{}]+"
 _PATH = re.compile(rf"{_BEFORE}(?:/|[A-Za-z]:[\\/])(?:{_PART}[\\/])+(?:{_PART})?")
 _ANYWHERE = "/-/-"

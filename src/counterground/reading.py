@@ -16,6 +16,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from counterground.errors import CounterGroundError
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -24,7 +26,18 @@ MOST_TEXT = 2**28
 """Bytes of a file that is read as text or settings; no list of names or prompts is larger."""
 
 _CHUNK = 2**20
-_TRIAL = "import sys, polars; polars.scan_parquet(sys.argv[1], glob=False).collect()"
+_KILLED = -9
+# How the last line of a trial begins that did not come to the file.
+_NOT_THE_FILE = ("ImportError", "ModuleNotFoundError", "MemoryError", "Fatal Python error")
+# A few rows at a time, and of a table without photos more: those of about 32 MiB of the file.
+_TRIAL = """
+import os, sys, polars
+lazy = polars.scan_parquet(sys.argv[1], glob=False)
+rows = lazy.select(polars.len()).collect().item()
+step = max(32, rows * 2**25 // os.path.getsize(sys.argv[1]))
+for start in range(0, max(rows, 1), step):
+    lazy.slice(start, step).collect()
+"""
 _ARROW_TRIAL = """
 import sys, pyarrow as pa
 for path in sys.argv[1:]:
@@ -188,11 +201,12 @@ def no_panic() -> Iterator[None]:
 
 
 def try_parquet(path: Path) -> None:
-    """Decode a Parquet file once in a process of its own, of which nothing but the end is heard.
+    """Decode a Parquet file once, in parts, in a process of its own, of which nothing but the end is heard.
 
     Raises:
         OSError: it cannot be opened, or is no regular file.
         PolarsError: that process failed or was ended.
+        CounterGroundError: for a reason that says nothing of the file, such as too little memory.
     """
     import polars as pl
 
@@ -212,6 +226,7 @@ def try_arrow(folder: Path) -> None:
 
     Raises:
         OSError: one is damaged, or no regular file.
+        CounterGroundError: see `try_parquet`.
     """
     files = sorted(folder.rglob("*.arrow"))
     for path in files:
@@ -221,11 +236,23 @@ def try_arrow(folder: Path) -> None:
 
 
 def _tried(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-I", "-c", code, *(os.fspath(path.absolute()) for path in paths)],
+    """Run code on files, with the packages of this process wherever it found them.
+
+    Raises:
+        CounterGroundError: it ended for a reason that says nothing of the files.
+    """
+    ended = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-P", "-c", code, *(os.fspath(path.absolute()) for path in paths)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         errors="replace",
         check=False,
     )
+    last = ended.stderr.rstrip().rpartition("\n")[2]
+    if ended.returncode == _KILLED:
+        last = "its reader was killed, as happens where memory is short"
+    elif ended.returncode < 0 or not last.startswith(_NOT_THE_FILE):
+        return ended
+    raise CounterGroundError(f"{paths[0]} cannot be tried before it is read: {last}.")

@@ -166,8 +166,11 @@ class MyLvlm(Generative):
 EXAMPLES = all_examples()
 
 
+CLIPS = ("open_clip:ViT-B-32/laion2b_s34b_b79k", "counterground:stamps-biased")
+
+
 def words_of(example: str, tiny_clip) -> list[str]:
-    stand_ins = {**STAND_INS, "open_clip:ViT-B-32/laion2b_s34b_b79k": [f"open_clip:{tiny_clip}"]}
+    stand_ins = STAND_INS | {name: [f"open_clip:{tiny_clip}"] for name in CLIPS}
     return [word for given in shlex.split(example)[1:] for word in stand_ins.get(given, [given])]
 
 

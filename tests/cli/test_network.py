@@ -9,6 +9,7 @@ import forked
 import pytest
 from planted_photos import planted_benchmark
 
+from counterground.construction.ingest.imports import import_photos
 from counterground.photos import write_benchmark
 
 # Python tells the hook of every socket and process, whichever library of ours or of others opens it.
@@ -27,7 +28,8 @@ def watch(event, given):
         used.append([event, str(given[0])])
 
 def tries(words):  # a table, in a process of its own that does nothing else
-    return words[0] == sys.executable and any(word.startswith("import sys, p") for word in words)
+    ours = any("scan_parquet" in word or "open_stream" in word for word in words)
+    return ours and words[0] == sys.executable
 
 sys.addaudithook(watch)
 from counterground.cli import main
@@ -93,6 +95,7 @@ def seen(tmp_path_factory, tiny_clip):
     folder = tmp_path_factory.mktemp("work")
     (folder / "photos").mkdir()
     write_benchmark(planted_benchmark(masks=folder / "photos"), folder / "planted")
+    import_photos(folder / "pool", folder / "planted")
     (folder / "planted_model.py").write_text("from planted_photos import Planted\n\nload = Planted\n")
     (folder / "clip").symlink_to(tiny_clip)
     (folder / "urls.csv").write_text("path,class_name\nhttps://photos.example.org/1.jpg,ox\n")
@@ -104,9 +107,10 @@ def seen(tmp_path_factory, tiny_clip):
         "HOME": str(folder),
     }
 
-    def run(commands):
+    def run(commands, **environment):
         words = json.dumps([command.split() for command in commands])
-        ran = forked.run(WATCH, words, folder / "seen.json", folder=folder, environment=where)
+        everything = where | environment
+        ran = forked.run(WATCH, words, folder / "seen.json", folder=folder, environment=everything)
         assert ran.returncode == 0, ran.stderr
         return json.loads((folder / "seen.json").read_text()), ran.stderr
 
@@ -120,8 +124,13 @@ def test_what_is_on_this_machine_is_used_without_the_network(seen):
     assert [(words, used) for words, _, used in found if used] == []
 
 
-def test_offline_is_obeyed_by_every_command_that_could_use_the_network(seen):
-    found, complaints = seen([f"{command} --offline" for command in REMOTE])
+@pytest.mark.parametrize(
+    ("option", "variable"),
+    [(" --offline", {}), ("", {"COUNTERGROUND_OFFLINE": "1"})],
+    ids=["option", "variable"],
+)
+def test_offline_is_obeyed_by_every_command_that_could_use_the_network(seen, option, variable):
+    found, complaints = seen([f"{command}{option}" for command in REMOTE], **variable)
     assert [(words, used) for words, _, used in found if used] == []
     assert [words for words, status, _ in found if status == 0] == []
     lines = [line for line in complaints.splitlines() if line.startswith("Error: ")]
@@ -129,6 +138,31 @@ def test_offline_is_obeyed_by_every_command_that_could_use_the_network(seen):
     for (command, said), line in zip(REMOTE.items(), lines, strict=True):
         assert said in line, (command, line)
         assert "a bug in CounterGround" not in line
+
+
+def test_offline_of_a_function_is_obeyed_by_all_that_it_calls(photos, tmp_path, monkeypatch):
+    from photo_server import Running
+
+    import counterground as cg
+    from counterground.errors import CounterGroundError
+    from counterground.offline import is_offline
+
+    table, out = tmp_path / "urls.csv", tmp_path / "out"
+    calls = (
+        lambda: cg.evaluate(table, "x.py:load", out=out, offline=True),
+        lambda: cg.evaluate(photos, "x.py:load", train=table, out=out, offline=True),
+        lambda: cg.discover(table, "x.py:load", out=out, offline=True),
+        lambda: cg.mitigate(table, "x.py:load", "dfr", out=out, offline=True),
+        lambda: cg.swap(table, "x.py:load", out=out, offline=True),
+    )
+    with Running() as server:
+        elsewhere = server.address(1).replace("127.0.0.1", "127.1")
+        table.write_text(f"path,class_name\n{elsewhere},ox\n")
+        for call in calls:
+            with pytest.raises(CounterGroundError, match="--offline forbids it"):
+                call()
+        assert server.asked.total() == 0
+    assert not is_offline()
 
 
 def test_libraries_are_told_to_report_nothing():

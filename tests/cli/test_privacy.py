@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import forked
 import polars as pl
 import pytest
-from planted_photos import planted_benchmark
+from planted_photos import Planted, planted_benchmark
 
+import counterground as cg
+from counterground.metrics import Contrast, Design
 from counterground.photos import write_benchmark
-from counterground.privacy import KEEP_PATHS, keep_secret, masked, shareable
+from counterground.privacy import KEEP_PATHS, keep_secret, keep_secrets_of, masked, shareable
 
 USER = "telltale-user"
 MODEL = "from planted_photos import Planted\n\nload = Planted\n"
@@ -156,6 +159,7 @@ def test_paths_are_kept_on_purpose(home, tmp_path):
         ("{cwd}/a/b.txt", "b.txt"),
         ("hf:google/siglip2-base-patch16-224", "hf:google/siglip2-base-patch16-224"),
         ("https://example.org/v1/x#m", "https://example.org/v1/x#m"),
+        ("http://localhost:8000/v1#/models/Qwen2-VL-7B", "http://localhost:8000/v1#/models/Qwen2-VL-7B"),
         ("s3://bucket/folder/file", "s3://bucket/folder/file"),
         ("../photos/a.jpg and/or 1/2", "../photos/a.jpg and/or 1/2"),
         ("/home-of-another/a/b", "b"),
@@ -173,6 +177,35 @@ def test_absolute_paths_are_shortened_and_nothing_else(text, shown, tmp_path, mo
     assert shareable({"texts": filled}, but=("texts",)) == {"texts": filled}
     monkeypatch.setenv(KEEP_PATHS, "1")
     assert shareable(filled) == filled
+
+
+def test_values_of_columns_are_no_places(tmp_path, monkeypatch):
+    monkeypatch.delenv(KEEP_PATHS, raising=False)
+    planted = planted_benchmark(masks=tmp_path)
+    photos = planted.photos.with_columns(background="/b/" + pl.col("background"))
+    first, second, *_ = photos["background"].unique().sort()
+    design = Design(("class_name",), (Contrast("places", f"background={first}", f"background={second}"),))
+    cg.evaluate(
+        replace(planted, photos=photos, notes=("from /srv/data/photos",), design=design),
+        Planted,
+        out=tmp_path / "run",
+        report=False,
+    )
+    run = cg.open_run(tmp_path / "run")
+    assert run.design == design
+    assert run.info.benchmark.notes == ["from photos"]
+    figures = run.with_contrast(run.design.contrasts[0]).scores.filter(pl.col("class_index").is_null())
+    assert figures.filter(metric="places")["value"].null_count() == 0
+
+
+def test_only_what_is_called_as_a_key_is_kept_secret_in_an_address():
+    keep_secrets_of(
+        "https://ann:first-password@host/x?project=elephants&author=leopards-2&keyword=a-long-word"
+    )
+    keep_secrets_of("https://host/x?sig=second-secret&X-Amz-Signature=third-secret&api_key=fourth-secret")
+    said = "a herd of elephants, leopards-2, a-long-word"
+    assert masked(said) == said
+    assert masked("first-password second-secret third-secret fourth-secret") == "*** *** *** ***"
 
 
 def test_a_secret_is_masked_as_it_is_and_as_addresses_write_it():

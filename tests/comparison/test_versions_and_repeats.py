@@ -137,6 +137,23 @@ def test_a_model_asked_in_two_ways_is_not_measured_against_itself(stamps):
     assert found["predicted"][-1] == pytest.approx(line.predict(found["common"][-1]))
 
 
+def test_files_of_one_name_in_several_folders_are_several_models(stamps):
+    """``/seed1/model.onnx`` and ``/seed2/model.onnx`` are both ``onnx:model.onnx`` in their runs."""
+    levels = [(0.6, 0.4), (0.7, 0.5), (0.8, 0.66), (0.9, 0.7)]
+    other = classifier_record("onnx:model.onnx")
+    runs = [
+        stamps(
+            f"seed{n}", {other.spec: level}, records=[other.model_copy(update={"fingerprint": f"{n}" * 64})]
+        )
+        for n, level in enumerate(levels)
+    ]
+    same = effective_robustness(model_points(runs, published=False))
+    named = [stamps(f"seed{n}", {f"onnx:{n}.onnx": level}) for n, level in enumerate(levels)]
+    known = effective_robustness(model_points(named, published=False))
+    assert same.fit == known.fit
+    assert same.residuals["predicted"].to_list() == pytest.approx(known.residuals["predicted"].to_list())
+
+
 def test_the_same_folder_twice_is_refused_in_one_line(stamps):
     run = stamps("labA", lites(0))
     for both in ([run, run], [run, stamps("./labA", lites(0))]):

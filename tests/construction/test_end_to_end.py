@@ -126,13 +126,12 @@ def collected(desk, commands) -> str:
     assert not (folder / "my-pool").exists()
     dice = random.Random(0)
     for goal in (8, 25, 50):
-        running = subprocess.Popen(
-            words(*real), cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while count_photos(folder) < goal and running.poll() is None:
+        unheard = Path(os.devnull), Path(os.devnull)
+        running = forked.start(forked.COMMAND, *real, environment=environment, folder=folder, output=unheard)
+        while count_photos(folder) < goal and running.is_alive():
             time.sleep(0.01 + 0.02 * dice.random())
-        os.kill(running.pid, signal.SIGKILL)
-        running.wait()
+        running.kill()
+        running.join()
     return run(desk, real)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 
 import pytest
-from disturbed_commands import disturbed_commands
+from disturbed_commands import Undisturbed, disturbed_commands
 from faulty_disk import NO_COMPILER, FaultyDisk, library
 
 
@@ -20,7 +21,7 @@ def disk(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def commands():
-    """The commands that write, by name."""
+def left_alone(disk):
+    """A function that runs a command that writes, undisturbed, once."""
     with disturbed_commands() as commands:
-        yield commands
+        yield cache(lambda name: Undisturbed(commands[name], disk))

@@ -192,9 +192,21 @@ def test_another_model_on_a_worker_ends_the_run(cluster, photos, tmp_path):
 def test_another_version_on_a_worker_ends_the_run(cluster, photos, tmp_path, monkeypatch):
     here = {**versions(), "torch": "1.0", "absent": "2.0"}
     monkeypatch.setattr("counterground.inference.cluster._driver.versions", lambda: here)
+    before = set(threading.enumerate())
     with pytest.raises(
         CounterGroundError, match=r"Node .* has torch 2.* instead of 1.0, no absent: install the same"
     ):
+        evaluate_models(read_benchmark(photos), "colour_model:brightness", ONE, tmp_path / "run")
+    assert set(threading.enumerate()) <= before, "what uses Ray after its end joins again, and all dies of it"
+
+
+def test_workers_that_cannot_start_end_the_run(cluster, photos, tmp_path, monkeypatch):
+    class Unwilling:
+        def __init__(self, plan):
+            raise OSError("No space left on device")
+
+    monkeypatch.setattr("counterground.inference.cluster._pool.Worker", Unwilling)
+    with pytest.raises(CounterGroundError, match="The Ray cluster failed: OSError: No space left on device"):
         evaluate_models(read_benchmark(photos), "colour_model:brightness", ONE, tmp_path / "run")
 
 

@@ -77,6 +77,16 @@ def test_all_classes_without_an_output_are_in_one_message(tmp_path):
     assert message.endswith("Rename the classes, or use a CLIP or a model trained on them.")
 
 
+def test_an_output_of_the_right_name_without_an_index_is_named_with_the_remedy(tmp_path):
+    model = load_model("efficientnet-lite0", device="cpu")
+    model.imagenet_columns = (None, *model.imagenet_columns[1:])
+    space = LabelSpace("own", ("tench", "goldfish"), (0, 1))
+    with pytest.raises(
+        UsageError, match=r"output called 'tench', but .* ImageNet's class 0: give each output"
+    ):
+        build_head(model, space, space.names, ["{}"], tmp_path)
+
+
 def test_any_class_of_imagenet_that_a_class_covers_counts_as_the_class(tmp_path):
     """The published mapping: the arg-max over ImageNet's 1000 classes, then the class that covers it."""
     model = load_model("efficientnet-lite0", device="cpu")

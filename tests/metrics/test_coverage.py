@@ -1,7 +1,7 @@
 """The 95 % intervals hold the truth as often as they say, and corrected tests err as rarely, in simulations.
 
 The full tables are made by ``interval_coverage.py`` and ``family_wise.py`` of ``bench/experiments``; here
-their scenes are smaller.
+their scenes are smaller. Single classes of several are in ``test_single.py``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ def test_intervals_hold_the_truth(scene):
     found = simulation.coverage(scene, 200, block=50)
     for quantity in (*simulation.QUANTITIES, "plain"):
         assert 0.90 <= found[quantity] <= 0.995, quantity
-    assert found["a class's drop"] >= 0.93
 
 
 def test_intervals_over_classes_hold_what_those_over_photos_do_not():

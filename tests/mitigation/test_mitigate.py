@@ -192,6 +192,20 @@ def test_a_report_of_the_run_has_every_model(mended, tmp_path):
     assert all(each.model in page for each in mended.record.methods)
 
 
+def test_the_figure_shades_a_goal_only_where_there_is_a_drop(mended, planted, tmp_path):
+    shaded, line = "half of the drop gone", "counter accuracy as before"
+    figure = (mended.run.path / "figures" / "mitigation.svg").read_text()
+    assert shaded in figure
+    assert line in figure
+    swapped = pl.col("group").replace({"common": "counter", "counter": "common"})
+    reversed_ = replace(planted, photos=planted.photos.with_columns(swapped))
+    found = cg.mitigate(reversed_, Planted(), "template-ensemble", out=tmp_path / "run", watermark=False)
+    assert found.record.unmended.drop.value < 0
+    figure = (tmp_path / "run" / "figures" / "mitigation.svg").read_text()
+    assert shaded not in figure
+    assert line in figure
+
+
 def test_an_exported_head_is_read_by_numpy_alone(mended, planted):
     """The example of the room's README, on the features of the photos."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOM / "README.md").read_text(), re.DOTALL)

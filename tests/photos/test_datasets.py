@@ -101,6 +101,13 @@ def test_folders_of_images_and_what_save_to_disk_wrote(tmp_path):
     assert sorted(saved.photos["photo_id"]) == sorted(IDS[:3])
 
 
+def test_offline_reads_what_is_on_this_machine(folder, monkeypatch):
+    monkeypatch.setenv("COUNTERGROUND_OFFLINE", "1")
+    assert len(read_benchmark(f"hf:{folder}?split=test&label=species")) == 3
+    with pytest.raises(CounterGroundError, match="some/birds needs the network, and --offline"):
+        read_benchmark("hf:some/birds?split=test&label=species")
+
+
 def test_a_column_of_urls_is_fetched(tmp_path):
     with Running() as server:
         (tmp_path / "links").mkdir()

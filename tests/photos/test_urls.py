@@ -83,6 +83,19 @@ def test_what_may_come_later_is_asked_for_again_the_next_time(table, server, mon
     assert again.version != first.version
 
 
+def test_offline_leaves_nothing_behind_that_hides_a_photo_later(table, server, cache, monkeypatch):
+    elsewhere = [server.address(number).replace("127.0.0.1", "127.1") for number in range(3)]
+    path = table([server.address(4), *elsewhere])
+    monkeypatch.setenv("COUNTERGROUND_OFFLINE", "1")
+    with pytest.raises(CounterGroundError, match=r"Fetching http://127\.1:\S+ needs the network") as caught:
+        read_benchmark(path)
+    assert "\n" not in str(caught.value)
+    assert {file.parent.name for file in (cache / "fetched").rglob("*.jpg")} <= {"127.0.0.1"}
+    monkeypatch.delenv("COUNTERGROUND_OFFLINE")
+    benchmark = read_benchmark(path)
+    assert all(load_photo(benchmark.photo_path(row)).image for row in benchmark.photos["path"])
+
+
 def test_a_page_in_place_of_a_photo_is_none(table, server):
     page = b"<html>please log in</html>"
     server.script["/2.jpg"] = [page, page]

@@ -1,14 +1,17 @@
 """Commands whose disk fails at a chosen call, or that are killed there: real processes, forked from one that
-has imported everything, with `faulty_disk.c` loaded into it. Each child arms itself.
+has imported what those before them did, with `faulty_disk.c` loaded into it. Each child arms itself.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import errno
+import gc
 import hashlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -16,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,41 +43,6 @@ KINDS = {
 the other errors for one call; ``torn`` is killed after half of a write."""
 FAILURES = ("ENOSPC", "EIO", "EROFS", "full", "read-only")
 KILLS = ("killed before", "killed after", "torn")
-
-_IMPORTED = (
-    "open_clip",
-    "counterground.api",
-    "counterground.cli",
-    "counterground.construction.annotate.masks",
-    "counterground.construction.discover",
-    "counterground.construction.export",
-    "counterground.construction.ingest.collect",
-    "counterground.construction.ingest.imports",
-    "counterground.intervention",
-    "counterground.mitigation",
-    "counterground.report",
-    "counterground.study",
-    "altair",
-    "cv2",
-    "filelock",
-    "jinja2",
-    "jsonschema",
-    "matplotlib.backends.backend_agg",
-    "matplotlib.backends.backend_pdf",
-    "matplotlib.backends.backend_svg",
-    "matplotlib.figure",
-    "requests",
-    "rich.progress",
-    "safetensors.torch",
-    "scipy.optimize",
-    "scipy.stats",
-    "sklearn.linear_model",
-    "sqlalchemy.dialects.sqlite",
-    "torchvision.transforms.v2.functional",
-    "colour_model",
-    "disc_photos",
-    "planted_photos",
-)
 
 
 @dataclass(frozen=True)
@@ -157,16 +125,20 @@ class FaultyDisk:
         words: str,
         fault: Fault | None = None,
         *,
+        first: str = "",
+        needs: Sequence[str] = (),
         ahead: int = 0,
-        kill_after: float | None = None,
+        kill_after: tuple[int, float] | None = None,
     ) -> Running:
         """Start ``counterground`` with these words.
 
         Args:
             words: the arguments, with a space between them.
             fault: disturbs it.
+            first: a module that it imports first.
+            needs: modules that take long, imported once for all commands.
             ahead: seconds by which its clock is ahead.
-            kill_after: seconds after which it is killed, if it has not ended.
+            kill_after: it is killed so many seconds after so many calls, if it has not ended.
         """
         said = Path(tempfile.mkdtemp(dir=self._said))
         action, error = KINDS[fault.kind] if fault else ("", 0)
@@ -176,18 +148,14 @@ class FaultyDisk:
             "folder": str(self.root / "home"),
             "said": str(said),
             "arm": [str(self.root), fault.at if fault else 0, action, error],
+            "first": first,
+            "needs": needs,
             "ahead": ahead,
         }
         running = Running(self, int(self._ask(job)), said)
         if kill_after is not None:
-            timer = threading.Timer(kill_after, running.send, [signal.SIGKILL])
-            timer.daemon = True
-            timer.start()
+            threading.Thread(target=running.kill_after, args=kill_after, daemon=True).start()
         return running
-
-    def run(self, *given: object, **more: object) -> Ran:
-        """Run a command to its end; see ``start``."""
-        return self.start(*given, **more).wait()
 
     def _ask(self, job: Mapping[str, object]) -> str:
         self._server.stdin.write(json.dumps(job) + "\n")
@@ -219,6 +187,14 @@ class Running:
         """Return the calls it has made so far."""
         return (self.said / "calls").read_text(errors="replace").splitlines()
 
+    def kill_after(self, calls: int, seconds: float) -> None:
+        """Kill it so many seconds after so many calls."""
+        with suppress(FileNotFoundError):  # it has been waited for
+            while len(self.calls()) < calls:
+                time.sleep(0.002)
+        time.sleep(seconds)
+        self.send(signal.SIGKILL)
+
     def ended(self) -> bool:
         """Say whether it has ended; it is a zombie until ``wait`` is called."""
         with suppress(OSError):
@@ -234,9 +210,6 @@ class Running:
 
 
 def _serve() -> None:
-    for name in _IMPORTED:
-        with suppress(ImportError):
-            __import__(name)
     for line in sys.stdin:
         job = json.loads(line)
         if "wait" in job:
@@ -244,22 +217,40 @@ def _serve() -> None:
             continue
         for name in ("out", "err", "calls"):
             Path(job["said"], name).touch()
+        before = Path(job["said"]).parent / "modules"
+        _import([*job["needs"], *(before.read_text().splitlines() if before.exists() else ())])
+        before.unlink(missing_ok=True)
+        gc.freeze()  # a child that looks for garbage here would copy all of it
         child = os.fork()
         if not child:
             _run(job)
         print(child, flush=True)
 
 
+def _import(names: Sequence[str]) -> None:
+    """Import what a command needs, or one that has ended did: those that come find it here."""
+    for name in names:
+        with suppress(Exception):
+            __import__(name)
+
+
+def _note_imports(file: Path, before: set[str]) -> None:
+    new = [name for name, module in sys.modules.items() if module and name not in before]
+    if new:
+        draft = file.with_suffix(f".{os.getpid()}")
+        draft.write_text("\n".join(new))
+        draft.replace(file)
+
+
 def _end_of(child: int, patience: float) -> int:
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return -signal.SIGALRM  # it hung
+    watched = select.poll()
+    watched.register(handle := os.pidfd_open(child), select.POLLIN)
+    ended = bool(watched.poll(1000 * patience))
+    os.close(handle)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) if ended else -signal.SIGALRM  # it hung
 
 
 def _run(job: Mapping[str, object]) -> None:
@@ -273,7 +264,11 @@ def _run(job: Mapping[str, object]) -> None:
         os.environ.update(job["environment"])
         os.chdir(job["folder"])
         sys.argv = ["counterground", *job["words"]]
+        atexit.register(_note_imports, said.parent / "modules", {*sys.modules, job["first"]})
         from counterground.cli import console
+
+        if job["first"]:
+            __import__(job["first"])
 
         root, at, action, error = job["arm"]
         ctypes.CDLL(None).faults_shift(ctypes.c_long(job["ahead"]))

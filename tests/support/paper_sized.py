@@ -125,7 +125,7 @@ def make_paper_run(accuracies, *, sizes=None, records=None, path="run", name="co
             version=options.pop("version", name.ljust(8, "0") * 8),
             n_photos=photos,
             notes=options.pop("notes", []),
-            **(asdict(discovery) if (discovery := options.pop("discovery", None)) else {}),
+            **_without_fingerprints(options.pop("discovery", None)),
         ),
         "label_space": LabelSpaceRecord(
             name=space, size=1000, source="ImageNet-1K", version=options.pop("space_version", "1")
@@ -141,3 +141,8 @@ def make_paper_run(accuracies, *, sizes=None, records=None, path="run", name="co
         "seconds": 1.0,
     }
     return Run(Path(path), RunInfo(**{**info, **options}), found, score_predictions(found))
+
+
+def _without_fingerprints(discovery):
+    found = asdict(discovery) if discovery else {}
+    return {name: value for name, value in found.items() if name != "fingerprints"}

@@ -30,7 +30,7 @@ from counterground.cli.construction import collect, curate, discover, export, im
 from counterground.cli.intervention import masks, mitigate, swap
 from counterground.errors import CounterGroundError, UsageError, error_summary, raised_in
 from counterground.files import DamagedCacheWarning
-from counterground.offline import offline
+from counterground.offline import is_offline, offline
 from counterground.plugins import plugin_modules
 from counterground.privacy import kept_paths, masked
 from counterground.text import one_line
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = [word for word in given if word not in ("--debug", "--keep-paths", "--offline")]
         with (
             kept_paths(keep=True) if "--keep-paths" in given else nullcontext(),
-            offline() if "--offline" in given else nullcontext(),
+            offline(forbid="--offline" in given or is_offline(), libraries=True),
         ):
             status = counterground.main(words, prog_name="counterground", standalone_mode=False)
         return status if isinstance(status, int) else 0

@@ -209,8 +209,9 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale, accuracies: str) -> 
     return [sentence]
 
 
-# Which weights a point is of: the paper's name for those it used, or the specification.
-_WEIGHTS = pl.coalesce("paper_model", "model")
+# Which weights a point is of: the paper's name for those it used, or the specification, which two files may
+# share where it says no folder, and the fingerprint.
+_WEIGHTS = pl.coalesce("paper_model", pl.concat_str("model", "fingerprint", separator=" "), "model")
 RESIDUALS_SCHEMA: dict[str, Any] = {
     "model": pl.String,
     "label": pl.String,

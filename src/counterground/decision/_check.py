@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import polars as pl
 
+from counterground.decision._judged import Judged
 from counterground.decision._plan import Pilot, Question, photos_needed, pilot_of
 from counterground.decision._write import Written
 from counterground.errors import UsageError
@@ -24,7 +25,6 @@ from counterground.metrics import (
     score_predictions,
 )
 from counterground.results import (
-    NO_GROUPS,
     Cell,
     Column,
     Estimate,
@@ -215,6 +215,9 @@ def check_run(
 ) -> Check:
     """Check the models of a run.
 
+    Of a run on composites the background effect is checked in place of the drop, and only composites on the
+    backgrounds of other photos count.
+
     A limit is kept if the whole interval keeps it, broken if the whole interval breaks it, and else the
     verdict is ``undecided``. So is a pass on the drop of a model near chance, which has little to lose, and
     what the drop of a model cannot show that chose the pairs on the same photos.
@@ -230,6 +233,8 @@ def check_run(
         UsageError: nothing to check, no drop to check, or a base run on other photos or without a model to
             compare with.
     """
+    judged = Judged.of(run)
+    run, base = judged.run, None if base is None else Judged.of(base).run
     parts = {
         key: rows.sort("path")
         for key, rows in run.predictions.partition_by(KEYS, as_dict=True, maintain_order=True).items()
@@ -244,12 +249,12 @@ def check_run(
     )
     ordinary = regroup(run.scores)
     if (limits.max_drop is not None or base is not None) and not any(model.has_groups for model in scored):
-        raise UsageError(f"{run.path} has no drop to check: {NO_GROUPS}.")
+        raise UsageError(f"{run.path} has no {judged.noun} to check: {judged.absent}.")
     findings = []
     for model, plain, (key, rows) in zip(scored, ordinary, parts.items(), strict=True):
         guessing = _guessing(plain, run.info.label_space.chance)
         again = _again(run, limits, base) if stopped else ""
-        subject = _Subject(model, key, rows, guessing, confidence, again)
+        subject = _Subject(model, key, rows, guessing, confidence, again, judged)
         if limits.max_drop is not None:
             findings.append(_drop(subject, limits.max_drop, referees))
         if limits.min_accuracy is not None:
@@ -271,8 +276,8 @@ def check_run(
 class _Subject:
     """A model in one setting: scores with the corrected intervals, rows of predictions by path.
 
-    ``guessing`` says that it is near chance, ``confidence`` is that of the intervals, and ``again`` says how
-    to evaluate it again where the run could stop early.
+    ``guessing`` says that it is near chance, ``confidence`` is that of the intervals, ``again`` says how
+    to evaluate it again where the run could stop early, and ``of`` is what is decided about the run.
     """
 
     scores: ModelScores
@@ -281,6 +286,7 @@ class _Subject:
     guessing: str
     confidence: Confidence
     again: str
+    of: Judged
 
     def judged(
         self,
@@ -305,12 +311,36 @@ class _Subject:
         elif self.again:
             reason = f"{_HOLDS} {self.again}"
         else:
-            reason = _needed(found, limit, rows, self.confidence)
+            reason = self._needed(found, limit, rows)
         if verdict in unsupported:
             verdict, reason = "undecided", unsupported[verdict]
         if verdict == "pass" and self.guessing:
             verdict, reason = "undecided", self.guessing
         return Finding(self.scores.label, check, found.value, found.low, found.high, limit, verdict, reason)
+
+    def _needed(self, found: Estimate, limit: float, rows: pl.DataFrame) -> str:
+        """Say what would decide, were the truth what was measured."""
+        if found.value is None or found.low is None:
+            return "There are too few clusters for an interval."
+        try:
+            pilot: Pilot = replace(pilot_of(rows, self.of.run.design), paired=True)
+        except UsageError:
+            return f"{_HOLDS} There are too few {self.of.rows}s to tell how many would decide."
+        # Plans are for intervals of 95 %; corrected ones are wider, as if the limit were nearer.
+        normal = NormalDist()
+        ordinary, corrected = (normal.inv_cdf(1 - each.error / 2) for each in (Confidence(), self.confidence))
+        seen = normal.inv_cdf(_POWER)
+        distance = abs(found.value - limit) * (ordinary + seen) / (corrected + seen)
+        photos = photos_needed(pilot, Question(distance, _POWER)) if distance > 0 else None
+        if photos is None:
+            return f"{_HOLDS} The value is so close to the limit that no number of photos would decide."
+        side = "above" if found.value > limit else "below"
+        enough = self.of.enough(photos, pilot.photos_now, pilot.clusters_now)
+        at_hand = "" if self.of.is_of_composites else f"; the run has {pilot.photos_now:,}"
+        return (
+            f"{_HOLDS} If the true value is the measured one, {percent(abs(found.value - limit))} points "
+            f"{side} the limit, about {enough} would decide with power {100 * _POWER:g} %{at_hand}."
+        )
 
 
 def _again(run: Run, limits: Limits, base: Run | None) -> str:
@@ -355,7 +385,8 @@ def _unsupported(
 def _drop(subject: _Subject, limit: float, referees: Sequence[MeasuredReferee]) -> Finding:
     drop = subject.scores.get("drop")
     unsupported = _unsupported(str(subject.key[0]), referees, "It", "fail")
-    return subject.judged(f"drop at most {100 * limit:g}", drop, limit, subject.rows, unsupported)
+    check = f"{subject.of.noun} at most {100 * limit:g}"
+    return subject.judged(check, drop, limit, subject.rows, unsupported)
 
 
 def _accuracy(subject: _Subject, limit: float) -> Finding:
@@ -398,38 +429,12 @@ def _not_worse(
     change = Estimate(test.difference, test.low, test.high, test.n, test.clusters)
     hits = (frame["correct"].cast(pl.Float64) for frame in (rows, other))
     differences = rows.with_columns(correct=next(hits) - next(hits))
-    check = f"drop at most {100 * margin:g} larger than that of {name} in {base.path}"
+    check = f"{subject.of.noun} at most {100 * margin:g} larger than that of {name} in {base.path}"
     unsupported = {
         **_unsupported(str(subject.key[0]), referees, "It", "fail"),
         **_unsupported(name, base_referees, f"{name} in {base.path}", "pass"),
     }
     return subject.judged(check, change, margin, differences, unsupported)
-
-
-def _needed(found: Estimate, limit: float, rows: pl.DataFrame, confidence: Confidence) -> str:
-    """Say what would decide, were the truth what was measured."""
-    if found.value is None or found.low is None:
-        return "There are too few clusters for an interval."
-    try:
-        pilot: Pilot = replace(pilot_of(rows), paired=True)
-    except UsageError:
-        return f"{_HOLDS} There are too few photos to tell how many would decide."
-    # Plans are for intervals of 95 %; corrected ones are wider, as if the limit were nearer.
-    normal = NormalDist()
-    ordinary, corrected = (normal.inv_cdf(1 - each.error / 2) for each in (Confidence(), confidence))
-    seen = normal.inv_cdf(_POWER)
-    distance = abs(found.value - limit) * (ordinary + seen) / (corrected + seen)
-    photos = photos_needed(pilot, Question(distance, _POWER)) if distance > 0 else None
-    if photos is None:
-        return f"{_HOLDS} The value is so close to the limit that no number of photos would decide."
-    side = "above" if found.value > limit else "below"
-    clusters = -(-pilot.clusters_now * photos // pilot.photos_now)
-    needed = f"{counted(max(photos, pilot.photos_now + 1), 'photo')} in {counted(clusters, 'cluster')}"
-    away = percent(abs(found.value - limit))
-    return (
-        f"{_HOLDS} If the true value is the measured one, {away} points {side} the limit, about {needed} "
-        f"would decide with power {100 * _POWER:g} %; the run has {pilot.photos_now:,}."
-    )
 
 
 def _partner(subject: _Subject, base: Run) -> tuple[str, pl.DataFrame]:

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from counterground.decision._judged import Judged
 from counterground.decision._write import Written
 from counterground.errors import CounterGroundError, UsageError
-from counterground.metrics import KEYS, DropError, comparable, drop_error
+from counterground.metrics import DESIGN, KEYS, Design, DropError, cluster_columns, comparable, drop_error
 from counterground.reading import read_parquet
 from counterground.results import NO_GROUPS, Cell, Column, Run, Table, count, find_models, percent
 from counterground.text import counted
@@ -20,6 +21,11 @@ from counterground.text import counted
 _MOST = 10_000_000  # photos: beyond this nobody plans
 _SCATTER = 4  # photos of a class that show scatter: two in each group
 _PRECISION = 1e-4  # of a drop
+_OF_COMPOSITES = (
+    "Photos are composites, the drop is the background effect, and clusters are those of objects or of "
+    "background photographs, whichever are fewer: both must grow alike, since more composites of the same "
+    "photos change little. Label hours are for the photos that composites are made of."
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,9 @@ class Pilot:
     drops: np.ndarray
 
     @classmethod
-    def of(cls, photos: pl.DataFrame, values: np.ndarray, *, paired: bool = False) -> Pilot:
+    def of(
+        cls, photos: pl.DataFrame, values: np.ndarray, *, paired: bool = False, design: Design = DESIGN
+    ) -> Pilot:
         """Read the components of some photos (rows of predictions) with a value each.
 
         Raises:
@@ -126,7 +134,7 @@ class Pilot:
                 the sentence goes on after the name of the model.
         """
         where = (photos["class_index"], photos["group"])
-        now, alone = drop_error(values, *where, photos["cluster"]), drop_error(values, *where)
+        now, alone = drop_error(values, *where, **cluster_columns(photos, design)), drop_error(values, *where)
         if now is None or alone is None:
             raise UsageError(f"has no drop to plan for: {NO_GROUPS}.")
         if now.clusters < 4:
@@ -330,7 +338,8 @@ def plan_photos(
     """Return how many photos show a drop, and what those at hand show.
 
     Args:
-        source: a pilot run, of each of whose models there is a row, or assumptions.
+        source: a pilot run, of each of whose models there is a row, or assumptions. Of composites the drop
+            is the background effect.
         drop: to be seen (fraction): by how much a drop differs from 0, or from that of ``against``.
         power: how often it is to be seen (fraction).
         clusters: how many there can be; None: as many more as photos.
@@ -353,8 +362,10 @@ def plan_photos(
         named: list[tuple[str, Source | str, Costs]] = [("assumed", source, costs)]
         notes = [source.sentence(clusters)]
     else:
-        named = _pilots(source, against, costs)
+        judged = Judged.of(source)
+        named = _pilots(judged, against, costs)
         notes = [each.sentence(name) for name, each, _ in named if isinstance(each, Pilot)]
+        notes += [_OF_COMPOSITES] * judged.is_of_composites
     obstacles = [(name, obstacle) for name, each, _ in named if (obstacle := _obstacle(each, drop))]
     if len(obstacles) == len(named):
         alike = len(obstacles) > 1 and len({obstacle for _, obstacle in obstacles}) == 1
@@ -376,13 +387,13 @@ def _obstacle(source: Source | str, drop: float) -> str:
     return f"has {percent(source.largest)} % on common photos, so it cannot drop by {100 * drop:g} points."
 
 
-def pilot_of(rows: pl.DataFrame) -> Pilot:
-    """Return what one model's predictions tell about its drop.
+def pilot_of(rows: pl.DataFrame, design: Design) -> Pilot:
+    """Return what one model's predictions tell about its drop, by the clusters of a design.
 
     Raises:
         UsageError: see `Pilot.of`.
     """
-    return Pilot.of(rows, rows["correct"].cast(pl.Float64).to_numpy())
+    return Pilot.of(rows, rows["correct"].cast(pl.Float64).to_numpy(), design=design)
 
 
 def photos_needed(source: Source, question: Question) -> int | None:
@@ -452,8 +463,9 @@ def _notes(rows: Sequence[dict[str, Any]], clusters: int | None, costs: Costs) -
     return notes
 
 
-def _pilots(run: Run, against: str | None, costs: Costs) -> list[tuple[str, Source | str, Costs]]:
+def _pilots(judged: Judged, against: str | None, costs: Costs) -> list[tuple[str, Source | str, Costs]]:
     """Return the name of each model, what it shows or why it shows nothing, and what it costs."""
+    run, seconds = judged.run, costs.seconds_per_photo * judged.photos_per_row
     parts = run.predictions.partition_by(KEYS, as_dict=True, maintain_order=True)
     records = {model.name: model for model in run.info.models}
     calls = _calls_per_photo(run)
@@ -466,22 +478,24 @@ def _pilots(run: Run, against: str | None, costs: Costs) -> list[tuple[str, Sour
         name = str(key[0])
         per_photo = costs.calls_per_photo if costs.calls_per_photo is not None else calls.get(name)
         price = costs.price if costs.price is not None else records[name].description.get("price_per_call")
-        own = replace(costs, calls_per_photo=per_photo, price=price)
+        own = replace(costs, seconds_per_photo=seconds, calls_per_photo=per_photo, price=price)
         if base is None:
-            found.append((_label(key, list(parts)), _pilot_or_reason(rows, rows["correct"]), own))
+            found.append((_label(key, list(parts)), _pilot_or_reason(rows, rows["correct"], run.design), own))
         elif key[0] != base[0][0] and comparable(key[1:], base[0][1:]):
             joined = rows.sort("path")
             difference = joined["correct"].cast(pl.Float64) - base[1]["correct"].cast(pl.Float64)
-            pilot = _pilot_or_reason(joined, difference, paired=True)
+            pilot = _pilot_or_reason(joined, difference, run.design, paired=True)
             found.append((f"{name} vs. {base[0][0]}", pilot, own))
     if not found:
         raise UsageError(f"The run has no other model to plan a comparison with {against!r} for.")
     return found
 
 
-def _pilot_or_reason(photos: pl.DataFrame, values: pl.Series, *, paired: bool = False) -> Pilot | str:
+def _pilot_or_reason(
+    photos: pl.DataFrame, values: pl.Series, design: Design, *, paired: bool = False
+) -> Pilot | str:
     try:
-        return Pilot.of(photos, values.cast(pl.Float64).to_numpy(), paired=paired)
+        return Pilot.of(photos, values.cast(pl.Float64).to_numpy(), paired=paired, design=design)
     except UsageError as error:
         return str(error)
 

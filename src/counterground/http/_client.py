@@ -20,7 +20,7 @@ from counterground._version import __version__
 from counterground.errors import CounterGroundError
 from counterground.http._budget import Budget, Waiting, refuse_long_wait
 from counterground.http._deadline import Deadline
-from counterground.offline import is_local, is_offline
+from counterground.offline import check_online, is_local
 from counterground.privacy import without_query
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ class Client:
 
         Raises:
             FetchError: anything but a whole answer with status 200.
+            CounterGroundError: ``--offline``, and it is another machine's.
         """
         body = bytearray()
         with self._answer(_Request(url, method, follow=follow), stop) as (response, chunks):
@@ -167,7 +168,7 @@ class Client:
 
         Raises:
             FetchError: as of ``fetch``; what had come stays for the next call.
-            CounterGroundError: the file cannot be written.
+            CounterGroundError: the file cannot be written, or ``--offline``.
         """
         part, mark = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.version")
         try:
@@ -204,8 +205,6 @@ class Client:
         import requests
         import urllib3
 
-        if is_offline() and not is_local(request.url):
-            raise FetchError("--offline forbids using the network")
         body = _Body(self._limits.most_bytes, stop)
         with Deadline(self._limits.longest) as deadline:
             try:
@@ -245,6 +244,8 @@ class Client:
         timeout = (min(_CONNECT_TIMEOUT, self._limits.timeout), self._limits.timeout)
         url = request.url
         for _ in range(1 + MOST_REDIRECTS):
+            if not is_local(url):
+                check_online(f"Fetching {without_query(url)}")
             response = self._session().request(
                 request.method, url, headers=request.headers, stream=True, timeout=timeout
             )

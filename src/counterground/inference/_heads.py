@@ -154,6 +154,12 @@ def _columns(model: Classifier, space: LabelSpace) -> list[list[int]]:
             f"{len(space):,} classes, all of which compete. If it knows the benchmark's classes, let only "
             "those compete: --label-space benchmark."
         )
+    if known := [name for name in missing if name in by_name]:
+        raise UsageError(
+            f"{model.display_name} has an output called {known[0]!r}, but its imagenet_columns do not say "
+            f"that it is ImageNet's class {space.imagenet[space.names.index(known[0])]}: give each output "
+            "its ImageNet index."
+        )
     if missing:
         rename = "Rename the class" if len(missing) == 1 else "Rename the classes"
         raise UsageError(

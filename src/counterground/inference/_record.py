@@ -54,6 +54,13 @@ _BESIDE = (
     "heads/*-all-photos.safetensors",
 )
 _AS_THEY_ARE = ("aliases", "templates", "texts")  # of run.json: words that models read, no places
+# Values of columns, which may look like places: "/b/beach" is a label of Places365.
+_VALUES = (
+    ("benchmark", "design"),
+    ("train", "design"),
+    ("intervention", "settings"),
+    ("intervention", "source", "design"),
+)
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
 
 
@@ -129,7 +136,7 @@ def run_info(
         prompts=settings.prompts,
         as_published=settings.as_published,
         fast_decode=settings.fast_decode,
-        models=[outcome.record for outcome in outcomes],
+        models=[outcome.record.with_roles(benchmark.discovery) for outcome in outcomes],
         warnings=_warnings(request, outcomes, predictions, unreadable),
         model_warnings=_model_warnings(outcomes, candidates),
         counts=_counts(benchmark, outcomes, predictions, unreadable),
@@ -152,8 +159,19 @@ def run_info(
 
 def shareable_info(info: RunInfo) -> RunInfo:
     """Return the record as it may be given to others, with no absolute path; see `privacy.shareable`."""
-    told = shareable(json.loads(info.model_dump_json()), but=_AS_THEY_ARE)
+    given = json.loads(info.model_dump_json())
+    told = shareable(given, but=_AS_THEY_ARE)
+    for *way, last in _VALUES:
+        here, there = _at(told, way), _at(given, way)
+        if there is not None:
+            here[last] = there[last]
     return RunInfo.model_validate(told)
+
+
+def _at(record: Any, way: Sequence[str]) -> Any:
+    for key in way:
+        record = None if record is None else record[key]
+    return record
 
 
 def unreadable_photos(benchmark: Benchmark, read: Sequence[ReadStatus]) -> pl.DataFrame:

@@ -93,6 +93,11 @@ class Masks:
         usable = self.table.filter(pl.col("reason").is_null()).select("path", "photo_id", "mask")
         photos = benchmark.photos.drop("mask").join(usable, on=("path", "photo_id"), how="left")
         found = photos["mask"].count()
+        if not found and self.usable:
+            raise CounterGroundError(
+                f"No photo of {benchmark.name} is one of those that {self.folder} has masks of (same path, "
+                "same content). Make masks of this benchmark: a pool and an export give photos other paths."
+            )
         if not found:
             raise CounterGroundError(
                 f"No photo of {benchmark.name} has a usable mask. {self.summary()} "

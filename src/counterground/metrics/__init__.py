@@ -43,6 +43,7 @@ from counterground.metrics._registry import Answers, Metric, TableColumn, read_a
 from counterground.metrics._scores import (
     BREAKDOWN_SCHEMA,
     SCORES_SCHEMA,
+    cell_accuracies,
     score_by,
     score_contrast,
     score_predictions,
@@ -195,6 +196,7 @@ __all__ = [
     "balanced_interval",
     "balanced_mean",
     "by_key",
+    "cell_accuracies",
     "check_columns",
     "check_contrast",
     "class_accuracy",

@@ -33,8 +33,9 @@ class DropError:
         degrees: degrees of freedom of the interval.
         known: how surely the variance of the drop is known, as degrees of freedom: from the scatter of the
             clusters' squared deviations, so fewer where a few of them make most of it; at most ``degrees``.
+            Of two ways of clusters, that of the way of which it is known less.
         photos: of classes with both groups.
-        clusters: that hold them.
+        clusters: that hold them; of two ways the smaller number.
     """
 
     common: float
@@ -116,6 +117,7 @@ def drop_error(
     class_index: npt.ArrayLike,
     group: npt.ArrayLike | None,
     cluster: npt.ArrayLike | None = None,
+    crossed: npt.ArrayLike | None = None,
 ) -> DropError | None:
     """Return the sampling error of the drop of some photos; None where no class has both groups.
 
@@ -124,17 +126,22 @@ def drop_error(
         class_index: ``[n]`` integers.
         group: ``[n]`` of ``common``, ``counter`` or null.
         cluster: ``[n]``; null is a cluster of its own; None: every photo is.
+        crossed: ``[n]`` clusters of a second way; None: there is one way.
     """
-    sides = Stratification(class_index, group, cluster).sides(DROP)
+    sides = Stratification(class_index, group, cluster, crossed=crossed).sides(DROP)
     averages = sides.averages()
     if averages is None:
         return None
     common, counter = StratumMeans(sides.partition, np.asarray(values, dtype=np.float64)).weighted(averages)
-    both = float(common.deviations @ counter.deviations)
-    covariance = np.array([[common.variance, both], [both, counter.variance]])
-    squares = (common.deviations - counter.deviations) ** 2
-    variance = float(squares.sum())
-    scatter = float(((squares - squares.mean()) ** 2).sum())
-    known = min(common.df, 2 * variance**2 / scatter) if scatter > 0 else common.df
     n = common.n + counter.n
+    both = common.covariance(counter)
+    covariance = np.array([[common.variance, both], [both, counter.variance]])
+    known = min(common.df, *map(_known, common.minus(counter, n=n).by_way()))
     return DropError(common.value, counter.value, covariance, common.df, known, n, common.clusters)
+
+
+def _known(deviations: npt.NDArray[np.float64]) -> float:
+    """Return how surely the variance that clusters of one way make is known, as degrees of freedom."""
+    squares = deviations**2
+    scatter = float(((squares - squares.mean()) ** 2).sum())
+    return 2 * float(squares.sum()) ** 2 / scatter if scatter > 0 else np.inf

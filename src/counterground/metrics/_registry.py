@@ -22,6 +22,7 @@ from counterground.metrics.intervals import (
     InfluenceEstimate,
     Interval,
     Partition,
+    SingleStrata,
     Stratification,
     Stratifications,
     StratumMeans,
@@ -56,7 +57,7 @@ class Answers:
     def of_class(self, place: int) -> Answers:
         """Return the answers with one class only, sharing what was computed."""
         chosen = replace(self, classes=np.array([place]))
-        for name in ("correct", "_means"):
+        for name in ("correct", "_means", "_single"):
             chosen.__dict__[name] = getattr(self, name)
         return chosen
 
@@ -76,6 +77,22 @@ class Answers:
             self._means[key] = StratumMeans(partition, self.correct)
         return self._means[key]
 
+    @cached_property
+    def _single(self) -> dict[int, SingleStrata]:
+        return {}
+
+    def single(self, means: StratumMeans) -> SingleStrata:
+        """The strata of some means one by one."""
+        key = id(means.partition)
+        if key not in self._single:
+            self._single[key] = SingleStrata(means)
+        return self._single[key]
+
+    @property
+    def place(self) -> int | None:
+        """The class that counts, if it is one of several."""
+        return None if len(self.classes) == self.photos.c else int(self.classes[0])
+
     @property
     def class_means(self) -> StratumMeans:
         """Accuracy of each class."""
@@ -94,12 +111,15 @@ class Answers:
         Raises:
             ValueError: the photos lack a column that it names.
         """
-        place = None if len(self.classes) == self.photos.c else int(self.classes[0])
+        place = self.place
         sides = self.photos.sides(contrast if place is None else contrast.of_classes())
         averages = sides.averages(place)
         if averages is None:
             return None
-        left, right = self.means(sides.partition).weighted(averages)
+        means = self.means(sides.partition)
+        left, right = means.weighted(averages)
+        if place is not None:
+            left, right = self.single(means).sides(left, right, sides, place)
         return left, right, sides.partition.count(averages)
 
     def difference(self, contrast: Contrast) -> Interval:
@@ -139,7 +159,12 @@ class Answers:
 
     def share(self, means: StratumMeans, strata: Codes) -> Interval:
         """Return the unweighted average of the means of some strata; unknown where there are none."""
-        return share_interval(means.average(strata)) if len(strata) else self.unknown
+        if not len(strata):
+            return self.unknown
+        average = means.average(strata)
+        if self.place is not None and len(strata) == 1:
+            average = self.single(means).share(average, int(strata[0]))
+        return share_interval(average)
 
     def cells(self, group: str) -> Codes:
         """The cells of a group that have photos, among the classes that count."""

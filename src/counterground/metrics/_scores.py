@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
@@ -17,6 +18,7 @@ from counterground.metrics.intervals import (
     Confidence,
     Interval,
     balanced_interval,
+    cell_intervals,
     cluster_columns,
     difference_interval,
     share_interval,
@@ -169,17 +171,48 @@ def score_by(
     """
     records = []
     for key, rows in by_key(predictions, tuple(columns)):
-        found = []
-        for values, part in rows.drop_nulls(columns).partition_by(columns, as_dict=True).items():
-            of = part["class_index"] if balanced else pl.zeros(len(part), pl.Int32, eager=True)
-            clusters = cluster_columns(part, design)
-            i = balanced_interval(part["correct"], of, **clusters, confidence=confidence)
+        found, kept = [], rows.drop_nulls(columns)
+        cells = [*columns, "class_index"] if balanced else columns
+        single = {
+            values[: len(columns)]: interval
+            for values, interval in cell_accuracies(kept, cells, confidence=confidence, design=design).items()
+        }
+        for values, part in kept.partition_by(columns, as_dict=True).items():
+            classes, i = part["class_index"].n_unique() if balanced else None, single[values]
+            if balanced and classes != 1:
+                clusters = cluster_columns(part, design)
+                i = balanced_interval(part["correct"], part["class_index"], **clusters, confidence=confidence)
             measured = (i.value, i.low, i.high, i.n, i.clusters, confidence.anytime)
-            found.append((*key, *values, *measured, of.n_unique() if balanced else None))
+            found.append((*key, *values, *measured, classes))
         at = len(key) + len(columns)
         records += sorted(found, key=lambda row: (-row[at], row[len(key) : at]))
     schema = {**KEY_SCHEMA, **dict.fromkeys(columns, pl.String), **BREAKDOWN_SCHEMA}
     return pl.DataFrame(records, schema=schema, orient="row")
+
+
+def cell_accuracies(
+    rows: pl.DataFrame,
+    columns: Sequence[str],
+    *,
+    confidence: Confidence = CONFIDENCE,
+    design: Design = DESIGN,
+) -> dict[tuple[Any, ...], Interval]:
+    """Return the accuracy over photos of each combination of values of columns, with 95 % intervals.
+
+    Args:
+        rows: the photos of one model, with ``correct`` and the clusters of the design.
+        columns: without nulls.
+        confidence: how often an interval may miss the truth.
+        design: whose clusters count.
+    """
+    if rows.is_empty():
+        return {}
+    values, row = rows.select(columns), f"row by {columns}"
+    first = values.with_row_index(row).select(pl.col(row).first().over(columns)).to_series()
+    starts, cell = np.unique(first.to_numpy(), return_inverse=True)
+    clusters = cluster_columns(rows, design)
+    found = cell_intervals(rows["correct"], cell, **clusters, confidence=confidence)
+    return dict(zip(values[starts.tolist()].rows(), found, strict=True))
 
 
 def _scores(answers: Answers, *, by_class: bool) -> Iterator[_Row]:

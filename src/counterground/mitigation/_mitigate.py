@@ -132,7 +132,9 @@ def _write(record: MitigationRecord, heads: Mapping[str, Mended], out: Path) -> 
             about = {"method": each.name, "model": record.model, "benchmark": record.benchmark}
             write_head(heads[each.name], out / each.head.file, {**about, **_provenance(each.head)})
     write_text(out / "mitigation.csv", record.rows.write_csv())
-    told = json.dumps(shareable(json.loads(record.model_dump_json())), indent=2, ensure_ascii=False)
+    told = json.dumps(
+        shareable(json.loads(record.model_dump_json()), but=("contrast",)), indent=2, ensure_ascii=False
+    )
     write_record(out / MITIGATION_FILE, told)
 
 

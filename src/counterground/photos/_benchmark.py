@@ -44,6 +44,8 @@ class Discovered:
         referee_as_published: the referee was loaded as the paper apparently did.
         earlier_referees: models that had chosen pairs of the benchmark that was searched, first to last.
         committee: specifications of the models that chose together; empty where one chose.
+        fingerprints: of ``earlier_referees``, then of `referees`, empty where it is not known; none: of
+            no one. Two files may have the same specification, which says no folder.
     """
 
     referee: str
@@ -54,6 +56,17 @@ class Discovered:
     referee_as_published: bool = False
     earlier_referees: tuple[str, ...] = ()
     committee: tuple[str, ...] = ()
+    fingerprints: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.fingerprints) not in (0, len(self.earlier_referees) + len(self.referees)):
+            raise ValueError(f"it has {len(self.fingerprints)} fingerprints of its referees")
+
+    @property
+    def in_order(self) -> list[tuple[str, str]]:
+        """Specification and fingerprint of all models that ever chose, first to last."""
+        specs = (*self.earlier_referees, *self.referees)
+        return list(zip(specs, self.fingerprints or [""] * len(specs), strict=True))
 
     @property
     def referees(self) -> tuple[str, ...]:
@@ -69,8 +82,9 @@ class Discovered:
         """
         if content.get("referee") is None:
             return None
-        values = {field.name: content[field.name] for field in fields(cls)}
-        several = {name: tuple(values[name]) for name in ("earlier_referees", "committee")}
+        values = {"fingerprints": (), **content}  # which earlier versions did not write
+        values = {field.name: values[field.name] for field in fields(cls)}
+        several = {name: tuple(values[name]) for name in ("earlier_referees", "committee", "fingerprints")}
         return cls(**{**values, **several})
 
 

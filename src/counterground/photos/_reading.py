@@ -143,8 +143,9 @@ def _read_folder(path: Path) -> Benchmark:
         )
     if (path / _DISCOVERY_FILE).is_file():
         raise CounterGroundError(
-            f"{path} holds a discovery that wrote no benchmark, since it found no more than chance "
-            f"({_DISCOVERY_FILE} says more). discover --write-anyway writes the pairs that it has."
+            f"{path} holds a discovery that wrote no benchmark, since it found no pair of backgrounds, or no "
+            f"more than chance ({_DISCOVERY_FILE} says which). If it has pairs, discover --write-anyway "
+            "writes them."
         )
     if (path / EXPORT_FILE).is_file():
         formats = sorted(entry.parent.name for entry in path.glob(f"*/{BENCHMARK_FILE}"))

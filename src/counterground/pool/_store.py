@@ -143,10 +143,15 @@ class Pool:
             found = _read(connection, CANDIDATE, CANDIDATE_SCHEMA, **where)
         return found.sort("class_name", "position", "key")
 
-    def add_candidates(self, rows: Sequence[Mapping[str, object]]) -> int:
-        """Note photos to be fetched; return how many are new (a key that its class has is left as it is)."""
+    def add_candidates(
+        self, rows: Sequence[Mapping[str, object]], *, within: Connection | None = None
+    ) -> int:
+        """Note photos to be fetched; return how many are new (a key that its class has is left as it is).
+
+        ``within`` is a transaction of ``connect`` of which this becomes a part.
+        """
         fresh = {"status": "wanted", "tries": 0}
-        return self._add(CANDIDATE, CANDIDATE_SCHEMA, [fresh | dict(row) for row in rows])
+        return self._add(CANDIDATE, CANDIDATE_SCHEMA, [fresh | dict(row) for row in rows], within)
 
     def mark_candidates(self, rows: Sequence[tuple[str, str, str, str | None]]) -> None:
         """Set ``(key, class_name, status, reason)`` of candidates; all but "wanted" count as a try."""
@@ -280,9 +285,9 @@ class Pool:
         with self.connect(writes=False) as connection:
             return read_setting(connection, name, default)
 
-    def set_setting(self, name: str, value: Any) -> None:
-        """Keep a setting."""
-        with self.connect() as connection:
+    def set_setting(self, name: str, value: Any, *, within: Connection | None = None) -> None:
+        """Keep a setting; ``within`` is a transaction of ``connect`` of which this becomes a part."""
+        with self.connect_within(within) as connection:
             _keep_setting(connection, name, value)
 
     def background_labels(self) -> list[str]:
@@ -333,7 +338,13 @@ class Pool:
         write_parquet(out, photos)
         return out
 
-    def _add(self, table: Table, schema: dict[str, pl.DataType], rows: list[dict[str, Any]]) -> int:
+    def _add(
+        self,
+        table: Table,
+        schema: dict[str, pl.DataType],
+        rows: list[dict[str, Any]],
+        within: Connection | None = None,
+    ) -> int:
         if not rows:
             return 0
         if unknown := {name for row in rows for name in row} - set(schema):
@@ -345,7 +356,7 @@ class Pool:
                         f"The pool's column {name!r} ({schema[name]}) cannot hold {problem}."
                     )
         absent = dict.fromkeys(schema)
-        with self.connect() as connection:
+        with self.connect_within(within) as connection:
             statement = insert(table).on_conflict_do_nothing()
             return sum(connection.execute(statement, absent | row).rowcount for row in rows)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from counterground.privacy import shareable
 from counterground.results._run import Run
+from counterground.results._schema import ModelRecord
 
 INFLATED = "selection inflates its drop; the effect on related models is not known."
 
@@ -32,12 +34,8 @@ def own_referees(run: Run, name: str) -> list[MeasuredReferee]:
     discovery = run.info.benchmark.discovery
     if discovery is None:
         return []
-    measured = {shareable(record.spec): record.name for record in run.info.models}
     found = []
-    for spec in dict.fromkeys((*discovery.referees, *discovery.earlier_referees)):
-        referee = measured.get(shareable(spec))
-        if referee is None:
-            continue
+    for spec, referee in _measured(run.info.models, (*discovery.referees, *discovery.earlier_referees)):
         chose = spec in discovery.referees
         others = ", together with other models," if chose and discovery.committee else ""
         if chose and discovery.split == "none":
@@ -60,3 +58,16 @@ def own_referees(run: Run, name: str) -> list[MeasuredReferee]:
         else:
             found.append(MeasuredReferee(referee, (conditional,)))
     return found
+
+
+def _measured(records: Sequence[ModelRecord], specs: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield specifications of referees with the names of the models of a run that they are.
+
+    Where no model is known to be one by its fingerprint, which another runtime or version of a library
+    changes, all of its specification count: two files may share a short one.
+    """
+    for spec in dict.fromkeys(specs):
+        known = [record for record in records if spec in record.chose]
+        called = [record for record in records if shareable(record.spec) == shareable(spec)]
+        for record in known or called:
+            yield spec, record.name

@@ -51,8 +51,18 @@ an answer names none), ``class_index`` the classes of the benchmark.
 """
 
 
+_CHOSE = "chose_pairs_as"
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _chosen(discovery: Discovered | None) -> dict[str, Any]:
+    """The fields of a discovery that a run keeps; fingerprints become `ModelRecord.chose`."""
+    found = asdict(discovery) if discovery else {}
+    found.pop("fingerprints", None)
+    return found
 
 
 class BenchmarkRecord(_Record):
@@ -83,7 +93,7 @@ class BenchmarkRecord(_Record):
             version=benchmark.version,
             n_photos=len(benchmark.photos),
             notes=list(benchmark.notes),
-            **(asdict(benchmark.discovery) if benchmark.discovery else {}),
+            **_chosen(benchmark.discovery),
             design=None if benchmark.design == DESIGN else benchmark.design.to_json(),
         )
 
@@ -134,6 +144,17 @@ class ModelRecord(_Record):
     def reads_names(self) -> bool:
         """Whether names and prompts decide its predictions: not with classes of its own or a fitted head."""
         return self.kind not in ("classifier", "image_encoder")
+
+    @property
+    def chose(self) -> tuple[str, ...]:
+        """As which of the referees of the benchmark it is known by its fingerprint; see `with_roles`."""
+        return tuple(self.description.get(_CHOSE, ()))
+
+    def with_roles(self, discovery: Discovered | None) -> ModelRecord:
+        """Return the record with the specifications under which the model chose pairs of the benchmark."""
+        models = discovery.in_order if discovery else []
+        roles = [spec for spec, fingerprint in models if fingerprint == self.fingerprint]
+        return self.model_copy(update={"description": {**self.description, _CHOSE: roles}}) if roles else self
 
     @property
     def in_memory(self) -> bool:

@@ -24,6 +24,7 @@ from counterground.inference import Settings
 from counterground.metrics import drop_interval
 from counterground.photos import Discovered, read_benchmark
 from counterground.pool import open_pool
+from counterground.results import own_referees
 
 REFEREE = "colour_model:brightness"  # of tests/support: right about one time in three
 
@@ -378,7 +379,11 @@ def test_discover_writes_a_benchmark_of_the_other_half(photos, tmp_path):
     came_from = f"photos@{benchmark.version[:8]}"
     known = {"referee": REFEREE, "split": "half", "min_drop": 0, "discovered_from": came_from}
     assert {name: description[name] for name in known} == known
-    assert again.discovery == found.benchmark.discovery == Discovered(REFEREE, "half", 0, came_from, "photos")
+    expected = Discovered(REFEREE, "half", 0, came_from, "photos")
+    assert again.discovery == found.benchmark.discovery
+    assert replace(again.discovery, fingerprints=()) == expected
+    (record,) = cg.open_run(tmp_path / "pairs" / "referee").info.models
+    assert again.discovery.fingerprints == (record.fingerprint,)
     record = json.loads((tmp_path / "pairs" / "discovery.json").read_text())
     assert record["chosen_drop"]["value"] == pytest.approx(found.pairs["drop"].mean())
     assert record["exceeds_chance"] is False
@@ -460,7 +465,8 @@ def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
     assert found.benchmark is None
     assert found.sentence == (
         "No class of photos differs by more than 99 points between backgrounds with at least 1 photo in each "
-        "half. No benchmark was written."
+        "half. More photos help, or a lower --min-photos or --min-drop, which finds more by chance, too. No "
+        "benchmark was written."
     )
     assert read_discovery(tmp_path / "pairs").pairs.is_empty()
     with pytest.raises(UsageError, match="holds another discovery"):
@@ -480,6 +486,33 @@ def test_a_committee_is_recorded_and_warned_of(photos, tmp_path):
             tmp_path / "pairs", model, label_space="benchmark", out=tmp_path / f"run {number}", report=False
         )
         assert f"{model} itself, together with other models, does best" in " ".join(cg.compare(run).warnings)
+
+
+@pytest.mark.parametrize("fingerprints", [True, False], ids=["known", "of an earlier version"])
+def test_a_referee_is_told_from_another_file_of_its_name(photos, own_modules, tmp_path, fingerprints):
+    models = []
+    for seed in ("seed1", "seed2"):
+        (tmp_path / seed).mkdir()
+        file = tmp_path / seed / "own.py"
+        file.write_text(
+            f"from colour_model import brightness\n\ndef load(of={seed!r}):\n    return brightness()\n"
+        )
+        models.append(f"{file}:load")
+    discovered(read_benchmark(photos), tmp_path / "pairs", models[0], split="none")
+    if not fingerprints:
+        record = json.loads((tmp_path / "pairs" / "benchmark.json").read_text())
+        assert record.pop("fingerprints")
+        (tmp_path / "pairs" / "benchmark.json").write_text(json.dumps(record))
+    named = {"first": models[0], "second": models[1]}
+    cg.evaluate(tmp_path / "pairs", named, label_space="benchmark", out=tmp_path / "run", report=False)
+    run = cg.open_run(tmp_path / "run")
+    assert {record.spec for record in run.info.models} == {"own.py:load"}
+    inflated = [each.model for each in own_referees(run, "run") if each.effect == "inflated"]
+    assert inflated == (["first"] if fingerprints else ["first", "second"])
+    again = discovered(read_benchmark(tmp_path / "pairs"), tmp_path / "again", models[1])
+    how = read_benchmark(tmp_path / "again").discovery
+    assert how == again.benchmark.discovery
+    assert (len(how.fingerprints), bool(how.fingerprints[0])) == (2, fingerprints)
 
 
 def test_wrong_asks_are_named(photos, tmp_path):

@@ -135,7 +135,10 @@ def test_a_key_that_is_repeated_in_an_error_is_masked(
         "http://me:{}@127.0.0.1/v1",
     ],
 )
-@pytest.mark.parametrize("key", [KEY, "hf_aBcDeFgHiJkL", "Ab1Cd2Ef3Gh4Ij5Kl6Mn7Op8"])
+@pytest.mark.parametrize(
+    "key",
+    [KEY, "hf_aBcDeFgHiJkL", "Ab1Cd2Ef3Gh4Ij5Kl6Mn7Op8", "api-key-4711", "secret-4711", "token=something"],
+)
 def test_a_key_in_the_address_is_refused_and_not_repeated(address, key):
     with pytest.raises(UsageError, match="COUNTERGROUND_API_KEY") as caught:
         check_specs([f"{address.format(key)}#m"])
@@ -153,6 +156,10 @@ def test_the_key_of_a_variable_is_refused_in_a_path_whatever_it_looks_like(monke
     [
         "https://example.openai.azure.com/openai/deployments/gpt-4-vision-2024-06-01/v1?api-version=2024-06-01",
         "https://router.example.org/hf-inference/models/my-org/My-Model-7B/v1",
+        "https://example.org/turkey-vision/v1",
+        "https://example.org/secretary/v1",
+        "https://example.org/sk-learn-vlm/v1",
+        "https://example.org/token-classification/hf_models/api-keyboard/v1",
         "https://example.org/v2/3fa85f64-5717-4562-b3fc-2c963f66afa6/openai/v1",
     ],
 )

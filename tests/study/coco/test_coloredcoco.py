@@ -35,6 +35,7 @@ from counterground.study.coco import (
     Objects,
     Recipe,
     Source,
+    _stamps,  # its sizes, which fewer stand in for
     _start,  # its schedule, which two steps stand in for
     before,
     caption_obj,
@@ -264,8 +265,12 @@ def test_only_openclip_models_can_be_fine_tuned():
 def test_stamps_of_the_test_are_animals_that_training_never_saw(shared_cache, monkeypatch):
     monkeypatch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
     held = []
-    for seed in range(2):
-        objects = load_stamps_objects(seed)
+    sizes = {"train": 240, "validation": 40, "test": 80}
+    for seed, few in enumerate((sizes, {"train": 12, "validation": 2, "test": 2})):
+        with monkeypatch.context() as patch:
+            if few != sizes:  # which individuals are drawn can be seen in few photos
+                patch.setattr(_stamps, "_SIZES", few)
+            objects = load_stamps_objects(seed)
         assert len(objects.names) == 9
         assert sorted(objects.biased) == list(range(9))
         seen = set(objects.individuals["train"])
@@ -273,7 +278,7 @@ def test_stamps_of_the_test_are_animals_that_training_never_saw(shared_cache, mo
         assert not seen & held[-1]
         assert set(objects.individuals["validation"]) == held[-1]
         assert len(seen | held[-1]) == 46
-        for part, n in (("train", 240), ("validation", 40), ("test", 80)):
+        for part, n in few.items():
             assert Counter(objects.classes[part].tolist()) == dict.fromkeys(range(9), n)
         coverage = objects.pixels["train"][..., 3] > 127
         assert coverage.mean(axis=(1, 2)).min() > 0.04
@@ -318,6 +323,7 @@ def test_a_damaged_file_of_figures_is_named(tmp_path):
 
 def test_the_command_leaves_a_page_beside_table_7(tiny_clip, tmp_path, shared_cache, monkeypatch, capsys):
     monkeypatch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
+    monkeypatch.setattr(_stamps, "_SIZES", {"train": 40, "validation": 10, "test": 20})
     out = tmp_path / "out"
     command = [
         "study",

@@ -9,13 +9,21 @@ import pytest
 
 from counterground.cli import main
 from counterground.study import QUICK_THEORY
-from counterground.study.theory import MEAN_OF_CLASS, Definition, draw_theory, exact_accuracy
+from counterground.study.theory import (
+    MEAN_OF_CLASS,
+    Definition,
+    _study,  # its number of simulated pairs, for which fewer stand in
+    draw_theory,
+    exact_accuracy,
+)
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study") / "theory"
-    assert main(["study", "theory", "--quick", "--out", str(folder)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_study, "_TEST", 10_000)  # a quarter: 0.03 is six standard errors
+        assert main(["study", "theory", "--quick", "--out", str(folder)]) == 0
     return folder
 
 

@@ -44,6 +44,7 @@ POINTS_SCHEMA: dict[str, Any] = {
     "comparable": pl.Boolean,
     "near_chance": pl.Boolean,
     "paper_model": pl.String,
+    "fingerprint": pl.String,
     "note": pl.String,
 }
 """Columns of ``model_points``; accuracies, drops and their intervals are fractions.
@@ -81,7 +82,8 @@ def model_points(
         ``unbalanced`` (over photos) for the paper's rows of that setting. ``comparable`` says that a run
         was measured on the photos and against the label space of the paper's rows; ``note`` why not, or
         what contradicts a printed figure. ``near_chance``: the model hardly beats guessing, so a small drop
-        says nothing. ``paper_model`` is the paper's name of a run's model whose weights it used.
+        says nothing. ``paper_model`` is the paper's name of a run's model whose weights it used,
+        ``fingerprint`` what tells two files with one specification apart.
 
     Raises:
         UsageError: an unknown setting.

@@ -132,6 +132,7 @@ def identity_of(name: str, record: ModelRecord | None) -> dict[str, Any]:
             "label": short_name(name),
             "family": "other",
             "high_quality": False,
+            "fingerprint": None,
             **nothing,
         }
     row = paper_row(record)
@@ -149,6 +150,7 @@ def identity_of(name: str, record: ModelRecord | None) -> dict[str, Any]:
         "data_size": data_size_of(data),
         "high_quality": is_filtered(data),
         "paper_model": row.model if row else None,
+        "fingerprint": record.fingerprint,
     }
 
 

@@ -14,7 +14,7 @@ from counterground.construction.discover._pairs import Choose
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_only
 from counterground.inference import Settings, evaluate_models
-from counterground.models import AnyModels, NamedModel, named_models
+from counterground.models import AnyModels, named_models
 from counterground.photos import Benchmark, Discovered
 from counterground.results import Estimate, Run, bounds, p_equals, percent
 from counterground.text import counted
@@ -89,7 +89,7 @@ def discover_pairs(
             name=f"{benchmark.name}, pairs of {asked['referee']}",
             photos=_with_groups(benchmark.photos, groups),
             notes=(*benchmark.notes, *sentences, *_left_out(run)),
-            discovery=_provenance(benchmark, referees, settings, min_drop=min_drop, split=split),
+            discovery=_provenance(benchmark, run, settings, min_drop=min_drop, split=split),
         )
         if is_written
         else None
@@ -112,10 +112,11 @@ def _with_groups(photos: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
 
 
 def _provenance(
-    benchmark: Benchmark, referees: Sequence[NamedModel], settings: Settings, *, min_drop: float, split: str
+    benchmark: Benchmark, run: Run, settings: Settings, *, min_drop: float, split: str
 ) -> Discovered:
-    earlier = benchmark.discovery
-    specs = [each.recorded for each in referees]
+    earlier, models = benchmark.discovery, run.info.models
+    specs = [each.spec for each in models]
+    before = earlier.in_order if earlier else []
     return Discovered(
         _listed(specs),
         split,
@@ -123,8 +124,9 @@ def _provenance(
         discovered_from=f"{benchmark.name}@{benchmark.version[:8]}",
         origin=earlier.origin if earlier else benchmark.name,
         referee_as_published=settings.as_published,
-        earlier_referees=(*earlier.earlier_referees, *earlier.referees) if earlier else (),
+        earlier_referees=tuple(spec for spec, _ in before),
         committee=tuple(specs) if len(specs) > 1 else (),
+        fingerprints=(*(known for _, known in before), *(each.fingerprint for each in models)),
     )
 
 
@@ -175,7 +177,8 @@ def _nothing(finding: Finding, referee: str, name: str, min_drop: float) -> str:
         split = " in each half" if finding.held_out_by_chance else ""
         return (
             f"No class of {name} differs by more than {min_drop:g} points between backgrounds with at least "
-            f"{counted(finding.photos_needed, 'photo')}{split}."
+            f"{counted(finding.photos_needed, 'photo')}{split}. More photos help, or a lower --min-photos or "
+            "--min-drop, which finds more by chance, too."
         )
     found = finding.decisive
     chance = f"{percent(found.expected)} {bounds(found.low, found.high)}; {p_equals(found.p)}"

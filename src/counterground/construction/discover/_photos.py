@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import polars as pl
 
-from counterground.metrics import proportion_interval
+from counterground.metrics import cell_accuracies
 
 _CELLS = {
     "class_index": pl.Int32,
@@ -49,18 +49,19 @@ def photos_seen(predictions: pl.DataFrame) -> pl.DataFrame:
 def background_accuracy(predictions: pl.DataFrame, *, intervals: bool = True) -> pl.DataFrame:
     """Return ``class_index, class_name, background, n, clusters, accuracy, low, high`` (fractions), sorted.
 
-    Intervals are 95 %; photos of one cluster count together. Of several referees these are means, and the
-    mean of their intervals is no narrower than the interval of their mean. Without ``intervals``, which take
-    long, ``low`` and ``high`` are null.
+    Intervals are 95 %; photos of one cluster count together, as far as all cells tell. Of several referees
+    these are means, and the mean of their intervals is no narrower than the interval of their mean. Without
+    ``intervals``, which take long, ``low`` and ``high`` are null.
     """
     rows = []
     cells = predictions.filter(pl.col("background").is_not_null())
-    by = ("model", "class_index", "class_name", "background")
-    for (_, *key), cell in cells.group_by(*by, maintain_order=True):
+    by = ("class_index", "class_name", "background")
+    for answers in cells.partition_by("model", maintain_order=True):
         if intervals:
-            found = proportion_interval(cell["correct"].to_numpy(), cell["cluster"].to_numpy())
-            rows.append((*key, found.n, found.clusters, found.value, found.low, found.high))
-        else:
+            for key, found in cell_accuracies(answers, by).items():
+                rows.append((*key, found.n, found.clusters, found.value, found.low, found.high))
+            continue
+        for key, cell in answers.group_by(*by, maintain_order=True):
             clusters = cell.select(pl.coalesce("cluster", "path").n_unique()).item()
             rows.append((*key, len(cell), clusters, cell["correct"].mean(), None, None))
     frame = pl.DataFrame(rows, schema=_CELLS, orient="row")

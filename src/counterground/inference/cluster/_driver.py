@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import pickle
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.inference.cluster._pool import WorkerPool
 from counterground.inference.cluster._ray import ray_cluster, room
-from counterground.inference.cluster._worker import Answer, Begun, Plan, Recipe, Task, Worker, versions
+from counterground.inference.cluster._worker import Answer, Plan, Recipe, Task, versions
 from counterground.inference.encoding import EncodingJob, PhotoFile, missing_blocks
 from counterground.inference.request import Settings
 from counterground.models import Encoder, NamedModel
@@ -46,8 +47,8 @@ def encode_on_ray(
     ]
     if not tasks:
         return
-    with ray_cluster() as ray:
-        for answer in _answers(ray, _plan(ray, models, settings), tasks):
+    with ray_cluster() as ray, closing(_answers(ray, _plan(ray, models, settings), tasks)) as answers:
+        for answer in answers:
             photos, wanting = missing[answer.number]
             _check(answer, photos)
             for job, block in zip(wanting, answer.blocks, strict=True):
@@ -80,28 +81,12 @@ def _recipe(ray: Any, given: NamedModel, model: Encoder) -> Recipe:
     return Recipe(given.name, sent, model.description["runtime"], model.fingerprint)
 
 
-def _answers(ray: Any, plan: Plan, tasks: Sequence[Task]) -> Iterator[Answer]:
+def _answers(ray: Any, plan: Plan, tasks: Sequence[Task]) -> Generator[Answer, None, None]:
     """Yield the answers of as many workers as there is room for, as they arrive."""
     place = room(ray.nodes(), plan.threads, _gpus(plan.settings))
-    rows = ray.data.from_items(
-        [{"task": pickle.dumps(task)} for task in tasks], override_num_blocks=len(tasks)
-    )
-    rows.context.enable_progress_bars = False
-    answers = rows.map(
-        Worker,
-        fn_constructor_args=(replace(plan, threads=place.threads), _begun(ray)),
-        compute=ray.data.ActorPoolStrategy(
-            # More than there is room for start when nodes join.
-            size=min(plan.settings.workers or place.workers, len(tasks)),
-            # On a GPU the next block is decoded during the forward pass.
-            max_concurrent_calls_per_actor=2 if place.gpus else 1,
-            enable_true_multi_threading=True,
-        ),
-        num_cpus=place.threads,
-        num_gpus=place.gpus or None,
-    )
-    for row in answers.iter_rows():
-        yield pickle.loads(row["answer"])  # noqa: S301  pickled by our own workers
+    pool = WorkerPool(ray, replace(plan, threads=place.threads), place)
+    # More than there is room for start when nodes join.
+    yield from pool.answers(tasks, min(plan.settings.workers or place.workers, len(tasks)))
 
 
 def _gpus(settings: Settings) -> float:
@@ -112,13 +97,6 @@ def _gpus(settings: Settings) -> float:
             f"Models run on {settings.device}: leave out --gpus-per-worker, or add --device cuda."
         )
     return 0.0
-
-
-def _begun(ray: Any) -> Any:
-    """Return what counts the beginnings of blocks, on this node: it must not be lost with another."""
-    here = ray.get_runtime_context().get_node_id()
-    beside = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
-    return ray.remote(Begun).options(num_cpus=0, scheduling_strategy=beside).remote()
 
 
 def _check(answer: Answer, photos: Sequence[PhotoFile]) -> None:

@@ -76,8 +76,6 @@ def ray_cluster() -> Iterator[Any]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with needs_extra("ray"):
         import ray
-        import ray.data
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     joined = not ray.is_initialized()
     # Ray says on standard output what happens to workers; ours is the user's table.
     with redirect_stdout(io.StringIO()):

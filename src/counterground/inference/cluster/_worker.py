@@ -7,13 +7,11 @@ import pickle
 import socket
 import sys
 import threading
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from counterground._version import __version__
 from counterground.errors import CounterGroundError, error_summary
@@ -24,8 +22,6 @@ from counterground.models import Encoder, NamedModel, freed_memory_kept
 
 # What decides features besides the model. Ray itself refuses another Python or another Ray.
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "timm", "torch", "torchvision", "transformers")
-# So often a block is tried if workers die of it.
-_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -76,56 +72,32 @@ class Answer:
     error: str | None = None
 
 
-class Begun:
-    """How often each block was begun: one actor beside the driver counts for all workers."""
-
-    def __init__(self) -> None:
-        self._times: Counter[int] = Counter()
-
-    def count(self, number: int) -> int:
-        """Count a block once more and return how often it was begun."""
-        self._times[number] += 1
-        return self._times[number]
-
-
 class Worker:
-    """Ray makes one in each worker process and calls it with pickled tasks, on a GPU in several threads."""
+    """Ray makes one in each worker process and calls it with blocks, on a GPU in several threads."""
 
-    def __init__(self, plan: Plan, begun: Any) -> None:
+    def __init__(self, plan: Plan) -> None:
         import torch
 
         with suppress(OSError):
             os.chdir(plan.folder)
         sys.path += [each for each in plan.search if each not in sys.path]
         torch.set_num_threads(plan.threads)
-        self._plan, self._begun = plan, begun
+        self._plan = plan
         self._node = f"Node {socket.gethostname()}"
         self._functions: dict[int, EncodeFn] = {}
         self._memory = ExitStack()  # until the process ends
         self._memory.enter_context(freed_memory_kept())
         self._network = threading.Lock()
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the pickled answer to a pickled task."""
-        task: Task = pickle.loads(row["task"])  # noqa: S301  pickled by the driver
+    def encode(self, task: Task) -> bytes:
+        """Return the pickled answer: arrays that Ray itself returns lie in its memory, and end with it."""
         try:
-            self._begin(task)
-            answer = self._encode(task)
+            answer = self._answer(task)
         except CounterGroundError as error:
             answer = Answer(task.number, self._node, error=str(error))
-        return {"answer": pickle.dumps(answer)}
+        return pickle.dumps(answer)
 
-    def _begin(self, task: Task) -> None:
-        """Fail if several workers died of this block: Ray would give it to one after another for ever."""
-        import ray
-
-        if ray.get(self._begun.count.remote(task.number)) > _ATTEMPTS:
-            raise CounterGroundError(
-                f"{_ATTEMPTS} workers died while they encoded {task.photos[0][1]} or the photos after it. If "
-                "they lacked memory, use a smaller --batch-size or fewer --workers."
-            )
-
-    def _encode(self, task: Task) -> Answer:
+    def _answer(self, task: Task) -> Answer:
         with self._network:
             functions = [self._function(place) for place in task.recipes]
         with ThreadPoolExecutor(self._plan.threads) as threads:

@@ -22,6 +22,7 @@ from counterground.metrics.intervals import (
     Interval,
     Stratification,
     StratumMeans,
+    difference_interval,
     share_interval,
 )
 
@@ -195,11 +196,12 @@ def _backgrounds(answers: Answers) -> list[str]:
 
 def _contrast(answers: Answers, contrast: Contrast) -> Iterator[_Row]:
     sides = answers.photos.sides(contrast)
-    place = None if len(answers.classes) == answers.photos.c else int(answers.classes[0])
-    averages = sides.averages(place)
+    averages = sides.averages(answers.place)
     if averages is not None:
         clusters = clusters_of(sides.partition, averages)
-        yield _Row(contrast.name, answers.difference(contrast), len(averages[0].strata), clusters)
+        left, right = answers.means(sides.partition).weighted(averages)
+        interval = difference_interval(left, right, sides.partition.count(averages))
+        yield _Row(contrast.name, interval, len(averages[0].strata), clusters)
 
 
 def _accuracy(answers: Answers, name: str, side: Side) -> Iterator[_Row]:

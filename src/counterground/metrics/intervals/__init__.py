@@ -36,6 +36,7 @@ from counterground.metrics.intervals._sampling import (
     effective_clusters,
     sum_by_code,
 )
+from counterground.metrics.intervals._single import SingleStrata, cell_intervals
 from counterground.metrics.intervals._stratification import (
     IDENTITY,
     Sides,
@@ -56,10 +57,12 @@ __all__ = [
     "Partition",
     "Sampling",
     "Sides",
+    "SingleStrata",
     "Stratification",
     "Stratifications",
     "StratumMeans",
     "balanced_interval",
+    "cell_intervals",
     "cluster_columns",
     "critical",
     "difference_interval",

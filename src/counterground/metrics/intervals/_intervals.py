@@ -18,6 +18,7 @@ from counterground.metrics.intervals._sampling import InfluenceEstimate, Stratum
 from counterground.metrics.intervals._stratification import Stratification
 
 _NO_SPREAD = 1e-12
+_FARTHEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,8 @@ def difference_interval(left: InfluenceEstimate, right: InfluenceEstimate, n: in
 
     Zou and Donner 2008 (MOVER): close to estimate +- t x standard error of the difference, with the score
     intervals' behaviour near 0 and 1, and never narrower than that: with few clusters, score intervals end
-    at 0 and 1, and their difference would be too narrow.
+    at 0 and 1, and their difference would be too narrow. Of two single strata, which have effective photos,
+    it is as wide as it comes out: without correlation Newcombe's (1998).
 
     Args:
         left: an accuracy.
@@ -214,7 +216,7 @@ def difference_limits(left: InfluenceEstimate, right: InfluenceEstimate) -> _Lim
             (left.value - low_1, high_2 - right.value),
             (high_1 - left.value, right.value - low_2),
         )
-        half = t * error if error else 0.0  # t may be infinite
+        half = t * error if error and left.effective is None else 0.0  # t may be infinite
         below, above = (max(half, math.sqrt(max(0.0, a * a + b * b - 2 * r * a * b))) for a, b in sides)
         return max(-1.0, value - below), min(1.0, value + above)
 
@@ -268,6 +270,8 @@ def _p_value(change: InfluenceEstimate, limits: _Limits) -> float:
         return 1.0
     while away(beyond) > 0:
         beyond *= 2
+        if beyond > _FARTHEST:  # the ends of the interval stay within 0 and 1, so it may never hold 0
+            return confidence.error_of(0.0, float(_moved(change)))
     t = brentq(away, 0.0, beyond, xtol=1e-15, rtol=1e-15)
     return confidence.error_of(float(t_cdf(change.df, -t)), float(_moved(change)))
 
@@ -278,6 +282,8 @@ def _score_limits(moment: InfluenceEstimate) -> _Limits:
     inner = max(0.0, p * (1 - p))
     # Where no cluster differs from another, photos count as independent, with the t of the clusters.
     effective = inner / error**2 if error > _NO_SPREAD and inner > 0 else max(1, moment.n - 1)
+    if moment.effective is not None:
+        effective = moment.effective
 
     def limits(t: float) -> tuple[float, float]:
         shrink = 1 + t * t / effective

@@ -46,6 +46,9 @@ class InfluenceEstimate:
     degrees of freedom. Deviations of one sampling are comparable, so the difference of two estimates has the
     difference of their deviations. ``scatter`` is None where the estimate is no average over classes.
 
+    ``effective`` are the photos that it counts as where these, not the deviations, are what is known: of a
+    single stratum (``SingleStrata``).
+
     Several models' estimates of one quantity may stand together (``stacked``): values ``[k]``, deviations
     ``[k, clusters]``.
     """
@@ -58,6 +61,7 @@ class InfluenceEstimate:
     confidence: Confidence = CONFIDENCE
     scatter: ClassScatter | None = None
     ways: Ways = ONE_WAY
+    effective: float | None = None
 
     @cached_property
     def variance(self) -> Any:
@@ -69,6 +73,11 @@ class InfluenceEstimate:
         if not self.ways.clusters:
             return float(self.deviations @ other.deviations)
         return float(self.variance + other.variance - self.minus(other, n=self.n).variance) / 2
+
+    def by_way(self) -> list[Floats]:
+        """The deviations of the clusters of each way."""
+        ends = np.cumsum(self.ways.clusters or (self.deviations.shape[-1],))
+        return np.split(self.deviations, ends[:-1], axis=-1)[:2]
 
     @classmethod
     def crossed(cls, ways: Sequence[InfluenceEstimate]) -> InfluenceEstimate:
@@ -120,7 +129,7 @@ class InfluenceEstimate:
         if self.scatter is not None and other.scatter is not None:
             scatter = ClassScatter(*(a - b for a, b in zip(self.scatter, other.scatter, strict=True)))
         value, deviations = self.value - other.value, self.deviations - other.deviations
-        return replace(self, value=value, deviations=deviations, n=n, scatter=scatter)
+        return replace(self, value=value, deviations=deviations, n=n, scatter=scatter, effective=None)
 
     def combined(self, weights: Floats) -> InfluenceEstimate:
         """Return linear combinations of several estimates, one for each row of ``weights`` ``[m, k]``."""
@@ -372,6 +381,11 @@ class StratumMeans:
         own = [self._average(average, rows, place) for place, average in enumerate(averages)]
         others = [way.weighted(averages) for way in self._others]
         return [InfluenceEstimate.crossed(ways) for ways in zip(own, *others, strict=True)]
+
+    @property
+    def by_way(self) -> list[StratumMeans]:
+        """These means by each way of clustering, themselves the first."""
+        return [self, *self._others]
 
     @cached_property
     def _others(self) -> list[StratumMeans]:

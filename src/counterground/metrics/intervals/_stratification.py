@@ -44,6 +44,20 @@ class Sides:
         """How many strata count, on either side."""
         return len(self.left.strata)
 
+    @cached_property
+    def one_by_one(self) -> tuple[Codes, Codes, Codes]:
+        """The classes that have one stratum on each side, and the strata of left and of right of each."""
+        if self.classes is None:
+            return (np.zeros(0, dtype=np.intp),) * 3
+        once = [np.flatnonzero(np.bincount(of) == 1) for of in self.classes]
+        shared = np.intersect1d(once[0], once[1])
+        orders = [np.argsort(of, kind="stable") for of in self.classes]
+        at = [
+            order[np.searchsorted(of, shared, sorter=order)]
+            for of, order in zip(self.classes, orders, strict=True)
+        ]
+        return shared, self.left.strata[at[0]], self.right.strata[at[1]]
+
     def averages(self, place: int | None = None) -> list[Average] | None:
         """Return left and right, of all classes or of one; None where the photos do not show both."""
         both = [self.left, self.right]

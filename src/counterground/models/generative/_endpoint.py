@@ -20,7 +20,8 @@ from counterground.http import TRANSIENT, Deadline, deadline_opener, retry_after
 from counterground.models._base import Generative, Protocol
 from counterground.models._family import Family, LoadOptions, read_options
 from counterground.models._fingerprint import combine
-from counterground.privacy import keep_secret, masked, without_query
+from counterground.offline import is_local
+from counterground.privacy import SECRET_NAME, keep_secret, masked, without_query
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -183,12 +184,13 @@ _LONGEST_SIDE = 2048
 _SENT = f"JPEG, quality 95, no chroma subsampling, longest side {_LONGEST_SIDE} pixels at most"
 _OPTIONS = {"jobs": 4.0, "timeout": 120.0, "retries": 5.0, "price": None}
 _PLAIN_QUERY = {"api-version"}
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+# What keys begin with, at length and with digits, as few names of models are written; or a word for them.
 _KEY = re.compile(
-    r"^(sk|gsk|xai|nvapi|ghp)[-_]\S{6}|^hf_\S{6}|^AIza\S{6}|api[-_]?key|secret|(key|token|bearer)[-_=:]",
-    re.IGNORECASE,
+    r"^(sk|gsk|xai|nvapi|ghp)[-_](?=\S*[0-9])\S{16}"
+    r"|^hf_(?=\S*[A-Z0-9])[A-Za-z0-9]{10}|^AIza\S{16}"
+    r"|^(x[-_])?(?i:api[-_]?key|secret)(?![a-z])"
+    r"|^(?i:key|token|bearer)([=:]|[-_](?=\S*[0-9])\S{16})"
 )
-_HERE = {"localhost", "127.0.0.1", "::1"}
 
 
 @dataclass(frozen=True)
@@ -203,11 +205,6 @@ class EndpointSource:
     retries: int
     price: float | None
     key: str
-
-    @property
-    def local(self) -> bool:
-        """Whether the address is this machine's own."""
-        return urlsplit(self.url).hostname in _HERE
 
 
 def find_endpoint(spec: str) -> EndpointSource:
@@ -263,7 +260,7 @@ def load_endpoint(spec: str, options: LoadOptions) -> Generative:
         CounterGroundError: ``offline``, and the address is another machine's.
     """
     source = find_endpoint(spec)
-    if options.offline and not source.local:
+    if options.offline and not is_local(source.url):
         raise CounterGroundError(f"{spec} is on another machine, and --offline forbids calling it.")
     return Endpoint(source, options)
 
@@ -332,7 +329,7 @@ def _secret_part(path: str, query: str) -> str:
     ]
     if others or (query and not parse_qsl(query)):
         return "a query besides api-version"
-    known = {value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 8}
+    known = {value for name, value in os.environ.items() if SECRET_NAME.search(name) and len(value) >= 8}
     if any(value in path for value in known) or any(map(_looks_like_a_key, path.split("/"))):
         return "what looks like a key in its path"
     return ""
@@ -382,7 +379,7 @@ def _options(spec: str, query: str) -> dict[str, Any]:
 
 
 def _unsafe(source: EndpointSource, key: str | None) -> list[str]:
-    if key and source.url.startswith("http:") and not source.local:
+    if key and source.url.startswith("http:") and not is_local(source.url):
         return ["The key and the photos travel unencrypted, since the address begins with http:."]
     return []
 

@@ -136,7 +136,8 @@ def _open(source: Source, name: str, revision: str | None) -> Any:
             try_arrow(Path(name))
             loaded = datasets.load_from_disk(name)
         else:
-            check_online(f"Reading the data set {name}")
+            if revision is not None:
+                check_online(f"Reading the data set {name}")
             loaded = datasets.load_dataset(name, config, revision=revision, streaming=True)
     except CounterGroundError:
         raise

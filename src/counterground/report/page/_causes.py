@@ -253,7 +253,7 @@ def _placebo_warning(model: ModelEffects) -> str:
         f"{EFFECTS[name][0].lower()}{EFFECTS[name][1:]} {cost.signed} {cost.interval}".rstrip()
         for name, cost in model.placebos
     )
-    return f"Placebos beyond 2 points: {said}."
+    return f"Placebos beyond 2 points, by editing alone: {said}."
 
 
 def _about(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) -> str:

@@ -54,7 +54,10 @@ class CurePoint(NamedTuple):
 
 @dataclass(frozen=True)
 class CureChart:
-    """Cost against gain; ``goal`` is where half of the drop is gone at a cost of at most a point."""
+    """Cost against gain; ``goal`` is where half of the drop is gone at a cost of at most a point.
+
+    On the line ``even`` accuracy on counter photos stays as it is.
+    """
 
     width: float
     height: float
@@ -62,6 +65,7 @@ class CureChart:
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
     zero: tuple[float, float]
+    even: Segment
     goal: Box | None
     points: list[CurePoint]
     unnamed: list[str]
@@ -227,7 +231,9 @@ def _draw(record: MitigationRecord) -> CureChart | None:
         )
     unnamed = [each.name for each, place in zip(methods, places, strict=True) if place is None]
     zero = (x.at(0.0), y.at(0.0))
-    return CureChart(_WIDTH, _HEIGHT, frame, x.ticks, y.ticks, zero, goal, points, unnamed)
+    ends = (max(x.low, y.low), min(x.high, y.high))
+    even = Segment(*((x.at(end), y.at(end)) for end in ends))
+    return CureChart(_WIDTH, _HEIGHT, frame, x.ticks, y.ticks, zero, even, goal, points, unnamed)
 
 
 class _Axis(NamedTuple):

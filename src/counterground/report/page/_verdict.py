@@ -392,7 +392,8 @@ def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking) -> Answer
         return Answer(question, "Yes.", f"{reason}.")
     times = round((margin / PRECISE) ** 2)
     if times > 1:
-        reason += f". About {count(times)} times as many independent photos would resolve {noun}s of 5 points"
+        more = "objects and background photographs" if words.is_effect else "independent photos"
+        reason += f". About {count(times)} times as many {more} would resolve {noun}s of 5 points"
     answer = f"Yes, for a {noun} this large." if evidence.is_clear(lead) else "Too few to be sure."
     return Answer(question, answer, f"{reason}.")
 

@@ -286,12 +286,14 @@ def test_a_file_without_its_row_is_taken_in(gather, pool, server, zebras, drawn,
     assert not half.exists()
 
 
-def test_a_row_whose_candidate_still_waits_is_settled(gather, pool, server, zebras):
+@pytest.mark.parametrize("per_class", [2, 3])
+def test_a_row_whose_candidate_still_waits_is_settled(gather, pool, server, zebras, per_class):
     zebras(3)
     gather(per_class=2)
     pool().mark_candidates([("inaturalist:300003", "zebra", "wanted", None)])
-    gather(per_class=3)
-    assert set(pool().candidates("zebra")["status"]) == {"got"}
+    gather(per_class=per_class)
+    settled = pool().candidates("zebra").filter(pl.col("status") == "got")["key"].to_list()
+    assert settled == ["inaturalist:300003", "inaturalist:300002", "inaturalist:300001"][:per_class]
     assert set(server.gets_by_photo().values()) == {1}
 
 

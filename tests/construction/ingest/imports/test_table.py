@@ -102,6 +102,19 @@ def test_the_same_table_again_asks_only_for_what_was_not_given_up(tmp_path, phot
     assert (last.added, last.present, last.requests) == (0, 4, 0)
 
 
+def test_offline_gives_up_no_row(tmp_path, photo_server, monkeypatch):
+    rows = rows_of(photo_server, range(3))
+    rows += [row | {"url": row["url"].replace("127.0.0.1", "127.1")} for row in rows_of(photo_server, (3, 4))]
+    source = table(tmp_path / "t.csv", rows)
+    monkeypatch.setenv("COUNTERGROUND_OFFLINE", "1")
+    with pytest.raises(CounterGroundError, match=r"Fetching http://127\.1:\S+ needs the network"):
+        import_photos(tmp_path / "pool", source, QUICK)
+    assert "failed" not in open_pool(tmp_path / "pool").candidates()["status"].to_list()
+    monkeypatch.delenv("COUNTERGROUND_OFFLINE")
+    report = import_photos(tmp_path / "pool", source, QUICK)
+    assert (report.added + report.present, report.rejected) == (5, ())
+
+
 IMPORT = """
 import sys
 from counterground.construction.ingest.imports import ImportOptions, import_photos

@@ -155,6 +155,7 @@ class ClassCollection:
         name, wanted = self.choice.class_name, self.session.options.per_class
         present = sum(other == name for other in collected.class_of.values())
         self.rows = {row["key"]: row for row in self.pool.candidates(name).to_dicts()}
+        self._mark_known(collected.class_of)
         while present + self.added < wanted:
             batch = self._next_batch(wanted - present - self.added, collected.class_of)
             if not batch:
@@ -195,7 +196,7 @@ class ClassCollection:
         ]
 
     def _list(self) -> None:
-        """List the next page; candidates are kept first, so a run killed in between lists it once more."""
+        """List the next page; its candidates and the progress of the listing are kept together."""
         self.session.bar.update(0, 1, f"{self.choice.class_name}: listing")
         listed = self.lister(self.choice, self.query, self.state)
         position = max((int(row["position"]) for row in self.rows.values()), default=-1) + 1
@@ -216,9 +217,10 @@ class ClassCollection:
             self.rows[row["key"]] = candidate
             fresh.append(candidate)
         self.state.again = tuple(dict.fromkeys((*self.state.again, *before)))
-        self.pool.add_candidates(fresh)
-        states = setting_by_class(self.pool, "queries")
-        self.pool.set_setting("queries", states | {self.choice.class_name: self.state.to_setting()})
+        states = setting_by_class(self.pool, "queries") | {self.choice.class_name: self.state.to_setting()}
+        with self.pool.connect() as connection:
+            self.pool.add_candidates(fresh, within=connection)
+            self.pool.set_setting("queries", states, within=connection)
 
     def _mark_known(self, class_of: Mapping[str, str]) -> None:
         """Mark candidates whose photo the pool has: of this class after a kill, or of another one."""

@@ -13,6 +13,7 @@ from counterground.construction.ingest.imports._local import Source
 from counterground.construction.ingest.imports._options import ImportOptions, resolve_class_names
 from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, needs_extra
+from counterground.offline import check_online
 from counterground.photos import is_saved_dataset
 from counterground.reading import try_arrow
 
@@ -111,6 +112,8 @@ def _load(name: str, config: str | None, wanted: str | None) -> dict[str, Any]:
     """Return the wanted splits by name."""
     with needs_extra("datasets"):
         import datasets
+    if not (Path(name).exists() or datasets.config.HF_HUB_OFFLINE):  # told so, it reads its cache
+        check_online(f"Reading the data set {name}")
     try:
         saved = is_saved_dataset(Path(name))
         if saved:

@@ -1,0 +1,65 @@
+"""What is decided about a run: its drop; of composites, what the background causes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from counterground.errors import UsageError
+from counterground.metrics import score_predictions
+from counterground.results import NO_GROUPS, Run
+from counterground.text import counted
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Predictions of a run whose drop is decided about.
+
+    ``noun`` is what that drop is, ``rows`` what the predictions are of. Of composites only those on the
+    backgrounds of other photos count: the same objects on common and on counter backgrounds, so that the
+    drop is the background effect. ``photos_per_row``: how many photos were labelled for each of the rows.
+    """
+
+    run: Run
+    noun: str = "drop"
+    rows: str = "photo"
+    photos_per_row: float = 1.0
+
+    @classmethod
+    def of(cls, run: Run) -> Judged:
+        """Choose the predictions.
+
+        Raises:
+            UsageError: composites of which none is on the background of another photo.
+        """
+        if run.info.intervention is None:
+            return cls(run)
+        swapped = run.predictions.filter(pl.col("swap").is_in(["other", "same"]))
+        if swapped.is_empty():
+            raise UsageError(
+                f"{run.path} has no background effect to decide about: swap with the kinds same and other."
+            )
+        grouped = swapped.drop_nulls("group")
+        photos = pl.concat([grouped["foreground"], grouped["background_photo"]]).n_unique()
+        share = photos / max(1, grouped["path"].n_unique())
+        scores = score_predictions(swapped, by_class=False, design=run.design)
+        chosen = replace(run, predictions=swapped, scores=scores)
+        return cls(chosen, "background effect", "composite", share)
+
+    @property
+    def is_of_composites(self) -> bool:
+        """Whether the rows are composites, whose objects and backgrounds are two ways of clusters."""
+        return self.rows == "composite"
+
+    @property
+    def absent(self) -> str:
+        """Why no model has anything to decide about."""
+        return "no class is on both common and counter backgrounds" if self.is_of_composites else NO_GROUPS
+
+    def enough(self, needed: int, now: int, clusters: int) -> str:
+        """Say what would be enough, of which there are ``now`` rows in so many clusters."""
+        needed = max(needed, now + 1)
+        if self.is_of_composites:
+            return f"{needed / now:.1f} times as many objects and background photographs"
+        return f"{counted(needed, 'photo')} in {counted(-(-clusters * needed // now), 'cluster')}"

@@ -1,0 +1,93 @@
+"""Workers on the nodes of a Ray cluster: a free one gets the next block, a lost one is replaced."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter, deque
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from counterground.errors import CounterGroundError
+from counterground.inference.cluster._ray import Room
+from counterground.inference.cluster._worker import Answer, Plan, Task, Worker
+
+# So often a block is tried if workers die of it.
+_ATTEMPTS = 3
+
+
+class WorkerPool:
+    """Gives blocks to workers, from one thread.
+
+    Ray's own pools use Ray in threads that may outlive a failed run. After Ray's end such a thread joins the
+    cluster again, beside the next run, and the process dies of it.
+    """
+
+    def __init__(self, ray: Any, plan: Plan, room: Room) -> None:
+        self._ray = ray
+        self._plan = ray.put(plan)
+        # On a GPU the next block is decoded during the forward pass.
+        self._blocks_each = 2 if room.gpus else 1
+        self._kind = ray.remote(Worker).options(
+            num_cpus=room.threads, num_gpus=room.gpus or None, max_concurrency=self._blocks_each
+        )
+        self._workers: set[Any] = set()
+        self._calls: dict[Any, tuple[Any, Task | None]] = {}  # no task: the worker starts
+        self._losses: Counter[int | None] = Counter()  # by block
+
+    def answers(self, tasks: Sequence[Task], workers: int) -> Generator[Answer, None, None]:
+        """Yield the answers as they arrive; at the end, or when it is closed, no worker is left.
+
+        Raises:
+            CounterGroundError: several workers died of a block.
+        """
+        waiting = deque(tasks)
+        try:
+            for _ in range(workers):
+                self._start()
+            while waiting or any(task for _, task in self._calls.values()):
+                [call], _ = self._ray.wait(list(self._calls))
+                worker, task = self._calls.pop(call)
+                try:
+                    answer = self._ray.get(call)
+                except (self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError) as error:
+                    self._count_loss(task, error)
+                    self._replace(worker)
+                    waiting.extendleft([task] if task else [])
+                    continue
+                for _ in range(min(len(waiting), 1 if task else self._blocks_each)):
+                    self._give(worker, waiting.popleft())
+                if task:
+                    yield pickle.loads(answer)  # noqa: S301  pickled by our own workers
+                else:
+                    self._losses.pop(None, None)
+        finally:
+            for worker in self._workers:
+                self._ray.kill(worker)
+
+    def _start(self) -> None:
+        worker = self._kind.remote(self._plan)
+        self._workers.add(worker)
+        self._calls[worker.__ray_ready__.remote()] = (worker, None)
+
+    def _give(self, worker: Any, task: Task) -> None:
+        self._calls[worker.encode.remote(task)] = (worker, task)
+
+    def _replace(self, worker: Any) -> None:
+        """Start another worker for a lost one, once: each of its calls fails."""
+        if worker in self._workers:
+            self._workers.remove(worker)
+            self._ray.kill(worker)
+            self._start()
+
+    def _count_loss(self, task: Task | None, error: Exception) -> None:
+        """Fail if several workers died of this block, or as they started: the next would, too."""
+        number = task.number if task else None
+        self._losses[number] += 1
+        if self._losses[number] < _ATTEMPTS:
+            return
+        if task is None:
+            raise error
+        raise CounterGroundError(
+            f"{_ATTEMPTS} workers died while they encoded {task.photos[0][1]} or the photos after it. If "
+            "they lacked memory, use a smaller --batch-size or fewer --workers."
+        ) from error

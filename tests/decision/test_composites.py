@@ -1,0 +1,101 @@
+"""What is decided about composites: the background effect, by clusters of objects and of backgrounds."""
+
+import numpy as np
+import polars as pl
+import pytest
+from disc_photos import background_only, coin, disc_photos, foreground_only
+
+import counterground as cg
+from counterground.decision import Pilot
+from counterground.errors import UsageError
+from counterground.metrics import Confidence, Design, drop_error, drop_interval, swap_effects
+
+MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
+QUICK = {"label_space": "benchmark", "report": False, "backgrounds_per_label": 3}
+TWO = Design(clusters=("cluster", "background_cluster"))
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory):
+    return disc_photos(tmp_path_factory.mktemp("discs"), 6, soft=True)
+
+
+@pytest.fixture(scope="module")
+def run(discs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUNTERGROUND_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return cg.swap(discs, MODELS, out=folder / "run", **QUICK)
+
+
+def test_a_limit_is_for_the_background_effect_by_both_ways_of_clusters(run):
+    found = cg.check(run, max_drop=50)
+    shared = Confidence().shared_by(len(MODELS))
+    effects = swap_effects(run.predictions, by_class=False, confidence=shared)
+    effects = effects.filter(pl.col("estimate") == "background_effect")
+    assert [each.check for each in found.findings] == ["background effect at most 50"] * 3
+    for each, effect in zip(found.findings, effects.iter_rows(named=True), strict=True):
+        assert (each.model, each.value) == (effect["model"], effect["value"])
+        assert (each.low, each.high) == pytest.approx((effect["low"], effect["high"]))
+    verdicts = {each.model: each.verdict for each in found.findings}
+    assert (verdicts["background"], verdicts["foreground"]) == ("fail", "pass")
+
+
+def test_what_would_decide_is_objects_and_backgrounds_not_composites(run):
+    coin = next(each for each in cg.check(run, max_drop=10).findings if each.model == "coin")
+    assert coin.verdict == "undecided"
+    assert "times as many objects and background photographs would decide" in coin.reason
+
+
+def test_a_pilot_of_composites_is_planned_by_both_ways(run):
+    plan = cg.plan(run, drop=20, seconds_per_photo=3600)
+    coin = plan.rows.row(by_predicate=pl.col("model") == "coin", named=True)
+    rows = run.predictions.filter(pl.col("model") == "coin", pl.col("swap").is_in(["same", "other"]))
+    assert coin["photos_now"] == len(rows)
+    assert coin["clusters_now"] == min(rows["cluster"].n_unique(), rows["background_cluster"].n_unique())
+    photos = len({*rows["foreground"], *rows["background_photo"]})
+    assert coin["label_hours"] == pytest.approx(photos * (coin["photos"] / len(rows) - 1))
+    assert any("the drop is the background effect" in note for note in plan.notes)
+
+
+def test_composites_on_no_other_photo_show_nothing_to_decide(discs, tmp_path):
+    run = cg.swap(discs, {"coin": coin}, out=tmp_path / "run", kinds=["original", "pasted"], **QUICK)
+    for decide in (lambda: cg.check(run, max_drop=10), lambda: cg.plan(run, drop=10)):
+        with pytest.raises(UsageError, match="swap with the kinds same and other"):
+            decide()
+
+
+def crossed(rng, objects, backgrounds, *, effect=0.15):
+    """Objects of 4 classes, each on 3 common and 3 counter backgrounds; both matter."""
+    n = 6 * objects
+    own, group = np.repeat(np.arange(objects), 6), np.tile(np.repeat([0, 1], 3), objects)
+    behind = 2 * rng.integers(0, backgrounds // 2, n) + (group + own // 4) % 2
+    level = 0.7 - effect * group + 0.15 * rng.normal(size=objects)[own]
+    right = rng.random(n) < level + 0.15 * rng.normal(size=backgrounds)[behind]
+    frame = pl.DataFrame({"class_index": own % 4, "group": np.array(["common", "counter"])[group]})
+    names = {"cluster": own, "background_cluster": behind}
+    return frame.with_columns(pl.Series(name, map(str, codes)) for name, codes in names.items()), right
+
+
+def test_the_error_of_a_drop_by_two_ways_is_that_of_its_interval():
+    frame, right = crossed(np.random.default_rng(0), 40, 16)
+    where = (frame["class_index"], frame["group"])
+    two = drop_error(right, *where, frame["cluster"], frame["background_cluster"])
+    found = drop_interval(right, *where, frame["cluster"], crossed=frame["background_cluster"])
+    assert two.common - two.counter == pytest.approx(found.value)
+    assert two.clusters == found.clusters == 16
+    assert two.variance > drop_error(right, *where, frame["cluster"]).variance
+    assert two.known <= two.degrees < drop_error(right, *where, frame["cluster"]).degrees
+
+
+def test_a_pilot_predicts_the_power_of_twice_as_many_objects_and_backgrounds():
+    rng = np.random.default_rng(1)
+    pilots = [Pilot.of(*crossed(rng, 40, 16), design=TWO) for _ in range(40)]
+    predicted = np.mean([pilot.power(0.15, 480) for pilot in pilots])
+
+    def low():
+        frame, right = crossed(rng, 80, 32)
+        where = (frame["class_index"], frame["group"], frame["cluster"])
+        return drop_interval(right, *where, crossed=frame["background_cluster"]).low
+
+    assert predicted == pytest.approx(np.mean([low() > 0 for _ in range(200)]), abs=0.1)
