@@ -15,7 +15,7 @@ from importlib import metadata
 
 ALLOWED = re.compile(
     r"\b(MIT|BSD|0BSD|Apache|ISC|PSF|Python Software Foundation|CNRI|HPND|CC0|MPL[- ]2|"
-    r"Mozilla Public License 2|Unlicense|Public Domain|Zlib|BlueOak|LGPL)",
+    r"Mozilla Public License 2|Unlicense|Public Domain|Zlib|BlueOak|BSL-1\.0|LGPL)",
     re.IGNORECASE,
 )
 """LGPL: a library that is called, not copied. MPL 2: files of theirs stay theirs."""
@@ -50,6 +50,11 @@ def licences_of(found: metadata.Distribution) -> list[str]:
     return [field.splitlines()[0][:80]] if field and field != "UNKNOWN" else []
 
 
+def is_allowed(said: str) -> bool:
+    """Tell whether a licence is allowed; of several that hold together (AND), each must be."""
+    return all(ALLOWED.search(each) for each in re.split(r"\bAND\b", said, flags=re.IGNORECASE))
+
+
 def main() -> None:
     """Print one line for each package, then those that are not allowed."""
     refused = []
@@ -64,7 +69,7 @@ def main() -> None:
             print(f"{name} {found.version}: {FOR_TESTS[name]}")
             continue
         print(f"{name} {found.version}: {'; '.join(said) or 'says nothing'}")
-        if not any(ALLOWED.search(each) for each in said):
+        if not any(is_allowed(each) for each in said):
             refused.append(f"{name} {found.version}: {'; '.join(said) or 'says nothing'}")
     if refused:
         sys.exit("Not on the list of allowed licences (scripts/licences.py):\n" + "\n".join(refused))

@@ -3,9 +3,10 @@
     make real                                  # every step, into real/
     python scripts/real.py --only clip --only siglip2 --out real
 
-Each step is one command and stands alone: if one fails, the others go on, and the same command later
-continues what was stopped. What was seen is written to ``real/form.json`` and, to be read and sent,
-``real/form.md``. The form holds figures, versions and the last lines of commands, no photos and no paths.
+Each step is one command: if one fails, the others go on, and the same command later continues what was
+stopped. Only ``reproduce`` needs another, whose run it reads: ``--only clip --only reproduce``. What was seen
+is written to ``real/form.json`` and, to be read and sent, ``real/form.md``. The form holds figures, versions
+and the last lines of commands, no photos and no paths.
 """
 
 from __future__ import annotations

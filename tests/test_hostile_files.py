@@ -21,6 +21,7 @@ from counterground.cli import main
 from counterground.construction.ingest.imports import ImportOptions, import_photos
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference.request import read_aliases
+from counterground.models._weights import read_json as read_configuration
 from counterground.photos import (
     Benchmark,
     LabelSpace,
@@ -35,6 +36,7 @@ from counterground.photos import (
 )
 from counterground.reading import open_regular, parse_json
 from counterground.results import open_run
+from counterground.study._study import check_out
 
 BLOCK = 512
 
@@ -294,6 +296,15 @@ def test_a_loop_of_links_is_one_line(tmp_path, capsys):
         said = capsys.readouterr().err
         assert "bug in CounterGround" not in said
         assert len(said.strip().splitlines()) == 1
+
+
+def test_a_record_of_a_study_and_a_configuration_of_weights_are_read_as_all_json_of_others(tmp_path):
+    (tmp_path / "run.json").write_text("[" * 100_000)
+    with pytest.raises(CounterGroundError, match="holds other files, not the study theory"):
+        check_out(tmp_path, "theory")
+    (tmp_path / "config.json").write_text('{"model": 1, "model": 2}')
+    with pytest.raises(CounterGroundError, match="is not readable JSON"):
+        read_configuration(tmp_path / "config.json", "hf:mine")
 
 
 def test_a_number_of_5000_digits_is_no_index(tmp_path):

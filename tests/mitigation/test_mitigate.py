@@ -340,6 +340,20 @@ def test_classes_without_pairs_take_part_unless_pairs_alone_are_asked_for(plante
     assert "--classes pairs" in repeat_command(found.run)
 
 
+def test_where_names_of_imagenet_compete_the_remedy_that_is_named_works(planted, tmp_path):
+    ids = {"goose": 99, "otter": 360, "ox": 345, "crab": 118}
+    space = planted.label_space
+    space = replace(space, imagenet=tuple(ids[name] for name in space.names))
+    benchmark = replace(planted, label_space=space)
+    settings = {"watermark": False, "figure": False}
+    for classes in ("all", "pairs"):
+        with pytest.raises(UsageError, match=r"\(--classes pairs --label-space benchmark\)"):
+            cg.mitigate(benchmark, Planted(), "prototypes", out=tmp_path / "run", classes=classes, **settings)
+    remedy = {"classes": "pairs", "label_space": "benchmark"}
+    found = cg.mitigate(benchmark, Planted(), "prototypes", out=tmp_path / "run", **remedy, **settings)
+    assert set(found.run.predictions["predicted_name"]) <= set(ids)
+
+
 def test_the_table_says_how_many_tests_p_values_are_corrected_for(mended):
     models = len(mended.record.methods) + 1
     tests = compare_models(mended.run.predictions, contrast=DROP)

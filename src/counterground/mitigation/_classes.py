@@ -41,7 +41,8 @@ class Divided:
 def divide(benchmark: Benchmark, classes: Classes, seed: int) -> Divided:
     """Divide the clusters of a benchmark, without the classes that have too few of them.
 
-    Classes that are left out lose their photos, and their names no longer compete.
+    Classes that are left out lose their photos. Their names no longer compete under the label space
+    ``benchmark``; the 1,000 names of ``imagenet`` all compete, whatever is left out.
 
     Raises:
         UsageError: no class is left, or a side has too few clusters.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from counterground import reading
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.models.execution import out_of_memory
 
@@ -55,8 +55,8 @@ def read_json(path: Path, spec: str) -> Any:
         CounterGroundError: it is not readable JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return reading.read_json(path)
+    except (OSError, ValueError) as error:
         raise CounterGroundError(f"{spec}: {path} is not readable JSON ({error}).") from error
 
 

@@ -28,6 +28,7 @@ from counterground.files import (
     write_text,
 )
 from counterground.privacy import shareable
+from counterground.reading import read_json
 from counterground.results import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _written_in(out: Path) -> list[str]:
 
 def _name_in(record: Path) -> str | None:
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
+        content = read_json(record)
     except (OSError, ValueError):
         return None
     return content.get("study") if isinstance(content, dict) else None

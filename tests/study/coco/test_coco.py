@@ -161,6 +161,10 @@ def spoil_json(coco):
     (coco.folder / "annotations" / "instances_train2017.json").write_text('{"images": [')
 
 
+def nest_json(coco):
+    (coco.folder / "annotations" / "instances_train2017.json").write_text("[" * 100_000)
+
+
 def spoil_table(coco):
     (coco.folder / "annotations" / "instances_train2017.json").write_text('{"images": []}')
 
@@ -181,6 +185,7 @@ def resize_photo(coco):
     ("spoil", "says"),
     [
         (spoil_json, "not a COCO instance annotation"),
+        (nest_json, "not a COCO instance annotation.*nested too deeply"),
         (spoil_table, "not a COCO instance annotation"),
         (spoil_photo, r"000000000007\.jpg cannot be read"),
         (lose_photo, r"000000000007\.jpg is missing"),

@@ -49,7 +49,7 @@ from counterground.cli._options import (
     show_default=True,
     type=click.Choice(["all", "pairs"]),
     help="Which classes take part: all, or those with photos on both sides. Methods that fit a head need "
-    "photos of every class that competes.",
+    "photos of every class that competes: with --label-space benchmark, only these compete.",
 )
 @click.option(
     "--watermark/--no-watermark",

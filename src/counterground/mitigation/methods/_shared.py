@@ -96,7 +96,7 @@ def check_classes(data: FitData, method: str, present: np.ndarray | None = None)
         kind = "photo" if present is None else "photo with a labelled background"
         raise UsageError(
             f"{method} has no {kind} of {named}{others} to be fitted on: add photos, let only classes with "
-            "pairs compete (--classes pairs), or use a method that works from texts."
+            "pairs compete (--classes pairs --label-space benchmark), or use a method that works from texts."
         )
 
 

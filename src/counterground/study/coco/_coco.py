@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, needs_extra
+from counterground.reading import read_json
 from counterground.study.coco._objects import CLASSES, Array, Objects, Part
 
 #: Classes of Ahmed et al. (2021), in their order: class i has biased colour i.
@@ -111,7 +111,7 @@ def _open(folder: Path) -> Any:
     from pycocotools.coco import COCO
 
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file, most=None)  # COCO's own are larger than any text
         tables = [content[name] for name in ("images", "annotations", "categories")]
         coco = COCO()
         coco.dataset = dict(zip(("images", "annotations", "categories"), tables, strict=True))
