@@ -129,7 +129,9 @@ def test_the_answer_is_no_stronger_than_the_interval(made, tmp_path, model):
     page = words(write_report([alone], tmp_path / "report.html", photos=False).read_text())
     answer = page.partition(DROP)[2].lstrip()
     costs = figures(run, model, *COSTS).values()
-    assert ("Placebos beyond 2 points, by editing alone: " in answer) == any(abs(cost["value"]) > 0.02 for cost in costs)
+    assert ("Placebos beyond 2 points, by editing alone: " in answer) == any(
+        abs(cost["value"]) > 0.02 for cost in costs
+    )
     if own["low"] > 0:
         assert answer.startswith(f"{said(own)}, of a drop of ")
     elif own["high"] < 0:
