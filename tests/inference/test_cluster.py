@@ -54,6 +54,7 @@ def cluster(pids):
         # A node that does not answer is given up after three seconds, a slow one after a minute.
         waiting = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
         waiting |= {"health_check_initial_delay_ms": 1000, "health_check_timeout_ms": 60_000}
+        waiting |= {"worker_niceness": 0}  # else other tests starve the workers
         nodes = Cluster(
             initialize_head=True,
             head_node_args={**node, "include_dashboard": False, "_system_config": waiting},
