@@ -27,9 +27,11 @@ from noise_photos import save_animals
 from photo_server import photo_bytes
 from safetensors.numpy import load_file
 
-# What differs between two runs that are left alone: times, and what is computed from them.
+# What differs between two runs that are left alone: times, what is computed from them, a commit meanwhile.
 _VOLATILE = {"created", "seconds", "at", "added_at", "sealed", "digest", "git", "cpu_seconds"}
-_TIMES = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|[\d.,]+ (s|seconds?)\b")
+_PASSING = re.compile(
+    r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|[\d.,]+ (s|seconds?)\b|\b[0-9a-f]{40}(-dirty)?\b"
+)
 _DRAWN = re.compile(r"(?<=\.)[\w-]{8}(?=\.(tmp|draft)\b)")
 _LONGEST_LINE = 600
 
@@ -315,7 +317,7 @@ def _content(file: Path) -> Any:
     if file.suffix == ".safetensors":  # the order of its header is drawn anew
         return {name: (str(each.dtype), each.tolist()) for name, each in load_file(file).items()}
     if file.suffix == ".html":
-        return _TIMES.sub("", file.read_text())
+        return _PASSING.sub("", file.read_text())
     return file.read_bytes()
 
 

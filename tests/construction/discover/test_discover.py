@@ -546,6 +546,16 @@ def test_wrong_asks_are_named(photos, tmp_path):
         ask(out=tmp_path / "pool")
 
 
+def test_a_discovery_that_was_killed_twice_goes_on(photos, tmp_path):
+    benchmark = read_benchmark(photos)
+    whole = discovered(benchmark, tmp_path / "pairs")
+    (tmp_path / "pairs" / "discovery.json").unlink()  # while it wrote
+    (tmp_path / "pairs" / "referee" / "run.json").unlink()  # and while its referee was evaluated again
+    again = discovered(benchmark, tmp_path / "pairs")
+    assert again.cells.equals(whole.cells)
+    assert again.sentence == whole.sentence
+
+
 def test_a_referee_may_be_a_model_in_memory(photos, tmp_path):
     how = {"label_space": "benchmark", "min_drop": 0, "min_photos": 1, "seed": 3}
     how["write_anyway"] = True

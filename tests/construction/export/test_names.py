@@ -112,7 +112,7 @@ def one_photo(tmp_path_factory):
 NAMES = TEXTS.filter(lambda text: text.strip() != "" and "\0" not in text)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(NAMES, min_size=1, max_size=4, unique=True),
     backgrounds=st.lists(NAMES | st.none(), min_size=4, max_size=4),

@@ -149,7 +149,7 @@ def _check_free(out: Path, asked: dict[str, object], *, overwrite: bool) -> None
     """Refuse a folder that holds something else, or the discovery of another request."""
     before = asked_before(out)
     if before is None:
-        began = (out / "referee" / "run.json").exists()  # and was stopped while it wrote
+        began = (out / "referee").is_dir()  # and was stopped while it wrote, perhaps more than once
         check_only(out, FILES if began else ("referee",), "a discovery")
     elif not overwrite and any(before.get(name, ()) != value for name, value in asked.items()):
         raise UsageError(
