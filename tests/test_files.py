@@ -149,8 +149,8 @@ def test_what_another_machine_may_be_writing_stays_until_it_is_old(tmp_path):
     killed.kill()
     killed.communicate()
     for path in tmp_path.iterdir():
-        name, token, mark, kind = path.name.rsplit(".", 3)
-        path.rename(path.with_name(f"{name}.{token}.{mark[:-6]}{int(mark[-6:], 16) ^ 1:06x}.{kind}"))
+        name, mark, token, kind = path.name.rsplit(".", 3)
+        path.rename(path.with_name(f"{name}.{mark[:-6]}{int(mark[-6:], 16) ^ 1:06x}.{token}.{kind}"))
     left = list(tmp_path.iterdir())
     check_writable(tmp_path)
     assert list(tmp_path.iterdir()) == left

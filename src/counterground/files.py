@@ -48,7 +48,7 @@ Only for file systems without locks, and for what another machine made.
 
 _NO_LOCK = -1
 _MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
-_LEFT = re.compile(r"\..+\.[\w-]{8}\.cg-([0-9a-f]{6})\.(?:tmp|draft)")
+_LEFT = re.compile(r"\..+\.cg-([0-9a-f]{6})\.[\w-]{8}\.(?:tmp|draft)")
 _swept: set[Path] = set()
 
 _DIGEST = hashlib.sha256().digest_size
@@ -167,7 +167,7 @@ def draft_folder(target: Path) -> Iterator[Path]:
 
 def temporary_name(path: Path, kind: str) -> Path:
     """Return a new hidden name beside ``path``, which is swept away if its process is killed."""
-    return path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.cg-{_MACHINE}.{kind}")
+    return path.with_name(f".{path.name}.cg-{_MACHINE}.{secrets.token_urlsafe(6)}.{kind}")
 
 
 def _new_file(path: Path) -> tuple[Path, int]:
