@@ -325,3 +325,38 @@ def test_a_killed_worker_and_a_lost_node_change_nothing(
     assert set(unreadable["path"]) == {damaged, missing}
     twice = len(pids.read_text().split()) - before - 47
     assert twice <= 4 * 4, "a loss costs the blocks under way"
+
+
+def test_the_last_block_of_a_lost_node_goes_to_a_worker_that_is_free(cluster, photos, tmp_path, monkeypatch):
+    """Nothing else is left to do by then, and the lost node leaves no room for another worker."""
+    lost = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    cluster.wait_for_nodes()
+    nodes = len(cluster.list_all_nodes())  # and as many blocks
+    began = tmp_path / "began"
+    (tmp_path / "held.py").write_text(
+        "import os, time, colour_model, ray\n"
+        "from pathlib import Path\n"
+        "def preprocess(image):\n"
+        f"    if os.getpid() != {os.getpid()}:\n"
+        f"        here = ray.get_runtime_context().get_node_id() == '{lost.node_id}'\n"
+        f"        if here: Path('{began}').touch()\n"
+        f"        while here or not Path('{began}').exists(): time.sleep(0.05)\n"
+        "    return colour_model._pixels(image)\n"
+        "def model():\n"
+        "    network, _, names = colour_model.brightness()\n"
+        "    return network, preprocess, names\n"
+    )
+    cache = in_new_cache(monkeypatch, tmp_path / "ray")
+
+    def lose():
+        wait_for(lambda: len(shards(cache)) == nodes - 1)
+        cluster.remove_node(lost, allow_graceful=False)
+
+    losing = threading.Thread(target=lose, daemon=True)
+    losing.start()
+    settings = replace(RAY, batch_size=48 // nodes)
+    benchmark, model = read_benchmark(photos), {"mine": f"{tmp_path}/held.py:model"}
+    run = evaluate_models(benchmark, model, settings, tmp_path / "run")
+    losing.join()
+    assert len(run.predictions) == len(benchmark)
+    assert len(shards(cache)) == nodes

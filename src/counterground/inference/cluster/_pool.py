@@ -31,6 +31,7 @@ class WorkerPool:
             num_cpus=room.threads, num_gpus=room.gpus or None, max_concurrency=self._blocks_each
         )
         self._workers: set[Any] = set()
+        self._free: list[Any] = []  # a worker for each block that it may be given
         self._calls: dict[Any, tuple[Any, Task | None]] = {}  # no task: the worker starts
         self._losses: Counter[int | None] = Counter()  # by block
 
@@ -50,15 +51,18 @@ class WorkerPool:
                 try:
                     answer = self._ray.get(call)
                 except (self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError) as error:
+                    answer = None
                     self._count_loss(task, error)
                     self._replace(worker)
                     waiting.extendleft([task] if task else [])
-                    continue
-                for _ in range(min(len(waiting), 1 if task else self._blocks_each)):
-                    self._give(worker, waiting.popleft())
-                if task:
-                    yield pickle.loads(answer)  # noqa: S301  pickled by our own workers
                 else:
+                    self._free += [worker] * (1 if task else self._blocks_each)
+                # A lost block goes to whoever is free, too: there may be no room for another worker.
+                while waiting and self._free:
+                    self._give(self._free.pop(), waiting.popleft())
+                if answer and task:
+                    yield pickle.loads(answer)  # noqa: S301  pickled by our own workers
+                elif answer:
                     self._losses.pop(None, None)
         finally:
             for worker in self._workers:
@@ -76,6 +80,7 @@ class WorkerPool:
         """Start another worker for a lost one, once: each of its calls fails."""
         if worker in self._workers:
             self._workers.remove(worker)
+            self._free = [each for each in self._free if each is not worker]
             self._ray.kill(worker)
             self._start()
 
