@@ -26,6 +26,11 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 """
 
 
+@pytest.fixture(autouse=True)
+def quick_trials():
+    """None of them: tables are tried here as users try them."""
+
+
 @pytest.fixture
 def table(tmp_path) -> Path:
     path = tmp_path / "table.parquet"
