@@ -193,7 +193,7 @@ def clock(monkeypatch):
     """The clock of HTTP budgets, which the test turns: nobody waits for a day."""
     from fake_time import Clock
 
-    from counterground.http import _budget
+    from counterground.http import _budget  # its clock
 
     clock = Clock()
     monkeypatch.setattr(_budget, "time", clock)

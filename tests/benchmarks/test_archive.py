@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from counterground.benchmarks import _archive
+from counterground.benchmarks import _archive  # its limits are lowered
 
 # Hostile archives need no benchmark in them.
 from counterground.benchmarks._archive import unpack

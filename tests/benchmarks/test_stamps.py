@@ -26,7 +26,7 @@ from counterground.benchmarks import (
     load_cutouts,
     open_benchmark,
 )
-from counterground.benchmarks.stamps import _photographs, _stamps
+from counterground.benchmarks.stamps import _photographs, _stamps  # the map of photographs; smaller settings
 
 # Where cut-outs go is tested on thousands of draws, without painting them.
 from counterground.benchmarks.stamps._stamps import draw_placements

@@ -18,6 +18,8 @@ from counterground import models
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import read_record
+
+# One of its functions fails in the middle of a run.
 from counterground.intervention.saliency import _saliency, attribute, share_outside
 from counterground.metrics import SALIENCY_SCHEMA
 

@@ -81,7 +81,7 @@ def test_the_run_says_what_was_swapped(run, discs):
 
 
 def test_the_command_that_is_stated_makes_the_same_composites(run, discs):
-    from counterground.cli.intervention._swap import swap
+    from counterground.cli.intervention._swap import swap  # what it reads of a command, without running it
 
     words = shlex.split(repeat_command(run))
     assert words[:3] == ["counterground", "swap", "BENCHMARK"]

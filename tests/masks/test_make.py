@@ -13,6 +13,8 @@ from masked_photos import ellipse, make_benchmark
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.masks import MaskDecisions, MaskLimits, MaskSettings, make_masks, read_masks, with_masks
+
+# A description of an earlier version is written by hand.
 from counterground.masks._masks import read_description, write_description
 from counterground.photos import photo_geometry, read_benchmark, write_benchmark
 
@@ -26,7 +28,7 @@ def benchmark(tmp_path):
 
 
 def test_an_interrupted_run_continues_and_ends_in_the_same_bytes(benchmark, tmp_path, monkeypatch):
-    from counterground.masks import _boxes
+    from counterground.masks import _boxes  # it is interrupted
 
     settings = MaskSettings(refine="none")
     whole = make_masks(benchmark, "grabcut", tmp_path / "whole", settings=settings)

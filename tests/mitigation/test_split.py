@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterground.errors import UsageError
+
+# Hundreds of drawn layouts, each of which would be a run.
 from counterground.mitigation._split import rotate_clusters
 
 

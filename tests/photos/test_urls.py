@@ -70,7 +70,7 @@ def test_a_dead_link_stays_a_row_with_its_reason_and_is_not_asked_for_again(tabl
 
 
 def test_what_may_come_later_is_asked_for_again_the_next_time(table, server, monkeypatch):
-    from counterground.photos.sources import _fetched
+    from counterground.photos.sources import _fetched  # with less patience
 
     quick = _fetched.DownloadSettings(tries=1, first_pause=0.01)
     monkeypatch.setattr(_fetched, "DownloadSettings", lambda: quick)
@@ -247,7 +247,8 @@ def test_coco_photos_of_one_category_are_the_benchmark_and_the_others_are_counte
 
 
 def test_coco_objects_have_a_size_and_a_place(coco):
-    from counterground.photos.sources._coco import _rows, read_coco_file
+    from counterground.photos import read_coco_file
+    from counterground.photos.sources._coco import _rows  # before they are a manifest
 
     rows, _ = _rows(coco(), read_coco_file(coco()), "file_name", "largest")
     measured = [

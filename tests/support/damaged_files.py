@@ -19,6 +19,8 @@ from made_pools import fill_pool
 from noise_photos import save_animals
 
 import counterground as cg
+
+# Private modules: each kind of file is written and read alone, not by the command that also writes others.
 from counterground.construction.curate._measures import MeasureStore, PixelMeasures
 from counterground.construction.discover import read_discovery
 from counterground.construction.ingest.collect._api import _AnswerCache

@@ -15,9 +15,9 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
-from counterground.inference.generative._matching import Matcher, says_yes
 
 # The rule that reads answers and the articles of prompts have many cases, each of which would be a run.
+from counterground.inference.generative._matching import Matcher, says_yes
 from counterground.inference.request import PromptSpec, takes_an
 from counterground.photos import read_benchmark
 

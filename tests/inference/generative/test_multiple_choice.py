@@ -189,7 +189,7 @@ def test_several_photos_get_the_losses_they_get_alone(tmp_path, family):
 
 
 def test_a_batch_that_mixes_photos_up_is_found_by_the_probe(llava, monkeypatch):
-    from counterground.models.generative import _losses
+    from counterground.models.generative import _losses  # a step of it goes wrong
 
     real = _losses.batched
 

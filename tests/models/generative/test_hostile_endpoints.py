@@ -168,7 +168,7 @@ def test_addresses_of_services_are_no_keys(address):
 
 
 def test_a_photo_is_named_without_the_folders_above_it(photos, tmp_path, monkeypatch):
-    from counterground.inference.generative import _generation
+    from counterground.inference.generative import _generation  # with a model that no specification names
     from counterground.models import Generative
     from counterground.photos import photo_id
 

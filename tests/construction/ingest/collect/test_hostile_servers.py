@@ -79,7 +79,7 @@ _PHOTO_TRICKS = sorted(
 def test_a_hostile_photo_is_left_out_and_the_others_are_collected(
     server, zebras, gather, monkeypatch, name, tmp_path
 ):
-    from counterground.construction.ingest.collect import _collect
+    from counterground.construction.ingest.collect import _collect  # with less patience
     from counterground.http import DownloadSettings
 
     quick = DownloadSettings(longest=1.0, tries=1, first_pause=0.01, most_bytes=10_000_000)

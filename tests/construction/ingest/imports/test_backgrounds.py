@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import made_pools
 
+# Two imports meet at the one moment that matters only if it is called directly.
 from counterground.construction.ingest.imports._backgrounds import Backgrounds
 from counterground.pool import BACKGROUND_LABELS, open_pool
 
