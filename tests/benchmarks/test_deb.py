@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from counterground.benchmarks import _packages as _deb  # its folders and apt are replaced
+from counterground.benchmarks import _packages as _deb  # a limit is lowered
 from counterground.benchmarks import open_packages
 
 # Damaged packages, byte by byte, without apt.
