@@ -60,10 +60,11 @@ def test_a_hostile_api_ends_in_one_line(answers, name):
 
 def test_what_the_api_says_of_itself_is_in_the_line(answers):
     said = {name: line for name, (line, *_) in answers.items()}
+    late = ("it took more than 1 s", "no answer in 1 s")
     for name in ("drips a header", "drips headers", "drips a body", "drips chunks", "says nothing"):
-        assert "it took more than 1 s" in said[name] or "no answer in 1 s" in said[name], name
+        assert any(each in said[name] for each in late), name
     for name in ("gzip bomb", "deflate bomb", "endless body", "endless JSON", "empty lists"):
-        assert "it is larger than 16 MiB" in said[name] or "it took more than 1 s" in said[name], name
+        assert any(each in said[name] for each in ("it is larger than 16 MiB", *late)), name
     for name in ("redirects elsewhere", "redirects in a loop"):
         assert "if you trust it" in said[name], name
     assert "sends pages or broken answers" in said["deep JSON"]
