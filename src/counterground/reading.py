@@ -29,14 +29,14 @@ _CHUNK = 2**20
 _KILLED = -9
 # How the last line of a trial begins that did not come to the file.
 _NOT_THE_FILE = ("ImportError", "ModuleNotFoundError", "MemoryError", "Fatal Python error")
-# A few rows at a time, and of a table without photos more: those of about 32 MiB of the file.
+# Each part is decoded once and let go. Slices of rows would decode a row group anew for each, and many shards
+# are one; more than one row group at a time would only take memory.
 _TRIAL = """
-import os, sys, polars
+import os, sys
+os.environ["POLARS_ROW_GROUP_PREFETCH_SIZE"] = "1"
+import polars
 lazy = polars.scan_parquet(sys.argv[1], glob=False)
-rows = lazy.select(polars.len()).collect().item()
-step = max(32, rows * 2**25 // os.path.getsize(sys.argv[1]))
-for start in range(0, max(rows, 1), step):
-    lazy.slice(start, step).collect()
+lazy.map_batches(lambda rows: rows.clear(), streamable=True).collect(engine="streaming")
 """
 _ARROW_TRIAL = """
 import sys, pyarrow as pa
