@@ -42,6 +42,15 @@ def test_a_limit_is_for_the_background_effect_by_both_ways_of_clusters(run):
     assert (verdicts["background"], verdicts["foreground"]) == ("fail", "pass")
 
 
+def test_an_accuracy_is_called_that_of_composites(run):
+    found = cg.check(run, min_accuracy=60).findings
+    assert [each.check for each in found] == ["accuracy of composites at least 60"] * 3
+    coin = next(each for each in found if each.model == "coin")
+    rows = run.predictions.filter(pl.col("model") == "coin", pl.col("swap").is_in(["same", "other"]))
+    by_class = rows.group_by("class_index").agg(pl.mean("correct"))
+    assert coin.value == pytest.approx(by_class["correct"].mean())
+
+
 def test_what_would_decide_is_objects_and_backgrounds_not_composites(run):
     coin = next(each for each in cg.check(run, max_drop=10).findings if each.model == "coin")
     assert coin.verdict == "undecided"
