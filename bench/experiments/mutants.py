@@ -123,10 +123,10 @@ def mutants(room: Path) -> Iterator[Mutant]:
 
 
 class Watch:
-    """Chooses and orders tests, ends those that hang, and notes what each took and which failed."""
+    """Orders tests, ends those that hang, and notes what each took and which failed."""
 
-    def __init__(self, said: Path, seconds: Mapping[str, float], first: Set[str], whole: bool) -> None:
-        self.said, self.seconds, self.first, self.whole = said, seconds, first, whole
+    def __init__(self, said: Path, seconds: Mapping[str, float], first: Set[str]) -> None:
+        self.said, self.seconds, self.first = said, seconds, first
         self.found: dict[str, object] = {"seconds": {}, "failed": None}
 
     def pytest_sessionstart(self) -> None:
@@ -140,9 +140,6 @@ class Watch:
 
     def pytest_collection_modifyitems(self, items) -> None:
         """Begin with those that run the changed line, the shortest first."""
-        files = {name.partition("::")[0] for name in self.first}
-        if not self.whole and files:
-            items[:] = [item for item in items if item.nodeid.partition("::")[0] in files]
         items.sort(key=lambda item: (item.nodeid not in self.first, self.seconds.get(item.nodeid, 0)))
 
     def pytest_runtest_logstart(self, nodeid) -> None:
@@ -175,8 +172,9 @@ def run_tests(copy: Path, room: str, *more: str, seconds=MappingProxyType({}), f
         import pytest
 
         folder = f"--basetemp={copy / 'temporary'}"
-        arguments = [f"tests/{room}", "-x", "-k", MINUTES, "-p", "no:cacheprovider", folder, *more]
-        code = pytest.main(arguments, plugins=[Watch(said, seconds, first, whole)])
+        files = {name.partition("::")[0] for name in first if not whole} or {f"tests/{room}"}
+        arguments = [*sorted(files), "-x", "-k", MINUTES, "-p", "no:cacheprovider", folder, *more]
+        code = pytest.main(arguments, plugins=[Watch(said, seconds, first)])
         os._exit(code)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     with suppress(ProcessLookupError):
@@ -251,16 +249,22 @@ def _prepare() -> None:
 
     for name in [name for name in sys.modules if name.partition(".")[0] == "counterground"]:
         del sys.modules[name]
-    sys.dont_write_bytecode = True  # a file that is changed twice in a second would be taken for the same
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     gc.freeze()
+
+
+def _keep_compiled(keep: bool) -> None:
+    """Compiled files are made before a mistake only: one made in the same second would be taken for it."""
+    sys.dont_write_bytecode = not keep
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "" if keep else "1"
 
 
 def _try(copy: Path, room: str, left: list[Mutant], results: dict, out: Path, whole: bool) -> None:
     data = copy / ".coverage"
     os.environ["COVERAGE_FILE"] = str(data)
     measure = (f"--cov=counterground.{room}", "--cov-context=test", "--cov-report=")
+    _keep_compiled(True)
     sound = run_tests(copy, room, *measure)
+    _keep_compiled(False)
     if sound["status"]:
         sys.exit(f"{room}: the tests fail without a mistake\n{(copy / 'output').read_text()[-3000:]}")
     by_line = lines(data)
