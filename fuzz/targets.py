@@ -101,13 +101,21 @@ def _place(name: str) -> _Place:
     """Make the folder of a target, three levels below one that must stay as it is."""
     base = Path(tempfile.mkdtemp(prefix="fuzz-")) / "a" / "b"
     inside = base / "inside"
-    inside.mkdir(parents=True)
+    shutil.copytree(_written(TARGETS[name].room), inside)
     (base / "canary").write_bytes(b"as it was")
-    os.environ["COUNTERGROUND_CACHE"] = str(base / "cache")
-    TARGETS[name].room(inside)
-    _clear(base)
     atexit.register(shutil.rmtree, base.parents[1], ignore_errors=True)
     return _Place(base, inside, _listing(base.parents[1]))
+
+
+@cache
+def _written(room: Callable[[Path], Any]) -> Path:
+    """Write a room once: some take seconds, and several targets have it."""
+    base = Path(tempfile.mkdtemp(prefix="fuzz-room-"))
+    atexit.register(shutil.rmtree, base, ignore_errors=True)
+    os.environ["COUNTERGROUND_CACHE"] = str(base / "cache")
+    (base / "inside").mkdir()
+    room(base / "inside")
+    return base / "inside"
 
 
 def _clear(base: Path) -> None:
