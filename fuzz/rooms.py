@@ -316,8 +316,9 @@ def unsealed(record: Path) -> None:
 
 def swapped(folder: Path) -> None:
     """Write a run on composites, with attributions."""
-    import counterground as cg
     from disc_photos import disc_photos, foreground_only
+
+    import counterground as cg
 
     cg.swap(
         disc_photos(folder / "photos", 2),
@@ -335,8 +336,9 @@ def swapped(folder: Path) -> None:
 
 def discovered(folder: Path) -> None:
     """Write a run, and pairs that a model chose."""
-    import counterground as cg
     from noise_photos import save_animals
+
+    import counterground as cg
 
     save_animals(folder / "photos", per_group=4)
     cg.discover(

@@ -228,9 +228,7 @@ def _report(discovery: str | None = None) -> Callable[[Path], None]:
         from counterground.api import write_report
 
         given = discovery and folder / discovery
-        write_report(
-            folder / "run", folder.parent / "out" / "report.html", discovery=given, photos=False
-        )
+        write_report(folder / "run", folder.parent / "out" / "report.html", discovery=given, photos=False)
 
     return read
 

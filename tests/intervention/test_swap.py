@@ -8,7 +8,16 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
-from disc_photos import SIDE, background_only, coin, disc_photos, foreground_only
+from disc_photos import (
+    MODELS,
+    QUICK,
+    SIDE,
+    background_only,
+    disc_photos,
+    foreground_only,
+    soft_discs,
+    swapped_discs,
+)
 from PIL import Image
 
 import counterground as cg
@@ -19,21 +28,7 @@ from counterground.metrics import swap_effects
 from counterground.photos import load_photo
 from counterground.results import repeat_command
 
-MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
-QUICK = {"label_space": "benchmark", "report": False, "backgrounds_per_label": 3}
-
-
-@pytest.fixture(scope="module")
-def discs(tmp_path_factory):
-    return disc_photos(tmp_path_factory.mktemp("discs"), 6, soft=True)
-
-
-@pytest.fixture(scope="module")
-def run(discs, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COUNTERGROUND_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return cg.swap(discs, MODELS, out=folder / "run", examples=3, **QUICK)
+discs, run = soft_discs, swapped_discs
 
 
 @pytest.fixture(scope="module")

@@ -163,7 +163,9 @@ def test_the_record_is_read_back_and_the_table_holds_every_method(mended):
 def test_the_result_prints_as_a_table_and_what_it_says(mended, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     lines = repr(mended).splitlines()
-    assert lines[0] == f"Run {mended.run.path}: {len(mended.record.methods)} methods for {mended.record.model}"
+    assert (
+        lines[0] == f"Run {mended.run.path}: {len(mended.record.methods)} methods for {mended.record.model}"
+    )
     assert all(any(each.name in line for line in lines) for each in mended.record.methods)
     assert lines[-len(mended.record.sentences) :] == mended.record.sentences
     assert "\n".join(lines[1:]) == str(mended.record)

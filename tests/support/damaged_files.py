@@ -259,8 +259,8 @@ def _run(folder: Path) -> Any:
 
 def _saliency(folder: Path) -> Kind:
     cg.swap(
-        disc_photos(folder / "discs", 2), foreground_only, out=folder / "swapped", report=False, saliency=True,
-        label_space="benchmark", kinds=["original", "same"], backgrounds_per_label=1,
+        disc_photos(folder / "discs", 2), foreground_only, out=folder / "swapped", label_space="benchmark",
+        kinds=["original", "same"], backgrounds_per_label=1, saliency=True, report=False,
     )  # fmt: skip
 
     def read() -> Any:
