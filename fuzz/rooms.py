@@ -237,8 +237,9 @@ def spuriverse(folder: Path) -> None:
     """Write a shard of SpuriVerse with two rows, and the table of their questions."""
     for part in ("data", "meta"):
         (folder / part).mkdir()
-    meta = 'index,question,A,B,C,D,answer\n17,"What, in the snow?",A hotel,A house,A cabin,A shed,C\n18,Ice?,Yes,No,,,B\n'
-    (folder / "meta/seedbench_meta.csv").write_text(meta, encoding="utf-8")
+    rows = ["index,question,A,B,C,D,answer", '17,"What, in the snow?",A hotel,A house,A cabin,A shed,C']
+    rows += ["18,Ice?,Yes,No,,,B", ""]
+    (folder / "meta/seedbench_meta.csv").write_text("\n".join(rows), encoding="utf-8")
     columns: dict[str, list[object]] = {"image_id": ["17", "18"], "benchmark": ["seedbench_img"] * 2}
     for name in ("image", *(f"spurious_group_{number}" for number in range(1, 11))):
         columns[name] = [{"bytes": picture(number), "path": None} for number in range(2)]
