@@ -109,6 +109,7 @@ def test_a_wrong_number_of_photos_is_refused(run):
     ("name", "value", "said"),
     [
         ("classes_by_chance", {"observed": 3, "expected": [3]}, "classes_by_chance: Input should be"),
+        ("classes_by_chance", {"observed": 3, "expected": 3}, "classes_by_chance: Value error, expected"),
         ("chosen_drop", 0.5, "chosen_drop: Input should be"),
         ("min_drop", "five", "min_drop: Input should be"),
     ],
