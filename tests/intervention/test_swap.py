@@ -13,6 +13,7 @@ from disc_photos import (
     QUICK,
     SIDE,
     background_only,
+    coin,
     disc_photos,
     foreground_only,
     soft_discs,
@@ -22,6 +23,7 @@ from PIL import Image
 
 import counterground as cg
 from counterground import models
+from counterground.cli._show import show_swap  # what the command prints
 from counterground.errors import CounterGroundError, MissingExtraError, UsageError
 from counterground.intervention import SwapSettings, plan_swap
 from counterground.metrics import swap_effects
@@ -196,3 +198,13 @@ def test_masks_come_from_a_folder_beside_the_photos(discs, tmp_path):
     effects = swap_effects(run.rows, design=run.design, by_class=False)
     found = effects.filter(pl.col("estimate") == "background_effect").select("model", "value")
     assert dict(found.iter_rows())["background"] == 1
+
+
+def test_a_swap_of_few_objects_is_called_a_trial(discs, run, tmp_path, capsys):
+    show_swap(run)
+    assert "trial" not in capsys.readouterr().out
+    show_swap(cg.swap(discs, {"coin": coin}, out=tmp_path / "run", foregrounds=4, **QUICK))
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Intervals this wide are those of a trial: use more objects (--foregrounds, or more photos)." in said
+    )
