@@ -161,7 +161,7 @@ def evaluate(
         )
     stop = _until(until, max_drop, limit)
     models = _found(models)
-    if referee:
+    if isinstance(referee, str):  # else it is refused in the words of its setting
         check_specs([referee])
     settings = Settings(
         label_space=label_space,

@@ -47,8 +47,8 @@ class ByChance:
     p: float | None = None
 
     def __post_init__(self) -> None:
-        if len({value is None for value in (self.expected, self.low, self.high, self.p)}) > 1:
-            raise ValueError("expected, low, high and p are known together, or none of them")
+        if len({value is None for value in (self.expected, self.low, self.high)}) > 1:
+            raise ValueError("expected, low and high are known together, or none of them")
 
     @classmethod
     def of(cls, observed: float, permuted: Floats) -> ByChance:
