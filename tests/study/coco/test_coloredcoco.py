@@ -15,6 +15,7 @@ import open_clip
 import pytest
 import torch
 from open_clip.loss import SigLipLoss
+from random_clip import save_clip
 from safetensors.torch import load
 from torch.nn.functional import normalize
 
@@ -75,6 +76,12 @@ def drawn(train=40, test=20) -> Objects:
 @pytest.fixture(scope="module")
 def objects():
     return drawn()
+
+
+@pytest.fixture(scope="module")
+def tiny_clip(tmp_path_factory):
+    """Steps take half as long where the weights of words are half as many."""
+    return save_clip(tmp_path_factory.mktemp("clip"), text_width=16)
 
 
 @pytest.fixture(scope="module")
