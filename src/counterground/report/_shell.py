@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache, lru_cache
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def vega_script() -> str:
         import vl_convert
     except ModuleNotFoundError as error:
         raise missing_extra(error, "report") from error
-    kept = cache_dir() / "scripts" / f"vega-{vl_convert.__version__}.js"
+    kept = cache_dir() / "scripts" / f"vega-{version('vl-convert-python')}.js"
     if (script := read_checked(kept)) is None:
         script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode()
         with suppress(CounterGroundError):  # a report needs no cache
