@@ -47,6 +47,24 @@ for path in sys.argv[1:]:
 """
 
 
+def given_path(text: str) -> Path:
+    """Return a path that somebody wrote, with ``~`` replaced where there is such a home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file; of a name that no file can have, as one too long, `Path.is_file` raises."""
+    return os.path.isfile(path)  # noqa: PTH113 - it does not raise
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder; see `is_file`."""
+    return os.path.isdir(path)  # noqa: PTH112 - it does not raise
+
+
 def open_regular(path: str | Path, most: int | None = None) -> BufferedReader:
     """Open a file that others wrote: never a pipe, a socket or a device, which might be read for ever.
 

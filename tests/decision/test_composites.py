@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from disc_photos import background_only, coin, disc_photos, foreground_only
+from disc_photos import MODELS, QUICK, coin, soft_discs, swapped_discs
 
 import counterground as cg
 from counterground.decision import Pilot
@@ -11,22 +11,8 @@ from counterground.decision._judged import Judged  # its numbers near 1, which n
 from counterground.errors import UsageError
 from counterground.metrics import Confidence, Design, drop_error, drop_interval, swap_effects
 
-MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
-QUICK = {"label_space": "benchmark", "report": False, "backgrounds_per_label": 3}
+discs, run = soft_discs, swapped_discs
 TWO = Design(clusters=("cluster", "background_cluster"))
-
-
-@pytest.fixture(scope="module")
-def discs(tmp_path_factory):
-    return disc_photos(tmp_path_factory.mktemp("discs"), 6, soft=True)
-
-
-@pytest.fixture(scope="module")
-def run(discs, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COUNTERGROUND_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return cg.swap(discs, MODELS, out=folder / "run", **QUICK)
 
 
 def test_a_limit_is_for_the_background_effect_by_both_ways_of_clusters(run):
