@@ -297,20 +297,19 @@ def _try(copy: Path, room: str, left: list[Mutant], results: dict, out: Path, wh
 def _print(chosen: dict[str, list[Mutant]], results: dict) -> None:
     from statsmodels.stats.proportion import proportion_confint
 
-    print("| room | mutants | killed | of them by time | survived |\n|---|---:|---:|---:|---:|")
-    totals = [0, 0, 0, 0]
-    for room, tried in chosen.items():
-        states = [results[each.name]["status"] for each in tried]
-        row = [len(states), sum(map(bool, states)), states.count(-signal.SIGALRM), states.count(0)]
-        totals = [sum(pair) for pair in zip(totals, row, strict=True)]
-        print("|", " | ".join([room, *map(str, row)]), "|")
-    print("|", " | ".join(["all", *map(str, totals)]), "|")
-    low, high = proportion_confint(totals[1], totals[0], method="wilson")
-    print(f"killed: {totals[1] / totals[0]:.1%} [{low:.1%}, {high:.1%}]")
-    for tried in chosen.values():
-        for each in tried:
-            if results[each.name]["status"] == 0:
-                print("survived:", each.name)
+    tried = {
+        room: [results[each.name] for each in some if each.name in results] for room, some in chosen.items()
+    }
+    tried["all"] = [row for rows in tried.values() for row in rows]
+    print("| room | mutants tried | killed | of them by time | survived |\n|---|---:|---:|---:|---:|")
+    for room, rows in tried.items():
+        states = [row["status"] for row in rows]
+        counts = (len(states), sum(map(bool, states)), states.count(-signal.SIGALRM), states.count(0))
+        print("|", " | ".join([room, *map(str, counts)]), "|")
+    killed = sum(bool(row["status"]) for row in tried["all"])
+    low, high = proportion_confint(killed, len(tried["all"]), method="wilson")
+    print(f"killed: {killed / len(tried['all']):.1%} [{low:.1%}, {high:.1%}]")
+    print(*(f"survived: {row['name']}" for row in tried["all"] if row["status"] == 0), sep="\n")
 
 
 if __name__ == "__main__":
