@@ -89,7 +89,7 @@ def mistakes(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
 
 def nodes(tree: ast.AST) -> Iterator[ast.AST]:
     """All that runs, but texts and decorators."""
-    if isinstance(tree, (ast.JoinedStr, ast.Import, ast.ImportFrom)):
+    if isinstance(tree, (ast.JoinedStr, ast.Import, ast.ImportFrom)) or getattr(tree, "arg", "") == "strict":
         return
     yield tree
     for field, value in ast.iter_fields(tree):
