@@ -4,16 +4,17 @@
 
 A mutant is the package with one mistake in a copy of its source: another comparison, operator, number,
 truth value or slice; a condition turned round; an argument, statement or returned value left out. Texts,
-annotations, decorators and imports stay. The sample is even, and each room's share is that of its lines. Of
-the tests in the room's own folder, the files of those that run the changed line are run until a test fails,
-or the whole folder where none is known to, and with ``--again``. A test that takes ten times as long as
-without a mistake, and half a minute more, has failed. A second start goes on where the first was ended.
+annotations, decorators, imports and ``strict=True`` stay. The sample is even, and each room's share is that
+of its lines. Of the tests in the room's own folder, those that run the changed line are run until one fails,
+or all where none is known to, and with ``--again``. A test that takes ten times as long as without a mistake,
+and half a minute more, has failed. What was measured is kept beside ``--out``: a second start goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import compileall
 import gc
 import json
 import os
@@ -26,13 +27,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("metrics", "comparison", "published", "photos")
 # Simulations and damage of minutes are left out, so that a mutant which only they would notice survives.
-MINUTES = "not (test_coverage or hold_the_tru or damage_anywhere)"
+MINUTES = "not (test_coverage or hold_the_truth or hold_the_true_distance or damage_anywhere)"
 OTHERS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Add: ast.Sub,
@@ -73,7 +73,7 @@ def mistakes(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
         case ast.Return(ast.expr()):
             yield node, ast.Return()
         case ast.Call(function, arguments, keywords):
-            for left_out in keywords:
+            for left_out in (each for each in keywords if each.arg != "strict"):
                 yield node, ast.Call(function, arguments, [each for each in keywords if each is not left_out])
         case ast.Slice(lower, upper, step):
             if lower:
@@ -89,7 +89,7 @@ def mistakes(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
 
 def nodes(tree: ast.AST) -> Iterator[ast.AST]:
     """All that runs, but texts and decorators."""
-    if isinstance(tree, (ast.JoinedStr, ast.Import, ast.ImportFrom)):
+    if isinstance(tree, (ast.JoinedStr, ast.Import, ast.ImportFrom)) or getattr(tree, "arg", "") == "strict":
         return
     yield tree
     for field, value in ast.iter_fields(tree):
@@ -159,8 +159,8 @@ class Watch:
         self.said.write_text(json.dumps(self.found))
 
 
-def run_tests(copy: Path, room: str, *more: str, seconds=MappingProxyType({}), first=frozenset(), whole=True):
-    """What tests of a room find, in a process forked from this one."""
+def run_tests(copy: Path, *tests: str, seconds: Mapping[str, float], first: Set[str]) -> dict[str, Any]:
+    """What tests find, in a process forked from this one."""
     said = copy / "said.json"
     said.unlink(missing_ok=True)
     child = os.fork()
@@ -171,11 +171,8 @@ def run_tests(copy: Path, room: str, *more: str, seconds=MappingProxyType({}), f
         os.dup2(output, 2)
         import pytest
 
-        folder = f"--basetemp={copy / 'temporary'}"
-        files = {name.partition("::")[0] for name in first if not whole} or {f"tests/{room}"}
-        arguments = [*sorted(files), "-x", "-k", MINUTES, "-p", "no:cacheprovider", folder, *more]
-        code = pytest.main(arguments, plugins=[Watch(said, seconds, first)])
-        os._exit(code)
+        always = ("-x", "-k", MINUTES, "-p", "no:cacheprovider", f"--basetemp={copy / 'temporary'}")
+        os._exit(pytest.main([*always, *tests], plugins=[Watch(said, seconds, first)]))
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)  # what a test has left running
@@ -183,18 +180,38 @@ def run_tests(copy: Path, room: str, *more: str, seconds=MappingProxyType({}), f
     return {**found, "status": status}
 
 
-def lines(data: Path) -> dict[str, dict[int, set[str]]]:
-    """By file and line: the tests that run it."""
+def without_mistake(copy: Path, room: str, kept: Path) -> tuple[dict[str, float], dict[str, list[str]]]:
+    """The seconds of each test, and by ``FILE:LINE`` the tests and fixtures that run it; measured once."""
     from coverage import CoverageData
 
-    kept = CoverageData(str(data))
-    kept.read()
-    return {
-        file: {
-            line: {name.rpartition("|")[0] for name in names if name}
-            for line, names in kept.contexts_by_lineno(file).items()
+    if not kept.exists():
+        os.environ["COVERAGE_FILE"] = str(copy / ".coverage")
+        measure = (f"--cov=counterground.{room}", "--cov-context=test", "--cov-report=")
+        _keep_compiled(True)
+        found = run_tests(copy, f"tests/{room}", *measure, seconds={}, first=frozenset())
+        if found["status"]:
+            sys.exit(f"{room}: the tests fail without a mistake\n{(copy / 'output').read_text()[-3000:]}")
+        data = CoverageData(str(copy / ".coverage"))
+        data.read()
+        lines = {
+            f"{Path(file).relative_to(copy / 'src' / 'counterground')}:{line}": list(filter(None, names))
+            for file in data.measured_files()
+            for line, names in data.contexts_by_lineno(file).items()
         }
-        for file in kept.measured_files()
+        kept.write_text(json.dumps((found["seconds"], lines)))
+    _keep_compiled(False)
+    seconds, lines = json.loads(kept.read_text())
+    return seconds, lines
+
+
+def that_run(lines: Mapping[str, list[str]], mutant: Mutant) -> set[str]:
+    """The tests that run a line; the whole file where a fixture does, which is noted for one test."""
+    # Of a statement on several lines, not each is noted.
+    places = (f"{mutant.file}:{line}" for line in range(mutant.line, mutant.line - 9, -1))
+    names = next((lines[place] for place in places if place in lines), ())
+    files = {name.partition("::")[0] for name in names if name.endswith("|setup")}
+    return files | {
+        test for test in (name.rpartition("|")[0] for name in names) if test.partition("::")[0] not in files
     }
 
 
@@ -225,6 +242,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place)
         shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        compileall.compile_dir(copy / "src", quiet=2)
         os.environ["PYTHONPATH"] = str(copy / "src")
         sys.path.insert(0, str(copy / "src"))
         _prepare()
@@ -259,28 +277,17 @@ def _keep_compiled(keep: bool) -> None:
 
 
 def _try(copy: Path, room: str, left: list[Mutant], results: dict, out: Path, whole: bool) -> None:
-    data = copy / ".coverage"
-    os.environ["COVERAGE_FILE"] = str(data)
-    measure = (f"--cov=counterground.{room}", "--cov-context=test", "--cov-report=")
-    _keep_compiled(True)
-    sound = run_tests(copy, room, *measure)
-    _keep_compiled(False)
-    if sound["status"]:
-        sys.exit(f"{room}: the tests fail without a mistake\n{(copy / 'output').read_text()[-3000:]}")
-    by_line = lines(data)
-    print(f"{room}: {len(sound['seconds'])} tests, {sum(sound['seconds'].values()):.0f} s", flush=True)
+    seconds, lines = without_mistake(copy, room, out.with_suffix(f".{room}.json"))
+    print(f"{room}: {len(seconds)} tests, {sum(seconds.values()):.0f} s", flush=True)
     for number, mutant in enumerate(left, start=1):
         file = copy / "src" / "counterground" / mutant.file
         source = file.read_text()
         file.write_text(mutant.text)
-        known = by_line.get(str(file), {})
-        # Of a statement on several lines, not each is noted.
-        line = next((line for line in range(mutant.line, mutant.line - 9, -1) if line in known), 0)
-        first = known.get(line, set())
-        found = run_tests(copy, room, seconds=sound["seconds"], first=first, whole=whole)
+        first = that_run(lines, mutant)
+        tests = [f"tests/{room}"] if whole or not first else sorted(first)
+        found = run_tests(copy, *tests, seconds=seconds, first=first)
         file.write_text(source)
         row = {"name": mutant.name, "room": room, "status": found["status"], "by": found.get("failed")}
-        row |= {"covered": len(first)}
         results[mutant.name] = row
         with out.open("a") as kept:
             kept.write(json.dumps(row) + "\n")
@@ -290,20 +297,19 @@ def _try(copy: Path, room: str, left: list[Mutant], results: dict, out: Path, wh
 def _print(chosen: dict[str, list[Mutant]], results: dict) -> None:
     from statsmodels.stats.proportion import proportion_confint
 
-    print("| room | mutants | killed | of them by time | survived |\n|---|---:|---:|---:|---:|")
-    totals = [0, 0, 0, 0]
-    for room, tried in chosen.items():
-        states = [results[each.name]["status"] for each in tried]
-        row = [len(states), sum(map(bool, states)), states.count(-signal.SIGALRM), states.count(0)]
-        totals = [sum(pair) for pair in zip(totals, row, strict=True)]
-        print("|", " | ".join([room, *map(str, row)]), "|")
-    print("|", " | ".join(["all", *map(str, totals)]), "|")
-    low, high = proportion_confint(totals[1], totals[0], method="wilson")
-    print(f"killed: {totals[1] / totals[0]:.1%} [{low:.1%}, {high:.1%}]")
-    for tried in chosen.values():
-        for each in tried:
-            if results[each.name]["status"] == 0:
-                print("survived:", each.name)
+    tried = {
+        room: [results[each.name] for each in some if each.name in results] for room, some in chosen.items()
+    }
+    tried["all"] = [row for rows in tried.values() for row in rows]
+    print("| room | mutants tried | killed | of them by time | survived |\n|---|---:|---:|---:|---:|")
+    for room, rows in tried.items():
+        states = [row["status"] for row in rows]
+        counts = (len(states), sum(map(bool, states)), states.count(-signal.SIGALRM), states.count(0))
+        print("|", " | ".join([room, *map(str, counts)]), "|")
+    killed = sum(bool(row["status"]) for row in tried["all"])
+    low, high = proportion_confint(killed, len(tried["all"]), method="wilson")
+    print(f"killed: {killed / len(tried['all']):.1%} [{low:.1%}, {high:.1%}]")
+    print(*(f"survived: {row['name']}" for row in tried["all"] if row["status"] == 0), sep="\n")
 
 
 if __name__ == "__main__":
