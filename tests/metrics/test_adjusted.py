@@ -248,7 +248,7 @@ def test_what_cannot_be_held_is_refused(change, message):
 def test_sides_that_never_meet_in_a_stratum_are_refused():
     index, counter, cluster, covariates, _ = photos(9, shift=0.0)
     with pytest.raises(
-        ValueError, match="No stratum of .* has photos of both the left side and the right side"
+        ValueError, match=r"No stratum of .* has photos of both the left side and the right side"
     ):
         adjustment(2 * index + counter, counter, cluster, covariates)
 
