@@ -1,13 +1,16 @@
 """Do tests notice a mistake in the code that they cover? The table of docs/reliability.md.
 
-    python bench/experiments/mutants.py [--sample 420] [--seed 0] [--out mutants.jsonl] [--again MUTANT ...]
+    python bench/experiments/mutants.py [--sample 420] [--seed 0] [--out mutants.jsonl] [--rooms ROOM ...]
+        [--longest SECONDS] [--survivors | --again MUTANT ...]
 
 A mutant is the package with one mistake in a copy of its source: another comparison, operator, number,
 truth value or slice; a condition turned round; an argument, statement or returned value left out. Texts,
 annotations, decorators, imports and ``strict=True`` stay. The sample is even, and each room's share is that
 of its lines. Of the tests in the room's own folder, those that run the changed line are run until one fails,
-or all where none is known to, and with ``--again``. A test that takes ten times as long as without a mistake,
-and half a minute more, has failed. What was measured is kept beside ``--out``: a second start goes on.
+or all where none is known to, and with ``--again``; ``--longest`` leaves out tests that take longer. What
+survived is tried again with ``--survivors``: by all tests of the room and of the rooms that use it directly.
+A test that takes ten times as long as without a mistake, and half a minute more, has failed. What was
+measured is kept beside ``--out``: a second start goes on, and two starts may try two rooms side by side.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
@@ -31,6 +35,8 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("metrics", "comparison", "published", "photos")
+# Other folders of tests whose commands use a room directly.
+USERS = {"metrics": ("decision", "results", "comparison"), "photos": ("pool",), "published": ("comparison",)}
 # Simulations and damage of minutes are left out, so that a mutant which only they would notice survives.
 MINUTES = "not (test_coverage or hold_the_truth or hold_the_true_distance or damage_anywhere)"
 OTHERS = {
@@ -224,6 +230,9 @@ def main() -> None:
     parser.add_argument(
         "--again", nargs="*", default=[], metavar="MUTANT", help="their beginnings: try these instead"
     )
+    parser.add_argument("--rooms", nargs="*", default=ROOMS, choices=ROOMS, help="try those of these only")
+    parser.add_argument("--longest", type=float, default=float("inf"), help="seconds of a test")
+    parser.add_argument("--survivors", action="store_true", help="try them again, by tests of more rooms")
     options = parser.parse_args()
     out = options.out.absolute()
     os.chdir(ROOT)
@@ -239,6 +248,7 @@ def main() -> None:
     results = {}
     if out.exists():
         results = {row["name"]: row for row in map(json.loads, out.read_text().splitlines())}
+    again = options.again or options.survivors
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place)
         shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
@@ -246,10 +256,13 @@ def main() -> None:
         os.environ["PYTHONPATH"] = str(copy / "src")
         sys.path.insert(0, str(copy / "src"))
         _prepare()
-        for room in ROOMS:
+        for room in options.rooms:
             left = [each for each in chosen[room] if options.again or each.name not in results]
+            if options.survivors:
+                left = [each for each in chosen[room] if results.get(each.name, {}).get("status") == 0]
             if left:
-                _try(copy, room, left, results, out, whole=bool(options.again))
+                folders = [room, *(USERS.get(room, ()) if options.survivors else ())] if again else []
+                _try(copy, room, left, results, out, folders, options.longest)
     _print(chosen, results)
 
 
@@ -276,22 +289,33 @@ def _keep_compiled(keep: bool) -> None:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "" if keep else "1"
 
 
-def _try(copy: Path, room: str, left: list[Mutant], results: dict, out: Path, whole: bool) -> None:
+def _try(
+    copy: Path,
+    room: str,
+    left: list[Mutant],
+    results: dict,
+    out: Path,
+    folders: list[str],
+    longest: float,
+) -> None:
     seconds, lines = without_mistake(copy, room, out.with_suffix(f".{room}.json"))
     print(f"{room}: {len(seconds)} tests, {sum(seconds.values()):.0f} s", flush=True)
     for number, mutant in enumerate(left, start=1):
         file = copy / "src" / "counterground" / mutant.file
         source = file.read_text()
         file.write_text(mutant.text)
+        start = time.monotonic()
         first = that_run(lines, mutant)
-        tests = [f"tests/{room}"] if whole or not first else sorted(first)
+        tests = [f"tests/{folder}" for folder in folders or [room]]
+        if first and not folders:
+            tests = sorted(test for test in first if seconds.get(test, 0) <= longest)
         found = run_tests(copy, *tests, seconds=seconds, first=first)
         file.write_text(source)
         row = {"name": mutant.name, "room": room, "status": found["status"], "by": found.get("failed")}
         results[mutant.name] = row
         with out.open("a") as kept:
             kept.write(json.dumps(row) + "\n")
-        print(number, "survived" if found["status"] == 0 else "killed", mutant.name, flush=True)
+        print(number, f"{time.monotonic() - start:.0f} s", "survived" if found["status"] == 0 else "killed", mutant.name, flush=True)
 
 
 def _print(chosen: dict[str, list[Mutant]], results: dict) -> None:

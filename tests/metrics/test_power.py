@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.special import ndtr
 from scipy.stats import norm, t
 
-from counterground.metrics import DropError
+from counterground.metrics import DropError, drop_error
 
 
 @pytest.mark.parametrize("drop", [0.1, 0.25, 0.5, 0.62, 0.8])
@@ -19,3 +19,7 @@ def test_power_with_one_degree_of_freedom_is_its_integral(drop):
     # The error that is estimated is 0.02 times the absolute value of a normal variable.
     exact, _ = quad(lambda z: norm.pdf(z) * (2 * ndtr(max(0.0, z + drop / 0.02) / border) - 1), -8, 8)
     assert error.power_of_difference() == pytest.approx(exact, abs=0.02)
+
+
+def test_there_is_no_error_of_a_drop_where_no_class_has_both_groups():
+    assert drop_error([1, 0, 1], [0, 1, 1], ["common", "counter", None]) is None

@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import least_squares
 from scipy.special import ndtr, ndtri
 from scipy.stats import norm, t
+from statsmodels.api import WLS, add_constant
 
 from counterground.metrics import MOST_NOISE, fit_line, fit_line_with_errors
 
@@ -82,6 +83,18 @@ def test_without_errors_it_is_least_squares():
     )
     assert found.scatter == pytest.approx(plain.residual_sd)
     assert found.predict(common) == pytest.approx(plain.predict(common), rel=1e-6)
+
+
+def test_without_errors_of_x_errors_are_those_of_least_squares_with_known_weights():
+    """Also where the points tell next to nothing of the slope: statsmodels' covariance is not rescaled."""
+    x, y = np.array([0.1, 0.3, 0.5, 0.9]), np.array([0.3, 0.2, 0.6, 0.4])
+    for sy in (np.array([1.0, 2.0, 3.0, 1.5]), np.array([40.0, 20.0, 30.0, 15.0])):
+        found = fit_line_with_errors(x, y, np.zeros(4), sy)
+        fit = WLS(y, add_constant(x), weights=sy**-2.0).fit()
+        assert (found.intercept, found.slope) == pytest.approx(tuple(fit.params))
+        errors = tuple(np.sqrt(np.diag(fit.normalized_cov_params)))
+        assert (found.intercept_error, found.slope_error) == pytest.approx(errors)
+        assert found.chi_square == pytest.approx((fit.resid**2 / sy**2).sum())
 
 
 def test_noise_flattens_least_squares_and_not_this_line():
