@@ -8,14 +8,14 @@ import pytest
 import statsmodels.api as sm
 from paper_sized import OPEN_CLIP_REFEREE, paper_sizes, printed_accuracies
 from scipy.special import logit, ndtr, ndtri
-from scipy.stats import logistic, norm
+from scipy.stats import logistic, norm, t
 
 from counterground.comparison import effective_robustness, model_points
 
 # A distance from a line without error, which no fit gives.
 from counterground.comparison._robustness import deviation
 from counterground.errors import UsageError
-from counterground.metrics import Contrast, fit_line_with_errors
+from counterground.metrics import Contrast, fit_line, fit_line_with_errors
 from counterground.published import load_table
 
 DENSITY = {"probit": norm.pdf, "logit": logistic.pdf}
@@ -57,7 +57,6 @@ def test_residuals_of_all_43_are_those_of_statsmodels(scale, baseline):
     whole = sm.OLS(y[inside], sm.add_constant(x[inside])).fit()
     assert (found.fit.intercept, found.fit.slope) == pytest.approx(tuple(whole.params))
     studentised = whole.get_influence().resid_studentized_external
-    from scipy.stats import t
 
     p_values = 2 * t.sf(np.abs(studentised), inside.sum() - 3)
     assert found.residuals.filter("member")["p_value"].to_numpy() == pytest.approx(p_values)
@@ -105,6 +104,39 @@ def test_the_interval_adds_the_models_own_sampling_error(referee_run):
     moved = counter - line.predict(common)
     assert (alone.high - alone.low) / (2 * 1.96) == pytest.approx(moved.std(), rel=0.08)
     assert row["high"] - row["low"] > alone.high - alone.low
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("slope", [0.8, -0.6])
+@pytest.mark.parametrize("drop", [(0.05, 0.31), (0.12, 0.26)])
+def test_the_interval_of_a_run_is_mover_of_both_accuracies_and_the_line(scale, slope, drop):
+    """Lines of either direction; the drop's interval, wider or narrower, tells the correlation."""
+    g, back = SCALES[scale]
+    common, counter = (0.72, 0.61, 0.81), (0.55, 0.47, 0.62)
+    x = np.array([-0.4, 0.1, 0.3, 0.8, 1.2])
+    y = slope * x + np.array([0.02, -0.03, 0.04, -0.05, 0.01])
+    line = fit_line(back(x), back(y), scale=scale)
+    point = {"source": "run", "n_common": 300, "n_counter": 200}
+    for name, figures in (("common", common), ("counter", counter), ("drop", (0.17, *drop))):
+        point |= dict(zip((name, f"{name}_low", f"{name}_high"), figures, strict=True))
+    found = deviation(point, line, unshared=0.5)
+    fit = sm.OLS(y, sm.add_constant(x)).fit()
+    at = fit.get_prediction([[1.0, g(common[0])]])
+    height, middle = g(counter[0]), at.predicted_mean[0]
+    assert (found.predicted, found.residual) == pytest.approx((back(middle), counter[0] - back(middle)))
+    below, above = abs(g(np.array(counter[1:])) - height)
+    moved = fit.params[1] * (g(np.array(common[1:])) - g(common[0]))
+    # What may take from the distance: counter is lower, and the line at the common accuracy higher.
+    up, down = max(moved), -min(moved)
+    widths = [figures[-1] - figures[-2] for figures in (common, counter, drop)]
+    r = np.sign(slope) * (widths[0] ** 2 + widths[1] ** 2 - widths[2] ** 2) / (2 * widths[0] * widths[1])
+    lower = below**2 + up**2 - 2 * r * below * up
+    higher = above**2 + down**2 - 2 * r * above * down
+    line_half = t.ppf(0.975, 3) * at.se_mean[0]
+    low, high = (np.sqrt(line_half**2 + 0.5 * own) for own in (lower, higher))
+    assert found.low == pytest.approx(counter[0] - back(middle + low))
+    assert found.high == pytest.approx(counter[0] - back(middle - high))
+    assert found.p_value == pytest.approx(2 * t.sf(abs(height - middle) / at.se_obs[0], 3))
 
 
 def test_runs_elsewhere_have_a_line_of_their_own(small_run):

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 from sklearn.metrics import cohen_kappa_score
 
 from counterground.metrics import (
@@ -205,6 +206,41 @@ def test_intervals_of_alpha_are_as_wide_as_a_bootstrap_over_units(rare, wrong):
     draws = [krippendorff_alpha(ratings[:, rng.integers(0, 1500, 1500)]) for _ in range(300)]
     interval = alpha_interval(ratings)
     assert (interval.high - interval.low) / 2 / 1.96 == pytest.approx(np.std(draws), rel=0.15)
+
+
+@pytest.mark.parametrize("clusters", [4, 60])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_interval_of_alpha_has_the_variance_of_its_numerical_derivatives(clusters, seed):
+    """By the weight of each unit: 2 to 4 ratings of 3 labels, in clusters of several sizes."""
+    ratings = draw(60, 4, 3, 0.4, 0.2, seed)
+    cluster = np.random.default_rng(seed).integers(clusters, size=60) if clusters < 60 else np.arange(60)
+    found = alpha_interval(ratings, cluster)
+    counts = np.array([(ratings == label).sum(axis=0) for label in range(3)]).T
+    kept = counts.sum(axis=1) > 1
+    counts, cluster = counts[kept], np.unique(cluster[kept], return_inverse=True)[1]
+
+    def disagreement(weights):
+        """Observed, and expected by chance, in units with these weights."""
+        m, totals = counts.sum(axis=1), weights @ counts
+        n = totals.sum()
+        observed = weights @ ((m**2 - (counts**2).sum(axis=1)) / (m - 1)) / n
+        return observed, (n**2 - totals @ totals) / (n * (n - 1))
+
+    def ratio(weights):
+        observed, expected = disagreement(weights)
+        return observed / expected
+
+    ones, step = np.ones(len(counts)), 1e-5
+    _, expected = disagreement(ones)
+    moves = [(ratio(ones + step * row) - ratio(ones - step * row)) / 2 / step for row in np.eye(len(counts))]
+    moved = np.bincount(cluster, weights=moves)
+    sizes = np.bincount(cluster, weights=counts.sum(axis=1))
+    variance = expected**2 * len(moved) * moved.var(ddof=1)
+    z = t.ppf(0.975, sizes.sum() ** 2 / (sizes**2).sum() - 1)
+    agreed = 1 - ratio(ones) * expected
+    n = agreed * (1 - agreed) / variance
+    ends = np.sort(np.roots([1 + z**2 / n, -(2 * agreed + z**2 / n), agreed**2]))
+    assert (found.low, found.high) == pytest.approx(tuple(1 - (1 - ends) / expected), rel=1e-5)
 
 
 def test_full_agreement_on_few_units_is_no_certainty():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.optimize import brentq
-from scipy.stats import nct, t
+from scipy.stats import nct, t, ttest_1samp
 from statsmodels.api import OLS
 
-from counterground.metrics import DropError, balanced_interval, drop_error, drop_interval
+from counterground.metrics import DropError, balanced_interval, drop_error, drop_interval, paired_test, proportion_interval
 
 
 def wilson(p, n, z):
@@ -161,3 +161,35 @@ def test_a_drop_over_other_classes_has_the_variance_of_classes_and_clusters(shap
     assert found.value == pytest.approx(drops.mean())
     assert found.classes_low == pytest.approx(min(found.low, max(-1, drops.mean() - half)))
     assert found.classes_high == pytest.approx(max(found.high, min(1, drops.mean() + half)))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 2), (2, 3, 5), (2, 8, 20)])
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_two_models_differ_in_their_drops_by_the_t_test_of_clusters(shape, seed):
+    """Which ends at 2, the largest difference of two drops; an accuracy differs by 1 at most."""
+    right, (side, index, cluster) = table((2, *shape), seed)[0], table(shape, seed)[1]
+    group = np.array(["common", "counter"])[side]
+    scores = right.mean(axis=-1)
+    for quantity, largest, changes in (
+        ("accuracy", 1, (scores[0] - scores[1]).mean(axis=0)),
+        ("drop", 2, scores[0, 0] - scores[0, 1] - scores[1, 0] + scores[1, 1]),
+    ):
+        found = paired_test(right[0].ravel(), right[1].ravel(), index, group, cluster, quantity=quantity)
+        exact = ttest_1samp(changes.mean(axis=0), 0)
+        low, high = np.clip(exact.confidence_interval(), -largest, largest)
+        assert found.difference == pytest.approx(changes.mean())
+        assert (found.low, found.high) == pytest.approx((low, high))
+        assert found.p_value == pytest.approx(exact.pvalue)
+        _, variance, degrees = over_classes(changes)
+        half = t.ppf(0.975, degrees) * np.sqrt(variance)
+        assert found.classes_low == pytest.approx(min(low, max(-largest, changes.mean() - half)))
+        assert found.classes_high == pytest.approx(max(high, min(largest, changes.mean() + half)))
+
+
+@pytest.mark.parametrize("n", [2, 4, 30])
+def test_where_nothing_varies_photos_count_as_independent(n):
+    z = t.ppf(0.975, n - 1)
+    assert proportion_interval([True] * n).low == pytest.approx(wilson(1.0, n - 1, z)[0])
+    # What one photo in so many would be, by the same t.
+    same = paired_test([True] * n, [True] * n, [0] * n)
+    assert (same.low, same.high) == pytest.approx((-(z**2) / (z**2 + n - 1), z**2 / (z**2 + n - 1)))

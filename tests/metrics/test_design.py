@@ -1,6 +1,7 @@
 """How contrasts are written, what a design refuses, and what is read back."""
 
 import re
+from itertools import product
 
 import polars as pl
 import pytest
@@ -167,6 +168,16 @@ def test_no_attribute_has_the_name_of_another_column():
 @pytest.mark.parametrize("name", ["groups", "backgrond", "clsuter", "licenc", "mask_", "soucre"])
 def test_one_slip_from_a_known_name_is_a_slip(name):
     assert name_problem(name, MANIFEST_SCHEMA).startswith("did you mean")
+
+
+def test_slips_are_all_that_one_edit_makes():
+    words = ["".join(letters) for n in (1, 2, 3, 4) for letters in product("ab" if n == 4 else "abc", repeat=n)]
+    for word in words:
+        splits = [(word[:at], word[at:]) for at in range(len(word) + 1)]
+        slips = {a + letter + b[skip:] for a, b in splits for letter in ("", *"abc") for skip in (0, 1)}
+        slips |= {a + b[1] + b[0] + b[2:] for a, b in splits if len(b) > 1}
+        found = {other for other in words if name_problem(word, [other])}
+        assert found == slips.intersection(words) - {word}
 
 
 @pytest.mark.parametrize("name", ["co_background", "place", "background_2", "size", "bg", "clusters_in"])
