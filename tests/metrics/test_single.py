@@ -109,12 +109,12 @@ def effective_by_hand(correct, cell, cluster, others=8.0):
         n, p = inside.sum(), correct[inside].mean()
         scatter, number = p * (1 - p) * n / (n - 1), np.unique(cluster[inside], return_counts=True)[1]
         sums = [(correct[inside & (cluster == k)] - p).sum() for k in np.unique(cluster[inside])]
-        squares = sum(total**2 / (1 - m / n) for total, m in zip(sums, number, strict=True))
+        squares = sum(total**2 / (1 - m / n) for total, m in zip(sums, number, strict=True) if m < n)
         kish = n**2 / (number**2).sum()
         told[name] = n, squares - n * scatter, scatter * ((number**2).sum() - n), kish
     found = []
     for name, (n, excess, unit, kish) in told.items():
-        rest = [each for key, each in told.items() if key != name]
+        rest = [each for key, each in told.items() if key != name and each[3] > 1]
         df = sum(each[3] - 1 for each in rest)
         weight = df * others / (df + others)
         from_rest = sum(each[1] for each in rest) / sum(each[2] for each in rest)
@@ -133,9 +133,13 @@ def drawn(seed, cells=4, n=240, clusters=9):
     return correct, cell, cluster
 
 
+@pytest.mark.parametrize("lone", [False, True])
 @pytest.mark.parametrize("seed", range(6))
-def test_effective_photos_are_those_of_the_formula(seed):
+def test_effective_photos_are_those_of_the_formula(seed, lone):
+    """Where a cell is one cluster, all that is known of its photos is what the other cells show."""
     correct, cell, cluster = drawn(seed)
+    if lone:
+        cluster[cell == 0] = 0
     expected = effective_by_hand(correct, cell, cluster)
     found = SingleStrata(StratumMeans(Stratification(cell, None, cluster).by_class, correct)).effective
     np.testing.assert_allclose(found, expected, rtol=1e-9)
@@ -143,7 +147,8 @@ def test_effective_photos_are_those_of_the_formula(seed):
     for name, interval in enumerate(cell_intervals(correct, cell, cluster)):
         n = expected[name]
         wilson = proportion_confint(interval.value * n, n, method="wilson")
-        assert (interval.low, interval.high) == pytest.approx(wilson, abs=1e-9)
+        expected_ends = (None, None) if lone and name == 0 else pytest.approx(wilson, abs=1e-9)
+        assert (interval.low, interval.high) == expected_ends
         assert interval.n == (cell == name).sum()
         assert interval.clusters == len(np.unique(cluster[cell == name]))
 
