@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from counterground.comparison import (
     WITHOUT,
     RobustnessLine,
     claim_by_setting,
+    format_claim,
     format_comparison,
     full_comparison,
 )
@@ -259,3 +261,23 @@ def test_all_settings_take_no_runs(capsys):
 def test_the_command_offers_the_papers_settings():
     (option,) = [each for each in counterground.commands["compare"].params if each.name == "setting"]
     assert list(option.type.choices) == [*SETTINGS, "all"]
+
+
+def test_columns_of_numbers_and_only_these_are_aligned_to_the_right(paper, claim, small_run):
+    texts = [
+        format_comparison(paper, "markdown"),
+        format_comparison(full_comparison([small_run], published=False), "markdown"),
+        format_claim(claim, "probit", "markdown"),
+    ]
+    numbers = 0
+    for block in "\n\n".join(texts).split("\n\n"):
+        if not block.startswith("| "):
+            continue
+        _, ruled, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines())
+        assert {len(row) for row in rows} == {len(ruled)}
+        for rule, *cells in zip(ruled, *rows, strict=True):
+            told = [cell for cell in cells if cell]
+            numeric = all(re.match(r"(yes: |no: |inconclusive: )?[-−+<\[]? ?\d|–$|\[−", cell) for cell in told)
+            assert rule == ("---:" if numeric else ":---"), told
+            numbers += numeric
+    assert numbers > 20
