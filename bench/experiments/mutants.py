@@ -1,16 +1,17 @@
 """Do tests notice a mistake in the code that they cover? The table of docs/reliability.md.
 
     python bench/experiments/mutants.py [--sample 420] [--seed 0] [--out mutants.jsonl] [--rooms ROOM ...]
-        [--longest SECONDS] [--survivors | --again MUTANT ...]
+        [--longest SECONDS] [--survivors [FOLDER ...] | --again MUTANT ...]
 
 A mutant is the package with one mistake in a copy of its source: another comparison, operator, number,
 truth value or slice; a condition turned round; an argument, statement or returned value left out. Texts,
 annotations, decorators, imports and ``strict=True`` stay. The sample is even, and each room's share is that
 of its lines. Of the tests in the room's own folder, those that run the changed line are run until one fails,
 or all where none is known to, and with ``--again``; ``--longest`` leaves out tests that take longer. What
-survived is tried again with ``--survivors``: by all tests of the room and of the rooms that use it directly.
-A test that takes ten times as long as without a mistake, and half a minute more, has failed. What was
-measured is kept beside ``--out``: a second start goes on, and two starts may try two rooms side by side.
+survived is tried again with ``--survivors``: by tests that are new or were left out, and by those of the
+named folders, whose commands use the room. A test that takes ten times as long as without a mistake, and
+half a minute more, has failed. What was measured is kept beside ``--out``: a second start goes on, and two
+starts may try two rooms side by side.
 """
 
 from __future__ import annotations
@@ -35,8 +36,6 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("metrics", "comparison", "published", "photos")
-# Other folders of tests whose commands use a room directly.
-USERS = {"metrics": ("decision", "results", "comparison"), "photos": ("pool",), "published": ("comparison",)}
 # Simulations and damage of minutes are left out, so that a mutant which only they would notice survives.
 MINUTES = "not (test_coverage or hold_the_truth or hold_the_true_distance or damage_anywhere)"
 OTHERS = {
@@ -131,8 +130,8 @@ def mutants(room: Path) -> Iterator[Mutant]:
 class Watch:
     """Orders tests, ends those that hang, and notes what each took and which failed."""
 
-    def __init__(self, said: Path, seconds: Mapping[str, float], first: Set[str]) -> None:
-        self.said, self.seconds, self.first = said, seconds, first
+    def __init__(self, said: Path, seconds: Mapping[str, float], first: Set[str], known: Set[str]) -> None:
+        self.said, self.seconds, self.first, self.known = said, seconds, first, known
         self.found: dict[str, object] = {"seconds": {}, "failed": None}
 
     def pytest_sessionstart(self) -> None:
@@ -145,7 +144,8 @@ class Watch:
         settings.load_profile("mutants")
 
     def pytest_collection_modifyitems(self, items) -> None:
-        """Begin with those that run the changed line, the shortest first."""
+        """Begin with those that run the changed line, the shortest first; leave out those that pass."""
+        items[:] = [item for item in items if item.nodeid not in self.known]
         items.sort(key=lambda item: (item.nodeid not in self.first, self.seconds.get(item.nodeid, 0)))
 
     def pytest_runtest_logstart(self, nodeid) -> None:
@@ -165,8 +165,10 @@ class Watch:
         self.said.write_text(json.dumps(self.found))
 
 
-def run_tests(copy: Path, *tests: str, seconds: Mapping[str, float], first: Set[str]) -> dict[str, Any]:
-    """What tests find, in a process forked from this one."""
+def run_tests(
+    copy: Path, *tests: str, seconds: Mapping[str, float], first: Set[str], known: Set[str] = frozenset()
+) -> dict[str, Any]:
+    """What tests find, but those ``known`` to pass, in a process forked from this one."""
     said = copy / "said.json"
     said.unlink(missing_ok=True)
     child = os.fork()
@@ -178,7 +180,7 @@ def run_tests(copy: Path, *tests: str, seconds: Mapping[str, float], first: Set[
         import pytest
 
         always = ("-x", "-k", MINUTES, "-p", "no:cacheprovider", f"--basetemp={copy / 'temporary'}")
-        os._exit(pytest.main([*always, *tests], plugins=[Watch(said, seconds, first)]))
+        os._exit(pytest.main([*always, *tests], plugins=[Watch(said, seconds, first, known)]))
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)  # what a test has left running
@@ -232,7 +234,7 @@ def main() -> None:
     )
     parser.add_argument("--rooms", nargs="*", default=ROOMS, choices=ROOMS, help="try those of these only")
     parser.add_argument("--longest", type=float, default=float("inf"), help="seconds of a test")
-    parser.add_argument("--survivors", action="store_true", help="try them again, by tests of more rooms")
+    parser.add_argument("--survivors", nargs="*", metavar="FOLDER", help="try them again")
     options = parser.parse_args()
     out = options.out.absolute()
     os.chdir(ROOT)
@@ -248,7 +250,6 @@ def main() -> None:
     results = {}
     if out.exists():
         results = {row["name"]: row for row in map(json.loads, out.read_text().splitlines())}
-    again = options.again or options.survivors
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place)
         shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
@@ -258,11 +259,10 @@ def main() -> None:
         _prepare()
         for room in options.rooms:
             left = [each for each in chosen[room] if options.again or each.name not in results]
-            if options.survivors:
+            if options.survivors is not None:
                 left = [each for each in chosen[room] if results.get(each.name, {}).get("status") == 0]
             if left:
-                folders = [room, *(USERS.get(room, ()) if options.survivors else ())] if again else []
-                _try(copy, room, left, results, out, folders, options.longest)
+                _try(copy, room, left, results, out, options)
     _print(chosen, results)
 
 
@@ -289,15 +289,7 @@ def _keep_compiled(keep: bool) -> None:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "" if keep else "1"
 
 
-def _try(
-    copy: Path,
-    room: str,
-    left: list[Mutant],
-    results: dict,
-    out: Path,
-    folders: list[str],
-    longest: float,
-) -> None:
+def _try(copy: Path, room: str, left: list[Mutant], results: dict, out: Path, options: Any) -> None:
     seconds, lines = without_mistake(copy, room, out.with_suffix(f".{room}.json"))
     print(f"{room}: {len(seconds)} tests, {sum(seconds.values()):.0f} s", flush=True)
     for number, mutant in enumerate(left, start=1):
@@ -305,17 +297,24 @@ def _try(
         source = file.read_text()
         file.write_text(mutant.text)
         start = time.monotonic()
-        first = that_run(lines, mutant)
-        tests = [f"tests/{folder}" for folder in folders or [room]]
-        if first and not folders:
-            tests = sorted(test for test in first if seconds.get(test, 0) <= longest)
-        found = run_tests(copy, *tests, seconds=seconds, first=first)
+        first, known = that_run(lines, mutant), set()
+        tests = [f"tests/{room}"]
+        if options.survivors is not None:
+            tests += [f"tests/{folder}" for folder in options.survivors]
+            # Of the room's tests, those that ran, and those that do not run the line.
+            known = {test for test in seconds if test not in first or seconds[test] <= options.longest}
+        elif first and not options.again:
+            tests = sorted(test for test in first if seconds.get(test, 0) <= options.longest)
+        found = run_tests(copy, *tests, seconds=seconds, first=first, known=known)
+        # No test was left.
+        status = 0 if found["status"] == 5 else found["status"]
         file.write_text(source)
-        row = {"name": mutant.name, "room": room, "status": found["status"], "by": found.get("failed")}
+        row = {"name": mutant.name, "room": room, "status": status, "by": found.get("failed")}
         results[mutant.name] = row
         with out.open("a") as kept:
             kept.write(json.dumps(row) + "\n")
-        print(number, f"{time.monotonic() - start:.0f} s", "survived" if found["status"] == 0 else "killed", mutant.name, flush=True)
+        said = "killed" if status else "survived"
+        print(number, f"{time.monotonic() - start:.0f} s", said, mutant.name, flush=True)
 
 
 def _print(chosen: dict[str, list[Mutant]], results: dict) -> None:

@@ -273,11 +273,21 @@ def test_columns_of_numbers_and_only_these_are_aligned_to_the_right(paper, claim
     for block in "\n\n".join(texts).split("\n\n"):
         if not block.startswith("| "):
             continue
-        _, ruled, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines())
+        _, ruled, *rows = (
+            [cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()
+        )
         assert {len(row) for row in rows} == {len(ruled)}
         for rule, *cells in zip(ruled, *rows, strict=True):
             told = [cell for cell in cells if cell]
-            numeric = all(re.match(r"(yes: |no: |inconclusive: )?[-−+<\[]? ?\d|–$|\[−", cell) for cell in told)
+            numeric = all(
+                re.match(r"(yes: |no: |inconclusive: )?[-−+<\[]? ?\d|–$|\[−", cell) for cell in told
+            )
             assert rule == ("---:" if numeric else ":---"), told
             numbers += numeric
     assert numbers > 20
+
+
+def test_the_notes_count_the_intervals_off_the_line():
+    text = format_comparison(full_comparison(setting="openai-prompts"), "markdown")
+    _, below, above, *_ = REVIEWED["openai-prompts", EVERY]
+    assert f"{below} of 28 CLIPs below, {above} above" in text

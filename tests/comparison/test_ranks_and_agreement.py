@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 from paper_sized import OPEN_CLIP_REFEREE, paper_sizes, printed_accuracies
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 
 from counterground.comparison import (
     drop_agreement,
@@ -51,6 +51,8 @@ def test_paired_tests_decide_where_photos_are_shared(make_run):
     points = model_points([run], published=False)
     told = rank_models(points, paired={(0, 1): 1e-6, (0, 2): 0.9, (1, 2): 1e-6})
     assert told.select("rank", "rank_low", "rank_high").rows() == [(1, 1, 2), (3, 3, 3), (2, 1, 2)]
+    errors = (points["drop_high"] - points["drop_low"]) / (2 * norm.ppf(0.975))
+    assert told["standard_error"].to_list() == pytest.approx(errors.to_list())
     untold = rank_models(points, paired={(0, 1): None, (0, 2): None, (1, 2): None})
     assert untold.select("rank_low", "rank_high").unique().rows() == [(1, 3)]
     found = full_comparison(run, published=False)

@@ -8,7 +8,14 @@ from scipy.optimize import brentq
 from scipy.stats import nct, t, ttest_1samp
 from statsmodels.api import OLS
 
-from counterground.metrics import DropError, balanced_interval, drop_error, drop_interval, paired_test, proportion_interval
+from counterground.metrics import (
+    DropError,
+    balanced_interval,
+    drop_error,
+    drop_interval,
+    paired_test,
+    proportion_interval,
+)
 
 
 def wilson(p, n, z):
@@ -77,7 +84,11 @@ def test_the_error_of_a_drop_is_that_of_statsmodels(clusters, crossed):
     corrected = weights @ fit.cov_params() @ weights.T * clusters / (clusters - 1)
     np.testing.assert_allclose(error.covariance, corrected, rtol=1e-9)
     assert (error.common, error.counter) == pytest.approx(tuple(weights @ fit.params))
-    assert (error.degrees, error.photos, error.clusters) == (pytest.approx(clusters - 1), len(index), clusters)
+    assert (error.degrees, error.photos, error.clusters) == (
+        pytest.approx(clusters - 1),
+        len(index),
+        clusters,
+    )
     drops = [
         right[(cluster == g) & (side == 0)].mean() - right[(cluster == g) & (side == 1)].mean()
         for g in range(clusters)
@@ -89,7 +100,7 @@ def test_the_error_of_a_drop_is_that_of_statsmodels(clusters, crossed):
 
 
 def table(shape, seed, k=4):
-    """Photos of a table, ``k`` of each place, right more often in some rows, columns and places than others."""
+    """Photos of a table, ``k`` of each place, right more often in some rows and columns than in others."""
     rng = np.random.default_rng(seed)
     level = 0.45 + 0.15 * rng.normal(size=shape) + 0.2 * rng.normal(size=shape[-1])
     level = level + 0.1 * rng.normal(size=(*shape[:-1], 1))

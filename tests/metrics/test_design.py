@@ -171,7 +171,9 @@ def test_one_slip_from_a_known_name_is_a_slip(name):
 
 
 def test_slips_are_all_that_one_edit_makes():
-    words = ["".join(letters) for n in (1, 2, 3, 4) for letters in product("ab" if n == 4 else "abc", repeat=n)]
+    words = [
+        "".join(letters) for n in (1, 2, 3, 4) for letters in product("ab" if n == 4 else "abc", repeat=n)
+    ]
     for word in words:
         splits = [(word[:at], word[at:]) for at in range(len(word) + 1)]
         slips = {a + letter + b[skip:] for a, b in splits for letter in ("", *"abc") for skip in (0, 1)}
