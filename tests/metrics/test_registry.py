@@ -120,3 +120,11 @@ def test_without_packages_there_are_the_built_in_metrics():
         "ece",
         "tie_rate",
     ]
+
+
+def test_tables_have_the_accuracies_first_and_then_what_is_made_of_them():
+    columns = [column for metric in registered_metrics() for column in metric.table_columns]
+    shown = sorted(columns, key=lambda column: column.place)
+    assert [column.title for column in shown] == [
+        *("Common", "Counter", "Drop", "Balanced", "Accuracy", "Worst group", "Top-5", "ECE")
+    ]

@@ -344,6 +344,11 @@ def test_what_cannot_be_compared_is_said():
     moved = predictions("b", 1).with_columns(cluster=pl.lit("one"))
     with pytest.raises(ValueError, match="300 photos differ in content, class, group or cluster"):
         compare_models(pl.concat([predictions("a"), moved]))
+    # A photo without a cluster is in none on both sides.
+    alone = predictions("a").with_columns(cluster=pl.lit(None, pl.String))
+    one = pl.when(pl.col("path") == "0007.jpg").then(pl.lit("one"))
+    with pytest.raises(ValueError, match=r" 1 photos differ in .*'0007.jpg'"):
+        compare_models(pl.concat([alone, predictions("b", 1).with_columns(cluster=one)]))
 
 
 def test_other_photos_under_the_same_paths_are_not_compared():
