@@ -291,3 +291,4 @@ def test_the_notes_count_the_intervals_off_the_line():
     text = format_comparison(full_comparison(setting="openai-prompts"), "markdown")
     _, below, above, *_ = REVIEWED["openai-prompts", EVERY]
     assert f"{below} of 28 CLIPs below, {above} above" in text
+    assert "paper's Tables 10 and 4" in text

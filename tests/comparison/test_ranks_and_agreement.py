@@ -175,6 +175,9 @@ def test_a_pair_of_two_runs_names_them(make_run):
     ]
     said = format_comparison(full_comparison(runs, published=False), "markdown")
     assert "torchvision:a (one) and torchvision:a (two)" in said
+    assert "| a (one) |" in said
+    alone = format_comparison(full_comparison(runs[:1], published=False), "markdown")
+    assert "(one)" not in alone
 
 
 def test_a_model_near_chance_is_not_ranked(make_run):

@@ -260,6 +260,15 @@ def test_by_class_it_is_the_contrast_within_the_class():
             assert figure(scores, "x", "place=water", index)["value"] == pytest.approx(
                 figure(score_contrast(part, alone), "x", "place=water")["value"]
             )
+    # The first stratum is not of the first class.
+    gaps = frame.filter(~((pl.col("weather") == "clear") & (pl.col("class_name") == "a")))
+    contrast = Contrast("x", "place=water", "place=land", ("weather", "class_name"))
+    scores = score_contrast(gaps, contrast)
+    for name, index in (("a", 1), ("b", 2), ("c", 3)):
+        part = gaps.filter(class_name=name)
+        found = figure(scores, "x", None, index)
+        assert found["value"] == pytest.approx(figure(score_contrast(part, contrast), "x")["value"])
+        assert found["n"] == len(part)
     average = Contrast("gap", "average(training)", "place=land")
     birds = answers(drawn(class_name=["landbird", "waterbird"], place=["land", "water"]))
     scores = score_contrast(birds, average, design=BIRDS)

@@ -1,5 +1,6 @@
 """How contrasts are written, what a design refuses, and what is read back."""
 
+import json
 import re
 from itertools import product
 
@@ -180,6 +181,17 @@ def test_slips_are_all_that_one_edit_makes():
         slips |= {a + b[1] + b[0] + b[2:] for a, b in splits if len(b) > 1}
         found = {other for other in words if name_problem(word, [other])}
         assert found == slips.intersection(words) - {word}
+
+
+def test_taken_names_and_names_that_expressions_cannot_hold_say_so():
+    assert name_problem("low", MANIFEST_SCHEMA).startswith("the name is taken")
+    assert name_problem("Place", MANIFEST_SCHEMA).startswith("an attribute's name has small letters")
+
+
+def test_named_shares_are_kept_with_a_design():
+    cells = {("gull", "land"): 1, ("wren", "open water"): 2}
+    design = Design(("class_name", "place"), weights={"t": cells})
+    assert Design.from_json(json.loads(json.dumps(design.to_json()))) == design
 
 
 @pytest.mark.parametrize("name", ["co_background", "place", "background_2", "size", "bg", "clusters_in"])

@@ -124,3 +124,9 @@ def test_published_models_of_other_settings():
     assert published_models("openai-prompts").filter(family="imagenet").equals(classifiers)
     with pytest.raises(ValueError, match="openai-prompts"):
         published_models("1v20")
+
+
+def test_settings_name_both_of_their_tables():
+    assert [setting.tables for setting in SETTINGS.values()] == [
+        *("Tables 3 and 4", "Tables 10 and 4", "Tables 13 and 14", "Tables 11 and 12")
+    ]
