@@ -292,3 +292,11 @@ def test_the_notes_count_the_intervals_off_the_line():
     _, below, above, *_ = REVIEWED["openai-prompts", EVERY]
     assert f"{below} of 28 CLIPs below, {above} above" in text
     assert "paper's Tables 10 and 4" in text
+
+
+def test_the_distance_with_errors_is_that_from_the_second_line(claim, paper):
+    line = paper.robustness.lines[0].with_errors
+    clips = paper.points.filter(source="paper", family="clip")
+    x, y = (clips[name].to_numpy() for name in ("common", "counter"))
+    expected = (y - ndtr(line.intercept + line.slope * ndtri(x))).mean()
+    assert row_of(claim, "one-prompt", EVERY)["distance_with_errors"] == pytest.approx(expected)

@@ -186,3 +186,5 @@ def test_a_model_near_chance_is_not_ranked(make_run):
     assert found.points["near_chance"].to_list() == [False, True]
     assert found.models.select("label", "rank", "of").rows() == [("sees", 1, 1), ("guesses", None, None)]
     assert any(warning.startswith("guesses is not clearly above chance, ") for warning in found.warnings)
+    assert not any(warning.startswith("No model of these runs") for warning in found.warnings)
+    assert any(" % on common photos: its drop says nothing" in warning for warning in found.warnings)

@@ -234,3 +234,12 @@ def test_photos_on_two_drives_of_windows_have_no_folder_in_common(tmp_path, monk
     monkeypatch.setattr("os.path.commonpath", on_two_drives)
     with pytest.raises(CounterGroundError, match="several drives: put them on one"):
         read_benchmark(tmp_path / "mine.csv")
+
+
+def test_columns_may_stand_for_each_other(write):
+    """Which leaves none of them out."""
+    file = write(path=["hen", "tench", "hen"], class_name=["2.png", "0.png", "1.png"])
+    benchmark = read_benchmark(f"{file}?image=class_name&label=path")
+    assert benchmark.photos["path"].to_list() == ["0.png", "1.png", "2.png"]
+    assert benchmark.photos["class_name"].to_list() == ["tench", "hen", "hen"]
+    assert benchmark.notes == ()
