@@ -290,7 +290,9 @@ def _keep_compiled(keep: bool) -> None:
 
 
 def _try(copy: Path, room: str, left: list[Mutant], results: dict, out: Path, options: Any) -> None:
-    seconds, lines = without_mistake(copy, room, out.with_suffix(f".{room}.json"))
+    kept = out.with_suffix(f".{room}.json")
+    seconds, lines = without_mistake(copy, room, kept)
+    measured = kept.stat().st_mtime
     print(f"{room}: {len(seconds)} tests, {sum(seconds.values()):.0f} s", flush=True)
     for number, mutant in enumerate(left, start=1):
         file = copy / "src" / "counterground" / mutant.file
@@ -301,8 +303,9 @@ def _try(copy: Path, room: str, left: list[Mutant], results: dict, out: Path, op
         tests = [f"tests/{room}"]
         if options.survivors is not None:
             tests += [f"tests/{folder}" for folder in options.survivors]
-            # Of the room's tests, those that ran, and those that do not run the line.
+            # Of the room's tests in files that stayed, those that ran, and those that do not run the line.
             known = {test for test in seconds if test not in first or seconds[test] <= options.longest}
+            known = {test for test in known if Path(test.partition("::")[0]).stat().st_mtime < measured}
         elif first and not options.again:
             tests = sorted(test for test in first if seconds.get(test, 0) <= options.longest)
         found = run_tests(copy, *tests, seconds=seconds, first=first, known=known)
@@ -311,8 +314,8 @@ def _try(copy: Path, room: str, left: list[Mutant], results: dict, out: Path, op
         file.write_text(source)
         row = {"name": mutant.name, "room": room, "status": status, "by": found.get("failed")}
         results[mutant.name] = row
-        with out.open("a") as kept:
-            kept.write(json.dumps(row) + "\n")
+        with out.open("a") as rows:
+            rows.write(json.dumps(row) + "\n")
         said = "killed" if status else "survived"
         print(number, f"{time.monotonic() - start:.0f} s", said, mutant.name, flush=True)
 

@@ -52,6 +52,7 @@ def test_predictions_and_what_intervals_are_made_of_are_those_of_statsmodels(sca
 
 def test_an_accuracy_of_0_or_1_moves_by_half_a_photo_where_photos_are_counted():
     assert from_scale(to_scale([0.0, 1.0], "probit", [20, 50]), "probit") == pytest.approx([0.025, 0.99])
+    assert from_scale(to_scale([0.0, 1.0], "logit", [1, 2]), "logit") == pytest.approx([0.5, 0.75])
     assert from_scale(to_scale([0.0, 1.0], "logit"), "logit") == pytest.approx([EDGE, 1 - EDGE])
     assert from_scale(to_scale([0.0], "probit", [np.nan]), "probit") == pytest.approx([EDGE])
     assert outside([0.0, 0.5, 1.0, 0.0004]).tolist() == [True, False, True, True]
