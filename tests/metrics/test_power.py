@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.special import ndtr
-from scipy.stats import norm, t
+from scipy.stats import chi2, norm, t
 
 from counterground.metrics import DropError, drop_error
+from counterground.metrics.intervals import noncentral_t_sf
 
 
 @pytest.mark.parametrize("drop", [0.1, 0.25, 0.5, 0.62, 0.8])
@@ -19,6 +20,12 @@ def test_power_with_one_degree_of_freedom_is_its_integral(drop):
     # The error that is estimated is 0.02 times the absolute value of a normal variable.
     exact, _ = quad(lambda z: norm.pdf(z) * (2 * ndtr(max(0.0, z + drop / 0.02) / border) - 1), -8, 8)
     assert error.power_of_difference() == pytest.approx(exact, abs=0.02)
+
+
+@pytest.mark.parametrize("value", [32.0, 40.0, 48.0])
+def test_far_from_0_a_noncentral_t_is_its_integral(value):
+    exact, _ = quad(lambda u: norm.sf(value * np.sqrt(u / 20) - 40) * chi2.pdf(u, 20), 0, 100)
+    assert noncentral_t_sf(20, 40.0, value) == pytest.approx(exact, abs=0.05)
 
 
 def test_there_is_no_error_of_a_drop_where_no_class_has_both_groups():
