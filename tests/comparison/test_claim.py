@@ -288,9 +288,15 @@ def test_columns_of_numbers_and_only_these_are_aligned_to_the_right(paper, claim
 
 
 def test_the_notes_count_the_intervals_off_the_line():
-    text = format_comparison(full_comparison(setting="openai-prompts"), "markdown")
+    found = full_comparison(setting="openai-prompts")
+    text = format_comparison(found, "markdown")
     _, below, above, *_ = REVIEWED["openai-prompts", EVERY]
     assert f"{below} of 28 CLIPs below, {above} above" in text
+    far = found.models.filter(pl.col("p_value") < 0.05, source="paper", family="clip")["residual"]
+    assert (far > 0).any()
+    assert f"is in csv and json): {(far < 0).sum()} CLIPs below, {(far > 0).sum()} above" in " ".join(
+        text.split()
+    )
     assert "paper's Tables 10 and 4" in text
 
 
