@@ -454,6 +454,7 @@ def disturbed_commands() -> Iterator[dict[str, Command]]:
                 "report",
                 f"evaluate photos -m colour_model:brightness {usual}",
                 _one_animal,
+                needs=(*torch, "counterground.report"),
                 only="report.html",
             ),
             Command(
