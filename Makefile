@@ -1,5 +1,5 @@
-.PHONY: demo studies test test-without-browser browser compiler check lint docs release try-wheel lowest licences audit real fuzz \
-  bench constraints clean
+.PHONY: demo studies test test-without-browser coverage browser compiler check lint docs release try-wheel lowest licences \
+  audit real fuzz bench constraints clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -42,7 +42,7 @@ studies: $(INSTALLED)  ## a slice of each study, in studies/
 	  $(BIN)/counterground study $$study --quick --out studies/$$study || exit 1; done
 
 # Processes that tests start find modules compiled.
-test test-without-browser: export PYTHONDONTWRITEBYTECODE :=
+test test-without-browser coverage: export PYTHONDONTWRITEBYTECODE :=
 
 test: $(INSTALLED) browser compiler  ## the whole suite, on all cores
 	$(PYTEST)
@@ -56,6 +56,12 @@ compiler:  # for a library that makes disks fail; without one pytest skips some 
 
 test-without-browser: $(INSTALLED)  ## once more what a browser is for: without one it is skipped, and nothing fails
 	env -u CI scripts/without-browser $(PYTEST) -m browser
+
+coverage: $(INSTALLED) browser compiler  ## the lines of src that the whole suite runs, processes that it starts included
+	$(BIN)/coverage erase
+	$(BIN)/coverage run $(PYTEST)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --sort cover
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -1,5 +1,7 @@
 """Photos a second of forward passes alone, on the processor; freed memory is kept or given back.
 
+Beside each runtime: its operations a second as a share of those in a product of two large float32 matrices.
+
 python bench/forward.py [BATCH]    # random weights, 224 px; by default batches of 32
 """
 
@@ -28,6 +30,30 @@ def rate(model, batch) -> float:
     return photos / (time.perf_counter() - start)
 
 
+def matrix_product() -> float:
+    """Operations a second of a product of two large matrices in float32."""
+    import torch
+
+    size = 4096
+    first, second = torch.rand(2, size, size)
+    torch.mm(first, second)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        torch.mm(first, second)
+        times.append(time.perf_counter() - start)
+    return 2 * size**3 / min(times)
+
+
+def operations(model, batch) -> float:
+    """Operations of the forward pass of one photo, as PyTorch counts them: two for each multiplication."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        model.encode(batch)
+    return counter.get_total_flops() / len(batch)
+
+
 def main() -> None:
     import torch
     import torchvision
@@ -40,18 +66,24 @@ def main() -> None:
         torch.save(torchvision.models.resnet50().state_dict(), resnet50)
         specs = [f"torchvision:resnet50@{resnet50}"]
         specs += [f"open_clip:{open_clip_weights(Path(folder), name)}" for name in ("RN50", "ViT-B-32")]
-        print("| model | runtime | freed memory | photos a second |\n|---|---|---|---|")
+        most = matrix_product()
+        print("| model | runtime | freed memory | photos a second | of a matrix product |")
+        print("|---|---|---|---|---|")
         for spec in specs:
             model = load_model(spec, device="cpu")
             batch = torch.rand(BATCH, 3, 224, 224)
+            model.run_by(None)
+            needed = operations(model, batch)
             for kept in (False, True):
                 with freed_memory_kept() if kept else nullcontext():
                     for runtime in (None, *(each for each in model.runtimes if each.choice != "compile")):
                         model.run_by(runtime)
                         name = runtime.name if runtime else "eager"
                         row = [spec.partition("@")[0], name, "kept" if kept else "given back"]
-                        print("|", *(f"{cell} |" for cell in (*row, f"{rate(model, batch):.1f}")), flush=True)
-    print(f"\nBatches of {BATCH}. {machine()}")
+                        photos = rate(model, batch)
+                        row += [f"{photos:.1f}", f"{photos * needed / most:.0%}"]
+                        print("|", *(f"{cell} |" for cell in row), flush=True)
+    print(f"\nMatrix product: {most / 1e9:.0f} GFLOP/s. Batches of {BATCH}. {machine()}")
 
 
 if __name__ == "__main__":

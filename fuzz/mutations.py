@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -150,6 +151,19 @@ def _cell(data: bytes, random: Random) -> bytes:
     return b"\n".join(rows)
 
 
+def _part(data: bytes, random: Random) -> bytes:
+    """Change, repeat or drop what stands between the signs of an address, a path or a specification."""
+    parts = re.split(rb"([:/@?&=#.])", data)
+    at = random.randrange(len(parts))
+    kind = random.random()
+    if kind < 0.2:
+        return b"".join(parts[:at] + parts[at + 1 :])
+    if kind < 0.4:
+        return b"".join(parts[:at] + parts[at : at + 1] * 2 + parts[at + 1 :])
+    parts[at] = random.choice((*_TOKENS, *parts))
+    return b"".join(parts)
+
+
 _CHANGES: tuple[Callable[[bytes, Random], bytes], ...] = (
     _flip,
     _flip,
@@ -164,4 +178,5 @@ _CHANGES: tuple[Callable[[bytes, Random], bytes], ...] = (
     _value,
     _cell,
     _cell,
+    _part,
 )

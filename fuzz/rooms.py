@@ -5,18 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
 import sys
 import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw
 
 from counterground.construction.export import export
+from counterground.files import read_record
 from counterground.masks import make_masks
 from counterground.photos import Benchmark, LabelSpace, benchmark_of_frame, write_benchmark
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
 
 SIZE = (16, 12)
 PHOTOS = ("ox/p0.png", "ox/p1.png", "hen/p2.png", "hen/p3.png")
@@ -228,6 +233,19 @@ def mm_spubench(folder: Path) -> None:
     (folder / "annotation.json").write_text(json.dumps(asked), encoding="utf-8")
 
 
+def spuriverse(folder: Path) -> None:
+    """Write a shard of SpuriVerse with two rows, and the table of their questions."""
+    for part in ("data", "meta"):
+        (folder / part).mkdir()
+    rows = ["index,question,A,B,C,D,answer", '17,"What, in the snow?",A hotel,A house,A cabin,A shed,C']
+    rows += ["18,Ice?,Yes,No,,,B", ""]
+    (folder / "meta/seedbench_meta.csv").write_text("\n".join(rows), encoding="utf-8")
+    columns: dict[str, list[object]] = {"image_id": ["17", "18"], "benchmark": ["seedbench_img"] * 2}
+    for name in ("image", *(f"spurious_group_{number}" for number in range(1, 11))):
+        columns[name] = [{"bytes": picture(number), "path": None} for number in range(2)]
+    pl.DataFrame(columns).write_parquet(folder / "data/train-00000-of-00001.parquet")
+
+
 def label_space(folder: Path) -> None:
     candidates = {0: (0, 1), 1: (1, 2), 2: (0, 2)}
     LabelSpace("mine", ("ox", "hen", "goat"), (345, 8, None), candidates).save(folder / "space.json")
@@ -259,6 +277,7 @@ def made_masks(folder: Path) -> None:
     mask_files(folder)
     made = make_masks(drawn(folder / "photos"), folder / "masks", folder / "made")
     assert made.usable == len(PHOTOS), made.summary()
+    unsealed(folder / "made/masks.json")
 
 
 def drawn(folder: Path) -> Benchmark:
@@ -278,10 +297,194 @@ def waterbirds(folder: Path) -> None:
     (folder / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def run(folder: Path) -> None:
+def metashift(folder: Path) -> None:
+    """Write the layout of MetaShift, with few photos."""
+    found = {}
+    for split in ("train", "val_out_of_domain"):
+        for animal in ("cat", "dog"):
+            (folder / split / animal).mkdir(parents=True)
+            for place in ("indoor", "outdoor"):
+                name = str(len(found))
+                found[name] = [f"{animal}({place})"]
+                (folder / split / animal / f"{name}.jpg").write_bytes(picture(len(found) % 5, "JPEG"))
+    (folder / "imageID_to_group.pkl").write_bytes(pickle.dumps(found))
+
+
+def unsealed(record: Path) -> None:
+    """Leave out the seal, as earlier versions did: behind it, nothing that changed is looked at."""
+    record.write_bytes(read_record(record))
+
+
+def swapped(folder: Path) -> None:
+    """Write a run on composites, with attributions."""
+    from disc_photos import disc_photos, foreground_only
+
+    import counterground as cg
+
+    cg.swap(
+        disc_photos(folder / "photos", 2),
+        foreground_only,
+        out=folder / "run",
+        label_space="benchmark",
+        kinds=["original", "same", "other"],
+        backgrounds_per_label=2,
+        saliency=True,
+        report=False,
+        show_progress=False,
+    )
+    unsealed(folder / "run/run.json")
+
+
+def discovered(folder: Path) -> None:
+    """Write a run, and pairs that a model chose."""
+    from noise_photos import save_animals
+
+    import counterground as cg
+
+    save_animals(folder / "photos", per_group=4)
+    cg.discover(
+        str(folder / "photos"),
+        "colour_model:brightness",
+        out=folder / "pairs",
+        label_space="benchmark",
+        min_drop=0,
+        split="none",
+        write_anyway=True,
+        show_progress=False,
+    )
+    unsealed(folder / "pairs/discovery.json")
+    run(folder)
+
+
+def mitigated(folder: Path) -> None:
+    """Write a run of a model and of a mended one, with what mending did."""
+    from counterground.results import Accuracies, ExportedHead, Figure, MethodRecord, MitigationRecord
+
+    run(folder, {"clip": (0.8, 0.5), "clip, mended": (0.8, 0.7)})
+
+    def figure(value: float, p: float | None = None) -> Figure:
+        return Figure(value=value, low=value - 0.1, high=value + 0.1, p_holm=p)
+
+    def accuracies(common: float, counter: float) -> Accuracies:
+        drop = figure(common - counter)
+        return Accuracies(
+            common=figure(common),
+            counter=figure(counter),
+            drop=drop,
+            worst_group=counter,
+            side_effects={"co_object": drop},
+        )
+
+    method = MethodRecord(
+        name="mended",
+        title="Mends it",
+        source="nobody",
+        model="clip, mended",
+        group_labels={"fit": "used", "choose": "not used"},
+        chosen_by="worst group",
+        tried=3,
+        settings=[{"C": 0.1}, {"C": 1.0}],
+        mended=accuracies(0.8, 0.7),
+        cost=figure(0.0, 0.9),
+        gain=figure(0.2, 0.01),
+        relief={"co_object": figure(-0.1, 0.2)},
+        head=ExportedHead(file="heads/mended.safetensors", setting={"C": 0.1}, photos=24, clusters=10),
+        cpu_seconds=1.5,
+    )
+    record = MitigationRecord(
+        model="clip",
+        benchmark="stamps@ab12",
+        contrast="common - counter",
+        parts=[{"photos": 12, "clusters": 5}] * 2,
+        seed=0,
+        tests=2,
+        unmended=accuracies(0.8, 0.5),
+        methods=[method],
+        left_out={"other": "it needs masks"},
+        side_effects={"co_object": "an object beside it"},
+        not_measured={"size": "no masks"},
+        notes=["A note."],
+    )
+    (folder / "run/mitigation.json").write_text(record.model_dump_json(indent=2), encoding="utf-8")
+
+
+def head(folder: Path) -> None:
+    """Write an exported head without its checksum, as earlier versions did."""
+    import safetensors.numpy
+
+    weight = np.linspace(-1, 1, 18, dtype=np.float32).reshape(6, 3)
+    arrays = {"weight": weight, "bias": weight[0].copy(), "projection": np.eye(6, dtype=np.float32)}
+    metadata = {"normalise": "true", "photos": "12", "model": "clip"}
+    (folder / "head.safetensors").write_bytes(safetensors.numpy.save(arrays, metadata))
+
+
+def models(folder: Path) -> None:
+    """Write a small model of each kind of file, and names of classes."""
+    import onnx
+    import safetensors.numpy
+    import torch
+    from onnx import TensorProto, helper
+
+    (folder / "labels.txt").write_text("ox\nhen\ngoat\n", encoding="utf-8")
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [None, 3, 8, 8])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [None, 3])
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["pixels"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["logits"]),
+    ]
+    graph = helper.make_graph(nodes, "small", [pixels], [logits])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        str(folder / "net.onnx"),
+    )
+    described = {"labels": "labels.txt", "size": 8, "resize": 8, "interpolation": "bilinear"}
+    described |= {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "output": "logits"}
+    (folder / "net.onnx.json").write_text(json.dumps(described), encoding="utf-8")
+    state = {"layer.weight": np.ones((3, 2), np.float32), "layer.bias": np.ones(3, np.float32)}
+    tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    torch.save({"state_dict": tensors, "epoch": 3}, folder / "weights.pth")
+    (folder / "weights.safetensors").write_bytes(safetensors.numpy.save(state))
+    for name in ("hf", "clip", "gpt/minigpt4/common", "gpt/eval_configs"):
+        (folder / name).mkdir(parents=True)
+    names = {str(number): name for number, name in enumerate(("ox", "hen", "goat"))}
+    config = {"architectures": ["ViTForImageClassification"], "model_type": "vit", "id2label": names}
+    (folder / "hf/config.json").write_text(json.dumps(config), encoding="utf-8")
+    clip = {"model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {}}, "preprocess_cfg": {}}
+    (folder / "clip/open_clip_config.json").write_text(json.dumps(clip), encoding="utf-8")
+    (folder / "clip/open_clip_model.safetensors").write_bytes(safetensors.numpy.save(state))
+    (folder / "gpt/minigpt4/common/config.py").write_text("", encoding="utf-8")
+    (folder / "gpt/eval_configs/minigpt4_eval.yaml").write_text("model: {}\n", encoding="utf-8")
+    (folder / "spec").write_text("efficientnet-lite0", encoding="utf-8")
+
+
+SPECS = (
+    "mine=counterground:stamps-biased?head=knn&k=5",
+    "torchvision:resnet50/IMAGENET1K_V2",
+    "torchvision:resnet18@weights.pth?labels=labels.txt",
+    "timm:resnet18.a1_in1k?head=logistic&C=0.1",
+    "timm:resnet18@weights.safetensors?labels=imagenet",
+    "open_clip:ViT-B-32/laion2b_s34b_b79k",
+    "open_clip:ViT-B-32@weights.pth",
+    "open_clip:clip",
+    "hf:openai/clip-vit-base-patch32@main",
+    "hf:owner/name?trust_remote_code&backend=pil&head=linear&alpha=1e-3",
+    "hf:hf?labels=labels.txt&backend=torchvision",
+    "onnx:net.onnx?labels=labels.txt",
+    "http://127.0.0.1:1/v1#model?jobs=2&timeout=3&retries=1&price=0.1",
+    "https://host.example/v1?api-version=2#model",
+    "minigpt4:gpt@eval_configs/minigpt4_eval.yaml",
+    "paper:imagenet",
+)
+
+
+def specs() -> dict[str, bytes]:
+    """Return what `-m` takes, of every family."""
+    return {f"spec-{number:02d}": spec.encode() for number, spec in enumerate(SPECS)}
+
+
+def run(folder: Path, levels: dict[str, tuple[float, float]] | None = None) -> None:
     """Write a run of two models with made-up predictions."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests/support"))
     from made_runs import fresh_run, write_run
 
-    levels = {"efficientnet-lite0": (0.8, 0.5), "counterground:stamps-biased": (0.7, 0.3)}
+    levels = levels or {"efficientnet-lite0": (0.8, 0.5), "counterground:stamps-biased": (0.7, 0.3)}
     write_run(fresh_run(levels, classes=["ice bear", "black swan"], per_group=6), folder / "run")

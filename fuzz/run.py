@@ -85,7 +85,7 @@ def _at_random(name: str, seconds: float, seed: int) -> int:
     from targets import check
 
     logging.disable(logging.CRITICAL)
-    whole, until = _corpus(name), time.monotonic() + seconds
+    whole, until, before = _corpus(name), time.monotonic() + seconds, _cpu_seconds()
     done = accepted = found = 0
     while time.monotonic() < until or not done:
         random = Random(f"{seed} {done}")
@@ -98,8 +98,15 @@ def _at_random(name: str, seconds: float, seed: int) -> int:
         except BaseException as error:
             found += 1
             _keep(name, data, error)
-    print(f"{name}: {done} inputs, {accepted} read, {found} findings", flush=True)
+    used = _cpu_seconds() - before
+    print(f"{name}: {done} inputs, {accepted} read, {found} findings, {used:.0f} s of CPU", flush=True)
     return found
+
+
+def _cpu_seconds() -> float:
+    """Return the processor time of this process and of those it has waited for."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _keep(name: str, data: bytes, error: BaseException) -> None:
@@ -115,10 +122,12 @@ def _keep(name: str, data: bytes, error: BaseException) -> None:
 
 def _in_process(name: str, seconds: float, seed: int) -> int:
     command = [sys.executable, __file__, name, "--one", "--seconds", str(seconds), "--seed", str(seed)]
+    before = _cpu_seconds()
     ended = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    lines = ended.stderr.splitlines()
-    done = [line for line in lines if "stat::number_of_executed_units" in line or line.startswith("Done ")]
-    print(f"{name}: {' '.join(done[:1]) or 'ended early'}; status {ended.returncode}", flush=True)
+    used, lines = _cpu_seconds() - before, ended.stderr.splitlines()
+    done = [line.split()[-1] for line in lines if "stat::number_of_executed_units" in line]
+    inputs = f"{done[0]} inputs" if done else "ended early"
+    print(f"{name}: {inputs}, {used:.0f} s of CPU, status {ended.returncode}", flush=True)
     if ended.returncode:
         print("\n".join(lines[-40:]), flush=True)
     return int(ended.returncode != 0)
@@ -139,6 +148,7 @@ def _guided(name: str, seconds: float, seed: int) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     for file, data in seeds(name).items():
         (grown / file).write_bytes(data)
+        check(name, data)  # what is imported on first use may take longer than an input may
 
     def change(data: bytes, most: int, number: int) -> bytes:
         random = Random(number)

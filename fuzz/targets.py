@@ -19,7 +19,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rooms
+from PIL import Image
 
 from counterground.benchmarks import get_benchmark
 from counterground.construction.ingest.imports import ImportOptions, import_photos
@@ -99,13 +101,21 @@ def _place(name: str) -> _Place:
     """Make the folder of a target, three levels below one that must stay as it is."""
     base = Path(tempfile.mkdtemp(prefix="fuzz-")) / "a" / "b"
     inside = base / "inside"
-    inside.mkdir(parents=True)
+    shutil.copytree(_written(TARGETS[name].room), inside)
     (base / "canary").write_bytes(b"as it was")
-    os.environ["COUNTERGROUND_CACHE"] = str(base / "cache")
-    TARGETS[name].room(inside)
-    _clear(base)
     atexit.register(shutil.rmtree, base.parents[1], ignore_errors=True)
     return _Place(base, inside, _listing(base.parents[1]))
+
+
+@cache
+def _written(room: Callable[[Path], Any]) -> Path:
+    """Write a room once: some take seconds, and several targets have it."""
+    base = Path(tempfile.mkdtemp(prefix="fuzz-room-"))
+    atexit.register(shutil.rmtree, base, ignore_errors=True)
+    os.environ["COUNTERGROUND_CACHE"] = str(base / "cache")
+    (base / "inside").mkdir()
+    room(base / "inside")
+    return base / "inside"
 
 
 def _clear(base: Path) -> None:
@@ -211,6 +221,106 @@ def _run(folder: Path) -> None:
     compare([run], published=False)
 
 
+def _report(discovery: str | None = None) -> Callable[[Path], None]:
+    """Write the page of a run, without photos: it takes seconds less."""
+
+    def read(folder: Path) -> None:
+        from counterground.api import write_report
+
+        given = discovery and folder / discovery
+        write_report(folder / "run", folder.parent / "out" / "report.html", discovery=given, photos=False)
+
+    return read
+
+
+def _attributions(folder: Path) -> None:
+    run = open_run(folder / "run")
+    assert run.saliency is not None
+    run.effects()
+
+
+def _discovery(folder: Path) -> None:
+    from counterground.construction.discover import read_discovery
+
+    found = read_discovery(folder / "pairs")
+    assert found is not None
+    repr(found)
+    found._repr_html_()
+
+
+def _mitigation(folder: Path) -> None:
+    from counterground.results import read_mitigation
+
+    record = read_mitigation(folder / "run")
+    for style in ("csv", "json", "markdown", "latex"):
+        record.write(style)
+    record._repr_html_()
+    assert len(record.sentences) == 3
+    _report()(folder)
+
+
+def _head(folder: Path) -> None:
+    from counterground.mitigation import read_head
+
+    read_head(folder / "head.safetensors").logits(np.ones((2, 6), np.float32))
+
+
+# Models
+
+
+def _spec(folder: Path) -> None:
+    """Check a specification as `evaluate` does before it loads anything; an endpoint is also opened."""
+    _checked(folder, (folder / "spec").read_bytes().decode("utf-8", "surrogateescape"))
+
+
+def _checked(folder: Path, text: str) -> None:
+    from counterground.models import (
+        check_specs,
+        expected_kind,
+        load_model,
+        named_models,
+        references_of,
+        split_head,
+    )
+    from counterground.models._registry import find_family
+
+    with contextlib.chdir(folder):
+        named = named_models(text)
+        for each in named:
+            # The user's own code is run when it is named.
+            if find_family(split_head(each.spec)[0]).prefix == "module":
+                raise CounterGroundError("A module of one's own.")
+        check_specs([each.spec for each in named])
+        for each in named:
+            expected_kind(each.spec)
+            references_of(each.spec)
+            if each.spec.startswith("http"):
+                load_model(each)
+
+
+def _model(spec: str) -> Callable[[Path], None]:
+    return lambda folder: _checked(folder, spec)
+
+
+def _onnx(folder: Path) -> None:
+    from counterground.models import load_model
+
+    with contextlib.chdir(folder):
+        model = load_model("onnx:net.onnx", device="cpu")
+        model.encode(model.preprocess(Image.new("RGB", rooms.SIZE))[None])
+
+
+def _weights(name: str) -> Callable[[Path], None]:
+    """Read weights alone, which only a private function does: networks that they fit are large."""
+
+    def read(folder: Path) -> None:
+        from counterground.models._weights import read_state_dict
+
+        read_state_dict(folder / name, f"timm:resnet18@{name}")
+
+    return read
+
+
 def _aliases(folder: Path) -> int:
     return len(read_aliases(folder / "aliases.json", ("ox", "hen", "goat")))
 
@@ -312,6 +422,14 @@ TARGETS: dict[str, Target] = {
     "hf_arrow": Target(rooms.hf_saved, "data-00000-of-00001.arrow", _benchmark("")),
     "croissant": Target(rooms.croissant, "own/croissant.json", _benchmark("own/croissant.json")),
     "mm_spubench": Target(rooms.mm_spubench, "annotation.json", _benchmark(""), _names_in(None)),
+    "spuriverse_shard": Target(
+        rooms.spuriverse,
+        "data/train-00000-of-00001.parquet",
+        _benchmark(""),
+        lambda data: None if (rows := _parquet_rows(data)) is None else 11 * rows,
+    ),
+    "spuriverse_questions": Target(rooms.spuriverse, "meta/seedbench_meta.csv", _benchmark("")),
+    "metashift": Target(rooms.metashift, "imageID_to_group.pkl", _layout("metashift")),
     "waterbirds": Target(rooms.waterbirds, "metadata.csv", _layout("waterbirds")),
     "label_space": Target(
         rooms.label_space,
@@ -336,4 +454,21 @@ TARGETS: dict[str, Target] = {
     "run_description": Target(rooms.run, "run/run.json", _run),
     "run_predictions": Target(rooms.run, "run/predictions.parquet", _run),
     "run_scores": Target(rooms.run, "run/scores.parquet", _run),
+    "report_run": Target(rooms.swapped, "run/run.json", _report()),
+    "report_predictions": Target(rooms.swapped, "run/predictions.parquet", _report()),
+    "report_saliency": Target(rooms.swapped, "run/saliency.csv", _report()),
+    "report_discovery": Target(rooms.discovered, "pairs/discovery.json", _report("pairs")),
+    "report_pairs": Target(rooms.discovered, "pairs/pairs.parquet", _report("pairs")),
+    "report_cells": Target(rooms.discovered, "pairs/cells.parquet", _report("pairs")),
+    "saliency": Target(rooms.swapped, "run/saliency.csv", _attributions),
+    "discovery": Target(rooms.discovered, "pairs/discovery.json", _discovery),
+    "mitigation": Target(rooms.mitigated, "run/mitigation.json", _mitigation),
+    "head": Target(rooms.head, "head.safetensors", _head),
+    "model_spec": Target(rooms.models, "spec", _spec, more=rooms.specs),
+    "model_onnx": Target(rooms.models, "net.onnx", _onnx),
+    "model_onnx_description": Target(rooms.models, "net.onnx.json", _onnx),
+    "model_hf": Target(rooms.models, "hf/config.json", _model("hf:hf")),
+    "model_open_clip": Target(rooms.models, "clip/open_clip_config.json", _model("open_clip:clip")),
+    "model_safetensors": Target(rooms.models, "weights.safetensors", _weights("weights.safetensors")),
+    "model_pickle": Target(rooms.models, "weights.pth", _weights("weights.pth")),
 }

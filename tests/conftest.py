@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import shutil
 import sys
@@ -139,22 +138,9 @@ def shared_cache() -> Path:
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory) -> Path:
     """A folder with an OpenCLIP model of two small towers and random weights."""
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
+    from random_clip import save_clip
 
-    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
-    text = {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
-    config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
-    torch.manual_seed(0)
-    model = open_clip.CLIP(**config)
-    folder = tmp_path_factory.mktemp("tiny-clip")
-    preprocess = {"mean": [0.5, 0.4, 0.3], "std": [0.3, 0.3, 0.3], "interpolation": "bicubic"}
-    (folder / "open_clip_config.json").write_text(
-        json.dumps({"model_cfg": config, "preprocess_cfg": preprocess})
-    )
-    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
-    return folder
+    return save_clip(tmp_path_factory.mktemp("tiny-clip"))
 
 
 @pytest.fixture

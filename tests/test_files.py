@@ -160,6 +160,15 @@ def test_what_another_machine_may_be_writing_stays_until_it_is_old(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["a" * 255, "é" * 127])
+def test_a_name_may_be_as_long_as_the_system_has_it(name, tmp_path):
+    write_text(tmp_path / name, "1")
+    with draft_folder(tmp_path / "in" / name) as draft:
+        draft.rename(tmp_path / "in" / name)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
+    assert (tmp_path / "in" / name).is_dir()
+
+
 def test_a_draft_is_renamed_or_removed(tmp_path):
     target = tmp_path / "benchmark"
     with draft_folder(target) as draft:

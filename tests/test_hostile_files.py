@@ -21,6 +21,7 @@ from counterground.cli import main
 from counterground.construction.ingest.imports import ImportOptions, import_photos
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference.request import read_aliases
+from counterground.models import check_specs
 from counterground.models._weights import read_json as read_configuration  # without a whole model beside it
 from counterground.photos import (
     Benchmark,
@@ -449,3 +450,63 @@ def test_photos_are_imported_in_a_process_that_is_spawned(tmp_path):
         done = workers.apply(import_photos, (tmp_path / "pool", tmp_path / "photos", ImportOptions(jobs=1)))
     assert done.added == 2
     assert "spawn" in (import_photos.__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (f"timm:resnet18@{'y' * 300}", "there is no weights file"),
+        ("torchvision:resnet18@~nobody-here/w.pth", "there is no weights file"),
+        (f"onnx:{'y' * 300}", "there is no file"),
+        (f"hf:./{'y' * 300}", "there is no folder"),
+        (f"open_clip:{'y' * 300}", "is neither ARCH/TAG"),
+        (f"minigpt4:{'y' * 300}", "there is no checkout"),
+        (f"{'y' * 300}.py:make", "there is no file"),
+        ("y" * 300, "Unknown model"),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_no_model(spec, said):
+    with pytest.raises(UsageError, match=said):
+        check_specs([spec])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"architectures": True}, {"id2label": 7}, {"auto_map": ["x"]}, {"model_type": {"x": 1}}],
+)
+def test_a_configuration_of_other_values_is_one_line(tmp_path, change):
+    config = {"architectures": ["ViTForImageClassification"], "id2label": {"0": "ox", "1": "hen"}}
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(config))
+    check_specs([f"hf:{tmp_path}"])
+    file.write_text(json.dumps(config | change))
+    with pytest.raises(CounterGroundError, match=rf"config\.json has .* as {next(iter(change))}\."):
+        check_specs([f"hf:{tmp_path}"])
+
+
+@pytest.mark.parametrize("network", [True, None, ["embed_dim"]])
+def test_an_open_clip_configuration_without_a_network_is_one_line(tmp_path, network):
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": network}))
+    with pytest.raises(CounterGroundError, match="lacks 'model_cfg' with 'embed_dim'"):
+        check_specs([f"open_clip:{tmp_path}"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"resize": 2**63}, "'resize' is 9223372036854775808"),
+        ({"size": [8, 10**400]}, r"'size' is \[8, 1000"),
+        ({"mean": [0.5, 0.5, 10**400]}, r"'mean' is \[0\.5, 0\.5, 1000"),
+        ({"std": [0.5, 0.5, float("nan")]}, r"'std' is \[0\.5, 0\.5, nan\]"),
+        ({"labels": "y" * 3000}, "'labels' is 'yyy"),
+    ],
+)
+def test_a_sidecar_of_impossible_numbers_and_names_is_one_line(tmp_path, change, said):
+    described = {"labels": "imagenet", "resize": 8, "interpolation": "bilinear"}
+    described |= {"mean": [0.5] * 3, "std": [0.5] * 3}
+    (tmp_path / "net.onnx").write_bytes(b"")
+    (tmp_path / "net.onnx.json").write_text(json.dumps(described))
+    check_specs([f"onnx:{tmp_path}/net.onnx"])
+    (tmp_path / "net.onnx.json").write_text(json.dumps(described | change))
+    with pytest.raises(UsageError, match=said):
+        check_specs([f"onnx:{tmp_path}/net.onnx"])

@@ -28,7 +28,10 @@ def test_every_argument_has_a_name_and_a_type(name):
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: cg.evaluate(pl.DataFrame({"path": ["a"]}), "x", out="x"), r"not DataFrame.*\.from_frame"),
+        (
+            lambda: cg.evaluate(pl.DataFrame({"path": ["a"]}), "efficientnet-lite0", out="x"),
+            r"not DataFrame.*\.from_frame",
+        ),
         (lambda: cg.scores("run", by="class"), "not by 'class'"),
     ],
 )

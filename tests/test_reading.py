@@ -55,6 +55,10 @@ def test_packages_are_found_where_this_process_found_them(table):
     [
         ("import os; os.kill(os.getpid(), 9)", "its reader was killed, as happens where memory is short"),
         ("raise ImportError('no libfoo.so')", "ImportError: no libfoo.so"),
+        (
+            "raise OSError('Cannot allocate memory (os error 12)')",  # as Polars says it under `ulimit -v`
+            r"OSError: Cannot allocate memory \(os error 12\)",
+        ),
     ],
 )
 def test_what_could_not_be_tried_is_not_called_damaged(happens, said, table, site, tmp_path):

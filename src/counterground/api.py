@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,7 +21,15 @@ from counterground.intervention import KINDS, SwapSettings, swap_backgrounds
 from counterground.masks import Masks, MaskSettings, with_masks
 from counterground.masks import make_masks as make_masks_of
 from counterground.metrics import Contrast, Scale
-from counterground.models import AnyModel, AnyModels, Precision, Protocol, RuntimeChoice, named_models
+from counterground.models import (
+    AnyModel,
+    AnyModels,
+    Precision,
+    Protocol,
+    RuntimeChoice,
+    check_specs,
+    named_models,
+)
 from counterground.offline import obeys_offline
 from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
@@ -152,6 +160,9 @@ def evaluate(
             "--referee chooses confusable names: add --label-space confusable, or leave out --referee."
         )
     stop = _until(until, max_drop, limit)
+    models = _found(models)
+    if isinstance(referee, str):  # else it is refused in the words of its setting
+        check_specs([referee])
     settings = Settings(
         label_space=label_space,
         referee=referee,
@@ -279,6 +290,7 @@ def mitigate(
     from counterground.mitigation import mitigate_model
     from counterground.report.figures import write_figures
 
+    _found(model)
     settings = Settings(
         label_space=label_space,
         names=names,
@@ -376,6 +388,7 @@ def discover(
             something else.
         CounterGroundError: photos without backgrounds, or no class with enough photos on two.
     """
+    referee = _found(referee)
     specs = [each.spec for each in named_models(referee) if each.made is None]
     settings = Settings(
         label_space=label_space,
@@ -505,6 +518,7 @@ def swap(
         match_colour=match_colour,
         seed=seed,
     )
+    models = _found(models)
     settings = Settings(
         label_space=label_space,
         names=names,
@@ -970,6 +984,18 @@ def _listed(names: str | Sequence[str]) -> list[str]:
 def _opened_runs(runs: AnyRuns) -> list[Run]:
     listed = [runs] if isinstance(runs, (Run, Path, str)) else list(runs)
     return [run if isinstance(run, Run) else open_run(run) for run in listed]
+
+
+def _found(models: AnyModels) -> AnyModels:
+    """Check that models exist before a benchmark is opened, which may take long; return them.
+
+    Raises:
+        UsageError: what is no model, or an unknown one.
+    """
+    if isinstance(models, Iterator):  # it can be read once
+        models = list(models)
+    check_specs([each.spec for each in named_models(models) if each.made is None])
+    return models
 
 
 def _opened(benchmark: AnyBenchmark, show_progress: bool, out: Path | str | None = None) -> Benchmark:

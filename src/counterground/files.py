@@ -47,6 +47,7 @@ Only for file systems without locks, and for what another machine made.
 """
 
 _NO_LOCK = -1
+_LONGEST_NAME = 255  # bytes, on usual file systems
 _MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 _LEFT = re.compile(r"\..+\.cg-([0-9a-f]{6})\.[\w-]{8}\.(?:tmp|draft)")
 _swept: set[Path] = set()
@@ -167,7 +168,9 @@ def draft_folder(target: Path) -> Iterator[Path]:
 
 def temporary_name(path: Path, kind: str) -> Path:
     """Return a new hidden name beside ``path``, which is swept away if its process is killed."""
-    return path.with_name(f".{path.name}.cg-{_MACHINE}.{secrets.token_urlsafe(6)}.{kind}")
+    end = f".cg-{_MACHINE}.{secrets.token_urlsafe(6)}.{kind}"
+    start = os.fsencode(path.name)[: _LONGEST_NAME - len(end) - 1].decode(errors="ignore")
+    return path.with_name(f".{start}{end}")
 
 
 def _new_file(path: Path) -> tuple[Path, int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -20,6 +22,11 @@ R = TypeVar("R")
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 # What other libraries read for the same; huggingface_hub and datasets do so when they are imported.
 _OTHERS = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+
+# Calls in several threads end in any order: the first one notes what the last one restores.
+_lock = threading.Lock()
+_calls: Counter[str] = Counter()
+_before: dict[str, str | None] = {}
 
 
 def is_offline() -> bool:
@@ -54,16 +61,27 @@ def offline(*, forbid: bool = True, libraries: bool = False) -> Iterator[None]:
         libraries: tell those of Hugging Face, too. What was imported meanwhile keeps to it.
     """
     names = ((OFFLINE,) if forbid else ()) + (_OTHERS if forbid and libraries else ())
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(before, "1"))
+    with _lock:
+        for name in names:
+            if not _calls[name]:
+                _before[name] = os.environ.get(name)
+            _calls[name] += 1
+            os.environ[name] = "1"
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        with _lock:
+            for name in names:
+                _calls[name] -= 1
+                if not _calls[name]:
+                    _restore(name, _before.pop(name))
+
+
+def _restore(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 def obeys_offline(call: Callable[Given, R]) -> Callable[Given, R]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -28,15 +29,15 @@ MOST_TEXT = 2**28
 _CHUNK = 2**20
 _KILLED = -9
 # How the last line of a trial begins that did not come to the file.
-_NOT_THE_FILE = ("ImportError", "ModuleNotFoundError", "MemoryError", "Fatal Python error")
-# A few rows at a time, and of a table without photos more: those of about 32 MiB of the file.
+_NOT_THE_FILE = re.compile(r"(Import|ModuleNotFound|Memory)Error\b|OSError: .*Cannot allocate memory")
+# Each part is decoded once and let go. Slices of rows would decode a row group anew for each, and many shards
+# are one; more than one row group at a time would only take memory.
 _TRIAL = """
-import os, sys, polars
+import os, sys
+os.environ["POLARS_ROW_GROUP_PREFETCH_SIZE"] = "1"
+import polars
 lazy = polars.scan_parquet(sys.argv[1], glob=False)
-rows = lazy.select(polars.len()).collect().item()
-step = max(32, rows * 2**25 // os.path.getsize(sys.argv[1]))
-for start in range(0, max(rows, 1), step):
-    lazy.slice(start, step).collect()
+lazy.map_batches(lambda rows: rows.clear(), streamable=True).collect(engine="streaming")
 """
 _ARROW_TRIAL = """
 import sys, pyarrow as pa
@@ -44,6 +45,24 @@ for path in sys.argv[1:]:
     with pa.memory_map(path) as file:
         pa.ipc.open_stream(file).read_all().validate(full=True)
 """
+
+
+def given_path(text: str) -> Path:
+    """Return a path that somebody wrote, with ``~`` replaced where there is such a home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file; of a name that no file can have, as one too long, `Path.is_file` raises."""
+    return os.path.isfile(path)  # noqa: PTH113 - it does not raise
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder; see `is_file`."""
+    return os.path.isdir(path)  # noqa: PTH112 - it does not raise
 
 
 def open_regular(path: str | Path, most: int | None = None) -> BufferedReader:
@@ -253,6 +272,6 @@ def _tried(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
     last = ended.stderr.rstrip().rpartition("\n")[2]
     if ended.returncode == _KILLED:
         last = "its reader was killed, as happens where memory is short"
-    elif ended.returncode < 0 or not last.startswith(_NOT_THE_FILE):
+    elif ended.returncode < 0 or not _NOT_THE_FILE.match(last):
         return ended
     raise CounterGroundError(f"{paths[0]} cannot be tried before it is read: {last}.")

@@ -14,6 +14,7 @@ from counterground.benchmarks import _archive  # its limits are lowered
 # Hostile archives need no benchmark in them.
 from counterground.benchmarks._archive import unpack
 from counterground.errors import CounterGroundError
+from counterground.files import temporary_name
 
 CONTENTS = {f"LAION-final/100 black swan/common-water/{i}.jpg": os.urandom(3000 + i) for i in range(6)}
 
@@ -193,6 +194,15 @@ def test_litter_of_a_mac_is_left_out(tmp_path):
         "LAION-final/._1.jpg": b"x",
     }
     unpack(_zip(tmp_path / "a.zip", CONTENTS | litter), tmp_path / "out")
+    assert _there(tmp_path / "out") == CONTENTS
+
+
+def test_what_a_killed_unpacking_left_is_removed(tmp_path):
+    name = next(iter(CONTENTS))
+    left = temporary_name(tmp_path / "out" / name, "tmp")
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half of it")
+    unpack(_zip(tmp_path / "a.zip"), tmp_path / "out")
     assert _there(tmp_path / "out") == CONTENTS
 
 

@@ -483,6 +483,21 @@ class TestMetaShift:
             get_benchmark("metashift", archive=tmp_path / "copy")
         assert not ran.exists()
 
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"\x80\x05\x96" + b"\xff" * 8 + b".",  # a byte array of more bytes than there are
+            b"\x80\x05\x8e" + (2**61).to_bytes(8, "little") + b".",
+            b"\x80\x05\x94j\xff\xff\xff\xff.",
+            b"",
+        ],
+    )
+    def test_a_damaged_pickle_is_one_line(self, tmp_path, data):
+        metashift(tmp_path / "copy", share=10)
+        (tmp_path / "copy" / "imageID_to_group.pkl").write_bytes(data)
+        with pytest.raises(CounterGroundError, match=r"Cannot read .*imageID_to_group\.pkl: \S"):
+            get_benchmark("metashift", archive=tmp_path / "copy")
+
 
 class TestNico:
     def test_each_context_is_compared_with_all(self, tmp_path):

@@ -114,7 +114,8 @@ def test_what_is_no_more_than_chance_is_one_line_and_no_mistake(photos, tmp_path
     assert line.startswith("No more than chance: the pairs that colour_model:brightness chose")
     assert line.endswith("No benchmark was written. To write one all the same: --write-anyway.")
     assert not (tmp_path / "pairs" / "benchmark.json").exists()
-    assert main(["evaluate", str(tmp_path / "pairs"), "-m", "x:y", "--out", str(tmp_path / "run")]) == 1
+    words_of_evaluate = ["evaluate", str(tmp_path / "pairs"), "-m", "colour_model:brightness"]
+    assert main([*words_of_evaluate, "--out", str(tmp_path / "run")]) == 1
     assert "or no more than chance (discovery.json says which)" in capsys.readouterr().err
     assert main([*words, "--write-anyway"]) == 0
     printed = capsys.readouterr().out

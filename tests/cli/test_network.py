@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import forked
 import pytest
@@ -149,11 +151,11 @@ def test_offline_of_a_function_is_obeyed_by_all_that_it_calls(photos, tmp_path, 
 
     table, out = tmp_path / "urls.csv", tmp_path / "out"
     calls = (
-        lambda: cg.evaluate(table, "x.py:load", out=out, offline=True),
-        lambda: cg.evaluate(photos, "x.py:load", train=table, out=out, offline=True),
-        lambda: cg.discover(table, "x.py:load", out=out, offline=True),
-        lambda: cg.mitigate(table, "x.py:load", "dfr", out=out, offline=True),
-        lambda: cg.swap(table, "x.py:load", out=out, offline=True),
+        lambda: cg.evaluate(table, "colour_model:brightness", out=out, offline=True),
+        lambda: cg.evaluate(photos, "colour_model:brightness", train=table, out=out, offline=True),
+        lambda: cg.discover(table, "colour_model:brightness", out=out, offline=True),
+        lambda: cg.mitigate(table, "colour_model:brightness", "dfr", out=out, offline=True),
+        lambda: cg.swap(table, "colour_model:brightness", out=out, offline=True),
     )
     with Running() as server:
         elsewhere = server.address(1).replace("127.0.0.1", "127.1")
@@ -162,6 +164,27 @@ def test_offline_of_a_function_is_obeyed_by_all_that_it_calls(photos, tmp_path, 
             with pytest.raises(CounterGroundError, match="--offline forbids it"):
                 call()
         assert server.asked.total() == 0
+    assert not is_offline()
+
+
+def test_offline_lasts_as_long_as_the_last_of_several_threads(monkeypatch):
+    from counterground.offline import OFFLINE, is_offline, offline
+
+    monkeypatch.delenv(OFFLINE, raising=False)
+    with ThreadPoolExecutor() as threads:
+        began, ends = Event(), Event()
+
+        def first():
+            with offline():
+                began.set()
+                ends.wait()
+
+        other = threads.submit(first)
+        began.wait()
+        with offline():
+            ends.set()
+            other.result()
+            assert is_offline()
     assert not is_offline()
 
 

@@ -3,29 +3,16 @@
 import numpy as np
 import polars as pl
 import pytest
-from disc_photos import background_only, coin, disc_photos, foreground_only
+from disc_photos import MODELS, QUICK, coin, soft_discs, swapped_discs
 
 import counterground as cg
 from counterground.decision import Pilot
+from counterground.decision._judged import Judged  # its numbers near 1, which no small run has
 from counterground.errors import UsageError
 from counterground.metrics import Confidence, Design, drop_error, drop_interval, swap_effects
 
-MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
-QUICK = {"label_space": "benchmark", "report": False, "backgrounds_per_label": 3}
+discs, run = soft_discs, swapped_discs
 TWO = Design(clusters=("cluster", "background_cluster"))
-
-
-@pytest.fixture(scope="module")
-def discs(tmp_path_factory):
-    return disc_photos(tmp_path_factory.mktemp("discs"), 6, soft=True)
-
-
-@pytest.fixture(scope="module")
-def run(discs, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COUNTERGROUND_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return cg.swap(discs, MODELS, out=folder / "run", **QUICK)
 
 
 def test_a_limit_is_for_the_background_effect_by_both_ways_of_clusters(run):
@@ -39,6 +26,15 @@ def test_a_limit_is_for_the_background_effect_by_both_ways_of_clusters(run):
         assert (each.low, each.high) == pytest.approx((effect["low"], effect["high"]))
     verdicts = {each.model: each.verdict for each in found.findings}
     assert (verdicts["background"], verdicts["foreground"]) == ("fail", "pass")
+
+
+def test_an_accuracy_is_called_that_of_composites(run):
+    found = cg.check(run, min_accuracy=60).findings
+    assert [each.check for each in found] == ["accuracy of composites at least 60"] * 3
+    coin = next(each for each in found if each.model == "coin")
+    rows = run.predictions.filter(pl.col("model") == "coin", pl.col("swap").is_in(["same", "other"]))
+    by_class = rows.group_by("class_index").agg(pl.mean("correct"))
+    assert coin.value == pytest.approx(by_class["correct"].mean())
 
 
 def test_what_would_decide_is_objects_and_backgrounds_not_composites(run):
@@ -56,6 +52,24 @@ def test_a_pilot_of_composites_is_planned_by_both_ways(run):
     photos = len({*rows["foreground"], *rows["background_photo"]})
     assert coin["label_hours"] == pytest.approx(photos * (coin["photos"] / len(rows) - 1))
     assert any("the drop is the background effect" in note for note in plan.notes)
+
+
+def test_calls_of_an_endpoint_are_those_for_the_composites_that_count(discs, serve_chat, tmp_path):
+    server = serve_chat(lambda call: "yes" if sum(call.photo) % 3 else "no")
+    settings = QUICK | {"backgrounds_per_label": 1, "foregrounds": 4, "protocol": "yes-no"}
+    run = cg.swap(discs, server.spec, out=tmp_path / "run", kinds=["original", "same", "other"], **settings)
+    counted = run.predictions.filter(pl.col("swap") != "original")["path"].n_unique()
+    assert counted < run.predictions["path"].n_unique()
+    asked = 2 * len(discs.label_space)  # two questions about each class
+    rows = cg.plan(run, drop=20).rows
+    assert rows["photos"].null_count() < len(rows)
+    for row in rows.drop_nulls("photos").iter_rows(named=True):
+        assert row["calls"] == asked * row["photos"]
+
+
+@pytest.mark.parametrize(("needed", "times"), [(990, "1.1"), (1001, "1.1"), (1100, "1.1"), (3410, "3.5")])
+def test_what_would_be_enough_is_never_what_there_is(run, needed, times):
+    assert Judged.of(run).enough(needed, 1000, 10).startswith(f"{times} times as many objects")
 
 
 def test_composites_on_no_other_photo_show_nothing_to_decide(discs, tmp_path):

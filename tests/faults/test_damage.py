@@ -105,6 +105,29 @@ def test_a_wrong_number_of_photos_is_refused(run):
     assert "the benchmark has 99 photos, and 24 counted" in refusal(run)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("classes_by_chance", {"observed": 3, "expected": [3]}, "classes_by_chance: Input should be"),
+        ("classes_by_chance", {"observed": 3, "expected": 3}, "classes_by_chance: Value error, expected"),
+        ("chosen_drop", 0.5, "chosen_drop: Input should be"),
+        ("min_drop", "five", "min_drop: Input should be"),
+    ],
+)
+def test_a_figure_of_a_discovery_that_is_none_is_named(tmp_path, name, value, said):
+    save_animals(tmp_path / "photos", per_group=4)
+    cg.discover(
+        str(tmp_path / "photos"), BRIGHTNESS, out=tmp_path / "pairs", label_space="benchmark", min_drop=0,
+        split="none", write_anyway=True,
+    )  # fmt: skip
+    file = tmp_path / "pairs" / "discovery.json"
+    record = json.loads(file.read_text())
+    del record["sealed"]
+    file.write_text(json.dumps(record | {name: value}))
+    with pytest.raises(CounterGroundError, match=rf"is damaged \(discovery\.json: {said}"):
+        read_discovery(tmp_path / "pairs")
+
+
 def test_a_damaged_file_of_the_cache_is_one_line_of_warning(run, cache, capsys):
     words = ["discover", str(run.parent / "photos"), "--referee", BRIGHTNESS, "--label-space", "benchmark"]
     words += ["--min-drop", "0", "--split", "none", "--write-anyway", "--quiet", "--out"]

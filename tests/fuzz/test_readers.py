@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "fuzz"))
 from mutations import mutate
 from targets import TARGETS, check, seeds
 
-SLOW = {"croissant", "hf_saved", "hf_arrow", "hf_parquet", "manifest_parquet"}
+SLOW = {"croissant", "hf_saved", "hf_arrow", "hf_parquet", "manifest_parquet", "model_spec", "mitigation"}
+SLOW |= {name for name in TARGETS if name.startswith(("spuriverse", "report"))}
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

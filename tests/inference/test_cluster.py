@@ -328,19 +328,33 @@ def test_a_killed_worker_and_a_lost_node_change_nothing(
 
 
 def test_the_last_block_of_a_lost_node_goes_to_a_worker_that_is_free(cluster, photos, tmp_path, monkeypatch):
-    """Nothing else is left to do by then, and the lost node leaves no room for another worker."""
-    lost = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    """Nothing else is left to do by then, and the lost node leaves no room for another worker.
+
+    Of the two workers of that node the free one is dead as well, which is not the block's doing.
+    """
+    # Two, as no more workers can be lost here.
+    monkeypatch.setattr("counterground.inference.cluster._pool._ATTEMPTS", 2)
+    lost = cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)
     cluster.wait_for_nodes()
-    nodes = len(cluster.list_all_nodes())  # and as many blocks
-    began = tmp_path / "began"
+    blocks = len(cluster.list_all_nodes()) + 1  # as many as workers
+    first, both, others_done = tmp_path / "first", tmp_path / "both", tmp_path / "others_done"
     (tmp_path / "held.py").write_text(
         "import os, time, colour_model, ray\n"
         "from pathlib import Path\n"
+        f"first, both, others_done = Path('{first}'), Path('{both}'), Path('{others_done}')\n"
+        "for_ever = False\n"
+        "def begin():\n"
+        "    global for_ever\n"
+        "    try:\n"
+        "        first.touch(exist_ok=False)\n"
+        "        for_ever = True\n"
+        "    except FileExistsError:\n"
+        "        both.touch()\n"
         "def preprocess(image):\n"
         f"    if os.getpid() != {os.getpid()}:\n"
         f"        here = ray.get_runtime_context().get_node_id() == '{lost.node_id}'\n"
-        f"        if here: Path('{began}').touch()\n"
-        f"        while here or not Path('{began}').exists(): time.sleep(0.05)\n"
+        "        if here and not for_ever: begin()\n"
+        "        while for_ever or not (others_done if here else both).exists(): time.sleep(0.05)\n"
         "    return colour_model._pixels(image)\n"
         "def model():\n"
         "    network, _, names = colour_model.brightness()\n"
@@ -349,14 +363,16 @@ def test_the_last_block_of_a_lost_node_goes_to_a_worker_that_is_free(cluster, ph
     cache = in_new_cache(monkeypatch, tmp_path / "ray")
 
     def lose():
-        wait_for(lambda: len(shards(cache)) == nodes - 1)
+        wait_for(lambda: len(shards(cache)) == blocks - 2)
+        others_done.touch()
+        wait_for(lambda: len(shards(cache)) == blocks - 1)
         cluster.remove_node(lost, allow_graceful=False)
 
     losing = threading.Thread(target=lose, daemon=True)
     losing.start()
-    settings = replace(RAY, batch_size=48 // nodes)
+    settings = replace(RAY, batch_size=-(-48 // blocks))
     benchmark, model = read_benchmark(photos), {"mine": f"{tmp_path}/held.py:model"}
     run = evaluate_models(benchmark, model, settings, tmp_path / "run")
     losing.join()
     assert len(run.predictions) == len(benchmark)
-    assert len(shards(cache)) == nodes
+    assert len(shards(cache)) == blocks

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+import counterground as cg
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
@@ -199,3 +200,22 @@ def test_less_than_guessing_asks_for_the_order_of_the_names(tmp_path):
     run = evaluate_models(read_benchmark(photos), models, settings, tmp_path / "run")
     assert "right" not in run.info.model_warnings
     assert any("in the order of its outputs?" in text for text in run.info.model_warnings["rotated"])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, out: cg.evaluate("no-benchmark", model, out=out),
+        lambda model, out: cg.evaluate(
+            "no-benchmark", "efficientnet-lite0", label_space="confusable", referee=model, out=out
+        ),
+        lambda model, out: cg.evaluate("no-benchmark", iter([model]), out=out),
+        lambda model, out: cg.discover("no-benchmark", model, out=out),
+        lambda model, out: cg.swap("no-benchmark", model, out=out),
+        lambda model, out: cg.mitigate("no-benchmark", model, "all", out=out),
+    ],
+)
+def test_a_model_that_there_is_not_is_named_before_the_benchmark_is_opened(call, tmp_path):
+    for model, said in (("efficientnet-lite9", "Unknown model"), ("onnx:none.onnx", "there is no file")):
+        with pytest.raises(UsageError, match=said):
+            call(model, tmp_path / "out")

@@ -22,6 +22,7 @@ from counterground.files import read_record
 # One of its functions fails in the middle of a run.
 from counterground.intervention.saliency import _saliency, attribute, share_outside
 from counterground.metrics import SALIENCY_SCHEMA
+from counterground.results import effect_scores, plain_text
 
 MODELS = {"background": background_only, "foreground": foreground_only}
 ROUNDING = 1e-4  # sums of float32, whose order differs between processors
@@ -185,6 +186,16 @@ def test_a_vision_transformer_has_a_map_of_every_photo(discs, tmp_path):
     model = (network, lambda image: pil_to_tensor(image).float() / 255, list(CLASSES))
     run = cg.swap(discs, {"vit": model}, out=tmp_path / "run", foregrounds=2, **QUICK)
     assert run.saliency["share_outside"].is_between(0, 1, closed="none").all()
+
+
+def test_one_background_is_called_one(run, tmp_path):
+    rows = run.effects()
+    assert rows.filter(pl.col("estimate") == "adversarial")["k"].to_list() == [1] * 6
+    table = plain_text(effect_scores([run]))
+    page = cg.write_report(run, tmp_path / "report.html").read_text("utf-8")
+    for text in (table, page):
+        assert "Wrong on 1 background" in text
+        assert "of 1 background" not in text
 
 
 def test_another_run_in_the_folder_leaves_no_attribution_behind(discs, tmp_path):

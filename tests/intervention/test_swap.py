@@ -8,32 +8,29 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
-from disc_photos import SIDE, background_only, coin, disc_photos, foreground_only
+from disc_photos import (
+    MODELS,
+    QUICK,
+    SIDE,
+    background_only,
+    coin,
+    disc_photos,
+    foreground_only,
+    soft_discs,
+    swapped_discs,
+)
 from PIL import Image
 
 import counterground as cg
 from counterground import models
+from counterground.cli._show import show_swap  # what the command prints
 from counterground.errors import CounterGroundError, MissingExtraError, UsageError
 from counterground.intervention import SwapSettings, plan_swap
 from counterground.metrics import swap_effects
 from counterground.photos import load_photo
 from counterground.results import repeat_command
 
-MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
-QUICK = {"label_space": "benchmark", "report": False, "backgrounds_per_label": 3}
-
-
-@pytest.fixture(scope="module")
-def discs(tmp_path_factory):
-    return disc_photos(tmp_path_factory.mktemp("discs"), 6, soft=True)
-
-
-@pytest.fixture(scope="module")
-def run(discs, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COUNTERGROUND_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return cg.swap(discs, MODELS, out=folder / "run", examples=3, **QUICK)
+discs, run = soft_discs, swapped_discs
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +198,13 @@ def test_masks_come_from_a_folder_beside_the_photos(discs, tmp_path):
     effects = swap_effects(run.rows, design=run.design, by_class=False)
     found = effects.filter(pl.col("estimate") == "background_effect").select("model", "value")
     assert dict(found.iter_rows())["background"] == 1
+
+
+def test_a_swap_of_few_objects_is_called_a_trial(discs, run, tmp_path, capsys):
+    show_swap(run)
+    assert "trial" not in capsys.readouterr().out
+    show_swap(cg.swap(discs, {"coin": coin}, out=tmp_path / "run", foregrounds=4, **QUICK))
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Intervals this wide are those of a trial: use more objects (--foregrounds, or more photos)." in said
+    )

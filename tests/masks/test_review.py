@@ -59,6 +59,48 @@ def test_undo_brings_back_what_stood_before(folder, decisions):
         decisions.undo("ben", of=token(), token=token())
 
 
+def test_decisions_of_the_first_version_are_kept(folder, decisions):
+    decisions.decide(A, "accepted", annotator="ann", token=token())
+    last = token()
+    decisions.decide(B, "rejected", annotator="ben", token=last)
+    decisions.set_setting("brush", 7)
+    before = standing(folder)
+    with sqlite3.connect(folder / "decisions.sqlite") as database:  # it had no digests, and was else the same
+        made = database.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+        made = {name: sql for name, sql in made if name != "sqlite_sequence"}
+        database.execute("DROP VIEW standing")
+        for table in ("decision", "setting"):
+            database.execute(f"CREATE TEMPORARY TABLE old_{table} AS SELECT * FROM {table}")
+            database.execute(f"ALTER TABLE old_{table} DROP COLUMN digest")
+            database.execute(f"DROP TABLE {table}")
+        for sql in made.values():
+            database.execute(
+                sql.replace("  digest TEXT NOT NULL,\n", "").replace(", digest TEXT NOT NULL", "")
+            )
+        for table in ("decision", "setting"):
+            database.execute(f"INSERT INTO {table} SELECT * FROM old_{table}")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    again = MaskDecisions(folder)
+    assert again.standing() == standing(folder) == before
+    assert again.setting("brush") == 7
+    assert again.undo("ben", of=last, token=token()).path == B
+    assert set(standing(folder)) == {A}
+
+
+def test_a_database_of_a_later_version_or_another_program_is_refused(folder, decisions):
+    decisions.decide(A, "accepted", annotator="ann", token=token())
+    for pragma, said in (
+        ("user_version = 3", "reads version 2: upgrade it"),
+        ("application_id = 1", "another folder"),
+    ):
+        with sqlite3.connect(folder / "decisions.sqlite") as database:
+            database.execute(f"PRAGMA {pragma}")
+        database.close()
+        with pytest.raises(CounterGroundError, match=said):
+            standing(folder)
+
+
 def test_nothing_is_ever_changed(folder, decisions):
     decisions.decide(A, "accepted", annotator="ann", token=token())
     database = sqlite3.connect(folder / "decisions.sqlite")

@@ -245,6 +245,14 @@ def test_what_cannot_be_held_is_refused(change, message):
         adjustment(index, counter, cluster, {**covariates, "size": size})
 
 
+def test_sides_that_never_meet_in_a_stratum_are_refused():
+    index, counter, cluster, covariates, _ = photos(9, shift=0.0)
+    with pytest.raises(
+        ValueError, match=r"No stratum of .* has photos of both the left side and the right side"
+    ):
+        adjustment(2 * index + counter, counter, cluster, covariates)
+
+
 def test_a_covariate_that_varies_on_one_side_only_is_refused():
     index, counter, cluster, covariates, _ = photos(9, classes=12, shift=0.0)
     size = np.where(counter, np.linspace(-2.5, 2.5, 12)[index], covariates["size"])

@@ -16,6 +16,10 @@ from counterground.metrics import Metric
 def confident(answers, group):
     return answers.balanced_share(answers.rows["confidence"].to_numpy() > 0.9, group)
 
+def by_class(answers, group):
+    return answers.balanced_share(answers.rows["confidence"].to_numpy() > 0.9, group)
+
+IN_CLASSES = Metric("in_classes", (None, "counter"), by_class, "In classes", "Of each.", by_class=True)
 CONFIDENT = Metric("confident", (None, "counter"), confident, "Confident", "Share of confidence above 90 %.")
 TAKEN = Metric("drop", (None,), confident, "Drop", "Not the drop.")
 NONE = 3.0
@@ -68,6 +72,24 @@ def test_a_package_adds_a_metric(package):
     assert added["low"][1] <= added["value"][1] <= added["high"][1]
     (metric,) = registered_metrics()[-1:]
     assert [column.title for column in metric.table_columns] == ["Confident"]
+
+
+def test_a_metric_of_a_package_has_its_own_intervals_in_each_class(package):
+    """Not those of accuracy, though both have the same strata and clusters."""
+    package("IN_CLASSES", "in_classes")
+    clusters = pl.format("{}", pl.int_range(pl.len()) // 4 % 3)
+    frame = predictions().with_columns(clusters.alias("cluster"), confidence=pl.col("confidence").round())
+    sure = frame.with_columns(correct=pl.col("confidence") > 0.9)
+    shown = ["class_index", "group", "value", "low", "high"]
+    own, expected = (
+        score_predictions(rows).filter(pl.col("class_index").is_not_null(), metric=metric).select(shown)
+        for rows, metric in ((frame, "in_classes"), (sure, "accuracy"))
+    )
+    expected = own.select("class_index", "group").join(
+        expected, on=["class_index", "group"], how="left", nulls_equal=True
+    )
+    assert len(own) == 8
+    assert own.equals(expected)
 
 
 @pytest.mark.parametrize(

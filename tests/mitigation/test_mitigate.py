@@ -160,6 +160,20 @@ def test_the_record_is_read_back_and_the_table_holds_every_method(mended):
     assert json.loads(record.write("json"))["model"] == "Planted"
 
 
+def test_the_result_prints_as_a_table_and_what_it_says(mended, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = repr(mended).splitlines()
+    assert (
+        lines[0] == f"Run {mended.run.path}: {len(mended.record.methods)} methods for {mended.record.model}"
+    )
+    assert all(any(each.name in line for line in lines) for each in mended.record.methods)
+    assert lines[-len(mended.record.sentences) :] == mended.record.sentences
+    assert "\n".join(lines[1:]) == str(mended.record)
+    table = lines[1 : -len(mended.record.sentences)]
+    assert max(map(len, table)) <= 200
+    assert mended._repr_html_() == mended.record._repr_html_()
+
+
 def test_the_run_says_how_to_repeat_it(mended):
     from counterground.results import repeat_command
 

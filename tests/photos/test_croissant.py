@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import io
 import json
+import tarfile
 import threading
 import zipfile
 
@@ -190,6 +191,29 @@ def test_an_archive_beside_the_file_is_unpacked_once_for_its_content(barnyard, t
     (packed / "images.zip").unlink()
     with pytest.raises(CounterGroundError, match=r"needs the archive https://example\.org/.*download both"):
         read_benchmark(file)
+
+
+def test_a_tar_is_read_as_a_folder_and_what_is_no_archive_is_one_line(barnyard, tmp_path, cache):
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    with tarfile.open(packed / "images.tar", "w") as archive:
+        for path in sorted(barnyard.rglob("*.jpg")):
+            archive.add(path, path.relative_to(barnyard))
+    described = [file_set(contained_in=["images.tar"])]
+    sets = ("all", [images(), species(name="label")], None)
+    tar = file_object(packed, "images.tar", "application/x-tar")
+    file = write(packed, [tar, *described], sets)
+    write(barnyard, [file_set()], sets)
+    assert read_benchmark(file).photos.equals(read_benchmark(barnyard).photos)
+    (packed / "second.tar").write_bytes((packed / "images.tar").read_bytes())
+    second = file_object(packed, "second.tar", "application/x-tar")
+    with pytest.raises(CounterGroundError, match=r"several archives \(images\.tar, second\.tar\)"):
+        read_benchmark(write(packed, [tar, second, *described], sets))
+    (packed / "images.tar").write_bytes(b"no archive" * 100)
+    tar = file_object(packed, "images.tar", "application/x-tar")
+    with pytest.raises(CounterGroundError, match=r"^Cannot unpack .*images\.tar: [^\n]*\.$"):
+        read_benchmark(write(packed, [tar, *described], sets))
+    assert len(list((cache / "unpacked").iterdir())) == 1, "nothing is left of what could not be unpacked"
 
 
 @pytest.fixture

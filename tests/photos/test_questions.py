@@ -253,6 +253,13 @@ def test_questions_in_the_shards_of_spuriverse_are_used(spuriverse):
     assert found.photos["options"][0].to_list() == ["one", "two"]
 
 
+def test_options_that_are_numbers_are_texts(spuriverse):
+    (shard,) = spuriverse.glob("data/*.parquet")
+    columns = [pl.lit(value).alias(name) for name, value in {"A": 1, "B": 2, "answer": "B"}.items()]
+    pl.read_parquet(shard).with_columns(pl.lit("How many?").alias("question"), *columns).write_parquet(shard)
+    assert read_benchmark(spuriverse).photos["answer"].unique().to_list() == ["2"]
+
+
 def test_flaws_of_spuriverse_are_named(spuriverse):
     meta = spuriverse / "meta/seedbench_meta.csv"
     meta.write_text(META.replace("17,C", "17,E"))
@@ -262,6 +269,9 @@ def test_flaws_of_spuriverse_are_named(spuriverse):
         read_benchmark(spuriverse)
     meta.write_text(META.replace("17,C", "16,C"))
     with pytest.raises(CounterGroundError, match="has no row with the index '17'"):
+        read_benchmark(spuriverse)
+    meta.write_text(META.replace(",answer", ",reply"))
+    with pytest.raises(CounterGroundError, match=r"seedbench_meta\.csv has no column 'answer'"):
         read_benchmark(spuriverse)
     meta.unlink()
     with pytest.raises(CounterGroundError, match="put the folder meta of SpuriVerse's repository"):

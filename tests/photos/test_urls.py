@@ -9,6 +9,7 @@ from photo_server import Running, photo_bytes
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import UnreadablePhoto, load_photo, read_benchmark
+from counterground.photos._photo import photo_missing  # what earlier versions left
 
 
 @pytest.fixture
@@ -95,6 +96,14 @@ def test_offline_leaves_nothing_behind_that_hides_a_photo_later(table, server, c
     monkeypatch.delenv("COUNTERGROUND_OFFLINE")
     benchmark = read_benchmark(path)
     assert all(load_photo(benchmark.photo_path(row)).image for row in benchmark.photos["path"])
+
+
+def test_what_an_earlier_version_noted_as_missing_offline_is_asked_for(table, server, cache):
+    path = table()
+    read_benchmark(path)
+    for photo in (cache / "fetched").rglob("*.jpg"):
+        photo.write_bytes(photo_missing("not fetched: --offline forbids using the network"))
+    assert not any("fetched" in note for note in read_benchmark(path).notes)
 
 
 def test_a_page_in_place_of_a_photo_is_none(table, server):

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 import torch
 from PIL import Image
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+import counterground as cg
 from counterground import Benchmark
 
 SIDE = 64
@@ -88,3 +90,22 @@ def _middle(image):
 
 def _parity(image):
     return (pil_to_tensor(image).long().sum() % 2 * 2.0 - 1).reshape(1, 1, 1)
+
+
+MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
+QUICK = {"label_space": "benchmark", "report": False, "backgrounds_per_label": 3}
+
+
+@pytest.fixture(scope="module")
+def soft_discs(tmp_path_factory):
+    """24 photos with soft edges; a test module calls them `discs`."""
+    return disc_photos(tmp_path_factory.mktemp("discs"), 6, soft=True)
+
+
+@pytest.fixture(scope="module")
+def swapped_discs(discs, tmp_path_factory):
+    """All models on composites of `discs`; a test module calls it `run`."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUNTERGROUND_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return cg.swap(discs, MODELS, out=folder / "run", examples=3, **QUICK)

@@ -18,7 +18,7 @@ from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
 _CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["open_clip", "counterground.api", "counterground.cli"])
+_CONTEXT.set_forkserver_preload(["prewarmed"])
 COMMAND = "import runpy; runpy.run_module('counterground', run_name='__main__')"
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import os
-import shutil
 import stat
 import tarfile
 import zipfile
@@ -16,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from counterground.errors import CounterGroundError
+from counterground.files import atomic_path
 from counterground.reading import check_tar_end, check_zip_start
 
 MAX_TOTAL_BYTES = 64 * 2**30  # 13,100 photos at 5 MB each, the size of an original, are as much
@@ -171,15 +170,21 @@ def _extract(member: _Member, target: Path, into: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.parent.resolve().is_relative_to(into.resolve()):
         raise CounterGroundError(f"{target.parent} is a link that leads out of {into}; remove it.")
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with member.open() as source, draft.open("wb") as written:
-            shutil.copyfileobj(source, written, 2**20)
+    with member.open() as source, atomic_path(target, sync=False) as draft:
+        with draft.open("wb") as written:
+            while block := _read(source):
+                written.write(block)
         if draft.stat().st_size != member.size:
             raise EOFError(f"{member.name} is shorter than stated")
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+
+
+def _read(source: IO[bytes]) -> bytes:
+    try:
+        return source.read(2**20)
+    except OSError as error:  # what gzip says of a broken stream is not about the file that is written
+        if error.errno is not None:
+            raise
+        raise EOFError(str(error)) from error
 
 
 def _is_whole(member: _Member, target: Path) -> bool:

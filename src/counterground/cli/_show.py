@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from counterground.results import Run
 
 _MOST_BACKGROUNDS = 60  # rows of a table after a run
+_TRIAL = 1.0  # an effect may then have either sign, and nearly any size
 _MOST_PAIRS = 12  # rows of a table after a discovery
 
 
@@ -128,7 +129,13 @@ def show_swap(run: Run) -> None:
     """Print what backgrounds cause, of a run on composites, and what its reader must know."""
     from counterground.results import effect_scores
 
-    print_text(effect_scores([run]))
+    scores = effect_scores([run])
+    print_text(scores)
+    effects = scores.rows.filter(estimate="background_effect")
+    if (effects["high"] - effects["low"] > _TRIAL).any():
+        _console().print(
+            "Intervals this wide are those of a trial: use more objects (--foregrounds, or more photos)."
+        )
     print_notes(run.info.benchmark.notes)
     _print_sentences(run.info.all_warnings, "Warning")
     _print_count(run)

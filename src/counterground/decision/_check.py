@@ -396,9 +396,10 @@ def _accuracy(subject: _Subject, limit: float) -> Finding:
         verdict = "pass"
     elif accuracy.high is not None and accuracy.high < limit:
         verdict = "fail"
+    of = " of composites" * subject.of.is_of_composites
     return Finding(
         subject.scores.label,
-        f"accuracy at least {100 * limit:g}",
+        f"accuracy{of} at least {100 * limit:g}",
         accuracy.value,
         accuracy.low,
         accuracy.high,

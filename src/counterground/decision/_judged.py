@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -61,5 +62,5 @@ class Judged:
         """Say what would be enough, of which there are ``now`` rows in so many clusters."""
         needed = max(needed, now + 1)
         if self.is_of_composites:
-            return f"{needed / now:.1f} times as many objects and background photographs"
+            return f"{math.ceil(10 * needed / now) / 10:.1f} times as many objects and background photographs"
         return f"{counted(needed, 'photo')} in {counted(-(-clusters * needed // now), 'cluster')}"

@@ -518,5 +518,6 @@ def _calls_per_photo(run: Run) -> dict[str, float]:
         raise CounterGroundError(
             f"{path} is damaged ({str(error).splitlines()[0]}). Evaluate again."
         ) from error
-    photos = max(1, run.predictions["path"].n_unique())
-    return {name: answers.filter(pl.col("model") == name).height / photos for name in remote}
+    photos = run.predictions.select("path").unique()  # of composites not all
+    answers = answers.join(photos, on="path", how="semi")
+    return {name: answers.filter(pl.col("model") == name).height / max(1, len(photos)) for name in remote}

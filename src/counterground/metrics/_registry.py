@@ -84,6 +84,8 @@ class Answers:
     def single(self, means: StratumMeans) -> SingleStrata:
         """The strata of some means one by one."""
         key = id(means.partition)
+        if means is not self._means.get(key):  # of other hits than right answers, such as those of a package
+            return SingleStrata(means)
         if key not in self._single:
             self._single[key] = SingleStrata(means)
         return self._single[key]

@@ -27,6 +27,7 @@ from counterground.photos import Benchmark
 from counterground.privacy import shareable
 from counterground.progress import progress_bar
 from counterground.results import MITIGATION_FILE, ExportedHead, MitigationRecord, Run
+from counterground.text import counted
 
 _NAMED = 3
 _WARNING = (
@@ -41,6 +42,14 @@ class Mitigated:
 
     run: Run
     record: MitigationRecord
+
+    def __repr__(self) -> str:
+        """What the methods did, as on a terminal."""
+        made = f"{counted(len(self.record.methods), 'method')} for {self.record.model}"
+        return f"Run {self.run.path}: {made}\n{self.record}"
+
+    def _repr_html_(self) -> str:
+        return self.record._repr_html_()
 
 
 def mitigate_model(

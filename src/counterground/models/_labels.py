@@ -10,10 +10,10 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.reading import given_path
 from counterground.text import counted
 
 _NO_NAME = re.compile(r"(label|class)?[ _]?\d*", re.IGNORECASE)
@@ -83,7 +83,7 @@ def read_labels(labels: str) -> tuple[str, ...]:
     """
     from counterground.photos import read_class_names
 
-    return () if labels == "imagenet" else read_class_names(Path(labels).expanduser())
+    return () if labels == "imagenet" else read_class_names(given_path(labels))
 
 
 def match_list(source: str, names: Sequence[str]) -> Labels:

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
 
 from counterground.errors import (
     CounterGroundError,
@@ -32,6 +31,7 @@ from counterground.models.open_clip import OPEN_CLIP, SHIPPED
 from counterground.models.specs import SETS, expand_specs, split_head
 from counterground.offline import is_offline
 from counterground.plugins import Registry
+from counterground.reading import given_path, is_file, is_folder
 
 # In the order of `list_models`: those that need no network first.
 _BUILT_IN = (LITE, SHIPPED, TORCHVISION, OPEN_CLIP, HUGGING_FACE, MINIGPT4, TIMM, ONNX, ENDPOINT)
@@ -295,12 +295,12 @@ def _suggestion(spec: str) -> str:
 
 def _forms_of_path(name: str) -> list[str]:
     """Return how a file or folder is given as a model."""
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = given_path(name)
+    if is_folder(path):
         return [f"hf:{name}", f"open_clip:{name}"]
     if path.suffix in (".py", ".onnx"):
         return [f"{name}:FUNCTION" if path.suffix == ".py" else f"onnx:{name}"]
-    if not path.is_file():
+    if not is_file(path):
         return []
     return [f"timm:NAME@{name}?labels=FILE", f"torchvision:NAME@{name}?labels=FILE", f"open_clip:NAME@{name}"]
 

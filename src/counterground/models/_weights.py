@@ -42,8 +42,8 @@ def split_file(spec: str) -> tuple[str, Path | None]:
         UsageError: there is no such file.
     """
     name, at, file = spec.partition(":")[2].partition("@")
-    path = Path(file).expanduser()
-    if at and not path.is_file():
+    path = reading.given_path(file)
+    if at and not reading.is_file(path):
         raise UsageError(f"{spec}: there is no weights file {str(path)!r}.")
     return name, path if at else None
 

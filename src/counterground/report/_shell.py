@@ -7,7 +7,9 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache, lru_cache
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from counterground.errors import CounterGroundError, UsageError, missing_extra
+from counterground.files import cache_dir, read_checked, write_checked
 from counterground.report._style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
 from counterground.report._words import breakable
 from counterground.results import bounds, count, p_equals, percent
@@ -63,13 +66,20 @@ def page_script(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def vega_script() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script that sets ``vegaEmbed`` (0.9 MB, a few seconds)."""
+    """Return Vega, Vega-Lite and Vega-Embed as one script that sets ``vegaEmbed`` (0.9 MB).
+
+    Putting it together takes a second or more; it is kept for the version of vl-convert.
+    """
     try:
         import vl_convert
     except ModuleNotFoundError as error:
         raise missing_extra(error, "report") from error
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return _checked(bundle, "Vega")
+    kept = cache_dir() / "scripts" / f"vega-{version('vl-convert-python')}.js"
+    if (script := read_checked(kept)) is None:
+        script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode()
+        with suppress(CounterGroundError):  # a report needs no cache
+            write_checked(kept, script)
+    return _checked(script.decode(), "Vega")
 
 
 def as_script(script: str) -> Markup:

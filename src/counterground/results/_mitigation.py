@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from counterground.results.tables import (
     html_table,
     latex_table,
     markdown_table,
+    plain_text,
     rich_table,
 )
 from counterground.text import counted
@@ -241,6 +243,13 @@ class MitigationRecord(_Record):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Build the table for the width at hand."""
         yield rich_table(self.table, options.max_width)
+
+    def __repr__(self) -> str:
+        """The table and what it says, as on a terminal."""
+        width = shutil.get_terminal_size((100, 24)).columns
+        return "\n".join([plain_text(rich_table(self.table, width), width=width), *self.sentences])
+
+    __str__ = __repr__  # of a pydantic model they differ
 
     def _repr_html_(self) -> str:
         return html_table(self.table)

@@ -1,8 +1,13 @@
 """Servers that are killed, answers that are lost, annotators side by side: every decision is there once."""
 
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
+import pytest
+from raw_client import RawClient
 
 DRIVER = Path(__file__).with_name("driver.js").read_text()
 
@@ -24,23 +29,23 @@ def check_labels(pool):
         assert labels in (["later"], [labels_of(row[path])])
 
 
-def test_two_annotators_at_once_and_a_thousand_actions(tmp_path, make_pool, serve, visit):
-    pool = make_pool(tmp_path / "pool", {"flamingo": 500, "ice bear": 500})
+def test_two_annotators_at_once_and_hundreds_of_actions(tmp_path, make_pool, serve, visit):
+    pool = make_pool(tmp_path / "pool", {"flamingo": 150, "ice bear": 150})
     servers = [serve(pool, "--second", "0", annotators=[name]) for name in ("ann", "ben")]
     people = [visit(server.links[name]) for server, name in zip(servers, ("ann", "ben"), strict=True)]
     for person in people:
         person.see()
     for person in people:
-        person.page.evaluate(DRIVER, 500)
+        person.page.evaluate(DRIVER, 150)
     for person in people:
         person.page.wait_for_function("() => window.made.over", timeout=60_000)
         person.saved()
     made, undone = events(pool)
     counted = [person.page.evaluate("window.made") for person in people]
-    assert sum(one["decide"] + one["undo"] for one in counted) == 1000
+    assert sum(one["decide"] + one["undo"] for one in counted) == 300
     assert len(made) == sum(one["decide"] for one in counted)
     assert len(undone) == sum(one["undo"] for one in counted)
-    assert pool.decisions()["token"].n_unique() == 1000
+    assert pool.decisions()["token"].n_unique() == 300
     for person, name in zip(counted, ("ann", "ben"), strict=True):
         assert made.filter(pl.col("annotator") == name).height == person["decide"]
     verdicts = pool.verdicts("background")
@@ -234,3 +239,28 @@ def test_what_others_decided_while_a_page_slept_is_put_aside(pool, serve, visit)
     ann.page.wait_for_selector("#end:not([hidden])")
     ann.saved()
     assert pool.verdicts("background")["annotators"].to_list() == [1] * 8
+
+
+@pytest.mark.parametrize(
+    ("asked", "setting", "others"),
+    [
+        ("labels", "background_labels", ["moss", "lichen"]),
+        ("guidance", "guidance", {"flamingo": "All of it."}),
+    ],
+)
+def test_what_another_process_changes_meanwhile_is_not_replaced(pool, serve, asked, setting, others):
+    server = serve(pool)
+    client = RawClient(server)
+    client.enter(server.links["ann"])
+    before = pool.background_labels()
+    body = {
+        "labels": {"before": before, "labels": [*before, "fog"], "meanings": {}},
+        "guidance": {"class_name": "flamingo", "before": "", "text": "Its legs."},
+    }[asked]
+    with ThreadPoolExecutor() as threads:
+        with pool.connect() as connection:
+            pool.set_setting(setting, others, within=connection)
+            answer = threads.submit(client.post, f"/api/{asked}", body)
+            time.sleep(0.5)  # the server has read what it can, and waits for its turn to write
+        assert "Somebody else has changed" in json.dumps(json.loads(answer.result().text))
+    assert pool.setting(setting) == others

@@ -15,8 +15,10 @@ from PIL import Image
 from counterground.cli import main
 from counterground.comparison import full_comparison
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import DamagedCacheWarning, write_checked
 from counterground.metrics import compare_models, score_by, score_predictions
 from counterground.report import write_report
+from counterground.report._shell import vega_script  # remembers for a process what the cache keeps for all
 from counterground.results import (
     Cell,
     Column,
@@ -388,6 +390,26 @@ def test_a_discovery_is_told_with_both_drops(page, four_models):
 
 def test_a_folder_gets_report_html(tmp_path, four_models):
     assert write_report([four_models], tmp_path) == tmp_path / "report.html"
+
+
+def test_the_script_of_charts_is_kept_and_made_again_where_it_is_damaged(
+    page, four_models, cache, monkeypatch
+):
+    def scripts():
+        vega_script.cache_clear()  # as in a process of its own
+        return page(four_models).scripts
+
+    first = scripts()
+    (kept,) = (cache / "scripts").iterdir()
+    written = kept.read_bytes()
+    kept.write_bytes(written.replace(b"vegaEmbed", b"vegaEmber", 1))
+    with pytest.warns(DamagedCacheWarning, match="made again"):
+        assert scripts() == first
+    assert kept.read_bytes() == written
+    write_checked(kept, b"kept()")
+    assert "kept()" in scripts()
+    monkeypatch.setenv("COUNTERGROUND_CACHE", str(kept))  # where nothing can be written
+    assert scripts() == first
 
 
 def test_no_runs_is_wrong_usage(tmp_path):

@@ -15,6 +15,7 @@ import open_clip
 import pytest
 import torch
 from open_clip.loss import SigLipLoss
+from random_clip import save_clip
 from safetensors.torch import load
 from torch.nn.functional import normalize
 
@@ -75,6 +76,12 @@ def drawn(train=40, test=20) -> Objects:
 @pytest.fixture(scope="module")
 def objects():
     return drawn()
+
+
+@pytest.fixture(scope="module")
+def tiny_clip(tmp_path_factory):
+    """Steps take half as long where the weights of words are half as many."""
+    return save_clip(tmp_path_factory.mktemp("clip"), text_width=16)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +185,7 @@ def test_every_objective_learns_the_colour_and_fails_where_it_misleads(start, ob
     photos = photos_of(start, objects, 1.0, 0)
     first = before(start, objects, photos, Machine())
     found = finetune(
-        start, objects, photos, objective, Recipe(3e-3, 1e-3, 5, 8, 36), seed=0, machine=Machine()
+        start, objects, photos, objective, Recipe(5e-3, 1e-3, 5, 8, 36), seed=0, machine=Machine()
     )
     assert abs(first["id"] - 1 / 9) < 0.12
     assert found["id"] > 0.6
@@ -218,7 +225,7 @@ train_drawn({spec!r}, Path({checkpoint!r}))
 def train_drawn(spec: str, checkpoint: Path) -> dict[str, float]:
     start, objects = load_start(spec, offline=True), drawn()
     photos = photos_of(start, objects, 0.8, 0)
-    recipe = Recipe(1e-3, 1e-3, 10, 15, 36)
+    recipe = Recipe(1e-3, 1e-3, 10, 11, 36)
     return finetune(start, objects, photos, "obj", recipe, seed=0, machine=Machine(), checkpoint=checkpoint)
 
 
@@ -238,7 +245,7 @@ def test_a_killed_training_ends_in_the_same_figures(tiny_clip, tmp_path):
     running.join()
     assert running.exitcode == -signal.SIGKILL
     done = losses(checkpoint)
-    assert 50 <= len(done) < 150
+    assert 50 <= len(done) < 110
     resumed = train_drawn(facts["spec"], checkpoint)
     whole = train_drawn(facts["spec"], tmp_path / "whole.safetensors")
     assert resumed == whole

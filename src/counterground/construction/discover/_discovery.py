@@ -7,9 +7,10 @@ import shutil
 from dataclasses import asdict, dataclass, fields
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import polars as pl
+from pydantic import TypeAdapter, ValidationError
 
 from counterground.construction.discover._finding import ByChance, Finding
 from counterground.errors import CounterGroundError
@@ -173,11 +174,8 @@ def read_discovery(folder: Path) -> Discovery | None:
             record |= _before_chance(record)
             pairs = pairs.with_columns(half=pl.lit("chooses"))
         figures = {field.name: record[field.name] for field in fields(Discovery) if field.name in record}
-        for name, value in figures.items():
-            if name.endswith("_by_chance") and value is not None:
-                figures[name] = ByChance(**value)
-            elif name.endswith("_drop") and isinstance(value, dict):
-                figures[name] = Estimate(**value)
+        kinds = get_type_hints(Discovery)
+        figures = {name: _checked(name, value, kinds[name]) for name, value in figures.items()}
         return Discovery(
             benchmark=read_benchmark(folder) if (folder / BENCHMARK_FILES[0]).exists() else None,
             pairs=pairs,
@@ -188,6 +186,18 @@ def read_discovery(folder: Path) -> Discovery | None:
         raise CounterGroundError(
             f"The discovery in {folder} is damaged ({str(error).splitlines()[0]}). Run discover again."
         ) from error
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    """Return a figure of a record as what it is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{_RECORD}: {name}: {error.errors()[0]['msg']}") from error
 
 
 def _before_chance(record: dict[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,10 @@ class ByChance:
     high: float | None = None
     p: float | None = None
 
+    def __post_init__(self) -> None:
+        if len({value is None for value in (self.expected, self.low, self.high)}) > 1:
+            raise ValueError("expected, low and high are known together, or none of them")
+
     @classmethod
     def of(cls, observed: float, permuted: Floats) -> ByChance:
         """Compare a figure with those of permutations."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections import Counter, deque
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from counterground.errors import CounterGroundError
 from counterground.inference.cluster._ray import Room
@@ -13,6 +13,14 @@ from counterground.inference.cluster._worker import Answer, Plan, Task, Worker
 
 # So often a block is tried if workers die of it.
 _ATTEMPTS = 3
+
+
+class _Call(NamedTuple):
+    """What a worker was asked: the task, or whether it is there. Then it may be given so many blocks more."""
+
+    worker: Any
+    task: Task | None
+    blocks: int
 
 
 class WorkerPool:
@@ -31,8 +39,9 @@ class WorkerPool:
             num_cpus=room.threads, num_gpus=room.gpus or None, max_concurrency=self._blocks_each
         )
         self._workers: set[Any] = set()
+        self._started: set[Any] = set()
         self._free: list[Any] = []  # a worker for each block that it may be given
-        self._calls: dict[Any, tuple[Any, Task | None]] = {}  # no task: the worker starts
+        self._calls: dict[Any, _Call] = {}
         self._losses: Counter[int | None] = Counter()  # by block
 
     def answers(self, tasks: Sequence[Task], workers: int) -> Generator[Answer, None, None]:
@@ -45,22 +54,22 @@ class WorkerPool:
         try:
             for _ in range(workers):
                 self._start()
-            while waiting or any(task for _, task in self._calls.values()):
-                [call], _ = self._ray.wait(list(self._calls))
-                worker, task = self._calls.pop(call)
+            while waiting or any(call.task for call in self._calls.values()):
+                [done], _ = self._ray.wait(list(self._calls))
+                call = self._calls.pop(done)
                 try:
-                    answer = self._ray.get(call)
+                    answer = self._ray.get(done)
                 except (self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError) as error:
                     answer = None
-                    self._count_loss(task, error)
-                    self._replace(worker)
-                    waiting.extendleft([task] if task else [])
+                    self._lose(call, error)
+                    waiting.extendleft([call.task] if call.task else [])
                 else:
-                    self._free += [worker] * (1 if task else self._blocks_each)
+                    self._started.add(call.worker)
+                    self._free += [call.worker] * call.blocks
                 # A lost block goes to whoever is free, too: there may be no room for another worker.
                 while waiting and self._free:
                     self._give(self._free.pop(), waiting.popleft())
-                if answer and task:
+                if answer and call.task:
                     yield pickle.loads(answer)  # noqa: S301  pickled by our own workers
                 elif answer:
                     self._losses.pop(None, None)
@@ -71,18 +80,27 @@ class WorkerPool:
     def _start(self) -> None:
         worker = self._kind.remote(self._plan)
         self._workers.add(worker)
-        self._calls[worker.__ray_ready__.remote()] = (worker, None)
+        self._ask(worker, self._blocks_each)
+
+    def _ask(self, worker: Any, blocks: int) -> None:
+        self._calls[worker.__ray_ready__.remote()] = _Call(worker, None, blocks)
 
     def _give(self, worker: Any, task: Task) -> None:
-        self._calls[worker.encode.remote(task)] = (worker, task)
+        self._calls[worker.encode.remote(task)] = _Call(worker, task, 1)
 
-    def _replace(self, worker: Any) -> None:
+    def _lose(self, call: _Call, error: Exception) -> None:
         """Start another worker for a lost one, once: each of its calls fails."""
-        if worker in self._workers:
-            self._workers.remove(worker)
-            self._free = [each for each in self._free if each is not worker]
-            self._ray.kill(worker)
+        if call.task or call.worker not in self._started:
+            self._count_loss(call.task, error)
+        if call.worker in self._workers:
+            self._workers.remove(call.worker)
+            self._free = [worker for worker in self._free if worker is not call.worker]
+            self._ray.kill(call.worker)
             self._start()
+        # A free one of the same node may be lost, too, and the next block would be blamed for it.
+        for worker, blocks in Counter(self._free).items():
+            self._ask(worker, blocks)
+        self._free = []
 
     def _count_loss(self, task: Task | None, error: Exception) -> None:
         """Fail if several workers died of this block, or as they started: the next would, too."""

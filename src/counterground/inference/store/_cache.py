@@ -16,7 +16,7 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import STALE_SECONDS, cache_dir, draft_folder
 from counterground.inference.store._store import stored_photos
 
-COMPUTED = ("features", "losses", "heads", "crops", "runtimes", "measures", "geometry", "masks")
+COMPUTED = ("features", "losses", "heads", "crops", "runtimes", "measures", "geometry", "masks", "scripts")
 """Parts of the cache that are computed again when they are missing; the others are named to be removed."""
 
 _STORES = ("features", "losses")

@@ -1,4 +1,4 @@
-"""Intervals of single strata, as of one class or cell: all strata together tell what clusters do."""
+"""Intervals of single strata, such as one class or cell; what clusters do is estimated from all strata."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from counterground.metrics.intervals._sampling import ONE_WAY, InfluenceEstimate
 from counterground.metrics.intervals._stratification import Sides, Stratification
 
 OTHERS = 8.0
-"""As many degrees of freedom as many other strata count for: clusters may do less or more to this one."""
+"""Degrees of freedom that many other strata count for: clusters may have more or less effect in this one."""
 
 
 class _Evidence(NamedTuple):
-    """What some strata, or pairs of strata, tell of the correlation between photos of one cluster.
+    """What some strata, or pairs of strata, show of the correlation between photos of one cluster.
 
     ``excess`` are the sums of products that independent photos would not have, ``unit`` what they are where
-    the correlation is 1, ``degrees`` those of freedom, 0 where nothing is told.
+    the correlation is 1, ``degrees`` those of freedom, 0 where they show nothing.
     """
 
     excess: Floats
@@ -34,13 +34,13 @@ class _Evidence(NamedTuple):
     degrees: Floats
 
     def moderated(self, unknown: float) -> tuple[Floats, Floats]:
-        """Return the correlation in each stratum, with what the others tell, and its degrees of freedom.
+        """Return the correlation in each stratum, with what the others show, and its degrees of freedom.
 
         Of the others, the mean counts with `OTHERS` degrees of freedom, fewer if they have few themselves
-        (a moderated variance, Smyth 2004). Where nothing is told at all, it is ``unknown``.
+        (a moderated variance, Smyth 2004). Where none shows anything, it is ``unknown``.
         """
-        told = self.degrees > 0
-        excess, unit, own = (np.where(told, each, 0.0) for each in self)
+        known = self.degrees > 0
+        excess, unit, own = (np.where(known, each, 0.0) for each in self)
         excess_left, unit_left, left = (each.sum() - each for each in (excess, unit, own))
         weight = np.where(left > 0.5, left * OTHERS / (left + OTHERS), 0.0)
         total = own + weight
@@ -101,8 +101,8 @@ class _Way:
 class SingleStrata:
     """The strata of a partition one by one, with score intervals by their effective numbers of photos.
 
-    The design effect of a stratum is that of a correlation between photos of one cluster which it and the
-    other strata tell together: two or three clusters tell little, hundreds of strata of them much. Effective
+    The design effect of a stratum is that of a correlation between photos of one cluster, estimated from it
+    and the other strata: two or three clusters show little, hundreds of strata of them much. Effective
     photos are corrected for the degrees of freedom of that correlation (Korn and Graubard 1998), are no more
     than the photos, and no fewer than clusters by Kish.
 

@@ -16,6 +16,7 @@ from counterground.models._fingerprint import combine, library_versions, plain_r
 from counterground.models._labels import Labels, match_labels, read_labels
 from counterground.models._weights import read_json
 from counterground.models.execution import split_transform
+from counterground.reading import given_path, is_file
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 _OUTPUTS = ("logits", "probabilities")
+_LARGEST_SIDE = 2**14  # pixels
+_LARGEST_NUMBER = 1e6  # of pixels between 0 and 1; NaN is not below it
 _REQUIRED = ("labels", "resize", "interpolation", "mean", "std")
 _OPTIONAL = ("size", "output", "output_name")
 _EXAMPLE = (
@@ -73,8 +76,8 @@ def find_onnx(spec: str) -> OnnxSource:
     require("onnx", "onnxruntime")
     place, _, query = spec.partition(":")[2].partition("?")
     labels = read_options(spec, query, ("labels",)).get("labels")
-    file = Path(place).expanduser()
-    if not file.is_file():
+    file = given_path(place)
+    if not is_file(file):
         raise UsageError(f"{spec}: there is no file {str(file)!r}.")
     sidecar = file.with_name(f"{file.name}.json")
     if not sidecar.is_file():
@@ -85,7 +88,7 @@ def find_onnx(spec: str) -> OnnxSource:
     values = read_json(sidecar, spec)
     if labels is not None and isinstance(values, dict):
         read_labels(labels)
-        values["labels"] = labels if labels == "imagenet" else str(Path(labels).expanduser().absolute())
+        values["labels"] = labels if labels == "imagenet" else str(given_path(labels).absolute())
     return _checked(spec, file, sidecar, values)
 
 
@@ -132,7 +135,7 @@ def _labels(value: Any, sidecar: Path, refuse: Any) -> str:
     if value == "imagenet":
         return "imagenet"
     file = sidecar.parent / value if isinstance(value, str) and value else None
-    if file is None or not file.is_file():
+    if file is None or not is_file(file):
         raise refuse(
             f"'labels' is {value!r}; it is \"imagenet\" or a file beside it with one class name per line."
         )
@@ -150,7 +153,9 @@ def _size(value: Any, refuse: Any) -> tuple[int, int] | None:
 
 def _triple(key: str, value: Any, refuse: Any) -> tuple[float, float, float]:
     numbers = (
-        isinstance(value, list) and len(value) == 3 and all(type(each) in (int, float) for each in value)
+        isinstance(value, list)
+        and len(value) == 3
+        and all(type(each) in (int, float) and abs(each) < _LARGEST_NUMBER for each in value)
     )
     if not numbers or (key == "std" and min(value) <= 0):
         raise refuse(f"{key!r} is {value!r}; it is three numbers, for pixels between 0 and 1.")
@@ -158,7 +163,7 @@ def _triple(key: str, value: Any, refuse: Any) -> tuple[float, float, float]:
 
 
 def _is_side(value: Any) -> bool:
-    return type(value) is int and value > 0
+    return type(value) is int and 0 < value <= _LARGEST_SIDE
 
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
@@ -347,6 +352,8 @@ def _agreed_size(source: OnnxSource, fixed: list[int | None]) -> tuple[int, int]
                 f"{source.spec}: the graph takes {name} {graph}, but {source.file}.json says {said}."
             )
         sides.append(said or graph or 0)
+    if max(sides) > _LARGEST_SIDE:
+        raise UsageError(f"{source.spec}: the graph takes photos of {sides[0]} x {sides[1]} pixels.")
     if source.resize is not None and source.resize < max(sides):
         raise UsageError(
             f"{source.spec}: {source.file}.json resizes the shorter side to {source.resize}, less than the "

@@ -20,6 +20,7 @@ from counterground.models._base import Model
 from counterground.models._family import Family, LoadOptions, Tower
 from counterground.models._fingerprint import imported_modules
 from counterground.models.custom._wrap import ACCEPTED, wrap_model
+from counterground.reading import given_path, is_file
 
 # What was imported from folders of the user: a notebook lives longer than the code of a file.
 _IMPORTED: dict[str, tuple[Path, str]] = {}
@@ -109,7 +110,7 @@ def _find(spec: str) -> tuple[ModuleType, Callable[[], Any]]:
 def _folder(spec: str) -> Path:
     """Return where the user's modules are looked for first: beside the file, or in the current folder."""
     place = spec.rpartition(":")[0]
-    return Path(place).expanduser().resolve().parent if place.endswith(".py") else Path.cwd()
+    return given_path(place).resolve().parent if place.endswith(".py") else Path.cwd()
 
 
 @contextmanager
@@ -140,7 +141,7 @@ def _digest(file: Path) -> str:
 def _import(spec: str, place: str) -> ModuleType:
     try:
         if place.endswith(".py"):
-            return _import_file(spec, Path(place).expanduser().resolve())
+            return _import_file(spec, given_path(place).resolve())
         return importlib.import_module(place)
     except CounterGroundError:
         raise
@@ -161,7 +162,7 @@ def _import(spec: str, place: str) -> ModuleType:
 
 def _import_file(spec: str, path: Path) -> ModuleType:
     """Import a file under its own name, or a longer one where another module has that name."""
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"{spec}: there is no file {str(path)!r}.")
     _refuse_mixed_up(spec, path)
     name = path.stem

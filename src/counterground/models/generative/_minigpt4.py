@@ -17,6 +17,7 @@ from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.models._base import Generative, Protocol
 from counterground.models._family import Family, LoadOptions, ModelInfo
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
+from counterground.reading import given_path, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,8 +47,8 @@ def find_minigpt4(spec: str) -> Checkout:
         UsageError: there is none; the message says what to install and where.
     """
     place, _, config = spec.partition(":")[2].partition("@")
-    folder = Path(place).expanduser()
-    if not (folder / "minigpt4" / "common" / "config.py").is_file():
+    folder = given_path(place)
+    if not is_file(folder / "minigpt4" / "common" / "config.py"):
         raise UsageError(
             f"{spec}: there is no checkout of MiniGPT-4 in {folder}. Make one: "
             f"git clone https://github.com/Vision-CAIR/MiniGPT-4 {folder}; "
@@ -56,7 +57,7 @@ def find_minigpt4(spec: str) -> Checkout:
             f"where the checkpoint lies into ckpt of {CONFIG}."
         )
     path = folder / (config or CONFIG)
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"{spec}: there is no configuration {path}; name one: minigpt4:DIR@{CONFIG}.")
     return Checkout(spec, folder, path)
 

@@ -13,8 +13,10 @@ from counterground.models._base import Kind
 from counterground.models._family import read_options, require
 from counterground.models._labels import match_labels, names_of
 from counterground.models._weights import read_json
+from counterground.reading import given_path, is_folder
 
 CONFIG_NAME = "config.json"
+_KINDS_OF_VALUES = {"architectures": list, "model_type": str, "id2label": dict, "auto_map": dict}
 _KIND_NAMES = {
     "classifier": "classifier",
     "dual_encoder": "dual encoder",
@@ -80,8 +82,8 @@ def parse_hf(spec: str) -> HfSource:
         "labels": options.get("labels"),
         "backend": options.get("backend"),
     }
-    folder = Path(place).expanduser()
-    if folder.is_dir():
+    folder = given_path(place)
+    if is_folder(folder):
         return HfSource(spec, str(folder), folder=folder, **common)
     name, at, revision = place.partition("@")
     if place[:1] in ("/", ".", "~") or not _REPOSITORY.fullmatch(name) or (at and not revision):
@@ -105,7 +107,7 @@ def find_hf(spec: str) -> HfSource:
     if source.folder is not None:
         config = folder_config(source)
         if kind_of(source, config) == "classifier" and ("id2label" in config or source.labels):
-            match_labels(spec, names_of(spec, config.get("id2label", {})), source.labels)
+            match_labels(spec, names_of(spec, config.get("id2label") or {}), source.labels)
     return source
 
 
@@ -125,6 +127,9 @@ def folder_config(source: HfSource) -> dict[str, Any]:
     config = read_json(path, source.spec)
     if not isinstance(config, dict):
         raise CounterGroundError(f"{source.spec}: {path} is not the configuration of a model.")
+    for name, kind in _KINDS_OF_VALUES.items():
+        if not isinstance(config.get(name), kind | None):
+            raise CounterGroundError(f"{source.spec}: {path} has {config[name]!r} as {name}.")
     return config
 
 
@@ -196,7 +201,7 @@ def _check_options(source: HfSource, kind: Kind) -> None:
 def _described_kind(config: Mapping[str, Any]) -> Kind | None:
     """Return the kind, None for one that cannot be scored: a tower alone, a network without a head."""
     named = config.get("architectures") or [""]
-    architecture, model_type = str(named[0]), str(config.get("model_type", ""))
+    architecture, model_type = str(named[0]), str(config.get("model_type") or "")
     if "ForImageClassification" in architecture or {"architecture", "num_classes"} <= set(config):
         return "classifier"
     if _GENERATIVE.search(architecture):
@@ -204,7 +209,7 @@ def _described_kind(config: Mapping[str, Any]) -> Kind | None:
     whole = architecture.endswith("Model") and not architecture.endswith(("VisionModel", "TextModel"))
     if model_type in DUAL_ENCODERS and (whole or not architecture):
         return "dual_encoder"
-    own_code = config.get("auto_map", {})
+    own_code = config.get("auto_map") or {}
     if "AutoModelForImageClassification" in own_code:
         return "classifier"
     if {"AutoModelForCausalLM", "AutoModelForImageTextToText", "AutoModelForVision2Seq"} & set(own_code):

@@ -9,6 +9,7 @@ from typing import Any
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.models._weights import read_json, split_file
 from counterground.models.open_clip._activation import base_name, resolve_activation
+from counterground.reading import given_path, is_folder
 
 CONFIG_NAME = "open_clip_config.json"
 # OpenCLIP's own order of preference.
@@ -47,8 +48,8 @@ def find_open_clip(spec: str) -> OpenClipSource:
     named = bool(slash) and rest[0] not in "./~"
     if named and _has_tag(architecture, tag):
         return OpenClipSource(architecture, tag)
-    folder = Path(rest).expanduser()
-    if folder.is_dir():
+    folder = given_path(rest)
+    if is_folder(folder):
         folder_configuration(spec, folder)
         folder_weights(spec, folder)
         return OpenClipSource(folder=folder)
@@ -102,9 +103,11 @@ def folder_configuration(spec: str, folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{spec}: {folder} has no {CONFIG_NAME}.")
     configuration = read_json(path, spec)
-    if not isinstance(configuration, dict) or "embed_dim" not in configuration.get("model_cfg", {}):
+    network = configuration.get("model_cfg") if isinstance(configuration, dict) else None
+    if not isinstance(network, dict) or "embed_dim" not in network:
         raise CounterGroundError(f"{spec}: {path} lacks 'model_cfg' with 'embed_dim'.")
-    return configuration
+    found: dict[str, Any] = configuration
+    return found
 
 
 def folder_weights(spec: str, folder: Path) -> Path:

@@ -90,6 +90,8 @@ def _asked(
                 "SpuriVerse's repository beside the folder of the shards."
             )
         frame = read_table(path)
+        if lacking := [name for name in ("index", *_QUESTION) if name not in frame.columns]:
+            raise CounterGroundError(f"{path} has no column {lacking[0]!r}.")
         known[source] = {str(row["index"]): row for row in frame.iter_rows(named=True)}
     if name not in known[source]:
         raise CounterGroundError(f"{where}: {path} has no row with the index {name!r}.")
@@ -98,7 +100,8 @@ def _asked(
 
 def _question(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns of a manifest; an option without a text is none."""
-    options = {letter: (row.get(letter) or "").strip() for letter in _LETTERS}
+    given = {letter: row.get(letter) for letter in _LETTERS}
+    options = {letter: "" if text is None else str(text).strip() for letter, text in given.items()}
     letter = str(row["answer"]).strip().strip("()")
     answer = options.get(letter)
     if not answer:

@@ -21,6 +21,7 @@ from counterground.text import counted
 
 _LIMITS = {"requests": (Limit(MINUTE, 1200),)}  # to one host, by all processes of a user
 _AGAIN = "; the next time it is asked for again"
+_OFFLINE = "not fetched: --offline forbids using the network"  # noted for good by earlier versions
 _SHORT = 1024  # bytes: longer than any file of `photo_missing`
 
 
@@ -173,4 +174,4 @@ def _why_missing(file: Path) -> str | None:
 
 
 def _is_wanted(reason: str | None) -> bool:
-    return reason is not None and reason.endswith(_AGAIN)
+    return reason is not None and (reason.endswith(_AGAIN) or reason == _OFFLINE)

@@ -11,7 +11,15 @@ from counterground.report.page._forest import Forest, Line, draw_forest
 from counterground.report.page._marks import Mark
 from counterground.report.page._salient import Salient, salient_photos
 from counterground.report.page._verdict import CAUSE, Answer
-from counterground.results import EFFECTS, BenchmarkRecord, Estimate, InterventionRecord, ModelScores, Run
+from counterground.results import (
+    EFFECTS,
+    BenchmarkRecord,
+    Estimate,
+    InterventionRecord,
+    ModelScores,
+    Run,
+    effect_title,
+)
 from counterground.text import counted
 
 PLACEBO = 0.02
@@ -302,7 +310,7 @@ def _table(models: Sequence[ModelEffects]) -> list[EffectRow]:
             chance = next((each for each in _of(models, "chance") if each.value is not None), None)
             said += f"; guessing would give {chance.text} %." if chance else "."
         flagged = [name in dict(model.placebos) for model in models]
-        rows.append(EffectRow(EFFECTS[name].format(k=k), said, figures, name in _SHARES, flagged))
+        rows.append(EffectRow(effect_title(name, k=k), said, figures, name in _SHARES, flagged))
     return rows
 
 

@@ -42,7 +42,7 @@ def pool_photos(pool: Pool, budget: float) -> PoolPhotos:
     stands = pool.verdicts("review").filter("stands").select("path")
     backgrounds = pool.verdicts("background").select("path", background="label")
     among = pl.int_range(pl.len()).over("class_name", "background", order_by="photo_id")
-    order = ["among", pl.col("background").is_null(), "background", "photo_id"]
+    order = ["among", pl.col("background").is_null().alias("unlabelled"), "background", "photo_id"]
     turn = pl.int_range(pl.len()).over("class_name", order_by=order)
     chosen = (
         pool.photos()

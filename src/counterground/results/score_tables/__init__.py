@@ -26,6 +26,7 @@ from counterground.results.score_tables._effects_table import (
     EFFECTS,
     EffectScores,
     effect_scores,
+    effect_title,
     format_effects,
 )
 
@@ -40,6 +41,7 @@ __all__ = [
     "contrast_scores",
     "contrast_titles",
     "effect_scores",
+    "effect_title",
     "format_adjusted",
     "format_breakdown",
     "format_contrast",

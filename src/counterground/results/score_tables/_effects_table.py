@@ -50,7 +50,14 @@ EFFECTS = {
     "share_outside_counter": "Attribution outside it, counter photos",
     "area_outside": "Background's share of the photos",
 }
-"""What tables call the estimates of ``metrics.swap_effects``, in their order."""
+"""What tables call the estimates of ``metrics.swap_effects``, in their order; see `effect_title`."""
+
+
+def effect_title(estimate: str, *, k: int | None, background: str | None = None) -> str:
+    """Return what tables call an estimate, of ``k`` backgrounds where it is about several."""
+    if estimate == "adversarial" and k == 1:
+        return "Wrong on 1 background"
+    return EFFECTS[estimate].format(k=k, background=background)
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ def _head(row: dict[str, Any], name: str) -> Cell:
 
 
 def _figures(row: dict[str, Any]) -> list[Cell]:
-    title = EFFECTS[row["estimate"]].format(**{name: row[name] for name in ("background", "k")})
+    title = effect_title(row["estimate"], k=row["k"], background=row["background"])
     found = Estimate.of(row)
     n = count(row["n"]) if row["n"] else NOTHING
     return [Cell(title), Cell(found.text, found.interval), Cell(p_value(row["p_value"])), Cell(n)]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 import sys
 
 import pytest
+from dataset_hub import Hub
 from PIL import Image
 
 from counterground.construction.ingest.imports import ImportOptions, import_photos
@@ -155,3 +158,33 @@ def test_without_the_package_the_error_says_what_to_install(tmp_path, files, mon
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UsageError, match=r"pip install '\.\[datasets\]'"):
         import_photos(tmp_path / "pool", str(tmp_path / "saved"))
+
+
+def test_offline_reads_what_the_hub_gave_earlier(tmp_path, files):
+    """In processes of their own: the library reads its settings once."""
+    (tmp_path / "birds/data").mkdir(parents=True)
+    data_set(files).to_parquet(tmp_path / "birds/data/test-00000-of-00001.parquet")
+
+    def import_into(pool, url, *options):
+        environment = {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "*"}
+        words = [*options, "import", str(tmp_path / pool), "hf:some/birds:test", "--quiet"]
+        return subprocess.run(
+            [sys.executable, "-m", "counterground", *words],
+            capture_output=True, text=True, env=environment, check=False,
+        )  # fmt: skip
+
+    with Hub(tmp_path / "birds") as hub:
+        refused = import_into("none", hub.url, "--offline")
+        assert hub.asked == []
+        online = import_into("online", hub.url)
+        asked = len(hub.asked)
+        offline = import_into("offline", hub.url, "--offline")
+        assert len(hub.asked) == asked > 0
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "some/birds" in refused.stderr
+    assert (online.returncode, offline.returncode) == (0, 0), online.stderr + offline.stderr
+    columns = ("photo_id", "class_name")
+    expected = photos_of(tmp_path / "online")[0].select(columns)
+    assert len(expected) == len(files)
+    assert photos_of(tmp_path / "offline")[0].select(columns).equals(expected)

@@ -1,0 +1,24 @@
+"""What processes of `forked` find done: what takes long to import, and the script of charts.
+
+This process itself must not start vl-convert: a fork of one that has waits for its threads for ever.
+"""
+
+import os
+from tempfile import TemporaryDirectory
+
+import altair  # noqa: F401
+import matplotlib.figure  # noqa: F401
+import open_clip  # noqa: F401
+
+import counterground.api
+import counterground.cli  # noqa: F401
+from counterground.report._shell import vega_script  # what a page needs of it is no more public than this
+
+with TemporaryDirectory() as folder:
+    os.environ["COUNTERGROUND_CACHE"] = folder
+    child = os.fork()
+    if not child:
+        vega_script()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    vega_script()
