@@ -1,19 +1,22 @@
 """Commands whose disk fails once, or that are killed, at every call that changes a file.
 
-python bench/experiments/faults.py [--minutes M] [COMMAND ...]
+python bench/experiments/faults.py [--minutes M] [--record FILE] [COMMAND ...]
 
 Each command that writes runs on a small input, once undisturbed and then once for every kind of fault at
 every call: opening a file to make it, write, fsync, rename, link, unlink, truncate, mkdir (those of SQLite
 included). After each the same command runs again without a fault and is compared with the undisturbed run.
 Prints a table in Markdown, and on standard error what differs. First every call gets one kind of fault, in
-turn, then another one: where ``--minutes`` for each command are not enough, calls are left out last. Needs
-Linux and gcc.
+turn, then another one: where ``--minutes`` for each command are not enough, calls are left out last. What is
+noted in the file of ``--record`` counts and is not run again, so that several runs add up: delete it when
+the code has changed. Needs Linux and gcc.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import os
 import random
 import sys
 import tempfile
@@ -25,13 +28,15 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 from disturbed_commands import Undisturbed, disturbed_commands
 from faulty_disk import FAILURES, KINDS, FaultyDisk
 
-_COUNTED = ("moments", "faults", "failures", "kills", "lost", "changed", "left", "said")
+_FOUND = ("lost", "changed", "left", "said")
+_COUNTED = ("moments", "faults", "failures", "kills", *_FOUND)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--record", type=Path, default=Path(os.devnull))
     parser.add_argument("commands", nargs="*")
     given = parser.parse_args()
     heads = ("command", "moments", "faults", "failures run", "kills run", "promises lost", "results changed")
@@ -39,30 +44,37 @@ def main() -> None:
     print("|---|" + "---:|" * 8, flush=True)
     total: Counter[str] = Counter()
     kinds = [*KINDS]
+    noted = (
+        [json.loads(line) for line in given.record.read_text().splitlines()] if given.record.exists() else []
+    )
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory() as folder,
         FaultyDisk(Path(folder) / "root") as disk,
         disturbed_commands() as commands,
+        given.record.open("a") as record,
     ):
-        for name, command in commands.items():
-            if given.commands and name not in given.commands:
-                continue
-            alone = Undisturbed(command, disk)
+        for name in given.commands or commands:
+            alone = Undisturbed(commands[name], disk)
             faults = list(alone.faults())
             tally = Counter(moments=len({fault.at for fault in faults}), faults=len(faults))
+            before = {(note["kind"], note["at"]): note["found"] for note in noted if note["command"] == name}
             random.Random(0).shuffle(faults)
             faults.sort(key=lambda fault: (kinds.index(fault.kind) - fault.at) % len(kinds))
             end = time.monotonic() + 60 * given.minutes
             for fault in faults:
-                if time.monotonic() > end:
-                    break
-                found = alone.disturb(fault)
+                found = before.get((fault.kind, fault.at))
+                if found is None:
+                    if time.monotonic() > end:
+                        continue
+                    finding = alone.disturb(fault)
+                    if not finding.clean:
+                        print(finding, file=sys.stderr, flush=True)
+                    found = [what for what in _FOUND if getattr(finding, what)]
+                    note = {"command": name, "kind": fault.kind, "at": fault.at, "found": found}
+                    print(json.dumps(note), file=record, flush=True)
                 tally["failures" if fault.kind in FAILURES else "kills"] += 1
-                for what in ("lost", "changed", "left", "said"):
-                    tally[what] += bool(getattr(found, what))
-                if not found.clean:
-                    print(found, file=sys.stderr, flush=True)
+                tally.update(found)
                 if not (tally["failures"] + tally["kills"]) % 50:
                     print(
                         f"{time.monotonic() - began:.0f} s: {_row(name, tally)}", file=sys.stderr, flush=True

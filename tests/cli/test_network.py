@@ -34,6 +34,7 @@ def tries(words):  # a table, in a process of its own that does nothing else
     return ours and words[0] == sys.executable
 
 sys.addaudithook(watch)
+import small_theory
 from counterground.cli import main
 found = []
 for words in json.loads(sys.argv[1]):
@@ -151,11 +152,11 @@ def test_offline_of_a_function_is_obeyed_by_all_that_it_calls(photos, tmp_path, 
 
     table, out = tmp_path / "urls.csv", tmp_path / "out"
     calls = (
-        lambda: cg.evaluate(table, "x.py:load", out=out, offline=True),
-        lambda: cg.evaluate(photos, "x.py:load", train=table, out=out, offline=True),
-        lambda: cg.discover(table, "x.py:load", out=out, offline=True),
-        lambda: cg.mitigate(table, "x.py:load", "dfr", out=out, offline=True),
-        lambda: cg.swap(table, "x.py:load", out=out, offline=True),
+        lambda: cg.evaluate(table, "colour_model:brightness", out=out, offline=True),
+        lambda: cg.evaluate(photos, "colour_model:brightness", train=table, out=out, offline=True),
+        lambda: cg.discover(table, "colour_model:brightness", out=out, offline=True),
+        lambda: cg.mitigate(table, "colour_model:brightness", "dfr", out=out, offline=True),
+        lambda: cg.swap(table, "colour_model:brightness", out=out, offline=True),
     )
     with Running() as server:
         elsewhere = server.address(1).replace("127.0.0.1", "127.1")

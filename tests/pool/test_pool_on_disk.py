@@ -28,6 +28,18 @@ def test_other_folders_are_no_pools(tmp_path):
         open_pool(tmp_path)
 
 
+def test_a_pool_that_another_process_makes_meanwhile_is_opened(tmp_path, monkeypatch):
+    """Between the look for a pool and the look for other files; only in there does its order show."""
+
+    def meanwhile(root):
+        monkeypatch.undo()
+        open_pool(root, create=True).close()
+
+    monkeypatch.setattr("counterground.pool._open.check_writable", meanwhile)
+    with open_pool(tmp_path, create=True) as pool:
+        assert pool.photos().is_empty()
+
+
 def test_another_programs_database_is_refused(tmp_path):
     with sqlite3.connect(tmp_path / "decisions.sqlite") as raw:
         raw.execute("CREATE TABLE bookmarks (url)")

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
-from faulty_disk import FAILURES, KILLS, Fault, FaultyDisk, Ran, Running
+from faulty_disk import FAILURES, KILLS, PATIENCE, Fault, FaultyDisk, Ran, Running
 from inaturalist_server import INaturalistServer
 from made_pools import fill_pool
 from noise_photos import save_animals
@@ -90,7 +90,7 @@ class Label(Command):
 
     def run(self, disk: FaultyDisk, fault: Fault | None = None, **more: Any) -> Ran:
         process = self.start(disk, fault, **more)
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while not (link := re.search(r"http://127.0.0.1:(\d+)(/enter\S+)", process.out())):
             if process.ended() or time.monotonic() > end:
                 return process.wait()
@@ -101,7 +101,7 @@ class Label(Command):
         return process.wait()
 
     def _annotate(self, port: int, enter: str) -> None:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
             connection.request("GET", enter)
             answer = connection.getresponse()
             answer.read()
@@ -203,7 +203,7 @@ class Undisturbed:
         What it leaves is compared once for files that are the same to the byte.
         """
         self.command.begin(self.disk)
-        ran = self.command.run(self.disk, fault)
+        ran = self.command.run(self.disk, fault, repeat=True)
         call = next((one for one in ran.calls if one.startswith(f"{fault.at} ")), "")
         said = _unclear(ran, fault)
         lost = tuple(self.command.lost(self.disk))
@@ -454,6 +454,7 @@ def disturbed_commands() -> Iterator[dict[str, Command]]:
                 "report",
                 f"evaluate photos -m colour_model:brightness {usual}",
                 _one_animal,
+                needs=(*torch, "counterground.report"),
                 only="report.html",
             ),
             Command(

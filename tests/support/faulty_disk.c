@@ -11,6 +11,8 @@
      log       an open file that a line is written to for each call: "number name path"
 
    faults_shift() moves this process's clock by so many seconds.
+   faults_repeat() stops its clock at so many seconds since 1970, and makes its random numbers the same each
+   time: what is disturbed at one call leaves the same files to the byte, whatever the error.
 
    Forked processes count on from where they were forked. Threads share the count. What is written through
    a mapping of memory is not seen. */
@@ -26,6 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -52,6 +55,13 @@ static long clock_ahead;
 
 __attribute__((visibility("default"))) void faults_shift(long seconds) {
     clock_ahead = seconds;
+}
+
+static long stopped;
+static atomic_ullong drawn;
+
+__attribute__((visibility("default"))) void faults_repeat(long seconds) {
+    stopped = seconds;
 }
 
 static int below(const char *path) {
@@ -123,8 +133,24 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
     int result;
     REAL_CALL(clock_gettime);
     result = real(clock, now);
+    if (!result && clock == CLOCK_REALTIME && stopped) now->tv_sec = stopped, now->tv_nsec = 0;
     if (!result && clock == CLOCK_REALTIME) now->tv_sec += clock_ahead;
     return result;
+}
+
+ssize_t getrandom(void *to, size_t size, unsigned flags) {
+    REAL_CALL(getrandom);
+    if (!stopped) return real(to, size, flags);
+    for (size_t done = 0; done < size;) { /* SplitMix64 */
+        unsigned long long word = atomic_fetch_add(&drawn, 0x9e3779b97f4a7c15) + 0x9e3779b97f4a7c15;
+        size_t part = size - done < sizeof word ? size - done : sizeof word;
+        word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9;
+        word = (word ^ word >> 27) * 0x94d049bb133111eb;
+        word ^= word >> 31;
+        memcpy((char *)to + done, &word, part);
+        done += part;
+    }
+    return (ssize_t)size;
 }
 
 static int makes(int folder, const char *name, int flags, char *path) {
@@ -143,6 +169,7 @@ static int makes(int folder, const char *name, int flags, char *path) {
         va_start(rest, flags);                                                                               \
         if (flags & (O_CREAT | O_TMPFILE)) mode = va_arg(rest, mode_t);                                      \
         va_end(rest);                                                                                        \
+        if (stopped && !strcmp(file, "/dev/urandom")) file = "/dev/zero"; /* SQLite reads it */              \
         if (!makes(AT_FDCWD, file, flags, path)) return real(file, flags, mode);                             \
         DISTURBED("open", path, real(file, flags, mode), int, );                                             \
     }

@@ -26,7 +26,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("faulty_disk.c")
 NO_COMPILER = "A C compiler is needed to make disks fail: apt-get install gcc libc6-dev"
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds after which a command counts as hanging."""
 
 KINDS = {
@@ -94,6 +94,7 @@ class FaultyDisk:
         if made is None:
             raise RuntimeError(NO_COMPILER)
         self.root = root.resolve()
+        self._began = int(time.time())
         self._said = Path(tempfile.mkdtemp(prefix="said-"))
         single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
         self._environment = {**os.environ, **single, "COLUMNS": "200", "PYTHONHASHSEED": "0"}
@@ -129,6 +130,7 @@ class FaultyDisk:
         needs: Sequence[str] = (),
         ahead: int = 0,
         kill_after: tuple[int, float] | None = None,
+        repeat: bool = False,
     ) -> Running:
         """Start ``counterground`` with these words.
 
@@ -139,6 +141,7 @@ class FaultyDisk:
             needs: modules that take long, imported once for all commands.
             ahead: seconds by which its clock is ahead.
             kill_after: it is killed so many seconds after so many calls, if it has not ended.
+            repeat: its clock stands still, and its random numbers are those of the others that repeat.
         """
         said = Path(tempfile.mkdtemp(dir=self._said))
         action, error = KINDS[fault.kind] if fault else ("", 0)
@@ -151,6 +154,7 @@ class FaultyDisk:
             "first": first,
             "needs": needs,
             "ahead": ahead,
+            "repeat": self._began if repeat else 0,
         }
         running = Running(self, int(self._ask(job)), said)
         if kill_after is not None:
@@ -272,6 +276,7 @@ def _run(job: Mapping[str, object]) -> None:
 
         root, at, action, error = job["arm"]
         ctypes.CDLL(None).faults_shift(ctypes.c_long(job["ahead"]))
+        ctypes.CDLL(None).faults_repeat(ctypes.c_long(job["repeat"]))
         arm = ctypes.CDLL(None).faults_arm
         arm.argtypes = (ctypes.c_char_p, ctypes.c_long, ctypes.c_char, ctypes.c_int, ctypes.c_int)
         arm(root.encode(), at, action.encode() or b"\0", error, calls)

@@ -1,4 +1,4 @@
-"""What processes of `forked` find done: what takes long to import, and the script of charts.
+"""What processes of `forked` find done: what takes long to import, the script of charts, and templates.
 
 This process itself must not start vl-convert: a fork of one that has waits for its threads for ever.
 """
@@ -9,10 +9,19 @@ from tempfile import TemporaryDirectory
 import altair  # noqa: F401
 import matplotlib.figure  # noqa: F401
 import open_clip  # noqa: F401
+import PIL.Image
+import scipy.optimize  # noqa: F401
 
 import counterground.api
 import counterground.cli  # noqa: F401
-from counterground.report._shell import vega_script  # what a page needs of it is no more public than this
+from counterground.report._shell import (  # what a page needs of them is no more public than this
+    _environment,
+    vega_script,
+)
+
+PIL.Image.init()
+for template in _environment().list_templates():
+    _environment().get_template(template)
 
 with TemporaryDirectory() as folder:
     os.environ["COUNTERGROUND_CACHE"] = folder

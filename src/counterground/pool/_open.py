@@ -29,7 +29,8 @@ def open_pool(path: str | Path, *, create: bool = False) -> Pool:
                 f"There is no pool in {root}: make one with `counterground collect` or `import`."
             )
         check_writable(root)
-        if others := [entry.name for entry in root.iterdir() if not entry.name.startswith(".")]:
+        others = [entry.name for entry in root.iterdir() if not entry.name.startswith(".")]
+        if others and not is_pool(root):  # another process may have made it meanwhile
             raise CounterGroundError(
                 f"{root} is not a pool, and not empty (it holds {others[0]!r}): name a new folder for one."
             )

@@ -4,9 +4,11 @@ import json
 import re
 from dataclasses import replace
 
+import altair as alt
 import numpy as np
 import polars as pl
 import pytest
+from jsonschema import ValidationError
 from scipy.stats import norm
 
 from counterground.comparison import effective_robustness, full_comparison, model_points
@@ -62,6 +64,13 @@ def own_rows(found):
 
 def paper_rows(found):
     return next(rows for rows in tables_of(found.spec) if "tip" in rows[0] and "dx" not in rows[0])
+
+
+def test_the_chart_obeys_vega_lites_schema(four_models, explorer_of):
+    spec = explorer_of(four_models).spec
+    alt.LayerChart.from_dict(spec)
+    with pytest.raises(ValidationError):
+        alt.LayerChart.from_dict(spec | {"width": "wide"})
 
 
 def test_points_lie_at_the_quantiles_of_the_scores(four_models, explorer_of):

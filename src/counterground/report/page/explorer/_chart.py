@@ -12,6 +12,7 @@ from typing import Any
 
 import altair as alt
 import vl_convert
+from altair.utils.schemapi import debug_mode
 from markupsafe import Markup
 
 from counterground.report._words import Words
@@ -54,7 +55,12 @@ def draw_chart(
 
 @cache
 def _specification(words: Words, above: bool) -> dict[str, Any]:
-    """The chart without its data and parameters, checked against Vega-Lite's schema."""
+    """The chart without its data and parameters; tests check it against Vega-Lite's schema: it takes long."""
+    with debug_mode(False):
+        return _layered(words, above).to_dict(validate=False)
+
+
+def _layered(words: Words, above: bool) -> alt.LayerChart:
     axes = _Axes(words)
     layers: list[Any] = [
         _diagonal(words, above),
@@ -73,7 +79,7 @@ def _specification(words: Words, above: bool) -> dict[str, Any]:
         .configure(background="transparent", font="sans-serif")
         .configure_view(stroke=_CSS["grid"])
     )
-    return layered.to_dict()
+    return layered
 
 
 class _Axes:
