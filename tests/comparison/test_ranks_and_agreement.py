@@ -13,7 +13,7 @@ from counterground.comparison import (
     model_points,
     rank_models,
 )
-from counterground.metrics import score_predictions
+from counterground.metrics import DROP, Contrast, Design, score_predictions
 from counterground.published import load_table
 from counterground.results import Run
 
@@ -165,6 +165,7 @@ def test_runs_elsewhere_are_compared_among_themselves_only(small_run):
     alone = drop_agreement({"small": small_run}, published=False)
     assert set(alone["benchmark"]) == {"stamps"}
     assert set(alone["classes"]) == {6}
+    assert "(small)" not in format_comparison(full_comparison(small_run, published=False), "markdown")
 
 
 def test_a_pair_of_two_runs_names_them(make_run):
@@ -188,3 +189,29 @@ def test_a_model_near_chance_is_not_ranked(make_run):
     assert any(warning.startswith("guesses is not clearly above chance, ") for warning in found.warnings)
     assert not any(warning.startswith("No model of these runs") for warning in found.warnings)
     assert any(" % on common photos: its drop says nothing" in warning for warning in found.warnings)
+
+
+def test_models_are_counted_by_their_source_the_most_first_and_each_has_a_picture(small_run):
+    found = full_comparison(small_run)
+    assert repr(found).startswith("Models: 43 of the paper, 30 of its 2025 reproduction, 4 of small\n")
+    page = found._repr_html_()
+    for row in found.models.iter_rows(named=True):
+        sides = [f"{100 * row[group]:.1f}" for group in ("common", "counter")]
+        assert "<title>common {} (disc), counter {} (ring)</title>".format(*sides) in page
+    assert page.count("(ring)</title>") == 43 + 30 + 4
+
+
+def test_what_is_compared_is_the_first_contrast_of_the_first_run(make_run):
+    mirrored = Contrast("mirrored", "group=counter", "group=common")
+
+    def run(path, *contrasts):
+        levels = {f"torchvision:{path}": (0.8, 0.6)}
+        made = make_run(levels, sizes=np.full((4, 2), 20), name="stamps", path=path)
+        design = Design(contrasts=contrasts).to_json()
+        benchmark = made.info.benchmark.model_copy(update={"design": design})
+        info = made.info.model_copy(update={"benchmark": benchmark})
+        return Run(made.path, info, made.predictions, score_predictions(made.predictions))
+
+    one, two = run("a", mirrored, DROP), run("b", DROP, mirrored)
+    assert full_comparison([one, two], published=False).contrast == mirrored
+    assert full_comparison([two, one], published=False).contrast == DROP
