@@ -204,7 +204,7 @@ def difference_limits(left: InfluenceEstimate, right: InfluenceEstimate) -> _Lim
     value, error = change.value, math.sqrt(change.covariance(change))
     # A difference that no cluster moves rests on too little to believe in a correlation of one. A side that
     # none moves has no correlation: what rounding leaves of its scatter may look like any.
-    moved = min(error**2, left.variance, right.variance) > _NO_SPREAD**2
+    moved = min(error, math.sqrt(min(left.variance, right.variance))) > _NO_SPREAD
     r = left.covariance(right) / math.sqrt(left.variance * right.variance) if moved else 0.0
     if left.ways.clusters:  # whose variances are bounded below, each by itself
         r = min(1.0, max(-1.0, r))
