@@ -266,6 +266,19 @@ def test_photos_inside_a_table_on_the_web_keep_their_bytes_and_numbers_get_their
     assert found.photos["photo_id"].to_list() == expected
 
 
+def test_classes_as_bytes_are_texts_whatever_they_are(tmp_path):
+    table, fields = parquet_of_photos(tmp_path, [b"ox", b"h\xe9n"])
+    fields[1].data_types = [TEXT]
+    write(tmp_path, [table], ("all", fields, None))
+    assert read_benchmark(tmp_path).label_space.names == ("h\N{REPLACEMENT CHARACTER}n", "ox")
+
+
+def test_photos_that_are_none_are_no_benchmark(barnyard):
+    file = write(barnyard, [file_set("*/*.webp")], ("all", [images(), species(name="label")], None))
+    with pytest.raises(CounterGroundError, match=r"it has no records\."):
+        read_benchmark(file)
+
+
 def test_numbers_without_names_are_no_classes(tmp_path):
     table, fields = parquet_of_photos(tmp_path, [0, 1, 1, 0])
     write(tmp_path, [table], ("all", fields, None))

@@ -167,12 +167,20 @@ def test_links_and_devices_are_refused(kind, tmp_path, cache):
         read_benchmark(tmp_path / "wds")
 
 
-def test_a_size_no_photo_has_is_refused_before_it_is_read(tmp_path):
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (2**33, r"'1\.jpg' is too large \(8,589,934,592 bytes\)"),
+        (2**28 + 1, r"'1\.jpg' is too large \(268,435,457 bytes\)"),
+        (2**28, "cut short"),
+    ],
+)
+def test_a_size_no_photo_has_is_refused_before_it_is_read(size, message, tmp_path):
     info = tarfile.TarInfo("1.jpg")
-    info.size = 2**33
+    info.size = size
     (tmp_path / "wds").mkdir()
     (tmp_path / "wds" / "0.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
-    with pytest.raises(CounterGroundError, match=r"'1\.jpg' is too large \(8,589,934,592 bytes\)"):
+    with pytest.raises(CounterGroundError, match=message):
         read_benchmark(tmp_path / "wds")
 
 
