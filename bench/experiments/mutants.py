@@ -148,6 +148,11 @@ class Watch:
         items[:] = [item for item in items if item.nodeid not in self.known]
         items.sort(key=lambda item: (item.nodeid not in self.first, self.seconds.get(item.nodeid, 0)))
 
+    def pytest_collectreport(self, report) -> None:
+        """A file that cannot be imported has failed."""
+        if report.failed:
+            self.found["failed"] = report.nodeid
+
     def pytest_runtest_logstart(self, nodeid) -> None:
         """Kill this process where a test hangs."""
         if nodeid in self.seconds:
@@ -307,7 +312,10 @@ def _try(copy: Path, room: str, left: list[Mutant], results: dict, out: Path, op
             known = {test for test in seconds if test not in first or seconds[test] <= options.longest}
             known = {test for test in known if Path(test.partition("::")[0]).stat().st_mtime < measured}
         elif first and not options.again:
-            tests = sorted(test for test in first if seconds.get(test, 0) <= options.longest)
+            # By file, as tests may have other names now; those that are new run too.
+            tests = sorted({test.partition("::")[0] for test in first})
+            known = {test for test in seconds if not first & {test, test.partition("::")[0]}}
+            known |= {test for test in seconds if seconds[test] > options.longest}
         found = run_tests(copy, *tests, seconds=seconds, first=first, known=known)
         # No test was left.
         status = 0 if found["status"] == 5 else found["status"]

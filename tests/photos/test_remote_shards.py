@@ -163,3 +163,6 @@ def test_numbers_in_braces_keep_their_zeros():
     assert expand_braces("a/{8..10}.tar") == ["a/8.tar", "a/9.tar", "a/10.tar"]
     assert expand_braces("a/{08..10}.tar") == ["a/08.tar", "a/09.tar", "a/10.tar"]
     assert expand_braces("{0..1}/{00..01}.tar") == ["0/00.tar", "0/01.tar", "1/00.tar", "1/01.tar"]
+    assert len(expand_braces("{1..100000}.tar")) == 100_000
+    with pytest.raises(UsageError, match=r"\{1..100001\} stands for no shard, or for more than 100,000"):
+        expand_braces("{1..100001}.tar")
