@@ -7,9 +7,11 @@ import os
 from tempfile import TemporaryDirectory
 
 import altair  # noqa: F401
+import forked  # noqa: F401
 import matplotlib.figure  # noqa: F401
 import open_clip  # noqa: F401
 import PIL.Image
+import pytest  # noqa: F401
 import scipy.optimize  # noqa: F401
 
 import counterground.api
