@@ -15,7 +15,8 @@ import pytest  # noqa: F401
 import scipy.optimize  # noqa: F401
 
 import counterground.api
-import counterground.cli  # noqa: F401
+import counterground.cli
+import counterground.construction.annotate.masks  # noqa: F401
 from counterground.report._shell import (  # what a page needs of them is no more public than this
     _environment,
     vega_script,
