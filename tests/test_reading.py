@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from counterground.errors import CounterGroundError
-from counterground.reading import read_parquet, try_arrow
+from counterground.reading import read_parquet, try_arrow, try_parquet
 
 READ = """
 import sys
@@ -70,6 +70,17 @@ def test_what_could_not_be_tried_is_not_called_damaged(happens, said, table, sit
     (tmp_path / "set" / "data.arrow").write_bytes(b"whatever")
     with pytest.raises(CounterGroundError, match=rf"data\.arrow cannot be tried .*: {said}\."):
         try_arrow(tmp_path / "set")
+
+
+def test_a_table_is_tried_again_where_it_has_changed(table):
+    try_parquet(table)
+    sound = table.read_bytes()
+    table.write_bytes(sound[:-100] + bytes(100))
+    for _ in range(2):
+        with pytest.raises(pl.exceptions.ComputeError):
+            try_parquet(table)
+    table.write_bytes(sound)
+    try_parquet(table)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what counts as memory differs")

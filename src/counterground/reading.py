@@ -13,6 +13,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -229,15 +230,25 @@ def try_parquet(path: Path) -> None:
     """
     import polars as pl
 
-    open_regular(path).close()
-    if not sys.executable:
-        return  # a program that Python is built into
+    with open_regular(path) as file:
+        found = os.fstat(file.fileno())
+    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    if sys.executable and (
+        reason := _damage(path, state)
+    ):  # there is none where Python is built into a program
+        raise pl.exceptions.ComputeError(reason)
+
+
+@lru_cache(maxsize=10_000)
+def _damage(path: Path, _state: tuple[int, ...]) -> str | None:
+    """Return why a Parquet file cannot be decoded; found out once, as long as the file is in that state."""
     ended = _tried(_TRIAL, path)
-    if ended.returncode:
-        lines = [line for line in ended.stderr.splitlines() if "exceptions." in line]
-        reason = lines[-1].partition(": ")[2] if lines else ""
-        panicked = not lines or "PanicException" in lines[-1]
-        raise pl.exceptions.ComputeError("it is damaged" if panicked or not reason else reason)
+    if not ended.returncode:
+        return None
+    lines = [line for line in ended.stderr.splitlines() if "exceptions." in line]
+    reason = lines[-1].partition(": ")[2] if lines else ""
+    panicked = not lines or "PanicException" in lines[-1]
+    return "it is damaged" if panicked or not reason else reason
 
 
 def try_arrow(folder: Path) -> None:

@@ -253,6 +253,15 @@ def test_questions_in_the_shards_of_spuriverse_are_used(spuriverse):
     assert found.photos["options"][0].to_list() == ["one", "two"]
 
 
+def test_a_damaged_shard_of_spuriverse_is_named_wherever_it_stands(spuriverse):
+    (shard,) = spuriverse.glob("data/*.parquet")
+    (spuriverse / "data/train-00001-of-00002.parquet").write_bytes(shard.read_bytes()[:-2000] + bytes(2000))
+    with pytest.raises(
+        CounterGroundError, match=r"train-00001-of-00002\.parquet is damaged or not a Parquet file"
+    ):
+        read_benchmark(spuriverse)
+
+
 def test_options_that_are_numbers_are_texts(spuriverse):
     (shard,) = spuriverse.glob("data/*.parquet")
     columns = [pl.lit(value).alias(name) for name, value in {"A": 1, "B": 2, "answer": "B"}.items()]

@@ -7,13 +7,16 @@ import os
 from tempfile import TemporaryDirectory
 
 import altair  # noqa: F401
+import forked  # noqa: F401
 import matplotlib.figure  # noqa: F401
 import open_clip  # noqa: F401
 import PIL.Image
+import pytest  # noqa: F401
 import scipy.optimize  # noqa: F401
 
 import counterground.api
-import counterground.cli  # noqa: F401
+import counterground.cli
+import counterground.construction.annotate.masks  # noqa: F401
 from counterground.report._shell import (  # what a page needs of them is no more public than this
     _environment,
     vega_script,

@@ -1,52 +1,20 @@
 """A real server in a process of its own, a real browser, small drawn photos."""
 
-import contextlib
 import http.client
-import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from made_pools import fill_pool
-
-# Servers are forked from a process that has loaded everything: starting one takes a moment, not two seconds.
-NURSERY = """
-import json, os, signal, sys
-import counterground.construction.annotate.masks
-from counterground.cli import main
-
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-for line in sys.stdin:
-    job = json.loads(line)
-    child = os.fork()
-    if child:
-        print(child, flush=True)
-        continue
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for number, name in enumerate((os.devnull, job["out"], job["err"])):
-        os.dup2(os.open(name, os.O_WRONLY if number else os.O_RDONLY), number)
-    print("exit", main(job["arguments"]), flush=True)
-    os._exit(0)
-"""
 
 
 @pytest.fixture(scope="session")
 def audit():
     """JavaScript that finds what cannot be read, named or hit on a page."""
     return Path(__file__).with_name("audit.js").read_text()
-
-
-@pytest.fixture(scope="session")
-def nursery():
-    with subprocess.Popen(
-        [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield process
-        process.stdin.close()
 
 
 @pytest.fixture
@@ -64,17 +32,20 @@ def pool(tmp_path, make_pool):
 class Server:
     """`counterground label` as a process of its own, on a pool or a folder of masks."""
 
-    def __init__(self, nursery, folder, pool, *options, annotators=("ann",)):
+    def __init__(self, folder, pool, *options, annotators=("ann",)):
         names = [word for name in annotators for word in ("--annotator", name)]
         served = pool if isinstance(pool, Path) else pool.root
-        arguments = ["label", str(served), "--no-open", *names, *map(str, options)]
         self.errors = folder / "errors.txt"
-        self.errors.touch()
         os.mkfifo(folder / "out")
-        job = {"arguments": arguments, "out": str(folder / "out"), "err": str(self.errors)}
-        nursery.stdin.write(json.dumps(job) + "\n")
-        nursery.stdin.flush()
-        self.pid = int(nursery.stdout.readline())
+        self.process = forked.start(
+            forked.COMMAND,
+            "label",
+            served,
+            "--no-open",
+            *names,
+            *options,
+            output=(folder / "out", self.errors),
+        )
         self.out = (folder / "out").open()
         self.links = {}
         self.said = []
@@ -93,36 +64,36 @@ class Server:
         raise AssertionError(f"the server ended: {self.errors.read_text()}")
 
     def stop(self):
-        """Stop as Ctrl-C does once it answers; return what was printed since, the exit status last."""
+        """Stop as Ctrl-C does once it answers; return what was printed since."""
         asked = http.client.HTTPConnection("127.0.0.1", self.port)
         asked.request("GET", "/")
         asked.getresponse().read()
         asked.close()
-        os.kill(self.pid, signal.SIGINT)
+        os.kill(self.process.pid, signal.SIGINT)
         printed = self.out.read()
+        self.process.join()
+        assert self.process.exitcode == 0
         assert self.errors.read_text() == ""
         return printed
 
     def kill(self):
         """End it as kill -9 does, and wait until it is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        self.out.read()
+        self.process.kill()
+        self.process.join()
 
 
 @pytest.fixture
-def serve(nursery, tmp_path_factory):
+def serve(tmp_path_factory):
     servers = []
 
     def start(pool, *options, **more):
-        servers.append(Server(nursery, tmp_path_factory.mktemp("server"), pool, *options, **more))
+        servers.append(Server(tmp_path_factory.mktemp("server"), pool, *options, **more))
         return servers[-1]
 
     yield start
     for server in servers:
-        if not server.out.closed:
-            server.kill()
-            server.out.close()
+        server.kill()
+        server.out.close()
 
 
 class Visitor:

@@ -10,10 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from counterground.errors import CounterGroundError, error_message
+from counterground.errors import CounterGroundError
 from counterground.photos._photo import IMAGE_SUFFIXES
-from counterground.photos.shards._samples import Sample
-from counterground.reading import no_panic, scan_parquet, try_parquet
+from counterground.photos.shards._samples import Sample, open_parquet
 
 _ROWS = 32  # photos in memory at a time
 _BINARY_NAMES = ("image", "img", "photo", "jpg")
@@ -39,20 +38,14 @@ def parquet_samples(shard: Path) -> Iterator[Sample]:
     Raises:
         CounterGroundError: not Parquet, damaged, no or several columns of images, or a photo without bytes.
     """
-    try:
-        try_parquet(shard)
-        with no_panic():
-            lazy = scan_parquet(shard)
-            columns = _columns(shard, lazy.collect_schema())
-            chosen = [name for name in (columns.image, columns.mask, *columns.fields) if name]
-            rows = int(lazy.select(pl.len()).collect().item())
-            for start in range(0, rows, _ROWS):
-                batch = lazy.select(chosen).slice(start, _ROWS).collect()
-                for number, row in enumerate(batch.iter_rows(named=True), start):
-                    yield _sample(f"{shard.name}, row {number + 1}", row, columns)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = error_message(error)
-        raise CounterGroundError(f"{shard.name} is damaged or not a Parquet file ({reason}).") from error
+    with open_parquet(shard) as lazy:
+        columns = _columns(shard, lazy.collect_schema())
+        chosen = [name for name in (columns.image, columns.mask, *columns.fields) if name]
+        rows = int(lazy.select(pl.len()).collect().item())
+        for start in range(0, rows, _ROWS):
+            batch = lazy.select(chosen).slice(start, _ROWS).collect()
+            for number, row in enumerate(batch.iter_rows(named=True), start):
+                yield _sample(f"{shard.name}, row {number + 1}", row, columns)
 
 
 def _columns(shard: Path, schema: Mapping[str, pl.DataType]) -> _Columns:

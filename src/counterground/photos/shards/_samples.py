@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import polars as pl
+
+from counterground.errors import CounterGroundError, error_message
+from counterground.reading import no_panic, scan_parquet, try_parquet
 
 MAX_PHOTO_BYTES = 256 * 2**20  # no photograph is larger
 MAX_TOTAL_BYTES = 64 * 2**30
@@ -30,3 +37,19 @@ class Sample:
     fields: Mapping[str, Any] = field(default_factory=dict)
     mask: bytes | None = None
     class_names: Sequence[str] | None = None
+
+
+@contextmanager
+def open_parquet(shard: Path) -> Iterator[pl.LazyFrame]:
+    """Yield the rows of a shard that somebody else made.
+
+    Raises:
+        CounterGroundError: it is damaged, or no Parquet file.
+    """
+    try:
+        try_parquet(shard)
+        with no_panic():
+            yield scan_parquet(shard)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = error_message(error)
+        raise CounterGroundError(f"{shard.name} is damaged or not a Parquet file ({reason}).") from error

@@ -19,8 +19,7 @@ from counterground.errors import CounterGroundError
 from counterground.photos._photo import image_type
 from counterground.photos._questions import question_problem
 from counterground.photos._table import read_table
-from counterground.photos.shards._samples import Sample
-from counterground.reading import scan_parquet, try_parquet
+from counterground.photos.shards._samples import Sample, open_parquet
 
 _LETTERS = ascii_uppercase[:4]
 _QUESTION = ("question", *_LETTERS[:2], "answer")
@@ -37,9 +36,9 @@ META = {
 def is_spuriverse(shard: Path) -> bool:
     """Whether a Parquet file has the columns of SpuriVerse."""
     try:
-        try_parquet(shard)
-        names = scan_parquet(shard).collect_schema()
-    except (OSError, pl.exceptions.PolarsError):
+        with open_parquet(shard) as lazy:
+            names = lazy.collect_schema()
+    except CounterGroundError:
         return False
     return {"image_id", "benchmark", "image", *_GROUP} <= set(names)
 
@@ -50,26 +49,32 @@ def spuriverse_samples(shard: Path, meta: Path) -> Iterator[Sample]:
     Those of a row share a cluster.
 
     Raises:
-        CounterGroundError: a photo is missing, or a question is, or is wrong.
+        CounterGroundError: it is damaged, a photo is missing, or a question is, or is wrong.
     """
-    lazy = scan_parquet(shard)
-    inside = set(_QUESTION) <= set(lazy.collect_schema())
-    elsewhere: dict[str, dict[str, dict[str, Any]]] = {}
-    for number in range(int(lazy.select(pl.len()).collect().item())):
-        (row,) = lazy.slice(number, 1).collect().iter_rows(named=True)
-        source, name = str(row["benchmark"]), _identifier(row["image_id"])
-        where = f"{shard.name}, row {number + 1} ({source}/{name})"
-        asked = row if inside else _asked(where, meta, source, name, elsewhere)
-        fields = {"cluster": f"{source}/{name}", **_question(where, asked)}
-        for column in ("image", *_GROUP):
-            photo = row[column]["bytes"] if isinstance(row[column], dict) else row[column]
-            if not photo:
-                raise CounterGroundError(f"{where}: {column} holds no photo.")
-            kind = "anchor" if column == "image" else "spurious group"
-            found = image_type(photo)
-            suffix = found.suffix if found else ".png"
-            path = f"{kind.replace(' ', '_')}/{source}/{name}/{column}{suffix}"
-            yield Sample(where, photo, suffix, {**fields, "class_name": kind, "path": path})
+    with open_parquet(shard) as lazy:
+        inside = set(_QUESTION) <= set(lazy.collect_schema())
+        elsewhere: dict[str, dict[str, dict[str, Any]]] = {}
+        for number in range(int(lazy.select(pl.len()).collect().item())):
+            (row,) = lazy.slice(number, 1).collect().iter_rows(named=True)
+            source, name = str(row["benchmark"]), _identifier(row["image_id"])
+            where = f"{shard.name}, row {number + 1} ({source}/{name})"
+            asked = row if inside else _asked(where, meta, source, name, elsewhere)
+            fields = {"cluster": f"{source}/{name}", **_question(where, asked)}
+            yield from _samples_of(row, where, f"{source}/{name}", fields)
+
+
+def _samples_of(
+    row: Mapping[str, Any], where: str, cluster: str, fields: Mapping[str, Any]
+) -> Iterator[Sample]:
+    for column in ("image", *_GROUP):
+        photo = row[column]["bytes"] if isinstance(row[column], dict) else row[column]
+        if not photo:
+            raise CounterGroundError(f"{where}: {column} holds no photo.")
+        kind = "anchor" if column == "image" else "spurious group"
+        found = image_type(photo)
+        suffix = found.suffix if found else ".png"
+        path = f"{kind.replace(' ', '_')}/{cluster}/{column}{suffix}"
+        yield Sample(where, photo, suffix, {**fields, "class_name": kind, "path": path})
 
 
 def _identifier(image_id: Any) -> str:
