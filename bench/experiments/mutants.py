@@ -10,7 +10,8 @@ of its lines. Of the tests in the room's own folder, those that run the changed 
 or all where none is known to, and with ``--again``; ``--longest`` leaves out tests that take longer. What
 survived is tried again with ``--survivors``: by tests that are new or were left out, and by those of the
 named folders, whose commands use the room. A test that takes ten times as long as without a mistake, and
-half a minute more, has failed. What was measured is kept beside ``--out``: a second start goes on, and two
+half a minute more, has failed. Of a cached function only the first test that runs it is known: ``--again``
+tries all. What was measured is kept beside ``--out``: a second start goes on, and two
 starts may try two rooms side by side.
 """
 
