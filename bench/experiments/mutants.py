@@ -9,10 +9,10 @@ annotations, decorators, imports and ``strict=True`` stay. The sample is even, a
 of its lines. Of the tests in the room's own folder, those that run the changed line are run until one fails,
 or all where none is known to, and with ``--again``; ``--longest`` leaves out tests that take longer. What
 survived is tried again with ``--survivors``: by tests that are new or were left out, and by those of the
-named folders, whose commands use the room. A test that takes ten times as long as without a mistake, and
-half a minute more, has failed. Of a cached function only the first test that runs it is known: ``--again``
-tries all. What was measured is kept beside ``--out``: a second start goes on, and two
-starts may try two rooms side by side.
+named folders, whose commands use the room. A test that twice takes ten times as long as without a mistake,
+and half a minute more, has failed. Of a cached function only the first test that runs it is known:
+``--again`` tries all. What was measured is kept beside ``--out``: a second start goes on, and two starts may
+try two rooms side by side.
 """
 
 from __future__ import annotations
@@ -318,6 +318,8 @@ def _try(copy: Path, room: str, left: list[Mutant], results: dict, out: Path, op
             known = {test for test in seconds if not first & {test, test.partition("::")[0]}}
             known |= {test for test in seconds if seconds[test] > options.longest}
         found = run_tests(copy, *tests, seconds=seconds, first=first, known=known)
+        if found["status"] == -signal.SIGALRM:  # perhaps the machine was busy
+            found = run_tests(copy, *tests, seconds=seconds, first=first, known=known)
         # No test was left.
         status = 0 if found["status"] == 5 else found["status"]
         file.write_text(source)

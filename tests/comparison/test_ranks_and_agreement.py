@@ -195,6 +195,7 @@ def test_a_model_near_chance_is_not_ranked(make_run):
 def test_models_are_counted_by_their_source_the_most_first_and_each_has_a_picture(small_run):
     found = full_comparison(small_run)
     assert repr(found).startswith("Models: 43 of the paper, 30 of its 2025 reproduction, 4 of small\n")
+    assert f"\nand {43 - 12} more models\n" in repr(found)
     page = found._repr_html_()
     for row in found.models.iter_rows(named=True):
         sides = [f"{100 * row[group]:.1f}" for group in ("common", "counter")]

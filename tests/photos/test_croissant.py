@@ -334,6 +334,11 @@ def test_our_exports_come_back_by_their_croissant_file_alone(photos, tmp_path):
     back = read_benchmark(tmp_path / "out")
     assert (back.version, back.label_space) == (benchmark.version, benchmark.label_space)
     assert back.photos.equals(benchmark.photos)
+    space = (tmp_path / "out" / "label_space.json").read_text()
+    (tmp_path / "out" / "label_space.json").write_text(space.replace("black swan", "white swan"))
+    with pytest.raises(CounterGroundError, match=r"label_space\.json is missing or changed: export again"):
+        read_benchmark(tmp_path / "out")
+    (tmp_path / "out" / "label_space.json").write_text(space)
     (tmp_path / "out" / benchmark.photos["path"][0]).unlink()
     with pytest.raises(CounterGroundError, match=r"its 47 photos are not those that it was written for"):
         read_benchmark(tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -234,13 +235,15 @@ def test_what_the_datasets_library_writes_is_read_with_its_class_names(tmp_path,
 
 
 def test_binary_columns_and_numbers(tmp_path):
-    frame = pl.DataFrame({"img": [jpeg(1), jpeg(2)], "label": [1, 0]})
+    frame = pl.DataFrame({"jpg": [jpeg(3), jpeg(4)], "img": [jpeg(1), jpeg(2)], "label": [1, 0]})
     (tmp_path / "hf").mkdir()
     frame.write_parquet(tmp_path / "hf" / "x.parquet")
     with pytest.raises(CounterGroundError, match=r"row 1 has class number 1, and its name is unknown"):
         read_benchmark(tmp_path / "hf")
     (tmp_path / "hf" / "classnames.txt").write_text("tench\nhen\n")
-    assert read_benchmark(tmp_path / "hf").photos["class_name"].to_list() == ["hen", "tench"]
+    photos = read_benchmark(tmp_path / "hf").photos
+    assert photos["class_name"].to_list() == ["hen", "tench"]
+    assert photos["photo_id"].to_list() == [hashlib.sha256(jpeg(number)).hexdigest() for number in (1, 2)]
 
 
 @pytest.mark.parametrize(

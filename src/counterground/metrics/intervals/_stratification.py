@@ -30,12 +30,14 @@ class Sides:
         right: likewise.
         classes: the class of each stratum of left and of right, positions among those of the photos; None
             where strata span classes.
+        left_out: strata with photos on one side only, which do not count.
     """
 
     partition: Partition
     left: Average
     right: Average
     classes: tuple[Codes, Codes] | None
+    left_out: int
 
     @property
     def strata(self) -> int:
@@ -167,11 +169,13 @@ class Stratification:
         on = [np.flatnonzero(self.on(side) & (stratum >= 0)) for side in contrast.sides]
         codes = np.concatenate([2 * stratum[rows] + side for side, rows in enumerate(on)])
         partition = Partition(self.sampling, codes, 2 * size, np.concatenate(on))
-        both = np.flatnonzero((partition.photos.reshape(-1, 2) > 0).all(axis=1))
+        there = partition.photos.reshape(-1, 2) > 0
+        both = np.flatnonzero(there.all(axis=1))
         of_class = self._class_of(stratum, size, both) if "class_name" in contrast.within else None
         classes = None if of_class is None else np.unique(of_class, return_inverse=True)[1]
         left, right = (Average.alike(2 * both + side, classes) for side in (0, 1))
-        return Sides(partition, left, right, None if of_class is None else (of_class, of_class))
+        left_out = int(there.any(axis=1).sum()) - len(both)
+        return Sides(partition, left, right, None if of_class is None else (of_class, of_class), left_out)
 
     def _unpaired(self, contrast: Contrast) -> Sides:
         """Sides of which one is an average over cells, at least: each has strata of its own."""
@@ -194,7 +198,7 @@ class Stratification:
         left, right = (Average(strata[weights > 0], weights[weights > 0]) for strata, weights, _ in found)
         of_left, of_right = (None if of is None else of[weights > 0] for _, weights, of in found)
         classes = None if of_left is None or of_right is None else (of_left, of_right)
-        return Sides(partition, left, right, classes)
+        return Sides(partition, left, right, classes, 0)
 
     def named_average(self, name: str) -> Average | None:
         """Return the average over cells by named shares; None where a cell that counts has no photo."""
