@@ -164,7 +164,8 @@ def test_runs_with_other_names_under_one_title_are_not_compared(benchmark, tiny_
     from counterground import compare
 
     model = f"open_clip:{tiny_clip}"
-    for name, prompts in (("a", "simple"), ("b", "openai")):
+    (tmp_path / "drawn.txt").write_text("a drawing of a {}, seen from far away\n")
+    for name, prompts in (("a", "simple"), ("b", str(tmp_path / "drawn.txt"))):
         settings = Settings(label_space="confusable", referee=model, prompts=prompts)
         evaluate_models(benchmark, [model], settings, tmp_path / name)
     apart = compare([tmp_path / "a", tmp_path / "b"])

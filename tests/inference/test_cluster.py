@@ -143,7 +143,7 @@ def test_composites_are_made_by_the_workers(cluster, tmp_path, monkeypatch):
     in_new_cache(monkeypatch, tmp_path / "local")
     evaluate_models(benchmark, {"mine": background_only()}, LOCAL, tmp_path / "here")
     in_new_cache(monkeypatch, tmp_path / "ray")
-    evaluate_models(benchmark, {"mine": background_only()}, RAY, tmp_path / "there")
+    evaluate_models(benchmark, {"mine": background_only()}, ONE, tmp_path / "there")
     expected = (tmp_path / "here" / "predictions.parquet").read_bytes()
     assert (tmp_path / "there" / "predictions.parquet").read_bytes() == expected
 
