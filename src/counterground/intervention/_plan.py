@@ -126,7 +126,8 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
     backgrounds = set(frame["background_photo"]) - {"grey"}
     said = (
         f"Photos are composites (version {VERSION}, seed {settings.seed}) of the benchmark "
-        f"{benchmark.name!r}: objects of {len(drawn.foregrounds):,}, backgrounds of {len(backgrounds):,}."
+        f"{benchmark.name!r}: objects of {counted(len(drawn.foregrounds), 'photo')}, backgrounds of "
+        f"{len(backgrounds):,}."
     )
     made = Benchmark(
         f"{benchmark.name}, swapped",
