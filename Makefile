@@ -48,7 +48,8 @@ test: $(INSTALLED) browser compiler  ## the whole suite, on all cores
 	$(PYTEST)
 
 browser:  # Chromium, where it can be had: without it pytest skips some tests and says what to install
-	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
+	@command -v chromium-headless-shell >/dev/null || { $(APT) chromium-headless-shell fonts-dejavu-core; } || \
+	  { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
 	  { $(APT) chromium fonts-dejavu-core; } || true
 
 compiler:  # for a library that makes disks fail; without one pytest skips some tests and says what to install

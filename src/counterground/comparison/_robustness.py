@@ -153,7 +153,7 @@ def line_warnings(
 
 def photos(points: pl.DataFrame, column: str) -> np.ndarray[Any, Any]:
     """Return counts of photos as floats, NaN where unknown."""
-    return points[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return points[column].cast(pl.Float64).to_numpy()
 
 
 def _clipped(title: str, measured: pl.DataFrame) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -93,27 +94,31 @@ def reproduction_rows() -> list[dict[str, Any]]:
 
 def parameters_of(model: str) -> int | None:
     """Return the parameters of one of the paper's models, which it does not print."""
-    found = load_table("model_facts").filter(pl.col("model") == model)["parameters"]
-    return None if found.is_empty() else int(found[0])
+    return _parameters().get(model)
+
+
+@cache
+def _parameters() -> dict[str, int]:
+    return dict(load_table("model_facts")["model", "parameters"].iter_rows())
 
 
 def data_size_of(dataset: str | None) -> int | None:
     """Return the pairs or images of a data set, by the paper's word for it or by its own name."""
-    row = _data_set(dataset)
+    row = _data_sets().get(dataset)
     return None if row is None else int(row["size"])
 
 
 def is_filtered(dataset: str | None) -> bool:
     """Whether a data set is filtered as DataComp and DFN are (the paper's asterisk)."""
-    row = _data_set(dataset)
+    row = _data_sets().get(dataset)
     return row is not None and bool(row["filtered"])
 
 
-def _data_set(dataset: str | None) -> dict[str, Any] | None:
-    if dataset is None:
-        return None
-    found = load_table("data_sets").filter(pl.any_horizontal(pl.col("pretrain_dataset", "name") == dataset))
-    return None if found.is_empty() else found.row(0, named=True)
+@cache
+def _data_sets() -> dict[str | None, dict[str, Any]]:
+    """Return the rows of data sets by both their names, the paper's word first."""
+    rows = load_table("data_sets").rows(named=True)
+    return {row["name"]: row for row in rows} | {row["pretrain_dataset"]: row for row in rows}
 
 
 def _facts(model: str, dataset: str | None) -> dict[str, int | None]:

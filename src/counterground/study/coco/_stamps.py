@@ -71,7 +71,8 @@ def _cutouts(packages: Path | None) -> Mapping[str, Image.Image]:
     cutouts = {}
     for path in (path for paths in _groups().values() for path in paths):
         with Image.open(package.file(path)) as stored:
-            cutouts[path] = solid(stored.convert("RGBA"))
+            whole = solid(stored.convert("RGBA"))
+        cutouts[path] = whole.resize(_fitted(whole, 4 * SIDE), Image.Resampling.LANCZOS)
     return cutouts
 
 
@@ -84,9 +85,8 @@ def _groups() -> dict[str, tuple[str, ...]]:
     return groups
 
 
-def _placed(cutout: Image.Image, draw: np.random.Generator) -> Array:
+def _placed(animal: Image.Image, draw: np.random.Generator) -> Array:
     """Return ``[SIDE, SIDE, 4]`` uint8: the animal mirrored, tilted, lit, sized and placed at random."""
-    animal = cutout.resize(_fitted(cutout, 4 * SIDE), Image.Resampling.LANCZOS)
     if draw.random() < 0.5:
         animal = animal.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     animal = animal.rotate(draw.uniform(-_TILT, _TILT), Image.Resampling.BICUBIC, expand=True)
