@@ -9,9 +9,10 @@ annotations, decorators, imports and ``strict=True`` stay. The sample is even, a
 of its lines. Of the tests in the room's own folder, those that run the changed line are run until one fails,
 or all where none is known to, and with ``--again``; ``--longest`` leaves out tests that take longer. What
 survived is tried again with ``--survivors``: by tests that are new or were left out, and by those of the
-named folders, whose commands use the room. A test that takes ten times as long as without a mistake, and
-half a minute more, has failed. What was measured is kept beside ``--out``: a second start goes on, and two
-starts may try two rooms side by side.
+named folders, whose commands use the room. A test that twice takes ten times as long as without a mistake,
+and half a minute more, has failed. Of a cached function only the first test that runs it is known:
+``--again`` tries all. What was measured is kept beside ``--out``: a second start goes on, and two starts may
+try two rooms side by side.
 """
 
 from __future__ import annotations
@@ -147,6 +148,11 @@ class Watch:
         """Begin with those that run the changed line, the shortest first; leave out those that pass."""
         items[:] = [item for item in items if item.nodeid not in self.known]
         items.sort(key=lambda item: (item.nodeid not in self.first, self.seconds.get(item.nodeid, 0)))
+
+    def pytest_collectreport(self, report) -> None:
+        """A file that cannot be imported has failed."""
+        if report.failed:
+            self.found["failed"] = report.nodeid
 
     def pytest_runtest_logstart(self, nodeid) -> None:
         """Kill this process where a test hangs."""
@@ -307,8 +313,13 @@ def _try(copy: Path, room: str, left: list[Mutant], results: dict, out: Path, op
             known = {test for test in seconds if test not in first or seconds[test] <= options.longest}
             known = {test for test in known if Path(test.partition("::")[0]).stat().st_mtime < measured}
         elif first and not options.again:
-            tests = sorted(test for test in first if seconds.get(test, 0) <= options.longest)
+            # By file, as tests may have other names now; those that are new run too.
+            tests = sorted({test.partition("::")[0] for test in first})
+            known = {test for test in seconds if not first & {test, test.partition("::")[0]}}
+            known |= {test for test in seconds if seconds[test] > options.longest}
         found = run_tests(copy, *tests, seconds=seconds, first=first, known=known)
+        if found["status"] == -signal.SIGALRM:  # perhaps the machine was busy
+            found = run_tests(copy, *tests, seconds=seconds, first=first, known=known)
         # No test was left.
         status = 0 if found["status"] == 5 else found["status"]
         file.write_text(source)

@@ -225,6 +225,12 @@ def test_the_block_is_last_in_every_document(style, paper):
     assert "Does it depend on how one asks?" in title
 
 
+def test_the_settings_of_the_block_stand_in_their_order(claim):
+    said = format_claim(claim, "probit", "markdown")
+    places = [said.index(f"| {each.tables}: {each.description} |") for each in SETTINGS.values()]
+    assert places == sorted(places)
+
+
 def test_another_baseline_has_no_block():
     found = full_comparison(baseline="clip")
     assert found.by_setting is None

@@ -181,9 +181,10 @@ def test_a_model_to_test_against_must_be_there(folders):
 
 def test_names_of_models_are_only_text(tmp_path):
     spec = "mine:a|b_<b>[red]x[/red]"
-    levels = {spec: (0.8, 0.6), "mine:b": (0.7, 0.6)}
+    levels = {spec: (0.8, 0.6), "mine:Wölfe": (0.7, 0.6)}
     folder = write_run(make_paper_run(levels, sizes=np.full((4, 2), 9), name="s"), tmp_path / "r")
     assert "[red]x[/red]" in ran(folder, width=200)
+    assert '"mine:Wölfe"' in ran(folder, "--format", "json")
     assert r"a\|b\_\<b\>" in ran(folder, "--format", "markdown")
     assert r"a\textbar{}b\_\textless{}b\textgreater{}" in ran(folder, "--format", "latex")
 

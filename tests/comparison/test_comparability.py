@@ -152,3 +152,19 @@ def test_runs_elsewhere_have_no_place_among_the_papers_models(small_run):
     said = " ".join(comparability_warnings({"small": small_run}, SETTINGS["one-prompt"]))
     assert "small: Measured on stamps" in said
     assert "not listed among the paper's models" in said
+
+
+def test_heads_that_were_fitted_on_other_photos_are_told(make_run):
+    def fitted(path, train):
+        record = clip_record(CLIP)
+        record = record.model_copy(update={"description": record.description | {"head": {"penalty": 1.0}}})
+        run = make_run({CLIP: (0.8, 0.6)}, path=path, sizes=SIZES, name="stamps", records=[record])
+        benchmark = run.info.benchmark.model_copy(update={"name": train, "version": "7" * 64})
+        return replace(run, info=run.info.model_copy(update={"train": benchmark if train else None}))
+
+    runs = {"a": fitted("a", "drawings"), "b": fitted("b", None), "c": fitted("c", "drawings")}
+    assert comparability_warnings(runs) == [
+        "Heads are fitted on different photos: drawings@77777777 in a, c; parts of the benchmark itself in b."
+    ]
+    plain = make_run({CLIP: (0.8, 0.6)}, path="d", sizes=SIZES, name="stamps")
+    assert comparability_warnings({"a": runs["a"], "c": runs["c"], "d": plain}) == []

@@ -26,6 +26,7 @@ def test_models_off_the_line_are_counted(baseline):
     rows = found.models.filter(source="paper")
     line = found.robustness.lines[0]
     said = " ".join(about_line(line.fit, line.with_errors, baseline, rows))
+    assert f", R² {line.fit.r_squared:.3f}." in said
     for family, noun in (("clip", "CLIPs"), ("imagenet", "ImageNet models")):
         part = rows.filter(family=family)
         below, above = (part["residual_high"] < 0).sum(), (part["residual_low"] > 0).sum()

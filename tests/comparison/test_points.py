@@ -30,6 +30,8 @@ def test_1_vs_20_has_the_lvlms_too():
         "LLaVA1.5-7B",
     ]
     assert set(points["label_space"]) == {"confusable"}
+    asked = points.select(pl.col("family") == "lvlm", "protocol", "answer_score").unique().sort("family")
+    assert asked.rows() == [(False, "classification", None), (True, "answer-loss", "mean")]
     with pytest.raises(UsageError, match="one-prompt"):
         model_points(setting="1-vs-5")
 

@@ -13,7 +13,7 @@ from counterground.comparison import (
     model_points,
     rank_models,
 )
-from counterground.metrics import score_predictions
+from counterground.metrics import DROP, Contrast, Design, score_predictions
 from counterground.published import load_table
 from counterground.results import Run
 
@@ -168,7 +168,8 @@ def test_runs_elsewhere_are_compared_among_themselves_only(small_run):
 
 
 def test_a_pair_of_two_runs_names_them(make_run):
-    levels = {"torchvision:a": np.random.default_rng(1).uniform(0.4, 0.9, (6, 2))}
+    rng = np.random.default_rng(1)
+    levels = {f"torchvision:{name}": rng.uniform(0.4, 0.9, (6, 2)) for name in "ab"}
     runs = [
         make_run(levels, sizes=np.full((6, 2), 40), name="stamps", path=path, seed=seed, precision=precision)
         for path, seed, precision in (("one", 0, "fp32"), ("two", 1, "bf16"))
@@ -178,6 +179,7 @@ def test_a_pair_of_two_runs_names_them(make_run):
     assert "| a (one) |" in said
     alone = format_comparison(full_comparison(runs[:1], published=False), "markdown")
     assert "(one)" not in alone
+    assert "| torchvision:a and torchvision:b |" in alone
 
 
 def test_a_model_near_chance_is_not_ranked(make_run):
@@ -188,3 +190,30 @@ def test_a_model_near_chance_is_not_ranked(make_run):
     assert any(warning.startswith("guesses is not clearly above chance, ") for warning in found.warnings)
     assert not any(warning.startswith("No model of these runs") for warning in found.warnings)
     assert any(" % on common photos: its drop says nothing" in warning for warning in found.warnings)
+
+
+def test_models_are_counted_by_their_source_the_most_first_and_each_has_a_picture(small_run):
+    found = full_comparison(small_run)
+    assert repr(found).startswith("Models: 43 of the paper, 30 of its 2025 reproduction, 4 of small\n")
+    assert f"\nand {43 - 12} more models\n" in repr(found)
+    page = found._repr_html_()
+    for row in found.models.iter_rows(named=True):
+        sides = [f"{100 * row[group]:.1f}" for group in ("common", "counter")]
+        assert "<title>common {} (disc), counter {} (ring)</title>".format(*sides) in page
+    assert page.count("(ring)</title>") == 43 + 30 + 4
+
+
+def test_what_is_compared_is_the_first_contrast_of_the_first_run(make_run):
+    mirrored = Contrast("mirrored", "group=counter", "group=common")
+
+    def run(path, *contrasts):
+        levels = {f"torchvision:{path}": (0.8, 0.6)}
+        made = make_run(levels, sizes=np.full((4, 2), 20), name="stamps", path=path)
+        design = Design(contrasts=contrasts).to_json()
+        benchmark = made.info.benchmark.model_copy(update={"design": design})
+        info = made.info.model_copy(update={"benchmark": benchmark})
+        return Run(made.path, info, made.predictions, score_predictions(made.predictions))
+
+    one, two = run("a", mirrored, DROP), run("b", DROP, mirrored)
+    assert full_comparison([one, two], published=False).contrast == mirrored
+    assert full_comparison([two, one], published=False).contrast == DROP

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record, printed_accuracies
 
-from counterground.comparison import left_out, reproduce
+from counterground.comparison import format_reproduction, left_out, reproduce
 from counterground.comparison.points import paper_row
 from counterground.errors import UsageError
 from counterground.models import expand_specs
@@ -83,6 +83,23 @@ def test_prompts_and_label_space_choose_the_table(make_run):
     assert (twenty["table"][0], twenty["common_printed"][0]) == ("Table 13", 0.8227)
     with pytest.raises(UsageError, match="a table for"):
         reproduce(make_run({spec: (0.8, 0.6)}, label_space="benchmark"))
+
+
+def test_a_model_that_answers_in_words_has_a_row_where_it_was_asked_as_in_the_paper(make_run):
+    spec = "hf:llava-hf/llava-1.5-7b-hf"
+    record = clip_record(spec).model_copy(update={"kind": "generative"})
+    alike, other = (
+        make_run({spec: (0.8, 0.6)}, records=[record], protocol=protocol, label_space="confusable")
+        for protocol in ("answer-loss", "yes-no")
+    )
+    assert reproduce(alike).filter(spec=spec)["table"].to_list() == ["Table 5"]
+    with pytest.raises(UsageError, match="a table for"):
+        reproduce(other)
+
+
+def test_a_row_of_table_9_names_its_checkpoint(make_run):
+    rows = reproduce(make_run({"open_clip:ViT-B-16/laion400m_e32": (0.7, 0.5)}))
+    assert "| LAION400M ViT/B/16 E32" in format_reproduction(rows, "markdown")
 
 
 def test_other_photos_are_refused(small_run):

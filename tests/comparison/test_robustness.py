@@ -139,6 +139,21 @@ def test_the_interval_of_a_run_is_mover_of_both_accuracies_and_the_line(scale, s
     assert found.p_value == pytest.approx(2 * t.sf(abs(height - middle) / at.se_obs[0], 3))
 
 
+def test_an_accuracy_without_error_moves_no_distance():
+    line = fit_line([0.5, 0.6, 0.7, 0.8], [0.4, 0.52, 0.58, 0.73])
+    point = {"source": "run", "n_common": 300, "n_counter": 200}
+    for name, figures in (
+        ("common", (0.72,) * 3),
+        ("counter", (0.55, 0.47, 0.62)),
+        ("drop", (0.17, 0.1, 0.25)),
+    ):
+        point |= dict(zip((name, f"{name}_low", f"{name}_high"), figures, strict=True))
+    found = deviation(point, line)
+    middle, half = line.at(ndtri(0.72)), line.critical * line.standard_error(ndtri(0.72))
+    down, up = (np.hypot(half, ndtri(end) - ndtri(0.55)) for end in (0.47, 0.62))
+    assert (found.low, found.high) == pytest.approx((0.55 - ndtr(middle + down), 0.55 - ndtr(middle - up)))
+
+
 def test_runs_elsewhere_have_a_line_of_their_own(small_run):
     points = model_points([small_run])
     found = effective_robustness(points)

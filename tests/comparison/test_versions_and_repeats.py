@@ -250,3 +250,12 @@ def test_photos_without_spread_are_compared(make_run, cluster):
     assert found.points["drop"].to_list() == [0.5, 0.5, 1.0]
     assert "torchvision:a minus torchvision:c" in format_comparison(found, "markdown")
     assert "<table" in found._repr_html_()
+
+
+def test_the_headings_of_tests_say_how_their_models_were_asked(stamps):
+    levels = {B32: (0.8, 0.7), L14: (0.8, 0.6)}
+    runs = [stamps(names, levels, names=names) for names in ("openai", "wordnet")]
+    said = format_comparison(full_comparison(runs, published=False), "markdown").replace("\\", "")
+    for run in runs:
+        assert f"{B32} minus {L14}, names {run.info.names} |" in said
+    assert "names" not in format_comparison(full_comparison(runs[0], published=False), "markdown")

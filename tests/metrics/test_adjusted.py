@@ -122,6 +122,26 @@ def test_errors_equal_those_of_statsmodels_clusters():
     assert 1.0 < left.variance / (plain**2).sum() < 1.04
 
 
+@pytest.mark.parametrize("strata", [3, 4])
+def test_strata_of_one_cluster_vary_as_their_accuracies_do(strata):
+    index, each = np.repeat(np.arange(strata), 40), np.tile(np.arange(40), strata)
+    size = np.random.default_rng(0).normal(size=len(index))
+    right = np.array([[1, 1, 0, 0], [0, 1, 0, 1]])[:, :strata]
+    counter = each % 2 == 1
+    found = adjustment(index, counter, index, {"size": size}).sides(right[counter.astype(int), index] == 1)
+    for side, accuracies in zip(found, right, strict=True):
+        assert side.value == pytest.approx(accuracies.mean())
+        assert side.variance == pytest.approx(accuracies.var(ddof=1) / strata)
+
+
+@pytest.mark.parametrize("clusters", [4, 7])
+def test_equal_clusters_have_the_degrees_of_freedom_of_both_sides(clusters):
+    cluster = np.repeat(np.arange(2 * clusters), 12)
+    size = np.tile(np.linspace(-1, 1, 12), 2 * clusters)
+    found = adjustment(np.zeros_like(cluster), cluster >= clusters, cluster, {"size": size})
+    assert found.sides(size > 0.3)[0].df == pytest.approx(2 * (clusters - 1))
+
+
 def test_it_agrees_with_a_standardised_logistic_model():
     index, counter, cluster, covariates, correct = photos(3, n=8000)
     found = adjustment(index, counter, cluster, covariates).of(correct)
@@ -258,6 +278,9 @@ def test_a_covariate_that_varies_on_one_side_only_is_refused():
     size = np.where(counter, np.linspace(-2.5, 2.5, 12)[index], covariates["size"])
     with pytest.raises(ValueError, match="size does not vary within a stratum on the side the right side"):
         adjustment(index, counter, cluster, {"size": size})
+    indoors = np.where(counter, index % 2, covariates["place"] < 0.5).astype(float)  # one linear term
+    with pytest.raises(ValueError, match="indoors does not vary within a stratum on the side the right side"):
+        adjustment(index, counter, cluster, {"size": covariates["size"], "indoors": indoors})
 
 
 def test_covariates_that_depend_on_each_other_are_refused():

@@ -152,6 +152,12 @@ def test_names_that_cannot_be_held(predictions, names, message):
 def test_a_covariate_that_was_not_measured_says_what_measures_it(predictions):
     with pytest.raises(UsageError, match=r"object_area is not known of these photos\. evaluate measures"):
         score_adjusted(predictions.drop("object_area"), DROP, ["size"])
+    schema = predictions.drop("object_area").schema
+    with pytest.raises(UsageError, match=r": evaluate again\.$"):
+        find_covariates(["size"], schema)
+    message = r": evaluate again\. The manifest's column 'size' is not used for it: call it object_area if"
+    with pytest.raises(UsageError, match=message):
+        find_covariates(["size"], {**schema, "size": pl.Float64()})
 
 
 def test_what_cannot_be_adjusted_names_the_contrast(predictions):

@@ -17,6 +17,10 @@ from counterground.metrics import (
     proportion_interval,
 )
 
+PHOTOS = 400
+ALL_ALIKE = PHOTOS // 2 - 1
+"""How many photos of a group count where all are right or wrong: all, less one."""
+
 
 def wilson(p, n, z):
     """Both roots x of (p - x)^2 = z^2 x (1 - x) / n."""
@@ -26,7 +30,7 @@ def wilson(p, n, z):
 def lower_end(common, counter, variances, r, z):
     """Newcombe's lower end, with as many photos as the variances tell; not nearer than z standard errors."""
     (low, _), (_, high) = (
-        wilson(p, p * (1 - p) / v, z) for p, v in zip((common, counter), variances, strict=True)
+        wilson(p, p * (1 - p) / v or ALL_ALIKE, z) for p, v in zip((common, counter), variances, strict=True)
     )
     a, b = common - low, high - counter
     c, d = np.sqrt(variances)
@@ -41,12 +45,13 @@ def lower_end(common, counter, variances, r, z):
         (0.9, 0.6, (2e-3, 5e-3), 1e-3),
         (0.6, 0.35, (6e-3, 3e-3), 2e-3),
         (0.45, 0.2, (4e-3, 3e-3), -1e-3),
+        (0.97, 0.95, (2e-3, 2e-3), 0.0),
     ],
 )
 def test_power_is_that_of_the_drop_at_which_newcombes_interval_begins_at_0(
     common, counter, variances, covariance
 ):
-    """Where chance makes the drop another, both accuracies are what they then are on average."""
+    """Where chance makes the drop another, both accuracies are what they then are on average; 1 at most."""
     matrix = np.array([[variances[0], covariance], [covariance, variances[1]]])
     drop, r = common - counter, covariance / np.sqrt(variances[0] * variances[1])
     contrast = np.array([1.0, -1.0])
@@ -55,11 +60,13 @@ def test_power_is_that_of_the_drop_at_which_newcombes_interval_begins_at_0(
     def start(seen):
         now = np.array([common, counter]) + slopes / square * (seen - drop)
         was = np.array([common, counter])
-        spreads = np.array(variances) * now * (1 - now) / (was * (1 - was))
+        if now[0] > 1:
+            now = np.array([1, 1 - seen])
+        spreads = np.array(variances) * np.maximum(1e-4, now * (1 - now)) / (was * (1 - was))
         return lower_end(*now, spreads, r, t.ppf(0.975, 30))
 
     border = brentq(start, 0.01, 0.4)
-    error = DropError(common, counter, matrix, degrees=30, known=30, photos=400, clusters=60)
+    error = DropError(common, counter, matrix, degrees=30, known=30, photos=PHOTOS, clusters=60)
     size = np.sqrt(square)
     assert error.variance == pytest.approx(square)
     assert error.power() == pytest.approx(nct.sf(border / size, 30, drop / size), rel=1e-6)

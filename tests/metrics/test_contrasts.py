@@ -25,6 +25,7 @@ from counterground.metrics import (
     score_contrast,
     score_predictions,
 )
+from counterground.metrics.intervals import Stratification
 
 _EASY = ["water", "clear", "same"]
 
@@ -368,3 +369,11 @@ SCENES = [simulation().SCENES[place] for place in (0, 2, 4, 7)]
 def test_intervals_of_contrasts_hold_the_truth(scene):
     for quantity, share in simulation().coverage(scene, 200).items():
         assert 0.90 <= share <= 0.995, quantity
+
+
+def test_strata_with_photos_on_one_side_only_are_counted():
+    of = {0: "both", 1: "both", 2: "common", 3: "counter", 4: "counter"}
+    photos = [(index, group) for index, groups in of.items() for group in ("common", "counter")]
+    photos = [(index, group) for index, group in photos if of[index] in ("both", group)]
+    sides = Stratification(*zip(*photos, strict=True), None).sides(DROP)
+    assert (sides.strata, sides.left_out) == (2, 3)

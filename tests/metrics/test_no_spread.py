@@ -7,7 +7,7 @@ import math
 import polars as pl
 import pytest
 
-from counterground.metrics import SETTING_SCHEMA, compare_models, score_predictions
+from counterground.metrics import SETTING_SCHEMA, compare_models, drop_interval, score_predictions
 
 
 def predictions(model, cluster, right=("common",)):
@@ -76,3 +76,18 @@ def test_the_interval_over_other_classes_holds_the_one_over_other_photos():
     assert len(shown) > 3
     assert (shown["classes_low"] <= shown["low"]).all()
     assert (shown["classes_high"] >= shown["high"]).all()
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_rounding_is_no_correlation(better):
+    """In 49 photos with 1 right, rounding leaves scatter; the interval lies between those of 48 and of 50."""
+    times = [3, 1, 1, 1, 1, 3, 3, 2]
+    lows = []
+    for photos in (48, 49, 50):
+        common = [[row < each for row in range(photos * each)] for each in times]
+        counter = [[row < (each if better else 4 - each) for row in range(10)] for each in times]
+        cluster = [str(place) for side in (common, counter) for place, each in enumerate(side) for _ in each]
+        right = [hit for side in (common, counter) for each in side for hit in each]
+        group = ["common"] * sum(map(len, common)) + ["counter"] * sum(map(len, counter))
+        lows.append(drop_interval(right, [0] * len(right), group, cluster).low)
+    assert lows[0] > lows[1] > lows[2]

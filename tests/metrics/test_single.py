@@ -55,19 +55,22 @@ def photos(common, counter, **columns):
         ({"common": common, "counter": counter}, {"common": (5, 5), "counter": (5, 5)})
     ):
         for group, (right, n) in sides.items():
-            rows += [(index, group, number < right) for number in range(n)]
-    frame = pl.DataFrame(rows, schema=["class_index", "group", "correct"], orient="row")
+            rows += [(index, group, number < right, None) for number in range(n)]
+    return table(rows).with_columns(**columns)
+
+
+def table(rows):
+    """Predictions of a model from class, group, whether it was right, and the cluster."""
+    schema = {"class_index": pl.Int32, "group": pl.String, "correct": pl.Boolean, "cluster": pl.String}
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
     names = [f"{number:05}" for number in range(len(rows))]
     empty = {"true_rank": pl.Int32, "confidence": pl.Float32, "top2_gap": pl.Float32, **SETTING_SCHEMA}
     return frame.with_columns(
         pl.Series("path", names),
         pl.Series("photo_id", names),
         *(pl.lit(None, kind).alias(name) for name, kind in empty.items()),
-        class_index=pl.col("class_index").cast(pl.Int32),
         class_name=pl.format("class {}", "class_index"),
-        cluster=pl.lit(None, pl.String),
         model=pl.lit("m"),
-        **columns,
     )
 
 
@@ -199,6 +202,22 @@ def test_the_drop_of_a_class_is_the_same_by_one_way_and_by_the_same_two():
     columns = ["low", "high", "p_value"]
     for column in columns:
         np.testing.assert_allclose(one[column].to_numpy(), two[column].to_numpy(), rtol=1e-7, atol=1e-12)
+
+
+def test_sides_are_no_more_than_opposite():
+    """In the other classes what is right on one side is wrong on the other, photo by photo.
+
+    To the class of four photos this tells more than a correlation of -1 of its own means.
+    """
+    rows = []
+    for cluster in "012345":
+        rows += [(0, group, k < 2, cluster) for group in ("common", "counter") for k in range(4)]
+        for index in range(1, 9):
+            hit = (int(cluster) + index) % 2 == 0
+            rows += [(index, "common", hit, cluster), (index, "counter", not hit, cluster)]
+    scores = score_predictions(table(rows))
+    common, counter = (ends(scores, 0, group=group) for group in ("common", "counter"))
+    assert ends(scores, 0, "drop") == pytest.approx((common[0] - counter[1], common[1] - counter[0]))
 
 
 @pytest.mark.parametrize("r", [0.0, 0.6, 0.999, 1.0, -0.7])

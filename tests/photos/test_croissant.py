@@ -266,6 +266,19 @@ def test_photos_inside_a_table_on_the_web_keep_their_bytes_and_numbers_get_their
     assert found.photos["photo_id"].to_list() == expected
 
 
+def test_classes_as_bytes_are_texts_whatever_they_are(tmp_path):
+    table, fields = parquet_of_photos(tmp_path, [b"ox", b"h\xe9n"])
+    fields[1].data_types = [TEXT]
+    write(tmp_path, [table], ("all", fields, None))
+    assert read_benchmark(tmp_path).label_space.names == ("h\N{REPLACEMENT CHARACTER}n", "ox")
+
+
+def test_photos_that_are_none_are_no_benchmark(barnyard):
+    file = write(barnyard, [file_set("*/*.webp")], ("all", [images(), species(name="label")], None))
+    with pytest.raises(CounterGroundError, match=r"it has no records\."):
+        read_benchmark(file)
+
+
 def test_numbers_without_names_are_no_classes(tmp_path):
     table, fields = parquet_of_photos(tmp_path, [0, 1, 1, 0])
     write(tmp_path, [table], ("all", fields, None))
@@ -321,6 +334,11 @@ def test_our_exports_come_back_by_their_croissant_file_alone(photos, tmp_path):
     back = read_benchmark(tmp_path / "out")
     assert (back.version, back.label_space) == (benchmark.version, benchmark.label_space)
     assert back.photos.equals(benchmark.photos)
+    space = (tmp_path / "out" / "label_space.json").read_text()
+    (tmp_path / "out" / "label_space.json").write_text(space.replace("black swan", "white swan"))
+    with pytest.raises(CounterGroundError, match=r"label_space\.json is missing or changed: export again"):
+        read_benchmark(tmp_path / "out")
+    (tmp_path / "out" / "label_space.json").write_text(space)
     (tmp_path / "out" / benchmark.photos["path"][0]).unlink()
     with pytest.raises(CounterGroundError, match=r"its 47 photos are not those that it was written for"):
         read_benchmark(tmp_path / "out")

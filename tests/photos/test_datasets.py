@@ -70,11 +70,20 @@ def test_a_split_is_read_byte_by_byte_with_the_columns_that_are_named(folder):
 
 
 def test_it_is_written_into_the_cache_once(folder, cache, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache / "library"))
     spec = f"hf:{folder}?split=train&label=species"
     first = read_benchmark(spec)
     assert first.root.is_relative_to(cache / "unpacked")
+    assert not list((cache / "library").rglob("*.arrow")), "a stream leaves no copy in the library's cache"
     monkeypatch.setattr(datasets, "load_dataset", None)
     assert read_benchmark(spec).version == first.version
+
+
+def test_whoever_wants_to_see_how_far_reading_is_does(folder, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, to what draws the bar
+    for split, shown in (("test", True), ("train", False)):
+        read_benchmark(f"hf:{folder}?split={split}&label=species", show_progress=shown)
+        assert ("Reading" in capsys.readouterr().err) == shown
 
 
 def test_a_folder_that_changed_is_read_again(folder):

@@ -143,6 +143,13 @@ def test_names_that_contradict_the_order_are_followed_only_where_their_class_is_
     assert match.by_place[:2] == ("goose", "no bird of ours")
 
 
+def test_950_names_at_their_place_prove_the_order_and_one_less_does_not():
+    names = categories("torchvision")
+    for own in (50, 51):
+        listed = [*(f"own {number}" for number in range(own)), *names[own:]]
+        assert match_imagenet(listed).in_order == (own == 50)
+
+
 def test_fewer_or_shuffled_names_prove_no_order():
     names = categories("torchvision")
     for other in (names[:999], [*names, "none"], names[500:] + names[:500]):

@@ -69,6 +69,7 @@ def test_json_round_trip(tmp_path):
         ((("a", " "), (None, None)), "class 1 has an empty name"),
         ((("a",), (None, None)), "1 names but 2 ImageNet indices"),
         ((("a",), (1000,)), "1000 is not an ImageNet-1K index"),
+        ((("a",), (-1,)), "-1 is not an ImageNet-1K index"),
         ((("a", "b"), (3, 3)), "two classes have ImageNet index 3"),
         ((("a", "b"), (3, 4), {0: ()}), "no candidate competes for class 0"),
         ((("a", "b"), (3, 4), {0: (1, 1)}), "name a class twice"),

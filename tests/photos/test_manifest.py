@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -14,6 +15,7 @@ from counterground.metrics import DROP, Contrast, Design
 from counterground.photos import (
     MANIFEST_SCHEMA,
     Benchmark,
+    Discovered,
     LabelSpace,
     photo_id,
     read_benchmark,
@@ -239,6 +241,20 @@ def test_a_written_benchmark_reads_back_also_after_a_move_of_the_pair(benchmark,
     moved = read_benchmark("deep/out")
     assert_same(moved, benchmark)
     assert all(photo_id(moved.photo_path(path)) == hash_ for path, hash_ in moved.photos[:, :2].iter_rows())
+
+
+def test_who_chose_the_pairs_is_written_with_a_fingerprint_of_each(benchmark, tmp_path):
+    found = Discovered("b", "half", 5.0, "mine@0", "mine", earlier_referees=("a",), fingerprints=("f", "g"))
+    assert found.in_order == [("a", "f"), ("b", "g")]
+    out = write_benchmark(replace(benchmark, discovery=found), tmp_path / "out")
+    assert read_benchmark(out).discovery == found
+    assert replace(found, fingerprints=()).in_order == [("a", ""), ("b", "")]
+    content = json.loads((out / "benchmark.json").read_text())
+    (out / "benchmark.json").write_text(json.dumps(content | {"fingerprints": ["f"]}))
+    with pytest.raises(
+        CounterGroundError, match=r"cannot be read \(ValueError: it has 1 fingerprints of its"
+    ):
+        read_benchmark(out)
 
 
 def test_writing_into_the_photos_own_folder_and_through_a_relative_path(benchmark, monkeypatch):

@@ -35,7 +35,7 @@ def test_templates_from_a_file(tmp_path):
     [
         ("a photo\n", "line 1"),
         ("{}\n{} and {}\n", "line 2"),
-        ("", "empty"),
+        ("", "is empty; expected prompt templates"),
         ("{}\n\n{}\n", "line 2 is empty"),
     ],
 )

@@ -46,17 +46,32 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.server.asked[self.path] += 1
         if self.path in self.server.refused:
             return self.send_error(self.server.refused[self.path])
+        if self.path in self.server.endless:
+            return self.drip()
         return super().do_GET()
+
+    def drip(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(2**30))
+        self.end_headers()
+        try:
+            for _ in range(500):
+                if not self.server.over.wait(0.02):
+                    self.wfile.write(b"drop")
+        except OSError:
+            self.server.left.set()
 
 
 @pytest.fixture
 def web(shards):
     handler = functools.partial(Handler, directory=str(shards.parent))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.asked, server.refused = Counter(), {}
+    server.asked, server.refused, server.endless = Counter(), {}, set()
+    server.over, server.left = threading.Event(), threading.Event()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     server.url = f"http://127.0.0.1:{server.server_port}/test"
     yield server
+    server.over.set()
     server.shutdown()
     server.server_close()
 
@@ -97,6 +112,14 @@ def test_a_shard_that_is_missing_ends_it_and_the_others_are_kept(web):
     web.refused.clear()
     assert len(read_benchmark(spec)) == 6
     assert {web.asked[f"/test/{number:05d}.tar"] for number in kept} == {1}
+
+
+def test_no_shard_is_waited_for_once_another_is_missing(web):
+    web.endless.add("/test/00000.tar")
+    web.refused["/test/00001.tar"] = 404
+    with pytest.raises(CounterGroundError, match=r"/00001\.tar cannot be fetched: .* 404\.$"):
+        read_benchmark(f"{web.url}/{{00000..00001}}.tar")
+    assert web.left.wait(5)
 
 
 def test_a_page_in_place_of_a_shard_is_named(web, shards):
@@ -140,3 +163,6 @@ def test_numbers_in_braces_keep_their_zeros():
     assert expand_braces("a/{8..10}.tar") == ["a/8.tar", "a/9.tar", "a/10.tar"]
     assert expand_braces("a/{08..10}.tar") == ["a/08.tar", "a/09.tar", "a/10.tar"]
     assert expand_braces("{0..1}/{00..01}.tar") == ["0/00.tar", "0/01.tar", "1/00.tar", "1/01.tar"]
+    assert len(expand_braces("{1..100000}.tar")) == 100_000
+    with pytest.raises(UsageError, match=r"\{1..100001\} stands for no shard, or for more than 100,000"):
+        expand_braces("{1..100001}.tar")

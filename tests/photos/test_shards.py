@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -167,12 +168,20 @@ def test_links_and_devices_are_refused(kind, tmp_path, cache):
         read_benchmark(tmp_path / "wds")
 
 
-def test_a_size_no_photo_has_is_refused_before_it_is_read(tmp_path):
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (2**33, r"'1\.jpg' is too large \(8,589,934,592 bytes\)"),
+        (2**28 + 1, r"'1\.jpg' is too large \(268,435,457 bytes\)"),
+        (2**28, "cut short"),
+    ],
+)
+def test_a_size_no_photo_has_is_refused_before_it_is_read(size, message, tmp_path):
     info = tarfile.TarInfo("1.jpg")
-    info.size = 2**33
+    info.size = size
     (tmp_path / "wds").mkdir()
     (tmp_path / "wds" / "0.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
-    with pytest.raises(CounterGroundError, match=r"'1\.jpg' is too large \(8,589,934,592 bytes\)"):
+    with pytest.raises(CounterGroundError, match=message):
         read_benchmark(tmp_path / "wds")
 
 
@@ -226,13 +235,15 @@ def test_what_the_datasets_library_writes_is_read_with_its_class_names(tmp_path,
 
 
 def test_binary_columns_and_numbers(tmp_path):
-    frame = pl.DataFrame({"img": [jpeg(1), jpeg(2)], "label": [1, 0]})
+    frame = pl.DataFrame({"jpg": [jpeg(3), jpeg(4)], "img": [jpeg(1), jpeg(2)], "label": [1, 0]})
     (tmp_path / "hf").mkdir()
     frame.write_parquet(tmp_path / "hf" / "x.parquet")
     with pytest.raises(CounterGroundError, match=r"row 1 has class number 1, and its name is unknown"):
         read_benchmark(tmp_path / "hf")
     (tmp_path / "hf" / "classnames.txt").write_text("tench\nhen\n")
-    assert read_benchmark(tmp_path / "hf").photos["class_name"].to_list() == ["hen", "tench"]
+    photos = read_benchmark(tmp_path / "hf").photos
+    assert photos["class_name"].to_list() == ["hen", "tench"]
+    assert photos["photo_id"].to_list() == [hashlib.sha256(jpeg(number)).hexdigest() for number in (1, 2)]
 
 
 @pytest.mark.parametrize(

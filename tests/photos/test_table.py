@@ -135,6 +135,11 @@ def test_absolute_paths_are_read_from_the_folder_they_share_on(write, tmp_path):
         file.write("0.png,tench\n")
     with pytest.raises(CounterGroundError, match=r"absolute and others, such as '0\.png'"):
         read_benchmark(elsewhere)
+    mask = [str(tmp_path / "0.png"), "1.png"]
+    mixed = pl.DataFrame({"path": [path for path, _ in rows[:2]], "class_name": "hen", "mask": mask})
+    mixed.write_csv(elsewhere)
+    with pytest.raises(CounterGroundError, match=r"absolute and others, such as '1\.png' in row 2"):
+        read_benchmark(elsewhere)
 
 
 def test_class_index_gives_the_order(write):

@@ -47,6 +47,13 @@ def test_photos_are_fetched_once_and_hashed(table, server, cache):
     assert server.asked.total() == 3
 
 
+def test_a_photo_is_kept_by_the_first_40_letters_of_its_name(table, server):
+    name = "a-photo_of%20a%20hen-by-somebody-with-a-long-name-in-1999"
+    server.script[f"/{name}.jpg"] = [photo_bytes(0)]
+    (path,) = read_benchmark(table([server.address(name)])).photos["path"]
+    assert path.rpartition("/")[2].rpartition("-")[0] == "a-photo-of-a-hen-by-somebody-with-a-long"
+
+
 def test_another_table_of_the_same_photos_asks_for_the_new_one_only(table, server):
     read_benchmark(table())
     read_benchmark(table((1, 2, 3)))
@@ -330,4 +337,11 @@ def test_a_photo_that_coco_lists_and_nobody_has(coco, tmp_path):
     with pytest.raises(
         UsageError, match=r"'0\.jpg' is not found beside .*: say where the photos are, \?images="
     ):
+        read_benchmark(path)
+
+
+def test_annotations_that_are_no_json_are_said_in_one_line(coco):
+    path = coco()
+    path.write_text('{"images": [')
+    with pytest.raises(CounterGroundError, match=r"^Cannot read .*instances_val\.json as JSON: [^\n]*$"):
         read_benchmark(path)

@@ -202,10 +202,10 @@ def difference_limits(left: InfluenceEstimate, right: InfluenceEstimate) -> _Lim
     """Return the ends of the interval of ``left - right`` as a function of its t value."""
     change = left.minus(right, n=left.n)
     value, error = change.value, math.sqrt(change.covariance(change))
-    spread = math.sqrt(left.variance * right.variance)
-    # A difference that no cluster moves rests on too little to believe in a correlation of one.
-    moved = spread > _NO_SPREAD**2 and error > _NO_SPREAD
-    r = left.covariance(right) / spread if moved else 0.0
+    # A difference that no cluster moves rests on too little to believe in a correlation of one. A side that
+    # none moves has no correlation: what rounding leaves of its scatter may look like any.
+    moved = min(error, math.sqrt(min(left.variance, right.variance))) > _NO_SPREAD
+    r = left.covariance(right) / math.sqrt(left.variance * right.variance) if moved else 0.0
     if left.ways.clusters:  # whose variances are bounded below, each by itself
         r = min(1.0, max(-1.0, r))
     first, second = _score_limits(left), _score_limits(right)
