@@ -126,6 +126,9 @@ def _check_command(words: list[str]) -> None:
             _check_ours(rest)
         case ["pip", "install", *options]:
             _check_extras(options)
+        case ["pipx", "run", "--spec", wheel, "counterground", *rest]:
+            _check_extras([wheel])
+            _check_ours(rest)
         case ["make", *rest]:
             targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
             assert {word for word in rest if "=" not in word} <= set(targets), words
@@ -168,7 +171,7 @@ def _check_ours(words: list[str]) -> None:
 def _check_extras(words: list[str]) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for word in words:
-        if found := re.fullmatch(r"\.\[(.+)\]", word):
+        if found := re.fullmatch(r"(?:\.|WHEEL)\[(.+)\]", word):
             assert set(found[1].split(",")) <= set(extras), word
         elif not word.startswith("-"):
             assert (ROOT / word).exists(), word

@@ -9,6 +9,7 @@ import pytest
 from masked_photos import SIZE, ellipse, make_benchmark, pixels
 from PIL import Image
 
+from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.masks import MaskSettings, make_masks
 
@@ -67,6 +68,13 @@ def test_grabcut_finds_the_object_in_its_box(benchmark, tmp_path, refine):
     assert masks.rough
     assert masks.description["made_by"]["opencv"]
     assert "rough" in masks.summary()
+
+
+def test_the_command_says_how_to_look_at_rough_masks(tmp_path, capsys):
+    photos, out = tmp_path / "photos", tmp_path / "masks"
+    make_benchmark(photos, {"ice bear/snow/a.png": ellipse()})
+    assert main(["masks", str(photos), "--from", "grabcut", "--inset", "10", "--out", str(out)]) == 0
+    assert f"Next: counterground label {out} --annotator YOUR-NAME" in capsys.readouterr().out
 
 
 def test_grabcut_gives_the_same_bytes_again(benchmark, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from masked_photos import SIZE, ellipse, make_benchmark, photo_of, pixels
@@ -27,7 +29,9 @@ def test_the_masks_of_the_manifest_are_taken_as_they_are(tmp_path):
     assert masked.version == benchmark.version
     assert masked.photos["mask"].to_list() == ["files/a.png.png", None]
     assert (pixels(masked.mask_path("files/a.png.png")) == np.asarray(soft)).all()
-    assert any("1 of 2 photos" in note for note in masked.notes)
+    assert masked.notes[-1] == "Masks: 1 of 2 photos have a usable mask (manifest); of the others: missing 1."
+    part = replace(benchmark, photos=benchmark.photos.head(1))
+    assert "have one. 1 of 2 photos have a usable mask" in masks.apply(part).notes[-1]
 
 
 def test_a_benchmark_without_masks_says_what_to_do(tmp_path):

@@ -113,7 +113,7 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
     if not usable:
         raise CounterGroundError(
             f"No photo of {benchmark.name} has a mask that can be used: add --masks, such as a folder "
-            f"of PNGs or COCO annotations. {' '.join(notes[:1])}"
+            f"of PNGs, COCO annotations, or what `counterground masks` makes. {' '.join(notes[:1])}"
         )
     drawn = _Draw(benchmark, usable, settings)
     rows = list(drawn.rows())
@@ -126,7 +126,8 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
     backgrounds = set(frame["background_photo"]) - {"grey"}
     said = (
         f"Photos are composites (version {VERSION}, seed {settings.seed}) of the benchmark "
-        f"{benchmark.name!r}: objects of {len(drawn.foregrounds):,}, backgrounds of {len(backgrounds):,}."
+        f"{benchmark.name!r}: objects of {counted(len(drawn.foregrounds), 'photo')}, backgrounds of "
+        f"{len(backgrounds):,}."
     )
     made = Benchmark(
         f"{benchmark.name}, swapped",

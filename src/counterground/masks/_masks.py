@@ -103,7 +103,9 @@ class Masks:
                 f"No photo of {benchmark.name} has a usable mask. {self.summary()} "
                 f"{self.folder / TABLE_FILE} says why for each."
             )
-        note = f"Masks: {found:,} of {counted(len(photos), 'photo')} have one. {self.summary()}"
+        same = found == self.usable and len(photos) == len(self.table)
+        own = "" if same else f"{found:,} of {counted(len(photos), 'photo')} have one. "
+        note = f"Masks: {own}{self.summary()}"
         return replace(
             benchmark,
             photos=photos,

@@ -92,6 +92,11 @@ class Words:
         return "common photos" if self.is_drop else self.left
 
     @property
+    def on_right(self) -> str:
+        """Photos of the right side."""
+        return "counter photos" if self.is_drop else self.right
+
+    @property
     def relies(self) -> str:
         """What a model does whose difference is above 0."""
         return "relies on the background" if self.about_backgrounds else f"is less accurate on {self._sides}"

@@ -188,7 +188,7 @@ def test_a_pool_says_how_it_was_made(photos, tmp_path):
             pool.decide(path, annotator="ben", task="review", labels=[ben])
         pool.decide(path, annotator="imported", task="background", labels=["snow"])
     facts = card_facts(pool)
-    assert facts.annotators == 2
+    assert (facts.annotators, facts.tasks) == (2, ("review",))
     assert facts.discarded == {"label noise": 1, "in dispute between annotators": 1}
     assert facts.chosen == (
         "8 photos collected (inaturalist 8). They were taken from 2026-05-01 to 2026-05-08.",
@@ -200,4 +200,29 @@ def test_a_pool_says_how_it_was_made(photos, tmp_path):
     text = card(tmp_path / "out")
     assert "| review | 4 | 75.0 % | 0.556 |" in text
     assert "| in dispute between annotators | 1 |" in text
+    assert "2 people decided which photos to keep.\n" in text  # their backgrounds were imported
     assert (tmp_path / "out" / "files" / "ice bear" / "0.jpg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        (("background",), "1 person labelled their backgrounds; nobody decided which photos to keep."),
+        (("background", "review"), "1 person decided which photos to keep and labelled their backgrounds."),
+        ((), "No annotator has reviewed or labelled them."),  # postponed or undone
+    ],
+)
+def test_the_card_says_what_people_decided_and_what_nobody_did(photos, tmp_path, tasks, said):
+    pool = open_pool(tmp_path / "pool", create=True)
+    path = "files/ice bear/0.jpg"
+    file = tmp_path / "pool" / path
+    file.parent.mkdir(parents=True)
+    file.write_bytes(min(photos.rglob("*.jpg")).read_bytes())
+    pool.add_photos(
+        [{"path": path, "photo_id": photo_id(file), "class_name": "ice bear", "licence": "cc-by"}]
+    )
+    labels = {"review": "keep", "background": "snow"}
+    for task in tasks:
+        pool.decide(path, annotator="ann", task=task, labels=[labels[task]])
+    export(pool.freeze(), tmp_path / "out", formats=["parquet"], card=card_facts(pool))
+    assert f"1 photo collected (unknown 1). {said}\n" in card(tmp_path / "out")

@@ -116,6 +116,28 @@ def test_the_drop_over_other_classes_is_said_with_what_intervals_are_about(make_
 def test_a_gain_is_no_loss(make_run, verdict_of):
     verdict = verdict_of(make_run({"a": (0.3, 0.9), "b": (0.3, 0.95)}, per_group=40))
     assert verdict.sentence.startswith("No model lost accuracy on these photos when the background changed")
+    told = answers(verdict)
+    assert told["Does a rely on the background?"].startswith(
+        "The other way round. Its drop is below 0 (p < 0.001, Holm-corrected over 2 models), with a 95 % "
+    )
+    assert told["Does a rely on the background?"].endswith("it is more accurate on counter photos.")
+    assert "More than the other models?" not in told
+    assert told["Smallest measured drop"].startswith("b: −")
+    assert told["Are there enough photos?"].startswith("Yes, for a drop this large.")
+    assert told["What to do next?"].startswith("Check which backgrounds are common and which counter.")
+
+
+def test_a_gain_of_one_of_many_models_is_corrected_for_their_number(make_run, verdict_of):
+    three = ["x", "y", "z"]
+    sure = make_run({"a": (0.74, 0.84)}, path="sure", classes=three, per_group=80)
+    wide = make_run({f"m{k}": (0.3, 0.7) for k in range(11)}, path="wide", classes=three, per_group=2)
+    verdict = verdict_of(sure, wide)
+    (a,) = models_of(sure)
+    assert a.get("drop").high < 0
+    assert verdict.lead == "a"
+    told = answers(verdict)["Does a rely on the background?"]
+    assert told.startswith("No clear evidence. The 95 % interval of its drop")
+    assert "lies below 0, but that of one of 8 drops may do so by chance (p = " in told  # 4 are near chance
 
 
 def test_one_model_is_told_alone(make_run, verdict_of):
@@ -166,6 +188,7 @@ def test_where_all_models_guess_no_drop_is_judged(make_run, verdict_of):
         verdict.sentence == "No drop can be judged: no model is clearly better than guessing on these photos."
     )
     assert [answer.question for answer in verdict.answers] == ["Left out", "What to do next?"]
+    assert "--label-space benchmark" in answers(verdict)["What to do next?"]
 
 
 def test_whether_photos_suffice_is_said_in_sizes_of_drops(make_run, verdict_of):

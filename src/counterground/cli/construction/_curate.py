@@ -57,10 +57,9 @@ def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **r
     if report.flagged and top:
         _show_queue(report, top)
     print_notes(report.notes)
-    click.echo(
-        f"{report.flagged:,} of {counted(report.photos, 'photo')} flagged for review; "
-        f"{report.measured:,} measured now, the others earlier."
-    )
+    earlier = report.photos - report.measured
+    measured = f"; {report.measured:,} measured now, {earlier:,} earlier" if earlier else ""
+    click.echo(f"{report.flagged:,} of {counted(report.photos, 'photo')} flagged for review{measured}.")
     click.echo(f"Next: counterground label {pool} --task review --order ranked --annotator YOUR-NAME")
 
 

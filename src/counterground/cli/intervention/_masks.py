@@ -210,4 +210,5 @@ def _show(made: Masks) -> None:
     click.echo(one_line(made.summary()))
     if made.rough:
         click.echo("These masks are rough: look at them before you rely on them.")
+        click.echo(f"Next: counterground label {made.folder} --annotator YOUR-NAME")
     click.echo(f"Masks: {made.folder}")

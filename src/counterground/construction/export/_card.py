@@ -117,9 +117,7 @@ def _counts(benchmark: Benchmark) -> str:
 def _how_chosen(facts: CardFacts) -> str:
     sentences = [markdown(sentence) for sentence in facts.chosen]
     if facts.annotators is not None:
-        people = "1 person" if facts.annotators == 1 else f"{facts.annotators:,} people"
-        decided = f"{people} decided which photos to keep and labelled their backgrounds."
-        sentences.append(decided if facts.annotators else "No annotator has reviewed or labelled them.")
+        sentences.append(_decided(facts.annotators, facts.tasks))
     text = "## How the photos were chosen\n\n" + (" ".join(sentences) or "Not stated.") + "\n"
     if facts.agreement:
         head = ("task", "photos with two annotators", "agreement", "Cohen's kappa", "Krippendorff's alpha")
@@ -128,6 +126,16 @@ def _how_chosen(facts: CardFacts) -> str:
         rows = [(markdown(reason), count) for reason, count in facts.discarded.items()]
         text += "\nDiscarded photos:\n\n" + markdown_table(("reason", "photos"), rows)
     return text
+
+
+def _decided(annotators: int, tasks: Sequence[str]) -> str:
+    if not annotators or not tasks:
+        return "No annotator has reviewed or labelled them."
+    people = "1 person" if annotators == 1 else f"{annotators:,} people"
+    if "review" not in tasks:
+        return f"{people} labelled their backgrounds; nobody decided which photos to keep."
+    labelled = " and labelled their backgrounds" if "background" in tasks else ""
+    return f"{people} decided which photos to keep{labelled}."
 
 
 def _agreement_row(found: Agreement) -> Sequence[object]:

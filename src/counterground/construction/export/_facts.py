@@ -46,6 +46,7 @@ class CardFacts:
         description: what it is, in a few sentences.
         chosen: sentences on how the photos were chosen.
         annotators: how many people decided.
+        tasks: what they decided, "review" (which photos to keep) or "background" (their labels), or both.
         agreement: per task.
         discarded: photos by reason.
         creators: who made the collection.
@@ -61,6 +62,7 @@ class CardFacts:
     description: str = ""
     chosen: tuple[str, ...] = ()
     annotators: int | None = None
+    tasks: tuple[str, ...] = ("review", "background")
     agreement: tuple[Agreement, ...] = ()
     discarded: Mapping[str, int] = field(default_factory=dict)
     creators: tuple[str, ...] = ()
@@ -103,6 +105,7 @@ def card_facts(pool: Pool) -> CardFacts:
     return CardFacts(
         chosen=_origins(photos),
         annotators=people["annotator"].n_unique(),
+        tasks=tuple(votes["task"].unique().sort()),
         agreement=_agreement(votes, photos),
         discarded=discarded,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import NamedTuple
 
+from counterground.metrics import BG_GAP
 from counterground.report._words import DROP_WORDS, Words
 from counterground.report.page._comparisons import Comparisons
 from counterground.results import (
@@ -98,11 +99,14 @@ def judge(
     answers = [_relies(lead, evidence)]
     told = (cause or _not_swapped(lead, evidence), cure or _not_mended(lead, evidence))
     answers += filter(None, told)
+    if others and not evidence.is_reversed(lead):  # of gains, "more than the others" would mean a smaller one
+        answers.append(ranking.answer())
     if others:
-        answers += [ranking.answer(), _least([lead, *others], comparisons, words)]
+        answers.append(_least([lead, *others], comparisons, words))
     answers += [*_left_out(models, guessing, words), _enough(lead, evidence, ranking)]
     answers += _other_classes(lead, words)
-    answers.append(_next(lead, others, evidence, ranking))
+    gained = evidence.is_reversed(lead)
+    answers.append(_after_a_gain(words) if gained else _next(lead, others, evidence, ranking))
     return Verdict(_sentence(lead, others, evidence, ranking), answers, lead.label)
 
 
@@ -114,7 +118,8 @@ def _without_drop(
         sentence = f"No {words.noun} can be judged: no model is clearly better than guessing on these photos."
         step = (
             "Look for the cause first: do the class names fit the model, is the preprocessing its own, does "
-            "it know these classes at all?"
+            "it know these classes at all, or do too many names compete (--label-space benchmark leaves only "
+            "those of these photos)?"
         )
         return Verdict(
             sentence, [*_left_out(models, guessing, words), Answer(_NEXT, "Check the models.", step)], None
@@ -158,8 +163,15 @@ class _Evidence:
 
     def is_clear(self, model: ModelScores) -> bool:
         """Whether a model relies on the background: its drop is above 0 and significant."""
+        return self._is_significant(model) and self.words.size(model) > 0
+
+    def is_reversed(self, model: ModelScores) -> bool:
+        """Whether a model is more accurate on the right side: its drop is below 0 and significant."""
+        return self._is_significant(model) and self.words.size(model) < 0
+
+    def _is_significant(self, model: ModelScores) -> bool:
         p = self.p_values[model.label]
-        return p is not None and p < SIGNIFICANT and self.words.size(model) > 0
+        return p is not None and p < SIGNIFICANT
 
     def p_text(self, model: ModelScores) -> str:
         """The p-value of a model's drop, and for how many models it is corrected."""
@@ -308,10 +320,17 @@ def _relies(lead: ModelScores, evidence: _Evidence) -> Answer:
             else f"Other differences between the {sides}, such as the size of objects, count too."
         )
         return Answer(question, "Yes.", f"{found} {other}{inflated}")
-    reason = f"The 95 % interval of its {noun}, {drop.interval}, reaches 0."
-    if drop.low > 0:
+    if evidence.is_reversed(lead):
         reason = (
-            f"The 95 % interval of its {noun}, {drop.interval}, lies above 0, but that of the largest of "
+            f"Its {noun} is below 0 ({evidence.p_text(lead)}), with a 95 % interval of {drop.interval}: it "
+            f"is more accurate on {words.on_right}."
+        )
+        return Answer(question, "The other way round.", reason)
+    reason = f"The 95 % interval of its {noun}, {drop.interval}, reaches 0."
+    if drop.low > 0 or drop.high < 0:
+        side, extreme = ("above", "the largest") if drop.low > 0 else ("below", "one")
+        reason = (
+            f"The 95 % interval of its {noun}, {drop.interval}, lies {side} 0, but that of {extreme} of "
             f"{models} {noun}s may do so by chance ({evidence.p_text(lead)})."
         )
     return Answer(question, "No clear evidence.", reason)
@@ -394,7 +413,8 @@ def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking) -> Answer
     if times > 1:
         more = "objects and background photographs" if words.is_effect else "independent photos"
         reason += f". About {count(times)} times as many {more} would resolve {noun}s of 5 points"
-    answer = f"Yes, for a {noun} this large." if evidence.is_clear(lead) else "Too few to be sure."
+    shown = evidence.is_clear(lead) or evidence.is_reversed(lead)
+    answer = f"Yes, for a {noun} this large." if shown else "Too few to be sure."
     return Answer(question, answer, f"{reason}.")
 
 
@@ -440,6 +460,16 @@ def _next(lead: ModelScores, others: Sequence[ModelScores], evidence: _Evidence,
     reason = f"Weigh the {words.noun} against it: {levels}. {look}"
     where = "counter backgrounds" if words.is_drop else words.right
     return Answer(_NEXT, f"Compare accuracy on {where}.", reason)
+
+
+def _after_a_gain(words: Words) -> Answer:
+    if not words.about_backgrounds or words.contrast == BG_GAP:
+        return Answer(_NEXT, "Look at the photos.", f"See below in which classes the {words.noun}s are.")
+    reason = (
+        "Counter backgrounds should be those that suit models less. If you named the groups yourself, let "
+        "counterground discover choose them: it measures on photos that did not choose."
+    )
+    return Answer(_NEXT, "Check which backgrounds are common and which counter.", reason)
 
 
 def _all_of(labels: Sequence[str], each: str) -> str:
