@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,17 @@ ANIMALS = {"ice bear": ("snow", "grass"), "black swan": ("water", "earth"), "fla
 
 def save_noise(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path, quality=95)
+    path.write_bytes(_noise(seed, size, path.suffix))
     return path
+
+
+@cache
+def _noise(seed: int, size: tuple[int, int], suffix: str) -> bytes:
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    file = BytesIO()
+    photo = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+    photo.save(file, Image.registered_extensions()[suffix.lower()], quality=95)
+    return file.getvalue()
 
 
 def save_animals(root: Path, per_group: int = 8) -> Path:

@@ -95,16 +95,20 @@ def by_key(
     if missing:
         raise ValueError(f"The predictions lack the columns {', '.join(missing)}.")
     read = pl.all() if columns is None else pl.col(dict.fromkeys((*KEYS, "path", *columns)))
-    for key in predictions.lazy().select(KEYS).unique(maintain_order=True).collect().iter_rows(named=True):
-        rows = predictions.lazy().filter(pl.col("model") == key["model"]).select(read).collect()
-        yield tuple(key.values()), _by_path(rows.filter(in_setting(key)))
+    found = predictions.lazy().select(KEYS).unique(maintain_order=True).collect().rows(named=True)
+    for key in found:
+        of_model = (
+            predictions.lazy().filter(pl.col("model") == key["model"]) if len(found) > 1 else predictions
+        )
+        rows = of_model.lazy().select(read).collect()
+        yield tuple(key.values()), _by_path(rows.filter(in_setting(key)) if len(found) > 1 else rows)
 
 
 def _by_path(rows: pl.DataFrame) -> pl.DataFrame:
     if not rows["path"].is_sorted():
         rows = rows.sort("path")
-    repeated = rows.filter(pl.col("path") == pl.col("path").shift())
-    if len(repeated):
+    if rows["path"].n_unique() < len(rows):
+        repeated = rows.filter(pl.col("path") == pl.col("path").shift())
         path, model = repeated["path"][0], repeated["model"][0]
         raise ValueError(
             f"The photo {path!r} occurs {(rows['path'] == path).sum()} times under model {model!r}; "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from counterground.errors import CounterGroundError
@@ -25,6 +27,9 @@ MANIFEST_SCHEMA: dict[str, pl.DataType] = {
 _TEXTS = (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null)
 _REQUIRED = ("path", "photo_id", "class_index", "class_name")
 
+_Check = tuple[pl.Expr, str, str]
+"""What is wrong with a photo, that in words, and the column whose value is shown (or none)."""
+
 
 def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataFrame:
     """Return the manifest in ``MANIFEST_SCHEMA``, sorted by path; columns that may be null may be absent.
@@ -42,21 +47,27 @@ def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataF
     photos = with_plain_paths(_in_schema(photos))
     if photos.is_empty():
         raise CounterGroundError("The manifest has no photo.")
+    checks: list[_Check] = []
     for column in _REQUIRED:
         empty = pl.col(column).is_null() if column == "class_index" else pl.col(column).fill_null("") == ""
-        _refuse(photos, empty, f"its {column} is empty")
-    _refuse(photos, pl.col("path").is_duplicated(), "its path occurs more than once")
+        checks.append((empty, f"its {column} is empty", ""))
+    checks.append((pl.col("path").is_duplicated(), "its path occurs more than once", ""))
     for column, remedy in (("path", "; or make all paths absolute"), ("mask", "")):
         outside = pl.col(column).str.contains(r"(^|/)\.\.(/|$)|^/|^[A-Za-z]:[\\/]")
-        _refuse(photos, outside, f"its {column} must stay inside the benchmark's folder{remedy}")
+        checks.append((outside, f"its {column} must stay inside the benchmark's folder{remedy}", ""))
     not_a_hash = ~pl.col("photo_id").str.contains("^[0-9a-f]{64}$")
-    _refuse(photos, not_a_hash, "its photo_id is not the SHA-256 of a file (64 hex digits)")
-    _refuse(photos, ~pl.col("group").is_in(GROUPS), "its group must be common, counter or null", "group")
     unknown = ~pl.col("class_index").is_between(0, len(label_space) - 1)
-    _refuse(photos, unknown, f"its class_index is outside the {len(label_space)} classes", "class_index")
+    checks += [
+        (not_a_hash, "its photo_id is not the SHA-256 of a file (64 hex digits)", ""),
+        (~pl.col("group").is_in(GROUPS), "its group must be common, counter or null", "group"),
+        (unknown, f"its class_index is outside the {len(label_space)} classes", "class_index"),
+    ]
+    _refuse(photos, checks)
     names = pl.Series(label_space.names)
     wrong = pl.col("class_name") != names.gather(photos["class_index"])
-    _refuse(photos, wrong, "its class_name is not the label space's name for its class_index", "class_name")
+    _refuse(
+        photos, [(wrong, "its class_name is not the label space's name for its class_index", "class_name")]
+    )
     if "options" in photos.columns:
         check_questions(photos)
     return photos.sort("path")
@@ -126,11 +137,13 @@ def cast_column(column: pl.Series, kind: pl.DataType) -> pl.Series:
         ) from error
 
 
-def _refuse(photos: pl.DataFrame, wrong: pl.Expr, what: str, column: str = "") -> None:
-    """Raise, naming the first photo for which ``wrong`` holds (null does not)."""
-    found = photos.filter(wrong)
-    if found.is_empty():
+def _refuse(photos: pl.DataFrame, checks: Sequence[_Check]) -> None:
+    """Raise at the first check that finds something, naming the first photo that is wrong (null is not)."""
+    failed = photos.select(wrong.any().alias(str(number)) for number, (wrong, *_) in enumerate(checks)).row(0)
+    if True not in failed:
         return
+    wrong, what, column = checks[failed.index(True)]
+    found = photos.filter(wrong)
     first = found.row(0, named=True)
     value = f", not {first[column]!r}" if column else ""
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
