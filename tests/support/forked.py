@@ -34,7 +34,8 @@ def start(
     given = list(map(str, arguments))
     where = {**os.environ, **(environment or {})}
     process = _CONTEXT.Process(target=_run, args=(code, given, where, folder or Path.cwd(), output or ()))
-    with patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parent)):  # where the server finds `prewarmed`
+    # The server finds what this process finds: `prewarmed`, and the same counterground.
+    with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))):
         process.start()
     return process
 
