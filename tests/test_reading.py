@@ -83,6 +83,17 @@ def test_a_table_is_tried_again_where_it_has_changed(table):
     try_parquet(table)
 
 
+def test_a_sound_table_is_tried_once_and_what_failed_is_tried_again(table, site):
+    """As a reader that was interrupted; after that, whoever reads a sound one needs no second trial."""
+    (site / "polars.py").write_text("import os; os.kill(os.getpid(), 15)\n")
+    with pytest.raises(pl.exceptions.ComputeError, match="it is damaged"):
+        try_parquet(table)
+    (site / "polars.py").unlink()
+    try_parquet(table)
+    (site / "polars.py").write_text("raise ImportError('no libfoo.so')\n")
+    try_parquet(table)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="what counts as memory differs")
 def test_few_photos_of_a_shard_are_in_memory_at_a_time(tmp_path):
     path = tmp_path / "shard.parquet"

@@ -228,27 +228,23 @@ def try_parquet(path: Path) -> None:
         PolarsError: that process failed or was ended.
         CounterGroundError: for a reason that says nothing of the file, such as too little memory.
     """
-    import polars as pl
-
     with open_regular(path) as file:
         found = os.fstat(file.fileno())
-    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    if sys.executable and (
-        reason := _damage(path, state)
-    ):  # there is none where Python is built into a program
-        raise pl.exceptions.ComputeError(reason)
+    if sys.executable:  # not so in a program that Python is built into
+        _try_state(path, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
 
 
 @lru_cache(maxsize=10_000)
-def _damage(path: Path, _state: tuple[int, ...]) -> str | None:
-    """Return why a Parquet file cannot be decoded; found out once, as long as the file is in that state."""
+def _try_state(path: Path, _state: tuple[int, ...]) -> None:
+    """Decode a Parquet file; if it is sound, once as long as it is in that state. Failures may pass."""
+    import polars as pl
+
     ended = _tried(_TRIAL, path)
-    if not ended.returncode:
-        return None
-    lines = [line for line in ended.stderr.splitlines() if "exceptions." in line]
-    reason = lines[-1].partition(": ")[2] if lines else ""
-    panicked = not lines or "PanicException" in lines[-1]
-    return "it is damaged" if panicked or not reason else reason
+    if ended.returncode:
+        lines = [line for line in ended.stderr.splitlines() if "exceptions." in line]
+        reason = lines[-1].partition(": ")[2] if lines else ""
+        panicked = not lines or "PanicException" in lines[-1]
+        raise pl.exceptions.ComputeError("it is damaged" if panicked or not reason else reason)
 
 
 def try_arrow(folder: Path) -> None:

@@ -34,13 +34,13 @@ META = {
 
 
 def is_spuriverse(shard: Path) -> bool:
-    """Whether a Parquet file has the columns of SpuriVerse."""
-    try:
-        with open_parquet(shard) as lazy:
-            names = lazy.collect_schema()
-    except CounterGroundError:
-        return False
-    return {"image_id", "benchmark", "image", *_GROUP} <= set(names)
+    """Whether a Parquet file has the columns of SpuriVerse.
+
+    Raises:
+        CounterGroundError: it is damaged, no Parquet file, or cannot be tried.
+    """
+    with open_parquet(shard) as lazy:
+        return {"image_id", "benchmark", "image", *_GROUP} <= set(lazy.collect_schema())
 
 
 def spuriverse_samples(shard: Path, meta: Path) -> Iterator[Sample]:
