@@ -254,6 +254,9 @@ def test_bad_predictions_are_refused(frame):
         score_predictions(frame.drop("cluster", "confidence"))
     with pytest.raises(ValueError, match=r"'0000.jpg' occurs 2 times under model 'a'"):
         score_predictions(pl.concat([frame, frame.head(1)]))
+    nameless = frame.with_columns(path=pl.when(pl.col("path") > frame["path"][2]).then("path"))
+    with pytest.raises(ValueError, match="The photo None occurs 3 times under model 'a'"):
+        score_predictions(nameless)
 
 
 def test_a_comparison_of_three_models():

@@ -108,10 +108,11 @@ def _by_path(rows: pl.DataFrame) -> pl.DataFrame:
     if not rows["path"].is_sorted():
         rows = rows.sort("path")
     if rows["path"].n_unique() < len(rows):
-        repeated = rows.filter(pl.col("path") == pl.col("path").shift())
+        repeated = rows.filter(pl.col("path").is_duplicated())
         path, model = repeated["path"][0], repeated["model"][0]
+        times = repeated["path"].eq_missing(path).sum()
         raise ValueError(
-            f"The photo {path!r} occurs {(rows['path'] == path).sum()} times under model {model!r}; "
+            f"The photo {path!r} occurs {times} times under model {model!r}; "
             "a photo counts once for each model and setting (names, prompts, protocol, label space, ...)."
         )
     return rows
