@@ -123,7 +123,8 @@ def test_a_gain_is_no_loss(make_run, verdict_of):
     assert told["Does a rely on the background?"].endswith("it is more accurate on counter photos.")
     assert "More than the other models?" not in told
     assert told["Smallest measured drop"].startswith("b: −")
-    assert told["Are there enough photos?"].startswith("Yes, for a drop this large.")
+    assert told["Are there enough photos?"].startswith("Yes, for a difference this large.")
+    assert ": a difference below about " in told["Are there enough photos?"]
     assert told["What to do next?"].startswith("Check which backgrounds are common and which counter.")
 
 

@@ -99,13 +99,13 @@ def judge(
     answers = [_relies(lead, evidence)]
     told = (cause or _not_swapped(lead, evidence), cure or _not_mended(lead, evidence))
     answers += filter(None, told)
-    if others and not evidence.is_reversed(lead):  # of gains, "more than the others" would mean a smaller one
+    gained = evidence.is_reversed(lead)
+    if others and not gained:  # of gains, "more than the others" would mean a smaller one
         answers.append(ranking.answer())
     if others:
         answers.append(_least([lead, *others], comparisons, words))
     answers += [*_left_out(models, guessing, words), _enough(lead, evidence, ranking)]
     answers += _other_classes(lead, words)
-    gained = evidence.is_reversed(lead)
     answers.append(_after_a_gain(words) if gained else _next(lead, others, evidence, ranking))
     return Verdict(_sentence(lead, others, evidence, ranking), answers, lead.label)
 
@@ -402,7 +402,9 @@ def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking) -> Answer
     margin = evidence.margin(drop)
     if margin is None:
         return Answer(question, "No.", f"{photos}: too few for an interval.")
-    reason = f"{photos}: a {noun} below about {_points(margin)} cannot be distinguished from zero"
+    gained = evidence.is_reversed(lead)
+    size = "difference" if gained else noun  # a drop of -20 points is below any
+    reason = f"{photos}: a {size} below about {_points(margin)} cannot be distinguished from zero"
     if ranking.margin is not None:
         reason += (
             f", nor can a difference below about {_points(ranking.margin)} between the {noun}s of two models"
@@ -412,9 +414,8 @@ def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking) -> Answer
     times = round((margin / PRECISE) ** 2)
     if times > 1:
         more = "objects and background photographs" if words.is_effect else "independent photos"
-        reason += f". About {count(times)} times as many {more} would resolve {noun}s of 5 points"
-    shown = evidence.is_clear(lead) or evidence.is_reversed(lead)
-    answer = f"Yes, for a {noun} this large." if shown else "Too few to be sure."
+        reason += f". About {count(times)} times as many {more} would resolve {size}s of 5 points"
+    answer = f"Yes, for a {size} this large." if gained or evidence.is_clear(lead) else "Too few to be sure."
     return Answer(question, answer, f"{reason}.")
 
 
