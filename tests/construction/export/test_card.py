@@ -188,7 +188,7 @@ def test_a_pool_says_how_it_was_made(photos, tmp_path):
             pool.decide(path, annotator="ben", task="review", labels=[ben])
         pool.decide(path, annotator="imported", task="background", labels=["snow"])
     facts = card_facts(pool)
-    assert (facts.annotators, facts.tasks) == (2, ("review",))
+    assert (facts.annotators, facts.tasks) == (2, {"review": 2})
     assert facts.discarded == {"label noise": 1, "in dispute between annotators": 1}
     assert facts.chosen == (
         "8 photos collected (inaturalist 8). They were taken from 2026-05-01 to 2026-05-08.",
@@ -205,14 +205,29 @@ def test_a_pool_says_how_it_was_made(photos, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tasks", "said"),
+    ("decided", "said"),
     [
-        (("background",), "1 person labelled their backgrounds; nobody decided which photos to keep."),
-        (("background", "review"), "1 person decided which photos to keep and labelled their backgrounds."),
-        ((), "No annotator has reviewed or labelled them."),  # postponed or undone
+        (("ann background",), "1 person labelled their backgrounds; nobody decided which photos to keep."),
+        (
+            ("ann background", "ann review"),
+            "1 person decided which photos to keep and labelled their backgrounds.",
+        ),
+        (
+            ("ann review", "ben review", "ann background"),
+            "2 people decided which photos to keep; 1 person labelled their backgrounds.",
+        ),
+        (
+            ("ann background", "ben review"),
+            "1 person decided which photos to keep; 1 person labelled their backgrounds.",
+        ),
+        (("ann review", "ben later"), "1 person decided which photos to keep."),
+        (("ann review", "ben undone"), "1 person decided which photos to keep."),
+        (("ben settles",), "1 person decided which photos to keep."),
+        (("ben later", "ann undone"), "No annotator has reviewed or labelled them."),
+        ((), "No annotator has reviewed or labelled them."),
     ],
 )
-def test_the_card_says_what_people_decided_and_what_nobody_did(photos, tmp_path, tasks, said):
+def test_the_card_says_what_people_decided_and_what_nobody_did(photos, tmp_path, decided, said):
     pool = open_pool(tmp_path / "pool", create=True)
     path = "files/ice bear/0.jpg"
     file = tmp_path / "pool" / path
@@ -221,8 +236,11 @@ def test_the_card_says_what_people_decided_and_what_nobody_did(photos, tmp_path,
     pool.add_photos(
         [{"path": path, "photo_id": photo_id(file), "class_name": "ice bear", "licence": "cc-by"}]
     )
-    labels = {"review": "keep", "background": "snow"}
-    for task in tasks:
-        pool.decide(path, annotator="ann", task=task, labels=[labels[task]])
+    for name, what in map(str.split, decided):
+        task = "background" if what == "background" else "review"
+        label = {"background": "snow", "later": "later"}.get(what, "keep")
+        pool.decide(path, annotator=name, task=task, labels=[label], adjudicates=what == "settles")
+        if what == "undone":
+            pool.undo(name, task)
     export(pool.freeze(), tmp_path / "out", formats=["parquet"], card=card_facts(pool))
     assert f"1 photo collected (unknown 1). {said}\n" in card(tmp_path / "out")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -128,14 +128,23 @@ def _how_chosen(facts: CardFacts) -> str:
     return text
 
 
-def _decided(annotators: int, tasks: Sequence[str]) -> str:
-    if not annotators or not tasks:
+def _decided(annotators: int, tasks: Mapping[str, int]) -> str:
+    if not annotators:
         return "No annotator has reviewed or labelled them."
-    people = "1 person" if annotators == 1 else f"{annotators:,} people"
-    if "review" not in tasks:
-        return f"{people} labelled their backgrounds; nobody decided which photos to keep."
-    labelled = " and labelled their backgrounds" if "background" in tasks else ""
-    return f"{people} decided which photos to keep{labelled}."
+    found = tasks or dict.fromkeys(("review", "background"), annotators)
+    review, background = (found.get(task, 0) for task in ("review", "background"))
+    if not review:
+        return f"{_people(background)} labelled their backgrounds; nobody decided which photos to keep."
+    decided = f"{_people(review)} decided which photos to keep"
+    if not background:
+        return f"{decided}."
+    if review == background == annotators:
+        return f"{decided} and labelled their backgrounds."
+    return f"{decided}; {_people(background)} labelled their backgrounds."
+
+
+def _people(number: int) -> str:
+    return "1 person" if number == 1 else f"{number:,} people"
 
 
 def _agreement_row(found: Agreement) -> Sequence[object]:

@@ -46,7 +46,8 @@ class CardFacts:
         description: what it is, in a few sentences.
         chosen: sentences on how the photos were chosen.
         annotators: how many people decided.
-        tasks: what they decided, "review" (which photos to keep) or "background" (their labels), or both.
+        tasks: how many of them decided on each task, "review" (which photos to keep) and "background" (their
+            labels); empty: all on both.
         agreement: per task.
         discarded: photos by reason.
         creators: who made the collection.
@@ -62,7 +63,7 @@ class CardFacts:
     description: str = ""
     chosen: tuple[str, ...] = ()
     annotators: int | None = None
-    tasks: tuple[str, ...] = ("review", "background")
+    tasks: Mapping[str, int] = field(default_factory=dict)
     agreement: tuple[Agreement, ...] = ()
     discarded: Mapping[str, int] = field(default_factory=dict)
     creators: tuple[str, ...] = ()
@@ -92,12 +93,15 @@ def known_facts(benchmark: Benchmark) -> CardFacts:
 
 def card_facts(pool: Pool) -> CardFacts:
     """Return what a pool knows: where its photos are from, what was discarded, how much annotators agree."""
-    from counterground.pool import IMPORTED, KEEP
+    from counterground.pool import IMPORTED, KEEP, LATER
 
     photos, review = pool.photos(), pool.verdicts("review")
-    people, votes = (
+    decisions, votes = (
         frame.filter(pl.col("annotator") != IMPORTED) for frame in (pool.decisions(), pool.votes())
     )
+    stands = pl.col("undoes").is_null() & ~pl.col("undone") & (pl.col("labels").list.first() != LATER)
+    settled = decisions.filter("adjudicates", stands)
+    people = pl.concat(frame.select("task", "annotator") for frame in (votes, settled))
     dropped = review.filter(pl.col("label").is_not_null() & (pl.col("label") != KEEP))["label"]
     discarded = dict(Counter(dropped.to_list()).most_common())
     if disputed := int((review["status"] == "disagreed").sum()):
@@ -105,7 +109,7 @@ def card_facts(pool: Pool) -> CardFacts:
     return CardFacts(
         chosen=_origins(photos),
         annotators=people["annotator"].n_unique(),
-        tasks=tuple(votes["task"].unique().sort()),
+        tasks=dict(people.group_by("task").agg(pl.col("annotator").n_unique()).iter_rows()),
         agreement=_agreement(votes, photos),
         discarded=discarded,
     )
