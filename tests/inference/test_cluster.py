@@ -124,19 +124,7 @@ def test_a_killed_run_goes_on_with_other_workers_in_silence(
     assert re.fullmatch(rf"{spec} \S+ (\d+)/\1 .*\n", bar)
 
 
-def test_a_network_in_memory_is_sent_to_the_workers(cluster, photos, tmp_path, monkeypatch):
-    benchmark, model = read_benchmark(photos), {"mine": brightness()}
-    in_new_cache(monkeypatch, tmp_path / "local")
-    evaluate_models(benchmark, model, LOCAL, tmp_path / "here")
-    in_new_cache(monkeypatch, tmp_path / "ray")
-    evaluate_models(benchmark, model, ONE, tmp_path / "there")
-    expected = (tmp_path / "here" / "predictions.parquet").read_bytes()
-    assert (tmp_path / "there" / "predictions.parquet").read_bytes() == expected
-    # Both engines are one request: what one wrote the other may write again.
-    evaluate_models(benchmark, model, LOCAL, tmp_path / "there")
-
-
-def test_composites_are_made_by_the_workers(cluster, tmp_path, monkeypatch):
+def test_workers_make_composites_for_a_network_in_memory(cluster, tmp_path, monkeypatch):
     benchmark = plan_swap(
         disc_photos(tmp_path / "photos", 2), SwapSettings(backgrounds_per_label=1)
     ).benchmark
@@ -146,6 +134,8 @@ def test_composites_are_made_by_the_workers(cluster, tmp_path, monkeypatch):
     evaluate_models(benchmark, {"mine": background_only()}, ONE, tmp_path / "there")
     expected = (tmp_path / "here" / "predictions.parquet").read_bytes()
     assert (tmp_path / "there" / "predictions.parquet").read_bytes() == expected
+    # Both engines are one request: what one wrote the other may write again.
+    evaluate_models(benchmark, {"mine": background_only()}, LOCAL, tmp_path / "there")
 
 
 def test_a_head_is_fitted_here_on_what_workers_encode(cluster, photos, tmp_path, monkeypatch):
