@@ -468,7 +468,7 @@ def _after_a_gain(words: Words) -> Answer:
         return Answer(_NEXT, "Look at the photos.", f"See below in which classes the {words.noun}s are.")
     reason = (
         "Counter backgrounds should be those that suit models less. If you named the groups yourself, let "
-        "counterground discover choose them: it measures on photos that did not choose."
+        "counterground discover choose them: by default the benchmark holds none of the photos that chose."
     )
     return Answer(_NEXT, "Check which backgrounds are common and which counter.", reason)
 
