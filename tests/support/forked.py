@@ -56,10 +56,10 @@ def command(*words: object, **more: object) -> CompletedProcess[str]:
 
 
 def _run(code, arguments, environment, folder, output) -> None:
-    assert "prewarmed" in sys.modules, "the process that forks has not imported what takes long"
     gc.freeze()  # what was imported before stays, and stays shared
     for number, file in enumerate(output, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+    assert "prewarmed" in sys.modules, "the process that forks has not imported what takes long"
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

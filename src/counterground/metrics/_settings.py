@@ -97,11 +97,10 @@ def by_key(
     read = pl.all() if columns is None else pl.col(dict.fromkeys((*KEYS, "path", *columns)))
     found = predictions.lazy().select(KEYS).unique(maintain_order=True).collect().rows(named=True)
     for key in found:
-        of_model = (
-            predictions.lazy().filter(pl.col("model") == key["model"]) if len(found) > 1 else predictions
-        )
-        rows = of_model.lazy().select(read).collect()
-        yield tuple(key.values()), _by_path(rows.filter(in_setting(key)) if len(found) > 1 else rows)
+        rows = predictions.lazy()
+        if len(found) > 1:
+            rows = rows.filter(pl.col("model") == key["model"], in_setting(key))
+        yield tuple(key.values()), _by_path(rows.select(read).collect())
 
 
 def _by_path(rows: pl.DataFrame) -> pl.DataFrame:
