@@ -1,4 +1,4 @@
-.PHONY: demo studies test test-without-browser coverage browser compiler check lint docs release try-wheel lowest licences \
+.PHONY: demo studies test test-slow test-without-browser coverage browser compiler check lint docs release try-wheel lowest licences \
   audit real fuzz bench constraints clean
 
 PYTHON ?= python3
@@ -42,10 +42,13 @@ studies: $(INSTALLED)  ## a slice of each study, in studies/
 	  $(BIN)/counterground study $$study --quick --out studies/$$study || exit 1; done
 
 # Processes that tests start find modules compiled.
-test test-without-browser coverage: export PYTHONDONTWRITEBYTECODE :=
+test test-slow test-without-browser coverage: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(INSTALLED) browser compiler  ## the whole suite, on all cores
-	$(PYTEST)
+test: $(INSTALLED) browser compiler  ## the suite, on all cores: under ten minutes on two
+	$(PYTEST) -m "not slow"
+
+test-slow: $(INSTALLED) browser compiler  ## simulations, trainings, clusters, failing disks, the commands of the docs
+	$(PYTEST) -m slow
 
 browser:  # Chromium, where it can be had: without it pytest skips some tests and says what to install
 	@command -v chromium-headless-shell >/dev/null || { $(APT) chromium-headless-shell fonts-dejavu-core; } || \
@@ -58,7 +61,7 @@ compiler:  # for a library that makes disks fail; without one pytest skips some 
 test-without-browser: $(INSTALLED)  ## once more what a browser is for: without one it is skipped, and nothing fails
 	env -u CI scripts/without-browser $(PYTEST) -m browser
 
-coverage: $(INSTALLED) browser compiler  ## the lines of src that the whole suite runs, processes that it starts included
+coverage: $(INSTALLED) browser compiler  ## the lines of src that all tests run, processes that they start included
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST)
 	$(BIN)/coverage combine --quiet
@@ -74,7 +77,7 @@ lint: $(INSTALLED)
 fuzz: $(INSTALLED)  ## a minute of damaged and hostile files for all readers; see fuzz/README.md
 	$(BIN)/python fuzz/run.py --seconds 60
 
-check: lint test  ## what CI runs, besides the demo
+check: lint test  ## before a change is sent
 
 docs: $(INSTALLED)  ## the documentation site, in site/index.html: built offline, in strict mode, checked
 	$(BIN)/python scripts/make_site.py .site

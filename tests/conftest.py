@@ -16,8 +16,8 @@ from noise_photos import save_animals
 
 # Each of several test processes computes with one thread: more would wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    for threads in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "TORCHINDUCTOR_COMPILE_THREADS"):
+        os.environ.setdefault(threads, "1")
 
 # Half a million objects of PyTorch and others stay to the end: the default looks through them far too often.
 gc.set_threshold(10_000, 10, 20)
@@ -36,6 +36,7 @@ NO_BROWSER = "Chromium is needed to see pages as their readers do: apt-get insta
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "browser: needs Chromium, or is in one file with a test that does")
+    config.addinivalue_line("markers", "slow: simulations, trainings, clusters, whole commands of the docs")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses

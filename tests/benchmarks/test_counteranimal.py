@@ -56,6 +56,7 @@ def _release(path: Path, rows: list[dict], *, sizes: bool = False, padding: int 
     return path
 
 
+@pytest.mark.slow
 def test_the_release_as_printed_differs_in_nothing_but_says_which_number_class_23_has(tmp_path, own_cache):
     benchmark = get_counteranimal(_release(tmp_path / "a.zip", _paper(), sizes=True))
     assert (benchmark.name, len(benchmark)) == ("counteranimal", 13100)

@@ -202,6 +202,7 @@ def test_debug_shows_the_traceback(tmp_path):
     assert plain.returncode == debug.returncode == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "first"), [("models --json", "["), ("models", "")])
 def test_a_reader_that_leaves_is_no_failure(words, first):
     shell = f"{sys.executable} -m counterground {words} | head -1; exit ${{PIPESTATUS[0]}}"

@@ -15,6 +15,8 @@ from counterground.cli import counterground
 from counterground.photos import photo_id, write_benchmark
 from counterground.pool import open_pool
 
+pytestmark = pytest.mark.slow
+
 # What the extras install, by import name. Nothing else that the package needs brings these.
 EXTRAS = {
     "report": "altair vl_convert",

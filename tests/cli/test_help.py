@@ -232,6 +232,7 @@ def workplace(tmp_path_factory, tiny_clip):
     sys.modules.pop("my_lvlm", None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_example_runs(example, workplace, tiny_clip, monkeypatch, tmp_path, capsys):
     words = words_of(example, tiny_clip)

@@ -160,6 +160,7 @@ def test_other_sides_and_the_logit_scale_leave_out_shared_errors_too(alike):
         assert rows[1]["high"] - rows[1]["low"] < 0.95 * (rows[0]["high"] - rows[0]["low"])
 
 
+@pytest.mark.slow
 def test_such_intervals_hold_the_true_distance():
     folder = str(Path(__file__).parents[2] / "bench" / "experiments")
     sys.path.insert(0, folder)

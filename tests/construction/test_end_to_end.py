@@ -30,6 +30,8 @@ from rcc import animal_photos
 from counterground.benchmarks import composite, load_backgrounds, load_cutouts, open_benchmark
 from counterground.pool import open_pool
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PLACES = {"flamingo": ("water", "tree"), "ostrich": ("grass", "shrub"), "zebra": ("grass", "rock")}
 KEYS = {"grass": "r", "rock": "c", "shrub": "b", "sky": "k", "tree": "t", "water": "w"}

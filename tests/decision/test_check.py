@@ -158,6 +158,7 @@ def test_no_advice_leads_to_the_same_answer(own, limits, run, folders):
     assert "--until decided" not in reason
 
 
+@pytest.mark.slow
 def test_the_corrected_verdicts_of_many_models_are_rarely_wrong(make_run):
     """All drops are at the limit, so each pass and each fail is wrong."""
     levels = {f"model {place}": (0.8, 0.7) for place in range(8)}

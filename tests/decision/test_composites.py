@@ -102,6 +102,7 @@ def test_the_error_of_a_drop_by_two_ways_is_that_of_its_interval():
     assert two.known <= two.degrees < drop_error(right, *where, frame["cluster"]).degrees
 
 
+@pytest.mark.slow
 def test_a_pilot_predicts_the_power_of_twice_as_many_objects_and_backgrounds():
     rng = np.random.default_rng(1)
     pilots = [Pilot.of(*crossed(rng, 40, 16), design=TWO) for _ in range(40)]

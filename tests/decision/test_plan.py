@@ -75,6 +75,7 @@ def pilot_rows(rng, photos, *, clusters=None, drop=0.12):
     return frame, right.astype(float)
 
 
+@pytest.mark.slow
 def test_pilots_predict_the_power_of_twice_as_many_photos_and_clusters():
     rng = np.random.default_rng(2)
     predicted = np.mean([Pilot.of(*pilot_rows(rng, 20, clusters=40)).power(0.12, 800) for _ in range(40)])

@@ -141,6 +141,7 @@ def sequences_that_err(confidence, replications=40):
     return missed / replications
 
 
+@pytest.mark.slow
 def test_a_sequence_errs_rarely_and_ordinary_intervals_often():
     assert sequences_that_err(Confidence(anytime=True)) <= 0.05
     assert sequences_that_err(Confidence()) > 0.1

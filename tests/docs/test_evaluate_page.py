@@ -18,6 +18,8 @@ from tiny_hf import build
 
 from counterground.cli import main
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text()
 COMMIT = "0" * 40
 HUB = {

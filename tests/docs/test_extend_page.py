@@ -12,6 +12,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "examples" / "counterground-extras"
 

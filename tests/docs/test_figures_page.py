@@ -15,6 +15,8 @@ from counterground.report.figures import FIGURES
 from counterground.study import TheorySettings
 from counterground.study.theory import simulate_grid
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[2] / "docs" / "figures.md").read_text()
 (BLOCK,) = re.findall(r"<!-- run -->\n```console\n(.*?)```", PAGE, flags=re.DOTALL)
 LINES = BLOCK.strip().splitlines()

@@ -16,6 +16,8 @@ from counterground.cli import counterground, main
 from counterground.photos import assign_classes
 from counterground.results import EFFECTS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "intervene.md").read_text()
 BLOCKS = re.findall(r"<!-- run -->\n```(console|python)\n(.*?)```", PAGE, flags=re.DOTALL)

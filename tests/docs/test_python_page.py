@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 import polars as pl
+import pytest
+
+pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 

@@ -17,6 +17,8 @@ from counterground.cli import main
 from counterground.metrics import DROP, Contrast, Design
 from counterground.photos import read_benchmark, write_benchmark
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PLACES = {"landbird": ("land", "water"), "waterbird": ("water", "land")}
 

@@ -16,6 +16,8 @@ from nbclient import NotebookClient
 from counterground.benchmarks import load_backgrounds, load_cutouts
 from counterground.results import open_run
 
+pytestmark = pytest.mark.slow
+
 PLANTED = resources.files("counterground.models") / "data" / "stamps-biased"
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial.ipynb"
 LINK = re.compile(r"\]\(([^)#]+)\)")

@@ -16,6 +16,8 @@ import pytest
 from disturbed_commands import Undisturbed, disturbed_commands
 from faulty_disk import KINDS, NO_COMPILER, Fault, FaultyDisk, library
 
+pytestmark = pytest.mark.slow
+
 EACH = tuple(KINDS)
 # What takes long gets some kinds of fault only, another one others.
 SPREAD = {

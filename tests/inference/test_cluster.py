@@ -33,7 +33,7 @@ LOCAL = Settings(**SETTINGS)
 RAY = Settings(**SETTINGS, engine="ray")
 ONE = Settings(**SETTINGS, engine="ray", workers=1)  # each worker takes seconds to start
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -221,6 +221,7 @@ def stamps(tmp_path_factory, shared_cache):
         return build_stamps(settings, out=tmp_path_factory.mktemp("stamps") / "few")
 
 
+@pytest.mark.slow
 def test_a_tower_without_text_stands_beside_its_clip_and_an_imagenet_model(stamps, tmp_path):
     """Does language help? One tower with its text head and with fitted heads, and a model of ImageNet."""
     torch.manual_seed(0)

@@ -46,6 +46,7 @@ def any_work_is_worth_measuring(monkeypatch):
     monkeypatch.setattr(chooser, "_SHORT", 0)
 
 
+@pytest.mark.slow
 def test_lite_by_onnx_runtime_answers_as_by_pytorch(stamps, cache):
     model = load_model(LITE, device="cpu")
     eager_fingerprint = model.fingerprint

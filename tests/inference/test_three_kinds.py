@@ -22,6 +22,7 @@ def stamps(tmp_path_factory, shared_cache):
         return build_stamps(settings, out=tmp_path_factory.mktemp("stamps") / "few").root
 
 
+@pytest.mark.slow
 def test_one_line_evaluates_all_three(stamps, tmp_path, capsys):
     lvlm = f"hf:{tiny_lvlm.build('llava', tmp_path / 'lvlm')}"
     twenty = tmp_path / "twenty"

@@ -179,6 +179,7 @@ SCENES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_intervals_hold_the_truth(scene):
     found = simulation.simulate(scene, 200)

@@ -365,6 +365,7 @@ def simulation():
 SCENES = [simulation().SCENES[place] for place in (0, 2, 4, 7)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_intervals_of_contrasts_hold_the_truth(scene):
     for quantity, share in simulation().coverage(scene, 200).items():

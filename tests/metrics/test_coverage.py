@@ -15,6 +15,8 @@ import pytest
 
 from counterground.metrics import balanced_interval, drop_interval, paired_test, proportion_interval
 
+pytestmark = pytest.mark.slow
+
 
 def load(name):
     folder = str(Path(__file__).parents[2] / "bench" / "experiments")

@@ -195,6 +195,7 @@ def ask(tmp_path, cache):
     return run
 
 
+@pytest.mark.slow
 def test_a_data_set_of_the_hub_is_streamed_once_and_found_again_without_it(folder, ask):
     spec = "hf:some/birds?split=test&label=species"
     with Hub(folder) as hub:

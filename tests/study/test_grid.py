@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 # The runner itself: no study has cells that never end.
 PROGRAM = """
 import sys, time
@@ -36,6 +38,7 @@ def _until(condition, seconds: float = 60):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_processes_end_when_the_program_that_started_them_is_killed(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

@@ -3,34 +3,36 @@
 This process itself must not start vl-convert: a fork of one that has waits for its threads for ever.
 """
 
+import gc
 import os
+from importlib import import_module
 from tempfile import TemporaryDirectory
 
-import altair  # noqa: F401
-import forked  # noqa: F401
-import matplotlib.figure  # noqa: F401
-import open_clip  # noqa: F401
-import PIL.Image
-import pytest  # noqa: F401
-import scipy.optimize  # noqa: F401
+gc.disable()  # what is imported stays
+for module in (
+    "altair",
+    "counterground.api",
+    "counterground.cli",
+    "counterground.construction.annotate.masks",
+    "forked",
+    "matplotlib.figure",
+    "open_clip",
+    "pytest",
+    "scipy.optimize",
+):
+    import_module(module)
+import_module("PIL.Image").init()
 
-import counterground.api
-import counterground.cli
-import counterground.construction.annotate.masks  # noqa: F401
-from counterground.report._shell import (  # what a page needs of them is no more public than this
-    _environment,
-    vega_script,
-)
-
-PIL.Image.init()
-for template in _environment().list_templates():
-    _environment().get_template(template)
+shell = import_module("counterground.report._shell")  # what a page needs of it is no more public than this
+for template in shell._environment().list_templates():
+    shell._environment().get_template(template)
 
 with TemporaryDirectory() as folder:
     os.environ["COUNTERGROUND_CACHE"] = folder
     child = os.fork()
     if not child:
-        vega_script()
+        shell.vega_script()
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    vega_script()
+    shell.vega_script()
+gc.enable()

@@ -102,6 +102,7 @@ def test_doses_are_runs_of_their_own(tmp_path, capsys):
     assert "from 0 to 100, not 500" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_interrupted_training_ends_in_the_same_file(tmp_path):
     def interrupt(done, _loss):
         if done == 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import sys
 import traceback
@@ -125,6 +126,9 @@ def console() -> NoReturn:
 
     The process is not taken apart: freeing PyTorch's modules takes a second, and nothing is gained.
     """
+    gc.set_threshold(
+        10_000, 10, 20
+    )  # libraries make half a million objects that stay: fewer looks through them
     status = main()
     atexit._run_exitfuncs()  # noqa: SLF001 - what packages asked to be called
     try:

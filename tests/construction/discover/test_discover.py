@@ -283,6 +283,7 @@ def test_a_drop_that_narrowly_exceeds_chance_is_said_to_be_inflated_perhaps():
     assert "The second figure is shown because the pairs exceeded chance (p = 0.049)" in said["swap", 0.049]
 
 
+@pytest.mark.slow
 def test_what_exceeds_chance_without_an_effect_is_inflated_and_all_together_are_not():
     options = {"permutations": 99, "intervals": False}
     found = [find_pairs(draw(seed), seed=seed + 1000, **options)[0] for seed in range(80)]

@@ -10,6 +10,8 @@ from toy_world import METHODS, planted_table
 
 from counterground.mitigation import methods
 
+pytestmark = pytest.mark.slow
+
 HALVE = (
     "background-prompts",
     "text-projection",

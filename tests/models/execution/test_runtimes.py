@@ -92,6 +92,7 @@ def ties(expected: torch.Tensor) -> torch.Tensor:
     return best[:, 0] - best[:, 1] <= 2 * CLOSE * expected.abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_hundreds_of_photos_are_predicted_as_by_pytorch(name, images, compiler):
     model = MODELS[name]()

@@ -78,6 +78,7 @@ def hub(tmp_path):
     server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_repository_is_fetched_once_pinned_and_found_again(hub, tmp_path):
     specs = [
         ("hf:some/clip", True),

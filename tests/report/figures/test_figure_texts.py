@@ -14,6 +14,8 @@ from counterground.report.figures import FIGURES
 from counterground.report.figures._style import print_style
 from counterground.report.figures._write import save
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = {
     "<script>alert(1)</script>": (0.8, 0.5),
     "$x^{\\frac$ _&%#": (0.7, 0.4),

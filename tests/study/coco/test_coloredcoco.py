@@ -57,6 +57,8 @@ from counterground.study.coco import (
     trials,
 )
 
+pytestmark = pytest.mark.slow
+
 NAMES = tuple(f"kind{label}" for label in range(9))
 
 

@@ -26,6 +26,8 @@ from counterground.study.mnist import (
     train_cell,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def drawn(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Digits as bars at a place of their own, with noise: enough to learn from."""

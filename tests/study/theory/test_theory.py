@@ -87,6 +87,7 @@ def test_the_minimiser_tends_to_the_moments():
     np.testing.assert_allclose(inside, theory.moments(PLAIN) / 2, atol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mu_spu", [1.0, 1.5, 2.0, 3.0])
 @pytest.mark.parametrize("p_spu", [0.6, 0.9, 0.99])
 @pytest.mark.parametrize("kind", theory.PROMPTS)
@@ -162,6 +163,7 @@ def _is_below(definition, kind, side):
     return accuracy < least_accuracy if side == "accuracy" else 1 - differ < least_error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", theory.PROMPTS)
 def test_the_exact_formula_holds_with_more_dimensions_than_pairs(kind):
     wide = dataclasses.replace(PLAIN, d_image=600, d_text=600)

@@ -17,6 +17,8 @@ from counterground.study.theory import (
     exact_accuracy,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):

@@ -13,6 +13,8 @@ import pytest
 from counterground.photos import load_photo, photo_id
 from counterground.pool import open_pool
 
+pytestmark = pytest.mark.slow
+
 JOBS = 4
 
 

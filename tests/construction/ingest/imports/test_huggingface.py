@@ -160,6 +160,7 @@ def test_without_the_package_the_error_says_what_to_install(tmp_path, files, mon
         import_photos(tmp_path / "pool", str(tmp_path / "saved"))
 
 
+@pytest.mark.slow
 def test_offline_reads_what_the_hub_gave_earlier(tmp_path, files):
     """In processes of their own: the library reads its settings once."""
     (tmp_path / "birds/data").mkdir(parents=True)
