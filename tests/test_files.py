@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
+import signal
 import stat
 import subprocess
 import sys
@@ -118,6 +120,29 @@ def _start(folder):
     )
     process.stdout.readline()
     return process
+
+
+@pytest.fixture
+def largest_file():
+    """Function: no file may grow beyond this many bytes."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_wherever_a_table_ends_on_a_full_disk_the_reason_is_given(tmp_path, largest_file):
+    """The table's last bytes, too: there Polars says "Invalid thrift: transport error"."""
+    path, table = tmp_path / "t.parquet", pl.DataFrame({f"column {number}": [1, 2] for number in range(100)})
+    write_parquet(path, table)
+    size = path.stat().st_size
+    for room in range(0, size, 500):
+        largest_file(room)
+        with pytest.raises(CounterGroundError, match=r"Cannot write .*t\.parquet: File too large\."):
+            write_parquet(path, table.reverse())
+    largest_file(size)
+    write_parquet(path, table.reverse())
+    assert pl.read_parquet(path).equals(table.reverse())
 
 
 def test_what_a_killed_process_left_is_removed_and_what_another_one_is_writing_is_not(tmp_path):

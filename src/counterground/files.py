@@ -25,6 +25,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -381,29 +382,15 @@ def write_text(path: Path, text: str) -> str:
 def write_parquet(path: Path, frame: pl.DataFrame) -> str:
     """Write ``frame`` to ``path`` as Parquet, atomically; return the file's SHA-256.
 
-    The same frame gives the same bytes.
+    The same frame gives the same bytes. Python writes them: Polars does not always say why it cannot.
     """
-    from polars.exceptions import PolarsError
-
-    with atomic_path(path) as temporary:
-        try:
-            frame.write_parquet(temporary, compression="zstd", statistics=False)
-        except PolarsError as error:  # as which Polars passes on what the system says
-            if _errno(error) is None:
-                raise
-            raise CounterGroundError(_advice(path, error)) from error
-        return _file_digest(temporary)
+    content = BytesIO()
+    frame.write_parquet(content, compression="zstd", statistics=False)
+    return write_bytes(path, content.getvalue())
 
 
-def _advice(path: Path, error: Exception) -> str:
-    number = _errno(error)
-    remedy = "Free some space there" if number == errno.ENOSPC else "Choose another folder"
+def _advice(path: Path, error: OSError) -> str:
+    remedy = "Free some space there" if error.errno == errno.ENOSPC else "Choose another folder"
     if path.is_relative_to(cache_dir()):
         remedy += "; the cache can be moved with COUNTERGROUND_CACHE"
-    return f"Cannot write {path}: {os.strerror(number) if number else error}. {remedy}."
-
-
-def _errno(error: Exception) -> int | None:
-    """Return the number of the system's error, which libraries in Rust state in their message only."""
-    stated = re.search(r"\(os error (\d+)\)", str(error))
-    return getattr(error, "errno", None) or (int(stated[1]) if stated else None)
+    return f"Cannot write {path}: {error.strerror or error}. {remedy}."
