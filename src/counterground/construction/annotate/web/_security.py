@@ -120,6 +120,7 @@ async def _answer(send: Send, status: int, error: str, *, close: bool = False) -
     body = json.dumps({"error": error}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers += [(b"connection", b"close")] if close else []
+    headers += [(b"allow", b"GET, HEAD, POST")] if status == 405 else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
