@@ -454,8 +454,9 @@ def _duplicate_texts(candidates: CandidateLabels, predictions: pl.DataFrame) -> 
     return sorted(text for text, count in Counter(candidates.texts).items() if count > 1 and text in texts)
 
 
+@cache
 def _git_hash() -> str | None:
-    """Commit of the checkout this runs from, or None for an installed package."""
+    """Commit of the checkout this process runs from, or None for an installed package."""
     root = Path(__file__).parents[3]
     if not (root / ".git").exists():
         return None
