@@ -51,9 +51,9 @@ test-slow: $(INSTALLED) browser compiler  ## simulations, trainings, clusters, f
 	$(PYTEST) -m slow
 
 browser:  # Chromium, where it can be had: without it pytest skips some tests and says what to install
-	@command -v chromium-headless-shell >/dev/null || { $(APT) chromium-headless-shell fonts-dejavu-core; } || \
-	  { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || \
-	  { $(APT) chromium fonts-dejavu-core; } || true
+	@for name in chromium-headless-shell chromium chromium-browser google-chrome; do \
+	  command -v $$name >/dev/null && exit; done; \
+	  { $(APT) chromium-headless-shell fonts-dejavu-core; } || { $(APT) chromium fonts-dejavu-core; } || true
 
 compiler:  # for a library that makes disks fail; without one pytest skips some tests and says what to install
 	@{ command -v gcc || command -v cc; } >/dev/null || { $(APT) gcc libc6-dev; } || true
