@@ -70,7 +70,12 @@ export class Drawing {
     context.globalCompositeOperation = erases ? "destination-out" : "source-over";
     context.fillStyle = context.strokeStyle = "white";
     context.beginPath();
-    context.moveTo(points[0].x, points[0].y);
+    const [{ x, y }] = points;
+    if (points.length === 1) {
+      context.arc(x, y, size / 2, 0, 2 * Math.PI); // a line without length is not drawn
+      return context.fill();
+    }
+    context.moveTo(x, y);
     for (const point of points) context.lineTo(point.x, point.y);
     if (kind === "polygon") return context.fill();
     Object.assign(context, { lineWidth: size, lineCap: "round", lineJoin: "round" });
