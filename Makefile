@@ -44,10 +44,10 @@ studies: $(INSTALLED)  ## a slice of each study, in studies/
 # Processes that tests start find modules compiled.
 test test-slow test-without-browser coverage: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(INSTALLED) browser compiler  ## the suite, on all cores: under ten minutes on two
+test: $(INSTALLED) browser  ## the suite, on all cores: about ten minutes on two
 	$(PYTEST) -m "not slow"
 
-test-slow: $(INSTALLED) browser compiler  ## simulations, trainings, clusters, failing disks, the commands of the docs
+test-slow: $(INSTALLED) browser compiler  ## simulations, trainings, clusters, failing disks, commands of the docs
 	$(PYTEST) -m slow
 
 browser:  # Chromium, where it can be had: without it pytest skips some tests and says what to install

@@ -28,7 +28,14 @@ settings.load_profile("counterground")
 
 
 # Files with few long tests.
-LONG = ("inference/test_cluster.py", "construction/test_end_to_end.py", "study/", "docs/", "report/figures/")
+LONG = (
+    "inference/test_cluster",
+    "construction/test_end_to_end",
+    "faults/",
+    "study/",
+    "docs/",
+    "report/figures/",
+)
 
 
 NO_BROWSER = "Chromium is needed to see pages as their readers do: apt-get install chromium fonts-dejavu-core"
@@ -36,7 +43,9 @@ NO_BROWSER = "Chromium is needed to see pages as their readers do: apt-get insta
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "browser: needs Chromium, or is in one file with a test that does")
-    config.addinivalue_line("markers", "slow: simulations, trainings, clusters, whole commands of the docs")
+    config.addinivalue_line(
+        "markers", "slow: simulations, trainings, clusters, failing disks, commands of the docs"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses

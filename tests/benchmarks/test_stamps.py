@@ -59,6 +59,7 @@ def _hashes(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes(few, tmp_path, real_packages):
     again = build_stamps(FEW, out=tmp_path / "again")
     assert again.version == few.version

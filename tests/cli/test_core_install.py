@@ -15,8 +15,6 @@ from counterground.cli import counterground
 from counterground.photos import photo_id, write_benchmark
 from counterground.pool import open_pool
 
-pytestmark = pytest.mark.slow
-
 # What the extras install, by import name. Nothing else that the package needs brings these.
 EXTRAS = {
     "report": "altair vl_convert",
@@ -180,6 +178,7 @@ def test_every_command_is_tried():
     assert set(counterground.commands) <= tried
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORKING)
 def test_the_core_does_its_work(answers, name):
     status, out, err = answers[name]
@@ -187,6 +186,7 @@ def test_the_core_does_its_work(answers, name):
     assert WORKING[name][1] in out
 
 
+@pytest.mark.slow
 def test_evaluate_prints_the_table_and_says_what_the_report_needs(answers):
     _, out, err = answers["evaluate"]
     assert "Common" in out
@@ -197,6 +197,7 @@ def test_evaluate_prints_the_table_and_says_what_the_report_needs(answers):
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_other_commands_say_in_one_line_what_to_install(answers, name):
     extra = REFUSED[name][0]
@@ -207,6 +208,7 @@ def test_other_commands_say_in_one_line_what_to_install(answers, name):
     assert f"run `pip install '.[{extra}]'`" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "extra", "words"),
     [

@@ -120,6 +120,7 @@ def seen(tmp_path_factory, tiny_clip):
     return run
 
 
+@pytest.mark.slow
 def test_what_is_on_this_machine_is_used_without_the_network(seen):
     found, complaints = seen(LOCAL)
     failed = [words for words, status, _ in found if status and words[0] != "check"]  # that one may say no

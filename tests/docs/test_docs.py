@@ -68,6 +68,7 @@ def test_the_manifest_that_is_shown_is_one(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_own_photos_in_three_commands_and_in_python(my_photos):
     shown = blocks("docs/own-photos.md")
     assert [kind for kind, _ in shown] == ["console", "python"]

@@ -18,8 +18,6 @@ from tiny_hf import build
 
 from counterground.cli import main
 
-pytestmark = pytest.mark.slow
-
 PAGE = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text()
 COMMIT = "0" * 40
 HUB = {
@@ -122,6 +120,7 @@ def names_lead_to_tiny_models(workplace, tiny_clip, monkeypatch):
     monkeypatch.setitem(__import__("open_clip").factory._MODEL_CONFIGS, "ViT-B-32", config)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript:DeprecationWarning")
 @pytest.mark.parametrize("line", LINES, ids=[line.split()[-1] for line in LINES])
 def test_the_line_runs(line, workplace, names_lead_to_tiny_models, capsys):
@@ -154,6 +153,7 @@ class Chat(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", blocks("run with a server", "console")[0].strip().splitlines())
 def test_the_line_runs_with_a_server(line, workplace, names_lead_to_tiny_models, capsys):
     with ThreadingHTTPServer(("127.0.0.1", 0), Chat) as server:

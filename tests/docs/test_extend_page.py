@@ -12,8 +12,6 @@ import polars as pl
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "examples" / "counterground-extras"
 
@@ -41,6 +39,7 @@ def command(tmp_path_factory, shared_cache):
     return run
 
 
+@pytest.mark.slow
 def test_the_package_adds_a_model_a_metric_benchmarks_and_a_format(command, tmp_path):
     assert "colour:0" in command("models", "colour:*")
     assert "plain-colours" in command("benchmarks")

@@ -15,8 +15,6 @@ from counterground.report.figures import FIGURES
 from counterground.study import TheorySettings
 from counterground.study.theory import simulate_grid
 
-pytestmark = pytest.mark.slow
-
 PAGE = (Path(__file__).parents[2] / "docs" / "figures.md").read_text()
 (BLOCK,) = re.findall(r"<!-- run -->\n```console\n(.*?)```", PAGE, flags=re.DOTALL)
 LINES = BLOCK.strip().splitlines()
@@ -44,6 +42,7 @@ def workplace(tmp_path_factory, tiny_clip):
     return root
 
 
+@pytest.mark.slow
 def test_the_lines_run(workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
     for line in LINES[1:]:
@@ -56,12 +55,14 @@ def test_the_lines_run(workplace, monkeypatch, capsys):
     assert Path("figures-theory/theory-own.png").is_file()
 
 
+@pytest.mark.slow
 def test_the_first_line_is_understood(workplace, monkeypatch):
     """Drawing everything takes long and is tested figure by figure: one of them, by the same words."""
     monkeypatch.chdir(workplace)
     assert main([*shlex.split(LINES[0])[1:], "--only", "8", "--format", "svg"]) == 0
 
 
+@pytest.mark.slow
 def test_the_notebooks_lines_run(workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)

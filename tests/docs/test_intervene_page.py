@@ -16,8 +16,6 @@ from counterground.cli import counterground, main
 from counterground.photos import assign_classes
 from counterground.results import EFFECTS
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "intervene.md").read_text()
 BLOCKS = re.findall(r"<!-- run -->\n```(console|python)\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -41,6 +39,7 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_own_photos_on_the_command_line_and_in_python(workplace, capsys):
     (_, one_way), (console, commands), (_, code) = BLOCKS
     assert console == "console"
@@ -57,6 +56,7 @@ def test_own_photos_on_the_command_line_and_in_python(workplace, capsys):
     assert cg.open_run("runs/python").info.intervention.foregrounds == 4
 
 
+@pytest.mark.slow
 def test_the_contrast_on_the_page_can_be_asked_for(workplace, capsys):
     (command,) = (
         line for line in PAGE.splitlines() if line.startswith("counterground scores") and "same" in line

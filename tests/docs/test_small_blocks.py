@@ -17,8 +17,6 @@ from counterground.cli import main
 from counterground.metrics import DROP, Contrast, Design
 from counterground.photos import read_benchmark, write_benchmark
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
 PLACES = {"landbird": ("land", "water"), "waterbird": ("water", "land")}
 
@@ -80,6 +78,7 @@ def here(world, monkeypatch):
     return world
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -102,6 +101,7 @@ def test_the_command_runs(words, here, capsys):
         assert Path(words[words.index("--out") + 1]).exists()
 
 
+@pytest.mark.slow
 def test_a_design_in_python_leads_to_its_contrast(here, capsys):
     (code,) = blocks("docs/contrasts.md", "python")
     exec(code, {})
@@ -114,6 +114,7 @@ def test_own_photos_in_the_readme_are_those_of_the_page_that_runs_them():
     assert readme == page
 
 
+@pytest.mark.slow
 def test_the_readmes_python_runs(tmp_path, monkeypatch):
     from noise_photos import save_animals
 

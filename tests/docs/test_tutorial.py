@@ -16,8 +16,6 @@ from nbclient import NotebookClient
 from counterground.benchmarks import load_backgrounds, load_cutouts
 from counterground.results import open_run
 
-pytestmark = pytest.mark.slow
-
 PLANTED = resources.files("counterground.models") / "data" / "stamps-biased"
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial.ipynb"
 LINK = re.compile(r"\]\(([^)#]+)\)")
@@ -70,6 +68,7 @@ def test_links_lead_to_pages():
     assert all((PAGE.parent / page).is_file() for page in pages)
 
 
+@pytest.mark.slow
 def test_the_planted_reliance_is_found_and_its_twin_is_cleared(executed):
     notebook, folder = executed
     run = open_run(folder / "tutorial" / "run")
@@ -84,6 +83,7 @@ def test_the_planted_reliance_is_found_and_its_twin_is_cleared(executed):
     assert html.count("not statistically distinguishable from zero") == 2
 
 
+@pytest.mark.slow
 def test_photos_pairs_and_the_trap_are_shown(executed):
     notebook, _ = executed
     assert "312 photos of 10 classes" in outputs(notebook, "photos = build_stamps")[1]
@@ -94,6 +94,7 @@ def test_photos_pairs_and_the_trap_are_shown(executed):
     assert outputs(notebook, "seen = ")[2] == 1
 
 
+@pytest.mark.slow
 def test_the_photos_shown_bear_out_what_is_said_of_them(executed):
     run = open_run(executed[1] / "tutorial" / "run")
     seen = run.predictions.filter(model="biased", class_name="koala")
@@ -104,6 +105,7 @@ def test_the_photos_shown_bear_out_what_is_said_of_them(executed):
         assert planted[name] == background
 
 
+@pytest.mark.slow
 def test_scores_comparison_and_exports_are_shown(executed):
     notebook, folder = executed
     assert "<table" in outputs(notebook, "cg.format_scores")[1]
@@ -116,6 +118,7 @@ def test_scores_comparison_and_exports_are_shown(executed):
     assert "@inproceedings{wang2024counteranimal" in outputs(notebook, "bibliography")[0]
 
 
+@pytest.mark.slow
 def test_nothing_was_complained_of(executed):
     notebook, _ = executed
     said = [

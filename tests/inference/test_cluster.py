@@ -33,7 +33,7 @@ LOCAL = Settings(**SETTINGS)
 RAY = Settings(**SETTINGS, engine="ray")
 ONE = Settings(**SETTINGS, engine="ray", workers=1)  # each worker takes seconds to start
 
-pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,7 @@ evaluate_models(read_benchmark(photos), [model], settings, Path(out))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_other_workers_in_silence(
     cluster, pids, photos, tmp_path, monkeypatch, capfd
 ):
@@ -124,6 +125,7 @@ def test_a_killed_run_goes_on_with_other_workers_in_silence(
     assert re.fullmatch(rf"{spec} \S+ (\d+)/\1 .*\n", bar)
 
 
+@pytest.mark.slow
 def test_workers_make_composites_for_a_network_in_memory(cluster, tmp_path, monkeypatch):
     benchmark = plan_swap(
         disc_photos(tmp_path / "photos", 2), SwapSettings(backgrounds_per_label=1)
@@ -138,6 +140,7 @@ def test_workers_make_composites_for_a_network_in_memory(cluster, tmp_path, monk
     evaluate_models(benchmark, {"mine": background_only()}, LOCAL, tmp_path / "there")
 
 
+@pytest.mark.slow
 def test_a_head_is_fitted_here_on_what_workers_encode(cluster, photos, tmp_path, monkeypatch):
     model = {"fitted": "colour_model:brightness?head=knn&k=1"}
     train = save_animals(tmp_path / "train", per_group=2)
@@ -153,6 +156,7 @@ def test_a_head_is_fitted_here_on_what_workers_encode(cluster, photos, tmp_path,
     assert (tmp_path / "there" / "predictions.parquet").read_bytes() == expected
 
 
+@pytest.mark.slow
 def test_what_cannot_be_sent_is_refused(cluster, photos, tmp_path):
     network, preprocess, names = brightness()
     network.lock = threading.Lock()
@@ -160,6 +164,7 @@ def test_what_cannot_be_sent_is_refused(cluster, photos, tmp_path):
         evaluate_models(read_benchmark(photos), {"mine": (network, preprocess, names)}, RAY, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_photos_that_only_this_machine_has_end_the_run(cluster, photos, tmp_path):
     folder = os.open(photos, os.O_RDONLY)  # other processes have another file of this number, or none
     benchmark = replace(read_benchmark(photos), root=Path(f"/proc/self/fd/{folder}"))
@@ -168,6 +173,7 @@ def test_photos_that_only_this_machine_has_end_the_run(cluster, photos, tmp_path
     os.close(folder)
 
 
+@pytest.mark.slow
 def test_another_model_on_a_worker_ends_the_run(cluster, photos, tmp_path):
     (tmp_path / "other.py").write_text(
         "import os, torch, colour_model\n"
@@ -180,6 +186,7 @@ def test_another_model_on_a_worker_ends_the_run(cluster, photos, tmp_path):
         evaluate_models(read_benchmark(photos), {"mine": f"{tmp_path}/other.py:model"}, ONE, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_another_version_on_a_worker_ends_the_run(cluster, photos, tmp_path, monkeypatch):
     here = {**versions(), "torch": "1.0", "absent": "2.0"}
     monkeypatch.setattr("counterground.inference.cluster._driver.versions", lambda: here)
@@ -191,6 +198,7 @@ def test_another_version_on_a_worker_ends_the_run(cluster, photos, tmp_path, mon
     assert set(threading.enumerate()) <= before, "what uses Ray after its end joins again, and all dies of it"
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_start_end_the_run(cluster, photos, tmp_path, monkeypatch):
     class Unwilling:
         def __init__(self, plan):
@@ -201,6 +209,7 @@ def test_workers_that_cannot_start_end_the_run(cluster, photos, tmp_path, monkey
         evaluate_models(read_benchmark(photos), "colour_model:brightness", ONE, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_block_that_kills_every_worker_ends_the_run(cluster, photos, tmp_path):
     (tmp_path / "deadly.py").write_text(
         "import os, colour_model\n"
@@ -231,6 +240,7 @@ def test_a_worker_has_the_threads_of_the_driver_or_a_share_of_a_gpu_node():
         room(nodes, 16, 8)
 
 
+@pytest.mark.slow
 def test_a_worker_that_fits_on_no_node_is_refused(cluster, photos, tmp_path):
     with pytest.raises(UsageError, match="Models run on cpu: leave out --gpus-per-worker"):
         evaluate_models(
@@ -268,6 +278,7 @@ def test_what_no_cluster_is_for_is_refused(photos, tmp_path, monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_a_killed_worker_and_a_lost_node_change_nothing(
     cluster, pids, photos, tiny_clip, tmp_path, monkeypatch
 ):
@@ -317,6 +328,7 @@ def test_a_killed_worker_and_a_lost_node_change_nothing(
     assert twice <= 4 * 4, "a loss costs the blocks under way"
 
 
+@pytest.mark.slow
 def test_the_last_block_of_a_lost_node_goes_to_a_worker_that_is_free(cluster, photos, tmp_path, monkeypatch):
     """Nothing else is left to do by then, and the lost node leaves no room for another worker.
 

@@ -13,6 +13,8 @@ from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.masks import MaskSettings, make_masks
 
+SLOW = pytest.mark.slow  # PyMatting compiles itself for a minute where it never ran
+PLAIN = MaskSettings(refine="none")
 BOXES = {"box_x": [15.0, None], "box_y": [8.0, None], "box_width": [30.0, None], "box_height": [24.0, None]}
 
 
@@ -57,7 +59,9 @@ def test_boxes_come_from_annotations_too(tmp_path):
     assert (pixels(tmp_path / "largest/files/a.png.png") > 0).sum() == 144
 
 
-@pytest.mark.parametrize("refine", ["none", "closed-form", "knn"])
+@pytest.mark.parametrize(
+    "refine", ["none", *(pytest.param(way, marks=SLOW) for way in ("closed-form", "knn"))]
+)
 def test_grabcut_finds_the_object_in_its_box(benchmark, tmp_path, refine):
     masks = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=MaskSettings(refine=refine))
     assert masks.table["reason"].to_list() == [None, "no box"]
@@ -73,10 +77,27 @@ def test_grabcut_finds_the_object_in_its_box(benchmark, tmp_path, refine):
 def test_the_command_says_how_to_look_at_rough_masks(tmp_path, capsys):
     photos, out = tmp_path / "photos", tmp_path / "masks"
     make_benchmark(photos, {"ice bear/snow/a.png": ellipse()})
-    assert main(["masks", str(photos), "--from", "grabcut", "--inset", "10", "--out", str(out)]) == 0
+    assert (
+        main(
+            [
+                "masks",
+                str(photos),
+                "--from",
+                "grabcut",
+                "--inset",
+                "10",
+                "--refine",
+                "none",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     assert f"Next: counterground label {out} --annotator YOUR-NAME" in capsys.readouterr().out
 
 
+@SLOW
 def test_grabcut_gives_the_same_bytes_again(benchmark, tmp_path):
     first = make_masks(benchmark, "grabcut", tmp_path / "first")
     second = make_masks(benchmark, "grabcut", tmp_path / "second")
@@ -89,7 +110,7 @@ def test_a_large_photo_is_segmented_at_a_smaller_size_and_keeps_its_own(tmp_path
     mask = ellipse().resize((900, 600))
     boxes = {name: [value[0] * 15] for name, value in BOXES.items()}
     benchmark = make_benchmark(tmp_path / "photos", {"a.png": mask}, **boxes)
-    make_masks(benchmark, "grabcut", tmp_path / "masks", settings=MaskSettings(refine="none"))
+    make_masks(benchmark, "grabcut", tmp_path / "masks", settings=PLAIN)
     made = pixels(tmp_path / "masks/files/a.png.png")
     assert made.shape == (600, 900)
     assert iou(made, mask) > 0.9
@@ -99,7 +120,9 @@ def test_without_a_box_grabcut_must_be_told_what_stands_for_it(tmp_path):
     benchmark = make_benchmark(tmp_path / "photos", {"a.png": ellipse()})
     with pytest.raises(UsageError, match=r"GrabCut starts from a box, and the photos have none.*--inset 10"):
         make_masks(benchmark, "grabcut", tmp_path / "masks")
-    masks = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=MaskSettings(inset=0.1))
+    masks = make_masks(
+        benchmark, "grabcut", tmp_path / "masks", settings=MaskSettings(inset=0.1, refine="none")
+    )
     assert masks.table["detail"].to_list() == ["from the photo without its margin, not from a box"]
     assert iou(pixels(tmp_path / "masks/files/a.png.png"), ellipse()) > 0.9
 
@@ -112,7 +135,7 @@ def test_a_box_that_says_nothing_gives_no_mask(tmp_path):
         "box_height": [40.0, 5.0],
     }
     benchmark = make_benchmark(tmp_path / "photos", {"a.png": ellipse(), "b.png": ellipse()}, **columns)
-    masks = make_masks(benchmark, "grabcut", tmp_path / "masks")
+    masks = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=PLAIN)
     assert masks.table["reason"].to_list() == ["no box", "no box"]
     assert masks.table["detail"].to_list() == [
         "its box is the whole photo, so nothing is known to be background",
@@ -123,6 +146,6 @@ def test_a_box_that_says_nothing_gives_no_mask(tmp_path):
 def test_a_photo_that_cannot_be_read_is_named(benchmark, tmp_path):
     whole = (tmp_path / "photos/a.png").read_bytes()
     (tmp_path / "photos/a.png").write_bytes(whole[: len(whole) // 2])
-    masks = make_masks(benchmark, "grabcut", tmp_path / "masks")
+    masks = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=PLAIN)
     assert masks.table.row(0, named=True)["reason"] == "unreadable"
     assert Image.open(tmp_path / "photos/b.png").getbbox() is not None

@@ -21,6 +21,9 @@ from counterground.photos import photo_geometry, read_benchmark, write_benchmark
 BOXES = {"box_x": [15.0] * 3, "box_y": [8.0] * 3, "box_width": [30.0] * 3, "box_height": [24.0] * 3}
 
 
+PLAIN = MaskSettings(refine="none")  # PyMatting compiles itself for a minute where it never ran
+
+
 @pytest.fixture
 def benchmark(tmp_path):
     masks = {f"{name}.png": ellipse() for name in "abc"}
@@ -30,8 +33,7 @@ def benchmark(tmp_path):
 def test_an_interrupted_run_continues_and_ends_in_the_same_bytes(benchmark, tmp_path, monkeypatch):
     from counterground.masks import _boxes  # it is interrupted
 
-    settings = MaskSettings(refine="none")
-    whole = make_masks(benchmark, "grabcut", tmp_path / "whole", settings=settings)
+    whole = make_masks(benchmark, "grabcut", tmp_path / "whole", settings=PLAIN)
     cut, calls = _boxes._cut, []
 
     def dies(*given):
@@ -42,11 +44,11 @@ def test_an_interrupted_run_continues_and_ends_in_the_same_bytes(benchmark, tmp_
 
     monkeypatch.setattr(_boxes, "_cut", dies)
     with pytest.raises(KeyboardInterrupt):
-        make_masks(benchmark, "grabcut", tmp_path / "resumed", settings=settings)
+        make_masks(benchmark, "grabcut", tmp_path / "resumed", settings=PLAIN)
     with pytest.raises(CounterGroundError, match="was interrupted: the same command continues"):
         read_masks(tmp_path / "resumed")
     before = len(calls)
-    resumed = make_masks(benchmark, "grabcut", tmp_path / "resumed", settings=settings)
+    resumed = make_masks(benchmark, "grabcut", tmp_path / "resumed", settings=PLAIN)
     assert len(calls) - before < 3
     assert resumed.table.equals(whole.table)
     for file in (tmp_path / "whole/files").iterdir():
@@ -56,9 +58,10 @@ def test_an_interrupted_run_continues_and_ends_in_the_same_bytes(benchmark, tmp_
 def test_two_processes_at_once_give_one_whole_set(benchmark, tmp_path):
     folder = write_benchmark(benchmark, tmp_path / "written")
     program = (
-        "import sys; from counterground.masks import make_masks;"
+        "import sys; from counterground.masks import MaskSettings, make_masks;"
         "from counterground.photos import read_benchmark;"
-        "make_masks(read_benchmark(sys.argv[1]), 'grabcut', sys.argv[2])"
+        "plain = MaskSettings(refine='none');"
+        "make_masks(read_benchmark(sys.argv[1]), 'grabcut', sys.argv[2], settings=plain)"
     )
     given = [sys.executable, "-c", program, str(folder), str(tmp_path / "masks")]
     both = [subprocess.Popen(given, stderr=subprocess.PIPE) for _ in range(2)]
@@ -70,8 +73,8 @@ def test_two_processes_at_once_give_one_whole_set(benchmark, tmp_path):
 def test_other_masks_are_replaced_only_on_request(benchmark, tmp_path):
     make_masks(benchmark, "boxes", tmp_path / "masks")
     with pytest.raises(UsageError, match=r"holds other masks.*--overwrite"):
-        make_masks(benchmark, "grabcut", tmp_path / "masks")
-    made = make_masks(benchmark, "grabcut", tmp_path / "masks", overwrite=True)
+        make_masks(benchmark, "grabcut", tmp_path / "masks", settings=PLAIN)
+    made = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=PLAIN, overwrite=True)
     assert set(made.table["origin"]) == {"grabcut"}
 
 
@@ -166,7 +169,7 @@ def test_review_stands_above_limits_and_a_changed_mask_is_judged_again(benchmark
     decisions.decide("a.png", "rejected", annotator="Ada", token="t1", judged=judged)
     assert read_masks(folder).table["reason"].to_list() == ["rejected", None, None]
     assert with_masks(benchmark, folder).photos["mask"].null_count() == 1
-    make_masks(benchmark, "grabcut", folder, overwrite=True)
+    make_masks(benchmark, "grabcut", folder, settings=PLAIN, overwrite=True)
     again = read_masks(folder)
     assert again.table["reason"].to_list() == [None] * 3
     assert any("no longer count" in note for note in again.notes)

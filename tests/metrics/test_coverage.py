@@ -15,8 +15,6 @@ import pytest
 
 from counterground.metrics import balanced_interval, drop_interval, paired_test, proportion_interval
 
-pytestmark = pytest.mark.slow
-
 
 def load(name):
     folder = str(Path(__file__).parents[2] / "bench" / "experiments")
@@ -40,6 +38,7 @@ SCENES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_intervals_hold_the_truth(scene):
     found = simulation.coverage(scene, 200, block=50)
@@ -47,6 +46,7 @@ def test_intervals_hold_the_truth(scene):
         assert 0.90 <= found[quantity] <= 0.995, quantity
 
 
+@pytest.mark.slow
 def test_intervals_over_classes_hold_what_those_over_photos_do_not():
     scene = Scene("many photos", lambda rng: crossed(rng, CLASSES, 30, 60), shared=0.2, within=0.1)
     found = simulation.coverage(scene, 160, classes=True, block=40)
@@ -55,6 +55,7 @@ def test_intervals_over_classes_hold_what_those_over_photos_do_not():
     assert found["over photos"] < 0.85
 
 
+@pytest.mark.slow
 def test_ignoring_clusters_fails_this_simulation():
     scene = Scene("alike", lambda rng: crossed(rng, CLASSES, 20, 20), within=0.8)
     draws = simulation.simulate(scene, np.random.default_rng(0), 150)
@@ -63,6 +64,7 @@ def test_ignoring_clusters_fails_this_simulation():
     assert np.mean([i.low <= draws.truth["drop"] <= i.high for i in intervals]) < 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 10, 40])
 @pytest.mark.parametrize("p", [0.2, 0.5, 0.95])
 def test_one_class_alone_is_covered_too(n, p):
@@ -71,6 +73,7 @@ def test_one_class_alone_is_covered_too(n, p):
     assert np.mean([i.low <= p <= i.high for i in intervals]) >= 0.92
 
 
+@pytest.mark.slow
 def test_the_drop_of_one_class_is_covered_too():
     rng = np.random.default_rng(1)
     group = ["common"] * 8 + ["counter"] * 8
@@ -79,6 +82,7 @@ def test_the_drop_of_one_class_is_covered_too():
     assert 0.92 <= np.mean([i.low <= 0.4 <= i.high for i in intervals]) <= 0.985
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", [SCENES[0], SCENES[4]], ids=lambda scene: scene.name)
 def test_hardly_ever_is_anything_called_significant_where_nothing_is(scene):
     """Uncorrected, a fifth and more would have one of twelve drops, or of the pairs' tests, below 0.05."""

@@ -272,6 +272,7 @@ def test_the_same_seed_gives_the_same_run_and_a_finished_one_may_be_repeated(men
         cg.mitigate(planted, Planted(), "sage-set", out=once.run.path, watermark=False, figure=False)
 
 
+@pytest.mark.slow
 def test_all_names_what_a_classifier_cannot_have(tmp_path):
     found = cg.mitigate(
         planted_benchmark(), PlantedClassifier(), "all", out=tmp_path / "run", watermark=False, figure=False

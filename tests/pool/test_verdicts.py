@@ -125,6 +125,7 @@ def play(step, pool, queue, paths, expected):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.lists(steps, min_size=1, max_size=30))
 def test_verdicts_benchmark_queue_and_summary_agree(make_pool, tmp_path_factory, played):

@@ -94,7 +94,9 @@ def _members(archive: Path) -> Iterator[tuple[Iterator[_Member], int]]:
         with tarfile.open(archive) as tar:
             yield (_tar_member(tar, info) for info in tar), total
     else:
-        raise BrokenArchiveError(f"{archive} is not a zip or tar archive, or is cut short or corrupt; get it again.")
+        raise BrokenArchiveError(
+            f"{archive} is not a zip or tar archive, or is cut short or corrupt; get it again."
+        )
 
 
 def _zip_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:

@@ -126,9 +126,8 @@ def console() -> NoReturn:
 
     The process is not taken apart: freeing PyTorch's modules takes a second, and nothing is gained.
     """
-    gc.set_threshold(
-        10_000, 10, 20
-    )  # libraries make half a million objects that stay: fewer looks through them
+    # Libraries make half a million objects that stay: look through them less often.
+    gc.set_threshold(10_000, 10, 20)
     status = main()
     atexit._run_exitfuncs()  # noqa: SLF001 - what packages asked to be called
     try:

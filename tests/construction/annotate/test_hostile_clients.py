@@ -277,6 +277,7 @@ def served(request, pool, serve, tmp_path):
     return Annotator(serve(masks.folder)), {"task": "masks", "verdict": "rejected", "mask": None}, None
 
 
+@pytest.mark.slow
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(method=METHODS, path=PATHS, body=st.none() | BODIES, odd=ODD)
 def test_whatever_is_sent_the_server_answers_and_goes_on(served, method, path, body, odd):

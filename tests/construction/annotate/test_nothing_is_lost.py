@@ -29,6 +29,7 @@ def check_labels(pool):
         assert labels in (["later"], [labels_of(row[path])])
 
 
+@pytest.mark.slow
 def test_two_annotators_at_once_and_hundreds_of_actions(tmp_path, make_pool, serve, visit):
     pool = make_pool(tmp_path / "pool", {"flamingo": 150, "ice bear": 150})
     servers = [serve(pool, "--second", "0", annotators=[name]) for name in ("ann", "ben")]
@@ -92,6 +93,7 @@ def test_a_killed_server_loses_no_decision(tmp_path, make_pool, serve, visit):
     assert "Open in another tab" in ann.page.inner_text("dialog:modal")
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_restarted_many_times(tmp_path, make_pool, serve, visit):
     pool = make_pool(tmp_path / "pool", {"flamingo": 60})
     server = serve(pool, "--second", "0")

@@ -28,6 +28,7 @@ def planted() -> dict[str, str]:
     return record.get("planted", record)
 
 
+@pytest.mark.slow
 def test_discover_recovers_the_planted_background(planted, tmp_path, shared_cache, monkeypatch):
     monkeypatch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
     biased = discover("stamps-biased", tmp_path / "biased")

@@ -112,6 +112,7 @@ def one_photo(tmp_path_factory):
 NAMES = TEXTS.filter(lambda text: text.strip() != "" and "\0" not in text)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(NAMES, min_size=1, max_size=4, unique=True),

@@ -57,8 +57,6 @@ from counterground.study.coco import (
     trials,
 )
 
-pytestmark = pytest.mark.slow
-
 NAMES = tuple(f"kind{label}" for label in range(9))
 
 
@@ -182,6 +180,7 @@ def test_siglip_takes_equal_captions_for_matches():
     assert wrong > right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_every_objective_learns_the_colour_and_fails_where_it_misleads(start, objects, objective):
     photos = photos_of(start, objects, 1.0, 0)
@@ -206,6 +205,7 @@ def test_the_start_is_not_changed_and_training_repeats_itself(start, objects):
     assert all(torch.equal(value, weights[name]) for name, value in start.model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains(start, objects):
     photos = photos_of(start, objects, 0.8, 0)
     machine = Machine("cpu", "bf16")
@@ -235,6 +235,7 @@ def losses(checkpoint):
     return load(read_checked(checkpoint))["losses"]
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_in_the_same_figures(tiny_clip, tmp_path):
     checkpoint = tmp_path / "killed.safetensors"
     facts = {"tests": str(Path(__file__).parent), "threads": torch.get_num_threads()}
@@ -271,6 +272,7 @@ def test_only_openclip_models_can_be_fine_tuned():
         load_start("torchvision:resnet50")
 
 
+@pytest.mark.slow
 def test_stamps_of_the_test_are_animals_that_training_never_saw(shared_cache, monkeypatch):
     monkeypatch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
     held = []
@@ -294,6 +296,7 @@ def test_stamps_of_the_test_are_animals_that_training_never_saw(shared_cache, mo
     assert held[0] != held[1]
 
 
+@pytest.mark.slow
 def test_the_small_clip_sees_no_test_photo_and_is_kept(objects, tmp_path, monkeypatch):
     monkeypatch.setattr(_start, "_PRETRAINING", _start.Schedule(steps=2))
     blind = drawn()
@@ -330,6 +333,7 @@ def test_a_damaged_file_of_figures_is_named(tmp_path):
         run_trials(found, source, Machine(), tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command_leaves_a_page_beside_table_7(tiny_clip, tmp_path, shared_cache, monkeypatch, capsys):
     monkeypatch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
     monkeypatch.setattr(_stamps, "_SIZES", {"train": 40, "validation": 10, "test": 20})

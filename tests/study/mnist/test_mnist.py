@@ -26,8 +26,6 @@ from counterground.study.mnist import (
     train_cell,
 )
 
-pytestmark = pytest.mark.slow
-
 
 def drawn(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Digits as bars at a place of their own, with noise: enough to learn from."""
@@ -93,6 +91,7 @@ def test_colours_are_what_is_painted():
     assert len(set(map(tuple, PALETTE))) == 10
 
 
+@pytest.mark.slow
 def test_a_model_that_learns_colour_fails_where_it_misleads(digits):
     found = train_cell(digits, Cell(Setting(2, 0.75, 0.95), "contrastive", 0), 20)
     assert found["validation"] > 0.85
@@ -105,6 +104,7 @@ def test_training_again_gives_the_same_figures(digits):
     assert train_cell(digits, cell, 2) == train_cell(digits, cell, 2)
 
 
+@pytest.mark.slow
 def test_a_killed_grid_ends_in_the_same_figures(files, tmp_path):
     command = ["study", "multicoloredmnist", "--quick", "--k", "2"]
     command += ["--mnist", str(files), "--jobs", "1", "--seeds", "2", "--out"]
@@ -127,6 +127,7 @@ def test_a_killed_grid_ends_in_the_same_figures(files, tmp_path):
     assert "16.4 ± 1.7" in page  # as printed for k = 2, p_inv 0.75, p_spu 0.9
 
 
+@pytest.mark.slow
 def test_the_number_of_jobs_changes_nothing(digits, tmp_path):
     settings = ColoredSettings(k=(2,), p_inv=(0.9,), p_spu=(0.9,), seeds=1, epochs=1)
     one, two = (run_cells(digits, settings, tmp_path / str(jobs), jobs=jobs) for jobs in (1, 2))

@@ -66,8 +66,9 @@ def test_only_masks_of_the_photo_are_taken(folder, enter):
         assert found["ok"] is False, refused
         assert "\n" not in found["error"]
     raw = {"kind": "decide", "token": str(uuid.uuid4()), "task": "masks", "path": A, "verdict": "redrawn"}
-    answer = client.post("/api/events", {"events": [raw | {"mask": "no base64 !"}]})
-    assert "base64" in json.loads(answer.text)["results"][0]["error"]
+    for sent in ("no base64 !", "Zürich"):
+        answer = client.post("/api/events", {"events": [raw | {"mask": sent}]})
+        assert "base64" in json.loads(answer.text)["results"][0]["error"]
     assert len(list((folder / "redrawn").iterdir())) == 1
     assert list(standing(folder)) == [A]
 

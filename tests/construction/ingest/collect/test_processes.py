@@ -13,8 +13,6 @@ import pytest
 from counterground.photos import load_photo, photo_id
 from counterground.pool import open_pool
 
-pytestmark = pytest.mark.slow
-
 JOBS = 4
 
 
@@ -57,6 +55,7 @@ def check(pool, wanted):
     opened.close()
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_where_it_stopped(server, zebras, tmp_path):
     """A photo that lies in the pool when the process dies is never asked for again.
 
@@ -103,6 +102,7 @@ def test_two_at_once_share_the_work(server, zebras, tmp_path):
     assert sum("\n0 photos added, 0.0 MB" in out for out, _ in outcomes) == 1
 
 
+@pytest.mark.slow
 def test_interrupted_it_stops_at_once_and_says_what_to_do(server, zebras, tmp_path):
     zebras(60)
     server.delay = 0.02

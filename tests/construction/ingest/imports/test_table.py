@@ -122,6 +122,7 @@ import_photos(sys.argv[1], sys.argv[2], ImportOptions(jobs=3))
 """
 
 
+@pytest.mark.slow
 def test_kill_loses_nothing_and_fetches_nothing_twice(tmp_path, photo_server):
     photo_server.delay = 0.02
     rows = [row | {"background": "snow"} for row in rows_of(photo_server, range(50))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -106,5 +105,5 @@ def _size(photo: MaskedPhoto) -> tuple[int, int]:
 def _pixels(sent: str) -> bytes:
     try:
         return base64.b64decode(sent, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # not ASCII, or not base64
         raise UsageError("The mask is not base64.") from error

@@ -71,7 +71,8 @@ class SecurityMiddleware:
         hosts = self._hosts | {"{}:{}".format(*scope["server"])}
         refusal = _refusal(scope["method"], Headers(scope=scope), hosts, self._most_bytes)
         if refusal is not None:
-            await _answer(sending, *refusal, close=not _is_short(Headers(scope=scope)))
+            allowed = b"POST" if scope["path"].startswith("/api/") else b"GET, HEAD"
+            await _answer(sending, *refusal, allowed=allowed, close=not _is_short(Headers(scope=scope)))
             return
         try:
             await self._app(scope, receive, sending)
@@ -116,11 +117,11 @@ def _is_short(headers: Mapping[str, str]) -> bool:
     return stated and int(length) <= _SHORT
 
 
-async def _answer(send: Send, status: int, error: str, *, close: bool = False) -> None:
+async def _answer(send: Send, status: int, error: str, *, allowed: bytes = b"", close: bool = False) -> None:
     body = json.dumps({"error": error}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers += [(b"connection", b"close")] if close else []
-    headers += [(b"allow", b"GET, HEAD, POST")] if status == 405 else []
+    headers += [(b"allow", allowed)] if status == 405 else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
