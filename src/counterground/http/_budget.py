@@ -57,8 +57,8 @@ class Budget:
         self._path = path
         self.taken_at = 0.0
         check_writable(self._path.parent)
-        self._connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
         with self._clear_errors():
+            self._connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
             # Killed processes lose nothing; only a power cut may, which is not worth waiting for the disk.
             self._connection.execute("PRAGMA synchronous = OFF")
             self._connection.execute(

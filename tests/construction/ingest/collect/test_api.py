@@ -205,6 +205,12 @@ def test_a_cache_that_is_damaged_is_an_error(server, cache):
         client(server).search("zebra")
 
 
+def test_a_cache_that_cannot_be_opened_is_an_error(server, cache):
+    (cache / "inaturalist" / "answers.sqlite").mkdir(parents=True)
+    with pytest.raises(CounterGroundError, match=r"cache of answers.*unable to open.*delete it"):
+        client(server).search("zebra")
+
+
 def test_an_id_that_is_none_has_no_taxon(server):
     assert client(server).taxon(5) is None
 

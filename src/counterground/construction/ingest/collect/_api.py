@@ -151,18 +151,19 @@ class _AnswerCache:
     def __init__(self) -> None:
         self._path = cache_dir() / "inaturalist" / "answers.sqlite"
         check_writable(self._path.parent)
-        self._connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-        with self._clear_errors() as connection:
-            connection.execute("PRAGMA synchronous = OFF")  # what a power cut takes is asked for again
-            connection.execute("DROP TABLE IF EXISTS answers")  # of earlier versions, without a digest
-            connection.execute(
+        with self._clear_errors():
+            self._connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+            # What a power cut takes is asked for again.
+            self._connection.execute("PRAGMA synchronous = OFF")
+            self._connection.execute("DROP TABLE IF EXISTS answers")  # of earlier versions, without a digest
+            self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS answer (url TEXT PRIMARY KEY, until REAL, body TEXT, digest TEXT)"
             )
-            connection.execute("DELETE FROM answer WHERE until < ?", (time.time(),))
+            self._connection.execute("DELETE FROM answer WHERE until < ?", (time.time(),))
 
     def find(self, url: str) -> dict[str, Any] | None:
-        with self._clear_errors() as connection:
-            row = connection.execute(
+        with self._clear_errors():
+            row = self._connection.execute(
                 "SELECT until, body, digest FROM answer WHERE url = ? AND until > ?", (url, time.time())
             ).fetchone()
         if row is None:
@@ -174,9 +175,9 @@ class _AnswerCache:
         return found
 
     def keep(self, url: str, answer: dict[str, Any], seconds: int) -> None:
-        with self._clear_errors() as connection:
+        with self._clear_errors():
             values = (url, time.time() + seconds, json.dumps(answer))
-            connection.execute(
+            self._connection.execute(
                 "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?)", (*values, row_digest(*values))
             )
 
@@ -184,9 +185,9 @@ class _AnswerCache:
         self._connection.close()
 
     @contextmanager
-    def _clear_errors(self) -> Iterator[sqlite3.Connection]:
+    def _clear_errors(self) -> Iterator[None]:
         try:
-            yield self._connection
+            yield
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise CounterGroundError(
                 f"The cache of answers {self._path} cannot be used ({error}): free some space, or delete it."
