@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SIZE = Contrast("size_drop", "object_size=large", "object_size=small")
-"""Accuracy on photos whose object is larger than the median of its class, less that on the others."""
+"""Accuracy on objects larger than the median of their class and group, minus that on the others."""
 WATERMARK = Contrast("watermark_drop", "watermark=no", "watermark=yes")
 """Accuracy on the photos as they are, less that on the same photos with a watermark."""
 
