@@ -124,16 +124,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def console() -> NoReturn:
     """Run the command line and end the process with its exit status.
 
-    The process is not taken apart: freeing PyTorch's modules takes a second, and nothing is gained.
+    Nothing is torn down: freeing PyTorch's modules takes a second and gains nothing.
     """
-    # Libraries make half a million objects that stay: look through them less often.
+    # Libraries create half a million objects that stay: collect garbage less often.
     gc.set_threshold(10_000, 10, 20)
     status = main()
     atexit._run_exitfuncs()  # noqa: SLF001 - what packages asked to be called
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        pass  # its reader has left
+        pass  # the reader has gone
     except OSError as error:
         status = status or 1
         click.echo(f"Error: cannot write the output: {error.strerror}.", err=True)
@@ -141,7 +141,7 @@ def console() -> NoReturn:
 
 
 def _command_path(given: Sequence[str]) -> str:
-    """Return the command that ``given`` names, as far as there is one."""
+    """Return the command path that ``given`` begins with."""
     path, command = "counterground", counterground
     for word in given:
         if not isinstance(command, click.Group) or word not in command.commands:
@@ -151,7 +151,7 @@ def _command_path(given: Sequence[str]) -> str:
 
 
 def _ended(error: SystemExit, stdout: TextIO) -> int:
-    """Distinguish a reader that left (`| head`; click then replaces stdout) from code that exits."""
+    """Distinguish a reader that has gone (`| head`; click then replaces stdout) from code that exits."""
     if sys.stdout is not stdout:
         return 0
     click.echo(f"Error: code that was called ended the program with {error.code!r}.", err=True)

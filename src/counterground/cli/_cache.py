@@ -18,7 +18,7 @@ _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 class _Measure(click.ParamType[Any]):
-    """A number with a unit, as 30d or 5GB."""
+    """A number with a unit, such as 30d or 5GB."""
 
     def __init__(self, name: str, units: dict[str, int], example: str) -> None:
         self.name, self._units, self._example = name, units, example
@@ -41,7 +41,7 @@ class _Measure(click.ParamType[Any]):
     """,
 )
 def cache() -> None:
-    """Show what the cache holds, or remove what was not used for long."""
+    """Show what the cache holds, or remove what has not been used for a long time."""
 
 
 @cache.command(
@@ -52,7 +52,7 @@ def cache() -> None:
 )
 @format_option(["table", "json"])
 def info(style: str) -> None:
-    """List what the cache holds, with sizes, numbers of photos and when it was used last."""
+    """List what the cache holds, with sizes, numbers of photos and times of last use."""
     from counterground.cli._show import show_cache
     from counterground.files import cache_dir
     from counterground.inference import cache_entries
@@ -85,10 +85,10 @@ def info(style: str) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 def prune(older_than: float | None, max_size: float | None, what: tuple[str, ...], dry_run: bool) -> None:
-    """Remove what can be computed again: features, losses, text heads, crops, runtimes, measures.
+    """Remove what can be recomputed: features, losses, text heads, crops, runtimes, measures.
 
-    The other parts (generated answers, which may have cost money, and photos) are removed only where --what
-    names them. Commands that run meanwhile go on: they compute again what they lose.
+    The other parts (generated answers, which may have cost money, and photos) are removed only if --what
+    names them. Commands that are running continue: they recompute what they lose.
     """
     from counterground.inference import prune_cache
 

@@ -75,9 +75,9 @@ def compare(
     """Compare the models of RUN folders with each other and with the paper's.
 
     Differences are tested on the same photos only (paired, Holm-corrected); warnings name comparisons
-    that are not fair. --published compares with the paper's 43 models, also without any RUN, and --setting
-    chooses from which of its tables. --reproduce puts printed and measured values side by side, row by row;
-    without RUN, those of the 2025 reproduction.
+    that are not fair. --published compares with the paper's 43 models, even without a RUN, and --setting
+    chooses which of its tables they come from. --reproduce puts printed and measured values side by side, row
+    by row; without RUN, the measured values are those of the 2025 reproduction.
     """
     from counterground.cli._show import print_text
     from counterground.comparison import claim_by_setting, format_claim, format_comparison, full_comparison
@@ -114,7 +114,7 @@ def compare(
 
 
 def _reproduce(runs: tuple[Path, ...], style: str) -> None:
-    """Print the paper's rows beside ours; warnings name what is left out, on stderr beside csv or json."""
+    """Print the paper's rows beside ours; warnings name what is left out, on stderr for csv or json."""
     from counterground.cli._show import print_text
     from counterground.comparison import format_reproduction, left_out, reproduce
     from counterground.errors import UsageError

@@ -70,8 +70,8 @@ def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings
     """Evaluate models on BENCHMARK and write a run, with a report, into a folder.
 
     BENCHMARK is a built-in name, a folder of photos, a pool, a table of paths or URLs
-    ('photos.csv?image=url&label=kind'), annotations of COCO, a data set ('hf:NAME?split=test') or tars of
-    the web ('https://HOST/{00..09}.tar'); `counterground models` lists models. The same command continues a
+    ('photos.csv?image=url&label=kind'), COCO annotations, a data set ('hf:NAME?split=test') or tar files on
+    the web ('https://HOST/{00..09}.tar'); `counterground models` lists models. The same command resumes a
     run that was stopped. To add a model to a finished run, evaluate it into another folder: scores, compare
     and report take several runs.
     """

@@ -26,14 +26,14 @@ _START = {
 
 
 class Option(click.Option):
-    """An option with earlier spellings, which still work and are not in the help."""
+    """An option with earlier spellings, which still work but are not in the help."""
 
     def __init__(self, declared: Sequence[str], *, formerly: Sequence[str] = (), **attributes: Any) -> None:
         super().__init__([*declared, *formerly], **attributes)
         self._formerly = formerly
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Return the spellings of today and the help."""
+        """Return the current spellings and the help."""
         shown = copy.copy(self)
         shown.opts = [spelling for spelling in self.opts if spelling not in self._formerly]
         return super(Option, shown).get_help_record(ctx)
@@ -47,7 +47,7 @@ class _WithExamples(click.Command):
         self.examples = inspect.cleandoc(examples)
 
     def format_epilog(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples, each as it is typed."""
+        """Write the examples, exactly as they are typed."""
         if self.examples:
             with formatter.section("Examples"):
                 for line in self.examples.splitlines():
@@ -80,13 +80,13 @@ class Group(_WithExamples, click.Group):
         self.headings: dict[str, list[str]] = {}
 
     def add_under(self, heading: str, *commands: click.Command) -> None:
-        """Add commands, which the help lists under a heading."""
+        """Add commands that the help lists under a heading."""
         for command in commands:
             self.add_command(command)
         self.headings[heading] = [command.name or "" for command in commands]
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        """Return the commands as they were added, not sorted by name."""
+        """Return the commands in the order they were added, not sorted by name."""
         return list(self.commands)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -97,12 +97,12 @@ class Group(_WithExamples, click.Group):
 
 
 def settings() -> dict[str, Any]:
-    """Return what all help pages have in common."""
+    """Return the settings that all help pages share."""
     return {"help_option_names": ["-h", "--help"], "max_content_width": _WIDTH}
 
 
 def start_page(ctx: click.Context) -> str:
-    """Return what one reads who names no command: the three commands that one begins with."""
+    """Return the page shown if no command is named: the three commands to begin with."""
     formatter = ctx.make_formatter()
     formatter.write_text(_first_sentence(ctx.command))
     with formatter.section("Begin with"):
@@ -117,7 +117,7 @@ def start_page(ctx: click.Context) -> str:
 
 
 def is_quiet() -> bool:
-    """Tell whether ``--quiet`` was given to the command that runs."""
+    """Tell whether ``--quiet`` was given to the running command."""
     context = click.get_current_context(silent=True)
     return bool(context and context.meta.get(_QUIET))
 

@@ -1,4 +1,4 @@
-"""Options that several commands have: one spelling and one meaning each."""
+"""Options that several commands share: one spelling and one meaning each."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ _CLUSTER = (
 
 
 def running_options(*, referee: bool = False) -> _Decorator:
-    """Add the options that become ``Settings``; ``referee``: there is one who can choose confusable names."""
+    """Add the options that become ``Settings``; ``referee``: whether one can choose confusable names."""
     confusable = ", 20 per class chosen by --referee" if referee else ""
     label_space = click.option(
         "--label-space",
@@ -214,7 +214,7 @@ def model_option(name: str, help_text: str, **attributes: Any) -> _Decorator:
 
 
 def contrast_option(what: str) -> _Decorator:
-    """``--contrast``: a contrast of the benchmark, or an expression."""
+    """Add ``--contrast``: a contrast of the benchmark, or an expression."""
     return click.option(
         "--contrast",
         metavar="NAME|TEXT",

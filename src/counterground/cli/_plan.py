@@ -85,9 +85,9 @@ _ASSUMED = ("classes", "photos", "cluster_size", "accuracy", "icc")
 def plan(run: Path | None, *, style: str, **given: Any) -> None:
     """Say how many photos are needed to detect a drop, and what the photos at hand can detect.
 
-    With RUN, a pilot on some photos, the variance of photos and clusters is estimated for each of its models;
-    without it, it is assumed. A drop is detected if its 95 % interval lies above 0.
-    Of a run on composites (swap) the background effect takes the place of the drop.
+    With RUN (a pilot on some photos), the variance of photos and clusters is estimated for each of its
+    models; without RUN, it is assumed. A drop is detected if its 95 % interval lies above 0.
+    For a run on composites (swap), the background effect takes the place of the drop.
     """
     from counterground.api import plan as make_plan
     from counterground.cli._show import print_text

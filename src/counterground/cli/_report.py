@@ -49,8 +49,8 @@ def report(
 ) -> None:
     """Write one self-contained HTML file about one or more RUN folders.
 
-    Runs of swap and mitigate answer, beside those of evaluate on the same photos, how much of the drop is the
-    background and what would make it smaller.
+    Together with runs of evaluate on the same photos, runs of swap and mitigate show how much of the drop is
+    the background and what would make it smaller.
     """
     from counterground.api import write_report
     from counterground.errors import UsageError

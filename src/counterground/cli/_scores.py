@@ -239,7 +239,7 @@ def _models(runs: Mapping[Path, Run]) -> set[str]:
 
 
 def _could_be_confused(runs: Mapping[Path, Run]) -> bool:
-    """Whether the runs saw different benchmarks, or two hold the same model in the same setting."""
+    """Tell whether the runs saw different benchmarks, or two hold the same model in the same setting."""
     import polars as pl
 
     from counterground.metrics import KEYS

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from counterground.results import Run
 
 _MOST_BACKGROUNDS = 60  # rows of a table after a run
-_TRIAL = 1.0  # an effect may then have either sign, and nearly any size
+_TRIAL = 1.0  # with a wider interval, an effect may have either sign and nearly any size
 _MOST_PAIRS = 12  # rows of a table after a discovery
 
 
@@ -53,11 +53,11 @@ def print_table(
     """Print a table of texts.
 
     Args:
-        columns: their titles.
-        rows: a text for each column; untrusted text is made harmless.
-        numeric: the columns that are right-aligned.
-        title: what stands above it.
-        grouped: rows with the same first cell belong together, and it is written once.
+        columns: column titles.
+        rows: one text per column; untrusted text is made harmless.
+        numeric: right-aligned columns.
+        title: text above the table.
+        grouped: whether rows with the same first cell belong together, so that it is written once.
     """
     from counterground.results import Cell, Column, Table, rich_table
 
@@ -72,7 +72,7 @@ def print_table(
 
 
 def print_notes(notes: Sequence[str]) -> None:
-    """Print notes, one after the other, wrapped as the terminal asks; nothing with ``--quiet``."""
+    """Print notes, one after the other, wrapped to the terminal; nothing with ``--quiet``."""
     if not is_quiet():
         _print_sentences(notes, "Note")
 
@@ -126,7 +126,7 @@ def _print_count(run: Run) -> None:
 
 
 def show_swap(run: Run) -> None:
-    """Print what backgrounds cause, of a run on composites, and what its reader must know."""
+    """Print what backgrounds cause in a run on composites, and what its reader must know."""
     from counterground.results import effect_scores
 
     scores = effect_scores([run])
@@ -174,7 +174,7 @@ def show_mitigated(mitigated: Mitigated, out: Path) -> None:
 
 
 def show_methods() -> None:
-    """Print the methods that mend a model."""
+    """Print the methods that mitigate a model."""
     from counterground.mitigation import list_mitigations
 
     rows = [
@@ -288,7 +288,7 @@ def show_cache_rows(entries: Sequence[CacheEntry]) -> None:
 
 
 def size_text(size: int) -> str:
-    """Return a number of bytes as people say it."""
+    """Return a number of bytes in a readable unit."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
         if size >= factor:
             return f"{size / factor:,.1f} {unit}"

@@ -24,30 +24,30 @@ Waiting = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Limit:
-    """No more than ``amount`` in any ``seconds``, as the server counts them; see `Budget`."""
+    """At most ``amount`` in any window of ``seconds``, by the server's count; see `Budget`."""
 
     seconds: float
     amount: int
 
 
 def margin(seconds: float) -> float:
-    """Return the seconds by which a window is longer than the one that is promised."""
+    """Return the seconds by which a window is longer than its limit states."""
     return min(_MARGIN, 0.05 * seconds)
 
 
 class Budget:
     """Sliding windows over what was spent, kept in SQLite: safe in several processes; for one thread.
 
-    A server counts a request when it arrives, which is some time after it was let go. So a request counts
-    from when its answer has come (`arrived`), and one of a process that was killed meanwhile from when it was
-    let go; windows are longer by `margin`, which such a request may take to arrive.
+    A server counts a request when it arrives, some time after `take` allowed it. So a request counts from
+    when its answer has come (`arrived`). If its process was killed in the meantime, it counts from when it
+    was allowed. Windows are longer by `margin`, the time that such a request may take to arrive.
 
     Attributes:
         taken_at: when the last amount was taken.
 
     Args:
         account: whose budget this is, such as the host's name.
-        limits: by kind, such as "requests" or "bytes".
+        limits: limits by kind, such as "requests" or "bytes".
         path: the file; several accounts may share it.
     """
 
@@ -59,7 +59,7 @@ class Budget:
         check_writable(self._path.parent)
         with self._clear_errors():
             self._connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-            # Killed processes lose nothing; only a power cut may, which is not worth waiting for the disk.
+            # A killed process loses nothing. Only a power cut may: not worth waiting for the disk.
             self._connection.execute("PRAGMA synchronous = OFF")
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS spent (account TEXT, kind TEXT, at REAL, amount INTEGER,"
@@ -67,10 +67,10 @@ class Budget:
             )
 
     def take(self, kind: str, amount: int) -> float:
-        """Return 0, and count the amount, if it may be spent now; else the seconds until it may be."""
+        """Return 0 and count the amount if it may be spent now, else the seconds until it may be."""
         with self._transaction() as connection:
             now = time.time()
-            # After a clock was set back, entries in its future must not keep anyone waiting.
+            # After the clock was set back, entries in the future must not keep anyone waiting.
             connection.execute(
                 "DELETE FROM spent WHERE at < ? OR at > ?", (now - DAY - margin(DAY), now + MINUTE)
             )
@@ -82,13 +82,13 @@ class Budget:
             return 0.0
 
     def settle(self, kind: str, difference: int) -> None:
-        """Correct the amount that was taken by the difference to the amount that was used."""
+        """Correct the amount taken by its difference to the amount used."""
         if difference:
             with self._transaction() as connection:
                 self._add(connection, kind, difference, time.time())
 
     def arrived(self, kind: str, taken_at: float) -> None:
-        """Count one that was taken then from now on: the answer has come, so it arrived before."""
+        """Count a request that was taken then from now on: its answer has come, so it arrived before."""
         with self._transaction() as connection:
             key = (self._account, kind, taken_at)
             moved = connection.execute(
@@ -145,7 +145,7 @@ class Budget:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:  # after some errors SQLite has rolled back by itself
+                if self._connection.in_transaction:  # after some errors SQLite itself has rolled back
                     self._connection.execute("ROLLBACK")
                 raise
 

@@ -1,4 +1,4 @@
-"""Polite requests: who asks, how long one may take, how much is read, and when to ask again."""
+"""Polite requests: who sends them, how long one may take, how much is read, and when to retry."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ _MOST_OF_A_REFUSAL = 4096
 _PARTIAL, _NO_SUCH_RANGE = 206, 416
 
 TRANSIENT = frozenset({408, 409, 425, 429, *range(500, 600)})
-"""Statuses of an answer that may be another one later: too early, too many, or a fault of the server's."""
+"""Statuses that may change on a retry: too early, too many requests, or a server error."""
 
 _TRIES = 6
 _LONGEST_PAUSE = 120.0
 _LONGEST_RETRY_AFTER = 900.0
-_LONGEST_STATED = 365 * 86400.0  # of a pause: a server may write any number
+_LONGEST_STATED = 365 * 86400.0  # cap on a pause that a server states: it may write any number
 
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """What one request may take.
+    """Limits of one request.
 
     Attributes:
         timeout: seconds without a byte.
-        longest: seconds in all.
-        most_bytes: size of the body, decompressed.
+        longest: seconds in total.
+        most_bytes: size of the decompressed body.
     """
 
     timeout: float = 30.0
@@ -62,7 +62,7 @@ class RequestLimits:
 
 @dataclass(frozen=True)
 class _Request:
-    """What is asked for; ``have`` bytes of a file that was at ``version`` then are here already."""
+    """One request; ``have`` bytes of the file, which was at ``version`` then, are already here."""
 
     url: str
     method: str = "GET"
@@ -75,14 +75,14 @@ class _Request:
         """Headers beyond those of every request."""
         if self.have is None and self.method != "HEAD":
             return None
-        # The size of the file is asked for, or a part of it, not of a compressed copy.
+        # The request is for the size, or a part, of the file itself, not of a compressed copy.
         plain = {"Accept-Encoding": "identity"}
         return plain | ({"Range": f"bytes={self.have}-", "If-Range": self.version} if self.have else {})
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer with status 200; the names in ``headers`` are case-insensitive."""
+    """A complete answer with status 200; the names in ``headers`` are case-insensitive."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -93,13 +93,13 @@ class FetchError(Exception):
 
     Attributes:
         reason: a few words for a report.
-        again: asking again may help.
-        busy: the whole host wants fewer requests.
-        wait: seconds it asks for, if it does.
-        status: of the answer; None: there was none.
-        excerpt: the beginning of the body of a refusal.
-        received: bytes of the body that were read all the same.
-        location: where a redirect leads that was not followed.
+        again: whether a retry may help.
+        busy: whether the whole host wants fewer requests.
+        wait: seconds that the host asks to wait, if it does.
+        status: status of the answer; None if there was none.
+        excerpt: beginning of the body of a refusal.
+        received: bytes of the body that were read anyway.
+        location: target of a redirect that was not followed.
     """
 
     def __init__(
@@ -121,12 +121,12 @@ class FetchError(Exception):
 
 
 def user_agent(contact: str | None = None) -> str:
-    """Return how we introduce ourselves; ``contact`` says how to reach whoever is responsible."""
+    """Return our User-Agent; ``contact`` says how to reach whoever is responsible."""
     return f"counterground/{__version__}" + (f" (+{contact})" if contact else "")
 
 
 class Client:
-    """Asks once, within ``limits``. Safe in threads: each keeps connections of its own open."""
+    """Send each request once, within ``limits``. Safe in threads: each keeps its own connections open."""
 
     def __init__(self, agent: str, limits: RequestLimits | None = None) -> None:
         self._agent = agent
@@ -142,17 +142,17 @@ class Client:
         follow: bool = True,
         stop: threading.Event | None = None,
     ) -> Answer:
-        """Return the answer of an address.
+        """Return the answer from an address.
 
         Args:
             url: the address.
             method: "GET" or "HEAD".
-            follow: follow redirects, a few at most.
-            stop: once it is set, reading ends.
+            follow: whether to follow redirects, a few at most.
+            stop: event that ends reading once it is set.
 
         Raises:
-            FetchError: anything but a whole answer with status 200.
-            CounterGroundError: ``--offline``, and it is another machine's.
+            FetchError: anything but a complete answer with status 200.
+            CounterGroundError: ``--offline``, and the address is on another machine.
         """
         body = bytearray()
         with self._answer(_Request(url, method, follow=follow), stop) as (response, chunks):
@@ -161,13 +161,13 @@ class Client:
             return Answer(response.headers, bytes(body))
 
     def save(self, url: str, path: Path, *, follow: bool = True, stop: threading.Event | None = None) -> int:
-        """Write the body of an address to a file, piece by piece, and return how many bytes came.
+        """Write the body of an address to a file, in chunks, and return the number of bytes received.
 
-        What an earlier call left of the same file is continued where the server says that it has not changed
-        (``ETag`` or ``Last-Modified``, kept beside the file until it is whole); else it begins anew.
+        A partial file from an earlier call is resumed if the server says that the file has not changed
+        (``ETag`` or ``Last-Modified``, kept beside the file until it is complete); else it starts over.
 
         Raises:
-            FetchError: as of ``fetch``; what had come stays for the next call.
+            FetchError: as for ``fetch``; what was received stays for the next call.
             CounterGroundError: the file cannot be written, or ``--offline``.
         """
         part, mark = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.version")
@@ -201,7 +201,7 @@ class Client:
     def _answer(
         self, request: _Request, stop: threading.Event | None
     ) -> Iterator[tuple[requests.Response, Iterator[bytes]]]:
-        """Yield an answer and the pieces of its body, which may be read as long as the limits allow it."""
+        """Yield an answer and the chunks of its body, which can be read as long as the limits allow."""
         import requests
         import urllib3
 
@@ -240,7 +240,7 @@ class Client:
         return session
 
     def _open(self, request: _Request) -> requests.Response:
-        """Ask, and follow redirects without reading their bodies."""
+        """Send the request, and follow redirects without reading their bodies."""
         timeout = (min(_CONNECT_TIMEOUT, self._limits.timeout), self._limits.timeout)
         url = request.url
         for _ in range(1 + MOST_REDIRECTS):
@@ -305,7 +305,7 @@ def _redirected(url: str, location: str) -> str:
     """Return where a redirect leads.
 
     Raises:
-        FetchError: out of TLS, where anybody could read and change what comes.
+        FetchError: it leads out of TLS, where anybody could read and change the answer.
     """
     target = urljoin(url, location)
     if url.lower().startswith("https:") and target.lower().startswith("http:"):
@@ -314,21 +314,21 @@ def _redirected(url: str, location: str) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that led to it."""
+    """Yield an error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 class _Body:
-    """The body of an answer, piece by piece, no longer than ``most`` bytes."""
+    """The body of an answer in chunks, at most ``most`` bytes."""
 
     def __init__(self, most: int, stop: threading.Event | None) -> None:
         self.received = 0
         self._most, self._stop = most, stop
 
     def chunks(self, response: requests.Response, have: int) -> Iterator[bytes]:
-        """Yield the pieces; ``have`` bytes came earlier.
+        """Yield the chunks; ``have`` bytes came earlier.
 
         Raises:
             FetchError: it is too large, or ``stop`` was set.
@@ -345,7 +345,7 @@ class _Body:
 
 
 def _version(headers: Mapping[str, str]) -> str:
-    """Return what tells one content of an address from another; empty where nothing does."""
+    """Return what identifies the current content of an address; empty if nothing does."""
     etag = headers.get("ETag", "")
     return (
         headers.get("Last-Modified", "")
@@ -359,7 +359,7 @@ def _begins_at(headers: Mapping[str, str], have: int | None) -> bool:
 
 
 def _write(path: Path, data: bytes, file: IO[bytes] | None = None) -> None:
-    """Write to a file while an answer is open, whose own errors are of the same kind."""
+    """Write to a file while an answer is open, and convert errors: the answer raises the same kind."""
     try:
         if file is None:
             path.write_bytes(data)
@@ -370,11 +370,11 @@ def _write(path: Path, data: bytes, file: IO[bytes] | None = None) -> None:
 
 
 class PatientClient:
-    """Asks when a budget allows it, and again when the server was busy or failed.
+    """Send requests when a budget allows it, and retry when the server was busy or failed.
 
     Args:
-        client: asks once.
-        budget: its ``requests`` are counted, each try.
+        client: client that sends each request once.
+        budget: budget whose ``requests`` count every try.
         first_pause: seconds before the second try, doubled before each further one.
         waiting: called with the reason for each pause.
     """
@@ -386,10 +386,10 @@ class PatientClient:
         self._waiting = waiting
 
     def fetch(self, url: str, read: Callable[[Answer], T], *, method: str = "GET", follow: bool = True) -> T:
-        """Return what ``read`` makes of the answer; it may raise ``FetchError``, too.
+        """Return the result of ``read`` on the answer; ``read`` may also raise ``FetchError``.
 
         Raises:
-            FetchError: asking again does not help, or has not helped.
+            FetchError: a retry does not help, or has not helped.
             CounterGroundError: the daily budget is spent, or the server asks for a long pause.
         """
         for tries in range(1, _TRIES + 1):
@@ -430,19 +430,19 @@ class PatientClient:
 
 
 def backoff(failures: int, first: float, longest: float) -> float:
-    """Return the seconds to wait after so many failures in a row: ``first``, then doubled each time."""
+    """Return the seconds to wait after this many failures in a row: ``first``, then doubled each time."""
     return float(min(first * 2.0 ** (failures - 1), longest))
 
 
 def retry_pause(failures: int, first: float, longest: float, requested: float | None) -> float:
-    """Return the seconds to wait before asking again: ``backoff``, or what the server requests if longer."""
+    """Return the seconds to wait before a retry: ``backoff``, or what the server requests if longer."""
     # Jitter keeps clients that were refused together from coming back together.
     jitter = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
     return max(requested or 0.0, jitter * backoff(failures, first, longest))
 
 
 def retry_after(value: str | None) -> float | None:
-    """Return the seconds a Retry-After header asks for, a number or a date; None if it is neither."""
+    """Return the seconds that a Retry-After header (number or date) asks for; None if it is neither."""
     if value is None:
         return None
     text = value.strip()

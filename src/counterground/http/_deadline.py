@@ -1,7 +1,7 @@
-"""A deadline for all of a request, no matter what the server does; and an opener that keeps to it.
+"""A deadline for a whole request, no matter what the server does, and an opener that keeps it.
 
-The time-outs of HTTP libraries are per read, so a server that sends a byte now and then, in a header or in a
-body, holds a thread for ever. Here a timer shuts the socket down, which ends any read at once.
+The time-outs of HTTP libraries are per read, so a server that sends a byte now and then, in a header or a
+body, holds a thread for ever. Here a timer shuts down the socket, which ends any read at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _thread = threading.local()
 
 
 class Deadline:
-    """Ends the requests of this thread after ``seconds``; ``passed`` says that it did."""
+    """End this thread's requests after ``seconds``; ``passed`` tells whether it did."""
 
     def __init__(self, seconds: float) -> None:
         self.passed = False
@@ -38,7 +38,7 @@ class Deadline:
             self._drop_handle()
 
     def watch(self, connection: socket.socket) -> None:
-        """Note the socket to shut down, by a handle of our own: TLS takes over the one it is given."""
+        """Keep our own handle of the socket to shut down: TLS takes over the one it is given."""
         with self._lock:
             self._drop_handle()
             self._handle = socket.fromfd(connection.fileno(), connection.family, connection.type)
@@ -62,7 +62,7 @@ class Deadline:
 
 
 def watch(connection: socket.socket | None) -> None:
-    """Let the thread's deadline end what is read from a socket."""
+    """Let the thread's deadline end reads from a socket."""
     deadline: Deadline | None = getattr(_thread, "deadline", None)
     if deadline is not None and connection is not None:
         deadline.watch(connection)
@@ -94,5 +94,5 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def deadline_opener() -> urllib.request.OpenerDirector:
-    """Return what opens URLs within the thread's `Deadline`, and follows no redirect."""
+    """Return an opener that opens URLs within the thread's `Deadline` and follows no redirects."""
     return urllib.request.build_opener(_Http, _Https, _NoRedirect)

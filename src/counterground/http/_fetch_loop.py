@@ -1,4 +1,4 @@
-"""Many addresses in threads: one thread decides, workers only fetch."""
+"""Fetch many addresses in threads: one thread decides, workers only fetch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SECONDS_BETWEEN_PAUSES = 2.0
 
 @dataclass(frozen=True)
 class DownloadSettings:
-    """How many addresses are fetched.
+    """Settings for fetching many addresses.
 
     Attributes:
         jobs: addresses fetched at the same time, from all hosts.
@@ -29,7 +29,7 @@ class DownloadSettings:
         timeout: seconds without a byte.
         longest: seconds one address may take.
         most_bytes: size of the largest body.
-        user_agent: how we introduce ourselves.
+        user_agent: the User-Agent that is sent.
     """
 
     jobs: int = 4
@@ -44,25 +44,25 @@ class DownloadSettings:
 
 
 class Pacer(Protocol):
-    """Keeps a rate or a budget beyond what hosts ask for themselves."""
+    """Keep a rate or a budget beyond what hosts themselves ask for."""
 
     def seconds_to_wait(self, url: str) -> float:
-        """Return 0, and count the request, if it may go now; else the seconds to wait before asking again.
+        """Return 0 and count the request if it may be sent now, else the seconds to wait before asking again.
 
         Raises:
-            CounterGroundError: to end the download; what is left stays wanted.
+            CounterGroundError: to end the download; the rest is still to be fetched.
         """
 
     def received(self, url: str, size: int) -> None:
-        """Note bytes that came, even if they were of no use."""
+        """Count received bytes, even if they were of no use."""
 
 
 class Received(Protocol):
-    """What a worker returns: whatever it made of an address, and how much that took."""
+    """What a worker returns: its result for an address, and how much was received."""
 
     @property
     def received(self) -> int | None:
-        """Bytes that came; None: nothing was asked for."""
+        """Bytes received; None if no request was made."""
 
 
 T = TypeVar("T")
@@ -70,12 +70,12 @@ R = TypeVar("R", bound=Received)
 
 
 class FetchLoop(ABC, Generic[T, R]):
-    """Fetches tasks in threads. All state is the calling thread's; ``work`` alone runs in others.
+    """Fetch tasks in threads. All state belongs to the calling thread; only ``work`` runs in others.
 
     Attributes:
-        requests: how many were made, tries included.
-        received: bytes that came.
-        stop: set when the loop ends, however it does; ``work`` gives it to ``Client``.
+        requests: number of requests made, each try included.
+        received: bytes received.
+        stop: event set when the loop ends, however it ends; ``work`` passes it to ``Client``.
     """
 
     def __init__(
@@ -103,26 +103,26 @@ class FetchLoop(ABC, Generic[T, R]):
         """In a thread: fetch an address.
 
         Raises:
-            FetchError: there is no answer, or one that is of no use.
+            FetchError: there is no answer, or no usable one.
         """
 
     @abstractmethod
     def record(self, task: Task[T], result: R) -> None:
-        """Note what ``work`` returned."""
+        """Record what ``work`` returned."""
 
     @abstractmethod
     def give_up(self, task: Task[T], reason: str, *, again: bool) -> None:
-        """Note that an address is given up; ``again``: another time it may be there."""
+        """Record that an address is given up; ``again``: whether it may be there another time."""
 
     def fetch(self, task: Task[T]) -> bytes:
         """In a thread: return the body of a task's address. A redirect becomes a request of its own."""
         return self.client.fetch(task.address, follow=False, stop=self.stop).body
 
     def pause(self) -> None:
-        """Called every two seconds or more often."""
+        """Hook that is called at least every two seconds."""
 
     def run(self) -> None:
-        """Fetch until nothing waits and nothing runs; what had come is recorded however it ends."""
+        """Fetch until nothing waits or runs; however that ends, finished results are recorded."""
         try:
             self._loop()
         finally:
@@ -181,7 +181,7 @@ class FetchLoop(ABC, Generic[T, R]):
         self.record(task, result)
 
     def _record_failure(self, task: Task[T], error: FetchError) -> None:
-        """Note why there is nothing, or let it be asked for again."""
+        """Record why there is nothing, or queue the task for a retry."""
         if self.stop.is_set():
             return
         self._count(task, error.received)

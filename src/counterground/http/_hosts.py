@@ -18,7 +18,7 @@ _DEAD_AFTER = 16  # failed requests in a row
 
 @dataclass(eq=False)
 class Task(Generic[T]):
-    """An address to be fetched, and what for; ``redirects`` are those that were followed."""
+    """An address to fetch, and what for; ``redirects`` are those that were followed."""
 
     url: str
     payload: T
@@ -28,7 +28,7 @@ class Task(Generic[T]):
 
     @property
     def address(self) -> str:
-        """What is asked for now: the address, or where it leads."""
+        """The address to request now: ``url``, or where its redirects lead."""
         return self.redirects[-1] if self.redirects else self.url
 
     @property
@@ -52,14 +52,14 @@ class _Host(Generic[T]):
 
 
 class HostQueue(Generic[T]):
-    """The tasks that wait, by host; in the order they were given, hosts taking turns.
+    """Waiting tasks by host, in the order they were given; hosts take turns.
 
     It keeps no clock: the time, in seconds, is an argument.
 
     Args:
-        tasks: all there will be.
+        tasks: all tasks that there will be.
         per_host: requests to one host at the same time.
-        tries: requests for one address.
+        tries: most requests for one address.
         first_pause: seconds before the second try, doubled before each further one.
         longest_pause: seconds; a host that asks for more is given up.
     """
@@ -111,23 +111,23 @@ class HostQueue(Generic[T]):
         return min(times, default=None)
 
     def put_back(self, task: Task[T], until: float) -> None:
-        """Let the host rest until then, and the task be its next one, as if it had not been taken."""
+        """Let the host rest until then, and put the task first in its queue, as if it had not been taken."""
         host = self._hosts[task.host]
         host.running -= 1
         host.paused_until = max(host.paused_until, until)
         host.fresh.appendleft(task)
 
     def finish(self, task: Task[T], *, asked: bool = True) -> None:
-        """Note that the task is done, with any result; ``asked``: the host answered as it should."""
+        """Note that the task is done, with any result; ``asked``: whether the host answered as it should."""
         host = self._hosts[task.host]
         host.running -= 1
         if asked:
             host.busy = host.failures = 0
 
     def follow(self, task: Task[T], location: str) -> str:
-        """Let the task wait where a redirect leads: there it counts like any other.
+        """Queue the task at the host that a redirect leads to, where it counts like any other.
 
-        Return why it is not followed, empty where it is.
+        Return why it is not followed, or an empty text if it is.
         """
         self.finish(task)
         if len(task.redirects) >= MOST_REDIRECTS or location in (task.url, *task.redirects):
@@ -139,7 +139,7 @@ class HostQueue(Generic[T]):
         return ""
 
     def fail(self, task: Task[T], error: FetchError, now: float) -> list[tuple[Task[T], str]]:
-        """Note a failure that may be temporary; return the tasks that are given up, each with the reason."""
+        """Note a failure that may be temporary; return the tasks that are given up, with reasons."""
         host = self._hosts[task.host]
         host.running -= 1
         task.tries += 1
@@ -154,7 +154,7 @@ class HostQueue(Generic[T]):
     def _rest(
         self, host: _Host[T], task: Task[T], error: FetchError, now: float
     ) -> list[tuple[Task[T], str]]:
-        """Let the host rest; it may be busy with this address alone, which is given up before the host."""
+        """Let the host rest. It may be busy only for this address, which is given up before the host."""
         host.busy += task.started > host.paused_at  # refusals of one round count once
         pause = self._pause(host.busy) if error.wait is None else error.wait
         host.paused_at, host.paused_until = now, max(host.paused_until, now + pause)
@@ -169,7 +169,7 @@ class HostQueue(Generic[T]):
         return backoff(failures, self._first_pause, self._longest_pause)
 
     def _again(self, task: Task[T], error: FetchError, at: float) -> list[tuple[Task[T], str]]:
-        """Let the task wait for another try, or return it with the reason if it had them all."""
+        """Queue the task for another try, or return it with the reason if no tries are left."""
         if task.tries >= self._tries:
             return [(task, f"{error.reason} ({task.tries} tries)")]
         self._count += 1

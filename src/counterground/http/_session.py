@@ -1,4 +1,4 @@
-"""Sessions of requests that end at a deadline. Importing this loads requests."""
+"""Sessions of ``requests`` that end at a deadline. Importing this module loads ``requests``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Connection(HTTPConnection):
         return connection
 
     def request(self, *arguments: Any, **named: Any) -> None:
-        watch(self.sock)  # of a connection that was kept open
+        watch(self.sock)  # the socket of a connection that was kept open
         super().request(*arguments, **named)
 
 
@@ -43,7 +43,7 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **named: Any) -> PoolManager:
         manager: PoolManager = super().proxy_manager_for(proxy, **named)
-        if not proxy.lower().startswith("socks"):  # those have connections of their own
+        if not proxy.lower().startswith("socks"):  # those have their own connections
             _use_watched_connections(manager)
         return manager
 

@@ -16,7 +16,7 @@ _EVEN = (5.0, 2.0, 1.0, 0.5, 0.2, 0.1)
 """Steps in percent for an axis so short that few round numbers lie on it."""
 _ENOUGH = 5
 _MARGIN, _LEAST_MARGIN = 0.08, 0.05
-# Axes go a little beyond EDGE, so that markers at 0 and 100 % are whole: to half of it.
+# Axes extend a little beyond EDGE, to half of it, so that markers at 0 and 100 % are whole.
 _BEYOND = 0.5 / (EDGE / 2)
 _BOUNDS_SHOWN = (0.02, 0.98)
 
@@ -27,22 +27,22 @@ def on_axis(accuracy: float) -> float:
 
 
 def probit(accuracies: Any) -> Any:
-    """Standard normal quantiles of accuracies, which end a little beyond those of 0.001 and 0.999."""
+    """Return standard normal quantiles of accuracies, clipped a little beyond those of 0.001 and 0.999."""
     return to_scale(np.clip(np.asarray(accuracies, dtype=float), 0, 1), "probit", _BEYOND)
 
 
 def accuracy(quantiles: Any) -> Any:
-    """The accuracies at standard normal quantiles."""
+    """Return the accuracies at standard normal quantiles."""
     return from_scale(quantiles, "probit")
 
 
 def shown_values(rows: Iterable[Mapping[str, Any]], groups: Sequence[str] = GROUPS) -> list[float]:
-    """Accuracies that an axis must hold: all points, and ends of intervals unless they are near 0 or 1.
+    """Return the accuracies that an axis must show: all points, and ends of intervals not near 0 or 1.
 
-    On this scale such an end is far away: an interval may run off the axis, a point may not.
+    On this scale, an end near 0 or 1 is far away: an interval may run off the axis, a point may not.
 
     Args:
-        rows: of ``model_points``.
+        rows: rows of ``model_points``.
         groups: the groups whose accuracies lie along the axis.
     """
     values: list[float] = []
@@ -55,17 +55,17 @@ def shown_values(rows: Iterable[Mapping[str, Any]], groups: Sequence[str] = GROU
 
 
 def limits(values: Iterable[float]) -> tuple[float, float]:
-    """Accuracies at which an axis begins and ends that holds all ``values`` with a margin on both sides."""
+    """Return the ends (accuracies) of an axis that shows all ``values`` with a margin on both sides."""
     ends = probit([on_axis(value) for value in values] or [0.5])
     margin = max(_MARGIN * float(ends.max() - ends.min()), _LEAST_MARGIN)
     return float(accuracy(ends.min() - margin)), float(accuracy(ends.max() + margin))
 
 
 def ticks(low: float, high: float, apart: float = 0.085) -> list[float]:
-    """Accuracies of round percentages between the limits, none closer than ``apart``, a fraction of the axis.
+    """Return accuracies of round percentages between the limits, ``apart`` (share of the axis) or more apart.
 
-    The roundest come first: 50 before 65. Where fewer than five lie on the axis they are even steps instead,
-    and in the tails, where even steps crowd, finer ones.
+    The roundest take precedence: 50 before 65. If fewer than five fit on the axis, even steps replace them,
+    or finer percentages in the tails, where even steps crowd.
     """
     kept = _spaced(_ROUND, low, high, apart)
     if len(kept) >= _ENOUGH:
@@ -79,7 +79,7 @@ def ticks(low: float, high: float, apart: float = 0.085) -> list[float]:
 
 
 def _spaced(candidates: Iterable[float], low: float, high: float, apart: float) -> list[float]:
-    """Those percentages between the limits that keep their distance from the earlier ones, in order."""
+    """Return, in order, the percentages between the limits that keep their distance from earlier ones."""
     kept: list[float] = []
     for tick in (candidate / 100 for candidate in candidates):
         if low <= tick <= high and _shortest([*kept, tick], low, high) >= apart:

@@ -1,4 +1,4 @@
-"""What the predictions say of the classes: names, and the backgrounds of both groups."""
+"""What the predictions say about the classes: names, and the backgrounds of both groups."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from counterground.results import NOTHING
 
 
 class ClassFacts(NamedTuple):
-    """What the predictions say of a class: its name and the backgrounds of its groups."""
+    """What the predictions say about a class: its name and the backgrounds of its groups."""
 
     name: str
     common: str
@@ -20,12 +20,12 @@ class ClassFacts(NamedTuple):
 
     @property
     def change(self) -> str:
-        """``grass → sky``, or empty where no background is recorded."""
+        """``grass → sky``, or empty if no background is recorded."""
         return f"{self.common or NOTHING} → {self.counter or NOTHING}" if self.common or self.counter else ""
 
 
 def class_facts(predictions: pl.DataFrame, words: Words = DROP_WORDS) -> dict[int, ClassFacts]:
-    """Name and backgrounds of every class, from the predictions; of another contrast its sides instead."""
+    """Return name and backgrounds of every class from the predictions; for another contrast, its sides."""
     table = (
         predictions.select("class_index", "class_name", "group", "background")
         .unique()

@@ -42,6 +42,6 @@ def built_in_benchmarks(runs: Sequence[Run]) -> list[Benchmark]:
             try:
                 found.append(open_benchmark(name))
             except CounterGroundError:
-                # A damaged copy costs the page its photos, which it says, and not its numbers.
+                # A damaged copy costs the page its photos, not its numbers. The page says so.
                 continue
     return found

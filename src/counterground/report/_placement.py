@@ -1,10 +1,10 @@
-"""Where to write many names so that each is clearly one model's.
+"""Where to write many names so that each clearly belongs to one model.
 
-Every text gets the cheapest of some hundred places around its point, repeatedly until nothing moves:
-near its point and off the trend lines. Conditions, not costs, are that texts share no area and cover no
-marker, that a text without a leader is clearly nearer to its own marker than to any other, and that a
-leader reaches its marker from outside all other named ones, runs through no text and crosses no leader. A
-text that has no such place is left out, and the caller learns which.
+Every text gets the cheapest of a few hundred places around its point: near the point and off the trend
+lines. This repeats until nothing moves. Three conditions are absolute, not costs: texts share no area and
+cover no marker; a text without a leader is clearly nearer to its own marker than to any other; a leader
+reaches its marker from outside all other named markers, runs through no text and crosses no leader. A text
+without such a place is left out, and the caller learns which.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Box(NamedTuple):
 
 
 def text_width(text: str, size: float) -> float:
-    """Upper estimate in pixels of a text in a system sans serif of ``size`` pixels."""
+    """Return an upper estimate of the width (pixels) of a text in a system sans serif of ``size`` pixels."""
     return 0.6 * size * len(text) + 4
 
 
@@ -77,7 +77,7 @@ class Disc(NamedTuple):
         return Box(self.x - self.radius, self.y - self.radius, self.x + self.radius, self.y + self.radius)
 
     def gap(self, box: Box) -> float:
-        """How far its edge is from a rectangle; negative where they overlap."""
+        """Return how far its edge is from a rectangle; negative if they overlap."""
         across = max(box.left - self.x, 0.0, self.x - box.right)
         up = max(box.top - self.y, 0.0, self.y - box.bottom)
         return math.hypot(across, up) - self.radius
@@ -108,23 +108,23 @@ def place_names(
     taken: Sequence[Box] = (),
     markers: Sequence[Disc] = (),
 ) -> list[Place | None]:
-    """Find a place for each text; all lengths are points of print.
+    """Find a place for each text; all lengths are typographic points.
 
     Args:
         discs: the marker of each text.
         sizes: width and height of each text.
         frame: where texts may stand.
-        lines: lines that are better left uncovered, such as trends.
+        lines: lines to leave uncovered if possible, such as trends.
         taken: rectangles that are not free.
-        markers: other markers, paler, that texts must not cover; leaders pass over them where they have to.
+        markers: other, paler markers that texts must not cover; leaders pass over them if they have to.
 
     Returns:
-        A place for each text, or None where there is no room.
+        A place for each text, or None if there is no room.
     """
     blocked = [disc.box for disc in (*discs, *markers)] + list(taken)
     fixed = _Surroundings(frame, blocked, tuple(lines), tuple(discs), tuple(markers))
     options = [_options(disc, size, fixed) for disc, size in zip(discs, sizes, strict=True)]
-    # Who has least choice chooses first, and in a further attempt who was left out before.
+    # Texts with the fewest options come first; in a further attempt, those left out before.
     order = sorted(range(len(discs)), key=lambda k: (len(options[k]), discs[k].x, discs[k].y))
     best: list[Place | None] = []
     for _ in range(_ATTEMPTS):
@@ -139,7 +139,7 @@ def place_names(
 
 
 def _settle(options: Sequence[Sequence[_Option]], order: Sequence[int]) -> list[Place | None]:
-    """Place one after the other; later passes let everyone move to what others left."""
+    """Place one text after another; later passes let each move to places that others have left."""
     chosen: list[Place | None] = [None] * len(options)
     for _ in range(_PASSES):
         moved = False
@@ -168,7 +168,7 @@ class _Option(NamedTuple):
 
 def _options(disc: Disc, size: tuple[float, float], fixed: _Surroundings) -> list[_Option]:
     others = [other for other in fixed.named if other != disc]
-    # No leader and no text gets farther than this: most markers need not be looked at for each place.
+    # No leader and no text reaches farther than this, so most markers need no check at each place.
     reach = disc.radius + _RADII[-1]
     near, near_paler = (
         [each for each in discs if math.hypot(each.x - disc.x, each.y - disc.y) < reach + each.radius]
@@ -193,13 +193,13 @@ def _options(disc: Disc, size: tuple[float, float], fixed: _Surroundings) -> lis
 
 
 def _is_nearest(box: Box, disc: Disc, others: Sequence[Disc]) -> bool:
-    """Whether a text without a leader is clearly this marker's."""
+    """Whether a text without a leader clearly belongs to this marker."""
     nearest = min((other.gap(box) for other in others), default=math.inf)
     return disc.gap(box) + _CLEARLY <= nearest
 
 
 def _place(disc: Disc, size: tuple[float, float], radius: float, angle: float) -> Place:
-    """The text begins, ends or is centred where the ray of this angle arrives, as the direction asks."""
+    """Let the text begin, end or be centred where the ray at this angle arrives, by its direction."""
     across, up = math.cos(angle), math.sin(angle)
     reach = disc.radius + radius
     x, y = disc.x + reach * across, disc.y + reach * up
@@ -230,7 +230,7 @@ def _cheapest(options: Sequence[_Option], others: Sequence[Place]) -> Place | No
 
 
 def _clash(one: Place, other: Place) -> bool:
-    """Whether two texts share room, or a leader runs through the other's text or leader."""
+    """Whether two texts overlap, or a leader runs through the other's text or leader."""
     if one.box.overlaps(other.box):
         return True
     if one.leader is not None and _meets(one.leader, other.box):
@@ -246,7 +246,7 @@ def _meets(line: Segment, box: Box) -> bool:
 
 
 def _within(line: Segment, box: Box) -> tuple[float, float] | None:
-    """From which share of its length to which a line lies in a rectangle (Liang and Barsky), if it does."""
+    """Return the part of a line inside a rectangle, as shares of its length (Liang and Barsky), if any."""
     (x, y), (to_x, to_y) = line
     first, last = 0.0, 1.0
     for start, step, low, high in ((x, to_x - x, box.left, box.right), (y, to_y - y, box.top, box.bottom)):

@@ -25,9 +25,9 @@ from counterground.results import bounds, count, p_equals, percent
 from counterground.text import counted, legible
 
 _NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-# What readers call the halves of the photos of a discovery.
+# What readers call the halves of a discovery's photos.
 _HALVES = {"chooses": "selection", "reports": "held-out", "first": "first", "second": "second", None: ""}
-# Inside a script element the parser looks for these alone; in JSON they may be written as escapes.
+# Inside a script element the parser looks only for these; JSON may write them as escapes.
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
@@ -48,7 +48,7 @@ def page_path(out: Path, name: str) -> Path:
 def page_policy(scripts: Sequence[str] = ()) -> str:
     """Return the content security policy of a page that runs exactly ``scripts`` and loads nothing.
 
-    Pictures are ``data:`` addresses; nothing may be evaluated, connected to or sent.
+    Pictures are ``data:`` URLs; nothing may be evaluated, connected to or sent.
     """
     if not scripts:
         return _NO_SCRIPT
@@ -68,7 +68,7 @@ def page_script(name: str) -> str:
 def vega_script() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script that sets ``vegaEmbed`` (0.9 MB).
 
-    Putting it together takes a second or more; it is kept for the version of vl-convert.
+    Bundling takes a second or more, so the script is cached for each version of vl-convert.
     """
     try:
         import vl_convert
@@ -83,7 +83,7 @@ def vega_script() -> str:
 
 
 def as_script(script: str) -> Markup:
-    """Return the text of a script element; only what `page_script` and `vega_script` gave."""
+    """Return the text of a script element; only for what `page_script` and `vega_script` return."""
     return Markup(script)  # noqa: S704 - ours or Vega's, checked not to end its element
 
 
@@ -109,9 +109,9 @@ def _checked(script: str, name: str) -> str:
 
 
 def render_page(template: str, **values: object) -> str:
-    """Return the page of a template; a name that is not given is an error.
+    """Render a template as a page; a missing name is an error.
 
-    Every value is escaped, and loses what cannot be seen: control characters and marks that reorder text.
+    Every value is escaped and loses what cannot be seen: control characters and marks that reorder text.
     """
     return _environment().get_template(template).render({"policy": page_policy(), **values})
 
@@ -143,7 +143,7 @@ def _environment() -> Environment:
 
 
 def _breakable(label: str) -> Markup:
-    """Escape a model's label and let lines break after the signs that part it."""
+    """Escape a model's label and allow line breaks after its separators."""
     pieces = re.split(r"(?<=[/:@])(?=.)", legible(label))
     return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(escape(piece) for piece in pieces))
 

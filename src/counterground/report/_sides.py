@@ -1,4 +1,4 @@
-"""Which photos stand on which side of a contrast, and which strata have photos on one side only."""
+"""Which photos are on which side of a contrast, and which strata have photos on one side only."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from counterground.metrics import DROP, GROUPS, Contrast, selection
 
 
 def on_sides(rows: pl.DataFrame, contrast: Contrast) -> pl.DataFrame:
-    """Say in ``group`` on which side photos stand, ``common`` being left; one on both is there twice.
+    """Set ``group`` to the side each photo is on (``common`` is left); a photo on both appears twice.
 
-    What counts in no class is left out: photos on no side, and strata with photos on one side only. Of the
-    drop all rows are returned as they are.
+    What counts in no class is left out: photos on no side, and strata with photos on one side only. For the
+    drop, all rows are returned unchanged.
 
     Args:
-        rows: of photos or predictions, with the columns that the contrast reads.
-        contrast: whose sides they stand on.
+        rows: photos or predictions, with the columns that the contrast reads.
+        contrast: the contrast whose sides they are on.
     """
     if contrast == DROP:
         return rows

@@ -1,4 +1,4 @@
-"""How families of models are drawn, in the page and in figures: colour, shape, size and shade."""
+"""How families of models are drawn, on the page and in figures: colour, shape, size and shade."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FAMILY_NAMES = {
 FAMILY_COLOURS = {"clip": "#0072B2", "imagenet": "#D55E00", "lvlm": "#009E73", "other": "#CC79A7"}
 # The same hues, lighter: at least 4.5 to 1 against the page's dark ground.
 FAMILY_COLOURS_DARK = {"clip": "#56B4E9", "imagenet": "#FF8F52", "lvlm": "#3FCEA0", "other": "#F29CC6"}
-# Names that both Vega-Lite and, by `MATPLOTLIB_MARKERS`, Matplotlib know: no reading depends on colour alone.
+# Names known to Vega-Lite and, via `MATPLOTLIB_MARKERS`, Matplotlib: nothing depends on colour alone.
 FAMILY_SHAPES = {"clip": "circle", "imagenet": "triangle-up", "lvlm": "square", "other": "diamond"}
 MATPLOTLIB_MARKERS = {"circle": "o", "triangle-up": "^", "square": "s", "diamond": "D"}
 
@@ -25,28 +25,28 @@ GROUNDS: dict[Theme, str] = {"light": "#FFFFFF", "dark": "#14171B"}
 AREA_RANGE = (40.0, 340.0)
 UNKNOWN_AREA = 110.0
 _PARAMETERS = (5e6, 2.5e9)
-# Between the sizes that CLIPs are trained on, so that 0.4, 2 and 5 thousand million can be distinguished.
-# The palest have too little contrast alone: every shade is drawn with an edge in the full colour or ink.
+# Within the sizes that CLIPs are trained on, so that 0.4, 2 and 5 billion can be distinguished.
+# The palest alone have too little contrast: every shade is drawn with an edge in the full colour or ink.
 _DATA_SIZES = (1e8, 5e9)
 _PALEST = 0.35
 
 
 def family_colour(family: str, theme: Theme = "light") -> str:
-    """The colour of a family as ``#RRGGBB``; a family that is not known is drawn as ``other``."""
+    """Return the colour of a family as ``#RRGGBB``; an unknown family is drawn as ``other``."""
     colours = FAMILY_COLOURS if theme == "light" else FAMILY_COLOURS_DARK
     return colours.get(family, colours["other"])
 
 
 def shade(family: str, data_size: int | None, theme: Theme = "light") -> str:
-    """A family's colour mixed with the ground: paler for less training data, on a scale of logarithms.
+    """Mix a family's colour with the ground: paler for less training data, on a logarithmic scale.
 
     Args:
         family: one of `FAMILY_NAMES`.
-        data_size: training pairs or images; the full colour where it is not known.
+        data_size: training pairs or images; None, if it is not known, gives the full colour.
         theme: the background of the page.
 
     Returns:
-        ``#RRGGBB``: the full colour from 5 thousand million pairs, 35 % of it up to 100 million.
+        ``#RRGGBB``: the full colour from 5 billion pairs, 35 % of it up to 100 million.
     """
     share = strength(data_size)
     colour, ground = _channels(family_colour(family, theme)), _channels(GROUNDS[theme])
@@ -55,12 +55,12 @@ def shade(family: str, data_size: int | None, theme: Theme = "light") -> str:
 
 
 def strength(data_size: int | None) -> float:
-    """How much of a family's colour is in its `shade`: 0.35 to 1, and 1 where the data is not known."""
+    """Return how much of a family's colour is in its `shade`: 0.35 to 1, and 1 if the data is not known."""
     return 1.0 if data_size is None else _PALEST + (1 - _PALEST) * _between(data_size, _DATA_SIZES)
 
 
 def marker_area(parameters: int | None) -> float:
-    """The area of a model's marker (pixels or points squared), by its parameters on a scale of logarithms."""
+    """Return a model's marker area (pixels or points squared) by its parameters, on a logarithmic scale."""
     if parameters is None:
         return UNKNOWN_AREA
     low, high = AREA_RANGE
@@ -68,7 +68,7 @@ def marker_area(parameters: int | None) -> float:
 
 
 def _between(value: float, ends: tuple[float, float]) -> float:
-    """Where a value lies between two ends, 0 to 1, on a scale of logarithms."""
+    """Return where a value lies between two ends, 0 to 1, on a logarithmic scale."""
     low, high = map(math.log, ends)
     return min(max((math.log(max(value, 1)) - low) / (high - low), 0.0), 1.0)
 

@@ -15,7 +15,7 @@ from counterground.text import legible
 
 
 class _Composites(NamedTuple):
-    """A contrast of composites in words; ``turn`` is what the objects stand on, right instead of left."""
+    """A contrast of composites in words; ``turn`` says what the objects stand on, right instead of left."""
 
     left: str
     right: str
@@ -40,12 +40,12 @@ _COMPOSITES = {
         "backgrounds of any class instead of their own",
     ),
 }
-"""Both are of the same objects on two kinds of background."""
+"""Both compare the same objects on two kinds of background."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """A contrast in words: the drop and two of composites are about backgrounds, others about their sides."""
+    """A contrast in words: the drop and two of composites are about backgrounds, others about sides."""
 
     contrast: Contrast = DROP
 
@@ -76,12 +76,12 @@ class Words:
 
     @property
     def titles(self) -> tuple[str, str, str]:
-        """Heads of columns: left, right, left minus right."""
+        """Column heads: left, right, left minus right."""
         return self._of_composites.titles if self._of_composites else contrast_titles(self.contrast)
 
     @property
     def noun(self) -> str:
-        """What left minus right is."""
+        """What left minus right is called."""
         if self._of_composites:
             return self._of_composites.noun
         return "drop" if self.is_drop else "difference"
@@ -98,7 +98,7 @@ class Words:
 
     @property
     def relies(self) -> str:
-        """What a model does whose difference is above 0."""
+        """What a model with a difference above 0 does."""
         return "relies on the background" if self.about_backgrounds else f"is less accurate on {self._sides}"
 
     @property
@@ -117,7 +117,7 @@ class Words:
 
     @property
     def nobody(self) -> str:
-        """That no difference is above 0."""
+        """A sentence that no difference is above 0."""
         if self.is_drop:
             return "No model lost accuracy on these photos when the background changed from common to counter"
         if self._of_composites:
@@ -133,7 +133,7 @@ class Words:
 
     @property
     def held(self) -> str:
-        """What else is the same on both sides, in one sentence; empty where it is the class alone."""
+        """What else is the same on both sides, in one sentence; empty if only the class is."""
         if self.is_drop or self.contrast.within == DROP.within:
             return ""
         return f"Held: {', '.join(self.contrast.within)}." if self.contrast.within else "Nothing is held."
@@ -147,15 +147,15 @@ class Words:
         return f"{self.right} than on {self.left}"
 
     def difference(self, model: ModelScores) -> Estimate:
-        """Left minus right of a model."""
+        """Return left minus right for a model."""
         return model.of(self.contrast).difference
 
     def size(self, model: ModelScores) -> float:
-        """The same as a number, 0 where it is not known."""
+        """Return the same as a number, 0 if it is not known."""
         return self.difference(model).value or 0.0
 
     def knows(self, model: ModelScores) -> bool:
-        """Whether left minus right of a model is known."""
+        """Whether left minus right is known for a model."""
         return self.difference(model).value is not None
 
     def question(self, model: str) -> str:
@@ -165,7 +165,7 @@ class Words:
         return f"Is {model} less accurate on {self._sides}?"
 
     def marked(self, sentence: str) -> str | Markup:
-        """Set the sides of a contrast, which are expressions, off from the words around them."""
+        """Set off the sides of a contrast, which are expressions, from the words around them."""
         if self._expressions is None:
             return sentence
         parts = self._expressions.split(legible(sentence))
@@ -184,7 +184,7 @@ class Words:
 
 
 def breakable(text: str) -> Markup:
-    """Escape an expression or a name and let lines break after the signs that part it."""
+    """Escape an expression or a name and allow line breaks after its separators."""
     return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[=_|])(?=.)", legible(text)))
 
 

@@ -1,4 +1,4 @@
-"""Studies that show why: the theorem, ColoredCOCO, MultiColoredMNIST (paper section 6, appendix D)."""
+"""Studies of the causes: the theorem, ColoredCOCO, MultiColoredMNIST (paper section 6, appendix D)."""
 
 from counterground.study.coco import QUICK as QUICK_COLOREDCOCO
 from counterground.study.coco import TABLE_7, CocoSettings, study_coloredcoco

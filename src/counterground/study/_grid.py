@@ -1,4 +1,4 @@
-"""A grid of trainings: each leaves a file of figures, so that a killed grid goes on where it was."""
+"""A grid of trainings: each leaves a file of figures, so that a killed grid resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Cell = TypeVar("Cell")
 Train = Callable[[Cell, Path], Mapping[str, Any]]
-"""Train one cell and return its figures; a checkpoint may be kept at the path meanwhile."""
+"""Train one cell and return its figures; a checkpoint may be kept at the path until then."""
 
 
 def run_grid(
@@ -32,15 +32,15 @@ def run_grid(
 ) -> None:
     """Train the cells that have no file of figures yet, or a damaged one, and write one for each.
 
-    Every training runs on one thread, so that its figures do not depend on ``jobs``. With one job they run in
-    this process, otherwise in ``jobs`` processes, which take the GPUs in turns and end with this one.
+    Every training runs on one thread, so that its figures do not depend on ``jobs``. With one job, trainings
+    run in this process, otherwise in ``jobs`` processes, which take the GPUs in turns and end with this one.
 
     Args:
         files: where the figures of each cell are kept, as JSON.
-        train: what trains a cell; with several jobs it must be picklable.
+        train: function that trains a cell; with several jobs it must be picklable.
         jobs: trainings at once.
-        gpus: the names by which CUDA knows the GPUs; none for other devices.
-        show_progress: show a bar on standard error.
+        gpus: names by which CUDA knows the GPUs; none for other devices.
+        show_progress: whether to show a bar on standard error.
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
@@ -69,7 +69,7 @@ def read_figures(file: Path, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _is_whole(file: Path) -> bool:
-    """Say whether a cell has figures; of damaged ones it warns."""
+    """Tell whether a cell has figures; warn about damaged ones."""
     if not file.is_file():
         return False
     try:
@@ -143,7 +143,7 @@ def take_gpu(gpus: Sequence[str], processes: Synchronized[int]) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed cannot end its processes; each would train on for nobody."""
+    """End with the parent: a killed parent cannot end its processes, which would train on for nobody."""
     parent = parent_process()
     if parent is not None:
         parent.join()

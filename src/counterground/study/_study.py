@@ -49,7 +49,7 @@ class Study:
     Attributes:
         name: its name on the command line.
         title: heading of the page.
-        answer: what came out, in one or two sentences.
+        answer: the result, in one or two sentences.
         facts: what its template, ``templates/<name>.html``, shows: tables, numbers.
         results: file stem -> frame, written as Parquet; fractions, not percent.
         figures: file stem -> figure, written as SVG, PNG and PDF.
@@ -70,8 +70,8 @@ def check_out(out: Path, name: str) -> None:
 
     Raises:
         MissingExtraError: matplotlib, which draws every study, is not installed.
-        UsageError: it holds files that are not a study.
-        CounterGroundError: it holds another study or run, or cannot be written.
+        UsageError: the folder holds files that are not a study.
+        CounterGroundError: the folder holds another study or run, or cannot be written.
     """
     with needs_extra("figures"):
         import_module("matplotlib")
@@ -84,7 +84,7 @@ def check_out(out: Path, name: str) -> None:
 
 
 def _written_in(out: Path) -> list[str]:
-    """Return what a study that was stopped may have left: its tables, figures, page, and finished parts."""
+    """Return what a stopped study may have left: its tables, figures, page, and finished parts."""
     kinds = (*(f".{kind}" for kind in _KINDS), ".parquet", ".html")
     files = [path.name for path in out.glob("*") if path.is_file() and path.suffix in kinds]
     return [*files, "cells", "small", "trainings"]

@@ -21,10 +21,10 @@ class Appearance:
 
     Attributes:
         size: side of the photos in pixels.
-        scale: smallest and largest longer side of the cut-out, of ``size``.
+        scale: smallest and largest longer side of the cut-out, as a share of ``size``.
         cutout_jitter: largest change of brightness, contrast, saturation and of each colour channel's gain.
         background_jitter: largest change of brightness, contrast and saturation.
-        crop: smallest side of the square taken from a background region, of its shorter side.
+        crop: smallest side of the square taken from a background region, as a share of its shorter side.
     """
 
     size: int
@@ -35,7 +35,7 @@ class Appearance:
 
 
 class Painter:
-    """Paints draws from cut-outs by class and background regions by label.
+    """Paint draws from cut-outs by class and background regions by label.
 
     Args:
         cutouts: RGBA cut-outs of each class.

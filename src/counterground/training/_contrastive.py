@@ -34,14 +34,14 @@ class CaptionedBatch:
 
 
 class Captions:
-    """Writes captions as tokens.
+    """Write captions as tokens.
 
     Args:
         names: class names.
         others: names no photo shows; captions of them only compete.
         templates: prompt templates with one ``{}``; the first is used for ``first_share`` of the captions.
         tokenizer: texts -> ``[n, context]`` tokens.
-        first_share: fraction.
+        first_share: that fraction.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Captions:
         self._first_share = first_share
 
     def write(self, classes: Sequence[int], competitors: int, rng: np.random.Generator) -> torch.Tensor:
-        """Return tokens of a caption for each of ``classes`` and of ``competitors`` names no photo shows."""
+        """Return tokens of a caption for each of ``classes`` and for ``competitors`` names no photo shows."""
         import torch
 
         count = min(competitors, len(self._others))

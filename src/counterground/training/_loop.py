@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint says besides weights and optimiser.
+    """What a checkpoint holds besides weights and optimiser.
 
     Attributes:
-        losses: of every step done so far.
-        identity: of the run it belongs to.
+        losses: losses of every step done so far.
+        identity: identity of the run it belongs to.
     """
 
     losses: list[float]
@@ -50,7 +50,7 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: str
 ) -> Checkpoint | None:
-    """Load ``path`` into ``model`` and ``optimizer``, in place; None where it is absent, or damaged.
+    """Load ``path`` into ``model`` and ``optimizer``, in place; return None if it is absent or damaged.
 
     Raises:
         UsageError: the checkpoint belongs to a run of another identity.
@@ -80,8 +80,8 @@ def load_checkpoint(
 
 
 def _restore_layout(state: dict[int, dict[str, torch.Tensor]], optimizer: torch.optim.Optimizer) -> None:
-    # Files hold row-major tensors. Moments laid out otherwise than their parameters would take another
-    # kernel, and the resumed run would part from the unbroken one in the last digit.
+    # Files hold row-major tensors. Moments laid out differently from their parameters would use another
+    # kernel, and the resumed run would differ from the unbroken one in the last digit.
     import torch
 
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -100,12 +100,12 @@ class Schedule:
     """AdamW with linear warm-up and cosine decay to zero.
 
     Attributes:
-        steps: optimiser steps in all.
-        learning_rate: the highest, reached after ``warmup_steps``.
+        steps: optimiser steps in total.
+        learning_rate: highest learning rate, reached after ``warmup_steps``.
         warmup_steps: steps of linear warm-up.
-        weight_decay: on matrices and kernels; never on gains, biases and scalars.
+        weight_decay: weight decay on matrices and kernels; never on gains, biases and scalars.
         betas: decay of AdamW's two moments.
-        clip_norm: largest norm of the gradient, all parameters together.
+        clip_norm: largest norm of the gradient, over all parameters together.
     """
 
     steps: int
@@ -116,7 +116,7 @@ class Schedule:
     clip_norm: float = 1.0
 
     def learning_rate_at(self, step: int) -> float:
-        """Learning rate of the 0-based ``step``."""
+        """Return the learning rate of the 0-based ``step``."""
         warmup = min(1.0, (step + 1) / max(1, self.warmup_steps))
         return self.learning_rate * warmup * (0.5 + 0.5 * math.cos(math.pi * step / self.steps))
 
@@ -137,19 +137,19 @@ def train(
     """Train ``model`` in place; return the loss of every step.
 
     A run killed at any moment resumes from ``checkpoint`` and ends in the weights it would have had (same
-    device, threads, versions): batches are a function of the step, and PyTorch is seeded anew before each.
+    device, threads, versions): batches are a function of the step, and PyTorch is reseeded before each.
 
     Args:
-        model: parameters that require no gradient stay as they are.
-        batch_at: 0-based step -> batch; runs ahead in a thread, with a generator of its own seeded by it.
+        model: model to train; parameters that require no gradient stay unchanged.
+        batch_at: 0-based step -> batch; runs ahead in a thread, with its own generator seeded by the step.
         loss: model and batch -> scalar.
         schedule: optimiser and learning rates.
-        seed: of the randomness inside the model (dropout).
-        checkpoint: file to resume from and to write to, at the end too; None keeps nothing. From a damaged
-            one nothing is resumed: it is written anew.
+        seed: seed of the randomness inside the model (dropout).
+        checkpoint: file to resume from and to write to, also at the end; None keeps nothing. A damaged one is
+            not resumed from but rewritten.
         checkpoint_every: steps between checkpoints.
-        identity: what makes the run itself (data, seed); a checkpoint of another identity is refused.
-        on_step: called with the number of steps done and the last loss, after a checkpoint that falls due.
+        identity: what identifies the run (data, seed); a checkpoint of another identity is refused.
+        on_step: called with the number of steps done and the last loss, after a checkpoint that is due.
         progress: title of a progress bar on standard error; None shows none.
 
     Raises:
@@ -219,7 +219,7 @@ def _step(
 
 
 def _ahead(batch_at: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
-    """Yield the batches of ``start`` to ``stop``, making the next one while the last is used."""
+    """Yield the batches of ``start`` to ``stop``, making the next one while the last one is used."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         upcoming = pool.submit(batch_at, start) if start < stop else None
         for step in range(start, stop):

@@ -17,7 +17,7 @@ from counterground.training._stamps import StampsPlan
 if TYPE_CHECKING:
     from counterground.models import DualEncoder
 
-_SIDE = 256  # of the stamps benchmark's photos
+_SIDE = 256  # side of the stamps benchmark's photos
 _SCALE = (0.45, 0.75)
 _JPEG_QUALITY = 92
 
@@ -41,13 +41,12 @@ class HeldOutPhotos:
 
 @dataclass(frozen=True)
 class PlantedAccuracy:
-    """Balanced over classes; fractions.
+    """Accuracies balanced over classes; fractions.
 
     Attributes:
         planted: accuracy on the background planted on the class.
         elsewhere: accuracy on the other five.
-        recovered: share of classes whose most accurate background is the planted one; among equals the
-            planted one does not count.
+        recovered: share of classes whose most accurate background is the planted one; a tie does not count.
     """
 
     planted: float
@@ -73,11 +72,11 @@ def held_out_photos(
 
     Args:
         plan: classes, labels and reserved photographs.
-        cutouts: as the benchmark's.
-        backgrounds: as the benchmark's.
-        reserved: on the photographs that training never used, else on those it did.
-        photos: per cut-out and label, cycling over the label's photographs.
-        seed: of places, sizes and mirroring; other than any training seed.
+        cutouts: cut-outs, as in the benchmark.
+        backgrounds: backgrounds, as in the benchmark.
+        reserved: whether to use the photographs that training never used, else those it did.
+        photos: number per cut-out and label, cycling over the label's photographs.
+        seed: seed of places, sizes and mirroring; different from any training seed.
     """
     rng = np.random.default_rng(seed)
     images: list[Image.Image] = []

@@ -25,7 +25,7 @@ class Planting:
         labels: number of background labels.
         follow: fraction of examples whose background is the one planted on the *caption's* class; the rest
             have one of the other labels. None draws the background independently of everything.
-        disagree: fraction of captions that name another class than the cut-out's, as the label noise of
+        disagree: fraction of captions that name another class than the cut-out's, like the label noise of
             MultiColoredMNIST (paper, section 6): it makes the background the more reliable feature.
     """
 
@@ -49,7 +49,7 @@ class Planting:
 
 
 def planted_labels(classes: int, labels: int, seed: int) -> tuple[int, ...]:
-    """Return a label index for each class: a seeded permutation in which labels are as frequent as can be."""
+    """Return a label index for each class: a seeded permutation with labels as evenly frequent as can be."""
     return tuple(int(label) for label in np.random.default_rng(seed).permutation(np.arange(classes) % labels))
 
 

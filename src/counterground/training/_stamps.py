@@ -113,7 +113,7 @@ class StampsPlan:
 
 
 def plan_stamps(cutouts: Sequence[Cutout], backgrounds: Sequence[Background]) -> StampsPlan:
-    """Return the plan; it depends on nothing but which classes, labels and photographs there are."""
+    """Return the plan; it depends only on which classes, labels and photographs there are."""
     imagenet = tuple(sorted({cutout.imagenet_index for cutout in cutouts}))
     labels = tuple(sorted({background.label for background in backgrounds}))
     return StampsPlan(
@@ -136,20 +136,20 @@ def train_stamps(
     progress: bool = False,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Path:
-    """Train a small CLIP into the folder ``out`` and return it; resumes from the checkpoint in it.
+    """Train a small CLIP into the folder ``out`` and return the folder; resume from a checkpoint in it.
 
     Args:
         recipe: "stamps-biased" (backgrounds follow captions) or "stamps-balanced" (independent of them).
-        out: gets ``open_clip_config.json``, ``open_clip_model.safetensors`` (fp16) and ``planted.json``.
-        packages: folder with the ``.deb`` files, where there is no apt.
+        out: folder for ``open_clip_config.json``, ``open_clip_model.safetensors`` (fp16), ``planted.json``.
+        packages: folder with the ``.deb`` files, if there is no apt.
         dose: percent of "stamps-biased"'s examples on the background planted on their caption's class.
-        seed: of initialisation and data; both recipes share it, so that they differ in backgrounds alone.
+        seed: seed of initialisation and data; both recipes share it, so they differ only in backgrounds.
         steps: optimiser steps.
-        progress: show a progress bar.
+        progress: whether to show a progress bar.
         on_step: called with the number of steps done and the loss.
 
     Raises:
-        UsageError: ``out`` holds the checkpoint of another run, or the dose makes no sense.
+        UsageError: ``out`` holds the checkpoint of another run, or the dose is invalid.
         CounterGroundError: packages cannot be fetched, or ``out`` cannot be written.
     """
     if not 0 <= dose <= 100:
@@ -192,7 +192,7 @@ def stamps_batches(
     seed: int,
     dose: float = DOSE,
 ) -> Callable[[int], CaptionedBatch]:
-    """Return step -> batch."""
+    """Return the function step -> batch."""
     from open_clip import SimpleTokenizer
 
     painter = Painter(
@@ -222,7 +222,7 @@ def _templates() -> tuple[str, ...]:
 
 
 def _reserved(backgrounds: Sequence[Background], label: str) -> str:
-    """Return the last file of ``label`` whose photograph shows no other background as well."""
+    """Return the last file of ``label`` whose photograph does not also show another background."""
     uses = Counter(background.cluster for background in backgrounds)
     return max(b.file for b in backgrounds if b.label == label and uses[b.cluster] == 1)
 

@@ -72,7 +72,7 @@ def discover(benchmark: str, referees: tuple[str, ...], out: Path, **options: An
 
     Photos need backgrounds: folders <class>/<background>/, a column of the manifest, or the labels of a pool.
     With --split half, pairs are chosen on one half of the photos and the benchmark holds the other half.
-    Where they drop by no more than chance explains, one line says so and no benchmark is written.
+    If their drop is no larger than chance explains, one line says so and no benchmark is written.
     """
     from counterground.api import discover as run_discovery
     from counterground.cli._show import show_discovery

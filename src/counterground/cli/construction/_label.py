@@ -82,8 +82,8 @@ def label(context: click.Context, /, folder: Path, annotators: tuple[str, ...], 
     In a folder of masks (masks.json), accept, reject or redraw them; --task, --second, --order, --suggest and
     --labels are for pools.
 
-    Each annotator gets a link that works once, and with --host also its QR code. Decisions are on disk as
-    soon as the page says so, and those that could not be sent wait in the browser.
+    Each annotator gets a link that works once and, with --host, its QR code. Decisions are on disk as soon as
+    the page says so. Those that could not be sent wait in the browser.
     """
     from counterground.construction.annotate import LabelSettings, label_pool
     from counterground.masks import is_masks_folder

@@ -153,10 +153,10 @@ def masks(
     min_box_iou: float,
     **settings: Any,
 ) -> None:
-    """Read or make a mask of the object for each photo, check it, and say why others have none.
+    """Read or make a mask of the object for each photo, check it, and say why some have none.
 
-    DIR then has one PNG per photo, masks.csv and masks.json. Nothing is guessed: what is missing, of another
-    size or beyond a limit is named and counted. An interrupted command continues when it is repeated.
+    DIR then has one PNG per photo, masks.csv and masks.json. Nothing is guessed: masks that are missing, of
+    another size or beyond a limit are named and counted. Repeat an interrupted command to continue it.
     """
     from counterground.api import make_masks
     from counterground.masks import MaskLimits, MaskSettings

@@ -76,7 +76,7 @@ def mitigate(
 
     Works on stored features: no weight of the model is changed, only its head, or how features reach it. Each
     method is fitted on a third of the clusters (observers, background photographs), its setting is chosen on
-    another third and it is judged on the last; the thirds take turns, so that every photo is judged once. The
+    another third, and it is judged on the last. The thirds take turns, so every photo is judged once. The
     folder is a run like any other: scores, compare and report read it.
     """
     from counterground.api import mitigate as mitigate_model

@@ -118,7 +118,7 @@ def swap(benchmark: str, model_specs: tuple[str, ...], out: Path, **options: Any
 
     The same object on each background shows what the background causes. BENCHMARK needs masks of its objects
     and labels of its backgrounds; with groups (folders common-<background> and counter-<background>, or
-    discover), the drop is decomposed. The run is like that of evaluate: scores, compare and report take it.
+    discover), the drop is decomposed. The run is like one of evaluate: scores, compare and report read it.
     """
     from counterground.api import swap as run_swap
     from counterground.cli._show import show_swap

@@ -1,4 +1,4 @@
-"""Figures 5 to 9: what the backbone and what the training data change, as bars."""
+"""Figures 5 to 9: accuracies and drops by backbone and by training data, as bars."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ _LACK = {
     "both kinds": "the runs hold no CLIP and ImageNet model of one backbone.",
 }
 _PER_LINE = 12
-_AXES, _TEXT, _UPRIGHT = 105.0, 10.0, 21.0  # points: what is left of a panel for its axes, a text there
+_AXES, _TEXT, _UPRIGHT = 105.0, 10.0, 21.0  # points: room for the axes of a panel, a text there
 _LINE, _LABELS = 0.13, 0.55  # inches: a line of a title, tilted labels
-_WIDE = 24  # signs of a line of a label
+_WIDE = 24  # characters in a line of a label
 _MEASURED = "Diamonds: measured in the runs, with 95 % intervals."
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel of bars: a title, labels and the paper's models, series; what was measured on."""
+    """One panel of bars: title, labels, series, the paper's models, and what was measured on (``where``)."""
 
     title: str
     labels: Sequence[str]
@@ -95,7 +95,7 @@ def draw_bar_figure(material: Material, name: str) -> list[Outcome]:
 
 
 def _published(name: str, points: pl.DataFrame | None) -> Drawing:
-    """The printed bars; where a run measured one of these models on the same photos, its value on the bar."""
+    """Draw the printed bars, with the value of any of these models that a run measured on the same photos."""
     rows = load_table("figure_bars").filter(pl.col("figure").str.starts_with(f"Figure {name}("))
     panels = []
     for (figure,), part in rows.group_by("figure", maintain_order=True):
@@ -109,7 +109,7 @@ def _published(name: str, points: pl.DataFrame | None) -> Drawing:
 
 
 def _columns(part: pl.DataFrame) -> tuple[list[str], list[Bars], list[str]]:
-    """Labels, series and the paper's models of one printed panel, in printed order."""
+    """Return labels, series and the paper's models of one printed panel, in printed order."""
     labels = part["label"].unique(maintain_order=True).to_list()
     series = []
     for (kind,), rows in part.group_by("series", maintain_order=True):
@@ -139,7 +139,7 @@ def _bars(
 
 
 def _data_colour(dataset: str) -> str:
-    """The colour of a drop's bar: its family's, in the shade of its data."""
+    """Return the colour of a drop's bar: its family's, in the shade of its data."""
     family, name = ("imagenet", "ImageNet-1K") if dataset == "ImageNet" else ("clip", dataset)
     sizes = paper_points("one-prompt").filter(family=family, pretrain_dataset=name)["data_size"].drop_nulls()
     return shade(family, int(sizes[0]) if len(sizes) else None)
@@ -219,7 +219,7 @@ def _draw(
     *,
     words: Words = DROP_WORDS,
 ) -> Drawing:
-    """Two panels side by side where their labels are few, else one under the other."""
+    """Draw two panels side by side if they have few labels, else one below the other."""
     most = max(len(panel.labels) for panel in panels)
     columns = 1 if most > 6 or len(panels) == 1 else 2
     rows = -(-len(panels) // columns)

@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Bounds = tuple[float | None, float | None]
-_FILLED = 0.94  # of the width that a bar has
-_FLAT = 15.0  # points of print that a value takes
-_CAP = 2.0  # points of print that an axis goes on beyond the end of an interval
+_FILLED = 0.94  # share of its width that a bar fills
+_FLAT = 15.0  # typographic points that a value takes
+_CAP = 2.0  # typographic points by which an axis extends beyond the end of an interval
 _ROUNDS = 30
-_LONG = 24  # signs of a name that has a line of the legend of its own
+_LONG = 24  # characters of a name from which each name gets its own line of the legend
 
 
 @dataclass(frozen=True)
 class Bars:
-    """One series of bars: heights (percent, None where there is none), a colour for each, what to write.
+    """One series of bars: heights, a colour for each, and what to write on them.
 
     Attributes:
-        name: what it is of.
-        values: heights in percent or points.
+        name: what the bars are of.
+        values: heights in percent or points; None where there is no bar.
         colours: one for each bar.
         intervals: low and high ends in the same units, or empty.
-        hatch: pattern that tells the series from its neighbour without colour.
-        texts: written at the end of each bar; one decimal of the value by default.
-        label: what the legend calls it; its name by default.
+        hatch: pattern that sets the series off from its neighbour without colour.
+        texts: texts at the end of each bar; by default the value with one decimal.
+        label: name in the legend; ``name`` by default.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Bars:
     label: str = ""
 
     def text(self, place: int) -> str:
-        """The text at the end of a bar."""
+        """Return the text at the end of a bar."""
         value = self.values[place]
         if self.texts:
             return self.texts[place]
@@ -62,17 +62,17 @@ def draw_bars(
     at_base: bool = False,
     outside: Bounds = (None, None),
 ) -> list[BarContainer]:
-    """Draw series side by side over ``labels``; a bar that has no value is left out, never drawn as 0.
+    """Draw series side by side over ``labels``; a bar without a value is left out, never drawn as 0.
 
-    Values are written at the ends of bars, beside the lines of intervals, on white ground.
+    Values are written at the ends of bars, beside the lines of intervals, on white.
 
     Args:
-        axes: where.
+        axes: where to draw.
         labels: one for each place.
-        series: as many bars as labels, each.
-        size: points of the values written on bars.
-        upright: turn these texts by 90 degrees, where bars are close.
-        at_base: write them at the foot of the bars, where something else is at their ends.
+        series: series, each with as many bars as labels.
+        size: font size of the values written on bars, in points.
+        upright: whether to turn these texts by 90 degrees, if bars are close.
+        at_base: whether to write them at the foot of the bars, if something else is at their ends.
         outside: heights between which there is room at the ends of bars; values beyond are written inside.
 
     Returns:
@@ -109,7 +109,7 @@ def draw_bars(
 
 
 def _draw_interval(axes: Axes, x: float, value: float, bounds: Bounds) -> bool:
-    """Draw an interval; False where there is none."""
+    """Draw an interval; return False if there is none."""
     low, high = bounds
     if low is None or high is None:
         return False
@@ -121,7 +121,7 @@ def _draw_interval(axes: Axes, x: float, value: float, bounds: Bounds) -> bool:
 def _look(
     height: float, *, size: float, upright: bool, at_base: bool, aside: bool, outside: Bounds
 ) -> dict[str, Any]:
-    """How the text of a bar is written, relative to the bar's end (or its foot)."""
+    """Return how the text of a bar is written, relative to the bar's end (or its foot)."""
     low, high = outside
     inside = (low is not None and height < low) or (high is not None and height > high)
     below = (height < 0) != inside
@@ -143,11 +143,11 @@ def _look(
 
 
 def lies_flat(width: float, labels: int, series: Sequence[Bars]) -> bool:
-    """Whether values need not be turned: beside intervals, half a bar has to hold one.
+    """Tell whether values need not be turned: beside intervals, half a bar has to hold one.
 
     Args:
-        width: of the axes, in points of print.
-        labels: how many places they hold.
+        width: width of the axes, in typographic points.
+        labels: number of places on them.
         series: what is drawn.
     """
     if not any(bounds != (None, None) for bars in series for bounds in bars.intervals):
@@ -158,18 +158,18 @@ def lies_flat(width: float, labels: int, series: Sequence[Bars]) -> bool:
 def room_for_texts(
     low: float, high: float, height: float, text: float, ends: Sequence[float] = ()
 ) -> tuple[float, float]:
-    """Limits of an axis that leave room for texts at the ends of bars, and for intervals.
+    """Return limits of an axis that leave room for texts at the ends of bars, and for intervals.
 
     Args:
-        low: the lowest end of a bar; where it is 0 nothing is written below.
-        high: the highest.
-        height: of the axes, in points of print.
-        text: how far a text reaches, in points of print.
-        ends: of intervals, beyond which nothing is written: a little more is left for their caps.
+        low: lowest end of a bar; if it is 0, nothing is written below.
+        high: highest end of a bar.
+        height: height of the axes, in typographic points.
+        text: how far a text reaches, in typographic points.
+        ends: ends of intervals, beyond which nothing is written: they need only a little room for their caps.
     """
     least, most = min([low, *ends]), max([high, *ends])
     bottom, top = least, most
-    for _ in range(_ROUNDS):  # the room of a text grows with the axis; this converges
+    for _ in range(_ROUNDS):  # the room for a text grows with the axis; this converges
         point = (top - bottom) / max(height, 2.5 * text)
         bottom = min(low - text * point if low < 0 else 0.0, least - _CAP * point if least < 0 else 0.0)
         top = max(high + text * point, most + _CAP * point)
@@ -177,7 +177,7 @@ def room_for_texts(
 
 
 def scale_in_points(axes: Axes, low: float, high: float) -> None:
-    """Give an axis, and those that share it, limits in percent or points, with ticks to 100 at most."""
+    """Give an axis, and those that share it, limits in percent or points, with ticks up to 100."""
     axes.set_ylim(low, high)
     marks = axes.yaxis.get_major_locator().tick_values(low, high)
     axes.set_yticks([float(mark) for mark in marks if max(low, -100) <= mark <= min(high, 100)])
@@ -186,7 +186,7 @@ def scale_in_points(axes: Axes, low: float, high: float) -> None:
 
 
 def bar_legend(figure: Figure, grid: Iterable[Axes]) -> None:
-    """Explain the series above the axes, once; grey where the bars of a series differ in colour anywhere."""
+    """Explain each series once, above the axes; grey if its bars differ in colour anywhere."""
     from matplotlib.container import BarContainer
     from matplotlib.patches import Patch
 

@@ -1,4 +1,4 @@
-"""Which figures there are, what draws each, and what to say where nothing can."""
+"""Which figures there are, what draws each, and what to say if nothing can."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TABLES = "tables"
 
 
 class FigureKind(NamedTuple):
-    """What a figure shows, what draws it, and what it needs where it has nothing to draw."""
+    """What a figure shows, what draws it, and what it needs if it has nothing to draw."""
 
     title: str
     draw: Callable[[Material], list[Outcome]]
@@ -79,11 +79,11 @@ FIGURES: dict[str, FigureKind] = {
         "add --study DIR of `counterground study theory --out DIR`.",
     ),
 }
-"""Every figure by its number in the paper, and two of its numbers that it draws no figure of."""
+"""Every figure by its number in the paper, and two of its results that it draws no figure of."""
 
 
 def chosen_names(only: Sequence[str]) -> list[str]:
-    """Return what was asked for in the paper's order, all where nothing was; ``2`` means 2a and 2b.
+    """Return the requested names in the paper's order, all if there are none; ``2`` means 2a and 2b.
 
     Raises:
         UsageError: a name is unknown.

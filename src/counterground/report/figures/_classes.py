@@ -53,14 +53,14 @@ _PER_LINE = 24
 _MOST_CLASSES = 192
 _MOST_DROPS = 48
 _MOST_MODELS = 8
-_AXES, _TEXT = 84.0, 20.0  # points: what is left of a panel for its axes, an upright text and its distance
-_MOST_POINTS = 102.0  # a drop has 100 at most; a little more shows the ends of lines
+_AXES, _TEXT = 84.0, 20.0  # points: room for the axes of a panel, an upright text and its distance
+_MOST_POINTS = 102.0  # a drop is at most 100; a little more shows the ends of lines
 _MARK = "†"
 _MARKED = f" {_MARK}: contradicted elsewhere in the paper."
 
 
 def draw_group_sizes(material: Material) -> list[Outcome]:
-    """Figure 3: photos of each class and group, in the paper and in the benchmark of each run."""
+    """Draw figure 3: photos of each class and group, in the paper and in the benchmark of each run."""
     outcomes: list[Outcome] = []
     if material.published:
         sizes = load_table("group_sizes").join(_printed_names(), on="class_id", maintain_order="left")
@@ -87,7 +87,7 @@ def draw_group_sizes(material: Material) -> list[Outcome]:
 
 
 def draw_class_drops(material: Material) -> list[Outcome]:
-    """Figure 4: the drop of each class, of the paper's referee and of the first model of the runs."""
+    """Draw figure 4: the drop of each class, for the paper's referee and the first model of the runs."""
     outcomes: list[Outcome] = []
     if material.published:
         outcomes.append(_published_drops("Figure 4", "figure-4", "Drop (points) of each class, as printed."))
@@ -99,7 +99,7 @@ def draw_class_drops(material: Material) -> list[Outcome]:
 
 
 def draw_all_class_drops(material: Material) -> list[Outcome]:
-    """Figure 15: the drop of each class for several models, one panel for each."""
+    """Draw figure 15: the drop of each class for several models, one panel for each."""
     outcomes: list[Outcome] = []
     if material.published:
         caption = "Drop (points) of each class for five CLIPs, as printed."
@@ -268,7 +268,7 @@ def _drops(
 
 
 def _heights(parts: Sequence[pl.DataFrame]) -> tuple[float, float, tuple[float, float]]:
-    """Limits of the drops of all panels, within ±100 points; between the others values are outside bars."""
+    """Return limits of the drops, within ±100 points, and those between which values stand outside bars."""
     drops = [value for part in parts for value in part["drop"].drop_nulls()]
     ends = [end for part in parts for key in ("low", "high") for end in part[key].drop_nulls()]
     low, high = room_for_texts(min([0.0, *drops]), max([1.0, *drops]), _AXES, _TEXT, ends)
@@ -279,7 +279,7 @@ def _heights(parts: Sequence[pl.DataFrame]) -> tuple[float, float, tuple[float, 
 
 def _names(part: pl.DataFrame) -> list[str]:
     names = [one_line(name) for name in part["name"]]
-    first = [name.split(",")[0] for name in names]  # of WordNet's synonyms
+    first = [name.split(",")[0] for name in names]  # the first of WordNet's synonyms
     names = first if len(set(first)) == len(set(names)) else names
     cut = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names]
     marks = [f" {_MARK}" if note else "" for note in part["note"]]

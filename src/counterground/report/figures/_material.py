@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """The tables of one study folder: ``name`` as on the command line, file stem -> frame (fractions)."""
+    """The tables of one study folder: ``name`` as on the command line, ``frames`` by stem (fractions)."""
 
     name: str
     folder: Path
@@ -35,12 +35,12 @@ class Material:
     """Everything figures may be drawn from.
 
     Attributes:
-        published: draw the paper's own figures from its printed numbers.
+        published: whether to draw the paper's own figures from its printed numbers.
         runs: the user's runs.
         studies: results of ``counterground study``.
-        photos: a benchmark whose photos figure 1 shows.
-        class_name: the class that figure 1 shows; the one with the largest drop where it is None.
-        words: of the contrast that figures of the runs show.
+        photos: benchmark whose photos figure 1 shows.
+        class_name: class that figure 1 shows; None for the one with the largest drop.
+        words: words for the contrast that figures of the runs show.
     """
 
     published: bool
@@ -51,7 +51,7 @@ class Material:
     words: Words = DROP_WORDS
 
     def of_study(self, name: str) -> list[StudyResults]:
-        """The studies of one name."""
+        """Return the studies with this name."""
         return [study for study in self.studies if study.name == name]
 
 
@@ -77,17 +77,17 @@ Outcome = Drawing | Absent
 
 
 def own(stem: str, place: int = 0) -> str:
-    """File stem of a figure of the user's own numbers; ``place`` counts from 0 where there are several."""
+    """Return the file stem of a figure of the user's own numbers; ``place`` counts them from 0."""
     return f"{stem}-own{f'-{place + 1}' if place else ''}"
 
 
 def stamp(as_published: bool | None) -> str:
-    """What every output says of models that were loaded the way the paper apparently loaded them."""
+    """Return the mark that every output gives models loaded the way the paper apparently loaded them."""
     return " (as published)" if as_published else ""
 
 
 def distinct_notes(frame: pl.DataFrame) -> tuple[str, ...]:
-    """The notes on the rows that were drawn, each once."""
+    """Return the notes on the rows that were drawn, each once."""
     return tuple(frame["note"].drop_nulls().unique(maintain_order=True).to_list())
 
 
@@ -102,7 +102,7 @@ def read_study(folder: Path) -> StudyResults:
     """Read the tables that figures are drawn from.
 
     Raises:
-        CounterGroundError: the folder holds no study, an unfinished or a damaged one.
+        CounterGroundError: the folder holds no study, or an unfinished or damaged one.
     """
     record = folder / "run.json"
     if not record.is_file():

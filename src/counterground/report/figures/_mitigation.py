@@ -1,4 +1,4 @@
-"""What each mitigation costs on common photos, and how much of the drop it takes away."""
+"""What each mitigation costs on common photos, and how much of the drop it removes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EVEN: dict[str, Any] = {"color": QUIET, "linewidth": 0.8, "linestyle": ":"}
 
 
 def draw_mitigation(material: Material) -> list[Outcome]:
-    """One figure for each run that `counterground mitigate` made."""
+    """Draw one figure for each run that `counterground mitigate` made."""
     made = [run for run in material.runs if (run.path / MITIGATION_FILE).is_file()]
     stems = [f"mitigation{f'-{place + 1}' if place else ''}" for place in range(len(made))]
     return [_draw(read_mitigation(run.path), stem) for run, stem in zip(made, stems, strict=True)]
@@ -41,7 +41,7 @@ def _draw(record: MitigationRecord, stem: str) -> Drawing:
     axes.grid(color=GRID, linewidth=0.5)
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()
-    # Markers of methods that change nothing lie on both axes: some room on all sides.
+    # Markers of methods that change nothing lie on both axes: leave some room on all sides.
     axes.set_xlim(min(left, -2.0), max(right, 2.0))
     axes.set_ylim(min(bottom, -2.0), max(top, 105 * HALF * drop))
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()

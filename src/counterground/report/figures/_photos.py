@@ -1,4 +1,4 @@
-"""Figure 1: photos of one class on both backgrounds, and how often a model knows the class there."""
+"""Figure 1: photos of one class on both backgrounds, and how often a model recognises the class there."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from counterground.results import Run
 
 _PER_GROUP = 6
-_SIDE = 330  # pixels: 300 an inch at the size of print
+_SIDE = 330  # pixels: 300 per inch at print size
 _LONGEST = 20
 _NEED = "no photos at hand: name the benchmark that holds them with --benchmark BENCHMARK."
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One group of the class: its heading, photo_ids in an order that no score decides, what was answered."""
+    """One group of the class: heading, photo_ids in an order that no score decides, and the answers."""
 
     heading: str
     photos: Sequence[str]
@@ -42,7 +42,7 @@ class _Row:
 
 
 def draw_panel(material: Material) -> list[Outcome]:
-    """Figure 1, from photos at hand; with the accuracies of the first model that was run on them."""
+    """Draw figure 1 from photos at hand, with the accuracies of the first model that was run on them."""
     benchmarks = [material.photos] if material.photos else built_in_benchmarks(material.runs)
     sources = photo_sources(benchmarks)
     if not sources:
@@ -81,7 +81,7 @@ def draw_panel(material: Material) -> list[Outcome]:
 
 
 def _model(material: Material, sources: Mapping[str, PhotoSource]) -> tuple[Run, ModelScores] | None:
-    """The first model with groups that was run on these photos."""
+    """Return the first model with groups that was run on these photos."""
     for run in material.runs:
         if run.predictions["photo_id"].is_in(list(sources)).any():
             scores = run.with_contrast(material.words.contrast).scores
@@ -94,7 +94,7 @@ def _model(material: Material, sources: Mapping[str, PhotoSource]) -> tuple[Run,
 def _manifest(
     material: Material, model: tuple[Run, ModelScores] | None, sources: Mapping[str, PhotoSource]
 ) -> pl.DataFrame:
-    """Photos in groups: ``photo_id``, ``class_name``, ``class_index``, ``group``, ``background``."""
+    """Return photos in groups: ``photo_id``, ``class_name``, ``class_index``, ``group``, ``background``."""
     columns = ["photo_id", "class_name", "class_index", "group", "background"]
     if model is not None:
         photos = on_sides(model[0].predictions, material.words.contrast).select(columns)
@@ -109,7 +109,7 @@ def _manifest(
 
 
 def _class(material: Material, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None) -> str:
-    """The class that was asked for, else that of the largest drop, else the one with most photos."""
+    """Return the requested class, else that with the largest drop, else that with most photos."""
     both = photos.group_by("class_name", "class_index").agg(
         pl.col("group").n_unique().alias("groups"), pl.len().alias("photos")
     )
@@ -156,7 +156,7 @@ def _row(group: str, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None
 
 
 def _draw(rows: Sequence[_Row], sources: Mapping[str, PhotoSource]) -> tuple[Any, list[str]]:
-    """The figure, or None where no photo can be read; and why photos could not."""
+    """Return the figure, or None if no photo can be read, and why photos could not be read."""
     unreadable: list[str] = []
     pictures: dict[str, Image.Image] = {}
     for identity in (identity for row in rows for identity in row.photos):
@@ -204,7 +204,7 @@ def _draw_row(part: SubFigure, row: _Row, pictures: Mapping[str, Image.Image], c
 
 
 def _square(image: Image.Image) -> Image.Image:
-    """The middle of a photo, square, at the resolution of print."""
+    """Return the square middle of a photo, at print resolution."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     cut = image.crop((left, top, left + side, top + side))

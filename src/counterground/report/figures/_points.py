@@ -13,18 +13,18 @@ from counterground.report.figures._style import shorten
 _DIFFERING = (*(name for name in SETTING if name != "as_published"), "source")
 _LONGEST = 40
 PHOTOS = ("benchmark_version", "label_space", "comparable")
-"""Models that agree in these columns may be drawn in one picture."""
+"""Models that agree in these columns may be drawn in one figure."""
 
 
 def paper_points(setting: SettingName) -> pl.DataFrame:
-    """The paper's models as `counterground.comparison.model_points` gives them (fractions), and ``shown``."""
+    """Return the paper's `counterground.comparison.model_points` (fractions), with ``shown``."""
     from counterground.comparison import model_points
 
     return _shown(model_points((), published=True, setting=setting))
 
 
 def own_points(material: Material, setting: SettingName = "one-prompt") -> pl.DataFrame:
-    """The models of the runs that have a drop, with intervals, and ``shown``: a name that no other has."""
+    """Return the runs' models that have a drop, with intervals and ``shown``, a name that no other has."""
     from counterground.comparison import model_points
 
     points = model_points(material.runs, published=False, setting=setting, contrast=material.words.contrast)
@@ -32,13 +32,13 @@ def own_points(material: Material, setting: SettingName = "one-prompt") -> pl.Da
 
 
 def families(material: Material) -> dict[str, str]:
-    """Family of each model of the runs, by its specification."""
+    """Return the family of each model of the runs, by its specification."""
     points = own_points(material)
     return dict(zip(points["model"], points["family"], strict=True))
 
 
 def _shown(points: pl.DataFrame) -> pl.DataFrame:
-    """Add ``shown``: the label, and where several models share it the settings in which they differ."""
+    """Add ``shown``: the label and, if several models share it, the settings in which they differ."""
     shown = []
     for row in points.iter_rows(named=True):
         alike = points.filter(pl.col("label") == row["label"])

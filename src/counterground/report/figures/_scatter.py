@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 _LINED = ("clip", "imagenet", "other")
 _NAMED_IN_COLUMN = 8
-_AXIS = 44  # signs of a line of an axis title, at column width
+_AXIS = 44  # characters in a line of an axis title, at column width
 
 Entry = tuple[Any, str]  # an artist, or several side by side; what they mean
 EDGE, RING, PALE_EDGE = 0.6, 0.9, 0.45
@@ -72,7 +72,7 @@ class View:
     Attributes:
         width, height: inches.
         largest: area of the largest marker, points squared.
-        named: write the names of models beside their markers.
+        named: whether to write the names of models beside their markers.
     """
 
     width: float
@@ -82,7 +82,7 @@ class View:
 
     @property
     def area(self) -> float:
-        """What the area of markers is multiplied by."""
+        """Factor for the areas of markers."""
         return self.largest / AREA_RANGE[1]
 
 
@@ -91,22 +91,22 @@ _PAGE_VIEW = View(PAGE, 7.2, 85.0, named=True)
 
 
 def draw_scatter_1v1000(material: Material) -> list[Outcome]:
-    """Figure 2a: 1 vs. 1000, at column width."""
+    """Draw figure 2a: 1 vs. 1000, at column width."""
     return _draw(material, "2a", "one-prompt", _COLUMN_VIEW)
 
 
 def draw_scatter_1v20(material: Material) -> list[Outcome]:
-    """Figure 2b: 1 vs. 20, at column width, with generative models."""
+    """Draw figure 2b: 1 vs. 20, at column width, with generative models."""
     return _draw(material, "2b", "1-vs-20", _COLUMN_VIEW)
 
 
 def draw_names_1v1000(material: Material) -> list[Outcome]:
-    """Figure 13: 1 vs. 1000 with the name of every model."""
+    """Draw figure 13: 1 vs. 1000 with the name of every model."""
     return _draw(material, "13", "one-prompt", _PAGE_VIEW)
 
 
 def draw_names_1v20(material: Material) -> list[Outcome]:
-    """Figure 14: 1 vs. 20 with the name of every model."""
+    """Draw figure 14: 1 vs. 20 with the name of every model."""
     return _draw(material, "14", "1-vs-20", _PAGE_VIEW)
 
 
@@ -191,7 +191,7 @@ def _scatter(
 
 
 def _lines(paper: pl.DataFrame, mine: pl.DataFrame) -> list[tuple[RobustnessLine, str]]:
-    """The trend of each family that has three models; the paper's where its models are drawn."""
+    """Return the trend of each family that has three models; the paper's if its models are drawn."""
     points = paper if paper.height else mine
     found = []
     for family in (name for name in _LINED if name in points["family"]):
@@ -212,7 +212,7 @@ def _scale(axes: Axes, paper: pl.DataFrame, mine: pl.DataFrame, words: Words) ->
     rows = pl.concat([paper, mine]).to_dicts()
     common, counter = (shown_values(rows, [group]) for group in ("common", "counter"))
     _set_probit(axes, "x", *limits(common))
-    # So high that the line of no drop passes the whole width of the cloud.
+    # High enough for the line of no drop to pass the whole width of the cloud.
     _set_probit(axes, "y", *limits([*counter, *(row["common"] for row in rows)]))
     axes.set_xlabel(_axis_title(words.left))
     axes.set_ylabel(_axis_title(words.right))
@@ -253,7 +253,7 @@ def _percent(fraction: float) -> float:
 
 
 def _draw_points(axes: Axes, part: pl.DataFrame, family: str, view: View, *, pale: bool, source: str) -> None:
-    """Small markers lie on large ones; pale ones are drawn behind, without shade and ring."""
+    """Draw small markers over large ones, and pale ones behind, without shade and ring."""
     from matplotlib.patheffects import withStroke
 
     part = part.sort("parameters", descending=True, nulls_last=True, maintain_order=True)
@@ -313,7 +313,7 @@ def _draw_diagonal(axes: Axes) -> None:
 
 
 def pale_colour(family: str) -> str:
-    """The colour of the paper's models behind others: one for a family."""
+    """Return the colour of the paper's models behind others: one per family."""
     return tint(family_colour(family), _PALE)
 
 
@@ -329,12 +329,12 @@ def scatter_legend(
     """Draw the key below the axes, in three columns: families, lines, sizes and shades.
 
     Args:
-        figure: that the key belongs to.
-        front: the models in full colours; shades and rings are explained where these have them.
-        behind: the paper's models where they are pale.
+        figure: figure that the key belongs to.
+        front: the models in full colours; shades and rings are explained if these have them.
+        behind: the paper's models if they are pale.
         lines: families with a trend.
-        area: what the areas of markers were multiplied by.
-        noun: what the diagonal has none of.
+        area: factor for the areas of markers.
+        noun: name of the difference that is 0 on the diagonal.
     """
     from matplotlib.legend_handler import HandlerTuple
     from matplotlib.lines import Line2D
@@ -377,7 +377,7 @@ def _families(front: pl.DataFrame, behind: pl.DataFrame) -> list[Entry]:
 
 
 def _scales(front: pl.DataFrame, behind: pl.DataFrame, area: float) -> list[Entry]:
-    """What sizes of markers say, of all models; what shades say, of those that have them."""
+    """Explain the sizes of markers, for all models, and the shades, for those that have them."""
     entries: list[Entry] = []
     if pl.concat([front, behind])["parameters"].drop_nulls().n_unique() > 1:
         entries += [
@@ -393,7 +393,7 @@ def _present(models: pl.DataFrame) -> list[str]:
 
 
 def _shade(models: pl.DataFrame, family: str) -> str:
-    """The shade of a family whose models were all trained on as much, else its full colour."""
+    """Return the shade of a family whose models all had as much training data, else its full colour."""
     sizes = models.filter(family=family)["data_size"].unique()
     return shade(family, sizes[0] if len(sizes) == 1 else None)
 
@@ -423,7 +423,7 @@ def write_names(
         axes: probit axes in percent, with everything else already drawn.
         points: models to name.
         texts: a name for each.
-        area: what the areas of markers were multiplied by.
+        area: factor for the areas of markers.
         obstacles: other models, whose markers no name may cover.
     """
     reach = _reach(points, area)
@@ -441,14 +441,14 @@ def name_points(
 ) -> list[str]:
     """Write ``texts`` beside points; return those for which there was no room.
 
-    The layout of the figure is settled here and stays as it is: names are placed on measured positions.
+    This fixes the layout of the figure, because names are placed on measured positions.
 
     Args:
-        axes: with everything else already drawn.
-        positions: of the points, in the units of the axes.
-        reach: of their markers, points of print.
+        axes: axes with everything else already drawn.
+        positions: positions of the points, in the units of the axes.
+        reach: reach of their markers, in typographic points.
         texts: a name for each.
-        obstacles: other markers that no name may cover, given how many points of print a pixel is.
+        obstacles: other markers that no name may cover, given how many typographic points a pixel is.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -486,12 +486,12 @@ def _discs(axes: Axes, points: pl.DataFrame, area: float, unit: float) -> list[D
 
 
 def _reach(points: pl.DataFrame, area: float) -> list[float]:
-    """How far markers reach: the square around a triangle or a diamond a little farther than a disc."""
+    """Return how far markers reach: the square around a triangle or diamond a little farther than a disc."""
     return [0.6 * math.sqrt(area * marker_area(count)) + 0.5 for count in points["parameters"]]
 
 
 def _positions(points: pl.DataFrame) -> list[tuple[float, float]]:
-    """Where the markers stand, in percent."""
+    """Return the positions of the markers, in percent."""
     return [(_percent(x), _percent(y)) for x, y in points.select("common", "counter").iter_rows()]
 
 
@@ -503,7 +503,7 @@ def _measure(axes: Axes, text: str, unit: float) -> tuple[float, float]:
 
 
 def _segments(axes: Axes, unit: float) -> list[Segment]:
-    """The lines that are drawn, in points of print, cut into straight pieces."""
+    """Return the lines that are drawn, in typographic points, cut into straight pieces."""
     pieces = []
     for line in axes.get_lines():
         path = axes.transData.transform(np.column_stack([line.get_xdata(), line.get_ydata()])) * unit

@@ -44,7 +44,7 @@ _TESTS = {"rand": "o", "rev": "s"}
 
 
 def draw_coloredcoco(material: Material) -> list[Outcome]:
-    """Figure 10: accuracy in and out of distribution by objective, in Table 7 and in ColoredCOCO studies."""
+    """Draw figure 10: accuracy in and out of distribution by objective, from Table 7 and from studies."""
     outcomes: list[Outcome] = []
     if material.published:
         rows = load_table("figure_bars").filter(pl.col("figure").str.starts_with("Figure 10("))
@@ -120,7 +120,7 @@ def _draw_objectives(stem: str, panels: Sequence[tuple[str, list[str], list[Bars
 
 
 def draw_multicoloredmnist(material: Material) -> list[Outcome]:
-    """Table 8: accuracy where colours are random and where they are reversed, as printed and from studies."""
+    """Draw Table 8: accuracy with random and with reversed colours, as printed and from studies."""
     outcomes: list[Outcome] = []
     printed = load_table("multicoloredmnist_results").select(
         pl.col("n_classes").alias("k"),
@@ -180,7 +180,7 @@ def _draw_digits(stem: str, table: pl.DataFrame, printed: pl.DataFrame | None, c
 def _draw_setting(
     axes: Axes, rows: pl.DataFrame, printed: pl.DataFrame | None, classes: Sequence[int]
 ) -> None:
-    """One panel: points by number of classes; the four series are drawn side by side."""
+    """Draw one panel: points by number of classes, the four series side by side."""
     place_of = {k: place for place, k in enumerate(classes)}
     shifts = dict(zip([(m, t) for m in _METHODS for t in _TESTS], (-0.24, -0.08, 0.08, 0.24), strict=True))
     for (method, test), shift in shifts.items():
@@ -227,7 +227,7 @@ _FITS, _MISLEADS = family_colour("clip"), family_colour("imagenet")
 
 
 def draw_theory(material: Material) -> list[Outcome]:
-    """The theorem, from each theory study; the paper prints formulas, which the study evaluates."""
+    """Draw the theorem from each theory study; the paper prints formulas, which the study evaluates."""
     return [_draw_theory(study, place) for place, study in enumerate(material.of_study("theory"))]
 
 
@@ -286,7 +286,7 @@ def _draw_correlation(axes: Axes, rows: pl.DataFrame) -> None:
 
 
 def _draw_exact(axes: Axes, x: np.ndarray, values: np.ndarray, colour: str, shape: str) -> None:
-    """Rings where the study evaluated the formula; between them it did not, so the joining line is faint."""
+    """Draw rings where the study evaluated the formula, joined by a faint line: between them it did not."""
     look: dict[str, Any] = {"markersize": 6.5, "markerfacecolor": "none", "markeredgewidth": 0.6}
     axes.plot(x, values, color=tint(colour, 0.5), linewidth=0.7)
     axes.plot(x, values, shape, color=colour, **look)

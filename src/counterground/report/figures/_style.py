@@ -1,4 +1,4 @@
-"""How figures look in print: widths, sizes of letters, inks, and one set of Matplotlib's parameters."""
+"""How figures look in print: widths, font sizes, inks, and one set of Matplotlib parameters."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 COLUMN, PAGE = 3.3, 6.9
 """Inches: one column and the full width of a two-column page."""
 TEXT, SMALL, TINY = 7.0, 6.0, 5.0
-"""Points, at the size of print."""
+"""Points, at print size."""
 INK, QUIET, GRID = "#1F2328", "#5B6470", "#E3E7EB"
 TITLE = {COLUMN: 42, PAGE: 90}
-"""Signs of a title that fit into a panel of this width."""
+"""Characters of a title that fit into a panel of this width."""
 
 _PARAMETERS: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -67,7 +67,7 @@ _PARAMETERS: dict[str, Any] = {
 
 
 def print_style() -> AbstractContextManager[None]:
-    """Matplotlib's defaults and ours, whatever the reader's matplotlibrc says: for drawing and for saving.
+    """Return a context with Matplotlib's defaults and ours, whatever the matplotlibrc, to draw and save in.
 
     Raises:
         UsageError: Matplotlib is not installed.
@@ -81,7 +81,7 @@ def print_style() -> AbstractContextManager[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of ``width`` x ``height`` inches; nothing of it is known to pyplot."""
+    """Return an empty figure of ``width`` x ``height`` inches; pyplot does not know about it."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -96,13 +96,13 @@ def tint(colour: str, strength: float) -> str:
 
 
 def group_colours(family: str = "clip") -> dict[str, str]:
-    """Common in the family's colour, counter in its tint: distinguishable without colour too."""
+    """Return the family's colour for common, its tint for counter: distinguishable without colour too."""
     colour = family_colour(family)
     return {"common": colour, "counter": tint(colour, 0.4)}
 
 
 def in_percent(fraction: float | None) -> float | None:
-    """A fraction in percent or points; None stays None."""
+    """Return a fraction in percent or points; None stays None."""
     return None if fraction is None else 100 * fraction
 
 
@@ -112,7 +112,7 @@ def rule(axes: Axes, *, axis: str = "y") -> None:
 
 
 def shorten(text: str, longest: int) -> str:
-    """One line of at most ``longest`` signs; what is cut is in the middle, as names differ at both ends."""
+    """Return one line of at most ``longest`` characters, cut in the middle: names differ at both ends."""
     line = one_line(text)
     if len(line) <= longest:
         return line
@@ -121,12 +121,12 @@ def shorten(text: str, longest: int) -> str:
 
 
 def wrap(text: str, width: int, most: int = 3) -> str:
-    """Break a text between words into lines of ``width`` signs; of too long a one whole words are left out.
+    """Break a text between words into lines of ``width`` characters; too long a text loses whole words.
 
     Args:
         text: one line or several, which count as one.
-        width: signs.
-        most: how many lines there may be; what follows becomes ``…``.
+        width: characters per line.
+        most: maximum number of lines; what follows becomes ``…``.
     """
     from textwrap import wrap as broken
 

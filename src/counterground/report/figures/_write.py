@@ -1,4 +1,4 @@
-"""Draw figures, write them in the formats of print, and report which could not be drawn."""
+"""Draw figures, write them in formats for print, and report which could not be drawn."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ def write_figures(
 
     Args:
         runs: run folders or opened runs.
-        out: the folder that is written.
-        published: draw the paper's own; by default where neither runs nor studies are given.
+        out: folder to write.
+        published: whether to draw the paper's own; by default if neither runs nor studies are given.
         studies: folders of ``counterground study``.
         only: numbers of figures, ``multicoloredmnist``, ``theory``, ``tables``; everything by default.
         formats: ``pdf``, ``svg``, ``png``.
         photos: the benchmark whose photos figure 1 shows; a built-in one of the runs by default.
         class_name: the class of figure 1; that of the largest drop by default.
         contrast: what figures of the runs show: a contrast, its name or an expression; by default the first
-            one of the first run's design that all runs' have. The paper's own figures show the drop.
+            contrast of the first run's design that all runs have. The paper's own figures show the drop.
 
     Raises:
         UsageError: an unknown figure, format, class or contrast, a contrast without runs, or no

@@ -23,7 +23,7 @@ from counterground.results import (
 from counterground.text import counted
 
 PLACEBO = 0.02
-"""What editing alone may cost (fraction) before the page warns of it."""
+"""Cost of editing alone (fraction) above which the page warns."""
 _PARTS = ("observed_drop", "background_effect", "size_effect", "rest")
 _COSTS = ("pasted_cost", "refilled_cost", "same_label_cost")
 _MEANINGS = {
@@ -59,7 +59,7 @@ _NOTHING = Estimate()
 class ModelEffects:
     """The estimates of one model on composites.
 
-    ``rows`` are those of ``metrics.swap_effects`` by estimate, class and background (None: all classes, of no
+    ``rows`` are those of ``metrics.swap_effects`` by estimate, class and background (None: all classes, no
     background).
     """
 
@@ -68,7 +68,7 @@ class ModelEffects:
     rows: Mapping[tuple[str, str | None, str | None], Mapping[str, Any]]
 
     def get(self, estimate: str, class_name: str | None = None, background: str | None = None) -> Estimate:
-        """The estimate asked for; one without a value where the composites do not show it."""
+        """Return an estimate; one without a value if the composites do not show it."""
         row = self.rows.get((estimate, class_name, background))
         return _NOTHING if row is None else Estimate.of(row)
 
@@ -80,7 +80,7 @@ class ModelEffects:
 
 
 class EffectRow(NamedTuple):
-    """A row of the table: an estimate, what it is, and its figures; ``is_share``: it has no sign."""
+    """A row of the table: an estimate, what it is, and its figures; ``is_share``: whether it has no sign."""
 
     title: str
     meaning: str
@@ -90,7 +90,7 @@ class EffectRow(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """A row of a table of numbers below a chart: for each model its figures."""
+    """A row of a table of numbers below a chart: the figures of each model."""
 
     title: str
     figures: list[list[Estimate]]
@@ -100,7 +100,7 @@ class Numbers(NamedTuple):
 class Causes:
     """What one run on composites shows.
 
-    ``name`` is of the run, where there are several, ``about`` what was put where, ``limits`` that these are
+    ``name`` is the run's, if there are several. ``about`` says what was put where, ``limits`` that these are
     not the photos of the section, or not all of them.
     """
 
@@ -134,11 +134,11 @@ def make_causes(
     """Gather what a run on composites shows.
 
     Args:
-        run: with an intervention.
-        models: of the run, with their marks on the page.
-        of: the photos that the section is about; None where it is about the composites.
-        photos: how many they are.
-        name: of the run, where there are several.
+        run: run with an intervention.
+        models: models of the run, with their marks on the page.
+        of: photos that the section is about; None if it is about the composites.
+        photos: number of those photos.
+        name: name of the run, if there are several.
         pictures: whether the page may hold photos.
     """
     record = run.info.intervention
@@ -189,11 +189,11 @@ def make_causes(
 
 
 def cause_answer(causes: Sequence[Causes], lead: str | None) -> Answer | None:
-    """Say how much of the drop is the background, of the model that leads or else of that with most effect.
+    """Say how much of the drop is the background, for the lead or else the model with the largest effect.
 
     Args:
-        causes: of the runs on composites that belong to a section.
-        lead: label of the model that its verdict is about.
+        causes: what the runs on composites of a section show.
+        lead: label of the model that the section's verdict is about.
     """
     pairs = [(each, model) for each in causes for model in each.models]
     if not pairs:
@@ -284,7 +284,7 @@ def _is_same(one: BenchmarkRecord, other: BenchmarkRecord) -> bool:
 
 
 def _limits(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) -> str:
-    """Say that composites are not of the photos that the section is about, or not of all."""
+    """Say if composites are not of the photos that the section is about, or not of all."""
     if of is None:
         return ""
     if not _is_same(of, source := record.source):
@@ -315,7 +315,7 @@ def _table(models: Sequence[ModelEffects]) -> list[EffectRow]:
 
 
 def _over(models: Sequence[ModelEffects]) -> str:
-    """Say over what the drop is divided; nothing where models differ in it."""
+    """Say over what the drop is divided; nothing if models differ in it."""
     rows = [model.rows.get(("observed_drop", None, None)) for model in models]
     found = {(row["classes"], row["n"]) for row in rows if row is not None}
     if len(found) != 1:

@@ -14,7 +14,7 @@ from counterground.results import Estimate, ModelScores, mean_drop
 
 
 class Cell(NamedTuple):
-    """One number of the table under the chart."""
+    """One cell of the table below the chart."""
 
     drop: Estimate
     left: Estimate
@@ -23,7 +23,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class: dots where there is a drop, else the words that say why not."""
+    """One class: dots if there is a drop, else the words that say why not."""
 
     index: int
     facts: ClassFacts
@@ -35,7 +35,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class ClassDrops:
-    """The chart, of the models ``shown``; ``left_out`` says how many others there are."""
+    """The chart of the models ``shown``; ``left_out`` is the number of others."""
 
     rows: list[ClassRow]
     scale: Scale
@@ -47,7 +47,7 @@ class ClassDrops:
 def draw_class_drops(
     models: Sequence[tuple[ModelScores, Mark]], facts: Mapping[int, ClassFacts], words: Words = DROP_WORDS
 ) -> ClassDrops | None:
-    """Lay out the chart, largest mean drop first, classes without a drop last; None where none has one."""
+    """Lay out the chart, largest mean drop first, classes without a drop last; None if none has one."""
     indices = sorted({index for model, _ in models for index in model.classes})
     if not any(_cell(model, index, words).drop.value is not None for model, _ in models for index in indices):
         return None
@@ -91,6 +91,6 @@ def _cell(model: ModelScores, index: int, words: Words) -> Cell:
 def _missing(cells: Sequence[Cell], words: Words) -> str:
     sides = ((words.left, [cell.left for cell in cells]), (words.right, [cell.right for cell in cells]))
     empty = [name for name, figures in sides if all(figure.value is None for figure in figures)]
-    if empty and not words.is_drop:  # those of a contrast are both known or both unknown
+    if empty and not words.is_drop:  # the sides of a contrast are both known or both unknown
         return "no stratum with photos on both sides"
     return f"{' and '.join(empty)}: no photos" if empty else "no drop"

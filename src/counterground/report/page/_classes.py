@@ -19,11 +19,11 @@ _NAMES_KEPT = 3
 _PHOTO = ("path", "photo_id", "class_index", "group", "background")
 _OUTCOME = ("predicted_name", "correct", "confidence", "top2_gap", "true_rank")
 COLUMNS = (*_PHOTO, *_OUTCOME)
-"""What the page reads of the predictions."""
+"""Columns of the predictions that the page reads."""
 
 
 class ClassData(NamedTuple):
-    """A class for the script: ``data`` is JSON, ``choice`` what the list of classes says."""
+    """A class for the script: ``data`` is JSON, ``choice`` its entry in the list of classes."""
 
     class_index: int
     choice: str
@@ -63,14 +63,14 @@ def make_class_page(
     """Gather what the page shows of every class.
 
     Args:
-        predictions: of each model, under its label; ``group`` is the side of a photo.
+        predictions: predictions of each model, under its label; ``group`` is the side of a photo.
         chosen: the most informative photos, as `informative_photos` returns them.
         models: models in the page's order, with the CSS class of their mark.
-        order: classes as they are listed, with their facts.
+        order: classes in the order listed, with their facts.
         gallery: the photos on the page.
         lead: label of the model whose confusions come first.
-        per_cell: photos chosen of a class and group, at most.
-        words: of the contrast whose sides the groups are.
+        per_cell: most photos chosen per class and group.
+        words: words for the contrast whose sides the groups are.
     """
     counted = confusions(predictions, names=1_000_000)
     names = _Names()
@@ -102,7 +102,7 @@ def make_class_page(
 
 
 class _Names:
-    """Predicted names, each written once and pointed at."""
+    """Predicted names, each written once and referred to by its place."""
 
     def __init__(self) -> None:
         self.listed: list[str | None] = []
@@ -169,7 +169,7 @@ def _photos(
 
 def _credit(gallery: Gallery, identity: str) -> str:
     credit = gallery.credits[identity]
-    # Without a name the list of photo credits has all that is known.
+    # Without a name, the list of photo credits has all that is known.
     return f"{credit.attribution}, {credit.licence}" if credit.attribution else ""
 
 
@@ -202,7 +202,7 @@ def informative_photos(predictions: Iterable[pl.DataFrame], per_cell: int) -> pl
 
     Args:
         predictions: ``path, photo_id, class_index, group, background, correct, confidence`` of each model.
-        per_cell: photos of a class and group.
+        per_cell: photos per class and group.
 
     Returns:
         ``path, photo_id, class_index, side, background, rank`` (from 0), in turns over classes: all photos of
@@ -222,7 +222,7 @@ def informative_photos(predictions: Iterable[pl.DataFrame], per_cell: int) -> pl
 def _fitting(predictions: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """Return each photo with ``n`` models, how many of them fit, and the sum of their ``known`` confidences.
 
-    A wrong counter photo and a right common photo are the two that belong on the page.
+    A photo fits if it is a counter photo that is wrong or a common photo that is right.
     """
     tallies: list[tuple[pl.DataFrame, np.ndarray]] = []
     for rows in predictions:
@@ -231,7 +231,7 @@ def _fitting(predictions: Iterable[pl.DataFrame]) -> pl.DataFrame:
         sure = rows["confidence"].cast(pl.Float64).fill_null(np.nan).to_numpy()
         known = fits & ~np.isnan(sure)
         tally = np.stack([np.ones(len(fits)), fits, known, np.where(known, sure, 0.0)])
-        if tallies and tallies[-1][0].equals(photos):  # as a rule all models saw the same photos
+        if tallies and tallies[-1][0].equals(photos):  # usually all models saw the same photos
             tally += tallies.pop()[1]
         tallies.append((photos, tally))
     frames = [
@@ -246,7 +246,7 @@ def confusions(predictions: Iterable[pl.DataFrame], names: int = 3) -> pl.DataFr
 
     Args:
         predictions: ``model`` (its label), ``class_index, group, correct, predicted_name`` of each model.
-        names: wrong names that are kept in each cell.
+        names: number of wrong names kept in each cell.
 
     Returns:
         ``model, class_index, side, n`` (photos), ``right`` (of them), ``wrong``: a list of structs of
@@ -271,11 +271,11 @@ def _confusions(predictions: pl.DataFrame, cells: list[str], names: int) -> pl.D
 
 
 def background_confusions(counted: pl.DataFrame, model: str, at_most: int = 5) -> pl.DataFrame:
-    """The confusions of one model whose share rises most from the common to the counter background.
+    """Return the confusions of one model whose share rises most from the common to the counter background.
 
     Returns:
         ``class_index, name, count, n`` (counter photos), ``before`` and ``n_before`` (the same confusion
-        among common photos), by the difference of the two shares; only where it is positive.
+        among common photos), by the difference of the two shares; only if it is positive.
     """
     flat = counted.filter(pl.col("model") == model).explode("wrong").unnest("wrong")
     counter = flat.filter((pl.col("side") == "counter") & pl.col("name").is_not_null())

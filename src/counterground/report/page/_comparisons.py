@@ -18,7 +18,7 @@ ALL_PAIRS_UP_TO = 6
 
 @dataclass(frozen=True)
 class Test:
-    """A paired difference (fractions) and its corrected p-value; ``leads``: of the contrast itself."""
+    """A paired difference (fractions) and its corrected p-value; ``leads``: it is of the contrast itself."""
 
     title: str
     difference: Estimate
@@ -51,8 +51,8 @@ class Comparisons:
     """Every tested pair of models of a benchmark.
 
     ``corrected_for`` is the number of tests over which p-values are corrected. ``lead`` is the model that the
-    page compares all others with where there are too many for a table of all pairs. ``lacking``: several
-    models, and no test of any two.
+    page compares all others with if there are too many for a table of all pairs. ``lacking``: whether there
+    are several models, but no test of any two.
     """
 
     pairs: list[Pair]
@@ -70,7 +70,7 @@ class Comparisons:
         return sorted(found, key=lambda pair: -(pair.tests[0].difference.value or 0.0))
 
     def between(self, first: str, second: str) -> Pair | None:
-        """The pair of two labels, in either order; None where they were not tested."""
+        """Return the pair of two labels, in either order; None if they were not tested."""
         return next((pair for pair in self.pairs if {pair.model, pair.against} == {first, second}), None)
 
 
@@ -81,14 +81,14 @@ def tested_pairs(
     lead: str | None,
     words: Words,
 ) -> Comparisons:
-    """Find the tests of each two models.
+    """Find the tests of every two models.
 
     Args:
-        tests: of ``Comparison.tests`` the rows on one version of a benchmark.
-        models: the models of the page, under labels of their own.
-        sources: what the tests call the runs that hold each model.
+        tests: rows of ``Comparison.tests`` on one version of a benchmark.
+        models: the models of the page, under their own labels.
+        sources: what the tests call the run that holds each model.
         lead: label of the model with the largest drop.
-        words: of the contrast that was tested.
+        words: words for the contrast that was tested.
     """
     left, right, difference = words.titles
     titles = {words.contrast.difference_key: difference}
@@ -108,7 +108,7 @@ def tested_pairs(
                 pairs.append(Pair(first.label, second.label, ordered))
                 break
     many = len(models) > ALL_PAIRS_UP_TO
-    families = tests.group_by("label_space").agg(pl.col("p_value").count())  # each has photos of its own
+    families = tests.group_by("label_space").agg(pl.col("p_value").count())  # each has its own photos
     corrected_for = max(families["p_value"], default=0)
     lacking = len(models) > 1 and not pairs
     return Comparisons(pairs, corrected_for, lead if many else None, lacking)

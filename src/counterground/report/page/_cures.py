@@ -18,7 +18,7 @@ _WIDTH, _HEIGHT = 400.0, 320.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 38.0, 8.0, 10.0, 40.0
 _FONT, _REACH = 11.0, 5.0
 _LEAST = 0.02
-"""An axis reaches at least so far from 0 (fraction): methods that change nothing lie there."""
+"""Least distance from 0 that an axis reaches (fraction): methods that change nothing lie at 0."""
 
 
 class Method(NamedTuple):
@@ -34,7 +34,7 @@ class Method(NamedTuple):
 
     @property
     def loses(self) -> bool:
-        """Whether it is so mostly because accuracy on common photos is lost."""
+        """Whether it is smaller mostly because accuracy on common photos is lost."""
         return _loses(self.record)
 
 
@@ -56,7 +56,7 @@ class CurePoint(NamedTuple):
 class CureChart:
     """Cost against gain; ``goal`` is where half of the drop is gone at a cost of at most a point.
 
-    On the line ``even`` accuracy on counter photos stays as it is.
+    On the line ``even``, accuracy on counter photos does not change.
     """
 
     width: float
@@ -73,9 +73,9 @@ class CureChart:
 
 @dataclass(frozen=True)
 class Cures:
-    """What a run of `counterground mitigate` says, of its model under the name it has in the section.
+    """What a run of `counterground mitigate` says about its model, under the model's name in the section.
 
-    ``other_photos`` says that these are not the photos of the section.
+    ``other_photos`` says if these are not the photos of the section.
     """
 
     record: MitigationRecord
@@ -86,7 +86,7 @@ class Cures:
 
     @property
     def sentences(self) -> list[str]:
-        """What the table says, and which methods lose as well."""
+        """What the table says, and which methods also lose accuracy."""
         losses = _losses([each.record for each in self.methods if each.helps]).strip()
         return [*self.record.sentences, *([losses] if losses else [])]
 
@@ -102,8 +102,8 @@ def make_cures(record: MitigationRecord, label: str, on: BenchmarkRecord, of: Be
     Args:
         record: ``mitigation.json``.
         label: what the section calls its model.
-        on: the photos they were judged on.
-        of: those that the section is about.
+        on: photos that the mitigations were judged on.
+        of: photos that the section is about.
     """
     record = record.model_copy(update={"model": label})
     other = None
@@ -117,8 +117,8 @@ def cure_answer(cures: Sequence[Cures], lead: str | None) -> Answer | None:
     """Say which mitigations make the drop significantly smaller, at what cost.
 
     Args:
-        cures: of the mitigated models that belong to a section.
-        lead: label of the model that its verdict is about.
+        cures: what the mitigated models of a section show.
+        lead: label of the model that the section's verdict is about.
     """
     if not cures:
         return None
@@ -158,7 +158,7 @@ def _losses(methods: Sequence[MethodRecord]) -> str:
 
 
 def _gained_on_counter(method: MethodRecord) -> float:
-    """Order methods by what they gain on counter photos: a drop may shrink because common ones are lost."""
+    """Return a sort key by the gain on counter photos: a drop may shrink because common ones are lost."""
     return (method.cost.value or 0.0) - (method.gain.value or 0.0)
 
 
@@ -237,7 +237,7 @@ def _draw(record: MitigationRecord) -> CureChart | None:
 
 
 class _Axis(NamedTuple):
-    """An even axis of fractions from ``low`` to ``high`` between two ends in the chart's units."""
+    """A linear axis of fractions from ``low`` to ``high`` between two ends in the chart's units."""
 
     low: float
     high: float

@@ -17,7 +17,7 @@ _VALUES = 20
 
 
 class ContrastRow(NamedTuple):
-    """One contrast of the design: in words, over what it is a mean, and its difference for every model."""
+    """One contrast of the design: its words, what it averages over, and its difference for every model."""
 
     words: Words
     strata: list[str]
@@ -25,7 +25,7 @@ class ContrastRow(NamedTuple):
 
 
 class Value(NamedTuple):
-    """Values of columns, the photos that have them, and the accuracy of every model there."""
+    """Values of columns, the number of photos that have them, and the accuracy of every model there."""
 
     values: tuple[str, ...]
     n: int
@@ -34,7 +34,7 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Accuracy by the values of columns; ``left_out``: values for which there is no room."""
+    """Accuracy by the values of columns; ``left_out``: number of values without room."""
 
     columns: tuple[str, ...]
     rows: list[Value]
@@ -58,9 +58,9 @@ class Cells:
 
 @dataclass(frozen=True)
 class DesignPart:
-    """All contrasts where there are several, cells where they are not class and group, attributes.
+    """All contrasts if there are several, cells if they are not class and group, and attributes.
 
-    Of composites it is the kind of composite alone: what their contrasts and cells say stands in `Causes`.
+    For composites, it is only the kind of composite: `Causes` says what their contrasts and cells show.
     """
 
     contrasts: list[ContrastRow]
@@ -74,9 +74,9 @@ def describe_design(
     """Gather contrasts, cells and attributes of runs on one benchmark.
 
     Args:
-        runs: on the same version of a benchmark, so of one design.
-        models: in the order of the page, with their runs.
-        words: of the contrast of the page.
+        runs: runs on the same version of a benchmark, so of one design.
+        models: models in the order of the page, with their runs.
+        words: words for the contrast of the page.
     """
     if runs[0].info.intervention is not None:
         return DesignPart([], None, [break_down(models, ("swap",))])
@@ -121,7 +121,7 @@ def _cells(
 
 
 def _lowest(figures: Sequence[Estimate]) -> int | None:
-    """The place of the lowest figure, of equal ones that of most photos."""
+    """Return the place of the lowest figure; among equals, of the one with most photos."""
     known = [
         (figure.value, -figure.n, place) for place, figure in enumerate(figures) if figure.value is not None
     ]
@@ -139,11 +139,11 @@ def break_down(
     """Return the accuracy of models by the values of columns.
 
     Args:
-        models: with their runs.
-        columns: of the photos.
-        most: how many values there may be: those of most photos, or of cells the lowest.
-        highest_first: order by accuracy; otherwise by values.
-        balanced: average over classes; otherwise over photos.
+        models: models with their runs.
+        columns: columns of the photos.
+        most: maximum number of values: those with most photos, or for cells the lowest.
+        highest_first: whether to order by accuracy, otherwise by values.
+        balanced: whether to average over classes, otherwise over photos.
     """
     tables = {id(run): run.by(columns, balanced=balanced) for _, run in models}
     found = [

@@ -39,7 +39,7 @@ class Scale:
         return cls(first * step, last * step, step)
 
     def at(self, value: float) -> float:
-        """Where a value is, in percent of the width."""
+        """Return where a value is, in percent of the width."""
         inside = min(max(value, self.low), self.high)
         return round(100 * (inside - self.low) / (self.high - self.low), 3)
 
@@ -87,7 +87,7 @@ class ForestRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Forest:
-    """The plot: of the models ``shown``; ``left_out`` says how many others there are."""
+    """The plot of the models ``shown``; ``left_out`` is the number of others."""
 
     rows: list[ForestRow]
     scale: Scale
@@ -97,7 +97,7 @@ class Forest:
 
 
 class Line(NamedTuple):
-    """What a row shows: of each model one estimate."""
+    """What a row shows: one estimate for each model."""
 
     title: str
     note: str
@@ -105,7 +105,7 @@ class Line(NamedTuple):
 
 
 def draw_forest(lines: Sequence[Line], models: Sequence[tuple[str, Mark]]) -> Forest | None:
-    """Draw estimates of models (labels and marks); lines without any are left out, and None if all are."""
+    """Draw estimates of models (labels and marks); leave out lines without any; None if all are."""
     shown = list(models[:MODELS_SHOWN])
     known = [line for line in lines if any(each.value is not None for each in line.estimates[: len(shown)])]
     if not known:

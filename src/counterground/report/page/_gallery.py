@@ -22,7 +22,7 @@ from counterground.text import counted
 
 MEGABYTE = 1_000_000
 _BATCH = 32
-# Longest side in pixels, and bytes of text that a photo of that size takes at most, as a rule.
+# Longest side in pixels, and bytes of text that a photo of that size usually takes at most.
 _SIDES = ((320, 26_000), (240, 16_000), (180, 0))
 _QUALITY = 74
 PER_CELL = 12
@@ -34,10 +34,10 @@ class Thumbnails:
     """Small copies of photos, and what was left out.
 
     Attributes:
-        pictures: ``data:`` addresses by photo_id.
+        pictures: ``data:`` URLs by photo_id.
         size: bytes that they take in the page.
         unknown: paths found in no benchmark at hand.
-        unreadable: paths and reasons of those that are missing, changed or damaged.
+        unreadable: paths of photos that are missing, changed or damaged, with reasons.
         over_budget: paths left out because of the budget.
     """
 
@@ -49,7 +49,7 @@ class Thumbnails:
 
 
 class Credit(NamedTuple):
-    """What a photo on the page must be credited with."""
+    """The credit that a photo on the page must have."""
 
     path: str
     attribution: str
@@ -64,8 +64,8 @@ class Gallery:
     Attributes:
         requested: whether the page may hold photos.
         thumbnails: the pictures, and what was left out.
-        licences: pairs of a licence and the number of photos shown under it, most first.
-        credits: of the photos shown, by photo_id.
+        licences: pairs of a licence and the number of photos shown under it, most frequent first.
+        credits: credits of the photos shown, by photo_id.
     """
 
     requested: bool
@@ -75,7 +75,7 @@ class Gallery:
 
     @property
     def megabytes(self) -> str:
-        """What the pictures take in the page."""
+        """Megabytes that the pictures take in the page."""
         return f"{self.thumbnails.size / MEGABYTE:.1f}"
 
     @property
@@ -98,7 +98,7 @@ def make_gallery(chosen: pl.DataFrame, sources: Mapping[str, PhotoSource], budge
     """Shrink the chosen photos in their order and collect the credits of those that are shown.
 
     Args:
-        chosen: as `informative_photos` returns them.
+        chosen: photos as `informative_photos` returns them.
         sources: files by photo_id.
         budget: megabytes.
     """
@@ -143,7 +143,7 @@ def make_thumbnails(
         budget: megabytes of text in the page.
 
     Raises:
-        UsageError: a budget that is not positive.
+        UsageError: the budget is not positive.
     """
     if not budget > 0:
         raise UsageError(f"A photo budget of {budget:g} MB holds no photo: leave photos out instead.")
@@ -158,7 +158,7 @@ def make_thumbnails(
             for (path, identity), picture in zip(batch, made, strict=True):
                 _add(found, path, identity, picture, room)
             if found.over_budget:
-                # Photos come in turns over the classes: what does not fit now ends the round for all.
+                # Classes take turns: the first photo that does not fit ends the round for all.
                 found.over_budget += [path for path, _ in known[start + _BATCH :]]
                 break
     return found
@@ -180,7 +180,7 @@ def _shrink(source: PhotoSource, identity: str, side: int) -> str | UnreadablePh
     except UnreadablePhoto as error:
         return error
     image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    # A new image carries pixels alone; the old one may hold a comment or a colour profile with a name in it.
+    # A new image has only pixels; the old one may hold a comment or a colour profile with a name in it.
     bare = Image.new("RGB", image.size)
     bare.paste(image)
     buffer = BytesIO()

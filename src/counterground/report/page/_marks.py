@@ -1,4 +1,4 @@
-"""Markers: a family's colour and a shape together, so that no reading depends on colour alone."""
+"""Markers: a family's colour and a shape together, so that nothing depends on colour alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing but itself."""
+"""The report: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ _SCRIPTS = tuple(f"report/scripts/{name}.js" for name in ("tables", "explorer", 
 
 
 class DiscoverySummary(Protocol):
-    """What the report says of a discovery; `counterground.construction.Discovery` is one.
+    """What the report reads from a discovery; `counterground.construction.Discovery` is one.
 
-    ``cells`` has columns class_index, class_name, background, half (``chooses`` or ``reports``; of a swap
+    ``cells`` has columns class_index, class_name, background, half (``chooses`` or ``reports``; for a swap
     ``first`` or ``second``), n and accuracy, low, high (fractions); ``pairs`` has class_index, common,
-    counter and the half that chose; ``evidence`` compares what was found with chance.
+    counter and the half that chose; ``evidence`` compares the result with chance.
     """
 
     @property
@@ -71,14 +71,14 @@ class DiscoverySummary(Protocol):
 
 @dataclass(frozen=True)
 class _Photos:
-    """Where photos come from, and how many megabytes each benchmark may use; None: no photo is shown."""
+    """Where photos come from, and how many megabytes each benchmark may use; None shows no photos."""
 
     sources: dict[str, PhotoSource]
     budget: float | None
 
 
 class _Group(NamedTuple):
-    """The runs of one section: those on one version of a benchmark, and what tells causes and cures."""
+    """The runs of one section: those on one version of a benchmark, and those that show causes and cures."""
 
     runs: list[Run]
     swapped: list[Run]
@@ -100,21 +100,21 @@ def write_report(
 
     The page loads nothing and runs only the scripts that its content security policy names by their hashes.
     Without scripts it is still a page of tables and pictures. Runs on the same benchmark version share
-    tables and charts; others get sections of their own. A run on composites says in the section of its photos
-    what the background causes, a run of `counterground mitigate` what would make the drop smaller. Tests,
-    lines and distances from them are those of the comparison: the page computes none.
+    tables and charts; others get their own sections. In the section of its photos, a run on composites shows
+    what the background causes, and a run of `counterground mitigate` what would make the drop smaller. Tests,
+    lines and distances from them come from the comparison: the page computes none.
 
-    Small copies of the most informative photos are put into the page. They are looked for, by content, in
+    Small copies of the most informative photos are put into the page. They are looked up by content in
     ``benchmarks``, in that of ``discovery`` and in the built-in ones; what is missing or has changed is
     listed and left out.
 
     Args:
         runs: what `evaluate` returned or `open_run` read.
         out: the file, or an existing folder (the file is then ``report.html`` in it).
-        comparison: what `full_comparison` returned for these runs; made here by default.
-        discovery: how the benchmark's pairs were chosen, where they were discovered here.
+        comparison: what `full_comparison` returned for these runs; computed here by default.
+        discovery: how the benchmark's pairs were chosen, if they were discovered here.
         benchmarks: opened benchmarks that hold the photos of the runs.
-        photos: False leaves all photos out, and with them what is said of single photos.
+        photos: False leaves out all photos, and with them what is said about single photos.
         photo_budget: megabytes (10^6 bytes of the page) that photos may take.
         contrast: what the page is about: a contrast, its name or an expression; by default that of the
             comparison, or else the first one of each benchmark.
@@ -182,11 +182,11 @@ def _photos(
 
 
 def _groups(runs: Sequence[Run]) -> list[_Group]:
-    """Return the sections: of each version of a benchmark, and of what has no photos of a section.
+    """Return the sections: one for each version of a benchmark, and for runs whose photos have no section.
 
-    Runs on composites and of mitigations belong to the section of their photos, of the same benchmark in
-    another version, or to the only one. Where there is none, a mitigated run makes one with the model as it
-    is, and composites make one of their own.
+    Runs on composites and mitigations belong to the section of their photos, else to that of another version
+    of the same benchmark, else to the only one. If there is none, a mitigated run makes one with the
+    unmitigated model, and composites make their own.
     """
     groups: list[_Group] = []
     plain, swapped, mended = _kinds(runs)
@@ -210,7 +210,7 @@ def _groups(runs: Sequence[Run]) -> list[_Group]:
 
 
 def _kinds(runs: Sequence[Run]) -> tuple[list[Run], list[Run], list[Run]]:
-    """Return the runs on photos as they are, those on composites, and those of mitigations."""
+    """Return the runs on unchanged photos, those on composites, and those of mitigations."""
     kinds: tuple[list[Run], list[Run], list[Run]] = ([], [], [])
     for run in runs:
         is_swapped, is_mended = run.info.intervention is not None, (run.path / MITIGATION_FILE).is_file()
@@ -219,7 +219,7 @@ def _kinds(runs: Sequence[Run]) -> tuple[list[Run], list[Run], list[Run]]:
 
 
 def _join(groups: list[_Group], run: Run) -> _Group:
-    """Return the group of runs on the very photos of a run, added where there is none."""
+    """Return the group of runs on exactly the photos of a run; add one if there is none."""
     of = _version(run.info.benchmark)
     found = next((each for each in groups if _version(each.runs[0].info.benchmark) == of), None)
     if found is None:
@@ -274,9 +274,9 @@ def _class_page(
 
 @dataclass(frozen=True)
 class _LabelledRows:
-    """The predictions of each model that is on the page, under its label; no two are in memory together.
+    """The predictions of each model on the page, under its label; never those of two in memory at once.
 
-    ``group`` is the side of the contrast on which a photo stands.
+    ``group`` is the side of the contrast that a photo is on.
     """
 
     runs: Sequence[Run]

@@ -14,7 +14,7 @@ from counterground.results import Run, percent
 
 
 class SalientPhoto(NamedTuple):
-    """A picture (a ``data:`` address), what it shows, and sentences on it."""
+    """A picture (a ``data:`` URL), what it shows, and sentences about it."""
 
     picture: str
     title: str
@@ -31,10 +31,10 @@ class Salient:
 
 
 def salient_photos(run: Run, models: Sequence[tuple[str, str]], *, pictures: bool) -> list[Salient]:
-    """Return the pictures of the models that have some.
+    """Return the pictures of the models that have any.
 
     Args:
-        run: on composites.
+        run: run on composites.
         models: the name of each in the run, and its label on the page.
         pictures: whether the page may hold photos.
 

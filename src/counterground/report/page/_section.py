@@ -77,12 +77,12 @@ class Row:
 class Section:
     """All runs on one version of one benchmark; rows come with the largest drop first.
 
-    ``words`` are those of the contrast that it is about, ``strata`` say over what it is a mean.
-    ``design`` is what the benchmark's design has besides.
+    ``words`` are those of the section's contrast, ``strata`` say what it averages over. ``design`` is what
+    else the benchmark's design has.
 
-    ``chosen_by`` is the model that chose which backgrounds are common and counter; None where people did.
-    ``backgrounds`` are, where there is no drop, the accuracies of the models on each, highest first.
-    ``paper`` says which of its tables the paper's models are from; None where they are not shown.
+    ``chosen_by`` is the model that chose which backgrounds are common and counter; None if people did.
+    ``backgrounds`` are the accuracies of the models on each background, highest first, if there is no drop.
+    ``paper`` says which of the paper's tables its models are from; None if they are not shown.
     """
 
     number: int
@@ -116,12 +116,12 @@ class Section:
 
     @property
     def has_groups(self) -> bool:
-        """Whether any model has a drop, or what another contrast is about."""
+        """Whether any model has a drop, or the difference of another contrast."""
         return any(self.words.knows(row.model) for row in self.rows)
 
     @property
     def same_photos(self) -> bool:
-        """Whether all rows rest on as many photos and clusters, which then need no columns."""
+        """Whether all rows have as many photos and clusters, which then need no columns."""
         return len({(row.model.photos.n, row.model.photos.clusters) for row in self.rows}) == 1
 
     @property
@@ -153,15 +153,15 @@ def make_section(
     mended: Sequence[Run] = (),
     pictures: bool = True,
 ) -> Section:
-    """Gather everything the page says of runs on one benchmark.
+    """Gather everything the page says about runs on one benchmark.
 
     Args:
         number: place of the section on the page, from 1.
         runs: runs on the same version of a benchmark.
-        comparison: of these runs, and of others on the page.
+        comparison: comparison of these runs, and of others on the page.
         class_page: function of the runs, their labelled models, the rows in the page's order, and the facts
             of the classes.
-        swapped: runs on composites that tell what the background causes; they may be among ``runs``.
+        swapped: runs on composites that show what the background causes; they may be among ``runs``.
         mended: runs of `counterground mitigate`.
         pictures: whether the page may hold photos.
     """
@@ -230,7 +230,7 @@ def make_section(
 def _marks_by_weights(
     runs: Sequence[Run], known: Sequence[_Known], rows: Sequence[Row]
 ) -> dict[str, tuple[str, Mark]]:
-    """Label and mark of the section's models by fingerprint, where no two of them share it."""
+    """Return label and mark of the section's models by fingerprint, unless several of them share it."""
     found: dict[str, list[tuple[str, Mark]]] = {}
     for k, row in zip(known, rows, strict=True):
         found.setdefault(_fingerprint(runs[k.run], k.model.setting.model), []).append(
@@ -252,7 +252,7 @@ def _causes(
     *,
     pictures: bool,
 ) -> list[Causes]:
-    """What runs on composites show; a model is called and drawn as in the section's table."""
+    """Return what runs on composites show, with models named and drawn as in the section's table."""
     names = run_names(swapped) if len(swapped) > 1 else [None] * len(swapped)
     found = []
     for run, name in zip(swapped, names, strict=True):
@@ -263,7 +263,7 @@ def _causes(
             family = identity_of(own, records.get(own))["family"]
             label, drawn = marks.get(_fingerprint(run, own), (model.label, mark(place, family)))
             models.append((replace(model, label=label), drawn))
-        # In the order of the section's table; models that it does not have come last.
+        # In the order of the section's table; models that are not in it come last.
         models.sort(key=lambda each: each[1].number)
         found.append(make_causes(run, models, benchmark, photos, name=name, pictures=pictures))
     return found
@@ -276,15 +276,15 @@ def _cures(run: Run, marks: Mapping[str, tuple[str, Mark]], benchmark: Benchmark
 
 
 def _largest_drop_first(known: _Known, words: Words) -> tuple[bool, float, float]:
-    """Where there is no drop, highest balanced accuracy first."""
+    """Return a sort key; without a drop, highest balanced accuracy first."""
     drop, accuracy = words.difference(known.model).value, known.model.get("accuracy").value
     return known.point is None, -(drop or 0.0), -(accuracy or 0.0) if drop is None else 0.0
 
 
 def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
-    """The models of the runs, in order; what the comparison holds as one result is one model.
+    """Return the models of the runs, in order; what the comparison holds as one result is one model.
 
-    The run's name is added to labels where two runs hold different results of the same model.
+    The run's name is added to labels if two runs hold different results of the same model.
     """
     points = comparison.models.rows(named=True)
     found: list[_Known] = []
@@ -317,12 +317,12 @@ def _chosen_by(runs: Sequence[Run]) -> str | None:
 
 
 def unique(texts: Iterable[str]) -> list[str]:
-    """The texts in order, each once."""
+    """Return the texts in order, each once."""
     return list(dict.fromkeys(texts))
 
 
 def _strata(runs: Sequence[Run], words: Words) -> list[str]:
-    """Over what another contrast than the drop is a mean, and which strata do not count."""
+    """Say what a contrast other than the drop averages over, and which strata do not count."""
     if words.about_backgrounds:
         return []
     left_out = unique(name for run in runs for name in strata_left_out(run.photos, words.contrast))
@@ -332,7 +332,7 @@ def _strata(runs: Sequence[Run], words: Words) -> list[str]:
 
 
 def _measures(models: Sequence[ModelScores], words: Words, design: Design) -> list[Measure]:
-    """The columns of the table: the sides of the contrast, their difference, what is of no contrast."""
+    """Return the table's columns: the sides of the contrast, their difference, what is of no contrast."""
     others = {contrast.name for contrast in (*design.contrasts, words.contrast) if contrast != DROP}
     others |= {f"average({name})" for name in design.weights}
     found = [measure for measure in measures(models) if measure.metric not in others]
@@ -389,7 +389,7 @@ def _residual(point: dict[str, Any] | None) -> Estimate | None:
 
 
 def _trends(lines: Mapping[str, EffectiveRobustness], version: str) -> list[Trend]:
-    """The lines through the paper's models and through those of this version of the benchmark."""
+    """Return the lines through the paper's models and through those of this version of the benchmark."""
     return [
         Trend.of(line.fit, family, paper=line.source == "paper")
         for family, fitted in lines.items()

@@ -24,7 +24,7 @@ from counterground.results import (
 from counterground.text import counted
 
 PRECISE = 0.05
-"""Half the width of a drop's interval at which photos are enough: 5 points, the drop `discover` asks for."""
+"""Half the width of a drop's interval at which photos suffice: 5 points, the drop `discover` asks for."""
 _NAMED = 3
 _NEXT = "What to do next?"
 CAUSE = "How much of the drop is the background?"
@@ -38,7 +38,7 @@ _NO_STRATA = "no stratum has photos on both sides"
 
 
 class Answer(NamedTuple):
-    """A question that readers ask of the verdict, and what the photos answer."""
+    """A question that readers have about the verdict, and what the photos answer."""
 
     question: str
     answer: str
@@ -49,7 +49,7 @@ class Answer(NamedTuple):
 class Verdict:
     """``sentence`` says what was found, ``answers`` how well the photos support it and what to do next.
 
-    ``lead`` is the label of the model with the largest drop; None where no model has one that says anything.
+    ``lead`` is the label of the model with the largest drop; None if no model's drop says anything.
     """
 
     sentence: str
@@ -60,7 +60,7 @@ class Verdict:
 def find_lead(
     models: Sequence[ModelScores], guessing: Collection[str] = (), words: Words = DROP_WORDS
 ) -> ModelScores | None:
-    """Return the model with the largest difference, but for those near chance; None where none has one."""
+    """Return the model with the largest difference, except those near chance; None if none has one."""
     return max(_judged(models, guessing, words), key=words.size, default=None)
 
 
@@ -85,9 +85,9 @@ def judge(
         comparisons: their paired tests.
         guessing: labels of models near chance, whose drops say nothing.
         has_backgrounds: whether photos have backgrounds, from which `discover` could choose pairs.
-        words: of another contrast, whose difference is judged instead of the drop.
-        cause: how much of the drop is the background, where swapped backgrounds were evaluated.
-        cure: what would make it smaller, where mitigations were tried.
+        words: words for another contrast, whose difference is judged instead of the drop.
+        cause: how much of the drop is the background, if swapped backgrounds were evaluated.
+        cure: what would make it smaller, if mitigations were tried.
     """
     lead = find_lead(models, guessing, words)
     if lead is None:
@@ -113,7 +113,7 @@ def judge(
 def _without_drop(
     models: Sequence[ModelScores], guessing: Collection[str], words: Words, *, has_backgrounds: bool
 ) -> Verdict:
-    """What can be said where no drop can be measured, or none of a model that beats guessing."""
+    """Return the verdict if no drop can be measured, or none of a model that beats guessing."""
     if guessing and any(map(words.knows, models)):
         sentence = f"No {words.noun} can be judged: no model is clearly better than guessing on these photos."
         step = (
@@ -174,21 +174,21 @@ class _Evidence:
         return p is not None and p < SIGNIFICANT
 
     def p_text(self, model: ModelScores) -> str:
-        """The p-value of a model's drop, and for how many models it is corrected."""
+        """Return the p-value of a model's drop, and for how many models it is corrected."""
         p = p_equals(self.p_values[model.label])
         return f"{p}, Holm-corrected over {self.models} models" if self.models > 1 else p
 
     def margin(self, drop: Estimate) -> float | None:
-        """The drop (a fraction) that would just be significant, about, if it were that of the first model."""
+        """Return about the drop (a fraction) that would only just be significant for the first model."""
         return _margin(drop, self.models)
 
 
 @dataclass(frozen=True)
 class _Ranking:
-    """The other models by the tests of their drops against that of the first.
+    """The other models by the tests of their drops against the first model's.
 
     ``corrected`` says how p-values are corrected; ``margin`` is about the smallest difference (a fraction)
-    that would be significant, None where nothing was tested.
+    that would be significant, None if nothing was tested.
     """
 
     apart: list[str]
@@ -226,7 +226,7 @@ class _Ranking:
         return [*self.tied, *self.untested]
 
     def answer(self) -> Answer:
-        """Whether the lead relies more on the background than the others."""
+        """Say whether the lead relies more on the background than the others."""
         question = "More than the other models?"
         more = f" Not tested, because settings differ: {_listed(self.untested)}." if self.untested else ""
         if not self.p_values:
@@ -281,7 +281,7 @@ def _sentence(
 
 
 def _clear(models: Sequence[ModelScores], evidence: _Evidence) -> str:
-    """Which of the models clearly rely on the background although another has the largest drop."""
+    """Say which models clearly rely on the background although another has the largest drop."""
     words = evidence.words
     relying = [model for model in models if evidence.is_clear(model)]
     if not relying:
@@ -337,7 +337,7 @@ def _relies(lead: ModelScores, evidence: _Evidence) -> Answer:
 
 
 def _not_swapped(lead: ModelScores, evidence: _Evidence) -> Answer | None:
-    """What would tell how much of a clear drop is the background."""
+    """Say what would show how much of a clear drop is the background."""
     if not evidence.words.is_drop or not evidence.is_clear(lead):
         return None
     reason = "counterground swap puts the same objects on other backgrounds."
@@ -345,7 +345,7 @@ def _not_swapped(lead: ModelScores, evidence: _Evidence) -> Answer | None:
 
 
 def _not_mended(lead: ModelScores, evidence: _Evidence) -> Answer | None:
-    """What would tell how to make a clear drop smaller."""
+    """Say what would show how to make a clear drop smaller."""
     if not evidence.words.about_backgrounds or not evidence.is_clear(lead):
         return None
     reason = "counterground mitigate tries methods and measures what each costs."
@@ -353,7 +353,7 @@ def _not_mended(lead: ModelScores, evidence: _Evidence) -> Answer | None:
 
 
 def _least(models: Sequence[ModelScores], comparisons: Comparisons, words: Words) -> Answer:
-    """Which model has the smallest drop, and which others may have as small a one."""
+    """Say which model has the smallest drop, and which others may have one as small."""
     least = min(reversed(models), key=words.size)  # of equal drops, not that of the lead
     drop = words.difference(least)
     ranking = _Ranking.of(least, [model for model in models if model is not least], comparisons, words)
@@ -367,7 +367,7 @@ def _least(models: Sequence[ModelScores], comparisons: Comparisons, words: Words
 
 
 def _left_out(models: Sequence[ModelScores], guessing: Collection[str], words: Words) -> list[Answer]:
-    """Models near chance, which are not compared: at 0 % nothing can be lost."""
+    """Name models near chance, which are not compared: at 0 % nothing can be lost."""
     found = [model for model in models if model.label in guessing]
     if not found:
         return []
@@ -377,7 +377,7 @@ def _left_out(models: Sequence[ModelScores], guessing: Collection[str], words: W
 
 
 def _other_classes(lead: ModelScores, words: Words) -> list[Answer]:
-    """What the drop would be with other classes, and what the other intervals are conditional on."""
+    """Say what the drop would be with other classes, and what the other intervals are conditional on."""
     drop = words.difference(lead)
     if drop.classes_low is None:
         return []
@@ -390,7 +390,7 @@ def _other_classes(lead: ModelScores, words: Words) -> list[Answer]:
 
 
 def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking) -> Answer:
-    """Whether the photos suffice, in sizes of drops that they can and cannot distinguish from zero."""
+    """Say whether the photos suffice, by the drops that they can and cannot distinguish from zero."""
     words = evidence.words
     drop, noun = words.difference(lead), words.noun
     question = "Are there enough photos?"
@@ -424,7 +424,7 @@ def _points(size: float) -> str:
 
 
 def _margin(figure: Estimate, tests: int) -> float | None:
-    """Half the width of an interval, widened for the first of several tests (Bonferroni, about)."""
+    """Return half the width of an interval, widened for the first of several tests (about Bonferroni)."""
     if figure.low is None or figure.high is None:
         return None
     one, all_ = (-NormalDist().inv_cdf(SIGNIFICANT / 2 / number) for number in (1, max(1, tests)))
@@ -432,7 +432,7 @@ def _margin(figure: Estimate, tests: int) -> float | None:
 
 
 def _next(lead: ModelScores, others: Sequence[ModelScores], evidence: _Evidence, ranking: _Ranking) -> Answer:
-    """What the evidence allows to decide, and where it does not, what would help."""
+    """Say what the evidence allows readers to decide or, if it does not, what would help."""
     words = evidence.words
     drop = words.difference(lead)
     if not evidence.is_clear(lead):

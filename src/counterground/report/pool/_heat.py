@@ -28,7 +28,7 @@ class Shade(NamedTuple):
     dark_ink: str
 
 
-# Steps of equal lightness in Oklab: what only gets darker is read alike, whatever colours one sees.
+# Equal steps of lightness in Oklab: a scale that only gets darker reads the same whatever colours one sees.
 # Texts are black or white, whichever has more contrast: 4.5 or more everywhere (WCAG AA).
 SHADES = (
     Shade("#e5f2fe", "#000000", "#1d2f45", "#ffffff"),
@@ -47,7 +47,7 @@ SHADES = (
 class Cell(NamedTuple):
     """One cell: its short text, shade (0 the palest, None unshaded), the full words and the photos behind it.
 
-    ``weak`` asks to doubt it, since these are few.
+    ``weak`` marks it as doubtful, because these are few.
     """
 
     text: str
@@ -59,7 +59,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Rows of cells; ``beside`` says something of each row, ``key`` explains the shades.
+    """Rows of cells; ``beside`` says something about each row, ``key`` explains the shades.
 
     ``grid`` is ``[rows][columns]``.
     """
@@ -71,20 +71,20 @@ class HeatMap:
     key: list[tuple[int | None, str]]
 
     def blocks(self, most: int = COLUMNS_AT_MOST) -> Iterator[range]:
-        """Columns cut into the fewest blocks of about equal width, none wider than ``most``."""
+        """Yield the columns in the fewest blocks of about equal width, none wider than ``most``."""
         parts = max(1, -(-len(self.columns) // most))
         edges = np.linspace(0, len(self.columns), parts + 1).round().astype(int).tolist()
         yield from (range(*pair) for pair in pairwise(edges))
 
     def in_words(self, row: int, columns: Sequence[int]) -> str:
-        """A row in words, without its empty cells."""
+        """Return a row in words, without its empty cells."""
         cells = [(self.columns[k], self.grid[row][k]) for k in columns]
         full = [f"{name} {cell.text}" for name, cell in cells if cell.shade is not None]
         return f"{self.rows[row]}: {', '.join(full) if full else 'none'}"
 
 
 def background_counts(summary: PoolSummary) -> HeatMap:
-    """Photos that stand, by class and background."""
+    """Count photos that stand, by class and background."""
     beside = [
         f"{count(labelled)} of {count(kept + undecided)} labelled"
         for labelled, kept, undecided in summary.classes.select("labelled", "kept", "undecided").iter_rows()
@@ -93,7 +93,7 @@ def background_counts(summary: PoolSummary) -> HeatMap:
 
 
 def discard_counts(summary: PoolSummary) -> HeatMap:
-    """Photos discarded, by class and reason."""
+    """Count discarded photos, by class and reason."""
     beside = [
         f"{count(discarded)} of {count(photos)}{_share(discarded, photos)}"
         for discarded, photos in summary.classes.select("discarded", "photos").iter_rows()
@@ -102,12 +102,12 @@ def discard_counts(summary: PoolSummary) -> HeatMap:
 
 
 def referee_accuracy(cells: pl.DataFrame, labels: Sequence[str]) -> HeatMap:
-    """Accuracy of a referee by class and background, of all photos it saw.
+    """Return the accuracy of a referee by class and background, over all photos it saw.
 
     Args:
-        cells: ``class_name, background, n, accuracy, low, high`` (fractions), and ``half`` where the photos
+        cells: ``class_name, background, n, accuracy, low, high`` (fractions), and ``half`` if the photos
             were split; both halves count by their photos, and the words give each with its interval.
-        labels: the order of backgrounds; others follow.
+        labels: order of backgrounds; others follow.
     """
     found = list(
         cells.filter(pl.col("n") > 0)
@@ -173,7 +173,7 @@ def _half(row: Mapping[str, Any]) -> str:
 
 
 def _bins(most: int) -> list[int]:
-    """Starts of bins up to ``most`` in steps of 1, 2, 5, 10; in wider ones where those are too many."""
+    """Return starts of bins up to ``most`` in steps of 1, 2, 5, 10; in wider ones if these are too many."""
     for steps in ((1, 2, 5), (1, 3), (1,)):
         starts = [step * 10**power for power in range(len(str(most))) for step in steps]
         starts = [start for start in starts if start <= most] or [1]
@@ -189,7 +189,7 @@ def _bin(start: int, end: int | None) -> str:
 
 
 def _short(n: int) -> str:
-    """Four signs at most: 999, 1.2k, 12k."""
+    """Return at most four characters: 999, 1.2k, 12k."""
     if n < 1000:
         return str(n)
     return f"{n / 1000:.1f}k" if n < 9950 else f"{n / 1000:.0f}k"

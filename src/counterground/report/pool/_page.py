@@ -1,4 +1,4 @@
-"""A pool as one HTML file that needs nothing but itself."""
+"""A pool as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ALPHA_TICKS = ((0.0, "0"), (2 / 3, "0.67"), (0.8, "0.8"), (1.0, "1"))
 _HEAD_AT_MOST = 18
 _LETTER = 7
 _WIDEST_CELL = 96
-_ROOM = 790  # pixels beside the names of classes, in the narrowest window that gets level heads
+_ROOM = 790  # pixels beside the class names, in the narrowest window with level heads
 
 
 class Segment(NamedTuple):
@@ -73,7 +73,7 @@ class Dot(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The name of a column, cut where it is too long to stand."""
+    """The name of a column, cut if it is too long."""
 
     text: str
     name: str
@@ -119,12 +119,12 @@ def write_pool_report(
         out: the file, or an existing folder (the file is then ``pool.html`` in it).
         photos: the pool whose photos the page shows; None shows none.
         photo_budget: megabytes that they may add to the page.
-        cells: accuracy of a referee per class and background, the columns of ``cells.parquet`` of a discovery
-            (``class_name, background, n, accuracy, low, high, half``; fractions).
-        referee: whose accuracy this is.
+        cells: accuracy of a referee per class and background, with the columns of a discovery's
+            ``cells.parquet`` (``class_name, background, n, accuracy, low, high, half``; fractions).
+        referee: the model whose accuracy this is.
 
     Raises:
-        UsageError: a photo budget that is not positive, or a file that does not end in .html.
+        UsageError: the photo budget is not positive, or the file does not end in .html.
         CounterGroundError: the pool cannot be read, or the file cannot be written.
     """
     summary = pool if isinstance(pool, PoolSummary) else summarise_pool(pool)
@@ -184,7 +184,7 @@ def _cut(name: str) -> str:
 
 
 def _agreement(summary: PoolSummary) -> list[tuple[str, AgreementWords, Sequence[Dot]]]:
-    """Per task: the words for all photos, then a dot for each label and each class."""
+    """Return per task the words for all photos, then a dot for each label and each class."""
     found: list[tuple[str, AgreementWords, Sequence[Dot]]] = []
     for task in summary.agreement["task"].unique(maintain_order=True):
         rows = summary.agreement.filter(pl.col("task") == task).to_dicts()
@@ -202,5 +202,5 @@ def _dot(row: Mapping[str, Any]) -> Dot:
 
 
 def _at(alpha: float) -> float:
-    """Alpha to percent of the strip; values below its left end are drawn there."""
+    """Convert alpha to percent of the strip; values below its left end are drawn there."""
     return round(100 * (max(alpha, _ALPHA_FROM) - _ALPHA_FROM) / (1 - _ALPHA_FROM), 3)

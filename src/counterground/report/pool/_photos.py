@@ -18,7 +18,7 @@ PER_CLASS = 6
 
 
 class Shown(NamedTuple):
-    """A photo on the page; ``background`` is None where it has no label that annotators agree on."""
+    """A photo on the page; ``background`` is None if it has no label that annotators agree on."""
 
     picture: str
     background: str | None
@@ -33,7 +33,7 @@ class PoolPhotos:
 
 
 def pool_photos(pool: Pool, budget: float) -> PoolPhotos:
-    """Choose photos that stand, ``PER_CLASS`` of each class at most, and shrink them.
+    """Choose photos that stand, at most ``PER_CLASS`` of each class, and shrink them.
 
     Args:
         pool: an open pool.

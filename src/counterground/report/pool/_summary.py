@@ -37,9 +37,9 @@ class PoolSummary:
         backgrounds: ``class_name, background, n`` of photos kept or undecided, where there are any.
         labels: the pool's background labels in order, then others that photos in ``backgrounds`` carry.
         discards: ``class_name, reason, n``; the reason is the first that was given.
-        annotators: ``annotator, task, decisions`` (that stand, repeated ones too), ``photos``, ``postponed``
+        annotators: ``annotator, task, decisions`` (that stand, also repeated ones), ``photos``, ``postponed``
             and ``undone`` (decisions), ``suggested`` (decisions with a model's suggestion on screen) and
-            ``seconds``, the median time of a decision; null where no time was kept.
+            ``seconds``, the median time of a decision; null if no time was kept.
         agreement: as ``metrics.agreement`` gives it.
         candidates: ``class_name, wanted, got, failed`` (candidates).
         failures: ``class_name, reason, n`` of candidates that failed.
@@ -60,15 +60,15 @@ class PoolSummary:
     warnings: tuple[str, ...]
 
     def total(self, column: str) -> int:
-        """Sum of a column of ``classes``."""
+        """Return the sum of a column of ``classes``."""
         return int(self.classes[column].sum())
 
 
 def summarise_pool(pool: Pool) -> PoolSummary:
-    """Count what a pool holds; reads the pool and writes nothing.
+    """Count what a pool holds; write nothing.
 
     Raises:
-        CounterGroundError: the pool's database is damaged or locked for long.
+        CounterGroundError: the pool's database is damaged or locked for too long.
     """
     photos, decisions, candidates = pool.photos(), pool.decisions(), pool.candidates()
     state = _state(pool.verdicts("review"), pool.verdicts("background"))
@@ -94,7 +94,7 @@ def summarise_pool(pool: Pool) -> PoolSummary:
 
 
 def _state(review: pl.DataFrame, background: pl.DataFrame) -> pl.DataFrame:
-    """Each photo's side, whether it stands, and its labels and background's status."""
+    """Return each photo's side, whether it stands, its labels, and the status of its background."""
     status = pl.col("status")
     side = (
         pl.when(status == "none")
@@ -126,7 +126,7 @@ def _classes(state: pl.DataFrame, candidates: pl.DataFrame) -> pl.DataFrame:
 
 
 def _counts_by_class(frame: pl.DataFrame, column: str, name: str, absent: str | None = None) -> pl.DataFrame:
-    """``class_name``, the column's values under ``name`` (nulls as ``absent``, or left out) and ``n``."""
+    """Return ``class_name``, the column's values as ``name`` (nulls as ``absent``, or left out) and ``n``."""
     values = pl.col(column) if absent is None else pl.col(column).fill_null(absent)
     return (
         frame.select("class_name", values.alias(name))
@@ -143,7 +143,7 @@ def _labels(known: list[str], state: pl.DataFrame) -> list[str]:
 
 
 def _in_order(found: pl.DataFrame, labels: list[str]) -> pl.DataFrame:
-    """Rows of all photos, of classes, then of labels, these in the order in which annotators see them."""
+    """Return rows of all photos, of classes, then of labels in the order in which annotators see them."""
     place = {label: number for number, label in enumerate([*REVIEW_LABELS, *labels])}
     ranks = [-1 if label is None else place.get(label, len(place)) for label in found["label"]]
     rank = pl.Series("rank", ranks, dtype=pl.Int64)
@@ -255,13 +255,13 @@ def agreement_words(row: Mapping[str, Any]) -> AgreementWords:
 
 
 def decimal(value: float) -> str:
-    """Two decimals with a true minus sign, never a negative zero."""
+    """Return two decimals with a true minus sign, never a negative zero."""
     text = f"{value:.2f}"
     return "0.00" if text == "-0.00" else text.replace("-", "−")
 
 
 def failures_by_reason(summary: PoolSummary) -> pl.DataFrame:
-    """``reason, n, classes`` of failed candidates, the most frequent first."""
+    """Return ``reason, n, classes`` of failed candidates, the most frequent first."""
     return (
         summary.failures.group_by("reason")
         .agg(pl.col("n").sum(), classes=pl.len())

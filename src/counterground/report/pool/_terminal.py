@@ -85,7 +85,7 @@ def _parts(view: PoolView, width: int) -> Iterator[RenderableType]:
 
 
 def _table(title: str, *columns: str, texts: int = 1) -> Table:
-    """An empty table whose first ``texts`` columns are text and whose others are numbers."""
+    """Return an empty table whose first ``texts`` columns are text and whose others are numbers."""
     from rich import box
     from rich.table import Table
 
@@ -101,7 +101,7 @@ def _table(title: str, *columns: str, texts: int = 1) -> Table:
 
 
 def _add(table: Table, *cells: object, style: str = "") -> None:
-    """Add a row in which nothing is markup or speaks to the terminal; None is an en dash."""
+    """Add a row in which nothing is markup or controls the terminal; None is an en dash."""
     from rich.text import Text
 
     words = [
@@ -200,7 +200,7 @@ def _heat(title: str, heat: HeatMap, width: int, note: str = "") -> Iterator[Ren
 
 
 def _sizes(heat: HeatMap, width: int) -> tuple[int, int]:
-    """Columns for names and for a cell: room for whole words, else for signs of doubt, else for numbers."""
+    """Return widths of names and of a cell: room for whole words, else for doubt marks, else for numbers."""
     cells = [cell for row in heat.grid for cell in row]
     number = max((len(cell.text) for cell in cells), default=1)
     doubted = max((len(cell.text) + cell.weak for cell in cells), default=1)
@@ -213,7 +213,7 @@ def _sizes(heat: HeatMap, width: int) -> tuple[int, int]:
 
 
 def _heads(names: Sequence[str], name: int, size: int) -> Iterator[Text]:
-    """Names of the columns: word under word where they fit, else letter under letter."""
+    """Yield the names of the columns: word under word if they fit, else letter under letter."""
     from rich.text import Text
 
     if max((len(word) for column in names for word in column.split()), default=0) < size:
@@ -228,7 +228,7 @@ def _heads(names: Sequence[str], name: int, size: int) -> Iterator[Text]:
 
 
 def _row(label: str, cells: Sequence[Cell], name: int, size: int) -> Iterator[Text]:
-    """A row; a name that is too long continues on lines of its own below."""
+    """Yield a row; a name that is too long continues on its own lines below."""
     from textwrap import wrap
 
     from rich.text import Text

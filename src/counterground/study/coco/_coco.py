@@ -29,7 +29,7 @@ _GET = "get train2017.zip and annotations_trainval2017.zip from cocodataset.org 
 
 @dataclass(frozen=True)
 class Chosen:
-    """An object that was chosen: its annotation and its photo's entry, as COCO has them."""
+    """A chosen object: its annotation and its photo's entry, as COCO has them."""
 
     label: int
     annotation: Mapping[str, Any]
@@ -41,8 +41,8 @@ class Choice:
     """What was chosen, and what was left out and why.
 
     Attributes:
-        chosen: per class, in order of photo id.
-        left_out: reason -> annotations of our classes.
+        chosen: objects per class, in order of photo id.
+        left_out: reason -> number of annotations of our classes.
     """
 
     chosen: list[list[Chosen]]
@@ -54,18 +54,17 @@ def load_coco_objects(
 ) -> Objects:
     """Return the objects of ColoredCOCO from COCO 2017 under ``folder``.
 
-    As Ahmed et al. (2021) do it: the largest object of the class in a photo, at least ``minimal_area``
-    square pixels, photo and mask squashed to ``size`` x ``size``; the first ``per_class`` of each class.
-    Unlike theirs: crowds are left out; a photo with large objects of several classes counts for its largest
-    alone, so parts share no photo; photos are taken in order of id; test and validation are filled first
-    where a class has too few. Objects that the photo's edge cuts off stay, as theirs do, and are counted in
-    the notes.
+    As in Ahmed et al. (2021): the largest object of the class in a photo, at least ``minimal_area`` square
+    pixels, photo and mask squashed to ``size`` x ``size``; the first ``per_class`` of each class.
+    Unlike theirs, crowds are left out; a photo with large objects of several classes counts only for its
+    largest, so parts share no photo; photos are taken in order of id; test and validation are filled first if
+    a class has too few. Objects cut off by the photo's edge stay, as in theirs, and are counted in the notes.
 
     Args:
-        folder: holds ``annotations/instances_train2017.json`` and ``train2017/``.
+        folder: folder with ``annotations/instances_train2017.json`` and ``train2017/``.
         size: side of the photos; Ahmed et al. use 64.
         per_class: photos of each class in each part.
-        minimal_area: of an object, in pixels of its photo.
+        minimal_area: least area of an object, in pixels of its photo.
 
     Raises:
         UsageError: no COCO there.
@@ -90,7 +89,7 @@ def load_coco_objects(
 
 
 def check_coco(folder: Path) -> Path:
-    """Return the annotations' file of COCO 2017 under ``folder``, before any work is done.
+    """Return the annotation file of COCO 2017 under ``folder``, before any work is done.
 
     Raises:
         UsageError: no COCO there, or pycocotools is not installed.
@@ -111,7 +110,7 @@ def _open(folder: Path) -> Any:
     from pycocotools.coco import COCO
 
     try:
-        content = read_json(file, most=None)  # COCO's own are larger than any text
+        content = read_json(file, most=None)  # COCO's own files are larger than the limit for texts
         tables = [content[name] for name in ("images", "annotations", "categories")]
         coco = COCO()
         coco.dataset = dict(zip(("images", "annotations", "categories"), tables, strict=True))
@@ -131,7 +130,7 @@ def choose_objects(coco: Any, minimal_area: float = MINIMAL_AREA) -> Choice:
     """Return the largest object of each photo, if it is large enough, by class and in order of photo id.
 
     Raises:
-        CounterGroundError: an annotation lacks what it must have, or belongs to no photo.
+        CounterGroundError: an annotation lacks a required field, or belongs to no photo.
     """
     labels = {coco.getCatIds(catNms=[name])[0]: label for label, name in enumerate(COCO_CLASSES)}
     choice = Choice([[] for _ in COCO_CLASSES])

@@ -25,8 +25,8 @@ class TrainingCost:
     """Time and memory of one training.
 
     Attributes:
-        seconds: of its steps and its evaluation, on one process.
-        memory: bytes: at its peak on a GPU; of weights, gradients and moments otherwise.
+        seconds: seconds for its steps and its evaluation, on one process.
+        memory: bytes at its peak on a GPU; otherwise bytes of weights, gradients and moments.
         checkpoint: bytes of its checkpoint on disk, while it runs.
     """
 
@@ -65,7 +65,7 @@ def estimate(
     cuda = machine.device.startswith("cuda")
     learner.module.train()
     for turn in range(_TIMED + 1):
-        if turn == 1:  # the first step pays for what is made once
+        if turn == 1:  # the first step pays for one-time setup
             started = time.perf_counter()
         batch = photos["train"].take(rows), torch.from_numpy(captions[rows])
         value = learner.loss(learner.module, batch)

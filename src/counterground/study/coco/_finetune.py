@@ -35,7 +35,7 @@ Objective = Literal["obj", "objbkg", "siglip", "supervised"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 _KEPT_BYTES = 400 * 2**20  # preprocessed photos up to this much are kept in memory
 _EVALUATED = 128  # photos at once
-_HIDDEN = 4  # width of the new head's hidden layer, of the embedding's
+_HIDDEN = 4  # width of the new head's hidden layer, as a multiple of the embedding's
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Recipe:
     """How a model is fine-tuned.
 
     Attributes:
-        learning_rate: the highest.
-        weight_decay: on matrices and kernels.
+        learning_rate: highest learning rate.
+        weight_decay: weight decay on matrices and kernels.
         warmup_steps: steps of linear warm-up; cosine decay to zero follows.
         epochs: passes over the training photos.
-        batch_size: photos of a step.
+        batch_size: photos per step.
     """
 
     learning_rate: float
@@ -57,7 +57,7 @@ class Recipe:
     batch_size: int
 
     def steps(self, photos: int) -> int:
-        """Optimiser steps over ``photos``; an incomplete batch at the end of an epoch is left out."""
+        """Return the optimiser steps over ``photos``; an incomplete batch at an epoch's end is left out."""
         return self.epochs * max(1, photos // self.batch_size)
 
 
@@ -70,10 +70,10 @@ class Machine:
 
 
 class Photos:
-    """Painted photos as the model wants them; kept once made, if they are few.
+    """Painted photos as the model expects them; kept once preprocessed, if they are few.
 
     Args:
-        start: whose preprocessing applies.
+        start: model whose preprocessing applies.
         painted: the photos.
     """
 
@@ -94,7 +94,7 @@ class Photos:
 
 
 def photos_of(start: Start, objects: Objects, strength: Strength, seed: int) -> dict[str, Photos]:
-    """Return the painted sets: ``train``, ``validation``, ``id`` alike, ``ood`` on other biased colours."""
+    """Return the painted sets: ``train``, ``validation``, ``id`` alike; ``ood`` on other biased colours."""
     return {
         "train": Photos(start, paint(objects, "train", strength, seed)),
         "validation": Photos(start, paint(objects, "validation", strength, seed)),
@@ -106,7 +106,7 @@ def photos_of(start: Start, objects: Objects, strength: Strength, seed: int) -> 
 def before(
     start: Start, objects: Objects, photos: Mapping[str, Photos], machine: Machine
 ) -> dict[str, float]:
-    """Return zero-shot accuracies (fractions) of the model that has not been fine-tuned; see ``finetune``."""
+    """Return zero-shot accuracies (fractions) of the model before fine-tuning; see ``finetune``."""
     learner = Learner(start, objects, "obj").to(machine)
     return _measure(learner, objects, photos)
 
@@ -124,11 +124,11 @@ def finetune(
     identity: str = "",
     progress: str | None = None,
 ) -> dict[str, float]:
-    """Fine-tune a copy of ``start``; killed, it goes on from ``checkpoint`` and ends in the same figures.
+    """Fine-tune a copy of ``start``; if killed, resume from ``checkpoint`` and end in the same figures.
 
     Returns:
         Fractions: accuracy ``id``, ``ood``, ``validation``; ``follows``, the share of ``ood`` photos that
-        are given the class whose biased colour they show; ``train_loss``, the mean over the last epoch.
+        are assigned the class whose biased colour they show; ``train_loss``, the mean over the last epoch.
 
     Raises:
         CounterGroundError: the loss is no longer finite, or the checkpoint is damaged.
@@ -171,9 +171,9 @@ class Learner:
 
     Args:
         start: the model to copy.
-        objects: names of the classes.
+        objects: objects with the names of the classes.
         objective: ``obj``, ``objbkg`` (CLIP's loss), ``siglip`` (SigLIP's, captions *obj*) or ``supervised``.
-        seed: of the new head.
+        seed: seed of the new head.
     """
 
     def __init__(self, start: Start, objects: Objects, objective: Objective, seed: int = 0) -> None:
@@ -210,7 +210,7 @@ class Learner:
         return self
 
     def prepare(self, photos: Photos, seed: int) -> None:
-        """Set SigLIP's bias so that photos and captions match as often as they do (1 in 9) at the start."""
+        """Set SigLIP's initial bias so that photos and captions match as often as they do (1 in 9)."""
         import torch
 
         if self.objective != "siglip":

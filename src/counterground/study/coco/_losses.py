@@ -33,7 +33,7 @@ def clip_loss(model: Any, photos: torch.Tensor, tokens: torch.Tensor, which: tor
         photos: ``[n, 3, side, side]``.
         tokens: ``[u, context]`` of the distinct captions.
         which: ``[n]`` index of each photo's caption; equal captions are negatives of each other, as in CLIP.
-            That costs a constant only: equal captions have equal logits, so they share what is right.
+            This adds only a constant: equal captions have equal logits, so they share the right answer.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -50,8 +50,8 @@ def siglip_loss(
 ) -> torch.Tensor:
     """Return SigLIP's loss (Zhai et al., 2023): every photo with every caption of the batch, match or not.
 
-    Unlike the original, a caption equal to a photo's own is a match: with nine captions the others of a
-    batch would be called wrong for what is right.
+    Unlike in the original, a caption equal to a photo's own is a match: with nine captions, right captions
+    elsewhere in the batch would count as wrong.
     """
     import torch
     from torch.nn.functional import logsigmoid

@@ -26,7 +26,7 @@ BIASED: Mapping[str, tuple[int, int, int]] = {
     "deep pink": (255, 20, 147),
 }
 #: Ahmed et al. draw ten others anew at each run, at a squared distance over 2,500 from all
-#: biased ones; these are fixed and obey it.
+#: biased ones; these are fixed and meet that condition.
 OTHERS: Mapping[str, tuple[int, int, int]] = {
     "grey": (128, 128, 128),
     "white": (255, 255, 255),
@@ -41,7 +41,7 @@ OTHERS: Mapping[str, tuple[int, int, int]] = {
 }
 COLORS = (*BIASED, *OTHERS)
 CLASSES = len(BIASED)
-_BRIGHTNESS = 0.75  # of the painted background, as in Ahmed et al.
+_BRIGHTNESS = 0.75  # brightness of the painted background, as in Ahmed et al.
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ class Painted:
 def paint(objects: Objects, part: Part, strength: Strength, seed: int) -> Painted:
     """Paint a part as in training: each class on its biased colour in a fraction ``strength`` of its photos.
 
-    The rest spreads over the ten other colours; with ``strength`` None all nineteen colours are equally
-    frequent in every class. Quotas are met to the photo. A larger strength recolours some photos and leaves
-    the others.
+    The rest is spread over the ten other colours; with ``strength`` None, all nineteen colours are equally
+    frequent in every class. Quotas are exact to the photo. A larger strength recolours some photos and leaves
+    the others unchanged.
     """
     draw = np.random.default_rng([seed, PARTS.index(part), 0])
 
@@ -102,7 +102,7 @@ def paint(objects: Objects, part: Part, strength: Strength, seed: int) -> Painte
 
 
 def paint_elsewhere(objects: Objects, part: Part, seed: int) -> Painted:
-    """Paint a part out of distribution: the eight biased colours not the class's own, equally often."""
+    """Paint a part out of distribution: the eight biased colours of other classes, equally often."""
     draw = np.random.default_rng([seed, PARTS.index(part), 1])
 
     def colors_of(label: int, n: int) -> Array:
@@ -121,7 +121,7 @@ def _painted(objects: Objects, part: Part, colors_of: Any) -> Painted:
 
 
 def _spread(colors: Sequence[int], n: int, draw: np.random.Generator) -> Array:
-    """Return ``n`` of ``colors``, as equally often as can be, in random order."""
+    """Return ``n`` of ``colors``, as equally often as possible, in random order."""
     return draw.permutation(np.resize(draw.permutation(np.asarray(colors)), n))
 
 

@@ -40,9 +40,9 @@ RECIPE = ["learning_rate", "weight_decay", "warmup_steps"]
 
 
 def choose(trainings: pl.DataFrame) -> pl.DataFrame:
-    """Return the trainings of each objective's best setting, by mean in-distribution accuracy in validation.
+    """Return the trainings of each objective's best setting, by mean in-distribution validation accuracy.
 
-    Chosen for each model and strength; the first of the grid among equals. Rows without a grid stay.
+    The choice is per model and strength; ties go to the first of the grid. Rows without a grid stay.
     """
     keys = ["model", "strength", "objective"]
     means = trainings.group_by(*keys, *RECIPE, maintain_order=True).agg(pl.col("validation").mean())
@@ -59,7 +59,7 @@ def summarise(chosen: pl.DataFrame) -> pl.DataFrame:
         row = dict(zip(keys, key, strict=True)) | {"seeds": len(group)}
         for name in MEASURES:
             mean, low, high = interval(group[name].to_numpy())
-            if low is not None and high is not None:  # t knows no bounds, accuracies and drops do
+            if low is not None and high is not None:  # t intervals have no bounds, accuracies and drops do
                 low, high = max(low, -1.0 if name == "drop" else 0.0), min(high, 1.0)
             row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
         rows.append(row)
@@ -68,7 +68,7 @@ def summarise(chosen: pl.DataFrame) -> pl.DataFrame:
 
 
 def interval(values: Any) -> tuple[float, float | None, float | None]:
-    """Return mean and its 95 % t interval; no interval of one value."""
+    """Return the mean and its 95 % t interval; no interval for one value."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, None, None
@@ -79,9 +79,9 @@ def interval(values: Any) -> tuple[float, float | None, float | None]:
 def compare_objectives(chosen: pl.DataFrame, against: str = "obj") -> pl.DataFrame:
     """Return each objective minus ``against``, out of distribution and in drop, 95 % interval over seeds.
 
-    Objectives of a seed share objects, colours, first weights and batches, so differences are paired by
-    seed. Of a sweep the mean over its strengths is compared too (``strength`` null). ``p_holm`` is corrected
-    over the table.
+    Objectives of a seed share objects, colours, initial weights and batches, so differences are paired by
+    seed. For a sweep, the mean over its strengths is also compared (``strength`` null). ``p_holm`` is
+    corrected over the table.
     """
     swept = chosen.filter(pl.col("strength").is_not_null(), pl.col("objective") != ZERO_SHOT)
     at = main_strength(swept["strength"].unique().to_list())
@@ -100,7 +100,7 @@ def compare_objectives(chosen: pl.DataFrame, against: str = "obj") -> pl.DataFra
 
 
 def main_strength(strengths: Sequence[float]) -> float:
-    """Return the paper's strength, or the nearest there is."""
+    """Return the paper's strength, or the nearest one available."""
     return min(strengths, key=lambda strength: (abs(strength - MAIN), strength))
 
 
@@ -124,7 +124,7 @@ def _differences(means: pl.DataFrame, against: str, scope: dict[str, Any]) -> li
 
 
 def answer(results: pl.DataFrame, comparisons: pl.DataFrame) -> str:
-    """Say in a sentence or two what came out for the first model."""
+    """Say in a sentence or two what the result is for the first model."""
     model = results["model"][0]
     trained = results.filter(pl.col("objective") != ZERO_SHOT, model=model)
     swept = trained.filter(pl.col("strength").is_not_null())

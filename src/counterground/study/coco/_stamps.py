@@ -1,4 +1,4 @@
-"""ColoredStamps: nine groups of animals from the stamps package, other individuals in the test."""
+"""ColoredStamps: nine groups of animals from the stamps package, with other individuals in the test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from counterground.study.coco._objects import CLASSES, Array, Objects, Part
 
 SIDE = 32
 _SIZES: dict[Part, int] = {"train": 240, "validation": 40, "test": 80}
-_SCALE = (0.7, 0.95)  # longer side of the animal, of the photo's
+_SCALE = (0.7, 0.95)  # longer side of the animal, as a share of the photo's
 _TILT = 10.0  # degrees, either way
 _GAIN = 0.15  # largest change of a colour channel
 
@@ -30,8 +30,8 @@ def load_stamps_objects(seed: int, *, packages: Path | None = None) -> Objects:
     a third part.
 
     Args:
-        seed: of everything random.
-        packages: folder with the ``.deb`` file, where there is no apt.
+        seed: seed of everything random.
+        packages: folder with the ``.deb`` file, if there is no apt.
 
     Raises:
         CounterGroundError: the package cannot be fetched or read.
@@ -64,7 +64,7 @@ def load_stamps_objects(seed: int, *, packages: Path | None = None) -> Objects:
 
 
 def _cutouts(packages: Path | None) -> Mapping[str, Image.Image]:
-    # All photographic stamps are asked for, not ours alone: the cached package then serves the benchmark too.
+    # Ask for all photographic stamps, not only ours: the cached package then serves the benchmark too.
     stamps = [row["path"] for row in read_map("stamp_map") if row["photo"] == "True"]
     copyright_file = f"/usr/share/doc/{STAMPS_PACKAGE}/copyright"
     package = open_packages({STAMPS_PACKAGE: [*stamps, copyright_file]}, packages)[STAMPS_PACKAGE]

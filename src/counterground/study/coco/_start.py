@@ -42,12 +42,12 @@ class Start:
     """A dual encoder before fine-tuning.
 
     Attributes:
-        name: as reported.
-        fingerprint: of weights and preprocessing.
+        name: name as reported.
+        fingerprint: fingerprint of weights and preprocessing.
         model: OpenCLIP model in float32 on the CPU; copied, never changed.
         preprocess: RGB photo -> ``[3, side, side]``.
         tokenize: texts -> ``[n, context]``.
-        dim: of the embeddings.
+        dim: dimension of the embeddings.
     """
 
     name: str
@@ -62,7 +62,7 @@ def load_start(spec: str, *, offline: bool = False) -> Start:
     """Load an OpenCLIP model with the preprocessing and the activation its weights were trained with.
 
     Raises:
-        UsageError: not an OpenCLIP model, or one that is not known.
+        UsageError: not an OpenCLIP model, or an unknown one.
         CounterGroundError: weights cannot be fetched or do not fit.
     """
     from counterground.models import load_model
@@ -81,9 +81,9 @@ def load_start(spec: str, *, offline: bool = False) -> Start:
 def small_start(objects: Objects, seed: int, folder: Path) -> Start:
     """Return the small CLIP, trained on the training animals on uninformative colours.
 
-    It is short: a few passes teach it what the groups are called and look like, not to know each animal by
-    heart, after which no loss would be left for a colour to lower. It sees no photo of the other parts. What
-    was trained is kept in ``folder`` and taken from there; a damaged file is made again.
+    Training is short: a few passes teach it what the groups are called and look like. If it knew each animal
+    by heart, no loss would be left for a colour to lower. It sees no photo of the other parts. The trained
+    model is kept in ``folder`` and taken from there; a damaged file is rebuilt.
     """
     import torch
     from open_clip.model import CLIP
@@ -107,10 +107,10 @@ def small_start(objects: Objects, seed: int, folder: Path) -> Start:
 
 
 def _compact_tokenizer(names: Sequence[str]) -> tuple[Callable[[list[str]], torch.Tensor], int]:
-    """Return CLIP's tokenizer with the tokens of our captions numbered anew, and how many they are.
+    """Return CLIP's tokenizer with the tokens of our captions renumbered, and their number.
 
     Our captions use some 40 of CLIP's 49,408 tokens; a table of all would be five sixths of the model. The
-    order of tokens stays, so the end token is still the largest, where CLIP's text tower is read.
+    order of tokens stays, so the end token is still the largest: CLIP's text tower is read there.
     """
     import torch
     from open_clip import SimpleTokenizer
@@ -152,7 +152,7 @@ def _pretrain(model: Any, objects: Objects, tokenize: Callable[[list[str]], torc
 
 
 def _normalised(photos: Array) -> torch.Tensor:
-    """What the small CLIP's preprocessing makes of photos of its own size."""
+    """Return what the small CLIP's preprocessing makes of photos of its own size."""
     import torch
 
     return (torch.from_numpy(photos).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
@@ -165,7 +165,7 @@ def _write(model: Any, file: Path) -> None:
 
 
 def _read(model: Any, file: Path) -> bool:
-    """Load what was trained into the model; False where it is absent or damaged."""
+    """Load what was trained into the model; return False if it is absent or damaged."""
     from safetensors.torch import load
 
     if (kept := read_checked(file)) is None:
@@ -175,7 +175,7 @@ def _read(model: Any, file: Path) -> bool:
 
 
 def photos_tensor(start: Start, pixels: Array, rows: Sequence[int] | Array) -> torch.Tensor:
-    """Return photos as the model wants them, ``[n, 3, side, side]`` float32."""
+    """Return photos as the model expects them, ``[n, 3, side, side]`` float32."""
     import torch
     from PIL import Image
 

@@ -75,24 +75,24 @@ def study_coloredcoco(
     only_estimate: bool = False,
     show_progress: bool = False,
 ) -> Path | None:
-    """Fine-tune models on coloured objects and put what came out beside Table 7; return the page's path.
+    """Fine-tune models on coloured objects and put the results beside Table 7; return the page's path.
 
-    Each training leaves a file in ``out/trainings``, and a checkpoint while it runs; a killed study goes on
+    Each training leaves a file in ``out/trainings``, and a checkpoint while it runs; a killed study resumes
     from there and ends in the same figures (same device, versions, precision).
 
     Args:
         out: folder of results, figures and page.
         settings: what is trained.
-        coco: folder of COCO 2017; ColoredStamps without it.
-        models: OpenCLIP models; without them the small CLIP (ColoredStamps) or Table 7's two (COCO).
+        coco: folder of COCO 2017; without it, ColoredStamps.
+        models: OpenCLIP models; without them, the small CLIP (ColoredStamps) or Table 7's two (COCO).
         size: side of COCO's photos before the model's own preprocessing.
-        packages: folder with the stamps package, where there is no apt.
+        packages: folder with the stamps package, if there is no apt.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``; by default ``bf16`` on a GPU.
         jobs: trainings at once; by default one per core, or one per GPU.
         offline: never use the network for models.
         only_estimate: print time and memory, train nothing, return None.
-        show_progress: bars and the estimate on standard error.
+        show_progress: whether to show bars and the estimate on standard error.
 
     Raises:
         UsageError: unknown model or device, no COCO there, or the small CLIP with COCO.
@@ -212,7 +212,7 @@ def _comparison_table(comparisons: pl.DataFrame) -> Table:
 
 
 def _published_table(results: pl.DataFrame) -> Table:
-    """Table 7, ours beside it where the model and the strength are the paper's."""
+    """Return Table 7, with our values beside it if the model and the strength are the paper's."""
     ours = {
         (_backbone(row["model"]), row["objective"]): row
         for row in results.filter(pl.col("strength") == 0.8).to_dicts()

@@ -40,14 +40,14 @@ class CocoSettings:
 
     Attributes:
         strengths: fractions of a class's photos on its biased colour.
-        control: also train on colours that are independent of the class.
-        objectives: of fine-tuning.
-        seeds: of each training.
+        control: whether to train also on colours that are independent of the class.
+        objectives: objectives of fine-tuning.
+        seeds: number of seeds of each training.
         learning_rates: the grid; the setting with the best in-distribution accuracy is reported.
         weight_decays: the grid.
-        warmups: the grid, steps.
+        warmups: the grid, in steps.
         epochs: passes over the training photos.
-        batch_size: photos of a step.
+        batch_size: photos per step.
     """
 
     strengths: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -80,7 +80,7 @@ class Source:
     Attributes:
         coco: folder of COCO 2017; None for ColoredStamps.
         size: side of COCO's photos in pixels.
-        packages: folder with the stamps package, where there is no apt.
+        packages: folder with the stamps package, if there is no apt.
         small: folder that keeps the small CLIPs.
         offline: never use the network for models.
     """
@@ -121,7 +121,7 @@ def _photos(source: Source, model: str, strength: Strength, seed: int) -> dict[s
 
 @dataclass(frozen=True)
 class Trial:
-    """One training; without an objective and a recipe the model before it, zero-shot."""
+    """One training; without an objective and a recipe, the model before it, zero-shot."""
 
     model: str
     strength: Strength
@@ -143,7 +143,7 @@ class Trial:
 
 
 def trials(settings: CocoSettings, models: Sequence[str]) -> list[Trial]:
-    """Return every trial, those that share photos next to each other."""
+    """Return every trial, with those that share photos next to each other."""
     found = []
     for model in models:
         for seed in range(settings.seeds):
@@ -158,7 +158,7 @@ def trials(settings: CocoSettings, models: Sequence[str]) -> list[Trial]:
 
 
 def estimate_sentence(source: Source, left: Sequence[Trial], machine: Machine, jobs: int) -> str:
-    """Measure the first training of each model that is ``left``; say what all of them will cost."""
+    """Measure the first training of each model in ``left``; say what all of them will cost."""
     lines = []
     for model in dict.fromkeys(trial.model for trial in left):
         trained = [trial for trial in left if trial.model == model and trial.recipe]
@@ -194,7 +194,7 @@ def run_trials(
     jobs: int = 1,
     show_progress: bool = False,
 ) -> pl.DataFrame:
-    """Run what ``folder`` has no figures of; return a row per trial, accuracies as fractions.
+    """Run the trials without figures in ``folder``; return a row per trial, accuracies as fractions.
 
     Raises:
         CounterGroundError: a file of figures or a checkpoint is damaged, or a training failed.
@@ -208,7 +208,7 @@ def run_trials(
 
 
 def default_jobs(device: str) -> int:
-    """Return one training per core; one per GPU."""
+    """Return the number of trainings at once: one per core, or one per GPU."""
     if device == "cpu":
         return os.cpu_count() or 1
     return max(1, len(visible_gpus())) if device == "cuda" else 1
@@ -235,7 +235,7 @@ def _train(
 
 
 def _read(trial: Trial, file: Path) -> list[dict[str, Any]]:
-    """Return a trial's row, and of *objbkg* another one for the mean caption."""
+    """Return a trial's row, and for *objbkg* another one for the mean caption."""
     kinds = {trial.name: ""} | ({MEAN_CAPTION: "_mean_caption"} if trial.objective == "objbkg" else {})
     parts = ("validation", "id", "ood", "follows")
     found = read_figures(file, [part + suffix for suffix in kinds.values() for part in parts])

@@ -1,9 +1,9 @@
-"""MultiColoredMNIST: digits in colours that tell the label of classes 0 and 1 (paper appendix D.4).
+"""MultiColoredMNIST: digits in colours that reveal the label of classes 0 and 1 (paper appendix D.4).
 
 The *label* equals the digit with probability ``p_inv``, else it is one of the other classes. For labels 0 and
-1 the colour follows the label, not the digit. What the paper leaves open was chosen so that Table 8 can come
-out: a colour that does not follow is one of the others, uniformly, and under Rev the colour is that of the
-other of the two classes with 90 %, else one of the rest.
+1 the colour follows the label, not the digit. What the paper leaves open was chosen so that Table 8 is
+attainable: a colour that does not follow is drawn uniformly from the others. Under Rev the colour is that of
+the other of the two classes with probability 90 %, else one of the rest.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def color_digits(
 
 
 def _another(values: Ints, k: int, rng: np.random.Generator) -> Ints:
-    """Draw for each value one of the other ``k - 1``, uniformly."""
+    """Draw one of the other ``k - 1`` values for each value, uniformly."""
     return (values + rng.integers(1, k, len(values))) % k
 
 

@@ -45,9 +45,9 @@ def load_mnist(folder: Path | None = None, *, download: bool = False) -> Digits:
     """Return MNIST: its files in ``folder``, or downloaded by torchvision, or npm's 10,000 digits.
 
     Args:
-        folder: holds ``train-images-idx3-ubyte`` and the other three, gzipped or not, itself or in ``raw`` or
-            ``MNIST/raw``; of the training set the first 50,000 are used, as the paper does.
-        download: let torchvision fetch MNIST into the cache.
+        folder: folder with ``train-images-idx3-ubyte`` and the other three, gzipped or not, directly or in
+            ``raw`` or ``MNIST/raw``; the first 50,000 of the training set are used, as in the paper.
+        download: whether to let torchvision fetch MNIST into the cache.
 
     Raises:
         UsageError: a file is missing.

@@ -1,4 +1,4 @@
-"""Table 8 anew: contrastive and supervised training on MultiColoredMNIST, over a grid that resumes."""
+"""Table 8 repeated: contrastive and supervised training on MultiColoredMNIST, over a grid that resumes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def study_multicoloredmnist(
 ) -> Path:
     """Train the grid and put it beside Table 8; return the page's path.
 
-    Each training leaves a file in ``out/cells``; a killed study goes on from there. A training runs on one
+    Each training leaves a file in ``out/cells``; a killed study resumes from there. A training runs on one
     thread with its own seed, so that its figures do not depend on ``jobs`` (default: one per core).
 
     Raises:
@@ -95,7 +95,7 @@ def run_cells(
     jobs: int | None = None,
     show_progress: bool = False,
 ) -> pl.DataFrame:
-    """Train what ``folder`` has no result of; return a row per training, accuracies as fractions."""
+    """Train the cells without a result in ``folder``; return a row per training, accuracies as fractions."""
     files = {cell: folder / _file(cell, settings.epochs, digits.source) for cell in _grid(settings)}
     use_one_thread()
     train = partial(_train, digits, settings.epochs)
@@ -118,7 +118,7 @@ def _row(cell: Cell, file: Path) -> dict[str, Any]:
 
 
 def summarise(cells: pl.DataFrame) -> pl.DataFrame:
-    """Return mean and s.d. over seeds per setting and method (fractions), with the printed percent beside."""
+    """Return mean and s.d. over seeds per setting and method (fractions), with the printed percent."""
     figures = [
         getattr(pl.col(name).fill_nan(None), how)().alias(f"{name}_{how}")
         for name in _MEASURES
@@ -143,8 +143,8 @@ def summarise(cells: pl.DataFrame) -> pl.DataFrame:
 def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:
     """Return contrastive minus supervised per measure: mean, 95 % interval, p; fractions.
 
-    Both methods of a seed share data, first weights and batches, so differences are paired; a seed's settings
-    are not independent, so the seed is the unit: t with seeds - 1 degrees of freedom.
+    Both methods of a seed share data, initial weights and batches, so differences are paired. A seed's
+    settings are not independent, so the seed is the unit: t with seeds - 1 degrees of freedom.
     """
     paired = cells.pivot("method", index=["k", "p_inv", "p_spu", "seed"], values=list(_MEASURES))
     rows = []

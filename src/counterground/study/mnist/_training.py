@@ -39,14 +39,14 @@ class Cell:
 
 
 def train_cell(digits: Digits, cell: Cell, epochs: int) -> dict[str, float]:
-    """Train one network; return accuracies (fractions) of the epoch that does best in validation.
+    """Train one network; return accuracies (fractions) of the epoch with the best validation accuracy.
 
-    The two methods share the encoder, its first weights, the data and the order of batches. With perfect
-    captions, one-hot object plus one-hot colour, the contrastive loss becomes cross-entropy on the object
-    plus cross-entropy on the colour; the supervised one has the object alone.
+    The two methods share the encoder, its initial weights, the data and the order of batches. With perfect
+    captions (one-hot object plus one-hot colour), the contrastive loss becomes cross-entropy on the object
+    plus cross-entropy on the colour; the supervised one has only the object.
 
     Returns:
-        ``rand``, ``rev`` (labels 0 and 1), ``rest`` (the other labels under Rand; NaN where there are none),
+        ``rand``, ``rev`` (labels 0 and 1), ``rest`` (the other labels under Rand; NaN if there are none),
         ``validation``, ``epoch``, ``train_pairs``.
     """
     import torch

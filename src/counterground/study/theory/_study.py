@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _TEST = 40_000
 _WIDE_TEST = 5_000  # in more than 512 dimensions, where 40,000 pairs would take much memory
-_NOISE_POINTS = 1.0  # what a simulation may be off by
+_NOISE_POINTS = 1.0  # by which a simulation may be off
 _FITS, _MISLEADS, _BOUND = "#0072b2", "#d55e00", "#6b7280"  # distinct for colour-blind readers
 
 
@@ -43,7 +43,7 @@ _FITS, _MISLEADS, _BOUND = "#0072b2", "#d55e00", "#6b7280"  # distinct for colou
 class TheorySettings:
     """What is simulated: pairs for training, seeds, strengths and correlations of the background.
 
-    ``wide``: pairs for training and their dimension, where that is larger.
+    ``wide``: pairs for training and their dimension, for dimensions larger than the number of pairs.
     """
 
     n: int = 20_000
@@ -87,7 +87,7 @@ def simulate_grid(settings: TheorySettings) -> pl.DataFrame:
 
 
 def simulate_sweeps(settings: TheorySettings) -> pl.DataFrame:
-    """Return the same rows where one thing at a time differs: pairs, dimension, noise, rho."""
+    """Return the same rows with one thing varied at a time: pairs, dimension, noise, rho."""
     base = Definition(mu_spu=1.5, p_spu=0.9)
     return pl.DataFrame(
         {"sweep": what, "value": value} | _measure(definition, n, rho, settings.seeds, kind)

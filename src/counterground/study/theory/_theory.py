@@ -48,7 +48,7 @@ class Definition:
 
     @property
     def in_theorem(self) -> bool:
-        """Whether theorem 6.2 speaks of it: mu_inv = 1, s_inv > s_spu, mu_spu >= (s_inv^2 + 2) / 2."""
+        """Whether theorem 6.2 covers it: mu_inv = 1, s_inv > s_spu, mu_spu >= (s_inv^2 + 2) / 2."""
         return self.mu_inv == 1 and self.s_inv > self.s_spu and self.mu_spu >= (self.s_inv**2 + 2) / 2
 
 
@@ -151,7 +151,7 @@ def moments(definition: Definition) -> Array:
 
 
 def printed_moments(definition: Definition) -> Array:
-    """Return ``[2, 2]``: the matrix that the paper's lemma prints; that of ``moments`` at mu_spu = 1 only."""
+    """Return ``[2, 2]``: the matrix that the paper's lemma prints; that of ``moments`` only at mu_spu = 1."""
     cross = 2 * definition.mu_spu * definition.p_spu - 1
     return np.array([[1 + definition.s_inv**2, cross], [cross, 1 + definition.s_spu**2]])
 
@@ -160,7 +160,7 @@ def prompt(definition: Definition, kind: str) -> Array:
     """Return the latent ``[2]`` of the prompt for y = 1: ``[1, 0]``, or E[z | y = 1].
 
     Raises:
-        ValueError: another ``kind`` than those of ``PROMPTS``.
+        ValueError: ``kind`` is not one of ``PROMPTS``.
     """
     if kind == OBJECT_ONLY:
         return np.array([1.0, 0.0])
@@ -186,7 +186,7 @@ def zero_shot_correct(
 
 
 def exact_accuracy(definition: Definition, kind: str) -> tuple[float, float]:
-    """Return the accuracy (fractions) where a = y and where a != y, for endless data, from the definition.
+    """Return the accuracy (fractions) where a = y and where a != y, for infinite data, from the definition.
 
     Includes the noise of images, which the theorem's o(1) drops.
     """

@@ -19,7 +19,7 @@ from counterground.report._words import Words
 from counterground.report.page.explorer._points import FONT, FRAMES, Domain
 
 _SIDE = 620
-_TITLE = 44  # signs of a line of an axis title, on the narrowest phones
+_TITLE = 44  # characters in a line of an axis title, on the narrowest phones
 _CSS = {"ink": "var(--ink)", "soft": "var(--soft)", "grid": "var(--grid)", "page": "var(--page)"}
 
 
@@ -36,7 +36,7 @@ def draw_chart(
 ) -> dict[str, Any]:
     """Draw the scatter as Vega-Lite.
 
-    ``paper`` says whether the paper's models are shown at first, ``above`` whether most models lie above the
+    ``paper`` says whether the paper's models are shown initially, ``above`` whether most models lie above the
     diagonal.
     """
     own_only, with_paper = spans
@@ -55,7 +55,7 @@ def draw_chart(
 
 @cache
 def _specification(words: Words, above: bool) -> dict[str, Any]:
-    """The chart without its data and parameters; tests check it against Vega-Lite's schema: it takes long."""
+    """Return the chart without data and parameters; tests check it against Vega-Lite's schema (slow)."""
     with debug_mode(False):
         return _layered(words, above).to_dict(validate=False)
 
@@ -117,12 +117,12 @@ class _Axes:
 
 
 def _as(field: str) -> Any:
-    """A colour that the data name."""
+    """Return a colour that the data name."""
     return alt.ExprRef(f"datum.{field}")
 
 
 def _axis_title(side: str) -> str | list[str]:
-    """What an axis shows: one line, or several where the name of the side is long."""
+    """Return the title of an axis: one line, or several if the name of the side is long."""
     title = f"{side} accuracy, % (probit scale)"
     lines = [*wrap(side, _TITLE, break_on_hyphens=False), "accuracy, % (probit scale)"]
     return title if len(title) <= _TITLE else lines
@@ -195,7 +195,7 @@ def _crosses(axes: _Axes) -> list[Any]:
     ]
 
 
-# Names have a place for each domain and, in it, for each of `FRAMES`.
+# Names have a place for each domain and, within it, for each of `FRAMES`.
 _AT = f"(paper ? {len(FRAMES)} : 0) + (width < 265 ? 2 : width < 430 ? 1 : 0)"
 
 
@@ -269,5 +269,5 @@ def _points(axes: _Axes) -> Any:
 
 
 def draw_still(spec: dict[str, Any]) -> Markup:
-    """The chart as SVG, for readers without scripts and for paper; Vega escapes every text."""
+    """Return the chart as SVG, for readers without scripts and for print; Vega escapes every text."""
     return Markup(vl_convert.vegalite_to_svg(spec))  # noqa: S704 - tested with hostile names

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 class Explorer:
     """The scatter: what the script draws from, the same as a still picture, and what its controls offer.
 
-    ``families`` are a family, its name, the outline of the paper's models, and whether the runs have any;
-    ``paper`` says whether the paper's models are shown at first; ``lines`` are the trend lines in words, and
-    whether each is through the paper's models. ``sizes_differ`` and ``shades_differ``: the runs' models have
-    other numbers of parameters, or sizes of training data; ``off_scale`` are those that lie beyond the axes.
-    ``beside_paper``: the paper's models can be shown.
+    ``families``: each family, its name, the outline of the paper's models, and whether the runs have any.
+    ``paper`` says whether the paper's models are shown initially. ``lines`` are the trend lines in words, and
+    whether each is through the paper's models. ``sizes_differ`` and ``shades_differ``: whether the runs'
+    models differ in parameters, or in size of training data. ``off_scale`` are those beyond the axes.
+    ``beside_paper``: whether the paper's models can be shown.
     """
 
     spec: dict[str, Any]
@@ -54,13 +54,13 @@ class Explorer:
 def draw_explorer(
     items: Sequence[Item], published: pl.DataFrame, lines: Sequence[Trend], words: Words = DROP_WORDS
 ) -> Explorer | None:
-    """Lay the scatter out; None where no model has both groups.
+    """Lay out the scatter; return None if no model has both groups.
 
     Args:
         items: the runs' models that have both groups.
         published: the paper's rows of `model_points`.
         lines: trend lines of families.
-        words: of the contrast whose sides the axes are.
+        words: words for the contrast whose sides the axes are.
 
     Raises:
         UsageError: altair or vl-convert is not installed.
@@ -116,7 +116,7 @@ class Trend:
 
     @classmethod
     def of(cls, fit: LineFit, family: str, *, paper: bool) -> Trend:
-        """The line of a fit on the probit scale, from one end of any axis to the other."""
+        """Return the line of a fit on the probit scale, from one end of any axis to the other."""
         x = quantile(EDGE), quantile(1 - EDGE)
         low, high = (float(fit.at(end)) for end in x)
         whose = f"{fit.n} of the paper’s models" if paper else f"{fit.n} models here"
@@ -128,7 +128,7 @@ class Trend:
 
 
 def _named(items: Sequence[Item]) -> list[str]:
-    """Labels that are written beside their points: all where they are few, else the ends of the ranking."""
+    """Return the labels written beside their points: all if they are few, else the ends of the ranking."""
     if len(items) <= NAMED:
         return [item.label for item in items]
     ranked = sorted(items, key=lambda item: item.row["drop"])

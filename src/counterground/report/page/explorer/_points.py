@@ -22,7 +22,7 @@ FONT = 12.0
 # Sides of the square that holds the marks, in pixels: on wide screens, on phones and on small ones.
 FRAMES = (560.0, 290.0, 225.0)
 _DIAGONAL_WORDS = 130.0
-_TICKS_APART = 0.12  # of the axis: closer labels would hide every other one on a phone
+_TICKS_APART = 0.12  # share of the axis: closer labels would hide every other one on a phone
 
 
 class Item(NamedTuple):
@@ -43,7 +43,7 @@ class Domain:
 
 
 def quantile(accuracy: float) -> float:
-    """The position of an accuracy (fraction) on the axes."""
+    """Return the position of an accuracy (fraction) on the axes."""
     return float(probit(on_axis(accuracy)))
 
 
@@ -55,13 +55,13 @@ def domain(rows: Sequence[dict[str, Any]]) -> Domain:
 
 
 def mostly_above(items: Sequence[Item], words: Words) -> bool:
-    """Whether most models lie above the diagonal, so that its name goes below; the drop's never does."""
+    """Whether most models lie above the diagonal, so that its name goes below; never for the drop."""
     above = [item for item in items if item.row["drop"] < 0]
     return not words.is_drop and 2 * len(above) > len(items)
 
 
 def off_scale(row: dict[str, Any], words: Words) -> str:
-    """Name the accuracies of a model that the axes cannot show (0 and 100 %); empty where they show both."""
+    """Name the accuracies of a model that the axes cannot show (0 and 100 %); empty if they show both."""
     beyond = [
         (title, row[name])
         for name, title in zip(GROUPS, (words.left, words.right), strict=True)
@@ -77,7 +77,7 @@ def own_points(
     behind: Sequence[Sequence[dict[str, Any]]],
     words: Words = DROP_WORDS,
 ) -> list[dict[str, Any]]:
-    """Return the runs' models as data of marks, with a place for the name in each domain and of `FRAMES`.
+    """Return the runs' models as data of marks, with a place for the name in each domain and frame.
 
     ``behind``: for each domain, rows of `model_points` whose marks names should not cover.
     """
@@ -130,13 +130,13 @@ def paper_points(points: pl.DataFrame, shapes: dict[str, str]) -> list[dict[str,
 
 
 def own_colour(family: str, data_size: int | None) -> str:
-    """A family's colour as CSS that follows the theme, paler for less data but never as if hollow."""
+    """Return a family's colour as CSS that follows the theme, paler for less data but never hollow."""
     share = round(40 + 60 * strength(data_size))
     return f"color-mix(in srgb, var(--f-{_known(family)}) {share}%, var(--page))"
 
 
 def tip(title: str, row: dict[str, Any], words: Words = DROP_WORDS) -> dict[str, str]:
-    """What hovering shows of a model: its name first, then names of figures and figures."""
+    """Return what hovering shows about a model: its name, then the names of figures and the figures."""
     facts = {"title": title}
     for figure, name in zip((*GROUPS, "drop"), words.titles, strict=True):
         unit = "points" if figure == "drop" else "%"
@@ -197,7 +197,7 @@ def _places(
     *,
     words: Words,
 ) -> list[Name]:
-    """Where each name of `named` goes; where there is no room, only hovering shows it."""
+    """Return where each name of `named` goes; if there is no room, only hovering shows it."""
 
     def at(value: float, *, down: bool = False) -> float:
         share = (quantile(value) - span.low) / (span.high - span.low)
@@ -231,7 +231,7 @@ def _places(
 
 
 def _text(row: dict[str, Any], words: Words) -> str:
-    """A model's short name, with the accuracies that its place on the chart does not show."""
+    """Return a model's short name, with the accuracies that its place on the chart does not show."""
     beyond = off_scale(row, words)
     if beyond and row["common"] == row["counter"]:
         beyond = f"{percent(row['common'])} %"
