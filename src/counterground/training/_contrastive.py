@@ -41,7 +41,7 @@ class Captions:
         others: names no photo shows; captions of them only compete.
         templates: prompt templates with one ``{}``; the first is used for ``first_share`` of the captions.
         tokenizer: texts -> ``[n, context]`` tokens.
-        first_share: that fraction.
+        first_share: that fraction; the others draw from all templates, the first included.
     """
 
     def __init__(

@@ -79,7 +79,7 @@ FIGURES: dict[str, FigureKind] = {
         "add --study DIR of `counterground study theory --out DIR`.",
     ),
 }
-"""Every figure by its number in the paper, and two of its results that it draws no figure of."""
+"""Every figure by its number in the paper, two of its results that it draws no figure of, and ours."""
 
 
 def chosen_names(only: Sequence[str]) -> list[str]:

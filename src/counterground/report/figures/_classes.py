@@ -268,7 +268,7 @@ def _drops(
 
 
 def _heights(parts: Sequence[pl.DataFrame]) -> tuple[float, float, tuple[float, float]]:
-    """Return limits of the drops, within ±100 points, and those between which values stand outside bars."""
+    """Return limits of the drops (about ±100 points) and those between which values stand outside bars."""
     drops = [value for part in parts for value in part["drop"].drop_nulls()]
     ends = [end for part in parts for key in ("low", "high") for end in part[key].drop_nulls()]
     low, high = room_for_texts(min([0.0, *drops]), max([1.0, *drops]), _AXES, _TEXT, ends)

@@ -105,8 +105,8 @@ def write_report(
     lines and distances from them come from the comparison: the page computes none.
 
     Small copies of the most informative photos are put into the page. They are looked up by content in
-    ``benchmarks``, in that of ``discovery`` and in the built-in ones; what is missing or has changed is
-    listed and left out.
+    ``benchmarks`` and in that of ``discovery``; without either, in the built-in ones. What is missing or has
+    changed is listed and left out.
 
     Args:
         runs: what `evaluate` returned or `open_run` read.

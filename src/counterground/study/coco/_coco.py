@@ -1,4 +1,4 @@
-"""ColoredCOCO's objects: one large object of each of nine classes from COCO's instance annotations."""
+"""ColoredCOCO's objects: the largest object of each photo, of nine classes, from COCO's annotations."""
 
 from __future__ import annotations
 

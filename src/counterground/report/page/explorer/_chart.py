@@ -1,6 +1,6 @@
 """The scatter as an Altair chart: one specification for the script and for the still picture.
 
-The only module that needs altair and vl-convert.
+The only module that needs Altair.
 """
 
 from __future__ import annotations
