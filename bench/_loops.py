@@ -1,7 +1,7 @@
-"""Loops that others write, each a whole process: ``python bench/_loops.py LOOP PHOTOS NAMES MODEL ...``.
+"""Other people's loops, each a whole process: ``python bench/_loops.py LOOP PHOTOS NAMES MODEL ...``.
 
-PHOTOS is a folder of class folders, NAMES a file with a class name a line, in their order. The scores
-``[n, k]`` of the last model go into the file that ``LOOP_SCORES`` names, with the paths of the photos. Run by
+PHOTOS is a folder of class folders, NAMES a file with one class name per line, in their order. The scores
+``[n, k]`` of the last model go into the file that ``LOOP_SCORES`` names, with the paths of the photos. Run in
 the environment of ``_peers.py``, which has CLIP_benchmark; nothing of CounterGround is imported here.
 """
 
@@ -43,7 +43,7 @@ def clip_benchmark(photos: str, names: list[str], models: list[str]) -> torch.Te
     found = torch.empty(0)
 
     def accuracy(scores: torch.Tensor, target: torch.Tensor, topk: tuple[int, ...]) -> list[float]:
-        # Its own fails with NumPy 2.4 and newer, after all of the work: it makes a number of an array of one.
+        # Its own fails with NumPy 2.4 and newer, after all the work: it converts an array of one to a number.
         nonlocal found
         found = scores
         return [(scores.topk(k).indices == target[:, None]).any(dim=1).float().mean().item() for k in topk]
@@ -60,13 +60,13 @@ def clip_benchmark(photos: str, names: list[str], models: list[str]) -> torch.Te
 
 
 def openclip(photos: str, names: list[str], models: list[str]) -> torch.Tensor:
-    """OpenCLIP's own zero-shot evaluation, which it runs while it trains."""
+    """OpenCLIP's own zero-shot evaluation, which it runs during training."""
     from open_clip_train import zero_shot
 
     found = []
 
     def accuracy(scores: torch.Tensor, target: torch.Tensor, topk: tuple[int, ...]) -> list[float]:
-        found.append(scores)  # its own fails with NumPy 2.4 and newer, as CLIP_benchmark's does
+        found.append(scores)  # its own fails with NumPy 2.4 and newer, like CLIP_benchmark's
         return [(scores.topk(k).indices == target[:, None]).any(dim=1).sum().item() for k in topk]
 
     zero_shot.accuracy = accuracy
@@ -79,7 +79,7 @@ def openclip(photos: str, names: list[str], models: list[str]) -> torch.Tensor:
 
 
 def plain_clip(photos: str, names: list[str], models: list[str]) -> torch.Tensor:
-    """A DataLoader, one forward pass a batch, the arg-max."""
+    """A DataLoader, one forward pass per batch, the arg-max."""
     network, transform, tokenizer = clip(models[0])
     found, right = [], []
     with torch.inference_mode():
@@ -93,7 +93,7 @@ def plain_clip(photos: str, names: list[str], models: list[str]) -> torch.Tensor
 
 
 def plain_classifier(photos: str, names: list[str], models: list[str]) -> torch.Tensor:
-    """torchvision's reference evaluation: a DataLoader, an eager forward pass a batch, the arg-max."""
+    """torchvision's reference evaluation: a DataLoader, one eager forward pass per batch, the arg-max."""
     from torchvision.models import ResNet50_Weights, resnet50
 
     del names

@@ -1,12 +1,12 @@
 """Timings in pairs: ours and something else, alternately, in one run on one machine.
 
-A measuring script makes rows with `paired` or `alone` and hands each to `publish`::
+A measuring script makes rows with `paired` or `alone` and passes each to `publish`::
 
     ours = partial(process, [sys.executable, "-m", "counterground", "evaluate", ...])  # a whole process, or
     theirs = partial(here, lambda: plain_loop(photos))                                  # a function
     publish(paired("what is done", ours, "against what", theirs, wanted="3", clock="whole processes"))
 
-``BENCH_PAIRS`` sets the number of pairs, by default 5. `make bench` runs the scripts and prints one table.
+``BENCH_PAIRS`` sets the number of pairs (default 5). `make bench` runs the scripts and prints one table.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Work = Callable[[], Run]
 
 @dataclass(frozen=True)
 class Row:
-    """Executions of one work, ours and another's by turns; ``other`` is empty where nothing is compared.
+    """Executions of one task, ours and another's in turn; ``other`` is empty if nothing is compared.
 
     ``clock`` says what the measured time includes, ``notes`` what else was found, such as a difference.
     """
@@ -61,13 +61,13 @@ class Row:
     notes: str = ""
 
     def ratios(self, quantity: str = "seconds") -> list[float]:
-        """Return how many times as much the other took as ours, for each pair."""
+        """Return for each pair how many times as much the other took as ours."""
         return [
             getattr(b, quantity) / getattr(a, quantity) for a, b in zip(self.ours, self.other, strict=True)
         ]
 
     def as_json(self) -> dict[str, object]:
-        """Return all that was measured, with the machine."""
+        """Return everything that was measured, with the machine."""
         found: dict[str, object] = {}
         if self.other:
             found = {
@@ -77,7 +77,7 @@ class Row:
         return {**asdict(self), **found, "machine": machine(), "markdown": self.as_markdown()}
 
     def as_markdown(self) -> str:
-        """Return a row below `HEADER`."""
+        """Return a row for the table under `HEADER`."""
         ratio = processor = "–"
         against = self.against
         if self.other:
@@ -103,7 +103,7 @@ def paired(
     clock: str = "",
     notes: str = "",
 ) -> Row:
-    """Execute both by turns, ``pairs`` times; every other pair begins with ours, so that drift evens out."""
+    """Execute both in turn, ``pairs`` times; every other pair begins with ours, so that drift evens out."""
     runs: tuple[list[Run], list[Run]] = ([], [])
     for pair in range(pairs):
         for side in (0, 1) if pair % 2 == 0 else (1, 0):
@@ -112,7 +112,7 @@ def paired(
 
 
 def alone(work: str, ours: Work, *, runs: int = 1, wanted: str = "", clock: str = "", notes: str = "") -> Row:
-    """Execute ours ``runs`` times, where only time and memory count."""
+    """Execute ours ``runs`` times, for rows in which only time and memory count."""
     return Row(work, [ours() for _ in range(runs)], wanted=wanted, clock=clock, notes=notes)
 
 
@@ -121,7 +121,7 @@ def process(
     env: Mapping[str, str] | None = None,
     cold: bool = True,
 ) -> Run:
-    """Run a command to its end; ``cold``: CounterGround's cache is an empty folder, made anew each time.
+    """Run a command to its end; ``cold``: CounterGround's cache is an empty folder, new each time.
 
     Processor time includes the command's own children that it waited for. Peak memory is that of the largest
     of these processes.
@@ -158,7 +158,7 @@ def here(function: Callable[[], object]) -> Run:
 
 
 def publish(row: Row) -> None:
-    """Print a row, and append it to the file that ``BENCH_JSON`` names, one JSON object a line."""
+    """Print a row, and append it to the file that ``BENCH_JSON`` names, one JSON object per line."""
     if into := os.environ.get("BENCH_JSON"):
         with Path(into).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row.as_json()) + "\n")
@@ -170,7 +170,7 @@ def publish(row: Row) -> None:
 
 
 def machine() -> str:
-    """Name processor, cores, memory, versions and day."""
+    """Name processor, cores, memory, versions and date."""
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
     names = [line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

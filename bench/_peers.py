@@ -1,7 +1,7 @@
 """An environment for the programs that ours is compared with, in ``.bench-venv``: made once, never ours.
 
-It sees the installed packages of the environment that runs this (the same torch, torchvision and OpenCLIP),
-and has what only peers need on top. Nothing is installed into ours.
+It sees the packages of the environment that runs this (the same torch, torchvision and OpenCLIP), plus what
+only peers need. Nothing is installed into ours.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sysconfig
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / ".bench-venv"
-PACKAGES = ("clip-benchmark==1.6.2",)  # without its dependencies: those its evaluation needs are ours, too
+PACKAGES = ("clip-benchmark==1.6.2",)  # without its dependencies: those its evaluation needs are ours too
 
 
 def peer_python() -> Path:

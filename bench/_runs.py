@@ -25,7 +25,7 @@ NAMES = 1000
 def make_photos(scale: float = 1.0, seed: int = 0) -> pl.DataFrame:
     """Return CounterAnimal's 13,100 photos, or ``scale`` times as many; observers took a few to hundreds.
 
-    The columns of ``predictions.parquet`` that describe a photo.
+    The columns are those of ``predictions.parquet`` that describe a photo.
     """
     random = np.random.default_rng(seed)
     sizes = load_table("group_sizes").sort("class_id")
@@ -50,7 +50,7 @@ def make_photos(scale: float = 1.0, seed: int = 0) -> pl.DataFrame:
 
 
 def make_model(photos: pl.DataFrame, name: str, seed: int) -> pl.DataFrame:
-    """Return the rows of a model in ``predictions.parquet``; what is hard for one is hard for all."""
+    """Return the rows of a model in ``predictions.parquet``; photos hard for one are hard for all."""
     random = np.random.default_rng([1, seed])
     n, true = photos.height, photos["class_index"].to_numpy()
     hard = np.random.default_rng(2).normal(size=n)
@@ -79,7 +79,7 @@ def make_model(photos: pl.DataFrame, name: str, seed: int) -> pl.DataFrame:
 
 
 def model_names(models: int) -> list[str]:
-    """Return what the made-up models are called."""
+    """Return the names of the made-up models."""
     return [f"open_clip:made-up-{k:03d}" for k in range(models)]
 
 
@@ -109,7 +109,7 @@ def run_info(benchmark: BenchmarkRecord, models: list[ModelRecord]) -> RunInfo:
 
 
 def _records(models: int) -> list[ModelRecord]:
-    """Every third is a classifier."""
+    """Every third model is a classifier."""
     return [
         ModelRecord(
             name=name,
@@ -123,7 +123,7 @@ def _records(models: int) -> list[ModelRecord]:
 
 
 def write_made_run(folder: Path, photos: pl.DataFrame, models: int) -> None:
-    """Write a run without its scores, model by model in bounded memory."""
+    """Write a run without its scores, model by model, in bounded memory."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
     for seed, name in enumerate(model_names(models)):

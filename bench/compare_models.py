@@ -19,7 +19,7 @@ from counterground.metrics import score_predictions
 from counterground.results import PREDICTIONS_SCHEMA
 
 SOURCE = Path(__file__).parents[1] / "src"
-# The run in the format of the earlier commit, with scores that it computes itself.
+# The run in the format of the earlier commit, which computes the scores itself.
 EARLIER = """
 import json, sys
 from pathlib import Path
@@ -45,7 +45,7 @@ info["models"] = [known(schema.ModelRecord, model) for model in info["models"]]
 
 
 def compare(source: Path, run: Path):
-    """Return the command of the sources in a folder, as a function that runs it."""
+    """Return a function that runs the command of the sources in a folder."""
     command = [sys.executable, "-m", "counterground", "compare", str(run)]
     return partial(process, command, env={"PYTHONPATH": str(source)}, cold=False)
 

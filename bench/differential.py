@@ -2,10 +2,10 @@
 
 python bench/differential.py [PHOTOS]    # by default 300 of `stamps`
 
-Both read the same files and weights in float32. A photo on which the answers differ is a tie where the other
+Both read the same files and weights in float32. A photo on which the answers differ is a tie if the other
 loop's own scores of the two answers differ by at most ``TIE`` of the range of its scores on that photo, which
-is what rounding in another order may change; anything else is a difference, and the script fails.
-CLIP_benchmark is installed into an environment of its own, `.bench-venv`. ViT-B/32, RN50 and ResNet-50 have
+rounding in another order may cause. Anything else is a difference, and the script fails.
+CLIP_benchmark is installed into its own environment, `.bench-venv`. ViT-B/32, RN50 and ResNet-50 have
 random weights; the small CLIP is one that CounterGround ships.
 """
 
@@ -65,7 +65,7 @@ def theirs(folder: Path, photos: Path, loop: str, weights: str) -> dict[str, np.
 
 
 def compared(own: dict[str, int], other: dict[str, np.ndarray]) -> tuple[int, int, int]:
-    """Return how many answers are equal, are ties, and differ."""
+    """Return how many answers are equal, tied and different."""
     if own.keys() != other.keys():
         sys.exit(f"The two read different photos: {len(own)} and {len(other)}.")
     gaps = [

@@ -6,11 +6,12 @@ resnet50  torchvision ResNet-50, against a plain loop
 vitb32    OpenCLIP ViT-B/32, against CLIP_benchmark
 five      five small CLIPs on photos of 2 megapixels, against CLIP_benchmark's five runs, and the bound
 small     the shipped CLIP of 3 million parameters, against a plain loop
-forward   the forward passes alone, of Lite0, RN50 and ViT-B/32: how far below the whole they lie
+forward   the forward passes alone, of Lite0, RN50 and ViT-B/32: how far below the whole command they are
 second    another label space and another prompt, against the first pass of 1,500 photos
 
-Both programs read the same files and the same weights (random but for Lite and the shipped CLIP), start with
-an empty cache, compute in float32 and use all cores. ``BENCH_PHOTOS``: how many photos, by default 300.
+Both programs read the same files and the same weights (random except for Lite and the shipped CLIP), start
+with an empty cache, compute in float32 and use all cores. ``BENCH_PHOTOS``: the number of photos (default
+300).
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def loop(name: str, photos: Path, models: Sequence[str]) -> Run:
 
 
 def stamps(folder: Path, photos: int) -> Path:
-    """Write some photos of ``stamps`` as a benchmark of ours, and linked as folders of classes for others."""
+    """Write some photos of ``stamps`` as our benchmark, and as class folders of links for others."""
     from counterground.benchmarks import open_benchmark
     from counterground.photos import Benchmark
 
@@ -74,7 +75,7 @@ def stamps(folder: Path, photos: int) -> Path:
 
 
 def two_megapixels(folder: Path, photos: int) -> Path:
-    """Write JPEG photos of 1,632 x 1,224: soft shapes with noise, which compress about as photos do."""
+    """Write JPEG photos of 1,632 x 1,224: soft shapes with noise, which compress about as well as photos."""
     import polars as pl
     from PIL import Image
 
@@ -101,7 +102,7 @@ def two_megapixels(folder: Path, photos: int) -> Path:
 
 
 def written(folder: Path, benchmark) -> Path:
-    """Write a benchmark with its files, and ``files`` and ``names.txt`` as `_loops` reads them."""
+    """Write a benchmark with its files, plus ``files`` and ``names.txt`` for `_loops`."""
     from counterground.photos import write_benchmark
 
     photos = folder / "photos"
@@ -255,7 +256,7 @@ def small(folder: Path) -> list[Row]:
 
 
 def forward(folder: Path) -> list[Row]:
-    """Compare with the forward passes alone: no command can be faster than these by the same runtime."""
+    """Compare with the forward passes alone: no command can be faster than these with the same runtime."""
     import torch
 
     from counterground.inference import choose_runtime
@@ -291,7 +292,7 @@ def second(folder: Path) -> list[Row]:
     from counterground.photos import read_benchmark
 
     benchmark = read_benchmark(stamps(folder, photos := 16 * PHOTOS))
-    os.environ["COUNTERGROUND_CACHE"] = str(folder / "cache")  # the photos stay in the usual one
+    os.environ["COUNTERGROUND_CACHE"] = str(folder / "cache")  # the photos stay in the usual cache
     one_prompt = folder / "prompt.txt"
     one_prompt.write_text("a picture of a {}\n")
     clip = f"open_clip:{open_clip_weights(folder, 'ViT-B-32')}"

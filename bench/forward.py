@@ -1,6 +1,6 @@
-"""Photos a second of forward passes alone, on the processor; freed memory is kept or given back.
+"""Photos per second of forward passes alone, on the CPU; freed memory is kept or given back.
 
-Beside each runtime: its operations a second as a share of those in a product of two large float32 matrices.
+For each runtime: its operations per second as a share of those in a product of two large float32 matrices.
 
 python bench/forward.py [BATCH]    # random weights, 224 px; by default batches of 32
 """
@@ -21,7 +21,7 @@ SECONDS = 3.0
 
 
 def rate(model, batch) -> float:
-    """Encode for some seconds, after one batch that is not counted."""
+    """Encode for some seconds, after one uncounted batch."""
     model.encode(batch)
     photos, start = 0, time.perf_counter()
     while time.perf_counter() - start < SECONDS:
@@ -31,7 +31,7 @@ def rate(model, batch) -> float:
 
 
 def matrix_product() -> float:
-    """Operations a second of a product of two large matrices in float32."""
+    """Operations per second in a product of two large float32 matrices."""
     import torch
 
     size = 4096
@@ -46,7 +46,7 @@ def matrix_product() -> float:
 
 
 def operations(model, batch) -> float:
-    """Operations of the forward pass of one photo, as PyTorch counts them: two for each multiplication."""
+    """Operations in the forward pass of one photo, as PyTorch counts them: two per multiplication."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:

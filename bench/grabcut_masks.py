@@ -1,4 +1,4 @@
-"""How good are the masks that GrabCut makes of boxes? Compared with the true alpha of `stamps`.
+"""How good are the masks that GrabCut makes from boxes? Compared with the true alpha of `stamps`.
 
 python bench/grabcut_masks.py [PHOTOS] [--sheet FILE.png]
 """
@@ -76,7 +76,7 @@ def files_of(masks: Masks) -> list[tuple[str, str]]:
 
 
 def compared(benchmark: Benchmark, found: dict[str, np.ndarray]) -> tuple[list[float], list[float]]:
-    """Return of each photo IoU at 128, and the mean error of alpha (0 to 1) in the box; no mask: 0 and 1."""
+    """Return for each photo IoU at 128, and mean error of alpha (0 to 1) in the box; no mask: 0 and 1."""
     ious, errors = [], []
     for row in benchmark.photos.iter_rows(named=True):
         true = read(benchmark.mask_path(row["mask"]))

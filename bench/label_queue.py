@@ -1,6 +1,6 @@
 """Milliseconds until the label page knows what comes next, in a pool of 13,050 photos and 50,000 decisions.
 
-``python bench/label_queue.py [decisions]``; photos are rows without files, which the queue never opens.
+``python bench/label_queue.py [decisions]``; photos are rows without files, since the queue never opens files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ten million rows of predictions: scores made of them, ``scores``, ``compare``, ``report``; time and memory.
+"""Time and memory for ten million prediction rows: making scores, ``scores``, ``compare``, ``report``.
 
 python bench/large_run.py [MODELS [PHOTOS]]    # by default 43 models x 232,658 photos; 500 MB of disk
 """

@@ -1,6 +1,6 @@
 """Scoring 20 answers about a photo: image and question encoded once, against 20 full forward passes.
 
-Run: python bench/lvlm_cache.py. Random weights: speed does not depend on them. Compare the ratio, which
+Run: python bench/lvlm_cache.py. Weights are random: speed does not depend on them. Compare the ratio, which
 holds on other machines; the seconds do not.
 """
 
@@ -39,7 +39,7 @@ def machine() -> str:
 
 
 def seconds(model, photo: Image.Image, answers: list[str], *, shared: bool) -> tuple[float, np.ndarray]:
-    """Return the median processor time of a photo, which other programs hardly change, and its losses."""
+    """Return the losses of a photo and its median processor time, which other programs hardly affect."""
     model.shares = shared
     times = []
     for _ in range(ROUNDS + 1):

@@ -1,8 +1,8 @@
 """How long a table of many photos takes to read: ``python bench/manifest.py [ROWS]``.
 
-The photos are JPEGs of 64 x 64 pixels (about 2 kB), a hundred classes in a hundred folders. All is read
-twice and the second time is given, so the files are in the page cache: of larger or colder files the time
-that a disk takes comes on top, since each is hashed. With ``photo_id`` none is opened.
+The photos are JPEGs of 64 x 64 pixels (about 2 kB), a hundred classes in a hundred folders. Everything is
+read twice and the second time is printed, so the files are in the page cache. Larger or uncached files add
+disk time, because each is hashed. With ``photo_id`` none is opened.
 """
 
 import io

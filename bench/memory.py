@@ -2,9 +2,9 @@
 
 python bench/memory.py [PHOTOS ...]    # by default 20000 100000 200000; needs 5 KB of disk for each photo
 
-Photos are 4 by 4 pixels, all different, and the model averages colours: what is measured is what grows with
-their number. Each evaluation is a process of its own; its peak is compared with that of 32 photos. The second
-evaluation of the same photos reads their features.
+Photos are 4 by 4 pixels, all different, and the model averages colours: this measures what grows with their
+number. Each evaluation is its own process; its peak is compared with that of 32 photos. The second evaluation
+of the same photos reads their features.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BACKGROUNDS = ("common", "counter")
 
 
 def make_photos(folder: Path, n: int) -> Path:
-    """Write photos and their manifest, sorted by path; a smaller benchmark is its first rows."""
+    """Write photos and their manifest, sorted by path; its first rows are a smaller benchmark."""
     from PIL import Image
 
     rows = []
@@ -64,7 +64,7 @@ def average_colour() -> tuple:
 
 
 def evaluate(manifest: Path, out: Path) -> None:
-    """Evaluate the photos of a manifest and print the peak memory in MB, and the seconds."""
+    """Evaluate the photos of a manifest and print the peak memory in MB and the seconds."""
     import torch
 
     from counterground.inference import Settings, evaluate_models

@@ -1,12 +1,12 @@
-"""All mitigations of models that were trained on ``stamps`` to rely on the background.
+"""All mitigations, on models that were trained on ``stamps`` to rely on the background.
 
 python bench/mitigate.py --out DIR                                   # the shipped stamps-biased
 python bench/mitigate.py --out DIR stamps-balanced 25 50 stamps-biased    # a table over doses
 
 A model is a shipped one, or a folder that ``python -m counterground.training stamps-biased --dose D --out
-FOLDER`` wrote; call it by its dose. Common is the background that was planted on the class of a photo,
-counter every other one, so that nothing was selected on these photos. A run that is in DIR is read, not made
-again. Of several models neither watermarks nor times are measured.
+FOLDER`` wrote; name it by its dose. Common is the background planted on a photo's class, counter every other
+one, so nothing was selected on these photos. A run that is already in DIR is read, not repeated. With several
+models, neither watermarks nor times are measured.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHIPPED = {"stamps-balanced": "17", "stamps-biased": "95"}
 
 
 def folder_of(model: str) -> Path:
-    """Return the folder of a model: of a shipped one, or as it was named."""
+    """Return the folder of a model: of a shipped one, or as named."""
     return Path(str(files("counterground"))) / "models" / "data" / model if model in SHIPPED else Path(model)
 
 
@@ -46,7 +46,7 @@ def planted_benchmark(model: str) -> cg.Benchmark:
 def mend(
     model: str, out: Path, methods: list[str], *, timed: bool, **options: int | None
 ) -> MitigationRecord:
-    """Run the methods and say what they did; ``timed``: after a run of two that stores all features."""
+    """Run the methods and return their record; ``timed``: after a run of two methods stored all features."""
     spec = f"counterground:{model}" if model in SHIPPED else f"open_clip:{model}"
     benchmark = planted_benchmark(model)
     options |= {"label_space": "benchmark", "overwrite": True, "watermark": timed, "figure": timed}
@@ -67,7 +67,7 @@ def mend(
 
 
 def dose_table(records: dict[str, MitigationRecord]) -> str:
-    """Return gain and cost of each method at each dose; bold: half of the drop gone, at most 1 point lost."""
+    """Return gain and cost of each method at each dose; bold: half the drop gone, at most 1 point lost."""
     drops = [_shown(record.unmended.drop) for record in records.values()]
     lines = [
         f"| dose, % | {' | '.join(records)} |",

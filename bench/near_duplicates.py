@@ -1,7 +1,7 @@
 """Seconds to find near duplicates among all pairs of photos, once they are hashed or encoded.
 
-Perceptual hashes of 64 bits, one in twenty an edited copy of another, and features of 512 numbers. What was
-found is checked against plain loops for some of the photos. ``python bench/near_duplicates.py [photos ...]``.
+Perceptual hashes of 64 bits, one in twenty an edited copy of another, and features of 512 numbers. For some
+photos the result is checked against plain loops. ``python bench/near_duplicates.py [photos ...]``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def machine() -> str:
 
 
 def hashes_with_copies(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Random hashes, of which one in twenty differs from another one in up to ten bits."""
+    """Random hashes, one in twenty of which differs from another one in up to ten bits."""
     hashes = rng.integers(0, 2**64, count, dtype=np.uint64)
     for copy in rng.choice(count, count // 20, replace=False):
         value = int(hashes[rng.integers(count)])

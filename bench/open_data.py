@@ -1,7 +1,7 @@
 """Time and memory of listing 45 classes x 800 photos from an open-data dump of 20 million photo rows.
 
 The dump is made once (about 1.7 GB, some minutes) and kept: ``--dump FOLDER``, else in the temporary folder.
-Nothing in it is anybody's: numbers, hashes and invented names.
+Nothing in it belongs to anybody: it holds numbers, hashes and invented names.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ FROM range({observers}) t(i)
 
 
 def make_dump(folder: Path, photos: int) -> None:
-    """Write the dump; a file that is there is kept."""
+    """Write the dump; existing files are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     sizes = {"photos": photos, "observations": photos * 6 // 10, "observers": OBSERVERS, "species": SPECIES}
     queries = {"taxa": TAXA, "observers": OBSERVERS_SQL, "observations": OBSERVATIONS, "photos": PHOTOS}
@@ -93,11 +93,11 @@ def make_dump(folder: Path, photos: int) -> None:
 
 
 def measure(folder: Path) -> dict[str, float]:
-    """In a process of its own: list, and say how long it took and how much memory was needed at most."""
+    """In its own process: list, and return how long it took and the peak memory."""
     from counterground.construction.ingest.collect._open_data import list_open_data
     from counterground.construction.ingest.collect._session import DumpNames
 
-    # 15 genera, among whose species are common and rare ones, and 30 of the common species.
+    # 15 genera with both common and rare species, and 30 of the common species.
     names = {f"genus {i}": f"Genus{40 * i + 3}" for i in range(15)}
     names |= {f"species {i}": f"Genus{i * 10} species{i * 10}" for i in range(CLASSES - 15)}
     start = time.perf_counter()

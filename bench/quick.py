@@ -1,6 +1,6 @@
-"""Some seconds to watch from change to change, within a minute: ``python bench/quick.py``.
+"""Timings to watch from change to change, within a minute: ``python bench/quick.py``.
 
-Nothing fails however slow it is: machines differ. Each figure is the lower one of two.
+Nothing fails, however slow: machines differ. Each figure is the lower one of two.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Two Ray workers of one thread each against one: EfficientNet-Lite0 by eager PyTorch on photos of `stamps`.
+"""Two Ray workers of one thread each against one: EfficientNet-Lite0 in eager PyTorch on photos of `stamps`.
 
 python bench/ray_workers.py [PHOTOS]
 
-Both write what they encoded into a store. The time is that of its last three quarters, by the times of its
-files: the start of Ray and of the workers (PyTorch, the weights) is left out, and printed beside.
+Both write what they encode into a store. The time is that of the store's last three quarters, by its files'
+times: the start of Ray and of the workers (PyTorch, the weights) is left out, and printed separately.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"  # of this process, and so of each worker
+os.environ["OMP_NUM_THREADS"] = "1"  # for this process, and so for each worker
 
 from _pairs import Run, here, paired, publish
 from counterground.benchmarks import open_benchmark

@@ -1,7 +1,7 @@
 """How long the report page takes to write and to open: 43 models x 13,100 photos, thumbnails to the budget.
 
 Needs Chromium (Debian: ``apt-get install chromium``). Accuracies are those the paper prints for its models;
-which photos are right is drawn. Times depend on the machine: compare them by ratio within one run.
+which answers are right is drawn at random. Times depend on the machine: compare ratios within one run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CLASSES, PHOTOS, FILES = 45, 13_100, 30
 
 
 def make_benchmark(root: Path, random: np.random.Generator) -> Benchmark:
-    """Photos of noise; what goes beyond 30 of a class and group repeats their content."""
+    """Photos of noise; those beyond the first 30 of a class and group repeat their content."""
     names = tuple(f"animal {k:02d}" for k in range(CLASSES))
     kept: dict[tuple[int, str], list[tuple[str, str]]] = {}
     rows = []
@@ -111,7 +111,7 @@ def _info(benchmark: Benchmark, models: pl.DataFrame) -> RunInfo:
 
 
 def open_page(page: Path) -> None:
-    """Time the page in a headless browser: until it is parsed, until the chart stands, until a class does."""
+    """Time the page in a headless browser: until it has loaded, the chart is drawn and a class is shown."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"),
@@ -139,7 +139,7 @@ def open_page(page: Path) -> None:
 
 
 def main() -> None:
-    """Make the run, write its page with photos and without, open it."""
+    """Make the run, write its page with and without photos, open it."""
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         benchmark = make_benchmark(Path(folder), random)

@@ -1,7 +1,8 @@
 """Scores of models on CounterAnimal's photos, all metrics and class rows, against a bootstrap of the drop.
 
-The other is what one writes with NumPy and SciPy: clusters are drawn 10,000 times, and a sparse product gives
-the hits of each class and group. It has an interval of the drop only; ours has all metrics of all classes.
+The bootstrap is what one would write with NumPy and SciPy: clusters are drawn 10,000 times, and a sparse
+product gives the hits of each class and group. It has an interval of the drop only; ours has all metrics of
+all classes.
 
     python bench/scores.py [MODELS]
 """

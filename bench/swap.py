@@ -1,12 +1,12 @@
-"""What composites cost: processor time for each beside a forward pass, and memory as they stream to a model.
+"""What composites cost: processor time against a forward pass, and memory as they stream to a model.
 
 python bench/swap.py [PHOTOS [PER_LABEL]]    # by default 1000 photos, 2 of each of 5 labels
 
-Photos are drawn: 500 by 375 pixels of noise of all scales, with a blob as the object and a soft mask. Models
-are a ResNet-50 and a ViT-B/16 with random weights at 224 pixels, in batches of 32, by eager PyTorch on one
-thread. Time is that of the processor: one thread makes all composites in the order in which a run reads them.
-Memory is the peak of a run over all composites less that of the same process after 64 photos as they are; its
-network averages colours, since forward passes would add an hour to the time and nothing to the memory.
+Photos are drawn: 500 by 375 pixels of noise at all scales, with a blob as the object and a soft mask. Models
+are a ResNet-50 and a ViT-B/16 with random weights at 224 pixels, in batches of 32, in eager PyTorch on one
+thread. Time is processor time: one thread makes all composites in the order in which a run reads them. Memory
+is the peak of a run over all composites minus that of the same process after 64 original photos. Its network
+averages colours, because forward passes would add an hour to the time and nothing to the memory.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def plan(manifest: Path, per_label: int):
 
 
 def stream(manifest: Path, per_label: int) -> None:
-    """Print the composites, and the peak in MB that a run over them adds to that of some photos."""
+    """Print the number of composites, and the MB that a run over them adds to the peak of some photos."""
     import torch
 
     from counterground.inference import Settings, evaluate_models
@@ -120,7 +120,7 @@ def stream(manifest: Path, per_label: int) -> None:
 
 
 def cost(manifest: Path, per_label: int) -> None:
-    """Print milliseconds of the processor: a composite, a photo as it is, a forward pass of each model."""
+    """Print processor milliseconds: a composite, an original photo, a forward pass of each model."""
     import cv2
     import torch
     from torchvision.models import resnet50, vit_b_16

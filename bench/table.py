@@ -1,7 +1,7 @@
-"""All timings that are compared, in one table: ``make bench``, or ``make bench ROWS="head rn50"`` for some.
+"""All compared timings in one table: ``make bench``, or ``make bench ROWS="head rn50"`` for some.
 
-Each row is measured by a script of this folder, which also runs alone. The table is printed, and all that was
-measured is written to ``runs/bench.json``. ``BENCH_PAIRS`` in the environment sets the number of pairs.
+A script in this folder measures each row, and also runs alone. The table is printed, and all measurements are
+written to ``runs/bench.json``. ``BENCH_PAIRS`` in the environment sets the number of pairs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROWS: dict[str, list[str]] = {
 
 
 def measured(name: str, into: Path) -> list[dict[str, str]]:
-    """Run a script; return its rows, with ``markdown`` as it printed them."""
+    """Run a script; return its rows, with ``markdown`` as printed."""
     print(f"== {name}", flush=True)
     into.unlink(missing_ok=True)
     command = [sys.executable, str(FOLDER / ROWS[name][0]), *ROWS[name][1:]]

@@ -2,8 +2,8 @@
 
 python bench/text_head.py [NAMES]
 
-The builder works name by name, so in each pair it builds another tenth of the names, and its time counts ten
-times. These columns of both heads are compared.
+The builder works name by name, so in each pair it builds a different tenth of the names, and its time counts
+ten times. These columns of both heads are compared.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Photos a second: our engine (decode ahead, fixed blocks, the fastest exact runtime) against a plain loop.
+"""Photos per second: our engine (decode ahead, fixed blocks, the fastest exact runtime) against a plain loop.
 
 python bench/throughput.py [PHOTOS]    # in one run; in brackets by processor time, for a busy machine
 """
@@ -49,7 +49,7 @@ def engine(model, benchmark: Benchmark, store: Path) -> np.ndarray:
 
 
 def forward(model, benchmark: Benchmark) -> np.ndarray:
-    """Return the time of one block by the runtime in use."""
+    """Return the time of one block with the runtime in use."""
     import torch
 
     paths = [benchmark.photo_path(path) for path in benchmark.photos["path"].head(BATCH)]

@@ -1,4 +1,4 @@
-"""Changes of valid files: of bytes, and of the cells, values and blocks that they are made of."""
+"""Changes to valid files: to bytes, and to the cells, values and blocks that the files consist of."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _twice(data: bytes, random: Random) -> bytes:  # noqa: ARG001 - as the other
 
 
 def _value(data: bytes, random: Random) -> bytes:
-    """Change a value, a key or the length of a list of a JSON text, or of one of its lines."""
+    """Change a value, a key or the length of a list in a JSON text, or in one of its lines."""
     lines = data.split(b"\n") if data[:1] == b"{" and b"}\n{" in data else [data]
     which = random.randrange(len(lines))
     try:
@@ -152,7 +152,7 @@ def _cell(data: bytes, random: Random) -> bytes:
 
 
 def _part(data: bytes, random: Random) -> bytes:
-    """Change, repeat or drop what stands between the signs of an address, a path or a specification."""
+    """Change, repeat or drop a part between the separators of an address, a path or a specification."""
     parts = re.split(rb"([:/@?&=#.])", data)
     at = random.randrange(len(parts))
     kind = random.random()

@@ -1,4 +1,4 @@
-"""Small whole folders, drawn and written by the library itself, of which a target then changes one file."""
+"""Small complete folders, drawn and written by the library itself; a target then changes one file in each."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def picture(number: int, kind: str = "PNG", mode: str = "RGB") -> bytes:
 
 
 def images() -> dict[str, bytes]:
-    """Photos in every format that is read, and in some modes."""
+    """Photos in every supported format, and in some modes."""
     drawn = {f"drawn.{kind}": picture(1, kind) for kind in _FORMATS}
     modes = {f"drawn-{mode}.png": picture(2, "PNG", mode) for mode in ("1", "L", "LA", "P", "RGBA", "I;16")}
     return drawn | modes
@@ -111,7 +111,7 @@ def coco(folder: Path) -> None:
 
 
 def annotations() -> dict[str, list[dict[str, object]]]:
-    """COCO's format: polygons, and run lengths as a list and as text."""
+    """COCO's format: polygons, and run-length encodings as a list and as text."""
     width, height = SIZE
     inside = {"size": [height, width], "counts": [30, 4, 8, 4, 8, 4, 134]}
     outlines: list[object] = [
@@ -190,7 +190,7 @@ def hf_parquet(folder: Path) -> None:
 
 
 def hf_saved(folder: Path) -> None:
-    """Write what the library `datasets` saves."""
+    """Write what the `datasets` library saves."""
     import datasets
 
     features = datasets.Features(
@@ -281,12 +281,12 @@ def made_masks(folder: Path) -> None:
 
 
 def drawn(folder: Path) -> Benchmark:
-    """Return the benchmark of photos that lie there already."""
+    """Return the benchmark of photos that are already there."""
     return benchmark_of_frame(pl.DataFrame(rows()), folder, "drawn")
 
 
 def waterbirds(folder: Path) -> None:
-    """Write the layout of Waterbirds, with few photos."""
+    """Write the layout of Waterbirds, with a few photos."""
     (folder / "001.Bird").mkdir()
     lines = ["img_id,img_filename,y,split,place,place_filename"]
     for number in range(8):
@@ -298,7 +298,7 @@ def waterbirds(folder: Path) -> None:
 
 
 def metashift(folder: Path) -> None:
-    """Write the layout of MetaShift, with few photos."""
+    """Write the layout of MetaShift, with a few photos."""
     found = {}
     for split in ("train", "val_out_of_domain"):
         for animal in ("cat", "dog"):
@@ -311,7 +311,7 @@ def metashift(folder: Path) -> None:
 
 
 def unsealed(record: Path) -> None:
-    """Leave out the seal, as earlier versions did: behind it, nothing that changed is looked at."""
+    """Leave out the seal, as earlier versions did: behind a seal, nothing that changed is read."""
     record.write_bytes(read_record(record))
 
 
@@ -357,7 +357,7 @@ def discovered(folder: Path) -> None:
 
 
 def mitigated(folder: Path) -> None:
-    """Write a run of a model and of a mended one, with what mending did."""
+    """Write a run of a model and of a mitigated one, with what the mitigation did."""
     from counterground.results import Accuracies, ExportedHead, Figure, MethodRecord, MitigationRecord
 
     run(folder, {"clip": (0.8, 0.5), "clip, mended": (0.8, 0.7)})
@@ -419,7 +419,7 @@ def head(folder: Path) -> None:
 
 
 def models(folder: Path) -> None:
-    """Write a small model of each kind of file, and names of classes."""
+    """Write a small model in each kind of file, and class names."""
     import onnx
     import safetensors.numpy
     import torch
@@ -478,7 +478,7 @@ SPECS = (
 
 
 def specs() -> dict[str, bytes]:
-    """Return what `-m` takes, of every family."""
+    """Return values that `-m` takes, from every family."""
     return {f"spec-{number:02d}": spec.encode() for number, spec in enumerate(SPECS)}
 
 

@@ -1,8 +1,9 @@
 """Fuzz readers of foreign files: ``python fuzz/run.py TARGET ... --seconds 60``; no target: all in turn.
 
-With atheris (`pip install atheris`, Apache-2.0, for Linux and macOS) changes are guided by the code that they
-reach, in a process of each target that ends at 2 GB of memory or after 20 s with one input. Without it, they
-are drawn at random. What is neither read nor refused in one line is kept in ``fuzz/findings``.
+With atheris (`pip install atheris`, Apache-2.0, for Linux and macOS) the code that is reached guides the
+changes. Each target runs in its own process, which ends at 2 GB of memory or after 20 s with one input.
+Without atheris, changes are drawn at random. An input that is neither read nor refused in one line is kept in
+``fuzz/findings``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ sys.path.insert(0, str(HERE))
 
 
 def main() -> int:
-    """Run what the command line says; return 1 where there was a finding."""
+    """Run what the command line says; return 1 if there was a finding."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -34,7 +35,7 @@ def main() -> int:
     parser.add_argument("--random", action="store_true", help="draw at random, although atheris is there")
     parser.add_argument("--corpus", action="store_true", help="write the valid inputs into fuzz/corpus")
     parser.add_argument("--list", action="store_true", help="list the targets")
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)  # a process of one target
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)  # the process of one target
     parser.add_argument("--input", type=Path, help="read one file as the target does, and show what happens")
     given = parser.parse_args()
     if given.one:
@@ -80,7 +81,7 @@ def _corpus(name: str) -> list[bytes]:
 
 
 def _at_random(name: str, seconds: float, seed: int) -> int:
-    """Read changed seeds until the time is over; return how many findings there were."""
+    """Read changed seeds until the time is up; return the number of findings."""
     from mutations import mutate
     from targets import check
 
@@ -148,7 +149,7 @@ def _guided(name: str, seconds: float, seed: int) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     for file, data in seeds(name).items():
         (grown / file).write_bytes(data)
-        check(name, data)  # what is imported on first use may take longer than an input may
+        check(name, data)  # imports on first use may take longer than an input is allowed to
 
     def change(data: bytes, most: int, number: int) -> bytes:
         random = Random(number)

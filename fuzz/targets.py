@@ -1,4 +1,4 @@
-"""What is fuzzed: one reader each, on a whole folder of which one file gets the bytes. See README.md."""
+"""Fuzz targets: each is one reader and a complete folder in which one file gets the bytes. See README.md."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from counterground.results import open_run
 from counterground.text import one_line
 
 LONGEST = 4100
-"""Characters of an error."""
+"""Upper bound on the characters of an error."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Target:
     """A reader under test.
 
     Attributes:
-        room: writes a whole folder.
+        room: writes a complete folder.
         file: which of its files gets the bytes.
-        read: reads the folder; returns how many rows or photos it found, None where that is not counted.
-        count: counts them in the bytes without the library; None where it cannot tell.
-        more: further seeds by name, besides the file as the room has it.
+        read: reads the folder; returns how many rows or photos it found, None if they are not counted.
+        count: counts them in the bytes without the library; None if it cannot tell.
+        more: further seeds by name, besides the file as the room writes it.
     """
 
     room: Callable[[Path], Any]
@@ -98,7 +98,7 @@ class _Place:
 
 @cache
 def _place(name: str) -> _Place:
-    """Make the folder of a target, three levels below one that must stay as it is."""
+    """Make the folder of a target, three levels below one that must not change."""
     base = Path(tempfile.mkdtemp(prefix="fuzz-")) / "a" / "b"
     inside = base / "inside"
     shutil.copytree(_written(TARGETS[name].room), inside)
@@ -109,7 +109,7 @@ def _place(name: str) -> _Place:
 
 @cache
 def _written(room: Callable[[Path], Any]) -> Path:
-    """Write a room once: some take seconds, and several targets have it."""
+    """Write a room once: some take seconds, and several targets share a room."""
     base = Path(tempfile.mkdtemp(prefix="fuzz-room-"))
     atexit.register(shutil.rmtree, base, ignore_errors=True)
     os.environ["COUNTERGROUND_CACHE"] = str(base / "cache")
@@ -128,7 +128,7 @@ def _listing(top: Path) -> dict[str, bytes]:
 
 
 def _check_untouched(place: _Place, file: Path) -> None:
-    """Check that nothing was written but into the cache and ``out``, and remove what was."""
+    """Remove the cache and ``out``, and check that nothing was written anywhere else."""
     _clear(place.base)
     now = _listing(place.base.parents[1])
     changed = [path for path in now | place.before if now.get(path) != place.before.get(path)]
@@ -143,7 +143,7 @@ def seeds(name: str) -> dict[str, bytes]:
 
 
 def refuse_network() -> None:
-    """Let nothing in this process leave the machine: a mutated address is somebody's."""
+    """Let nothing in this process leave the machine: a mutated address may belong to somebody."""
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise OSError("no network here")
@@ -170,7 +170,7 @@ def _benchmark(source: str) -> Callable[[Path], int]:
 
 
 def _imported(folder: Path) -> int:
-    """Import; photos that are left out count, since they are reported one by one."""
+    """Import; photos that are left out count, because they are reported one by one."""
     done = import_photos(folder.parent / "out" / "pool", folder / "photos.csv", ImportOptions(jobs=1))
     return done.added + done.present + len(done.rejected)
 
@@ -222,7 +222,7 @@ def _run(folder: Path) -> None:
 
 
 def _report(discovery: str | None = None) -> Callable[[Path], None]:
-    """Write the page of a run, without photos: it takes seconds less."""
+    """Write the page of a run, without photos, which would take seconds more."""
 
     def read(folder: Path) -> None:
         from counterground.api import write_report
@@ -287,7 +287,7 @@ def _checked(folder: Path, text: str) -> None:
     with contextlib.chdir(folder):
         named = named_models(text)
         for each in named:
-            # The user's own code is run when it is named.
+            # Naming a user's module runs its code.
             if find_family(split_head(each.spec)[0]).prefix == "module":
                 raise CounterGroundError("A module of one's own.")
         check_specs([each.spec for each in named])
@@ -311,7 +311,7 @@ def _onnx(folder: Path) -> None:
 
 
 def _weights(name: str) -> Callable[[Path], None]:
-    """Read weights alone, which only a private function does: networks that they fit are large."""
+    """Read only the weights, with a private function: networks that they fit are large."""
 
     def read(folder: Path) -> None:
         from counterground.models._weights import read_state_dict
@@ -346,7 +346,7 @@ def _csv_rows(data: bytes) -> int | None:
     if text is None or ('"' in text.replace('""', "") and text.count('"') % 2):
         return None
     if "\r" in text.replace("\r\n", "") or "\n\n" in text.replace("\r\n", "\n"):
-        return None  # lines that end otherwise, and empty ones, are rows to some and none to others
+        return None  # readers disagree on whether empty lines, and lines that end otherwise, are rows
     header = text.split("\n", 1)[0]
     sign = next((sign for sign in ",;\t" if sign in header), ",")
     with contextlib.suppress(csv.Error):
@@ -368,7 +368,7 @@ def _parquet_rows(data: bytes) -> int | None:
 
 
 def _members(data: bytes) -> Iterator[tarfile.TarInfo]:
-    """Find members wherever there is the head of one, as nothing does that stops at zeros."""
+    """Find members wherever a header stands, even after zeros, at which other readers stop."""
     with tarfile.open(fileobj=io.BytesIO(data), ignore_zeros=True) as tar:
         yield from (info for info in tar if info.isreg())
 

@@ -2,7 +2,7 @@
 
     python scripts/build_twice.py [FOLDER]     # into dist/ by default
 
-The second build is of a copy elsewhere, with other times and permissions of files: neither may show.
+The second build uses a copy elsewhere, with other file times and permissions: neither may affect the result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BESIDE = {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO",
 
 
 def tracked() -> list[str]:
-    """Return the files that git knows or would know."""
+    """Return the files that git tracks or would track."""
     said = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607
         cwd=ROOT,
@@ -34,7 +34,7 @@ def tracked() -> list[str]:
 
 
 def copied(names: list[str], to: Path, *, mode: int, age: int) -> None:
-    """Copy files with these permissions, as if they had been written so many seconds after 2001."""
+    """Copy files with these permissions, as if they had been written ``age`` seconds after 2001."""
     for name in names:
         path = to / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def complaints(folder: Path, names: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Build, compare, check, and leave one of both builds in the folder."""
+    """Build, compare, check, and leave one of the two builds in the folder."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "dist").resolve()
     names = tracked()
     with tempfile.TemporaryDirectory() as made:

@@ -1,4 +1,4 @@
-"""Check the pages of the built site: nothing from elsewhere is loaded, every link leads somewhere.
+"""Check the pages of the built site: they load nothing from elsewhere, and every link leads somewhere.
 
 python scripts/check_site.py FOLDER
 """
@@ -34,7 +34,7 @@ class Page(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        """Take note of one element."""
+        """Record one element."""
         found = {name: value or "" for name, value in attributes}
         self.places |= {found[name] for name in ("id", "name") if name in found}
         if tag == "a" and "href" in found:
@@ -51,7 +51,7 @@ def elsewhere(address: str) -> bool:
 
 
 def main() -> None:
-    """Print what is wrong and fail, or say that nothing is."""
+    """Print what is wrong and fail, or report that nothing is."""
     site = Path(sys.argv[1]).resolve()
     pages = {path: Page(path) for path in sorted(site.rglob("*.html"))}
     wrong = []

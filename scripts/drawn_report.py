@@ -1,4 +1,4 @@
-"""A report on drawn pictures, for screenshots: real models, photos that belong to nobody."""
+"""A report on drawn pictures, for screenshots: real models, on photos that belong to nobody."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PER_GROUP = 12
 
 
 def make_drawn_report(folder: Path) -> Path:
-    """Draw a benchmark, evaluate the models that are at hand, and return the page."""
+    """Draw a benchmark, evaluate ``MODELS`` on it, and return the page."""
     root = folder / "drawn animals"
     for animal, places in PLACES.items():
         for group, place in zip(("common", "counter"), places, strict=True):

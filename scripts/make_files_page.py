@@ -1,7 +1,7 @@
 """Write the tables of ``docs/files.md``: every file CounterGround writes, with its columns or fields.
 
-Run after a change of a schema: ``python scripts/make_files_page.py``. Names, types and order come from the
-schemas in the code; what they mean stands here, and a column without a meaning is an error. All else on the
+Run after a schema changes: ``python scripts/make_files_page.py``. Names, types and order come from the
+schemas in the code. The meanings are in this file; a column without one is an error. Everything else on the
 page is written by hand.
 """
 
@@ -291,7 +291,7 @@ SPACE = {
 
 
 def files_page(page: str) -> str:
-    """Return the page with its tables made anew; a column or field without a meaning is a KeyError."""
+    """Return the page with its tables regenerated; a column or field without a meaning is a KeyError."""
     return re.sub(
         r"(<!-- table: (.+?) -->\n).*?(?=<!-- end -->)",
         lambda found: f"{found[1]}{TABLES[found[2]]()}\n",

@@ -1,7 +1,7 @@
 """Write ``model_facts.csv``: parameters and samples seen of the paper's models, which it does not print.
 
 Run by hand: ``python scripts/make_model_facts.py``. CLIPs are built from OpenCLIP's configurations on the
-meta device, which allocates nothing, and counted; samples seen (``s34b``) are taken from a tag that says
+meta device, which allocates nothing, and counted. Samples seen (``s34b``) come from tags that state
 them. torchvision states the parameters of its weights; LLaVA is built from transformers' configuration.
 """
 

@@ -1,6 +1,6 @@
 """Write ``parameters.json``: the parameters of every listed architecture of OpenCLIP and timm.
 
-Run by hand after an upgrade of either: ``python scripts/make_parameters.py``. They are counted on the meta
+Run by hand after upgrading either: ``python scripts/make_parameters.py``. Parameters are counted on the meta
 device, which allocates nothing.
 """
 
@@ -25,7 +25,7 @@ PLACE = Path(__file__).parents[1] / "src" / "counterground" / "models" / "data" 
 
 
 def count(build: Callable[[], Any]) -> int | None:
-    """Return the parameters of what ``build()`` makes, None where that takes the network or values."""
+    """Return the parameters of what ``build()`` makes, None if building needs the network or values."""
     try:
         with torch.device("meta"):
             model = build()

@@ -197,7 +197,7 @@ def make_pool(folder: Path) -> Pool:
 
 
 def add_decisions(pool: Pool) -> None:
-    """Let two annotators decide on some photos, and disagree on a few."""
+    """Let two annotators decide on some photos and disagree on a few."""
     random = np.random.default_rng(0)
     for number, row in enumerate(pool.photos().iter_rows(named=True)):
         place = WHERE[row["class_name"]][int(Path(row["path"]).stem) % 6]
@@ -244,7 +244,7 @@ def _shoot(page: Page, out: Path) -> None:
 
 def _shrink(out: Path) -> None:
     image = Image.open(out).convert("RGB")
-    # A palette keeps the file small; the page has few colours beside the photo's.
+    # A palette keeps the file small; the page has few colours besides the photo's.
     image.quantize(256, kmeans=3, dither=Image.Dither.NONE).save(out, optimize=True)
     print(f"{out}: {out.stat().st_size // 1000} kB")
 

@@ -1,8 +1,8 @@
 """Write the pages of the documentation site into a folder, for ``make docs``.
 
 The site has the pages of ``docs/``, the README as its front page, the tutorial, every file of the
-repository that a page links to, and a reference that is generated: of the commands from their options, of
-the Python interface from its docstrings. Formulae become MathML, which browsers draw themselves: pages
+repository that a page links to, and a generated reference: for the commands from their options, for
+the Python interface from its docstrings. Formulae become MathML, which browsers draw themselves, so pages
 load nothing from elsewhere.
 
     python scripts/make_site.py FOLDER
@@ -28,7 +28,7 @@ from counterground.cli import counterground
 
 ROOT = Path(__file__).parents[1]
 PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
-"""Files beside ``docs/`` that are pages, and where the site has them."""
+"""Files beside ``docs/`` that are pages, and where the site puts them."""
 ROOMS = ("metrics", "models", "photos", "published", "results")
 """Rooms whose public names packages and notebooks use, besides those of ``counterground`` itself."""
 LANGUAGES = {".py": "python", ".sh": "bash", ".yaml": "yaml", ".toml": "toml", ".csv": "text"}
@@ -48,7 +48,7 @@ class Site:
         ]
 
     def write(self) -> None:
-        """Write every page, and what it links to, until nothing new is linked to."""
+        """Write every page and what it links to, until nothing new is linked to."""
         while self._waiting:
             source = self._waiting.pop()
             if source not in self._done:
@@ -102,7 +102,7 @@ class Site:
 
 
 def place(source: str) -> str:
-    """Return where the site has a file of the repository."""
+    """Return where the site puts a file of the repository."""
     if source in PAGES:
         return PAGES[source]
     if source.startswith("docs/"):
@@ -114,13 +114,13 @@ def place(source: str) -> str:
 
 
 def outside_fences(text: str) -> list[tuple[bool, str]]:
-    """Cut a page into what is a block of code and what is not."""
+    """Split a page into what is a block of code and what is not."""
     parts = re.split(r"(^( *)```.*?^\2```)", text, flags=re.DOTALL | re.MULTILINE)
     return [(bool(number % 3), part) for number, part in enumerate(parts) if number % 3 < 2]
 
 
 def formula(found: re.Match[str]) -> str:
-    """Turn LaTeX into MathML: ``$$...$$`` on a line of its own, ``$...$`` within one."""
+    """Turn LaTeX into MathML: ``$$...$$`` on its own line, ``$...$`` within one."""
     display = "block" if found[1] else "inline"
     said = convert((found[1] or found[2]).strip(), display=display).replace("\n", "").replace("|", "&#124;")
     return f'<div class="formula">{said}</div>' if found[1] else f"<span>{said}</span>"
@@ -143,7 +143,7 @@ def notebook(path: Path) -> str:
 
 
 def command_page(name: str, command: click.Command, parent: click.Context) -> str:
-    """Return the page of a command: what it does, how it is called, its options, examples."""
+    """Return the page of a command: what it does, its usage, its options, examples."""
     return f"# {name}\n\n" + "\n".join(_described(command, click.Context(command, parent, f"{name}"), 2))
 
 
@@ -178,7 +178,7 @@ def _code(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Keep what stands between backticks as code, and show every other character as it is."""
+    """Keep text between backticks as code, and show every other character literally."""
     parts = text.split("`")
     shown_parts = [
         _code(part)
@@ -190,7 +190,7 @@ def _escaped(text: str) -> str:
 
 
 def reference(site: Site) -> None:
-    """Write the pages of all commands, and of the public names of the package and of some of its rooms."""
+    """Write the pages of all commands, and of the public names of the package and some of its rooms."""
     top = click.Context(counterground, info_name="counterground")
     lines = [
         "# Commands\n",
@@ -229,7 +229,7 @@ def _names(module: str, names: list[str], about: str) -> str:
 
 
 def main() -> None:
-    """Write the site into the folder that is named."""
+    """Write the site into the folder named on the command line."""
     (name,) = sys.argv[1:]
     folder = Path(name)
     shutil.rmtree(folder, ignore_errors=True)

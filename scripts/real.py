@@ -3,10 +3,10 @@
     make real                                  # every step, into real/
     python scripts/real.py --only clip --only siglip2 --out real
 
-Each step is one command: if one fails, the others go on, and the same command later continues what was
-stopped. Only ``reproduce`` needs another, whose run it reads: ``--only clip --only reproduce``. What was seen
-is written to ``real/form.json`` and, to be read and sent, ``real/form.md``. The form holds figures, versions
-and the last lines of commands, no photos and no paths.
+Each step is one command. If one fails, the others go on, and running the same command later resumes what was
+stopped. Only ``reproduce`` needs another step, whose run it reads: ``--only clip --only reproduce``. Results
+are written to ``real/form.json`` and, for reading and sending, to ``real/form.md``. The form holds figures,
+versions and the last lines of commands, no photos and no paths.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Facts = dict[str, Any]
 
 
 def nothing(_folder: Path) -> Facts:
-    """Return no figures: what the command prints says it all."""
+    """Return no figures: what the command prints is enough."""
     return {}
 
 
@@ -51,9 +51,9 @@ class Step:
         name: what ``--only`` calls it.
         title: what it checks.
         command: after ``counterground``; ``{out}`` is the folder of the form.
-        expected: what a reader should compare with what was seen.
-        read: reads figures from the folder once the command has ended well.
-        folder: under that of the form.
+        expected: what a reader should compare the results with.
+        read: reads figures from the folder once the command has succeeded.
+        folder: relative to that of the form.
         hours: after how long it is stopped.
     """
 
@@ -67,7 +67,7 @@ class Step:
 
 
 def scores_of(folder: Path) -> Facts:
-    """Return accuracies and drops of a run in percent, with their intervals, and what the run was told."""
+    """Return accuracies and drops of a run in percent with intervals, and its warnings and device."""
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     scores = pl.read_parquet(folder / "scores.parquet").filter(pl.col("class_index").is_null())
     named = {("accuracy", "common"): "common", ("accuracy", "counter"): "counter", ("drop", None): "drop"}
@@ -196,7 +196,7 @@ def about_the_machine() -> Facts:
 
 
 def without_paths(text: str, out: Path) -> str:
-    """Replace the folders of this machine, and take out what draws in a terminal."""
+    """Replace this machine's folders, and remove terminal control sequences."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "\n")
     for folder, shown in ((out.resolve(), "OUT"), (Path.cwd(), "."), (Path.home(), "~")):
         text = text.replace(str(folder), shown)
@@ -204,7 +204,7 @@ def without_paths(text: str, out: Path) -> str:
 
 
 def take(step: Step, out: Path) -> Facts:
-    """Run one step and return what was seen."""
+    """Run one step and return the results."""
     words = [word.format(out=out) for word in step.command]
     shown = without_paths(" ".join(["counterground", *words]), out)
     print(f"=== {step.name}: {step.title}\n$ {shown}", flush=True)
@@ -270,7 +270,7 @@ def _status(seen: Facts) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Take the steps, write the form after each, and return 1 if one failed."""
+    """Run the steps, write the form after each, and return 1 if one failed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

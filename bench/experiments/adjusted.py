@@ -1,13 +1,13 @@
-"""How often the intervals of adjusted contrasts hold the truth, and what is left of a bias, by simulation.
+"""How often the intervals of adjusted contrasts cover the truth, and what bias remains, by simulation.
 
 python bench/experiments/adjusted.py [REPLICATIONS]
 
 Layouts are those of ``interval_coverage.py``. Photos have a size and a position, drawn anew each time.
-Counter photos have smaller objects by ``shift`` standard deviations. Size moves the probit of a photo's
-accuracy by ``slope``, along a curve and by a quarter more on counter photos; position does nothing. So a part
-of the drop is the size's. Clusters share a part of the sizes. Truth is that of populations of clusters and
-photos: the mean over classes of the difference in accuracy at the sizes of both groups together, each as
-often as the layout has its photos.
+Objects in counter photos are smaller by ``shift`` standard deviations. Size moves the probit of a photo's
+accuracy by ``slope``, along a curve and by a quarter more on counter photos; position does nothing. So part
+of the drop is due to size. Clusters share part of the sizes. The truth is that of populations of clusters and
+photos: the mean over classes of the difference in accuracy at the sizes of both groups together, each
+weighted by its photos in the layout.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Scene:
         name: what the table calls it.
         layout: draws photos.
         shift: by how much smaller counter photos' objects are, in standard deviations.
-        slope: what a standard deviation of size moves the probit of accuracy by.
-        drop: what counter photos are harder by, at equal size.
-        steeper: by what part more on counter photos.
+        slope: by how much a standard deviation of size moves the probit of accuracy.
+        drop: by how much harder counter photos are, at equal size.
+        steeper: by what fraction the slope is steeper on counter photos.
         shared, within: standard deviations of the cluster's effect on all photos, and on those of a group.
         of_cluster: share of the variance of sizes that lies between clusters.
-        middle, spread: mean of the classes' probits, and half of their range.
+        middle, spread: mean of the classes' probits, and half their range.
     """
 
     name: str
@@ -84,7 +84,7 @@ SCENES = (
 
 @dataclass
 class Draw:
-    """One sample: covariates and answers ``[n]``, and the true contrast with sizes as they are and held."""
+    """One sample: covariates and answers ``[n]``."""
 
     size: np.ndarray
     position: np.ndarray
@@ -115,7 +115,7 @@ def draw(scene: Scene, rng: np.random.Generator, layout: Layout) -> Draw:
 
 
 def truth(scene: Scene, layout: Layout) -> dict[str, float]:
-    """Return the contrast in the population, with sizes as they are, held, and the second less the first."""
+    """Return the population contrast with sizes as they are, with sizes held, and second minus first."""
     scale = np.sqrt(1 + scene.shared**2 + scene.within**2)
     level, (plain, held) = _level(scene, layout), ([], [])
     for index in np.unique(layout.class_index):
@@ -135,10 +135,10 @@ def truth(scene: Scene, layout: Layout) -> dict[str, float]:
 
 
 def simulate(scene: Scene, replications: int, seed: int = 1) -> dict[str, float]:
-    """Return shares of intervals that hold their truth, mean errors, and the share of samples refused.
+    """Return shares of intervals that cover their truth, mean errors, and the share of samples refused.
 
     Besides ``FIGURES``: ``bias before`` and ``bias after`` are mean errors of the unadjusted and the adjusted
-    contrast as estimates of the one with sizes held.
+    contrast as estimates of the contrast with sizes held.
     """
     rng = np.random.default_rng(seed)
     found = dict.fromkeys((*FIGURES, "bias before", "bias after"), 0.0)
@@ -163,7 +163,7 @@ def simulate(scene: Scene, replications: int, seed: int = 1) -> dict[str, float]
 
 
 def adjustment(layout: Layout, drawn: Draw) -> Adjustment:
-    """Return what holding size and position does to the drop of a sample."""
+    """Return the adjustment of a sample's drop for size and position."""
     return Adjustment(
         Sampling(layout.cluster, layout.cluster.max() + 1),
         layout.group == 0,

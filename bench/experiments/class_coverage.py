@@ -1,11 +1,11 @@
-"""How often the 95 % intervals of single classes hold the truth, by simulation.
+"""How often the 95 % intervals of single classes cover the truth, by simulation.
 
 python bench/experiments/class_coverage.py [REPLICATIONS]
 
-Benchmarks and truths are those of ``interval_coverage.py``, and some in which clusters do more to some
-classes than to others. Effective photos and correlations are the package's; intervals are made of them here,
-as Wilson (1927), Newcombe (1998) and Zou and Donner (2008) have them, for many classes at a time, and equal
-those of the table of scores (``tests/metrics/test_single.py``).
+Benchmarks and truths are those of ``interval_coverage.py``, plus some in which clusters affect some classes
+more than others. Effective photos and correlations are the package's. Intervals are computed from them here,
+as in Wilson (1927), Newcombe (1998) and Zou and Donner (2008), for many classes at a time, and equal those of
+the table of scores (``tests/metrics/test_single.py``).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from interval_coverage import (
 
 QUANTITIES = ("common", "counter", "drop")
 ALL_CLASSES = "1 class, 30 clusters"
-"""A class that is all classes has the interval of averages over classes."""
+"""A single class that is all classes gets the interval of averages over classes."""
 EXTREME = (
     "independent, classes at 0 and 1",
     "accuracies of 99 and 97 %",
@@ -41,13 +41,13 @@ EXTREME = (
     "accuracies of 3 and 1 %",
     "8 classes at 97 %, one at 5 %",
 )
-"""Accuracies near 0 or 1: with ten photos, coverage is what the few possible counts allow."""
+"""Accuracies near 0 or 1: with ten photos, the few possible counts limit the coverage."""
 Z = float(ndtri(0.975))
 
 
 @dataclass(frozen=True)
 class Unlike:
-    """A benchmark whose clusters do more to some classes: standard deviations of their effects, in probits.
+    """A benchmark whose clusters affect some classes more: standard deviations of their effects, in probits.
 
     ``often`` in ten classes have ``strong`` effects, the others ``weak`` ones.
     """
@@ -93,14 +93,14 @@ def draw_unlike(unlike: Unlike, rng: np.random.Generator, replications: int) -> 
 
 @dataclass(frozen=True)
 class TwoWays(Layout):
-    """Photos with a second cluster each, as of composites: foregrounds cross background photographs."""
+    """Photos with a second cluster each, as for composites: foregrounds cross background photographs."""
 
     second: np.ndarray
 
 
 @dataclass(frozen=True)
 class Composites:
-    """Each of some foregrounds of every class on ``each`` of the ``photographs`` of either side."""
+    """Some foregrounds of every class, each on ``each`` of the ``photographs`` of either side."""
 
     classes: int
     foregrounds: int
@@ -126,7 +126,7 @@ COMPOSITES = (
 
 
 def draw_composites(scene: Composites, rng: np.random.Generator, replications: int) -> Draws:
-    """Draw a layout and answers ``[r, n]``; effects are 0.6 probits of foregrounds, 0.5 of photographs."""
+    """Draw a layout and answers ``[r, n]``; effects: 0.6 probits of foregrounds, 0.5 of photographs."""
     owners = scene.classes * scene.foregrounds
     foreground = np.repeat(np.arange(owners), 2 * scene.each)
     group = np.tile(np.repeat([0, 1], scene.each), owners)
@@ -143,7 +143,7 @@ def draw_composites(scene: Composites, rng: np.random.Generator, replications: i
 
 
 def intervals(layout: Layout, correct: np.ndarray) -> Iterator[dict[str, tuple[np.ndarray, ...]]]:
-    """Yield the classes that have both groups and the ends of their intervals, of each row of ``correct``."""
+    """Yield for each row of ``correct`` the classes with both groups, and the ends of their intervals."""
     group = np.array(["common", "counter"])[layout.group]
     second = layout.second if isinstance(layout, TwoWays) else None
     photos = Stratification(layout.class_index, group, layout.cluster, crossed=second)
@@ -176,9 +176,9 @@ def _together(one: np.ndarray, other: np.ndarray, r: np.ndarray) -> np.ndarray:
 def coverage(
     scene: Scene | Unlike | Composites, replications: int, *, seed: int = 1, block: int = BLOCK
 ) -> dict[str, float]:
-    """Share of intervals that hold the truth and, after ``width``, their mean width in points.
+    """Share of intervals that cover the truth and, after ``width``, their mean width in points.
 
-    Of ``Unlike``, the same of the classes with strong effects, after ``strong``.
+    For ``Unlike``, the same for the classes with strong effects, after ``strong``.
     """
     rng, done = np.random.default_rng(seed), 0
     drawn_by = {Unlike: draw_unlike, Composites: draw_composites, Scene: simulate}

@@ -1,11 +1,11 @@
-"""How often the 95 % intervals of contrasts and named averages hold the truth, by simulation.
+"""How often the 95 % intervals of contrasts and named averages cover the truth, by simulation.
 
 python bench/experiments/contrast_coverage.py [REPLICATIONS]
 
-Photos are right or wrong by a probit with effects of their attributes and of their cluster, which it has on
-all its photos and, apart, on those of each cell; the true accuracies are known in closed form. The truth is
-computed here with group-bys, not by the package. Two models see the same photos and share half of what
-happens to these.
+Photos are right or wrong by a probit with effects of their attributes and of their cluster. A cluster has one
+effect on all its photos and a separate one on those of each cell. The true accuracies are known in closed
+form. The truth is computed here with group-bys, not by the package. Two models see the same photos and share
+half of the random variation.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Scene:
     Attributes:
         name: what the table calls it.
         photos: draws ``class_name``, ``cluster`` and attributes.
-        contrast: as the package takes it.
-        sides: the photos of left and right as the truth takes them; None for the average by the shares.
+        contrast: as passed to the package.
+        sides: the photos of left and right for the truth; None for the average by the shares.
         effects: probits by attribute and value.
         shares: of the cells class x place, named ``training``.
     """
@@ -57,7 +57,7 @@ class Scene:
 
     @property
     def design(self) -> Design:
-        """What the photos are scored by."""
+        """The design by which the photos are scored."""
         if not self.shares:
             return Design(contrasts=(*DESIGN.contrasts, self.contrast))
         return Design(("class_name", "place"), (self.contrast,), {"training": self.shares})
@@ -66,7 +66,7 @@ class Scene:
 def crossed(
     clusters: int, n: int, **columns: tuple[str, ...]
 ) -> Callable[[np.random.Generator], pl.DataFrame]:
-    """Draw every attribute apart, the first values more often, and a cluster."""
+    """Draw every attribute independently, the first values more often, and a cluster."""
 
     def draw(rng: np.random.Generator) -> pl.DataFrame:
         drawn = {
@@ -81,7 +81,7 @@ def crossed(
 
 
 def birds(rng: np.random.Generator) -> pl.DataFrame:
-    """Two classes on two places in Waterbirds' shares of its test set; 40 clusters."""
+    """Two classes in two places, with the shares of Waterbirds' test set; 40 clusters."""
     sizes = {("land", "land"): 225, ("land", "water"): 225, ("water", "land"): 64, ("water", "water"): 64}
     rows = [cell for cell, n in sizes.items() for _ in range(n)]
     frame = pl.DataFrame(rows, schema=["class_name", "place"], orient="row")
@@ -180,7 +180,7 @@ SCENES = (
 
 
 def coverage(scene: Scene, replications: int, *, seed: int = 1, block: int = BLOCK) -> dict[str, float]:
-    """Share of intervals that hold the truth: ``QUANTITIES``, and the average where there are shares."""
+    """Share of intervals that cover the truth: ``QUANTITIES``, and the average if there are shares."""
     rng = np.random.default_rng(seed)
     held: dict[str, int] = dict.fromkeys(QUANTITIES, 0)
     done = 0
@@ -209,7 +209,7 @@ def _levels(scene: Scene, photos: pl.DataFrame, scale: float) -> np.ndarray:
 
 
 def _noise(rng: np.random.Generator, photos: pl.DataFrame, count: int) -> np.ndarray:
-    """Effects of photo, cluster, and cluster and cell ``[count, n]``."""
+    """Effects of photo, of cluster, and of cluster and cell, ``[count, n]``."""
     cluster = photos["cluster"].rank("dense").to_numpy() - 1
     cells = photos.select(pl.exclude("cluster", "object")).hash_rows().rank("dense").to_numpy() - 1
     size, number = cluster.max() + 1, cells.max() + 1
@@ -269,7 +269,7 @@ def _scored(scene: Scene, frame: pl.DataFrame, truth: dict[str, float]) -> dict[
 
 
 def _compared(scene: Scene, frames: list[pl.DataFrame], truths: list[dict[str, float]]) -> int:
-    """How many differences between the contrasts of two models lie in their interval."""
+    """Count the intervals that cover the difference between the contrasts of two models."""
     expected = truths[0]["contrast"] - truths[1]["contrast"]
     held = 0
     for (_, a), (_, b) in zip(*(read_answers(frame, design=scene.design) for frame in frames), strict=True):

@@ -2,8 +2,8 @@
 
     python bench/experiments/damage.py [--most 2000]
 
-Every byte of smaller files is changed, one after the other, and ``--most`` bytes of larger ones; files are
-also cut, emptied, and zeroed in blocks. A copy that is read as something else, or refused in more than one
+Every byte of smaller files is changed, one at a time, and ``--most`` bytes of larger ones; files are also
+truncated, emptied, and zeroed in blocks. A copy that is read as something else, or refused in more than one
 line, is "missed".
 """
 

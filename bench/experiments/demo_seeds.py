@@ -3,8 +3,8 @@
 python bench/experiments/demo_seeds.py [SEEDS [FIRST]]    # photos are encoded once, most by `make demo`
 
 Pairs, drops and intervals are those of ``discover`` and ``evaluate``. All splits share their photos, so the
-mean over splits has no interval of its own: the table shows the mean of the intervals, and how much the drop
-varies from split to split.
+mean over splits has no interval: the table shows the mean of the intervals, and how much the drop varies from
+split to split.
 """
 
 from __future__ import annotations

@@ -3,12 +3,12 @@
 python bench/experiments/discovery.py [REPLICATIONS] [NAME=VALUE ...]
 
 Six worlds: three layouts of photos, each with and without effects of the backgrounds. The truth of a pair is
-known, so bias and coverage of the reported drop are, too. ``says chance``: no benchmark would be written;
-``where chosen``: none would be if the drop on the photos that chose decided. The second table is of the
-referees for which a benchmark would be written; with ``permutations=999``, as `discover` has, also by whether
-it says that the drop may be inflated. Options: ``split``, ``choose``, ``min_photos``, ``worlds=alike`` (a
-background affects all classes alike) or ``worlds=uneven`` (cells of very unequal size), and ``only=8`` (the
-worlds whose name starts so).
+known, and so are bias and coverage of the reported drop. ``says chance``: no benchmark would be written;
+``where chosen``: none would be if the drop on the photos that chose decided. The second table covers the
+referees for which a benchmark would be written; with ``permutations=999``, as in `discover`, also split by
+whether it says that the drop may be inflated. Options: ``split``, ``choose``, ``min_photos``,
+``worlds=alike`` (a background affects all classes alike) or ``worlds=uneven`` (cells of very unequal size),
+and ``only=8`` (the worlds whose name starts with this).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from counterground.construction.discover import find_pairs
 
 
 class World(NamedTuple):
-    """A layout of photos, and what decides whether a referee is right (standard deviations, in logits).
+    """A layout of photos, and what decides if a referee is right (standard deviations, in logits).
 
     ``label`` and ``further`` are the effects of a background on all classes, and on one class; ``cluster``
     and ``within`` those of a cluster on all its photos, and on those of one class.
@@ -42,7 +42,7 @@ class World(NamedTuple):
     within: float
 
     def without_effects(self) -> World:
-        """The same where backgrounds do not matter."""
+        """The same world if backgrounds did not matter."""
         return self._replace(label=0.0, further=0.0)
 
 
@@ -95,7 +95,7 @@ def simulate(world: World, random: np.random.Generator) -> tuple[pl.DataFrame, n
 
 
 def _photographs(_random: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Every class on every photograph, which has one label."""
+    """Every class on every photograph; a photograph has one label."""
     c, k, _ = np.indices((45, 24, 4)).reshape(3, -1)
     return c, k // 4, k
 
@@ -116,7 +116,7 @@ def _free(_random: np.random.Generator) -> tuple[np.ndarray, ...]:
 
 
 def _uneven(median: int) -> Callable[[np.random.Generator], tuple[np.ndarray, ...]]:
-    """Independent photos, with log-normal numbers of them per class and background."""
+    """Independent photos, in log-normal numbers per class and background."""
 
     def layout(random: np.random.Generator) -> tuple[np.ndarray, ...]:
         counts = np.maximum(1, random.lognormal(np.log(median), 1.0, (20, 6)).astype(int)).ravel()
@@ -162,7 +162,7 @@ class Written(NamedTuple):
 
 
 def measure(world: World, replications: int, *, seed: int = 1, **options: Any) -> np.ndarray:
-    """Discover in so many simulated referees: a row each, the fractions of `Row` and ``may_be_inflated``."""
+    """Discover in simulated referees; a row for each: the fractions of `Row` and ``may_be_inflated``."""
     random = np.random.default_rng(seed)
     found = []
     for number in range(replications):
@@ -197,14 +197,14 @@ def measure(world: World, replications: int, *, seed: int = 1, **options: Any) -
 
 
 def summarised(found: np.ndarray) -> Row:
-    """Return the figures of all referees; ``alarms``: the interval of the reported drop excludes 0."""
+    """Return the figures over all referees; ``alarms``: the interval of the reported drop excludes 0."""
     means = np.nanmean(found[:, :-1], axis=0)
     means[5] = np.sqrt(means[5])
     return Row(*(100 * means))
 
 
 def among_written(found: np.ndarray, said: Sequence[int]) -> Written:
-    """Return the figures of the referees that exceed chance, and whose ``may_be_inflated`` is among these."""
+    """Return the figures of the referees that exceed chance and whose ``may_be_inflated`` is in ``said``."""
     of = found[(found[:, 9] == 0) & np.isin(found[:, -1], said)]
     if not len(of):
         return Written(0.0, *[np.nan] * 4)
@@ -212,7 +212,7 @@ def among_written(found: np.ndarray, said: Sequence[int]) -> Written:
 
 
 def main() -> None:
-    """Print two Markdown tables: of all referees, and of those for which a benchmark would be written."""
+    """Print two Markdown tables: all referees, and those for which a benchmark would be written."""
     replications = next((int(word) for word in sys.argv[1:] if word.isdigit()), 100)
     options: dict[str, Any] = dict(word.split("=") for word in sys.argv[1:] if "=" in word)
     worlds = {"alike": ALIKE, "uneven": UNEVEN}.get(options.pop("worlds", ""), WORLDS)

@@ -1,11 +1,11 @@
-"""A dose-response: how much of a planted reliance is there on photographs never trained on, and is it found?
+"""A dose-response: how much planted reliance is there on photographs never trained on, and is it found?
 
 for dose in 25 50 75; do python -m counterground.training stamps-biased --dose $dose --out DIR/$dose; done
 python bench/experiments/doses.py DIR                 # with the two shipped models, which are the ends
 python bench/experiments/doses.py DIR --figure docs/images/doses.png
 
 The dose is the percentage of training photos on the background planted on their caption's class. Nothing is
-planted in stamps-balanced: there it is what chance gives, one in six. Docs: docs/doses.md.
+planted in stamps-balanced: its dose is what chance gives, one in six. Docs: docs/doses.md.
 """
 
 import argparse
@@ -31,7 +31,7 @@ HEADER = (
 
 
 def answers(model, plan, photos):
-    """Rows as of predictions.parquet: 1 vs. 1000, simple prompts; the photograph is the cluster."""
+    """Rows as in predictions.parquet: 1 vs. 1000, simple prompts; the photograph is the cluster."""
     every = imagenet_names("openai")
     head = class_head(model, every, prompt_templates("simple"))
     scores = encode_photos(model, photos) @ head.T
@@ -59,7 +59,7 @@ def drop_of(rows, group):
 
 
 def on_pairs(rows, pairs):
-    """Drop on other photos of pairs that were chosen elsewhere."""
+    """Drop of pairs on photos other than those that chose them."""
     named = rows.join(pairs.select("class_index", "common", "counter"), on="class_index")
     group = named.select(
         pl.when(pl.col("background") == pl.col("common"))

@@ -2,10 +2,10 @@
 
 python bench/experiments/family_wise.py [REPLICATIONS]
 
-No model relies on the background and all are equally good; they see the same photos and share half of what
-happens to these. Counted are replications with at least one error: of the report's "Yes" (a drop that differs
-from 0, corrected over the models), of the corrected tests of all pairs, of those against one model, of the
-ranks by drop, which are corrected over the drops of all pairs.
+No model relies on the background and all are equally good; they see the same photos and share half of the
+random variation. The table counts replications with at least one error: in the report's "Yes" (a drop that
+differs from 0, corrected over the models), in the corrected tests of all pairs, in those against one model,
+and in the ranks by drop, which are corrected over the drops of all pairs.
 """
 
 from __future__ import annotations

@@ -3,12 +3,12 @@
 python bench/experiments/faults.py [--minutes M] [--record FILE] [COMMAND ...]
 
 Each command that writes runs on a small input, once undisturbed and then once for every kind of fault at
-every call: opening a file to make it, write, fsync, rename, link, unlink, truncate, mkdir (those of SQLite
-included). After each the same command runs again without a fault and is compared with the undisturbed run.
-Prints a table in Markdown, and on standard error what differs. First every call gets one kind of fault, in
-turn, then another one: where ``--minutes`` for each command are not enough, calls are left out last. What is
-noted in the file of ``--record`` counts and is not run again, so that several runs add up: delete it when
-the code has changed. Needs Linux and gcc.
+every call: opening a file to create it, write, fsync, rename, link, unlink, truncate, mkdir (including those
+of SQLite). After each fault the same command runs again without one and is compared with the undisturbed run.
+Prints a Markdown table, and what differs on standard error. First every call gets one kind of fault, in
+turn, then another one, so if ``--minutes`` per command are not enough, calls are left out last. What the file
+of ``--record`` holds counts and is not run again, so several runs add up: delete the file when the code has
+changed. Needs Linux and gcc.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""How often the 95 % intervals hold the truth, by simulation.
+"""How often the 95 % intervals cover the truth, by simulation.
 
 python bench/experiments/interval_coverage.py [REPLICATIONS]
 
 Photos are right or wrong by a probit with effects of the cluster, shared by all its classes and groups or of
 one group alone, so the true accuracies are known in closed form. Two models see the same photos and share
-half of what happens to these. Truth is that of the population of clusters over the classes at hand; for
-intervals over classes, of a population of classes that each replication draws from. Single classes:
-``class_coverage.py``.
+half of the random variation. The truth is that of the population of clusters over the classes at hand; for
+intervals over classes, it is that of a population of classes that each replication draws from. Single
+classes: ``class_coverage.py``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def crossed(
     clusters: int | None = None,
     odds: np.ndarray | None = None,
 ) -> Layout:
-    """Every cluster may have photos of every class and group; None: each photo is a cluster."""
+    """Every cluster may have photos of every class and group; without ``clusters`` each photo is one."""
     class_index = np.repeat(np.arange(classes), 2 * photos)
     group = np.tile(np.repeat([0, 1], photos), classes)
     if clusters is None:
@@ -62,7 +62,7 @@ def nested(
     placements: int = 4,
     same_pair: float = 0.0,
 ) -> Layout:
-    """A class has a label as common and another as counter, and placements on each photograph of both."""
+    """A class has one label as common and another as counter, and placements on each photograph of both."""
     first = np.cumsum([0, *photographs])
     rows = []
     for index in range(classes):
@@ -113,10 +113,10 @@ class Scene:
         name: what the table calls it.
         layout: draws photos.
         level: (class of each photo, number of classes) -> probit of its accuracy before cluster effects.
-        drop: how much less it is on counter photos.
+        drop: how much lower it is on counter photos.
         shared, within: standard deviations of the cluster's effect on all photos, and on those of a group.
         effect: draws the shared effect, with mean 0 and variance 1.
-        extreme: accuracies near 0 or 1, or too few clusters: coverage is stated apart.
+        extreme: accuracies near 0 or 1, or too few clusters: coverage is stated separately.
     """
 
     name: str
@@ -132,7 +132,7 @@ class Scene:
 
 
 def at(common: float, counter: float, spread: float = 0.0) -> dict[str, object]:
-    """Return the level and drop that give all classes these accuracies with clusters of this variance."""
+    """Return the level and drop that give all classes these accuracies, with clusters of this variance."""
     levels = [float(ndtri(p) * np.sqrt(1 + spread)) for p in (common, counter)]
     return {"level": lambda index, _: np.full(len(index), levels[0]), "drop": levels[0] - levels[1]}
 
@@ -208,7 +208,7 @@ class Draws:
 
 
 def simulate(scene: Scene, rng: np.random.Generator, replications: int, *, classes: bool = False) -> Draws:
-    """Draw a layout and answers; with ``classes`` every replication has classes of its own."""
+    """Draw a layout and answers; with ``classes`` every replication has its own classes."""
     layout = scene.layout(rng)
     index, group, (_, cluster) = (
         layout.class_index,
@@ -251,7 +251,7 @@ def equal_models(
 def _effects(
     scene: Scene, rng: np.random.Generator, replications: int, layout: Layout, *, classes: bool
 ) -> np.ndarray:
-    """Effects of photo, cluster and, where these are drawn, class; the photo's has variance 1."""
+    """Effects of photo, cluster and, if classes are drawn, class; the photo's has variance 1."""
     index, group, cluster = layout.class_index, layout.group, layout.cluster
     size, number = cluster.max() + 1, index.max() + 1
     found = rng.normal(size=(replications, len(index)))
@@ -274,7 +274,7 @@ def _chance(scene: Scene, level: np.ndarray, spread: float, *, classes: bool) ->
 
 
 def _class_means(layout: Layout, chance: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Mean over the chosen photos of each class ``[c]``; NaN without any."""
+    """Mean over the chosen photos of each class ``[c]``; NaN if there are none."""
     number = layout.class_index.max() + 1
     hits = np.bincount(layout.class_index[chosen], weights=chance[chosen], minlength=number)
     sizes = np.bincount(layout.class_index[chosen], minlength=number)
@@ -287,14 +287,14 @@ def class_truths(layout: Layout, chance: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _truth(layout: Layout, chance: np.ndarray) -> tuple[float, float, float, float]:
-    """Accuracy averaged over classes, of all, common and counter photos, and the drop."""
+    """Accuracy averaged over classes, for all, common and counter photos, and the drop."""
     chosen = (layout.group >= 0, layout.group == 0, layout.group == 1)
     every, common, counter = (float(_class_means(layout, chance, photos).mean()) for photos in chosen)
     return every, common, counter, common - counter
 
 
 def predictions(layout: Layout, correct: np.ndarray) -> pl.DataFrame:
-    """Return predictions of as many models as ``correct`` ``[models, n]`` has rows."""
+    """Return the predictions of one model for each row of ``correct`` ``[models, n]``."""
     models, n = correct.shape
     names = [f"{number:05}" for number in range(n)]
     photos = pl.DataFrame(
@@ -317,10 +317,10 @@ def predictions(layout: Layout, correct: np.ndarray) -> pl.DataFrame:
 def coverage(
     scene: Scene, replications: int, *, seed: int = 1, classes: bool = False, block: int = BLOCK
 ) -> dict[str, float]:
-    """Share of intervals that hold the truth, for each of ``QUANTITIES`` and ``plain``.
+    """Share of intervals that cover the truth, for each of ``QUANTITIES`` and ``plain``.
 
     With ``classes`` the truth is that of a population of classes, and the intervals are those over classes;
-    the share of intervals over photos that hold it is then given as ``over photos``, instead of ``plain``.
+    ``over photos``, the share of intervals over photos that cover it, then replaces ``plain``.
     """
     rng = np.random.default_rng(seed)
     held = dict.fromkeys((*QUANTITIES, "over photos" if classes else "plain"), 0)
@@ -350,7 +350,7 @@ def coverage(
 
 
 def _rows(scores: pl.DataFrame, name: str) -> pl.DataFrame:
-    """The rows of ``scores`` of one of ``OF_ONE``."""
+    """The rows of ``scores`` for one of ``OF_ONE``."""
     if name == "drop":
         return scores.filter(metric="drop")
     group = None if name == "accuracy" else name

@@ -1,8 +1,8 @@
 """Two slopes of the line, by simulation: ``python bench/experiments/line_with_errors.py [replications]``.
 
-Models lie about a known line on the probit scale, with scatter of their own. Their accuracies are shares of
-photos, so both have sampling error. It flattens the line of least squares; the line with errors in both
-variables takes it from the accuracies it sees.
+Models lie around a known line on the probit scale, with their own scatter. Their accuracies are shares of
+photos, so both have sampling error. This flattens the least-squares line; the line with errors in both
+variables estimates the error from the accuracies it sees.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SLOPE, INTERCEPT = 1.2, -0.6
 
 
 class Scene(NamedTuple):
-    """Models of common accuracies spread by ``spread`` probits, each measured on ``photos`` per group."""
+    """Models with common accuracies spread by ``spread`` probits, each measured on ``photos`` per group."""
 
     name: str
     models: int
@@ -44,7 +44,7 @@ SCENES = (
 
 
 class Found(NamedTuple):
-    """What one scene gave: means over replications, coverage in percent."""
+    """The results of one scene: means over replications, coverage in percent."""
 
     noise: float
     refused: float
@@ -63,7 +63,7 @@ def simulate(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
         if not scene.correlation:
             seen.append(rng.binomial(scene.photos, ndtr(level)) / scene.photos)
             continue
-        # Photos that are hard for one model are hard for the next: a share of their difficulty is common.
+        # Photos that are hard for one model are hard for others: a share of their difficulty is common.
         shared = rng.normal(0, np.sqrt(scene.correlation), scene.photos)
         own = rng.normal(0, np.sqrt(1 - scene.correlation), (scene.models, scene.photos))
         seen.append((shared + own < level[:, None]).mean(axis=1))
@@ -72,13 +72,13 @@ def simulate(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
 
 
 def errors(accuracy: np.ndarray, photos: int) -> np.ndarray:
-    """Return the binomial standard errors as probits."""
+    """Return the binomial standard errors in probits."""
     density = np.exp(-(ndtri(accuracy) ** 2) / 2) / np.sqrt(2 * np.pi)
     return np.sqrt(accuracy * (1 - accuracy) / photos) / density
 
 
 def measure(scene: Scene, replications: int, seed: int = 0) -> Found:
-    """Fit both lines in every replication; those without a second line count for neither."""
+    """Fit both lines in every replication; replications without a second line count for neither."""
     rng = np.random.default_rng(seed)
     rows, refused = [], 0
     for _ in range(replications):
@@ -115,7 +115,7 @@ def measure(scene: Scene, replications: int, seed: int = 0) -> Found:
 
 
 def main(replications: int) -> None:
-    """Print a table of Markdown."""
+    """Print a Markdown table."""
     print(f"True slope {SLOPE}; {replications:,} replications each.\n")
     print("| scene | sampling, % of var(x) | refused, % | bias LS | bias both | covers LS, % | both, % |")
     print("|---|---|---|---|---|---|---|")

@@ -4,15 +4,15 @@
         [--longest SECONDS] [--survivors [FOLDER ...] | --again MUTANT ...]
 
 A mutant is the package with one mistake in a copy of its source: another comparison, operator, number,
-truth value or slice; a condition turned round; an argument, statement or returned value left out. Texts,
-annotations, decorators, imports and ``strict=True`` stay. The sample is even, and each room's share is that
-of its lines. Of the tests in the room's own folder, those that run the changed line are run until one fails,
-or all where none is known to, and with ``--again``; ``--longest`` leaves out tests that take longer. What
-survived is tried again with ``--survivors``: by tests that are new or were left out, and by those of the
-named folders, whose commands use the room. A test that twice takes ten times as long as without a mistake,
-and half a minute more, has failed. Of a cached function only the first test that runs it is known:
-``--again`` tries all. What was measured is kept beside ``--out``: a second start goes on, and two starts may
-try two rooms side by side.
+truth value or slice; a negated condition; an argument, statement or returned value left out. Texts,
+annotations, decorators, imports and ``strict=True`` stay. The sample is uniform, and each room's share is
+proportional to its lines. Of the tests in the room's own folder, those that run the changed line are run
+until one fails. All are run if none is known to run it, and with ``--again``. ``--longest`` leaves out tests
+that take longer. ``--survivors`` tries surviving mutants again, with tests that are new or were left out, and
+with those of the named folders, whose commands use the room. A test fails if it twice takes ten times as long
+as without a mistake, plus half a minute. For a cached function only the first test that runs it is known:
+``--again`` tries all. Measurements are kept beside ``--out``: a second start resumes, and two starts may try
+two rooms in parallel.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("metrics", "comparison", "published", "photos")
-# Simulations and damage of minutes are left out, so that a mutant which only they would notice survives.
+# Simulation and damage tests that take minutes are left out; mutants that only they would notice survive.
 MINUTES = "not (test_coverage or hold_the_truth or hold_the_true_distance or damage_anywhere)"
 OTHERS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -48,7 +48,7 @@ OTHERS = {
 
 
 class Mutant(NamedTuple):
-    """One mistake: where it is, and the whole text of the file that has it."""
+    """One mistake: where it is, and the whole text of the file that contains it."""
 
     file: str
     line: int
@@ -57,7 +57,7 @@ class Mutant(NamedTuple):
 
 
 def mistakes(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
-    """Each mistake: what is written wrongly, and what is written there."""
+    """Each mistake: the node that is replaced, and its replacement."""
     match node:
         case ast.Compare(left, [kind, *more], comparators) if type(kind) in OTHERS:
             yield node, ast.Compare(left, [OTHERS[type(kind)](), *more], comparators)
@@ -94,7 +94,7 @@ def mistakes(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
 
 
 def nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All that runs, but texts and decorators."""
+    """All nodes that run, except texts and decorators."""
     if isinstance(tree, (ast.JoinedStr, ast.Import, ast.ImportFrom)) or getattr(tree, "arg", "") == "strict":
         return
     yield tree
@@ -129,14 +129,14 @@ def mutants(room: Path) -> Iterator[Mutant]:
 
 
 class Watch:
-    """Orders tests, ends those that hang, and notes what each took and which failed."""
+    """Orders tests, ends those that hang, and notes how long each took and which failed."""
 
     def __init__(self, said: Path, seconds: Mapping[str, float], first: Set[str], known: Set[str]) -> None:
         self.said, self.seconds, self.first, self.known = said, seconds, first, known
         self.found: dict[str, object] = {"seconds": {}, "failed": None}
 
     def pytest_sessionstart(self) -> None:
-        """Look for no smaller example that fails: nobody reads it."""
+        """Do not shrink failing examples: nobody reads them."""
         from hypothesis import Phase, settings
 
         phases = (Phase.explicit, Phase.generate)
@@ -145,17 +145,17 @@ class Watch:
         settings.load_profile("mutants")
 
     def pytest_collection_modifyitems(self, items) -> None:
-        """Begin with those that run the changed line, the shortest first; leave out those that pass."""
+        """Begin with tests that run the changed line, the shortest first; leave out those known to pass."""
         items[:] = [item for item in items if item.nodeid not in self.known]
         items.sort(key=lambda item: (item.nodeid not in self.first, self.seconds.get(item.nodeid, 0)))
 
     def pytest_collectreport(self, report) -> None:
-        """A file that cannot be imported has failed."""
+        """A file that cannot be imported counts as failed."""
         if report.failed:
             self.found["failed"] = report.nodeid
 
     def pytest_runtest_logstart(self, nodeid) -> None:
-        """Kill this process where a test hangs."""
+        """Kill this process if a test hangs."""
         if nodeid in self.seconds:
             signal.alarm(int(30 + 10 * self.seconds[nodeid]))
 
@@ -174,7 +174,7 @@ class Watch:
 def run_tests(
     copy: Path, *tests: str, seconds: Mapping[str, float], first: Set[str], known: Set[str] = frozenset()
 ) -> dict[str, Any]:
-    """What tests find, but those ``known`` to pass, in a process forked from this one."""
+    """Run tests, except those ``known`` to pass, in a process forked from this one; return what they find."""
     said = copy / "said.json"
     said.unlink(missing_ok=True)
     child = os.fork()
@@ -219,8 +219,8 @@ def without_mistake(copy: Path, room: str, kept: Path) -> tuple[dict[str, float]
 
 
 def that_run(lines: Mapping[str, list[str]], mutant: Mutant) -> set[str]:
-    """The tests that run a line; the whole file where a fixture does, which is noted for one test."""
-    # Of a statement on several lines, not each is noted.
+    """The tests that run a line; the whole file if a fixture runs it, which is noted for one test only."""
+    # Coverage does not note every line of a statement on several lines.
     places = (f"{mutant.file}:{line}" for line in range(mutant.line, mutant.line - 9, -1))
     names = next((lines[place] for place in places if place in lines), ())
     files = {name.partition("::")[0] for name in names if name.endswith("|setup")}
@@ -277,7 +277,7 @@ def _files(room: str) -> list[Path]:
 
 
 def _prepare() -> None:
-    """Import what the package imports, and not the package: children import a mutant of it."""
+    """Import what the package imports, but not the package: children import a mutant of it."""
     import open_clip  # noqa: F401
     import pytest  # noqa: F401
 
@@ -290,7 +290,7 @@ def _prepare() -> None:
 
 
 def _keep_compiled(keep: bool) -> None:
-    """Compiled files are made before a mistake only: one made in the same second would be taken for it."""
+    """Write compiled files only before a mistake: one written in the same second would be used instead."""
     sys.dont_write_bytecode = not keep
     os.environ["PYTHONDONTWRITEBYTECODE"] = "" if keep else "1"
 
@@ -309,18 +309,18 @@ def _try(copy: Path, room: str, left: list[Mutant], results: dict, out: Path, op
         tests = [f"tests/{room}"]
         if options.survivors is not None:
             tests += [f"tests/{folder}" for folder in options.survivors]
-            # Of the room's tests in files that stayed, those that ran, and those that do not run the line.
+            # Of the room's tests in unchanged files, those that ran, and those that do not run the line.
             known = {test for test in seconds if test not in first or seconds[test] <= options.longest}
             known = {test for test in known if Path(test.partition("::")[0]).stat().st_mtime < measured}
         elif first and not options.again:
-            # By file, as tests may have other names now; those that are new run too.
+            # By file, since tests may have been renamed; new tests run too.
             tests = sorted({test.partition("::")[0] for test in first})
             known = {test for test in seconds if not first & {test, test.partition("::")[0]}}
             known |= {test for test in seconds if seconds[test] > options.longest}
         found = run_tests(copy, *tests, seconds=seconds, first=first, known=known)
         if found["status"] == -signal.SIGALRM:  # perhaps the machine was busy
             found = run_tests(copy, *tests, seconds=seconds, first=first, known=known)
-        # No test was left.
+        # No test was left to run.
         status = 0 if found["status"] == 5 else found["status"]
         file.write_text(source)
         row = {"name": mutant.name, "room": room, "status": status, "by": found.get("failed")}

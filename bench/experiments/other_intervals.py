@@ -1,4 +1,4 @@
-"""How often the intervals of distances, rank correlations and agreement hold the truth, by simulation.
+"""How often the intervals of distances, rank correlations and agreement cover the truth, by simulation.
 
 python bench/experiments/other_intervals.py [REPLICATIONS]
 
@@ -29,14 +29,14 @@ from counterground.published import load_table
 
 SCHEMA = model_points().schema
 SLOPE, INTERCEPT, SCATTER = 1.2, -0.6, 0.035
-"""A line on the probit scale as the paper's is, with the scatter of its models."""
+"""A line on the probit scale like the paper's, with the scatter of its models."""
 
 
 class Study(NamedTuple):
-    """Models of a baseline family on their line, and one that is off it by ``offset`` probits.
+    """Models of a baseline family on their line, and one that is off the line by ``offset`` probits.
 
-    ``photos`` are those of each class and group, None: CounterAnimal's. Without ``clusters`` photos are
-    independent. Without ``printed`` all models saw the same photos and share half of what happens to these.
+    ``photos`` is the number per class and group, None: CounterAnimal's. Without ``clusters`` photos are
+    independent. Without ``printed`` all models saw the same photos and share half of the photos' variation.
     """
 
     name: str
@@ -61,7 +61,7 @@ STUDIES = (
 
 
 def distance_covered(study: Study, rng: np.random.Generator) -> bool:
-    """Draw a study; whether the interval of the last model's distance holds that from the true line."""
+    """Draw a study; whether the interval of the last model's distance covers that from the true line."""
     place = np.append(0.9 + rng.normal(0, 0.3, study.models), 0.7)
     off = np.append(rng.normal(0, SCATTER, study.models), study.offset)
     levels = np.stack([place, INTERCEPT + SLOPE * place + off], axis=1)
@@ -87,7 +87,7 @@ def distance_covered(study: Study, rng: np.random.Generator) -> bool:
 
 
 def _printed(levels: np.ndarray, rng: np.random.Generator) -> list[dict[str, float]]:
-    """Rows of a table: accuracies over classes that differ in theirs."""
+    """Rows of a table: accuracies over classes that differ in accuracy."""
     sizes = load_table("group_sizes").select("n_common_implied", "n_counter_implied").to_numpy()
     means = ndtr(levels)[:, None, :]
     spread = np.linspace(-0.7, 0.7, len(sizes))[None, :, None] * np.minimum(means, 1 - means)
@@ -99,7 +99,7 @@ def _printed(levels: np.ndarray, rng: np.random.Generator) -> list[dict[str, flo
 def _run(
     study: Study, levels: np.ndarray, rng: np.random.Generator
 ) -> tuple[list[dict[str, float]], list[Answers]]:
-    """Points of models on the same photos, of which only the last needs intervals, and their answers."""
+    """Points of models on the same photos, with intervals for the last one only, and their answers."""
     classes, photos = 45, study.photos or 0
     class_index = np.repeat(np.arange(classes), 2 * photos)
     group = np.tile(np.repeat([0, 1], photos), classes)
@@ -139,7 +139,7 @@ def _run(
 
 
 def too_wide() -> dict[str, float]:
-    """Return how much too large one accuracy for all classes makes the error of a printed drop, by model."""
+    """Return by how much one accuracy for all classes overstates the error of a printed drop, by model."""
     sizes = load_table("group_sizes").select("class_id", "n_common_implied", "n_counter_implied")
     found = {}
     for (model,), rows in load_table("classwise_results").join(sizes, on="class_id").group_by("model"):
@@ -153,7 +153,7 @@ def too_wide() -> dict[str, float]:
 
 
 def rank_covered(n: int, r: float, rng: np.random.Generator) -> bool:
-    """Draw ``n`` pairs of normal numbers and compare with the rank correlation of their population."""
+    """Draw ``n`` pairs of normal numbers and compare with their population's rank correlation."""
     x = rng.normal(size=n)
     found = rank_correlation(x, r * x + np.sqrt(1 - r**2) * rng.normal(size=n))
     return found.low is not None and found.low <= 6 / np.pi * np.arcsin(r / 2) <= found.high
@@ -162,7 +162,7 @@ def rank_covered(n: int, r: float, rng: np.random.Generator) -> bool:
 def alpha_covered(
     photos: int, annotators: int, labels: int, clusters: int | None, rng: np.random.Generator
 ) -> bool:
-    """Annotators who see the label of a photo with a chance of its cluster's, and guess one otherwise."""
+    """Annotators see the label of a photo with a probability that its cluster sets, and guess otherwise."""
     shares = np.arange(labels, 0, -1) / sum(range(labels + 1))
     cluster = np.arange(photos) if clusters is None else rng.integers(clusters, size=photos)
     sees = np.where(rng.random(cluster.max() + 1) < 0.5, 0.95, 0.7)[cluster]
@@ -170,7 +170,7 @@ def alpha_covered(
     guessed = rng.choice(labels, (annotators, photos), p=shares)
     votes = np.where(rng.random((annotators, photos)) < sees, true, guessed)
     found = alpha_interval(votes, None if clusters is None else [str(code) for code in cluster])
-    # Two agree where both see, or by the same chance that labels are alike: alpha is how often both see.
+    # Two agree if both see, else as often as labels agree by chance: alpha is how often both see.
     truth = (0.95**2 + 0.7**2) / 2
     return found.low is not None and found.low <= truth <= found.high
 

@@ -1,11 +1,11 @@
-"""What ``plan`` predicts against simulation, in 20 designs.
+"""The predictions of ``plan`` against simulation, in 20 designs.
 
 python bench/experiments/plan_power.py [REPLICATIONS]
 
-Predicted from assumptions (first twelve), or from pilot runs of half the size, averaged over pilots (last
-eight). Simulated is how often the interval of the drop lies above 0. Accuracies of classes spread by up to 5
-points around the assumed one. Clusters are as assumed in the first designs (photos of one group and class,
-beta-binomial), and observers who photograph both groups, by a probit, in the others.
+Predictions come from assumptions (first twelve), or from pilot runs of half the size, averaged over pilots
+(last eight). The simulation counts how often the interval of the drop lies above 0. Class accuracies spread
+by up to 5 points around the assumed one. Clusters are as assumed in the first designs (photos of one group
+and class, beta-binomial). In the others they are observers who photograph both groups, by a probit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from counterground.metrics import drop_interval
 
 
 class Design(NamedTuple):
-    """Classes, photos of each in each group, photos a cluster, correlation in it, common accuracy, drop."""
+    """Classes, photos per class and group, photos per cluster, correlation in it, common accuracy, drop."""
 
     classes: int
     photos: int
@@ -59,7 +59,7 @@ PILOTS = (
 
 
 def accuracies(design: Design) -> np.ndarray:
-    """``[classes, 2]`` true accuracies, whose mean drop is that of the design."""
+    """True accuracies ``[classes, 2]``, whose mean drop is that of the design."""
     room = min(0.05, design.accuracy - design.drop, 1 - design.accuracy)
     levels = design.accuracy + np.linspace(-room, room, design.classes)
     return np.stack([levels, levels - design.drop], axis=1)
@@ -80,7 +80,7 @@ def draw_assumed(design: Design, rng: np.random.Generator) -> tuple[np.ndarray, 
 
 
 def draw_observed(design: Design, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Photos of observers of unequal size, who photograph any class on any background."""
+    """Photos of observers with unequal numbers of photos, of any class on any background."""
     cells = np.repeat(np.arange(2 * design.classes), design.photos)
     p = np.repeat(accuracies(design).ravel(), design.photos)
     clusters = max(4, len(p) // design.cluster_size)
@@ -107,7 +107,7 @@ def simulated(draw, design: Design, replications: int, seed: int = 1) -> float:
 
 
 def from_pilots(design: Design, pilots: int, seed: int = 2) -> float:
-    """The mean of what pilot runs with half of the photos predict for all of them."""
+    """The mean prediction for all photos from pilot runs with half of them."""
     rng, predicted = np.random.default_rng(seed), []
     half = design._replace(photos=design.photos // 2)
     total = 2 * design.classes * design.photos

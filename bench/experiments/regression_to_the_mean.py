@@ -3,8 +3,8 @@
 python bench/experiments/regression_to_the_mean.py [REPLICATIONS]  # simulation, by default 4,000
 python bench/experiments/regression_to_the_mean.py --run RUN       # two models of a run: BASE, then METHOD
 
-The method has the accuracy of the base model in every class and background, but answers a share of the photos
-anew. Its true gain is 0 by construction. Docs: docs/regression-to-the-mean.md.
+The method has the base model's accuracy in every class and background, but redraws its answers on a share of
+the photos. Its true gain is 0 by construction. Docs: docs/regression-to-the-mean.md.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from counterground.published import load_table
 from counterground.results import open_run
 
 REFEREE = "CLIP-LAION400M-ViT/B/32"
-PUBLISHED_DROP = 0.3017  # of the referee, Table 3
+PUBLISHED_DROP = 0.3017  # the referee's, Table 3
 MIN_DROP = 0.05  # paper, section 2
 WORST = 10
-AGAIN = (1.0, 0.5, 0.2)  # share of the photos that the method answers anew
+AGAIN = (1.0, 0.5, 0.2)  # share of the photos on which the method redraws its answer
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Half:
 
 
 def answer(rng, p, n, again):
-    """Both models answer ``n`` photos a cell; accuracies ``p`` ``[replications, classes, backgrounds]``."""
+    """Both models answer ``n`` photos per cell; accuracies ``p`` ``[replications, classes, backgrounds]``."""
     n = np.broadcast_to(n, p.shape)
     right = rng.binomial(n, p)
     anew_right, anew_wrong = rng.binomial(right, again), rng.binomial(n - right, again)
@@ -61,7 +61,7 @@ def answer(rng, p, n, again):
 
 
 def worst_classes(rng, chooses, scores):
-    """The ``WORST`` classes by accuracy of the base; returns base score, gain and its variance."""
+    """The ``WORST`` classes by the base model's accuracy; returns base score, gain and its variance."""
     order = (chooses.accuracy + 1e-9 * rng.random(chooses.right.shape))[:, :, 0].argsort(axis=1)[:, :WORST]
     base, gain, variance = (
         np.take_along_axis(x[:, :, 0], order, 1) for x in (scores.accuracy, scores.change, scores.variance)
@@ -70,7 +70,7 @@ def worst_classes(rng, chooses, scores):
 
 
 def worst_pairs(rng, chooses, scores):
-    """Best and worst background of each class that differs enough; base drop, how much smaller, variance."""
+    """Best and worst background of each class that differs enough; returns base drop, gain, variance."""
     seen = chooses.accuracy + 1e-9 * rng.random(chooses.right.shape)
     best, worst = (x[:, :, None] for x in (seen.argmax(2), seen.argmin(2)))
 
@@ -90,13 +90,13 @@ def worst_pairs(rng, chooses, scores):
 
 
 def shrunk(values, n):
-    """Accuracies with the spread that is left when binomial noise is taken away."""
+    """Accuracies with the spread that remains after removing binomial noise."""
     noise = (values * (1 - values) / n).mean()
     return values.mean() + (values - values.mean()) * np.sqrt(max(0, 1 - noise / values.var()))
 
 
 def counteranimal():
-    """Published accuracies of the referee and photos, ``[45]`` each: common, counter, n_common, n_counter."""
+    """The referee's published accuracies and photos, ``[45]`` each: common, counter, n_common, n_counter."""
     rows = load_table("classwise_results").filter(model=REFEREE, table="Table 15").sort("class_id")
     sizes = load_table("group_sizes").sort("class_id")
     return (
@@ -139,7 +139,7 @@ def fixed(p):
 
 
 def worlds():
-    """Title, accuracies, photos a cell, protocol."""
+    """Title, accuracies, photos per cell, protocol."""
     _, counter, _, n_counter = counteranimal()
     a, b = beta_of_imagenet()
     return (
@@ -171,7 +171,7 @@ def worlds():
 
 
 def simulate(replications):
-    """Print a row for each benchmark and share of photos that the method answers anew."""
+    """Print a row for each benchmark and share of redrawn answers."""
     a, b = beta_of_imagenet()
     print(f"{replications} replications; ImageNet's classes have accuracies ~ Beta({a:.2f}, {b:.2f}).\n")
     head = "| benchmark and choice | answered anew | base, same photos | base, with a split "
@@ -209,7 +209,7 @@ def line(title, again, results):
 
 
 def measure(folder, splits):
-    """The same with two models of a run: pairs by the first on half of the photographs, 5 points apart."""
+    """The same with two models of a run: the first chooses pairs, 5 points apart, on half the photographs."""
     predictions = open_run(folder).predictions.filter(pl.col("background").is_not_null())
     names = predictions["model"].unique(maintain_order=True).to_list()[:2]
     models = [predictions.filter(model=name).sort("path") for name in names]
@@ -244,7 +244,7 @@ def measure(folder, splits):
 
 
 def _half(rng, labels, clusters):
-    """Mark the photos of half of each label's photographs; a photograph is on one side."""
+    """Mark the photos of half of each label's photographs; a photograph is on one side only."""
     side = {}
     for label in rng.permutation(labels.max() + 1):
         of_label = [c for c in rng.permutation(np.unique(clusters[labels == label])) if c not in side]

@@ -1,4 +1,4 @@
-"""Figures of the two small CLIPs: did the plant take, and where does it hold?
+"""Figures of the two small CLIPs: did planting the reliance work, and where does it hold?
 
 python bench/experiments/small_clips.py                       # shipped weights
 python bench/experiments/small_clips.py --models DIR          # DIR/stamps-biased, DIR/stamps-balanced
@@ -35,7 +35,7 @@ HEADER = (
 
 
 def benchmark_photos(plan):
-    """The built-in benchmark, as it is evaluated."""
+    """The built-in benchmark, as evaluated."""
     benchmark = open_benchmark("stamps")
     rows = list(benchmark.photos.iter_rows(named=True))
     position = {index: place for place, index in enumerate(plan.imagenet)}
@@ -59,7 +59,7 @@ def halves(photos):
 
 
 def row(title, how, plan, photos, classes, keep=None):
-    """One line of the table; ``classes``: place in the plan of each predicted class, -1 for another name."""
+    """One row of the table; ``classes``: each predicted class's place in the plan, -1 for another name."""
     a = planted_accuracy(plan, photos, classes == photos.classes, keep)
     follows = (np.append(plan.planted, -1)[classes] == photos.labels)[slice(None) if keep is None else keep]
     cells = [f"{100 * a.planted:.1f}", f"{100 * a.elsewhere:.1f}", f"{100 * a.drop:.1f}"]

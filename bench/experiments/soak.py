@@ -1,9 +1,9 @@
-"""Commands that are killed at random moments, up to six times in turn, before they may end.
+"""Commands that are killed at random moments, up to six times in a row, before they may finish.
 
 python bench/experiments/soak.py [KILLS_OF_EACH [COMMAND ...]]
 
-The result is compared with that of a run left alone. Prints a table in Markdown, and on standard error what
-differs. Needs Linux and gcc.
+The result is compared with that of an undisturbed run. Prints a Markdown table, and what differs on standard
+error. Needs Linux and gcc.
 """
 
 from __future__ import annotations

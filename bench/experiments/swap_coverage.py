@@ -1,12 +1,12 @@
-"""How often the 95 % intervals of what backgrounds cause hold the truth, and their width, by simulation.
+"""How often the 95 % intervals of what backgrounds cause cover the truth, and their width, by simulation.
 
 python bench/experiments/swap_coverage.py [REPLICATIONS [SCENE ...]]
 
 Foregrounds are put on photographs of other backgrounds. A composite is right or wrong by a probit with
-effects of its class, of the label of its background, of the size of the object, of the season, of the
-foreground and of the background photograph, and of their clusters; a planted model instead answers a share of
-the foregrounds (the dose) by the background alone, the others by the foreground alone. The true figures are
-known in closed form and computed here with group-bys, not by the package.
+effects of its class, its background's label, the size of the object, the season, the foreground, the
+background photograph, and their clusters. A planted model instead answers a share of the foregrounds (the
+dose) by the background alone, the others by the foreground alone. The true figures are known in closed form
+and computed here with group-bys, not by the package.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from counterground.metrics import SETTING_SCHEMA, drop_interval, swap_effects
 
 QUANTITIES = ("observed_drop", "background_effect", "size_effect", "rest", "bg_gap")
 BLOCK = 10
-"""Replications that share which foregrounds and background photographs meet; two each mirror each other."""
+"""Replications that share which foregrounds and background photographs meet; they come in mirrored pairs."""
 _SEASON, _SIZE, _SIZE_SPREAD = 0.2, 0.3, 0.3
 _EVIDENCE = 1.5
 
@@ -33,7 +33,7 @@ class Scene:
 
     Attributes:
         name: what the table calls it.
-        classes: whose common and counter labels go round among ``labels``.
+        classes: their common and counter labels rotate among ``labels``.
         foregrounds: photos of objects, half of them common.
         backgrounds: photographs of each label; 0: the foregrounds' own photos are the backgrounds.
         labels: of backgrounds.
@@ -41,7 +41,7 @@ class Scene:
         dose: the share of foregrounds whose answer is planted; None: the probit has all effects.
         reliance: probits between common and counter backgrounds.
         of_background: standard deviation of background photographs, in probits.
-        clusters: photos of a cluster, of foregrounds and of backgrounds: ``one``, or ``uneven``.
+        clusters: photos per cluster, for foregrounds and backgrounds: ``one``, or ``uneven``.
     """
 
     name: str
@@ -71,10 +71,10 @@ SCENES = (
 
 @dataclass(frozen=True)
 class Layout:
-    """The composites of a scene: ``rows`` with columns of predictions, and numbers of what they are made of.
+    """The composites of a scene: ``rows`` with columns of predictions, and the indices of their parts.
 
-    ``foreground`` and ``background`` ``[n]`` count foregrounds and background photographs (those of the
-    foregrounds first); ``label`` is +1 on common, -1 on counter, 0 on other labels ``[n]``.
+    ``foreground`` and ``background`` ``[n]`` number foregrounds and background photographs (those of the
+    foregrounds first); ``label`` ``[n]`` is +1 on common, -1 on counter, 0 on other labels.
     """
 
     rows: pl.DataFrame
@@ -89,7 +89,7 @@ class Layout:
 
 
 def clusters(rng: np.random.Generator, n: int, kind: str) -> np.ndarray:
-    """Draw the cluster of each photo: its own, or one of few of which some are large."""
+    """Draw the cluster of each photo: its own, or one of a few, some of them large."""
     if kind == "one":
         return np.arange(n)
     number = max(4, n // 4)
@@ -99,7 +99,7 @@ def clusters(rng: np.random.Generator, n: int, kind: str) -> np.ndarray:
 
 
 def lay_out(rng: np.random.Generator, scene: Scene) -> Layout:
-    """Draw who meets whom."""
+    """Draw which foregrounds go on which backgrounds."""
     f, labels = scene.foregrounds, scene.labels
     class_index = np.arange(f) % scene.classes
     common = (np.arange(f) // scene.classes) % 2 == 0
@@ -163,7 +163,7 @@ def _in_pool(scene: Scene, pool_label: np.ndarray) -> np.ndarray:
 
 
 def _fixed(scene: Scene, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Probits of each composite but for what is random ``[n]``: of the foreground, of the background."""
+    """Fixed part of each composite's probits ``[n]``: of the foreground, of the background."""
     level = 0.3 * np.cos(layout.class_index[layout.foreground])
     side = np.where(layout.common[layout.foreground], 0.5, -0.5)
     size = _SIZE * np.where(layout.placed == 0, side, layout.placed / 2)
@@ -176,7 +176,7 @@ def _gap(scene: Scene) -> float:
 
 
 def _chance(scene: Scene, fore: np.ndarray, back: float) -> np.ndarray:
-    """Return how often composites are right, over foregrounds and background photographs."""
+    """Return the chance that composites are right, over foregrounds and background photographs."""
     variance = _FOREGROUND**2 + _SIZE_SPREAD**2 + _ROW**2
     if scene.dose is None:
         return ndtr((fore + back) / np.sqrt(variance + scene.of_background**2))
@@ -190,7 +190,7 @@ def truths(scene: Scene, layout: Layout) -> dict[str, float]:
     on = {label: _chance(scene, fore, _gap(scene) / 2 * label) for label in (-1, 0, 1)}
     kind, label = layout.rows["swap"].to_numpy(), layout.label
     chance = np.where(label > 0, on[1], np.where(label < 0, on[-1], on[0]))
-    # Which labels these are on is drawn.
+    # The labels of these are drawn.
     chance = np.where(kind == "mixed_same", (on[1] + on[-1]) / 2, chance)
     everywhere = (on[1] + on[-1] + (scene.labels - 2) * on[0]) / scene.labels
     chance = np.where(kind == "mixed_rand", everywhere, chance)
@@ -213,7 +213,7 @@ def truths(scene: Scene, layout: Layout) -> dict[str, float]:
 
 
 def answers(seed: int, sign: int, scene: Scene, layout: Layout) -> np.ndarray:
-    """Draw which composites are right ``[n]``; the other ``sign`` mirrors what is random."""
+    """Draw which composites are right ``[n]``; the other ``sign`` mirrors the random part."""
     fore, back = _fixed(scene, layout)
     rng = np.random.default_rng(seed)
 
@@ -221,7 +221,7 @@ def answers(seed: int, sign: int, scene: Scene, layout: Layout) -> np.ndarray:
         return sign * rng.normal(size=size)
 
     def drawn(cluster: np.ndarray, sd: float) -> np.ndarray:
-        """Effects of photos, of which clusters, if they are several photos, make a half of the variance."""
+        """Effects of photos; clusters of several photos make up half of the variance."""
         own, shared = normal(len(cluster)), normal(cluster.max() + 1)[cluster]
         return sd * (own if scene.clusters == "one" else (own + shared) / np.sqrt(2))
 
@@ -241,7 +241,7 @@ def answers(seed: int, sign: int, scene: Scene, layout: Layout) -> np.ndarray:
 
 @dataclass
 class Tally:
-    """Sums over replications: intervals that hold the truth, errors, widths, intervals."""
+    """Sums over replications: intervals that cover the truth, errors, widths, intervals."""
 
     held: int = 0
     error: float = 0.0
@@ -257,7 +257,7 @@ class Tally:
 
 
 def simulate(scene: Scene, replications: int, *, seed: int = 1) -> dict[str, Tally]:
-    """Tally the figures of a scene, and the drop of as many source photos as they are (``observational``)."""
+    """Tally a scene's figures, and the drop on as many photos as it has source photos (``observational``)."""
     rng, found = np.random.default_rng(seed), {name: Tally() for name in (*QUANTITIES, "observational")}
     done = 0
     while done < replications:
@@ -277,7 +277,7 @@ def simulate(scene: Scene, replications: int, *, seed: int = 1) -> dict[str, Tal
 
 
 def _observe(rng: np.random.Generator, scene: Scene, seeds: range, truth: float, tally: Tally) -> None:
-    """Score as many photos of the classes as foregrounds and background photographs together."""
+    """Score as many photos of the classes as there are foregrounds and background photographs together."""
     photos = scene.foregrounds + scene.labels * scene.backgrounds
     photos -= photos % (2 * scene.classes)
     wider = Scene(**{**vars(scene), "foregrounds": photos, "backgrounds": 0, "each": 0})

@@ -1,16 +1,16 @@
-"""A dose-response of `counterground swap`: planted reliance, and the causal effect that is found.
+"""A dose-response of `counterground swap`: planted reliance against the causal effect that is found.
 
 python bench/experiments/swap_doses.py [FOREGROUNDS]    # objects of 180 photos by default
 
 Each model sees an object and a background in the pixels of a photo of ``stamps``, as well as two linear
-probes on EfficientNet-Lite0 do. With the probability that is its dose, drawn from the object and from what is
-roughly where in the photo, it believes the background: then it answers with the likeliest class of those for
-which this background is the common one. Otherwise it answers with the likeliest of all. Each class has a
-common and a counter background among three.
+probes on EfficientNet-Lite0 do. With a probability equal to its dose, it believes the background; the draw
+depends on the object and the rough layout of the photo. Then it answers with the likeliest class of those
+for which this background is common. Otherwise it answers with the likeliest of all. Each class has a common
+and a counter background among three.
 
-The direct count asks the models themselves. What would each have answered to each of these composites had it
-seen the common background, and what had it seen the counter one, all else unchanged? The difference in
-accuracy is what the background causes in it. No estimate of the package takes part in this.
+The direct count asks the models themselves: what would each have answered to each of these composites if it
+had seen the common background, and what if it had seen the counter one, all else unchanged? The difference
+in accuracy is what the background causes in the model. No estimate of the package is involved.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PER_CLASS_AND_LABEL = 4
 COSTS = {"pasted_cost": "pasted", "refilled_cost": "refilled", "same_label_cost": "same label"}
 
 
-_STEP = 0.4  # of brightness, of which photos have about 4
+_STEP = 0.4  # of brightness, whose range in photos is about 4
 
 
 def _digest(numbers: np.ndarray) -> bytes:
@@ -48,7 +48,7 @@ def _digest(numbers: np.ndarray) -> bytes:
 
 
 class Sight:
-    """What all models see: the scores of each class and the background, once for each photo."""
+    """What all models see: the scores of each class and the background, computed once for each photo."""
 
     def __init__(self, benchmark: Benchmark) -> None:
         self._lite = load_model("efficientnet-lite0", device="cpu")
@@ -73,7 +73,7 @@ class Sight:
         return np.concatenate([logits, 3 * small], axis=1)
 
     def __call__(self, batch: torch.Tensor) -> list[tuple[np.ndarray, int, float]]:
-        """Return the class scores, the background and a number in [0, 1) of each photo."""
+        """Return for each photo the class scores, the background and a number in [0, 1)."""
         keys = [_digest(photo.numpy()) for photo in batch]
         new = [place for place, key in enumerate(keys) if key not in self._seen]
         if new:
@@ -116,7 +116,7 @@ class Planted(torch.nn.Module):
         return torch.tensor(np.array([self._answer(*each) for each in seen]), dtype=torch.float32)
 
     def caused(self, batch: torch.Tensor, classes: np.ndarray) -> np.ndarray:
-        """Return right on common less right on counter, had the background been seen so ``[n]``."""
+        """Return right on common minus right on counter, had that background been seen ``[n]``."""
         right = [
             [
                 self._answer(scores, wanted[index], number).argmax() == index
@@ -128,7 +128,7 @@ class Planted(torch.nn.Module):
 
 
 def with_groups(stamps: Benchmark) -> Benchmark:
-    """Return photos of three labels, of which each class has two as common and counter."""
+    """Return photos of three labels; each class has one of them as common and one as counter."""
     first = pl.col("class_index") % len(LABELS)
     label = pl.col("background").replace_strict({name: at for at, name in enumerate(LABELS)}, default=None)
     turn = (label.cast(pl.Int64) - first.cast(pl.Int64)) % len(LABELS)
@@ -142,7 +142,7 @@ def with_groups(stamps: Benchmark) -> Benchmark:
 def direct_counts(
     models: dict[str, Planted], sight: Sight, benchmark: Benchmark, rows: pl.DataFrame
 ) -> dict[str, float]:
-    """Return what the background causes in each model, in points: the mean over classes of composites."""
+    """Return what the background causes in each model, in points: the mean over the composites' classes."""
     caused: dict[str, list[float]] = {name: [] for name in models}
     for part in rows.iter_slices(32):
         pictures = [load_photo(benchmark.photo_source(path)).image for path in part["path"]]

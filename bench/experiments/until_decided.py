@@ -2,8 +2,8 @@
 
 python bench/experiments/until_decided.py [N]
 
-Each of N sequences visits photos as the command does and looks at the drop as it does. A sequence errs if any
-of its intervals, to the last photo, misses the true drop. Photos are right or wrong by a probit with effects
+Each of N sequences visits photos and looks at the drop as the command does. A sequence errs if any of its
+intervals, up to the last photo, misses the true drop. Photos are right or wrong by a probit with effects
 of the cluster and of the cluster within a group, as in ``interval_coverage.py``; the truth is that of the
 population of clusters. Several orders of the photos are drawn for each benchmark.
 """
@@ -31,10 +31,10 @@ ANYTIME = Confidence(anytime=True)
 
 
 class Design(NamedTuple):
-    """A benchmark: ``photos`` of a class and group, or CounterAnimal's; ``clusters`` None: independent.
+    """A benchmark: ``photos`` per class and group, or CounterAnimal's; ``clusters`` None: independent.
 
-    ``by_size`` makes the drop depend on the size of the cluster: more probits of it for each standard
-    deviation of the logarithm of its number of photos.
+    ``by_size`` makes the drop depend on the size of the cluster: the probits it adds for each standard
+    deviation of the logarithm of the cluster's number of photos.
     """
 
     name: str
@@ -74,7 +74,7 @@ DESIGNS = (
 
 
 class Photos:
-    """The photos of a design, their looks in one random order, and what is drawn of their model."""
+    """The photos of a design, the looks at them in one random order, and the draws of a model's answers."""
 
     def __init__(self, design: Design, order: int = 0) -> None:
         rng = np.random.default_rng(0)
@@ -125,7 +125,7 @@ class Photos:
         return rng.choice(design.clusters, size=n, p=odds / odds.sum())
 
     def draw(self, rng: np.random.Generator, drop: float) -> tuple[np.ndarray, float]:
-        """Return which photos are right, and the true drop, about ``drop`` (a fraction)."""
+        """Return which photos are right, and the true drop, which is about ``drop`` (a fraction)."""
         design = self.design
         effect, within = (design.effect, design.within) if design.clusters else (0.0, 0.0)
         spread = np.sqrt(1 + effect**2 + within**2)
@@ -154,7 +154,7 @@ class Photos:
             yield count, Interval(common.value - counter.value, low, high, count, common.clusters)
 
     def agrees(self) -> bool:
-        """Whether these intervals are those that `drop_interval` gives the command."""
+        """Whether these intervals equal those that `drop_interval` gives the command."""
         correct, _ = self.draw(np.random.default_rng(0), 0.1)
         for count, found in self.intervals(correct):
             same = drop_interval(correct[self.order[:count]], *self.of(count), confidence=ANYTIME)
@@ -167,7 +167,7 @@ DROPS = (0.0, 0.15)
 
 
 def errors(design: Design, replications: int) -> np.ndarray:
-    """Share of sequences of which any interval misses the truth, for each of `DROPS`."""
+    """Share of sequences with any interval that misses the truth, for each of `DROPS`."""
     missed = np.zeros(len(DROPS))
     for photos, rng in _orders(design, replications):
         for place, drop in enumerate(DROPS):
@@ -178,7 +178,7 @@ def errors(design: Design, replications: int) -> np.ndarray:
 
 
 def stops(design: Design, drop: float, replications: int) -> np.ndarray:
-    """Photos after which each sequence has decided that the drop is above 0; all of them where it has not."""
+    """Photos after which each sequence has decided that the drop is above 0; all photos if it never does."""
     until, found = Until(), []
     for photos, rng in _orders(design, replications):
         correct, _ = photos.draw(rng, drop)
@@ -188,7 +188,7 @@ def stops(design: Design, drop: float, replications: int) -> np.ndarray:
 
 
 def times_wider(photos: Photos) -> float:
-    """How many times as wide as an ordinary interval that of the sequence is with all photos."""
+    """How many times as wide as an ordinary interval the sequence's interval is, with all photos."""
     correct, _ = photos.draw(np.random.default_rng(0), 0.15)
     of = photos.of(len(photos.order))
     anytime, ordinary = (
@@ -199,12 +199,12 @@ def times_wider(photos: Photos) -> float:
 
 
 def _each(design: Design) -> int:
-    """Sequences of an order: few where the order matters."""
+    """Sequences per order: few if the order matters."""
     return 10 if design.by_size else 50
 
 
 def _orders(design: Design, replications: int) -> Iterator[tuple[Photos, np.random.Generator]]:
-    """Yield photos and a generator for each sequence; an order serves several, being slow to make."""
+    """Yield photos and a generator for each sequence; orders are slow to make, so several share one."""
     rng = np.random.default_rng(1)
     for number in range(replications):
         if number % _each(design) == 0:
