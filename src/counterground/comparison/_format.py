@@ -44,12 +44,12 @@ def format_comparison(comparison: Comparison, format: str = "table") -> str | Ta
 
 
 def format_claim(claim: pl.DataFrame, scale: Scale, format: str = "table") -> str | TablesView:  # noqa: A002
-    """Write the paper's settings beside each other.
+    """Write the paper's settings side by side.
 
     Args:
         claim: what ``claim_by_setting`` returns.
         scale: the scale of its offsets.
-        format: as in ``format_comparison``; csv and json hold the rows alone.
+        format: as in ``format_comparison``; csv and json hold only the rows.
 
     Raises:
         UsageError: an unknown format.
@@ -71,7 +71,7 @@ def format_reproduction(
 
     Args:
         rows: what ``reproduce`` returns.
-        format: as in ``format_comparison``; csv and json hold the rows alone.
+        format: as in ``format_comparison``; csv and json hold only the rows.
         warnings: what ``left_out`` returns.
 
     Raises:
@@ -164,7 +164,7 @@ def _dumped(record: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """What JSON cannot hold as null."""
+    """Replace what JSON cannot hold by null."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
