@@ -94,7 +94,7 @@ class TablesView:
     warnings: Sequence[str]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw the tables for the console at hand."""
+        """Draw the tables for the console."""
         from rich.text import Text
 
         for table in self.tables:

@@ -102,7 +102,7 @@ _FAMILIES = (
 
 
 def bibliography(runs: Sequence[Run]) -> str:
-    """Return BibTeX for what must be cited for these runs, each entry with a line that says what it is for.
+    """Return BibTeX for what to cite for these runs, each entry with a line that says what it is for.
 
     The method (Wang et al. 2024) and CounterGround come first; then what benchmark, names and prompts are
     based on; then, per model, its library, architecture and training data, as far as references are kept
