@@ -790,7 +790,7 @@ def compare(
 
 
 def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
-    """Put values of runs on CounterAnimal beside the paper's rows: printed, ours, difference, known notes.
+    """Put values of runs on CounterAnimal next to the paper's rows: printed, ours, difference, known notes.
 
     ``counterground compare --reproduce`` does the same.
 

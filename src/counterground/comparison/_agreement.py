@@ -75,7 +75,7 @@ def _printed() -> _Drops:
 
 
 def _settings(name: str, run: Run, contrast: Contrast) -> list[tuple[Run, dict[str, Any]]]:
-    """The models of a run that have drops by class, each under each setting; labels tell settings apart."""
+    """The models of a run that have drops by class, each under each setting; labels distinguish settings."""
     rows = _by_class(run, contrast).select(KEYS).unique(maintain_order=True)
     differing = [part for part in SETTING if rows[part].n_unique() > 1]
     repeated = rows["model"].is_duplicated().any()

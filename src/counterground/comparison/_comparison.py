@@ -277,7 +277,7 @@ def full_comparison(
         _ranks(points, runs_of_points, compared),
         scaling(points, robustness) if published else None,
         tests,
-        # The paper prints drops by class for its first setting only.
+        # The paper prints drops by class only for its first setting.
         drop_agreement(named, published=published and chosen == "one-prompt", contrast=compared),
         tuple(dict.fromkeys(warnings)),
         places,

@@ -67,7 +67,7 @@ def format_reproduction(
     format: str = "table",  # noqa: A002
     warnings: Sequence[str] = (),
 ) -> str | TablesView:
-    """Write the paper's rows beside our values.
+    """Write the paper's rows next to our values.
 
     Args:
         rows: what ``reproduce`` returns.

@@ -1,4 +1,4 @@
-"""The paper's rows beside our values: printed, ours, difference, and what is known about it."""
+"""The paper's rows next to our values: printed, ours, difference, and what is known about it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _Key = tuple[str, str | None]
 
 
 def reproduce(runs: Run | Sequence[Run] = ()) -> pl.DataFrame:
-    """Put our values beside the paper's rows; without runs, those of the 2025 reproduction.
+    """Put our values next to the paper's rows; without runs, those of the 2025 reproduction.
 
     Weights are matched, not names: an OpenCLIP tag, the same weights on the hub, or torchvision's first
     weights belong to one row, whatever activation they ran with; ``loading`` says ``as published`` or ``as
@@ -248,7 +248,7 @@ def _values(part: pl.DataFrame) -> dict[str, float | None]:
 
 
 def reproduction_tables(frame: pl.DataFrame) -> list[Table]:
-    """Return the paper's rows beside our values, one table for each of the paper's.
+    """Return the paper's rows next to our values, one table for each of the paper's.
 
     Args:
         frame: what ``reproduce`` returns.

@@ -143,7 +143,7 @@ _NOISE = 0.1
 def line_warnings(
     title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale, contrast: Contrast = DROP
 ) -> list[str]:
-    """Return sentences about the line through ``members``, against which ``measured`` stand."""
+    """Return sentences about the line through ``members``, against which ``measured`` are compared."""
     accuracies = "common accuracies" if contrast == DROP else f"accuracies on {contrast.left}"
     return [
         *_clipped(title, measured),

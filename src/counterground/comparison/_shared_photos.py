@@ -32,7 +32,7 @@ class SharedPhotos:
     """Models that saw the same photos, and how the photos moved their accuracies.
 
     Attributes:
-        places: which of the models each point is, by its row.
+        places: position of each point among the models, by its row.
         common: ``[k]`` probits or logits of the common accuracies.
         counter: ``[k]``, the same for the counter accuracies.
         errors: what sampling did to ``common``, then to ``counter``: ``[2 k]`` comparable estimates.

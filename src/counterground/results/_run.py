@@ -129,7 +129,7 @@ class Run:
     def with_contrast(self, contrast: Contrast) -> Run:
         """Return the run with the scores of a contrast, even if its design does not have it.
 
-        ``Contrast.difference_key`` and ``side_keys`` say where in the scores they are.
+        ``Contrast.difference_key`` and ``side_keys`` say where they are in the scores.
         """
         if contrast in (DROP, *self.design.contrasts):
             return self

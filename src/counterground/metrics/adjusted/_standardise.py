@@ -114,8 +114,8 @@ class StandardisedSide:
         """Weight of each photo's residual in the estimate ``[n]``, enlarged for leverage.
 
         CR2 of Bell and McCaffrey 2002: residuals of a cluster are multiplied by the inverse root of one minus
-        its block of the hat matrix, which makes the variance unbiased where photos are independent. A
-        direction that one cluster alone determines has no residual and is left out.
+        its block of the hat matrix, which makes the variance unbiased if photos are independent. A direction
+        that one cluster alone determines has no residual and is left out.
         """
         columns, values, _ = self._design
         missing = 1 - (values**2).sum(axis=1)

@@ -111,7 +111,7 @@ def swap_effects(
 
     Args:
         predictions: the columns of ``predictions.parquet`` and, for composites, ``swap``, ``foreground``,
-            ``background_class`` and the clusters of the design. Plain grey is no photograph, so its
+            ``background_class`` and the clusters of the design. Plain grey is not a photograph, so its
             background clusters count as null.
         design: the design whose clusters count.
         chance: the accuracy of guessing, a fraction.
