@@ -1,8 +1,9 @@
 """CounterGround measures how much a vision model relies on the background rather than the object.
 
-Each command has a function of its name: ``counterground compare`` is ``compare``. Where the name is a keyword
-or a package, the function says what it does: ``import_photos``, ``label_pool``, ``write_report``,
-``write_figures``, ``list_models``, ``list_benchmarks``, ``make_masks``, ``open_pool``, ``study_theory``.
+Each command has a function of the same name: ``counterground compare`` is ``compare``. If the name is a
+keyword or a package, the function is named after what it does: ``import_photos``, ``label_pool``,
+``write_report``, ``write_figures``, ``list_models``, ``list_benchmarks``, ``make_masks``, ``open_pool``,
+``study_theory``.
 """
 
 import os as _os
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from counterground._version import __version__
 
-# Libraries that report how they are used read this when they are imported: ours report nothing.
+# Libraries with telemetry read these when they are imported: here, they report nothing.
 for _name, _value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("RAY_USAGE_STATS_ENABLED", "0")):
     _os.environ.setdefault(_name, _value)
 

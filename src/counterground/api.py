@@ -111,49 +111,49 @@ def evaluate(
             with its preprocessing, ``(network, preprocess)``, ``(network, preprocess, class_names)``,
             ``(network, preprocess, HeadSpec)`` or ``(clip, preprocess, tokenizer)``, a `Classifier`,
             `DualEncoder`, `ImageEncoder` or `Generative` (see ``counterground.models``), or a function
-            without arguments that returns one of these. Networks are left as they were.
+            without arguments that returns one of these. Networks are left unchanged.
         out: the folder of the run.
-        label_space: ``benchmark``, ``imagenet``, ``confusable`` or a file; None for ``imagenet`` where every
+        label_space: ``benchmark``, ``imagenet``, ``confusable`` or a file; None for ``imagenet`` if every
             class has an ImageNet index, else ``benchmark``.
         referee: the model that chooses the confusable names.
         names: how ImageNet classes are written in prompts: ``openai``, ``wordnet`` or a file.
         prompts: ``simple`` ("A photo of {}."), ``openai`` (80 templates) or a file.
-        protocol: how generative models are asked; None for ``answer-loss``, or ``free-form`` where a model
-            gives no losses; for a benchmark with questions of its own, ``multiple-choice``.
+        protocol: how generative models are asked; None for ``answer-loss``, or ``free-form`` if a model gives
+            no losses; for a benchmark with its own questions, ``multiple-choice``.
         loss: mean or sum over the tokens of an answer.
         article: ``a`` before every name, as in the paper, or the ``correct`` one.
-        aliases: a JSON file of other names of classes, for generative models.
-        options: how many options a question has under multiple choice, where the benchmark has none.
+        aliases: a JSON file of other class names, for generative models.
+        options: how many options a question has under multiple choice, if the benchmark has none.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
-        batch_size: photos in a forward pass.
+        batch_size: photos per forward pass.
         runtime: what runs image encoders: ``auto`` (the fastest that gives the numbers of eager PyTorch),
             ``eager``, ``onnx`` or ``compile``.
-        as_published: load models as the paper seems to have done.
-        fast_decode: decode JPEGs at a reduced size; how far that moves each model is measured and stated.
-        offline: never use the network, nor let other threads do so meanwhile.
+        as_published: load models the way the paper seems to have done.
+        fast_decode: decode JPEGs at a reduced size; how far that moves each model is measured and reported.
+        offline: never use the network, nor let other threads use it meanwhile.
         show_progress: show bars on standard error.
         report: write ``report.html``.
-        photos: include small copies of photos in it; False for a page to be shared without them.
-        limit: use so many photos only, spread over classes and backgrounds: a quick trial.
-        train: the labelled photos that heads are fitted on (``?head=knn``), but for those that are evaluated;
-            None for the benchmark itself, each photo predicted by a head that saw none of its cluster.
+        photos: include small copies of photos in the report; False for a page to be shared without them.
+        limit: cap on the number of photos, spread over classes and backgrounds, for a quick trial.
+        train: the labelled photos that heads are fitted on (``?head=knn``), except those that are evaluated;
+            None for the benchmark itself, with each photo predicted by a head that saw none of its cluster.
         until: ``decided`` evaluates photos in a random order and stops as soon as it is decided, for every
             model, whether its drop is above ``max_drop``.
         max_drop: the limit for ``until``, in percentage points; None is 0.
-        engine: ``ray`` encodes photos on the workers of a Ray cluster, with the same results: that of
-            ``RAY_ADDRESS``, else one started on this machine. Generative models run in this process.
-        workers: use at most so many; None for as many as there is room for.
-        gpus_per_worker: GPUs of each, also a fraction; None for one where models run on ``cuda``.
+        engine: ``ray`` encodes photos on the workers of a Ray cluster (that of ``RAY_ADDRESS``, else one
+            started on this machine), with the same results. Generative models run in this process.
+        workers: cap on the number of workers; None for as many as there is room for.
+        gpus_per_worker: GPUs per worker, possibly a fraction; None for one if models run on ``cuda``.
         overwrite: replace another run in ``out``.
         warn: called with one line if the report needs a package that is not installed.
 
     Raises:
-        UsageError: something that is not a model, a name for two models, an unknown name list, prompt file or
-            label space, a model that cannot be asked under the protocol, or an ``out`` that is, lies in or
+        UsageError: something that is not a model, one name for two models, an unknown name list, prompt file
+            or label space, a model that cannot be asked under the protocol, or an ``out`` that is, lies in or
             holds the benchmark.
-        CounterGroundError: weights that cannot be had, photos none of which can be read, or an ``out`` that
-            cannot be written or holds another run.
+        CounterGroundError: weights that cannot be obtained, photos none of which can be read, or an ``out``
+            that cannot be written or holds another run.
     """
     if referee and label_space != "confusable":
         raise UsageError(
@@ -161,7 +161,7 @@ def evaluate(
         )
     stop = _until(until, max_drop, limit)
     models = _found(models)
-    if isinstance(referee, str):  # else it is refused in the words of its setting
+    if isinstance(referee, str):  # anything else is refused by the setting itself
         check_specs([referee])
     settings = Settings(
         label_space=label_space,
@@ -188,7 +188,7 @@ def evaluate(
     opened = _opened(benchmark, show_progress, out)
     if limit is not None:
         opened = sample_photos(opened, limit)
-    # Read first: a damaged record is said before the models run.
+    # Read first, so that a damaged record is reported before the models run.
     discovery = read_discovery(Path(benchmark)) if report and not isinstance(benchmark, Benchmark) else None
     photos_to_fit_on = None if train is None else _opened(train, show_progress, out)
     run = evaluate_models(
@@ -251,39 +251,39 @@ def mitigate(
 ) -> Mitigated:
     """Make a model rely less on the background, and measure what that costs.
 
-    The folder is a run of the model and of each mended one (``MODEL + METHOD``), with ``mitigation.json``,
-    ``mitigation.csv``, ``figures/mitigation.svg`` and the mended heads. Each photo is judged by a head that
-    was fitted and chosen on other clusters; those in ``heads/`` are fitted on all photos.
+    The folder is a run of the model and of each mitigated one (``MODEL + METHOD``), with ``mitigation.json``,
+    ``mitigation.csv``, ``figures/mitigation.svg`` and the mitigated heads. Each photo is judged by a head
+    that was fitted and chosen on other clusters; those in ``heads/`` are fitted on all photos.
 
     Args:
         benchmark: photos on both sides of the benchmark's own contrast, by default common and counter; see
             ``evaluate``.
         model: one dual encoder or classifier; see ``evaluate``.
-        methods: one or several, by name or a `counterground.mitigation.Mitigation`; ``all`` for every one
-            that this model and benchmark can have.
+        methods: one method or several, by name or as a `counterground.mitigation.Mitigation`; ``all`` for
+            every one that this model and benchmark support.
         out: the folder.
-        classes: which take part, with photos and names: ``all``, or ``pairs``, those with photos on both
-            sides. Classes with too few clusters are left out either way, and a note says which.
-        watermark: measure what a watermark does before and after, which encodes every photo once more.
-        seed: of the three parts of clusters, and of what methods draw.
-        limit: use so many photos only, spread over classes and backgrounds: a quick trial.
+        classes: classes that take part, with photos and names: ``all``, or ``pairs`` for those with photos on
+            both sides. Classes with too few clusters are left out either way, and a note says which.
+        watermark: measure the effect of a watermark before and after; this encodes every photo once more.
+        seed: seed for the three parts of clusters, and for what methods draw.
+        limit: cap on the number of photos, spread over classes and backgrounds, for a quick trial.
         overwrite: replace another run in ``out``.
-        label_space: see ``evaluate``, as for all that follow; ``confusable`` has no referee here.
+        label_space: see ``evaluate``, also for all that follow; ``confusable`` has no referee here.
         names: how ImageNet classes are written in prompts.
-        prompts: the prompt templates of the unmended model.
+        prompts: the prompt templates of the unmitigated model.
         device: where the model runs.
-        precision: of the image side.
-        batch_size: photos in a forward pass.
+        precision: precision of the image side.
+        batch_size: photos per forward pass.
         runtime: what runs the image encoder.
-        as_published: load the model as the paper seems to have done.
-        offline: never use the network, nor let other threads do so meanwhile.
+        as_published: load the model the way the paper seems to have done.
+        offline: never use the network, nor let other threads use it meanwhile.
         show_progress: show bars on standard error.
         figure: draw cost against gain.
         warn: called with one line for a method that cannot be loaded, and if the figure needs a package that
             is not installed.
 
     Raises:
-        UsageError: an unknown method, or one that this model or benchmark cannot have; no photos to
+        UsageError: an unknown method, or one that this model or benchmark does not support; no photos to
             compare; too few clusters.
         CounterGroundError: see ``evaluate``; a method fails.
     """
@@ -354,8 +354,8 @@ def discover(
 ) -> Discovery:
     """Find each class's best (common) and worst (counter) background for a referee (paper section 2).
 
-    Where the pairs drop by no more than chance explains, ``benchmark`` of the result is None and none is
-    written: see ``exceeds_chance`` and ``sentence``.
+    If the pairs drop by no more than chance explains, the result's ``benchmark`` is None and none is written:
+    see ``exceeds_chance`` and ``sentence``.
 
     Args:
         benchmark: photos with backgrounds; see ``evaluate``.
@@ -364,23 +364,23 @@ def discover(
         min_drop: keep classes whose accuracy differs between backgrounds by more percentage points than this.
         min_photos: photos a background needs, in each half, to be considered; None for half of what the
             median background of a class has, at least 2.
-        split: ``half`` chooses on one half of the photos and keeps the other; ``swap`` keeps all photos, each
-            half in the pairs that the other half chose; ``none`` chooses and reports on all of them, which
-            inflates the referee's drop.
+        split: ``half`` chooses on one half of the photos and keeps the other; ``swap`` keeps all photos, with
+            each half in the pairs that the other half chose; ``none`` chooses and reports on all of them,
+            which inflates the referee's drop.
         choose: ``best`` by accuracy (the paper's way); ``shrunken`` by the effect of a background on all
-            classes, and its further effect on one class as far as that is not noise.
-        seed: decides the halves and the permutations.
-        write_anyway: write the benchmark even where the pairs are no more than chance.
+            classes, plus its further effect on one class as far as that is not noise.
+        seed: seed for the halves and the permutations.
+        write_anyway: write the benchmark even if the pairs are no more than chance.
         overwrite: replace another discovery in ``out``.
-        label_space: see ``evaluate``, as for all that follow.
+        label_space: see ``evaluate``, also for all that follow.
         names: how ImageNet classes are written in prompts.
         prompts: the prompt templates.
         device: where the referee runs.
-        precision: of the image side.
-        batch_size: photos in a forward pass.
+        precision: precision of the image side.
+        batch_size: photos per forward pass.
         runtime: what runs image encoders.
-        as_published: load the referee as the paper seems to have done.
-        offline: never use the network, nor let other threads do so meanwhile.
+        as_published: load the referee the way the paper seems to have done.
+        offline: never use the network, nor let other threads use it meanwhile.
         show_progress: show bars on standard error.
 
     Raises:
@@ -461,47 +461,47 @@ def swap(
 ) -> Run:
     """Evaluate models on composites: the same objects on other backgrounds, which shows what these cause.
 
-    The run is like any other; its ``effects()`` are what backgrounds cause. Composites are made in memory
+    The run is like any other; its ``effects()`` says what backgrounds cause. Composites are made in memory
     and not kept.
 
     Args:
         benchmark: photos with masks of their objects and labels of their backgrounds; see ``evaluate``.
         models: see ``evaluate``.
         out: the folder of the run.
-        masks: where masks come from (`masks.with_masks`): a folder of PNGs or of ``make_masks``, COCO
-            annotations, ``grabcut``, or a model; None for those that the benchmark has.
+        masks: where masks come from (`masks.with_masks`): a folder of PNGs or one from ``make_masks``, COCO
+            annotations, ``grabcut``, or a model; None for the benchmark's own.
         mask_settings: how masks are read and made.
         accept_licences: licences of a mask model's weights that you accept.
-        kinds: which composites, of ``counterground.intervention.KINDS``.
-        labels: backgrounds that objects are put on; none named: all that have enough photos.
-        backgrounds_per_label: photos of each label for each object, and draws of what else is drawn.
-        foregrounds: photos whose objects are used, spread over classes and groups; None for all, or, where
-            several photos show the same cut-out, for two of each.
+        kinds: kinds of composites, from ``counterground.intervention.KINDS``.
+        labels: backgrounds that objects are put on; empty: all that have enough photos.
+        backgrounds_per_label: photos of each label for each object, and number of any other draws.
+        foregrounds: number of photos whose objects are used, spread over classes and groups; None for all or,
+            if several photos show the same cut-out, for two of each.
         placement: ``hold`` an object's size and position, or ``draw`` them from photos of its class.
-        match_colour: move the object's colours half way to those of the background.
-        seed: of all draws; the same seed gives the same composites.
-        examples: draw the composites of so many objects into ``examples.png``.
+        match_colour: move the object's colours halfway to those of the background.
+        seed: seed for all draws; the same seed gives the same composites.
+        examples: number of objects whose composites are drawn into ``examples.png``.
         saliency: compute an attribution map of every photo whose object is used, into ``saliency.csv``.
-        label_space: see ``evaluate``, as for all that follow.
+        label_space: see ``evaluate``, also for all that follow.
         names: how ImageNet classes are written in prompts.
         prompts: the prompt templates.
         protocol: how generative models are asked.
         loss: mean or sum over the tokens of an answer.
-        article: before names.
-        aliases: a JSON file of other names of classes.
-        options: of a question under multiple choice.
+        article: article before names.
+        aliases: a JSON file of other class names.
+        options: how many options a question has under multiple choice.
         device: where models run.
-        precision: of the image side.
-        batch_size: photos in a forward pass.
+        precision: precision of the image side.
+        batch_size: photos per forward pass.
         runtime: what runs image encoders.
-        as_published: load models as the paper seems to have done.
-        offline: never use the network, nor let other threads do so meanwhile.
+        as_published: load models the way the paper seems to have done.
+        offline: never use the network, nor let other threads use it meanwhile.
         show_progress: show bars on standard error.
         report: write ``report.html``.
         photos: include small copies of photos in it.
         engine: ``local`` or ``ray``.
-        workers: of the Ray cluster.
-        gpus_per_worker: GPUs of each.
+        workers: workers of the Ray cluster.
+        gpus_per_worker: GPUs per worker.
         overwrite: replace another run in ``out``.
         warn: called with one line if the report needs a package that is not installed.
 
@@ -579,8 +579,8 @@ def make_masks(
     Args:
         benchmark: see ``evaluate``.
         source: ``manifest`` (masks that the benchmark names), ``alpha`` (of the photos), a folder of PNGs
-            named as the photos, a COCO JSON file (polygons, RLE, panoptic), ``boxes``, ``grabcut`` (rough),
-            ``rembg:NAME`` or ``hf:NAME`` (models).
+            named after the photos, a COCO JSON file (polygons, RLE, panoptic), ``boxes``, ``grabcut``
+            (rough), ``rembg:NAME`` or ``hf:NAME`` (models).
         out: the folder of the masks; an interrupted call continues there.
         settings: how masks are read, made and judged; None for the defaults.
         accept_licences: licences of weights that you accept, by name.
@@ -589,7 +589,7 @@ def make_masks(
 
     Raises:
         UsageError: an unknown source, a licence that is not accepted, or ``out`` holds something else.
-        CounterGroundError: a file of the source is damaged, or weights cannot be had.
+        CounterGroundError: a file of the source is damaged, or weights cannot be obtained.
     """
     return make_masks_of(
         _opened(benchmark, show_progress, out),
@@ -620,14 +620,14 @@ def export(
 
     Args:
         benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
-        out: the folder; with several formats each gets one of its own inside it.
-        formats: one or several of ``counterground.construction.export.FORMATS``.
-        shared: for others: photos are left out whose licence is unknown or forbids sharing.
-        all_licences: in a shared export too, on your own responsibility.
-        licence_for_unknown: the licence ("cc-by") of photos that state none: for photos of your own.
-        attribution_for_unknown: the credit line of those that have none.
-        card: what the data card says beyond the photos; None for what the pool knows of its making.
-        shard_size: of WebDataset and Hugging Face shards.
+        out: the folder; with several formats, each gets its own folder inside it.
+        formats: one or more of ``counterground.construction.export.FORMATS``.
+        shared: whether it is for others: photos whose licence is unknown or forbids sharing are left out.
+        all_licences: keep all photos in a shared export too, on your own responsibility.
+        licence_for_unknown: the licence ("cc-by") for photos that state none, if they are your own.
+        attribution_for_unknown: the credit line for photos that have none.
+        card: what the data card says beyond the photos; None for what the pool knows about how it was made.
+        shard_size: size of WebDataset and Hugging Face shards.
         overwrite: replace another export in ``out``.
         show_progress: show a bar on standard error.
 
@@ -671,16 +671,16 @@ def scores(
         by: ``background`` or another attribute of the photos for the accuracy on each of its values, which
             needs no common and counter photos; ``cell`` for that of each cell; None for all scores, over all
             classes and by class.
-        contrast: the rows of one contrast only: its name, or an expression such as ``"place=water -
+        contrast: only the rows of one contrast: its name, or an expression such as ``"place=water -
             place=land within class_name"``.
-        adjust: covariates that the contrast is to hold, by default the first of the design: ``size``,
+        adjust: covariates to hold in the contrast (by default the first of the design): ``size``,
             ``position``, ``photo``, or columns of numbers. The rows are then those of
             ``metrics.score_adjusted``.
-        effects: what backgrounds cause, of runs of composites, over all classes and by class; the rows are
+        effects: what backgrounds cause, for runs of composites, over all classes and by class; the rows are
             those of ``metrics.swap_effects``.
 
     Raises:
-        UsageError: another ``by``, a contrast or covariate that there is not, or ``by`` with one of these.
+        UsageError: an unknown ``by``, contrast or covariate, or ``by`` with one of these.
         CounterGroundError: a contrast that cannot be adjusted: its sides do not overlap, for example.
     """
     if by == "class":
@@ -721,13 +721,12 @@ def format_scores(
         runs: runs or their folders, or some rows of what ``scores`` returned.
         format: ``table`` fits the terminal or notebook it is shown in; ``markdown`` and ``latex`` give
             percent with 95 % intervals, ``csv`` and ``json`` fractions.
-        by_class: one row per model and class; classes have names where runs are given.
-        contrast: one contrast only, as in ``scores``; of runs.
-        adjust: covariates that the contrast is to hold, as in ``scores``; of runs.
+        by_class: one row per model and class; classes have names if runs are given.
+        contrast: only one contrast, as in ``scores``; needs runs.
+        adjust: covariates to hold in the contrast, as in ``scores``; needs runs.
 
     Raises:
-        UsageError: an unknown format, runs with different classes, or a contrast or covariate that there is
-            not.
+        UsageError: an unknown format, runs with different classes, or an unknown contrast or covariate.
         CounterGroundError: a contrast that cannot be adjusted.
     """
     if isinstance(runs, pl.DataFrame):
@@ -763,16 +762,16 @@ def compare(
     """Compare runs with each other and with the paper: paired tests, ranks, effective robustness, warnings.
 
     Args:
-        runs: runs or their folders; none for the paper's models and their 2025 reproduction alone.
-        published: include the paper's models; None includes them if there are no runs, or a setting.
-        against: compare every model with this one only.
+        runs: runs or their folders; none for only the paper's models and their 2025 reproduction.
+        published: include the paper's models; None includes them if there are no runs or a setting is given.
+        against: compare every model only with this one.
         baseline: the family that the line of effective robustness is fitted to.
         scale: ``probit`` or ``logit``.
         setting: which tables of the paper: ``one-prompt`` (3 and 4), ``openai-prompts`` (10 and 4),
             ``1-vs-20`` (13 and 14) or ``unbalanced`` (11 and 12); None takes those of 1 vs. 20 for runs with
             20 names, otherwise those of one prompt. ``Comparison.by_setting`` has all four side by side.
-        contrast: what runs are compared in, as in ``scores``; by default the benchmark's own. The paper has
-            the drop only.
+        contrast: what runs are compared on, as in ``scores``; by default the benchmark's own. The paper has
+            only the drop.
 
     Raises:
         UsageError: there is nothing to compare, or a model, family, scale, setting or contrast is unknown.
@@ -791,7 +790,7 @@ def compare(
 
 
 def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
-    """Put values of runs on CounterAnimal beside the paper's rows: printed, ours, difference, known notes.
+    """Put values of runs on CounterAnimal next to the paper's rows: printed, ours, difference, known notes.
 
     ``counterground compare --reproduce`` does the same.
 
@@ -823,23 +822,23 @@ def plan(
     """Return how many photos are needed to detect a drop, and what the photos at hand can detect.
 
     Args:
-        run: a pilot run, or its folder, of whose composites the background effect takes the place of the
-            drop; None plans from assumptions.
+        run: a pilot run or its folder (for composites, the background effect replaces the drop); None plans
+            from assumptions.
         drop: the drop to detect, in percentage points.
         power: the probability of detecting it, 0 to 1.
         clusters: the number of observers or background photographs; None: it grows with the photos.
-        against: a model of the run; then the difference of each other model's drop from its.
+        against: a model of the run; each other model's drop is then compared with its drop.
         classes: without a run, the number of classes.
         photos: without a run, those of each class in each group.
         cluster_size: without a run, the photos of one cluster.
         accuracy: without a run, that on common photos, in percent.
         icc: without a run, the correlation of photos of a cluster in being classified correctly.
-        seconds_per_photo: how long a person takes to label one.
-        calls_per_photo: of a model behind an HTTP API; None: as in the run.
-        price: of a call; None: as in the model's specification.
+        seconds_per_photo: time a person takes to label one.
+        calls_per_photo: calls per photo of a model behind an HTTP API; None: as in the run.
+        price: price of a call; None: as in the model's specification.
 
     Raises:
-        UsageError: a value that cannot be, or a run without a drop.
+        UsageError: an impossible value, or a run without a drop.
         CounterGroundError: the run cannot be read.
     """
     source: Run | Assumptions
@@ -862,19 +861,19 @@ def check(
 ) -> Check:
     """Check the models of a run against limits: pass, fail or undecided.
 
-    Of a run on composites the background effect takes the place of the drop.
+    For a run on composites, the background effect replaces the drop.
 
     Args:
         run: a run or its folder.
         max_drop: the largest drop that passes, in percentage points.
         min_accuracy: the smallest accuracy that passes, averaged over classes, in percent.
-        not_worse_than: a run on the same photos; the drop may not be larger than that of its model of the
-            same name, or of its only one, by more than ``margin``.
+        not_worse_than: a run on the same photos; the drop may exceed that of its model of the same name, or
+            of its only one, by at most ``margin``.
         margin: for ``not_worse_than``, in percentage points.
-        models: names or specifications of the models that are checked; none: all.
+        models: names or specifications of the models to check; empty: all.
 
     Raises:
-        UsageError: no limit, a limit that cannot be, an unknown model, no drop, or a base on other photos.
+        UsageError: no limit, an impossible limit, an unknown model, no drop, or a base on other photos.
         CounterGroundError: a run cannot be read.
     """
     limits = Limits(
@@ -912,19 +911,19 @@ def write_report(
         runs: runs or their folders; those of ``swap`` and ``mitigate`` say, in the section of their photos,
             what the background causes and what would make the drop smaller.
         out: the file, or an existing folder (the file is then ``report.html`` in it).
-        comparison: what ``compare`` returned for these runs; made here by default.
+        comparison: what ``compare`` returned for these runs; computed here by default.
         discovery: how the benchmark's pairs were chosen, or the folder that ``discover`` wrote.
-        benchmarks: benchmarks that hold the photos of the runs; built-in ones are found without.
+        benchmarks: benchmarks that hold the photos of the runs; built-in ones need not be given.
         photos: include small copies of photos.
         photo_budget: megabytes (10^6 bytes of the page) that photos may take.
         contrast: what the page is about, as in ``scores``; by default that of ``comparison``, or else the
             first one of each benchmark.
 
     Raises:
-        UsageError: no runs, a run given twice, a contrast that there is not or that is not that of
-            ``comparison``, a file that does not end in .html, a budget that is not positive, a folder that
-            ``discover`` did not write, a benchmark without any photo of the runs, or no altair for the chart
-            (extra ``report``).
+        UsageError: no runs, a run given twice, an unknown contrast or one that is not that of ``comparison``,
+            a file that does not end in .html, a budget that is not positive, a folder that ``discover`` did
+            not write, a benchmark without any photo of the runs, or no altair for the chart (extra
+            ``report``).
         CounterGroundError: a run cannot be read, or the file cannot be written.
     """
     from counterground.report import write_report as write_page
@@ -951,7 +950,7 @@ def write_report(
 
 
 def bibliography(runs: AnyRuns) -> str:
-    """Return BibTeX of what must be cited for these runs, each entry with a line that says for what."""
+    """Return BibTeX for what to cite for these runs, each entry with a line that says what it is for."""
     return bibliography_of(_opened_runs(runs))
 
 
@@ -990,16 +989,16 @@ def _found(models: AnyModels) -> AnyModels:
     """Check that models exist before a benchmark is opened, which may take long; return them.
 
     Raises:
-        UsageError: what is no model, or an unknown one.
+        UsageError: something that is not a model, or an unknown one.
     """
-    if isinstance(models, Iterator):  # it can be read once
+    if isinstance(models, Iterator):  # it can be read only once
         models = list(models)
     check_specs([each.spec for each in named_models(models) if each.made is None])
     return models
 
 
 def _opened(benchmark: AnyBenchmark, show_progress: bool, out: Path | str | None = None) -> Benchmark:
-    """Open a benchmark; ``out`` must be apart from it: what lies among photos is read with them."""
+    """Open a benchmark; ``out`` must be apart from it: files among photos are read with them."""
     if isinstance(benchmark, Benchmark):
         opened = benchmark
     elif not isinstance(benchmark, str | Path):
@@ -1017,7 +1016,7 @@ def _opened(benchmark: AnyBenchmark, show_progress: bool, out: Path | str | None
 
 
 def _has_class_folders(benchmark: Benchmark) -> bool:
-    """Whether each class has a folder at the top, so that another folder there would be read as a class."""
+    """Return whether each class has a folder at the top, so that another one would be read as a class."""
     top = pl.col("path").str.split("/").list.first()
     folders = benchmark.photos.select("class_index", top.alias("top")).unique()
     alone = not (folders["class_index"].is_duplicated().any() or folders["top"].is_duplicated().any())

@@ -13,13 +13,13 @@ _PACKAGE = Path(__file__).parent
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
-_LONGEST = 4000  # characters of a message; names of others may have millions
+_LONGEST = 4000  # characters of a message; names from others may have millions
 
 
 class CounterGroundError(Exception):
     """The work failed; the message says why and how to fix it (exit status 1).
 
-    It is one line. Of a longer one than 4000 characters, the middle is left out.
+    It is one line. If it is longer than 4000 characters, the middle is left out.
     """
 
     def __init__(self, message: str) -> None:
@@ -38,7 +38,7 @@ class MissingExtraError(UsageError):
 
 
 def install_command(extra: str) -> str:
-    """Return what installs an extra; nothing of this project is on a package index yet."""
+    """Return the command that installs an extra; this project is not on a package index yet."""
     return f"`pip install '.[{extra}]'` in your clone of CounterGround"
 
 
@@ -67,10 +67,10 @@ def error_summary(error: BaseException, own: Collection[str] = ()) -> str:
 
 
 def raised_in(error: BaseException, own: Collection[str] = ()) -> str:
-    """Return file and line of the user's own code that raised an error, empty where none took part.
+    """Return file and line of the user's own code that raised an error; empty if none was involved.
 
     Args:
-        error: one that was caught.
+        error: an error that was caught.
         own: top-level names of installed packages that count as the user's too.
     """
     place = ""
@@ -85,7 +85,7 @@ def raised_in(error: BaseException, own: Collection[str] = ()) -> str:
 
 
 def is_installed(file: str) -> bool:
-    """Whether a source file is of Python, of an installed package or of CounterGround: not the user's own."""
+    """Return whether a file is of Python, an installed package or CounterGround: not the user's own."""
     path = Path(file)
     installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
     ours = path.is_relative_to(_PACKAGE) or file.startswith("<frozen")
@@ -107,6 +107,6 @@ def did_you_mean(wanted: str, known: Iterable[str]) -> str:
 
 
 def error_message(error: BaseException, length: int = 240) -> str:
-    """Return the message of another library's error as a part of a line, without a final stop."""
+    """Return the message of another library's error as part of a line, without a final stop."""
     text = " ".join(str(error).split()) or type(error).__name__
     return (text if len(text) <= length else f"{text[: length - 3]}...").rstrip(".")

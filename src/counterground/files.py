@@ -1,13 +1,13 @@
 """Atomic writes of files and folders: a reader sees the old one or the new one, never half of either.
 
-Guaranteed: temporary file in the target's folder, fsync, rename. Given up: the folder entry itself is
+Guaranteed: temporary file in the target's folder, fsync, rename. Not guaranteed: the folder entry itself is
 not fsynced, so after a power cut the old file may be the one that remains. Files that carry a checksum may
-do without the fsync.
+skip the fsync.
 
-What a killed process left half written goes when another one next writes to the same folder: temporary files
-and drafts are locked as long as their process lives, and the system frees the locks of a killed one. Their
-names bear a mark, so that nothing of others is taken for them, and say which machine made them: a file
-system that several machines share need not show one the locks of another.
+What a killed process left half written is removed when another one next writes to the same folder: temporary
+files and drafts are locked as long as their process lives, and the system frees the locks of a killed one.
+Their names carry a mark, so that no other file is taken for one, and say which machine made them: a file
+system that several machines share need not show one machine the locks of another.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 STALE_SECONDS = 6 * 3600
-"""Longer than any download or build takes: a draft that old was left by a process that was killed.
+"""Longer than any download or build takes: a draft that old was left by a killed process.
 
 Only for file systems without locks, and for what another machine made.
 """
@@ -60,13 +60,13 @@ _SEAL_END = re.compile(rb'"sha256":\s*"[^"]*"\}\s*\}\s*\Z')
 
 
 class DamagedCacheWarning(UserWarning):
-    """A damaged file of the cache, or another that can be made again, is made again."""
+    """A damaged file of the cache, or another file that can be rebuilt, is rebuilt."""
 
 
 def cache_dir() -> Path:
-    """Folder for what can be made again, by default ``~/.cache/counterground``.
+    """Return the folder for what can be rebuilt, by default ``~/.cache/counterground``.
 
-    ``$COUNTERGROUND_CACHE`` names another one, ``$XDG_CACHE_HOME`` another place for all caches.
+    ``$COUNTERGROUND_CACHE`` names another one, ``$XDG_CACHE_HOME`` another location for all caches.
     """
     if chosen := os.environ.get("COUNTERGROUND_CACHE"):
         return Path(chosen)
@@ -75,7 +75,7 @@ def cache_dir() -> Path:
 
 
 def relative_way(start: Path, end: Path) -> str:
-    """Return the way from one folder to another, so that the two may move together."""
+    """Return the relative path from one folder to another, so that the two may move together."""
     start, end = start.resolve(), end.resolve()
     try:
         return Path(os.path.relpath(end, start)).as_posix()
@@ -84,7 +84,7 @@ def relative_way(start: Path, end: Path) -> str:
 
 
 def check_apart(out: Path, folder: Path, what: str) -> None:
-    """Refuse an output that is a folder of one's own, lies in it, or holds it.
+    """Refuse an output that is one of the user's folders, lies in it, or holds it.
 
     Args:
         out: the file or folder that will be written.
@@ -119,10 +119,10 @@ def check_only(folder: Path, expected: Collection[str], what: str) -> None:
 def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; renamed to ``path`` on success, removed on failure.
 
-    Without ``sync``, a power cut may leave a damaged file: only for files whose readers notice that.
+    Without ``sync``, a power cut may leave a damaged file: use it only for files whose readers notice that.
 
-    The file is made with the permissions of any new file: the kernel applies the umask, which belongs to the
-    whole process and cannot be read without changing it for all threads.
+    The file is created with the permissions of any new file: the kernel applies the umask, which belongs to
+    the whole process and cannot be read without changing it for all threads.
 
     Raises:
         CounterGroundError: the folder cannot be made or written (read-only, disk full, not a folder).
@@ -152,7 +152,7 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def draft_folder(target: Path) -> Iterator[Path]:
-    """Yield a new hidden folder beside ``target``, for the caller to fill and rename; removed if it is left.
+    """Yield a new hidden folder beside ``target``, for the caller to fill and rename; removed if left there.
 
     Raises:
         OSError: it cannot be made.
@@ -194,9 +194,9 @@ def _new_folder(path: Path) -> tuple[Path, int]:
 
 
 def _lock(handle: int, path: Path) -> int | None:
-    """Return the handle, which has the lock now; else close it.
+    """Return the handle, which now has the lock; else close it.
 
-    Returns ``_NO_LOCK`` where there are no locks, and None where another has it, or has removed the file.
+    Returns ``_NO_LOCK`` if there are no locks, and None if another process has it or has removed the file.
     """
     lock: int | None = None
     try:
@@ -242,7 +242,7 @@ def _remove_if_left(left: Path, *, made_here: bool) -> None:
 def check_writable(folder: Path) -> None:
     """Make ``folder`` and check that a file can be written in it, before hours of work depend on it.
 
-    What killed processes left half written in it is removed.
+    Files in it that killed processes left half written are removed.
 
     Raises:
         CounterGroundError: it cannot be made or written, or it is a file.
@@ -264,12 +264,12 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> str:
 
 
 def write_checked(path: Path, data: bytes) -> None:
-    """Write ``data`` and its SHA-256 after it, atomically, for `read_checked`."""
+    """Write ``data``, followed by its SHA-256, atomically, for `read_checked`."""
     write_bytes(path, data + hashlib.sha256(data).digest(), sync=False)
 
 
 def read_checked(path: Path) -> bytes | None:
-    """Return what `write_checked` wrote; None where the file is absent, or changed, of which it warns."""
+    """Return what `write_checked` wrote; None if the file is absent or, with a warning, changed."""
     try:
         found = path.read_bytes()
     except OSError:
@@ -282,15 +282,15 @@ def read_checked(path: Path) -> bytes | None:
 
 
 def warn_damaged(path: Path) -> None:
-    """Say in one line that a damaged file is made again."""
+    """Warn in one line that a damaged file is rebuilt."""
     warnings.warn(f"{path} is damaged: it is made again.", DamagedCacheWarning, stacklevel=2)
 
 
 def write_record(path: Path, text: str, beside: Mapping[str, str] | None = None) -> None:
     """Write a JSON object atomically, with a seal as its last member ``sealed``, for `read_record`.
 
-    The seal holds a SHA-256 of the object's bytes, and of the files ``beside`` it, by name, as the functions
-    that wrote them return it: of what was written, whatever another process has put in its place since.
+    The seal holds a SHA-256 of the object's bytes and, by name, of the files ``beside`` it, as returned by
+    the functions that wrote them: of what was written, whatever another process has put in its place since.
     """
     body = text.rstrip().removesuffix("}").rstrip()
     files = json.dumps(dict(beside or {}))
@@ -300,21 +300,22 @@ def write_record(path: Path, text: str, beside: Mapping[str, str] | None = None)
 
 
 def read_record(path: Path, *, beside: bool = True) -> bytes:
-    """Return the JSON object that `write_record` wrote, without its seal; one without a seal as it is.
+    """Return the JSON object that `write_record` wrote, without its seal; one without a seal is unchanged.
 
     Args:
         path: the record.
-        beside: whether to check the files that were sealed with it, too.
+        beside: whether to check also the files that were sealed with it.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it, or a file that was sealed with it, is not as it was written; the message says which.
+        ValueError: it, or a file that was sealed with it, has changed since it was written; the message says
+            which.
     """
     with open_regular(path) as file:
         found = file.read()
     seal = _SEAL.search(found)
     if seal is None:
-        if b'"sealed"' in found or _SEAL_END.search(found):  # one byte that changed cannot hide both
+        if b'"sealed"' in found or _SEAL_END.search(found):  # one changed byte cannot hide both
             raise ValueError(f"{path.name} is not as it was written")
         return found
     body = found[: seal.start()]
@@ -329,7 +330,7 @@ def read_record(path: Path, *, beside: bool = True) -> bytes:
 
 
 def sealed_files(path: Path) -> dict[str, str] | None:
-    """Return the SHA-256 of the files that were sealed with a record; None where the record has no seal."""
+    """Return the SHA-256 of the files that were sealed with a record; None if the record has no seal."""
     seal = _SEAL.search(path.read_bytes())
     files: dict[str, str] | None = json.loads(seal[1]) if seal else None
     return files
@@ -345,7 +346,7 @@ def _file_digest(path: Path) -> str:
 
 
 def row_digest(*values: Any) -> str:
-    """Return a digest of the values of a row, as SQLite gives them back: what its column ``digest`` holds."""
+    """Return a digest of the values of a row, as SQLite returns them: what its column ``digest`` holds."""
     return hashlib.blake2b(repr([_stored(value) for value in values]).encode(), digest_size=16).hexdigest()
 
 
@@ -358,11 +359,12 @@ def _stored(value: Any) -> Any:
 def database_damage(
     execute: Callable[[str], Sequence[Sequence[Any]]], tables: Mapping[str, Sequence[str]]
 ) -> str:
-    """Say what of a SQLite database is not as it was written; empty where all is.
+    """Say what in a SQLite database has changed since it was written; empty if nothing has.
 
     Args:
-        execute: runs a query and returns its rows; the connection has `row_digest` as a function.
-        tables: the columns that ``digest`` of each table is of.
+        execute: function that runs a query and returns its rows; the connection has `row_digest` as a
+            function.
+        tables: the columns that ``digest`` covers in each table.
     """
     if (found := execute("PRAGMA integrity_check(1)")[0][0]) != "ok":
         return " ".join(str(found).split())
@@ -382,7 +384,7 @@ def write_text(path: Path, text: str) -> str:
 def write_parquet(path: Path, frame: pl.DataFrame) -> str:
     """Write ``frame`` to ``path`` as Parquet, atomically; return the file's SHA-256.
 
-    The same frame gives the same bytes. Python writes them: Polars does not always say why it cannot.
+    The same frame gives the same bytes. Python writes them, because Polars does not always say why it cannot.
     """
     content = BytesIO()
     frame.write_parquet(content, compression="zstd", statistics=False)

@@ -20,7 +20,7 @@ Given = ParamSpec("Given")
 R = TypeVar("R")
 
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
-# What other libraries read for the same; huggingface_hub and datasets do so when they are imported.
+# What other libraries read for the same purpose; huggingface_hub and datasets do so when imported.
 _OTHERS = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 # Calls in several threads end in any order: the first one notes what the last one restores.
@@ -30,12 +30,12 @@ _before: dict[str, str | None] = {}
 
 
 def is_offline() -> bool:
-    """Whether the network must not be used."""
+    """Return whether the network must not be used."""
     return os.environ.get(OFFLINE, "") not in ("", "0")
 
 
 def is_local(url: str) -> bool:
-    """Whether an address is this machine's own, which is no network."""
+    """Return whether an address is this machine's own, which is not the network."""
     try:
         return urlsplit(url).hostname in _HERE
     except ValueError:
@@ -43,10 +43,10 @@ def is_local(url: str) -> bool:
 
 
 def check_online(what: str) -> None:
-    """Refuse what needs the network where it must not be used.
+    """Refuse what needs the network if it must not be used.
 
     Raises:
-        CounterGroundError: ``--offline``.
+        CounterGroundError: ``--offline`` is set.
     """
     if is_offline():
         raise CounterGroundError(f"{what} needs the network, and --offline forbids it.")
@@ -54,11 +54,11 @@ def check_online(what: str) -> None:
 
 @contextmanager
 def offline(*, forbid: bool = True, libraries: bool = False) -> Iterator[None]:
-    """Forbid the network meanwhile, to all threads of this process and to the processes that it starts.
+    """Forbid the network within the block, to all threads of this process and the processes it starts.
 
     Args:
         forbid: False: change nothing.
-        libraries: tell those of Hugging Face, too. What was imported meanwhile keeps to it.
+        libraries: also tell those of Hugging Face. Libraries imported meanwhile stay offline.
     """
     names = ((OFFLINE,) if forbid else ()) + (_OTHERS if forbid and libraries else ())
     with _lock:
@@ -85,7 +85,7 @@ def _restore(name: str, value: str | None) -> None:
 
 
 def obeys_offline(call: Callable[Given, R]) -> Callable[Given, R]:
-    """Let the keyword ``offline`` of a function forbid the network for as long as it runs."""
+    """Let the keyword ``offline`` of a function forbid the network while it runs."""
 
     @wraps(call)
     def obeying(*given: Given.args, **named: Given.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""Registries of what has a name: built in, or added by another package through an entry point.
+"""Registries of named objects: built in, or added by another package through an entry point.
 
 A package adds a metric, for example, with ``brier = "mine:BRIER"`` under
 ``[project.entry-points."counterground.metrics"]``. The name of the entry point is the name of the metric.
@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Registry(Generic[T]):
-    """Things by their names. Another package is imported only when one of its names is used.
+    """Objects by their names. Another package is imported only when one of its names is used.
 
     Attributes:
-        group: of the entry points, as in ``counterground.metrics``.
+        group: group of the entry points, as in ``counterground.metrics``.
         kind: the class whose instances are registered.
-        built_in: ours by name, in the order in which they are listed.
-        named_by: the attribute that holds the name, which that of an entry point must equal.
+        built_in: our objects by name, in the order in which they are listed.
+        named_by: the attribute that holds the name, which must equal that of the entry point.
     """
 
     group: str
@@ -39,7 +39,7 @@ class Registry(Generic[T]):
         return list(dict.fromkeys([*self.built_in, *_entries(self.group, tuple(sys.path))]))
 
     def find(self, name: str) -> T | None:
-        """Return what has this name, None where nothing has.
+        """Return the object with this name, None if there is none.
 
         Raises:
             UsageError: several packages claim the name.
@@ -98,7 +98,7 @@ def plugin_modules() -> frozenset[str]:
 
 @cache
 def _entries(group: str, path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
-    """Return the entry points by name, read again only where ``sys.path`` has changed: that takes time."""
+    """Return the entry points by name, read again only if ``sys.path`` has changed, since that takes time."""
     del path
     found: dict[str, tuple[EntryPoint, ...]] = {}
     for entry in sorted(entry_points(group=group), key=lambda entry: (entry.name, _package(entry))):

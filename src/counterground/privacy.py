@@ -1,8 +1,8 @@
-"""What may be shown and written: no key of a server, and no place that names a user or a machine.
+"""What may be shown and written: no key of a server, and no path that names a user or a machine.
 
-Two rules, each in one place. A key that is read from the environment is told to `keep_secret`, and `masked`
-replaces it in whatever a server sends back and in whatever is printed. What is written into runs, reports and
-pools passes `shareable`, which shortens absolute paths, unless the user keeps them.
+Two rules, each in one place. A key that is read from the environment is passed to `keep_secret`, and `masked`
+replaces it in whatever a server returns and in whatever is printed. What is written into runs, reports and
+pools passes through `shareable`, which shortens absolute paths, unless the user keeps them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _MASK = "***"
 SECRET_NAME = re.compile(
     r"KEY(?!WORD)|TOKEN(?!I[ZS])|SECRET(?!AR)|PASSW|CREDENTIAL|SIGNATURE|\bSIG\b|AUTH(?!OR)", re.IGNORECASE
 )
-"""What variables and parameters that hold keys are called."""
+"""Names of variables and parameters that hold keys."""
 
-_SHORTEST = 8  # characters of a key: shorter ones, as local servers take, are words that answers may hold
+_SHORTEST = 8  # characters of a key: shorter ones, as local servers accept, are words that answers may hold
 _secrets: set[str] = set()
 _lock = threading.Lock()
 
@@ -33,14 +33,14 @@ T = TypeVar("T")
 
 
 def keep_secret(value: str | None) -> None:
-    """Let `masked` replace a value from now on; one of fewer than 8 characters is no secret."""
+    """Let `masked` replace a value from now on; one of fewer than 8 characters is not a secret."""
     if value and len(value) >= _SHORTEST:
         with _lock:
             _secrets.update({value, quote(value, safe="")})
 
 
 def keep_secrets_of(url: str) -> None:
-    """Keep secret what a URL may hold of that kind: a password, and parameters called as keys are."""
+    """Keep secret what a URL may hold: a password, and parameters named like keys."""
     try:
         parts = urlsplit(url)
         given = [value for name, value in parse_qsl(parts.query) if SECRET_NAME.search(name)]
@@ -69,13 +69,13 @@ def without_query(url: str) -> str:
 
 
 def keeps_paths() -> bool:
-    """Whether the user wants paths written as they are."""
+    """Return whether the user wants paths written as they are."""
     return os.environ.get(KEEP_PATHS, "") not in ("", "0")
 
 
 @contextmanager
 def kept_paths(*, keep: bool) -> Iterator[None]:
-    """Keep paths as they are meanwhile, or not, in this process and in those that it starts."""
+    """Keep paths as they are within the block, or not, in this process and those it starts."""
     before = os.environ.get(KEEP_PATHS)
     os.environ[KEEP_PATHS] = "1" if keep else "0"
     try:
@@ -88,10 +88,11 @@ def kept_paths(*, keep: bool) -> Iterator[None]:
 
 
 def shareable(value: T, but: Collection[str] = ()) -> T:
-    """Return JSON-like data, or a text, as it may be given to others: secrets masked, absolute paths short.
+    """Return JSON-like data, or a text, as it may be shared: secrets masked, absolute paths shortened.
 
-    A path below the home folder begins with ``~``, as the specification of a model may; of another one the
-    name is left. Relative paths, what follows ``#``, addresses and the keys of dictionaries stay as they are.
+    A path below the home folder begins with ``~``, as the specification of a model may; any other one is
+    shortened to its name. Relative paths, what follows ``#``, addresses and the keys of dictionaries stay as
+    they are.
 
     Args:
         value: a text, or lists and dictionaries with texts.
@@ -111,8 +112,8 @@ def _shareable(value: Any, but: Collection[str] = ()) -> Any:
     return value
 
 
-# A path begins a word, or follows what cannot be in one: not in the middle of an address or a relative path,
-# nor after "#", where an address has the name of a model.
+# A path begins a word, or follows what cannot be in a word: not in the middle of an address or a relative
+# path, nor after "#", where an address has the name of a model.
 _BEFORE = r"(?<![\w.~/\\%#-])"
 _PART = r"[^\s/\\'\"`<>|:;,?*#&=()\[\]{}]+"
 _PATH = re.compile(rf"{_BEFORE}(?:/|[A-Za-z]:[\\/])(?:{_PART}[\\/])+(?:{_PART})?")
@@ -130,7 +131,7 @@ def _without_places(text: str) -> str:
 
 
 def _ways(folder: Callable[[], Path]) -> list[str]:
-    """Return a folder as it is written and where it lies, the longest first; nothing where it is the root."""
+    """Return a folder as written and as resolved, the longest first; empty if it is the root."""
     try:
         place = folder()
     except (RuntimeError, OSError):  # no home, or a folder that was removed

@@ -1,4 +1,4 @@
-"""One line on standard error that shows how far long work is."""
+"""One line on standard error that shows the progress of long work."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ProgressBar:
         self._bar.advance(self._task, amount)
 
     def update(self, done: int, total: int | None, description: str | None = None) -> None:
-        """Set what is done of how much (None or 0 where unknown), and what is being done; clears the note."""
+        """Set how much is done of what total (None or 0 if unknown), and a description; clears the note."""
         self._bar.update(self._task, completed=done, total=total or None, description=description, note="")
 
     def note(self, text: str) -> None:
@@ -47,14 +47,14 @@ class ProgressBar:
 def progress_bar(
     description: str, unit: Unit = "photos", *, total: int | None = None, shown: bool, keep: bool = False
 ) -> Iterator[ProgressBar]:
-    """Yield a bar with a count and the time left, which is seen if ``shown`` and on a terminal.
+    """Yield a bar with a count and the time left, visible if ``shown`` and on a terminal.
 
     Args:
         description: what is being done.
         unit: what is counted.
-        total: how much there is, None where unknown.
+        total: how much there is, None if unknown.
         shown: whether anybody wants to see it.
-        keep: whether it stays on the screen when done, with the rate; then files get its last state too.
+        keep: whether it stays on the screen when done, with the rate; files then get its last state too.
     """
     amount: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), _Rate(unit) if keep else TextColumn(unit))
     if unit == "bytes":

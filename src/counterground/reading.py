@@ -1,4 +1,4 @@
-"""Files that others made: each is a regular file of bounded size, and damage is an error like any other."""
+"""Files from others: each is a regular file of bounded size, and damage is an error like any other."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 MOST_TEXT = 2**28
-"""Bytes of a file that is read as text or settings; no list of names or prompts is larger."""
+"""The most bytes of a file that is read as text or settings; no list of names or prompts is larger."""
 
 _CHUNK = 2**20
 _KILLED = -9
-# How the last line of a trial begins that did not come to the file.
+# How the last line begins if a trial did not get as far as the file.
 _NOT_THE_FILE = re.compile(r"(Import|ModuleNotFound|Memory)Error\b|OSError: .*Cannot allocate memory")
-# Each part is decoded once and let go. Slices of rows would decode a row group anew for each, and many shards
-# are one; more than one row group at a time would only take memory.
+# Each part is decoded once and released. Slices of rows would decode a row group again for each, and many
+# shards are one row group; more than one at a time would only take memory.
 _TRIAL = """
 import os, sys
 os.environ["POLARS_ROW_GROUP_PREFETCH_SIZE"] = "1"
@@ -49,7 +49,7 @@ for path in sys.argv[1:]:
 
 
 def given_path(text: str) -> Path:
-    """Return a path that somebody wrote, with ``~`` replaced where there is such a home."""
+    """Return a path as the user wrote it, with ``~`` replaced if there is such a home."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -57,24 +57,24 @@ def given_path(text: str) -> Path:
 
 
 def is_file(path: Path) -> bool:
-    """Whether it is a file; of a name that no file can have, as one too long, `Path.is_file` raises."""
+    """Return whether it is a file; `Path.is_file` raises on an impossible name, such as one too long."""
     return os.path.isfile(path)  # noqa: PTH113 - it does not raise
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is a folder; see `is_file`."""
+    """Return whether it is a folder; see `is_file`."""
     return os.path.isdir(path)  # noqa: PTH112 - it does not raise
 
 
 def open_regular(path: str | Path, most: int | None = None) -> BufferedReader:
-    """Open a file that others wrote: never a pipe, a socket or a device, which might be read for ever.
+    """Open a file that others wrote: never a pipe, a socket or a device, which might be read forever.
 
     Args:
         path: the file; links are followed.
-        most: how many bytes it may have; None: any number.
+        most: cap on its bytes; None: any number.
 
     Raises:
-        OSError: it cannot be opened, is no regular file, has more bytes, or no file can have that name.
+        OSError: it cannot be opened, is not a regular file, has more bytes, or no file can have that name.
     """
     try:
         # A pipe would wait for its other end.
@@ -117,11 +117,11 @@ def read_json(path: str | Path, most: int | None = MOST_TEXT) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """Return what a JSON text of others holds.
+    """Return what a JSON text from others holds.
 
     Raises:
         ValueError: it is not JSON, an object has a key twice, it is nested too deeply, or a text in it is
-            none (half a surrogate pair).
+            invalid (half a surrogate pair).
     """
     try:
         found = json.loads(text, object_pairs_hook=_once)
@@ -144,10 +144,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def check_tar_end(tar: tarfile.TarFile) -> None:
-    """Check that an archive that was read through ends where its reader stopped.
+    """Check that an archive that was read to its end ends where its reader stopped.
 
-    The reader takes a zeroed or damaged header, a file that was cut between two members, and the end of the
-    first of two archives in one file for the end of all.
+    The reader takes a zeroed or damaged header, a cut between two members, and the end of the first of two
+    archives in one file for the end of everything.
 
     Raises:
         tarfile.ReadError: the end marker is missing, or something other than zeros follows.
@@ -162,9 +162,9 @@ def check_tar_end(tar: tarfile.TarFile) -> None:
 
 
 def check_zip_start(packed: zipfile.ZipFile) -> None:
-    """Check that nothing precedes a zip: of two archives in one file, its reader knows the last alone.
+    """Check that no archive precedes a zip: of two archives in one file, its reader knows only the last.
 
-    What is no archive may precede it, as in those that unpack themselves.
+    Anything that is not an archive may precede it, as in self-extracting ones.
 
     Raises:
         zipfile.BadZipFile: another archive, or a member that is not listed.
@@ -180,11 +180,11 @@ def read_parquet(path: Path, *, foreign: bool = False) -> pl.DataFrame:
     """Read a Parquet file.
 
     Args:
-        path: the file; its name is no pattern.
-        foreign: somebody else may have made it, so that it is tried first (`try_parquet`).
+        path: the file; its name is not a pattern.
+        foreign: whether somebody else may have made it, so that it is tried first (`try_parquet`).
 
     Raises:
-        OSError: it cannot be opened, or is no regular file.
+        OSError: it cannot be opened, or is not a regular file.
         PolarsError: it is damaged or not Parquet.
     """
     if foreign:
@@ -197,7 +197,7 @@ def scan_parquet(path: Path) -> pl.LazyFrame:
     """Return the rows of a Parquet file, for use within `no_panic`.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file.
+        OSError: it cannot be opened, or is not a regular file.
     """
     import polars as pl
 
@@ -221,22 +221,22 @@ def no_panic() -> Iterator[None]:
 
 
 def try_parquet(path: Path) -> None:
-    """Decode a Parquet file once, in parts, in a process of its own, of which nothing but the end is heard.
+    """Decode a Parquet file once, in parts, in a separate process whose output is not shown.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file.
-        PolarsError: that process failed or was ended.
-        CounterGroundError: for a reason that says nothing of the file, such as too little memory.
+        OSError: it cannot be opened, or is not a regular file.
+        PolarsError: that process failed or crashed.
+        CounterGroundError: it failed for a reason unrelated to the file, such as too little memory.
     """
     with open_regular(path) as file:
         found = os.fstat(file.fileno())
-    if sys.executable:  # not so in a program that Python is built into
+    if sys.executable:  # not in a program that embeds Python
         _try_state(path, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
 
 
 @lru_cache(maxsize=10_000)
 def _try_state(path: Path, _state: tuple[int, ...]) -> None:
-    """Decode a Parquet file; if it is sound, once as long as it is in that state. Failures may pass."""
+    """Decode a Parquet file; if sound, only once while in that state. Failures may be temporary."""
     import polars as pl
 
     ended = _tried(_TRIAL, path)
@@ -248,10 +248,10 @@ def _try_state(path: Path, _state: tuple[int, ...]) -> None:
 
 
 def try_arrow(folder: Path) -> None:
-    """Check the Arrow files of a folder in a process of its own: a damaged one ends its reader.
+    """Check the Arrow files of a folder in a separate process: a damaged one crashes its reader.
 
     Raises:
-        OSError: one is damaged, or no regular file.
+        OSError: one is damaged, or is not a regular file.
         CounterGroundError: see `try_parquet`.
     """
     files = sorted(folder.rglob("*.arrow"))
@@ -262,10 +262,10 @@ def try_arrow(folder: Path) -> None:
 
 
 def _tried(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
-    """Run code on files, with the packages of this process wherever it found them.
+    """Run code on files, with the packages of this process, wherever it found them.
 
     Raises:
-        CounterGroundError: it ended for a reason that says nothing of the files.
+        CounterGroundError: it ended for a reason unrelated to the files.
     """
     ended = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-P", "-c", code, *(os.fspath(path.absolute()) for path in paths)],

@@ -105,7 +105,7 @@ def bibtex(text: str) -> str:
 
 
 def bibtex_comment(text: str) -> str:
-    """Return ``text`` for a line between entries, where BibTeX takes every ``@`` for the head of one."""
+    """Return ``text`` for a line between entries, where BibTeX takes every ``@`` for the start of one."""
     return one_line(text).replace("@", " at ")
 
 

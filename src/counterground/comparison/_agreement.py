@@ -36,19 +36,19 @@ def drop_agreement(
 ) -> pl.DataFrame:
     """Return Spearman's correlation of class-wise drops for every pair of models on one benchmark.
 
-    The paper prints drops by class for five CLIPs (Tables 15 and 16). A run counts beside them if it was
-    measured on the paper's photos; on another benchmark its models are compared with each other and with
-    those of other runs on the same photos; a result that several runs hold stands once. Where classes have
-    few photos, chance alone lowers the correlation.
+    The paper prints drops by class for five CLIPs (Tables 15 and 16). A run is compared with them if it was
+    measured on the paper's photos. On another benchmark, its models are compared with each other and with
+    those of other runs on the same photos. A result that several runs hold appears once. If classes have few
+    photos, chance alone lowers the correlation.
 
     Args:
-        runs: by the name that tells them apart, as ``source`` in ``model_points`` does.
-        published: with the paper's five.
-        contrast: another difference than the drop, of runs.
+        runs: runs by the name that identifies them, as ``source`` does in ``model_points``.
+        published: whether to include the paper's five models.
+        contrast: a contrast of runs other than the drop.
 
     Returns:
         The columns of ``AGREEMENT_OF_DROPS_SCHEMA``; 95 % intervals by Fisher's z with the variance of Bonett
-        and Wright (2000); null under four classes, or where drops do not vary.
+        and Wright (2000); null with fewer than four classes, or if drops do not vary.
     """
     groups: dict[str, tuple[str, _Drops]] = {}
     if published:
@@ -67,7 +67,7 @@ def drop_agreement(
 
 def _printed() -> _Drops:
     drops: _Drops = {}
-    # One model stands in both tables with the same cells.
+    # One model is in both tables with the same cells.
     rows = load_table("classwise_results").unique(["model", "class_id"], keep="first", maintain_order=True)
     for row in rows.iter_rows(named=True):
         drops.setdefault((row["model"], "paper"), {})[row["class_id"]] = row["drop"] / 100
@@ -75,7 +75,7 @@ def _printed() -> _Drops:
 
 
 def _settings(name: str, run: Run, contrast: Contrast) -> list[tuple[Run, dict[str, Any]]]:
-    """The models of a run that have drops by class, each under each setting; labels tell settings apart."""
+    """The models of a run that have drops by class, each under each setting; labels distinguish settings."""
     rows = _by_class(run, contrast).select(KEYS).unique(maintain_order=True)
     differing = [part for part in SETTING if rows[part].n_unique() > 1]
     repeated = rows["model"].is_duplicated().any()

@@ -56,11 +56,11 @@ CLAIM_SCHEMA: dict[str, Any] = {
 }
 """Columns of ``claim_by_setting``.
 
-``distance`` is the mean of counter accuracy minus that of the ImageNet line over the CLIPs (fraction), and
+``distance`` is counter accuracy minus that of the ImageNet line, mean over the CLIPs (fraction), and
 ``distance_by_data_set`` the mean over their training sets; ``distance_with_errors`` is from the line with
-errors in both accuracies. ``change`` is the mean difference between a CLIP's distance and its distance in
-the first setting, with both lines as they are (null there). ``offset`` (on the scale) is the term of the
-family in an analysis of covariance. ``larger_models`` is what tenfold parameters add to the distance,
+errors in both accuracies. ``change`` is the mean difference between a CLIP's distance and its distance in the
+first setting, with both lines as they are (null there). ``offset`` (on the scale) is the term of the family
+in an analysis of covariance. ``larger_models`` is what tenfold parameters add to the distance,
 ``cleaner_data`` what filtered data add to the drop (``Scaling``). All have 95 % intervals. Counts: CLIPs
 whose whole interval is below or above the line, those with p < 0.05, and those that remain when the p-values
 of all CLIPs of the setting are corrected.
@@ -75,7 +75,7 @@ def claim_by_setting(scale: Scale = "probit") -> pl.DataFrame:
     """Measure the paper's CLIPs against the line of its ImageNet models in each setting.
 
     The line and all tests are those of ``effective_robustness``; the family is tested by ``probit(counter) ~
-    1 + probit(common) + clip`` over all models, ordinary least squares. Intervals take the models, or the
+    1 + probit(common) + clip`` over all models, ordinary least squares. Intervals treat the models, or the
     data sets, as independent draws.
 
     Args:
@@ -175,7 +175,7 @@ def _distances(clips: pl.DataFrame, line: RobustnessLine) -> dict[str, float | N
 
 
 def _change(clips: pl.DataFrame, first: pl.DataFrame) -> dict[str, float | None]:
-    """The mean change of distance since the first setting; null in the first."""
+    """Return the mean change of distance since the first setting; null in the first."""
     changes = (
         clips.join(first, on="model").select(pl.col("residual") - pl.col("before")).to_series().to_numpy()
     )
@@ -187,7 +187,7 @@ def _change(clips: pl.DataFrame, first: pl.DataFrame) -> dict[str, float | None]
 
 
 def _offset(models: pl.DataFrame) -> Coefficient:
-    """By how much CLIPs are higher than ImageNet models of the same common accuracy, on the scale."""
+    """Return how much higher CLIPs are than ImageNet models of the same common accuracy, on the scale."""
     terms = {"common": models["common_place"].to_numpy(), "clip": (models["family"] == "clip").to_numpy()}
     return ordinary_least_squares(models["counter_place"].to_numpy(), terms, name="counter")["clip"]
 
@@ -213,7 +213,7 @@ def _counts(clips: pl.DataFrame) -> dict[str, int]:
 
 
 def _benjamini_hochberg(p_values: list[float]) -> np.ndarray[Any, Any]:
-    """Return p-values adjusted so that their false discovery rate is what each says."""
+    """Return p-values adjusted so that each states its false discovery rate."""
     p = np.array(p_values)
     order = np.argsort(p)[::-1]
     scaled = p[order] * len(p) / np.arange(len(p), 0, -1)

@@ -1,4 +1,4 @@
-"""Where a comparison cannot be trusted, in sentences."""
+"""Sentences that say where a comparison cannot be trusted."""
 
 from __future__ import annotations
 
@@ -25,14 +25,13 @@ _DIFFERENCES = {
 def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None = None) -> list[str]:
     """Return a sentence for each reason not to trust a comparison of these runs, or with the paper.
 
-    Reasons are: other photos or another version of a benchmark, photos that only some could read; runs that
-    could stop early; other
-    names, prompts, label space, protocol, loading or precision; and models that chose the very pairs of
-    backgrounds they are measured on.
+    Reasons are: different photos or versions of a benchmark; photos that only some runs could read; runs that
+    could stop early; different names, prompts, label space, protocol, loading or precision; and models that
+    chose the very pairs of backgrounds they are measured on.
 
     Args:
         runs: by name.
-        paper: the setting of the paper's rows; None where they are no part of the comparison.
+        paper: the setting of the paper's rows; None if they are not part of the comparison.
     """
     sentences = [*_photos(runs), *_stopped(runs), *_referees(runs)]
     for together in _by_benchmark(runs).values():
@@ -154,7 +153,7 @@ def _referees(runs: Mapping[str, Run]) -> Iterator[str]:
 
 
 def measured_referees(run: Run, name: str) -> list[MeasuredReferee]:
-    """Return the models of a run that chose its pairs, which sentences call ``name``; the paper's too."""
+    """Return the models of a run that chose its pairs, the paper's too; sentences call the run ``name``."""
     found = own_referees(run, name)
     for record in run.info.models:
         row = paper_row(record)

@@ -81,16 +81,15 @@ _MODELS = 12  # rows of a table in a REPL
 
 @dataclass(frozen=True)
 class Comparison:
-    """Models of runs, of the paper and of its reproduction beside each other; all numbers are fractions.
+    """Models of runs, of the paper and of its reproduction side by side; all numbers are fractions.
 
     ``points`` and ``robustness`` are what ``model_points`` and ``effective_robustness`` return. ``ranks`` has
-    the columns of ``RANKS_SCHEMA``, ``row`` being the place among ``points``; the reproduction and models
-    near chance are not ranked.
-    ``scaling`` is None without the paper. ``tests`` are paired tests (columns of ``TESTS_SCHEMA``) within
-    each version of a benchmark, ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is
-    not comparable. ``place_of`` finds the row of a run's model. ``setting`` says which tables the paper's
-    rows are from, None without the paper. Of another ``contrast`` than the drop, ``common`` and ``counter``
-    in points and tests' metrics are its sides, ``drop`` is its value.
+    the columns of ``RANKS_SCHEMA``, with ``row`` the place among ``points``; the reproduction and models near
+    chance are not ranked. ``scaling`` is None without the paper. ``tests`` are paired tests (columns of
+    ``TESTS_SCHEMA``) within each version of a benchmark, ``agreement`` is what ``drop_agreement`` returns,
+    ``warnings`` say what is not comparable. ``place_of`` finds the row of a run's model. ``setting`` says
+    which tables the paper's rows are from, None without the paper. For a ``contrast`` other than the drop,
+    ``common`` and ``counter`` in points and the tests' metrics are its sides, and ``drop`` is its value.
     """
 
     points: pl.DataFrame
@@ -106,7 +105,7 @@ class Comparison:
     contrast: Contrast = DROP
 
     def place_of(self, run: Run, setting: Mapping[str, Any]) -> int | None:
-        """Return which row of ``models`` is a model of a run; None where it is none, as without a drop.
+        """Return which row of ``models`` is a model of a run; None if there is none, as without a drop.
 
         Args:
             run: one of the compared runs.
@@ -115,7 +114,7 @@ class Comparison:
         return self.places.get(place_key(run, setting))
 
     def source_of(self, run: Run, setting: Mapping[str, Any]) -> str | None:
-        """Return the source under which ``tests`` has a model of a run; None where there are none."""
+        """Return the source under which ``tests`` lists a model of a run; None if it does not."""
         return self.sources.get(place_key(run, setting))
 
     @property
@@ -147,7 +146,7 @@ class Comparison:
 
     @cached_property
     def by_setting(self) -> pl.DataFrame | None:
-        """What ``claim_by_setting`` returns; None without the paper or with another line than its own."""
+        """What ``claim_by_setting`` returns; None without the paper or with a line other than the paper's."""
         if self.setting is None or self.robustness.baseline != "imagenet":
             return None
         return claim_by_setting(self.robustness.scale)
@@ -229,24 +228,25 @@ def full_comparison(
 ) -> Comparison:
     """Compare runs with each other and, with ``published``, with the paper and its 2025 reproduction.
 
-    Runs on different photos are shown together with a warning; models are tested, ranked and fitted on the
-    same photos only. ``against`` selects which tests are shown; ranks and corrected p-values rest on all
+    Runs on different photos are shown together with a warning; models are tested, ranked and fitted only on
+    the same photos. ``against`` selects which tests are shown; ranks and corrected p-values are based on all
     pairs.
 
     Args:
-        runs: one or several.
-        published: put the paper's models and the reproduction beside them.
-        against: test every model against this one only.
-        baseline: the family through whose models the line goes.
+        runs: one run or several.
+        published: whether to include the paper's models and the reproduction.
+        against: test every model only against this one.
+        baseline: family whose models the line is fitted to.
         scale: ``probit`` or ``logit``.
-        setting: which tables of the paper to compare with (``published.SETTINGS``); by default those of 1
-            vs. 20 where every run lets the 20 confusable names compete, otherwise those of one prompt.
+        setting: which tables of the paper to compare with (``published.SETTINGS``); by default those of 1 vs.
+            20 if every run lets the 20 confusable names compete, otherwise those of one prompt.
         contrast: what is compared: a contrast, its name or an expression; by default the first one of the
-            first run's design that all runs' have, and beside the paper the drop.
+            first run's design that the designs of all runs have, or, with the paper, the drop.
 
     Raises:
-        UsageError: nothing to compare, a run given twice, ``against`` is no model of the runs, an unknown
-            family, scale, setting or contrast, a setting without the paper, or another contrast with it.
+        UsageError: nothing to compare, a run given twice, ``against`` is not a model of the runs, an unknown
+            family, scale, setting or contrast, a setting without the paper, or a contrast other than the drop
+            with it.
     """
     listed = [runs] if isinstance(runs, Run) else list(runs)
     if not listed and not published:
@@ -277,7 +277,7 @@ def full_comparison(
         _ranks(points, runs_of_points, compared),
         scaling(points, robustness) if published else None,
         tests,
-        # The paper prints drops by class for its first setting only.
+        # The paper prints drops by class only for its first setting.
         drop_agreement(named, published=published and chosen == "one-prompt", contrast=compared),
         tuple(dict.fromkeys(warnings)),
         places,
@@ -288,7 +288,7 @@ def full_comparison(
 
 
 def _tested_against(runs: Sequence[Run], against: str | None) -> str | None:
-    """Return the name of the model that all are tested against."""
+    """Return the name of the model that all others are tested against."""
     if against is None:
         return None
     if not runs:
@@ -323,7 +323,7 @@ def _setting(runs: Sequence[Run]) -> SettingName:
 
 
 def _alone(runs: Sequence[Run], points: pl.DataFrame, tests: pl.DataFrame, contrast: Contrast) -> list[str]:
-    """What to do where there is little to compare."""
+    """Say what to do if there is little to compare."""
     if contrast == DROP and any(DROP not in run.design.contrasts for run in runs):
         named = "; ".join(f"{run.path}: {run.design.contrasts[0].name}" for run in runs)
         sentence = (
@@ -394,8 +394,8 @@ def _compared(runs: Mapping[str, Run]) -> tuple[list[Compared], dict[tuple[Any, 
 
     The second value is the source of each result of each run (``place_key``).
 
-    What several runs hold alike is there once. Results of one model that differ (another precision, other
-    weights under the same name) are results of their own.
+    Identical results of several runs appear once. Differing results of one model (another precision, other
+    weights under the same name) are separate results.
     """
     found: dict[tuple[Any, ...], tuple[Answers, list[str]]] = {}
     for name, run in runs.items():

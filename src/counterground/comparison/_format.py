@@ -44,12 +44,12 @@ def format_comparison(comparison: Comparison, format: str = "table") -> str | Ta
 
 
 def format_claim(claim: pl.DataFrame, scale: Scale, format: str = "table") -> str | TablesView:  # noqa: A002
-    """Write the paper's settings beside each other.
+    """Write the paper's settings side by side.
 
     Args:
         claim: what ``claim_by_setting`` returns.
         scale: the scale of its offsets.
-        format: as in ``format_comparison``; csv and json hold the rows alone.
+        format: as in ``format_comparison``; csv and json hold only the rows.
 
     Raises:
         UsageError: an unknown format.
@@ -67,11 +67,11 @@ def format_reproduction(
     format: str = "table",  # noqa: A002
     warnings: Sequence[str] = (),
 ) -> str | TablesView:
-    """Write the paper's rows beside our values.
+    """Write the paper's rows next to our values.
 
     Args:
         rows: what ``reproduce`` returns.
-        format: as in ``format_comparison``; csv and json hold the rows alone.
+        format: as in ``format_comparison``; csv and json hold only the rows.
         warnings: what ``left_out`` returns.
 
     Raises:
@@ -94,7 +94,7 @@ class TablesView:
     warnings: Sequence[str]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw the tables for the console at hand."""
+        """Draw the tables for the console."""
         from rich.text import Text
 
         for table in self.tables:
@@ -164,7 +164,7 @@ def _dumped(record: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """What JSON cannot hold as null."""
+    """Replace what JSON cannot hold by null."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""A line of effective robustness in words: its equation, and who lies off it."""
+"""A line of effective robustness in words: its equation, and which models lie off it."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def about_line(
 
     Args:
         fit: the line of a table.
-        with_errors: the same with sampling errors in both accuracies, where it can be fitted.
-        baseline: the family through whose models it goes.
+        with_errors: the same with sampling errors in both accuracies, if it can be fitted.
+        baseline: the family whose models it is fitted to.
         models: the rows of the table, columns of ``Comparison.models``.
-        contrast: whose right side is drawn over its left.
+        contrast: the contrast whose right side is plotted over its left.
     """
     left, right = contrast.titles
     strength = f", R² {fit.r_squared:.3f}" if fit.r_squared is not None else ""

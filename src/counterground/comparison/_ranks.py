@@ -1,4 +1,4 @@
-"""Ranks by drop with the places that the data cannot rule out."""
+"""Ranks by drop, with the ranks that the data cannot rule out."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _Values = np.ndarray[Any, Any]
 def rank_models(points: pl.DataFrame, *, paired: Mapping[Pair, float | None] | None = None) -> pl.DataFrame:
     """Rank models (smallest drop first) with a 95 % range of ranks.
 
-    A model may hold any rank between one after those shown to be better and one before those shown to be
-    worse, each pair tested and all pairs corrected together (Holm): the ranges hold together with 95 %. Pairs
-    in ``paired`` are tested on their shared photos. Of the others the standard errors (``standard_error``)
-    count as independent, which they are not on one set of photos, so that their ranges are on the wide side.
+    A model may hold any rank from one after those shown to be better to one before those shown to be worse.
+    Each pair is tested and all pairs are corrected together (Holm): the ranges hold together with 95 %. Pairs
+    in ``paired`` are tested on their shared photos. For the others, the standard errors (``standard_error``)
+    are treated as independent, which they are not on one set of photos, so their ranges are on the wide side.
 
     Args:
-        points: of one benchmark and label space, as ``model_points`` returns them.
+        points: points of one benchmark and label space, as ``model_points`` returns them.
         paired: p-values of paired tests by places (i < j) among the points.
 
     Returns:
-        The columns of ``RANKS_SCHEMA``, in the order of the points; ranks that nothing is known of reach
+        The columns of ``RANKS_SCHEMA``, in the order of the points; ranks of which nothing is known range
         from first to last.
     """
     # Equal drops differ in the last digit of a sum.
@@ -100,13 +100,13 @@ def paired_drops(
 ) -> dict[Pair, float | None]:
     """Return p-values of the difference in drop by places (i < j) among the points.
 
-    Pairs of which one saw other photos, or has none (the paper's rows), are left out. Names, prompts and ways
+    Pairs in which one saw other photos, or has none (the paper's rows), are left out. Names, prompts and ways
     of asking may differ: the photos are what is paired.
 
     Args:
         points: columns of ``model_points``.
         runs_of_points: the run that holds each point, None for published rows.
-        contrast: another difference than the drop.
+        contrast: a contrast other than the drop.
     """
     known = [
         (place, answers_of(run, row))

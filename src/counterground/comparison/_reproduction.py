@@ -1,4 +1,4 @@
-"""The paper's rows beside our values: printed, ours, difference, and what is known of it."""
+"""The paper's rows next to our values: printed, ours, difference, and what is known about it."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ _Key = tuple[str, str | None]
 
 
 def reproduce(runs: Run | Sequence[Run] = ()) -> pl.DataFrame:
-    """Put our values beside the paper's rows; without runs, those of the 2025 reproduction.
+    """Put our values next to the paper's rows; without runs, those of the 2025 reproduction.
 
     Weights are matched, not names: an OpenCLIP tag, the same weights on the hub, or torchvision's first
     weights belong to one row, whatever activation they ran with; ``loading`` says ``as published`` or ``as
     trained``. The prompts and the label space of a run choose the table: 3 and 4 (1 vs. 1000), 10 (80
     prompts), 13 and 14 (1 vs. 20), 9 (other checkpoints) and, for LVLMs, 5. A row that was run in several
-    ways stands once for each, one that was not run once without values.
+    ways appears once for each; one that was not run appears once, without values.
 
     Returns:
         The columns of ``REPRODUCTION_SCHEMA``, in the order of the paper.
 
     Raises:
-        UsageError: no run was measured on CounterAnimal in a setting of the paper's, or one is given twice.
+        UsageError: no run was measured on CounterAnimal in a setting of the paper, or a run is given twice.
     """
     listed = [runs] if isinstance(runs, Run) else list(runs)
     refuse_repeated(listed)
@@ -95,7 +95,7 @@ def reproduce(runs: Run | Sequence[Run] = ()) -> pl.DataFrame:
 
 
 def left_out(runs: Run | Sequence[Run]) -> list[str]:
-    """Return a sentence for each run, setting or model that ``reproduce`` has no row of the paper for."""
+    """Return a sentence for each run, setting or model for which ``reproduce`` has no row of the paper."""
     listed = [runs] if isinstance(runs, Run) else list(runs)
     sentences = []
     for name, run in zip(run_names(listed), listed, strict=True):
@@ -248,7 +248,7 @@ def _values(part: pl.DataFrame) -> dict[str, float | None]:
 
 
 def reproduction_tables(frame: pl.DataFrame) -> list[Table]:
-    """Return the paper's rows beside our values, one table for each of the paper's.
+    """Return the paper's rows next to our values, one table for each of the paper's.
 
     Args:
         frame: what ``reproduce`` returns.
@@ -299,7 +299,7 @@ def _rows(part: pl.DataFrame) -> int:
 
 
 def _summary(ways: pl.DataFrame, run: pl.DataFrame) -> list[str]:
-    """How the values were measured, and how far they lie off on the whole."""
+    """Say how the values were measured, and how far off they are overall."""
     if not run.height:
         return []
     how = "; ".join(sorted(_way(row) for row in ways.iter_rows(named=True)))

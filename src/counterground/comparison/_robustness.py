@@ -45,7 +45,7 @@ from counterground.results import (
 
 
 class Deviation(NamedTuple):
-    """Counter accuracy by the line and what the model has more (fractions), 95 % interval and p-value."""
+    """Counter accuracy by the line and the model's excess over it (fractions), 95 % interval and p-value."""
 
     predicted: float
     residual: float
@@ -55,22 +55,23 @@ class Deviation(NamedTuple):
 
 
 def deviation(point: dict[str, Any], line: LineFit, unshared: float = 1.0) -> Deviation:
-    """Measure a point against a line that it is no part of.
+    """Measure a point against a line that it is not part of.
 
     On the scale the distance is ``g(counter) - intercept - slope * g(common)``. Its interval adds, in
-    quadrature, where the line may be over this common accuracy (Student's t) and the point's own sampling
-    error: for a run the ends of its counter and common intervals on the scale, with the correlation that the
-    interval of the drop tells (MOVER, Zou and Donner 2008); for a row of the paper or its reproduction the
-    standard errors that its rank rests on, turned to the scale by the slope of g. Where the sampling error
-    is not known there is no interval. The limits are then turned into counter accuracy; accuracies of 0 and 1
-    count as moved onto the scale (``to_scale``), so that residual and limits stand at one height.
+    quadrature, the uncertainty of the line at this common accuracy (Student's t) and the point's own sampling
+    error. For a run, this comes from the ends of its counter and common intervals on the scale, with the
+    correlation that the interval of the drop implies (MOVER, Zou and Donner 2008). For a row of the paper or
+    its reproduction, it comes from the standard errors that its rank is based on, converted to the scale by
+    the slope of g. If the sampling error is not known, there is no interval. The limits are then converted to
+    counter accuracy. Accuracies of 0 and 1 count as moved onto the scale (``to_scale``), so residual and
+    limits are at the same height.
 
-    Models on the same photos err alike, and where the line moves with the point the distance stands still:
+    Models on the same photos err alike, and if the line moves with the point, the distance stays the same.
     ``unshared`` is the share of the point's own sampling variance that moves the distance
-    (``SharedPhotos.unshared``), 1 where nothing is known of other models' errors.
+    (``SharedPhotos.unshared``), 1 if nothing is known about other models' errors.
 
     ``p_value`` compares the distance with the scatter of the baseline's models and the uncertainty of the
-    line: the externally studentised residual where the line leaves the point out.
+    line: the externally studentised residual if the line leaves the point out.
     """
     place, height = _at(point, "common", line), _at(point, "counter", line)
     middle, error = float(line.at(place)), float(line.standard_error(place))
@@ -78,7 +79,7 @@ def deviation(point: dict[str, Any], line: LineFit, unshared: float = 1.0) -> De
     counter, predicted = (float(from_scale(where, line.scale)) for where in (height, middle))
     limits: tuple[float | None, float | None] = (None, None)
     if own := _own(point, line, place, height):
-        # The distance is this much lower or higher; the accuracy the line should have, the other way round.
+        # The distance is this much lower or higher; the accuracy that the line should have, the opposite.
         down, up = np.hypot(line.critical * error, np.sqrt(unshared) * np.array(own))
         ends = [float(from_scale(middle + shift, line.scale)) for shift in (down, -up)]
         limits = counter - ends[0], counter - ends[1]
@@ -91,7 +92,7 @@ def deviation(point: dict[str, Any], line: LineFit, unshared: float = 1.0) -> De
 
 
 def error_on_scale(point: dict[str, Any], figure: Figure, scale: Scale) -> float:
-    """Return the standard error of an accuracy as a probit or logit, NaN where nothing is known of it."""
+    """Return the standard error of an accuracy as a probit or logit, NaN if nothing is known about it."""
     place = to_scale(point[figure], scale, point[f"n_{figure}"])
     return float(standard_error(point, figure) / scale_density(place, scale))
 
@@ -101,7 +102,7 @@ def _at(point: dict[str, Any], group: str, line: LineFit, name: str | None = Non
 
 
 def _own(point: dict[str, Any], line: LineFit, place: float, height: float) -> tuple[float, float] | None:
-    """How far sampling may have moved the distance, down and up, on the scale; None where not known."""
+    """Return how far sampling may have moved the distance, down and up, on the scale; None if not known."""
     if point["source"] in PUBLISHED:
         common, counter = (error_on_scale(point, group, line.scale) for group in ("common", "counter"))
         half = NORMAL * float(np.hypot(counter, line.slope * common))
@@ -142,7 +143,7 @@ _NOISE = 0.1
 def line_warnings(
     title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale, contrast: Contrast = DROP
 ) -> list[str]:
-    """Return sentences about the line through ``members``, against which ``measured`` stand."""
+    """Return sentences about the line through ``members``, against which ``measured`` are compared."""
     accuracies = "common accuracies" if contrast == DROP else f"accuracies on {contrast.left}"
     return [
         *_clipped(title, measured),
@@ -152,7 +153,7 @@ def line_warnings(
 
 
 def photos(points: pl.DataFrame, column: str) -> np.ndarray[Any, Any]:
-    """Return counts of photos as floats, NaN where unknown."""
+    """Return counts of photos as floats, NaN if unknown."""
     return points[column].cast(pl.Float64).to_numpy()
 
 
@@ -190,7 +191,7 @@ def _far(
 
 
 def _noise(title: str, members: pl.DataFrame, scale: Scale, accuracies: str) -> list[str]:
-    """Tell where sampling blurs the accuracies of the left side that a line is fitted to."""
+    """Say if sampling blurs the accuracies of the left side that a line is fitted to."""
     errors = np.array([error_on_scale(row, "common", scale) for row in members.iter_rows(named=True)])
     if np.isnan(errors).all():
         return []
@@ -209,8 +210,8 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale, accuracies: str) -> 
     return [sentence]
 
 
-# Which weights a point is of: the paper's name for those it used, or the specification, which two files may
-# share where it says no folder, and the fingerprint.
+# Which weights a point belongs to: the paper's name for those it used, or the specification (which two files
+# may share if it names no folder) and the fingerprint.
 _WEIGHTS = pl.coalesce("paper_model", pl.concat_str("model", "fingerprint", separator=" "), "model")
 RESIDUALS_SCHEMA: dict[str, Any] = {
     "model": pl.String,
@@ -232,11 +233,11 @@ RESIDUALS_SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class RobustnessLine:
-    """The line of one benchmark and label space: through which models it goes, and from where.
+    """The line of one benchmark and label space: which models it is fitted to, and where they come from.
 
     ``benchmark_version`` is None for the paper's photos, of whichever version; ``title`` is the benchmark's
-    name with what tells it apart from others here. ``fit`` is by least squares, and distances are from it;
-    ``with_errors`` is the line with sampling errors in both accuracies, None where it cannot be fitted.
+    name with what distinguishes it from others here. ``fit`` is by least squares, and distances are measured
+    from it; ``with_errors`` is the line with sampling errors in both accuracies, None if it cannot be fitted.
     """
 
     benchmark: str
@@ -254,7 +255,7 @@ class EffectiveRobustness:
     """The lines of a baseline family and each model's distance from its own.
 
     ``residuals`` has the columns of ``RESIDUALS_SCHEMA`` in the order of the points: ``predicted`` is the
-    counter accuracy by the line, ``residual`` what the model has more, with a 95 % interval; null where there
+    counter accuracy by the line, ``residual`` the model's excess over it, with a 95 % interval; null if there
     is no line. A member of the baseline, and a run of a member's weights, is compared with the line through
     the other members. ``p_value``: could a further model of the baseline family lie as far off? ``lines``:
     one per benchmark, version, label space and source.
@@ -269,7 +270,7 @@ class EffectiveRobustness:
 
     @property
     def fit(self) -> LineFit | None:
-        """The first line: the paper's where its rows are among the points; None where there is none."""
+        """The first line: the paper's if its rows are among the points; None if there is none."""
         return self.lines[0].fit if self.lines else None
 
     def _repr_html_(self) -> str:
@@ -313,22 +314,22 @@ def effective_robustness(
 ) -> EffectiveRobustness:
     """Fit counter on common accuracy over a baseline family and measure every model against it (section 4).
 
-    Models measured on the paper's photos are compared with the line through the paper's models where its rows
-    are among the points, with one through their own kind otherwise; the reproduction's with its own. On every
-    other benchmark and label space the line goes through the runs' models of the baseline family, if there
-    are three.
+    Models measured on the paper's photos are compared with the line through the paper's models if its rows
+    are among the points, otherwise with one through their own kind; the reproduction's are compared with its
+    own. On every other benchmark and label space, the line goes through the runs' models of the baseline
+    family, if there are three.
 
     Args:
         points: what ``model_points`` returns.
         baseline: ``imagenet``, ``clip``, ``lvlm`` or ``other``.
         scale: ``probit`` or ``logit``.
-        contrast: what ``common`` and ``counter`` of the points are the sides of.
-        answers: what the model of each point answered (``Run.answers``), None where that is not known. Where
-            the line goes through models on the same photos as the measured one, its interval then leaves out
-            errors that they share; without, it counts them as its own and is too wide.
+        contrast: contrast whose sides are ``common`` and ``counter`` of the points.
+        answers: what the model of each point answered (``Run.answers``), None if that is not known. If the
+            line goes through models on the same photos as the measured one, its interval then leaves out
+            errors that they share; without ``answers``, it counts them as its own and is too wide.
 
     Raises:
-        UsageError: another family or scale.
+        UsageError: an unknown family or scale.
     """
     if baseline not in FAMILIES:
         hint = did_you_mean(baseline, FAMILIES)
@@ -356,7 +357,7 @@ def effective_robustness(
 
 @dataclass(frozen=True)
 class _Population:
-    """Models measured against one line, and those of the baseline that make it."""
+    """Models measured against one line, and those of the baseline that it is fitted to."""
 
     version: str | None
     label_space: str | None
@@ -422,11 +423,11 @@ def _fit(numbers: Sequence[np.ndarray[Any, Any]], scale: Scale) -> LineFit:
 
 
 def _fit_with_errors(members: pl.DataFrame, scale: Scale) -> LineWithErrors | None:
-    """The line with sampling errors in both accuracies; None where these are unknown or too large."""
+    """The line with sampling errors in both accuracies; None if these are unknown or too large."""
     rows = members.to_dicts()
     x, y = (to_scale(members[group], scale, photos(members, f"n_{group}")) for group in GROUPS)
     common, counter = ([error_on_scale(row, group, scale) for row in rows] for group in ("common", "counter"))
-    # Common and counter photos are different ones; in a run they may share clusters.
+    # Common and counter photos are different photos; in a run they may share clusters.
     correlation = [0.0 if row["source"] in PUBLISHED else _correlation(row) for row in rows]
     try:
         return fit_line_with_errors(x, y, common, counter, correlation, scale=scale)
@@ -450,7 +451,7 @@ def _residuals(population: _Population, fit: LineFit, shared: SharedPhotos | Non
 
 
 def _without(others: Sequence[np.ndarray[Any, Any]], scale: Scale) -> LineFit | None:
-    """The line through the other members; None where two are left, or all alike."""
+    """The line through the other members; None if two are left, or all are alike."""
     if len(others[0]) < FEWEST:
         return None
     try:

@@ -60,13 +60,13 @@ class Answer:
     """One question about one outcome over one set of CLIPs.
 
     ``effect`` (fraction) is what tenfold parameters, tenfold pairs or filtered data change while the other
-    two are held; ``alone`` is the term of its regression on nothing else. A lower drop, or higher effective
-    robustness, helps: ``verdict`` is ``yes`` where the 95 % interval leaves out 0, ``no`` where it does so
-    on the harmful side, else ``inconclusive``. ``term`` is that of the regression.
+    two are held; ``alone`` is the term in a regression on nothing else. A lower drop, or higher effective
+    robustness, helps: ``verdict`` is ``yes`` if the 95 % interval excludes 0, ``no`` if it does so on the
+    harmful side, else ``inconclusive``. ``term`` is that of the regression.
 
-    ``by_data_set`` is the same effect with the data set as the unit, for what is a property of data sets:
-    their levels, at equal parameters, regressed on pairs and filtering. It has few degrees of freedom, but
-    does not count models of one data set as independent cases of it.
+    ``by_data_set`` is the same effect with the data set as the unit, for properties of data sets: their
+    levels, at equal parameters, regressed on pairs and filtering. It has few degrees of freedom, but does not
+    count models of one data set as independent cases.
     """
 
     question: str
@@ -91,7 +91,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Scaling:
-    """All fits and answers; ``caveats`` are sentences that belong beside them."""
+    """All fits and answers; ``caveats`` are sentences that belong with them."""
 
     fits: tuple[ScalingFit, ...]
     answers: tuple[Answer, ...]
@@ -112,13 +112,13 @@ def scaling(points: pl.DataFrame, robustness: EffectiveRobustness | None = None)
 
     ``drop ~ 1 + log10(parameters) + log10(pairs) + filtered`` by ordinary least squares, jointly and term by
     term, over the 28 CLIPs of Table 3 and again without every ViT/B/32 (256 pixels too) and every model
-    trained on LAION400M: the benchmark was made with CLIP-LAION400M-ViT/B/32, and the figures of section
-    5.2 beside it (6 and 7) leave both out. Effective robustness (counter accuracy above the line of the
-    baseline) is an outcome of its own since a drop shrinks with accuracy alone.
+    trained on LAION400M: the benchmark was made with CLIP-LAION400M-ViT/B/32, and the figures of section 5.2
+    (6 and 7) leave both out. Effective robustness (counter accuracy above the line of the baseline) is a
+    separate outcome because a drop shrinks with accuracy alone.
 
     Args:
         points: what ``model_points`` returns, the paper's rows among them.
-        robustness: what ``effective_robustness`` says of the same points.
+        robustness: what ``effective_robustness`` returns for the same points.
 
     Raises:
         ValueError: the paper's CLIPs are not among the points.
@@ -141,7 +141,7 @@ def scaling(points: pl.DataFrame, robustness: EffectiveRobustness | None = None)
 
 
 def unrelated() -> pl.Expr:
-    """Whether a CLIP shares neither backbone nor data set with the referee."""
+    """Return whether a CLIP shares neither backbone nor data set with the referee."""
     return ~pl.col("backbone").is_in(_BACKBONES) & (pl.col("pretrain_dataset") != "LAION400M")
 
 
@@ -158,7 +158,7 @@ def _fit(outcome: Outcome, subset: str, clips: pl.DataFrame) -> ScalingFit:
 
 
 def _by_data_set(clips: pl.DataFrame, name: str) -> Regression | None:
-    """Regress the levels of data sets on their size and filtering; None where they are too few.
+    """Regress the levels of data sets on their size and filtering; None if there are too few.
 
     The levels are those of an analysis of covariance with the parameters, at their mean.
     """

@@ -29,12 +29,12 @@ _NO_SPREAD = 1e-24
 
 @dataclass(frozen=True)
 class SharedPhotos:
-    """Models that saw the same photos, and how these moved their accuracies.
+    """Models that saw the same photos, and how the photos moved their accuracies.
 
     Attributes:
-        places: which of the models each point is, by its row.
+        places: position of each point among the models, by its row.
         common: ``[k]`` probits or logits of the common accuracies.
-        counter: ``[k]``, of the counter accuracies.
+        counter: ``[k]``, the same for the counter accuracies.
         errors: what sampling did to ``common``, then to ``counter``: ``[2 k]`` comparable estimates.
     """
 
@@ -44,15 +44,15 @@ class SharedPhotos:
     errors: InfluenceEstimate
 
     def unshared(self, row: int, members: Sequence[int], line: LineFit) -> float:
-        """Return which share of the sampling variance of a model moves its distance from a line.
+        """Return the share of a model's sampling variance that moves its distance from a line.
 
-        What a photo does to the distance is what it does to the model, less what it does to the line: to its
-        members, each with its leverage (delta method). A part of that variance, what photos do to members
-        one by one, is in their scatter about the line, and so in the line's standard error. It is taken
-        away here. With independent models of equal errors, 1 is left.
+        What a photo does to the distance is what it does to the model minus what it does to the line, that
+        is, to its members, each with its leverage (delta method). Part of that variance, what photos do to
+        members one by one, is in their scatter about the line and so in the line's standard error. It is
+        subtracted here. With independent models of equal errors, 1 is left.
 
         Args:
-            row: of the model, no member.
+            row: row of the model, which is not a member.
             members: rows of the models of the line.
             line: the line through them.
         """
@@ -68,7 +68,7 @@ class SharedPhotos:
         residuals = heights[others] - hat @ heights[others]
         rows = np.vstack([heights[own] - moved, heights[own], residuals])
         distance, alone, *scatter = self.errors.combined(rows).variance.tolist()
-        if alone <= _NO_SPREAD:  # right, or wrong, on all photos: nothing is known of what they do
+        if alone <= _NO_SPREAD:  # right, or wrong, on all photos: nothing is known about their effect
             return 1.0
         leverage = 1 / line.n + reach**2 * line.spread
         return float(max(0.0, distance - leverage * sum(scatter) / (line.n - 2)) / alone)
@@ -81,17 +81,17 @@ def shared_photos(
     scale: Scale,
     contrast: Contrast = DROP,
 ) -> SharedPhotos | None:
-    """Return how sampling moved those of ``measured`` that saw the photos of all ``members``.
+    """Return how sampling moved those ``measured`` models that saw the photos of all ``members``.
 
     Args:
         members: points of the models of a line, with their ``row``.
-        measured: likewise of those that are measured against it.
-        answers: by row, None where the photos are not known.
-        scale: of the line.
-        contrast: what ``common`` and ``counter`` are the sides of.
+        measured: the same for the models measured against it.
+        answers: answers by row, None if the photos are not known.
+        scale: scale of the line.
+        contrast: contrast whose sides are ``common`` and ``counter``.
 
     Returns:
-        None where the members did not all see the same photos.
+        None if the members did not all see the same photos.
     """
     seen = {None if (of := answers[row]) is None else of.photos.fingerprint for row in members["row"]}
     if len(seen) != 1 or seen == {None}:
@@ -105,7 +105,7 @@ def shared_photos(
     if len(errors) != 2 * len(models):
         return None
     turned = np.diag(1 / scale_density(np.concatenate(places), scale))
-    # Scatter over classes is of other classes, which these intervals are not about.
+    # Scatter over classes is for other classes, which these intervals do not cover.
     errors = [replace(each, scatter=None) for each in errors]
     stacked = InfluenceEstimate.stacked(errors).compressed().combined(turned)
     common, counter = places

@@ -53,9 +53,9 @@ def models_tables(
         models: columns of ``Comparison.models``.
         titles: what benchmarks are called, by version.
         lines: those of effective robustness.
-        baseline: the family that makes the lines.
+        baseline: the family that the lines are fitted to.
         setting: which tables the paper's rows are from.
-        contrast: what the models are compared in.
+        contrast: what the models are compared on.
     """
     shown = models.filter(pl.col("source") != "reproduction")
     again = models.filter(pl.col("source") == "reproduction")
@@ -89,7 +89,7 @@ def models_tables(
 
 @dataclass(frozen=True)
 class _Group:
-    """Models in one table, their line, and the reproduction's rows where it is the paper's table."""
+    """Models in one table, their line, and the reproduction's rows if it is the paper's table."""
 
     models: pl.DataFrame
     title: str
@@ -147,7 +147,7 @@ def _rank(row: dict[str, Any]) -> str:
 
 
 def _own_drops(models: pl.DataFrame, again: pl.DataFrame | None) -> list[str]:
-    """The drops of the runs' models with their intervals, where the table has no room for them."""
+    """The drops of the runs' models with their intervals, if the table has no room for them."""
     own = models.filter(~pl.col("source").is_in(PUBLISHED))
     if again is None or own.is_empty():
         return []
@@ -227,20 +227,20 @@ def _quantities(contrast: Contrast) -> dict[tuple[str, str | None], str]:
 
 
 def _setting(row: dict[str, Any], name: str) -> str:
-    """A setting of a pair, that of both models where they differ; what one of them lacks is the other's."""
+    """A setting of a pair, of both models if they differ; if one has none, the other's."""
     values = [row[f"{name}_{side}"] for side in "ab"] if name in BY_SIDE else [row[name]]
     known = dict.fromkeys(setting_text(name, value) for value in values if value is not None)
     return " / ".join(known) or setting_text(name, None)
 
 
 def _side(row: dict[str, Any], side: str, *, several: set[str]) -> str:
-    """A model of a pair, with its runs where several runs have other results of it."""
+    """A model of a pair, with its runs if several runs have different results for it."""
     name = str(row[f"model_{side}"])
     return f"{name} ({row[f'source_{side}']})" if name in several else name
 
 
 def _places(tests: pl.DataFrame) -> dict[str, str]:
-    """What tells the benchmarks of tests apart, by version; nothing where there is one."""
+    """What distinguishes the benchmarks of tests, by version; empty if there is only one."""
     versions = dict(tests.select("benchmark_version", "benchmark").unique(maintain_order=True).iter_rows())
     if len(versions) == 1:
         return dict.fromkeys(versions, "")
@@ -282,7 +282,7 @@ def agreement_table(agreement: pl.DataFrame, contrast: Contrast = DROP) -> Table
 
 
 def _most_informative(known: pl.DataFrame) -> pl.DataFrame:
-    """All pairs where they are few; else those of the runs first, then the paper's."""
+    """All pairs if there are few; else those of the runs first, then the paper's."""
     if known.height <= MOST_PAIRS:
         return known
     theirs = pl.col("source_a").is_in(PUBLISHED).cast(pl.Int8) + pl.col("source_b").is_in(PUBLISHED)

@@ -41,7 +41,7 @@ from counterground.text import counted, one_line
 Verdict = Literal["pass", "fail", "undecided"]
 
 STATUS: dict[Verdict, int] = {"pass": 0, "fail": 3, "undecided": 4}
-"""Exit statuses of ``counterground check``; 1 and 2 are errors, as of every command."""
+"""Exit statuses of ``counterground check``; 1 and 2 are errors, as for every command."""
 
 _POWER = 0.8
 _HOLDS = "The interval contains the limit."
@@ -56,16 +56,16 @@ _PHOTO = ("path", "photo_id", "class_index", "group", "cluster")
 
 @dataclass(frozen=True)
 class Limits:
-    """What models must keep to; None: no limit. All are fractions.
+    """Limits that models must keep; None: no limit. All are fractions.
 
     Attributes:
         max_drop: the largest drop.
         min_accuracy: the smallest accuracy, averaged over classes.
-        margin: by how much the drop may be larger than that of the same model, or the only one, of another
-            run on the same photos.
+        margin: how much larger the drop may be than that of the same model, or the only one, of another run
+            on the same photos.
 
     Raises:
-        UsageError: a limit that cannot be.
+        UsageError: an impossible limit.
     """
 
     max_drop: float | None = None
@@ -87,7 +87,7 @@ class Limits:
 class Finding:
     """One model against one limit.
 
-    ``value``, ``low``, ``high`` and ``limit`` are fractions; ``reason`` says why, and what to do where it is
+    ``value``, ``low``, ``high`` and ``limit`` are fractions; ``reason`` says why, and what to do if it is
     undecided.
     """
 
@@ -117,8 +117,8 @@ _SCHEMA: dict[str, Any] = {
 class Check(Written):
     """Verdicts on the models of a run.
 
-    ``findings``: one for each model and limit. Their intervals hold the truth together in at least 95 % of
-    runs: they are corrected for their number (Bonferroni), and for stopping where the run could stop early.
+    ``findings``: one for each model and limit. Together, their intervals hold the truth in at least 95 % of
+    runs: they are corrected for their number (Bonferroni), and for stopping if the run could stop early.
     ``notes``: those of the benchmark, and what the choice of its pairs did to the figures.
     """
 
@@ -166,7 +166,7 @@ class Check(Written):
 
     @property
     def record(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Everything, for JSON."""
         return {
             "run": self.run,
             "verdict": self.verdict,
@@ -215,16 +215,16 @@ def check_run(
 ) -> Check:
     """Check the models of a run.
 
-    Of a run on composites the background effect is checked in place of the drop, and only composites on the
+    For a run on composites, the background effect is checked instead of the drop, and only composites on the
     backgrounds of other photos count.
 
-    A limit is kept if the whole interval keeps it, broken if the whole interval breaks it, and else the
+    A limit is kept if the whole interval keeps it and broken if the whole interval breaks it; otherwise the
     verdict is ``undecided``. So is a pass on the drop of a model near chance, which has little to lose, and
-    what the drop of a model cannot show that chose the pairs on the same photos.
+    any verdict that the drop of a model that chose the pairs on the same photos cannot show.
 
     Args:
         run: the run.
-        limits: what its models must keep to.
+        limits: limits that its models must keep.
         base: the run to compare with, for ``limits.margin``.
         referees: the models of ``run`` that chose its pairs.
         base_referees: those of ``base``.
@@ -276,8 +276,8 @@ def check_run(
 class _Subject:
     """A model in one setting: scores with the corrected intervals, rows of predictions by path.
 
-    ``guessing`` says that it is near chance, ``confidence`` is that of the intervals, ``again`` says how
-    to evaluate it again where the run could stop early, and ``of`` is what is decided about the run.
+    ``guessing`` says that it is near chance, ``confidence`` is that of the intervals, ``again`` says how to
+    evaluate it again if the run could stop early, and ``of`` is what is decided about the run.
     """
 
     scores: ModelScores
@@ -296,7 +296,7 @@ class _Subject:
         rows: pl.DataFrame,
         unsupported: Mapping[Verdict, str],
     ) -> Finding:
-        """Judge a drop, or a difference of drops, which ``rows`` show.
+        """Judge a drop, or a difference of drops, that ``rows`` show.
 
         ``unsupported``: verdicts that the selection of the pairs does not allow, and why.
         """
@@ -319,7 +319,7 @@ class _Subject:
         return Finding(self.scores.label, check, found.value, found.low, found.high, limit, verdict, reason)
 
     def _needed(self, found: Estimate, limit: float, rows: pl.DataFrame) -> str:
-        """Say what would decide, were the truth what was measured."""
+        """Say what would decide if the true value were the measured one."""
         if found.value is None or found.low is None:
             return "There are too few clusters for an interval."
         try:
@@ -344,7 +344,7 @@ class _Subject:
 
 
 def _again(run: Run, limits: Limits, base: Run | None) -> str:
-    """Say how to evaluate a run that could stop early, so that the answer is another one."""
+    """Say how to evaluate again a run that could stop early, so that the answer differs."""
     own, limit = run.info.stopping, limits.max_drop
     alone = base is None and limits.min_accuracy is None
     if alone and own is not None and limit is not None and not math.isclose(own.max_drop, limit):
@@ -356,7 +356,7 @@ def _again(run: Run, limits: Limits, base: Run | None) -> str:
 
 
 def _guessing(model: ModelScores, chance: float) -> str:
-    """Say that a model is near chance; empty where it is not."""
+    """Say that a model is near chance; empty if it is not."""
     common = model.get("accuracy", "common")
     if not near_chance(common, chance):
         return ""
@@ -372,7 +372,7 @@ def _unsupported(
 ) -> dict[Verdict, str]:
     """Return the verdicts that a model cannot have because it chose the pairs: reasons by verdict.
 
-    ``favoured`` is the verdict that a drop that is too large favours, ``who`` the model in the reason.
+    ``favoured`` is the verdict that an inflated drop favours, ``who`` the model in the reason.
     """
     effects = {referee.effect for referee in referees if referee.model == model}
     if "narrow" in effects:

@@ -1,4 +1,4 @@
-"""What is decided about a run: its drop; of composites, what the background causes."""
+"""What is decided about a run: its drop or, for composites, what the background causes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from counterground.text import counted
 
 @dataclass(frozen=True)
 class Judged:
-    """Predictions of a run whose drop is decided about.
+    """Predictions of a run whose drop is to be decided on.
 
-    ``noun`` is what that drop is, ``rows`` what the predictions are of. Of composites only those on the
-    backgrounds of other photos count: the same objects on common and on counter backgrounds, so that the
-    drop is the background effect. ``photos_per_row``: how many photos were labelled for each of the rows.
+    ``noun`` is what that drop is called, ``rows`` what the predictions are for. For composites, only those on
+    the backgrounds of other photos count: the same objects on common and on counter backgrounds, so the drop
+    is the background effect. ``photos_per_row``: how many photos were labelled for each of the rows.
     """
 
     run: Run
@@ -32,7 +32,7 @@ class Judged:
         """Choose the predictions.
 
         Raises:
-            UsageError: composites of which none is on the background of another photo.
+            UsageError: no composite is on the background of another photo.
         """
         if run.info.intervention is None:
             return cls(run)
@@ -50,16 +50,16 @@ class Judged:
 
     @property
     def is_of_composites(self) -> bool:
-        """Whether the rows are composites, whose objects and backgrounds are two ways of clusters."""
+        """Whether the rows are composites, whose objects and backgrounds are two ways of clustering."""
         return self.rows == "composite"
 
     @property
     def absent(self) -> str:
-        """Why no model has anything to decide about."""
+        """Why no model has anything to decide on."""
         return "no class is on both common and counter backgrounds" if self.is_of_composites else NO_GROUPS
 
     def enough(self, needed: int, now: int, clusters: int) -> str:
-        """Say what would be enough, of which there are ``now`` rows in so many clusters."""
+        """Say how many rows would be enough, given ``now`` rows in ``clusters`` clusters."""
         needed = max(needed, now + 1)
         if self.is_of_composites:
             return f"{math.ceil(10 * needed / now) / 10:.1f} times as many objects and background photographs"

@@ -33,14 +33,14 @@ class Assumptions:
     """A benchmark that does not exist yet, and a model on it.
 
     Attributes:
-        classes: how many.
-        photos: of each class in each group.
+        classes: number of classes.
+        photos: photos of each class in each group.
         cluster_size: photos of one observer, or of one background photograph, all in one group.
-        accuracy: on common photos (fraction).
+        accuracy: accuracy on common photos (fraction).
         icc: the correlation of two photos of a cluster in being classified correctly.
 
     Raises:
-        UsageError: a value that cannot be.
+        UsageError: an impossible value.
     """
 
     classes: int = 20
@@ -74,7 +74,7 @@ class Assumptions:
 
     @property
     def fewest(self) -> int:
-        """Photos without which a class has no scatter in a group."""
+        """The fewest photos with which every class has scatter in each group."""
         return _SCATTER * self.classes
 
     @property
@@ -109,13 +109,13 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Pilot:
-    """What a run tells about the error of a drop: of a model, or of the difference of two models.
+    """What a run says about the error of a drop: of a model, or of the difference of two models.
 
     Attributes:
         now: the error with the photos of the run.
         between: the part of its covariance ``[2, 2]`` that clusters add to that of independent photos.
-        paired: the values are differences of two models.
-        drops: of the classes with both groups (fractions).
+        paired: whether the values are differences of two models.
+        drops: drops of the classes with both groups (fractions).
     """
 
     now: DropError
@@ -127,11 +127,11 @@ class Pilot:
     def of(
         cls, photos: pl.DataFrame, values: np.ndarray, *, paired: bool = False, design: Design = DESIGN
     ) -> Pilot:
-        """Read the components of some photos (rows of predictions) with a value each.
+        """Read the components from photos (rows of predictions) with a value each.
 
         Raises:
             UsageError: no class has both groups, there are too few clusters, or the values have no scatter;
-                the sentence goes on after the name of the model.
+                the message continues after the name of the model.
         """
         where = (photos["class_index"], photos["group"])
         now, alone = drop_error(values, *where, **cluster_columns(photos, design)), drop_error(values, *where)
@@ -148,7 +148,7 @@ class Pilot:
         share = 1 - alone.variance / now.variance
         if share <= 0:  # clusters add nothing that can be seen
             between = np.zeros((2, 2))
-        elif np.linalg.eigvalsh(between)[0] < 0:  # no covariance, but what they add to the drop is known
+        elif np.linalg.eigvalsh(between)[0] < 0:  # not a covariance, but what they add to the drop is known
             between = share * now.covariance
         valued = photos.with_columns(value=pl.Series(values, dtype=pl.Float64))
         common, counter = (
@@ -169,7 +169,7 @@ class Pilot:
 
     @property
     def fewest(self) -> int:
-        """Photos without which a class has no scatter in a group."""
+        """The fewest photos with which every class has scatter in each group."""
         return _SCATTER * len(self.drops)
 
     @property
@@ -230,9 +230,9 @@ class Costs:
     """What photos cost.
 
     Attributes:
-        seconds_per_photo: to label one, for a person.
-        calls_per_photo: of a model behind an HTTP API; None where there is none.
-        price: of a call; None if it is not known.
+        seconds_per_photo: time a person takes to label one.
+        calls_per_photo: calls per photo of a model behind an HTTP API; None if there is none.
+        price: price of a call; None if it is not known.
 
     Raises:
         UsageError: a negative value.
@@ -250,7 +250,7 @@ class Costs:
 
 
 class Question(NamedTuple):
-    """A ``drop`` (fraction), the ``power`` to see it with, and how many clusters there can be.
+    """A ``drop`` (fraction), the ``power`` to detect it with, and how many clusters there can be.
 
     ``clusters`` None: they grow with the photos.
     """
@@ -278,13 +278,13 @@ _SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True, repr=False)
 class Plan(Written):
-    """Photos needed to see a drop, a row per model of a pilot run or one for what is assumed.
+    """Photos needed to detect a drop: a row per model of a pilot run, or one for the assumptions.
 
     A model that cannot be planned for has nulls, and a note says why.
 
-    ``rows``: ``drop`` to be seen with ``power``; the ``power_now`` of ``photos_now`` in ``clusters_now``, and
-    the smallest drop that they show with ``power``; ``photos`` and ``clusters`` needed (null: no number is
-    enough), ``label_hours`` for those that are not at hand, ``calls`` and their ``cost``. Fractions.
+    ``rows``: ``drop`` to be detected with ``power``; the ``power_now`` of ``photos_now`` in ``clusters_now``,
+    and the smallest drop that they show with ``power``; ``photos`` and ``clusters`` needed (null: no number
+    is enough), ``label_hours`` for those not at hand, ``calls`` and their ``cost``. Fractions.
     """
 
     rows: pl.DataFrame
@@ -322,7 +322,7 @@ class Plan(Written):
 
     @property
     def record(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Everything, for JSON."""
         return {"plan": self.rows.to_dicts(), "notes": list(self.notes)}
 
 
@@ -335,19 +335,19 @@ def plan_photos(
     against: str | None = None,
     costs: Costs | None = None,
 ) -> Plan:
-    """Return how many photos show a drop, and what those at hand show.
+    """Return how many photos are needed to detect a drop, and what those at hand can detect.
 
     Args:
-        source: a pilot run, of each of whose models there is a row, or assumptions. Of composites the drop
-            is the background effect.
-        drop: to be seen (fraction): by how much a drop differs from 0, or from that of ``against``.
-        power: how often it is to be seen (fraction).
-        clusters: how many there can be; None: as many more as photos.
-        against: a model of the run; then the difference of each other model's drop from its.
+        source: a pilot run (a row for each of its models) or assumptions. For composites, the drop is the
+            background effect.
+        drop: drop to detect (fraction): by how much it differs from 0, or from that of ``against``.
+        power: how often it is to be detected (fraction).
+        clusters: how many there can be; None: they grow with the photos.
+        against: a model of the run; each other model's drop is then compared with its drop.
         costs: what photos cost.
 
     Raises:
-        UsageError: a value that cannot be, or no model to plan for.
+        UsageError: an impossible value, or no model to plan for.
     """
     if not 0 < drop < 1:
         raise UsageError(f"A drop to plan for is above 0 and below 100 points, not {100 * drop:g}.")
@@ -379,7 +379,7 @@ def plan_photos(
 
 
 def _obstacle(source: Source | str, drop: float) -> str:
-    """Say why there is nothing to plan, after the name of the model; empty where there is."""
+    """Say why there is nothing to plan, after the name of the model; empty if there is."""
     if isinstance(source, str):
         return source
     if drop <= source.largest:
@@ -388,7 +388,7 @@ def _obstacle(source: Source | str, drop: float) -> str:
 
 
 def pilot_of(rows: pl.DataFrame, design: Design) -> Pilot:
-    """Return what one model's predictions tell about its drop, by the clusters of a design.
+    """Return what one model's predictions say about its drop, by the clusters of a design.
 
     Raises:
         UsageError: see `Pilot.of`.
@@ -397,9 +397,9 @@ def pilot_of(rows: pl.DataFrame, design: Design) -> Pilot:
 
 
 def photos_needed(source: Source, question: Question) -> int | None:
-    """Return the fewest photos that are enough; None where no number is."""
+    """Return the fewest photos that are enough; None if no number is."""
     drop, power, clusters = question
-    # The one below the fewest that can be enough, since `high` is what is found.
+    # One below the fewest that can be enough, since `high` is what is returned.
     low, high = max(source.fewest, clusters or 0) - 1, _MOST
     if source.power(drop, high, clusters) < power:
         return None
@@ -410,7 +410,7 @@ def photos_needed(source: Source, question: Question) -> int | None:
 
 
 def smallest_drop(source: Source, question: Question) -> float | None:
-    """Return the smallest drop (fraction) that the photos at hand show with the power asked for."""
+    """Return the smallest drop (fraction) that the photos at hand show with the requested power."""
     low, high = 0.0, source.largest
     if source.power(high, source.photos_now, question.clusters) < question.power:
         return None
@@ -501,13 +501,13 @@ def _pilot_or_reason(
 
 
 def _label(key: tuple[Any, ...], keys: Sequence[tuple[Any, ...]]) -> str:
-    """Name a model, with its prompts where it was asked in several ways."""
+    """Name a model, with its prompts if it was asked in several ways."""
     name = str(key[0])
     return name if sum(other[0] == key[0] for other in keys) == 1 else f"{name} ({key[2]})"
 
 
 def _calls_per_photo(run: Run) -> dict[str, float]:
-    """How many answers each model behind an address gave for a photo."""
+    """Return how many answers each model behind a URL gave per photo."""
     remote = {model.name for model in run.info.models if model.spec.startswith(("http:", "https:"))}
     path = run.path / "answers.parquet"
     if not remote or not path.is_file():
@@ -518,6 +518,6 @@ def _calls_per_photo(run: Run) -> dict[str, float]:
         raise CounterGroundError(
             f"{path} is damaged ({str(error).splitlines()[0]}). Evaluate again."
         ) from error
-    photos = run.predictions.select("path").unique()  # of composites not all
+    photos = run.predictions.select("path").unique()  # for composites, not all
     answers = answers.join(photos, on="path", how="semi")
     return {name: answers.filter(pl.col("model") == name).height / max(1, len(photos)) for name in remote}

@@ -1,9 +1,9 @@
 """Stop early: photos in a random order that is fair to every class, and a look at the drop now and then.
 
 A look is an interval of a confidence sequence (`metrics.Confidence`), so stopping at any look is allowed.
-Photos are drawn, not clusters: then each look estimates what the whole benchmark would, however the drop
-depends on the size of clusters or on how many classes they span, and a look and later ones relate as the
-sequence assumes. The interval is about the population of clusters, as that of a whole run is.
+Photos are drawn, not clusters: each look then estimates what the whole benchmark would, however the drop
+depends on the size of clusters or on how many classes they span, and successive looks relate as the sequence
+assumes. The interval refers to the population of clusters, as that of a whole run does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from counterground.results import NO_GROUPS
 
 Verdict = Literal["above", "below"]
 
-# Photos of each class and group at the first look, and how many times as many at each look after it.
+# Photos of each class and group at the first look, and the factor by which they grow at each later look.
 _FIRST, _GROWTH = 4, 1.1
 _ANYTIME = Confidence(anytime=True)
 
@@ -66,8 +66,8 @@ class Until:
     def looks(self, photos: pl.DataFrame) -> list[np.ndarray]:
         """Return the rows of ``photos`` that each look adds, sorted.
 
-        A look is a simple random sample of the photos of each class and group, as many of each while there
-        are that many. Photos of classes without both groups, and without a group, are in no look.
+        A look is a simple random sample of the photos of each class and group, equally many of each while
+        there are enough. Photos of classes without both groups, and photos without a group, are in no look.
 
         Raises:
             UsageError: no class has both groups.
@@ -86,8 +86,8 @@ def look(
 ) -> list[tuple[dict[str, object], Interval]]:
     """Return, for each setting of a model, the interval of its drop in a confidence sequence.
 
-    The error is shared by all settings of ``models`` models, as ``check`` shares it; the clusters are those
-    of ``design``.
+    The error is shared by all settings of ``models`` models, as in ``check``; the clusters are those of
+    ``design``.
     """
     parts = predictions.partition_by(KEYS, as_dict=True, maintain_order=True)
     confidence = _ANYTIME.shared_by(models * len(parts))
@@ -107,12 +107,12 @@ def look(
 
 
 def score_stopped(predictions: pl.DataFrame, *, design: Design = DESIGN) -> pl.DataFrame:
-    """Return the scores of a run that may have stopped early: every interval is of a confidence sequence."""
+    """Return the scores of a run that may have stopped early: its intervals are confidence sequences."""
     return score_predictions(predictions, confidence=_ANYTIME, design=design)
 
 
 def _paired(photos: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Return ``row`` and ``turn``, the place in the order of its class and group, of what can show a drop."""
+    """Return ``row`` and ``turn``, its place in its class and group, of the photos that can show a drop."""
     rows = photos.with_row_index("row").filter(pl.col("group").is_not_null())
     rows = rows.filter(pl.col("group").n_unique().over("class_index") == 2)
     if rows.is_empty():
@@ -128,5 +128,5 @@ def _paired(photos: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 
 def _random(seed: int, photo: str) -> int:
-    """A number that depends on nothing else, so that other photos do not change the order of these."""
+    """Return a number that depends on nothing else, so that other photos do not change the order of these."""
     return int.from_bytes(hashlib.blake2b(f"{seed}\n{photo}".encode(), digest_size=8).digest(), "big") >> 1

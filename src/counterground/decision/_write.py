@@ -1,4 +1,4 @@
-"""How plans and checks are written: five formats, of one table and its rows."""
+"""How plans and checks are written: five formats of one table and its rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FORMATS = ("table", *get_args(TextFormat))
 
 
 class Written(ABC):
-    """What has ``rows`` for programs, a ``table`` with notes for readers, and a ``record`` of both."""
+    """A result with ``rows`` for programs, a ``table`` with notes for readers, and a ``record`` of both."""
 
     rows: pl.DataFrame
 
@@ -40,10 +40,10 @@ class Written(ABC):
     @property
     @abstractmethod
     def record(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Everything, for JSON."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw the table for the console at hand, and its notes below it."""
+        """Draw the table for the console, with its notes below it."""
         from rich.text import Text
 
         yield rich_table(self.table, options.max_width)
@@ -58,7 +58,7 @@ class Written(ABC):
         return html_table(self.table) + html_paragraphs(notes, len(notes), "note", fine=True)
 
     def write(self, format: str = "table") -> str:  # noqa: A002 - the option has this name
-        """Return it as ``table`` (of a terminal), ``markdown``, ``latex`` (percent), ``csv`` or ``json``.
+        """Return it as ``table`` (for a terminal), ``markdown``, ``latex`` (percent), ``csv`` or ``json``.
 
         Raises:
             UsageError: an unknown format.

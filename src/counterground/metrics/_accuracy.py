@@ -55,7 +55,7 @@ def plain_accuracy(correct: npt.ArrayLike) -> float | None:
 def within_top_k(true_rank: npt.ArrayLike, k: int = 5) -> npt.NDArray[np.bool_]:
     """Return ``[n]`` Booleans: the true class ranks under ``k``, counted from 0.
 
-    A null or negative rank means that the true name did not compete: such a photo is wrong.
+    A null or negative rank means that the true name did not compete: such a photo counts as wrong.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}.")
@@ -69,17 +69,16 @@ def top_k_accuracy(
     """Return the share of photos whose true class is among the ``k`` highest (fraction); None without photos.
 
     Args:
-        true_rank: ``[n]`` ranks from 0 (predicted right); null or negative where the true name
-            did not compete.
-        k: how many of the highest count.
-        class_index: ``[n]``; where given, the unweighted mean over classes is returned.
+        true_rank: ``[n]`` ranks from 0 (predicted right); null or negative if the true name did not compete.
+        k: how many of the highest scores count.
+        class_index: ``[n]``; if given, the unweighted mean over classes is returned.
     """
     hits = within_top_k(true_rank, k)
     return plain_accuracy(hits) if class_index is None else balanced_accuracy(hits, class_index)
 
 
 def tied(top2_gap: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Return ``[n]`` Booleans: the two highest scores are equal. A null gap (one competitor) is no tie."""
+    """Return ``[n]`` Booleans: the two highest scores are equal. A null gap (one competitor) is not a tie."""
     return np.asarray(np.asarray(top2_gap, dtype=np.float64) == 0.0)
 
 
@@ -91,7 +90,7 @@ def tie_rate(top2_gap: npt.ArrayLike) -> float | None:
 class ClassDrops(NamedTuple):
     """Per class, sorted by index: accuracies of the groups and their difference ``[c]`` (fractions).
 
-    NaN where the class has no photo in the group; never 0.
+    NaN if the class has no photo in the group, never 0.
     """
 
     classes: npt.NDArray[np.int64]
@@ -125,7 +124,7 @@ def mean_drop(
 ) -> float | None:
     """Return the mean of class-wise drops (appendix C.2) over the classes that have both groups.
 
-    None where no class has both. A fraction: 0.30 is a drop of 30 points.
+    None if no class has both. A fraction: 0.30 is a drop of 30 points.
     """
     return balanced_mean(class_drops(correct, class_index, group).drop)
 
@@ -135,7 +134,7 @@ def worst_group_accuracy(
 ) -> float | None:
     """Return the lowest accuracy of a class x group cell (fraction).
 
-    Cells without photos are left out. None where one of the groups has no photo at all: the worst group of a
+    Cells without photos are left out. None if one of the groups has no photo at all: the worst group of a
     benchmark without counter photos is unknown.
     """
     drops = class_drops(correct, class_index, group)
@@ -158,7 +157,7 @@ def expected_calibration_error(
         bins: number of bins.
 
     Raises:
-        ValueError: a confidence is null or no probability.
+        ValueError: a confidence is null or not a probability.
     """
     flags = as_flags(correct)
     if not flags.size:
@@ -170,7 +169,7 @@ def expected_calibration_error(
 
 
 def confidence_bins(confidence: npt.ArrayLike, bins: int = BINS) -> Codes:
-    """Return the bin of each confidence, ``[n]`` in 0 .. bins - 1; rounding past 0 or 1 is forgiven."""
+    """Return the bin of each confidence, ``[n]`` in 0 .. bins - 1; rounding past 0 or 1 is tolerated."""
     values = np.asarray(confidence, dtype=np.float64)
     if not ((values >= -1e-6) & (values <= 1 + 1e-6)).all():
         raise ValueError("'confidence' must hold a probability between 0 and 1 for every photo.")

@@ -40,11 +40,11 @@ AGREEMENT_SCHEMA: dict[str, Any] = {
 def cohen_kappa(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
     """Return Cohen's kappa of two annotators (Cohen 1960), at most 1.
 
-    None where it is undefined: no unit has both labels, or both annotators gave one and the same label only.
+    None if it is undefined: no unit has both labels, or both annotators gave only one and the same label.
 
     Args:
-        first: ``[n]`` labels, all texts or all numbers; null (None, NaN) where a unit was not labelled.
-        second: ``[n]`` labels of the other, same units in the same order.
+        first: ``[n]`` labels, all texts or all numbers; null (None, NaN) if a unit was not labelled.
+        second: ``[n]`` labels of the other annotator, same units in the same order.
 
     Raises:
         ValueError: the two have different lengths, or mix texts and numbers.
@@ -60,15 +60,16 @@ def cohen_kappa(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
 def krippendorff_alpha(ratings: npt.ArrayLike, *, level: Level = "nominal") -> float | None:
     """Return Krippendorff's alpha of any number of annotators (Krippendorff 2011), at most 1.
 
-    None where it is undefined: no unit has two ratings, or all ratings of such units are the same.
+    None if it is undefined: no unit has two ratings, or all ratings of such units are the same.
 
     Args:
-        ratings: ``[annotators, units]``, all texts or all numbers; null (None, NaN) where one is missing.
-        level: what makes two ratings differ more or less: ``nominal`` (nothing), ``ordinal`` (the ratings
-            that lie between) or ``interval`` (the squared difference); the latter two need numbers.
+        ratings: ``[annotators, units]``, all texts or all numbers; null (None, NaN) if one is missing.
+        level: what the distance of two different ratings depends on: ``nominal`` (nothing), ``ordinal`` (the
+            ratings in between) or ``interval`` (the squared difference); the latter two need numbers.
 
     Raises:
-        ValueError: not two dimensions, an unknown level, texts and numbers mixed, or texts with an order.
+        ValueError: not two dimensions, an unknown level, texts and numbers mixed, or texts at a level that
+            needs numbers.
     """
     if level not in get_args(Level):
         raise ValueError(f"There is no level {level!r}; choose one of {', '.join(get_args(Level))}.")
@@ -87,18 +88,18 @@ def krippendorff_alpha(ratings: npt.ArrayLike, *, level: Level = "nominal") -> f
 
 
 def alpha_interval(ratings: npt.ArrayLike, cluster: npt.ArrayLike | None = None) -> Interval:
-    """Return Krippendorff's nominal alpha with its 95 % interval; None where undefined.
+    """Return Krippendorff's nominal alpha with its 95 % interval; None if undefined.
 
-    Each cluster's influence on alpha (through observed and expected disagreement) gives the variance; the
+    Each cluster's influence on alpha (through observed and expected disagreement) gives the variance. The
     interval is the score interval of the observed agreement with that variance, rescaled, so annotators who
-    agreed on all of five units are not taken to agree always. ``n`` counts units with two or more ratings.
+    agreed on all of five units are not assumed to always agree. ``n`` counts units with two or more ratings.
 
     Args:
-        ratings: ``[annotators, units]``; null where one is missing.
+        ratings: ``[annotators, units]``; null if one is missing.
         cluster: ``[units]``; units of one cluster count together, null is a cluster of its own.
 
     Raises:
-        ValueError: as ``krippendorff_alpha``, or ``cluster`` has another length.
+        ValueError: as in ``krippendorff_alpha``, or ``cluster`` has a different length.
     """
     coded = _coded(ratings)
     units = coded.codes.shape[1]
@@ -107,19 +108,19 @@ def alpha_interval(ratings: npt.ArrayLike, cluster: npt.ArrayLike | None = None)
 
 
 def agreement(votes: pl.DataFrame) -> pl.DataFrame:
-    """Return how far annotators agree: per task, and per task by class and by label.
+    """Return how much annotators agree: per task, and per task by class and by label.
 
-    Rows with neither class nor label compare primary (first) labels of all photos; rows with ``class_name``
-    those of one class; rows with ``label`` whether it was among the labels given or not.
+    Rows with neither class nor label compare primary (first) labels of all photos, rows with ``class_name``
+    those of one class, and rows with ``label`` whether it was among the labels given.
 
-    ``photos`` have two or more annotators. ``agreement`` is the share (fraction) of agreeing pairs of
-    annotators, averaged over photos; ``kappa`` is Cohen's, of more than two annotators the mean over pairs,
-    weighted by the photos they share (Light 1971); ``alpha`` is Krippendorff's nominal, with its 95 %
-    interval. What the photos cannot tell is null.
+    ``photos`` counts those with two or more annotators. ``agreement`` is the share (fraction) of agreeing
+    pairs of annotators, averaged over photos; ``kappa`` is Cohen's; for more than two annotators, the mean
+    over pairs, weighted by the photos they share (Light 1971). ``alpha`` is Krippendorff's nominal, with its
+    95 % interval. What the photos do not determine is null.
 
     Args:
-        votes: ``path, class_name, annotator, task, labels``, one row per photo, task and annotator, as
-            ``Pool.votes`` has them; with ``cluster``, intervals count photos of one cluster together.
+        votes: ``path, class_name, annotator, task, labels``, one row per photo, task and annotator, as in
+            ``Pool.votes``; with ``cluster``, intervals count photos of one cluster together.
 
     Returns:
         The columns of ``AGREEMENT_SCHEMA``, tasks in order of appearance, then all photos, classes, labels.
@@ -180,7 +181,7 @@ def _distances(values: npt.NDArray[Any], totals: Floats, level: Level) -> Floats
         return 1.0 - np.eye(len(values))
     if level == "interval":
         return np.asarray(np.subtract.outer(values, values) ** 2, dtype=np.float64)
-    # Ratings up to the middle of each value's own: their differences are half of both ends and all between.
+    # Ratings up to the middle of each value's own: a difference counts half of both ends and all in between.
     middle = np.cumsum(totals) - totals / 2
     return np.asarray(np.subtract.outer(middle, middle) ** 2, dtype=np.float64)
 
@@ -220,7 +221,8 @@ def _alpha_interval(coded: _Coded, cluster: Codes) -> Interval:
         return Interval(None, None, None, units, clusters)
     disagreement = (ratings**2 - (counts**2).sum(axis=1)) / (ratings - 1)
     ratio = (n - 1) * float(disagreement.sum()) / unlike
-    # The derivative of the ratio of observed and expected disagreement by the weight of each unit.
+    # The derivative of the ratio of observed and expected disagreement with respect to the weight of each
+    # unit.
     moves = (n - 1) * disagreement / unlike
     moves += ratio * (ratings / (n - 1) - 2 * (n * ratings - counts @ totals) / unlike)
     expected = unlike / (n * (n - 1))

@@ -36,7 +36,7 @@ def as_flags(correct: npt.ArrayLike, what: str = "correct") -> Flags:
 
 
 def group_codes(group: npt.ArrayLike | None, n: int) -> Codes:
-    """Code groups as COMMON, COUNTER, or NEITHER for null; ``None`` as a whole means no photo has one."""
+    """Code groups as COMMON, COUNTER, or NEITHER for null; ``None`` means that no photo has a group."""
     if group is None:
         return np.full(n, NEITHER, dtype=np.intp)
     values = np.asarray(group, dtype=object)
@@ -64,13 +64,13 @@ def cluster_codes(cluster: npt.ArrayLike | None, n: int) -> tuple[Codes, int]:
 
 
 def same_length(n: int, values: npt.NDArray[np.generic] | npt.NDArray[np.object_], what: str) -> None:
-    """Refuse a column that has not one value per photo."""
+    """Refuse a column that does not have one value per photo."""
     if values.shape != (n,):
         raise ValueError(f"{what!r} has shape {values.shape}, but there are {n} photos.")
 
 
 def is_null(value: object) -> bool:
-    """Whether a value is None or NaN."""
+    """Return whether a value is None or NaN."""
     return value is None or value != value  # noqa: PLR0124 - only NaN differs from itself
 
 

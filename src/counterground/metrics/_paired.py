@@ -27,7 +27,7 @@ from counterground.metrics.intervals import (
 )
 
 Quantity = Literal["accuracy", "left", "right", "difference"]
-"""What two models are compared in: accuracy over classes, or a contrast's sides or value."""
+"""What two models are compared on: accuracy over classes, or a contrast's sides or value."""
 _OF_THE_DROP: dict[str, Quantity] = {
     "accuracy": "accuracy",
     "common": "left",
@@ -41,9 +41,9 @@ _NO_SPREAD = 1e-12
 class PairedTest:
     """The difference a - b (fraction) with its 95 % interval and two-sided p-value.
 
-    ``low``, ``high`` and ``p_value`` are about other photos of these classes; they are None under two
-    clusters, ``difference`` too where nothing can be compared. ``n`` photos in ``clusters`` clusters stand
-    behind it. ``classes_low`` and ``classes_high`` are about other classes, of which these are taken as a
+    ``low``, ``high`` and ``p_value`` refer to other photos of these classes. They are None with fewer than
+    two clusters; ``difference`` is None too if nothing can be compared. All are based on ``n`` photos in
+    ``clusters`` clusters. ``classes_low`` and ``classes_high`` refer to other classes, with these taken as a
     random sample.
     """
 
@@ -70,10 +70,10 @@ def paired_test(
 ) -> PairedTest:
     """Test whether two models differ on the same photos, row by row.
 
-    The influence of each photo on a - b is summed in its cluster over all classes and groups, so what a photo
-    does to both models cancels; the squares give the variance (corrected for leverage), and t has the degrees
-    of freedom of the clusters (this room's README). Where no cluster differs from another the p-value is that
-    of exchanging signs, 2^(1 - clusters), or 1 without a difference.
+    The influence of each photo on a - b is summed within its cluster over all classes and groups, so what a
+    photo does to both models cancels. The squares give the variance (corrected for leverage), and t has the
+    degrees of freedom of the clusters (see this room's README). If no cluster differs from another, the
+    p-value is that of flipping signs, 2^(1 - clusters), or 1 without a difference.
 
     Args:
         correct_a: ``[n]`` Booleans of the first model.
@@ -81,7 +81,7 @@ def paired_test(
         class_index: ``[n]`` integers.
         group: ``[n]`` of ``common``, ``counter`` or null.
         cluster: ``[n]``; null is a cluster of its own.
-        crossed: ``[n]`` clusters of a second way (``Design.clusters``); None: there is one.
+        crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
         quantity: balanced ``accuracy`` of all, of ``common`` or of ``counter`` photos, or mean ``drop``.
         confidence: how often the interval may miss the truth.
 
@@ -112,14 +112,15 @@ def holm(p_values: Iterable[float | None]) -> list[float | None]:
 
 
 def corrected(tests: pl.DataFrame) -> pl.DataFrame:
-    """Return paired tests with ``p_holm``: corrected for all of them: each pair on each quantity (Holm 1979).
+    """Return paired tests with ``p_holm``, corrected for all of them: each pair on each quantity (Holm 1979).
 
-    Whoever reads a comparison looks at every model and every quantity and then asks about what stands out,
-    so a test is one of all that could have been picked, whichever of them are shown: give all of them, and
-    filter afterwards (``tests_against``).
+    Readers of a comparison look at every model and every quantity, then ask about what stands out. A test is
+    therefore one of all that could have been picked, whichever are shown: pass all of them and filter
+    afterwards (``tests_against``).
 
     Args:
-        tests: all tests on one set of photos, the columns of ``COMPARISON_SCHEMA`` but perhaps ``p_holm``.
+        tests: all tests on one set of photos, with the columns of ``COMPARISON_SCHEMA``; ``p_holm`` may be
+            missing.
     """
     values = pl.Series("p_holm", holm(tests["p_value"]), dtype=pl.Float64)
     columns = [name for name in tests.columns if name != "p_holm"]
@@ -128,9 +129,9 @@ def corrected(tests: pl.DataFrame) -> pl.DataFrame:
 
 
 def tests_against(tests: pl.DataFrame, model: str) -> pl.DataFrame:
-    """Return the tests of a model against each other one, with that model as ``model_b``.
+    """Return the tests of a model against every other model, with it as ``model_b``.
 
-    Corrected p-values stay: they count every test that could have been picked.
+    Corrected p-values are kept: they count every test that could have been picked.
     """
     turn = (pl.col("model_a") == model) & (pl.col("model_b") != model)
     sides = [name.removesuffix("_a") for name in tests.columns if name.endswith("_a")]
@@ -155,7 +156,7 @@ def tests_against(tests: pl.DataFrame, model: str) -> pl.DataFrame:
 def quantity_estimate(
     model: Answers, quantity: Quantity, contrast: Contrast = DROP
 ) -> InfluenceEstimate | None:
-    """Return a quantity of one value per photo; None where the photos do not show it."""
+    """Return the estimate of a model's quantity; None if the photos do not show it."""
     photos = model.photos
     if quantity == "accuracy":
         return model.class_means.average(model.classes) if photos.c else None
@@ -170,7 +171,7 @@ def quantity_estimate(
 
 
 class _Tests(NamedTuple):
-    """Tests of one quantity on the same photos; NaN where there is nothing to tell, as in ``PairedTest``."""
+    """Tests of one quantity on the same photos; NaN where ``PairedTest`` has None."""
 
     difference: Floats
     low: Floats
@@ -207,13 +208,13 @@ def paired_tests(
     """Test the differences between pairs of models that saw the same photos, as ``paired_test`` does.
 
     Args:
-        models: what they answered.
-        pairs: places of two models each, whose photos are equal.
+        models: the models' answers.
+        pairs: places of two models each, which saw the same photos.
         quantity: ``accuracy`` over all classes, or of the contrast ``left``, ``right`` or ``difference``.
-        contrast: which.
+        contrast: the contrast whose sides are meant.
 
     Returns:
-        The fields of ``PairedTest``, each with a value for each pair.
+        The fields of ``PairedTest``, each with one value per pair.
     """
     found = np.full((len(_Tests._fields), len(pairs)), np.nan)
     sizes = np.zeros((2, len(pairs)), dtype=np.int64)
@@ -256,10 +257,10 @@ COMPARISON_SCHEMA: dict[str, Any] = {
 }
 """Columns of a comparison; ``difference`` (a - b) and bounds are fractions.
 
-``low`` and ``high`` are about other photos of these classes, ``classes_low`` and ``classes_high`` about other
+``low`` and ``high`` refer to other photos of these classes, ``classes_low`` and ``classes_high`` to other
 classes of which these are a random sample.
 
-A setting is null where the two models differ in it; ``prompts_a``, ``prompts_b``, ... are those of each.
+A setting is null if the two models differ in it; ``prompts_a``, ``prompts_b``, ... are those of each.
 """
 _READ = {name: kind for name, kind in COMPARISON_SCHEMA.items() if name != "p_holm"} | {
     "source_a": pl.String,
@@ -268,7 +269,7 @@ _READ = {name: kind for name, kind in COMPARISON_SCHEMA.items() if name != "p_ho
 
 
 class Compared(NamedTuple):
-    """One model under one setting (values of ``SETTING``), and what it answered; ``source`` may tell runs."""
+    """One model under one setting (values of ``SETTING``), and what it answered; ``source`` may name runs."""
 
     name: str
     setting: tuple[Any, ...]
@@ -285,21 +286,21 @@ def compare_models(
     """Test the differences between models that share names, label space, photos, loading and protocol.
 
     Models of one kind are compared under the same prompts and protocol. An encoder and a generative model
-    cannot share those and are compared all the same: ``protocol`` is then null, and ``protocol_a`` and
+    cannot share those but are compared anyway: ``protocol`` is then null, and ``protocol_a`` and
     ``protocol_b`` are theirs.
 
     Metrics: ``accuracy`` (balanced; ``group`` null for all photos, ``common``, ``counter``) and ``drop``. A
-    benchmark without groups has the first only; another contrast has metrics and groups of its own
-    (``Contrast.difference_key``, ``side_keys``). ``p_holm`` is corrected for all tests (``corrected``), also
-    where ``against`` selects some of them.
+    benchmark without groups has only the first; another contrast has its own metrics and groups
+    (``Contrast.difference_key``, ``side_keys``). ``p_holm`` is corrected for all tests (``corrected``), even
+    if ``against`` selects some of them.
 
     Args:
-        predictions: the columns of ``predictions.parquet``; rows that repeat exactly are read once. With a
-            column ``source``, results of one model from several sources are compared too, and the table
-            has ``source_a`` and ``source_b``.
-        against: return the tests against this model (as ``model_b``) only; by default every pair, in order.
+        predictions: the columns of ``predictions.parquet``; exact duplicates are read once. With a column
+            ``source``, results of one model from several sources are compared too, and the table has
+            ``source_a`` and ``source_b``.
+        against: return only the tests against this model (as ``model_b``); by default every pair, in order.
         contrast: what is compared besides accuracy.
-        design: whose shares its averages are of.
+        design: the design whose shares its averages use.
 
     Returns:
         The columns of ``COMPARISON_SCHEMA``.
@@ -323,7 +324,7 @@ def compare_models(
 
 
 def compare_answers(models: Sequence[Compared], contrast: Contrast = DROP) -> pl.DataFrame:
-    """Test every pair of models as ``compare_models`` does, also the results of one model in several sources.
+    """Test every pair of models as ``compare_models`` does, also one model's results from several sources.
 
     Args:
         models: what they answered.

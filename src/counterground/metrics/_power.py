@@ -1,4 +1,4 @@
-"""How surely photos would show a drop: its sampling error, and how often its interval lies above 0."""
+"""How reliably photos would show a drop: its sampling error, and how often its interval lies above 0."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _STEPS = 40
 
 @dataclass(frozen=True)
 class DropError:
-    """What decides how surely a drop is seen.
+    """What determines how reliably a drop is detected.
 
     Attributes:
-        common: class-wise accuracy on common photos, a fraction; of the difference of two models likewise.
-        counter: on counter photos.
+        common: class-wise accuracy on common photos (fraction), or the difference of two models' accuracies.
+        counter: the same on counter photos.
         covariance: ``[2, 2]`` sampling variances of both and their covariance.
         degrees: degrees of freedom of the interval.
-        known: how surely the variance of the drop is known, as degrees of freedom: from the scatter of the
-            clusters' squared deviations, so fewer where a few of them make most of it; at most ``degrees``.
-            Of two ways of clusters, that of the way of which it is known less.
-        photos: of classes with both groups.
-        clusters: that hold them; of two ways the smaller number.
+        known: how well the variance of the drop is known, in degrees of freedom, from the scatter of the
+            clusters' squared deviations: fewer if a few clusters make up most of it, at most ``degrees``.
+            With two ways of clustering, the smaller of the two.
+        photos: number of photos of classes with both groups.
+        clusters: number of clusters that hold them; of two ways, the smaller number.
     """
 
     common: float
@@ -53,15 +53,15 @@ class DropError:
         return float(max(0.0, common + counter - 2 * both))
 
     def power(self) -> float:
-        """Return how often the interval of `drop_interval` lies above 0, where the drop is as it is here.
+        """Return how often the interval of `drop_interval` lies above 0 if the true drop is this one.
 
-        The interval is computed where its lower end is 0, on the likeliest way there; the scatter of its
-        width adds what a noncentral t has.
+        The interval is computed where its lower end is 0, on the likeliest path there. A noncentral t
+        accounts for the scatter of its width.
         """
         return self._reached(self._border())
 
     def power_of_difference(self) -> float:
-        """Return the same for `paired_test`, where common and counter are of the difference of two models."""
+        """Return the same for `paired_test`, if common and counter are differences of two models."""
         return self._reached(float(t_quantile(self.degrees, (1 + LEVEL) / 2)) * float(np.sqrt(self.variance)))
 
     def _reached(self, border: float) -> float:
@@ -82,7 +82,7 @@ class DropError:
         return highest
 
     def _interval_low(self, drop: float) -> float:
-        """Return the lower end of the interval where chance makes another drop of this one."""
+        """Return the lower end of the interval if chance turns this drop into another."""
         (v_common, both), (_, v_counter) = self.covariance
         moved = (self.common - self.counter) - drop
         share = (v_common - both) / self.variance if self.variance else 0.5
@@ -119,7 +119,7 @@ def drop_error(
     cluster: npt.ArrayLike | None = None,
     crossed: npt.ArrayLike | None = None,
 ) -> DropError | None:
-    """Return the sampling error of the drop of some photos; None where no class has both groups.
+    """Return the sampling error of the drop of some photos; None if no class has both groups.
 
     Args:
         values: ``[n]``, 1 for a hit; or the difference of two models' hits.
@@ -141,7 +141,7 @@ def drop_error(
 
 
 def _known(deviations: npt.NDArray[np.float64]) -> float:
-    """Return how surely the variance that clusters of one way make is known, as degrees of freedom."""
+    """Return how well the variance due to clusters of one way is known, in degrees of freedom."""
     squares = deviations**2
     scatter = float(((squares - squares.mean()) ** 2).sum())
     return 2 * float(squares.sum()) ** 2 / scatter if scatter > 0 else np.inf

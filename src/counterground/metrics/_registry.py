@@ -1,4 +1,4 @@
-"""The metrics that a table of scores holds: one open list, which other packages may add to."""
+"""The metrics in a table of scores: one open list that other packages may add to."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CODES = {"common": COMMON, "counter": COUNTER}
 
 @dataclass(frozen=True)
 class Answers:
-    """What one model answered under one setting: what a metric is computed from.
+    """What one model answered under one setting: the input of a metric.
 
     Attributes:
         rows: the model's rows of ``predictions.parquet``, by path.
@@ -55,7 +55,7 @@ class Answers:
         return cls(rows, photos, np.arange(photos.c))
 
     def of_class(self, place: int) -> Answers:
-        """Return the answers with one class only, sharing what was computed."""
+        """Return the answers of one class only, sharing what is already computed."""
         chosen = replace(self, classes=np.array([place]))
         for name in ("correct", "_means", "_single"):
             chosen.__dict__[name] = getattr(self, name)
@@ -84,7 +84,7 @@ class Answers:
     def single(self, means: StratumMeans) -> SingleStrata:
         """The strata of some means one by one."""
         key = id(means.partition)
-        if means is not self._means.get(key):  # of other hits than right answers, such as those of a package
+        if means is not self._means.get(key):  # of hits other than right answers, such as a package's
             return SingleStrata(means)
         if key not in self._single:
             self._single[key] = SingleStrata(means)
@@ -106,9 +106,9 @@ class Answers:
         return self.means(self.photos.by_cell)
 
     def sides(self, contrast: Contrast) -> tuple[InfluenceEstimate, InfluenceEstimate, int] | None:
-        """Return the accuracies of the sides of a contrast, and the photos behind both.
+        """Return the accuracies of a contrast's sides, and the number of photos behind both.
 
-        None where the photos do not show both. Of one class it is the contrast within that class.
+        None if the photos do not show both. For one class, it is the contrast within that class.
 
         Raises:
             ValueError: the photos lack a column that it names.
@@ -142,17 +142,17 @@ class Answers:
         return UNKNOWN
 
     def knows(self, column: str) -> bool:
-        """Whether a column has a value for any photo."""
+        """Return whether a column has a value for any photo."""
         return self.rows[column].null_count() < self.rows.height
 
     def balanced_share(self, hits: npt.NDArray[np.bool_], group: str | None) -> Interval:
-        """Return the share of hits in each class, averaged over classes, of all photos or of a group."""
+        """Return the share of hits in each class, averaged over classes, for all photos or a group."""
         if group is None:
             return self.share(StratumMeans(self.photos.by_class, hits), self.classes)
         return self.share(StratumMeans(self.photos.by_cell, hits), self.cells(group))
 
     def plain_share(self, hits: npt.NDArray[np.bool_], group: str | None) -> Interval:
-        """Return the share of hits over all photos, or over those of a group; classes keep their sizes."""
+        """Return the share of hits over all photos or those of a group; classes keep their sizes."""
         if group is None:
             means, strata = StratumMeans(self.photos.by_class, hits), self.classes
         else:
@@ -160,7 +160,7 @@ class Answers:
         return share_interval(means.pooled(strata)) if len(strata) else self.unknown
 
     def share(self, means: StratumMeans, strata: Codes) -> Interval:
-        """Return the unweighted average of the means of some strata; unknown where there are none."""
+        """Return the unweighted average of the means of some strata; unknown if there are none."""
         if not len(strata):
             return self.unknown
         average = means.average(strata)
@@ -188,8 +188,8 @@ def read_answers(
         predictions: as in ``by_key``.
         extra: as in ``by_key``.
         columns: as in ``by_key``.
-        confidence: of the intervals.
-        design: whose cells, contrasts and shares the answers are asked for.
+        confidence: how often an interval may miss the truth.
+        design: the design whose cells, contrasts and shares are used.
     """
     stratifications = Stratifications(confidence, design)
     for key, rows in by_key(predictions, extra, columns):
@@ -213,15 +213,15 @@ class Metric:
     Attributes:
         name: what ``scores.parquet`` calls it.
         groups: what it is computed for: None (all photos), ``common``, ``counter``.
-        function: (answers, group) -> its value and interval, fractions; ``answers.unknown`` where the photos
-            do not show it.
+        function: (answers, group) -> its value and interval, fractions; ``answers.unknown`` if the photos do
+            not show it.
         title: what tables call it.
         meaning: a sentence that explains it.
-        place: where its column is in tables, which leave out the last ones where they lack room; None: it
-            has none.
-        by_class: computed for each class too, through ``answers.classes``.
-        needs_groups: of no use to a benchmark without common and counter photos.
-        group_columns: further columns, of its groups.
+        place: position of its column in tables, which leave out the last ones for lack of room; None: it has
+            none.
+        by_class: whether it is also computed for each class, through ``answers.classes``.
+        needs_groups: whether it is of no use without common and counter photos.
+        group_columns: further columns, for its groups.
     """
 
     name: str
@@ -279,8 +279,8 @@ def _mean_minus_worst(answers: Answers, _group: str | None) -> Interval:
 def _cells(answers: Answers) -> tuple[Floats, npt.NDArray[Any]] | None:
     """Return accuracy and photos of each cell of the design.
 
-    None where a column other than the class has one value only: the worst group of a benchmark without
-    counter photos is unknown.
+    None if a column other than the class has only one value: the worst group of a benchmark without counter
+    photos is unknown.
     """
     cells = answers.photos.cells
     values = list(zip(*cells.values, strict=True))
@@ -396,7 +396,8 @@ def registered_metrics() -> tuple[Metric, ...]:
     """Return the built-in metrics, then those of installed packages (entry points ``counterground.metrics``).
 
     Raises:
-        CounterGroundError: the metric of a package cannot be loaded, is none, or has a name that is taken.
+        CounterGroundError: the metric of a package cannot be loaded, is not a metric, or has a name that is
+            taken.
     """
     found = (_METRICS.find(name) for name in _METRICS.names())
     return tuple(metric for metric in found if metric is not None)

@@ -41,11 +41,11 @@ SCORES_SCHEMA: dict[str, Any] = {
 }
 """Columns of ``scores.parquet``; values and bounds are fractions.
 
-``clusters``, where a design has two ways of clustering, is the smaller number. ``low`` and ``high`` are about
-other photos of these classes and pairs; ``classes_low`` and ``classes_high``,
-for averages over classes, about other classes of which these are a random sample. ``p_value`` is two-sided,
-of a drop of 0, and not corrected for the number of models. ``anytime``: the interval holds at every look of a
-sequence (``Confidence``), as of a run that stopped early.
+If a design has two ways of clustering, ``clusters`` is the smaller number. ``low`` and ``high`` refer to
+other photos of these classes and pairs; ``classes_low`` and ``classes_high``, for averages over classes,
+refer to other classes of which these are a random sample. ``p_value`` is two-sided, for a drop of 0, and not
+corrected for the number of models. ``anytime``: the interval holds at every look of a sequence
+(``Confidence``), as in a run that stopped early.
 """
 
 BREAKDOWN_SCHEMA: dict[str, Any] = {
@@ -58,7 +58,7 @@ BREAKDOWN_SCHEMA: dict[str, Any] = {
     "anytime": pl.Boolean,
     "classes": pl.Int64,
 }
-"""Columns of ``score_by``, which has those that photos are broken down by after the setting."""
+"""Columns of ``score_by``, which adds those of the breakdown after the setting."""
 
 _RESULTS = ("true_rank", "confidence", "top2_gap")
 _Row = tuple[int | None, str | None, str, Interval]
@@ -78,15 +78,15 @@ def score_predictions(
     ``plain_accuracy`` (over photos, likewise), ``drop`` (mean class-wise drop over classes with both groups,
     so not always the difference of the two accuracies), ``worst_group_accuracy`` and ``mean_minus_worst``
     (over the cells of the design), ``ece`` (15 bins), ``tie_rate``. Each further contrast of the design is a
-    metric of its name, with the accuracies of its sides as groups (``Contrast.side_keys``), each named share
-    of cells a metric ``average(NAME)``. Rows with ``class_index`` hold ``accuracy``, ``drop`` and contrasts
-    of one class. What the photos do not show is null, never 0. The worst cell and the calibration error have
-    no interval: chance alone lowers the one and raises the other, so that an interval around them would often
-    miss the truth.
+    metric under its own name, with the accuracies of its sides as groups (``Contrast.side_keys``). Each named
+    share of cells is a metric ``average(NAME)``. Rows with ``class_index`` hold ``accuracy``, ``drop`` and
+    contrasts of one class. What the photos do not show is null, never 0. The worst cell and the calibration
+    error have no interval: chance alone lowers the one and raises the other, so an interval around them would
+    often miss the truth.
 
     Args:
-        predictions: the columns of ``predictions.parquet``, one model is read after the other; a photo whose
-            cluster is null is its own cluster.
+        predictions: the columns of ``predictions.parquet``, read one model at a time; a photo whose cluster
+            is null is its own cluster.
         by_class: whether to add rows for each class.
         confidence: how often an interval may miss the truth.
         design: cells, contrasts and shares.
@@ -111,13 +111,13 @@ def score_contrast(
     confidence: Confidence = CONFIDENCE,
     design: Design = DESIGN,
 ) -> pl.DataFrame:
-    """Return the rows of one contrast as ``score_predictions`` has them: its value, its sides, and by class.
+    """Return the rows of one contrast as in ``score_predictions``: its value, its sides, and by class.
 
     Args:
-        predictions: as there.
-        contrast: the design need not have it.
+        predictions: as in ``score_predictions``.
+        contrast: what is compared; the design need not have it.
         confidence: how often an interval may miss the truth.
-        design: whose shares its averages are of.
+        design: the design whose shares its averages use.
 
     Raises:
         ValueError: a column is missing, or a photo occurs twice under a model.
@@ -151,16 +151,16 @@ def score_by(
     """Return the accuracy on each background, each value of an attribute or each cell, with 95 % intervals.
 
     It is class-wise, averaged over the classes that have photos there (their number is ``classes``), so two
-    backgrounds differ in their classes too: what one background does to a class, a contrast within classes or
-    the pairs of ``discover`` tell.
+    backgrounds also differ in their classes. For what one background does to a class, see a contrast within
+    classes or the pairs of ``discover``.
 
     Args:
         predictions: the columns of ``predictions.parquet``; photos without a value of a column are left out.
-        columns: whose combinations photos are broken down by.
-        balanced: average over classes; if not, accuracy is over photos, as the metrics of cells have it
+        columns: the columns whose combinations photos are broken down by.
+        balanced: average over classes; if not, accuracy is over photos, as in the metrics of cells
             (``worst_group_accuracy``), and ``classes`` is null.
         confidence: how often an interval may miss the truth.
-        design: whose clusters count.
+        design: the design whose clusters count.
 
     Returns:
         The columns of ``BREAKDOWN_SCHEMA`` (fractions) and ``columns``, for each model the highest accuracy
@@ -201,9 +201,9 @@ def cell_accuracies(
 
     Args:
         rows: the photos of one model, with ``correct`` and the clusters of the design.
-        columns: without nulls.
+        columns: names of columns without nulls.
         confidence: how often an interval may miss the truth.
-        design: whose clusters count.
+        design: the design whose clusters count.
     """
     if rows.is_empty():
         return {}

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 CLASSIFICATION = "classification"
-"""The protocol of models that choose among names by their scores; but for the next, others are generative."""
+"""The protocol of models that choose among names by their scores; others but the next are generative."""
 FITTED_HEAD = "fitted-head"
 """The protocol of encoders with a head that was fitted on photos: they read neither names nor prompts."""
 
@@ -22,12 +22,12 @@ SETTING_SCHEMA: dict[str, Any] = {
 }
 """How a model is evaluated, in the order of the columns of a run's tables.
 
-``as_published``: loaded as the paper apparently did. ``answer_score``: ``mean`` or ``sum`` over the tokens of
-an answer where a protocol compares losses, null otherwise.
+``as_published``: loaded the way the paper apparently did. ``answer_score``: ``mean`` or ``sum`` over the
+tokens of an answer if a protocol compares losses, else null.
 """
 SETTING = tuple(SETTING_SCHEMA)
 BY_SIDE = ("prompts", "protocol", "answer_score")
-"""What may differ between two models that are compared and of different kinds (`comparable`)."""
+"""What may differ between two compared models of different kinds (`comparable`)."""
 KEY_SCHEMA: dict[str, Any] = {"model": pl.String, **SETTING_SCHEMA}
 KEYS = tuple(KEY_SCHEMA)
 RESULT_SCHEMA: dict[str, Any] = {
@@ -45,12 +45,12 @@ RESULT_SCHEMA: dict[str, Any] = {
 PHOTO_COLUMNS = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
 """Columns of ``predictions.parquet`` that describe a photo, besides its attributes and covariates."""
 MEASURED = ("object_area", "object_distance", "photo_pixels")
-"""Covariates that ``evaluate`` measures: they describe a photo, and do not tell photos apart."""
+"""Covariates that ``evaluate`` measures: they describe a photo but do not tell photos apart."""
 _PHOTO = ("path", "class_index", "group", "cluster", "correct")
 
 
 def in_setting(row: Mapping[str, Any]) -> pl.Expr:
-    """Return the condition that a row is of the model and the setting of ``row``; null equals null."""
+    """Return the condition that a row has the model and setting of ``row``; null equals null."""
     return pl.all_horizontal(
         pl.col(name).eq_missing(pl.lit(row[name], kind)) for name, kind in KEY_SCHEMA.items()
     )
@@ -59,8 +59,8 @@ def in_setting(row: Mapping[str, Any]) -> pl.Expr:
 def comparable(first: Sequence[Any], second: Sequence[Any]) -> bool:
     """Return whether models under two settings (values of ``SETTING`` in order) may be compared.
 
-    An encoder, one with a fitted head and a generative model cannot share prompts and protocol, and are
-    compared all the same; so are two fitted heads.
+    An encoder, an encoder with a fitted head and a generative model cannot share prompts and protocol but are
+    compared anyway; so are two fitted heads.
     """
     if tuple(first) == tuple(second):
         return True
@@ -80,11 +80,11 @@ def _kind(protocol: str) -> str:
 def by_key(
     predictions: pl.DataFrame | pl.LazyFrame, extra: Sequence[str] = (), columns: Sequence[str] | None = None
 ) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
-    """Read the predictions of one model after the other: the key of each setting, and its rows by path.
+    """Read the predictions one model at a time: the key of each setting, and its rows by path.
 
     Args:
-        predictions: of which no more than one model's are in memory where they are a file.
-        extra: columns that must be there, too.
+        predictions: a frame or a file; of a file, no more than one model's are in memory at a time.
+        extra: further columns that must be there.
         columns: those to read; by default all.
 
     Raises:

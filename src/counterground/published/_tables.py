@@ -27,7 +27,7 @@ TABLES: tuple[str, ...] = (
     "reproduction_metu_2025",
     "table1_examples",
 )
-"""Names of the tables, sorted; ``README.md`` of this room says where in the paper each stands."""
+"""Names of the tables, sorted; ``README.md`` of this room says where in the paper each one is."""
 
 _INTEGERS = (
     "class_id",
@@ -68,7 +68,7 @@ def load_table(name: str) -> pl.DataFrame:
 
     Accuracies and drops are in percent and percentage points. An empty field is null. ``note`` holds what
     contradicts the row elsewhere in the paper, after the note's number; several are joined by a space.
-    ``model_facts`` and ``data_sets`` are not the paper's: their ``source`` says whose each row is.
+    ``model_facts`` and ``data_sets`` are not the paper's: their ``source`` says where each row is from.
 
     Args:
         name: one of ``TABLES``.

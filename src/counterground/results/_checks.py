@@ -1,4 +1,4 @@
-"""What the tables of a run must hold, where nothing says that they are as they were written."""
+"""What the tables of a run must hold, if nothing shows that they are unchanged."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _FINITE = ("confidence", "top2_gap", "loss_sum", "loss_mean")
 
 
 def check_predictions(info: RunInfo, rows: pl.LazyFrame) -> None:
-    """Refuse predictions that contradict ``run.json``, or hold what no model gives.
+    """Refuse predictions that contradict ``run.json`` or hold values that no model gives.
 
-    That a photo occurs once under each setting is checked where they are scored.
+    Scoring checks that a photo occurs once under each setting.
 
     Args:
         info: the run's record.
@@ -54,7 +54,7 @@ def check_predictions(info: RunInfo, rows: pl.LazyFrame) -> None:
 
 
 def check_attributions(table: pl.DataFrame, rows: pl.LazyFrame) -> None:
-    """Refuse attributions that lack photos of the predictions, or hold what is no share.
+    """Refuse attributions that lack photos of the predictions or hold values that are not shares.
 
     Args:
         table: the columns of ``SALIENCY_SCHEMA``.

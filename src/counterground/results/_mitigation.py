@@ -1,4 +1,4 @@
-"""What mitigations did to one model: ``mitigation.json``, and the table made of it."""
+"""What mitigations did to one model: ``mitigation.json``, and the table made from it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MITIGATION_FILE = "mitigation.json"
 HALF, CHEAP = 0.5, 0.01
-"""A method that cuts the drop by this share, at a cost of at most so much of common accuracy."""
+"""A method that cuts the drop by this share, at a cost of at most this much common accuracy."""
 
 
 class _Record(BaseModel):
@@ -39,7 +39,7 @@ class _Record(BaseModel):
 
 
 class Figure(_Record):
-    """A fraction with its 95 % interval; ``p_holm`` of a difference, corrected over all that were tested."""
+    """A fraction with its 95 % interval; ``p_holm`` is for a difference, corrected over all tests."""
 
     value: float | None = None
     low: float | None = None
@@ -58,7 +58,7 @@ class Figure(_Record):
 
 
 class Accuracies(_Record):
-    """Accuracies of one model on the judged photos; ``side_effects``: drops by other shortcuts, by name."""
+    """Accuracies of one model on the judged photos; ``side_effects``: drops from other shortcuts, by name."""
 
     common: Figure
     counter: Figure
@@ -80,19 +80,19 @@ class MethodRecord(_Record):
     """One method.
 
     Attributes:
-        name: of the method.
+        name: name of the method.
         title: what it does.
         source: who proposed it.
-        model: what tables call the mended model.
+        model: what tables call the mitigated model.
         group_labels: at each step (``fit``, ``choose``), ``used`` or ``not used``.
-        chosen_by: the criterion of the choice; None where there was one setting only.
-        tried: how many settings were.
-        settings: the chosen one of each part.
-        mended: accuracies.
-        cost: accuracy on common photos, of the model less the mended model.
-        gain: the drop, of the model less the mended model.
-        relief: likewise for each side effect; below 0 the other reliance has grown.
-        head: what was exported; None, and ``not_exported`` says why.
+        chosen_by: the criterion of the choice; None if there was only one setting.
+        tried: how many settings were tried.
+        settings: the chosen setting of each part.
+        mended: accuracies of the mitigated model.
+        cost: accuracy on common photos, of the model minus the mitigated model.
+        gain: the drop, of the model minus the mitigated model.
+        relief: likewise for each side effect; below 0, the other reliance has grown.
+        head: what was exported; if None, ``not_exported`` says why.
         cpu_seconds: processor time of fitting and choosing, all cores together.
     """
 
@@ -114,7 +114,7 @@ class MethodRecord(_Record):
 
     @property
     def halves_cheaply(self) -> bool:
-        """Whether, by its point estimates, half of the drop goes at a cost of at most one point."""
+        """Whether, by its point estimates, half of the drop is gone at a cost of at most one point."""
         before = (self.gain.value or 0.0) + (self.mended.drop.value or 0.0)
         return (
             before > 0
@@ -130,16 +130,16 @@ class MitigationRecord(_Record):
     Attributes:
         model: what tables call it.
         benchmark: name and version of the photos.
-        contrast: of which ``common`` is the left side, ``counter`` the right one, ``drop`` the difference.
+        contrast: contrast with ``common`` as left side, ``counter`` as right side and ``drop`` as difference.
         parts: photos and clusters of each of the parts, which take turns to fit, choose and judge.
-        seed: of the parts, and of what methods draw.
-        tests: for how many tests the p-values of gain and cost are corrected: each pair of models of the run,
-            on each quantity.
+        seed: seed for the parts and for what methods draw.
+        tests: number of tests that the p-values of gain and cost are corrected for: each pair of models of
+            the run, on each quantity.
         unmended: accuracies of the model itself on the same photos.
-        methods: as they were named.
+        methods: methods as they were named.
         left_out: methods that could not be used, and why.
         side_effects: what each of them is.
-        not_measured: side effects that were not, and why.
+        not_measured: side effects that were not measured, and why.
         notes: what else readers must know.
     """
 
@@ -204,7 +204,7 @@ class MitigationRecord(_Record):
 
     @property
     def table(self) -> Table:
-        """The same for readers: percent, differences in points, with intervals."""
+        """The record for readers: percent, differences in points, with intervals."""
         effects = list(self.side_effects)
         columns = [Column("Method"), *(Column(title, True) for title in ("Drop", "Gain", "p (Holm)", "Cost"))]
         columns += [Column(title, True) for title in ("Common", "Counter", "Worst group")]
@@ -241,7 +241,7 @@ class MitigationRecord(_Record):
         )
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Build the table for the width at hand."""
+        """Build the table for the console's width."""
         yield rich_table(self.table, options.max_width)
 
     def __repr__(self) -> str:
@@ -249,7 +249,7 @@ class MitigationRecord(_Record):
         width = shutil.get_terminal_size((100, 24)).columns
         return "\n".join([plain_text(rich_table(self.table, width), width=width), *self.sentences])
 
-    __str__ = __repr__  # of a pydantic model they differ
+    __str__ = __repr__  # in a pydantic model they differ
 
     def _repr_html_(self) -> str:
         return html_table(self.table)
@@ -259,7 +259,7 @@ def read_mitigation(folder: Path) -> MitigationRecord:
     """Read what `counterground mitigate` wrote into a folder.
 
     Raises:
-        CounterGroundError: it holds nothing of the kind, or it is damaged.
+        CounterGroundError: there is no such file, or it is damaged.
     """
     path = folder / MITIGATION_FILE
     if not path.is_file():

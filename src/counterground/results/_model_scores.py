@@ -32,7 +32,7 @@ def setting_text(name: str, value: object) -> str:
 
 
 class Setting(NamedTuple):
-    """What tells one row of results from another; ``run`` only where several runs stand together."""
+    """What distinguishes one row of results from another; ``run`` only if several runs are shown together."""
 
     model: str
     names: str | None
@@ -56,7 +56,7 @@ NO_GROUPS = "no class has both common and counter photos"
 
 
 class ContrastFigures(NamedTuple):
-    """What is told of a contrast: the accuracies of left and right, and left minus right."""
+    """The figures of a contrast: the accuracies of left and right, and left minus right."""
 
     left: Estimate
     right: Estimate
@@ -76,12 +76,12 @@ class ModelScores:
     classes: dict[int, _Figures] = field(default_factory=dict)
 
     def get(self, metric: str, group: str | None = None, class_index: int | None = None) -> Estimate:
-        """The figure asked for; `MISSING` where there is none, never 0."""
+        """Return the requested figure; `MISSING` if there is none, never 0."""
         figures = self.overall if class_index is None else self.classes.get(class_index, {})
         return figures.get((metric, group), MISSING)
 
     def of(self, contrast: Contrast, class_index: int | None = None) -> ContrastFigures:
-        """The accuracies of a contrast's sides and their difference, over all classes or in one."""
+        """Return the accuracies of a contrast's sides and their difference, over all classes or in one."""
         keys = (*contrast.side_keys, contrast.difference_key)
         return ContrastFigures(*(self.get(metric, group, class_index) for metric, group in keys))
 
@@ -109,7 +109,7 @@ def regroup(scores: pl.DataFrame, *, suffix: str = "") -> list[ModelScores]:
         suffix: appended to every label, to tell runs apart.
 
     Raises:
-        UsageError: a figure stands twice, as when runs were joined without a column ``run``.
+        UsageError: a figure occurs twice, as when runs were joined without a column ``run``.
     """
     columns = (*KEYS, "run") if "run" in scores.columns else KEYS
     found: dict[Setting, ModelScores] = {}
@@ -129,9 +129,9 @@ def regroup(scores: pl.DataFrame, *, suffix: str = "") -> list[ModelScores]:
 
 
 def mean_drop(models: Sequence[ModelScores], class_index: int, contrast: Contrast = DROP) -> float | None:
-    """The mean over models of their drops in a class (fraction); None where none has one.
+    """Return the mean over models of their drops in a class (fraction); None if none has one.
 
-    ``contrast``: another difference than the drop.
+    ``contrast``: a contrast other than the drop.
     """
     drops = [model.of(contrast, class_index).difference.value for model in models]
     known = [drop for drop in drops if drop is not None]
@@ -141,13 +141,13 @@ def mean_drop(models: Sequence[ModelScores], class_index: int, contrast: Contras
 def headline(
     model: ModelScores, p_value: float | None = None, contrast: Contrast = DROP, when: str | None = None
 ) -> str:
-    """Say the drop in one plain sentence: points with one decimal and the 95 % interval.
+    """State the drop in one plain sentence: points with one decimal and the 95 % interval.
 
     Args:
-        model: its scores.
-        p_value: of a drop of 0, corrected for the models shown with it (``corrected_drops``); by default
-            its interval decides whether the drop is distinguishable from zero.
-        contrast: another difference than the drop.
+        model: the model's scores.
+        p_value: p-value of a drop of 0, corrected for the models shown with it (``corrected_drops``); by
+            default the interval decides whether the drop is distinguishable from zero.
+        contrast: a contrast other than the drop.
         when: when the model loses it, in words; by default the contrast's sides.
     """
     drop = model.of(contrast).difference
@@ -182,8 +182,8 @@ def _when(contrast: Contrast) -> str:
 def corrected_drops(models: Sequence[ModelScores], contrast: Contrast = DROP) -> dict[str, float | None]:
     """Return by label the p-value of a drop of 0, corrected for the number of models (Holm 1979).
 
-    Whoever reads a table looks at every model and then names the one that stands out. ``contrast``: another
-    difference than the drop.
+    Readers of a table look at every model and then name the one that stands out. ``contrast``: a contrast
+    other than the drop.
     """
     return dict(
         zip(
@@ -195,15 +195,16 @@ def corrected_drops(models: Sequence[ModelScores], contrast: Contrast = DROP) ->
 
 
 def near_chance(accuracy: Estimate, chance: float) -> bool:
-    """Whether a model is so close to guessing that a small drop says nothing: it has little accuracy to lose.
+    """Return whether a model is so close to guessing that a small drop says nothing.
 
-    Either its accuracy is less than 5 points above chance: a drop, which is about what lies above it at most,
-    could not be larger. Or the interval of its accuracy reaches chance, and it is closer to chance than to
-    100 % (few photos make the interval of a good model reach that far, too).
+    Such a model has little accuracy to lose. Either its accuracy is less than 5 points above chance: a drop,
+    at most about what lies above chance, could not be larger. Or the interval of its accuracy reaches chance,
+    and it is closer to chance than to 100 % (with few photos, the interval of a good model reaches that far,
+    too).
 
     Args:
-        accuracy: on common photos, from which a model drops.
-        chance: one name among all that compete (``LabelSpaceRecord.chance``).
+        accuracy: accuracy on common photos, from which a model drops.
+        chance: accuracy of guessing one name among all that compete (``LabelSpaceRecord.chance``).
     """
     if accuracy.value is None:
         return False
@@ -223,7 +224,7 @@ def short_name(spec: str) -> str:
 
 
 def vary(models: Sequence[ModelScores]) -> list[str]:
-    """Names of the settings, apart from the model, in which the rows differ."""
+    """Return the names of the settings, apart from the model, in which the rows differ."""
     return [column for column in Setting._fields[1:] if len({getattr(m.setting, column) for m in models}) > 1]
 
 

@@ -1,6 +1,6 @@
 """A figure with its interval, and how it is written.
 
-Percent with one decimal, a true minus sign, an en dash where there is none.
+Percent with one decimal, a true minus sign, an en dash if there is no figure.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def percent(value: float | None, *, minus: str = "−") -> str:
 
 
 def bounds(low: float | None, high: float | None, *, minus: str = "−") -> str:
-    """Write an interval of fractions as percent, ``[12.0, 30.1]``; empty where there is none."""
+    """Write an interval of fractions as percent, ``[12.0, 30.1]``; empty if there is none."""
     if low is None or high is None:
         return ""
     return f"[{percent(low, minus=minus)}, {percent(high, minus=minus)}]"
@@ -47,7 +47,7 @@ def p_value(value: float | None) -> str:
 
 
 def p_equals(value: float | None, *, at_most: bool = False) -> str:
-    """Write a p-value as an equation: ``p = 0.012``, ``p < 0.001``; ``p ≤ 0.012`` of an upper bound."""
+    """Write a p-value as an equation: ``p = 0.012``, ``p < 0.001``; ``p ≤ 0.012`` for an upper bound."""
     if value is None or value < 0.001:
         return f"p {p_value(value)}"
     return f"p {'≤' if at_most else '='} {p_value(value)}"
@@ -55,10 +55,10 @@ def p_equals(value: float | None, *, at_most: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval (fractions), the photos and the clusters behind it; None: unknown.
+    """A figure with its 95 % interval (fractions), and the photos and clusters behind it; None: unknown.
 
-    ``low`` and ``high`` are about other photos of the same classes, ``classes_low`` and ``classes_high``
-    about other classes chosen like these. ``p_value`` is two-sided, of a drop of 0, and not corrected.
+    ``low`` and ``high`` refer to other photos of the same classes, ``classes_low`` and ``classes_high`` to
+    other classes chosen like these. ``p_value`` is two-sided, for a drop of 0, and not corrected.
     """
 
     value: float | None = None
@@ -72,13 +72,13 @@ class Estimate:
 
     @classmethod
     def of(cls, row: Mapping[str, Any], name: str = "value", *, bounds: str = "") -> Estimate:
-        """Read a row of a table; what is no finite number is unknown.
+        """Read a row of a table; what is not a finite number is unknown.
 
         Args:
-            row: a row with the columns ``name``, and its ends: ``low`` and ``high`` after the prefix
-                ``bounds``, as in ``drop_low``; ``n`` and ``clusters`` where the row has them.
+            row: a row with the column ``name`` and its ends: ``low`` and ``high`` after the prefix
+                ``bounds``, as in ``drop_low``; ``n`` and ``clusters`` if the row has them.
             name: the column of the figure.
-            bounds: what the columns of the ends begin with.
+            bounds: prefix of the columns of the ends.
         """
         value, low, high = (_finite(row[column]) for column in (name, f"{bounds}low", f"{bounds}high"))
         own = ("p_value", "classes_low", "classes_high") if name == "value" else ()

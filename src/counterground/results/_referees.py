@@ -30,7 +30,7 @@ class MeasuredReferee:
 
 
 def own_referees(run: Run, name: str) -> list[MeasuredReferee]:
-    """Return the models of a run that `discover` had choose its pairs; sentences call the run ``name``."""
+    """Return the models of a run that chose its pairs in `discover`; sentences call the run ``name``."""
     discovery = run.info.benchmark.discovery
     if discovery is None:
         return []
@@ -61,10 +61,10 @@ def own_referees(run: Run, name: str) -> list[MeasuredReferee]:
 
 
 def _measured(records: Sequence[ModelRecord], specs: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield specifications of referees with the names of the models of a run that they are.
+    """Yield specifications of referees with the names of the run's models that match them.
 
-    Where no model is known to be one by its fingerprint, which another runtime or version of a library
-    changes, all of its specification count: two files may share a short one.
+    If no model is known to be one by its fingerprint, which another runtime or library version changes, all
+    models with its specification count: two files may share a short one.
     """
     for spec in dict.fromkeys(specs):
         known = [record for record in records if spec in record.chose]

@@ -50,7 +50,7 @@ _FIRST_SCORES = [
 
 
 class _Predictions:
-    """A frame, or a file that is read when all of its rows are asked for, and once."""
+    """A frame, or a file that is read once, when all of its rows are requested."""
 
     def __get__(self, run: Run | None, _: type[Run]) -> pl.DataFrame:
         if run is None:
@@ -70,7 +70,7 @@ class Run:
     """Predictions and scores of some models on one benchmark, as kept in a folder.
 
     ``predictions`` are all rows of ``predictions.parquet``. Millions of rows need not be read at once:
-    ``answers``, ``photos`` and ``by_setting`` read one model after the other.
+    ``answers``, ``photos`` and ``by_setting`` read one model at a time.
     """
 
     path: Path
@@ -104,7 +104,7 @@ class Run:
         return frames[0] if len(frames) == 1 else pl.concat(frames).unique(maintain_order=True).sort("path")
 
     def by_setting(self, columns: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
-        """Read columns of one model and setting after the other: values of ``metrics.KEYS``, rows by path."""
+        """Read columns one model and setting at a time: values of ``metrics.KEYS``, rows by path."""
         with _reading(self.path):
             yield from by_key(self.rows, columns=columns)
 
@@ -119,17 +119,17 @@ class Run:
         return self.info.benchmark.scored
 
     def contrast(self, text: str) -> Contrast:
-        """Return a contrast of the design by its name, or the one that an expression says.
+        """Return a contrast of the design by its name, or the one that an expression defines.
 
         Raises:
-            UsageError: there is none, or not on these photos.
+            UsageError: there is none, or it does not fit these photos.
         """
         return self.design.find(text, self.photos)
 
     def with_contrast(self, contrast: Contrast) -> Run:
-        """Return the run with the scores of a contrast, also where its design does not have it.
+        """Return the run with the scores of a contrast, even if its design does not have it.
 
-        ``Contrast.difference_key`` and ``side_keys`` say where in the scores they are.
+        ``Contrast.difference_key`` and ``side_keys`` say where they are in the scores.
         """
         if contrast in (DROP, *self.design.contrasts):
             return self
@@ -142,7 +142,7 @@ class Run:
         """Return `metrics.score_by`, with the kind of interval that the run needs.
 
         Raises:
-            UsageError: an unknown column, or one of numbers.
+            UsageError: an unknown column, or one with numbers.
         """
         check_columns(columns, self.rows.collect_schema(), "a breakdown")
         with _reading(self.path):
@@ -154,7 +154,7 @@ class Run:
 
         Raises:
             UsageError: an unknown covariate.
-            CounterGroundError: the sides do not overlap, or what else stands against adjusting.
+            CounterGroundError: the sides do not overlap, or anything else prevents adjusting.
         """
         with _reading(self.path):
             sure = Confidence(anytime=self.could_stop)
@@ -163,7 +163,7 @@ class Run:
     def effects(self, *, by_class: bool = True) -> pl.DataFrame:
         """Return `metrics.swap_effects`, with the kind of interval that the run needs.
 
-        Where the run has attributions, `metrics.saliency_shares` follow.
+        If the run has attributions, those of `metrics.saliency_shares` follow.
 
         Raises:
             UsageError: the run is not of composites.
@@ -186,7 +186,7 @@ class Run:
 
     @cached_property
     def saliency(self) -> pl.DataFrame | None:
-        """The attributions of the run (``metrics.SALIENCY_SCHEMA``); None where it has none."""
+        """The attributions of the run (``metrics.SALIENCY_SCHEMA``); None if it has none."""
         file = self.path / SALIENCY_FILE
         if not file.is_file():
             return None
@@ -207,7 +207,7 @@ class Run:
 
 @contextmanager
 def _reading(folder: Path) -> Iterator[None]:
-    """Say that a run is damaged where its files cannot be read."""
+    """Say that a run is damaged if its files cannot be read."""
     try:
         yield
     except (ValueError, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -218,13 +218,13 @@ def _reading(folder: Path) -> Iterator[None]:
 
 
 def open_run(path: Path | str) -> Run:
-    """Read a run folder and check that its tables are as they were written.
+    """Read a run folder and check that its tables are unchanged.
 
-    A run without a seal, as earlier versions wrote it or others do, is checked value by value, and its scores
-    are made again from the predictions.
+    A run without a seal, as earlier versions or other programs write it, is checked value by value, and its
+    scores are recomputed from the predictions.
 
     Raises:
-        CounterGroundError: the folder holds no run, an empty, a changed or a contradictory one.
+        CounterGroundError: the folder holds no run, or an empty, changed or contradictory one.
     """
     folder = Path(path)
     if folder.is_file():
@@ -282,7 +282,7 @@ def _other_columns(tables: Mapping[str, list[str]]) -> str:
 
 
 def _unusable(folder: Path, info: RunInfo, predicted: pl.Series, scored: pl.Series) -> str:
-    """Say what a run's tables lack, or what its run.json lacks of their models; empty where they agree."""
+    """Say what a run's tables lack, or what its run.json lacks of their models; empty if they agree."""
     for name, models in {"predictions.parquet": predicted, "scores.parquet": scored}.items():
         if models.is_empty():
             return f"The run in {folder} is empty ({name} has no rows)."
@@ -307,7 +307,7 @@ def select_models(runs: Mapping[Path, Run], models: Sequence[str]) -> dict[Path,
 
 
 def find_models(runs: Sequence[Run], model: str) -> list[str]:
-    """Return the names of the models of runs that have this name, else of those of this specification.
+    """Return the names of the runs' models that have this name, else of those with this specification.
 
     Raises:
         UsageError: there are none.
@@ -336,7 +336,7 @@ def class_names(runs: Sequence[Run]) -> dict[int, str]:
     """Return the names of the classes of runs, by class index.
 
     Raises:
-        UsageError: the runs number different classes alike.
+        UsageError: the runs use one index for different classes.
     """
     named = pl.concat([run.photos.select("class_index", "class_name") for run in runs]).unique()
     if named["class_index"].is_duplicated().any():
@@ -345,7 +345,7 @@ def class_names(runs: Sequence[Run]) -> dict[int, str]:
 
 
 def join_scores(runs: Sequence[Run], *, named: bool) -> pl.DataFrame:
-    """Return the scores of several runs; ``named`` puts a column ``run`` with the folder of each in front."""
+    """Return the scores of several runs; ``named`` prepends a column ``run`` with the folder of each."""
     frames = [run.scores for run in runs]
     if named:
         frames = [

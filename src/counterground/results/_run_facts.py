@@ -87,7 +87,7 @@ def run_facts(run: Run) -> RunFacts:
 
 
 def _positions(run: Run) -> list[tuple[str, str]]:
-    """What the order of options did to each model that chose among them by letter."""
+    """Say what the order of options did to each model that chose among them by letter."""
     lines = []
     for name, records in run.info.positions.items():
         for each in records:
@@ -97,16 +97,16 @@ def _positions(run: Run) -> list[tuple[str, str]]:
 
 
 def repeat_command(run: Run, only: str | None = None) -> str:
-    """The command line that asks for the same run, or for one model of it by name, quoted for a shell.
+    """Return the command line for the same run, or for one model of it by name, quoted for a shell.
 
-    A benchmark that is not built in is ``BENCHMARK``, what heads were fitted on ``TRAINING``: where a folder
-    or manifest lies is not recorded.
-    A model that was an object in memory is ``MODULE:FUNCTION``, which has to make it.
+    A benchmark that is not built in is ``BENCHMARK``, what heads were fitted on is ``TRAINING``: the location
+    of a folder or manifest is not recorded. A model that was an object in memory is ``MODULE:FUNCTION``,
+    which has to create it.
     """
     info = run.info
     space = info.label_space.name
     if space not in _LABEL_SPACES:
-        # What a referee or a file chose is kept in the run and can be given as it is.
+        # What a referee or a file chose is kept in the run and can be passed as it is.
         space = f"{run.path.name or '.'}/label_space.json"
     source = info.intervention.source if info.intervention else info.benchmark
     benchmark = source.name if _is_built_in(source.name) else "BENCHMARK"

@@ -44,9 +44,9 @@ PREDICTIONS_SCHEMA: dict[str, Any] = {
     **KEY_SCHEMA,
     **RESULT_SCHEMA,
 }
-"""Columns of ``predictions.parquet``; attributes and covariates of the benchmark stand behind them.
+"""Columns of ``predictions.parquet``; attributes and covariates of the benchmark follow them.
 
-``true_index`` and ``predicted_index`` count the names of the run's label space (null: it lacks the true name;
+``true_index`` and ``predicted_index`` index the names of the run's label space (null: it lacks the true name;
 an answer names none), ``class_index`` the classes of the benchmark.
 """
 
@@ -66,7 +66,7 @@ def _chosen(discovery: Discovered | None) -> dict[str, Any]:
 
 
 class BenchmarkRecord(_Record):
-    """The benchmark a run was made on; the fields of `Discovered` where a model chose its pairs.
+    """The benchmark a run was made on; the fields of `Discovered` if a model chose its pairs.
 
     ``design`` is what `metrics.Design` writes; None is the default, the drop.
     """
@@ -104,14 +104,14 @@ class BenchmarkRecord(_Record):
 
     @property
     def discovery(self) -> Discovered | None:
-        """How a model chose the pairs of backgrounds; None where none did."""
+        """How a model chose the pairs of backgrounds; None if none did."""
         return Discovered.from_json(self.model_dump())
 
 
 class LabelSpaceRecord(_Record):
-    """The names that competed; ``version`` is a hash of them, their texts and who competes for each class.
+    """The names that competed; ``version`` is a hash of them, their texts and which compete for each class.
 
-    ``candidates``: how many of them compete for one photo (the fewest), None where all do.
+    ``candidates``: how many of them compete for one photo (the fewest), None if all do.
     """
 
     name: str
@@ -142,12 +142,12 @@ class ModelRecord(_Record):
 
     @property
     def reads_names(self) -> bool:
-        """Whether names and prompts decide its predictions: not with classes of its own or a fitted head."""
+        """Whether names and prompts decide its predictions: not with its own classes or a fitted head."""
         return self.kind not in ("classifier", "image_encoder")
 
     @property
     def chose(self) -> tuple[str, ...]:
-        """As which of the referees of the benchmark it is known by its fingerprint; see `with_roles`."""
+        """Which of the benchmark's referees it is, by its fingerprint; see `with_roles`."""
         return tuple(self.description.get(_CHOSE, ()))
 
     def with_roles(self, discovery: Discovered | None) -> ModelRecord:
@@ -158,7 +158,7 @@ class ModelRecord(_Record):
 
     @property
     def in_memory(self) -> bool:
-        """Whether it was an object of a Python program, which no specification loads again."""
+        """Whether it was an object of a Python program, which no specification can load again."""
         return self.spec.startswith("object:")
 
 
@@ -191,7 +191,7 @@ class PositionsRecord(_Record):
 
     @property
     def sentence(self) -> str:
-        """What readers must know of it."""
+        """What readers must know about it."""
         most = max(range(self.options), key=self.chosen.__getitem__)
         return (
             f"of {self.options} options the one at position {chr(ord('A') + most)} was chosen in "
@@ -204,7 +204,7 @@ class DecisionRecord(_Record):
     """What was decided on a model's drop, and when: on which side of the limit it is, None while open.
 
     ``value``, ``low`` and ``high`` are fractions: the drop after ``photos`` photos of ``clusters`` clusters.
-    ``prompts`` tell the rows of a model that is asked in several ways apart.
+    ``prompts`` distinguish the rows of a model that is asked in several ways.
     """
 
     model: str
@@ -254,9 +254,9 @@ class StoppingRecord(_Record):
 class InterventionRecord(_Record):
     """How the composites of a run were made; ``kind`` is ``swap``, ``version`` that of the compositing.
 
-    ``opencv`` is the version of the library that made them: another may round otherwise.
-    ``source`` are the photos that ``foregrounds`` and ``backgrounds`` of them come from, ``masks`` where
-    masks come from, None for the manifest. ``settings`` are those of `intervention.SwapSettings`.
+    ``opencv`` is the version of the library that made them: another may round differently. ``source`` are the
+    photos, of which ``foregrounds`` and ``backgrounds`` were used; ``masks`` is where masks come from, None
+    for the manifest. ``settings`` are those of `intervention.SwapSettings`.
     """
 
     kind: Literal["swap"]
@@ -272,15 +272,14 @@ class InterventionRecord(_Record):
 class RunInfo(_Record):
     """``run.json``: everything needed to repeat the run.
 
-    ``templates`` are the prompts, ``texts`` the class names as written in them; ``request`` is a hash of all
-    that was asked: runs with the same one may replace each other. ``protocol`` (None: each model's own),
-    ``loss``, ``article``, ``aliases`` and ``options`` (under multiple choice without questions of the
-    benchmark's own) say how generative models were asked; ``positions`` tells by model what the order of
-    options did. ``warnings`` concern the whole
-    run, ``model_warnings`` one model each (by its name). ``runtime`` is what was asked for; each model's
-    description says what ran it. ``train`` are the photos that heads were fitted on, None for parts of the
-    benchmark itself; each model's description, under ``head``, says how. ``intervention`` is there where the
-    photos are composites.
+    ``templates`` are the prompts, ``texts`` the class names as written in them; ``request`` is a hash of
+    everything requested: runs with the same hash may replace each other. ``protocol`` (None: each model's
+    own), ``loss``, ``article``, ``aliases`` and ``options`` (under multiple choice without questions of the
+    benchmark's own) say how generative models were asked; ``positions`` says by model what the order of
+    options did. ``warnings`` concern the whole run, ``model_warnings`` one model each (by its name).
+    ``runtime`` is what was requested; each model's description says what ran it. ``train`` are the photos
+    that heads were fitted on, None for parts of the benchmark itself; each model's description, under
+    ``head``, says how. ``intervention`` is set if the photos are composites.
     """
 
     counterground_version: str
@@ -319,10 +318,10 @@ class RunInfo(_Record):
     intervention: InterventionRecord | None = None
 
     def loading_note(self, of: str = "") -> str:
-        """Return what readers must know of how models were loaded; empty where that is as trained.
+        """Return what readers must know about how models were loaded; empty if that is as trained.
 
         Args:
-            of: the name of the run, where others are beside it.
+            of: the name of the run, if others are shown with it.
         """
         if not self.as_published:
             return ""
@@ -339,7 +338,7 @@ class RunInfo(_Record):
         return [*named, *self.warnings]
 
     def with_models(self, names: Sequence[str]) -> RunInfo:
-        """Return the record with some of the models only, and without the warnings about others."""
+        """Return the record with only some of the models, and without the warnings about others."""
         return self.model_copy(
             update={
                 "models": [model for model in self.models if model.name in names],

@@ -71,11 +71,11 @@ class Measure(NamedTuple):
 
 
 def measures(models: Sequence[ModelScores]) -> list[Measure]:
-    """Return the columns of a table of these models' scores, of built-in metrics and of packages' own.
+    """Return the columns of a table of these models' scores, from built-in metrics and those of packages.
 
-    Left out is what says nothing there: metrics that the scores lack, without groups those that need them,
-    accuracy over photos where all classes have equally many, and top-5 accuracy where it is 100 % for all, as
-    it must be with five names.
+    Columns that say nothing are left out: metrics that the scores lack; without groups, those that need them;
+    accuracy over photos if all classes have equally many; and top-5 accuracy if it is 100 % for all, as it
+    must be with five names.
     """
     registered = registered_metrics()
     placed = [
@@ -109,7 +109,7 @@ def _is_known(models: Sequence[ModelScores], measure: Measure) -> bool:
 def _contrasts_and_averages(models: Sequence[ModelScores]) -> list[tuple[int, Measure]]:
     """Return the columns of further contrasts and of averages by named shares, with their places.
 
-    Without common and counter photos the first contrast is the benchmark's own, and leads.
+    Without common and counter photos the first contrast is the benchmark's own, and comes first.
     """
     registered = {metric.name for metric in registered_metrics()}
     found: dict[str, list[str | None]] = {}
@@ -147,11 +147,11 @@ def scores_as_table(
     """Lay scores out as cells: a row per model, or per model and class.
 
     Args:
-        scores: columns of ``scores.parquet``, and ``run`` where several runs are in one table.
+        scores: columns of ``scores.parquet``, and ``run`` if several runs are in one table.
         by_class: one row per model and class.
         class_names: names to write for class indices.
-        most: how many figures a row may have; the minor ones are left out.
-        pictures: draw the accuracies of the groups beside each drop.
+        most: cap on the number of figures in a row; the minor ones are left out.
+        pictures: draw the accuracies of the groups next to each drop.
     """
     models = regroup(with_run_names(scores))
     varying = vary(models)
@@ -175,7 +175,7 @@ def scores_as_table(
 
 
 def kind_of_intervals(anytime: pl.Series) -> str:
-    """Say what the intervals are, which runs that could stop early have of another kind."""
+    """Say what kind of intervals these are; runs that could stop early have another kind."""
     if not anytime.any():
         return "95 % intervals"
     whole = "95 % confidence sequences (--until decided)"
@@ -209,7 +209,7 @@ def _shown(models: Sequence[ModelScores], by_class: bool) -> list[Measure]:
 
 
 def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bool, intervals: str) -> str:
-    """Say the units, what the intervals are about, and the settings that all rows share."""
+    """State the units, what the intervals refer to, and the settings that all rows share."""
     if not models:
         return "No scores."
     same = [
@@ -235,7 +235,7 @@ def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bo
 
 
 def _over_classes(models: Sequence[ModelScores]) -> str:
-    """Write the intervals of drops over other classes, of few models; of many say where they are."""
+    """Write the intervals of drops over other classes for few models; for many, say where they are."""
     drops = [(model.label, model.get("drop")) for model in models]
     known = [(label, drop.classes_interval) for label, drop in drops if drop.classes_low is not None]
     if not known:
@@ -247,7 +247,7 @@ def _over_classes(models: Sequence[ModelScores]) -> str:
 
 
 def with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
-    """Name runs by their folders; by its path, as given, where two folders have one name."""
+    """Name runs by their folders, or by their paths, as given, if two folders share a name."""
     if "run" not in scores.columns:
         return scores
     paths = scores["run"].unique(maintain_order=True).to_list()
@@ -291,15 +291,15 @@ def format_scores(
     """Write scores for a person or a program.
 
     Args:
-        scores: columns of ``scores.parquet``, fractions; where several runs stand together, a column ``run``
-            first with the folder of each, which csv and json keep and tables show by its name.
+        scores: columns of ``scores.parquet``, fractions; for several runs, a first column ``run`` with the
+            folder of each, which csv and json keep and tables show by its name.
         format: ``table`` (a rich renderable that fits its console), ``markdown`` and ``latex`` (booktabs)
             give percent with 95 % intervals; ``csv`` and ``json`` give the rows as they are, fractions.
         by_class: one row per model and class instead of one per model.
         class_names: names to write for class indices; csv and json by class get a ``class_name`` column.
 
     Raises:
-        UsageError: an unknown format, or a figure that stands twice in the same setting and run.
+        UsageError: an unknown format, or a figure that occurs twice in the same setting and run.
     """
     if format not in _FORMATS:
         raise UsageError(
@@ -328,7 +328,7 @@ def score_rows(
     """Return the rows of all classes together, or of each class, as csv, json and parquet hold them.
 
     Args:
-        scores: columns of ``scores.parquet``; what is no number becomes null.
+        scores: columns of ``scores.parquet``; what is not a number becomes null.
         by_class: the rows of single classes instead of those of all together.
         class_names: names by class index, for a column ``class_name``.
     """
@@ -348,7 +348,7 @@ def scores_table(
     *,
     width: int | None = None,
 ) -> RichTable:
-    """Return a rich table in percent; at less than about 140 columns the minor figures are left out.
+    """Return a rich table in percent; below about 140 columns, the minor figures are left out.
 
     Args:
         scores: columns of ``scores.parquet``.
@@ -367,14 +367,14 @@ def scores_table(
 
 @dataclass(frozen=True)
 class ScoresView:
-    """Scores for a reader: a table that fits its console, and in a notebook a table of HTML."""
+    """Scores for a reader: a table that fits its console, and in a notebook an HTML table."""
 
     scores: pl.DataFrame
     by_class: bool = False
     class_names: Mapping[int, str] | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Build the table for the width at hand."""
+        """Build the table for the console's width."""
         yield scores_table(self.scores, self.by_class, self.class_names, width=options.max_width)
 
     def _repr_html_(self) -> str:

@@ -1,4 +1,4 @@
-"""Points: one result of one model each, of runs, of the paper and of its reproduction, in one table."""
+"""Points: one result of one model each, from runs, the paper and its reproduction, in one table."""
 
 from counterground.comparison.points._deduplicate import answers_of, deduplicate_results
 from counterground.comparison.points._matching import PaperRow, paper_row

@@ -21,11 +21,11 @@ class Deduplicated(NamedTuple):
 
 
 def deduplicate_results(rows: Sequence[_Result]) -> list[Deduplicated]:
-    """Make one row of those that are one result, in order of the first.
+    """Merge rows that are one result, in order of first appearance.
 
-    One result are rows of equal weights (name and fingerprint) on the same version of a benchmark,
-    against the same names, with the same answer to every photo; and under the same names and prompts, but for
-    classifiers and fitted heads, which read neither.
+    Rows are one result if they have equal weights (name and fingerprint), the same version of a benchmark,
+    the same competing names and the same answer to every photo. They must also have the same names and
+    prompts, except for classifiers and fitted heads, which read neither.
     """
     keys: list[Hashable] = [_asked(run, row) or place for place, (run, row) in enumerate(rows)]
     times = Counter(keys)

@@ -16,7 +16,7 @@ _IMAGENET_WEIGHTS = "IMAGENET1K_V1"
 
 
 class PaperRow(NamedTuple):
-    """A model as the paper names it; ``checkpoint`` is set for those of Table 9 that Table 3 has not."""
+    """A model as the paper names it; ``checkpoint`` is set for those of Table 9 that are not in Table 3."""
 
     model: str
     backbone: str
@@ -26,11 +26,11 @@ class PaperRow(NamedTuple):
 
 
 def paper_row(record: ModelRecord) -> PaperRow | None:
-    """Return the row of Tables 3, 4, 5 or 9 that these weights stand in; None if the paper has not used them.
+    """Return the row of Tables 3, 4, 5 or 9 that has these weights; None if the paper did not use them.
 
     OpenCLIP tags, the same weights on the Hugging Face hub, torchvision's first weights, LLaVA-1.5-7B and
-    MiniGPT-4 are known. The activation they were loaded with does not matter here: the run says it. With a
-    head that was fitted they are another model.
+    MiniGPT-4 are known. The activation they were loaded with does not matter here: the run records it. With a
+    fitted head they are another model.
     """
     if "head" in record.description:
         return None

@@ -49,7 +49,7 @@ POINTS_SCHEMA: dict[str, Any] = {
 }
 """Columns of ``model_points``; accuracies, drops and their intervals are fractions.
 
-Of another contrast than the drop, ``common`` is left, ``counter`` is right, ``drop`` is the difference.
+For a contrast other than the drop, ``common`` is left, ``counter`` is right, ``drop`` is the difference.
 """
 
 
@@ -63,27 +63,27 @@ def model_points(
 ) -> pl.DataFrame:
     """Return models as points: one row per model, setting and source.
 
-    What several runs hold alike (the same weights on the same photos against the same names, with the same
-    answers; classifiers read neither names nor prompts) is one row.
+    Identical results of several runs (the same weights on the same photos against the same names, with the
+    same answers; classifiers read neither names nor prompts) are one row.
 
     Args:
         runs: their models come last, in order; models without both groups are left out.
-        published: put the paper's 43 models first, and 1 vs. 20 the two LVLMs of Table 5.
+        published: put the paper's 43 models first and, for 1 vs. 20, the two LVLMs of Table 5.
         reproduction: add the 30 models of the 2025 reproduction, which has only one prompt, 1 vs. 1000.
         setting: which tables of the paper (``published.SETTINGS``).
-        contrast: what is taken of runs; the paper has the drop only.
+        contrast: what is taken from runs; the paper has only the drop.
 
     Returns:
         The columns of ``POINTS_SCHEMA``. ``model`` is the paper's name or the spec, ``label`` a short one;
-        ``family`` is ``clip``, ``imagenet``, ``lvlm`` or ``other``; ``source`` is ``paper``,
-        ``reproduction`` or the names of the runs' folders (``a, b`` where two hold it). ``parameters`` and
-        ``data_size`` (pairs or images) come from ``published`` where the run does not say. The paper prints
-        no intervals and not which names it wrote (null). ``averaging`` is ``balanced`` (over classes), or
-        ``unbalanced`` (over photos) for the paper's rows of that setting. ``comparable`` says that a run
-        was measured on the photos and against the label space of the paper's rows; ``note`` why not, or
-        what contradicts a printed figure. ``near_chance``: the model hardly beats guessing, so a small drop
-        says nothing. ``paper_model`` is the paper's name of a run's model whose weights it used,
-        ``fingerprint`` what tells two files with one specification apart.
+        ``family`` is ``clip``, ``imagenet``, ``lvlm`` or ``other``; ``source`` is ``paper``, ``reproduction``
+        or the names of the runs' folders (``a, b`` if two hold it). ``parameters`` and ``data_size`` (pairs
+        or images) come from ``published`` if the run does not say. The paper prints neither intervals nor
+        which names it used (null). ``averaging`` is ``balanced`` (over classes), or ``unbalanced`` (over
+        photos) for the paper's rows of that setting. ``comparable`` says that a run was measured on the
+        photos and against the label space of the paper's rows; ``note`` says why not, or what contradicts a
+        printed figure. ``near_chance``: the model hardly beats guessing, so a small drop says nothing.
+        ``paper_model`` is the paper's name for a run's model whose weights it used; ``fingerprint``
+        distinguishes two files with one specification.
 
     Raises:
         UsageError: an unknown setting.
@@ -151,14 +151,14 @@ def gather(
 
 
 def place_key(run: Run, setting: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What identifies one model under one setting of one run: the run's folder and the values of ``KEYS``."""
+    """Return what identifies a model under a setting in a run: the run's folder, the values of ``KEYS``."""
     return (run.path.resolve(), *(setting[name] for name in KEYS))
 
 
 def titles(points: pl.DataFrame) -> dict[str | None, str]:
     """Return what the benchmarks of points are called, by version.
 
-    It is the benchmark's name, with the first eight digits of its version where two share the name.
+    It is the benchmark's name, with the first eight digits of its version if two share the name.
     """
     places = points.select("benchmark_version", "benchmark").unique(maintain_order=True)
     named = Counter(places.drop_nulls("benchmark_version")["benchmark"])
@@ -183,6 +183,6 @@ def refuse_repeated(runs: Sequence[Run]) -> None:
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:
-    """What runs are called: the names of their folders, or their paths where two folders have one name."""
+    """Return what runs are called: their folders' names, or their paths if two folders share a name."""
     names = [run.path.name or str(run.path) for run in runs]
     return names if len(set(names)) == len(names) else [str(run.path) for run in runs]

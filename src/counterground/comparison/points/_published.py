@@ -18,13 +18,13 @@ PUBLISHED = ("paper", "reproduction")
 BENCHMARK = "counteranimal"
 LABEL_SPACE = {"1v1000": "imagenet", "1v20": "confusable"}
 
-# The reproduction writes some names otherwise than the paper.
+# The reproduction writes some names differently from the paper.
 _BACKBONES = {"ViT-": "ViT/", "ConvNeXt-": "ConvNext/", "VGG-": "VGG", "ResNet-": "RN"}
 _DATASETS = {"DataComp": "DataComp1B", "LAION-2B": "LAION2B", "LAION-400M": "LAION400M"}
 
 
 def paper_rows(setting: SettingName) -> list[dict[str, Any]]:
-    """Return the paper's models as rows of points: 28 CLIPs, 15 ImageNet models, and 1 vs. 20 two LVLMs."""
+    """Return the paper's models as rows of points: 28 CLIPs, 15 ImageNet models; for 1 vs. 20, two LVLMs."""
     chosen, frame = SETTINGS[setting], published_models(setting)
     if setting == "1-vs-20":
         generative = load_table("lvlm_results").with_columns(
@@ -93,7 +93,7 @@ def reproduction_rows() -> list[dict[str, Any]]:
 
 
 def parameters_of(model: str) -> int | None:
-    """Return the parameters of one of the paper's models, which it does not print."""
+    """Return the number of parameters of one of the paper's models, which the paper does not print."""
     return _parameters().get(model)
 
 
@@ -103,13 +103,13 @@ def _parameters() -> dict[str, int]:
 
 
 def data_size_of(dataset: str | None) -> int | None:
-    """Return the pairs or images of a data set, by the paper's word for it or by its own name."""
+    """Return the number of pairs or images of a data set, by the paper's word for it or its own name."""
     row = _data_sets().get(dataset)
     return None if row is None else int(row["size"])
 
 
 def is_filtered(dataset: str | None) -> bool:
-    """Whether a data set is filtered as DataComp and DFN are (the paper's asterisk)."""
+    """Return whether a data set is filtered, as DataComp and DFN are (the paper's asterisk)."""
     row = _data_sets().get(dataset)
     return row is not None and bool(row["filtered"])
 
@@ -135,16 +135,16 @@ def _label(family: str, dataset: str | None, backbone: str) -> str:
 
 Figure = Literal["common", "counter", "drop"]
 NORMAL = float(ndtri((1 + LEVEL) / 2))
-"""Half a 95 % interval in standard errors, where the normal distribution is taken."""
+"""Half a 95 % interval in standard errors, under the normal distribution."""
 
 
 def standard_error(point: dict[str, Any], figure: Figure) -> float:
-    """Return the standard error (fraction) of an accuracy or a drop, NaN where nothing is known of it.
+    """Return the standard error (fraction) of an accuracy or a drop, NaN if nothing is known about it.
 
-    A point with an interval has half its width over 1.96. The paper prints none: for its rows (and the
+    For a point with an interval, it is half the width over 1.96. The paper prints none: for its rows (and the
     reproduction's) it is binomial from the group sizes of figure 3, with one accuracy for all classes, an
-    approximation; common and counter photos are different ones, so their errors are independent. A balanced
-    accuracy weights classes alike, an unbalanced one photos (``averaging``).
+    approximation. Common and counter photos are different photos, so their errors are independent. A balanced
+    accuracy weights classes equally, an unbalanced one photos (``averaging``).
     """
     low, high = point[f"{figure}_low"], point[f"{figure}_high"]
     if low is not None and high is not None:
@@ -157,7 +157,7 @@ def standard_error(point: dict[str, Any], figure: Figure) -> float:
 
 
 def _binomial(accuracy: float, group: str, *, balanced: bool) -> float:
-    """Variance of an accuracy over the paper's classes, each with this accuracy."""
+    """Return the variance of an accuracy over the paper's classes, each with this accuracy."""
     sizes = load_table("group_sizes")[f"n_{group}_implied"].to_numpy()
     photos = len(sizes) ** 2 / (1 / sizes).sum() if balanced else sizes.sum()
     return float(accuracy * (1 - accuracy) / photos)

@@ -26,7 +26,7 @@ _TOLERATED = 0.02
 def run_rows(run: Run, source: str, paper: PaperSetting, contrast: Contrast = DROP) -> list[dict[str, Any]]:
     """Return a row per model and setting of a run that has both sides of a contrast.
 
-    ``source`` names the run, ``paper`` says which rows of the paper are beside it.
+    ``source`` names the run, ``paper`` says which rows of the paper it is compared with.
     """
     records = {record.name: record for record in run.info.models}
     obstacle = why_not_paper(run) if contrast == DROP else f"The paper has no contrast {contrast.name!r}."
@@ -61,7 +61,7 @@ def run_rows(run: Run, source: str, paper: PaperSetting, contrast: Contrast = DR
 
 
 def _photos_of_sides(run: Run, contrast: Contrast) -> dict[str, int]:
-    """How many photos stand on the left and on the right."""
+    """Return how many photos are on the left and on the right."""
     if contrast == DROP:
         return {f"n_{group}": int((run.photos["group"] == group).sum()) for group in GROUPS}
     sides = next(iter(run.answers.values())).photos.sides(contrast)
@@ -91,7 +91,7 @@ def why_not_paper(run: Run) -> str:
     """Return why a run's photos are not those of the paper's rows, or an empty string.
 
     The photos per class and group decide, not the name: 45 classes in ImageNet order whose group sizes are
-    those of figure 3, or those the accuracies imply, but for 2 % of the photos.
+    those of figure 3, or those the accuracies imply, except for 2 % of the photos.
     """
     name = run.info.benchmark.name
     sizes = load_table("group_sizes").sort("class_id")
@@ -110,7 +110,7 @@ def why_not_paper(run: Run) -> str:
 
 
 def is_counteranimal(run: Run) -> bool:
-    """Whether a run calls its benchmark CounterAnimal, whatever photos it holds."""
+    """Return whether a run calls its benchmark CounterAnimal, whatever photos it holds."""
     return run.info.benchmark.name.casefold() == BENCHMARK
 
 
@@ -124,7 +124,7 @@ def _other_setting(label_space: str | None, paper: PaperSetting) -> str:
 
 
 def identity_of(name: str, record: ModelRecord | None) -> dict[str, Any]:
-    """Return who a model is, in columns of ``model_points``; in the paper's words where it is the paper's."""
+    """Return a model's identity in columns of ``model_points``, in the paper's words if it is the paper's."""
     if record is None:
         nothing = dict.fromkeys(("backbone", "pretrain_dataset", "parameters", "data_size", "paper_model"))
         return {
@@ -155,7 +155,7 @@ def identity_of(name: str, record: ModelRecord | None) -> dict[str, Any]:
 
 
 def _training_data(record: ModelRecord, row: PaperRow | None) -> str | None:
-    """The paper's word where the weights are those of its tables of 43, else what the library says."""
+    """The paper's word if the weights are those of its tables of 43, else what the library says."""
     if row and row.checkpoint is None:
         return row.pretrain_dataset
     stated = record.description.get("training_data")

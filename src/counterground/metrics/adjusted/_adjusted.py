@@ -32,13 +32,13 @@ from counterground.metrics.intervals import (
 )
 
 CLUSTERS_PER_COEFFICIENT = 10
-"""A stratum has a model of its own where all strata have so many clusters on either side."""
+"""A stratum has its own model if all strata have this many clusters per coefficient on either side."""
 _KNOTS = (0.1, 0.5, 0.9)
 _FEWEST_VALUES = 5
 
 
 class AdjustedContrast(NamedTuple):
-    """A contrast as it is, with covariates held, and the second less the first, each with its interval."""
+    """A contrast as it is, with covariates held, and the second minus the first, each with its interval."""
 
     unadjusted: Interval
     adjusted: Interval
@@ -60,10 +60,10 @@ class Adjustment:
     """What holding covariates does to a contrast, for any model that saw these photos.
 
     The outcome model of a side is linear in the covariates' splines, with an intercept for each stratum, and
-    with slopes for each where all strata are large enough (``CLUSTERS_PER_COEFFICIENT``). It gives the
-    accuracy that the side would have with the covariates of a stratum's photos on either side, and the
-    adjusted contrast is the mean over strata of the difference. A photo on both sides counts once among the
-    covariates. Photos on no side, and strata with photos on one side only, play no part.
+    with slopes for each if all strata are large enough (``CLUSTERS_PER_COEFFICIENT``). It gives the accuracy
+    that the side would have with the covariates of a stratum's photos on either side. The adjusted contrast
+    is the mean over strata of the difference. A photo on both sides counts once among the covariates. Photos
+    on neither side, and strata with photos on only one side, are ignored.
 
     Args:
         sampling: the clusters of all photos.
@@ -71,12 +71,12 @@ class Adjustment:
         right: ``[n]`` Booleans.
         stratum: ``[n]`` codes from 0.
         covariates: name -> ``[n]`` numbers, none missing on either side.
-        words: for messages.
+        words: names used in messages.
 
     Attributes:
-        strata: how many there are with photos on both sides.
-        shared: slopes are shared by all strata.
-        overlap: of the sides, in each covariate.
+        strata: number of strata with photos on both sides.
+        shared: whether slopes are shared by all strata.
+        overlap: overlap of the sides in each covariate.
 
     Raises:
         ValueError: no stratum has photos on both sides, the sides do not overlap, or a covariate does not
@@ -118,7 +118,7 @@ class Adjustment:
         self._averages = [Average.alike(2 * np.arange(self.strata) + side) for side in (0, 1)]
 
     def of(self, correct: npt.NDArray[np.bool_]) -> AdjustedContrast:
-        """Return the contrast of a model that got ``correct`` ``[n]`` right."""
+        """Return the contrast of a model whose right answers are ``correct`` ``[n]``."""
         before = tuple(StratumMeans(self._partition, correct).weighted(self._averages))
         after, n = self.sides(correct), len(self._rows)
         plain, held = (left.minus(right, n=n) for left, right in (before, after))
@@ -191,7 +191,7 @@ class Adjustment:
 def _side_by_side(left: Flags, right: Flags, stratum: Codes) -> tuple[Codes, int]:
     """Return ``2 * stratum + side`` of the photos of both sides ``[2, n]``, else -1, and how many strata.
 
-    Strata are coded anew: only those count that have photos on both sides.
+    Strata are recoded: only those with photos on both sides count.
     """
     size = int(stratum.max(initial=-1)) + 1
     there = [np.bincount(stratum[side], minlength=size) > 0 for side in (left, right)]
@@ -204,7 +204,7 @@ def _side_by_side(left: Flags, right: Flags, stratum: Codes) -> tuple[Codes, int
 def _spline(values: Floats, membership: Codes) -> Floats:
     """Return a covariate as terms ``[m, 1 or 2]``: a cubic spline with three knots, linear beyond the outer.
 
-    Knots are at 10, 50 and 90 %. Where knots coincide, or a side has few values, the covariate is linear.
+    Knots are at 10, 50 and 90 %. If knots coincide or a side has few values, the covariate is linear.
     """
     x = (values - values.mean()) / values.std()
     knots = np.quantile(x, _KNOTS)

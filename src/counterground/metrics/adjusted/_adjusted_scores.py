@@ -19,7 +19,7 @@ from counterground.metrics.intervals import CONFIDENCE, Confidence
 COVARIATE_GROUPS = dict(zip(("size", "position", "photo"), MEASURED, strict=True))
 """Short names of the covariates that ``evaluate`` measures."""
 LOGGED = ("object_area", "photo_pixels")
-"""Covariates that are taken as logarithms: twice as large is the same step everywhere."""
+"""Covariates that enter as logarithms: twice as large is the same step everywhere."""
 
 ADJUSTED_SCHEMA: dict[str, Any] = {
     **KEY_SCHEMA,
@@ -41,23 +41,24 @@ ADJUSTED_SCHEMA: dict[str, Any] = {
 """Columns of ``score_adjusted``; values and bounds are fractions.
 
 ``metric``: ``unadjusted``, ``adjusted`` (the contrast with ``covariates`` held) and ``difference`` (the
-second less the first), all on the same photos. Then, for each ``covariate``, how far the sides overlap:
-``shift`` (mean of the left side less that of the right, in standard deviations), ``left_outside`` and
+second minus the first), all on the same photos. Then, for each ``covariate``, how far the sides overlap:
+``shift`` (mean of the left side minus that of the right, in standard deviations), ``left_outside`` and
 ``right_outside`` (share of a side's photos outside the other's range). ``missing`` photos of the two sides
-lack a covariate and are left out. ``shared_slopes``: strata are too small for models of their own, so one
-with an intercept for each is used.
+lack a covariate and are left out. ``shared_slopes``: strata are too small for their own models, so one with
+an intercept for each is used.
 """
 
 
 def find_covariates(names: Sequence[str], schema: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the columns that covariates are in, by their names or those of ``COVARIATE_GROUPS``.
+    """Return the columns of covariates, given by their names or those of ``COVARIATE_GROUPS``.
 
     Args:
         names: as on the command line.
         schema: the columns of predictions.
 
     Raises:
-        UsageError: none, one twice, an unknown one, one that is not measured, or a column of texts.
+        UsageError: no covariate, one given twice, an unknown one, one that is not measured, or a column of
+            texts.
     """
     known = attributes(schema)
     numbers = [name for name, kind in known.items() if kind.is_numeric()]
@@ -106,14 +107,14 @@ def score_adjusted(
     """Return a contrast of every model as it is, and with covariates held, with 95 % intervals.
 
     Only these covariates are held: whatever else differs between the sides is not, so the adjusted contrast
-    is no causal effect.
+    is not a causal effect.
 
     Args:
         predictions: the columns of ``predictions.parquet`` with its attributes and covariates.
-        contrast: whose sides are selections or ``all``.
+        contrast: a contrast whose sides are selections or ``all``.
         covariates: see ``find_covariates``.
         confidence: how often an interval may miss the truth.
-        design: whose clusters count.
+        design: the design whose clusters count.
 
     Returns:
         The columns of ``ADJUSTED_SCHEMA``.

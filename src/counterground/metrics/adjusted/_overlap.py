@@ -1,4 +1,4 @@
-"""How far the covariates of the two sides of a contrast overlap, and when that is too little."""
+"""How much the covariates of the two sides of a contrast overlap, and when that is too little."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from counterground.metrics._codes import Codes, Floats
 from counterground.metrics.adjusted._standardise import LEFT, RIGHT, Pool, means_by_code
 
 MOST_SHIFT = 1.0
-"""Standard deviations that the means of the sides may differ by, of one covariate or of all together."""
+"""Standard deviations by which the means of the sides may differ, in one covariate or in all together."""
 MOST_OUTSIDE = 0.2
 """Share of a side's photos that may lie outside the range of the other side."""
 
@@ -22,11 +22,11 @@ class Overlap:
 
     Attributes:
         covariate: its name.
-        shift: mean of the left less mean of the right, averaged over strata, in standard deviations within
+        shift: mean of the left minus mean of the right, averaged over strata, in standard deviations within
             strata and sides.
-        left_outside: share of the left side's photos outside the range of the right side's; within strata
-            where these have models of their own.
-        right_outside: the same of the right side's.
+        left_outside: share of the left side's photos outside the range of the right side's; within strata if
+            these have their own models.
+        right_outside: the same for the right side's.
     """
 
     covariate: str
@@ -40,14 +40,14 @@ def overlaps(
 ) -> tuple[tuple[Overlap, ...], float]:
     """Return the overlap in each covariate, and the distance of the sides in all of them together.
 
-    The distance is that of the means in standard deviations, in the direction that tells the sides best apart
-    (Mahalanobis): Rubin's B of 2001 with the linear discriminant for a propensity score.
+    The distance is that of the means in standard deviations, in the direction that best separates the sides
+    (Mahalanobis): Rubin's B of 2001 with the linear discriminant as propensity score.
 
     Args:
         pool: the photos.
         values: ``[m, k]`` covariates.
-        names: of the covariates.
-        shared: one model is fitted to all strata of a side, so their photos have one range.
+        names: names of the covariates.
+        shared: whether one model is fitted to all strata of a side, so that their photos have one range.
     """
     sides = [np.flatnonzero(pool.membership & side) for side in (LEFT, RIGHT)]
     stratum, held = [pool.stratum[own] for own in sides], [values[own] for own in sides]
@@ -78,8 +78,8 @@ def refuse_apart(found: Sequence[Overlap], distance: float, left: str, right: st
     """Refuse sides so far apart that a model would say what no photo shows.
 
     Args:
-        found: in each covariate.
-        distance: in all together.
+        found: overlap in each covariate.
+        distance: distance in all together.
         left: what messages call the sides.
         right: likewise.
 

@@ -12,9 +12,9 @@ from counterground.metrics._codes import Codes, Flags, Floats
 from counterground.metrics.intervals import InfluenceEstimate, Sampling, effective_clusters, sum_by_code
 
 _FULL = 1e-9
-"""A leverage is 1, or a term a sum of others, where no more than this is missing."""
+"""A leverage is 1, or a term a sum of others, if no more than this is missing."""
 _CONSTANT = 1e-7
-"""Standard deviations of a term, of about 1 overall, below which it is constant but for rounding."""
+"""Standard deviation of a term, about 1 overall, below which it is constant except for rounding."""
 
 
 class DependentTermsError(ValueError):
@@ -47,7 +47,7 @@ LEFT, RIGHT = 1, 2
 
 
 class _Design(NamedTuple):
-    """A matrix with few numbers in a row: their columns and values ``[n, k + 1]``; ``size`` columns."""
+    """A matrix with few entries per row: their columns and values ``[n, k + 1]``; ``size`` columns."""
 
     columns: Codes
     values: Floats
@@ -63,7 +63,7 @@ class _Design(NamedTuple):
 
 
 class StandardisedSide:
-    """Mean over strata of the accuracy that a side would have, had it the covariates of both sides.
+    """Mean over strata of the accuracy that a side would have with the covariates of both sides.
 
     A photo's chance of being right is linear in the terms, with an intercept for each stratum, and slopes for
     each stratum or shared by all. So the standardised accuracy is a sum of the answers with weights that
@@ -73,7 +73,7 @@ class StandardisedSide:
         sampling: the clusters of all photos.
         pool: the photos of both sides.
         side: ``LEFT`` or ``RIGHT``.
-        shared: slopes are shared by all strata.
+        shared: whether slopes are shared by all strata.
 
     Raises:
         DependentTermsError: the terms do not vary independently of each other on this side.
@@ -102,7 +102,7 @@ class StandardisedSide:
 
     @cached_property
     def _loads(self) -> Floats:
-        """What the standardised accuracy weighs the fitted columns of the design with ``[p]``."""
+        """Weights of the design's fitted columns in the standardised accuracy ``[p]``."""
         size = self._pool.size
         shift = np.zeros((len(self._root), self._terms.shape[1]))
         np.add.at(shift, self._model, self._shift / size)
@@ -111,11 +111,11 @@ class StandardisedSide:
 
     @cached_property
     def pulls(self) -> Floats:
-        """What the residual of each photo weighs in the estimate ``[n]``, enlarged for leverage.
+        """Weight of each photo's residual in the estimate ``[n]``, enlarged for leverage.
 
         CR2 of Bell and McCaffrey 2002: residuals of a cluster are multiplied by the inverse root of one minus
-        its block of the hat matrix, which makes the variance unbiased where photos are independent. A
-        direction that a cluster decides alone has no residual and is left out.
+        its block of the hat matrix, which makes the variance unbiased if photos are independent. A direction
+        that one cluster alone determines has no residual and is left out.
         """
         columns, values, _ = self._design
         missing = 1 - (values**2).sum(axis=1)
@@ -135,7 +135,7 @@ class StandardisedSide:
 
     @cached_property
     def alone(self) -> Codes:
-        """For each stratum the cluster that all its photos lie in; -1 where there are several ``[s]``."""
+        """For each stratum, the cluster that all its photos are in; -1 if there are several ``[s]``."""
         first, last = np.full(self._pool.size, self._sampling.size), np.full(self._pool.size, -1)
         np.minimum.at(first, self._stratum, self._cluster)
         np.maximum.at(last, self._stratum, self._cluster)
@@ -145,8 +145,8 @@ class StandardisedSide:
         """Return the standardised accuracy of a model, with the deviations of all clusters.
 
         Args:
-            correct: ``[n]`` of all photos of the sampling.
-            df: of its variance.
+            correct: ``[n]``, for all photos of the sampling.
+            df: degrees of freedom of its variance.
         """
         pool, size, model = self._pool, self._pool.size, self._model[self._stratum]
         answers = correct[self._rows].astype(np.float64)
@@ -169,10 +169,10 @@ class StandardisedSide:
         return InfluenceEstimate(value, deviations, len(self._rows), held, df, self._sampling.confidence)
 
     def _of_covariates(self, slopes: Floats) -> Floats:
-        """How the estimate moves since other photos have other covariates ``[clusters]``.
+        """Return how the estimate moves because other photos have other covariates ``[clusters]``.
 
-        Samples have as many photos of each stratum on either side, so covariates are compared with their mean
-        there.
+        Other samples have as many photos of each stratum on either side, so covariates are compared with
+        their mean there.
         """
         pool = self._pool
         cell = 4 * pool.stratum + pool.membership
@@ -198,7 +198,7 @@ class StandardisedSide:
 
 
 class _Spread(NamedTuple):
-    """By cluster: pulls squared, what they weigh columns of the design with, the weight of lone strata."""
+    """By cluster: squared pulls, their weights of the design's columns, and the weight of lone strata."""
 
     squares: Floats
     pulled: Any
@@ -208,9 +208,9 @@ class _Spread(NamedTuple):
 def degrees_of_freedom(*sides: StandardisedSide) -> float:
     """Return Satterthwaite's degrees of freedom of the difference of standardised sides, at least 1.
 
-    They are those of Bell and McCaffrey 2002: with independent photos that vary alike. Clusters of unequal
-    size count as by Kish; with one stratum, equal clusters and no shift they are the clusters of a side, less
-    one, summed over sides. Strata of one cluster are compared with their average: Kish's number less one.
+    They are those of Bell and McCaffrey 2002, for independent photos that vary alike. Clusters of unequal
+    size count as by Kish; with one stratum, equal clusters and no shift they are the clusters of a side minus
+    one, summed over sides. Strata of one cluster are compared with their average: Kish's number minus one.
     """
     from scipy.sparse import hstack
 
@@ -239,7 +239,7 @@ def means_by_code(codes: Codes, values: Floats, size: int) -> Floats:
 
 
 def _inverse_root(missing: Floats) -> Floats:
-    """Return one over the root of one minus leverages; 0 where nothing is missing to 1."""
+    """Return one over the root of one minus leverages; 0 where a leverage is 1."""
     return np.where(missing > _FULL, 1 / np.sqrt(np.maximum(missing, _FULL)), 0.0)
 
 

@@ -24,7 +24,7 @@ RESERVED = frozenset(
         *("classes", "classes_low", "classes_high", "all", "average", "within"),
     }
 )
-"""Names that no attribute or covariate may have: columns of manifests, predictions and scores, and words."""
+"""Names that no attribute or covariate may have: columns of manifests, predictions and scores; keywords."""
 SELECTABLE = ("class_name", "background", "group", "cluster")
 """Columns that every manifest has and that an expression may name, besides attributes and covariates."""
 
@@ -52,11 +52,11 @@ def attributes(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def name_problem(name: str, known: Collection[str]) -> str:
-    """Say why a column cannot be an attribute or a covariate; empty where it can.
+    """Return why a column cannot be an attribute or a covariate; empty if it can.
 
     Args:
-        name: of the column.
-        known: columns of a manifest; a name that is one slip from one of them is not taken for another.
+        name: name of the column.
+        known: columns of a manifest; a name one typo away from one of them is not taken as a new one.
     """
     if name in RESERVED:
         return "the name is taken by predictions, scores or expressions: rename it"
@@ -69,7 +69,7 @@ def name_problem(name: str, known: Collection[str]) -> str:
 
 
 def _one_slip(name: str, other: str) -> bool:
-    """Whether one letter is missing, too many, another, or two neighbours are exchanged."""
+    """Return whether one letter is missing, extra or different, or two neighbours are swapped."""
     if abs(len(name) - len(other)) > 1 or name == other:
         return False
     start = next((i for i, (a, b) in enumerate(zip(name, other, strict=False)) if a != b), len(name))
@@ -79,20 +79,20 @@ def _one_slip(name: str, other: str) -> bool:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A difference in accuracy between two sides, ``left`` minus ``right``, with all of ``within`` held.
+    """A difference in accuracy, ``left`` minus ``right``, with all of ``within`` held constant.
 
-    The value of a selection is the mean, over the strata of ``within`` that have photos on both sides, of the
-    accuracy in the stratum: every stratum counts once. A photo may stand on both sides, or on none.
+    The value of a selection is the mean accuracy over the strata of ``within`` that have photos on both
+    sides; every stratum counts once. A photo may be on both sides, or on neither.
 
     Attributes:
-        name: what tables call it: small letters, digits and ``_``.
-        left: ``column=value|value & column!=value & number<0.2`` (quote values that hold signs), ``all``, or
-            ``average(NAME)``, the accuracy of cells weighted by a named share of the design.
+        name: what tables call it: lower-case letters, digits and ``_``.
+        left: ``column=value|value & column!=value & number<0.2`` (quote values that contain signs), ``all``,
+            or ``average(NAME)``, the accuracy of cells weighted by a named share of the design.
         right: likewise.
-        within: columns whose combinations are strata; none: all photos are one.
+        within: columns whose combinations are strata; empty: all photos are one stratum.
 
     Raises:
-        UsageError: a side, the name or ``within`` is not written so.
+        UsageError: a side, the name or ``within`` does not have this form.
     """
 
     name: str
@@ -125,10 +125,10 @@ class Contrast:
     def parse(cls, text: str) -> Contrast:
         """Read ``NAME: LEFT - RIGHT [within COLUMN, COLUMN]``; without a name it is called ``contrast``.
 
-        ``within`` is ``class_name`` by default; ``within all`` holds nothing.
+        ``within`` is ``class_name`` by default; ``within all`` holds nothing constant.
 
         Raises:
-            UsageError: it is not written so; one line says where.
+            UsageError: the text does not have this form; one line says where.
         """
         reader = Reader(text)
         name = reader.name()
@@ -151,22 +151,23 @@ class Contrast:
         return tuple(dict.fromkeys((*named, *self.within)))
 
     def of_classes(self) -> Contrast:
-        """Return the contrast within classes too, which can be told for one class."""
+        """Return the contrast within classes too, which is defined for one class."""
         if "class_name" in self.within:
             return self
         return replace(self, within=("class_name", *self.within))
 
     @property
     def difference_key(self) -> tuple[str, str | None]:
-        """The metric and the group under which scores have left minus right."""
+        """The metric and the group under which scores list left minus right."""
         return self.name, None
 
     @property
     def side_keys(self) -> tuple[tuple[str, str], tuple[str, str]]:
-        """The metric and the group under which scores have the accuracies of left and right.
+        """The metric and the group under which scores list the accuracies of left and right.
 
         Those of the drop are ``accuracy`` of ``common`` and ``counter`` photos, over all classes that have
-        some; those of other contrasts are over the strata that have both, so that they differ by its value.
+        some; those of other contrasts are over the strata that have both, so that their difference is its
+        value.
         """
         if self == DROP:
             return ("accuracy", "common"), ("accuracy", "counter")
@@ -187,17 +188,17 @@ class Design:
     """What the scores of a benchmark compare; the default is that of CounterAnimal.
 
     Attributes:
-        cells: columns whose combinations are cells, of which one is the worst.
-        contrasts: the first is the benchmark's own.
+        cells: columns whose combinations are cells; the worst of these is the worst group.
+        contrasts: contrasts, the benchmark's own first.
         weights: named shares of cells, such as those of the training set: name -> values of ``cells`` in
             their order -> share, in any unit.
-        clusters: the column whose values are drawn together, or two that cross, as background photographs
+        clusters: column whose values are drawn together, or two columns that cross, as background photographs
             cross foregrounds: other samples would have others of both. A photo without a value is a cluster
             of its own.
 
     Raises:
-        UsageError: two contrasts of one name, an average of shares that are not named, shares of other
-            cells, below 0, or of nothing, or more than two columns of clusters.
+        UsageError: two contrasts with one name, an average of shares that are not named, shares of other
+            cells, below 0 or all 0, or more than two columns of clusters.
     """
 
     cells: tuple[str, ...] = ("class_name", "group")
@@ -229,14 +230,14 @@ class Design:
             self._check_averages(contrast)
 
     def find(self, text: str, photos: pl.DataFrame) -> Contrast:
-        """Return a contrast by its name, or the one that an expression says (``Contrast.parse``).
+        """Return a contrast by its name, or the one that an expression defines (``Contrast.parse``).
 
         Args:
             text: as on the command line.
-            photos: whose columns and values it may name.
+            photos: photos whose columns and values it may name.
 
         Raises:
-            UsageError: no such contrast, or one that these photos do not have (``check``).
+            UsageError: no such contrast, or one that does not fit these photos (``check``).
         """
         named = {contrast.name: contrast for contrast in self.contrasts}
         if text.strip() in named:
@@ -260,12 +261,12 @@ class Design:
         """Refuse a design that does not fit the photos of a manifest.
 
         Args:
-            photos: with attributes and covariates.
-            values: whether every value that it names must occur, which it need not in a part of a benchmark.
+            photos: photos with attributes and covariates.
+            values: whether every value that it names must occur; it need not in a part of a benchmark.
 
         Raises:
-            UsageError: an unknown column or value, a comparison that its kind of column does not have, a side
-                that selects no photo, or columns that leave no stratum with both sides.
+            UsageError: an unknown column or value, a comparison that the type of column does not support, a
+                side that selects no photo, or columns that leave no stratum with both sides.
         """
         check_columns(self.cells, photos.schema, "the cells")
         check_columns(self.clusters, photos.schema, "the clusters")
@@ -304,11 +305,11 @@ class Design:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any] | None) -> Design:
-        """Read what ``to_json`` returns; None is the default.
+        """Read what ``to_json`` returns; None gives the default design.
 
         Raises:
-            KeyError, TypeError, ValueError: it is not that.
-            UsageError: see there.
+            KeyError, TypeError, ValueError: the content has another form.
+            UsageError: see ``Design``.
         """
         if content is None:
             return cls()
@@ -339,7 +340,7 @@ def _check_shares(name: str, cells: Mapping[tuple[str, ...], float], columns: Se
 
 
 def check_contrast(contrast: Contrast, photos: pl.DataFrame, *, values: bool = True) -> None:
-    """Refuse a contrast that photos do not have, as ``Design.check`` does."""
+    """Refuse a contrast that does not fit photos, as ``Design.check`` does."""
     what = f"the contrast {contrast.name!r}"
     check_columns(contrast.within, photos.schema, f"'within' of {what}")
     chosen = []
@@ -382,8 +383,8 @@ def check_columns(columns: Sequence[str], schema: Mapping[str, Any], where: str)
 
     Args:
         columns: their names.
-        schema: of the photos.
-        where: what takes them, for the message.
+        schema: schema of the photos.
+        where: what uses them, for the message.
 
     Raises:
         UsageError: one line that names the column.

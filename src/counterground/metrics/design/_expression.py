@@ -24,7 +24,7 @@ class Condition:
     """``column sign value|value``: which values a photo of a selection has.
 
     Texts are compared with ``=`` and ``!=``, numbers also with ``<``, ``<=``, ``>`` and ``>=``. A photo
-    without a value meets none.
+    without a value meets no condition.
     """
 
     column: str
@@ -52,7 +52,7 @@ class Side:
         """Read ``column=value|value & column!=value & number<0.2``, ``all`` or ``average(NAME)``.
 
         Raises:
-            UsageError: it is not written so.
+            UsageError: the text does not have this form.
         """
         reader = Reader(text)
         side = reader.side()
@@ -87,7 +87,7 @@ def _compared(column: pl.Expr, sign: str, value: float) -> pl.Expr:
 
 
 def quoted(value: str) -> str:
-    """Write a value so that it is read as one."""
+    """Write a value so that it is read back as one value."""
     plain = value == " ".join(value.split()) and re.fullmatch(r"[^=<>!|&(),:\"']+", value)
     if plain and not {"-", "within"} & set(value.split()):
         return value
@@ -141,7 +141,7 @@ class Reader:
         self._at += 1
 
     def end(self) -> None:
-        """Make sure that all was read."""
+        """Make sure that everything was read."""
         if self._at < len(self._tokens):
             raise self._refused(f"{self._peek()[1]!r} is one word too many")
 
@@ -170,7 +170,7 @@ class Reader:
         return Side(tuple(conditions))
 
     def within(self, default: tuple[str, ...]) -> tuple[str, ...]:
-        """Read the columns that are held."""
+        """Read the columns that are held constant."""
         if not self._is("within"):
             return default
         self._at += 1

@@ -1,4 +1,4 @@
-"""How much of an observed drop is the background, how much size and position, and what is left."""
+"""How much of an observed drop is due to the background, how much to size and position, and what is left."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ OBSERVED = Contrast("observed_drop", "swap=original & group=common", "swap=origi
 BACKGROUND = Contrast(
     "background_effect", "swap=other|same & group=common", "swap=other|same & group=counter"
 )
-"""What common instead of counter backgrounds cause, on the same foregrounds."""
+"""The effect of common instead of counter backgrounds, on the same foregrounds."""
 SIZE = Contrast("size_effect", "swap=placed_common", "swap=placed_counter")
-"""What the sizes and positions of common instead of counter photos cause, on the same background."""
+"""The effect of the sizes and positions of common instead of counter photos, on the same background."""
 
 _PARTS = (BACKGROUND, OBSERVED, SIZE)
 
 
 class Part(NamedTuple):
-    """One figure of the decomposition, its classes, and the clusters behind it by each way of the design."""
+    """One figure of the decomposition, its classes, and the clusters behind it by each way of clustering."""
 
     estimate: str
     interval: Interval
@@ -46,10 +46,9 @@ class Part(NamedTuple):
 class Decomposition:
     """The parts of the drop that some composites show, over the classes that show all of these parts.
 
-    All three are differences of accuracies on rows of one table, so what a foreground or a background
-    photograph does to one it does to the others, and the rest, ``observed - background - size``, has the
-    variance of the sum of what each of them does to all. Without rows of size and position these are part of
-    the rest.
+    All three are differences of accuracies on rows of one table, so a foreground or a background photograph
+    influences all of them. The rest, ``observed - background - size``, has the variance of the sum of these
+    influences. Without rows for size and position, these are part of the rest.
 
     Args:
         photos: the composites, by class.
@@ -71,8 +70,8 @@ class Decomposition:
     def parts(self, answers: Answers) -> list[Part]:
         """Return what the photos show of ``observed_drop``, ``background_effect``, ``size_effect``.
 
-        Where the first two are shown, ``rest`` and ``background_share`` follow: the share of the observed
-        drop that is background, None where the drop is not clearly above 0.
+        If the first two are shown, ``rest`` and ``background_share`` follow. The latter is the background's
+        share of the observed drop, None if the drop is not clearly above 0.
         """
         shown = [contrast for contrast in (OBSERVED, BACKGROUND, SIZE) if contrast in self._sides]
         found = [self._part(answers, contrast, self._sides[contrast]) for contrast in shown]
@@ -117,11 +116,11 @@ def _share(background: InfluenceEstimate, observed: InfluenceEstimate) -> Interv
 
 
 def _classes(sides: Sides) -> Codes:
-    """The class of each stratum of a contrast within classes, whose sides have the same."""
+    """The class of each stratum of a contrast within classes, whose sides have the same classes."""
     assert sides.classes is not None
     return sides.classes[0]
 
 
 def clusters_of(partition: Partition, averages: Sequence[Average]) -> tuple[int, ...]:
-    """Return how many clusters stand behind averages, by each way of the design."""
+    """Return how many clusters are behind averages, by each way of clustering."""
     return tuple(way.rows(averages).clusters for way in partition.ways[:2])

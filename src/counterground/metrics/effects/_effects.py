@@ -42,30 +42,30 @@ EFFECTS_SCHEMA: dict[str, Any] = {
     "background_clusters": pl.Int64,
     "anytime": pl.Boolean,
 }
-"""Columns of ``swap_effects``; values and bounds are fractions, of ``n`` composites of ``classes``.
+"""Columns of ``swap_effects``; values and bounds are fractions, over ``n`` composites of ``classes``.
 
-``estimate`` is one of these; with a ``class_name`` it is of that class, without the mean over classes:
+``estimate`` is one of these; with a ``class_name`` it is for that class, without the mean over classes:
 
-- ``observed_drop``, ``background_effect``, ``size_effect``, ``rest``: the drop of the photos as they are,
-  what common instead of counter backgrounds cause on the same foregrounds, what the sizes and positions of
-  common instead of counter photos cause on the same background, and the first less both others, all over the
-  classes that show all of them; ``background_share``: background effect / observed drop.
-- ``background_against_grey``, ``background_against_mean``: accuracy on one ``background`` less that on plain
+- ``observed_drop``, ``background_effect``, ``size_effect``, ``rest``: the drop of the photos as they are, the
+  effect of common instead of counter backgrounds on the same foregrounds, the effect of the sizes and
+  positions of common instead of counter photos on the same background, and the first minus both others, all
+  over the classes that show all of them; ``background_share``: background effect / observed drop.
+- ``background_against_grey``, ``background_against_mean``: accuracy on one ``background`` minus that on plain
   grey, or on all backgrounds.
 - ``mixed_same``, ``mixed_rand``, ``bg_gap``: accuracy on backgrounds of other photos of the class, and of any
-  photo, and the first less the second (Xiao, Engstrom, Ilyas and Madry 2021, section 3).
+  photo, and the first minus the second (Xiao, Engstrom, Ilyas and Madry 2021, section 3).
 - ``adversarial``: share of foregrounds wrong on at least one of ``k`` backgrounds that come from no photo of
   their class (the complement of what section 4 there calls accuracy under adversarial backgrounds);
   ``flip_share``: share of foregrounds that get several answers on ``k`` backgrounds. Both grow with ``k``,
-  the smallest number that a foreground has; of those that have more, it is the mean over all choices.
+  the smallest number that a foreground has; for those with more, the value is the mean over all choices.
 - ``background_only``: accuracy on backgrounds without the object; ``chance``: the accuracy of guessing.
-- ``pasted_cost``, ``refilled_cost``, ``same_label_cost``: accuracy on the photos as they are less that on the
-  object pasted onto its own photo, onto its refilled background, and onto others of the same label: what
+- ``pasted_cost``, ``refilled_cost``, ``same_label_cost``: accuracy on the photos as they are minus that on
+  the object pasted onto its own photo, onto its refilled background, and onto others of the same label: what
   editing alone costs.
 
-``foreground_clusters`` and ``background_clusters`` stand behind an estimate, those of the two ways of the
-design; null where it has one. Intervals are about other foregrounds and background photographs, those of
-``adversarial`` and ``flip_share`` about other foregrounds on these backgrounds.
+``foreground_clusters`` and ``background_clusters`` are behind an estimate, by the design's two ways of
+clustering; the second is null if it has only one. Intervals refer to other foregrounds and background
+photographs, those of ``adversarial`` and ``flip_share`` to other foregrounds on these backgrounds.
 """
 
 BG_GAP = Contrast("bg_gap", "swap=mixed_same", "swap=mixed_rand")
@@ -81,10 +81,10 @@ SWAP_CLUSTERS = ("cluster", "background_cluster")
 
 
 def swap_design(photos: pl.DataFrame) -> Design:
-    """Return the design of composites: two ways of clusters, and the contrasts that these photos show.
+    """Return the design of composites: two ways of clustering, and the contrasts that these photos show.
 
     Args:
-        photos: of the benchmark of composites, with its attributes.
+        photos: the composites, with their attributes.
     """
     shown = []
     for contrast in (BACKGROUND, SIZE, BG_GAP, *COSTS):
@@ -110,17 +110,17 @@ def swap_effects(
     """Return the effects of backgrounds on every model, with 95 % intervals.
 
     Args:
-        predictions: the columns of ``predictions.parquet`` and, of composites, ``swap``, ``foreground``,
-            ``background_class`` and the clusters of the design. Plain grey is no photograph, so its
+        predictions: the columns of ``predictions.parquet`` and, for composites, ``swap``, ``foreground``,
+            ``background_class`` and the clusters of the design. Plain grey is not a photograph, so its
             background clusters count as null.
-        design: whose clusters count.
+        design: the design whose clusters count.
         chance: the accuracy of guessing, a fraction.
         by_class: whether to add rows for each class.
         confidence: how often an interval may miss the truth.
 
     Returns:
-        The columns of ``EFFECTS_SCHEMA``, models in order of appearance; what the photos do not show has no
-        row, and no value where it is the background's share of a drop that is not clearly above 0.
+        The columns of ``EFFECTS_SCHEMA``, models in order of appearance. What the photos do not show has no
+        row. The background's share has no value if the drop is not clearly above 0.
 
     Raises:
         UsageError: the predictions are not of composites.
@@ -215,7 +215,7 @@ def _accuracy(answers: Answers, name: str, side: Side) -> Iterator[_Row]:
 
 
 class _Foregrounds(NamedTuple):
-    """A figure that each foreground has one of: its ``values`` ``[f]``, of ``k`` backgrounds."""
+    """A figure of which each foreground has a value: ``values`` ``[f]``, on ``k`` backgrounds."""
 
     estimate: str
     k: int
@@ -223,7 +223,7 @@ class _Foregrounds(NamedTuple):
     values: Floats
 
     def rows(self, class_indices: npt.NDArray[np.int64]) -> Iterator[_Row]:
-        """Return the mean over some classes of what foregrounds have; nothing where there are none."""
+        """Yield the mean of the foregrounds' values over some classes; nothing if there are none."""
         strata = np.flatnonzero(np.isin(self.photos.strata.classes, class_indices))
         if len(strata):
             partition = self.photos.by_class
@@ -246,10 +246,10 @@ def _by_foreground(answers: Answers) -> list[_Foregrounds]:
 def _several(
     estimate: str, rows: pl.DataFrame, fewest: int, cluster: str, confidence: Confidence
 ) -> Iterator[_Foregrounds]:
-    """Yield the chance that k composites of a foreground, drawn among all it has, do not all count alike.
+    """Yield the chance that k composites of a foreground, drawn from all it has, do not all count alike.
 
     Alike are those with the same ``answer``, if it ``counts``. ``k`` is the smallest number that a foreground
-    has: the more, the likelier that one differs.
+    has: the more there are, the likelier that one differs.
     """
     owner = ["foreground", "class_index"]
     kinds = rows.group_by(*owner, "answer", "counts").agg(pl.first(cluster), n=pl.len())

@@ -46,18 +46,18 @@ SALIENCY_SCHEMA: dict[str, Any] = {
 """Columns of ``saliency.csv``: a row for each photo and model, all shares and scores fractions.
 
 ``share_outside`` is the share of the attribution of the answer (``predicted_name``) that lies outside the
-object, null where no part of the photo has any; ``area_outside`` the background's share of the photo, which
-it would be if attribution were spread evenly. ``score`` is the probability of the true name on the photo as
-it is, ``score_common`` and ``score_counter`` its mean, the same object on common and counter backgrounds,
-``score_difference`` the first less the second; ``best_background`` and ``worst_background`` are the labels on
-which it is highest and lowest. ``picture`` is a file in the run.
+object, null if no part of the photo has any. ``area_outside`` is the background's share of the photo, which
+``share_outside`` would equal if attribution were spread evenly. ``score`` is the probability of the true name
+on the photo as it is; ``score_common`` and ``score_counter`` are its means for the same object on common and
+counter backgrounds, ``score_difference`` the first minus the second; ``best_background`` and
+``worst_background`` are the labels on which it is highest and lowest. ``picture`` is a file in the run.
 """
 
 
 def saliency_shares(
     table: pl.DataFrame, keys: pl.DataFrame, *, by_class: bool = True, confidence: Confidence = CONFIDENCE
 ) -> pl.DataFrame:
-    """Return the share of attribution outside objects, of all photos and of each group, with 95 % intervals.
+    """Return the share of attribution outside objects, for all photos and each group, with 95 % intervals.
 
     Args:
         table: the columns of ``SALIENCY_SCHEMA``.
@@ -67,7 +67,7 @@ def saliency_shares(
 
     Returns:
         The columns of ``EFFECTS_SCHEMA``: ``share_outside`` (mean over classes), ``share_outside_common`` and
-        ``share_outside_counter`` (of photos of a group), and ``area_outside``, the background's share of the
+        ``share_outside_counter`` (for photos of a group), and ``area_outside``, the background's share of the
         photos. A photo without any attribution does not count.
     """
     records = []
@@ -94,7 +94,7 @@ def _shares(rows: pl.DataFrame, confidence: Confidence) -> Iterator[dict[str, An
 
 
 def _mean(rows: pl.DataFrame, column: str, confidence: Confidence) -> dict[str, Any]:
-    """Return the mean over classes of a share, for other foregrounds and other background photographs."""
+    """Return the mean over classes of a share, for other foregrounds and background photographs."""
     index = rows["class_name"].rank("dense").to_numpy().astype(np.int64) - 1
     ways = (rows[name].to_list() for name in SWAP_CLUSTERS)
     photos = Stratification(index, None, next(ways), crossed=next(ways), confidence=confidence)

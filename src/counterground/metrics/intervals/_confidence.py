@@ -12,9 +12,9 @@ from counterground.metrics._codes import Floats
 from counterground.metrics.intervals._distributions import normal_cdf
 
 LEVEL = 0.95
-"""What intervals have where nothing else is asked."""
+"""The level of intervals unless another one is requested."""
 
-# Where sequences of intervals are narrowest for what they must do: at a standard error of 10 points.
+# Where sequences of intervals are tightest: at a standard error of 10 points.
 _TIGHT_AT = 0.1
 
 
@@ -23,16 +23,16 @@ class Confidence:
     """How often an interval may miss the truth.
 
     Attributes:
-        error: the share of intervals that may (0.05 of 95 % intervals).
-        anytime: it is the share of whole sequences of looks, at growing numbers of clusters, in which any
-            interval misses the truth: one may stop at any look, for any reason.
+        error: the share of intervals that may (0.05 for 95 % intervals).
+        anytime: whether ``error`` is the share of whole sequences of looks, at growing numbers of clusters,
+            in which any interval misses the truth: one may stop at any look, for any reason.
     """
 
     error: float = 0.05
     anytime: bool = False
 
     def shared_by(self, statements: int) -> Confidence:
-        """Return the confidence of each of some statements that err together as rarely (Bonferroni)."""
+        """Return the confidence of each statement at which all together err as rarely (Bonferroni)."""
         return Confidence(self.error / max(1, statements), self.anytime)
 
     @property
@@ -41,12 +41,12 @@ class Confidence:
         return Confidence(0.5 if self.anytime else 1.0, self.anytime)
 
     def tail(self, variance: npt.ArrayLike) -> float | Floats:
-        """Return the probability that each end leaves out, at an estimate with this sampling variance.
+        """Return the probability that each end leaves out, for an estimate with this sampling variance.
 
-        Sequences have the boundary of a normal mixture (Robbins 1970; asymptotic confidence sequences of
-        Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024), with information (1 / variance) as time, for
-        which estimates at a look and later ones behave like a Brownian motion. The mixture does not depend
-        on the data.
+        Sequences use the boundary of a normal mixture (Robbins 1970; asymptotic confidence sequences of
+        Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024), with information (1 / variance) as time, in
+        which estimates at successive looks behave like a Brownian motion. The mixture does not depend on the
+        data.
         """
         if not self.anytime:
             return self.error / 2
@@ -57,7 +57,7 @@ class Confidence:
         return normal_cdf(-np.sqrt(z_squared))
 
     def error_of(self, tail: float, variance: float) -> float:
-        """Return the error at which each end leaves ``tail`` out, which ``tail`` inverts; at least 1e-16."""
+        """Return the error at which each end leaves ``tail`` out, the inverse of `tail`; at least 1e-16."""
         least, most = math.log(1e-16), math.log(self.loosest.error)
         if not self.anytime:
             return max(math.exp(least), 2 * tail)

@@ -1,6 +1,6 @@
 """Quantiles and probabilities of the normal, the logistic and Student's distribution.
 
-SciPy takes half a second to load, so it is loaded at the first use: reading a benchmark needs none of it.
+SciPy takes half a second to load, so it is loaded on first use: reading a benchmark does not need it.
 """
 
 from __future__ import annotations

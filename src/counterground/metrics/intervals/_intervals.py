@@ -1,4 +1,4 @@
-"""95 % intervals: score intervals of shares, their combination for differences, both over other classes."""
+"""95 % intervals: score intervals of shares, combined for differences, and both over other classes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _FARTHEST = 1e15
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its 95 % interval (fractions), the photos and clusters behind it.
+    """A value with its 95 % interval (fractions), and the photos and clusters behind it.
 
-    ``low`` and ``high`` are about other photos of the same classes (and pairs of backgrounds); they are None
-    under two clusters, ``value`` too where there is nothing to measure. ``classes_low`` and ``classes_high``
-    are about other classes, of which these are taken as a random sample; None where the value is no average
-    over classes. ``p_value`` is two-sided, of a drop of 0; None where the value is no drop.
+    ``low`` and ``high`` refer to other photos of the same classes (and pairs of backgrounds). They are None
+    with fewer than two clusters; ``value`` is None too if there is nothing to measure. ``classes_low`` and
+    ``classes_high`` refer to other classes, with these taken as a random sample; None if the value is not an
+    average over classes. ``p_value`` is two-sided, for a drop of 0; None if the value is not a drop.
     """
 
     value: float | None
@@ -75,7 +75,7 @@ def balanced_interval(
         correct: ``[n]`` Booleans.
         class_index: ``[n]`` integers.
         cluster: ``[n]``; may span classes; null is a cluster of its own.
-        crossed: ``[n]`` clusters of a second way (``Design.clusters``); None: there is one.
+        crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
         confidence: how often the interval may miss the truth.
     """
     flags = as_flags(correct)
@@ -95,14 +95,14 @@ def drop_interval(
     crossed: npt.ArrayLike | None = None,
     confidence: Confidence = CONFIDENCE,
 ) -> Interval:
-    """Return the mean class-wise drop over classes with both groups, with its interval; None without such.
+    """Return the mean class-wise drop over classes with both groups, with its interval; None without any.
 
     Args:
         correct: ``[n]`` Booleans.
         class_index: ``[n]`` integers.
         group: ``[n]`` of ``common``, ``counter`` or null.
         cluster: ``[n]``; may span classes and groups; null is a cluster of its own.
-        crossed: ``[n]`` clusters of a second way (``Design.clusters``); None: there is one.
+        crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
         confidence: how often the interval may miss the truth.
     """
     flags = as_flags(correct)
@@ -117,20 +117,20 @@ def drop_interval(
 
 
 def critical(moment: InfluenceEstimate, confidence: Confidence | None = None) -> Floats:
-    """The t value of the estimate's interval, at its own confidence or another."""
+    """Return the t value of the estimate's interval, at its own confidence or another."""
     tail = (confidence or moment.confidence).tail(_moved(moment))
     return t_quantile(moment.df, 1 - tail)
 
 
 def _moved(moment: InfluenceEstimate) -> Floats:
-    """The variance by which sequences of looks are as wide: what is less than one error is an accident."""
+    """The variance that sets the width of sequences of looks: less than that of one error is an accident."""
     return np.asarray(np.maximum(moment.variance, 1 / max(1, moment.n) ** 2), dtype=np.float64)
 
 
 def share_interval(moment: InfluenceEstimate) -> Interval:
-    """Return the score (Wilson) interval of a share, with as many effective photos as its variance tells.
+    """Return the score (Wilson) interval of a share, with as many effective photos as its variance implies.
 
-    Close to estimate +- t x standard error, but inside [0, 1], and wide where nothing varies: four right of
+    Close to estimate +- t x standard error, but inside [0, 1], and wide if nothing varies: four right out of
     four is no certainty.
     """
     if moment.clusters < 2:
@@ -146,14 +146,14 @@ def difference_interval(left: InfluenceEstimate, right: InfluenceEstimate, n: in
     """Return the interval of ``left - right`` from the intervals of both and their correlation.
 
     Zou and Donner 2008 (MOVER): close to estimate +- t x standard error of the difference, with the score
-    intervals' behaviour near 0 and 1, and never narrower than that: with few clusters, score intervals end
-    at 0 and 1, and their difference would be too narrow. Of two single strata, which have effective photos,
-    it is as wide as it comes out: without correlation Newcombe's (1998).
+    intervals' behaviour near 0 and 1. It is never narrower than that: with few clusters, score intervals end
+    at 0 and 1, and their difference would be too narrow. For two single strata, which have effective photos,
+    it has no such lower bound: without correlation it is Newcombe's (1998).
 
     Args:
         left: an accuracy.
         right: another, comparable with it.
-        n: photos behind both; by default none is behind left and right at once.
+        n: number of photos behind both; by default left and right share none.
     """
     change = left.minus(right, n=left.n + right.n if n is None else n)
     if change.clusters < 2:
@@ -169,7 +169,7 @@ def ratio_limits(
 ) -> tuple[float, float] | tuple[None, None]:
     """Return the interval of ``top / bottom``, comparable estimates (Fieller 1954).
 
-    None where ``bottom`` is not clearly above 0: the ratio is then without bounds.
+    None if ``bottom`` is not clearly above 0: the ratio is then unbounded.
     """
     squared = float(critical(bottom)) ** 2
     a = bottom.value**2 - squared * bottom.variance
@@ -202,8 +202,8 @@ def difference_limits(left: InfluenceEstimate, right: InfluenceEstimate) -> _Lim
     """Return the ends of the interval of ``left - right`` as a function of its t value."""
     change = left.minus(right, n=left.n)
     value, error = change.value, math.sqrt(change.covariance(change))
-    # A difference that no cluster moves rests on too little to believe in a correlation of one. A side that
-    # none moves has no correlation: what rounding leaves of its scatter may look like any.
+    # A difference that no cluster moves is too little evidence for a correlation of one. A side that no
+    # cluster moves has no correlation: what rounding leaves of its scatter may look like any.
     moved = min(error, math.sqrt(min(left.variance, right.variance))) > _NO_SPREAD
     r = left.covariance(right) / math.sqrt(left.variance * right.variance) if moved else 0.0
     if left.ways.clusters:  # whose variances are bounded below, each by itself
@@ -231,7 +231,7 @@ def random_classes_limits(
     Args:
         change: the difference over these classes, or several.
         photos: its interval over other photos of these classes.
-        largest: the largest that it can be.
+        largest: the largest value that it can have.
     """
     other = change.of_random_classes()
     if other is None:
@@ -241,22 +241,22 @@ def random_classes_limits(
 
 
 def _hull(photos: tuple[Any, Any], classes: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Return an interval over classes that holds the one over photos: it has all of that one's uncertainty.
+    """Return an interval over classes that contains the one over photos: it has all of its uncertainty.
 
-    Near 0 and 1 it might not, where classes that are all alike tell nothing of their scatter.
+    Near 0 and 1 it might not otherwise, since classes that are all alike say nothing about their scatter.
     """
     return np.minimum(photos[0], classes[0]), np.maximum(photos[1], classes[1])
 
 
 def half_width(change: InfluenceEstimate, largest: float) -> Floats:
-    """Return t x standard error of a difference that is ``largest`` at most."""
+    """Return t x standard error of a difference that is at most ``largest``."""
     error, t = np.sqrt(change.variance), critical(change)
-    # No cluster differs from another: the true share of photos that would is under t^2 / (t^2 + n - 1).
+    # If no cluster differs from another, the true share of photos that would is below t^2 / (t^2 + n - 1).
     return np.where(error > _NO_SPREAD, t * error, largest * t * t / (t * t + change.n - 1))
 
 
 def _p_value(change: InfluenceEstimate, limits: _Limits) -> float:
-    """Return the p-value of a difference of 0: the least error at which its interval leaves 0 out."""
+    """Return the p-value of a difference of 0: the least error at which its interval excludes 0."""
     from scipy.optimize import brentq
 
     side = 0 if change.value > 0 else 1
@@ -270,7 +270,7 @@ def _p_value(change: InfluenceEstimate, limits: _Limits) -> float:
         return 1.0
     while away(beyond) > 0:
         beyond *= 2
-        if beyond > _FARTHEST:  # the ends of the interval stay within 0 and 1, so it may never hold 0
+        if beyond > _FARTHEST:  # the ends of the interval stay within 0 and 1, so it may never include 0
             return confidence.error_of(0.0, float(_moved(change)))
     t = brentq(away, 0.0, beyond, xtol=1e-15, rtol=1e-15)
     return confidence.error_of(float(t_cdf(change.df, -t)), float(_moved(change)))
@@ -280,7 +280,7 @@ def _score_limits(moment: InfluenceEstimate) -> _Limits:
     """Return the ends of the score interval of a share as a function of its t value."""
     p, error = moment.value, math.sqrt(moment.variance)
     inner = max(0.0, p * (1 - p))
-    # Where no cluster differs from another, photos count as independent, with the t of the clusters.
+    # If no cluster differs from another, photos count as independent, with the t of the clusters.
     effective = inner / error**2 if error > _NO_SPREAD and inner > 0 else max(1, moment.n - 1)
     if moment.effective is not None:
         effective = moment.effective

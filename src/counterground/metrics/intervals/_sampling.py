@@ -1,4 +1,4 @@
-"""Sampling error over clusters, and over classes: influence values, whose squares add to the variance."""
+"""Sampling error over clusters, and over classes: influence values, whose squares add up to the variance."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from counterground.metrics.intervals._confidence import CONFIDENCE, Confidence
 class ClassScatter(NamedTuple):
     """How an average over classes would move had other classes been drawn.
 
-    ``classes`` are the deviations of the classes ``[m]``, ``meetings`` those of what a cluster holds of a
-    class.
+    ``classes`` are the deviations of the classes ``[m]``, ``meetings`` those of the part of a class in a
+    cluster.
     """
 
     classes: Floats
@@ -26,9 +26,9 @@ class ClassScatter(NamedTuple):
 
 
 class Ways(NamedTuple):
-    """How many deviations are of each way of clustering; none: all are of one way.
+    """How many deviations belong to each way of clustering; none: all belong to one way.
 
-    Of two ways that cross there are three parts: the clusters of the first, of the second, and their pairs.
+    Two ways that cross have three parts: the clusters of the first, of the second, and their pairs.
     """
 
     clusters: tuple[int, ...] = ()
@@ -40,16 +40,16 @@ ONE_WAY = Ways()
 
 @dataclass(frozen=True)
 class InfluenceEstimate:
-    """An estimate and its deviations; for two estimates, the products add to the covariance.
+    """An estimate and its deviations; the products of two estimates' deviations add up to the covariance.
 
-    ``n`` photos in ``clusters`` clusters (of the way that has fewer) stand behind it; the variance has ``df``
-    degrees of freedom. Deviations of one sampling are comparable, so the difference of two estimates has the
-    difference of their deviations. ``scatter`` is None where the estimate is no average over classes.
+    It is based on ``n`` photos in ``clusters`` clusters (of the way that has fewer); the variance has ``df``
+    degrees of freedom. Deviations from one sampling are comparable, so the difference of two estimates has
+    the difference of their deviations. ``scatter`` is None if the estimate is not an average over classes.
 
-    ``effective`` are the photos that it counts as where these, not the deviations, are what is known: of a
-    single stratum (``SingleStrata``).
+    ``effective`` is the number of photos that it counts as, if these, not the deviations, are what is known:
+    for a single stratum (``SingleStrata``).
 
-    Several models' estimates of one quantity may stand together (``stacked``): values ``[k]``, deviations
+    Several models' estimates of one quantity may be held together (``stacked``): values ``[k]``, deviations
     ``[k, clusters]``.
     """
 
@@ -69,24 +69,24 @@ class InfluenceEstimate:
         return _squares(self.deviations, self.ways.clusters)
 
     def covariance(self, other: InfluenceEstimate) -> float:
-        """The covariance with an estimate of the same sampling, both single."""
+        """Return the covariance with an estimate of the same sampling, both single."""
         if not self.ways.clusters:
             return float(self.deviations @ other.deviations)
         return float(self.variance + other.variance - self.minus(other, n=self.n).variance) / 2
 
     def by_way(self) -> list[Floats]:
-        """The deviations of the clusters of each way."""
+        """Return the deviations of the clusters of each way."""
         ends = np.cumsum(self.ways.clusters or (self.deviations.shape[-1],))
         return np.split(self.deviations, ends[:-1], axis=-1)[:2]
 
     @classmethod
     def crossed(cls, ways: Sequence[InfluenceEstimate]) -> InfluenceEstimate:
-        """Put one estimate by the clusters of one way, or of two ways and their pairs, together.
+        """Combine one estimate by the clusters of one way, or of two ways and their pairs.
 
-        The variance by two ways is that by the first, plus that by the second, less that by the pairs, which
-        both contain (Cameron, Gelbach and Miller 2011), never less than the smaller of the first two: the
-        larger would undo pairing, since by the other way pairs are strangers. Degrees of freedom are the
-        smaller of both.
+        The variance by two ways is that by the first plus that by the second minus that by the pairs, which
+        both contain (Cameron, Gelbach and Miller 2011). It is never less than the smaller of the first two;
+        bounding it by the larger would undo pairing, since pairs are unrelated by the other way. Degrees of
+        freedom are the smaller of both.
         """
         first = ways[0]
         if len(ways) == 1:
@@ -108,7 +108,7 @@ class InfluenceEstimate:
 
     @classmethod
     def stacked(cls, estimates: Sequence[InfluenceEstimate]) -> InfluenceEstimate:
-        """Put estimates of one quantity on the same photos together."""
+        """Stack estimates of one quantity on the same photos."""
         first = estimates[0]
         scatter = None
         if first.scatter is not None:
@@ -118,7 +118,7 @@ class InfluenceEstimate:
         return replace(first, value=values, deviations=deviations, scatter=scatter)
 
     def at(self, places: int | Codes) -> InfluenceEstimate:
-        """Return one of several estimates, or some."""
+        """Return one or some of several estimates."""
         scatter = None if self.scatter is None else ClassScatter(*(part[places] for part in self.scatter))
         value, deviations = self.value[places], self.deviations[places]
         return replace(self, value=value, deviations=deviations, scatter=scatter)
@@ -136,7 +136,7 @@ class InfluenceEstimate:
         return replace(self, value=weights @ self.value, deviations=weights @ self.deviations, scatter=None)
 
     def compressed(self) -> InfluenceEstimate:
-        """Return several estimates with the same covariances and as few deviations as they are themselves."""
+        """Return the estimates with the same covariances and only as many deviations as estimates."""
         ends = np.cumsum(self.ways.clusters)[:-1]
         parts = [
             np.asarray(np.linalg.qr(part.T, mode="r")).T for part in np.split(self.deviations, ends, axis=-1)
@@ -147,8 +147,8 @@ class InfluenceEstimate:
     def of_random_classes(self) -> InfluenceEstimate | None:
         """Return the same estimate for a population of classes of which these are a random sample.
 
-        Classes and clusters are crossed, so the variance is that between classes plus that between clusters,
-        less what both contain: that between the meetings of a class and a cluster (Cameron, Gelbach and
+        Classes and clusters are crossed, so the variance is that between classes plus that between clusters
+        minus what both contain: that between the meetings of a class and a cluster (Cameron, Gelbach and
         Miller 2011). Degrees of freedom are Satterthwaite's.
         """
         if self.scatter is None:
@@ -179,7 +179,7 @@ class Sampling:
         size: number of clusters.
         crossed: the codes and the number of clusters of a second way, which cross the first, as background
             photographs cross foregrounds; None: there is one way.
-        confidence: of the intervals made of it.
+        confidence: confidence of the intervals made from it.
 
     Attributes:
         ways: itself, or itself, the second way and the pairs of both.
@@ -207,8 +207,8 @@ class Average(NamedTuple):
 
     Attributes:
         strata: ``[m]``, each once.
-        weights: ``[m]``, in any unit; other samples would have the same.
-        classes: ``[m]``, which class each stratum is of, where these could be a random sample of classes.
+        weights: ``[m]``, in any unit; the same in other samples.
+        classes: ``[m]``, the class of each stratum, if these could be a random sample of classes.
     """
 
     strata: Codes
@@ -222,17 +222,17 @@ class Average(NamedTuple):
 
     @property
     def key(self) -> bytes:
-        """What tells averages apart."""
+        """What identifies an average."""
         classes = b"" if self.classes is None else self.classes.tobytes()
         return b"|".join([self.strata.tobytes(), self.weights.tobytes(), classes])
 
 
 class _Rows(NamedTuple):
-    """What comparable averages share, whatever is averaged.
+    """What comparable averages share, regardless of what is averaged.
 
-    ``n`` photos, each counted once, in ``clusters`` clusters. Of each average: its photos, the ``pairs`` of
+    ``n`` photos, each counted once, in ``clusters`` clusters. For each average: its photos, the ``pairs`` of
     its strata, the weight of each pair's stratum, which pairs are ``alone`` in theirs, and the codes
-    ``meeting`` of what a cluster holds of a class.
+    ``meeting`` of the part of a class in a cluster.
     """
 
     n: int
@@ -247,13 +247,13 @@ class _Rows(NamedTuple):
 
 
 class Partition:
-    """Strata of photos; what the clusters hold of each. A photo may be in several strata, or in none.
+    """Strata of photos, and the part of each in every cluster. A photo may be in several strata, or in none.
 
     Args:
         sampling: the clusters.
         stratum: ``[k]`` codes 0 .. size - 1; -1 for photos outside all strata.
         size: number of strata.
-        photos: ``[k]`` positions of the photos that are in these strata; None: all in their order, ``k = n``.
+        photos: ``[k]`` positions of the photos in these strata; None: all in their order, ``k = n``.
     """
 
     def __init__(self, sampling: Sampling, stratum: Codes, size: int, photos: Codes | None = None) -> None:
@@ -272,12 +272,12 @@ class Partition:
 
     @cached_property
     def ways(self) -> tuple[Partition, ...]:
-        """The same strata by each way of clustering, itself the first."""
+        """The same strata by each way of clustering, itself first."""
         return (self, *(Partition(way, *self._given) for way in self.sampling.ways[1:]))
 
     @classmethod
     def beside(cls, parts: Sequence[Partition]) -> Partition:
-        """Put the strata of partitions of the same photos beside each other, numbered on."""
+        """Concatenate the strata of partitions of the same photos, numbered consecutively."""
         starts = np.cumsum([0, *(part.size for part in parts)])
         strata = [part.stratum + start for part, start in zip(parts, starts, strict=False)]
         photos = np.concatenate([part.places for part in parts])
@@ -285,20 +285,20 @@ class Partition:
 
     @cached_property
     def meetings(self) -> Floats:
-        """Ordered pairs of photos that share a cluster, each with itself too, in each stratum."""
+        """Ordered pairs of photos that share a cluster, including each with itself, in each stratum."""
         return sum_by_code(self.pair_stratum, self.pair_photos**2, self.size)
 
     def sums(self, values: npt.NDArray[np.generic]) -> Floats:
-        """Sum of ``values`` ``[n]`` in each pair."""
+        """Return the sum of ``values`` ``[n]`` in each pair."""
         weights = values[self.places].astype(np.float64)
         return sum_by_code(self._pair, weights, len(self.pair_stratum))
 
     def count(self, averages: Sequence[Average]) -> int:
-        """Photos in the strata of some averages; one that is in several counts once."""
+        """Return the number of photos in the strata of some averages; one in several counts once."""
         return self.rows(averages).n
 
     def rows(self, averages: Sequence[Average]) -> _Rows:
-        """Look up what averages share, whatever is averaged."""
+        """Look up what averages share, regardless of what is averaged."""
         key = b"||".join(average.key for average in averages)
         if key not in self._rows:
             self._rows[key] = self._made(averages)
@@ -364,19 +364,19 @@ class StratumMeans:
         np.divide(totals, partition.photos, out=self.values, where=partition.photos > 0)
 
     def average(self, strata: Codes) -> InfluenceEstimate:
-        """Unweighted average of the means of some strata, none of them empty, each of a class of its own."""
+        """Return the unweighted average of the means of some strata, none empty, each of its own class."""
         return self.averages(strata[:, None])[0]
 
     def pooled(self, strata: Codes) -> InfluenceEstimate:
-        """Mean over the photos of some strata, each of which has as many of them in other samples, too."""
+        """Return the mean over the photos of some strata, whose sizes are the same in other samples."""
         return self.weighted([Average(strata, self.partition.photos[strata].astype(np.float64))])[0]
 
     def averages(self, strata: Codes) -> list[InfluenceEstimate]:
-        """Averages over the rows of ``strata`` ``[m, q]``, each a class, one for each column, comparable."""
+        """Return comparable averages over the rows of ``strata`` ``[m, q]``, each a class, one per column."""
         return self.weighted([Average.alike(column, np.arange(len(column))) for column in strata.T])
 
     def weighted(self, averages: Sequence[Average]) -> list[InfluenceEstimate]:
-        """Averages of which none is empty, comparable."""
+        """Return comparable averages, none of them empty."""
         rows = self.partition.rows(averages)
         own = [self._average(average, rows, place) for place, average in enumerate(averages)]
         others = [way.weighted(averages) for way in self._others]
@@ -384,7 +384,7 @@ class StratumMeans:
 
     @property
     def by_way(self) -> list[StratumMeans]:
-        """These means by each way of clustering, themselves the first."""
+        """These means by each way of clustering, themselves first."""
         return [self, *self._others]
 
     @cached_property
@@ -445,12 +445,12 @@ class StratumMeans:
 def _contained(first: StratumMeans, second: StratumMeans, pairs: StratumMeans) -> Floats:
     """Return, for each stratum, the share of the variance by pairs that both ways contain.
 
-    The variance by the first way contains what clusters of the second do to single photos, and the other way
-    round, and by pairs both are taken away once. But a cluster of the first way that meets many of the second
-    holds little of that: where all meet all, the mean over it has no more of it than the mean of the stratum,
-    from which residuals are measured. Of two photos that share one cluster, residuals have the covariance
-    ``-effect / number`` by the other way, whose effect has the variance that photos which share only that
-    cluster tell, over all strata; this is no longer taken away.
+    The variance by the first way contains what clusters of the second do to single photos, and vice versa;
+    subtracting the variance by pairs removes both once. But a cluster of the first way that meets many of the
+    second holds little of this: if all meet all, the mean over it has no more of it than the mean of the
+    stratum, from which residuals are measured. Residuals of two photos that share a cluster of one way have
+    the covariance ``-effect / number`` by the other way, whose effect has a variance estimated, over all
+    strata, from photos that share only a cluster of that way. This part is no longer subtracted.
     """
     left = pairs.squares()
     total = left.copy()
@@ -464,12 +464,12 @@ def _contained(first: StratumMeans, second: StratumMeans, pairs: StratumMeans) -
 
 
 def sum_by_code(codes: Codes, weights: npt.NDArray[np.generic], size: int) -> Floats:
-    """Sum of weights for each code 0 .. size - 1."""
+    """Return the sum of weights for each code 0 .. size - 1."""
     return np.bincount(codes, weights=weights, minlength=size).astype(np.float64)
 
 
 def effective_clusters(weight: Floats) -> float:
-    """Kish's effective number of clusters of these weights: G if equal, else fewer, at least 2.
+    """Return Kish's effective number of clusters of these weights: G if equal, else fewer, at least 2.
 
     A variance that rests on a few large clusters is as uncertain as if there were few.
     """
@@ -481,9 +481,9 @@ def degrees_of_freedom(strata: list[Codes], clusters: list[Codes], shares: list[
 
     Clusters that meet in a stratum, directly or through others, make a group. One of its effective clusters
     (Kish) is not free, since the group's mean is estimated. Groups are combined as by Welch and
-    Satterthwaite, each with the variance that it has where all clusters differ equally. With one group this
-    is Kish's number less one, with independent photos of equal strata it is photos less strata; where
-    photographs are nested in labels, it is what the labels that most classes have allow.
+    Satterthwaite, each with the variance that it has if all clusters differ equally. With one group this is
+    Kish's number minus one; with independent photos of equal strata it is photos minus strata; if photographs
+    are nested in labels, it is limited by the labels that most classes have.
 
     Args:
         strata: for each average, the stratum of each pair of a stratum and a cluster that meet.

@@ -19,14 +19,14 @@ from counterground.metrics.intervals._sampling import ONE_WAY, InfluenceEstimate
 from counterground.metrics.intervals._stratification import Sides, Stratification
 
 OTHERS = 8.0
-"""Degrees of freedom that many other strata count for: clusters may have more or less effect in this one."""
+"""Degrees of freedom that many other strata count for: clusters may have a different effect in this one."""
 
 
 class _Evidence(NamedTuple):
-    """What some strata, or pairs of strata, show of the correlation between photos of one cluster.
+    """What some strata, or pairs of strata, show about the correlation between photos of one cluster.
 
-    ``excess`` are the sums of products that independent photos would not have, ``unit`` what they are where
-    the correlation is 1, ``degrees`` those of freedom, 0 where they show nothing.
+    ``excess`` are the sums of products beyond those of independent photos, ``unit`` what they are if the
+    correlation is 1, ``degrees`` the degrees of freedom, 0 where they show nothing.
     """
 
     excess: Floats
@@ -34,10 +34,10 @@ class _Evidence(NamedTuple):
     degrees: Floats
 
     def moderated(self, unknown: float) -> tuple[Floats, Floats]:
-        """Return the correlation in each stratum, with what the others show, and its degrees of freedom.
+        """Return the correlation in each stratum, informed by the others, and its degrees of freedom.
 
-        Of the others, the mean counts with `OTHERS` degrees of freedom, fewer if they have few themselves
-        (a moderated variance, Smyth 2004). Where none shows anything, it is ``unknown``.
+        The mean of the others counts with `OTHERS` degrees of freedom, fewer if they have few themselves (a
+        moderated variance, Smyth 2004). If none shows anything, it is ``unknown``.
         """
         known = self.degrees > 0
         excess, unit, own = (np.where(known, each, 0.0) for each in self)
@@ -62,7 +62,7 @@ class _Way:
 
     @cached_property
     def _free(self) -> Floats:
-        """Degrees of freedom of the clusters of each stratum; 0 with one cluster, or where all is alike."""
+        """Degrees of freedom of the clusters of each stratum; 0 with one cluster, or if all is alike."""
         effective = 1 / self.share
         free = np.where(effective > 1 + 1e-9, np.maximum(1.0, effective - 1), 0.0)
         return np.where(self.scatter > 0, free, 0.0)
@@ -99,12 +99,12 @@ class _Way:
 
 
 class SingleStrata:
-    """The strata of a partition one by one, with score intervals by their effective numbers of photos.
+    """The strata of a partition one by one, with score intervals from their effective numbers of photos.
 
     The design effect of a stratum is that of a correlation between photos of one cluster, estimated from it
-    and the other strata: two or three clusters show little, hundreds of strata of them much. Effective
-    photos are corrected for the degrees of freedom of that correlation (Korn and Graubard 1998), are no more
-    than the photos, and no fewer than clusters by Kish.
+    and the other strata: two or three clusters show little, hundreds of strata of them much. Effective photos
+    are corrected for the degrees of freedom of that correlation (Korn and Graubard 1998). They are no more
+    than the photos and no fewer than Kish's number of clusters.
 
     Args:
         means: shares of right answers.
@@ -133,7 +133,7 @@ class SingleStrata:
         return np.asarray(np.clip(ratio**2 / variance, fewest, n))
 
     def share(self, estimate: InfluenceEstimate, stratum: int) -> InfluenceEstimate:
-        """Return the estimate of the mean of a stratum as one of effective photos, whose t is normal."""
+        """Return the estimate of a stratum's mean as one from effective photos, whose t is normal."""
         value, effective = float(estimate.value), float(self.effective[stratum])
         deviations = np.array([np.sqrt(max(0.0, value * (1 - value)) / effective), 0.0])
         return replace(
@@ -143,9 +143,9 @@ class SingleStrata:
     def sides(
         self, left: InfluenceEstimate, right: InfluenceEstimate, sides: Sides, place: int
     ) -> tuple[InfluenceEstimate, InfluenceEstimate]:
-        """Return the estimates of both sides of a contrast in one class so, with their correlation.
+        """Return such estimates of both sides of a contrast in one class, with their correlation.
 
-        Where the class has several strata on a side, as they were.
+        If the class has several strata on a side, they are returned as they were.
         """
         classes, *strata = sides.one_by_one
         at = np.flatnonzero(classes == place)
@@ -158,7 +158,7 @@ class SingleStrata:
         return first, replace(second, deviations=second.deviations[0] * np.array([r, math.sqrt(1 - r * r)]))
 
     def correlations(self, sides: Sides) -> Floats:
-        """The correlation of left and right of a contrast in each class that has one stratum on each side."""
+        """Return the correlation of a contrast's sides in each class that has one stratum on each side."""
         key = id(sides)  # which lives as long as the photos
         if key not in self._known:
             _, left, right = sides.one_by_one
@@ -182,7 +182,7 @@ def cell_intervals(
         correct: ``[n]`` Booleans.
         cell: ``[n]`` codes 0 .. number of cells - 1, each of which occurs.
         cluster: ``[n]``; may span cells; null is a cluster of its own.
-        crossed: ``[n]`` clusters of a second way (``Design.clusters``); None: there is one.
+        crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
         confidence: how often an interval may miss the truth.
     """
     photos = Stratification(cell, None, cluster, crossed=crossed, confidence=confidence)
@@ -192,10 +192,10 @@ def cell_intervals(
 
 
 def _both_ways(ways: Sequence[Floats]) -> Floats:
-    """What is by the first way and by the second, less what is by their pairs; or what is by one way."""
+    """Return the sum of both ways minus that of their pairs, or the value of the only way."""
     return ways[0] if len(ways) == 1 else ways[0] + ways[1] - ways[2]
 
 
 def _over(top: Floats, bottom: Floats) -> Floats:
-    """Divide, 0 where there is nothing to divide by."""
+    """Divide; 0 where there is nothing to divide by."""
     return np.divide(top, bottom, out=np.zeros_like(bottom), where=bottom > 0)

@@ -26,10 +26,10 @@ class Sides:
 
     Attributes:
         partition: the strata of both sides.
-        left: those that count; empty where the photos do not show the side.
-        right: likewise.
-        classes: the class of each stratum of left and of right, positions among those of the photos; None
-            where strata span classes.
+        left: strata of the left side that count; empty if the photos do not show the side.
+        right: the same for the right side.
+        classes: the class of each stratum of left and of right, as positions among those of the photos; None
+            if strata span classes.
         left_out: strata with photos on one side only, which do not count.
     """
 
@@ -46,7 +46,7 @@ class Sides:
 
     @cached_property
     def one_by_one(self) -> tuple[Codes, Codes, Codes]:
-        """The classes that have one stratum on each side, and the strata of left and of right of each."""
+        """The classes that have one stratum on each side, and the left and right strata of each."""
         if self.classes is None:
             return (np.zeros(0, dtype=np.intp),) * 3
         once = [np.flatnonzero(np.bincount(of) == 1) for of in self.classes]
@@ -59,7 +59,7 @@ class Sides:
         return shared, self.left.strata[at[0]], self.right.strata[at[1]]
 
     def averages(self, place: int | None = None) -> list[Average] | None:
-        """Return left and right, of all classes or of one; None where the photos do not show both."""
+        """Return left and right, for all classes or one; None if the photos do not show both."""
         both = [self.left, self.right]
         if place is not None:
             if self.classes is None:
@@ -87,10 +87,10 @@ class Stratification:
         class_index: ``[n]`` integers.
         group: ``[n]`` of ``common``, ``counter`` or null; None: no photo has one.
         cluster: ``[n]``; null is a cluster of its own; None: every photo is.
-        crossed: ``[n]`` clusters of a second way (``Design.clusters``); None: there is one way.
-        confidence: of the intervals.
+        crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
+        confidence: confidence of the intervals.
         photos: ``[n]`` rows that describe the photos, which ``fingerprint`` identifies.
-        design: whose cells and shares count.
+        design: the design whose cells and shares count.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Stratification:
         return Cells(values, np.arange(len(values)), Partition(self.sampling, codes, len(values)))
 
     def sides(self, contrast: Contrast) -> Sides:
-        """Return the strata of a contrast's sides; of a selection those that have photos on both sides.
+        """Return the strata of a contrast's sides; for a selection, those that have photos on both sides.
 
         Raises:
             ValueError: the photos lack a column that it names.
@@ -178,7 +178,7 @@ class Stratification:
         return Sides(partition, left, right, None if of_class is None else (of_class, of_class), left_out)
 
     def _unpaired(self, contrast: Contrast) -> Sides:
-        """Sides of which one is an average over cells, at least: each has strata of its own."""
+        """Sides of which at least one is an average over cells: each has its own strata."""
         codes: list[Codes] = []
         photos: list[Codes] = []
         found: list[tuple[Codes, npt.NDArray[np.float64], Codes | None]] = []
@@ -201,20 +201,20 @@ class Stratification:
         return Sides(partition, left, right, classes, 0)
 
     def named_average(self, name: str) -> Average | None:
-        """Return the average over cells by named shares; None where a cell that counts has no photo."""
+        """Return the average over cells by named shares; None if a cell that counts has no photo."""
         weights = self._shares(name)
         counted = np.flatnonzero(weights > 0)
         return Average(self.cells.strata[counted], weights[counted]) if len(counted) else None
 
     def _shares(self, name: str) -> npt.NDArray[np.float64]:
-        """The shares of the cells; zeros where a cell that counts has no photo."""
+        """The shares of the cells; zeros if a cell that counts has no photo."""
         shares, held = self.design.weights[name], self.cells.values
         if any(share > 0 and cell not in held for cell, share in shares.items()):
             return np.zeros(len(held))
         return np.array([shares.get(cell, 0.0) for cell in held])
 
     def on(self, side: Side) -> npt.NDArray[np.bool_]:
-        """``[n]``: which photos are on a side.
+        """Return which photos are on a side, ``[n]``.
 
         Raises:
             ValueError: the photos lack a column that it names.
@@ -283,7 +283,7 @@ class Stratification:
 
 
 def cluster_columns(rows: pl.DataFrame, design: Design) -> dict[str, Any]:
-    """Return the clusters of photos as keywords: ``cluster``, and ``crossed`` where a design has two ways.
+    """Return the clusters of photos as keywords: ``cluster``, and ``crossed`` if a design has two ways.
 
     Raises:
         ValueError: the photos lack a column of clusters.

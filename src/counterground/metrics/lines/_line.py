@@ -28,16 +28,16 @@ _SLOPE = "common"
 def to_scale(accuracy: npt.ArrayLike, scale: Scale, photos: npt.ArrayLike | None = None) -> Floats:
     """Return accuracies (fractions) as probits or logits, which are infinite at 0 and 1.
 
-    What lies outside ``[edge, 1 - edge]`` is moved onto that edge: half a photo, ``1 / (2 n)``, where the
-    number of photos is known, else ``EDGE`` (0.1 %). ``outside`` tells which.
+    Values outside ``[edge, 1 - edge]`` are moved onto that edge: half a photo, ``1 / (2 n)``, if the number
+    of photos is known, else ``EDGE`` (0.1 %). ``outside`` returns which.
 
     Args:
         accuracy: fractions, any shape.
         scale: ``probit`` or ``logit``.
-        photos: how many photos stand behind each; NaN or None where unknown.
+        photos: number of photos behind each; NaN or None if unknown.
 
     Raises:
-        ValueError: another scale, or what is no fraction.
+        ValueError: an unknown scale, or a value that is not a fraction.
     """
     if scale not in get_args(Scale):
         raise ValueError(f"The scale is 'probit' or 'logit', not {scale!r}.")
@@ -72,7 +72,7 @@ class LineFit:
 
     ``slope`` and ``intercept`` have 95 % t-intervals; ``residual_sd`` is on the scale, with ``n - 2`` degrees
     of freedom. ``centre`` and ``spread`` are mean and sum of squares of ``g(common)``; ``clipped`` counts
-    models of which an accuracy was moved off 0 or 1.
+    models with an accuracy that was moved off 0 or 1.
     """
 
     scale: Scale
@@ -95,15 +95,15 @@ class LineFit:
         return float(t_quantile(self.n - 2, (1 + LEVEL) / 2))
 
     def predict(self, common: npt.ArrayLike) -> Floats:
-        """Return the counter accuracies that go with common ones, both fractions."""
+        """Return the counter accuracies that the line gives for common ones, both fractions."""
         return from_scale(self.at(to_scale(common, self.scale)), self.scale)
 
     def at(self, place: npt.ArrayLike) -> Floats:
-        """Return the height of the line over ``g(common)``, both on the scale."""
+        """Return the height of the line at ``g(common)``, both on the scale."""
         return self.intercept + self.slope * np.asarray(place, dtype=np.float64)
 
     def standard_error(self, place: npt.ArrayLike) -> Floats:
-        """Return the standard error of the line over ``g(common)``, on the scale."""
+        """Return the standard error of the line at ``g(common)``, on the scale."""
         away = np.asarray(place, dtype=np.float64) - self.centre
         return np.asarray(self.residual_sd * np.sqrt(1 / self.n + away**2 / self.spread))
 
@@ -122,8 +122,8 @@ def fit_line(
         common: ``[n]`` fractions, one per model.
         counter: ``[n]`` fractions.
         scale: ``probit`` (standard normal quantiles) or ``logit``.
-        photos_common: ``[n]`` photos behind each common accuracy, which say what 0 and 1 are moved to.
-        photos_counter: the same of the counter accuracies.
+        photos_common: ``[n]`` photos behind each common accuracy, which determine what 0 and 1 are moved to.
+        photos_counter: the same for the counter accuracies.
 
     Raises:
         ValueError: fewer than three models, or all with the same common accuracy.

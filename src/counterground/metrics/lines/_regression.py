@@ -1,4 +1,4 @@
-"""Ordinary least squares with t-intervals, as the formula it prints says."""
+"""Ordinary least squares with t-intervals, as stated by the formula it prints."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Coefficient(NamedTuple):
 class Regression:
     """A fitted ordinary least squares regression.
 
-    ``formula`` states it, as in ``drop ~ 1 + log10(parameters)``; ``coefficients`` come in its order, the
+    ``formula`` states it, as in ``drop ~ 1 + log10(parameters)``; ``coefficients`` are in its order, the
     intercept first. ``residual_sd`` (unit of the outcome) has ``n - len(coefficients)`` degrees of freedom,
-    ``df``. ``r_squared`` is about the mean; None where the outcome does not vary.
+    ``df``. ``r_squared`` is about the mean; None if the outcome does not vary.
     """
 
     formula: str
@@ -66,7 +66,7 @@ def ordinary_least_squares(
 
     Raises:
         ValueError: lengths differ, a number is missing, terms depend on each other (one that never varies
-            depends on the intercept), or there are no more rows than coefficients.
+            depends on the intercept), or there are not more rows than coefficients.
     """
     y = _column(outcome, name)
     columns = [np.ones(len(y)), *(_column(values, term, len(y)) for term, values in terms.items())]
@@ -112,7 +112,7 @@ def _column(values: npt.ArrayLike, name: str, n: int | None = None) -> Floats:
 
 
 class Correlation(NamedTuple):
-    """A correlation with its 95 % interval; None where it is not defined (under four places, or at 1)."""
+    """A correlation with its 95 % interval; None where it is undefined (fewer than four places, or at 1)."""
 
     value: float | None
     low: float | None
@@ -125,7 +125,7 @@ def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> Correlation
     The interval is Fisher's z with the variance ``(1 + r^2 / 2) / (n - 3)`` (Bonett and Wright 2000).
 
     Raises:
-        ValueError: the columns differ in length or hold what is no number.
+        ValueError: the columns differ in length or hold something that is not a number.
     """
     x, y = (np.asarray(values, dtype=np.float64) for values in (first, second))
     if x.shape != y.shape or x.ndim != 1:
@@ -142,7 +142,7 @@ def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> Correlation
 
 
 def _mean_ranks(values: Floats) -> Floats:
-    # scipy.stats has this too, and takes two seconds to import.
+    # scipy.stats has this too, but takes two seconds to import.
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks = np.cumsum(counts) - (counts - 1) / 2
     return np.asarray(ranks[place], dtype=np.float64)

@@ -15,7 +15,7 @@ from counterground.metrics.lines._line import FEWEST, Scale, from_scale, to_scal
 MOST_NOISE = 0.5
 """The largest share of sampling variance in the variance of x at which a line is fitted."""
 LEAST_SHARE = 0.25
-"""Of scatter in the variance about the line; by simulation intervals then cover 94 to 97 %."""
+"""The least share of scatter in the variance about the line: simulated intervals then cover 94 to 97 %."""
 
 _STEPS = 200
 _CLOSE = 1e-10
@@ -26,11 +26,11 @@ class LineWithErrors:
     """``g(counter) = intercept + slope * g(common)`` with sampling errors in both and scatter of the models.
 
     Slope and intercept have standard errors and 95 % t-intervals, on the scale. Only the scatter is
-    estimated, so ``df`` is ``n - 2`` over its share of the variance about the line (``LEAST_SHARE`` at least,
+    estimated, so ``df`` is ``n - 2`` over its share of the variance about the line (at least ``LEAST_SHARE``,
     since it is never known to be 0). ``chi_square`` is the sum of squares about the line in units of the
     sampling errors, about ``n - 2`` if they explain all of it; ``scatter`` is the standard deviation of
-    models about the line beyond them, 0 where they suffice. ``noise`` is the share of sampling variance in
-    the variance of ``g(common)``: by about so much least squares makes the slope too small.
+    models about the line beyond them, 0 if they suffice. ``noise`` is the share of sampling variance in the
+    variance of ``g(common)``: least squares makes the slope too small by about that much.
     """
 
     scale: Scale
@@ -49,7 +49,7 @@ class LineWithErrors:
     n: int
 
     def predict(self, common: npt.ArrayLike) -> Floats:
-        """Return the counter accuracies that go with common ones, both fractions."""
+        """Return the counter accuracies that the line gives for common ones, both fractions."""
         return from_scale(self.intercept + self.slope * to_scale(common, self.scale), self.scale)
 
 
@@ -71,22 +71,22 @@ def fit_line_with_errors(
     *,
     scale: Scale = "probit",
 ) -> LineWithErrors:
-    """Fit a line where sampling errors of both coordinates are known (York et al. 2004).
+    """Fit a line with known sampling errors in both coordinates (York et al. 2004).
 
-    Models also differ from any line by more than sampling: that scatter is a variance of y of its own, such
-    that the weighted sum of squares is ``n - 2`` (Paule and Mandel 1982). To scale the intervals instead
-    would take it for larger sampling errors, of x too, and make the line too steep. Standard errors are those
-    of the estimating equation of the slope; York's own, ``1 / sum(W u^2)``, count the error of the adjusted
-    places as information and are too small where x is noisy (bench/experiments/line_with_errors.py). Errors
-    of different models are taken as independent. Models that saw the same photos share part of theirs, which
-    moves all points alike and flattens no line: the correction is then rather too large.
+    Models also differ from any line by more than sampling. That scatter is an additional variance of y, such
+    that the weighted sum of squares is ``n - 2`` (Paule and Mandel 1982). Scaling the intervals instead would
+    treat it as larger sampling errors, of x too, and make the line too steep. Standard errors are those of
+    the estimating equation of the slope. York's own, ``1 / sum(W u^2)``, count the error of the adjusted
+    places as information and are too small if x is noisy (bench/experiments/line_with_errors.py). Errors of
+    different models are treated as independent. Models that saw the same photos share part of theirs, which
+    moves all points alike and does not flatten the line: the correction is then somewhat too large.
 
     Args:
         common: ``[n]`` places on the scale.
         counter: ``[n]`` heights on the scale.
         common_error: ``[n]`` standard errors on the scale.
         counter_error: ``[n]`` standard errors on the scale.
-        correlation: of the two errors of each point.
+        correlation: correlation of the two errors of each point.
         scale: ``probit`` or ``logit``, which is only recorded.
 
     Raises:
@@ -154,7 +154,7 @@ def _york(x: Floats, y: Floats, var_x: Floats, var_y: Floats, covariance: Floats
     adjusted = centre_x + beta  # the places on the line that belong to the points
     middle = np.average(adjusted, weights=weight)
     spread = float((weight * (adjusted - middle) ** 2).sum())
-    # Part of the spread of these places is their own error, which tells nothing of the slope.
+    # Part of the spread of these places is their own error, which says nothing about the slope.
     noise = float((weight**2 * (var_x * var_y - covariance**2)).sum())
     slope_variance = spread / max(spread - noise, 1e-300) ** 2
     off = y - intercept - slope * x

@@ -1,4 +1,4 @@
-"""A contrast of runs with covariates held, beside the contrast as it is: as rows and as a table."""
+"""A contrast of runs with covariates held, next to the contrast as it is: as rows and as a table."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ CAUTION = (
 
 @dataclass(frozen=True)
 class AdjustedScores:
-    """A contrast with covariates held, for a reader: a table that fits its console, or one of HTML.
+    """A contrast with covariates held, for a reader: a table that fits its console, or an HTML table.
 
     Attributes:
         contrast: what is compared.
-        rows: ``metrics.ADJUSTED_SCHEMA``, perhaps with ``run`` in front.
+        rows: ``metrics.ADJUSTED_SCHEMA``, perhaps with ``run`` first.
     """
 
     contrast: Contrast
@@ -115,7 +115,7 @@ class AdjustedScores:
         return sentences
 
     def _overlap(self, covariate: str, found: pl.DataFrame) -> str:
-        """Say how far the sides are apart in a covariate; of runs with other photos, how far at most."""
+        """Say how far apart the sides are in a covariate; for runs with different photos, how far at most."""
         left, right = self.contrast.titles
         most = {
             name: max(part["value"], key=abs)
@@ -129,7 +129,7 @@ class AdjustedScores:
         )
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Build the table for the width at hand."""
+        """Build the table for the console's width."""
         yield rich_table(self.table, options.max_width)
 
     def _repr_html_(self) -> str:
@@ -146,15 +146,15 @@ def adjusted_scores(
     """Return a contrast of runs with covariates held.
 
     Args:
-        runs: one or several.
+        runs: one run or several.
         covariates: names of columns, or ``size``, ``position``, ``photo``.
         contrast: a contrast, the name of one of the runs' designs, or an expression; None for the first of
             their designs.
-        named: put a column ``run`` with the folder of each in front.
+        named: prepend a column ``run`` with the folder of each.
 
     Raises:
         UsageError: there is no such contrast or covariate.
-        CounterGroundError: the sides do not overlap, or what else stands against adjusting.
+        CounterGroundError: the sides do not overlap, or anything else prevents adjusting.
     """
     chosen = one_contrast(runs, runs[0].design.contrasts[0] if contrast is None else contrast)
     frames = [run.adjusted(chosen, covariates) for run in runs]

@@ -1,4 +1,4 @@
-"""Accuracy on each background, value of an attribute or cell: also where no photo is common or counter."""
+"""Accuracy on each background, value of an attribute or cell, even if no photo is common or counter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def has_unpaired_backgrounds(run: Run) -> bool:
-    """Return whether there is no drop, since no photo is in a group, but ``discover`` could choose pairs."""
+    """Return whether there is no drop because no photo is in a group, but ``discover`` could choose pairs."""
     photos = run.photos.select("class_index", "background", "group").unique().drop_nulls("background")
     if photos["group"].is_not_null().any():
         return False
@@ -37,7 +37,7 @@ def has_unpaired_backgrounds(run: Run) -> bool:
 
 
 def _breakdown_columns(runs: Sequence[Run], by: str) -> tuple[str, ...]:
-    """Return the columns that ``--by`` says: one, or those of the cells."""
+    """Return the columns that ``--by`` selects: one, or those of the cells."""
     if by != "cell":
         return (by,)
     cells = {run.design.cells for run in runs}
@@ -47,9 +47,9 @@ def _breakdown_columns(runs: Sequence[Run], by: str) -> tuple[str, ...]:
 
 
 def join_breakdowns(runs: Sequence[Run], by: str, *, named: bool) -> pl.DataFrame:
-    """Return the accuracy of several runs by what ``--by`` says; ``named`` puts a column ``run`` in front.
+    """Return the accuracy of several runs by what ``--by`` selects; ``named`` prepends a column ``run``.
 
-    That of a cell is over photos, as in ``worst_group_accuracy``.
+    The accuracy of a cell is over photos, as in ``worst_group_accuracy``.
 
     Raises:
         UsageError: a run lacks a column, no photo has a value, or the runs have different cells.
@@ -112,12 +112,12 @@ def format_breakdown(rows: pl.DataFrame, format: str = "table") -> str | Breakdo
 
 @dataclass(frozen=True)
 class BreakdownView:
-    """Accuracy by value for a reader: a table that fits its console, and in a notebook one of HTML."""
+    """Accuracy by value for a reader: a table that fits its console, and in a notebook an HTML table."""
 
     rows: pl.DataFrame
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Build the table for the width at hand."""
+        """Build the table for the console's width."""
         yield rich_table(breakdown_as_table(self.rows), options.max_width)
 
     def _repr_html_(self) -> str:

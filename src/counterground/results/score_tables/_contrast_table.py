@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ContrastScores:
-    """One contrast of runs, for a reader: a table that fits its console, and in a notebook one of HTML.
+    """One contrast of runs, for a reader: a table that fits its console, and in a notebook an HTML table.
 
     Attributes:
         contrast: what is compared.
@@ -84,7 +84,7 @@ class ContrastScores:
         return " ".join([f"{self.contrast}.", about, *self.notes])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Build the table for the width at hand."""
+        """Build the table for the console's width."""
         yield rich_table(self.table, options.max_width)
 
     def _repr_html_(self) -> str:
@@ -109,14 +109,14 @@ def contrast_scores(
     """Return one contrast of runs.
 
     Args:
-        runs: one or several.
+        runs: one run or several.
         contrast: a contrast, the name of one of the runs' designs, or an expression.
-        named: put a column ``run`` with the folder of each in front.
+        named: prepend a column ``run`` with the folder of each.
         by_class: show one row per model and class.
         class_names: names to write for class indices.
 
     Raises:
-        UsageError: there is no such contrast, not on these photos, or another in each run.
+        UsageError: there is no such contrast, it does not fit these photos, or the runs have different ones.
     """
     chosen = one_contrast(runs, contrast)
     scores = join_scores([run.with_contrast(chosen) for run in runs], named=named)
@@ -130,10 +130,10 @@ def contrast_scores(
 
 
 def one_contrast(runs: Sequence[Run], contrast: str | Contrast) -> Contrast:
-    """Return the contrast that a name or an expression says for all of some runs.
+    """Return the contrast that a name or an expression defines for all of some runs.
 
     Raises:
-        UsageError: there is no such contrast, not on these photos, or another in each run.
+        UsageError: there is no such contrast, it does not fit these photos, or the runs have different ones.
     """
     text = contrast if isinstance(contrast, str) else str(contrast)
     found = list(dict.fromkeys(run.contrast(text) for run in runs))
@@ -144,7 +144,7 @@ def one_contrast(runs: Sequence[Run], contrast: str | Contrast) -> Contrast:
 
 
 def strata_notes(run: Run, contrast: Contrast) -> list[str]:
-    """Say how many strata count, and how many are left out, since they have photos on one side only."""
+    """Say how many strata count, and how many are left out because they have photos on only one side."""
     photos = {id(answers.photos): answers.photos for answers in run.answers.values()}
     notes = []
     for sides in (each.sides(contrast) for each in photos.values()):

@@ -54,7 +54,7 @@ EFFECTS = {
 
 
 def effect_title(estimate: str, *, k: int | None, background: str | None = None) -> str:
-    """Return what tables call an estimate, of ``k`` backgrounds where it is about several."""
+    """Return what tables call an estimate, on ``k`` backgrounds if it is about several."""
     if estimate == "adversarial" and k == 1:
         return "Wrong on 1 background"
     return EFFECTS[estimate].format(k=k, background=background)
@@ -62,10 +62,10 @@ def effect_title(estimate: str, *, k: int | None, background: str | None = None)
 
 @dataclass(frozen=True)
 class EffectScores:
-    """Effects of backgrounds, for a reader: a table that fits its console, and in a notebook one of HTML.
+    """Effects of backgrounds, for a reader: a table that fits its console, and in a notebook an HTML table.
 
     Attributes:
-        rows: ``metrics.EFFECTS_SCHEMA``, perhaps with ``run`` in front.
+        rows: ``metrics.EFFECTS_SCHEMA``, perhaps with ``run`` first.
     """
 
     rows: pl.DataFrame
@@ -110,7 +110,7 @@ class EffectScores:
         return " ".join(lines)
 
     def _decomposed(self) -> list[str]:
-        """Say over which photos the drop is divided: those of the classes that show all of its parts."""
+        """Say over which photos the drop is decomposed: those of the classes that show all of its parts."""
         parts = self.rows.filter(pl.col("estimate") == "rest", pl.col("class_name").is_null())
         found = parts.select("classes", "n").unique().rows()
         if len(found) != 1:
@@ -119,7 +119,7 @@ class EffectScores:
         return [f"The drop and its parts are over the {classes} that show all of them, on {photos}."]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Build the table for the width at hand."""
+        """Build the table for the console's width."""
         yield rich_table(self.table, options.max_width)
 
     def _repr_html_(self) -> str:
@@ -143,8 +143,8 @@ def effect_scores(runs: Sequence[Run], *, named: bool = False, by_class: bool = 
     """Return what backgrounds cause in runs of composites.
 
     Args:
-        runs: one or several.
-        named: put a column ``run`` with the folder of each in front.
+        runs: one run or several.
+        named: prepend a column ``run`` with the folder of each.
         by_class: the effects in each class, instead of the means over classes.
 
     Raises:

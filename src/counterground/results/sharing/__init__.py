@@ -1,4 +1,4 @@
-"""What a run gives back: citations, model cards, results for the hub."""
+"""What can be shared from a run: citations, model cards, results for the hub."""
 
 from __future__ import annotations
 

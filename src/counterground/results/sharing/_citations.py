@@ -1,4 +1,4 @@
-"""What must be cited for a run: the method, the software, and what each model and benchmark rests on."""
+"""What must be cited for a run: the method, the software, and what each model and benchmark is based on."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _DATA = (
     ("stamps", ("tuxpaint",)),
 )
 # Names of architectures as the libraries write them, in lower case. All that match count. Successors and
-# relatives (DeiT III, ConvNeXt V2, InceptionNeXt, SE-ResNet, ...) have papers of their own and match nothing.
+# relatives (DeiT III, ConvNeXt V2, InceptionNeXt, SE-ResNet, ...) have their own papers and match nothing.
 _FAMILIES = (
     (r"siglip2", ("tschannen2025siglip2",)),
     (r"siglip", ("zhai2023siglip", "chen2023pali")),
@@ -102,11 +102,11 @@ _FAMILIES = (
 
 
 def bibliography(runs: Sequence[Run]) -> str:
-    """Return BibTeX of what must be cited for these runs, each entry with a line that says for what.
+    """Return BibTeX for what to cite for these runs, each entry with a line that says what it is for.
 
-    The method (Wang et al. 2024) and CounterGround come first; then what benchmark, names and prompts rest
-    on; then, per model, its library, architecture and training data, as far as references are kept here.
-    Comments say what is not covered: a benchmark of one's own, an unknown architecture or training set.
+    The method (Wang et al. 2024) and CounterGround come first; then what benchmark, names and prompts are
+    based on; then, per model, its library, architecture and training data, as far as references are kept
+    here. Comments say what is not covered: a user's own benchmark, an unknown architecture or training set.
     """
     reasons: dict[str, list[str]] = {METHOD: ["the question and the method"], OURS: ["the program"]}
     remarks: list[str] = []
@@ -156,7 +156,7 @@ def _of_model(model: ModelRecord) -> _Found:
     trained = [key for pattern, found in _DATA if re.search(pattern, data) for key in found]
     name = f"{model.spec.partition(':')[2] or model.spec} {described.get('architecture') or ''}".lower()
     built = [key for pattern, found in _FAMILIES if re.search(pattern, name) for key in found]
-    if "chuang2025metaclip2" in built:  # the hub's names say MetaCLIP of both
+    if "chuang2025metaclip2" in built:  # the hub's names say MetaCLIP for both
         trained = ["chuang2025metaclip2" if key == "xu2024metaclip" else key for key in trained]
     missing = []
     architectures = {key for _, found in _FAMILIES for key in found}

@@ -19,13 +19,13 @@ FRAMEWORK = "counterground"
 def eval_results(runs: Sequence[Run], dataset: str) -> dict[str, str]:
     """Return, for each model, the YAML of a file below ``.eval_results/`` in the model's repository.
 
-    One entry a figure: the accuracies on common and counter photos and the drop, or the accuracy where there
+    One entry per figure: the accuracies on common and counter photos and the drop, or the accuracy if there
     are no groups. Values are fractions. The interval, the setting and the version of the photos are in
     ``notes``, since the format has no place for them. ``revision`` is left out: a run does not know the
     commit of the data set.
 
     Args:
-        runs: one or several.
+        runs: one run or several.
         dataset: the benchmark's data set on the hub, ``OWNER/NAME``, whose ``eval.yaml`` has our tasks.
 
     Returns:
@@ -58,7 +58,7 @@ def eval_results(runs: Sequence[Run], dataset: str) -> dict[str, str]:
 
 
 def eval_yaml(name: str, description: str, *, grouped: bool) -> str:
-    """Return the ``eval.yaml`` that registers a data set of the hub as a benchmark, our figures its tasks."""
+    """Return the ``eval.yaml`` that registers a hub data set as a benchmark, with our figures as tasks."""
     import yaml
 
     rows = WITH_GROUPS if grouped else WITHOUT_GROUPS

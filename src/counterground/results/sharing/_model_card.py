@@ -1,4 +1,4 @@
-"""A run as a part of a model card of the Hugging Face hub: metadata (`model-index`) and a section to read."""
+"""A run as part of a model card of the Hugging Face hub: metadata (`model-index`) and a section to read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Row(NamedTuple):
 
     @property
     def task(self) -> str:
-        """The figure among the tasks of a benchmark of the hub: ``accuracy_counter``, ``accuracy_drop``."""
+        """The figure's name among the tasks of a hub benchmark: ``accuracy_counter``, ``accuracy_drop``."""
         return f"{self.kind}_{self.group}" if self.group else self.kind
 
 
@@ -82,12 +82,12 @@ def model_cards(runs: Sequence[Run]) -> dict[str, str]:
     """Return, for each model, Markdown with a YAML front matter for the model's card.
 
     The front matter holds a `model-index` with the accuracies on common and counter photos and the drop
-    (fractions, with the 95 % interval in ``args``); the section says the drop with its interval, the
-    settings, the limits, the warnings that concern the model, and the command. A model of several runs or
+    (fractions, with the 95 % interval in ``args``); the section states the drop with its interval, the
+    settings, the limits, the warnings that concern the model, and the command. A model with several runs or
     settings has several results in one card. Untrusted text is escaped.
 
     Args:
-        runs: one or several.
+        runs: one run or several.
 
     Returns:
         name of the model -> its card, in order of first appearance.
@@ -99,7 +99,7 @@ def model_cards(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def results_of(runs: Sequence[Run]) -> Iterator[ModelResult]:
-    """Yield what each run says of each of its models in each setting."""
+    """Yield what each run says about each of its models in each setting."""
     for run in runs:
         records = {record.name: record for record in run.info.models}
         for scores in regroup(run.scores):

@@ -15,7 +15,7 @@ _TEXT = f"{_LINE}text-align:left"
 
 
 def html_table(table: Table) -> str:
-    """Return a table; titles carry the meaning of their column, and the caption is below."""
+    """Return a table; column titles carry the meaning of their column, and the caption is below."""
     columns = table.columns[table.heads :] if table.grouped else table.columns
     titles = "".join(
         f'<th scope="col" style="{_style(column)};white-space:nowrap" '
@@ -102,13 +102,13 @@ def _stroke(start: float, end: float, height: float, width: float, opacity: floa
 
 
 def html_paragraphs(sentences: Sequence[str], most: int, noun: str = "", *, fine: bool = False) -> str:
-    """Return the sentences; where there are more than ``most``, the rest can be unfolded."""
+    """Return the sentences; if there are more than ``most``, the rest can be unfolded."""
     written = [f"<p>{small(sentence) if fine else escape(sentence)}</p>" for sentence in sentences]
     return "".join(written[:most]) + folded("".join(written[most:]), len(written) - most, noun)
 
 
 def folded(markup: str, number: int, noun: str) -> str:
-    """Return markup that can be unfolded, announced as ``2 more models``; nothing where there is none."""
+    """Return markup that can be unfolded, announced as ``2 more models``; empty if there is none."""
     if number <= 0:
         return ""
     return f"<details><summary>{number} more {noun}{'s' * (number > 1)}</summary>{markup}</details>"

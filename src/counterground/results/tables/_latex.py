@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from counterground.results.tables._table import Cell, Table
 from counterground.text import latex
 
-LATEX_FIGURES = 5  # with their intervals these fit a column of text 14 cm wide
+LATEX_FIGURES = 5  # with their intervals these fit a text column 14 cm wide
 _TEXT_WIDTH = 384  # points; 14 cm are 398, and widths are estimates
-# Print, its size, and the space at each side of a column, in points.
+# Font command, font size, and the space at each side of a column, in points.
 _SIZES = ((r"\small", 9, 4), (r"\footnotesize", 8, 4), (r"\scriptsize", 7, 2))
 _SCRIPT = 7
 _NARROW, _WIDE = "ijlftr.,:;'|!()[]/ ", "mw−+<>=%"
@@ -20,7 +20,7 @@ def latex_table(table: Table, label: str = "counterground") -> str:
     r"""Return a ``table`` of booktabs: a line of figures for each model, and one of intervals.
 
     A row with nothing but a name is a heading. Tables longer than a page, and grouped ones, become a
-    ``longtable``; the print is as small as a column of text 14 cm wide asks for.
+    ``longtable``; the font is as small as a text column 14 cm wide requires.
     """
     table = table.as_text()
     if table.grouped:
@@ -90,7 +90,7 @@ def _long(table: Table, body: Sequence[str], size: str, label: str) -> str:
 
 
 def _size(table: Table) -> str:
-    """The largest print in which the table is about as wide as a column of text."""
+    """Return the largest font in which the table is about as wide as a text column."""
     columns: list[tuple[float, float]] = []  # width of figures and of intervals, in ems
     for place, column in enumerate(table.columns):
         rows = [row[place] for row in table.rows if any(cell.value for cell in row[1:])]
@@ -108,7 +108,7 @@ def _size(table: Table) -> str:
 
 
 def _ems(text: str) -> float:
-    """About how wide Computer Modern sets a text, in ems."""
+    """Return about how wide Computer Modern sets a text, in ems."""
     return sum(0.31 if sign in _NARROW else 0.77 if sign.isupper() or sign in _WIDE else 0.5 for sign in text)
 
 
@@ -126,7 +126,7 @@ def _titles(table: Table) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    # LaTeX takes a bracket or an asterisk at the head of a row for an argument of the \\ before it.
+    # LaTeX takes a bracket or an asterisk at the start of a row for an argument of the \\ before it.
     guard = "{}" if cells[0].startswith(("[", "*")) else ""
     return guard + " & ".join(cells) + r" \\"
 

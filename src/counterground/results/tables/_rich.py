@@ -22,16 +22,16 @@ _BREAKS = re.compile(r"(?<=[/:_@-])(?=[^/:_@-])")
 def rich_table(table: Table, width: int) -> RichTable:
     """Return a table of at most ``width`` columns, if the names allow it.
 
-    Intervals are below their figures, in a grouped table beside them where they fit. Where the longest word
-    of a name has no room, columns marked ``below`` go below the one before them; words are broken only where
-    nothing else helps, behind one of ``/ : _ @ -``.
+    Intervals are below their figures; in a grouped table, beside them if they fit. If the longest word of a
+    name does not fit, columns marked ``below`` go below the one before them. Words are broken only if nothing
+    else helps, after one of ``/ : _ @ -``.
     """
     table = table.as_text()
     return _grouped(table, width) if table.grouped or table.heads != 1 else _by_name(table, width)
 
 
 def plain_text(text: RenderableType, *, width: int | None = None) -> str:
-    """Return text as it is, or a table as on a terminal of ``width`` columns, by default this one."""
+    """Return text as it is, or a table as on a terminal of ``width`` columns, by default this terminal's."""
     if isinstance(text, str):
         return text
     from rich.console import Console
@@ -43,7 +43,7 @@ def plain_text(text: RenderableType, *, width: int | None = None) -> str:
         highlight=False,
         markup=False,
         emoji=False,
-        # A notebook would get the table displayed, and some kernels ask for colours.
+        # A notebook would display the table, and some kernels request colours.
         force_jupyter=False,
         force_terminal=False,
         color_system=None,
@@ -81,7 +81,7 @@ def _grouped(table: Table, width: int) -> RichTable:
 
 
 def _by_name(table: Table, width: int) -> RichTable:
-    """A table of one column of names, to which all the room that figures leave is given."""
+    """A table with one column of names, which gets all the room that figures leave."""
     columns, rows = [_narrow(column) for column in table.columns], table.rows
     words = max(
         len(word) for cell in (Cell(columns[0].title), *(row[0] for row in rows)) for word in _words(cell)
@@ -115,7 +115,7 @@ def _empty(table: Table, **options: object) -> RichTable:
 
 
 def _figure(cell: Cell, gap: str) -> Text:
-    """Return a figure with its interval dim beside it, or below where ``gap`` is a new line."""
+    """Return a figure with its interval dim beside it, or below it if ``gap`` is a new line."""
     text = _text(cell.value)
     if cell.interval:
         text.append(f"{gap}{cell.interval:>{_INTERVAL if gap == ' ' else 0}}", style="dim")
@@ -129,7 +129,7 @@ def _text(value: str) -> Text:
 
 
 def _one_line_width(table: Table) -> int:
-    """Columns that a table needs which has intervals beside the figures."""
+    """Return the columns that a table with intervals beside the figures needs."""
     wide = 0
     for place, column in enumerate(table.columns):
         texts = [column.title, *(row[place].value for row in table.rows)]
@@ -143,7 +143,7 @@ def _words(cell: Cell) -> list[str]:
 
 
 def _room(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> int:
-    """The columns of a terminal that are left for names; titles may be broken between words."""
+    """Return the columns of a terminal left for names; titles may be broken between words."""
     taken = 0
     for place, column in enumerate(columns[1:], start=1):
         parts = [part for row in rows for part in row[place][:2]]
@@ -155,7 +155,7 @@ def _room(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int)
 def _stacked(
     columns: Sequence[Column], rows: Sequence[Sequence[Cell]]
 ) -> tuple[list[Column], list[list[Cell]]]:
-    """Put columns that may be below another there."""
+    """Put columns below another one if they may be there."""
     kept: list[list[int]] = []
     for place, column in enumerate(columns):
         if place and column.below:
@@ -174,7 +174,7 @@ def _below(cells: Sequence[Cell]) -> Cell:
 
 
 def _wrapped(text: str, room: int) -> str:
-    """Break a text into lines of ``room`` columns, inside words only where one alone is longer."""
+    """Break a text into lines of ``room`` columns, inside words only if one alone is longer."""
     lines = [""]
     for word in text.split(" "):
         pieces = [word] if len(word) <= room else _BREAKS.split(word)
@@ -188,7 +188,7 @@ def _wrapped(text: str, room: int) -> str:
 
 
 def _narrow(column: Column) -> Column:
-    """A short title of a figure in two lines leaves the room to the names."""
+    """Break a figure's short title into two lines, which leaves room for the names."""
     title = column.title
     short = column.numeric and len(title) < 14 and title[-1] != "%"
     return column._replace(title=title.replace(" ", "\n")) if short else column

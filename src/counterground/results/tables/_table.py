@@ -13,7 +13,7 @@ class Column(NamedTuple):
     """A column.
 
     ``meaning`` is a sentence that explains it; ``below`` says that it may be written below the column before
-    it where there is no room; of a ``picture`` only HTML has a use.
+    it if there is no room; only HTML uses a ``picture``.
     """
 
     title: str
@@ -24,7 +24,7 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A value as text, with its interval or what else belongs below it.
+    """A value as text, with its interval or whatever else belongs below it.
 
     ``picture`` holds the accuracies on common and on counter photos that HTML draws instead.
     """
@@ -42,11 +42,11 @@ class Table:
         columns: the columns.
         rows: a cell for each column.
         caption: units, settings, and what a reader of the table alone must know.
-        title: what a table among others is called; else empty.
-        notes: sentences below the table, where the caption is not written.
+        title: what the table is called among others; else empty.
+        notes: sentences below the table, if the caption is not written.
         heads: the first columns, which name a model in its setting.
         grouped: rows with the same heads belong together, and the heads are written once.
-        headings: rows of which the first cell is the title of those below.
+        headings: rows whose first cell is the title of those below.
         bold: rows that stand out.
     """
 
