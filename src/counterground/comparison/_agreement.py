@@ -48,7 +48,8 @@ def drop_agreement(
 
     Returns:
         The columns of ``AGREEMENT_OF_DROPS_SCHEMA``; 95 % intervals by Fisher's z with the variance of Bonett
-        and Wright (2000); null with fewer than four classes, or if drops do not vary.
+        and Wright (2000), null below four classes. The correlation is null below two classes, or if
+        drops do not vary.
     """
     groups: dict[str, tuple[str, _Drops]] = {}
     if published:

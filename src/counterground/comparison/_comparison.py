@@ -89,7 +89,8 @@ class Comparison:
     ``TESTS_SCHEMA``) within each version of a benchmark, ``agreement`` is what ``drop_agreement`` returns,
     ``warnings`` say what is not comparable. ``place_of`` finds the row of a run's model. ``setting`` says
     which tables the paper's rows are from, None without the paper. For a ``contrast`` other than the drop,
-    ``common`` and ``counter`` in points and the tests' metrics are its sides, and ``drop`` is its value.
+    ``common`` and ``counter`` of the points are its sides and ``drop`` its value; the tests name the contrast
+    as metric and the side as group.
     """
 
     points: pl.DataFrame

@@ -121,7 +121,7 @@ def score_adjusted(
 
     Raises:
         UsageError: a covariate is not known, or a side is an average.
-        ValueError: the sides do not overlap, and what else `Adjustment` refuses.
+        CounterGroundError: the sides do not overlap, and what else `Adjustment` refuses.
     """
     columns = find_covariates(covariates, predictions.lazy().collect_schema())
     if any(side.average is not None for side in contrast.sides):
