@@ -1,4 +1,4 @@
-"""Benchmarks: the built-in ones by name, how they are made, and the photographs they are made of."""
+"""Benchmarks: the built-in ones by name, how they are made, and the photographs they are made from."""
 
 from counterground.benchmarks._builtin import BuiltInBenchmark, with_options
 from counterground.benchmarks._copy import Copy

@@ -17,7 +17,7 @@ from counterground.errors import CounterGroundError
 from counterground.files import atomic_path
 from counterground.reading import check_tar_end, check_zip_start
 
-MAX_TOTAL_BYTES = 64 * 2**30  # 13,100 photos at 5 MB each, the size of an original, are as much
+MAX_TOTAL_BYTES = 64 * 2**30  # as much as 13,100 photos at 5 MB each, the size of an original
 MAX_MEMBER_BYTES = 256 * 2**20  # no photograph is larger
 MAX_MEMBERS = 200_000
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)
@@ -37,19 +37,19 @@ class _Member:
 
 
 def is_archive(path: Path) -> bool:
-    """Say whether ``path`` looks like a zip or a (compressed) tar archive."""
+    """Return whether ``path`` looks like a zip or a (compressed) tar archive."""
     return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
 
 
 def unpack(archive: Path, into: Path, progress: Callable[[int, int], None] | None = None) -> None:
-    """Unpack a zip, tar, tar.gz, tar.bz2 or tar.xz under ``into``; files already there and whole are kept.
+    """Unpack a zip, tar, tar.gz, tar.bz2 or tar.xz under ``into``; complete files already there are kept.
 
-    The whole archive is checked before anything is written; for a tar that is one more pass.
-    Each file appears in one rename, so an interrupted unpacking goes on where it stopped.
+    The whole archive is checked before anything is written; for a tar that is one more pass. Each file
+    appears in one rename, so an interrupted unpacking resumes where it stopped.
 
     Args:
         archive: at most 64 GiB unpacked, 256 MiB per file, 200,000 members.
-        into: made where it does not exist.
+        into: target folder, created if it does not exist.
         progress: called with (files done, files in all).
 
     Raises:
@@ -78,7 +78,7 @@ def unpack(archive: Path, into: Path, progress: Callable[[int, int], None] | Non
 
 @contextmanager
 def _members(archive: Path) -> Iterator[tuple[Iterator[_Member], int]]:
-    """Yield the members of an archive that was looked through as a whole, and how many there are."""
+    """Check a whole archive, then yield its members and how many there are."""
     if not archive.is_file():
         raise CounterGroundError(f"{archive} does not exist or is not a file.")
     if zipfile.is_zipfile(archive):
@@ -90,7 +90,7 @@ def _members(archive: Path) -> Iterator[tuple[Iterator[_Member], int]]:
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tar:
             total = sum(1 for _ in _checked(archive, (_tar_member(tar, info) for info in tar)))
-            check_tar_end(tar)  # reads to the very end, where the checksum of gzip and xz stands
+            check_tar_end(tar)  # reads to the very end, where gzip and xz have their checksum
         with tarfile.open(archive) as tar:
             yield (_tar_member(tar, info) for info in tar), total
     else:
@@ -183,7 +183,7 @@ def _extract(member: _Member, target: Path, into: Path) -> None:
 def _read(source: IO[bytes]) -> bytes:
     try:
         return source.read(2**20)
-    except OSError as error:  # what gzip says of a broken stream is not about the file that is written
+    except OSError as error:  # gzip's error about a broken stream does not concern the file being written
         if error.errno is not None:
             raise
         raise EOFError(str(error)) from error

@@ -20,19 +20,19 @@ class BuiltInBenchmark:
     Attributes:
         name: what commands call it, and the name of another package's entry point; without a slash.
         description: one line for ``counterground benchmarks``.
-        n_photos: how many photos it has; 0 where nobody says.
+        n_photos: how many photos it has; 0 if not published.
         folder: where it lies in the cache, fetched or not.
         is_ready: whether it can be opened without fetching anything.
-        get: fetch or build it, from a folder or archive (None: from where it is published), with a progress
-            bar on standard error or without.
-        source: which option of ``benchmarks get`` names that folder or archive: ``--from`` an archive, or
+        get: function that fetches or builds it, from a folder or archive (None: from where it is published),
+            with or without a progress bar on standard error.
+        source: option of ``benchmarks get`` that names that folder or archive: ``--from`` an archive, or
             ``--packages`` a folder of packages.
         on_demand: whether opening it by name may fetch it; else it must be fetched first.
         cite: keys of known references, or BibTeX entries of its own.
-        licence: of its photos, in a few words.
+        licence: licence of its photos, in a few words.
         homepage: where it is published.
         options: what a name may choose, as in ``waterbirds?split=val``: option -> values, the default first.
-        variant: called with the value of every option as keywords; returns that benchmark.
+        variant: function that takes the value of every option as keywords and returns that benchmark.
     """
 
     name: str
@@ -77,6 +77,6 @@ class BuiltInBenchmark:
 
 
 def with_options(make: Callable[..., BuiltInBenchmark], **options: tuple[str, ...]) -> BuiltInBenchmark:
-    """Return the benchmark of the default values (the first), from which ``chosen`` makes the others."""
+    """Return the benchmark with the default values (the first); ``chosen`` makes the others from it."""
     defaults = {option: values[0] for option, values in options.items()}
     return replace(make(**defaults), options=options, variant=make)

@@ -1,4 +1,4 @@
-"""Somebody's copy of a published data set, as the reader of its layout sees it."""
+"""A user's copy of a published data set, as the reader of its layout sees it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _WORKERS = 4
 
 @dataclass
 class Copy:
-    """Somebody's copy of a data set, as its reader sees it.
+    """A user's copy of a data set, as its reader sees it.
 
     Attributes:
         root: the folder that holds the benchmark's marks; paths in the reader's frame are relative to it.
-        made: a folder of the benchmark's own, for photos that are made from those of the copy.
-        classes: names in order -> the ImageNet-1K indices that each covers, none where it is none of
-            ImageNet's; a reader may replace it where the copy says what they are.
+        made: the benchmark's own folder, for photos made from those of the copy.
+        classes: names in order -> the ImageNet-1K indices that each covers, none if it is not in ImageNet; a
+            reader may replace it if the copy says what they are.
         notes: what every output must say; a reader may add to it.
-        show_progress: show a bar on standard error where photos are made.
+        show_progress: show a bar on standard error while photos are made.
     """
 
     root: Path
@@ -55,13 +55,13 @@ class Copy:
         ignored: Collection[str] = (),
         **values: Sequence[str] | Mapping[str, str],
     ) -> pl.DataFrame:
-        """Return a row for each photo in the folders of a template, with what its folder stands for.
+        """Return a row for each photo in a template's folders, with what its folder stands for.
 
         Args:
-            template: the way to the folders from the root, as ``test/{class_name}/{background}``.
-            suffixes: of photos, in lower case; other files are not looked at.
-            ignored: names of folders beside these that are known, and not noted.
-            values: the names that folders have for each column, or a mapping from them to its values.
+            template: path of the folders from the root, such as ``test/{class_name}/{background}``.
+            suffixes: suffixes of photos, in lower case; other files are ignored.
+            ignored: names of known folders beside these, which are not noted.
+            values: the folder names for each column, or a mapping from them to its values.
 
         Raises:
             CounterGroundError: a folder is missing.
@@ -91,7 +91,7 @@ class Copy:
         return [f"{folder}/{name}" for name in names if PurePosixPath(name).suffix.lower() in suffixes]
 
     def _note_unknown(self, template: str, folders: set[str], ignored: Collection[str]) -> None:
-        """Note folders with photos that stand where those of the template do and are none of them."""
+        """Note folders with photos that lie where those of the template do but are not among them."""
         known = folders | {str(above) for folder in folders for above in PurePosixPath(folder).parents}
         start = str(PurePosixPath(template[: template.index("{")] + "x").parent)
         parents = sorted(above for above in known - folders if _is_below(above, start))
@@ -113,8 +113,8 @@ class Copy:
         """Return columns of a table in the copy as texts.
 
         Args:
-            name: its file.
-            columns: those that are needed -> what each of its values means; None: any value, as it is.
+            name: file name of the table.
+            columns: needed columns -> what each of their values means; None: any value, as it is.
 
         Raises:
             CounterGroundError: no such file or column, or a value without a meaning, naming its row.
@@ -145,10 +145,10 @@ class Copy:
             raise CounterGroundError(f"Cannot read {self.root / name}: {reason}.") from error
 
     def make(self, photos: Mapping[str, tuple[Path, Change]]) -> None:
-        """Write photos below ``made``; those that are there already, made from the same files, are kept.
+        """Write photos below ``made``; existing ones made from the same files are kept.
 
         Args:
-            photos: path below ``made`` -> a photo of the copy, and what is done to it; a changed one is
+            photos: path below ``made`` -> a photo of the copy, and what is done to it; a changed photo is
                 written as PNG, without loss.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The folder of a data set: as it was given, or unpacked from archives that were given or downloaded."""
+"""The folder of a data set: as given, or unpacked from given or downloaded archives."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _RETRIES = 3
 def data_folder(
     title: str, given: Path | None, folder: Path, *, urls: Sequence[str], remedy: str, show_progress: bool
 ) -> Iterator[Path]:
-    """Yield the folder of a data set. What was unpacked before is removed once the caller is done.
+    """Yield the folder of a data set. Earlier unpacked folders are removed once the caller is done.
 
     Args:
         title: what it is called in progress bars, and in the names of downloads.
-        given: an archive, or the folder it was unpacked to, which is used where it lies; None: download.
-        folder: where archives are unpacked, each set of them in a folder named after its content, so that
-            two never mix, and the same goes on where it stopped.
+        given: an archive, or the folder it was unpacked to, which is used in place; None: download.
+        folder: where archives are unpacked, each set of them in a folder named after its content, so that two
+            never mix, and the same one resumes where it stopped.
         urls: the archives to download; they are unpacked into one folder.
         remedy: sentence that ends messages on a failed download: what to do.
         show_progress: show bars on standard error.
@@ -66,7 +66,7 @@ def data_folder(
 
 
 def _unpacked(title: str, archives: Sequence[Path], folder: Path, *, show_progress: bool) -> Path:
-    """Unpack into a folder named after the archives' content, so that only the same ones go on in it."""
+    """Unpack into a folder named after the archives' content, so that only the same ones resume in it."""
     contents = []
     for archive in archives:
         try:
@@ -92,9 +92,9 @@ def download_archive(
 
     Args:
         url: http(s) address.
-        target: file to write; where it exists it is complete, and a half of it goes on where it stopped.
+        target: file to write; if it exists, it is complete; a partial one resumes where it stopped.
         remedy: sentence that ends every message: what to do if the download fails.
-        progress: called with (bytes done, bytes in all; 0 where unknown).
+        progress: called with (bytes done, bytes in all; 0 if unknown).
 
     Raises:
         MissingExtraError: gdown is not installed.
@@ -134,14 +134,14 @@ def download_archive(
             f"Cannot write {target}: {error.strerror or error}. Free some space."
         ) from error
     if not is_archive(target):
-        # A page in place of the file would be taken as complete the next time.
+        # A web page in place of the file would be taken as complete next time.
         target.unlink()
         raise CounterGroundError(f"{url} sent a page or a broken file instead of an archive. {remedy}")
     return target
 
 
 def _drop_halves(target: Path) -> None:
-    """A server that cannot resume would refuse the same half for ever."""
+    """Remove partial downloads: a server that cannot resume would refuse the same one forever."""
     for half in target.parent.glob(f"{target.name}*.part"):
         half.unlink(missing_ok=True)
 

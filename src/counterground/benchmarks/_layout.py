@@ -1,7 +1,7 @@
 """Benchmarks that others published: read from a copy in the layout that their authors gave it.
 
 A copy may come from any mirror: what counts is that it holds the published folders, and how many photos are
-in each cell. Where these numbers differ from those that were published, the benchmark says so.
+in each cell. If these numbers differ from the published ones, the benchmark says so.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from counterground.files import cache_dir, write_text
 from counterground.metrics import Design
 from counterground.photos import Benchmark, LabelSpace, benchmark_of_frame, read_benchmark, write_benchmark
 
-_DEPTH = 4  # folders of an unpacker, a mirror or a user around the data
+_DEPTH = 4  # folders that an unpacker, a mirror or a user put around the data
 _LISTED = 4  # differences that a note names
 
 
 @dataclass(frozen=True)
 class LayoutBenchmark:
-    """A published data set: how a copy of it is read, and what its field measures on it.
+    """A published data set: how to read a copy of it, and what its field measures on it.
 
     Attributes:
-        name: what commands call it; of a variant with its options, as in ``waterbirds?split=val``.
+        name: what commands call it; for a variant, with its options, as in ``waterbirds?split=val``.
         description: one line for ``counterground benchmarks``.
         marks: files or folders that lie in the root of every copy, by which it is found.
-        read: from a copy to a frame with ``path``, ``class_name`` and any other columns of a manifest, among
-            them attributes and covariates.
-        classes: names in their order, with the ImageNet-1K indices that each covers where there are any.
+        read: function from a copy to a frame with ``path``, ``class_name`` and any other manifest columns,
+            including attributes and covariates.
+        classes: names in order, with the ImageNet-1K indices that each covers, if any.
         design: cells, contrasts and weights.
-        counts: published number of photos of each cell of the design; empty where it was not published.
-        n_photos: published number of photos in all, where ``counts`` are empty.
-        licence: of the photos, in a few words.
+        counts: published number of photos of each cell of the design; empty if not published.
+        n_photos: published number of photos in all, if ``counts`` is empty.
+        licence: licence of the photos, in a few words.
         homepage: where it is published.
-        by_hand: a sentence that says how to get it where no program can.
+        by_hand: a sentence on how to get it if no program can.
         urls: archives that a program can download; together they are one copy.
         cite: keys of known references, or BibTeX entries.
         makes: whether its photos are made from those of the copy (``Copy.make``): paths are then relative to
@@ -80,7 +80,7 @@ class LayoutBenchmark:
         )
 
     def get(self, given: Path | None, show_progress: bool) -> Benchmark:
-        """Read a copy, or download one where a program can, write the manifest into the cache, return it.
+        """Read a copy, or download one if a program can; write its manifest to the cache; return it.
 
         Args:
             given: a folder or archive; None: the copy that was read before, else a download.
@@ -117,7 +117,7 @@ class LayoutBenchmark:
         return cache_dir() / "benchmarks" / self.name.partition("?")[0]
 
     def _folder(self) -> Path:
-        """The folder of the manifest; all variants are in one store, and have one copy."""
+        """Return the folder of the manifest; all variants share one store and one copy."""
         return self._store() / (self.name.partition("?")[2] or "default")
 
     def _is_complete(self) -> bool:
@@ -172,7 +172,7 @@ class LayoutBenchmark:
         return replace(benchmark, label_space=space, notes=notes, design=self.design)
 
     def _differences(self, photos: pl.DataFrame) -> Iterator[str]:
-        """Say which cells have other numbers of photos than were published."""
+        """Yield sentences on cells whose numbers of photos differ from the published ones."""
         if not self.counts:
             if self.n_photos not in (0, len(photos)):
                 yield f"This copy has {len(photos):,} photos; {self.n_photos:,} were published."

@@ -1,6 +1,6 @@
 """Debian packages as a source of photographs: fetched by name through apt, checked, opened, cached.
 
-What is kept is one folder per package version under ``cache_dir()/packages`` with the few files we use and a
+The cache keeps one folder per package version under ``cache_dir()/packages``, with the few files we use and a
 ``package.json`` that states version and SHA-256, so that later runs need neither apt nor the package.
 """
 
@@ -41,8 +41,8 @@ MAX_MEMBER_BYTES = 64 * 2**20  # the largest photograph we read is 6 MB; more is
 def read_deb(deb: Path, wanted: Iterable[str]) -> dict[str, bytes]:
     """Return the contents of the ``wanted`` absolute paths that ``deb`` holds as regular files.
 
-    Only names that were asked for are ever read, so a package cannot choose where anything is written; links,
-    devices and absolute or climbing names are never followed.
+    Only requested names are ever read, so a package cannot choose where anything is written; links, devices,
+    and absolute or ``..`` names are never followed.
 
     Raises:
         CounterGroundError: the file is not a Debian package, is cut short, corrupt, or uses a compression
@@ -135,7 +135,7 @@ def _absolute(name: str) -> str:
 
 
 class _Section(io.RawIOBase):
-    """The next ``size`` bytes of a file; a shorter file is an error, not a quiet end."""
+    """The next ``size`` bytes of a file; a shorter file is an error, not a silent end."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file = file
@@ -156,7 +156,7 @@ class _Section(io.RawIOBase):
         return len(chunk)
 
 
-_APT_SECONDS = 1800  # 81 MB is the largest package; slower lines than 50 kB/s are given up
+_APT_SECONDS = 1800  # 81 MB is the largest package; connections below 50 kB/s are given up
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Package:
     folder: Path
 
     def file(self, path: str) -> Path:
-        """Return where the package's ``path`` (absolute) lies.
+        """Return where the package's ``path`` (absolute) is unpacked.
 
         Raises:
             CounterGroundError: this version of the package does not hold it.
@@ -192,7 +192,7 @@ def open_packages(wanted: Mapping[str, Iterable[str]], packages: Path | None = N
     """Return each package of ``wanted`` (name -> absolute paths we use) unpacked in the cache.
 
     Args:
-        wanted: the files used of each package.
+        wanted: the files used from each package.
         packages: folder with the ``.deb`` files; without it the cache is used, then ``apt-get download``.
 
     Raises:
@@ -325,7 +325,7 @@ def sha256(path: Path) -> str:
 
 
 def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package:
-    """Write the files we use of ``deb`` to the cache; a half-written folder never becomes visible."""
+    """Write the files we use from ``deb`` to the cache; a half-written folder never becomes visible."""
     digest = sha256(deb)
     version = _version(deb)
     store = cache_dir() / "packages"

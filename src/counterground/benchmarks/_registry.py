@@ -1,4 +1,4 @@
-"""Names to benchmarks: the built-in ones, those of other packages, and what the photos room reads."""
+"""Map names to benchmarks: the built-in ones, those of other packages, and what the photos room reads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def list_benchmarks(*, warn: Callable[[str], object] = warnings.warn) -> list[Bu
 def benchmark_references(name: str) -> tuple[str, ...]:
     """Return what a built-in benchmark says to cite: keys of known references, or BibTeX entries.
 
-    Empty for a name that nothing installed here knows, such as that of an old run.
+    Empty for a name that nothing installed here knows, such as one from an old run.
     """
     try:
         found = _find(name)
@@ -41,7 +41,7 @@ def benchmark_references(name: str) -> tuple[str, ...]:
 
 
 def benchmark_names() -> list[str]:
-    """Return the names of all benchmarks that have one, ours first; no other package is imported."""
+    """Return the names of all named benchmarks, ours first; no other package is imported."""
     return _BENCHMARKS.names()
 
 
@@ -58,10 +58,9 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
     """Return a benchmark by built-in name, folder, manifest or pool.
 
     Args:
-        name_or_path: a name (``stamps`` is built on first use, the others must be fetched first; with options
-            as in ``waterbirds?split=val``), what
-            ``photos.read_benchmark`` reads, or a pool, which is frozen. A ``Path``, or a name with a slash,
-            is never a built-in name.
+        name_or_path: a name (``stamps`` is built on first use, the others must be fetched first; options as
+            in ``waterbirds?split=val``), what ``photos.read_benchmark`` reads, or a pool, which is frozen. A
+            ``Path``, or a name with a slash, is never a built-in name.
         show_progress: show a bar on standard error while a benchmark is built or fetched.
 
     Raises:
@@ -119,13 +118,13 @@ def get_benchmark(
 ) -> Benchmark:
     """Fetch or build a built-in benchmark and return it; ``notes`` say what differs from the paper.
 
-    It lies in ``benchmark_folder(name)``, where ``open_benchmark`` finds it by name.
+    It is stored in ``benchmark_folder(name)``, where ``open_benchmark`` finds it by name.
 
     Args:
         name: one of ``benchmark_names``, with options as in ``waterbirds?split=val``.
         archive: the archive or unpacked folder of a benchmark that should not be downloaded.
-        packages: folder with the ``.deb`` files of ``stamps``, where there is no apt.
-        show_progress: show bars of what takes long on standard error.
+        packages: folder with the ``.deb`` files of ``stamps``, if there is no apt.
+        show_progress: show bars on standard error for what takes long.
 
     Raises:
         UsageError: unknown name, or an option that does not belong to it.

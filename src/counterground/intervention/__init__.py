@@ -1,4 +1,4 @@
-"""Composites of photos: the same object on other backgrounds, and what models say of them."""
+"""Composites of photos: the same object on other backgrounds, and what models say about them."""
 
 from counterground.intervention._examples import write_examples
 from counterground.intervention._plan import KINDS, SwapPlan, SwapSettings, plan_swap

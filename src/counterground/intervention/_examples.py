@@ -1,4 +1,4 @@
-"""A sheet of composites, to see seams and halos with one's own eyes."""
+"""A sheet of composites, for checking seams and halos by eye."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_examples(benchmark: Benchmark, path: Path, foregrounds: int) -> None:
     Args:
         benchmark: the composites.
         path: the file.
-        foregrounds: how many, at most.
+        foregrounds: number of foregrounds, at most.
     """
     photos = benchmark.photos
     every = photos["foreground"].unique().sort().to_list()

@@ -1,4 +1,4 @@
-"""Which object stands on which background: drawn with a seed, as many of each label for each object."""
+"""Which object goes on which background: drawn with a seed, equally many of each label for each object."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ PER_LABEL = 4
 
 @dataclass(frozen=True)
 class SwapSettings:
-    """What composites are made.
+    """Which composites are made.
 
     Attributes:
         kinds: which of `KINDS`; both of a pair or none.
-        labels: backgrounds that objects are put on; none named: all that have enough photos.
-        backgrounds_per_label: photos of each label for each object, and draws of what else is drawn.
+        labels: backgrounds that objects are put on; empty for all that have enough photos.
+        backgrounds_per_label: photos of each label for each object, and number of any other draws.
         foregrounds: photos whose objects are used, spread over classes, groups and cut-outs; None for all,
-            or, where several photos show the same cut-out, for two of each.
+            or, if several photos show the same cut-out, for two of each.
         placement: ``hold`` an object's size and position, or ``draw`` them from photos of its class.
         match_colour: move the object's colours half way to those of the background.
-        seed: of all draws.
+        seed: seed for all draws.
 
     Raises:
         UsageError: an unknown kind, half a pair, or a number below 1.
@@ -147,9 +147,9 @@ _Row = tuple[dict[str, Any], Composite | None]
 
 
 class _Deck:
-    """Photos to be drawn: each as often as the others, and of many clusters before two of one.
+    """Photos to draw: each as often as the others, and from many clusters before two from one.
 
-    ``kin`` says what a photo may not share with the one that it is drawn for.
+    ``kin`` says what a photo may not share with the one it is drawn for.
     """
 
     def __init__(
@@ -163,11 +163,11 @@ class _Deck:
         self._waiting: deque[UsablePhoto] = deque()
 
     def available(self, owner: UsablePhoto) -> int:
-        """Return how many photos there are that may be drawn for a photo."""
+        """Return how many photos may be drawn for a photo."""
         return len(self.photos) - self._related[self._kin(owner)]
 
     def draw(self, n: int, owner: UsablePhoto) -> list[UsablePhoto]:
-        """Return ``n`` different photos that may be drawn for the owner; so many must be there."""
+        """Return ``n`` different photos that may be drawn for the owner; that many must be available."""
         taken: list[UsablePhoto] = []
         passed: list[UsablePhoto] = []
         while len(taken) < n:
@@ -305,7 +305,7 @@ class _Draw:
         return sorted(order, key=lambda photo: photo.path)
 
     def _note_classes(self, classes: Mapping[int, str]) -> None:
-        """Say which classes lack what, of all that is asked for and that others have."""
+        """Note which classes lack what was requested and others have."""
         lacking: dict[str, list[str]] = {}
         for index, name in classes.items():
             if self.labels and self._groups:
@@ -356,7 +356,7 @@ class _Draw:
         return min([self._n, *(deck.available(photo) for photo in self._of(class_index))])
 
     def _placed(self, own: UsablePhoto) -> Iterator[_Row]:
-        """Yield the object on its own background, where objects of common and of counter photos are."""
+        """Yield the object on its own background, placed where objects of common and counter photos are."""
         index = own.row["class_index"]
         match = self._settings.match_colour
         for group in GROUPS:
@@ -376,7 +376,7 @@ class _Draw:
         yield self._row(own, "grey", None, self._composite(own, None, 0))
 
     def _composite(self, own: UsablePhoto, behind: UsablePhoto | None, turn: int) -> Composite:
-        """Put an object on another background; under ``draw`` each label's n-th has the same placement."""
+        """Put an object on another background; under ``draw``, each label's n-th has the same placement."""
         placement = None
         if self._settings.placement == "draw":
             donors = self._of_class[own.row["class_index"]].photos
@@ -425,7 +425,7 @@ class _Draw:
         return row, recipe
 
     def _deck(self, key: str, kin: Callable[[UsablePhoto], str] | None = None, **values: Any) -> _Deck:
-        """Return the usable photos that have these values, to be drawn."""
+        """Return the usable photos with these values, to be drawn."""
         label = values.pop("label", None)
         chosen = [
             photo
@@ -451,7 +451,7 @@ def _path(photo: UsablePhoto) -> str:
 def _turns(
     photos: Sequence[UsablePhoto], cell: Callable[[UsablePhoto], tuple[Any, ...]]
 ) -> dict[UsablePhoto, int]:
-    """Return how many photos of its cell stand before each photo."""
+    """Return how many photos of its cell come before each photo."""
     seen: Counter[tuple[Any, ...]] = Counter()
     turns = {}
     for photo in photos:

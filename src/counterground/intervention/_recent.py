@@ -1,4 +1,4 @@
-"""What was computed last, up to a number of bytes, shared by the threads of a process."""
+"""Recently used values, up to a number of bytes, shared by the threads of a process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T", bound=_Sized)
 
 
 class Recent(Generic[T]):
-    """Values by key; the one that was asked for longest ago goes first when they exceed ``most`` bytes.
+    """Values by key; the least recently used goes first when they exceed ``most`` bytes.
 
     Threads that ask for the same value at once share one computation.
     """
@@ -29,7 +29,7 @@ class Recent(Generic[T]):
         self._lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the value of a key; ``make`` computes it where it is not kept."""
+        """Return the value of a key; ``make`` computes it if it is not kept."""
         with self._lock:
             kept = self._kept.get(key)
             if kept is None:

@@ -1,7 +1,7 @@
 """One composite: the object of a photo on the background of another, made in memory when it is read.
 
-OpenCV does what costs time. What several composites share, the object that was cut out and the background
-without its object, is kept for a while in each process.
+OpenCV does the expensive work. What several composites share, the cut-out object and the background without
+its object, is kept for a while in each process.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float32]
 
 VERSION = 1
-"""Of the pixels that a recipe gives; part of its hash."""
+"""Version of the pixels that a recipe gives; part of its hash."""
 GREY = 128
 OBJECT = 128
-"""The least value of a mask that is object."""
+"""The lowest value of a mask that counts as object."""
 SIDE = 512
 """Pixels of the shorter side, at most: larger photos are reduced before anything else."""
 _FILLED_SIDE = 160  # a hole is filled at this size: what OpenCV makes of it has no more detail than that
-_EDGE = 0.008  # half the width of a soft edge, as a part of the shorter side
-_DETAIL = 0.02  # what is finer than this part of the shorter side is detail
-_STEPS = 8  # across and down, that a photo is moved by in search of fine detail for a hole
-_COMPARED = 400  # pixels of a hole, for that
+_EDGE = 0.008  # half the width of a soft edge, as a fraction of the shorter side
+_DETAIL = 0.02  # what is finer than this fraction of the shorter side is detail
+_STEPS = 8  # across and down, for moving a photo in search of fine detail for a hole
+_COMPARED = 400  # pixels of a hole, in that search
 _EMPTY = 30  # levels of difference that detail is worth
-_REACH = 0.02  # by so much a hole is larger than its object, which hides shadows and soft edges
+_REACH = 0.02  # a hole exceeds its object by this, which hides shadows and soft edges
 _MATCHED = 0.5  # of the way from the object's colours to those of the background
 
 # 400 objects of photos of 500 x 375 pixels; rows of one background follow each other.
@@ -67,7 +67,7 @@ class MaskedPhoto:
 
 
 class Placement(NamedTuple):
-    """Where an object is put: its part of the frame's area, and its centre as parts of width and height."""
+    """Where an object is put: fraction of the frame's area, and centre as fractions of width and height."""
 
     area: float
     across: float
@@ -79,8 +79,8 @@ class Composite(MadePhoto):
     """An object on a background, as large as the object's photo, or as the background's without an object.
 
     Attributes:
-        foreground: whose object is pasted; None for the background alone.
-        background: on whose background; None for plain grey.
+        foreground: photo whose object is pasted; None for the background alone.
+        background: photo whose background is used; None for plain grey.
         refill: fill the hole that the background's own object leaves; else it stays.
         placement: where the object is put; None for where it was.
         match_colour: move mean and spread of the object's colours half way to those of the background, in
@@ -137,7 +137,7 @@ class Composite(MadePhoto):
         """Return the composite in RGB.
 
         Raises:
-            UnreadablePhoto: one of its files is missing, has other content or cannot be read.
+            UnreadablePhoto: one of its files is missing, has different content or cannot be read.
             MissingExtraError: OpenCV is not installed.
         """
         try:
@@ -193,7 +193,7 @@ def read_pixels(source: MaskedPhoto) -> tuple[Pixels, Pixels]:
     """Return a photo ``[h, w, 3]`` and its mask ``[h, w]``, their shorter side reduced to `SIDE`.
 
     Raises:
-        UnreadablePhoto: a file is missing, has other content or cannot be read.
+        UnreadablePhoto: a file is missing, has different content or cannot be read.
         MissingExtraError: OpenCV is not installed.
     """
     return _photo(source), _mask(source)
@@ -225,7 +225,7 @@ def _mask(source: MaskedPhoto) -> Pixels:
 
 
 def cut_out(photo: Pixels, mask: Pixels) -> Cutout:
-    """Return the object of a photo ``[h, w, 3]``: soft edges, and no colour of the background in them.
+    """Return the object of a photo ``[h, w, 3]``: soft edges, free of the background's colour.
 
     A mask without soft edges gets them: they follow the photo's own edges within a narrow band (guided
     filter, He et al. 2013).
@@ -244,7 +244,7 @@ def cut_out(photo: Pixels, mask: Pixels) -> Cutout:
 
 
 def _is_soft(mask: Pixels) -> bool:
-    """Whether a mask has a soft edge of its own: more pixels in between than its outline has."""
+    """Return whether a mask has a soft edge of its own: more pixels in between than half its outline has."""
     cv2 = _cv2()
     firm = (mask >= OBJECT).astype(np.uint8)
     outline = int(firm.sum()) - int(cv2.erode(firm, np.ones((3, 3), np.uint8)).sum())
@@ -289,7 +289,7 @@ def refill(photo: Pixels, mask: Pixels) -> Pixels:
     """Return a photo ``[h, w, 3]`` without the object of its mask: the hole is filled from around it.
 
     It is filled (Telea 2004) at a reduced size, which blurs no more than the method does and takes a
-    twentieth of the time. The method leaves a smooth patch, so fine detail of another part of the photo is
+    twentieth of the time. The method leaves a smooth patch, so fine detail from another part of the photo is
     added.
     """
     cv2 = _cv2()
@@ -314,7 +314,7 @@ def refill(photo: Pixels, mask: Pixels) -> Pixels:
 
 
 def _like(photo: Pixels, filled: Pixels, hole: Pixels) -> tuple[float, float]:
-    """Return the parts of width and height to move a photo by: then it is most like what fills its hole."""
+    """Return the fractions of width and height to move a photo by to be most like what fills its hole."""
     height, width = hole.shape
     rows, columns = np.nonzero(hole)
     some = slice(None, None, max(1, len(rows) // _COMPARED))
@@ -331,7 +331,7 @@ def _like(photo: Pixels, filled: Pixels, hole: Pixels) -> tuple[float, float]:
 
 
 def _detail(photo: Pixels, hole: Pixels) -> Floats:
-    """Return what is fine in a photo ``[h, w, 3]``; 0 in its hole."""
+    """Return the fine detail of a photo ``[h, w, 3]``; 0 in its hole."""
     cv2 = _cv2()
     side = 2 * _pixels_of(_DETAIL, hole.shape) + 1
     outside = (1 - hole).astype(np.float32)[..., None]
@@ -418,7 +418,7 @@ def _pixels_of(part: float, shape: tuple[int, ...]) -> int:
 
 
 def check_installed() -> str:
-    """See that composites can be made; return the version of OpenCV.
+    """Check that composites can be made; return the version of OpenCV.
 
     Raises:
         MissingExtraError: OpenCV is not installed.

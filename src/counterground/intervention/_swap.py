@@ -35,16 +35,16 @@ def swap_backgrounds(
         models: see `evaluate_models`, as for ``settings``, ``out`` and ``overwrite``.
         settings: how models are run.
         out: the folder of the run.
-        swap: which composites.
+        swap: which composites to make.
         masks: where the masks come from, for the record; None for the manifest.
         examples: foregrounds whose composites are drawn into ``examples.png``; 0 for none.
         saliency: compute an attribution map of every photo whose object is used.
         overwrite: replace another run in ``out``.
 
     Raises:
-        MissingExtraError: OpenCV is not installed, or for ``saliency`` Captum.
+        MissingExtraError: OpenCV or, for ``saliency``, Captum is not installed.
         UsageError: see `plan_swap` and `evaluate_models`; or the benchmark has questions of its own, or
-            holds composites already.
+            already holds composites.
         CounterGroundError: see `plan_swap` and `evaluate_models`.
     """
     opencv = check_installed()

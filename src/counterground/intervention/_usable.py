@@ -28,7 +28,7 @@ from counterground.progress import progress_bar
 from counterground.text import counted
 
 CUTOUT = "cutout"
-"""The attribute that tells which cut-out a photo shows, where several photos show the same one."""
+"""The attribute that says which cut-out a photo shows, if several photos show the same one."""
 _MOST = 0.95  # of a photo: with a larger object there is no background to speak of
 _NAMED = 3
 
@@ -42,7 +42,7 @@ class UsablePhoto:
         masked: its files.
         place: how large its object is and how far from the middle.
         placement: where its object is.
-        cutout: which cut-out it shows; None where each photo has an object of its own.
+        cutout: which cut-out it shows; None if each photo has an object of its own.
     """
 
     row: Mapping[str, Any]
@@ -119,7 +119,7 @@ def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None) ->
     photo, mask = benchmark.photo_path(row["path"]), benchmark.mask_path(row["mask"])
     try:
         size = photo_size(photo)
-        # A photo that is damaged would be missing later, on some labels only.
+        # A damaged photo would be missing later, on some labels only.
         load_photo(photo, expect_id=row["photo_id"], at_least=SIDE)
     except UnreadablePhoto as error:
         return f"unreadable ({error.reason})"

@@ -1,4 +1,4 @@
-"""Masks of boxes: the box itself, or what GrabCut finds in it."""
+"""Masks from boxes: the box itself, or what GrabCut finds in it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from counterground.photos import UnreadablePhoto, load_photo
 
 _Inside = npt.NDArray[np.bool_]
 _ITERATIONS = 5
-_SIDE = 640  # a longer photo is segmented at this side: matting takes a minute on 12 megapixels
-_BAND = 0.02  # half the width of the band in which matting decides, in parts of the object's extent
+_SIDE = 640  # a larger photo is segmented at this side: matting takes a minute on 12 megapixels
+_BAND = 0.02  # half the width of the band in which matting decides, as a fraction of the object's extent
 
 
 def boxes_source() -> MaskSource:
@@ -35,14 +35,14 @@ def _of_boxes(photo: Asked) -> Found:
 
 
 def grabcut_source(settings: MaskSettings, *, any_box: bool) -> MaskSource:
-    """Return the source of masks that GrabCut finds in the boxes, with an edge that matting makes soft.
+    """Return the source of masks that GrabCut finds in the boxes, with an edge that matting softens.
 
     GrabCut (Rother, Kolmogorov and Blake 2004) tells the colours in the box from those around it; matting is
-    closed-form (Levin, Lischinski and Weiss 2008) or KNN (Chen, Li and Tang 2013). Both know nothing of
+    closed-form (Levin, Lischinski and Weiss 2008) or KNN (Chen, Li and Tang 2013). Neither knows about
     objects: the masks are rough.
 
     Raises:
-        UsageError: no photo has a box, and no margin stands for one.
+        UsageError: no photo has a box, and no margin replaces one.
         MissingExtraError: a package is not installed.
     """
     if not any_box and settings.inset is None:
@@ -103,10 +103,10 @@ def _cut(image: Image.Image, boxes: Sequence[Box], refine: str, detail: str) -> 
 
 
 def _grabcut(colours: npt.NDArray[np.uint8], around: _Inside) -> _Inside:
-    """Return what GrabCut takes for the object, of what lies in the boxes."""
+    """Return what GrabCut takes for the object inside the boxes."""
     import cv2
 
-    cv2.setRNGSeed(0)  # of this thread: its clusters of colours start at random
+    cv2.setRNGSeed(0)  # for this thread: GrabCut's colour clusters start at random
     state = np.where(around, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))  # Gaussian mixtures, filled by GrabCut
     bgr = np.ascontiguousarray(colours[..., ::-1])
@@ -117,7 +117,7 @@ def _grabcut(colours: npt.NDArray[np.uint8], around: _Inside) -> _Inside:
 def _soft(
     colours: npt.NDArray[np.uint8], inside: _Inside, around: _Inside, refine: str
 ) -> npt.NDArray[np.float64]:
-    """Return alpha ``[h, w]``, 0 to 1, decided anew in a band along the edge of ``inside``."""
+    """Return alpha ``[h, w]``, 0 to 1, estimated again in a band along the edge of ``inside``."""
     from pymatting import estimate_alpha_cf, estimate_alpha_knn
     from scipy import ndimage
 
@@ -131,7 +131,7 @@ def _soft(
     trimap = np.where(surely, 1.0, np.where(maybe, 0.5, 0.0))
     estimate = estimate_alpha_cf if refine == "closed-form" else estimate_alpha_knn
     alpha = np.clip(np.asarray(estimate(colours / 255.0, trimap), np.float64), 0, 1)
-    # A solver that went astray must not lose the object.
+    # A solver that fails must not lose the object.
     return alpha if (alpha * 255 >= OBJECT).any() else inside.astype(np.float64)
 
 

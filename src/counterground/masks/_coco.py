@@ -1,4 +1,4 @@
-"""Masks and boxes of annotations in COCO's format: polygons, RLE, crowds, and panoptic PNGs.
+"""Masks and boxes from annotations in COCO's format: polygons, RLE, crowds, and panoptic PNGs.
 
 The formats: https://github.com/cocodataset/cocodataset.github.io/blob/master/dataset/format-data.htm
 """
@@ -48,8 +48,8 @@ def coco_source(path: Path, benchmark: Benchmark, settings: MaskSettings) -> Mas
     Objects of other categories and crowd regions are never part of a mask.
 
     Raises:
-        UsageError: none of its images is a photo of the benchmark, or none of its categories a class; or a
-            folder of panoptic PNGs that is not there.
+        UsageError: none of its images is a photo of the benchmark, or none of its categories a class; or the
+            panoptic PNGs are not found.
         CounterGroundError: the file is not in COCO's format.
     """
     annotated = _Annotated.read(path, benchmark, settings)
@@ -92,12 +92,12 @@ def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict
 
 @dataclass(frozen=True)
 class _Annotated:
-    """Annotations beside the photos that they are of.
+    """Annotations with the photos that they belong to.
 
     Attributes:
-        content: the file.
-        matched: the id of the image of each photo.
-        categories: the ids of the categories of each class name.
+        content: the content of the file.
+        matched: the image id of each photo.
+        categories: the category ids of each class name.
     """
 
     content: CocoFile
@@ -143,7 +143,7 @@ class _Annotated:
         return single or Found(None, "crowd only", counted(len(of_class), "crowd region"))
 
     def notes(self, benchmark: Benchmark) -> tuple[str, ...]:
-        """Return what holds of several photos: images of none, several objects, crowds beside objects."""
+        """Return notes: images of no photo, several objects, crowds beside objects."""
         counts = Counter[str]()
         for path, name in benchmark.photos.select("path", "class_name").iter_rows():
             objects = self.objects(Asked(path, Path(), name, None, (0, 0)))
@@ -168,7 +168,7 @@ class _Annotated:
 def _categories(
     path: Path, content: CocoFile, classes: set[str], called: Mapping[str, str]
 ) -> dict[str, frozenset[Any]]:
-    """Return the ids of the categories of each class: of its own name, or the one it is said to have."""
+    """Return the category ids of each class: of its own name, or of the one given for it."""
     ids = defaultdict(set)
     for key, category in content.categories.items():
         ids[name_key(str(category["name"]))].add(key)
@@ -243,7 +243,7 @@ def _run_lengths(outline: dict[str, Any], size: tuple[int, int], number: str) ->
 
 
 def _uncompressed(text: bytes) -> list[int] | None:
-    """Return the runs of COCO's text: six bits a character, from the third run on minus the last but one."""
+    """Decode COCO's text into runs: six bits a character, from the fourth run on minus the run two before."""
     runs: list[int] = []
     value = bits = 0
     for char in text:

@@ -1,6 +1,6 @@
-"""What people decided about masks: a log in which nothing is ever changed, and sending twice counts once.
+"""What people decided about masks: a log that is only appended to; sending twice counts once.
 
-It is ``decisions.sqlite`` in the folder of masks; a mask that somebody drew lies below ``redrawn/``.
+It is ``decisions.sqlite`` in the folder of masks; redrawn masks are below ``redrawn/``.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 DECISIONS_FILE = "decisions.sqlite"
 REDRAWN = "redrawn"
 MOST_MASK_BYTES = 12 << 20
-"""A mask that somebody drew is no longer than this."""
+"""Largest size of a redrawn mask, in bytes."""
 
 _APPLICATION = 0x43474D4B  # "CGMK": the decisions of a folder of masks, not another program's database
 _VERSION = 2
 _BUSY_SECONDS = 30
-_HALF = 128  # from here on a pixel is of the object
+_HALF = 128  # from this value on, a pixel belongs to the object
 _SCHEMA = {
     "decision": """CREATE TABLE decision (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -69,10 +69,10 @@ class MaskDecision:
 
     Attributes:
         path: the photo, as in the benchmark.
-        verdict: the mask is right ("accepted"), the photo has none that can be used ("rejected"), or
-            ``mask`` takes its place ("redrawn").
+        verdict: the mask is right ("accepted"), the photo has no usable mask ("rejected"), or ``mask`` takes
+            its place ("redrawn").
         mask: path of the redrawn mask, relative to the folder of masks; None for other verdicts.
-        judged: SHA-256 of the file of the mask that was on screen; None where there was none.
+        judged: SHA-256 of the file of the mask that was on screen; None if there was none.
         annotator: who decided.
         at: when, in UTC as ISO text.
     """
@@ -85,31 +85,31 @@ class MaskDecision:
     at: str
 
     def is_about(self, mask_id: str | None) -> bool:
-        """Say whether the decision counts where the mask has this SHA-256: one that was drawn always does."""
+        """Return whether the decision counts for a mask with this SHA-256: a redrawn one always does."""
         return self.verdict == "redrawn" or self.judged == mask_id
 
 
 def standing(folder: Path | str) -> dict[str, MaskDecision]:
     """Return the decision that stands on each photo of a folder of masks: the last one not undone.
 
-    Nothing is made: where nobody has decided yet, the mapping is empty.
+    Nothing is created: if nobody has decided yet, the mapping is empty.
 
     Raises:
-        CounterGroundError: ``decisions.sqlite`` is damaged, of another program, or cannot be read.
+        CounterGroundError: ``decisions.sqlite`` is damaged, belongs to another program, or cannot be read.
     """
     folder = Path(folder)
     return MaskDecisions(folder).standing() if (folder / DECISIONS_FILE).exists() else {}
 
 
 class MaskDecisions:
-    """The decisions on the masks of one folder. Safe in threads, and in several processes at once.
+    """The decisions on the masks of one folder; safe across threads and processes.
 
-    Every method raises ``CounterGroundError`` where the database is damaged, locked for long or cannot be
+    Every method raises ``CounterGroundError`` if the database is damaged, locked for long or cannot be
     written.
 
     Args:
         folder: the folder of masks.
-        create: make the database where there is none.
+        create: create the database if there is none.
     """
 
     def __init__(self, folder: Path, *, create: bool = False) -> None:
@@ -121,7 +121,7 @@ class MaskDecisions:
             self._check(database)
 
     def standing(self) -> dict[str, MaskDecision]:
-        """Return the decision that stands on each photo: the last one, of anybody, that was not undone."""
+        """Return the decision that stands on each photo: the last one, by anybody, that was not undone."""
         with self._transaction(writes=False) as database:
             rows = database.execute("SELECT * FROM standing ORDER BY id").fetchall()
         return {row[1]: self._decision(row) for row in rows}
@@ -135,11 +135,11 @@ class MaskDecisions:
             path: the photo.
             verdict: "accepted" or "rejected"; see ``redraw`` for the third.
             annotator: who decides.
-            token: makes sending twice harmless: the second time writes nothing and returns the first id.
-            judged: SHA-256 of the file of the mask on screen, None where there was none.
+            token: makes sending twice harmless: the second call writes nothing and returns the first id.
+            judged: SHA-256 of the file of the mask on screen, None if there was none.
 
         Raises:
-            UsageError: another verdict, no annotator, or another decision's token.
+            UsageError: an unknown verdict, no annotator, or another decision's token.
         """
         if verdict not in VERDICTS or verdict == "redrawn":
             raise UsageError(f"{verdict!r} is not a verdict on a mask: choose accepted or rejected.")
@@ -168,7 +168,7 @@ class MaskDecisions:
             judged: see ``decide``.
 
         Raises:
-            UsageError: not a PNG, of another size than the photo, damaged, empty or full, or too long; no
+            UsageError: not a PNG, not of the photo's size, damaged, empty or full, or too large; no
                 annotator, or another decision's token.
         """
         mask = f"{REDRAWN}/{token}.png"
@@ -182,17 +182,17 @@ class MaskDecisions:
             return _written_before(database, event) or _write(database, event | {"mask": mask})
 
     def undo(self, annotator: str, *, token: str, of: str | None = None) -> MaskDecision | None:
-        """Take back a decision by an event of its own; return it, or None: there is none.
+        """Undo a decision with a new event; return it, or None if there is none.
 
         The decision before it, on the same photo, stands again.
 
         Args:
-            annotator: who takes it back: only who made a decision can.
+            annotator: who undoes it: only the one who made it can.
             token: makes sending twice harmless.
             of: token of the decision; None is the annotator's last one that stands.
 
         Raises:
-            UsageError: there is no such decision of the annotator, or it was undone before.
+            UsageError: there is no such decision by the annotator, or it was undone before.
         """
         with self._transaction() as database:
             row = _to_undo(database, annotator, token, of)
@@ -204,7 +204,7 @@ class MaskDecisions:
             return self._decision(row)
 
     def last(self) -> int:
-        """Return the id of the last event, 0 where there is none."""
+        """Return the id of the last event, 0 if there is none."""
         with self._transaction(writes=False) as database:
             return int(database.execute("SELECT coalesce(max(id), 0) FROM decision").fetchone()[0])
 
@@ -241,10 +241,10 @@ class MaskDecisions:
                 for pragma in (
                     "synchronous = FULL",  # a decision survives a power cut
                     "foreign_keys = ON",
-                    "trusted_schema = OFF",  # a stranger's file may call nothing unsafe
+                    "trusted_schema = OFF",  # an untrusted file can call nothing unsafe
                 ):
                     database.execute(f"PRAGMA {pragma}")
-                # A transaction that writes takes the lock at once: later it fails if another was faster.
+                # A transaction that writes takes the lock at once: later it would fail if another was faster.
                 database.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
                 try:
                     yield database
@@ -282,7 +282,7 @@ class MaskDecisions:
             raise self._damaged(damage)
 
     def _decision(self, row: Any) -> MaskDecision:
-        """Return a row of ``standing``, checked: SQLite lets every kind of value pass."""
+        """Check a row of ``standing`` and return it: SQLite accepts any kind of value."""
         _, path, _, mask, *_ = row
         parts = str(mask).split("/")
         drawn = len(parts) == 2 and parts[0] == REDRAWN and Path(parts[1]).name == parts[1]
@@ -305,7 +305,7 @@ def _make(database: sqlite3.Connection) -> None:
 
 
 def _seal_rows(database: sqlite3.Connection) -> None:
-    """Make the tables of version 1, which had no digests, anew."""
+    """Rebuild the tables of version 1, which had no digests."""
     rows = {
         table: database.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY rowid").fetchall()  # noqa: S608
         for table, names in {**_SEALED, "decision": ("id", *_SEALED["decision"])}.items()
@@ -338,7 +338,7 @@ def _write(database: sqlite3.Connection, event: Mapping[str, Any]) -> int:
 
 
 def _written_before(database: sqlite3.Connection, event: Mapping[str, Any]) -> int | None:
-    """Return the id of the event with this token, None where there is none.
+    """Return the id of the event with this token, None if there is none.
 
     Raises:
         UsageError: the token belongs to another event.
@@ -353,7 +353,7 @@ def _written_before(database: sqlite3.Connection, event: Mapping[str, Any]) -> i
 
 
 def _to_undo(database: sqlite3.Connection, annotator: str, token: str, of: str | None) -> Any:
-    """Return the row of the decision to take back, as in ``standing``; None where there is none to find."""
+    """Return the row of the decision to take back, as in ``standing``; None if there is none."""
     one = (
         "SELECT id, path, verdict, mask, judged, annotator, at FROM decision WHERE undoes IS NULL AND id = ?"
     )
@@ -375,14 +375,14 @@ def _to_undo(database: sqlite3.Connection, annotator: str, token: str, of: str |
 
 
 def _checked_mask(png: bytes, size: tuple[int, int]) -> bytes:
-    """Return a mask that a page sent, written anew: one channel, no metadata."""
+    """Return a mask that a page sent, encoded again: one channel, no metadata."""
     if len(png) > MOST_MASK_BYTES:
         raise UsageError(f"The mask is too long: {len(png):,} bytes, and {MOST_MASK_BYTES:,} at most.")
     try:
         image = Image.open(BytesIO(png), formats=["PNG"])
     except Exception as error:  # decoders raise all kinds of errors on untrusted bytes
         raise UsageError("The mask is not a PNG, or it is damaged.") from error
-    if image.size != size:  # before anything is decoded: a small file may unfold to gigabytes
+    if image.size != size:  # before anything is decoded: a small file may expand to gigabytes
         width, height = image.size
         raise UsageError(f"The mask has {width} x {height} pixels, and the photo {size[0]} x {size[1]}.")
     try:

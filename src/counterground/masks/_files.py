@@ -1,4 +1,4 @@
-"""Masks that are there already: the manifest's own, the alpha of photos, and folders of PNGs."""
+"""Masks that already exist: the manifest's own, the alpha of photos, and folders of PNGs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _of_manifest(photo: Asked) -> Found:
 
 
 def alpha_source() -> MaskSource:
-    """Return the source of masks that are the alpha of the photos."""
+    """Return the source of masks that are the photos' alpha channels."""
     return MaskSource("alpha", _of_alpha)
 
 
@@ -53,7 +53,7 @@ def _of_alpha(photo: Asked) -> Found:
 
 
 def folder_source(folder: Path, benchmark: Benchmark) -> MaskSource:
-    """Return the source of the PNGs of a folder that have the names of the photos.
+    """Return the source of masks that are a folder's PNGs, named after the photos.
 
     The mask of ``ox/grass/a.jpg`` is ``ox/grass/a.jpg.png``, else ``ox/grass/a.png``, else the same below
     ``grass``, or without folders. A name that may mean several masks, or several photos, is ambiguous.

@@ -19,7 +19,7 @@ Box = tuple[float, float, float, float]
 """Left and upper edge, width and height in pixels."""
 
 OBJECT = 128
-"""From this value on a pixel counts as the object's."""
+"""From this value on, a pixel counts as the object's."""
 
 REASONS = {
     "missing": "there is no mask of the photo",
@@ -45,7 +45,7 @@ REASONS = {
 
 
 class Found(NamedTuple):
-    """The mask of a photo, of the photo's size, or None and a key of ``REASONS``; ``detail`` in words."""
+    """The mask of a photo, in the photo's size, or None and a key of ``REASONS``; ``detail`` in words."""
 
     mask: Mask | None
     reason: str = ""
@@ -53,15 +53,15 @@ class Found(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A photo whose mask is wanted.
+    """A photo that needs a mask.
 
     Attributes:
-        path: in the manifest.
-        file: on disk.
+        path: path in the manifest.
+        file: file on disk.
         class_name: its class.
         mask: the manifest's own mask.
         size: width and height in pixels.
-        boxes: the boxes of its object, empty where none is known.
+        boxes: the boxes of its object, empty if none is known.
     """
 
     path: str
@@ -79,9 +79,9 @@ class Weights:
     Attributes:
         name: the source it belongs to, as in ``rembg:u2net``.
         licence: its name, which must be accepted to use the weights.
-        terms: what matters of it, in a few words.
-        origin: who made it, from what, where it is known.
-        verified: where the licence was read; empty where it was not verified.
+        terms: its main terms, in a few words.
+        origin: who made it and from what, if known.
+        verified: where the licence was read; empty if it was not verified.
     """
 
     name: str
@@ -97,12 +97,12 @@ class MaskSource:
 
     Attributes:
         origin: what ``masks.csv`` calls it.
-        find: the mask of one photo; called from one thread unless ``slow`` is False.
-        slow: whether finding is worth keeping: then a mask that is there is not made again.
+        find: function that finds the mask of one photo; called from one thread unless ``slow`` is False.
+        slow: whether results are worth keeping: existing masks are then not regenerated.
         rough: whether its masks are approximations that need review.
         record: what else decides the masks: versions and hashes, as JSON types.
         notes: sentences on what was read.
-        weights: of a model.
+        weights: weights of a model.
     """
 
     origin: str
@@ -115,7 +115,7 @@ class MaskSource:
 
 
 def read_mask(file: Path, size: tuple[int, int]) -> Found:
-    """Read a mask's file: what is opaque if it has alpha, else what is white."""
+    """Read a mask file: what is opaque if it has alpha, else what is white."""
     try:
         image = load_photo(file, rgb=False, whole=True).image
     except UnreadablePhoto as error:

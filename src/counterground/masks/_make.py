@@ -41,8 +41,8 @@ from counterground.privacy import shareable
 from counterground.progress import progress_bar
 
 _FORMAT = 1
-_DETAIL = "detail"  # the text of a PNG that says what `Found.detail` said
-_AHEAD = 64  # photos whose masks are on their way at once
+_DETAIL = "detail"  # the PNG's text entry that holds `Found.detail`
+_AHEAD = 64  # photos whose masks are in flight at once
 _OTHERS = ("decisions.sqlite", "decisions.sqlite-journal", "redrawn")
 
 
@@ -63,9 +63,9 @@ def with_masks(
     Args:
         benchmark: the photos.
         source: a folder that `make_masks` wrote, whose review counts; or a source of `make_masks`.
-        folder: where masks are made; None for one in the cache. Not used where ``source`` is a folder of
-            masks already.
-        settings: see `make_masks`, as for all that follow.
+        folder: where masks are made; None for one in the cache. Not used if ``source`` is already a folder of
+            masks.
+        settings: see `make_masks`, as for the following ones.
         accept_licences: licences of weights that you accept.
         overwrite: replace other masks in ``folder``.
         show_progress: show a bar on standard error.
@@ -93,13 +93,13 @@ def make_masks(
     """Read or make a mask for each photo, check it, and write one PNG per photo and a table into a folder.
 
     Nothing is guessed: a photo without a usable mask has a reason in ``masks.csv``. An interrupted call
-    continues where it was; two at once do no harm.
+    resumes where it stopped; two concurrent calls do no harm.
 
     Args:
         benchmark: the photos.
         source: ``manifest`` (masks that the benchmark names), ``alpha`` (of the photos), a folder of PNGs
-            named as the photos, a COCO JSON file (polygons, RLE, panoptic), ``boxes``, ``grabcut`` (rough),
-            ``rembg:NAME`` or ``hf:NAME`` (models).
+            named after the photos, a COCO JSON file (polygons, RLE, panoptic), ``boxes``, ``grabcut``
+            (rough), ``rembg:NAME`` or ``hf:NAME`` (models).
         folder: where the masks are written: new, empty, or made by the same call before.
         settings: how they are read, made and judged; None for the defaults.
         accept_licences: licences of weights that you accept, by name.
@@ -109,8 +109,8 @@ def make_masks(
     Raises:
         UsageError: an unknown source, a licence that is not accepted, a folder that holds something else, or
             photos that are composites.
-        CounterGroundError: a file of the source is damaged, weights cannot be had, or ``folder`` cannot be
-            written.
+        CounterGroundError: a file of the source is damaged, weights cannot be obtained, or ``folder`` cannot
+            be written.
         MissingExtraError: a package is not installed.
     """
     making, description = _prepared(benchmark, str(source), folder, settings, accept_licences)
@@ -138,7 +138,7 @@ def _prepared(
 
 
 def _cached(source: str, description: dict[str, Any]) -> Path:
-    """Return the folder in the cache of all that decides masks: other annotations have another."""
+    """Return the cache folder, keyed by all that decides masks: other annotations have another."""
     decides = {**_decides(description), "source": description["source"]}
     key = json.dumps([_whole(source), decides, description["settings"]], sort_keys=True)
     return cache_dir() / "masks" / hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -180,18 +180,18 @@ def _description(
 
 
 def _whole(source: str) -> str:
-    """Return the source, a file or folder with its whole path: what is told leaves most of that out."""
+    """Return the source, a file or folder with its whole path, most of which is not shared."""
     return str(Path(source).resolve()) if Path(source).exists() else source
 
 
 def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> None:
-    """Write what the folder is for; the same may be there already."""
+    """Write what the folder is for; the same may already be there."""
     check_only(folder, (DESCRIPTION_FILE, TABLE_FILE, FILES, *_OTHERS), "masks")
     if is_masks_folder(folder):
-        # Limits only judge: masks that are there stay what they are.
+        # Limits only judge: existing masks stay as they are.
         before = read_description(folder)
         if _decides(before) == _decides(description) and _same_source(before, description):
-            if before != description:  # until all masks are judged anew, none is
+            if before != description:  # until all masks are judged again, none is
                 (folder / TABLE_FILE).unlink(missing_ok=True)
                 write_description(folder, description)
             return
@@ -206,7 +206,7 @@ def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> Non
 
 
 def _same_source(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Compare the places of the sources, of which earlier versions wrote the path as it was given."""
+    """Compare where the sources are; earlier versions wrote the path as it was given."""
     if "source_digest" in before:
         return bool(before["source_digest"] == now["source_digest"])
     return bool(shareable(before.get("source")) == now["source"])
@@ -275,7 +275,7 @@ class _Making:
         return Asked(photo["path"], file, photo["class_name"], mask, photo_size(file), boxes)
 
     def _found(self, asked: Asked, target: Path) -> Found:
-        """Return the mask of a photo; one that was slow to make and is there already is read instead."""
+        """Return the mask of a photo; an existing one that was slow to make is read instead."""
         if self.source.slow and target.is_file():
             kept = read_mask(target, asked.size)
             if kept.mask is not None:
@@ -291,10 +291,10 @@ def _write_mask(target: Path, mask: Mask, detail: str) -> None:
     Image.fromarray(mask).save(written, "PNG", pnginfo=about)
     data = written.getvalue()
     if not target.is_file() or target.read_bytes() != data:
-        write_bytes(target, data, sync=False)  # a damaged PNG is found out when it is read
+        write_bytes(target, data, sync=False)  # reading detects a damaged PNG
 
 
 def _kept_detail(target: Path) -> str:
-    """Return what was said of a mask when it was made: a run that continues says the same."""
+    """Return what was said about a mask when it was made, for resumed runs to repeat."""
     with Image.open(target, formats=["PNG"]) as image:
         return str(image.info.get(_DETAIL, ""))

@@ -26,11 +26,11 @@ TABLE_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),  # of the photo, as in the benchmark
     "photo_id": pl.String(),
     "class_name": pl.String(),
-    "mask": pl.String(),  # relative to the folder; null where there is none
+    "mask": pl.String(),  # relative to the folder; null if there is none
     "origin": pl.String(),
     "area": pl.Float64(),  # fraction of the photo
-    "reason": pl.String(),  # keys of REASONS, joined by "; ": null where the mask is usable
-    "detail": pl.String(),  # in words, where more is known
+    "reason": pl.String(),  # keys of REASONS, joined by "; ": null if the mask is usable
+    "detail": pl.String(),  # in words, if more is known
     "edges": pl.Int32(),
     "parts": pl.Int32(),
     "holes": pl.Float64(),
@@ -44,7 +44,7 @@ class Masks:
 
     Attributes:
         folder: where they are.
-        table: one row per photo, in ``TABLE_SCHEMA``, sorted by path; ``reason`` is null where the mask is
+        table: one row per photo, in ``TABLE_SCHEMA``, sorted by path; ``reason`` is null if the mask is
             usable.
         description: the content of ``masks.json``.
         notes: sentences that every output must repeat.
@@ -69,14 +69,14 @@ class Masks:
         return bool(self.description.get("rough"))
 
     def reasons(self) -> dict[str, int]:
-        """Return how many photos each reason concerns, the most frequent first; one may have several."""
+        """Return how many photos each reason concerns, the most frequent first; a photo may have several."""
         counts = Counter(
             reason for text in self.table["reason"].drop_nulls().to_list() for reason in text.split("; ")
         )
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def summary(self) -> str:
-        """Return one sentence: of how many photos the mask is usable, and why others are not."""
+        """Return one sentence: how many photos have a usable mask, and why others do not."""
         source = f"{self.description['source']}{', rough' if self.rough else ''}"
         why = "; ".join(f"{reason} {count:,}" for reason, count in self.reasons().items())
         return one_line(
@@ -115,20 +115,20 @@ class Masks:
 
 
 def is_masks_folder(folder: Path) -> bool:
-    """Whether a folder holds masks as `read_masks` reads them."""
+    """Return whether a folder holds masks as `read_masks` reads them."""
     return (folder / DESCRIPTION_FILE).is_file()
 
 
 def read_masks(folder: Path | str, *, reviewed: bool = True) -> Masks:
     """Read a folder of masks as they stand after review (`counterground label FOLDER`).
 
-    An accepted mask is usable even if it breaks a limit, a rejected one is not, and a redrawn one takes the
-    place of what was there. Who accepted or rejected judged one file: if another has taken its place since,
-    that no longer counts, and a note says so.
+    An accepted mask is usable even if it breaks a limit, a rejected one is not, and a redrawn one replaces
+    what was there. Accepting or rejecting judges one file: if another has replaced it since, the decision no
+    longer counts, and a note says so.
 
     Args:
-        folder: what `make_masks` wrote.
-        reviewed: False leaves out what people decided.
+        folder: folder that `make_masks` wrote.
+        reviewed: False ignores what people decided.
 
     Raises:
         UsageError: the folder has no masks.
@@ -165,7 +165,7 @@ def read_masks(folder: Path | str, *, reviewed: bool = True) -> Masks:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """Return the content of ``masks.json``; the table that it seals is not looked at.
+    """Return the content of ``masks.json``; the table that it seals is not checked.
 
     Raises:
         CounterGroundError: it is damaged.

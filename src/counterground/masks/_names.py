@@ -20,8 +20,8 @@ class NameMatch(Generic[T]):
     has. With ``stems``, a name may lack the suffix.
 
     Args:
-        paths: of the photos.
-        names: the entries of each name.
+        paths: paths of the photos.
+        names: entries with each name.
         stems: whether names may lack the suffix.
     """
 

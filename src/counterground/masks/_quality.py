@@ -15,14 +15,14 @@ _SPECK = 0.02  # parts below this share of the object are noise of its edge
 
 
 class Quality(NamedTuple):
-    """What is measured of a mask.
+    """The measures of a mask.
 
     Attributes:
-        area: of the object, as a fraction of the photo.
+        area: area of the object, as a fraction of the photo.
         edges: sides of the photo that it touches.
         parts: its separate parts, without specks.
         holes: area of its holes, as a fraction of the object with its holes filled.
-        box_iou: agreement of its bounding box with the known box; None where none is known.
+        box_iou: agreement of its bounding box with the known box; None if none is known.
     """
 
     area: float
@@ -54,7 +54,7 @@ def measure(mask: Mask, boxes: Sequence[Box] = ()) -> Quality:
 
 
 def broken_limits(quality: Quality, limits: MaskLimits) -> list[str]:
-    """Return the reasons (keys of ``REASONS``) for which a mask is not usable, none where it is."""
+    """Return the reasons (keys of ``REASONS``) for which a mask is not usable, none if it is."""
     if not quality.area:
         return ["empty"]
     if quality.area == 1:

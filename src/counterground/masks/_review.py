@@ -1,4 +1,4 @@
-"""What becomes of masks by what people decided about them."""
+"""Masks after review: what people's decisions change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OUTDATED = "outdated"
 
 
 def mask_id(folder: Path, mask: str | None) -> str | None:
-    """Return the SHA-256 of the file of a mask, None where there is none or it cannot be read."""
+    """Return the SHA-256 of the file of a mask, None if there is none or it cannot be read."""
     if mask is None:
         return None
     try:
@@ -49,7 +49,7 @@ def after_review(
 
 
 def _verdict(folder: Path, row: Mapping[str, Any], decision: MaskDecision | None) -> str:
-    """Return the verdict on a mask; ``_OUTDATED`` where it was on another mask than there is now."""
+    """Return the verdict on a mask; ``_OUTDATED`` if it was on a mask other than the present one."""
     if decision is None:
         return ""
     there = None if decision.verdict == REDRAWN else mask_id(folder, row["mask"])

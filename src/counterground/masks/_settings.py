@@ -48,12 +48,12 @@ class MaskSettings:
     """How masks are read and made.
 
     Attributes:
-        several: of several instances of a photo's class, take the ``union``, so that none of them stays in
-            the background, or the ``largest``.
+        several: if a photo has several instances of its class, take the ``union``, so that none of them stays
+            in the background, or the ``largest``.
         categories: for a class name, the category that annotations or a model call it.
         boxes: COCO annotations with the objects' boxes; None for the manifest's own columns.
         segments: folder of the PNGs of panoptic annotations; None for the usual places beside the JSON.
-        inset: what GrabCut takes for the object where a photo has no box: the photo without a margin of this
+        inset: what GrabCut takes for the object if a photo has no box: the photo without a margin of this
             fraction on each side. None: such a photo gets no mask.
         refine: how the edge of GrabCut's mask becomes soft: closed-form or KNN matting, or not at all.
         limits: when a mask is not usable.

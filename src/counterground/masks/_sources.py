@@ -64,7 +64,7 @@ def _named(source: str, benchmark: Benchmark, boxes: Boxes, settings: MaskSettin
 
 
 def known_boxes(benchmark: Benchmark, settings: MaskSettings) -> Boxes:
-    """Return the boxes of the objects: of annotations where they are given, else of the columns ``BOX``.
+    """Return the boxes of the objects: from annotations if they are given, else from the columns ``BOX``.
 
     Raises:
         UsageError: see `coco_boxes`.

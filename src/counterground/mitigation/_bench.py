@@ -24,10 +24,10 @@ class Bench:
 
     Attributes:
         run: the features, and the model's own head.
-        divided: the parts of the clusters.
-        seed: of what methods draw.
+        divided: the clusters, divided into parts.
+        seed: seed for what methods draw.
         separate: whether objects and backgrounds are needed apart, and masks allow it.
-        classes: which take part, as asked.
+        classes: which classes take part, as requested.
     """
 
     run: EncoderRun
@@ -38,15 +38,15 @@ class Bench:
 
     @property
     def side(self) -> np.ndarray:
-        """``[n]``, on which side each photo is: common, counter or None."""
+        """``[n]``, the side of each photo: common, counter or None."""
         return self.divided.side
 
     @cached_property
     def folds(self) -> list[Fold]:
-        """The folds, of photos that could be read.
+        """The folds, with the photos that could be read.
 
         Raises:
-            UsageError: with the others, all photos of a side in one of the parts are gone.
+            UsageError: without unreadable photos, a part has no photo of a side.
         """
         folds = self.divided.rotation.folds(self.run.features.readable)
         for name in ("common", "counter"):
@@ -59,11 +59,11 @@ class Bench:
 
     @cached_property
     def inputs(self) -> dict[Input, np.ndarray]:
-        """``[n, d]`` of the photos and, where they are needed and there are masks, of their parts."""
+        """``[n, d]`` of the photos and, if they are needed and there are masks, of their parts."""
         return {"photo": self.run.features.matrix, **self._parts(self.run.model)}
 
     def inputs_of(self, variant: Encoder, used: Collection[Input]) -> dict[Input, np.ndarray]:
-        """Return the same by a variant of the encoder, those that are used."""
+        """Return the inputs that are used, by a variant of the encoder."""
         parts = self._parts(variant) if {*used} - {"photo"} else {}
         return {"photo": self.run.encode(variant).matrix, **parts}
 
@@ -122,7 +122,7 @@ class Bench:
         return mended.logits(mended.mix(needed))
 
     def worth(self, mended: Mended, rows: np.ndarray, *, labels: bool) -> float:
-        """Return how good a head is on the choosing photos, with or without a look at their groups."""
+        """Return how good a head is on the photos for choosing, with or without using their groups."""
         correct = self.run.correct(self.logits(mended, rows, self.inputs), rows)
         classes, side = self.run.benchmark.photos["class_index"].to_numpy()[rows], self.side[rows]
         masks = [side == name for name in ("common", "counter")] if labels else [np.full(len(rows), True)]

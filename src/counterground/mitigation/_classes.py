@@ -1,4 +1,4 @@
-"""Which photos are on which side, and which classes have clusters enough to be divided into parts."""
+"""Which photos are on which side, and which classes have enough clusters to be divided into parts."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Divided:
     """A benchmark whose clusters are divided into parts.
 
     Attributes:
-        benchmark: with the classes that can be.
-        contrast: the benchmark's own.
-        side: ``[n]``, on which of its sides each photo is: common, counter or None.
+        benchmark: benchmark with the classes that can be divided.
+        contrast: the benchmark's own contrast.
+        side: ``[n]``, the side of each photo: common, counter or None.
         rotation: the parts.
         notes: sentences that name and count the classes that were left out.
     """
@@ -108,7 +108,7 @@ def _without(benchmark: Benchmark, names: Collection[str]) -> Benchmark:
 
 
 def _sides(benchmark: Benchmark) -> tuple[Contrast, np.ndarray]:
-    """Return the benchmark's own contrast, and on which side each photo is: common, counter or None.
+    """Return the benchmark's own contrast, and the side of each photo: common, counter or None.
 
     Raises:
         UsageError: no class has photos on both.

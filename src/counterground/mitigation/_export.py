@@ -1,4 +1,4 @@
-"""A mended head as a file, and what reads it: NumPy and safetensors are enough."""
+"""A mitigated head as a file, and its reader: NumPy and safetensors are enough."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ARRAYS = ("weight", "bias", "projection", "shift")
 
 
 def obstacle(mended: Mended) -> str | None:
-    """Say why a head cannot be written; None where it can."""
+    """Say why a head cannot be written; None if it can."""
     if mended.feature_hook is not None or mended.logit_hook is not None:
         return "it calls a function, which no file of numbers holds"
     if dict(mended.inputs) != {"photo": 1.0}:
@@ -27,7 +27,7 @@ def obstacle(mended: Mended) -> str | None:
 
 
 def write_head(mended: Mended, path: Path, about: dict[str, Any]) -> None:
-    """Write a head; ``about`` becomes metadata, with whether features are divided by their length.
+    """Write a head; ``about`` becomes metadata, along with whether features are divided by their length.
 
     Raises:
         CounterGroundError: it cannot be written.
@@ -48,7 +48,7 @@ def read_head(path: Path | str) -> Mended:
     """Read a head that `mitigate` exported.
 
     Raises:
-        CounterGroundError: it is damaged, or no such file.
+        CounterGroundError: it is damaged, or not such a file.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -66,7 +66,7 @@ def read_head(path: Path | str) -> Mended:
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
-    """Return the SHA-256 of all that a head's file says; earlier files have none."""
+    """Return the SHA-256 of all that a head's file holds; earlier files have none."""
     digest = hashlib.sha256(json.dumps(dict(sorted(metadata.items()))).encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())

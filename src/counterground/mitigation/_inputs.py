@@ -31,7 +31,7 @@ def why_no_parts(benchmark: Benchmark) -> str | None:
 
 
 def parts_of_photos(benchmark: Benchmark) -> Iterator[tuple[Input, Benchmark]]:
-    """Yield what methods take beside the photos, with the same rows.
+    """Yield what methods take besides the photos, with the same rows.
 
     Raises:
         UsageError: a mask cannot be read.
@@ -53,7 +53,7 @@ def parts_of_photos(benchmark: Benchmark) -> Iterator[tuple[Input, Benchmark]]:
 
 
 def features_of(part: Input, features: Features, readable: np.ndarray) -> np.ndarray:
-    """Return ``[n, d]``.
+    """Return the features of a part, ``[n, d]``.
 
     Raises:
         CounterGroundError: a photo that can be read cannot be taken apart.

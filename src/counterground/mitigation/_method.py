@@ -14,7 +14,7 @@ GroupLabels = Literal["none", "fit", "choose"]
 """Where a method needs to know the background of a photo: nowhere, to be fitted, or to choose a setting."""
 
 Need = Literal["texts", "backgrounds", "masks"]
-"""What a method works with beside the features: a text tower, background labels, masks of the objects."""
+"""What a method needs besides the features: a text tower, background labels, masks of the objects."""
 
 Input = Literal["photo", "background", "foreground"]
 """Features of a photo as it is, of its background with the object removed, of its object alone."""
@@ -29,17 +29,17 @@ class FitData:
     Attributes:
         features: ``[n, d]`` float32: image embeddings of unit length, or the logits of a classifier.
         class_index: ``[n]`` int64, the column of ``head`` that is the class of each photo.
-        background: ``[n]`` texts, None where there is no label.
+        background: ``[n]`` texts, None if there is no label.
         group: ``[n]``, ``"common"``, ``"counter"`` or None.
         head: ``[d, k]`` float32; ``features @ head`` are cosine similarities, or the logits of the classes.
         scale: ``scale * features @ head`` are the logits.
-        class_names: ``[k]`` texts, as they stand in prompts.
+        class_names: ``[k]`` texts, as they appear in prompts.
         background_names: the labels that occur in the benchmark, sorted.
         encode_texts: texts ``[t]`` -> ``[t, d]`` float32 of unit length; None for a model without texts.
         templates: the prompts of ``head``, with ``{}`` for the name.
         background_features: ``[n, d]`` float32, of the photos with the object removed; None without masks.
         foreground_features: ``[n, d]`` float32, of the object alone; None without masks.
-        seed: for what is drawn.
+        seed: seed for what is drawn.
     """
 
     features: np.ndarray
@@ -59,20 +59,21 @@ class FitData:
 
 @dataclass(frozen=True)
 class Mended:
-    """A mended head: from the features of the unchanged model to logits.
+    """A mitigated head: from the features of the unchanged model to logits.
 
     ``logits = unit((features - shift) @ projection) @ weight + bias``; what is None is left out, and so is
-    ``unit`` (division by the length) unless ``normalise``. All of this can be exported. The hooks cannot.
+    ``unit`` (division by the length) unless ``normalise``. All of this can be exported; the hooks cannot.
 
     Attributes:
-        weight: ``[d, k]`` float32, times the ``scale`` of the model where it is made of texts.
+        weight: ``[d, k]`` float32, times the ``scale`` of the model if it is made from texts.
         bias: ``[k]`` float32.
         projection: ``[d, d]`` float32.
         shift: ``[d]`` float32.
         normalise: whether features are divided by their length before the product.
         feature_hook: any function ``[n, d] -> [n, d]``, before all else.
         logit_hook: any function ``[n, k] -> [n, k]``, after all else.
-        inputs: shares of the inputs whose sum `logits` is given, see `mix`; all but ``"photo"`` need masks.
+        inputs: shares of the inputs in the sum that `logits` receives, see `mix`; all but ``"photo"`` need
+            masks.
     """
 
     weight: np.ndarray
@@ -85,7 +86,7 @@ class Mended:
     inputs: Mapping[Input, float] = field(default_factory=lambda: {"photo": 1.0})
 
     def mix(self, given: Mapping[Input, np.ndarray]) -> np.ndarray:
-        """Return the features ``[n, d]`` that `logits` takes, of the ``given`` ``[n, d]`` of each input."""
+        """Return the features ``[n, d]`` that `logits` takes, from the ``given`` ``[n, d]`` of each input."""
         parts = [np.float32(share) * given[name] for name, share in self.inputs.items()]
         return np.asarray(np.sum(parts, axis=0, dtype=np.float32))
 
@@ -118,17 +119,16 @@ class Mitigation:
         title: in one line, what it does.
         source: who proposed it, where.
         fit: ``fit(data, **setting) -> Mended``, with one value of each of ``settings``.
-        group_labels: ``"fit"`` where backgrounds or groups of photos are used to fit it and to choose among
-            ``settings``; ``"choose"`` where only the choice uses them; ``"none"`` where nothing does, and
-            balanced accuracy chooses. Unless they are used to fit it, ``fit`` does not see them.
-        needs: ``"texts"`` (a text tower), ``"backgrounds"`` (labels of backgrounds, if only their names),
-            ``"masks"`` (of the objects): without one of these it is refused.
-        settings: the values (numbers, texts) that are tried; of these the best on the choosing photos is
-            taken.
+        group_labels: ``"fit"`` if backgrounds or groups of photos are used to fit it and to choose among
+            ``settings``; ``"choose"`` if only the choice uses them; ``"none"`` if nothing does, and balanced
+            accuracy chooses. Unless they are used to fit it, ``fit`` does not see them.
+        needs: ``"texts"`` (a text tower), ``"backgrounds"`` (labels of backgrounds, even if only their
+            names), ``"masks"`` (of the objects): without one of these it is refused.
+        settings: the values (numbers, texts) to try; the best on the photos for choosing is taken.
 
     Raises:
-        ValueError: the name has other characters than lower-case letters, digits and hyphens; a setting has
-            no values, or others than JSON holds.
+        ValueError: the name has characters other than lower-case letters, digits and hyphens; a setting has
+            no values, or values that JSON does not hold.
     """
 
     name: str

@@ -38,7 +38,7 @@ _WARNING = (
 
 @dataclass(frozen=True)
 class Mitigated:
-    """The run of a model and its mended versions, and what the methods did."""
+    """The run of a model and its mitigated versions, and what the methods did."""
 
     run: Run
     record: MitigationRecord
@@ -65,27 +65,27 @@ def mitigate_model(
     overwrite: bool = False,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Mitigated:
-    """Mend one model by several methods, and write the run, ``mitigation.json`` and the mended heads.
+    """Mitigate one model by several methods, and write the run, ``mitigation.json`` and the mitigated heads.
 
     Clusters are divided into three parts, which take turns: a method is fitted on one, its setting chosen on
     the next, and judged on the last, so that each photo is judged once. The heads of ``heads/`` are fitted on
     all photos, with the setting that was chosen most often, and are not what was judged.
 
     Args:
-        benchmark: with photos on both sides of its own contrast.
+        benchmark: benchmark with photos on both sides of its own contrast.
         model: a dual encoder or a classifier.
         methods: names, ``all``, or methods.
         settings: how the model is run.
         out: the folder.
-        classes: which take part: ``all``, or ``pairs``, those with photos on both sides. Those with too few
-            clusters are left out either way, and said.
+        classes: which classes take part: ``all``, or ``pairs``, those with photos on both sides. Those with
+            too few clusters are left out either way, and noted.
         watermark: measure what a watermark does, which encodes every photo once more.
-        seed: of the parts, and of what methods draw.
+        seed: seed for the parts, and for what methods draw.
         overwrite: replace another run in ``out``.
         warn: called with one line for each method of another package that cannot be loaded.
 
     Raises:
-        UsageError: an unknown method, or one that this model or benchmark cannot have; no photos to compare;
+        UsageError: an unknown method, or one that this model or benchmark cannot use; no photos to compare;
             too few clusters.
         CounterGroundError: see `evaluate_models`; a method fails.
     """
@@ -115,7 +115,7 @@ def _try_all(
     """Fit and choose each method that can be used; return why the others cannot.
 
     Raises:
-        UsageError: none can be used, or one cannot that was asked for by name.
+        UsageError: none can be used, or one that was requested by name cannot.
     """
     usable, left_out = _usable(methods, bench, refuse=[each for each in named if each != ALL])
     tried: list[Tried] = []
@@ -150,10 +150,10 @@ def _write(record: MitigationRecord, heads: Mapping[str, Mended], out: Path) -> 
 def _usable(
     methods: Sequence[Mitigation], bench: Bench, refuse: Sequence[str | Mitigation]
 ) -> tuple[list[Mitigation], dict[str, str]]:
-    """Return the methods that this model and benchmark can have, and why the others cannot be used.
+    """Return the methods that this model and benchmark can use, and why not the others.
 
     Raises:
-        UsageError: one of the latter was asked for by name.
+        UsageError: one of the latter was requested by name.
     """
     lacking = {}
     data, name = bench.data, bench.run.model.display_name

@@ -34,7 +34,7 @@ def record_of(
     marked: Mapping[Input, np.ndarray] | None,
     notes: Sequence[str],
 ) -> MitigationRecord:
-    """Read off what each method changed."""
+    """Return what each method changed."""
     own, clean = run.info.models[0].name, run.predictions
     contrast, benchmark = bench.divided.contrast, bench.run.benchmark
     main = _Effect.of(clean, contrast, own)
@@ -138,7 +138,7 @@ def _marked(bench: Bench, tried: Sequence[Tried], inputs: Mapping[Input, np.ndar
 
 @dataclass(frozen=True)
 class _Effect:
-    """A contrast of each model, and how each differs from the unmended one (the latter minus the former).
+    """A contrast of each model, and how each differs from the unmitigated one (the latter minus the former).
 
     ``tests`` is how many tests of pairs of models the p-values are corrected for.
     """

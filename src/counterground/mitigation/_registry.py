@@ -20,10 +20,10 @@ def list_mitigations(*, warn: Callable[[str], object] = warnings.warn) -> list[M
 
 
 def find_mitigations(names: Sequence[str | Mitigation], warn: Callable[[str], object]) -> list[Mitigation]:
-    """Return methods by name, each once; ``all`` is every one there is.
+    """Return methods by name, each once; ``all`` stands for every one.
 
     Raises:
-        UsageError: none, an unknown name, or something else than a method.
+        UsageError: none, an unknown name, or something other than a method.
         CounterGroundError: the package of one is broken.
     """
     found: dict[str, Mitigation] = {}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SIZE = Contrast("size_drop", "object_size=large", "object_size=small")
 """Accuracy on objects larger than the median of their class and group, minus that on the others."""
 WATERMARK = Contrast("watermark_drop", "watermark=no", "watermark=yes")
-"""Accuracy on the photos as they are, less that on the same photos with a watermark."""
+"""Accuracy on the photos as they are, minus that on the same photos with a watermark."""
 
 _TEXT, _OPACITY, _VERSION = "SAMPLE", 0.5, 1
 
@@ -37,10 +37,10 @@ def with_object_size(predictions: pl.DataFrame) -> pl.DataFrame | str:
 
 
 def with_watermark(clean: pl.DataFrame, marked: pl.DataFrame) -> pl.DataFrame:
-    """Put predictions of photos and of their marked copies below each other, for `WATERMARK`."""
+    """Stack predictions of photos and of their marked copies, for `WATERMARK`."""
     copies = marked.with_columns(path=pl.format("{} with a watermark", "path"))
     frames = (clean.with_columns(watermark=pl.lit("no")), copies.with_columns(watermark=pl.lit("yes")))
-    # A photo without a cluster is one of its own, and shares it with its copy.
+    # A photo without a cluster is its own cluster, shared with its copy.
     own = pl.format("photo {}", "photo_id")
     return pl.concat(frames, how="diagonal").with_columns(pl.col("cluster").fill_null(own))
 

@@ -18,7 +18,7 @@ _NAMED = 3
 
 
 class TooFewClusters(UsageError):  # noqa: N818 - an error by what it says
-    """A class or a side has too few clusters; ``classes``: those that do, empty where a side is too small."""
+    """A class or a side has too few clusters; ``classes``: those that do, empty if a side is too small."""
 
     def __init__(self, message: str, classes: list[str]) -> None:
         super().__init__(message)
@@ -39,8 +39,8 @@ class Rotation:
 
     Attributes:
         part: ``[n]``, 0 to 2: the part of each photo, and the fold that judges it. Photos of one cluster, or
-            with one content, are in one part.
-        clusters: ``[n]``, numbers of such sets.
+            with the same content, are in one part.
+        clusters: ``[n]``, the number of each photo's set of such photos.
         lacking: ``common ox`` and the like, of which a part has no photo.
     """
 
@@ -64,15 +64,15 @@ class Rotation:
 def rotate_clusters(photos: pl.DataFrame, side: np.ndarray, seed: int) -> Rotation:
     """Divide clusters into three parts, each of which has photos of every class and of both sides.
 
-    As far as clusters allow, each has photos of every class on each side too, and of each background.
+    As far as clusters allow, each also has photos of every class on each side, and of each background.
 
     Args:
-        photos: of the manifest.
+        photos: photos of the manifest.
         side: ``[n]``, ``common``, ``counter`` or None.
-        seed: for what is drawn.
+        seed: seed for what is drawn.
 
     Raises:
-        TooFewClusters: a class or a side has too few, or they cannot be divided so.
+        TooFewClusters: a class or a side has too few, or they cannot be divided this way.
     """
     clusters = independent_clusters(photos)
     table = photos.select("class_name", "background", side=pl.Series(side.tolist(), dtype=pl.String))
@@ -132,13 +132,13 @@ def _lacking(presence: np.ndarray, part: np.ndarray, strata: np.ndarray) -> list
 def _assign(presence: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Give each cluster a part, those of the scarcest strata first.
 
-    It goes where it brings most strata that the part lacks, the scarcest counting most; else where its strata
-    have the fewest photos.
+    It goes where it brings the most strata that the part lacks, the scarcest counting most; otherwise, where
+    its strata have the fewest photos.
 
     Args:
         presence: ``[c, s]``, photos of each cluster in each stratum.
         wanted: strata that every part must have.
-        rng: orders clusters that are equal in this.
+        rng: breaks ties.
     """
     there = presence[:, wanted] > 0
     left = there.sum(axis=0).astype(np.float64)
@@ -158,7 +158,7 @@ def _assign(presence: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) 
 
 
 def _listed(strata: list[tuple[str, ...]]) -> str:
-    """Name photos such as "common ox", so many that a reader sees what is meant."""
+    """Name kinds of photos such as "common ox": the first few, and how many more there are."""
     named = ", ".join(f"{' '.join(each)} photos" for each in strata[:_NAMED])
     more = len(strata) - _NAMED
     return f"{named} and {counted(more, 'other kind')}" if more > 0 else named

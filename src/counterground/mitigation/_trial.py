@@ -1,4 +1,4 @@
-"""One method, fitted and chosen in each fold, and what its heads say of the photos they did not see."""
+"""One method, fitted and chosen in each fold, and what its heads predict for photos they did not see."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def try_method(method: Mitigation, bench: Bench) -> Tried:
 
     Raises:
         UsageError: the method cannot be fitted on these photos.
-        CounterGroundError: it fails, or returns something else than logits.
+        CounterGroundError: it fails, or returns something other than logits.
     """
     started = time.process_time()
     grid = list(_grid(method))
@@ -70,7 +70,7 @@ def _grid(method: Mitigation) -> Iterator[dict[str, Any]]:
 def _fit(
     method: Mitigation, data: FitData, setting: dict[str, Any], bench: Bench, tested: np.ndarray
 ) -> Mended:
-    """Fit one setting, and see that it gives logits."""
+    """Fit one setting, and check that it gives logits."""
     try:
         mended = method.fit(data, **setting)
         logits = bench.logits(mended, tested, bench.inputs)
@@ -89,7 +89,7 @@ def _fit(
 
 
 def outcome_of(tried: Tried, bench: Bench) -> HeadOutcome:
-    """Predict every photo by the head that saw nothing of its cluster."""
+    """Predict every photo with the head that saw nothing of its cluster."""
     name = f"{bench.run.model.display_name} + {tried.method.name}"
     settings = list(tried.settings)
     about: dict[str, Any] = {

@@ -34,18 +34,18 @@ class Discovered:
     """Which model chose the pairs of backgrounds of a benchmark, and how.
 
     Attributes:
-        referee: specification of the model; of several, a text that names them all.
-        split: ``half`` where the pairs were chosen on other photos than the benchmark holds, ``none`` where
-            on the same, ``swap`` where each half of its photos is in pairs that the other half chose.
-        min_drop: by how many percentage points a class had to vary.
+        referee: specification of the model; for several models, a text that names them all.
+        split: ``half`` if the pairs were chosen on photos other than those of the benchmark, ``none`` if on
+            the same photos, ``swap`` if each half of its photos is in pairs that the other half chose.
+        min_drop: percentage points by which a class had to vary.
         discovered_from: name and first eight digits of the version of the benchmark that was searched,
             ``name@version``; for readers, not to be parsed.
         origin: name of the benchmark before any discovery.
-        referee_as_published: the referee was loaded as the paper apparently did.
+        referee_as_published: whether the referee was loaded as the paper apparently loaded it.
         earlier_referees: models that had chosen pairs of the benchmark that was searched, first to last.
-        committee: specifications of the models that chose together; empty where one chose.
-        fingerprints: of ``earlier_referees``, then of `referees`, empty where it is not known; none: of
-            no one. Two files may have the same specification, which says no folder.
+        committee: specifications of the models that chose together; empty if one model chose.
+        fingerprints: fingerprints of ``earlier_referees``, then of `referees`, each empty if not known; no
+            entries if none is known. Two files may share a specification, because it names no folder.
     """
 
     referee: str
@@ -75,14 +75,14 @@ class Discovered:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Discovered | None:
-        """Read the fields among the keys of ``benchmark.json``; None where no model chose pairs.
+        """Read the fields among the keys of ``benchmark.json``; return None if no model chose pairs.
 
         Raises:
             KeyError: a field is missing.
         """
         if content.get("referee") is None:
             return None
-        values = {"fingerprints": (), **content}  # which earlier versions did not write
+        values = {"fingerprints": (), **content}  # earlier versions did not write it
         values = {field.name: values[field.name] for field in fields(cls)}
         several = {name: tuple(values[name]) for name in ("earlier_referees", "committee", "fingerprints")}
         return cls(**{**values, **several})
@@ -95,13 +95,13 @@ class Benchmark:
     Attributes:
         name: what outputs call it.
         root: folder the manifest's paths are relative to.
-        photos: ``MANIFEST_SCHEMA`` and perhaps attributes and covariates, sorted by path; validated and
-            completed when the benchmark is made.
+        photos: columns of ``MANIFEST_SCHEMA`` and possibly attributes and covariates, sorted by path;
+            validated and completed when the benchmark is made.
         label_space: the classes in order; a class may have no photo.
         notes: sentences that every output must repeat.
-        discovery: how a model chose its pairs of backgrounds; None where none did.
+        discovery: how a model chose its pairs of backgrounds; None if none did.
         design: cells, contrasts and shares of cells that its scores are about.
-        masks_root: folder the manifest's masks are relative to; None where that is ``root``.
+        masks_root: folder the manifest's masks are relative to; None if that is ``root``.
         made: photos that are made in memory when they are read, by path; all others are files.
 
     Raises:
@@ -126,7 +126,7 @@ class Benchmark:
         return "\n".join(self._lines())
 
     def _repr_html_(self) -> str:
-        """What it holds, for a notebook."""
+        """Return what it holds as HTML, for a notebook."""
         first, *others = map(escape, self._lines())
         small = "".join(f'<div style="opacity:.75">{line}</div>' for line in others)
         return f'<div style="line-height:1.4"><b>{first}</b>{small}</div>'
@@ -167,8 +167,8 @@ class Benchmark:
     ) -> Benchmark:
         """Return the benchmark of a table in memory: a Polars or pandas frame, or a dict of columns.
 
-        Other columns of a manifest (``cluster``, ``mask``, ``licence``, ``attribution``, ``source``,
-        ``imagenet_index``; ``question``, ``options`` and ``answer``) are used under their own names, and all
+        Other manifest columns (``cluster``, ``mask``, ``licence``, ``attribution``, ``source``,
+        ``imagenet_index``; ``question``, ``options`` and ``answer``) are used under their own names; all
         others are ignored.
 
         Args:
@@ -178,16 +178,16 @@ class Benchmark:
                 ``[h, w]`` or ``[h, w, 3]``, or the bytes of files. Photos in memory are written without loss
                 into the cache, and their paths are their row numbers.
             label: the column of classes: names, or numbers with ``names``.
-            background: the column of backgrounds; it may be missing under the default name.
-            group: the column of ``common`` and ``counter``; it may be missing under the default name.
-            names: the class name of each number, or ``imagenet`` for numbers of ImageNet-1K.
+            background: the column of backgrounds; optional under the default name.
+            group: the column of ``common`` and ``counter``; optional under the default name.
+            names: the class name of each number, or ``imagenet`` for ImageNet-1K indices.
             name: what outputs call the benchmark.
-            attributes: further columns that are attributes (texts, true and false) or covariates (numbers).
+            attributes: further columns: attributes (text, booleans) or covariates (numbers).
 
         Raises:
-            UsageError: another kind of table, a missing column, numbers without names, or something that is
-                not a photo.
-            CounterGroundError: a file is missing, and what ``validate_manifest`` refuses.
+            UsageError: an unsupported kind of table, a missing column, numbers without names, or something
+                that is not a photo.
+            CounterGroundError: a file is missing, or ``validate_manifest`` refuses the manifest.
         """
         columns = {"path": path, "class_name": label, "background": background, "group": group}
         manifest, folder = manifest_of_table(frame, root, columns, names, attributes)
@@ -247,7 +247,7 @@ class Benchmark:
         return (self.masks_root or self.root) / row_mask
 
     def check_files(self, verb: str) -> None:
-        """Refuse photos that are made in memory; ``verb`` is what is done with photos that are files.
+        """Refuse photos made in memory; ``verb`` says what to do with photos that are files.
 
         Raises:
             UsageError: there are some.
@@ -262,7 +262,7 @@ def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
     """Return the benchmark of a manifest (see `classified`); its paths are below ``root``, or absolute.
 
     Raises:
-        CounterGroundError: see there, and what ``validate_manifest`` refuses.
+        CounterGroundError: see `classified`; or ``validate_manifest`` refuses the manifest.
     """
     photos, folder, space, notes = classified(frame, root)
     benchmark = Benchmark(name, folder, photos, space)

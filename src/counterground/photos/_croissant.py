@@ -41,11 +41,11 @@ from counterground.reading import check_tar_end, check_zip_start, read_json
 _FILES = ("croissant.json", "metadata.json")
 _CLASS_FIELDS = ("class_name", "class", "label", "cls", "category")
 _OTHER_SPELLING = {"license": "licence"}
-_NUMBERED = ("class_index", "photo_id")  # these mean something only beside our label space
+_NUMBERED = ("class_index", "photo_id")  # meaningful only with our label space
 
 
 def find_croissant(path: Path) -> Path | None:
-    """Return the Croissant file that a path is, or that a folder holds; None where there is none."""
+    """Return the Croissant file that a path is, or that a folder holds; None if there is none."""
     files = [path / name for name in _FILES] if path.is_dir() else [path]
     return next((file for file in files if file.suffix == ".json" and _is_croissant(file)), None)
 
@@ -75,23 +75,24 @@ def read_croissant(
 ) -> Benchmark:
     """Read the records of a Croissant file as a benchmark.
 
-    The photo is the field of type ``sc:ImageObject``; the class is that of type ``cr:Label``, else the one
-    called ``class_name``, ``class``, ``label``, ``cls`` or ``category``, whose numbers get the names of the
-    records that it references. Fields called as other columns of a manifest are these. Files are kept as they
-    are, none is decoded. If ``label_space.json`` is among them, as in our exports, its classes are taken.
+    The photo is the field of type ``sc:ImageObject``. The class is the field of type ``cr:Label``, else the
+    one called ``class_name``, ``class``, ``label``, ``cls`` or ``category``; its numbers get the names of the
+    records that it references. Fields named like other manifest columns are those columns. Files are kept as
+    they are; none is decoded. If ``label_space.json`` is among them, as in our exports, its classes are used.
 
     Args:
         file: path or web address.
-        columns: column of the manifest -> name of a field, where the names above do not say.
-        records: name of the record set, where several have photos.
-        split: which one to read, where the records are in several.
+        columns: manifest column -> field name, for columns that the rules above do not find.
+        records: name of the record set, if several have photos.
+        split: name of the split to read, if the records are in several.
 
     Raises:
         MissingExtraError: mlcroissant is not installed.
         UsageError: an unknown field, record set or split, or one that must be named.
-        CounterGroundError: it is not valid Croissant, a file is missing or changed, or a manifest refuses it.
+        CounterGroundError: it is not valid Croissant, a file is missing or changed, or the manifest is not
+            valid.
     """
-    os.environ.setdefault("CROISSANT_CACHE", str(cache_dir() / "croissant"))  # read when it is imported
+    os.environ.setdefault("CROISSANT_CACHE", str(cache_dir() / "croissant"))  # mlcroissant reads it on import
     with needs_extra("croissant"):
         import mlcroissant  # noqa: F401 - one clear line before anything else
     with _mlcroissant(file):
@@ -133,7 +134,7 @@ def _mlcroissant(file: Path | str) -> Iterator[None]:
 
 
 def _metadata(file: Path | str) -> Any:
-    """Return what the file describes, with archives unpacked and relative web addresses made whole."""
+    """Return what the file describes, with archives unpacked and relative web addresses made absolute."""
     import mlcroissant
 
     if isinstance(file, Path):
@@ -190,7 +191,7 @@ def _refuse_local_files(url: str, metadata: Any) -> None:
 
 
 def _use_unpacked(file: Path | str, metadata: Any, archive: Any) -> None:
-    """Unpack an archive into the cache, once for its content, and read what it contains there."""
+    """Unpack an archive into the cache, once per content, and read its files from there."""
     path = Path(file).absolute().parent / Path(urlsplit(archive.content_url or "").path).name
     if not isinstance(file, Path) or not path.is_file():
         raise CounterGroundError(
@@ -265,7 +266,7 @@ def _record_set(file: Path | str, metadata: Any, wanted: str | None) -> Any:
 
 
 def _columns(file: Path | str, fields: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, str]:
-    """Return the field of the photo, of the class, and of what ``columns`` names."""
+    """Return the fields of the photo, of the class, and of what ``columns`` names."""
     for name in columns.values():
         if name not in fields:
             raise UsageError(
@@ -289,10 +290,10 @@ def _columns(file: Path | str, fields: Mapping[str, Any], columns: Mapping[str, 
 
 
 def _rows(metadata: Any, record_set: Any, image: Any) -> list[dict[str, Any]]:
-    """Return the records by names of fields; photos in files as their paths, others as their bytes."""
+    """Return the records by field name; photos in files as paths, others as bytes."""
     import mlcroissant
 
-    # As text, bytes stay bytes: else every photo would be decoded, and be in memory so.
+    # As text, bytes stay bytes: otherwise every photo would be held in memory decoded.
     image.data_types = [mlcroissant.DataType.TEXT]
     if image.source.extract.file_property is mlcroissant.FileProperty.content:
         image.source.extract.file_property = mlcroissant.FileProperty.filepath
@@ -331,7 +332,7 @@ def _of_split(
 
 
 def _class_names(file: Path | str, metadata: Any, field: Any, given: Sequence[Any]) -> list[Any]:
-    """Return the class names of labels, which may be numbers of the records that the field references."""
+    """Return the class names of labels, which may be numbers that the referenced records name."""
     if all(value is None or isinstance(value, str) for value in given):
         return list(given)
     key: str = field.references.uuid or ""
@@ -350,7 +351,7 @@ def _class_names(file: Path | str, metadata: Any, field: Any, given: Sequence[An
 
 
 def _referenced(metadata: Any, uuid: str) -> list[dict[str, Any]]:
-    """Return the records that are written down in the record set of a field."""
+    """Return the records that the record set of a field states inline."""
     for record_set in metadata.record_sets:
         if any(field.id == uuid for field in record_set.fields):
             return list(record_set.data or [])
@@ -385,7 +386,7 @@ def _is_path(value: Any) -> bool:
 def _folder(metadata: Any, photos: Sequence[Path]) -> Path:
     """Return the folder of the Croissant file, or of its archive, if all photos are in it.
 
-    Else (a repository that mlcroissant has cloned) the deepest that they share.
+    Otherwise (a repository that mlcroissant cloned), return the deepest folder that they share.
     """
     own = Path(metadata.ctx.folder) if metadata.ctx.folder is not None else None
     if own is not None and all(photo.is_relative_to(own) for photo in photos):
@@ -394,7 +395,7 @@ def _folder(metadata: Any, photos: Sequence[Path]) -> Path:
 
 
 def _label_space(file: Path | str, metadata: Any) -> LabelSpace | None:
-    """Return the label space among the files, if one is there as its hash says."""
+    """Return the label space among the files, if there is one; its hash must match."""
     for node in metadata.distribution:
         if isinstance(file, Path) and node.name == LABEL_SPACE_FILE:
             path = file.parent / LABEL_SPACE_FILE
@@ -405,7 +406,7 @@ def _label_space(file: Path | str, metadata: Any) -> LabelSpace | None:
 
 
 def _check_version(file: Path | str, found: Benchmark) -> None:
-    """Refuse an export of ours of which a photo, or a row of the manifest, is gone."""
+    """Refuse an export of ours that has lost a photo or a row of the manifest."""
     content = read_json(file, most=None)
     if content.get("identifier") not in (None, found.version):
         raise CounterGroundError(

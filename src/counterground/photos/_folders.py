@@ -51,12 +51,12 @@ def read_folder(source: Path) -> Benchmark:
     """Read ``<class>/<common|counter>-<background>/*``, ``<class>/<background>/*`` or ``<class>/*``.
 
     A single folder around the class folders is entered and noted, unless its name is a class of ImageNet-1K:
-    then it is the class. Class folders are named as ``assign_classes`` reads them. Clusters
-    are null: nothing in a folder says which photos belong together. Links are followed wherever they lead.
+    then it is the class. Class folders are named as ``assign_classes`` reads them. Clusters are null: nothing
+    in a folder says which photos belong together. Links are followed wherever they lead.
 
     Raises:
-        CounterGroundError: no photo, none of the layouts or several at once, photos deeper than the
-            layout has them, broken links, or class names as ``assign_classes`` refuses.
+        CounterGroundError: no photo, none of the layouts or several at once, photos deeper than the layout
+            has them, broken links, or class names that ``assign_classes`` refuses.
     """
     root = _layout_root(source)
     folders = _class_folders(root)
@@ -110,7 +110,7 @@ _EXPECTED = (
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Sorted entries without hidden ones and known junk."""
+    """Return the sorted entries, without hidden ones and known junk."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -149,7 +149,7 @@ def _refuse_splits(folders: list[Path]) -> None:
 
 
 def _refuse_other_groups(folders: list[Path]) -> None:
-    """Refuse ``Common-grass`` beside ``counter_road``: read as backgrounds, they would be no pair."""
+    """Refuse ``Common-grass`` beside ``counter_road``: read as backgrounds, they would form no pair."""
     for folder in folders:
         alike = [match for entry in _entries(folder) if (match := _LIKE_GROUP.fullmatch(entry.name))]
         if {match[1].lower() for match in alike} == {"common", "counter"}:
@@ -165,7 +165,7 @@ def _groups(folder: Path) -> list[Path]:
 
 
 def _layout_root(source: Path) -> Path:
-    """Return ``source``, or the only folder in it where that one holds the class folders."""
+    """Return ``source``, or the only folder in it if that holds the class folders."""
     folders = [entry for entry in _entries(source) if entry.is_dir()]
     if len(folders) != 1 or _groups(folders[0]) or any(_is_photo(entry) for entry in _entries(folders[0])):
         return source

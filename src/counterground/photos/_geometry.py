@@ -1,4 +1,4 @@
-"""How large a photo is, how large its object, and how far that is from the middle: from masks and boxes."""
+"""Sizes of photos and their objects, and objects' distances from the centre, from masks and boxes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from counterground.photos._photo import UnreadablePhoto, load_photo, photo_id, p
 from counterground.text import counted
 
 BOX = ("box_x", "box_y", "box_width", "box_height")
-"""Covariates that are an object's box in pixels: left and upper edge, width and height, as in COCO."""
+"""Covariates that give an object's box in pixels: left and upper edge, width and height, as in COCO."""
 _HALF = 128
 _NAMED = 3
 _TOGETHER = 32
@@ -33,8 +33,9 @@ _Found = TypeVar("_Found")
 class ObjectPlace(NamedTuple):
     """Where an object is.
 
-    ``area`` is its fraction of the photo; ``distance`` the way from the photo's centre to its own, in half
-    diagonals; ``offset`` the same as a part of the way to the edge, across or down, whichever is more.
+    ``area`` is its fraction of the photo; ``distance`` is from the photo's centre to its own, in half
+    diagonals; ``offset`` is the same as a fraction of the distance to the edge, across or down, whichever is
+    larger.
     """
 
     area: float
@@ -43,7 +44,7 @@ class ObjectPlace(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """``path`` and what is known of ``metrics.MEASURED``, null for single photos; and what is not known."""
+    """``path`` and the known columns of ``metrics.MEASURED``, null if unknown; and what is unknown."""
 
     columns: pl.DataFrame
     warnings: list[str]
@@ -51,7 +52,7 @@ class Geometry(NamedTuple):
 
 
 def object_place(mask: npt.NDArray[np.generic]) -> ObjectPlace:
-    """Return where the object of a mask ``[h, w]`` (0 to 255, white is object) lies; all 0 without one."""
+    """Return where the object of a mask ``[h, w]`` (0 to 255, white is object) is; all 0 without one."""
     inside = np.asarray(mask) >= _HALF
     height, width = inside.shape
     rows, columns = inside.sum(axis=1), inside.sum(axis=0)
@@ -70,7 +71,7 @@ def _placed(pixels: float, centre: tuple[float, float], size: tuple[int, int]) -
 
 
 def read_mask(path: Path, *, expect_id: str | None = None) -> npt.NDArray[np.uint8]:
-    """Return the mask of a file, ``[h, w]`` (0 to 255): its alpha if it has some, else its brightness.
+    """Return the mask of a file, ``[h, w]`` (0 to 255): its alpha channel if it has one, else its brightness.
 
     Args:
         path: the file.
@@ -85,7 +86,7 @@ def read_mask(path: Path, *, expect_id: str | None = None) -> npt.NDArray[np.uin
 
 
 def mask_place(path: Path) -> ObjectPlace:
-    """Return where the object of a mask's file lies: what is opaque if it has alpha, else what is white.
+    """Return where the object of a mask file is: what is opaque if it has alpha, else what is white.
 
     Raises:
         UnreadablePhoto: it cannot be decoded.
@@ -94,15 +95,15 @@ def mask_place(path: Path) -> ObjectPlace:
 
 
 def photo_geometry(benchmark: Benchmark, kept: Path | None = None) -> Geometry:
-    """Measure photos and their objects, of masks or, where a photo has none, of boxes (columns ``BOX``).
+    """Measure photos and their objects, from masks or, if a photo has none, from boxes (columns ``BOX``).
 
-    ``object_area`` is the fraction of the photo's area; ``object_distance`` the way from the photo's centre
-    to the object's, in half diagonals of the photo; ``photo_pixels`` width times height. A covariate that the
-    manifest has already is left out: its own numbers stay.
+    ``object_area`` is the fraction of the photo's area; ``object_distance`` is the distance from the photo's
+    centre to the object's, in half diagonals of the photo; ``photo_pixels`` is width times height. A
+    covariate that the manifest already has is left out: its own numbers stay.
 
     Args:
-        benchmark: whose photos are measured.
-        kept: folder in which measures of all photos are kept for the same photos and masks.
+        benchmark: benchmark whose photos are measured.
+        kept: folder that keeps the measures of all photos, for later calls with the same photos and masks.
     """
     if kept is None:
         return _measured(benchmark)
@@ -110,7 +111,7 @@ def photo_geometry(benchmark: Benchmark, kept: Path | None = None) -> Geometry:
     if (stored := read_checked(path)) is not None:
         return Geometry(pl.read_ipc(stored), [])
     found = _measured(benchmark)
-    if not found.warnings and not found.unreadable:  # a file may come back
+    if not found.warnings and not found.unreadable:  # a missing file may come back
         file = BytesIO()
         found.columns.write_ipc(file)
         write_checked(path, file.getvalue())
@@ -148,7 +149,7 @@ def _measured(benchmark: Benchmark) -> Geometry:
 def _objects(
     benchmark: Benchmark, sizes: Sequence[tuple[int, int] | str]
 ) -> tuple[list[ObjectPlace | None], list[str]]:
-    """Return the object of each photo, None where it has none, and why others could not be measured."""
+    """Return the object of each photo, None if it has none, and why others could not be measured."""
     photos = benchmark.photos
     masks = photos["mask"].drop_nulls().unique(maintain_order=True).to_list()
     by_mask = dict(zip(masks, _read(lambda mask: mask_place(benchmark.mask_path(mask)), masks), strict=True))
@@ -172,7 +173,7 @@ def _objects(
 
 
 def _box_place(box: Sequence[float], size: tuple[int, int]) -> ObjectPlace | str:
-    """Return where a box lies, without what is beyond the photo."""
+    """Return where a box is, clipped to the photo."""
     start = [max(0.0, float(edge)) for edge in box[:2]]
     end = [min(float(side), edge + length) for edge, length, side in zip(box[:2], box[2:], size, strict=True)]
     lengths = [last - first for first, last in zip(start, end, strict=True)]

@@ -1,4 +1,4 @@
-"""The manifest, one row per photo: its columns, and what must hold of them."""
+"""The manifest, one row per photo: its columns, and what must hold for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "background": pl.String(),
     "group": pl.String(),  # "common", "counter" or null
     "cluster": pl.String(),  # photos that are not independent share it; null: a cluster of its own
-    "mask": pl.String(),  # relative to the root, as path
+    "mask": pl.String(),  # relative to the root, like path
     "licence": pl.String(),
     "attribution": pl.String(),  # credit line to be shown with the photo
     "source": pl.String(),
@@ -28,21 +28,21 @@ _TEXTS = (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null)
 _REQUIRED = ("path", "photo_id", "class_index", "class_name")
 
 _Check = tuple[pl.Expr, str, str]
-"""What is wrong with a photo, that in words, and the column whose value is shown (or none)."""
+"""What is wrong with a photo, the same in words, and the column whose value is shown (or none)."""
 
 
 def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataFrame:
     """Return the manifest in ``MANIFEST_SCHEMA``, sorted by path; columns that may be null may be absent.
 
-    Further columns stand behind those, in the order of their names: attributes (texts; true and false become
-    yes and no) and covariates (numbers, float64; NaN becomes null).
-    The columns of ``QUESTION_SCHEMA`` stay where all photos have questions (`check_questions`).
+    Further columns follow, sorted by name: attributes (texts; true and false become yes and no) and
+    covariates (numbers, float64; NaN becomes null). The columns of ``QUESTION_SCHEMA`` stay if all photos
+    have questions (`check_questions`).
 
     Raises:
         CounterGroundError: the first thing that is wrong, naming the column or the photo: a missing or
             mistyped column, one that cannot be an attribute by its name or type, an empty required value, a
-            path twice, absolute or out of the root, a group other than common, counter and null, a class that
-            the label space does not have.
+            path that is repeated, absolute or outside the root, a group other than common, counter and null,
+            or a class that the label space does not have.
     """
     photos = with_plain_paths(_in_schema(photos))
     if photos.is_empty():
@@ -93,14 +93,14 @@ def _in_schema(photos: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_plain_paths(photos: pl.DataFrame) -> pl.DataFrame:
-    """Return a manifest whose paths are all spelt in one way: ``./ox//p0.jpg`` is ``ox/p0.jpg``."""
+    """Return a manifest whose paths are all spelt the same way: ``./ox//p0.jpg`` is ``ox/p0.jpg``."""
     columns = [name for name in ("path", "mask") if photos.schema.get(name) == pl.String]
     plain = pl.col(columns).str.replace_all("/+", "/").str.replace_all(r"/(\./)+", "/")
     return photos.with_columns(plain.str.replace(r"^(\./)+", ""))
 
 
 def attribute_problem(name: str, kind: pl.DataType) -> str:
-    """Say why a column cannot be an attribute or a covariate; empty where it can."""
+    """Say why a column cannot be an attribute or a covariate; empty if it can."""
     if problem := name_problem(name, MANIFEST_SCHEMA):
         return problem
     if kind.is_numeric() or kind in _TEXTS:
@@ -119,12 +119,12 @@ def cast_column(column: pl.Series, kind: pl.DataType) -> pl.Series:
     """Return the column of a manifest as ``kind``.
 
     Raises:
-        CounterGroundError: it cannot be cast, or numbers that are not of an integer type would be.
+        CounterGroundError: it cannot be cast, or ``kind`` is an integer type and the column's is not.
     """
     found = column.dtype
     if kind == pl.String and found.is_float():
-        column = column.fill_nan(None)  # pandas writes so what is missing
-    # A cast would cut 8.7 to 8 and make 1 of True.
+        column = column.fill_nan(None)  # pandas writes missing values as NaN
+    # A cast would cut 8.7 to 8 and turn True into 1.
     if kind.is_integer() and not found.is_integer() and found != pl.Null:
         raise CounterGroundError(
             f"The manifest's column {column.name!r} must be {kind}, not {found}: cast it."
@@ -138,7 +138,7 @@ def cast_column(column: pl.Series, kind: pl.DataType) -> pl.Series:
 
 
 def _refuse(photos: pl.DataFrame, checks: Sequence[_Check]) -> None:
-    """Raise at the first check that finds something, naming the first photo that is wrong (null is not)."""
+    """Raise at the first check that finds something, naming the first wrong photo (null is not wrong)."""
     failed = photos.select(wrong.any().alias(str(number)) for number, (wrong, *_) in enumerate(checks)).row(0)
     if True not in failed:
         return

@@ -1,4 +1,4 @@
-"""Tables in memory as manifests: Polars and pandas frames, and photos that are images and not files."""
+"""Tables in memory as manifests: Polars and pandas frames, and photos that are images, not files."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def manifest_of_table(
     names: Sequence[str] | str | None,
     attributes: Sequence[str] = (),
 ) -> tuple[pl.DataFrame, Path]:
-    """Return the manifest of a table, without classes resolved, and the folder its paths are relative to.
+    """Return the manifest of a table, with unresolved classes, and the folder its paths are relative to.
 
     Args:
         table: a Polars or pandas frame, or a mapping of columns.
         root: the folder of relative paths; None for the working folder.
-        columns: the table's name of the columns ``path``, ``class_name``, ``background`` and ``group``.
+        columns: the table's names for the columns ``path``, ``class_name``, ``background`` and ``group``.
         names: what the numbers of ``class_name`` mean; ``imagenet`` for ImageNet-1K.
         attributes: further columns, under their own names.
 
@@ -96,7 +96,7 @@ def _text(value: Any) -> str | list[str] | None:
 
 
 def _reader(table: Any) -> tuple[Sequence[str], Callable[[str], list[Any]]]:
-    """Return the names of the columns, and what gives the values of one; what is missing is None."""
+    """Return the column names, and a function for a column's values; missing ones are None."""
     if isinstance(table, pl.LazyFrame):
         table = table.collect()
     if isinstance(table, pl.DataFrame):
@@ -143,7 +143,7 @@ def _class_names(given: Sequence[Any], names: Sequence[str] | str | None, column
 
 
 def _photos(given: Sequence[Any], root: Path | str | None) -> tuple[dict[str, list[str]], Path]:
-    """Return the columns ``path`` and, where photos were written, ``photo_id``, and the folder of paths."""
+    """Return the columns ``path`` and, if photos were written, ``photo_id``, and the folder of paths."""
     if not all(isinstance(value, str | os.PathLike) for value in given):
         return _written(given)
     paths = [Path(value) for value in given]
@@ -154,7 +154,7 @@ def _photos(given: Sequence[Any], root: Path | str | None) -> tuple[dict[str, li
 
 
 def _written(given: Sequence[Any]) -> tuple[dict[str, list[str]], Path]:
-    """Write photos in memory into a folder of the cache that is named by their content."""
+    """Write photos in memory to a cache folder named after their content."""
     width = len(str(len(given) - 1))
     try:
         with draft_folder(cache_dir() / "frames" / "photos") as draft, ThreadPoolExecutor() as threads:
@@ -182,7 +182,7 @@ def _written(given: Sequence[Any]) -> tuple[dict[str, list[str]], Path]:
 def _file_of(value: Any, row: int) -> tuple[bytes, str]:
     """Return the bytes of a photo as a file, and its suffix; images are written as PNG."""
     if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
-        value = value["bytes"]  # as the data sets of Hugging Face hold them
+        value = value["bytes"]  # as Hugging Face data sets hold them
     if isinstance(value, bytes):
         kind = image_type(value[:16])
         if kind is None:

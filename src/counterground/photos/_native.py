@@ -24,10 +24,9 @@ BENCHMARK_FILE = "benchmark.json"
 def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
     """Write the benchmark's manifest, label space and description into the folder ``out``; return ``out``.
 
-    Photos are not copied: the way from ``out`` to their folder, and to that of the masks, is written,
-    so they may move together.
-    ``benchmark.json`` is written last and carries the version, so a folder of which one part is of another
-    writing is found out when it is read.
+    Photos are not copied: the relative paths from ``out`` to their folder and to that of the masks are
+    written, so they may move together. ``benchmark.json`` is written last and holds the version, so reading
+    detects files that were not written together.
 
     Raises:
         UsageError: photos are made in memory.

@@ -70,7 +70,7 @@ class UnreadablePhoto(CounterGroundError):  # noqa: N818 - the field speaks of u
 
 
 class MadePhoto(ABC):
-    """A photo that is made in memory, of files, whenever it is read.
+    """A photo made in memory, from files, whenever it is read.
 
     It can be pickled and hashed, and the same recipe makes the same pixels.
     """
@@ -78,12 +78,12 @@ class MadePhoto(ABC):
     @property
     @abstractmethod
     def photo_id(self) -> str:
-        """SHA-256 of the recipe in hex: of all that decides the pixels, files by their content."""
+        """SHA-256 of the recipe in hex: of all that decides the pixels, with files by their content."""
 
     @property
     @abstractmethod
     def files(self) -> Mapping[Path, str]:
-        """The files that it is made of, with the SHA-256 of each in hex."""
+        """The files that it is made from, with the SHA-256 of each in hex."""
 
     @property
     @abstractmethod
@@ -96,7 +96,7 @@ class MadePhoto(ABC):
 
     @abstractmethod
     def absolute(self) -> MadePhoto:
-        """Return the same photo, of files by their absolute paths."""
+        """Return the same photo, with its files by their absolute paths."""
 
     @abstractmethod
     def make(self) -> Image.Image:
@@ -117,7 +117,7 @@ class LoadedPhoto:
 
     Attributes:
         image: RGB, or as stored under ``rgb=False``; fully decoded, orientation tag not applied.
-        converted: the stored mode was not RGB and ``image`` is.
+        converted: whether ``image`` is RGB and the stored mode was not.
         mode: PIL's mode of the stored pixels ("RGB", "P", "CMYK", ...).
     """
 
@@ -138,7 +138,7 @@ class LoadedPhoto:
 
 
 def image_type(head: bytes) -> ImageType | None:
-    """Return the type of an image by its first 16 bytes or more, None where they are not an image.
+    """Return the type of an image from its first 16 bytes or more, None if they are not an image.
 
     Suffixes, URLs and HTTP headers are ignored: they are often wrong.
     """
@@ -146,7 +146,7 @@ def image_type(head: bytes) -> ImageType | None:
 
 
 def _formats(prefix: bytes) -> Iterator[str]:
-    """Names of PIL's formats that the first bytes of a file may be of, in the order of ``_TYPES``."""
+    """Yield the PIL formats that the first bytes of a file may belong to, in the order of ``_TYPES``."""
     Image.init()
     for name in _TYPES:
         _, accept = Image.OPEN.get(name, (None, None))
@@ -155,23 +155,23 @@ def _formats(prefix: bytes) -> Iterator[str]:
 
 
 def photo_missing(reason: str) -> bytes:
-    """Return a file that stands where a photo should be: reading it gives ``reason``, a few words."""
+    """Return a file to put in place of a missing photo: reading it gives ``reason``, a few words."""
     return _MISSING + reason.encode()
 
 
 def why_missing(data: bytes) -> str | None:
-    """Return the reason of a file that ``photo_missing`` made, None for any other."""
+    """Return the reason in a file that ``photo_missing`` made, None for any other."""
     if not data.startswith(_MISSING):
         return None
     return one_line(data[len(_MISSING) :][:_LONGEST_REASON].decode(errors="replace"))
 
 
 def photo_id(path: str | AnyPhoto) -> str:
-    """Return the SHA-256 of the file's bytes in hex, or that of the recipe where its files are unchanged.
+    """Return the SHA-256 of the file's bytes in hex, or that of the recipe if its files are unchanged.
 
     Raises:
         UnreadablePhoto: a file is missing, may not be read, or is not a file; or one that the photo is made
-            of has other content.
+            from has different content.
     """
     if isinstance(path, MadePhoto):
         for part, content in path.files.items():
@@ -212,21 +212,21 @@ def load_photo(
     """Decode one photo fully; safe in threads.
 
     RGB photos come out as ``Image.open(path).convert("RGB")`` gives them. Other modes are converted before
-    anything else happens to them: as PIL does it, except that 16-bit grey is scaled to 8 bits
-    where PIL may clip. Of an animation the first frame is read. The EXIF orientation is ignored, as the
-    libraries we compare with do.
+    anything else, as PIL does, except that 16-bit grey is scaled to 8 bits where PIL may clip. The first
+    frame of an animation is read. The EXIF orientation is ignored, as the libraries we compare with do.
 
     Args:
-        path: the file, whose content decides the format, not its suffix; or a photo to be made.
-        rgb: False leaves the stored mode (the order of libraries that resize first).
+        path: the file (its content decides the format, not its suffix), or a photo to be made.
+        rgb: False keeps the stored mode (the order of libraries that resize first).
         expect_id: the ``photo_id`` of the manifest; other content is an error.
-        at_least: a JPEG may be decoded at a half, a quarter or an eighth of its size, which is faster, as
-            long as both sides keep so many pixels.
-        whole: compare the checksums of a PNG, which decoding does not: for masks, which have no ``photo_id``.
+        at_least: pixels that both sides keep if a JPEG is decoded at a half, a quarter or an eighth of its
+            size, for speed.
+        whole: verify the checksums of a PNG, which decoding does not do: for masks, which have no
+            ``photo_id``.
 
     Raises:
         UnreadablePhoto: missing, empty, changed, not an image, truncated, damaged, over 178 megapixels, or
-            one side more than 200 times the other. Of a photo to be made: it names the file that is.
+            one side more than 200 times the other. For a photo to be made, the error names the file at fault.
     """
     if isinstance(path, MadePhoto):
         if expect_id not in (None, path.photo_id):
@@ -248,7 +248,7 @@ def _decoding(path: AnyPhoto) -> Iterator[None]:
     """Decoders raise all kinds of errors on untrusted bytes; each means that this photo cannot be read."""
     try:
         yield
-    except CounterGroundError:  # it says why already; a package that is missing is no fault of the photo
+    except CounterGroundError:  # it already says why; a missing package is not the photo's fault
         raise
     except Exception as error:
         raise UnreadablePhoto(path, _decoding_reason(error)) from error
@@ -338,7 +338,7 @@ def _decoding_reason(error: Exception) -> str:
 
 
 def _short(error: Exception) -> str:
-    """First line of a message, without the address that PIL prints of a file in memory."""
+    """Return the first line of a message, without the address that PIL prints for a file in memory."""
     text = (str(error) or type(error).__name__).splitlines()[0]
     return text.split(" <_io")[0][:100]
 

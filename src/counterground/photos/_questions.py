@@ -14,16 +14,16 @@ QUESTION_SCHEMA: dict[str, pl.DataType] = {
     "options": pl.List(pl.String()),  # 2 to 26 texts
     "answer": pl.String(),  # the text of the right option
 }
-"""Columns of a manifest whose photos have questions; all three are there, or none."""
+"""Columns of a manifest whose photos have questions; all three are present, or none."""
 MAX_OPTIONS = 26  # as many as there are letters
 
 
 def check_questions(photos: pl.DataFrame) -> None:
-    """Check the columns of ``QUESTION_SCHEMA``, which must be there.
+    """Check the columns of ``QUESTION_SCHEMA``, which must be present.
 
     Raises:
         CounterGroundError: the first photo with an empty question, with fewer than 2 or more than 26 options,
-            an empty one or one twice, or an answer that is not one of them.
+            an empty or repeated option, or an answer that is not one of them.
     """
     for row in photos.select("path", *QUESTION_SCHEMA).iter_rows(named=True):
         if problem := question_problem(row["question"], row["options"], row["answer"]):

@@ -30,7 +30,7 @@ from counterground.photos.sources import (
 )
 
 _SUFFIXES = ", ".join(TABLE_SUFFIXES)
-_LONGEST_NAME = 255  # of a file or folder, in bytes, where names are longest
+_LONGEST_NAME = 255  # bytes, where file systems allow the longest names
 _DISCOVERY_FILE = "discovery.json"
 
 
@@ -44,8 +44,7 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
     its folder, or with URLs; annotations in COCO's format (``.json``); a Croissant file (see
     ``read_croissant``), the folder that holds it, or its web address; ``hf:NAME`` (see ``read_dataset``); or
     tars by name, here or on the web (``https://HOST/{00000..00009}.tar``). Settings follow a question mark,
-    as in ``photos.csv?image=url&label=kind``. Photos are hashed where no ``photo_id`` is written down; none
-    is decoded.
+    as in ``photos.csv?image=url&label=kind``. Photos without a ``photo_id`` are hashed; none is decoded.
 
     Args:
         source: see above; a ``Path`` has no settings.
@@ -82,13 +81,13 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
 def _is_utf8(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:  # how Python writes the bytes of other names
+    except UnicodeEncodeError:  # Python keeps undecodable bytes of a name as surrogates
         return False
     return True
 
 
 def _in_croissant(path: Path, settings: Source) -> Benchmark | None:
-    """Read a Croissant file, on the web too, or a folder with one that is in no form of our own."""
+    """Read a Croissant file, also on the web, or a folder with one that is not in a form of our own."""
     file: Path | str | None = settings.place
     if not is_croissant_url(settings.place):
         if path.is_dir() and ((path / BENCHMARK_FILE).is_file() or shard_format(path) is not None):

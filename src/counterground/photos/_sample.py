@@ -15,12 +15,11 @@ _CELL = ("class_index", "group", "background")
 def sample_photos(benchmark: Benchmark, limit: int) -> Benchmark:
     """Return a benchmark with ``limit`` photos only: one of each class, group, background and cell first.
 
-    Which ones, and which classes if not all of them, is decided by the content of the photos, so the same
-    photos give the same sample. A note says that it is one. The benchmark itself is returned where it has no
-    more photos.
+    The content of the photos decides which ones, and which classes if not all, so the same photos give the
+    same sample. A note says that it is a sample. A benchmark with no more photos is returned as it is.
 
     Raises:
-        UsageError: no photo is asked for.
+        UsageError: ``limit`` is below 1.
     """
     if limit < 1:
         raise UsageError(f"A trial needs at least 1 photo, not {limit}.")
@@ -28,7 +27,7 @@ def sample_photos(benchmark: Benchmark, limit: int) -> Benchmark:
         return benchmark
     cell = tuple(dict.fromkeys((*_CELL, *benchmark.design.cells)))
     numbered = benchmark.photos.sort("photo_id", "path").with_columns(turn=pl.int_range(pl.len()).over(*cell))
-    # The first classes would be fish and birds only, where they are those of ImageNet.
+    # The first classes would be fish and birds only, if they are ImageNet's.
     numbered = numbered.with_columns(drawn=pl.col("photo_id").min().over("class_index"))
     chosen = numbered.sort("turn", "drawn", *cell).head(limit).drop("turn", "drawn").sort("path")
     note = (

@@ -83,7 +83,7 @@ def _refuse_swallowed(frame: pl.DataFrame, separator: str) -> None:
     """Refuse a cell that holds whole rows: a quote that is not closed where it should be swallows them.
 
     Raises:
-        CounterGroundError: which row.
+        CounterGroundError: there is one; the message names the row.
     """
     for place, name in enumerate(frame.columns):
         if not frame[name].str.contains("\n", literal=True).any():
@@ -100,10 +100,10 @@ def _refuse_swallowed(frame: pl.DataFrame, separator: str) -> None:
 
 
 def _are_rows(lines: list[list[str]], place: int, frame: pl.DataFrame) -> bool:
-    """Tell whether the lines of a cell in column number ``place`` are rows and no text.
+    """Return whether the lines of a cell in column number ``place`` are rows, not text.
 
-    They have as many cells as rows have, and beside those of the column itself there is a photo, or in each
-    a value that the same column has elsewhere, such as a class.
+    They are if they have as many cells as rows have and, outside the column itself, a cell is a photo or each
+    line has a value that the same column has elsewhere, such as a class.
     """
     first, *middle, last = lines
     rows = [
@@ -139,7 +139,7 @@ def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _whole(column: pl.Series) -> pl.Series:
-    """Read a column of texts as whole numbers where it holds no others; pandas writes them as ``8.0``."""
+    """Read a column of texts as whole numbers if it holds nothing else; pandas writes them as ``8.0``."""
     if column.str.contains(r"^-?\d{1,9}(\.0)?$").all():
         return column.str.replace(r"\.0$", "").cast(pl.Int32)
     return column
@@ -148,20 +148,20 @@ def _whole(column: pl.Series) -> pl.Series:
 def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, LabelSpace, tuple[str, ...]]:
     """Return a manifest with its classes and photo ids filled in, its folder, its label space, and notes.
 
-    Needed are ``path`` and ``class_name``, or ``path`` and ``class_index``. With a name, ``class_index`` is
-    optional and must run from 0 to k - 1; without, it is the ImageNet-1K index. ``imagenet_index`` says which
-    class of ImageNet a class is (null: none) instead of its name. A missing ``photo_id`` is computed. With
-    questions (``QUESTION_SCHEMA``) classes may be missing: all photos are then of one.
+    The table needs ``path`` and ``class_name``, or ``path`` and ``class_index``. With a name, ``class_index``
+    is optional and must run from 0 to k - 1; without one, it is the ImageNet-1K index. ``imagenet_index``,
+    instead of the name, says which ImageNet class a class is (null: none). A missing ``photo_id`` is
+    computed. With questions (``QUESTION_SCHEMA``), classes may be missing: all photos are then of one class.
 
     Args:
-        frame: the rows, one per photo; of other columns than those of ``MANIFEST_SCHEMA``, those that can be
-            are attributes and covariates (``as_attributes``), and the others are noted.
-        root: the folder that paths are relative to. Where they are absolute, it is the deepest folder that
-            all photos and masks share instead, so that the benchmark is the same wherever it lies.
+        frame: the rows, one per photo; columns outside ``MANIFEST_SCHEMA`` become attributes and covariates
+            if they can (``as_attributes``), and the others are noted.
+        root: the folder that paths are relative to. If they are absolute, it is instead the deepest folder
+            that all photos and masks share, so that the benchmark is the same wherever it is.
 
     Raises:
-        CounterGroundError: a missing column, one that is one slip from a known one, one class with two names
-            or indices, absolute paths among relative ones, or a file that is missing.
+        CounterGroundError: a missing column, a column name one slip from a known one, a class with two names
+            or indices, absolute paths among relative ones, or a missing file.
     """
     if "path" not in frame.columns:
         raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
@@ -192,7 +192,7 @@ def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Return a table whose further columns can be attributes and covariates, and a note on those left out.
 
     Raises:
-        CounterGroundError: a column that is one slip from a known one.
+        CounterGroundError: a column name is one slip from a known one.
     """
     known = _known(frame)
     kept, unused = [], []
@@ -209,12 +209,12 @@ def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
 
 
 def _known(frame: pl.DataFrame) -> set[str]:
-    """Return the columns of a table that are no attributes."""
+    """Return a table's columns that are not attributes."""
     return {*MANIFEST_SCHEMA, *(QUESTION_SCHEMA if "options" in frame.columns else ()), "imagenet_index"}
 
 
 def with_covariates(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a table of CSV with numbers in the further columns whose texts are all numbers."""
+    """Return a CSV table in which further columns are numbers if all their texts are."""
     known = _known(frame)
     return frame.with_columns(_number(frame[name]) for name in frame.columns if name not in known)
 
@@ -262,7 +262,7 @@ def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Pa
         return frame, root, ()
     written = {path: Path(path) for column in columns for path in frame[column].drop_nulls()}
     relative = [path for path, file in written.items() if not file.is_absolute()]
-    if len(relative) == len(written):  # to this system
+    if len(relative) == len(written):  # on this system
         return frame, root, ()
     if relative:
         column = next(column for column in columns if (frame[column] == relative[0]).any())
@@ -274,7 +274,7 @@ def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Pa
     files = {path: Path(os.path.normpath(file)) for path, file in written.items()}
     try:
         shared = Path(os.path.commonpath([file.parent for file in files.values()]))
-    except ValueError as error:  # of Windows
+    except ValueError as error:  # on Windows
         raise CounterGroundError("The photos lie on several drives: put them on one.") from error
     below = {path: file.relative_to(shared).as_posix() for path, file in files.items()}
     frame = frame.with_columns(pl.col(columns).replace(below))

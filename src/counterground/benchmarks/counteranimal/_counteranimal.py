@@ -1,4 +1,4 @@
-"""CounterAnimal as its authors released it: fetched or brought, unpacked, checked against the paper."""
+"""CounterAnimal as its authors released it: fetched or given, unpacked, checked against the paper."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def get_counteranimal(
 ) -> Benchmark:
     """Return CounterAnimal; its ``notes`` state every difference from the paper's classes and group sizes.
 
-    An archive that is given takes the place of whatever was got before; photos of two archives never mix.
+    A given archive replaces whatever was there before; photos of two archives never mix.
 
     Args:
         archive: zip or tar of the release, or the folder it was unpacked to (photos are then not copied);
-            without it the authors' file is downloaded, unless CounterAnimal is in the cache already.
+            without it the authors' file is downloaded, unless CounterAnimal is already in the cache.
         url: where to download from.
-        show_progress: show bars of the download and the unpacking on standard error.
+        show_progress: show bars for the download and the unpacking on standard error.
 
     Raises:
         CounterGroundError: the download fails, the archive is unsafe or broken, or no class is the paper's.
@@ -60,7 +60,7 @@ def get_counteranimal(
 
 
 def is_complete(folder: Path) -> bool:
-    """Say whether ``folder`` holds CounterAnimal as ``get_counteranimal`` finishes it."""
+    """Return whether ``folder`` holds CounterAnimal as ``get_counteranimal`` finishes it."""
     try:
         return bool(read_json(folder / "benchmark.json")["name"] == "counteranimal")
     except (OSError, ValueError, KeyError, TypeError):
@@ -97,7 +97,7 @@ def compare_with_paper(photos: pl.DataFrame, imagenet: tuple[int | None, ...]) -
         imagenet: ImageNet index of each class index.
 
     Raises:
-        CounterGroundError: no class of the paper is there.
+        CounterGroundError: no class of the paper is present.
     """
     classes = load_table("classes").join(
         load_table("group_sizes").drop("note", strict=False), left_on="id", right_on="class_id"

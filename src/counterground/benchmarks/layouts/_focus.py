@@ -1,4 +1,4 @@
-"""FOCUS (Kattakinda and Feizi 2022): ten classes at common and uncommon times, in weathers and places.
+"""FOCUS (Kattakinda and Feizi 2022): ten classes at common and uncommon times, weathers and places.
 
 Annotations, what counts as uncommon, and which ImageNet classes count as which: src/experiments/ of
 priyathamkat/focus (dataset.py, evaluate_model.py); the table of annotations.db: a repository that reads it.

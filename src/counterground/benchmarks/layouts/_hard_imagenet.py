@@ -4,9 +4,9 @@ Masks and photos: datasets/hard_imagenet.py of mmoayeri/HardImageNet; removing t
 750 photos: its index.html; licence: the paper's page on OpenReview; classes by WordNet id: the LANCE authors'
 reader.
 
-The field removes the object: what accuracy remains comes from the rest. Here each photo stands as it is and
-with its object grey (128), made before any resizing, where theirs is made after it. A small drop is the bad
-one.
+The field removes the object: the accuracy that remains comes from the rest. Here each photo appears as it is
+and with its object grey (128), made before any resizing, whereas theirs is made after it. A small drop is the
+bad result.
 """
 
 from __future__ import annotations

@@ -6,10 +6,11 @@ rabbit-abacus/roleofimagebackgrounds; WordNet synsets and how many ImageNet clas
 table 4.
 
 Not verified: which ImageNet classes ``in_to_in9.json`` maps. A copy of it in or beside the folder is used.
-Otherwise the members are those below, derived from WordNet 3.0: each class's descendants, less those that the
-table's numbers leave out where a synset has two parents (171 and 172 are also racers; 80 to 86 game; dogs and
-cats domestic animals). They agree with the table, but for wheeled vehicles: 44, where it has 42; which two it
-lacks is not known. And the number of photos: 450 a class and variant is what others report.
+Otherwise the members are those below, derived from WordNet 3.0: each class's descendants, minus those that
+the table's numbers leave out where a synset has two parents (171 and 172 are also racers; 80 to 86 game; dogs
+and cats domestic animals). They agree with the table, except for wheeled vehicles: 44, where it has 42; which
+two it lacks is not known. Also not verified: the number of photos; 450 per class and variant is what others
+report.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _COUNTS = {"test": (144, 144, 144, 144), "train": (750, 100, 100, 750)}
 
 
 class _PlainData(pickle.Unpickler):
-    """Reads dicts, lists and texts only: a pickle may otherwise run any program."""
+    """Read dicts, lists and texts only: a pickle could otherwise run any program."""
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"it holds {module}.{name}, and should hold only texts")
@@ -37,7 +37,7 @@ def _places(copy: Copy) -> dict[str, str]:
         with (copy.root / _GROUPS).open("rb") as file:
             groups = _PlainData(file).load()
         return {photo: group.partition("(")[2].removesuffix(")") for photo, (group,) in groups.items()}
-    except Exception as error:  # a damaged pickle may raise any, MemoryError among them
+    except Exception as error:  # a damaged pickle may raise anything, even MemoryError
         reason = str(error) or type(error).__name__
         raise CounterGroundError(f"Cannot read {copy.root / _GROUPS}: {reason}.") from error
 

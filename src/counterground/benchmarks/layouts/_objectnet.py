@@ -5,8 +5,8 @@ and of imagenet-testbed; the red border of 2 pixels, which is cut off: objectnet
 abarbu/objectnet-template-pytorch; licence: the data set card of timm/objectnet. Not verified: the number of
 photos.
 
-The field reports the accuracy: there are no groups. Photos are cut into the cache, which takes as much room
-again.
+The field reports the accuracy: there are no groups. Cropped photos are written to the cache, which takes as
+much space again.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Folders, combinations, sizes and the archives' addresses: spawrious/torch.py of aengusl/spawrious; licence:
 its README. Training combinations are common, those of the test set counter. The field reports the accuracy on
-the test set, the accuracy of counter photos here; a model that was trained on Spawrious has seen the others.
+the test set, which is the accuracy on counter photos here; a model trained on Spawrious has seen the others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""SpuCoAnimals (Joshi et al. 2023): birds on land and water, dogs indoors and outdoors, of ImageNet.
+"""SpuCoAnimals (Joshi et al. 2023): birds on land and water, dogs indoors and outdoors, from ImageNet.
 
 Folders, sizes and the archives' addresses: spuco_birds.py, spuco_dogs.py and spuco_animals.py in
 src/spuco/datasets of BigML-CS-UCLA/SpuCo.

@@ -1,8 +1,8 @@
 """UrbanCars (Li et al. 2023): urban and country cars, each with a background and an object beside it.
 
 Folders, sizes and gaps: dataset/urbancars.py, create_datasets/urbancars/gen_urbancars.py and
-urbancars_trainers/base_trainer.py of facebookresearch/Whac-A-Mole. The gaps have the other sign here: what is
-lost against the accuracy in the distribution of the training set. Nobody publishes the photos: the script
+urbancars_trainers/base_trainer.py of facebookresearch/Whac-A-Mole. The gaps have the opposite sign here: what
+is lost against the accuracy in the distribution of the training set. The photos are not published: the script
 makes them.
 """
 

@@ -1,4 +1,4 @@
-"""Waterbirds (Sagawa et al. 2020): birds of CUB on places of Places.
+"""Waterbirds (Sagawa et al. 2020): birds of CUB on backgrounds of Places.
 
 Layout, codes, averages and the archive's address: README.md and data/cub_dataset.py of kohpangwei/group_DRO,
 and WILDS' waterbirds_dataset.py, which also states the licence. Group sizes: as several repositories that

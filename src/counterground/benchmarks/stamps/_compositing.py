@@ -1,4 +1,4 @@
-"""Place a cut-out on a background: the one way every composite of this package is made."""
+"""Place a cut-out on a background: the one way this package makes every composite."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def composite(
         background: square RGB photograph, resized to ``size``.
         size: side of the result in pixels.
         scale: longer side of the cut-out as a fraction of ``size`` (0 to 1].
-        center: centre of the cut-out (x, y) as fractions of ``size``; moved inside where it would be cut off.
+        center: centre of the cut-out (x, y) as fractions of ``size``; moved inside if it would be cut off.
         flip: mirror the cut-out left to right.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The photographs behind ``stamps``: animal cut-outs and backgrounds, with where they come from."""
+"""The photographs behind ``stamps``: animal cut-outs and backgrounds, with their sources."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STAMPS_PACKAGE = "tuxpaint-stamps-default"
 CUTOUT_LICENCE = "GPL-2"
 #: Labels with at least four photographs in the default packages.
 LABELS = ("grass", "rock", "shrub", "sky", "tree", "water")
-#: Packages whose backgrounds are used unless others are asked for.
+# : Packages whose backgrounds are used unless others are requested.
 PACKAGES = ("budgie-backgrounds", "lomiri-wallpapers-16.04", "mate-backgrounds", "tuxpaint-data")
 _REGION_SIDE = 512  # shorter side kept of a background: twice the photos' side, a fiftieth of the memory
 _FAINT = 8  # alpha (of 255) that is invisible
@@ -60,7 +60,7 @@ class Background:
 
     @property
     def cluster(self) -> str:
-        """The photograph (package and path), whatever the rectangle: what intervals are clustered by."""
+        """The photograph (package and path), whatever the rectangle; intervals are clustered by it."""
         return f"{self.package}:{self.source}"
 
     @property
@@ -80,7 +80,7 @@ def load_cutouts(packages: Path | None = None) -> list[Cutout]:
     """Return the 51 photographic cut-outs that show exactly one of 45 ImageNet classes, in file order.
 
     Args:
-        packages: folder with the ``.deb`` files, where there is no apt.
+        packages: folder with the ``.deb`` files, if there is no apt.
 
     Raises:
         CounterGroundError: the package cannot be fetched or read.
@@ -99,7 +99,7 @@ def load_backgrounds(
     """Return the labelled background photographs, in file order.
 
     Args:
-        packages: folder with the ``.deb`` files, where there is no apt.
+        packages: folder with the ``.deb`` files, if there is no apt.
         labels: backgrounds wanted.
         from_packages: Debian packages to take them from; ``extremetuxracer-data``,
             ``plasma-workspace-wallpapers`` and ``stellarium-data`` are known besides the default.
@@ -116,7 +116,7 @@ def load_backgrounds(
 
 
 def stamps_packages(backgrounds: Iterable[str], packages: Path | None = None) -> list[Package]:
-    """Return the opened packages of the cut-outs and these of the backgrounds, by name.
+    """Return the opened packages of the cut-outs and of these backgrounds, by name.
 
     Raises:
         CounterGroundError: a package cannot be fetched or read.
@@ -126,14 +126,14 @@ def stamps_packages(backgrounds: Iterable[str], packages: Path | None = None) ->
 
 
 def cutout_rows() -> list[dict[str, str]]:
-    """Rows of the stamp map that are photographs and match an ImageNet class exactly."""
+    """Return the rows of the stamp map that are photographs and match an ImageNet class exactly."""
     return [row for row in read_map("stamp_map") if row["match"] == "exact" and row["photo"] == "True"]
 
 
 def background_rows(
     labels: Sequence[str], from_packages: Sequence[str], *, textures: bool = False
 ) -> list[dict[str, str]]:
-    """Rows of the background table for these labels and packages."""
+    """Return the rows of the background table for these labels and packages."""
     table = read_map("backgrounds")
     known = {row["label"] for row in table}
     for label in labels:
@@ -160,7 +160,7 @@ def _stamp_files() -> list[str]:
 
 
 def _sources(package: str) -> list[str]:
-    # All files of a package that any label may ask for, so that it is fetched once whatever the labels.
+    # All files of a package that any label may ask for, so that it is fetched once, whatever the labels.
     sources = [row["source"] for row in read_map("backgrounds") if row["package"] == package]
     return [*sources, _copyright(package)]
 
@@ -183,7 +183,7 @@ def _cutout(row: dict[str, str], package: Package) -> Cutout:
 
 
 def solid(image: Image.Image) -> Image.Image:
-    """Trim the invisible rim, and make a body (the fly's) opaque that lets the background through."""
+    """Trim the invisible rim, and make opaque a body (the fly's) that lets the background through."""
     alpha = image.getchannel("A").point(lambda value: value if value > _FAINT else 0)
     counts = alpha.histogram()[1:]
     firm = sum(counts[_TRANSLUCENT - 1 :])

@@ -78,8 +78,8 @@ def draw_placements(
         per_label: photographs per cut-out and label.
         placements: photos per cut-out and photograph.
         scale: range of the cut-out's longer side, as a fraction of the photo's side.
-        seed: the same seed, cut-out, label, turn and number give the same placement whatever else is asked
-            for.
+        seed: the same seed, cut-out, label, turn and number give the same placement, whatever else is
+            requested.
 
     Raises:
         UsageError: a label has fewer than ``per_label`` photographs.
@@ -100,7 +100,7 @@ def draw_placements(
             names = sorted(photographs)
             order = _generator(seed, cutout.path_in_package, label).permutation(len(names))
             for turn, number in product(range(per_label), range(placements)):
-                # The first placement has the key that it had when there was only one.
+                # The first placement keeps the key that it had when there was only one.
                 key = (turn, number) if number else (turn,)
                 rng = _generator(seed, cutout.path_in_package, label, *key)
                 choices = photographs[names[order[turn]]]
@@ -189,17 +189,17 @@ def build_stamps(
     out: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Benchmark:
-    """Return the benchmark of these settings; build it where it does not exist yet.
+    """Return the benchmark of these settings; build it if it does not exist yet.
 
     Args:
         settings: defaults give 51 cut-outs x 6 backgrounds x 4 photographs x 4 placements = 4,896 photos.
-        packages: folder with the ``.deb`` files, where there is no apt.
+        packages: folder with the ``.deb`` files, if there is no apt.
         out: folder of the benchmark; by default one in the cache.
         progress: called with (photos done, photos in all).
 
     Raises:
         CounterGroundError: packages cannot be fetched or read, ``out`` holds something else or cannot be
-            written, or the benchmark there was made from other versions of the packages than the given ones.
+            written, or the benchmark there was made from package versions other than the given ones.
         UsageError: unknown class or label, or too few photographs of a label.
     """
     settings = settings or StampsSettings()

@@ -27,15 +27,15 @@ Score = Callable[[Sequence[Image.Image]], npt.NDArray[np.float32]]
 def attribute(photo: Pixels, mask: Pixels, score: Score, batch_size: int) -> Floats:
     """Return how much a score falls when a part of a photo is made grey: ``[p]``, of `parts_of` its mask.
 
-    Parts are the cells of a grid, and those that the outline of the object cuts are two: a part lies inside
-    or outside the object, never in both (occlusion, Zeiler and Fergus 2014). Nothing is asked of the model
-    but scores, so that it may be any.
+    Parts are the cells of a grid; a cell that the object's outline cuts is two parts: a part lies inside or
+    outside the object, never in both (occlusion, Zeiler and Fergus 2014). Only scores are needed, so any
+    model will do.
 
     Args:
         photo: ``[h, w, 3]``.
         mask: ``[h, w]``, 0 to 255.
-        score: of the model.
-        batch_size: photos that are scored at once.
+        score: score of the model.
+        batch_size: number of photos scored at once.
 
     Raises:
         MissingExtraError: Captum is not installed.
@@ -69,7 +69,7 @@ def parts_of(mask: Pixels) -> npt.NDArray[np.int64]:
 def share_outside(attribution: Floats, mask: Pixels) -> float | None:
     """Return which share of all attribution, in absolute terms, belongs to parts outside the object.
 
-    None where no part has any.
+    None if no part has any.
 
     Args:
         attribution: ``[p]``, as `attribute` returns it.
@@ -88,7 +88,7 @@ def _first(mask: Pixels) -> npt.NDArray[np.int64]:
 
 
 def check_installed() -> None:
-    """See that attributions can be computed.
+    """Check that attributions can be computed.
 
     Raises:
         MissingExtraError: Captum is not installed.

@@ -35,10 +35,10 @@ _ROWS = 1024
 
 
 def check_saliency(models: AnyModels, kinds: Sequence[str]) -> None:
-    """Refuse what no attribution can be computed of, before any photo is read.
+    """Refuse what attribution cannot be computed for, before any photo is read.
 
     Raises:
-        UsageError: a generative model, a head that is to be fitted, or no photos as they are.
+        UsageError: a generative model, a head that must be fitted, or no photos as they are.
         MissingExtraError: Captum is not installed.
     """
     check_installed()
@@ -108,7 +108,7 @@ def _of_model(
 def _explained(
     encoded: EncodedBenchmark, place: int, photo: dict[str, Any], batch_size: int
 ) -> tuple[Floats, dict[str, Any]]:
-    """Return the map of a photo, and what is said of it."""
+    """Return the map of a photo, and what the table says about it."""
     pixels, mask = read_pixels(_masked(encoded.benchmark, photo))
     logits = _logits(encoded, encoded.features.rows(np.array([place])), place)
     answer = int(logits[0].argmax())
@@ -123,7 +123,7 @@ def _explained(
 def _log_odds_of(
     encoded: EncodedBenchmark, place: int, name: int, images: Sequence[Image.Image]
 ) -> npt.NDArray[np.float32]:
-    """Return the log-odds of a name, among those that compete for a photo, of variants of the photo ``[n]``.
+    """Return the log-odds ``[n]`` of a name, among those competing for a photo, for variants of the photo.
 
     They grow with the score of the name and fall with those of all others, and do not saturate as
     probabilities do.
@@ -145,7 +145,7 @@ def _logits(encoded: EncodedBenchmark, features: npt.NDArray[Any], place: int) -
 
 
 def _true_scores(encoded: EncodedBenchmark) -> npt.NDArray[np.float64]:
-    """Return the probability of the true name of each composite ``[n]``; NaN where there is none."""
+    """Return the probability of the true name of each composite ``[n]``; NaN if there is none."""
     from scipy.special import softmax
 
     found = np.full(len(encoded.true), np.nan)
@@ -181,7 +181,7 @@ def _by_background(photos: pl.DataFrame, scores: npt.NDArray[np.float64]) -> pl.
 def _most_driven(table: pl.DataFrame) -> list[str]:
     """Return the paths of the photos whose scores differ most by background.
 
-    By common - counter, or where no photo has both, by best - worst.
+    By common - counter or, if no photo has both, by best - worst.
     """
     difference = pl.col("score_difference")
     if table["score_difference"].null_count() == len(table):

@@ -40,8 +40,8 @@ def hf_source(
 ) -> MaskSource:
     """Return the source of masks of ``hf:NAME`` or ``hf:DIR``.
 
-    A model that names what it segments gives the objects of the photo's class; one that is asked by a box
-    (SAM and its like) gives what is in the box. Code beside the weights is not run.
+    A model that names what it segments gives the objects of the photo's class; one that is prompted with a
+    box (SAM and similar models) gives what is in the box. Code beside the weights is not run.
 
     Args:
         spec: the model.
@@ -53,7 +53,7 @@ def hf_source(
     Raises:
         UsageError: no such model, a licence that is not accepted, no label that is a class, or no box for a
             model that needs one.
-        CounterGroundError: the weights cannot be had.
+        CounterGroundError: the weights cannot be obtained.
         MissingExtraError: transformers is not installed.
     """
     with needs_extra("hf"):
@@ -102,7 +102,7 @@ def _finder(
 def _labelled(
     source: HfSource, loader: Any, classes: Sequence[str], settings: MaskSettings, device: str
 ) -> Callable[[Asked], Found]:
-    """Return what finds the objects of the photo's class among those that a model names."""
+    """Return a function that finds the objects of the photo's class among those that a model names."""
     from transformers import AutoImageProcessor, pipeline
 
     network = read_network(loader, source)
@@ -133,7 +133,7 @@ def _labelled(
 def _labels_of(
     spec: str, classes: Sequence[str], labels: Sequence[str], called: Mapping[str, str]
 ) -> dict[str, frozenset[str]]:
-    """Return the model's labels of each class: of its own name, or the one it is said to have."""
+    """Return the model's labels of each class: of its own name, or of the one given for it."""
     by_key: dict[str, set[str]] = {}
     for label in labels:
         by_key.setdefault(name_key(label), set()).add(label)
@@ -152,7 +152,7 @@ def _labels_of(
 
 
 def _prompted(source: HfSource, device: str) -> Callable[[Asked], Found]:
-    """Return what finds the object in each box: of the masks that a model proposes, its own best."""
+    """Return a function that finds the object in each box: the model's own best of its proposed masks."""
     import torch
     from transformers import AutoModelForMaskGeneration, AutoProcessor
 
@@ -207,7 +207,7 @@ def _weights(source: HfSource) -> Weights:
 
 
 def _identity(source: HfSource) -> dict[str, str]:
-    """Return what tells weights apart: the commit, or a hash of the files in a folder."""
+    """Return what identifies the weights: the commit, or a hash of the files in a folder."""
     if source.folder is None:
         return {"commit": str(source.revision)}
     digest = hashlib.sha256()

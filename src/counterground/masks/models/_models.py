@@ -25,7 +25,7 @@ def model_source(
 
     Raises:
         UsageError: an unknown model, or a licence that is not accepted.
-        CounterGroundError: weights that cannot be had.
+        CounterGroundError: the weights cannot be obtained.
         MissingExtraError: a package is not installed.
     """
     if source.startswith("rembg:"):

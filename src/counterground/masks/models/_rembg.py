@@ -1,4 +1,4 @@
-"""Masks by a model of rembg, which tells what stands out from its background; it knows no classes."""
+"""Masks by a rembg model, which separates what stands out from its background; it knows no classes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OWN = ("u2net_custom", "dis_custom", "ben_custom")
 
 
 def rembg_source(spec: str, accepted: Sequence[str]) -> MaskSource:
-    """Return the source of masks of ``rembg:NAME``, or of weights of one's own, ``rembg:u2net_custom@FILE``.
+    """Return the source of masks of ``rembg:NAME``, or of your own weights, ``rembg:u2net_custom@FILE``.
 
     Raises:
         UsageError: an unknown name, a missing file, or a licence that is not accepted.

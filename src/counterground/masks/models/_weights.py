@@ -11,12 +11,12 @@ from counterground.errors import UsageError
 from counterground.masks._found import Weights
 
 UNVERIFIED = "unverified"
-"""What the licence of weights is called where none could be read."""
+"""What the licence of weights is called if none could be read."""
 
 
 @cache
 def known_weights() -> dict[str, Weights]:
-    """Return what is known of weight files, by source, as in ``rembg:u2net``."""
+    """Return what is known about weight files, by source, as in ``rembg:u2net``."""
     data = files("counterground.masks.models").joinpath("weights.json").read_bytes()
     return {name: Weights(name, **facts) for name, facts in json.loads(data).items()}
 

@@ -1,4 +1,4 @@
-"""Image features without the background: directions from texts or from labelled photos, removed."""
+"""Image features without the background: directions from texts or labelled photos are removed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def roboshot(data: FitData, *, boost: bool) -> Mended:
     """Remove differences between backgrounds from image features and, with ``boost``, increase classes'.
 
     Adila et al. 2024, "Zero-shot robustification of zero-shot models" (arXiv 2309.04344): features lose their
-    projections on an orthonormal basis of harmful directions, and get those on one of helpful directions once
-    more, as in the authors' code (SprocketLab/roboshot, ``run.py``). There, each step is followed by
-    division by the length; since a positive factor goes through all steps, one matrix and one division do
+    projections onto an orthonormal basis of harmful directions, and gain those onto one of helpful directions
+    once more, as in the authors' code (SprocketLab/roboshot, ``run.py``). There, each step is followed by
+    division by the length; since a positive factor passes through all steps, one matrix and one division do
     the same.
 
-    Harmful directions are differences between the texts of two backgrounds, helpful ones between those of
-    two classes. The authors ask a language model for both; we have labels.
+    Harmful directions are differences between the texts of two backgrounds, helpful ones between those of two
+    classes. The authors ask a language model for both; we have labels.
     """
     backgrounds = encode_backgrounds(data, "roboshot")
     if len(backgrounds) < 2:
@@ -42,12 +42,12 @@ def image_projection(data: FitData, *, boost: bool) -> Mended:
 
     The means of all groups of photos, ``m[class, background]``, are fitted by least squares with
     ``a[class] + b[background]``: differences of b are mean differences between backgrounds with the class
-    held, differences of a those between classes with the background held. With equally many backgrounds in
-    each class b is the plain mean over classes.
+    held fixed, differences of a those between classes with the background held fixed. With equally many
+    backgrounds in each class, b is the plain mean over classes.
 
     Removing the mean difference of two groups is the mean projection of Haghighatkhah et al. 2022, "Better
-    hit the nail on the head than beat around the bush" (arXiv 2212.04273); several backgrounds and the
-    classes held are our extension.
+    hit the nail on the head than beat around the bush" (arXiv 2212.04273); several backgrounds and holding
+    the classes fixed are our extension.
 
     Raises:
         UsageError: no class was seen on two backgrounds.
@@ -69,9 +69,9 @@ def image_projection(data: FitData, *, boost: bool) -> Mended:
 def text_subtraction(data: FitData, *, alpha: float) -> Mended:
     """Subtract from each photo ``alpha`` times its part along the background that its features show most.
 
-    A photo's background is the one whose text is most similar to it; its direction is that text less the
-    mean over backgrounds, of unit length. With alpha 1 the part is removed. Of our making: it stands in for
-    `background_subtraction` where there are no masks.
+    A photo's background is the one whose text is most similar to it; its direction is that text minus the
+    mean over backgrounds, of unit length. With alpha 1 the part is removed. The method is ours: it stands in
+    for `background_subtraction` if there are no masks.
     """
     backgrounds = encode_backgrounds(data, "text-subtraction")
     if len(backgrounds) < 2:

@@ -1,4 +1,4 @@
-"""Features of the parts of a photo, where there are masks: of the object alone, of the background alone."""
+"""Features of the parts of a photo, if there are masks: of the object alone, of the background alone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from counterground.mitigation._method import FitData, Input, Mended, Mitigation
 def background_subtraction(data: FitData, *, alpha: float) -> Mended:
     """Subtract ``alpha`` times the features of the photo with its object removed.
 
-    The head is linear, so this subtracts ``alpha`` times the scores that the background gets alone. Of our
-    making; Peng et al. 2025, "Representation-level counterfactual calibration for debiased zero-shot
-    recognition" (arXiv 2510.26466), subtract such scores too, estimated from embeddings; ours are measured.
+    The head is linear, so this subtracts ``alpha`` times the scores that the background alone gets. The
+    method is ours; Peng et al. 2025, "Representation-level counterfactual calibration for debiased zero-shot
+    recognition" (arXiv 2510.26466), also subtract such scores, estimated from embeddings; ours are measured.
 
     Raises:
         UsageError: there are no masks.

@@ -13,7 +13,7 @@ def basis(directions: np.ndarray) -> np.ndarray:
 
 
 def rejection(directions: np.ndarray) -> np.ndarray:
-    """Return the projection ``[d, d]`` on what is orthogonal to all rows ``[m, d]``; it is symmetric."""
+    """Return the projection ``[d, d]`` onto what is orthogonal to all rows ``[m, d]``; it is symmetric."""
     q = basis(directions)
     return np.asarray(np.eye(len(q)) - q @ q.T)
 

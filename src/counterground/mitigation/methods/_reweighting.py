@@ -8,7 +8,7 @@ from counterground.errors import needs_extra
 from counterground.mitigation._method import FitData, Mended, Mitigation
 from counterground.mitigation.methods._shared import check_classes, groups_of
 
-# Of `group_dro`: full-batch steps, so fewer and larger ones than in the authors' minibatches.
+# For `group_dro`: full-batch steps, so fewer and larger ones than in the authors' minibatches.
 _STEPS, _LEARNING_RATE, _MOMENTUM, _GROUP_STEP = 150, 2.0, 0.9, 0.01
 
 
@@ -17,9 +17,9 @@ def deep_feature_reweighting(data: FitData, *, c: float, draws: int = 5) -> Mend
 
     Kirichenko et al. 2022, "Last layer re-training is sufficient for robustness to spurious correlations"
     (arXiv 2204.02937), as in the authors' code (PolinaKirichenko/deep_feature_reweighting,
-    ``dfr_train_subset_eval``): features are standardised, each draw takes as many photos of each group as
-    the smallest one has, and coefficients and intercepts are averaged. The solver is theirs, liblinear;
-    their data sets have two classes, ours are fitted one against the rest. They draw ten times.
+    ``dfr_train_subset_eval``): features are standardised, each draw takes as many photos of each group as the
+    smallest one has, and coefficients and intercepts are averaged. The solver is theirs, liblinear; their
+    data sets have two classes, ours are fitted one against the rest. They draw ten times.
 
     A group is a class on a labelled background; a class that lacks a background has one group fewer.
     """
@@ -55,11 +55,11 @@ def automatic_feature_reweighting(data: FitData, *, gamma: float, strength: floa
     """Refit the model's own head, with more weight on photos that it gets wrong; it needs no groups.
 
     Qiu et al. 2023, "Simple and fast group robustness by automatic feature reweighting" (arXiv 2306.11074),
-    as in the authors' code (AndPotap/afr, ``train_embeddings.py``): a photo's weight is
-    ``exp(-gamma * p)``, p the probability of its class by the model, divided by the size of its class (an
-    option of theirs); weights add up to 1. What is minimised is the weighted cross-entropy and ``strength``
-    times the squared distance of the head from the model's own. The authors take steps of gradient descent;
-    the minimum is unique, and L-BFGS finds it.
+    as in the authors' code (AndPotap/afr, ``train_embeddings.py``): a photo's weight is ``exp(-gamma * p)``,
+    p the model's probability of its class, divided by the size of its class (an option of theirs); weights
+    sum to 1. The objective is the weighted cross-entropy plus ``strength`` times the squared distance of the
+    head from the model's own. The authors take steps of gradient descent; the minimum is unique, and L-BFGS
+    finds it.
     """
     from scipy.optimize import minimize
     from scipy.special import log_softmax, softmax
@@ -90,11 +90,11 @@ def group_dro(data: FitData, *, l2: float) -> Mended:
     Sagawa et al. 2020, "Distributionally robust neural networks" (arXiv 1911.08731), algorithm 1, as in the
     authors' code (kohpangwei/group_DRO, ``loss.py``): in each step the weight of a group is multiplied by
     ``exp(0.01 * loss of the group)``, weights are divided by their sum, and the head takes a step of SGD with
-    momentum 0.9 on the weighted sum of the group losses, with weight decay ``l2``. They train a whole
-    network from pretrained weights, in minibatches; we start from the model's head and take 150 steps at
-    rate 2 on all photos at once. Inputs are ``scale`` times the features, centred and divided by the root
-    of their mean squared length, and the head is scaled to match. The authors' options to adjust losses by
-    the size of a group are not here.
+    momentum 0.9 on the weighted sum of the group losses, with weight decay ``l2``. They train a whole network
+    from pretrained weights, in minibatches; we start from the model's head and take 150 steps at rate 2 on
+    all photos at once. Inputs are ``scale`` times the features, centred and divided by the root of their mean
+    squared length, and the head is scaled to match. The authors' options to adjust losses by the size of a
+    group are not implemented.
 
     A group is a class on a labelled background.
     """

@@ -1,4 +1,4 @@
-"""What several methods need: text heads, photos by class and background, and what is refused, in one line."""
+"""What several methods need: text heads, photos by class and background, and one-line refusals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def has_unit_rows(features: np.ndarray) -> bool:
-    """Whether features are embeddings of unit length, not the logits of a classifier."""
+    """Return whether features are embeddings of unit length, not the logits of a classifier."""
     return bool(np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-3))
 
 
@@ -69,20 +69,20 @@ def encode_classes_on_backgrounds(data: FitData, method: str, prompt: str, at_le
 
 
 def text_weight(data: FitData, embeddings: np.ndarray) -> np.ndarray:
-    """Return the ``weight`` ``[d, k]`` of a `Mended` made of one vector ``[k, d]`` for each class."""
+    """Return the ``weight`` ``[d, k]`` of a `Mended` made from one vector ``[k, d]`` for each class."""
     return np.ascontiguousarray((data.scale * unit(embeddings)).T, dtype=np.float32)
 
 
 def check_classes(data: FitData, method: str, present: np.ndarray | None = None) -> None:
-    """Refuse to fit a head where a class has no photo, or where there is one class only.
+    """Refuse to fit a head if a class has no photo, or if there is only one class.
 
     Args:
-        data: what is fitted on.
-        method: named in the message.
+        data: the photos to fit on.
+        method: name for the message.
         present: class indices of the photos that are used; those of all photos if None.
 
     Raises:
-        UsageError: that is so.
+        UsageError: either is the case.
     """
     k = data.head.shape[1]
     if k < 2:
@@ -109,7 +109,7 @@ class Groups:
         group: ``[m]``, from 0: the group of each of them.
         classes: ``[g]``, the class of each group.
         backgrounds: ``[g]``, the background of each group, from 0.
-        background_names: their names.
+        background_names: names of the backgrounds.
     """
 
     rows: np.ndarray

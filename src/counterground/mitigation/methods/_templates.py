@@ -26,7 +26,7 @@ def sage(data: FitData, *, templates: int) -> Mended:
     """Classify each photo with the templates under which its classes are furthest apart.
 
     Ye et al. 2025, "SAGE: spuriousness-aware guided prompt exploration" (arXiv 2511.13005), as in class
-    ``SAGE`` of the authors' code (wenqian-ye/spurious_vlm): of OpenAI's 80 templates a photo gets the
+    ``SAGE`` of the authors' code (wenqian-ye/spurious_vlm): of OpenAI's 80 templates, a photo gets the
     ``templates`` ones with the largest difference between its highest and its lowest cosine similarity with
     the classes. Their embeddings are averaged for each class and normalised.
 
@@ -50,10 +50,10 @@ def _best_templates(
 
     Args:
         similarities: ``[n, t * k]``, of photos with every class in every template.
-        products: ``[k, t, t]``, between the embeddings of one class in two templates; they give the length
-            of the mean of any of them.
+        products: ``[k, t, t]``, between the embeddings of one class in two templates; they give the length of
+            the mean of any of them.
         number: how many templates a photo gets.
-        scale: of the logits.
+        scale: scale of the logits.
     """
     k, t, _ = products.shape
     similarities = similarities.reshape(-1, t, k)
@@ -69,7 +69,7 @@ def _best_templates(
 def sage_set(data: FitData, *, templates: int) -> Mended:
     """Choose templates as SAGE does, but the same for all photos: by the mean separation on these photos.
 
-    A variant of ours of Ye et al. 2025 (see `sage`), so that the head stays linear and can be exported.
+    Our variant of Ye et al. 2025 (see `sage`), so that the head stays linear and can be exported.
     """
     embeddings = encode_classes(data, "sage-set", prompt_templates("openai"))
     _check_two_classes(embeddings, data, "sage-set")

@@ -20,7 +20,7 @@ def background_prompts(data: FitData, *, prompt: str) -> Mended:
     """Average the unit text embeddings of "class on background" over all backgrounds.
 
     An ensemble in embedding space (Radford et al. 2021, section 3.1.4) over backgrounds in place of
-    templates: no class then stands on one background more than another.
+    templates: no class is then on one background more than another.
     """
     embeddings = encode_classes_on_backgrounds(data, "background-prompts", prompt)
     return Mended(weight=text_weight(data, embeddings.mean(axis=0)))

@@ -1,4 +1,4 @@
-"""Class names that a text encoder may read badly, since nobody writes photos' captions like that."""
+"""Class names that a text encoder may read badly, because nobody writes captions like that."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _ACRONYM = 4  # letters: SUV and USB are read as they are written
 
 
 def badly_read_names(names: Sequence[str]) -> str:
-    """Return what is odd about class names as texts, in a few words; empty where nothing is.
+    """Return what is odd about class names as texts, in a few words; empty if nothing is.
 
-    Looked for are WordNet ids, bare numbers, single letters, underscores, words run together (``AnnualCrop``)
+    It looks for WordNet ids, bare numbers, single letters, underscores, words run together (``AnnualCrop``)
     and capitals throughout (longer than an acronym, or in all names).
     """
     capitals = all(name.isupper() for name in names)

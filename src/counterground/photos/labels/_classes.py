@@ -1,4 +1,4 @@
-"""From class names as folders or rows write them to a label space, without guessing."""
+"""Turn class names as folders or rows write them into a label space, without guessing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class UnclearClasses(CounterGroundError):  # noqa: N818 - they are what is wrong
 
 @dataclass(frozen=True)
 class ClassAssignment:
-    """A label space, the index in it of everything that was to be resolved, and what outputs must say."""
+    """A label space, the index in it of each name to be resolved, and what outputs must say."""
 
     label_space: LabelSpace
     index: dict[str, int]
@@ -42,20 +42,20 @@ class _Reading:
     name: str
     imagenet: int | None
     problem: str = ""  # why a name that should have had an ImageNet index has none
-    impossible: bool = False  # the problem remains where no class is ImageNet's
+    impossible: bool = False  # the problem remains if no class is ImageNet's
 
 
 def assign_classes(written: Sequence[str]) -> ClassAssignment:
     """Resolve class names as written: names, "100 black swan", wnids or bare ImageNet indices.
 
-    Classes stand in ImageNet order where all have an index, else in the order of their names; never in the
-    order of numbers sorted as text. Names of no ImageNet class make a benchmark of its own ("benchmark" label
-    space only); a few among many ImageNet names are noted.
+    Classes are in ImageNet order if all have an index, else sorted by name; numbers are never sorted as text.
+    Names of no ImageNet class make a benchmark of its own ("benchmark" label space only); a few among many
+    ImageNet names are noted.
 
     Raises:
-        UnclearClasses: naming all of them: an index that disagrees with its name or is out of range, two
-            writings of one class, or, unless other names are of no class of ImageNet and none is of one, an
-            ambiguous name or a number before an unknown one.
+        UnclearClasses: naming all of them: an index that disagrees with its name or is out of range, or two
+            spellings of one class. An ambiguous name or a number before an unknown name is refused too,
+            unless no name is of an ImageNet class and some are clearly of none.
     """
     for text in written:
         if (problem := class_name_problem(text)) and text.strip():

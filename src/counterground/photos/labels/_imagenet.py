@@ -18,7 +18,7 @@ IMAGENET_SIZE = 1000
 WRITE_INDEX = " Write the index or the wnid instead."
 _IN_ORDER = 950  # of 1000 names at their place show that a list is in ImageNet's order
 _WNID = re.compile(r"n\d{8}")
-_NUMBERED = re.compile(r"(\d{1,18})(?:[\s_]+(\S.*))?", re.DOTALL)  # more digits are no index
+_NUMBERED = re.compile(r"(\d{1,18})(?:[\s_]+(\S.*))?", re.DOTALL)  # more digits are not an index
 
 
 class _Row(NamedTuple):
@@ -41,7 +41,7 @@ def imagenet_names(kind: Literal["openai", "wordnet"] = "openai") -> tuple[str, 
     twice; ``wordnet`` are the full WordNet names ("tench, Tinca tinca"), with *crane* twice.
 
     Raises:
-        UsageError: another ``kind``.
+        UsageError: an unknown ``kind``.
     """
     if kind not in ("openai", "wordnet"):
         raise UsageError(f"ImageNet names are not available as {kind!r}; use 'openai' or 'wordnet'.")
@@ -65,7 +65,7 @@ def _by_wnid() -> dict[str, int]:
 
 @cache
 def _by_name() -> dict[str, frozenset[int]]:
-    """Classes by OpenAI name and by full WordNet name."""
+    """Return the classes by OpenAI name and by full WordNet name."""
     return _collect((name, index) for index, row in enumerate(_rows()) for name in (row.openai, row.wordnet))
 
 
@@ -87,7 +87,7 @@ def _collect(pairs: Iterable[tuple[str, int]]) -> dict[str, frozenset[int]]:
 
 
 def imagenet_candidates(name: str) -> frozenset[int]:
-    """Return the classes ``name`` may mean: none, one, or several where it is ambiguous.
+    """Return the classes ``name`` may mean: none, one, or several if it is ambiguous.
 
     The first of three readings that knows the name decides: an OpenAI or full WordNet name; one WordNet
     synonym; several synonyms of one class, comma-separated ("bighorn, bighorn sheep, cimarron", as the paper
@@ -130,7 +130,8 @@ def match_imagenet(names: Sequence[str]) -> ImageNetMatch:
     A list of 1000 names of which at least 950 may name the class at their place is in ImageNet's order, as
     torchvision's ``categories`` and timm's descriptions are. There, a name that by itself is ambiguous or
     unknown stands for the class at its place; so does one that means another class, unless that class is not
-    named at its own place (two names are swapped). What follows a colon describes a class of the 1000.
+    named at its own place (two names are swapped). In a list of 1000 names, the text after a colon is a
+    description.
     """
     whole = len(names) == IMAGENET_SIZE
     short = [name.partition(":")[0] if whole else name for name in names]

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def class_name_problem(name: str) -> str:
-    """Say why a text cannot be the name of a class, as in "it has an empty name"; empty where it can."""
+    """Say why a text cannot be the name of a class, as in "it has an empty name"; empty if it can."""
     if not name.strip():
         return "an empty name"
     if len(name) > _LONGEST_NAME:
@@ -46,18 +46,18 @@ _LONGEST_NAME = 1000  # of a class, in characters
 class LabelSpace:
     """Ordered class names of a head.
 
-    Predictions are indices into ``names``, never names: where a name occurs twice (OpenAI's *missile*), its
+    Predictions are indices into ``names``, never names: if a name occurs twice (OpenAI's *missile*), its
     texts are equal, the two logits tie exactly, the lower index wins, and a photo of the other class counts
     as wrong and as a tie.
 
     Attributes:
         name: "imagenet", "benchmark", ...
         names: ordered class names.
-        imagenet: ImageNet-1K index of each class, None where it has none; no index twice.
+        imagenet: ImageNet-1K index of each class, None if it has none; no index twice.
         candidates: for 1 vs. 20 (paper appendix C.1): class -> indices that compete for its photos; both
             index ``names``. None: all compete.
-        members: where classes are wider than ImageNet's (the dogs of ImageNet-9 are 116 of its classes), the
-            ImageNet-1K indices of each class, none in two; an answer with any of them is one with the class.
+        members: if classes are wider than ImageNet's (the dogs of ImageNet-9 are 116 of its classes), the
+            ImageNet-1K indices of each class, none in two; an answer with any of them counts as the class.
 
     Raises:
         CounterGroundError: lengths, indices or names that do not fit together.
@@ -225,7 +225,7 @@ def _checked(value: Any, kind: type[T]) -> T:
 
 
 def _index(key: str) -> int:
-    """Return the index that a key writes; "00" and "0" would be one class."""
+    """Return the index that a key spells; otherwise "00" and "0" would be one class."""
     if not re.fullmatch(r"0|[1-9][0-9]{0,17}", key):
         raise ValueError(f"{key[:100]!r} is not an index")
     return int(key)

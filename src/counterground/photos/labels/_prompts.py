@@ -17,10 +17,10 @@ _NUMBERED = re.compile(r"(\d{1,18})[\t ]+(\S.*)")
 def prompt_templates(kind: str | Path = "simple") -> tuple[str, ...]:
     """Return prompt templates, each with exactly one ``{}`` for the class name.
 
-    ``simple`` is the paper's "A photo of {}." (section 4); ``openai`` OpenAI's 80 templates for ImageNet
-    (table 10), a pinned copy, so that no release of a library changes the numbers; else a file with one
-    template per line.
-    Fill with ``template.replace("{}", name)``: other braces, and braces in names, are then kept.
+    ``simple`` is the paper's "A photo of {}." (section 4); ``openai`` is OpenAI's 80 templates for ImageNet
+    (table 10), a pinned copy, so that no library release changes the numbers; anything else is a file with
+    one template per line. Fill with ``template.replace("{}", name)``: other braces, and braces in names, are
+    then kept.
 
     Raises:
         UsageError: the kind is unknown and there is no such file.

@@ -28,7 +28,7 @@ from counterground.photos.sources import Source, benchmark_of_rows, find_column
 from counterground.progress import progress_bar
 from counterground.reading import try_arrow
 
-_LAYOUT = 1  # of the unpacked folders: another number, another folder
+_LAYOUT = 1  # of the unpacked folders: a new number gives a new folder
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -42,10 +42,10 @@ def is_saved_dataset(folder: Path) -> bool:
 def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
     """Read ``hf:org/name?split=test&image=img&label=label``; its photos are written into the cache once.
 
-    Further settings are ``config``, ``revision``, ``rows`` (the first so many), ``names`` (a file with the
-    names of numbered classes) and the other columns of a manifest. Without ``image`` and ``label``, the only
-    column of images and the only ``ClassLabel`` are taken. A data set of the hub is found again by its
-    commit, a folder by the content of its files. No code of a data set is run.
+    Further settings are ``config``, ``revision``, ``rows`` (how many to read, from the first), ``names`` (a
+    file with the names of numbered classes) and the other columns of a manifest. Without ``image`` and
+    ``label``, the only column of images and the only ``ClassLabel`` are used. The cache identifies a data set
+    on the hub by its commit, a folder by the content of its files. No code from a data set is run.
 
     Raises:
         UsageError: the library is not installed, or a split or a column has to be named.
@@ -107,7 +107,7 @@ def _content_of(folder: Path) -> str:
 
 
 def _commit_of(source: Source, name: str, asked: str) -> tuple[str, tuple[str, ...]]:
-    """Return the commit of a data set of the hub; where that is silent, the one that was read last."""
+    """Return the commit of a data set on the hub; if the hub does not answer, the one that was read last."""
     revision = source.options.get("revision")
     if revision is not None and _COMMIT.fullmatch(revision):
         return revision, ()
@@ -116,7 +116,7 @@ def _commit_of(source: Source, name: str, asked: str) -> tuple[str, tuple[str, .
     try:
         check_online(f"Asking the hub for {name}")
         return str(HfApi().dataset_info(name, revision=revision, timeout=30).sha), ()
-    except Exception as error:  # the library, and what it asks with, raises any
+    except Exception as error:  # the library and its HTTP client may raise anything
         folders = (cache_dir() / "unpacked").glob(f"{asked[:32]}-*")
         earlier = max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
         if earlier is None or getattr(error, "response", None) is not None:
@@ -127,7 +127,7 @@ def _commit_of(source: Source, name: str, asked: str) -> tuple[str, tuple[str, .
 
 
 def _open(source: Source, name: str, revision: str | None) -> Any:
-    """Return the split, as a stream where the library can."""
+    """Return the split, as a stream if the library can."""
     import datasets
 
     split, config = source.options.get("split"), source.options.get("config")
@@ -141,7 +141,7 @@ def _open(source: Source, name: str, revision: str | None) -> Any:
             loaded = datasets.load_dataset(name, config, revision=revision, streaming=True)
     except CounterGroundError:
         raise
-    except Exception as error:  # the library, and what reads the files beneath it, raises any
+    except Exception as error:  # the library and its file readers may raise anything
         raise _cannot_load(name, error) from error
     if not isinstance(loaded, dict):
         if split not in (None, str(loaded.split)):
@@ -161,7 +161,7 @@ def _open(source: Source, name: str, revision: str | None) -> Any:
 
 @contextmanager
 def _loading(name: str) -> Iterator[None]:
-    """Say that a data set cannot be loaded: its library, and what reads the files beneath it, raises any."""
+    """Report any error as "cannot load the data set": its library may raise anything."""
     try:
         yield
     except CounterGroundError:
@@ -178,7 +178,7 @@ def _cannot_load(name: str, error: Exception) -> CounterGroundError:
 class _Columns:
     image: str
     label: str
-    others: Mapping[str, str]  # column there -> of the manifest
+    others: Mapping[str, str]  # their column -> manifest column
     class_names: Sequence[str] | None
     texts_of: Mapping[str, Sequence[str]]  # names of the numbers in further columns
 
@@ -187,7 +187,7 @@ def _columns(data: Any, source: Source) -> _Columns:
     """Find the columns of the photos and the classes.
 
     Raises:
-        UsageError: there are several, or none, and none is named.
+        UsageError: there are several candidates, or none, and none is named.
     """
     from datasets import ClassLabel, Image
 
@@ -221,7 +221,7 @@ def _only(found: Sequence[str], setting: str, known: Sequence[str], source: Sour
 
 
 def _samples(data: Any, columns: _Columns, name: str, source: Source, rows: int | None) -> Iterator[Sample]:
-    """Yield the rows in order; images are as they are stored, byte by byte."""
+    """Yield the rows in order; images keep their stored bytes."""
     from datasets import Image
 
     split = source.options.get("split")
@@ -244,11 +244,11 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns) -> Sample:
         if column in (columns.image, columns.label) or isinstance(value, dict | list | bytes):
             continue
         names = columns.texts_of.get(column)
-        # A path in the data set is no place in a folder.
+        # A path in the data set is not a path in our folder.
         ours = columns.others.get(column, "original_path" if column == "path" else column)
         fields[ours] = names[value] if names and isinstance(value, int) and value >= 0 else value
     label = row[columns.label]
-    if label is None or label == -1:  # how data sets of the hub write that a label is not known
+    if label is None or label == -1:  # how data sets on the hub mark an unknown label
         raise CounterGroundError(f"{where} has no class: its {columns.label!r} is {label!r}.")
     for other in ("class_name", "class_index", "class", "label", "cls"):
         fields.pop(other, None)
@@ -262,7 +262,7 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns) -> Sample:
 
 
 def _file(where: str, path: str | None) -> bytes:
-    """Read the file that a row names: on this disk, or of the hub through the library's own reader."""
+    """Read the file that a row names: on this disk, or on the hub through the library's own reader."""
     if not path:
         raise CounterGroundError(f"{where} has no photo.")
     from datasets.download.streaming_download_manager import xopen

@@ -74,7 +74,7 @@ def _is_image(kind: pl.DataType) -> bool:
 
 
 def _class_labels(shard: Path) -> dict[str, list[str]]:
-    """Return the names of every ``ClassLabel`` column, as the `datasets` library writes them down."""
+    """Return the names of every ``ClassLabel`` column, as the `datasets` library stores them."""
     try:
         features = json.loads(pl.read_parquet_metadata(shard)["huggingface"])["info"]["features"]
         return {

@@ -28,13 +28,13 @@ _ABSENT = (403, 404, 410)
 
 
 def read_webdataset(source: Source, *, show_progress: bool = False) -> Benchmark:
-    """Read the tars that braces stand for; those of the web are fetched into the cache first, each once.
+    """Read the tars that braces stand for; those on the web are fetched into the cache first, each once.
 
-    A shard that broke off is continued by the next call. Names of numbered classes are in the file that
-    ``names=`` names, else in ``classnames.txt`` beside the shards or, on the web, one folder above.
+    The next call resumes a shard whose download broke off. Names of numbered classes come from the file that
+    ``names=`` gives, else from ``classnames.txt`` beside the shards or, on the web, one folder above.
 
     Raises:
-        UsageError: not tars, or another setting.
+        UsageError: not tars, or an unknown setting.
         CounterGroundError: a shard cannot be fetched or read: none is left out.
     """
     source.only("names")
@@ -66,7 +66,7 @@ def _file_of(number: int) -> str:
 
 
 def _fetch(urls: Sequence[str], *, with_names: bool, show_progress: bool) -> Path:
-    """Return the folder of the cache that has the shards, in order, and the names of their classes."""
+    """Return the cache folder that has the shards, in order, and the names of their classes."""
     for url in urls:
         if problem := problem_of_url(url):
             raise UsageError(f"{url!r} {problem}.")

@@ -25,10 +25,10 @@ class Sample:
     Attributes:
         where: shard and key, for messages.
         photo: the file's bytes.
-        suffix: of the file, with the dot, lower-case.
-        fields: what is said of it, by the names the shard uses.
-        mask: bytes of its mask, where it has one.
-        class_names: what numbered classes are called, where the shard says so.
+        suffix: suffix of the file, with the dot, lower-case.
+        fields: what the shard says of it, by the shard's own names.
+        mask: bytes of its mask, if it has one.
+        class_names: names of numbered classes, if the shard has them.
     """
 
     where: str
@@ -44,7 +44,7 @@ def open_parquet(shard: Path) -> Iterator[pl.LazyFrame]:
     """Yield the rows of a shard that somebody else made.
 
     Raises:
-        CounterGroundError: it is damaged, or no Parquet file.
+        CounterGroundError: it is damaged, or not a Parquet file.
     """
     try:
         try_parquet(shard)

@@ -56,12 +56,12 @@ _USED = {
 def unpack_samples(samples: Iterable[Sample], draft: Path, space: LabelSpace | None) -> Benchmark:
     """Write the photos of all samples below ``draft/photos`` and return the benchmark they make.
 
-    Paths are the samples' own where they say one, else ``files/0000001.jpg`` and so on. Without ``space`` the
-    classes are resolved as those of a manifest are.
+    Paths are the samples' own if they have one, else ``files/0000001.jpg`` and so on. Without ``space``,
+    classes are resolved as for a manifest.
 
     Raises:
-        CounterGroundError: a path that leaves the folder or occurs twice, a photo that is not what its
-            ``photo_id`` says, a sample without a class, or more than 64 GiB.
+        CounterGroundError: a path that leaves the folder or occurs twice, a photo that does not match its
+            ``photo_id``, a sample without a class, or more than 64 GiB.
     """
     into = draft / "photos"
     rows: list[dict[str, Any]] = []
@@ -130,7 +130,7 @@ def _class_of(sample: Sample, fields: Mapping[str, Any], space: LabelSpace | Non
 
 
 def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = False) -> None:
-    """Write a new file below ``into``; a shared one may be there already with the same bytes."""
+    """Write a new file below ``into``; a shared one may already exist with the same bytes."""
     parts = path.split("/")
     if path.startswith("/") or "\\" in path or "\0" in path or ":" in parts[0] or {"..", "."} & set(parts):
         raise CounterGroundError(f"{where} is not safe to unpack: {path!r} would land outside its folder.")
@@ -169,7 +169,7 @@ def _benchmark(rows: list[dict[str, Any]], into: Path, space: LabelSpace | None)
 
 
 def _further(name: str, values: list[Any]) -> pl.Series:
-    """Return the values of a field that is none of a manifest's: numbers, true and false, or texts."""
+    """Return the values of a field that is not a manifest column: numbers, booleans or texts."""
     for kinds, column in (((bool,), pl.Boolean), ((int, float), pl.Float64), ((str,), pl.String)):
         if all(isinstance(value, kinds) for value in values if value is not None):
             return pl.Series(name, values, column)
@@ -178,14 +178,14 @@ def _further(name: str, values: list[Any]) -> pl.Series:
 
 ShardFormat = Literal["huggingface", "webdataset"]
 
-EXPORT_FILE = "export.json"  # at the top of every export, also of one that holds several formats
-CLASS_NAMES_FILE = "classnames.txt"  # what others' tars of numbered classes have beside them
+EXPORT_FILE = "export.json"  # at the top of every export, even one of several formats
+CLASS_NAMES_FILE = "classnames.txt"  # beside other people's tars with numbered classes
 _SHARDS: dict[ShardFormat, tuple[str, ...]] = {
     "webdataset": ("*.tar",),
     "huggingface": ("data/*.parquet", "*.parquet"),
 }
 _SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
-_LAYOUT = 1  # of the unpacked folders: another number, another folder
+_LAYOUT = 1  # of the unpacked folders: a new number gives a new folder
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class _ShardFolder:
         return self.kind == "huggingface" and bool(self.hashes) and is_spuriverse(self.shards[0])
 
     def key(self) -> str:
-        """Hash of all that the unpacked benchmark depends on, wherever the folder lies."""
+        """Return a hash of all that the unpacked benchmark depends on, wherever the folder is."""
         digest = hashlib.sha256(json.dumps([_LAYOUT, self.kind, self.hashes]).encode())
         questions = (f"meta/{name}" for name in META.values()) if self.is_spuriverse else ()
         files = (self.folder / name for name in (BENCHMARK_FILE, LABEL_SPACE_FILE, *questions))
@@ -220,8 +220,8 @@ class _ShardFolder:
 def shard_format(folder: Path) -> ShardFormat | None:
     """Return the format of the shards in a folder, or None if its photos are files.
 
-    Our own exports say so; of others' folders, one with tar files and no folders is a WebDataset, one with
-    ``data/*.parquet``, or Parquet files and no folders, a Hugging Face data set.
+    Our own exports state it. Of other folders, one with tar files and no folders is a WebDataset; one with
+    ``data/*.parquet``, or with Parquet files and no folders, is a Hugging Face data set.
     """
     if (folder / BENCHMARK_FILE).is_file():
         kind = _describe(folder).get("packed")
@@ -238,8 +238,8 @@ def shard_format(folder: Path) -> ShardFormat | None:
 def describe_shards(benchmark: Benchmark, out: Path, kind: ShardFormat, shards: Sequence[Path]) -> Path:
     """Describe a benchmark whose photos are packed in ``shards`` under ``out``; return ``out``.
 
-    The label space, and in ``benchmark.json`` name, notes, version and the hash of every shard: by those a
-    missing, cut or changed shard is found out before anything is unpacked.
+    Written are the label space and, in ``benchmark.json``, name, notes, version and the hash of every shard.
+    The hashes reveal a missing, cut or changed shard before unpacking.
 
     Raises:
         CounterGroundError: the folder cannot be written.
@@ -261,9 +261,9 @@ def describe_shards(benchmark: Benchmark, out: Path, kind: ShardFormat, shards: 
 def read_shards(folder: Path, kind: ShardFormat) -> Benchmark:
     """Read a folder of shards; its photos are unpacked into the cache the first time.
 
-    The unpacked folder is found again by the content of the shards. Classes come from ``label_space.json``
-    where there is one, else from the samples (``class_name``, ``class``, ``label`` or ``cls``); numbered
-    classes need ``classnames.txt`` or the names of a ``ClassLabel``.
+    The unpacked folder is found again by the content of the shards. Classes come from ``label_space.json`` if
+    there is one, else from the samples (``class_name``, ``class``, ``label`` or ``cls``); numbered classes
+    need ``classnames.txt`` or the names of a ``ClassLabel``.
 
     Raises:
         CounterGroundError: a shard is missing, damaged or unsafe; a sample has no photo or no class; or the
@@ -271,7 +271,7 @@ def read_shards(folder: Path, kind: ShardFormat) -> Benchmark:
     """
     source = _open_folder(folder, kind)
     found = unpack_once(source.key(), partial(_fill, source), str(folder))
-    # The name of a folder that we did not write is its name here, wherever its content was first read.
+    # A folder that we did not write has its name here, wherever its content was first read.
     name = found.name if source.description else folder.resolve().name
     return found.described(name=name)
 
@@ -281,11 +281,11 @@ def read_tars(folder: Path, names: Sequence[str], class_names: Path | None) -> B
 
     Args:
         folder: where they are.
-        names: of the tars, in order.
+        names: names of the tars, in order.
         class_names: a file with the names of numbered classes; None: ``classnames.txt`` in the folder.
 
     Raises:
-        CounterGroundError: see there.
+        CounterGroundError: see ``read_shards``.
     """
     hashes = {name: _sha256(folder / name) for name in names}
     source = _ShardFolder(folder, "webdataset", hashes, None, class_names or folder / CLASS_NAMES_FILE)
@@ -293,7 +293,7 @@ def read_tars(folder: Path, names: Sequence[str], class_names: Path | None) -> B
 
 
 def unpack_once(key: str, fill: Callable[[Path], None], what: str) -> Benchmark:
-    """Return what was unpacked under a key before, or let ``fill`` write it into an empty folder.
+    """Return what was unpacked under a key, or let ``fill`` write it into an empty folder.
 
     Raises:
         CounterGroundError: from ``fill``, or the cache cannot be written.
@@ -360,7 +360,7 @@ def _sha256(path: Path) -> str:
 
 
 def _open_unpacked(target: Path) -> Benchmark | None:
-    """Return what was unpacked before; None where nothing was, or photos were deleted."""
+    """Return what was unpacked before; None if nothing was, or photos were deleted."""
     if not (target / BENCHMARK_FILE).is_file():
         return None
     try:

@@ -1,9 +1,10 @@
 """Shards of SpuriVerse (Yang et al. 2025): a row is a type of spurious correlation, with eleven photos.
 
-Its files could not be had when this was written. Its repository's code reads ``image_id``, ``benchmark``,
-``image`` and ``spurious_group_1`` to ``spurious_group_10`` from the shards, and question, options and
-answer (``question``, ``A`` to ``D``, ``answer`` as a letter) from the CSV files of its folder ``meta``, by
-``index``. Whether the shards have the latter columns, too, is not known: they are used where they are there.
+Its files could not be obtained when this was written. Its repository's code reads ``image_id``,
+``benchmark``, ``image`` and ``spurious_group_1`` to ``spurious_group_10`` from the shards, and question,
+options and answer (``question``, ``A`` to ``D``, ``answer`` as a letter) from the CSV files of its folder
+``meta``, by ``index``. Whether the shards also have the latter columns is not known: they are used if they
+are present.
 """
 
 from __future__ import annotations
@@ -34,22 +35,22 @@ META = {
 
 
 def is_spuriverse(shard: Path) -> bool:
-    """Whether a Parquet file has the columns of SpuriVerse.
+    """Return whether a Parquet file has the columns of SpuriVerse.
 
     Raises:
-        CounterGroundError: it is damaged, no Parquet file, or cannot be tried.
+        CounterGroundError: it is damaged, not a Parquet file, or cannot be checked.
     """
     with open_parquet(shard) as lazy:
         return {"image_id", "benchmark", "image", *_GROUP} <= set(lazy.collect_schema())
 
 
 def spuriverse_samples(shard: Path, meta: Path) -> Iterator[Sample]:
-    """Yield the photos of a shard: of each row the real one (class ``anchor``), then ten synthetic ones.
+    """Yield the photos of a shard: for each row, the real one (class ``anchor``), then ten synthetic ones.
 
-    Those of a row share a cluster.
+    Photos of a row share a cluster.
 
     Raises:
-        CounterGroundError: it is damaged, a photo is missing, or a question is, or is wrong.
+        CounterGroundError: it is damaged, a photo or a question is missing, or a question is wrong.
     """
     with open_parquet(shard) as lazy:
         inside = set(_QUESTION) <= set(lazy.collect_schema())
@@ -84,7 +85,7 @@ def _identifier(image_id: Any) -> str:
 def _asked(
     where: str, meta: Path, source: str, name: str, known: dict[str, dict[str, dict[str, Any]]]
 ) -> Mapping[str, Any]:
-    """Return the row of a question in the CSV of its source; files that were read are in ``known``."""
+    """Return the row of a question in the CSV of its source; files already read are in ``known``."""
     if source not in META:
         raise CounterGroundError(f"{where}: its benchmark is none of {', '.join(META)}.")
     path = meta / META[source]
@@ -104,7 +105,7 @@ def _asked(
 
 
 def _question(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns of a manifest; an option without a text is none."""
+    """Return the manifest's columns; options without a text are dropped."""
     given = {letter: row.get(letter) for letter in _LETTERS}
     options = {letter: "" if text is None else str(text).strip() for letter, text in given.items()}
     letter = str(row["answer"]).strip().strip("()")

@@ -18,8 +18,9 @@ _MAX_TEXT_BYTES = 16 * 2**20
 def tar_samples(shard: Path) -> Iterator[Sample]:
     """Yield the samples of a tar in order, one in memory at a time.
 
-    A key is a member's name up to the first dot of its last part. By the last suffix, ``json`` members give
-    fields, ``cls`` one field of that name, ``mask.*`` the mask, images the photo; others are fields not used.
+    A key is a member's name up to the first dot of its last part. The last suffix decides: ``json`` members
+    give fields, ``cls`` one field of that name, ``mask.*`` the mask, images the photo; others are unused
+    fields.
 
     Raises:
         CounterGroundError: the tar is damaged or cut short, a member is a link, a device, too large or would
@@ -40,7 +41,7 @@ def tar_samples(shard: Path) -> Iterator[Sample]:
                 if suffix in parts:
                     raise CounterGroundError(f"{shard.name}: {info.name!r} occurs twice.")
                 parts[suffix] = _read(shard, tar, info, suffix)
-            check_tar_end(tar)  # before the last sample, of which the rest may be cut off
+            check_tar_end(tar)  # before the last sample, whose rest may be cut off
             if parts:
                 yield _sample(shard, key, parts)
     except (tarfile.TarError, EOFError, ValueError) as error:

@@ -32,9 +32,10 @@ def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Ben
     and counted; with ``several=largest`` the category of the largest object is the class, with
     ``several=refuse`` one such photo is an error. Photos without an annotation are left out and counted.
 
-    ``object_area`` is the area of the largest object of the class as a fraction of the photo, as COCO states
-    it (of the mask), else of the box; ``object_distance`` the distance of the centre of its box from that of
-    the photo, in half diagonals (0: in the middle, 1: in a corner). Other fields of a photo are columns, too.
+    ``object_area`` is the area of the largest object of the class as a fraction of the photo: of its mask as
+    COCO states it, else of its box. ``object_distance`` is the distance of the centre of its box from that of
+    the photo, in half diagonals (0: in the middle, 1: in a corner). Other fields of a photo also become
+    columns.
 
     Raises:
         UsageError: an unknown setting.
@@ -57,13 +58,13 @@ def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Ben
 
 
 class CocoFile(NamedTuple):
-    """Annotations in COCO's format, checked: each is of an image and of a category that are there.
+    """Annotations in COCO's format, checked: each has an image and a category that exist.
 
     Attributes:
         images: by id.
         categories: by id.
-        annotations: of each image, by its id; each with ``where``, for messages. A panoptic annotation stands
-            for each of its segments, with the name of their PNG in ``segments``.
+        annotations: annotations of each image, by its id; each has ``where``, for messages. A panoptic
+            annotation is split into its segments, with the name of their PNG in ``segments``.
         licences: URL or name, by id.
     """
 
@@ -178,12 +179,12 @@ def _is_id(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    """Whether it is a finite number, and of a size that photos have."""
+    """Return whether it is a finite number of a size that photos have."""
     return isinstance(value, int | float) and abs(value) < _HUGE
 
 
 def _area(annotation: Mapping[str, Any]) -> float:
-    """Return the area of an object in pixels: of its mask where that is stated, else of its box."""
+    """Return the area of an object in pixels: of its mask if that is stated, else of its box."""
     if _is_number(annotation.get("area")):
         return float(annotation["area"])
     box = _box(annotation)
@@ -191,7 +192,7 @@ def _area(annotation: Mapping[str, Any]) -> float:
 
 
 def _box(annotation: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
-    """Return left, top, width and height in pixels, None where there is no box."""
+    """Return left, top, width and height in pixels, None if there is no box."""
     box = annotation.get("bbox")
     if not box:
         return None
@@ -215,7 +216,7 @@ def _measures(image: Mapping[str, Any], annotation: Mapping[str, Any]) -> dict[s
 
 
 def _folder(path: Path, source: Source, names: Sequence[str]) -> Path:
-    """Return the folder that has the first photo: as given, else where data sets of this format have it."""
+    """Return the folder of the photos: as given, else a usual one that has the first photo."""
     if "images" in source.options:
         folder = Path(source.options["images"])
         if not folder.is_dir():

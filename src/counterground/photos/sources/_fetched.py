@@ -21,18 +21,18 @@ from counterground.text import counted
 
 _LIMITS = {"requests": (Limit(MINUTE, 1200),)}  # to one host, by all processes of a user
 _AGAIN = "; the next time it is asked for again"
-_OFFLINE = "not fetched: --offline forbids using the network"  # noted for good by earlier versions
+_OFFLINE = "not fetched: --offline forbids using the network"  # earlier versions noted it as permanent
 _SHORT = 1024  # bytes: longer than any file of `photo_missing`
 
 
 @dataclass(frozen=True)
 class FetchedPhotos:
-    """Where photos of URLs lie.
+    """Where the photos of URLs are.
 
     Attributes:
-        folder: in the cache.
-        paths: of each URL, in order, relative to ``folder``; the same on every machine.
-        notes: what outputs must say of those that could not be fetched.
+        folder: folder in the cache.
+        paths: path for each URL, in order, relative to ``folder``; the same on every machine.
+        notes: what outputs must say of photos that could not be fetched.
     """
 
     folder: Path
@@ -43,8 +43,8 @@ class FetchedPhotos:
 def fetch_photos(urls: Sequence[str], *, show_progress: bool) -> FetchedPhotos:
     """Fetch the photos that the cache does not have.
 
-    Where one could not be fetched, a file says why (``photo_missing``): the row stays, and whoever reads the
-    photo gets the reason. Faults of a moment are asked for again the next time, others are not.
+    If one cannot be fetched, a file says why (``photo_missing``): the row stays, and reading the photo gives
+    the reason. The next call retries temporary failures only.
 
     Args:
         urls: http or https, each once.
@@ -78,7 +78,7 @@ def fetch_photos(urls: Sequence[str], *, show_progress: bool) -> FetchedPhotos:
 
 
 def problem_of_url(url: str) -> str:
-    """Return what is wrong with a URL, empty where nothing is."""
+    """Return what is wrong with a URL, empty if nothing is."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -101,7 +101,7 @@ class _PhotoLoop(FetchLoop[Path, _Received]):
 
     def work(self, task: Task[Path]) -> _Received:
         data = self.fetch(task)
-        if image_type(data[:16]) is None:  # a page in its place, which may be a temporary apology
+        if image_type(data[:16]) is None:  # a page in its place, perhaps a temporary error page
             raise FetchError("not an image", again=task.tries == 0, received=len(data))
         write_bytes(task.payload, data)
         return _Received(len(data))
@@ -166,7 +166,7 @@ def _path_of(url: str) -> str:
 
 
 def _why_missing(file: Path) -> str | None:
-    """Return why a file of the cache is no photo, None where it is one."""
+    """Return why a cached file is not a photo, None if it is one."""
     try:
         return why_missing(file.read_bytes()) if file.stat().st_size <= _SHORT else None
     except FileNotFoundError:

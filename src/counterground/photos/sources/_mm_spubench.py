@@ -1,7 +1,7 @@
 """The layout of MM-SpuBench (Ye et al. 2024): ``annotation.json``, and ``data/images/000000.jpg`` and so on.
 
-Its files could not be had when this was written. The layout is that of its data card; the fields of an
-annotation are those that published code which reads them names and shows (``question``, ``choices`` as
+Its files could not be obtained when this was written. The layout is that of its data card; the fields of an
+annotation are those that published code for reading them names and shows (``question``, ``choices`` as
 ``"A. ..."``, ``answer`` as a letter, ``spurious_correlation_type`` as a list).
 """
 
@@ -27,12 +27,12 @@ _LETTER = re.compile(r"\(?([A-Z])[).:]\s*(.*)", re.DOTALL)
 
 
 def is_mm_spubench(folder: Path) -> bool:
-    """Whether a folder has this layout."""
+    """Return whether a folder has this layout."""
     return (folder / _ANNOTATIONS).is_file() and (folder / _IMAGES).is_dir()
 
 
 def read_mm_spubench(folder: Path) -> Benchmark:
-    """Read it: annotation ``i`` is about photo ``i``; the class is the first type of spurious correlation.
+    """Read this layout: annotation ``i`` is for photo ``i``, the class its first spurious correlation type.
 
     Raises:
         CounterGroundError: the annotations cannot be read, one is wrong, or photos do not match them.
@@ -72,7 +72,7 @@ def read_mm_spubench(folder: Path) -> Benchmark:
 
 
 def options_of(choices: list[str]) -> list[str]:
-    """Return options without their letters, where each begins with its own: ``"B. snow"``."""
+    """Return options without their letters, if each begins with its own: ``"B. snow"``."""
     found = [_LETTER.fullmatch(choice.strip()) for choice in choices]
     letters = [match[1] for match in found if match]
     if letters != list(ascii_uppercase[: len(choices)]):

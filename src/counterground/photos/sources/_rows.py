@@ -1,4 +1,4 @@
-"""Rows of any source as a benchmark: columns by their names there, photos on this disk or behind URLs."""
+"""Rows of any source as a benchmark: columns by the source's names, photos on this disk or behind URLs."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ def benchmark_of_rows(
     """Return the benchmark of a table whose columns ``source`` names; photos behind URLs are fetched.
 
     Args:
-        frame: one row per photo; its path or URL is in the column of ``image=``, else ``path`` or ``url``.
+        frame: one row per photo; its path or URL is in the column that ``image=`` names, else ``path`` or
+            ``url``.
         source: which column is which, and ``names``, a file with the names of numbered classes.
         root: the folder of relative paths.
         name: what outputs call the benchmark.
-        texts: whether all columns are texts, as those of CSV, so that numbers are to be found among them.
+        texts: whether all columns are texts, as in CSV, so that numbers must be recognised.
         show_progress: show a bar while photos are fetched.
 
     Raises:
-        CounterGroundError: a column is missing, a row has no photo or no class, no photo can be fetched, and
-            what ``benchmark_of_frame`` refuses; one line names the place and the row.
+        CounterGroundError: a column is missing, a row has no photo or no class, no photo can be fetched, or
+            ``benchmark_of_frame`` refuses the table; one line names the place and the row.
     """
     try:
         frame, notes = _with_our_names(frame, source)
@@ -54,7 +55,7 @@ def benchmark_of_rows(
 
 
 def _with_our_names(frame: pl.DataFrame, source: Source) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Rename columns; one that has our name and is not the one that was named is left out, and noted."""
+    """Rename columns; one that has our name but is not the one chosen is left out and noted."""
     columns = {ours: find_column(theirs, frame.columns) for ours, theirs in source.columns.items()}
     if "path" not in {*columns, *frame.columns} and "url" in frame.columns:
         columns["path"] = "url"
@@ -79,7 +80,7 @@ def _unclear(lacking: str, setting: str, frame: pl.DataFrame) -> str:
 
 
 def _with_class_names(frame: pl.DataFrame, file: Path) -> pl.DataFrame:
-    """Put names for the numbers in ``class_name``."""
+    """Replace the numbers in ``class_name`` by names."""
     listed = read_class_names(file)
     numbers = frame["class_name"].cast(pl.String).str.strip_chars().str.replace(r"\.0$", "")
     index = numbers.cast(pl.Int64, strict=False)

@@ -30,7 +30,7 @@ _MOST_SHARDS = 100_000
 
 @dataclass(frozen=True)
 class Source:
-    """A specification, taken apart.
+    """A parsed specification.
 
     Attributes:
         text: as the user wrote it, for messages.
@@ -58,9 +58,9 @@ class Source:
 
 
 def parse_source(text: str) -> Source:
-    """Take a specification apart; a path that exists is taken as it is, whatever signs it has.
+    """Parse a specification; a path that exists is taken as it is, whatever characters it has.
 
-    Of the query of a URL only ``names`` is ours, and the columns; the rest belongs to the URL.
+    In the query of a URL, only ``names`` and the columns are ours; the rest belongs to the URL.
 
     Raises:
         UsageError: a setting without a value, or twice.
@@ -84,7 +84,7 @@ def parse_source(text: str) -> Source:
 
 
 def names_source(text: str) -> bool:
-    """Return whether a text is a specification, and not a path or a name."""
+    """Return whether a text is a specification, not a path or a name."""
     if _exists(text):
         return False
     if text.startswith("hf:") or is_web(text):
@@ -94,15 +94,15 @@ def names_source(text: str) -> bool:
 
 
 def is_web(text: str) -> bool:
-    """Return whether a text is an address of the web."""
+    """Return whether a text is a web address."""
     return text.lower().startswith(_WEB)
 
 
 def expand_braces(place: str) -> list[str]:
-    """Return the places that ``{00000..00009}`` stands for, with zeros in front where they are written.
+    """Return the places that ``{00000..00009}`` stands for, with leading zeros if they are written.
 
     Raises:
-        UsageError: the numbers run backwards, or are far too many.
+        UsageError: the numbers run backwards, or there are far too many.
     """
     match = _BRACES.search(place)
     if match is None:
