@@ -1,4 +1,4 @@
-"""A run of one encoder under several heads: photos are encoded once, and every head predicts from that."""
+"""A run of one encoder under several heads: photos are encoded once, and all heads use these features."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from counterground.results import Run
 class HeadOutcome:
     """One head of an `EncoderRun`: its name in the tables, its predictions, and what describes it.
 
-    ``about`` is JSON-ready and enters the record of the model; ``digest`` tells heads of one name apart.
+    ``about`` is JSON-ready and enters the record of the model; ``digest`` distinguishes heads of one name.
     """
 
     name: str
@@ -60,7 +60,7 @@ class EncodedBenchmark:
     Attributes:
         given: the model as it was named.
         ready: the model, its request and its head.
-        features: of every photo, in manifest order.
+        features: features of every photo, in manifest order.
     """
 
     given: NamedModel
@@ -95,7 +95,7 @@ class EncodedBenchmark:
         return self.ready.request.templates
 
     def encode(self, variant: Encoder, benchmark: Benchmark | None = None) -> Features:
-        """Return features by a variant of the encoder, or of other photos; they are stored like any others.
+        """Return features from a variant of the encoder, or of other photos; they are stored like any others.
 
         Raises:
             CounterGroundError: see `encode_photos`.
@@ -110,10 +110,10 @@ class EncodedBenchmark:
         )
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Return embeddings ``[t, dim]`` by a dual encoder, which encodes each text once in a run.
+        """Return text embeddings ``[t, dim]`` of a dual encoder; each text is encoded once in a run.
 
         Raises:
-            CounterGroundError: the model fails, or has no texts.
+            CounterGroundError: the model fails, or encodes no texts.
         """
         if not isinstance(self.model, DualEncoder):
             raise CounterGroundError(f"{self.model.display_name} encodes no texts.")
@@ -129,7 +129,7 @@ class EncodedBenchmark:
         """Return predictions for the readable photos under another head.
 
         Args:
-            name: of the model in the tables.
+            name: name of the model in the tables.
             score: rows of the manifest ``[m]`` -> logits ``[m, k]`` float32.
         """
         request, rows = self.ready.request, np.flatnonzero(self.features.readable)
@@ -137,7 +137,7 @@ class EncodedBenchmark:
 
     @cached_property
     def true(self) -> np.ndarray:
-        """``[n]``: the name of each photo, -1 where it does not compete."""
+        """``[n]``: index of each photo's true name, -1 if it does not compete."""
         return np.asarray(self._competing[1][self._classes])
 
     def competing(self, scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -145,7 +145,7 @@ class EncodedBenchmark:
 
         Args:
             scores: ``[m, k]``.
-            rows: ``[m]``, the photos, of the manifest.
+            rows: ``[m]``, the photos' rows of the manifest.
         """
         return np.where(self._competing[0][self._classes[rows]], scores, np.float32(-np.inf))
 
@@ -154,7 +154,7 @@ class EncodedBenchmark:
 
         Args:
             scores: ``[m, k]``.
-            rows: ``[m]``, the photos, of the manifest.
+            rows: ``[m]``, the photos' rows of the manifest.
         """
         return np.asarray(self.competing(scores, rows).argmax(axis=1) == self.true[rows])
 
@@ -170,11 +170,11 @@ class EncodedBenchmark:
 
 @dataclass(frozen=True)
 class EncoderRun(EncodedBenchmark):
-    """The same, to be written as a run of several heads; see `encoder_run`.
+    """An encoded benchmark to be written as a run of several heads; see `encoder_run`.
 
     Attributes:
         out: the folder of the run.
-        hash: of all that was asked.
+        hash: hash of the whole request.
         started: ``time.monotonic()`` when the work began.
     """
 
@@ -207,7 +207,7 @@ class EncoderRun(EncodedBenchmark):
 def encoded_benchmark(
     benchmark: Benchmark, model: AnyModel | NamedModel, settings: Settings
 ) -> Iterator[EncodedBenchmark]:
-    """Encode the photos of a benchmark by one dual encoder or classifier; features are stored.
+    """Encode the photos of a benchmark with one dual encoder or classifier; features are stored.
 
     Raises:
         UsageError: several models, a model without a head of its own, or see `evaluate_models`.
@@ -228,14 +228,14 @@ def encoder_run(
     about: Mapping[str, Any],
     overwrite: bool = False,
 ) -> Iterator[EncoderRun]:
-    """Encode the photos of a benchmark by one dual encoder or classifier, for a run of several heads.
+    """Encode the photos of a benchmark with one dual encoder or classifier, for a run of several heads.
 
     Args:
         benchmark: the photos.
         model: one model.
-        settings: how it is run.
+        settings: how the model is run.
         out: the folder of the run.
-        about: JSON-ready, what else makes this another run.
+        about: JSON-ready, what else distinguishes this run.
         overwrite: replace another run in ``out``.
 
     Raises:
@@ -263,7 +263,7 @@ def _asked(
 
 @contextmanager
 def _made_ready(given: NamedModel, request: Request) -> Iterator[ReadyEncoder]:
-    """Load a model, see that it is an encoder with a head of its own, and encode the photos."""
+    """Load a model, check that it is an encoder with a head of its own, and encode the photos."""
     with left_unchanged(given.made):
         loaded = request.settings.load(given)
         if isinstance(loaded, Generative) or not isinstance(loaded, Encoder) or loaded.head is not None:

@@ -83,10 +83,10 @@ def evaluate_models(
 ) -> Run:
     """Evaluate models on a benchmark and write ``run.json``, predictions and scores into ``out``.
 
-    Features are kept in the cache by content, so a run that was stopped continues where it was, and another
-    label space, prompt set or grouping decodes no photo again. The same holds for losses and answers of
-    generative models. Heads (``?head=``) are fitted on the photos of ``train`` that are not evaluated, or
-    without it on parts of the benchmark, each photo predicted by one that saw no photo of its cluster.
+    Features are cached by content, so a stopped run continues where it was, and another label space, prompt
+    set or grouping decodes no photo again. The same holds for losses and answers of generative models. Heads
+    (``?head=``) are fitted on the photos of ``train`` that are not evaluated. Without ``train`` they are
+    fitted on parts of the benchmark, each photo predicted by one that saw no photo of its cluster.
     ``until`` stops as soon as it is decided on which side of its limit each drop is. ``intervention`` records
     how photos that are composites were made. ``also`` writes more files of the run, as in `write_run`.
     ``overwrite`` replaces another run in ``out``.
@@ -95,8 +95,8 @@ def evaluate_models(
         UsageError: an unknown model, name list, prompt file or label space, a model that cannot be asked
             under the protocol, a head that cannot be fitted, or an ``out`` that holds files that are not a
             run.
-        CounterGroundError: weights that cannot be had, photos none of which can be read,
-            an ``out`` that cannot be written or holds another run.
+        CounterGroundError: weights that are not available, no readable photo, an ``out`` that cannot be
+            written or holds another run.
     """
     started = time.monotonic()
     if settings.engine == "ray":
@@ -141,14 +141,14 @@ def finish_run(
     """Check that every photo is accounted for, score the predictions and write the run.
 
     Args:
-        request: what was asked.
-        outcomes: of each model.
-        out: the folder.
+        request: the evaluation as requested.
+        outcomes: outcome of each model.
+        out: the folder of the run.
         started: ``time.monotonic()`` when the work began.
         more: further fields of ``run.json``.
         answers: texts of generative models.
-        warnings: further ones.
-        score: from predictions to scores.
+        warnings: further warnings.
+        score: function from predictions to scores.
         also: writes more files, as in `write_run`.
     """
     benchmark = request.benchmark
@@ -178,7 +178,7 @@ def finish_run(
 
 
 def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Settings) -> Request:
-    """Read the files that the settings name, and see that they fit the benchmark."""
+    """Read the files that the settings name, and check that they fit the benchmark."""
     if chooses_options(benchmark, settings):
         _check_choice_settings(benchmark, settings)
         if benchmark.has_questions:
@@ -194,7 +194,7 @@ def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings:
 
 
 def _check_choice_settings(benchmark: Benchmark, settings: Settings) -> None:
-    """Refuse what would have no effect where models choose among options."""
+    """Refuse settings that would have no effect if models choose among options."""
     if settings.aliases or settings.article != "a":
         raise UsageError("Options are written as they are: leave out --aliases and --article.")
     if benchmark.has_questions and settings.label_space:
@@ -238,14 +238,14 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelO
 
 
 def encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder]]) -> None:
-    """Encode what encoders miss, here or on a cluster: of the training photos of their heads, too."""
+    """Encode what encoders miss, here or on a cluster, training photos of their heads included."""
     _encode(request, [(given, each.model, each.job) for given, each in ready])
     training = [(given, each.model, each.training) for given, each in ready if each.training]
     _encode(request, training)
 
 
 def _encode(request: Request, jobs: Sequence[tuple[NamedModel, Encoder, EncodingJob]]) -> None:
-    """Do each job once: encoders that differ in their heads alone share it."""
+    """Do each job once: encoders that differ only in their heads share it."""
     distinct = {id(job): (given, model, job) for given, model, job in jobs}.values()
     settings, encode = request.settings, None
     if settings.engine == "ray":
@@ -254,7 +254,7 @@ def _encode(request: Request, jobs: Sequence[tuple[NamedModel, Encoder, Encoding
 
 
 def _start(request: Request, given: NamedModel) -> ReadyEncoder | ModelOutcome:
-    """Load one model. Encoders are made ready to be run together; a generative model is asked at once."""
+    """Load one model. Encoders are prepared to run together; a generative model is evaluated at once."""
     model = request.settings.load(given)
     if not isinstance(model, Generative):
         assert isinstance(model, Encoder)
@@ -266,7 +266,7 @@ def _start(request: Request, given: NamedModel) -> ReadyEncoder | ModelOutcome:
 
 
 def _weight_bytes(started: ReadyEncoder | ModelOutcome) -> int:
-    """Return what a model occupies until its group has been run; one that does not say ends the group."""
+    """Return the bytes a model occupies until its group has run; one of unknown size ends the group."""
     if isinstance(started, ModelOutcome):
         return 0
     parameters = started.model.description.get("parameters")
@@ -282,7 +282,7 @@ def _encoder_outcome(given: NamedModel, ready: ReadyEncoder) -> ModelOutcome:
 
 
 def record_of(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
-    """Describe a model; a fitted head makes another model of the same weights."""
+    """Describe a model; a fitted head makes the same weights another model."""
     description, kind, fingerprint = {**model.description, **more}, model.kind, model.fingerprint
     if isinstance(model, Encoder) and model.head:
         head = json.dumps(description["head"], sort_keys=True)

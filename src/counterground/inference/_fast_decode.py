@@ -1,4 +1,4 @@
-"""How far scaled decoding moves a model, measured on some of the run's own photos decoded both ways."""
+"""How much scaled decoding changes a model's output, measured on some of its photos decoded both ways."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from counterground.text import counted
 if TYPE_CHECKING:
     from counterground.models import Classifier, DualEncoder, Model
 
-# Between embeddings of one text in different batches; those of different texts are 0.01 apart and more.
+# Between embeddings of one text in different batches; those of different texts are at least 0.01 apart.
 _ROUNDING = 1e-5
 
 
@@ -29,9 +29,9 @@ _ROUNDING = 1e-5
 class Head:
     """Turns features into scores of ``k`` names; ``scale`` makes them logits.
 
-    ``weights`` is ``[d, u]``, None where features are logits already; ``columns`` ``[k]`` picks each name's
+    ``weights`` is ``[d, u]``, None if features are logits already; ``columns`` ``[k]`` picks each name's
     column, so names with the same text get scores that are equal to the last bit. With ``starts`` ``[k]``,
-    a name has the columns from its start to the next one's, and the highest of their scores.
+    a name has the columns from its start to the next one's, and its score is the highest of theirs.
     """
 
     weights: np.ndarray | None
@@ -50,7 +50,7 @@ class Head:
         return scores if self.starts is None else np.maximum.reduceat(scores, self.starts, axis=1)
 
     def indistinct(self) -> int:
-        """Return how many of the distinct texts have the features of another one, but for rounding."""
+        """Return how many of the distinct texts have the features of another one, up to rounding."""
         if self.weights is None:
             return 0
         order = np.argsort(np.cos(np.arange(len(self.weights))) @ self.weights)
@@ -69,11 +69,11 @@ def build_head(
     """Return the head of ``model`` over the names of ``space``, each written as its text or texts.
 
     Dual encoders: per name, the mean over templates of the unit-norm text embeddings, normalised again
-    (paper section 4 with one template, table 10 with 80). Classifiers: the logits of the names. The highest
-    score counts where a name has several texts, or several classes of ImageNet are its members.
+    (paper section 4 with one template, table 10 with 80). Classifiers: the logits of the names. If a
+    name has several texts, or several ImageNet classes as members, the highest score counts.
 
     Raises:
-        UsageError: a classifier has no output for a name, or a model whose head is to be fitted.
+        UsageError: a classifier has no output for a name, or the model's head is to be fitted.
     """
     if getattr(model, "head", None) is not None:
         raise UsageError(f"{model.display_name}: heads are fitted by evaluate only; leave out ?head=.")
@@ -89,7 +89,7 @@ def build_head(
 
 
 def _flat(columns: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the columns of all names in a row, and where each name starts unless each has one."""
+    """Return the columns of all names in a row, and where each name starts, unless each has only one."""
     sizes = [len(each) for each in columns]
     flat = np.array([column for each in columns for column in each])
     return flat, None if max(sizes) == 1 else np.cumsum([0, *sizes[:-1]])
@@ -114,7 +114,7 @@ def encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
     """Return embeddings ``[t, dim]`` of texts.
 
     Raises:
-        CounterGroundError: the model fails, or returns something else.
+        CounterGroundError: the model fails, or returns anything but finite embeddings.
     """
     try:
         embedded = model.encode_texts(prompts)

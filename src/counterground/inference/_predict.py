@@ -20,7 +20,7 @@ _ROWS = 256
 
 
 def class_mean_scores(benchmark: Benchmark, features: Features, head: Head) -> np.ndarray:
-    """Mean score of each name over the readable photos of a class: ``[classes, k]``, NaN without photos."""
+    """Return names' mean scores over the readable photos of a class: ``[classes, k]``, NaN without photos."""
     rows = np.flatnonzero(features.readable)
     classes = benchmark.photos["class_index"].to_numpy()[rows]
     sums = np.zeros((len(benchmark.label_space), len(head)))
@@ -39,7 +39,7 @@ def predict(
 ) -> pl.DataFrame:
     """Return one row per readable photo, in manifest order, with the columns of ``predictions.parquet``.
 
-    ``true_rank`` is 0 where the prediction is right and null where the true name is not a candidate;
+    ``true_rank`` is 0 if the prediction is right and null if the true name is not a candidate;
     equal scores are ordered by index. ``top2_gap`` is in units of the score (cosine, or logit).
     """
     rows = np.flatnonzero(features.readable)
@@ -65,11 +65,11 @@ def predict_scored(
     candidates: CandidateLabels,
     labels: dict[str, Any],
 ) -> pl.DataFrame:
-    """Return what `predict` returns, of scores that come from elsewhere.
+    """Return what `predict` returns, for scores that come from elsewhere.
 
     Args:
         benchmark: the photos.
-        rows: ``[m]``, those to predict, of its manifest.
+        rows: ``[m]``, the rows of its manifest to predict.
         score: some of these rows ``[i]`` -> logits ``[i, k]`` float32.
         candidates: the names that compete.
         labels: columns that identify the predictions.
@@ -90,7 +90,7 @@ def _scores(
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield ``[m, k]`` scores of consecutive parts of ``rows``.
 
-    A last bit can change with the size of a matrix product, so all have one size.
+    The last bit can change with the size of a matrix product, so all products have one size.
     """
     for start in range(0, len(rows), _ROWS):
         part = slice(start, start + _ROWS)
@@ -105,7 +105,7 @@ def prediction_table(
     """Return rows of ``predictions.parquet``: photos with their result columns; absent columns are null.
 
     ``true_index`` is that of the class, unless ``results`` have it. Attributes and covariates of the photos
-    stand behind the fixed columns.
+    follow the fixed columns.
     """
     names = dict(enumerate(candidates.space.names))
     further = attributes(photos.schema)
@@ -129,7 +129,7 @@ def prediction_table(
 def candidate_masks(
     candidates: CandidateLabels, classes: np.ndarray, n_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Per class: which names are candidates ``[c, k]``, and which is true ``[c]`` (-1: not a candidate)."""
+    """Return by class which names are candidates ``[c, k]`` and which is true ``[c]`` (-1: no candidate)."""
     allowed = np.zeros((n_classes, len(candidates.space)), dtype=bool)
     true = np.full(n_classes, -1)
     for index in classes.tolist():
@@ -141,7 +141,7 @@ def candidate_masks(
 
 
 def result_columns(scores: np.ndarray, true: np.ndarray, scale: float) -> pl.DataFrame:
-    """Arg-max, rank of the true name, probability of the best and gap to the second, of ``[n, k]`` scores."""
+    """Return arg-max, rank of the true name, best probability and gap to the second for scores ``[n, k]``."""
     row = np.arange(len(scores))
     best = scores.argmax(axis=1)
     top = scores[row, best]

@@ -26,10 +26,10 @@ from counterground.models import Encoder
 
 @dataclass(frozen=True)
 class ReadyEncoder:
-    """An encoder, the head over the candidates, and what is to be encoded of the request's photos.
+    """An encoder, the head over the candidates, and what to encode of the request's photos.
 
-    A head that is to be fitted is a `Fitting` until `fitted`; ``training`` is what is to be encoded of other
-    photos for it.
+    A head that is to be fitted is a `Fitting` until `fitted`; ``training`` is what to encode of other photos
+    for it.
     """
 
     request: Request
@@ -39,11 +39,11 @@ class ReadyEncoder:
     training: EncodingJob | None = None
 
     def fitted(self) -> ReadyEncoder:
-        """Return the same with its head fitted, on photos that must have been encoded.
+        """Return the same with its head fitted; the photos for it must have been encoded.
 
         Raises:
-            UsageError: those that could be read are too few.
-            CounterGroundError: none could be read.
+            UsageError: too few photos could be read.
+            CounterGroundError: no photo could be read.
         """
         if not isinstance(self.head, Fitting):
             return self
@@ -92,11 +92,11 @@ class ReadyEncoder:
 
 
 def make_ready(request: Request, model: Encoder) -> ReadyEncoder:
-    """Try one photo, then build the head: mistakes are reported before hours of encoding.
+    """Try one photo, then build the head, so that errors are reported before hours of encoding.
 
     Raises:
         UsageError: a classifier has no output for a name, or a head cannot be fitted.
-        CounterGroundError: the model fails, or returns something else than features.
+        CounterGroundError: the model fails, or returns something other than features.
     """
     candidates, settings = request.candidates, request.settings
     fitting = Fitting.plan(request, model) if model.head else None

@@ -38,9 +38,9 @@ from counterground.results import (
 )
 from counterground.text import counted
 
-# So many equal answers are no accident, and such a share of exact ties is none.
+# This many equal answers, or this share of exact ties, are no accident.
 _ENOUGH, _TIES = 10, 0.01
-_BIASED = 0.1  # by so much more often than it would be without a bias one position was chosen
+_BIASED = 0.1  # excess of a position's share over what it would be without a bias
 _SLIPS = 10  # names that a warning lists
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
 _BESIDE = (
@@ -53,8 +53,8 @@ _BESIDE = (
     "figures/mitigation.*",
     "heads/*-all-photos.safetensors",
 )
-_AS_THEY_ARE = ("aliases", "templates", "texts")  # of run.json: words that models read, no places
-# Values of columns, which may look like places: "/b/beach" is a label of Places365.
+_AS_THEY_ARE = ("aliases", "templates", "texts")  # of run.json: words that models read, not paths
+# Values of columns, which may look like paths: "/b/beach" is a label of Places365.
 _VALUES = (
     ("benchmark", "design"),
     ("train", "design"),
@@ -66,7 +66,7 @@ _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "
 
 @dataclass(frozen=True)
 class ModelOutcome:
-    """What one model gave on a benchmark; ``generative`` where it is a generative one.
+    """The results of one model on a benchmark; ``generative`` if it is a generative one.
 
     ``indistinct`` counts the class texts that have the features of another one.
     """
@@ -80,17 +80,17 @@ class ModelOutcome:
 
     @property
     def rows_per_photo(self) -> int:
-        """How many rows a photo has: one for each prompt of a generative model."""
+        """The number of rows of a photo: one for each prompt of a generative model."""
         return 1 if self.generative is None else len(self.generative.asked)
 
 
 def check_free(out: Path, request_hash: str, *, overwrite: bool) -> None:
-    """Refuse a folder that must not be written, before any photo is read.
+    """Refuse a folder that must not be written to, before any photo is read.
 
     Raises:
         UsageError: ``out`` holds files that are not a run.
-        CounterGroundError: ``out`` holds a run of another request and ``overwrite`` does not say to replace
-            it, or cannot be written.
+        CounterGroundError: ``out`` holds a run of another request and ``overwrite`` is not set, or ``out``
+            cannot be written.
     """
     if not all((out / name).exists() for name in ("run.json", "predictions.parquet")):
         check_only(out, RUN_FILES, "a run")  # a study has a run.json, too
@@ -158,7 +158,7 @@ def run_info(
 
 
 def shareable_info(info: RunInfo) -> RunInfo:
-    """Return the record as it may be given to others, with no absolute path; see `privacy.shareable`."""
+    """Return the record as it may be shared, without absolute paths; see `privacy.shareable`."""
     given = json.loads(info.model_dump_json())
     told = shareable(given, but=_AS_THEY_ARE)
     for *way, last in _VALUES:
@@ -175,9 +175,9 @@ def _at(record: Any, way: Sequence[str]) -> Any:
 
 
 def unreadable_photos(benchmark: Benchmark, read: Sequence[ReadStatus]) -> pl.DataFrame:
-    """Return ``path, photo_id, reason`` of the photos that could not be read for every model.
+    """Return ``path, photo_id, reason`` of the photos that some model could not read.
 
-    A photo that one model could not read is left out for all: models are compared on the same photos.
+    These are left out for all models, which are compared on the same photos.
     """
     reasons: dict[int, str] = {}
     for each in read:
@@ -203,8 +203,8 @@ def write_run(
 ) -> None:
     """Write the files of a run, each atomically; ``run.json`` is removed first and written last.
 
-    It seals the tables that are read back. What an earlier run in the folder had beside these files goes with
-    it. ``also`` writes more files into the folder, and returns the SHA-256 of those that are read back.
+    It seals the tables that are read back. Other files of an earlier run in the folder are removed. ``also``
+    writes more files into the folder, and returns the SHA-256 of those that are read back.
     """
     for pattern in ("run.json", *_BESIDE):  # the others are replaced
         for file in run.path.glob(pattern):
@@ -245,7 +245,7 @@ def _unmatched(outcomes: Sequence[ModelOutcome]) -> dict[str, int]:
 
 
 def _used(outcomes: Sequence[ModelOutcome]) -> tuple[str, ...]:
-    """Distributions whose versions are recorded: transformers and scikit-learn only where a model uses it."""
+    """Return distributions whose versions are recorded: transformers and scikit-learn only if used."""
     descriptions = [outcome.record.description for outcome in outcomes]
     uses = any("transformers" in description.get("libraries", {}) for description in descriptions)
     fits = any("head" in description for description in descriptions)
@@ -316,7 +316,7 @@ def _warnings(
 
 
 def _badly_read(request: Request) -> str:
-    """Warn of class names that are no words, unless the user has chosen how they are written."""
+    """Warn about class names that are not words, unless the user has chosen how they are written."""
     candidates = request.candidates
     pairs = zip(candidates.texts, candidates.space.imagenet, strict=True)
     own = [text for text, index in pairs if index is None]
@@ -328,7 +328,7 @@ def _badly_read(request: Request) -> str:
 
 
 def _other_question(request: Request) -> list[str]:
-    """Warn where a name that ImageNet does not know, perhaps a slip, decided which names compete."""
+    """Warn if a name that ImageNet does not know, perhaps a typo, decided which names compete."""
     own = request.benchmark.label_space
     unknown = [name for name, index in zip(own.names, own.imagenet, strict=True) if index is None]
     decided = request.settings.label_space not in (None, "confusable")
@@ -336,7 +336,7 @@ def _other_question(request: Request) -> list[str]:
         return []
     similar = {name: found for name in unknown[:_SLIPS] if (found := similar_imagenet_name(name))}
     if len(unknown) == len(own) != len(similar):
-        return []  # classes of one's own: "bird" is no slip for "briard", unless all of them look like slips
+        return []  # the user's own classes: "bird" is no typo for "briard", unless all look like typos
     shown = [
         f"{name} (did you mean {similar[name]!r}?)" if name in similar else name for name in unknown[:_SLIPS]
     ]
@@ -350,7 +350,7 @@ def _other_question(request: Request) -> list[str]:
 
 
 def _model_warnings(outcomes: Sequence[ModelOutcome], candidates: CandidateLabels) -> dict[str, list[str]]:
-    """What models say of themselves, which confuse classes, and what is to be known of generated answers."""
+    """Return by model its own warnings, signs that it confuses classes, and warnings about its answers."""
     found = {}
     for outcome in outcomes:
         warnings = list(outcome.record.description.get("warnings", []))
@@ -372,7 +372,7 @@ def _model_warnings(outcomes: Sequence[ModelOutcome], candidates: CandidateLabel
 
 
 def _fast_decode(outcome: ModelOutcome) -> dict[str, Any] | None:
-    """Return how far scaled decoding moves a model, None where its photos were decoded in full."""
+    """Return how much scaled decoding changes a model's output, None if its photos were decoded in full."""
     measured: dict[str, Any] | None = outcome.record.description.get("fast_decode")
     return measured
 
@@ -397,7 +397,7 @@ def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> l
 
 
 def _below_chance(outcome: ModelOutcome, candidates: CandidateLabels) -> list[str]:
-    """Warn of names that may not be those of the outputs: guessing would be right more often."""
+    """Warn about names that may not be those of the outputs: guessing would be right more often."""
     predictions = outcome.predictions
     chance = 1 / len(candidates.indices(predictions["class_index"][0]))
     accuracy = proportion_interval(predictions["correct"], predictions["cluster"])
@@ -434,7 +434,7 @@ def _answer_warnings(output: GenerativeOutput) -> list[str]:
 
 
 def _absent(request: Request, unreadable: pl.DataFrame) -> int:
-    """How many photos that were read have a true class that is not among their candidates."""
+    """Return how many of the photos that were read have a true class that is not a candidate."""
     if request.multiple_choice:  # the right option is always there
         return 0
     seen = request.benchmark.photos.join(unreadable, on="path", how="anti")
@@ -448,7 +448,7 @@ def _absent(request: Request, unreadable: pl.DataFrame) -> int:
 
 
 def _duplicate_texts(candidates: CandidateLabels, predictions: pl.DataFrame) -> list[str]:
-    """The texts of several names, where a photo is of one of them or was predicted as one."""
+    """Return texts that several names share, if a photo is of one of them or was predicted as one."""
     seen = {*predictions["true_index"].unique(), *predictions["predicted_index"].unique()} - {None}
     texts = {candidates.texts[index] for index in seen}
     return sorted(text for text, count in Counter(candidates.texts).items() if count > 1 and text in texts)
@@ -456,7 +456,7 @@ def _duplicate_texts(candidates: CandidateLabels, predictions: pl.DataFrame) -> 
 
 @cache
 def _git_hash() -> str | None:
-    """Commit of the checkout this process runs from, or None for an installed package."""
+    """Return the commit of the checkout this process runs from, or None for an installed package."""
     root = Path(__file__).parents[3]
     if not (root / ".git").exists():
         return None

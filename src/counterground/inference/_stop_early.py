@@ -27,11 +27,11 @@ _Decisions = dict[tuple[object, ...], DecisionRecord]
 
 
 def stop_early(request: Request, until: Until) -> tuple[Benchmark, StoppingRecord]:
-    """Return the benchmark with the photos that were needed, and what was decided after how many.
+    """Return the benchmark with the photos that were needed, and what was decided after how many photos.
 
     Models are evaluated one after another, each until its drop is decided; the photos are those of the
-    slowest, since models are compared on the same photos. Features and answers are stored, so evaluating
-    what is returned reads them.
+    slowest, because models are compared on the same photos. Features and answers are stored, so evaluating
+    the returned benchmark reads them.
 
     Raises:
         UsageError: no class has both groups.
@@ -118,7 +118,7 @@ def _ready(request: Request, model: Encoder) -> ReadyEncoder:
     """Make an encoder ready; a head is fitted at once, on photos that are not evaluated.
 
     Raises:
-        UsageError: there are no others.
+        UsageError: there are no such photos.
     """
     if model.head and request.training is None:
         raise UsageError(

@@ -21,7 +21,7 @@ Protocol = Literal[
     "answer-loss", "describe", "yes-no", "free-form", "multiple-choice", "multiple-choice-loss"
 ]
 NEED_LOSSES: frozenset[Protocol] = frozenset({"answer-loss", "describe", "multiple-choice-loss"})
-"""Protocols that a model without losses cannot be asked under."""
+"""Protocols that need a model with losses."""
 
 
 class Model(ABC):
@@ -32,12 +32,12 @@ class Model(ABC):
         kind: ``"dual_encoder"`` (embeddings), ``"classifier"`` (logits), ``"image_encoder"`` (features only)
             or ``"generative"`` (text).
         fingerprint: SHA-256 over weights, configuration, preprocessing, activation, dtype and library
-            versions; features stored under it may be reused, whatever the specification was called.
+            versions; features stored under it may be reused, whatever specification named the model.
         device: torch device, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         dtype: ``"fp32"``, ``"bf16"`` or ``"fp16"``: the precision of the image tower.
         description: JSON-ready summary for ``run.json``: architecture, weights, activation,
             preprocessing, parameters, training data, library versions, ``as_published`` and ``warnings``.
-        convert_rgb_first: whether photos become RGB before anything else happens to them.
+        convert_rgb_first: whether photos are converted to RGB before any other step.
     """
 
     kind: ClassVar[Kind]
@@ -51,7 +51,7 @@ class Model(ABC):
 
     @property
     def display_name(self) -> str:
-        """What tables and progress bars call it: the name it was given, else its specification."""
+        """Name in tables and progress bars: the one it was given, else its specification."""
         return self._display_name or self.spec
 
     @display_name.setter
@@ -63,10 +63,10 @@ class Encoder(Model):
     """A model that turns each photo into one vector: a `DualEncoder`, a `Classifier` or an `ImageEncoder`.
 
     Attributes:
-        dim: width of what `encode` returns.
-        head: what is fitted on these vectors to predict classes; None for the model's own head.
-        runs_by: what runs it unless another runtime is chosen.
-        split: `preprocess` in two exact halves, the first of which models share; None if it has none.
+        dim: width of the vectors that `encode` returns.
+        head: head to be fitted on these vectors to predict classes; None for the model's own head.
+        runs_by: runtime used unless another is chosen.
+        split: `preprocess` in two exact halves, of which models share the first; None without a split.
     """
 
     dim: int
@@ -76,13 +76,13 @@ class Encoder(Model):
 
     @property
     def runtimes(self) -> Sequence[Runtime]:
-        """Other ways to run it than as it is, those that start fastest first."""
+        """Other ways to run the model, those that start fastest first."""
         return ()
 
     def run_by(self, runtime: Runtime | None) -> None:
-        """Encode by one of the ``runtimes``, or as it is (None); the fingerprint says which.
+        """Encode with one of the ``runtimes``, or as loaded (None); the fingerprint says which.
 
-        A model that offers some must override this.
+        A model with ``runtimes`` must override this.
         """
         assert runtime is None, f"{self.spec} has no other runtime"
 
@@ -120,7 +120,7 @@ class Classifier(Encoder):
     """A network with one logit per class.
 
     Attributes:
-        imagenet_columns: ImageNet-1K index of each logit, None where the class has none.
+        imagenet_columns: ImageNet-1K index of each logit, None for a class without one.
         class_names: name of each logit.
     """
 
@@ -138,12 +138,12 @@ class ImageEncoder(Encoder):
 class Generative(Model):
     """A model that answers questions about a photo with text: a local LVLM, or one behind an HTTP API.
 
-    A user's own model (``module:function``) must define `generate` only; what else it sets is kept.
+    A user's own model (``module:function``) needs to define only `generate`; anything else it sets is kept.
 
     Attributes:
         protocols: the protocols it supports; without one of ``NEED_LOSSES`` it gives no losses.
         concurrency: how many photos can be sent to it at once.
-        price: cost of one call, in whatever unit the user gave it; None where calls cost nothing.
+        price: cost of one call, in whatever unit the user gave it; None if calls cost nothing.
     """
 
     kind: ClassVar[Kind] = "generative"
@@ -163,7 +163,7 @@ class Generative(Model):
 
         Returns:
             ``[k]`` float32, the negative log-likelihood (nats) summed over the tokens of the answer, and
-            ``[k]`` int64, how many tokens that are.
+            ``[k]`` int64, the number of those tokens.
 
         Raises:
             UsageError: the model generates text only.
@@ -181,8 +181,8 @@ class Generative(Model):
 
         Args:
             images: ``[n]`` RGB photos.
-            questions: of each photo, one for each answer.
-            answers: of each photo, equally many for all.
+            questions: for each photo, one for each answer.
+            answers: for each photo, the same number for all photos.
         """
         return [self.losses(*about) for about in zip(images, questions, answers, strict=True)]
 
@@ -191,8 +191,8 @@ class Generative(Model):
         """Return the answer the model generates about one photo, decoded greedily."""
 
     def stop(self) -> None:
-        """Stop waiting, since the run is ending; called from another thread than `generate`."""
+        """Stop waiting: the run is ending. Called from a thread other than that of `generate`."""
 
     def prompt(self, question: str, answer: str | None = None) -> str:
-        """Return the text the model is given for a question, and the answer to be scored, as recorded."""
+        """Return the text that the model gets for a question and the answer to be scored, as recorded."""
         return question if answer is None else f"{question} {answer}"

@@ -20,8 +20,8 @@ class LoadOptions:
 
     Attributes:
         device: torch device, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: of the image side.
-        as_published: load as the paper apparently did, where that differs.
+        precision: precision of the image side.
+        as_published: load as the paper apparently did, if that differs.
         offline: never use the network.
     """
 
@@ -43,8 +43,8 @@ class ModelInfo:
     Attributes:
         spec: what to give to ``-m``.
         kind: ``"dual_encoder"``, ``"classifier"``, ``"image_encoder"`` or ``"generative"``.
-        parameters: number of parameters, None where it is not known without the network.
-        training_data: what the weights were trained on, None where their tag does not say.
+        parameters: number of parameters, None if it is not known without the network.
+        training_data: what the weights were trained on, None if their tag does not say.
         needs_network: whether the weights are fetched on first use (or come from a local cache).
         note: a remark, often empty.
     """
@@ -59,7 +59,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Tower:
-    """How a specification is checked and loaded where only its image features are wanted (``?head=``).
+    """How a specification is checked and loaded if only its image features are needed (``?head=``).
 
     Both functions get the specification without the head; see `Family` for what they may raise.
     """
@@ -73,22 +73,22 @@ class Family:
     """Models that are named and loaded in one way, such as ``timm:NAME``.
 
     Each function takes the specification as the user wrote it, prefix included, and raises `UsageError` for
-    what the user can correct, with one line that names the specification and the remedy. None of them runs
+    errors the user can correct, with one line that names the specification and the remedy. None of them runs
     before a specification of this family is used, and only ``load`` may read weights.
 
     Attributes:
-        prefix: the part before the first colon, and the name of another package's entry point.
+        prefix: the part before the first colon; in another package also the name of the entry point.
         usage: how a specification is written, for messages: ``timm:NAME``.
         resolve: checks that what a specification names exists.
         load: returns the model, on the device and in the precision of the options.
-        kind: returns the kind of the model, None where it is known only after loading.
+        kind: returns the kind of the model, None if it is known only after loading.
         list: returns what ``counterground models`` shows of this family, without loading any.
         cite: returns what to cite for a specification besides its architecture and training data: keys of
             the references kept in ``results``, or whole BibTeX entries.
-        claims: whether a specification belongs to this family, where the prefix alone does not decide.
+        claims: whether a specification belongs to this family, if the prefix alone does not decide.
         extra: the extra of CounterGround that installs the libraries of this family.
-        tower: how an image encoder without its head is had, where that is more than ``load`` gives: without
-            it the image side of a dual encoder is used, or what the last linear layer of a network is given.
+        tower: how to obtain an image encoder without its head, if that takes more than ``load``. Without it,
+            the image side of a dual encoder is used, or the input of a network's last linear layer.
     """
 
     prefix: str
@@ -103,7 +103,7 @@ class Family:
     tower: Tower | None = None
 
     def owns(self, spec: str) -> bool:
-        """Whether ``spec`` is written as this family's specifications are."""
+        """Whether ``spec`` has the form of this family's specifications."""
         if self.claims is not None:
             return self.claims(spec)
         prefix, colon, rest = spec.partition(":")
@@ -114,7 +114,7 @@ def require(*packages: str) -> None:
     """Check that packages are installed, without importing them.
 
     Raises:
-        ModuleNotFoundError: one is not; the message names the extra of the family, if it has one.
+        ModuleNotFoundError: one is missing; the message names the extra of the family, if it has one.
     """
     for package in packages:
         if find_spec(package) is None:

@@ -1,7 +1,7 @@
 """Fingerprints: content hashes that change whenever a number the model gives could change.
 
-Of a user's own model they cover the code too, as far as it can be known without running it: weights and
-``repr`` leave out a function's body, so a changed preprocessing would find old features again.
+For a user's own model they also cover the code, as far as it can be known without running it: weights and
+``repr`` leave out a function's body, so a changed preprocessing would otherwise find old features.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ _PROCESS = uuid.uuid4().hex
 _PACKAGE = Path(__file__).parent.parent
 _STANDARD = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
 _READS_GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
-# Attributes of a class that lead to its slots and caches; those of compiled classes are of these types.
+# Types of class attributes that lead to slots and caches; those of compiled classes are of these types.
 _DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, BuiltinFunctionType)
 _LEAVES = (bool, int, float, complex, str, bytes, Enum, PurePath)
 _SIMPLE = {bool, int, float, complex, str, bytes}
 _LONG = 1000  # entries
-# Of a torch.nn.Module: whether it is in training is the caller's doing.
+# Of a torch.nn.Module: the caller decides whether it is in training mode.
 _NOT_SETTINGS = frozenset({"training"})
 _WEIGHTS = "_parameters"
-# Far beyond the nesting of any network; a chain of objects longer than this would exhaust the stack.
+# Far deeper than any network nests; a longer chain of objects would exhaust the stack.
 _DEEPEST = 100
 
 
@@ -101,12 +101,12 @@ def _version(distribution: str) -> str:
 
 @dataclass(frozen=True)
 class CodeFingerprint:
-    """What was found behind some objects.
+    """What is known of the code behind some objects.
 
     Attributes:
         parts: JSON-ready, for a fingerprint: SHA-256 of each source file, versions of installed packages,
-            settings of the objects; unique to this process where a source is missing.
-        warnings: a sentence for the description where a source is missing.
+            settings of the objects; unique to this process if a source is missing.
+        warnings: a sentence for the description if a source is missing.
     """
 
     parts: dict[str, Any]
@@ -116,12 +116,12 @@ class CodeFingerprint:
 def code_fingerprint(module: ModuleType | None, *objects: Any, weights: bool = False) -> CodeFingerprint:
     """Return what is known of the code of ``objects`` and of the user's ``module``, if there is one.
 
-    ``weights`` of networks among the objects are left out, since most callers hash them by name.
+    Without ``weights``, networks' weights are left out: most callers hash them by name.
 
-    Followed are the classes of the objects and of what they hold, functions with their defaults and
-    closures, and every module outside the installed packages that these modules refer to. Code without a
-    file, as of a notebook's cell, is known by what it compiles to and by the globals it reads. What the code
-    reads from elsewhere (files, environment) is not seen.
+    This covers the classes of the objects and of what they hold, functions with their defaults and closures,
+    and every module outside the installed packages that these modules refer to. Code without a file, such as
+    a notebook cell, is identified by what it compiles to and the globals it reads. What the code reads from
+    elsewhere (files, environment) is not covered.
     """
     hasher = CodeHasher(module.__name__ if module else "", weights=weights)
     settings = [hasher.describe(value) for value in ((module, *objects) if module else objects)]
@@ -159,7 +159,7 @@ class CodeHasher:
         self.missing: set[str] = set()
         self.code: list[Any] = []
         self._own, self._weights = module_name.partition(".")[0], weights
-        # Values, not only ids: an id is free to be given again once its object is gone.
+        # Values, not only ids: an id can be reused once its object is gone.
         self._seen: dict[int, Any] = {}
 
     def describe(self, value: Any, depth: int = 0) -> Any:
@@ -176,13 +176,13 @@ class CodeHasher:
         self._seen[id(value)] = value
         if isinstance(value, list | Mapping):
             each_of = value if isinstance(value, list) else value.items()
-            if len(value) > _LONG and _all_leaves(each_of):  # a vocabulary, of which a digest is enough
+            if len(value) > _LONG and _all_leaves(each_of):  # a vocabulary: a digest is enough
                 return hashlib.sha256(repr(list(each_of)).encode()).hexdigest()
             return [self.describe(each, depth + 1) for each in each_of]
         return self._named(value) or self._held(value, depth + 1)
 
     def _named(self, value: Any) -> str | None:
-        """Gather the source of a module, class or function; return the name of the first two."""
+        """Gather the source of a module, class or function; return the name of a module or class."""
         if isinstance(value, FunctionType):
             self._add_function(value)
         if isinstance(value, ModuleType):
@@ -224,7 +224,7 @@ class CodeHasher:
             self._add_code(function.__code__, function.__globals__)
 
     def _add_code(self, code: CodeType, names: Mapping[str, Any]) -> None:
-        """Take what a function without a file compiles to, and the values of the globals it reads."""
+        """Record what a function without a file compiles to, and the values of the globals it reads."""
         if id(code) in self._seen:
             return
         self._seen[id(code)] = code
@@ -250,7 +250,7 @@ class CodeHasher:
                     continue
             # Without a module the functions tell whether there is Python code at all, or only compiled code.
             for key, member in vars(base).items():
-                # Other special methods are often generated, as those of a dataclass are.
+                # Other special methods are often generated, such as those of a dataclass.
                 if key != "__call__" and key.startswith("__"):
                     continue
                 if isinstance(member, FunctionType):
@@ -277,7 +277,7 @@ class CodeHasher:
                 self._add_module(other)
 
     def _add_compiled(self, module: ModuleType | None) -> bool:
-        """Take the module's own file for a function without one: compiled, or generated by a library."""
+        """Use the module's own file for a function without one: compiled, or generated by a library."""
         path = _module_file(module)
         if module is None or path is None:
             return False
@@ -332,7 +332,7 @@ def _contents(cell: CellType) -> Any:
 
 
 def imported_modules(path: Path, package: str) -> set[str]:
-    """Return the modules that a source file imports, and what may be modules among the names it takes."""
+    """Return the modules that a source file imports, and imported names that may be modules."""
     if path.suffix != ".py":
         return set()
     names = set()

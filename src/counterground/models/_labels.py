@@ -1,7 +1,7 @@
 """Which ImageNet-1K class each logit of a classifier means, by the names its author gave.
 
-Names are matched strictly and never guessed: a name that may mean two classes means none, unless nearly all
-of 1000 names show that the logits are in ImageNet's usual order.
+Names are matched strictly and never guessed: a name that could mean two classes is not matched, unless nearly
+all of 1000 names show that the logits are in ImageNet's usual order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NO_NAME = re.compile(r"(label|class)?[ _]?\d*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Labels:
-    """Name and ImageNet-1K index (or None) of each logit, and what a user should know of the matching."""
+    """Name and ImageNet-1K index (or None) of each logit, and what a user should know about the matching."""
 
     names: tuple[str, ...]
     columns: tuple[int | None, ...]
@@ -29,7 +29,7 @@ class Labels:
 
 
 def names_of(spec: str, id2label: Mapping[Any, Any]) -> tuple[str, ...]:
-    """Return the names of ``id2label`` in the order of the logits: by number, never by text.
+    """Return the names of ``id2label`` in the order of the logits: sorted by number, never as text.
 
     Raises:
         CounterGroundError: the keys are not 0 to n - 1.
@@ -47,14 +47,14 @@ def match_labels(spec: str, names: Sequence[str], labels: str | None = None) -> 
     """Match the logits of a classifier with ImageNet-1K.
 
     Args:
-        spec: for messages.
-        names: what the model's author calls each logit; may be empty.
-        labels: None to match ``names``; ``imagenet`` where the user says that the 1000 logits are in
-            ImageNet's usual order; or a file of names, one a line.
+        spec: specification, for messages.
+        names: the author's name for each logit; may be empty.
+        labels: None to match ``names``; ``imagenet`` if the user says that the 1000 logits are in
+            ImageNet's usual order; or a file of names, one per line.
 
     Raises:
-        UsageError: no names at all; ``imagenet`` for other than 1000 logits or against their names; a file
-            with another number of names.
+        UsageError: no names at all; ``imagenet`` without 1000 logits or against their names; a file with a
+            different number of names.
     """
     if labels == "imagenet":
         return _in_imagenet_order(spec, names)
@@ -94,7 +94,7 @@ def match_list(source: str, names: Sequence[str]) -> Labels:
         names: one for each output.
 
     Raises:
-        UsageError: a name twice, unless the others show that it means two classes of ImageNet.
+        UsageError: a name occurs twice, unless the others show that it means two classes of ImageNet.
     """
     labels = match_names(names)
     unmatched = [name for name, index in zip(names, labels.columns, strict=True) if index is None]
@@ -104,15 +104,15 @@ def match_list(source: str, names: Sequence[str]) -> Labels:
             f"{source} calls two outputs {twice[0]!r} ({at[0]} and {at[1]}, counted from 0); "
             "each output needs a name of its own."
         )
-    # Names of which none is ImageNet's are classes of the user's own: nothing to warn of.
+    # If no name is ImageNet's, the classes are the user's own: nothing to warn about.
     return labels if any(index is not None for index in labels.columns) else replace(labels, warnings=())
 
 
 def match_names(names: Sequence[str]) -> Labels:
-    """Match names with ImageNet-1K; those of which several mean one class are not matched, with a warning.
+    """Match names with ImageNet-1K; names that share a class are not matched, with a warning.
 
-    1000 names that agree with ImageNet's order at nearly all places are read in that order, with a warning
-    where only the order explains a name.
+    1000 names that agree with ImageNet's order at nearly all positions are read in that order, with a warning
+    if only the order explains a name.
     """
     from counterground.photos import match_imagenet
 

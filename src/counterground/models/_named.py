@@ -22,7 +22,7 @@ AnyModel = str | Model | Callable[[], Any] | tuple[Any, ...]
 AnyModels = AnyModel | Sequence[AnyModel] | Mapping[str, AnyModel]
 """One model, several, or several by the names that tables give them."""
 
-# What a specification has first is one of these, so "http://host/v1?price=2" has no name.
+# A name contains none of these characters, so "http://host/v1?price=2" has no name.
 _NAME_AND_SPEC = re.compile(r"([^:?@/=]*)=(.*)", re.DOTALL)
 _NAME = re.compile(r"[\w .-]+")
 _FORMS = (
@@ -38,8 +38,8 @@ class NamedModel:
     """A model to be evaluated.
 
     Attributes:
-        name: what tables and charts call it.
-        spec: its specification, ``object:CLASS`` for an object. Files say `recorded` instead.
+        name: name in tables and charts.
+        spec: its specification, ``object:CLASS`` for an object. Files contain `recorded` instead.
         made: the object: what `wrap_model` takes, or a function that returns that.
     """
 
@@ -54,7 +54,7 @@ class NamedModel:
 
     @cached_property
     def version(self) -> str:
-        """What makes a run with it another run: name and specification, and the content of an object."""
+        """What distinguishes a run with this model: name and specification, and the content of an object."""
         named = self.spec if self.name == self.recorded else f"{self.name}={self.spec}"
         if self.made is None:
             return named
@@ -63,9 +63,9 @@ class NamedModel:
 
 
 def named_models(models: AnyModels) -> tuple[NamedModel, ...]:
-    """Return what is to be evaluated, in order, with the paper's sets expanded and repetitions left out.
+    """Return the models to evaluate, in order, with the paper's sets expanded and duplicates left out.
 
-    A text may be ``NAME=SPEC``; without a name, a model is called by its specification, an object by its
+    A text may be ``NAME=SPEC``; without a name, a model is named after its specification, an object after its
     class or function.
 
     Raises:
@@ -143,7 +143,7 @@ def _object(model: Any) -> NamedModel:
 
 
 def _function(function: Callable[..., Any]) -> NamedModel:
-    """Call a function by its specification where it has one: another process then finds it too."""
+    """Name a function by its specification if it has one, so that another process finds it too."""
     name = getattr(function, "__qualname__", type(function).__name__)
     try:
         inspect.signature(function).bind()
@@ -166,13 +166,13 @@ def _has_network(models: Any) -> bool:
 
 
 def _is_network(value: Any) -> bool:
-    """Whether it is a torch.nn.Module; where PyTorch was never imported nothing is."""
+    """Whether it is a torch.nn.Module; nothing is if PyTorch was never imported."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.nn.Module)
 
 
 def _called(value: Any) -> str:
-    """What an error calls a value: its class, and a short value itself."""
+    """Return what an error calls a value: a short value itself, else its class."""
     text = repr(value)
     kind = type(value).__name__
     return text if isinstance(value, str | int | float | None) and len(text) < 60 else f"{kind} object"

@@ -50,8 +50,8 @@ def find_family(spec: str) -> Family:
     since it looks like any of them.
 
     Raises:
-        UsageError: nothing like it is known (the message suggests what was meant), or a prefix that two
-            packages claim.
+        UsageError: no family matches (the message suggests what was meant), or two packages claim the
+            prefix.
         CounterGroundError: the package that claims the prefix is broken.
     """
     prefix = spec.partition(":")[0]
@@ -67,7 +67,7 @@ def find_family(spec: str) -> Family:
 def check_specs(specs: Sequence[str]) -> None:
     """Check that every specification names something that exists, before any work is done; sets are allowed.
 
-    No weights are read or fetched. PyTorch is imported only where a library has to list its names;
+    No weights are read or fetched. PyTorch is imported only if a library has to list its names;
     for ``module:function`` the module is imported, but the function is not called.
 
     Raises:
@@ -104,19 +104,19 @@ def load_model(
             ``torchvision:NAME/WEIGHTS``, ``torchvision:NAME@FILE?labels=FILE``, ``timm:NAME.tag``,
             ``timm:NAME@FILE?labels=FILE``, ``onnx:FILE``, ``efficientnet-lite0`` (1, 2),
             ``counterground:stamps-biased``, ``minigpt4:DIR``, ``http://HOST/v1#MODEL``,
-            ``module:function``, ``file.py:function``, or what a family of another package takes. With
+            ``module:function``, ``file.py:function``, or a form of another package's family. With
             ``?head=knn`` (``logistic``, ``linear``, ``prototypes``) it is the image encoder of any of these.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
         as_published: reproduce how the paper apparently loaded ViT-B/32 LAION400M (GELU), and resize
-            before converting to RGB where the library does; stamped on the description.
+            before converting to RGB if the library does; recorded in the description.
         offline: never use the network.
         fitted_head: whether the caller fits heads; else a model that needs one is refused.
 
     Raises:
-        UsageError: an unknown specification, device or precision; a head where none is fitted, or an image
+        UsageError: an unknown specification, device or precision; a head if the caller fits none, or an image
             encoder without one.
-        CounterGroundError: weights cannot be fetched, read or fitted, or memory does not suffice.
+        CounterGroundError: weights cannot be fetched or read or do not fit, or memory does not suffice.
     """
     named = model if isinstance(model, NamedModel) else NamedModel(model, model)
     spec = named.spec
@@ -153,7 +153,7 @@ def load_model(
 
 
 def _check_head(model: Model, *, fitted_head: bool) -> None:
-    """Refuse an image encoder without a head, and a head where none is fitted."""
+    """Refuse an image encoder without a head, and a head if the caller fits none."""
     head = model.head if isinstance(model, Encoder) else None
     if head is None and isinstance(model, ImageEncoder):
         raise UsageError(
@@ -172,7 +172,7 @@ def _check_can_fit() -> None:
 
 
 def expected_kind(spec: str) -> Kind | None:
-    """Return the kind of model that ``spec`` names, None where it is known only after loading.
+    """Return the kind of model that ``spec`` names, None if it is known only after loading.
 
     Raises:
         UsageError: an unknown specification.
@@ -204,8 +204,8 @@ def list_models(
 
     Args:
         pattern: a part of the specification, a pattern with ``*`` and ``?`` (case does not matter), or one
-            of the paper's sets. None lists all. The part before a colon selects families; no library of the
-            others is imported.
+            of the paper's sets. None lists all. The part before a colon selects families; libraries of
+            the others are not imported.
         warn: called with one line for each package whose family is broken; the others are listed.
 
     Raises:
@@ -251,7 +251,7 @@ def _near(pattern: str, warn: Callable[[str], object]) -> str:
 
 @contextmanager
 def _explained(spec: str, family: Family) -> Iterator[None]:
-    """Turn what a family fails with into one line: a missing library, or a mistake of another package."""
+    """Turn a family's failure into one line: a missing library, or an error in another package."""
     package = None if family in (*_BUILT_IN, USER) else _FAMILIES.package(family.prefix)
     try:
         yield
@@ -294,7 +294,7 @@ def _suggestion(spec: str) -> str:
 
 
 def _forms_of_path(name: str) -> list[str]:
-    """Return how a file or folder is given as a model."""
+    """Return the ways to give a file or folder as a model."""
     path = given_path(name)
     if is_folder(path):
         return [f"hf:{name}", f"open_clip:{name}"]
@@ -308,7 +308,7 @@ def _forms_of_path(name: str) -> list[str]:
 def _with_prefix(name: str) -> list[str]:
     """Return specifications of models that are called ``name``, at most one of each family.
 
-    Where none is, those whose name begins with it, and else the most similar ones.
+    If there are none, return those whose name begins with it, else the most similar ones.
     """
     called: dict[str, list[str]] = {}
     for spec in chain(SETS, (model.spec for model in _listed(None, _ignore))):
@@ -331,7 +331,7 @@ def _plain(name: str) -> str:
 
 
 def _shortest(spec: str) -> str:
-    """Return a specification without its tag where the family takes it so."""
+    """Return a specification without its tag if the family accepts that."""
     short = re.split(r"[/.]", spec)[0]
     try:
         find_family(short).resolve(short)
@@ -341,4 +341,4 @@ def _shortest(spec: str) -> str:
 
 
 def _ignore(_broken: str) -> None:
-    """A package that is broken has nothing to suggest."""
+    """Do nothing: a broken package has nothing to suggest."""

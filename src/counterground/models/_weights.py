@@ -1,4 +1,4 @@
-"""Reading weights without running code, and fetching them with one clear line when that fails."""
+"""Read weights without running code, and fetch them, with one clear line if that fails."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def read_json(path: Path, spec: str) -> Any:
 
 @contextmanager
 def refusing_code(path: Path | str, spec: str) -> Iterator[None]:
-    """Turn what goes wrong while reading weights from ``path`` into one line.
+    """Turn errors while reading weights from ``path`` into one line.
 
     Raises:
         CounterGroundError: the file holds pickled objects other than tensors, is not a weights file, or
@@ -102,8 +102,8 @@ def refusing_code(path: Path | str, spec: str) -> Iterator[None]:
 def read_state_dict(path: Path, spec: str) -> dict[str, torch.Tensor]:
     """Return the tensors in a ``.safetensors`` file or a pickle of tensors; nothing in it is executed.
 
-    The weights may be nested as training scripts do it (``state_dict``, ``model``, ...); of averaged weights
-    (EMA) and plain ones the averaged are taken. Prefixes of wrappers (``module.``, ...) are removed.
+    The weights may be nested as training scripts nest them (``state_dict``, ``model``, ...); averaged weights
+    (EMA) take precedence over plain ones. Prefixes of wrappers (``module.``, ...) are removed.
 
     Raises:
         CounterGroundError: see `refusing_code`.
@@ -126,10 +126,10 @@ def read_state_dict(path: Path, spec: str) -> dict[str, torch.Tensor]:
 
 
 def refuse_other_files(path: Path) -> None:
-    """Refuse what torch.save did not write: read as a pickle, a text ends in errors that explain nothing.
+    """Refuse a file that torch.save did not write: reading text as a pickle gives unhelpful errors.
 
     Raises:
-        OSError: it is neither a zip archive nor a pickle, nor called otherwise.
+        OSError: it is neither a zip archive nor a pickle, and its suffix names no other format.
     """
     if path.suffix in {".safetensors", ".npz", ".npy"}:
         return
@@ -139,7 +139,7 @@ def refuse_other_files(path: Path) -> None:
 
 
 def _plain_data() -> list[Any]:
-    """Classes beside the weights of training scripts that hold data only: options and numbers of NumPy."""
+    """Return classes that training scripts save with weights and that only hold data: options, numbers."""
     import argparse
 
     import numpy as np
@@ -150,7 +150,7 @@ def _plain_data() -> list[Any]:
 
 
 def _unnested(loaded: Any) -> dict[str, torch.Tensor] | None:
-    """Return the weights of a checkpoint: itself, what a known name holds, or its only mapping of tensors."""
+    """Return a checkpoint's weights: itself, the value of a known key, or its only mapping of tensors."""
     if not isinstance(loaded, dict):
         return None
     if _is_state(loaded):
@@ -178,10 +178,10 @@ def _unwrapped(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def fetching(spec: str, *, offline: bool, remedy: str, hub: bool = False) -> Iterator[None]:
-    """Fetch weights inside; failures become one line that names ``spec`` and ``remedy``.
+    """Fetch weights inside this context; failures become one line that names ``spec`` and ``remedy``.
 
-    With ``offline`` the Hugging Face libraries read their cache only; likewise when the ``hub``
-    cannot be reached, since they would retry for most of a minute before looking there.
+    With ``offline`` the Hugging Face libraries read only their cache. So they do if the ``hub`` cannot be
+    reached, which they would otherwise retry for most of a minute.
 
     Raises:
         CounterGroundError: not in the cache, no network, or the host refused.
@@ -211,7 +211,7 @@ def check_cached(url: str, spec: str, folder: Path | None = None) -> None:
     """Check that a file is in ``folder``, by default PyTorch's own cache; call it inside `fetching`.
 
     Raises:
-        OSError: it is not.
+        OSError: it is not there.
     """
     import torch
 
@@ -222,7 +222,7 @@ def check_cached(url: str, spec: str, folder: Path | None = None) -> None:
 
 @contextmanager
 def hub_offline() -> Iterator[None]:
-    """Let the Hugging Face libraries read their cache only."""
+    """Let the Hugging Face libraries read only their cache."""
     # huggingface_hub reads the variable once at import, so both it and the constant are set.
     from huggingface_hub import constants
 

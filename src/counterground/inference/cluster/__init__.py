@@ -1,4 +1,4 @@
-"""What the store misses, encoded by the workers of a Ray cluster; Ray is imported only when it is used."""
+"""Encode what the store misses with the workers of a Ray cluster; Ray is imported only when it is used."""
 
 from counterground.inference.cluster._driver import encode_on_ray
 from counterground.inference.cluster._ray import check_ray

@@ -26,14 +26,14 @@ def encode_on_ray(
     jobs: Sequence[EncodingJob],
     advance: Callable[[int], None],
 ) -> None:
-    """Encode and store what jobs over the same photos, one for each model, miss: on a Ray cluster.
+    """Encode and store on a Ray cluster what jobs over the same photos, one for each model, miss.
 
-    Blocks are stored as they arrive, in any order. A block whose worker or node is lost goes to another.
+    Blocks are stored as they arrive, in any order. If a worker or node is lost, its block goes to another.
 
     Raises:
         UsageError: an object in memory cannot be sent, or no node has room for a worker.
         CounterGroundError: the cluster does not answer; a worker has other versions or weights, cannot read
-            photos that this machine can, or dies again and again; a model fails.
+            photos that this machine can, or dies repeatedly; a model fails.
     """
     missing = {number: (photos, wanting) for number, photos, wanting in missing_blocks(jobs)}
     place = {id(job): index for index, job in enumerate(jobs)}
@@ -85,7 +85,7 @@ def _answers(ray: Any, plan: Plan, tasks: Sequence[Task]) -> Generator[Answer, N
     """Yield the answers of as many workers as there is room for, as they arrive."""
     place = room(ray.nodes(), plan.threads, _gpus(plan.settings))
     pool = WorkerPool(ray, replace(plan, threads=place.threads), place)
-    # More than there is room for start when nodes join.
+    # Workers beyond the present room start when nodes join.
     yield from pool.answers(tasks, min(plan.settings.workers or place.workers, len(tasks)))
 
 
@@ -100,7 +100,7 @@ def _gpus(settings: Settings) -> float:
 
 
 def _check(answer: Answer, photos: Sequence[PhotoFile]) -> None:
-    """Fail where the worker failed, or could not read a photo that can be read here."""
+    """Fail if the worker failed, or could not read a photo that can be read here."""
     if answer.error is not None:
         raise CounterGroundError(answer.error)
     for row in answer.passing:

@@ -11,12 +11,12 @@ from counterground.errors import CounterGroundError
 from counterground.inference.cluster._ray import Room
 from counterground.inference.cluster._worker import Answer, Plan, Task, Worker
 
-# So often a block is tried if workers die of it.
+# How often a block is tried if workers die on it.
 _ATTEMPTS = 3
 
 
 class _Call(NamedTuple):
-    """What a worker was asked: the task, or whether it is there. Then it may be given so many blocks more."""
+    """A call to a worker: a task, or whether it is there. Afterwards it may get ``blocks`` more blocks."""
 
     worker: Any
     task: Task | None
@@ -24,10 +24,10 @@ class _Call(NamedTuple):
 
 
 class WorkerPool:
-    """Gives blocks to workers, from one thread.
+    """Hands out blocks to workers, from one thread.
 
-    Ray's own pools use Ray in threads that may outlive a failed run. After Ray's end such a thread joins the
-    cluster again, beside the next run, and the process dies of it.
+    Ray's own pools use Ray in threads that may outlive a failed run. After Ray shuts down, such a thread
+    rejoins the cluster, beside the next run, and that kills the process.
     """
 
     def __init__(self, ray: Any, plan: Plan, room: Room) -> None:
@@ -40,15 +40,15 @@ class WorkerPool:
         )
         self._workers: set[Any] = set()
         self._started: set[Any] = set()
-        self._free: list[Any] = []  # a worker for each block that it may be given
+        self._free: list[Any] = []  # a worker once for each block that it may get
         self._calls: dict[Any, _Call] = {}
         self._losses: Counter[int | None] = Counter()  # by block
 
     def answers(self, tasks: Sequence[Task], workers: int) -> Generator[Answer, None, None]:
-        """Yield the answers as they arrive; at the end, or when it is closed, no worker is left.
+        """Yield the answers as they arrive; at the end, or when the generator is closed, no worker is left.
 
         Raises:
-            CounterGroundError: several workers died of a block.
+            CounterGroundError: several workers died on a block.
         """
         waiting = deque(tasks)
         try:
@@ -66,7 +66,7 @@ class WorkerPool:
                 else:
                     self._started.add(call.worker)
                     self._free += [call.worker] * call.blocks
-                # A lost block goes to whoever is free, too: there may be no room for another worker.
+                # A lost block, too, goes to any free worker: there may be no room for another one.
                 while waiting and self._free:
                     self._give(self._free.pop(), waiting.popleft())
                 if answer and call.task:
@@ -89,7 +89,7 @@ class WorkerPool:
         self._calls[worker.encode.remote(task)] = _Call(worker, task, 1)
 
     def _lose(self, call: _Call, error: Exception) -> None:
-        """Start another worker for a lost one, once: each of its calls fails."""
+        """Replace a lost worker, only once: each of its calls fails."""
         if call.task or call.worker not in self._started:
             self._count_loss(call.task, error)
         if call.worker in self._workers:
@@ -97,13 +97,13 @@ class WorkerPool:
             self._free = [worker for worker in self._free if worker is not call.worker]
             self._ray.kill(call.worker)
             self._start()
-        # A free one of the same node may be lost, too, and the next block would be blamed for it.
+        # A free worker on the same node may also be lost, and the next block would be blamed for it.
         for worker, blocks in Counter(self._free).items():
             self._ask(worker, blocks)
         self._free = []
 
     def _count_loss(self, task: Task | None, error: Exception) -> None:
-        """Fail if several workers died of this block, or as they started: the next would, too."""
+        """Fail if several workers died on this block, or while starting: the next would, too."""
         number = task.number if task else None
         self._losses[number] += 1
         if self._losses[number] < _ATTEMPTS:

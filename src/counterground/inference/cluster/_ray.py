@@ -1,4 +1,4 @@
-"""A Ray cluster to work on: joined or started here, silent, with room for so many workers."""
+"""A Ray cluster to work on: joined or started here, silent, and how many workers it has room for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from counterground.errors import (
 from counterground.offline import check_online, is_local
 from counterground.text import counted
 
-# So long an address may take to answer.
+# How long an address may take to answer.
 _SECONDS = 20
 
 
@@ -77,7 +77,7 @@ def ray_cluster() -> Iterator[Any]:
     with needs_extra("ray"):
         import ray
     joined = not ray.is_initialized()
-    # Ray says on standard output what happens to workers; ours is the user's table.
+    # Ray reports on workers on standard output, which is for the user's table.
     with redirect_stdout(io.StringIO()):
         try:
             if joined:
@@ -107,16 +107,16 @@ def ray_cluster() -> Iterator[Any]:
 def room(nodes: Sequence[dict[str, Any]], threads: int, gpus: float) -> Room:
     """Return the room for workers of ``threads`` processors, or of ``gpus`` with a share of the processors.
 
-    A worker on a CPU has the threads of this process, since their number changes last bits of features. On a
-    GPU it does not.
+    A worker on a CPU has as many threads as this process, because their number changes the last bits of
+    features. On a GPU it does not.
 
     Args:
         nodes: what ``ray.nodes()`` returns.
-        threads: of this process.
-        gpus: of each worker.
+        threads: threads of this process.
+        gpus: GPUs of each worker.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no room.
     """
     sizes = [node["Resources"] for node in nodes if node["Alive"]]
     sizes = [(int(size.get("CPU", 0)), float(size.get("GPU", 0))) for size in sizes]
@@ -137,7 +137,7 @@ def room(nodes: Sequence[dict[str, Any]], threads: int, gpus: float) -> Room:
 
 @contextmanager
 def _native_errors_dropped() -> Iterator[None]:
-    """Drop what compiled code writes to standard error: Ray says there which log level it was given."""
+    """Drop what compiled code writes to standard error: Ray reports its log level there."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -149,6 +149,6 @@ def _native_errors_dropped() -> Iterator[None]:
 
 
 def _last_line(error: BaseException) -> str:
-    """Return what an error says at its end: Ray puts the traceback of a worker before it."""
+    """Return the last line of an error: Ray puts the traceback of a worker before it."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return error_message(Exception(lines[-1])) if lines else type(error).__name__

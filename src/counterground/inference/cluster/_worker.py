@@ -20,7 +20,7 @@ from counterground.inference.request import Settings
 from counterground.inference.store import Block
 from counterground.models import Encoder, NamedModel, freed_memory_kept
 
-# What decides features besides the model. Ray itself refuses another Python or another Ray.
+# Libraries that decide features besides the model. Ray itself refuses another Python or another Ray.
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "timm", "torch", "torchvision", "transformers")
 
 
@@ -28,7 +28,7 @@ _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "timm", "torch", "torchvisio
 class Recipe:
     """What a worker needs to get the model that the driver has: load ``given``, run it by ``runtime``.
 
-    ``given`` is a pickled `NamedModel`: what it refers to can be imported only where a worker is set up.
+    ``given`` is a pickled `NamedModel`: what it refers to can be imported only once the worker is set up.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Plan:
-    """What all workers share. ``folder`` and ``search`` are where files and modules of specifications are."""
+    """What all workers share. ``folder`` and ``search`` say where files and modules of specifications are."""
 
     recipes: tuple[Recipe, ...]
     settings: Settings
@@ -51,7 +51,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Task:
-    """A block of photos and the places of the recipes that are to encode it."""
+    """A block of photos and the indices of the recipes that are to encode it."""
 
     number: int
     photos: tuple[PhotoFile, ...]
@@ -62,7 +62,7 @@ class Task:
 class Answer:
     """The block as each recipe encoded it, or the error that ends the run.
 
-    ``passing`` are the photos whose reason may be gone another time.
+    ``passing`` are the unreadable photos whose reason may be gone another time.
     """
 
     number: int
@@ -90,7 +90,7 @@ class Worker:
         self._network = threading.Lock()
 
     def encode(self, task: Task) -> bytes:
-        """Return the pickled answer: arrays that Ray itself returns lie in its memory, and end with it."""
+        """Return the pickled answer: arrays that Ray itself returns lie in its memory and vanish with it."""
         try:
             answer = self._answer(task)
         except CounterGroundError as error:
@@ -121,7 +121,7 @@ class Worker:
         """Load a model.
 
         Raises:
-            CounterGroundError: it cannot be loaded, or is not the driver's.
+            CounterGroundError: it cannot be loaded, or differs from the driver's.
         """
         if differing := _differences(versions(), self._plan.versions):
             raise CounterGroundError(f"{self._node} has {differing}: install the same versions on all nodes.")
@@ -157,7 +157,7 @@ def _received(recipe: Recipe) -> NamedModel:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions here of what decides features."""
+    """Return this machine's versions of what decides features."""
     found = {"counterground": __version__}
     for name in _LIBRARIES:
         with suppress(PackageNotFoundError):
@@ -166,7 +166,7 @@ def versions() -> dict[str, str]:
 
 
 def _differences(here: dict[str, str], expected: dict[str, str]) -> str:
-    """Return ``torch 2.12 instead of 2.13, no timm``, empty where all versions are the same."""
+    """Return ``torch 2.12 instead of 2.13, no timm``, empty if all versions are the same."""
     return ", ".join(
         f"{name} {here[name]} instead of {wanted}" if name in here else f"no {name}"
         for name, wanted in expected.items()

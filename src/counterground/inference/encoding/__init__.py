@@ -1,4 +1,4 @@
-"""From files of photos to features: decode, choose a runtime, encode what is missing."""
+"""From photo files to features: decode, choose a runtime, encode what is missing."""
 
 from __future__ import annotations
 

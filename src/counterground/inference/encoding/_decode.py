@@ -24,7 +24,7 @@ R = TypeVar("R")
 PhotoFile = tuple[str, AnyPhoto]
 """The hash of a photo's content, and a file that holds it, or how it is made."""
 
-# Blocks whose crops wait for being written.
+# Blocks whose crops wait to be written.
 _UNWRITTEN = 2
 
 
@@ -33,9 +33,9 @@ class EncodeFn:
     """What turns photos into rows of ``dim`` numbers; ``model`` names the model in messages.
 
     ``prepare`` is called in threads; ``encode`` gets a block of what it returned, None for unreadable photos,
-    and returns ``[n, dim]`` float32. Functions with the same ``geometry`` share what ``prepare`` returns, a
-    crop ``[3, h, w]`` uint8, which leaves the image as it was. ``at_least`` allows scaled decoding
-    (`load_photo`). ``on_processor``: ``encode`` uses the cores that decoding uses.
+    and returns ``[n, dim]`` float32. Functions with the same ``geometry`` share the crop
+    ``[3, h, w]`` uint8 that ``prepare`` returns without changing the image. ``at_least`` allows scaled
+    decoding (`load_photo`). ``on_processor``: ``encode`` uses the cores that decoding uses.
     """
 
     model: str
@@ -53,7 +53,7 @@ def prepare_blocks(
 ) -> Iterator[list[list[Decoded]]]:
     """Yield for each block, in order, what each of its functions gets: a list of photos for each function.
 
-    Crops that are kept on disk are read, the others are made, by threads, ``ahead`` more blocks in advance.
+    Threads read the crops that are on disk and make the others, ``ahead`` more blocks in advance.
 
     Raises:
         CounterGroundError: a preprocessing fails.
@@ -96,7 +96,7 @@ class _Block:
             return self._kept
 
     def keep(self, prepared: Sequence[Sequence[Decoded]]) -> None:
-        """Write the crops that were not on disk, unless photos are made: of those there is no end."""
+        """Write the crops that were not on disk, unless photos are made: their number has no limit."""
         if any(isinstance(source, MadePhoto) for _, source in self.photos):
             return
         for function, photos in zip(self.functions, prepared, strict=True):
@@ -178,7 +178,7 @@ def _prepare(function: EncodeFn, path: AnyPhoto, decoded: dict[bool, LoadedPhoto
 
 
 def _lost(error: UnreadablePhoto, path: AnyPhoto, content: str) -> Decoded:
-    """Say why there is no photo; if the file still holds this content, that is the reason, and it lasts."""
+    """Return why there is no photo; the reason lasts if the file still holds this content."""
     try:
         permanent = not isinstance(error.__cause__, MemoryError) and photo_id(path) == content
     except (OSError, UnreadablePhoto):

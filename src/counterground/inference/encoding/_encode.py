@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from counterground.models import Encoder
 
 FAST_DECODE_SIDE = 512
-"""Pixels that both sides of a JPEG keep at least under ``--fast-decode``, whatever the model."""
-# Blocks decoded while another is encoded; not on the processor, where the two would share the cores.
+"""Fewest pixels to which ``--fast-decode`` reduces either side of a JPEG, whatever the model."""
+# Blocks decoded while another is encoded; not on the CPU, where the two would share the cores.
 _BLOCKS_AHEAD = 3
-# Photos that are opened at most to find a readable one before the work begins.
+# Limit on photos opened to find a readable one before the work begins.
 _TRIED = 8
 
 
@@ -37,10 +37,10 @@ def encode_photos(
     """Return the model's features of every photo of the benchmark, reading what is stored.
 
     Photos with the same content are encoded once. Blocks hold ``batch_size`` contents in manifest order; the
-    last one is padded, since features change in the seventh digit with the size of a batch.
+    last one is padded, because features change in the seventh digit with the size of a batch.
 
     Raises:
-        CounterGroundError: no photo can be read, or the model fails or returns something else than features.
+        CounterGroundError: no photo can be read, or the model fails or returns something other than features.
     """
     store = feature_store(model, store_root, batch_size)
     job = plan_encoding(model, benchmark, store, batch_size)
@@ -101,10 +101,10 @@ def decodes_fast(model: Encoder) -> bool:
 
 
 def try_model(model: Encoder, job: EncodingJob) -> None:
-    """Encode one of the missing photos by itself, so that a mistake in a model is found before other work.
+    """Encode one of the missing photos by itself, so that an error in a model shows before other work.
 
     Raises:
-        CounterGroundError: the model fails or returns something else than features.
+        CounterGroundError: the model fails or returns something other than features.
     """
     missing = (photo for number in job.missing for photo in job.blocks[number])
     function = encode_fn(model, 1)
@@ -120,7 +120,7 @@ def run_encoding(
 ) -> None:
     """Encode what jobs over the same photos miss, with a progress bar; each photo is decoded once for all.
 
-    Afterwards each job's `EncodingJob.features` are complete. ``encode`` does it elsewhere than here.
+    Afterwards each job's `EncodingJob.features` are complete. ``encode`` does it elsewhere.
 
     Raises:
         CounterGroundError: see `encode_photos`.
@@ -137,7 +137,7 @@ def run_encoding(
 def missing_blocks(
     jobs: Sequence[EncodingJob],
 ) -> Iterator[tuple[int, list[tuple[str, AnyPhoto]], list[EncodingJob]]]:
-    """Yield the blocks that jobs over the same photos miss: number, photos with their files, whose jobs."""
+    """Yield the blocks that jobs over the same photos miss: number, photos with their files, jobs."""
     if not jobs:
         return
     first = jobs[0]
@@ -149,7 +149,7 @@ def missing_blocks(
 
 
 def encode_missing(jobs: Sequence[EncodingJob], advance: Callable[[int], None]) -> None:
-    """Encode and store what jobs over the same photos miss: a photo is decoded in a thread, once for all."""
+    """Encode and store what jobs over the same photos miss; threads decode each photo once for all jobs."""
     missing, same = missing_blocks(jobs), missing_blocks(jobs)
     blocks = (([job.function for job in wanting], photos) for _, photos, wanting in same)
     shared = any(job.function.on_processor for job in jobs)
@@ -161,15 +161,15 @@ def encode_missing(jobs: Sequence[EncodingJob], advance: Callable[[int], None]) 
 
 
 EncodeMissing = Callable[[Sequence["EncodingJob"], Callable[[int], None]], None]
-"""What encodes and stores all that jobs over the same photos miss, and is told how many photos are done."""
+"""What encodes and stores all that jobs over the same photos miss, and reports how many photos are done."""
 
 
 @dataclass(frozen=True)
 class EncodingJob:
-    """Some photos to be encoded in blocks; ``stored`` tells of each stored block which photos were readable.
+    """Some photos to be encoded in blocks; ``stored`` says for each stored block which photos were readable.
 
-    A block that is encoded is added to ``stored``. ``kept`` holds those that cannot be stored, since a photo
-    in them may be readable the next time.
+    A block that is encoded is added to ``stored``. ``kept`` holds those that cannot be stored, because a
+    photo in them may be readable the next time.
     """
 
     function: EncodeFn
@@ -229,7 +229,7 @@ class EncodingJob:
         """Return the features of a block that was stored; one that was lost since is encoded again.
 
         Raises:
-            CounterGroundError: it was lost, and its photos are not what they were.
+            CounterGroundError: it was lost, and its photos cannot be read as before.
         """
         photos, before = self.blocks[number], self.stored[number]
         block = self.kept.get(number) or self.store.get(photos)
@@ -246,7 +246,7 @@ class EncodingJob:
 
 
 class _Paths(Mapping[str, AnyPhoto]):
-    """What photos are read from, made when they are asked for: paths take five times the memory of texts."""
+    """What photos are read from, made on request: paths take five times the memory of strings."""
 
     def __init__(self, benchmark: Benchmark, paths: dict[str, str]) -> None:
         self._benchmark, self._paths = benchmark, paths
@@ -265,7 +265,7 @@ def require_readable(read: ReadStatus) -> None:
     """Fail if no photo could be read.
 
     Raises:
-        CounterGroundError: that is so.
+        CounterGroundError: no photo could be read.
     """
     if not read.readable.any():
         raise CounterGroundError(
@@ -278,7 +278,7 @@ def encode_block(function: EncodeFn, photos: Sequence[Decoded]) -> Block:
     """Encode a block of photos.
 
     Raises:
-        CounterGroundError: the model fails, or returns something else than features.
+        CounterGroundError: the model fails, or returns something other than features.
     """
     rows = np.zeros((len(photos), function.dim), dtype=np.float32)
     reasons = tuple(photo.reason for photo in photos)
@@ -292,7 +292,7 @@ def encode_block(function: EncodeFn, photos: Sequence[Decoded]) -> Block:
 
 
 def _forward(model: Encoder, batch_size: int, block: Sequence[Any]) -> np.ndarray:
-    """Encode a block with blanks for what is unreadable and for what is missing to a full one."""
+    """Encode a block; blanks stand in for unreadable photos and fill it up to a full one."""
     import torch
 
     _check_inputs(model.display_name, [pixels for pixels in block if pixels is not None])

@@ -1,4 +1,4 @@
-"""Which runtime encodes a model's photos: the fastest of those that agree with eager PyTorch on the first."""
+"""Which runtime encodes a model's photos: the fastest that agrees with eager PyTorch on the first ones."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from counterground.models import Encoder, Runtime, RuntimeChoice
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 2e-3, "bf16": 2e-2}
-"""By precision: largest difference from eager PyTorch in any number of any photo, as a part of the largest
-number. The order of two names can change only where they are closer than twice that."""
+"""By precision: largest allowed difference from eager PyTorch in any number of any photo, relative to the
+largest number. The order of two names can change only if they are closer than twice that."""
 
 # Photos of the first block on which runtimes are compared with eager PyTorch, and timed.
 _COMPARED, _TIMED = 16, 4
 # Photos and seconds of work below which nothing is measured.
 _FEW, _SHORT = 64, 1.0
-# How many times as fast as eager PyTorch is worth a change.
+# Speed-up over eager PyTorch that is worth a change.
 _FASTER = 1.1
 _NEEDS = {
     "onnx": "ONNX Runtime runs networks of PyTorch on the CPU in fp32, where its packages are installed: "
@@ -43,7 +43,7 @@ _NEEDS = {
 
 @dataclass(frozen=True)
 class _Measured:
-    """How one way of running a model did: photos a second, largest difference, and why it was refused."""
+    """Result of one way to run a model: photos per second, largest difference, and why it was refused."""
 
     photos_per_second: float | None = None
     difference: float | None = None
@@ -79,13 +79,13 @@ def choose_runtime(
 ) -> None:
     """Let the fastest runtime that gives the numbers of eager PyTorch encode the model's photos.
 
-    All are timed on a few photos of the first block, the fastest is compared on more of it (at most 16). The
-    choice is kept in the cache, so that a resumed run goes on as it began, and is in ``model.description``.
+    All are timed on a few photos of the first block, and the fastest is compared on more of it (at most 16).
+    The choice is cached, so that a resumed run continues as it began, and is in ``model.description``.
     ``wanted``: ``auto``, ``eager``, or the one that must be used.
 
     Raises:
-        UsageError: the model cannot be run by the one that is wanted.
-        CounterGroundError: the one that is wanted fails or gives other numbers, or the model itself fails.
+        UsageError: the wanted runtime cannot run the model.
+        CounterGroundError: the wanted runtime fails or gives other numbers, or the model itself fails.
     """
     model.run_by(None)
     if wanted == model.runs_by:
@@ -150,7 +150,7 @@ def _read(path: Path) -> _Choice | None:
 
 
 class _Trial:
-    """Runtimes of a model, tried on a benchmark's first photos; ``automatic``: only those that can pay."""
+    """Runtimes of a model, tried on a benchmark's first photos; ``automatic``: only if they can pay off."""
 
     def __init__(self, model: Encoder, benchmark: Benchmark, batch_size: int, *, automatic: bool) -> None:
         self.model, self.automatic = model, automatic
@@ -160,7 +160,7 @@ class _Trial:
 
     @cached_property
     def block(self) -> list[Any]:
-        """The first photos prepared for the model, None where unreadable; all of a block that can be kept."""
+        """The first photos prepared for the model, None if unreadable; a whole block if it can be kept."""
         size = self.batch_size if self.model.split else min(_COMPARED, self.batch_size)
         first = self.contents["photo_id", "path"].head(size)
         named = [(photo, self.benchmark.photo_source(path)) for photo, path in first.iter_rows()]
@@ -173,7 +173,7 @@ class _Trial:
 
     def choose(self, runtimes: Mapping[str, Runtime], some: list[Any]) -> _Choice:
         """Time runtimes on ``some`` photos; return the fastest that agrees on the whole block."""
-        self.encode(some[:1])  # a mistake in a user's model is reported for one photo
+        self.encode(some[:1])  # an error in a user's model is reported for one photo
         eager = self.rate(some)
         if self.automatic and self.photos < eager * _SHORT:
             return _Choice(photos=self.photos)
@@ -219,7 +219,7 @@ class _Trial:
         return _Measured(refused=f"differs by {difference:.2g} of the largest number on the first photos")
 
     def rate(self, photos: list[Any]) -> float:
-        """Return photos a second: the fastest of three times, or as many as a quarter of a second allows."""
+        """Return photos per second, the fastest of three runs or of those that fit a quarter of a second."""
         seconds: list[float] = []
         while len(seconds) < 3 and sum(seconds) < 0.25:
             start = time.perf_counter()

@@ -11,7 +11,7 @@ import numpy as np
 
 from counterground.models import HeadSpec
 
-# Numbers to choose from; of those that are equally good the first is taken.
+# Numbers to choose from; of equally good ones the first is taken.
 CHOICES: dict[str, tuple[float, ...]] = {
     "knn": (1, 5, 10, 20, 50, 100, 200),
     "logistic": (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0),
@@ -27,7 +27,7 @@ Split = tuple[np.ndarray, np.ndarray]
 class FittedHead:
     """A fitted classifier of scikit-learn, whose classes are indices among ``size`` candidates.
 
-    ``number`` is the k, C or alpha it has; ``unfinished`` counts fits that did not converge.
+    ``number`` is its k, C or alpha; ``unfinished`` counts fits that did not converge.
     """
 
     estimator: Any
@@ -39,9 +39,9 @@ class FittedHead:
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Return ``[n, size]`` float32, -inf for candidates that it was not fitted on.
 
-        The highest is what scikit-learn predicts. Their softmax are its probabilities for ``knn`` (shares of
-        the votes) and ``logistic``; for ``linear`` (decision function) and ``prototypes`` (half the negative
-        squared distance) it is no probability.
+        The highest score is scikit-learn's prediction. The softmax of the scores gives its probabilities for
+        ``knn`` (shares of the votes) and ``logistic``; for ``linear`` (decision function) and ``prototypes``
+        (half the negative squared distance) it is not a probability.
         """
         found = np.full((len(features), self.size), -np.inf, dtype=np.float32)
         found[:, self.estimator.classes_] = _scores(self.estimator, features)
@@ -53,8 +53,8 @@ def fit_head(
 ) -> FittedHead:
     """Fit a head on features ``[n, d]`` of photos of the candidates ``labels`` ``[n]``.
 
-    A number that is not given is the one with the highest mean accuracy over ``splits``; of neighbours no
-    more are tried than the smallest training side of a split has photos.
+    A number that is not given is the one with the highest mean accuracy over ``splits``; no more neighbours
+    are tried than the smallest training side of a split has photos.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.model_selection import GridSearchCV
@@ -78,7 +78,7 @@ def fit_head(
 
 
 def _unfitted(head: HeadSpec) -> tuple[Any, str]:
-    """Return the classifier, with its number where one is given, and what scikit-learn calls that number."""
+    """Return the classifier, with its number if one is given, and what scikit-learn calls that number."""
     from sklearn.linear_model import LogisticRegression, RidgeClassifier
     from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
     from sklearn.pipeline import make_pipeline

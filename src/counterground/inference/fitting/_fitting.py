@@ -26,7 +26,7 @@ from counterground.photos import Benchmark, LabelSpace
 from counterground.progress import progress_bar
 from counterground.text import counted
 
-# Of the benchmark where it is cross-fitted, and of training photos where a number is chosen.
+# Parts of the benchmark for cross-fitting, and of training photos for choosing a number.
 _PARTS, _CHOOSING_PARTS = 5, 3
 
 
@@ -36,7 +36,7 @@ class FittedHeads:
 
     Attributes:
         heads: one, or one for each part.
-        parts: the part of each photo by its path; None where one head predicts all.
+        parts: the part of each photo by its path; None if one head predicts all.
         account: JSON-ready, for ``run.json``: what was fitted on what.
         warnings: sentences.
     """
@@ -61,14 +61,14 @@ class Fitting:
     """What a head will be fitted on.
 
     Attributes:
-        name: of the model, for messages.
-        head: what is fitted.
+        name: name of the model, for messages.
+        head: head to be fitted.
         source: the benchmark with the training photos, those of ``rows``.
         space: the candidates.
         rows: ``[n]``, rows of the manifest of ``source``.
         labels: ``[n]``, the candidate that each is a photo of.
         clusters: ``[n]``, see `independent_clusters`.
-        parts: the part of every photo of ``source``; None where other photos are evaluated.
+        parts: the part of every photo of ``source``; None if other photos are evaluated.
     """
 
     name: str
@@ -114,17 +114,17 @@ class Fitting:
 
     @cached_property
     def training(self) -> list[np.ndarray]:
-        """What each head is fitted on: places in ``rows``."""
+        """What each head is fitted on: indices into ``rows``."""
         if self.parts is None:
             return [np.arange(len(self.rows))]
         own = self.parts[self.rows]
         return [np.flatnonzero(own != part) for part in range(self.parts.max() + 1)]
 
     def check(self, training: np.ndarray) -> None:
-        """Refuse training photos that lack a class, are too few for ``knn``, or cannot choose a number.
+        """Refuse training photos that lack a class, are too few for ``knn``, or allow no choice of a number.
 
         Raises:
-            UsageError: that is so.
+            UsageError: one of these is the case.
         """
         lacking = np.setdiff1d(self.labels, self.labels[training])
         if len(lacking):
@@ -146,10 +146,10 @@ class Fitting:
             )
 
     def fit(self, features: Features, *, show_progress: bool) -> FittedHeads:
-        """Fit the heads on features of the photos of ``source``, those that could be read.
+        """Fit the heads on features of the photos of ``source`` that could be read.
 
         Raises:
-            UsageError: these are too few, see `plan`.
+            UsageError: they are too few, see `plan`.
         """
         kept = features.readable[self.rows]
         read = replace(self, rows=self.rows[kept], labels=self.labels[kept], clusters=self.clusters[kept])
@@ -166,7 +166,7 @@ class Fitting:
         return FittedHeads(tuple(heads), parts, read.account(heads), tuple(read.warnings(heads)))
 
     def splits(self, training: np.ndarray) -> list[Split]:
-        """Return splits of training photos by cluster, those whose training side has every class."""
+        """Return splits of training photos by cluster, only those whose training side has every class."""
         labels, clusters = self.labels[training], self.clusters[training]
         parts = parts_of(labels, clusters, _CHOOSING_PARTS)
         splits = [(np.flatnonzero(parts != part), np.flatnonzero(parts == part)) for part in np.unique(parts)]
@@ -193,7 +193,7 @@ class Fitting:
         return account
 
     def warnings(self, heads: Sequence[FittedHead]) -> Iterator[str]:
-        """Say what readers must know of the training photos."""
+        """Say what readers must know about the training photos."""
         groups = " and ".join(f"{count:,} {group}" for group, count in self._groups.items() if count)
         on = f"{counted(len(self.rows), 'photo')} of {self.source.name}{f' ({groups})' if groups else ''}"
         apart = "" if self.parts is None else ", each photo predicted by one that saw none of its cluster"
@@ -226,7 +226,7 @@ def _check_classes(name: str, request: Request, source: Benchmark, present: set[
     """Refuse candidates without a training photo; a class of the benchmark itself may have no photo at all.
 
     Raises:
-        UsageError: there are some, or all photos are of one class.
+        UsageError: a candidate has none, or all photos are of one class.
     """
     space = request.candidates.space
     missing = [at for at in range(len(space)) if at not in present]

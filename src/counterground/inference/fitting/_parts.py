@@ -9,9 +9,9 @@ import polars as pl
 
 
 def independent_clusters(photos: pl.DataFrame) -> np.ndarray:
-    """Return a number for each photo: those of one cluster, or of one content, are linked and share it.
+    """Return a number for each photo: photos of one cluster, or of one content, are linked and share it.
 
-    A photo without a cluster is one of its own.
+    A photo without a cluster forms its own.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -30,7 +30,7 @@ def independent_clusters(photos: pl.DataFrame) -> np.ndarray:
 def parts_of(labels: np.ndarray, clusters: np.ndarray, parts: int) -> np.ndarray:
     """Return a part, from 0, for each photo: clusters stay whole, and classes are spread over the parts.
 
-    There are ``parts`` of them, or as many as there are clusters, or photos of the most frequent class.
+    There are ``parts`` of them, or fewer: as many as clusters, or as photos of the most frequent class.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -39,7 +39,7 @@ def parts_of(labels: np.ndarray, clusters: np.ndarray, parts: int) -> np.ndarray
     if number < 2:
         return found
     with warnings.catch_warnings():
-        # It warns of a class with fewer photos than there are parts.
+        # It warns about a class with fewer photos than there are parts.
         warnings.simplefilter("ignore", UserWarning)
         splits = StratifiedGroupKFold(number).split(labels[:, None], labels, clusters)
         for part, (_, rows) in enumerate(splits):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from counterground.models import Generative
 
 
-# A killed run loses one block; blocks that wait are whole decoded photos, unlike an encoder's small inputs.
+# A killed run loses one block; waiting blocks are whole decoded photos, unlike an encoder's small inputs.
 BLOCK = 8
 
 
@@ -43,7 +43,7 @@ def score_answers(request: Request, model: Generative, prompt: PromptSpec) -> tu
 
 @dataclass(frozen=True)
 class _Losses:
-    """Summed losses and tokens ``[n, k]`` of each name's best surface form, infinite where no candidate."""
+    """Summed losses and tokens ``[n, k]`` of each name's best surface form, infinite if no candidate."""
 
     total: np.ndarray
     tokens: np.ndarray
@@ -117,7 +117,7 @@ def _plan(
 def _score(
     model: Generative, pairs: Sequence[tuple[str, str]], block: Sequence[Image.Image | None]
 ) -> np.ndarray:
-    """Return ``[n, 2k]``: summed losses, then tokens. Each photo goes alone, so blocks change no bit."""
+    """Return ``[n, 2k]``: summed losses, then tokens. Each photo is scored alone, so blocks change no bit."""
     questions, answers = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     rows = np.zeros((len(block), 2 * len(pairs)), dtype=np.float32)
     for row, image in enumerate(block):
@@ -131,10 +131,10 @@ def _score(
 
 @contextmanager
 def scoring(model: Generative) -> Iterator[None]:
-    """Say in one line what fails in a model's own code.
+    """Turn a failure in a model's own code into one line.
 
     Raises:
-        CounterGroundError: something did.
+        CounterGroundError: the code failed.
     """
     try:
         yield
@@ -196,7 +196,7 @@ def _predictions(request: Request, losses: _Losses, read: ReadStatus, labels: di
     results = result_columns(-deciding, true[classes], 1.0)
     best = results["predicted_index"].to_numpy()
     won = total[np.arange(len(rows)), best]
-    lowest = total.min(axis=1)  # where the mean decides, the winner's sum may be far above it
+    lowest = total.min(axis=1)  # if the mean decides, the winner's sum may be far above it
     confidence = np.exp(lowest - won) / np.exp(lowest[:, None] - total).sum(axis=1)
     results = results.with_columns(
         confidence=pl.Series(confidence, dtype=pl.Float32),

@@ -1,4 +1,4 @@
-"""Losses of answers where every photo has questions of its own: several photos at once, stored by content."""
+"""Losses of answers if every photo has questions of its own: several photos at once, stored by content."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Pairs = Sequence[tuple[str, str]]
 def score_pairs(
     request: Request, model: Generative, pairs: Sequence[Pairs]
 ) -> tuple[list[np.ndarray], ReadStatus]:
-    """Return, of each photo of the manifest, summed losses and token counts ``[2, k]`` of its answers.
+    """Return, for each photo of the manifest, summed losses and token counts ``[2, k]`` of its answers.
 
-    Photos with equally many answers go together, in blocks in manifest order; what a killed run stored is
-    read. Rows of unreadable photos hold zeros.
+    Photos with the same number of answers go together, in blocks in manifest order; what a killed run stored
+    is read. Rows of unreadable photos hold zeros.
 
     Raises:
         CounterGroundError: the model fails, or no photo can be read.
@@ -77,7 +77,7 @@ def _key(photo: str, about: Pairs) -> str:
 
 
 def _store(request: Request, model: Generative, size: int) -> FeatureStore:
-    """Open the store of photos with ``size`` answers; other photos of a block may change last bits."""
+    """Open the store of photos with ``size`` answers; other photos in a block may change the last bits."""
     block = _block_size(request)
     converts = f"rgb first: {model.convert_rgb_first}"
     about = {
@@ -96,7 +96,7 @@ def _block_size(request: Request) -> int:
 
 
 def _blocks(request: Request, first: dict[str, int], pairs: Sequence[Pairs]) -> Iterator[list[str]]:
-    """Yield keys of photos with equally many answers, in manifest order."""
+    """Yield keys of photos with the same number of answers, in manifest order."""
     in_order = sorted(first, key=first.__getitem__)
     for size in sorted({len(pairs[row]) for row in first.values()}):
         alike = [key for key in in_order if len(pairs[first[key]]) == size]

@@ -30,10 +30,10 @@ class Choice:
     """A question about a photo.
 
     Attributes:
-        question: without its options.
+        question: the question, without its options.
         texts: the options, in the order that is rotated.
-        indices: of the options in the candidate labels.
-        true: position of the right one in ``texts``.
+        indices: index of each option in the candidate labels.
+        true: position of the right option in ``texts``.
     """
 
     question: str
@@ -79,7 +79,7 @@ class Choice:
 def choices_of(request: Request) -> list[Choice]:
     """Return the question about each photo of the manifest.
 
-    Where the benchmark has none, the options are the true class and others: of ``--label-space confusable``
+    If the benchmark has none, the options are the true class and others: with ``--label-space confusable``
     those closest to the class, else some drawn from the label space by ``photo_id``.
 
     Raises:
@@ -89,7 +89,7 @@ def choices_of(request: Request) -> list[Choice]:
 
 
 def question_label(request: Request) -> str:
-    """Return what the column ``prompts`` says."""
+    """Return the value of the column ``prompts``."""
     return OWN_QUESTIONS if request.benchmark.has_questions else MAIN_OBJECT
 
 
@@ -140,7 +140,7 @@ def _draws(photo: str, others: Sequence[int]) -> Iterator[int]:
 
 
 def _shuffled(photo: str, texts: Sequence[str]) -> list[str]:
-    """Return the options in an order drawn from the photo: a tie then favours no place in the manifest."""
+    """Return the options in an order drawn from the photo: a tie then favours no position in the manifest."""
     return sorted(texts, key=lambda text: _number(f"{photo} {text}"))
 
 

@@ -29,10 +29,10 @@ _MAX_SCORED = 100
 
 @dataclass(frozen=True)
 class GenerativeOutput:
-    """What a generative model gave: predictions, which photos were read, and its answers.
+    """The results of a generative model: predictions, which photos were read, and its answers.
 
     ``asked`` is a JSON-ready account of the prompts; ``unmatched`` counts generated answers that name no
-    candidate and ``several`` those that name more than one; ``positions`` is what the order of options did.
+    candidate and ``several`` those that name more than one; ``positions`` says what the order of options did.
     """
 
     predictions: pl.DataFrame
@@ -67,10 +67,10 @@ def check_generative(request: Request) -> None:
 
 
 def refuse_encoder(request: Request, name: str) -> None:
-    """Refuse a dual encoder or a classifier where models choose among the options of a question.
+    """Refuse a dual encoder or a classifier if models choose among the options of a question.
 
     Raises:
-        UsageError: they do.
+        UsageError: models choose among options.
     """
     if request.multiple_choice:
         asked, remedy = (
@@ -121,7 +121,7 @@ def _checked_prompts(request: Request, model: Generative) -> list[PromptSpec]:
 
 
 def _check_candidate_count(request: Request, spec: str) -> None:
-    """Refuse to score too many answers for each photo; ``free-form`` and a few options are no matter."""
+    """Refuse to score too many answers for each photo; ``free-form`` and a few options are no problem."""
     if request.settings.protocol == "free-form" or request.multiple_choice:
         return
     classes = request.benchmark.photos["class_index"].unique().to_list()
@@ -134,7 +134,7 @@ def _check_candidate_count(request: Request, spec: str) -> None:
 
 
 def _announce_calls(request: Request, model: Generative) -> None:
-    """Say on standard error how many calls are to be made, and what they cost where that is known.
+    """Print to standard error how many calls are to be made, and what they cost if that is known.
 
     Raises:
         UsageError: see `check_generative`.

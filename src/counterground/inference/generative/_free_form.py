@@ -115,7 +115,7 @@ def _read_names(
 def _read_yes_or_no(
     request: Request, prompt: PromptSpec, photos: pl.DataFrame, answers: Answers
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
-    """Let the names that get a yes win, the lower index of several; a photo without one is unmatched."""
+    """Let the name that gets a yes win, the lowest index of several; a photo without a yes is unmatched."""
     candidates, forms = request.candidates, request.surface_forms()
     predicted: list[int | None] = []
     correct, ranks, gaps, rows, several = [], [], [], [], 0

@@ -1,4 +1,4 @@
-"""Answers that models generate: each one stored as soon as it is there, so that none is paid for twice."""
+"""Answers that models generate: each is stored as soon as it arrives, so that none is paid for twice."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Answer:
 class AnswerStore:
     """Answers of one model on disk, by the content of the photo and the question.
 
-    Every answer is a transaction of its own: after a crash it is there as a whole or not at all. If two
-    processes ask the same question, both use the answer that came first. A damaged answer is asked for again.
+    Every answer is a transaction of its own: after a crash it is stored as a whole or not at all. If two
+    processes ask the same question, both use the answer that came first. A damaged answer is generated again.
 
     Raises:
         CounterGroundError: the file cannot be written or is damaged.
@@ -79,7 +79,7 @@ class AnswerStore:
             self._connection.execute(_SCHEMA)
             self._check()
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            self._connection.close()  # with it goes the lock
+            self._connection.close()  # this releases the lock
             raise self._failed(error) from error
 
     def _check(self) -> None:
@@ -146,10 +146,10 @@ def generate_all(
 ) -> tuple[dict[tuple[str, str], Answer], dict[str, str]]:
     """Generate the answers that are not stored yet, about as many photos at once as the model allows.
 
-    After an interrupt or a failed call, calls under way are let finish and their answers are stored.
+    After an interrupt or a failed call, calls in flight finish and their answers are stored.
 
     Args:
-        model: what is asked.
+        model: the model to ask.
         paths: what each photo is read from, by content.
         questions: the questions about each photo, by content.
         store: the file of answers.
@@ -230,5 +230,5 @@ def _ask(
 
 
 def _called(photo: AnyPhoto) -> str:
-    """Return what an error calls a photo: not by the folders above it, which are the user's own."""
+    """Return what an error calls a photo: without the folders above it, which are the user's own."""
     return photo.name if isinstance(photo, Path) else str(photo)

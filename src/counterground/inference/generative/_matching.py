@@ -20,7 +20,7 @@ _LIGATURES = str.maketrans({"æ": "ae", "œ": "oe", "ß": "ss", "ø": "o", "ł":
 
 @dataclass(frozen=True)
 class Match:
-    """The class an answer names, None for none, and whether it names others after it."""
+    """The class an answer names, None for none, and whether it names other classes after it."""
 
     index: int | None
     several: bool

@@ -1,4 +1,4 @@
-"""Multiple choice: the option of every photo that a model chooses, whatever order the options stand in."""
+"""Multiple choice: the option that a model chooses for every photo, whatever the order of the options."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class ChosenOptions:
     """Predictions, which photos were read, how they were asked, and what the order of the options did.
 
-    ``answers`` are generated ones, of which ``unmatched`` photos had none that could be read.
+    ``answers`` are generated ones; ``unmatched`` counts the photos without a readable one.
     """
 
     predictions: pl.DataFrame
@@ -41,7 +41,7 @@ def choice_protocol(request: Request, model: Generative) -> Protocol:
     """Return the protocol a model is asked under.
 
     Raises:
-        UsageError: it cannot be.
+        UsageError: the model cannot be asked under it.
     """
     protocol = request.settings.protocol or "multiple-choice"
     check_protocol(model, protocol)
@@ -60,12 +60,12 @@ def ask_choices(request: Request, model: Generative) -> ChosenOptions:
     """Let a model choose among the options of every photo.
 
     By letter, the options are listed in each of their cyclic rotations, and an option's loss is the mean of
-    its letters' losses over them: each option stood once at each position, so whatever a position adds to a
-    loss is added to all options. Without losses letters are generated, and the option that most orders chose
-    wins. By loss, the options are not listed, and the loss of each one's text decides.
+    its letters' losses over them. Each option stands once at each position, so whatever a position adds to a
+    loss is added to all options. Without losses, letters are generated, and the option chosen in most orders
+    wins. By loss, the options are not listed, and the loss of each option's text decides.
 
     Raises:
-        UsageError: the model cannot be asked like this.
+        UsageError: the model cannot be asked under the protocol.
         CounterGroundError: the model fails, or no photo can be read.
     """
     protocol, choices = choice_protocol(request, model), choices_of(request)
@@ -109,7 +109,7 @@ def _by_letter(request: Request, model: Generative, choices: Sequence[Choice]) -
 
 
 def _over_orders(losses: np.ndarray) -> np.ndarray:
-    """Return ``[2, k]``, the mean of each option, of what ``[2, order, position]`` holds."""
+    """Return ``[2, k]``: the mean for each option over what ``[2, order, position]`` holds."""
     orders, positions = np.mgrid[: losses.shape[1], : losses.shape[1]]
     of_option = np.zeros_like(losses)
     of_option[:, orders, (positions + orders) % losses.shape[1]] = losses
@@ -158,13 +158,13 @@ def _labels(request: Request, model: Generative, protocol: Protocol, *, scored: 
 
 
 def _account(choices: Sequence[Choice], labels: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """Describe how a model was asked, for ``run.json``; ``options`` are the numbers of them that occur."""
+    """Describe how a model was asked, for ``run.json``; ``options`` are the numbers of options that occur."""
     counts = sorted({len(choice) for choice in choices})
     return {"protocol": labels["protocol"], "question": labels["prompts"], "options": counts, **more}
 
 
 def _deciding(losses: np.ndarray, request: Request) -> np.ndarray:
-    """Return what decides of ``[2, ...]`` summed losses and tokens."""
+    """Return the deciding loss, given ``[2, ...]`` summed losses and tokens."""
     total, tokens = losses
     return np.asarray(total if request.settings.loss == "sum" else total / np.maximum(tokens, 1))
 
@@ -176,7 +176,7 @@ def _predictions(
     read: ReadStatus,
     losses: Sequence[np.ndarray],
 ) -> pl.DataFrame:
-    """Let the option with the lowest loss win; ``losses`` are ``[2, k]`` of each photo, sums and tokens."""
+    """Let the option with the lowest loss win; ``losses`` are ``[2, k]`` for each photo, sums and tokens."""
     rows = np.flatnonzero(read.readable).tolist()
     widest = max(len(choices[row]) for row in rows)
     table = np.full((2, len(rows), widest), np.inf, dtype=np.float32)
@@ -208,7 +208,7 @@ def _voted(
     choices: Sequence[Choice],
     chosen: Sequence[Sequence[int | None]],
 ) -> pl.DataFrame:
-    """Let the option win that most orders chose; of several the first, in an order that the photo decides."""
+    """Let the option chosen in most orders win; of several the first, in an order that the photo decides."""
     votes = np.full((len(choices), max(map(len, choices))), -np.inf, dtype=np.float32)
     for row, (choice, options) in enumerate(zip(choices, chosen, strict=True)):
         votes[row, : len(choice)] = 0
@@ -234,7 +234,7 @@ def _table(
     choices: Sequence[Choice],
     results: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Return rows of ``predictions.parquet``, with options counted in the candidate labels."""
+    """Return rows of ``predictions.parquet``, with options as indices in the candidate labels."""
     picked = results["predicted_index"].to_list()
     index = [None if at is None else choice.indices[at] for at, choice in zip(picked, choices, strict=True)]
     results = results.with_columns(

@@ -33,10 +33,10 @@ class CandidateLabels:
     """The labels a prediction is chosen from, and which of them is true for each class of the benchmark.
 
     Attributes:
-        space: names, ImageNet indices and, where not all names are candidates for each class, which are.
+        space: names, ImageNet indices and, if not all names are candidates for each class, which are.
         texts: how each name is written in prompts.
-        spellings: several texts for each name, of which the best counts; None: the one of ``texts``.
-        true_index: index in ``space`` of each class of the benchmark, None where the space lacks it.
+        spellings: several texts for each name, of which the best counts; None for the one of ``texts``.
+        true_index: index in ``space`` of each class of the benchmark, None if the space lacks it.
         source: where the labels come from, for ``run.json``.
     """
 
@@ -47,7 +47,7 @@ class CandidateLabels:
     spellings: tuple[tuple[str, ...], ...] | None = None
 
     def version(self) -> str:
-        """Hash of the names, how they are written and which are candidates for which class."""
+        """Return a hash of the names, how they are written and which are candidates for which class."""
         return short_hash(self.space.to_json(), *self.all_texts)
 
     @property
@@ -66,7 +66,7 @@ class CandidateLabels:
 
 
 def default_label_space(benchmark: Benchmark) -> str:
-    """``imagenet`` where every class of the benchmark is one of ImageNet's or several, else ``benchmark``."""
+    """Return ``imagenet`` if each class of the benchmark is one or more of ImageNet's, else ``benchmark``."""
     space = benchmark.label_space
     return "benchmark" if None in space.imagenet and space.members is None else "imagenet"
 
@@ -100,7 +100,7 @@ def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> Cand
 
 
 def _among_imagenet(own: LabelSpace, members: tuple[tuple[int, ...], ...]) -> LabelSpace:
-    """Return ImageNet's 1000 classes, where those that a class of the benchmark covers are that class."""
+    """Return ImageNet's 1000 classes; those that a class of the benchmark covers become that class."""
     imagenet = imagenet_label_space()
     covered = {index for each in members for index in each}
     others = tuple(index for index in range(len(imagenet)) if index not in covered)
@@ -119,7 +119,7 @@ def _spellings(space: LabelSpace, names: str) -> tuple[tuple[str, ...], ...] | N
 
 
 def own_options(benchmark: Benchmark) -> CandidateLabels:
-    """Return the options of all questions of a benchmark as labels; which compete differs by photo."""
+    """Return all options of a benchmark's questions as labels; which of them compete differs by photo."""
     texts = tuple(benchmark.photos["options"].explode().unique().sort())
     space = LabelSpace(OWN_OPTIONS, texts, (None,) * len(texts))
     return CandidateLabels(space, texts, {}, "the options of the benchmark's own questions")
@@ -129,7 +129,7 @@ def check_candidates(benchmark: Benchmark, labels: CandidateLabels) -> None:
     """Check that every class of the photos has candidates, before any photo is encoded.
 
     Raises:
-        UsageError: some have none.
+        UsageError: a class has none.
     """
     known = labels.space.candidates
     if known is None:
@@ -147,7 +147,7 @@ def with_confusable(base: CandidateLabels, mean_scores: np.ndarray, referee: str
     Args:
         base: the names to choose from.
         mean_scores: ``[classes, len(base.space)]``, NaN rows for classes without readable photos.
-        referee: spec of the model whose scores these are.
+        referee: specification of the model that gave the scores.
     """
     chosen = {}
     for class_index, true in base.true_index.items():
@@ -168,7 +168,7 @@ def read_aliases(path: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]
         names: the candidate classes; each key must be one of them.
 
     Raises:
-        UsageError: no such file, another form, or a class that is not a candidate.
+        UsageError: no such file, a wrong form, or a class that is not a candidate.
     """
     try:
         given = read_json(path)
@@ -189,7 +189,7 @@ def read_aliases(path: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]
 
 
 def short_hash(*parts: str) -> str:
-    """Return eight hexadecimal digits that identify a content."""
+    """Return eight hexadecimal digits that identify the content."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 
@@ -221,7 +221,7 @@ def _without_candidates(source: str, classes: str) -> str:
 
 
 def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
-    """How each class is written in prompts; classes without an ImageNet index keep their own name."""
+    """Return how each class is written in prompts; classes without an ImageNet index keep their own name."""
     if names in BUILT_IN_NAMES:
         listed = imagenet_names(names)  # type: ignore[arg-type]
         pairs = zip(space.names, space.imagenet, strict=True)
@@ -273,7 +273,7 @@ def _by_index_or_name(own: LabelSpace, space: LabelSpace, source: str) -> dict[i
 
 
 def listed_classes(names: Sequence[str], known: Iterable[str] = (), most: int = 20) -> str:
-    """Name classes, each with the names among ``known`` that it may be a slip for."""
+    """Return classes as text, each with the names among ``known`` that it may be a typo for."""
     known = list(known)
     shown = []
     for name in names[:most]:

@@ -32,7 +32,7 @@ _SPOKEN_VOWEL = re.compile(r"(hour|honest|honou?r|heir|[Xx]-?ray|[fhlmnrsx]\b|[F
 class PromptSpec:
     """Templates of a question and of the scored answer, ``{}`` for the class.
 
-    ``answer`` is None where generated text is read instead. ``label`` identifies the prompt in the tables, in
+    ``answer`` is None if generated text is read instead. ``label`` identifies the prompt in the tables, in
     the column ``prompts``.
     """
 
@@ -59,7 +59,7 @@ class PromptSpec:
 def prompt_specs(model: Generative, protocol: Protocol | None, article: Article) -> list[PromptSpec]:
     """Return how a model is asked: two prompts for ``yes-no``, one otherwise.
 
-    Without a protocol it is ``answer-loss``, or ``free-form`` for a model that gives no losses.
+    The default protocol is ``answer-loss``, or ``free-form`` for a model that gives no losses.
 
     Raises:
         UsageError: the model cannot be asked under this protocol.
@@ -81,7 +81,7 @@ def check_protocol(model: Generative, chosen: Protocol) -> None:
     """Refuse a protocol that a model cannot be asked under.
 
     Raises:
-        UsageError: it is one.
+        UsageError: the model cannot be asked under it.
     """
     if chosen in model.protocols:
         return

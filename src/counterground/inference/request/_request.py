@@ -32,7 +32,7 @@ from counterground.text import counted
 class Training:
     """The photos that heads are fitted on: those of ``given`` that are not evaluated, in ``photos``.
 
-    ``shared_clusters`` counts clusters that both call by one name.
+    ``shared_clusters`` counts cluster names in both ``photos`` and the evaluated benchmark.
     """
 
     given: Benchmark
@@ -57,7 +57,7 @@ class Training:
 
     @property
     def warnings(self) -> list[str]:
-        """What readers must know of the choice of photos."""
+        """What readers must know about the choice of photos."""
         found = []
         if left_out := len(self.given) - len(self.photos):
             found.append(
@@ -74,7 +74,7 @@ class Training:
 
 
 def chooses_options(benchmark: Benchmark, settings: Settings) -> bool:
-    """Whether models choose among options: as requested, or since the benchmark has questions of its own."""
+    """Whether models choose among options: as requested, or because the benchmark has its own questions."""
     return settings.protocol in MULTIPLE_CHOICE or (settings.protocol is None and benchmark.has_questions)
 
 
@@ -101,7 +101,7 @@ class Request:
         return chooses_options(self.benchmark, self.settings)
 
     def hash(self) -> str:
-        """Return a hash of all of it; two requests with the same hash give the same run."""
+        """Return a hash of the request; two requests with the same hash give the same run."""
         chosen = asdict(replace(self.settings, show_progress=False, offline=False))
         chosen["aliases"] = self._aliases_hash()
         for elsewhere in ("engine", "workers", "gpus_per_worker"):

@@ -28,13 +28,13 @@ class Settings:
     """How models are run.
 
     Attributes:
-        label_space: ``benchmark``, ``imagenet``, ``confusable`` or a file; None is ``imagenet`` where every
+        label_space: ``benchmark``, ``imagenet``, ``confusable`` or a file; None is ``imagenet`` if every
             class of the benchmark has an ImageNet index, else ``benchmark``.
         referee: spec of the model that chooses the confusable names.
         names: how ImageNet classes are written: ``openai``, ``wordnet`` or a file.
         prompts: ``simple``, ``openai`` or a file of templates.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: of the image tower.
+        precision: precision of the image tower.
         batch_size: photos in one forward pass of an encoder.
         runtime: what runs an encoder's network: ``auto`` (the fastest that gives the numbers of eager
             PyTorch), ``eager``, ``onnx`` or ``compile``.
@@ -44,14 +44,13 @@ class Settings:
         show_progress: show progress bars, and what calls to an endpoint will cost.
         protocol: how generative models are asked; None is ``answer-loss``, or ``free-form`` for a model that
             gives no losses; for a benchmark with questions of its own it is ``multiple-choice``.
-        options: how many options a question has under multiple choice, where the benchmark has none.
-        loss: how the losses of an answer's tokens become one: ``mean``, as the paper's models report it, or
-            ``sum``.
+        options: how many options a question has under multiple choice, if the benchmark has none.
+        loss: how an answer's token losses combine: ``mean``, as the paper's models report it, or ``sum``.
         article: ``a`` before every name, as in the paper, or the ``correct`` one.
         aliases: a JSON file of other words for classes, for generative models.
         engine: ``local``, or ``ray`` for the workers of a Ray cluster. It does not change the results.
-        workers: how many of them at most; None for as many as there is room for.
-        gpus_per_worker: GPUs of each, also a fraction; None for one where models run on ``cuda``.
+        workers: cap on the number of workers; None for all there is room for.
+        gpus_per_worker: GPUs of each worker, also a fraction; None for one if models run on ``cuda``.
 
     Raises:
         UsageError: a batch size or a number of workers under 1, ``confusable`` without a referee, workers
@@ -110,7 +109,7 @@ class Settings:
         """Load one model as these settings say.
 
         Raises:
-            UsageError: see `load_model`; or a generative model, and a runtime for encoders.
+            UsageError: see `load_model`; or a generative model with a runtime for encoders.
         """
         loaded = load_model(
             model,

@@ -1,4 +1,4 @@
-"""What was computed of photos, kept on disk: features, crops, and the whole cache."""
+"""What was computed from photos, kept on disk: features, crops, and the whole cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the cache holds, and removing what was not used for long. What other processes use stays correct."""
+"""List the cache, and remove what was long unused. What other processes use stays correct."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from counterground.files import STALE_SECONDS, cache_dir, draft_folder
 from counterground.inference.store._store import stored_photos
 
 COMPUTED = ("features", "losses", "heads", "crops", "runtimes", "measures", "geometry", "masks", "scripts")
-"""Parts of the cache that are computed again when they are missing; the others are named to be removed."""
+"""Parts of the cache that are computed again when missing; the others are removed only if named."""
 
 _STORES = ("features", "losses")
 
@@ -44,9 +44,9 @@ class CacheEntry:
         path: its file or folder.
         about: its ``meta.json``; empty without one.
         files: how many files it has, without those that are being written.
-        size: their bytes.
-        photos: of how many photos it holds features, losses or answers; None for anything else.
-        last_used: in seconds since 1970; without ``about`` as exactly as the file system keeps it.
+        size: size in bytes.
+        photos: how many photos it holds features, losses or answers for; None for anything else.
+        last_used: last use in seconds since 1970; without ``about`` as exact as the file system keeps it.
     """
 
     part: str
@@ -59,11 +59,11 @@ class CacheEntry:
 
 
 def cache_entries(parts: Collection[str] = (), *, count_photos: bool = True) -> list[CacheEntry]:
-    """Return what lies in the cache, the parts in alphabetical order, what was used last first.
+    """Return the entries of the cache, parts in alphabetical order, most recently used first.
 
     Args:
         parts: folders of the cache; all by default.
-        count_photos: whether to look up of how many photos it is.
+        count_photos: whether to count the photos of each entry.
     """
     root, now = cache_dir(), time.time()
     entries = []
@@ -87,9 +87,9 @@ def prune_cache(
 
     Args:
         parts: folders of the cache; by default those of ``COMPUTED``.
-        older_than: only what was not used for so many seconds.
-        max_size: only as much as is needed for the parts to take at most so many bytes, what was used last
-            stays.
+        older_than: remove only what was not used for this many seconds.
+        max_size: remove only as much as needed for the parts to take at most this many bytes, the least
+            recently used first.
         dry_run: remove nothing.
 
     Raises:
@@ -118,14 +118,14 @@ def prune_cache(
 
 
 def _entry(path: Path, count_photos: bool) -> CacheEntry | None:
-    """Return what is known of a file or folder, None where it has just been removed."""
+    """Return what is known of a file or folder, None if it has just been removed."""
     found = dict(_file_facts(path))
     facts = list(found.values())
     try:
         itself = path.stat().st_mtime
     except OSError:
         return None
-    about = _about(path)  # after its files: of a store that is made at this moment none were found
+    about = _about(path)  # after its files: a store that is being made had none yet
     if about:  # a store is touched when it is used
         last_used = max((fact.st_mtime for fact in facts), default=itself)
     else:
@@ -137,7 +137,7 @@ def _entry(path: Path, count_photos: bool) -> CacheEntry | None:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    """Return what a store of features or losses says of itself."""
+    """Return what a store of features or losses says about itself."""
     if path.parent.name not in _STORES:
         return {}
     with suppress(OSError, ValueError):
@@ -147,7 +147,7 @@ def _about(path: Path) -> dict[str, Any]:
 
 
 def _in_use(entry: CacheEntry, now: float) -> bool:
-    """Tell what is being written, or a store that is about to be filled, from what was left behind."""
+    """Whether an entry is being written, or is a store about to be filled, rather than left behind."""
     passing = entry.path.name.startswith(".") or entry.files <= bool(entry.about)
     return passing and now - entry.last_used < STALE_SECONDS
 
@@ -170,7 +170,7 @@ def _photos(path: Path, about: dict[str, Any]) -> int | None:
 
 
 def _remove(entry: CacheEntry, now: float) -> None:
-    """Remove a file, a folder at once, or the shards of a store that may be in use: it can be written to."""
+    """Remove a file, a folder in one step, or the shards of a store that may be in use: it stays writable."""
     path = entry.path
     try:
         if not path.is_dir() or path.is_symlink():

@@ -1,7 +1,7 @@
 """Crops on disk, in 8 bits, so that another model or another run does not decode the same photos again.
 
-One file per block of photos and geometry, with a checksum; a damaged one is made again. All of them together
-stay below a limit: those of earlier runs go first, the oldest first.
+One file per block of photos and geometry, with a checksum; a damaged one is rebuilt. Together they stay
+below a limit: crops of earlier runs are removed, the oldest first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LIMIT_VARIABLE = "COUNTERGROUND_CROPS_GB"
 _DEFAULT_GB = 4.0
-# Of the space that is free on the disk, at most this part.
+# Crops take at most one part in this many of the free disk space.
 _SHARE_OF_FREE = 4
 
 
@@ -42,7 +42,7 @@ class Decoded:
 
 
 class CropStore:
-    """Crops ``[3, h, w]`` uint8 of blocks of photos, by geometry and by what the photos contain.
+    """Crops ``[3, h, w]`` uint8 of blocks of photos, by geometry and by the content of the photos.
 
     Args:
         limit: bytes that all crops may take; 0 keeps and reads none.
@@ -68,7 +68,7 @@ class CropStore:
         return cls(max(0, limit))
 
     def get(self, geometry: str, photo_ids: Sequence[str]) -> list[Decoded] | None:
-        """Return the crops of exactly these photos, None where they are not stored or damaged."""
+        """Return the crops of exactly these photos, None if they are not stored or are damaged."""
         from safetensors import safe_open
 
         if not self._limit:
@@ -105,7 +105,7 @@ class CropStore:
         try:
             if self._make_room(len(data)):
                 write_bytes(self._path(geometry, photo_ids), data)
-        except (OSError, CounterGroundError):  # a cache that cannot be written costs time only
+        except (OSError, CounterGroundError):  # a cache that cannot be written only costs time
             self._full = True
 
     def _path(self, geometry: str, photo_ids: Sequence[str]) -> Path:
@@ -113,7 +113,7 @@ class CropStore:
         return self._root / hashlib.sha256(geometry.encode()).hexdigest()[:32] / f"{name}.safetensors"
 
     def _make_room(self, size: int) -> bool:
-        """Remove crops of earlier runs, the oldest first, until ``size`` more bytes are below the limit."""
+        """Remove crops of earlier runs, the oldest first, until ``size`` more bytes fit below the limit."""
         if self._earlier is None:
             self._root.mkdir(parents=True, exist_ok=True)
             self._limit = min(self._limit, shutil.disk_usage(self._root).free // _SHARE_OF_FREE)

@@ -1,4 +1,4 @@
-"""Features of a benchmark's photos, read from the store by chunks: memory does not grow with the photos."""
+"""Features of a benchmark's photos, read from the store in chunks: memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Features(ReadStatus):
     """Features of ``n`` photos in manifest order, and which of them could be read.
 
     Attributes:
-        dim: numbers of each photo.
+        dim: how many features each photo has.
         block_size: contents in each block but the last.
         read_block: returns the features ``[block_size, dim]`` of a block, by its number.
         places: ``[n]``, where each photo lies among the contents of all blocks.
@@ -33,7 +33,7 @@ class Features(ReadStatus):
 
     @property
     def matrix(self) -> np.ndarray:
-        """All features in memory: ``[n, dim]`` float32, zero rows where unreadable."""
+        """All features in memory: ``[n, dim]`` float32, zero rows for unreadable photos."""
         return self.rows(np.arange(len(self.places)))
 
     def rows(self, index: np.ndarray) -> np.ndarray:

@@ -25,16 +25,16 @@ _LINK = re.compile(r"""<a\s[^>]*?href=["']([^"']+)["']""", re.IGNORECASE)
 
 
 class _HttpFiles:
-    """Reads from a web server by the methods of fsspec that are used here, within deadlines and sizes."""
+    """Reads from a web server with the fsspec methods used here, within limits of time and size."""
 
     def __init__(self) -> None:
         self._client = Client(user_agent(), RequestLimits(most_bytes=_LARGEST))
 
     def invalidate_cache(self) -> None:
-        """Forget nothing: nothing is kept."""
+        """Do nothing: nothing is cached."""
 
     def ls(self, folder: str, *, detail: bool) -> list[str]:  # noqa: ARG002
-        """Return what the page of a folder links to and lies in the folder, however it spells the link."""
+        """Return the files in a folder that the folder's page links to, however it spells the link."""
         page = self._get(f"{folder}/")
         if isinstance(page, Exception):
             raise page
@@ -44,7 +44,7 @@ class _HttpFiles:
         return [f"{folder}/{name}" for name in names if name and "/" not in name]
 
     def cat(self, paths: Sequence[str], *, on_error: str) -> dict[str, bytes | Exception]:  # noqa: ARG002
-        """Return the content of each file, or why it cannot be had."""
+        """Return the content of each file, or why it cannot be read."""
         with ThreadPoolExecutor(_THREADS) as threads:
             return dict(zip(paths, threads.map(self._get, paths), strict=True))
 
@@ -56,7 +56,7 @@ class _HttpFiles:
 
 
 def _path(page: str, link: str) -> str:
-    """Return the path that a link of a page leads to; empty where it is no address."""
+    """Return the path that a link on a page leads to; empty if it is not an address."""
     try:
         return unquote(urlsplit(urljoin(page, link)).path)
     except ValueError:
@@ -100,7 +100,7 @@ class SharedFolder:
 
     @cached_property
     def names(self) -> set[str]:
-        """Names of the files when they were listed first."""
+        """Names of the files when they were first listed."""
         try:
             self._read.invalidate_cache()
             return {path.rpartition("/")[2] for path in self._read.ls(self._folder, detail=False)}
@@ -110,7 +110,7 @@ class SharedFolder:
             raise self._failed("read", error) from error
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield files, many at once; what cannot be found any more is left out."""
+        """Yield files, many at once; those no longer found are left out."""
         for start in range(0, len(names), _AT_ONCE):
             paths = {self._path(name): name for name in names[start : start + _AT_ONCE]}
             try:

@@ -32,7 +32,7 @@ _LAYOUT = "2: one file per block, with a checksum"
 _DTYPES = {"features": np.float32, "photo_id": np.uint8, "converted": np.bool_, "checksum": np.uint8}
 # What reading a damaged header may raise.
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
-# Shards that stay mapped, by the bytes of their features.
+# Limit for shards that stay mapped, in bytes of their features.
 MAPPED_BYTES = 32_000_000
 
 
@@ -40,7 +40,7 @@ MAPPED_BYTES = 32_000_000
 class ReadStatus:
     """Which of ``n`` photos could be read.
 
-    ``readable`` and ``converted`` (to RGB) are ``[n]``; ``reasons`` maps the row of an unreadable one to why.
+    ``readable`` and ``converted`` (to RGB) are ``[n]``; ``reasons`` says by row why a photo is unreadable.
     """
 
     readable: np.ndarray
@@ -50,7 +50,7 @@ class ReadStatus:
 
 @dataclass(frozen=True)
 class Block:
-    """Features ``[n, d]`` (float32, zero where unreadable) of ``n`` photos, and why some have none."""
+    """Features ``[n, d]`` (float32, zero if unreadable) of ``n`` photos, and why some have none."""
 
     features: np.ndarray
     converted: np.ndarray
@@ -81,12 +81,12 @@ class FeatureStore:
 
         Args:
             root: the folder of all stores.
-            parts: what the store is found by: the fingerprint, device, batch size, ...
+            parts: what identifies the store: the fingerprint, device, batch size, ...
             about: what ``meta.json`` tells people about the store.
             share: whether to share it at ``$COUNTERGROUND_FEATURES``.
 
         Raises:
-            UsageError: that cannot be opened.
+            UsageError: the shared folder cannot be opened.
         """
         folder = root / hashlib.sha256("\n".join([_LAYOUT, *parts]).encode()).hexdigest()[:32]
         with suppress(OSError):
@@ -96,7 +96,7 @@ class FeatureStore:
     def get(self, photo_ids: Sequence[str]) -> Block | None:
         """Return the block of exactly these photos, else one assembled from other shards, else None.
 
-        Features of the former are memory-mapped. Each checksum was verified.
+        Features of the former are memory-mapped. Each checksum is verified.
         """
         ids = _packed(photo_ids)
         exact = self._read(_shard_name(photo_ids))
@@ -113,7 +113,7 @@ class FeatureStore:
             self._shared.write(name, data)
 
     def share(self, blocks: Iterable[Sequence[str]]) -> None:
-        """Fetch what is shared of these blocks and is not here, and share what is only here.
+        """Fetch those of these blocks that are shared and not here, and share those that are only here.
 
         Raises:
             CounterGroundError: the shared folder cannot be read.
@@ -130,7 +130,7 @@ class FeatureStore:
                 self._shared.write(name, (self.folder / name).read_bytes())
 
     def flush(self) -> None:
-        """Wait until all is shared that was stored.
+        """Wait until all that was stored is shared.
 
         Raises:
             CounterGroundError: the shared folder cannot be written.
@@ -197,7 +197,7 @@ class _Shard:
 class _Index:
     """Where each readable photo lies: by the first 8 bytes of its hash, sorted, so 16 bytes for a photo.
 
-    Made once, from the shards that are present. Whoever reads a row compares the whole hash.
+    Built once, from the shards that are present. Whoever reads a row compares the whole hash.
     """
 
     names: list[str]
@@ -235,7 +235,7 @@ class _Index:
 
 
 def read_shard(path: Path) -> _Shard | None:
-    """Map a shard into memory and verify its checksum; None where it is absent or damaged."""
+    """Map a shard into memory and verify its checksum; None if it is absent or damaged."""
     try:
         with path.open("rb") as file:
             shard = _parsed(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -249,7 +249,7 @@ def read_shard(path: Path) -> _Shard | None:
 
 
 def stored_photos(folder: Path) -> int:
-    """Return of how many photos a store holds something; checksums are not verified."""
+    """Return how many photos a store holds something for; checksums are not verified."""
     keys = [np.zeros(0, dtype=np.uint64)]
     for path in folder.glob("[!.]*.safetensors"):
         with suppress(OSError, *_DAMAGED), path.open("rb") as file:
@@ -265,7 +265,7 @@ def _header(data: mmap.mmap | bytes) -> tuple[dict[str, Any], int]:
 
 
 def _parsed(data: mmap.mmap | bytes) -> _Shard | None:
-    """Return the shard in these bytes, which are not copied; None where they are damaged."""
+    """Return the shard in these bytes, which are not copied; None if they are damaged."""
     try:
         header, start = _header(data)
         reasons = header["__metadata__"]["reasons"]

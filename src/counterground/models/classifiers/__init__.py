@@ -1,4 +1,4 @@
-"""Classifiers and headless networks of libraries, and the wrappers that all of them share."""
+"""Classifiers and headless networks from libraries, and the wrappers they share."""
 
 from counterground.models.classifiers._classifier import NetworkClassifier, final_linear, keep_float32
 from counterground.models.classifiers._lite import LITE

@@ -1,4 +1,4 @@
-"""A classifier as every library's models are wrapped: logits in float32, one column per class."""
+"""The wrapper for every library's classifiers: logits in float32, one column per class."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 class NetworkClassifier(NetworkEncoder, Classifier):
     """A PyTorch network with one logit per class.
 
-    Under bf16 and fp16 the last linear layer runs in float32 outside autocast, where one is found;
+    Under bf16 and fp16 the last linear layer runs in float32 outside autocast, if one is found;
     ``description["final_layer"]`` says which, or that there is none.
 
     Args:
-        spec: as the user wrote it.
+        spec: the specification as written.
         network: ``[n, 3, h, w]`` -> logits ``[n, classes]``, also as ``logits`` of a dict or object.
         transform: photo -> ``[3, h, w]``.
         class_names: name of each logit.
@@ -109,7 +109,7 @@ def output_of(spec: str, output: Any, what: str) -> torch.Tensor:
     """Return the tensor in what a network returned: itself, or ``logits`` of an object or mapping.
 
     Raises:
-        CounterGroundError: it is something else than ``what`` it should be.
+        CounterGroundError: it is not the expected ``what``.
     """
     import torch
 

@@ -13,12 +13,12 @@ from counterground.models._weights import split_file
 
 @dataclass(frozen=True)
 class ClassifierSource:
-    """What a specification names, its library apart.
+    """What a specification names, apart from its library.
 
     Attributes:
-        name: of the architecture, with a tag or weights where the library has several.
-        file: weights of the user's own, None for those of the library.
-        labels: ``imagenet`` or a file of class names, None where the library knows the names.
+        name: architecture, with a tag or weights if the library has several.
+        file: the user's own weights, None for those of the library.
+        labels: ``imagenet`` or a file of class names, None if the library knows the names.
     """
 
     name: str
@@ -45,15 +45,15 @@ def parse_classifier(spec: str) -> ClassifierSource:
 
 
 def refuse_labels(spec: str, source: ClassifierSource) -> None:
-    """Refuse names of outputs where a head is fitted in their place.
+    """Refuse names of outputs that a fitted head replaces.
 
     Raises:
-        UsageError: they were given.
+        UsageError: names were given.
     """
     if source.labels is not None:
         raise UsageError(f"{spec}: labels= names outputs that ?head= does without: leave it out.")
 
 
 def unnamed(outputs: int) -> tuple[str, ...]:
-    """Return what outputs are called whose names nobody knows."""
+    """Return placeholder names for outputs without known names."""
     return tuple(f"class {index}" for index in range(outputs))

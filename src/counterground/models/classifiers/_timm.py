@@ -77,7 +77,7 @@ def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
 
 
 def _load_tower(spec: str, options: LoadOptions) -> NetworkTower:
-    """Load the same without a classifier: what timm calls pre-logits."""
+    """Load the network without its classifier: up to what timm calls pre-logits."""
     source, configuration = _resolve_tower(spec)
     network, warnings = _read(spec, source, configuration, offline=options.offline, headless=True)
     transform, settings = _transform(network)
@@ -128,7 +128,7 @@ def _configuration(source: ClassifierSource, settings: dict[str, Any]) -> dict[s
 
 
 def _resolve(spec: str) -> tuple[ClassifierSource, Any]:
-    """Return what is named, and timm's pretrained configuration.
+    """Return the named source and timm's pretrained configuration.
 
     Raises:
         UsageError: unknown name, tag or file; weights without a classifier.
@@ -144,7 +144,7 @@ def _resolve(spec: str) -> tuple[ClassifierSource, Any]:
 
 
 def _resolve_tower(spec: str) -> tuple[ClassifierSource, Any]:
-    """Return the same, of weights with or without a classifier."""
+    """Return the same for weights with or without a classifier."""
     source, configuration = _find(spec)
     refuse_labels(spec, source)
     return source, configuration
@@ -190,7 +190,7 @@ def _fetch(spec: str, name: str, configuration: Any, *, offline: bool) -> Any:
 
 
 def _from_file(spec: str, name: str, path: Path, configuration: Any, default: int) -> tuple[Any, list[str]]:
-    """Return a network with the user's weights, and warnings; ``default`` classes where they hold no head."""
+    """Return a network with the user's weights, and warnings; ``default`` classes if they hold no head."""
     import timm
 
     with refusing_code(path, spec):
@@ -224,7 +224,7 @@ def _labels(spec: str, network: Any, labels: str | None) -> Labels:
     """Return the names of the outputs: the user's, or timm's own matched by WordNet id.
 
     Raises:
-        UsageError: neither are known, or the user's do not fit.
+        UsageError: neither is known, or the user's do not fit.
     """
     data: Any = importlib.import_module("timm.data")
     subset = data.infer_imagenet_subset(network)

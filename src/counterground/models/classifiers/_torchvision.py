@@ -58,7 +58,7 @@ def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
 
 
 def _load_tower(spec: str, options: LoadOptions) -> NetworkTower:
-    """Load the same without its last linear layer; its outputs need no names."""
+    """Load the network without its last linear layer; its outputs need no names."""
     source, weights, warnings = _resolve_tower(spec)
     network, outputs = _read(spec, source, weights, offline=options.offline)
     layer = cut_head(spec, network, outputs)
@@ -93,7 +93,7 @@ def _description(source: ClassifierSource, weights: Any) -> dict[str, Any]:
 
 
 def _resolve(spec: str) -> tuple[ClassifierSource, Any, list[str]]:
-    """Return what is named, torchvision's weights entry, and warnings.
+    """Return the named source, torchvision's weights entry, and warnings.
 
     Raises:
         UsageError: unknown name, weights or file.
@@ -115,7 +115,7 @@ def _resolve_tower(spec: str) -> tuple[ClassifierSource, Any, list[str]]:
 
 
 def _labels(spec: str, weights: Any, outputs: int, labels: str | None) -> Labels:
-    """Return the names of the outputs: the user's, or torchvision's own of ImageNet."""
+    """Return the names of the outputs: the user's, or torchvision's own for ImageNet."""
     names = tuple(weights.meta["categories"])
     if labels is not None or outputs != len(names):
         return match_labels(spec, unnamed(outputs), labels)
@@ -156,7 +156,7 @@ def _pick(available: Any, wanted: str, spec: str, name: str) -> Any:
 
 
 def _weights_for_file(available: Any, path: Path, name: str) -> tuple[Any, list[str]]:
-    """Return the entry whose preprocessing goes with a file, by the file's name or the default."""
+    """Return the entry whose preprocessing goes with a file: by the file's name, else the default."""
     for entry in available:
         if entry.url.rsplit("/", 1)[-1] == path.name:
             return entry, []

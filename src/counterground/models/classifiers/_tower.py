@@ -1,4 +1,4 @@
-"""A network without its classifier: what its last layer would be given, as features for a fitted head."""
+"""A network without its classifier: the input of its last layer, as features for a fitted head."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NetworkTower(NetworkEncoder, ImageEncoder):
     """A PyTorch network whose output is one vector of features for each photo.
 
     Args:
-        spec: as the user wrote it.
+        spec: the specification as written.
         network: ``[n, 3, h, w]`` -> features ``[n, d]``.
         transform: photo -> ``[3, h, w]``.
         description: what is known of the weights; completed here.
@@ -33,7 +33,7 @@ class NetworkTower(NetworkEncoder, ImageEncoder):
         options: device and precision.
 
     Raises:
-        CounterGroundError: it fails on a grey photo, or does not return one vector for it.
+        CounterGroundError: the network fails on a grey photo, or does not return one vector for it.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class NetworkTower(NetworkEncoder, ImageEncoder):
 
 
 def cut_head(spec: str, network: torch.nn.Module, classes: int) -> str:
-    """Replace the last linear layer with ``classes`` outputs by nothing; return its name.
+    """Replace the last linear layer with ``classes`` outputs by the identity; return its name.
 
     Raises:
         UsageError: there is none.
@@ -124,11 +124,11 @@ def cut_head(spec: str, network: torch.nn.Module, classes: int) -> str:
 def without_head(model: Model, options: LoadOptions) -> Encoder:
     """Return the image encoder of a model, for a head that is fitted on its features.
 
-    Of a dual encoder that is its image side, with embeddings of unit length; of a network with classes what
-    its last linear layer is given.
+    For a dual encoder this is its image side, with embeddings of unit length; for a network with classes, the
+    input of its last linear layer.
 
     Raises:
-        UsageError: the features of this model cannot be had.
+        UsageError: the features of this model are not available.
     """
     if isinstance(model, DualEncoder | ImageEncoder):
         return model

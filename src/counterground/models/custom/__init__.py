@@ -1,4 +1,4 @@
-"""Models of the user's own: an ONNX file, a function that returns a model, or an object in memory."""
+"""The user's own models: an ONNX file, a function that returns a model, or an object in memory."""
 
 from counterground.models.custom._onnx import ONNX
 from counterground.models.custom._user import OBJECT, USER, left_unchanged, load_object

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 _OUTPUTS = ("logits", "probabilities")
 _LARGEST_SIDE = 2**14  # pixels
-_LARGEST_NUMBER = 1e6  # of pixels between 0 and 1; NaN is not below it
+_LARGEST_NUMBER = 1e6  # for pixels between 0 and 1; NaN is not below it
 _REQUIRED = ("labels", "resize", "interpolation", "mean", "std")
 _OPTIONAL = ("size", "output", "output_name")
 _EXAMPLE = (
@@ -37,20 +37,20 @@ _EXAMPLE = (
 
 @dataclass(frozen=True)
 class OnnxSource:
-    """An ONNX classifier and how photos and logits of it are to be read.
+    """An ONNX classifier, and how to prepare its photos and read its logits.
 
     Attributes:
-        spec: as the user wrote it.
-        file: the graph.
+        spec: the specification as written.
+        file: the graph's file.
         labels: ``imagenet``, or a file of class names, one per line.
         size: height and width of the network's input, None to take them from the graph.
         resize: pixels of the shorter side before the centre is cropped; None to squash the whole photo
             to ``size``.
-        interpolation: Pillow's name of the filter.
-        mean: per channel (RGB), of pixels between 0 and 1.
-        std: likewise.
-        output: ``logits``, or ``probabilities`` where the graph ends in a softmax.
-        output_name: which output, where the graph has several.
+        interpolation: Pillow's name for the filter.
+        mean: mean of each channel (RGB), for pixels between 0 and 1.
+        std: standard deviation, likewise.
+        output: ``logits``, or ``probabilities`` if the graph ends in a softmax.
+        output_name: the output to read, if the graph has several.
     """
 
     spec: str
@@ -131,7 +131,7 @@ def _checked(spec: str, file: Path, sidecar: Path, values: Any) -> OnnxSource:
 
 
 def _labels(value: Any, sidecar: Path, refuse: Any) -> str:
-    """Return ``imagenet``, or the path of a file that lies relative to the sidecar."""
+    """Return ``imagenet``, or the path of a file, which is given relative to the sidecar."""
     if value == "imagenet":
         return "imagenet"
     file = sidecar.parent / value if isinstance(value, str) and value else None
@@ -172,14 +172,14 @@ _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(d
 class OnnxClassifier(Classifier):
     """A classifier in an ONNX graph with one image input, ``[n, 3, h, w]`` or ``[n, h, w, 3]``.
 
-    A graph with a fixed number of photos is fed that many at a time. Its precision is its own: it was
-    decided when the file was written.
+    A graph with a fixed batch size gets that many photos at a time. Its precision was decided when the file
+    was written.
 
     Args:
         source: the file and what its sidecar says.
         labels: names and ImageNet-1K indices of the logits.
         graph: the opened file.
-        options: a warning is added where they ask for anything but fp32 on the CPU.
+        options: load options; anything but fp32 on the CPU adds a warning.
     """
 
     runs_by = "onnx"
@@ -235,9 +235,9 @@ class _Graph:
     Attributes:
         size: height and width that photos must have.
         output: name of the output that is read.
-        classes: how many numbers it gives for a photo.
-        parameters: numbers in the graph's initializers.
-        external: files beside it in which the graph keeps weights.
+        classes: how many numbers this output has for a photo.
+        parameters: how many numbers the graph's initializers hold.
+        external: files beside the graph in which it keeps weights.
     """
 
     def __init__(self, source: OnnxSource) -> None:
@@ -374,7 +374,7 @@ def _output(source: OnnxSource, session: Any) -> str:
 
 
 def _initializers(source: OnnxSource) -> tuple[int, list[Path]]:
-    """Return how many numbers the graph holds, and the files in which it keeps them outside itself."""
+    """Return how many numbers the graph's initializers hold, and the external files that keep them."""
     import math
 
     import onnx

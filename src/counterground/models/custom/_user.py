@@ -1,4 +1,4 @@
-"""Models of the user's own: ``module:function``, ``file.py:function`` and objects of a Python program."""
+"""The user's own models: ``module:function``, ``file.py:function`` and objects of a Python program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from counterground.models._fingerprint import imported_modules
 from counterground.models.custom._wrap import ACCEPTED, wrap_model
 from counterground.reading import given_path, is_file
 
-# What was imported from folders of the user: a notebook lives longer than the code of a file.
+# Modules imported from the user's folders: a notebook may outlive the code in a file.
 _IMPORTED: dict[str, tuple[Path, str]] = {}
 
 
@@ -30,7 +30,7 @@ def load_user(spec: str, options: LoadOptions, *, features: bool = False) -> Mod
     """Call the user's function, without arguments, and wrap what it returns (see `wrap_model`).
 
     Raises:
-        UsageError: no such file, module or function, or it returns something else.
+        UsageError: no such file, module or function, or the function returns something else.
         CounterGroundError: the function itself fails or ends the program.
     """
     module, function = _find(spec)
@@ -43,7 +43,7 @@ def load_object(spec: str, given: Any, options: LoadOptions) -> Model:
     """Wrap an object in memory, or what a function returns (see `wrap_model`). A ready model is copied.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: `wrap_model` does not accept it.
         CounterGroundError: the function itself fails or ends the program.
     """
     if isinstance(given, Model):
@@ -57,7 +57,7 @@ def load_object(spec: str, given: Any, options: LoadOptions) -> Model:
 def left_unchanged(given: Any) -> Iterator[None]:
     """Undo what running a model does to the network of ``(network, ...)``: mode, device, gradients, layers.
 
-    A training loop may go on with it afterwards.
+    A training loop can then continue with it.
     """
     if not isinstance(given, tuple):
         yield
@@ -115,7 +115,7 @@ def _folder(spec: str) -> Path:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let modules of a folder be imported; those whose files were edited since are imported again."""
+    """Make modules of a folder importable; those whose files were edited since are imported again."""
     if any(_digest(file) != digest for file, digest in _IMPORTED.values()):
         for name in _IMPORTED:
             sys.modules.pop(name, None)
@@ -161,7 +161,7 @@ def _import(spec: str, place: str) -> ModuleType:
 
 
 def _import_file(spec: str, path: Path) -> ModuleType:
-    """Import a file under its own name, or a longer one where another module has that name."""
+    """Import a file under its own name, or a longer one if another module has that name."""
     if not is_file(path):
         raise UsageError(f"{spec}: there is no file {str(path)!r}.")
     _refuse_mixed_up(spec, path)
@@ -183,7 +183,7 @@ def _import_file(spec: str, path: Path) -> ModuleType:
 
 
 def _is_free(name: str, path: Path) -> bool:
-    """Whether no module but this file has a name."""
+    """Whether no module other than this file has the name."""
     if name in sys.modules:
         return getattr(sys.modules[name], "__file__", None) == str(path)
     found = importlib.util.find_spec(name) if name.isidentifier() else None
@@ -193,7 +193,7 @@ def _is_free(name: str, path: Path) -> bool:
 def _refuse_mixed_up(spec: str, path: Path) -> None:
     """Refuse a file that imports a module beside it if another folder's module of that name is loaded.
 
-    Two experiments may each have a ``net.py``: Python would give the second the first one's.
+    Two experiments may each have a ``net.py``: Python would give the second experiment the first one's.
     """
     beside = {file.stem: file for file in path.parent.glob("*.py") if file != path}
     waiting = [path]

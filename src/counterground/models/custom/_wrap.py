@@ -1,4 +1,4 @@
-"""What a user's own code makes, wrapped as a model: its fingerprint, its description and its mistakes."""
+"""What a user's own code makes, wrapped as a model: its fingerprint, its description and its errors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def wrap_model(
     module: ModuleType | None = None,
     features: bool = False,
 ) -> Model:
-    """Return what a user holds, or what a function of theirs or of another package made, as a model.
+    """Return a user's object, or what a function of theirs or of another package made, as a model.
 
     ``made`` is one of
 
@@ -74,17 +74,17 @@ def wrap_model(
     - ``(clip, preprocess, tokenizer)``: a dual encoder. ``clip`` is a torch.nn.Module with
       ``encode_image(batch)``, ``encode_text(tokens)`` and, if it has one, ``logit_scale`` (a logarithm, as in
       OpenCLIP); ``tokenizer`` turns a list of texts into a tensor;
-    - ``(network, preprocess, HeadSpec)``, or ``(network, preprocess)`` where ``features`` are asked for: an
-      image encoder, whose outputs ``[n, d]`` a head is fitted on.
+    - ``(network, preprocess, HeadSpec)``, or ``(network, preprocess)`` if ``features`` is set: an image
+      encoder, on whose outputs ``[n, d]`` a head is fitted.
 
     The source files of ``module`` (by default that of ``made_by``, if a function made it) and of what was
-    made enter the fingerprint; where one cannot be found, the fingerprint holds for this process only and the
-    description warns. A model that is used as it is keeps its author's fingerprint; a `Generative` needs
-    ``generate`` and nothing else: protocols follow from whether it has ``losses``, the fingerprint from its
-    code, settings and weights, device and precision from its weights.
+    made enter the fingerprint; if one cannot be found, the fingerprint holds only for this process and the
+    description warns. A model that is used as it is keeps its author's fingerprint. A `Generative` needs only
+    ``generate``: its protocols follow from whether it has ``losses``, its fingerprint from its code, settings
+    and weights, its device and precision from its weights.
 
     Raises:
-        UsageError: it is something else, lacks what cannot be derived, or holds impossible values.
+        UsageError: it is none of these, lacks what cannot be derived, or holds impossible values.
     """
     if made_by is None:
         find_source: _FindSource = partial(code_fingerprint, module)
@@ -107,7 +107,7 @@ def wrap_model(
 
 
 def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOptions) -> Model:
-    """Use a ready model as it is, and warn where it differs from what was requested."""
+    """Use a ready model as it is, and warn if it differs from what was requested."""
     made.spec = spec
     seen = hasattr(made, "device") or _first_weights(made) is not None
     if isinstance(made, Generative):
@@ -202,7 +202,7 @@ def _check_calls(made: Generative) -> None:
 
 
 def _check_json(made: Model) -> None:
-    """The description goes into run.json when all work is done: too late to find that it cannot."""
+    """Check that the description is JSON: run.json is written when all work is done, too late to find out."""
     try:
         json.dumps(made.description)
     except (TypeError, ValueError) as error:
@@ -291,7 +291,7 @@ def _configuration(network: Any, source: CodeFingerprint) -> dict[str, Any]:
 class _WrappedDualEncoder(TorchDualEncoder):
     """The user's own image and text towers, made to give float32 embeddings of unit length.
 
-    ``sources`` are those of the whole model and those of its text side.
+    ``sources`` are the code of the whole model and that of its text side.
     """
 
     def __init__(

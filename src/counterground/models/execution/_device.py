@@ -71,14 +71,14 @@ def autocast(device: str, precision: str) -> AbstractContextManager[object]:
 
 
 def for_inference(network: torch.nn.Module, device: str) -> torch.nn.Module:
-    """Return the network in evaluation mode, without gradients, on a device; TorchScript is one, too."""
+    """Return the network, which may be TorchScript, in evaluation mode, without gradients, on a device."""
     for weights in network.parameters():
         weights.requires_grad = False
     return network.eval().to(device)
 
 
 class _Memory:
-    """What the C library of this process does with memory that is freed; glibc's can be told."""
+    """What the C library of this process does with freed memory; glibc lets us control it."""
 
     def __init__(self) -> None:
         self._lock, self._users = Lock(), 0
@@ -96,7 +96,7 @@ class _Memory:
                 self._library.mallopt(_TOP_PAD, 64 * 2**20)
 
     def give_back(self) -> None:
-        """Set glibc's largest values, which it reaches by itself where large blocks are freed.
+        """Set the largest values that glibc reaches by itself when large blocks are freed.
 
         The rest goes back as more is freed: ``malloc_trim`` would take long in a process with many objects.
         """
@@ -116,8 +116,8 @@ _MEMORY = _Memory()
 def freed_memory_kept() -> Iterator[None]:
     """Let the process keep the memory that a forward pass frees, for the next one.
 
-    By default large blocks go back to the system, which clears each page when it is asked for it again: half
-    of the processor time of convolutions on batches of 32. What an environment variable sets is left alone.
+    By default large blocks go back to the system, which clears each page when it is requested again: half of
+    the CPU time of convolutions on batches of 32. What an environment variable sets is left alone.
     """
     _MEMORY.keep()
     try:

@@ -34,11 +34,12 @@ class Runtime:
     """A way to run a network.
 
     Attributes:
-        name: what runs it, with all that decides its numbers; part of the model's fingerprint.
-        start: returns the forward pass, given a network and a batch as it will get them. May raise anything.
-        choice: the ``--runtime`` that asks for it; ``auto`` may pick any.
+        name: name of the runtime, with all that decides its numbers; part of the model's fingerprint.
+        start: returns the forward pass, given a network and a batch like those it will get. May raise
+            anything.
+        choice: the ``--runtime`` that selects it; ``auto`` may pick any.
         pays_after: seconds of encoding below which ``auto`` does not start it.
-        unless: the name of one that is not slower, beside which ``auto`` does not start it.
+        unless: name of a runtime that is not slower; if that one works, ``auto`` does not start this one.
     """
 
     name: str
@@ -65,7 +66,7 @@ def runtimes_for(network: torch.nn.Module, device: str, precision: str) -> tuple
     if (kind, precision) == ("cpu", "fp32") and all(map(find_spec, ("onnx", "onnxruntime"))):
         name = f"onnxruntime {version('onnxruntime')}, opset {_OPSET}"
         found.append(Runtime(name, _start_onnx, "onnx", pays_after=2))
-    # On the processor it takes a minute to start and is not faster than ONNX Runtime.
+    # On the CPU it takes a minute to start and is not faster than ONNX Runtime.
     pays_after = 60 if kind == "cuda" else math.inf
     found.append(Runtime("torch.compile", _start_compiled, "compile", pays_after))
     return tuple(found)
@@ -93,11 +94,11 @@ def _start_folded(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
 def _start_compiled(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
     import torch
 
-    # Freezing folds batch norm and lays weights out for the processor.
+    # Freezing folds batch norm and lays weights out for the CPU.
     compiled = torch.compile(_own_layers(network), options={"freezing": batch.device.type == "cpu"})
 
     def forward(batch: torch.Tensor) -> Any:
-        # One photo would be compiled apart from any other number.
+        # A batch of one photo would be compiled separately.
         several = batch if len(batch) > 1 else batch.expand(2, *batch.shape[1:]).contiguous()
         torch._dynamo.mark_dynamic(several, 0)  # noqa: SLF001  # PyTorch documents it
         made = compiled(several)
@@ -113,7 +114,7 @@ def _start_onnx(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    # Threads that wait in a loop would take the processor from those that decode the next photos.
+    # Spinning threads would take the CPU from those that decode the next photos.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     graph = _export(network, batch)
     weights = _without_weights(graph, network)
@@ -123,7 +124,7 @@ def _start_onnx(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
         graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
 
-    def forward(batch: torch.Tensor, _memory: object = (weights, arrays)) -> torch.Tensor:  # kept as long
+    def forward(batch: torch.Tensor, _memory: object = (weights, arrays)) -> torch.Tensor:  # keeps them alive
         (made,) = session.run(None, {"photos": batch.contiguous().numpy()})
         return torch.from_numpy(made)
 
@@ -131,7 +132,7 @@ def _start_onnx(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
 
 
 def _export(network: torch.nn.Module, batch: torch.Tensor) -> onnx.ModelProto:
-    """Return the network as an ONNX graph that takes any number of photos, and its weights as inputs, too."""
+    """Return the network as an ONNX graph that takes any number of photos, and also its weights as inputs."""
     import onnx
     import torch
     from torch.jit._trace import TracerWarning
@@ -158,11 +159,11 @@ def _export(network: torch.nn.Module, batch: torch.Tensor) -> onnx.ModelProto:
             opset_version=_OPSET,
             dynamo=False,
             export_params=False,  # copying them takes most of the time of an export
-            do_constant_folding=False,  # which ONNX Runtime does
+            do_constant_folding=False,  # ONNX Runtime does it
         )
         graph = onnx.load(written.name)
     for warning in said:
-        # Libraries decide by shapes, which do not change. A user's own code may decide by what is in a photo.
+        # Libraries branch on shapes, which do not change. A user's own code may branch on what is in a photo.
         if issubclass(warning.category, TracerWarning) and not is_installed(warning.filename):
             place = f"{Path(warning.filename).name}, line {warning.lineno}"
             raise CounterGroundError(f"{place} may decide by values, which a graph does not hold")
@@ -170,7 +171,7 @@ def _export(network: torch.nn.Module, batch: torch.Tensor) -> onnx.ModelProto:
 
 
 def _without_weights(graph: onnx.ModelProto, network: torch.nn.Module) -> dict[str, npt.NDArray[Any]]:
-    """Make constants of the graph's weights that lie outside it; return them, which the network shares."""
+    """Turn the graph's weights into constants stored outside it; return them, shared with the network."""
     import onnx
 
     held = dict(chain(network.named_parameters(), network.named_buffers()))

@@ -29,11 +29,11 @@ class SplitTransform:
     """``normalise(crop(photo)[None])[0]`` equals the model's own preprocessing to the last bit.
 
     Attributes:
-        geometry: what decides the crop, versions of libraries included; models with the same one share it.
+        geometry: all that decides the crop, including library versions; models with the same one share it.
         crop: photo -> ``[3, h, w]`` uint8. Safe to call from threads; leaves the photo as it was.
         normalise: ``[n, 3, h, w]`` uint8 -> float32.
-        resized: pixels to which it resizes a photo's shorter side, or the larger of both where it sets them;
-            None where it does not resize, or in another way.
+        resized: pixels to which it resizes a photo's shorter side, or the larger of both if it sets both;
+            None if it does not resize, or does so in another way.
     """
 
     geometry: str
@@ -43,14 +43,14 @@ class SplitTransform:
 
 
 def split_transform(transform: Any, *, rgb_first: bool = True) -> SplitTransform | None:
-    """Split a transform of torchvision, OpenCLIP or timm; None where its steps are others than are known.
+    """Split a transform of torchvision, OpenCLIP or timm; return None if it has unknown steps.
 
-    Known are resizing and cropping in Pillow, followed by ``ToTensor`` and ``Normalize``. A transform that
-    has a ``split`` of its own keeps it.
+    Known steps are resizing and cropping in Pillow, followed by ``ToTensor`` and ``Normalize``. A transform
+    that has a ``split`` of its own keeps it.
 
     Args:
         transform: photo -> ``[3, h, w]`` float32.
-        rgb_first: photos are converted to RGB before it is called.
+        rgb_first: whether photos are converted to RGB before it is called.
     """
     if isinstance(found := getattr(transform, "split", None), SplitTransform):
         return found
@@ -91,7 +91,7 @@ def _steps(transform: Any) -> Sequence[Any]:
 
 
 def _describe(step: Any) -> list[Any] | None:
-    """Return what a step does to a photo, empty if it only converts to RGB; None if it is not known."""
+    """Return what a step does to a photo, empty if it only converts to RGB; None if the step is unknown."""
     from torchvision import transforms
 
     if type(step) is transforms.Resize:

@@ -36,7 +36,7 @@ class PhotoInputs:
     """What the processor makes of one photo: token ids ``[1, h]`` up to the image's end, and the rest.
 
     ``per_token`` are ``[1, h]`` companions of the ids, ``others`` the pixels and what belongs to them;
-    ``skipped`` is how many tokens of the text alone they stand for.
+    ``skipped`` are the tokens of the text alone that they stand for.
     """
 
     head: torch.Tensor
@@ -68,7 +68,7 @@ class Conversation:
         spec: the specification, for messages.
         processor: a transformers processor.
         model_type: the model type of the configuration.
-        image_token: id of the token that stands for the image, where there is one.
+        image_token: id of the token that stands for the image, if there is one.
     """
 
     def __init__(self, spec: str, processor: Any, model_type: str, image_token: int | None) -> None:
@@ -135,8 +135,8 @@ class Conversation:
     def candidate(self, inputs: PhotoInputs, question: str, answer: str) -> Candidate:
         """Return the tokens of a question and its answer that follow the image.
 
-        The answer's are those that differ from the tokens of the text before it, so a token that holds the
-        end of one and the beginning of the other counts as the answer's.
+        The answer's tokens are those that differ from the tokens of the text before it, so a token that spans
+        the end of one and the beginning of the other counts as the answer's.
 
         Raises:
             CounterGroundError: the text before the image depends on the question.
@@ -155,7 +155,7 @@ class Conversation:
         return Candidate(whole[skipped:], start - skipped)
 
     def answer_tokens(self, answer: str) -> tuple[int, ...]:
-        """Return the tokens of an answer alone, as a decoder that sees no question is given them."""
+        """Return the tokens of an answer alone, as given to a decoder that sees no question."""
         tokens = self.processor.tokenizer(answer, add_special_tokens=False)
         return tuple(tokens["input_ids"])
 
@@ -195,7 +195,7 @@ def batched(each: Sequence[Mapping[str, torch.Tensor]], padding: Sequence[int]) 
 
     Args:
         each: inputs of one photo each, as `PhotoInputs.with_tail` gives them.
-        padding: of each photo, the token that its text is padded with; the mask hides it.
+        padding: for each photo, the token that pads its text; the mask hides it.
     """
     import torch
 
@@ -239,7 +239,7 @@ def precision_of(network: Any) -> torch.dtype:
 
 
 def common_length(sequences: Sequence[Sequence[int]]) -> int:
-    """Return how many tokens all sequences begin with alike."""
+    """Return how many tokens all sequences share at the beginning."""
     length = 0
     for tokens in zip(*sequences, strict=False):
         if len(set(tokens)) > 1:

@@ -47,12 +47,12 @@ class Caller:
     """Posts chat requests to one address; safe to use from several threads.
 
     Args:
-        spec: names the model in messages.
+        spec: name of the model in messages.
         url: the address of chat completions.
-        key: sent as a bearer token; never part of a message, nor of an answer that repeats it.
-        variable: the environment variable it is read from.
-        timeout: seconds for one whole call, however slowly its headers or its body come.
-        retries: how often a call with a transient failure is repeated.
+        key: API key, sent as a bearer token; never part of a message, nor of an answer that repeats it.
+        variable: the environment variable that the key is read from.
+        timeout: seconds for one whole call, however slowly its headers or its body arrive.
+        retries: how often a call is retried after a transient failure.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Caller:
             except (_TransientError, CounterGroundError):
                 if not deadline.passed:
                     raise
-        if deadline.passed:  # what came of a body that was cut off is no answer
+        if deadline.passed:  # what came of a truncated body is no answer
             raise _TransientError(f"no answer within {self._timeout:g} s")
         return body
 
@@ -176,7 +176,7 @@ def _excerpt(body: bytes) -> str:
 
 
 API_KEY = "COUNTERGROUND_API_KEY"
-# Hosts that have a variable of their own, read where ours is not set: their key goes to nobody else, and not
+# Hosts that have a variable of their own, read if ours is not set: their key goes to no other host, and never
 # unencrypted.
 _VENDOR_KEYS = {"https://api.openai.com": "OPENAI_API_KEY"}
 _PROTOCOLS: frozenset[Protocol] = frozenset({"free-form", "yes-no", "multiple-choice"})
@@ -184,7 +184,7 @@ _LONGEST_SIDE = 2048
 _SENT = f"JPEG, quality 95, no chroma subsampling, longest side {_LONGEST_SIDE} pixels at most"
 _OPTIONS = {"jobs": 4.0, "timeout": 120.0, "retries": 5.0, "price": None}
 _PLAIN_QUERY = {"api-version"}
-# What keys begin with, at length and with digits, as few names of models are written; or a word for them.
+# Prefixes of keys, long and with digits, as few names of models are; or a word for a key.
 _KEY = re.compile(
     r"^(sk|gsk|xai|nvapi|ghp)[-_](?=\S*[0-9])\S{16}"
     r"|^hf_(?=\S*[A-Z0-9])[A-Za-z0-9]{10}|^AIza\S{16}"
@@ -257,7 +257,7 @@ def load_endpoint(spec: str, options: LoadOptions) -> Generative:
 
     Raises:
         UsageError: see `find_endpoint`.
-        CounterGroundError: ``offline``, and the address is another machine's.
+        CounterGroundError: ``offline`` is set, and the address is another machine's.
     """
     source = find_endpoint(spec)
     if options.offline and not is_local(source.url):
@@ -323,7 +323,7 @@ class Endpoint(Generative):
 
 
 def _secret_part(path: str, query: str) -> str:
-    """Say which part of an address may be a key, without repeating it; empty where none may."""
+    """Return which part of an address may be a key, without repeating it; empty if none may."""
     others = [
         name for name, _ in parse_qsl(query, keep_blank_values=True) if name.lower() not in _PLAIN_QUERY
     ]
@@ -336,7 +336,7 @@ def _secret_part(path: str, query: str) -> str:
 
 
 def _looks_like_a_key(part: str) -> bool:
-    """Whether a part of a path begins or is called as keys are, or mixes both cases and digits at length."""
+    """Whether a part of a path begins like a key, is named like one, or is long and mixes cases, digits."""
     mixed = all(re.search(kind, part) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
     return bool(_KEY.search(part)) or (len(part) >= 20 and part.isalnum() and mixed)
 

@@ -1,12 +1,12 @@
 """Losses of candidate answers: one forward pass for each, or the image and the question encoded once for all.
 
-Sharing: the keys and values of the tokens that all candidates begin with are computed once. What follows of
-every candidate then goes through the network as one packed sequence, in which each token sees the shared
-ones and those before it of its own candidate, at the positions it would have alone. Nothing is copied for
-each candidate, and the sums are those of separate passes but for rounding.
+Sharing: the keys and values of the tokens that all candidates begin with are computed once. The rest of every
+candidate then goes through the network as one packed sequence. In it, each token sees the shared tokens and
+the earlier ones of its own candidate, at the positions they would have alone. Nothing is copied for each
+candidate, and the sums are those of separate passes up to rounding.
 
-Several photos go together: what they share is padded on the right to the longest, and so is what is packed.
-No token sees what is padded, and all have the positions that they have alone.
+Several photos go together: their shared tokens are padded on the right to the longest, and so are the packed
+ones. No token sees padding, and all have the positions that they would have alone.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class NotShareableError(Exception):
 
 
 class Scorer:
-    """Scores candidate answers with a network of transformers."""
+    """Scores candidate answers with a transformers network."""
 
     def __init__(self, network: Any, device: str) -> None:
         self.network, self.device = network, device
         names = inspect.signature(network.forward).parameters
-        # transformers 5.24 renames past_key_values; the old name is taken with a warning until 5.40.
+        # transformers 5.24 renames past_key_values; the old name is accepted with a warning until 5.40.
         self._cache_name = "past_key_values" if "past_key_values" in names else "cache"
         self._keeps = "logits_to_keep" in names
 
@@ -72,10 +72,10 @@ class Scorer:
         *,
         packed: int = PACKED_TOKENS,
     ) -> list[np.ndarray]:
-        """Return summed losses of each photo's candidates, with one encoding of what these begin with.
+        """Return summed losses of each photo's candidates; what these begin with is encoded once.
 
         Raises:
-            NotShareableError: the network keeps no cache that this is possible with.
+            NotShareableError: the network keeps no cache that allows this.
         """
         common = [_shared_tokens(each) for each in candidates]
         # The last shared token goes with the candidates: its output predicts their first tokens.
@@ -162,7 +162,7 @@ class Scorer:
         return hidden[None, None].to(self.device)
 
     def _shifts(self, n: int) -> list[int]:
-        """Qwen counts an image by its larger side: by how much positions lag behind the number of tokens."""
+        """Return how far positions lag behind the token count: Qwen counts an image by its larger side."""
         inner = getattr(self.network, "model", self.network)
         deltas = getattr(inner, "rope_deltas", None)
         return [0] * n if deltas is None else [int(delta) for delta in deltas.reshape(-1)]
@@ -170,9 +170,9 @@ class Scorer:
 
 @dataclass(frozen=True)
 class _Prefix:
-    """Keys and values of what is shared of ``n`` photos, padded on the right to the longest.
+    """Keys and values of the shared tokens of ``n`` photos, padded on the right to the longest.
 
-    ``lengths`` are their tokens without padding, ``shifts`` by how much their positions differ from these.
+    ``lengths`` counts their tokens without padding, ``shifts`` is by how much their positions differ.
     """
 
     cache: Any
@@ -182,11 +182,11 @@ class _Prefix:
 
 @dataclass(frozen=True)
 class _Packed:
-    """The packed sequence of one photo: the last shared token, then what follows it of each candidate.
+    """The packed sequence of one photo: the last shared token, then the rest of each candidate.
 
-    ``offsets`` are positions after the shared tokens, ``lengths`` the tokens of each part; candidates that
-    differ in their last token only, such as letters, have one part. ``scored`` tells of each candidate where
-    its part begins, how long it is, which tokens of it are scored, and from where on.
+    ``offsets`` are positions after the shared tokens, ``lengths`` the token counts of the parts; candidates
+    that differ only in their last token, such as letters, share a part. ``scored`` says for each candidate
+    where its part begins, how long it is, which tokens are scored, and from where on.
     """
 
     tokens: list[int]
@@ -220,7 +220,7 @@ class _Packed:
 
 
 def _shared_tokens(candidates: Sequence[Candidate]) -> int:
-    """Return how many tokens after the image all candidates begin with, before any answer."""
+    """Return how many tokens all candidates share, after the image and before any answer."""
     common = min(
         common_length([candidate.tail for candidate in candidates]),
         *(candidate.start for candidate in candidates),
@@ -245,7 +245,7 @@ def _parts(candidates: Sequence[Candidate], common: int, packed: int) -> Iterato
 
 
 def _obstacle(config: Any) -> str:
-    """Why a mask of our own cannot be given: layers that see a window only, which the mask would undo."""
+    """Return why our own mask cannot be used: layers that see only a window, which the mask would undo."""
     text = config.get_text_config()
     kinds = set(getattr(text, "layer_types", None) or ())
     if kinds - {"full_attention"} or (not kinds and getattr(text, "sliding_window", None)):

@@ -1,4 +1,4 @@
-"""``minigpt4:DIR``: MiniGPT-4 from the user's own checkout, since no package of it exists."""
+"""``minigpt4:DIR``: MiniGPT-4 from the user's own checkout, because no package of it exists."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Checkout:
 
 
 def find_minigpt4(spec: str) -> Checkout:
-    """Return the checkout that ``minigpt4:DIR`` or ``minigpt4:DIR@CONFIG`` names; nothing of it is run.
+    """Return the checkout that ``minigpt4:DIR`` or ``minigpt4:DIR@CONFIG`` names; none of it is run.
 
     Raises:
         UsageError: there is none; the message says what to install and where.
@@ -63,7 +63,7 @@ def find_minigpt4(spec: str) -> Checkout:
 
 
 def load_minigpt4(spec: str, options: LoadOptions) -> Generative:
-    """Load MiniGPT-4 with the code of a checkout, which naming it here allows to run.
+    """Load MiniGPT-4 with the code of a checkout; naming the checkout allows its code to run.
 
     Raises:
         UsageError: there is no checkout.
@@ -88,9 +88,9 @@ def load_minigpt4(spec: str, options: LoadOptions) -> Generative:
 
 
 class MiniGpt4(Generative):
-    """A MiniGPT-4 of the interface that its repository has since version 2.
+    """A MiniGPT-4 with the interface that its repository has had since version 2.
 
-    Its own forward pass gives the loss, so the symbol that ends an answer counts as a token of it.
+    Its own forward pass gives the loss, so the symbol that ends an answer counts as one of its tokens.
     """
 
     protocols = _PROTOCOLS

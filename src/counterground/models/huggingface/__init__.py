@@ -1,4 +1,4 @@
-"""Models of transformers, from the Hugging Face hub or a folder."""
+"""transformers models, from the Hugging Face hub or a folder."""
 
 from counterground.models.huggingface._family import HUGGING_FACE
 from counterground.models.huggingface._loading import (

@@ -1,4 +1,4 @@
-"""Image classifiers of transformers, their ``id2label`` matched strictly with ImageNet-1K."""
+"""Image classifiers from transformers, their ``id2label`` matched strictly with ImageNet-1K."""
 
 from __future__ import annotations
 

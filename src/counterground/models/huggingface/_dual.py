@@ -1,4 +1,4 @@
-"""Dual encoders of transformers: CLIP, SigLIP, SigLIP 2 (fixed and NaFlex), ALIGN and related models."""
+"""Dual encoders from transformers: CLIP, SigLIP, SigLIP 2 (fixed and NaFlex), ALIGN and related models."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from counterground.models.networks import TorchDualEncoder, image_tower
 
 
 class HfDualEncoder(TorchDualEncoder):
-    """A dual encoder of transformers with its own image processor and tokenizer.
+    """A dual encoder from transformers with its own image processor and tokenizer.
 
     The projection of the image tower runs in float32 too. Photos become ``[3, h, w]``; for SigLIP 2 NaFlex
     ``[patches, width + 3]`` (see `HfTransform`).
 
     Args:
-        source: where it comes from.
-        model: holds its weights in float32.
+        source: where the model comes from.
+        model: transformers model with weights in float32.
         transform: photo -> tensor.
-        tokenizer: of transformers.
-        how: how its family's texts are tokenised.
+        tokenizer: transformers tokenizer.
+        how: tokenisation of the family's texts.
         description: what is known of the weights; completed here.
         options: device and precision.
     """
@@ -128,8 +128,8 @@ def load_hf_dual(source: HfSource, options: LoadOptions) -> HfDualEncoder:
 
 
 def _scale(model: Any) -> tuple[float, float | None]:
-    """Return the factor on cosine similarity and the bias, None without one (it moves no arg-max)."""
-    if hasattr(model, "temperature"):  # ALIGN divides, and keeps no logarithm
+    """Return the factor on cosine similarity and the bias, None without one (it changes no arg-max)."""
+    if hasattr(model, "temperature"):  # ALIGN divides by it, and keeps no logarithm
         return float(1 / model.temperature.detach().float().reshape(-1)[0]), None
     scale = float(model.logit_scale.detach().float().exp().reshape(-1)[0])
     bias = getattr(model, "logit_bias", None)

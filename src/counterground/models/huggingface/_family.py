@@ -1,4 +1,4 @@
-"""``hf:``: models of transformers, whose configuration decides their kind."""
+"""``hf:``: transformers models, whose configuration decides their kind."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _load(spec: str, options: LoadOptions) -> Model:
 
     Raises:
         UsageError: no such folder, an unknown option, or a kind of model that cannot be scored.
-        CounterGroundError: files cannot be fetched, read or fitted.
+        CounterGroundError: files cannot be fetched or read, or do not fit.
     """
     source = find_hf(spec)
     with reading(source, offline=options.offline):
@@ -65,7 +65,7 @@ def _load(spec: str, options: LoadOptions) -> Model:
 
 
 def _load_tower(spec: str, options: LoadOptions) -> Model:
-    """Load the image side of any model that has one, but for generative models."""
+    """Load the image side of any model that has one, except generative models."""
     source = find_hf_tower(spec)
     with reading(source, offline=options.offline):
         source = pinned(source)

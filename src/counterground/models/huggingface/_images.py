@@ -1,4 +1,4 @@
-"""One photo at a time through a model's own image processor of transformers."""
+"""One photo at a time through a model's own transformers image processor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class HfTransform:
     The processor is the one transformers picks for the model: in version 5 the one that resizes tensors with
     torchvision (with anti-aliasing, at most 2 of 255 levels away from Pillow), or Pillow's on request. Models
     of variable resolution (SigLIP 2 NaFlex) take patches, their mask and the grid's shape; these travel as
-    one tensor ``[patches, width + 3]`` so that photos stack, and `inputs` takes it apart again.
+    one tensor ``[patches, width + 3]`` so that photos can be stacked, and `inputs` splits it again.
 
     Raises:
         CounterGroundError: photos of different shapes do not become tensors of one shape.
@@ -57,7 +57,7 @@ class HfTransform:
         return torch.cat([pixels, mask, shape], dim=1)
 
     def inputs(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return what the network takes, by name, for a batch of what `__call__` gave (or of zeros)."""
+        """Return the network's inputs, by name, for a batch of outputs of `__call__` (or of zeros)."""
         import torch
 
         if not self.patches:
@@ -68,7 +68,7 @@ class HfTransform:
         return {"pixel_values": batch[..., :-3], "pixel_attention_mask": mask, "spatial_shapes": shapes}
 
     def _split(self) -> SplitTransform | None:
-        """Return the processor in two halves; None if it cannot be split, or they do not add up to it."""
+        """Return the processor in two halves; None if it cannot be split, or they do not reproduce it."""
         import torch
         from PIL import Image
 
@@ -86,7 +86,7 @@ class HfTransform:
         try:
             crop = halves.crop(noise)
             equal = crop.dtype == torch.uint8 and torch.equal(halves.normalise(crop[None])[0], self(noise))
-        except (TypeError, ValueError, AttributeError, RuntimeError):  # the processor of another design
+        except (TypeError, ValueError, AttributeError, RuntimeError):  # a processor of another design
             return None
         return halves if equal else None
 
@@ -132,7 +132,7 @@ def load_transform(source: HfSource) -> HfTransform:
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings as JSON knows them, without where they were read from."""
+    """Return settings as JSON types, without the place they were read from."""
     text = json.dumps({key: value for key, value in settings.items() if not key.startswith("_")}, default=str)
     plain: dict[str, Any] = json.loads(text)
     return plain

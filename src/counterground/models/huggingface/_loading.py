@@ -1,4 +1,4 @@
-"""Reading a model of transformers from a folder or the hub: quietly, completely, and running no code."""
+"""Read a transformers model from a folder or the hub: quietly, completely, and without running code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 
-# Of these the versions enter a fingerprint.
+# Their versions enter a fingerprint.
 LIBRARIES = ("transformers", "tokenizers", "torchvision")
 _REMEDY = (
     "Connect to the network, put the files into the Hugging Face cache (HF_HOME), or give a folder: hf:DIR."
@@ -28,7 +28,7 @@ _REMEDY = (
 
 @contextmanager
 def reading(source: HfSource, *, offline: bool) -> Iterator[None]:
-    """Read a model inside; what goes wrong becomes one line. A folder never asks the network.
+    """Read a model inside this context; errors become one line. A folder never uses the network.
 
     Raises:
         CounterGroundError: not in the cache, no network, a missing package, a pickle that could run code,
@@ -83,12 +83,12 @@ class MissingTensorsError(CounterGroundError):
 
 
 def read_network(auto: Any, source: HfSource, *, dtype: torch.dtype | None = None, **options: Any) -> Any:
-    """Return the network in evaluation mode, every one of its tensors read from the weights.
+    """Return the network in evaluation mode, all its tensors read from the weights.
 
     They are held in ``dtype``, float32 by default.
 
     Raises:
-        MissingTensorsError: transformers would fill them at random.
+        MissingTensorsError: tensors are missing, which transformers would fill at random.
     """
     import torch
 
@@ -114,7 +114,7 @@ def read_network(auto: Any, source: HfSource, *, dtype: torch.dtype | None = Non
 
 
 def code_parts(source: HfSource, *objects: Any) -> dict[str, Any]:
-    """Return what is known of code that came with the weights, for a fingerprint; nothing unless trusted."""
+    """Return what is known of code that came with the weights, for a fingerprint; empty unless trusted."""
     if not source.trust_remote_code:
         return {}
     classes = [type(each) for each in objects]

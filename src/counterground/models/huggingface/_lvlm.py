@@ -1,4 +1,4 @@
-"""LVLMs of transformers: generative models, scored by the loss of an answer about a photo."""
+"""LVLMs from transformers: generative models, scored by the loss of an answer about a photo."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-# Families whose losses are compared with transformers' own forward pass by this package's tests.
+# Families whose losses this package's tests compare with transformers' own forward pass.
 TESTED = ("instructblip", "llava", "llava_next", "qwen2_5_vl", "qwen2_vl")
 _PROTOCOLS: frozenset[Protocol] = frozenset(get_args(Protocol))
 _PROBE = ("What is the main object in the image?", ("A zebra", "An African chameleon on a branch", "An ox"))
-# Encodings in one forward pass: of photos, or of photos with a question where image features depend on it.
+# Encodings in one forward pass: of photos, or of photos with a question if image features depend on it.
 _TOGETHER = 8
-# Absolute (nats) and relative, of summed losses.
+# Absolute (nats) and relative tolerance of summed losses.
 _TOLERANCE = {"fp32": (1e-4, 1e-5), "bf16": (5e-2, 5e-2), "fp16": (1e-2, 1e-2)}
 
 
@@ -56,10 +56,10 @@ def read_lvlm(source: HfSource, precision: Precision) -> tuple[Any, Any]:
 
 
 class Lvlm(Generative):
-    """A network of transformers with its processor.
+    """A transformers network with its processor.
 
     The last matrix product and the losses are float32 in any precision. On a small probe the losses with
-    shared keys and values are compared with those of full forward passes; where they differ, full passes are
+    shared keys and values are compared with those of full forward passes; if they differ, full passes are
     used and the description says so.
 
     Raises:
@@ -194,7 +194,7 @@ class Lvlm(Generative):
         return self._conversation.lead(question, answer) + answer
 
     def _batches(self, questions: Sequence[str]) -> list[list[int]]:
-        """Rows that one encoding of the image serves: all, or those of one question where it reads that."""
+        """Return rows that share an image encoding: all, or those of one question if the encoder reads it."""
         if not self._reads_question and not self._decoder_apart:
             return [list(range(len(questions)))]
         by_question: dict[str, list[int]] = {}
@@ -226,7 +226,7 @@ class Lvlm(Generative):
         return photo, [self._conversation.candidate(photo, *pair) for pair in pairs]
 
     def _try_sharing(self) -> tuple[bool, str]:
-        """Whether shared keys and values give the losses of full forward passes, and what to say of it."""
+        """Whether shared keys and values give the losses of full forward passes, and what to say about it."""
         import torch
 
         if self._decoder_apart:
@@ -258,7 +258,7 @@ class Lvlm(Generative):
         return True, "image and question are encoded once for all answers; checked on a probe"
 
     def _try_batching(self) -> tuple[bool, str]:
-        """Whether two photos of one forward pass get the losses they get alone, and what to say of it."""
+        """Whether two photos in one forward pass get the losses they get alone, and what to say about it."""
         import torch
 
         if not self.shares:
@@ -313,7 +313,7 @@ def _untested(model_type: str) -> str:
 
 
 def _plain(settings: Any) -> Any:
-    """Drop what differs between two places the same files lie at."""
+    """Drop what depends on where the files lie."""
     if isinstance(settings, dict):
         return {key: _plain(value) for key, value in settings.items() if key != "_name_or_path"}
     return settings

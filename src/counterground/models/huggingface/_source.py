@@ -1,4 +1,4 @@
-"""What an ``hf:`` specification names, and of which kind it is, found without reading weights."""
+"""What an ``hf:`` specification names and its kind, found without reading weights."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class HfSource:
     """A folder in transformers' layout, or a repository on the hub, with its options.
 
     Attributes:
-        spec: as the user wrote it.
+        spec: the specification as written.
         name: path of the folder, or ``owner/name``: what ``from_pretrained`` is given.
         folder: the folder, None for a repository.
         revision: branch, tag or commit of a repository.
@@ -69,7 +69,7 @@ def parse_hf(spec: str) -> HfSource:
     """Return what ``hf:DIR`` or ``hf:OWNER/NAME[@REVISION]`` names, with its ``?OPTION&OPTION``.
 
     Raises:
-        UsageError: neither a folder nor the form of a repository's name, or an unknown option.
+        UsageError: neither a folder nor a well-formed repository name, or an unknown option.
         ModuleNotFoundError: transformers is not installed.
     """
     require("transformers")
@@ -134,10 +134,10 @@ def folder_config(source: HfSource) -> dict[str, Any]:
 
 
 def find_hf_tower(spec: str) -> HfSource:
-    """Return the source of a model whose image features are wanted; the hub is not contacted.
+    """Return the source of a model whose image features are needed; the hub is not contacted.
 
     Raises:
-        UsageError: as `find_hf`, but that any vision model will do.
+        UsageError: as `find_hf`, except that any vision model will do.
         CounterGroundError: the configuration is broken.
         ModuleNotFoundError: transformers is not installed.
     """
@@ -150,7 +150,7 @@ def find_hf_tower(spec: str) -> HfSource:
 def kind_of(source: HfSource, config: Mapping[str, Any]) -> Kind:
     """Return which kind of model a configuration describes.
 
-    The class the weights were saved from decides; the model type alone only where none is named.
+    The class the weights were saved from decides; the model type alone, only if no class is named.
 
     Raises:
         UsageError: it is of no kind that can be scored: a tower alone, a network without a head, ...; or an
@@ -170,7 +170,7 @@ def kind_of(source: HfSource, config: Mapping[str, Any]) -> Kind:
 
 
 def tower_kind(source: HfSource, config: Mapping[str, Any]) -> Kind:
-    """Return what a model is whose image features are wanted; a vision model without classes counts, too.
+    """Return the kind of a model whose image features are needed; a vision model without classes counts too.
 
     Raises:
         UsageError: a generative model, one that masks its photos, or an option that does not apply.
@@ -184,7 +184,7 @@ def tower_kind(source: HfSource, config: Mapping[str, Any]) -> Kind:
             "features differ each time. timm has its encoder: timm:vit_base_patch16_224.mae."
         )
     if kind == "dual_encoder" and config.get("model_type") not in DUAL_ENCODERS:
-        kind = "image_encoder"  # code of its own, of which only the photos' side is needed
+        kind = "image_encoder"  # code of its own, of which only the image side is needed
     _check_options(source, "image_encoder")
     return kind
 

@@ -1,4 +1,4 @@
-"""Texts of transformers' dual encoders, tokenised as each family was trained."""
+"""Texts for transformers' dual encoders, tokenised as each family was trained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 
-# Trained on texts padded to the full context; of these, SigLIP's also without a mask over the padding.
+# Trained on texts padded to the full context, without a mask over the padding.
 _SIGLIP = ("siglip", "siglip2")
 _ALIGN_LENGTH = 64  # AlignProcessor's own, which the configuration does not carry
 
@@ -31,8 +31,8 @@ class Tokenization:
         tokenizer: class of the tokenizer.
         padding: ``max_length`` or ``longest`` (of the texts encoded together).
         max_length: tokens a text may have; longer ones are cut.
-        mask: whether the tower gets a mask of the padding. SigLIP's was trained without.
-        clean: OpenCLIP's name for what is done to texts before the tokenizer sees them; None: nothing.
+        mask: whether the tower gets a mask of the padding. SigLIP's was trained without one.
+        clean: OpenCLIP's name for what is done to texts before the tokenizer sees them; None for nothing.
     """
 
     tokenizer: str
@@ -43,7 +43,7 @@ class Tokenization:
 
 
 def check_vocabulary(spec: str, config: Any, tokenizer: Any) -> None:
-    """Check that tokenizer and text tower belong together: without its files transformers makes an empty one.
+    """Check that tokenizer and text tower fit: without a tokenizer's files transformers makes an empty one.
 
     Raises:
         CounterGroundError: the tokenizer has more tokens than the tower, or less than half of them.
@@ -60,9 +60,9 @@ def tokenization(config: Any, tokenizer: Any) -> tuple[Tokenization, list[str]]:
     """Return how a family's texts are tokenised, and warnings.
 
     SigLIP and SigLIP 2 pad to ``max_length`` without a mask. Their texts are canonicalised (lower case, no
-    punctuation) by OpenCLIP's function, so that the same weights get the same text from both libraries. It is
-    what the zero-shot evaluator of their authors does to class names and templates (big_vision,
-    ``prompt_engineering.py``). transformers' tokenizer of SigLIP does so itself; the one of SigLIP 2
+    punctuation) by OpenCLIP's function, so that the same weights get the same text from both libraries. Their
+    authors' zero-shot evaluator does the same to class names and templates (big_vision,
+    ``prompt_engineering.py``). transformers' tokenizer for SigLIP does so itself; the one for SigLIP 2
     lower-cases at most.
     """
     family = str(config.model_type)
@@ -90,14 +90,14 @@ def tokenization(config: Any, tokenizer: Any) -> tuple[Tokenization, list[str]]:
 
 
 class HfTextEncoder(TextEncoder):
-    """Encodes texts in float32, each distinct one once; CLIP's share what they have in common.
+    """Encodes texts in float32, each distinct one once; for CLIP, common beginnings are encoded once.
 
     Args:
-        model: has ``get_text_features``; in evaluation mode.
-        tokenizer: of transformers.
-        how: how its family's texts are tokenised.
+        model: model with ``get_text_features``, in evaluation mode.
+        tokenizer: transformers tokenizer.
+        how: tokenisation of the family's texts.
         device: where the model lives.
-        warn: called with a sentence where texts are cut.
+        warn: called with a sentence if texts are cut.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class HfTextEncoder(TextEncoder):
             )
 
     def _whole(self, tokens: list[list[int]]) -> np.ndarray:
-        """Return the embeddings of texts by the whole tower, those of similar length together."""
+        """Return the embeddings of texts from the whole tower, in batches of similar length."""
         order = np.argsort([len(ids) for ids in tokens], kind="stable")
         batches = self._batches(tokens, order)
         parts = [self._embed([tokens[at] for at in batch]) for batch in batches]
@@ -141,7 +141,7 @@ class HfTextEncoder(TextEncoder):
         return tokens
 
     def _batches(self, tokens: Sequence[Sequence[int]], order: np.ndarray) -> list[np.ndarray]:
-        """Split texts sorted by length into batches of at most `TOKENS` tokens with their padding."""
+        """Split texts sorted by length into batches of at most `TOKENS` tokens, padding included."""
         batches, start = [], 0
         for stop in range(1, len(order) + 1):
             longest = (
@@ -172,7 +172,7 @@ def _cleaned(texts: Sequence[str], clean: str | None) -> list[str]:
 
 
 def _to_end(tokens: list[int], end: int) -> list[int]:
-    """Cut tokens behind the end token, where CLIP pools: in old configurations (``end`` 2) the largest."""
+    """Cut tokens after the end token, where CLIP pools: in old configurations (``end`` 2) the largest."""
     return tokens[: tokens.index(max(tokens) if end == 2 else end) + 1]
 
 
@@ -237,7 +237,7 @@ def tokenizer_identity(tokenizer: Any, how: Tokenization) -> dict[str, Any]:
 
 
 def _cleans_itself(tokenizer: Any, clean: str | None) -> bool | None:
-    """Whether the library's tokenizer gives the same tokens without our cleaning; None where we do none."""
+    """Whether the library's tokenizer gives the same tokens without our cleaning; None if we do none."""
     if clean is None:
         return None
     probe = "A photo, of an Ice Bear."

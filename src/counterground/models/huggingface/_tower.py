@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def load_hf_tower(source: HfSource, kind: Kind, options: LoadOptions) -> NetworkTower:
     """Load a classifier without its last layer, or a vision model; call it inside `reading`.
 
-    A vision model's features are its pooled output, and where it has none the first token of its last layer.
+    A vision model's features are its pooled output, or without one the first token of its last layer.
 
     Raises:
         UsageError: a classifier without a last linear layer.
@@ -65,7 +65,7 @@ def load_hf_tower(source: HfSource, kind: Kind, options: LoadOptions) -> Network
 
 
 def _vision_model(auto: Any, source: HfSource) -> tuple[Any, str]:
-    """Return the model and where its features are taken; weights may lack the layer that pools."""
+    """Return the model and where its features are taken; weights may lack the pooling layer."""
     try:
         return read_network(auto, source), "pooled output"
     except MissingTensorsError as error:

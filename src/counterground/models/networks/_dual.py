@@ -23,7 +23,7 @@ class TextEncoder:
     """Encodes texts in float32, each distinct one once.
 
     Args:
-        network: has ``encode_text``, from tokens to embeddings.
+        network: network with ``encode_text``, from tokens to embeddings.
         tokenizer: list of texts -> ``[n, context]`` tokens.
         device: where the network lives.
     """
@@ -55,7 +55,7 @@ class TextEncoder:
         return np.concatenate([unit_length(self.features(part.to(self.device))) for part in parts])
 
     def features(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return what the network makes of tokens, of any length."""
+        """Return the network's embeddings of tokens, not necessarily of unit length."""
         return self.network.encode_text(tokens)  # type: ignore[no-any-return]
 
 
@@ -68,7 +68,7 @@ class TorchDualEncoder(NetworkEncoder, DualEncoder):
     Attributes:
         network: the towers, in evaluation mode on ``device``.
         transform: photo -> tensor.
-        texts: encodes texts.
+        texts: encoder of texts.
     """
 
     network: Any

@@ -41,7 +41,7 @@ class NetworkEncoder(Encoder):
             self.fingerprint = combine(eager=self._eager_fingerprint, runtime=runtime.name)
 
     def forward(self, batch: torch.Tensor) -> Any:
-        """Return what the network makes of a batch; a runtime is started here, by the first."""
+        """Return the network's output for a batch; the first batch starts a runtime."""
         import torch
 
         batch = batch.to(self.device)
@@ -54,7 +54,7 @@ class NetworkEncoder(Encoder):
 def image_tower(
     network: torch.nn.Module, features: Callable[[Any, torch.Tensor], torch.Tensor]
 ) -> torch.nn.Module:
-    """Return the image side of a network as one of its own: ``features(network, batch)``."""
+    """Return the image side of a network as a separate network: ``features(network, batch)``."""
     import torch
 
     class ImageTower(torch.nn.Module):

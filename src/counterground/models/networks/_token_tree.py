@@ -1,9 +1,8 @@
 """Embeddings of many texts by a causal text tower, each common beginning of texts computed once.
 
-A token of a causal tower sees only the tokens before it. So the states of a beginning are those of every
-text that starts with it, what follows the end token is never needed, and in the last block only the end
-tokens are. With ViT-B-32 and 80 templates x 12 classes, 3,850 states are left of the 73,920 in the padded
-texts.
+A token of a causal tower sees only the tokens before it. So texts that begin alike share the states of their
+beginning, states after the end token are never needed, and in the last block only those of end tokens are.
+With ViT-B-32 and 80 templates x 12 classes, 3,850 states are left of the 73,920 in the padded texts.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-5
-_STATES = 4096  # of one forward pass: enough to fill the cores, few enough to stay near their caches
+_STATES = 4096  # in one forward pass: enough to fill the cores, few enough to stay near their caches
 _TILE = 64  # states that attend together: to all that any of them sees
 
 
@@ -26,8 +25,8 @@ _TILE = 64  # states that attend together: to all that any of them sees
 class Block:
     """One block of a tower, in parts; states are ``[n, width]``.
 
-    ``heads``: of its attention. ``project``: states -> queries, keys and values, each ``[n, width]``.
-    ``finish``: states and what attention mixed, ``[n, width]`` -> states after the block.
+    ``heads``: number of heads. ``project``: states -> queries, keys and values, each ``[n, width]``.
+    ``finish``: states and output of attention, ``[n, width]`` -> states after the block.
     """
 
     heads: int
@@ -52,8 +51,8 @@ class TreeEncoder:
     """Encodes texts with a `CausalTower` and checks each call against the whole tower.
 
     Args:
-        tower: in evaluation mode on ``device``.
-        device: where it lives.
+        tower: text tower, in evaluation mode on ``device``.
+        device: where the tower lives.
         warn: called with a sentence if the two disagree; from then on the whole tower does the work.
     """
 
@@ -67,8 +66,8 @@ class TreeEncoder:
         """Return unit-length embeddings ``[n, dim]`` of texts, given as tokens up to their end token.
 
         Args:
-            texts: the tokens.
-            whole: embeds the texts at these places with the whole tower.
+            texts: the tokens of each text.
+            whole: embeds the texts at given places with the whole tower.
         """
         everything = range(len(texts))
         if not self._agrees or len(texts) <= 4:
@@ -115,7 +114,7 @@ def _groups(texts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
 
 
 def _shared(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens two texts have in common at the beginning."""
+    """Return how many tokens two texts have in common at the beginning."""
     for place, (a, b) in enumerate(zip(first, second, strict=False)):
         if a != b:
             return place
@@ -149,10 +148,10 @@ class _Tree:
 
 @dataclass(frozen=True)
 class _Attention:
-    """Which states attend to which, in tiles of neighbours in the tree, which see much the same states.
+    """Which states attend to which, in tiles of neighbours in the tree, which see mostly the same states.
 
     ``queries`` ``[tiles, q]`` and ``keys`` ``[tiles, k]`` are states, padded with the last one; ``sees``
-    ``[tiles, 1, q, k]``: those that a query attends to.
+    ``[tiles, 1, q, k]``: which keys a query attends to.
     """
 
     queries: torch.Tensor
@@ -188,14 +187,14 @@ def _forward(tower: CausalTower, tree: _Tree, device: str) -> torch.Tensor:
     everything = _Attention.of(tree, range(len(tree.tokens)), device)
     for block in tower.blocks[:-1]:
         states = block.finish(states, _attend(block, states, everything))
-    # Of the last block only the end tokens are needed.
+    # In the last block only the end tokens are needed.
     mixed = _attend(tower.blocks[-1], states, _Attention.of(tree, sorted(set(tree.ends)), device))
     ends = torch.as_tensor(tree.ends, device=device)
     return tower.pool(tower.blocks[-1].finish(states[ends], mixed[ends]))
 
 
 def _attend(block: Block, states: torch.Tensor, attention: _Attention) -> torch.Tensor:
-    """Return what attention mixes ``[states, width]`` for the queries; zeros for others."""
+    """Return the output of attention ``[states, width]`` for the queries; zeros for others."""
     import torch
 
     queries, keys, values = (part.view(len(states), block.heads, -1) for part in block.project(states))

@@ -25,7 +25,7 @@ class Activation:
         name: architecture without the ``-quickgelu`` suffix, which OpenCLIP's tables are keyed by.
         tag: pretrained tag as OpenCLIP spells it.
         quick_gelu: True for QuickGELU, False for GELU.
-        trained_quick_gelu: what the weights were trained with; differs only under ``as_published``.
+        trained_quick_gelu: the same for the weights as trained; differs only under ``as_published``.
         warnings: sentences for the description.
     """
 
@@ -73,7 +73,7 @@ def resolve_activation(name: str, tag: str, *, as_published: bool = False) -> Ac
             f"'counterground models {plain}' lists them."
         )
     # An architecture whose own, unsuffixed configuration says QuickGELU (roberta-ViT-B-32) was trained so,
-    # even where the table of tags lacks the mark.
+    # even if the table of tags lacks the mark.
     trained = bool(weights.get("quick_gelu", False)) or bool(config.get("quick_gelu", False))
     quick_gelu, warnings = trained, []
     if as_published and (plain, spelled) in _PUBLISHED_AS_GELU:

@@ -1,4 +1,4 @@
-"""``open_clip:`` and ``counterground:``, the small CLIPs that are shipped with this package."""
+"""``open_clip:`` and ``counterground:``, the small CLIPs shipped with this package."""
 
 from __future__ import annotations
 

@@ -33,12 +33,12 @@ class OpenClipEncoder(TorchDualEncoder):
     """An OpenCLIP model with its own preprocessing and tokenizer.
 
     Args:
-        spec: as the user wrote it.
+        spec: the specification as written.
         model: an OpenCLIP model holding its weights.
         tokenizer: list of texts -> tokens.
         configuration: what the model was built from, JSON-ready; enters the fingerprint.
         description: what is known of the weights; completed here.
-        options: under ``as_published`` the library's order is kept, resizing before conversion to RGB.
+        options: load options; ``as_published`` keeps the library's order, resizing before conversion to RGB.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ def load_folder(
     """Load a folder that holds ``open_clip_config.json`` and weights (.safetensors preferred).
 
     Raises:
-        UsageError: no configuration or no weights in it, or several weights and none by a known name.
+        UsageError: no configuration or no weights in it, or several weights files and none with a known name.
         CounterGroundError: the weights do not fit the configuration.
     """
     configuration = folder_configuration(spec, folder)
@@ -224,7 +224,7 @@ def _create(name: str, forced: dict[str, Any], preprocess: dict[str, Any] | None
     from torch.overrides import TorchFunctionMode
 
     class Unfilled(TorchFunctionMode):
-        """Leave out random numbers, which take longer than reading the weights that replace all of them."""
+        """Skip random initialisation, which takes longer than reading the weights that replace all of it."""
 
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if function in {torch.Tensor.normal_, torch.Tensor.uniform_}:
@@ -232,7 +232,7 @@ def _create(name: str, forced: dict[str, Any], preprocess: dict[str, Any] | None
             return function(*args, **(kwargs or {}))
 
     disabled = logging.root.manager.disable
-    # OpenCLIP logs that the model starts at random, which would alarm: its weights are loaded next.
+    # OpenCLIP logs that the model starts at random, which would alarm users: its weights are loaded next.
     logging.disable(logging.WARNING)
     try:
         with Unfilled():
@@ -252,7 +252,7 @@ def _tokenizer(spec: str, name: str, model_cfg: dict[str, Any], *, offline: bool
     import open_clip
 
     text_cfg = model_cfg.get("text_cfg", {})
-    # All others get OpenCLIP's own, as its `get_tokenizer` has it.
+    # All others get OpenCLIP's own, as in its `get_tokenizer`.
     if not {"hf_tokenizer_name", "tokenizer_kwargs"} & text_cfg.keys() and "siglip" not in name.lower():
         return _own_tokenizer(text_cfg.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH))
     with fetching(spec, offline=offline, remedy=_REMEDY):
@@ -261,7 +261,7 @@ def _tokenizer(spec: str, name: str, model_cfg: dict[str, Any], *, offline: bool
 
 @cache
 def _own_tokenizer(context_length: int) -> Any:
-    """OpenCLIP's own tokenizer, one for all models: reading its merges takes as long as a small model."""
+    """Return OpenCLIP's own tokenizer, one for all: reading its merges takes as long as a small model."""
     from open_clip import SimpleTokenizer
 
     return SimpleTokenizer(context_length=context_length)

@@ -36,7 +36,7 @@ class OpenClipSource:
 
 
 def find_open_clip(spec: str) -> OpenClipSource:
-    """Return what ``open_clip:`` is followed by: ARCH/TAG, DIR or NAME@FILE.
+    """Return what follows ``open_clip:``: ARCH/TAG, DIR or NAME@FILE.
 
     Raises:
         UsageError: unknown name, tag, folder or file.
@@ -96,7 +96,7 @@ def folder_configuration(spec: str, folder: Path) -> dict[str, Any]:
     """Return the configuration of a local folder.
 
     Raises:
-        UsageError: there is none in it.
+        UsageError: the folder has none.
         CounterGroundError: it is not one of OpenCLIP's.
     """
     path = folder / CONFIG_NAME
@@ -114,7 +114,7 @@ def folder_weights(spec: str, folder: Path) -> Path:
     """Return the weights file in a local folder.
 
     Raises:
-        UsageError: there is none, or there are several and none by a known name.
+        UsageError: there is none, or there are several and none with a known name.
     """
     files = sorted(path for kind in ("*.safetensors", "*.bin", "*.pth") for path in folder.glob(kind))
     named = [folder / name for name in _WEIGHT_NAMES if folder / name in files]

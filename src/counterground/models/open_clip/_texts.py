@@ -1,4 +1,4 @@
-"""Text embeddings of OpenCLIP's models, without wasted tokens where the tower is causal."""
+"""Text embeddings of OpenCLIP's models, without wasted tokens if the tower is causal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class OpenClipTextEncoder(TextEncoder):
-    """Encodes texts with an OpenCLIP model; common beginnings once where that provably changes nothing.
+    """Encodes texts with an OpenCLIP model; common beginnings once, if that provably changes nothing.
 
     Args:
         model: OpenCLIP model, in evaluation mode.

@@ -41,6 +41,6 @@ _BY_PREFIX = (
 
 
 def training_data_of(tag: str) -> str | None:
-    """Return the training data behind an OpenCLIP tag, None where the tag does not say."""
+    """Return the training data behind an OpenCLIP tag, None if the tag does not say."""
     spelled = tag.lower().replace("-", "_")
     return next((data for prefix, data in _BY_PREFIX if spelled.startswith(prefix)), None)

@@ -61,7 +61,7 @@ class HeadSpec:
 
 
 def split_head(spec: str) -> tuple[str, HeadSpec | None]:
-    """Return a specification without ``?head=KIND`` and its number, and the head; None where none is named.
+    """Return a specification without ``?head=KIND`` and its number, and the head, None if none is named.
 
     Raises:
         UsageError: an unknown head, or a number it does not take.

@@ -26,14 +26,14 @@ _IMAGENET = (
     "convnext_base",
     "convnext_large",
 )
-# MiniGPT-4 has no package: its checkout is looked for here, and where there is none the message tells how.
+# MiniGPT-4 has no package: its checkout is expected here; if there is none, the message says how to get it.
 _LVLM = ("hf:llava-hf/llava-1.5-7b-hf", "minigpt4:MiniGPT-4")
 
 
 def expand_specs(specs: Sequence[str]) -> list[str]:
     """Return the specifications with the paper's sets expanded, each one once, in order.
 
-    ``paper:clip`` are the 28 checkpoints of Table 3, ``paper:imagenet`` the 15 torchvision classifiers of
+    ``paper:clip`` names the 28 checkpoints of Table 3, ``paper:imagenet`` the 15 torchvision classifiers of
     Table 4 with the weights the paper used (IMAGENET1K_V1), ``paper:lvlm`` LLaVA-1.5-7B and MiniGPT-4, whose
     checkout is the folder ``MiniGPT-4``.
 
