@@ -114,7 +114,7 @@ def require(*packages: str) -> None:
     """Check that packages are installed, without importing them.
 
     Raises:
-        ModuleNotFoundError: one is missing; the message names the extra of the family, if it has one.
+        ModuleNotFoundError: one is missing; whoever loads the model adds the extra of the family.
     """
     for package in packages:
         if find_spec(package) is None:

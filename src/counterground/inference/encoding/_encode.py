@@ -95,7 +95,7 @@ def encode_fn(model: Encoder, batch_size: int, *, fast_decode: bool = False) -> 
 
 
 def decodes_fast(model: Encoder) -> bool:
-    """Whether scaled decoding leaves a model's preprocessing more pixels than it keeps."""
+    """Whether scaled decoding leaves a model's preprocessing at least as many pixels as it keeps."""
     resized = model.split.resized if model.split else None
     return resized is not None and resized <= FAST_DECODE_SIDE
 

@@ -115,7 +115,7 @@ def _folder(spec: str) -> Path:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Make modules of a folder importable; those whose files were edited since are imported again."""
+    """Make modules of a folder importable; all are imported again if a file was edited."""
     if any(_digest(file) != digest for file, digest in _IMPORTED.values()):
         for name in _IMPORTED:
             sys.modules.pop(name, None)

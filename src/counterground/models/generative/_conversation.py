@@ -107,11 +107,7 @@ class Conversation:
         return prompt if prompt[-1:].isspace() else f"{prompt} "
 
     def inputs(self, image: Image.Image, question: str) -> PhotoInputs:
-        """Return one photo and a question as the processor prepares them.
-
-        Raises:
-            CounterGroundError: the text cannot be found again in what the processor returns.
-        """
+        """Return one photo and a question as the processor prepares them."""
         prompt = self.prompt(question)
         given = self.prepared(image, question)
         ids = given.pop("input_ids")
