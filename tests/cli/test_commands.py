@@ -112,7 +112,7 @@ def test_what_is_no_more_than_chance_is_one_line_and_no_mistake(photos, tmp_path
     assert main(words) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("No more than chance: the pairs that colour_model:brightness chose")
-    assert line.endswith("No benchmark was written. To write one all the same: --write-anyway.")
+    assert line.endswith("No benchmark was written. To write one anyway: --write-anyway.")
     assert not (tmp_path / "pairs" / "benchmark.json").exists()
     words_of_evaluate = ["evaluate", str(tmp_path / "pairs"), "-m", "colour_model:brightness"]
     assert main([*words_of_evaluate, "--out", str(tmp_path / "run")]) == 1

@@ -206,5 +206,6 @@ def test_a_swap_of_few_objects_is_called_a_trial(discs, run, tmp_path, capsys):
     show_swap(cg.swap(discs, {"coin": coin}, out=tmp_path / "run", foregrounds=4, **QUICK))
     said = " ".join(capsys.readouterr().out.split())
     assert (
-        "Intervals this wide are those of a trial: use more objects (--foregrounds, or more photos)." in said
+        "Intervals this wide are typical of a trial: use more objects (--foregrounds, or more photos)."
+        in said
     )

@@ -45,19 +45,19 @@ __all__ = ["console", "counterground", "main"]
     "--debug",
     is_flag=True,
     expose_value=False,
-    help="Show the traceback of an error (anywhere in the command).",
+    help="Show the traceback of an error (works anywhere in the command).",
 )
 @click.option(
     "--offline",
     is_flag=True,
     expose_value=False,
-    help="Never use the network: only what is on this machine (anywhere in the command).",
+    help="Never use the network, only files on this machine (works anywhere in the command).",
 )
 @click.option(
     "--keep-paths",
     is_flag=True,
     expose_value=False,
-    help="Write absolute paths into runs and reports as they are (anywhere in the command).",
+    help="Keep absolute paths in runs and reports (works anywhere in the command).",
 )
 @click.pass_context
 def counterground(context: click.Context) -> None:
@@ -75,7 +75,7 @@ counterground.add_under("Plan and decide", plan, check)
 counterground.add_under("Choose common and counter backgrounds", discover)
 counterground.add_under("Make a benchmark from photos", collect, import_, curate, label, pool, export)
 counterground.add_under("Intervene on backgrounds", masks, swap, mitigate)
-counterground.add_under("Look up what there is", models, benchmarks, cache)
+counterground.add_under("Look up what is available", models, benchmarks, cache)
 counterground.add_under("Repeat the paper's experiments", study)
 
 

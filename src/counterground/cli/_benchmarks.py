@@ -42,12 +42,12 @@ def benchmarks(context: click.Context, style: str) -> None:
     "--from",
     "archive",
     type=click.Path(path_type=Path),
-    help="An archive (or folder) you already have.",
+    help="Archive or folder that you already have.",
 )
 @click.option(
     "--packages",
     type=click.Path(path_type=Path),
-    help="Folder with the .deb files of stamps, where there is no apt.",
+    help="Folder with the .deb files of stamps, if there is no apt.",
 )
 def get(name: str, archive: Path | None, packages: Path | None) -> None:
     """Fetch, read or build a built-in benchmark, check it, and list differences from what was published."""

@@ -70,20 +70,20 @@ def info(style: str) -> None:
 @click.option(
     "--older-than",
     type=_Measure("AGE", _SECONDS, "30d"),
-    help="Only what was not used for so long: 12h, 30d, 8w.",
+    help="Remove only what has not been used for this long, such as 12h, 30d or 8w.",
 )
 @click.option(
     "--max-size",
     type=_Measure("SIZE", _BYTES, "5GB"),
-    help="Only as much as is needed to get below this size, what was used longest ago first.",
+    help="Remove only as much as is needed to get below this size, least recently used first.",
 )
 @click.option(
     "--what",
     multiple=True,
     metavar="PART",
-    help="Part of the cache, as `cache info` lists it; may be repeated.",
+    help="Part of the cache, as `cache info` lists it; repeatable.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed; remove nothing.")
 def prune(older_than: float | None, max_size: float | None, what: tuple[str, ...], dry_run: bool) -> None:
     """Remove what can be recomputed: features, losses, text heads, crops, runtimes, measures.
 

@@ -20,18 +20,18 @@ from counterground.cli._options import format_option, max_drop_option, model_opt
     """,
 )
 @click.argument("run", type=click.Path(path_type=Path))
-@max_drop_option("The largest drop that passes.")
+@max_drop_option("Largest drop that passes.")
 @click.option(
     "--min-accuracy",
     type=float,
     metavar="PERCENT",
-    help="The smallest accuracy that passes, averaged over classes.",
+    help="Smallest accuracy that passes, averaged over classes.",
 )
 @click.option(
     "--not-worse-than",
     metavar="BASE",
     type=click.Path(path_type=Path),
-    help="A run on the same photos; the drop may exceed that of its model by --margin, but not by more.",
+    help="Run on the same photos; the drop may exceed that of its model by at most --margin.",
 )
 @click.option(
     "--margin",
@@ -39,16 +39,16 @@ from counterground.cli._options import format_option, max_drop_option, model_opt
     show_default=True,
     type=float,
     metavar="POINTS",
-    help="What --not-worse-than allows.",
+    help="Margin that --not-worse-than allows.",
 )
-@model_option("models", "Check only this model; repeat for several.", multiple=True)
+@model_option("models", "Check only this model; repeatable.", multiple=True)
 @click.option(
     "--junit",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write the verdicts as JUnit XML.",
 )
-@format_option(["table", "csv", "json", "markdown", "latex"], "Output format; csv and json have fractions.")
+@format_option(["table", "csv", "json", "markdown", "latex"], "Output format; csv and json hold fractions.")
 def check(run: Path, *, junit: Path | None, style: str, **given: Any) -> None:
     """Check the models of RUN against limits on drop and accuracy: pass, fail or undecided.
 

@@ -28,7 +28,7 @@ from counterground.cli._options import format_option
 @click.option(
     "--contrast",
     metavar="NAME|TEXT",
-    help="Compare in this contrast instead of the benchmark's own: its name, or LEFT - RIGHT within COLUMN.",
+    help="Contrast to compare, instead of the benchmark's own: a name, or LEFT - RIGHT within COLUMN.",
 )
 @click.option("--against", metavar="MODEL", help="Test every model against this one only.")
 @click.option(
@@ -36,29 +36,29 @@ from counterground.cli._options import format_option
     default="imagenet",
     show_default=True,
     type=click.Choice(["imagenet", "clip", "lvlm", "other"]),
-    help="Family of models that the line of effective robustness is fitted to.",
+    help="Model family that the effective-robustness line is fitted to.",
 )
 @click.option(
     "--scale",
     default="probit",
     show_default=True,
     type=click.Choice(["probit", "logit"]),
-    help="Transform of the accuracies before the line is fitted.",
+    help="Transform of the accuracies before fitting the line.",
 )
 @click.option(
     "--setting",
     type=click.Choice(["one-prompt", "openai-prompts", "1-vs-20", "unbalanced", "all"]),
-    help="Compare with these tables of the paper; all: only the four side by side.  "
+    help="Tables of the paper to compare with; all: show only the four settings side by side.  "
     "[default: one-prompt; 1-vs-20 for runs with 20 names]",
 )
 @click.option(
     "--reproduce",
     is_flag=True,
-    help="Show the paper's rows beside our values: printed, ours, difference, known notes.",
+    help="Show the paper's rows next to our values: printed, ours, difference, notes.",
 )
 @format_option(
     ["table", "csv", "json", "markdown", "latex"],
-    "Output format: csv has a row per model, in fractions; json has everything.",
+    "Output format; csv has one row per model, in fractions; json has everything.",
 )
 def compare(
     runs: tuple[Path, ...],

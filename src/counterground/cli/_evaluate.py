@@ -38,34 +38,34 @@ from counterground.cli._options import (
 @click.argument("benchmark")
 @model_option(
     "model_specs",
-    "Repeat for several; 'NAME=MODEL' gives a name for tables and charts.",
+    "Model to evaluate; repeatable. 'NAME=MODEL' sets its name in tables and charts.",
     required=True,
     multiple=True,
 )
-@out_option("Folder of the run: run.json, predictions.parquet, scores.parquet, report.html.")
+@out_option("Output folder for the run: run.json, predictions.parquet, scores.parquet, report.html.")
 @overwrite_option("run")
 @limit_option()
 @click.option(
     "--train",
     metavar="BENCHMARK",
-    help="Photos that heads ('MODEL?head=knn') are fitted on; without it clusters of BENCHMARK itself.",
+    help="Photos to fit heads ('MODEL?head=knn') on.  [default: clusters of the evaluated benchmark]",
 )
 @click.option(
     "--until",
     type=click.Choice(["decided"]),
     help="Stop as soon as it is decided whether each drop is above --max-drop.",
 )
-@max_drop_option("The limit for --until decided; without it 0.", default=None)
+@max_drop_option("Limit for --until decided.  [default: 0]", default=None)
 @running_options(referee=True)
-@click.option("--referee", metavar="MODEL", help="The model that chooses the confusable names.")
+@click.option("--referee", metavar="MODEL", help="Model that chooses the confusable names.")
 @click.option(
     "--fast-decode",
     is_flag=True,
-    help="Decode JPEGs at a reduced size; outputs say so, and how far it moves each model.",
+    help="Decode JPEGs at a reduced size; outputs say so, and how much it affects each model.",
 )
 @generative_options
 @cluster_options
-@photos_option("Include small copies of photos in report.html.")
+@photos_option("Include small copies of the photos in report.html.")
 def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings: Any) -> None:
     """Evaluate models on BENCHMARK and write a run, with a report, into a folder.
 

@@ -25,7 +25,7 @@ from counterground.cli._options import class_option, contrast_option, out_option
 @click.option(
     "--published",
     is_flag=True,
-    help="Also draw the paper's own figures and tables, as without RUNS and --study.",
+    help="Also draw the paper's own figures and tables; the default without RUNS and --study.",
 )
 @click.option(
     "--study",
@@ -33,7 +33,7 @@ from counterground.cli._options import class_option, contrast_option, out_option
     multiple=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder of `counterground study`, for figure 10, multicoloredmnist and theory.",
+    help="Output folder of `counterground study`, for figure 10, multicoloredmnist and theory; repeatable.",
 )
 @click.option(
     "--only",
@@ -46,7 +46,7 @@ from counterground.cli._options import class_option, contrast_option, out_option
     "formats",
     multiple=True,
     type=click.Choice(["pdf", "svg", "png"]),
-    help="[default: pdf, png]",
+    help="File format; repeatable.  [default: pdf, png]",
 )
 @click.option(
     "--benchmark",
@@ -54,11 +54,11 @@ from counterground.cli._options import class_option, contrast_option, out_option
     cls=Option,
     formerly=["--photos"],
     metavar="BENCHMARK",
-    help="The benchmark with the photos of figure 1.",
+    help="Benchmark with the photos of figure 1.",
 )
-@contrast_option("What figures of RUNS show")
-@class_option("class_name", "The class of figure 1.  [default: largest drop]")
-@out_option("Folder of figures, tables and captions.md.")
+@contrast_option("Contrast for figures of RUNS")
+@class_option("class_name", "Class to show in figure 1.  [default: the one with the largest drop]")
+@out_option("Output folder for figures, tables and captions.md.")
 def figures(runs: tuple[Path, ...], published: bool, **options: Any) -> None:
     """Draw the paper's figures for print: from its own numbers, and from RUN folders and studies."""
     from counterground.report.figures import write_figures

@@ -21,7 +21,7 @@ _START = {
         "Choose the common and the counter background of each class, if the folders are "
         "<class>/<background>/."
     ),
-    "counterground models": "List the models that you can evaluate, with what each of them needs.",
+    "counterground models": "List the models that you can evaluate, and what each needs.",
 }
 
 
@@ -65,7 +65,7 @@ class Command(_WithExamples):
                 is_flag=True,
                 expose_value=False,
                 callback=_be_quiet,
-                help="Show no progress and no notes: only results, warnings and errors.",
+                help="Hide progress and notes; show only results, warnings and errors.",
             )
         )
 

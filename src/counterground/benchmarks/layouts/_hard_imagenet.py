@@ -69,7 +69,7 @@ def _read(copy: Copy) -> pl.DataFrame:
 
 HARD_IMAGENET = LayoutBenchmark(
     name="hard-imagenet",
-    description="15 ImageNet classes with strong spurious cues, with the object and without it",
+    description="15 ImageNet classes with strong spurious cues, with and without the object",
     marks=("val", "meta"),
     read=_read,
     classes={_NAMES[wnid]: (index,) for wnid, index in _INDICES.items()},

@@ -72,7 +72,7 @@ def _read(copy: Copy) -> pl.DataFrame:
 
 IMAGENET9 = LayoutBenchmark(
     name="imagenet9",
-    description="nine wide classes of ImageNet: foregrounds on other backgrounds, alone, or removed",
+    description="nine broad classes of ImageNet: foregrounds on other backgrounds, alone, or removed",
     marks=tuple(f"{name}/val" for name in _NEEDED),
     read=_read,
     classes={name: _members(ranges) for name, ranges in _RANGES.items()},

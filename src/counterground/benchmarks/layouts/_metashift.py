@@ -59,7 +59,7 @@ def _read(copy: Copy, split: str) -> pl.DataFrame:
 def _metashift(split: str) -> BuiltInBenchmark:
     return LayoutBenchmark(
         name="metashift" if split == "test" else f"metashift?split={split}",
-        description="cats and dogs, indoors and outdoors, of Visual Genome",
+        description="cats and dogs, indoors and outdoors, from Visual Genome",
         marks=(_GROUPS, *_FOLDERS.values()),
         read=lambda copy: _read(copy, split),
         classes=tuple(_USUAL),

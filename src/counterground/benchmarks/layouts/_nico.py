@@ -34,7 +34,7 @@ def _read(copy: Copy) -> pl.DataFrame:
 
 NICO = LayoutBenchmark(
     name="nico++",
-    description="60 classes in autumn, dim light, grass, outdoors, on rock and in water",
+    description="60 classes in autumn, in dim light, on grass, outdoors, on rock and in water",
     marks=_CONTEXTS,
     read=_read,
     classes=_CLASSES,

@@ -63,7 +63,7 @@ def _read(copy: Copy) -> pl.DataFrame:
 
 OBJECTNET = LayoutBenchmark(
     name="objectnet",
-    description="objects of 113 ImageNet classes in unusual places, from unusual sides",
+    description="objects of 113 ImageNet classes in unusual places, from unusual viewpoints",
     marks=("images", "mappings"),
     read=_read,
     classes=(),

@@ -50,7 +50,7 @@ def _read(copy: Copy, split: str) -> pl.DataFrame:
 def _spuco_animals(split: str) -> BuiltInBenchmark:
     return LayoutBenchmark(
         name="spuco-animals" if split == "test" else f"spuco-animals?split={split}",
-        description="birds on land and water, dogs indoors and outdoors, of ImageNet",
+        description="birds on land and water, dogs indoors and outdoors, from ImageNet",
         marks=tuple(_PARTS),
         read=lambda copy: _read(copy, split),
         classes=tuple(_USUAL),

@@ -41,7 +41,7 @@ def _read(copy: Copy, split: str) -> pl.DataFrame:
 def _urbancars(split: str) -> BuiltInBenchmark:
     return LayoutBenchmark(
         name="urbancars" if split == "test" else f"urbancars?split={split}",
-        description="urban and country cars: a background and an object beside them, usual or not",
+        description="urban and country cars, with a typical or atypical background and nearby object",
         marks=("bg-0.5_co_occur_obj-0.5",),
         read=lambda copy: _read(copy, split),
         classes=tuple(_CLASSES.values()),

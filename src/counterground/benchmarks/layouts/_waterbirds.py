@@ -38,7 +38,7 @@ def _read(copy: Copy, split: str) -> pl.DataFrame:
 def _waterbirds(split: str) -> BuiltInBenchmark:
     return LayoutBenchmark(
         name="waterbirds" if split == "test" else f"waterbirds?split={split}",
-        description="landbirds and waterbirds cut out and put on land and on water",
+        description="landbirds and waterbirds, cut out and placed on land and on water",
         marks=("metadata.csv",),
         read=lambda copy: _read(copy, split),
         classes=tuple(_BIRDS.values()),

@@ -50,13 +50,13 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     """,
 )
 @click.argument("pool", type=click.Path(path_type=Path))
-@class_option("names", "A class to collect; repeat for several.", multiple=True)
+@class_option("names", "Class to collect; repeatable.", multiple=True)
 @click.option(
     "--classes",
     "source",
     metavar="FILE|imagenet-animals|counteranimal",
-    help="A file with a class per line (after a tab, its scientific name or taxon id), the animals of "
-    "ImageNet-1K, or the paper's 45 classes.",
+    help="File with one class per line (optional after a tab: its scientific name or taxon id), the animals "
+    "of ImageNet-1K, or the paper's 45 classes.",
 )
 @click.option("--per-class", default=500, show_default=True, help="Photos per class, newest first.")
 @click.option(
@@ -76,8 +76,10 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     help="Only photos under this licence (cc0, cc-by, cc-by-nc, ...); repeatable.  [default: any, including "
     "all rights reserved]",
 )
-@click.option("--place", metavar="NAME|ID", help="Only photos from this place, as iNaturalist names it.")
-@click.option("--since", metavar="DATE", help="First day of observation, as 2024-05-31.")
+@click.option(
+    "--place", metavar="NAME|ID", help="Only photos from this place, by its name or id on iNaturalist."
+)
+@click.option("--since", metavar="DATE", help="First day of observation, such as 2024-05-31.")
 @click.option("--until", metavar="DATE", help="Last day of observation.")
 @click.option(
     "--taxon",
@@ -85,7 +87,7 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     multiple=True,
     callback=_taxa,
     metavar="CLASS=ID",
-    help="iNaturalist's taxon id for a class; remembered in the pool; repeatable.",
+    help="iNaturalist taxon id of a class, remembered in the pool; repeatable.",
 )
 @click.option(
     "--size",
@@ -94,9 +96,11 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     metavar="small|medium|large|original",
     help="Size of the photos.",
 )
-@click.option("--per-observation", default=1, show_default=True, help="Photos per observation, at most.")
+@click.option("--per-observation", default=1, show_default=True, help="Maximum photos per observation.")
 @click.option(
-    "--add", is_flag=True, help="List again, even with a different query, and add what is new to the pool."
+    "--add",
+    is_flag=True,
+    help="List photos again, even with a different query, and add new ones to the pool.",
 )
 @click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 16), help="Parallel downloads.")
 @click.option(
@@ -106,24 +110,40 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     "--open-data",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="A folder with iNaturalist's open-data dump, used in place of the API.",
+    help="Folder with iNaturalist's open-data dump, used instead of the API.",
 )
 @click.option(
-    "--contact", metavar="ADDRESS", help="E-mail address or page, sent so that iNaturalist can reach you."
+    "--contact",
+    metavar="ADDRESS",
+    help="E-mail address or web page, sent so that iNaturalist can contact you.",
 )
-@click.option("--api-url", metavar="URL", help="Another server with the iNaturalist API (ends in /v1).")
+@click.option(
+    "--api-url", metavar="URL", help="Another server with the iNaturalist API (the URL ends in /v1)."
+)
 @click.option("--media-url", metavar="URL", help="Another server for the dump's photos.")
 @click.option(
-    "--requests-per-minute", default=60, show_default=True, help="Limit; higher only with --api-url."
+    "--requests-per-minute",
+    default=60,
+    show_default=True,
+    help="Request limit; can be raised only with --api-url.",
 )
 @click.option(
-    "--requests-per-day", default=10_000, show_default=True, help="Limit; higher only with --api-url."
+    "--requests-per-day",
+    default=10_000,
+    show_default=True,
+    help="Request limit; can be raised only with --api-url.",
 )
 @click.option(
-    "--gb-per-hour", default=5.0, show_default=True, help="Limit for photos; higher only with --api-url."
+    "--gb-per-hour",
+    default=5.0,
+    show_default=True,
+    help="Download limit for photos; can be raised only with --api-url.",
 )
 @click.option(
-    "--gb-per-day", default=24.0, show_default=True, help="Limit for photos; higher only with --api-url."
+    "--gb-per-day",
+    default=24.0,
+    show_default=True,
+    help="Download limit for photos; can be raised only with --api-url.",
 )
 def collect(
     pool: Path,

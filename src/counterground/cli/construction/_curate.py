@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.argument("pool", type=click.Path(path_type=Path))
 @model_option(
-    "model", "Also check labels, ambiguity, clarity and near duplicates with this CLIP or classifier."
+    "model", "Also check labels, ambiguity, clarity and near duplicates with this CLIP model or classifier."
 )
 @click.option(
     "--threshold",
@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     formerly=["--limit"],
     multiple=True,
     metavar="NAME=VALUE",
-    help="Override a threshold, e.g. hash_radius=4; repeatable. A wrong name lists them all.",
+    help="Override a threshold, such as hash_radius=4; repeatable. A wrong name lists them all.",
 )
-@click.option("--top", default=10, show_default=True, type=click.IntRange(min=0), help="Photos to list.")
+@click.option(
+    "--top", default=10, show_default=True, type=click.IntRange(min=0), help="Number of photos to list."
+)
 @running_options()
 def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **running: Any) -> None:
     """Rank the photos of POOL by how doubtful they are, with reasons. Nothing is discarded: people decide.

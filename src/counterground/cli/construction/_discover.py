@@ -26,45 +26,45 @@ from counterground.cli._options import out_option, overwrite_option, running_opt
     required=True,
     multiple=True,
     metavar="MODEL",
-    help="The model whose accuracy chooses the backgrounds; repeat for several, whose mean counts. "
-    "'NAME=MODEL' gives a name.",
+    help="Model whose accuracy chooses the backgrounds; repeat to use the mean of several. 'NAME=MODEL' "
+    "sets its name.",
 )
-@out_option("Folder for the benchmark; photos are not copied.")
+@out_option("Output folder for the benchmark; photos are not copied.")
 @overwrite_option("discovery")
 @click.option(
     "--min-drop",
     default=5.0,
     show_default=True,
-    help="Keep classes whose accuracy differs between backgrounds by more points than this.",
+    help="Keep classes whose accuracy differs between backgrounds by more than this many points.",
 )
 @click.option(
     "--min-photos",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Photos that a background needs, in each half, to be considered.  [default: half of what the median "
-    "background of a class has, at least 2]",
+    help="Minimum photos per background, in each half.  [default: half of what the median background of a "
+    "class has, at least 2]",
 )
 @click.option(
     "--split",
     default="half",
     show_default=True,
     type=click.Choice(["half", "swap", "none"]),
-    help="half: choose pairs on one half of the photos and measure on the other half. swap: keep both, each "
-    "half in the pairs that the other chose. none: choose and measure on the same photos.",
+    help="half: choose pairs on one half of the photos, measure on the other. swap: keep both halves, each "
+    "in the pairs chosen on the other. none: choose and measure on the same photos.",
 )
 @click.option(
     "--choose",
     default="best",
     show_default=True,
     type=click.Choice(["best", "shrunken"]),
-    help="best: by accuracy. shrunken: by accuracy with noise shrunk away, which finds more where a "
-    "background affects all classes alike.",
+    help="best: by accuracy. shrunken: by accuracy with noise shrunk away, which finds more if a background "
+    "affects all classes alike.",
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of the split and of the permutations.")
+@click.option("--seed", default=0, show_default=True, help="Seed for the split and the permutations.")
 @click.option(
     "--write-anyway",
     is_flag=True,
-    help="Write the benchmark even if the pairs are no more than chance.",
+    help="Write the benchmark even if the pairs do not exceed chance.",
 )
 @running_options(referee=True)
 def discover(benchmark: str, referees: tuple[str, ...], out: Path, **options: Any) -> None:

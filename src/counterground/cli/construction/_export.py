@@ -35,27 +35,29 @@ _MOST_NOTES = 20
     multiple=True,
     required=True,
     metavar="counteranimal|croissant|fiftyone|huggingface|parquet|webdataset",
-    help="Repeatable: each format gets its own folder in --out.",
+    help="Output format; repeatable. Each format gets its own folder in --out.",
 )
 @out_option("Output folder: new, empty, or an earlier export.")
 @overwrite_option("export")
 @click.option(
-    "--private", is_flag=True, help="For your own use: all photos, marked as not for redistribution."
+    "--private", is_flag=True, help="Export all photos for your own use, marked as not for redistribution."
 )
 @click.option(
     "--all-licences",
     "--all-licenses",
     is_flag=True,
-    help="Also share photos whose licence is unknown or forbids it, at your own responsibility.",
+    help="Also share photos whose licence is unknown or forbids sharing, on your own responsibility.",
 )
 @click.option(
     "--licence-for-unknown",
     "--license-for-unknown",
     metavar="CODE",
-    help="The licence (cc0, cc-by, ...) of photos without one, if they are your own.",
+    help="Licence (cc0, cc-by, ...) for photos without one, if they are your own.",
 )
 @click.option(
-    "--attribution-for-unknown", metavar="TEXT", help='Credit line of photos without one: "© Ada Lovelace".'
+    "--attribution-for-unknown",
+    metavar="TEXT",
+    help='Credit line for photos without one, such as "© Ada Lovelace".',
 )
 @click.option("--title", default="", help="Title of the collection.  [default: the benchmark's name]")
 @click.option(
@@ -85,12 +87,15 @@ _MOST_NOTES = 20
     help="Version of the collection.",
 )
 @click.option(
-    "--released", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Publication date, as 2024-05-31."
+    "--released",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="Publication date, such as 2024-05-31.",
 )
 @click.option(
     "--hub-benchmark",
     is_flag=True,
-    help="Format huggingface: also write eval.yaml, which registers a benchmark of the Hugging Face hub.",
+    help="For huggingface: also write eval.yaml, which registers a benchmark on the Hugging Face hub.",
 )
 @click.option(
     "--shard-megabytes",

@@ -44,16 +44,16 @@ def _renames(_context: click.Context, _option: click.Parameter, pairs: tuple[str
     help="Rename a class; repeatable.",
 )
 @click.option(
-    "--annotator", default="imported", show_default=True, help="Annotator recorded for the backgrounds."
+    "--annotator", default="imported", show_default=True, help="Annotator to record for the backgrounds."
 )
-@click.option("--url-column", default="url", show_default=True, help="Column of URLs.")
-@click.option("--class-column", help="Column of classes.  [default: class_name, or the only class label]")
-@click.option("--background-column", help="Column of backgrounds.  [default: background, if there is one]")
-@click.option("--image-column", help="Column of images in a data set.  [default: the only one]")
+@click.option("--url-column", default="url", show_default=True, help="Column with URLs.")
+@click.option("--class-column", help="Column with classes.  [default: class_name, or the only class label]")
+@click.option("--background-column", help="Column with backgrounds.  [default: background, if there is one]")
+@click.option("--image-column", help="Column with images in a data set.  [default: the only one]")
 @click.option(
     "--jobs", default=4, show_default=True, type=click.IntRange(1, 64), help="Parallel reads or downloads."
 )
-@click.option("--retry-failed", is_flag=True, help="Try URLs again that failed in an earlier import.")
+@click.option("--retry-failed", is_flag=True, help="Retry URLs that failed in an earlier import.")
 def import_(pool: Path, source: str, **options: Any) -> None:
     """Add photos to a pool from a folder, a benchmark, a table of files or URLs, or a data set.
 

@@ -27,53 +27,58 @@ from counterground.cli._help import Command
     multiple=True,
     required=True,
     metavar="NAME",
-    help="Who labels; repeat for several people.",
+    help="Annotator's name; repeat for several people.",
 )
 @click.option(
     "--task",
     default="background",
     show_default=True,
     type=click.Choice(["review", "background"]),
-    help="The task of the first page; the other one is a link away.",
+    help="Task of the first page; the page links to the other task.",
 )
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
     metavar="ADDRESS",
-    help="0.0.0.0 lets phones and colleagues on this network connect, without encryption.",
+    help="Address to listen on; 0.0.0.0 lets phones and colleagues on this network connect, unencrypted.",
 )
-@click.option("--port", default=0, type=click.IntRange(0, 65535), help="0, the default, picks a free one.")
+@click.option(
+    "--port",
+    default=0,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on.  [default: 0, which picks a free one]",
+)
 @click.option(
     "--second",
     default=0.1,
     show_default=True,
     type=click.FloatRange(0, 1),
-    help="Fraction of the photos that get a second annotator.",
+    help="Fraction of photos that get a second annotator.",
 )
 @click.option(
     "--order",
     default="blind",
     show_default=True,
     type=click.Choice(["blind", "ranked"]),
-    help="ranked: start with the photos that `curate` flagged and show why, so reviews are not blind.",
+    help="ranked: start with the photos that `curate` flagged, and show why, so reviews are not blind.",
 )
 @click.option(
     "--suggest",
     metavar="MODEL",
-    help="Highlight the background that a CLIP predicts; it biases annotators, so decisions record it.",
+    help="Highlight the background that this CLIP predicts; it biases annotators, so decisions record it.",
 )
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Background labels, one per line, in place of the pool's.",
+    help="Background labels, one per line, instead of the pool's.",
 )
 @click.option(
     "--open/--no-open",
     "open_browser",
     default=True,
-    help="Open the first link in a browser on this machine; never with another --host.",
+    help="Open the first link in a browser on this machine; only if --host is a loopback address.",
 )
 @click.pass_context
 def label(context: click.Context, /, folder: Path, annotators: tuple[str, ...], **options: Any) -> None:

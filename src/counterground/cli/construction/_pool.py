@@ -21,10 +21,10 @@ from counterground.cli._options import out_option, photo_budget_option, photos_o
 @click.option(
     "--discovery",
     type=click.Path(path_type=Path),
-    help="A benchmark written by discover: adds its referee's accuracy per class and background.",
+    help="Benchmark written by discover; adds its referee's accuracy per class and background.",
 )
-@out_option("Also write it as one self-contained HTML file.", formerly=["--html"], file=True, required=False)
-@photos_option("Show small copies of a few photos of each class in the HTML file.")
+@out_option("Also write one self-contained HTML file.", formerly=["--html"], file=True, required=False)
+@photos_option("Include small copies of a few photos per class in the HTML file.")
 @photo_budget_option("HTML file")
 def pool(pool: Path, discovery: Path | None, out: Path | None, *, photos: bool, photo_budget: float) -> None:
     """Show the photos of POOL, the decisions by annotator, and how much annotators agree."""

@@ -32,11 +32,11 @@ _PERCENT = click.FloatRange(0, 100)
     "source",
     required=True,
     metavar="SOURCE",
-    help="manifest (masks that the benchmark names), alpha (of the photos), a folder of PNGs named as the "
-    "photos, a COCO JSON file (polygons, RLE, panoptic), boxes, grabcut (offline, rough), rembg:NAME, "
-    "or hf:NAME.",
+    help="Source of the masks: manifest (masks that the benchmark names), alpha (the photos' alpha channel), "
+    "a folder of PNGs named like the photos, a COCO JSON file (polygons, RLE, panoptic), boxes, grabcut "
+    "(offline, rough), rembg:NAME, or hf:NAME.",
 )
-@out_option("Folder of the masks: new, empty, or from the same command.")
+@out_option("Output folder for the masks: new, empty, or from the same command.")
 @overwrite_option("set of masks")
 @click.option(
     "--accept-licence",
@@ -44,46 +44,46 @@ _PERCENT = click.FloatRange(0, 100)
     "accept_licences",
     multiple=True,
     metavar="NAME",
-    help="Accept the licence of a model's weights; repeatable. Without it the command says which it is.",
+    help="Accept the licence of a model's weights; repeatable. Without it, the command names the licence.",
 )
 @click.option(
     "--several",
     default="union",
     show_default=True,
     type=click.Choice(["union", "largest"]),
-    help="Of several objects of the class: all of them, or the largest.",
+    help="If there are several objects of the class: use all of them, or the largest.",
 )
 @click.option(
     "--category",
     "categories",
     multiple=True,
     metavar="CLASS=NAME",
-    help="What annotations or a model call a class, as in 'ice bear=bear'; repeatable.",
+    help="What the annotations or the model call a class, such as 'ice bear=bear'; repeatable.",
 )
 @click.option(
     "--boxes",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="COCO JSON file with the objects' boxes, instead of columns box_x, box_y, box_width, box_height.",
+    help="COCO JSON file with object boxes, instead of columns box_x, box_y, box_width, box_height.",
 )
 @click.option(
     "--segments",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Folder of the PNGs of panoptic annotations, if it is not beside the file.",
+    help="Folder with the PNGs of panoptic annotations, if it is not next to the JSON file.",
 )
 @click.option(
     "--inset",
     type=click.FloatRange(0, 50, max_open=True),
     metavar="PERCENT",
-    help="grabcut: where the box is unknown, take the photo without a margin of so much on each side.",
+    help="grabcut: if the box is unknown, use the photo without a margin of this size on each side.",
 )
 @click.option(
     "--refine",
     default="closed-form",
     show_default=True,
     type=click.Choice(["closed-form", "knn", "none"]),
-    help="grabcut: how the edge becomes soft.",
+    help="grabcut: how to soften the edge.",
 )
 @click.option(
     "--min-area",
@@ -91,7 +91,7 @@ _PERCENT = click.FloatRange(0, 100)
     show_default=True,
     type=_PERCENT,
     metavar="PERCENT",
-    help="Smallest area of the object, of the photo's.",
+    help="Minimum area of the object, relative to the photo.",
 )
 @click.option(
     "--max-area",
@@ -99,7 +99,7 @@ _PERCENT = click.FloatRange(0, 100)
     show_default=True,
     type=_PERCENT,
     metavar="PERCENT",
-    help="Largest area of the object, of the photo's.",
+    help="Maximum area of the object, relative to the photo.",
 )
 @click.option(
     "--max-edges",
@@ -107,7 +107,7 @@ _PERCENT = click.FloatRange(0, 100)
     show_default=True,
     type=click.IntRange(0, 4),
     metavar="N",
-    help="The most sides of the photo that the object may touch.",
+    help="Maximum number of photo sides that the object may touch.",
 )
 @click.option(
     "--max-parts",
@@ -115,7 +115,7 @@ _PERCENT = click.FloatRange(0, 100)
     show_default=True,
     type=click.IntRange(min=1),
     metavar="N",
-    help="The most separate parts of the object.",
+    help="Maximum number of separate parts of the object.",
 )
 @click.option(
     "--max-holes",
@@ -123,7 +123,7 @@ _PERCENT = click.FloatRange(0, 100)
     show_default=True,
     type=_PERCENT,
     metavar="PERCENT",
-    help="Largest area of holes, of the object's.",
+    help="Maximum area of holes, relative to the object.",
 )
 @click.option(
     "--min-box-iou",
@@ -131,10 +131,14 @@ _PERCENT = click.FloatRange(0, 100)
     show_default=True,
     type=_PERCENT,
     metavar="PERCENT",
-    help="Least agreement of the object's bounding box with its known box.",
+    help="Minimum IoU of the object's bounding box with its known box.",
 )
 @click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps", help="Where a model runs."
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|mps",
+    help="Device to run a model on.",
 )
 def masks(
     *,

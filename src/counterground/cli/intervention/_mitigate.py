@@ -22,24 +22,27 @@ from counterground.cli._options import (
     cls=Command,
     examples="""
         counterground mitigate pairs -m counterground:stamps-biased \\
-          --method text-projection --method roboshot -o runs/mended
+          --method text-projection --method roboshot -o runs/mitigated
         counterground mitigate pairs -m efficientnet-lite0 --method all \\
-          --label-space benchmark -o runs/mended-lite
+          --label-space benchmark -o runs/mitigated-lite
         counterground mitigate --list
     """,
 )
 @click.argument("benchmark", required=False)
-@model_option("model", "The model: a dual encoder (CLIP) or a classifier; 'NAME=MODEL' gives it a name.")
+@model_option(
+    "model", "Model to mitigate: a dual encoder (CLIP) or a classifier. 'NAME=MODEL' sets its name."
+)
 @click.option(
     "--method",
     "methods",
     multiple=True,
     metavar="METHOD",
-    help="Repeat for several; 'all' for every one that this model and BENCHMARK can have.",
+    help="Method to try; repeatable. 'all': every method that this model and BENCHMARK allow.",
 )
-@click.option("--list", "listed", is_flag=True, help="List the methods with what each needs, and stop.")
+@click.option("--list", "listed", is_flag=True, help="List the methods and what each needs, then exit.")
 @out_option(
-    "Folder of the run, of mitigation.json, mitigation.csv, the figure and the mended heads.", required=False
+    "Output folder for the run, mitigation.json, mitigation.csv, the figure and the mitigated heads.",
+    required=False,
 )
 @overwrite_option("run")
 @limit_option()
@@ -48,20 +51,20 @@ from counterground.cli._options import (
     default="all",
     show_default=True,
     type=click.Choice(["all", "pairs"]),
-    help="Which classes take part: all, or those with photos on both sides. Methods that fit a head need "
-    "photos of every class that competes: with --label-space benchmark, only these compete.",
+    help="Classes to include: all, or pairs, those with photos on both sides. Methods that fit a head need "
+    "photos of every competing class; with --label-space benchmark, only the included classes compete.",
 )
 @click.option(
     "--watermark/--no-watermark",
     default=True,
     show_default=True,
-    help="Measure what a watermark does before and after, which encodes every photo once more.",
+    help="Measure the effect of a watermark before and after; encodes every photo once more.",
 )
 @click.option(
-    "--seed", default=0, show_default=True, help="Of the parts of clusters, and of what methods draw."
+    "--seed", default=0, show_default=True, help="Seed for the split of the clusters and the methods' draws."
 )
 @running_options()
-@format_option(["table", "csv", "json", "markdown", "latex"], "Output format; csv and json have fractions.")
+@format_option(["table", "csv", "json", "markdown", "latex"], "Output format; csv and json hold fractions.")
 def mitigate(
     benchmark: str | None,
     model: str | None,

@@ -35,16 +35,16 @@ def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[s
 @click.argument("benchmark")
 @model_option(
     "model_specs",
-    "Repeat for several; 'NAME=MODEL' gives a name for tables and charts.",
+    "Model to evaluate; repeatable. 'NAME=MODEL' sets its name in tables and charts.",
     required=True,
     multiple=True,
 )
-@out_option("Folder of the run, as of evaluate.")
+@out_option("Output folder for the run, as in evaluate.")
 @overwrite_option("run")
 @click.option(
     "--masks",
     metavar="DIR|COCO.json|grabcut|MODEL",
-    help="Where masks of the objects come from; without it the benchmark's own.",
+    help="Source of the object masks.  [default: the benchmark's own]",
 )
 @click.option(
     "--accept-licence",
@@ -52,7 +52,7 @@ def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[s
     "accept_licences",
     multiple=True,
     metavar="NAME",
-    help="A licence of the mask model's weights that you accept; repeat for several.",
+    help="Accept the licence of the mask model's weights; repeatable.",
 )
 @click.option(
     "--kinds",
@@ -60,7 +60,7 @@ def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[s
     "placed_counter",
     callback=_listed,
     metavar="KIND,KIND,...",
-    help="Which composites: original, pasted, refilled, same, other, grey, background_only, mixed_same, "
+    help="Composites to make: original, pasted, refilled, same, other, grey, background_only, mixed_same, "
     "mixed_rand, placed_common, placed_counter.  [default: all]",
 )
 @click.option(
@@ -68,7 +68,7 @@ def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[s
     default="",
     callback=_listed,
     metavar="LABEL,LABEL,...",
-    help="Backgrounds that objects are put on.  [default: all with enough photos]",
+    help="Backgrounds to put objects on.  [default: all with enough photos]",
 )
 @click.option(
     "--backgrounds-per-label",
@@ -76,7 +76,7 @@ def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[s
     show_default=True,
     type=click.IntRange(min=1),
     metavar="N",
-    help="Photos of each label for each object, and draws of what else is drawn.",
+    help="Photos of each label per object, and draws per object for other random kinds.",
 )
 @click.option(
     "--foregrounds",
@@ -92,27 +92,25 @@ def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[s
     type=click.Choice(["hold", "draw"]),
     help="Hold each object's size and position, or draw them from photos of its class.",
 )
-@click.option(
-    "--match-colour", is_flag=True, help="Move the object's colours half way to those of the background."
-)
-@click.option("--seed", default=0, show_default=True, help="Seed of all draws.")
+@click.option("--match-colour", is_flag=True, help="Shift the object's colours halfway to the background's.")
+@click.option("--seed", default=0, show_default=True, help="Seed for all draws.")
 @click.option(
     "--examples",
     default=0,
     metavar="N",
     type=click.IntRange(min=0),
-    help="Draw the composites of N objects into examples.png, to look at their seams.",
+    help="Write the composites of N objects to examples.png, to check their seams.",
 )
 @click.option(
     "--saliency",
     is_flag=True,
-    help="Describe what answers depend on: an attribution map of each photo whose object is used, and how "
-    "much of it lies outside the object. About 80 forward passes a photo.",
+    help="Describe what answers depend on: an attribution map for each photo whose object is used, and how "
+    "much of it lies outside the object. About 80 forward passes per photo.",
 )
 @running_options()
 @generative_options
 @cluster_options
-@photos_option("Include small copies of photos in report.html.")
+@photos_option("Include small copies of the photos in report.html.")
 def swap(benchmark: str, model_specs: tuple[str, ...], out: Path, **options: Any) -> None:
     """Put the objects of BENCHMARK on other backgrounds and evaluate models on the composites.
 

@@ -110,7 +110,7 @@ def _project(data: FitData, harmful: np.ndarray, helpful: np.ndarray | None) -> 
 ROBOSHOT = Mitigation(
     name="roboshot",
     title="differences between background texts removed from image features",
-    source="Adila et al. 2024, RoboShot (arXiv 2309.04344), with our labels for its language model",
+    source="Adila et al. 2024, RoboShot (arXiv 2309.04344), with our labels instead of its language model",
     fit=roboshot,
     group_labels="choose",
     needs=frozenset({"texts", "backgrounds"}),
@@ -119,7 +119,7 @@ ROBOSHOT = Mitigation(
 IMAGE_PROJECTION = Mitigation(
     name="image-projection",
     title="mean differences between backgrounds removed from image features",
-    source="Haghighatkhah et al. 2022 (arXiv 2212.04273), with classes held",
+    source="Haghighatkhah et al. 2022 (arXiv 2212.04273), with classes held fixed",
     fit=image_projection,
     group_labels="fit",
     needs=frozenset({"backgrounds"}),

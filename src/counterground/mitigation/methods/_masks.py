@@ -47,7 +47,7 @@ def _check_masks(features: np.ndarray | None, method: str) -> None:
 BACKGROUND_SUBTRACTION = Mitigation(
     name="background-subtraction",
     title="features of the background alone subtracted from each photo's",
-    source="ours, near to Peng et al. 2025 (arXiv 2510.26466)",
+    source="ours, close to Peng et al. 2025 (arXiv 2510.26466)",
     fit=background_subtraction,
     group_labels="choose",
     needs=frozenset({"masks"}),

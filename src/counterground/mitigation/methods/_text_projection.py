@@ -73,7 +73,7 @@ TEXT_PROJECTION = Mitigation(
 )
 TEXT_CALIBRATION = Mitigation(
     name="text-calibration",
-    title="the same, calibrated on prompts that differ by background",
+    title="backgrounds projected out of the text embeddings, calibrated on prompts that differ by background",
     source=f"{_CHUANG}, calibrated projection",
     fit=text_calibration,
     group_labels="choose",
