@@ -68,7 +68,7 @@ def mend(
 
 def dose_table(records: dict[str, MitigationRecord]) -> str:
     """Return gain and cost of each method at each dose; bold: half the drop gone, at most 1 point lost."""
-    drops = [_shown(record.unmended.drop) for record in records.values()]
+    drops = [_shown(record.unmitigated.drop) for record in records.values()]
     lines = [
         f"| dose, % | {' | '.join(records)} |",
         "|---" * (1 + len(records)) + "|",

@@ -360,7 +360,7 @@ def mitigated(folder: Path) -> None:
     """Write a run of a model and of a mitigated one, with what the mitigation did."""
     from counterground.results import Accuracies, ExportedHead, Figure, MethodRecord, MitigationRecord
 
-    run(folder, {"clip": (0.8, 0.5), "clip, mended": (0.8, 0.7)})
+    run(folder, {"clip": (0.8, 0.5), "clip, mitigated": (0.8, 0.7)})
 
     def figure(value: float, p: float | None = None) -> Figure:
         return Figure(value=value, low=value - 0.1, high=value + 0.1, p_holm=p)
@@ -376,19 +376,19 @@ def mitigated(folder: Path) -> None:
         )
 
     method = MethodRecord(
-        name="mended",
+        name="mitigated",
         title="Mends it",
         source="nobody",
-        model="clip, mended",
+        model="clip, mitigated",
         group_labels={"fit": "used", "choose": "not used"},
         chosen_by="worst group",
         tried=3,
         settings=[{"C": 0.1}, {"C": 1.0}],
-        mended=accuracies(0.8, 0.7),
+        mitigated=accuracies(0.8, 0.7),
         cost=figure(0.0, 0.9),
         gain=figure(0.2, 0.01),
         relief={"co_object": figure(-0.1, 0.2)},
-        head=ExportedHead(file="heads/mended.safetensors", setting={"C": 0.1}, photos=24, clusters=10),
+        head=ExportedHead(file="heads/mitigated.safetensors", setting={"C": 0.1}, photos=24, clusters=10),
         cpu_seconds=1.5,
     )
     record = MitigationRecord(
@@ -398,7 +398,7 @@ def mitigated(folder: Path) -> None:
         parts=[{"photos": 12, "clusters": 5}] * 2,
         seed=0,
         tests=2,
-        unmended=accuracies(0.8, 0.5),
+        unmitigated=accuracies(0.8, 0.5),
         methods=[method],
         left_out={"other": "it needs masks"},
         side_effects={"co_object": "an object beside it"},

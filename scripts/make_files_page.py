@@ -256,7 +256,7 @@ MITIGATION = {
     "seed": "seed for the split into parts and the methods' draws",
     "tests": "number of tests that the p-values of gain and cost are corrected for (Holm): each pair of "
     "models of the run, on each quantity",
-    "unmended": "accuracies of the original model on the same photos, below",
+    "unmitigated": "accuracies of the original model on the same photos, below",
     "methods": "one record per method, below",
     "left_out": "methods that could not be used, and why",
     "side_effects": "in the record: what each side effect is; in accuracies: the drops, by name",
@@ -270,7 +270,7 @@ MITIGATION = {
     "chosen_by": "criterion on the choosing photos; null: there was only one setting",
     "tried": "number of settings tried",
     "settings": "setting chosen for each part",
-    "mended": "accuracies of the mitigated model, below",
+    "mitigated": "accuracies of the mitigated model, below",
     "cost": "accuracy on common photos: the original model minus the mitigated one, paired",
     "gain": "drop: the original model minus the mitigated one, paired",
     "relief": "the same difference for each side effect; below 0: the other reliance has grown",

@@ -23,21 +23,21 @@ def model(own_modules, monkeypatch):
 
 
 def test_it_prints_the_table_what_it_says_and_where_the_rest_is(model, capsys):
-    assert main(["mitigate", *model, "--method", "text-projection", "--no-watermark", "-o", "mended"]) == 0
+    assert main(["mitigate", *model, "--method", "text-projection", "--no-watermark", "-o", "mitigated"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "text-projection" in printed
     assert "It is significantly smaller with text-projection." in printed
     assert "The watermark effect was not measured: it was not asked for." in printed
-    assert "Run: mended" in printed
-    assert main(["scores", "mended"]) == 0
-    assert main(["compare", "mended"]) == 0
-    assert main(["figures", "mended", "--only", "mitigation", "-o", "figures"]) == 0
+    assert "Run: mitigated" in printed
+    assert main(["scores", "mitigated"]) == 0
+    assert main(["compare", "mitigated"]) == 0
+    assert main(["figures", "mitigated", "--only", "mitigation", "-o", "figures"]) == 0
 
 
 def test_json_is_the_record(model, capsys, own_modules):
-    assert main(["mitigate", *model, "--method", "roboshot", "-q", "--json", "-o", "mended"]) == 0
+    assert main(["mitigate", *model, "--method", "roboshot", "-q", "--json", "-o", "mitigated"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed == json.loads(read_record(own_modules / "mended" / "mitigation.json"))
+    assert printed == json.loads(read_record(own_modules / "mitigated" / "mitigation.json"))
 
 
 def test_the_list_names_every_method_and_what_it_needs(capsys):

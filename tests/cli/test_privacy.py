@@ -24,7 +24,7 @@ COMMANDS = (
     "evaluate {photos} -m {model} --out runs/plain",
     "evaluate {photos} -m {clip} -m {model} --names openai --prompts {prompts} --out runs/two",
     "discover {photos} --referee {model} --write-anyway --out pairs",
-    "mitigate {photos} -m {model} --method text-projection --no-watermark --out mended",
+    "mitigate {photos} -m {model} --method text-projection --no-watermark --out mitigated",
     "masks {photos} --from manifest --out masks",
     "swap {photos} -m {model} --backgrounds-per-label 2 --label-space benchmark --out swapped",
     "report runs/plain runs/two --discovery pairs --out report.html",

@@ -9,20 +9,20 @@ METHODS = ("template-ensemble", "text-projection", "sage", "background-prompts",
 
 
 @pytest.fixture(scope="session")
-def mended_cache(tmp_path_factory):
-    return str(tmp_path_factory.mktemp("mended-cache"))
+def mitigation_cache(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("mitigation-cache"))
 
 
 @pytest.fixture(scope="session")
-def planted(mended_cache):
+def planted(mitigation_cache):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COUNTERGROUND_CACHE", mended_cache)
+        patch.setenv("COUNTERGROUND_CACHE", mitigation_cache)
         return planted_benchmark()
 
 
 @pytest.fixture(scope="session")
-def mended(planted, mended_cache, tmp_path_factory):
-    """A model that believes the ground, mended in five ways."""
+def mitigated(planted, mitigation_cache, tmp_path_factory):
+    """A model that believes the ground, mitigated in five ways."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COUNTERGROUND_CACHE", mended_cache)
-        return cg.mitigate(planted, Planted(), METHODS, out=tmp_path_factory.mktemp("mended") / "run")
+        patch.setenv("COUNTERGROUND_CACHE", mitigation_cache)
+        return cg.mitigate(planted, Planted(), METHODS, out=tmp_path_factory.mktemp("mitigated") / "run")

@@ -8,7 +8,7 @@ from planted_photos import Planted, planted_benchmark
 import counterground as cg
 from counterground.errors import CounterGroundError
 from counterground.masks import with_masks
-from counterground.mitigation import Mended, Mitigation
+from counterground.mitigation import MitigatedHead, Mitigation
 
 
 def test_the_object_alone_has_no_background_to_believe(tmp_path):
@@ -18,7 +18,7 @@ def test_the_object_alone_has_no_background_to_believe(tmp_path):
     )
     alone, subtracted = found.record.methods
     assert [setting["share"] for setting in alone.settings] == [1.0] * 3
-    assert alone.mended.drop.value < 0.2
+    assert alone.mitigated.drop.value < 0.2
     assert alone.gain.significant
     assert subtracted.gain.value > 0.3
     assert not (found.run.path / "heads").exists()
@@ -39,7 +39,7 @@ def test_a_method_gets_the_features_of_both_parts(tmp_path):
 
     def look(data):
         seen.append((data.features, data.foreground_features, data.background_features))
-        return Mended(weight=data.scale * data.head, inputs={"photo": 0.0, "background": 1.0})
+        return MitigatedHead(weight=data.scale * data.head, inputs={"photo": 0.0, "background": 1.0})
 
     method = Mitigation("look", "", "", look, needs=frozenset({"masks"}))
     found = cg.mitigate(
@@ -48,7 +48,7 @@ def test_a_method_gets_the_features_of_both_parts(tmp_path):
     photo, foreground, background = seen[0]
     assert photo.shape == foreground.shape == background.shape
     assert not np.allclose(photo, foreground)
-    assert found.record.methods[0].mended.counter.value == 0  # the background alone names its own class
+    assert found.record.methods[0].mitigated.counter.value == 0  # the background alone names its own class
 
 
 @pytest.mark.parametrize("damage", ["some", "broken"])

@@ -14,7 +14,7 @@ from planted_photos import CLASSES, Planted, PlantedClassifier, planted_benchmar
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import DROP, Design, compare_models
-from counterground.mitigation import Mended, Mitigation
+from counterground.mitigation import MitigatedHead, Mitigation
 from counterground.photos import Discovered
 from counterground.results import read_mitigation, repeat_command
 
@@ -25,31 +25,31 @@ def of(record, name):
     return next(each for each in record.methods if each.name == name)
 
 
-def test_the_folder_is_a_run_of_the_model_and_of_each_mended_one(mended, planted):
-    run = cg.open_run(mended.run.path)
+def test_the_folder_is_a_run_of_the_model_and_of_each_mitigated_one(mitigated, planted):
+    run = cg.open_run(mitigated.run.path)
     names = [model.name for model in run.info.models]
     assert names == [
         "Planted",
-        *(f"Planted + {name}" for name in [each.name for each in mended.record.methods]),
+        *(f"Planted + {name}" for name in [each.name for each in mitigated.record.methods]),
     ]
     counts = run.predictions.group_by("model").agg(pl.col("path").n_unique(), pl.len())
     assert counts.select("path", "len").unique().rows() == [(len(planted), len(planted))]
     assert cg.compare(run).points.height == len(names)
 
 
-def test_the_unmended_model_is_predicted_as_evaluate_does(mended, planted, tmp_path):
+def test_the_unmitigated_model_is_predicted_as_evaluate_does(mitigated, planted, tmp_path):
     alone = cg.evaluate(planted, Planted(), out=tmp_path / "alone", report=False)
     columns = ["path", "predicted_index", "correct", "confidence"]
-    own = mended.run.predictions.filter(model="Planted").select(columns)
+    own = mitigated.run.predictions.filter(model="Planted").select(columns)
     assert own.equals(alone.predictions.select(columns))
 
 
-def test_figures_are_those_of_the_runs_scores_and_of_its_comparison(mended):
-    run, record = mended.run, mended.record
+def test_figures_are_those_of_the_runs_scores_and_of_its_comparison(mitigated):
+    run, record = mitigated.run, mitigated.record
     overall = run.scores.filter(pl.col("class_index").is_null())
     for model, found in [
-        ("Planted", record.unmended),
-        *((each.model, each.mended) for each in record.methods),
+        ("Planted", record.unmitigated),
+        *((each.model, each.mitigated) for each in record.methods),
     ]:
         rows = overall.filter(model=model)
         for figure, metric, group in (
@@ -60,14 +60,14 @@ def test_figures_are_those_of_the_runs_scores_and_of_its_comparison(mended):
             row = rows.filter(pl.col("metric") == metric, pl.col("group").eq_missing(pl.lit(group)))
             assert row.select("value", "low", "high").row(0) == (figure.value, figure.low, figure.high)
     for each in record.methods:
-        assert each.cost.value == pytest.approx(record.unmended.common.value - each.mended.common.value)
-        assert each.gain.value == pytest.approx(record.unmended.drop.value - each.mended.drop.value)
+        assert each.cost.value == pytest.approx(record.unmitigated.common.value - each.mitigated.common.value)
+        assert each.gain.value == pytest.approx(record.unmitigated.drop.value - each.mitigated.drop.value)
         assert each.cost.low <= each.cost.value <= each.cost.high
 
 
-def test_a_planted_reliance_goes_with_the_backgrounds_and_stays_with_templates(mended):
-    record = mended.record
-    assert record.unmended.drop.value > 0.7
+def test_a_planted_reliance_goes_with_the_backgrounds_and_stays_with_templates(mitigated):
+    record = mitigated.record
+    assert record.unmitigated.drop.value > 0.7
     projected, templates = of(record, "text-projection"), of(record, "template-ensemble")
     assert projected.gain.low > 0.5
     assert projected.gain.significant
@@ -82,7 +82,7 @@ def test_no_head_predicts_a_cluster_that_it_was_fitted_or_chosen_on(planted, tmp
 
     def remember(data, *, c):
         seen.append((c, data.features))
-        return Mended(weight=data.scale * data.head * c)
+        return MitigatedHead(weight=data.scale * data.head * c)
 
     method = Mitigation("remember", "", "", remember, settings={"c": (1.0, 2.0)})
     found = cg.mitigate(planted, Planted(), method, out=tmp_path / "run", watermark=False, figure=False)
@@ -101,7 +101,7 @@ def test_a_method_sees_labels_only_where_it_says_so(planted, tmp_path, labels, s
 
     def look(data):
         known.append({each is not None for each in (*data.background, *data.group)})
-        return Mended(weight=data.scale * data.head)
+        return MitigatedHead(weight=data.scale * data.head)
 
     method = Mitigation("look", "", "", look, group_labels=labels)
     found = cg.mitigate(planted, Planted(), method, out=tmp_path / "run", watermark=False, figure=False)
@@ -114,8 +114,10 @@ def test_the_worst_group_chooses_with_labels_and_balanced_accuracy_without(plant
 
     def either(data, *, kind):
         if kind == "own":
-            return Mended(weight=data.scale * data.head)
-        return Mended(weight=data.scale * data.encode_texts([f"{name} on grass" for name in CLASSES]).T)
+            return MitigatedHead(weight=data.scale * data.head)
+        return MitigatedHead(
+            weight=data.scale * data.encode_texts([f"{name} on grass" for name in CLASSES]).T
+        )
 
     settings = {"kind": ("own", "counter")}
     methods = [
@@ -130,13 +132,13 @@ def test_the_worst_group_chooses_with_labels_and_balanced_accuracy_without(plant
     assert of(record, "without").chosen_by == "accuracy, averaged over classes"
 
 
-def test_a_watermark_that_hides_the_object_is_seen_and_size_is_told_apart(mended):
-    record = mended.record
+def test_a_watermark_that_hides_the_object_is_seen_and_size_is_told_apart(mitigated):
+    record = mitigated.record
     assert set(record.side_effects) == {"size", "watermark"}
     assert record.not_measured == {}
     for each in record.methods:
         for name, relief in each.relief.items():
-            before, after = record.unmended.side_effects[name], each.mended.side_effects[name]
+            before, after = record.unmitigated.side_effects[name], each.mitigated.side_effects[name]
             assert relief.value == pytest.approx(before.value - after.value)
 
 
@@ -149,10 +151,10 @@ def test_without_sizes_and_watermark_their_effects_are_named_as_not_measured(tmp
     assert "no masks and no boxes" in found.record.not_measured["size"]
 
 
-def test_the_record_is_read_back_and_the_table_holds_every_method(mended):
-    record = read_mitigation(mended.run.path)
-    assert record == mended.record
-    table = pl.read_csv(mended.run.path / "mitigation.csv")
+def test_the_record_is_read_back_and_the_table_holds_every_method(mitigated):
+    record = read_mitigation(mitigated.run.path)
+    assert record == mitigated.record
+    table = pl.read_csv(mitigated.run.path / "mitigation.csv")
     assert table["method"].to_list() == [None, *(each.name for each in record.methods)]
     assert table["gain"].to_list()[1:] == [pytest.approx(each.gain.value) for each in record.methods]
     for style in ("csv", "json", "markdown", "latex"):
@@ -160,27 +162,28 @@ def test_the_record_is_read_back_and_the_table_holds_every_method(mended):
     assert json.loads(record.write("json"))["model"] == "Planted"
 
 
-def test_the_result_prints_as_a_table_and_what_it_says(mended, monkeypatch):
+def test_the_result_prints_as_a_table_and_what_it_says(mitigated, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    lines = repr(mended).splitlines()
+    lines = repr(mitigated).splitlines()
     assert (
-        lines[0] == f"Run {mended.run.path}: {len(mended.record.methods)} methods for {mended.record.model}"
+        lines[0]
+        == f"Run {mitigated.run.path}: {len(mitigated.record.methods)} methods for {mitigated.record.model}"
     )
-    assert all(any(each.name in line for line in lines) for each in mended.record.methods)
-    assert lines[-len(mended.record.sentences) :] == mended.record.sentences
-    assert "\n".join(lines[1:]) == str(mended.record)
-    table = lines[1 : -len(mended.record.sentences)]
+    assert all(any(each.name in line for line in lines) for each in mitigated.record.methods)
+    assert lines[-len(mitigated.record.sentences) :] == mitigated.record.sentences
+    assert "\n".join(lines[1:]) == str(mitigated.record)
+    table = lines[1 : -len(mitigated.record.sentences)]
     assert max(map(len, table)) <= 200
-    assert mended._repr_html_() == mended.record._repr_html_()
+    assert mitigated._repr_html_() == mitigated.record._repr_html_()
 
 
-def test_the_run_says_how_to_repeat_it(mended):
+def test_the_run_says_how_to_repeat_it(mitigated):
     from counterground.results import repeat_command
 
-    command = repeat_command(mended.run)
+    command = repeat_command(mitigated.run)
     assert command.startswith("counterground mitigate BENCHMARK -m ")
     assert command.count(" -m ") == 1
-    assert command.count(" --method ") == len(mended.record.methods)
+    assert command.count(" --method ") == len(mitigated.record.methods)
     assert "--seed" not in command
 
 
@@ -193,48 +196,48 @@ def test_another_seed_is_repeated_too(planted, tmp_path):
     assert " --seed 3 " in repeat_command(found.run)
 
 
-def test_every_file_is_on_the_page_about_files(mended):
+def test_every_file_is_on_the_page_about_files(mitigated):
     page = (Path(__file__).parents[2] / "docs" / "files.md").read_text("utf-8")
-    for file in mended.run.path.glob("**/*.*"):
+    for file in mitigated.run.path.glob("**/*.*"):
         name = re.sub(r".*-all-photos", "METHOD-all-photos", file.name)
         assert re.search(rf"^#.*{re.escape(name)}", page, re.MULTILINE) or name == "captions.md", name
 
 
-def test_a_report_of_the_run_has_every_model(mended, tmp_path):
-    cg.write_report(mended.run, tmp_path / "report.html", photos=False)
+def test_a_report_of_the_run_has_every_model(mitigated, tmp_path):
+    cg.write_report(mitigated.run, tmp_path / "report.html", photos=False)
     page = (tmp_path / "report.html").read_text()
-    assert all(each.model in page for each in mended.record.methods)
+    assert all(each.model in page for each in mitigated.record.methods)
 
 
-def test_the_figure_shades_a_goal_only_where_there_is_a_drop(mended, planted, tmp_path):
+def test_the_figure_shades_a_goal_only_where_there_is_a_drop(mitigated, planted, tmp_path):
     shaded, line = "half of the drop gone", "counter accuracy as before"
-    figure = (mended.run.path / "figures" / "mitigation.svg").read_text()
+    figure = (mitigated.run.path / "figures" / "mitigation.svg").read_text()
     assert shaded in figure
     assert line in figure
     swapped = pl.col("group").replace({"common": "counter", "counter": "common"})
     reversed_ = replace(planted, photos=planted.photos.with_columns(swapped))
     found = cg.mitigate(reversed_, Planted(), "template-ensemble", out=tmp_path / "run", watermark=False)
-    assert found.record.unmended.drop.value < 0
+    assert found.record.unmitigated.drop.value < 0
     figure = (tmp_path / "run" / "figures" / "mitigation.svg").read_text()
     assert shaded not in figure
     assert line in figure
 
 
-def test_an_exported_head_is_read_by_numpy_alone(mended, planted):
+def test_an_exported_head_is_read_by_numpy_alone(mitigated, planted):
     """The example of the room's README, on the features of the photos."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOM / "README.md").read_text(), re.DOTALL)
     assert len(code.splitlines()) <= 20
     example: dict = {}
     exec(code, example)
     features = np.random.default_rng(0).normal(size=(7, Planted.dim)).astype(np.float32)
-    exported = [each for each in mended.record.methods if each.head]
+    exported = [each for each in mitigated.record.methods if each.head]
     assert len(exported) == 4
     for each in exported:
-        file = mended.run.path / each.head.file
+        file = mitigated.run.path / each.head.file
         expected = cg.read_head(file).logits(features)
         np.testing.assert_allclose(example["load_head"](file)(features), expected, rtol=1e-4, atol=1e-4)
         assert each.head.photos == len(planted)
-    assert of(mended.record, "sage").not_exported == "it calls a function, which no file of numbers holds"
+    assert of(mitigated.record, "sage").not_exported == "it calls a function, which no file of numbers holds"
 
 
 def test_a_head_with_every_part_is_exported_whole(planted, tmp_path):
@@ -244,10 +247,10 @@ def test_a_head_with_every_part_is_exported_whole(planted, tmp_path):
         d, k = data.head.shape
         bias, shift = random.normal(size=k).astype(np.float32), random.normal(size=d).astype(np.float32)
         projection = random.normal(size=(d, d)).astype(np.float32)
-        made.append(Mended(data.head, bias, projection, shift, normalise=True))
+        made.append(MitigatedHead(data.head, bias, projection, shift, normalise=True))
         return made[-1]
 
-    made: list[Mended] = []
+    made: list[MitigatedHead] = []
     found = cg.mitigate(
         planted,
         Planted(),
@@ -261,11 +264,11 @@ def test_a_head_with_every_part_is_exported_whole(planted, tmp_path):
     np.testing.assert_array_equal(again.logits(features), made[-1].logits(features))
 
 
-def test_the_same_seed_gives_the_same_run_and_a_finished_one_may_be_repeated(mended, planted, tmp_path):
+def test_the_same_seed_gives_the_same_run_and_a_finished_one_may_be_repeated(mitigated, planted, tmp_path):
     again = cg.mitigate(
-        planted, Planted(), [each.name for each in mended.record.methods], out=tmp_path / "again"
+        planted, Planted(), [each.name for each in mitigated.record.methods], out=tmp_path / "again"
     )
-    assert again.run.predictions.equals(mended.run.predictions)
+    assert again.run.predictions.equals(mitigated.run.predictions)
     once = cg.mitigate(planted, Planted(), "sage", out=tmp_path / "once", watermark=False, figure=False)
     cg.mitigate(planted, Planted(), "sage", out=tmp_path / "once", watermark=False, figure=False)
     with pytest.raises(CounterGroundError, match="--overwrite"):
@@ -284,7 +287,7 @@ def test_all_names_what_a_classifier_cannot_have(tmp_path):
 
 
 def _grey(data):
-    return Mended(weight=data.head[:, :2])
+    return MitigatedHead(weight=data.head[:, :2])
 
 
 def _broken(data):
@@ -369,11 +372,11 @@ def test_where_names_of_imagenet_compete_the_remedy_that_is_named_works(planted,
     assert set(found.run.predictions["predicted_name"]) <= set(ids)
 
 
-def test_the_table_says_how_many_tests_p_values_are_corrected_for(mended):
-    models = len(mended.record.methods) + 1
-    tests = compare_models(mended.run.predictions, contrast=DROP)
-    assert mended.record.tests == len(tests) == 4 * models * (models - 1) // 2
-    assert f"for {len(tests)} tests of all pairs of the {models} models" in mended.record.write("markdown")
+def test_the_table_says_how_many_tests_p_values_are_corrected_for(mitigated):
+    models = len(mitigated.record.methods) + 1
+    tests = compare_models(mitigated.run.predictions, contrast=DROP)
+    assert mitigated.record.tests == len(tests) == 4 * models * (models - 1) // 2
+    assert f"for {len(tests)} tests of all pairs of the {models} models" in mitigated.record.write("markdown")
 
 
 def test_what_crosses_the_parts_is_said(planted, tmp_path):
@@ -474,7 +477,7 @@ def test_photos_without_clusters_are_paired_with_their_marked_copies(tmp_path):
             figure=False,
             seed=1,
         )
-        figure = found.record.unmended.side_effects["watermark"]
+        figure = found.record.unmitigated.side_effects["watermark"]
         figures.append((figure.value, figure.low, figure.high))
     assert figures[0] == pytest.approx(figures[1])
 

@@ -39,7 +39,7 @@ from counterground.inference.store import Block, CropStore, Decoded, FeatureStor
 from counterground.masks import MaskDecisions, read_masks, standing
 from counterground.mitigation import read_head
 from counterground.mitigation._export import write_head
-from counterground.mitigation._method import Mended
+from counterground.mitigation._method import MitigatedHead
 from counterground.photos import UnreadablePhoto, photo_geometry, read_benchmark, read_mask
 from counterground.pool import TASKS, open_pool
 from counterground.report.figures._material import read_study
@@ -277,22 +277,22 @@ def _mitigation(folder: Path) -> Kind:
     )
     record = MitigationRecord(
         model="m", benchmark="b@1", contrast="drop", parts=[{"photos": 9, "clusters": 3}], seed=0,
-        unmended=accuracies, methods=[], tests=0,
+        unmitigated=accuracies, methods=[], tests=0,
     )  # fmt: skip
-    (folder / "mended").mkdir()
-    write_record(folder / "mended" / "mitigation.json", record.model_dump_json(indent=2))
-    return Kind(folder / "mended" / "mitigation.json", lambda: read_mitigation(folder / "mended"))
+    (folder / "mitigated").mkdir()
+    write_record(folder / "mitigated" / "mitigation.json", record.model_dump_json(indent=2))
+    return Kind(folder / "mitigated" / "mitigation.json", lambda: read_mitigation(folder / "mitigated"))
 
 
 def _head(folder: Path) -> Kind:
     weight = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
-    write_head(Mended(weight, bias=weight[0]), folder / "mended.safetensors", {"photos": 12})
+    write_head(MitigatedHead(weight, bias=weight[0]), folder / "mitigated.safetensors", {"photos": 12})
 
     def read() -> Any:
-        head = read_head(folder / "mended.safetensors")
+        head = read_head(folder / "mitigated.safetensors")
         return head.weight.tolist(), head.bias.tolist(), head.projection, head.shift, head.normalise
 
-    return Kind(folder / "mended.safetensors", read)
+    return Kind(folder / "mitigated.safetensors", read)
 
 
 def _study(folder: Path) -> dict[str, Kind]:

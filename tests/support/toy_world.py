@@ -13,7 +13,7 @@ from itertools import product
 
 import numpy as np
 
-from counterground.mitigation import FitData, Mended
+from counterground.mitigation import FitData, MitigatedHead
 from counterground.mitigation.methods import METHODS
 
 CLASSES = ("ox", "llama", "goose", "otter", "hippo", "camel", "zebra", "crab")
@@ -114,9 +114,9 @@ def fit(name, data, **setting):
     return method(name).fit(data, **setting)
 
 
-def logits(mended, photos):
-    return mended.logits(
-        mended.mix(
+def logits(mitigated, photos):
+    return mitigated.logits(
+        mitigated.mix(
             {
                 "photo": photos.features,
                 "background": photos.background_features,
@@ -148,15 +148,15 @@ def planted_table():
     fitted, choosing, judged = world.photos(2400, 0.95), world.photos(1200, 0.95), world.photos(4000, 0.5)
     data = world.data(fitted)
 
-    def accuracies(mended, photos):
-        return common_and_counter(logits(mended, photos), photos, world.group(photos))
+    def accuracies(mitigated, photos):
+        return common_and_counter(logits(mitigated, photos), photos, world.group(photos))
 
-    def worth(mended, by_group):
+    def worth(mitigated, by_group):
         if by_group:
-            return min(accuracies(mended, choosing))
-        return (logits(mended, choosing).argmax(axis=1) == choosing.class_index).mean()
+            return min(accuracies(mitigated, choosing))
+        return (logits(mitigated, choosing).argmax(axis=1) == choosing.class_index).mean()
 
-    table = {"unmended": accuracies(Mended(weight=data.scale * data.head), judged)}
+    table = {"unmitigated": accuracies(MitigatedHead(weight=data.scale * data.head), judged)}
     for each in METHODS:
         heads = [
             each.fit(data, **dict(zip(each.settings, values, strict=True)))

@@ -1,15 +1,15 @@
 """Make a model rely less on the background, from its features alone. See README.md."""
 
 from counterground.mitigation._export import read_head
-from counterground.mitigation._method import FitData, Mended, Mitigation
+from counterground.mitigation._method import FitData, MitigatedHead, Mitigation
 from counterground.mitigation._mitigate import Mitigated, mitigate_model
 from counterground.mitigation._registry import ALL, list_mitigations
 
 __all__ = [
     "ALL",
     "FitData",
-    "Mended",
     "Mitigated",
+    "MitigatedHead",
     "Mitigation",
     "list_mitigations",
     "mitigate_model",

@@ -13,7 +13,7 @@ from counterground.inference import EncoderRun
 from counterground.metrics import balanced_accuracy
 from counterground.mitigation._classes import Classes, Divided
 from counterground.mitigation._inputs import features_of, parts_of_photos
-from counterground.mitigation._method import FitData, Input, Mended
+from counterground.mitigation._method import FitData, Input, MitigatedHead
 from counterground.mitigation._split import PARTS, Fold
 from counterground.models import DualEncoder, Encoder
 
@@ -116,14 +116,14 @@ class Bench:
             foreground_features=None if alone is None else alone[rows],
         )
 
-    def logits(self, mended: Mended, rows: np.ndarray, inputs: Mapping[Input, np.ndarray]) -> np.ndarray:
+    def logits(self, head: MitigatedHead, rows: np.ndarray, inputs: Mapping[Input, np.ndarray]) -> np.ndarray:
         """Return ``[m, k]`` logits of some photos."""
-        needed = {name: inputs[name][rows] for name in mended.inputs}
-        return mended.logits(mended.mix(needed))
+        needed = {name: inputs[name][rows] for name in head.inputs}
+        return head.logits(head.mix(needed))
 
-    def worth(self, mended: Mended, rows: np.ndarray, *, labels: bool) -> float:
+    def worth(self, head: MitigatedHead, rows: np.ndarray, *, labels: bool) -> float:
         """Return how good a head is on the photos for choosing, with or without using their groups."""
-        correct = self.run.correct(self.logits(mended, rows, self.inputs), rows)
+        correct = self.run.correct(self.logits(head, rows, self.inputs), rows)
         classes, side = self.run.benchmark.photos["class_index"].to_numpy()[rows], self.side[rows]
         masks = [side == name for name in ("common", "counter")] if labels else [np.full(len(rows), True)]
         values = [balanced_accuracy(correct[mask], classes[mask]) for mask in masks if mask.any()]

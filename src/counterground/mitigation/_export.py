@@ -12,21 +12,21 @@ import numpy as np
 
 from counterground.errors import CounterGroundError
 from counterground.files import write_bytes
-from counterground.mitigation._method import Mended
+from counterground.mitigation._method import MitigatedHead
 
 _ARRAYS = ("weight", "bias", "projection", "shift")
 
 
-def obstacle(mended: Mended) -> str | None:
+def obstacle(head: MitigatedHead) -> str | None:
     """Say why a head cannot be written; None if it can."""
-    if mended.feature_hook is not None or mended.logit_hook is not None:
+    if head.feature_hook is not None or head.logit_hook is not None:
         return "it calls a function, which no file of numbers holds"
-    if dict(mended.inputs) != {"photo": 1.0}:
+    if dict(head.inputs) != {"photo": 1.0}:
         return "it reads features of masked photos, and a file has the head for those of whole photos alone"
     return None
 
 
-def write_head(mended: Mended, path: Path, about: dict[str, Any]) -> None:
+def write_head(head: MitigatedHead, path: Path, about: dict[str, Any]) -> None:
     """Write a head; ``about`` becomes metadata, along with whether features are divided by their length.
 
     Raises:
@@ -34,17 +34,17 @@ def write_head(mended: Mended, path: Path, about: dict[str, Any]) -> None:
     """
     import safetensors.numpy
 
-    if reason := obstacle(mended):
+    if reason := obstacle(head):
         raise CounterGroundError(f"This head cannot be written: {reason}.")
-    arrays = {name: getattr(mended, name) for name in _ARRAYS}
+    arrays = {name: getattr(head, name) for name in _ARRAYS}
     tensors = {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items() if a is not None}
     metadata = {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}
-    metadata["normalise"] = json.dumps(mended.normalise)
+    metadata["normalise"] = json.dumps(head.normalise)
     metadata["checksum"] = _checksum(tensors, metadata)
     write_bytes(path, safetensors.numpy.save(tensors, metadata))
 
 
-def read_head(path: Path | str) -> Mended:
+def read_head(path: Path | str) -> MitigatedHead:
     """Read a head that `mitigate` exported.
 
     Raises:
@@ -56,13 +56,13 @@ def read_head(path: Path | str) -> Mended:
         with safe_open(path, "numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             metadata = file.metadata()
-        mended = Mended(**arrays, normalise=json.loads(metadata["normalise"]))
+        head = MitigatedHead(**arrays, normalise=json.loads(metadata["normalise"]))
         changed = metadata.pop("checksum", None) not in (None, _checksum(arrays, metadata))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CounterGroundError(f"{path} is no head that `counterground mitigate` wrote.") from error
     if changed:
         raise CounterGroundError(f"{path} is damaged: mitigate again.")
-    return mended
+    return head
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:

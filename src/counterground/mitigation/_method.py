@@ -58,7 +58,7 @@ class FitData:
 
 
 @dataclass(frozen=True)
-class Mended:
+class MitigatedHead:
     """A mitigated head: from the features of the unchanged model to logits.
 
     ``logits = unit((features - shift) @ projection) @ weight + bias``; what is None is left out, and so is
@@ -118,7 +118,7 @@ class Mitigation:
         name: as users write it, ``text-projection``.
         title: in one line, what it does.
         source: who proposed it, where.
-        fit: ``fit(data, **setting) -> Mended``, with one value of each of ``settings``.
+        fit: ``fit(data, **setting) -> MitigatedHead``, with one value of each of ``settings``.
         group_labels: ``"fit"`` if backgrounds or groups of photos are used to fit it and to choose among
             ``settings``; ``"choose"`` if only the choice uses them; ``"none"`` if nothing does, and balanced
             accuracy chooses. Unless they are used to fit it, ``fit`` does not see them.
@@ -134,7 +134,7 @@ class Mitigation:
     name: str
     title: str
     source: str
-    fit: Callable[..., Mended]
+    fit: Callable[..., MitigatedHead]
     group_labels: GroupLabels = "none"
     needs: frozenset[Need] = frozenset()
     settings: Mapping[str, Sequence[Any]] = field(default_factory=dict)

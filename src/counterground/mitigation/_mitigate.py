@@ -16,7 +16,7 @@ from counterground.mitigation._bench import Bench
 from counterground.mitigation._classes import Classes, Divided, divide
 from counterground.mitigation._export import write_head
 from counterground.mitigation._inputs import why_no_parts
-from counterground.mitigation._method import Mended, Mitigation
+from counterground.mitigation._method import MitigatedHead, Mitigation
 from counterground.mitigation._record import record_of
 from counterground.mitigation._registry import ALL, find_mitigations
 from counterground.mitigation._side_effects import Watermarked
@@ -134,7 +134,7 @@ def _try_all(
     return tried, left_out
 
 
-def _write(record: MitigationRecord, heads: Mapping[str, Mended], out: Path) -> None:
+def _write(record: MitigationRecord, heads: Mapping[str, MitigatedHead], out: Path) -> None:
     """Write the heads, the table and, last, the record."""
     for each in record.methods:
         if each.head is not None:
@@ -159,7 +159,7 @@ def _usable(
     data, name = bench.data, bench.run.model.display_name
     if bench.run.head.starts is not None:
         raise UsageError(
-            f"{bench.run.benchmark.name} has classes with several names each, and a mended head has one "
+            f"{bench.run.benchmark.name} has classes with several names each, and a mitigated head has one "
             "column for each class: use a label space with one name a class, such as --label-space benchmark."
         )
     if data.encode_texts is None:

@@ -70,7 +70,7 @@ def record_of(
         changes = main.changes[name]
         relief = {at: effect.changes[name]["difference"] for at, effect in effects.items()}
         found = accuracies(name)
-        methods.append(_method_record(each, bench, name, mended=found, changes=changes, relief=relief))
+        methods.append(_method_record(each, bench, name, mitigated=found, changes=changes, relief=relief))
     return MitigationRecord(
         model=own,
         benchmark=f"{benchmark.name}@{benchmark.version[:8]}",
@@ -78,7 +78,7 @@ def record_of(
         parts=bench.divided.rotation.sizes(),
         seed=bench.seed,
         tests=main.tests,
-        unmended=accuracies(own),
+        unmitigated=accuracies(own),
         methods=methods,
         left_out=left_out,
         side_effects={name: _EFFECTS[name][1] for name in effects},
@@ -92,7 +92,7 @@ def _method_record(
     bench: Bench,
     model: str,
     *,
-    mended: Accuracies,
+    mitigated: Accuracies,
     changes: Mapping[str, Figure],
     relief: dict[str, Figure],
 ) -> MethodRecord:
@@ -117,7 +117,7 @@ def _method_record(
         chosen_by=(_BY_LABELS if used != "none" else _WITHOUT) if chosen else None,
         tried=tried.tried,
         settings=list(tried.settings),
-        mended=mended,
+        mitigated=mitigated,
         cost=changes["left"],
         gain=changes["difference"],
         relief=relief,

@@ -17,7 +17,7 @@ import polars as pl
 from counterground.errors import CounterGroundError, error_summary
 from counterground.inference import HeadOutcome
 from counterground.mitigation._bench import Bench
-from counterground.mitigation._method import FitData, Input, Mended, Mitigation
+from counterground.mitigation._method import FitData, Input, MitigatedHead, Mitigation
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Tried:
     """One method: the head of each fold with its setting, and one fitted on all photos."""
 
     method: Mitigation
-    heads: tuple[Mended, ...]
+    heads: tuple[MitigatedHead, ...]
     settings: tuple[dict[str, Any], ...]
-    final: Mended
+    final: MitigatedHead
     final_setting: dict[str, Any]
     tried: int
     seconds: float
@@ -69,11 +69,11 @@ def _grid(method: Mitigation) -> Iterator[dict[str, Any]]:
 
 def _fit(
     method: Mitigation, data: FitData, setting: dict[str, Any], bench: Bench, tested: np.ndarray
-) -> Mended:
+) -> MitigatedHead:
     """Fit one setting, and check that it gives logits."""
     try:
-        mended = method.fit(data, **setting)
-        logits = bench.logits(mended, tested, bench.inputs)
+        head = method.fit(data, **setting)
+        logits = bench.logits(head, tested, bench.inputs)
     except CounterGroundError:
         raise
     except Exception as error:
@@ -85,7 +85,7 @@ def _fit(
             f"The method {method.name} returned logits {logits.shape} for {len(tested)} photos; expected "
             f"{expected}, without NaN."
         )
-    return mended
+    return head
 
 
 def outcome_of(tried: Tried, bench: Bench) -> HeadOutcome:

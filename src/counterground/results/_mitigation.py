@@ -88,7 +88,7 @@ class MethodRecord(_Record):
         chosen_by: the criterion of the choice; None if there was only one setting.
         tried: how many settings were tried.
         settings: the chosen setting of each part.
-        mended: accuracies of the mitigated model.
+        mitigated: accuracies of the mitigated model.
         cost: accuracy on common photos, of the model minus the mitigated model.
         gain: the drop, of the model minus the mitigated model.
         relief: likewise for each side effect; below 0, the other reliance has grown.
@@ -104,7 +104,7 @@ class MethodRecord(_Record):
     chosen_by: str | None
     tried: int
     settings: list[dict[str, Any]]
-    mended: Accuracies
+    mitigated: Accuracies
     cost: Figure
     gain: Figure
     relief: dict[str, Figure] = {}
@@ -115,7 +115,7 @@ class MethodRecord(_Record):
     @property
     def halves_cheaply(self) -> bool:
         """Whether, by its point estimates, half of the drop is gone at a cost of at most one point."""
-        before = (self.gain.value or 0.0) + (self.mended.drop.value or 0.0)
+        before = (self.gain.value or 0.0) + (self.mitigated.drop.value or 0.0)
         return (
             before > 0
             and (self.gain.value or 0.0) >= HALF * before
@@ -135,7 +135,7 @@ class MitigationRecord(_Record):
         seed: seed for the parts and for what methods draw.
         tests: number of tests that the p-values of gain and cost are corrected for: each pair of models of
             the run, on each quantity.
-        unmended: accuracies of the model itself on the same photos.
+        unmitigated: accuracies of the model itself on the same photos.
         methods: methods as they were named.
         left_out: methods that could not be used, and why.
         side_effects: what each of them is.
@@ -149,7 +149,7 @@ class MitigationRecord(_Record):
     parts: list[dict[str, int]]
     seed: int
     tests: int
-    unmended: Accuracies
+    unmitigated: Accuracies
     methods: list[MethodRecord]
     left_out: dict[str, str] = {}
     side_effects: dict[str, str] = {}
@@ -159,7 +159,7 @@ class MitigationRecord(_Record):
     @property
     def sentences(self) -> list[str]:
         """What the table says, no stronger than its tests."""
-        drop = self.unmended.drop.estimate
+        drop = self.unmitigated.drop.estimate
         lines = [f"The drop of {self.model} is {drop.text} points {drop.interval}.".replace(" .", ".")]
         smaller = [each for each in self.methods if each.gain.significant and (each.gain.value or 0) > 0]
         lines.append(
@@ -179,7 +179,7 @@ class MitigationRecord(_Record):
     @property
     def rows(self) -> pl.DataFrame:
         """A row for the model and for each method, fractions, as ``mitigation.csv`` holds them."""
-        rows = [{"method": None, "model": self.model, **_columns(self.unmended)}]
+        rows = [{"method": None, "model": self.model, **_columns(self.unmitigated)}]
         for each in self.methods:
             changes = {"cost": each.cost, "gain": each.gain}
             changes |= {f"{name}_relief": figure for name, figure in each.relief.items()}
@@ -187,7 +187,7 @@ class MitigationRecord(_Record):
                 {
                     "method": each.name,
                     "model": each.model,
-                    **_columns(each.mended),
+                    **_columns(each.mitigated),
                     **{key: value for name, of in changes.items() for key, value in _ends(name, of).items()},
                     "settings": "; ".join(map(_setting, each.settings)),
                 }
@@ -210,15 +210,15 @@ class MitigationRecord(_Record):
         columns += [Column(title, True) for title in ("Common", "Counter", "Worst group")]
         columns += [Column(f"{name.capitalize()} drop", True) for name in effects]
         columns.append(Column("Labels"))
-        own = self.unmended
+        own = self.unmitigated
         none = Cell(NOTHING)
         rows = [[Cell("(none)"), _cell(own.drop), none, none, none, *self._accuracies(own), none]]
         for each in self.methods:
             changes = [_cell(each.gain), Cell(p_value(each.gain.p_holm)), _cell(each.cost)]
             labels = " and ".join(step for step, used in each.group_labels.items() if used == "used")
-            accuracies = self._accuracies(each.mended)
+            accuracies = self._accuracies(each.mitigated)
             rows.append(
-                [Cell(each.name), _cell(each.mended.drop), *changes, *accuracies, Cell(labels or "none")]
+                [Cell(each.name), _cell(each.mitigated.drop), *changes, *accuracies, Cell(labels or "none")]
             )
         return Table(columns, rows, self._caption())
 

@@ -110,24 +110,24 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         space = f"{run.path.name or '.'}/label_space.json"
     source = info.intervention.source if info.intervention else info.benchmark
     benchmark = source.name if _is_built_in(source.name) else "BENCHMARK"
-    mended = [model for model in info.models if "mitigation" in model.description]
+    mitigated = [model for model in info.models if "mitigation" in model.description]
     words = [
         "counterground",
-        "mitigate" if mended else "swap" if info.intervention else "evaluate",
+        "mitigate" if mitigated else "swap" if info.intervention else "evaluate",
         benchmark,
     ]
-    models = [model for model in info.models if only in (None, model.name) and model not in mended]
-    if mended:
+    models = [model for model in info.models if only in (None, model.name) and model not in mitigated]
+    if mitigated:
         models = models or info.models[:1]
-        methods = [model.description["mitigation"]["method"] for model in mended]
+        methods = [model.description["mitigation"]["method"] for model in mitigated]
     for model in models:
         spec = "MODULE:FUNCTION" if model.in_memory else model.spec
         words += ["-m", spec if model.name == model.spec else f"{model.name}={spec}"]
-    if mended:
+    if mitigated:
         words += [word for method in methods for word in ("--method", method)]
-        seed = mended[0].description["mitigation"].get("seed")
+        seed = mitigated[0].description["mitigation"].get("seed")
         words += ["--seed", str(seed)] if seed else []
-        classes = mended[0].description["mitigation"].get("classes")
+        classes = mitigated[0].description["mitigation"].get("classes")
         words += ["--classes", classes] if classes else []
     elif info.intervention:
         words += _swap_options(info.intervention)

@@ -26,8 +26,8 @@ def authors_loop(features, harmful, helpful):
     return rows
 
 
-def cosines(mended):
-    return mended.logits(PHOTOS.features) / DATA.scale
+def cosines(mitigated):
+    return mitigated.logits(PHOTOS.features) / DATA.scale
 
 
 def additive(means):

@@ -26,6 +26,6 @@ def test_half_of_the_object_is_the_mean_of_both_scores():
 
 
 def test_the_object_alone_does_not_read_the_photo():
-    mended = fit("foreground", DATA, share=1.0)
-    found = mended.logits(mended.mix({"foreground": PHOTOS.foreground_features}))
+    mitigated = fit("foreground", DATA, share=1.0)
+    found = mitigated.logits(mitigated.mix({"foreground": PHOTOS.foreground_features}))
     np.testing.assert_allclose(found, 100 * PHOTOS.foreground_features @ DATA.head, atol=1e-3)

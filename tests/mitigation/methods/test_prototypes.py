@@ -18,19 +18,19 @@ def distances(centroids):
     return euclidean_distances(OTHERS.features, centroids, squared=True)
 
 
-def shifted(mended):
+def shifted(mitigated):
     """Logits are half the negative squared distance, but for what all classes of a photo share."""
-    logits = mended.logits(OTHERS.features).astype(float) / DATA.scale
+    logits = mitigated.logits(OTHERS.features).astype(float) / DATA.scale
     return logits - logits[:, :1]
 
 
 def test_prototypes_are_the_nearest_centroid():
     centroid = NearestCentroid().fit(PHOTOS.features, PHOTOS.class_index)
-    mended = fit("prototypes", DATA)
+    mitigated = fit("prototypes", DATA)
     expected = -distances(centroid.centroids_) / 2
-    np.testing.assert_allclose(shifted(mended), expected - expected[:, :1], atol=1e-5)
+    np.testing.assert_allclose(shifted(mitigated), expected - expected[:, :1], atol=1e-5)
     np.testing.assert_array_equal(
-        mended.logits(OTHERS.features).argmax(axis=1), centroid.predict(OTHERS.features)
+        mitigated.logits(OTHERS.features).argmax(axis=1), centroid.predict(OTHERS.features)
     )
 
 

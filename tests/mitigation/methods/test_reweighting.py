@@ -106,7 +106,7 @@ def test_what_draws_nothing_does_not_depend_on_the_seed(name):
 @pytest.mark.parametrize(("gamma", "strength"), [(0.0, 0.1), (6.0, 0.02)])
 def test_afr_stands_where_the_authors_loss_has_no_slope(gamma, strength):
     """Their loss, differentiated by PyTorch; it is strictly convex, so it has one such point."""
-    mended = fit("afr", DATA, gamma=gamma, strength=strength)
+    head = fit("afr", DATA, gamma=gamma, strength=strength)
     inputs = DATA.scale * torch.from_numpy(PHOTOS.features).double()
     labels = torch.from_numpy(PHOTOS.class_index)
     own = torch.from_numpy(DATA.head).double()
@@ -122,7 +122,10 @@ def test_afr_stands_where_the_authors_loss_has_no_slope(gamma, strength):
         loss.backward()
         return float(torch.cat([weight.grad.ravel(), bias.grad]).norm())
 
-    fitted = torch.from_numpy(mended.weight).double() / DATA.scale, torch.from_numpy(mended.bias).double()
+    fitted = (
+        torch.from_numpy(head.weight).double() / DATA.scale,
+        torch.from_numpy(head.bias).double(),
+    )
     assert slope(*fitted) < 1e-3 * slope(own, torch.zeros(8).double())
 
 

@@ -22,8 +22,8 @@ def on_backgrounds(name):
     return WORLD.encode_texts(texts).astype(float)
 
 
-def class_vectors(mended):
-    return mended.weight.T.astype(float) / DATA.scale
+def class_vectors(mitigated):
+    return mitigated.weight.T.astype(float) / DATA.scale
 
 
 def orthogonal_projection():

@@ -42,7 +42,7 @@ def made(tmp_path_factory):
             "planted swapped": cg.swap(
                 planted, {"other": Planted()}, out=folder / "d", foregrounds=12, **swap
             ),
-            "planted mended": cg.mitigate(planted, Planted(), methods, out=folder / "e", **mend).run,
+            "planted mitigated": cg.mitigate(planted, Planted(), methods, out=folder / "e", **mend).run,
             "planted in vain": cg.mitigate(planted, Planted(), methods[0], out=folder / "f", **mend).run,
         }
 
@@ -161,11 +161,11 @@ def test_costs_of_editing_beyond_2_points_are_said_and_marked(made, written):
 
 
 def test_mitigations_that_help_are_named_with_gain_and_cost(made, answers):
-    record = read_mitigation(made["planted mended"].path)
+    record = read_mitigation(made["planted mitigated"].path)
     vain, good = record.methods
     assert good.gain.significant
     assert not vain.gain.significant
-    answer = answers("planted", "planted mended")[SMALLER]
+    answer = answers("planted", "planted mitigated")[SMALLER]
     gain, cost = good.gain.estimate, good.cost.estimate
     assert answer.startswith("text-projection. Its drop of ")
     change = f"text-projection by {gain.text} {gain.interval} at a cost of {cost.text} {cost.interval}"
@@ -181,7 +181,7 @@ def test_mitigations_that_do_not_help_are_said_not_to(answers):
 
 
 def test_a_drop_that_shrinks_because_common_photos_are_lost_is_no_cure(made, tmp_path):
-    folder = shutil.copytree(made["planted mended"].path, tmp_path / "run")
+    folder = shutil.copytree(made["planted mitigated"].path, tmp_path / "run")
     record = json.loads(read_record(folder / "mitigation.json"))
     record["methods"][1]["cost"] = record["methods"][1]["gain"]
     write_record(folder / "mitigation.json", json.dumps(record))
@@ -206,7 +206,7 @@ def test_nothing_is_asked_of_a_drop_that_is_not_clear(make_run, section_of):
 
 
 def test_runs_of_both_kinds_have_no_section_of_their_own(written):
-    page = written("planted", "planted swapped", "planted mended").read_text()
+    page = written("planted", "planted swapped", "planted mitigated").read_text()
     assert page.count('<section class="benchmark"') == 1
     assert (page.count(">What the background causes</h3>"), page.count("make the drop smaller</h3>")) == (
         1,
@@ -227,10 +227,10 @@ def test_a_swapped_run_alone_is_about_the_same_objects(written, answers):
 
 
 def test_a_mitigated_run_alone_is_about_the_model_as_it_is(written, answers):
-    page = written("planted mended").read_text()
+    page = written("planted mitigated").read_text()
     table = page.partition('id="table1"')[2].partition("</table>")[0]
     assert table.count("<tr") == 2
-    found = answers("planted mended")
+    found = answers("planted mitigated")
     assert found[SMALLER].startswith("text-projection.")
     assert found[DROP].startswith("Not measured.")
 
@@ -252,7 +252,7 @@ def test_each_background_and_class_has_its_effect(made, written):
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
 def test_every_reader_can_use_the_page(visit, written, complaints, width, scheme):
-    page = written("planted", "planted swapped", "planted mended")
+    page = written("planted", "planted swapped", "planted mitigated")
     tab = visit(page, width=width, color_scheme=scheme, bypass_csp=True)
     tab.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
     assert complaints(tab) == []

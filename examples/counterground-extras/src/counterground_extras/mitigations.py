@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from counterground.mitigation import FitData, Mended, Mitigation
+from counterground.mitigation import FitData, MitigatedHead, Mitigation
 
 
-def _fit(data: FitData, *, strength: float) -> Mended:
+def _fit(data: FitData, *, strength: float) -> MitigatedHead:
     """Subtract ``strength`` times the mean of the photos on the nearest background."""
     labels = np.array(data.background, dtype=str)
     means = np.stack([data.features[labels == name].mean(axis=0) for name in data.background_names])
@@ -17,7 +17,7 @@ def _fit(data: FitData, *, strength: float) -> Mended:
         nearest = (features @ means.T - (means**2).sum(axis=1) / 2).argmax(axis=1)
         return features - away[nearest]
 
-    return Mended(weight=data.scale * data.head, feature_hook=centre)
+    return MitigatedHead(weight=data.scale * data.head, feature_hook=centre)
 
 
 CENTRED = Mitigation(

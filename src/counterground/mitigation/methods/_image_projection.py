@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from counterground.errors import UsageError
-from counterground.mitigation._method import FitData, Mended, Mitigation
+from counterground.mitigation._method import FitData, MitigatedHead, Mitigation
 from counterground.mitigation.methods._projection import increase, rejection
 from counterground.mitigation.methods._shared import (
     check_classes,
@@ -19,7 +19,7 @@ from counterground.mitigation.methods._shared import (
 )
 
 
-def roboshot(data: FitData, *, boost: bool) -> Mended:
+def roboshot(data: FitData, *, boost: bool) -> MitigatedHead:
     """Remove differences between backgrounds from image features and, with ``boost``, increase classes'.
 
     Adila et al. 2024, "Zero-shot robustification of zero-shot models" (arXiv 2309.04344): features lose their
@@ -37,7 +37,7 @@ def roboshot(data: FitData, *, boost: bool) -> Mended:
     return _project(data, _differences(backgrounds), _differences(data.head.T) if boost else None)
 
 
-def image_projection(data: FitData, *, boost: bool) -> Mended:
+def image_projection(data: FitData, *, boost: bool) -> MitigatedHead:
     """Remove mean differences between backgrounds from image features; ``boost`` as in `roboshot`.
 
     The means of all groups of photos, ``m[class, background]``, are fitted by least squares with
@@ -66,7 +66,7 @@ def image_projection(data: FitData, *, boost: bool) -> Mended:
     return _project(data, _differences(effects[k:]), _differences(effects[:k]) if boost else None)
 
 
-def text_subtraction(data: FitData, *, alpha: float) -> Mended:
+def text_subtraction(data: FitData, *, alpha: float) -> MitigatedHead:
     """Subtract from each photo ``alpha`` times its part along the background that its features show most.
 
     A photo's background is the one whose text is most similar to it; its direction is that text minus the
@@ -77,7 +77,7 @@ def text_subtraction(data: FitData, *, alpha: float) -> Mended:
     if len(backgrounds) < 2:
         raise UsageError("text-subtraction needs two backgrounds or more to choose from.")
     directions = unit(backgrounds - backgrounds.mean(axis=0)).astype(np.float32)
-    return Mended(
+    return MitigatedHead(
         weight=(data.scale * data.head).astype(np.float32),
         normalise=True,
         feature_hook=partial(
@@ -96,11 +96,11 @@ def _differences(rows: np.ndarray) -> np.ndarray:
     return np.stack([one - other for one, other in combinations(rows, 2)])
 
 
-def _project(data: FitData, harmful: np.ndarray, helpful: np.ndarray | None) -> Mended:
+def _project(data: FitData, harmful: np.ndarray, helpful: np.ndarray | None) -> MitigatedHead:
     matrix = rejection(harmful)
     if helpful is not None:
         matrix = matrix @ increase(helpful)
-    return Mended(
+    return MitigatedHead(
         weight=(data.scale * data.head).astype(np.float32),
         projection=matrix.astype(np.float32),
         normalise=has_unit_rows(data.features),

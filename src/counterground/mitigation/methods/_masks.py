@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from counterground.errors import UsageError
-from counterground.mitigation._method import FitData, Input, Mended, Mitigation
+from counterground.mitigation._method import FitData, Input, MitigatedHead, Mitigation
 
 
-def background_subtraction(data: FitData, *, alpha: float) -> Mended:
+def background_subtraction(data: FitData, *, alpha: float) -> MitigatedHead:
     """Subtract ``alpha`` times the features of the photo with its object removed.
 
     The head is linear, so this subtracts ``alpha`` times the scores that the background alone gets. The
@@ -22,7 +22,7 @@ def background_subtraction(data: FitData, *, alpha: float) -> Mended:
     return _read(data, {"photo": 1.0, "background": -alpha})
 
 
-def foreground(data: FitData, *, share: float) -> Mended:
+def foreground(data: FitData, *, share: float) -> MitigatedHead:
     """Read ``share`` of the features from the object alone, masked or cropped, and the rest from the photo.
 
     With share 1 this is the "Only-FG" input of Xiao et al. 2021, "Noise or signal: the role of image
@@ -35,8 +35,8 @@ def foreground(data: FitData, *, share: float) -> Mended:
     return _read(data, {"photo": 1.0 - share, "foreground": share} if share < 1 else {"foreground": 1.0})
 
 
-def _read(data: FitData, inputs: dict[Input, float]) -> Mended:
-    return Mended(weight=(data.scale * data.head).astype(np.float32), inputs=inputs)
+def _read(data: FitData, inputs: dict[Input, float]) -> MitigatedHead:
+    return MitigatedHead(weight=(data.scale * data.head).astype(np.float32), inputs=inputs)
 
 
 def _check_masks(features: np.ndarray | None, method: str) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from counterground.mitigation._method import FitData, Mended, Mitigation
+from counterground.mitigation._method import FitData, MitigatedHead, Mitigation
 from counterground.mitigation.methods._shared import check_classes, groups_of
 
 
-def prototypes(data: FitData) -> Mended:
+def prototypes(data: FitData) -> MitigatedHead:
     """Classify by the nearest class mean.
 
     Snell et al. 2017, "Prototypical networks for few-shot learning", equations 1 and 2 with squared Euclidean
@@ -20,7 +20,7 @@ def prototypes(data: FitData) -> Mended:
     return _nearest(data, np.stack([features[data.class_index == each].mean(axis=0) for each in range(k)]))
 
 
-def balanced_prototypes(data: FitData) -> Mended:
+def balanced_prototypes(data: FitData) -> MitigatedHead:
     """Classify by the nearest class mean, where each background of a class counts the same.
 
     As `prototypes`; a class's mean is the mean of the means on each of its labelled backgrounds.
@@ -31,8 +31,8 @@ def balanced_prototypes(data: FitData) -> Mended:
     return _nearest(data, np.stack([means[groups.classes == each].mean(axis=0) for each in range(k)]))
 
 
-def _nearest(data: FitData, means: np.ndarray) -> Mended:
-    return Mended(
+def _nearest(data: FitData, means: np.ndarray) -> MitigatedHead:
+    return MitigatedHead(
         weight=np.ascontiguousarray(data.scale * means.T, dtype=np.float32),
         bias=(-data.scale / 2 * (means**2).sum(axis=1)).astype(np.float32),
     )

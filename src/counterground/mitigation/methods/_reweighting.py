@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from counterground.errors import needs_extra
-from counterground.mitigation._method import FitData, Mended, Mitigation
+from counterground.mitigation._method import FitData, MitigatedHead, Mitigation
 from counterground.mitigation.methods._shared import check_classes, groups_of
 
 # For `group_dro`: full-batch steps, so fewer and larger ones than in the authors' minibatches.
 _STEPS, _LEARNING_RATE, _MOMENTUM, _GROUP_STEP = 150, 2.0, 0.9, 0.01
 
 
-def deep_feature_reweighting(data: FitData, *, c: float, draws: int = 5) -> Mended:
+def deep_feature_reweighting(data: FitData, *, c: float, draws: int = 5) -> MitigatedHead:
     """Fit a logistic regression with an L1 penalty on group-balanced photos, averaged over draws.
 
     Kirichenko et al. 2022, "Last layer re-training is sufficient for robustness to spurious correlations"
@@ -51,7 +51,7 @@ def deep_feature_reweighting(data: FitData, *, c: float, draws: int = 5) -> Mend
     return _linear(weight.T, bias - weight @ scaler.mean_)
 
 
-def automatic_feature_reweighting(data: FitData, *, gamma: float, strength: float) -> Mended:
+def automatic_feature_reweighting(data: FitData, *, gamma: float, strength: float) -> MitigatedHead:
     """Refit the model's own head, with more weight on photos that it gets wrong; it needs no groups.
 
     Qiu et al. 2023, "Simple and fast group robustness by automatic feature reweighting" (arXiv 2306.11074),
@@ -84,7 +84,7 @@ def automatic_feature_reweighting(data: FitData, *, gamma: float, strength: floa
     return _linear(data.scale * (own + found[: d * k].reshape(d, k)), found[d * k :])
 
 
-def group_dro(data: FitData, *, l2: float) -> Mended:
+def group_dro(data: FitData, *, l2: float) -> MitigatedHead:
     """Refit the model's own head for the group with the highest loss.
 
     Sagawa et al. 2020, "Distributionally robust neural networks" (arXiv 1911.08731), algorithm 1, as in the
@@ -125,8 +125,8 @@ def group_dro(data: FitData, *, l2: float) -> Mended:
     return _linear(data.scale * fitted, bias.detach().numpy() - mean @ fitted)
 
 
-def _linear(weight: np.ndarray, bias: np.ndarray) -> Mended:
-    return Mended(np.ascontiguousarray(weight, dtype=np.float32), bias.astype(np.float32))
+def _linear(weight: np.ndarray, bias: np.ndarray) -> MitigatedHead:
+    return MitigatedHead(np.ascontiguousarray(weight, dtype=np.float32), bias.astype(np.float32))
 
 
 DFR = Mitigation(

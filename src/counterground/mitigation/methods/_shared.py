@@ -69,7 +69,7 @@ def encode_classes_on_backgrounds(data: FitData, method: str, prompt: str, at_le
 
 
 def text_weight(data: FitData, embeddings: np.ndarray) -> np.ndarray:
-    """Return the ``weight`` ``[d, k]`` of a `Mended` made from one vector ``[k, d]`` for each class."""
+    """Return the ``weight`` ``[d, k]`` of a `MitigatedHead` from one vector ``[k, d]`` for each class."""
     return np.ascontiguousarray((data.scale * unit(embeddings)).T, dtype=np.float32)
 
 

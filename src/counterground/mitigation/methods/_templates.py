@@ -7,22 +7,22 @@ from functools import partial
 import numpy as np
 
 from counterground.errors import UsageError
-from counterground.mitigation._method import FitData, Mended, Mitigation
+from counterground.mitigation._method import FitData, MitigatedHead, Mitigation
 from counterground.mitigation.methods._shared import encode_classes, text_weight
 from counterground.photos import prompt_templates
 
 
-def template_ensemble(data: FitData) -> Mended:
+def template_ensemble(data: FitData) -> MitigatedHead:
     """Average the unit text embeddings of a class over OpenAI's 80 templates, and normalise again.
 
     Radford et al. 2021, "Learning transferable visual models from natural language supervision", section
     3.1.4: ensembles are made in embedding space.
     """
     embeddings = encode_classes(data, "template-ensemble", prompt_templates("openai"))
-    return Mended(weight=text_weight(data, embeddings.mean(axis=0)))
+    return MitigatedHead(weight=text_weight(data, embeddings.mean(axis=0)))
 
 
-def sage(data: FitData, *, templates: int) -> Mended:
+def sage(data: FitData, *, templates: int) -> MitigatedHead:
     """Classify each photo with the templates under which its classes are furthest apart.
 
     Ye et al. 2025, "SAGE: spuriousness-aware guided prompt exploration" (arXiv 2511.13005), as in class
@@ -37,7 +37,7 @@ def sage(data: FitData, *, templates: int) -> Mended:
     _check_two_classes(embeddings, data, "sage")
     t, k, d = embeddings.shape
     products = np.einsum("tkd,skd->kts", embeddings, embeddings).astype(np.float32)
-    return Mended(
+    return MitigatedHead(
         weight=np.ascontiguousarray(embeddings.reshape(t * k, d).T, dtype=np.float32),
         logit_hook=partial(_best_templates, products=products, number=templates, scale=data.scale),
     )
@@ -66,7 +66,7 @@ def _best_templates(
     return np.asarray(scale * means / np.sqrt(lengths))
 
 
-def sage_set(data: FitData, *, templates: int) -> Mended:
+def sage_set(data: FitData, *, templates: int) -> MitigatedHead:
     """Choose templates as SAGE does, but the same for all photos: by the mean separation on these photos.
 
     Our variant of Ye et al. 2025 (see `sage`), so that the head stays linear and can be exported.
@@ -77,7 +77,7 @@ def sage_set(data: FitData, *, templates: int) -> Mended:
     weight = embeddings.reshape(t * k, d).T.astype(data.features.dtype)
     separation = np.ptp((data.features @ weight).reshape(-1, t, k), axis=2).mean(axis=0)
     best = np.argsort(-separation, kind="stable")[:templates]
-    return Mended(weight=text_weight(data, embeddings[best].mean(axis=0)))
+    return MitigatedHead(weight=text_weight(data, embeddings[best].mean(axis=0)))
 
 
 def _check_two_classes(embeddings: np.ndarray, data: FitData, method: str) -> None:

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from counterground.mitigation._method import FitData, Mended, Mitigation, Need
+from counterground.mitigation._method import FitData, MitigatedHead, Mitigation, Need
 from counterground.mitigation.methods._projection import rejection
 from counterground.mitigation.methods._shared import (
     CLASS_ON_BACKGROUND,
@@ -16,27 +16,27 @@ from counterground.mitigation.methods._shared import (
 )
 
 
-def background_prompts(data: FitData, *, prompt: str) -> Mended:
+def background_prompts(data: FitData, *, prompt: str) -> MitigatedHead:
     """Average the unit text embeddings of "class on background" over all backgrounds.
 
     An ensemble in embedding space (Radford et al. 2021, section 3.1.4) over backgrounds in place of
     templates: no class is then on one background more than another.
     """
     embeddings = encode_classes_on_backgrounds(data, "background-prompts", prompt)
-    return Mended(weight=text_weight(data, embeddings.mean(axis=0)))
+    return MitigatedHead(weight=text_weight(data, embeddings.mean(axis=0)))
 
 
-def text_projection(data: FitData) -> Mended:
+def text_projection(data: FitData) -> MitigatedHead:
     """Project the span of the background prompts out of the class embeddings.
 
     Chuang et al. 2023, "Debiasing vision-language models via biased prompts" (arXiv 2302.00070), orthogonal
     projection: ``P0 = I - A (A' A)^-1 A'``, where the columns of A are embeddings of backgrounds.
     """
     backgrounds = encode_backgrounds(data, "text-projection")
-    return Mended(weight=text_weight(data, data.head.T.astype(np.float64) @ rejection(backgrounds)))
+    return MitigatedHead(weight=text_weight(data, data.head.T.astype(np.float64) @ rejection(backgrounds)))
 
 
-def text_calibration(data: FitData, *, strength: float) -> Mended:
+def text_calibration(data: FitData, *, strength: float) -> MitigatedHead:
     """Project backgrounds out of the class embeddings, and pull pairs that differ by background together.
 
     Chuang et al. 2023 (see `text_projection`), calibrated projection: of all P the one that minimises
@@ -49,7 +49,7 @@ def text_calibration(data: FitData, *, strength: float) -> Mended:
     differences = np.concatenate([one - other for one, other in combinations(prompts, 2)])
     g = np.eye(len(p0)) + strength * differences.T @ differences / len(differences)
     # Rows z become z P' = z g^-1 P0, since g and P0 are symmetric.
-    return Mended(weight=text_weight(data, data.head.T.astype(np.float64) @ np.linalg.solve(g, p0)))
+    return MitigatedHead(weight=text_weight(data, data.head.T.astype(np.float64) @ np.linalg.solve(g, p0)))
 
 
 _CHUANG = "Chuang et al. 2023 (arXiv 2302.00070)"

@@ -261,7 +261,7 @@ def _tokenizer(spec: str, name: str, model_cfg: dict[str, Any], *, offline: bool
 
 @cache
 def _own_tokenizer(context_length: int) -> Any:
-    """Return OpenCLIP's own tokenizer, one for all: reading its merges takes as long as a small model's weights."""
+    """Return OpenCLIP's own tokenizer, one for all: reading its merges takes as long as loading a model."""
     from open_clip import SimpleTokenizer
 
     return SimpleTokenizer(context_length=context_length)

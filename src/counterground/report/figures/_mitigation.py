@@ -30,7 +30,8 @@ def draw_mitigation(material: Material) -> list[Outcome]:
 def _draw(record: MitigationRecord, stem: str) -> Drawing:
     figure = new_figure(PAGE, _HEIGHT)
     axes = figure.subplots()
-    drop = record.unmended.drop.value or 0.0
+    own = record.unmitigated.drop
+    drop = own.value or 0.0
     axes.axhline(0, color=QUIET, linewidth=0.6)
     axes.axvline(0, color=QUIET, linewidth=0.6)
     for each in record.methods:
@@ -55,7 +56,7 @@ def _draw(record: MitigationRecord, stem: str) -> Drawing:
     left_out = name_points(axes, positions, [_REACH] * len(names), names)
     caption = (
         f"What mitigations of {record.model} cost on common photos, and how much of its drop "
-        f"({record.unmended.drop.estimate.text} points {record.unmended.drop.estimate.interval}) they take "
+        f"({own.estimate.text} points {own.estimate.interval}) they take "
         f"away, on {record.benchmark}; lines are paired 95 % intervals. Above the dotted line accuracy on "
         "counter photos rises; on it all of the gain is accuracy lost on common ones. Each photo was judged "
         "by a head that was fitted and chosen on other clusters."

@@ -124,20 +124,20 @@ def cure_answer(cures: Sequence[Cures], lead: str | None) -> Answer | None:
         return None
     found = next((each for each in cures if each.record.model == lead), cures[0])
     record = found.record
-    drop = record.unmended.drop.estimate
+    drop = record.unmitigated.drop.estimate
     methods = counted(len(record.methods), "method")
     whose = "Its drop" if record.model == lead else f"The drop of {record.model}"
     size = f"{whose} of {drop.text} points {drop.interval}".rstrip()
     tests = f"Holm-corrected over all tests of {methods}, on photos not used for fitting or choosing"
     smaller = sorted(filter(_helps, record.methods), key=_gained_on_counter)
-    mended = [each for each in smaller if not _loses(each)]
+    mitigated = [each for each in smaller if not _loses(each)]
     if not smaller:
         answer = f"None of {methods} tried." if len(record.methods) > 1 else f"Not {record.methods[0].name}."
         nearest = min(record.methods, key=_gained_on_counter)
         reason = f"{size} does not become significantly smaller ({tests}). Nearest: {_changes([nearest])}."
     else:
-        answer = _names(mended) if mended else "None without losing common accuracy."
-        named = (mended or smaller)[:_NAMED]
+        answer = _names(mitigated) if mitigated else "None without losing common accuracy."
+        named = (mitigated or smaller)[:_NAMED]
         reason = f"{size} becomes significantly smaller ({tests}): {_changes(named)}."
         reason += _losses(smaller) + "".join(map(_grown, named))
     return Answer(CURE, answer, " ".join(filter(None, [reason, found.other_photos])))
@@ -203,7 +203,7 @@ def _draw(record: MitigationRecord) -> CureChart | None:
     if not methods:
         return None
     costs, gains = [each.cost for each in methods], [each.gain for each in methods]
-    drop = record.unmended.drop.value or 0.0
+    drop = record.unmitigated.drop.value or 0.0
     x = _Axis.of(costs, _LEFT, _WIDTH - _RIGHT, [])
     y = _Axis.of(gains, _HEIGHT - _BOTTOM, _TOP, [1.1 * HALF * drop] if drop > 0 else [])
     frame = Box(_LEFT, _TOP, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM)

@@ -82,7 +82,7 @@ class _Group(NamedTuple):
 
     runs: list[Run]
     swapped: list[Run]
-    mended: list[Run]
+    mitigated: list[Run]
 
 
 def write_report(
@@ -139,7 +139,7 @@ def write_report(
             of_run,
             partial(_class_page, available, words=Words(of_run.contrast)),
             swapped=group.swapped,
-            mended=group.mended,
+            mitigated=group.mitigated,
             pictures=photos,
         )
         for number, group in enumerate(together, start=1)
@@ -189,16 +189,16 @@ def _groups(runs: Sequence[Run]) -> list[_Group]:
     unmitigated model, and composites make their own.
     """
     groups: list[_Group] = []
-    plain, swapped, mended = _kinds(runs)
+    plain, swapped, mitigated = _kinds(runs)
     for run in plain:
         _join(groups, run).runs.append(run)
-    for run in mended:
+    for run in mitigated:
         home = _home(groups, run.info.benchmark)
         if home is None:
             home = _join(groups, run)
             own = read_mitigation(run.path).model
             home.runs.append(select_models({run.path: run}, [own])[run.path])
-        home.mended.append(run)
+        home.mitigated.append(run)
     for run in swapped:
         assert run.info.intervention is not None
         home = _home(groups, run.info.intervention.source)
@@ -213,8 +213,8 @@ def _kinds(runs: Sequence[Run]) -> tuple[list[Run], list[Run], list[Run]]:
     """Return the runs on unchanged photos, those on composites, and those of mitigations."""
     kinds: tuple[list[Run], list[Run], list[Run]] = ([], [], [])
     for run in runs:
-        is_swapped, is_mended = run.info.intervention is not None, (run.path / MITIGATION_FILE).is_file()
-        kinds[1 if is_swapped else 2 if is_mended else 0].append(run)
+        is_swapped, is_mitigated = run.info.intervention is not None, (run.path / MITIGATION_FILE).is_file()
+        kinds[1 if is_swapped else 2 if is_mitigated else 0].append(run)
     return kinds
 
 

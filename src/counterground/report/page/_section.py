@@ -150,7 +150,7 @@ def make_section(
     class_page: Any,
     *,
     swapped: Sequence[Run] = (),
-    mended: Sequence[Run] = (),
+    mitigated: Sequence[Run] = (),
     pictures: bool = True,
 ) -> Section:
     """Gather everything the page says about runs on one benchmark.
@@ -162,7 +162,7 @@ def make_section(
         class_page: function of the runs, their labelled models, the rows in the page's order, and the facts
             of the classes.
         swapped: runs on composites that show what the background causes; they may be among ``runs``.
-        mended: runs of `counterground mitigate`.
+        mitigated: runs of `counterground mitigate`.
         pictures: whether the page may hold photos.
     """
     benchmark = runs[0].info.benchmark
@@ -184,7 +184,7 @@ def make_section(
     marks = _marks_by_weights(runs, known, rows)
     of = None if runs[0].info.intervention else benchmark
     causes = _causes(swapped, marks, of, count, len(rows), pictures=pictures)
-    cures = [_cures(run, marks, benchmark) for run in mended]
+    cures = [_cures(run, marks, benchmark) for run in mitigated]
     return Section(
         number=number,
         name=benchmark.name,

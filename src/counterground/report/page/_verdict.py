@@ -97,7 +97,7 @@ def judge(
     others = [model for model in judged if model is not lead]
     evidence, ranking = _Evidence.of(judged, words), _Ranking.of(lead, others, comparisons, words)
     answers = [_relies(lead, evidence)]
-    told = (cause or _not_swapped(lead, evidence), cure or _not_mended(lead, evidence))
+    told = (cause or _not_swapped(lead, evidence), cure or _not_mitigated(lead, evidence))
     answers += filter(None, told)
     gained = evidence.is_reversed(lead)
     if others and not gained:  # of gains, "more than the others" would mean a smaller one
@@ -344,7 +344,7 @@ def _not_swapped(lead: ModelScores, evidence: _Evidence) -> Answer | None:
     return Answer(CAUSE, "Not measured.", reason)
 
 
-def _not_mended(lead: ModelScores, evidence: _Evidence) -> Answer | None:
+def _not_mitigated(lead: ModelScores, evidence: _Evidence) -> Answer | None:
     """Say what would show how to make a clear drop smaller."""
     if not evidence.words.about_backgrounds or not evidence.is_clear(lead):
         return None
