@@ -104,9 +104,9 @@ class Finding:
         """Whether the pairs exceed chance, but not clearly (p of 0.002 or more).
 
         A drop is reported only if it exceeds chance, which selects lucky photos if effects are weak or
-        absent. In simulations (``python bench/experiments/discovery.py 400 permutations=999``) it was true
-        for all pairs that exceeded chance without an effect, for three in four with weak effects, and for few
-        with strong effects, where the reported drop was not biased.
+        absent. In simulations (``python bench/experiments/discovery.py 400 permutations=999``) the property
+        was true for all pairs that exceeded chance without an effect, for three in four with weak effects,
+        and for few with strong effects, where the reported drop was not biased.
         """
         p = self.decisive.p
         return self.exceeds_chance and p is not None and p >= _CLEAR
