@@ -20,8 +20,7 @@ def check_class_names(
     Args:
         pool: the pool.
         names: names of the incoming classes.
-        remedy: function that returns the sentence with the remedy, from a name and the pool's name for the
-            class ("NAME" if that is unknown).
+        remedy: function from a name and the pool's name for the class ("NAME" if unknown) to the remedy.
         also: further names that count as the pool's.
 
     Raises:

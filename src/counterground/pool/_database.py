@@ -121,7 +121,7 @@ def digest_of(table: Table) -> ColumnElement[str]:
 
 
 class DamagedError(Exception):
-    """The database holds a value that no pool writes; the message says what was found."""
+    """The database holds a value that no pool writes; the message says which."""
 
 
 @contextmanager
@@ -143,7 +143,7 @@ def database_errors(path: Path) -> Iterator[None]:
 
 
 def open_database(path: Path, *, create: bool) -> Engine:
-    """Return the engine of a pool's database; with ``create``, make the database if there is none.
+    """Return the engine of a pool's database; ``create`` makes one if there is none.
 
     If the folder cannot be written, as on a read-only disk, SQLite cannot read its log. A private copy is
     read instead, and changes to the pool fail, as they should.

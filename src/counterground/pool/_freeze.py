@@ -16,8 +16,8 @@ def freeze(root: Path, photos: pl.DataFrame, review: pl.DataFrame, background: p
 
     Args:
         root: the pool's folder.
-        photos: all photos, as ``PHOTO_SCHEMA``, sorted by path.
-        review: review verdicts on the same photos, as ``VERDICT_SCHEMA``.
+        photos: photos as ``PHOTO_SCHEMA``, sorted by path.
+        review: review verdicts on them, as ``VERDICT_SCHEMA``.
         background: background verdicts, likewise.
     """
     stands = review["stands"]

@@ -184,13 +184,13 @@ class Pool:
         suggestion: str | None = None,
         token: str | None = None,
     ) -> int:
-        """Record a decision and return its id; the decision is on disk when this returns.
+        """Record a decision, on disk when this returns, and return its id.
 
         Args:
-            path: path of the photo.
-            annotator: name of whoever decides.
+            path: the photo's path.
+            annotator: who decides.
             task: "review" or "background".
-            labels: labels, the primary one first; ``("later",)`` postpones the photo.
+            labels: the primary one first; ``("later",)`` postpones the photo.
             adjudicates: whether this ends a disagreement; it then outranks what annotators decided.
             seconds: how long the photo was looked at.
             suggestion: JSON of what a model suggested on screen.
@@ -233,7 +233,7 @@ class Pool:
         The previous decision on the same photo stands again.
 
         Args:
-            annotator: name of whoever undoes it.
+            annotator: who undoes it.
             task: task of the decision.
             of: token or id of the decision; an adjudication may be anyone's. None is the annotator's last
                 vote that stands.

@@ -42,7 +42,7 @@ def verdicts_of(votes: str, where: str = "TRUE") -> str:
 
     Args:
         votes: a table with the rows and columns of LAST_DECISIONS.
-        where: a condition on these rows that selects all of a photo's rows or none.
+        where: a condition that selects all of a photo's rows or none.
     """
     return f"""
         SELECT tally.task, tally.path, annotators,

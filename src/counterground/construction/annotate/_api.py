@@ -94,7 +94,7 @@ def next_photos(state: AppState, body: Next) -> dict[str, Any]:
 
 
 def remaining(state: AppState, body: OfTask) -> dict[str, Any]:
-    """Return what an annotator who has finished may wait for, and how many disagreements there are."""
+    """Return what an annotator who has finished may wait for, and the number of disagreements."""
     found = state.queue.remaining(body.annotator, body.task)
     return {
         "waiting": found.waiting,
@@ -122,7 +122,7 @@ def _anonymous(disagreement: Disagreement) -> list[list[str]]:
 
 
 def record_events(state: AppState, body: Events) -> dict[str, Any]:
-    """Write events in their order, on disk when this returns; a refused one does not block the others."""
+    """Write events in order, on disk when this returns; a refused one does not block the others."""
     with state.pool.connect() as connection:
 
         def record(raw: dict[str, Any]) -> dict[str, Any]:

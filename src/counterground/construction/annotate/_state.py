@@ -21,7 +21,7 @@ class AppState:
     Attributes:
         pool: the pool.
         queue: its queue.
-        sessions: sessions of the annotators.
+        sessions: the annotators' sessions.
         key: name of the pool in the browser's storage.
         named: the pool as the user wrote it.
         task: task of the first page.

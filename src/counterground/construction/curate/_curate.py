@@ -68,7 +68,7 @@ def curate(
         settings: limits of the signals; None for the defaults.
         model: spec of the model that judges labels, ambiguity, clarity and similarity; None for none.
         running: how the model is run, and the candidate names.
-        show_progress: whether to show progress on standard error.
+        show_progress: show a bar on standard error.
 
     Raises:
         UsageError: there is no pool, or a model or name cannot be used.

@@ -192,7 +192,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     """Return a figure of a record, checked to have its type.
 
     Raises:
-        ValueError: it does not have it.
+        ValueError: it has another type.
     """
     try:
         return TypeAdapter(kind).validate_python(value)

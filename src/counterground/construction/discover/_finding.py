@@ -128,7 +128,7 @@ def find_pairs(
     Args:
         predictions: rows with the columns of ``predictions.parquet``, of one model or several; photos
             without a background are left out.
-        min_drop: percentage points; classes whose accuracy differs by more are kept.
+        min_drop: threshold in percentage points; classes whose accuracy differs by more are kept.
         min_photos: photos that a background needs in each half; None for half of what the median
             background of a class has, at least 2.
         split: ``half``, ``swap`` or ``none``.

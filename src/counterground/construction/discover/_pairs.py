@@ -45,8 +45,8 @@ def choose_pairs(tally: Tally, eligible: Flags, *, min_drop: float, choose: Choo
     """Choose each class's best and worst background.
 
     Ties are decided by the closeness of the true name (see ``photos_seen``), then by more photos, then by
-    lot. The difference of the unshrunken accuracies decides whether a class is kept, even if shrunken ones
-    made the choice: ``min_drop`` has one meaning.
+    lot. A class is kept by its unshrunken accuracies, even if shrunken ones made the choice: ``min_drop`` has
+    one meaning.
 
     Args:
         tally: tally of the photos that choose, ``[permutations, classes, backgrounds]``.

@@ -22,7 +22,7 @@ _CELLS = {
 
 
 def photos_seen(predictions: pl.DataFrame) -> pl.DataFrame:
-    """Return a row per photo with a background: ``right`` (referees that are), ``referees``, ``closeness``.
+    """Return a row per photo with a background: ``right`` (right referees), ``referees``, ``closeness``.
 
     ``closeness`` decides between equal accuracies. It says how near the true name is to the top, as a mean
     over the referees: minus the logarithm of its place if the answer is wrong, the confidence (0 to 1) if it
@@ -49,7 +49,7 @@ def photos_seen(predictions: pl.DataFrame) -> pl.DataFrame:
 def background_accuracy(predictions: pl.DataFrame, *, intervals: bool = True) -> pl.DataFrame:
     """Return ``class_index, class_name, background, n, clusters, accuracy, low, high`` (fractions), sorted.
 
-    Intervals are 95 %; photos of one cluster count together, as far as all cells tell. With several referees
+    Intervals are 95 %; photos of one cluster count together, as far as all cells show. With several referees
     these are means, and the mean of their intervals is no narrower than the interval of their mean. Without
     ``intervals``, which take long, ``low`` and ``high`` are null.
     """

@@ -186,7 +186,7 @@ def _permits(obstacle: str, noncommercial: bool, verbatim: bool) -> str:
 
 def _reading(reader: str, folder: Path) -> str:
     text = f"## How to read it\n\nIn this folder:\n\n```python\n{reader}\n```\n"
-    if (folder / "benchmark.json").is_file():  # else it is a format of another package, which we do not read
+    if (folder / "benchmark.json").is_file():  # else another package's format, which we do not read
         text += "\n```console\ncounterground evaluate . -m MODEL --out ../run\n```\n"
     return text
 

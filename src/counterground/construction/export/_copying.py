@@ -44,7 +44,7 @@ def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> b
 def copy_photos(contents: Contents, folder: Path, tick: Tick) -> None:
     """Write every photo and mask to its path below ``folder``.
 
-    Copies, not links: an export that shares its bytes with the source would change when the source is edited.
+    Copies, not links: a linked export would change when the source is edited.
     """
     for path, photo_id in contents.benchmark.photos.select("path", "photo_id").iter_rows():
         _write(folder / path, photo_bytes(contents, path, photo_id))

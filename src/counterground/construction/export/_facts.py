@@ -42,7 +42,7 @@ class CardFacts:
     """What the data card states; every field may stay empty: the card then says that it is unknown.
 
     Attributes:
-        title: title of the collection; the benchmark's name if empty.
+        title: the collection's title; the benchmark's name if empty.
         description: what it is, in a few sentences.
         chosen: sentences on how the photos were chosen.
         annotators: how many people decided.
@@ -53,9 +53,9 @@ class CardFacts:
         creators: who made the collection.
         url: its page.
         citation: how to cite it.
-        licence: licence of the collection (selection and labels), if one holds for all of it.
+        licence: the collection's licence (selection and labels), if one holds for all of it.
         released: the day it is published.
-        version: version of the collection, MAJOR.MINOR.PATCH.
+        version: the collection's version, MAJOR.MINOR.PATCH.
         hub_benchmark: register it as a benchmark of the Hugging Face hub (``eval.yaml``; format huggingface).
     """
 
@@ -76,7 +76,7 @@ class CardFacts:
 
 
 def known_facts(benchmark: Benchmark) -> CardFacts:
-    """Return what a pool knows about the photos of a benchmark, if they are a pool's; else nothing.
+    """Return what a pool knows about a benchmark's photos, if they are a pool's; else nothing.
 
     Exporting does not need the packages that read pools: without them the card says the pool was not read.
     """

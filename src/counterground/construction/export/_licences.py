@@ -54,8 +54,8 @@ class Licence:
         url: address of its text; empty if there is none.
         obstacle: why the photo must not be shared; empty if it may.
         needs_credit: whether the author must be named.
-        noncommercial: whether for non-commercial purposes only.
-        verbatim: whether only unchanged (no derivatives).
+        noncommercial: only for non-commercial purposes.
+        verbatim: only unchanged (no derivatives).
     """
 
     name: str
@@ -71,9 +71,8 @@ def read_licence(text: str | None) -> Licence:
     """Return what is known of a licence as a manifest states it.
 
     Known are the Creative Commons licences (codes, names, URLs; 4.0 if no version is given, as iNaturalist's
-    are), CC0 and public domain, the usual free licences, and "all rights reserved". Several licences,
-    separated by ``;`` or "or", with remarks in brackets, all apply: a photo may be shared only if each allows
-    it.
+    are), CC0 and public domain, the usual free licences, and "all rights reserved". Several, separated by
+    ``;`` or "or", with remarks in brackets, all apply: a photo may be shared only if each allows it.
     """
     if text is None or not text.strip():
         return Licence("not stated", obstacle="no licence is stated")

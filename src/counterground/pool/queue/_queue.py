@@ -57,7 +57,7 @@ from counterground.pool.queue._sql import (
 )
 
 LEASE_SECONDS = 180.0
-"""How long a photo is reserved for the annotator who has it on screen, since the page's last request."""
+"""How long a photo on screen is reserved for its annotator, since the page's last request."""
 
 Order = Literal["blind", "ranked"]
 
@@ -65,7 +65,7 @@ Order = Literal["blind", "ranked"]
 class Queue:
     """The queue of one pool; any number of queues, in any number of processes, can serve the same pool.
 
-    A photo needs one annotator; a share ``second`` of each class needs two, as soon as two people take part.
+    A photo needs one annotator; a share ``second`` of each class needs two, once two people take part.
     Imported labels count as an annotator's, but not as a person who could decide on more. A photo on another
     annotator's screen counts as decided by them until its lease ends. The background task goes class by
     class, only through photos that stand in the review; the review goes through all classes at once. Both
@@ -76,7 +76,7 @@ class Queue:
         pool: the pool.
         second: the share (fraction) of photos that two annotators decide on.
         order: order of reviews.
-        annotators: names of those who take part now; those who have decided before take part anyway.
+        annotators: who takes part now; those who have decided before take part anyway.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Queue:
         )
 
     def remaining(self, annotator: str, task: str) -> Remaining:
-        """Return what an annotator who has decided on everything may wait for."""
+        """Return what an annotator who has finished may wait for."""
         with self.pool.connect(writes=False) as connection:
             self._refresh(connection, task)
             asked = self._asked(connection, annotator, task)
@@ -128,7 +128,7 @@ class Queue:
     ) -> int:
         """Record a decision, as ``Pool.decide`` does, and release the photo; return the decision's id.
 
-        ``within`` is a transaction of ``Pool.connect`` that this joins: all of it reaches the disk together.
+        ``within`` is a transaction of ``Pool.connect`` to join: all of it reaches the disk together.
         """
         with self.pool.connect_within(within) as connection:
             newest = connection.execute(text(NEWEST)).one().newest
@@ -235,7 +235,7 @@ class Queue:
             connection.execute(delete(LEASE).where(LEASE.c.annotator.in_(annotators)))
 
     def _refresh(self, connection: Connection, task: str) -> None:
-        """Bring this connection's tables up to date for queries about a task."""
+        """Update this connection's tables for queries about a task."""
         for statement in TABLES:
             connection.execute(text(statement))
         seen = connection.execute(text("SELECT id AS seen, row FROM temp.seen")).mappings().one_or_none()

@@ -22,7 +22,7 @@ class Batch:
     """What an annotator gets.
 
     Attributes:
-        photos: the next photos, reserved for the annotator for ``LEASE_SECONDS``.
+        photos: the next photos, reserved for ``LEASE_SECONDS``.
         revoked: photos of ``leased`` that the annotator need no longer decide on.
         done: photos the annotator has decided on.
         left: photos that await the annotator, including those on screen.
@@ -41,7 +41,7 @@ class Remaining:
     """Photos still unfinished when an annotator has decided on everything.
 
     Attributes:
-        waiting: photos that the annotator decided on and that await another one.
+        waiting: photos that the annotator decided on, awaiting another one.
         elsewhere: photos that others have on screen now.
         alone: whether nobody else takes part, so that no photo awaits a second annotator.
     """
@@ -86,9 +86,9 @@ class ClassProgress:
     Attributes:
         class_name: the class.
         photos: photos of the task (for backgrounds, those that stand in the review).
-        complete: photos on which enough annotators have decided, or someone has adjudicated.
+        complete: photos on which enough annotators decided, or someone adjudicated.
         begun: photos decided on by fewer annotators than they need.
-        disagreed: photos on which annotators disagree and nobody has adjudicated.
+        disagreed: photos on which annotators disagree and nobody adjudicated.
     """
 
     class_name: str

@@ -64,7 +64,7 @@ def next_photos(state: ReviewState, body: Next) -> dict[str, Any]:
 
 
 def record_events(state: ReviewState, body: Events) -> dict[str, Any]:
-    """Write events in their order, on disk when this returns; a refused one does not block the others."""
+    """Write events in order, on disk when this returns; a refused one does not block the others."""
     return {"results": record_each(body.events, partial(_record, state, body.annotator))}
 
 

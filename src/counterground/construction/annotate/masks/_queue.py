@@ -12,7 +12,7 @@ from typing import Any
 from counterground.masks import REASONS, Masks
 
 LEASE_SECONDS = 180.0
-"""How long a photo is reserved for the annotator who has it on screen, since the page's last request."""
+"""How long a photo on screen is reserved for its annotator, since the page's last request."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class MaskedPhoto:
     """A photo and its mask, before review.
 
     Attributes:
-        row: number of the photo on the page, from 1.
+        row: number on the page, from 1.
         path: path in the benchmark.
-        file: file of the photo.
+        file: the photo's file.
         photo_id: SHA-256 that the file must have.
-        class_name: class of the photo.
+        class_name: its class.
         mask: path of the mask, relative to the folder; None if there is none.
         origin: where the mask comes from.
         reason: why the mask is not usable as it is; empty if it is.
@@ -77,8 +77,8 @@ class MaskQueue:
             annotator: who asks.
             decided: paths of photos that no longer need a decision.
             count: how many more photos are wanted.
-            leased: paths of the photos that the page has.
-            skipped: paths of the photos that come last, in this order.
+            leased: paths of photos that the page has.
+            skipped: paths of photos that come last, in this order.
         """
         now = time.monotonic()
         with self._lock:

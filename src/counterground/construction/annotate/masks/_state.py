@@ -19,7 +19,7 @@ class ReviewState:
         masks: the masks before review.
         queue: the photos that wait for a decision.
         decisions: what was decided.
-        sessions: sessions of the annotators.
+        sessions: the annotators' sessions.
         key: name of the folder in the browser's storage.
         named: the folder as the user wrote it.
         invite: function that prints a new link for an annotator.

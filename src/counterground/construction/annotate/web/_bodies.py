@@ -34,12 +34,12 @@ class Events(Body):
 def record_each(
     events: Sequence[dict[str, Any]], record: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Record events in their order and return an answer to each; a refused one does not block the others.
+    """Record events in order and return an answer to each; a refused one does not block the others.
 
     Args:
         events: events as sent.
-        record: function that checks one event, records it and returns the answer to its page; it raises
-            ``ValidationError`` or ``UsageError`` to refuse it.
+        record: function that checks and records an event and returns the answer to it; it raises
+            ``ValidationError`` or ``UsageError`` to refuse.
     """
     return [_result(raw, record) for raw in events]
 

@@ -26,7 +26,7 @@ class AuthRoutes:
     """Routes that let annotators in, and check the session of every request.
 
     Args:
-        sessions: sessions of the annotators.
+        sessions: the annotators' sessions.
         invite: function that prints a new link for an annotator.
         port: port of the server; it names the cookie, since browsers share cookies between ports.
     """

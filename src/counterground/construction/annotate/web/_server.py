@@ -93,8 +93,8 @@ class AnnotatorServer:
 
     Args:
         settings: who takes part, and where.
-        store: store of the port: browsers keep unsent decisions by address, so a restarted server returns to
-            the port that its annotators had.
+        store: store of the port: browsers keep unsent decisions by address, so a restarted server reuses the
+            port of its annotators.
         say: function that prints a line.
 
     Raises:
@@ -253,7 +253,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _reached_at(listening: socket.socket) -> str:
-    """Return the address others reach the socket at; of all, the one that routes to other networks."""
+    """Return the address others reach the socket at; if it is on all, the one routed to other networks."""
     address = str(listening.getsockname()[0])
     if not ipaddress.ip_address(address).is_unspecified:
         return address

@@ -84,7 +84,7 @@ def _write_shard(
 
 
 def unique_names(benchmark: Benchmark) -> list[str]:
-    """Return the names of the classes with photos; names that several share get the class number appended.
+    """Return the names of the classes with photos; shared names get the class number appended.
 
     A ``ClassLabel`` needs unique names.
     """

@@ -118,8 +118,8 @@ def open_dump(folder: Path) -> Iterator[Dump]:
             "autoload_known_extensions": "false",
             "autoinstall_known_extensions": "false",
             "preserve_insertion_order": "false",
-            # They assume that a gzipped file has few rows, and would hash all of the photos. Without them,
-            # the right side of a join is always the one that is hashed.
+            # They assume that a gzipped file has few rows, and would hash all photos. Without them, a join
+            # always hashes its right side.
             "disabled_optimizers": "join_order,build_side_probe_side",
         }
         with duckdb.connect(":memory:", config=config) as connection:
@@ -188,7 +188,7 @@ def list_open_data(
         taxa: number or numbers of taxa, by class name.
         per_class: photos per class.
         quality: grade of the observations; "any" for all.
-        licences: codes such as "cc-by"; None or an empty sequence for all.
+        licences: codes such as "cc-by"; None or empty for all.
         since: first day of observation (ISO); observations without a date are then left out.
         until: last day of observation.
         per_observation: photos per observation.

@@ -48,7 +48,7 @@ class CollectOptions:
         licences: licence codes of the photos; empty: any, including all rights reserved.
         place: id or name of an iNaturalist place.
         since, until: ISO dates of the observation, both inclusive.
-        per_observation: photos used of one observation; they show the same animal.
+        per_observation: photos per observation; they show the same animal.
         size: "small" (240 pixels on the longer side), "medium" (500), "large" (1024) or "original".
         taxa: taxon ids that define a class, by class name.
         add: list anew and add to what the pool has, even under another query.
@@ -119,7 +119,7 @@ class CollectOptions:
 
     @property
     def user_agent(self) -> str:
-        """The user agent that requests state."""
+        """The user agent sent with requests."""
         contact = self.contact or os.environ.get("COUNTERGROUND_CONTACT") or ""
         return user_agent(contact.strip() or None)
 

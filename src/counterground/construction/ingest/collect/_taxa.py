@@ -180,7 +180,7 @@ def resolve_classes(
 
 
 def _stays(one: WantedClass, remembered: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Return whether what the pool remembers of a class holds; a file may have changed, and is read again."""
+    """Return whether what the pool remembers of a class holds; a file may change, and is read again."""
     if one.name not in remembered:
         return False
     return one.taxon is None or remembered[one.name].get("chosen_by") == "taxon option"

@@ -44,7 +44,7 @@ class DownloadReport:
     Attributes:
         fetched: photos that were fetched now.
         found: photos whose file was already in the pool: from an interrupted run, or for another class.
-        failed: candidates for which a retry would not help; marked "failed".
+        failed: candidates that a retry would not help; marked "failed".
         postponed: candidates whose host was busy or down; still "wanted", so the next run retries them.
         requests: photos requested, counting every try.
         received: bytes received.
