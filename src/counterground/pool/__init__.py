@@ -75,7 +75,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load what needs SQLAlchemy, an optional package, when it is asked for."""
+    """Load the names that need SQLAlchemy, an optional package, on demand."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with needs_extra("construction"):

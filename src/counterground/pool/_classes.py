@@ -1,4 +1,4 @@
-"""Class names on their way into a pool: one class keeps one name, else no benchmark could hold it."""
+"""Checks of class names that enter a pool: a class keeps one name, or no benchmark could hold it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ if TYPE_CHECKING:
 def check_class_names(
     pool: Pool, names: Iterable[str], remedy: Callable[[str, str], str], *, also: Iterable[str] = ()
 ) -> None:
-    """Refuse classes that the pool has under other names, all of them at once.
+    """Refuse classes that the pool has under other names; one error lists them all.
 
     Args:
         pool: the pool.
-        names: classes that are to come in.
-        remedy: from a name, and what the pool calls the class ("NAME" where that is not known), to the
-            sentence that mends it.
+        names: names of the incoming classes.
+        remedy: function from a name and the pool's name for the class ("NAME" if unknown) to the remedy.
         also: further names that count as the pool's.
 
     Raises:
-        CounterGroundError: which, and how to mend each.
+        CounterGroundError: the message names each class and its remedy.
     """
     theirs = {*pool.photos()["class_name"], *pool.candidates()["class_name"], *also}
     plain = {_plain(name): name for name in theirs}

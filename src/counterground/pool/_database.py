@@ -1,4 +1,4 @@
-"""The tables of ``decisions.sqlite``, the way it is opened, and what can go wrong with it."""
+"""The tables of ``decisions.sqlite``, how it is opened, and what can go wrong with it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _columns(schema: dict[str, pl.DataType], *keys: str) -> list[Column[Any]]:
 
 
 def _sealed(name: str, columns: Sequence[Column[Any]], *more: SchemaItem) -> Table:
-    """Return a table whose rows carry a digest of their values, but for an id that the database gives."""
+    """Return a table whose rows carry a digest of their values, except an id that the database assigns."""
     sealed = [column.key for column in columns if column.name != "id"]
 
     def digest(context: Any) -> str:
@@ -116,12 +116,12 @@ _SEALED = {
 
 
 def digest_of(table: Table) -> ColumnElement[str]:
-    """Return the digest of the values that a row of a table has now."""
+    """Return the SQL expression for the digest of a row's current values."""
     return func.row_digest(*(column for column in table.columns if column.name in _SEALED[table.name]))
 
 
 class DamagedError(Exception):
-    """A value that no pool writes; what was found is the message."""
+    """The database holds a value that no pool writes; the message says which."""
 
 
 @contextmanager
@@ -143,15 +143,15 @@ def database_errors(path: Path) -> Iterator[None]:
 
 
 def open_database(path: Path, *, create: bool) -> Engine:
-    """Return the engine of a pool's database, made when ``create``.
+    """Return the engine of a pool's database; ``create`` makes one if there is none.
 
-    Where the folder cannot be written, as on a read-only disk, SQLite cannot read what is in its log, so a
-    private copy is read; what would change the pool then fails as it should.
+    If the folder cannot be written, as on a read-only disk, SQLite cannot read its log. A private copy is
+    read instead, and changes to the pool fail, as they should.
 
     Raises:
-        CounterGroundError: the file is another program's database, or of a newer version.
+        CounterGroundError: the file is another program's database, or has a newer version.
         DamagedError: its tables or triggers are not those it was made with.
-        sqlalchemy.exc.DatabaseError: it is none, is damaged, or cannot be written.
+        sqlalchemy.exc.DatabaseError: the file is not a database, is damaged, or cannot be written.
     """
     writable = create or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK))
     engine, filling = (_engine(path),) * 2 if writable else _engines_of_copy(path)
@@ -165,7 +165,7 @@ def open_database(path: Path, *, create: bool) -> Engine:
             filling.dispose()
         with _transaction(engine, writes=False) as connection, _only_damage():
             _check_rows(connection)
-        if writable:  # only now that the file is ours
+        if writable:  # only once the file is known to be ours
             _keep_log(engine)
     except BaseException:
         engine.dispose()
@@ -184,7 +184,7 @@ def _engine(path: Path, options: str = "") -> Engine:
 def _engines_of_copy(path: Path) -> tuple[Engine, Engine]:
     """Return an engine that reads a copy of the database and of its log, and one that may change it.
 
-    The copy goes with the first.
+    The copy is deleted with the first engine.
     """
     folder = tempfile.TemporaryDirectory(prefix="counterground-")
     try:
@@ -203,7 +203,7 @@ def _engines_of_copy(path: Path) -> tuple[Engine, Engine]:
 
 
 def _keep_log(engine: Engine) -> None:
-    """Let changes go into a log first; unlike elsewhere, SQLite does not wait for other processes here."""
+    """Switch to write-ahead logging; unlike elsewhere, SQLite does not wait for other processes here."""
     end = time.monotonic() + _BUSY_MS / 1000
     while True:
         try:
@@ -225,7 +225,7 @@ def _transaction(engine: Engine, *, writes: bool) -> Iterator[Connection]:
 
 @contextmanager
 def _only_damage() -> Iterator[None]:
-    """Errors that a check of a sound database never has mean that it is none, whatever SQLite calls them."""
+    """Turn errors that checking a sound database never causes into damage, whatever SQLite calls them."""
     try:
         yield
     except DBAPIError as error:
@@ -235,7 +235,7 @@ def _only_damage() -> Iterator[None]:
 
 
 def _make_or_check(connection: Connection, path: Path, *, create: bool) -> int:
-    """Make the tables, or check those that are there; return their version."""
+    """Make the tables, or check the existing ones; return their version."""
     application, version = (
         connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
         for name in ("application_id", "user_version")
@@ -263,7 +263,7 @@ def _make(connection: Connection) -> None:
 
 
 def _seal_rows(connection: Connection) -> None:
-    """Give the rows of version 1 their digests, unless another process has done so meanwhile."""
+    """Add digests to the rows of version 1, unless another process has done so meanwhile."""
     if connection.exec_driver_sql("PRAGMA user_version").scalar_one() == _VERSION:
         return
     if damage := database_damage(lambda query: connection.exec_driver_sql(query).fetchall(), {}):
@@ -280,7 +280,7 @@ def _seal_rows(connection: Connection) -> None:
 
 
 def _check_rows(connection: Connection) -> None:
-    """Refuse a database in which a byte has changed: in its structure, in a row, or among the decisions."""
+    """Refuse a database whose structure or rows have a changed byte, or that lacks decisions."""
     damage = database_damage(lambda query: connection.exec_driver_sql(query).fetchall(), _SEALED)
     last, count = connection.exec_driver_sql("SELECT coalesce(max(id), 0), count(*) FROM decision").one()
     if damage or last != count:
@@ -288,7 +288,7 @@ def _check_rows(connection: Connection) -> None:
 
 
 def _check_tables(connection: Connection, not_yet: Collection[str] = ()) -> None:
-    """Refuse tables without our columns, views, and triggers other than ours, which might undo decisions."""
+    """Refuse tables without our columns, and views and triggers not ours, which might undo decisions."""
     found = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master WHERE type <> 'index'")
     rows = [tuple(row) for row in found if not str(row[1]).startswith("sqlite_")]
     named = {name: sql if kind == "trigger" else kind for kind, name, sql in rows}
@@ -311,14 +311,14 @@ def _on_connect(raw: Any, _record: Any) -> None:
     for pragma in (
         "synchronous = FULL",  # a decision survives a power cut
         "foreign_keys = ON",
-        "trusted_schema = OFF",  # views and triggers of a stranger's file may call nothing unsafe
-        "wal_autocheckpoint = 1",  # SQLite drops what follows a damaged byte of the log: it holds one commit
+        "trusted_schema = OFF",  # views and triggers of a stranger's file cannot call anything unsafe
+        "wal_autocheckpoint = 1",  # SQLite drops the log after a damaged byte: it holds only one commit
     ):
         raw.execute(f"PRAGMA {pragma}").close()
 
 
 def _on_begin(connection: Connection) -> None:
-    # A transaction that writes takes the lock at once: taking it later fails when another one was faster.
+    # A write transaction takes the lock at once: taking it later fails if another one was faster.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -327,7 +327,7 @@ def read_setting(connection: Connection, name: str, default: Any = None) -> Any:
     """Return a setting (any JSON value), or ``default``.
 
     Raises:
-        DamagedError: what is kept is not JSON.
+        DamagedError: the stored value is not JSON.
     """
     found = connection.execute(select(SETTINGS_TABLE.c.value).where(SETTINGS_TABLE.c.name == name)).scalar()
     try:
@@ -340,7 +340,7 @@ def as_frame(rows: Sequence[tuple[Any, ...]], schema: Mapping[str, pl.DataType])
     """Return rows as a frame.
 
     Raises:
-        DamagedError: a value is of another kind than its column; SQLite itself lets everything pass.
+        DamagedError: a value does not have its column's type; SQLite itself accepts any value.
     """
     try:
         return pl.DataFrame(rows, schema=schema, orient="row")
@@ -353,7 +353,7 @@ def as_frame(rows: Sequence[tuple[Any, ...]], schema: Mapping[str, pl.DataType])
 
 
 def kind_problem(value: Any, kind: pl.DataType) -> str:
-    """Say what a value is that a column of this kind cannot hold; empty where it can."""
+    """Describe a value that a column of this kind cannot hold; empty if it can."""
     kinds = {pl.Int64(): int, pl.Float64(): (int, float), pl.Boolean(): bool, pl.String(): str}
     if value is None or kind not in kinds:
         return ""

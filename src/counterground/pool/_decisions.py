@@ -1,4 +1,4 @@
-"""Decisions as a log of events: nothing in it is ever changed, and sending twice writes once."""
+"""Decisions as a log of events: no event is ever changed, and an event sent twice is written once."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _IS_UNDONE: ColumnElement[bool] = literal_column(UNDONE)
 
 
 def now() -> str:
-    """Return the time in UTC as ISO text with milliseconds."""
+    """Return the current time in UTC as ISO text with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def labels_of_tasks(connection: Connection) -> dict[str, Sequence[str]]:
-    """Return the labels to choose from, by task; those of backgrounds are the paper's or the pool's own.
+    """Return the labels to choose from, by task; background labels are the paper's or the pool's own.
 
     Raises:
         DamagedError: the setting is not a list of labels.
@@ -56,7 +56,7 @@ def record_decision(
     suggestion: str | None = None,
     token: str | None = None,
 ) -> int:
-    """Write a decision and return its id; see ``Pool.decide``. ``known`` as ``labels_of_tasks`` gives it."""
+    """Write a decision and return its id; see ``Pool.decide``. ``known`` is from ``labels_of_tasks``."""
     event = {"path": path, "annotator": annotator, "task": task, "labels": labels, "adjudicates": adjudicates}
     written = _written_before(connection, token, event)
     if written is not None:  # the labels may have changed since: what was written stays accepted
@@ -70,7 +70,7 @@ def record_decision(
 def undo_decision(
     connection: Connection, annotator: str, task: str, *, of: str | int | None, token: str | None
 ) -> dict[str, Any] | None:
-    """Take back a decision by an event of its own and return its row; see ``Pool.undo``."""
+    """Undo a decision by adding an event, and return the decision's row; see ``Pool.undo``."""
     row = _to_undo(connection, annotator, task, of, token)
     if row is None:
         return None
@@ -89,7 +89,7 @@ def all_decisions(connection: Connection) -> pl.DataFrame:
 
 
 def _check(annotator: str, task: str, labels: Sequence[str], known: Mapping[str, Sequence[str]]) -> None:
-    """Refuse what is not a decision: no annotator, unknown tasks or labels, labels that exclude others."""
+    """Refuse invalid decisions: no annotator, unknown tasks or labels, labels that exclude each other."""
     if not annotator.strip():
         raise UsageError("A decision needs the name of its annotator.")
     if task not in known:
@@ -107,7 +107,7 @@ def _check(annotator: str, task: str, labels: Sequence[str], known: Mapping[str,
 
 
 def _written_before(connection: Connection, token: str | None, event: Mapping[str, Any]) -> int | None:
-    """Return the id of the event with this token, None where there is none.
+    """Return the id of the event with this token, or None if there is none.
 
     Raises:
         UsageError: the token belongs to another event.
@@ -132,7 +132,7 @@ def _write(connection: Connection, token: str | None, event: Mapping[str, Any]) 
 def _to_undo(
     connection: Connection, annotator: str, task: str, of: str | int | None, token: str | None
 ) -> dict[str, Any] | None:
-    """Return the row of the decision to take back; None where there is none and ``of`` names none."""
+    """Return the row of the decision to undo; None if there is none and ``of`` names none."""
     query = select(*DECISION_COLUMNS, _IS_UNDONE.label("undone")).where(
         DECISION.c.task == task, DECISION.c.undoes.is_(None)
     )

@@ -1,4 +1,4 @@
-"""A pool as a folder: what makes one, where its photos lie, and the refusal of any place outside it."""
+"""A pool as a folder: what makes one, where its photos are, and the refusal of paths outside it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)\d")
 
 
 def is_pool(path: str | Path) -> bool:
-    """Say whether the folder is a pool."""
+    """Return whether the folder is a pool."""
     return (Path(path) / DATABASE_FILE).is_file()
 
 
 def class_folder(class_name: str) -> str:
-    """Return the folder name of a class: safe on every system, another for another name."""
+    """Return the folder name of a class: safe on every system, and different for different classes."""
     plain = class_name.replace(" ", "_")
     if _PLAIN.fullmatch(class_name) and not _RESERVED.fullmatch(class_name) and len(plain) <= 60:
         return plain
@@ -29,10 +29,10 @@ def class_folder(class_name: str) -> str:
 
 
 def inside_files(root: Path, path: str) -> Path:
-    """Return the file of a photo's path, which must lie below ``files/`` of the pool and be no link.
+    """Return the file at a photo's path, which must be below ``files/`` of the pool and not be a link.
 
     Raises:
-        CounterGroundError: it lies elsewhere, is a link, or is missing.
+        CounterGroundError: the file is elsewhere, is a link, or is missing.
     """
     parts = path.split("/")
     file = root / path
@@ -46,5 +46,5 @@ def inside_files(root: Path, path: str) -> Path:
 
 
 def leads_out(root: Path, place: Path) -> bool:
-    """Say whether a link on the way to a place, ``files/`` itself among them, leads out of the pool."""
+    """Return whether a link on the path to a place, including ``files/`` itself, leads out of the pool."""
     return not place.resolve().is_relative_to(root.resolve() / FILES)

@@ -15,10 +15,10 @@ def freeze(root: Path, photos: pl.DataFrame, review: pl.DataFrame, background: p
     """Return the benchmark of the photos that stand; see ``Pool.freeze``.
 
     Args:
-        root: the pool.
-        photos: as ``PHOTO_SCHEMA``, sorted by path.
-        review: the verdicts on the same photos, as ``VERDICT_SCHEMA``.
-        background: likewise.
+        root: the pool's folder.
+        photos: photos as ``PHOTO_SCHEMA``, sorted by path.
+        review: review verdicts on them, as ``VERDICT_SCHEMA``.
+        background: background verdicts, likewise.
     """
     stands = review["stands"]
     kept, backgrounds = photos.filter(stands), background.filter(stands)

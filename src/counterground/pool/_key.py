@@ -10,7 +10,7 @@ import polars as pl
 class PhotoKey(NamedTuple):
     """A key in its parts: ``source`` ("inaturalist", "url", "file", "hf") and the photo's ``name`` there.
 
-    As a text it is ``source:name``, as in the column ``key``.
+    As text it is ``source:name``, as in the column ``key``.
     """
 
     source: str
@@ -21,11 +21,11 @@ class PhotoKey(NamedTuple):
 
     @classmethod
     def parse(cls, key: str) -> PhotoKey:
-        """Read a value of the column ``key``; the name may hold colons."""
+        """Read a value of the column ``key``; the name may contain colons."""
         source, _, name = key.partition(":")
         return cls(source, name)
 
 
 def is_from(source: str) -> pl.Expr:
-    """Return the expression that holds for rows whose ``key`` is of this source."""
+    """Return the expression that is true for rows whose ``key`` has this source."""
     return pl.col("key").str.starts_with(str(PhotoKey(source, "")))

@@ -1,4 +1,4 @@
-"""Opening a pool: the one step that says what to install where SQLAlchemy is missing."""
+"""Opening a pool: the one step that says what to install if SQLAlchemy is missing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def open_pool(path: str | Path, *, create: bool = False) -> Pool:
-    """Open the pool in a folder; ``create`` makes one where there is none. Close it, or use ``with``.
+    """Open the pool in a folder; ``create`` makes one if there is none. Close it, or use ``with``.
 
     Raises:
-        UsageError: there is no pool, or what a pool needs is not installed.
+        UsageError: there is no pool, or a package that pools need is not installed.
         CounterGroundError: the folder holds something else, cannot be written, or the database is damaged.
     """
     with needs_extra("construction"):
@@ -43,5 +43,5 @@ def open_pool(path: str | Path, *, create: bool = False) -> Pool:
 
 
 def _is_emptied(root: Path) -> bool:
-    """Tell a database that was lost from one that was never filled: photos come after its tables."""
+    """Return whether an empty database had content before: photos come after its tables."""
     return not (root / DATABASE_FILE).stat().st_size and any((root / FILES).glob("*/*"))

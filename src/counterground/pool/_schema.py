@@ -1,4 +1,4 @@
-"""What a pool's tables look like as frames, and the labels people give."""
+"""The schemas of a pool's tables as frames, and the labels people give."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ VERDICT_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),
     "class_name": pl.String(),
     "label": pl.String(),  # null: none yet, or annotators disagree
-    "labels": pl.List(pl.String()),  # all that were given
+    "labels": pl.List(pl.String()),  # all labels given
     "status": pl.String(),  # none, single, agreed, disagreed, adjudicated
     "annotators": pl.Int64(),
-    "stands": pl.Boolean(),  # whether the task keeps the photo in the benchmark; of backgrounds always
+    "stands": pl.Boolean(),  # whether the task keeps the photo in the benchmark; always for backgrounds
 }

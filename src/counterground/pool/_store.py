@@ -42,14 +42,13 @@ SNAPSHOT_FILE = "photos.parquet"
 
 
 class Pool:
-    """Photos under curation; see ``open_pool``. Safe in threads, and in several processes at once.
+    """Photos under curation; see ``open_pool``. Safe to use from several threads and processes at once.
 
-    Every method raises ``CounterGroundError`` where the database is damaged, locked for long or cannot be
-    written.
+    Every method raises ``CounterGroundError`` if the database is damaged, stays locked or cannot be written.
 
     Attributes:
-        root: the folder.
-        files: where the photos lie, one folder per class.
+        root: the pool's folder.
+        files: where the photos are, one folder per class.
     """
 
     def __init__(self, root: Path, *, create: bool = False) -> None:
@@ -63,7 +62,7 @@ class Pool:
 
     @contextmanager
     def connect(self, *, writes: bool = True) -> Iterator[Connection]:
-        """Yield a connection in one transaction: all of it is written, or nothing."""
+        """Yield a connection in one transaction: either everything is written, or nothing."""
         with (
             database_errors(self._database),
             self._engine.connect().execution_options(writes=writes) as connection,
@@ -73,7 +72,7 @@ class Pool:
 
     @contextmanager
     def connect_within(self, outer: Connection | None) -> Iterator[Connection]:
-        """Yield a transaction that writes, or a part of ``outer`` that fails alone."""
+        """Yield a write transaction, or a part of ``outer`` that can fail on its own."""
         if outer is None:
             with self.connect() as connection:
                 yield connection
@@ -82,7 +81,7 @@ class Pool:
                 yield outer
 
     def close(self) -> None:
-        """Give back the file handles; the pool opens them again when it is used."""
+        """Release the file handles; the pool reopens them when it is used."""
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -111,14 +110,14 @@ class Pool:
         return photos
 
     def add_photos(self, rows: Sequence[Mapping[str, object]]) -> int:
-        """Take in photos whose files lie in the pool already; return how many are new.
+        """Add photos whose files are already in the pool; return how many are new.
 
         Args:
-            rows: values by columns of ``PHOTO_SCHEMA``; absent ones are null, ``added_at`` is now. A path
-                that is there already is left as it is.
+            rows: values by column of ``PHOTO_SCHEMA``; missing ones are null, ``added_at`` is now. Rows of
+                existing paths are left unchanged.
 
         Raises:
-            CounterGroundError: a file lies elsewhere, is a link, or is missing.
+            CounterGroundError: a file is elsewhere, is a link, or is missing.
         """
         for row in rows:
             inside_files(self.root, str(row["path"]))
@@ -128,7 +127,7 @@ class Pool:
         """Return the file of a photo or mask.
 
         Raises:
-            CounterGroundError: it lies outside ``files/``, is a link, or is missing.
+            CounterGroundError: the file is outside ``files/``, is a link, or is missing.
         """
         return inside_files(self.root, path)
 
@@ -137,7 +136,7 @@ class Pool:
         return class_folder(class_name)
 
     def candidates(self, class_name: str | None = None) -> pl.DataFrame:
-        """Return what was found to be fetched, as ``CANDIDATE_SCHEMA``, by class and position."""
+        """Return the photos found to fetch, as ``CANDIDATE_SCHEMA``, by class and position."""
         where = {} if class_name is None else {"class_name": class_name}
         with self.connect(writes=False) as connection:
             found = _read(connection, CANDIDATE, CANDIDATE_SCHEMA, **where)
@@ -146,15 +145,15 @@ class Pool:
     def add_candidates(
         self, rows: Sequence[Mapping[str, object]], *, within: Connection | None = None
     ) -> int:
-        """Note photos to be fetched; return how many are new (a key that its class has is left as it is).
+        """Add photos to fetch; return how many are new (a key that its class already has is left unchanged).
 
-        ``within`` is a transaction of ``connect`` of which this becomes a part.
+        ``within`` is a transaction of ``connect`` that this joins.
         """
         fresh = {"status": "wanted", "tries": 0}
         return self._add(CANDIDATE, CANDIDATE_SCHEMA, [fresh | dict(row) for row in rows], within)
 
     def mark_candidates(self, rows: Sequence[tuple[str, str, str, str | None]]) -> None:
-        """Set ``(key, class_name, status, reason)`` of candidates; all but "wanted" count as a try."""
+        """Set candidates' ``(key, class_name, status, reason)``; any status but "wanted" counts as a try."""
         if not rows:
             return
         same = update(CANDIDATE).where(
@@ -185,17 +184,17 @@ class Pool:
         suggestion: str | None = None,
         token: str | None = None,
     ) -> int:
-        """Record a decision and return its id; on disk when this returns.
+        """Record a decision, on disk when this returns, and return its id.
 
         Args:
-            path: the photo.
+            path: the photo's path.
             annotator: who decides.
             task: "review" or "background".
-            labels: the first is the primary one; ``("later",)`` postpones the photo.
-            adjudicates: ends a disagreement: outranks what annotators decided.
+            labels: the primary one first; ``("later",)`` postpones the photo.
+            adjudicates: whether this ends a disagreement; it then outranks what annotators decided.
             seconds: how long the photo was looked at.
             suggestion: JSON of what a model suggested on screen.
-            token: makes sending twice harmless: the second time writes nothing and returns the first id.
+            token: makes resending harmless: the second time writes nothing and returns the first id.
 
         Raises:
             UsageError: unknown photo, task or label, no annotator, no label, or another decision's token.
@@ -215,7 +214,7 @@ class Pool:
             )
 
     def decide_all(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Record many decisions in one transaction: all of them, or none; keys as ``decide`` takes them."""
+        """Record decisions in one transaction, all or none; the keys are the arguments of ``decide``."""
         with self.connect() as connection:
             known = labels_of_tasks(connection)
             for event in events:
@@ -229,32 +228,32 @@ class Pool:
         of: str | int | None = None,
         token: str | None = None,
     ) -> dict[str, Any] | None:
-        """Take back a decision by an event of its own; return its row, or None: there is none.
+        """Undo a decision by adding an event; return the decision's row, or None if there is none.
 
-        The decision before it, on the same photo, stands again.
+        The previous decision on the same photo stands again.
 
         Args:
-            annotator: who takes it back.
-            task: of the decision.
+            annotator: who undoes it.
+            task: task of the decision.
             of: token or id of the decision; an adjudication may be anyone's. None is the annotator's last
                 vote that stands.
-            token: makes sending twice harmless.
+            token: makes resending harmless.
 
         Raises:
-            UsageError: there is no such decision of the annotator, or it was undone before.
+            UsageError: the annotator has no such decision, or it was already undone.
         """
         with self.connect() as connection:
             return undo_decision(connection, annotator, task, of=of, token=token)
 
     def decisions(self) -> pl.DataFrame:
-        """Return every event there ever was, oldest first, as ``DECISION_SCHEMA``."""
+        """Return every event, oldest first, as ``DECISION_SCHEMA``."""
         with self.connect(writes=False) as connection:
             return all_decisions(connection)
 
     def votes(self) -> pl.DataFrame:
-        """Return each annotator's decision on each photo that stands, as ``VOTE_SCHEMA``, oldest first.
+        """Return each annotator's standing decision on each photo, as ``VOTE_SCHEMA``, oldest first.
 
-        Adjudications are left out, since who adjudicates has seen what others decided.
+        Adjudications are left out, since an adjudicator has seen what others decided.
         """
         with self.connect(writes=False) as connection:
             return read_votes(connection)
@@ -267,7 +266,7 @@ class Pool:
     # Signals and settings
 
     def write_signals(self, signals: pl.DataFrame) -> None:
-        """Write signals (``SIGNAL_SCHEMA``) which replace those of the same names."""
+        """Write signals (``SIGNAL_SCHEMA``), replacing those of the same names."""
         rows = signals.select(*SIGNAL_SCHEMA).to_dicts()
         names = signals["signal"].unique().to_list()
         with self.connect() as connection:
@@ -286,36 +285,36 @@ class Pool:
             return read_setting(connection, name, default)
 
     def set_setting(self, name: str, value: Any, *, within: Connection | None = None) -> None:
-        """Keep a setting; ``within`` is a transaction of ``connect`` of which this becomes a part."""
+        """Store a setting; ``within`` is a transaction of ``connect`` that this joins."""
         with self.connect_within(within) as connection:
             _keep_setting(connection, name, value)
 
     def background_labels(self) -> list[str]:
-        """Return the labels of backgrounds: the paper's, unless the pool has its own."""
+        """Return the background labels: the paper's, unless the pool has its own."""
         with self.connect(writes=False) as connection:
             return list(labels_of_tasks(connection)["background"])
 
     def add_background_labels(self, labels: Iterable[str]) -> None:
-        """Put labels that are not among those of backgrounds behind them; others may add some meanwhile."""
+        """Append new labels to the background labels; others may add some meanwhile."""
         with self.connect() as connection:
             known = labels_of_tasks(connection)["background"]
             if new := [label for label in labels if label not in known]:
                 _keep_setting(connection, "background_labels", [*known, *new])
 
     def key(self) -> str:
-        """Return a name that no other pool has, made when it is first asked for."""
+        """Return a name that no other pool has, made on first use."""
         fresh = {"name": "pool_key", "value": json.dumps(secrets.token_hex(8))}
         with self.connect() as connection:
             connection.execute(insert(SETTINGS_TABLE).values(fresh).on_conflict_do_nothing())
             return str(read_setting(connection, "pool_key"))
 
-    # What becomes of it
+    # Benchmark and snapshot
 
     def freeze(self) -> Benchmark:
         """Return the benchmark of the photos that stand; its notes say what was left out.
 
-        Left out are discarded photos, and those on which annotators disagree until someone adjudicates.
-        Photos nobody reviewed are in. A background that is not agreed is null.
+        Discarded photos are left out, and so are those on which annotators disagree until someone
+        adjudicates. Photos nobody reviewed are included. A background without agreement is null.
 
         Raises:
             CounterGroundError: no photo is left.
@@ -327,7 +326,7 @@ class Pool:
     def snapshot(self) -> Path:
         """Write ``photos.parquet``, the photos with their verdicts, for other programs; return its path.
 
-        It is a copy of what the database says now; nothing of ours reads it.
+        It is a copy of the database's current state; CounterGround never reads it.
         """
         with self.connect(writes=False) as connection:
             photos = self._photos(connection)

@@ -1,13 +1,13 @@
-"""What stands in a pool: the one definition, in SQL, that frames, benchmarks, summaries and the queue read.
+"""What stands in a pool: the one definition, in SQL, for frames, benchmarks, summaries and the queue.
 
 - A decision stands unless an undo points at it.
-- An annotator's vote on a photo is the last decision of theirs that stands; "later" is none, whatever they
+- An annotator's vote on a photo is their last decision that stands; "later" is not a vote, whatever they
   decided before.
-- Who adjudicates ends a disagreement. The last adjudication that stands counts, whoever made it; "later"
+- An adjudication ends a disagreement. The last adjudication that stands counts, whoever made it; "later"
   reopens the photo.
-- Without an adjudication annotators agree where their first labels are the same. In a review, two who discard
+- Without an adjudication, annotators agree if their first labels are the same. In a review, two who discard
   a photo agree whatever their reasons, and the earlier reason counts.
-- A photo stands in the review, and so goes into the benchmark, where nobody reviewed it or the verdict is to
+- A photo stands in the review, and so goes into the benchmark, if nobody reviewed it or the verdict is to
   keep it.
 """
 
@@ -23,8 +23,8 @@ from counterground.pool._schema import KEEP, LATER, REVIEW_LABELS, VERDICT_SCHEM
 
 UNDONE = "EXISTS (SELECT 1 FROM main.decision AS undo WHERE undo.undoes = decision.id)"
 
-# One row per task, photo and voter: the id and the labels of the last decision that stands. Adjudications are
-# those of the voter ''. With max(id), SQLite takes the other columns from the row of that id.
+# One row per task, photo and voter: the id and the labels of the last decision that stands. Adjudications
+# have the voter ''. With max(id), SQLite takes the other columns from the row of that id.
 LAST_DECISIONS = f"""
     SELECT task, path, CASE WHEN settles THEN '' ELSE annotator END AS voter, max(id) AS id, labels,
            json_extract(labels, '$[0]') AS label
@@ -35,14 +35,14 @@ BY_VOTER = "GROUP BY task, path, voter"
 
 
 def verdicts_of(votes: str, where: str = "TRUE") -> str:
-    """Return the query of ``task, path, annotators, status, stands, final`` of photos somebody decided on.
+    """Return the query for ``task, path, annotators, status, stands, final`` of photos somebody decided on.
 
     ``final`` is the id of the decision whose first label is the verdict; null in a disagreement. ``stands``
-    is 0 where the task keeps the photo out of the benchmark.
+    is 0 if the task keeps the photo out of the benchmark.
 
     Args:
         votes: a table with the rows and columns of LAST_DECISIONS.
-        where: a condition on these rows, which takes all of a photo or none.
+        where: a condition that selects all of a photo's rows or none.
     """
     return f"""
         SELECT tally.task, tally.path, annotators,
@@ -95,7 +95,7 @@ def check_labels_of_decisions(connection: Connection, *, since: int = 0) -> None
     """Refuse labels that no pool writes, in decisions with an id above ``since``.
 
     Raises:
-        DamagedError: which.
+        DamagedError: a decision has such labels; the message shows them.
     """
     found = connection.execute(text(_ODD_LABELS), {"since": since}).first()
     if found is not None:

@@ -1,4 +1,4 @@
-"""What pages ask for and what they change: JSON in, each body typed, JSON out."""
+"""The requests of the pages: typed JSON bodies in, JSON out."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Decide(Sent):
 
 
 class Undo(Sent):
-    """Takes back a decision, by token or id; None is the last one."""
+    """Undoes a decision, by token or id; None is the last one."""
 
     kind: Literal["undo"]
     token: Token
@@ -82,7 +82,7 @@ Event: TypeAdapter[Decide | Undo] = TypeAdapter(Annotated[Decide | Undo, Field(d
 
 
 def next_photos(state: AppState, body: Next) -> dict[str, Any]:
-    """Give the page its next photos, and say which of those it has need no decision any more."""
+    """Return the page's next photos, and which of those it has no longer need a decision."""
     batch = state.queue.lease(body.annotator, body.task, count=body.count, leased=body.leased)
     return {
         "photos": state.shown(batch.photos, body.task),
@@ -94,7 +94,7 @@ def next_photos(state: AppState, body: Next) -> dict[str, Any]:
 
 
 def remaining(state: AppState, body: OfTask) -> dict[str, Any]:
-    """Say what an annotator who has decided on all may wait for, and how many disagreements there are."""
+    """Return what an annotator who has finished may wait for, and the number of disagreements."""
     found = state.queue.remaining(body.annotator, body.task)
     return {
         "waiting": found.waiting,
@@ -105,7 +105,7 @@ def remaining(state: AppState, body: OfTask) -> dict[str, Any]:
 
 
 def disagreements(state: AppState, body: OfTask) -> dict[str, Any]:
-    """Give all photos on which annotators disagree, and their answers, anonymous and in no telling order."""
+    """Return all photos on which annotators disagree, with their answers, anonymous and in neutral order."""
     found = state.queue.disagreements(body.task)
     photos = state.shown([disagreement.photo for disagreement in found], body.task, flags=True)
     for photo, disagreement in zip(photos, found, strict=True):
@@ -122,7 +122,7 @@ def _anonymous(disagreement: Disagreement) -> list[list[str]]:
 
 
 def record_events(state: AppState, body: Events) -> dict[str, Any]:
-    """Write events in their order, on disk when this returns; a refused one does not hold up the others."""
+    """Write events in order, on disk when this returns; a refused one does not block the others."""
     with state.pool.connect() as connection:
 
         def record(raw: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def _undo(state: AppState, connection: Connection, annotator: str, event: Undo) 
 
 def set_labels(state: AppState, body: Labels) -> dict[str, Any]:
     """Replace the label space that the page shows."""
-    with state.pool.connect() as connection:  # nobody else writes between what is read and what is written
+    with state.pool.connect() as connection:  # nobody else writes between the read and the write
         if state.pool.background_labels() != body.before:
             raise UsageError("Somebody else has changed the labels: reload this page.")
         wanted = check_labels(body.labels, state.queue.uses("background"))

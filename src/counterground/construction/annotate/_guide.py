@@ -28,7 +28,7 @@ def guide_picture(pool: Pool, class_name: str, place: int) -> bytes:
     """Return a picture as JPEG, at most ``_SIDE`` pixels wide and high.
 
     Raises:
-        UnreadablePhoto: it is damaged, or there is none at this place.
+        UnreadablePhoto: the picture is damaged, or there is none at this place.
     """
     found = _pictures(pool, class_name)
     if not 0 <= place < len(found):
@@ -41,7 +41,7 @@ def guide_picture(pool: Pool, class_name: str, place: int) -> bytes:
 
 
 def _pictures(pool: Pool, class_name: str) -> list[Path]:
-    """Return the files in the folder of a class, by name; the folder has the class's name or that in files/.
+    """Return the files in a class's folder, by name; the folder has the class's name or its name in files/.
 
     Links are left out, since a pool may come from a stranger.
     """

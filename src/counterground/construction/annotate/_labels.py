@@ -16,7 +16,7 @@ COMMAND_KEYS = frozenset("luz")
 """Later, undo, zoom."""
 
 ANSWER_KEYS = "1234"
-"""The answers of annotators who disagree; no label has one of these."""
+"""Keys for the answers of annotators who disagree; no label has one of these."""
 
 _SPARE = "567890"
 
@@ -24,8 +24,8 @@ _SPARE = "567890"
 def label_keys(labels: Sequence[str]) -> dict[str, str | None]:
     """Return each label's key: its first free letter, else any free letter, else a digit, else None.
 
-    Keys are given out in the order of the labels, so adding one at the end leaves the others unchanged: what
-    annotators have learnt holds, though a label may not get the letter that suits it best.
+    Keys are assigned in the order of the labels, so adding one at the end leaves the others unchanged: what
+    annotators have learnt still holds, though a label may not get the letter that suits it best.
     """
     free = dict.fromkeys([letter for letter in ascii_lowercase if letter not in COMMAND_KEYS])
     own: dict[str, str | None] = {}
@@ -84,7 +84,7 @@ class Choice:
 
 
 def choices(pool: Pool, task: str) -> list[Choice]:
-    """Return the labels of a task in order, with keys that differ from each other and from all others."""
+    """Return the labels of a task in order, with keys that differ from each other and from all other keys."""
     if task == "review":
         return [Choice(label, _REVIEW_KEYS[label], _REASONS[label]) for label in REVIEW_LABELS]
     labels, meanings = pool.background_labels(), label_meanings(pool)
@@ -93,7 +93,7 @@ def choices(pool: Pool, task: str) -> list[Choice]:
 
 
 def label_meanings(pool: Pool) -> dict[str, str]:
-    """Return what background labels mean; ours where the pool has no text of its own."""
+    """Return what background labels mean; our text if the pool has none of its own."""
     return _MEANINGS | _texts(pool.setting("label_meanings", {}))
 
 
@@ -113,11 +113,11 @@ def check_labels(labels: Sequence[str], uses: Mapping[str, int]) -> list[str]:
     """Return the labels, without spaces around them, as a label space that can replace the old one.
 
     Args:
-        labels: in order.
+        labels: labels in order.
         uses: how often each label was used so far.
 
     Raises:
-        UsageError: none, too many, empty, too long or doubled ones, "later", or a used one is missing.
+        UsageError: no, too many, empty, too long or repeated labels, "later", or a used one is missing.
     """
     wanted = [" ".join(label.split()) for label in labels]
     if not wanted:

@@ -24,7 +24,7 @@ _TASK_TITLES = {"review": "Review", "background": "Backgrounds"}
 
 
 def label_page(state: AppState, annotator: str, task: str, mode: str = "label") -> str:
-    """Return the page that shows one photo after the other; ``mode`` is "label" or "adjudicate"."""
+    """Return the page that shows one photo after another; ``mode`` is "label" or "adjudicate"."""
     adjudicating = mode == "adjudicate"
     hints = {
         "review": f"{_command(state, 'label')} --task background",
@@ -47,7 +47,7 @@ def label_page(state: AppState, annotator: str, task: str, mode: str = "label") 
 
 
 def progress_page(state: AppState, annotator: str) -> str:
-    """Return how far each task is: per class, and per annotator."""
+    """Return the page with the progress of each task, per class and per annotator."""
     found = []
     for task in TASKS:
         classes = state.queue.progress(task)
@@ -63,12 +63,12 @@ def progress_page(state: AppState, annotator: str) -> str:
 
 
 def time_left(person: AnnotatorProgress) -> float | None:
-    """Return an estimate of the seconds an annotator still needs, None where nothing was timed."""
+    """Return an estimate of the seconds an annotator still needs, or None if nothing was timed."""
     return None if person.pace is None else person.pace * person.left
 
 
 def agreement_page(state: AppState, annotator: str) -> str:
-    """Return how far annotators agree, per task, class and label."""
+    """Return the page with the agreement of annotators, per task, class and label."""
     photos = state.pool.photos().select("path", "class_name", cluster=pl.coalesce("cluster", "observation"))
     table = agreement(state.pool.votes().join(photos, on="path", how="left"))
     found = {

@@ -17,14 +17,14 @@ from counterground.pool import TASKS, Pool, Queue, open_pool
 
 @dataclass(frozen=True)
 class LabelSettings(ServerSettings):
-    """What a labelling session is about, besides what every server has.
+    """Settings of a labelling session, besides those of every server.
 
     Attributes:
-        task: "review" or "background": what the first page is about.
+        task: task of the first page, "review" or "background".
         second: share (fraction) of the photos that two annotators decide on, once two take part.
-        order: of reviews, "blind" or "ranked" (what curation flagged comes first).
+        order: order of reviews, "blind" or "ranked" (what curation flagged comes first).
         suggest: a dual encoder that suggests backgrounds; None suggests nothing.
-        labels: a file with the labels of backgrounds, one a line; None leaves those of the pool.
+        labels: a file with the background labels, one per line; None keeps those of the pool.
     """
 
     task: str = "background"
@@ -36,7 +36,7 @@ class LabelSettings(ServerSettings):
 
 @dataclass(frozen=True)
 class SessionSummary:
-    """What a session leaves: how many decisions each annotator made, and the snapshot of the pool."""
+    """The result of a session: how many decisions each annotator made, and the snapshot of the pool."""
 
     decisions: dict[str, int]
     snapshot: Path
@@ -48,12 +48,12 @@ def label_pool(
     """Serve the pages until Ctrl-C; return what was decided.
 
     Args:
-        path: the pool.
-        settings: how.
-        say: prints a line.
+        path: the pool's folder.
+        settings: settings of the session.
+        say: function that prints a line.
 
     Raises:
-        UsageError: no pool, or a bad name, label, model or host.
+        UsageError: there is no pool, or a name, label, model or host cannot be used.
         CounterGroundError: the pool has no photo, cannot be written, or the port is taken.
     """
     _check(settings)

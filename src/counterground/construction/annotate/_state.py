@@ -16,18 +16,18 @@ from counterground.pool import Pool, Queue, QueuedPhoto
 
 @dataclass(frozen=True)
 class AppState:
-    """One server.
+    """The state of one server.
 
     Attributes:
         pool: the pool.
         queue: its queue.
-        sessions: who may come in.
-        key: names the pool in the browser's storage.
+        sessions: the annotators' sessions.
+        key: name of the pool in the browser's storage.
         named: the pool as the user wrote it.
-        task: what the first page is about.
+        task: task of the first page.
         ranked: whether reviews begin with what curation flagged, and say so.
-        suggester: None where nothing is suggested.
-        invite: prints a new link for an annotator.
+        suggester: source of suggestions; None suggests nothing.
+        invite: function that prints a new link for an annotator.
     """
 
     pool: Pool
@@ -43,9 +43,9 @@ class AppState:
     def shown(
         self, photos: Sequence[QueuedPhoto], task: str, *, flags: bool | None = None
     ) -> list[dict[str, Any]]:
-        """Return what the page gets of photos: nothing that others decided, and no source.
+        """Return what the page gets about photos: nothing that others decided, and no source.
 
-        What curation flagged is included where reviews are ranked, or ``flags`` says so.
+        What curation flagged is included if reviews are ranked or ``flags`` says so.
         """
         flags = self.ranked if flags is None else flags
         texts = guidance(self.pool)

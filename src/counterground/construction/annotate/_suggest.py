@@ -1,4 +1,4 @@
-"""Suggestions of a zero-shot classifier for backgrounds; off unless asked for, since they bias annotators."""
+"""Background suggestions from a zero-shot classifier; off by default, since they bias annotators."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Suggester:
         self._model = cast("DualEncoder", model)
         self._features: dict[Path, np.ndarray | None] = {}
         self._texts: dict[tuple[str, ...], np.ndarray] = {}
-        self._lock = threading.Lock()  # one forward pass at a time: the page must stay quick
+        self._lock = threading.Lock()  # one forward pass at a time: the page must stay responsive
 
     def suggest(self, paths: Sequence[Path], labels: Sequence[str]) -> list[str | None]:
-        """Return a label for each photo, None where the photo cannot be read."""
+        """Return a label for each photo, or None if the photo cannot be read."""
         with self._lock:
             key = tuple(labels)
             if key not in self._texts:

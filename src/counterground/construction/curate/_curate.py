@@ -1,4 +1,4 @@
-"""Curate a pool: every signal of every photo, written into the pool, and the queue for those who decide."""
+"""Curate a pool: write every signal of every photo into the pool, and rank photos for those who decide."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class CurateReport:
     """What curating a pool found; nothing was discarded.
 
     Attributes:
-        pool: the folder.
+        pool: the pool's folder.
         photos: how many photos the pool has.
         measured: how many were measured now; the others were measured before.
-        counts: ``reason, signal, photos, flagged``: how many photos have the signal, and are flagged by it.
+        counts: ``reason, signal, photos, flagged``: how many photos have the signal, and how many it flags.
         queue: see ``review_queue``.
         notes: what the reader must know, one sentence each.
     """
@@ -60,19 +60,19 @@ def curate(
 ) -> CurateReport:
     """Write signals for the paper's four reasons to discard, and for duplicates, into the pool (section 2).
 
-    Signals only rank photos for people to decide on. What was measured or encoded before is reused; a killed
-    run resumes. Without ``model`` the signals that an earlier model gave stay.
+    Signals only rank photos for people to decide on. Earlier measures and features are reused, so a killed
+    run resumes. Without ``model``, signals from an earlier model stay.
 
     Args:
-        pool_path: the folder of the pool.
-        settings: limits; None for the defaults.
+        pool_path: the pool's folder.
+        settings: limits of the signals; None for the defaults.
         model: spec of the model that judges labels, ambiguity, clarity and similarity; None for none.
-        running: how it is run, and the candidate names.
-        show_progress: on standard error.
+        running: how the model is run, and the candidate names.
+        show_progress: show a bar on standard error.
 
     Raises:
-        UsageError: no pool there, or a model or name that cannot be used.
-        CounterGroundError: a pool without photos, a damaged one, or weights that cannot be loaded.
+        UsageError: there is no pool, or a model or name cannot be used.
+        CounterGroundError: the pool has no photos or is damaged, or weights cannot be loaded.
     """
     limits = settings or CurateSettings()
     with open_pool(pool_path) as pool:
@@ -138,7 +138,7 @@ def _stale(pool: Pool, model: str, photos: int) -> list[str]:
 
 
 def _record(pool: Pool, limits: CurateSettings, referee: Referee | None, earlier: Mapping[str, Any]) -> None:
-    """Record how the signals were made; without a model, earlier ones and its name stay."""
+    """Record how the signals were made; without a model, the earlier one stays recorded."""
     model = {"model": earlier.get("model"), "fingerprint": earlier.get("fingerprint")}
     if referee:
         model = {"model": referee.spec, "fingerprint": referee.model.fingerprint}

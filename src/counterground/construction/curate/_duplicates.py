@@ -21,8 +21,8 @@ _Vectors = np.ndarray[Any, np.dtype[np.float32]]
 class Neighbours:
     """Each photo's nearest neighbour of two kinds, ``[n]`` each: its row (-1: none) and the inner product.
 
-    ``better`` is among the rows before it with other content, ``other_class`` among all rows of another
-    class. Of equally similar ones it is the first row.
+    ``better`` is from the earlier rows with other content, ``other_class`` from all rows of another class.
+    Ties go to the first row.
     """
 
     better: Ints
@@ -34,8 +34,8 @@ class Neighbours:
 def hash_vectors(hashes: np.ndarray[Any, np.dtype[np.uint64]]) -> _Vectors:
     """Return the bits of 64-bit hashes as -1 and 1, ``[n, 64]``: their inner product is 64 - 2 x distance.
 
-    Sums of 64 ones are exact in float32, so the fastest routine there is, the matrix product, finds Hamming
-    distances without an error.
+    Sums of 64 ones are exact in float32, so the matrix product, the fastest routine there is, gives exact
+    Hamming distances.
     """
     bits = np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
     return bits.astype(np.float32) * 2 - 1
@@ -83,7 +83,7 @@ def _close_pairs(vectors: _Vectors, least: float) -> Iterator[tuple[Ints, Ints, 
 
 
 def _keep(best: Ints, product: _Vectors, who: Ints, other: Ints, products: _Vectors) -> None:
-    """Take over the most similar neighbour of each row, and of equal ones the first row."""
+    """Keep the most similar neighbour of each row; ties go to the first row."""
     order = np.lexsort((other, -products, who))
     who, other, products = who[order], other[order], products[order]
     first = np.ones(len(who), dtype=bool)
@@ -121,7 +121,7 @@ def best_first(measured: pl.DataFrame) -> pl.DataFrame:
 
 
 def duplicate_signals(measured: pl.DataFrame, settings: CurateSettings) -> pl.DataFrame:
-    """Return the signals of equal contents and of close perceptual hashes, over the whole pool."""
+    """Return the signals for equal contents and for close perceptual hashes, over the whole pool."""
     photos, radius = best_first(measured), settings.hash_radius
     similarity = _Similarity(
         "perceptual hash",
@@ -139,7 +139,7 @@ def duplicate_signals(measured: pl.DataFrame, settings: CurateSettings) -> pl.Da
 def similarity_signals(
     measured: pl.DataFrame, paths: list[str], features: np.ndarray, model: str, settings: CurateSettings
 ) -> pl.DataFrame:
-    """Return the signals of the cosine between features, ``[n, d]`` of the photos at ``paths``."""
+    """Return the signals for the cosine between features, ``[n, d]``, of the photos at ``paths``."""
     place = {path: row for row, path in enumerate(paths)}
     photos, least = best_first(measured).filter(pl.col("path").is_in(paths)), settings.min_similarity
     similarity = _Similarity(
@@ -214,7 +214,7 @@ def _pairs(
     similarity: _Similarity,
     which: Callable[[int, int], str],
 ) -> pl.DataFrame:
-    """Return a row per photo: flagged where it has a ``nearest`` one, of which ``which`` says what it is."""
+    """Return a row per photo, flagged if it has a ``nearest`` one; ``which`` describes that one."""
     flagged = nearest[0] >= 0
     product = np.where(flagged, nearest[1], 0).astype(np.float64)
     value = [

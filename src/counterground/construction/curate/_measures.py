@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 # Models see 224 to 512 pixels: blur that is gone at this size does no harm, and figures become comparable.
 _SIDE = 512
 _TILE = 32
-# Sharpness is that of the sixteenth of the tiles with most detail: a smooth sky or a blurred background does
-# not make a photo blurred, and one grain of dust does not make it sharp.
+# Sharpness is measured on the sixteenth of the tiles with the most detail: a smooth sky or a blurred
+# background does not make a photo blurred, and one grain of dust does not make it sharp.
 _DETAILED = 16
 # Gradients of two grey levels are noise and rounding; without this, they would dominate in smooth photos.
 _NOISE = 4.0
-# A direction with less detail than this fraction of the most is ignored: stripes are sharp across only.
+# A direction with less than this fraction of the most detail is ignored: stripes are sharp only across.
 _LEAST_DETAIL = 0.02
 _DARK, _BRIGHT = 15, 250
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -40,7 +40,7 @@ _Grey = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class PixelMeasures(NamedTuple):
-    """Figures of one photo; ``CurateSettings`` explains the units, ``phash`` is a number of 64 bits."""
+    """Figures of one photo; ``CurateSettings`` explains the units; ``phash`` is a 64-bit number."""
 
     width: int
     height: int
@@ -89,11 +89,11 @@ def sharpness(grey: _Grey) -> float:
     """Return the energy of second over first differences of the most detailed tiles.
 
     The ratio does not depend on contrast, unlike the variance of the Laplacian; it is the mean square
-    frequency of the detail, 1 / (2 s^2) for an edge blurred by a Gaussian of s pixels. Of four directions
-    the lowest counts, since motion blur leaves edges along it sharp.
+    frequency of the detail, 1 / (2 s^2) for an edge blurred by a Gaussian of s pixels. The lowest of four
+    directions counts, since motion blur leaves edges along the motion sharp.
 
     Args:
-        grey: ``[h, w]``, 0 to 255.
+        grey: grey levels ``[h, w]``, 0 to 255.
     """
     if min(grey.shape) < 3:
         return 0.0
@@ -119,7 +119,7 @@ def _along(grey: _Grey, down: int, right: int) -> tuple[float, float]:
 
 
 def _tile_sums(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Sums over whole tiles, and their pixels; a photo smaller than one tile is one."""
+    """Return the sums over whole tiles, and their pixels; a photo smaller than one tile is one."""
     rows, columns = (side // _TILE for side in values.shape)
     if not rows or not columns:
         return np.array([values.sum()]), values.size
@@ -156,14 +156,14 @@ class MeasureStore:
         self.folder = root / f"{_VERSION}-pillow-{pillow_version}-imagehash-{imagehash_version}"
 
     def read(self) -> pl.DataFrame:
-        """Return all there is, as ``MEASURE_SCHEMA``; a damaged file counts as absent."""
+        """Return all stored measures, as ``MEASURE_SCHEMA``; a damaged file counts as absent."""
         shards = map(read_checked, sorted(self.folder.glob("[!.]*.measures")))
         whole = [pl.read_ipc(shard) for shard in shards if shard is not None]
         found = pl.concat([pl.DataFrame(schema=MEASURE_SCHEMA), *whole])
         return found.unique("photo_id", keep="first", maintain_order=True)
 
     def put(self, measures: Mapping[str, PixelMeasures]) -> None:
-        """Keep measures by ``photo_id``."""
+        """Store measures by ``photo_id``."""
         if not measures:
             return
         rows: Sequence[tuple[object, ...]] = [(photo, *values) for photo, values in measures.items()]
@@ -173,7 +173,7 @@ class MeasureStore:
         write_checked(self.folder / f"{name}.measures", file.getvalue())
 
 
-# Photos that are decoded again, at most, after a kill.
+# At most this many photos are decoded again after a kill.
 _BLOCK = 64
 
 
@@ -182,7 +182,7 @@ class Measured:
     """The pool's photos with their measures, in the order of ``Pool.photos``.
 
     ``frame`` has the columns of the photos, those of ``MEASURE_SCHEMA`` and ``unreadable``: why a photo
-    cannot be read, null where it can. ``fresh`` counts the photos that were decoded now.
+    cannot be read, null if it can. ``fresh`` counts the photos that were decoded now.
     """
 
     frame: pl.DataFrame

@@ -1,4 +1,4 @@
-"""Label noise, ambiguity and clarity, by a model that ranks the names; and duplicates by its features."""
+"""Label noise, ambiguity and clarity from a model that ranks the names; duplicates from its features."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ CROPS: dict[str, tuple[float, float]] = {
     "bottom left": (0, 1 / 3),
     "bottom right": (1 / 3, 1 / 3),
 }
-"""Crops of two thirds of each side: where their left and upper edges lie."""
+"""Crops of two thirds of each side: where their left and upper edges are."""
 
 _PART = 2 / 3
 
 
 class CroppedView(Encoder):
-    """The model ``whole`` on one of the ``CROPS`` of each photo; another fingerprint, so other features."""
+    """The model ``whole`` on one of the ``CROPS`` of each photo; its own fingerprint, so its own features."""
 
     def __init__(self, whole: Encoder, crop: str) -> None:
         self.whole, self.crop = whole, crop
@@ -71,15 +71,15 @@ def model_signals(
     masked: Collection[str],
     known: Collection[str],
 ) -> pl.DataFrame:
-    """Return the signals that need a model, of the photos that can be read.
+    """Return the signals that need a model, for the photos that can be read.
 
     Args:
-        pool: where the photos lie.
+        pool: pool of the photos.
         measured: see ``Measured``.
         referee: the model.
-        settings: limits.
-        masked: photos whose clarity a mask decides; they are not cropped.
-        known: photos that were encoded by the same model before.
+        settings: limits of the signals.
+        masked: paths of photos whose clarity a mask decides; they are not cropped.
+        known: paths of photos that the same model encoded before.
     """
     benchmark = referee.benchmark(pool, measured.filter(pl.col("unreadable").is_null()))
     matrix, readable = referee.encode(benchmark, known)
@@ -137,7 +137,7 @@ def _class_rank(
 def _second_class(
     photos: pl.DataFrame, judgement: Judgement, referee: Referee, settings: CurateSettings
 ) -> pl.DataFrame:
-    """Two classes are likely, the photo's is one of them, and neither leads by much."""
+    """Return the signal for two likely classes, the photo's among them, of which neither leads by much."""
     both = judgement.first_probability + judgement.second_probability
     among = (judgement.first == judgement.own) | (judgement.second == judgement.own)
     close = (judgement.margin < settings.min_gap) & (both >= settings.min_both)
@@ -173,7 +173,7 @@ def _crop_margins(
 ) -> dict[str, Floats]:
     """Return the lead of the first name on each crop of the ``unsure`` photos, NaN for the others.
 
-    A photo that is clear as a whole needs no crops, and those are most photos.
+    Most photos are clear as a whole and need no crops.
     """
     margins: dict[str, Floats] = {}
     for crop in CROPS:
@@ -187,7 +187,7 @@ def _crop_margins(
 def _clarity(
     photos: pl.DataFrame, margins: dict[str, Floats], referee: Referee, settings: CurateSettings
 ) -> pl.DataFrame:
-    """A photo is unclear where the model has no confident prediction on any view of it."""
+    """Return the signal for photos on which the model has no confident prediction in any view."""
     views, stacked = list(margins), np.stack(list(margins.values()))
     which, best = np.nanargmax(stacked, axis=0), np.nanmax(stacked, axis=0)
     flagged = best < settings.min_margin

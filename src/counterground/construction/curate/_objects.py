@@ -1,4 +1,4 @@
-"""Clarity where a mask marks the object: its share of the photo, and how far off-centre it is."""
+"""Clarity if a mask marks the object: its share of the photo, and how far off-centre it is."""
 
 from __future__ import annotations
 

@@ -47,9 +47,9 @@ class Judgement:
 
 
 def judgement(logits: np.ndarray, own: Ints) -> Judgement:
-    """Return the judgement in ``logits`` ``[n, k]`` on photos whose class is column ``own`` ``[n]``.
+    """Return the judgement that ``logits`` ``[n, k]`` give on photos whose class is column ``own`` ``[n]``.
 
-    Equal logits share the better rank; of two that tie for the first, the lower column comes first.
+    Equal logits share the better rank; of two that tie for first place, the lower column comes first.
     """
     logits = logits.astype(np.float64)
     row = np.arange(len(logits))
@@ -67,7 +67,7 @@ _ROWS = 1024
 
 @dataclass(frozen=True)
 class ClassSpace:
-    """The classes among which the pool's are judged, and the index in ``space`` of each of the pool's."""
+    """The classes among which the pool's are judged, and the index of each pool class in ``space``."""
 
     space: LabelSpace
     index: dict[str, int]
@@ -86,7 +86,7 @@ class Referee:
     column: dict[int, int]
 
     def benchmark(self, pool: Pool, photos: pl.DataFrame) -> Benchmark:
-        """Return photos of the pool as a benchmark, which can be encoded."""
+        """Return photos of the pool as a benchmark that can be encoded."""
         return _benchmark(pool, photos, self.classes)
 
     def encode(
@@ -94,8 +94,8 @@ class Referee:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return features ``[n, d]`` and which photos were readable, in manifest order.
 
-        Photos at the paths ``known`` are encoded apart: new photos would shift the blocks of features, and
-        those of known photos would be computed again.
+        Photos at the paths ``known`` are encoded separately: new photos would shift the blocks of features,
+        and those of known photos would be computed again.
         """
         model = view or self.model
         matrix = np.zeros((len(benchmark), model.dim), dtype=np.float32)
@@ -126,9 +126,9 @@ class Referee:
 def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings) -> Referee:
     """Load the model and check that it can rank every class of the pool.
 
-    The candidate names are those of ``running.label_space``; without one, a classifier's outputs, or for a
-    dual encoder ImageNet's 1,000 names and those of the pool's classes that ImageNet lacks: a photo that
-    shows something else needs a name that fits.
+    The candidate names are those of ``running.label_space``. Without one, they are a classifier's outputs, or
+    for a dual encoder ImageNet's 1,000 names and those of the pool's classes that ImageNet lacks: a photo
+    that shows something else needs a name that fits.
 
     Raises:
         UsageError: several models, a generative one, an unknown model, label space or name list, or a class
@@ -157,7 +157,7 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
     templates = prompt_templates(running.prompts)
     head = build_head(model, candidates.space, candidates.texts, templates, cache_dir() / "heads")
     choose_runtime(model, _benchmark(pool, photos, classes), running.batch_size, running.runtime)
-    # Equal names are one name here: they share a column, and would tie.
+    # Equal names count as one: they share a column, and would tie.
     columns, first, place = np.unique(head.columns, return_index=True, return_inverse=True)
     if len(columns) < 2:
         raise UsageError("A rank needs at least two names: add more with --label-space imagenet or a file.")
@@ -188,7 +188,7 @@ def _class_space(model: Encoder, class_names: list[str], running: Settings) -> C
 
 
 def _outputs(model: Classifier, own: LabelSpace) -> list[int]:
-    """Return the output of the model for each class."""
+    """Return the model's output for each class."""
     found = [_output(model, *names) for names in zip(own.names, own.imagenet, strict=True)]
     if missing := [name for name, place in zip(own.names, found, strict=True) if place is None]:
         raise UsageError(

@@ -19,18 +19,18 @@ class CurateSettings:
         max_bright: fraction of pixels that are nearly white.
         min_contrast: grey levels (of 256) that the middle 90 % of the pixels span.
         min_entropy: bits (of 8) of the histogram of grey levels.
-        hash_radius: bits (of 64) by which perceptual hashes of near duplicates differ at most.
+        hash_radius: most bits (of 64) by which perceptual hashes of near duplicates differ.
         min_similarity: cosine between features of near duplicates.
         max_rank: rank of the class among the candidate names, the first being 1.
         max_rank_share: the same as a fraction of the names; the stricter of the two holds.
-        min_gap: difference of the two highest probabilities (fraction) under which a second class is close.
-        min_both: fraction that those two must have together; below it no class is likely.
+        min_gap: difference of the two highest probabilities (fraction) below which a second class is close.
+        min_both: sum that those two must reach (fraction); below it no class is likely.
         min_margin: lead of the first name (fraction) that the photo or one of its crops must reach.
-        min_area: fraction of the photo that is object, where there is a mask.
-        max_offset: distance of its centre from the photo's centre (0) to the edge (1), where there is a mask.
+        min_area: fraction of the photo that the object covers, if there is a mask.
+        max_offset: position of its centre from the photo's centre (0) to the edge (1), if there is a mask.
 
     Raises:
-        UsageError: a value outside its range.
+        UsageError: a value is outside its range.
     """
 
     min_side: float = 128

@@ -58,5 +58,5 @@ def among_others(share: float, *, low_is_bad: bool) -> str:
 
 
 def percent(fraction: float) -> str:
-    """Write a fraction as percent: "83 %", "2.5 %"."""
+    """Format a fraction as percent: "83 %", "2.5 %"."""
     return f"{100 * fraction:.0f} %" if fraction >= 0.0995 else f"{100 * fraction:.2g} %"

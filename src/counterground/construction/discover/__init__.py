@@ -1,4 +1,4 @@
-"""Each class's best (common) and worst (counter) background, by a referee model."""
+"""Each class's best (common) and worst (counter) background, found with a referee model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ByChance", "Discovery", "Finding", "discover_pairs", "find_pairs", "
 
 
 def __getattr__(name: str) -> Any:
-    """Load discovery, and with it SciPy, when it is asked for: the other parts need neither."""
+    """Load discovery, and with it SciPy, on demand: the other parts need neither."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from counterground.construction.discover import _discover, _discovery, _finding

@@ -38,8 +38,8 @@ def discover_pairs(
 ) -> Discovery:
     """Choose common and counter backgrounds with a referee and write the benchmark of the pairs to ``out``.
 
-    The referee is ``model``; of several, the mean accuracy counts. Nothing but the evidence and the
-    referee's run is written where the pairs drop by no more than chance explains, or no class varies enough.
+    The referee is ``model``; with several models, their mean accuracy counts. If the pairs drop by no more
+    than chance explains, or no class varies enough, only the evidence and the referee's run are written.
 
     ``min_drop`` is in percentage points. With ``split="half"`` the pairs are chosen on one half of the photos
     (whole clusters together) and the benchmark holds the other half; with ``"swap"`` it holds all photos,
@@ -149,7 +149,7 @@ def _check_free(out: Path, asked: dict[str, object], *, overwrite: bool) -> None
     """Refuse a folder that holds something else, or the discovery of another request."""
     before = asked_before(out)
     if before is None:
-        began = (out / "referee").is_dir()  # and was stopped while it wrote, perhaps more than once
+        began = (out / "referee").is_dir()  # and was stopped while writing, perhaps more than once
         check_only(out, FILES if began else ("referee",), "a discovery")
     elif not overwrite and any(before.get(name, ()) != value for name, value in asked.items()):
         raise UsageError(
@@ -172,7 +172,7 @@ def _left_out(run: Run) -> list[str]:
 
 
 def _nothing(finding: Finding, referee: str, name: str, min_drop: float) -> str:
-    """Say in one sentence that there is no more than chance."""
+    """Say in one sentence that the pairs do not exceed chance."""
     if finding.pairs.is_empty():
         split = " in each half" if finding.held_out_by_chance else ""
         return (
@@ -223,7 +223,7 @@ def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list
 
 
 def _why(finding: Finding, figure: str) -> str:
-    """Say why a figure may be inflated though its photos did not choose; empty of a clear effect."""
+    """Say why a figure may be inflated though its photos did not choose; empty for a clear effect."""
     if not finding.may_be_inflated:
         return ""
     return (

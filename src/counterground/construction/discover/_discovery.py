@@ -1,4 +1,4 @@
-"""What a referee chose, with its evidence: shown, written beside the benchmark, and read again."""
+"""What a referee chose, with its evidence: shown, written with the benchmark, and read back."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ _CHOSEN_ON = {"first": "first half", "second": "second half"}
 class Discovery(Finding):
     """What a referee chose, and what chance alone would have given.
 
-    ``benchmark`` is None where nothing exceeded chance, or no class varied enough, and nothing was written.
-    ``referee`` is the name of the model, or of all of a committee. ``min_drop`` is in points, all drops are
-    fractions. ``chosen_drop`` is measured on the photos that chose (biased upwards), ``reported_drop`` on
-    held-out ones (None without a split; of a swap the mean of both halves, with the mean of their intervals).
+    ``benchmark`` is None if none was written: nothing exceeded chance, or no class varied enough. ``referee``
+    is the name of the model, or the names of a committee. ``min_drop`` is in points; all drops are fractions.
+    ``chosen_drop`` is measured on the photos that chose (biased upwards), ``reported_drop`` on held-out ones
+    (None without a split; for a swap the mean of both halves, with the mean of their intervals).
     """
 
     benchmark: Benchmark | None
@@ -60,7 +60,7 @@ class Discovery(Finding):
 
     @property
     def table(self) -> Table:
-        """The pairs, a row per class; of a swap per class and half."""
+        """The pairs, a row per class; for a swap, a row per class and half."""
         swap = self.split == "swap"
         drop = (
             "drop" if self.split == "none" else "drop where chosen" if swap else "drop on the selection half"
@@ -78,7 +78,7 @@ class Discovery(Finding):
 
     @property
     def evidence(self) -> Table:
-        """What was found beside what chance alone gives."""
+        """What was found, next to what chance alone gives."""
         kept = self.classes_by_chance
         found = Cell(f"{kept.observed:g} of {self.classes_seen}")
         title = Cell(f"Classes that differ by more than {self.min_drop:g} points")
@@ -114,7 +114,7 @@ class Discovery(Finding):
         )
 
     def __repr__(self) -> str:
-        """The pairs, the evidence, and what to know of them, as on a terminal."""
+        """Return the pairs, the evidence and the remarks on them, as on a terminal."""
         width = shutil.get_terminal_size((100, 24)).columns
         tables = [plain_text(rich_table(table, width), width=width) for table in (self.table, self.evidence)]
         return "\n".join([*tables, self.summary, self.sentence])
@@ -129,15 +129,15 @@ class Discovery(Finding):
 
 
 def _classes(kept: ByChance) -> Cell:
-    """How many classes differ by chance."""
+    """Return how many classes differ by chance."""
     if kept.expected is None:
         return Cell(NOTHING)
     return Cell(f"{kept.expected:.1f}", f"[{kept.low:.0f}, {kept.high:.0f}]")
 
 
 def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -> None:
-    """Write the evidence into ``out``, and the benchmark if there is one; ``asked`` is what was asked for."""
-    (out / _RECORD).unlink(missing_ok=True)  # it is written last: a folder with it is whole
+    """Write the evidence into ``out``, and the benchmark if there is one; ``asked`` is the request."""
+    (out / _RECORD).unlink(missing_ok=True)  # it is written last: a folder with it is complete
     if discovery.benchmark is not None:
         write_benchmark(discovery.benchmark, out)
     else:
@@ -189,10 +189,10 @@ def read_discovery(folder: Path) -> Discovery | None:
 
 
 def _checked(name: str, value: Any, kind: Any) -> Any:
-    """Return a figure of a record as what it is.
+    """Return a figure of a record, checked to have its type.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it has another type.
     """
     try:
         return TypeAdapter(kind).validate_python(value)
@@ -201,7 +201,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
 
 
 def _before_chance(record: dict[str, Any]) -> dict[str, Any]:
-    """Return what a record lacks that was written before pairs were compared with chance."""
+    """Return the fields missing from a record written before pairs were compared with chance."""
     kept, drop = record["classes_kept"], record["chosen_drop"]["value"]
     return {
         "photos_needed": record["min_photos"],
@@ -214,7 +214,7 @@ def _before_chance(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def asked_before(folder: Path) -> dict[str, object] | None:
-    """Return the record of a discovery, empty where it cannot be read; None where there is none."""
+    """Return the record of a discovery: empty if it cannot be read, None if there is none."""
     try:
         found = parse_json(read_record(folder / _RECORD).decode())
     except FileNotFoundError:

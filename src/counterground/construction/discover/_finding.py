@@ -21,7 +21,7 @@ HALVES: dict[str, tuple[str, ...]] = {
     "swap": ("first", "second"),
     "none": ("chooses",),
 }
-"""What the halves of a split are called in files."""
+"""Names of the halves of a split in files."""
 LEVEL = 0.05
 _CLEAR = 0.002
 _PERMUTATIONS = 999
@@ -29,12 +29,12 @@ _PERMUTATIONS = 999
 
 @dataclass(frozen=True)
 class ByChance:
-    """A figure beside what it is when backgrounds are permuted, so that they cannot matter.
+    """A figure, next to its values when backgrounds are permuted and so cannot matter.
 
     Attributes:
-        observed: with the backgrounds as they are.
+        observed: the figure with the backgrounds as they are.
         expected: the mean over permutations.
-        low, high: between which 95 % of permutations lie.
+        low, high: the bounds between which 95 % of permutations lie.
         p: the share of permutations with a figure at least as large (the observed one counts as one).
 
     All but ``observed`` are None in a record of an earlier version, which did not permute.
@@ -64,14 +64,14 @@ class Finding:
     """Pairs chosen from the predictions of one referee or several, with their evidence.
 
     Attributes:
-        pairs: ``class_index, common, counter, drop, class_name, half``: the half whose photos chose.
+        pairs: ``class_index, common, counter, drop, class_name, half``; ``half`` is the one that chose.
         cells: accuracy per half, class and background.
         photos_needed: photos that a background needed in each half.
         classes_seen: classes with photos on a labelled background.
-        comparable: those of them with two backgrounds that have enough photos.
-        classes_by_chance: how many classes vary enough; of a swap the mean of both halves.
+        comparable: those of them with enough photos on two backgrounds.
+        classes_by_chance: how many classes vary enough; for a swap, the mean of both halves.
         chosen_by_chance: the mean drop of the pairs on the photos that chose them (a fraction), likewise.
-        held_out_by_chance: the mean drop on the other half of the pairs that each half chooses; None
+        held_out_by_chance: the mean drop, on the other half, of the pairs that each half chooses; None
             without a split.
         chosen_drop: the drop on the photos that chose the pairs, with its interval; unknown without pairs.
         reported_drop: the drop on the other photos; None without a split.
@@ -90,7 +90,7 @@ class Finding:
 
     @property
     def decisive(self) -> ByChance:
-        """What decides: with a split the drop on photos that did not choose, else that on those that did."""
+        """What decides: with a split the drop on photos that did not choose, else on those that did."""
         return self.held_out_by_chance or self.chosen_by_chance
 
     @property
@@ -103,10 +103,10 @@ class Finding:
     def may_be_inflated(self) -> bool:
         """Whether the pairs exceed chance, but not clearly (p of 0.002 or more).
 
-        A drop is reported only where chance is exceeded: of lucky photos, where effects are weak or absent.
-        In simulations (``python bench/experiments/discovery.py 400 permutations=999``) this was so of all
-        pairs that exceeded chance without an effect, of three in four where effects were weak, and of few
-        where they were strong and the reported drop not biased.
+        A drop is reported only if it exceeds chance, which selects lucky photos if effects are weak or
+        absent. In simulations (``python bench/experiments/discovery.py 400 permutations=999``) the property
+        was true for all pairs that exceeded chance without an effect, for three in four with weak effects,
+        and for few with strong effects, where the reported drop was not biased.
         """
         p = self.decisive.p
         return self.exceeds_chance and p is not None and p >= _CLEAR
@@ -126,15 +126,15 @@ def find_pairs(
     """Choose each class's common and counter background, and do the same with permuted backgrounds.
 
     Args:
-        predictions: the columns of ``predictions.parquet``, of one model or several; photos without a
-            background are left out.
-        min_drop: keep classes whose accuracy differs by more than so many percentage points.
+        predictions: rows with the columns of ``predictions.parquet``, of one model or several; photos
+            without a background are left out.
+        min_drop: threshold in percentage points; classes whose accuracy differs by more are kept.
         min_photos: photos that a background needs in each half; None for half of what the median
             background of a class has, at least 2.
         split: ``half``, ``swap`` or ``none``.
         choose: ``best`` or ``shrunken``.
-        seed: decides the halves, the permutations, and what nothing else decides.
-        permutations: how many.
+        seed: seed for the halves, the permutations, and ties that nothing else decides.
+        permutations: number of permutations.
         intervals: whether the accuracies of ``cells`` get intervals; simulations need none.
 
     Returns:
@@ -187,7 +187,7 @@ def find_pairs(
 
 
 def _needed(tally: Tally) -> int:
-    """Half of what the median background of a class has in the choosing half, if anything, at least 2."""
+    """Return half the photos of the median background with photos in the choosing half, at least 2."""
     photos = tally.photos[0, 0]
     held = photos[photos > 0]
     return max(2, int(np.ceil(np.median(held) / 2))) if len(held) else 2
@@ -195,7 +195,7 @@ def _needed(tally: Tally) -> int:
 
 @dataclass(frozen=True)
 class _How:
-    """How pairs are chosen; ``min_drop`` is a fraction, ``sides`` the halves whose pairs are used."""
+    """How pairs are chosen; ``min_drop`` is a fraction, ``sides`` how many halves' pairs are used."""
 
     min_drop: float
     needed: int
@@ -204,11 +204,11 @@ class _How:
     sides: int
 
     def eligible(self, tally: Tally) -> Flags:
-        """The backgrounds with enough photos in every half, ``[permutations, classes, backgrounds]``."""
+        """Return backgrounds with enough photos in every half, ``[permutations, classes, backgrounds]``."""
         return np.asarray((tally.photos >= self.needed).all(axis=1), dtype=bool)
 
     def choices(self, tally: Tally) -> list[Choice]:
-        """What each half chooses."""
+        """Return what each half chooses."""
         eligible = self.eligible(tally)
         options = {"min_drop": self.min_drop, "choose": self.choose, "lots": self.lots}
         return [
@@ -217,7 +217,7 @@ class _How:
         ]
 
     def figures(self, tally: Tally) -> list[Floats]:
-        """Classes kept, their mean drop where it was chosen, and with two halves that on the other half."""
+        """Return classes kept, their mean drop where chosen and, with two halves, that on the other half."""
         choices = self.choices(tally)
         used = choices[: self.sides]
         found = [_mean([choice.kept.sum(-1) for choice in used]), _mean([each.mean_drop for each in used])]
@@ -247,9 +247,9 @@ def _pairs(choice: Choice, classes: pl.Series, labels: list[str], half: str) -> 
 def _grouped(
     predictions: pl.DataFrame, halves: pl.DataFrame, pairs: pl.DataFrame, chosen_by: dict[str, str]
 ) -> pl.DataFrame:
-    """Keep the answers on photos of pairs, with their ``group`` and ``half``.
+    """Return the answers on photos of pairs, with their ``group`` and ``half``.
 
-    ``chosen_by`` says for each half which half chose its pairs.
+    ``chosen_by`` maps each half to the half that chose its pairs.
     """
     roles = pairs.unpivot(
         ["common", "counter"], index=["class_index", "half"], variable_name="group", value_name="background"
@@ -260,7 +260,7 @@ def _grouped(
 
 
 def _drop(answers: pl.DataFrame) -> Estimate:
-    """The mean drop over halves and referees, with the mean of their intervals.
+    """Return the mean drop over halves and referees, with the mean of their intervals.
 
     Halves share what was chosen, and referees share photos, so a pooled interval would be too narrow.
     """

@@ -11,7 +11,7 @@ import numpy as np
 from counterground.construction.discover._tally import Flags, Floats, Ints, Tally, ratio
 
 Choose = Literal["best", "shrunken"]
-"""``best``: by accuracy, as the paper does; ``shrunken``: by accuracy as far as it is not noise."""
+"""``best``: by accuracy, as the paper does; ``shrunken``: by the part of the accuracy that is not noise."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Choice:
 
     @property
     def mean_drop(self) -> Floats:
-        """The mean drop of the classes that are kept, 0 where none is; ``[permutations]``."""
+        """The mean drop of the classes that are kept, 0 if none is; ``[permutations]``."""
         return self.mean(self.drop)
 
     def mean(self, drops: Floats) -> Floats:
-        """The mean of drops ``[permutations, classes]`` over the classes that are kept."""
+        """Return the mean of drops ``[permutations, classes]`` over the classes that are kept."""
         return ratio(np.where(self.kept, drops, 0).sum(-1), self.kept.sum(-1))
 
     def drop_in(self, other: Tally) -> Floats:
@@ -44,16 +44,16 @@ class Choice:
 def choose_pairs(tally: Tally, eligible: Flags, *, min_drop: float, choose: Choose, lots: Floats) -> Choice:
     """Choose each class's best and worst background.
 
-    Equal ones are decided by the closeness of the true name (see ``photos_seen``), then by more photos, at
-    last by lot. A class is kept by the difference of its accuracies as they are, also where the choice is by
-    shrunken ones: ``min_drop`` has one meaning.
+    Ties are decided by the closeness of the true name (see ``photos_seen``), then by more photos, then by
+    lot. A class is kept by its unshrunken accuracies, even if shrunken ones made the choice: ``min_drop`` has
+    one meaning.
 
     Args:
-        tally: of the photos that choose, ``[permutations, classes, backgrounds]``.
+        tally: tally of the photos that choose, ``[permutations, classes, backgrounds]``.
         eligible: the backgrounds with enough photos, same shape.
         min_drop: a class is kept if its accuracy differs by more than this fraction (paper section 2: 0.05).
-        choose: how.
-        lots: ``[classes, backgrounds]`` random numbers.
+        choose: way to choose.
+        lots: random numbers ``[classes, backgrounds]``.
     """
     score = tally.accuracy if choose == "best" else shrunken_accuracy(tally, eligible)
     closeness = ratio(tally.closeness, tally.photos)
@@ -64,11 +64,11 @@ def choose_pairs(tally: Tally, eligible: Flags, *, min_drop: float, choose: Choo
 
 
 def shrunken_accuracy(tally: Tally, eligible: Flags) -> Floats:
-    """Return what empirical Bayes believes of accuracies, as differences from the mean of their class.
+    """Return empirical Bayes estimates of accuracies, as differences from the mean of their class.
 
-    The effect of a background on all classes, plus its further effect on one class shrunk by the share of
-    its variance that sampling explains. That share comes from the scatter between the blocks of a cell, so
-    photos that are not independent do not count as if they were.
+    An estimate is the effect of a background on all classes plus its further effect on one class, the latter
+    shrunk by the share of its variance that sampling explains. That share comes from the scatter between the
+    blocks of a cell, so photos that are not independent do not count as if they were.
     """
     photos = np.where(eligible, tally.photos, 0.0)
     accuracy = np.where(eligible, tally.accuracy, 0.0)
@@ -91,7 +91,7 @@ def shrunken_accuracy(tally: Tally, eligible: Flags) -> Floats:
 
 
 def _first(eligible: Flags, keys: Sequence[Floats]) -> Ints:
-    """The position with the highest first key, among equals the highest second, and so on."""
+    """Return the position with the highest first key, among equals the highest second, and so on."""
     among = eligible
     for key in keys:
         values = np.where(among, key, -np.inf)

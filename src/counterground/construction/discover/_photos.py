@@ -1,4 +1,4 @@
-"""What a referee, or several, saw: a row per photo, cells of class and background, two halves."""
+"""What one or several referees saw: a row per photo, cells of class and background, two halves."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _CELLS = {
 
 
 def photos_seen(predictions: pl.DataFrame) -> pl.DataFrame:
-    """Return a row per photo with a background: ``right`` (referees that are), ``referees``, ``closeness``.
+    """Return a row per photo with a background: ``right`` (right referees), ``referees``, ``closeness``.
 
     ``closeness`` decides between equal accuracies. It says how near the true name is to the top, as a mean
-    over the referees: minus the logarithm of its place where the answer is wrong, the confidence (0 to 1)
-    where it is right; unknown counts as 0.
+    over the referees: minus the logarithm of its place if the answer is wrong, the confidence (0 to 1) if it
+    is right; unknown counts as 0.
     """
     closeness = (
         pl.when("correct")
@@ -49,7 +49,7 @@ def photos_seen(predictions: pl.DataFrame) -> pl.DataFrame:
 def background_accuracy(predictions: pl.DataFrame, *, intervals: bool = True) -> pl.DataFrame:
     """Return ``class_index, class_name, background, n, clusters, accuracy, low, high`` (fractions), sorted.
 
-    Intervals are 95 %; photos of one cluster count together, as far as all cells tell. Of several referees
+    Intervals are 95 %; photos of one cluster count together, as far as all cells show. With several referees
     these are means, and the mean of their intervals is no narrower than the interval of their mean. Without
     ``intervals``, which take long, ``low`` and ``high`` are null.
     """
@@ -76,14 +76,14 @@ def background_accuracy(predictions: pl.DataFrame, *, intervals: bool = True) ->
 def split_halves(photos: pl.DataFrame, seed: int) -> pl.Series:
     """Assign whole clusters to two halves with class x background counts as similar as possible.
 
-    Clusters (a photo without one is its own) are taken in a random order, those of the largest order of
-    magnitude first, and go where their classes and backgrounds are rarer, or by a coin. The larger half does
-    not choose: what is reported is measured there. A cluster with several classes or backgrounds stays on
-    one side, too. Accuracy plays no part.
+    Clusters (a photo without one is its own) are taken in random order, those of the largest order of
+    magnitude first. Each goes where its classes and backgrounds are rarer; a coin decides ties. The larger
+    half does not choose: reported figures are measured there. A cluster with several classes or backgrounds
+    also stays on one side. Accuracy plays no part.
 
     Args:
         photos: rows with ``path``, ``class_index``, ``background`` and ``cluster``.
-        seed: decides the order, and the coin.
+        seed: seed for the order and the coin.
 
     Returns:
         A Boolean series in the order of the rows: True for the half that chooses.

@@ -20,12 +20,12 @@ class Tally:
     """Sums over photos, all ``[permutations, halves, classes, backgrounds]``.
 
     Attributes:
-        photos: how many.
-        right: answers that are right, over all referees; whole numbers, so equal shares are equal exactly.
+        photos: number of photos.
+        right: right answers, over all referees; whole numbers, so equal shares are exactly equal.
         answers: photos times referees.
         closeness: see ``photos_seen``.
         blocks: blocks of photos that are not independent of each other, see ``Photos``.
-        squares: over the blocks, the square of their accuracy times their photos.
+        squares: sum over blocks of their squared accuracy times their photos.
     """
 
     photos: Floats
@@ -37,27 +37,27 @@ class Tally:
 
     @property
     def accuracy(self) -> Floats:
-        """The share that is right; 0 where there is no photo."""
+        """The share that is right; 0 if there is no photo."""
         return ratio(self.right, self.answers)
 
     def half(self, number: int) -> Tally:
-        """The same of one half, ``[permutations, classes, backgrounds]``."""
+        """Return the sums of one half, ``[permutations, classes, backgrounds]``."""
         return Tally(*(values[:, number] for values in vars(self).values()))
 
 
 class Photos:
     """Photos in blocks whose background labels can be exchanged if backgrounds do not matter.
 
-    A block is the photos that share a cluster and a background (a photo without a cluster is one): their
-    label moves with all of them, so what photos of one background photograph or observer have in common
-    stays together. A block takes the label of another block of its half: of one with the same class, or
-    where blocks hold several classes, of one whose classes occur on the same backgrounds. A block of several
-    classes that finds no such other is cut by class.
+    A block is the photos that share a cluster and a background (a photo without a cluster is a block). Their
+    label moves as one, so what photos of one background photograph or observer have in common stays together.
+    A block takes the label of another block of its half: one with the same class or, if blocks have several
+    classes, one whose classes occur on the same backgrounds. A block of several classes without such a
+    partner is split by class.
 
     Args:
-        seen: as ``photos_seen`` gives them.
-        half: ``[n]`` numbers of halves from 0.
-        halves: how many there are.
+        seen: rows from ``photos_seen``.
+        half: half of each photo ``[n]``, numbered from 0.
+        halves: number of halves.
     """
 
     def __init__(self, seen: pl.DataFrame, half: Ints, halves: int) -> None:
@@ -78,7 +78,7 @@ class Photos:
         self._sums = (*sums, np.ones(len(self._block)), (sums[1] / sums[2]) ** 2 * sums[0])
 
     def _cut(self, block: Ints) -> None:
-        """Take stock of blocks ``[n]``; a part is what a block has of one class."""
+        """Index the blocks ``[n]``; a part is what a block has of one class."""
         blocks = int(block.max()) + 1
         parts, self._part = np.unique(block * len(self.classes) + self._class, return_inverse=True)
         self._block, self._class_of_part = np.divmod(parts, len(self.classes))
@@ -131,7 +131,7 @@ class Photos:
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
-    """Return the quotient, 0 where the divisor is 0."""
+    """Return the quotient, or 0 if the divisor is 0."""
     above, below = np.broadcast_arrays(above, below)
     return np.divide(above, below, out=np.zeros(above.shape), where=below > 0)
 

@@ -186,7 +186,7 @@ def _permits(obstacle: str, noncommercial: bool, verbatim: bool) -> str:
 
 def _reading(reader: str, folder: Path) -> str:
     text = f"## How to read it\n\nIn this folder:\n\n```python\n{reader}\n```\n"
-    if (folder / "benchmark.json").is_file():  # else the format of another package is one we do not read
+    if (folder / "benchmark.json").is_file():  # else another package's format, which we do not read
         text += "\n```console\ncounterground evaluate . -m MODEL --out ../run\n```\n"
     return text
 
@@ -213,7 +213,7 @@ def citation(benchmark: Benchmark, statement: Statement) -> str:
 
 
 def write_attribution(benchmark: Benchmark, folder: Path) -> None:
-    """Write ``ATTRIBUTION.csv``: path, class, credit line, licence, its text, source; one line a photo."""
+    """Write ``ATTRIBUTION.csv``: path, class, credit line, licence, its text, source; one line per photo."""
     head = ("path", "class", "attribution", "licence", "licence_url", "source")
     columns = ("path", "class_name", "attribution", "licence", "source")
     rows: Iterable[Sequence[object]] = (
@@ -224,7 +224,7 @@ def write_attribution(benchmark: Benchmark, folder: Path) -> None:
 
 
 def write_left_out(left_out: pl.DataFrame, folder: Path) -> None:
-    """Write ``left_out.csv``, where photos were left out: what they are in the source, licence, reason."""
+    """Write ``left_out.csv`` if photos were left out: what they are in the source, licence, reason."""
     if not left_out.is_empty():
         _write_csv(folder / "left_out.csv", csv_text(left_out.columns, left_out.iter_rows()))
 

@@ -16,8 +16,8 @@ def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> b
     """Return the bytes of a photo, or (without ``photo_id``) of a mask.
 
     Raises:
-        CounterGroundError: the file is missing, may not be read, is not the one of the manifest, or is a link
-            that leaves the benchmark: what lies elsewhere may not be meant to be passed on.
+        CounterGroundError: the file is missing, may not be read, is not the one in the manifest, or is a link
+            that leaves the benchmark: files elsewhere may not be meant for sharing.
     """
     source = contents.origins[path]
     if not source.resolve().is_relative_to(contents.benchmark.root.resolve()):
@@ -44,7 +44,7 @@ def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> b
 def copy_photos(contents: Contents, folder: Path, tick: Tick) -> None:
     """Write every photo and mask to its path below ``folder``.
 
-    Copies, not links: an export that shares its bytes with the source would change when that is edited.
+    Copies, not links: a linked export would change when the source is edited.
     """
     for path, photo_id in contents.benchmark.photos.select("path", "photo_id").iter_rows():
         _write(folder / path, photo_bytes(contents, path, photo_id))

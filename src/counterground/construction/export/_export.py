@@ -43,9 +43,9 @@ class ExportReport:
     """What was exported.
 
     Attributes:
-        folders: by format.
-        photos: how many went in.
-        left_out: those that did not: path, class_name, background, group, licence, reason.
+        folders: folders by format.
+        photos: number of photos exported.
+        left_out: photos left out: path, class_name, background, group, licence, reason.
         notes: sentences for whoever exports.
     """
 
@@ -74,23 +74,23 @@ def export(
     The folder appears in one rename. Each photo is compared with its hash while it is copied.
 
     Args:
-        benchmark: what is exported.
+        benchmark: benchmark to export.
         out: the folder; a new one, an empty one, or an earlier export of the same.
         formats: some of ``FORMATS``, or of those other packages add; one is written to ``out``, several to
             ``out/<format>``.
-        shared: for others: photos are left out whose licence is unknown or forbids sharing.
-        all_licences: in a shared export too, on your own responsibility.
-        licence_for_unknown: the licence ("cc-by") of photos that state none: for photos of your own.
-        attribution_for_unknown: the credit line of those that have none.
+        shared: export for others: photos whose licence is unknown or forbids sharing are left out.
+        all_licences: keep all licences in a shared export, too, on your own responsibility.
+        licence_for_unknown: licence ("cc-by") for photos that state none: for photos of your own.
+        attribution_for_unknown: credit line for those that have none.
         card: what the data card says beyond the photos.
-        shard_size: of WebDataset and Hugging Face shards.
+        shard_size: size of WebDataset and Hugging Face shards.
         overwrite: replace another export in ``out``.
         show_progress: show a bar on standard error.
 
     Raises:
-        UsageError: an unknown format or licence, a benchmark with questions or of composites, or ``out``
-            holds something else, or the benchmark itself.
-        CounterGroundError: no photo may be shared; a file is missing or changed; it cannot be written.
+        UsageError: a format or licence is unknown, the benchmark has questions or is of composites, or
+            ``out`` holds something else, or the benchmark itself.
+        CounterGroundError: no photo may be shared; a file is missing or changed; ``out`` cannot be written.
     """
     chosen = _known_formats(formats)
     benchmark.check_files("export")
@@ -134,7 +134,7 @@ def _known_formats(names: Sequence[str]) -> list[ExportFormat]:
 
 
 def _target(benchmark: Benchmark, out: Path) -> Path:
-    """Return where ``out`` is, through a link, once it is known that it may be written there."""
+    """Return where ``out`` is, through a link, after checking that it may be written."""
     target = out.resolve() if out.is_symlink() else out.absolute()
     if benchmark.root.resolve().is_relative_to(target.resolve()):
         raise UsageError(f"{out} holds the benchmark to be exported: choose another folder.")

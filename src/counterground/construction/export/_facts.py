@@ -24,10 +24,10 @@ class Agreement:
 
     Attributes:
         task: "review" or "background".
-        photos: labelled by two annotators or more.
+        photos: photos labelled by two annotators or more.
         alike: share of agreeing pairs of annotators (fraction), over those photos.
-        kappa: Cohen's; null where the photos cannot tell.
-        alpha: Krippendorff's; null likewise.
+        kappa: Cohen's kappa; None if it is undefined on these photos.
+        alpha: Krippendorff's alpha; None likewise.
     """
 
     task: str
@@ -42,20 +42,20 @@ class CardFacts:
     """What the data card states; every field may stay empty: the card then says that it is unknown.
 
     Attributes:
-        title: of the collection; the benchmark's name where empty.
+        title: the collection's title; the benchmark's name if empty.
         description: what it is, in a few sentences.
         chosen: sentences on how the photos were chosen.
         annotators: how many people decided.
         tasks: how many of them decided on each task, "review" (which photos to keep) and "background" (their
             labels); empty: all on both.
-        agreement: per task.
-        discarded: photos by reason.
+        agreement: agreement per task.
+        discarded: discarded photos by reason.
         creators: who made the collection.
         url: its page.
         citation: how to cite it.
-        licence: of the collection (selection and labels), if one holds for all of it.
+        licence: the collection's licence (selection and labels), if one holds for all of it.
         released: the day it is published.
-        version: of the collection, MAJOR.MINOR.PATCH.
+        version: the collection's version, MAJOR.MINOR.PATCH.
         hub_benchmark: register it as a benchmark of the Hugging Face hub (``eval.yaml``; format huggingface).
     """
 
@@ -76,9 +76,9 @@ class CardFacts:
 
 
 def known_facts(benchmark: Benchmark) -> CardFacts:
-    """Return what a pool knows of the photos of a benchmark, if they are a pool's; else nothing.
+    """Return what a pool knows about a benchmark's photos, if they are a pool's; else nothing.
 
-    Exporting needs no package that reads pools: without it the card says that the pool was not read.
+    Exporting does not need the packages that read pools: without them the card says the pool was not read.
     """
     from counterground.pool import is_pool, open_pool
 

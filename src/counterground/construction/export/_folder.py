@@ -19,7 +19,7 @@ _MARK = "counterground_export"
 
 
 def write_mark(folder: Path, record: dict[str, Any]) -> None:
-    """Write ``export.json``: the record, and what lies at the top of a folder that may be replaced."""
+    """Write ``export.json``: the record, and the top-level entries of a folder that may be replaced."""
     entries = sorted([*(entry.name for entry in folder.iterdir()), EXPORT_FILE])
     content = {_MARK: 1, **record, "entries": entries}
     write_text(folder / EXPORT_FILE, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
@@ -38,8 +38,8 @@ def read_mark(folder: Path) -> dict[str, Any] | None:
 def new_folder(out: Path) -> Iterator[Path]:
     """Yield a draft beside ``out`` that takes its place at the end; a failure leaves ``out`` as it was.
 
-    A killed process leaves a hidden draft, which the next export to ``out`` removes. Given up: nothing is
-    fsynced; after a power cut the hashes in the export tell what is damaged.
+    A killed process leaves a hidden draft, which the next export to ``out`` removes. Nothing is fsynced:
+    after a power cut, the hashes in the export tell what is damaged.
 
     Raises:
         UsageError: ``out`` is a file, or a folder that holds anything but an earlier export.
@@ -80,7 +80,7 @@ def check_replaceable(out: Path) -> None:
 
 
 def _swap(draft: Path, out: Path) -> None:
-    """Put the draft where ``out`` is; only between the two renames is there nothing."""
+    """Put the draft in place of ``out``, which is absent only between the two renames."""
     for _ in range(100):
         with draft_folder(out) as aside:
             if out.exists():

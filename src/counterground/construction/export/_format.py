@@ -18,16 +18,16 @@ class ExportFormat:
     """A form in which others can read a benchmark.
 
     Another package adds one with an entry point of the group ``counterground.exports``. The card, the credits
-    and the list of left-out photos are the same for all formats and written by ``export``.
+    and the list of left-out photos are the same for all formats and are written by ``export``.
 
     Attributes:
-        name: what ``--format`` calls it, and the name of another package's entry point.
-        summary: the first line of the card: what lies in the folder.
+        name: name for ``--format``, and the name of another package's entry point.
+        summary: the first line of the card: what is in the folder.
         reader: Python code that opens the export, run in its folder.
         write: write photos, masks and manifest into a new folder; call the tick once for each photo.
         lay_out: decide the path of each photo in the export.
-        card_head: text before the card, as YAML for a hub.
-        finish: write what describes the other files, after all of them.
+        card_head: return the text before the card, such as YAML for a hub.
+        finish: write the files that describe the others, after all of them.
     """
 
     name: str

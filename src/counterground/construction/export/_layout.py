@@ -26,10 +26,10 @@ _LONGEST = 150  # bytes: file systems end at 255, Windows paths at 260 in all
 
 
 def safe_name(text: str) -> str:
-    """Return ``text`` as one part of a path that Windows, macOS, Linux and tar all keep as it is.
+    """Return ``text`` as one part of a path that Windows, macOS, Linux and tar all keep unchanged.
 
     Composed Unicode; ``_`` for separators, wildcards and invisible characters; no leading dot (hidden), no
-    trailing dot or space, no device name of Windows; at most 150 bytes. A safe name comes back unchanged.
+    trailing dot or space, no Windows device name; at most 150 bytes. A safe name comes back unchanged.
     """
     name = unicodedata.normalize("NFC", text)
     name = "".join("_" if unicodedata.category(char) in _INVISIBLE else char for char in name)
@@ -59,16 +59,16 @@ def _digest(text: str) -> str:
 
 
 def safe_path(path: str) -> str:
-    """Return a relative path of which every part is safe; a safe path comes back unchanged."""
+    """Return a relative path with only safe parts; a safe path comes back unchanged."""
     return "/".join(safe_name(part) for part in path.split("/") if part not in ("", ".")) or "_"
 
 
 def place(wanted: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
-    """Return one path for each of ``wanted``, no two of which any file system takes for the same.
+    """Return one path for each of ``wanted``, all distinct on every file system.
 
-    Names that differ only in case or composition collide on some systems, a file with a folder of its name on
-    all. The first of those that collide, in the order given, keeps its path; the others get the start of a
-    hash of what they are called. ``taken`` are names at the top that are in use.
+    Names that differ only in case or composition collide on some systems; a file and a folder of the same
+    name collide on all. The first of those that collide, in the order given, keeps its path; the others get
+    the start of a hash of their name. ``taken`` are top-level names already in use.
     """
     files = {_fold(name) for name in taken}
     folders: set[str] = set()
@@ -89,7 +89,7 @@ def _first_free(path: str, is_free: Callable[[str], bool]) -> str:
     top, _, rest = path.partition("/")
     for attempt in itertools.count():
         mark = _digest(f"{path} {attempt}")
-        # Where a folder is called as a file is, another name for what is in it does not help.
+        # If a folder has the name of a file, renaming what is in it does not help.
         for candidate in (f"{stem}-{mark}{suffix}", f"{top}-{mark}/{rest}"):
             if is_free(_fold(candidate)):
                 return candidate
@@ -115,7 +115,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].strip("-") or "photos"
 
 
-#: Files at the top of an export: no photo may be called so.
+#: Files at the top of an export: no photo may have one of these names.
 OWN_FILES = (
     "ATTRIBUTION.csv",
     "README.md",
@@ -134,9 +134,9 @@ UNLABELLED = "unlabelled"
 
 @dataclass(frozen=True)
 class Contents:
-    """What an export holds: the benchmark with the paths it gets there, and the file each path comes from.
+    """What an export holds: the benchmark with its paths there, and the file each path comes from.
 
-    ``origins`` has the masks too. ``notes`` say what this layout changes or cannot hold.
+    ``origins`` also has the masks. ``notes`` say what this layout changes or cannot hold.
     """
 
     benchmark: Benchmark
@@ -150,9 +150,9 @@ class Contents:
 
 
 def keep_paths(benchmark: Benchmark) -> Contents:
-    """Keep every path that is safe on all systems; so the version stays where no path changes.
+    """Keep every path that is safe on all systems; if no path changes, the version stays the same.
 
-    Masks go to a folder of their own where they do not have one already.
+    Masks go to a folder of their own unless they already have one.
     """
     photos = benchmark.photos
     paths = place([safe_path(path) for path in photos["path"]], OWN_FILES)
@@ -188,10 +188,10 @@ def _top(path: str) -> str:
 
 
 def counteranimal_paths(benchmark: Benchmark) -> Contents:
-    """Lay the photos out as ``<index> <class>/<group>-<background>/<file>``, as CounterAnimal is.
+    """Lay the photos out as ``<index> <class>/<group>-<background>/<file>``, as in CounterAnimal.
 
-    Without groups ``<class>/<background>/<file>``, without backgrounds ``<class>/<file>``. Masks have no
-    place in this layout.
+    Without groups this is ``<class>/<background>/<file>``, without backgrounds ``<class>/<file>``. Masks have
+    no place in this layout.
 
     Raises:
         CounterGroundError: some photos have a group and some have none.
@@ -222,7 +222,7 @@ def counteranimal_paths(benchmark: Benchmark) -> Contents:
 
 
 def _class_folders(benchmark: Benchmark) -> dict[int, str]:
-    """Name a folder for each class: index and name where ImageNet has it, else the name."""
+    """Name a folder for each class: index and name if ImageNet has it, else the name."""
     space = benchmark.label_space
     present = benchmark.photos["class_index"].unique().sort().to_list()
     wanted = []
@@ -234,7 +234,7 @@ def _class_folders(benchmark: Benchmark) -> dict[int, str]:
 
 
 def _numbered(imagenet: int, name: str) -> str:
-    """Return "100 black swan", with ImageNet's own name where no reader of folders would match this one."""
+    """Return "100 black swan", with ImageNet's own name if no reader of folders would match this one."""
     try:
         find_imagenet_index(f"{imagenet} {name}")
     except UsageError:
@@ -255,4 +255,4 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(16)
     except OSError:
-        return b""  # copying says what is wrong with it
+        return b""  # copying reports what is wrong with it

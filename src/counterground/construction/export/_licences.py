@@ -50,11 +50,11 @@ class Licence:
     """What is known of one licence.
 
     Attributes:
-        name: as the tables show it.
-        url: its text; empty where there is none.
+        name: name shown in tables.
+        url: address of its text; empty if there is none.
         obstacle: why the photo must not be shared; empty if it may.
-        needs_credit: the author must be named.
-        noncommercial: for non-commercial purposes only.
+        needs_credit: whether the author must be named.
+        noncommercial: only for non-commercial purposes.
         verbatim: only unchanged (no derivatives).
     """
 
@@ -70,9 +70,9 @@ class Licence:
 def read_licence(text: str | None) -> Licence:
     """Return what is known of a licence as a manifest states it.
 
-    Known are the Creative Commons licences (codes, names, URLs; without a version 4.0, as iNaturalist's are),
-    CC0 and public domain, the usual free licences, and "all rights reserved". Several, separated by ``;`` or
-    "or", with remarks in brackets, hold all at once: a photo may be shared only if each allows it.
+    Known are the Creative Commons licences (codes, names, URLs; 4.0 if no version is given, as iNaturalist's
+    are), CC0 and public domain, the usual free licences, and "all rights reserved". Several, separated by
+    ``;`` or "or", with remarks in brackets, all apply: a photo may be shared only if each allows it.
     """
     if text is None or not text.strip():
         return Licence("not stated", obstacle="no licence is stated")

@@ -25,7 +25,7 @@ LEFT_OUT_SCHEMA: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True)
 class Terms:
-    """On what terms photos go in; see ``export``."""
+    """The terms on which photos go in; see ``export``."""
 
     shared: bool
     all_licences: bool
@@ -35,9 +35,9 @@ class Terms:
 
 @dataclass(frozen=True)
 class Selection:
-    """The benchmark of the photos that go in, those left out (``LEFT_OUT_SCHEMA``), and what to say of it.
+    """The benchmark of the photos that go in, those left out (``LEFT_OUT_SCHEMA``), and notes on both.
 
-    ``notes`` are for the reader of the export, beside the benchmark's own.
+    ``notes`` are for the reader of the export, besides the benchmark's own.
     """
 
     benchmark: Benchmark
@@ -46,7 +46,7 @@ class Selection:
 
 
 def select_photos(benchmark: Benchmark, terms: Terms) -> Selection:
-    """Choose the photos that may be shared; all of them where the export is not shared.
+    """Choose the photos that may be shared, or all of them if the export is not shared.
 
     Raises:
         UsageError: the licence for photos without one is unknown, or there is only a credit line.
@@ -69,7 +69,7 @@ def select_photos(benchmark: Benchmark, terms: Terms) -> Selection:
 
 
 def _state(photos: pl.DataFrame, licence: str | None, credit: str | None) -> tuple[pl.DataFrame, int]:
-    """Write licence and credit line where no licence is stated; return how many photos that are."""
+    """Fill in licence and credit line where no licence is stated; return for how many photos."""
     if licence is None:
         if credit is not None:
             raise UsageError("--attribution-for-unknown goes with --licence-for-unknown.")

@@ -1,4 +1,4 @@
-"""Photos in order, cut into shards of bounded size."""
+"""Photos in order, split into shards of bounded size."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SHARD_PHOTOS = 10_000
 
 @dataclass(frozen=True)
 class ShardSize:
-    """When a shard is full: before the photo that would take it beyond either (a photo is never cut).
+    """When a shard is full: before the photo that would exceed either limit (a photo is never split).
 
     Raises:
-        UsageError: less than one.
+        UsageError: a limit is less than one.
     """
 
     megabytes: int = SHARD_MEGABYTES
@@ -55,7 +55,7 @@ def samples(contents: Contents, tick: Tick) -> Iterator[Sample]:
 
 
 def in_shards(photos: Iterator[Sample], size: ShardSize) -> Iterator[tuple[int, Sample]]:
-    """Yield every photo with the number of the shard it goes to."""
+    """Yield every photo with the number of its shard."""
     shard, count, total = 0, 0, 0
     for photo in photos:
         if count and (count == size.photos or total + photo.size > size.megabytes * 10**6):

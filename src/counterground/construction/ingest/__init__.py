@@ -1,1 +1,1 @@
-"""Photos and their backgrounds into a pool: collected, downloaded or imported. See README.md."""
+"""Bring photos and their backgrounds into a pool: collect, download or import. See README.md."""

@@ -1,8 +1,7 @@
 """The label queue: which photo each annotator gets next, in SQL so that several servers agree.
 
-Every connection keeps what follows from the log in its own temporary tables. The log only grows, so they are
-updated with what is new in it: queries stay fast with any number of decisions, and nothing derived is
-on disk.
+Every connection keeps what it derives from the log in its own temporary tables. The log only grows, so only
+new events update them: queries stay fast with any number of decisions, and nothing derived is on disk.
 """
 
 from __future__ import annotations
@@ -58,25 +57,25 @@ from counterground.pool.queue._sql import (
 )
 
 LEASE_SECONDS = 180.0
-"""How long a photo is kept for the annotator who has it on screen, since the last request of the page."""
+"""How long a photo on screen is reserved for its annotator, since the page's last request."""
 
 Order = Literal["blind", "ranked"]
 
 
 class Queue:
-    """The queue of one pool; any number of them, in any number of processes, serve the same pool.
+    """The queue of one pool; any number of queues, in any number of processes, can serve the same pool.
 
-    A photo needs one annotator; of each class a share ``second`` needs two, as soon as two people take part.
-    Imported labels count as an annotator's, but not as somebody who could decide on more. What is on screens
-    of others counts as decided by them until its lease ends. Backgrounds come class by class, only of photos
-    that stand in the review; reviews over all classes; both in an order drawn from the content hash and the
-    annotator's name. ``ranked`` reviews begin with what curation flagged when the queue was opened. Postponed
-    photos come last.
+    A photo needs one annotator; a share ``second`` of each class needs two, once two people take part.
+    Imported labels count as an annotator's, but not as a person who could decide on more. A photo on another
+    annotator's screen counts as decided by them until its lease ends. The background task goes class by
+    class, only through photos that stand in the review; the review goes through all classes at once. Both
+    follow an order drawn from the content hash and the annotator's name. ``ranked`` reviews begin with what
+    curation had flagged when the queue was opened. Postponed photos come last.
 
     Args:
         pool: the pool.
         second: the share (fraction) of photos that two annotators decide on.
-        order: of reviews.
+        order: order of reviews.
         annotators: who takes part now; those who have decided before take part anyway.
     """
 
@@ -92,7 +91,7 @@ class Queue:
             self._ranks = doubtful.select("path", "score").to_dicts()
 
     def lease(self, annotator: str, task: str, *, count: int = 6, leased: Sequence[str] = ()) -> Batch:
-        """Give an annotator the next photos and keep them for that screen, with those of ``leased``."""
+        """Give an annotator the next photos; reserve them, and those of ``leased``, for that screen."""
         with self.pool.connect() as connection:
             self._refresh(connection, task)
             asked = self._asked(connection, annotator, task) | {
@@ -117,7 +116,7 @@ class Queue:
         )
 
     def remaining(self, annotator: str, task: str) -> Remaining:
-        """Say what an annotator who has decided on all may wait for."""
+        """Return what an annotator who has finished may wait for."""
         with self.pool.connect(writes=False) as connection:
             self._refresh(connection, task)
             asked = self._asked(connection, annotator, task)
@@ -127,15 +126,15 @@ class Queue:
     def decide(
         self, path: str, *, annotator: str, task: str, within: Connection | None = None, **decision: Any
     ) -> int:
-        """Record a decision, as ``Pool.decide`` does, and give the photo back; return the decision's id.
+        """Record a decision, as ``Pool.decide`` does, and release the photo; return the decision's id.
 
-        ``within`` is a transaction of ``Pool.connect`` of which this becomes a part: on disk with all of it.
+        ``within`` is a transaction of ``Pool.connect`` to join: all of it reaches the disk together.
         """
         with self.pool.connect_within(within) as connection:
             newest = connection.execute(text(NEWEST)).one().newest
             known = labels_of_tasks(connection)
             number = record_decision(connection, known, path=path, annotator=annotator, task=task, **decision)
-            if number > newest:  # what was sent twice may have been undone meanwhile, and be on screen again
+            if number > newest:  # a resent decision may have been undone, and its photo be on screen again
                 same = LEASE.c.path == path, LEASE.c.task == task, LEASE.c.annotator == annotator
                 connection.execute(delete(LEASE).where(*same))
         return number
@@ -149,7 +148,7 @@ class Queue:
         token: str,
         within: Connection | None = None,
     ) -> tuple[QueuedPhoto, dict[str, Any]] | None:
-        """Take back a decision, as ``Pool.undo`` does, and keep its photo for the annotator; return both."""
+        """Undo a decision, as ``Pool.undo`` does, and reserve its photo for the annotator; return both."""
         with self.pool.connect_within(within) as connection:
             row = undo_decision(connection, annotator, task, of=of, token=token)
             if row is None:
@@ -163,7 +162,7 @@ class Queue:
         return _photo(photo), row
 
     def path_of(self, row: int) -> str | None:
-        """Return the path of the photo with this number, None where there is none."""
+        """Return the path of the photo with this number, or None if there is none."""
         with self.pool.connect(writes=False) as connection:
             found = connection.execute(text("SELECT path FROM photo WHERE rowid = :row"), {"row": row})
             return found.scalar_one_or_none()
@@ -180,21 +179,21 @@ class Queue:
         return list(found.values())
 
     def adjudications(self, task: str) -> list[Adjudication]:
-        """Return the adjudications that stand, the last one first."""
+        """Return the adjudications that stand, newest first."""
         with self.pool.connect(writes=False) as connection:
             self._refresh(connection, task)
             rows = connection.execute(text(ADJUDICATIONS), {"task": task}).all()
         return [Adjudication(_photo(row), row.id, json.loads(row.labels), row.at) for row in rows]
 
     def progress(self, task: str) -> list[ClassProgress]:
-        """Return how far the task is, class by class."""
+        """Return the progress of the task, class by class."""
         with self.pool.connect(writes=False) as connection:
             self._refresh(connection, task)
             rows = connection.execute(_query(PROGRESS, task), self._asked(connection, "", task)).all()
         return [ClassProgress(*row) for row in rows]
 
     def annotators(self, task: str, also: Sequence[str] = ()) -> list[AnnotatorProgress]:
-        """Return how far each annotator is, those of ``also`` even where they have not begun, by name."""
+        """Return each annotator's progress, by name; those in ``also`` even if they have not begun."""
         with self.pool.connect(writes=False) as connection:
             self._refresh(connection, task)
             names = connection.execute(text(PEOPLE), {"task": task}).scalars().all()
@@ -205,13 +204,13 @@ class Queue:
         return found
 
     def uses(self, task: str) -> dict[str, int]:
-        """Return how often each label is in the log, decisions that were undone included."""
+        """Return how often each label is in the log, including decisions that were undone."""
         with self.pool.connect(writes=False) as connection:
             rows = connection.execute(text(USES), {"task": task}).all()
         return {str(label): int(count) for label, count in rows}
 
     def flags(self, paths: Sequence[str]) -> dict[str, list[Flag]]:
-        """Return what curation found of each of these photos, the strongest first."""
+        """Return what curation found about each of these photos, strongest first."""
         with self.pool.connect(writes=False) as connection:
             rows = connection.execute(text(FLAGS), {"paths": json.dumps(list(paths))}).all()
         found: dict[str, list[Flag]] = {}
@@ -220,7 +219,7 @@ class Queue:
         return found
 
     def last_decision(self) -> int:
-        """Return the id of the last event in the log, 0 where there is none."""
+        """Return the id of the last event in the log, or 0 if there is none."""
         with self.pool.connect(writes=False) as connection:
             return int(connection.execute(text(NEWEST)).one().newest)
 
@@ -231,12 +230,12 @@ class Queue:
         return {str(name): int(count) for name, count in rows}
 
     def release(self, annotators: Sequence[str]) -> None:
-        """Give back everything these annotators have on screen."""
+        """Release everything these annotators have on screen."""
         with self.pool.connect() as connection:
             connection.execute(delete(LEASE).where(LEASE.c.annotator.in_(annotators)))
 
     def _refresh(self, connection: Connection, task: str) -> None:
-        """Bring this connection's tables up to date, for questions about a task."""
+        """Update this connection's tables for queries about a task."""
         for statement in TABLES:
             connection.execute(text(statement))
         seen = connection.execute(text("SELECT id AS seen, row FROM temp.seen")).mappings().one_or_none()
@@ -257,7 +256,7 @@ class Queue:
                 connection.execute(text(statement), {"task": task, "share": self._second})
 
     def _stale(self, connection: Connection, since: dict[str, Any], stood: set[Any]) -> Sequence[str]:
-        """Return the tasks whose photos are no longer those they were: only then is the share drawn anew."""
+        """Return the tasks whose set of photos has changed: only then is the share drawn again."""
         if since["last"] != since["row"]:
             return TASKS
         return () if set(connection.execute(text(STANDING), since)) == stood else ("background",)
@@ -265,7 +264,7 @@ class Queue:
     def _asked(self, connection: Connection, annotator: str, task: str) -> dict[str, Any]:
         ranked = bool(self._ranks) and task == "review"
         voters = connection.execute(text(PEOPLE), {"task": task}).scalars().all()
-        # Digits of a content hash are independent: those the annotator's name picks give an order of its own.
+        # Digits of a content hash are independent: the annotator's name picks those that set the order.
         now = time.time()
         here, there = (9 + digit % 52 for digit in hashlib.sha256(annotator.encode()).digest()[:2])
         return {
@@ -274,8 +273,8 @@ class Queue:
             "me": annotator,
             "task": task,
             "now": now,
-            # A lease that ends later was made before the clock was set back. Twice its length, since others
-            # make leases while this request waits for the lock.
+            # A lease that ends later was made before the clock was set back. Twice the length of a lease,
+            # since others make leases while this request waits for the lock.
             "latest": now + 2 * LEASE_SECONDS,
             "people": len({*voters, *self._present, annotator} - {IMPORTED, ""}),
             "imported": IMPORTED,

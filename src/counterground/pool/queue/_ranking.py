@@ -13,14 +13,13 @@ _BELOW_ONE = 0.999
 def review_queue(signals: pl.DataFrame, photos: pl.DataFrame) -> pl.DataFrame:
     """Return ``path, class_name, score, reasons, explanations`` of all photos, the most doubtful first.
 
-    The score counts the different reasons for which a photo is flagged, and adds its highest priority (times
-    0.999): two reasons always rank above one, however many signals give that one. 0 is a photo without any.
-    Photos of equal score stay in the order of ``photos``. Reasons and
-    explanations are listed with the strongest first.
+    The score is the number of different reasons for which a photo is flagged plus its highest priority (times
+    0.999): two reasons always rank above one, however many signals give that one. A photo without any has 0.
+    Photos of equal score keep the order of ``photos``. Reasons and explanations are listed strongest first.
 
     Args:
-        signals: as ``SIGNAL_SCHEMA``; those of photos that are not in ``photos`` are left out.
-        photos: at least ``path`` and ``class_name``.
+        signals: signals as ``SIGNAL_SCHEMA``; those of photos not in ``photos`` are left out.
+        photos: photos with at least ``path`` and ``class_name``.
     """
     order = {reason: place for place, reason in enumerate(REVIEW_LABELS)}
     flagged = signals.filter("flagged").with_columns(

@@ -1,4 +1,4 @@
-"""What the label queue answers."""
+"""Records that the label queue returns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class QueuedPhoto:
-    """A photo on its way to the screen; ``row`` stands for it in addresses, which then hide its source."""
+    """A photo to show on screen; ``row`` stands for it in addresses, which hides its source."""
 
     path: str
     row: int
@@ -22,11 +22,11 @@ class Batch:
     """What an annotator gets.
 
     Attributes:
-        photos: the next ones, kept for the annotator for ``LEASE_SECONDS``.
-        revoked: those of ``leased`` that the annotator need no longer decide on.
+        photos: the next photos, reserved for ``LEASE_SECONDS``.
+        revoked: photos of ``leased`` that the annotator need no longer decide on.
         done: photos the annotator has decided on.
-        left: photos that await the annotator, those on screen included.
-        pace: median seconds of the annotator's last 101 decisions; null where none was timed.
+        left: photos that await the annotator, including those on screen.
+        pace: median seconds of the annotator's last 101 decisions; None if none was timed.
     """
 
     photos: list[QueuedPhoto]
@@ -38,12 +38,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Remaining:
-    """Photos that are not finished when an annotator has decided on all.
+    """Photos still unfinished when an annotator has decided on everything.
 
     Attributes:
-        waiting: the annotator decided; they await another one.
-        elsewhere: others have them on screen now.
-        alone: nobody else takes part, so no photo awaits a second annotator.
+        waiting: photos that the annotator decided on, awaiting another one.
+        elsewhere: photos that others have on screen now.
+        alone: whether nobody else takes part, so that no photo awaits a second annotator.
     """
 
     waiting: int
@@ -81,14 +81,14 @@ class Flag:
 
 @dataclass(frozen=True)
 class ClassProgress:
-    """How far a task is in one class, in photos.
+    """The progress of a task in one class, in photos.
 
     Attributes:
         class_name: the class.
-        photos: those the task is about (of backgrounds: those that stand in the review).
-        complete: as many annotators as they need have decided, or someone has adjudicated.
-        begun: decided on, but by fewer annotators than they need.
-        disagreed: annotators disagree, and nobody has adjudicated.
+        photos: photos of the task (for backgrounds, those that stand in the review).
+        complete: photos on which enough annotators decided, or someone adjudicated.
+        begun: photos decided on by fewer annotators than they need.
+        disagreed: photos on which annotators disagree and nobody adjudicated.
     """
 
     class_name: str
@@ -100,7 +100,7 @@ class ClassProgress:
 
 @dataclass(frozen=True)
 class AnnotatorProgress:
-    """How far an annotator is with a task: photos decided on, photos left, and median seconds per photo."""
+    """An annotator's progress with a task: photos decided on, photos left, and median seconds per photo."""
 
     name: str
     done: int

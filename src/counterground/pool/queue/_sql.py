@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - text is put together from the constants of this file; values are always parameters
-"""The label queue's questions to the database; ``TASK`` stands for the name of a task."""
+"""The label queue's SQL queries; ``TASK`` stands for the name of a task."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ NEWEST = """
 """
 STANDING = f"SELECT path, stands FROM temp.place WHERE path IN {_TOUCHED}"
 DRAWN = "SELECT share FROM temp.drawn WHERE task = :task"
-# Draws the photos of a task that two annotators decide on: a share (to the nearest whole photo) of all, and
-# to a photo of each class. Within a class they are the first by content hash, so one more photo changes
-# little. Classes are interleaved: the n-th photo of a class has its place at (n - offset) / photos of the
-# class. Offsets differ between classes, so that small classes, too, give their share together.
+# Draws the photos of a task that two annotators decide on: a share of all photos (to the nearest whole photo)
+# and of each class (to within a photo). Within a class they are the first by content hash, so one more photo
+# changes little. Classes are interleaved: the n-th photo of a class is placed at (n - offset) / photos of the
+# class. Offsets differ between classes, so that small classes together also give their share.
 DRAW = (
     "DELETE FROM temp.second WHERE task = :task",
     """
@@ -79,14 +79,14 @@ DRAW = (
     "INSERT OR REPLACE INTO temp.drawn VALUES (:task, :share)",
 )
 RANK = "INSERT OR IGNORE INTO temp.rank VALUES (:path, :score)"
-# Two annotators decide on what is drawn. Alone, nobody awaits a second one who may never come; but imported
-# labels are checked.
+# Two annotators decide on what is drawn. A single annotator does not wait for a second who may never come,
+# but imported labels are checked.
 _TWO = """
     EXISTS (SELECT 1 FROM temp.second WHERE second.task = :task AND second.path = place.path
             AND (:people > 1 OR EXISTS (SELECT 1 FROM temp.vote AS given WHERE given.task = :task
                                         AND given.path = place.path AND given.voter = :imported)))
 """
-# What has all its voters is sorted out by the first condition that can be checked, before anything is joined.
+# The first condition drops photos that have all their voters, before anything is joined.
 _WANTED = f"""
     SELECT place.*, vote.id AS postponed, score, vote.label <> 'later' AS mine,
            TASK_voters + coalesce(screens, 0) AS taken, {_TWO} AS two

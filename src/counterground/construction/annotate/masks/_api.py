@@ -1,4 +1,4 @@
-"""What the page asks for and changes: JSON in, each body typed, JSON out."""
+"""The requests of the page: typed JSON bodies in, JSON out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from counterground.photos import UnreadablePhoto, photo_size
 _Base64 = Annotated[str, Field(min_length=1, max_length=MOST_MASK_BYTES * 4 // 3 + 4)]
 _Paths = Annotated[list[Text], Field(max_length=2000)]
 MOST_BYTES = MOST_MASK_BYTES * 4 // 3 + (1 << 20)
-"""The longest body: one mask in base64, and what goes with it."""
+"""Bytes of the longest body: one mask in base64, and what goes with it."""
 
 
 class Next(Body):
@@ -43,7 +43,7 @@ class Decide(Sent):
 
 
 class Undo(Sent):
-    """Takes back a decision, by token; None is the last one."""
+    """Undoes a decision, by token; None is the last one."""
 
     kind: Literal["undo"]
     token: Token
@@ -55,7 +55,7 @@ Event: TypeAdapter[Decide | Undo] = TypeAdapter(Annotated[Decide | Undo, Field(d
 
 
 def next_photos(state: ReviewState, body: Next) -> dict[str, Any]:
-    """Give the page its next photos, and say which of those it has need no decision any more."""
+    """Return the page's next photos, and which of those it has no longer need a decision."""
     batch = state.queue.lease(
         body.annotator, state.decided(), count=body.count, leased=body.leased, skipped=body.skipped
     )
@@ -64,7 +64,7 @@ def next_photos(state: ReviewState, body: Next) -> dict[str, Any]:
 
 
 def record_events(state: ReviewState, body: Events) -> dict[str, Any]:
-    """Write events in their order, on disk when this returns; a refused one does not hold up the others."""
+    """Write events in order, on disk when this returns; a refused one does not block the others."""
     return {"results": record_each(body.events, partial(_record, state, body.annotator))}
 
 

@@ -37,7 +37,7 @@ def usable_mask(folder: Path, photo: MaskedPhoto) -> npt.NDArray[np.uint8]:
 
 
 def mask_picture(folder: Path, photo: MaskedPhoto) -> bytes:
-    """Return a PNG of a photo's mask: white everywhere, and its alpha says how much is of the object.
+    """Return a PNG of a photo's mask: white everywhere, with the object's share of each pixel as alpha.
 
     Raises:
         UsageError: see ``usable_mask``.

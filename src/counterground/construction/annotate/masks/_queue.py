@@ -12,7 +12,7 @@ from typing import Any
 from counterground.masks import REASONS, Masks
 
 LEASE_SECONDS = 180.0
-"""How long a photo is kept for the annotator who has it on screen, since the last request of the page."""
+"""How long a photo on screen is reserved for its annotator, since the page's last request."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,14 @@ class MaskedPhoto:
     """A photo and its mask, before review.
 
     Attributes:
-        row: its number on the page, from 1.
-        path: as in the benchmark.
-        file: of the photo.
+        row: number on the page, from 1.
+        path: path in the benchmark.
+        file: the photo's file.
         photo_id: SHA-256 that the file must have.
         class_name: its class.
-        mask: path of the mask, relative to the folder; None where there is none.
+        mask: path of the mask, relative to the folder; None if there is none.
         origin: where the mask comes from.
-        reason: why the mask is not usable as it is; empty where it is.
+        reason: why the mask is not usable as it is; empty if it is.
     """
 
     row: int
@@ -42,7 +42,7 @@ class MaskedPhoto:
 
 @dataclass(frozen=True)
 class Batch:
-    """The next photos, the paths of those that somebody else has or has decided on, and how many are left."""
+    """The next photos, the paths of those that someone else has or has decided on, and how many are left."""
 
     photos: list[MaskedPhoto]
     revoked: list[str]
@@ -53,8 +53,8 @@ class Batch:
 class MaskQueue:
     """The photos whose masks are reviewed: first those that fail a check, then the others, each by path.
 
-    A photo needs one decision, of anybody. What is on a screen is kept for it while its page is heard of.
-    Leases are in memory: a restarted server gives out again what nobody has decided on.
+    A photo needs one decision, from anyone. A photo on a screen stays reserved while its page sends requests.
+    Leases are in memory: a restarted server hands out whatever nobody has decided on.
 
     Args:
         masks: the masks before review.
@@ -71,14 +71,14 @@ class MaskQueue:
     def lease(
         self, annotator: str, decided: Set[str], *, count: int, leased: Sequence[str], skipped: Sequence[str]
     ) -> Batch:
-        """Give an annotator the next photos and keep them for that screen, with those of ``leased``.
+        """Give an annotator the next photos; reserve them, and those of ``leased``, for that screen.
 
         Args:
             annotator: who asks.
-            decided: paths of photos that need no decision any more.
+            decided: paths of photos that no longer need a decision.
             count: how many more photos are wanted.
-            leased: paths of those that the page has.
-            skipped: paths of those that come last, in this order.
+            leased: paths of photos that the page has.
+            skipped: paths of photos that come last, in this order.
         """
         now = time.monotonic()
         with self._lock:

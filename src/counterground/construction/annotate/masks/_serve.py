@@ -20,7 +20,7 @@ _KEY = "key"
 
 @dataclass(frozen=True)
 class ReviewSummary:
-    """What a review leaves: how many decisions each annotator made, and the masks as they stand now."""
+    """The result of a review: how many decisions each annotator made, and the masks as they stand now."""
 
     decisions: dict[str, int]
     masks: Masks
@@ -32,12 +32,12 @@ def review_masks(
     """Serve the page until Ctrl-C; return what was decided.
 
     Args:
-        folder: what ``make_masks`` wrote.
+        folder: the folder that ``make_masks`` wrote.
         settings: who takes part, and where.
-        say: prints a line.
+        say: function that prints a line.
 
     Raises:
-        UsageError: no masks, or a bad name or host.
+        UsageError: there are no masks, or a name or host cannot be used.
         CounterGroundError: a file is damaged, the photos are gone, or the port is taken.
     """
     settings.check()
@@ -69,7 +69,7 @@ def _photos_root(masks: Masks) -> Path:
 
 
 def _key(decisions: MaskDecisions) -> str:
-    """Return a name that no other folder of masks has, made when it is first asked for."""
+    """Return a name that no other folder of masks has, made on first use."""
     found = decisions.setting(_KEY)
     if not isinstance(found, str):
         decisions.set_setting(_KEY, found := secrets.token_hex(8))

@@ -13,16 +13,16 @@ from counterground.masks import MaskDecisions, Masks, mask_id
 
 @dataclass(frozen=True)
 class ReviewState:
-    """One server.
+    """The state of one server.
 
     Attributes:
         masks: the masks before review.
         queue: the photos that wait for a decision.
         decisions: what was decided.
-        sessions: who may come in.
-        key: names the folder in the browser's storage.
+        sessions: the annotators' sessions.
+        key: name of the folder in the browser's storage.
         named: the folder as the user wrote it.
-        invite: prints a new link for an annotator.
+        invite: function that prints a new link for an annotator.
     """
 
     masks: Masks
@@ -32,10 +32,10 @@ class ReviewState:
     key: str
     named: str
     invite: Callable[[str], None]
-    _mask_ids: dict[str, str | None] = field(default_factory=dict)  # of what was decided on: hashed once
+    _mask_ids: dict[str, str | None] = field(default_factory=dict)  # of photos decided on: hashed once
 
     def decided(self) -> set[str]:
-        """Return the paths of photos that need no decision: one stands that is about the mask of today."""
+        """Return the paths of photos that need no decision: one about the current mask stands."""
         return {
             path
             for path, decision in self.decisions.standing().items()
@@ -48,7 +48,7 @@ class ReviewState:
         return self._mask_ids[path]
 
     def shown(self, photos: Sequence[MaskedPhoto]) -> list[dict[str, Any]]:
-        """Return what the page gets of photos: numbers in place of the names of files."""
+        """Return what the page gets about photos: numbers in place of file names."""
         return [
             {
                 "path": photo.path,

@@ -1,4 +1,4 @@
-"""What every page of an annotator stands on: the server, who may come in, bodies, templates, photos."""
+"""What all annotators' pages share: the server, access, request bodies, templates, photos."""
 
 from counterground.construction.annotate.web._bodies import Body, Events, Sent, Text, Token, record_each
 from counterground.construction.annotate.web._picture import picture, picture_as_stored

@@ -1,4 +1,4 @@
-"""What all pages send: JSON bodies, typed, and events that are recorded one by one."""
+"""What all pages send: typed JSON bodies, and events that are recorded one by one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class Sent(BaseModel):
-    """A part of a body: nothing more than its fields, and each of its very type."""
+    """A part of a body: only its own fields, each of exactly its type."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Body(Sent):
-    """Every request names the annotator its page was opened for: another link may have been opened since."""
+    """A body, which names the annotator its page was opened for: another link may have been opened since."""
 
     annotator: Text
 
@@ -34,12 +34,12 @@ class Events(Body):
 def record_each(
     events: Sequence[dict[str, Any]], record: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Record events in their order and return an answer to each; a refused one does not hold up the others.
+    """Record events in order and return an answer to each; a refused one does not block the others.
 
     Args:
-        events: as they were sent.
-        record: checks one event, records it and returns what its page is told; it raises
-            ``ValidationError`` or ``UsageError`` where it refuses.
+        events: events as sent.
+        record: function that checks and records an event and returns the answer to it; it raises
+            ``ValidationError`` or ``UsageError`` to refuse.
     """
     return [_result(raw, record) for raw in events]
 
@@ -55,6 +55,6 @@ def _result(raw: dict[str, Any], record: Callable[[dict[str, Any]], dict[str, An
 
 
 def first_problem(error: ValidationError) -> str:
-    """Return where a body is wrong first, and how."""
+    """Return the first problem of a body: where and what."""
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}."

@@ -15,13 +15,13 @@ _ORIENTATION = 0x0112
 
 
 def picture(path: Path) -> tuple[bytes, str]:
-    """Return the bytes and the content type of a photo, which its first bytes decide, never its name.
+    """Return the bytes of a photo and its content type, which its first bytes decide, never its name.
 
-    Files of formats that browsers show go out as they are. Others that ``load_photo`` reads are written anew,
+    Files in formats that browsers show are sent unchanged. Others that ``load_photo`` reads are re-encoded,
     small ones as PNG, large ones as JPEG; so are animations, since models see only the first frame.
 
     Raises:
-        UnreadablePhoto: it is missing, or not in a format that ``load_photo`` reads.
+        UnreadablePhoto: the photo is missing, or not in a format that ``load_photo`` reads.
     """
     data = _read(path)
     kind = image_type(data)
@@ -31,10 +31,10 @@ def picture(path: Path) -> tuple[bytes, str]:
 
 
 def picture_as_stored(path: Path, photo_id: str) -> tuple[bytes, str]:
-    """Return the same as ``picture``, but never turned upright: pixels lie where those of a mask do.
+    """Return the same as ``picture``, but never rotated upright: its pixels match those of a mask.
 
     Raises:
-        UnreadablePhoto: see ``picture``; damaged; or its ``photo_id`` is another one.
+        UnreadablePhoto: see ``picture``; or the photo is damaged or has another ``photo_id``.
     """
     image = load_photo(path, expect_id=photo_id).image
     if image.getexif().get(_ORIENTATION, 1) == 1:

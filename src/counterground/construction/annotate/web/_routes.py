@@ -1,4 +1,4 @@
-"""Routes that every page has: the way in, and who may use the others."""
+"""Routes that every page has: the way in, and the check of access to the others."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class AuthRoutes:
     """Routes that let annotators in, and check the session of every request.
 
     Args:
-        sessions: who may come in.
-        invite: prints a new link for an annotator.
-        port: of the server; it names the cookie, since browsers share cookies between ports.
+        sessions: the annotators' sessions.
+        invite: function that prints a new link for an annotator.
+        port: port of the server; it names the cookie, since browsers share cookies between ports.
     """
 
     def __init__(self, sessions: Sessions, invite: Callable[[str], None], port: int) -> None:
@@ -57,7 +57,7 @@ class AuthRoutes:
             text = "Open the last link printed in the terminal."
             return html(message_page("This is not a link of this server", text), 403)
         # The page reloads by itself: a browser that came from a link on another site would not send a strict
-        # cookie along with a redirect.
+        # cookie with a redirect.
         answer = html(message_page("Welcome", "The page is opening.", refresh="/"))
         answer.set_cookie(self._cookie, cookie, path="/", httponly=True, samesite="strict")
         return answer
@@ -116,17 +116,17 @@ class AuthRoutes:
 
 
 def html(text: str, status: int = 200) -> HTMLResponse:
-    """Return an answer that is a page."""
+    """Return a page as a response."""
     return HTMLResponse(text, status)
 
 
 def page_not_found() -> HTMLResponse:
-    """Return the answer where there is no such page."""
+    """Return the response for a page that does not exist."""
     return html(message_page("Page not found", "Go back to the first page."), 404)
 
 
 def error_answer(status: int, text: str) -> JSONResponse:
-    """Return an answer that says in one sentence what is wrong."""
+    """Return a response that says in one sentence what is wrong."""
     return JSONResponse({"error": text}, status)
 
 

@@ -1,4 +1,4 @@
-"""Who may come in: one-time links and sessions; what each request must pass and each answer carries."""
+"""Access: one-time links and sessions, the checks of each request, and the headers of each response."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class SecurityMiddleware:
     """Accepts only requests that a page of this server may have made.
 
     Another site can make a browser send requests here, even under a name of its own that it points to this
-    machine (DNS rebinding). So every request must name our host: one of ``hosts``, or the very address it
-    came to, which no name can be. A request that changes anything must also say that it comes from our pages,
-    and carry JSON, which no form of another site can send.
+    machine (DNS rebinding). So every request must name our host: one of ``hosts``, or the exact address it
+    came to, which no name can match. A request that changes anything must also say that it comes from our
+    pages, and carry JSON, which no form on another site can send.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class SecurityMiddleware:
         try:
             await self._app(scope, receive, sending)
         except ClientDisconnect:
-            return  # it has left, or its request took too long to arrive
+            return  # the client has left, or its request took too long to arrive
         except Exception as error:  # whatever it is, the server keeps running and reports it in one line
             self._fail(error)
             if not started:
@@ -87,7 +87,7 @@ class SecurityMiddleware:
 def _refusal(
     method: str, headers: Mapping[str, str], hosts: frozenset[str], most_bytes: int
 ) -> tuple[int, str] | None:
-    """Return the status and the reason of the first thing that is wrong with a request."""
+    """Return the status and the reason of the first problem with a request."""
     host = headers.get("host", "")
     length = headers.get("content-length", "")
     counted = length.isascii() and length.isdigit()
@@ -111,7 +111,7 @@ def _refusal(
 
 
 def _is_short(headers: Mapping[str, str]) -> bool:
-    """Whether what is refused is soon received; of a longer body the rest is not waited for."""
+    """Return whether a refused body is short enough to receive; the rest of a longer one is not awaited."""
     length = headers.get("content-length", "0")
     stated = length.isascii() and length.isdigit() and len(length) < 9 and "transfer-encoding" not in headers
     return stated and int(length) <= _SHORT
@@ -135,7 +135,7 @@ class UsedLink(Exception):  # noqa: N818 - not a failure: somebody opened a link
 
 
 class Sessions:
-    """Who may come in. A link opens one session and is void afterwards; none of this is on disk."""
+    """Links and sessions of annotators. A link opens one session, then is void; none of this is on disk."""
 
     def __init__(self, annotators: Sequence[str]) -> None:
         self.annotators = tuple(annotators)
@@ -145,7 +145,7 @@ class Sessions:
         self._lock = threading.Lock()
 
     def new_token(self, annotator: str) -> str:
-        """Return the token of a link that was not opened yet, made where the annotator has none."""
+        """Return the token of the annotator's unopened link, made if there is none."""
         with self._lock:
             for token, owner in self._open.items():
                 if owner == annotator:
@@ -155,7 +155,7 @@ class Sessions:
             return token
 
     def enter(self, token: str) -> str | None:
-        """Open a session for a token and return its cookie; None where the token is unknown.
+        """Open a session for a token and return its cookie; None if the token is unknown.
 
         Raises:
             UsedLink: the token was used before.
@@ -172,5 +172,5 @@ class Sessions:
             return cookie
 
     def annotator(self, cookie: str | None) -> str | None:
-        """Return whose session it is."""
+        """Return the annotator whose session it is."""
         return self._sessions.get(cookie or "")

@@ -1,4 +1,4 @@
-"""One process that serves pages to annotators, from the first link to Ctrl-C; on loopback unless asked."""
+"""One process that serves pages to annotators, from the first link to Ctrl-C; on loopback by default."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class ServerSettings:
 
     Attributes:
         annotators: their names; each gets a link.
-        host: the address to listen at (IPv4); other than loopback, other machines can reach the page.
-        port: 0 takes the one these annotators had before, else a free one.
-        open_browser: open the first link, unless it is for other machines: it opens once.
-        patience: seconds that a request may take to arrive, its body included.
+        host: the address to listen on (IPv4); unless it is loopback, other machines can reach the page.
+        port: the port; 0 takes the one these annotators had before, else a free one.
+        open_browser: open the first link, unless it is for other machines: a link opens only once.
+        patience: seconds that a request may take to arrive, including its body.
     """
 
     annotators: Sequence[str]
@@ -63,7 +63,7 @@ class ServerSettings:
         """Check host and names.
 
         Raises:
-            UsageError: no host, no annotator, or names that cannot be used or told from each other.
+            UsageError: no host, no annotator, or names that cannot be used or distinguished.
         """
         if not self.host:
             raise UsageError("--host is empty: name an address of this machine, or 0.0.0.0 for all.")
@@ -79,13 +79,13 @@ class ServerSettings:
 
 
 class SettingStore(Protocol):
-    """What keeps the ports that annotators had: a pool, or the decisions on masks."""
+    """A store of the ports that annotators had: a pool, or the decisions on masks."""
 
     def setting(self, name: str, default: Any = None) -> Any:
         """Return a setting (any JSON value), or ``default``."""
 
     def set_setting(self, name: str, value: Any) -> None:
-        """Keep a setting."""
+        """Store a setting."""
 
 
 class AnnotatorServer:
@@ -93,9 +93,9 @@ class AnnotatorServer:
 
     Args:
         settings: who takes part, and where.
-        store: keeps the port: browsers store unsent decisions by address, so a restarted server returns to
-            the one that its annotators had.
-        say: prints a line.
+        store: store of the port: browsers keep unsent decisions by address, so a restarted server reuses the
+            port of its annotators.
+        say: function that prints a line.
 
     Raises:
         UsageError: this machine has no such address.
@@ -127,14 +127,14 @@ class AnnotatorServer:
         return f"http://{_reached_at(self._socket)}:{self.port}/enter?token={token}"
 
     def invite(self, annotator: str) -> None:
-        """Print a link that opens the page once, and where phones can reach it a QR code."""
+        """Print a link that opens the page once, with a QR code if phones can reach it."""
         link = self._link(annotator)
         self._say(f"{annotator:{self._width}}  {link}")
         if not self._is_loopback:
             self._say(_qr_code(link))
 
     def serve(self, app: ASGIApp, *, most_bytes: int = MOST_BYTES) -> None:
-        """Print the links and answer until Ctrl-C or SIGTERM; bodies have at most ``most_bytes``."""
+        """Print the links and serve until Ctrl-C or SIGTERM; bodies have at most ``most_bytes``."""
         if self._stranded:
             self._say(self._stranded)
         with _until_stopped():
@@ -169,15 +169,15 @@ class AnnotatorServer:
 
 
 def _with_patience(seconds: float) -> type[H11Protocol]:
-    """Return the protocol of a connection that is closed where a request takes so long to arrive.
+    """Return a protocol that closes its connection if a request takes this long to arrive.
 
-    uvicorn itself waits for ever for a client that connects and says nothing, or drips its request.
+    uvicorn itself waits for ever for a client that connects and sends nothing, or trickles its request.
     """
 
     class Patient(H11Protocol):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._begun: float | None = self.loop.time()  # None: a whole request has come
+            self._begun: float | None = self.loop.time()  # None: a whole request has arrived
             self._check = self.loop.call_later(seconds, self._close_if_late)
 
         def data_received(self, data: bytes) -> None:
@@ -202,7 +202,7 @@ def _with_patience(seconds: float) -> type[H11Protocol]:
 
 
 def _allow_many_connections() -> None:
-    """Let this process have as many open files as it may: each client that holds a connection takes one."""
+    """Raise this process's limit on open files to its maximum: each open connection takes one."""
     if resource is not None:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         with suppress(ValueError, OSError):
@@ -210,7 +210,7 @@ def _allow_many_connections() -> None:
 
 
 def _listen(settings: ServerSettings, store: SettingStore) -> tuple[socket.socket, str]:
-    """Listen on a port, and say what cannot be sent where it is not the one these annotators had before."""
+    """Listen on a port; if the one these annotators had before is taken, say what cannot be sent."""
     found = store.setting(_PORTS, {})
     ports = found if isinstance(found, dict) else {}
     usual = next((ports[name] for name in settings.annotators if _is_port(ports.get(name))), 0)
@@ -253,7 +253,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _reached_at(listening: socket.socket) -> str:
-    """Return the address others reach the socket at; of all, the one on the way to other networks."""
+    """Return the address others reach the socket at; if it is on all, the one routed to other networks."""
     address = str(listening.getsockname()[0])
     if not ipaddress.ip_address(address).is_unspecified:
         return address
@@ -264,7 +264,7 @@ def _reached_at(listening: socket.socket) -> str:
 
 
 def _qr_code(link: str) -> str:
-    """Return the link as a QR code, two rows of it in a line; dark on light in every terminal."""
+    """Return the link as a QR code, two of its rows per line; dark on light in every terminal."""
     rows = [list(row) for row in segno.make(link, error="l", micro=False).matrix_iter(border=4)]
     rows += [[0] * len(rows[0])] * (len(rows) % 2)
     lines = (
@@ -276,7 +276,7 @@ def _qr_code(link: str) -> str:
 
 @contextmanager
 def _until_stopped() -> Iterator[None]:
-    """Continue after Ctrl-C or SIGTERM: uvicorn raises the signal that stopped it once more."""
+    """Continue after Ctrl-C or SIGTERM: uvicorn re-raises the signal that stopped it."""
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with suppress(KeyboardInterrupt):

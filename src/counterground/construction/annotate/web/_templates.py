@@ -32,5 +32,5 @@ def render(template: str, context: Mapping[str, Any]) -> str:
 
 
 def message_page(title: str, text: str, *, refresh: str = "") -> str:
-    """Return a page with one message, which continues to ``refresh`` where that is given."""
+    """Return a page with one message, which continues to ``refresh`` if that is given."""
     return render("message.html.j2", {"title": title, "text": text, "refresh": refresh})

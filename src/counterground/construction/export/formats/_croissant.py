@@ -1,4 +1,4 @@
-"""Croissant JSON-LD of an exported folder: its files with their hashes, and the records they make."""
+"""Croissant JSON-LD of an exported folder: its files with their hashes, and the records they form."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ _IMAGE_TYPES = {
 
 
 def _finish(benchmark: Benchmark, statement: Statement, folder: Path) -> None:
-    """Write ``croissant.json`` for a folder of photos; check it where mlcroissant is installed.
+    """Write ``croissant.json`` for a folder of photos; check it if mlcroissant is installed.
 
     Raises:
         CounterGroundError: mlcroissant finds an error in it.
@@ -109,7 +109,7 @@ def _describe(benchmark: Benchmark, statement: Statement, folder: Path) -> dict[
 
 
 def _licences(benchmark: Benchmark) -> list[str]:
-    """Return the licences of the photos: the addresses of their texts, names of those without one."""
+    """Return the licences of the photos: the addresses of their texts, or names of those without one."""
     found = {read_licence(text) for text in benchmark.photos["licence"].unique()}
     return sorted({part for licence in found for part in (licence.url.split() or [licence.name])})
 
@@ -129,7 +129,7 @@ def _file_object(path: Path) -> dict[str, Any]:
 
 
 def _file_set(benchmark: Benchmark) -> dict[str, Any]:
-    """Describe the photos, and none of the masks, which lie in folders of their own."""
+    """Describe the photos, but not the masks, which are in folders of their own."""
     patterns, kinds = set(), set()
     for path in map(PurePosixPath, benchmark.photos["path"]):
         kinds.add(_IMAGE_TYPES.get(path.suffix.lower(), "image/jpeg"))
@@ -143,7 +143,7 @@ def _file_set(benchmark: Benchmark) -> dict[str, Any]:
         "@id": "photo-files",
         "name": "photo-files",
         "description": "The photos; photo_id in photos.parquet is the SHA-256 of each.",
-        # Readers take the first they know, and JPEG's decode all of them.
+        # Readers take the first type they know, and JPEG decoders read all of them.
         "encodingFormat": sorted(kinds, key=lambda kind: (kind not in ("image/jpeg", "image/png"), kind)),
         "includes": sorted(patterns),
     }
@@ -190,7 +190,7 @@ def _data_type(kind: pl.DataType) -> str:
 def _path_field() -> dict[str, Any]:
     """Describe the path, by which files and rows of the manifest are joined.
 
-    The expression changes nothing: mlcroissant compares path objects with texts unless one is there.
+    The regular expression changes nothing, but without one mlcroissant compares path objects with texts.
     """
     source = {
         "fileSet": {"@id": "photo-files"},

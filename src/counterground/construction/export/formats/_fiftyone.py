@@ -24,7 +24,7 @@ _TAKEN = frozenset({"confidence", "id", "label", "logits", "tags"})  # fields th
 
 
 def _lay_out(benchmark: Benchmark) -> Contents:
-    """Keep every path, unless two are the same without their suffixes: FiftyOne knows photos by that name."""
+    """Keep every path unless two are the same without suffixes: FiftyOne identifies photos by that name."""
     contents = keep_paths(benchmark)
     old = [*contents.benchmark.photos["path"], *contents.masks]
     files = [PurePosixPath(path) for path in old]
@@ -65,7 +65,7 @@ def _write(contents: Contents, folder: Path, _: ShardSize, tick: Tick) -> None:
 
 
 def _attributes(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what a row says besides the name of its class; names that FiftyOne has taken end in ``_``."""
+    """Return a row's values besides the name of its class; names that FiftyOne reserves end in ``_``."""
     said = {name: value for name, value in row.items() if name != "class_name" and value is not None}
     return {f"{name}_" if name in _TAKEN else name: value for name, value in said.items()}
 

@@ -1,4 +1,4 @@
-"""Exports whose photos lie open in folders: the CounterAnimal layout, and our manifest beside its photos."""
+"""Exports with photos as files in folders: the CounterAnimal layout, and our manifest beside its photos."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def write_folder(contents: Contents, folder: Path, _: ShardSize, tick: Tick) -> 
 def _write_counteranimal(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
     """Write the CounterAnimal layout with its names file.
 
-    Our manifest lies beside the folders: clusters, licences and credits have no place in folder names.
-    Readers of the layout do not see it; ours takes it, and reads the folders alone where it is gone.
+    Our manifest is beside the folders: clusters, licences and credits have no place in folder names.
+    Readers of the layout do not see it; ours uses it, and reads only the folders if it is gone.
     """
     write_folder(contents, folder, size, tick)
     space = contents.benchmark.label_space

@@ -21,7 +21,7 @@ from counterground.results import eval_yaml
 EVAL_FILE = "eval.yaml"
 _ABOUT = "how much a vision model relies on the background rather than the object"
 
-# What `datasets` calls types by another name than Polars in lower case.
+# Types that `datasets` does not call by Polars' name in lower case.
 _DTYPES: dict[pl.DataType, str] = {pl.Boolean(): "bool"}
 _IMAGE = pl.Struct({"bytes": pl.Binary(), "path": pl.String()})
 _GROUP_MEGABYTES = 16  # a row group is what a reader loads at once
@@ -31,7 +31,7 @@ def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> Non
     """Write ``data/test-00000-of-00003.parquet`` and so on; the card's front matter says what they hold.
 
     ``label`` is the class (a ``ClassLabel`` of the classes that have photos), ``class_index`` its number in
-    ``label_space.json``, ``image`` and ``mask`` are images; a shard's photos are in memory while it is
+    ``label_space.json``; ``image`` and ``mask`` are images. A shard's photos are in memory while it is
     written.
     """
     labels = {index: label for label, index in enumerate(present_classes(contents.benchmark))}
@@ -84,9 +84,9 @@ def _write_shard(
 
 
 def unique_names(benchmark: Benchmark) -> list[str]:
-    """Return the names of the classes with photos, with their numbers after those that two of them share.
+    """Return the names of the classes with photos; shared names get the class number appended.
 
-    A ``ClassLabel`` needs that.
+    A ``ClassLabel`` needs unique names.
     """
     names = {index: benchmark.label_space.names[index] for index in present_classes(benchmark)}
     count = Counter(names.values())
@@ -104,7 +104,7 @@ def unique_names(benchmark: Benchmark) -> list[str]:
 def front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> str:
     """Return the YAML at the head of the card: configurations, features, licence and tags.
 
-    Texts are quoted as YAML has them in double quotes, so nothing in a class name is ever read as YAML.
+    Texts are in YAML's double quotes, so nothing in a class name is ever read as YAML.
     """
     count, size = len(benchmark), sum(shard.stat().st_size for shard in (folder / "data").iterdir())
     lines = [
@@ -130,7 +130,7 @@ def front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> st
 
 
 def _finish(benchmark: Benchmark, statement: Statement, folder: Path) -> None:
-    """Write ``eval.yaml`` where it was asked for: the hub checks it when it is uploaded."""
+    """Write ``eval.yaml`` if requested: the hub checks it when it is uploaded."""
     if not statement.facts.hub_benchmark:
         return
     about = statement.facts.description or f"{statement.title(benchmark)}: {_ABOUT}"

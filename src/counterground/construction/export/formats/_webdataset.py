@@ -1,4 +1,4 @@
-"""WebDataset shards: plain tars, the same bytes for the same photos."""
+"""WebDataset shards: plain tar files, the same bytes for the same photos."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from counterground.photos import describe_shards, image_type
 def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
     """Write ``<name>-000000.tar`` and so on: ``<key>.jpg``, ``<key>.json``, with a mask ``<key>.mask.png``.
 
-    The json has every field of the manifest. Keys number the photos in the order of the manifest; times and
-    owners are zero. ``label_space.json`` and ``benchmark.json`` lie beside the shards.
+    The JSON has every field of the manifest. Keys number the photos in manifest order; times and owners are
+    zero. ``label_space.json`` and ``benchmark.json`` are beside the shards.
     """
     shards = []
     numbered = in_shards(samples(contents, tick), size)

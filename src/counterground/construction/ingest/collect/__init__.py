@@ -1,4 +1,4 @@
-"""From class names to photos of a pool: iNaturalist's API or its open-data dump. See README.md."""
+"""From class names to photos in a pool, by iNaturalist's API or its open-data dump. See README.md."""
 
 from counterground.construction.ingest.collect._classes import WantedClass, read_classes
 from counterground.construction.ingest.collect._collect import collect

@@ -33,13 +33,13 @@ class Page(NamedTuple):
 
 
 class _NotJsonError(FetchError):
-    """Something else was sent in place of JSON: a page of the network, or half an answer."""
+    """Something else arrived in place of JSON: a page from the network, or half an answer."""
 
 
 class INaturalist:
     """Taxa, places and observations at one address.
 
-    Every method raises ``CounterGroundError`` if the server cannot be reached, refuses, or is no such API.
+    Every method raises ``CounterGroundError`` if the server cannot be reached, refuses, or is not this API.
     """
 
     def __init__(self, options: CollectOptions, budget: Budget, waiting: Waiting) -> None:
@@ -55,23 +55,23 @@ class INaturalist:
         self._cache.close()
 
     def taxon(self, number: int) -> Taxon | None:
-        """Return the taxon of an id, active or not; None if there is none."""
+        """Return the taxon with an id, active or not; None if there is none."""
         results = self._results(f"taxa/{number}", {}, missing=True)
         return Taxon.from_json(results[0]) if results else None
 
     def search(self, name: str) -> list[Taxon]:
-        """Return active taxa that a name finds, best first, as iNaturalist orders them."""
+        """Return active taxa that match a name, best first, in iNaturalist's order."""
         asked = {"q": name, "is_active": "true", "per_page": _FOUND_PER_NAME}
         return [Taxon.from_json(row) for row in self._results("taxa", asked)]
 
     def places(self, name: str) -> list[dict[str, Any]]:
-        """Return the places whose name begins so."""
+        """Return the places whose name begins with ``name``."""
         return self._results("places/autocomplete", {"q": name, "per_page": _FOUND_PER_NAME})
 
     def observations(self, query: Mapping[str, Any], below: int | None, per_page: int = PER_PAGE) -> Page:
         """Return a page of observations, newest first, with ids below ``below``.
 
-        Pages go by id: page numbers end at 10,000 observations, and shift while new ones come in.
+        Pages go by id: page numbers end at 10,000 observations, and shift as new ones arrive.
         """
         asked = {**query, "order_by": "id", "order": "desc", "per_page": per_page}
         answer = self._get("observations", asked | ({"id_below": below} if below is not None else {}))
@@ -137,7 +137,7 @@ def _has_results(answer: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def _lifetime(path: str, cache_control: str) -> int:
-    """Return for how many seconds an answer is kept; the server may say so itself."""
+    """Return for how many seconds to keep an answer; the server may state this itself."""
     if "no-store" in cache_control:
         return 0
     if stated := re.search(r"\bmax-age=(\d{1,9})", cache_control):
@@ -146,14 +146,14 @@ def _lifetime(path: str, cache_control: str) -> int:
 
 
 class _AnswerCache:
-    """Answers by address, in one SQLite file for all processes of this user; for one thread."""
+    """Answers by address, in one SQLite file for all processes of this user; for use in one thread."""
 
     def __init__(self) -> None:
         self._path = cache_dir() / "inaturalist" / "answers.sqlite"
         check_writable(self._path.parent)
         with self._clear_errors():
             self._connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-            # What a power cut takes is asked for again.
+            # Answers lost in a power cut are requested again.
             self._connection.execute("PRAGMA synchronous = OFF")
             self._connection.execute("DROP TABLE IF EXISTS answers")  # of earlier versions, without a digest
             self._connection.execute(

@@ -1,4 +1,4 @@
-"""Which classes to collect: names as given, lines of a file, or a list that is built in."""
+"""Which classes to collect: names as given, lines of a file, or a built-in list."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _JOINED = " + "
 
 @dataclass(frozen=True)
 class Animal:
-    """An animal class of ImageNet-1K; ``names`` and ``ranks`` of its taxa are empty where it has none."""
+    """An animal class of ImageNet-1K; ``names`` and ``ranks`` of its taxa are empty if it has none."""
 
     index: int
     class_name: str
@@ -36,7 +36,7 @@ class WantedClass:
 
     Attributes:
         name: what the pool calls it.
-        taxon: scientific name or id that its list gave; None: the name decides.
+        taxon: scientific name or id from its list; None: the name decides.
         left_out: why a built-in list has no taxon for it; empty: it has one.
     """
 
@@ -124,7 +124,7 @@ def check_classes(wanted: Sequence[WantedClass]) -> list[WantedClass]:
 
     Raises:
         UsageError: there is none, or one is given twice with different taxa.
-        CounterGroundError: two names of one class of ImageNet-1K, or a name that no benchmark could hold.
+        CounterGroundError: two names mean one class of ImageNet-1K, or no benchmark could hold a name.
     """
     if not wanted:
         raise UsageError("Name at least one class: -c CLASS, or --classes FILE.")

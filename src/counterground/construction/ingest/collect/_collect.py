@@ -45,7 +45,7 @@ LOCK_FILE = ".collect.lock"
 
 @contextmanager
 def exclusive_lock(root: Path, waiting: Waiting) -> Iterator[None]:
-    """Wait until no other process collects into the pool; the system frees the lock of a killed one."""
+    """Wait until no other process collects into the pool; the system frees the lock of a killed process."""
     with needs_extra("construction"):
         from filelock import FileLock
 
@@ -72,12 +72,12 @@ def _acquire(lock: FileLock, waiting: Waiting) -> None:
         lock.acquire(poll_interval=0.2)
 
 
-# Bytes a photo may have before one of its size was seen; larger than most.
+# Bytes assumed for a photo before one of its size was seen; larger than most.
 _EXPECTED_BYTES = {"small": 60_000, "medium": 200_000, "large": 600_000, "original": 4_000_000}
 
 
 class BytePacer:
-    """Reserves bytes of the budget for a photo before it is fetched, settles them after; for one thread."""
+    """Reserves bytes of the budget for a photo before its fetch and settles them after; for one thread."""
 
     def __init__(self, budget: Budget, size: str, waiting: Waiting) -> None:
         self._budget = budget
@@ -86,14 +86,14 @@ class BytePacer:
         self._reserved: dict[str, int] = {}
 
     def seconds_to_wait(self, url: str) -> float:
-        """Return 0 if the photo may be asked for, else the seconds to wait.
+        """Return 0 if the photo may be requested, else the seconds to wait.
 
         Raises:
             CounterGroundError: the daily budget is spent.
         """
         wait = self._budget.take("bytes", self._expected)
         if wait and self._reserved:
-            return min(wait, 0.2)  # photos on their way may need less than was reserved for them
+            return min(wait, 0.2)  # photos on their way may need less than their reserve
         refuse_long_wait(wait, "photo bytes")
         if wait:
             self._waiting(f"waiting {wait:,.0f} s: photo bytes per hour are limited")
@@ -102,14 +102,14 @@ class BytePacer:
         return wait
 
     def received(self, url: str, size: int) -> None:
-        """Settle the bytes of a photo that came."""
+        """Settle the bytes of a photo that arrived."""
         self._budget.settle("bytes", size - self._reserved.pop(url, 0))
         if size:
-            # Twice the mean of what comes: the budget must hold for photos larger than the last ones, too.
+            # Twice the mean of what arrives: the budget must also hold for photos larger than the last ones.
             self._expected = max(1000, round(0.9 * self._expected + 0.2 * size))
 
     def release(self) -> None:
-        """Give back what was reserved for photos that were in the pool already."""
+        """Release what was reserved for photos that were already in the pool."""
         self._budget.settle("bytes", -sum(self._reserved.values()))
         self._reserved.clear()
 
@@ -122,8 +122,8 @@ class Collected:
     """What the classes of a run share.
 
     Attributes:
-        class_of: class of each photo of iNaturalist in the pool, by key.
-        consecutive_failures: photos postponed since the last one came.
+        class_of: class of each iNaturalist photo in the pool, by key.
+        consecutive_failures: photos postponed since the last one arrived.
     """
 
     class_of: dict[str, str]
@@ -196,7 +196,7 @@ class ClassCollection:
         ]
 
     def _list(self) -> None:
-        """List the next page; its candidates and the progress of the listing are kept together."""
+        """List the next page; its candidates and the progress of the listing are stored together."""
         self.session.bar.update(0, 1, f"{self.choice.class_name}: listing")
         listed = self.lister(self.choice, self.query, self.state)
         position = max((int(row["position"]) for row in self.rows.values()), default=-1) + 1
@@ -223,7 +223,7 @@ class ClassCollection:
             self.pool.set_setting("queries", states, within=connection)
 
     def _mark_known(self, class_of: Mapping[str, str]) -> None:
-        """Mark candidates whose photo the pool has: of this class after a kill, or of another one."""
+        """Mark candidates whose photo the pool has: in this class after a kill, or in another class."""
         marks: list[tuple[str, str, str, str | None]] = []
         for row in self._ours():
             if row["status"] != "wanted" or row["key"] not in class_of:
@@ -287,7 +287,7 @@ class ClassCollection:
 
 
 def _photo_fields(candidate: Mapping[str, Any]) -> dict[str, object]:
-    """Photos of one observer are alike in place, camera and habit: they are one cluster."""
+    """Return the cluster: photos of one observer are alike in place, camera and habit."""
     if candidate["observer"]:
         return {"cluster": f"observer:{candidate['observer']}"}
     return {"cluster": f"observation:{candidate['observation']}"}
@@ -301,11 +301,11 @@ def collect(
     """Fetch the newest photos of each class from iNaturalist into a pool, which is created if it is missing.
 
     The same call continues where it was interrupted, and does nothing if all photos are there: candidates and
-    the progress of their listing are kept in the pool, photos are found by their file. A photo that cannot be
-    fetched is replaced by the next newest.
+    the progress of their listing are kept in the pool, and photos are found by their files. A photo that
+    cannot be fetched is replaced by the next newest.
 
-    Polars does not survive a fork: in a child process, start it with multiprocessing's "spawn", or the call
-    waits for ever.
+    Polars does not survive a fork: start a child process with multiprocessing's "spawn", or the call waits
+    for ever.
 
     Args:
         pool_path: the pool's folder.
@@ -313,9 +313,9 @@ def collect(
         options: see ``CollectOptions``.
 
     Raises:
-        UsageError: no class, an unknown name or value.
+        UsageError: no class, or an unknown name or value.
         UnclearClasses: names that mean several taxa or none; those that are clear are remembered.
-        CounterGroundError: another query than the pool's, no connection, a spent budget, a full disk.
+        CounterGroundError: a query other than the pool's, no connection, a spent budget, or a full disk.
     """
     chosen = options or CollectOptions()
     wanted = wanted_classes(classes)
@@ -349,7 +349,7 @@ def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> Col
     queries = session.queries(choices)
     collected = Collected(_class_of(pool))
     states = _states(pool, queries, add=session.options.add)
-    # Only now that the queries are accepted may they, and their taxa, replace others.
+    # Queries, and their taxa, may replace others only once they are accepted.
     pool.set_setting(
         "queries",
         setting_by_class(pool, "queries") | {name: state.to_setting() for name, state in states.items()},

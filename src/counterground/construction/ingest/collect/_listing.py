@@ -20,7 +20,7 @@ from counterground.pool import PhotoKey
 Row = dict[str, Any]
 
 _SIZE = re.compile(r"/(square|thumb|small|medium|large|original)(?=\.[A-Za-z]{2,5}(?:\?|$))")
-# The API knows the codes of licences, and no code for "none": such sets are filtered here.
+# The API knows the codes of licences but has none for "no licence": such sets are filtered here.
 _UNKNOWN_TO_API = frozenset({ALL_RIGHTS_RESERVED, "pd"})
 
 
@@ -45,14 +45,14 @@ class Query:
 
 @dataclass
 class ListingState:
-    """The progress of the listing of one class; kept in the pool.
+    """The progress of the listing of one class; stored in the pool.
 
     Attributes:
         query: what is listed.
         below: the next page holds observations with lower ids; None: from the newest.
         exhausted: there is nothing left to list.
         start: position of the query's first candidate; those before it were found by other queries.
-        again: keys among those that this query found, too.
+        again: keys among those that this query also found.
     """
 
     query: dict[str, Any]
@@ -67,10 +67,10 @@ class ListingState:
 
     @classmethod
     def from_setting(cls, setting: Mapping[str, Any]) -> ListingState:
-        """Return what ``to_setting`` gave.
+        """Return the state that ``to_setting`` wrote.
 
         Raises:
-            CounterGroundError: it gave something else.
+            CounterGroundError: the setting is something else.
         """
         try:
             state = cls(**{**setting, "again": tuple(setting["again"])})
@@ -101,7 +101,7 @@ def make_query(choice: Choice, options: CollectOptions, place: int | None) -> Qu
 def state_for(
     class_name: str, query: Query, stored: Mapping[str, Any] | None, *, add: bool, next_position: int
 ) -> ListingState:
-    """Return where the listing of a class continues: where it stopped, or, with ``add``, perhaps anew.
+    """Return where the listing of a class continues: where it stopped or, with ``add``, perhaps anew.
 
     Raises:
         CounterGroundError: the pool lists the class under another query, and ``add`` was not asked for.
@@ -112,7 +112,7 @@ def state_for(
     state = ListingState.from_setting(stored)
     if state.query == query.to_setting():
         if add and state.exhausted:
-            # What was found before stays wanted; what is new comes after it.
+            # Earlier candidates stay wanted; new ones come after them.
             return ListingState(state.query, start=state.start, again=state.again)
         return state
     if add:
@@ -135,7 +135,7 @@ def _shown(value: Any) -> str:
 
 
 def api_parameters(query: Query) -> dict[str, Any]:
-    """Return a query as the API takes it."""
+    """Return a query as parameters of the API."""
     asked: dict[str, Any] = {"taxon_id": ",".join(map(str, query.taxa)), "photos": "true"}
     if query.quality != "any":
         asked["quality_grade"] = query.quality
@@ -198,7 +198,7 @@ def candidate_rows(observation: Mapping[str, Any], query: Query, class_name: str
 
 
 def sized(address: str | None, size: str) -> str | None:
-    """Return the address of a photo in another size; None where the address has none."""
+    """Return the address of a photo in another size; None if the address has no size."""
     if not address or not _SIZE.search(address):
         return None
     address = f"https:{address}" if address.startswith("//") else address

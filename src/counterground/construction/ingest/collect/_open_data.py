@@ -1,4 +1,4 @@
-"""Candidates from iNaturalist's open-data dump: no request is made to list a million photos."""
+"""Candidates from iNaturalist's open-data dump: listing a million photos takes no request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _MEMORY_LIMIT = "2GB"
-# As the dump's own description has them; other columns are read as text and not used.
+# As in the dump's own description; other columns are read as text and not used.
 _TABLES: dict[str, dict[str, str]] = {
     "taxa": {
         "taxon_id": "INTEGER",
@@ -34,7 +34,7 @@ _TABLES: dict[str, dict[str, str]] = {
         "active": "BOOLEAN",
     },
     "observations": {
-        "observation_uuid": "VARCHAR",  # made a UUID for the few rows that are wanted
+        "observation_uuid": "VARCHAR",  # converted to a UUID only for the few rows wanted
         "taxon_id": "INTEGER",
         "quality_grade": "VARCHAR",
         "observed_on": "VARCHAR",
@@ -57,7 +57,7 @@ _READ = (
 
 
 class Dump:
-    """A folder with the dump's files, gzipped or not, and a DuckDB connection to ask them.
+    """A folder with the dump's files, gzipped or not, and a DuckDB connection to query them.
 
     Memory is limited to 2 GB; what needs more goes to a temporary folder.
     """
@@ -93,7 +93,7 @@ class Dump:
             ) from error
 
     def fill(self, table: str, rows: list[tuple[Any, ...]]) -> None:
-        """Insert rows into a table of ours."""
+        """Insert rows into one of our tables."""
         if rows:
             places = ", ".join("?" for _ in rows[0])
             self._connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608
@@ -118,8 +118,8 @@ def open_dump(folder: Path) -> Iterator[Dump]:
             "autoload_known_extensions": "false",
             "autoinstall_known_extensions": "false",
             "preserve_insertion_order": "false",
-            # They take a gzipped file for a few rows, and would hash all of the photos: what is hashed is
-            # always the right side of a join.
+            # They assume that a gzipped file has few rows, and would hash all photos. Without them, a join
+            # always hashes its right side.
             "disabled_optimizers": "join_order,build_side_probe_side",
         }
         with duckdb.connect(":memory:", config=config) as connection:
@@ -136,7 +136,7 @@ def _find(folder: Path, table: str) -> Path:
 
 
 def _columns(file: Path, table: str) -> Mapping[str, str]:
-    """Return the type of each of the file's columns, in its order."""
+    """Return the type of each of the file's columns, in file order."""
     try:
         with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8") as lines:
             header = next(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE), [])
@@ -154,7 +154,7 @@ def _columns(file: Path, table: str) -> Mapping[str, str]:
 
 
 def _first_lines(error: Exception) -> str:
-    """DuckDB explains at length; the place and the reason come first."""
+    """Return the place and the reason, which come first in DuckDB's long errors."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     useful = [line for line in lines[:4] if not line.startswith("Original Line")]
     return "; ".join(useful[:2])[:300].rstrip(".")
@@ -179,24 +179,24 @@ def list_open_data(
 ) -> pl.DataFrame:
     """Return each class's newest photos as ``CANDIDATE_SCHEMA``, by class and position; paper section 2.
 
-    The dump has no date of upload, so the newest photos are those with the highest number. A taxon stands
-    for all that descend from it. Of an observation its first photos count; a photo that several
-    observations share counts once per class. A class may get fewer photos than asked for, or none.
+    The dump has no upload dates, so the newest photos are those with the highest number. A taxon stands for
+    all that descend from it. The first photos of an observation count; a photo that several observations
+    share counts once per class. A class may get fewer photos than requested, or none.
 
     Args:
         folder: the dump: ``observations``, ``photos``, ``taxa``, ``observers``, each ``.csv.gz`` or ``.csv``.
-        taxa: number of the taxon, or of several, by class name.
-        per_class: photos of a class.
+        taxa: number or numbers of taxa, by class name.
+        per_class: photos per class.
         quality: grade of the observations; "any" for all.
-        licences: codes such as "cc-by"; None or none for all.
-        since: first day of observation (ISO); observations without a date are then out.
+        licences: codes such as "cc-by"; None or empty for all.
+        since: first day of observation (ISO); observations without a date are then left out.
         until: last day of observation.
-        per_observation: photos of an observation.
+        per_observation: photos per observation.
         size: "small" (240 pixels on the longer side), "medium" (500), "large" (1024) or "original" (2048).
-        media_url: where the photos lie; mirrors have the same layout.
+        media_url: where the photos are; mirrors have the same layout.
 
     Raises:
-        UsageError: see ``open_dump``; or a value that is none of those.
+        UsageError: see ``open_dump``; or a value is none of those.
         CounterGroundError: a file of the dump is damaged or not as iNaturalist writes it.
     """
     one_of("quality grade", quality, QUALITIES)

@@ -14,7 +14,7 @@ from counterground.http import user_agent
 
 API_URL = "https://api.inaturalist.org/v1"
 INATURALIST = "inaturalist"
-"""The source in the key of a photo."""
+"""The source in a photo's key."""
 
 ALL_RIGHTS_RESERVED = "all-rights-reserved"
 LICENCES = (
@@ -45,23 +45,23 @@ class CollectOptions:
     Attributes:
         per_class: photos per class, newest first (the paper took 300 to 800, section 2).
         quality: quality grade of the observation: "research", "needs_id", "casual" or "any".
-        licences: codes of the photo's licence; empty: any, all rights reserved among them.
-        place: id or name of a place of iNaturalist.
-        since, until: ISO dates of the observation, both included.
-        per_observation: photos taken of one observation; they show the same animal.
+        licences: licence codes of the photos; empty: any, including all rights reserved.
+        place: id or name of an iNaturalist place.
+        since, until: ISO dates of the observation, both inclusive.
+        per_observation: photos per observation; they show the same animal.
         size: "small" (240 pixels on the longer side), "medium" (500), "large" (1024) or "original".
-        taxa: taxon ids that decide what a class is.
-        add: list anew and add to what the pool has, also under another query.
+        taxa: taxon ids that define a class, by class name.
+        add: list anew and add to what the pool has, even under another query.
         jobs: photos fetched at the same time.
         api_url: address of the API; None: ``$COUNTERGROUND_API_URL``, else iNaturalist's own.
         open_data: folder of iNaturalist's open-data dump, listed instead of the API.
-        media_url: where the photos of the dump lie; None: iNaturalist's own place.
+        media_url: where the photos of the dump are; None: iNaturalist's own place.
         contact: how to reach whoever is responsible, sent with each request; None:
             ``$COUNTERGROUND_CONTACT``.
         requests_per_minute, requests_per_day, bytes_per_hour, bytes_per_day: budgets, shared by all processes
             of this user; above the published ones only with an API of your own.
-        first_pause: seconds before a second try, doubled before each further one.
-        show_progress: a bar on standard error.
+        first_pause: seconds before the first retry, doubled before each further one.
+        show_progress: show a bar on standard error.
 
     Raises:
         UsageError: an invalid value.
@@ -119,7 +119,7 @@ class CollectOptions:
 
     @property
     def user_agent(self) -> str:
-        """How requests introduce us."""
+        """The user agent sent with requests."""
         contact = self.contact or os.environ.get("COUNTERGROUND_CONTACT") or ""
         return user_agent(contact.strip() or None)
 
@@ -150,7 +150,7 @@ def one_of(what: str, value: str, known: tuple[str, ...]) -> None:
     """Refuse a value that is not one of the known ones; ``what`` is the kind of value.
 
     Raises:
-        UsageError: it is not; the message lists them.
+        UsageError: the value is unknown; the message lists the known ones.
     """
     if value not in known:
         raise UsageError(

@@ -37,7 +37,7 @@ from counterground.progress import progress_bar
 if TYPE_CHECKING:
     from counterground.pool import Pool
 
-_PER_CLASS, _IN_ALL = 3, 30  # photos asked for their size
+_PER_CLASS, _IN_ALL = 3, 30  # photos whose size is requested
 
 
 def plan_collection(
@@ -47,7 +47,7 @@ def plan_collection(
 ) -> CollectionPlan:
     """Return what ``collect`` would fetch: counts, and sizes estimated from the headers of a few photos.
 
-    Nothing is downloaded, nothing is written to the pool, and none is created. Sizes are bytes.
+    Nothing is downloaded, nothing is written to the pool, and no pool is created. Sizes are bytes.
 
     Raises:
         UsageError, UnclearClasses, CounterGroundError: as ``collect``.
@@ -122,7 +122,7 @@ def _count(api: INaturalist, query: Query, name: str) -> tuple[int, list[Row]]:
 
 
 def _sample_sizes(session: Session, samples: Mapping[str, Sequence[Row]]) -> dict[str, list[int]]:
-    """Ask for the headers of a few photos; return the sizes they state, by class."""
+    """Request the headers of a few photos; return the sizes they state, by class."""
     sizes: dict[str, list[int]] = {name: [] for name in samples}
     left = _IN_ALL
     options = session.options

@@ -18,12 +18,12 @@ class ClassReport:
         class_name: the class.
         taxa: scientific names.
         wanted: photos asked for.
-        present: photos of iNaturalist the pool had before.
+        present: iNaturalist photos the pool had before.
         added: photos added now.
         failed: candidates that can never be fetched; others took their place.
         missing: photos still wanted.
-        postponed: candidates whose host was busy or down; the next run asks for them again.
-        bytes: received now.
+        postponed: candidates whose host was busy or down; the next run requests them again.
+        bytes: bytes received now.
         exhausted: there is nothing left to list.
     """
 
@@ -60,7 +60,7 @@ class ClassPlan:
         class_name: the class.
         taxa: scientific names.
         wanted: photos asked for.
-        present: photos of iNaturalist the pool has.
+        present: iNaturalist photos the pool has.
         available: observations with photos under the query.
         listed: candidates that wait in the pool.
         to_fetch: photos that would be fetched.
@@ -87,7 +87,7 @@ class CollectionPlan:
 
 
 def resolution_notes(resolution: Resolution) -> list[str]:
-    """Return which classes are left out, and which share a taxon."""
+    """Return notes on which classes are left out, and which share a taxon."""
     notes = list(resolution.notes)
     by_reason: dict[str, list[str]] = {}
     for one in resolution.left_out:
@@ -118,7 +118,7 @@ def _shared_taxa(choices: Sequence[Choice]) -> list[str]:
 
 
 def outcome_notes(classes: Sequence[ClassReport], licences: Counter[str | None]) -> list[str]:
-    """Return which photos are missing and why, and which may not be shared."""
+    """Return notes on which photos are missing and why, and which may not be shared."""
     notes = []
     if short := [one for one in classes if one.missing and one.exhausted and not one.postponed]:
         notes.append(f"No more can be found under this query for {_listed(short)}.")

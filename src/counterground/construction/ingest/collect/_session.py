@@ -45,7 +45,7 @@ Lister = Callable[[Choice, Query, ListingState], list[Row]]
 
 
 class DumpLister:
-    """Lists the dump: all classes in one scan, when the first of them is asked for."""
+    """Lists the dump: all classes in one scan, when the first of them is requested."""
 
     def __init__(self, folder: Path, options: CollectOptions, choices: Sequence[Choice]) -> None:
         self._folder = folder
@@ -58,7 +58,7 @@ class DumpLister:
         }
 
     def __call__(self, choice: Choice, query: Query, state: ListingState) -> list[Row]:
-        """Return the next of the class's rows, from a wider scan once those of the last one are used up."""
+        """Return the class's next rows, from a wider scan once those of the last one are used up."""
         name = choice.class_name
         if name not in self._rows:
             self._scan(self._unlisted, query)
@@ -129,11 +129,11 @@ class DumpNames:
         ]
 
     def taxon(self, number: int) -> Taxon | None:
-        """Return the taxon of an id."""
+        """Return the taxon with an id."""
         return next((taxon for taxon in self._taxa if taxon.id == number), None)
 
     def search(self, name: str) -> list[Taxon]:
-        """Return the active taxa of a scientific name."""
+        """Return the active taxa with a scientific name."""
         return [taxon for taxon in self._taxa if taxon.active and taxon.name.lower() == name.lower()]
 
 
@@ -168,7 +168,7 @@ class Session:
 
 @contextmanager
 def open_session(options: CollectOptions, bar: ProgressBar) -> Iterator[Session]:
-    """Yield the service that ``options`` name, closed at the end."""
+    """Yield the service that ``options`` name, and close it at the end."""
     budget = open_budget(options)
     api = INaturalist(options, budget, bar.note) if options.open_data is None else None
     try:
@@ -201,10 +201,10 @@ def wanted_classes(classes: str | Path | Sequence[str | WantedClass]) -> list[Wa
 
 
 def setting_by_class(pool: Pool, name: str) -> dict[str, Any]:
-    """Return a setting of the pool that holds something for each class: "taxa" or "queries".
+    """Return a setting of the pool with an entry per class: "taxa" or "queries".
 
     Raises:
-        CounterGroundError: no collection has written it.
+        CounterGroundError: the setting was not written by a collection.
     """
     kept = pool.setting(name, {})
     if not isinstance(kept, dict) or not all(isinstance(one, dict) for one in kept.values()):
@@ -219,7 +219,7 @@ def remembered_taxa(pool: Pool, wanted: Sequence[WantedClass]) -> dict[str, Any]
     """Return the taxa that the pool remembers, by class.
 
     Raises:
-        CounterGroundError: a class is wanted that the pool has under another name.
+        CounterGroundError: the pool has a wanted class under another name.
     """
     remembered = setting_by_class(pool, "taxa")
     check_class_names(pool, (one.name for one in wanted), _how_the_pool_writes_it, also=remembered)

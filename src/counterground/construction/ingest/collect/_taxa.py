@@ -39,12 +39,12 @@ class Taxon:
 
     @property
     def may_be_animal(self) -> bool:
-        """False if it is known not to be one."""
+        """False if the taxon is known not to be an animal."""
         return not self.ancestors or ANIMALS in self.ancestors
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Taxon:
-        """Read a taxon as the API describes it; absent fields are as if unknown."""
+        """Read a taxon as the API describes it; absent fields count as unknown."""
         number = int(row["id"])
         return cls(
             id=number,
@@ -65,10 +65,10 @@ class TaxonNames(Protocol):
     """Where taxa are looked up."""
 
     def taxon(self, number: int) -> Taxon | None:
-        """Return the taxon of an id."""
+        """Return the taxon with an id."""
 
     def search(self, name: str) -> list[Taxon]:
-        """Return active taxa that a name finds, best first."""
+        """Return active taxa that match a name, best first."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,17 @@ class Choice:
         return tuple(taxon.name for taxon in self.taxa)
 
     def to_setting(self) -> dict[str, Any]:
-        """Return what the pool remembers of it."""
+        """Return what the pool remembers of the choice."""
         kept = ("id", "name", "rank", "common_name")
         taxa = [{name: asdict(taxon)[name] for name in kept} for taxon in self.taxa]
         return {"taxa": taxa, "chosen_by": self.chosen_by}
 
     @classmethod
     def from_setting(cls, class_name: str, setting: Mapping[str, Any]) -> Choice:
-        """Return what ``to_setting`` gave.
+        """Return the choice that ``to_setting`` wrote.
 
         Raises:
-            CounterGroundError: it gave something else.
+            CounterGroundError: the setting is something else.
         """
         try:
             return cls(class_name, tuple(Taxon(**row) for row in setting["taxa"]), str(setting["chosen_by"]))
@@ -144,9 +144,9 @@ def resolve_classes(
 ) -> Resolution:
     """Find the taxa of classes.
 
-    In this order: ids of ``chosen``, now or, as the pool remembers, before; what the class's file says; what
-    the pool remembers; for animal classes of ImageNet-1K the built-in scientific names; the one taxon whose
-    scientific or preferred common name is the class's name, or, where there is none, the one that has the
+    In this order: the ids in ``chosen``, given now or remembered by the pool; what the class's file says;
+    what the pool remembers; for animal classes of ImageNet-1K, the built-in scientific names; the one taxon
+    whose scientific or preferred common name is the class's name or, if there is none, the one that has the
     name as a synonym.
 
     Raises:
@@ -180,7 +180,7 @@ def resolve_classes(
 
 
 def _stays(one: WantedClass, remembered: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether what the pool remembers of a class holds; a file may have changed, and is read again."""
+    """Return whether what the pool remembers of a class holds; a file may change, and is read again."""
     if one.name not in remembered:
         return False
     return one.taxon is None or remembered[one.name].get("chosen_by") == "taxon option"
@@ -213,7 +213,7 @@ def _by_name(one: WantedClass, names: TaxonNames, notes: list[str]) -> Choice:
 
 
 def _close(name: str) -> str:
-    """Ask whether a misspelt animal of ImageNet-1K is meant."""
+    """Return a hint if a misspelt animal of ImageNet-1K may be meant."""
     hint = did_you_mean(name, [animal.class_name for animal in animals()]).strip()
     return f" ({hint[0].lower()}{hint[1:]})" if hint else ""
 
@@ -233,7 +233,7 @@ def _by_id(class_name: str, number: int, names: TaxonNames) -> Taxon:
 def _exact(found: Sequence[Taxon], name: str, class_name: str, note: str = "", rank: str = "") -> Taxon:
     """Return the one taxon called ``name``; ``rank`` decides between several.
 
-    Of a genus and its own subgenus of that name, the genus is meant.
+    If a genus and its own subgenus have that name, the genus is meant.
     """
     exact = _named(found, name) or [taxon for taxon in found if _fold(taxon.found_by) == _fold(name)]
     ids = {taxon.id for taxon in exact}

@@ -1,4 +1,4 @@
-"""Photos from addresses into a pool: polite, resumable, verified. See README.md."""
+"""Download photos from addresses into a pool: polite, resumable, verified. See README.md."""
 
 from counterground.construction.ingest.download._download import (
     DownloadReport,

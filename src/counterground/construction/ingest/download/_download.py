@@ -1,4 +1,4 @@
-"""Candidates of a pool become photos of it, or keep the reason why not."""
+"""Turn candidates of a pool into photos, or record the reason why not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SECONDS_BETWEEN_WRITES = 2.0
 
 
 PhotoFields = Callable[[Mapping[str, Any]], Mapping[str, object]]
-"""From a candidate to further columns of its photo, e.g. ``cluster``."""
+"""Maps a candidate to further columns of its photo, such as ``cluster``."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class DownloadReport:
 
     Attributes:
         fetched: photos that were fetched now.
-        found: photos whose file was in the pool already: of an interrupted run, or of another class.
-        failed: asking again would not help; marked "failed".
-        postponed: the host was busy or down; still "wanted", so the next run asks again.
-        requests: photos asked for, tries included.
-        received: bytes.
+        found: photos whose file was already in the pool: from an interrupted run, or for another class.
+        failed: candidates that a retry would not help; marked "failed".
+        postponed: candidates whose host was busy or down; still "wanted", so the next run retries them.
+        requests: photos requested, counting every try.
+        received: bytes received.
     """
 
     fetched: int
@@ -60,10 +60,10 @@ class DownloadReport:
 
 @dataclass(frozen=True)
 class _Kept:
-    """The result of a worker: files in the pool by row, and the bytes that were received."""
+    """The result of a worker: files in the pool by row, and the bytes received."""
 
     photos: list[tuple[dict[str, Any], KeptPhoto]]
-    received: int | None  # None: nothing was asked for
+    received: int | None  # None: nothing was requested
 
 
 @dataclass
@@ -71,7 +71,7 @@ class _Candidates:
     """The candidates (rows of ``CANDIDATE_SCHEMA``) that wait for the photo of one address."""
 
     rows: list[dict[str, Any]]
-    damaged: bool = False  # it came once, and could not be decoded
+    damaged: bool = False  # it arrived once, and could not be decoded
 
 
 _Task = Task[_Candidates]
@@ -88,21 +88,21 @@ def download_photos(
 ) -> DownloadReport:
     """Fetch the wanted ones among a pool's candidates and add them as photos.
 
-    A photo is decoded before it is kept, its file is named after its key (``file_stem``) and appears in one
-    rename: after kill -9 the next call finds it and asks only for the missing ones. A key that several
-    classes want is fetched once. Hosts are asked in turns, each no more than ``per_host`` at a time; 429, and
-    503 with Retry-After, make the whole host rest, other 5xx and broken connections only the photo.
+    A photo is decoded before it is kept. Its file is named after its key (``file_stem``) and appears in one
+    rename: after kill -9, the next call finds it and requests only the missing ones. A key that several
+    classes want is fetched once. Hosts take turns, each with at most ``per_host`` requests at a time; 429,
+    and 503 with Retry-After, pause the whole host, other 5xx and broken connections only the photo.
 
     Args:
         pool: the candidates' pool.
         candidates: rows of ``CANDIDATE_SCHEMA``; those that are not "wanted" are left alone.
         settings: see ``DownloadSettings``.
-        fields: further columns of the photos.
-        pacer: a rate or budget of the caller's.
-        progress: called with (candidates done, candidates in all).
+        fields: function that returns further columns of a photo.
+        pacer: a rate or budget of the caller.
+        progress: function called with (candidates done, candidates in all).
 
     Raises:
-        CounterGroundError: the pool cannot be written, or the pacer ends it; what was fetched is kept.
+        CounterGroundError: the pool cannot be written, or the pacer ends the run; what was fetched is kept.
     """
     wanted = candidates.filter(pl.col("status") == "wanted")
     run = _Run(pool, wanted, settings or DownloadSettings(), fields=fields, pacer=pacer, progress=progress)
@@ -139,7 +139,7 @@ class _Run(FetchLoop[_Candidates, _Kept]):
         self.fetched = self.found = 0
 
     def work(self, task: _Task) -> _Kept:
-        """In a thread: find the photo in the pool, or fetch it, and keep it for each class that wants it."""
+        """Find the photo in the pool or fetch it, and keep it for each class that wants it; in a thread."""
         places = [
             (row, self.pool.class_folder(row["class_name"]), file_stem(row["key"], _last_part(task.url)))
             for row in task.payload.rows
@@ -161,7 +161,7 @@ class _Run(FetchLoop[_Candidates, _Kept]):
                 if id(row) not in have
             ]
         except UnreadablePhoto as error:
-            # Damage may have happened on the way, and a page in place of a photo may be a temporary apology.
+            # The transfer may have done the damage, and a page in place of a photo may be a temporary error.
             again, task.payload.damaged = not task.payload.damaged, True
             raise FetchError(error.reason, again=again, received=len(data)) from error
         return _Kept(kept, received)

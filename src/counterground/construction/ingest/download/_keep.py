@@ -1,4 +1,4 @@
-"""One photo into the pool: decoded before it is kept, and named so that it is found again."""
+"""Put one photo into the pool: decoded before it is kept, and named so that it is found again."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def keep_photo(root: Path, folder: str, stem: str, data: bytes, origin: Path | N
         root: the pool's folder.
         folder: the class folder.
         stem: see ``file_stem``.
-        data: the file as it was received; it is kept byte by byte.
+        data: the file as received; it is kept byte for byte.
         origin: the photo's name in errors; None: the file in the pool.
 
     Raises:

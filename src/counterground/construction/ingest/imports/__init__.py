@@ -1,4 +1,4 @@
-"""Photos that you have, as files or URLs, into a pool. See README.md."""
+"""Import photos that you have, as files or URLs, into a pool. See README.md."""
 
 from counterground.construction.ingest.imports._import import import_photos
 from counterground.construction.ingest.imports._options import ImportOptions

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Backgrounds:
-    """Records the labels of an import; one that is in force, or was imported before, is not recorded twice.
+    """Records the labels of an import; a label in force, or imported before, is not recorded twice.
 
     So a label that its annotator has since changed or undone stays that way until the source changes it. Two
     imports at the same time write the same token, of which the pool keeps one.
 
     Attributes:
-        recorded: decisions made.
-        added: labels the pool did not have in its label space.
+        recorded: number of decisions recorded.
+        added: labels that are new in the pool's label space.
     """
 
     def __init__(self, pool: Pool, annotator: str) -> None:
@@ -63,7 +63,7 @@ class Backgrounds:
         )
 
     def write(self) -> None:
-        """Record the waiting labels, after the label space has them."""
+        """Record the waiting labels, after adding the new ones to the label space."""
         if not self._waiting:
             return
         self._pool.add_background_labels(self.added)
@@ -82,7 +82,7 @@ class Backgrounds:
 
 
 def _known_labels(pool: Pool, annotator: str) -> tuple[dict[str, str], dict[str, str], dict[str, int]]:
-    """Return the labels of the annotator in force, the last imported ones, and how many events, by photo."""
+    """Return by photo: the annotator's labels in force, the last imported ones, and how many events."""
     mine = (pl.col("annotator") == annotator) & (pl.col("task") == "background") & pl.col("undoes").is_null()
     events = pool.decisions().filter(mine).sort("id")
     found = []

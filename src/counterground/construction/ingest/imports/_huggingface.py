@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face library: from the hub, or a folder it saved or can load."""
+"""Data sets of the Hugging Face library: from the hub, or from a folder it saved or can load."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def is_data_set(source: str) -> bool:
 def read_data_set(source: str, options: ImportOptions) -> Source:
     """Read ``hf:NAME[@CONFIG][:SPLIT]``; NAME may be a folder, and splits may be joined as ``train+test``.
 
-    Images are copied as they are stored, byte by byte; no code of the data set is run.
+    Images are copied byte for byte as stored; no code of the data set is run.
 
     Raises:
-        UsageError: the ``datasets`` package is not installed, or a split or column has to be chosen.
+        UsageError: the ``datasets`` package is not installed, or a split or column must be chosen.
         CounterGroundError: the data set cannot be loaded.
     """
     match = _SPEC.fullmatch(source if source.startswith("hf:") else f"hf:{source}")
@@ -112,14 +112,14 @@ def _load(name: str, config: str | None, wanted: str | None) -> dict[str, Any]:
     """Return the wanted splits by name."""
     with needs_extra("datasets"):
         import datasets
-    if not (Path(name).exists() or datasets.config.HF_HUB_OFFLINE):  # told so, it reads its cache
+    if not (Path(name).exists() or datasets.config.HF_HUB_OFFLINE):  # offline, it reads its cache
         check_online(f"Reading the data set {name}")
     try:
         saved = is_saved_dataset(Path(name))
         if saved:
             try_arrow(Path(name))
         loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name, config)
-    # The library, and what reads the files beneath it, raises any exception.
+    # The library, and the readers beneath it, may raise any exception.
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise CounterGroundError(f"Cannot load the data set {name!r}: {reason}.") from error
@@ -183,7 +183,7 @@ def _pick(features: Any, named: str | None, found: list[str], what: str, option:
 
 
 def _texts(part: Any, columns: _Columns, options: ImportOptions) -> list[str]:
-    """Return the class of every row as it is written; empty where a row has none."""
+    """Return the class of every row as it is written; empty if a row has none."""
     if columns.label is None:
         return [options.class_name or ""] * len(part)
     values = part[columns.label][:] if len(part) else []

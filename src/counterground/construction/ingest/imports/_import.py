@@ -33,19 +33,19 @@ def import_photos(
 ) -> ImportReport:
     """Add the photos of a source to a pool, which is created if it is missing.
 
-    ``source`` is anything that ``open_benchmark`` opens (so also a table of files with a column ``path``), a
-    flat folder with ``class_name``, a table of addresses (``.csv``, ``.tsv``, ``.parquet``, ``.jsonl``), a
-    folder of Hugging Face's ``save_to_disk``, or ``hf:NAME[@CONFIG][:SPLIT]``.
+    ``source`` is anything that ``open_benchmark`` opens (including a table of files with a column ``path``),
+    a flat folder with ``class_name``, a table of addresses (``.csv``, ``.tsv``, ``.parquet``, ``.jsonl``), a
+    folder from Hugging Face's ``save_to_disk``, or ``hf:NAME[@CONFIG][:SPLIT]``.
 
     Photos are copied, never linked, so that editing the source does not change the pool. Backgrounds are
     recorded as decisions. Photos that cannot be decoded are rejected and listed with the reason, in the
-    report and in a CSV file in the pool. The same import again adds what is missing and nothing else.
+    report and in a CSV file in the pool. Repeating an import adds what is missing and nothing else.
 
-    Polars does not survive a fork: in a child process, start it with multiprocessing's "spawn", or the call
-    waits for ever.
+    Polars does not survive a fork: start a child process with multiprocessing's "spawn", or the call waits
+    for ever.
 
     Raises:
-        UsageError: there is no such source, or its class or a column has to be named.
+        UsageError: there is no such source, or its class or a column must be named.
         CounterGroundError: the source cannot be read, its classes contradict each other or the pool's, or
             the pool cannot be written.
     """
@@ -69,7 +69,7 @@ def import_photos(
 
 
 def _refuse_inside(pool: Path, source: Path) -> None:
-    """Refuse a pool in the folder that it is made of: a next import would read its photos, too."""
+    """Refuse a pool inside its own source folder: the next import would also read its photos."""
     if source.is_dir() and source.resolve() in pool.resolve().parents:
         raise UsageError(f"The pool {pool} lies in its own source {source}: choose another folder.")
 
@@ -167,7 +167,7 @@ def _label(pool: Pool, table: AddressTable, options: ImportOptions) -> Backgroun
 
 
 def _note_shared(pool: Pool, classes: frozenset[str]) -> tuple[str, ...]:
-    """Note files that are in the pool under several classes, one of them of this source."""
+    """Note files that are in the pool under several classes, one of them from this source."""
     shared = (
         pool.photos()
         .group_by("photo_id")
@@ -186,7 +186,7 @@ def _note_shared(pool: Pool, classes: frozenset[str]) -> tuple[str, ...]:
 
 
 def _write_rejected(root: Path, source: str, rejected: Sequence[RejectedItem]) -> Path | None:
-    """Write what was rejected to ``imports/`` of the pool, a file per source; an empty list removes it."""
+    """Write what was rejected to the pool's ``imports/``, a file per source; an empty list removes it."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).name)[:40].strip("-") or "source"
     file = root / "imports" / f"{readable}-{hashlib.sha256(source.encode()).hexdigest()[:8]}.csv"
     if not rejected:

@@ -1,4 +1,4 @@
-"""Photos at hand, as files or bytes, added to a pool."""
+"""Add photos at hand, as files or bytes, to a pool."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Item:
         class_name: its class in the pool.
         content: the file, or its bytes; None: the source has neither.
         photo_id: SHA-256 that the source states.
-        background: its label.
+        background: its background label.
         mask: file of its mask.
         fields: further columns of ``PHOTO_SCHEMA``.
     """
@@ -96,16 +96,16 @@ def add_items(
 ) -> ImportCounts:
     """Copy into the pool the photos that it does not have.
 
-    A photo's key is its origin and the hash of its content: the same source read again adds nothing, a file
-    that was changed since is another photo, and the one before stays. A photo whose file is missing from the
-    pool, or has another size there, is restored.
+    A photo's key is its origin and the hash of its content: reading the same source again adds nothing; a
+    file changed since then is another photo, and the earlier one stays. A photo whose file is missing from
+    the pool, or has another size there, is restored.
 
     Args:
         pool: the pool.
         items: the photos, in order; read as they are needed.
-        backgrounds: records the labels.
+        backgrounds: recorder of the labels.
         jobs: photos read at the same time.
-        progress: called with the number of photos done.
+        progress: function called with the number of photos done.
     """
     photos = pool.photos().select("key", "class_name", "path", "bytes")
     present = {key: _Present(*columns) for key, *columns in photos.iter_rows()}
@@ -147,7 +147,7 @@ def _write(pool: Pool, rows: list[dict[str, object]], backgrounds: Backgrounds) 
 
 
 def _read(pool: Pool, item: Item, present: dict[str, _Present]) -> _Read:
-    """In a thread: read, hash, and keep what is new."""
+    """Read and hash a photo, and keep it if it is new; runs in a thread."""
     where = item.content if isinstance(item.content, Path) else Path(item.item)
     kept = present.get(_key(item.origin, item.photo_id)) if item.photo_id else None
     if item.photo_id and kept and (kept.class_name != item.class_name or _is_there(pool, kept)):

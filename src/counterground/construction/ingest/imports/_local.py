@@ -31,7 +31,7 @@ class Source:
 
     Attributes:
         items: the photos; read once.
-        total: how many there are.
+        total: number of photos.
         classes: their names in the pool.
         notes: sentences that a reader must know.
         rejected: photos that cannot be added, not among the items.
@@ -65,7 +65,7 @@ def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> S
 
 
 def _manifest(source: Path, options: ImportOptions) -> Benchmark:
-    """Read a table of files of which options name the columns of classes and backgrounds, or the class."""
+    """Read a table of files; the options name its columns of classes and backgrounds, or the class."""
     frame = read_table(source)
     classes, backgrounds = find_class_column(frame, options, source), options.background_column
     if backgrounds is not None and backgrounds not in frame.columns:

@@ -18,16 +18,16 @@ class ImportOptions:
     """How a source is read.
 
     Attributes:
-        class_name: class of all photos: of a flat folder, or of a table without a column of classes.
-        rename: new class names by those of the source.
+        class_name: class of all photos, for a flat folder or a table without a column of classes.
+        rename: new class names, by name in the source.
         annotator: the annotator recorded for the backgrounds of the source.
         url_column: the column of addresses.
-        class_column: the column of class names; None: "class_name", in a data set its only class label.
+        class_column: the column of class names; None: "class_name", or in a data set its only class label.
         background_column: the column of backgrounds; None: "background", if there is one.
         image_column: the column of images in a data set; None: its only one.
         jobs: photos read or fetched at the same time.
-        retry_failed: try addresses again that failed in an earlier import.
-        first_pause: seconds before the second try of an address, doubled before each further one.
+        retry_failed: retry addresses that failed in an earlier import.
+        first_pause: seconds before the first retry of an address, doubled before each further one.
         show_progress: show a bar.
     """
 
@@ -58,7 +58,7 @@ def resolve_class_names(written: Iterable[str], options: ImportOptions) -> dict[
 
     Raises:
         UsageError: ``rename`` has a name that the source does not have.
-        CounterGroundError: two of the names mean one class, or one is ambiguous beside classes of ImageNet.
+        CounterGroundError: two names mean one class, or one is ambiguous alongside ImageNet classes.
     """
     names = list(dict.fromkeys(written))
     for name in options.rename:
@@ -72,10 +72,10 @@ def resolve_class_names(written: Iterable[str], options: ImportOptions) -> dict[
 
 
 def find_class_column(frame: pl.DataFrame, options: ImportOptions, source: Path) -> str | None:
-    """Return the column of a table that has the classes; None where all rows are of ``options.class_name``.
+    """Return the column of a table that has the classes; None if all rows are of ``options.class_name``.
 
     Raises:
-        UsageError: there is none, or one and a class of all rows.
+        UsageError: there is neither a column nor a class of all rows, or there are both.
     """
     column = options.class_column or "class_name"
     if column in frame.columns and options.class_name is not None:

@@ -34,7 +34,7 @@ class ImportReport:
         backgrounds: labels recorded: of added photos, and of those whose label in the source changed.
         masks: masks added.
         masks_rejected: masks that were not added, though their photos were.
-        requests: addresses asked for, tries included.
+        requests: addresses requested, counting every try.
         received: bytes fetched.
         notes: sentences that a reader must know.
         list_file: CSV of what was rejected; None: nothing was.

@@ -43,7 +43,7 @@ class AddressTable:
 
     Attributes:
         candidates: rows for ``Pool.add_candidates``, each key and class once.
-        extras: by key and class: ``cluster`` and ``background``.
+        extras: ``cluster`` and ``background``, by key and class.
         rejected: rows that cannot be fetched.
         notes: sentences that a reader must know.
     """
@@ -64,7 +64,7 @@ class AddressTable:
 
 
 def is_address_table(source: Path, options: ImportOptions) -> bool:
-    """Return whether a file is a table of addresses; one with a column "path" and without them is a manifest.
+    """Return whether a file is a table of addresses; one with a column "path" and no addresses is a manifest.
 
     A Parquet file with both is a manifest, such as the snapshot of a pool.
 
@@ -82,7 +82,7 @@ def is_address_table(source: Path, options: ImportOptions) -> bool:
 def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
     """Read a table with a column of addresses and one of class names.
 
-    Further columns are imported if they have the pool's names: licence, attribution, source, observer,
+    Other columns are imported if they have the pool's names: licence, attribution, source, observer,
     observation, taxon, taxon_id, observed_on, cluster, background.
 
     Raises:
@@ -145,7 +145,7 @@ def _problem(url: str, name: str, taxon: str | None) -> str:
         return "it has no class"
     if taxon is not None and not _WHOLE.fullmatch(taxon):
         return f"its taxon_id {taxon!r} is not a number"
-    if not url.isprintable():  # what takes an address apart drops line breaks
+    if not url.isprintable():  # URL parsing drops line breaks
         return "the address has a line break or a control character"
     try:
         parts = urlsplit(url)
