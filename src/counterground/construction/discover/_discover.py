@@ -174,7 +174,7 @@ def _left_out(run: Run) -> list[str]:
 def _nothing(finding: Finding, referee: str, name: str, min_drop: float) -> str:
     """Say in one sentence that the pairs do not exceed chance."""
     if finding.pairs.is_empty():
-        split = " in each half" if finding.held_out_by_chance else ""
+        split = "" if finding.reported_drop is None else " in each half"
         return (
             f"No class of {name} differs by more than {min_drop:g} points between backgrounds with at least "
             f"{counted(finding.photos_needed, 'photo')}{split}. More photos help, or a lower --min-photos or "
@@ -182,14 +182,9 @@ def _nothing(finding: Finding, referee: str, name: str, min_drop: float) -> str:
         )
     found = finding.decisive
     chance = f"{percent(found.expected)} {bounds(found.low, found.high)}; {p_equals(found.p)}"
-    if finding.held_out_by_chance:
-        return (
-            f"No more than chance: the pairs that {referee} chose on one half of the photos drop "
-            f"{percent(found.observed)} points on the other half (both ways; by chance {chance})."
-        )
     return (
-        f"No more than chance: on the photos that chose the pairs the drop of {referee} is "
-        f"{percent(found.observed)} points (by chance {chance})."
+        f"No more than chance: the pairs that {referee} chose on one half of the photos drop "
+        f"{percent(found.observed)} points on the other half (both ways; by chance {chance})."
     )
 
 

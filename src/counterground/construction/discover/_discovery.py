@@ -91,8 +91,9 @@ class Discovery(Finding):
             rows.append([Cell(name), Cell(percent(drop.observed)), expected, Cell(p_value(drop.p))])
         columns = [Column("Evidence"), *(Column(title, True) for title in ("found", "by chance", "p"))]
         caption = (
-            "Drops in points. By chance: mean and 95 % range with the backgrounds permuted; p: how often "
-            "permutations reach what was found. The last row decides."
+            "Drops in points. By chance: mean and 95 % range with the backgrounds permuted (in the last row "
+            "for errors as large as those found); p: how often permutations reach what was found. The last "
+            "row decides; the p of the others holds only if all backgrounds have clusters of similar size."
             if self.decisive.p is not None
             else "Drops in points. An earlier version of CounterGround chose these pairs and did not compare "
             "them with chance: run discover again to do so."

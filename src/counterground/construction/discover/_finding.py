@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ import polars as pl
 
 from counterground.construction.discover._pairs import Choice, Choose, choose_pairs
 from counterground.construction.discover._photos import background_accuracy, photos_seen, split_halves
-from counterground.construction.discover._tally import Flags, Floats, Photos, Tally
+from counterground.construction.discover._tally import Flags, Floats, Ints, Photos, Tally
 from counterground.metrics import drop_interval
 from counterground.results import Estimate
 
@@ -35,7 +35,8 @@ class ByChance:
         observed: the figure with the backgrounds as they are.
         expected: the mean over permutations.
         low, high: the bounds between which 95 % of permutations lie.
-        p: the share of permutations with a figure at least as large (the observed one counts as one).
+        p: the share of permutations with a figure at least as large (the observed one counts as one); of a
+            drop: at least as many of its own standard errors above 0.
 
     All but ``observed`` are None in a record of an earlier version, which did not permute.
     """
@@ -51,8 +52,19 @@ class ByChance:
             raise ValueError("expected, low and high are known together, or none of them")
 
     @classmethod
-    def of(cls, observed: float, permuted: Floats) -> ByChance:
-        """Compare a figure with those of permutations."""
+    def of(cls, values: Floats, variances: Floats | None = None) -> ByChance:
+        """Compare the first figure with the others, those of permutations.
+
+        With sampling ``variances``, figures are compared in units of their error (studentised). If the
+        clusters of one background are larger than those of another, permutations mix both and scatter more or
+        less than the figure itself does; in these units they do not. A tenth of the mean variance is added to
+        each, so a figure whose photos happen not to scatter is not infinitely far from 0. ``expected``,
+        ``low`` and ``high`` are given for the error of the observed figure.
+        """
+        unit = np.ones(len(values))
+        if variances is not None and variances.any():
+            unit = np.sqrt(variances + variances.mean() / 10)
+        observed, permuted = values[0], values[1:] * (unit[0] / unit[1:])
         low, high = np.quantile(permuted, [0.025, 0.975])
         reached = int((permuted >= observed - 1e-9).sum())
         p = (1 + reached) / (1 + len(permuted))
@@ -71,8 +83,8 @@ class Finding:
         comparable: those of them with enough photos on two backgrounds.
         classes_by_chance: how many classes vary enough; for a swap, the mean of both halves.
         chosen_by_chance: the mean drop of the pairs on the photos that chose them (a fraction), likewise.
-        held_out_by_chance: the mean drop, on the other half, of the pairs that each half chooses; None
-            without a split.
+        held_out_by_chance: the mean drop, on the other half, of the pairs that each half chooses; without a
+            split, of halves that are made for this alone. None in a record of an earlier version.
         chosen_drop: the drop on the photos that chose the pairs, with its interval; unknown without pairs.
         reported_drop: the drop on the other photos; None without a split.
     """
@@ -90,7 +102,7 @@ class Finding:
 
     @property
     def decisive(self) -> ByChance:
-        """What decides: with a split the drop on photos that did not choose, else on those that did."""
+        """What decides: the drop on photos that did not choose (some earlier records: that did)."""
         return self.held_out_by_chance or self.chosen_by_chance
 
     @property
@@ -142,19 +154,20 @@ def find_pairs(
     """
     seen = photos_seen(predictions)
     names = HALVES[split]
-    chooses = split_halves(seen, seed) if len(names) == 2 else pl.Series([True] * len(seen))
+    first = split_halves(seen, seed)
+    chooses = first if len(names) == 2 else pl.Series([True] * len(seen))
     half = (~chooses).cast(pl.Int64).to_numpy().astype(np.intp)
     photos = Photos(seen, half, len(names))
-    observed = photos.observed()
+    observed = photos.count(photos.observed())
     needed = _needed(observed) if min_photos is None else min_photos
     lots = np.random.default_rng(seed).random(observed.photos.shape[2:])
     how = _How(min_drop / 100, needed, choose, lots, sides=2 if split == "swap" else 1)
     choices = how.choices(observed)
-    permuted = [how.figures(tally) for tally in photos.permuted(permutations, seed)]
-    by_chance = [
-        ByChance.of(mine[0], np.concatenate([figures[number] for figures in permuted]))
-        for number, mine in enumerate(how.figures(observed))
-    ]
+    by_chance = _by_chance(how, photos, permutations, seed)
+    if split == "none":  # only photos that did not choose can say whether the choice exceeds chance
+        halved = Photos(seen, (~first).cast(pl.Int64).to_numpy().astype(np.intp), 2)
+        enough = _needed(halved.count(halved.observed())) if min_photos is None else -(-min_photos // 2)
+        by_chance += _by_chance(replace(how, needed=enough), halved, permutations, seed)[2:]
     labels = photos.labels.to_list()
     pairs = pl.concat(
         _pairs(choice, photos.classes, labels, name)
@@ -179,11 +192,18 @@ def find_pairs(
         int((how.eligible(observed).sum(-1) > 1).sum()),
         by_chance[0],
         by_chance[1],
-        by_chance[2] if held is not None else None,
+        by_chance[2],
         _drop(chosen),
         None if held is None else _drop(held),
     )
     return finding, (chosen if held is None else held).select("path", "group").unique("path")
+
+
+def _by_chance(how: _How, photos: Photos, permutations: int, seed: int) -> list[ByChance]:
+    """Compare the figures of ``how`` with those of permuted backgrounds."""
+    every = (photos.observed(), *photos.permuted(permutations, seed))
+    figures = zip(*(how.figures(photos, labels) for labels in every), strict=True)
+    return [ByChance.of(*map(np.concatenate, zip(*figure, strict=True))) for figure in figures]
 
 
 def _needed(tally: Tally) -> int:
@@ -216,14 +236,25 @@ class _How:
             for number in range(tally.photos.shape[1])
         ]
 
-    def figures(self, tally: Tally) -> list[Floats]:
-        """Return classes kept, their mean drop where chosen and, with two halves, that on the other half."""
+    def figures(self, photos: Photos, labels: Ints) -> list[tuple[Floats, ...]]:
+        """Return classes kept, their mean drop where chosen and, with two halves, that on the other half.
+
+        The last comes with its sampling variance. Halves share no cluster, so their variances add.
+        """
+        tally = photos.count(labels)
         choices = self.choices(tally)
         used = choices[: self.sides]
-        found = [_mean([choice.kept.sum(-1) for choice in used]), _mean([each.mean_drop for each in used])]
-        if len(choices) == 2:
-            found.append(_mean([choices[0].drop_in(tally.half(1)), choices[1].drop_in(tally.half(0))]))
-        return found
+        kept = _mean([choice.kept.sum(-1) for choice in used])
+        chosen = _mean([choice.drop_in(tally.half(number)) for number, choice in enumerate(used)])
+        if len(choices) == 1:
+            return [(kept,), (chosen,)]
+        others = [*enumerate(reversed(choices))]
+        variances = [
+            photos.variance(labels, tally, number, choice.weights(tally.photos.shape[-1]))
+            for number, choice in others
+        ]
+        held_out = _mean([choice.drop_in(tally.half(number)) for number, choice in others])
+        return [(kept,), (chosen,), (held_out, _mean(variances) / 2)]
 
 
 def _mean(values: Sequence[Floats]) -> Floats:

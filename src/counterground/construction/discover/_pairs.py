@@ -26,19 +26,16 @@ class Choice:
     drop: Floats
     kept: Flags
 
-    @property
-    def mean_drop(self) -> Floats:
-        """The mean drop of the classes that are kept, 0 if none is; ``[permutations]``."""
-        return self.mean(self.drop)
-
-    def mean(self, drops: Floats) -> Floats:
-        """Return the mean of drops ``[permutations, classes]`` over the classes that are kept."""
+    def drop_in(self, photos: Tally) -> Floats:
+        """Return the mean drop of these pairs on some photos, 0 if no class is kept; ``[permutations]``."""
+        drops = _at(photos.accuracy, self.common) - _at(photos.accuracy, self.counter)
         return ratio(np.where(self.kept, drops, 0).sum(-1), self.kept.sum(-1))
 
-    def drop_in(self, other: Tally) -> Floats:
-        """Return the mean drop of these pairs on other photos."""
-        accuracy = other.accuracy
-        return self.mean(_at(accuracy, self.common) - _at(accuracy, self.counter))
+    def weights(self, backgrounds: int) -> Floats:
+        """Return the weights of accuracies in the mean drop, ``[permutations, classes, backgrounds]``."""
+        every = np.arange(backgrounds)
+        signs = (self.common[..., None] == every).astype(np.float64) - (self.counter[..., None] == every)
+        return ratio(signs * self.kept[..., None], self.kept.sum(-1)[:, None, None])
 
 
 def choose_pairs(tally: Tally, eligible: Flags, *, min_drop: float, choose: Choose, lots: Floats) -> Choice:

@@ -12,7 +12,7 @@ import polars as pl
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
-_CHUNK = 4_000_000  # counts of one chunk of permutations
+_CHUNK = 1_000_000  # counts of one chunk of permutations
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ class Photos:
         labels[self._stratum, self._label_of_block] = True
         self._movable = (labels.sum(axis=1) > 1)[self._stratum]
 
-    def observed(self) -> Tally:
-        """Count the photos as they are: one permutation."""
-        return self._counted(self._label_of_block[None])
+    def observed(self) -> Ints:
+        """Return the labels of the blocks as they are, ``[1, blocks]``."""
+        return self._label_of_block[None]
 
-    def permuted(self, times: int, seed: int) -> Iterator[Tally]:
-        """Count the photos with permuted labels, in chunks that fit in memory."""
+    def permuted(self, times: int, seed: int) -> Iterator[Ints]:
+        """Permute the labels of the blocks; yield ``[permutations, blocks]`` in chunks that fit in memory."""
         random = np.random.default_rng(seed)
         order = np.argsort(self._stratum, kind="stable")
         strata = np.split(order, np.flatnonzero(np.diff(self._stratum[order])) + 1)
@@ -114,10 +114,10 @@ class Photos:
             for blocks in strata:
                 if self._movable[blocks[0]]:
                     labels[:, blocks] = random.permuted(labels[:, blocks], axis=1)
-            yield self._counted(labels)
+            yield labels
 
-    def _counted(self, labels: Ints) -> Tally:
-        """Count with these labels of the blocks, ``[permutations, blocks]``."""
+    def count(self, labels: Ints) -> Tally:
+        """Count the photos with these labels of the blocks, ``[permutations, blocks]``."""
         shape = (len(labels), self._halves, len(self.classes), len(self.labels))
         place = self._half_of_block[self._block] * shape[2] + self._class_of_part
         size = int(np.prod(shape[1:]))
@@ -128,6 +128,39 @@ class Photos:
             for values in self._sums
         )
         return Tally(*(np.asarray(found, dtype=np.float64).reshape(shape) for found in sums))
+
+    def variance(self, labels: Ints, counted: Tally, half: int, weights: Floats) -> Floats:
+        """Return the sampling variance of a weighted sum of one half's accuracies, ``[permutations]``.
+
+        It is the sum over blocks of their squared deviations, each enlarged for the block's share of its cell
+        (CR2). In a cell of one block nothing scatters: the distance from the mean of its class stands in.
+
+        Args:
+            labels: labels of the blocks ``[permutations, blocks]``.
+            counted: what ``count`` returns for them.
+            half: the half whose photos are weighted.
+            weights: weights of the accuracies ``[permutations, classes, backgrounds]``.
+        """
+        parts = np.flatnonzero(self._half_of_block[self._block] == half)
+        if not len(parts):
+            return np.zeros(len(labels))
+        block, of_class, (photos, right, answers, *_) = (
+            self._block[parts],
+            self._class_of_part[parts],
+            (sums[parts] for sums in self._sums),
+        )
+        of = counted.half(half)
+        cell = np.arange(len(labels))[:, None], of_class, labels[:, block]
+        accuracy, share = of.accuracy[cell], photos / of.photos[cell]
+        alone = share > 1 - 1e-9
+        of_all = ratio(of.right.sum(-1), of.answers.sum(-1))[:, of_class]
+        away = np.where(alone, accuracy - of_all, (right / answers - accuracy) * share)
+        away *= weights[cell] / np.sqrt(np.where(alone, 1.0, 1.0 - share))
+        order = np.argsort(block, kind="stable")
+        first = np.flatnonzero(np.diff(block[order], prepend=-1))
+        of_block = np.add.reduceat(away[:, order], first, axis=1)
+        variance: Floats = (of_block**2).sum(axis=1)
+        return variance
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
