@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from counterground.benchmarks import open_benchmark
-from counterground.comparison import Comparison, full_comparison, measured_referees
+from counterground.comparison import (
+    Comparison,
+    chosen_on_its_photos,
+    full_comparison,
+    measured_referees,
+)
 from counterground.comparison import reproduce as reproduce_paper
 from counterground.construction.discover import Discovery, discover_pairs, read_discovery
 from counterground.decision import Assumptions, Check, Costs, Limits, Plan, Until, check_run, plan_photos
@@ -891,6 +896,7 @@ def check(
         base,
         referees=measured_referees(opened, str(opened.path)),
         base_referees=[] if base is None else measured_referees(base, str(base.path)),
+        on_these_photos=chosen_on_its_photos(opened),
     )
 
 

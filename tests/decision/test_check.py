@@ -195,6 +195,18 @@ def test_an_inflated_drop_is_no_failure_but_may_pass(run):
     assert verdicts(held_out)["leans"] == "fail"
 
 
+def test_no_model_fails_on_the_photos_that_chose_the_pairs(run):
+    other = replace(CHOSEN, referee="between")
+    found = cg.check(chosen(run, other), max_drop=15, models=["leans"])
+    assert found.verdict == "undecided"
+    assert "inflates the drop of models that find the same photos hard" in found.findings[0].reason
+    for split in ("half", "swap"):
+        assert (
+            cg.check(chosen(run, replace(other, split=split)), max_drop=15, models=["leans"]).verdict
+            == "fail"
+        )
+
+
 def test_the_interval_of_a_swap_neither_passes_nor_fails_its_referee(run):
     for referee in ("sure", "leans"):
         swapped = chosen(run, replace(CHOSEN, referee=referee, split="swap"))
@@ -212,15 +224,18 @@ def test_a_referee_with_an_inflated_drop_is_no_base_to_pass_against(folders, run
     assert of_referee.verdict == "undecided"
 
 
-def test_the_papers_referee_does_not_fail_on_the_papers_photos(make_run):
+def test_no_model_fails_on_the_papers_photos_which_chose_its_pairs(make_run):
     spec = "open_clip:ViT-B-32-quickgelu/laion400m_e31"
+    assert cg.check(make_run({spec: (0.9, 0.4)}, per_group=40), max_drop=5).verdict == "fail"
     run = make_run({spec: (0.9, 0.4)}, per_group=40, name="counteranimal")
     weights = {"architecture": "ViT-B-32-quickgelu", "weights": "laion400m_e31"}
     record = run.info.models[0].model_copy(update={"description": weights})
     (finding,) = cg.check(run, max_drop=5).findings
-    assert finding.verdict == "fail"
+    assert finding.verdict == "undecided"
+    assert finding.reason.startswith("The pairs of backgrounds were chosen on these same photos")
     found = cg.check(replace(run, info=run.info.model_copy(update={"models": [record]})), max_drop=5)
     assert found.verdict == "undecided"
+    assert "It chose the pairs" in found.findings[0].reason
     assert "is the model that chose CounterAnimal's backgrounds" in found.notes[-1]
 
 

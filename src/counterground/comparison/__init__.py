@@ -6,6 +6,7 @@ from counterground.comparison._agreement import AGREEMENT_OF_DROPS_SCHEMA, drop_
 from counterground.comparison._claim import CLAIM_SCHEMA, claim_by_setting
 from counterground.comparison._comparability import (
     REFEREE,
+    chosen_on_its_photos,
     comparability_warnings,
     measured_referees,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "Scaling",
     "ScalingFit",
     "TablesView",
+    "chosen_on_its_photos",
     "claim_by_setting",
     "comparability_warnings",
     "drop_agreement",

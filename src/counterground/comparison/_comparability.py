@@ -166,6 +166,13 @@ def measured_referees(run: Run, name: str) -> list[MeasuredReferee]:
     return found
 
 
+def chosen_on_its_photos(run: Run) -> bool:
+    """Whether a run's pairs were chosen on its own photos: with ``--split none``, or for CounterAnimal."""
+    if run.info.benchmark.discovery is not None:
+        return run.info.benchmark.discovery.split == "none"
+    return is_counteranimal(run) or not why_not_paper(run)
+
+
 def _beside_the_paper(runs: Mapping[str, Run], paper: PaperSetting) -> Iterator[str]:
     yield (
         f"The paper's backgrounds were chosen by {REFEREE} on the photos of the table: selection inflates "

@@ -47,6 +47,10 @@ _POWER = 0.8
 _HOLDS = "The interval contains the limit."
 _ELSEWHERE = "Check it on pairs that other photos chose (discover --split half)."
 _INFLATED = "chose the pairs of backgrounds on these same photos, which inflates its drop"
+_SHARED = (
+    "The pairs of backgrounds were chosen on these same photos, which inflates the drop of models that find "
+    f"the same photos hard, by an unknown amount: a fail cannot be shown here. {_ELSEWHERE}"
+)
 _NARROW = (
     "chose the pairs of each half of these photos on the other half, so the interval is too narrow: that of "
     f"its drop is in the notes of the benchmark. {_ELSEWHERE}"
@@ -212,6 +216,7 @@ def check_run(
     *,
     referees: Sequence[MeasuredReferee] = (),
     base_referees: Sequence[MeasuredReferee] = (),
+    on_these_photos: bool = False,
 ) -> Check:
     """Check the models of a run.
 
@@ -228,6 +233,7 @@ def check_run(
         base: the run to compare with, for ``limits.margin``.
         referees: the models of ``run`` that chose its pairs.
         base_referees: those of ``base``.
+        on_these_photos: whether the pairs were chosen on the photos of ``run``.
 
     Raises:
         UsageError: nothing to check, no drop to check, or a base run on other photos or without a model to
@@ -256,7 +262,7 @@ def check_run(
         again = _again(run, limits, base) if stopped else ""
         subject = _Subject(model, key, rows, guessing, confidence, again, judged)
         if limits.max_drop is not None:
-            findings.append(_drop(subject, limits.max_drop, referees))
+            findings.append(_drop(subject, limits.max_drop, referees, on_these_photos=on_these_photos))
         if limits.min_accuracy is not None:
             findings.append(_accuracy(subject, limits.min_accuracy))
         if base is not None:
@@ -382,9 +388,13 @@ def _unsupported(
     return {}
 
 
-def _drop(subject: _Subject, limit: float, referees: Sequence[MeasuredReferee]) -> Finding:
+def _drop(
+    subject: _Subject, limit: float, referees: Sequence[MeasuredReferee], *, on_these_photos: bool
+) -> Finding:
     drop = subject.scores.get("drop")
     unsupported = _unsupported(str(subject.key[0]), referees, "It", "fail")
+    if on_these_photos and not unsupported:
+        unsupported = {"fail": _SHARED}
     check = f"{subject.of.noun} at most {100 * limit:g}"
     return subject.judged(check, drop, limit, subject.rows, unsupported)
 

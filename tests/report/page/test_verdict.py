@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from counterground.comparison import full_comparison
+from counterground.photos import Discovered
 from counterground.results import regroup
 
 
@@ -25,7 +26,7 @@ def answers(verdict):
 def test_a_drop_that_stands_out_leads(make_run, verdict_of):
     verdict = verdict_of(make_run({"a": (0.9, 0.2), "b": (0.9, 0.88)}, per_group=60))
     assert verdict.lead == "a"
-    assert verdict.sentence.startswith("a relies most on the background: it loses ")
+    assert verdict.sentence.startswith("a has the largest drop: it loses ")
     told = answers(verdict)
     assert told["Does a rely on the background?"].startswith(
         "Yes. Its drop is above 0 (p < 0.001, Holm-corrected over 2 models), with a 95 % interval of ["
@@ -38,15 +39,77 @@ def test_a_drop_that_stands_out_leads(make_run, verdict_of):
 
 def test_drops_that_cannot_be_told_apart_are_no_ranking(make_run, verdict_of):
     verdict = verdict_of(make_run({"a": (0.8, 0.5), "b": (0.8, 0.5), "c": (0.8, 0.52)}))
-    assert verdict.sentence.startswith("It is not clear which model relies most on the background.")
+    assert verdict.sentence.startswith(
+        "It is not clear which model has the largest drop. The largest measured is that of a: it loses "
+    )
     assert answers(verdict)["More than the other models?"].startswith("Inconclusive. Its drop is not signif")
+
+
+def chosen(run, referee, split):
+    """The run on a benchmark whose pairs ``referee`` chose."""
+    how = Discovered(referee, split, 5.0, "stamps@0", "stamps")
+    benchmark = run.info.benchmark.model_copy(update=vars(how))
+    return replace(run, info=run.info.model_copy(update={"benchmark": benchmark}))
+
+
+RELIES = "Does a rely on the background?"
+
+
+@pytest.mark.parametrize(
+    ("referee", "split", "relies", "more", "sentence"),
+    [
+        (
+            "a",
+            "none",
+            "Not shown. ",
+            "Not comparable. ",
+            "It chose the pairs on these same photos, which infl",
+        ),
+        ("b", "none", "Not certain. ", "Yes. ", "The pairs were chosen on these same photos"),
+        (
+            "a",
+            "swap",
+            "Not shown here. ",
+            "Not comparable. ",
+            "It chose the pairs of each half of these photos",
+        ),
+        ("b", "swap", "Yes. ", "Yes. ", ""),
+        ("a", "half", "Yes. ", "Yes. ", ""),
+    ],
+)
+def test_a_drop_on_the_photos_that_chose_the_pairs_is_not_shown(
+    make_run, verdict_of, referee, split, relies, more, sentence
+):
+    run = make_run({"a": (0.9, 0.2), "b": (0.9, 0.88)}, per_group=60)
+    for runs in ([run], [make_run({"a": (0.9, 0.2)}, per_group=60)]):
+        if referee == "b" and len(runs[0].info.models) == 1:
+            continue
+        verdict = verdict_of(*(chosen(each, referee, split) for each in runs))
+        told = answers(verdict)
+        assert told[RELIES].startswith(relies)
+        assert sentence in told[RELIES]
+        assert sentence in verdict.sentence
+        is_biased = bool(sentence)
+        assert told["What to do next?"].startswith("Measure it on other photos.") == is_biased
+    verdict = verdict_of(chosen(run, referee, split))
+    assert answers(verdict)["More than the other models?"].startswith(more)
+    own = "It chose these pairs, on other photos: they reflect its own weaknesses."
+    assert (own in answers(verdict)[RELIES]) == (split == "half")
+
+
+def test_a_larger_drop_from_another_accuracy_is_not_more_reliance(make_run, verdict_of):
+    verdict = verdict_of(make_run({"weak": (0.7, 0.3), "strong": (0.97, 0.9)}, per_group=60))
+    more = answers(verdict)["More than the other models?"]
+    assert more.startswith("Yes. Its drop is significantly larger")
+    assert "Drops depend on accuracy, and on common photos that of strong is clearly different" in more
+    assert "relies most" not in verdict.sentence
 
 
 def test_some_told_apart_and_some_not(make_run, verdict_of):
     run = make_run({"a": (0.9, 0.3), "b": (0.9, 0.3), "c": (0.9, 0.89)}, per_group=60)
     verdict = verdict_of(run)
     assert "has the largest drop: it loses" in verdict.sentence
-    assert verdict.sentence.endswith("may rely on it as much.")
+    assert verdict.sentence.endswith("a may have as large a drop.")
     assert "more than c; not significantly different from" in answers(verdict)["More than the other models?"]
 
 

@@ -12,8 +12,10 @@ from counterground.comparison import (
     REFEREE,
     Comparison,
     EffectiveRobustness,
+    chosen_on_its_photos,
     identity_of,
     is_counteranimal,
+    measured_referees,
     run_names,
 )
 from counterground.metrics import DROP, Design
@@ -29,7 +31,7 @@ from counterground.report.page._comparisons import Comparisons, tested_pairs
 from counterground.report.page._cures import Cures, cure_answer, make_cures
 from counterground.report.page._design import Breakdown, DesignPart, break_down, describe_design
 from counterground.report.page._marks import Mark, mark
-from counterground.report.page._verdict import Verdict, find_lead, judge
+from counterground.report.page._verdict import Selection, Verdict, find_lead, judge
 from counterground.report.page.explorer import Explorer, Item, Trend, draw_explorer, in_short
 from counterground.results import (
     BenchmarkRecord,
@@ -201,6 +203,7 @@ def make_section(
             guessing=guessing,
             has_backgrounds=any(map(has_unpaired_backgrounds, runs)),
             words=words,
+            selection=_selection(runs, known, words),
             cause=cause_answer(causes, lead.label if lead else None),
             cure=cure_answer(cures, lead.label if lead else None),
         ),
@@ -309,6 +312,19 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
         else replace(known, model=replace(known.model, label=f"{known.model.label} ({names[known.run]})"))
         for known in found
     ]
+
+
+def _selection(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Selection:
+    """Return which of the models chose the pairs; other contrasts than drops have none."""
+    if not words.about_backgrounds:
+        return Selection()
+    effects = [{each.model: each.effect for each in measured_referees(run, str(run.path))} for run in runs]
+    referees = {
+        k.model.label: effects[k.run][k.model.setting.model]
+        for k in known
+        if k.model.setting.model in effects[k.run]
+    }
+    return Selection(referees, any(map(chosen_on_its_photos, runs)))
 
 
 def _chosen_by(runs: Sequence[Run]) -> str | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -35,6 +35,11 @@ _UNTESTED = (
 
 
 _NO_STRATA = "no stratum has photos on both sides"
+_POWER = 0.8
+_ELSEWHERE = (
+    "Photos that did not choose the pairs give a drop without this bias: counterground discover --split half "
+    "keeps half of the photos for measuring; new photos of the same pairs do as well."
+)
 
 
 class Answer(NamedTuple):
@@ -43,6 +48,50 @@ class Answer(NamedTuple):
     question: str
     answer: str
     reason: str
+
+
+class Doubt(NamedTuple):
+    """What can be said at most of a drop above 0, and why."""
+
+    answer: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the choice of the pairs does to drops on them.
+
+    Attributes:
+        referees: for the labels of models that chose the pairs, the ``effect`` of `MeasuredReferee`.
+        on_these_photos: whether any model chose the pairs on the photos that are judged.
+    """
+
+    referees: Mapping[str, str | None] = field(default_factory=dict)
+    on_these_photos: bool = False
+
+    def has_biased(self, label: str) -> bool:
+        """Whether a model chose these pairs so that its own drop, or the interval of it, is biased."""
+        return self.referees.get(label) is not None
+
+    def doubt(self, label: str, noun: str) -> Doubt | None:
+        """Return what can be said at most of a model's drop above 0; None if nothing speaks against it."""
+        effect = self.referees.get(label)
+        if effect == "inflated":
+            reason = f"It chose the pairs on these same photos, which inflates its {noun}."
+            return Doubt("Not shown.", reason)
+        if effect == "narrow":
+            reason = (
+                "It chose the pairs of each half of these photos on the other half, so this interval is too "
+                "narrow: the one to report is under “Before you quote a figure”."
+            )
+            return Doubt("Not shown here.", reason)
+        if self.on_these_photos:
+            reason = (
+                f"The pairs were chosen on these same photos, which inflates the {noun}s of models that find "
+                "the same photos hard as the model that chose, by an unknown amount."
+            )
+            return Doubt("Not certain.", reason)
+        return None
 
 
 @dataclass(frozen=True)
@@ -75,10 +124,11 @@ def judge(
     guessing: Collection[str] = (),
     has_backgrounds: bool = True,
     words: Words = DROP_WORDS,
+    selection: Selection | None = None,
     cause: Answer | None = None,
     cure: Answer | None = None,
 ) -> Verdict:
-    """Say which of the models relies most on the background, in words no stronger than the tests.
+    """Say which of the models has the largest drop, in words no stronger than the tests.
 
     Args:
         models: all models of one benchmark.
@@ -86,6 +136,7 @@ def judge(
         guessing: labels of models near chance, whose drops say nothing.
         has_backgrounds: whether photos have backgrounds, from which `discover` could choose pairs.
         words: words for another contrast, whose difference is judged instead of the drop.
+        selection: who chose the pairs of backgrounds, and on which photos.
         cause: how much of the drop is the background, if swapped backgrounds were evaluated.
         cure: what would make it smaller, if mitigations were tried.
     """
@@ -95,18 +146,22 @@ def judge(
         return replace(found, answers=[*filter(None, (cause, cure)), *found.answers])
     judged = _judged(models, guessing, words)
     others = [model for model in judged if model is not lead]
-    evidence, ranking = _Evidence.of(judged, words), _Ranking.of(lead, others, comparisons, words)
+    evidence = _Evidence(corrected_drops(judged, words.contrast), words, selection or Selection())
+    ranking = _Ranking.of(lead, others, comparisons, words)
     answers = [_relies(lead, evidence)]
     told = (cause or _not_swapped(lead, evidence), cure or _not_mitigated(lead, evidence))
     answers += filter(None, told)
     gained = evidence.is_reversed(lead)
     if others and not gained:  # of gains, "more than the others" would mean a smaller one
-        answers.append(ranking.answer())
+        answers.append(ranking.answer(is_biased=evidence.selection.has_biased(lead.label)))
     if others:
         answers.append(_least([lead, *others], comparisons, words))
     answers += [*_left_out(models, guessing, words), _enough(lead, evidence, ranking)]
     answers += _other_classes(lead, words)
-    answers.append(_after_a_gain(words) if gained else _next(lead, others, evidence, ranking))
+    if evidence.doubt(lead):
+        answers.append(Answer(_NEXT, "Measure it on other photos.", _ELSEWHERE))
+    else:
+        answers.append(_after_a_gain(words) if gained else _next(lead, others, evidence, ranking))
     return Verdict(_sentence(lead, others, evidence, ranking), answers, lead.label)
 
 
@@ -152,18 +207,19 @@ class _Evidence:
 
     p_values: dict[str, float | None]
     words: Words
-
-    @classmethod
-    def of(cls, models: Sequence[ModelScores], words: Words) -> _Evidence:
-        return cls(corrected_drops(models, words.contrast), words)
+    selection: Selection
 
     @property
     def models(self) -> int:
         return len(self.p_values)
 
     def is_clear(self, model: ModelScores) -> bool:
-        """Whether a model relies on the background: its drop is above 0 and significant."""
+        """Whether a model's drop is above 0 and significant."""
         return self._is_significant(model) and self.words.size(model) > 0
+
+    def doubt(self, model: ModelScores) -> Doubt | None:
+        """Return what can be said at most of a clear drop because of who chose the pairs."""
+        return self.selection.doubt(model.label, self.words.noun) if self.is_clear(model) else None
 
     def is_reversed(self, model: ModelScores) -> bool:
         """Whether a model is more accurate on the right side: its drop is below 0 and significant."""
@@ -188,10 +244,12 @@ class _Ranking:
     """The other models by the tests of their drops against the first model's.
 
     ``corrected`` says how p-values are corrected; ``margin`` is about the smallest difference (a fraction)
-    that would be significant, None if nothing was tested.
+    that would be significant, None if nothing was tested. ``unlike`` are those of ``apart`` whose accuracies
+    on the left side differ clearly from the first model's.
     """
 
     apart: list[str]
+    unlike: list[str]
     tied: list[str]
     untested: list[str]
     p_values: list[float]
@@ -210,8 +268,16 @@ class _Ranking:
             if pair and pair.drop and pair.drop.p_holm is not None:
                 values[model.label] = pair.drop.p_holm
                 margins.append(_margin(pair.drop.difference, tests))
+        apart = [label for label, p in values.items() if p < SIGNIFICANT]
+        level = first.of(words.contrast).left
+        unlike = [
+            other.label
+            for other in others
+            if other.label in apart and _are_apart(level, other.of(words.contrast).left)
+        ]
         return cls(
-            [label for label, p in values.items() if p < SIGNIFICANT],
+            apart,
+            unlike,
             [label for label, p in values.items() if p >= SIGNIFICANT],
             [model.label for model in others if model.label not in values],
             sorted(values.values()),
@@ -225,10 +291,18 @@ class _Ranking:
         """The models whose drops are not significantly different from that of the first, or not tested."""
         return [*self.tied, *self.untested]
 
-    def answer(self) -> Answer:
-        """Say whether the lead relies more on the background than the others."""
+    def answer(self, *, is_biased: bool) -> Answer:
+        """Say whether the lead drops more than the others; ``is_biased``: it chose these pairs."""
         question = "More than the other models?"
         more = f" Not tested, because settings differ: {_listed(self.untested)}." if self.untested else ""
+        if is_biased:
+            reason = f"It chose the pairs, which biases its {self.words.noun} against those of other models."
+            return Answer(question, "Not comparable.", reason)
+        if self.unlike and self.words.is_drop:
+            more += (
+                f" Drops depend on accuracy, and on {self.words.on_left} that of {_listed(self.unlike)} is "
+                "clearly different: compare distances from a line, too (counterground compare)."
+            )
         if not self.p_values:
             return Answer(question, "Not tested.", _UNTESTED)
         if not self.tied:
@@ -257,8 +331,10 @@ def _sentence(
     lead: ModelScores, others: Sequence[ModelScores], evidence: _Evidence, ranking: _Ranking
 ) -> str:
     words = evidence.words
+    doubt = evidence.doubt(lead)
+    but = f" {doubt.reason}" if doubt else ""
     if not others:
-        return f"{headline(lead, contrast=words.contrast, when=words.when)}."
+        return f"{headline(lead, contrast=words.contrast, when=words.when)}.{but}"
     drop = words.difference(lead)
     if drop.value is not None and drop.value <= 0:
         return (
@@ -270,20 +346,18 @@ def _sentence(
         return f"{_clear(others, evidence)} {largest}, not statistically distinguishable from zero."
     loses = f"it loses {drop.text} points {drop.interval} {words.when}"
     largest = f"{lead.label} has the largest {words.noun}"
-    if not ranking.doubtful:
-        most = f"{lead.label} relies most on the background" if words.about_backgrounds else largest
-        return f"{most}: {loses}."
+    if doubt or not ranking.doubtful:
+        return f"{largest}: {loses}.{but}"
     if ranking.apart:
-        as_much = "rely on it as much" if words.is_drop else "have as large a one"
-        return f"{largest}: {loses}. {_listed(ranking.doubtful)} may {as_much}."
-    most = "relies most on the background" if words.about_backgrounds else "has the largest difference"
-    return f"It is not clear which model {most}. {largest}: {loses}."
+        return f"{largest}: {loses}. {_listed(ranking.doubtful)} may have as large a {words.noun}."
+    largest = f"The largest measured is that of {lead.label}"
+    return f"It is not clear which model has the largest {words.noun}. {largest}: {loses}."
 
 
 def _clear(models: Sequence[ModelScores], evidence: _Evidence) -> str:
     """Say which models clearly rely on the background although another has the largest drop."""
     words = evidence.words
-    relying = [model for model in models if evidence.is_clear(model)]
+    relying = [model for model in models if evidence.is_clear(model) and not evidence.doubt(model)]
     if not relying:
         return f"There is no clear evidence that any model {words.relies}."
     if len(relying) == 1:
@@ -313,6 +387,10 @@ def _relies(lead: ModelScores, evidence: _Evidence) -> Answer:
                 f"Its {noun} is above 0 ({evidence.p_text(lead)}), with a 95 % interval of {drop.interval}."
             )
             inflated = f" Selected as the largest of {models} {noun}s, it may be somewhat inflated."
+        if doubt := evidence.doubt(lead):
+            return Answer(question, doubt.answer, f"{found} {doubt.reason}")
+        if lead.label in evidence.selection.referees:
+            inflated += " It chose these pairs, on other photos: they reflect its own weaknesses."
         sides = "groups" if words.is_drop else "sides"
         other = (
             "The objects are the same on both."
@@ -411,10 +489,14 @@ def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking) -> Answer
         )
     if margin <= PRECISE:
         return Answer(question, "Yes.", f"{reason}.")
-    times = round((margin / PRECISE) ** 2)
+    power = 1 + NormalDist().inv_cdf(_POWER) / _normal_bound(evidence.models)
+    times = round((margin / PRECISE * power) ** 2)
     if times > 1:
         more = "objects and background photographs" if words.is_effect else "independent photos"
-        reason += f". About {count(times)} times as many {more} would resolve {size}s of 5 points"
+        reason += (
+            f". About {count(times)} times as many {more} would detect a {size} of 5 points with "
+            f"{100 * _POWER:g} % power"
+        )
     answer = f"Yes, for a {size} this large." if gained or evidence.is_clear(lead) else "Too few to be sure."
     return Answer(question, answer, f"{reason}.")
 
@@ -427,8 +509,19 @@ def _margin(figure: Estimate, tests: int) -> float | None:
     """Return half the width of an interval, widened for the first of several tests (about Bonferroni)."""
     if figure.low is None or figure.high is None:
         return None
-    one, all_ = (-NormalDist().inv_cdf(SIGNIFICANT / 2 / number) for number in (1, max(1, tests)))
-    return (figure.high - figure.low) / 2 * all_ / one
+    return (figure.high - figure.low) / 2 * _normal_bound(tests) / _normal_bound(1)
+
+
+def _normal_bound(tests: int) -> float:
+    """Return how many standard errors from 0 the first of several tests is significant."""
+    return -NormalDist().inv_cdf(SIGNIFICANT / 2 / max(1, tests))
+
+
+def _are_apart(first: Estimate, second: Estimate) -> bool:
+    """Whether two intervals do not meet."""
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return False
+    return first.low > second.high or second.low > first.high
 
 
 def _next(lead: ModelScores, others: Sequence[ModelScores], evidence: _Evidence, ranking: _Ranking) -> Answer:
