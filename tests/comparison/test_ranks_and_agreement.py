@@ -144,8 +144,29 @@ def test_agreement_of_the_papers_five_is_spearmans():
     for row in found.iter_rows(named=True):
         expected = spearmanr(drops[row["model_a"]], drops[row["model_b"]]).statistic
         assert row["correlation"] == pytest.approx(expected)
-        assert row["low"] < row["correlation"] < row["high"]
+        assert (row["low"], row["high"]) == (None, None)  # errors on the same photos are in it
         assert row["classes"] == 45
+
+
+@pytest.mark.parametrize(("effect", "lowest", "highest"), [(0.0, -0.15, 0.15), (1.0, 0.5, 1.0)])
+def test_drops_by_chance_on_the_same_photos_do_not_agree(make_run, effect, lowest, highest):
+    """Two models of 40 classes that err on the same photos, with and without backgrounds that matter."""
+    run = make_run(
+        {f"torchvision:{name}": np.full((40, 2), 0.8) for name in "ab"}, sizes=np.full((40, 2), 40)
+    )
+    rng = np.random.default_rng(1)
+    shared = rng.normal(0.8, 0.9, (40, 2, 40))  # class, group, photo
+    shared += rng.normal(0, effect, (40, 1, 1)) * [[[0.5], [-0.5]]]
+    right = np.array([shared + rng.normal(0, 0.45, shared.shape) > 0 for _ in range(2)])
+    drawn = run.predictions.sort("model", "class_index", "group", "path").with_columns(
+        correct=right.ravel(), cluster=pl.lit(None, dtype=pl.String)
+    )
+    found = drop_agreement({"run": Run(run.path, run.info, drawn, score_predictions(drawn))}, published=False)
+    (row,) = found.iter_rows(named=True)
+    drops = right[..., 0, :].mean(-1) - right[..., 1, :].mean(-1)
+    assert spearmanr(*drops).statistic > 0.4
+    assert lowest < row["correlation"] < highest
+    assert (row["low"] > 0) == (effect > 0)
 
 
 def test_a_run_that_repeats_a_model_agrees_with_its_printed_drops(referee_run):

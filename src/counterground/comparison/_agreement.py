@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from counterground.comparison.points import deduplicate_results, why_not_paper
-from counterground.metrics import DROP, KEYS, SETTING, Contrast, in_setting, rank_correlation
+from counterground.comparison.points import answers_of, deduplicate_results, why_not_paper
+from counterground.metrics import (
+    DROP,
+    GROUPS,
+    KEYS,
+    SETTING,
+    Contrast,
+    Correlation,
+    correlation_of,
+    in_setting,
+    rank_correlation,
+)
 from counterground.published import load_table
 from counterground.results import Run, setting_text
 
@@ -27,8 +39,22 @@ AGREEMENT_OF_DROPS_SCHEMA: dict[str, Any] = {
 }
 """Columns of ``drop_agreement``."""
 
+Floats = npt.NDArray[np.float64]
+_DIVISIONS = 10
 _Key = tuple[str, str]
-_Drops = dict[_Key, dict[int, float]]
+
+
+@dataclass
+class _Drops:
+    """Drops of one model by class: of all photos, and if these are at hand, of halves of their clusters.
+
+    ``photos`` has a row per photo: ``class_index, group, cluster, correct``; None for a printed row.
+    ``halves`` ``[divisions, 2, classes]`` has NaN where a half lacks a class or one of its groups.
+    """
+
+    whole: dict[int, float]
+    photos: pl.DataFrame | None = None
+    halves: Floats | None = None
 
 
 def drop_agreement(
@@ -38,8 +64,14 @@ def drop_agreement(
 
     The paper prints drops by class for five CLIPs (Tables 15 and 16). A run is compared with them if it was
     measured on the paper's photos. On another benchmark, its models are compared with each other and with
-    those of other runs on the same photos. A result that several runs hold appears once. If classes have few
-    photos, chance alone lowers the correlation.
+    those of other runs on the same photos. A result that several runs hold appears once.
+
+    Models that see the same photos share part of their sampling error, so their drops would agree although
+    no background has an effect. Drops of runs are therefore measured on two halves of the clusters: those of
+    one model on one half are compared with those of the other model on the other half, and the correlation
+    is the mean over both ways of ten divisions. Without an effect its expectation is 0; half the photos make
+    it smaller than that of the true drops. For printed rows and other contrasts it is that of all photos:
+    shared errors are in it, so it has no interval.
 
     Args:
         runs: runs by the name that identifies them, as ``source`` does in ``model_points``.
@@ -49,9 +81,9 @@ def drop_agreement(
     Returns:
         The columns of ``AGREEMENT_OF_DROPS_SCHEMA``; 95 % intervals by Fisher's z with the variance of Bonett
         and Wright (2000), null below four classes. The correlation is null below two classes, or if
-        drops do not vary.
+        drops do not vary. ``classes`` is their mean number in a comparison.
     """
-    groups: dict[str, tuple[str, _Drops]] = {}
+    groups: dict[str, tuple[str, dict[_Key, _Drops]]] = {}
     if published:
         groups["paper"] = ("counteranimal", _printed())
     given = {name: run.with_contrast(contrast) for name, run in (runs or {}).items()}
@@ -61,17 +93,51 @@ def drop_agreement(
         on_paper = holding.path in paper_sized
         key = "paper" if on_paper else holding.info.benchmark.version
         _, drops = groups.setdefault(key, (holding.info.benchmark.name, {}))
-        drops[row["label"], row["source"]] = _measured(holding, row, contrast, by_place=on_paper)
+        measured = _Drops(_measured(holding, row, contrast, by_place=on_paper))
+        if contrast == DROP:
+            answers = answers_of(holding, row)
+            assert answers.photos.photos is not None
+            photos = answers.photos.photos.select("class_index", "group", "cluster", "path")
+            measured.photos = photos.with_columns(correct=answers.correct)
+        drops[row["label"], row["source"]] = measured
+    for _, drops in groups.values():
+        _halve([each for each in drops.values() if each.photos is not None])
     rows = [row for benchmark, drops in groups.values() for row in _pairs(benchmark, drops)]
     return pl.DataFrame(rows, schema=AGREEMENT_OF_DROPS_SCHEMA, orient="row")
 
 
-def _printed() -> _Drops:
-    drops: _Drops = {}
+def _halve(measured: Sequence[_Drops]) -> None:
+    """Measure all on the same random halves of their clusters."""
+    frames = [each.photos for each in measured if each.photos is not None]
+    if not frames:
+        return
+    frames = [frame.with_columns(pl.coalesce("cluster", "path")) for frame in frames]
+    classes, clusters = (
+        pl.concat([frame[name] for frame in frames]).unique().sort() for name in ("class_index", "cluster")
+    )
+    order = np.tile(np.arange(len(clusters)) % 2, (_DIVISIONS, 1))
+    halves = np.random.default_rng(0).permuted(order, axis=1)
+    for each, frame in zip(measured, frames, strict=True):
+        inside = frame.filter(pl.col("group").is_in(GROUPS))
+        place = classes.search_sorted(inside["class_index"]).to_numpy().astype(np.intp)
+        side = (inside["group"] == GROUPS[1]).to_numpy()
+        cell = 2 * place + side
+        half = halves[:, clusters.search_sorted(inside["cluster"]).to_numpy()]
+        size = 4 * len(classes)
+        at = np.arange(_DIVISIONS)[:, None] * size + half * (size // 2) + cell
+        right = np.broadcast_to(inside["correct"].to_numpy().astype(np.float64), at.shape)
+        sums = (np.bincount(at.ravel(), of, minlength=_DIVISIONS * size) for of in (right.ravel(), None))
+        hits, photos = (found.reshape(_DIVISIONS, 2, len(classes), 2) for found in sums)
+        accuracy = np.divide(hits, photos, out=np.full(hits.shape, np.nan), where=photos > 0)
+        each.halves = accuracy[..., 0] - accuracy[..., 1]
+
+
+def _printed() -> dict[_Key, _Drops]:
+    drops: dict[_Key, _Drops] = {}
     # One model is in both tables with the same cells.
     rows = load_table("classwise_results").unique(["model", "class_id"], keep="first", maintain_order=True)
     for row in rows.iter_rows(named=True):
-        drops.setdefault((row["model"], "paper"), {})[row["class_id"]] = row["drop"] / 100
+        drops.setdefault((row["model"], "paper"), _Drops({})).whole[row["class_id"]] = row["drop"] / 100
     return drops
 
 
@@ -104,11 +170,31 @@ def _measured(run: Run, row: dict[str, Any], contrast: Contrast, *, by_place: bo
     return {places[index] if by_place else index: value for index, value in drops}
 
 
-def _pairs(benchmark: str, drops: _Drops) -> Sequence[tuple[Any, ...]]:
+def _pairs(benchmark: str, drops: Mapping[_Key, _Drops]) -> Sequence[tuple[Any, ...]]:
     rows = []
     for first, second in combinations(drops, 2):
-        shared = sorted(set(drops[first]) & set(drops[second]))
-        values = [np.array([drops[key][place] for place in shared]) for key in (first, second)]
-        found = rank_correlation(*values)
-        rows.append((*first, *second, benchmark, found.value, found.low, found.high, len(shared)))
+        a, b = drops[first], drops[second]
+        if a.halves is not None and b.halves is not None:
+            found, classes = _across_halves(a.halves, b.halves)
+        else:
+            shared = sorted(set(a.whole) & set(b.whole))
+            whole = rank_correlation(*([each.whole[place] for place in shared] for each in (a, b)))
+            found, classes = Correlation(whole.value, None, None), len(shared)
+        rows.append((*first, *second, benchmark, found.value, found.low, found.high, classes))
     return rows
+
+
+def _across_halves(first: Floats, second: Floats) -> tuple[Correlation, int]:
+    """Correlate drops on one half with those on the other; return the mean and its number of classes."""
+    values, counts = [], []
+    size = first.shape[-1]
+    for mine, theirs in zip(first.reshape(-1, size), second[:, ::-1].reshape(-1, size), strict=True):
+        known = np.isfinite(mine) & np.isfinite(theirs)
+        found = rank_correlation(mine[known], theirs[known]).value
+        if found is not None:
+            values.append(found)
+            counts.append(int(known.sum()))
+    if not values:
+        return Correlation(None, None, None), 0
+    classes = round(float(np.mean(counts)))
+    return correlation_of(float(np.mean(values)), classes), classes

@@ -274,8 +274,16 @@ def agreement_table(agreement: pl.DataFrame, contrast: Contrast = DROP) -> Table
         title = f"Do models differ in {contrast.name} on the same classes?"
     left = known.height - shown.height
     sentences = [
-        f"Rank correlation of the {contrast.name}s class by class; 1 means the same order of classes."
+        f"Rank correlation of the {contrast.name}s class by class: 1 means the same order of classes.",
     ]
+    if shown["low"].is_not_null().any():
+        sentences.append(
+            "With an interval: the two are measured on different halves of the clusters, and 0 is chance."
+        )
+    if shown["low"].is_null().any():
+        sentences.append(
+            "Without one: chance alone makes it positive, because models err on the same photos."
+        )
     if left:
         sentences.append(f"{left} more pairs are in --format json.")
     return Table(columns, rows, f"{title} {' '.join(sentences)}", title, tuple(sentences))

@@ -18,6 +18,7 @@ from counterground.metrics.lines._regression import (
     Coefficient,
     Correlation,
     Regression,
+    correlation_of,
     ordinary_least_squares,
     rank_correlation,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "LineWithErrors",
     "Regression",
     "Scale",
+    "correlation_of",
     "fit_line",
     "fit_line_with_errors",
     "from_scale",

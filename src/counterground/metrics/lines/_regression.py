@@ -134,10 +134,14 @@ def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> Correlation
         raise ValueError("A rank correlation needs a number in every place.")
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Correlation(None, None, None)
-    r = float(np.clip(np.corrcoef(_mean_ranks(x), _mean_ranks(y))[0, 1], -1, 1))
-    if len(x) < 4 or abs(r) > 1 - 1e-12:
+    return correlation_of(float(np.clip(np.corrcoef(_mean_ranks(x), _mean_ranks(y))[0, 1], -1, 1)), len(x))
+
+
+def correlation_of(r: float, n: int) -> Correlation:
+    """Return Spearman's ``r`` of ``n`` pairs with its interval, none of fewer than four pairs or of +-1."""
+    if n < 4 or abs(r) > 1 - 1e-12:
         return Correlation(r, None, None)
-    half = float(normal_quantile((1 + LEVEL) / 2)) * np.sqrt((1 + r * r / 2) / (len(x) - 3))
+    half = float(normal_quantile((1 + LEVEL) / 2)) * np.sqrt((1 + r * r / 2) / (n - 3))
     return Correlation(r, float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)))
 
 
