@@ -7,8 +7,9 @@ known, and so are bias and coverage of the reported drop. ``says chance``: no be
 ``where chosen``: none would be if the drop on the photos that chose decided. The second table covers the
 referees for which a benchmark would be written; with ``permutations=999``, as in `discover`, also split by
 whether it says that the drop may be inflated. Options: ``split``, ``choose``, ``min_photos``,
-``worlds=alike`` (a background affects all classes alike) or ``worlds=uneven`` (cells of very unequal size),
-and ``only=8`` (the worlds whose name starts with this).
+``worlds=alike`` (a background affects all classes alike), ``worlds=uneven`` (cells of very unequal size) or
+``worlds=heavy`` (two backgrounds from few observers with many photos each), and ``only=8`` (the worlds whose
+name starts with this).
 """
 
 from __future__ import annotations
@@ -58,6 +59,12 @@ ALIKE = tuple(
 UNEVEN = tuple(
     World(f"20 classes x 6 labels, median of {median}", f"uneven {median}", 0.3, 0.5, 1.2, 0.7, 0.0, 0.0)
     for median in (12, 40)
+)
+HEAVY = tuple(
+    World(
+        f"6 classes, two labels of {few} observers, two of 40", f"heavy {few}", 0.5, 0.5, 1.0, 0.0, 2.5, 0.0
+    )
+    for few in (2, 4)
 )
 _NODES, _WEIGHTS = hermegauss(31)
 
@@ -126,12 +133,24 @@ def _uneven(median: int) -> Callable[[np.random.Generator], tuple[np.ndarray, ..
     return layout
 
 
+def _heavy(few: int) -> Callable[[np.random.Generator], tuple[np.ndarray, ...]]:
+    """40 photos of each class and background: of ``few`` observers on two of them, of 40 on the others."""
+
+    def layout(_random: np.random.Generator) -> tuple[np.ndarray, ...]:
+        c, b, photo = np.indices((6, 4, 40)).reshape(3, -1)
+        return c, b, (c * 4 + b) * 40 + np.where(b < 2, photo % few, photo)
+
+    return layout
+
+
 LAYOUTS = {
     "photographs": _photographs,
     "observers": _observers,
     "free": _free,
     "uneven 12": _uneven(12),
     "uneven 40": _uneven(40),
+    "heavy 2": _heavy(2),
+    "heavy 4": _heavy(4),
 }
 
 
@@ -215,7 +234,7 @@ def main() -> None:
     """Print two Markdown tables: all referees, and those for which a benchmark would be written."""
     replications = next((int(word) for word in sys.argv[1:] if word.isdigit()), 100)
     options: dict[str, Any] = dict(word.split("=") for word in sys.argv[1:] if "=" in word)
-    worlds = {"alike": ALIKE, "uneven": UNEVEN}.get(options.pop("worlds", ""), WORLDS)
+    worlds = {"alike": ALIKE, "uneven": UNEVEN, "heavy": HEAVY}.get(options.pop("worlds", ""), WORLDS)
     worlds = [world for world in worlds if world.name.startswith(options.get("only", ""))]
     options.pop("only", None)
     options = {"permutations": 199} | {

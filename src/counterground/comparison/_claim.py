@@ -76,7 +76,7 @@ def claim_by_setting(scale: Scale = "probit") -> pl.DataFrame:
 
     The line and all tests are those of ``effective_robustness``; the family is tested by ``probit(counter) ~
     1 + probit(common) + clip`` over all models, ordinary least squares. Intervals treat the models, or the
-    data sets, as independent draws.
+    data sets, as independent draws, and are conditional on the photos: all models saw the same.
 
     Args:
         scale: ``probit`` or ``logit``.
@@ -273,7 +273,8 @@ def _sentences(claim: pl.DataFrame, scale: Scale) -> tuple[str, ...]:
         f"Each block fits the line through the {first['imagenet_models']} ImageNet models of its tables. "
         "Distance: counter accuracy minus that of the line at the same common accuracy, mean over the CLIPs, "
         "in points; the interval includes the uncertainty of the line and the differences between CLIPs, "
-        "which are taken as independent. Below, above: CLIPs whose whole interval is off the line. Offset: "
+        "which are taken as independent: it is about other models on these photos, not about other photos. "
+        "Below, above: CLIPs whose whole interval is off the line. Offset: "
         f"how far CLIPs are above ImageNet models of equal common accuracy ({scale}s), by analysis of "
         "covariance over all models. Larger: what ten times the parameters add to the distance, with equal "
         "data."

@@ -146,7 +146,8 @@ def read_labels(path: Path) -> list[str]:
     """Read a file of labels, one per line; empty lines and those that begin with # are left out.
 
     Raises:
-        UsageError: there is no such file, or it is not text.
+        UsageError: there is no such file.
+        CounterGroundError: it is not text.
     """
     try:
         lines = read_text(path).splitlines()

@@ -39,7 +39,8 @@ def discover_pairs(
     """Choose common and counter backgrounds with a referee and write the benchmark of the pairs to ``out``.
 
     The referee is ``model``; with several models, their mean accuracy counts. If the pairs drop by no more
-    than chance explains, or no class varies enough, only the evidence and the referee's run are written.
+    than chance explains, or no class varies enough, only the evidence and the referee's run are written;
+    ``write_anyway`` writes pairs that drop by no more than chance, too.
 
     ``min_drop`` is in percentage points. With ``split="half"`` the pairs are chosen on one half of the photos
     (whole clusters together) and the benchmark holds the other half; with ``"swap"`` it holds all photos,

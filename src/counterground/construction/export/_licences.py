@@ -72,7 +72,7 @@ def read_licence(text: str | None) -> Licence:
 
     Known are the Creative Commons licences (codes, names, URLs; 4.0 if no version is given, as iNaturalist's
     are), CC0 and public domain, the usual free licences, and "all rights reserved". Several, separated by
-    ``;`` or "or", with remarks in brackets, all apply: a photo may be shared only if each allows it.
+    ``;``, "and" or "or", with remarks in brackets, all apply: a photo may be shared only if each allows it.
     """
     if text is None or not text.strip():
         return Licence("not stated", obstacle="no licence is stated")

@@ -48,7 +48,7 @@ class ReviewState:
         return self._mask_ids[path]
 
     def shown(self, photos: Sequence[MaskedPhoto]) -> list[dict[str, Any]]:
-        """Return what the page gets about photos: numbers in place of file names."""
+        """Return what the page gets about photos; masks are addressed by number, not by file name."""
         return [
             {
                 "path": photo.path,

@@ -153,7 +153,7 @@ def _size_category(count: int) -> str:
 
 
 def quote(text: str) -> str:
-    """Return ``text`` in double quotes, as YAML and JSON read it back whatever it holds."""
+    """Return ``text`` in double quotes, so that YAML reads it back whatever it holds."""
     return '"' + "".join(_escape(char) for char in text) + '"'
 
 

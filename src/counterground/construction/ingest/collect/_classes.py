@@ -76,7 +76,7 @@ def find_animal(class_name: str) -> Animal | None:
 def read_classes(source: str | Path) -> list[WantedClass]:
     """Return the classes of a built-in list (see ``LISTS``) or of a text file.
 
-    A line of a file has a class name and, after a tab, its taxon: a scientific name or an id. Empty
+    A line of a file has a class name and may have, after a tab, its taxon: a scientific name or an id. Empty
     lines and those that begin with # are skipped.
 
     Raises:

@@ -189,7 +189,7 @@ def list_open_data(
         per_class: photos per class.
         quality: grade of the observations; "any" for all.
         licences: codes such as "cc-by"; None or empty for all.
-        since: first day of observation (ISO); observations without a date are then left out.
+        since: first day of observation (ISO); with it or ``until``, observations without a date are left out.
         until: last day of observation.
         per_observation: photos per observation.
         size: "small" (240 pixels on the longer side), "medium" (500), "large" (1024) or "original" (2048).
