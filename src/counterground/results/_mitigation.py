@@ -231,9 +231,9 @@ class MitigationRecord(_Record):
         photos = counted(sum(part["photos"] for part in self.parts), "photo")
         return (
             f"{self.model} on {photos} of {self.benchmark.partition('@')[0]}, {self.contrast}. Percent, "
-            "differences in points; 95 % intervals for other photos; those of gain and cost are paired. "
-            "Gain: how much the drop shrinks. Cost: how much accuracy on common photos is lost. Labels: at "
-            "which steps labels of backgrounds were used. p is corrected (Holm) for "
+            "differences in points; 95 % intervals for other photos with these heads; those of gain and cost "
+            "are paired. Gain: how much the drop shrinks. Cost: how much accuracy on common photos is lost. "
+            "Labels: at which steps labels of backgrounds were used. p is corrected (Holm) for "
             f"{counted(self.tests, 'test')} of all pairs of the {len(self.methods) + 1} models. Each photo "
             "was judged by a head that was fitted "
             "and chosen on other clusters."

@@ -204,6 +204,8 @@ def cause_answer(causes: Sequence[Causes], lead: str | None) -> Answer | None:
     )
     answer, reason = _decomposed(model)
     more = [_placebo_warning(model), found.limits]
+    if model.label != lead and len(pairs) > 1:
+        more.insert(0, f"Selected as the largest effect of {len(pairs)} models, it may be somewhat inflated.")
     return Answer(CAUSE, answer, " ".join(filter(None, [reason, *more])))
 
 
