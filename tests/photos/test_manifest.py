@@ -100,6 +100,36 @@ def test_names_with_two_dots_are_no_traversal():
     validate_manifest(manifest(path=["a/..b.jpg", "a..b/c.jpg", "...jpg"]), SPACE)
 
 
+@pytest.mark.parametrize(
+    ("copies", "clusters", "expected"),
+    [
+        ("abc", [None, None, None], [None, None, None]),
+        ("aab", [None, None, None], ["copies of aaaaaaaaaaaa", "copies of aaaaaaaaaaaa", None]),
+        ("aab", ["ann", None, "ann"], ["ann", "ann", "ann"]),
+        ("aabb", ["ann", "ben", "ben", None], ["ann", "ann", "ann", "ann"]),
+        ("aabbc", ["zoe", "ben", "cy", "zoe", "cy"], ["ben", "ben", "ben", "ben", "ben"]),
+        (
+            "aabbccd",
+            ["x", None, None, None, None, "x", "y"],
+            ["x", "x", *["copies of bbbbbbbbbbbb"] * 2, "x", "x", "y"],
+        ),
+    ],
+)
+def test_copies_of_a_photo_share_a_cluster(copies, clusters, expected):
+    photos = pl.DataFrame(
+        {
+            "path": [f"{place}.jpg" for place in range(len(copies))],
+            "photo_id": [letter * 64 for letter in copies],
+            "class_index": [0] * len(copies),
+            "class_name": ["tench"] * len(copies),
+            "cluster": pl.Series(clusters, dtype=pl.String),
+        }
+    )
+    found = validate_manifest(photos, SPACE)
+    assert found["cluster"].to_list() == expected
+    assert validate_manifest(found, SPACE).equals(found)
+
+
 def test_an_empty_manifest_is_refused():
     with pytest.raises(CounterGroundError, match="no photo"):
         validate_manifest(manifest().clear(), SPACE)

@@ -270,10 +270,17 @@ def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
 
 
 def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
-    """Return notes on classes without a photo or without one of the groups, and on photos in both groups."""
+    """Return notes on classes without a photo or without one of the groups, and on copies of photos."""
     photos, label_space = benchmark.photos, benchmark.label_space
     present = set(photos["class_index"])
     notes = [_note_classes(label_space, set(range(len(label_space))) - present, "No photo of")]
+    contents = photos.group_by("photo_id").agg(classes=pl.col("class_index").n_unique())
+    if more := len(photos) - len(contents):
+        repeat = "repeats" if more == 1 else "repeat"
+        notes.append(f"{counted(more, 'photo')} {repeat} another byte for byte: copies share a cluster.")
+    several = contents.filter(pl.col("classes") > 1).height
+    if several and not benchmark.has_questions:
+        notes.append(f"{counted(several, 'photo')} in several classes, byte for byte: at most one is right.")
     groups = {group: set(photos.filter(pl.col("group") == group)["class_index"]) for group in GROUPS}
     if any(groups.values()):
         notes += [

@@ -36,7 +36,8 @@ def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataF
 
     Further columns follow, sorted by name: attributes (texts; true and false become yes and no) and
     covariates (numbers, float64; NaN becomes null). The columns of ``QUESTION_SCHEMA`` stay if all photos
-    have questions (`check_questions`).
+    have questions (`check_questions`). Photos that are equal byte for byte share a cluster, so that no half
+    or fold is judged by a copy of what the other saw.
 
     Raises:
         CounterGroundError: the first thing that is wrong, naming the column or the photo: a missing or
@@ -70,7 +71,30 @@ def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataF
     )
     if "options" in photos.columns:
         check_questions(photos)
-    return photos.sort("path")
+    return _with_copies_together(photos.sort("path"))
+
+
+def _with_copies_together(photos: pl.DataFrame) -> pl.DataFrame:
+    """Give copies of a photo one cluster; clusters that share a copy become one, under its first name."""
+    copies = photos.filter(pl.col("photo_id").is_duplicated()).select("photo_id", "cluster")
+    if copies.is_empty():
+        return photos
+    joined: dict[str, str] = {}
+
+    def name_of(key: str) -> str:
+        while joined.setdefault(key, key) != key:
+            key = joined[key]
+        return key
+
+    for photo, cluster in copies.unique().sort("cluster", "photo_id", nulls_last=True).iter_rows():
+        own = f"copies of {photo[:12]}"
+        names = {name_of(own), name_of(own if cluster is None else cluster)}
+        first = min(names, key=lambda name: (name.startswith("copies of "), name))
+        joined.update(dict.fromkeys(names, first))
+    of_photo = {photo: name_of(f"copies of {photo[:12]}") for photo in copies["photo_id"].unique()}
+    of_cluster = {cluster: name_of(cluster) for cluster in copies["cluster"].drop_nulls().unique()}
+    cluster = pl.col("cluster").replace(of_cluster)
+    return photos.with_columns(cluster=pl.col("photo_id").replace_strict(of_photo, default=cluster))
 
 
 def _in_schema(photos: pl.DataFrame) -> pl.DataFrame:
