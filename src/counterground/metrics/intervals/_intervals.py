@@ -252,7 +252,16 @@ def half_width(change: InfluenceEstimate, largest: float) -> Floats:
     """Return t x standard error of a difference that is at most ``largest``."""
     error, t = np.sqrt(change.variance), critical(change)
     # If no cluster differs from another, the true share of photos that would is below t^2 / (t^2 + n - 1).
-    return np.where(error > _NO_SPREAD, t * error, largest * t * t / (t * t + change.n - 1))
+    return np.where(error > _NO_SPREAD, t * error, largest * t * t / (t * t + _independent(change) - 1))
+
+
+def _independent(moment: InfluenceEstimate) -> int:
+    """Return how many photos count as independent if no cluster differs from another.
+
+    All do, as nothing shows that they are not. Composites repeat each object and each background photograph,
+    so no more of them are independent than there are of either.
+    """
+    return moment.clusters if moment.ways.clusters else moment.n
 
 
 def _p_value(change: InfluenceEstimate, limits: _Limits) -> float:
@@ -281,7 +290,7 @@ def _score_limits(moment: InfluenceEstimate) -> _Limits:
     p, error = moment.value, math.sqrt(moment.variance)
     inner = max(0.0, p * (1 - p))
     # If no cluster differs from another, photos count as independent, with the t of the clusters.
-    effective = inner / error**2 if error > _NO_SPREAD and inner > 0 else max(1, moment.n - 1)
+    effective = inner / error**2 if error > _NO_SPREAD and inner > 0 else max(1, _independent(moment) - 1)
     if moment.effective is not None:
         effective = moment.effective
 
