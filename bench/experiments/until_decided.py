@@ -19,10 +19,10 @@ import polars as pl
 from scipy.special import ndtr, ndtri
 
 from counterground.decision import Until
-from counterground.metrics import Confidence, Interval, drop_interval
+from counterground.metrics import DROP, Confidence, Interval, drop_interval
 
 # What does not depend on the answers is computed once for all sequences.
-from counterground.metrics.intervals._intervals import difference_limits
+from counterground.metrics.intervals._intervals import critical, difference_limits
 from counterground.metrics.intervals._sampling import StratumMeans
 from counterground.metrics.intervals._stratification import Stratification
 from counterground.published import load_table
@@ -147,10 +147,12 @@ class Photos:
     def intervals(self, correct: np.ndarray) -> Iterator[tuple[int, Interval]]:
         """Yield the interval of each look, and the photos behind it."""
         for count, photos in zip(self.rows, self.strata, strict=True):
-            means = StratumMeans(photos.by_cell, correct[self.order[:count]])
-            cells = 2 * photos.strata.paired[:, None] + np.arange(2)
-            common, counter = means.averages(cells)
-            low, high = difference_limits(common, counter)(ANYTIME)
+            sides = photos.sides(DROP)
+            averages = sides.averages()
+            assert averages is not None
+            common, counter = StratumMeans(sides.partition, correct[self.order[:count]]).weighted(averages)
+            change = common.minus(counter, n=count)
+            low, high = difference_limits(common, counter)(float(critical(change)))
             yield count, Interval(common.value - counter.value, low, high, count, common.clusters)
 
     def agrees(self) -> bool:
