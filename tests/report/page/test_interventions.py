@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,9 @@ import counterground as cg
 from counterground.files import read_record, write_record
 from counterground.photos import load_photo
 from counterground.report import write_report
+
+# Many models on composites would take minutes.
+from counterground.report.page._causes import ModelEffects, cause_answer
 from counterground.results import read_mitigation, select_models
 
 DROP, SMALLER = "How much of the drop is the background?", "What would make it smaller?"
@@ -262,3 +266,18 @@ def test_every_reader_can_use_the_page(visit, written, complaints, width, scheme
         .map(each => [each.getBoundingClientRect(), each.textContent.trim().slice(0, 40)])
         .filter(([box]) => box.left < -1 || box.right > innerWidth + 1).map(([, text]) => text)"""
     assert tab.evaluate(cut) == []
+
+
+def effects_of(label, value, low, high, p_value):
+    row = {"value": value, "low": low, "high": high, "n": 90, "clusters": 9, "p_value": p_value}
+    return ModelEffects(label, None, {("background_effect", None, None): row})
+
+
+@pytest.mark.parametrize(("models", "answer"), [(1, "5.0 points [1.0, 9.0]."), (4, "No significant part.")])
+def test_the_largest_of_several_effects_is_corrected_for_their_number(models, answer):
+    others = [effects_of(f"other {place}", 0.0, -0.05, 0.05, 0.9) for place in range(models - 1)]
+    causes = [SimpleNamespace(models=[*others, effects_of("lead", 0.05, 0.01, 0.09, 0.02)], limits="")]
+    found = cause_answer(causes, "lead")
+    assert found.answer == answer
+    assert ("p = 0.080, Holm-corrected over 4 models" in found.reason) == (models == 4)
+    assert "chosen on these photos" in cause_answer(causes, "lead", on_these_photos=True).reason

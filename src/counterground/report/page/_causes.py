@@ -6,19 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from counterground.metrics import in_setting
+from counterground.metrics import holm, in_setting
 from counterground.report.page._forest import Forest, Line, draw_forest
 from counterground.report.page._marks import Mark
 from counterground.report.page._salient import Salient, salient_photos
 from counterground.report.page._verdict import CAUSE, Answer
 from counterground.results import (
     EFFECTS,
+    SIGNIFICANT,
     BenchmarkRecord,
     Estimate,
     InterventionRecord,
     ModelScores,
     Run,
     effect_title,
+    p_equals,
 )
 from counterground.text import counted
 
@@ -53,6 +55,11 @@ _SHARES = {
     *("share_outside", "share_outside_common", "share_outside_counter", "area_outside"),
 }
 _NOTHING = Estimate()
+
+
+_CHOSEN = (
+    "The pairs were chosen on these photos: if a label has few photographs, this inflates the effect, too."
+)
 
 
 @dataclass(frozen=True)
@@ -188,12 +195,15 @@ def make_causes(
     )
 
 
-def cause_answer(causes: Sequence[Causes], lead: str | None) -> Answer | None:
+def cause_answer(
+    causes: Sequence[Causes], lead: str | None, *, on_these_photos: bool = False
+) -> Answer | None:
     """Say how much of the drop is the background, for the lead or else the model with the largest effect.
 
     Args:
         causes: what the runs on composites of a section show.
         lead: label of the model that the section's verdict is about.
+        on_these_photos: whether the pairs were chosen on the photos of the section.
     """
     pairs = [(each, model) for each in causes for model in each.models]
     if not pairs:
@@ -202,14 +212,17 @@ def cause_answer(causes: Sequence[Causes], lead: str | None) -> Answer | None:
         (pair for pair in pairs if pair[1].label == lead),
         max(pairs, key=lambda pair: pair[1].get("background_effect").value or 0.0),
     )
-    answer, reason = _decomposed(model)
-    more = [_placebo_warning(model), found.limits]
+    corrected = holm(each.get("background_effect").p_value for _, each in pairs)
+    p = next(p for (_, each), p in zip(pairs, corrected, strict=True) if each is model)
+    answer, reason = _decomposed(model, p, len(pairs))
+    more = [_CHOSEN if on_these_photos else "", _placebo_warning(model), found.limits]
     if model.label != lead and len(pairs) > 1:
         more.insert(0, f"Selected as the largest effect of {len(pairs)} models, it may be somewhat inflated.")
     return Answer(CAUSE, answer, " ".join(filter(None, [reason, *more])))
 
 
-def _decomposed(model: ModelEffects) -> tuple[str, str]:
+def _decomposed(model: ModelEffects, p: float | None, models: int) -> tuple[str, str]:
+    """Return answer and reason; ``p``: of the background effect, corrected for the number of models."""
     effect, drop = model.get("background_effect"), model.get("observed_drop")
     if effect.value is None:
         return _without_pairs(model)
@@ -218,8 +231,10 @@ def _decomposed(model: ModelEffects) -> tuple[str, str]:
     if effect.low is None or effect.high is None:
         few = "too few objects or backgrounds for an interval"
         return "Unknown.", f"{effect.text} points are lost by {loses}: {few}. {_other_parts(model)}"
-    if effect.low <= 0 <= effect.high:
+    if effect.low <= 0 <= effect.high or (p is not None and p >= SIGNIFICANT):
         doubt = f"{size} are lost by {loses}, which is not significantly different from 0"
+        if not effect.low <= 0 <= effect.high:
+            doubt += f" ({p_equals(p)}, Holm-corrected over {models} models)"
         return "No significant part.", f"{doubt}. {_other_parts(model)}"
     if effect.value < 0:
         gained = Estimate(-effect.value, -effect.high, -effect.low)

@@ -204,7 +204,9 @@ def make_section(
             has_backgrounds=any(map(has_unpaired_backgrounds, runs)),
             words=words,
             selection=_selection(runs, known, words),
-            cause=cause_answer(causes, lead.label if lead else None),
+            cause=cause_answer(
+                causes, lead.label if lead else None, on_these_photos=any(map(chosen_on_its_photos, runs))
+            ),
             cure=cure_answer(cures, lead.label if lead else None),
         ),
         chosen_by=_chosen_by(runs),
