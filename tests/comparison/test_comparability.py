@@ -146,6 +146,10 @@ def test_the_papers_referee_names_and_loading_are_told(referee_run, make_run):
     assert "mine writes names as openai" in said
     assert "uses 80 prompts" in said
     assert "chose CounterAnimal's backgrounds, on these" not in said
+    later = make_run({"open_clip:ViT-B-32/laion400m_e32": (0.67, 0.37)})  # Table 9; the referee is E31
+    said = " ".join(comparability_warnings({"mine": later}, SETTINGS["one-prompt"]))
+    assert "chose CounterAnimal's backgrounds, on these" not in said
+    assert "--as-published" not in said
 
 
 def test_runs_elsewhere_have_no_place_among_the_papers_models(small_run):

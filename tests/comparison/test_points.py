@@ -66,6 +66,26 @@ def test_a_run_on_the_papers_photos_is_one_of_its_models(referee_run):
     assert row["drop_low"] < row["drop"] < row["drop_high"]
 
 
+def test_other_checkpoints_are_not_the_model_of_table_3(make_run):
+    """Table 9 names them alike; on the same architecture, data sets have the paper's word."""
+    data = {
+        "laion2b_e16": "LAION-2B",
+        "laion2b_s34b_b79k": "LAION-2B",
+        "laion400m_e32": "LAION-400M",
+        "datacomp_m_s128m_b4k": "DataComp-medium",
+        "elsewhere": "DataComp-1B",
+        "mine": "my photos",
+    }
+    records = [clip_record(f"open_clip:ViT-B-32/{tag}", data=name) for tag, name in data.items()]
+    run = make_run({record.spec: (0.7, 0.5) for record in records}, records=records)
+    found = model_points([run], published=False)
+    assert found["paper_model"].to_list() == [None, "CLIP-LAION2B-ViT/B/32", None, None, None, None]
+    words = ["LAION2B", "LAION2B", "LAION400M", "DataComp-M", "DataComp1B", "my photos"]
+    assert found["pretrain_dataset"].to_list() == words
+    millions = [2320, 2320, 400, 14, 1400, None]
+    assert (found["data_size"] // 1_000_000).to_list() == millions
+
+
 @pytest.mark.parametrize(
     ("record", "family"),
     [

@@ -125,6 +125,12 @@ def test_a_run_of_the_papers_weights_is_measured_without_the_papers_row(make_run
     )
 
 
+def test_another_checkpoint_leaves_the_papers_row_in_the_line(make_run):
+    points = model_points([make_run({"open_clip:ViT-B-32/laion400m_e32": (0.67, 0.37)})])
+    found = effective_robustness(points, baseline="clip")
+    assert found.residuals["predicted"][-1] == pytest.approx(found.fit.predict(points["common"][-1]))
+
+
 def test_a_model_asked_in_two_ways_is_not_measured_against_itself(stamps):
     levels = {"open_clip:A/x": (0.6, 0.4), "open_clip:B/x": (0.7, 0.5), "open_clip:C/x": (0.8, 0.66)}
     levels["open_clip:D/x"] = (0.9, 0.7)

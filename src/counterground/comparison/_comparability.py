@@ -157,7 +157,7 @@ def measured_referees(run: Run, name: str) -> list[MeasuredReferee]:
     found = own_referees(run, name)
     for record in run.info.models:
         row = paper_row(record)
-        if row and row.model == REFEREE and (is_counteranimal(run) or not why_not_paper(run)):
+        if row and row.main_model == REFEREE and (is_counteranimal(run) or not why_not_paper(run)):
             sentence = (
                 f"In {name} {record.name} is the model that chose CounterAnimal's backgrounds, on these "
                 f"same photos: {INFLATED}"
@@ -200,7 +200,7 @@ def _beside_the_paper(runs: Mapping[str, Run], paper: PaperSetting) -> Iterator[
 
 def _referee_loading(name: str, run: Run) -> Iterator[str]:
     rows = [paper_row(record) for record in run.info.models]
-    if not run.info.as_published and any(row and row.model == REFEREE for row in rows):
+    if not run.info.as_published and any(row and row.main_model == REFEREE for row in rows):
         yield (
             f"{name} loads {REFEREE} as it was trained (QuickGELU), the paper seems to have loaded it with "
             "GELU: --as-published does the same."

@@ -156,6 +156,27 @@ def test_measured_values_stand_on_the_printed_bars(beside, counteranimal_run):
     assert "Diamonds" in beside[0]["figure-5"].caption
 
 
+TABLE_3, EARLIER = "open_clip:ViT-B-32/laion2b_s34b_b79k", "open_clip:ViT-B-32/laion2b_e16"
+
+
+def test_another_checkpoint_is_not_marked_as_the_papers_model(draw):
+    run = make_paper_run({EARLIER: (0.7132, 0.4721)})
+    figures = draw(["5", "6", "8", "9"], published=True, runs=[run])[0]
+    assert not any("Diamonds" in drawing.caption for drawing in figures.values())
+    both = make_paper_run({EARLIER: (0.71, 0.47), TABLE_3: (0.73, 0.49)})
+    assert "Diamonds" in draw(["5"], published=True, runs=[both])[0]["figure-5"].caption
+
+
+@pytest.mark.parametrize(("first", "second"), [(TABLE_3, EARLIER), (EARLIER, TABLE_3)])
+def test_of_two_checkpoints_the_first_is_drawn_and_the_other_named(draw, first, second):
+    levels = {first: (0.8, 0.6), second: (0.7, 0.5), "open_clip:ViT-B-16/laion2b_s34b_b88k": (0.85, 0.7)}
+    drawing = draw(["7"], runs=[make_paper_run(levels, sizes=[(20, 20)] * 3)])[0]["figure-7-own"]
+    (axes,) = drawing.figure.axes
+    assert labels(axes) == ["ViT/B/32", "ViT/B/16"]
+    np.testing.assert_allclose(bars(axes)["common"], [80, 85])
+    assert drawing.caption.endswith(f"same backbone and training data: {second.partition(':')[2]}.")
+
+
 def values_beside_bars(axes):
     """Each number's text with the height that it is anchored at and its shift in points."""
     return [

@@ -62,9 +62,10 @@ def object_trainings():
         for objective, ood in (("obj", 0.3), ("objbkg", 0.2), ("supervised", 0.1))
         for seed in range(3)
     ]
-    zero = {"model": "small", "strength": None, "objective": "zero shot", "validation": 0.7}
+    zero = {"model": "small", "objective": "zero shot", "validation": 0.7} | dict.fromkeys(recipe)
     rows += [
-        zero | dict.fromkeys(recipe) | {"seed": seed, "id": 0.7, "ood": 0.68, "drop": 0.02, "follows": 0.1}
+        zero | {"strength": strength, "seed": seed, "id": level, "ood": 0.68, "drop": 0.02, "follows": 0.1}
+        for strength, level in ((0.5, 0.3), (0.8, 0.7), (None, 0.5))
         for seed in range(3)
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
@@ -142,13 +143,11 @@ def test_objects_are_drawn_at_the_papers_strength(objects, draw):
     (axes,) = drawings["figure-10-own"].figure.axes
     words = [label.get_text() for label in axes.get_xticklabels()]
     assert words == ["zero shot", "supervised", "obj", "objbkg"]
-    outside = [c for c in axes.containers if isinstance(c, BarContainer)][1]
-    results = pl.read_parquet(objects / "results.parquet")
-    swept = results.filter((pl.col("strength") == 0.8) | (pl.col("objective") == "zero shot"))
-    expected = [swept.filter(objective=word)["ood"] for word in words]
-    np.testing.assert_allclose(
-        [bar.get_height() for bar in outside], [100 * float(value[0]) for value in expected]
-    )
+    sides = [c for c in axes.containers if isinstance(c, BarContainer)]
+    swept = pl.read_parquet(objects / "results.parquet").filter(strength=0.8)
+    for side, column in zip(sides, ("id", "ood"), strict=True):
+        expected = [100 * swept.filter(objective=word)[column].item() for word in words]
+        np.testing.assert_allclose([bar.get_height() for bar in side], expected)
     assert "80 %" in drawings["figure-10-own"].caption
 
 

@@ -24,6 +24,11 @@ class PaperRow(NamedTuple):
     table: str
     checkpoint: str | None
 
+    @property
+    def main_model(self) -> str | None:
+        """The name in the paper's main tables; None for other checkpoints, which Table 9 names alike."""
+        return self.model if self.checkpoint is None else None
+
 
 def paper_row(record: ModelRecord) -> PaperRow | None:
     """Return the row of Tables 3, 4, 5 or 9 that has these weights; None if the paper did not use them.

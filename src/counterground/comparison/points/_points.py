@@ -82,8 +82,8 @@ def model_points(
         photos) for the paper's rows of that setting. ``comparable`` says that a run was measured on the
         photos and against the label space of the paper's rows; ``note`` says why not, or what contradicts a
         printed figure. ``near_chance``: the model hardly beats guessing, so a small drop says nothing.
-        ``paper_model`` is the paper's name for a run's model whose weights it used; ``fingerprint``
-        distinguishes two files with one specification.
+        ``paper_model`` is the paper's name for a run's model if the weights are those of its main tables,
+        null for other checkpoints of Table 9; ``fingerprint`` distinguishes two files with one specification.
 
     Raises:
         UsageError: an unknown setting.

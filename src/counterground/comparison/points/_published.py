@@ -114,6 +114,12 @@ def is_filtered(dataset: str | None) -> bool:
     return row is not None and bool(row["filtered"])
 
 
+def word_for(dataset: str | None) -> str | None:
+    """Return the one word that points have for a data set, the paper's if it has one."""
+    row = _data_sets().get(dataset)
+    return dataset if row is None else str(row["pretrain_dataset"])
+
+
 @cache
 def _data_sets() -> dict[str | None, dict[str, Any]]:
     """Return the rows of data sets by both their names, the paper's word first."""

@@ -13,6 +13,7 @@ from counterground.comparison.points._published import (
     data_size_of,
     is_filtered,
     parameters_of,
+    word_for,
 )
 from counterground.metrics import DROP, GROUPS, KEYS, Contrast
 from counterground.published import PaperSetting, load_table
@@ -149,17 +150,17 @@ def identity_of(name: str, record: ModelRecord | None) -> dict[str, Any]:
         "parameters": parameters,
         "data_size": data_size_of(data),
         "high_quality": is_filtered(data),
-        "paper_model": row.model if row else None,
+        "paper_model": row.main_model if row else None,
         "fingerprint": record.fingerprint,
     }
 
 
 def _training_data(record: ModelRecord, row: PaperRow | None) -> str | None:
-    """The paper's word if the weights are those of its tables of 43, else what the library says."""
-    if row and row.checkpoint is None:
+    """What the paper says of weights of its main tables, else what the library says, in the paper's word."""
+    if row and row.main_model:
         return row.pretrain_dataset
     stated = record.description.get("training_data")
-    return stated if isinstance(stated, str) else None
+    return word_for(stated) if isinstance(stated, str) else None
 
 
 def _figures(part: pl.DataFrame, contrast: Contrast) -> dict[str, float | None]:

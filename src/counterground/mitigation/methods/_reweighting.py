@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from counterground.errors import needs_extra
+from counterground.errors import MissingExtraError, install_command, needs_extra
 from counterground.mitigation._method import FitData, MitigatedHead, Mitigation
 from counterground.mitigation.methods._shared import check_classes, groups_of
 
@@ -24,10 +24,18 @@ def deep_feature_reweighting(data: FitData, *, c: float, draws: int = 5) -> Miti
     A group is a class on a labelled background; a class that lacks a background has one group fewer.
     """
     with needs_extra("heads"):
+        import sklearn
         from sklearn.linear_model import LogisticRegression
         from sklearn.multiclass import OneVsRestClassifier
         from sklearn.preprocessing import StandardScaler
 
+    # Before 1.8 the default is None, and l1_ratio=1 is ignored: the penalty would be L2. The argument that
+    # chose it then, penalty="l1", is deprecated since 1.8.
+    if LogisticRegression().l1_ratio is None:
+        raise MissingExtraError(
+            f"dfr needs scikit-learn 1.8 or later, and {sklearn.__version__} is installed: run "
+            f"{install_command('heads')}."
+        )
     groups = groups_of(data, "dfr")
     check_classes(data, "dfr", groups.classes)
     features = data.features[groups.rows].astype(np.float64)

@@ -74,13 +74,17 @@ _MEASURED = "Diamonds: measured in the runs, with 95 % intervals."
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel of bars: title, labels, series, the paper's models, and what was measured on (``where``)."""
+    """One panel of bars: title, labels, series, the paper's models, and what was measured on (``where``).
+
+    ``left_out`` names models that differ from a drawn one neither in backbone nor in training data.
+    """
 
     title: str
     labels: Sequence[str]
     series: Sequence[Bars]
     models: Sequence[str] = ()
     where: str = ""
+    left_out: Sequence[str] = ()
 
 
 def draw_bar_figure(material: Material, name: str) -> list[Outcome]:
@@ -166,6 +170,11 @@ def _of_runs(points: pl.DataFrame, name: str, words: Words) -> Outcome:
     if len(where) > 1:
         panels = [replace(panel, title=f"{panel.title} ({panel.where})".strip()) for panel in panels]
     caption += f" Measured on {'; '.join(where)}. Lines: 95 % intervals."
+    if left_out := list(dict.fromkeys(name for panel in panels for name in panel.left_out)):
+        caption += (
+            " Not drawn, because an earlier model of the runs has the same backbone and training data: "
+            f"{', '.join(left_out)}."
+        )
     return _draw(own(f"figure-{name}"), panels, caption, None, (), words=words)
 
 
@@ -181,13 +190,20 @@ def _own_panels(
     fixed, varied = ("pretrain_dataset", "backbone") if kind == "data" else ("backbone", "pretrain_dataset")
     settings = [fixed, *(name for name in SETTING if name != "label_space")]
     return [
-        _own_panel(
-            str(key[0]), part.unique(varied, maintain_order=True), varied, measures, where, words=words
-        )
+        _distinct_panel(str(key[0]), part, varied, measures, where, words=words)
         for key, part in points.drop_nulls([fixed, varied]).group_by(settings, maintain_order=True)
         if part[varied].n_unique() > 1
         and (kind != "both kinds" or {"clip", "imagenet"} <= set(part["family"]))
     ]
+
+
+def _distinct_panel(
+    title: str, part: pl.DataFrame, varied: str, measures: Sequence[str], where: str, *, words: Words
+) -> Panel:
+    """One bar for each backbone or data set: that of the first model, in the order of the runs."""
+    first = part[varied].is_first_distinct()
+    panel = _own_panel(title, part.filter(first), varied, measures, where, words=words)
+    return replace(panel, left_out=part.filter(~first)["shown"].to_list())
 
 
 def _own_panel(

@@ -14,6 +14,7 @@ from counterground.published import load_table
 from counterground.text import latex
 
 _MEASURES = ("common", "counter", "drop")
+_BELOW = ("note", "remark")  # texts that LaTeX has below the table
 _MODEL = ("backbone", "pretrain_dataset", *_MEASURES)
 _HEADS = {
     "class_id": "id",
@@ -25,8 +26,9 @@ _HEADS = {
     "checkpoint_printed": "checkpoint",
     "in_distribution": "in distr.",
     "out_of_distribution": "out of distr.",
-    "open_clip_model_name": "OpenCLIP model",
-    "open_clip_pretrained": "tag",
+    "open_clip_model_name": "OpenCLIP model (ours)",
+    "open_clip_pretrained": "tag (ours)",
+    "certainty": "tag is (ours)",
     "n_classes": "$k$",
     "n_samples": "photos",
     "p_inv": r"$p_\mathrm{inv}$",
@@ -55,7 +57,10 @@ def paper_tables() -> list[PaperTable]:
         3: ("CLIPs, 1 vs. 1000", _clips("Table 3", "high_quality")),
         4: ("ImageNet models, 1 vs. 1000", _imagenet("Table 4")),
         5: ("CLIPs and vision-language models, 1 vs. 20", _generative()),
-        6: ("Checkpoints", _checkpoints()),
+        6: (
+            "Checkpoints; OpenCLIP model, tag, certainty (of the tag only) and remark are ours",
+            _checkpoints(),
+        ),
         7: ("ColoredCOCO", load_table("coloredcoco_results")),
         8: (
             "MultiColoredMNIST, accuracy on labels 0 and 1 (Rand, Rev) and on the rest",
@@ -86,17 +91,18 @@ def write_paper_tables(folder: Path) -> list[Path]:
 
 
 def table_latex(table: PaperTable) -> str:
-    """Write one table in booktabs; letters lead from rows to the notes below it."""
+    """Write one table in booktabs; letters lead from rows to the notes and remarks below it."""
     if table.number in (15, 16):
         return _wide(table)
-    frame = table.frame.drop("note")
-    letters = _letters(table.frame["note"])
+    below = table.frame.select(name for name in _BELOW if name in table.frame.columns)
+    frame = table.frame.drop(below.columns)
+    letters = _letters(pl.concat(below.get_columns()))
     rows = [
         [
-            _cell(name, value) + (letters.get(note, "") if place == 0 else "")
+            _cell(name, value) + ("".join(letters.get(text, "") for text in texts) if place == 0 else "")
             for place, (name, value) in enumerate(row.items())
         ]
-        for row, note in zip(frame.to_dicts(), table.frame["note"], strict=True)
+        for row, texts in zip(frame.to_dicts(), below.rows(), strict=True)
     ]
     heads = [_HEADS.get(name) or latex(name.replace("_", " ")) for name in frame.columns]
     alignment = "".join("r" if kind.is_numeric() else "l" for kind in frame.dtypes)
@@ -190,7 +196,7 @@ def _checkpoints() -> pl.DataFrame:
         "open_clip_pretrained",
     )
     rows = load_table("checkpoints").filter(pl.col("checkpoint_printed").is_not_null(), table="Table 3")
-    return rows.select(*kept, "certainty", "note")
+    return rows.select(*kept, "certainty", "remark", "note")
 
 
 def _classwise(table: str) -> pl.DataFrame:

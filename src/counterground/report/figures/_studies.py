@@ -78,11 +78,11 @@ def _own_objectives(study: StudyResults, place: int) -> Drawing:
     results = study.frames["results"]
     strengths = results["strength"].drop_nulls().unique().sort().to_list()
     at = min(strengths, key=lambda strength: abs(strength - _STRENGTH)) if strengths else None
-    chosen = results.filter((pl.col("strength") == at) | (pl.col("objective") == "zero shot"))
+    # Models before fine-tuning have a row per strength too: it decides which photos are in distribution.
+    chosen = results.filter(pl.col("strength").eq_missing(at))
     panels = []
     for (model,), rows in chosen.group_by("model", maintain_order=True):
-        part = rows.unique("objective", keep="last", maintain_order=True)
-        part = part.filter(pl.col("objective").is_in(list(_APPROACHES)))
+        part = rows.filter(pl.col("objective").is_in(list(_APPROACHES)))
         part = part.sort(pl.col("objective").replace_strict({n: k for k, n in enumerate(_APPROACHES)}))
         series = []
         for key, column in zip(_SERIES, ("id", "ood"), strict=True):
