@@ -637,7 +637,8 @@ def export(
         show_progress: show a bar on standard error.
 
     Raises:
-        UsageError: an unknown format or licence, or ``out`` holds something else, or the benchmark itself.
+        UsageError: an unknown format or licence, a column whose name a format uses itself, or ``out`` holds
+            something else, or the benchmark itself.
         CounterGroundError: no photo may be passed on; a file is missing or changed; it cannot be written.
     """
     from counterground.construction.export import export as export_benchmark

@@ -1,12 +1,15 @@
 """Attributes, covariates and the design of a benchmark survive every format that CounterGround reads."""
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
 from PIL import Image
 
 import counterground as cg
+from counterground.construction.export import FORMATS
+from counterground.errors import UsageError
 from counterground.metrics import Contrast, Design
 from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark
 
@@ -47,3 +50,19 @@ def test_an_export_reads_back_with_attributes_and_design(designed, tmp_path, kin
         assert {"place": "sc:Text", "size": "sc:Float"}.items() <= {
             f["name"]: f["dataType"] for f in fields
         }.items()
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("column", ["label", "cls", "image"])
+def test_a_column_that_a_format_uses_itself_is_refused_or_reads_back(designed, tmp_path, kind, column):
+    values = pl.Series(["5", "6", "5", "6", "7", "7"])
+    benchmark = replace(designed, photos=designed.photos.with_columns(values.alias(column)))
+    taken = {"huggingface": {"label", "cls", "image"}, "webdataset": {"label", "cls"}}
+    if column in taken.get(kind, ()):
+        with pytest.raises(UsageError, match=rf"column '{column}'.*{kind} .*rename it"):
+            cg.export(benchmark, out=tmp_path / "out", formats=kind)
+        assert not (tmp_path / "out").exists()
+        return
+    cg.export(benchmark, out=tmp_path / "out", formats=kind)
+    back = read_benchmark(tmp_path / "out").photos
+    assert back.sort("photo_id")[column].to_list() == benchmark.photos.sort("photo_id")[column].to_list()

@@ -30,6 +30,15 @@ CC = "https://creativecommons.org/licenses/"
         ("CC-BY-SA-2.5", "CC BY-SA 2.5", f"{CC}by-sa/2.5/"),
         ("Creative Commons Attribution-NonCommercial 4.0 International", "CC BY-NC 4.0", f"{CC}by-nc/4.0/"),
         ("http://creativecommons.org/licenses/by-nc-nd/2.0/de/", "CC BY-NC-ND 2.0", f"{CC}by-nc-nd/2.0/"),
+        ("CC BY-SA 3.0 US", "CC BY-SA 3.0", f"{CC}by-sa/3.0/"),
+        ("cc-by-sa-2.5-scotland", "CC BY-SA 2.5", f"{CC}by-sa/2.5/"),
+        (f"{CC}by-sa/3.0/igo/deed.pt_BR", "CC BY-SA 3.0", f"{CC}by-sa/3.0/"),
+        (f"{CC}by/4.0/legalcode", "CC BY 4.0", f"{CC}by/4.0/"),
+        (f"{CC}by-nc/4.0/?ref=chooser-v1", "CC BY-NC 4.0", f"{CC}by-nc/4.0/"),
+        ("CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/)", "CC BY 4.0", f"{CC}by/4.0/"),
+        ("GPL-2+ (as Debian states)", "GPL-2+", ""),
+        ("https://creativecommons.org/publicdomain/zero/1.0/deed.en", "CC0 1.0", None),
+        ("https://creativecommons.org/publicdomain/mark/1.0/", "public domain", None),
         ("cc0", "CC0 1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
         ("CC0-1.0", "CC0 1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
         ("https://creativecommons.org/publicdomain/zero/1.0/", "CC0 1.0", None),
@@ -68,6 +77,24 @@ def test_known_licences_may_be_passed_on(text, name, url):
         "nocc-by",
         "free for research",
         "cc-sampling+",
+        "CC BY 4.0 NC",
+        "CC-BY-4.0-ND",
+        "CC BY 4.0 SA",
+        "cc-by-2.0-nc",
+        "cc-by-xx",
+        "CC BY 4.0 (no redistribution)",
+        "CC BY (personal use only)",
+        "CC BY (all rights reserved)",
+        "CC BY; (photos: all rights reserved)",
+        "Public Domain (in the US only)",
+        "MIT (photos: all rights reserved; code: MIT)",
+        "CC BY ((background))",
+        f"{CC}by/4.0/ NC",
+        f"{CC}by/3.0/ but only for research",
+        f"{CC}by/4.0/nc/",
+        f"{CC}by/4.0/deed.en; all rights reserved",
+        "https://creativecommons.org/publicdomain/zero/1.0/; all rights reserved",
+        "https://creativecommons.org/publicdomain/mark/1.0/ and all rights reserved",
     ],
 )
 def test_anything_else_may_not(text):
@@ -79,6 +106,10 @@ def test_several_licences_hold_all_at_once():
     assert (both.obstacle, both.needs_credit, both.noncommercial, both.url) == ("", True, False, "")
     assert read_licence("CC-BY-4.0 or CC-BY-SA-4.0").url == f"{CC}by/4.0/ {CC}by-sa/4.0/"
     assert read_licence("cc0; cc-by-nc").noncommercial
+    addresses = read_licence(f"{CC}by/4.0/; {CC}by-nc-nd/4.0/")
+    assert (addresses.obstacle, addresses.noncommercial, addresses.verbatim) == ("", True, True)
+    assert addresses.url == f"{CC}by/4.0/ {CC}by-nc-nd/4.0/"
+    assert read_licence("CC BY 4.0 (CC BY-NC 4.0)").noncommercial
     assert read_licence("cc0; all-rights-reserved").obstacle == "all rights are reserved"
 
 

@@ -88,8 +88,8 @@ def export(
         show_progress: show a bar on standard error.
 
     Raises:
-        UsageError: a format or licence is unknown, the benchmark has questions or is of composites, or
-            ``out`` holds something else, or the benchmark itself.
+        UsageError: a format or licence is unknown, the benchmark has questions, is of composites or has a
+            column whose name a format uses itself, or ``out`` holds something else, or the benchmark itself.
         CounterGroundError: no photo may be shared; a file is missing or changed; ``out`` cannot be written.
     """
     chosen = _known_formats(formats)

@@ -6,25 +6,34 @@ Codes and texts are matched strictly; what is not known is not shared. This is n
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+# The jurisdictions of Creative Commons: not any two letters, since "CC BY 4.0 NC" is no licence that we know.
+_PORTS = (
+    "ar at au az be bg br ca ch cl cn co cr cz de dk ec ee eg es fi fr ge gr gt hk hr hu ie igo il in it jp"
+    " kr lu mk mt mx my nl no nz pe ph pl pr pt ro rs scotland se sg si th tw ug uk us ve vn za"
+)
+_JURISDICTION = f"(?:{'|'.join(_PORTS.split())})"
 _CC = re.compile(
     r"(?:creative commons |cc[ -]?)(?P<terms>(?:attribution|by)(?:[ -](?:nc|nd|sa|noncommercial|noderivatives"
-    r"|noderivs|sharealike))*)[ -]?v?(?P<version>[1-4]\.[05])?"
-    r"(?:[ -](?:international|unported|generic|[a-z]{2}))?"
+    r"|noderivs|sharealike))*)(?:[ -]?v?(?P<version>[1-4]\.[05])(?:[ -]" + _JURISDICTION + r")?)?"
+    r"(?:[ -](?:international|unported|generic))?"
 )
+# Anything else after an address may be another licence or a condition.
+_URL_TAIL = r"/?(?:(?:deed|legalcode)(?:\.[a-z]{2,3}(?:-[a-z]{2,4})?)?)?(?:\?ref=chooser-v1)?"
 _CC_URL = re.compile(
     r"(?:https?://)?(?:www\.)?creativecommons\.org/licen[sc]es/(?P<terms>by(?:-(?:nc|nd|sa))*)"
-    r"(?:/(?P<version>[1-4]\.[05]))?(?:/.*)?"
+    r"(?:/(?P<version>[1-4]\.[05])(?:/" + _JURISDICTION + r")?)?" + _URL_TAIL
 )
 _CC0 = re.compile(
     r"cc[ -]?0(?:[ -]1\.0)?(?: universal)?|cc[ -]zero"
-    r"|(?:https?://)?(?:www\.)?creativecommons\.org/publicdomain/zero/.*"
+    r"|(?:https?://)?(?:www\.)?creativecommons\.org/publicdomain/zero(?:/1\.0)?" + _URL_TAIL
 )
 _PUBLIC_DOMAIN = re.compile(
     r"pd|pdm(?:[ -]1\.0)?|public[ -]domain(?: mark)?(?: 1\.0)?"
-    r"|(?:https?://)?(?:www\.)?creativecommons\.org/publicdomain/mark/.*"
+    r"|(?:https?://)?(?:www\.)?creativecommons\.org/publicdomain/mark(?:/1\.0)?" + _URL_TAIL
 )
 _FREE_SOFTWARE = re.compile(
     r"(?:a|l)?gpl(?:[ -]?v?[123](?:\.[01])?)?(?:\+|[ -](?:only|or[ -]later))?"
@@ -34,6 +43,10 @@ _FREE_SOFTWARE = re.compile(
 _RESERVED = re.compile(
     r"(?:c|©|copyright(?:ed)?)?[ ,.]*all[ -]rights[ -]reserved\.?|c|©|copyright(?:ed)?|proprietary|none"
 )
+_SEPARATOR = re.compile(r"(?:;|\bor\b|\band\b)(?![^()]*\))")
+_BRACKETS = re.compile(r"\(([^()]*)\)")
+# Remarks of the built-in benchmarks that restrict nothing.
+_HARMLESS = frozenset({"as debian states", "background", "cut-out", "per file"})
 _SHORT = {
     "attribution": "by",
     "noncommercial": "nc",
@@ -56,6 +69,8 @@ class Licence:
         needs_credit: whether the author must be named.
         noncommercial: only for non-commercial purposes.
         verbatim: only unchanged (no derivatives).
+        terms: conditions of one Creative Commons licence, such as by and nc, none for CC0 and the public
+            domain; None for all else.
     """
 
     name: str
@@ -64,6 +79,7 @@ class Licence:
     needs_credit: bool = False
     noncommercial: bool = False
     verbatim: bool = False
+    terms: frozenset[str] | None = None
 
 
 @cache
@@ -72,14 +88,46 @@ def read_licence(text: str | None) -> Licence:
 
     Known are the Creative Commons licences (codes, names, URLs; 4.0 if no version is given, as iNaturalist's
     are), CC0 and public domain, the usual free licences, and "all rights reserved". Several, separated by
-    ``;``, "and" or "or", with remarks in brackets, all apply: a photo may be shared only if each allows it.
+    ``;``, "and" or "or", or one in brackets, all apply: a photo may be shared only if each allows it. Any
+    other remark in brackets makes a licence unknown, except some that restrict nothing, such as "(per file)".
     """
     if text is None or not text.strip():
         return Licence("not stated", obstacle="no licence is stated")
     if not (whole := _read_one(text)).obstacle:
         return whole
-    parts = [part.strip() for part in re.split(r";|\bor\b|\band\b", re.sub(r"\([^()]*\)", "", text))]
-    found = [_read_one(part) for part in parts if part] or [whole]
+    parts = [part.strip() for part in _SEPARATOR.split(text)]
+    return _all_of(text, [_read_part(part) for part in parts if part] or [whole])
+
+
+def all_as_free(photos: Iterable[str | None], collection: str) -> bool:
+    """Return whether every photo's licence is surely at least as free as the collection's.
+
+    Only then does the collection's licence, stated alone, promise nothing that a photo's forbids.
+    """
+    limit = read_licence(collection)
+    return all(_as_free(read_licence(text), limit) for text in set(photos))
+
+
+def _as_free(licence: Licence, limit: Licence) -> bool:
+    if licence.name.lower() == limit.name.lower() or licence.terms == frozenset():
+        return True
+    if licence.terms is None or limit.terms is None:
+        return False
+    # Adaptations of a ShareAlike photo keep its licence: one with more terms breaks it, too.
+    return licence.terms == limit.terms or (licence.terms < limit.terms and "sa" not in licence.terms)
+
+
+def _read_part(text: str) -> Licence:
+    """Read one licence, with what is said in brackets after it."""
+    remarks = (" ".join(remark.split()) for remark in _BRACKETS.findall(text))
+    texts = [_BRACKETS.sub("", text), *(remark for remark in remarks if remark.lower() not in _HARMLESS)]
+    found = list(dict.fromkeys(_read_one(each) for each in texts))
+    if len(found) > 1 and any(licence.obstacle for licence in found):
+        return _unknown(text)
+    return _all_of(text, found)
+
+
+def _all_of(text: str, found: Sequence[Licence]) -> Licence:
     if len(found) == 1:
         return found[0]
     return Licence(
@@ -98,13 +146,17 @@ def _read_one(text: str) -> Licence:
     if match := _CC.fullmatch(wanted) or _CC_URL.fullmatch(wanted):
         return _creative_commons(match["terms"], match["version"] or "4.0")
     if _CC0.fullmatch(wanted):
-        return Licence("CC0 1.0", CC0)
+        return Licence("CC0 1.0", CC0, terms=frozenset())
     if _PUBLIC_DOMAIN.fullmatch(wanted):
-        return Licence("public domain", PUBLIC_DOMAIN)
+        return Licence("public domain", PUBLIC_DOMAIN, terms=frozenset())
     if _FREE_SOFTWARE.fullmatch(wanted):
         return Licence(" ".join(text.split()), needs_credit=True)
     if _RESERVED.fullmatch(wanted):
         return Licence("all rights reserved", obstacle="all rights are reserved")
+    return _unknown(text)
+
+
+def _unknown(text: str) -> Licence:
     name = " ".join(text.split())
     return Licence(name, obstacle=f"the licence {name!r} is not known to allow redistribution")
 
@@ -118,4 +170,5 @@ def _creative_commons(terms: str, version: str) -> Licence:
         needs_credit=True,
         noncommercial="nc" in words,
         verbatim="nd" in words,
+        terms=frozenset(words),
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from counterground.construction.export._copying import Tick, photo_bytes
 from counterground.construction.export._layout import Contents
 from counterground.errors import UsageError
+from counterground.photos import Benchmark
 
+CLASS_FIELDS = ("label", "cls")  # readers of shards, ours too, take fields of these names for the class
 SHARD_MEGABYTES = 100
 SHARD_PHOTOS = 10_000
 
@@ -43,6 +45,20 @@ class Sample:
     def size(self) -> int:
         """Bytes of photo and mask."""
         return len(self.photo) + len(self.mask or b"")
+
+
+def refuse_columns(benchmark: Benchmark, taken: Collection[str], form: str) -> None:
+    """Refuse attributes whose names mean something else in a format: they could not be read back.
+
+    Raises:
+        UsageError: there is one; the message names the first.
+    """
+    found = next((name for name in benchmark.photos.columns if name in taken), None)
+    if found is not None:
+        raise UsageError(
+            f"{benchmark.name} has a column {found!r}, a name that the format {form} uses itself: rename it"
+            " in the manifest, or choose another format."
+        )
 
 
 def samples(contents: Contents, tick: Tick) -> Iterator[Sample]:

@@ -15,7 +15,7 @@ import polars as pl
 
 from counterground.construction.export._card import citation
 from counterground.construction.export._format import ExportFormat, Statement
-from counterground.construction.export._licences import read_licence
+from counterground.construction.export._licences import all_as_free, read_licence
 from counterground.construction.export.formats._folders import write_folder
 from counterground.errors import CounterGroundError
 from counterground.files import write_text
@@ -94,7 +94,7 @@ def _describe(benchmark: Benchmark, statement: Statement, folder: Path) -> dict[
         "name": statement.title(benchmark),
         "description": facts.description or " ".join(benchmark.notes) or statement.title(benchmark),
         "conformsTo": _CONFORMS_TO,
-        "license": [facts.licence] if facts.licence else _licences(benchmark),
+        "license": _licences(benchmark, facts.licence),
         "identifier": benchmark.version,
         "url": facts.url,
         "creator": [{"@type": "sc:Person", "name": name} for name in facts.creators],
@@ -108,10 +108,18 @@ def _describe(benchmark: Benchmark, statement: Statement, folder: Path) -> dict[
     return {key: value for key, value in content.items() if value}
 
 
-def _licences(benchmark: Benchmark) -> list[str]:
-    """Return the licences of the photos: the addresses of their texts, or names of those without one."""
-    found = {read_licence(text) for text in benchmark.photos["licence"].unique()}
-    return sorted({part for licence in found for part in (licence.url.split() or [licence.name])})
+def _licences(benchmark: Benchmark, collection: str) -> list[str]:
+    """Return the collection's licence, if one is stated, and those of the photos unless all are as free.
+
+    A photo's licence is the address of its text, or its name if that has none.
+    """
+    texts = benchmark.photos["licence"].unique()
+    own = [collection] if collection else []
+    if own and all_as_free(texts, collection):
+        return own
+    found = {read_licence(text) for text in texts}
+    parts = {part for licence in found for part in (licence.url.split() or [licence.name])}
+    return [*own, *sorted(parts - {*own})]
 
 
 def _file_object(path: Path) -> dict[str, Any]:

@@ -12,8 +12,16 @@ import polars as pl
 
 from counterground.construction.export._copying import Tick
 from counterground.construction.export._format import ExportFormat, Statement
-from counterground.construction.export._layout import Contents
-from counterground.construction.export._shards import Sample, ShardSize, in_shards, samples
+from counterground.construction.export._layout import Contents, keep_paths
+from counterground.construction.export._licences import all_as_free
+from counterground.construction.export._shards import (
+    CLASS_FIELDS,
+    Sample,
+    ShardSize,
+    in_shards,
+    refuse_columns,
+    samples,
+)
 from counterground.files import write_text
 from counterground.photos import Benchmark, describe_shards
 from counterground.results import eval_yaml
@@ -25,6 +33,11 @@ _ABOUT = "how much a vision model relies on the background rather than the objec
 _DTYPES: dict[pl.DataType, str] = {pl.Boolean(): "bool"}
 _IMAGE = pl.Struct({"bytes": pl.Binary(), "path": pl.String()})
 _GROUP_MEGABYTES = 16  # a row group is what a reader loads at once
+
+
+def _lay_out(benchmark: Benchmark) -> Contents:
+    refuse_columns(benchmark, ("image", *CLASS_FIELDS), "huggingface")
+    return keep_paths(benchmark)
 
 
 def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
@@ -110,7 +123,7 @@ def front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> st
     lines = [
         "---",
         f"pretty_name: {quote(statement.title(benchmark))}",
-        *_licence_lines(statement.facts.licence),
+        *_licence_lines(benchmark, statement.facts.licence),
     ]
     lines += ["task_categories:", "- image-classification", "- zero-shot-image-classification"]
     lines += ["tags:", "- counterground", "- robustness", "- spurious-correlations"]
@@ -138,10 +151,13 @@ def _finish(benchmark: Benchmark, statement: Statement, folder: Path) -> None:
     write_text(folder / EVAL_FILE, eval_yaml(statement.title(benchmark), about, grouped=grouped))
 
 
-def _licence_lines(licence: str) -> list[str]:
-    if licence:
+def _licence_lines(benchmark: Benchmark, licence: str) -> list[str]:
+    """State the collection's licence alone only if it allows nothing that a photo's forbids."""
+    if licence and all_as_free(benchmark.photos["licence"], licence):
         return [f"license: {quote(licence)}"]
-    return ["license: other", "license_name: per-photo", "license_link: ATTRIBUTION.csv"]
+    lines = ["license: other", "license_name: per-photo", "license_link: ATTRIBUTION.csv"]
+    details = f"Selection and labels: {licence}. Each photo: its own licence, in ATTRIBUTION.csv."
+    return [*lines, f"license_details: {quote(details)}"] if licence else lines
 
 
 def _size_category(count: int) -> str:
@@ -174,6 +190,7 @@ HUGGINGFACE = ExportFormat(
         'photos = datasets.load_dataset(os.getcwd(), split="test")'
     ),
     write=_write,
+    lay_out=_lay_out,
     card_head=front_matter,
     finish=_finish,
 )

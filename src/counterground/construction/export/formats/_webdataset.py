@@ -10,9 +10,21 @@ from pathlib import Path, PurePosixPath
 
 from counterground.construction.export._copying import Tick
 from counterground.construction.export._format import ExportFormat
-from counterground.construction.export._layout import Contents, slug
-from counterground.construction.export._shards import Sample, ShardSize, in_shards, samples
-from counterground.photos import describe_shards, image_type
+from counterground.construction.export._layout import Contents, keep_paths, slug
+from counterground.construction.export._shards import (
+    CLASS_FIELDS,
+    Sample,
+    ShardSize,
+    in_shards,
+    refuse_columns,
+    samples,
+)
+from counterground.photos import Benchmark, describe_shards, image_type
+
+
+def _lay_out(benchmark: Benchmark) -> Contents:
+    refuse_columns(benchmark, CLASS_FIELDS, "webdataset")
+    return keep_paths(benchmark)
 
 
 def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
@@ -57,4 +69,5 @@ WEBDATASET = ExportFormat(
         'photos = webdataset.WebDataset(shards, shardshuffle=False).decode("pil")'
     ),
     write=_write,
+    lay_out=_lay_out,
 )
