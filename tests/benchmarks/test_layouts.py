@@ -643,6 +643,24 @@ class TestHardImageNet:
         with pytest.raises(CounterGroundError, match=r"n01440764_x\.JPEG is not the mask of one of the 15"):
             get_benchmark("hard-imagenet", archive=tmp_path / "copy")
 
+    @pytest.mark.parametrize("later", [-3600, 3600])
+    def test_a_mask_that_changed_removes_the_object_again(self, tmp_path, later):
+        first = got(tmp_path, "hard-imagenet")
+        removed = only(first, object="removed")["path"].to_list()
+        before = {path: (first.root / path).stat().st_ino for path in removed}
+        victim = removed[0]
+        _, wnid, name = victim.split("/")
+        (mask,) = (tmp_path / "copy" / "hardImageNet" / "val").glob(f"{wnid}_{Path(name).stem}.*")
+        changed = mask.stat().st_mtime + later
+        mask.unlink()  # what is in the cache is linked to it
+        Image.new("L", (8, 8), 1).save(mask, "PNG")
+        os.utime(mask, (changed, changed))
+        again = get_benchmark("hard-imagenet", archive=tmp_path / "copy")
+        after = {path: (again.root / path).stat().st_ino for path in removed}
+        assert {path for path in removed if before[path] != after[path]} == {victim}
+        with Image.open(again.root / victim) as grey:
+            assert grey.getcolors() == [(64, (128, 128, 128))]
+
     def test_it_stays_when_the_copy_is_gone(self, tmp_path):
         hard_imagenet(tmp_path / "copy")
         first = get_benchmark("hard-imagenet", archive=tmp_path / "copy")

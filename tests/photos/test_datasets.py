@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import polars as pl
 import pytest
 from dataset_hub import COMMIT, Hub
 from photo_server import Running, photo_bytes
@@ -69,6 +70,46 @@ def test_a_split_is_read_byte_by_byte_with_the_columns_that_are_named(folder):
     assert (benchmark.name, benchmark.notes) == ("birds", ())
 
 
+@pytest.mark.parametrize("form", ["hf:", ""])
+def test_an_unknown_label_is_no_background(tmp_path, form):
+    """A negative number of a ``ClassLabel``, in what the library reads and in shards of it."""
+    (tmp_path / "birds").mkdir()
+    made = birds(place=[0, -1, None]).rename_columns({"place": "background", "species": "label"})
+    made.add_column("cluster", ["", " ", "ann "]).to_parquet(tmp_path / "birds" / "test.parquet")
+    settings = "?label=label" if form else ""
+    photos = read_benchmark(f"{form}{tmp_path}/birds{settings}").photos
+    assert photos.select("class_name", "background", "cluster").rows() == [
+        ("tench", "grass", None),
+        ("hen", None, None),
+        ("tench", None, "ann"),
+    ]
+
+
+def test_a_shard_with_a_class_as_text_keeps_the_names_of_its_backgrounds(tmp_path):
+    made = birds(place=[0, -1, 1]).rename_column("place", "background").remove_columns("species")
+    (tmp_path / "birds").mkdir()
+    made.add_column("class_name", ["hen"] * 3).to_parquet(tmp_path / "birds" / "test.parquet")
+    assert read_benchmark(tmp_path / "birds").photos["background"].to_list() == ["grass", None, "sea"]
+
+
+def test_a_shard_with_a_photo_of_unknown_class_is_refused(tmp_path):
+    (tmp_path / "birds").mkdir()
+    birds(species=[0, -1, 1]).rename_column("species", "label").to_parquet(tmp_path / "birds/test.parquet")
+    with pytest.raises(CounterGroundError, match=r"test\.parquet, row 2 has class number -1"):
+        read_benchmark(tmp_path / "birds")
+
+
+def test_a_number_without_a_name_is_refused(tmp_path):
+    (tmp_path / "birds").mkdir()
+    path = tmp_path / "birds" / "test.parquet"
+    birds().rename_column("species", "label").to_parquet(path)
+    described = pl.read_parquet_metadata(path)
+    frame = pl.read_parquet(path).with_columns(place=pl.lit(2))
+    frame.write_parquet(path, metadata={"huggingface": described["huggingface"]})
+    with pytest.raises(CounterGroundError, match=r"row 1: its 'place' is number 2, but there are 2 names"):
+        read_benchmark(tmp_path / "birds")
+
+
 def test_it_is_written_into_the_cache_once(folder, cache, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache / "library"))
     spec = f"hf:{folder}?split=train&label=species"
@@ -125,6 +166,24 @@ def test_a_column_of_urls_is_fetched(tmp_path):
         benchmark = read_benchmark(f"hf:{tmp_path}/links?split=test&image=link&label=kind")
     assert sorted(benchmark.photos["photo_id"]) == sorted(IDS[:2])
     assert sorted(benchmark.photos["class_name"]) == ["hen", "tench"]
+
+
+def test_an_unknown_class_beside_a_url_is_no_class(tmp_path):
+    features = {
+        "url": datasets.Value("string"),
+        "label": datasets.ClassLabel(names=["tench", "hen"]),
+        "background": datasets.ClassLabel(names=["grass", "sea"]),
+    }
+    rows = {"label": [0, 1], "background": [1, -1]}
+    with Running() as server:
+        rows["url"] = [server.address(number) for number in range(2)]
+        for name, labels in (("known", [0, 1]), ("unknown", [0, -1])):
+            made = datasets.Dataset.from_dict({**rows, "label": labels}, features=datasets.Features(features))
+            made.save_to_disk(tmp_path / name)
+        photos = read_benchmark(f"hf:{tmp_path}/known?label=label").photos
+        with pytest.raises(CounterGroundError, match="Row 2 of the manifest has no class_name"):
+            read_benchmark(f"hf:{tmp_path}/unknown?label=label")
+    assert set(photos.select("class_name", "background").rows()) == {("tench", "sea"), ("hen", None)}
 
 
 @pytest.mark.parametrize(

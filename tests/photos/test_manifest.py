@@ -144,6 +144,16 @@ def test_version_hashes_all_that_scores_depend_on_and_nothing_else(tmp_path):
         Benchmark(
             "x", tmp_path, manifest(attribution=["(c) A", None, None], source=["u", None, None]), SPACE
         ),
+        Benchmark(
+            "x",
+            tmp_path,
+            manifest(
+                background=["water ", "", "ground"],
+                group=[" common", " ", "counter"],
+                cluster=["", "o1", "o1"],
+            ),
+            SPACE,
+        ),
     ]
     assert {other.version for other in same} == {benchmark.version}
     other_space = LabelSpace("benchmark", SPACE.names, (0, 1, 2))
@@ -152,7 +162,7 @@ def test_version_hashes_all_that_scores_depend_on_and_nothing_else(tmp_path):
         for column, values in {
             "path": ["b/3.jpg", "a/1.jpg", "a/é.jpg"],
             "photo_id": [*HASHES[:2], HASH[::-1]],
-            "background": ["water", "", "ground"],
+            "background": ["water", "sky", "ground"],
             "group": ["common", "common", "counter"],
             "cluster": [None, "o1", "o2"],
         }.items()
@@ -160,6 +170,13 @@ def test_version_hashes_all_that_scores_depend_on_and_nothing_else(tmp_path):
     different.append(Benchmark("x", tmp_path, manifest(), other_space).version)
     assert len({benchmark.version, *different}) == 7
     assert re.fullmatch("[0-9a-f]{64}", benchmark.version)
+
+
+def test_an_empty_text_is_unknown_in_every_optional_column_and_spaces_do_not_count():
+    optional = ("background", "cluster", "licence", "attribution", "source")
+    texts = {name: ["a ", " ", ""] for name in optional} | {"group": ["counter ", "\t", ""]}
+    photos = validate_manifest(manifest(path=["a", "b", "c"], **texts), SPACE)
+    assert photos.select(*optional, "group").rows() == [(*"aaaaa", "counter"), (None,) * 6, (None,) * 6]
 
 
 def test_further_columns_are_attributes_and_covariates():

@@ -58,22 +58,21 @@ def test_optional_columns_are_kept_and_others_noted(write):
     )
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".ndjson"])
-def test_other_files_are_read_as_parquet_is(write, tmp_path, suffix):
-    rows = pl.read_parquet(
-        write(imagenet_index=[8, None, 8], background=["grass", "", "road"], other=[1, 2, 3])
-    )
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"])
+def test_every_file_is_read_alike(write, tmp_path, suffix):
+    columns = {"imagenet_index": [8, None, 8], "background": ["grass", "", "road"], "other": [1, 2, 3]}
+    rows = pl.read_parquet(write(**columns, cluster=["", " ", "ann "]))
     path = tmp_path / f"mine{suffix}"
     if suffix in (".csv", ".tsv"):
         rows.write_csv(path, separator="," if suffix == ".csv" else "\t")
-    else:
-        rows.with_columns(pl.col("background").replace("", None)).write_ndjson(path)
+    elif suffix != ".parquet":
+        rows.write_ndjson(path)
     benchmark = read_benchmark(path)
     assert benchmark.label_space.imagenet == (8, None)
-    assert benchmark.photos.select("path", "class_name", "background", "other").rows() == [
-        ("0.png", "tench", None, 2.0),
-        ("1.png", "hen", "road", 3.0),
-        ("2.png", "hen", "grass", 1.0),
+    assert benchmark.photos.select("path", "class_name", "background", "cluster", "other").rows() == [
+        ("0.png", "tench", None, None, 2.0),
+        ("1.png", "hen", "road", "ann", 3.0),
+        ("2.png", "hen", "grass", None, 1.0),
     ]
     assert benchmark.notes == ()
 

@@ -144,12 +144,12 @@ class Copy:
             reason = error.strerror if isinstance(error, OSError) else error
             raise CounterGroundError(f"Cannot read {self.root / name}: {reason}.") from error
 
-    def make(self, photos: Mapping[str, tuple[Path, Change]]) -> None:
+    def make(self, photos: Mapping[str, tuple[Path, Change, *tuple[Path, ...]]]) -> None:
         """Write photos below ``made``; existing ones made from the same files are kept.
 
         Args:
-            photos: path below ``made`` -> a photo of the copy, and what is done to it; a changed photo is
-                written as PNG, without loss.
+            photos: path below ``made`` -> a photo of the copy, what is done to it, and the other files that
+                this reads, such as a mask; a changed photo is written as PNG, without loss.
 
         Raises:
             CounterGroundError: a photo cannot be read, or written.
@@ -171,7 +171,7 @@ class Copy:
                 pool.shutdown(cancel_futures=True)
 
 
-def _make(target: Path, source: Path, change: Change) -> None:
+def _make(target: Path, source: Path, change: Change, *others: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if change is None:
         target.unlink(missing_ok=True)
@@ -181,7 +181,9 @@ def _make(target: Path, source: Path, change: Change) -> None:
             shutil.copyfile(source, target)
         return
     photo = load_photo(source)
-    made_from = source.stat().st_mtime_ns
+    # The mean of the time stamps: it changes with each of them, whether the new one is later or earlier.
+    stamps = [file.stat().st_mtime_ns for file in (source, *others)]
+    made_from = sum(stamps) // len(stamps)
     if target.is_file() and target.stat().st_mtime_ns == made_from:
         return
     with atomic_path(target, sync=False) as draft:

@@ -44,7 +44,13 @@ from counterground.photos.labels import (
     read_class_names,
     similar_imagenet_name,
 )
-from counterground.photos.shards import EXPORT_FILE, ShardFormat, describe_shards, is_saved_dataset
+from counterground.photos.shards import (
+    EXPORT_FILE,
+    ShardFormat,
+    describe_shards,
+    is_saved_dataset,
+    label_name,
+)
 from counterground.photos.sources import CocoFile, names_source, read_coco_file
 
 __all__ = [
@@ -78,6 +84,7 @@ __all__ = [
     "imagenet_names",
     "imagenet_wnids",
     "is_saved_dataset",
+    "label_name",
     "load_photo",
     "mask_place",
     "match_imagenet",

@@ -24,6 +24,7 @@ MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "attribution": pl.String(),  # credit line to be shown with the photo
     "source": pl.String(),
 }
+OPTIONAL_TEXTS = ("background", "group", "cluster", "licence", "attribution", "source")
 _TEXTS = (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null)
 _REQUIRED = ("path", "photo_id", "class_index", "class_name")
 
@@ -34,10 +35,11 @@ _Check = tuple[pl.Expr, str, str]
 def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataFrame:
     """Return the manifest in ``MANIFEST_SCHEMA``, sorted by path; columns that may be null may be absent.
 
-    Further columns follow, sorted by name: attributes (texts; true and false become yes and no) and
-    covariates (numbers, float64; NaN becomes null). The columns of ``QUESTION_SCHEMA`` stay if all photos
-    have questions (`check_questions`). Photos that are equal byte for byte share a cluster, so that no half
-    or fold is judged by a copy of what the other saw.
+    Spaces around the texts of ``OPTIONAL_TEXTS`` are removed, and empty ones become null, whichever format
+    they come from. Further columns follow, sorted by name: attributes (texts; true and false become yes and
+    no) and covariates (numbers, float64; NaN becomes null). The columns of ``QUESTION_SCHEMA`` stay if all
+    photos have questions (`check_questions`). Photos that are equal byte for byte share a cluster, so that no
+    half or fold is judged by a copy of what the other saw.
 
     Raises:
         CounterGroundError: the first thing that is wrong, naming the column or the photo: a missing or
@@ -45,7 +47,7 @@ def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataF
             path that is repeated, absolute or outside the root, a group other than common, counter and null,
             or a class that the label space does not have.
     """
-    photos = with_plain_paths(_in_schema(photos))
+    photos = with_plain_paths(_in_schema(photos)).with_columns(stripped(pl.col(OPTIONAL_TEXTS)))
     if photos.is_empty():
         raise CounterGroundError("The manifest has no photo.")
     checks: list[_Check] = []
@@ -121,6 +123,12 @@ def with_plain_paths(photos: pl.DataFrame) -> pl.DataFrame:
     columns = [name for name in ("path", "mask") if photos.schema.get(name) == pl.String]
     plain = pl.col(columns).str.replace_all("/+", "/").str.replace_all(r"/(\./)+", "/")
     return photos.with_columns(plain.str.replace(r"^(\./)+", ""))
+
+
+def stripped(texts: pl.Expr) -> pl.Expr:
+    """Return texts without the spaces around them, null if nothing is left."""
+    texts = texts.str.strip_chars()
+    return pl.when(texts != "").then(texts)
 
 
 def attribute_problem(name: str, kind: pl.DataType) -> str:

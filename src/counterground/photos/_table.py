@@ -12,6 +12,7 @@ from counterground.photos._manifest import (
     MANIFEST_SCHEMA,
     attribute_problem,
     cast_column,
+    stripped,
     with_plain_paths,
 )
 from counterground.photos._photo import IMAGE_SUFFIXES, UnreadablePhoto, photo_ids
@@ -67,7 +68,7 @@ def _read_text(source: Path) -> pl.DataFrame:
     separator = _separator(source)
     frame = pl.read_csv(source, separator=separator, infer_schema=False, glob=False)
     _refuse_swallowed(frame, separator)
-    return _stripped(frame)
+    return frame.rename(str.strip).with_columns(stripped(pl.all()))
 
 
 def _separator(source: Path) -> str:
@@ -131,11 +132,6 @@ def _is_photo(cell: str) -> bool:
 def _read_json_lines(source: Path) -> pl.DataFrame:
     with open_regular(source) as file:
         return pl.read_ndjson(file, infer_schema_length=None)
-
-
-def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
-    cells = pl.all().str.strip_chars()
-    return frame.rename(str.strip).with_columns(pl.when(cells != "").then(cells))
 
 
 def _whole(column: pl.Series) -> pl.Series:

@@ -52,7 +52,7 @@ def _read(copy: Copy) -> pl.DataFrame:
             "on, or HardImageNet_Images beside them."
         )
     rows: list[dict[str, str]] = []
-    made: dict[str, tuple[Path, Change]] = {}
+    made: dict[str, tuple[Path, Change, *tuple[Path, ...]]] = {}
     for mask in sorted(path for path in (copy.root / "val").iterdir() if path.is_file()):
         wnid, _, name = mask.name.partition("_")
         if wnid not in _NAMES:
@@ -60,7 +60,8 @@ def _read(copy: Copy) -> pl.DataFrame:
         source, stem = photos / wnid / name, Path(name).stem
         kept, removed = f"kept/{wnid}/{name}", f"removed/{wnid}/{stem}.png"
         drawn = f"masks/{wnid}/{stem}.png"
-        made |= {kept: (source, None), removed: (source, partial(_greyed, mask=mask)), drawn: (mask, None)}
+        made |= {kept: (source, None), drawn: (mask, None)}
+        made[removed] = (source, partial(_greyed, mask=mask), mask)
         about = {"class_name": _NAMES[wnid], "cluster": stem, "mask": drawn}
         rows += [{"path": kept, "object": "kept"} | about, {"path": removed, "object": "removed"} | about]
     copy.make(made)

@@ -1,5 +1,6 @@
 """Benchmarks whose photos are packed: WebDataset tars, Parquet files and data sets of Hugging Face."""
 
+from counterground.photos.shards._class_labels import label_name
 from counterground.photos.shards._datasets import is_saved_dataset, read_dataset
 from counterground.photos.shards._remote import read_webdataset
 from counterground.photos.shards._samples import MAX_TOTAL_BYTES
@@ -17,6 +18,7 @@ __all__ = [
     "ShardFormat",
     "describe_shards",
     "is_saved_dataset",
+    "label_name",
     "read_dataset",
     "read_shards",
     "read_webdataset",

@@ -22,13 +22,14 @@ from counterground.photos._benchmark import Benchmark
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
 from counterground.photos.labels import read_class_names
+from counterground.photos.shards._class_labels import label_name
 from counterground.photos.shards._samples import Sample
 from counterground.photos.shards._shards import unpack_once, unpack_samples
 from counterground.photos.sources import Source, benchmark_of_rows, find_column
 from counterground.progress import progress_bar
 from counterground.reading import try_arrow
 
-_LAYOUT = 1  # of the unpacked folders: a new number gives a new folder
+_LAYOUT = 2  # of the unpacked folders: a new number gives a new folder
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -246,7 +247,7 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns) -> Sample:
         names = columns.texts_of.get(column)
         # A path in the data set is not a path in our folder.
         ours = columns.others.get(column, "original_path" if column == "path" else column)
-        fields[ours] = names[value] if names and isinstance(value, int) and value >= 0 else value
+        fields[ours] = label_name(value, names, f"{where}: its {column!r}") if names else value
     label = row[columns.label]
     if label is None or label == -1:  # how data sets on the hub mark an unknown label
         raise CounterGroundError(f"{where} has no class: its {columns.label!r} is {label!r}.")
@@ -287,12 +288,12 @@ def _rows_of_texts(data: Any, source: Source, rows: int | None) -> pl.DataFrame 
     labels = {name: kind for name, kind in (data.features or {}).items() if hasattr(kind, "names")}
     listed = [
         {
-            name: labels[name].names[value]
-            if name in labels and isinstance(value, int) and value >= 0
+            name: label_name(value, labels[name].names, f"{source.place}: Row {number}: its {name!r}")
+            if name in labels
             else value
             for name, value in row.items()
             if isinstance(value, str | int | float)
         }
-        for row in islice(data, rows)
+        for number, row in enumerate(islice(data, rows), 1)
     ]
     return pl.DataFrame(listed, infer_schema_length=None, strict=False)

@@ -11,7 +11,9 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError
+from counterground.photos._manifest import OPTIONAL_TEXTS
 from counterground.photos._photo import IMAGE_SUFFIXES
+from counterground.photos.shards._class_labels import label_name
 from counterground.photos.shards._samples import Sample, open_parquet
 
 _ROWS = 32  # photos in memory at a time
@@ -27,6 +29,7 @@ class _Columns:
     fields: list[str]
     class_label: str | None
     class_names: Sequence[str] | None
+    texts_of: Mapping[str, Sequence[str]]  # names of the numbers in further columns
 
 
 def parquet_samples(shard: Path) -> Iterator[Sample]:
@@ -60,13 +63,15 @@ def _columns(shard: Path, schema: Mapping[str, pl.DataType]) -> _Columns:
             f"{shard.name}: expected one column of images (structs of bytes and path); {what}. "
             f"It has: {', '.join(schema)}."
         )
-    labels = _class_labels(shard)
-    label = next((name for name in (*_LABEL_NAMES, *labels) if name in labels), None)
-    if label is not None and len(labels) > 1 and label not in _LABEL_NAMES:
-        raise CounterGroundError(f"{shard.name} has several class labels: {', '.join(labels)}.")
     options = pl.List(pl.String)  # of a question
     fields = [name for name, kind in schema.items() if not isinstance(kind, _NESTED) or kind == options]
-    return _Columns(images[0], mask, fields, label, labels.get(label) if label else None)
+    labels = {name: names for name, names in _class_labels(shard).items() if name in fields}
+    guesses = [name for name in labels if name not in OPTIONAL_TEXTS]
+    label = next((name for name in (*_LABEL_NAMES, *guesses) if name in guesses), None)
+    if label is not None and len(guesses) > 1 and label not in _LABEL_NAMES:
+        raise CounterGroundError(f"{shard.name} has several class labels: {', '.join(guesses)}.")
+    class_names = labels.pop(label) if label else None
+    return _Columns(images[0], mask, fields, label, class_names, labels)
 
 
 def _is_image(kind: pl.DataType) -> bool:
@@ -94,6 +99,8 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns) -> Sample:
     suffix = PurePosixPath(str(cell["path"] or "")).suffix.lower()
     mask = row[columns.mask] if columns.mask else None
     fields = {name: row[name] for name in columns.fields} | ({"mask": mask["path"]} if mask else {})
+    for name, names in columns.texts_of.items():
+        fields[name] = label_name(fields[name], names, f"{where}: its {name!r}")
     if columns.class_label is not None:
         fields["label"] = fields.pop(columns.class_label)
     return Sample(

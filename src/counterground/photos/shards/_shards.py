@@ -21,7 +21,7 @@ from counterground.errors import CounterGroundError
 from counterground.files import cache_dir, draft_folder, write_text
 from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame, describe_gaps
-from counterground.photos._manifest import MANIFEST_SCHEMA
+from counterground.photos._manifest import MANIFEST_SCHEMA, OPTIONAL_TEXTS
 from counterground.photos._native import (
     BENCHMARK_FILE,
     LABEL_SPACE_FILE,
@@ -39,7 +39,6 @@ from counterground.photos.shards._tar import tar_samples
 from counterground.reading import open_regular, read_json, read_text
 
 _CLASS_FIELDS = ("class_name", "class", "label", "cls")
-_TEXTS = ("background", "group", "cluster", "licence", "attribution", "source")
 _OTHER_SPELLING = {"license": "licence"}
 _USED = {
     "path",
@@ -47,7 +46,7 @@ _USED = {
     "class_index",
     "mask",
     *_CLASS_FIELDS,
-    *_TEXTS,
+    *OPTIONAL_TEXTS,
     *_OTHER_SPELLING,
     *QUESTION_SCHEMA,
 }
@@ -83,7 +82,7 @@ def _write_sample(sample: Sample, number: int, into: Path, space: LabelSpace | N
     if fields.get("photo_id") not in (None, digest):
         raise CounterGroundError(f"{sample.where} does not match its photo_id: its bytes were changed.")
     _write(sample.where, into, path, sample.photo)
-    row: dict[str, Any] = {name: _text(fields.get(name)) for name in _TEXTS}
+    row: dict[str, Any] = {name: _text(fields.get(name)) for name in OPTIONAL_TEXTS}
     row |= {"path": path, "photo_id": digest, "mask": None}
     if "options" in fields:
         row |= {name: fields.get(name) for name in QUESTION_SCHEMA}
@@ -185,7 +184,7 @@ _SHARDS: dict[ShardFormat, tuple[str, ...]] = {
     "huggingface": ("data/*.parquet", "*.parquet"),
 }
 _SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
-_LAYOUT = 1  # of the unpacked folders: a new number gives a new folder
+_LAYOUT = 2  # of the unpacked folders: a new number gives a new folder
 
 
 @dataclass(frozen=True)

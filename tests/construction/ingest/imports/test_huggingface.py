@@ -68,6 +68,29 @@ def test_saved_to_disk(tmp_path, files, prefix):
     assert (again.added, again.present, again.backgrounds) == (0, 6, 0)
 
 
+def test_an_unknown_label_is_no_label(tmp_path, files):
+    """A negative number of a ``ClassLabel``; one of the class rejects the row."""
+    places = datasets.ClassLabel(names=["snow", "sky"])
+    made = data_set(files, cluster=["", " ", "ann ", "ann", None, "ben"])
+    for name, numbers in (("background", [0, 1, -1, -1, None, 0]), ("source", [-1, 1, 0, 0, 0, 0])):
+        made = made.add_column(name, numbers).cast_column(name, places)
+    made = made.remove_columns("label").add_column("label", [0, 1, 0, 1, 0, -1])
+    made.cast_column("label", datasets.ClassLabel(names=["zebra", "flamingo"])).save_to_disk(
+        tmp_path / "saved"
+    )
+    report = import_photos(tmp_path / "pool", tmp_path / "saved", ImportOptions(class_column="label"))
+    assert [(one.item, one.reason) for one in report.rejected] == [("all, row 5", "it has no class")]
+    photos, verdicts = photos_of(tmp_path / "pool")
+    found = photos.join(verdicts.select("path", "label"), on="path", how="left").sort("key")
+    assert found.select("class_name", "label", "cluster", "source").rows() == [
+        ("zebra", "snow", None, None),
+        ("flamingo", "sky", None, "sky"),
+        ("zebra", None, "ann", "snow"),
+        ("flamingo", None, "ann", "snow"),
+        ("zebra", None, None, "snow"),
+    ]
+
+
 def test_splits_have_to_be_chosen_where_there_are_several(tmp_path, files):
     both = datasets.DatasetDict(train=data_set(files[:4]), test=data_set(files[4:]))
     both.save_to_disk(tmp_path / "saved")

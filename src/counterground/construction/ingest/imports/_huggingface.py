@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from counterground.construction.ingest.imports._options import ImportOptions, re
 from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, needs_extra
 from counterground.offline import check_online
-from counterground.photos import is_saved_dataset
+from counterground.photos import is_saved_dataset, label_name
 from counterground.reading import try_arrow
 
 _SPEC = re.compile(r"hf:(?P<name>.+?)(?:@(?P<config>[^@:/\\]+))?(?::(?P<split>[^:/\\]+))?")
@@ -35,9 +35,8 @@ _CARRIED = (
 class _Columns:
     image: str
     label: str | None
-    names: list[str] | None  # of a ClassLabel
     background: str | None
-    background_names: list[str] | None
+    names: dict[str, list[str]]  # of the numbers in each ClassLabel
     notes: tuple[str, ...]
 
 
@@ -61,7 +60,7 @@ def read_data_set(source: str, options: ImportOptions) -> Source:
     name, config = match["name"], match["config"]
     parts = _load(name, config, match["split"])
     columns = _columns(next(iter(parts.values())), options)
-    written = {split: _texts(part, columns, options) for split, part in parts.items()}
+    written = {split: _texts(part, split, columns, options) for split, part in parts.items()}
     classes = resolve_class_names(
         sorted({text for texts in written.values() for text in texts if text}), options
     )
@@ -91,21 +90,31 @@ def _items(
     for number, text in enumerate(written):
         if not text:
             continue
-        row = stored[number]
+        where = f"{origin.rsplit('/', 1)[1]}, row {number}"
+        row = _texts_of(stored[number], columns, where)
         image = row[columns.image] or {}
         path = image.get("path")
         file = Path(path) if path and Path(path).is_file() else None
         background = row[columns.background] if columns.background else None
-        if background is not None and columns.background_names:
-            background = columns.background_names[background]
         yield Item(
             origin=f"{origin}/{number}",
-            item=f"{origin.rsplit('/', 1)[1]}, row {number}" + (f" ({path})" if path else ""),
+            item=where + (f" ({path})" if path else ""),
             class_name=classes[text],
             content=image.get("bytes") or file,
             background=None if background is None else str(background),
-            fields={name: str(row[name]) for name in _CARRIED if row.get(name) not in (None, "")},
+            fields={name: text for name in _CARRIED if (text := _stripped(row.get(name)))},
         )
+
+
+def _texts_of(row: Mapping[str, Any], columns: _Columns, where: str) -> dict[str, Any]:
+    """Return a row with names for the numbers of its background and of what is carried."""
+    named = (name for name in (columns.background, *_CARRIED) if name in columns.names)
+    texts = {name: label_name(row[name], columns.names[name], f"{where}: its {name!r}") for name in named}
+    return {**row, **texts}
+
+
+def _stripped(value: Any) -> str:
+    return "" if value is None else str(value).strip()
 
 
 def _load(name: str, config: str | None, wanted: str | None) -> dict[str, Any]:
@@ -162,12 +171,8 @@ def _columns(data: Any, options: ImportOptions) -> _Columns:
     known = {image, label, background, *_CARRIED}
     unused = [column for column in features if column not in known]
     notes = (f"Unused columns of the data set: {', '.join(unused)}.",) if unused else ()
-    names, background_names = _names(features, label), _names(features, background)
-    return _Columns(image, label, names, background, background_names, notes)
-
-
-def _names(features: Any, column: str | None) -> list[str] | None:
-    return list(features[column].names) if column and hasattr(features[column], "names") else None
+    names = {name: list(features[name].names) for name in labels}
+    return _Columns(image, label, background, names, notes)
 
 
 def _pick(features: Any, named: str | None, found: list[str], what: str, option: str) -> str:
@@ -182,11 +187,14 @@ def _pick(features: Any, named: str | None, found: list[str], what: str, option:
     raise UsageError(f"The column of the {what} is not clear: name it with {option}; {have}.")
 
 
-def _texts(part: Any, columns: _Columns, options: ImportOptions) -> list[str]:
+def _texts(part: Any, split: str, columns: _Columns, options: ImportOptions) -> list[str]:
     """Return the class of every row as it is written; empty if a row has none."""
     if columns.label is None:
         return [options.class_name or ""] * len(part)
     values = part[columns.label][:] if len(part) else []
-    if columns.names is None:
-        return ["" if value is None else str(value).strip() for value in values]
-    return ["" if value is None or value < 0 else columns.names[value] for value in values]
+    if columns.label in columns.names:
+        names, where = columns.names[columns.label], f"its {columns.label!r}"
+        values = [
+            label_name(value, names, f"{split}, row {number}: {where}") for number, value in enumerate(values)
+        ]
+    return [_stripped(value) for value in values]
