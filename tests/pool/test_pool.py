@@ -7,7 +7,7 @@ import pytest
 
 from counterground.benchmarks import open_benchmark
 from counterground.errors import CounterGroundError, UsageError
-from counterground.pool import BACKGROUND_LABELS
+from counterground.pool import BACKGROUND_LABELS, open_pool
 
 CLASSES = ("ice bear", "flamingo")
 
@@ -241,6 +241,28 @@ def test_candidates_are_listed_once_and_marked(pool):
     assert found["tries"].to_list() == [0, 1, 1]
     with pytest.raises(CounterGroundError, match="no candidate"):
         pool.mark_candidates([("k9", "flamingo", "got", None)])
+
+
+def test_what_a_source_says_about_a_photo_can_be_corrected(pool):
+    first, second, *_ = paths(pool)
+    pool.update_photos({first: {"licence": "cc-by", "taxon_id": 41}, second: {"cluster": "ann"}})
+    with open_pool(pool.root) as again:  # checks the digests of all rows
+        photos = again.photos()
+    assert photos.select("licence", "taxon_id", "cluster").rows()[:2] == [
+        ("cc-by", 41, None),
+        ("cc0", None, "ann"),
+    ]
+    for changes, message in (
+        ({first: {"photo_id": "0"}}, "column 'photo_id' of a photo cannot be changed"),
+        ({first: {"taxon_id": "x"}}, "cannot hold 'x'"),
+        (
+            {first: {"licence": "cc-by-nc"}, "files/none.jpg": {"licence": "cc-by"}},
+            "no photo 'files/none.jpg'",
+        ),
+    ):
+        with pytest.raises(CounterGroundError, match=message):
+            pool.update_photos(changes)
+    assert pool.photos().equals(photos)
 
 
 def test_signals_are_replaced_by_name(pool):

@@ -59,6 +59,20 @@ PHOTO_SCHEMA: dict[str, pl.DataType] = {
     "added_at": pl.String(),  # ISO, UTC
 }
 
+PHOTO_DETAILS = (
+    "licence",
+    "attribution",
+    "source",
+    "cluster",
+    "observer",
+    "observation",
+    "taxon",
+    "taxon_id",
+    "observed_on",
+    "url",
+)
+"""What a source says about a photo: it may be corrected later, unlike what identifies the photo."""
+
 CANDIDATE_SCHEMA: dict[str, pl.DataType] = {
     "key": pl.String(),
     "class_name": pl.String(),

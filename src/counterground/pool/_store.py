@@ -34,7 +34,7 @@ from counterground.pool._database import (
 from counterground.pool._decisions import all_decisions, labels_of_tasks, now, record_decision, undo_decision
 from counterground.pool._folder import DATABASE_FILE, FILES, class_folder, inside_files
 from counterground.pool._freeze import freeze
-from counterground.pool._schema import CANDIDATE_SCHEMA, PHOTO_SCHEMA, SIGNAL_SCHEMA, TASKS
+from counterground.pool._schema import CANDIDATE_SCHEMA, PHOTO_DETAILS, PHOTO_SCHEMA, SIGNAL_SCHEMA, TASKS
 from counterground.pool._verdicts import read_verdicts, read_votes
 from counterground.text import counted, one_line
 
@@ -122,6 +122,26 @@ class Pool:
         for row in rows:
             inside_files(self.root, str(row["path"]))
         return self._add(PHOTO, PHOTO_SCHEMA, [{"added_at": now()} | dict(row) for row in rows])
+
+    def update_photos(self, changes: Mapping[str, Mapping[str, object]]) -> None:
+        """Correct what a source says about photos, in one transaction, all or none.
+
+        Args:
+            changes: new values by path; only columns of ``PHOTO_DETAILS``.
+
+        Raises:
+            CounterGroundError: there is no such photo, or a column cannot be changed or hold the value.
+        """
+        for values in changes.values():
+            if fixed := set(values) - set(PHOTO_DETAILS):
+                raise CounterGroundError(f"The pool's column {min(fixed)!r} of a photo cannot be changed.")
+            _check_kinds(values, PHOTO_SCHEMA)
+        with self.connect() as connection:
+            for path, values in changes.items():
+                same = update(PHOTO).where(PHOTO.c.path == path)
+                if not connection.execute(same.values(**values)).rowcount:
+                    raise CounterGroundError(f"The pool has no photo {path!r}.")
+                connection.execute(same.values(digest=digest_of(PHOTO)))
 
     def photo_file(self, path: str) -> Path:
         """Return the file of a photo or mask.
@@ -349,11 +369,7 @@ class Pool:
         if unknown := {name for row in rows for name in row} - set(schema):
             raise CounterGroundError(f"The pool's table {table.name} has no column {min(unknown)!r}.")
         for row in rows:
-            for name, value in row.items():
-                if problem := kind_problem(value, schema[name]):
-                    raise CounterGroundError(
-                        f"The pool's column {name!r} ({schema[name]}) cannot hold {problem}."
-                    )
+            _check_kinds(row, schema)
         absent = dict.fromkeys(schema)
         with self.connect_within(within) as connection:
             statement = insert(table).on_conflict_do_nothing()
@@ -378,6 +394,12 @@ class Pool:
             f"{counted(len(photos), 'photo')} of {classes}; {review['label'].count():,} reviewed, "
             f"{background['label'].count():,} with a background"
         )
+
+
+def _check_kinds(values: Mapping[str, object], schema: Mapping[str, pl.DataType]) -> None:
+    for name, value in values.items():
+        if problem := kind_problem(value, schema[name]):
+            raise CounterGroundError(f"The pool's column {name!r} ({schema[name]}) cannot hold {problem}.")
 
 
 def _keep_setting(connection: Connection, name: str, value: Any) -> None:

@@ -189,12 +189,125 @@ def test_counteranimal_layout_says_that_groups_are_not_imported(tmp_path, photos
     assert sorted(set(frozen.photos["background"])) == ["earth", "grass", "sky", "snow", "water"]
 
 
-def test_files_with_equal_content_are_both_kept_and_noted_across_classes(tmp_path, labelled):
-    shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "zebra/grass/copy.jpg")
+def test_equal_files_of_a_class_are_one_photo_and_noted_across_classes(tmp_path, labelled):
+    shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "zebra/road/copy.jpg")
     shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "flamingo/water/copy.jpg")
     report = import_photos(tmp_path / "pool", labelled)
-    assert report.added == 11
+    assert (report.added, report.present, report.rejected) == (10, 1, ())
+    repeated = (
+        "1 file repeats a photo of the same class in the source: not added again, whatever the labels "
+        "(zebra/road/copy.jpg)."
+    )
+    assert repeated in report.notes
     assert report.notes[-1] == "1 photo is in the pool under several classes (one as flamingo and zebra)."
+    assert len([file for file in (tmp_path / "pool/files").rglob("*") if file.is_file()]) == 10
+    again = import_photos(tmp_path / "pool", labelled)
+    assert (again.added, again.present, again.backgrounds) == (0, 11, 0)
+    assert repeated in again.notes
+
+
+def label_of(pool_path: Path, content: str) -> list[tuple[str | None, bool]]:
+    """Return background and whether it stands, for each photo of the pool with this content."""
+    with open_pool(pool_path) as pool:
+        paths = pool.photos().filter(pl.col("photo_id") == content)["path"]
+        labels = dict(pool.verdicts("background").select("path", "label").iter_rows())
+        stands = dict(pool.verdicts("review").select("path", "stands").iter_rows())
+    return [(labels[path], stands[path]) for path in paths]
+
+
+def test_a_photo_in_another_background_folder_is_the_same_photo(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    moved = (labelled / "zebra/grass/0.jpg").rename(labelled / "zebra/road/from-grass.jpg")
+    report = import_photos(tmp_path / "pool", labelled)
+    assert (report.added, report.present, report.backgrounds) == (0, 9, 1)
+    assert report.notes == ("1 file equals a photo that the pool has from another place: not added again.",)
+    assert label_of(tmp_path / "pool", photo_id(moved)) == [("road", True)]
+    assert import_photos(tmp_path / "pool", labelled).backgrounds == 0
+
+
+def test_a_renamed_source_adds_nothing_and_brings_no_discarded_photo_back(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    with open_pool(tmp_path / "pool") as pool:
+        gone = pool.photos()["path"][0]
+        pool.decide(gone, annotator="ann", task="review", labels=["clarity"])
+        (tmp_path / "pool" / gone).unlink()
+    renamed = labelled.rename(tmp_path / "beasts")
+    report = import_photos(tmp_path / "pool", renamed)
+    assert (report.added, report.present, report.backgrounds) == (0, 9, 0)
+    assert report.notes == (
+        "Restored 1 photo that were missing or changed in the pool.",
+        "9 files equal photos that the pool has from another place: not added again, 1 of them discarded.",
+    )
+    assert photo_id(tmp_path / "pool" / gone) in set(everything(tmp_path / "pool")[0]["photo_id"])
+    assert len(open_pool(tmp_path / "pool").freeze()) == 8
+
+
+def test_equal_photos_of_an_earlier_pool_keep_their_labels_in_a_renamed_source(tmp_path, labelled):
+    copy = Path(shutil.copy(labelled / "zebra/road/0.jpg", labelled / "zebra/grass/copy.jpg"))
+    import_photos(tmp_path / "pool", labelled)
+    with open_pool(tmp_path / "pool") as pool:  # earlier versions added both
+        (one,) = pool.photos().filter(pl.col("photo_id") == photo_id(copy)).to_dicts()
+        road = labelled / "zebra/road/0.jpg"
+        other = {
+            "path": "files/zebra/0-added.jpg",
+            "key": f"file:animals/zebra/road/0.jpg#{photo_id(road)[:16]}",
+        }
+        shutil.copy(road, tmp_path / "pool" / other["path"])
+        pool.add_photos([one | other])
+        pool.decide(other["path"], annotator="imported", task="background", labels=["road"])
+    before = everything(tmp_path / "pool")
+    assert sorted(label_of(tmp_path / "pool", photo_id(copy))) == [("grass", True), ("road", True)]
+    report = import_photos(tmp_path / "pool", labelled.rename(tmp_path / "beasts"))
+    assert (report.added, report.present, report.backgrounds) == (0, 10, 0)
+    after = everything(tmp_path / "pool")
+    assert all(one.equals(other) for one, other in zip(before, after, strict=True))
+
+
+CREDITS = ("licence", "attribution", "source", "cluster")
+
+
+@pytest.mark.parametrize("name", ["mine.csv", "corrected.csv"])
+def test_corrected_licences_credits_and_clusters_are_taken_over(tmp_path, labelled, name):
+    files = sorted(map(str, labelled.rglob("*.jpg")))
+    columns = {
+        "path": files,
+        "class_name": ["zebra"] * 9,
+        "licence": ["cc-by"] * 9,
+        "attribution": ["Ann"] * 9,
+    }
+    import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", columns))
+    corrected = columns | {
+        "licence": ["all rights reserved"] * 9,
+        "attribution": ["Ann"] * 8 + ["Bob"],
+        "source": ["https://example.org"] * 9,
+        "cluster": ["ann"] * 8 + ["bob"],
+    }
+    source = write_table(tmp_path / name, corrected)
+    report = import_photos(tmp_path / "pool", source)
+    assert (report.added, report.present) == (0, 9)
+    updated = "Updated 9 photos of the pool from the source (licence 9, source 9, cluster 9, attribution 1)."
+    assert report.notes[-1] == updated
+    photos = everything(tmp_path / "pool")[0]
+    assert sorted(photos.select(CREDITS).rows()) == sorted(zip(*(corrected[n] for n in CREDITS), strict=True))
+    assert pl.read_parquet(tmp_path / "pool/photos.parquet")["licence"].unique().to_list() == [
+        "all rights reserved"
+    ]
+    assert not any("Updated" in note for note in import_photos(tmp_path / "pool", source).notes)
+
+
+def test_what_a_source_does_not_give_any_more_is_kept_and_said(tmp_path, labelled):
+    files = sorted(map(str, labelled.rglob("*.jpg")))
+    columns = {"path": files, "class_name": ["zebra"] * 9, "licence": ["cc-by"] * 9, "cluster": ["ann"] * 9}
+    import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", columns))
+    blank = columns | {"licence": ["cc-by"] * 8 + [""]}
+    del blank["cluster"]
+    report = import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", blank))
+    assert report.notes[-1] == (
+        "The pool keeps what the source does not give (cluster 9, licence 1): to change a value, give "
+        "another, such as 'unknown' for a licence."
+    )
+    photos = everything(tmp_path / "pool")[0]
+    assert (set(photos["licence"]), set(photos["cluster"])) == ({"cc-by"}, {"ann"})
 
 
 def test_what_does_not_decode_is_listed_and_not_taken_in(tmp_path, labelled):

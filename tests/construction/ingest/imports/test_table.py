@@ -102,6 +102,39 @@ def test_the_same_table_again_asks_only_for_what_was_not_given_up(tmp_path, phot
     assert (last.added, last.present, last.requests) == (0, 4, 0)
 
 
+def test_a_corrected_table_corrects_photos_and_what_is_still_to_come(tmp_path, photo_server):
+    photo_server.script = {"/2.jpg": [503] * 4}
+    rows = [row | {"licence": "cc-by", "cluster": None} for row in rows_of(photo_server, range(3))]
+    assert import_photos(tmp_path / "pool", table(tmp_path / "t.csv", rows), QUICK).added == 2
+    corrected = [
+        row | {"licence": "all rights reserved", "cluster": "ann", "observer": "ann"} for row in rows
+    ]
+    report = import_photos(tmp_path / "pool", table(tmp_path / "t.csv", corrected), QUICK)
+    assert (report.added, report.present) == (1, 2)
+    assert report.notes == (
+        "Updated 2 photos of the pool from the source (licence 2, cluster 2, observer 2).",
+    )
+    photos = open_pool(tmp_path / "pool").photos()
+    assert set(photos.select("licence", "cluster", "observer").rows()) == {
+        ("all rights reserved", "ann", "ann")
+    }
+
+
+def test_a_photo_at_another_address_is_said_to_equal_one_that_was_discarded(tmp_path, photo_server):
+    source = table(tmp_path / "t.csv", rows_of(photo_server, range(2)))
+    import_photos(tmp_path / "pool", source, QUICK)
+    with open_pool(tmp_path / "pool") as pool:
+        pool.decide(pool.photos()["path"][0], annotator="ann", task="review", labels=["clarity"])
+    moved = [row | {"url": f"{row['url']}?moved"} for row in rows_of(photo_server, range(2))]
+    report = import_photos(tmp_path / "pool", table(tmp_path / "t.csv", moved), QUICK)
+    assert report.added == 2
+    (note,) = report.notes
+    assert note == (
+        "2 photos equal others that the pool has from another address, 1 of them discarded: added again. "
+        "`counterground curate` finds duplicates."
+    )
+
+
 def test_offline_gives_up_no_row(tmp_path, photo_server, monkeypatch):
     rows = rows_of(photo_server, range(3))
     rows += [row | {"url": row["url"].replace("127.0.0.1", "127.1")} for row in rows_of(photo_server, (3, 4))]

@@ -12,8 +12,9 @@ import polars as pl
 
 from counterground.construction.ingest.download import download_photos
 from counterground.construction.ingest.imports._backgrounds import Backgrounds
+from counterground.construction.ingest.imports._details import Details
 from counterground.construction.ingest.imports._huggingface import is_data_set, read_data_set
-from counterground.construction.ingest.imports._items import add_items
+from counterground.construction.ingest.imports._items import add_items, discarded_paths
 from counterground.construction.ingest.imports._local import Source, read_local
 from counterground.construction.ingest.imports._options import ImportOptions
 from counterground.construction.ingest.imports._report import ImportReport, RejectedItem
@@ -39,7 +40,9 @@ def import_photos(
 
     Photos are copied, never linked, so that editing the source does not change the pool. Backgrounds are
     recorded as decisions. Photos that cannot be decoded are rejected and listed with the reason, in the
-    report and in a CSV file in the pool. Repeating an import adds what is missing and nothing else.
+    report and in a CSV file in the pool. Repeating an import adds what is missing, and updates the
+    backgrounds, licences, credits and clusters that the source has changed. A file that equals a photo of
+    its class in the pool is not added again, wherever it is now; the notes count these files.
 
     Polars does not survive a fork: start a child process with multiprocessing's "spawn", or the call waits
     for ever.
@@ -79,12 +82,13 @@ def _rename_remedy(name: str, known: str) -> str:
 
 
 def _copy(pool: Pool, source: str, read: Source, options: ImportOptions) -> ImportReport:
-    backgrounds = Backgrounds(pool, options.annotator)
+    backgrounds, details = Backgrounds(pool, options.annotator), Details(pool)
     with progress_bar("Copying", total=read.total, shown=options.show_progress) as bar:
         counts = add_items(
             pool,
             read.items,
             backgrounds,
+            details,
             jobs=options.jobs,
             progress=lambda done: bar.update(done, read.total),
         )
@@ -98,13 +102,20 @@ def _copy(pool: Pool, source: str, read: Source, options: ImportOptions) -> Impo
         backgrounds=backgrounds.recorded,
         masks=counts.masks,
         masks_rejected=tuple(counts.masks_rejected),
-        notes=(*read.notes, *counts.notes(), *backgrounds.notes(), *_note_shared(pool, read.classes)),
+        notes=(
+            *read.notes,
+            *counts.notes(),
+            *details.notes(),
+            *backgrounds.notes(),
+            *_note_shared(pool, read.classes),
+        ),
         list_file=_write_rejected(pool.root, source, [*rejected, *counts.masks_rejected]),
     )
 
 
 def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions) -> ImportReport:
     pool.add_candidates(table.candidates)
+    known = pool.photos().select("path", "photo_id", "class_name")
     before = _rows_of(pool, table)
     failed = before.filter(pl.col("status") == "failed")
     if options.retry_failed:
@@ -116,9 +127,9 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
     )
     with progress_bar("Fetching", shown=options.show_progress) as bar:
         report = download_photos(
-            pool, _rows_of(pool, table), settings, fields=table.cluster_of, progress=bar.update
+            pool, _rows_of(pool, table), settings, fields=table.details_of, progress=bar.update
         )
-    backgrounds = _label(pool, table, options)
+    backgrounds, details = _label(pool, table, options)
     pool.snapshot()
     rejected = (
         *table.rejected,
@@ -146,24 +157,46 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
         backgrounds=backgrounds.recorded,
         requests=report.requests,
         received=report.received,
-        notes=(*table.notes, *backgrounds.notes(), *_note_shared(pool, table.classes)),
+        notes=(
+            *table.notes,
+            *details.notes(),
+            *backgrounds.notes(),
+            *_note_equal(pool, known),
+            *_note_shared(pool, table.classes),
+        ),
         list_file=_write_rejected(pool.root, source, rejected),
     )
 
 
 def _rows_of(pool: Pool, table: AddressTable) -> pl.DataFrame:
     """Return the pool's candidates that are rows of the table."""
-    keys = pl.DataFrame(list(table.extras), schema={"key": pl.String, "class_name": pl.String}, orient="row")
+    keys = pl.DataFrame(list(table.details), schema={"key": pl.String, "class_name": pl.String}, orient="row")
     return pool.candidates().join(keys, on=["key", "class_name"], how="semi", maintain_order="left")
 
 
-def _label(pool: Pool, table: AddressTable, options: ImportOptions) -> Backgrounds:
-    backgrounds = Backgrounds(pool, options.annotator)
+def _label(pool: Pool, table: AddressTable, options: ImportOptions) -> tuple[Backgrounds, Details]:
+    backgrounds, details = Backgrounds(pool, options.annotator), Details(pool)
     for key, name, path in pool.photos().select("key", "class_name", "path").iter_rows():
-        if (key, name) in table.extras:
-            backgrounds.note(path, table.extras[key, name]["background"])
+        if (key, name) in table.details:
+            backgrounds.note(path, table.backgrounds[key, name])
+            details.note(path, table.details[key, name])
     backgrounds.write()
-    return backgrounds
+    details.write()
+    return backgrounds, details
+
+
+def _note_equal(pool: Pool, known: pl.DataFrame) -> tuple[str, ...]:
+    """Note fetched photos that their class had from another address: each address is a photo of its own."""
+    new = pool.photos().join(known, on="path", how="anti")
+    again = new.join(known, on=["photo_id", "class_name"], how="semi")
+    if again.is_empty():
+        return ()
+    gone = known.filter(pl.col("path").is_in(discarded_paths(pool)))
+    number = len(again.join(gone, on=["photo_id", "class_name"], how="semi"))
+    photos = "1 photo equals one" if len(again) == 1 else f"{len(again):,} photos equal others"
+    discarded = f", {number:,} of them discarded" if number else ""
+    remedy = "added again. `counterground curate` finds duplicates."
+    return (f"{photos} that the pool has from another address{discarded}: {remedy}",)
 
 
 def _note_shared(pool: Pool, classes: frozenset[str]) -> tuple[str, ...]:

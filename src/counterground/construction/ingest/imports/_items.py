@@ -6,12 +6,15 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+
+import polars as pl
 
 from counterground.construction.ingest.download import KeptPhoto, file_stem, keep_photo
 from counterground.construction.ingest.imports._backgrounds import Backgrounds
+from counterground.construction.ingest.imports._details import Details
 from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError
 from counterground.photos import UnreadablePhoto
@@ -57,21 +60,38 @@ class ImportCounts:
     added: Counter[str] = field(default_factory=Counter)
     present: int = 0
     restored: int = 0  # of those present: their files were missing or changed
+    moved: list[str] = field(default_factory=list)  # of those present: paths of photos with another key
+    discarded: int = 0  # of those moved
+    copies: list[str] = field(default_factory=list)  # of those present: items that repeat another one
     masks: int = 0
     rejected: list[RejectedItem] = field(default_factory=list)
     masks_rejected: list[RejectedItem] = field(default_factory=list)
 
     def notes(self) -> tuple[str, ...]:
-        """Return a note on files that were restored."""
-        if not self.restored:
-            return ()
-        return (f"Restored {counted(self.restored, 'photo')} that were missing or changed in the pool.",)
+        """Return notes on photos that were restored, and on files that were not added for being equal."""
+        notes: list[str] = []
+        if self.restored:
+            photos = counted(self.restored, "photo")
+            notes.append(f"Restored {photos} that were missing or changed in the pool.")
+        if number := len(self.moved):
+            files = "1 file equals a photo" if number == 1 else f"{number:,} files equal photos"
+            discarded = f", {self.discarded:,} of them discarded" if self.discarded else ""
+            notes.append(f"{files} that the pool has from another place: not added again{discarded}.")
+        if number := len(self.copies):
+            files = "1 file repeats a photo" if number == 1 else f"{number:,} files repeat photos"
+            more = f" and {number - 1:,} more" if number > 1 else ""
+            notes.append(
+                f"{files} of the same class in the source: not added again, whatever the labels "
+                f"({self.copies[0]}{more})."
+            )
+        return tuple(notes)
 
 
 @dataclass(frozen=True)
 class _Present:
     """A photo that the pool has."""
 
+    key: str
     class_name: str
     path: str
     bytes: int | None
@@ -80,16 +100,21 @@ class _Present:
 @dataclass(frozen=True)
 class _Read:
     key: str
+    photo_id: str
     photo: KeptPhoto | None  # None: the pool has it
     mask: KeptPhoto | None = None
     mask_problem: str = ""
-    restored: bool = False
+    restored: int = 0
+
+
+_Equal = dict[tuple[str, str], tuple[_Present, ...]]  # the pool's photos by class and photo_id
 
 
 def add_items(
     pool: Pool,
     items: Iterable[Item],
     backgrounds: Backgrounds,
+    details: Details,
     *,
     jobs: int,
     progress: Callable[[int], None],
@@ -97,37 +122,50 @@ def add_items(
     """Copy into the pool the photos that it does not have.
 
     A photo's key is its origin and the hash of its content: reading the same source again adds nothing; a
-    file changed since then is another photo, and the earlier one stays. A photo whose file is missing from
-    the pool, or has another size there, is restored.
+    file changed since then is another photo, and the earlier one stays. A file that equals a photo of its
+    class under another key is that photo: it, or its source, was moved or renamed. A photo whose file is
+    missing from the pool, or has another size there, is restored.
 
     Args:
         pool: the pool.
         items: the photos, in order; read as they are needed.
         backgrounds: recorder of the labels.
+        details: recorder of what else the source says about photos that the pool has.
         jobs: photos read at the same time.
         progress: function called with the number of photos done.
     """
-    photos = pool.photos().select("key", "class_name", "path", "bytes")
-    present = {key: _Present(*columns) for key, *columns in photos.iter_rows()}
+    present, equal = _photos_of(pool)
     counts = ImportCounts()
+    claimed: set[str] = set()  # paths of photos whose item is known
+    elsewhere: list[tuple[Item, str]] = []  # items that equal a photo under another key; their photo_id
     rows: list[dict[str, object]] = []
-    outcomes = _in_order(items, lambda item: _read(pool, item, present), jobs)
+    outcomes = _in_order(items, lambda item: _read(pool, item, present, equal), jobs)
     for done, (item, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, UnreadablePhoto):
             counts.rejected.append(RejectedItem(item.item, item.class_name, outcome.reason))
-        elif outcome.photo is None and present[outcome.key].class_name != item.class_name:
-            reason = f"the pool has it as {present[outcome.key].class_name!r}"
+        elif (kept := present.get(outcome.key)) and kept.class_name != item.class_name:
+            reason = f"the pool has it as {kept.class_name!r}"
             counts.rejected.append(RejectedItem(item.item, item.class_name, reason))
-        elif outcome.photo is None:
+        elif kept:
             counts.present += 1
             counts.restored += outcome.restored
-            backgrounds.note(present[outcome.key].path, item.background)
+            claimed.add(kept.path)
+            backgrounds.note(kept.path, item.background)
+            details.note(kept.path, item.fields)
+        elif outcome.photo is None or (item.class_name, outcome.photo_id) in equal:
+            _remove(pool, outcome)
+            counts.present += 1
+            counts.restored += outcome.restored
+            elsewhere.append((replace(item, content=None), outcome.photo_id))
         else:
             row = {"key": outcome.key, "class_name": item.class_name} | item.fields | vars(outcome.photo)
             rows.append(row | {"mask": outcome.mask.path if outcome.mask else None})
             counts.added[item.class_name] += 1
             counts.masks += outcome.mask is not None
-            present[outcome.key] = _Present(item.class_name, outcome.photo.path, outcome.photo.bytes)
+            new = _Present(outcome.key, item.class_name, outcome.photo.path, outcome.photo.bytes)
+            present[outcome.key] = new
+            equal[item.class_name, outcome.photo_id] = (new,)
+            claimed.add(new.path)
             backgrounds.note(outcome.photo.path, item.background)
             if outcome.mask_problem:
                 counts.masks_rejected.append(
@@ -135,42 +173,98 @@ def add_items(
                 )
         progress(done)
         if len(rows) >= _BATCH:
-            _write(pool, rows, backgrounds)
-    _write(pool, rows, backgrounds)
+            _write(pool, rows, backgrounds, details)
+    # Only now is it known which photos have an item of their own.
+    for item, photo_id in elsewhere:
+        photo = _unclaimed(item, photo_id, equal, claimed)
+        if photo is None:
+            counts.copies.append(item.item)
+            continue
+        claimed.add(photo.path)
+        counts.moved.append(photo.path)
+        backgrounds.note(photo.path, item.background)
+        details.note(photo.path, item.fields)
+    _write(pool, rows, backgrounds, details)
+    if counts.moved:
+        counts.discarded = len(discarded_paths(pool).intersection(counts.moved))
     return counts
 
 
-def _write(pool: Pool, rows: list[dict[str, object]], backgrounds: Backgrounds) -> None:
+def _photos_of(pool: Pool) -> tuple[dict[str, _Present], _Equal]:
+    """Return the pool's photos by key, and by class and content."""
+    present: dict[str, _Present] = {}
+    equal: _Equal = {}
+    columns = ("photo_id", "key", "class_name", "path", "bytes")
+    for photo_id, *others in pool.photos().select(columns).iter_rows():
+        photo = _Present(*others)
+        present[photo.key] = photo
+        equal[photo.class_name, photo_id] = (*equal.get((photo.class_name, photo_id), ()), photo)
+    return present, equal
+
+
+def _unclaimed(item: Item, photo_id: str, equal: _Equal, claimed: set[str]) -> _Present | None:
+    """Return the photo that an item is: that of the same place in a renamed source, or any equal one."""
+    free = [photo for photo in equal[item.class_name, photo_id] if photo.path not in claimed]
+    place = _place(_key(item.origin, photo_id))
+    return min(free, key=lambda photo: _place(photo.key) != place, default=None)
+
+
+def _place(key: str) -> str:
+    return key.partition("/")[2]
+
+
+def discarded_paths(pool: Pool) -> set[str]:
+    """Return the photos that annotators discarded."""
+    return set(pool.verdicts("review").filter(~pl.col("stands") & (pl.col("status") != "disagreed"))["path"])
+
+
+def _write(pool: Pool, rows: list[dict[str, object]], backgrounds: Backgrounds, details: Details) -> None:
     pool.add_photos(rows)
     rows.clear()
     backgrounds.write()
+    details.write()
 
 
-def _read(pool: Pool, item: Item, present: dict[str, _Present]) -> _Read:
+def _remove(pool: Pool, read: _Read) -> None:
+    """Remove the files of an item that was read ahead, before an equal one was added."""
+    for file in (read.photo, read.mask):
+        if file is not None:
+            (pool.root / file.path).unlink(missing_ok=True)
+
+
+def _read(pool: Pool, item: Item, present: dict[str, _Present], equal: _Equal) -> _Read:
     """Read and hash a photo, and keep it if it is new; runs in a thread."""
     where = item.content if isinstance(item.content, Path) else Path(item.item)
     kept = present.get(_key(item.origin, item.photo_id)) if item.photo_id else None
     if item.photo_id and kept and (kept.class_name != item.class_name or _is_there(pool, kept)):
-        return _Read(_key(item.origin, item.photo_id), None)
+        return _Read(_key(item.origin, item.photo_id), item.photo_id, None)
     data = _bytes(item.content, where)
     digest = hashlib.sha256(data).hexdigest()
     if item.photo_id not in (None, digest):
         raise UnreadablePhoto(where, "content changed since the source was written")
     key = _key(item.origin, digest)
     kept = present.get(key)
-    if kept and (kept.class_name != item.class_name or _is_there(pool, kept)):
-        return _Read(key, None)
+    if kept and kept.class_name != item.class_name:
+        return _Read(key, digest, None)
+    if same := (kept,) if kept else equal.get((item.class_name, digest)):
+        return _Read(key, digest, None, restored=_restore(pool, same, data, where))
     folder, stem = pool.class_folder(item.class_name), file_stem(key, Path(item.origin).stem)
     photo = keep_photo(pool.root, folder, stem, data, where)
-    if kept:
-        return _Read(key, None, restored=photo.path == kept.path)
     if item.mask is None:
-        return _Read(key, photo)
+        return _Read(key, digest, photo)
     try:
         mask = keep_photo(pool.root, f"{folder}/masks", stem, _bytes(item.mask, item.mask), item.mask)
     except UnreadablePhoto as error:
-        return _Read(key, photo, None, f"this mask of a photo: {error.reason}")
-    return _Read(key, photo, mask)
+        return _Read(key, digest, photo, None, f"this mask of a photo: {error.reason}")
+    return _Read(key, digest, photo, mask)
+
+
+def _restore(pool: Pool, photos: tuple[_Present, ...], data: bytes, where: Path) -> int:
+    """Put back those photos of this content whose files are missing or changed; return how many."""
+    lost = [photo for photo in photos if not _is_there(pool, photo)]
+    places = [(pool.class_folder(photo.class_name), PurePosixPath(photo.path).stem) for photo in lost]
+    found = {keep_photo(pool.root, *place, data, where).path for place in places}
+    return len(found.intersection(photo.path for photo in lost))
 
 
 def _is_there(pool: Pool, kept: _Present) -> bool:

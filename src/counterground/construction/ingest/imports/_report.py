@@ -28,7 +28,7 @@ class ImportReport:
 
     Attributes:
         added: photos added to the pool.
-        present: photos that were in the pool already.
+        present: photos that were in the pool already, also from another place, and repeated files.
         rejected: what was not added, each with its reason.
         by_class: added photos by class.
         backgrounds: labels recorded: of added photos, and of those whose label in the source changed.

@@ -43,24 +43,26 @@ class AddressTable:
 
     Attributes:
         candidates: rows for ``Pool.add_candidates``, each key and class once.
-        extras: ``cluster`` and ``background``, by key and class.
+        details: what the table says about each photo, as columns of a pool, by key and class.
+        backgrounds: background labels, likewise.
         rejected: rows that cannot be fetched.
         notes: sentences that a reader must know.
     """
 
     candidates: list[dict[str, object]]
-    extras: dict[tuple[str, str], dict[str, str | None]]
+    details: dict[tuple[str, str], dict[str, object]]
+    backgrounds: dict[tuple[str, str], str | None]
     rejected: list[RejectedItem]
     notes: tuple[str, ...]
 
     @property
     def classes(self) -> frozenset[str]:
         """The class names in the pool."""
-        return frozenset(name for _, name in self.extras)
+        return frozenset(name for _, name in self.details)
 
-    def cluster_of(self, candidate: Mapping[str, Any]) -> dict[str, object]:
-        """Return the cluster of a candidate's photo as a column."""
-        return {"cluster": self.extras[candidate["key"], candidate["class_name"]]["cluster"]}
+    def details_of(self, candidate: Mapping[str, Any]) -> dict[str, object]:
+        """Return what the table says about a candidate, which may be one of an earlier import."""
+        return self.details[candidate["key"], candidate["class_name"]]
 
 
 def is_address_table(source: Path, options: ImportOptions) -> bool:
@@ -116,20 +118,22 @@ def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
     if unused:
         notes = (f"Unused columns of the table: {', '.join(unused)}.",)
     candidates: list[dict[str, object]] = []
-    extras: dict[tuple[str, str], dict[str, str | None]] = {}
+    details: dict[tuple[str, str], dict[str, object]] = {}
+    backgrounds: dict[tuple[str, str], str | None] = {}
     for url, name, row in rows:
         key = (str(PhotoKey("url", url)), classes[name])
-        if key in extras:
+        if key in details:
             continue
-        extras[key] = {"cluster": row.get("cluster"), "background": row.get(background)}
         place = {"key": key[0], "class_name": key[1], "url": url, "position": len(candidates)}
         fields: dict[str, object] = {column: row.get(column) for column in _CANDIDATE}
         if taxon := row.get("taxon_id"):
             fields["taxon_id"] = int(taxon.removesuffix(".0"))
         candidates.append(place | fields)
+        details[key] = fields | {"cluster": row.get("cluster")}
+        backgrounds[key] = row.get(background)
     if repeated := len(rows) - len(candidates):
         notes += (f"Skipped {counted(repeated, 'row')} with the address and the class of an earlier row.",)
-    return AddressTable(candidates, extras, rejected, notes)
+    return AddressTable(candidates, details, backgrounds, rejected, notes)
 
 
 def _rows(frame: pl.DataFrame) -> Iterator[Mapping[str, str | None]]:
