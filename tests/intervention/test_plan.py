@@ -208,6 +208,18 @@ def test_classes_without_a_counter_background_are_named(discs):
     )
 
 
+def test_classes_without_all_parts_of_the_drop_are_counted(discs):
+    """With one counter photo there is no other for its object to be placed as."""
+    few = (pl.col("class_name") == "ox") & (pl.col("group") == "counter") & ~pl.col("path").str.contains("0")
+    photos = discs.photos.filter(~few)
+    notes = plan_swap(Benchmark(discs.name, discs.root, photos, discs.label_space), TWO).benchmark.notes
+    assert notes[-1] == (
+        "The background effect is over the 2 classes that show it, the drop and its parts over the 1 of them "
+        "that shows all parts."
+    )
+    assert not any("drop and its parts" in note for note in plan_swap(discs, TWO).benchmark.notes)
+
+
 def test_a_background_of_both_groups_is_named_and_is_neither(discs):
     first = pl.col("path") == "hen/grass/0.png"
     photos = discs.photos.with_columns(group=pl.when(first).then(pl.lit("counter")).otherwise("group"))

@@ -15,7 +15,7 @@ import polars as pl
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.intervention._recipe import VERSION, Composite
 from counterground.intervention._usable import UsablePhoto, groups_of_labels, named, usable_photos
-from counterground.metrics import GROUPS, swap_design
+from counterground.metrics import GROUPS, decomposed_classes, swap_design
 from counterground.photos import Benchmark
 from counterground.text import counted
 
@@ -134,13 +134,24 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
         benchmark.root,
         frame,
         benchmark.label_space,
-        (*benchmark.notes, said, *notes, *drawn.notes),
+        (*benchmark.notes, said, *notes, *drawn.notes, *_decomposed(frame)),
         benchmark.discovery,
         swap_design(frame),
         benchmark.masks_root,
         {row["path"]: recipe for row, recipe in rows if recipe is not None},
     )
     return SwapPlan(made, len(drawn.foregrounds), len(backgrounds))
+
+
+def _decomposed(composites: pl.DataFrame) -> list[str]:
+    """Say if the drop is decomposed over fewer classes than show the background effect."""
+    whole, part = decomposed_classes(composites)
+    if not 0 < part < whole:
+        return []
+    return [
+        f"The background effect is over the {counted(whole, 'class')} that show it, the drop and its parts "
+        f"over the {part:,} of them that {'shows' if part == 1 else 'show'} all parts."
+    ]
 
 
 _Row = tuple[dict[str, Any], Composite | None]
