@@ -148,10 +148,11 @@ def _decomposed(composites: pl.DataFrame) -> list[str]:
     whole, part = decomposed_classes(composites)
     if not 0 < part < whole:
         return []
-    return [
+    said = (
         f"The background effect is over the {counted(whole, 'class')} that show it, the drop and its parts "
         f"over the {part:,} of them that {'shows' if part == 1 else 'show'} all parts."
-    ]
+    )
+    return [said]
 
 
 _Row = tuple[dict[str, Any], Composite | None]

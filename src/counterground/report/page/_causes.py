@@ -262,9 +262,10 @@ def _other_parts(model: ModelEffects) -> str:
     whole = "" if clear > 0 else f"The drop of these photos is {drop.text} points {drop.interval}. "
     if part.value is not None:
         few, every = (model.classes(name) for name in ("observed_drop", "background_effect"))
+        show, them = ("shows", "it") if few == 1 else ("show", "them")
         whole = (
-            f"Only {few:,} of these {every:,} classes {'shows' if few == 1 else 'show'} all parts of the drop. "
-            f"Over {'it' if few == 1 else 'them'} the drop is {drop.text} points {drop.interval}".rstrip()
+            f"Only {few:,} of these {every:,} classes {show} all parts of the drop. "
+            f"Over {them} the drop is {drop.text} points {drop.interval}".rstrip()
             + f". Background: {part.text} {part.interval}".rstrip()
             + ". "
         )
