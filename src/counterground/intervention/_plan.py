@@ -326,6 +326,10 @@ class _Draw:
                         lacking.setdefault(f"no {group} background, so no background effect", []).append(name)
             if "mixed_same" in self._settings.kinds and not self._mixes(index):
                 lacking.setdefault("no second usable photo, so no mixed_same", []).append(name)
+            if self._settings.placement == "draw" and len(self._of_class[index].photos) < 2:
+                lacking.setdefault("no second usable photo, so placements are held, not drawn", []).append(
+                    name
+                )
             if "placed_common" in self._settings.kinds and self._groups and not self._places(index):
                 lacking.setdefault(
                     "no other usable photo of one of the groups, so no effect of size", []
@@ -388,12 +392,16 @@ class _Draw:
         yield self._row(own, "grey", None, self._composite(own, None, 0))
 
     def _composite(self, own: UsablePhoto, behind: UsablePhoto | None, turn: int) -> Composite:
-        """Put an object on another background; under ``draw``, each label's n-th has the same placement."""
+        """Put an object on another background; under ``draw``, each label's n-th has the same placement.
+
+        It is that of another photo of the class.
+        """
         placement = None
         if self._settings.placement == "draw":
-            donors = self._of_class[own.row["class_index"]].photos
+            donors = [each for each in self._of_class[own.row["class_index"]].photos if each is not own]
             order = self._rng("placement", own.path).permutation(len(donors))
-            placement = donors[order[turn % len(donors)]].placement
+            if donors:  # an only photo of its class keeps its placement
+                placement = donors[order[turn % len(donors)]].placement
         masked = behind.masked if behind else None
         return Composite(own.masked, masked, placement=placement, match_colour=self._settings.match_colour)
 
