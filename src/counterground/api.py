@@ -897,7 +897,7 @@ def check(
         base,
         referees=measured_referees(opened, str(opened.path)),
         base_referees=[] if base is None else measured_referees(base, str(base.path)),
-        on_these_photos=chosen_on_its_photos(opened),
+        on_these_photos=any(chosen_on_its_photos(each) for each in (opened, base) if each is not None),
     )
 
 

@@ -123,6 +123,27 @@ def test_drawn_placements_are_the_same_on_each_label(discs):
         assert None not in placements[own, "grass"]
 
 
+def test_a_drawn_placement_is_never_the_objects_own(discs):
+    settings = SwapSettings(kinds=("same", "other", "grey"), backgrounds_per_label=4, placement="draw")
+    made = plan_swap(discs, settings).benchmark
+    masks = dict(discs.photos.select("path", "mask").iter_rows())
+    for path, own in made.photos.select("path", "foreground").iter_rows():
+        inside = np.asarray(Image.open(discs.root / masks[own])) >= 128
+        middle = [(np.argwhere(inside)[:, axis].mean() + 0.5) / SIDE for axis in (1, 0)]
+        assert made.made[path].placement != pytest.approx((inside.mean(), *middle), abs=1e-9)
+
+
+def test_an_only_photo_of_a_class_keeps_its_placement_and_is_noted(discs):
+    settings = SwapSettings(kinds=("same", "other"), backgrounds_per_label=2, placement="draw")
+    few = discs.photos.filter((pl.col("class_name") != "ox") | (pl.col("path") == "ox/water/0.png"))
+    made = plan_swap(Benchmark(discs.name, discs.root, few, discs.label_space), settings).benchmark
+    placements = made.photos.select("path", "foreground").iter_rows()
+    held = {own for path, own in placements if made.made[path].placement is None}
+    assert held == {"ox/water/0.png"}
+    note = "1 of 2 classes with no second usable photo, so placements are held, not drawn: ox."
+    assert note in made.notes
+
+
 def test_one_of_each_class_and_group_is_taken_before_two(discs):
     photos = plan_swap(discs, SwapSettings(kinds=("grey",), foregrounds=4)).benchmark.photos
     assert photos.select("class_name", "own_group").n_unique() == 4
@@ -206,6 +227,18 @@ def test_classes_without_a_counter_background_are_named(discs):
     assert any(
         "1 of 2 classes with no counter background" in note and note.endswith(": hen.") for note in notes
     )
+
+
+def test_classes_without_all_parts_of_the_drop_are_counted(discs):
+    """With one counter photo there is no other for its object to be placed as."""
+    few = (pl.col("class_name") == "ox") & (pl.col("group") == "counter") & ~pl.col("path").str.contains("0")
+    photos = discs.photos.filter(~few)
+    notes = plan_swap(Benchmark(discs.name, discs.root, photos, discs.label_space), TWO).benchmark.notes
+    assert notes[-1] == (
+        "The background effect is over the 2 classes that show it, the drop and its parts over the 1 of them "
+        "that shows all parts."
+    )
+    assert not any("drop and its parts" in note for note in plan_swap(discs, TWO).benchmark.notes)
 
 
 def test_a_background_of_both_groups_is_named_and_is_neither(discs):

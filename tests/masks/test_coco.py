@@ -157,6 +157,35 @@ def test_images_of_no_photo_and_photos_of_no_image_are_counted(annotated, tmp_pa
     assert masks.notes == ("1 annotated image of no photo.",)
 
 
+@pytest.mark.parametrize(
+    ("photos", "images", "expected"),
+    [
+        (["hen/grass/1.jpg", "hen/grass/2.jpg"], ["hen/road/1.jpg", "hen/grass/2.jpg"], ["missing", None]),
+        (["hen/grass/1.jpg", "ox/grass/2.jpg"], ["cow/road/1.jpg", "2.jpg"], ["missing", None]),
+        (["hen/grass/1.jpg", "ox/grass/2.jpg"], ["train/1.jpg", "train/2.jpg"], [None, None]),
+        (["grass/1.jpg", "2.jpg"], ["hen/grass/1.jpg", "hen/road/2.jpg"], [None, None]),
+        (["hen/grass/1.jpg", "hen/grass/2.jpg"], ["grass\\1.jpg", "hen/grass/2.jpg"], [None, None]),
+        (["hen/a/1.jpg", "hen/b/1.jpg"], ["hen/a/1.jpg", "hen/c/1.jpg"], [None, "missing"]),
+    ],
+)
+def test_an_image_in_other_folders_is_another_photo(tmp_path, photos, images, expected):
+    benchmark = make_benchmark(tmp_path / "photos", dict.fromkeys(photos, ellipse()))
+    shown = [{"id": n, "file_name": name, "width": WIDTH, "height": HEIGHT} for n, name in enumerate(images)]
+    listed = [
+        {"id": n, "image_id": n, "category_id": 1, "iscrowd": 0, "segmentation": [POLYGON]} for n in range(2)
+    ]
+    file = tmp_path / "instances.json"
+    file.write_text(json.dumps({"images": shown, "annotations": listed, "categories": CATEGORIES}))
+    masks, rows = made((benchmark, file), tmp_path)
+    assert [row["reason"] for row in rows] == expected
+    missing = [path for path, reason in zip(photos, expected, strict=True) if reason]
+    said = [
+        note for note in masks.notes if note.startswith("1 photo without a mask: images of the same file")
+    ]
+    assert len(said) == len(missing)
+    assert all(f"for {missing[0]}." in note for note in said)
+
+
 def test_a_class_may_have_another_name_among_the_categories(annotated, tmp_path):
     benchmark, file = annotated([[{"segmentation": [POLYGON], "category_id": 2}]])
     _, rows = made((benchmark, file), tmp_path, MaskSettings(categories={"ice bear": "Rock"}))

@@ -14,6 +14,7 @@ from counterground.errors import UsageError
 from counterground.metrics import (
     EFFECTS_SCHEMA,
     SETTING_SCHEMA,
+    decomposed_classes,
     read_answers,
     saliency_shares,
     swap_design,
@@ -297,6 +298,38 @@ def test_without_composites_of_size_it_is_part_of_the_rest(predictions):
     assert "size_effect" not in effects["estimate"]
     expected = row(effects, "observed_drop")["value"] - row(effects, "background_effect")["value"]
     assert row(effects, "rest")["value"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_background_effect_is_over_all_classes_that_show_it_however_few_show_a_size_effect(
+    predictions, effects
+):
+    is_placed = pl.col("swap").str.starts_with("placed")
+    some = predictions.filter(~is_placed | (pl.col("class_index") == 0))
+    assert decomposed_classes(some) == (3, 1)
+    found = swap_effects(some)
+    whole, expected = row(found, "background_effect"), row(effects, "background_effect")
+    assert (whole, whole["classes"]) == (expected, 3)
+    alone = swap_effects(some.filter(class_index=0), by_class=False)
+    for name in ("observed_drop", "size_effect", "rest", "background_share"):
+        assert row(found, name)["value"] == row(alone, name)["value"]
+        assert row(found, name)["classes"] == 1
+    part = row(found, "background_part")
+    assert (part["value"], part["classes"]) == (row(alone, "background_effect")["value"], 1)
+    parts = part["value"] + row(found, "size_effect")["value"] + row(found, "rest")["value"]
+    assert row(found, "observed_drop")["value"] == pytest.approx(parts, abs=1e-12)
+    assert found.filter(pl.col("class_name").is_not_null(), estimate="background_part").is_empty()
+
+
+def test_without_a_drop_of_some_classes_the_background_effect_is_still_over_all(predictions, effects):
+    is_counter = (pl.col("swap") == "original") & (pl.col("group") == "counter")
+    some = predictions.filter(~is_counter.fill_null(value=False) | (pl.col("class_index") != 2))
+    assert decomposed_classes(some) == (3, 2)
+    found = swap_effects(some, by_class=False)
+    assert row(found, "background_effect") == row(effects, "background_effect")
+    assert row(found, "background_part")["classes"] == row(found, "rest")["classes"] == 2
+    assert decomposed_classes(predictions) == (3, 3)
+    assert decomposed_classes(predictions.filter(pl.col("swap") != "original")) == (3, 0)
+    assert decomposed_classes(predictions.filter(pl.col("swap") == "original")) == (0, 0)
 
 
 def test_plain_grey_is_no_photograph(predictions, effects):

@@ -55,6 +55,26 @@ def test_the_table_has_the_decomposition_of_each_model(swapped, capsys):
     assert "other foregrounds and background photographs" in text
 
 
+def test_a_background_effect_of_more_classes_than_the_drop_stands_apart(swapped, tmp_path, capsys):
+    placed = {"grey": "placed_common", "background_only": "placed_counter"}
+    swap = pl.when(class_name="ox").then(pl.col("swap").replace(placed)).otherwise("swap")
+    write_run(replace(swapped, predictions=swapped.predictions.with_columns(swap)), tmp_path / "some")
+    text = " ".join(shown(capsys, "some", "--effects", "--format", "markdown").split())
+    found = open_run("some").effects(by_class=False)
+    for name, title in (
+        ("background_effect", "Background effect, of all classes"),
+        ("background_part", "= background, of these classes"),
+    ):
+        for row in found.filter(estimate=name).iter_rows(named=True):
+            assert f"{title} | {100 * row['value']:.1f} [".replace("-", "−") in text
+    assert "| = background |" not in text
+    assert "The drop and its parts are over the 1 class that shows all of them" in text
+    assert "“Background effect, of all classes” is over 2 classes." in text
+    text = shown(capsys, "some", "--effects", "--by", "class", "--format", "markdown")
+    assert "| = background |" in text
+    assert "all classes" not in text
+
+
 def test_rows_are_those_of_the_metrics_over_all_or_by_class(swapped, capsys):
     rows = json.loads(shown(capsys, "swapped", "--effects", "--format", "json"))
     assert list(rows[0]) == list(EFFECTS_SCHEMA)

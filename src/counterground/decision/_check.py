@@ -51,6 +51,11 @@ _SHARED = (
     "The pairs of backgrounds were chosen on these same photos, which inflates the drop of models that find "
     f"the same photos hard, by an unknown amount: a fail cannot be shown here. {_ELSEWHERE}"
 )
+_SHARED_BY_BOTH = (
+    "The pairs of backgrounds were chosen on these same photos, which inflates the drop of models that find "
+    "the same photos hard, by an unknown amount that differs between models: neither a pass nor a fail "
+    f"against another model can be shown here. {_ELSEWHERE}"
+)
 _NARROW = (
     "chose the pairs of each half of these photos on the other half, so the interval is too narrow: that of "
     f"its drop is in the notes of the benchmark. {_ELSEWHERE}"
@@ -225,7 +230,7 @@ def check_run(
 
     A limit is kept if the whole interval keeps it and broken if the whole interval breaks it; otherwise the
     verdict is ``undecided``. So is a pass on the drop of a model near chance, which has little to lose, and
-    any verdict that the drop of a model that chose the pairs on the same photos cannot show.
+    any verdict that drops on photos that chose the pairs cannot show.
 
     Args:
         run: the run.
@@ -233,7 +238,7 @@ def check_run(
         base: the run to compare with, for ``limits.margin``.
         referees: the models of ``run`` that chose its pairs.
         base_referees: those of ``base``.
-        on_these_photos: whether the pairs were chosen on the photos of ``run``.
+        on_these_photos: whether the pairs were chosen on the photos of ``run``, which are those of ``base``.
 
     Raises:
         UsageError: nothing to check, no drop to check, or a base run on other photos or without a model to
@@ -266,7 +271,10 @@ def check_run(
         if limits.min_accuracy is not None:
             findings.append(_accuracy(subject, limits.min_accuracy))
         if base is not None:
-            findings.append(_not_worse(subject, base, limits.margin, referees, base_referees))
+            found = _not_worse(
+                subject, base, limits.margin, referees, base_referees, on_these_photos=on_these_photos
+            )
+            findings.append(found)
     runs = [run] if base is None else [run, base]
     notes = [note for each in runs for note in each.info.benchmark.notes]
     notes += [sentence for referee in (*referees, *base_referees) for sentence in referee.sentences]
@@ -425,6 +433,8 @@ def _not_worse(
     margin: float,
     referees: Sequence[MeasuredReferee],
     base_referees: Sequence[MeasuredReferee],
+    *,
+    on_these_photos: bool,
 ) -> Finding:
     rows = subject.rows
     name, other = _partner(subject, base)
@@ -441,7 +451,10 @@ def _not_worse(
     hits = (frame["correct"].cast(pl.Float64) for frame in (rows, other))
     differences = rows.with_columns(correct=next(hits) - next(hits))
     check = f"{subject.of.noun} at most {100 * margin:g} larger than that of {name} in {base.path}"
-    unsupported = {
+    unsupported: dict[Verdict, str] = (
+        dict.fromkeys(("pass", "fail"), _SHARED_BY_BOTH) if on_these_photos else {}
+    )
+    unsupported |= {
         **_unsupported(str(subject.key[0]), referees, "It", "fail"),
         **_unsupported(name, base_referees, f"{name} in {base.path}", "pass"),
     }

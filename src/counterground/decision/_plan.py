@@ -13,7 +13,16 @@ import polars as pl
 from counterground.decision._judged import Judged
 from counterground.decision._write import Written
 from counterground.errors import CounterGroundError, UsageError
-from counterground.metrics import DESIGN, KEYS, Design, DropError, cluster_columns, comparable, drop_error
+from counterground.metrics import (
+    DESIGN,
+    GROUPS,
+    KEYS,
+    Design,
+    DropError,
+    cluster_columns,
+    comparable,
+    drop_error,
+)
 from counterground.reading import read_parquet
 from counterground.results import NO_GROUPS, Cell, Column, Run, Table, count, find_models, percent
 from counterground.text import counted
@@ -113,7 +122,8 @@ class Pilot:
 
     Attributes:
         now: the error with the photos of the run.
-        between: the part of its covariance ``[2, 2]`` that clusters add to that of independent photos.
+        between: the part of its covariance ``[2, 2]`` that is due to differences between clusters, so that it
+            shrinks with more clusters only. The rest shrinks with more photos.
         paired: whether the values are differences of two models.
         drops: drops of the classes with both groups (fractions).
     """
@@ -134,7 +144,8 @@ class Pilot:
                 the message continues after the name of the model.
         """
         where = (photos["class_index"], photos["group"])
-        now, alone = drop_error(values, *where, **cluster_columns(photos, design)), drop_error(values, *where)
+        ways = cluster_columns(photos, design)
+        now, alone = drop_error(values, *where, **ways), drop_error(values, *where)
         if now is None or alone is None:
             raise UsageError(f"has no drop to plan for: {NO_GROUPS}.")
         if now.clusters < 4:
@@ -144,12 +155,7 @@ class Pilot:
             )
         if now.variance == 0:
             raise UsageError(f"{_no_scatter(now, values, paired)}: nothing to plan from.")
-        between = now.covariance - alone.covariance
-        share = 1 - alone.variance / now.variance
-        if share <= 0:  # clusters add nothing that can be seen
-            between = np.zeros((2, 2))
-        elif np.linalg.eigvalsh(between)[0] < 0:  # not a covariance, but what they add to the drop is known
-            between = share * now.covariance
+        between = _between(now, alone, _inside(photos, list(ways.values())))
         valued = photos.with_columns(value=pl.Series(values, dtype=pl.Float64))
         common, counter = (
             pl.col("value").filter(pl.col("group") == group).mean() for group in ("common", "counter")
@@ -211,6 +217,49 @@ class Pilot:
             f"{name} in the pilot run: the drop has a standard error of {percent(math.sqrt(error))} points; "
             f"{shared}; the drops of its classes have a standard deviation of {percent(spread)} points."
         )
+
+
+def _between(now: DropError, alone: DropError, inside: np.ndarray) -> np.ndarray:
+    """Return the part of a covariance that is due to differences between clusters.
+
+    What clusters add to the variance of a group is less than that: independent photos would have differences
+    between clusters, too, each photo its own. With a variance B between G clusters of n photos, and W within,
+    the variance is B / G + W / n and that of independent photos (B + W) / n. ``inside`` is what B / G must be
+    divided by to be what is added, (1 / G - 1 / n) G.
+    """
+    added = now.covariance - alone.covariance
+    share = 1 - alone.variance / now.variance
+    if share <= 0:  # clusters add nothing that can be seen
+        return np.zeros((2, 2))
+    lacking = np.diag(added).clip(0) * (1 / np.maximum(inside, 1e-9) - 1)
+    lacking = np.minimum(lacking, np.diag(alone.covariance))  # no more than there is
+    if np.linalg.eigvalsh(added)[0] < 0:  # not a covariance, but what they add to the drop is known
+        return min(1.0, share + float(lacking.sum()) / now.variance) * now.covariance
+    return np.asarray(added + np.diag(lacking))
+
+
+def _inside(photos: pl.DataFrame, ways: Sequence[Sequence[Any]]) -> np.ndarray:
+    """Return 1 - G / n for each group: n effective photos in G effective clusters, by Kish.
+
+    Of two ways of clustering, the one with fewer effective clusters counts.
+    """
+    rows = photos.select("class_index", "group").with_columns(
+        pl.Series(f"cluster{number}", way, dtype=pl.String, strict=False) for number, way in enumerate(ways)
+    )
+    rows = rows.drop_nulls("group").with_columns(weight=1 / pl.len().over("class_index", "group"))
+    rows = rows.filter(pl.col("group").n_unique().over("class_index") == len(GROUPS))
+    found = []
+    for group in GROUPS:
+        of_group = rows.filter(group=group)
+        alone = (of_group["weight"] ** 2).sum()
+        together = [alone]
+        for number in range(len(ways)):
+            named = of_group.drop_nulls(f"cluster{number}")
+            single = of_group.filter(pl.col(f"cluster{number}").is_null())
+            shares = named.group_by(f"cluster{number}").agg(pl.sum("weight"))["weight"]
+            together.append((shares**2).sum() + (single["weight"] ** 2).sum())
+        found.append(1 - alone / max(together))
+    return np.array(found)
 
 
 def _no_scatter(error: DropError, values: np.ndarray, paired: bool) -> str:

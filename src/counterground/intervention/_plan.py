@@ -15,7 +15,7 @@ import polars as pl
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.intervention._recipe import VERSION, Composite
 from counterground.intervention._usable import UsablePhoto, groups_of_labels, named, usable_photos
-from counterground.metrics import GROUPS, swap_design
+from counterground.metrics import GROUPS, decomposed_classes, swap_design
 from counterground.photos import Benchmark
 from counterground.text import counted
 
@@ -134,13 +134,25 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
         benchmark.root,
         frame,
         benchmark.label_space,
-        (*benchmark.notes, said, *notes, *drawn.notes),
+        (*benchmark.notes, said, *notes, *drawn.notes, *_decomposed(frame)),
         benchmark.discovery,
         swap_design(frame),
         benchmark.masks_root,
         {row["path"]: recipe for row, recipe in rows if recipe is not None},
     )
     return SwapPlan(made, len(drawn.foregrounds), len(backgrounds))
+
+
+def _decomposed(composites: pl.DataFrame) -> list[str]:
+    """Say if the drop is decomposed over fewer classes than show the background effect."""
+    whole, part = decomposed_classes(composites)
+    if not 0 < part < whole:
+        return []
+    said = (
+        f"The background effect is over the {counted(whole, 'class')} that show it, the drop and its parts "
+        f"over the {part:,} of them that {'shows' if part == 1 else 'show'} all parts."
+    )
+    return [said]
 
 
 _Row = tuple[dict[str, Any], Composite | None]
@@ -314,6 +326,10 @@ class _Draw:
                         lacking.setdefault(f"no {group} background, so no background effect", []).append(name)
             if "mixed_same" in self._settings.kinds and not self._mixes(index):
                 lacking.setdefault("no second usable photo, so no mixed_same", []).append(name)
+            if self._settings.placement == "draw" and len(self._of_class[index].photos) < 2:
+                lacking.setdefault("no second usable photo, so placements are held, not drawn", []).append(
+                    name
+                )
             if "placed_common" in self._settings.kinds and self._groups and not self._places(index):
                 lacking.setdefault(
                     "no other usable photo of one of the groups, so no effect of size", []
@@ -376,12 +392,16 @@ class _Draw:
         yield self._row(own, "grey", None, self._composite(own, None, 0))
 
     def _composite(self, own: UsablePhoto, behind: UsablePhoto | None, turn: int) -> Composite:
-        """Put an object on another background; under ``draw``, each label's n-th has the same placement."""
+        """Put an object on another background; under ``draw``, each label's n-th has the same placement.
+
+        It is that of another photo of the class.
+        """
         placement = None
         if self._settings.placement == "draw":
-            donors = self._of_class[own.row["class_index"]].photos
+            donors = [each for each in self._of_class[own.row["class_index"]].photos if each is not own]
             order = self._rng("placement", own.path).permutation(len(donors))
-            placement = donors[order[turn % len(donors)]].placement
+            if donors:  # an only photo of its class keeps its placement
+                placement = donors[order[turn % len(donors)]].placement
         masked = behind.masked if behind else None
         return Composite(own.masked, masked, placement=placement, match_colour=self._settings.match_colour)
 

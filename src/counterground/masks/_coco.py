@@ -10,7 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -98,30 +98,41 @@ class _Annotated:
         content: the content of the file.
         matched: the image id of each photo.
         categories: the category ids of each class name.
+        elsewhere: photos that share only the file name with an image in other folders, and its name.
     """
 
     content: CocoFile
     matched: NameMatch[Any]
     categories: Mapping[str, frozenset[Any]]
+    elsewhere: tuple[tuple[str, str], ...]
 
     @classmethod
     def read(cls, path: Path, benchmark: Benchmark, settings: MaskSettings) -> _Annotated:
         """Read a file and find its images and categories among the photos."""
         content = read_coco_file(path)
-        names = defaultdict(list)
+        names, named = defaultdict(list), {}
         for key, image in content.images.items():
-            name = str(image.get("file_name") or "").replace("\\", "/")
+            named[key] = name = str(image.get("file_name") or "").replace("\\", "/")
             for each in {name, name.rpartition("/")[2]} - {""}:
                 names[each].append(key)
         photos = benchmark.photos["path"].to_list()
-        matched = NameMatch(photos, names, stems=False)
+        folders = _telling_folders(named, photos)
+        matched = NameMatch(
+            photos, names, stems=False, fits=lambda photo, key: _agree(_folders(photo), folders[key])
+        )
         if not matched.claims:
             raise UsageError(
                 f"No image of {path} is a photo of {benchmark.name}: {next(iter(names), '')!r} is not "
                 f"{photos[0]!r}."
             )
         classes = set(benchmark.photos["class_name"].to_list())
-        return cls(content, matched, _categories(path, content, classes, settings.categories))
+        found = _categories(path, content, classes, settings.categories)
+        elsewhere = [
+            (photo, named[alike[0]])
+            for photo in photos
+            if (alike := names.get(photo.rpartition("/")[2])) and not matched.has(photo)
+        ]
+        return cls(content, matched, found, tuple(elsewhere))
 
     def objects(self, photo: Asked) -> list[dict[str, Any]] | Found:
         """Return the single objects of the photo's class, or why there are none."""
@@ -161,8 +172,38 @@ class _Annotated:
         notes = [
             f"{counted(counts[kind], 'photo')} {text}." for kind, text in sentences.items() if counts[kind]
         ]
+        if self.elsewhere:
+            photo, image = self.elsewhere[0]
+            notes.append(
+                f"{counted(len(self.elsewhere), 'photo')} without a mask: images of the same file name are "
+                f"in other folders, such as {image} for {photo}. If they are the same photos, leave out the "
+                "folders in the annotations."
+            )
         unused = len(self.content.images) - len(self.matched.claims)
         return (*notes, *([f"{counted(unused, 'annotated image')} of no photo."] if unused else []))
+
+
+def _folders(name: str) -> tuple[str, ...]:
+    return PurePosixPath(name).parts[:-1]
+
+
+def _telling_folders(named: Mapping[Any, str], photos: Sequence[str]) -> dict[Any, tuple[str, ...]]:
+    """Return the folders of each image that say which photo it is.
+
+    Folders that all images share, such as ``train2017``, say nothing unless photos are in one of that name.
+    """
+    folders = {key: _folders(name) for key, name in named.items()}
+    known = {part for photo in photos for part in _folders(photo)}
+    shared = set(folders.values())
+    if len(shared) == 1 and not known & set(*shared):
+        return dict.fromkeys(folders, ())
+    return folders
+
+
+def _agree(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether the last folders of two files are the same, as far as both are stated."""
+    both = min(len(one), len(other))
+    return not both or tuple(one[-both:]) == tuple(other[-both:])
 
 
 def _categories(

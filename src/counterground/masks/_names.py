@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Generic, TypeVar
 
@@ -23,11 +23,23 @@ class NameMatch(Generic[T]):
         paths: paths of the photos.
         names: entries with each name.
         stems: whether names may lack the suffix.
+        fits: whether an entry with the name of a photo may be of that photo; None: each may.
     """
 
-    def __init__(self, paths: Sequence[str], names: Mapping[str, Sequence[T]], *, stems: bool) -> None:
-        self._found = {path: _longest(path, names, stems=stems) for path in paths}
+    def __init__(
+        self,
+        paths: Sequence[str],
+        names: Mapping[str, Sequence[T]],
+        *,
+        stems: bool,
+        fits: Callable[[str, T], bool] | None = None,
+    ) -> None:
+        self._found = {path: _longest(path, names, stems=stems, fits=fits) for path in paths}
         self.claims = Counter(entry for found in self._found.values() for entry in found)
+
+    def has(self, path: str) -> bool:
+        """Whether any entry has the name of a photo."""
+        return bool(self._found[path])
 
     def one(self, path: str, what: str) -> T | Found:
         """Return the one entry of a photo, or why there is none; ``what`` is what an entry is called."""
@@ -42,11 +54,14 @@ class NameMatch(Generic[T]):
         return found[0]
 
 
-def _longest(path: str, names: Mapping[str, Sequence[T]], *, stems: bool) -> Sequence[T]:
+def _longest(
+    path: str, names: Mapping[str, Sequence[T]], *, stems: bool, fits: Callable[[str, T], bool] | None
+) -> Sequence[T]:
     parts = PurePosixPath(path).parts
     for start in range(len(parts)):
         tail = PurePosixPath(*parts[start:])
         for wanted in (str(tail), str(tail.with_suffix(""))) if stems else (str(tail),):
-            if names.get(wanted):
-                return names[wanted]
+            entries = names.get(wanted, ())
+            if found := [entry for entry in entries if fits is None or fits(path, entry)]:
+                return found
     return ()

@@ -125,6 +125,27 @@ def test_the_effect_of_the_background_stands_beside_the_drop(made, answers):
     assert answer.endswith("Measured with the objects of 12 of the 108 photos.")
 
 
+def test_an_effect_of_more_classes_than_the_drop_is_said_to_be(tmp_path):
+    discs = disc_photos(tmp_path / "discs", 4)
+    few = (pl.col("class_name") == "ox") & (pl.col("group") == "counter") & ~pl.col("path").str.contains("0")
+    some = cg.Benchmark(discs.name, discs.root, discs.photos.filter(~few), discs.label_space)
+    run = cg.swap(some, {"coin": coin}, out=tmp_path / "run", backgrounds_per_label=2, **QUICK)
+    page = words(write_report([run], tmp_path / "report.html", photos=False).read_text())
+    own = figures(run, "coin", "background_effect", "background_part", "observed_drop", "rest")
+    assert own["background_effect"]["value"] != own["background_part"]["value"]
+    (checked,) = cg.check(run, max_drop=5).findings
+    assert checked.value == own["background_effect"]["value"]
+    drop, part = (said(own[name]) for name in ("observed_drop", "background_part"))
+    assert (
+        f"Only 1 of these 2 classes shows all parts of the drop. Over it the drop is {drop}. Background: "
+        f"{part.replace(' points', '')}." in page
+    )
+    answer = page.partition(DROP)[2].lstrip()
+    assert said(own["background_effect"]) in answer.partition("Only 1 of")[0]
+    assert "Background effect, of all classes" in page
+    assert "= background, of these classes" in page
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_the_answer_is_no_stronger_than_the_interval(made, tmp_path, model):
     run = made["discs swapped"]

@@ -7,6 +7,7 @@ from counterground.metrics.effects._effects import (
     BG_GAP,
     EFFECTS_SCHEMA,
     SWAP_DESIGN,
+    decomposed_classes,
     swap_design,
     swap_effects,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "EFFECTS_SCHEMA",
     "SALIENCY_SCHEMA",
     "SWAP_DESIGN",
+    "decomposed_classes",
     "saliency_shares",
     "swap_design",
     "swap_effects",

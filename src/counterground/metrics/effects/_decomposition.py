@@ -44,7 +44,7 @@ class Part(NamedTuple):
 
 
 class Decomposition:
-    """The parts of the drop that some composites show, over the classes that show all of these parts.
+    """The background effect of some composites, and the drop's parts over the classes that show all of them.
 
     All three are differences of accuracies on rows of one table, so a foreground or a background photograph
     influences all of them. The rest, ``observed - background - size``, has the variance of the sum of these
@@ -57,43 +57,58 @@ class Decomposition:
 
     def __init__(self, photos: Stratification, classes: Codes) -> None:
         self._sides: dict[Contrast, Sides] = {}
-        self.classes = classes
+        self.classes = self._with_background = classes
         for contrast in _PARTS:
             sides = photos.sides(contrast)
             shown = sides.averages() is not None
             shared = np.intersect1d(self.classes, _classes(sides)) if shown else self.classes[:0]
             if len(shared):  # a part that shares no class with those before it is not shown
                 self._sides[contrast], self.classes = sides, shared
+            if contrast is BACKGROUND:
+                self._with_background = self.classes
         if {BACKGROUND, OBSERVED} <= self._sides.keys():
             self._joint = Partition.beside([each.partition for each in self._sides.values()])
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many classes show the background effect, and over how many the drop is decomposed."""
+        shown = BACKGROUND in self._sides
+        return len(self._with_background) * shown, len(self.classes) * (shown and OBSERVED in self._sides)
 
     def parts(self, answers: Answers) -> list[Part]:
         """Return what the photos show of ``observed_drop``, ``background_effect``, ``size_effect``.
 
-        If the first two are shown, ``rest`` and ``background_share`` follow. The latter is the background's
-        share of the observed drop, None if the drop is not clearly above 0.
+        The background effect is over all classes that show it. If the others are over fewer,
+        ``background_part`` is what it is over these. If the first two are shown, ``rest`` and
+        ``background_share`` follow. The latter is the background's share of the observed drop, None if the
+        drop is not clearly above 0.
         """
         shown = [contrast for contrast in (OBSERVED, BACKGROUND, SIZE) if contrast in self._sides]
-        found = [self._part(answers, contrast, self._sides[contrast]) for contrast in shown]
+        found = [self._part(answers, contrast, self.classes) for contrast in shown]
+        if BACKGROUND in shown and len(self.classes) < len(self._with_background):
+            place = shown.index(BACKGROUND)
+            found[place] = found[place]._replace(estimate="background_part")
+            found.insert(0, self._part(answers, BACKGROUND, self._with_background))
         if {BACKGROUND, OBSERVED} <= self._sides.keys():
             found += self._left(answers)
         return found
 
-    def _averages(self, sides: Sides, start: int = 0) -> list[Average]:
-        rows = np.isin(_classes(sides), self.classes)
-        every = np.arange(len(self.classes))
+    def _averages(self, sides: Sides, classes: Codes, start: int = 0) -> list[Average]:
+        rows = np.isin(_classes(sides), classes)
+        every = np.arange(len(classes))
         return [Average.alike(side.strata[rows] + start, every) for side in (sides.left, sides.right)]
 
-    def _part(self, answers: Answers, contrast: Contrast, sides: Sides) -> Part:
-        averages, partition = self._averages(sides), sides.partition
+    def _part(self, answers: Answers, contrast: Contrast, classes: Codes) -> Part:
+        sides = self._sides[contrast]
+        averages, partition = self._averages(sides, classes), sides.partition
         left, right = answers.means(partition).weighted(averages)
         interval = difference_interval(left, right, partition.count(averages))
-        return Part(contrast.name, interval, len(self.classes), clusters_of(partition, averages))
+        return Part(contrast.name, interval, len(classes), clusters_of(partition, averages))
 
     def _left(self, answers: Answers) -> list[Part]:
         averages, start = [], 0
         for sides in self._sides.values():
-            averages += self._averages(sides, start)
+            averages += self._averages(sides, self.classes, start)
             start += sides.partition.size
         means, n = answers.means(self._joint).weighted(averages), self._joint.count(averages)
         background, observed, *size = (

@@ -48,8 +48,10 @@ EFFECTS_SCHEMA: dict[str, Any] = {
 
 - ``observed_drop``, ``background_effect``, ``size_effect``, ``rest``: the drop of the photos as they are, the
   effect of common instead of counter backgrounds on the same foregrounds, the effect of the sizes and
-  positions of common instead of counter photos on the same background, and the first minus both others, all
-  over the classes that show all of them; ``background_share``: background effect / observed drop.
+  positions of common instead of counter photos on the same background, and the first minus both others. The
+  background effect is over all classes that show it, the others are over those that show all of them. If
+  these are fewer, ``background_part`` is the background effect over them, which is then the one subtracted.
+  ``background_share``: background effect (or part) / observed drop.
 - ``background_against_grey``, ``background_against_mean``: accuracy on one ``background`` minus that on plain
   grey, or on all backgrounds.
 - ``mixed_same``, ``mixed_rand``, ``bg_gap``: accuracy on backgrounds of other photos of the class, and of any
@@ -97,6 +99,16 @@ def swap_design(photos: pl.DataFrame) -> Design:
 
 
 SWAP_DESIGN = Design(clusters=SWAP_CLUSTERS)
+
+
+def decomposed_classes(photos: pl.DataFrame) -> tuple[int, int]:
+    """Return how many classes show the background effect, and over how many the drop is decomposed.
+
+    Args:
+        photos: the composites, with their attributes.
+    """
+    strata = Stratification(photos["class_index"], photos["group"].to_list(), None, photos=photos)
+    return Decomposition(strata, np.arange(strata.c)).counts
 
 
 def swap_effects(

@@ -27,10 +27,12 @@ from counterground.text import counted
 PLACEBO = 0.02
 """Cost of editing alone (fraction) above which the page warns."""
 _PARTS = ("observed_drop", "background_effect", "size_effect", "rest")
+_PARTS_OF_FEWER = ("background_effect", "observed_drop", "background_part", "size_effect", "rest")
 _COSTS = ("pasted_cost", "refilled_cost", "same_label_cost")
 _MEANINGS = {
     "observed_drop": "Accuracy on common minus counter photos, of the photos whose objects were cut out.",
     "background_effect": "The same objects on common minus on counter backgrounds.",
+    "background_part": "The same, over the classes of the drop.",
     "size_effect": "The same objects at sizes and positions of common minus of counter photos, on the same "
     "background.",
     "rest": "What neither explains: other differences between the photos.",
@@ -78,6 +80,11 @@ class ModelEffects:
         """Return an estimate; one without a value if the composites do not show it."""
         row = self.rows.get((estimate, class_name, background))
         return _NOTHING if row is None else Estimate.of(row)
+
+    def classes(self, estimate: str) -> int:
+        """Return over how many classes an estimate is."""
+        row = self.rows.get((estimate, None, None))
+        return 0 if row is None else row["classes"]
 
     @property
     def placebos(self) -> list[tuple[str, Estimate]]:
@@ -166,7 +173,7 @@ def make_causes(
         about=_about(record, of, photos),
         limits=_limits(record, of, photos),
         models=known,
-        parts=draw_forest([Line(EFFECTS[each], "", _of(known, each)) for each in _PARTS], labels)
+        parts=_parts(known, labels)
         if any(model.get("background_effect").value is not None for model in known)
         else None,
         table=_table(known),
@@ -193,6 +200,20 @@ def make_causes(
             run, [(model.setting.model, model.label) for model, _ in models], pictures=pictures
         ),
     )
+
+
+def _parts(models: Sequence[ModelEffects], labels: Sequence[tuple[str, Mark]]) -> Forest | None:
+    is_of_fewer = _is_of_fewer(models)
+    lines = [
+        Line(effect_title(each, has_part=is_of_fewer), "", _of(models, each))
+        for each in (_PARTS_OF_FEWER if is_of_fewer else _PARTS)
+    ]
+    return draw_forest(lines, labels)
+
+
+def _is_of_fewer(models: Sequence[ModelEffects]) -> bool:
+    """Whether the drop is decomposed over fewer classes than show the background effect."""
+    return any(model.get("background_part").value is not None for model in models)
 
 
 def cause_answer(
@@ -239,6 +260,8 @@ def _decomposed(model: ModelEffects, p: float | None, models: int) -> tuple[str,
     if effect.value < 0:
         gained = Estimate(-effect.value, -effect.high, -effect.low)
         return "None.", f"{gained.text} points {gained.interval} are gained by {loses}. {_other_parts(model)}"
+    if model.get("background_part").value is not None:
+        return f"{size}.", f"That much is lost by {loses}. {_other_parts(model)}"
     whole = f", of a drop of {drop.text} {drop.interval}".rstrip() if drop.value is not None else ""
     share = model.get("background_share")
     portion = f": {share.text}\u00a0% {share.interval} of the drop" if share.value is not None else ""
@@ -249,8 +272,18 @@ def _other_parts(model: ModelEffects) -> str:
     drop, size, rest = (model.get(name) for name in ("observed_drop", "size_effect", "rest"))
     if drop.value is None:
         return "The drop of these photos was not measured."
+    part = model.get("background_part")
     clear = model.get("background_effect").low or 0.0
     whole = "" if clear > 0 else f"The drop of these photos is {drop.text} points {drop.interval}. "
+    if part.value is not None:
+        few, every = (model.classes(name) for name in ("observed_drop", "background_effect"))
+        show, them = ("shows", "it") if few == 1 else ("show", "them")
+        whole = (
+            f"Only {few:,} of these {every:,} classes {show} all parts of the drop. "
+            f"Over {them} the drop is {drop.text} points {drop.interval}".rstrip()
+            + f". Background: {part.text} {part.interval}".rstrip()
+            + ". "
+        )
     remains = f"{rest.text} {rest.interval}".rstrip()
     if size.value is None:
         return f"{whole}The rest, with size and position: {remains}."
@@ -321,19 +354,24 @@ def _table(models: Sequence[ModelEffects]) -> list[EffectRow]:
             (model.rows[name, None, None]["k"] for model in models if (name, None, None) in model.rows), None
         )
         said = meaning
-        if name == "observed_drop" and (over := _over(models)):
+        has_part = _is_of_fewer(models)
+        if (name == "observed_drop" or (has_part and name == "background_effect")) and (
+            over := _over(models, name)
+        ):
             said += f" Over {over}."
         if name == "background_only":
             chance = next((each for each in _of(models, "chance") if each.value is not None), None)
             said += f"; guessing would give {chance.text} %." if chance else "."
         flagged = [name in dict(model.placebos) for model in models]
-        rows.append(EffectRow(effect_title(name, k=k), said, figures, name in _SHARES, flagged))
+        rows.append(
+            EffectRow(effect_title(name, k=k, has_part=has_part), said, figures, name in _SHARES, flagged)
+        )
     return rows
 
 
-def _over(models: Sequence[ModelEffects]) -> str:
-    """Say over what the drop is divided; nothing if models differ in it."""
-    rows = [model.rows.get(("observed_drop", None, None)) for model in models]
+def _over(models: Sequence[ModelEffects], estimate: str) -> str:
+    """Say over what an estimate is; nothing if models differ in it."""
+    rows = [model.rows.get((estimate, None, None)) for model in models]
     found = {(row["classes"], row["n"]) for row in rows if row is not None}
     if len(found) != 1:
         return ""

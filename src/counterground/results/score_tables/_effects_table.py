@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from counterground.metrics import SETTING
+from counterground.metrics import KEYS, SETTING
 from counterground.results._model_scores import TITLES, setting_text
 from counterground.results._numbers import NOTHING, Estimate, count, p_value
 from counterground.results._run import Run
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 EFFECTS = {
     "observed_drop": "Observed drop",
     "background_effect": "= background",
+    "background_part": "= background, of these classes",
     "size_effect": "+ size and position",
     "rest": "+ rest",
     "background_share": "Background's share of the drop",
@@ -51,10 +52,19 @@ EFFECTS = {
     "area_outside": "Background's share of the photos",
 }
 """What tables call the estimates of ``metrics.swap_effects``, in their order; see `effect_title`."""
+WHOLE_EFFECT = "Background effect, of all classes"
+"""What tables call ``background_effect`` beside a ``background_part``, which is the one that sums."""
 
 
-def effect_title(estimate: str, *, k: int | None, background: str | None = None) -> str:
-    """Return what tables call an estimate, on ``k`` backgrounds if it is about several."""
+def effect_title(
+    estimate: str, *, k: int | None = None, background: str | None = None, has_part: bool = False
+) -> str:
+    """Return what tables call an estimate, on ``k`` backgrounds if it is about several.
+
+    ``has_part``: whether ``background_part`` stands beside it.
+    """
+    if has_part and estimate == "background_effect":
+        return WHOLE_EFFECT
     if estimate == "adversarial" and k == 1:
         return "Wrong on 1 background"
     return EFFECTS[estimate].format(k=k, background=background)
@@ -85,6 +95,11 @@ class EffectScores:
             Column("p", True),
             Column("n", True, "Photos."),
         ]
+        is_part, apart = (
+            pl.col("estimate") == "background_part",
+            [*heads, *({*KEYS, "run"} & {*rows.columns})],
+        )
+        rows = rows.with_columns(has_part=is_part.any().over(*dict.fromkeys(apart)))
         cells = [
             [*(_head(row, name) for name in heads), *_figures(row)] for row in rows.iter_rows(named=True)
         ]
@@ -116,7 +131,12 @@ class EffectScores:
         if len(found) != 1:
             return []
         classes, photos = (counted(n, what) for n, what in zip(found[0], ("class", "composite"), strict=True))
-        return [f"The drop and its parts are over the {classes} that show all of them, on {photos}."]
+        show = "shows" if found[0][0] == 1 else "show"
+        said = [f"The drop and its parts are over the {classes} that {show} all of them, on {photos}."]
+        if (self.rows["estimate"] == "background_part").any():
+            effects = self.rows.filter(pl.col("estimate") == "background_effect")
+            said.append(f"“{WHOLE_EFFECT}” is over {counted(effects['classes'].max(), 'class')}.")
+        return said
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Build the table for the console's width."""
@@ -133,7 +153,7 @@ def _head(row: dict[str, Any], name: str) -> Cell:
 
 
 def _figures(row: dict[str, Any]) -> list[Cell]:
-    title = effect_title(row["estimate"], k=row["k"], background=row["background"])
+    title = effect_title(row["estimate"], k=row["k"], background=row["background"], has_part=row["has_part"])
     found = Estimate.of(row)
     n = count(row["n"]) if row["n"] else NOTHING
     return [Cell(title), Cell(found.text, found.interval), Cell(p_value(row["p_value"])), Cell(n)]
