@@ -29,6 +29,12 @@ def test_the_papers_ranks():
     assert ordered["rank_high"][0] == 7
 
 
+def test_a_misprinted_drop_moves_no_rank():
+    ranks = rank_models(model_points(setting="openai-prompts"))
+    row = ranks.row(by_predicate=pl.col("model") == "CLIP-LAION2B-ViT/G/14", named=True)
+    assert (row["drop"], row["rank"]) == (pytest.approx(0.0997), 8)  # printed 10.97, which would be 13th
+
+
 @pytest.mark.parametrize(
     "model",
     ["CLIP-LAION400M-ViT/B/16", "CLIP-LAION2B-ViT/B/32", "CLIP-OpenAI-ViT/B/32", "CLIP-LAION400M-ViT/L/14"],

@@ -178,7 +178,8 @@ def _about(group: _Group, baseline: str) -> list[str]:
         sentences.append(
             f"The paper's rows are from its {group.paper.tables} ({group.paper.description}). *: filtered "
             "data. The paper prints no intervals: the sampling error of its rows, in ranks and in intervals "
-            "off the line, is binomial from the group sizes, an approximation."
+            "off the line, is binomial from the group sizes, an approximation. Its drops here are common "
+            "minus counter; a few are printed otherwise."
         )
     return sentences
 

@@ -370,6 +370,8 @@ def test_the_command_leaves_a_page_beside_table_7(tiny_clip, tmp_path, shared_ca
     record = json.loads((out / "run.json").read_text())
     assert record["settings"]["objectives"] == ["obj", "supervised"]
     assert "one seed is not enough" in record["answer"]
+    assert "on test photos coloured as in training (in distribution)" in record["answer"]
+    assert "coloured as in training, so it changes with the strength" in " ".join(page.split())
     assert main([*command, "--out", str(out)]) == 0
     assert all(file.stat().st_mtime_ns == made for file, made in kept.items())
     assert main(["study", "theory", "--quick", "--out", str(out)]) == 1

@@ -91,6 +91,17 @@ def test_the_page_stands_alone_and_says_what_came_out(out):
     assert len(set(re.findall(r'\bid="([^"]+)"', page))) == len(re.findall(r'\bid="([^"]+)"', page))
 
 
+def test_the_bound_stands_beside_the_prompt_that_it_is_proven_for(out):
+    answer = json.loads((out / "run.json").read_text())["answer"]
+    proven, other = answer.split(
+        "If prompts are the mean of the class, which the printed proof does not cover"
+    )
+    assert "if prompts name the object only" in proven
+    assert "exact formula says 46.3 %, the printed lower bound 44.5 %" in proven
+    assert "(exact: 75.5 %)" in other
+    assert "bound" not in other
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path, capsys):
     (tmp_path / "run.json").write_text("{}")
     assert main(["study", "theory", "--quick", "--out", str(tmp_path)]) == 1

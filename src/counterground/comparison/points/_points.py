@@ -77,8 +77,9 @@ def model_points(
         The columns of ``POINTS_SCHEMA``. ``model`` is the paper's name or the spec, ``label`` a short one;
         ``family`` is ``clip``, ``imagenet``, ``lvlm`` or ``other``; ``source`` is ``paper``, ``reproduction``
         or the names of the runs' folders (``a, b`` if two hold it). ``parameters`` and ``data_size`` (pairs
-        or images) come from ``published`` if the run does not say. The paper prints neither intervals nor
-        which names it used (null). ``averaging`` is ``balanced`` (over classes), or ``unbalanced`` (over
+        or images) come from ``published`` if the run does not say. ``drop`` of published rows is ``common``
+        minus ``counter``, also where another is printed. The paper prints neither intervals nor which names
+        it used (null). ``averaging`` is ``balanced`` (over classes), or ``unbalanced`` (over
         photos) for the paper's rows of that setting. ``comparable`` says that a run was measured on the
         photos and against the label space of the paper's rows; ``note`` says why not, or what contradicts a
         printed figure. ``near_chance``: the model hardly beats guessing, so a small drop says nothing.

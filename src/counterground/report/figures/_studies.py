@@ -261,7 +261,8 @@ def _draw_theory(study: StudyResults, place: int) -> Drawing:
     caption = (
         "Definition 6.1: filled marks are simulated, rings exact and strokes the bound of theorem 6.2 as "
         "printed, all at the settings of the study; lines only join them. The bound is claimed for a "
-        f"background at least 1.5 times as strong. From {study.folder.name}."
+        f"background at least 1.5 times as strong, its proof is for the object-only prompt. "
+        f"From {study.folder.name}."
     )
     return Drawing(own("theory", place), figure, caption)
 

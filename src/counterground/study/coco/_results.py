@@ -133,7 +133,8 @@ def answer(results: pl.DataFrame, comparisons: pl.DataFrame) -> str:
     lean = ", all objectives rely on it" if rows["drop"].to_numpy().min() > 0.1 else ""
     text = (
         f"Where the colour predicts the class of {100 * at:g} % of the training photos{lean}: "
-        f"in-distribution accuracy is {_range(rows['id'])} %, out of distribution {_range(rows['ood'])} %; "
+        f"accuracy is {_range(rows['id'])} % on test photos coloured as in training (in distribution), "
+        f"{_range(rows['ood'])} % on the colour of another class (out of distribution); "
     )
     text += _verdict(comparisons.filter(model=model, strength=at, measure="ood"))
     control = trained.filter(pl.col("strength").is_null())
