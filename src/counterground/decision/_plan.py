@@ -251,15 +251,18 @@ def _inside(photos: pl.DataFrame, ways: Sequence[Sequence[Any]]) -> np.ndarray:
     found = []
     for group in GROUPS:
         of_group = rows.filter(group=group)
-        alone = (of_group["weight"] ** 2).sum()
+        alone = _squares(of_group["weight"])
         together = [alone]
         for number in range(len(ways)):
-            named = of_group.drop_nulls(f"cluster{number}")
-            single = of_group.filter(pl.col(f"cluster{number}").is_null())
-            shares = named.group_by(f"cluster{number}").agg(pl.sum("weight"))["weight"]
-            together.append((shares**2).sum() + (single["weight"] ** 2).sum())
+            own = pl.col(f"cluster{number}")
+            shares = of_group.filter(own.is_not_null()).group_by(own).agg(pl.sum("weight"))["weight"]
+            together.append(_squares(shares) + _squares(of_group.filter(own.is_null())["weight"]))
         found.append(1 - alone / max(together))
     return np.array(found)
+
+
+def _squares(weights: pl.Series) -> float:
+    return float((weights.to_numpy() ** 2).sum())
 
 
 def _no_scatter(error: DropError, values: np.ndarray, paired: bool) -> str:

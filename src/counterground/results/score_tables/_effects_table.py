@@ -135,7 +135,8 @@ class EffectScores:
         said = [f"The drop and its parts are over the {classes} that {show} all of them, on {photos}."]
         if (self.rows["estimate"] == "background_part").any():
             effects = self.rows.filter(pl.col("estimate") == "background_effect")
-            said.append(f"“{WHOLE_EFFECT}” is over {counted(effects['classes'].max(), 'class')}.")
+            every = max(effects["classes"].to_list())
+            said.append(f"“{WHOLE_EFFECT}” is over {counted(every, 'class')}.")
         return said
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
