@@ -24,6 +24,7 @@ from counterground.pool._schema import (
     VERDICT_SCHEMA,
     VOTE_SCHEMA,
 )
+from counterground.pool._spelling import spelling_of
 
 if TYPE_CHECKING:
     from counterground.pool._store import Pool
@@ -71,6 +72,7 @@ __all__ = [
     "leads_out",
     "open_pool",
     "review_queue",
+    "spelling_of",
 ]
 
 
