@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import unicodedata
 
 import polars as pl
 import pytest
@@ -176,6 +177,39 @@ def test_all_classes_that_are_not_clear_are_in_one_message(tmp_path):
     assert "\n" not in message
     again = fill(tmp_path / "y", "tench/1.jpg", "n01440764/1.jpg", "hen/1.jpg", "8 hen/1.jpg")
     refused(again, "2 classes are written in several ways; merge '8 hen' and 'hen'; 'n01440764' and 'tench'.")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("Quoll", "quoll", "'Quoll' and 'quoll'"),
+        (" quoll", "quoll", "' quoll' and 'quoll'"),
+        ("tiger quoll", "tiger_ quoll", "'tiger quoll' and 'tiger_ quoll'"),
+        # They look alike: the message shows which is which.
+        (
+            *(unicodedata.normalize(form, "café cat") for form in ("NFD", "NFC")),
+            r"'cafe\u0301 cat' and 'caf\xe9 cat'",
+        ),
+    ],
+)
+def test_a_class_or_a_background_in_two_spellings_is_refused(tmp_path, one, other, both):
+    """They would compete with each other, and split the photos of one background."""
+    refused(
+        fill(tmp_path / "x", f"{one}/1.jpg", f"{other}/1.jpg"), f"{both} are the same class; merge the two."
+    )
+    several = fill(tmp_path / "y", *groups("hen", kinds=(f"common-a {one}", f"counter-a {other}")))
+    places = (f"hen/common-a {one}/1.jpg", f"hen/counter-a {other}/1.jpg")
+    where = " and ".join(map(repr, places))
+    refused(several, f"are the same background ({where}); write it in one way.")
+    everywhere = fill(
+        tmp_path / "z", f"hen/{one}/1.jpg", f"tench/{other}/1.jpg", "hen/Road/1.jpg", "hen/road/1.jpg"
+    )
+    for message in (
+        "2 backgrounds are written in several ways; write each in one: ",
+        "'Road' and 'road'",
+        both,
+    ):
+        refused(everywhere, message)
 
 
 def test_an_index_that_disagrees_is_refused_even_alone(tmp_path):

@@ -9,7 +9,13 @@ from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 from timm.data import ImageNetInfo
 
 from counterground.errors import UsageError
-from counterground.photos import find_imagenet_index, imagenet_names, imagenet_wnids, match_imagenet
+from counterground.photos import (
+    find_imagenet_index,
+    imagenet_names,
+    imagenet_wnids,
+    match_imagenet,
+    name_key,
+)
 
 # All 1,000 classes by each of their names, also the ambiguous ones, which the public function refuses.
 from counterground.photos.labels._imagenet import imagenet_candidates
@@ -38,6 +44,12 @@ FACTS = [
         "bighorn, bighorn sheep, cimarron",
     ),
 ]
+
+
+def test_names_are_the_same_whatever_their_unicode_form():
+    for one, other in (("é", "e\u0301"), ("STRASSE", "straße"), ("İ", "i\u0307"), ("Å_x", "\u212b, X")):
+        assert name_key(one) == name_key(other)
+    assert name_key("cafe") != name_key("café")
 
 
 @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact[1])

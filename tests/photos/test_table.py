@@ -163,6 +163,10 @@ def test_imagenet_index_frees_the_names(write):
     own = read_benchmark(write(class_name=["hen", "tench", "hen"], imagenet_index=[None, 0, None]))
     assert own.label_space.imagenet == (None, 0)
     assert read_benchmark(write(imagenet_index=[None] * 3)).label_space.imagenet == (None, None)
+    both = read_benchmark(
+        write(class_name=["Cardigan", "cardigan", "Cardigan"], imagenet_index=[264, 474, 264])
+    )
+    assert both.label_space.imagenet == (264, 474)
 
 
 def test_given_hashes_are_believed_until_the_photo_is_read(write):
@@ -203,6 +207,18 @@ def test_given_hashes_are_believed_until_the_photo_is_read(write):
         ({"imagenet_index": [True, False, True]}, "'imagenet_index' must be Int32, not Boolean"),
         ({"class_index": [2**40, 0, 2**40]}, "'class_index' must be Int32, not Int64"),
         ({"imagenet_index": [8, 0, 9]}, "Class 'hen' has more than one imagenet_index"),
+        (
+            {"class_name": ["hen", "yak", "Yak"], "imagenet_index": [8, None, None]},
+            "Row 2 of the manifest: 'Yak' and 'yak' are the same class; merge the two.",
+        ),
+        (
+            {"class_name": ["hen", "yak", "Hen"], "imagenet_index": [8, None, None]},
+            "Row 1 of the manifest: 'Hen' and 'hen' are the same class; merge the two.",
+        ),
+        (
+            {"background": ["Grass", None, "grass"]},
+            "'Grass' and 'grass' are the same background ('2.png' and '1.png'); write it in one way.",
+        ),
         ({"imagenet_index": [8, 8, 8]}, "two classes have ImageNet index 8"),
         ({"imagenet_index": [1000, 0, 1000]}, "1000 is not an ImageNet-1K index"),
         ({"class_name": None, "class_index": [0, 1000, 0]}, "class_index 1000 is not an ImageNet-1K index"),

@@ -196,6 +196,18 @@ def test_labels_of_ones_own(pool):
     assert verdict(pool, paths(pool)[0])["label"] == "studio"
 
 
+def test_labels_in_two_spellings_are_one_background(pool):
+    """Pools of earlier versions may have them, and a used label can be neither renamed nor removed."""
+    pool.add_background_labels(["Grass", "Studio", "studio"])
+    assert pool.background_labels() == [*BACKGROUND_LABELS, "Studio"]
+    pool.set_setting("background_labels", [*BACKGROUND_LABELS, "Grass"])
+    for path, label in zip(paths(pool), ["Grass", "grass", "snow"], strict=False):
+        decide(pool, path, label)
+    benchmark = open_benchmark(pool.root)
+    assert benchmark.photos["background"].to_list()[:4] == ["grass", "grass", "snow", None]
+    assert benchmark.notes[0] == "Backgrounds written as 'grass': 'Grass', 'grass'."
+
+
 def test_freezing_says_what_is_left_out(pool):
     listed = paths(pool)
     for path in listed[:6]:

@@ -9,7 +9,7 @@ import polars as pl
 from counterground.errors import CounterGroundError
 from counterground.metrics import GROUPS, name_problem
 from counterground.photos._questions import QUESTION_SCHEMA, check_questions
-from counterground.photos.labels import LabelSpace
+from counterground.photos.labels import LabelSpace, quoted_ways, respelled
 
 MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),  # relative to the benchmark's root, with forward slashes
@@ -45,7 +45,7 @@ def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataF
         CounterGroundError: the first thing that is wrong, naming the column or the photo: a missing or
             mistyped column, one that cannot be an attribute by its name or type, an empty required value, a
             path that is repeated, absolute or outside the root, a group other than common, counter and null,
-            or a class that the label space does not have.
+            a class that the label space does not have, or a background that is written in several ways.
     """
     photos = with_plain_paths(_in_schema(photos)).with_columns(stripped(pl.col(OPTIONAL_TEXTS)))
     if photos.is_empty():
@@ -71,6 +71,7 @@ def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataF
     _refuse(
         photos, [(wrong, "its class_name is not the label space's name for its class_index", "class_name")]
     )
+    _refuse_respelled(photos)
     if "options" in photos.columns:
         check_questions(photos)
     return _with_copies_together(photos.sort("path"))
@@ -97,6 +98,24 @@ def _with_copies_together(photos: pl.DataFrame) -> pl.DataFrame:
     of_cluster = {cluster: name_of(cluster) for cluster in copies["cluster"].drop_nulls().unique()}
     cluster = pl.col("cluster").replace(of_cluster)
     return photos.with_columns(cluster=pl.col("photo_id").replace_strict(of_photo, default=cluster))
+
+
+def _refuse_respelled(photos: pl.DataFrame) -> None:
+    """Refuse a background in several spellings, which would count as several, even as a pair of one class.
+
+    They are refused, as classes are, and not merged: options and designs name backgrounds exactly, and the
+    most frequent spelling may differ between a benchmark and a part of it.
+    """
+    ways = respelled(photos["background"].drop_nulls().unique().sort())
+    listed = [" and ".join(quoted_ways(same)) for same in ways]
+    if len(ways) == 1:
+        places = [photos.filter(pl.col("background") == way)["path"].min() for way in ways[0]]
+        where = f" ({' and '.join(map(repr, places))})"
+        raise CounterGroundError(f"{listed[0]} are the same background{where}; write it in one way.")
+    if ways:
+        raise CounterGroundError(
+            f"{len(ways)} backgrounds are written in several ways; write each in one: {'; '.join(listed)}."
+        )
 
 
 def _in_schema(photos: pl.DataFrame) -> pl.DataFrame:

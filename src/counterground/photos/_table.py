@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -23,6 +25,7 @@ from counterground.photos.labels import (
     UnclearClasses,
     assign_classes,
     imagenet_names,
+    refuse_same_classes,
 )
 from counterground.reading import open_regular, read_parquet
 
@@ -156,8 +159,8 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
             that all photos and masks share, so that the benchmark is the same wherever it is.
 
     Raises:
-        CounterGroundError: a missing column, a column name one slip from a known one, a class with two names
-            or indices, absolute paths among relative ones, or a missing file.
+        CounterGroundError: a missing column, a column name one slip from a known one, a class with two names,
+            spellings or indices, absolute paths among relative ones, or a missing file.
     """
     if "path" not in frame.columns:
         raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
@@ -303,21 +306,29 @@ def _classify(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, tuple[str,
     notes: tuple[str, ...] = ()
     if "imagenet_index" in frame.columns:
         imagenet = _one_to_one(frame, "imagenet_index")
+        with _naming_the_row(frame):
+            refuse_same_classes(imagenet)
         if all(imagenet[name] is not None for name in names):
             names.sort(key=lambda name: imagenet[name] or 0)
         space = LabelSpace("benchmark", tuple(names), tuple(imagenet[name] for name in names))
         index = {name: position for position, name in enumerate(names)}
     else:
-        try:
+        with _naming_the_row(frame):
             classes = assign_classes(names)
-        except UnclearClasses as error:
-            row = int(frame["class_name"].is_in(error.written).arg_max() or 0) + 1
-            raise CounterGroundError(f"Row {row} of the manifest: {error}") from error
         space, index, notes = classes.label_space, classes.index, classes.notes
     if "class_index" in frame.columns:
         space, index = _reorder(space, index, _one_to_one(frame, "class_index"))
     positions = [index[name] for name in frame["class_name"]]
     return space, _with_classes(frame, space, positions), notes
+
+
+@contextmanager
+def _naming_the_row(frame: pl.DataFrame) -> Iterator[None]:
+    try:
+        yield
+    except UnclearClasses as error:
+        row = int(frame["class_name"].is_in(error.written).arg_max() or 0) + 1
+        raise CounterGroundError(f"Row {row} of the manifest: {error}") from error
 
 
 def _classify_by_index(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, tuple[str, ...]]:

@@ -25,6 +25,7 @@ from counterground.pool._schema import (
     VERDICT_SCHEMA,
     VOTE_SCHEMA,
 )
+from counterground.pool._spelling import spelling_of
 
 if TYPE_CHECKING:
     from counterground.pool._store import Pool
@@ -73,6 +74,7 @@ __all__ = [
     "leads_out",
     "open_pool",
     "review_queue",
+    "spelling_of",
 ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from counterground.errors import CounterGroundError
-from counterground.photos import assign_classes
+from counterground.photos import assign_classes, name_key, quoted_ways
 
 if TYPE_CHECKING:
     from counterground.pool._store import Pool
@@ -27,16 +27,17 @@ def check_class_names(
         CounterGroundError: the message names each class and its remedy.
     """
     theirs = {*pool.photos()["class_name"], *pool.candidates()["class_name"], *also}
-    plain = {_plain(name): name for name in theirs}
+    plain = {name_key(name): name for name in theirs}
     fresh = sorted(set(names) - theirs)
     if not fresh:
         return
     whole, problems = _problem([*theirs, *fresh]), []
     for name in fresh:
-        known = plain.get(_plain(name))
+        known = plain.get(name_key(name))
         # "Cardigan" may be a dog: it is not renamed to the garment "cardigan".
         if known and (_problem([name]) is None or _problem([known])):
-            problems.append(f"The pool calls the class {name!r} {known!r}. {remedy(name, known)}")
+            theirs_and_ours = " ".join(quoted_ways([name, known]))
+            problems.append(f"The pool calls the class {theirs_and_ours}. {remedy(name, known)}")
         elif whole and (error := _problem([*theirs, name])):
             problems.append(f"{error} {remedy(name, 'NAME')}")
     if problems:
@@ -51,7 +52,3 @@ def _problem(names: list[str]) -> CounterGroundError | None:
     except CounterGroundError as error:
         return error
     return None
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").casefold().split())

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
 from counterground.errors import CounterGroundError
-from counterground.photos import MANIFEST_SCHEMA, Benchmark, assign_classes
+from counterground.photos import MANIFEST_SCHEMA, Benchmark, assign_classes, name_key, quoted_ways, respelled
+from counterground.pool._spelling import spelling_of
 
 
-def freeze(root: Path, photos: pl.DataFrame, review: pl.DataFrame, background: pl.DataFrame) -> Benchmark:
+def freeze(
+    root: Path, photos: pl.DataFrame, review: pl.DataFrame, background: pl.DataFrame, labels: Iterable[str]
+) -> Benchmark:
     """Return the benchmark of the photos that stand; see ``Pool.freeze``.
 
     Args:
@@ -19,6 +23,7 @@ def freeze(root: Path, photos: pl.DataFrame, review: pl.DataFrame, background: p
         photos: photos as ``PHOTO_SCHEMA``, sorted by path.
         review: review verdicts on them, as ``VERDICT_SCHEMA``.
         background: background verdicts, likewise.
+        labels: the pool's background labels.
     """
     stands = review["stands"]
     kept, backgrounds = photos.filter(stands), background.filter(stands)
@@ -30,14 +35,27 @@ def freeze(root: Path, photos: pl.DataFrame, review: pl.DataFrame, background: p
     classes = assign_classes(kept["class_name"].unique().sort().to_list())
     indices = [classes.index[name] for name in kept["class_name"]]
     names = [classes.label_space.names[index] for index in indices]
+    places, notes_on_spelling = _in_one_spelling(backgrounds["label"], labels)
     manifest = kept.with_columns(
         pl.Series("class_index", indices, pl.Int32),
         pl.Series("class_name", names, pl.String),
-        backgrounds["label"].alias("background"),
+        places.alias("background"),
         pl.lit(None, pl.String).alias("group"),
     ).select(*MANIFEST_SCHEMA)
-    notes = (*classes.notes, *_notes(review, backgrounds, stands, len(photos)))
+    notes = (*classes.notes, *notes_on_spelling, *_notes(review, backgrounds, stands, len(photos)))
     return Benchmark(root.name, root, manifest, classes.label_space, notes)
+
+
+def _in_one_spelling(found: pl.Series, labels: Iterable[str]) -> tuple[pl.Series, tuple[str, ...]]:
+    """Write labels that differ only in spelling as the first of them in the pool, and note which they are.
+
+    A benchmark refuses them, but a label that was used in a pool can be neither renamed nor removed.
+    """
+    used = found.drop_nulls().unique().sort().to_list()
+    spelling = spelling_of([*labels, *used])
+    ways = [(spelling[name_key(same[0])], same) for same in respelled(used)]
+    notes = [f"Backgrounds written as {first!r}: {', '.join(quoted_ways(same))}." for first, same in ways]
+    return found.replace({way: first for first, same in ways for way in same}), tuple(notes)
 
 
 def _notes(review: pl.DataFrame, backgrounds: pl.DataFrame, stands: pl.Series, total: int) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from counterground.pool._decisions import all_decisions, labels_of_tasks, now, r
 from counterground.pool._folder import DATABASE_FILE, FILES, class_folder, inside_files
 from counterground.pool._freeze import freeze
 from counterground.pool._schema import CANDIDATE_SCHEMA, PHOTO_DETAILS, PHOTO_SCHEMA, SIGNAL_SCHEMA, TASKS
+from counterground.pool._spelling import spelling_of
 from counterground.pool._verdicts import read_verdicts, read_votes
 from counterground.text import counted, one_line
 
@@ -315,10 +316,14 @@ class Pool:
             return list(labels_of_tasks(connection)["background"])
 
     def add_background_labels(self, labels: Iterable[str]) -> None:
-        """Append new labels to the background labels; others may add some meanwhile."""
+        """Append new labels to the background labels; others may add some meanwhile.
+
+        A label that the pool has in another spelling (``name_key``) is not new.
+        """
         with self.connect() as connection:
             known = labels_of_tasks(connection)["background"]
-            if new := [label for label in labels if label not in known]:
+            ways = spelling_of(known)
+            if new := [label for name, label in spelling_of(labels).items() if name not in ways]:
                 _keep_setting(connection, "background_labels", [*known, *new])
 
     def key(self) -> str:
@@ -341,7 +346,8 @@ class Pool:
         """
         with self.connect(writes=False) as connection:
             review, background = (read_verdicts(connection, task) for task in TASKS)
-            return freeze(self.root, self._photos(connection), review, background)
+            labels = labels_of_tasks(connection)["background"]
+            return freeze(self.root, self._photos(connection), review, background, labels)
 
     def snapshot(self) -> Path:
         """Write ``photos.parquet``, the photos with their verdicts, for other programs; return its path.

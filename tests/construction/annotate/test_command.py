@@ -97,6 +97,7 @@ def test_labels_of_a_file_take_the_place_of_the_pools(pool, serve, tmp_path):
         ([], "at least one"),
         (["a"] * 2, "twice"),
         (["Sand", "sand"], "twice"),
+        (["café", "cafe\u0301"], "twice"),
         ([" "], "cannot be a label"),
         (["x" * 41], "cannot be a label"),
         (["a\x00b"], "cannot be a label"),

@@ -9,6 +9,7 @@ from string import ascii_lowercase
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import name_key
 from counterground.pool import KEEP, LATER, REVIEW_LABELS, Pool
 from counterground.reading import read_text
 
@@ -130,9 +131,9 @@ def check_labels(labels: Sequence[str], uses: Mapping[str, int]) -> list[str]:
             raise UsageError(f"{label!r} cannot be a label: use 1 to {MOST_LETTERS} printable characters.")
         if label == LATER:
             raise UsageError(f"{LATER!r} postpones a photo: choose another name for the label.")
-        if label.casefold() in seen:
+        if name_key(label) in seen:
             raise UsageError(f"The label {label!r} is listed twice.")
-        seen.add(label.casefold())
+        seen.add(name_key(label))
     for label, count in uses.items():
         if count and label != LATER and label not in wanted:
             raise UsageError(

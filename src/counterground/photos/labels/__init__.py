@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from counterground.photos.labels._class_texts import badly_read_names
-from counterground.photos.labels._classes import ClassAssignment, UnclearClasses, assign_classes
+from counterground.photos.labels._classes import (
+    ClassAssignment,
+    UnclearClasses,
+    assign_classes,
+    refuse_same_classes,
+)
 from counterground.photos.labels._imagenet import (
     IMAGENET_SIZE,
     find_imagenet_index,
@@ -12,6 +17,8 @@ from counterground.photos.labels._imagenet import (
     imagenet_wnids,
     match_imagenet,
     name_key,
+    quoted_ways,
+    respelled,
     similar_imagenet_name,
 )
 from counterground.photos.labels._label_space import LabelSpace, imagenet_label_space
@@ -32,6 +39,9 @@ __all__ = [
     "match_imagenet",
     "name_key",
     "prompt_templates",
+    "quoted_ways",
     "read_class_names",
+    "refuse_same_classes",
+    "respelled",
     "similar_imagenet_name",
 ]

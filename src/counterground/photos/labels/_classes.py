@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
@@ -13,6 +13,9 @@ from counterground.photos.labels._imagenet import (
     imagenet_candidates,
     imagenet_names,
     imagenet_wnids,
+    name_key,
+    quoted_ways,
+    respelled,
     split_number,
     suggestions,
 )
@@ -54,8 +57,8 @@ def assign_classes(written: Sequence[str]) -> ClassAssignment:
 
     Raises:
         UnclearClasses: naming all of them: an index that disagrees with its name or is out of range, or two
-            spellings of one class. An ambiguous name or a number before an unknown name is refused too,
-            unless no name is of an ImageNet class and some are clearly of none.
+            spellings of one class (see ``name_key``). An ambiguous name or a number before an unknown name is
+            refused too, unless no name is of an ImageNet class and some are clearly of none.
     """
     for text in written:
         if (problem := class_name_problem(text)) and text.strip():
@@ -124,13 +127,27 @@ def _refuse_problems(readings: Sequence[_Reading]) -> None:
         raise UnclearClasses(message, written)
 
 
+def refuse_same_classes(imagenet: Mapping[str, int | None]) -> None:
+    """Refuse two spellings of one class, given the ImageNet index of each name or None.
+
+    With an index each, they are two classes: ImageNet's *Cardigan* is a dog, its *cardigan* a garment.
+
+    Raises:
+        UnclearClasses: naming all of them.
+    """
+    _refuse_ways([same for same in respelled(imagenet) if None in map(imagenet.get, same)])
+
+
 def _refuse_doubles(readings: Sequence[_Reading]) -> None:
     writings: dict[int | str, list[str]] = {}
     for reading in readings:
-        key = reading.name if reading.imagenet is None else reading.imagenet
+        key = name_key(reading.name) if reading.imagenet is None else reading.imagenet
         writings.setdefault(key, []).append(reading.written)
-    doubles = [same for same in writings.values() if len(same) > 1]
-    listed = [" and ".join(map(repr, same)) for same in doubles]
+    _refuse_ways([same for same in writings.values() if len(same) > 1])
+
+
+def _refuse_ways(doubles: Sequence[Sequence[str]]) -> None:
+    listed = [" and ".join(quoted_ways(same)) for same in doubles]
     written = [text for same in doubles for text in same]
     if len(doubles) == 1:
         raise UnclearClasses(f"{listed[0]} are the same class; merge the two.", written)

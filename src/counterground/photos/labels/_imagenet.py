@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -54,8 +55,27 @@ def imagenet_wnids() -> tuple[str, ...]:
 
 
 def name_key(text: str) -> str:
-    """Fold case, commas, underscores and white space: names that differ only there are the same name."""
-    return " ".join(re.split(r"[\s,_]+", text.casefold())).strip()
+    """Fold case, commas, underscores, white space, Unicode form: names that differ only there are one name.
+
+    This decides for classes and for backgrounds. Unicode form: an accent may be a character of its own (NFD,
+    as in archives from macOS), and names that differ only in that look alike.
+    """
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+    return " ".join(re.split(r"[\s,_]+", folded)).strip()
+
+
+def respelled(names: Iterable[str]) -> list[list[str]]:
+    """Return the names that are written in several ways, see `name_key`: the ways of each, as they come."""
+    ways: dict[str, dict[str, None]] = {}
+    for name in names:
+        ways.setdefault(name_key(name), {})[name] = None
+    return [list(same) for same in ways.values() if len(same) > 1]
+
+
+def quoted_ways(ways: Sequence[str]) -> list[str]:
+    """Return the ways in quotes; if some look alike, with escaped characters, which tell them apart."""
+    looks = {unicodedata.normalize("NFC", way) for way in ways}
+    return list(map(repr if len(looks) == len(ways) else ascii, ways))
 
 
 @cache

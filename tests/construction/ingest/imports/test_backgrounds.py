@@ -27,3 +27,19 @@ def test_two_imports_at_once_lose_no_label_of_the_label_space(tmp_path):
     assert found[: len(BACKGROUND_LABELS)] == list(BACKGROUND_LABELS)
     new = {f"place {mine} {number}" for mine in range(2) for number in range(len(paths))}
     assert sorted(found[len(BACKGROUND_LABELS) :]) == sorted(new)
+
+
+def test_two_imports_at_once_add_one_spelling_of_a_label(tmp_path):
+    with made_pools.fill_pool(tmp_path / "pool", {"flamingo": 2}, licence=lambda _: "cc0") as pool:
+        one, other = (Backgrounds(pool, f"import {number}") for number in range(2))
+        for labels, label in ((one, "Reef"), (other, "reef")):
+            for path in pool.photos()["path"]:
+                labels.note(path, label)
+        one.write()
+        other.write()
+        assert pool.background_labels() == [*BACKGROUND_LABELS, "Reef"]
+        assert set(pool.verdicts("background").select("label", "status").rows()) == {("Reef", "agreed")}
+        again = Backgrounds(pool, "import 0")
+        again.note(pool.photos()["path"][0], "REEF")
+        again.write()
+        assert (again.recorded, again.added) == (0, [])

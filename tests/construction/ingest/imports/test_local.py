@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from counterground.cli import main
 from counterground.construction.ingest.imports import ImportOptions, import_photos
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark, write_benchmark
-from counterground.pool import open_pool
+from counterground.pool import BACKGROUND_LABELS, open_pool
 
 
 def noise(path: Path, seed: int, kind: str | None = None) -> Path:
@@ -441,6 +442,38 @@ def test_class_names_that_mean_one_class_are_refused_and_can_be_renamed(tmp_path
     renamed = ImportOptions(rename={"polar bear": "ice bear"})
     assert import_photos(tmp_path / "pool", tmp_path / "third", renamed).by_class == {"ice bear": 1}
     assert len(everything(tmp_path / "pool")[0]) == 11
+
+
+def test_a_background_that_the_pool_spells_otherwise_is_the_pools(tmp_path):
+    for number, place in enumerate(("Grass", " road", "Reef")):
+        noise(tmp_path / "animals" / "zebra" / place / "1.jpg", number)
+        noise(tmp_path / "animals" / "ostrich" / place / "1.jpg", 10 + number)
+    report = import_photos(tmp_path / "pool", tmp_path / "animals")
+    assert report.notes == (
+        "New background labels in the pool: Reef.",
+        "Background labels written as the pool does: 'Grass' as 'grass'.",
+    )
+    with open_pool(tmp_path / "pool") as pool:
+        assert pool.background_labels() == [*BACKGROUND_LABELS, "Reef"]
+        photo = pool.verdicts("background").filter(label="grass")["path"][0]
+        pool.decide(photo, annotator="ann", task="background", labels=["grass"])
+        assert set(pool.verdicts("background")["status"]) == {"single", "agreed"}
+        assert set(pool.freeze().photos["background"]) == {"grass", "road", "Reef"}
+    columns = {
+        "path": [str(f) for f in sorted((tmp_path / "animals").rglob("*.jpg"))],
+        "background": ["REEF"] * 6,
+    }
+    source = write_table(tmp_path / "mine.csv", columns)
+    again = import_photos(tmp_path / "pool", source, ImportOptions(class_name="hen"))
+    assert "Background labels written as the pool does: 'REEF' as 'Reef'." in again.notes
+
+
+def test_names_that_look_alike_are_told_apart(tmp_path):
+    for number, form in enumerate(("NFC", "NFD")):
+        noise(tmp_path / form / unicodedata.normalize(form, "café cat") / "1.jpg", number)
+    import_photos(tmp_path / "pool", tmp_path / "NFC")
+    with pytest.raises(CounterGroundError, match=r"class 'cafe\\u0301 cat' 'caf\\xe9 cat'\. Import it under"):
+        import_photos(tmp_path / "pool", tmp_path / "NFD")
 
 
 def test_all_classes_that_the_pool_calls_otherwise_are_listed(tmp_path):

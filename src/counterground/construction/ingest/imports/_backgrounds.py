@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from counterground.errors import CounterGroundError
-from counterground.pool import LATER
+from counterground.photos import name_key, quoted_ways
+from counterground.pool import LATER, spelling_of
 
 if TYPE_CHECKING:
     from counterground.pool import Pool
@@ -19,20 +20,23 @@ class Backgrounds:
     """Records the labels of an import; a label in force, or imported before, is not recorded twice.
 
     So a label that its annotator has since changed or undone stays that way until the source changes it. Two
-    imports at the same time write the same token, of which the pool keeps one.
+    imports at the same time write the same token, of which the pool keeps one. A label that the pool has in
+    another spelling (``name_key``) is the pool's: annotators who chose it agree with the source.
 
     Attributes:
         recorded: number of decisions recorded.
         added: labels that are new in the pool's label space.
+        respelled: the pool's spelling of labels that the source writes otherwise.
     """
 
     def __init__(self, pool: Pool, annotator: str) -> None:
         self._pool, self._annotator = pool, annotator
         self._standing, self._imported, self._events = _known_labels(pool, annotator)
-        self._known = pool.background_labels()
-        self._waiting: list[dict[str, object]] = []
+        self._spelling = spelling_of(pool.background_labels())
+        self._waiting: list[dict[str, Any]] = []
         self.recorded = 0
         self.added: list[str] = []
+        self.respelled: dict[str, str] = {}
 
     def note(self, path: str, label: str | None) -> None:
         """Note the label of a photo; None and an empty label are ignored.
@@ -45,10 +49,14 @@ class Backgrounds:
             raise CounterGroundError(
                 f"{LATER!r} is reserved and cannot be a background ({path}): rename it in the source."
             )
-        if not label or label in (self._standing.get(path), self._imported.get(path)):
+        name = name_key(label)
+        if not label or name in (_key(self._standing.get(path)), _key(self._imported.get(path))):
             return
-        if label not in self._known and label not in self.added:
+        if name not in self._spelling:
+            self._spelling[name] = label
             self.added.append(label)
+        if label != self._spelling[name]:
+            self.respelled[label] = label = self._spelling[name]
         self._standing[path] = self._imported[path] = label
         number = self._events[path] = self._events.get(path, 0) + 1
         token = json.dumps([self._annotator, path, number, label])
@@ -67,18 +75,30 @@ class Backgrounds:
         if not self._waiting:
             return
         self._pool.add_background_labels(self.added)
+        # Another import may have added the same labels in another spelling meanwhile.
+        spelling = spelling_of(self._pool.background_labels())
+        for event in self._waiting:
+            event["labels"] = [spelling.get(name_key(label), label) for label in event["labels"]]
         self._pool.decide_all(self._waiting)
         self.recorded += len(self._waiting)
         self._waiting = []
 
     def notes(self) -> tuple[str, ...]:
-        """Return a note on labels that are new in the label space."""
-        if not self.added:
-            return ()
-        listed = ", ".join(self.added[:8]) + (
-            f" and {len(self.added) - 8} more" if len(self.added) > 8 else ""
+        """Return notes on labels that are new in the label space, and on those written as the pool does."""
+        ways = [" as ".join(quoted_ways(pair)) for pair in self.respelled.items()]
+        found = (
+            ("New background labels in the pool", self.added),
+            ("Background labels written as the pool does", ways),
         )
-        return (f"New background labels in the pool: {listed}.",)
+        return tuple(f"{what}: {_few(listed)}." for what, listed in found if listed)
+
+
+def _few(listed: list[str]) -> str:
+    return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
+
+
+def _key(label: str | None) -> str | None:
+    return None if label is None else name_key(label)
 
 
 def _known_labels(pool: Pool, annotator: str) -> tuple[dict[str, str], dict[str, str], dict[str, int]]:
