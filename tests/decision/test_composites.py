@@ -24,8 +24,9 @@ def test_a_limit_is_for_the_background_effect_by_both_ways_of_clusters(run):
     for each, effect in zip(found.findings, effects.iter_rows(named=True), strict=True):
         assert (each.model, each.value) == (effect["model"], effect["value"])
         assert (each.low, each.high) == pytest.approx((effect["low"], effect["high"]))
-    verdicts = {each.model: each.verdict for each in found.findings}
-    assert (verdicts["background"], verdicts["foreground"]) == ("fail", "pass")
+    # All 12 objects answer alike, which is little: 12 others might not.
+    assert {each.model: each.verdict for each in found.findings}["foreground"] == "pass"
+    assert cg.check(run, max_drop=30, models=["background"]).verdict == "fail"
 
 
 def test_an_accuracy_is_called_that_of_composites(run):

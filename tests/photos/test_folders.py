@@ -183,7 +183,6 @@ def test_all_classes_that_are_not_clear_are_in_one_message(tmp_path):
     ("one", "other", "both"),
     [
         ("Quoll", "quoll", "'Quoll' and 'quoll'"),
-        (" quoll", "quoll", "' quoll' and 'quoll'"),
         ("tiger quoll", "tiger_ quoll", "'tiger quoll' and 'tiger_ quoll'"),
         # They look alike: the message shows which is which.
         (
@@ -194,6 +193,8 @@ def test_all_classes_that_are_not_clear_are_in_one_message(tmp_path):
 )
 def test_a_class_or_a_background_in_two_spellings_is_refused(tmp_path, one, other, both):
     """They would compete with each other, and split the photos of one background."""
+    spaced = fill(tmp_path / "w", " quoll/1.jpg", "quoll/1.jpg")
+    refused(spaced, "' quoll' and 'quoll' are the same class; merge the two.")
     refused(
         fill(tmp_path / "x", f"{one}/1.jpg", f"{other}/1.jpg"), f"{both} are the same class; merge the two."
     )
