@@ -210,16 +210,19 @@ class CodeHasher:
             each_in = value if isinstance(value, tuple) else sorted(value, key=plain_repr)
             found = [self.describe(each, depth + 1) for each in each_in]
             return found if isinstance(value, tuple) else sorted(found, key=repr)
-        if id(value) in self._hashed:
-            return f"weights {self._hashed[id(value)][0]}"
-        if not self._is_new(value):
-            return f"described before: {self._seen[id(value)][0]}"
+        if known := self._known(value):
+            return known
         if isinstance(value, list | Mapping):
             each_of = value if isinstance(value, list) else value.items()
             if len(value) > _LONG and _all_leaves(each_of):  # a vocabulary: a digest is enough
                 return hashlib.sha256(repr(list(each_of)).encode()).hexdigest()
             return [self.describe(each, depth + 1) for each in each_of]
         return self._named(value) or self._held(value, depth + 1)
+
+    def _known(self, value: Any) -> str | None:
+        if id(value) in self._hashed:
+            return f"weights {self._hashed[id(value)][0]}"
+        return None if self._is_new(value) else f"described before: {self._seen[id(value)][0]}"
 
     def _is_new(self, value: Any) -> bool:
         """Whether it was not visited before; it is afterwards."""
