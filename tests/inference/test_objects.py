@@ -152,6 +152,46 @@ def test_a_network_in_training_goes_on_as_if_nothing_had_been(evaluate):
     assert network.head.weight.grad is not None
 
 
+def checkpoints(network, copied=()):
+    """Functions that load three checkpoints into one network, as a training script does."""
+
+    def of(seed):
+        def load():
+            network.load_state_dict(Mean(seed).state_dict())
+            return copy.deepcopy(network) if seed in copied else network, small, NAMES
+
+        return load
+
+    return {f"epoch {seed}": of(seed) for seed in range(3)}
+
+
+def test_several_checkpoints_of_one_network_keep_their_own_answers(evaluate):
+    apart = {f"epoch {seed}": (Mean(seed), small, NAMES) for seed in range(3)}
+    expected = evaluate(apart, "apart").predictions
+    assert expected["confidence"].n_unique() > 100
+    given = checkpoints(Mean())
+    together = evaluate({**given, "another": (Mean(7), small, NAMES)}, "together").predictions
+    assert together.filter(pl.col("model") != "another").equals(expected)
+    first = evaluate({"epoch 0": given["epoch 0"]}, "afterwards").predictions
+    assert first.equals(expected.filter(model="epoch 0"))
+
+
+@pytest.mark.parametrize("network_first", [True, False])
+def test_a_network_that_a_function_overwrites_is_refused(evaluate, network_first):
+    network = Mean()
+    given = {"mine": (network, small, NAMES), "epoch 1": checkpoints(network)["epoch 1"]}
+    with pytest.raises(CounterGroundError, match="mine: loading another model changed the weights"):
+        evaluate(given if network_first else dict(reversed(given.items())))
+
+
+def test_weights_that_change_unseen_are_found_before_anything_is_stored(evaluate):
+    given = checkpoints(Mean(), copied=(1,))
+    with pytest.raises(CounterGroundError, match=r"epoch 0: its weights changed after.*deepcopy"):
+        evaluate({name: given[name] for name in ("epoch 0", "epoch 1")})
+    alone = evaluate({"epoch 0": given["epoch 0"]}, "alone").predictions
+    assert alone.equals(evaluate({"epoch 0": (Mean(0), small, NAMES)}, "apart").predictions)
+
+
 CELL = """
 import torch, numpy as np
 

@@ -60,11 +60,13 @@ from counterground.models import (
     freed_memory_kept,
     left_unchanged,
     named_models,
+    parts_of,
     split_head,
 )
 from counterground.photos import Benchmark, photo_geometry, prompt_templates
 from counterground.results import InterventionRecord, ModelRecord, Run
 
+_Group = list[tuple[NamedModel, ReadyEncoder | ModelOutcome]]
 # Models are loaded and run together until their weights take this much (bytes).
 _WEIGHTS_TOGETHER = 2 * 2**30
 
@@ -206,25 +208,40 @@ def _check_choice_settings(benchmark: Benchmark, settings: Settings) -> None:
 def _evaluate_all(request: Request) -> list[ModelOutcome]:
     waiting = deque(request.models)
     outcomes: list[ModelOutcome] = []
+    reused: set[int] = set()
     with freed_memory_kept():
         while waiting:
-            outcomes += _evaluate_group(request, waiting)
+            outcomes += _evaluate_group(request, waiting, reused)
     return outcomes
 
 
-def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelOutcome]:
-    """Take as many models as fit in memory together; each photo is decoded once for all of them."""
-    group: list[tuple[NamedModel, ReadyEncoder | ModelOutcome]] = []
-    weights = 0
+def _evaluate_group(request: Request, waiting: deque[NamedModel], reused: set[int]) -> list[ModelOutcome]:
+    """Take as many models as fit in memory together; each photo is decoded once for all of them.
+
+    Functions may load several checkpoints into one network. Such models are never in one group. ``reused``
+    holds the parts of networks of which this is known.
+    """
+    group: _Group = []
+    weights, held = 0, set[int]()
     with ExitStack() as borrowed:
         while waiting and weights < _WEIGHTS_TOGETHER:
             given = waiting.popleft()
             borrowed.enter_context(left_unchanged(given.made))
             started = _start(request, given)
+            parts = _parts(started)
+            if given.runs_code and held & parts:
+                # It may have overwritten weights of those that wait: they are loaded again now, it later.
+                reused |= held & parts
+                waiting.appendleft(given)
+                group = [(each, _again(request, each, kept, parts)) for each, kept in group]
+                break
             if isinstance(started, ReadyEncoder):
                 started = started.sharing([each for _, each in group if isinstance(each, ReadyEncoder)])
             group.append((given, started))
-            weights += _weight_bytes(group[-1][1])
+            weights += _weight_bytes(started)
+            held |= parts
+            if parts & reused:  # what comes next may load its weights into the same network
+                break
         encoders = [(given, each) for given, each in group if isinstance(each, ReadyEncoder)]
         encode_all(request, encoders)
         fitted = [each.fitted() for _, each in encoders]
@@ -237,6 +254,17 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelO
     ]
 
 
+def _parts(started: ReadyEncoder | ModelOutcome) -> set[int]:
+    return parts_of(started.model) if isinstance(started, ReadyEncoder) else set()
+
+
+def _again(
+    request: Request, given: NamedModel, started: ReadyEncoder | ModelOutcome, overwritten: set[int]
+) -> ReadyEncoder | ModelOutcome:
+    """Load a model again if another may have overwritten its weights."""
+    return _start(request, given) if _parts(started) & overwritten else started
+
+
 def encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder]]) -> None:
     """Encode what encoders miss, here or on a cluster, training photos of their heads included."""
     _encode(request, [(given, each.model, each.job) for given, each in ready])
@@ -247,6 +275,9 @@ def encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder]
 def _encode(request: Request, jobs: Sequence[tuple[NamedModel, Encoder, EncodingJob]]) -> None:
     """Do each job once: encoders that differ only in their heads share it."""
     distinct = {id(job): (given, model, job) for given, model, job in jobs}.values()
+    for _, model, job in distinct:
+        if job.missing:
+            model.check_weights()
     settings, encode = request.settings, None
     if settings.engine == "ray":
         encode = partial(encode_on_ray, [(given, model) for given, model, _ in distinct], settings)

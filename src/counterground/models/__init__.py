@@ -19,7 +19,7 @@ from counterground.models._registry import (
     load_model,
     references_of,
 )
-from counterground.models.custom import left_unchanged, wrap_model
+from counterground.models.custom import left_unchanged, parts_of, wrap_model
 from counterground.models.execution import (
     Precision,
     Runtime,
@@ -63,6 +63,7 @@ __all__ = [
     "list_models",
     "load_model",
     "named_models",
+    "parts_of",
     "references_of",
     "resolve_device",
     "split_head",

@@ -86,6 +86,13 @@ class Encoder(Model):
         """
         assert runtime is None, f"{self.spec} has no other runtime"
 
+    def check_weights(self) -> None:
+        """Check that the weights are still those of the fingerprint, as far as the model can tell.
+
+        Raises:
+            CounterGroundError: they are not.
+        """
+
     @abstractmethod
     def preprocess(self, image: Image.Image) -> torch.Tensor:
         """Return the model's input for one photo, ``[3, h, w]`` float32. Safe to call from threads."""

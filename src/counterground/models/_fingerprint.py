@@ -16,11 +16,13 @@ import re
 import sys
 import sysconfig
 import uuid
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from importlib import metadata
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path, PurePath
 from types import (
     BuiltinFunctionType,
@@ -45,6 +47,11 @@ _PROCESS = uuid.uuid4().hex
 _PACKAGE = Path(__file__).parent.parent
 _STANDARD = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
 _READS_GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
+_TAKES_METHOD = frozenset({"LOAD_METHOD", "LOAD_ATTR"})
+# Special methods that nothing generates.
+_CALLED = frozenset({"__call__", "__getattr__", "__getitem__", "__iter__", "__len__", "__next__"})
+# What only fills a collection does not read it: a list of the photos seen so far is not a setting.
+_FILLS = frozenset({"add", "append", "appendleft", "extend"})
 # Types of class attributes that lead to slots and caches; those of compiled classes are of these types.
 _DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, BuiltinFunctionType)
 _LEAVES = (bool, int, float, complex, str, bytes, Enum, PurePath)
@@ -52,7 +59,6 @@ _SIMPLE = {bool, int, float, complex, str, bytes}
 _LONG = 1000  # entries
 # Of a torch.nn.Module: the caller decides whether it is in training mode.
 _NOT_SETTINGS = frozenset({"training"})
-_WEIGHTS = "_parameters"
 # Far deeper than any network nests; a longer chain of objects would exhaust the stack.
 _DEEPEST = 100
 
@@ -116,15 +122,17 @@ class CodeFingerprint:
 def code_fingerprint(module: ModuleType | None, *objects: Any, weights: bool = False) -> CodeFingerprint:
     """Return what is known of the code of ``objects`` and of the user's ``module``, if there is one.
 
-    Without ``weights``, networks' weights are left out: most callers hash them by name.
+    Without ``weights``, what is in the ``state_dict`` of those objects that are networks is left out: most
+    callers hash it by name.
 
-    This covers the classes of the objects and of what they hold, functions with their defaults and closures,
-    and every module outside the installed packages that these modules refer to. Code without a file, such as
-    a notebook cell, is identified by what it compiles to and the globals it reads. What the code reads from
+    This covers the classes of the objects and of what they hold, functions with their defaults, closures and
+    the globals they read, and every module outside the installed packages that these modules refer to. Code
+    without a file, such as a notebook cell, is identified by what it compiles to. What the code reads from
     elsewhere (files, environment) is not covered.
     """
-    hasher = CodeHasher(module.__name__ if module else "", weights=weights)
+    hasher = CodeHasher(module.__name__ if module else "", {} if weights else _states(objects))
     settings = [hasher.describe(value) for value in ((module, *objects) if module else objects)]
+    hasher.follow()
     parts: dict[str, Any] = {
         "files": sorted([path.name, digest] for path, digest in hasher.files.items()),
         "versions": hasher.versions,
@@ -150,17 +158,46 @@ def _all_leaves(values: Iterable[Any]) -> bool:
     return kinds <= {*_SIMPLE, tuple} and _all_leaves(chain.from_iterable(inner))
 
 
-class CodeHasher:
-    """Visits objects once each and gathers the source files behind them."""
+def _states(objects: Iterable[Any]) -> dict[int, tuple[str, Any]]:
+    """Return names and tensors of networks' ``state_dict``, by identity."""
+    import torch
 
-    def __init__(self, module_name: str, *, weights: bool = False) -> None:
+    found = {}
+    for network in objects:
+        if isinstance(network, torch.nn.Module):
+            # A class may have a state_dict of its own, with other arguments: nothing is left out then.
+            with suppress(Exception):
+                for name, tensor in network.state_dict(keep_vars=True).items():
+                    if isinstance(tensor, torch.Tensor):
+                        found[id(tensor)] = name, tensor
+    return found
+
+
+class CodeHasher:
+    """Visits objects once each and gathers the source files behind them.
+
+    Args:
+        module_name: the user's module; it and its package are the user's even if they are installed.
+        hashed: names of tensors that are hashed elsewhere, and the tensors, by identity.
+    """
+
+    def __init__(self, module_name: str, hashed: Mapping[int, tuple[str, Any]]) -> None:
         self.files: dict[Path, str] = {}
         self.versions: dict[str, str] = {}
         self.missing: set[str] = set()
         self.code: list[Any] = []
-        self._own, self._weights = module_name.partition(".")[0], weights
+        self._own, self._hashed = module_name.partition(".")[0], hashed
         # Values, not only ids: an id can be reused once its object is gone.
-        self._seen: dict[int, Any] = {}
+        self._seen: dict[int, tuple[int, Any]] = {}
+        self._classes: dict[int, type] = {}
+        # Described one after another: a long chain of functions would exhaust the stack.
+        self._waiting: deque[tuple[str, Any]] = deque()
+
+    def follow(self) -> None:
+        """Describe what the code of the objects described so far refers to."""
+        while self._waiting:
+            name, value = self._waiting.popleft()
+            self.code.append([name, self.describe(value)])
 
     def describe(self, value: Any, depth: int = 0) -> Any:
         """Return a JSON-ready account of ``value`` that is the same in every process."""
@@ -169,17 +206,29 @@ class CodeHasher:
         if isinstance(value, tuple | frozenset | set | list | Mapping):
             self._add_class(type(value))
         if isinstance(value, tuple | frozenset | set):
-            found = [self.describe(each, depth + 1) for each in value]
+            # A set is in the order of its addresses, which differ in every process.
+            each_in = value if isinstance(value, tuple) else sorted(value, key=plain_repr)
+            found = [self.describe(each, depth + 1) for each in each_in]
             return found if isinstance(value, tuple) else sorted(found, key=repr)
-        if id(value) in self._seen:
-            return "described before"
-        self._seen[id(value)] = value
+        if known := self._known(value):
+            return known
         if isinstance(value, list | Mapping):
             each_of = value if isinstance(value, list) else value.items()
             if len(value) > _LONG and _all_leaves(each_of):  # a vocabulary: a digest is enough
                 return hashlib.sha256(repr(list(each_of)).encode()).hexdigest()
             return [self.describe(each, depth + 1) for each in each_of]
         return self._named(value) or self._held(value, depth + 1)
+
+    def _known(self, value: Any) -> str | None:
+        if id(value) in self._hashed:
+            return f"weights {self._hashed[id(value)][0]}"
+        return None if self._is_new(value) else f"described before: {self._seen[id(value)][0]}"
+
+    def _is_new(self, value: Any) -> bool:
+        """Whether it was not visited before; it is afterwards."""
+        new = id(value) not in self._seen
+        self._seen.setdefault(id(value), (len(self._seen), value))
+        return new
 
     def _named(self, value: Any) -> str | None:
         """Gather the source of a module, class or function; return the name of a module or class."""
@@ -205,8 +254,6 @@ class CodeHasher:
         if isinstance(value, torch.Tensor) and not value.is_meta:
             return tensor_digests({"": value})[""]
         held = _state(value)
-        if not self._weights and isinstance(value, torch.nn.Module):
-            held.pop(_WEIGHTS, None)
         if not isinstance(value, FunctionType | MethodType):
             self._add_class(type(value))
         if not held:
@@ -220,43 +267,66 @@ class CodeHasher:
             if module is not None:
                 self._add_module(module)
             self._add_file(path, function.__module__ or "")
+            if not self._is_installed(path, function.__module__ or ""):
+                self._add_globals(function.__code__, function.__globals__)
         elif not self._add_compiled(module):
             self._add_code(function.__code__, function.__globals__)
 
     def _add_code(self, code: CodeType, names: Mapping[str, Any]) -> None:
         """Record what a function without a file compiles to, and the values of the globals it reads."""
-        if id(code) in self._seen:
+        if not self._is_new(code):
             return
-        self._seen[id(code)] = code
         held = [each for each in code.co_consts if not isinstance(each, CodeType)]
         self.code.append([code.co_qualname, code.co_code.hex(), code.co_names, self.describe(tuple(held))])
-        read = {at.argval for at in dis.get_instructions(code) if at.opname in _READS_GLOBAL}
-        for name in sorted(read & set(names)):
-            self.code.append([name, self.describe(names[name])])
+        self._waiting += self._read_by(code, names)
         for each in code.co_consts:
             if isinstance(each, CodeType):
                 self._add_code(each, names)
 
+    def _add_globals(self, code: CodeType, names: Mapping[str, Any]) -> None:
+        """Record the values of the globals that a function in a file reads: a program may set them."""
+        if not self._is_new(code):
+            return
+        self._waiting += self._read_by(code, names)
+        for each in code.co_consts:
+            if isinstance(each, CodeType):
+                self._add_globals(each, names)
+
+    def _read_by(self, code: CodeType, names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Yield the globals that code reads, and what it may read of a module of the user's."""
+        found = [(name, names[name]) for name in _globals_read(code, names)]
+        modules = set()
+        for name, value in found:
+            yield name, value
+            if not isinstance(value, ModuleType) or value.__name__ in modules:
+                continue
+            modules.add(value.__name__)
+            path = _module_file(value)
+            if path is not None and not self._is_installed(path, value.__name__):
+                used = sorted(each for each in set(code.co_names) & set(vars(value)) if each[:2] != "__")
+                found += [(f"{name}.{each}", vars(value)[each]) for each in used]
+
     def _add_class(self, klass: type) -> None:
         for base in klass.__mro__:
             name = base.__module__
-            if name.partition(".")[0] in sys.stdlib_module_names:
+            if name.partition(".")[0] in sys.stdlib_module_names or id(base) in self._classes:
                 continue
+            self._classes[id(base)] = base
             module = sys.modules.get(name)
             path = _module_file(module)
             if module is not None and path is not None:
                 self._add_module(module)
                 if self._is_installed(path, name):
                     continue
-            # Without a module the functions tell whether there is Python code at all, or only compiled code.
             for key, member in vars(base).items():
                 # Other special methods are often generated, such as those of a dataclass.
-                if key != "__call__" and key.startswith("__"):
+                if key.startswith("__") and key not in _CALLED:
                     continue
-                if isinstance(member, FunctionType):
-                    self._add_function(member)
-                elif path is None and not isinstance(member, _DESCRIPTORS):
-                    self.code.append([key, self.describe(getattr(member, "fget", member))])
+                # Methods are described even of a class in a file: they may have closures and read globals.
+                # Without a module the functions tell whether there is Python code at all.
+                inner = _function_of(member)
+                if not isinstance(inner, _DESCRIPTORS):
+                    self._waiting.append((f"{base.__qualname__}.{key}", inner))
 
     def _add_module(self, module: ModuleType) -> None:
         path = _module_file(module)
@@ -302,6 +372,30 @@ class CodeHasher:
             return False
         in_packages = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
         return in_packages or _is_under(path, (_PACKAGE, *_STANDARD))
+
+
+def _globals_read(code: CodeType, names: Mapping[str, Any]) -> list[str]:
+    """Return the names of the globals that code reads, other than collections that it only fills.
+
+    A number that it also assigns is left out, too: it counts something.
+    """
+    steps = list(dis.get_instructions(code))
+    assigned = {step.argval for step in steps if step.opname == "STORE_GLOBAL"}
+    read = {
+        step.argval
+        for step, after in pairwise(steps)
+        if step.opname in _READS_GLOBAL and not (after.opname in _TAKES_METHOD and after.argval in _FILLS)
+    }
+    counters = {name for name in assigned if isinstance(names.get(name), int | float | None)}
+    return sorted(name for name in (read & set(names)) - counters if not name.startswith("__"))
+
+
+def _function_of(member: Any) -> Any:
+    """Return the function of a static method, class method or property, else the member itself."""
+    for name in ("__func__", "fget", "func"):
+        if isinstance(inner := getattr(member, name, None), FunctionType):
+            return inner
+    return member
 
 
 def _state(value: Any) -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """Models of the user's own: what enters the fingerprint, and what is said when they are not as requested."""
 
+import importlib
 import json
 import sys
 
 import forked
 import pytest
+import torch
 import torchvision.transforms as T
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.models import LoadOptions, check_specs, load_model, wrap_model
+from counterground.models import LoadOptions, check_specs, load_model, named_models, wrap_model
 
 MODULE = """
 import functools
@@ -71,6 +73,15 @@ class Logging(Scaler):
 def with_logger():
     return Net(), Logging(), NAMES
 
+def with_set_values():
+    class Both:
+        def __call__(self, image):
+            return scaled(image, SIDE) if LOG else WAYS
+    return Net(), Both(), NAMES
+
+WAYS = {small, scaled, Scaler, logging}
+LOG = logging.getLogger("my_models")
+
 def with_object():
     return Net(), Scaler(my_settings.by()), NAMES
 
@@ -114,6 +125,17 @@ def with_module_without_file():
     made = types.ModuleType("made_up")
     return Net(), lambda image, helper=made: small(image), NAMES
 
+class Ways(Scaler):
+    ways = {small, scaled}
+    def __init__(self, network):
+        super().__init__(1)
+        self.network = network
+        self.all = {"one": Scaler(1), "two": Scaler(2)}
+        self.way = self.all["two"]
+
+def with_ways():
+    return Net(), Ways(torch.nn.Linear(2, 2)), NAMES
+
 def leaving():
     sys.exit(3)
 
@@ -156,6 +178,8 @@ FUNCTIONS = [
     "with_partial",
     "with_closure",
     "with_hook",
+    "with_set_values",
+    "with_ways",
     "clip",
     "sourceless",
     "sourceless_class",
@@ -230,6 +254,155 @@ def fingerprints_elsewhere(functions):
     done = forked.run(code)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
+
+
+SWEEP = """
+import argparse
+import functools
+
+import my_settings
+from my_models import small
+
+class Config:
+    by = 1
+
+BY = CALLS = 1
+OPTIONS = argparse.Namespace(by=1)
+PHOTOS = []
+
+def number(image):
+    return small(image) * BY
+
+def option(image):
+    return small(image) * OPTIONS.by
+
+def class_attribute(image):
+    return small(image) * Config.by
+
+def module_attribute(image):
+    return small(image) * my_settings.SIDE
+
+def helper(image):
+    return number(image)
+
+class Method:
+    def __call__(self, image):
+        return [number(each) for each in [image]][0]
+
+class Static:
+    @staticmethod
+    def scaled(image):
+        return number(image)
+    def __call__(self, image):
+        return self.scaled(image)
+
+def wrapped(function):
+    @functools.wraps(function)
+    def call(image):
+        return function(image)
+    return call
+
+decorated = wrapped(number)
+method, static = Method(), Static()
+
+def counting(image):
+    global CALLS
+    CALLS += 1
+    PHOTOS.append(image)
+    return small(image)
+
+def closing(by):
+    class Closing:
+        def __call__(self, image):
+            return small(image) * by
+    return Closing()
+"""
+
+
+@pytest.fixture
+def sweep(folder):
+    (folder / "my_sweep.py").write_text(SWEEP)
+    yield importlib.import_module("my_sweep")
+    sys.modules.pop("my_sweep")
+
+
+def fingerprint(preprocess, network=None):
+    models = sys.modules.get("my_models")
+    given = (network or models.Net(), preprocess, ["ice bear", "great grey owl", "hen"])
+    return load_model(named_models(given)[0], device="cpu").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("function", "place"),
+    [
+        ("number", ""),
+        ("helper", ""),
+        ("method", ""),
+        ("static", ""),
+        ("decorated", ""),
+        ("option", "OPTIONS"),
+        ("class_attribute", "Config"),
+        ("module_attribute", "my_settings"),
+    ],
+)
+def test_what_a_program_sets_changes_the_fingerprint(function, place, sweep, monkeypatch):
+    preprocess, changed = getattr(sweep, function), getattr(sweep, place) if place else sweep
+    name = {"": "BY", "my_settings": "SIDE"}.get(place, "by")
+    before = fingerprint(preprocess)
+    assert fingerprint(preprocess) == before
+    monkeypatch.setattr(changed, name, 4)
+    assert fingerprint(preprocess) != before
+
+
+def test_what_a_method_takes_from_outside_its_class_changes_the_fingerprint(sweep):
+    assert fingerprint(sweep.closing(1)) == fingerprint(sweep.closing(1)) != fingerprint(sweep.closing(2))
+
+
+def test_what_a_function_only_counts_does_not_change_the_fingerprint(sweep):
+    before = fingerprint(sweep.counting)
+    sweep.counting(Image.new("RGB", (8, 8)))
+    assert len(sweep.PHOTOS) == 1
+    assert fingerprint(sweep.counting) == before
+
+
+class Hides(torch.nn.Module):
+    """Holds a network in a list, where state_dict does not find it."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.hidden = [linear(seed, 192, 3)]
+
+    def forward(self, batch):
+        return self.hidden[0](batch.flatten(1))
+
+
+class Holds:
+    def __init__(self, *held):
+        self.held = held
+
+    def __call__(self, image):
+        return T.functional.to_tensor(image.resize((8, 8)))
+
+
+def linear(seed, *size):
+    torch.manual_seed(seed)
+    return torch.nn.Linear(*size)
+
+
+ONE, TWO = Holds(1), Holds(2)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda seed: (Holds(), Hides(seed)),
+        lambda seed: (Holds(linear(seed, 2, 2)), linear(0, 192, 3)),
+        lambda seed: (Holds({"one": ONE, "two": TWO}, (ONE, TWO)[seed]), linear(0, 192, 3)),
+    ],
+    ids=["network in a list", "network of the preprocessing", "one of two that are held"],
+)
+def test_what_a_model_holds_changes_the_fingerprint(make):
+    assert fingerprint(*make(0)) == fingerprint(*make(0)) != fingerprint(*make(1))
 
 
 def test_another_process_finds_the_features_again(folder):

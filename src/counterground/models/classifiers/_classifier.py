@@ -62,8 +62,9 @@ class NetworkClassifier(NetworkEncoder, Classifier):
         self.split = split_transform(transform)
         versions = library_versions(*libraries)
         preprocessing = plain_repr(transform)
+        self.weights = tensor_digests(network.state_dict())
         self.fingerprint = combine(
-            weights=tensor_digests(network.state_dict()),
+            weights=self.weights,
             configuration=configuration,
             preprocessing=preprocessing,
             classes=class_names,

@@ -52,8 +52,9 @@ class NetworkTower(NetworkEncoder, ImageEncoder):
         self.split = split_transform(transform)
         versions = library_versions(*libraries)
         preprocessing = plain_repr(transform)
+        self.weights = tensor_digests(network.state_dict())
         self.fingerprint = combine(
-            weights=tensor_digests(network.state_dict()),
+            weights=self.weights,
             configuration=configuration,
             preprocessing=preprocessing,
             features="without a head",

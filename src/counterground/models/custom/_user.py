@@ -79,6 +79,17 @@ def left_unchanged(given: Any) -> Iterator[None]:
             weights.requires_grad_(requires_grad)
 
 
+def parts_of(model: Model) -> set[int]:
+    """Return the identities of the layers and tensors that a model holds, for as long as it is kept."""
+    import torch
+
+    held = [model, *getattr(model, "__dict__", {}).values()]
+    networks = [each for each in held if isinstance(each, torch.nn.Module)]
+    layers = chain.from_iterable(network.modules() for network in networks)
+    tensors = (tensor for network in networks for _, tensor in _tensors(network))
+    return {id(each) for each in chain(layers, tensors)}
+
+
 def _tensors(network: Any) -> Iterator[tuple[str, Any]]:
     return chain(network.named_parameters(), network.named_buffers())
 

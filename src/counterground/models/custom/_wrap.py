@@ -32,7 +32,7 @@ from counterground.models._fingerprint import (
 from counterground.models._labels import Labels, imagenet_order, match_list, names_of
 from counterground.models.classifiers import NetworkClassifier, NetworkTower, final_linear
 from counterground.models.execution import Precision, for_inference, split_transform
-from counterground.models.networks import TextEncoder, TorchDualEncoder, image_tower
+from counterground.models.networks import NetworkEncoder, TextEncoder, TorchDualEncoder, image_tower
 from counterground.models.specs import HeadSpec
 
 if TYPE_CHECKING:
@@ -97,13 +97,16 @@ def wrap_model(
         raise UsageError(f"{spec} returned {type(made).__name__}; it must {ACCEPTED}.")
     network, preprocess, third = (*made, None)[:3]
     _check_network(spec, network)
+    model: NetworkEncoder
     if isinstance(third, HeadSpec) or (features and third is None):
-        tower = _image_encoder(spec, network, preprocess, find_source=find_source, options=options)
-        tower.head = third
-        return tower
-    if callable(third):
-        return _dual_encoder(spec, network, preprocess, third, find_source=find_source, options=options)
-    return _classifier(spec, network, preprocess, third, find_source=find_source, options=options)
+        model = _image_encoder(spec, network, preprocess, find_source=find_source, options=options)
+        model.head = third
+    elif callable(third):
+        model = _dual_encoder(spec, network, preprocess, third, find_source=find_source, options=options)
+    else:
+        model = _classifier(spec, network, preprocess, third, find_source=find_source, options=options)
+    model.users_network = network
+    return model
 
 
 def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOptions) -> Model:
@@ -229,7 +232,7 @@ def _dual_encoder(
     *,
     find_source: _FindSource,
     options: LoadOptions,
-) -> DualEncoder:
+) -> _WrappedDualEncoder:
     for method in ("encode_image", "encode_text"):
         if not callable(getattr(network, method, None)):
             raise UsageError(f"{spec}: a dual encoder needs {method}(); the function must {ACCEPTED}.")
@@ -239,7 +242,7 @@ def _dual_encoder(
 
 def _classifier(
     spec: str, network: Any, preprocess: Any, named: Any, *, find_source: _FindSource, options: LoadOptions
-) -> Classifier:
+) -> NetworkClassifier:
     labels = _labels(spec, network, named)
     source = find_source(network, preprocess)
     return NetworkClassifier(
@@ -315,11 +318,12 @@ class _WrappedDualEncoder(TorchDualEncoder):
         self.logit_scale = float(torch.as_tensor(scale).exp().reshape(-1)[0]) if scale is not None else 100.0
         libraries = library_versions("open_clip_torch", "transformers")
         whole, text = sources
+        self.weights = tensor_digests(network.state_dict())
         configuration = {
             "class": type(network).__qualname__,
             "network": plain_repr(network),
             "libraries": libraries,
-            "weights": tensor_digests(network.state_dict()),
+            "weights": self.weights,
         }
         preprocessing = plain_repr(preprocess)
         self.fingerprint = combine(
