@@ -69,20 +69,44 @@ def plain_repr(value: object) -> str:
 
 
 def tensor_digests(state: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Return a SHA-256 for each tensor over its dtype, shape and bytes, in the order of the names."""
+    """Return a SHA-256 for each tensor over its dtype, shape and bytes, in the order of the names.
+
+    A state may hold something else: what a layer calls its extra state, or a tuple with quantised weights.
+    """
     import torch
 
-    digests = {}
-    for name in sorted(state):
-        tensor = state[name]
-        if not isinstance(tensor, torch.Tensor):
-            digests[name] = hashlib.sha256(repr(tensor).encode()).hexdigest()
-            continue
-        flat = tensor.detach().to("cpu").contiguous().reshape(-1)
-        digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(flat.view(torch.uint8).numpy().data)
-        digests[name] = digest.hexdigest()
-    return digests
+    return {
+        name: _tensor_digest(state[name])
+        if isinstance(state[name], torch.Tensor)
+        else combine(value=CodeHasher("", {}).describe(state[name]))
+        for name in sorted(state)
+    }
+
+
+def _tensor_digest(tensor: torch.Tensor) -> str:
+    import torch
+
+    about = f"{tensor.dtype} {tuple(tensor.shape)} "
+    tensor = tensor.detach().to("cpu")
+    if tensor.layout is not torch.strided:
+        about += f"{tensor.layout} "
+        tensor = tensor.to_dense()
+    if tensor.is_quantized:
+        about += f"{_scales(tensor)} "
+        tensor = tensor.int_repr()
+    digest = hashlib.sha256(about.encode())
+    digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _scales(tensor: torch.Tensor) -> list[Any]:
+    """Return what turns a quantised tensor's integers into numbers."""
+    import torch
+
+    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        return [tensor.q_scale(), tensor.q_zero_point()]
+    places = (tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points())
+    return [tensor.q_per_channel_axis(), *(each.tolist() for each in places)]
 
 
 def combine(**parts: Any) -> str:
@@ -246,13 +270,16 @@ class CodeHasher:
         """Return what an object or a function holds, by name."""
         import numpy as np
         import torch
+        from PIL import Image
 
         if isinstance(value, logging.Logger | logging.Handler | logging.LoggerAdapter):
             return type(value).__qualname__  # they lead to the state of the whole process
         if isinstance(value, np.ndarray):
             return _array_digest(value)
         if isinstance(value, torch.Tensor) and not value.is_meta:
-            return tensor_digests({"": value})[""]
+            return _tensor_digest(value)
+        if isinstance(value, Image.Image):
+            return [value.mode, *value.size, value.getpalette(), hashlib.sha256(value.tobytes()).hexdigest()]
         held = _state(value)
         if not isinstance(value, FunctionType | MethodType):
             self._add_class(type(value))

@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+import warnings
 
 import forked
 import pytest
@@ -389,6 +390,13 @@ def linear(seed, *size):
     return torch.nn.Linear(*size)
 
 
+def quantised(seed):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        flat = torch.nn.Sequential(torch.nn.Flatten(), linear(seed, 192, 3))
+        return torch.ao.quantization.quantize_dynamic(flat, {torch.nn.Linear})
+
+
 ONE, TWO = Holds(1), Holds(2)
 
 
@@ -398,8 +406,18 @@ ONE, TWO = Holds(1), Holds(2)
         lambda seed: (Holds(), Hides(seed)),
         lambda seed: (Holds(linear(seed, 2, 2)), linear(0, 192, 3)),
         lambda seed: (Holds({"one": ONE, "two": TWO}, (ONE, TWO)[seed]), linear(0, 192, 3)),
+        lambda seed: (Holds(Image.new("RGB", (8, 8), (seed, 0, 0))), linear(0, 192, 3)),
+        lambda seed: (Holds(torch.eye(3).to_sparse() * (seed + 1)), linear(0, 192, 3)),
+        lambda seed: (Holds(), quantised(seed)),
     ],
-    ids=["network in a list", "network of the preprocessing", "one of two that are held"],
+    ids=[
+        "network in a list",
+        "network of the preprocessing",
+        "one of two that are held",
+        "image",
+        "sparse tensor",
+        "quantised weights",
+    ],
 )
 def test_what_a_model_holds_changes_the_fingerprint(make):
     assert fingerprint(*make(0)) == fingerprint(*make(0)) != fingerprint(*make(1))
