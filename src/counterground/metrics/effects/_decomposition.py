@@ -118,14 +118,16 @@ class Decomposition:
         for part in size:
             rest = rest.minus(part, n=n)
         clusters = clusters_of(self._joint, averages)
+        drop = self._part(answers, OBSERVED, self.classes).interval
         return [
             Part("rest", plain_interval(rest), len(self.classes), clusters),
-            Part("background_share", _share(background, observed), len(self.classes), clusters),
+            Part("background_share", _share(background, observed, drop), len(self.classes), clusters),
         ]
 
 
-def _share(background: InfluenceEstimate, observed: InfluenceEstimate) -> Interval:
-    low, high = ratio_limits(background, observed)
+def _share(background: InfluenceEstimate, observed: InfluenceEstimate, drop: Interval) -> Interval:
+    """Return the background's share of the observed drop; unknown unless the drop's interval is above 0."""
+    low, high = ratio_limits(background, observed) if (drop.low or 0.0) > 0 else (None, None)
     value = None if low is None else background.value / observed.value
     return Interval(value, low, high, observed.n, observed.clusters)
 
