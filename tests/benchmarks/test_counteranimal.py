@@ -52,7 +52,9 @@ def _release(path: Path, rows: list[dict], *, sizes: bool = False, padding: int 
             for group in ("common", "counter"):
                 folder = f"LAION-final/{index} {WORDNET[index]}/{group}-{row[f'{group}_background']}"
                 for number in range(row[f"n_{group}"] if sizes else 1):
-                    archive.writestr(f"{folder}/{number}.jpg", PIXEL if group == "common" else DARK_PIXEL)
+                    name = f"{folder}/{number}.jpg"
+                    # What follows the picture makes no two files equal.
+                    archive.writestr(name, (PIXEL if group == "common" else DARK_PIXEL) + name.encode())
     return path
 
 
