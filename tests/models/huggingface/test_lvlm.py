@@ -10,6 +10,8 @@ import pytest
 import tiny_lvlm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
+from tiny_hf import edit_json
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models import load_model
@@ -296,6 +298,122 @@ def test_the_fingerprint_knows_the_template_not_the_place(folders, tmp_path):
     template = copy / "chat_template.jinja"
     template.write_text(template.read_text().replace("ASSISTANT", "BOT"))
     assert load_model(f"hf:{copy}", device="cpu").fingerprint != first
+
+
+OWN_CODE = """
+from transformers import LlavaForConditionalGeneration
+
+class OwnLlava(LlavaForConditionalGeneration):
+    def forward(self, *given, **named):
+        made = super().forward(*given, **named)
+        made.logits = made.logits * {factor}
+        return made
+"""
+OWN_PROCESSOR = """
+from transformers import LlavaProcessor
+
+class OwnProcessor(LlavaProcessor):
+    def __call__(self, images=None, text=None, **named):
+        return super().__call__(images=[image.rotate({angle}) for image in images], text=text, **named)
+"""
+OWN_GENERATE = """
+def generate(model, **named):
+    return type(model).generate(model, **named)[:, :{length}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "values", "about"),
+    [
+        ("own.py", OWN_CODE, ({"factor": 1.0}, {"factor": 3.0}), "AutoModelForImageTextToText own.OwnLlava"),
+        ("own.py", OWN_PROCESSOR, ({"angle": 0}, {"angle": 90}), "AutoProcessor own.OwnProcessor"),
+        ("custom_generate/generate.py", OWN_GENERATE, ({"length": 9}, {"length": 5}), ""),
+    ],
+    ids=["network", "processor", "generate"],
+)
+def test_an_edit_of_code_beside_the_weights_is_another_model(
+    folders, library, tmp_path, monkeypatch, file, text, values, about
+):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    copy = shutil.copytree(folders("llava"), tmp_path / "own_llava")
+    if about:
+        auto, name = about.split()
+        edit_json(copy / "config.json", auto_map={auto: name})
+        edit_json(copy / "processor_config.json", auto_map={auto: name})
+        # The names that transformers writes by default are those of its own class only.
+        tensors = {name: value.clone() for name, value in library(folders("llava"))[0].state_dict().items()}
+        save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+    (copy / file).parent.mkdir(exist_ok=True)
+    found = []
+    for value in (values[0], values[0], values[1]):
+        (copy / file).write_text(text.format(**value))
+        found.append(load_model(f"hf:{copy}?trust_remote_code", device="cpu").fingerprint)
+    assert found[0] == found[1]
+    assert found[0] != found[2]
+
+
+@pytest.mark.parametrize("family", ["llava", "instructblip"])
+def test_penalties_of_the_checkpoint_leave_answers_greedy(folders, tmp_path, family):
+    copy = shutil.copytree(folders(family), tmp_path / "copy")
+    plain = load_model(f"hf:{copy}", device="cpu")
+    wanted = plain.generate(PHOTOS[0], QUESTION, max_new_tokens=20)
+    penalties = {"repetition_penalty": 5.0, "no_repeat_ngram_size": 1, "do_sample": True, "top_k": 3}
+    edit_json(copy / "generation_config.json", **penalties)
+    edit_json(copy / "config.json", **penalties)
+    model = load_model(f"hf:{copy}", device="cpu")
+    assert model.generate(PHOTOS[0], QUESTION, max_new_tokens=20) == wanted
+    assert not any("repetition_penalty" in kept for kept in model.description["generation_settings"])
+
+
+def test_the_token_that_ends_an_answer_is_part_of_the_fingerprint(folders, tmp_path):
+    copy = shutil.copytree(folders("llava"), tmp_path / "copy")
+    before = load_model(f"hf:{copy}", device="cpu")
+    answer = before.generate(PHOTOS[0], QUESTION, max_new_tokens=20)
+    tokens = before._conversation.processor.tokenizer(answer, add_special_tokens=False)["input_ids"]
+    edit_json(copy / "generation_config.json", eos_token_id=tokens[3])
+    after = load_model(f"hf:{copy}", device="cpu")
+    assert after.generate(PHOTOS[0], QUESTION, max_new_tokens=20) != answer
+    assert after.fingerprint != before.fingerprint
+    assert after.description["generation_settings"][0]["eos_token_id"] == tokens[3]
+
+
+def test_a_template_with_a_date_gets_the_same_day_in_every_run(folders, tmp_path):
+    copy = shutil.copytree(folders("llava"), tmp_path / "copy")
+    template = copy / "chat_template.jinja"
+    date = "{% if strftime_now is defined %}{{ strftime_now('%Y-%m-%d') + ' ' }}{% endif %}"
+    template.write_text(date + template.read_text())
+    model = load_model(f"hf:{copy}", device="cpu")
+    assert model.prompt("What is it?").startswith("2024-07-26 USER")
+    assert model.prompt("What is it?", "A zebra").startswith("2024-07-26 USER")
+    assert model.description["chat_template"].startswith(date)
+    assert any("26 July 2024" in warning for warning in model.description["warnings"])
+
+
+def test_a_template_whose_date_cannot_be_fixed_gets_a_warning(folders, tmp_path):
+    copy = shutil.copytree(folders("llava"), tmp_path / "copy")
+    template = copy / "chat_template.jinja"
+    template.write_text("{% set how = '%Y' %}{{ strftime_now(how) + ' ' }}" + template.read_text())
+    model = load_model(f"hf:{copy}", device="cpu")
+    assert model.prompt("What is it?").startswith("20")
+    assert any("reads the clock" in warning for warning in model.description["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("family", "file", "change"),
+    [
+        (
+            "llava",
+            "processor_config.json",
+            {"vision_feature_select_strategy": "full", "num_additional_image_tokens": 0},
+        ),
+        ("instructblip", "qformer_tokenizer/tokenizer_config.json", {"pad_token": "<unk>"}),
+    ],
+)
+def test_the_fingerprint_knows_what_else_the_processor_holds(folders, tmp_path, family, file, change):
+    copy = shutil.copytree(folders(family), tmp_path / "copy")
+    before = load_model(f"hf:{copy}", device="cpu").fingerprint
+    edit_json(copy / file, **change)
+    assert load_model(f"hf:{copy}", device="cpu").fingerprint != before
 
 
 @pytest.mark.parametrize("family", tiny_lvlm.FAMILIES)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, UsageError, error_message
@@ -15,6 +18,16 @@ if TYPE_CHECKING:
 
 # These families take the question without a template, as their authors do.
 WITHOUT_TEMPLATE = ("instructblip",)
+# What a template that writes the date gets in every run: the day that Llama's own assume without a clock.
+_DAY = datetime(2024, 7, 26, tzinfo=UTC)
+_FIXED_CLOCK = (
+    "Its chat template writes today's date. Every run gets 26 July 2024 instead, so that losses and answers "
+    "do not change from day to day."
+)
+_CLOCK = (
+    "Its chat template reads the clock, so its prompts change with time; losses and answers of other prompts "
+    "are not reused."
+)
 _PER_TOKEN = ("attention_mask", "mm_token_type_ids", "token_type_ids")
 
 
@@ -69,6 +82,10 @@ class Conversation:
         processor: a transformers processor.
         model_type: the model type of the configuration.
         image_token: id of the token that stands for the image, if there is one.
+
+    Attributes:
+        template: the template as its author wrote it, if there is one.
+        warnings: what the prompts have that their author's do not, for the description.
     """
 
     def __init__(self, spec: str, processor: Any, model_type: str, image_token: int | None) -> None:
@@ -80,6 +97,13 @@ class Conversation:
                 "trained with into its folder as chat_template.jinja."
             )
         self._image_token = image_token
+        self.warnings: tuple[str, ...] = ()
+        self._rewritten: dict[str, str] = {}
+        if self.template is not None and (fixed := _with_fixed_day(self.template)) != self.template:
+            self._rewritten = {"chat_template": fixed}
+            self.warnings += (_FIXED_CLOCK,)
+        if re.search(r"strftime_now\s*\(", self._rewritten.get("chat_template", self.template or "")):
+            self.warnings += (_CLOCK,)
         # Both are needed again for every photo, and rendering a template takes milliseconds.
         self._texts: dict[str, tuple[int, ...]] = {}
         self._leads: dict[tuple[str, str], str] = {}
@@ -181,7 +205,7 @@ class Conversation:
     def _written(self, turns: list[dict[str, Any]], *, add_generation_prompt: bool = False) -> str:
         return str(
             self.processor.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=add_generation_prompt
+                turns, tokenize=False, add_generation_prompt=add_generation_prompt, **self._rewritten
             )
         )
 
@@ -247,6 +271,15 @@ def common_length(sequences: Sequence[Sequence[int]]) -> int:
 def _turn(role: str, text: str, *, image: bool = False) -> dict[str, Any]:
     content = [{"type": "image"}] if image else []
     return {"role": role, "content": [*content, {"type": "text", "text": text}]}
+
+
+def _with_fixed_day(template: str) -> str:
+    """Return a template whose calls of ``strftime_now`` with a literal format are dates of ``_DAY``.
+
+    transformers passes no functions to a template, so its clock cannot be replaced by an argument.
+    """
+    call = re.compile(r"""strftime_now\s*\(\s*(?:'([^'\\]*)'|"([^"\\]*)")\s*\)""")
+    return call.sub(lambda found: json.dumps(_DAY.strftime(found[1] or found[2] or "")), template)
 
 
 def _template(processor: Any) -> str | None:

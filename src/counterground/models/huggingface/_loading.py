@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Their versions enter a fingerprint.
 LIBRARIES = ("transformers", "tokenizers", "torchvision")
+# The package that transformers makes of code beside the weights.
+_REMOTE = "transformers_modules"
 _REMEDY = (
     "Connect to the network, put the files into the Hugging Face cache (HF_HOME), or give a folder: hf:DIR."
 )
@@ -119,6 +121,20 @@ def code_parts(source: HfSource, *objects: Any) -> dict[str, Any]:
         return {}
     classes = [type(each) for each in objects]
     return code_fingerprint(sys.modules[classes[0].__module__], *classes).parts
+
+
+def all_code_parts(source: HfSource, network: Any, processor: Any) -> dict[str, Any]:
+    """Return `code_parts` of all in a network and a processor whose code came with the weights.
+
+    Only a part may have code of its own: an image tower, a processor, or the function that generates.
+    """
+    if not source.trust_remote_code:
+        return {}
+    objects = [network, *network.modules(), network.config, processor, *vars(processor).values()]
+    generate = getattr(vars(network).get("generate"), "func", None)
+    found = dict.fromkeys([*map(type, objects), *([generate] if generate else [])])
+    own = [each for each in found if str(each.__module__).partition(".")[0] == _REMOTE]
+    return code_fingerprint(sys.modules[own[0].__module__], *own).parts if own else {}
 
 
 @contextmanager

@@ -21,7 +21,14 @@ from counterground.models.generative import (
     Scorer,
     placed,
 )
-from counterground.models.huggingface._loading import LIBRARIES, from_pretrained, quiet, read_network
+from counterground.models.huggingface._greedy import decode_greedily
+from counterground.models.huggingface._loading import (
+    LIBRARIES,
+    all_code_parts,
+    from_pretrained,
+    quiet,
+    read_network,
+)
 from counterground.models.huggingface._source import HfSource
 
 if TYPE_CHECKING:
@@ -85,6 +92,7 @@ class Lvlm(Generative):
         image_token = getattr(config, "image_token_id", None)
         self._conversation = Conversation(self.spec, processor, config.model_type, image_token)
         self._scorer = Scorer(network, options.device)
+        generation = decode_greedily(network)
         weights = tensor_digests(network.state_dict())
         if options.precision != "fp32":
             _float32_output(network)
@@ -97,6 +105,9 @@ class Lvlm(Generative):
             configuration=_plain(config.to_dict()),
             processor=settings,
             template=self._conversation.template,
+            prompts=(self.prompt(_PROBE[0]), self.prompt(_PROBE[0], _PROBE[1][0])),
+            generation=generation,
+            code=all_code_parts(source, network, processor),
             dtype=options.precision,
             sharing=self.shares,
             libraries=libraries,
@@ -105,6 +116,7 @@ class Lvlm(Generative):
             **self._describe(source, sharing),
             "batching": batching,
             "preprocessing": settings["images"],
+            "generation_settings": generation,
             "libraries": libraries,
             "as_published": options.as_published,
         }
@@ -113,6 +125,7 @@ class Lvlm(Generative):
         """Describe the network and its prompts, with warnings."""
         network, family = self._network, self._network.config.model_type
         warnings = [] if family in TESTED else [_untested(family)]
+        warnings += self._conversation.warnings
         if not self.shares:
             warnings.append(f"Answers are scored by full forward passes, one each: {sharing}.")
         return {
@@ -178,6 +191,7 @@ class Lvlm(Generative):
 
         given = placed(self._conversation.prepared(image, question), self._network)
         ids = given["input_ids"]
+        # Restated for code of the model's own, which may not read the settings that `decode_greedily` resets.
         greedy = {"do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None}
         with quiet(), torch.inference_mode():
             written = self._network.generate(**given, max_new_tokens=max_new_tokens, **greedy)[0]
@@ -320,12 +334,22 @@ def _plain(settings: Any) -> Any:
 
 
 def _processor_settings(processor: Any) -> dict[str, Any]:
-    tokenizer = processor.tokenizer
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    written = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    others = {key: value for key, value in processor.to_dict().items() if key != "image_processor"}
+    # InstructBLIP has two: its Q-Former reads the question with one of its own.
+    tokenizers = {name: each for name, each in vars(processor).items() if hasattr(each, "get_vocab")}
     return {
         "class": type(processor).__name__,
         "images": json.dumps(_plain(processor.image_processor.to_dict()), sort_keys=True, default=str),
-        "tokenizer": hashlib.sha256(written.encode()).hexdigest(),
+        "others": _plain(others),
+        "tokenizers": {name: _tokenizer_settings(each) for name, each in sorted(tokenizers.items())},
+    }
+
+
+def _tokenizer_settings(tokenizer: Any) -> dict[str, Any]:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    written = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    return {
+        "content": hashlib.sha256(written.encode()).hexdigest(),
         "special_tokens": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+        "spaces": getattr(tokenizer, "clean_up_tokenization_spaces", None),
     }
