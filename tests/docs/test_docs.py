@@ -71,7 +71,7 @@ def test_the_manifest_that_is_shown_is_one(tmp_path):
 @pytest.mark.slow
 def test_own_photos_in_three_commands_and_in_python(my_photos):
     shown = blocks("docs/own-photos.md")
-    assert [kind for kind, _ in shown] == ["console", "python"]
+    assert [kind for kind, _ in shown] == ["console", "python", "python"]
     for command in shown[0][1].strip().splitlines():
         program, *words = shlex.split(command)
         assert program == "counterground"
@@ -86,7 +86,7 @@ def test_own_photos_in_three_commands_and_in_python(my_photos):
         ("pelican", "sky", "counter"),
     }
     assert (my_photos / "report.html").stat().st_size > 10_000
-    ran = forked.run(shown[1][1], folder=my_photos)
+    ran = forked.run(shown[2][1], folder=my_photos)
     assert ran.returncode == 0, ran.stderr
     assert "efficientnet-lite1" in ran.stdout
     assert "drop" in ran.stdout

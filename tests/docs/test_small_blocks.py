@@ -11,11 +11,12 @@ import numpy as np
 import polars as pl
 import pytest
 from noise_photos import save_noise
+from PIL import Image
 
 import counterground as cg
 from counterground.cli import main
 from counterground.metrics import DROP, Contrast, Design
-from counterground.photos import read_benchmark, write_benchmark
+from counterground.photos import photo_geometry, read_benchmark, write_benchmark
 
 ROOT = Path(__file__).parents[2]
 PLACES = {"landbird": ("land", "water"), "waterbird": ("water", "land")}
@@ -112,6 +113,24 @@ def test_own_photos_in_the_readme_are_those_of_the_page_that_runs_them():
     (_, readme) = blocks("README.md", "console")
     (page,) = blocks("docs/own-photos.md", "console")
     assert readme == page
+
+
+def test_photos_that_viewers_turn_are_turned(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tag = Image.Exif()
+    tag[0x112] = 6
+    Path("my-photos/zebra").mkdir(parents=True)
+    sideways = Image.new("RGB", (40, 20), "blue")
+    sideways.paste("red", (0, 0, 20, 20))
+    sideways.save("my-photos/zebra/0.jpg", exif=tag)
+    assert photo_geometry(read_benchmark("my-photos")).warnings
+    code, _ = blocks("docs/own-photos.md", "python")
+    exec(code, {})
+    upright = read_benchmark("upright/my-photos")
+    assert photo_geometry(upright).warnings == []
+    image = Image.open(upright.photo_path("zebra/0.jpg"))
+    assert image.size == (20, 40)
+    assert image.getpixel((10, 5))[0] > 200  # what was on the left is on top
 
 
 @pytest.mark.slow

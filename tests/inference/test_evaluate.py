@@ -221,6 +221,21 @@ def test_a_slip_in_a_class_name_does_not_change_the_question_silently(tmp_path, 
         assert "the 2 classes of the benchmark compete only among themselves" in warnings[0]
 
 
+def test_what_a_run_warns_of_it_also_warns_of_when_everything_is_cached(photos, tiny_clip, tmp_path):
+    turned = Image.Exif()
+    turned[0x112] = 6
+    for photo in photos.glob("flamingo/counter-*/*.jpg"):
+        Image.open(photo).save(photo, quality=95, exif=turned)
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(["ice bear", "black swan", "flamingo, " + "a bird that is pink " * 9]))
+    first, again = (run_on(photos, tiny_clip, tmp_path / out, names=str(names)) for out in ("a", "b"))
+    assert again.predictions.equals(first.predictions)
+    for run in first, again, open_run(tmp_path / "b"):
+        assert any("8 of 48 photos have an EXIF orientation" in said for said in run.info.warnings)
+        (warnings,) = run.info.model_warnings.values()
+        assert "1 text has more than 24 tokens and is cut." in warnings
+
+
 def test_who_chooses_the_benchmarks_own_classes_is_not_warned(tmp_path, tiny_clip):
     for seed, name in enumerate(("gooze", "tench")):
         (tmp_path / "photos" / name).mkdir(parents=True)

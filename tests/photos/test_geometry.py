@@ -131,3 +131,24 @@ def test_measures_of_a_photo_that_cannot_be_read_are_not_kept(benchmark, tmp_pat
     assert photo_geometry(made, tmp_path / "kept").unreadable == 1
     (tmp_path / "away.png").rename(tmp_path / "0.png")
     assert photo_geometry(made, tmp_path / "kept").columns["photo_pixels"].to_list() == [100]
+
+
+def test_photos_that_viewers_turn_are_counted_also_when_their_measures_are_kept(benchmark, tmp_path):
+    made = benchmark([(20, 10)] * 8)
+    upright, turned, mirrored, undefined = (Image.Exif() for _ in range(4))
+    upright[0x112], turned[0x112], mirrored[0x112], undefined[0x112] = 1, 6, 2, 9
+    image = Image.new("RGB", (20, 10), "grey")
+    tags = ("JPEG", turned), ("PNG", mirrored), ("WEBP", turned), ("JPEG", upright), ("JPEG", undefined)
+    for number, (kind, exif) in enumerate(tags):
+        image.save(tmp_path / f"{number}.png", kind, exif=exif)
+    image.save(tmp_path / "5.png", "TIFF", exif=turned)  # PIL turns it itself
+    image.save(tmp_path / "6.png", "JPEG", exif=b"Exif\0\0no header of any kind")
+    for _ in range(2):
+        found = photo_geometry(made, tmp_path / "kept")
+        assert found.columns.columns == ["path", "photo_pixels"]
+        assert found.columns["photo_pixels"].to_list() == [200] * 8
+        (warning,) = found.warnings
+        assert warning.startswith("3 of 8 photos have an EXIF orientation that turns or mirrors them")
+        assert "PIL.ImageOps.exif_transpose" in warning
+        for photo in tmp_path.glob("*.png"):
+            photo.unlink()

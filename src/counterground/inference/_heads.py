@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # Between embeddings of one text in different batches; those of different texts are at least 0.01 apart.
 _ROUNDING = 1e-5
+_HEAD_FORMAT = "head and warnings"  # of cached text heads; those in another format are made again
 
 
 @dataclass(frozen=True)
@@ -98,15 +100,24 @@ def _flat(columns: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray | No
 def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str], cache: Path) -> np.ndarray:
     prompts = [template.replace("{}", text) for text in texts for template in templates]
     key = hashlib.sha256(
-        "\n".join([model.text_fingerprint, model.device, str(len(templates)), *prompts]).encode()
+        "\n".join(
+            [_HEAD_FORMAT, model.text_fingerprint, model.device, str(len(templates)), *prompts]
+        ).encode()
     )
     path = cache / f"{key.hexdigest()[:32]}.head"
     if (kept := read_checked(path)) is not None:
-        return np.asarray(safetensors.numpy.load(kept)["head"])
+        stored = safetensors.numpy.load(kept)
+        # Such as how many texts are cut: it is as true of the run that encodes none.
+        if warnings := json.loads(stored["warnings"].tobytes()):
+            model.description.setdefault("warnings", []).extend(warnings)
+        return np.asarray(stored["head"])
+    earlier = len(model.description.get("warnings", []))
     embeddings = encode_texts(model, prompts).reshape(len(texts), len(templates), -1)
     mean = embeddings.mean(axis=1, dtype=np.float32)
     head = np.ascontiguousarray((mean / np.linalg.norm(mean, axis=1, keepdims=True)).T)
-    write_checked(path, safetensors.numpy.save({"head": head}))
+    warnings = json.dumps(model.description.get("warnings", [])[earlier:]).encode()
+    stored = {"head": head, "warnings": np.frombuffer(warnings, np.uint8)}
+    write_checked(path, safetensors.numpy.save(stored))
     return head
 
 

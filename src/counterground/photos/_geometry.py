@@ -19,7 +19,15 @@ import polars as pl
 from counterground._version import __version__
 from counterground.files import read_checked, write_checked
 from counterground.photos._benchmark import Benchmark
-from counterground.photos._photo import UnreadablePhoto, load_photo, photo_id, photo_size
+from counterground.photos._photo import (
+    AnyPhoto,
+    MadePhoto,
+    PhotoHead,
+    UnreadablePhoto,
+    load_photo,
+    photo_head,
+    photo_id,
+)
 from counterground.text import counted
 
 BOX = ("box_x", "box_y", "box_width", "box_height")
@@ -27,6 +35,8 @@ BOX = ("box_x", "box_y", "box_width", "box_height")
 _HALF = 128
 _NAMED = 3
 _TOGETHER = 32
+_TURNED = "turned"  # whether a photo is stored turned or mirrored: kept with the measures, but none of them
+_File = TypeVar("_File")
 _Found = TypeVar("_Found")
 
 
@@ -44,7 +54,7 @@ class ObjectPlace(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """``path`` and the known columns of ``metrics.MEASURED``, null if unknown; and what is unknown."""
+    """``path`` and the known columns of ``metrics.MEASURED``, null if unknown; and what to warn of."""
 
     columns: pl.DataFrame
     warnings: list[str]
@@ -99,23 +109,38 @@ def photo_geometry(benchmark: Benchmark, kept: Path | None = None) -> Geometry:
 
     ``object_area`` is the fraction of the photo's area; ``object_distance`` is the distance from the photo's
     centre to the object's, in half diagonals of the photo; ``photo_pixels`` is width times height. A
-    covariate that the manifest already has is left out: its own numbers stay.
+    covariate that the manifest already has is left out: its own numbers stay. A warning counts photos whose
+    EXIF orientation asks viewers to turn them, because models get them as stored.
 
     Args:
         benchmark: benchmark whose photos are measured.
         kept: folder that keeps the measures of all photos, for later calls with the same photos and masks.
     """
     if kept is None:
-        return _measured(benchmark)
+        return _told(_measured(benchmark))
     path = kept / f"{_identity(benchmark)}.measures"
     if (stored := read_checked(path)) is not None:
-        return Geometry(pl.read_ipc(stored), [])
+        return _told(Geometry(pl.read_ipc(stored), []))
     found = _measured(benchmark)
     if not found.warnings and not found.unreadable:  # a missing file may come back
         file = BytesIO()
         found.columns.write_ipc(file)
         write_checked(path, file.getvalue())
-    return found
+    return _told(found)
+
+
+def _told(found: Geometry) -> Geometry:
+    """Return the measures without the column `_TURNED`, and with a warning that counts its photos."""
+    turned, photos = int(found.columns[_TURNED].sum()), len(found.columns)
+    columns = found.columns.drop(_TURNED)
+    if not turned:
+        return found._replace(columns=columns)
+    sentence = (
+        f"{turned:,} of {counted(photos, 'photo')} have an EXIF orientation that turns or mirrors them in "
+        "viewers, but models get the pixels as stored. Accuracy may drop for that reason alone: turn the "
+        "photos with PIL.ImageOps.exif_transpose and save them, masks and boxes likewise."
+    )
+    return found._replace(columns=columns, warnings=[*found.warnings, sentence])
 
 
 def _identity(benchmark: Benchmark) -> str:
@@ -123,13 +148,15 @@ def _identity(benchmark: Benchmark) -> str:
     masks = benchmark.photos["mask"].to_list()
     named = list(dict.fromkeys(mask for mask in masks if mask is not None))
     content = dict(zip(named, _read(lambda mask: photo_id(benchmark.mask_path(mask)), named), strict=True))
-    told = [__version__, benchmark.version, *(content.get(mask, "") for mask in masks)]
+    told = [__version__, _TURNED, benchmark.version, *(content.get(mask, "") for mask in masks)]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:32]
 
 
 def _measured(benchmark: Benchmark) -> Geometry:
     photos = benchmark.photos
-    sizes = _read(lambda path: photo_size(benchmark.photo_source(path)), photos["path"])
+    sources = [benchmark.photo_source(path) for path in photos["path"]]
+    heads = _read(photo_head, sources)
+    sizes = [head if isinstance(head, str) else head.size for head in heads]
     pixels = [None if isinstance(size, str) else math.prod(size) for size in sizes]
     places, failures = _objects(benchmark, sizes)
     columns: dict[str, list[Any]] = {
@@ -143,7 +170,25 @@ def _measured(benchmark: Benchmark) -> Geometry:
         if name not in photos.columns and any(value is not None for value in values)
     }
     unreadable = sum(isinstance(size, str) for size in sizes)
+    known[_TURNED] = pl.Series(_TURNED, _are_turned(sources, heads), pl.Boolean)
     return Geometry(photos.select("path").with_columns(**known), _warnings(failures), unreadable)
+
+
+def _are_turned(sources: Sequence[AnyPhoto], heads: Sequence[PhotoHead | str]) -> list[bool]:
+    """Return whether each photo, or a file that it is made from, is stored turned or mirrored."""
+    made = [source for source in sources if isinstance(source, MadePhoto)]
+    files = list(dict.fromkeys(file for source in made for file in source.files))
+    turned = {
+        file
+        for file, head in zip(files, _read(photo_head, files), strict=True)
+        if not isinstance(head, str) and head.turned
+    }
+    return [
+        not turned.isdisjoint(source.files)
+        if isinstance(source, MadePhoto)
+        else not isinstance(head, str) and head.turned
+        for source, head in zip(sources, heads, strict=True)
+    ]
 
 
 def _objects(
@@ -191,10 +236,10 @@ def _warnings(failures: Sequence[str]) -> list[str]:
     return [f"The object of {photos} could not be measured: {', '.join(failures[:_NAMED])}{more}."]
 
 
-def _read(function: Callable[[str], _Found], paths: Sequence[str] | pl.Series) -> list[_Found | str]:
+def _read(function: Callable[[_File], _Found], paths: Sequence[_File]) -> list[_Found | str]:
     """Return what a function finds in each file, or the reason why it cannot be read."""
 
-    def find(path: str) -> _Found | str:
+    def find(path: _File) -> _Found | str:
         try:
             return function(path)
         except UnreadablePhoto as error:

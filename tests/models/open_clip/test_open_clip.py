@@ -119,6 +119,19 @@ def test_same_numbers_as_openclip(tower, tmp_path, photos):
     assert ours.description["warnings"] == []
 
 
+@pytest.mark.parametrize("tower", ["own", "hugging_face_text"])
+def test_texts_beyond_the_context_are_counted(tower, tmp_path):
+    folder = hugging_face_model(tmp_path) if tower == "hugging_face_text" else write_model(tmp_path)
+    context = 32 if tower == "hugging_face_text" else 77
+    fits = "hen " * (context - 2)  # and two tokens for beginning and end
+    model = load_model(f"open_clip:{folder}", device="cpu")
+    model.encode_texts([fits, "hen", ""])
+    assert model.description["warnings"] == []
+    embedded = model.encode_texts([fits + "hen", fits + "great grey owl", "ice bear", fits])
+    np.testing.assert_array_equal(embedded[0], embedded[1])
+    assert model.description["warnings"] == [f"2 texts have more than {context} tokens and are cut."]
+
+
 @pytest.mark.parametrize(("name", "tag"), open_clip.list_pretrained())
 def test_activation_is_the_one_the_weights_were_trained_with(name, tag):
     plain = name.removesuffix("-quickgelu")
@@ -250,7 +263,7 @@ def test_beginnings_that_texts_share_change_nothing(tmp_path, monkeypatch, state
     texts += [texts[0][:-1], f"{texts[0]} and more", "q " * 90]
     whole = model.network.encode_text(open_clip.get_tokenizer("ViT-B-32")(texts), normalize=True)
     np.testing.assert_allclose(model.encode_texts(texts), whole.detach(), atol=1e-6)
-    assert not model.description["warnings"]
+    assert model.description["warnings"] == ["1 text has more than 77 tokens and is cut."]
 
 
 def test_shared_beginnings_that_differ_are_given_up_with_a_warning(tmp_path, monkeypatch):

@@ -10,7 +10,15 @@ import numpy as np
 from counterground.errors import CounterGroundError
 from counterground.models._fingerprint import combine, plain_repr
 from counterground.models.huggingface._loading import quiet
-from counterground.models.networks import TOKENS, Block, CausalTower, TextEncoder, TreeEncoder, unit_length
+from counterground.models.networks import (
+    TOKENS,
+    Block,
+    CausalTower,
+    TextEncoder,
+    TreeEncoder,
+    texts_are_cut,
+    unit_length,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -137,7 +145,7 @@ class HfTextEncoder(TextEncoder):
         full = [text for text, ids in zip(written, tokens, strict=True) if len(ids) == how.max_length]
         cut = sum(len(ids) > how.max_length for ids in self.tokenizer(full)["input_ids"]) if full else 0
         if cut:
-            self._warn(f"{cut} texts have more than {how.max_length} tokens and are cut.")
+            self._warn(texts_are_cut(cut, how.max_length))
         return tokens
 
     def _batches(self, tokens: Sequence[Sequence[int]], order: np.ndarray) -> list[np.ndarray]:

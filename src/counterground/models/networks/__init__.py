@@ -1,6 +1,12 @@
 """Encoders made from PyTorch networks: of images, of both images and texts, and of texts that begin alike."""
 
-from counterground.models.networks._dual import TOKENS, TextEncoder, TorchDualEncoder, unit_length
+from counterground.models.networks._dual import (
+    TOKENS,
+    TextEncoder,
+    TorchDualEncoder,
+    texts_are_cut,
+    unit_length,
+)
 from counterground.models.networks._network import NetworkEncoder, image_tower
 from counterground.models.networks._token_tree import Block, CausalTower, TreeEncoder
 
@@ -13,5 +19,6 @@ __all__ = [
     "TorchDualEncoder",
     "TreeEncoder",
     "image_tower",
+    "texts_are_cut",
     "unit_length",
 ]

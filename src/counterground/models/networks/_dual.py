@@ -10,6 +10,7 @@ import numpy as np
 from counterground.models._base import DualEncoder
 from counterground.models.execution import freed_memory_kept
 from counterground.models.networks._network import NetworkEncoder
+from counterground.text import counted
 
 if TYPE_CHECKING:
     import torch
@@ -87,6 +88,12 @@ class TorchDualEncoder(NetworkEncoder, DualEncoder):
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         return self.texts(texts)
+
+
+def texts_are_cut(cut: int, most: int) -> str:
+    """Return the warning that ``cut`` texts have more than ``most`` tokens."""
+    have, are = ("has", "is") if cut == 1 else ("have", "are")
+    return f"{counted(cut, 'text')} {have} more than {most} tokens and {are} cut."
 
 
 def unit_length(features: torch.Tensor) -> np.ndarray:
