@@ -152,6 +152,40 @@ def test_a_list_of_imagenets_names_has_its_indices_and_keeps_its_words(benchmark
     assert set(candidate_labels(benchmark, str(path), "openai").space.imagenet) == {None}
 
 
+@pytest.mark.parametrize(
+    "order", [reversed, lambda names: [*names[1:], names[0]], lambda names: [names[1], "swan", names[2]]]
+)
+def test_names_in_another_order_than_the_classes_are_refused(order, benchmark, tmp_path):
+    path = tmp_path / "names.txt"
+    for names in (("black swan", "flamingo", "ice bear"), ("Cygnus atratus", "Flamingo", "polar bear")):
+        path.write_text("\n".join(names))
+        assert candidate_labels(benchmark, "benchmark", str(path)).texts == names
+        path.write_text("\n".join(order(list(names))))
+        with pytest.raises(UsageError, match=r"stands at the place of the class .*, but names ") as caught:
+            candidate_labels(benchmark, "benchmark", str(path))
+        assert str(caught.value).endswith("in this order: black swan, flamingo, ice bear.")
+
+
+@pytest.mark.parametrize("label_space", ["benchmark", "imagenet"])
+def test_a_whole_list_in_another_order_is_refused(label_space, benchmark, tmp_path):
+    path = tmp_path / "names.txt"
+    for kind in ("openai", "wordnet"):
+        path.write_text("\n".join(imagenet_names(kind)))
+        candidate_labels(benchmark, label_space, str(path))
+        path.write_text("\n".join(sorted(imagenet_names(kind))))
+        with pytest.raises(UsageError, match="in this order: tench, goldfish, great white shark"):
+            candidate_labels(benchmark, label_space, str(path))
+
+
+def test_names_that_mean_two_classes_are_no_other_order(benchmark, tmp_path):
+    """Torchvision's list calls the corgi what OpenAI's calls the garment."""
+    names = list(imagenet_names("openai"))
+    names[264], names[639], names[517] = "Cardigan", "maillot", "crane"
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(names))
+    assert list(candidate_labels(benchmark, "imagenet", str(path)).texts) == names
+
+
 def test_label_space_files_are_plain_json(benchmark, tiny_clip, tmp_path):
     evaluate_models(
         benchmark, [f"open_clip:{tiny_clip}"], Settings(label_space="benchmark"), tmp_path / "run"

@@ -204,7 +204,7 @@ def test_features_are_computed_once_for_all_heads(photos, tiny_clip, tmp_path, m
     models = [clip, f"{clip}?head=knn&k=1", f"{clip}?head=logistic&C=1"]
     benchmark = read_benchmark(photos)
     run = evaluate_models(benchmark, models, SETTINGS, tmp_path / "run")
-    tried = len(models)  # each model tries one photo
+    tried = 3 * len(models)  # each model tries one photo: alone, and twice in a pair
     assert len(seen) == 6 + tried, "48 photos, in blocks of 8"
     assert len({record.fingerprint for record in run.info.models}) == 3
     shutil.rmtree(photos)

@@ -52,13 +52,16 @@ def array(): return Net(), lambda image: np.asarray(image.resize((8, 8))), NAMES
 def picture(): return Net(), lambda image: image.resize((8, 8)), NAMES
 def batched(): return Net(), lambda image: SMALL(image)[None], NAMES
 def whole(): return Net(), T.Compose([T.ToTensor(), sized]), NAMES
-def sized(pixels):
-    SIZES.append(8 + len(SIZES) % 2)
-    return pixels[:, : SIZES[-1], :8]
-SIZES = []
+def sized(pixels): return pixels[:, : SIZES.setdefault(float(pixels.sum()), 8 + len(SIZES) % 2), :8]
+SIZES = {}
 def bytes_(): return Net(), T.Compose([T.Resize((8, 8)), T.PILToTensor()]), NAMES
 def few(): return Net(outputs=4), SMALL, NAMES
 def broken(): return Net(lambda logits: logits.lost), SMALL, NAMES
+def training(): return Net(), T.Compose([T.RandomResizedCrop(8, scale=(0.1, 0.9)), T.ToTensor()]), NAMES
+def noisy(): return Net(), T.Compose([SMALL, lambda pixels: pixels + 1e-6 * torch.randn(3, 8, 8)]), NAMES
+def dropping(): return Net(dropped), SMALL, NAMES
+def dropped(logits): return torch.nn.functional.dropout(logits.repeat(1, 99)).unflatten(1, (99, 3)).mean(1)
+def centred(): return Net(lambda logits: logits - logits.mean(0)), SMALL, NAMES
 def constant(): return Net(lambda logits: logits * 0 + torch.tensor([0.0, 2.0, 1.0])), SMALL, NAMES
 def tied(): return Net(lambda logits: logits * 0), SMALL, NAMES
 def endless(): return Clip(), SMALL, lambda texts: torch.ones(len(texts), 3)
@@ -110,6 +113,10 @@ MISTAKES = {
     "batched": r"preprocessing returned torch.Tensor \(1, 3, 8, 8\) float32 for a photo; expected",
     "whole": r"preprocessing returned \(3, [89], 8\) for one photo and \(3, [89], 8\) for another; expected",
     "bytes_": r"encoding photos failed: RuntimeError: .* given torch.Tensor \(1, 3, 8, 8\) uint8",
+    "training": r"preprocessing the same photo again gave other pixels.* \(random crop or flip\)\. Use",
+    "noisy": "preprocessing the same photo again gave other pixels",
+    "dropping": r"encoding the same photo again gave other features, by .* Turn it off: .* model\.eval\(\)",
+    "centred": r"features of a photo depend on the other photos of its batch, by .*, or --batch-size 1\.",
     "few": "the network has 4 outputs, but 3 names are given",
     "broken": r"AttributeError: 'Tensor' object has no attribute 'lost' \(mine\.py, line \d+\); the network",
     "Ready": r"returned numpy.ndarray \(1, 3\) float32 for 1 photo; expected a torch.Tensor \(1, 3\)",
@@ -123,6 +130,15 @@ def test_what_a_model_returns_is_checked(function, own, photos, tmp_path):
         run_on(photos, function, tmp_path / "run")
     assert str(caught.value).startswith(f"mine.py:{function}")
     assert "\n" not in str(caught.value)
+
+
+def test_alone_in_its_batch_a_photo_depends_on_no_other(own, photos, tmp_path):
+    assert len(run_on(photos, "centred", tmp_path / "run", batch_size=1).predictions) == 48
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_rounding_is_not_taken_for_another_photo(precision, own, photos, tmp_path):
+    run_on(photos, "plain", tmp_path / "run", precision=precision)
 
 
 @pytest.mark.parametrize("label_space", ["benchmark", "imagenet"])

@@ -67,6 +67,18 @@ def test_a_checkpoint_is_read_as_it_was_saved(saved, network, labels, tmp_path):
         np.testing.assert_array_equal(model.encode(batch), network(batch))
 
 
+@pytest.mark.parametrize("size", [160, 192])
+def test_weights_of_another_resolution_are_said_to_be_resampled(size, labels, tmp_path):
+    torch.manual_seed(0)
+    network = timm.create_model("test_vit", img_size=size, num_classes=3)
+    torch.save(network.state_dict(), tmp_path / "best.pth")
+    for name in ("test_vit", "test_vit.r160_in1k"):
+        model = load_model(f"timm:{name}@{tmp_path / 'best.pth'}?labels={labels}", device="cpu")
+        said = [text for text in model.description["warnings"] if "resampled" in text]
+        assert len(said) == (size != 160)
+        assert all(text.startswith("best.pth holds pos_embed (1, 145, 64), which was") for text in said)
+
+
 def test_other_mappings_are_not_guessed_at(network, labels, tmp_path):
     path = tmp_path / "two.pth"
     torch.save({"teacher": network.state_dict(), "student": network.state_dict()}, path)

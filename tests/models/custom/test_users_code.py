@@ -575,6 +575,16 @@ def test_a_name_of_two_outputs_is_refused(names, folder):
         load_afresh("with_function")
 
 
+@pytest.mark.parametrize(
+    "names", ['{"ice bear", "hen", "my cat"}', 'frozenset(["ice bear", "hen", "my cat"])']
+)
+def test_names_without_an_order_are_refused(names, folder):
+    text = (folder / "my_models.py").read_text()
+    (folder / "my_models.py").write_text(text.replace('["ice bear", "great grey owl", "hen"]', names))
+    with pytest.raises(UsageError, match="class_names must be a list of texts, one for each logit in order"):
+        load_afresh("with_function")
+
+
 @pytest.mark.parametrize("function", ["clip", "with_function"])
 def test_as_published_is_recorded_and_said_to_change_nothing(function, folder):
     description = load_afresh(function).description

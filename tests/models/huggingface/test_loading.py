@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -116,6 +117,32 @@ def test_weights_that_would_be_random_are_refused(shape, folder):
     message = refused(f"hf:{folder}")
     assert "visual_projection.weight" in message
     assert "would be random" in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "tower", "settings", "named"),
+    [
+        ("clip", "vision_config", {"num_hidden_layers": 1}, r"vision_model\.encoder\.layers\.1\."),
+        ("vit", None, {"num_hidden_layers": 1}, r"vit\.(encoder\.layer|layers)\.1\."),
+        ("vit", None, {"qkv_bias": False}, r"\.bias"),
+    ],
+)
+def test_weights_without_a_place_are_refused(kind, tower, settings, named, tmp_path):
+    folder = build(kind, tmp_path / kind)
+    config = json.loads((folder / "config.json").read_text())
+    (config if tower is None else config[tower]).update(settings)
+    (folder / "config.json").write_text(json.dumps(config))
+    message = refused(f"hf:{folder}")
+    assert re.search(rf"has no place for \d+ tensors of the weights \(.*{named}", message)
+
+
+def test_a_head_that_is_not_used_may_be_in_the_weights(tmp_path):
+    folder = build("vit", tmp_path / "vit")
+    state = load_file(folder / "model.safetensors")
+    state |= {"vit.pooler.dense.bias": torch.zeros(2), "decoder.0.weight": torch.zeros(2, 2)}
+    state["vit.embeddings.mask_token"] = torch.zeros(2)
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    load_model(f"hf:{folder}", device="cpu")
 
 
 def test_a_pickle_that_runs_code_is_refused_and_not_run(folder, tmp_path):

@@ -21,9 +21,9 @@ from counterground.inference.encoding._encode import (
     plan_encoding,
     require_readable,
     run_encoding,
-    try_model,
 )
 from counterground.inference.encoding._runtime import choose_runtime
+from counterground.inference.encoding._try_model import try_model
 
 __all__ = [
     "EncodeFn",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import polars as pl
 
 from counterground._version import __version__
 from counterground.errors import CounterGroundError, error_summary
-from counterground.inference.encoding._decode import EncodeFn, decode_photo, prepare_blocks
+from counterground.inference.encoding._decode import EncodeFn, prepare_blocks
 from counterground.inference.store import Block, Decoded, Features, FeatureStore, ReadStatus
 from counterground.photos import AnyPhoto, Benchmark
 from counterground.progress import progress_bar
@@ -27,8 +26,6 @@ FAST_DECODE_SIDE = 512
 """Fewest pixels to which ``--fast-decode`` reduces either side of a JPEG, whatever the model."""
 # Blocks decoded while another is encoded; not on the CPU, where the two would share the cores.
 _BLOCKS_AHEAD = 3
-# Limit on photos opened to find a readable one before the work begins.
-_TRIED = 8
 
 
 def encode_photos(
@@ -98,21 +95,6 @@ def decodes_fast(model: Encoder) -> bool:
     """Whether scaled decoding leaves a model's preprocessing at least as many pixels as it keeps."""
     resized = model.split.resized if model.split else None
     return resized is not None and resized <= FAST_DECODE_SIDE
-
-
-def try_model(model: Encoder, job: EncodingJob) -> None:
-    """Encode one of the missing photos by itself, so that an error in a model shows before other work.
-
-    Raises:
-        CounterGroundError: the model fails or returns something other than features.
-    """
-    missing = (photo for number in job.missing for photo in job.blocks[number])
-    function = encode_fn(model, 1)
-    for photo in islice(missing, _TRIED):
-        (decoded,) = decode_photo([function], (photo, job.first_path[photo]))
-        if decoded.reason is None:
-            encode_block(function, [decoded])
-            return
 
 
 def run_encoding(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,19 +199,35 @@ def _from_file(spec: str, name: str, path: Path, configuration: Any, default: in
             return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)}), []
     state = read_state_dict(path, spec)
     classes = _head_size(state, configuration, default)
+    shapes = {key: tuple(tensor.shape) for key, tensor in state.items() if hasattr(tensor, "shape")}
     with refusing_code(path, spec):
         # timm's own loader renames keys of older checkpoints; given the tensors, it opens no file itself.
         overlay = {"state_dict": state, "num_classes": classes}
         network: Any = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes
         )
+    warnings = _resampled(path, shapes, network)
     if "." in name:
-        return network, []
+        return network, warnings
     warning = (
         f"{path.name} carries no tag, so the preprocessing of timm's default weights for {name} is "
         f"assumed; write timm:{name}.TAG@FILE to choose another."
     )
-    return network, [warning]
+    return network, [*warnings, warning]
+
+
+def _resampled(path: Path, shapes: dict[str, tuple[int, ...]], network: Any) -> list[str]:
+    """Return a warning if the file holds tensors in another size, which timm resamples without a word."""
+    sizes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    other = [key for key in shapes if key in sizes and math.prod(shapes[key]) != math.prod(sizes[key])]
+    if not other:
+        return []
+    held, needed = shapes[other[0]], sizes[other[0]]
+    warning = (
+        f"{path.name} holds {other[0]} {held}, which was resampled to {needed}: the weights are those of "
+        "another resolution or patch size. Name the network that they were trained in."
+    )
+    return [warning]
 
 
 def _head_size(state: dict[str, Any], configuration: Any, default: int) -> int:

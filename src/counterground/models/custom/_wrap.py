@@ -360,10 +360,12 @@ def _check_network(spec: str, network: Any) -> None:
 def _class_names(spec: str, given: Any) -> tuple[str, ...]:
     if isinstance(given, Mapping):
         return names_of(spec, given)
-    names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else ()
+    # A set has an order, but not that of the logits, and another one in each process.
+    ordered = isinstance(given, Iterable) and not isinstance(given, str | set | frozenset)
+    names = tuple(given) if ordered else ()
     if not names or not all(isinstance(name, str) for name in names):
         raise UsageError(
-            f"{spec}: class_names must be a list of texts, one for each logit, not {given!r:.60}."
+            f"{spec}: class_names must be a list of texts, one for each logit in order, not {given!r:.60}."
         )
     return names
 

@@ -12,9 +12,10 @@ from counterground.errors import CounterGroundError, error_message, install_comm
 from counterground.models._fingerprint import code_fingerprint
 from counterground.models._weights import fetching, hub_offline, refusing_code
 from counterground.models.huggingface._source import HfSource, folder_config
+from counterground.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import torch
 
@@ -91,6 +92,8 @@ def read_network(auto: Any, source: HfSource, *, dtype: torch.dtype | None = Non
 
     Raises:
         MissingTensorsError: tensors are missing, which transformers would fill at random.
+        CounterGroundError: layers or biases in the weights have no place in the network, so that it would
+            compute something else.
     """
     import torch
 
@@ -112,7 +115,36 @@ def read_network(auto: Any, source: HfSource, *, dtype: torch.dtype | None = Non
         )
         error.names = tuple(missing)
         raise error
+    if homeless := _without_place(network, found["unexpected_keys"]):
+        raise CounterGroundError(
+            f"{source.spec}: {type(network).__name__}, as config.json describes it, has no place for "
+            f"{counted(len(homeless), 'tensor')} of the weights ({', '.join(homeless[:3])}). Use the "
+            "config.json that was saved with the weights."
+        )
     return network.eval().requires_grad_(requires_grad=False)
+
+
+def _without_place(network: Any, unexpected: Iterable[str]) -> list[str]:
+    """Return the tensors without a place that belong to layers of the network, or are more such layers.
+
+    Other parts (a head for another task, a decoder, a mask token) are left out on purpose. Transformers has
+    removed what it knows to be harmless.
+    """
+    import torch
+
+    parts = dict(network.named_modules())
+
+    def belongs(name: str) -> bool:
+        *path, last = name.removeprefix(f"{network.base_model_prefix}.").split(".")
+        for inside in (path, [network.base_model_prefix, *path]):
+            if last in ("weight", "bias") and inside and ".".join(inside) in parts:
+                return True
+            lists = [parts.get(".".join(inside[:at])) for at, part in enumerate(inside) if part.isdigit()]
+            if any(isinstance(each, torch.nn.ModuleList) for each in lists):
+                return True
+        return False
+
+    return sorted(name for name in unexpected if belongs(name))
 
 
 def code_parts(source: HfSource, *objects: Any) -> dict[str, Any]:

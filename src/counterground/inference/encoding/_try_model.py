@@ -1,0 +1,93 @@
+"""One photo encoded before all others: does the model work, and does the photo alone decide its features?"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from counterground.errors import CounterGroundError
+from counterground.inference.encoding._decode import EncodeFn, PhotoFile, decode_photo
+from counterground.inference.encoding._encode import EncodingJob, encode_block, encode_fn
+from counterground.inference.encoding._runtime import TOLERANCE
+from counterground.inference.store import Decoded
+
+if TYPE_CHECKING:
+    from counterground.models import Encoder
+
+# Limit on photos opened to find a readable one before the work begins.
+_TRIED = 8
+# Times that it is prepared again: a horizontal flip, at random, changes it every other time.
+_PREPARED_AGAIN = 5
+# Largest difference, relative to the largest number, that other photos in the batch may make: activations
+# quantised to 8 bits have one scale for the whole batch, which rounds about as coarsely as bf16.
+_BATCH_TOLERANCE = TOLERANCE["bf16"]
+
+
+def try_model(model: Encoder, job: EncodingJob) -> None:
+    """Encode one of the missing photos by itself, so that an error in a model shows before other work.
+
+    It is prepared and encoded again, to check that the photo alone decides its features.
+
+    Raises:
+        CounterGroundError: the model fails or returns something other than features, its preprocessing or its
+            features are random, or they depend on the other photos of a batch.
+    """
+    missing = (photo for number in job.missing for photo in job.blocks[number])
+    function = encode_fn(model, 1)
+    for content in islice(missing, _TRIED):
+        photo = (content, job.first_path[content])
+        (decoded,) = decode_photo([function], photo)
+        if decoded.reason is None:
+            encode_block(function, [decoded])
+            _refuse_random_pixels(function, photo, decoded)
+            _refuse_other_features(model, decoded, size=min(2, len(job.blocks[0])))
+            return
+
+
+def _refuse_random_pixels(function: EncodeFn, photo: PhotoFile, first: Decoded) -> None:
+    if function.geometry is not None:
+        return  # its steps are known
+    again = decode_photo([function] * _PREPARED_AGAIN, photo)
+    if all(_same(first.prepared, each.prepared) for each in again if each.reason is None):
+        return
+    raise CounterGroundError(
+        f"{function.model}: preprocessing the same photo again gave other pixels, as a transform for "
+        "training does (random crop or flip). Use the one for evaluation (the third value of OpenCLIP's "
+        "create_model_and_transforms)."
+    )
+
+
+def _same(pixels: Any, others: Any) -> bool:
+    import torch
+
+    return pixels.shape == others.shape and torch.equal(pixels, others)
+
+
+def _refuse_other_features(model: Encoder, photo: Decoded, size: int) -> None:
+    """Encode a photo next to a blank and next to itself, both in batches of ``size``: sizes move digits."""
+    function = encode_fn(model, size)
+    allowed = TOLERANCE.get(model.dtype, _BATCH_TOLERANCE)
+    first, beside = (encode_block(function, [photo] * n).features[0] for n in (1, size))
+    if _difference(first, beside) <= allowed:
+        return
+    again = encode_block(function, [photo]).features[0]
+    if (found := _difference(first, again)) > allowed:
+        raise CounterGroundError(
+            f"{function.model}: encoding the same photo again gave other features, by {found:.2g} of the "
+            "largest number, as dropout does that is active outside training. Turn it off: "
+            "F.dropout(..., training=self.training), and model.eval() for every part."
+        )
+    if (found := _difference(first, beside)) > _BATCH_TOLERANCE:
+        raise CounterGroundError(
+            f"{function.model}: features of a photo depend on the other photos of its batch, by {found:.2g} "
+            "of the largest number, as with statistics or 8-bit scales of the batch. Use stored ones "
+            "(model.eval() for every part), or --batch-size 1."
+        )
+
+
+def _difference(features: np.ndarray, others: np.ndarray) -> float:
+    """Return the largest difference, relative to the largest number."""
+    largest = max(np.abs(features).max(), np.abs(others).max())
+    return float(np.abs(features - others).max() / largest) if largest else 0.0
