@@ -219,6 +219,9 @@ class Pilot:
         )
 
 
+_FEW_INSIDE = 0.1
+
+
 def _between(now: DropError, alone: DropError, inside: np.ndarray) -> np.ndarray:
     """Return the part of a covariance that is due to differences between clusters.
 
@@ -231,7 +234,8 @@ def _between(now: DropError, alone: DropError, inside: np.ndarray) -> np.ndarray
     share = 1 - alone.variance / now.variance
     if share <= 0:  # clusters add nothing that can be seen
         return np.zeros((2, 2))
-    lacking = np.diag(added).clip(0) * (1 / np.maximum(inside, 1e-9) - 1)
+    # With hardly any cluster of several photos, what clusters add is mostly noise, and is not enlarged.
+    lacking = np.diag(added).clip(0) * np.where(inside < _FEW_INSIDE, 0, 1 / np.maximum(inside, 1e-9) - 1)
     lacking = np.minimum(lacking, np.diag(alone.covariance))  # no more than there is
     if np.linalg.eigvalsh(added)[0] < 0:  # not a covariance, but what they add to the drop is known
         return min(1.0, share + float(lacking.sum()) / now.variance) * now.covariance

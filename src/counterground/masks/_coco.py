@@ -190,20 +190,21 @@ def _folders(name: str) -> tuple[str, ...]:
 def _telling_folders(named: Mapping[Any, str], photos: Sequence[str]) -> dict[Any, tuple[str, ...]]:
     """Return the folders of each image that say which photo it is.
 
-    Folders that all images share, such as ``train2017``, say nothing unless photos are in one of that name.
+    A single folder such as ``train2017``, or folders that all images share, say nothing unless photos are in
+    one of that name.
     """
-    folders = {key: _folders(name) for key, name in named.items()}
     known = {part for photo in photos for part in _folders(photo)}
-    shared = set(folders.values())
-    if len(shared) == 1 and not known & set(*shared):
-        return dict.fromkeys(folders, ())
-    return folders
+    folders = {key: _folders(name) for key, name in named.items()}
+    most = 1 if len(set(folders.values())) > 1 else math.inf
+    return {
+        key: () if len(parts) <= most and not known & set(parts) else parts for key, parts in folders.items()
+    }
 
 
 def _agree(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether the last folders of two files are the same, as far as both are stated."""
+    """Whether the folders of two files do not contradict: the last is the same, or one begins the other."""
     both = min(len(one), len(other))
-    return not both or tuple(one[-both:]) == tuple(other[-both:])
+    return not both or one[-1] == other[-1] or tuple(one[:both]) == tuple(other[:both])
 
 
 def _categories(

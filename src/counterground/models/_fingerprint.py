@@ -87,7 +87,7 @@ def _tensor_digest(tensor: torch.Tensor) -> str:
     import torch
 
     about = f"{tensor.dtype} {tuple(tensor.shape)} "
-    tensor = tensor.detach().to("cpu")
+    tensor = tensor.detach().resolve_conj().resolve_neg().to("cpu")
     if tensor.layout is not torch.strided:
         about += f"{tensor.layout} "
         tensor = tensor.to_dense()
@@ -267,7 +267,18 @@ class CodeHasher:
         return None
 
     def _held(self, value: Any, depth: int) -> Any:
-        """Return what an object or a function holds, by name."""
+        """Return what an object or a function holds, by name.
+
+        Of a proxy without its context, a closed image or the like only the type is known: what is computed
+        with it is not reused.
+        """
+        try:
+            return self._content(value, depth)
+        except Exception:  # whatever the user's code raises
+            self.missing.add(type(value).__qualname__)
+            return type(value).__qualname__
+
+    def _content(self, value: Any, depth: int) -> Any:
         import numpy as np
         import torch
         from PIL import Image

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from counterground.errors import CounterGroundError
 from counterground.files import read_record
@@ -104,7 +104,7 @@ class MethodRecord(_Record):
     chosen_by: str | None
     tried: int
     settings: list[dict[str, Any]]
-    mitigated: Accuracies
+    mitigated: Accuracies = Field(validation_alias=AliasChoices("mitigated", "mended"))  # an earlier name
     cost: Figure
     gain: Figure
     relief: dict[str, Figure] = {}
@@ -149,7 +149,7 @@ class MitigationRecord(_Record):
     parts: list[dict[str, int]]
     seed: int
     tests: int
-    unmitigated: Accuracies
+    unmitigated: Accuracies = Field(validation_alias=AliasChoices("unmitigated", "unmended"))
     methods: list[MethodRecord]
     left_out: dict[str, str] = {}
     side_effects: dict[str, str] = {}

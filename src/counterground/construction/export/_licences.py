@@ -22,7 +22,7 @@ _CC = re.compile(
     r"(?:[ -](?:international|unported|generic))?"
 )
 # Anything else after an address may be another licence or a condition.
-_URL_TAIL = r"/?(?:(?:deed|legalcode)(?:\.[a-z]{2,3}(?:-[a-z]{2,4})?)?)?(?:\?ref=chooser-v1)?"
+_URL_TAIL = r"/?(?:(?:deed|legalcode)(?:\.[a-z]{2,3}(?:-[a-z]{2,4})?)?)?(?:\?[^#\s]*)?(?:#\S*)?"
 _CC_URL = re.compile(
     r"(?:https?://)?(?:www\.)?creativecommons\.org/licen[sc]es/(?P<terms>by(?:-(?:nc|nd|sa))*)"
     r"(?:/(?P<version>[1-4]\.[05])(?:/" + _JURISDICTION + r")?)?" + _URL_TAIL
@@ -46,7 +46,10 @@ _RESERVED = re.compile(
 _SEPARATOR = re.compile(r"(?:;|\bor\b|\band\b)(?![^()]*\))")
 _BRACKETS = re.compile(r"\(([^()]*)\)")
 # Remarks of the built-in benchmarks that restrict nothing.
-_HARMLESS = frozenset({"as debian states", "background", "cut-out", "per file"})
+_HARMLESS = frozenset(
+    {"as debian states", "background", "cut-out", "generic", "international", "per file", "unported"}
+    | {"some rights reserved"}
+)
 _SHORT = {
     "attribution": "by",
     "noncommercial": "nc",

@@ -49,7 +49,8 @@ class NetworkEncoder(Encoder):
         if self.users_network is None:
             return
         now = tensor_digests(dict(self.users_network.named_parameters()))
-        if any(self.weights.get(name) != digest for name, digest in now.items()):
+        # A network may leave some out of its state_dict, which is what was hashed.
+        if any(self.weights.get(name, digest) != digest for name, digest in now.items()):
             raise CounterGroundError(
                 f"{self.display_name}: its weights changed after it was loaded, probably because another "
                 "model uses the same network. Give each model a network of its own (copy.deepcopy)."
