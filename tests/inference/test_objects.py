@@ -184,6 +184,21 @@ def test_a_network_that_a_function_overwrites_is_refused(evaluate, network_first
         evaluate(given if network_first else dict(reversed(given.items())))
 
 
+class Saved(Mean):
+    """A network whose state_dict leaves out a frozen part."""
+
+    def state_dict(self, *args, **kwargs):
+        return {
+            name: each for name, each in super().state_dict(*args, **kwargs).items() if "norm" not in name
+        }
+
+
+def test_weights_that_a_network_does_not_save_have_not_changed(evaluate):
+    answers = evaluate({"saved": (Saved(3), small, NAMES), "mean": (Mean(3), small, NAMES)}).predictions
+    saved, mean = (answers.filter(model=name).drop("model") for name in ("saved", "mean"))
+    assert saved.equals(mean)
+
+
 def test_weights_that_change_unseen_are_found_before_anything_is_stored(evaluate):
     given = checkpoints(Mean(), copied=(1,))
     with pytest.raises(CounterGroundError, match=r"epoch 0: its weights changed after.*deepcopy"):

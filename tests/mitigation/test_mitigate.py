@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from planted_photos import CLASSES, Planted, PlantedClassifier, planted_benchmar
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import read_record, write_record
 from counterground.metrics import DROP, Design, compare_models
 from counterground.mitigation import MitigatedHead, Mitigation
 from counterground.photos import Discovered
@@ -160,6 +162,15 @@ def test_the_record_is_read_back_and_the_table_holds_every_method(mitigated):
     for style in ("csv", "json", "markdown", "latex"):
         assert all(each.name in record.write(style) for each in record.methods)
     assert json.loads(record.write("json"))["model"] == "Planted"
+
+
+def test_a_record_with_earlier_names_of_its_fields_is_read(mitigated, tmp_path):
+    file = shutil.copytree(mitigated.run.path, tmp_path / "run") / "mitigation.json"
+    earlier = (
+        read_record(file).decode().replace('"unmitigated"', '"unmended"').replace('"mitigated"', '"mended"')
+    )
+    write_record(file, earlier.encode())
+    assert read_mitigation(file.parent) == mitigated.record
 
 
 def test_the_result_prints_as_a_table_and_what_it_says(mitigated, monkeypatch):

@@ -34,6 +34,8 @@ CC = "https://creativecommons.org/licenses/"
         ("cc-by-sa-2.5-scotland", "CC BY-SA 2.5", f"{CC}by-sa/2.5/"),
         (f"{CC}by-sa/3.0/igo/deed.pt_BR", "CC BY-SA 3.0", f"{CC}by-sa/3.0/"),
         (f"{CC}by/4.0/legalcode", "CC BY 4.0", f"{CC}by/4.0/"),
+        (f"{CC}by/4.0/?ref=openverse", "CC BY 4.0", f"{CC}by/4.0/"),
+        ("CC BY 4.0 (International)", "CC BY 4.0", f"{CC}by/4.0/"),
         (f"{CC}by-nc/4.0/?ref=chooser-v1", "CC BY-NC 4.0", f"{CC}by-nc/4.0/"),
         ("CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/)", "CC BY 4.0", f"{CC}by/4.0/"),
         ("GPL-2+ (as Debian states)", "GPL-2+", ""),

@@ -397,6 +397,20 @@ def quantised(seed):
         return torch.ao.quantization.quantize_dynamic(flat, {torch.nn.Linear})
 
 
+class Proxy:
+    def __getattr__(self, name):
+        raise RuntimeError("outside of its context")
+
+
+def test_what_cannot_be_read_is_known_by_its_type(folder, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "logo.png")
+    with Image.open(tmp_path / "logo.png") as logo:
+        pass
+    assert fingerprint(Holds(Proxy(), logo), linear(0, 192, 3))
+    one = torch.tensor([1j, 2.0]).conj()
+    assert fingerprint(Holds(one), linear(0, 192, 3)) != fingerprint(Holds(one * 2), linear(0, 192, 3))
+
+
 ONE, TWO = Holds(1), Holds(2)
 
 
