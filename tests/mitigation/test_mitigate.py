@@ -166,10 +166,8 @@ def test_the_record_is_read_back_and_the_table_holds_every_method(mitigated):
 
 def test_a_record_with_earlier_names_of_its_fields_is_read(mitigated, tmp_path):
     file = shutil.copytree(mitigated.run.path, tmp_path / "run") / "mitigation.json"
-    earlier = (
-        read_record(file).decode().replace('"unmitigated"', '"unmended"').replace('"mitigated"', '"mended"')
-    )
-    write_record(file, earlier.encode())
+    text = read_record(file).decode().replace('"unmitigated"', '"unmended"')
+    write_record(file, text.replace('"mitigated"', '"mended"'))
     assert read_mitigation(file.parent) == mitigated.record
 
 
