@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -101,23 +101,27 @@ def drop_agreement(
             measured.photos = photos.with_columns(correct=answers.correct)
         drops[row["label"], row["source"]] = measured
     for _, drops in groups.values():
-        _halve([each for each in drops.values() if each.photos is not None])
+        _halve(drops.values())
     rows = [row for benchmark, drops in groups.values() for row in _pairs(benchmark, drops)]
     return pl.DataFrame(rows, schema=AGREEMENT_OF_DROPS_SCHEMA, orient="row")
 
 
-def _halve(measured: Sequence[_Drops]) -> None:
-    """Measure all on the same random halves of their clusters."""
-    frames = [each.photos for each in measured if each.photos is not None]
-    if not frames:
+def _halve(drops: Iterable[_Drops]) -> None:
+    """Measure all that have photos on the same random halves of their clusters."""
+    measured = [
+        (each, each.photos.with_columns(pl.coalesce("cluster", "path")))
+        for each in drops
+        if each.photos is not None
+    ]
+    if not measured:
         return
-    frames = [frame.with_columns(pl.coalesce("cluster", "path")) for frame in frames]
     classes, clusters = (
-        pl.concat([frame[name] for frame in frames]).unique().sort() for name in ("class_index", "cluster")
+        pl.concat([frame[name] for _, frame in measured]).unique().sort()
+        for name in ("class_index", "cluster")
     )
     order = np.tile(np.arange(len(clusters)) % 2, (_DIVISIONS, 1))
     halves = np.random.default_rng(0).permuted(order, axis=1)
-    for each, frame in zip(measured, frames, strict=True):
+    for each, frame in measured:
         inside = frame.filter(pl.col("group").is_in(GROUPS))
         place = classes.search_sorted(inside["class_index"]).to_numpy().astype(np.intp)
         side = (inside["group"] == GROUPS[1]).to_numpy()

@@ -30,6 +30,7 @@ from counterground.text import counted
 _MOST = 10_000_000  # photos: beyond this nobody plans
 _SCATTER = 4  # photos of a class that show scatter: two in each group
 _PRECISION = 1e-4  # of a drop
+_FEW_REPEATED = 0.1  # 1 - clusters / photos: below it hardly any cluster has several photos
 _OF_COMPOSITES = (
     "Photos are composites, the drop is the background effect, and clusters are those of objects or of "
     "background photographs, whichever are fewer: both must grow alike, since more composites of the same "
@@ -219,9 +220,6 @@ class Pilot:
         )
 
 
-_FEW_INSIDE = 0.1
-
-
 def _between(now: DropError, alone: DropError, inside: np.ndarray) -> np.ndarray:
     """Return the part of a covariance that is due to differences between clusters.
 
@@ -234,8 +232,8 @@ def _between(now: DropError, alone: DropError, inside: np.ndarray) -> np.ndarray
     share = 1 - alone.variance / now.variance
     if share <= 0:  # clusters add nothing that can be seen
         return np.zeros((2, 2))
-    # With hardly any cluster of several photos, what clusters add is mostly noise, and is not enlarged.
-    lacking = np.diag(added).clip(0) * np.where(inside < _FEW_INSIDE, 0, 1 / np.maximum(inside, 1e-9) - 1)
+    # Where few photos share a cluster, what clusters add is mostly noise, and is not enlarged.
+    lacking = np.diag(added).clip(0) * np.where(inside < _FEW_REPEATED, 0, 1 / np.maximum(inside, 1e-9) - 1)
     lacking = np.minimum(lacking, np.diag(alone.covariance))  # no more than there is
     if np.linalg.eigvalsh(added)[0] < 0:  # not a covariance, but what they add to the drop is known
         return min(1.0, share + float(lacking.sum()) / now.variance) * now.covariance

@@ -231,7 +231,7 @@ def _is_turned(image: Image.Image) -> bool:
     try:
         # PNG's own method would decode the pixels, to look for metadata behind them.
         return Image.Image.getexif(image).get(_ORIENTATION, 1) in _TURNED
-    except Exception:
+    except Exception:  # damaged metadata, which viewers ignore as well
         return False
 
 

@@ -21,7 +21,6 @@ from counterground.models.generative import (
     Scorer,
     placed,
 )
-from counterground.models.huggingface._greedy import decode_greedily
 from counterground.models.huggingface._loading import (
     LIBRARIES,
     all_code_parts,
@@ -32,7 +31,7 @@ from counterground.models.huggingface._loading import (
 from counterground.models.huggingface._source import HfSource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import torch
     from PIL import Image
@@ -46,6 +45,21 @@ _PROBE = ("What is the main object in the image?", ("A zebra", "An African chame
 _TOGETHER = 8
 # Absolute (nats) and relative tolerance of summed losses.
 _TOLERANCE = {"fp32": (1e-4, 1e-5), "bf16": (5e-2, 5e-2), "fp16": (1e-2, 1e-2)}
+# Where an answer begins and ends, and tokens that are no part of one. All else that transformers knows
+# (sampling, beams, penalties, a shortest length, a time limit) chooses another token than the likeliest.
+_KEPT = frozenset(
+    {
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
+        "decoder_start_token_id",
+        "forced_bos_token_id",
+        "stop_strings",
+        "bad_words_ids",
+        "suppress_tokens",
+        "begin_suppress_tokens",
+    }
+)
 
 
 def read_lvlm(source: HfSource, precision: Precision) -> tuple[Any, Any]:
@@ -92,7 +106,7 @@ class Lvlm(Generative):
         image_token = getattr(config, "image_token_id", None)
         self._conversation = Conversation(self.spec, processor, config.model_type, image_token)
         self._scorer = Scorer(network, options.device)
-        generation = decode_greedily(network)
+        generation = _decode_greedily(network)
         weights = tensor_digests(network.state_dict())
         if options.precision != "fp32":
             _float32_output(network)
@@ -191,7 +205,7 @@ class Lvlm(Generative):
 
         given = placed(self._conversation.prepared(image, question), self._network)
         ids = given["input_ids"]
-        # Restated for code of the model's own, which may not read the settings that `decode_greedily` resets.
+        # Restated for code of the model's own, which may not read settings that `_decode_greedily` resets.
         greedy = {"do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None}
         with quiet(), torch.inference_mode():
             written = self._network.generate(**given, max_new_tokens=max_new_tokens, **greedy)[0]
@@ -317,6 +331,36 @@ def _float32_output(network: Any) -> None:
         return torch.nn.functional.linear(hidden.float(), weight, bias)
 
     layer.forward = forward
+
+
+def _decode_greedily(network: Any) -> list[dict[str, Any]]:
+    """Reset all settings of ``network.generate`` that greedy decoding does not use; return those that stay.
+
+    A language model inside the network may have settings of its own, which InstructBLIP's ``generate`` reads.
+    What transformers does not know stays too, since code that came with the weights may need it.
+    """
+    from transformers import GenerationConfig
+
+    known = set(GenerationConfig().to_dict()) - _KEPT  # type: ignore[no-untyped-call]
+    found = []
+    for module in _generators(network):
+        given = module.generation_config.to_dict()
+        kept = {
+            name: value
+            for name, value in given.items()
+            if name not in known and value is not None and not name.startswith("_")
+        }
+        module.generation_config = GenerationConfig(**kept)  # type: ignore[no-untyped-call]
+        found.append(kept)
+    return found
+
+
+def _generators(network: Any) -> Iterator[Any]:
+    from transformers import GenerationConfig
+
+    for module in network.modules():
+        if isinstance(vars(module).get("generation_config"), GenerationConfig):
+            yield module
 
 
 def _untested(model_type: str) -> str:
