@@ -91,18 +91,14 @@ def cache(caches, monkeypatch) -> Path:
 def quick_trials(monkeypatch):
     """Tables of others are tried in a process forked from one that knows Polars, not in one that imports it.
 
-    It dies of a damaged one as well. Commands in processes of their own, and the tests of hostile files, try
+    Commands in processes of their own, and the tests of hostile files, try
     as users do.
     """
     import forked
 
     from counterground import reading
 
-    def tried(code: str, *paths: Path):
-        absolute = (path.absolute() for path in paths)
-        return forked.run(code, *absolute, environment={"PYTHONPATH": ""}, folder=Path("/"))
-
-    monkeypatch.setattr(reading, "_tried", tried)
+    monkeypatch.setattr(reading, "_tried", forked.trial)
 
 
 @pytest.fixture(scope="session")

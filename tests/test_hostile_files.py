@@ -269,6 +269,18 @@ def test_a_null_byte_in_a_path_of_a_manifest_names_the_row(tmp_path):
     one_line(error)
 
 
+def test_a_path_of_coco_that_no_file_can_have_is_one_line(tmp_path):
+    content = {
+        "images": [{"id": 0, "file_name": "ox/" + "[" * 5000 + ".png"}],
+        "annotations": [{"id": 0, "image_id": 0, "category_id": 0}],
+        "categories": [{"id": 0, "name": "ox"}],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match="is not found beside") as error:
+        read_benchmark(tmp_path / "instances.json")
+    one_line(error)
+
+
 def test_a_folder_whose_name_is_not_utf_8_is_one_line(tmp_path):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     save_photos(folder, "ox/p0.png", "hen/p1.png")

@@ -17,7 +17,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark
 from counterground.photos.sources._rows import benchmark_of_rows
 from counterground.photos.sources._source import Source, is_web
-from counterground.reading import read_json
+from counterground.reading import is_file, read_json
 from counterground.text import counted
 
 _SEVERAL = ("skip", "largest", "refuse")
@@ -225,6 +225,6 @@ def _folder(path: Path, source: Source, names: Sequence[str]) -> Path:
     split = path.stem.rpartition("_")[2]  # annotations/instances_val2017.json beside val2017/
     beside = [path.parent, path.parent / "images", path.parent.parent / split, path.parent.parent / "images"]
     for folder in [*beside, path.parent.parent / "images" / split]:
-        if (folder / names[0]).is_file():
+        if is_file(folder / names[0]):
             return folder
     raise UsageError(f"{names[0]!r} is not found beside {path}: say where the photos are, ?images=FOLDER.")
