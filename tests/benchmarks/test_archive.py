@@ -98,6 +98,13 @@ def test_nothing_lands_outside(tmp_path, kind, name):
     assert not (tmp_path / "deep").exists()
 
 
+def test_a_name_that_begins_with_a_null_byte_is_refused(tmp_path):
+    archive = _zip(tmp_path / "a", {"Xescaped": b"bad"})
+    archive.write_bytes(archive.read_bytes().replace(b"Xescaped", b"\0escaped"))  # zipfile cannot write it
+    with pytest.raises(CounterGroundError, match=r"not safe to unpack: .*would land outside"):
+        unpack(archive, tmp_path / "out")
+
+
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
 def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind):
     info = tarfile.TarInfo("photo.jpg")

@@ -9,6 +9,7 @@ import os
 import pickle
 import sqlite3
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
@@ -505,6 +506,18 @@ class TestMetaShift:
         (tmp_path / "copy" / "imageID_to_group.pkl").write_bytes(data)
         with pytest.raises(CounterGroundError, match=r"Cannot read .*imageID_to_group\.pkl: \S"):
             get_benchmark("metashift", archive=tmp_path / "copy")
+
+    def test_a_few_bytes_of_a_pickle_allocate_no_gigabytes(self, tmp_path):
+        metashift(tmp_path / "copy", share=10)
+        path = tmp_path / "copy" / "imageID_to_group.pkl"
+        remember = pickle.EMPTY_LIST + pickle.LONG_BINPUT + (2**25).to_bytes(4, "little") + pickle.POP
+        path.write_bytes(remember + path.read_bytes()[2:])  # its first two bytes name the protocol
+        tracemalloc.start()
+        try:
+            get_benchmark("metashift", archive=tmp_path / "copy")
+            assert tracemalloc.get_traced_memory()[1] < 2**28
+        finally:
+            tracemalloc.stop()
 
 
 class TestNico:

@@ -101,7 +101,7 @@ def _members(archive: Path) -> Iterator[tuple[Iterator[_Member], int]]:
 
 def _zip_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
     mode = info.external_attr >> 16
-    kind = "folder" if info.is_dir() else "file"
+    kind = "folder" if info.filename.endswith("/") else "file"  # `is_dir` fails if the name is empty
     if stat.S_ISLNK(mode):
         kind = "link"
     elif stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):

@@ -7,6 +7,7 @@ Weixin-Liang/MetaShift. The script takes photos of Visual Genome (GQA's) and lin
 from __future__ import annotations
 
 import pickle
+from io import BytesIO
 from typing import Any
 
 import polars as pl
@@ -24,8 +25,11 @@ _FOLDERS = {"test": "val_out_of_domain", "train": "train"}
 _COUNTS = {"test": (144, 144, 144, 144), "train": (750, 100, 100, 750)}
 
 
-class _PlainData(pickle.Unpickler):
-    """Read dicts, lists and texts only: a pickle could otherwise run any program."""
+class _PlainData(pickle._Unpickler):  # noqa: SLF001 - see the docstring
+    """Read dicts, lists and texts only: a pickle could otherwise run any program.
+
+    It is the reader in Python: a few bytes make the one in C allocate gigabytes for the pickle's memo.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"it holds {module}.{name}, and should hold only texts")
@@ -34,11 +38,10 @@ class _PlainData(pickle.Unpickler):
 def _places(copy: Copy) -> dict[str, str]:
     """Return indoor or outdoor by the photo's id: the file maps it to a list such as ``['cat(indoor)']``."""
     try:
-        with (copy.root / _GROUPS).open("rb") as file:
-            groups = _PlainData(file).load()
+        groups = _PlainData(BytesIO((copy.root / _GROUPS).read_bytes())).load()
         return {photo: group.partition("(")[2].removesuffix(")") for photo, (group,) in groups.items()}
     except Exception as error:  # a damaged pickle may raise anything, even MemoryError
-        reason = str(error) or type(error).__name__
+        reason = str(error) if isinstance(error, OSError | pickle.UnpicklingError) else "it is damaged"
         raise CounterGroundError(f"Cannot read {copy.root / _GROUPS}: {reason}.") from error
 
 
