@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from counterground.construction.export import LEFT_OUT_SCHEMA
 from counterground.files import write_text
+from counterground.masks import MASKS_SCHEMA
 from counterground.metrics import SALIENCY_SCHEMA, SCORES_SCHEMA, registered_metrics
 from counterground.photos import MANIFEST_SCHEMA, QUESTION_SCHEMA, Discovered, LabelSpace
 from counterground.pool import CANDIDATE_SCHEMA, DECISION_SCHEMA, PHOTO_SCHEMA, SIGNAL_SCHEMA
@@ -162,6 +163,19 @@ OF_TABLE = {
         "picture": "file of the map, for the photos whose scores change most; else null",
         "licence": "licence of the photo",
         "attribution": "whom to credit for the photo",
+    },
+    "masks": {
+        "path": "path of the photo, as in the benchmark",
+        "mask": "path of the mask, relative to the folder; empty: there is none",
+        "origin": "what the mask was made by or read from",
+        "area": "area of the object, a fraction of the photo",
+        "reason": "why the mask is not usable ([reasons](masks.md#make-them)), joined by `; `; empty: it "
+        "is usable",
+        "detail": "more on the reason or the mask, in words",
+        "edges": "sides of the photo that the object touches",
+        "parts": "separate parts of the object, without specks",
+        "holes": "area of holes, a fraction of the object with its holes filled",
+        "box_iou": "agreement (IoU) of the object's bounding box with its known box; empty: no box is known",
     },
     "left_out": {"reason": "why the photo was left out"},
     "unreadable": {"reason": "why the photo could not be read; it is left out for all models"},
@@ -396,6 +410,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "benchmark": _benchmark,
     "pairs": partial(_names, _PAIRS),
     "cells": partial(_names, _CELLS),
+    "masks": partial(_table, MASKS_SCHEMA, "masks"),
     "photo": partial(_table, PHOTO_SCHEMA, "photo"),
     "decision": partial(_table, DECISION_SCHEMA, "photo", "decision"),
     "candidate": partial(_table, CANDIDATE_SCHEMA, "photo", "candidate"),

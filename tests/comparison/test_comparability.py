@@ -172,3 +172,21 @@ def test_heads_that_were_fitted_on_other_photos_are_told(make_run):
     ]
     plain = make_run({CLIP: (0.8, 0.6)}, path="d", sizes=SIZES, name="stamps")
     assert comparability_warnings({"a": runs["a"], "c": runs["c"], "d": plain}) == []
+
+
+def test_a_head_that_never_answers_some_of_the_names_is_told(make_run):
+    def fitted(path, classes):
+        record = clip_record(CLIP)
+        head = {"kind": "prototypes", "classes": classes}
+        record = record.model_copy(
+            update={"name": f"head {path}", "description": record.description | {"head": head}}
+        )
+        return make_run({f"head {path}": (0.8, 0.6)}, path=path, sizes=SIZES, name="stamps", records=[record])
+
+    plain = make_run({CLIP: (0.8, 0.6)}, path="c", sizes=SIZES, name="stamps")
+    size = plain.info.label_space.size
+    (sentence,) = comparability_warnings({"a": fitted("a", size - 6), "c": plain})
+    assert sentence.startswith("Heads answer only names that have training photos: head a chose among ")
+    assert sentence.endswith(f"among {size - 6} names, others among {size:,}.")
+    assert comparability_warnings({"a": fitted("a", size), "c": plain}) == []
+    assert comparability_warnings({"a": fitted("a", size - 6), "b": fitted("b", size - 6)}) == []

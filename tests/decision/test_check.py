@@ -121,8 +121,8 @@ def test_a_base_must_name_the_model_to_compare_with(folders, make_run):
         cg.check(elsewhere, not_worse_than=folders / "sure")
 
 
-def stopped_at(run, max_drop):
-    stopping = StoppingRecord(max_drop=max_drop, seed=0, photos=1440, of=2000, looks=3, decisions=[])
+def stopped_at(run, max_drop, of=2000):
+    stopping = StoppingRecord(max_drop=max_drop, seed=0, photos=1440, of=of, looks=3, decisions=[])
     return replace(run, info=run.info.model_copy(update={"stopping": stopping}))
 
 
@@ -156,6 +156,14 @@ def test_no_advice_leads_to_the_same_answer(own, limits, run, folders):
     reason = next(each.reason for each in undecided if each.verdict == "undecided")
     assert reason.endswith("evaluate without --until.")
     assert "--until decided" not in reason
+
+
+def test_a_run_that_used_all_photos_did_not_stop_when_it_was_decided(run):
+    found = cg.check(stopped_at(run, 0.0, of=1440), max_drop=15)
+    (reason,) = (each.reason for each in found.findings if each.verdict == "undecided")
+    assert reason.endswith(
+        "The run used all its photos, in looks that make intervals wider: evaluate without --until."
+    )
 
 
 @pytest.mark.slow

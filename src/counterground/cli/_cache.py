@@ -75,7 +75,7 @@ def info(style: str) -> None:
 @click.option(
     "--max-size",
     type=_Measure("SIZE", _BYTES, "5GB"),
-    help="Remove only as much as is needed to get below this size, least recently used first.",
+    help="Remove only as much as is needed to get these parts below this size, least recently used first.",
 )
 @click.option(
     "--what",
@@ -85,7 +85,7 @@ def info(style: str) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; remove nothing.")
 def prune(older_than: float | None, max_size: float | None, what: tuple[str, ...], dry_run: bool) -> None:
-    """Remove what can be recomputed: features, losses, text heads, crops, runtimes, measures.
+    """Remove what can be recomputed, such as features, losses, text heads and crops.
 
     The other parts (generated answers, which may have cost money, and photos) are removed only if --what
     names them. Commands that are running continue: they recompute what they lose.

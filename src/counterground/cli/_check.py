@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from counterground.cli._help import Command
 from counterground.cli._options import format_option, max_drop_option, model_option
@@ -69,6 +70,9 @@ def check(run: Path, *, junit: Path | None, style: str, **given: Any) -> None:
 
     if junit is not None and junit.name in RUN_FILES and junit.resolve().parent == run.resolve():
         raise UsageError(f"--junit {junit} is a file of the run itself: choose another name.")
+    stated = click.get_current_context().get_parameter_source("margin") is not ParameterSource.DEFAULT
+    if stated and given["not_worse_than"] is None:
+        raise UsageError("--margin is what --not-worse-than allows: add it, or leave out --margin.")
     found = check_models(run, **given)
     if junit is not None:
         write_text(junit, found.junit())

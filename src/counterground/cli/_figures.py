@@ -38,7 +38,7 @@ from counterground.cli._options import class_option, contrast_option, out_option
 @click.option(
     "--only",
     multiple=True,
-    metavar="1|2a|...|15|multicoloredmnist|theory|tables",
+    metavar="1|2a|...|15|mitigation|multicoloredmnist|theory|tables",
     help="Draw only these; repeatable.  [default: everything]",
 )
 @click.option(

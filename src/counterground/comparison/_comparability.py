@@ -26,8 +26,8 @@ def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None =
     """Return a sentence for each reason not to trust a comparison of these runs, or with the paper.
 
     Reasons are: different photos or versions of a benchmark; photos that only some runs could read; runs that
-    could stop early; different names, prompts, label space, protocol, loading or precision; and models that
-    chose the very pairs of backgrounds they are measured on.
+    could stop early; different names, prompts, label space, protocol, loading or precision; heads fitted on
+    other photos or for fewer names; and models that chose the very pairs of backgrounds they are measured on.
 
     Args:
         runs: by name.
@@ -35,7 +35,8 @@ def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None =
     """
     sentences = [*_photos(runs), *_stopped(runs), *_referees(runs)]
     for together in _by_benchmark(runs).values():
-        sentences += [*_settings(together), *_loading(together), *_label_spaces(together), *_heads(together)]
+        sentences += [*_settings(together), *_loading(together), *_label_spaces(together)]
+        sentences += [*_heads(together), *_fewer_names(together)]
     if paper is not None:
         sentences += _beside_the_paper(runs, paper)
     return list(dict.fromkeys(sentences))
@@ -144,6 +145,24 @@ def _heads(runs: Mapping[str, Run]) -> Iterator[str]:
             fitted.setdefault(on, []).append(name)
     if len(fitted) > 1:
         yield f"Heads are fitted on different photos: {_values(fitted)}."
+
+
+def _fewer_names(runs: Mapping[str, Run]) -> Iterator[str]:
+    """Fitted heads never answer a name without training photos, though it competes for other models."""
+    spaces: dict[str, dict[int, list[str]]] = {}
+    for run in runs.values():
+        space = run.info.label_space
+        for record in run.info.models:
+            known = record.description.get("head", {}).get("classes", space.size)
+            spaces.setdefault(f"{space.name} {space.version}", {}).setdefault(known, []).append(record.name)
+    for by_number in spaces.values():
+        most = max(by_number)
+        for number, names in sorted(by_number.items()):
+            if number < most:
+                yield (
+                    f"Heads answer only names that have training photos: {', '.join(dict.fromkeys(names))} "
+                    f"chose among {number:,} names, others among {most:,}."
+                )
 
 
 def _referees(runs: Mapping[str, Run]) -> Iterator[str]:

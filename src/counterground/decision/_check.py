@@ -361,6 +361,8 @@ def _again(run: Run, limits: Limits, base: Run | None) -> str:
     """Say how to evaluate again a run that could stop early, so that the answer differs."""
     own, limit = run.info.stopping, limits.max_drop
     alone = base is None and limits.min_accuracy is None
+    if own is not None and own.photos == own.of:
+        return "The run used all its photos, in looks that make intervals wider: evaluate without --until."
     if alone and own is not None and limit is not None and not math.isclose(own.max_drop, limit):
         return (
             "The run stopped when its own question was decided: evaluate again with --until decided "

@@ -1,6 +1,6 @@
 """Photos: the manifest, label spaces, readers and writers, and reading one photo safely."""
 
-from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame
+from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame, describe_gaps
 from counterground.photos._croissant import read_croissant
 from counterground.photos._geometry import (
     BOX,
@@ -79,6 +79,7 @@ __all__ = [
     "assign_classes",
     "badly_read_names",
     "benchmark_of_frame",
+    "describe_gaps",
     "describe_shards",
     "find_imagenet_index",
     "image_type",

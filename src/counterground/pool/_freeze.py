@@ -9,7 +9,15 @@ from pathlib import Path
 import polars as pl
 
 from counterground.errors import CounterGroundError
-from counterground.photos import MANIFEST_SCHEMA, Benchmark, assign_classes, name_key, quoted_ways, respelled
+from counterground.photos import (
+    MANIFEST_SCHEMA,
+    Benchmark,
+    assign_classes,
+    describe_gaps,
+    name_key,
+    quoted_ways,
+    respelled,
+)
 from counterground.pool._spelling import spelling_of
 
 
@@ -43,7 +51,8 @@ def freeze(
         pl.lit(None, pl.String).alias("group"),
     ).select(*MANIFEST_SCHEMA)
     notes = (*classes.notes, *notes_on_spelling, *_notes(review, backgrounds, stands, len(photos)))
-    return Benchmark(root.name, root, manifest, classes.label_space, notes)
+    benchmark = Benchmark(root.name, root, manifest, classes.label_space, notes)
+    return benchmark.described(notes=(*notes, *describe_gaps(benchmark)))
 
 
 def _in_one_spelling(found: pl.Series, labels: Iterable[str]) -> tuple[pl.Series, tuple[str, ...]]:

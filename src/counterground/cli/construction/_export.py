@@ -35,7 +35,7 @@ _MOST_NOTES = 20
     multiple=True,
     required=True,
     metavar="counteranimal|croissant|fiftyone|huggingface|parquet|webdataset",
-    help="Output format; repeatable. Each format gets its own folder in --out.",
+    help="Output format; repeatable. Several formats get a folder each in --out.",
 )
 @out_option("Output folder: new, empty, or an earlier export.")
 @overwrite_option("export")

@@ -26,6 +26,7 @@ Format = Literal["pdf", "svg", "png"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 _DPI = 300
+_NO_TABLES = "Tables: add --published for the paper's; `counterground scores RUN --format latex` has a run's."
 _METADATA: dict[Format, dict[str, Any]] = {
     "pdf": {"Creator": "CounterGround", "Producer": None, "CreationDate": None},
     "svg": {"Creator": "CounterGround", "Date": None},
@@ -66,7 +67,8 @@ def write_figures(
         out: folder to write.
         published: whether to draw the paper's own; by default if neither runs nor studies are given.
         studies: folders of ``counterground study``.
-        only: numbers of figures, ``multicoloredmnist``, ``theory``, ``tables``; everything by default.
+        only: numbers of figures, ``mitigation``, ``multicoloredmnist``, ``theory``, ``tables``; everything by
+            default.
         formats: ``pdf``, ``svg``, ``png``.
         photos: the benchmark whose photos figure 1 shows; a built-in one of the runs by default.
         class_name: the class of figure 1; that of the largest drop by default.
@@ -121,6 +123,8 @@ def _write(material: Material, folder: Path, names: Sequence[str], kinds: Sequen
     tables = material.published and TABLES in names
     if tables:
         files += write_paper_tables(folder / TABLES)
+    elif TABLES in names:
+        absent.append(_NO_TABLES)
     if not files:
         raise CounterGroundError(f"Nothing could be drawn. {' '.join(absent)}".strip())
     write_text(folder / CAPTIONS, _captions(drawn, absent, kinds, material.runs, tables=tables))
