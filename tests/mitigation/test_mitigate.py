@@ -13,6 +13,8 @@ import pytest
 from planted_photos import CLASSES, Planted, PlantedClassifier, planted_benchmark
 
 import counterground as cg
+from counterground.cli import main
+from counterground.cli._show import show_mitigated
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import read_record, write_record
 from counterground.metrics import DROP, Design, compare_models
@@ -25,6 +27,28 @@ ROOM = Path(cg.__file__).parent / "mitigation"
 
 def of(record, name):
     return next(each for each in record.methods if each.name == name)
+
+
+def test_an_exported_head_that_is_worse_than_those_judged_is_named(planted, tmp_path, capsys):
+    def fit(data):
+        # Fitted on all photos it knows nothing, fitted on a third it is the model's own head.
+        known = data.scale if len(data.features) < len(planted) else 0
+        return MitigatedHead(weight=(known * data.head).astype(np.float32))
+
+    method = Mitigation(name="fragile", title="worse with more photos", source="a test", fit=fit)
+    found = cg.mitigate(
+        planted, Planted(), [method, "text-projection"], out=tmp_path / "run", watermark=False
+    )
+    (note,) = (each for each in found.record.notes if "exported head" in each)
+    assert note.startswith("The exported head of fragile recognises 25.0 % of the common photos")
+    show_mitigated(found, tmp_path / "run")
+    assert "The exported head of fragile" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_negative_seed_is_wrong_usage(tmp_path, capsys):
+    command = ["mitigate", "stamps", "-m", "efficientnet-lite0", "--method", "prototypes", "--seed", "-1"]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 2
+    assert "--seed" in capsys.readouterr().err
 
 
 def test_the_folder_is_a_run_of_the_model_and_of_each_mitigated_one(mitigated, planted):

@@ -38,6 +38,46 @@ def _until(condition, seconds: float = 60):
         time.sleep(0.05)
 
 
+# One training of many fails, or the program is interrupted: the others would take minutes each.
+GIVEN_UP = """
+import os, signal, sys, time
+from pathlib import Path
+from counterground.study._grid import run_grid
+
+def train(cell, checkpoint):
+    Path(f"{checkpoint}.{os.getpid()}").touch()
+    if cell == sys.argv[2]:
+        while len(list(checkpoint.parent.glob("*.safetensors.*"))) < 2:
+            time.sleep(0.05)
+        raise ValueError("no training")
+    time.sleep(600)
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    run_grid({cell: Path(sys.argv[1]) / f"{cell}.json" for cell in "abcdef"}, train, jobs=2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_a_grid_that_is_given_up_ends_at_once(interrupted, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(GIVEN_UP)
+    command = [sys.executable, str(program), str(tmp_path), "none" if interrupted else "a"]
+    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    _until(lambda: len(list(tmp_path.glob("*.safetensors.*"))) >= 2)
+    if interrupted:
+        started.send_signal(signal.SIGINT)
+    try:
+        said = started.communicate(timeout=60)[1]
+    finally:
+        started.kill()
+    assert ("KeyboardInterrupt" if interrupted else "no training") in said
+    begun = list(tmp_path.glob("*.safetensors.*"))
+    assert len(begun) <= 3
+    _until(lambda: not any(_alive(int(file.suffix[1:])) for file in begun))
+
+
 @pytest.mark.slow
 def test_processes_end_when_the_program_that_started_them_is_killed(tmp_path):
     program = tmp_path / "program.py"

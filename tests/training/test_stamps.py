@@ -102,6 +102,15 @@ def test_doses_are_runs_of_their_own(tmp_path, capsys):
     assert "from 0 to 100, not 500" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("option", "value"), [("--seed", "-1"), ("--steps", "0"), ("--threads", "0")])
+def test_numbers_that_make_no_training_are_wrong_usage(option, value, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["stamps-biased", option, value, "--out", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert f"argument {option}: {value} is less than" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_interrupted_training_ends_in_the_same_file(tmp_path):
     def interrupt(done, _loss):

@@ -168,8 +168,9 @@ def show_mitigated(mitigated: Mitigated, out: Path) -> None:
         _console().print(one_line(sentence))
     left_out = [f"{name} was left out: {reason}" for name, reason in record.left_out.items()]
     absent = [f"The {name} effect was not measured: {why}." for name, why in record.not_measured.items()]
-    print_notes([*left_out, *absent])
-    _print_sentences(mitigated.run.info.warnings, "Warning")
+    warnings = mitigated.run.info.warnings
+    print_notes([*left_out, *absent, *(note for note in record.notes if note not in warnings)])
+    _print_sentences(warnings, "Warning")
     _console().print(f"Run: {out} (mitigation.json; heads/*.safetensors are fitted on all photos)")
 
 

@@ -15,6 +15,7 @@ from counterground.errors import CounterGroundError
 from counterground.files import check_writable, read_record, warn_damaged, write_record
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
     from multiprocessing.sharedctypes import Synchronized
 
 Cell = TypeVar("Cell")
@@ -33,7 +34,8 @@ def run_grid(
     """Train the cells that have no file of figures yet, or a damaged one, and write one for each.
 
     Every training runs on one thread, so that its figures do not depend on ``jobs``. With one job, trainings
-    run in this process, otherwise in ``jobs`` processes, which take the GPUs in turns and end with this one.
+    run in this process, otherwise in ``jobs`` processes, which take the GPUs in turns. They end with this
+    one, and at once where it is interrupted or a training fails.
 
     Args:
         files: where the figures of each cell are kept, as JSON.
@@ -105,11 +107,19 @@ def _train_all(
         return
     context = get_context("spawn")
     workers = min(jobs, len(missing))
-    with ProcessPoolExecutor(workers, context, _begin, (train, gpus, context.Value("i", 0))) as pool:
-        waiting = [pool.submit(_train_here, cell, file) for cell, file in missing.items()]
-        for done in as_completed(waiting):
-            done.result()
-            yield
+    watched, held = context.Pipe(duplex=False)
+    start = (train, gpus, context.Value("i", 0), watched)
+    with held, ProcessPoolExecutor(workers, context, _begin, start) as pool:
+        try:
+            waiting = [pool.submit(_train_here, cell, file) for cell, file in missing.items()]
+            for done in as_completed(waiting):
+                done.result()
+                yield
+        except BaseException:
+            # Left alone, the pool would first train all that waits, which may take hours.
+            pool.shutdown(wait=False, cancel_futures=True)
+            held.close()
+            raise
 
 
 def _train_one(train: Train[Cell], cell: Cell, file: Path) -> None:
@@ -121,10 +131,11 @@ def _train_one(train: Train[Cell], cell: Cell, file: Path) -> None:
 _train: Train[Any] | None = None  # may hold the data: sent once to each process, not with each training
 
 
-def _begin(train: Train[Any], gpus: Sequence[str], processes: Synchronized[int]) -> None:
+def _begin(train: Train[Any], gpus: Sequence[str], processes: Synchronized[int], watched: Connection) -> None:
     global _train  # noqa: PLW0603 - a process has no other place to keep it
     _train = train
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
     take_gpu(gpus, processes)
     use_one_thread()
 
@@ -148,3 +159,9 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _end_with(watched: Connection) -> None:
+    """End once the other end is closed: the grid is given up. A training under way has its checkpoint."""
+    watched.poll(None)
+    os._exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -107,6 +108,18 @@ def test_photos_without_a_label_change_nothing():
     )
     found = fit("image-projection", unlabelled, boost=False).projection
     np.testing.assert_allclose(found, fit("image-projection", DATA, boost=False).projection, atol=1e-6)
+
+
+def test_a_thousand_names_take_no_memory_for_their_pairs():
+    random = np.random.default_rng(0)
+    head = random.normal(size=(24, 1000)).astype(np.float32)
+    data = replace(DATA, head=head, class_names=tuple(f"name {each}" for each in range(1000)))
+    tracemalloc.start()
+    try:
+        fit("roboshot", data, boost=True)
+        assert tracemalloc.get_traced_memory()[1] < 10e6  # half a million pairs take a hundred
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])

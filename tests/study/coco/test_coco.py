@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,13 @@ from pycocotools import mask as coco_mask
 
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
-from counterground.study.coco import COCO_CLASSES, load_coco_objects
+from counterground.study.coco import (
+    COCO_CLASSES,
+    Source,
+    _trials,  # its number of photos, which fewer stand in for
+    forget_sources,
+    load_coco_objects,
+)
 
 FEW = {"train": 2, "validation": 1, "test": 1}
 SIDE = 120
@@ -80,6 +87,20 @@ def coco(tmp_path):
 
 def load(coco, size=60, **options):
     return load_coco_objects(coco.write(), size, per_class=FEW, **options)
+
+
+def test_other_photos_under_the_same_path_are_another_source(coco, tmp_path, monkeypatch):
+    monkeypatch.setattr(_trials, "load_coco_objects", partial(load_coco_objects, per_class=FEW))
+    source = Source(coco.write(), 60, None, tmp_path / "small")
+    found = source.identity("small")
+    forget_sources()
+    assert source.identity("small") == found
+    photo = next((source.coco / "train2017").iterdir())
+    with Image.open(photo) as stored:
+        darker = Image.new("RGB", stored.size, (3, 3, 3))
+    darker.save(photo)
+    forget_sources()
+    assert source.identity("small") != found
 
 
 def test_parts_hold_what_was_asked_for_and_share_no_photo(coco):

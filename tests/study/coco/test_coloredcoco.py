@@ -12,6 +12,7 @@ from pathlib import Path
 import forked
 import numpy as np
 import open_clip
+import polars as pl
 import pytest
 import torch
 from open_clip.loss import SigLipLoss
@@ -38,6 +39,7 @@ from counterground.study.coco import (
     Source,
     _stamps,  # its sizes, which fewer stand in for
     _start,  # its schedule, which two steps stand in for
+    _study,  # what its page holds for a model whose weights are not here
     before,
     caption_obj,
     caption_objbkg,
@@ -45,6 +47,7 @@ from counterground.study.coco import (
     estimate,
     file_of,
     finetune,
+    forget_sources,
     load_stamps_objects,
     load_start,
     on_color,
@@ -297,6 +300,21 @@ def test_stamps_of_the_test_are_animals_that_training_never_saw(shared_cache, mo
 
 
 @pytest.mark.slow
+def test_the_small_clip_depends_on_no_number_of_threads(objects, tmp_path, monkeypatch):
+    monkeypatch.setattr(_start, "_PRETRAINING", _start.Schedule(steps=3))
+    before = torch.get_num_threads()
+    made = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            made.append(small_start(objects, 0, tmp_path / str(threads)).model.state_dict())
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(made[0].values(), made[1].values(), strict=True))
+
+
+@pytest.mark.slow
 def test_the_small_clip_sees_no_test_photo_and_is_kept(objects, tmp_path, monkeypatch):
     monkeypatch.setattr(_start, "_PRETRAINING", _start.Schedule(steps=2))
     blind = drawn()
@@ -321,6 +339,40 @@ def test_the_grid_is_table_7s():
     models = ("open_clip:RN50/openai", "open_clip:ViT-B-16/openai")
     assert len(trials(TABLE_7, models)) == 2 * (1 + 3 * 18)
     assert None in QUICK_COLOREDCOCO.all_strengths
+
+
+def test_what_is_asked_for_twice_is_trained_and_counted_once():
+    settings = CocoSettings(strengths=(0.8,), objectives=("obj",), seeds=2)
+    twice = CocoSettings(strengths=(0.8, 0.8), objectives=("obj", "obj"), seeds=2)
+    assert trials(twice, ["small", "small"]) == trials(settings, ["small"])
+
+
+def test_other_weights_under_the_same_path_are_trained_anew(tmp_path):
+    source = Source(None, 64, None, tmp_path / "small", offline=True)
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    found = []
+    for seed in (0, 1, 0):
+        save_clip(folder, seed=seed, text_width=16)
+        forget_sources()
+        trial = trials(CocoSettings(seeds=1), [f"open_clip:{folder}"])[1]
+        found.append(file_of(trial, source, Machine(), tmp_path))
+    assert found[0] == found[2] != found[1]
+    assert file_of(trial, source, Machine("cuda:1"), tmp_path) != found[0]
+
+
+@pytest.mark.slow
+def test_table_7_has_our_values_beside_it_only_on_its_own_photos(tmp_path, shared_cache, monkeypatch):
+    monkeypatch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
+    keys = {"model": "open_clip:RN50/openai", "strength": 0.8, "objective": "obj", "seed": 0}
+    figures = {"id": 0.5123, "ood": 0.25, "drop": 0.2623, "follows": 0.5, "validation": 0.5}
+    setting = {"learning_rate": 1e-3, "weight_decay": 0.1, "warmup_steps": 0}
+    rows = pl.DataFrame([keys | figures | setting])
+    source = Source(None, 64, None, tmp_path)
+    study = _study._study(rows, source, CocoSettings(), [keys["model"]])
+    assert "51.2" in str(study.facts["results"])
+    assert "51.23" not in str(study.facts["published"])
+    assert "95.67" in str(study.facts["published"])
 
 
 def test_a_damaged_file_of_figures_is_named(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from counterground.study.coco import choose, compare_objectives, draw_sweep, interval, summarise
+from counterground.study.coco import answer, choose, compare_objectives, draw_sweep, interval, summarise
 
 
 def rows(objective, values, strength=0.8, rate=1e-3, validation=None):
@@ -58,6 +58,25 @@ def test_intervals_and_differences_over_seeds_are_students():
     assert interval(np.array([0.3]))[1:] == (None, None)
     marks = {tuple(np.round(line.get_ydata(), 6)) for line in draw_sweep(results, "m").axes[0].get_lines()}
     assert {(80.0,), (20.0,), (90.0,), (24.0,), (50.0,)} <= marks
+
+
+def said(*parts):
+    table = frame(*parts)
+    return answer(summarise(table), compare_objectives(table))
+
+
+def test_the_answer_says_no_more_than_the_intervals():
+    sure = rows("obj", [(0.8, 0.10), (0.8, 0.12), (0.8, 0.14)])
+    unsure = rows("supervised", [(0.8, 0.10), (0.8, 0.80), (0.8, 0.79)])
+    assert "all objectives rely on it" in said(sure)
+    assert "rely on it" not in said(sure, unsure)
+    assert "rely on it" not in said(sure[:1])
+
+
+def test_the_answer_blames_no_seed_where_there_is_nothing_to_compare():
+    assert "no objective was compared" in said(rows("obj", [(0.8, 0.1), (0.8, 0.2)]))
+    assert "no objective was compared" in said(rows("supervised", [(0.8, 0.1), (0.8, 0.2)]))
+    assert "one seed is not enough" in said(rows("obj", [(0.8, 0.1)]), rows("supervised", [(0.8, 0.1)]))
 
 
 def test_intervals_end_where_accuracies_do():

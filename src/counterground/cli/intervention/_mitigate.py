@@ -61,7 +61,11 @@ from counterground.cli._options import (
     help="Measure the effect of a watermark before and after; encodes every photo once more.",
 )
 @click.option(
-    "--seed", default=0, show_default=True, help="Seed for the split of the clusters and the methods' draws."
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Seed for the split of the clusters and the methods' draws.",
 )
 @running_options()
 @format_option(["table", "csv", "json", "markdown", "latex"], "Output format; csv and json hold fractions.")

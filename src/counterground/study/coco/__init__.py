@@ -15,11 +15,25 @@ from counterground.study.coco._objects import (
     paint,
     paint_elsewhere,
 )
-from counterground.study.coco._results import choose, compare_objectives, draw_sweep, interval, summarise
+from counterground.study.coco._results import (
+    answer,
+    choose,
+    compare_objectives,
+    draw_sweep,
+    interval,
+    summarise,
+)
 from counterground.study.coco._stamps import load_stamps_objects
 from counterground.study.coco._start import load_start, small_start
 from counterground.study.coco._study import QUICK, TABLE_7, study_coloredcoco
-from counterground.study.coco._trials import CocoSettings, Source, file_of, run_trials, trials
+from counterground.study.coco._trials import (
+    CocoSettings,
+    Source,
+    file_of,
+    forget_sources,
+    run_trials,
+    trials,
+)
 
 __all__ = [
     "BIASED",
@@ -34,6 +48,7 @@ __all__ = [
     "Objects",
     "Recipe",
     "Source",
+    "answer",
     "before",
     "caption_obj",
     "caption_objbkg",
@@ -44,6 +59,7 @@ __all__ = [
     "estimate",
     "file_of",
     "finetune",
+    "forget_sources",
     "interval",
     "load_coco_objects",
     "load_stamps_objects",

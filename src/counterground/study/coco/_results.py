@@ -130,13 +130,17 @@ def answer(results: pl.DataFrame, comparisons: pl.DataFrame) -> str:
     swept = trained.filter(pl.col("strength").is_not_null())
     at = main_strength(swept["strength"].unique().to_list())
     rows = swept.filter(strength=at)
-    lean = ", all objectives rely on it" if rows["drop"].to_numpy().min() > 0.1 else ""
+    leans = rows["drop_low"].null_count() == 0 and rows["drop_low"].to_numpy().min() > 0
+    lean = ", all objectives rely on it" if leans else ""
     text = (
         f"Where the colour predicts the class of {100 * at:g} % of the training photos{lean}: "
         f"accuracy is {_range(rows['id'])} % on test photos coloured as in training (in distribution), "
         f"{_range(rows['ood'])} % on the colour of another class (out of distribution); "
     )
-    text += _verdict(comparisons.filter(model=model, strength=at, measure="ood"))
+    if rows["seeds"].to_numpy().min() < 2:
+        text += "one seed is not enough to compare the objectives."
+    else:
+        text += _verdict(comparisons.filter(model=model, strength=at, measure="ood"))
     control = trained.filter(pl.col("strength").is_null())
     if len(control):
         text += f" Where colours are uninformative the drop is {_range(control['drop'])} points."
@@ -149,8 +153,8 @@ def _range(values: pl.Series) -> str:
 
 
 def _verdict(rows: pl.DataFrame) -> str:
-    if not len(rows) or rows["low"].is_null().any():
-        return "one seed is not enough to compare the objectives."
+    if not len(rows):
+        return f"no objective was compared with another: that takes {NAMES['obj']} and one more."
     significant = rows.filter(pl.col("p_holm") < 0.05)
     parts = [
         f"{NAMES[row['objective']]} {100 * row['difference']:+.1f} points "

@@ -148,7 +148,13 @@ def _pretrain(model: Any, objects: Objects, tokenize: Callable[[list[str]], torc
     def loss(network: Any, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         return clip_loss(network, batch[0], tokens, batch[1])
 
-    train(model, batch_at, loss, _PRETRAINING, seed=seed)
+    # Always on one thread: the number of threads changes the last digits, and all fine-tuning starts here.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        train(model, batch_at, loss, _PRETRAINING, seed=seed)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _normalised(photos: Array) -> torch.Tensor:

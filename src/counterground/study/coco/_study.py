@@ -35,6 +35,7 @@ from counterground.study.coco._trials import (
     default_jobs,
     estimate_sentence,
     file_of,
+    forget_sources,
     run_trials,
     trials,
 )
@@ -100,7 +101,7 @@ def study_coloredcoco(
     """
     started = time.monotonic()
     check_out(out, "coloredcoco")
-    names = tuple(models) or (TABLE_7_MODELS if coco else (SMALL,))
+    names = tuple(dict.fromkeys(models)) or (TABLE_7_MODELS if coco else (SMALL,))
     if coco and SMALL in names:
         raise UsageError(
             "The small CLIP does not know COCO's classes: name a model, such as open_clip:RN50/openai."
@@ -113,6 +114,7 @@ def study_coloredcoco(
         use_one_thread()
     workers = jobs or default_jobs(machine.device)
     source = Source(coco, size, packages, out / "small", offline)
+    forget_sources()
     wanted = trials(settings, names)
     folder = out / "trainings"
     if only_estimate or show_progress:
@@ -121,8 +123,9 @@ def study_coloredcoco(
     if only_estimate:
         return None
     trainings = run_trials(wanted, source, machine, folder, jobs=workers, show_progress=show_progress)
-    study = _study(trainings, source.objects(0), settings, names)
+    study = _study(trainings, source, settings, names)
     extra = {"source": study.facts["source"], "size": size, "models": names, **asdict(machine)}
+    extra["identities"] = [source.identity(name) for name in names]
     study = replace(study, settings=asdict(settings) | extra)
     return write_study(study, out, seconds=time.monotonic() - started)
 
@@ -142,8 +145,8 @@ def _say(line: str) -> None:
     Console(stderr=True).print(line, highlight=False, markup=False)
 
 
-def _study(trainings: pl.DataFrame, objects: Objects, settings: CocoSettings, models: Sequence[str]) -> Study:
-    chosen = choose(trainings)
+def _study(trainings: pl.DataFrame, source: Source, settings: CocoSettings, models: Sequence[str]) -> Study:
+    chosen, objects = choose(trainings), source.objects(0)
     results, comparisons = summarise(chosen), compare_objectives(chosen)
     figures = {"examples": draw_examples(objects)}
     figures |= {f"sweep{place or ''}": draw_sweep(results, model) for place, model in enumerate(models)}
@@ -157,7 +160,7 @@ def _study(trainings: pl.DataFrame, objects: Objects, settings: CocoSettings, mo
             "sweeps": [(f"sweep{place or ''}", model) for place, model in enumerate(models)],
             "results": _result_table(results),
             "comparisons": _comparison_table(comparisons),
-            "published": _published_table(results),
+            "published": _published_table(results if source.coco else results.clear()),
             "grid": len(list(settings.recipes())),
         },
         {"trainings": trainings, "results": results, "comparisons": comparisons},
@@ -212,7 +215,7 @@ def _comparison_table(comparisons: pl.DataFrame) -> Table:
 
 
 def _published_table(results: pl.DataFrame) -> Table:
-    """Return Table 7, with our values beside it if the model and the strength are the paper's."""
+    """Return Table 7, with our values on COCO beside it if the model and the strength are the paper's."""
     ours = {
         (_backbone(row["model"]), row["objective"]): row
         for row in results.filter(pl.col("strength") == 0.8).to_dicts()

