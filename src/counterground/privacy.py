@@ -91,8 +91,8 @@ def shareable(value: T, but: Collection[str] = ()) -> T:
     """Return JSON-like data, or a text, as it may be shared: secrets masked, absolute paths shortened.
 
     A path below the home folder begins with ``~``, as the specification of a model may; any other one is
-    shortened to its name. Relative paths, what follows ``#``, addresses and the keys of dictionaries stay as
-    they are.
+    shortened to its name. Relative paths, what follows ``#``, addresses up to their query and the keys of
+    dictionaries stay as they are.
 
     Args:
         value: a text, or lists and dictionaries with texts.
@@ -117,6 +117,9 @@ def _shareable(value: Any, but: Collection[str] = ()) -> Any:
 _BEFORE = r"(?<![\w.~/\\%#-])"
 _PART = r"[^\s/\\'\"`<>|:;,?*#&=()\[\]{}]+"
 _PATH = re.compile(rf"{_BEFORE}(?:/|[A-Za-z]:[\\/])(?:{_PART}[\\/])+(?:{_PART})?")
+_ADDRESS = re.compile(
+    r"[A-Za-z][\w+.-]*://[^\s'\"<>|,;?#=&]*"
+)  # not what follows, which may name a file here
 _ANYWHERE = "/-/-"
 
 
@@ -127,6 +130,14 @@ def _without_places(text: str) -> str:
     for folder, short in ((Path.home, "~"), (Path.cwd, _ANYWHERE)):  # they may hold spaces
         for place in _ways(folder):
             text = re.sub(rf"{_BEFORE}{re.escape(place)}(?![\w.-])", short, text)
+    pieces, end = [], 0
+    for address in _ADDRESS.finditer(text):
+        pieces += [_shortened(text[end : address.start()]), address[0]]
+        end = address.end()
+    return "".join([*pieces, _shortened(text[end:])])
+
+
+def _shortened(text: str) -> str:
     return _PATH.sub(lambda found: re.split(r"[\\/]", found[0].rstrip("\\/"))[-1], text)
 
 

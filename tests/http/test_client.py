@@ -19,11 +19,13 @@ from counterground.http import (
     DAY,
     Budget,
     Client,
+    Deadline,
     FetchError,
     Limit,
     PatientClient,
     RequestLimits,
     backoff,
+    deadline_opener,
     retry_after,
     user_agent,
 )
@@ -331,3 +333,16 @@ def test_a_file_has_a_size_limit_and_needs_a_folder_that_can_be_written(raw_serv
     with pytest.raises(CounterGroundError, match=r"Cannot write .*missing.*: No such file"):
         client.save(raw_server.url, tmp_path / "missing" / "shard.tar")
     client.close()
+
+
+def test_what_is_here_goes_to_no_proxy(raw_server, reply, monkeypatch):
+    """A proxy is another machine: offline, nothing may reach it."""
+    raw_server.answer = lambda connection, _: connection.sendall(reply(b"photo"))
+    monkeypatch.setenv("COUNTERGROUND_OFFLINE", "1")
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert Client(user_agent()).fetch(raw_server.url).body == b"photo"
+    with Deadline(5.0), deadline_opener().open(raw_server.url) as response:
+        assert response.read() == b"photo"

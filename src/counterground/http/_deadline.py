@@ -13,6 +13,8 @@ import threading
 import urllib.request
 from typing import Any
 
+from counterground.offline import is_local
+
 _thread = threading.local()
 
 
@@ -88,6 +90,12 @@ class _Https(urllib.request.HTTPSHandler):
         return self.do_open(_SecureConnection, request)
 
 
+class _Proxy(urllib.request.ProxyHandler):
+    def proxy_open(self, request: urllib.request.Request, proxy: str, type: str) -> Any:  # noqa: A002
+        """Go to no proxy, which may be another machine, with a request to this one."""
+        return None if is_local(request.full_url) else super().proxy_open(request, proxy, type)
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_arguments: Any) -> None:
         """Follow none: a redirected call would carry its key to another host."""
@@ -95,4 +103,4 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def deadline_opener() -> urllib.request.OpenerDirector:
     """Return an opener that opens URLs within the thread's `Deadline` and follows no redirects."""
-    return urllib.request.build_opener(_Http, _Https, _NoRedirect)
+    return urllib.request.build_opener(_Http, _Https, _Proxy, _NoRedirect)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -11,6 +12,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from counterground.http._deadline import watch
+from counterground.offline import is_local
 
 
 class _Connection(HTTPConnection):
@@ -59,6 +61,12 @@ class Session(requests.Session):
         super().__init__()
         for scheme in ("http://", "https://"):
             self.mount(scheme, _Adapter(max_retries=0))
+
+    def merge_environment_settings(self, url: str, proxies: Any, *others: Any) -> Any:
+        """Return the settings of a request: one to this machine goes to no proxy, which may be another."""
+        if is_local(url):
+            proxies = {**(proxies or {}), "no_proxy": urlsplit(url).hostname}
+        return super().merge_environment_settings(url, proxies, *others)
 
     def get_redirect_target(self, _response: requests.Response) -> None:
         """Return None: requests would read the whole body of a redirect, however long, to follow it."""

@@ -100,7 +100,7 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
 @click.option(
     "--add",
     is_flag=True,
-    help="List photos again, even with a different query, and add new ones to the pool.",
+    help="Add photos of a different query, or new ones of the same query once it has no more.",
 )
 @click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 16), help="Parallel downloads.")
 @click.option(
@@ -137,13 +137,13 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     "--gb-per-hour",
     default=5.0,
     show_default=True,
-    help="Download limit for photos; can be raised only with --api-url.",
+    help="Download limit for photos; can be raised only with --api-url, or --media-url with --open-data.",
 )
 @click.option(
     "--gb-per-day",
     default=24.0,
     show_default=True,
-    help="Download limit for photos; can be raised only with --api-url.",
+    help="Download limit for photos; can be raised only with --api-url, or --media-url with --open-data.",
 )
 def collect(
     pool: Path,

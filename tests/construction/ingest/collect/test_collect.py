@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from counterground.construction.ingest.collect import CollectOptions, collect, plan_collection
+from counterground.construction.ingest.imports import import_photos
 from counterground.errors import CounterGroundError
 from counterground.files import temporary_name
 from counterground.photos import load_photo, photo_id
@@ -250,6 +251,14 @@ def test_candidates_that_another_query_left_are_taken_where_the_new_one_finds_th
     assert sorted(numbers(pool().photos())) == [300_002, 300_003, 300_005, 300_006]
 
 
+def test_the_newest_of_a_query_come_before_what_another_one_left(gather, pool, zebras):
+    zebras(3, licence="cc0")
+    zebras(3, licence="cc-by")
+    gather(per_class=1, licences=("cc0",))
+    gather(per_class=3, add=True)
+    assert sorted(numbers(pool().photos())) == [300_003, 300_005, 300_006]
+
+
 def test_add_lists_an_exhausted_query_anew(gather, pool, server, zebras):
     zebras(2)
     gather(per_class=4)
@@ -352,3 +361,71 @@ def test_a_dry_run_of_a_pool_counts_what_is_there(options, gather, pool, zebras,
     assert len(pool().photos()) == 2
     with pytest.raises(CounterGroundError, match="another query"):
         plan_collection(tmp_path / "pool", ["zebra"], options(size="large"))
+
+
+@pytest.mark.parametrize("what", [{"status": 403}, page_in_place_of_a_photo()])
+def test_a_host_that_refuses_every_photo_ends_the_run_and_they_stay_wanted(
+    gather, pool, server, zebras, what
+):
+    zebras(60)
+    gather(per_class=5)
+    before = photo_gets(server)
+    server.trouble("/photos", times=None, **what)
+    with pytest.raises(CounterGroundError, match=r"delivers none .*these photos stay wanted"):
+        gather(per_class=40)
+    assert photo_gets(server) - before <= 2 * 32  # of the 35 that are missing and 55 that there are
+    assert set(pool().candidates("zebra")["status"]) == {"got", "wanted"}
+    server.troubles.clear()
+    (one,) = gather(per_class=40).classes
+    assert (one.added, one.failed) == (35, 0)
+
+
+def test_photos_that_are_gone_are_replaced_however_many(gather, server, zebras):
+    old = zebras(3)
+    for observation in zebras(40):
+        server.trouble(f"/photos/{observation.photos[0].id}/", times=None, status=404)
+    (one,) = gather(per_class=3).classes
+    assert (one.added, one.failed) == (len(old), 40)
+
+
+def test_add_lists_anew_what_was_listed_a_minute_ago(gather, zebras):
+    zebras(2)
+    gather(per_class=4)
+    zebras(2)
+    (one,) = gather(per_class=4, add=True).classes
+    assert (one.added, one.missing) == (2, 0)
+
+
+def test_photos_that_equal_others_of_their_class_are_noted(gather, server, zebras, drawn, tmp_path):
+    taxon = zebras(1)[0].taxon
+    server.add_observation(taxon, [drawn[7]])
+    server.add_observation(taxon, [drawn[7]])
+    folder = tmp_path / "mine" / "zebra"
+    folder.mkdir(parents=True)
+    (folder / "1.jpg").write_bytes(drawn[0])
+    import_photos(tmp_path / "pool", tmp_path / "mine")
+    said = "2 photos equal others that the pool has from another address: added again."
+    assert said in " ".join(gather(per_class=3).notes)
+    assert "equal" not in " ".join(gather(per_class=3).notes)
+
+
+def test_a_dry_run_counts_only_candidates_of_its_query(options, gather, zebras, tmp_path):
+    zebras(8, licence="cc-by")
+    zebras(1, licence="cc0")
+    gather(per_class=3)
+    gather(per_class=5, licences=("cc0",), add=True)
+    more = {"per_class": 9, "licences": ("cc0",)}
+    (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**more)).classes
+    assert (plan.listed, plan.to_fetch, plan.bytes) == (0, 0, 0)
+    assert gather(**more).classes[0].added == 0
+
+
+def test_a_dry_run_of_another_query_does_not_subtract_what_that_cannot_find(
+    options, gather, zebras, tmp_path
+):
+    zebras(10, licence="cc-by")
+    gather(per_class=10)
+    zebras(2, licence="cc0")
+    more = {"per_class": 20, "licences": ("cc0",), "add": True}
+    (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**more)).classes
+    assert plan.to_fetch == gather(**more).classes[0].added == 2

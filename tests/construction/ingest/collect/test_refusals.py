@@ -1,5 +1,7 @@
 """What collect refuses, and what it does not follow."""
 
+from pathlib import Path
+
 import pytest
 
 from counterground.construction.ingest.collect import CollectOptions, plan_collection
@@ -19,6 +21,8 @@ from counterground.pool import open_pool
         ({"per_class": 0}, "per_class is 0"),
         ({"jobs": 0}, "jobs is 0"),
         ({"api_url": "api.inaturalist.org"}, "is not the address of an API"),
+        ({"api_url": "http://[x/v1"}, "is not the address of an API"),
+        ({"open_data": Path(), "media_url": "http://[x"}, "is not the address of a mirror"),
         ({"media_url": "http://x"}, "works only with --open-data"),
     ],
 )
@@ -61,3 +65,28 @@ def test_nothing_is_written_through_a_link_out_of_the_pool(gather, zebras, tmp_p
     with pytest.raises(CounterGroundError, match="is a link out of the pool"):
         gather(per_class=2)
     assert not list((tmp_path / "outside").iterdir())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"api_url": "https://api.inaturalist.org:443/v1", "requests_per_minute": 61},
+        {"api_url": "https://ann@API.iNaturalist.org./v1", "requests_per_day": 10_001},
+        {"api_url": "https://www.inaturalist.org/v1", "bytes_per_hour": 6_000_000_000},
+        {"api_url": "http://localhost:8000/v1", "open_data": Path(), "bytes_per_hour": 6_000_000_000},
+        {
+            "open_data": Path(),
+            "media_url": "https://inaturalist-open-data.s3.amazonaws.com",
+            "bytes_per_day": 25_000_000_000,
+        },
+    ],
+)
+def test_budgets_of_inaturalist_are_not_raised_however_its_address_is_written(given):
+    with pytest.raises(UsageError, match="exceeds iNaturalist's published limit"):
+        CollectOptions(**given)
+
+
+def test_budgets_of_a_mirror_are_its_own():
+    own = CollectOptions(open_data=Path(), media_url="http://mirror:8000", bytes_per_hour=6_000_000_000)
+    assert own.host == "mirror:8000"
+    assert CollectOptions(api_url="https://api.inaturalist.org:443/v1").host == CollectOptions().host

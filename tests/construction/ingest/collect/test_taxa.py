@@ -7,6 +7,7 @@ from counterground.construction.ingest.collect import (
     UnclearClasses,
     WantedClass,
     collect,
+    plan_collection,
     read_classes,
 )
 from counterground.errors import CounterGroundError, UsageError
@@ -172,3 +173,33 @@ def test_a_file_that_changed_is_another_query_and_an_option_outlasts_it(gather, 
 def test_two_classes_of_one_taxon_are_noted(gather, jays):
     _, notes = gather(WantedClass("a", "Cyanocitta cristata"), WantedClass("b", "Cyanocitta cristata"))
     assert f"'a' and 'b' share a taxon ({jays[1].id})" in notes
+
+
+def test_a_class_that_contains_another_is_noted(gather, server, drawn):
+    birds = server.add_taxon("Aves", rank="class", common_name="birds")
+    runner = server.add_taxon("Struthio ipsus", common_name="runner", ancestors=(48460, 1, birds.id))
+    for number in range(4):
+        server.add_observation(runner, [drawn[number]])
+    said = "The taxa of 'birds' contain those of 'runner': 'birds' also gets photos of that."
+    assert gather("runner")[1] == ""
+    assert said in gather("birds", "runner")[1]
+    assert said in gather("birds")[1]  # the pool has the other one
+    assert said in gather("runner")[1]
+
+
+def test_a_taxon_that_was_replaced_meanwhile_is_noted(gather, server, drawn, tmp_path):
+    old = server.add_taxon("Alopex ipsus", common_name="ice fox")
+    server.add_observation(old, [drawn[0]])
+    gather("ice fox")
+    new = server.add_taxon("Vulpes ipsus", common_name="ice fox")
+    old.active = False
+    for one in server.observations.values():
+        one.taxon = new
+    server.add_observation(new, [drawn[1]])
+    more = {"per_class": 2, "api_url": server.api_url, "requests_per_minute": 10**6, "add": True}
+    report = collect(tmp_path / "pool", ["ice fox"], CollectOptions(**more))
+    said = f"iNaturalist no longer uses a taxon of 'ice fox' ({old.id} Alopex ipsus)"
+    assert said in " ".join(report.notes)
+    assert said in " ".join(plan_collection(tmp_path / "pool", ["ice fox"], CollectOptions(**more)).notes)
+    chosen = CollectOptions(**more, taxa={"ice fox": (new.id,)})
+    assert collect(tmp_path / "pool", ["ice fox"], chosen).notes == ()

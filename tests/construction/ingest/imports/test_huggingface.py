@@ -212,3 +212,30 @@ def test_offline_reads_what_the_hub_gave_earlier(tmp_path, files):
     expected = photos_of(tmp_path / "online")[0].select(columns)
     assert len(expected) == len(files)
     assert photos_of(tmp_path / "offline")[0].select(columns).equals(expected)
+
+
+def test_observers_are_clusters_and_addresses_pages(tmp_path, files):
+    told = {
+        "observer": ["ann", "ann", None] * 2,
+        "url": [f"https://example.org/{n}.jpg?k=1" for n in range(6)],
+    }
+    data_set(files, **told).save_to_disk(tmp_path / "saved")
+    report = import_photos(tmp_path / "pool", tmp_path / "saved")
+    assert report.notes[0].startswith("Photos of one observer (or else one observation) share a cluster")
+    photos = photos_of(tmp_path / "pool")[0].sort("url")
+    assert photos["cluster"].to_list() == ["observer:ann", "observer:ann", None] * 2
+    assert photos["source"][0] == "https://example.org/0.jpg"
+    again = import_photos(tmp_path / "pool", tmp_path / "saved")
+    assert (again.present, again.notes) == (6, report.notes)
+
+
+def test_the_list_of_what_was_rejected_names_no_folder(tmp_path):
+    folder = tmp_path / "mine" / "zebra"
+    folder.mkdir(parents=True)
+    Image.effect_noise((40, 30), 50).convert("RGB").save(folder / "0.jpg")
+    (folder / "1.jpg").write_bytes(b"no photo")
+    options = ImportOptions(class_name="zebra")
+    report = import_photos(tmp_path / "pool", f"hf:{tmp_path / 'mine'}", options)
+    assert (report.added, len(report.rejected)) == (1, 1)
+    assert "1.jpg" in report.list_file.read_text()
+    assert str(tmp_path) not in report.list_file.read_text()

@@ -239,3 +239,74 @@ def test_the_command_fails_where_nothing_came(tmp_path, photo_server):
     result = CliRunner().invoke(import_, [str(tmp_path / "pool"), str(source)])
     assert isinstance(result.exception, CounterGroundError)
     assert CliRunner().invoke(import_, [str(tmp_path / "pool"), "x", "--rename", "a"]).exit_code == 2
+
+
+def test_observers_are_clusters_unless_the_table_has_some(tmp_path, photo_server):
+    rows = [
+        row | {"observer": "ann" if number < 2 else None, "observation": None if number > 3 else number // 2}
+        for number, row in enumerate(rows_of(photo_server, range(5)))
+    ]
+    source = table(tmp_path / "t.csv", rows)
+    report = import_photos(tmp_path / "pool", source, QUICK)
+    (note,) = report.notes
+    said = "Photos of one observer (or else one observation) share a cluster: the source has no column"
+    assert note == f"{said} 'cluster'."
+    with open_pool(tmp_path / "pool") as pool:
+        assert pool.photos().sort("url")["cluster"].to_list() == [
+            *["observer:ann"] * 2,
+            *["observation:1"] * 2,
+            None,
+        ]
+    assert import_photos(tmp_path / "pool", source, QUICK).notes == report.notes
+    given = table(tmp_path / "t.csv", [row | {"cluster": "" if row["observer"] else "herd"} for row in rows])
+    import_photos(tmp_path / "other", given, QUICK)
+    with open_pool(tmp_path / "other") as pool:
+        assert pool.photos().sort("url")["cluster"].to_list() == [None, None, "herd", "herd", "herd"]
+
+
+def test_photos_of_an_earlier_import_get_what_follows_from_the_table(tmp_path, photo_server):
+    rows = [row | {"observer": "ann"} for row in rows_of(photo_server, range(3))]
+    source = table(tmp_path / "t.csv", rows)
+    import_photos(tmp_path / "pool", source, QUICK)
+    with open_pool(tmp_path / "pool") as pool:
+        first, second, third = pool.photos().sort("url")["path"]
+        pool.update_photos({first: {"cluster": None, "source": None}, second: {"cluster": "herd"}})
+    import_photos(tmp_path / "pool", source, QUICK)
+    with open_pool(tmp_path / "pool") as pool:
+        found = {row["path"]: row["cluster"] for row in pool.photos().to_dicts()}
+        assert found == {first: "observer:ann", second: "herd", third: "observer:ann"}
+        assert pool.photos()["source"].null_count() == 0
+
+
+def test_the_page_of_a_photo_is_its_address_if_the_table_has_none(tmp_path, photo_server):
+    first, second = rows_of(photo_server, range(2))
+    rows = [first | {"source": "https://example.org/1"}, second | {"source": None}]
+    rows[1]["url"] += "?token=abc"
+    import_photos(tmp_path / "pool", table(tmp_path / "t.csv", rows), QUICK)
+    with open_pool(tmp_path / "pool") as pool:
+        assert set(pool.freeze().photos["source"]) == {"https://example.org/1", photo_server.address(1)}
+
+
+def test_what_an_address_may_hide_is_neither_printed_nor_listed(tmp_path, photo_server):
+    key = "?token=abcdefgh12345678"
+    photo_server.script = {f"/1.jpg{key}": [404, 404], f"/2.jpg{key}": [503] * 4}
+    rows = [row | {"url": row["url"] + key} for row in rows_of(photo_server, range(3))]
+    rows.append({"url": f"ftp://example.org/3.jpg{key}", "class_name": "zebra"})
+    source = table(tmp_path / "t.csv", rows)
+    for _ in range(2):
+        result = CliRunner().invoke(import_, [str(tmp_path / "pool"), str(source)])
+        (listed,) = (tmp_path / "pool" / "imports").iterdir()
+        for text in (result.output, listed.read_text()):
+            assert "abcdefgh" not in text
+            assert f"{photo_server.address(1)} (row 2)" in text
+            assert "row 4: ftp://example.org/3.jpg" in text
+
+
+def test_equal_photos_of_one_table_are_noted(tmp_path, photo_server):
+    rows = [
+        row | {"url": f"{row['url']}?{number}"} for number in range(3) for row in rows_of(photo_server, [1])
+    ]
+    report = import_photos(tmp_path / "pool", table(tmp_path / "t.csv", rows), QUICK)
+    assert report.added == 3
+    (note,) = report.notes
+    assert note.startswith("2 photos equal others that the pool has from another address: added again.")

@@ -48,6 +48,7 @@ class INaturalist:
             Client(options.user_agent, _LIMITS), budget, first_pause=options.first_pause, waiting=waiting
         )
         self._cache = _AnswerCache()
+        self._anew = options.add  # who lists again expects what came meanwhile
 
     def close(self) -> None:
         """Close connections and the cache."""
@@ -83,7 +84,8 @@ class INaturalist:
 
     def _get(self, path: str, asked: Mapping[str, Any], *, missing: bool = False) -> dict[str, Any]:
         url = f"{self._address}/{path}" + (f"?{urlencode(asked)}" if asked else "")
-        if kept := self._cache.find(url):
+        kept = None if self._anew and path == "observations" else self._cache.find(url)
+        if kept:
             return kept
         try:
             headers, answer = self._client.fetch(url, _read_json, follow=False)

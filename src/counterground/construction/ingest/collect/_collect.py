@@ -19,17 +19,24 @@ from counterground.construction.ingest.collect._report import (
     CollectReport,
     outcome_notes,
     resolution_notes,
+    retired_notes,
 )
 from counterground.construction.ingest.collect._session import (
     Lister,
     Session,
+    known_choices,
     open_session,
     remembered_taxa,
     setting_by_class,
     wanted_classes,
 )
 from counterground.construction.ingest.collect._taxa import Choice
-from counterground.construction.ingest.download import DownloadReport, download_photos
+from counterground.construction.ingest.download import (
+    DownloadReport,
+    cluster_of,
+    download_photos,
+    note_equal,
+)
 from counterground.errors import CounterGroundError, needs_extra
 from counterground.http import Budget, DownloadSettings, Waiting, refuse_long_wait
 from counterground.pool import CANDIDATE_SCHEMA, PhotoKey, is_from, open_pool
@@ -114,7 +121,8 @@ class BytePacer:
         self._reserved.clear()
 
 
-_MOST_FAILURES = 12  # consecutive failures after which the photos' host counts as down
+_MOST_FAILURES = 12  # consecutive failures after which the photos' host counts as down, or as refusing
+_MOST_AT_ONCE = 32  # photos between two looks at how the host fares
 
 
 @dataclass
@@ -124,10 +132,14 @@ class Collected:
     Attributes:
         class_of: class of each iNaturalist photo in the pool, by key.
         consecutive_failures: photos postponed since the last one arrived.
+        consecutive_refusals: photos refused since the last batch with one that arrived, though not gone.
+        refused: their keys and classes, and those of that batch, in which the refusals may have begun.
     """
 
     class_of: dict[str, str]
     consecutive_failures: int = 0
+    consecutive_refusals: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -157,7 +169,8 @@ class ClassCollection:
         self.rows = {row["key"]: row for row in self.pool.candidates(name).to_dicts()}
         self._mark_known(collected.class_of)
         while present + self.added < wanted:
-            batch = self._next_batch(wanted - present - self.added, collected.class_of)
+            number = min(_MOST_AT_ONCE, wanted - present - self.added)
+            batch = self._next_batch(number, collected.class_of)
             if not batch:
                 break
             self._fetch(batch, present, collected)
@@ -182,8 +195,12 @@ class ClassCollection:
                 row for row in self._ours() if row["status"] == "wanted" and row["key"] not in self.postponed
             ]
             if len(waiting) >= number or self.state.exhausted:
-                return sorted(waiting, key=lambda row: int(row["position"]))[:number]
+                return sorted(waiting, key=self._age)[:number]
             self._list()
+
+    def _age(self, row: Row) -> int:
+        """Return what sorts candidates by age. Those that another query found first have its positions."""
+        return -int(PhotoKey.parse(row["key"]).name) if self.state.again else int(row["position"])
 
     def _ours(self) -> list[Row]:
         """Return the candidates of this query."""
@@ -247,7 +264,7 @@ class ClassCollection:
                 self.pool,
                 pl.DataFrame(rows, schema=CANDIDATE_SCHEMA),
                 self._settings(),
-                fields=_photo_fields,
+                fields=lambda candidate: {"cluster": cluster_of(candidate)},
                 pacer=self.pacer,
                 progress=lambda done, _all: bar.update(before + done, wanted, name),
             )
@@ -267,6 +284,15 @@ class ClassCollection:
         self.postponed |= set(postponed)
         self.added += report.fetched + report.found
         self.received += report.received
+        refused = {(one.key, one.class_name): one.reason for one in report.failed if not one.gone}
+        if report.fetched:
+            collected.refused.clear()
+            collected.consecutive_refusals = 0
+        else:
+            collected.consecutive_refusals += len(refused)
+        collected.refused += refused
+        if refused and collected.consecutive_refusals >= _MOST_FAILURES:
+            self._end_refused(collected.refused, next(iter(refused.values())))
         came = report.fetched + len(report.failed)
         collected.consecutive_failures = len(postponed) + (0 if came else collected.consecutive_failures)
         if not came and collected.consecutive_failures >= _MOST_FAILURES:
@@ -276,6 +302,15 @@ class ClassCollection:
                 "run the same command again later."
             )
 
+    def _end_refused(self, refused: Sequence[tuple[str, str]], reason: str) -> None:
+        """End the run: a host that refuses every photo has blocked us, and its photos are not at fault."""
+        self.pool.mark_candidates([(key, name, "wanted", reason) for key, name in refused])
+        raise CounterGroundError(
+            f"The host of the photos delivers none ({reason}, {len(refused)} times): it may have blocked "
+            "this connection. What was fetched is kept, and these photos stay wanted: run the same command "
+            "again when a browser shows such photos here."
+        )
+
     def _settings(self) -> DownloadSettings:
         options = self.session.options
         return DownloadSettings(
@@ -284,13 +319,6 @@ class ClassCollection:
             first_pause=options.first_pause,
             user_agent=options.user_agent,
         )
-
-
-def _photo_fields(candidate: Mapping[str, Any]) -> dict[str, object]:
-    """Return the cluster: photos of one observer are alike in place, camera and habit."""
-    if candidate["observer"]:
-        return {"cluster": f"observer:{candidate['observer']}"}
-    return {"cluster": f"observation:{candidate['observation']}"}
 
 
 def collect(
@@ -332,7 +360,14 @@ def collect(
             if resolution.unclear:
                 raise resolution.unclear
             report = _collect_all(pool, session, resolution.choices)
-            notes = (*resolution_notes(resolution), *report.notes)
+            # Curators move the observations of a taxon that they replace, and the listing only ends.
+            short = {one.class_name for one in report.classes if one.missing and one.exhausted}
+            old = [one for one in resolution.choices if one.class_name in short & remembered.keys()]
+            notes = (
+                *resolution_notes(resolution, known_choices(remembered)),
+                *report.notes,
+                *retired_notes(session.retired(old) if old else {}),
+            )
             return CollectReport(report.classes, notes)
     finally:
         pool.close()
@@ -355,6 +390,7 @@ def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> Col
         setting_by_class(pool, "queries") | {name: state.to_setting() for name, state in states.items()},
     )
     _remember(pool, choices)
+    known = pool.photos().select("path", "photo_id", "class_name")
     lister = session.lister(choices)
     pacer = BytePacer(session.budget, session.options.size, session.bar.note)
     reports = []
@@ -365,7 +401,8 @@ def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> Col
     pool.snapshot()
     names = [choice.class_name for choice in choices]
     licences = pool.photos().filter(pl.col("class_name").is_in(names))["licence"].to_list()
-    return CollectReport(tuple(reports), tuple(outcome_notes(reports, Counter(licences))))
+    notes = (*outcome_notes(reports, Counter(licences)), *note_equal(pool, known))
+    return CollectReport(tuple(reports), notes)
 
 
 def _class_of(pool: Pool) -> dict[str, str]:

@@ -13,6 +13,7 @@ from counterground.errors import UsageError, did_you_mean
 from counterground.http import user_agent
 
 API_URL = "https://api.inaturalist.org/v1"
+_SITE, _BUCKET = "inaturalist.org", "inaturalist-open-data"
 INATURALIST = "inaturalist"
 """The source in a photo's key."""
 
@@ -51,7 +52,7 @@ class CollectOptions:
         per_observation: photos per observation; they show the same animal.
         size: "small" (240 pixels on the longer side), "medium" (500), "large" (1024) or "original".
         taxa: taxon ids that define a class, by class name.
-        add: list anew and add to what the pool has, even under another query.
+        add: add what another query finds, or list the same one anew once nothing of it is left.
         jobs: photos fetched at the same time.
         api_url: address of the API; None: ``$COUNTERGROUND_API_URL``, else iNaturalist's own.
         open_data: folder of iNaturalist's open-data dump, listed instead of the API.
@@ -59,7 +60,7 @@ class CollectOptions:
         contact: how to reach whoever is responsible, sent with each request; None:
             ``$COUNTERGROUND_CONTACT``.
         requests_per_minute, requests_per_day, bytes_per_hour, bytes_per_day: budgets, shared by all processes
-            of this user; above the published ones only with an API of your own.
+            of this user; above the published ones only with an API, or a mirror of photos, of your own.
         first_pause: seconds before the first retry, doubled before each further one.
         show_progress: show a bar on standard error.
 
@@ -114,8 +115,8 @@ class CollectOptions:
 
     @property
     def host(self) -> str:
-        """The host whose budgets are counted."""
-        return urlsplit(self.address).netloc.lower()
+        """The host whose budgets are counted: of the API or, with a dump, of its photos."""
+        return _account(self.address if self.open_data is None else self.media_url or API_URL)
 
     @property
     def user_agent(self) -> str:
@@ -124,26 +125,46 @@ class CollectOptions:
         return user_agent(contact.strip() or None)
 
     def _check_address(self) -> None:
-        parts = urlsplit(self.address)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        if not _is_web(self.address):
             raise UsageError(f"{self.address!r} is not the address of an API, such as {API_URL!r}.")
+        if self.media_url is not None and not _is_web(self.media_url):
+            raise UsageError(f"{self.media_url!r} is not the address of a mirror of the dump's photos.")
 
     def _check_budgets(self) -> None:
+        api = _account(self.address)
         budgets = (
-            ("requests per minute", self.requests_per_minute, REQUESTS_PER_MINUTE),
-            ("requests per day", self.requests_per_day, REQUESTS_PER_DAY),
-            ("bytes per hour", self.bytes_per_hour, BYTES_PER_HOUR),
-            ("bytes per day", self.bytes_per_day, BYTES_PER_DAY),
+            ("requests per minute", self.requests_per_minute, REQUESTS_PER_MINUTE, api),
+            ("requests per day", self.requests_per_day, REQUESTS_PER_DAY, api),
+            ("bytes per hour", self.bytes_per_hour, BYTES_PER_HOUR, self.host),
+            ("bytes per day", self.bytes_per_day, BYTES_PER_DAY, self.host),
         )
-        own = self.host != urlsplit(API_URL).netloc
-        for what, wanted, published in budgets:
+        for what, wanted, published, host in budgets:
+            own = host != _account(API_URL)
             if wanted < 1:
                 raise UsageError(f"A budget of {wanted:,} {what} is too small; give 1 or more.")
             if wanted > published and not own:
                 raise UsageError(
                     f"{wanted:,} {what} exceeds iNaturalist's published limit of {published:,}: budgets can "
-                    "be raised only for an API of your own (--api-url)."
+                    "be raised only for an API of your own (--api-url), or a mirror of the dump's photos "
+                    "(--media-url)."
                 )
+
+
+def _account(address: str) -> str:
+    """Return the host whose budgets an address spends: one for all of iNaturalist, however it is spelled."""
+    parts = urlsplit(address)
+    name = (parts.hostname or "").rstrip(".")
+    if name == _SITE or name.endswith(f".{_SITE}") or _BUCKET in address.lower():
+        return f"api.{_SITE}"
+    return parts.netloc.rpartition("@")[2].lower()
+
+
+def _is_web(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def one_of(what: str, value: str, known: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -19,10 +19,16 @@ from counterground.construction.ingest.collect._listing import (
     state_for,
 )
 from counterground.construction.ingest.collect._options import INATURALIST, CollectOptions
-from counterground.construction.ingest.collect._report import ClassPlan, CollectionPlan, resolution_notes
+from counterground.construction.ingest.collect._report import (
+    ClassPlan,
+    CollectionPlan,
+    resolution_notes,
+    retired_notes,
+)
 from counterground.construction.ingest.collect._session import (
     Lister,
     Session,
+    known_choices,
     open_session,
     remembered_taxa,
     setting_by_class,
@@ -57,7 +63,8 @@ def plan_collection(
     pool = open_pool(pool_path) if is_pool(pool_path) else None
     try:
         with progress_bar("", shown=chosen.show_progress) as bar, open_session(chosen, bar) as session:
-            resolution = session.resolve(wanted, remembered_taxa(pool, wanted) if pool else {})
+            remembered = remembered_taxa(pool, wanted) if pool else {}
+            resolution = session.resolve(wanted, remembered)
             if resolution.unclear:
                 raise resolution.unclear
             queries = session.queries(resolution.choices)
@@ -70,10 +77,13 @@ def plan_collection(
                 plans.append(plan)
                 samples[choice.class_name] = rows
             sizes = _sample_sizes(session, samples)
+            empty = {one.class_name for one in plans if not one.available}
+            old = [one for one in resolution.choices if one.class_name in empty & remembered.keys()]
+            retired = session.retired(old) if old else {}
     finally:
         if pool:
             pool.close()
-    notes = resolution_notes(resolution)
+    notes = [*resolution_notes(resolution, known_choices(remembered)), *retired_notes(retired)]
     return CollectionPlan(
         tuple(_with_size(plan, sizes) for plan in plans), sum(map(len, sizes.values())), tuple(notes)
     )
@@ -82,7 +92,7 @@ def plan_collection(
 def _plan_class(
     choice: Choice, query: Query, session: Session, lister: Lister, pool: Pool | None
 ) -> tuple[ClassPlan, list[Row]]:
-    present, listed, exhausted = _in_pool(choice.class_name, query, pool, add=session.options.add)
+    had = _in_pool(choice.class_name, query, pool, add=session.options.add)
     if session.api is not None:
         available, rows = _count(session.api, query, choice.class_name)
     else:
@@ -90,30 +100,64 @@ def _plan_class(
         while not state.exhausted and len(rows) < session.options.per_class:
             rows += lister(choice, query, state)
         available = len(rows)
-    missing = max(0, session.options.per_class - present)
-    most = listed if exhausted else max(listed, available * query.per_observation - present)
+    missing = max(0, session.options.per_class - had.present)
+    most = had.listed
+    if not had.exhausted:
+        most = max(most, available * query.per_observation - had.settled)
     plan = ClassPlan(
         choice.class_name,
         choice.names,
         wanted=session.options.per_class,
-        present=present,
+        present=had.present,
         available=available,
-        listed=listed,
+        listed=had.listed,
         to_fetch=min(missing, max(0, most)),
         bytes=None,
     )
     return plan, rows
 
 
-def _in_pool(name: str, query: Query, pool: Pool | None, *, add: bool) -> tuple[int, int, bool]:
-    """Return how many photos of a class the pool has, how many candidates wait, and whether these are all."""
+class _InPool(NamedTuple):
+    """What the pool has of a class.
+
+    Attributes:
+        present: photos from iNaturalist.
+        listed: candidates of the query that wait.
+        settled: photos that the query finds, or may find, and that would not be fetched again.
+        exhausted: there is nothing left to list.
+    """
+
+    present: int = 0
+    listed: int = 0
+    settled: int = 0
+    exhausted: bool = False
+
+
+def _in_pool(name: str, query: Query, pool: Pool | None, *, add: bool) -> _InPool:
     if pool is None:
-        return 0, 0, False
-    ours = (pl.col("class_name") == name) & is_from(INATURALIST)
+        return _InPool()
+    from_there = (pl.col("class_name") == name) & is_from(INATURALIST)
+    photos, candidates = pool.photos().filter(from_there), pool.candidates(name).filter(from_there)
     stored: Mapping[str, Any] = setting_by_class(pool, "queries")
-    state = state_for(name, query, stored.get(name), add=add, next_position=0)
-    waiting = pool.candidates(name).filter(ours & (pl.col("status") == "wanted"))
-    return len(pool.photos().filter(ours)), len(waiting), state.exhausted
+    end = 1 + max(pool.candidates(name)["position"], default=-1)
+    state = state_for(name, query, stored.get(name), add=add, next_position=end)
+    ours = candidates.filter((pl.col("position") >= state.start) | pl.col("key").is_in(state.again))
+    if ours.is_empty() and not state.exhausted:  # nothing was listed yet: it may find photos of other queries
+        return _InPool(len(photos), 0, len(photos.filter(_fits(query))))
+    listed = int((ours["status"] == "wanted").sum())
+    return _InPool(len(photos), listed, len(ours) - listed, state.exhausted)
+
+
+def _fits(query: Query) -> pl.Expr:
+    """Return the expression that is true for photos that a query may find, as far as the pool knows."""
+    fits = pl.lit(value=True)
+    if query.licences:
+        fits &= pl.col("licence").is_in(query.licences)
+    if query.since:
+        fits &= pl.col("observed_on") >= query.since
+    if query.until:
+        fits &= pl.col("observed_on") <= query.until
+    return fits.fill_null(value=False)
 
 
 def _count(api: INaturalist, query: Query, name: str) -> tuple[int, list[Row]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from counterground.construction.ingest.collect._options import ALL_RIGHTS_RESERVED
-from counterground.construction.ingest.collect._taxa import Choice, Resolution
+from counterground.construction.ingest.collect._taxa import Choice, Resolution, Taxon
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,11 @@ class CollectionPlan:
     notes: tuple[str, ...]
 
 
-def resolution_notes(resolution: Resolution) -> list[str]:
-    """Return notes on which classes are left out, and which share a taxon."""
+def resolution_notes(resolution: Resolution, earlier: Sequence[Choice] = ()) -> list[str]:
+    """Return notes on which classes are left out, which share a taxon, and which contain that of another.
+
+    ``earlier`` are choices for classes that the pool has, of which only other classes than now count.
+    """
     notes = list(resolution.notes)
     by_reason: dict[str, list[str]] = {}
     for one in resolution.left_out:
@@ -101,7 +104,9 @@ def resolution_notes(resolution: Resolution) -> list[str]:
             f"{count} {'class has no taxon and is' if count == 1 else 'classes have no taxon and are'} left "
             f"out: {listed}. --taxon 'CLASS=ID' sets one."
         )
-    return notes + _shared_taxa(resolution.choices)
+    names = {choice.class_name for choice in resolution.choices}
+    others = [choice for choice in earlier if choice.class_name not in names]
+    return notes + _shared_taxa(resolution.choices) + _nested_taxa(resolution.choices, others)
 
 
 def _shared_taxa(choices: Sequence[Choice]) -> list[str]:
@@ -114,6 +119,37 @@ def _shared_taxa(choices: Sequence[Choice]) -> list[str]:
         "its photos go to the class that comes first."
         for number, sharing in users.items()
         if len(sharing) > 1
+    ]
+
+
+def _nested_taxa(choices: Sequence[Choice], others: Sequence[Choice]) -> list[str]:
+    """Note which classes also get photos of another class; at least one of the two is in ``choices``."""
+    now = {choice.class_name for choice in choices}
+    within: dict[str, dict[str, None]] = {}
+    outer: dict[int, list[str]] = {}
+    for choice in (*choices, *others):
+        for number in choice.ids:
+            outer.setdefault(number, []).append(choice.class_name)
+    for inner in (*choices, *others):
+        own = set(inner.ids)
+        above = {number for taxon in inner.taxa for number in taxon.ancestors} - own
+        for name in (name for number in sorted(above & set(outer)) for name in outer[number]):
+            if name != inner.class_name and now & {name, inner.class_name}:
+                within.setdefault(name, {})[inner.class_name] = None
+    return [
+        f"The taxa of {name!r} contain those of {_few([repr(one) for one in inside])}: {name!r} also gets "
+        f"photos of that. Give it narrower taxa with --taxon '{name}=ID,ID', unless this is meant."
+        for name, inside in within.items()
+    ]
+
+
+def retired_notes(retired: Mapping[str, Sequence[Taxon]]) -> list[str]:
+    """Return notes on taxa that iNaturalist has replaced since the pool chose them, by class."""
+    return [
+        f"iNaturalist no longer uses a taxon of {name!r} "
+        f"({', '.join(f'{one.id} {one.name}' for one in taxa)}): its photos are under another one now. "
+        f"Look up what replaced it, and collect with --taxon '{name}=ID' --add."
+        for name, taxa in retired.items()
     ]
 
 

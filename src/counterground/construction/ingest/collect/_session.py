@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from counterground.construction.ingest.collect._taxa import (
     Choice,
     Resolution,
     Taxon,
+    TaxonNames,
     names_to_look_up,
     resolve_classes,
 )
@@ -153,6 +154,14 @@ class Session:
         progress = partial(self.bar.update, description="resolving names")
         return resolve_classes(wanted, options.taxa, remembered, names, progress)
 
+    def retired(self, choices: Sequence[Choice]) -> dict[str, list[Taxon]]:
+        """Return the taxa of classes that are no longer in use, as the pool remembers them, by class."""
+        names = self.api or DumpNames(_dump(self.options), (), {id_ for one in choices for id_ in one.ids})
+        found = {
+            one.class_name: [taxon for taxon in one.taxa if not _in_use(names, taxon)] for one in choices
+        }
+        return {name: taxa for name, taxa in found.items() if taxa}
+
     def queries(self, choices: Sequence[Choice]) -> dict[str, Query]:
         """Return the query of each class."""
         place = self.options.place
@@ -164,6 +173,11 @@ class Session:
         if self.api is not None:
             return partial(list_page, self.api)
         return DumpLister(_dump(self.options), self.options, choices)
+
+
+def _in_use(names: TaxonNames, taxon: Taxon) -> bool:
+    now = names.taxon(taxon.id)
+    return now is not None and now.active
 
 
 @contextmanager
@@ -224,6 +238,15 @@ def remembered_taxa(pool: Pool, wanted: Sequence[WantedClass]) -> dict[str, Any]
     remembered = setting_by_class(pool, "taxa")
     check_class_names(pool, (one.name for one in wanted), _how_the_pool_writes_it, also=remembered)
     return remembered
+
+
+def known_choices(remembered: Mapping[str, Any]) -> list[Choice]:
+    """Return the choices that a pool remembers, but for damaged ones: who needs those is told."""
+    choices = []
+    for name, setting in remembered.items():
+        with suppress(CounterGroundError):
+            choices.append(Choice.from_setting(name, setting))
+    return choices
 
 
 def _how_the_pool_writes_it(_name: str, known: str) -> str:

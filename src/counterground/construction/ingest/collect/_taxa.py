@@ -92,7 +92,10 @@ class Choice:
     def to_setting(self) -> dict[str, Any]:
         """Return what the pool remembers of the choice."""
         kept = ("id", "name", "rank", "common_name")
-        taxa = [{name: asdict(taxon)[name] for name in kept} for taxon in self.taxa]
+        taxa = [
+            {name: asdict(taxon)[name] for name in kept} | {"ancestors": list(taxon.ancestors)}
+            for taxon in self.taxa
+        ]
         return {"taxa": taxa, "chosen_by": self.chosen_by}
 
     @classmethod
@@ -103,8 +106,9 @@ class Choice:
             CounterGroundError: the setting is something else.
         """
         try:
-            return cls(class_name, tuple(Taxon(**row) for row in setting["taxa"]), str(setting["chosen_by"]))
-        except (KeyError, TypeError) as error:
+            rows = [{**row, "ancestors": tuple(row.get("ancestors", ()))} for row in setting["taxa"]]
+            return cls(class_name, tuple(Taxon(**row) for row in rows), str(setting["chosen_by"]))
+        except (AttributeError, KeyError, TypeError) as error:
             raise CounterGroundError(
                 f"The taxon of {class_name!r} is damaged in the pool: set it again with "
                 f"--taxon '{class_name}=ID'."

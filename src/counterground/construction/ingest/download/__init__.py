@@ -4,8 +4,10 @@ from counterground.construction.ingest.download._download import (
     DownloadReport,
     FailedDownload,
     PhotoFields,
+    cluster_of,
     download_photos,
 )
+from counterground.construction.ingest.download._equal import discarded_paths, note_equal
 from counterground.construction.ingest.download._keep import KeptPhoto, file_stem, keep_photo
 
 __all__ = [
@@ -13,7 +15,10 @@ __all__ = [
     "FailedDownload",
     "KeptPhoto",
     "PhotoFields",
+    "cluster_of",
+    "discarded_paths",
     "download_photos",
     "file_stem",
     "keep_photo",
+    "note_equal",
 ]

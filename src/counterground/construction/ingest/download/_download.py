@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SHARED = tuple(name for name in CANDIDATE_SCHEMA if name in PHOTO_SCHEMA)
 _BATCH = 32
+_GONE = (404, 410)
 _SECONDS_BETWEEN_WRITES = 2.0
 
 
@@ -27,14 +28,25 @@ PhotoFields = Callable[[Mapping[str, Any]], Mapping[str, object]]
 """Maps a candidate to further columns of its photo, such as ``cluster``."""
 
 
+def cluster_of(photo: Mapping[str, Any]) -> str | None:
+    """Return the cluster of a photo of an observer, or of an observation; None: neither is known.
+
+    Photos of one observer are alike in place, camera and habit.
+    """
+    if photo.get("observer"):
+        return f"observer:{photo['observer']}"
+    return f"observation:{photo['observation']}" if photo.get("observation") else None
+
+
 @dataclass(frozen=True)
 class FailedDownload:
-    """A candidate that did not become a photo."""
+    """A candidate that did not become a photo; ``gone``: its host says that there is no such photo."""
 
     key: str
     class_name: str
     url: str
     reason: str
+    gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,7 @@ class _Candidates:
 
     rows: list[dict[str, Any]]
     damaged: bool = False  # it arrived once, and could not be decoded
+    gone: bool = False
 
 
 _Task = Task[_Candidates]
@@ -151,7 +164,7 @@ class _Run(FetchLoop[_Candidates, _Kept]):
         if kept:
             data, received = (self.pool.root / kept[0][1].path).read_bytes(), None
         else:
-            data = self.fetch(task)
+            data = self._photo(task)
             received = len(data)
         have = {id(row) for row, _ in kept}
         try:
@@ -165,6 +178,13 @@ class _Run(FetchLoop[_Candidates, _Kept]):
             again, task.payload.damaged = not task.payload.damaged, True
             raise FetchError(error.reason, again=again, received=len(data)) from error
         return _Kept(kept, received)
+
+    def _photo(self, task: _Task) -> bytes:
+        try:
+            return self.fetch(task)
+        except FetchError as error:
+            task.payload.gone = error.status in _GONE
+            raise
 
     def record(self, task: _Task, result: _Kept) -> None:  # noqa: ARG002
         """Note the photos of a task."""
@@ -180,7 +200,8 @@ class _Run(FetchLoop[_Candidates, _Kept]):
     def give_up(self, task: _Task, reason: str, *, again: bool) -> None:
         """Note the failure, for the report and for the next run."""
         rows = task.payload.rows
-        given_up = [FailedDownload(row["key"], row["class_name"], task.url, reason) for row in rows]
+        gone = task.payload.gone
+        given_up = [FailedDownload(row["key"], row["class_name"], task.url, reason, gone) for row in rows]
         (self.postponed if again else self.failed).extend(given_up)
         status = "wanted" if again else "failed"
         self.marks += [(one.key, one.class_name, status, reason) for one in given_up]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from counterground.construction.ingest.download import cluster_of
 from counterground.pool import PHOTO_DETAILS
+from counterground.privacy import without_query
 from counterground.text import counted
 
 if TYPE_CHECKING:
@@ -14,6 +16,23 @@ if TYPE_CHECKING:
 
 
 _MISSED = ("licence", "attribution", "source", "cluster")  # sources of every kind can give these
+
+CLUSTERED = (
+    "Photos of one observer (or else one observation) share a cluster: the source has no column 'cluster'."
+)
+
+
+def assumed_details(given: Mapping[str, object], columns: Iterable[str]) -> dict[str, object]:
+    """Return what follows from what a source says about a photo, for what it does not say.
+
+    Args:
+        given: columns of a pool.
+        columns: those that the source has. An empty cell in one of clusters is a cluster of its own.
+    """
+    cluster = None if "cluster" in columns else cluster_of(given)
+    page = without_query(str(given["url"])) if given.get("url") and not given.get("source") else None
+    found: dict[str, object] = {"cluster": cluster, "source": page}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 class Details:
@@ -32,12 +51,22 @@ class Details:
         self._changed: Counter[str] = Counter()
         self._missing: Counter[str] = Counter()
 
-    def note(self, path: str, given: Mapping[str, object]) -> None:
-        """Note what the source says about a photo that the pool had before."""
+    def note(
+        self, path: str, given: Mapping[str, object], assumed: Mapping[str, object] | None = None
+    ) -> None:
+        """Note what the source says about a photo that the pool had before, and what follows from that.
+
+        What is assumed replaces nothing that another source gave.
+        """
         if path not in self._rows:  # this import has added it
             return
         stored = self._stored.row(self._rows[path], named=True)
         said = {name: given.get(name) for name in PHOTO_DETAILS if given.get(name) not in (None, "")}
+        said |= {
+            name: value
+            for name, value in (assumed or {}).items()
+            if name not in said and stored[name] in (None, value)
+        }
         self._missing.update(name for name in _MISSED if name not in said and stored[name] is not None)
         if new := {name: value for name, value in said.items() if value != stored[name]}:
             self._waiting[path] = new

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from counterground.construction.ingest.imports._details import CLUSTERED, assumed_details
 from counterground.construction.ingest.imports._items import Item
 from counterground.construction.ingest.imports._local import Source
 from counterground.construction.ingest.imports._options import ImportOptions, resolve_class_names
@@ -15,6 +16,7 @@ from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, needs_extra
 from counterground.offline import check_online
 from counterground.photos import is_saved_dataset, label_name
+from counterground.privacy import shareable
 from counterground.reading import try_arrow
 
 _SPEC = re.compile(r"hf:(?P<name>.+?)(?:@(?P<config>[^@:/\\]+))?(?::(?P<split>[^:/\\]+))?")
@@ -96,13 +98,15 @@ def _items(
         path = image.get("path")
         file = Path(path) if path and Path(path).is_file() else None
         background = row[columns.background] if columns.background else None
+        fields: dict[str, object] = {name: said for name in _CARRIED if (said := _stripped(row.get(name)))}
         yield Item(
             origin=f"{origin}/{number}",
-            item=where + (f" ({path})" if path else ""),
+            item=where + (f" ({shareable(path)})" if path else ""),
             class_name=classes[text],
             content=image.get("bytes") or file,
             background=None if background is None else str(background),
-            fields={name: text for name in _CARRIED if (text := _stripped(row.get(name)))},
+            fields=fields,
+            assumed=assumed_details(fields, row),
         )
 
 
@@ -170,7 +174,9 @@ def _columns(data: Any, options: ImportOptions) -> _Columns:
         label = _pick(features, options.class_column, guesses, "class", "--class-column or --class")
     known = {image, label, background, *_CARRIED}
     unused = [column for column in features if column not in known]
-    notes = (f"Unused columns of the data set: {', '.join(unused)}.",) if unused else ()
+    notes: tuple[str, ...] = (f"Unused columns of the data set: {', '.join(unused)}.",) if unused else ()
+    if {"observer", "observation"} & set(features) and "cluster" not in features:
+        notes += (CLUSTERED,)
     names = {name: list(features[name].names) for name in labels}
     return _Columns(image, label, background, names, notes)
 

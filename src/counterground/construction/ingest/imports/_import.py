@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.construction.ingest.download import download_photos
+from counterground.construction.ingest.download import download_photos, note_equal
 from counterground.construction.ingest.imports._backgrounds import Backgrounds
 from counterground.construction.ingest.imports._details import Details
 from counterground.construction.ingest.imports._huggingface import is_data_set, read_data_set
-from counterground.construction.ingest.imports._items import add_items, discarded_paths
+from counterground.construction.ingest.imports._items import add_items
 from counterground.construction.ingest.imports._local import Source, read_local
 from counterground.construction.ingest.imports._options import ImportOptions
 from counterground.construction.ingest.imports._report import ImportReport, RejectedItem
@@ -133,13 +133,24 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
     pool.snapshot()
     rejected = (
         *table.rejected,
-        *(RejectedItem(one.url, one.class_name, one.reason) for one in report.failed),
         *(
-            RejectedItem(one.url, one.class_name, f"{one.reason}; the next import tries again")
+            RejectedItem(table.item(one.key, one.class_name, one.url), one.class_name, one.reason)
+            for one in report.failed
+        ),
+        *(
+            RejectedItem(
+                table.item(one.key, one.class_name, one.url),
+                one.class_name,
+                f"{one.reason}; the next import tries again",
+            )
             for one in report.postponed
         ),
         *(
-            RejectedItem(row["url"], row["class_name"], f"{row['reason']} (in an earlier import)")
+            RejectedItem(
+                table.item(row["key"], row["class_name"], row["url"]),
+                row["class_name"],
+                f"{row['reason']} (in an earlier import)",
+            )
             for row in failed.iter_rows(named=True)
         ),
     )
@@ -161,7 +172,7 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
             *table.notes,
             *details.notes(),
             *backgrounds.notes(),
-            *_note_equal(pool, known),
+            *note_equal(pool, known),
             *_note_shared(pool, table.classes),
         ),
         list_file=_write_rejected(pool.root, source, rejected),
@@ -179,24 +190,10 @@ def _label(pool: Pool, table: AddressTable, options: ImportOptions) -> tuple[Bac
     for key, name, path in pool.photos().select("key", "class_name", "path").iter_rows():
         if (key, name) in table.details:
             backgrounds.note(path, table.backgrounds[key, name])
-            details.note(path, table.details[key, name])
+            details.note(path, table.details[key, name], table.assumed[key, name])
     backgrounds.write()
     details.write()
     return backgrounds, details
-
-
-def _note_equal(pool: Pool, known: pl.DataFrame) -> tuple[str, ...]:
-    """Note fetched photos that their class had from another address: each address is a photo of its own."""
-    new = pool.photos().join(known, on="path", how="anti")
-    again = new.join(known, on=["photo_id", "class_name"], how="semi")
-    if again.is_empty():
-        return ()
-    gone = known.filter(pl.col("path").is_in(discarded_paths(pool)))
-    number = len(again.join(gone, on=["photo_id", "class_name"], how="semi"))
-    photos = "1 photo equals one" if len(again) == 1 else f"{len(again):,} photos equal others"
-    discarded = f", {number:,} of them discarded" if number else ""
-    remedy = "added again. `counterground curate` finds duplicates."
-    return (f"{photos} that the pool has from another address{discarded}: {remedy}",)
 
 
 def _note_shared(pool: Pool, classes: frozenset[str]) -> tuple[str, ...]:

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-import polars as pl
-
-from counterground.construction.ingest.download import KeptPhoto, file_stem, keep_photo
+from counterground.construction.ingest.download import KeptPhoto, discarded_paths, file_stem, keep_photo
 from counterground.construction.ingest.imports._backgrounds import Backgrounds
 from counterground.construction.ingest.imports._details import Details
 from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError
 from counterground.photos import UnreadablePhoto
+from counterground.privacy import shareable
 from counterground.reading import open_regular
 from counterground.text import counted
 
@@ -41,6 +40,7 @@ class Item:
         background: its background label.
         mask: file of its mask.
         fields: further columns of ``PHOTO_SCHEMA``.
+        assumed: those that follow from ``fields``, for what the source does not give.
     """
 
     origin: str
@@ -51,6 +51,7 @@ class Item:
     background: str | None = None
     mask: Path | None = None
     fields: dict[str, object] = field(default_factory=dict)
+    assumed: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass
@@ -151,14 +152,15 @@ def add_items(
             counts.restored += outcome.restored
             claimed.add(kept.path)
             backgrounds.note(kept.path, item.background)
-            details.note(kept.path, item.fields)
+            details.note(kept.path, item.fields, item.assumed)
         elif outcome.photo is None or (item.class_name, outcome.photo_id) in equal:
             _remove(pool, outcome)
             counts.present += 1
             counts.restored += outcome.restored
             elsewhere.append((replace(item, content=None), outcome.photo_id))
         else:
-            row = {"key": outcome.key, "class_name": item.class_name} | item.fields | vars(outcome.photo)
+            row: dict[str, object] = {"key": outcome.key, "class_name": item.class_name}
+            row |= item.assumed | item.fields | vars(outcome.photo)
             rows.append(row | {"mask": outcome.mask.path if outcome.mask else None})
             counts.added[item.class_name] += 1
             counts.masks += outcome.mask is not None
@@ -169,7 +171,7 @@ def add_items(
             backgrounds.note(outcome.photo.path, item.background)
             if outcome.mask_problem:
                 counts.masks_rejected.append(
-                    RejectedItem(str(item.mask), item.class_name, outcome.mask_problem)
+                    RejectedItem(shareable(str(item.mask)), item.class_name, outcome.mask_problem)
                 )
         progress(done)
         if len(rows) >= _BATCH:
@@ -183,7 +185,7 @@ def add_items(
         claimed.add(photo.path)
         counts.moved.append(photo.path)
         backgrounds.note(photo.path, item.background)
-        details.note(photo.path, item.fields)
+        details.note(photo.path, item.fields, item.assumed)
     _write(pool, rows, backgrounds, details)
     if counts.moved:
         counts.discarded = len(discarded_paths(pool).intersection(counts.moved))
@@ -211,11 +213,6 @@ def _unclaimed(item: Item, photo_id: str, equal: _Equal, claimed: set[str]) -> _
 
 def _place(key: str) -> str:
     return key.partition("/")[2]
-
-
-def discarded_paths(pool: Pool) -> set[str]:
-    """Return the photos that annotators discarded."""
-    return set(pool.verdicts("review").filter(~pl.col("stands") & (pl.col("status") != "disagreed"))["path"])
 
 
 def _write(pool: Pool, rows: list[dict[str, object]], backgrounds: Backgrounds, details: Details) -> None:

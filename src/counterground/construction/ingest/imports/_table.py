@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
+from counterground.construction.ingest.imports._details import CLUSTERED, assumed_details
 from counterground.construction.ingest.imports._options import (
     ImportOptions,
     find_class_column,
@@ -21,6 +22,7 @@ from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError
 from counterground.photos import TABLE_SUFFIXES, read_table
 from counterground.pool import PhotoKey
+from counterground.privacy import without_query
 from counterground.text import counted
 
 _CANDIDATE = (
@@ -44,16 +46,20 @@ class AddressTable:
     Attributes:
         candidates: rows for ``Pool.add_candidates``, each key and class once.
         details: what the table says about each photo, as columns of a pool, by key and class.
+        assumed: what follows from that for columns that it does not give, likewise.
         backgrounds: background labels, likewise.
         rejected: rows that cannot be fetched.
         notes: sentences that a reader must know.
+        rows: numbers of the rows, by key and class.
     """
 
     candidates: list[dict[str, object]]
     details: dict[tuple[str, str], dict[str, object]]
+    assumed: dict[tuple[str, str], dict[str, object]]
     backgrounds: dict[tuple[str, str], str | None]
     rejected: list[RejectedItem]
     notes: tuple[str, ...]
+    rows: dict[tuple[str, str], int]
 
     @property
     def classes(self) -> frozenset[str]:
@@ -62,7 +68,14 @@ class AddressTable:
 
     def details_of(self, candidate: Mapping[str, Any]) -> dict[str, object]:
         """Return what the table says about a candidate, which may be one of an earlier import."""
-        return self.details[candidate["key"], candidate["class_name"]]
+        place = candidate["key"], candidate["class_name"]
+        said = {name: value for name, value in self.details[place].items() if value is not None}
+        return self.details[place] | self.assumed[place] | said
+
+    def item(self, key: str, class_name: str, url: str) -> str:
+        """Return a row's address for a report: with its number in place of the query, which may be secret."""
+        shown = without_query(url)
+        return shown if shown == url else f"{shown} (row {self.rows[key, class_name]})"
 
 
 def is_address_table(source: Path, options: ImportOptions) -> bool:
@@ -103,15 +116,16 @@ def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
         url = row.get(options.url_column) or ""
         name = row.get(class_column) or "" if class_column else options.class_name or ""
         if problem := _problem(url, name, row.get("taxon_id")):
-            rejected.append(RejectedItem(f"row {number}" + (f": {url}" if url else ""), name, problem))
+            shown = f": {without_query(url)}" if url else ""
+            rejected.append(RejectedItem(f"row {number}{shown}", name, problem))
         else:
-            rows.append((url, name, row))
+            rows.append((number, url, name, row))
     if not rows:
         raise CounterGroundError(
             f"{source}: no row can be fetched; {rejected[0].item}: {rejected[0].reason}. Files on this disk "
             "need a column 'path', and no --url-column."
         )
-    classes = resolve_class_names((name for _, name, _ in rows), options)
+    classes = resolve_class_names((name for _, _, name, _ in rows), options)
     known = {options.url_column, class_column, background, *_CARRIED}
     unused = [column for column in frame.columns if column not in known]
     notes: tuple[str, ...] = ()
@@ -119,8 +133,10 @@ def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
         notes = (f"Unused columns of the table: {', '.join(unused)}.",)
     candidates: list[dict[str, object]] = []
     details: dict[tuple[str, str], dict[str, object]] = {}
+    assumed: dict[tuple[str, str], dict[str, object]] = {}
     backgrounds: dict[tuple[str, str], str | None] = {}
-    for url, name, row in rows:
+    numbers: dict[tuple[str, str], int] = {}
+    for number, url, name, row in rows:
         key = (str(PhotoKey("url", url)), classes[name])
         if key in details:
             continue
@@ -130,10 +146,14 @@ def read_addresses(source: Path, options: ImportOptions) -> AddressTable:
             fields["taxon_id"] = int(taxon.removesuffix(".0"))
         candidates.append(place | fields)
         details[key] = fields | {"cluster": row.get("cluster")}
+        assumed[key] = assumed_details(fields | {"url": url}, frame.columns)
+        numbers[key] = number
         backgrounds[key] = row.get(background)
     if repeated := len(rows) - len(candidates):
         notes += (f"Skipped {counted(repeated, 'row')} with the address and the class of an earlier row.",)
-    return AddressTable(candidates, details, backgrounds, rejected, notes)
+    if any("cluster" in one for one in assumed.values()):
+        notes += (CLUSTERED,)
+    return AddressTable(candidates, details, assumed, backgrounds, rejected, notes, numbers)
 
 
 def _rows(frame: pl.DataFrame) -> Iterator[Mapping[str, str | None]]:
