@@ -929,8 +929,8 @@ def write_report(
     Raises:
         UsageError: no runs, a run given twice, an unknown contrast or one that is not that of ``comparison``,
             a file that does not end in .html, a budget that is not positive, a folder that ``discover`` did
-            not write, a benchmark without any photo of the runs, or no altair for the chart (extra
-            ``report``).
+            not write or whose pairs are not those of any run, a benchmark without any photo of the runs, or
+            no altair for the chart (extra ``report``).
         CounterGroundError: a run cannot be read, or the file cannot be written.
     """
     from counterground.report import write_report as write_page

@@ -156,6 +156,15 @@ def test_runs_of_one_folder_name_are_told_apart(make_run):
     assert model_points(runs, published=False)["source"].to_list() == ["a/run", "b/run"]
 
 
+def test_names_of_runs_hold_no_path(make_run, tmp_path):
+    sizes = np.full((3, 2), 10)
+    runs = [
+        make_run({"efficientnet-lite0": (level, 0.6)}, sizes=sizes, path=tmp_path / place)
+        for level, place in ((0.8, "x/runs/run"), (0.7, "y/runs/run"))
+    ]
+    assert model_points(runs, published=False)["source"].to_list() == ["x/runs/run", "y/runs/run"]
+
+
 def test_the_classwise_tables_give_the_rows_of_table_3(make_run):
     model = "CLIP-LAION2B-ViT/B/32"
     run = make_run({"open_clip:ViT-B-32/laion2b_s34b_b79k": printed_accuracies(model)})

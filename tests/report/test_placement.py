@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 # Where names go holds for any points, not only for those of a page.
-from counterground.report._placement import Box, Disc, Segment, place_names
+from counterground.report._placement import Box, Disc, Segment, place_names, text_width
 
 FRAME = Box(0, 0, 300, 200)
 DISCS = st.lists(
@@ -118,3 +118,8 @@ def test_a_leader_ends_at_its_own_marker_and_at_its_name():
 
 def test_no_room_is_none():
     assert place_names([Disc(5, 5, 3)], [(400, 7)], frame=FRAME) == [None]
+
+
+def test_wide_characters_have_their_width():
+    assert text_width("\u6a21" * 10, 12) >= 120  # a square each
+    assert text_width("model", 12) == 5 * 0.6 * 12 + 4

@@ -23,7 +23,8 @@ from counterground.cli._options import contrast_option, out_option, photo_budget
 @click.option(
     "--discovery",
     type=click.Path(path_type=Path),
-    help="Benchmark written by discover; the report shows its photos and how its pairs were chosen.",
+    help="Benchmark written by discover, on which a run was made; the report shows its photos and how its "
+    "pairs were chosen.",
 )
 @click.option(
     "--benchmark",

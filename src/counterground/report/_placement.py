@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
+from unicodedata import east_asian_width
 
 
 class Box(NamedTuple):
@@ -43,7 +44,9 @@ class Box(NamedTuple):
 
 def text_width(text: str, size: float) -> float:
     """Return an upper estimate of the width (pixels) of a text in a system sans serif of ``size`` pixels."""
-    return 0.6 * size * len(text) + 4
+    # Wide characters, such as Chinese ones and emoji, are as wide as the font is high.
+    wide = sum(east_asian_width(sign) in "WF" for sign in text)
+    return (0.6 * (len(text) - wide) + 1.0 * wide) * size + 4
 
 
 _RADII = (1.0, 5.0, 10.0, 16.0, 23.0, 31.0, 40.0, 50.0, 62.0, 76.0, 92.0)

@@ -12,6 +12,7 @@ from paper_sized import make_paper_run
 
 from counterground.comparison import model_points
 from counterground.published import load_table
+from counterground.report.figures import write_figures
 
 # What room a bar's text takes, and what a missing value becomes, are rules of their own.
 from counterground.report.figures._bars import Bars, draw_bars, room_for_texts
@@ -294,3 +295,11 @@ def test_a_missing_value_has_no_bar():
     assert [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in drawn[0]] == [(0, 1), (2, -2)]
     assert [text.get_text() for text in axes.texts] == ["1.0", "−2.0"]
     assert [text.get_va() for text in axes.texts] == ["bottom", "top"]
+
+
+@pytest.mark.parametrize("number", ["4", "15"])
+def test_classes_without_a_drop_are_named_where_they_are_left_out(make_run, tmp_path, number):
+    run = make_run({"a": (0.8, 0.5)}, lacking={0: "counter", 3: "common"})
+    write_figures(run, out=tmp_path, only=[number], formats=["svg"])
+    caption = (tmp_path / "captions.md").read_text()
+    assert "Without photos in both groups, so not drawn: ice bear, vulture." in caption

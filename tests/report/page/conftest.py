@@ -14,6 +14,6 @@ def section_of():
 
     def make(*runs):
         comparison = full_comparison(runs)
-        return make_section(1, runs, comparison, lambda *_: None)
+        return make_section(1, runs, comparison, lambda *_, **__: None)
 
     return make

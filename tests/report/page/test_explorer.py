@@ -140,6 +140,20 @@ def test_a_line_needs_three_models(make_run, section_of):
     assert not section.has_residuals
 
 
+def test_lines_of_several_label_spaces_say_which_they_are_of(make_run, section_of):
+    levels = {f"torchvision:m{k}": (0.9 - 0.1 * k, 0.7 - 0.1 * k) for k in range(3)}
+    few = make_run(levels, path="few", label_space="benchmark")
+    space = few.info.label_space.model_copy(update={"name": "benchmark", "size": 9})
+    few = replace(few, info=few.info.model_copy(update={"label_space": space}))
+    lines = section_of(make_run(levels, path="many"), few).explorer.lines
+    here = [words for words, paper in lines if not paper]
+    assert len(here) == 2
+    assert [words.partition("models here ")[2] for words in here] == [
+        "(names: imagenet)",
+        "(names: benchmark)",
+    ]
+
+
 def test_accuracies_of_0_and_1_stay_on_the_axes(make_run):
     row = model_points([make_run({"m": (0.9, 0.5)})], published=False).row(0, named=True)
     rows = [{**row, "common": 1.0, "counter": 0.0}]

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -173,7 +174,38 @@ def test_the_answer_is_about_the_model_that_the_verdict_is_about(answers):
 def test_composites_of_another_set_of_photos_are_said_to_be(made, answers):
     answer = answers("planted", "discs swapped")[DROP]
     version = made["discs swapped"].info.intervention.source.version
-    assert answer.endswith(f"Measured on another set of photos: discs, version {version[:12]}.")
+    assert f"Measured on another set of photos: discs, version {version[:12]}." in answer
+    # Those have two classes, these have four: other names compete.
+    assert answer.endswith(
+        "other settings than these scores: 1 vs. 2 (benchmark), names openai, prompts simple."
+    )
+
+
+def test_what_a_run_on_composites_says_of_itself_stands_beside_its_figures(made, tmp_path):
+    def asked(run, **otherwise):
+        about = {"prompts": "openai", "as_published": True, "warnings": ["Some masks are rough."]} | otherwise
+        return replace(run, info=run.info.model_copy(update=about))
+
+    swapped, mitigated = asked(made["planted swapped"]), asked(made["planted mitigated"])
+    own = [note for note in swapped.info.benchmark.notes if note not in made["planted"].info.benchmark.notes]
+    assert own
+    runs = [made["planted"], swapped, mitigated]
+    page = words(write_report(runs, tmp_path / "report.html", photos=False).read_text())
+    for part in ("What the background causes", "What would make the drop smaller"):
+        told = page.rpartition(part)[2].partition("Read next" if part.startswith("What the") else "Scores")[0]
+        assert "Some masks are rough." in told
+        assert "Legacy loading (as in the paper)" in told
+    assert all(note in page for note in own)
+    said = (
+        "Measured with other settings than these scores: 1 vs. 4 (benchmark), names openai, prompts openai, "
+    )
+    for question in (DROP, SMALLER):
+        answer = page.partition(question)[2].partition("Are there enough photos?")[0]
+        assert f"{said}legacy loading (as in the paper)." in answer
+
+
+def test_a_run_asked_like_the_others_has_nothing_said_of_its_settings(written):
+    assert "other settings" not in written("planted", "planted swapped", "planted mitigated").read_text()
 
 
 def test_costs_of_editing_beyond_2_points_are_said_and_marked(made, written):

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 
 from counterground.cli import counterground as command
 from counterground.errors import UsageError
+from counterground.metrics import score_predictions
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.report import write_report
 
@@ -268,6 +270,28 @@ def test_the_photos_of_a_discovery_are_found(scene):
         cells=pl.DataFrame(schema={"class_index": pl.Int32, "background": pl.String}),
     )
     assert len(pictures_of(write(made, benchmarks=[], discovery=discovery))) == 24
+
+
+def test_a_discovery_of_other_pairs_is_refused(scene):
+    made = scene()
+    other = made.benchmark.photos.with_columns(
+        group=pl.col("group").replace({"common": "counter", "counter": "common"})
+    )
+    discovery = SimpleNamespace(
+        referee="somebody", benchmark=Benchmark("other pairs", made.root, other, made.benchmark.label_space)
+    )
+    with pytest.raises(UsageError, match=r"the pairs of this discovery \(other pairs, chosen by somebody\)"):
+        write(made, discovery=discovery)
+
+
+def test_photos_without_a_group_take_no_room_beside_common_and_counter_ones(scene):
+    made = scene()
+    few = pl.col("path").str.contains(r"[345]\.jpg$")
+    ungrouped = made.run.predictions.with_columns(group=pl.when(~few).then("group"))
+    grouped = replace(made.run, predictions=ungrouped, scores=score_predictions(ungrouped))
+    html = write(SimpleNamespace(**{**vars(made), "run": grouped}))
+    assert Counter(photo["side"] for photo in pictures_of(html)) == {"common": 6, "counter": 6}
+    assert "12 photos are shown" in html
 
 
 def test_a_budget_of_nothing_is_wrong_usage(scene):

@@ -1,13 +1,17 @@
 """The verdict is no stronger than the tests."""
 
+import json
+import re
 from dataclasses import replace
 
 import polars as pl
 import pytest
 
 from counterground.comparison import full_comparison
+from counterground.metrics import score_predictions
 from counterground.photos import Discovered
-from counterground.results import regroup
+from counterground.report import write_report
+from counterground.results import StoppingRecord, regroup
 
 
 @pytest.fixture
@@ -35,6 +39,16 @@ def test_a_drop_that_stands_out_leads(make_run, verdict_of):
         "Yes. Its drop is significantly larger than that of"
     )
     assert "< 0.001, Holm-corrected over 4 tests" in told["More than the other models?"]
+
+
+def test_tests_that_do_not_account_for_stopping_early_decide_nothing(make_run, verdict_of):
+    run = make_run({"a": (0.9, 0.2), "b": (0.9, 0.88)}, per_group=60)
+    stopping = StoppingRecord(max_drop=0.0, seed=0, photos=1080, of=1080, looks=2, decisions=[])
+    verdict = verdict_of(replace(run, info=run.info.model_copy(update={"stopping": stopping})))
+    more = answers(verdict)["More than the other models?"]
+    assert more.startswith("Perhaps. Its drop is significantly larger than that of the other model, b")
+    assert more.endswith("These p-values do not account for stopping early (--until decided).")
+    assert verdict.sentence.startswith("The largest measured drop is that of a: it loses ")
 
 
 def test_drops_that_cannot_be_told_apart_are_no_ranking(make_run, verdict_of):
@@ -243,6 +257,34 @@ def test_a_model_near_chance_is_not_said_to_drop_least(make_run, verdict_of):
     assert told["Left out"] == (
         f"guess: {level} % on common photos is not clearly above chance, so the drop says nothing."
     )
+
+
+def test_a_model_near_chance_is_named_where_its_drop_may_be_larger(make_run, section_of):
+    section = section_of(make_run({"good": (0.8, 0.86), "fair": (0.7, 0.76), "guess": (0.04, 0.02)}))
+    drops = {row.model.label: row.model.get("drop").value for row in section.rows}
+    assert drops["guess"] > 0 > max(drops["good"], drops["fair"])
+    sentence = section.verdict.sentence
+    assert sentence.startswith("No model clearly above chance lost accuracy on these photos when")
+    assert sentence.endswith("Left out, near chance: guess.")
+
+
+def test_errors_shown_first_are_those_of_the_model_of_the_verdict(make_run, tmp_path):
+    run = make_run({"good": (0.8, 0.86), "fair": (0.7, 0.76), "guess": (0.04, 0.02)})
+    page = write_report([run], tmp_path / "report.html").read_text()
+    shared = json.loads(re.search(r'id="shared1">(.*?)</script>', page)[1])
+    assert shared["models"][shared["lead"]]["label"] == "good"
+
+
+def test_one_cluster_is_no_difference_of_settings(make_run, verdict_of):
+    run = make_run({"a": (0.8, 0.5), "b": (0.7, 0.6)})
+    rows = run.predictions.with_columns(cluster=pl.lit("the only one"))
+    verdict = verdict_of(replace(run, predictions=rows, scores=score_predictions(rows)))
+    told = answers(verdict)
+    few = "There are too few independent photos for an interval."
+    assert told["More than the other models?"] == f"Not tested. {few}"
+    assert told["Smallest measured drop"].endswith("Too few independent photos to test it against a.")
+    assert verdict.sentence.endswith("34.4 points; there are too few independent photos to judge it.")
+    assert not any(" ." in text or " ," in text for text in (verdict.sentence, *told.values()))
 
 
 def test_where_all_models_guess_no_drop_is_judged(make_run, verdict_of):

@@ -53,6 +53,7 @@ _PER_LINE = 24
 _MOST_CLASSES = 192
 _MOST_DROPS = 48
 _MOST_MODELS = 8
+_LACKING_NAMED = 6
 _AXES, _TEXT = 84.0, 20.0  # points: room for the axes of a panel, an upright text and its distance
 _MOST_POINTS = 102.0  # a drop is at most 100; a little more shows the ends of lines
 _MARK = "†"
@@ -203,6 +204,17 @@ def _own_drops(
         .agg(pl.col("drop").mean())
         .sort(pl.col("drop"), "name", descending=[True, False])
     )
+    lacking = {
+        name
+        for run, model in models
+        for index, name in _class_names(run).items()
+        if index in model.classes and name not in order["name"]
+    }
+    if lacking:
+        shown = sorted(map(one_line, lacking))
+        more = f" and {len(shown) - _LACKING_NAMED} more" if len(shown) > _LACKING_NAMED else ""
+        side = "both groups" if material.words.is_drop else "both sides"
+        caption += f" Without photos in {side}, so not drawn: {', '.join(shown[:_LACKING_NAMED])}{more}."
     if len(order) > _MOST_DROPS:
         caption += f" The {_MOST_DROPS} largest of {len(order)} classes."
         order = order[:_MOST_DROPS]
@@ -223,16 +235,19 @@ def _own_drops(
 
 
 def _drops_of(run: Run, model: ModelScores, words: Words) -> pl.DataFrame:
-    facts = class_facts(run.predictions)
+    names = _class_names(run)
     rows = []
     for index in model.classes:
         drop = model.of(words.contrast, index).difference
         if drop.value is not None:
-            name = facts[index].name if index in facts else str(index)
             scaled = [None if v is None else 100 * v for v in (drop.value, drop.low, drop.high)]
-            rows.append((name, *scaled, None))
+            rows.append((names.get(index, str(index)), *scaled, None))
     schema = {"name": pl.String, "drop": pl.Float64, "low": pl.Float64, "high": pl.Float64, "note": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _class_names(run: Run) -> dict[int, str]:
+    return {index: facts.name for index, facts in class_facts(run.predictions).items()}
 
 
 def _drops(

@@ -115,12 +115,14 @@ class Causes:
     """What one run on composites shows.
 
     ``name`` is the run's, if there are several. ``about`` says what was put where, ``limits`` that these are
-    not the photos of the section, or not all of them.
+    not the photos of the section, or not all of them, or that models were asked in another way. ``notes`` are
+    the notes and warnings of this run that the section does not have.
     """
 
     name: str | None
     about: str
     limits: str
+    notes: list[str]
     models: list[ModelEffects]
     parts: Forest | None
     table: list[EffectRow]
@@ -144,6 +146,8 @@ def make_causes(
     *,
     name: str | None = None,
     pictures: bool = True,
+    setting: str = "",
+    notes: Sequence[str] = (),
 ) -> Causes:
     """Gather what a run on composites shows.
 
@@ -154,6 +158,8 @@ def make_causes(
         photos: number of those photos.
         name: name of the run, if there are several.
         pictures: whether the page may hold photos.
+        setting: how models were asked, if not as in the section.
+        notes: notes and warnings of the run that the section does not have.
     """
     record = run.info.intervention
     assert record is not None
@@ -171,7 +177,8 @@ def make_causes(
     return Causes(
         name=name,
         about=_about(record, of, photos),
-        limits=_limits(record, of, photos),
+        limits=" ".join(filter(None, [_limits(record, of, photos), other_setting(setting)])),
+        notes=list(notes),
         models=known,
         parts=_parts(known, labels)
         if any(model.get("background_effect").value is not None for model in known)
@@ -274,7 +281,8 @@ def _other_parts(model: ModelEffects) -> str:
         return "The drop of these photos was not measured."
     part = model.get("background_part")
     clear = model.get("background_effect").low or 0.0
-    whole = "" if clear > 0 else f"The drop of these photos is {drop.text} points {drop.interval}. "
+    size_of_drop = f"The drop of these photos is {drop.text} points {drop.interval}".rstrip()
+    whole = "" if clear > 0 else f"{size_of_drop}. "
     if part.value is not None:
         few, every = (model.classes(name) for name in ("observed_drop", "background_effect"))
         show, them = ("shows", "it") if few == 1 else ("show", "them")
@@ -331,6 +339,11 @@ def _about(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) 
 
 def _is_same(one: BenchmarkRecord, other: BenchmarkRecord) -> bool:
     return (one.name, one.version) == (other.name, other.version)
+
+
+def other_setting(setting: str) -> str:
+    """Say that models were asked in another way than in the section; empty if they were not."""
+    return f"Measured with other settings than these scores: {setting}." if setting else ""
 
 
 def _limits(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) -> str:

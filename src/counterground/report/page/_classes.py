@@ -198,7 +198,8 @@ def informative_photos(predictions: Iterable[pl.DataFrame], per_cell: int) -> pl
     """Choose up to ``per_cell`` photos of each class and group, the most informative first.
 
     These are counter photos that most models get wrong, with high confidence, and common photos that most get
-    right, with high confidence. Photos without a group count as counter photos.
+    right, with high confidence. Photos without a group are chosen, as counter photos, only in classes that
+    have no others: beside common and counter photos the page has no place for them.
 
     Args:
         predictions: ``path, photo_id, class_index, group, background, correct, confidence`` of each model.
@@ -213,6 +214,7 @@ def informative_photos(predictions: Iterable[pl.DataFrame], per_cell: int) -> pl
         .with_columns(share=pl.col("fits") / pl.col("n"), sure=pl.col("sure") / pl.col("known"))
         .with_columns(_SIDES, pl.col("sure").fill_nan(0.0))
         .sort(["class_index", "side", "share", "sure", "path"], descending=[False, False, True, True, False])
+        .filter((pl.col("side") != NO_GROUP) | pl.col("group").is_null().all().over("class_index"))
         .with_columns(rank=pl.int_range(pl.len()).over("class_index", "side"))
     )
     chosen = ranked.filter(pl.col("rank") < per_cell).sort("rank", "class_index", "side", "path")

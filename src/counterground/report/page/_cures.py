@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from counterground.report._placement import Box, Disc, Segment, place_names, text_width
+from counterground.report.page._causes import other_setting
 from counterground.report.page._marks import OUTLINES
 from counterground.report.page._verdict import CURE, Answer
 from counterground.results import CHEAP, HALF, BenchmarkRecord, Figure, MethodRecord, MitigationRecord, Table
@@ -75,7 +76,8 @@ class CureChart:
 class Cures:
     """What a run of `counterground mitigate` says about its model, under the model's name in the section.
 
-    ``other_photos`` says if these are not the photos of the section.
+    ``other_photos`` says if these are not the photos of the section, or if models were asked in another way.
+    ``warnings`` are those of this run that the section and the record do not have.
     """
 
     record: MitigationRecord
@@ -83,6 +85,7 @@ class Cures:
     methods: list[Method]
     chart: CureChart | None
     other_photos: str | None
+    warnings: list[str]
 
     @property
     def sentences(self) -> list[str]:
@@ -96,7 +99,15 @@ class Cures:
         return list(self.record.left_out.items())
 
 
-def make_cures(record: MitigationRecord, label: str, on: BenchmarkRecord, of: BenchmarkRecord) -> Cures:
+def make_cures(
+    record: MitigationRecord,
+    label: str,
+    on: BenchmarkRecord,
+    of: BenchmarkRecord,
+    *,
+    setting: str = "",
+    warnings: Sequence[str] = (),
+) -> Cures:
     """Gather what mitigations did.
 
     Args:
@@ -104,13 +115,19 @@ def make_cures(record: MitigationRecord, label: str, on: BenchmarkRecord, of: Be
         label: what the section calls its model.
         on: photos that the mitigations were judged on.
         of: photos that the section is about.
+        setting: how models were asked, if not as in the section.
+        warnings: those of the run that the section does not have.
     """
     record = record.model_copy(update={"model": label})
-    other = None
-    if on.version != of.version:
-        other = f"Measured on another set of photos: {on.name}, version {on.version[:12]}."
+    other = "" if on.version == of.version else _other_set(on)
+    other = " ".join(filter(None, [other, other_setting(setting)]))
     methods = [Method(each, _settings(each)) for each in record.methods]
-    return Cures(record, record.table, methods, _draw(record), other)
+    warned = [text for text in warnings if text not in record.notes]
+    return Cures(record, record.table, methods, _draw(record), other or None, warned)
+
+
+def _other_set(on: BenchmarkRecord) -> str:
+    return f"Measured on another set of photos: {on.name}, version {on.version[:12]}."
 
 
 def cure_answer(cures: Sequence[Cures], lead: str | None) -> Answer | None:

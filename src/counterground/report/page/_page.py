@@ -121,13 +121,14 @@ def write_report(
 
     Raises:
         UsageError: no runs, a run given twice, a file that does not end in .html, a budget that is not
-            positive, a contrast that the runs do not have or that is not that of the comparison, or no altair
-            for the chart (extra ``report``).
+            positive, a contrast that the runs do not have or that is not that of the comparison, a discovery
+            of other pairs than those of the runs, or no altair for the chart (extra ``report``).
         CounterGroundError: the file cannot be written.
     """
     if not runs:
         raise UsageError("There is nothing to report: give at least one run.")
     path = page_path(Path(out), "report.html")
+    _check_discovery(runs, discovery)
     together = _groups(runs)
     compared = _compared([run for group in together for run in group.runs], comparison, contrast)
     at_hand = _photos(runs, discovery, benchmarks) if photos else {}
@@ -171,6 +172,33 @@ def _compared(
         else full_comparison(group, published=False, contrast=first)
         for first, group in own.items()
     }
+
+
+def _check_discovery(runs: Sequence[Run], discovery: DiscoverySummary | None) -> None:
+    """Refuse a discovery whose pairs are those of none of the runs: the page would tell another choice.
+
+    Raises:
+        UsageError: no run was made on its benchmark, or on photos that are in the same groups there.
+    """
+    benchmark = getattr(discovery, "benchmark", None)
+    if not isinstance(benchmark, Benchmark) or any(_has_pairs_of(run, benchmark) for run in runs):
+        return
+    raise UsageError(
+        f"None of these runs was made on the pairs of this discovery ({benchmark.name}, chosen by "
+        f"{getattr(discovery, 'referee', '')}): give the discovery of the benchmark that was evaluated."
+    )
+
+
+def _has_pairs_of(run: Run, benchmark: Benchmark) -> bool:
+    """Whether a run is on a benchmark, or all photos that they share are in the same groups in both."""
+    info = run.info
+    of = info.benchmark if info.intervention is None else info.intervention.source
+    if of.version == benchmark.version:
+        return True
+    same = ["photo_id", "group"]
+    pairs = benchmark.photos.select(same)
+    shared = run.photos.select(same).filter(pl.col("photo_id").is_in(pairs["photo_id"].implode()))
+    return shared.height > 0 and shared.drop_nulls("group").join(pairs, on=same, how="anti").is_empty()
 
 
 def _photos(
@@ -247,6 +275,7 @@ def _class_page(
     rows: Sequence[Row],
     facts: Mapping[int, ClassFacts],
     *,
+    lead: str | None,
     words: Words,
 ) -> ClassPage:
     predictions = _LabelledRows(runs, by_run, words.contrast)
@@ -259,7 +288,7 @@ def _class_page(
     models = [row.model for row in rows]
     drops = {index: mean_drop(models, index, words.contrast) for index in facts}
     order = sorted(facts, key=lambda i: (drops[i] is None, -(drops[i] or 0.0), facts[i].name))
-    lead = next((model.label for model in models if words.knows(model)), None)
+    lead = lead or next((model.label for model in models if words.knows(model)), None)
     return make_class_page(
         predictions,
         chosen,

@@ -161,8 +161,8 @@ def make_section(
         number: place of the section on the page, from 1.
         runs: runs on the same version of a benchmark.
         comparison: comparison of these runs, and of others on the page.
-        class_page: function of the runs, their labelled models, the rows in the page's order, and the facts
-            of the classes.
+        class_page: function of the runs, their labelled models, the rows in the page's order, the facts of
+            the classes, and ``lead``, the label of the model with the largest drop, if any says something.
         swapped: runs on composites that show what the background causes; they may be among ``runs``.
         mitigated: runs of `counterground mitigate`.
         pictures: whether the page may hold photos.
@@ -185,16 +185,21 @@ def make_section(
     count = photos["path"].n_unique()
     marks = _marks_by_weights(runs, known, rows)
     of = None if runs[0].info.intervention else benchmark
-    causes = _causes(swapped, marks, of, count, len(rows), pictures=pictures)
-    cures = [_cures(run, marks, benchmark) for run in mitigated]
+    shown = _Shown(
+        [note for run in runs for note in run.info.benchmark.notes],
+        _warnings(runs),
+        [_setting(run) for run in runs],
+    )
+    causes = _causes(swapped, marks, of, count, len(rows), shown=shown, pictures=pictures)
+    cures = [_cures(run, marks, benchmark, shown) for run in mitigated]
     return Section(
         number=number,
         name=benchmark.name,
         version=benchmark.version,
         photos=count,
         classes=photos["class_index"].n_unique(),
-        notes=unique(note for run in runs for note in run.info.benchmark.notes),
-        warnings=_warnings(runs),
+        notes=unique(shown.notes),
+        warnings=shown.warnings,
         words=words,
         strata=_strata(runs, words),
         verdict=judge(
@@ -204,6 +209,7 @@ def make_section(
             has_backgrounds=any(map(has_unpaired_backgrounds, runs)),
             words=words,
             selection=_selection(runs, known, words),
+            could_stop=any(run.info.stopping is not None for run in runs),
             cause=cause_answer(
                 causes, lead.label if lead else None, on_these_photos=any(map(chosen_on_its_photos, runs))
             ),
@@ -215,7 +221,7 @@ def make_section(
         if any(map(has_unpaired_backgrounds, runs))
         else None,
         rows=rows,
-        settings=unique(_setting(run) for run in runs),
+        settings=unique(shown.settings),
         explorer=draw_explorer(
             items,
             comparison.points.filter(source="paper"),
@@ -226,7 +232,7 @@ def make_section(
         class_drops=draw_class_drops([(row.model, row.mark) for row in rows], facts, words),
         design=describe_design(runs, [(k.model, runs[k.run]) for k in known], words),
         comparisons=compared,
-        class_page=class_page(runs, by_run, rows, facts),
+        class_page=class_page(runs, by_run, rows, facts, lead=lead.label if lead else None),
         causes=causes,
         cures=cures,
     )
@@ -248,6 +254,19 @@ def _fingerprint(run: Run, name: str) -> str:
     return next((record.fingerprint for record in run.info.models if record.name == name), name)
 
 
+class _Shown(NamedTuple):
+    """What the section says of its own runs, so that the parts about other runs say only what differs."""
+
+    notes: list[str]
+    warnings: list[str]
+    settings: list[str]
+
+    def other(self, run: Run) -> str:
+        """Return how the models of a run were asked, if none of the section's was asked so."""
+        setting = _setting(run)
+        return "" if setting in self.settings else setting
+
+
 def _causes(
     swapped: Sequence[Run],
     marks: Mapping[str, tuple[str, Mark]],
@@ -255,6 +274,7 @@ def _causes(
     photos: int,
     others: int,
     *,
+    shown: _Shown,
     pictures: bool,
 ) -> list[Causes]:
     """Return what runs on composites show, with models named and drawn as in the section's table."""
@@ -270,14 +290,35 @@ def _causes(
             models.append((replace(model, label=label), drawn))
         # In the order of the section's table; models that are not in it come last.
         models.sort(key=lambda each: each[1].number)
-        found.append(make_causes(run, models, benchmark, photos, name=name, pictures=pictures))
+        told = [*run.info.benchmark.notes, *_warnings([run])]
+        found.append(
+            make_causes(
+                run,
+                models,
+                benchmark,
+                photos,
+                name=name,
+                pictures=pictures,
+                setting=shown.other(run),
+                notes=[text for text in told if text not in (*shown.notes, *shown.warnings)],
+            )
+        )
     return found
 
 
-def _cures(run: Run, marks: Mapping[str, tuple[str, Mark]], benchmark: BenchmarkRecord) -> Cures:
+def _cures(
+    run: Run, marks: Mapping[str, tuple[str, Mark]], benchmark: BenchmarkRecord, shown: _Shown
+) -> Cures:
     record = read_mitigation(run.path)
     label, _ = marks.get(_fingerprint(run, record.model), (record.model, None))
-    return make_cures(record, label, run.info.benchmark, benchmark)
+    return make_cures(
+        record,
+        label,
+        run.info.benchmark,
+        benchmark,
+        setting=shown.other(run),
+        warnings=[text for text in _warnings([run]) if text not in shown.warnings],
+    )
 
 
 def _largest_drop_first(known: _Known, words: Words) -> tuple[bool, float, float]:
@@ -408,11 +449,21 @@ def _residual(point: dict[str, Any] | None) -> Estimate | None:
 
 def _trends(lines: Mapping[str, EffectiveRobustness], version: str) -> list[Trend]:
     """Return the lines through the paper's models and through those of this version of the benchmark."""
-    return [
-        Trend.of(line.fit, family, paper=line.source == "paper")
+    here = [
+        (family, line)
         for family, fitted in lines.items()
         for line in fitted.lines
         if line.source != "reproduction" and line.benchmark_version in (None, version)
+    ]
+    spaces = {line.label_space for _, line in here if line.source != "paper"}
+    return [
+        Trend.of(
+            line.fit,
+            family,
+            paper=line.source == "paper",
+            names=line.label_space if line.source != "paper" and len(spaces) > 1 else None,
+        )
+        for family, line in here
     ]
 
 

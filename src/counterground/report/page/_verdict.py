@@ -32,6 +32,8 @@ CURE = "What would make it smaller?"
 _UNTESTED = (
     "The models were evaluated on different photos or with different settings; see “Comparability” below."
 )
+_COULD_STOP = "These p-values do not account for stopping early (--until decided)."
+_NO_INTERVAL = "There are too few independent photos for an interval."
 
 
 _NO_STRATA = "no stratum has photos on both sides"
@@ -125,6 +127,7 @@ def judge(
     has_backgrounds: bool = True,
     words: Words = DROP_WORDS,
     selection: Selection | None = None,
+    could_stop: bool = False,
     cause: Answer | None = None,
     cure: Answer | None = None,
 ) -> Verdict:
@@ -137,6 +140,7 @@ def judge(
         has_backgrounds: whether photos have backgrounds, from which `discover` could choose pairs.
         words: words for another contrast, whose difference is judged instead of the drop.
         selection: who chose the pairs of backgrounds, and on which photos.
+        could_stop: whether a run could stop early, which the paired tests do not account for.
         cause: how much of the drop is the background, if swapped backgrounds were evaluated.
         cure: what would make it smaller, if mitigations were tried.
     """
@@ -153,7 +157,13 @@ def judge(
     answers += filter(None, told)
     gained = evidence.is_reversed(lead)
     if others and not gained:  # of gains, "more than the others" would mean a smaller one
-        answers.append(ranking.answer(is_biased=evidence.selection.has_biased(lead.label)))
+        answer = ranking.answer(is_biased=evidence.selection.has_biased(lead.label))
+        if could_stop and ranking.p_values:
+            answer = answer._replace(
+                answer="Perhaps." if answer.answer in ("Yes.", "As far as tested.") else answer.answer,
+                reason=f"{answer.reason} {_COULD_STOP}",
+            )
+        answers.append(answer)
     if others:
         answers.append(_least([lead, *others], comparisons, words))
     answers += [*_left_out(models, guessing, words), _enough(lead, evidence, ranking)]
@@ -162,7 +172,12 @@ def judge(
         answers.append(Answer(_NEXT, "Measure it on other photos.", _ELSEWHERE))
     else:
         answers.append(_after_a_gain(words) if gained else _next(lead, others, evidence, ranking))
-    return Verdict(_sentence(lead, others, evidence, ranking), answers, lead.label)
+    sentence = _sentence(lead, others, evidence, ranking, could_stop=could_stop)
+    left_out = [model.label for model in models if model.label in guessing]
+    if others and left_out:  # the sentence is about all models, and these may have a larger drop
+        sentence = sentence.replace("No model lost", "No model clearly above chance lost")
+        sentence += f" Left out, near chance: {_listed(left_out)}."
+    return Verdict(sentence, answers, lead.label)
 
 
 def _without_drop(
@@ -245,13 +260,15 @@ class _Ranking:
 
     ``corrected`` says how p-values are corrected; ``margin`` is about the smallest difference (a fraction)
     that would be significant, None if nothing was tested. ``unlike`` are those of ``apart`` whose accuracies
-    on the left side differ clearly from the first model's.
+    on the left side differ clearly from the first model's. ``untested`` are not comparable; ``few`` are, but
+    the photos are too few for a test.
     """
 
     apart: list[str]
     unlike: list[str]
     tied: list[str]
     untested: list[str]
+    few: list[str]
     p_values: list[float]
     corrected: str
     margin: float | None
@@ -262,10 +279,15 @@ class _Ranking:
         cls, first: ModelScores, others: Sequence[ModelScores], comparisons: Comparisons, words: Words
     ) -> _Ranking:
         values: dict[str, float] = {}
+        few: list[str] = []
         tests, margins = comparisons.corrected_for, []
         for model in others:
             pair = comparisons.between(first.label, model.label)
-            if pair and pair.drop and pair.drop.p_holm is not None:
+            if pair is None or pair.drop is None:
+                continue
+            if pair.drop.p_holm is None:
+                few.append(model.label)
+            else:
                 values[model.label] = pair.drop.p_holm
                 margins.append(_margin(pair.drop.difference, tests))
         apart = [label for label, p in values.items() if p < SIGNIFICANT]
@@ -279,7 +301,8 @@ class _Ranking:
             apart,
             unlike,
             [label for label, p in values.items() if p >= SIGNIFICANT],
-            [model.label for model in others if model.label not in values],
+            [model.label for model in others if model.label not in {*values, *few}],
+            few,
             sorted(values.values()),
             f"Holm-corrected over {counted(tests, 'test')}",
             min((margin for margin in margins if margin is not None), default=None),
@@ -289,12 +312,14 @@ class _Ranking:
     @property
     def doubtful(self) -> list[str]:
         """The models whose drops are not significantly different from that of the first, or not tested."""
-        return [*self.tied, *self.untested]
+        return [*self.tied, *self.untested, *self.few]
 
     def answer(self, *, is_biased: bool) -> Answer:
         """Say whether the lead drops more than the others; ``is_biased``: it chose these pairs."""
         question = "More than the other models?"
         more = f" Not tested, because settings differ: {_listed(self.untested)}." if self.untested else ""
+        if self.few:
+            more += f" Too few independent photos to test: {_listed(self.few)}."
         if is_biased:
             reason = f"It chose the pairs, which biases its {self.words.noun} against those of other models."
             return Answer(question, "Not comparable.", reason)
@@ -304,14 +329,14 @@ class _Ranking:
                 "clearly different: compare distances from a line, too (counterground compare)."
             )
         if not self.p_values:
-            return Answer(question, "Not tested.", _UNTESTED)
+            return Answer(question, "Not tested.", _NO_INTERVAL if self.few else _UNTESTED)
         if not self.tied:
             others = _all_of(self.apart, "each")
             evidence = f"{p_equals(self.p_values[-1], at_most=True)}, {self.corrected}"
             reason = (
                 f"Its {self.words.noun} is significantly larger than that of {others} ({evidence}).{more}"
             )
-            return Answer(question, "Yes." if not self.untested else "As far as tested.", reason)
+            return Answer(question, "As far as tested." if self.untested or self.few else "Yes.", reason)
         if not self.apart:
             any_other = _all_of(self.tied, "any")
             reason = f"Its {self.words.noun} is not significantly different from that of {any_other}"
@@ -328,7 +353,12 @@ class _Ranking:
 
 
 def _sentence(
-    lead: ModelScores, others: Sequence[ModelScores], evidence: _Evidence, ranking: _Ranking
+    lead: ModelScores,
+    others: Sequence[ModelScores],
+    evidence: _Evidence,
+    ranking: _Ranking,
+    *,
+    could_stop: bool,
 ) -> str:
     words = evidence.words
     doubt = evidence.doubt(lead)
@@ -337,15 +367,16 @@ def _sentence(
         return f"{headline(lead, contrast=words.contrast, when=words.when)}.{but}"
     drop = words.difference(lead)
     if drop.value is not None and drop.value <= 0:
-        return (
-            f"{words.nobody}; the largest {words.noun} is that of {lead.label}, {drop.text} points "
-            f"{drop.interval}."
-        )
+        return f"{words.nobody}; the largest {words.noun} is that of {lead.label}, {_in_points(drop)}."
     if not evidence.is_clear(lead):
-        largest = _largest(lead, words)
-        return f"{_clear(others, evidence)} {largest}, not statistically distinguishable from zero."
-    loses = f"it loses {drop.text} points {drop.interval} {words.when}"
+        doubt_of_it = ", not statistically distinguishable from zero"
+        if drop.low is None or drop.high is None:
+            doubt_of_it = "; there are too few independent photos to judge it"
+        return f"{_clear(others, evidence)} {_largest(lead, words)}{doubt_of_it}."
+    loses = f"it loses {_in_points(drop)} {words.when}"
     largest = f"{lead.label} has the largest {words.noun}"
+    if could_stop:
+        largest = f"The largest measured {words.noun} is that of {lead.label}"
     if doubt or not ranking.doubtful:
         return f"{largest}: {loses}.{but}"
     if ranking.apart:
@@ -362,7 +393,7 @@ def _clear(models: Sequence[ModelScores], evidence: _Evidence) -> str:
         return f"There is no clear evidence that any model {words.relies}."
     if len(relying) == 1:
         drop = words.difference(relying[0])
-        size = f"its {words.noun} is {drop.text} points {drop.interval}"
+        size = f"its {words.noun} is {_in_points(drop)}"
         return f"There is clear evidence that {relying[0].label} {words.relies}: {size}."
     names = _listed([model.label for model in relying])
     return f"There is clear evidence that {names} {words.rely}."
@@ -370,7 +401,11 @@ def _clear(models: Sequence[ModelScores], evidence: _Evidence) -> str:
 
 def _largest(lead: ModelScores, words: Words) -> str:
     drop = words.difference(lead)
-    return f"The largest {words.noun} is that of {lead.label}, {drop.text} points {drop.interval}"
+    return f"The largest {words.noun} is that of {lead.label}, {_in_points(drop)}"
+
+
+def _in_points(drop: Estimate) -> str:
+    return f"{drop.text} points {drop.interval}".rstrip()
 
 
 def _relies(lead: ModelScores, evidence: _Evidence) -> Answer:
@@ -378,7 +413,7 @@ def _relies(lead: ModelScores, evidence: _Evidence) -> Answer:
     question, noun = words.question(lead.label), words.noun
     drop = words.difference(lead)
     if drop.low is None or drop.high is None:
-        return Answer(question, "Unknown.", "There are too few independent photos for an interval.")
+        return Answer(question, "Unknown.", _NO_INTERVAL)
     models = evidence.models
     if evidence.is_clear(lead):
         found, inflated = f"The 95 % interval of its {noun}, {drop.interval}, lies above 0.", ""
@@ -435,12 +470,14 @@ def _least(models: Sequence[ModelScores], comparisons: Comparisons, words: Words
     least = min(reversed(models), key=words.size)  # of equal drops, not that of the lead
     drop = words.difference(least)
     ranking = _Ranking.of(least, [model for model in models if model is not least], comparisons, words)
-    reason = f"{drop.text} points {drop.interval}."
+    reason = f"{_in_points(drop)}."
     if ranking.tied:
         verb = "is" if len(ranking.tied) == 1 else "are"
         reason += f" {_listed(ranking.tied)} {verb} not significantly different from it."
     if ranking.untested:
         reason += f" Not tested against it: {_listed(ranking.untested)}."
+    if ranking.few:
+        reason += f" Too few independent photos to test it against {_listed(ranking.few)}."
     return Answer(f"Smallest measured {words.noun}", f"{least.label}:", reason)
 
 

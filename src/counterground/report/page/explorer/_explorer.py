@@ -115,11 +115,15 @@ class Trend:
     paper: bool
 
     @classmethod
-    def of(cls, fit: LineFit, family: str, *, paper: bool) -> Trend:
-        """Return the line of a fit on the probit scale, from one end of any axis to the other."""
+    def of(cls, fit: LineFit, family: str, *, paper: bool, names: str | None = None) -> Trend:
+        """Return the line of a fit on the probit scale, from one end of any axis to the other.
+
+        ``names``: the label space of its models, if models of others are on the chart, too.
+        """
         x = quantile(EDGE), quantile(1 - EDGE)
         low, high = (float(fit.at(end)) for end in x)
         whose = f"{fit.n} of the paper’s models" if paper else f"{fit.n} models here"
+        whose += f" (names: {names})" if names else ""
         words = (
             f"{FAMILY_NAMES[family]}: slope {fit.slope:.2f} [{fit.slope_low:.2f}, {fit.slope_high:.2f}], "
             f"through {whose}"
