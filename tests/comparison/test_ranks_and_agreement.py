@@ -216,7 +216,7 @@ def test_a_model_near_chance_is_not_ranked(make_run):
     assert found.models.select("label", "rank", "of").rows() == [("sees", 1, 1), ("guesses", None, None)]
     assert any(warning.startswith("guesses is not clearly above chance, ") for warning in found.warnings)
     assert not any(warning.startswith("No model of these runs") for warning in found.warnings)
-    assert any(" % on common photos: its drop says nothing" in warning for warning in found.warnings)
+    assert any(" % on common photos: a small drop says nothing" in warning for warning in found.warnings)
 
 
 def test_models_are_counted_by_their_source_the_most_first_and_each_has_a_picture(small_run):

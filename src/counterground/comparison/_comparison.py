@@ -344,8 +344,8 @@ def _alone(runs: Sequence[Run], points: pl.DataFrame, tests: pl.DataFrame, contr
 def _near_chance(points: pl.DataFrame, contrast: Contrast) -> list[str]:
     on = "common photos" if contrast == DROP else contrast.left
     return [
-        f"{row['label']} is not clearly above chance, {percent(row['common'])} % on {on}: its "
-        f"{contrast.name} says nothing, and it is not ranked."
+        f"{row['label']} is not clearly above chance, {percent(row['common'])} % on {on}: a "
+        f"small {contrast.name} says nothing, and it is not ranked."
         for row in points.filter("near_chance").iter_rows(named=True)
     ]
 

@@ -255,7 +255,7 @@ def test_a_model_near_chance_is_not_said_to_drop_least(make_run, verdict_of):
     assert "guess" not in told["More than the other models?"] + told["Smallest measured drop"]
     level = guess.get("accuracy", "common").text
     assert told["Left out"] == (
-        f"guess: {level} % on common photos is not clearly above chance, so the drop says nothing."
+        f"guess: {level} % on common photos is not clearly above chance, so a small drop says nothing."
     )
 
 

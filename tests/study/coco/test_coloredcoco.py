@@ -171,6 +171,16 @@ def test_losses_equal_open_clips_own():
     torch.testing.assert_close(siglip_loss(model, bias, images[:6], tokens, distinct), expected)
 
 
+def test_a_scale_beyond_the_cap_is_capped_and_still_learns():
+    model = tower(torch.eye(2))
+    with torch.no_grad():
+        model.logit_scale.fill_(4.6055)  # log 100 in half precision, as released CLIPs have it: e^4.6055 > 100
+    captions_swapped = torch.eye(2)[[1, 0]] + 1.0
+    clip_loss(model, captions_swapped, torch.arange(2), torch.tensor([0, 1])).backward()
+    assert float(model.logit_scale.detach().exp()) == pytest.approx(100, abs=1e-3)
+    assert float(model.logit_scale.grad) > 0
+
+
 def test_siglip_takes_equal_captions_for_matches():
     texts = torch.eye(2)
     model = tower(texts)

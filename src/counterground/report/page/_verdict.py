@@ -487,7 +487,7 @@ def _left_out(models: Sequence[ModelScores], guessing: Collection[str], words: W
     if not found:
         return []
     levels = ", ".join(f"{model.of(words.contrast).left.text} %" for model in found)
-    reason = f"{levels} on {words.on_left} is not clearly above chance, so the {words.noun} says nothing."
+    reason = f"{levels} on {words.on_left} is not clearly above chance, so a small {words.noun} says nothing."
     return [Answer("Left out", f"{_listed([model.label for model in found])}:", reason)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,8 +21,16 @@ def similarities(model: Any, photos: torch.Tensor, tokens: torch.Tensor) -> torc
 
 
 def logit_scale(model: Any) -> torch.Tensor:
-    """Return the model's scale, capped as CLIP's."""
-    scale: torch.Tensor = model.logit_scale.exp().clamp(max=_LARGEST_LOGIT_SCALE)
+    """Return the model's scale, capped as CLIP's.
+
+    The parameter itself is capped, as CLIP's training does after each step: a cap of its exponential would
+    have no gradient where released CLIPs start, at 100, and they could not change it.
+    """
+    import torch
+
+    with torch.no_grad():
+        model.logit_scale.clamp_(max=math.log(_LARGEST_LOGIT_SCALE))
+    scale: torch.Tensor = model.logit_scale.exp()
     return scale
 
 
