@@ -174,7 +174,7 @@ def test_losses_equal_open_clips_own():
 def test_a_scale_beyond_the_cap_is_capped_and_still_learns():
     model = tower(torch.eye(2))
     with torch.no_grad():
-        model.logit_scale.fill_(4.6055)  # log 100 in half precision, as released CLIPs have it: e^4.6055 > 100
+        model.logit_scale.fill_(4.6055)  # log 100 in half precision, as in released CLIPs
     captions_swapped = torch.eye(2)[[1, 0]] + 1.0
     clip_loss(model, captions_swapped, torch.arange(2), torch.tensor([0, 1])).backward()
     assert float(model.logit_scale.detach().exp()) == pytest.approx(100, abs=1e-3)
