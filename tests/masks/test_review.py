@@ -222,9 +222,7 @@ def test_a_damaged_database_is_one_line(folder, decisions, damage):
 def test_a_drawing_does_not_pass_to_another_photo_of_the_same_path(folder, decisions, tmp_path):
     photos = tmp_path / "photos"
     first = {name: photo_id(photos / name) for name in (A, B)}
-    decisions.redraw(
-        A, png(disc((10, 10, 40, 40))), SIZE, annotator="ann", token=token(), photo=first[A]
-    )
+    decisions.redraw(A, png(disc((10, 10, 40, 40))), SIZE, annotator="ann", token=token(), photo=first[A])
     judged = mask_id(folder, f"files/{B}.png")
     decisions.decide(B, "rejected", annotator="ann", token=token(), judged=judged, photo=first[B])
     assert read_masks(folder).reasons() == {"missing": 1, "rejected": 1, "too large": 1}

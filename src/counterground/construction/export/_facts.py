@@ -97,7 +97,8 @@ def card_facts(pool: Pool) -> CardFacts:
 
     photos, review = pool.photos(), pool.verdicts("review")
     decisions, votes = (
-        frame.filter(pl.col("annotator") != IMPORTED) for frame in (pool.decisions(), pool.votes())
+        frame.filter(pl.col("annotator") != IMPORTED)
+        for frame in (pool.decisions(), pool.votes_by_cluster())
     )
     stands = pl.col("undoes").is_null() & ~pl.col("undone") & (pl.col("labels").list.first() != LATER)
     settled = decisions.filter("adjudicates", stands)
@@ -110,16 +111,15 @@ def card_facts(pool: Pool) -> CardFacts:
         chosen=_origins(photos),
         annotators=people["annotator"].n_unique(),
         tasks=dict(people.group_by("task").agg(pl.col("annotator").n_unique()).iter_rows()),
-        agreement=_agreement(votes, photos),
+        agreement=_agreement(votes),
         discarded=discarded,
     )
 
 
-def _agreement(votes: pl.DataFrame, photos: pl.DataFrame) -> tuple[Agreement, ...]:
+def _agreement(votes: pl.DataFrame) -> tuple[Agreement, ...]:
     from counterground.metrics import agreement
 
-    known = votes.join(photos.select("path", "class_name", "cluster"), on="path", how="inner")
-    table = agreement(known).filter(
+    table = agreement(votes).filter(
         pl.col("class_name").is_null() & pl.col("label").is_null() & (pl.col("photos") > 0)
     )
     return tuple(
