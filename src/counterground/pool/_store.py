@@ -296,10 +296,10 @@ class Pool:
 
     # Signals and settings
 
-    def write_signals(self, signals: pl.DataFrame) -> None:
-        """Write signals (``SIGNAL_SCHEMA``), replacing those of the same names."""
+    def write_signals(self, signals: pl.DataFrame, *, names: Iterable[str] = ()) -> None:
+        """Write signals (``SIGNAL_SCHEMA``), replacing those of the same names and of ``names``."""
         rows = signals.select(*SIGNAL_SCHEMA).to_dicts()
-        names = signals["signal"].unique().to_list()
+        names = {*names, *signals["signal"]}
         with self.connect() as connection:
             connection.execute(delete(SIGNAL).where(SIGNAL.c.signal.in_(names)))
             if rows:
