@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -57,7 +57,7 @@ _SCHEMA = {
         for verb in ("UPDATE", "DELETE")
     },
 }
-# The photo that a decision was made on is a setting of its token: the table of decisions has no column for it.
+# The photo that a decision was made on is a setting named after its token: decisions have no column for it.
 _PHOTO = "photo of"
 _PHOTOS = f"SELECT id, value FROM decision JOIN setting ON name = '{_PHOTO} ' || token"  # noqa: S608 - constant
 _SEALED = {
@@ -308,7 +308,7 @@ class MaskDecisions:
         texts = all(isinstance(value, str) or value is None for value in row[1:])
         if not texts or (mask is not None and (not drawn or "\\" in mask or "\0" in mask)):
             raise self._damaged(f"the decision on {str(path)!r} holds what no page sends")
-        return MaskDecision(*row[1:], photo and str(photo).strip('"'))
+        return replace(MaskDecision(*row[1:]), photo=photo and str(photo).strip('"'))
 
     def _damaged(self, what: str) -> CounterGroundError:
         return CounterGroundError(

@@ -43,7 +43,8 @@ def after_review(
     if counts[_OUTDATED]:
         one, many = "decision of the review no longer counts", "decisions of the review no longer count"
         notes.append(
-            f"{counts[_OUTDATED]:,} {one if counts[_OUTDATED] == 1 else many}: the masks or photos have changed since."
+            f"{counts[_OUTDATED]:,} {one if counts[_OUTDATED] == 1 else many}: "
+            "the masks or photos have changed since."
         )
     return pl.DataFrame(rows, schema=table.schema), tuple(notes)
 

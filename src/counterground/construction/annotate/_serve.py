@@ -70,7 +70,8 @@ def _check_names(pool: Pool, names: Sequence[str]) -> None:
         same = known.get(name.casefold(), name)
         if name not in earlier and same != name:
             raise UsageError(
-                f"The pool has decisions by {same!r}: use that name, since {name!r} would count as a second person."
+                f"The pool has decisions by {same!r}: use that name, since {name!r} would count as a second "
+                "person."
             )
 
 

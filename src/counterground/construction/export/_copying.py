@@ -25,8 +25,8 @@ def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> b
         root = contents.masks_root
         if not is_masks_folder(root):  # a stranger's benchmark may name any folder
             raise CounterGroundError(
-                f"The masks in {root} are neither among the photos nor in a folder that `counterground masks` "
-                "made: copy them into the folder of the photos, and name them there."
+                f"The masks in {root} are neither among the photos nor in a folder of `counterground masks`: "
+                "copy them into the folder of the photos, and name them there."
             )
     if not source.resolve().is_relative_to(root.resolve()):
         raise CounterGroundError(

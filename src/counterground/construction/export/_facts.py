@@ -114,10 +114,11 @@ def _since(pool: Pool, benchmark: Benchmark) -> tuple[str, ...]:
     found = [f"{what} {count:,}" for what, count in counts.items() if count]
     if not found:
         return ()
-    return (
-        f"The pool has changed since these {counted(len(benchmark), 'photo')} were chosen from it, and this export has"
-        f" them as they were ({', '.join(found)}): make the benchmark from the pool again.",
+    sentence = (
+        f"The pool has changed since these {counted(len(benchmark), 'photo')} were chosen from it, and this "
+        f"export has them as they were ({', '.join(found)}): make the benchmark from the pool again."
     )
+    return (sentence,)
 
 
 def card_facts(pool: Pool) -> CardFacts:

@@ -86,7 +86,8 @@ def _record(state: ReviewState, annotator: str, raw: dict[str, Any]) -> dict[str
     present = state.mask_id(photo)
     # A decision may have waited in the browser while masks were made again: it is about the one seen.
     judged = event.judged if "judged" in event.model_fields_set else present
-    sent = {"annotator": annotator, "token": event.token, "judged": judged, "photo": photo.photo_id}
+    seen = {"judged": judged, "photo": photo.photo_id}
+    sent: dict[str, Any] = {"annotator": annotator, "token": event.token, **seen}
     if event.mask is not None:
         size = _size(photo)
         return {"id": state.decisions.redraw(photo.path, _pixels(event.mask), size, **sent)}
