@@ -11,7 +11,7 @@ from PIL import Image
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import row_digest
 from counterground.masks import MaskDecisions, make_masks, mask_id, read_masks, standing
-from counterground.photos import read_benchmark
+from counterground.photos import photo_id, read_benchmark
 
 A, B, C, D, E = (f"ox/grass/{name}.png" for name in "abcde")
 
@@ -217,3 +217,38 @@ def test_a_damaged_database_is_one_line(folder, decisions, damage):
         standing(folder)
     assert "\n" not in str(refused.value)
     assert "decisions.sqlite" in str(refused.value)
+
+
+def test_a_drawing_does_not_pass_to_another_photo_of_the_same_path(folder, decisions, tmp_path):
+    photos = tmp_path / "photos"
+    first = {name: photo_id(photos / name) for name in (A, B)}
+    decisions.redraw(A, png(disc((10, 10, 40, 40))), SIZE, annotator="ann", token=token(), photo=first[A])
+    judged = mask_id(folder, f"files/{B}.png")
+    decisions.decide(B, "rejected", annotator="ann", token=token(), judged=judged, photo=first[B])
+    assert read_masks(folder).reasons() == {"missing": 1, "rejected": 1, "too large": 1}
+    before = {name: (photos / name).read_bytes() for name in (A, B)}
+    for name in (A, B):  # other photos; the mask of B is the same file
+        Image.new("RGB", SIZE, (9, 9, 200)).save(photos / name)
+    disc((60, 50, 90, 80)).save(tmp_path / "drawn" / A)
+    after = make_masks(read_benchmark(photos), str(tmp_path / "drawn"), folder, overwrite=True)
+    rows = {row["path"]: row for row in after.table.to_dicts()}
+    assert (rows[A]["mask"], rows[A]["origin"], rows[B]["reason"]) == (f"files/{A}.png", "folder", None)
+    assert any("2 decisions of the review no longer count" in note for note in after.notes)
+    for name, content in before.items():  # the first photos are back, and so is what was decided on them
+        (photos / name).write_bytes(content)
+    back = make_masks(read_benchmark(photos), str(tmp_path / "drawn"), folder, overwrite=True)
+    assert back.reasons() == {"missing": 1, "rejected": 1, "too large": 1}
+    assert back.table["origin"][0] == "redrawn"
+
+
+def test_a_mask_without_object_is_none_whoever_accepted_it(tmp_path):
+    save_masks(tmp_path)
+    for name, value in (("a", 0), ("b", 255), ("d", 100)):
+        Image.new("L", SIZE, value).save(tmp_path / "drawn" / "ox" / "grass" / f"{name}.png")
+    made = make_masks(read_benchmark(tmp_path / "photos"), str(tmp_path / "drawn"), tmp_path / "odd")
+    log = MaskDecisions(made.folder, create=True)
+    for path in (A, B, C, D):
+        judged = mask_id(made.folder, f"files/{path}.png")
+        log.decide(path, "accepted", annotator="ann", token=token(), judged=judged)
+    after = read_masks(made.folder)
+    assert (after.usable, after.reasons()) == (1, {"empty": 2, "full": 1, "missing": 1})

@@ -8,7 +8,7 @@ from counterground.masks._decisions import (
     Verdict,
     standing,
 )
-from counterground.masks._found import REASONS, Weights, read_mask
+from counterground.masks._found import NO_OBJECT, REASONS, Weights, read_mask
 from counterground.masks._make import make_masks, with_masks
 from counterground.masks._masks import TABLE_SCHEMA as MASKS_SCHEMA
 from counterground.masks._masks import Masks, is_masks_folder, read_masks
@@ -18,6 +18,7 @@ from counterground.masks._settings import MaskLimits, MaskSettings
 __all__ = [
     "MASKS_SCHEMA",
     "MOST_MASK_BYTES",
+    "NO_OBJECT",
     "REASONS",
     "VERDICTS",
     "MaskDecision",

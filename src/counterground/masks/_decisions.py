@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -57,6 +57,9 @@ _SCHEMA = {
         for verb in ("UPDATE", "DELETE")
     },
 }
+# The photo that a decision was made on is a setting named after its token: decisions have no column for it.
+_PHOTO = "photo of"
+_PHOTOS = f"SELECT id, value FROM decision JOIN setting ON name = '{_PHOTO} ' || token"  # noqa: S608 - constant
 _SEALED = {
     "decision": ("path", "verdict", "mask", "judged", "annotator", "at", "token", "undoes"),
     "setting": ("name", "value"),
@@ -75,6 +78,7 @@ class MaskDecision:
         judged: SHA-256 of the file of the mask that was on screen; None if there was none.
         annotator: who decided.
         at: when, in UTC as ISO text.
+        photo: SHA-256 of the photo that was on screen; None if an earlier version did not keep it.
     """
 
     path: str
@@ -83,10 +87,15 @@ class MaskDecision:
     judged: str | None
     annotator: str
     at: str
+    photo: str | None = None
 
-    def is_about(self, mask_id: str | None) -> bool:
-        """Return whether the decision counts for a mask with this SHA-256: a redrawn one always does."""
-        return self.verdict == "redrawn" or self.judged == mask_id
+    def is_about(self, mask_id: str | None, photo_id: str) -> bool:
+        """Return whether the decision counts for a mask and a photo with these SHA-256.
+
+        A redrawn mask takes the place of any other, but was drawn on one photo.
+        """
+        same_photo = self.photo is None or self.photo == photo_id
+        return same_photo and (self.verdict == "redrawn" or self.judged == mask_id)
 
 
 def standing(folder: Path | str) -> dict[str, MaskDecision]:
@@ -124,10 +133,18 @@ class MaskDecisions:
         """Return the decision that stands on each photo: the last one, by anybody, that was not undone."""
         with self._transaction(writes=False) as database:
             rows = database.execute("SELECT * FROM standing ORDER BY id").fetchall()
-        return {row[1]: self._decision(row) for row in rows}
+            seen = dict(database.execute(_PHOTOS).fetchall())
+        return {row[1]: self._decision(row, seen.get(row[0])) for row in rows}
 
     def decide(
-        self, path: str, verdict: Verdict, *, annotator: str, token: str, judged: str | None = None
+        self,
+        path: str,
+        verdict: Verdict,
+        *,
+        annotator: str,
+        token: str,
+        judged: str | None = None,
+        photo: str | None = None,
     ) -> int:
         """Record that a mask is accepted or rejected and return the id; on disk when this returns.
 
@@ -137,6 +154,7 @@ class MaskDecisions:
             annotator: who decides.
             token: makes sending twice harmless: the second call writes nothing and returns the first id.
             judged: SHA-256 of the file of the mask on screen, None if there was none.
+            photo: SHA-256 of the photo on screen; None if it is not known.
 
         Raises:
             UsageError: an unknown verdict, no annotator, or another decision's token.
@@ -145,7 +163,7 @@ class MaskDecisions:
             raise UsageError(f"{verdict!r} is not a verdict on a mask: choose accepted or rejected.")
         event = {"path": path, "verdict": verdict, "annotator": annotator, "token": token, "judged": judged}
         with self._transaction() as database:
-            return _written_before(database, event) or _write(database, event)
+            return _written_before(database, event) or _write(database, event, photo)
 
     def redraw(
         self,
@@ -156,6 +174,7 @@ class MaskDecisions:
         annotator: str,
         token: str,
         judged: str | None = None,
+        photo: str | None = None,
     ) -> int:
         """Record a mask that somebody drew and return the decision's id; on disk when this returns.
 
@@ -166,6 +185,7 @@ class MaskDecisions:
             annotator: who drew.
             token: see ``decide``; a UUID, which names the file.
             judged: see ``decide``.
+            photo: see ``decide``.
 
         Raises:
             UsageError: not a PNG, not of the photo's size, damaged, empty or full, or too large; no
@@ -179,7 +199,7 @@ class MaskDecisions:
             return written
         write_bytes(self.folder / mask, _checked_mask(png, size))  # before the decision that names it
         with self._transaction() as database:
-            return _written_before(database, event) or _write(database, event | {"mask": mask})
+            return _written_before(database, event) or _write(database, event | {"mask": mask}, photo)
 
     def undo(self, annotator: str, *, token: str, of: str | None = None) -> MaskDecision | None:
         """Undo a decision with a new event; return it, or None if there is none.
@@ -225,9 +245,8 @@ class MaskDecisions:
 
     def set_setting(self, name: str, value: Any) -> None:
         """Keep a setting."""
-        row = (name, json.dumps(value, ensure_ascii=False))
         with self._transaction() as database:
-            database.execute("INSERT OR REPLACE INTO setting VALUES (?, ?, ?)", (*row, row_digest(*row)))
+            _keep_setting(database, name, value)
 
     @contextmanager
     def _transaction(self, *, writes: bool = True, create: bool = False) -> Iterator[sqlite3.Connection]:
@@ -281,7 +300,7 @@ class MaskDecisions:
         if damage := database_damage(lambda query: database.execute(query).fetchall(), _SEALED):
             raise self._damaged(damage)
 
-    def _decision(self, row: Any) -> MaskDecision:
+    def _decision(self, row: Any, photo: str | None = None) -> MaskDecision:
         """Check a row of ``standing`` and return it: SQLite accepts any kind of value."""
         _, path, _, mask, *_ = row
         parts = str(mask).split("/")
@@ -289,7 +308,7 @@ class MaskDecisions:
         texts = all(isinstance(value, str) or value is None for value in row[1:])
         if not texts or (mask is not None and (not drawn or "\\" in mask or "\0" in mask)):
             raise self._damaged(f"the decision on {str(path)!r} holds what no page sends")
-        return MaskDecision(*row[1:])
+        return replace(MaskDecision(*row[1:]), photo=photo and str(photo).strip('"'))
 
     def _damaged(self, what: str) -> CounterGroundError:
         return CounterGroundError(
@@ -324,7 +343,7 @@ def _seal_rows(database: sqlite3.Connection) -> None:
         database.execute("INSERT INTO setting VALUES (?, ?, ?)", (*values, row_digest(*values)))
 
 
-def _write(database: sqlite3.Connection, event: Mapping[str, Any]) -> int:
+def _write(database: sqlite3.Connection, event: Mapping[str, Any], photo: str | None = None) -> int:
     if not str(event["annotator"]).strip():
         raise UsageError("A decision needs the name of its annotator.")
     row = {"mask": None, "judged": None, "undoes": None, "at": _now(), **event}
@@ -334,7 +353,14 @@ def _write(database: sqlite3.Connection, event: Mapping[str, Any]) -> int:
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [*values, row_digest(*values)],
     )
+    if photo is not None:
+        _keep_setting(database, f"{_PHOTO} {event['token']}", photo)
     return int(written.lastrowid or 0)
+
+
+def _keep_setting(database: sqlite3.Connection, name: str, value: Any) -> None:
+    row = (name, json.dumps(value, ensure_ascii=False))
+    database.execute("INSERT OR REPLACE INTO setting VALUES (?, ?, ?)", (*row, row_digest(*row)))
 
 
 def _written_before(database: sqlite3.Connection, event: Mapping[str, Any]) -> int | None:

@@ -43,6 +43,9 @@ REASONS = {
 }
 """Why a photo has no usable mask: what ``masks.csv`` says, and what it means."""
 
+NO_OBJECT = ("empty", "full")
+"""Reasons that no review removes: a mask without object, or without background, is none."""
+
 
 class Found(NamedTuple):
     """The mask of a photo, in the photo's size, or None and a key of ``REASONS``; ``detail`` in words."""

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from counterground.masks._decisions import REDRAWN, VERDICTS, MaskDecision
-from counterground.masks._found import read_mask
+from counterground.masks._found import NO_OBJECT, read_mask
 from counterground.masks._quality import measure
 from counterground.photos import UnreadablePhoto, photo_id, photo_size
 
@@ -38,12 +38,13 @@ def after_review(
     for row in table.iter_rows(named=True):
         decision = decisions.get(row["path"])
         counts[verdict := _verdict(folder, row, decision)] += 1
-        rows.append(row | _change(folder, verdict, decision))
+        rows.append(row | _change(folder, row, verdict, decision))
     notes = [f"Review: {', '.join(f'{counts[name]:,} {name}' for name in VERDICTS)}."]
     if counts[_OUTDATED]:
         one, many = "decision of the review no longer counts", "decisions of the review no longer count"
         notes.append(
-            f"{counts[_OUTDATED]:,} {one if counts[_OUTDATED] == 1 else many}: the masks have changed since."
+            f"{counts[_OUTDATED]:,} {one if counts[_OUTDATED] == 1 else many}: "
+            "the masks or photos have changed since."
         )
     return pl.DataFrame(rows, schema=table.schema), tuple(notes)
 
@@ -54,13 +55,16 @@ def _verdict(folder: Path, row: Mapping[str, Any], decision: MaskDecision | None
         return ""
     there = None if decision.verdict == REDRAWN else mask_id(folder, row["mask"])
     unseen = decision.verdict == "accepted" and there is None
-    return _OUTDATED if unseen or not decision.is_about(there) else decision.verdict
+    return _OUTDATED if unseen or not decision.is_about(there, row["photo_id"]) else decision.verdict
 
 
-def _change(folder: Path, verdict: str, decision: MaskDecision | None) -> dict[str, Any]:
+def _change(
+    folder: Path, row: Mapping[str, Any], verdict: str, decision: MaskDecision | None
+) -> dict[str, Any]:
     """Return the values of a row that a decision changes."""
     if verdict == "accepted":
-        return {"reason": None, "detail": None}
+        # Earlier versions let people accept a mask that marks nothing or all: it has no object.
+        return {} if row["reason"] in NO_OBJECT else {"reason": None, "detail": None}
     if verdict == "rejected":
         return {"reason": "rejected", "detail": None}
     if verdict != REDRAWN or decision is None or decision.mask is None:

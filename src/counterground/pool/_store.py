@@ -279,6 +279,16 @@ class Pool:
         with self.connect(writes=False) as connection:
             return read_votes(connection)
 
+    def votes_by_cluster(self) -> pl.DataFrame:
+        """Return the votes with ``class_name`` and ``cluster`` of their photos, as ``agreement`` takes them.
+
+        Photos of one observation are related, also where nobody gave a cluster.
+        """
+        with self.connect(writes=False) as connection:
+            votes, photos = read_votes(connection), self._photos(connection)
+        known = photos.select("path", "class_name", cluster=pl.coalesce("cluster", "observation"))
+        return votes.join(known, on="path", how="left", maintain_order="left")
+
     def verdicts(self, task: str) -> pl.DataFrame:
         """Return what annotators concluded about each photo, as ``VERDICT_SCHEMA``, sorted by path."""
         with self.connect(writes=False) as connection:
@@ -286,10 +296,10 @@ class Pool:
 
     # Signals and settings
 
-    def write_signals(self, signals: pl.DataFrame) -> None:
-        """Write signals (``SIGNAL_SCHEMA``), replacing those of the same names."""
+    def write_signals(self, signals: pl.DataFrame, *, names: Iterable[str] = ()) -> None:
+        """Write signals (``SIGNAL_SCHEMA``), replacing those of the same names and of ``names``."""
         rows = signals.select(*SIGNAL_SCHEMA).to_dicts()
-        names = signals["signal"].unique().to_list()
+        names = {*names, *signals["signal"]}
         with self.connect() as connection:
             connection.execute(delete(SIGNAL).where(SIGNAL.c.signal.in_(names)))
             if rows:

@@ -34,6 +34,8 @@ def test_bad_input_gets_one_line(tmp_path, pool):
     assert "'imported' is the annotator" in str(refusal(root, "--annotator", "imported"))
     assert "use 1 to 60 printable characters" in str(refusal(root, "--annotator", " "))
     assert "different names" in str(refusal(root, "--annotator", "ann", "--annotator", "Ann"))
+    pool.decide(pool.photos()["path"][0], annotator="ben", task="review", labels=["keep"])
+    assert "decisions by 'ben': use that name" in str(refusal(root, "--annotator", "Ben"))
     assert "no address '203.0.113.7'" in str(refusal(root, "--annotator", "ann", "--host", "203.0.113.7"))
     assert "no address 'no.such-host.invalid'" in str(
         refusal(root, "--annotator", "ann", "--host", "no.such-host.invalid")

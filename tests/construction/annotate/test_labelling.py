@@ -174,6 +174,16 @@ def test_two_disagree_and_one_adjudicates(pool, serve, visit):
     assert pool.verdicts("background")["status"].to_list()[:2] == ["adjudicated", "disagreed"]
 
 
+def test_all_adjudications_are_counted_and_the_last_are_listed(tmp_path, make_pool, serve, visit):
+    pool = make_pool(tmp_path / "pool", {"flamingo": 203})
+    settled = {"task": "background", "labels": ["sand"], "adjudicates": True}
+    pool.decide_all([settled | {"path": path, "annotator": "ben"} for path in pool.photos()["path"]])
+    cyd = visit(serve(pool, annotators=["cyd"]).links["cyd"])
+    cyd.page.goto(cyd.page.url.replace("label", "disagreements"))
+    assert cyd.page.inner_text(".adjudicated summary") == "Adjudicated: 203, the last 200 below"
+    assert cyd.page.locator(".undo-adjudication").count() == 200
+
+
 @pytest.mark.parametrize("task", ["background", "review"])
 def test_every_key_that_is_shown_stores_what_stands_beside_it(tmp_path, make_pool, serve, visit, task):
     given = {"background": (["shrub"], ["water", "ground"]), "review": (["keep"], ["clarity", "duplicate"])}
@@ -355,3 +365,7 @@ def test_progress_and_agreement_tell_what_was_decided(pool, serve, visit):
     ann.page.goto(ann.page.url.replace("progress", "agreement"))
     text = " ".join(ann.page.inner_text("main").split())
     assert "6 photos were labelled by two or more of 2 annotators; 83 % of pairs agree." in text
+    assert "Imported labels" not in text
+    pool.decide(paths[0], annotator="imported", task="background", labels=["water"])
+    ann.page.reload()
+    assert "Imported labels count as an annotator's." in ann.page.inner_text("main")

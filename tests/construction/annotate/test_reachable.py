@@ -210,3 +210,22 @@ def test_a_photo_that_cannot_be_shown_can_be_discarded(pool, serve, visit):
     ann.page.wait_for_function("() => document.querySelector('#count').textContent.startsWith('1 of 8')")
     ann.saved()
     assert pool.decisions()["labels"].to_list() == [["feature noise"]]
+
+
+def test_another_picture_in_place_of_a_photo_is_not_shown_as_that_photo(pool, serve, visit):
+    first, *others = pool.photos()["path"].to_list()
+    for path in others:
+        pool.photo_file(path).write_bytes(pool.photo_file(first).read_bytes())
+    pool.photo_file(first).unlink()
+    ann = visit(serve(pool, "--task", "review").links["ann"], outages=True)
+    ann.page.wait_for_selector(".choice:enabled")
+    said = {"changed": 0, "missing": 0}
+    for _ in range(8):
+        notice = ann.page.inner_text("#notice")
+        said["changed"] += "it has changed since it was added to the pool" in notice
+        said["missing"] += "is missing" in notice
+        before = ann.page.inner_text("#count")
+        ann.page.keyboard.press("f")
+        ann.page.wait_for_function("was => document.querySelector('#count').textContent !== was", arg=before)
+        ann.page.wait_for_selector(".choice:enabled, #end:not([hidden])")
+    assert said == {"changed": 7, "missing": 1}

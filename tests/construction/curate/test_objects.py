@@ -71,6 +71,10 @@ def test_small_and_distant_objects_are_unclear(masked, rows_of):
     assert len(report.notes) == 2
     assert report.notes[0].startswith("The mask files/masks/broken.png (not an image)")
     assert "files/masks/missing.png" in report.notes[1]
+    for mask in (pool.files / "masks").iterdir():
+        mask.unlink()
+    assert len(curate(pool.root).notes) == 7  # each mask "was ignored", and so is what was found in it before
+    assert rows_of(pool, "object area") == rows_of(pool, "object offset") == {}
 
 
 def test_photos_with_masks_are_not_cropped(masked, rows_of, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from drawn_masks import save_masks
 
 from counterground.construction.export import FORMATS, export
 from counterground.errors import CounterGroundError, UsageError
@@ -51,6 +52,21 @@ def test_what_links_out_of_the_folder_is_not_passed_on(masked, form, column, tmp
     with pytest.raises(CounterGroundError, match=rf"{link} is behind a link that leaves the folder"):
         export(masked, tmp_path / "out", formats=[form])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset", "huggingface", "fiftyone"])
+def test_masks_of_a_folder_of_masks_are_exported(form, tmp_path):
+    masks = save_masks(tmp_path)
+    photos = read_benchmark(tmp_path / "photos")
+    masked = masks.apply(replace(photos, photos=photos.photos.with_columns(licence=pl.lit("cc0"))))
+    export(masked, tmp_path / "out", formats=[form])
+    found = read_benchmark(tmp_path / "out")
+    assert found.photos["mask"].count() == masks.usable == 3
+    for path, mask in found.photos.select("path", "mask").drop_nulls().iter_rows():
+        assert found.mask_path(mask).read_bytes() == (masks.folder / f"files/{path}.png").read_bytes()
+    (masks.folder / "masks.json").unlink()
+    with pytest.raises(CounterGroundError, match="copy them into the folder of the photos"):
+        export(masked, tmp_path / "other", formats=[form])
 
 
 def test_a_failed_export_leaves_the_earlier_one(grouped, tmp_path, tree):

@@ -331,6 +331,19 @@ def test_progress_counts_what_verdicts_say(pool):
     assert (people["cyd"].done, people["cyd"].left, people["cyd"].pace) == (0, 6, None)
 
 
+def test_pace_leaves_out_what_was_postponed_or_undone(pool):
+    queue = Queue(pool)
+    paths = pool.photos()["path"].to_list()
+    for path, label, seconds in zip(
+        paths, ("snow", "later", "later", "sky", "sky"), (8, 1, 1, 2, 2), strict=False
+    ):
+        decide(queue, path, label, by="ann", seconds=float(seconds))
+    pool.undo("ann", "background")
+    pool.undo("ann", "background")
+    (ann,) = queue.annotators("background")
+    assert (ann.done, ann.pace) == (1, 8.0)
+
+
 def test_servers_side_by_side_share_the_work(tmp_path_factory, make_pool):
     root = make_pool(tmp_path_factory.mktemp("many") / "pool", {"flamingo": 150}).root
     seen, fault, all_here = [], [], threading.Barrier(3)

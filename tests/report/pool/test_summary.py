@@ -8,8 +8,10 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
+from made_pools import fill_pool
 
-from counterground.metrics import cohen_kappa
+from counterground.construction.export import card_facts
+from counterground.metrics import agreement, cohen_kappa
 from counterground.pool import BACKGROUND_LABELS
 from counterground.report import summarise_pool
 
@@ -187,3 +189,38 @@ def test_shades_can_be_read_and_told_apart_by_lightness_alone():
     dark = [luminance(shade.dark_fill) for shade in SHADES]
     assert all((a + 0.05) / (b + 0.05) > 1.14 for a, b in pairwise(light))
     assert all((b + 0.05) / (a + 0.05) > 1.14 for a, b in pairwise(dark))
+
+
+def test_imported_labels_are_told_apart_from_people(tmp_path, make_pool):
+    pool = make_pool(tmp_path / "pool", {"ice bear": 4})
+    labels = {"imported": "snow snow rock rock", "ann": "snow rock rock snow", "ben": "snow rock snow snow"}
+    for name in ("imported", "ann"):
+        for path, label in zip(pool.photos()["path"], labels[name].split(), strict=True):
+            pool.decide(path, annotator=name, task="background", labels=[label])
+    assert summarise_pool(pool).warnings[-1] == (
+        "Imported labels count as an annotator's in the agreement on background; "
+        "no photo was labelled by two people."
+    )
+    for path, label in zip(pool.photos()["path"], labels["ben"].split(), strict=True):
+        pool.decide(path, annotator="ben", task="background", labels=[label])
+    (card,) = card_facts(pool).agreement
+    assert (
+        summarise_pool(pool)
+        .warnings[-1]
+        .endswith(f"between people alone, 75.0 % agree on 4 photos (alpha {card.alpha:.2f}).")
+    )
+
+
+def test_agreement_has_one_interval_wherever_it_is_shown(tmp_path, make_pool):
+    pool = fill_pool(tmp_path / "pool", {"ice bear": 20}, observation=lambda number: str(number // 5))
+    for number, path in enumerate(pool.photos()["path"]):
+        for name, every in (("ann", 7), ("ben", 3)):
+            label = "rock" if number % every == 0 else "snow"
+            pool.decide(path, annotator=name, task="background", labels=[label])
+    photos = pool.photos().select("path", "class_name", cluster="observation")
+    by_observation = agreement(pool.votes().join(photos, on="path"))
+    apart = agreement(pool.votes().join(photos.drop("cluster"), on="path"))
+    found = summarise_pool(pool).agreement
+    whole = pl.col("class_name").is_null() & pl.col("label").is_null()
+    assert found.filter(whole).equals(by_observation.filter(whole))
+    assert found["low"][0] != apart["low"][0]

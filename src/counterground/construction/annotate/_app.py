@@ -66,11 +66,11 @@ def _task_page(state: AppState, mode: str) -> Callable[[str, Request], Response]
 
 def _photo(state: AppState, request: Request) -> Response:
     row = int(request.path_params["row"])
-    path = state.queue.path_of(row) if row < 2**63 else None
-    if path is None:
+    found = state.queue.photo_of(row) if row < 2**63 else None
+    if found is None:
         return error_answer(404, "The pool has no such photo.")
     try:
-        data, kind = picture(state.pool.photo_file(path))
+        data, kind = picture(state.pool.photo_file(found[0]), found[1])
     except UnreadablePhoto as error:
         return error_answer(415, f"This photo cannot be read: {error.reason}.")
     except CounterGroundError:  # its message names the file, which reveals the source

@@ -18,14 +18,16 @@ from counterground.construction.annotate._labels import (
 from counterground.construction.annotate._state import AppState
 from counterground.construction.annotate.web import render
 from counterground.metrics import agreement
-from counterground.pool import TASKS, AnnotatorProgress
+from counterground.pool import IMPORTED, TASKS, AnnotatorProgress
 
+_LISTED = 200  # adjudications, each with its photo
 _TASK_TITLES = {"review": "Review", "background": "Backgrounds"}
 
 
 def label_page(state: AppState, annotator: str, task: str, mode: str = "label") -> str:
     """Return the page that shows one photo after another; ``mode`` is "label" or "adjudicate"."""
     adjudicating = mode == "adjudicate"
+    settled = state.queue.adjudications(task) if adjudicating else []
     hints = {
         "review": f"{_command(state, 'label')} --task background",
         "background": f"counterground discover {shlex.quote(state.named)} --referee MODEL --out BENCHMARK",
@@ -39,7 +41,8 @@ def label_page(state: AppState, annotator: str, task: str, mode: str = "label") 
             "answer_keys": ANSWER_KEYS,
             "ranked": state.ranked and task == "review",
             "suggester": state.suggester.spec if state.suggester and task == "background" else "",
-            "adjudications": state.queue.adjudications(task)[:200] if adjudicating else [],
+            "adjudications": settled[:_LISTED],
+            "adjudicated": len(settled),
             "hint": hints[task],
             "another": f"{_command(state, 'label')} --task {task} --annotator NAME",
         },
@@ -69,13 +72,15 @@ def time_left(person: AnnotatorProgress) -> float | None:
 
 def agreement_page(state: AppState, annotator: str) -> str:
     """Return the page with the agreement of annotators, per task, class and label."""
-    photos = state.pool.photos().select("path", "class_name", cluster=pl.coalesce("cluster", "observation"))
-    table = agreement(state.pool.votes().join(photos, on="path", how="left"))
+    votes = state.pool.votes_by_cluster()
+    table = agreement(votes)
+    imported = set(votes.filter(pl.col("annotator") == IMPORTED)["task"])
     found = {
         task: {
             "all": rows.filter(pl.col("class_name").is_null() & pl.col("label").is_null()).to_dicts(),
             "classes": rows.filter(pl.col("class_name").is_not_null()).to_dicts(),
             "labels": rows.filter(pl.col("label").is_not_null()).to_dicts(),
+            "imported": task in imported,
         }
         for task in TASKS
         if not (rows := table.filter(pl.col("task") == task)).is_empty()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,28 @@ def label_pool(
         CounterGroundError: the pool has no photo, cannot be written, or the port is taken.
     """
     _check(settings)
-    with open_pool(path) as pool, AnnotatorServer(settings, pool, say) as server:
+    with open_pool(path) as pool:
+        _check_names(pool, settings.annotators)
+        return _serve(pool, path, settings, say)
+
+
+def _check_names(pool: Pool, names: Sequence[str]) -> None:
+    """Refuse a name that differs from an earlier annotator's in case only: one person would count as two."""
+    earlier = pool.decisions()["annotator"].unique().to_list()
+    known = {name.casefold(): name for name in sorted(earlier)}
+    for name in names:
+        same = known.get(name.casefold(), name)
+        if name not in earlier and same != name:
+            raise UsageError(
+                f"The pool has decisions by {same!r}: use that name, since {name!r} would count as a second "
+                "person."
+            )
+
+
+def _serve(
+    pool: Pool, path: str | Path, settings: LabelSettings, say: Callable[[str], None]
+) -> SessionSummary:
+    with AnnotatorServer(settings, pool, say) as server:
         state = _open_state(pool, str(path), settings, server)
         photos = sum(row.photos for row in state.queue.progress("review"))
         say(f"{pool.root.name}: {photos:,} photos, {settings.task}.")

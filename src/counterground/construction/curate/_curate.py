@@ -13,8 +13,8 @@ import polars as pl
 from counterground.construction.curate._duplicates import duplicate_signals
 from counterground.construction.curate._feature_noise import feature_noise
 from counterground.construction.curate._measures import measure_photos
-from counterground.construction.curate._model_signals import CLASS_RANK, model_signals
-from counterground.construction.curate._objects import object_signals
+from counterground.construction.curate._model_signals import CLASS_RANK, CROP_MARGIN, model_signals
+from counterground.construction.curate._objects import OBJECT_SIGNALS, object_signals
 from counterground.construction.curate._referee import Referee, load_referee
 from counterground.construction.curate._settings import CurateSettings
 from counterground.errors import CounterGroundError
@@ -93,7 +93,7 @@ def _curate(pool: Pool, limits: CurateSettings, model: str | None, running: Sett
         duplicate_signals(measured.frame, limits),
         objects.signals,
     ]
-    pool.write_signals(pl.concat(signals))
+    pool.write_signals(pl.concat(signals), names=OBJECT_SIGNALS)  # also if no mask can be read any more
     notes = [f"The mask {failure} cannot be read and was ignored." for failure in objects.failures]
     earlier = pool.setting(STATE_KEY) or {}
     if referee:
@@ -121,7 +121,8 @@ def _write_model_signals(
     known: list[str] = []
     if earlier.get("fingerprint") == referee.model.fingerprint:
         known = pool.signals().filter(pl.col("signal") == CLASS_RANK)["path"].to_list()
-    pool.write_signals(model_signals(pool, measured, referee, limits, masked=masked, known=known))
+    signals = model_signals(pool, measured, referee, limits, masked=masked, known=known)
+    pool.write_signals(signals, names=[CROP_MARGIN])  # also if masks decide on all photos now
     caution = (
         f"{referee.spec} also ranks a class low where the background misleads it, and a background benchmark "
         "needs exactly those photos: judge by looking, never by the rank."

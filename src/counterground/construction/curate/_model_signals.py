@@ -60,6 +60,7 @@ class CroppedView(Encoder):
 
 
 CLASS_RANK = "class rank"
+CROP_MARGIN = "margin over crops"
 
 
 def model_signals(
@@ -199,7 +200,7 @@ def _clarity(
         for view, lead, unclear in zip(which, best, flagged, strict=True)
     ]
     return signal_rows(
-        "margin over crops",
+        CROP_MARGIN,
         "clarity",
         photos["path"],
         value=best,

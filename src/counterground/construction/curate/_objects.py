@@ -14,6 +14,7 @@ from counterground.errors import CounterGroundError
 from counterground.photos import ObjectPlace, UnreadablePhoto, mask_place
 from counterground.pool import Pool
 
+OBJECT_SIGNALS = ("object area", "object offset")
 _REASON = "clarity"
 
 
@@ -40,7 +41,7 @@ def object_signals(pool: Pool, photos: pl.DataFrame, settings: CurateSettings) -
     limits = settings.min_area, settings.max_offset
     signals = [
         signal_rows(
-            "object area",
+            OBJECT_SIGNALS[0],
             _REASON,
             paths,
             value=area,
@@ -49,7 +50,7 @@ def object_signals(pool: Pool, photos: pl.DataFrame, settings: CurateSettings) -
             explanation=[_area_sentence(part, limits[0]) for part in area.tolist()],
         ),
         signal_rows(
-            "object offset",
+            OBJECT_SIGNALS[1],
             _REASON,
             paths,
             value=offset,

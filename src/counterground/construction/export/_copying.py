@@ -8,6 +8,7 @@ from pathlib import Path
 
 from counterground.construction.export._layout import Contents
 from counterground.errors import CounterGroundError
+from counterground.masks import is_masks_folder
 
 Tick = Callable[[], None]
 
@@ -19,8 +20,15 @@ def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> b
         CounterGroundError: the file is missing, may not be read, is not the one in the manifest, or is a link
             that leaves the benchmark: files elsewhere may not be meant for sharing.
     """
-    source = contents.origins[path]
-    if not source.resolve().is_relative_to(contents.benchmark.root.resolve()):
+    source, root = contents.origins[path], contents.benchmark.root
+    if photo_id is None and contents.masks_root is not None:
+        root = contents.masks_root
+        if not is_masks_folder(root):  # a stranger's benchmark may name any folder
+            raise CounterGroundError(
+                f"The masks in {root} are neither among the photos nor in a folder of `counterground masks`: "
+                "copy them into the folder of the photos, and name them there."
+            )
+    if not source.resolve().is_relative_to(root.resolve()):
         raise CounterGroundError(
             f"{source} is behind a link that leaves the folder: copy the folder with what its links lead to "
             "(cp -rL), and export the copy."

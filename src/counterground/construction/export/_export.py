@@ -112,12 +112,14 @@ def export(
     with progress_bar("Exporting", total=total, shown=show_progress) as bar, new_folder(out) as draft:
         for each in chosen:
             held = contents[each.name]
-            statement = Statement(each, facts, shared, (*selection.notes, *held.notes))
+            statement = Statement(each, facts, shared, (*facts.since, *selection.notes, *held.notes))
             folder = draft / folders[each.name].relative_to(out)
             _write(held, selection, statement, folder, size=size, tick=bar.advance)
         if len(chosen) > 1:
             write_mark(draft, {"made_by": f"counterground {__version__}", "formats": list(contents)})
-    notes = dict.fromkeys([*selection.notes, *(note for held in contents.values() for note in held.notes)])
+    notes = dict.fromkeys(
+        [*facts.since, *selection.notes, *(note for held in contents.values() for note in held.notes)]
+    )
     return ExportReport(folders, len(selection.benchmark), selection.left_out, tuple(notes))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,13 @@ class Agreement:
     alpha: float | None = None
 
 
+_CHANGES = {
+    "background": "another background",
+    "licence": "another licence",
+    "attribution": "another credit line",
+}
+
+
 @dataclass(frozen=True)
 class CardFacts:
     """What the data card states; every field may stay empty: the card then says that it is unknown.
@@ -56,6 +63,7 @@ class CardFacts:
         licence: the collection's licence (selection and labels), if one holds for all of it.
         released: the day it is published.
         version: the collection's version, MAJOR.MINOR.PATCH.
+        since: what the pool decided or was told about these photos after the benchmark was made from it.
         hub_benchmark: register it as a benchmark of the Hugging Face hub (``eval.yaml``; format huggingface).
     """
 
@@ -72,6 +80,7 @@ class CardFacts:
     licence: str = ""
     released: date | None = None
     version: str = "1.0.0"
+    since: tuple[str, ...] = ()
     hub_benchmark: bool = False
 
 
@@ -86,9 +95,30 @@ def known_facts(benchmark: Benchmark) -> CardFacts:
         return CardFacts()
     try:
         with open_pool(benchmark.root) as pool:
-            return card_facts(pool)
+            return replace(card_facts(pool), since=_since(pool, benchmark))
     except MissingExtraError:
         return CardFacts(chosen=("From a pool, whose decisions were not read for this export.",))
+
+
+def _since(pool: Pool, benchmark: Benchmark) -> tuple[str, ...]:
+    """Say in which photos a benchmark that was made from a pool differs from the pool as it is now."""
+    known = ("path", "photo_id", *_CHANGES)
+    stands = pool.verdicts("review")["stands"].any()
+    now = (
+        pool.freeze().photos.select(known) if stands else pl.DataFrame(schema=dict.fromkeys(known, pl.String))
+    )
+    kept = benchmark.photos.select(known).join(now, on=("path", "photo_id"), suffix="_now")
+    counts = {"not kept any more": len(benchmark) - len(kept)} | {
+        what: int(kept[name].ne_missing(kept[f"{name}_now"]).sum()) for name, what in _CHANGES.items()
+    }
+    found = [f"{what} {count:,}" for what, count in counts.items() if count]
+    if not found:
+        return ()
+    sentence = (
+        f"The pool has changed since these {counted(len(benchmark), 'photo')} were chosen from it, and this "
+        f"export has them as they were ({', '.join(found)}): make the benchmark from the pool again."
+    )
+    return (sentence,)
 
 
 def card_facts(pool: Pool) -> CardFacts:
@@ -97,7 +127,7 @@ def card_facts(pool: Pool) -> CardFacts:
 
     photos, review = pool.photos(), pool.verdicts("review")
     decisions, votes = (
-        frame.filter(pl.col("annotator") != IMPORTED) for frame in (pool.decisions(), pool.votes())
+        frame.filter(pl.col("annotator") != IMPORTED) for frame in (pool.decisions(), pool.votes_by_cluster())
     )
     stands = pl.col("undoes").is_null() & ~pl.col("undone") & (pl.col("labels").list.first() != LATER)
     settled = decisions.filter("adjudicates", stands)
@@ -110,16 +140,15 @@ def card_facts(pool: Pool) -> CardFacts:
         chosen=_origins(photos),
         annotators=people["annotator"].n_unique(),
         tasks=dict(people.group_by("task").agg(pl.col("annotator").n_unique()).iter_rows()),
-        agreement=_agreement(votes, photos),
+        agreement=_agreement(votes),
         discarded=discarded,
     )
 
 
-def _agreement(votes: pl.DataFrame, photos: pl.DataFrame) -> tuple[Agreement, ...]:
+def _agreement(votes: pl.DataFrame) -> tuple[Agreement, ...]:
     from counterground.metrics import agreement
 
-    known = votes.join(photos.select("path", "class_name", "cluster"), on="path", how="inner")
-    table = agreement(known).filter(
+    table = agreement(votes).filter(
         pl.col("class_name").is_null() & pl.col("label").is_null() & (pl.col("photos") > 0)
     )
     return tuple(

@@ -136,12 +136,14 @@ UNLABELLED = "unlabelled"
 class Contents:
     """What an export holds: the benchmark with its paths there, and the file each path comes from.
 
-    ``origins`` also has the masks. ``notes`` say what this layout changes or cannot hold.
+    ``origins`` also has the masks, which lie below ``masks_root`` if that is given. ``notes`` say what this
+    layout changes or cannot hold.
     """
 
     benchmark: Benchmark
     origins: dict[str, Path]
     notes: tuple[str, ...] = ()
+    masks_root: Path | None = None
 
     @property
     def masks(self) -> list[str]:
@@ -171,7 +173,9 @@ def keep_paths(benchmark: Benchmark) -> Contents:
         if renamed
         else ()
     )
-    return Contents(replace(benchmark, photos=moved, masks_root=None), origins, notes)
+    return Contents(
+        replace(benchmark, photos=moved, masks_root=None), origins, notes, masks_root=benchmark.masks_root
+    )
 
 
 def _place_masks(masks: Sequence[str], photos: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ _PORTS = (
     "ar at au az be bg br ca ch cl cn co cr cz de dk ec ee eg es fi fr ge gr gt hk hr hu ie igo il in it jp"
     " kr lu mk mt mx my nl no nz pe ph pl pr pt ro rs scotland se sg si th tw ug uk us ve vn za"
 )
-_JURISDICTION = f"(?:{'|'.join(_PORTS.split())})"
+_JURISDICTION = f"(?P<port>{'|'.join(_PORTS.split())})"
 _CC = re.compile(
     r"(?:creative commons |cc[ -]?)(?P<terms>(?:attribution|by)(?:[ -](?:nc|nd|sa|noncommercial|noderivatives"
     r"|noderivs|sharealike))*)(?:[ -]?v?(?P<version>[1-4]\.[05])(?:[ -]" + _JURISDICTION + r")?)?"
@@ -147,7 +147,7 @@ def _all_of(text: str, found: Sequence[Licence]) -> Licence:
 def _read_one(text: str) -> Licence:
     wanted = " ".join(text.lower().replace("_", "-").split())
     if match := _CC.fullmatch(wanted) or _CC_URL.fullmatch(wanted):
-        return _creative_commons(match["terms"], match["version"] or "4.0")
+        return _creative_commons(match["terms"], match["version"] or "4.0", match["port"] or "")
     if _CC0.fullmatch(wanted):
         return Licence("CC0 1.0", CC0, terms=frozenset())
     if _PUBLIC_DOMAIN.fullmatch(wanted):
@@ -159,17 +159,23 @@ def _read_one(text: str) -> Licence:
     return _unknown(text)
 
 
+def _port_name(port: str) -> str:
+    return port.capitalize() if len(port) > 3 else port.upper()
+
+
 def _unknown(text: str) -> Licence:
     name = " ".join(text.split())
     return Licence(name, obstacle=f"the licence {name!r} is not known to allow redistribution")
 
 
-def _creative_commons(terms: str, version: str) -> Licence:
+def _creative_commons(terms: str, version: str, port: str) -> Licence:
     words = [_SHORT.get(word, word) for word in re.split(r"[ -]", terms)]
     code = "-".join(word for word in ("by", "nc", "nd", "sa") if word in words).replace("nd-sa", "nd")
+    # Until version 4.0, the licence of a jurisdiction is a text of its own.
+    port = "" if version == "4.0" else port
     return Licence(
-        f"CC {code.upper()} {version}",
-        f"https://creativecommons.org/licenses/{code}/{version}/",
+        " ".join(filter(None, ("CC", code.upper(), version, _port_name(port)))),
+        "/".join(filter(None, (f"https://creativecommons.org/licenses/{code}/{version}", port))) + "/",
         needs_credit=True,
         noncommercial="nc" in words,
         verbatim="nd" in words,

@@ -161,11 +161,12 @@ class Queue:
             ).one()
         return _photo(photo), row
 
-    def path_of(self, row: int) -> str | None:
-        """Return the path of the photo with this number, or None if there is none."""
+    def photo_of(self, row: int) -> tuple[str, str | None] | None:
+        """Return path and SHA-256 of the photo with this number, or None if there is none."""
         with self.pool.connect(writes=False) as connection:
-            found = connection.execute(text("SELECT path FROM photo WHERE rowid = :row"), {"row": row})
-            return found.scalar_one_or_none()
+            query = text("SELECT path, photo_id FROM photo WHERE rowid = :row")
+            found = connection.execute(query, {"row": row}).one_or_none()
+        return None if found is None else (found.path, found.photo_id)
 
     def disagreements(self, task: str) -> list[Disagreement]:
         """Return the photos on which annotators disagree and nobody has adjudicated, by class."""

@@ -26,7 +26,8 @@ class Batch:
         revoked: photos of ``leased`` that the annotator need no longer decide on.
         done: photos the annotator has decided on.
         left: photos that await the annotator, including those on screen.
-        pace: median seconds of the annotator's last 101 decisions; None if none was timed.
+        pace: median seconds of the annotator's last 101 decisions that stand, without postponed photos; None
+            if none was timed.
     """
 
     photos: list[QueuedPhoto]

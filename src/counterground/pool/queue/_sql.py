@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from counterground.pool._schema import LATER
 from counterground.pool._verdicts import BY_VOTER, LAST_DECISIONS, UNDONE, verdicts_of
 
 TABLES = (
@@ -119,9 +120,10 @@ REMAINING = f"""
     FROM ({_WANTED})
 """
 DONE = "SELECT count(*) FROM temp.vote WHERE task = :task AND voter = :me AND label <> 'later'"
-PACE = """
+PACE = f"""
     SELECT seconds FROM (SELECT seconds FROM main.decision INDEXED BY decision_annotator
                          WHERE annotator = :me AND task = :task AND undoes IS NULL AND NOT settles
+                           AND labels <> '["{LATER}"]' AND NOT {UNDONE}
                          ORDER BY id DESC LIMIT 101)
     WHERE seconds IS NOT NULL
 """

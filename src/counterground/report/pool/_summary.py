@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from counterground.metrics import agreement
-from counterground.pool import LATER, REVIEW_LABELS
+from counterground.pool import IMPORTED, LATER, REVIEW_LABELS
 from counterground.results import NOTHING, count, percent
 from counterground.text import counted
 
@@ -21,6 +21,7 @@ REASONS = REVIEW_LABELS[1:]
 SIDES = ("kept", "undecided", "disagreed", "discarded")
 FEW_PHOTOS = 50
 FEW_IN_CLASS = 10
+_WHOLE = pl.col("class_name").is_null() & pl.col("label").is_null()
 _BY_NAME = (pl.col("class_name").str.to_lowercase(), pl.col("class_name"))
 
 
@@ -72,8 +73,8 @@ def summarise_pool(pool: Pool) -> PoolSummary:
     """
     photos, decisions, candidates = pool.photos(), pool.decisions(), pool.candidates()
     state = _state(pool.verdicts("review"), pool.verdicts("background"))
-    votes = pool.votes().join(photos.select("path", "class_name", "cluster"), on="path", how="left")
     labels = _labels(pool.background_labels(), state.filter("stands"))
+    votes = pool.votes_by_cluster()
     found = _in_order(agreement(votes), labels)
     annotators = _annotators(decisions)
     return PoolSummary(
@@ -89,7 +90,7 @@ def summarise_pool(pool: Pool) -> PoolSummary:
             candidates.filter(pl.col("status") == "failed"), "reason", "reason", "no reason kept"
         ),
         _licences(photos, state),
-        tuple(_warnings(found, annotators)),
+        (*_warnings(found, annotators), *_beside_imported(votes, found)),
     )
 
 
@@ -188,8 +189,7 @@ def _licences(photos: pl.DataFrame, state: pl.DataFrame) -> pl.DataFrame:
 
 
 def _warnings(found: pl.DataFrame, annotators: pl.DataFrame) -> Iterator[str]:
-    whole = found.filter(pl.col("class_name").is_null(), pl.col("label").is_null())
-    for task, photos in whole.select("task", "photos").iter_rows():
+    for task, photos in found.filter(_WHOLE).select("task", "photos").iter_rows():
         if not photos:
             yield (
                 f"No photo has {task} decisions from two annotators, so their agreement is unknown: let a "
@@ -213,6 +213,26 @@ def _warnings(found: pl.DataFrame, annotators: pl.DataFrame) -> Iterator[str]:
                 f"{suggested:,} of {decisions:,} decisions on {task} were made with a model's suggestion on "
                 "screen, which biases annotators towards it and towards each other."
             )
+
+
+def _beside_imported(votes: pl.DataFrame, found: pl.DataFrame) -> Iterator[str]:
+    """Say how far people agree without the imported labels: a data card gives that."""
+    people = agreement(votes.filter(pl.col("annotator") != IMPORTED))
+    for row in found.filter(_WHOLE & (pl.col("photos") > 0)).iter_rows(named=True):
+        task = pl.col("task") == row["task"]
+        if votes.filter(task & (pl.col("annotator") == IMPORTED)).is_empty():
+            continue
+        alone = people.filter(_WHOLE & task & (pl.col("photos") > 0)).to_dicts()
+        words = agreement_words(alone[0]) if alone else None
+        yield (
+            f"Imported labels count as an annotator's in the agreement on {row['task']}; "
+            + (
+                f"between people alone, {words.agreement} % agree on {counted(alone[0]['photos'], 'photo')} "
+                f"(alpha {words.alpha})."
+                if words
+                else "no photo was labelled by two people."
+            )
+        )
 
 
 def _photos(number: int) -> str:

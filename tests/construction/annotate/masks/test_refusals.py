@@ -16,7 +16,7 @@ from counterground.cli import main
 from counterground.cli.construction import label
 from counterground.errors import CounterGroundError
 from counterground.files import read_record, write_record, write_text
-from counterground.masks import make_masks, standing
+from counterground.masks import make_masks, mask_id, standing
 from counterground.photos import read_benchmark
 
 A, B, C, D, E = (f"ox/grass/{name}.png" for name in "abcde")
@@ -85,6 +85,39 @@ def test_who_judged_another_mask_is_asked_again(folder, enter, tmp_path):
     found = json.loads(enter(folder).post("/api/next", wanted).text)
     assert (found["left"], found["done"]) == (4, 1)
     assert A in {photo["path"] for photo in found["photos"]}
+
+
+def test_what_waited_while_masks_were_made_again_is_about_the_mask_that_was_seen(folder, enter, tmp_path):
+    client = enter(folder)
+    wanted = {"task": "masks", "leased": [], "skipped": [], "count": 9}
+
+    def waiting():
+        return {photo["path"]: photo for photo in json.loads(client.post("/api/next", wanted).text)["photos"]}
+
+    seen = waiting()[A]
+    assert client.ask("GET", seen["mask"]).status == 200
+    disc((5, 5, 60, 60)).save(tmp_path / "drawn" / A)
+    make_masks(read_benchmark(tmp_path / "photos"), str(tmp_path / "drawn"), folder)
+    assert client.ask("GET", seen["mask"]).status == 415  # another one than the page was told of
+    assert decide(client, A, "accepted", judged=seen["judged"])["ok"]
+    now = waiting()[A]
+    assert now["judged"] == mask_id(folder, f"files/{A}.png") != seen["judged"]
+    assert client.ask("GET", now["mask"]).status == 200
+    assert decide(client, A, "accepted", judged=now["judged"])["ok"]
+    assert A not in waiting()
+    assert standing(folder)[A].judged == now["judged"]
+
+
+def test_a_mask_without_object_cannot_be_accepted(tmp_path, enter):
+    save_masks(tmp_path)
+    Image.new("L", SIZE).save(tmp_path / "drawn" / A)
+    masks = make_masks(read_benchmark(tmp_path / "photos"), str(tmp_path / "drawn"), tmp_path / "odd")
+    client = enter(masks.folder)
+    wanted = {"task": "masks", "leased": [], "skipped": [], "count": 1}
+    (photo,) = json.loads(client.post("/api/next", wanted).text)["photos"]
+    assert (photo["path"], photo["acceptable"]) == (A, False)
+    assert "marks no object" in decide(client, A, "accepted")["error"]
+    assert decide(client, A, "rejected")["ok"]
 
 
 def test_a_body_is_bounded_and_no_stranger_is_answered(folder, enter, serve):

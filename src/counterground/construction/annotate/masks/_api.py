@@ -13,10 +13,11 @@ from counterground.construction.annotate.masks._queue import MaskedPhoto
 from counterground.construction.annotate.masks._state import ReviewState
 from counterground.construction.annotate.web import Body, Events, Sent, Text, Token, record_each
 from counterground.errors import UsageError
-from counterground.masks import MOST_MASK_BYTES, mask_id
+from counterground.masks import MOST_MASK_BYTES
 from counterground.photos import UnreadablePhoto, photo_size
 
 _Base64 = Annotated[str, Field(min_length=1, max_length=MOST_MASK_BYTES * 4 // 3 + 4)]
+_Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Paths = Annotated[list[Text], Field(max_length=2000)]
 MOST_BYTES = MOST_MASK_BYTES * 4 // 3 + (1 << 20)
 """Bytes of the longest body: one mask in base64, and what goes with it."""
@@ -32,7 +33,11 @@ class Next(Body):
 
 
 class Decide(Sent):
-    """A decision; ``mask`` is the PNG of a redrawn mask in base64, None for the other verdicts."""
+    """A decision.
+
+    ``mask`` is the PNG of a redrawn mask in base64, None for the other verdicts. ``judged`` is the SHA-256 of
+    the mask that was on screen; a page of an earlier version does not say it, and the present one counts.
+    """
 
     kind: Literal["decide"]
     token: Token
@@ -40,6 +45,7 @@ class Decide(Sent):
     path: Text
     verdict: Literal["accepted", "rejected", "redrawn"]
     mask: _Base64 | None
+    judged: _Digest | None = None
 
 
 class Undo(Sent):
@@ -77,12 +83,17 @@ def _record(state: ReviewState, annotator: str, raw: dict[str, Any]) -> dict[str
         raise UsageError(f"There is no photo {event.path!r} here.")
     if (event.mask is None) == (event.verdict == "redrawn"):
         raise UsageError("A redrawn mask comes with its pixels, and no other verdict does.")
-    judged = mask_id(state.masks.folder, photo.mask)
-    sent: dict[str, Any] = {"annotator": annotator, "token": event.token, "judged": judged}
+    present = state.mask_id(photo)
+    # A decision may have waited in the browser while masks were made again: it is about the one seen.
+    judged = event.judged if "judged" in event.model_fields_set else present
+    seen = {"judged": judged, "photo": photo.photo_id}
+    sent: dict[str, Any] = {"annotator": annotator, "token": event.token, **seen}
     if event.mask is not None:
         size = _size(photo)
         return {"id": state.decisions.redraw(photo.path, _pixels(event.mask), size, **sent)}
-    if event.verdict == "accepted":
+    if event.verdict == "accepted" and judged == present:
+        if photo.mask is not None and not photo.has_object:
+            raise UsageError("This mask marks no object, or nothing else: draw one, or reject the photo.")
         usable_mask(state.masks.folder, photo)
     return {"id": state.decisions.decide(photo.path, event.verdict, **sent)}
 

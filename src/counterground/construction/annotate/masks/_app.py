@@ -76,6 +76,8 @@ def _mask(state: ReviewState, request: Request) -> Response:
     photo = _asked(state, request)
     if photo is None:
         return error_answer(404, "There is no such photo.")
+    if request.query_params.get("of") not in (None, state.mask_id(photo) or ""):
+        return error_answer(415, "This mask has been made again: reload the page to see it.")
     try:
         return Response(mask_picture(state.masks.folder, photo), media_type="image/png")
     except UsageError as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from counterground.masks import REASONS, Masks
+from counterground.masks import NO_OBJECT, REASONS, Masks
 
 LEASE_SECONDS = 180.0
 """How long a photo on screen is reserved for its annotator, since the page's last request."""
@@ -28,6 +28,7 @@ class MaskedPhoto:
         mask: path of the mask, relative to the folder; None if there is none.
         origin: where the mask comes from.
         reason: why the mask is not usable as it is; empty if it is.
+        has_object: whether the mask marks an object, and something beside it: others cannot be accepted.
     """
 
     row: int
@@ -38,6 +39,7 @@ class MaskedPhoto:
     mask: str | None
     origin: str
     reason: str
+    has_object: bool
 
 
 @dataclass(frozen=True)
@@ -114,4 +116,5 @@ def _photo(number: int, row: dict[str, Any], photos: Path) -> MaskedPhoto:
         mask=row["mask"],
         origin=row["origin"],
         reason=": ".join(text for text in (row["reason"], meaning) if text) if reasons else "",
+        has_object=row["mask"] is not None and row["reason"] not in NO_OBJECT,
     )

@@ -9,6 +9,7 @@ from typing import Any
 from counterground.construction.annotate.masks._queue import MaskedPhoto, MaskQueue
 from counterground.construction.annotate.web import Sessions
 from counterground.masks import MaskDecisions, Masks, mask_id
+from counterground.pool import leads_out
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,30 @@ class ReviewState:
     key: str
     named: str
     invite: Callable[[str], None]
-    _mask_ids: dict[str, str | None] = field(default_factory=dict)  # of photos decided on: hashed once
+    _mask_ids: dict[str, tuple[tuple[int, int], str | None]] = field(default_factory=dict)
 
     def decided(self) -> set[str]:
         """Return the paths of photos that need no decision: one about the current mask stands."""
         return {
             path
             for path, decision in self.decisions.standing().items()
-            if path in self.queue.by_path and decision.is_about(self._mask_id(path))
+            if (photo := self.queue.by_path.get(path))
+            and decision.is_about(self.mask_id(photo), photo.photo_id)
         }
 
-    def _mask_id(self, path: str) -> str | None:
-        if path not in self._mask_ids:
-            self._mask_ids[path] = mask_id(self.masks.folder, self.queue.by_path[path].mask)
-        return self._mask_ids[path]
+    def mask_id(self, photo: MaskedPhoto) -> str | None:
+        """Return the SHA-256 of a photo's mask; a file is hashed again if masks were made again meanwhile."""
+        if photo.mask is None or leads_out(self.masks.folder, file := self.masks.folder / photo.mask):
+            return None
+        try:
+            stat = file.stat()
+        except OSError:
+            return None
+        known = self._mask_ids.get(photo.path)
+        if known is None or known[0] != (stat.st_mtime_ns, stat.st_size):
+            known = (stat.st_mtime_ns, stat.st_size), mask_id(self.masks.folder, photo.mask)
+            self._mask_ids[photo.path] = known
+        return known[1]
 
     def shown(self, photos: Sequence[MaskedPhoto]) -> list[dict[str, Any]]:
         """Return what the page gets about photos; masks are addressed by number, not by file name."""
@@ -54,9 +65,12 @@ class ReviewState:
                 "path": photo.path,
                 "row": photo.row,
                 "class_name": photo.class_name,
-                "mask": None if photo.mask is None else f"/mask/{photo.row}",
+                "mask": None if photo.mask is None else f"/mask/{photo.row}?of={judged or ''}",
+                "judged": judged,
+                "acceptable": photo.has_object,
                 "origin": photo.origin,
                 "reason": photo.reason,
             }
             for photo in photos
+            for judged in (self.mask_id(photo),)
         ]

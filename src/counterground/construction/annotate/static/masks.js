@@ -64,6 +64,7 @@ async function show(photo, saying = "") {
   if (deck.current !== photo) return;
   photo.shows = !problem;
   photo.hasMask = Boolean(photo.mask) && !maskProblem;
+  photo.canBeAccepted = photo.hasMask && photo.acceptable;
   overlay.mask = photo.hasMask ? photo.maskImage : null;
   photo.image.alt = `Photo of class ${photo.class_name}`;
   zoom.show(problem ? null : photo.image);
@@ -93,7 +94,7 @@ function drawTools() {
   $("tools").hidden = !on;
   for (const button of buttons) {
     const { verdict } = button.dataset;
-    const possible = { accepted: photo?.hasMask, rejected: true, redrawn: photo?.shows }[verdict];
+    const possible = { accepted: photo?.canBeAccepted, rejected: true, redrawn: photo?.shows }[verdict];
     button.disabled = !photo || !shown || !possible;
     button.hidden = on;
   }
@@ -130,7 +131,7 @@ function choose(verdict) {
 
 function decide(verdict, mask) {
   const photo = deck.current;
-  const event = { kind: "decide", token: newToken(), task, path: photo.path, verdict, mask };
+  const event = { kind: "decide", token: newToken(), task, path: photo.path, verdict, mask, judged: photo.judged };
   delete photo.chosen;
   delete photo.returned;
   outbox.add(event);

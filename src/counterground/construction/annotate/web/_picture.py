@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from io import BytesIO
 from pathlib import Path
 
@@ -14,20 +15,25 @@ _SHOWN_BY_BROWSERS = {".jpg", ".png", ".webp", ".avif", ".bmp"}  # as they are; 
 _ORIENTATION = 0x0112
 
 
-def picture(path: Path) -> tuple[bytes, str]:
+def picture(path: Path, photo_id: str | None = None) -> tuple[bytes, str]:
     """Return the bytes of a photo and its content type, which its first bytes decide, never its name.
 
     Files in formats that browsers show are sent unchanged. Others that ``load_photo`` reads are re-encoded,
     small ones as PNG, large ones as JPEG; so are animations, since models see only the first frame.
 
     Raises:
-        UnreadablePhoto: the photo is missing, or not in a format that ``load_photo`` reads.
+        UnreadablePhoto: the photo is missing, not in a format that ``load_photo`` reads, or has another
+            SHA-256 than ``photo_id``, if that is given.
     """
     data = _read(path)
     kind = image_type(data)
     if kind is not None and kind.suffix in _SHOWN_BY_BROWSERS:
-        return data, kind.mime
-    return _written(load_photo(path).image)
+        shown = data, kind.mime
+    else:
+        shown = _written(load_photo(path).image)
+    if photo_id is not None and hashlib.sha256(data).hexdigest() != photo_id:
+        raise UnreadablePhoto(path, "it has changed since it was added to the pool")
+    return shown
 
 
 def picture_as_stored(path: Path, photo_id: str) -> tuple[bytes, str]:

@@ -44,6 +44,7 @@ def _lay_out(benchmark: Benchmark) -> Contents:
         ),
         {new[path]: origin for path, origin in contents.origins.items()},
         (*contents.notes, note),
+        contents.masks_root,
     )
 
 
