@@ -123,6 +123,11 @@ def test_what_scores_returned_may_be_changed(evaluate):
     assert cg.scores(run).equals(before)
 
 
+def test_a_run_takes_names_as_the_functions_do(evaluate):
+    run = evaluate()
+    assert run.by("background").equals(run.by(["background"]))
+
+
 def test_a_path_or_a_device_is_as_good_as_its_text(evaluate, tmp_path):
     (tmp_path / "prompts.txt").write_text("a {}\n")
     (tmp_path / "names.txt").write_text("\n".join(sorted(NAMES)))
@@ -140,6 +145,8 @@ def test_a_study_takes_its_folder_as_text(tmp_path):
     assert cg.study_theory(str(tmp_path / "theory"), settings).is_file()
     with pytest.raises(UsageError, match="add such a mu_spu"):
         cg.study_theory(str(tmp_path / "weak"), replace(settings, mu_spu=(1.0,)))
+    with pytest.raises(CounterGroundError, match="needs the network, and --offline forbids it"):
+        cg.study_coloredcoco(str(tmp_path / "coco"), cg.CocoSettings(seeds=1), offline=True)
     with pytest.raises(CounterGroundError, match="nowhere"):
         cg.get_benchmark("counteranimal", archive=str(tmp_path / "nowhere.zip"))
 
