@@ -145,8 +145,9 @@ def test_a_study_takes_its_folder_as_text(tmp_path):
     assert cg.study_theory(str(tmp_path / "theory"), settings).is_file()
     with pytest.raises(UsageError, match="add such a mu_spu"):
         cg.study_theory(str(tmp_path / "weak"), replace(settings, mu_spu=(1.0,)))
+    coco = cg.CocoSettings(strengths=(0.8,), seeds=1, epochs=1)
     with pytest.raises(CounterGroundError, match="needs the network, and --offline forbids it"):
-        cg.study_coloredcoco(str(tmp_path / "coco"), cg.CocoSettings(seeds=1), offline=True)
+        cg.study_coloredcoco(str(tmp_path / "coco"), coco, offline=True, only_estimate=True)
     with pytest.raises(CounterGroundError, match="nowhere"):
         cg.get_benchmark("counteranimal", archive=str(tmp_path / "nowhere.zip"))
 

@@ -16,9 +16,9 @@ from made_runs import write_run
 
 from counterground.benchmarks import list_benchmarks
 from counterground.cli import main
+from counterground.errors import UsageError
 from counterground.models import expand_specs, list_models, references_of
 from counterground.photos import Discovered
-from counterground.errors import UsageError
 from counterground.results import ModelRecord, bibliography, eval_results, model_cards
 
 # The table of references itself: a bibliography holds only the entries that its runs reach.
