@@ -119,8 +119,8 @@ def results_of(runs: Sequence[Run]) -> Iterator[ModelResult]:
             elif other.metrics != result.metrics:
                 raise UsageError(
                     f"{run.path} and {other.run.path} have other figures of {result.record.name!r} on the "
-                    "same photos in the same setting, such as other weights: give one of them, or evaluate the "
-                    "models under names of their own (NAME=MODEL)."
+                    "same photos in the same setting, such as other weights: give one of them, or evaluate "
+                    "the models under names of their own (NAME=MODEL)."
                 )
 
 
