@@ -3,12 +3,15 @@
 import inspect
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
+import torch
 
 import counterground as cg
-from counterground.errors import UsageError
+from counterground.errors import CounterGroundError, UsageError
 
 
 def test_what_is_public_is_listed_and_there():
@@ -38,6 +41,115 @@ def test_every_argument_has_a_name_and_a_type(name):
 def test_other_values_are_refused_in_one_line(call, said):
     with pytest.raises(UsageError, match=said):
         call()
+
+
+NAMES = ["ice bear", "black swan", "flamingo"]
+
+
+class Ends(torch.nn.Module):
+    """Answers by the brightness of a photo."""
+
+    def __init__(self, turn):
+        super().__init__()
+        self.turn = turn
+
+    def forward(self, batch):
+        return torch.roll(batch.mean((2, 3)), self.turn, 1)
+
+
+def pixels(image):
+    return torch.from_numpy(np.array(image.resize((4, 4)))).permute(2, 0, 1) / 255
+
+
+@pytest.fixture
+def evaluate(photos, tmp_path):
+    def evaluate(name="run", turns=(0, 1), **how):
+        models = {f"turn{turn}": (Ends(turn), pixels, NAMES) for turn in turns}
+        settings = {"label_space": "benchmark", "device": "cpu", "report": False, **how}
+        return cg.evaluate(photos, models, out=tmp_path / name, **settings)
+
+    return evaluate
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda run, _: cg.scores([]), "There is no run"),
+        (lambda run, _: cg.format_scores([]), "There is no run"),
+        (lambda run, _: cg.model_cards([]), "There is no run"),
+        (lambda run, _: cg.bibliography([]), "There is no run"),
+        (lambda run, _: cg.eval_results([], "owner/name"), "There is no run"),
+        (lambda run, _: cg.scores(None), "not as NoneType"),
+        (lambda run, _: cg.scores([3]), "not as int"),
+        (lambda run, _: cg.scores([run, run.path]), "is given twice"),
+        (lambda run, other: cg.check([run, other], max_drop=5), "about one run, not 2"),
+        (lambda run, other: cg.plan([run, other], drop=5), "about one run, not 2"),
+        (lambda run, _: cg.check(run, max_drop=5, models="turn"), "has the model 'turn'"),
+        (lambda run, _: cg.check(run, max_drop=5, margin=1), "--margin is what --not-worse-than allows"),
+        (lambda run, _: cg.plan(run, drop=5, icc=0.3), "icc is an assumption, and .* shows what it is"),
+        (lambda run, _: cg.format_scores(cg.scores(run, by="background")), "no column class_index, group"),
+    ],
+)
+def test_arguments_that_would_be_ignored_or_fail_later_are_refused(call, said, evaluate):
+    run, other = evaluate(), evaluate("other", turns=(2,))
+    with pytest.raises(UsageError, match=said):
+        call(run, other)
+
+
+def test_a_page_is_not_written_with_the_comparison_of_other_runs(evaluate, tmp_path):
+    run, other = evaluate(), evaluate("other", turns=(2,))
+    both = cg.compare([run, other])
+    assert cg.write_report(run, tmp_path / "page.html", comparison=both, photos=False).is_file()
+    for comparison in (cg.compare(other), cg.compare(published=True)):
+        with pytest.raises(UsageError, match="does not contain"):
+            cg.write_report(run, tmp_path / "page.html", comparison=comparison, photos=False)
+
+
+def test_one_of_several_needs_no_list(evaluate, photos, tmp_path):
+    run = evaluate()
+    assert {finding.model for finding in cg.check(run, max_drop=5, models="turn1").findings} == {"turn1"}
+    assert len({finding.model for finding in cg.check(run, max_drop=5, models=iter(())).findings}) == 2
+    assert cg.write_report(run, tmp_path / "page.html", benchmarks=photos).is_file()
+    written = cg.write_figures(out=tmp_path / "figures", only="2a", formats="svg")
+    assert [file.name for file in written.files] == ["figure-2a.svg", "captions.md"]
+    assert cg.LabelSettings("ann").annotators == ("ann",)
+    assert cg.CollectOptions(licences="cc0").licences == ("cc0",)
+
+
+def test_what_scores_returned_may_be_changed(evaluate):
+    run = evaluate()
+    before = cg.scores(run).clone()
+    cg.scores(run).drop_in_place("value")
+    assert cg.scores(run).equals(before)
+
+
+def test_a_run_takes_names_as_the_functions_do(evaluate):
+    run = evaluate()
+    assert run.by("background").equals(run.by(["background"]))
+
+
+def test_a_path_or_a_device_is_as_good_as_its_text(evaluate, tmp_path):
+    (tmp_path / "prompts.txt").write_text("a {}\n")
+    (tmp_path / "names.txt").write_text("\n".join(sorted(NAMES)))
+    files = {"prompts": tmp_path / "prompts.txt", "label_space": tmp_path / "names.txt"}
+    run = evaluate(**{**files, "device": torch.device("cpu")})
+    assert run.predictions.equals(
+        evaluate("texts", **{name: str(file) for name, file in files.items()}).predictions
+    )
+    with pytest.raises(UsageError, match="names is a word or the path of a file, not int"):
+        evaluate("other", names=3)
+
+
+def test_a_study_takes_its_folder_as_text(tmp_path):
+    settings = cg.TheorySettings(n=200, seeds=1, mu_spu=(1.5,), p_spu=(0.9,), wide=((20, 40),))
+    assert cg.study_theory(str(tmp_path / "theory"), settings).is_file()
+    with pytest.raises(UsageError, match="add such a mu_spu"):
+        cg.study_theory(str(tmp_path / "weak"), replace(settings, mu_spu=(1.0,)))
+    coco = cg.CocoSettings(strengths=(0.8,), seeds=1, epochs=1)
+    with pytest.raises(CounterGroundError, match="needs the network, and --offline forbids it"):
+        cg.study_coloredcoco(str(tmp_path / "coco"), coco, offline=True, only_estimate=True)
+    with pytest.raises(CounterGroundError, match="nowhere"):
+        cg.get_benchmark("counteranimal", archive=str(tmp_path / "nowhere.zip"))
 
 
 def test_the_import_loads_nothing_heavy():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +15,7 @@ from counterground.comparison import (
     chosen_on_its_photos,
     full_comparison,
     measured_referees,
+    refuse_repeated,
 )
 from counterground.comparison import reproduce as reproduce_paper
 from counterground.construction.discover import Discovery, discover_pairs, read_discovery
@@ -25,7 +26,7 @@ from counterground.inference import Engine, Settings, evaluate_models
 from counterground.intervention import KINDS, SwapSettings, swap_backgrounds
 from counterground.masks import Masks, MaskSettings, with_masks
 from counterground.masks import make_masks as make_masks_of
-from counterground.metrics import Contrast, Scale
+from counterground.metrics import KEYS, Contrast, Scale
 from counterground.models import (
     AnyModel,
     AnyModels,
@@ -68,6 +69,11 @@ AnyBenchmark = Benchmark | Path | str
 
 AnyRuns = Run | Path | str | Sequence[Run | Path | str]
 """One run or several, opened or by their folders."""
+
+_SCORE_COLUMNS = (*KEYS, "class_index", "group", "metric", "value", "low", "high", "n", "clusters")
+# Those that a pilot run replaces, with their defaults.
+_ASSUMED = {"classes": 20, "photos": 20, "cluster_size": 1.0, "accuracy": 80.0, "icc": 0.1}
+_MARGIN = 2.0
 
 
 @obeys_offline
@@ -431,7 +437,7 @@ def swap(
     out: Path | str,
     masks: str | Path | None = None,
     mask_settings: MaskSettings | None = None,
-    accept_licences: Sequence[str] = (),
+    accept_licences: str | Sequence[str] = (),
     kinds: str | Sequence[str] = KINDS,
     labels: str | Sequence[str] = (),
     backgrounds_per_label: int = 4,
@@ -575,7 +581,7 @@ def make_masks(
     *,
     out: Path | str,
     settings: MaskSettings | None = None,
-    accept_licences: Sequence[str] = (),
+    accept_licences: str | Sequence[str] = (),
     overwrite: bool = False,
     show_progress: bool = False,
 ) -> Masks:
@@ -686,7 +692,8 @@ def scores(
             those of ``metrics.swap_effects``.
 
     Raises:
-        UsageError: an unknown ``by``, contrast or covariate, or ``by`` with one of these.
+        UsageError: no run, one given twice, an unknown ``by``, contrast or covariate, or ``by`` with one of
+            these.
         CounterGroundError: a contrast that cannot be adjusted: its sides do not overlap, for example.
     """
     if by == "class":
@@ -694,7 +701,7 @@ def scores(
             "Scores are by background, another attribute or cell or, with by=None, by class and over all, "
             "not by 'class'."
         )
-    opened = _opened_runs(runs)
+    opened = _some_runs(runs)
     if effects:
         if by is not None or contrast is not None or adjust:
             raise UsageError("Effects of backgrounds are over all classes and by class: leave out the rest.")
@@ -710,7 +717,8 @@ def scores(
         return contrast_scores(opened, contrast, named=len(opened) > 1).scores
     if by is not None:
         return join_breakdowns(opened, by, named=len(opened) > 1)
-    return join_scores(opened, named=len(opened) > 1)
+    # A copy: Polars can change a frame in place, and a run keeps its own.
+    return join_scores(opened, named=len(opened) > 1).clone()
 
 
 def format_scores(
@@ -724,7 +732,8 @@ def format_scores(
     """Write the scores of runs for a person or a program, as ``counterground scores`` does.
 
     Args:
-        runs: runs or their folders, or some rows of what ``scores`` returned.
+        runs: runs or their folders, or some rows of what ``scores`` returned without ``by``, ``adjust`` and
+            ``effects``.
         format: ``table`` fits the terminal or notebook it is shown in; ``markdown`` and ``latex`` give
             percent with 95 % intervals, ``csv`` and ``json`` fractions.
         by_class: one row per model and class; classes have names if runs are given.
@@ -732,14 +741,20 @@ def format_scores(
         adjust: covariates to hold in the contrast, as in ``scores``; needs runs.
 
     Raises:
-        UsageError: an unknown format, runs with different classes, or an unknown contrast or covariate.
+        UsageError: no run, an unknown format, runs with different classes, an unknown contrast or covariate,
+            or a frame without the columns of scores.
         CounterGroundError: a contrast that cannot be adjusted.
     """
     if isinstance(runs, pl.DataFrame):
         if contrast is not None or adjust:
             raise UsageError("A contrast is computed from runs: give them instead of a frame.")
+        if missing := [name for name in _SCORE_COLUMNS if name not in runs.columns]:
+            raise UsageError(
+                f"The frame has no column {', '.join(missing)}: give rows of what scores(runs) returns, with "
+                "all columns, or the runs."
+            )
         return written_scores(runs, format, by_class)
-    opened = _opened_runs(runs)
+    opened = _some_runs(runs)
     if adjust:
         if by_class:
             raise UsageError("An adjusted contrast is over all classes: leave out by_class.")
@@ -844,14 +859,20 @@ def plan(
         price: price of a call; None: as in the model's specification.
 
     Raises:
-        UsageError: an impossible value, or a run without a drop.
+        UsageError: an impossible value, a run with an assumption, several runs, or a run without a drop.
         CounterGroundError: the run cannot be read.
     """
     source: Run | Assumptions
     if run is None:
         source = Assumptions(classes, photos, cluster_size, accuracy / 100, icc)
     else:
-        source = _opened_runs(run)[0]
+        source = _one_run(run)
+        given = (classes, photos, cluster_size, accuracy, icc)
+        for (name, default), value in zip(_ASSUMED.items(), given, strict=True):
+            if value != default:
+                raise UsageError(
+                    f"{name} is an assumption, and {source.path} shows what it is: leave out one."
+                )
     costs = Costs(seconds_per_photo, calls_per_photo, price)
     return plan_photos(source, drop / 100, power, clusters=clusters, against=against, costs=costs)
 
@@ -862,8 +883,8 @@ def check(
     max_drop: float | None = None,
     min_accuracy: float | None = None,
     not_worse_than: Run | Path | str | None = None,
-    margin: float = 2.0,
-    models: Sequence[str] = (),
+    margin: float = _MARGIN,
+    models: str | Sequence[str] = (),
 ) -> Check:
     """Check the models of a run against limits: pass, fail or undecided.
 
@@ -879,7 +900,8 @@ def check(
         models: names or specifications of the models to check; empty: all.
 
     Raises:
-        UsageError: no limit, an impossible limit, an unknown model, no drop, or a base on other photos.
+        UsageError: no limit, an impossible limit, a margin without ``not_worse_than``, several runs, an
+            unknown model, no drop, or a base on other photos.
         CounterGroundError: a run cannot be read.
     """
     limits = Limits(
@@ -887,10 +909,12 @@ def check(
         None if min_accuracy is None else min_accuracy / 100,
         margin / 100,
     )
-    opened = _opened_runs(run)[0]
-    if models:
-        opened = select_models({opened.path: opened}, models)[opened.path]
-    base = None if not_worse_than is None else _opened_runs(not_worse_than)[0]
+    if margin != _MARGIN and not_worse_than is None:
+        raise UsageError("--margin is what --not-worse-than allows: add it, or leave out --margin.")
+    opened = _one_run(run)
+    if chosen := _listed(models):
+        opened = select_models({opened.path: opened}, chosen)[opened.path]
+    base = None if not_worse_than is None else _one_run(not_worse_than)
     return check_run(
         opened,
         limits,
@@ -907,7 +931,7 @@ def write_report(
     *,
     comparison: Comparison | None = None,
     discovery: Discovery | Path | str | None = None,
-    benchmarks: Sequence[AnyBenchmark] = (),
+    benchmarks: AnyBenchmark | Sequence[AnyBenchmark] = (),
     photos: bool = True,
     photo_budget: float = 15.0,
     contrast: str | Contrast | None = None,
@@ -920,23 +944,24 @@ def write_report(
         out: the file, or an existing folder (the file is then ``report.html`` in it).
         comparison: what ``compare`` returned for these runs; computed here by default.
         discovery: how the benchmark's pairs were chosen, or the folder that ``discover`` wrote.
-        benchmarks: benchmarks that hold the photos of the runs; built-in ones need not be given.
+        benchmarks: one or several that hold the photos of the runs; built-in ones need not be given.
         photos: include small copies of photos.
         photo_budget: megabytes (10^6 bytes of the page) that photos may take.
         contrast: what the page is about, as in ``scores``; by default that of ``comparison``, or else the
             first one of each benchmark.
 
     Raises:
-        UsageError: no runs, a run given twice, an unknown contrast or one that is not that of ``comparison``,
-            a file that does not end in .html, a budget that is not positive, a folder that ``discover`` did
-            not write or whose pairs are not those of any run, a benchmark without any photo of the runs, or
-            no altair for the chart (extra ``report``).
+        UsageError: no runs, a run given twice, a comparison of other runs, an unknown contrast or one that is
+            not that of ``comparison``, a file that does not end in .html, a budget that is not positive, a
+            folder that ``discover`` did not write or whose pairs are not those of any run, a benchmark
+            without any photo of the runs, or no altair for the chart (extra ``report``).
         CounterGroundError: a run cannot be read, or the file cannot be written.
     """
     from counterground.report import write_report as write_page
 
     opened = _opened_runs(runs)
-    held = [_opened(benchmark, show_progress=False) for benchmark in benchmarks]
+    given = [benchmarks] if isinstance(benchmarks, Benchmark | Path | str) else benchmarks
+    held = [_opened(benchmark, show_progress=False) for benchmark in given]
     for benchmark in held:
         if not any(
             benchmark.photos["photo_id"].is_in(run.photos["photo_id"].implode()).any() for run in opened
@@ -958,12 +983,12 @@ def write_report(
 
 def bibliography(runs: AnyRuns) -> str:
     """Return BibTeX for what to cite for these runs, each entry with a line that says what it is for."""
-    return bibliography_of(_opened_runs(runs))
+    return bibliography_of(_some_runs(runs))
 
 
 def model_cards(runs: AnyRuns) -> dict[str, str]:
     """Return the model card of each model of these runs: Markdown with a YAML front matter."""
-    return model_cards_of(_opened_runs(runs))
+    return model_cards_of(_some_runs(runs))
 
 
 def eval_results(runs: AnyRuns, dataset: str) -> dict[str, str]:
@@ -971,7 +996,7 @@ def eval_results(runs: AnyRuns, dataset: str) -> dict[str, str]:
 
     ``dataset`` is the benchmark's data set there, ``OWNER/NAME``.
     """
-    return eval_results_of(_opened_runs(runs), dataset)
+    return eval_results_of(_some_runs(runs), dataset)
 
 
 def _opened_discovery(discovery: Discovery | Path | str | None) -> Discovery | None:
@@ -988,8 +1013,36 @@ def _listed(names: str | Sequence[str]) -> list[str]:
 
 
 def _opened_runs(runs: AnyRuns) -> list[Run]:
-    listed = [runs] if isinstance(runs, (Run, Path, str)) else list(runs)
-    return [run if isinstance(run, Run) else open_run(run) for run in listed]
+    """Open runs, each once.
+
+    Raises:
+        UsageError: something that is not a run or a folder, or a run given twice.
+    """
+    if isinstance(runs, Run | Path | str):
+        listed = [runs]
+    elif isinstance(runs, Iterable) and not isinstance(runs, bytes):
+        listed = list(runs)
+    else:
+        raise UsageError(f"Runs are given as runs or their folders, not as {type(runs).__name__}.")
+    if strange := [run for run in listed if not isinstance(run, Run | Path | str)]:
+        raise UsageError(f"A run is given as a Run or its folder, not as {type(strange[0]).__name__}.")
+    opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
+    refuse_repeated(opened)
+    return opened
+
+
+def _some_runs(runs: AnyRuns) -> list[Run]:
+    opened = _opened_runs(runs)
+    if not opened:
+        raise UsageError("There is no run: give at least one.")
+    return opened
+
+
+def _one_run(run: Run | Path | str) -> Run:
+    opened = _opened_runs(run)
+    if len(opened) != 1:
+        raise UsageError(f"This is about one run, not {len(opened)}: give one at a time.")
+    return opened[0]
 
 
 def _found(models: AnyModels) -> AnyModels:
@@ -1009,6 +1062,8 @@ def _opened(benchmark: AnyBenchmark, show_progress: bool, out: Path | str | None
     if isinstance(benchmark, Benchmark):
         opened = benchmark
     elif not isinstance(benchmark, str | Path):
+        if hasattr(benchmark, "freeze"):
+            raise UsageError("A pool is given by its folder, or frozen: pool.root or pool.freeze().")
         raise UsageError(
             f"A benchmark is a name, a folder, a manifest or a Benchmark, not {type(benchmark).__name__}: "
             "make one of a frame with Benchmark.from_frame(frame)."

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import SupportsIndex
 
 _PACKAGE = Path(__file__).parent
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -35,6 +36,16 @@ class UsageError(CounterGroundError):
 
 class MissingExtraError(UsageError):
     """A package of an optional extra is not installed."""
+
+
+def check_seed(seed: object) -> None:
+    """Refuse what NumPy cannot be seeded with.
+
+    Raises:
+        UsageError: it is not a whole number, or negative.
+    """
+    if not isinstance(seed, SupportsIndex) or seed.__index__() < 0:
+        raise UsageError(f"A seed is a whole number from 0, not {seed!r}.")
 
 
 def install_command(extra: str) -> str:

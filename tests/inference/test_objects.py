@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from PIL import Image
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
-from counterground.models import load_model, named_models
+from counterground.models import left_unchanged, load_model, named_models
 from counterground.photos import read_benchmark
 from counterground.privacy import shareable
 from counterground.results import bibliography, model_cards, open_run, repeat_command, select_models
@@ -150,6 +151,35 @@ def test_a_network_in_training_goes_on_as_if_nothing_had_been(evaluate):
     assert all(torch.equal(now, before[name]) for name, now in network.state_dict().items())
     network(torch.rand(2, 3, 4, 4)).sum().backward()
     assert network.head.weight.grad is not None
+
+
+def test_a_network_that_a_function_returns_goes_on_in_training(evaluate):
+    network = Mean().train()
+    network.head.bias.requires_grad_(False)
+    evaluate({"a": lambda: (network, small, NAMES), "b": lambda: (network, small, NAMES)})
+    assert (network.training, network.norm.training, network.head.training) == (True, True, True)
+    assert [weights.requires_grad for weights in network.parameters()] == [True, True, True, False]
+    assert "forward" not in vars(network.head)
+
+
+def test_a_network_that_two_threads_share_is_restored_when_both_are_done():
+    network = Mean().train()
+    given = (network, small, NAMES)
+    first, second = left_unchanged(given), left_unchanged(given)
+    in_thread(first.__enter__)
+    network.eval()
+    in_thread(second.__enter__)
+    in_thread(first.__exit__, None, None, None)
+    assert not network.training  # the second one is still at work
+    in_thread(second.__exit__, None, None, None)
+    assert network.training
+    assert network.norm.training
+
+
+def in_thread(call, *given):
+    thread = threading.Thread(target=call, args=given)
+    thread.start()
+    thread.join()
 
 
 def checkpoints(network, copied=()):

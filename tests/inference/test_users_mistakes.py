@@ -59,6 +59,9 @@ def few(): return Net(outputs=4), SMALL, NAMES
 def broken(): return Net(lambda logits: logits.lost), SMALL, NAMES
 def training(): return Net(), T.Compose([T.RandomResizedCrop(8, scale=(0.1, 0.9)), T.ToTensor()]), NAMES
 def noisy(): return Net(), T.Compose([SMALL, lambda pixels: pixels + 1e-6 * torch.randn(3, 8, 8)]), NAMES
+def seldom(): return Net(), T.Compose([SMALL, flipped]), NAMES
+def flipped(pixels): return pixels.flip(1) if DRAWN.append(torch.rand(1)) or len(DRAWN) == 10 else pixels
+DRAWN = []
 def dropping(): return Net(dropped), SMALL, NAMES
 def dropped(logits): return torch.nn.functional.dropout(logits.repeat(1, 99)).unflatten(1, (99, 3)).mean(1)
 def centred(): return Net(lambda logits: logits - logits.mean(0)), SMALL, NAMES
@@ -115,6 +118,7 @@ MISTAKES = {
     "bytes_": r"encoding photos failed: RuntimeError: .* given torch.Tensor \(1, 3, 8, 8\) uint8",
     "training": r"preprocessing the same photo again gave other pixels.* \(random crop or flip\)\. Use",
     "noisy": "preprocessing the same photo again gave other pixels",
+    "seldom": "preprocessing the same photo again gave other pixels",
     "dropping": r"encoding the same photo again gave other features, by .* Turn it off: .* model\.eval\(\)",
     "centred": r"features of a photo depend on the other photos of its batch, by .*, or --batch-size 1\.",
     "few": "the network has 4 outputs, but 3 names are given",

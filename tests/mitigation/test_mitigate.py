@@ -356,6 +356,19 @@ def test_what_cannot_work_is_refused_in_one_line(tmp_path, model, methods, chang
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"classes": "pair"}, "Classes that take part are 'all' or 'pairs', not 'pair'"),
+        ({"seed": -1}, "A seed is a whole number from 0, not -1"),
+        ({"seed": 1.5}, "A seed is a whole number from 0, not 1.5"),
+    ],
+)
+def test_another_word_or_seed_is_refused(tmp_path, given, message):
+    with pytest.raises(UsageError, match=message):
+        cg.mitigate(planted_benchmark(), Planted(), "sage", out=tmp_path / "run", **given)
+
+
 def test_classes_with_too_few_clusters_are_left_out_and_named(planted, tmp_path):
     few = planted.photos.with_columns(
         cluster=pl.when(pl.col("class_name").is_in(["crab", "ox"]))

@@ -26,6 +26,16 @@ def columns(photos):
 USED = {"path": "file", "label": "animal", "background": "behind", "group": "side"}
 
 
+@pytest.mark.parametrize("make", [list, np.array, pd.Index, iter, lambda names: dict(enumerate(names))])
+def test_names_of_numbers_may_be_any_list(make, columns, photos):
+    names = sorted(set(columns["animal"]))
+    numbered = columns | {"animal": [names.index(name) for name in columns["animal"]]}
+    found = Benchmark.from_frame(numbered, root=photos, names=make(names), **USED)
+    assert found.photos["class_name"].to_list() == columns["animal"]
+    with pytest.raises(UsageError, match="in their order, not a set"):
+        Benchmark.from_frame(numbered, root=photos, names=set(names), **USED)
+
+
 @pytest.mark.parametrize("make", [dict, pl.DataFrame, pl.LazyFrame, pd.DataFrame])
 def test_a_table_of_paths_is_the_benchmark_of_its_folder(make, columns, photos):
     benchmark = Benchmark.from_frame(make(columns), root=photos, **USED)

@@ -16,9 +16,10 @@ from made_runs import write_run
 
 from counterground.benchmarks import list_benchmarks
 from counterground.cli import main
+from counterground.errors import UsageError
 from counterground.models import expand_specs, list_models, references_of
 from counterground.photos import Discovered
-from counterground.results import ModelRecord, bibliography, model_cards
+from counterground.results import ModelRecord, bibliography, eval_results, model_cards
 
 # The table of references itself: a bibliography holds only the entries that its runs reach.
 from counterground.results.sharing._citations import _DATA, _FAMILIES, _of_model, _references
@@ -166,6 +167,17 @@ def test_a_model_of_two_runs_has_two_results_in_one_card(make_run):
     ]
     (card,) = model_cards(runs).values()
     assert [result["dataset"]["name"] for result in front_matter(card)[0][0]["results"]] == ["a", "b"]
+
+
+def test_other_figures_of_one_name_are_not_one_card(make_run):
+    """Such as two checkpoints that were evaluated under one name."""
+    first, again = (make_run({"m": (0.8, 0.5)}, version=2 * "a" * 32) for _ in range(2))
+    other = make_run({"m": (0.6, 0.5)}, version=2 * "a" * 32)
+    (card,) = model_cards([first, again]).values()
+    assert card == model_cards([first])["m"]
+    for write in (model_cards, lambda runs: eval_results(runs, "owner/name")):
+        with pytest.raises(UsageError, match="other figures of 'm' on the same photos"):
+            write([first, other])
 
 
 def test_the_bibliography_names_the_method_the_program_and_what_models_rest_on(make_run):

@@ -112,8 +112,8 @@ def _refuse_class_folder(path: Path, benchmark: Benchmark) -> None:
 def get_benchmark(
     name: str,
     *,
-    archive: Path | None = None,
-    packages: Path | None = None,
+    archive: Path | str | None = None,
+    packages: Path | str | None = None,
     show_progress: bool = False,
 ) -> Benchmark:
     """Fetch or build a built-in benchmark and return it; ``notes`` say what differs from the paper.
@@ -131,7 +131,8 @@ def get_benchmark(
         CounterGroundError: it cannot be fetched, unpacked or built.
     """
     benchmark = _named(name)
-    given = {"archive": archive, "packages": packages}
+    sources = {"archive": archive, "packages": packages}
+    given = {source: None if path is None else Path(path) for source, path in sources.items()}
     for source, path in given.items():
         if path is not None and source != benchmark.source:
             raise UsageError(f"{name} takes {_OPTIONS[benchmark.source]}, not {_OPTIONS[source]}.")

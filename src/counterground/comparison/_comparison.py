@@ -118,6 +118,10 @@ class Comparison:
         """Return the source under which ``tests`` lists a model of a run; None if it does not."""
         return self.sources.get(place_key(run, setting))
 
+    def has_run(self, run: Run) -> bool:
+        """Return whether a run is one of those compared."""
+        return any(folder == run.path.resolve() for folder, *_ in self.sources)
+
     @property
     def models(self) -> pl.DataFrame:
         """One row per model, in the order of the points: point, distance from the line, rank.

@@ -52,7 +52,7 @@ def with_masks(
     folder: Path | str | None = None,
     *,
     settings: MaskSettings | None = None,
-    accept_licences: Sequence[str] = (),
+    accept_licences: str | Sequence[str] = (),
     overwrite: bool = False,
     show_progress: bool = False,
 ) -> Benchmark:
@@ -86,7 +86,7 @@ def make_masks(
     folder: Path | str,
     *,
     settings: MaskSettings | None = None,
-    accept_licences: Sequence[str] = (),
+    accept_licences: str | Sequence[str] = (),
     overwrite: bool = False,
     show_progress: bool = False,
 ) -> Masks:
@@ -122,7 +122,7 @@ def _prepared(
     source: str,
     folder: Path | str | None,
     settings: MaskSettings | None,
-    accept_licences: Sequence[str],
+    accept_licences: str | Sequence[str],
 ) -> tuple[_Making, dict[str, Any]]:
     """Open a source; return it with the folder of the masks, and the content of ``masks.json``."""
     settings = settings or MaskSettings()
@@ -130,7 +130,8 @@ def _prepared(
     if folder is not None and Path(source).is_dir():
         check_apart(Path(folder), Path(source), "the folder of the masks that are read")
     boxes = known_boxes(benchmark, settings)
-    opened = open_source(source, benchmark, boxes, settings, accept_licences)
+    accepted = [accept_licences] if isinstance(accept_licences, str) else accept_licences
+    opened = open_source(source, benchmark, boxes, settings, accepted)
     description = _description(benchmark, source, opened, boxes, settings)
     folder = _cached(source, description) if folder is None else Path(folder)
     description["photos"] = relative_way(folder, benchmark.root)

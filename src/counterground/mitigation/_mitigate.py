@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from counterground.errors import UsageError
+from counterground.errors import UsageError, check_seed
 from counterground.files import write_record, write_text
 from counterground.inference import Settings, default_label_space, encoder_run
 from counterground.mitigation._bench import Bench
@@ -85,10 +85,13 @@ def mitigate_model(
         warn: called with one line for each method of another package that cannot be loaded.
 
     Raises:
-        UsageError: an unknown method, or one that this model or benchmark cannot use; no photos to compare;
-            too few clusters.
+        UsageError: an unknown method, or one that this model or benchmark cannot use; another word for
+            ``classes``; no photos to compare; too few clusters.
         CounterGroundError: see `evaluate_models`; a method fails.
     """
+    if classes not in get_args(Classes):
+        raise UsageError(f"Classes that take part are 'all' or 'pairs', not {classes!r}.")
+    check_seed(seed)
     named = [methods] if isinstance(methods, str | Mitigation) else list(methods)
     chosen = find_mitigations(named, warn)
     divided = divide(benchmark, classes, seed)

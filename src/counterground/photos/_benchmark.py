@@ -161,9 +161,9 @@ class Benchmark:
         label: str = "class_name",
         background: str | None = "background",
         group: str | None = "group",
-        names: Sequence[str] | Literal["imagenet"] | None = None,
+        names: Iterable[str] | Literal["imagenet"] | None = None,
         name: str = "frame",
-        attributes: Sequence[str] = (),
+        attributes: str | Sequence[str] = (),
     ) -> Benchmark:
         """Return the benchmark of a table in memory: a Polars or pandas frame, or a dict of columns.
 
@@ -176,7 +176,7 @@ class Benchmark:
             root: the folder that relative paths start from; the working folder by default.
             path: the column of photos: paths, or photos in memory, which are PIL images, uint8 arrays
                 ``[h, w]`` or ``[h, w, 3]``, or the bytes of files. Photos in memory are written without loss
-                into the cache, and their paths are their row numbers.
+                into the cache, and their paths are their row numbers, such as ``07.png``.
             label: the column of classes: names, or numbers with ``names``.
             background: the column of backgrounds; optional under the default name.
             group: the column of ``common`` and ``counter``; optional under the default name.

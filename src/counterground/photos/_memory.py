@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -31,8 +31,8 @@ def manifest_of_table(
     table: Any,
     root: Path | str | None,
     columns: Mapping[str, str | None],
-    names: Sequence[str] | str | None,
-    attributes: Sequence[str] = (),
+    names: Iterable[str] | str | None,
+    attributes: str | Sequence[str] = (),
 ) -> tuple[pl.DataFrame, Path]:
     """Return the manifest of a table, with unresolved classes, and the folder its paths are relative to.
 
@@ -46,6 +46,7 @@ def manifest_of_table(
     Raises:
         UsageError: see ``Benchmark.from_frame``.
     """
+    attributes = [attributes] if isinstance(attributes, str) else list(attributes)
     known, values = _reader(table)
     found: dict[str, list[Any]] = {}
     for ours, theirs in columns.items():
@@ -75,7 +76,7 @@ def manifest_of_table(
         raise UsageError(
             f"The column {columns['group']!r} names no group: give common and counter, or group=None."
         )
-    if names == "imagenet":
+    if isinstance(names, str) and names == "imagenet":
         found["class_index"] = found.pop("class_name")
     else:
         found["class_name"] = _class_names(found["class_name"], names, str(columns["class_name"]))
@@ -122,7 +123,7 @@ def _pandas_values(column: Any) -> list[Any]:
     return [value if there else None for value, there in zip(column.tolist(), present, strict=True)]
 
 
-def _class_names(given: Sequence[Any], names: Sequence[str] | str | None, column: str) -> list[Any]:
+def _class_names(given: Sequence[Any], names: Iterable[str] | str | None, column: str) -> list[Any]:
     whole = (value for value in given if isinstance(value, int | np.integer))
     numbers = [int(value) for value in whole if not isinstance(value, bool)]
     if names is None:
@@ -136,10 +137,16 @@ def _class_names(given: Sequence[Any], names: Sequence[str] | str | None, column
         raise UsageError(
             f"names= must list the class names for the numbers in column {column!r}, or be 'imagenet'."
         )
-    wrong = [number for number in numbers if not 0 <= number < len(names)]
+    if isinstance(names, Mapping):
+        called = dict(names)
+    elif isinstance(names, Set):  # it has an order, but not that of the numbers
+        raise UsageError("names= must list the class names in their order, not a set.")
+    else:
+        called = dict(enumerate(names))
+    wrong = [number for number in numbers if number not in called]
     if wrong:
-        raise UsageError(f"Column {column!r} has the class {wrong[0]}, but names= has {len(names)} names.")
-    return [names[number] for number in numbers]
+        raise UsageError(f"Column {column!r} has the class {wrong[0]}, but names= has {len(called)} names.")
+    return [called[number] for number in numbers]
 
 
 def _photos(given: Sequence[Any], root: Path | str | None) -> tuple[dict[str, list[str]], Path]:

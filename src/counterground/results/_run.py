@@ -138,12 +138,13 @@ class Run:
             rows = score_contrast(self.rows, contrast, confidence=sure, design=self.design)
         return Run(self.path, self.info, self.__dict__["given"], pl.concat([self.scores, rows]))
 
-    def by(self, columns: Sequence[str], *, balanced: bool = True) -> pl.DataFrame:
+    def by(self, columns: str | Sequence[str], *, balanced: bool = True) -> pl.DataFrame:
         """Return `metrics.score_by`, with the kind of interval that the run needs.
 
         Raises:
             UsageError: an unknown column, or one with numbers.
         """
+        columns = [columns] if isinstance(columns, str) else columns
         check_columns(columns, self.rows.collect_schema(), "a breakdown")
         with _reading(self.path):
             sure = Confidence(anytime=self.could_stop)

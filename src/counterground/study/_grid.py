@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -90,11 +91,27 @@ def visible_gpus() -> list[str]:
     return named or [str(gpu) for gpu in range(torch.cuda.device_count())]
 
 
-def use_one_thread() -> None:
-    """Let PyTorch use one thread in this process: the number of threads changes the last digits."""
+@contextmanager
+def one_thread(*, needed: bool = True) -> Iterator[None]:
+    """Let PyTorch use one thread within the block: the number of threads changes the last digits.
+
+    Its random numbers, which trainings seed, go on afterwards as if nothing had been drawn.
+
+    Args:
+        needed: False: only for the random numbers.
+    """
     import torch
 
-    torch.set_num_threads(1)
+    threads = torch.get_num_threads()
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    gpus = range(torch.cuda.device_count()) if started else ()
+    if needed:
+        torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(gpus):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _train_all(
@@ -132,12 +149,14 @@ _train: Train[Any] | None = None  # may hold the data: sent once to each process
 
 
 def _begin(train: Train[Any], gpus: Sequence[str], processes: Synchronized[int], watched: Connection) -> None:
+    import torch
+
     global _train  # noqa: PLW0603 - a process has no other place to keep it
     _train = train
     threading.Thread(target=_end_with_parent, daemon=True).start()
     threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
     take_gpu(gpus, processes)
-    use_one_thread()
+    torch.set_num_threads(1)  # as in `one_thread`
 
 
 def _train_here(cell: Any, file: Path) -> None:

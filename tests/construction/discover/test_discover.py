@@ -589,6 +589,10 @@ def test_wrong_asks_are_named(photos, tmp_path):
         ask(choose="worst")
     with pytest.raises(UsageError, match="at least 0 and below 100"):
         ask(min_drop=-1)
+    with pytest.raises(UsageError, match="A seed is a whole number from 0, not -1"):
+        ask(seed=-1)
+    with pytest.raises(UsageError, match="at least 1 photo, not 0"):
+        ask(min_photos=0)
     with pytest.raises(
         CounterGroundError, match="No class of photos has at least 30 photos on two backgrounds in each half"
     ):

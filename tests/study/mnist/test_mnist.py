@@ -9,6 +9,7 @@ import forked
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
@@ -23,6 +24,7 @@ from counterground.study.mnist import (
     draw_colored,
     load_mnist,
     run_cells,
+    study_multicoloredmnist,
     summarise,
     train_cell,
 )
@@ -219,3 +221,16 @@ def test_a_damaged_cell_is_named_and_trained_again(files, tmp_path):
     with pytest.warns(DamagedCacheWarning, match=file.name):
         again = run_cells(digits, settings, tmp_path / "cells", jobs=1)
     assert again.equals(figures)
+
+
+def test_a_study_leaves_the_threads_and_random_numbers_of_its_program(files, tmp_path):
+    settings = ColoredSettings(k=(2,), p_inv=(0.9,), p_spu=(0.9,), seeds=1, epochs=1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        torch.manual_seed(7)
+        page = study_multicoloredmnist(str(tmp_path / "study"), settings, mnist=str(files), jobs=1)
+        assert (page.is_file(), torch.get_num_threads()) == (True, 3)
+        assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(7)))
+    finally:
+        torch.set_num_threads(threads)

@@ -135,6 +135,8 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
             without an output.
         CounterGroundError: weights that cannot be loaded, or class names that cannot be resolved.
     """
+    if not isinstance(spec, str):
+        raise UsageError(f"curate takes the specification of a model, not {type(spec).__name__}.")
     specs = expand_specs([spec])
     if len(specs) != 1:
         raise UsageError(f"{spec} names {len(specs)} models, and curate needs one: choose it.")

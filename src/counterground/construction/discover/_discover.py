@@ -11,7 +11,7 @@ import polars as pl
 from counterground.construction.discover._discovery import FILES, Discovery, asked_before, write_discovery
 from counterground.construction.discover._finding import Finding, Split, find_pairs
 from counterground.construction.discover._pairs import Choose
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, check_seed
 from counterground.files import check_only
 from counterground.inference import Settings, evaluate_models
 from counterground.models import AnyModels, named_models
@@ -47,11 +47,14 @@ def discover_pairs(
     each in the pairs that the other half chose; with ``"none"`` all photos choose and are kept.
 
     Raises:
-        UsageError: an unknown split or way to choose, a drop outside 0 to 100, composites, or a folder that
-            holds other files.
+        UsageError: an unknown split or way to choose, a drop outside 0 to 100, an impossible number of photos
+            or seed, composites, or a folder that holds other files.
         CounterGroundError: photos without backgrounds, or no class with enough photos on two backgrounds.
     """
     _check(benchmark, min_drop, split=split, choose=choose)
+    check_seed(seed)
+    if min_photos is not None and min_photos < 1:
+        raise UsageError(f"A background needs at least 1 photo, not {min_photos}.")
     benchmark.check_files("search")
     referees = named_models(model)
     if not referees:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.models import (
@@ -79,6 +80,8 @@ class Settings:
     gpus_per_worker: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("label_space", "names", "prompts", "aliases", "device"):
+            object.__setattr__(self, name, _text(name, getattr(self, name)))
         if self.protocol is not None:
             _check("protocol", self.protocol, get_args(Protocol))
         _check("runtime", self.runtime, get_args(RuntimeChoice))
@@ -127,6 +130,15 @@ class Settings:
                 f"{loaded.display_name} cannot be run by --runtime {self.runtime}: it is a generative model."
             )
         return loaded
+
+
+def _text(name: str, value: Any) -> str | None:
+    """Return a setting as text: a path of ``pathlib``, or a device of PyTorch, may be given as well."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, os.PathLike) or (name == "device" and type(value).__module__ == "torch"):
+        return str(value)
+    raise UsageError(f"{name} is a word or the path of a file, not {type(value).__name__}.")
 
 
 def _check(what: str, chosen: str, known: tuple[str, ...]) -> None:

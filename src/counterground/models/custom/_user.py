@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -57,26 +58,74 @@ def load_object(spec: str, given: Any, options: LoadOptions) -> Model:
 def left_unchanged(given: Any) -> Iterator[None]:
     """Undo what running a model does to the network of ``(network, ...)``: mode, device, gradients, layers.
 
-    A training loop can then continue with it.
+    A network that a function returns while it is loaded in the block is restored, too, as it was when the
+    function returned it. A training loop can then continue with it. Threads may share a network: it is
+    restored when the last of them is done.
     """
-    if not isinstance(given, tuple):
-        yield
-        return
-    network = given[0]
-    modules = [(module, module.training, "forward" in vars(module)) for module in network.modules()]
-    devices = {name: tensor.device for name, tensor in _tensors(network)}
-    learning = [(weights, weights.requires_grad) for weights in network.parameters()]
+    block = _Block()
+    _open_blocks().append(block)
     try:
+        if isinstance(given, tuple):
+            block.borrow(given[0])
         yield
     finally:
-        for module, training, has_forward in modules:
+        if block in _open_blocks():  # a generator may be closed by another thread
+            _open_blocks().remove(block)
+        block.give_back()
+
+
+class _Block:
+    """The networks borrowed in one block of `left_unchanged`."""
+
+    def __init__(self) -> None:
+        self._networks: list[Any] = []
+
+    def borrow(self, network: Any) -> None:
+        with _lock:
+            loan = _LOANS.setdefault(id(network), _Loan(network))
+            loan.holders += 1
+        self._networks.append(network)
+
+    def give_back(self) -> None:
+        for network in reversed(self._networks):
+            with _lock:
+                loan = _LOANS[id(network)]
+                loan.holders -= 1
+                if not loan.holders:
+                    del _LOANS[id(network)]
+                    loan.restore()
+
+
+class _Loan:
+    """A network as it was when the first block borrowed it; ``holders`` counts the blocks that have it."""
+
+    def __init__(self, network: Any) -> None:
+        self.holders = 0
+        self._network = network
+        self._modules = [(module, module.training, "forward" in vars(module)) for module in network.modules()]
+        self._devices = {name: tensor.device for name, tensor in _tensors(network)}
+        self._learning = [(weights, weights.requires_grad) for weights in network.parameters()]
+
+    def restore(self) -> None:
+        for module, training, has_forward in self._modules:
             module.training = training
             if not has_forward:
                 vars(module).pop("forward", None)
-        for name, tensor in _tensors(network):
-            tensor.data = tensor.data.to(devices[name])
-        for weights, requires_grad in learning:
+        for name, tensor in _tensors(self._network):
+            tensor.data = tensor.data.to(self._devices[name])
+        for weights, requires_grad in self._learning:
             weights.requires_grad_(requires_grad)
+
+
+_LOANS: dict[int, _Loan] = {}
+_lock = threading.Lock()
+_of_thread = threading.local()
+
+
+def _open_blocks() -> list[_Block]:
+    """Return the blocks of `left_unchanged` that this thread is in, the innermost last."""
+    blocks: list[_Block] = _of_thread.__dict__.setdefault("blocks", [])
+    return blocks
 
 
 def parts_of(model: Model) -> set[int]:
@@ -224,7 +273,7 @@ def _refuse_mixed_up(spec: str, path: Path) -> None:
 
 def _call(spec: str, function: Callable[[], Any]) -> Any:
     try:
-        return function()
+        made = function()
     except CounterGroundError:
         raise
     except SystemExit as error:
@@ -235,6 +284,12 @@ def _call(spec: str, function: Callable[[], Any]) -> Any:
         raise CounterGroundError(
             f"{spec} failed: {error_summary(error)}. --debug shows the traceback."
         ) from error
+    if isinstance(made, tuple) and made and (blocks := _open_blocks()):
+        import torch
+
+        if isinstance(made[0], torch.nn.Module):
+            blocks[-1].borrow(made[0])
+    return made
 
 
 def _claims(spec: str) -> bool:

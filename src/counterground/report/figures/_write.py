@@ -48,9 +48,9 @@ def write_figures(
     *,
     out: Path | str,
     published: bool | None = None,
-    studies: Sequence[Path | str] = (),
-    only: Sequence[str] = (),
-    formats: Sequence[str] = ("pdf", "png"),
+    studies: Path | str | Sequence[Path | str] = (),
+    only: str | Sequence[str] = (),
+    formats: str | Sequence[str] = ("pdf", "png"),
     photos: Benchmark | Path | str | None = None,
     class_name: str | None = None,
     contrast: str | Contrast | None = None,
@@ -80,14 +80,16 @@ def write_figures(
             Matplotlib (extra ``figures``).
         CounterGroundError: a run or study is damaged, the folder cannot be written, or nothing can be drawn.
     """
-    names, kinds = chosen_names(only), check_formats(formats)
+    names = chosen_names([only] if isinstance(only, str) else only)
+    kinds = check_formats([formats] if isinstance(formats, str) else formats)
+    made = [studies] if isinstance(studies, Path | str) else list(studies)
     folder = Path(out)
     listed = [runs] if isinstance(runs, (Run, Path, str)) else list(runs)
     opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
     material = Material(
-        (not listed and not studies) if published is None else published,
+        (not listed and not made) if published is None else published,
         opened,
-        [read_study(Path(study)) for study in studies],
+        [read_study(Path(study)) for study in made],
         photos if photos is None or isinstance(photos, Benchmark) else open_benchmark(photos),
         class_name,
         Words(_contrast(opened, contrast)),

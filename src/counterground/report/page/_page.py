@@ -120,9 +120,10 @@ def write_report(
             comparison, or else the first one of each benchmark.
 
     Raises:
-        UsageError: no runs, a run given twice, a file that does not end in .html, a budget that is not
-            positive, a contrast that the runs do not have or that is not that of the comparison, a discovery
-            of other pairs than those of the runs, or no altair for the chart (extra ``report``).
+        UsageError: no runs, a run given twice, a comparison of other runs, a file that does not end in .html,
+            a budget that is not positive, a contrast that the runs do not have or that is not that of the
+            comparison, a discovery of other pairs than those of the runs, or no altair for the chart (extra
+            ``report``).
         CounterGroundError: the file cannot be written.
     """
     if not runs:
@@ -156,6 +157,10 @@ def _compared(
     """Return the comparison that each run belongs to, by the first contrast of its benchmark."""
     own: dict[Contrast, list[Run]] = {}
     for run in runs:
+        if comparison is not None and not comparison.has_run(run):
+            raise UsageError(
+                f"The comparison does not contain {run.path}: compare all runs of the page, or leave it out."
+            )
         own.setdefault(run.design.contrasts[0], []).append(run)
     if contrast is not None:
         chosen = one_contrast(runs, contrast)

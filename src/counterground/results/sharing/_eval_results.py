@@ -32,7 +32,8 @@ def eval_results(runs: Sequence[Run], dataset: str) -> dict[str, str]:
         name of the model -> YAML, in order of first appearance.
 
     Raises:
-        UsageError: ``dataset`` is not the name of a data set on the hub.
+        UsageError: ``dataset`` is not the name of a data set on the hub, or two runs have other figures of
+            one name for the same photos in the same setting.
     """
     import yaml
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from counterground.errors import UsageError
 from counterground.results._model_scores import ModelScores, headline, regroup
 from counterground.results._numbers import Estimate, count
 from counterground.results._run import Run
@@ -91,6 +92,9 @@ def model_cards(runs: Sequence[Run]) -> dict[str, str]:
 
     Returns:
         name of the model -> its card, in order of first appearance.
+
+    Raises:
+        UsageError: two runs have other figures of one name for the same photos in the same setting.
     """
     found: dict[str, list[ModelResult]] = {}
     for result in results_of(runs):
@@ -99,11 +103,25 @@ def model_cards(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def results_of(runs: Sequence[Run]) -> Iterator[ModelResult]:
-    """Yield what each run says about each of its models in each setting."""
+    """Yield what each run says about each of its models in each setting; the same figures once.
+
+    Raises:
+        UsageError: two runs have other figures of one name for the same photos in the same setting.
+    """
+    seen: dict[tuple[Any, ...], ModelResult] = {}
     for run in runs:
         records = {record.name: record for record in run.info.models}
         for scores in regroup(run.scores):
-            yield ModelResult(run, records[scores.setting.model], scores)
+            result = ModelResult(run, records[scores.setting.model], scores)
+            other = seen.setdefault((run.info.benchmark.version, scores.setting), result)
+            if other is result:
+                yield result
+            elif other.metrics != result.metrics:
+                raise UsageError(
+                    f"{run.path} and {other.run.path} have other figures of {result.record.name!r} on the "
+                    "same photos in the same setting, such as other weights: give one of them, or evaluate "
+                    "the models under names of their own (NAME=MODEL)."
+                )
 
 
 def _card(name: str, results: Sequence[ModelResult]) -> str:

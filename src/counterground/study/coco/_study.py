@@ -12,9 +12,10 @@ import polars as pl
 
 from counterground.errors import UsageError
 from counterground.models import check_specs
+from counterground.offline import obeys_offline
 from counterground.published import load_table
 from counterground.results import Table, p_value
-from counterground.study._grid import use_one_thread
+from counterground.study._grid import one_thread
 from counterground.study._study import Study, check_out, text_table, write_study
 from counterground.study.coco._coco import check_coco
 from counterground.study.coco._finetune import Machine
@@ -61,14 +62,15 @@ TABLE_7_MODELS = ("open_clip:RN50/openai", "open_clip:ViT-B-16/openai")
 _PUBLISHED = {("RN50", "openai"): "RN50", ("ViT-B-16", "openai"): "ViT16"}
 
 
+@obeys_offline
 def study_coloredcoco(
-    out: Path,
+    out: Path | str,
     settings: CocoSettings,
     *,
-    coco: Path | None = None,
-    models: Sequence[str] = (),
+    coco: Path | str | None = None,
+    models: str | Sequence[str] = (),
     size: int = 64,
-    packages: Path | None = None,
+    packages: Path | str | None = None,
     device: str = "auto",
     precision: str | None = None,
     jobs: int | None = None,
@@ -85,13 +87,14 @@ def study_coloredcoco(
         out: folder of results, figures and page.
         settings: what is trained.
         coco: folder of COCO 2017; without it, ColoredStamps.
-        models: OpenCLIP models; without them, the small CLIP (ColoredStamps) or Table 7's two (COCO).
+        models: one OpenCLIP model or several; without them, the small CLIP (ColoredStamps) or Table 7's two
+            (COCO).
         size: side of COCO's photos before the model's own preprocessing.
         packages: folder with the stamps package, if there is no apt.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``; by default ``bf16`` on a GPU.
         jobs: trainings at once; by default one per core, or one per GPU.
-        offline: never use the network for models.
+        offline: never use the network, nor let other threads use it meanwhile.
         only_estimate: print time and memory, train nothing, return None.
         show_progress: whether to show bars and the estimate on standard error.
 
@@ -100,30 +103,32 @@ def study_coloredcoco(
         CounterGroundError: data or weights are damaged or missing, or the folder holds another study.
     """
     started = time.monotonic()
+    out = Path(out)
+    photos = None if coco is None else Path(coco)
     check_out(out, "coloredcoco")
-    names = tuple(dict.fromkeys(models)) or (TABLE_7_MODELS if coco else (SMALL,))
+    names = (models,) if isinstance(models, str) else tuple(dict.fromkeys(models))
+    names = names or (TABLE_7_MODELS if coco else (SMALL,))
     if coco and SMALL in names:
         raise UsageError(
             "The small CLIP does not know COCO's classes: name a model, such as open_clip:RN50/openai."
         )
     check_specs([name for name in names if name != SMALL])
-    if coco:
-        check_coco(coco)
+    if photos:
+        check_coco(photos)
     machine = _machine(device, precision)
-    if machine.device == "cpu":
-        use_one_thread()
-    workers = jobs or default_jobs(machine.device)
-    source = Source(coco, size, packages, out / "small", offline)
-    forget_sources()
-    wanted = trials(settings, names)
-    folder = out / "trainings"
-    if only_estimate or show_progress:
-        left = [one for one in wanted if not file_of(one, source, machine, folder).is_file()]
-        _say(estimate_sentence(source, left, machine, workers))
-    if only_estimate:
-        return None
-    trainings = run_trials(wanted, source, machine, folder, jobs=workers, show_progress=show_progress)
-    study = _study(trainings, source, settings, names)
+    with one_thread(needed=machine.device == "cpu"):
+        workers = jobs or default_jobs(machine.device)
+        source = Source(photos, size, None if packages is None else Path(packages), out / "small", offline)
+        forget_sources()
+        wanted = trials(settings, names)
+        folder = out / "trainings"
+        if only_estimate or show_progress:
+            left = [one for one in wanted if not file_of(one, source, machine, folder).is_file()]
+            _say(estimate_sentence(source, left, machine, workers))
+        if only_estimate:
+            return None
+        trainings = run_trials(wanted, source, machine, folder, jobs=workers, show_progress=show_progress)
+        study = _study(trainings, source, settings, names)
     extra = {"source": study.facts["source"], "size": size, "models": names, **asdict(machine)}
     extra["identities"] = [source.identity(name) for name in names]
     study = replace(study, settings=asdict(settings) | extra)

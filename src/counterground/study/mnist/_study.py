@@ -16,7 +16,7 @@ from scipy.stats import t as student
 
 from counterground.published import load_table
 from counterground.results import Table, p_value
-from counterground.study._grid import read_figures, run_grid, use_one_thread
+from counterground.study._grid import one_thread, read_figures, run_grid
 from counterground.study._study import Study, check_out, text_table, write_study
 from counterground.study.mnist._digits import Setting
 from counterground.study.mnist._mnist import Digits, load_mnist
@@ -45,10 +45,10 @@ QUICK = ColoredSettings(k=(2, 3), p_inv=(0.75,), p_spu=(0.9,), seeds=2, epochs=3
 
 
 def study_multicoloredmnist(
-    out: Path,
+    out: Path | str,
     settings: ColoredSettings,
     *,
-    mnist: Path | None = None,
+    mnist: Path | str | None = None,
     download: bool = False,
     jobs: int | None = None,
     show_progress: bool = False,
@@ -62,8 +62,9 @@ def study_multicoloredmnist(
         UsageError, CounterGroundError: see ``load_mnist``; or the folder holds another study.
     """
     started = time.monotonic()
+    out = Path(out)
     check_out(out, "multicoloredmnist")
-    digits = load_mnist(mnist, download=download)
+    digits = load_mnist(None if mnist is None else Path(mnist), download=download)
     cells = run_cells(digits, settings, out / "cells", jobs=jobs, show_progress=show_progress)
     table, differences = summarise(cells), compare_methods(cells)
     study = Study(
@@ -97,9 +98,9 @@ def run_cells(
 ) -> pl.DataFrame:
     """Train the cells without a result in ``folder``; return a row per training, accuracies as fractions."""
     files = {cell: folder / _file(cell, settings.epochs, digits) for cell in _grid(settings)}
-    use_one_thread()
     train = partial(_train, digits, settings.epochs)
-    run_grid(files, train, jobs=jobs or os.cpu_count() or 1, show_progress=show_progress)
+    with one_thread():
+        run_grid(files, train, jobs=jobs or os.cpu_count() or 1, show_progress=show_progress)
     return pl.DataFrame([_row(cell, files[cell]) for cell in files])
 
 

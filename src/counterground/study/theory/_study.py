@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from counterground.errors import UsageError
 from counterground.results import Table
 from counterground.study._study import Study, check_out, text_table, write_study
 from counterground.study.theory._theory import (
@@ -56,9 +57,21 @@ class TheorySettings:
 QUICK = TheorySettings(n=5_000, seeds=2, mu_spu=(1.0, 1.5, 3.0), p_spu=(0.6, 0.9, 0.99), wide=((500, 1_000),))
 
 
-def study_theory(out: Path, settings: TheorySettings) -> Path:
-    """Simulate definition 6.1, put exact values and the printed bounds beside it; return the page's path."""
+def study_theory(out: Path | str, settings: TheorySettings) -> Path:
+    """Simulate definition 6.1, put exact values and the printed bounds beside it; return the page's path.
+
+    Raises:
+        UsageError: no strength and correlation of the background that theorem 6.2 is about, or no seed.
+        CounterGroundError: the folder holds another study.
+    """
     started = time.monotonic()
+    out = Path(out)
+    if settings.seeds < 1 or settings.n < 2:
+        raise UsageError(f"A simulation needs 1 seed and 2 pairs, not {settings.seeds} and {settings.n}.")
+    if not any(Definition(mu_spu=mu, p_spu=p).in_theorem for mu in settings.mu_spu for p in settings.p_spu):
+        raise UsageError(
+            "Theorem 6.2 is about backgrounds at least 1.5 times as strong as the object: add such a mu_spu."
+        )
     check_out(out, "theory")
     grid = simulate_grid(settings)
     sweeps = simulate_sweeps(settings)

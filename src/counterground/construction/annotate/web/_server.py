@@ -57,7 +57,8 @@ class ServerSettings:
     patience: float = 120.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "annotators", tuple(name.strip() for name in self.annotators))
+        named = [self.annotators] if isinstance(self.annotators, str) else self.annotators
+        object.__setattr__(self, "annotators", tuple(name.strip() for name in named))
 
     def check(self) -> None:
         """Check host and names.

@@ -93,6 +93,8 @@ class CollectOptions:
     def __post_init__(self) -> None:
         one_of("quality grade", self.quality, QUALITIES)
         one_of("size", self.size, SIZES)
+        if isinstance(self.licences, str):
+            object.__setattr__(self, "licences", (self.licences,))
         for licence in self.licences:
             one_of("licence", licence, LICENCES)
         _check_dates(self.since, self.until)
