@@ -10,7 +10,9 @@ import sys
 import forked
 import polars as pl
 import pytest
+from noise_photos import save_animals
 
+import counterground as cg
 from counterground import __version__
 from counterground.cli import main
 
@@ -210,6 +212,70 @@ def test_a_reader_that_leaves_is_no_failure(words, first):
     assert ran.returncode == 0
     assert ran.stdout == f"{first}\n"
     assert "Error" not in ran.stderr
+
+
+def shell(line: str, *words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of Bash in which "$@" is the command."""
+    given = ["bash", "-c", line, "bash", sys.executable, "-m", "counterground", *map(str, words)]
+    return subprocess.run(
+        given, capture_output=True, text=True, env={**os.environ, **environment}, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def bright(tmp_path_factory):
+    """A run with a drop of which nothing is certain."""
+    root = tmp_path_factory.mktemp("bright")
+    save_animals(root / "photos")
+    cg.evaluate(root / "photos", "colour_model:thousand", out=root / "run", report=False)
+    return root / "run"
+
+
+def test_a_verdict_remains_if_the_reader_leaves(bright):
+    ran = shell('"$@" | true; exit ${PIPESTATUS[0]}', "check", bright, "--max-drop", 0, PYTHONUNBUFFERED="1")
+    assert ran.returncode == main(["check", str(bright), "--max-drop", "0"])
+    assert ran.returncode in (3, 4)
+    assert ran.stderr == ""
+
+
+@pytest.mark.parametrize(("closed", "said"), [(">&-", ""), ("<&-", "verdict")])
+def test_closed_streams_are_no_error(closed, said, bright):
+    ran = shell(f'"$@" {closed}', "check", bright, "--max-drop", 100, "--json")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert said in ran.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_stream_that_lacks_characters_gets_similar_ones(encoding):
+    given = [sys.executable, "-m", "counterground", "compare", "--published"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    ran = subprocess.run(given, capture_output=True, encoding=encoding, env=environment, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "[-0.5," in ran.stdout
+    assert "\\u" not in ran.stdout
+
+
+def test_json_for_a_stream_that_lacks_characters_has_the_same_values(bright, tmp_path):
+    called = tmp_path / "日本 ünï"
+    called.symlink_to(bright)
+    both = [
+        json.loads(command("check", called, "--max-drop", 9, "--json", PYTHONIOENCODING=encoding).stdout)
+        for encoding in ("ascii", "utf-8")
+    ]
+    assert both[0] == both[1]
+
+
+def test_names_that_are_not_utf_8_are_refused(capsys):
+    status, said = failed(capsys, "scores", "b\udcff")
+    assert status == 2
+    assert "is not UTF-8: rename it" in said
+
+
+def test_shells_complete_commands_and_options():
+    complete = {"_COUNTERGROUND_COMPLETE": "bash_complete"}
+    ran = command(**complete, COMP_WORDS="counterground evaluate --ru", COMP_CWORD="2")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "plain,--runtime\n", "")
+    assert command(_COUNTERGROUND_COMPLETE="nonsense").returncode == 1
 
 
 def test_brackets_in_names_are_no_markup(photos, tiny_clip, tmp_path, capsys):

@@ -53,6 +53,23 @@ def test_predictions_are_those_of_open_clip(photos, tiny_clip, tmp_path, prompts
     assert run.predictions["correct"].to_list() == (rank == 0).tolist()
 
 
+def test_settings_that_no_model_uses_are_told(photos, tiny_clip, tmp_path):
+    chosen = {"names": "wordnet", "prompts": "openai", "options": 7}
+    run = run_on(photos, tiny_clip, tmp_path / "clip", **chosen)
+    assert [each for each in run.info.warnings if "no effect" in each] == [
+        "No options were drawn for any photo: --options has no effect."
+    ]
+    settings = Settings(label_space="benchmark", batch_size=5, **chosen)
+    run = evaluate_models(
+        read_benchmark(photos), ["colour_model:brightness"], settings, tmp_path / "classifier"
+    )
+    assert [each for each in run.info.warnings if "no effect" in each] == [
+        "No options were drawn for any photo: --options has no effect.",
+        "No model reads class names: --names has no effect on the predictions.",
+        "No model reads prompt templates: --prompts has no effect on the predictions.",
+    ]
+
+
 def test_true_and_predicted_index_count_the_same_names(photos, tiny_clip, tmp_path):
     """`class_index` counts the benchmark's classes, which in ImageNet's space are other numbers."""
     run = run_on(photos, tiny_clip, tmp_path / "run", label_space="imagenet")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 
 import polars as pl
@@ -18,8 +19,12 @@ from counterground.metrics import BREAKDOWN_SCHEMA, KEY_SCHEMA, score_by
 from counterground.results import (
     StoppingRecord,
     breakdown_as_table,
+    contrast_scores,
+    format_breakdown,
+    format_scores,
     has_unpaired_backgrounds,
     join_breakdowns,
+    plain_text,
 )
 
 SCHEMA = {**KEY_SCHEMA, "background": pl.String, **BREAKDOWN_SCHEMA}
@@ -55,6 +60,21 @@ def test_the_table_has_a_row_for_each_model_and_background(unpaired):
     assert [column.title for column in table.columns] == ["Model", "Background", "Accuracy", "Classes", "n"]
     assert [row[0].value for row in table.rows] == ["m"] * 5 + ["other"] * 5
     assert sum(int(row[-1].value) for row in table.rows[:5]) == 360
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 60])
+def test_no_number_is_cut_on_a_narrow_terminal(unpaired, four_models, width):
+    def numbers(view, width):
+        table = plain_text(view, width=width).rpartition("\n\n")[0] or plain_text(view, width=width)
+        return sorted(re.findall(r"[−\d][\d.,]*\d|\d", table.partition("──\n")[2].partition("Percent")[0]))
+
+    views = [
+        format_breakdown(join_breakdowns([unpaired], "background", named=False)),
+        format_scores(four_models.scores, by_class=True, class_names=dict.fromkeys(range(99), "ox")),
+        contrast_scores([four_models], "drop"),
+    ]
+    for view in views:
+        assert numbers(view, width) == numbers(view, 200)
 
 
 def test_a_run_that_could_stop_early_has_confidence_sequences(unpaired):

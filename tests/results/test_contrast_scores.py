@@ -21,6 +21,8 @@ from counterground.results import (
     ContrastFigures,
     breakdown_as_table,
     contrast_scores,
+    format_scores,
+    plain_text,
     regroup,
 )
 
@@ -300,3 +302,18 @@ def test_runs_with_other_contrasts_of_one_name_are_told_apart(designed):
     second = replace(designed, info=designed.info.model_copy(update={"benchmark": record}))
     with pytest.raises(UsageError, match="several contrasts called 'fog'"):
         contrast_scores([designed, second], "fog")
+
+
+def test_a_drop_that_is_not_common_minus_counter_is_explained(make_run):
+    run = make_run({"m": (0.9, 0.5)}, classes=["ox", "gull"], per_group=20)
+    note = "Classes with photos of one group only count in common or counter, not in the drop."
+    for view in (format_scores(run.scores), contrast_scores([run], DROP)):
+        assert note not in " ".join(plain_text(view).split())
+    rows = run.predictions
+    one_sided = rows.filter((pl.col("class_index") == 0) | (pl.col("group") == "common"))
+    one_sided = one_sided.with_columns(correct=pl.col("correct") & (pl.col("class_index") == 0))
+    run = replace(run, predictions=one_sided, scores=score_predictions(one_sided))
+    for view in (format_scores(run.scores), contrast_scores([run], DROP)):
+        assert note in " ".join(plain_text(view).split())
+    by_class = format_scores(run.scores, by_class=True, class_names={0: "ox", 1: "gull"})
+    assert note not in " ".join(plain_text(by_class).split())

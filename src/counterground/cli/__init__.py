@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import atexit
+import codecs
 import gc
+import io
+import json
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 import click
@@ -37,6 +41,11 @@ from counterground.privacy import kept_paths, masked
 from counterground.text import one_line
 
 __all__ = ["console", "counterground", "main"]
+
+_COMPLETION = "_COUNTERGROUND_COMPLETE"  # click's variable, for a shell that completes a command
+_SIMILAR = "counterground.similar"
+_ASCII = dict(zip("−–—─“”‘’×·²³●○", "----\"\"''x.23*o", strict=True))
+_ASCII |= {"…": "...", "≤": "<=", "→": "->", "±": "+-", "©": "(c)"}
 
 
 @click.group(cls=Group, context_settings=settings(), invoke_without_command=True)
@@ -92,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     warnings.showwarning = show_in_one_line
     try:
+        _check_encoding(given)
         words = [word for word in given if word not in ("--debug", "--keep-paths", "--offline")]
         with (
             kept_paths(keep=True) if "--keep-paths" in given else nullcontext(),
@@ -126,6 +136,7 @@ def console() -> NoReturn:
 
     Nothing is torn down: freeing PyTorch's modules takes a second and gains nothing.
     """
+    _prepare_streams()
     # Libraries create half a million objects that stay: collect garbage less often.
     gc.set_threshold(10_000, 10, 20)
     status = main()
@@ -138,6 +149,36 @@ def console() -> NoReturn:
         status = status or 1
         click.echo(f"Error: cannot write the output: {error.strerror}.", err=True)
     os._exit(status)
+
+
+def _prepare_streams() -> None:
+    """Open standard streams that are closed, and let those write that cannot encode a character."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:  # the next file would get its number, and libraries would take it for the stream
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+    codecs.register_error(_SIMILAR, _similar)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_SIMILAR)
+
+
+def _similar(error: UnicodeError) -> tuple[str, int]:
+    """Return what stands for characters that a stream cannot encode: similar ones, or JSON's escapes."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_ASCII.get(each) or json.dumps(each)[1:-1] for each in lacking), error.end
+
+
+def _check_encoding(given: Sequence[str]) -> None:
+    """Refuse names that no file of ours can hold."""
+    for word in given:
+        if any("\ud800" <= each <= "\udfff" for each in word):
+            raise UsageError(f"{word!r} is not UTF-8: rename it, or use a UTF-8 locale, as LC_ALL=C.UTF-8.")
 
 
 def _command_path(given: Sequence[str]) -> str:
@@ -154,6 +195,8 @@ def _ended(error: SystemExit, stdout: TextIO) -> int:
     """Distinguish a reader that has gone (`| head`; click then replaces stdout) from code that exits."""
     if sys.stdout is not stdout:
         return 0
+    if _COMPLETION in os.environ:  # click has answered a shell
+        return error.code if isinstance(error.code, int) else 1
     click.echo(f"Error: code that was called ended the program with {error.code!r}.", err=True)
     return 1
 

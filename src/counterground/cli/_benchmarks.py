@@ -28,6 +28,8 @@ def benchmarks(context: click.Context, style: str) -> None:
 
         listed = list_benchmarks(warn=lambda line: click.echo(f"Warning: {line}", err=True))
         show_benchmarks(listed, as_json=style == "json")
+    elif style == "json":
+        raise click.UsageError(f"{context.invoked_subcommand} writes no JSON: leave out the format.")
 
 
 @benchmarks.command(

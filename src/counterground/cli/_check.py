@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from counterground.cli._help import Command
-from counterground.cli._options import format_option, max_drop_option, model_option
+from counterground.cli._options import format_option, max_drop_option, model_option, refuse_given
 
 
 @click.command(
@@ -70,11 +70,11 @@ def check(run: Path, *, junit: Path | None, style: str, **given: Any) -> None:
 
     if junit is not None and junit.name in RUN_FILES and junit.resolve().parent == run.resolve():
         raise UsageError(f"--junit {junit} is a file of the run itself: choose another name.")
-    stated = click.get_current_context().get_parameter_source("margin") is not ParameterSource.DEFAULT
-    if stated and given["not_worse_than"] is None:
-        raise UsageError("--margin is what --not-worse-than allows: add it, or leave out --margin.")
+    if given["not_worse_than"] is None:
+        refuse_given("margin", because="is what --not-worse-than allows: add it")
     found = check_models(run, **given)
     if junit is not None:
         write_text(junit, found.junit())
-    print_text(found if style == "table" else found.write(style))
+    with suppress(BrokenPipeError):  # if the reader has gone (`| grep -q`), the verdict remains
+        print_text(found if style == "table" else found.write(style))
     click.get_current_context().exit(STATUS[found.verdict])

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from counterground.cli._help import Command, Option
-from counterground.cli._options import class_option, contrast_option, out_option
+from counterground.cli._options import class_option, contrast_option, out_option, refuse_given
 
 
 @click.command(
@@ -63,6 +63,8 @@ def figures(runs: tuple[Path, ...], published: bool, **options: Any) -> None:
     """Draw the paper's figures for print: from its own numbers, and from RUN folders and studies."""
     from counterground.report.figures import write_figures
 
+    if options["only"] and "1" not in options["only"]:
+        refuse_given("photos", "class_name", because="is for figure 1: add --only 1, or leave it out")
     chosen = {name: value for name, value in options.items() if value}
     written = write_figures(runs, published=published or None, **chosen)
     for line in written.absent:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from counterground.cli._help import Option
+from counterground.errors import UsageError
 from counterground.offline import OFFLINE
 
 _Command = Callable[..., Any]
@@ -255,6 +257,19 @@ def format_option(choices: Sequence[str], help_text: str = "Output format.") -> 
         return _with_all(with_style, both)
 
     return add
+
+
+def refuse_given(*names: str, because: str) -> None:
+    """Refuse options of the running command that were given and would have no effect.
+
+    Raises:
+        UsageError: the first of them, and ``because``, which follows its name.
+    """
+    context = click.get_current_context()
+    for option in context.command.params:
+        if option.name in names and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+            spelling = next(each for each in option.opts if each.startswith("--"))
+            raise UsageError(f"{spelling} {because}.")
 
 
 def _with_all(command: _Command, options: Sequence[_Decorator]) -> _Command:

@@ -7,7 +7,13 @@ from pathlib import Path
 import click
 
 from counterground.cli._help import Command
-from counterground.cli._options import contrast_option, out_option, photo_budget_option, photos_option
+from counterground.cli._options import (
+    contrast_option,
+    out_option,
+    photo_budget_option,
+    photos_option,
+    refuse_given,
+)
 
 
 @click.command(
@@ -58,6 +64,8 @@ def report(
 
     if benchmarks and not photos:
         raise UsageError("--benchmark says where photos are and --no-photos leaves them out: use only one.")
+    if not photos:
+        refuse_given("photo_budget", because="limits photos, and --no-photos leaves them out: use only one")
     path = write_report(
         runs,
         out,

@@ -35,10 +35,10 @@ def print_text(text: RenderableType) -> None:
     if isinstance(text, str):
         print(text)
     elif _console().is_terminal:
-        _console().print(text)
+        _console().print(text, crop=False)
     else:
         with _console().capture() as capture:
-            _console().print(text)
+            _console().print(text, crop=False)
         print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 

@@ -90,6 +90,9 @@ class Limits:
         for name, value in named:
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"{name} is from 0 to 100, not {100 * value:g}.")
+        if self.min_accuracy is not None and 0 < self.min_accuracy < 0.01:  # every model would pass
+            given = 100 * self.min_accuracy
+            raise UsageError(f"--min-accuracy is in percent: {100 * given:g}, not {given:g}.")
 
 
 @dataclass(frozen=True)

@@ -401,7 +401,7 @@ def plan_photos(
         costs: what photos cost.
 
     Raises:
-        UsageError: an impossible value, or no model to plan for.
+        UsageError: an impossible value, a price without calls, or no model to plan for.
     """
     if not 0 < drop < 1:
         raise UsageError(f"A drop to plan for is above 0 and below 100 points, not {100 * drop:g}.")
@@ -425,6 +425,8 @@ def plan_photos(
         alike = len(obstacles) > 1 and len({obstacle for _, obstacle in obstacles}) == 1
         said = [("Each model", obstacles[0][1])] if alike else obstacles
         raise UsageError(" ".join(f"{name} {obstacle}" for name, obstacle in said))
+    if costs.price is not None and all(each.calls_per_photo is None for *_, each in named):
+        raise UsageError("--price is the price of a call, and none is known of: add --calls-per-photo.")
     question = Question(drop, power, clusters)
     rows = [_row(name, each, question, price) for name, each, price in named]
     notes += [f"{name} {obstacle}" for name, obstacle in obstacles]

@@ -21,7 +21,7 @@ from counterground._version import __version__
 from counterground.errors import CounterGroundError
 from counterground.files import check_only, check_writable, write_parquet, write_record, write_text
 from counterground.inference.generative import GenerativeOutput
-from counterground.inference.request import BUILT_IN_NAMES, CandidateLabels, Request
+from counterground.inference.request import BUILT_IN_NAMES, CandidateLabels, Request, Settings
 from counterground.inference.store import ReadStatus
 from counterground.metrics import proportion_interval
 from counterground.photos import Benchmark, LabelSpace, badly_read_names, similar_imagenet_name
@@ -312,7 +312,24 @@ def _warnings(
     chosen = settings.protocol or settings.aliases or (settings.loss, settings.article) != ("mean", "a")
     if chosen and all(outcome.generative is None for outcome in outcomes):
         warnings.append("No model is generative: --protocol, --loss, --article and --aliases have no effect.")
-    return warnings
+    return [*warnings, *_unused_settings(request, outcomes)]
+
+
+def _unused_settings(request: Request, outcomes: Sequence[ModelOutcome]) -> list[str]:
+    """Warn of settings that were chosen and that no model of the run uses."""
+    settings, unused = request.settings, []
+    draws_options = request.multiple_choice and not request.benchmark.has_questions
+    if settings.options != Settings.options and not draws_options:
+        unused.append("No options were drawn for any photo: --options has no effect.")
+    if settings.label_space == "confusable":  # its referee reads both
+        return unused
+    if settings.names != Settings.names and not any(outcome.record.reads_names for outcome in outcomes):
+        unused.append("No model reads class names: --names has no effect on the predictions.")
+    if settings.prompts != Settings.prompts and all(
+        outcome.record.kind != "dual_encoder" for outcome in outcomes
+    ):
+        unused.append("No model reads prompt templates: --prompts has no effect on the predictions.")
+    return unused
 
 
 def _badly_read(request: Request) -> str:

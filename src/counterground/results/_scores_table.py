@@ -46,6 +46,7 @@ _HEADLINES = 4
 _OVER_CLASSES = 3  # models
 _FURTHER = 5  # the place of columns that a benchmark adds
 _NOTES = 3
+_ROUNDING = 1e-9
 
 
 def picture_column(contrast: Contrast = DROP) -> Column:
@@ -230,8 +231,17 @@ def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bo
     if any(group not in (None, *GROUPS) for _, group in models[0].overall):
         drop = " differences in points;"
     about = " for other photos of these classes" + " and pairs" * has_groups
-    classes = "" if by_class else _over_classes(models)
+    classes = "" if by_class else f"{one_sided_note(models)}{_over_classes(models)}"
     return f"Percent;{drop} {intervals}{about}{counted}.{classes}{settings}"
+
+
+def one_sided_note(models: Sequence[ModelScores]) -> str:
+    """Say why a drop is not common minus counter: classes without photos of both groups count in one."""
+    for model in models:
+        known = [each.value for each in model.of(DROP) if each.value is not None]
+        if len(known) == 3 and abs(known[0] - known[1] - known[2]) > _ROUNDING:
+            return " Classes with photos of one group only count in common or counter, not in the drop."
+    return ""
 
 
 def _over_classes(models: Sequence[ModelScores]) -> str:

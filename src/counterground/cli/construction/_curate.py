@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from counterground.cli._help import Command, Option, is_quiet
-from counterground.cli._options import model_option, running_options
+from counterground.cli._options import model_option, refuse_given, running_options
 from counterground.cli._show import print_notes, print_table
 from counterground.text import counted, one_line
 
@@ -51,6 +51,9 @@ def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **r
     from counterground.construction.curate import curate as run_curation
     from counterground.inference import Settings
 
+    if model is None:
+        about_models = (name for name in running if name != "offline")
+        refuse_given(*about_models, because="is for a model: add --model, or leave it out")
     settings = CurateSettings.with_limits(limits)
     report = run_curation(
         pool, settings, model=model, running=Settings(**running), show_progress=not is_quiet()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from counterground.cli._help import Command, is_quiet
-from counterground.cli._options import class_option
+from counterground.cli._options import class_option, refuse_given
 from counterground.cli._show import print_notes
 from counterground.errors import CounterGroundError
 from counterground.text import counted, one_line
@@ -63,6 +63,10 @@ def import_(pool: Path, source: str, **options: Any) -> None:
     """
     from counterground.construction.ingest.imports import ImportOptions, import_photos
 
+    if Path(source).is_dir():
+        columns = ("url_column", "class_column", "background_column", "image_column")
+        because = f"is for a table or a data set, and {source} is a folder: leave it out"
+        refuse_given(*columns, because=because)
     report = import_photos(pool, source, ImportOptions(show_progress=not is_quiet(), **options))
     _show(report, pool)
 

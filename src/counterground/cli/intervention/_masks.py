@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from counterground.cli._help import Command, is_quiet
-from counterground.cli._options import out_option, overwrite_option
+from counterground.cli._options import out_option, overwrite_option, refuse_given
 
 if TYPE_CHECKING:
     from counterground.masks import Masks
@@ -165,6 +165,8 @@ def masks(
     from counterground.api import make_masks
     from counterground.masks import MaskLimits, MaskSettings
 
+    if source != "grabcut":
+        refuse_given("inset", "refine", because="is for --from grabcut: leave it out")
     limits = MaskLimits(
         min_area=min_area / 100,
         max_area=max_area / 100,

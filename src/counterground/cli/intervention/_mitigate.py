@@ -90,6 +90,8 @@ def mitigate(
     from counterground.cli._show import print_text, show_methods, show_mitigated
 
     if listed:
+        if style != "table":
+            raise click.UsageError(f"--list is shown as a table only: leave out the format {style}.")
         show_methods()
         return
     for value, name in ((benchmark, "BENCHMARK"), (model, "--model"), (out, "--out"), (methods, "--method")):

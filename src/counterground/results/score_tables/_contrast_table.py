@@ -13,7 +13,13 @@ from counterground.metrics import DROP, Contrast
 from counterground.results._model_scores import TITLES, ModelScores, corrected_drops, regroup, vary
 from counterground.results._numbers import count, p_value
 from counterground.results._run import Run, join_scores
-from counterground.results._scores_table import frame_text, kind_of_intervals, score_rows, with_run_names
+from counterground.results._scores_table import (
+    frame_text,
+    kind_of_intervals,
+    one_sided_note,
+    score_rows,
+    with_run_names,
+)
 from counterground.results.tables import (
     Cell,
     Column,
@@ -81,7 +87,8 @@ class ContrastScores:
         kind = kind_of_intervals(self.scores["anytime"])
         corrected = "" if self.by_class else " p of no difference, Holm-corrected over these models."
         about = f"Percent; difference in points; {kind} for other photos.{corrected}"
-        return " ".join([f"{self.contrast}.", about, *self.notes])
+        models = [] if self.by_class or self.contrast != DROP else regroup(self.scores)
+        return " ".join([f"{self.contrast}.", about, *self.notes]) + one_sided_note(models)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Build the table for the console's width."""

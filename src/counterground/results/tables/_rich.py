@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _INTERVAL = 14  # "[-12.0, 100.0]" without padding
+_NAME = 8  # columns that a name gets however narrow the terminal is, if its title is not longer
+_UNLIMITED = 100_000
 _BREAKS = re.compile(r"(?<=[/:_@-])(?=[^/:_@-])")
 
 
@@ -24,10 +26,18 @@ def rich_table(table: Table, width: int) -> RichTable:
 
     Intervals are below their figures; in a grouped table, beside them if they fit. If the longest word of a
     name does not fit, columns marked ``below`` go below the one before them. Words are broken only if nothing
-    else helps, after one of ``/ : _ @ -``.
+    else helps, after one of ``/ : _ @ -``. Numbers never are: if they do not fit, the table is wider than
+    ``width``.
     """
     table = table.as_text()
-    return _grouped(table, width) if table.grouped or table.heads != 1 else _by_name(table, width)
+    if table.grouped or table.heads != 1:
+        drawn, floors = _grouped(table, width), [not column.numeric for column in table.columns]
+    else:
+        drawn = _by_name(table, width)
+        floors = [place == 0 for place in range(len(drawn.columns))]
+    if (needed := _least_width(drawn, floors)) > width:
+        drawn.width = needed
+    return drawn
 
 
 def plain_text(text: RenderableType, *, width: int | None = None) -> str:
@@ -49,7 +59,7 @@ def plain_text(text: RenderableType, *, width: int | None = None) -> str:
         color_system=None,
     )
     with console.capture() as capture:
-        console.print(text)
+        console.print(text, crop=False)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
@@ -103,6 +113,23 @@ def _by_name(table: Table, width: int) -> RichTable:
         style = "bold" if heading or place in table.bold else ""
         drawn.add_row(*(_figure(cell, "\n") for cell in (name, *row[1:])), style=style)
     return drawn
+
+
+def _least_width(drawn: RichTable, names: Sequence[bool]) -> int:
+    """Return the columns of a terminal below which Rich would cut figures; ``names`` may be broken."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console(file=io.StringIO(), width=_UNLIMITED)
+    width = Measurement.get(console, console.options, drawn).maximum
+    for column, name in zip(drawn.columns, names, strict=True):
+        cells = [Measurement.get(console, console.options, cell) for cell in (column.header, *column.cells)]
+        widest = max(column.min_width or 0, *(cell.maximum for cell in cells))
+        if name:
+            width -= max(0, widest - (column.min_width or _NAME))
+        elif not column.no_wrap:
+            width -= widest - max(cell.minimum for cell in cells)
+    return width
 
 
 def _empty(table: Table, **options: object) -> RichTable:
