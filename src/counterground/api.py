@@ -969,17 +969,11 @@ def write_report(
             raise UsageError(
                 f"{benchmark.root} has no photo of these runs: name the benchmark that was evaluated."
             )
-    chosen = _opened_discovery(discovery)
-    if chosen is not None and not any(_may_be_on(chosen, run) for run in opened):
-        raise UsageError(
-            f"The discovery by {chosen.referee} did not choose the pairs of these runs: name the folder that "
-            "was evaluated, or leave out --discovery."
-        )
     return write_page(
         opened,
         Path(out),
         comparison=comparison,
-        discovery=chosen,
+        discovery=_opened_discovery(discovery),
         benchmarks=held,
         photos=photos,
         photo_budget=photo_budget,
@@ -1012,18 +1006,6 @@ def _opened_discovery(discovery: Discovery | Path | str | None) -> Discovery | N
     if found is None:
         raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")
     return found
-
-
-def _may_be_on(discovery: Discovery, run: Run) -> bool:
-    """Return whether a run may be on the pairs of a discovery, by the groups of the photos that both have."""
-    if discovery.benchmark is None:
-        return True
-    columns = ["photo_id", "class_name", "group"]
-    chosen = discovery.benchmark.photos.select(columns).unique()
-    shared = run.photos.select(columns).unique().join(chosen, on=columns[:2], suffix="_chosen")
-    if shared.is_empty():  # composites are new photos
-        return run.info.benchmark.discovery is not None
-    return bool(shared["group"].eq_missing(shared["group_chosen"]).all())
 
 
 def _listed(names: str | Sequence[str]) -> list[str]:

@@ -193,7 +193,12 @@ MISTAKES = [
     ("report run --discovery photos -o r.html", 2, "photos was not written by discover", "discovery.json"),
     ("report run --no-photos --benchmark photos -o r.html", 2, "--no-photos", "use only one"),
     ("figures run --only 99 -o out", 2, "'99'", "choose from 1, 2a"),
-    ("report run --discovery pairs -o r.html", 2, "did not choose the pairs of these runs", "leave out"),
+    (
+        "report run --discovery pairs -o r.html",
+        2,
+        "None of these runs was made on the pairs",
+        "give the discovery",
+    ),
     # options that would have no effect
     ("check run --max-drop 10 --margin 5", 2, "--margin", "--not-worse-than allows: add it"),
     ("plan --drop 10 --price 3", 2, "--price is the price of a call", "add --calls-per-photo"),

@@ -12,6 +12,7 @@ import numpy as np
 
 from counterground.errors import UsageError
 from counterground.files import read_checked, write_checked
+from counterground.study._grid import one_thread
 from counterground.study.coco._objects import COLORS, Array, Objects, caption_obj, caption_objbkg, on_color
 from counterground.training import Schedule, train
 
@@ -149,12 +150,8 @@ def _pretrain(model: Any, objects: Objects, tokenize: Callable[[list[str]], torc
         return clip_loss(network, batch[0], tokens, batch[1])
 
     # Always on one thread: the number of threads changes the last digits, and all fine-tuning starts here.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         train(model, batch_at, loss, _PRETRAINING, seed=seed)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _normalised(photos: Array) -> torch.Tensor:
