@@ -106,6 +106,7 @@ def wrap_model(
     else:
         model = _classifier(spec, network, preprocess, third, find_source=find_source, options=options)
     model.users_network = network
+    model.users_code = partial(find_source, network, preprocess, *([third] if callable(third) else []))
     return model
 
 
@@ -117,6 +118,7 @@ def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOption
         _complete(made, find_source)
     else:
         _check_encoder(made)
+        made.users_code = partial(find_source, made, *_networks(made))
     description = dict(made.description) if hasattr(made, "description") else {}
     published = bool(description.get("as_published", False))
     warnings = list(description.get("warnings", []))
@@ -213,11 +215,14 @@ def _check_json(made: Model) -> None:
 
 
 def _first_weights(made: Model) -> torch.Tensor | None:
+    return next((weights for network in _networks(made) for weights in network.parameters()), None)
+
+
+def _networks(made: Model) -> list[torch.nn.Module]:
     import torch
 
     held = [made, *getattr(made, "__dict__", {}).values()]
-    networks = [each for each in held if isinstance(each, torch.nn.Module)]
-    return next((weights for network in networks for weights in network.parameters()), None)
+    return [each for each in held if isinstance(each, torch.nn.Module)]
 
 
 def _precision(weights: torch.Tensor) -> Precision:
