@@ -216,7 +216,8 @@ def graph_with_weights_outside(folder, kind):
     make = onnx.helper.make_node
     names = ("a/w.bin", "b/w.bin") if kind == "folders" else ("a.bin", "b.bin")
     first, second = (
-        kept_outside(folder, name, file, seed) for seed, (name, file) in enumerate(zip("ab", names))
+        kept_outside(folder, name, file, seed)
+        for seed, (name, file) in enumerate(zip("ab", names, strict=True))
     )
     pixels = onnx.helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, ["n", 3, 24, 24])
     logits = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n", 3])
