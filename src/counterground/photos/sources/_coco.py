@@ -35,9 +35,9 @@ def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Ben
     others.
 
     ``object_area`` is the area of the largest object of the class as a fraction of the photo: of its mask as
-    COCO states it, else of the part of its box that lies in the photo. ``object_distance`` is the distance of the centre of its box from that of
-    the photo, in half diagonals (0: in the middle, 1: in a corner). Other fields of a photo also become
-    columns.
+    COCO states it, else of the part of its box that lies in the photo. ``object_distance`` is the distance of
+    the centre of that part from that of the photo, in half diagonals (0: in the middle, 1: in a corner).
+    Other fields of a photo also become columns.
 
     Raises:
         UsageError: an unknown setting.
