@@ -167,7 +167,7 @@ def finish_run(
     measured = photo_geometry(benchmark, cache_dir() / "geometry")
     predictions = predictions.join(measured.columns, on="path", how="left", maintain_order="left")
     info = run_info(request, outcomes, predictions, unreadable)
-    said = [*info.warnings, *measured.warnings, *warnings]
+    said = [*info.warnings, *measured.warnings, *_warnings_of_training(request, outcomes), *warnings]
     seconds = round(time.monotonic() - started, 2)
     run = Run(
         out,
@@ -177,6 +177,13 @@ def finish_run(
     )
     write_run(run, request.candidates.space, unreadable, answers, also)
     return run
+
+
+def _warnings_of_training(request: Request, outcomes: Sequence[ModelOutcome]) -> list[str]:
+    if not request.training or not any("head" in outcome.record.description for outcome in outcomes):
+        return []
+    turned = photo_geometry(request.training.photos, cache_dir() / "geometry").turned
+    return [f"--train {request.training.given.name}: {turned}"] if turned else []
 
 
 def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Settings) -> Request:
