@@ -88,8 +88,8 @@ def read_native(folder: Path) -> Benchmark:
         )
     space = LabelSpace.load(folder / LABEL_SPACE_FILE)
     masks_root = None if masks is None else (folder / masks).resolve()
-    found = Benchmark(name, at, photos, space, notes, discovery, design, masks_root)
-    benchmark = as_written(found, photos, version)
+    stored = Benchmark(name, at, photos, space, notes, discovery, design, masks_root)
+    benchmark = as_written(stored, photos, version)
     if benchmark is None:
         raise CounterGroundError(
             f"{MANIFEST_FILE} or {LABEL_SPACE_FILE} in {folder} is not what {BENCHMARK_FILE} was written for:"

@@ -120,6 +120,7 @@ def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOption
         _complete(made, find_source)
     else:
         _check_encoder(made)
+        assert isinstance(made, Encoder)
         made.users_code = partial(find_source, made, *_networks(made))
     description = dict(made.description) if hasattr(made, "description") else {}
     published = bool(description.get("as_published", False))
