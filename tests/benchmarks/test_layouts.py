@@ -563,6 +563,14 @@ class TestFocus:
         assert benchmark.label_space.members[6] == (339, 340)
         assert len(benchmark.label_space.members[5]) == 121
 
+    def test_several_places_are_one_background_in_any_order_and_one_photo(self, tmp_path):
+        rows = [*FOCUS_ROWS, ("/car-rain/1.jpeg", "car", "night", "raining", "street, snow", 3)]
+        benchmark = got(tmp_path, "focus", rows=rows)
+        cars = only(benchmark, class_name="car", uncommon=3)
+        assert cars["path"].to_list() == ["car-rain/0.jpeg", "car-rain/1.jpeg"]
+        assert cars["background"].to_list() == ["snow, street"] * 2
+        assert len(benchmark) == len(rows) + 6
+
     def test_a_database_without_the_table(self, tmp_path):
         with pytest.raises(CounterGroundError, match=r"annotations\.db: no such table: annotations\."):
             got(tmp_path, "focus", table="notes")
@@ -705,6 +713,19 @@ class TestObjectNet:
         after = {path: (again.root / path).stat().st_ino for path in again.photos["path"]}
         assert {path for path in before if before[path] != after[path]} == {victim}
         assert Image.open(again.root / victim).size == (16, 16)
+
+    @pytest.mark.parametrize("second", ["Banana", "BANANA"])
+    def test_two_folders_of_one_name_are_refused(self, tmp_path, second):
+        objectnet(tmp_path / "copy", classes=("banana", "alarm_clock", "fruit"))
+        mappings = tmp_path / "copy" / "mappings"
+        for name, more in (
+            ("folder_to_objectnet_label.json", {"fruit": second}),
+            ("objectnet_to_imagenet_1k.json", {second: "banana"}),
+        ):
+            content = json.loads((mappings / name).read_text())
+            (mappings / name).write_text(json.dumps(content | more))
+        with pytest.raises(CounterGroundError, match=r"several folders or classes are called 'banana'"):
+            get_benchmark("objectnet", archive=tmp_path / "copy")
 
     def test_mappings_that_are_not_as_published(self, tmp_path):
         objectnet(tmp_path / "copy")

@@ -85,6 +85,18 @@ def test_prompts_and_label_space_choose_the_table(make_run):
         reproduce(make_run({spec: (0.8, 0.6)}, label_space="benchmark"))
 
 
+def test_a_classifier_is_beside_its_row_whichever_prompts_the_clips_of_its_run_had(make_run):
+    clip, classifier = "open_clip:ViT-L-14/laion400m_e31", "torchvision:resnet50"
+    for label_space, tables in (("imagenet", ["Table 10", "Table 4"]), ("confusable", ["Table 14"])):
+        run = make_run({clip: (0.8, 0.6), classifier: (0.8, 0.6)}, prompts="openai", label_space=label_space)
+        rows = reproduce(run).filter(pl.col("spec").is_not_null())
+        assert sorted(rows["table"]) == tables
+        assert rows["spec"].to_list()[-1] == classifier
+    assert left_out(run) == [
+        f"run: the paper has no table for {clip} with label space confusable and openai prompts."
+    ]
+
+
 def test_a_model_that_answers_in_words_has_a_row_where_it_was_asked_as_in_the_paper(make_run):
     spec = "hf:llava-hf/llava-1.5-7b-hf"
     record = clip_record(spec).model_copy(update={"kind": "generative"})

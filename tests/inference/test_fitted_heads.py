@@ -343,6 +343,24 @@ def test_training_photos_without_a_head_are_warned_of(photos, tiny_clip, tmp_pat
     assert "No model has a head that is fitted (?head=): --train has no effect." in run.info.warnings
 
 
+def test_training_photos_that_viewers_turn_are_counted(photos, tiny_clip, tmp_path):
+    folder = of_classes(photos, tmp_path / "train", "ice bear", "black swan", "flamingo")
+    turned = Image.Exif()
+    turned[0x112] = 6
+    for photo in folder.glob("flamingo/counter-*/*.jpg"):
+        Image.open(photo).save(photo.with_suffix(".new.jpg"), quality=90, exif=turned)
+        photo.unlink()
+    train, spec = read_benchmark(folder), f"open_clip:{tiny_clip}"
+    fitted = evaluate_models(
+        read_benchmark(photos), f"{spec}?head=prototypes", SETTINGS, tmp_path / "fitted", train=train
+    )
+    said = [line for line in fitted.info.warnings if "EXIF" in line]
+    assert len(said) == 1
+    assert said[0].startswith("--train train: 8 of ")
+    plain = evaluate_models(read_benchmark(photos), spec, SETTINGS, tmp_path / "plain", train=train)
+    assert not any("EXIF" in line for line in plain.info.warnings)
+
+
 def test_two_clusters_of_each_class_are_enough(tiny_clip, tmp_path):
     few = read_benchmark(save_animals(tmp_path / "few", per_group=1))
     run = evaluate_models(few, f"open_clip:{tiny_clip}?head=knn&k=1", SETTINGS, tmp_path / "run")

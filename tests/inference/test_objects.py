@@ -237,6 +237,40 @@ def test_weights_that_change_unseen_are_found_before_anything_is_stored(evaluate
     assert alone.equals(evaluate({"epoch 0": (Mean(0), small, NAMES)}, "apart").predictions)
 
 
+SHIFT = {"by": 0.0}
+
+
+def shifted(image):
+    return small(image) + SHIFT["by"]
+
+
+def shifting(by):
+    """A function that sets what the shared preprocessing reads, as a script with several settings does."""
+
+    def load():
+        if by is not None:
+            SHIFT["by"] = by
+        return Mean(), shifted, NAMES
+
+    return load
+
+
+def test_functions_that_set_what_a_shared_preprocessing_reads_keep_their_own_answers(evaluate):
+    given = {"dark": shifting(-0.9), "light": shifting(0.9), "black": shifting(-2.0)}
+    together = evaluate(given, "together").predictions
+    for name, function in given.items():
+        alone = evaluate({name: function}, name).predictions
+        assert alone.equals(together.filter(model=name))
+    assert together.group_by("model").agg(pl.col("confidence").mean())["confidence"].n_unique() == 3
+
+
+@pytest.mark.parametrize("first", [lambda: shifting(None), lambda: (Mean(), shifted, NAMES)])
+def test_a_variable_that_another_function_changed_for_good_is_refused(evaluate, first, monkeypatch):
+    monkeypatch.setitem(SHIFT, "by", 0.0)
+    with pytest.raises(CounterGroundError, match="plain: loading dark changed a variable that its code"):
+        evaluate({"plain": first(), "dark": shifting(-0.9)})
+
+
 CELL = """
 import torch, numpy as np
 

@@ -186,6 +186,20 @@ def test_photos_without_a_usable_mask_are_named_and_counted(tmp_path):
     assert len(made.photos) == 7
 
 
+def test_masks_whose_edges_leave_no_background_give_none(tmp_path):
+    """Plain grey would stand in for it, as a photo of its label."""
+    benchmark = disc_photos(tmp_path, 4)
+    wide, haze = np.zeros((SIDE, SIDE), np.uint8), np.maximum(disc((30, 30), 12), 20)
+    wide[1:-1, 1:-1] = 255
+    save(tmp_path / "masks/hen/grass/0.png", wide)
+    save(tmp_path / "masks/hen/grass/1.png", haze)
+    made = plan_swap(benchmark, TWO).benchmark
+    note = "2 of 16 photos left out, with a mask whose edges leave nothing of the background"
+    assert f"{note}: hen/grass/0.png, hen/grass/1.png." in made.notes
+    for row in made.photos.filter(pl.col("swap").is_in(["same", "other", "refilled"])).iter_rows(named=True):
+        assert np.asarray(made.made[row["path"]].make()).std(axis=2)[0, 0] > 20
+
+
 def test_a_damaged_photo_gives_no_composites(tmp_path):
     """It would be missing on some labels only, and pairs would not be whole."""
     discs = disc_photos(tmp_path, 3)

@@ -55,6 +55,9 @@ def test_boxes_come_from_annotations_too(tmp_path):
     masks = make_masks(benchmark, "boxes", tmp_path / "union", settings=MaskSettings(boxes=file))
     assert masks.table["reason"].to_list() == [None, "no box"]
     assert (pixels(tmp_path / "union/files/a.png.png") > 0).sum() == 100 + 144
+    beyond = {"id": 9, "image_id": 1, "category_id": 1, "bbox": [-90, -90, 95, 95]}
+    content["annotations"].append(beyond)  # 5 x 5 of it are in the photo
+    file.write_text(json.dumps(content))
     make_masks(benchmark, "boxes", tmp_path / "largest", settings=MaskSettings(boxes=file, several="largest"))
     assert (pixels(tmp_path / "largest/files/a.png.png") > 0).sum() == 144
 

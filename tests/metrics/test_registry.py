@@ -11,7 +11,7 @@ from counterground.errors import CounterGroundError
 from counterground.metrics import SETTING_SCHEMA, registered_metrics, score_predictions
 
 MODULE = """
-from counterground.metrics import Metric
+from counterground.metrics import Interval, Metric
 
 def confident(answers, group):
     return answers.balanced_share(answers.rows["confidence"].to_numpy() > 0.9, group)
@@ -23,6 +23,7 @@ IN_CLASSES = Metric("in_classes", (None, "counter"), by_class, "In classes", "Of
 CONFIDENT = Metric("confident", (None, "counter"), confident, "Confident", "Share of confidence above 90 %.")
 TAKEN = Metric("drop", (None,), confident, "Drop", "Not the drop.")
 NONE = 3.0
+NAN = Metric("nan", (None,), lambda answers, group: Interval(float("nan"), None, None, 40, 40), "NaN", "NaN.")
 WRONG = Metric("wrong", (None,), lambda answers, group: 0.5, "Wrong", "Returns a number.")
 """
 
@@ -99,6 +100,7 @@ def test_a_metric_of_a_package_has_its_own_intervals_in_each_class(package):
         ("TAKEN", "drop", r"'drop' is claimed by several packages \(counterground, sure_metrics\)"),
         ("TAKEN", "sure", "sure_metrics:TAKEN is not a Metric of that name"),
         ("NONE", "sure", "sure_metrics:NONE is not a Metric of that name"),
+        ("NAN", "nan", r"'nan' returned nan \[None, None\]: a value that cannot be computed is None"),
         ("WRONG", "wrong", "'wrong' returned a float, not a counterground.metrics.Interval"),
     ],
 )

@@ -496,7 +496,14 @@ def test_a_damaged_file_is_named(planted, tmp_path, name, content):
         read_mitigation(out) if name.endswith("json") else cg.read_head(file)
 
 
-@pytest.mark.parametrize(("split", "told"), [("none", True), ("half", False)])
+@pytest.mark.parametrize(
+    ("split", "told"),
+    [
+        ("none", "on these very photos"),
+        ("swap", "intervals of a referee, with any head, are too narrow"),
+        ("half", ""),
+    ],
+)
 def test_pairs_chosen_on_the_judged_photos_are_said_to_be(planted, tmp_path, split, told):
     discovery = Discovered("a referee", split, 5.0, "planted@12345678", "planted")
     found = cg.mitigate(
@@ -507,7 +514,9 @@ def test_pairs_chosen_on_the_judged_photos_are_said_to_be(planted, tmp_path, spl
         watermark=False,
         figure=False,
     )
-    assert any("on these very photos" in note for note in found.record.notes) == told
+    of_pairs = [note for note in found.record.notes if "a referee" in note]
+    assert len(of_pairs) == bool(told)
+    assert all(told in note for note in of_pairs)
     assert set(found.record.notes) <= set(found.run.info.warnings)
 
 

@@ -10,7 +10,9 @@ import pytest
 from other_package import install
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.inference import Settings, evaluate_models
 from counterground.models import check_specs, expected_kind, list_models, load_model, references_of
+from counterground.photos import read_benchmark
 from counterground.results import bibliography, open_run
 
 # What another package needs in all: a module and an entry point.
@@ -101,6 +103,40 @@ def test_its_mistakes_are_told_as_those_of_our_own_families(site):
         UsageError, match=r"Unknown model 'what\?'\. Use efficientnet-lite0, .*, tiny:colours, "
     ):
         check_specs(["what?"])
+
+
+TALKING = """
+from counterground.models import Classifier, Family, Generative
+
+class Talking(Generative):
+    def generate(self, image, question, *, max_new_tokens):
+        return "a flamingo"
+
+class Bare(Classifier):
+    device, dtype, dim, class_names, imagenet_columns = "cpu", "fp32", 1, ("ox",), (345,)
+    def preprocess(self, image): ...
+    def encode(self, batch): ...
+
+ONE = Talking()  # the same object whenever it is loaded
+FAMILY = Family(
+    prefix="talk",
+    usage="talk:KIND",
+    resolve=lambda spec: None,
+    load=lambda spec, options: ONE if spec == "talk:one" else Bare(),
+    kind=lambda spec: "generative" if spec == "talk:one" else "classifier",
+)
+"""
+
+
+def test_a_family_gives_generative_models_that_only_generate(site, photos, tmp_path):
+    install_family(site, "talking", "talk", "talking:FAMILY", TALKING)
+    settings = Settings(label_space="benchmark", device="cpu", protocol="free-form")
+    done = evaluate_models(read_benchmark(photos), ["talk:one"], settings, tmp_path / "run")
+    assert done.predictions["correct"].mean() == pytest.approx(1 / 3)
+    first, again = (load_model("talk:one").fingerprint for _ in range(2))
+    assert first == again == done.info.models[0].fingerprint
+    with pytest.raises(UsageError, match="talk:bare returned a Classifier without fingerprint; its class"):
+        load_model("talk:bare")
 
 
 BROKEN = [

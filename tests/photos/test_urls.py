@@ -276,6 +276,29 @@ def test_coco_objects_have_a_size_and_a_place(coco):
     assert measured[2] == ("2.jpg", "hen", 400 / (48 * 40), pytest.approx((5**2 + 1**2) ** 0.5 / half))
 
 
+@pytest.mark.parametrize(
+    ("objects", "expected"),
+    [
+        ([(1, [0, 0, 10, 10], {}), (7, [0, 0, 48, 30], {"iscrowd": 1})], ("hen", 100)),  # a crowd
+        ([(7, [-500, -500, 510, 510], {}), (1, [5, 5, 20, 20], {})], ("hen", 400)),  # beyond the photo
+        ([(7, [0, 0, 10, 10], {}), (1, [5, 5, 10, 10], {})], None),  # as large as each other
+        ([(7, None, {}), (1, [5, 5, 20, 20], {})], None),  # of unknown size
+        ([(1, None, {"area": 0}), (7, [40, 30, 900, 900], {})], ("tench", 80)),
+    ],
+)
+def test_the_largest_of_several_objects_is_a_single_one_by_what_lies_in_the_photo(coco, objects, expected):
+    annotations = [
+        {"id": number, "image_id": 12, "category_id": category, **({"bbox": box} if box else {}), **more}
+        for number, (category, box, more) in enumerate(objects)
+    ]
+    other = {"id": 99, "image_id": 10, "category_id": 1, "bbox": [0, 0, 4, 4]}
+    found = read_benchmark(f"{coco(annotations=[*annotations, other])}?several=largest")
+    rows = found.photos.filter(path="2.jpg").select("class_name", "object_area").rows()
+    assert rows == ([] if expected is None else [(expected[0], expected[1] / (48 * 40))])
+    note = "1 photo of several categories without one largest object left out of 4 photos."
+    assert (note in found.notes) == (expected is None)
+
+
 def test_coco_photos_of_several_categories_may_count_or_be_refused(coco, server):
     path = coco()
     benchmark = read_benchmark(f"{path}?several=largest&background=place")

@@ -235,6 +235,8 @@ def _setup(row: PaperRow, setting: dict[str, str]) -> tuple[str | None, str]:
     prompts, protocol = setting["prompts"], setting["protocol"]
     if row.table == "Table 5":
         prompts = "simple" if protocol == "answer-loss" else protocol
+    if row.table == "Table 4":  # a classifier reads no prompt, whichever the CLIPs of its run were given
+        prompts = "simple"
     return {"imagenet": "1v1000", "confusable": "1v20"}.get(setting["label_space"]), prompts
 
 

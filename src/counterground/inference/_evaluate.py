@@ -167,7 +167,7 @@ def finish_run(
     measured = photo_geometry(benchmark, cache_dir() / "geometry")
     predictions = predictions.join(measured.columns, on="path", how="left", maintain_order="left")
     info = run_info(request, outcomes, predictions, unreadable)
-    said = [*info.warnings, *measured.warnings, *warnings]
+    said = [*info.warnings, *measured.warnings, *_warnings_of_training(request, outcomes), *warnings]
     seconds = round(time.monotonic() - started, 2)
     run = Run(
         out,
@@ -177,6 +177,13 @@ def finish_run(
     )
     write_run(run, request.candidates.space, unreadable, answers, also)
     return run
+
+
+def _warnings_of_training(request: Request, outcomes: Sequence[ModelOutcome]) -> list[str]:
+    if not request.training or not any("head" in outcome.record.description for outcome in outcomes):
+        return []
+    turned = photo_geometry(request.training.photos, cache_dir() / "geometry").turned
+    return [f"--train {request.training.given.name}: {turned}"] if turned else []
 
 
 def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings: Settings) -> Request:
@@ -218,23 +225,33 @@ def _evaluate_all(request: Request) -> list[ModelOutcome]:
 def _evaluate_group(request: Request, waiting: deque[NamedModel], reused: set[int]) -> list[ModelOutcome]:
     """Take as many models as fit in memory together; each photo is decoded once for all of them.
 
-    Functions may load several checkpoints into one network. Such models are never in one group. ``reused``
-    holds the parts of networks of which this is known.
+    Functions may load several checkpoints into one network, or set a global variable that several models
+    read. Such models are never in one group. ``reused`` holds the parts of networks of which this is known.
     """
     group: _Group = []
+    as_loaded: list[Any] = []  # what was known of each model's code when it was loaded
     weights, held = 0, set[int]()
     with ExitStack() as borrowed:
         while waiting and weights < _WEIGHTS_TOGETHER:
             given = waiting.popleft()
             borrowed.enter_context(left_unchanged(given.made))
-            started = _start(request, given)
-            parts = _parts(started)
-            if given.runs_code and held & parts:
-                # It may have overwritten weights of those that wait: they are loaded again now, it later.
-                reused |= held & parts
+            before = [_code(each) for _, each in group] if given.runs_code else []
+            model = request.settings.load(given)
+            shared = held & parts_of(model) if given.runs_code else set()
+            changed = [_code(each) != code for (_, each), code in zip(group, before, strict=False)]
+            if shared or any(changed):
+                # It may have overwritten weights or variables of those that wait: they are loaded again now,
+                # it later.
+                reused |= shared
                 waiting.appendleft(given)
-                group = [(each, _again(request, each, kept, parts)) for each, kept in group]
+                for place, (each, kept) in enumerate(group):
+                    if changed[place] or _parts(kept) & shared:
+                        code = as_loaded[place] if changed[place] else None
+                        group[place] = each, _again(request, each, code, by=given)
                 break
+            as_loaded.append(_code_of(model))
+            started = _start(request, given, model)
+            parts = _parts(started)
             if isinstance(started, ReadyEncoder):
                 started = started.sharing([each for _, each in group if isinstance(each, ReadyEncoder)])
             group.append((given, started))
@@ -258,11 +275,29 @@ def _parts(started: ReadyEncoder | ModelOutcome) -> set[int]:
     return parts_of(started.model) if isinstance(started, ReadyEncoder) else set()
 
 
-def _again(
-    request: Request, given: NamedModel, started: ReadyEncoder | ModelOutcome, overwritten: set[int]
-) -> ReadyEncoder | ModelOutcome:
-    """Load a model again if another may have overwritten its weights."""
-    return _start(request, given) if _parts(started) & overwritten else started
+def _code(started: ReadyEncoder | ModelOutcome) -> Any:
+    """Return what is now known of the user's code behind a model that waits; None without such code."""
+    return _code_of(started.model) if isinstance(started, ReadyEncoder) else None
+
+
+def _code_of(model: Model) -> Any:
+    code = model.users_code if isinstance(model, Encoder) else None
+    return code and code().parts
+
+
+def _again(request: Request, given: NamedModel, code: Any, by: NamedModel) -> ReadyEncoder | ModelOutcome:
+    """Load a model again whose weights another may have overwritten, or changed what its ``code`` reads.
+
+    Raises:
+        CounterGroundError: loading it again does not undo the change.
+    """
+    model = request.settings.load(given)
+    if code is not None and _code_of(model) != code:
+        raise CounterGroundError(
+            f"{given.name}: loading {by.name} changed a variable that its code reads, such as a global. "
+            "Evaluate the two in separate runs, or let each function set the variable."
+        )
+    return _start(request, given, model)
 
 
 def encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder]]) -> None:
@@ -284,9 +319,8 @@ def _encode(request: Request, jobs: Sequence[tuple[NamedModel, Encoder, Encoding
     run_encoding([job for *_, job in distinct], settings.show_progress, encode)
 
 
-def _start(request: Request, given: NamedModel) -> ReadyEncoder | ModelOutcome:
-    """Load one model. Encoders are prepared to run together; a generative model is evaluated at once."""
-    model = request.settings.load(given)
+def _start(request: Request, given: NamedModel, model: Model) -> ReadyEncoder | ModelOutcome:
+    """Prepare a loaded model. Encoders run together; a generative model is evaluated at once."""
     if not isinstance(model, Generative):
         assert isinstance(model, Encoder)
         refuse_encoder(request, given.name)

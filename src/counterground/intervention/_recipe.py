@@ -295,15 +295,10 @@ def refill(photo: Pixels, mask: Pixels) -> Pixels:
     cv2 = _cv2()
     height, width = mask.shape
     reach = _pixels_of(_REACH, mask.shape)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    hole = cv2.dilate((mask > 12).astype(np.uint8), disc)
-    ratio = min(1.0, _FILLED_SIDE / min(mask.shape))
-    small = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    # What touches the hole is part of it, or the object's colours would spread into it.
-    small_hole = (_resized(hole * np.uint8(255), small) > 0).astype(np.uint8)
+    hole, small_hole = _holes(mask)
     if small_hole.all():
         return np.full_like(photo, GREY)
-    reduced = _resized(photo, small)
+    reduced = _resized(photo, (small_hole.shape[1], small_hole.shape[0]))
     filled_small = cv2.inpaint(reduced, small_hole, 3, cv2.INPAINT_TELEA)
     across, down = _like(reduced, filled_small, small_hole)
     step = round(down * height), round(across * width)
@@ -311,6 +306,25 @@ def refill(photo: Pixels, mask: Pixels) -> Pixels:
     # Outside the hole's outer rim the photo is untouched, inside the object nothing of it is left.
     weight = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), reach / 3)[..., None]
     return np.asarray(np.clip(photo + weight * (filled - photo), 0, 255) + 0.5, np.uint8)
+
+
+def has_background(mask: Pixels) -> bool:
+    """Return whether the object of a photo's whole mask ``[h, w]`` leaves anything to fill its hole from."""
+    height, width = mask.shape
+    return not _holes(_resized(mask, _reduced((width, height))))[1].all()
+
+
+def _holes(mask: Pixels) -> tuple[Pixels, Pixels]:
+    """Return the hole that an object leaves, 1 inside, and the same at the size at which it is filled."""
+    cv2 = _cv2()
+    height, width = mask.shape
+    reach = _pixels_of(_REACH, mask.shape)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    hole: Pixels = cv2.dilate((mask > 12).astype(np.uint8), disc)
+    ratio = min(1.0, _FILLED_SIDE / min(mask.shape))
+    small = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    # What touches the hole is part of it, or the object's colours would spread into it.
+    return hole, (_resized(hole * np.uint8(255), small) > 0).astype(np.uint8)
 
 
 def _like(photo: Pixels, filled: Pixels, hole: Pixels) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from counterground.benchmarks import cutouts_shown
-from counterground.intervention._recipe import OBJECT, SIDE, MaskedPhoto, Placement
+from counterground.intervention._recipe import OBJECT, SIDE, MaskedPhoto, Placement, has_background
 from counterground.photos import (
     Benchmark,
     ObjectPlace,
@@ -131,6 +131,8 @@ def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None) ->
     place = object_place(pixels)
     if pixels.shape[::-1] != size or not place.area or place.area > _MOST:
         return _unfit(pixels.shape[::-1] == size, place.area)
+    if not has_background(pixels):  # plain grey would stand in for it
+        return "with a mask whose edges leave nothing of the background"
     inside = (pixels >= OBJECT).astype(np.float64)
     across, down = (
         float(inside.sum(axis=axis) @ (np.arange(side) + 0.5)) / inside.sum() / side

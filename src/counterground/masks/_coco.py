@@ -84,7 +84,8 @@ def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict
         objects = annotated.objects(Asked(photo, Path(), name, None, (0, 0)))
         boxes = [] if isinstance(objects, Found) else [box for each in objects if (box := _box(each))]
         if settings.several == "largest":
-            boxes = sorted(boxes, key=lambda box: -box[2] * box[3])[:1]
+            size = annotated.size(photo)
+            boxes = sorted(boxes, key=lambda box: -_inside(box, size))[:1]
         if boxes:
             found[photo] = tuple(boxes)
     return found
@@ -133,6 +134,14 @@ class _Annotated:
             if (alike := names.get(photo.rpartition("/")[2])) and not matched.has(photo)
         ]
         return cls(content, matched, found, tuple(elsewhere))
+
+    def size(self, photo: str) -> tuple[float, float]:
+        """Return width and height of the photo at a path, infinite if the annotations do not state them."""
+        key = self.matched.one(photo, "image")
+        image = {} if isinstance(key, Found) else self.content.images[key]
+        sides = (image.get("width"), image.get("height"))
+        width, height = (side if isinstance(side, int | float) and side > 0 else math.inf for side in sides)
+        return width, height
 
     def objects(self, photo: Asked) -> list[dict[str, Any]] | Found:
         """Return the single objects of the photo's class, or why there are none."""
@@ -337,6 +346,15 @@ def _segment(annotation: dict[str, Any], size: tuple[int, int], folder: Path) ->
     if not inside.any():
         raise _OutlineError("incomplete", f"segment {annotation.get('id')} is not in {name}")
     return inside
+
+
+def _inside(box: Box, size: tuple[float, float]) -> float:
+    """Return the area of what lies in the photo."""
+    sides = (
+        max(0.0, min(start + length, side) - max(0.0, start))
+        for start, length, side in zip(box[:2], box[2:], size, strict=True)
+    )
+    return math.prod(sides)
 
 
 def _box(annotation: dict[str, Any]) -> Box | None:

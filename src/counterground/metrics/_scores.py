@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -268,5 +269,10 @@ def _computed(metric: Metric, answers: Answers, group: str | None) -> Interval:
         raise CounterGroundError(
             f"The metric {metric.name!r} returned a {type(found).__name__}, not a "
             "counterground.metrics.Interval."
+        )
+    if any(each is not None and math.isnan(each) for each in (found.value, found.low, found.high)):
+        raise CounterGroundError(
+            f"The metric {metric.name!r} returned {found.value} [{found.low}, {found.high}]: a value that "
+            "cannot be computed is None (answers.unknown)."
         )
     return found

@@ -194,6 +194,12 @@ def _notes(divided: Divided) -> list[str]:
             "chance makes its drop larger, and any change of the model then seems a gain. Pairs chosen on "
             "other photos do not have this fault: counterground discover --split half, or swap."
         )
+    if discovery is not None and discovery.split == "swap":
+        notes.append(
+            "Each half of these photos is in pairs that the other half chose, so the errors of both are "
+            f"related: intervals of {discovery.referee}, with any head, are too narrow, and those of models "
+            "that find the same photos hard may be."
+        )
     first, *others = divided.benchmark.design.clusters
     if others:
         notes.append(

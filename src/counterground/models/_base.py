@@ -10,11 +10,13 @@ from counterground.models.execution import Runtime, RuntimeChoice, SplitTransfor
 from counterground.models.specs import HeadSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     import torch
     from PIL import Image
+
+    from counterground.models._fingerprint import CodeFingerprint
 
 Kind = Literal["dual_encoder", "classifier", "image_encoder", "generative"]
 Protocol = Literal[
@@ -67,12 +69,15 @@ class Encoder(Model):
         head: head to be fitted on these vectors to predict classes; None for the model's own head.
         runs_by: runtime used unless another is chosen.
         split: `preprocess` in two exact halves, of which models share the first; None without a split.
+        users_code: describes the user's code behind it and the globals that this reads, as they are when it
+            is called; None without such code.
     """
 
     dim: int
     head: HeadSpec | None = None
     runs_by: RuntimeChoice = "eager"
     split: SplitTransform | None = None
+    users_code: Callable[[], CodeFingerprint] | None = None
 
     @property
     def runtimes(self) -> Sequence[Runtime]:

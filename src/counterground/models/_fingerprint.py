@@ -65,7 +65,8 @@ _DEEPEST = 100
 
 def plain_repr(value: object) -> str:
     """Return ``repr(value)`` without memory addresses, which differ in every process."""
-    return _ADDRESS.sub("", repr(value))
+    text = repr(value)
+    return _ADDRESS.sub("", text) if " at 0x" in text else text
 
 
 def tensor_digests(state: Mapping[str, torch.Tensor]) -> dict[str, str]:

@@ -23,7 +23,7 @@ from counterground.models._base import Encoder, ImageEncoder, Kind, Model
 from counterground.models._family import Family, LoadOptions, ModelInfo, require
 from counterground.models._named import NamedModel
 from counterground.models.classifiers import LITE, TIMM, TORCHVISION, without_head
-from counterground.models.custom import OBJECT, ONNX, USER, load_object
+from counterground.models.custom import OBJECT, ONNX, USER, complete_model, load_object
 from counterground.models.execution import check_precision, out_of_memory, resolve_device
 from counterground.models.generative import ENDPOINT, MINIGPT4
 from counterground.models.huggingface import HUGGING_FACE
@@ -147,6 +147,10 @@ def load_model(
             f"{spec}: its family returned {type(loaded).__name__}; it must return a DualEncoder, Classifier "
             "or Generative."
         )
+    if family not in (*_BUILT_IN, OBJECT, USER):  # another package's
+        loaded = copy.copy(loaded)
+        with _explained(spec, family):
+            complete_model(spec, loaded)
     loaded.display_name = named.name
     _check_head(loaded, fitted_head=fitted_head)
     return loaded

@@ -17,7 +17,7 @@ import polars as pl
 from counterground.errors import UsageError
 from counterground.metrics import DESIGN, GROUPS, Design
 from counterground.metrics import attributes as attributes_of
-from counterground.photos._manifest import validate_manifest
+from counterground.photos._manifest import in_schema, validate_manifest
 from counterground.photos._memory import manifest_of_table
 from counterground.photos._photo import AnyPhoto, MadePhoto
 from counterground.photos._questions import QUESTION_SCHEMA
@@ -204,14 +204,7 @@ class Benchmark:
 
         The name, the notes, the discovery, the design, the root and the order of the rows play no part.
         """
-        digest = hashlib.sha256(self.label_space.to_json().encode())
-        further = sorted(attributes_of(self.photos.schema))
-        if further:
-            digest.update(json.dumps(further).encode() + b"\n")
-        questions = QUESTION_SCHEMA if self.has_questions else ()
-        for row in self.photos.select(*_VERSIONED, *questions, *further).iter_rows():
-            digest.update(json.dumps(row).encode() + b"\n")
-        return digest.hexdigest()
+        return _version(self.photos, self.label_space)
 
     def described(
         self,
@@ -256,6 +249,38 @@ class Benchmark:
             raise UsageError(
                 f"The photos of {self.name} are composites made in memory: {verb} the photos themselves."
             )
+
+
+def _version(photos: pl.DataFrame, label_space: LabelSpace) -> str:
+    digest = hashlib.sha256(label_space.to_json().encode())
+    further = sorted(attributes_of(photos.schema))
+    if further:
+        digest.update(json.dumps(further).encode() + b"\n")
+    questions = QUESTION_SCHEMA if "options" in photos.columns else ()
+    for row in photos.select(*_VERSIONED, *questions, *further).iter_rows():
+        digest.update(json.dumps(row).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def as_written(benchmark: Benchmark, manifest: pl.DataFrame, version: str) -> Benchmark | None:
+    """Return a benchmark that was written as ``version``; None if its photos or classes are others.
+
+    Earlier versions of the package kept spaces around texts, and gave copies of a photo clusters of their
+    own. What they wrote is known by the ``manifest`` as it is stored, and a note says what changed.
+    """
+    if benchmark.version == version:
+        return benchmark
+    stored, photos = in_schema(manifest).sort("path"), benchmark.photos
+    if _version(stored, benchmark.label_space) != version:
+        return None
+    columns = ("background", "group", "cluster")
+    rows = zip(stored.select(columns).iter_rows(), photos.select(columns).iter_rows(), strict=True)
+    changed = counted(sum(before != now for before, now in rows), "photo")
+    note = (
+        f"An earlier version of CounterGround wrote this benchmark, as version {version[:8]}. Now copies of "
+        f"a photo share a cluster and texts have no spaces around them, which changes {changed}."
+    )
+    return benchmark.described(notes=(*benchmark.notes, note))
 
 
 def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:

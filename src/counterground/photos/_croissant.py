@@ -30,7 +30,7 @@ from counterground.errors import (
 )
 from counterground.files import cache_dir, draft_folder
 from counterground.offline import check_online
-from counterground.photos._benchmark import Benchmark, benchmark_of_frame, describe_gaps
+from counterground.photos._benchmark import Benchmark, as_written, benchmark_of_frame, describe_gaps
 from counterground.photos._memory import manifest_of_table
 from counterground.photos._native import LABEL_SPACE_FILE
 from counterground.photos.labels import LabelSpace
@@ -375,8 +375,7 @@ def _benchmark(file: Path | str, metadata: Any, columns: dict[str, list[Any]]) -
     if space is None:
         return benchmark_of_frame(frame.drop(_NUMBERED, strict=False), folder, name)
     found = Benchmark(name, folder, frame, space)
-    _check_version(file, found)
-    return found.described(notes=describe_gaps(found))
+    return _checked(file, found.described(notes=describe_gaps(found)), frame)
 
 
 def _is_path(value: Any) -> bool:
@@ -405,11 +404,15 @@ def _label_space(file: Path | str, metadata: Any) -> LabelSpace | None:
     return None
 
 
-def _check_version(file: Path | str, found: Benchmark) -> None:
+def _checked(file: Path | str, found: Benchmark, frame: pl.DataFrame) -> Benchmark:
     """Refuse an export of ours that has lost a photo or a row of the manifest."""
-    content = read_json(file, most=None)
-    if content.get("identifier") not in (None, found.version):
+    version = read_json(file, most=None).get("identifier")
+    if version is None:
+        return found
+    checked = as_written(found, frame, str(version))
+    if checked is None:
         raise CounterGroundError(
             f"its {len(found):,} photos are not those that it was written for (version"
-            f" {str(content['identifier'])[:12]}): bring missing photos back, or export again."
+            f" {str(version)[:12]}): bring missing photos back, or export again."
         )
+    return checked

@@ -54,11 +54,15 @@ class ObjectPlace(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """``path`` and the known columns of ``metrics.MEASURED``, null if unknown; and what to warn of."""
+    """``path`` and the known columns of ``metrics.MEASURED``, null if unknown; and what to warn of.
+
+    ``turned`` is the one of the ``warnings`` that counts photos stored turned or mirrored; empty without any.
+    """
 
     columns: pl.DataFrame
     warnings: list[str]
     unreadable: int = 0
+    turned: str = ""
 
 
 def object_place(mask: npt.NDArray[np.generic]) -> ObjectPlace:
@@ -140,7 +144,7 @@ def _told(found: Geometry) -> Geometry:
         "viewers, but models get the pixels as stored. Accuracy may drop for that reason alone: turn the "
         "photos with PIL.ImageOps.exif_transpose and save them, masks and boxes likewise."
     )
-    return found._replace(columns=columns, warnings=[*found.warnings, sentence])
+    return found._replace(columns=columns, warnings=[*found.warnings, sentence], turned=sentence)
 
 
 def _identity(benchmark: Benchmark) -> str:

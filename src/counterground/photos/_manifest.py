@@ -47,7 +47,7 @@ def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataF
             path that is repeated, absolute or outside the root, a group other than common, counter and null,
             a class that the label space does not have, or a background that is written in several ways.
     """
-    photos = with_plain_paths(_in_schema(photos)).with_columns(stripped(pl.col(OPTIONAL_TEXTS)))
+    photos = in_schema(photos).with_columns(stripped(pl.col(OPTIONAL_TEXTS)))
     if photos.is_empty():
         raise CounterGroundError("The manifest has no photo.")
     checks: list[_Check] = []
@@ -118,7 +118,12 @@ def _refuse_respelled(photos: pl.DataFrame) -> None:
         )
 
 
-def _in_schema(photos: pl.DataFrame) -> pl.DataFrame:
+def in_schema(photos: pl.DataFrame) -> pl.DataFrame:
+    """Return the manifest in ``MANIFEST_SCHEMA``, its texts, clusters and order as they are.
+
+    Raises:
+        CounterGroundError: a missing or mistyped column, or one that cannot be an attribute.
+    """
     for column in _REQUIRED:
         if column not in photos.columns:
             raise CounterGroundError(f"The manifest has no column {column!r}.")
@@ -129,11 +134,13 @@ def _in_schema(photos: pl.DataFrame) -> pl.DataFrame:
             raise CounterGroundError(f"The manifest has a column {column!r}: {problem}.")
     absent = [pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in photos.columns]
     photos = photos.with_columns(absent)
-    return pl.DataFrame(
-        [
-            *(cast_column(photos[name], kind) for name, kind in schema.items()),
-            *(_as_attribute(photos[name]) for name in further),
-        ]
+    return with_plain_paths(
+        pl.DataFrame(
+            [
+                *(cast_column(photos[name], kind) for name, kind in schema.items()),
+                *(_as_attribute(photos[name]) for name in further),
+            ]
+        )
     )
 
 

@@ -12,7 +12,7 @@ from polars.exceptions import PolarsError
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir, relative_way, write_parquet, write_text
 from counterground.metrics import DESIGN, Design
-from counterground.photos._benchmark import Benchmark, Discovered
+from counterground.photos._benchmark import Benchmark, Discovered, as_written
 from counterground.photos.labels import LabelSpace
 from counterground.reading import read_json, read_parquet
 
@@ -88,8 +88,9 @@ def read_native(folder: Path) -> Benchmark:
         )
     space = LabelSpace.load(folder / LABEL_SPACE_FILE)
     masks_root = None if masks is None else (folder / masks).resolve()
-    benchmark = Benchmark(name, at, photos, space, notes, discovery, design, masks_root)
-    if benchmark.version != version:
+    stored = Benchmark(name, at, photos, space, notes, discovery, design, masks_root)
+    benchmark = as_written(stored, photos, version)
+    if benchmark is None:
         raise CounterGroundError(
             f"{MANIFEST_FILE} or {LABEL_SPACE_FILE} in {folder} is not what {BENCHMARK_FILE} was written for:"
             " write the benchmark again."

@@ -36,6 +36,7 @@ _LONGEST_REASON = 300
 _CHANGED = "content changed since the manifest was written"
 _ORIENTATION = 0x0112
 _TURNED = range(2, 9)  # 1 is upright; viewers ignore values that EXIF does not define
+_LARGEST_12_BIT = 2**12 - 1
 _SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})
 
 
@@ -246,9 +247,9 @@ def load_photo(
     """Decode one photo fully; safe in threads.
 
     RGB photos come out as ``Image.open(path).convert("RGB")`` gives them. Other modes are converted before
-    anything else, as PIL does, except that 16-bit grey is scaled to 8 bits where PIL may clip. The first
-    frame of an animation is read. The EXIF orientation is ignored, as the libraries we compare with do;
-    ``photo_head`` tells of it.
+    anything else, as PIL does, except that 16-bit grey is scaled to 8 bits where PIL may clip, and is refused
+    if it holds only 12 bits. The first frame of an animation is read. The EXIF orientation is ignored, as the
+    libraries we compare with do; ``photo_head`` tells of it.
 
     Args:
         path: the file (its content decides the format, not its suffix), or a photo to be made.
@@ -348,8 +349,13 @@ def _to_rgb(path: AnyPhoto, image: Image.Image) -> Image.Image:
 def _scale_to_8_bits(path: AnyPhoto, image: Image.Image) -> Image.Image:
     """Scale 0..65535 to 0..255, rounding; PIL's ``convert("RGB")`` clips at 255 and gives a white photo."""
     values: np.ndarray[Any, np.dtype[np.int64]] = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
+    largest = int(values.max())
+    if values.min() < 0 or largest > 65535:
         raise UnreadablePhoto(path, "grey values beyond 16 bits, whose range is not defined")
+    if 0 < largest <= _LARGEST_12_BIT:  # it would be nearly black
+        raise UnreadablePhoto(
+            path, f"16-bit grey of 12 bits or fewer (at most {largest:,}), whose range is not defined"
+        )
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 

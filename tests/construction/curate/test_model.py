@@ -44,6 +44,9 @@ def colours(tmp_path, monkeypatch):
     sys.modules.pop("my_colours", None)
 
 
+TRIED = 6  # times that a first photo, or crop, is prepared to try the model
+
+
 def seen():
     return sys.modules["my_colours"].SEEN
 
@@ -139,8 +142,22 @@ def test_only_photos_that_are_unclear_as_a_whole_are_cropped(painted):
     curate(painted.root, model="my_colours:colours")
     crops = [size for size in seen() if size in {(80, 60), (133, 60)}]
     # corner, unclear, third and both photos of close colours
-    assert len(crops) == 5 * 5
-    assert len(seen()) == 8 + len(crops)
+    assert len(crops) == 5 * (TRIED + 5)
+    assert len(seen()) == TRIED + 8 + len(crops)
+
+
+def test_a_model_whose_preprocessing_is_random_is_refused_and_nothing_is_stored(painted, tmp_path):
+    """Its features would also answer later runs of the same model, which try only photos that they encode."""
+    module = MODULE + (
+        "\nimport random\n"
+        "def flipping():\n"
+        "    flip = lambda image: preprocess(image) * (1 - 0.9 * random.random())\n"
+        "    return Mean(), flip, ['red', 'green', 'blue', 'grey']\n"
+    )
+    (tmp_path / "my_colours.py").write_text(module)
+    with pytest.raises(CounterGroundError, match="preprocessing the same photo again gave other pixels"):
+        curate(painted.root, model="my_colours:flipping")
+    assert painted.signals().filter(signal="class rank").is_empty()
 
 
 def test_known_photos_are_not_encoded_again(painted, make_pool):
@@ -160,7 +177,7 @@ def test_new_photos_are_encoded_alone(painted, make_pool):
     seen().clear()
     make_pool({"blue/0.png": plain(20, 30, 240), "red/m.png": plain(240, 20, 20)})
     curate(painted.root, model="my_colours:colours")
-    assert len(seen()) == 2
+    assert len(seen()) == TRIED + 2
     assert row_of(painted, "class rank", "red/m.png")["value"] == 1
 
 

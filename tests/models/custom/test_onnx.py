@@ -198,6 +198,70 @@ def test_the_fingerprint_sees_weights_outside_the_file_and_the_sidecar(tmp_path)
         load(outside)
 
 
+def kept_outside(folder, name, file, seed):
+    """A 3 x 3 tensor whose numbers are in a file beside the graph."""
+    tensor = onnx.numpy_helper.from_array(np.eye(3, dtype=np.float32), name)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", file), ("offset", "0"), ("length", "36")):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    numbers = np.random.default_rng(seed).normal(size=(3, 3)).astype(np.float32)
+    (folder / file).write_bytes(numbers.tobytes())
+    return tensor
+
+
+def graph_with_weights_outside(folder, kind):
+    make = onnx.helper.make_node
+    names = ("a/w.bin", "b/w.bin") if kind == "folders" else ("a.bin", "b.bin")
+    first, second = (
+        kept_outside(folder, name, file, seed)
+        for seed, (name, file) in enumerate(zip("ab", names, strict=True))
+    )
+    pixels = onnx.helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, ["n", 3, 24, 24])
+    logits = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n", 3])
+    nodes = [make("GlobalAveragePool", ["pixels"], ["pool"]), make("Flatten", ["pool"], ["flat"])]
+    kept = [first, second]
+    if kind == "branches":
+        inner = [
+            onnx.helper.make_graph(
+                [make("MatMul", ["flat", each.name], [f"out {each.name}"])],
+                each.name,
+                [],
+                [onnx.helper.make_tensor_value_info(f"out {each.name}", onnx.TensorProto.FLOAT, ["n", 3])],
+                [each],
+            )
+            for each in kept
+        ]
+        kept = [onnx.numpy_helper.from_array(np.array(True), "first")]
+        nodes.append(make("If", ["first"], ["logits"], then_branch=inner[0], else_branch=inner[1]))
+    else:
+        if kind == "constants":
+            nodes += [make("Constant", [], [each.name], value=each) for each in kept]
+            kept = []
+        nodes += [make("MatMul", ["flat", "a"], ["hidden"]), make("MatMul", ["hidden", "b"], ["logits"])]
+    graph = onnx.helper.make_graph(nodes, "net", [pixels], [logits], kept)
+    opset = [onnx.helper.make_opsetid("", 17)]
+    file = folder / "net.onnx"
+    file.write_bytes(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString())
+    (folder / "names.txt").write_text("ice bear\nmy own cat\nblack swan\n")
+    return describe(file), [folder / each for each in names]
+
+
+@pytest.mark.parametrize("kind", ["initializers", "folders", "branches", "constants"])
+def test_the_fingerprint_sees_all_weights_outside_wherever_the_graph_uses_them(tmp_path, kind):
+    path, (first, second) = graph_with_weights_outside(tmp_path, kind)
+    before = load(path)
+    pixels = torch.rand(2, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    contents = first.read_bytes(), second.read_bytes()
+    first.write_bytes(contents[1])
+    same_twice = load(path)
+    assert not torch.allclose(before.encode(pixels), same_twice.encode(pixels))
+    second.write_bytes(contents[0])
+    assert len({before.fingerprint, same_twice.fingerprint, load(path).fingerprint}) == 3
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -63,7 +63,7 @@ def _read(copy: Copy) -> pl.DataFrame:
 
 
 def _row(file: str, name: str, time: str, weather: str, places: str) -> dict[str, Any]:
-    here = set(places.split(", "))
+    here = {place.strip() for place in places.split(",")}
     uncommon = {
         "time_setting": None if time == "none" else time == "night" and name != "frog",
         "weather_setting": None if weather == "none" else weather in _WEATHERS,
@@ -73,7 +73,7 @@ def _row(file: str, name: str, time: str, weather: str, places: str) -> dict[str
     return {
         "path": file.lstrip("/"),
         "class_name": name,
-        "background": places,
+        "background": ", ".join(sorted(here)),  # in whichever order they were noted
         "group": "counter" if any(uncommon.values()) else "common",
         "time": time,
         "weather": weather,

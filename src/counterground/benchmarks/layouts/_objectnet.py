@@ -11,6 +11,7 @@ much space again.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -30,17 +31,20 @@ def _uncovered(photo: Image.Image) -> Image.Image:
 
 def _mapping(copy: Copy) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return name and ImageNet-1K indices of each folder that ImageNet has a class for."""
-    folders = {
-        label: folder for folder, label in copy.json("mappings/folder_to_objectnet_label.json").items()
-    }
+    labels = copy.json("mappings/folder_to_objectnet_label.json")
+    folders = {label: folder for folder, label in labels.items()}
     lines = (copy.root / "mappings/imagenet_to_label_2012_v2").read_text(encoding="utf-8").splitlines()
     numbers = copy.json("mappings/pytorch_to_imagenet_2012_id.json")
     indices = {lines[line].strip(): int(index) for index, line in numbers.items()}
     shared = copy.json("mappings/objectnet_to_imagenet_1k.json")
-    return {
+    mapping = {
         folders[label]: (label.lower(), tuple(sorted(indices[name] for name in names.split("; "))))
         for label, names in shared.items()
     }
+    names = Counter([labels[folder].lower() for folder in labels if labels[folder] in shared])
+    if twice := [name for name, count in names.items() if count > 1]:  # one would replace the other
+        raise ValueError(f"several folders or classes are called {twice[0]!r}")
+    return mapping
 
 
 def _read(copy: Copy) -> pl.DataFrame:

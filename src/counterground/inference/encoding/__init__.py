@@ -15,13 +15,13 @@ from counterground.inference.encoding._encode import (
     encode_block,
     encode_fn,
     encode_missing,
-    encode_photos,
     feature_store,
     missing_blocks,
     plan_encoding,
     require_readable,
     run_encoding,
 )
+from counterground.inference.encoding._photos import encode_photos
 from counterground.inference.encoding._runtime import choose_runtime
 from counterground.inference.encoding._try_model import try_model
 

@@ -28,25 +28,6 @@ FAST_DECODE_SIDE = 512
 _BLOCKS_AHEAD = 3
 
 
-def encode_photos(
-    model: Encoder, benchmark: Benchmark, store_root: Path, *, batch_size: int, show_progress: bool
-) -> Features:
-    """Return the model's features of every photo of the benchmark, reading what is stored.
-
-    Photos with the same content are encoded once. Blocks hold ``batch_size`` contents in manifest order; the
-    last one is padded, because features change in the seventh digit with the size of a batch.
-
-    Raises:
-        CounterGroundError: no photo can be read, or the model fails or returns something other than features.
-    """
-    store = feature_store(model, store_root, batch_size)
-    job = plan_encoding(model, benchmark, store, batch_size)
-    run_encoding([job], show_progress)
-    features = job.features()
-    require_readable(features)
-    return features
-
-
 def feature_store(model: Encoder, root: Path, batch_size: int, *, fast_decode: bool = False) -> FeatureStore:
     """Open the store of a model's features."""
     key = [model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"]
@@ -105,7 +86,7 @@ def run_encoding(
     Afterwards each job's `EncodingJob.features` are complete. ``encode`` does it elsewhere.
 
     Raises:
-        CounterGroundError: see `encode_photos`.
+        CounterGroundError: the model fails, or returns something other than features.
     """
     total = sum(len(block) for _, block, _ in missing_blocks(jobs))
     if not total:

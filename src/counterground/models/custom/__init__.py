@@ -2,6 +2,15 @@
 
 from counterground.models.custom._onnx import ONNX
 from counterground.models.custom._user import OBJECT, USER, left_unchanged, load_object, parts_of
-from counterground.models.custom._wrap import wrap_model
+from counterground.models.custom._wrap import complete_model, wrap_model
 
-__all__ = ["OBJECT", "ONNX", "USER", "left_unchanged", "load_object", "parts_of", "wrap_model"]
+__all__ = [
+    "OBJECT",
+    "ONNX",
+    "USER",
+    "complete_model",
+    "left_unchanged",
+    "load_object",
+    "parts_of",
+    "wrap_model",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -194,9 +195,8 @@ class OnnxClassifier(Classifier):
         self.split = split_transform(self._transform)
         preprocessing = plain_repr(self._transform)
         versions = library_versions("onnxruntime", "torchvision")
-        weights = _file_digests(source.file, graph.external)
         self.fingerprint = combine(
-            weights=sorted(weights.values()),
+            weights=[_digest(file) for file in (source.file, *graph.external)],
             preprocessing=preprocessing,
             classes=labels.names,
             output=[graph.output, source.output],
@@ -236,8 +236,8 @@ class _Graph:
         size: height and width that photos must have.
         output: name of the output that is read.
         classes: how many numbers this output has for a photo.
-        parameters: how many numbers the graph's initializers hold.
-        external: files beside the graph in which it keeps weights.
+        parameters: how many numbers the graph's initializers hold, those of its branches and loops included.
+        external: files beside the graph in which it keeps weights, in the order of their names.
     """
 
     def __init__(self, source: OnnxSource) -> None:
@@ -374,20 +374,22 @@ def _output(source: OnnxSource, session: Any) -> str:
 
 
 def _initializers(source: OnnxSource) -> tuple[int, list[Path]]:
-    """Return how many numbers the graph's initializers hold, and the external files that keep them."""
+    """Return how many numbers the graph's initializers hold, and the external files that keep tensors."""
     import math
 
     import onnx
 
     try:
-        graph = onnx.load(str(source.file), load_external_data=False).graph
+        model = onnx.load(str(source.file), load_external_data=False)
     except Exception as error:
         raise CounterGroundError(
             f"{source.spec}: {source.file} is not an ONNX file ({error_message(error)})."
         ) from error
+    held, constants = _tensors(model.graph)
+    of_functions = (_constants(function.node) for function in model.functions)
     files = {
         entry.value
-        for tensor in graph.initializer
+        for tensor in chain(held, constants, chain.from_iterable(of_functions))
         if tensor.data_location == onnx.TensorProto.EXTERNAL
         for entry in tensor.external_data
         if entry.key == "location"
@@ -396,7 +398,26 @@ def _initializers(source: OnnxSource) -> tuple[int, list[Path]]:
     for path in paths:
         if not path.is_file():
             raise CounterGroundError(f"{source.spec}: the graph keeps weights in {path}, which is missing.")
-    return sum(math.prod(tensor.dims) for tensor in graph.initializer), paths
+    return sum(math.prod(tensor.dims) for tensor in held), paths
+
+
+def _tensors(graph: Any) -> tuple[list[Any], list[Any]]:
+    """Return the initializers of a graph and its inner ones (branches, loops), and the tensors of nodes."""
+    sparse = [part for each in graph.sparse_initializer for part in (each.values, each.indices)]
+    held, constants = [*graph.initializer, *sparse], _constants(graph.node)
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                of_inner = _tensors(inner)
+                held += of_inner[0]
+                constants += of_inner[1]
+    return held, constants
+
+
+def _constants(nodes: Any) -> list[Any]:
+    attributes = [attribute for node in nodes for attribute in node.attribute]
+    single = [attribute.t for attribute in attributes if attribute.HasField("t")]
+    return [*single, *chain.from_iterable(attribute.tensors for attribute in attributes)]
 
 
 def _transform(source: OnnxSource, size: tuple[int, int]) -> Any:
@@ -411,12 +432,9 @@ def _transform(source: OnnxSource, size: tuple[int, int]) -> Any:
     )
 
 
-def _file_digests(file: Path, external: list[Path]) -> dict[str, str]:
-    digests = {}
-    for path in (file, *external):
-        with path.open("rb") as stream:
-            digests[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return digests
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _not_as_asked(options: LoadOptions) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import importlib
 import importlib.util
@@ -48,7 +47,7 @@ def load_object(spec: str, given: Any, options: LoadOptions) -> Model:
         CounterGroundError: the function itself fails or ends the program.
     """
     if isinstance(given, Model):
-        return wrap_model(spec, copy.copy(given), options)
+        return wrap_model(spec, given, options)
     if isinstance(given, tuple):
         return wrap_model(spec, given, options)
     return wrap_model(spec, _call(spec, given), options, made_by=given)

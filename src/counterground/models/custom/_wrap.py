@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -92,7 +93,8 @@ def wrap_model(
         home = module or sys.modules.get(getattr(made_by, "__module__", ""))
         find_source = partial(code_fingerprint, home, made_by)
     if isinstance(made, Encoder | Generative):
-        return _ready(spec, made, find_source, options)
+        # A function may return the same object each time, and it is changed here.
+        return _ready(spec, copy.copy(made), find_source, options)
     if not isinstance(made, tuple) or len(made) not in (2, 3) or not callable(made[1]):
         raise UsageError(f"{spec} returned {type(made).__name__}; it must {ACCEPTED}.")
     network, preprocess, third = (*made, None)[:3]
@@ -106,6 +108,7 @@ def wrap_model(
     else:
         model = _classifier(spec, network, preprocess, third, find_source=find_source, options=options)
     model.users_network = network
+    model.users_code = partial(find_source, network, preprocess, *([third] if callable(third) else []))
     return model
 
 
@@ -117,6 +120,8 @@ def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOption
         _complete(made, find_source)
     else:
         _check_encoder(made)
+        assert isinstance(made, Encoder)
+        made.users_code = partial(find_source, made, *_networks(made))
     description = dict(made.description) if hasattr(made, "description") else {}
     published = bool(description.get("as_published", False))
     warnings = list(description.get("warnings", []))
@@ -134,6 +139,21 @@ def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOption
     made.description = {**description, "as_published": published, "warnings": list(dict.fromkeys(warnings))}
     _check_json(made)
     return made
+
+
+def complete_model(spec: str, made: Model) -> None:
+    """Check a model that another package's family loaded, and fill in what its author may leave out.
+
+    Raises:
+        UsageError: it lacks what cannot be derived, or holds impossible values.
+    """
+    made.spec = spec
+    if isinstance(made, Generative):
+        _complete(made, partial(code_fingerprint, sys.modules.get(type(made).__module__)))
+    else:
+        _check_encoder(made)
+        made.description = getattr(made, "description", {})
+    _check_json(made)
 
 
 def _check_encoder(made: Model) -> None:
@@ -213,11 +233,14 @@ def _check_json(made: Model) -> None:
 
 
 def _first_weights(made: Model) -> torch.Tensor | None:
+    return next((weights for network in _networks(made) for weights in network.parameters()), None)
+
+
+def _networks(made: Model) -> list[torch.nn.Module]:
     import torch
 
     held = [made, *getattr(made, "__dict__", {}).values()]
-    networks = [each for each in held if isinstance(each, torch.nn.Module)]
-    return next((weights for network in networks for weights in network.parameters()), None)
+    return [each for each in held if isinstance(each, torch.nn.Module)]
 
 
 def _precision(weights: torch.Tensor) -> Precision:

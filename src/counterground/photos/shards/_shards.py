@@ -20,7 +20,13 @@ import polars as pl
 from counterground.errors import CounterGroundError
 from counterground.files import cache_dir, draft_folder, write_text
 from counterground.metrics import DESIGN, Design
-from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame, describe_gaps
+from counterground.photos._benchmark import (
+    Benchmark,
+    Discovered,
+    as_written,
+    benchmark_of_frame,
+    describe_gaps,
+)
 from counterground.photos._manifest import MANIFEST_SCHEMA, OPTIONAL_TEXTS
 from counterground.photos._native import (
     BENCHMARK_FILE,
@@ -62,6 +68,13 @@ def unpack_samples(samples: Iterable[Sample], draft: Path, space: LabelSpace | N
         CounterGroundError: a path that leaves the folder or occurs twice, a photo that does not match its
             ``photo_id``, a sample without a class, or more than 64 GiB.
     """
+    return _unpacked(samples, draft, space)[0]
+
+
+def _unpacked(
+    samples: Iterable[Sample], draft: Path, space: LabelSpace | None
+) -> tuple[Benchmark, pl.DataFrame]:
+    """Return the benchmark of all samples, and the manifest as they have it."""
     into = draft / "photos"
     rows: list[dict[str, Any]] = []
     total = 0
@@ -149,7 +162,9 @@ def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = Fal
         raise odd from error
 
 
-def _benchmark(rows: list[dict[str, Any]], into: Path, space: LabelSpace | None) -> Benchmark:
+def _benchmark(
+    rows: list[dict[str, Any]], into: Path, space: LabelSpace | None
+) -> tuple[Benchmark, pl.DataFrame]:
     schema = MANIFEST_SCHEMA | (QUESTION_SCHEMA if any("options" in row for row in rows) else {})
     if space is None:
         del schema["class_index"]
@@ -161,10 +176,10 @@ def _benchmark(rows: list[dict[str, Any]], into: Path, space: LabelSpace | None)
         ]
     )
     if space is None:
-        return benchmark_of_frame(frame, into, "")
+        return benchmark_of_frame(frame, into, ""), frame
     frame, notes = as_attributes(frame)
     found = Benchmark("", into, frame, space)
-    return found.described(notes=(*notes, *describe_gaps(found)))
+    return found.described(notes=(*notes, *describe_gaps(found))), frame
 
 
 def _further(name: str, values: list[Any]) -> pl.Series:
@@ -386,7 +401,7 @@ def _fill(source: _ShardFolder, draft: Path) -> None:
     space_file = source.folder / LABEL_SPACE_FILE
     space = LabelSpace.load(space_file) if space_file.is_file() else None
     try:
-        found = unpack_samples(_samples(source), draft, space)
+        found, frame = _unpacked(_samples(source), draft, space)
     except CounterGroundError as error:
         raise CounterGroundError(f"{source.folder}: {error}") from error
     if source.description is not None:
@@ -394,11 +409,14 @@ def _fill(source: _ShardFolder, draft: Path) -> None:
         discovery = Discovered.from_json(source.description)
         design = Design.from_json(source.description.get("design"))
         found = found.described(name=name, notes=notes, discovery=discovery, design=design)
-        if found.version != source.description["version"]:
+        version = str(source.description["version"])
+        checked = as_written(found, frame, version) if space is not None or found.version == version else None
+        if checked is None:
             raise CounterGroundError(
                 f"The photos in {source.folder} are not those that {BENCHMARK_FILE} was written for:"
                 " export the benchmark again."
             )
+        found = checked
     write_benchmark(found, draft)
 
 

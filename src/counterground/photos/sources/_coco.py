@@ -29,13 +29,15 @@ def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Ben
     """Read ``annotations.json?images=FOLDER``, one row for each photo that shows one category.
 
     ``image=coco_url`` takes the photos from the URLs in that field. Photos of several categories are left out
-    and counted; with ``several=largest`` the category of the largest object is the class, with
-    ``several=refuse`` one such photo is an error. Photos without an annotation are left out and counted.
+    and counted; with ``several=largest`` the category of the largest object is the class (unless objects of
+    two categories are as large, or the size of one is unknown), with ``several=refuse`` one such photo is an
+    error. Photos without an annotation are left out and counted. A crowd region is no object if there are
+    others.
 
     ``object_area`` is the area of the largest object of the class as a fraction of the photo: of its mask as
-    COCO states it, else of its box. ``object_distance`` is the distance of the centre of its box from that of
-    the photo, in half diagonals (0: in the middle, 1: in a corner). Other fields of a photo also become
-    columns.
+    COCO states it, else of the part of its box that lies in the photo. ``object_distance`` is the distance of
+    the centre of that part from that of the photo, in half diagonals (0: in the middle, 1: in a corner).
+    Other fields of a photo also become columns.
 
     Raises:
         UsageError: an unknown setting.
@@ -142,7 +144,11 @@ def _rows(
         if not shown or (len(distinct) > 1 and several == "skip"):
             left_out["without an annotation" if not shown else "of several categories"] += 1
             continue
-        largest = max(shown, key=_area)
+        single = [annotation for annotation in shown if not annotation.get("iscrowd")] or shown
+        largest = max(single, key=lambda annotation: _area(annotation, image) or 0)
+        if not _is_clear(single, largest, image):
+            left_out["of several categories without one largest object"] += 1
+            continue
         fields = {field: value for field, value in image.items() if isinstance(value, str | int | float)}
         licence = content.licences.get(image["license"]) if _is_id(image.get("license")) else None
         rows.append(
@@ -183,16 +189,25 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and abs(value) < _HUGE
 
 
-def _area(annotation: Mapping[str, Any]) -> float:
+def _is_clear(
+    shown: Sequence[Mapping[str, Any]], largest: Mapping[str, Any], image: Mapping[str, Any]
+) -> bool:
+    """Whether all objects of other categories are known to be smaller than the largest one."""
+    others = [other for other in shown if other["category_id"] != largest["category_id"]]
+    most, areas = _area(largest, image), [_area(other, image) for other in others]
+    return not others or (most is not None and all(area is not None and area < most for area in areas))
+
+
+def _area(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> float | None:
     """Return the area of an object in pixels: of its mask if that is stated, else of its box."""
     if _is_number(annotation.get("area")):
         return float(annotation["area"])
-    box = _box(annotation)
-    return 0.0 if box is None else box[2] * box[3]
+    box = _box(annotation, image)
+    return None if box is None else box[2] * box[3]
 
 
-def _box(annotation: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
-    """Return left, top, width and height in pixels, None if there is no box."""
+def _box(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+    """Return left, top, width and height in pixels of what lies in the photo, None without a box."""
     box = annotation.get("bbox")
     if not box:
         return None
@@ -201,15 +216,27 @@ def _box(annotation: Mapping[str, Any]) -> tuple[float, float, float, float] | N
             f"{annotation['where']} has the box {box!r}; it must be [x, y, width, height]."
         )
     left, top, width, height = map(float, box)
-    return left, top, width, height
+    if (size := _size(image)) is None:
+        return left, top, width, height
+    right, bottom = min(left + width, size[0]), min(top + height, size[1])
+    left, top = max(0.0, left), max(0.0, top)
+    return left, top, max(0.0, right - left), max(0.0, bottom - top)
+
+
+def _size(image: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return width and height of a photo in pixels, None if they are not stated."""
+    width, height = image.get("width"), image.get("height")
+    known = _is_number(width) and _is_number(height) and width > 0 and height > 0
+    return (float(width), float(height)) if known else None  # type: ignore[arg-type]
 
 
 def _measures(image: Mapping[str, Any], annotation: Mapping[str, Any]) -> dict[str, float | None]:
-    width, height, box = image.get("width"), image.get("height"), _box(annotation)
-    if not (_is_number(width) and _is_number(height) and width > 0 and height > 0):
+    size, box = _size(image), _box(annotation, image)
+    if size is None:
         return {"object_area": None, "object_distance": None}
-    area, distance = _area(annotation) / (width * height), None
-    if box is not None:
+    width, height = size
+    area, distance = (_area(annotation, image) or 0) / (width * height), None
+    if box is not None and box[2] * box[3] > 0:
         across, down = box[0] + box[2] / 2 - width / 2, box[1] + box[3] / 2 - height / 2
         distance = math.hypot(across, down) / (math.hypot(width, height) / 2)
     return {"object_area": area if area > 0 else None, "object_distance": distance}
