@@ -144,12 +144,6 @@ MISTAKES = [
     ("check run --min-accuracy -5", 2, "--min-accuracy", "from 0 to 100"),
     ("check run --max-drop 10 -m nothing", 2, "'nothing'", "there are colour_model:thousand"),
     ("check run --not-worse-than other-run", 2, "other-run was made on other photos", "the same benchmark"),
-    (
-        "check run --max-drop 10 --margin 5",
-        2,
-        "--margin is what --not-worse-than allows",
-        "leave out --margin",
-    ),
     ("check run --max-drop 10 --junit run/run.json", 2, "run/run.json is a file of the run", "another name"),
     # discover
     ("discover photos -o out", 2, "'--referee'", "`counterground discover --help`"),
