@@ -33,7 +33,11 @@ def picture(number: int, kind: str = "PNG", mode: str = "RGB") -> bytes:
     image = Image.new("RGB", SIZE, (40 * number, 120, 30))
     ImageDraw.Draw(image).ellipse((3, 2, 12, 9), fill=(200, 40 * number, 90))
     written = io.BytesIO()
-    image.convert(mode).save(written, kind)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257)
+    else:
+        image = image.convert(mode)
+    image.save(written, kind)
     return written.getvalue()
 
 
@@ -352,8 +356,9 @@ def discovered(folder: Path) -> None:
         write_anyway=True,
         show_progress=False,
     )
+    names = {"label_space": "benchmark", "show_progress": False}
+    cg.evaluate(str(folder / "pairs"), "colour_model:brightness", out=folder / "run", **names)
     unsealed(folder / "pairs/discovery.json")
-    run(folder)
 
 
 def mitigated(folder: Path) -> None:

@@ -65,6 +65,9 @@ def _run(code, arguments, environment, folder, output) -> None:
     gc.freeze()  # what was imported before stays, and stays shared
     for number, file in enumerate(output, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+    if output:  # those of the server know what its files were
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     assert "prewarmed" in sys.modules, "the process that forks has not imported what takes long"
     os.environ.clear()
     os.environ.update(environment)
