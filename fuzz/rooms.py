@@ -363,7 +363,14 @@ def discovered(folder: Path) -> None:
 
 def mitigated(folder: Path) -> None:
     """Write a run of a model and of a mitigated one, with what the mitigation did."""
-    from counterground.results import Accuracies, ExportedHead, Figure, MethodRecord, MitigationRecord
+    from counterground.results import (
+        Accuracies,
+        ExportedHead,
+        Figure,
+        MethodRecord,
+        MitigationRecord,
+        PartRecord,
+    )
 
     run(folder, {"clip": (0.8, 0.5), "clip, mitigated": (0.8, 0.7)})
 
@@ -400,7 +407,7 @@ def mitigated(folder: Path) -> None:
         model="clip",
         benchmark="stamps@ab12",
         contrast="common - counter",
-        parts=[{"photos": 12, "clusters": 5}] * 2,
+        parts=[PartRecord(photos=12, clusters=5)] * 2,
         seed=0,
         tests=2,
         unmitigated=accuracies(0.8, 0.5),

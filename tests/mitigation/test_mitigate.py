@@ -112,7 +112,7 @@ def test_no_head_predicts_a_cluster_that_it_was_fitted_or_chosen_on(planted, tmp
 
     method = Mitigation("remember", "", "", remember, settings={"c": (1.0, 2.0)})
     found = cg.mitigate(planted, Planted(), method, out=tmp_path / "run", watermark=False, figure=False)
-    sizes = [part["photos"] for part in found.record.parts]
+    sizes = [part.photos for part in found.record.parts]
     fitted = [len(features) for c, features in seen if c == 1.0][:3]
     assert sorted(fitted) == sorted(sizes)
     assert sum(sizes) == len(planted)
@@ -186,6 +186,15 @@ def test_the_record_is_read_back_and_the_table_holds_every_method(mitigated):
     for style in ("csv", "json", "markdown", "latex"):
         assert all(each.name in record.write(style) for each in record.methods)
     assert json.loads(record.write("json"))["model"] == "Planted"
+
+
+def test_a_record_without_the_size_of_a_part_is_refused(mitigated, tmp_path):
+    file = shutil.copytree(mitigated.run.path, tmp_path / "run") / "mitigation.json"
+    content = json.loads(file.read_bytes())
+    del content["sealed"], content["parts"][0]["photos"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(CounterGroundError, match="damaged or of another version"):
+        read_mitigation(file.parent)
 
 
 def test_a_record_with_earlier_names_of_its_fields_is_read(mitigated, tmp_path):

@@ -43,7 +43,7 @@ from counterground.mitigation._method import MitigatedHead
 from counterground.photos import UnreadablePhoto, photo_geometry, read_benchmark, read_mask
 from counterground.pool import TASKS, open_pool
 from counterground.report.figures._material import read_study
-from counterground.results import Accuracies, Figure, MitigationRecord, open_run, read_mitigation
+from counterground.results import Accuracies, Figure, MitigationRecord, PartRecord, open_run, read_mitigation
 from counterground.study._grid import read_figures, run_grid
 from counterground.training import train
 from counterground.training._loop import Schedule
@@ -276,7 +276,7 @@ def _mitigation(folder: Path) -> Kind:
         common=Figure(value=0.9), counter=Figure(value=0.4), drop=Figure(value=0.5), worst_group=0
     )
     record = MitigationRecord(
-        model="m", benchmark="b@1", contrast="drop", parts=[{"photos": 9, "clusters": 3}], seed=0,
+        model="m", benchmark="b@1", contrast="drop", parts=[PartRecord(photos=9, clusters=3)], seed=0,
         unmitigated=accuracies, methods=[], tests=0,
     )  # fmt: skip
     (folder / "mitigated").mkdir()

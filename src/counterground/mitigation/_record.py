@@ -21,7 +21,15 @@ from counterground.mitigation._export import obstacle
 from counterground.mitigation._method import Input
 from counterground.mitigation._side_effects import SIZE, WATERMARK, with_object_size, with_watermark
 from counterground.mitigation._trial import Tried, predictions_of
-from counterground.results import Accuracies, ExportedHead, Figure, MethodRecord, MitigationRecord, Run
+from counterground.results import (
+    Accuracies,
+    ExportedHead,
+    Figure,
+    MethodRecord,
+    MitigationRecord,
+    PartRecord,
+    Run,
+)
 
 HEADS = "heads"
 _EFFECTS = {
@@ -84,7 +92,7 @@ def record_of(
         model=own,
         benchmark=f"{benchmark.name}@{benchmark.version[:8]}",
         contrast=str(contrast),
-        parts=bench.divided.rotation.sizes(),
+        parts=[PartRecord(**sizes) for sizes in bench.divided.rotation.sizes()],
         seed=bench.seed,
         tests=main.tests,
         unmitigated=accuracies(own),

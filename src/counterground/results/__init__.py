@@ -9,6 +9,7 @@ from counterground.results._mitigation import (
     Figure,
     MethodRecord,
     MitigationRecord,
+    PartRecord,
     read_mitigation,
 )
 from counterground.results._model_scores import (
@@ -137,6 +138,7 @@ __all__ = [
     "MitigationRecord",
     "ModelRecord",
     "ModelScores",
+    "PartRecord",
     "PositionsRecord",
     "Run",
     "RunInfo",

@@ -124,6 +124,13 @@ class MethodRecord(_Record):
         )
 
 
+class PartRecord(_Record):
+    """The size of one of the parts of a benchmark that take turns to fit, choose and judge."""
+
+    photos: int
+    clusters: int
+
+
 class MitigationRecord(_Record):
     """``mitigation.json``: one model, before and after each method.
 
@@ -131,7 +138,7 @@ class MitigationRecord(_Record):
         model: what tables call it.
         benchmark: name and version of the photos.
         contrast: contrast with ``common`` as left side, ``counter`` as right side and ``drop`` as difference.
-        parts: photos and clusters of each of the parts, which take turns to fit, choose and judge.
+        parts: sizes of the parts, which take turns to fit, choose and judge.
         seed: seed for the parts and for what methods draw.
         tests: number of tests that the p-values of gain and cost are corrected for: each pair of models of
             the run, on each quantity.
@@ -146,7 +153,7 @@ class MitigationRecord(_Record):
     model: str
     benchmark: str
     contrast: str
-    parts: list[dict[str, int]]
+    parts: list[PartRecord]
     seed: int
     tests: int
     unmitigated: Accuracies = Field(validation_alias=AliasChoices("unmitigated", "unmended"))
@@ -228,7 +235,7 @@ class MitigationRecord(_Record):
 
     def _caption(self) -> str:
         effects = "".join(f" {name.capitalize()} drop: {text}." for name, text in self.side_effects.items())
-        photos = counted(sum(part["photos"] for part in self.parts), "photo")
+        photos = counted(sum(part.photos for part in self.parts), "photo")
         return (
             f"{self.model} on {photos} of {self.benchmark.partition('@')[0]}, {self.contrast}. Percent, "
             "differences in points; 95 % intervals for other photos with these heads; those of gain and cost "
