@@ -117,9 +117,8 @@ def _shareable(value: Any, but: Collection[str] = ()) -> Any:
 _BEFORE = r"(?<![\w.~/\\%#-])"
 _PART = r"[^\s/\\'\"`<>|:;,?*#&=()\[\]{}]+"
 _PATH = re.compile(rf"{_BEFORE}(?:/|[A-Za-z]:[\\/])(?:{_PART}[\\/])+(?:{_PART})?")
-_ADDRESS = re.compile(
-    r"[A-Za-z][\w+.-]*://[^\s'\"<>|,;?#=&]*"
-)  # not what follows, which may name a file here
+# Not what follows, which may name a file here. A scheme is short: looking for a long one takes minutes.
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]{0,30}://[^\s'\"<>|,;?#=&]*")
 _ANYWHERE = "/-/-"
 
 

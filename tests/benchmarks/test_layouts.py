@@ -515,6 +515,9 @@ class TestMetaShift:
         tracemalloc.start()
         try:
             get_benchmark("metashift", archive=tmp_path / "copy")
+            path.write_bytes(pickle.BYTEARRAY8 + (2**29).to_bytes(8, "little"))
+            with pytest.raises(CounterGroundError, match=r"imageID_to_group\.pkl: it is damaged"):
+                get_benchmark("metashift", archive=tmp_path / "copy")
             assert tracemalloc.get_traced_memory()[1] < 2**28
         finally:
             tracemalloc.stop()

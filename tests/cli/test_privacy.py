@@ -183,6 +183,11 @@ def test_absolute_paths_are_shortened_and_nothing_else(text, shown, tmp_path, mo
     assert shareable(filled) == filled
 
 
+def test_a_long_word_is_read_in_one_go():
+    word = "aB3" * 500_000  # hours, if each of its letters began the scheme of an address
+    assert shareable(f"{word} /srv/data/x http://[::1]/v1/y") == f"{word} x http://[::1]/v1/y"
+
+
 def test_values_of_columns_are_no_places(tmp_path, monkeypatch):
     monkeypatch.delenv(KEEP_PATHS, raising=False)
     planted = planted_benchmark(masks=tmp_path)

@@ -32,6 +32,7 @@ def test_bad_input_gets_one_line(tmp_path, pool):
     root = pool.root
     assert "There is no pool" in str(refusal(tmp_path / "none", "--annotator", "ann"))
     assert "'imported' is the annotator" in str(refusal(root, "--annotator", "imported"))
+    assert "'imported' is the annotator" in str(refusal(root, "--annotator", "Imported"))
     assert "use 1 to 60 printable characters" in str(refusal(root, "--annotator", " "))
     assert "different names" in str(refusal(root, "--annotator", "ann", "--annotator", "Ann"))
     pool.decide(pool.photos()["path"][0], annotator="ben", task="review", labels=["keep"])

@@ -69,6 +69,13 @@ def test_masks_of_a_folder_of_masks_are_exported(form, tmp_path):
         export(masked, tmp_path / "other", formats=[form])
 
 
+def test_masks_among_the_photos_are_exported_wherever_they_are_relative_to(masked, tmp_path):
+    paths = masked.photos.with_columns(pl.col("mask").str.strip_prefix("hen/"))
+    relative = replace(masked, photos=paths, masks_root=masked.root / "hen")
+    export(relative, tmp_path / "out", formats=["parquet"])
+    assert read_benchmark(tmp_path / "out").photos["mask"].count() == masked.photos["mask"].count()
+
+
 def test_a_failed_export_leaves_the_earlier_one(grouped, tmp_path, tree):
     export(grouped, tmp_path / "out", formats=["parquet"])
     before = tree(tmp_path / "out")

@@ -28,8 +28,12 @@ _COUNTS = {"test": (144, 144, 144, 144), "train": (750, 100, 100, 750)}
 class _PlainData(pickle._Unpickler):  # noqa: SLF001 - see the docstring
     """Read dicts, lists and texts only: a pickle could otherwise run any program.
 
-    It is the reader in Python: a few bytes make the one in C allocate gigabytes for the pickle's memo.
+    It is the reader in Python, without arrays of bytes: a few bytes make the one in C allocate gigabytes for
+    the pickle's memo, and either for such an array.
     """
+
+    dispatch = {**pickle._Unpickler.dispatch}  # noqa: RUF012, SLF001 - as in the base
+    del dispatch[pickle.BYTEARRAY8[0]]
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"it holds {module}.{name}, and should hold only texts")

@@ -21,14 +21,16 @@ def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> b
             that leaves the benchmark: files elsewhere may not be meant for sharing.
     """
     source, root = contents.origins[path], contents.benchmark.root
-    if photo_id is None and contents.masks_root is not None:
+    inside = source.resolve().is_relative_to(root.resolve())
+    if not inside and photo_id is None and contents.masks_root is not None:
         root = contents.masks_root
         if not is_masks_folder(root):  # a stranger's benchmark may name any folder
             raise CounterGroundError(
                 f"The masks in {root} are neither among the photos nor in a folder of `counterground masks`: "
                 "copy them into the folder of the photos, and name them there."
             )
-    if not source.resolve().is_relative_to(root.resolve()):
+        inside = source.resolve().is_relative_to(root.resolve())
+    if not inside:
         raise CounterGroundError(
             f"{source} is behind a link that leaves the folder: copy the folder with what its links lead to "
             "(cp -rL), and export the copy."

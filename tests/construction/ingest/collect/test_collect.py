@@ -1,6 +1,7 @@
 """Collecting: the newest photos, each once, with what is known of them; what fails is replaced."""
 
 import io
+import shutil
 
 import polars as pl
 import pytest
@@ -373,11 +374,33 @@ def test_a_host_that_refuses_every_photo_ends_the_run_and_they_stay_wanted(
     server.trouble("/photos", times=None, **what)
     with pytest.raises(CounterGroundError, match=r"delivers none .*these photos stay wanted"):
         gather(per_class=40)
-    assert photo_gets(server) - before <= 2 * 32  # of the 35 that are missing and 55 that there are
+    # Of the 35 that are missing and 55 that there are, and one that the pool has.
+    assert photo_gets(server) - before <= 2 * 32 + 1
     assert set(pool().candidates("zebra")["status"]) == {"got", "wanted"}
     server.troubles.clear()
     (one,) = gather(per_class=40).classes
     assert (one.added, one.failed) == (35, 0)
+
+
+def test_photos_that_a_host_refuses_while_it_delivers_others_are_replaced_however_many(
+    gather, server, zebras
+):
+    zebras(4)
+    gather(per_class=1)
+    for observation in zebras(40):
+        server.trouble(f"/photos/{observation.photos[0].id}/", times=None, status=403)
+    (one,) = gather(per_class=3, size="large", add=True).classes
+    assert (one.added, one.failed) == (2, 40)
+
+
+def test_a_class_of_which_there_is_no_more_needs_no_connection(gather, server, zebras, cache):
+    zebras(2)
+    gather(per_class=4)
+    shutil.rmtree(cache / "inaturalist")
+    before = server.asked_below("/v1")
+    (one,) = gather(per_class=4).classes
+    assert (one.present, one.missing, one.exhausted) == (2, 2, True)
+    assert server.asked_below("/v1") == before
 
 
 def test_photos_that_are_gone_are_replaced_however_many(gather, server, zebras):

@@ -1,5 +1,6 @@
 """What collect refuses, and what it does not follow."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,11 @@ def test_nothing_is_written_through_a_link_out_of_the_pool(gather, zebras, tmp_p
             "media_url": "https://inaturalist-open-data.s3.amazonaws.com",
             "bytes_per_day": 25_000_000_000,
         },
+        {
+            "open_data": Path(),
+            "media_url": "https://S3.amazonaws.com/inaturalist-open-data/",
+            "bytes_per_day": 25_000_000_000,
+        },
     ],
 )
 def test_budgets_of_inaturalist_are_not_raised_however_its_address_is_written(given):
@@ -89,4 +95,6 @@ def test_budgets_of_inaturalist_are_not_raised_however_its_address_is_written(gi
 def test_budgets_of_a_mirror_are_its_own():
     own = CollectOptions(open_data=Path(), media_url="http://mirror:8000", bytes_per_hour=6_000_000_000)
     assert own.host == "mirror:8000"
+    copy = replace(own, media_url="http://localhost:9000/inaturalist-open-data")
+    assert copy.host == "localhost:9000"
     assert CollectOptions(api_url="https://api.inaturalist.org:443/v1").host == CollectOptions().host

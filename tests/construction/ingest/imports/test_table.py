@@ -276,6 +276,12 @@ def test_photos_of_an_earlier_import_get_what_follows_from_the_table(tmp_path, p
         found = {row["path"]: row["cluster"] for row in pool.photos().to_dicts()}
         assert found == {first: "observer:ann", second: "herd", third: "observer:ann"}
         assert pool.photos()["source"].null_count() == 0
+    import_photos(
+        tmp_path / "pool", table(tmp_path / "t.csv", [r | {"observer": "ben"} for r in rows]), QUICK
+    )
+    with open_pool(tmp_path / "pool") as pool:
+        found = {row["path"]: row["cluster"] for row in pool.photos().to_dicts()}
+        assert found == {first: "observer:ben", second: "herd", third: "observer:ben"}
 
 
 def test_the_page_of_a_photo_is_its_address_if_the_table_has_none(tmp_path, photo_server):

@@ -46,16 +46,18 @@ class ReviewState:
 
     def mask_id(self, photo: MaskedPhoto) -> str | None:
         """Return the SHA-256 of a photo's mask; a file is hashed again if masks were made again meanwhile."""
-        if photo.mask is None or leads_out(self.masks.folder, file := self.masks.folder / photo.mask):
+        if photo.mask is None:
             return None
+        file = self.masks.folder / photo.mask
         try:
             stat = file.stat()
-        except OSError:
+        except (OSError, ValueError):
             return None
         known = self._mask_ids.get(photo.path)
         if known is None or known[0] != (stat.st_mtime_ns, stat.st_size):
-            known = (stat.st_mtime_ns, stat.st_size), mask_id(self.masks.folder, photo.mask)
-            self._mask_ids[photo.path] = known
+            out = leads_out(self.masks.folder, file)  # only now: it takes a second for 20,000 masks
+            digest = None if out else mask_id(self.masks.folder, photo.mask)
+            known = self._mask_ids[photo.path] = (stat.st_mtime_ns, stat.st_size), digest
         return known[1]
 
     def shown(self, photos: Sequence[MaskedPhoto]) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ class ServerSettings:
         for name in self.annotators:
             if not name or len(name) > 60 or not name.isprintable():
                 raise UsageError(f"{name!r} cannot be an annotator's name: use 1 to 60 printable characters.")
-            if name == IMPORTED:
+            if name.casefold() == IMPORTED:
                 raise UsageError(f"{IMPORTED!r} is the annotator of imported labels: choose another name.")
         if len({name.casefold() for name in self.annotators}) < len(self.annotators):
             raise UsageError(f"Annotators need different names, not {', '.join(self.annotators)}.")

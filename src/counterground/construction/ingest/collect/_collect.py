@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,8 @@ from counterground.construction.ingest.download import (
     note_equal,
 )
 from counterground.errors import CounterGroundError, needs_extra
-from counterground.http import Budget, DownloadSettings, Waiting, refuse_long_wait
+from counterground.http import Budget, Client, DownloadSettings, FetchError, Waiting, refuse_long_wait
+from counterground.photos import image_type
 from counterground.pool import CANDIDATE_SCHEMA, PhotoKey, is_from, open_pool
 from counterground.progress import progress_bar
 
@@ -140,6 +141,11 @@ class Collected:
     consecutive_failures: int = 0
     consecutive_refusals: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
+
+    def accept(self) -> None:
+        """Note that the host delivers: what it has refused is at fault itself."""
+        self.refused.clear()
+        self.consecutive_refusals = 0
 
 
 @dataclass
@@ -284,15 +290,7 @@ class ClassCollection:
         self.postponed |= set(postponed)
         self.added += report.fetched + report.found
         self.received += report.received
-        refused = {(one.key, one.class_name): one.reason for one in report.failed if not one.gone}
-        if report.fetched:
-            collected.refused.clear()
-            collected.consecutive_refusals = 0
-        else:
-            collected.consecutive_refusals += len(refused)
-        collected.refused += refused
-        if refused and collected.consecutive_refusals >= _MOST_FAILURES:
-            self._end_refused(collected.refused, next(iter(refused.values())))
+        self._judge_refusals(report, collected)
         came = report.fetched + len(report.failed)
         collected.consecutive_failures = len(postponed) + (0 if came else collected.consecutive_failures)
         if not came and collected.consecutive_failures >= _MOST_FAILURES:
@@ -302,14 +300,40 @@ class ClassCollection:
                 "run the same command again later."
             )
 
-    def _end_refused(self, refused: Sequence[tuple[str, str]], reason: str) -> None:
-        """End the run: a host that refuses every photo has blocked us, and its photos are not at fault."""
-        self.pool.mark_candidates([(key, name, "wanted", reason) for key, name in refused])
+    def _judge_refusals(self, report: DownloadReport, collected: Collected) -> None:
+        """End the run if the host has blocked us: then its photos are not at fault, and stay wanted."""
+        refused = [one for one in report.failed if not one.gone]
+        if report.fetched:
+            collected.accept()
+        else:
+            collected.consecutive_refusals += len(refused)
+        collected.refused += [(one.key, one.class_name) for one in refused]
+        if not refused or collected.consecutive_refusals < _MOST_FAILURES:
+            return
+        if self._still_delivers(refused[0].url):
+            collected.accept()
+            return
+        reason = refused[0].reason
+        self.pool.mark_candidates([(key, name, "wanted", reason) for key, name in collected.refused])
         raise CounterGroundError(
-            f"The host of the photos delivers none ({reason}, {len(refused)} times): it may have blocked "
-            "this connection. What was fetched is kept, and these photos stay wanted: run the same command "
-            "again when a browser shows such photos here."
+            f"The host of the photos delivers none ({reason}, {len(collected.refused)} times): it may have "
+            "blocked this connection. What was fetched is kept, and these photos stay wanted: run the same "
+            "command again when a browser shows such photos here."
         )
+
+    def _still_delivers(self, refused: str) -> bool:
+        """Return whether the host of an address delivers a photo that the pool has: it refuses only some."""
+        host = "/".join(refused.split("/", 3)[:3]) + "/"
+        had = self.pool.photos().filter(pl.col("url").str.starts_with(host))["url"]
+        if had.is_empty():
+            return False
+        with closing(Client(self.session.options.user_agent)) as client:
+            try:
+                body = client.fetch(had[-1]).body
+            except FetchError:
+                return False
+        self.pacer.received(had[-1], len(body))
+        return image_type(body) is not None
 
     def _settings(self) -> DownloadSettings:
         options = self.session.options
@@ -359,15 +383,8 @@ def collect(
             _remember(pool, [choice for choice in resolution.choices if choice.class_name not in remembered])
             if resolution.unclear:
                 raise resolution.unclear
-            report = _collect_all(pool, session, resolution.choices)
-            # Curators move the observations of a taxon that they replace, and the listing only ends.
-            short = {one.class_name for one in report.classes if one.missing and one.exhausted}
-            old = [one for one in resolution.choices if one.class_name in short & remembered.keys()]
-            notes = (
-                *resolution_notes(resolution, known_choices(remembered)),
-                *report.notes,
-                *retired_notes(session.retired(old) if old else {}),
-            )
+            report = _collect_all(pool, session, resolution.choices, remembered)
+            notes = (*resolution_notes(resolution, known_choices(remembered)), *report.notes)
             return CollectReport(report.classes, notes)
     finally:
         pool.close()
@@ -380,7 +397,9 @@ def _remember(pool: Pool, choices: Sequence[Choice]) -> None:
         pool.set_setting("taxa", taxa | found)
 
 
-def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> CollectReport:
+def _collect_all(
+    pool: Pool, session: Session, choices: Sequence[Choice], remembered: Mapping[str, Any]
+) -> CollectReport:
     queries = session.queries(choices)
     collected = Collected(_class_of(pool))
     states = _states(pool, queries, add=session.options.add)
@@ -391,6 +410,7 @@ def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> Col
     )
     _remember(pool, choices)
     known = pool.photos().select("path", "photo_id", "class_name")
+    unlisted = {name for name, state in states.items() if not state.exhausted}
     lister = session.lister(choices)
     pacer = BytePacer(session.budget, session.options.size, session.bar.note)
     reports = []
@@ -401,7 +421,14 @@ def _collect_all(pool: Pool, session: Session, choices: Sequence[Choice]) -> Col
     pool.snapshot()
     names = [choice.class_name for choice in choices]
     licences = pool.photos().filter(pl.col("class_name").is_in(names))["licence"].to_list()
-    notes = (*outcome_notes(reports, Counter(licences)), *note_equal(pool, known))
+    # Curators move the observations of a taxon that they replace, and the listing only ends.
+    short = {one.class_name for one in reports if one.missing and one.exhausted}
+    old = [one for one in choices if one.class_name in short & unlisted & remembered.keys()]
+    notes = (
+        *outcome_notes(reports, Counter(licences)),
+        *note_equal(pool, known),
+        *retired_notes(session.retired(old) if old else {}),
+    )
     return CollectReport(tuple(reports), notes)
 
 

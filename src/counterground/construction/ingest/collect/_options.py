@@ -13,7 +13,7 @@ from counterground.errors import UsageError, did_you_mean
 from counterground.http import user_agent
 
 API_URL = "https://api.inaturalist.org/v1"
-_SITE, _BUCKET = "inaturalist.org", "inaturalist-open-data"
+_SITE, _BUCKET, _BUCKETS = "inaturalist.org", "inaturalist-open-data", ".amazonaws.com"
 INATURALIST = "inaturalist"
 """The source in a photo's key."""
 
@@ -156,7 +156,9 @@ def _account(address: str) -> str:
     """Return the host whose budgets an address spends: one for all of iNaturalist, however it is spelled."""
     parts = urlsplit(address)
     name = (parts.hostname or "").rstrip(".")
-    if name == _SITE or name.endswith(f".{_SITE}") or _BUCKET in address.lower():
+    bucket = name.partition(".")[0], parts.path.strip("/").partition("/")[0]
+    theirs = name.endswith(_BUCKETS) and _BUCKET in bucket  # the path of a mirror may have that name, too
+    if name == _SITE or name.endswith(f".{_SITE}") or theirs:
         return f"api.{_SITE}"
     return parts.netloc.rpartition("@")[2].lower()
 

@@ -56,16 +56,17 @@ class Details:
     ) -> None:
         """Note what the source says about a photo that the pool had before, and what follows from that.
 
-        What is assumed replaces nothing that another source gave.
+        What is assumed replaces what was assumed before, and nothing that another source gave.
         """
         if path not in self._rows:  # this import has added it
             return
         stored = self._stored.row(self._rows[path], named=True)
         said = {name: given.get(name) for name in PHOTO_DETAILS if given.get(name) not in (None, "")}
+        before = assumed_details(stored, ()) if assumed else {}
         said |= {
             name: value
             for name, value in (assumed or {}).items()
-            if name not in said and stored[name] in (None, value)
+            if name not in said and stored[name] in (None, value, before.get(name))
         }
         self._missing.update(name for name in _MISSED if name not in said and stored[name] is not None)
         if new := {name: value for name, value in said.items() if value != stored[name]}:
