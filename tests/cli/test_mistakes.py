@@ -200,6 +200,7 @@ MISTAKES = [
     ("report run --no-photos --photo-budget 3 -o r.html", 2, "--photo-budget", "use only one"),
     ("figures run --only 2a -c flamingo -o out", 2, "--class is for figure 1", "add --only 1"),
     ("figures run --only 2a --benchmark photos -o out", 2, "--benchmark is for figure 1", "add --only 1"),
+    ("figures run --only figure-1 --benchmark nowhere -o out", 2, "'nowhere'", "no such path"),
     ("pool pool --no-photos", 2, "--photos is about the HTML file", "add --out"),
     ("pool pool --photo-budget 3", 2, "--photo-budget is about the HTML file", "add --out"),
     ("pool pool --no-photos --photo-budget 3 -o p.html", 2, "--photo-budget", "use only one"),

@@ -160,9 +160,11 @@ def test_names_of_runs_hold_no_path(make_run, tmp_path):
     sizes = np.full((3, 2), 10)
     runs = [
         make_run({"efficientnet-lite0": (level, 0.6)}, sizes=sizes, path=tmp_path / place)
-        for level, place in ((0.8, "x/runs/run"), (0.7, "y/runs/run"))
+        for level, place in ((0.8, "x/runs/run"), (0.7, "y/runs/run"), (0.6, "y/other"))
     ]
-    assert model_points(runs, published=False)["source"].to_list() == ["x/runs/run", "y/runs/run"]
+    names = ["x/runs/run", "y/runs/run", "other"]
+    assert model_points(runs, published=False)["source"].to_list() == names
+    assert model_points(runs[::-1], published=False)["source"].to_list() == names[::-1]
 
 
 def test_the_classwise_tables_give_the_rows_of_table_3(make_run):

@@ -45,6 +45,21 @@ def test_an_exported_head_that_is_worse_than_those_judged_is_named(planted, tmp_
     assert "The exported head of fragile" in " ".join(capsys.readouterr().out.split())
 
 
+def test_an_exported_head_is_compared_on_the_classes_of_the_table(planted, tmp_path):
+    def fit(data):
+        # Every part gives the same head. It knows one class only, which has no counter photos.
+        weight = np.zeros_like(data.head)
+        bias = np.eye(len(CLASSES), dtype=np.float32)[data.class_names.index(CLASSES[0])]
+        return MitigatedHead(weight=weight, bias=bias)
+
+    one_sided = (pl.col("class_name") == CLASSES[0]) & (pl.col("group") == "counter")
+    benchmark = replace(planted, photos=planted.photos.filter(~one_sided))
+    method = Mitigation(name="constant", title="one answer", source="a test", fit=fit)
+    found = cg.mitigate(benchmark, Planted(), method, out=tmp_path / "run", watermark=False)
+    assert of(found.record, "constant").mitigated.common.value == pytest.approx(1 / len(CLASSES))
+    assert not any("exported head" in note for note in found.record.notes)
+
+
 def test_a_negative_seed_is_wrong_usage(tmp_path, capsys):
     command = ["mitigate", "stamps", "-m", "efficientnet-lite0", "--method", "prototypes", "--seed", "-1"]
     assert main([*command, "--out", str(tmp_path / "run")]) == 2

@@ -61,9 +61,9 @@ from counterground.cli._options import class_option, contrast_option, out_option
 @out_option("Output folder for figures, tables and captions.md.")
 def figures(runs: tuple[Path, ...], published: bool, **options: Any) -> None:
     """Draw the paper's figures for print: from its own numbers, and from RUN folders and studies."""
-    from counterground.report.figures import write_figures
+    from counterground.report.figures import chosen_names, write_figures
 
-    if options["only"] and "1" not in options["only"]:
+    if "1" not in chosen_names(options["only"]):
         refuse_given("photos", "class_name", because="is for figure 1: add --only 1, or leave it out")
     chosen = {name: value for name, value in options.items() if value}
     written = write_figures(runs, published=published or None, **chosen)

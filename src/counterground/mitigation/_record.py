@@ -8,14 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from counterground.metrics import (
-    Contrast,
-    balanced_accuracy,
-    compare_models,
-    score_contrast,
-    score_predictions,
-    tests_against,
-)
+from counterground.metrics import Contrast, compare_models, score_contrast, score_predictions, tests_against
 from counterground.mitigation._bench import Bench
 from counterground.mitigation._export import obstacle
 from counterground.mitigation._method import Input
@@ -87,7 +80,7 @@ def record_of(
         relief = {at: effect.changes[name]["difference"] for at, effect in effects.items()}
         found = accuracies(name)
         methods.append(_method_record(each, bench, name, mitigated=found, changes=changes, relief=relief))
-        doubts += _doubts(each, bench, found.common.value)
+        doubts += _doubts(each, bench, name, found.common.value)
     return MitigationRecord(
         model=own,
         benchmark=f"{benchmark.name}@{benchmark.version[:8]}",
@@ -104,19 +97,15 @@ def record_of(
     )
 
 
-def _doubts(tried: Tried, bench: Bench, judged: float | None) -> list[str]:
+def _doubts(tried: Tried, bench: Bench, name: str, judged: float | None) -> list[str]:
     """Say if the head fitted on all photos does worse on them than heads that were judged do on other photos.
 
     Its own photos flatter a head. If it does worse even so, the figures of the table are not its figures.
     """
     if judged is None or obstacle(tried.final):
         return []
-    side, classes = bench.side, bench.run.benchmark.photos["class_index"].to_numpy()
-    read = bench.run.features.readable
-    both = np.intersect1d(*(classes[read & (side == name)] for name in ("common", "counter")))
-    rows = np.flatnonzero(read & (side == "common") & np.isin(classes, both))
-    correct = bench.run.correct(bench.logits(tried.final, rows, bench.inputs), rows)
-    own = balanced_accuracy(correct, classes[rows])
+    answers = bench.run.predictions(name, lambda rows: bench.logits(tried.final, rows, bench.inputs))
+    own = _sides(answers, bench.divided.contrast)[name]["left"].value
     if own is None or own > judged - _WORSE:
         return []
     note = (
@@ -189,16 +178,7 @@ class _Effect:
 
     @classmethod
     def of(cls, predictions: pl.DataFrame, contrast: Contrast, own: str) -> _Effect:
-        left, right = contrast.side_keys
-        keys = {left: "left", right: "right", contrast.difference_key: "difference"}
-        sides: dict[str, dict[str, Figure]] = {}
-        scores = score_contrast(predictions, contrast)
-        if contrast.name == "drop":
-            scores = score_predictions(predictions, by_class=False)
-        for row in scores.filter(pl.col("class_index").is_null()).iter_rows(named=True):
-            if name := keys.get((row["metric"], row["group"])):
-                figure = Figure(value=row["value"], low=row["low"], high=row["high"])
-                sides.setdefault(row["model"], {})[name] = figure
+        keys = _keys(contrast)
         changes: dict[str, dict[str, Figure]] = {}
         every = compare_models(predictions, contrast=contrast)
         for row in tests_against(every, own).iter_rows(named=True):
@@ -211,4 +191,24 @@ class _Effect:
                     p_holm=row["p_holm"],
                 )
                 changes.setdefault(row["model_a"], {})[name] = figure
+        sides = _sides(predictions, contrast)
         return cls(sides, changes, len(every) - every["p_value"].null_count())
+
+
+def _keys(contrast: Contrast) -> dict[tuple[str, str | None], str]:
+    """Return what the record calls the metrics and groups of a contrast."""
+    left, right = contrast.side_keys
+    return {left: "left", right: "right", contrast.difference_key: "difference"}
+
+
+def _sides(predictions: pl.DataFrame, contrast: Contrast) -> dict[str, dict[str, Figure]]:
+    """Return accuracy on both sides, and the difference, of each model."""
+    keys, sides = _keys(contrast), dict[str, dict[str, Figure]]()
+    scores = score_contrast(predictions, contrast)
+    if contrast.name == "drop":
+        scores = score_predictions(predictions, by_class=False)
+    for row in scores.filter(pl.col("class_index").is_null()).iter_rows(named=True):
+        if name := keys.get((row["metric"], row["group"])):
+            figure = Figure(value=row["value"], low=row["low"], high=row["high"])
+            sides.setdefault(row["model"], {})[name] = figure
+    return sides

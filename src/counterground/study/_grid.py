@@ -7,8 +7,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -149,13 +149,12 @@ _train: Train[Any] | None = None  # may hold the data: sent once to each process
 
 
 def _begin(train: Train[Any], gpus: Sequence[str], processes: Synchronized[int], watched: Connection) -> None:
-    import torch
-
     global _train  # noqa: PLW0603 - a process has no other place to keep it
     _train = train
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
     take_gpu(gpus, processes)
+    import torch  # only now: it is to see no other GPU
+
     torch.set_num_threads(1)  # as in `one_thread`
 
 
@@ -172,15 +171,11 @@ def take_gpu(gpus: Sequence[str], processes: Synchronized[int]) -> None:
             processes.value += 1
 
 
-def _end_with_parent() -> None:
-    """End with the parent: a killed parent cannot end its processes, which would train on for nobody."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
 def _end_with(watched: Connection) -> None:
-    """End once the other end is closed: the grid is given up. A training under way has its checkpoint."""
-    watched.poll(None)
+    """End once the other end is closed: the grid is given up, or the program that started it was killed.
+
+    A training under way has its checkpoint.
+    """
+    with suppress(OSError):  # on Windows, an end that was closed before is an error
+        watched.poll(None)
     os._exit(1)

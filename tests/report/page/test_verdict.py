@@ -49,6 +49,10 @@ def test_tests_that_do_not_account_for_stopping_early_decide_nothing(make_run, v
     assert more.startswith("Perhaps. Its drop is significantly larger than that of the other model, b")
     assert more.endswith("These p-values do not account for stopping early (--until decided).")
     assert verdict.sentence.startswith("The largest measured drop is that of a: it loses ")
+    own = replace(run, info=run.info.model_copy(update={"stopping": stopping}))
+    more = answers(verdict_of(chosen(own, "a", "none")))["More than the other models?"]
+    assert more.startswith("Not comparable.")
+    assert "p-values" not in more  # it gives none
 
 
 def test_drops_that_cannot_be_told_apart_are_no_ranking(make_run, verdict_of):
@@ -266,6 +270,14 @@ def test_a_model_near_chance_is_named_where_its_drop_may_be_larger(make_run, sec
     sentence = section.verdict.sentence
     assert sentence.startswith("No model clearly above chance lost accuracy on these photos when")
     assert sentence.endswith("Left out, near chance: guess.")
+
+
+def test_that_holds_for_other_contrasts(make_run, tmp_path):
+    run = make_run({"good": (0.86, 0.8), "fair": (0.76, 0.7), "guess": (0.02, 0.04)})
+    contrast = "group=counter - group=common"
+    page = " ".join(write_report([run], tmp_path / "report.html", contrast=contrast).read_text().split())
+    assert "No model clearly above chance was less accurate on" in page
+    assert "No model was less accurate" not in page
 
 
 def test_errors_shown_first_are_those_of_the_model_of_the_verdict(make_run, tmp_path):

@@ -184,16 +184,16 @@ def refuse_repeated(runs: Sequence[Run]) -> None:
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:
-    """Return what runs are called: their folders' names, after those of folders above if two share a name.
+    """Return what runs are called: their folders' names, those that share one after the folders above.
 
     No more folders are named than tell the runs apart: names are written into files that others read.
     """
-    names = [run.path.name or str(run.path) for run in runs]
-    if len(set(names)) == len(names):
-        return names
     paths = [run.path.absolute().parts[1:] for run in runs]
-    for depth in range(2, max(map(len, paths)) + 1):
-        names = ["/".join(parts[-depth:]) for parts in paths]
-        if len(set(names)) == len(names):
-            return names
-    return [str(run.path) for run in runs]
+    ends = Counter(parts[-depth:] for parts in paths for depth in range(1, len(parts) + 1))
+    return [
+        next(
+            ("/".join(parts[-depth:]) for depth in range(1, len(parts) + 1) if ends[parts[-depth:]] == 1),
+            str(run.path),
+        )
+        for run, parts in zip(runs, paths, strict=True)
+    ]

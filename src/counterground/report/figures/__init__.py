@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterground.report.figures._catalogue import FIGURES
+from counterground.report.figures._catalogue import FIGURES, chosen_names
 from counterground.report.figures._write import FORMATS, WrittenFigures, write_figures
 
-__all__ = ["FIGURES", "FORMATS", "WrittenFigures", "write_figures"]
+__all__ = ["FIGURES", "FORMATS", "WrittenFigures", "chosen_names", "write_figures"]

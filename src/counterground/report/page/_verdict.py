@@ -33,6 +33,7 @@ _UNTESTED = (
     "The models were evaluated on different photos or with different settings; see “Comparability” below."
 )
 _COULD_STOP = "These p-values do not account for stopping early (--until decided)."
+_BIASED = "Not comparable."
 _NO_INTERVAL = "There are too few independent photos for an interval."
 
 
@@ -158,7 +159,7 @@ def judge(
     gained = evidence.is_reversed(lead)
     if others and not gained:  # of gains, "more than the others" would mean a smaller one
         answer = ranking.answer(is_biased=evidence.selection.has_biased(lead.label))
-        if could_stop and ranking.p_values:
+        if could_stop and ranking.p_values and answer.answer != _BIASED:
             answer = answer._replace(
                 answer="Perhaps." if answer.answer in ("Yes.", "As far as tested.") else answer.answer,
                 reason=f"{answer.reason} {_COULD_STOP}",
@@ -175,7 +176,8 @@ def judge(
     sentence = _sentence(lead, others, evidence, ranking, could_stop=could_stop)
     left_out = [model.label for model in models if model.label in guessing]
     if others and left_out:  # the sentence is about all models, and these may have a larger drop
-        sentence = sentence.replace("No model lost", "No model clearly above chance lost")
+        if sentence.startswith("No model "):
+            sentence = f"No model clearly above chance {sentence.removeprefix('No model ')}"
         sentence += f" Left out, near chance: {_listed(left_out)}."
     return Verdict(sentence, answers, lead.label)
 
@@ -322,7 +324,7 @@ class _Ranking:
             more += f" Too few independent photos to test: {_listed(self.few)}."
         if is_biased:
             reason = f"It chose the pairs, which biases its {self.words.noun} against those of other models."
-            return Answer(question, "Not comparable.", reason)
+            return Answer(question, _BIASED, reason)
         if self.unlike and self.words.is_drop:
             more += (
                 f" Drops depend on accuracy, and on {self.words.on_left} that of {_listed(self.unlike)} is "
