@@ -195,6 +195,7 @@ def test_nearly_equal_models_at_the_margin_rarely_pass(photos, margin, clusters)
         found, narrow = drop_change_interval(*photos_of), paired_test(*photos_of, quantity="drop")
         assert found.value == pytest.approx(narrow.difference)
         assert found.low <= narrow.low <= narrow.high <= found.high
+        assert found.value <= 0 or found.low == narrow.low  # both exclude 0 together
         passed, plain = passed + (found.high <= margin), plain + (narrow.high <= margin)
     assert passed <= 0.04 * 200 < plain
 
@@ -209,6 +210,16 @@ def test_models_that_differ_on_many_photos_have_the_interval_of_their_test():
         test = paired_test(*models, class_index, group, **ways, quantity="drop")
         assert (found.value, found.n, found.clusters) == (test.difference, test.n, test.clusters)
         assert (found.low, found.high) == pytest.approx((test.low, test.high), abs=2e-3)
+
+
+def test_a_model_that_only_loses_answers_is_worse_also_on_composites():
+    """Nothing scatters among photos that it gains, which says little with eight clusters of one way."""
+    objects, backgrounds = (each.ravel() for each in np.indices((60, 8)))
+    group = np.where(backgrounds < 4, "common", "counter")
+    lost = (group == "counter") & (np.random.default_rng(2).random(480) < 0.4)
+    ways = {"cluster": objects, "crossed": backgrounds}
+    found = drop_change_interval(~lost, lost | ~lost, objects % 5, group, **ways)
+    assert 0.2 < found.low < found.value < found.high
 
 
 def test_a_change_of_the_drop_needs_a_drop_and_two_clusters():

@@ -317,12 +317,12 @@ class _Subject:
         rows: pl.DataFrame,
         unsupported: Mapping[Verdict, str],
         *,
-        stretch: float = 1.0,
+        excess: float = 0.0,
     ) -> Finding:
         """Judge a drop, or a difference of drops, that ``rows`` show.
 
-        ``unsupported``: verdicts that the selection of the pairs does not allow, and why. ``stretch``: how
-        many times as far as t standard errors the interval reaches towards the limit.
+        ``unsupported``: verdicts that the selection of the pairs does not allow, and why. ``excess``: how
+        much farther than t standard errors the interval reaches towards the limit.
         """
         verdict: Verdict = "undecided"
         reason = ""
@@ -337,14 +337,14 @@ class _Subject:
         elif self.again:
             reason = f"{_HOLDS} {self.again}"
         else:
-            reason = self._needed(found, limit, rows, stretch)
+            reason = self._needed(found, limit, rows, excess)
         if verdict in unsupported:
             verdict, reason = "undecided", unsupported[verdict]
         if verdict == "pass" and self.guessing:
             verdict, reason = "undecided", self.guessing
         return Finding(self.scores.label, check, found.value, found.low, found.high, limit, verdict, reason)
 
-    def _needed(self, found: Estimate, limit: float, rows: pl.DataFrame, stretch: float) -> str:
+    def _needed(self, found: Estimate, limit: float, rows: pl.DataFrame, excess: float) -> str:
         """Say what would decide if the true value were the measured one."""
         assert found.value is not None
         if math.isclose(found.value, limit, abs_tol=1e-9):
@@ -353,11 +353,14 @@ class _Subject:
             pilot: Pilot = replace(pilot_of(rows, self.of.run.design), paired=True)
         except UsageError:
             return f"{_HOLDS} There are too few {self.of.rows}s to tell how many would decide."
-        # Plans are for intervals of 95 % of t standard errors; others are wider, as if the limit were nearer.
+        # Plans are for intervals of 95 %; corrected ones are wider, as if the limit were nearer.
         normal = NormalDist()
         ordinary, corrected = (normal.inv_cdf(1 - each.error / 2) for each in (Confidence(), self.confidence))
         seen = normal.inv_cdf(_POWER)
-        distance = abs(found.value - limit) * (ordinary + seen) / (stretch * corrected + seen)
+        # So are those with an excess, which is in proportion to 1 / photos, not to its root.
+        distance, reach = abs(found.value - limit), (corrected + seen) * math.sqrt(pilot.now.variance)
+        distance *= 2 * reach / (reach + math.sqrt(reach * reach + 4 * excess * distance))
+        distance *= (ordinary + seen) / (corrected + seen)
         photos = photos_needed(pilot, Question(distance, _POWER))
         if photos is None:
             return f"{_HOLDS} The value is so close to the limit that no number of photos would decide."
@@ -472,17 +475,15 @@ def _not_worse(
         **_unsupported(name, base_referees, f"{name} in {base.path}", "pass"),
     }
     return subject.judged(
-        check, change, margin, differences, unsupported, stretch=_stretch(found, plain, margin)
+        check, change, margin, differences, unsupported, excess=_excess(found, plain, margin)
     )
 
 
-def _stretch(found: Interval, plain: PairedTest, limit: float) -> float:
-    """Return how many times as far as a plain interval another one reaches towards a limit."""
+def _excess(found: Interval, plain: PairedTest, limit: float) -> float:
+    """Return how much farther than a plain interval another one reaches towards a limit."""
     ends = (found.low, plain.low) if (found.value or 0.0) > limit else (found.high, plain.high)
-    value, (end, nearer) = found.value, ends
-    if value is None or end is None or nearer is None:
-        return 1.0
-    return (end - value) / (nearer - value)
+    end, nearer = ends
+    return 0.0 if end is None or nearer is None else abs(end - nearer)
 
 
 def _partner(subject: _Subject, base: Run) -> tuple[str, pl.DataFrame]:

@@ -121,8 +121,8 @@ def drop_change_interval(
     the few photos on which they differ are rare events, whose number is skewed: that interval then lies below
     a difference that is there more often than it may. So the photos that make the difference larger and those
     that make it smaller are taken as two shares, and their score intervals are combined with their
-    correlation, as those of accuracies are in `drop_interval`. It contains that of `paired_test`, and nearly
-    equals it if models differ on many photos.
+    correlation, as those of accuracies are in `drop_interval`. They give the end away from 0, where they
+    reach farther; the other end is that of `paired_test`, so that both exclude 0 together.
 
     Args:
         correct_a: ``[n]`` Booleans of the first model.
@@ -154,11 +154,14 @@ def drop_change_interval(
     moved = np.where(photos.strata.group == COUNTER, -1, 1) * (first.astype(int) - second.astype(int))
     more, less = (StratumMeans(sides.partition, hits).weighted(cells)[0] for hits in (moved > 0, moved < 0))
     # Both are averages over common and counter cells, the drop is a difference of averages over each.
-    low, high = (2 * end for end in difference_limits(more, less)(float(critical(change))))
+    farther_low, farther_high = (2 * end for end in difference_limits(more, less)(float(critical(change))))
     plain = _tested(change, "difference")
-    return Interval(
-        change.value, min(low, float(plain.low)), max(high, float(plain.high)), n, change.clusters
-    )
+    low, high = float(plain.low), float(plain.high)
+    if change.value <= 0:
+        low = min(low, farther_low)
+    if change.value >= 0:
+        high = max(high, farther_high)
+    return Interval(change.value, low, high, n, change.clusters)
 
 
 def holm(p_values: Iterable[float | None]) -> list[float | None]:
