@@ -9,7 +9,7 @@ import made_runs
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import norm
+from scipy.stats import chi2, norm
 
 import counterground as cg
 from counterground.cli import main
@@ -90,6 +90,27 @@ def test_accuracy_has_a_limit_too(run):
     assert {finding.check for finding in found.findings} == {"accuracy at least 75"}
 
 
+def test_without_an_interval_none_is_said_to_contain_the_limit(make_run):
+    run = make_run({"a": (0.9, 0.8)})
+    rows = run.predictions.with_columns(cluster=pl.lit("one"))
+    alone = replace(run, predictions=rows, scores=score_predictions(rows))
+    for each in (alone, chosen(alone, replace(CHOSEN, referee="a")), stopped_at(alone, 0.0)):
+        found = cg.check(each, max_drop=15, min_accuracy=60).findings
+        assert [each.low for each in found] == [None, None]
+        assert {each.reason for each in found} == {"There are too few clusters for an interval."}
+
+
+def test_a_sequence_is_no_interval_that_more_photos_need_make_shorter(run):
+    accuracy = cg.check(run, min_accuracy=88, models=["sure"]).findings[0]
+    assert (accuracy.verdict, accuracy.reason) == (
+        "undecided",
+        "The interval contains the limit. More photos make it shorter.",
+    )
+    found = cg.check(stopped_at(run, 0.0, of=1440), min_accuracy=88, models=["sure"]).findings[0]
+    assert (found.verdict, found.value) == ("undecided", accuracy.value)
+    assert found.reason.endswith("evaluate without --until.")
+
+
 def test_a_model_near_chance_does_not_pass(make_run):
     guesses = make_run({"guesses": (0.02, 0.02)}, per_group=80)
     (finding,) = cg.check(guesses, max_drop=15).findings
@@ -104,6 +125,49 @@ def test_not_worse_is_a_paired_test_with_a_margin(run, folders):
     same = cg.check(folders / "sure", not_worse_than=folders / "all", margin=2).findings[0]
     assert (same.value, same.verdict) == (0.0, "pass")
     assert same.check == f"drop at most 2 larger than that of sure in {folders / 'all'}"
+
+
+def answers_of(rows, wrong):
+    """The same predictions with wrong answers to the first counter photos only."""
+    first = pl.int_range(pl.len()).over("group") < wrong
+    return rows.with_columns(correct=~(first & (pl.col("group") == "counter")))
+
+
+@pytest.fixture(scope="module")
+def nearly_equal(make_run):
+    """A run, and runs of the same model that is wrong on some more of 400 photos, all of them counter."""
+    base = make_run({"same": (1.0, 1.0)}, classes=["goose"], per_group=200)
+    rows = answers_of(base.predictions.with_columns(cluster=pl.lit(None, pl.String)), 0)
+    base = replace(base, predictions=rows, scores=score_predictions(rows))
+    worse = {}
+    for wrong in (1, 12):
+        rows = answers_of(base.predictions, wrong)
+        worse[wrong] = replace(base, predictions=rows, scores=score_predictions(rows))
+    return base, worse
+
+
+def test_a_few_photos_on_which_models_differ_do_not_show_that_none_is_worse(nearly_equal):
+    """If 4 of 200 counter photos are expected to be lost, at most 1 is in 9 % of samples."""
+    base, worse = nearly_equal
+    (found,) = cg.check(worse[1], not_worse_than=base, margin=2).findings
+    assert found.value == pytest.approx(1 / 200)
+    assert found.verdict == "undecided"
+    assert found.high > 0.02 > 1.98 * found.value  # estimate + t x standard error, which is the estimate
+    assert cg.check(worse[12], not_worse_than=base, margin=2).findings[0].verdict == "fail"
+
+
+def test_advice_counts_what_few_differing_photos_add_to_the_interval(nearly_equal):
+    base, worse = nearly_equal
+    (found,) = cg.check(worse[1], not_worse_than=base, margin=2).findings
+    advised = int(re.search(r"about ([\d,]+) photos", found.reason)[1].replace(",", ""))
+    # As many photos lose as many answers in proportion: Poisson's exact limit decides with that number.
+    assert chi2.ppf(0.975, 2 * (1 * advised / 400 + 1)) / 2 / (advised / 2) < 0.02
+
+
+def test_a_difference_that_is_the_margin_is_said_to_be_it(folders):
+    (found,) = cg.check(folders / "sure", not_worse_than=folders / "sure", margin=0).findings
+    assert (found.value, found.verdict) == (0.0, "undecided")
+    assert found.reason.endswith("The value is the limit, so no number of photos would decide.")
 
 
 def test_a_base_on_other_photos_is_refused(folders, make_run):

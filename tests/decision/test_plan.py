@@ -176,6 +176,16 @@ def test_a_pilot_run_gives_a_row_for_each_model(four_models):
     assert any("efficientnet-lite1 in the pilot run" in note for note in plan.notes)
 
 
+def test_photos_of_further_clusters_are_not_at_hand(make_run):
+    """A plan with four times as many clusters needs photos of them, however many there are of these."""
+    pilot = make_run({"a": (0.8, 0.6)}, per_group=20)
+    row = cg.plan(pilot, drop=20, clusters=100, seconds_per_photo=3600).rows.row(0, named=True)
+    assert row["photos"] < row["photos_now"]
+    assert row["label_hours"] == pytest.approx(row["photos"] * (1 - row["clusters_now"] / 100))
+    fewer = cg.plan(pilot, drop=30, clusters=row["clusters_now"], seconds_per_photo=3600).rows
+    assert fewer["label_hours"].item() == max(0, fewer["photos"].item() - row["photos_now"])
+
+
 def test_a_plan_against_a_model_has_a_row_for_each_other(four_models):
     plan = cg.plan(four_models, drop=10, against="efficientnet-lite0")
     assert plan.rows["model"].to_list() == [

@@ -13,7 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from counterground.metrics import balanced_interval, drop_interval, paired_test, proportion_interval
+from counterground.metrics import (
+    balanced_interval,
+    drop_change_interval,
+    drop_interval,
+    paired_test,
+    proportion_interval,
+)
 
 
 def load(name):
@@ -169,3 +175,58 @@ def test_the_interval_over_classes_of_independent_photos_is_that_of_the_class_dr
         (drop.value - half, drop.value + half), abs=1e-6
     )
     assert half > 1.4 * (drop.high - drop.value)
+
+
+@pytest.mark.parametrize(
+    ("photos", "margin", "clusters"), [(20, 0.02, None), (40, 0.02, None), (20, 0.05, None), (20, 0.02, 20)]
+)
+def test_nearly_equal_models_at_the_margin_rarely_pass(photos, margin, clusters):
+    """Where a few photos decide, t standard errors would let 5 to 11 % of models pass."""
+    rng, classes = np.random.default_rng(0), 10
+    group = np.tile(np.repeat(["common", "counter"], photos), classes)
+    class_index = np.repeat(np.arange(classes), 2 * photos)
+    passed = plain = 0
+    for _ in range(200):
+        cluster = None if clusters is None else rng.integers(clusters, size=len(group))
+        often = 1.0 if cluster is None else rng.exponential(size=clusters)[cluster]
+        second = rng.random(len(group)) < 0.8
+        lost = rng.random(len(group)) < np.where(group == "counter", margin / 0.8, 0.0) * often
+        photos_of = (second & ~lost, second, class_index, group, cluster)
+        found, narrow = drop_change_interval(*photos_of), paired_test(*photos_of, quantity="drop")
+        assert found.value == pytest.approx(narrow.difference)
+        assert found.low <= narrow.low <= narrow.high <= found.high
+        assert found.value <= 0 or found.low == narrow.low  # both exclude 0 together
+        passed, plain = passed + (found.high <= margin), plain + (narrow.high <= margin)
+    assert passed <= 0.04 * 200 < plain
+
+
+def test_models_that_differ_on_many_photos_have_the_interval_of_their_test():
+    rng, n = np.random.default_rng(1), 4000
+    group, class_index = np.tile(["common", "counter"], n // 2), rng.integers(5, size=n)
+    cluster, crossed = rng.integers(200, size=n), rng.integers(150, size=n)
+    models = rng.random(n) < 0.7, rng.random(n) < np.where(group == "counter", 0.4, 0.7)
+    for ways in ({}, {"cluster": cluster}, {"cluster": cluster, "crossed": crossed}):
+        found = drop_change_interval(*models, class_index, group, **ways)
+        test = paired_test(*models, class_index, group, **ways, quantity="drop")
+        assert (found.value, found.n, found.clusters) == (test.difference, test.n, test.clusters)
+        assert (found.low, found.high) == pytest.approx((test.low, test.high), abs=2e-3)
+
+
+def test_a_model_that_only_loses_answers_is_worse_also_on_composites():
+    """Nothing scatters among photos that it gains, which says little with eight clusters of one way."""
+    objects, backgrounds = (each.ravel() for each in np.indices((60, 8)))
+    group = np.where(backgrounds < 4, "common", "counter")
+    lost = (group == "counter") & (np.random.default_rng(2).random(480) < 0.4)
+    ways = {"cluster": objects, "crossed": backgrounds}
+    found = drop_change_interval(~lost, lost | ~lost, objects % 5, group, **ways)
+    assert 0.2 < found.low < found.value < found.high
+
+
+def test_a_change_of_the_drop_needs_a_drop_and_two_clusters():
+    right = np.array([True, False, True, True])
+    group = ["common", "counter"] * 2
+    assert drop_change_interval(right, right, [0] * 4, None).value is None
+    alone = drop_change_interval(right, ~right, [0] * 4, group, ["a"] * 4)
+    assert (alone.value, alone.low, alone.high, alone.clusters) == (1.0, None, None, 1)
+    with pytest.raises(ValueError, match="correct_b"):
+        drop_change_interval(right, right[:3], [0] * 4, group)

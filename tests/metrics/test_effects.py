@@ -409,3 +409,13 @@ def test_shares_of_attribution_are_means_over_classes_of_all_photos_and_of_each_
             assert row(found, name, class_name)["value"] == pytest.approx(value)
     assert found.height == 2 * 4 + 3
     assert saliency_shares(table, keys, by_class=False).height == 4
+
+
+def test_the_interval_of_the_rest_ends_where_what_it_sums_does(predictions):
+    """With two clusters of each way, t standard errors reach farther than differences of accuracies."""
+    half = pl.col("foreground").str.tail(1).is_in(list("13579")).cast(pl.String)
+    two = predictions.with_columns(cluster=half, background_cluster=pl.concat_str(pl.lit("b"), half))
+    rest = pl.col("estimate") == "rest"
+    for rows, largest in ((two, 3), (two.filter(~pl.col("swap").str.starts_with("placed")), 2)):
+        found = swap_effects(rows).filter(rest)
+        assert found.select(pl.min("low"), pl.max("high")).row(0) == (-largest, largest)

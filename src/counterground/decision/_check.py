@@ -19,8 +19,11 @@ from counterground.errors import UsageError
 from counterground.metrics import (
     KEYS,
     Confidence,
+    Interval,
+    PairedTest,
     cluster_columns,
     comparable,
+    drop_change_interval,
     paired_test,
     score_predictions,
 )
@@ -45,6 +48,7 @@ STATUS: dict[Verdict, int] = {"pass": 0, "fail": 3, "undecided": 4}
 
 _POWER = 0.8
 _HOLDS = "The interval contains the limit."
+_NO_INTERVAL = "There are too few clusters for an interval."
 _ELSEWHERE = "Check it on pairs that other photos chose (discover --split half)."
 _INFLATED = "chose the pairs of backgrounds on these same photos, which inflates its drop"
 _SHARED = (
@@ -312,10 +316,13 @@ class _Subject:
         limit: float,
         rows: pl.DataFrame,
         unsupported: Mapping[Verdict, str],
+        *,
+        excess: float = 0.0,
     ) -> Finding:
         """Judge a drop, or a difference of drops, that ``rows`` show.
 
-        ``unsupported``: verdicts that the selection of the pairs does not allow, and why.
+        ``unsupported``: verdicts that the selection of the pairs does not allow, and why. ``excess``: how
+        much farther than t standard errors the interval reaches towards the limit.
         """
         verdict: Verdict = "undecided"
         reason = ""
@@ -323,22 +330,25 @@ class _Subject:
             verdict = "pass"
         elif found.low is not None and found.low > limit:
             verdict = "fail"
+        elif found.value is None or found.low is None:
+            reason = _NO_INTERVAL
         elif unsupported:
             reason = f"{_HOLDS} {' '.join(dict.fromkeys(unsupported.values()))}"
         elif self.again:
             reason = f"{_HOLDS} {self.again}"
         else:
-            reason = self._needed(found, limit, rows)
+            reason = self._needed(found, limit, rows, excess)
         if verdict in unsupported:
             verdict, reason = "undecided", unsupported[verdict]
         if verdict == "pass" and self.guessing:
             verdict, reason = "undecided", self.guessing
         return Finding(self.scores.label, check, found.value, found.low, found.high, limit, verdict, reason)
 
-    def _needed(self, found: Estimate, limit: float, rows: pl.DataFrame) -> str:
+    def _needed(self, found: Estimate, limit: float, rows: pl.DataFrame, excess: float) -> str:
         """Say what would decide if the true value were the measured one."""
-        if found.value is None or found.low is None:
-            return "There are too few clusters for an interval."
+        assert found.value is not None
+        if math.isclose(found.value, limit, abs_tol=1e-9):
+            return f"{_HOLDS} The value is the limit, so no number of photos would decide."
         try:
             pilot: Pilot = replace(pilot_of(rows, self.of.run.design), paired=True)
         except UsageError:
@@ -347,8 +357,11 @@ class _Subject:
         normal = NormalDist()
         ordinary, corrected = (normal.inv_cdf(1 - each.error / 2) for each in (Confidence(), self.confidence))
         seen = normal.inv_cdf(_POWER)
-        distance = abs(found.value - limit) * (ordinary + seen) / (corrected + seen)
-        photos = photos_needed(pilot, Question(distance, _POWER)) if distance > 0 else None
+        # So are those with an excess, which is in proportion to 1 / photos, not to its root.
+        distance, reach = abs(found.value - limit), (corrected + seen) * math.sqrt(pilot.now.variance)
+        distance *= 2 * reach / (reach + math.sqrt(reach * reach + 4 * excess * distance))
+        distance *= (ordinary + seen) / (corrected + seen)
+        photos = photos_needed(pilot, Question(distance, _POWER))
         if photos is None:
             return f"{_HOLDS} The value is so close to the limit that no number of photos would decide."
         side = "above" if found.value > limit else "below"
@@ -419,6 +432,9 @@ def _accuracy(subject: _Subject, limit: float) -> Finding:
         verdict = "pass"
     elif accuracy.high is not None and accuracy.high < limit:
         verdict = "fail"
+    reason = "" if verdict != "undecided" else f"{_HOLDS} {subject.again or 'More photos make it shorter.'}"
+    if accuracy.low is None:
+        reason = _NO_INTERVAL
     of = " of composites" * subject.of.is_of_composites
     return Finding(
         subject.scores.label,
@@ -428,7 +444,7 @@ def _accuracy(subject: _Subject, limit: float) -> Finding:
         accuracy.high,
         limit,
         verdict,
-        f"{_HOLDS} More photos make it shorter." if verdict == "undecided" else "",
+        reason,
     )
 
 
@@ -443,16 +459,11 @@ def _not_worse(
 ) -> Finding:
     rows = subject.rows
     name, other = _partner(subject, base)
-    test = paired_test(
-        rows["correct"],
-        other["correct"],
-        rows["class_index"],
-        rows["group"],
-        **cluster_columns(rows, base.design),
-        quantity="drop",
-        confidence=subject.confidence,
-    )
-    change = Estimate(test.difference, test.low, test.high, test.n, test.clusters)
+    both = (rows["correct"], other["correct"], rows["class_index"], rows["group"])
+    ways = cluster_columns(rows, base.design)
+    found = drop_change_interval(*both, **ways, confidence=subject.confidence)
+    plain = paired_test(*both, **ways, quantity="drop", confidence=subject.confidence)
+    change = Estimate(found.value, found.low, found.high, found.n, found.clusters)
     hits = (frame["correct"].cast(pl.Float64) for frame in (rows, other))
     differences = rows.with_columns(correct=next(hits) - next(hits))
     check = f"{subject.of.noun} at most {100 * margin:g} larger than that of {name} in {base.path}"
@@ -463,7 +474,16 @@ def _not_worse(
         **_unsupported(str(subject.key[0]), referees, "It", "fail"),
         **_unsupported(name, base_referees, f"{name} in {base.path}", "pass"),
     }
-    return subject.judged(check, change, margin, differences, unsupported)
+    return subject.judged(
+        check, change, margin, differences, unsupported, excess=_excess(found, plain, margin)
+    )
+
+
+def _excess(found: Interval, plain: PairedTest, limit: float) -> float:
+    """Return how much farther than a plain interval another one reaches towards a limit."""
+    ends = (found.low, plain.low) if (found.value or 0.0) > limit else (found.high, plain.high)
+    end, nearer = ends
+    return 0.0 if end is None or nearer is None else abs(end - nearer)
 
 
 def _partner(subject: _Subject, base: Run) -> tuple[str, pl.DataFrame]:

@@ -482,8 +482,8 @@ def _row(name: str, source: Source | str, question: Question, costs: Costs) -> d
     row |= {"model": name, "drop": question.drop, "power": question.power}
     if isinstance(source, str) or _obstacle(source, question.drop):
         return row
-    now, pilot = source.photos_now, isinstance(source, Pilot)
-    at_hand = question._replace(clusters=None) if pilot else question
+    now = source.photos_now
+    at_hand = question._replace(clusters=None) if isinstance(source, Pilot) else question
     needed = photos_needed(source, question)
     row |= {
         "photos_now": now,
@@ -497,10 +497,18 @@ def _row(name: str, source: Source | str, question: Question, costs: Costs) -> d
     calls = None if costs.calls_per_photo is None else math.ceil(needed * costs.calls_per_photo)
     return row | {
         "clusters": question.clusters or math.ceil(source.clusters_now * needed / now),
-        "label_hours": max(0, needed - now * pilot) * costs.seconds_per_photo / 3600,
+        "label_hours": _unlabelled(source, needed, question.clusters) * costs.seconds_per_photo / 3600,
         "calls": calls,
         "cost": None if calls is None or costs.price is None else calls * costs.price,
     }
+
+
+def _unlabelled(source: Source, needed: int, clusters: int | None) -> float:
+    """Return how many of the photos needed are not at hand: at least those of further clusters."""
+    if not isinstance(source, Pilot):
+        return needed
+    further = 0.0 if clusters is None else 1 - source.clusters_now / clusters
+    return max(0.0, needed - source.photos_now, needed * further)
 
 
 def _notes(rows: Sequence[dict[str, Any]], clusters: int | None, costs: Costs) -> list[str]:

@@ -11,16 +11,22 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from counterground.metrics._codes import Floats, as_flags, same_length
+from counterground.metrics._codes import COUNTER, Floats, as_flags, same_length
 from counterground.metrics._registry import Answers, read_answers
 from counterground.metrics._settings import BY_SIDE, SETTING, SETTING_SCHEMA, comparable
 from counterground.metrics.design import DESIGN, DROP, Contrast, Design
 from counterground.metrics.intervals import (
     CONFIDENCE,
     IDENTITY,
+    UNKNOWN,
+    Average,
     Confidence,
     InfluenceEstimate,
+    Interval,
     Stratification,
+    StratumMeans,
+    critical,
+    difference_limits,
     half_width,
     random_classes_limits,
     t_cdf,
@@ -97,6 +103,65 @@ def paired_test(
     models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
     found = paired_tests(models, [(0, 1)], _OF_THE_DROP[quantity])
     return PairedTest(**{name: values[0] for name, values in found.items()})
+
+
+def drop_change_interval(
+    correct_a: npt.ArrayLike,
+    correct_b: npt.ArrayLike,
+    class_index: npt.ArrayLike,
+    group: npt.ArrayLike | None,
+    cluster: npt.ArrayLike | None = None,
+    *,
+    crossed: npt.ArrayLike | None = None,
+    confidence: Confidence = CONFIDENCE,
+) -> Interval:
+    """Return the drop of a minus that of b on the same photos, with an interval for limits other than 0.
+
+    The interval of `paired_test` is the estimate +- t x standard error. If two models answer nearly alike,
+    the few photos on which they differ are rare events, whose number is skewed: that interval then lies below
+    a difference that is there more often than it may. So the photos that make the difference larger and those
+    that make it smaller are taken as two shares, and their score intervals are combined with their
+    correlation, as those of accuracies are in `drop_interval`. They give the end away from 0, where they
+    reach farther; the other end is that of `paired_test`, so that both exclude 0 together.
+
+    Args:
+        correct_a: ``[n]`` Booleans of the first model.
+        correct_b: ``[n]`` of the second, same photos in the same order.
+        class_index: ``[n]`` integers.
+        group: ``[n]`` of ``common``, ``counter`` or null.
+        cluster: ``[n]``; null is a cluster of its own.
+        crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
+        confidence: how often the interval may miss the truth.
+
+    Raises:
+        ValueError: the columns have different lengths.
+    """
+    first, second = as_flags(correct_a, "correct_a"), as_flags(correct_b, "correct_b")
+    same_length(len(first), second, "correct_b")
+    same_length(len(first), np.asarray(class_index), "class_index")
+    photos = Stratification(class_index, group, cluster, crossed=crossed, confidence=confidence)
+    sides = photos.sides(DROP)
+    averages = sides.averages()
+    if averages is None:
+        return UNKNOWN
+    n = sides.partition.count(averages)
+    models = (StratumMeans(sides.partition, hits).weighted(averages) for hits in (first, second))
+    of_a, of_b = (left.minus(right, n=n) for left, right in models)
+    change = of_a.minus(of_b, n=n)
+    if change.clusters < 2:
+        return Interval(change.value, None, None, n, change.clusters)
+    cells = [Average.alike(np.concatenate([sides.left.strata, sides.right.strata]))]
+    moved = np.where(photos.strata.group == COUNTER, -1, 1) * (first.astype(int) - second.astype(int))
+    more, less = (StratumMeans(sides.partition, hits).weighted(cells)[0] for hits in (moved > 0, moved < 0))
+    # Both are averages over common and counter cells, the drop is a difference of averages over each.
+    farther_low, farther_high = (2 * end for end in difference_limits(more, less)(float(critical(change))))
+    plain = _tested(change, "difference")
+    low, high = float(plain.low), float(plain.high)
+    if change.value <= 0:
+        low = min(low, farther_low)
+    if change.value >= 0:
+        high = max(high, farther_high)
+    return Interval(change.value, low, high, n, change.clusters)
 
 
 def holm(p_values: Iterable[float | None]) -> list[float | None]:

@@ -55,6 +55,16 @@ def test_tests_that_do_not_account_for_stopping_early_decide_nothing(make_run, v
     assert "p-values" not in more  # it gives none
 
 
+def test_a_sequence_does_not_tell_how_many_photos_would_do(make_run, verdict_of):
+    run = make_run({"a": (0.9, 0.7)})
+    stopping = StoppingRecord(max_drop=0.0, seed=0, photos=360, of=360, looks=2, decisions=[])
+    stopped = replace(run, info=run.info.model_copy(update={"stopping": stopping}))
+    ordinary, sequence = (answers(verdict_of(each))["Are there enough photos?"] for each in (run, stopped))
+    assert "times as many independent photos would detect a drop of 5 points" in ordinary
+    assert "times as many" not in sequence
+    assert sequence.endswith("one of a run without --until is shorter, and tells how many more would do.")
+
+
 def test_drops_that_cannot_be_told_apart_are_no_ranking(make_run, verdict_of):
     verdict = verdict_of(make_run({"a": (0.8, 0.5), "b": (0.8, 0.5), "c": (0.8, 0.52)}))
     assert verdict.sentence.startswith(

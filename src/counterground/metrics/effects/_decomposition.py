@@ -120,7 +120,8 @@ class Decomposition:
         clusters = clusters_of(self._joint, averages)
         drop = self._part(answers, OBSERVED, self.classes).interval
         return [
-            Part("rest", plain_interval(rest), len(self.classes), clusters),
+            # It is the sum of as many differences of accuracies as there are parts.
+            Part("rest", plain_interval(rest, len(self._sides)), len(self.classes), clusters),
             Part("background_share", _share(background, observed, drop), len(self.classes), clusters),
         ]
 

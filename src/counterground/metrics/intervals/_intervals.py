@@ -182,7 +182,12 @@ def ratio_limits(
 
 
 def plain_interval(change: InfluenceEstimate, largest: float = 1.0) -> Interval:
-    """Return estimate +- t x standard error of a sum of differences, and the p-value of 0."""
+    """Return estimate +- t x standard error of a sum of differences, and the p-value of 0.
+
+    Args:
+        change: the sum.
+        largest: the largest value that it can have; the interval ends there.
+    """
     if change.clusters < 2:
         return Interval(change.value, None, None, change.n, change.clusters)
     half, error = float(half_width(change, largest)), math.sqrt(change.variance)
@@ -190,9 +195,8 @@ def plain_interval(change: InfluenceEstimate, largest: float = 1.0) -> Interval:
     if error > _NO_SPREAD:
         tail = float(t_cdf(change.df, -abs(change.value) / error))
         p_value = change.confidence.error_of(tail, float(_moved(change)))
-    return Interval(
-        change.value, change.value - half, change.value + half, change.n, change.clusters, p_value
-    )
+    low, high = max(-largest, change.value - half), min(largest, change.value + half)
+    return Interval(change.value, low, high, change.n, change.clusters, p_value)
 
 
 _Limits = Callable[[float], tuple[float, float]]

@@ -209,7 +209,8 @@ def make_section(
             has_backgrounds=any(map(has_unpaired_backgrounds, runs)),
             words=words,
             selection=_selection(runs, known, words),
-            could_stop=any(run.info.stopping is not None for run in runs),
+            could_stop=any(run.could_stop for run in runs),
+            sequences={k.model.label for k in known if runs[k.run].could_stop},
             cause=cause_answer(
                 causes, lead.label if lead else None, on_these_photos=any(map(chosen_on_its_photos, runs))
             ),

@@ -129,6 +129,7 @@ def judge(
     words: Words = DROP_WORDS,
     selection: Selection | None = None,
     could_stop: bool = False,
+    sequences: Collection[str] = (),
     cause: Answer | None = None,
     cure: Answer | None = None,
 ) -> Verdict:
@@ -142,6 +143,7 @@ def judge(
         words: words for another contrast, whose difference is judged instead of the drop.
         selection: who chose the pairs of backgrounds, and on which photos.
         could_stop: whether a run could stop early, which the paired tests do not account for.
+        sequences: labels of models of such runs, whose intervals hold at every look.
         cause: how much of the drop is the background, if swapped backgrounds were evaluated.
         cure: what would make it smaller, if mitigations were tried.
     """
@@ -167,7 +169,8 @@ def judge(
         answers.append(answer)
     if others:
         answers.append(_least([lead, *others], comparisons, words))
-    answers += [*_left_out(models, guessing, words), _enough(lead, evidence, ranking)]
+    answers += [*_left_out(models, guessing, words)]
+    answers.append(_enough(lead, evidence, ranking, of_sequence=lead.label in sequences))
     answers += _other_classes(lead, words)
     if evidence.doubt(lead):
         answers.append(Answer(_NEXT, "Measure it on other photos.", _ELSEWHERE))
@@ -506,8 +509,12 @@ def _other_classes(lead: ModelScores, words: Words) -> list[Answer]:
     return [Answer("For other classes chosen like these", f"{drop.classes_interval}.", reason)]
 
 
-def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking) -> Answer:
-    """Say whether the photos suffice, by the drops that they can and cannot distinguish from zero."""
+def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking, *, of_sequence: bool) -> Answer:
+    """Say whether the photos suffice, by the drops that they can and cannot distinguish from zero.
+
+    An interval ``of_sequence`` is wider and does not shrink as one of a single look does, so that it does not
+    tell how many photos would do.
+    """
     words = evidence.words
     drop, noun = words.difference(lead), words.noun
     question = "Are there enough photos?"
@@ -530,7 +537,12 @@ def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking) -> Answer
         return Answer(question, "Yes.", f"{reason}.")
     power = 1 + NormalDist().inv_cdf(_POWER) / _normal_bound(evidence.models)
     times = round((margin / PRECISE * power) ** 2)
-    if times > 1:
+    if of_sequence:
+        reason += (
+            ". Its interval holds at every look (--until decided): one of a run without --until is shorter, "
+            "and tells how many more would do"
+        )
+    elif times > 1:
         more = "objects and background photographs" if words.is_effect else "independent photos"
         reason += (
             f". About {count(times)} times as many {more} would detect a {size} of 5 points with "
