@@ -138,6 +138,8 @@ def test_a_path_or_a_device_is_as_good_as_its_text(evaluate, tmp_path):
     )
     with pytest.raises(UsageError, match="names is a word or the path of a file, not int"):
         evaluate("other", names=3)
+    with pytest.raises(UsageError, match="device is cpu, cuda or mps, not int"):
+        evaluate("other", device=0)
 
 
 def test_a_study_takes_its_folder_as_text(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -256,13 +257,22 @@ def test_a_stream_that_lacks_characters_gets_similar_ones(encoding):
 
 
 def test_json_for_a_stream_that_lacks_characters_has_the_same_values(bright, tmp_path):
-    called = tmp_path / "日本 ünï"
+    called = tmp_path / "日本 ünï “5 × 6” – …"
     called.symlink_to(bright)
     both = [
         json.loads(command("check", called, "--max-drop", 9, "--json", PYTHONIOENCODING=encoding).stdout)
         for encoding in ("ascii", "utf-8")
     ]
     assert both[0] == both[1]
+
+
+def test_csv_for_a_stream_that_lacks_characters_keeps_its_columns(bright, tmp_path):
+    called = tmp_path / "a “dark, dim” one"
+    called.symlink_to(bright)
+    rows = command("scores", called, bright, "--format", "csv", PYTHONIOENCODING="ascii").stdout.splitlines()
+    read = list(csv.DictReader(rows, strict=True))
+    assert "a 'dark, dim' one" in {row["run"].rpartition("/")[2] for row in read}
+    assert not any(None in row for row in read)
 
 
 def test_names_that_are_not_utf_8_are_refused(capsys):

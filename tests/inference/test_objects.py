@@ -162,6 +162,32 @@ def test_a_network_that_a_function_returns_goes_on_in_training(evaluate):
     assert "forward" not in vars(network.head)
 
 
+class Growing(Mean):
+    """Adds a buffer when it is first used, as positions and masks of transformers are."""
+
+    def forward(self, batch):
+        if not hasattr(self, "scale"):
+            self.register_buffer("scale", torch.ones(1))
+        return super().forward(batch) * self.scale
+
+
+def of_inference_tensors():
+    with torch.inference_mode():
+        return Mean().eval()
+
+
+def frozen():
+    network = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(3, 3))
+    return torch.jit.freeze(torch.jit.script(network.eval()))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("make", [Growing, of_inference_tensors, frozen])
+def test_a_network_that_cannot_be_restored_in_full_is_no_error(make, evaluate):
+    run = evaluate({"made": lambda: (make(), small, NAMES)}, label_space="benchmark")
+    assert run.predictions["confidence"].null_count() == 0
+
+
 def test_a_network_that_two_threads_share_is_restored_when_both_are_done():
     network = Mean().train()
     given = (network, small, NAMES)
@@ -269,6 +295,24 @@ def test_a_variable_that_another_function_changed_for_good_is_refused(evaluate, 
     monkeypatch.setitem(SHIFT, "by", 0.0)
     with pytest.raises(CounterGroundError, match="plain: loading dark changed a variable that its code"):
         evaluate({"plain": first(), "dark": shifting(-0.9)})
+
+
+LOADED = {}
+
+
+def remembered(seed):
+    """A function that keeps what it loads for the next call, where another one can see it."""
+
+    def load():
+        return LOADED.setdefault(seed, Mean(seed)), small, NAMES
+
+    return load
+
+
+def test_functions_that_share_a_memory_of_what_they_loaded_run_together(evaluate):
+    apart = evaluate({f"epoch {seed}": (Mean(seed), small, NAMES) for seed in range(3)}, "apart")
+    together = evaluate({f"epoch {seed}": remembered(seed) for seed in range(3)}, "together")
+    assert together.predictions.equals(apart.predictions)
 
 
 CELL = """

@@ -112,6 +112,9 @@ class Talking(Generative):
     def generate(self, image, question, *, max_new_tokens):
         return "a flamingo"
 
+class Known(Talking):
+    fingerprint = "9f86d081"
+
 class Bare(Classifier):
     device, dtype, dim, class_names, imagenet_columns = "cpu", "fp32", 1, ("ox",), (345,)
     def preprocess(self, image): ...
@@ -122,8 +125,8 @@ FAMILY = Family(
     prefix="talk",
     usage="talk:KIND",
     resolve=lambda spec: None,
-    load=lambda spec, options: ONE if spec == "talk:one" else Bare(),
-    kind=lambda spec: "generative" if spec == "talk:one" else "classifier",
+    load=lambda spec, options: {"talk:one": ONE, "talk:known": Known()}.get(spec) or Bare(),
+    kind=lambda spec: "classifier" if spec == "talk:bare" else "generative",
 )
 """
 
@@ -135,6 +138,7 @@ def test_a_family_gives_generative_models_that_only_generate(site, photos, tmp_p
     assert done.predictions["correct"].mean() == pytest.approx(1 / 3)
     first, again = (load_model("talk:one").fingerprint for _ in range(2))
     assert first == again == done.info.models[0].fingerprint
+    assert load_model("talk:known").fingerprint == "9f86d081"  # what it has answered so far is stored so
     with pytest.raises(UsageError, match="talk:bare returned a Classifier without fingerprint; its class"):
         load_model("talk:bare")
 

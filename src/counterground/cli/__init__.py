@@ -44,7 +44,8 @@ __all__ = ["console", "counterground", "main"]
 
 _COMPLETION = "_COUNTERGROUND_COMPLETE"  # click's variable, for a shell that completes a command
 _SIMILAR = "counterground.similar"
-_ASCII = dict(zip("−–—─“”‘’×·²³●○", "----\"\"''x.23*o", strict=True))
+# Never a double quote, which would end a text in CSV.
+_ASCII = dict(zip("−–—─“”‘’×·²³●○", "----''''x.23*o", strict=True))
 _ASCII |= {"…": "...", "≤": "<=", "→": "->", "±": "+-", "©": "(c)"}
 
 
@@ -171,7 +172,8 @@ def _similar(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
-    return "".join(_ASCII.get(each) or json.dumps(each)[1:-1] for each in lacking), error.end
+    similar = {} if error.object.startswith(("{", "[")) else _ASCII  # JSON keeps its values
+    return "".join(similar.get(each) or json.dumps(each)[1:-1] for each in lacking), error.end
 
 
 def _check_encoding(given: Sequence[str]) -> None:

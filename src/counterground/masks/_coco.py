@@ -24,6 +24,7 @@ from counterground.photos import (
     Benchmark,
     CocoFile,
     UnreadablePhoto,
+    box_inside,
     load_photo,
     name_key,
     read_coco_file,
@@ -85,7 +86,7 @@ def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict
         boxes = [] if isinstance(objects, Found) else [box for each in objects if (box := _box(each))]
         if settings.several == "largest":
             size = annotated.size(photo)
-            boxes = sorted(boxes, key=lambda box: -_inside(box, size))[:1]
+            boxes = sorted(boxes, key=lambda box: -_area_inside(box, size))[:1]
         if boxes:
             found[photo] = tuple(boxes)
     return found
@@ -348,13 +349,9 @@ def _segment(annotation: dict[str, Any], size: tuple[int, int], folder: Path) ->
     return inside
 
 
-def _inside(box: Box, size: tuple[float, float]) -> float:
-    """Return the area of what lies in the photo."""
-    sides = (
-        max(0.0, min(start + length, side) - max(0.0, start))
-        for start, length, side in zip(box[:2], box[2:], size, strict=True)
-    )
-    return math.prod(sides)
+def _area_inside(box: Box, size: tuple[float, float]) -> float:
+    left, top, right, bottom = box_inside(box, size)
+    return (right - left) * (bottom - top)
 
 
 def _box(annotation: dict[str, Any]) -> Box | None:

@@ -69,8 +69,8 @@ class Encoder(Model):
         head: head to be fitted on these vectors to predict classes; None for the model's own head.
         runs_by: runtime used unless another is chosen.
         split: `preprocess` in two exact halves, of which models share the first; None without a split.
-        users_code: describes the user's code behind it and the globals that this reads, as they are when it
-            is called; None without such code.
+        users_code: describes the user's code that prepares and encodes photos and the globals that it reads,
+            as they are when this is called; None without such code.
     """
 
     dim: int

@@ -84,6 +84,16 @@ def _placed(pixels: float, centre: tuple[float, float], size: tuple[int, int]) -
     return ObjectPlace(pixels / math.prod(size), 2 * math.hypot(*away) / math.hypot(*size), offset)
 
 
+def box_inside(box: Sequence[float], size: tuple[float, float]) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of the part of a box (left, top, width, height) in a photo.
+
+    A box that lies outside has no width or no height there.
+    """
+    left, top = (max(0.0, float(edge)) for edge in box[:2])
+    right, bottom = (min(float(side), box[axis] + box[axis + 2]) for axis, side in enumerate(size))
+    return left, top, max(left, right), max(top, bottom)
+
+
 def read_mask(path: Path, *, expect_id: str | None = None) -> npt.NDArray[np.uint8]:
     """Return the mask of a file, ``[h, w]`` (0 to 255): its alpha channel if it has one, else its brightness.
 
@@ -223,13 +233,10 @@ def _objects(
 
 def _box_place(box: Sequence[float], size: tuple[int, int]) -> ObjectPlace | str:
     """Return where a box is, clipped to the photo."""
-    start = [max(0.0, float(edge)) for edge in box[:2]]
-    end = [min(float(side), edge + length) for edge, length, side in zip(box[:2], box[2:], size, strict=True)]
-    lengths = [last - first for first, last in zip(start, end, strict=True)]
-    if not min(lengths) > 0:
+    left, top, right, bottom = box_inside(box, size)
+    if not (right > left and bottom > top):
         return f"it does not lie in the photo of {size[0]} x {size[1]} pixels"
-    centre = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
-    return _placed(math.prod(lengths), centre, size)
+    return _placed((right - left) * (bottom - top), ((left + right) / 2, (top + bottom) / 2), size)
 
 
 def _warnings(failures: Sequence[str]) -> list[str]:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 # Limit on photos opened to find a readable one before the work begins.
 _TRIED = 8
-# Times that it is prepared again, and if preparing it draws random numbers: a horizontal flip, at random,
-# changes it every other time; other transforms for training, less often.
+# Times that it is prepared again, and how often at most, while preparing it draws random numbers: a
+# horizontal flip, at random, changes it every other time; other transforms for training, less often.
 _PREPARED_AGAIN = 5
-_DRAWN_AGAIN = 40
+_ROUNDS = 9
 # Largest difference, relative to the largest number, that other photos in the batch may make: activations
 # quantised to 8 bits have one scale for the whole batch, which rounds about as coarsely as bf16.
 _BATCH_TOLERANCE = TOLERANCE["bf16"]
@@ -52,17 +52,17 @@ def try_model(model: Encoder, job: EncodingJob) -> None:
 def _refuse_random_pixels(function: EncodeFn, photo: PhotoFile, first: Decoded) -> None:
     if function.geometry is not None:
         return  # its steps are known
-    before = _random_states()
-    again = decode_photo([function] * _PREPARED_AGAIN, photo)
-    if _random_states() != before:
-        again += decode_photo([function] * _DRAWN_AGAIN, photo)
-    if all(_same(first.prepared, each.prepared) for each in again if each.reason is None):
-        return
-    raise CounterGroundError(
-        f"{function.model}: preprocessing the same photo again gave other pixels, as a transform for "
-        "training does (random crop or flip). Use the one for evaluation (the third value of OpenCLIP's "
-        "create_model_and_transforms)."
-    )
+    for _ in range(_ROUNDS):
+        before = _random_states()
+        again = decode_photo([function] * _PREPARED_AGAIN, photo)
+        if not all(_same(first.prepared, each.prepared) for each in again if each.reason is None):
+            raise CounterGroundError(
+                f"{function.model}: preprocessing the same photo again gave other pixels, as a transform for "
+                "training does (random crop or flip). Use the one for evaluation (the third value of "
+                "OpenCLIP's create_model_and_transforms)."
+            )
+        if _random_states() == before:
+            return
 
 
 def _random_states() -> tuple[object, ...]:

@@ -138,7 +138,8 @@ def _text(name: str, value: Any) -> str | None:
         return value
     if isinstance(value, os.PathLike) or (name == "device" and type(value).__module__ == "torch"):
         return str(value)
-    raise UsageError(f"{name} is a word or the path of a file, not {type(value).__name__}.")
+    wanted = "cpu, cuda or mps" if name == "device" else "a word or the path of a file"
+    raise UsageError(f"{name} is {wanted}, not {type(value).__name__}.")
 
 
 def _check(what: str, chosen: str, known: tuple[str, ...]) -> None:

@@ -101,19 +101,26 @@ class _Loan:
     def __init__(self, network: Any) -> None:
         self.holders = 0
         self._network = network
-        self._modules = [(module, module.training, "forward" in vars(module)) for module in network.modules()]
+        # A frozen TorchScript module has no mode.
+        self._modules = [
+            (module, getattr(module, "training", None), "forward" in vars(module))
+            for module in network.modules()
+        ]
         self._devices = {name: tensor.device for name, tensor in _tensors(network)}
         self._learning = [(weights, weights.requires_grad) for weights in network.parameters()]
 
     def restore(self) -> None:
         for module, training, has_forward in self._modules:
-            module.training = training
+            if training is not None:
+                module.training = training
             if not has_forward:
                 vars(module).pop("forward", None)
+        first = next(iter(self._devices.values()), None)  # for buffers that were added while it ran
         for name, tensor in _tensors(self._network):
-            tensor.data = tensor.data.to(self._devices[name])
+            tensor.data = tensor.data.to(self._devices.get(name, first))
         for weights, requires_grad in self._learning:
-            weights.requires_grad_(requires_grad)
+            if not weights.is_inference():  # nobody can train them
+                weights.requires_grad_(requires_grad)
 
 
 _LOANS: dict[int, _Loan] = {}

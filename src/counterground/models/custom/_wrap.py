@@ -87,14 +87,16 @@ def wrap_model(
     Raises:
         UsageError: it is none of these, lacks what cannot be derived, or holds impossible values.
     """
-    if made_by is None:
-        find_source: _FindSource = partial(code_fingerprint, module)
-    else:
-        home = module or sys.modules.get(getattr(made_by, "__module__", ""))
-        find_source = partial(code_fingerprint, home, made_by)
+    home = module or sys.modules.get(getattr(made_by, "__module__", ""))
+    find_source: _FindSource = partial(code_fingerprint, home, *([] if made_by is None else [made_by]))
+    # What prepares and encodes photos: the function that made it has done its work.
+    running = partial(code_fingerprint, home)
     if isinstance(made, Encoder | Generative):
         # A function may return the same object each time, and it is changed here.
-        return _ready(spec, copy.copy(made), find_source, options)
+        ready = _ready(spec, copy.copy(made), find_source, options)
+        if isinstance(ready, Encoder):
+            ready.users_code = partial(running, ready, *_networks(ready))
+        return ready
     if not isinstance(made, tuple) or len(made) not in (2, 3) or not callable(made[1]):
         raise UsageError(f"{spec} returned {type(made).__name__}; it must {ACCEPTED}.")
     network, preprocess, third = (*made, None)[:3]
@@ -108,7 +110,7 @@ def wrap_model(
     else:
         model = _classifier(spec, network, preprocess, third, find_source=find_source, options=options)
     model.users_network = network
-    model.users_code = partial(find_source, network, preprocess, *([third] if callable(third) else []))
+    model.users_code = partial(running, network, preprocess, *([third] if callable(third) else []))
     return model
 
 
@@ -120,8 +122,6 @@ def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOption
         _complete(made, find_source)
     else:
         _check_encoder(made)
-        assert isinstance(made, Encoder)
-        made.users_code = partial(find_source, made, *_networks(made))
     description = dict(made.description) if hasattr(made, "description") else {}
     published = bool(description.get("as_published", False))
     warnings = list(description.get("warnings", []))
@@ -149,10 +149,13 @@ def complete_model(spec: str, made: Model) -> None:
     """
     made.spec = spec
     if isinstance(made, Generative):
+        given = getattr(made, "fingerprint", None)
         _complete(made, partial(code_fingerprint, sys.modules.get(type(made).__module__)))
+        made.fingerprint = given or made.fingerprint  # under which its answers are stored
     else:
         _check_encoder(made)
-        made.description = getattr(made, "description", {})
+        if not hasattr(made, "description"):
+            made.description = {}
     _check_json(made)
 
 

@@ -15,6 +15,7 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark
+from counterground.photos._geometry import box_inside
 from counterground.photos.sources._rows import benchmark_of_rows
 from counterground.photos.sources._source import Source, is_web
 from counterground.reading import is_file, read_json
@@ -215,12 +216,8 @@ def _box(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[float
         raise CounterGroundError(
             f"{annotation['where']} has the box {box!r}; it must be [x, y, width, height]."
         )
-    left, top, width, height = map(float, box)
-    if (size := _size(image)) is None:
-        return left, top, width, height
-    right, bottom = min(left + width, size[0]), min(top + height, size[1])
-    left, top = max(0.0, left), max(0.0, top)
-    return left, top, max(0.0, right - left), max(0.0, bottom - top)
+    left, top, right, bottom = box_inside(box, _size(image) or (math.inf, math.inf))
+    return left, top, right - left, bottom - top
 
 
 def _size(image: Mapping[str, Any]) -> tuple[float, float] | None:

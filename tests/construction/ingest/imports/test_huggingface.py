@@ -11,6 +11,7 @@ import pytest
 from dataset_hub import Hub
 from PIL import Image
 
+from counterground.cli import main
 from counterground.construction.ingest.imports import ImportOptions, import_photos
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import open_pool
@@ -148,6 +149,8 @@ def test_columns_are_found_or_asked_for(tmp_path, files):
     named = ImportOptions(image_column="front", class_column="animal")
     report = import_photos(tmp_path / "pool", source, named)
     assert (report.added, report.by_class) == (4, {"okapi": 2, "zebra": 2})
+    words = ["import", str(tmp_path / "pool"), source, "--image-column", "back", "--class-column", "animal"]
+    assert main(words) == 0
     assert [(one.item, one.reason) for one in report.rejected] == [
         ("all, row 2", "it has no class"),
         ("all, row 3", "it has no class"),
