@@ -27,6 +27,7 @@ from counterground.photos import (
     Benchmark,
     LabelSpace,
     UnreadablePhoto,
+    benchmark_of_frame,
     load_photo,
     photo_id,
     photo_size,
@@ -269,6 +270,17 @@ def test_a_null_byte_in_a_path_of_a_manifest_names_the_row(tmp_path):
     one_line(error)
 
 
+@pytest.mark.parametrize("name", ["*", "^p.*$"])
+def test_a_column_called_as_a_pattern_is_refused(tmp_path, name):
+    save_photos(tmp_path, "ox/p0.png")
+    (tmp_path / "photos.csv").write_text(f"path,class_name,{name}\nox/p0.png,ox,1\n")
+    with pytest.raises(CounterGroundError, match="No column can be called") as error:
+        read_benchmark(tmp_path / "photos.csv")
+    one_line(error)
+    with pytest.raises(CounterGroundError, match="No column can be called"):
+        benchmark_of_frame(pl.DataFrame({"path": "ox/p0.png", "class_name": "ox", name: 1}), tmp_path, "")
+
+
 def test_a_path_of_coco_that_no_file_can_have_is_one_line(tmp_path):
     content = {
         "images": [{"id": 0, "file_name": "ox/" + "[" * 5000 + ".png"}],
@@ -475,6 +487,7 @@ def test_photos_are_imported_in_a_process_that_is_spawned(tmp_path):
         (f"minigpt4:{'y' * 300}", "there is no checkout"),
         (f"{'y' * 300}.py:make", "there is no file"),
         ("y" * 300, "Unknown model"),
+        ("~\0/w", "Unknown model"),
     ],
 )
 def test_a_name_that_no_file_can_have_is_no_model(spec, said):

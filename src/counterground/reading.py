@@ -52,7 +52,7 @@ def given_path(text: str) -> Path:
     """Return a path as the user wrote it, with ``~`` replaced if there is such a home."""
     try:
         return Path(text).expanduser()
-    except RuntimeError:
+    except (RuntimeError, ValueError):  # a home that is unknown, or that no system has
         return Path(text)
 
 

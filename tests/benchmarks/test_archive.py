@@ -105,6 +105,13 @@ def test_a_name_that_begins_with_a_null_byte_is_refused(tmp_path):
         unpack(archive, tmp_path / "out")
 
 
+def test_a_name_that_is_not_the_utf_8_it_says_is_one_clear_line(tmp_path):
+    archive = _zip(tmp_path / "a", {"\xe9.jpg": b"1"})
+    archive.write_bytes(archive.read_bytes().replace("\xe9".encode(), b"\xff\xff"))
+    with pytest.raises(CounterGroundError, match="cut short or corrupt"):
+        unpack(archive, tmp_path / "out")
+
+
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
 def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind):
     info = tarfile.TarInfo("photo.jpg")

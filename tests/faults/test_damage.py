@@ -105,6 +105,12 @@ def test_a_wrong_number_of_photos_is_refused(run):
     assert "the benchmark has 99 photos, and 24 counted" in refusal(run)
 
 
+def test_a_run_without_the_shares_of_its_design_is_refused(run):
+    record = json.loads((run / "run.json").read_text())
+    unseal(run, benchmark=record["benchmark"] | {"design": {"cells": ["class"], "contrasts": []}})
+    assert "benchmark.design: Value error, not a design" in refusal(run)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [

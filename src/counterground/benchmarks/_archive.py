@@ -20,7 +20,10 @@ from counterground.reading import check_tar_end, check_zip_start
 MAX_TOTAL_BYTES = 64 * 2**30  # as much as 13,100 photos at 5 MB each, the size of an original
 MAX_MEMBER_BYTES = 256 * 2**20  # no photograph is larger
 MAX_MEMBERS = 200_000
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)
+_BROKEN = (
+    *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError),
+    UnicodeDecodeError,  # a name in a zip that is not what it says
+)
 
 
 class BrokenArchiveError(CounterGroundError):

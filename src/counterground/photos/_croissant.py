@@ -235,7 +235,7 @@ def _unpack(archive: Path, into: Path) -> None:
                 check_tar_end(tar)
                 if total <= MAX_TOTAL_BYTES:
                     tar.extractall(into, filter="data")
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise CounterGroundError(f"Cannot unpack {archive}: {error_message(error)}.") from error
     if total > MAX_TOTAL_BYTES:
         raise CounterGroundError(f"{archive} holds more than 64 GiB.")

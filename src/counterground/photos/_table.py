@@ -43,7 +43,7 @@ def read_table(source: Path) -> pl.DataFrame:
     """Read a table: Parquet, JSON lines, or CSV or TSV with a header, whose cells are then texts or null.
 
     Raises:
-        CounterGroundError: it cannot be read, or has no rows.
+        CounterGroundError: it cannot be read, has no rows, or see `_refuse_patterns`.
     """
     suffix = source.suffix.lower()
     try:
@@ -64,7 +64,22 @@ def read_table(source: Path) -> pl.DataFrame:
         raise CounterGroundError(f"Cannot read the table {source}: {reason}.") from error
     if frame.is_empty():
         raise CounterGroundError(f"{source} has no rows.")
+    try:
+        _refuse_patterns(frame)
+    except CounterGroundError as error:
+        raise CounterGroundError(f"{source}: {error}") from error
     return frame
+
+
+def _refuse_patterns(frame: pl.DataFrame) -> None:
+    """Refuse names of columns that Polars takes for patterns, which stand for other columns.
+
+    Raises:
+        CounterGroundError: there is one.
+    """
+    for name in frame.columns:
+        if name == "*" or (name.startswith("^") and name.endswith("$")):
+            raise CounterGroundError(f"No column can be called {name!r}, a pattern of names: rename it.")
 
 
 def _read_text(source: Path) -> pl.DataFrame:
@@ -89,16 +104,16 @@ def _refuse_swallowed(frame: pl.DataFrame, separator: str) -> None:
     Raises:
         CounterGroundError: there is one; the message names the row.
     """
-    for place, name in enumerate(frame.columns):
-        if not frame[name].str.contains("\n", literal=True).any():
+    for place, column in enumerate(frame.get_columns()):
+        if not column.str.contains("\n", literal=True).any():
             continue
-        breaks = frame[name].str.count_matches("\n", literal=True)
-        signs = frame[name].str.count_matches(separator, literal=True)
+        breaks = column.str.count_matches("\n", literal=True)
+        signs = column.str.count_matches(separator, literal=True)
         for row in ((breaks > 0) & (signs == breaks * (frame.width - 1))).arg_true().to_list():
-            lines = [line.split(separator) for line in str(frame[name][row]).split("\n")]
+            lines = [line.split(separator) for line in str(column[row]).split("\n")]
             if _are_rows(lines, place, frame):
                 raise CounterGroundError(
-                    f"Row {row + 1}, column {name!r}, looks like {len(lines):,} rows in one cell: close its "
+                    f"Row {row + 1}, column {column.name!r}, looks like {len(lines):,} rows in one cell: close its "
                     "quote where it ends, or write the cell in one line."
                 )
 
@@ -159,9 +174,10 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
             that all photos and masks share, so that the benchmark is the same wherever it is.
 
     Raises:
-        CounterGroundError: a missing column, a column name one slip from a known one, a class with two names,
-            spellings or indices, absolute paths among relative ones, or a missing file.
+        CounterGroundError: a missing column, a column name one slip from a known one or that is a pattern, a
+            class with two names, spellings or indices, absolute paths among relative ones, or a missing file.
     """
+    _refuse_patterns(frame)
     if "path" not in frame.columns:
         raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
     has_questions = "options" in frame.columns

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
+from counterground.errors import CounterGroundError
 from counterground.metrics import DESIGN, KEY_SCHEMA, RESULT_SCHEMA, Design
 from counterground.photos import Benchmark, Discovered
 
@@ -84,6 +85,15 @@ class BenchmarkRecord(_Record):
     earlier_referees: tuple[str, ...] = ()
     committee: tuple[str, ...] = ()
     design: dict[str, Any] | None = None
+
+    @field_validator("design")
+    @classmethod
+    def _readable(cls, design: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            Design.from_json(design)
+        except (AttributeError, KeyError, TypeError, CounterGroundError) as error:
+            raise ValueError("not a design") from error
+        return design
 
     @classmethod
     def of(cls, benchmark: Benchmark) -> BenchmarkRecord:
