@@ -64,27 +64,27 @@ def read_table(source: Path) -> pl.DataFrame:
         raise CounterGroundError(f"Cannot read the table {source}: {reason}.") from error
     if frame.is_empty():
         raise CounterGroundError(f"{source} has no rows.")
-    try:
-        _refuse_patterns(frame)
-    except CounterGroundError as error:
-        raise CounterGroundError(f"{source}: {error}") from error
+    _refuse_patterns(frame, f"{source}: ")
     return frame
 
 
-def _refuse_patterns(frame: pl.DataFrame) -> None:
-    """Refuse names of columns that Polars takes for patterns, which stand for other columns.
+def _refuse_patterns(frame: pl.DataFrame, where: str = "") -> None:
+    """Refuse names of columns that Polars takes for patterns, even where it has only the column.
 
     Raises:
         CounterGroundError: there is one.
     """
     for name in frame.columns:
         if name == "*" or (name.startswith("^") and name.endswith("$")):
-            raise CounterGroundError(f"No column can be called {name!r}, a pattern of names: rename it.")
+            raise CounterGroundError(
+                f"{where}No column can be called {name!r}, a pattern of names: rename it."
+            )
 
 
 def _read_text(source: Path) -> pl.DataFrame:
     separator = _separator(source)
     frame = pl.read_csv(source, separator=separator, infer_schema=False, glob=False)
+    _refuse_patterns(frame, f"{source}: ")
     _refuse_swallowed(frame, separator)
     return frame.rename(str.strip).with_columns(stripped(pl.all()))
 
@@ -113,8 +113,8 @@ def _refuse_swallowed(frame: pl.DataFrame, separator: str) -> None:
             lines = [line.split(separator) for line in str(column[row]).split("\n")]
             if _are_rows(lines, place, frame):
                 raise CounterGroundError(
-                    f"Row {row + 1}, column {column.name!r}, looks like {len(lines):,} rows in one cell: close its "
-                    "quote where it ends, or write the cell in one line."
+                    f"Row {row + 1}, column {column.name!r}, looks like {len(lines):,} rows in one cell: "
+                    "close its quote where it ends, or write the cell in one line."
                 )
 
 
