@@ -143,7 +143,7 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(spec, nested, tmp_path):
     assert not flag.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"not weights at all", b"PK\x03\x04broken"])
+@pytest.mark.parametrize("content", [b"", b"not weights at all", b"PK\x03\x04broken", b"\x80\x02J"])
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 @pytest.mark.parametrize("spec", ["torchvision:resnet18@", "open_clip:RN50@"])
 def test_a_broken_file_gives_one_line(content, suffix, spec, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ def refusing_code(path: Path | str, spec: str) -> Iterator[None]:
             f"{spec}: {path} is refused: it holds pickled objects other than tensors, which could run "
             "code when loaded. Ask its author for safetensors, or save its state_dict with torch.save."
         ) from error
-    except (SafetensorError, EOFError, OSError) as error:
+    except (SafetensorError, EOFError, OSError, OverflowError, struct.error) as error:
         raise CounterGroundError(
             f"{spec}: {path} is not a readable weights file ({error_message(error)})."
         ) from error
