@@ -161,7 +161,8 @@ def _guided(name: str, seconds: float, seed: int) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     for file, data in seeds(name).items():
         (grown / file).write_bytes(data)
-        check(name, data)  # imports on first use may take longer than an input is allowed to
+        said = check(name, data)  # imports on first use may take longer than an input is allowed to
+        assert said == "read", f"the valid {file} is refused, so nothing would be tried: {said}"
 
     def change(data: bytes, most: int, number: int) -> bytes:
         random = Random(number)

@@ -145,10 +145,16 @@ def seeds(name: str) -> dict[str, bytes]:
 def refuse_network() -> None:
     """Let nothing in this process leave the machine: a mutated address may belong to somebody."""
 
+    connect = socket.socket.connect
+
     def refuse(*_: Any, **__: Any) -> Any:
         raise OSError("no network here")
 
-    socket.socket.connect = refuse  # type: ignore[method-assign]
+    def connect_here(self: socket.socket, address: Any) -> None:
+        """Reach other processes, such as the one that forks trials; nothing else."""
+        connect(self, address) if self.family == socket.AF_UNIX else refuse()
+
+    socket.socket.connect = connect_here  # type: ignore[method-assign]
     socket.getaddrinfo = refuse
 
 

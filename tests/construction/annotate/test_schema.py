@@ -126,6 +126,7 @@ def test_answers_are_as_documented_whatever_is_sent(kind, pool, serve, tmp_path)
         decision["labels"]["items"] = {"enum": [*pool.background_labels(), "none"]}
     else:
         served, paths = save_masks(tmp_path).folder, ["ox/grass/a.png", "ox/grass/b.png"]
+        decision["judged"] = {"enum": [None, "0" * 64]}  # a mask of another content is refused
     decision["path"] = {"enum": [*paths[:3], "none"]}
     server = serve(served)
     client = RawClient(server)
