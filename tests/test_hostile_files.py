@@ -270,6 +270,21 @@ def test_a_null_byte_in_a_path_of_a_manifest_names_the_row(tmp_path):
     one_line(error)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('path,class_name,no"te\na.png,ox,1"\nb.png,hen,2\n', "a quote in the header is not closed"),
+        ('path,class_name,no"te\na.png,ox,1\nb.png,hen,2\n', "a quote in the header is not closed"),
+        ('path,class_name,note\na.png,ox,5" nail\nb.png,hen,2\n', "a cell without quotes has a quote in it"),
+    ],
+)
+def test_a_quote_where_none_begins_leaves_out_no_row(tmp_path, text, said):
+    (tmp_path / "photos.csv").write_text(text)
+    with pytest.raises(CounterGroundError, match=said) as error:
+        read_table(tmp_path / "photos.csv")
+    one_line(error)
+
+
 @pytest.mark.parametrize("name", ["*", "^p.*$"])
 def test_a_column_called_as_a_pattern_is_refused(tmp_path, name):
     save_photos(tmp_path, "ox/p0.png")

@@ -59,6 +59,8 @@ def read_table(source: Path) -> pl.DataFrame:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error_message(error)
         if "truncate_ragged_lines" in str(error):
             reason = "a row has more cells than the header has names"
+        elif "CSV malformed" in reason:
+            reason = "a cell without quotes has a quote in it: put such cells in quotes, and double theirs"
         elif "invalid utf-8" in reason:
             reason = "it is not UTF-8; save it as UTF-8"
         raise CounterGroundError(f"Cannot read the table {source}: {reason}.") from error
@@ -82,17 +84,20 @@ def _refuse_patterns(frame: pl.DataFrame, where: str = "") -> None:
 
 
 def _read_text(source: Path) -> pl.DataFrame:
-    separator = _separator(source)
+    with open_regular(source) as file:
+        header = file.readline(_LONGEST_HEADER)
+    separator = _separator(source, header)
     frame = pl.read_csv(source, separator=separator, infer_schema=False, glob=False)
+    # Polars would look for the end of such a quote in the rows, and leave out those it passes.
+    if header.count(b'"') % 2 and any('"' in name and "\n" not in name for name in frame.columns):
+        raise CounterGroundError(f"{source}: a quote in the header is not closed: close or remove it.")
     _refuse_patterns(frame, f"{source}: ")
     _refuse_swallowed(frame, separator)
     return frame.rename(str.strip).with_columns(stripped(pl.all()))
 
 
-def _separator(source: Path) -> str:
+def _separator(source: Path, header: bytes) -> str:
     """Return what separates the cells; where commas are decimal marks, spreadsheets write something else."""
-    with open_regular(source) as file:
-        header = file.readline(_LONGEST_HEADER)
     if source.suffix.lower() == ".tsv":
         return "\t"
     return next((sign for sign in (",", ";", "\t") if sign.encode() in header), ",")
