@@ -1062,7 +1062,9 @@ def _opened(benchmark: AnyBenchmark, show_progress: bool, out: Path | str | None
     if isinstance(benchmark, Benchmark):
         opened = benchmark
     elif not isinstance(benchmark, str | Path):
-        if hasattr(benchmark, "freeze"):
+        from counterground.pool import Pool
+
+        if isinstance(benchmark, Pool):
             raise UsageError("A pool is given by its folder, or frozen: pool.root or pool.freeze().")
         raise UsageError(
             f"A benchmark is a name, a folder, a manifest or a Benchmark, not {type(benchmark).__name__}: "

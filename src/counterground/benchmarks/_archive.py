@@ -21,7 +21,12 @@ MAX_TOTAL_BYTES = 64 * 2**30  # as much as 13,100 photos at 5 MB each, the size 
 MAX_MEMBER_BYTES = 256 * 2**20  # no photograph is larger
 MAX_MEMBERS = 200_000
 _BROKEN = (
-    *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError),
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
     UnicodeDecodeError,  # a name in a zip that is not what it says
 )
 

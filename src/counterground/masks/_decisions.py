@@ -308,7 +308,7 @@ class MaskDecisions:
         texts = all(isinstance(value, str) or value is None for value in row[1:])
         if not texts or (mask is not None and (not drawn or "\\" in mask or "\0" in mask)):
             raise self._damaged(f"the decision on {str(path)!r} holds what no page sends")
-        return replace(MaskDecision(*row[1:]), photo=photo and str(photo).strip('"'))
+        return replace(MaskDecision(*row[1:]), photo=photo and json.loads(photo))
 
     def _damaged(self, what: str) -> CounterGroundError:
         return CounterGroundError(

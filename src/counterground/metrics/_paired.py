@@ -94,11 +94,9 @@ def paired_test(
     Raises:
         ValueError: the columns have different lengths, or the quantity is unknown.
     """
-    first, second = as_flags(correct_a, "correct_a"), as_flags(correct_b, "correct_b")
-    same_length(len(first), second, "correct_b")
+    first, second = _flags(correct_a, correct_b, class_index)
     if quantity not in _OF_THE_DROP:
         raise ValueError(f"Compare 'accuracy', 'common', 'counter' or 'drop', not {quantity!r}.")
-    same_length(len(first), np.asarray(class_index), "class_index")
     photos = Stratification(class_index, group, cluster, crossed=crossed, confidence=confidence)
     models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
     found = paired_tests(models, [(0, 1)], _OF_THE_DROP[quantity])
@@ -136,9 +134,7 @@ def drop_change_interval(
     Raises:
         ValueError: the columns have different lengths.
     """
-    first, second = as_flags(correct_a, "correct_a"), as_flags(correct_b, "correct_b")
-    same_length(len(first), second, "correct_b")
-    same_length(len(first), np.asarray(class_index), "class_index")
+    first, second = _flags(correct_a, correct_b, class_index)
     photos = Stratification(class_index, group, cluster, crossed=crossed, confidence=confidence)
     sides = photos.sides(DROP)
     averages = sides.averages()
@@ -162,6 +158,16 @@ def drop_change_interval(
     if change.value >= 0:
         high = max(high, farther_high)
     return Interval(change.value, low, high, n, change.clusters)
+
+
+def _flags(
+    correct_a: npt.ArrayLike, correct_b: npt.ArrayLike, class_index: npt.ArrayLike
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return both models' answers as Booleans; see `paired_test` for what is refused."""
+    first, second = as_flags(correct_a, "correct_a"), as_flags(correct_b, "correct_b")
+    same_length(len(first), second, "correct_b")
+    same_length(len(first), np.asarray(class_index), "class_index")
+    return first, second
 
 
 def holm(p_values: Iterable[float | None]) -> list[float | None]:
