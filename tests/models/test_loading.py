@@ -69,6 +69,20 @@ def test_checking_says_what_loading_would(spec):
     assert str(checking.value) == str(loading.value)
 
 
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("efficientnet-lite0?head=knn&k=1&k=20", "k"),
+        ("efficientnet-lite0?head=knn&head=logistic", "head"),
+        ("torchvision:resnet18?labels=imagenet&labels=imagenet", "labels"),
+        ("http://127.0.0.1:9/v1#model?jobs=2&jobs=8", "jobs"),
+    ],
+)
+def test_an_option_that_is_given_twice_is_refused(spec, name):
+    with pytest.raises(UsageError, match=f"the option '{name}' is given twice"):
+        check_specs([spec])
+
+
 def test_known_models_pass_the_check_without_weights(tmp_path, tiny_clip, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

@@ -445,6 +445,11 @@ def _answer_warnings(output: GenerativeOutput) -> list[str]:
             f"{output.unmatched} of {answers} name no candidate class and count as wrong; "
             "answers.parquet holds them."
         )
+    if output.unclear and output.answers is not None:
+        warnings.append(
+            f"{output.unclear} of {counted(len(output.answers), 'answer')} begin with neither yes nor no and "
+            "count as no; answers.parquet holds them."
+        )
     if output.several:
         warnings.append(f"{output.several} of {answers} name several classes; the first counts.")
     return warnings

@@ -30,6 +30,7 @@ from counterground.models.execution import (
     freed_memory_kept,
     resolve_device,
 )
+from counterground.models.generative import without_thoughts
 from counterground.models.specs import HeadSpec, expand_specs, split_head
 
 __all__ = [
@@ -67,5 +68,6 @@ __all__ = [
     "references_of",
     "resolve_device",
     "split_head",
+    "without_thoughts",
     "wrap_model",
 ]

@@ -125,7 +125,7 @@ def read_options(spec: str, text: str, known: Iterable[str]) -> dict[str, str | 
     """Return the options of ``NAME=VALUE&NAME``, None for those without a value.
 
     Raises:
-        UsageError: an option that is not ``known``.
+        UsageError: an option that is not ``known``, or one that is given twice.
     """
     options: dict[str, str | None] = {}
     for part in text.split("&") if text else []:
@@ -134,6 +134,8 @@ def read_options(spec: str, text: str, known: Iterable[str]) -> dict[str, str | 
             raise UsageError(
                 f"{spec}: unknown option {name!r}; known are {', '.join(known)}.{did_you_mean(name, known)}"
             )
+        if name in options:
+            raise UsageError(f"{spec}: the option {name!r} is given twice; which one counts is unclear.")
         options[name] = value if equals else None
     return options
 

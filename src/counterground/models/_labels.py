@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError
@@ -165,6 +166,14 @@ def imagenet_order(*warnings: str) -> Labels:
     from counterground.photos import imagenet_names
 
     return Labels(imagenet_names("openai"), tuple(range(1000)), warnings)
+
+
+def taken_order(file: Path, outputs: int, classes: str) -> str:
+    """Return the warning that the number of outputs alone says which classes a user's file knows."""
+    return (
+        f"The {outputs} outputs of {file.name} are taken to be {classes} in the usual order, because of "
+        "their number; ?labels=FILE gives them other names."
+    )
 
 
 def _is_name(name: str) -> bool:

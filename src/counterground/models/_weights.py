@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import struct
@@ -14,7 +15,7 @@ from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.models.execution import out_of_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import torch
 
@@ -175,6 +176,28 @@ def _unwrapped(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     while wrapper := next((each for each in _WRAPPERS if all(key.startswith(each) for key in state)), None):
         state = {key.removeprefix(wrapper): tensor for key, tensor in state.items()}
     return state
+
+
+def resampled(
+    path: Path, held: Mapping[str, tuple[int, ...]], state: Mapping[str, torch.Tensor]
+) -> list[str]:
+    """Return a warning if a file holds tensors in another size, which libraries resample without a word.
+
+    Args:
+        path: the file.
+        held: the shape of each of its tensors.
+        state: the network's tensors after they were read.
+    """
+    needed = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    other = [name for name in held if name in needed and math.prod(held[name]) != math.prod(needed[name])]
+    if not other:
+        return []
+    warning = (
+        f"{path.name} holds {other[0]} {held[other[0]]}, which was resampled to {needed[other[0]]}: the "
+        "weights are those of another resolution, patch size or context. Name the network that they were "
+        "trained in."
+    )
+    return [warning]
 
 
 @contextmanager

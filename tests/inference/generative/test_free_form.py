@@ -56,6 +56,42 @@ def test_the_first_and_longest_name_wins(answer, index):
     assert Matcher(SURFACE_FORMS).match(answer, set(range(8))).index == index
 
 
+@pytest.mark.parametrize(
+    ("names", "answer", "index"),
+    [
+        (("кошка", "собака"), "Это Собака.", 1),
+        (("猫", "犬"), "写真には犬が写っています", 1),
+        (("猫 2", "犬 2"), "犬 2", 1),
+        (("고양이", "개"), "고양이가 있습니다", 0),
+        (("แมว", "สุนัข"), "มีสุนัขอยู่ในภาพ", 1),
+        (("बिल्ली", "बल्ला"), "यह बल्ला है", 1),
+        (("ёж", "ежевика"), "Еж", 0),
+    ],
+)
+def test_names_of_all_scripts_are_read(names, answer, index):
+    assert Matcher([[name] for name in names]).match(answer, {0, 1}).index == index
+
+
+@pytest.mark.parametrize(
+    ("answer", "index"),
+    [
+        ("<think>\nAn ice bear? No, no snow.\n</think>\n\nA fox.", 4),
+        ("An ice bear? No, no snow.</think> A fox.", 4),
+        ("<think>An ice bear? No, no", None),
+        ("A fox. <think>Or an ice bear?</think>", 4),
+        ("<Thinking>bear</Thinking>fox<thinking>bear", 4),
+    ],
+)
+def test_thoughts_are_no_answer(answer, index):
+    found = Matcher(SURFACE_FORMS).match(answer, set(range(8)))
+    assert (found.index, found.several) == (index, False)
+
+
+def test_a_yes_within_thoughts_is_none():
+    assert says_yes("<think>Yes, or no?</think>No.") is False
+    assert says_yes("<think>Yes") is None
+
+
 def test_only_candidates_are_read():
     matcher = Matcher(SURFACE_FORMS)
     assert matcher.match("a polar bear", {1, 2}).index == 1
@@ -247,6 +283,15 @@ def test_a_yes_to_all_is_a_tie_and_a_yes_to_none_is_unmatched(photos, serve_chat
     run = run_on(photos, serve_chat(lambda *_: "I cannot say").spec, tmp_path / "none", protocol="yes-no")
     assert run.predictions["predicted_index"].null_count() == 96
     assert not run.predictions["correct"].any()
+    said = "288 of 288 answers begin with neither yes nor no and count as no"
+    assert any(said in warning for warning in run.info.all_warnings)
+
+
+def test_a_photo_that_the_server_rejects_is_named(photos, serve_chat, tmp_path):
+    server = serve_chat(lambda call: (400, b"blocked") if call.number > 3 else "a flamingo")
+    names = "|".join(path.name for path in photos.rglob("*.jpg"))
+    with pytest.raises(CounterGroundError, match=rf"with 400 \(blocked\).* asked about ({names})\."):
+        run_on(photos, f"{server.spec}?jobs=1", tmp_path / "run")
 
 
 def test_losses_cannot_be_asked_of_an_endpoint(photos, serve_chat, tmp_path):

@@ -278,7 +278,13 @@ def test_generated_letters_are_read_strictly(asked, serve_chat, tmp_path):
     def reply(call):
         question, *lines = call.question.splitlines()
         letter = next(line[0] for line in lines if line[3:] == right[question])
-        forms = (f"{letter}", f"({letter})", f"{letter}. {right[question].upper()}.", f" {letter.lower()}) ")
+        forms = (
+            f"{letter}",
+            f"({letter})",
+            f"{letter}. {right[question].upper()}.",
+            f" {letter.lower()}) ",
+            f"<think>\nA, B or C?</think>{letter}",
+        )
         if question == "Is it day?":
             return f"I think it is {letter}"
         if question == "What covers it?" and letter == "A":

@@ -116,6 +116,20 @@ def test_imagenet_names_in_the_file_are_matched(network, labels, tmp_path):
     assert model.imagenet_columns == (130, None, 296)
 
 
+@pytest.mark.parametrize("family", ["timm:resnet18.a1_in1k", "torchvision:resnet18"])
+def test_a_file_whose_outputs_only_their_number_names_is_told(family, tmp_path):
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(weights=None)  # 1000 outputs, and timm's names of the tensors
+    torch.save(network.state_dict(), tmp_path / "best.pth")
+    said = "The 1000 outputs of best.pth are taken to be imagenet-1k in the usual order"
+    model = load_model(f"{family}@{tmp_path / 'best.pth'}", device="cpu")
+    assert model.imagenet_columns == tuple(range(1000))
+    assert sum(said in warning for warning in model.description["warnings"]) == 1
+    (tmp_path / "mine.txt").write_text("\n".join(f"species {number}" for number in range(1000)))
+    mine = load_model(f"{family}@{tmp_path / 'best.pth'}?labels={tmp_path / 'mine.txt'}", device="cpu")
+    assert not any(said in warning for warning in mine.description["warnings"])
+
+
 MISTAKES = [
     ("", "the head has 3 outputs whose names are unknown: add ?labels=FILE (one name per line)."),
     ("?labels=two.txt", "two.txt has 2 names for 3 outputs."),

@@ -213,6 +213,39 @@ def test_an_answer_in_parts_and_an_empty_one_are_answers(serve):
     assert ask(serve("")) == ""
 
 
+def ended(reason, **message) -> tuple[int, bytes]:
+    return (200, json.dumps({"choices": [{"message": message, "finish_reason": reason}]}).encode())
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        (ended("stop", content=None, refusal="I cannot help with that."), "I cannot help with that."),
+        (ended("content_filter", content=None), ""),
+        (ended("length", content="A zebra that"), "A zebra that"),
+    ],
+)
+def test_a_refused_photo_is_answered_and_not_asked_about_again(serve, reply, text):
+    server = serve(reply)
+    assert ask(server) == text
+    assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        ended("length", content=""),
+        ended("length", content=None, reasoning_content="A zebra or"),
+        ended("length", content="<think>Is it a zebra or"),
+    ],
+)
+def test_a_model_that_only_reasons_is_called_once_and_named(serve, reply):
+    server = serve(reply)
+    with pytest.raises(CounterGroundError, match="spent all tokens of its answer on reasoning"):
+        ask(server)
+    assert len(server.calls) == 1
+
+
 def test_stopping_ends_the_wait_for_another_attempt(serve, monkeypatch):
     monkeypatch.setattr(_endpoint, "FIRST_WAIT", 30.0)
     server = serve((500, b""))

@@ -389,6 +389,22 @@ def test_a_template_with_a_date_gets_the_same_day_in_every_run(folders, tmp_path
     assert any("26 July 2024" in warning for warning in model.description["warnings"])
 
 
+def test_a_template_that_opens_thoughts_gets_a_warning_and_its_answers_are_marked(folders, tmp_path):
+    copy = shutil.copytree(folders("qwen2_vl"), tmp_path / "copy")
+    template = copy / "chat_template.jinja"
+    template.write_text(
+        template.read_text().replace(
+            "<|im_start|>assistant\n{% endif %}", "<|im_start|>assistant\n<think>\n{% endif %}"
+        )
+    )
+    thinks, answers = (load_model(f"hf:{folder}", device="cpu") for folder in (copy, folders("qwen2_vl")))
+    photo = Image.new("RGB", (60, 60), (200, 10, 10))
+    assert any("begin with reasoning" in warning for warning in thinks.description["warnings"])
+    assert not any("reasoning" in warning for warning in answers.description["warnings"])
+    assert thinks.generate(photo, "What is it?", max_new_tokens=3).startswith("<think>")
+    assert not answers.generate(photo, "What is it?", max_new_tokens=3).startswith("<think>")
+
+
 def test_a_template_whose_date_cannot_be_fixed_gets_a_warning(folders, tmp_path):
     copy = shutil.copytree(folders("llava"), tmp_path / "copy")
     template = copy / "chat_template.jinja"

@@ -6,6 +6,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import QuickGELU
 from PIL import Image
 from safetensors.torch import save_file
@@ -216,6 +217,42 @@ def test_a_file_without_a_tag_leaves_the_name_to_decide_and_says_so(name, activa
     assert "carries no tag" in model.description["warnings"][0]
     gelu = type(model.network.transformer.resblocks[0].mlp.gelu)
     assert gelu is (QuickGELU if activation == "QuickGELU" else torch.nn.GELU)
+
+
+@pytest.mark.parametrize("name", ["ViT-L-14-CLIPA", "MobileCLIP2-S0", "ViT-H-14-378-quickgelu", "ViT-L-14"])
+def test_a_file_gets_the_preprocessing_of_the_published_weights_of_its_name(
+    name, tmp_path, monkeypatch, photos
+):
+    """The network stays small: only its name says how photos are prepared."""
+    config = {"embed_dim": 48, "vision_cfg": dict(VIT), "text_cfg": dict(TEXT)}
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, config)
+    path = tmp_path / "mine.safetensors"
+    save_file(open_clip.create_model(name).state_dict(), path)
+    model = load_model(f"open_clip:{name}@{path}", device="cpu")
+    tag = open_clip.list_pretrained_tags_by_model(name)[0]
+    published = open_clip.get_pretrained_cfg(name, tag)
+    settings = {key: published[key] for key in ("mean", "std", "interpolation", "resize_mode")}
+    expected = image_transform_v2(PreprocessCfg(size=64, **settings), is_train=False)
+    np.testing.assert_array_equal(model.preprocess(photos[0]), expected(photos[0]))
+    differing = [warning for warning in model.description["warnings"] if "differ in preprocessing" in warning]
+    assert len(differing) == (name == "ViT-L-14")
+    assert all("not that of laion2b_s32b_b82k" in warning for warning in differing)
+
+
+@pytest.mark.parametrize("weights", ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
+@pytest.mark.parametrize(
+    ("tower", "change", "held"),
+    [("vision_cfg", {"image_size": 128}, "(17, 64)"), ("text_cfg", {"context_length": 32}, "(77, 64)")],
+)
+def test_positions_that_openclip_resamples_are_told(tower, change, held, weights, tmp_path):
+    folder = write_model(tmp_path, weights=weights)
+    assert load_model(f"open_clip:{folder}", device="cpu").description["warnings"] == []
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["model_cfg"][tower] |= change
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    (warning,) = load_model(f"open_clip:{folder}", device="cpu").description["warnings"]
+    assert f"{weights} holds " in warning
+    assert f"positional_embedding {held}, which was resampled" in warning
 
 
 def test_a_folders_own_configuration_decides(tmp_path):

@@ -10,6 +10,7 @@ from string import ascii_uppercase
 
 from counterground.errors import UsageError
 from counterground.inference.request import MAIN_OBJECT, Request
+from counterground.models import without_thoughts
 
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
 OWN_QUESTIONS = "the benchmark's own questions"
@@ -19,8 +20,8 @@ ORDERS = (
 )
 RULE = (
     "An answer is read where it is the letter of an option, alone or in parentheses, with or without a point "
-    "or colon, and nothing after it but the text of that option. Any other answer is unparsable and counts "
-    "for no option."
+    "or colon, and nothing after it but the text of that option. What a model writes between <think> and "
+    "</think> is no part of its answer. Any other answer is unparsable and counts for no option."
 )
 _ANSWER = re.compile(r"(?:\(([A-Za-z])\)|([A-Za-z])\)?)[.:]?(?:\s+(.*))?", re.DOTALL)
 
@@ -66,7 +67,7 @@ class Choice:
 
     def read(self, answer: str, order: int) -> int | None:
         """Return the position in ``texts`` of the option that an answer names by its letter (``RULE``)."""
-        found = _ANSWER.fullmatch(answer.strip())
+        found = _ANSWER.fullmatch(without_thoughts(answer).strip())
         if not found:
             return None
         shown, place = self.shown(order), ascii_uppercase.index((found[1] or found[2]).upper())

@@ -32,7 +32,8 @@ class GenerativeOutput:
     """The results of a generative model: predictions, which photos were read, and its answers.
 
     ``asked`` is a JSON-ready account of the prompts; ``unmatched`` counts generated answers that name no
-    candidate and ``several`` those that name more than one; ``positions`` says what the order of options did.
+    candidate and ``several`` those that name more than one; ``unclear`` counts those that begin with neither
+    yes nor no; ``positions`` says what the order of options did.
     """
 
     predictions: pl.DataFrame
@@ -41,6 +42,7 @@ class GenerativeOutput:
     answers: pl.DataFrame | None = None
     unmatched: int | None = None
     several: int = 0
+    unclear: int = 0
     positions: tuple[PositionsRecord, ...] = ()
 
 
@@ -108,7 +110,9 @@ def evaluate_generative(request: Request, model: Generative) -> GenerativeOutput
     if prompts[0].answer is None:
         given = generate_and_read(request, model, prompts)
         unmatched = given.predictions["predicted_index"].null_count()
-        return GenerativeOutput(given.predictions, given.read, asked, given.answers, unmatched, given.several)
+        return GenerativeOutput(
+            given.predictions, given.read, asked, given.answers, unmatched, given.several, given.unclear
+        )
     scored = [score_answers(request, model, prompt) for prompt in prompts]
     return GenerativeOutput(pl.concat([table for table, _ in scored]), scored[0][1], asked)
 
@@ -164,6 +168,10 @@ def _account(request: Request, model: Generative, prompt: PromptSpec) -> dict[st
         "example": model.prompt(example, answer if prompt.answer else None),
     }
     if prompt.answer is None:
-        rule = RULE if prompt.protocol == "free-form" else "The first word of the answer is yes or no."
+        rule = (
+            RULE
+            if prompt.protocol == "free-form"
+            else "The first word of the answer is yes or no; any other answer counts as no."
+        )
         return {**account, "max_new_tokens": MAX_NEW_TOKENS, "rule": rule}
     return {**account, "answer": prompt.answer, "lowest": f"{request.settings.loss} of token losses"}

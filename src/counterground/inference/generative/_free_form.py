@@ -35,12 +35,16 @@ Answers = Mapping[tuple[str, str], Answer]
 
 @dataclass(frozen=True)
 class GeneratedAnswers:
-    """Predictions, which photos were read, the answers, and how many of them name several classes."""
+    """Predictions, which photos were read, the answers, and how many of them name several classes.
+
+    ``unclear`` counts the answers that begin with neither yes nor no, if those were the choice.
+    """
 
     predictions: pl.DataFrame
     read: ReadStatus
     answers: pl.DataFrame
     several: int
+    unclear: int = 0
 
 
 def generate_and_read(request: Request, model: Generative, prompts: Sequence[PromptSpec]) -> GeneratedAnswers:
@@ -60,7 +64,11 @@ def generate_and_read(request: Request, model: Generative, prompts: Sequence[Pro
         tables.append(prediction_table(readable, results, request.candidates, labels))
         texts.append(named.with_columns(model=pl.lit(model.display_name), prompts=pl.lit(prompt.label)))
         several += ambiguous
-    return GeneratedAnswers(pl.concat(tables), read, pl.concat(texts), several)
+    written = pl.concat(texts)
+    unclear = (
+        0 if prompts[0].protocol == "free-form" else sum(says_yes(text) is None for text in written["answer"])
+    )
+    return GeneratedAnswers(pl.concat(tables), read, written, several, unclear)
 
 
 def generate_answers(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterground.errors import CounterGroundError, error_summary
+from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.files import check_writable, database_damage, row_digest, warn_damaged
 from counterground.photos import AnyPhoto, UnreadablePhoto, load_photo
 
@@ -213,8 +213,10 @@ def _ask(
     for question in questions:
         try:
             text = model.generate(photo.image, question, max_new_tokens=MAX_NEW_TOKENS)
-        except CounterGroundError:
+        except UsageError:
             raise
+        except CounterGroundError as error:
+            raise CounterGroundError(f"{error} It was asked about {_called(path)}.") from error
         except (Exception, SystemExit) as error:
             raise CounterGroundError(
                 f"{model.spec}: asking about {_called(path)} failed: {error_summary(error)}."

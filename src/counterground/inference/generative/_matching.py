@@ -7,15 +7,24 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from counterground.models import without_thoughts
+
 RULE = (
-    "Answers, names and aliases are split into words: lower case, without accents and punctuation; a name "
-    "with commas counts as several. A class is named where all words of one of its names occur in a row, the "
-    "last one also in the plural (-s, -es). The first name in the answer wins, the longer of two that begin "
-    "at the same word, the lower index of two with the same text. An answer that names no class is "
-    "unmatched: it counts as wrong and is reported separately."
+    "Answers, names and aliases are split into words: lower case, without accents and punctuation; each "
+    "character of a script without spaces (Chinese, Japanese, Korean, Thai, ...) is a word; a name with "
+    "commas counts as several. What a model writes between <think> and </think> is no part of its answer. A "
+    "class is named where all words of one of its names occur in a row, the last one also in the plural (-s, "
+    "-es). The first name in the answer wins, the longer of two that begin at the same word, the lower index "
+    "of two with the same text. An answer that names no class is unmatched: it counts as wrong and is "
+    "reported separately."
 )
-_WORDS = re.compile(r"[a-z0-9]+")
-_LIGATURES = str.maketrans({"æ": "ae", "œ": "oe", "ß": "ss", "ø": "o", "ł": "l", "đ": "d"})
+_ACCENTS = re.compile("[\u0300-\u036f]")
+# Scripts in which a text has no spaces, or in which particles follow a noun without one (Korean).
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
+    "\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_LIGATURES = str.maketrans({"æ": "ae", "œ": "oe", "ß": "ss", "ø": "o", "ł": "l", "đ": "d", "ʼ": " "})
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class Matcher:
 
     def match(self, answer: str, candidates: set[int]) -> Match:
         """Return the class among the candidates that an answer names."""
-        words = split_words(answer)
+        words = split_words(without_thoughts(answer))
         found: list[int] = []
         at = 0
         while at < len(words):
@@ -63,14 +72,17 @@ class Matcher:
 
 def says_yes(answer: str) -> bool | None:
     """Return whether the first word of an answer is yes or no; None for any other."""
-    first = next(iter(split_words(answer)), "")
+    first = next(iter(split_words(without_thoughts(answer))), "")
     return {"yes": True, "no": False}.get(first)
 
 
 def split_words(text: str) -> tuple[str, ...]:
     """Return the words of a text in lower case, without accents and punctuation."""
-    plain = unicodedata.normalize("NFKD", text.lower().translate(_LIGATURES))
-    return tuple(_WORDS.findall("".join(letter for letter in plain if not unicodedata.combining(letter))))
+    apart = unicodedata.normalize("NFKD", text.lower().translate(_LIGATURES))
+    # Put together again, since a Korean syllable has no accents, but parts.
+    plain = unicodedata.normalize("NFC", _ACCENTS.sub("", apart))
+    kept = "".join(letter if unicodedata.category(letter)[0] in "LNM" else " " for letter in plain)
+    return tuple(_SPACELESS.sub(r" \g<0> ", kept).split())
 
 
 def _singular(word: str) -> list[str]:

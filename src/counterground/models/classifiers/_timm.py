@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,14 @@ from typing import Any
 from counterground.errors import UsageError, did_you_mean
 from counterground.models._base import Kind
 from counterground.models._family import Family, LoadOptions, ModelInfo, Tower, counted_parameters
-from counterground.models._labels import Labels, match_labels
-from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code
+from counterground.models._labels import Labels, match_labels, taken_order
+from counterground.models._weights import (
+    check_cached,
+    fetching,
+    read_state_dict,
+    refusing_code,
+    resampled,
+)
 from counterground.models.classifiers._classifier import NetworkClassifier
 from counterground.models.classifiers._source import (
     ClassifierSource,
@@ -62,7 +67,7 @@ def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
     """
     source, configuration = _resolve(spec)
     network, warnings = _read(spec, source, configuration, offline=options.offline)
-    labels = _labels(spec, network, source.labels)
+    labels = _labels(spec, network, source)
     transform, settings = _transform(network)
     return NetworkClassifier(
         spec,
@@ -206,7 +211,7 @@ def _from_file(spec: str, name: str, path: Path, configuration: Any, default: in
         network: Any = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes
         )
-    warnings = _resampled(path, shapes, network)
+    warnings = resampled(path, shapes, network.state_dict())
     if "." in name:
         return network, warnings
     warning = (
@@ -216,20 +221,6 @@ def _from_file(spec: str, name: str, path: Path, configuration: Any, default: in
     return network, [*warnings, warning]
 
 
-def _resampled(path: Path, shapes: dict[str, tuple[int, ...]], network: Any) -> list[str]:
-    """Return a warning if the file holds tensors in another size, which timm resamples without a word."""
-    sizes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    other = [key for key in shapes if key in sizes and math.prod(shapes[key]) != math.prod(sizes[key])]
-    if not other:
-        return []
-    held, needed = shapes[other[0]], sizes[other[0]]
-    warning = (
-        f"{path.name} holds {other[0]} {held}, which was resampled to {needed}: the weights are those of "
-        "another resolution or patch size. Name the network that they were trained in."
-    )
-    return [warning]
-
-
 def _head_size(state: dict[str, Any], configuration: Any, default: int) -> int:
     """Return the number of outputs: the rows of the classifier, or ``default``."""
     heads = getattr(configuration, "classifier", None) or ()
@@ -237,7 +228,7 @@ def _head_size(state: dict[str, Any], configuration: Any, default: int) -> int:
     return next((len(each) for each in rows if each is not None), default)
 
 
-def _labels(spec: str, network: Any, labels: str | None) -> Labels:
+def _labels(spec: str, network: Any, source: ClassifierSource) -> Labels:
     """Return the names of the outputs: the user's, or timm's own matched by WordNet id.
 
     Raises:
@@ -245,20 +236,20 @@ def _labels(spec: str, network: Any, labels: str | None) -> Labels:
     """
     data: Any = importlib.import_module("timm.data")
     subset = data.infer_imagenet_subset(network)
-    if labels is not None or subset is None:
-        return match_labels(spec, unnamed(int(network.num_classes)), labels)
+    if source.labels is not None or subset is None:
+        return match_labels(spec, unnamed(int(network.num_classes)), source.labels)
     info = data.ImageNetInfo(subset)
     imagenet_info = data.ImageNetInfo("imagenet-1k")
     imagenet = {wnid: index for index, wnid in enumerate(imagenet_info.label_names())}
     wnids = info.label_names()
     columns = tuple(imagenet.get(wnid) for wnid in wnids)
     missing = len(imagenet) - sum(column is not None for column in columns)
-    warnings = (
-        (f"{missing} of the 1000 ImageNet-1K classes are missing among these {len(wnids)} classes.",)
-        if missing
-        else ()
-    )
-    return Labels(tuple(info.label_descriptions()), columns, warnings)
+    warnings = [] if source.file is None else [taken_order(source.file, len(wnids), subset)]
+    if missing:
+        warnings.append(
+            f"{missing} of the 1000 ImageNet-1K classes are missing among these {len(wnids)} classes."
+        )
+    return Labels(tuple(info.label_descriptions()), columns, tuple(warnings))
 
 
 def _training_data(tag: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.models._family import Family, LoadOptions, ModelInfo, Tower
-from counterground.models._labels import Labels, match_labels
+from counterground.models._labels import Labels, match_labels, taken_order
 from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code
 from counterground.models.classifiers._classifier import NetworkClassifier
 from counterground.models.classifiers._source import (
@@ -38,7 +38,7 @@ def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
     """
     source, weights, warnings = _resolve(spec)
     network, outputs = _read(spec, source, weights, offline=options.offline)
-    labels = _labels(spec, weights, outputs, source.labels)
+    labels = _labels(spec, weights, outputs, source)
     published = None if source.file else weights.meta.get("_metrics", {}).get("ImageNet-1K")
     return NetworkClassifier(
         spec,
@@ -114,12 +114,15 @@ def _resolve_tower(spec: str) -> tuple[ClassifierSource, Any, list[str]]:
     return found
 
 
-def _labels(spec: str, weights: Any, outputs: int, labels: str | None) -> Labels:
+def _labels(spec: str, weights: Any, outputs: int, source: ClassifierSource) -> Labels:
     """Return the names of the outputs: the user's, or torchvision's own for ImageNet."""
     names = tuple(weights.meta["categories"])
-    if labels is not None or outputs != len(names):
-        return match_labels(spec, unnamed(outputs), labels)
-    return Labels(names, tuple(range(outputs)))
+    if source.labels is not None or outputs != len(names):
+        return match_labels(spec, unnamed(outputs), source.labels)
+    file = source.file
+    if file is None or file.name == weights.url.rsplit("/", 1)[-1]:
+        return Labels(names, tuple(range(outputs)))
+    return Labels(names, tuple(range(outputs)), (taken_order(file, outputs, "imagenet-1k"),))
 
 
 def _training_data(weights: str) -> str:

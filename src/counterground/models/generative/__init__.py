@@ -4,6 +4,7 @@ from counterground.models.generative._conversation import Candidate, Conversatio
 from counterground.models.generative._endpoint import ENDPOINT
 from counterground.models.generative._losses import NotShareableError, Scorer
 from counterground.models.generative._minigpt4 import MINIGPT4
+from counterground.models.generative._thoughts import opens_thoughts, without_thoughts
 
 __all__ = [
     "ENDPOINT",
@@ -13,5 +14,7 @@ __all__ = [
     "NotShareableError",
     "PhotoInputs",
     "Scorer",
+    "opens_thoughts",
     "placed",
+    "without_thoughts",
 ]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, UsageError, error_message
+from counterground.models.generative._thoughts import opens_thoughts
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,11 @@ _FIXED_CLOCK = (
 _CLOCK = (
     "Its chat template reads the clock, so its prompts change with time; losses and answers of other prompts "
     "are not reused."
+)
+_THOUGHTS = (
+    "Its chat template lets every answer begin with reasoning: losses are those of answers in place of "
+    "thoughts, and a generated answer counts only if the reasoning ends within its tokens. Use a model that "
+    "answers at once."
 )
 _PER_TOKEN = ("attention_mask", "mm_token_type_ids", "token_type_ids")
 
@@ -109,6 +115,8 @@ class Conversation:
         self._leads: dict[tuple[str, str], str] = {}
         if self.template is not None:
             self._check_template("What is the main object in the image?")
+            if opens_thoughts(self.prompt("What is the main object in the image?")):
+                self.warnings += (_THOUGHTS,)
 
     def prompt(self, question: str) -> str:
         """Return the text that asks a question, up to where the answer begins."""

@@ -20,6 +20,7 @@ from counterground.http import TRANSIENT, Deadline, deadline_opener, retry_after
 from counterground.models._base import Generative, Protocol
 from counterground.models._family import Family, LoadOptions, read_options
 from counterground.models._fingerprint import combine
+from counterground.models.generative._thoughts import opens_thoughts
 from counterground.offline import is_local
 from counterground.privacy import SECRET_NAME, keep_secret, masked, without_query
 
@@ -41,6 +42,10 @@ class _TransientError(Exception):
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
         self.wait = wait
+
+
+class _UnfinishedError(Exception):
+    """The answer ends before the model says anything; another attempt would end the same."""
 
 
 class Caller:
@@ -71,7 +76,7 @@ class Caller:
         """Return the text of the answer.
 
         Raises:
-            CounterGroundError: the server rejects the request, or keeps failing.
+            CounterGroundError: the server rejects the request or keeps failing, or the answer is unfinished.
         """
         data = json.dumps(body).encode()
         for attempt in range(self._retries + 1):
@@ -79,6 +84,8 @@ class Caller:
                 break
             try:
                 return _text(self._post(data))
+            except _UnfinishedError as error:
+                raise CounterGroundError(f"{self._spec}: {error}. {_KEPT}.") from error
             except _TransientError as error:
                 reason = str(error)
                 if attempt < self._retries:
@@ -158,13 +165,31 @@ def _read_quietly(response: Any) -> bytes:
 
 
 def _text(body: bytes) -> str:
-    """Return the text of a chat completion; a body without one may be a transient fault."""
+    """Return the text of a chat completion; a body without one may be a transient fault.
+
+    A refusal is an answer, and so is one that the server's filter emptied: another attempt would end alike.
+
+    Raises:
+        _TransientError: there is none.
+        _UnfinishedError: the model spent all of its tokens before it answered.
+    """
     try:
-        content = json.loads(body)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+        choice = json.loads(body)["choices"][0]
+        content, refusal = choice["message"]["content"], choice["message"].get("refusal")
+        ended = choice.get("finish_reason")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _TransientError(f"an answer that is not a chat completion{_excerpt(body)}") from error
     if isinstance(content, list):  # some servers answer in parts
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    if not content and isinstance(refusal, str):
+        content = refusal
+    if content is None and ended == "content_filter":
+        content = ""
+    if ended == "length" and (not content or opens_thoughts(str(content))):
+        raise _UnfinishedError(
+            "the model spent all tokens of its answer on reasoning; switch reasoning off at the server, or "
+            "use a model that answers at once"
+        )
     if not isinstance(content, str):
         raise _TransientError(f"a chat completion without text{_excerpt(body)}")
     return masked(content.strip())

@@ -19,6 +19,7 @@ from counterground.models.generative import (
     NotShareableError,
     PhotoInputs,
     Scorer,
+    opens_thoughts,
     placed,
 )
 from counterground.models.huggingface._loading import (
@@ -212,7 +213,8 @@ class Lvlm(Generative):
         if not self._decoder_apart and written[: ids.shape[1]].tolist() == ids[0].tolist():
             written = written[ids.shape[1] :]
         text = self._conversation.processor.tokenizer.decode(written, skip_special_tokens=True)
-        return str(text).strip()
+        thinks = opens_thoughts(self._conversation.prompt(question))
+        return f"{'<think>' if thinks else ''}{str(text).strip()}"
 
     def prompt(self, question: str, answer: str | None = None) -> str:
         if answer is None:

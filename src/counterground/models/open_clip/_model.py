@@ -10,10 +10,17 @@ from typing import Any
 from counterground.errors import CounterGroundError
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
-from counterground.models._weights import check_cached, fetching, refuse_other_files, refusing_code
+from counterground.models._weights import (
+    check_cached,
+    fetching,
+    refuse_other_files,
+    refusing_code,
+    resampled,
+)
 from counterground.models.execution import for_inference, split_transform
 from counterground.models.networks import TorchDualEncoder, image_tower
 from counterground.models.open_clip._activation import activation_name, base_name, resolve_activation
+from counterground.models.open_clip._preprocessing import published_preprocessing, tag_preprocessing
 from counterground.models.open_clip._source import (
     CONFIG_NAME,
     find_open_clip,
@@ -116,9 +123,10 @@ def load_folder(
     weights = folder_weights(spec, folder)
     name = f"local-dir:{folder}"
     model_cfg = configuration["model_cfg"]
+    model = _build(spec, name, None, weights, offline=options.offline)
     return OpenClipEncoder(
         spec,
-        _build(spec, name, None, weights, offline=options.offline),
+        model,
         _tokenizer(spec, name, model_cfg, offline=options.offline),
         configuration=configuration,
         description={
@@ -127,6 +135,7 @@ def load_folder(
             "activation": activation_name(bool(model_cfg.get("quick_gelu", False))),
             "activation_source": CONFIG_NAME,
             "training_data": training_data,
+            "warnings": resampled(weights, _held_shapes(weights), model.state_dict()),
         },
         options=options,
     )
@@ -143,13 +152,18 @@ def _load_tag(spec: str, name: str, tag: str, options: LoadOptions) -> OpenClipE
         if options.offline and not hub:
             check_cached(weights_cfg["url"], spec, Path("~/.cache/clip").expanduser())
         path = Path(download_pretrained(weights_cfg))
-    keys = ("mean", "std", "interpolation", "resize_mode")
-    preprocess = {key: weights_cfg[key] for key in keys if weights_cfg.get(key) is not None}
     quick_gelu = activation.quick_gelu
     model_cfg = open_clip.get_model_config(activation.name)
     return OpenClipEncoder(
         spec,
-        _build(spec, activation.name, quick_gelu, path, preprocess=preprocess, offline=options.offline),
+        _build(
+            spec,
+            activation.name,
+            quick_gelu,
+            path,
+            preprocess=tag_preprocessing(weights_cfg),
+            offline=options.offline,
+        ),
         _tokenizer(spec, activation.name, model_cfg, offline=options.offline),
         configuration={"model_cfg": model_cfg | {"quick_gelu": quick_gelu}},
         description={
@@ -177,9 +191,11 @@ def _load_file(spec: str, name: str, path: Path, options: LoadOptions) -> OpenCl
     )
     if other in open_clip.list_models():
         warning += f" If the weights were trained with {activation_name(not quick_gelu)}, write {other!r}."
+    preprocess, differing = published_preprocessing(name)
+    model = _build(spec, name, quick_gelu, path, preprocess=preprocess, offline=options.offline)
     return OpenClipEncoder(
         spec,
-        _build(spec, name, quick_gelu, path, offline=options.offline),
+        model,
         _tokenizer(spec, name, model_cfg, offline=options.offline),
         configuration={"model_cfg": model_cfg},
         description={
@@ -188,7 +204,7 @@ def _load_file(spec: str, name: str, path: Path, options: LoadOptions) -> OpenCl
             "activation": activation_name(quick_gelu),
             "activation_source": "the name the user wrote",
             "training_data": None,
-            "warnings": [warning],
+            "warnings": [warning, *differing, *resampled(path, _held_shapes(path), model.state_dict())],
         },
         options=options,
     )
@@ -214,6 +230,20 @@ def _build(
         refuse_other_files(weights)
         open_clip.load_checkpoint(model, str(weights), strict=True, weights_only=True)
     return model
+
+
+def _held_shapes(weights: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor in a file, by OpenCLIP's name; nothing for weights of JAX."""
+    import open_clip
+    from safetensors import safe_open
+
+    if weights.suffix == ".safetensors":
+        with safe_open(weights, "pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    if weights.suffix in {".npz", ".npy"}:
+        return {}
+    state = open_clip.factory.load_state_dict(str(weights), device="cpu", weights_only=True)
+    return {name: tuple(tensor.shape) for name, tensor in state.items() if hasattr(tensor, "shape")}
 
 
 def _create(name: str, forced: dict[str, Any], preprocess: dict[str, Any] | None) -> Any:

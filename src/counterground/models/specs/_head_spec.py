@@ -64,13 +64,17 @@ def split_head(spec: str) -> tuple[str, HeadSpec | None]:
     """Return a specification without ``?head=KIND`` and its number, and the head, None if none is named.
 
     Raises:
-        UsageError: an unknown head, or a number it does not take.
+        UsageError: an unknown head, a number it does not take, or one of them given twice.
     """
     place, _, query = spec.partition("?")
     options = [part.partition("=")[::2] for part in query.split("&")]
     given = {name: value for name, value in options if name in _OPTIONS}
     if "head" not in given:
         return spec, None
+    names = [name for name, _ in options if name in _OPTIONS]
+    if len(given) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"{spec}: the option {twice!r} is given twice; which one counts is unclear.")
     others = [part for part in query.split("&") if part.partition("=")[0] not in _OPTIONS]
     return "?".join([place, *(["&".join(others)] if others else [])]), _parsed(spec, given)
 
