@@ -105,6 +105,7 @@ class Benchmark:
         made: photos that are made in memory when they are read, by path; all others are files.
 
     Raises:
+        UsageError: photos that are not a Polars frame.
         CounterGroundError: see ``validate_manifest``; or the design names columns that the photos lack.
     """
 
@@ -119,6 +120,13 @@ class Benchmark:
     made: Mapping[str, MadePhoto] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.photos, pl.DataFrame):
+            raise UsageError(
+                f"Photos are a Polars frame, not {type(self.photos).__name__}: Benchmark.from_frame takes "
+                "other tables."
+            )
+        if isinstance(self.root, str):
+            object.__setattr__(self, "root", Path(self.root))
         object.__setattr__(self, "photos", validate_manifest(self.photos, self.label_space))
         self.design.check(self.photos, values=False)
 
