@@ -95,6 +95,9 @@ def test_numbers_have_names_in_their_order(kind, columns, photos):
     columns["animal"] = [kind(names.index(name)) for name in columns["animal"]]
     found = Benchmark.from_frame(pd.DataFrame(columns), root=photos, names=names, **USED)
     assert found.version == read_benchmark(photos).version
+    (note,) = found.notes
+    assert note.startswith("No photo of 1 of the 4 classes that are named by number, so the label space")
+    assert note.endswith("lacks them: not here.")
     columns["animal"] = [{0: 130, 1: 296, 2: 100}[number] for number in columns["animal"]]
     found = Benchmark.from_frame(pl.DataFrame(columns), root=photos, names="imagenet", **USED)
     assert found.label_space.imagenet == (100, 130, 296)

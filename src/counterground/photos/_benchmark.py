@@ -188,7 +188,8 @@ class Benchmark:
             label: the column of classes: names, or numbers with ``names``.
             background: the column of backgrounds; optional under the default name.
             group: the column of ``common`` and ``counter``; optional under the default name.
-            names: the class name of each number, or ``imagenet`` for ImageNet-1K indices.
+            names: the class name of each number, or ``imagenet`` for ImageNet-1K indices. Classes without
+                photos are noted; they are not in the label space.
             name: what outputs call the benchmark.
             attributes: further columns: attributes (text, booleans) or covariates (numbers).
 
@@ -198,8 +199,9 @@ class Benchmark:
             CounterGroundError: a file is missing, or ``validate_manifest`` refuses the manifest.
         """
         columns = {"path": path, "class_name": label, "background": background, "group": group}
-        manifest, folder = manifest_of_table(frame, root, columns, names, attributes)
-        return benchmark_of_frame(manifest, folder, name)
+        manifest, folder, notes = manifest_of_table(frame, root, columns, names, attributes)
+        found = benchmark_of_frame(manifest, folder, name)
+        return found.described(notes=(*notes, *found.notes))
 
     @property
     def has_questions(self) -> bool:

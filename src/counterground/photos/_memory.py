@@ -30,6 +30,7 @@ _KINDS: dict[tuple[type, ...], tuple[str, Callable[[Any], Any]]] = {
     (int, float, np.number): ("numbers", float),
 }
 """Kinds of further columns, the first that fits; what they are called, and how a value is converted."""
+_LISTED = 8
 _NOT_A_VALUE = ("NAType", "NaTType")  # of pandas, which need not be installed
 # The others become RGB, as when they are read.
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"})
@@ -41,8 +42,8 @@ def manifest_of_table(
     columns: Mapping[str, str | None],
     names: Iterable[str] | str | None,
     attributes: str | Sequence[str] = (),
-) -> tuple[pl.DataFrame, Path]:
-    """Return the manifest of a table, with unresolved classes, and the folder its paths are relative to.
+) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
+    """Return the manifest of a table, its classes unresolved, the folder of its paths, and notes.
 
     Args:
         table: a Polars or pandas frame, or a mapping of columns.
@@ -84,13 +85,29 @@ def manifest_of_table(
         raise UsageError(
             f"The column {columns['group']!r} names no group: give common and counter, or group=None."
         )
+    notes: tuple[str, ...] = ()
     if isinstance(names, str) and names == "imagenet":
         found["class_index"] = found.pop("class_name")
     else:
-        found["class_name"] = _class_names(found["class_name"], names, str(columns["class_name"]))
+        found["class_name"], called = _class_names(found["class_name"], names, str(columns["class_name"]))
+        notes = note_absent_classes(called, found["class_name"])
     photos, folder = _photos(found.pop("path"), root)
     kept = {name: _cells(name, listed, attributes) for name, listed in found.items()}
-    return pl.DataFrame({**photos, **kept}), folder
+    return pl.DataFrame({**photos, **kept}), folder, notes
+
+
+def note_absent_classes(listed: Sequence[str], present: Iterable[str]) -> tuple[str, ...]:
+    """Say which of the names of numbered classes have no photo: they are no classes of the benchmark."""
+    have = set(present)
+    absent = [str(name) for name in listed if name not in have]
+    if not absent:
+        return ()
+    more = f" and {len(absent) - _LISTED:,} more" if len(absent) > _LISTED else ""
+    note = (
+        f"No photo of {len(absent):,} of the {len(listed):,} classes that are named by number, so the label "
+        f"space 'benchmark' lacks them: {', '.join(absent[:_LISTED])}{more}."
+    )
+    return (note,)
 
 
 def _cells(name: str, values: list[Any], attributes: Sequence[str]) -> list[Any]:
@@ -178,7 +195,10 @@ def _pandas_values(column: Any) -> list[Any]:
     return [value if there else None for value, there in zip(column.tolist(), present, strict=True)]
 
 
-def _class_names(given: Sequence[Any], names: Iterable[str] | str | None, column: str) -> list[Any]:
+def _class_names(
+    given: Sequence[Any], names: Iterable[str] | str | None, column: str
+) -> tuple[list[Any], Sequence[str]]:
+    """Return the name of each photo's class, and all names of numbered classes."""
     if None in given:
         raise UsageError(f"Row {given.index(None)} of the frame has no class in its column {column!r}.")
     whole = (value for value in given if isinstance(value, int | np.integer))
@@ -189,7 +209,7 @@ def _class_names(given: Sequence[Any], names: Iterable[str] | str | None, column
                 f"Column {column!r} has numbers: say what they mean with names=[...], the class names in "
                 "their order, or names='imagenet' if they are ImageNet-1K indices."
             )
-        return list(given)
+        return list(given), ()
     if isinstance(names, str) or len(numbers) < len(given):
         raise UsageError(
             f"names= must list the class names for the numbers in column {column!r}, or be 'imagenet'."
@@ -203,7 +223,7 @@ def _class_names(given: Sequence[Any], names: Iterable[str] | str | None, column
     wrong = [number for number in numbers if number not in called]
     if wrong:
         raise UsageError(f"Column {column!r} has the class {wrong[0]}, but names= has {len(called)} names.")
-    return [called[number] for number in numbers]
+    return [called[number] for number in numbers], list(called.values())
 
 
 def _photos(given: Sequence[Any], root: Path | str | None) -> tuple[dict[str, list[str]], Path]:
