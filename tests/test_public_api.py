@@ -1,17 +1,20 @@
 """What ``import counterground as cg`` offers."""
 
 import inspect
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 import torch
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
+from counterground.results import format_breakdown
 
 
 def test_what_is_public_is_listed_and_there():
@@ -36,6 +39,13 @@ def test_every_argument_has_a_name_and_a_type(name):
             r"not DataFrame.*\.from_frame",
         ),
         (lambda: cg.scores("run", by="class"), "not by 'class'"),
+        (
+            lambda: cg.scores("run", by=["background", "class_name"]),
+            "one name, not list: Run.by takes several",
+        ),
+        (lambda: cg.format_scores(pd.DataFrame({"model": ["a"]})), r"\(DataFrame\) is no run: .*Polars"),
+        (lambda: cg.compare(pl.DataFrame({"model": ["a"]})), r"\(DataFrame\) is no run"),
+        (lambda: cg.with_masks("stamps", "alpha"), r"an opened benchmark, not str: give open_benchmark\("),
     ],
 )
 def test_other_values_are_refused_in_one_line(call, said):
@@ -126,6 +136,55 @@ def test_what_scores_returned_may_be_changed(evaluate):
 def test_a_run_takes_names_as_the_functions_do(evaluate):
     run = evaluate()
     assert run.by("background").equals(run.by(["background"]))
+    other = "far: background=grass - background!=grass within all"
+    for text in ("drop", other):
+        contrast = run.contrast(text)
+        assert run.contrast(contrast) == contrast
+        assert run.with_contrast(text).scores.equals(run.with_contrast(contrast).scores)
+        for which, covariates in ((text, "photo_pixels"), (contrast, ["photo_pixels"])):
+            with pytest.raises(CounterGroundError, match="photo_pixels to hold: it is the same in every"):
+                run.adjusted(which, covariates)
+    with pytest.raises(UsageError, match="There is no contrast 'place'"):
+        run.with_contrast("place")
+
+
+@pytest.mark.parametrize("columns", [[], ["background", "background"]])
+def test_a_breakdown_by_no_column_is_no_damage(columns, evaluate):
+    with pytest.raises(UsageError, match="by one column or several, each named once"):
+        evaluate().by(columns)
+
+
+def test_equal_runs_are_equal_wherever_they_are(evaluate, tmp_path):
+    run = evaluate()
+    copy = cg.open_run(shutil.copytree(run.path, tmp_path / "copy"))
+    assert run == cg.open_run(run.path) == copy
+    assert len({run, copy, cg.open_run(run.path)}) == 1
+    changed = replace(run, scores=run.scores.head(3))
+    assert run not in (changed, evaluate("other", turns=(2,)), str(run.path), None)
+
+
+def test_results_with_tables_can_be_compared(evaluate):
+    run = evaluate()
+    for make in (cg.compare, lambda run: cg.plan(run, drop=5), cg.format_scores):
+        result = make(run)
+        assert result == result
+        assert result != make(run)
+        assert len({result, make(run)}) == 2
+
+
+def test_scores_for_a_reader_are_a_table_when_printed(evaluate, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    run = evaluate()
+    views = [
+        cg.format_scores(run),
+        cg.format_scores(run, by_class=True),
+        cg.format_scores(run, contrast="drop"),
+        format_breakdown(cg.scores(run, by="background")),
+    ]
+    for view in views:
+        assert "turn1" in str(view)
+        assert "shape:" not in str(view)
+        assert max(map(len, str(view).splitlines())) <= 100
 
 
 def test_a_path_or_a_device_is_as_good_as_its_text(evaluate, tmp_path):

@@ -701,6 +701,8 @@ def scores(
             "Scores are by background, another attribute or cell or, with by=None, by class and over all, "
             "not by 'class'."
         )
+    if by is not None and not isinstance(by, str):
+        raise UsageError(f"by is one name, not {type(by).__name__}: Run.by takes several columns.")
     opened = _some_runs(runs)
     if effects:
         if by is not None or contrast is not None or adjust:
@@ -1020,6 +1022,11 @@ def _opened_runs(runs: AnyRuns) -> list[Run]:
     """
     if isinstance(runs, Run | Path | str):
         listed = [runs]
+    elif hasattr(runs, "columns"):
+        raise UsageError(
+            f"A table ({type(runs).__name__}) is no run: give runs or their folders. format_scores also "
+            "takes scores as a Polars DataFrame."
+        )
     elif isinstance(runs, Iterable) and not isinstance(runs, bytes):
         listed = list(runs)
     else:

@@ -323,6 +323,7 @@ def test_imagefolder_deeper_than_classes_is_refused(tmp_path):
     refused(fill(tmp_path / "x", "cat/1.jpg", "cat/a/1.jpg"), "Photos in 'cat/a' are too deep")
     refused(fill(tmp_path / "y", "dog/sky/1.jpg", "cat/snow/a/1.jpg"), "Photos in 'cat/snow/a' are too deep")
     refused(fill(tmp_path / "z", "train/tench/1.jpg", "val/tench/1.jpg"), "'train' looks like a split")
+    refused(fill(tmp_path / "w", "training/tench/1.jpg", "testing/tench/1.jpg"), "'testing' looks like a spl")
 
 
 def test_folders_of_backgrounds_without_groups(tmp_path):

@@ -132,6 +132,12 @@ def test_copies_of_a_photo_share_a_cluster(copies, clusters, expected):
     assert validate_manifest(found, SPACE).equals(found)
 
 
+def test_photos_of_a_benchmark_are_a_polars_frame_and_its_root_may_be_text(tmp_path):
+    assert Benchmark("x", str(tmp_path), manifest(), SPACE).photo_path("a.png") == tmp_path / "a.png"
+    with pytest.raises(UsageError, match=r"a Polars frame, not dict: Benchmark\.from_frame takes"):
+        Benchmark("x", tmp_path, manifest().to_dict(), SPACE)
+
+
 def test_an_empty_manifest_is_refused():
     with pytest.raises(CounterGroundError, match="no photo"):
         validate_manifest(manifest().clear(), SPACE)

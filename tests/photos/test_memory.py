@@ -65,12 +65,39 @@ def test_what_pandas_calls_missing_is_null(columns, photos):
     assert benchmark.photos["background"].null_count() == benchmark.photos["group"].null_count() == 1
 
 
+@pytest.mark.parametrize(
+    "absent", [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT")]
+)
+def test_a_missing_value_is_null_in_any_table(absent, columns, photos):
+    columns["behind"][:2], columns["side"][1] = ["sea", absent], absent
+    columns["cluster"] = [absent] * (ROWS - 1) + ["ann"]
+    table = {name: pl.Series(values, dtype=pl.Object) for name, values in columns.items()}
+    for frame in (columns, pl.DataFrame(table), pd.DataFrame(columns, dtype=object)):
+        found = Benchmark.from_frame(frame, root=photos, **USED).photos
+        assert found.select("background", "group", "cluster").null_count().row(0) == (1, 1, ROWS - 1)
+
+
+def test_a_masked_value_is_missing(columns, photos):
+    behind = np.ma.array(columns["behind"], mask=[True] + [False] * (ROWS - 1))
+    found = Benchmark.from_frame(columns | {"behind": behind}, root=photos, **USED)
+    assert found.photos["background"].null_count() == 1
+
+
+def test_a_covariate_may_mix_kinds_of_numbers(columns, photos):
+    columns["size"] = [1, 0.5, np.float32(2), np.int64(3), None] + [4] * (ROWS - 5)
+    found = Benchmark.from_frame(columns, root=photos, attributes="size", **USED)
+    assert found.photos["size"].drop_nulls().unique().sort().to_list() == [0.5, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("kind", [np.int64, int])
 def test_numbers_have_names_in_their_order(kind, columns, photos):
     names = ["flamingo", "ice bear", "black swan", "not here"]
     columns["animal"] = [kind(names.index(name)) for name in columns["animal"]]
     found = Benchmark.from_frame(pd.DataFrame(columns), root=photos, names=names, **USED)
     assert found.version == read_benchmark(photos).version
+    (note,) = found.notes
+    assert note.startswith("No photo of 1 of the 4 classes that are named by number, so the label space")
+    assert note.endswith("lacks them: not here.")
     columns["animal"] = [{0: 130, 1: 296, 2: 100}[number] for number in columns["animal"]]
     found = Benchmark.from_frame(pl.DataFrame(columns), root=photos, names="imagenet", **USED)
     assert found.label_space.imagenet == (100, 130, 296)
@@ -166,6 +193,24 @@ def png():
             "'group' names no group: give",
         ),
         ({"path": [], "class_name": []}, {}, "not empty: 'path' has 0 values"),
+        ({"path": ["a", "b"], "class_name": "ox"}, {}, "'class_name' of the frame is str, not a list"),
+        ({"path": {"a"}, "class_name": ["ox"]}, {}, "'path' of the frame is set, not a list"),
+        ({"path": ["a"], "class_name": 3}, {}, "'class_name' of the frame is int, not a list"),
+        (
+            {"path": ["a", "b"], "class_name": ["ox", None]},
+            {},
+            "Row 1 of the frame has no class in its column",
+        ),
+        (
+            pd.DataFrame({"path": ["a", "b"], "class_name": [0.0, np.nan]}),
+            {"names": ["ox"]},
+            "Row 1 of the frame has no class in its column 'class_name'",
+        ),
+        (
+            {"path": ["a", "b"], "class_name": ["ox"] * 2, "wet": [True, "no"]},
+            {"attributes": "wet"},
+            "'wet' of the frame has booleans and texts: give values of one kind",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(frame, how, message):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from counterground.errors import CounterGroundError
-from counterground.photos import photo_id, read_benchmark
+from counterground.photos import Benchmark, photo_id, read_benchmark
 
 
 @pytest.fixture
@@ -77,9 +77,46 @@ def test_every_file_is_read_alike(write, tmp_path, suffix):
     assert benchmark.notes == ()
 
 
-def test_a_column_one_slip_from_a_known_one_is_no_attribute(write):
-    with pytest.raises(CounterGroundError, match="column 'backgroud': did you mean 'background'"):
-        read_benchmark(write(backgroud=["x", "y", "z"]))
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_attributes_are_the_same_in_every_format(write, tmp_path, suffix):
+    nfc, nfd = "caf\u00e9", "cafe\u0301"
+    columns = {
+        "wet": [True, None, False],
+        "place": [" sea ", "", nfd],
+        "kind": [nfc, nfd, "x"],
+        "cluster": [nfd, nfc, None],
+    }
+    rows = pl.read_parquet(write(**columns))
+    path = tmp_path / f"mine{suffix}"
+    if suffix in (".csv", ".tsv"):
+        rows.write_csv(path, separator="," if suffix == ".csv" else "\t")
+    elif suffix == ".jsonl":
+        rows.write_ndjson(path)
+    frame = Benchmark.from_frame(rows, root=tmp_path, attributes=["wet", "place", "kind"])
+    for benchmark in (read_benchmark(path), frame):
+        assert benchmark.photos.select("path", *columns).rows() == [
+            ("0.png", None, None, nfc, nfc),
+            ("1.png", "no", nfc, "x", None),
+            ("2.png", "yes", "sea", nfc, nfc),
+        ]
+        assert benchmark.version == frame.version
+
+
+def test_true_and_false_are_read_as_programs_write_them(write, tmp_path):
+    write()
+    path = tmp_path / "mine.csv"
+    path.write_text("path,class_name,wet,odd\n0.png,hen,TRUE,true\n1.png,hen,False,maybe\n2.png,hen,,x\n")
+    assert read_benchmark(path).photos.select("wet", "odd").rows() == [
+        ("yes", "true"),
+        ("no", "maybe"),
+        (None, "x"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["backgroud", "Background", "GROUP", "Cluster", "Class index"])
+def test_a_column_one_slip_from_a_known_one_is_no_attribute(write, name):
+    with pytest.raises(CounterGroundError, match=f"column '{name}': did you mean '"):
+        read_benchmark(write(**{name: ["x", "y", "z"]}))
 
 
 def test_a_table_as_pandas_writes_it(write, tmp_path):

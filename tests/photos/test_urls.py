@@ -179,6 +179,8 @@ def test_numbers_get_the_names_of_a_file(table, tmp_path):
         CounterGroundError, match=r"Row 2 has the class '7', and .*names\.txt has names for 0 to 1"
     ):
         read_benchmark(f"{table(kind=[1, 7, 1])}?label=kind&names={tmp_path}/names.txt")
+    found = read_benchmark(f"{table(kind=[1, 1, 1])}?label=kind&names={tmp_path}/names.txt")
+    assert any(note.startswith("No photo of 1 of the 2 classes that are named") for note in found.notes)
 
 
 @pytest.mark.parametrize(

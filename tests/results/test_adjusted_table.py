@@ -143,6 +143,8 @@ def test_latex_and_a_notebook_show_it(run_of, shown):
     run = run_of()
     assert r"\toprule" in shown(run, "--adjust", "size", "--format", "latex")
     assert "<table" in cg.format_scores(run, adjust="size")._repr_html_()
+    assert "good" in str(cg.format_scores(run, adjust="size"))
+    assert "shape:" not in str(cg.format_scores(run, adjust="size"))
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ _SENTENCES = 4
 _MODELS = 12  # rows of a table in a REPL
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """Models of runs, of the paper and of its reproduction side by side; all numbers are fractions.
 

@@ -330,7 +330,7 @@ _SCHEMA: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Plan(Written):
     """Photos needed to detect a drop: a row per model of a pilot run, or one for the assumptions.
 

@@ -71,9 +71,10 @@ def with_masks(
         show_progress: show a bar on standard error.
 
     Raises:
-        UsageError: see `make_masks`.
+        UsageError: see `make_masks`; or a benchmark that is not opened.
         CounterGroundError: see `make_masks`; or no photo has a usable mask.
     """
+    _check_benchmark(benchmark)
     if is_masks_folder(Path(source)):
         return read_masks(source).apply(benchmark)
     making, description = _prepared(benchmark, str(source), folder, settings, accept_licences)
@@ -117,6 +118,14 @@ def make_masks(
     return _made(making, description, overwrite=overwrite, show_progress=show_progress)
 
 
+def _check_benchmark(benchmark: object) -> None:
+    """Refuse the name or folder of a benchmark, which the functions of commands take."""
+    if not isinstance(benchmark, Benchmark):
+        raise UsageError(
+            f"Masks are for an opened benchmark, not {type(benchmark).__name__}: give open_benchmark(...)."
+        )
+
+
 def _prepared(
     benchmark: Benchmark,
     source: str,
@@ -126,6 +135,7 @@ def _prepared(
 ) -> tuple[_Making, dict[str, Any]]:
     """Open a source; return it with the folder of the masks, and the content of ``masks.json``."""
     settings = settings or MaskSettings()
+    _check_benchmark(benchmark)
     benchmark.check_files("make masks of")
     if folder is not None and Path(source).is_dir():
         check_apart(Path(folder), Path(source), "the folder of the masks that are read")

@@ -105,6 +105,7 @@ class Benchmark:
         made: photos that are made in memory when they are read, by path; all others are files.
 
     Raises:
+        UsageError: photos that are not a Polars frame.
         CounterGroundError: see ``validate_manifest``; or the design names columns that the photos lack.
     """
 
@@ -119,6 +120,13 @@ class Benchmark:
     made: Mapping[str, MadePhoto] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.photos, pl.DataFrame):
+            raise UsageError(
+                f"Photos are a Polars frame, not {type(self.photos).__name__}: Benchmark.from_frame takes "
+                "other tables."
+            )
+        if isinstance(self.root, str):
+            object.__setattr__(self, "root", Path(self.root))
         object.__setattr__(self, "photos", validate_manifest(self.photos, self.label_space))
         self.design.check(self.photos, values=False)
 
@@ -180,7 +188,8 @@ class Benchmark:
             label: the column of classes: names, or numbers with ``names``.
             background: the column of backgrounds; optional under the default name.
             group: the column of ``common`` and ``counter``; optional under the default name.
-            names: the class name of each number, or ``imagenet`` for ImageNet-1K indices.
+            names: the class name of each number, or ``imagenet`` for ImageNet-1K indices. Classes without
+                photos are noted; they are not in the label space.
             name: what outputs call the benchmark.
             attributes: further columns: attributes (text, booleans) or covariates (numbers).
 
@@ -190,8 +199,9 @@ class Benchmark:
             CounterGroundError: a file is missing, or ``validate_manifest`` refuses the manifest.
         """
         columns = {"path": path, "class_name": label, "background": background, "group": group}
-        manifest, folder = manifest_of_table(frame, root, columns, names, attributes)
-        return benchmark_of_frame(manifest, folder, name)
+        manifest, folder, notes = manifest_of_table(frame, root, columns, names, attributes)
+        found = benchmark_of_frame(manifest, folder, name)
+        return found.described(notes=(*notes, *found.notes))
 
     @property
     def has_questions(self) -> bool:

@@ -365,7 +365,7 @@ def _benchmark(file: Path | str, metadata: Any, columns: dict[str, list[Any]]) -
         raise CounterGroundError("it has no records.")
     if not all(_is_path(value) for value in columns["path"]):
         usual = {each: each for each in ("path", "class_name", "background", "group")}
-        frame, folder = manifest_of_table(columns, None, usual, None)
+        frame, folder, _ = manifest_of_table(columns, None, usual, None)
         return benchmark_of_frame(frame, folder, name)
     files = [Path(os.fsdecode(value)) for value in columns.pop("path")]
     folder = _folder(metadata, files)

@@ -21,7 +21,7 @@ from counterground.text import counted
 
 _GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")
 _LIKE_GROUP = re.compile(r"(common|counter)[-_ ]+(\S.*)", re.IGNORECASE)
-_SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
+_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import cache_dir, draft_folder
+from counterground.photos._manifest import MANIFEST_SCHEMA
 from counterground.photos._photo import image_type
 from counterground.photos._questions import QUESTION_SCHEMA
 from counterground.text import counted
@@ -23,6 +24,14 @@ from counterground.text import counted
 _OPTIONAL = ("cluster", "mask", "licence", "attribution", "source", "imagenet_index")
 _NUMBERS = ("class_index", "imagenet_index")
 _DEFAULTS = ("background", "group")
+_KINDS: dict[tuple[type, ...], tuple[str, Callable[[Any], Any]]] = {
+    (str,): ("texts", str),
+    (bool, np.bool_): ("booleans", bool),
+    (int, float, np.number): ("numbers", float),
+}
+"""Kinds of further columns, the first that fits; what they are called, and how a value is converted."""
+_LISTED = 8
+_NOT_A_VALUE = ("NAType", "NaTType")  # of pandas, which need not be installed
 # The others become RGB, as when they are read.
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"})
 
@@ -33,8 +42,8 @@ def manifest_of_table(
     columns: Mapping[str, str | None],
     names: Iterable[str] | str | None,
     attributes: str | Sequence[str] = (),
-) -> tuple[pl.DataFrame, Path]:
-    """Return the manifest of a table, with unresolved classes, and the folder its paths are relative to.
+) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
+    """Return the manifest of a table, its classes unresolved, the folder of its paths, and notes.
 
     Args:
         table: a Polars or pandas frame, or a mapping of columns.
@@ -76,24 +85,61 @@ def manifest_of_table(
         raise UsageError(
             f"The column {columns['group']!r} names no group: give common and counter, or group=None."
         )
+    notes: tuple[str, ...] = ()
     if isinstance(names, str) and names == "imagenet":
         found["class_index"] = found.pop("class_name")
     else:
-        found["class_name"] = _class_names(found["class_name"], names, str(columns["class_name"]))
+        found["class_name"], called = _class_names(found["class_name"], names, str(columns["class_name"]))
+        notes = note_absent_classes(called, found["class_name"])
     photos, folder = _photos(found.pop("path"), root)
-    kept = {
-        name: listed if name in (*_NUMBERS, *attributes) else [_text(value) for value in listed]
-        for name, listed in found.items()
-    }
-    return pl.DataFrame({**photos, **kept}), folder
+    kept = {name: _cells(name, listed, attributes) for name, listed in found.items()}
+    return pl.DataFrame({**photos, **kept}), folder, notes
+
+
+def note_absent_classes(listed: Sequence[str], present: Iterable[str]) -> tuple[str, ...]:
+    """Say which of the names of numbered classes have no photo: they are no classes of the benchmark."""
+    have = set(present)
+    absent = [str(name) for name in listed if name not in have]
+    if not absent:
+        return ()
+    more = f" and {len(absent) - _LISTED:,} more" if len(absent) > _LISTED else ""
+    note = (
+        f"No photo of {len(absent):,} of the {len(listed):,} classes that are named by number, so the label "
+        f"space 'benchmark' lacks them: {', '.join(absent[:_LISTED])}{more}."
+    )
+    return (note,)
+
+
+def _cells(name: str, values: list[Any], attributes: Sequence[str]) -> list[Any]:
+    if name in _NUMBERS:
+        return values
+    if name in attributes and name not in MANIFEST_SCHEMA:
+        return _attribute(name, values)
+    return [_text(value) for value in values]
 
 
 def _text(value: Any) -> str | list[str] | None:
     """Return a cell as text; the options of a question stay a list."""
     if isinstance(value, list | tuple | np.ndarray):
         return [str(each) for each in value]
-    missing = value is None or (isinstance(value, float | np.floating) and np.isnan(value))
-    return None if missing else str(value)
+    return None if value is None else str(value)
+
+
+def _attribute(name: str, values: Sequence[Any]) -> list[Any]:
+    """Return the values of an attribute or a covariate, which are of one kind."""
+    kinds = {_kind(value) for value in values if value is not None}
+    if len(kinds) > 1:
+        raise UsageError(
+            f"The column {name!r} of the frame has {' and '.join(sorted(kinds))}: give values of one kind "
+            "(texts or booleans for an attribute, numbers for a covariate)."
+        )
+    as_kind = next((make for kind, make in _KINDS.values() if {kind} == kinds), None)
+    return [value if value is None or as_kind is None else as_kind(value) for value in values]
+
+
+def _kind(value: Any) -> str:
+    found = (kind for types, (kind, _) in _KINDS.items() if isinstance(value, types))
+    return next(found, type(value).__name__)
 
 
 def _reader(table: Any) -> tuple[Sequence[str], Callable[[str], list[Any]]]:
@@ -103,7 +149,7 @@ def _reader(table: Any) -> tuple[Sequence[str], Callable[[str], list[Any]]]:
     if isinstance(table, pl.DataFrame):
         return table.columns, lambda name: _polars_values(table[name])
     if isinstance(table, Mapping):
-        return list(table), lambda name: list(table[name])
+        return list(table), lambda name: _listed_values(name, table[name])
     if hasattr(table, "columns") and hasattr(table, "iloc"):
         columns = list(table.columns)
         if repeated := [name for name in columns if columns.count(name) > 1]:
@@ -114,8 +160,34 @@ def _reader(table: Any) -> tuple[Sequence[str], Callable[[str], list[Any]]]:
     )
 
 
+def _listed_values(name: str, column: Any) -> list[Any]:
+    """Return the values of a column of a dict, which Python could also take a text or a set for."""
+    if isinstance(column, np.ma.MaskedArray):
+        return list(column.tolist())
+    if isinstance(column, pl.Series):
+        return _polars_values(column)
+    try:
+        values = None if isinstance(column, str | bytes | Set | Mapping) else list(column)
+    except TypeError:
+        values = None
+    if values is None:
+        raise UsageError(
+            f"The column {name!r} of the frame is {type(column).__name__}, not a list with a value for each "
+            "photo."
+        )
+    return [None if _is_missing(value) else value for value in values]
+
+
+def _is_missing(value: Any) -> bool:
+    if isinstance(value, float | np.floating | np.datetime64):
+        return bool(value != value)  # noqa: PLR0124 - only what is no value differs from itself
+    return value is None or type(value).__name__ in _NOT_A_VALUE
+
+
 def _polars_values(column: pl.Series) -> list[Any]:
-    return list(column.to_numpy()) if isinstance(column.dtype, pl.Array) else column.to_list()
+    if isinstance(column.dtype, pl.Array):
+        return list(column.to_numpy())
+    return [None if _is_missing(value) else value for value in column.to_list()]
 
 
 def _pandas_values(column: Any) -> list[Any]:
@@ -123,7 +195,12 @@ def _pandas_values(column: Any) -> list[Any]:
     return [value if there else None for value, there in zip(column.tolist(), present, strict=True)]
 
 
-def _class_names(given: Sequence[Any], names: Iterable[str] | str | None, column: str) -> list[Any]:
+def _class_names(
+    given: Sequence[Any], names: Iterable[str] | str | None, column: str
+) -> tuple[list[Any], Sequence[str]]:
+    """Return the name of each photo's class, and all names of numbered classes."""
+    if None in given:
+        raise UsageError(f"Row {given.index(None)} of the frame has no class in its column {column!r}.")
     whole = (value for value in given if isinstance(value, int | np.integer))
     numbers = [int(value) for value in whole if not isinstance(value, bool)]
     if names is None:
@@ -132,7 +209,7 @@ def _class_names(given: Sequence[Any], names: Iterable[str] | str | None, column
                 f"Column {column!r} has numbers: say what they mean with names=[...], the class names in "
                 "their order, or names='imagenet' if they are ImageNet-1K indices."
             )
-        return list(given)
+        return list(given), ()
     if isinstance(names, str) or len(numbers) < len(given):
         raise UsageError(
             f"names= must list the class names for the numbers in column {column!r}, or be 'imagenet'."
@@ -146,7 +223,7 @@ def _class_names(given: Sequence[Any], names: Iterable[str] | str | None, column
     wrong = [number for number in numbers if number not in called]
     if wrong:
         raise UsageError(f"Column {column!r} has the class {wrong[0]}, but names= has {len(called)} names.")
-    return [called[number] for number in numbers]
+    return [called[number] for number in numbers], list(called.values())
 
 
 def _photos(given: Sequence[Any], root: Path | str | None) -> tuple[dict[str, list[str]], Path]:

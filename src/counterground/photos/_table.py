@@ -198,7 +198,7 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
             f"{', '.join(frame.columns)}."
         )
     frame, notes_on_columns = as_attributes(frame)
-    frame = with_plain_paths(_cast_keys(frame))
+    frame = with_plain_paths(_cast_keys(_with_tidy_texts(frame)))
     refuse_repeated(frame, "path")
     frame, root, moved = _below_one_folder(frame, root)
     space, frame, found = _classify(frame)
@@ -228,20 +228,36 @@ def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
     return pl.DataFrame(kept), ((note,) if unused else ())
 
 
+def _with_tidy_texts(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a table whose attributes and clusters are equal if they look alike, whichever format has them.
+
+    Attributes have no spaces around them and are null if nothing is left, as in CSV. An accent may be a
+    character of its own in one row and not in another (NFD and NFC).
+    """
+    known = _known(frame)
+    texts = [name for name in frame.columns if frame.schema[name] in (pl.String, pl.Categorical, pl.Enum)]
+    attributes = [pl.col(name).cast(pl.String) for name in texts if name not in known]
+    clusters = [pl.col("cluster").cast(pl.String)] if "cluster" in texts else []
+    return frame.with_columns(text.str.normalize("NFC") for text in (*map(stripped, attributes), *clusters))
+
+
 def _known(frame: pl.DataFrame) -> set[str]:
     """Return a table's columns that are not attributes."""
     return {*MANIFEST_SCHEMA, *(QUESTION_SCHEMA if "options" in frame.columns else ()), "imagenet_index"}
 
 
 def with_covariates(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a CSV table in which further columns are numbers if all their texts are."""
+    """Return a CSV table in which further columns are numbers, or true and false, if all their texts are."""
     known = _known(frame)
-    return frame.with_columns(_number(frame[name]) for name in frame.columns if name not in known)
+    return frame.with_columns(_typed(frame[name]) for name in frame.columns if name not in known)
 
 
-def _number(column: pl.Series) -> pl.Series:
+def _typed(column: pl.Series) -> pl.Series:
     if column.is_null().all():
         return column
+    flags = column.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
+    if flags.null_count() == column.null_count():
+        return flags
     numbers = column.cast(pl.Float64, strict=False)
     return numbers if numbers.null_count() == column.null_count() else column
 

@@ -65,10 +65,11 @@ class _Predictions:
         run.__dict__["given"] = given
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """Predictions and scores of some models on one benchmark, as kept in a folder.
 
+    Two runs are equal if all that they record and measured is equal, whatever their folders are called.
     ``predictions`` are all rows of ``predictions.parquet``. Millions of rows need not be read at once:
     ``answers``, ``photos`` and ``by_setting`` read one model at a time.
     """
@@ -77,6 +78,18 @@ class Run:
     info: RunInfo
     predictions: _Predictions = _Predictions()  # a descriptor, no default
     scores: pl.DataFrame  # type: ignore[misc]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Run):
+            return NotImplemented
+        return self is other or (
+            self.info == other.info
+            and self.scores.equals(other.scores)
+            and self.predictions.equals(other.predictions)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.info.created, self.info.request))
 
     @property
     def rows(self) -> pl.LazyFrame:
@@ -118,19 +131,24 @@ class Run:
         """Cells, contrasts and shares of the benchmark."""
         return self.info.benchmark.scored
 
-    def contrast(self, text: str) -> Contrast:
+    def contrast(self, contrast: str | Contrast) -> Contrast:
         """Return a contrast of the design by its name, or the one that an expression defines.
 
         Raises:
             UsageError: there is none, or it does not fit these photos.
         """
-        return self.design.find(text, self.photos)
+        return self.design.find(str(contrast), self.photos)
 
-    def with_contrast(self, contrast: Contrast) -> Run:
+    def with_contrast(self, contrast: str | Contrast) -> Run:
         """Return the run with the scores of a contrast, even if its design does not have it.
 
         ``Contrast.difference_key`` and ``side_keys`` say where they are in the scores.
+
+        Raises:
+            UsageError: a text that ``contrast`` refuses.
         """
+        if not isinstance(contrast, Contrast):
+            contrast = self.contrast(contrast)
         if contrast in (DROP, *self.design.contrasts):
             return self
         with _reading(self.path):
@@ -142,21 +160,26 @@ class Run:
         """Return `metrics.score_by`, with the kind of interval that the run needs.
 
         Raises:
-            UsageError: an unknown column, or one with numbers.
+            UsageError: no column, one that is named twice or unknown, or one with numbers.
         """
         columns = [columns] if isinstance(columns, str) else columns
+        if not columns or len(set(columns)) < len(columns):
+            raise UsageError("A breakdown is by one column or several, each named once.")
         check_columns(columns, self.rows.collect_schema(), "a breakdown")
         with _reading(self.path):
             sure = Confidence(anytime=self.could_stop)
             return score_by(self.rows, columns, balanced=balanced, confidence=sure, design=self.design)
 
-    def adjusted(self, contrast: Contrast, covariates: Sequence[str]) -> pl.DataFrame:
+    def adjusted(self, contrast: str | Contrast, covariates: str | Sequence[str]) -> pl.DataFrame:
         """Return `metrics.score_adjusted`, with the kind of interval that the run needs.
 
         Raises:
-            UsageError: an unknown covariate.
+            UsageError: a text that ``contrast`` refuses, or an unknown covariate.
             CounterGroundError: the sides do not overlap, or anything else prevents adjusting.
         """
+        if not isinstance(contrast, Contrast):
+            contrast = self.contrast(contrast)
+        covariates = [covariates] if isinstance(covariates, str) else covariates
         with _reading(self.path):
             sure = Confidence(anytime=self.could_stop)
             return score_adjusted(self.rows, contrast, covariates, confidence=sure, design=self.design)

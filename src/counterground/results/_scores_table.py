@@ -35,6 +35,7 @@ from counterground.results.tables import (
     html_table,
     latex_table,
     markdown_table,
+    plain_text,
     rich_table,
 )
 
@@ -375,7 +376,7 @@ def scores_table(
     return rich_table(table, width)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ScoresView:
     """Scores for a reader: a table that fits its console, and in a notebook an HTML table."""
 
@@ -386,6 +387,10 @@ class ScoresView:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Build the table for the console's width."""
         yield scores_table(self.scores, self.by_class, self.class_names, width=options.max_width)
+
+    def __repr__(self) -> str:
+        """Write the table as on a terminal."""
+        return plain_text(self)
 
     def _repr_html_(self) -> str:
         return html_table(scores_as_table(self.scores, self.by_class, self.class_names, pictures=True))

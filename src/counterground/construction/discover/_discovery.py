@@ -41,7 +41,7 @@ FILES = (*BENCHMARK_FILES, "cells.parquet", "pairs.parquet", "referee")
 _CHOSEN_ON = {"first": "first half", "second": "second half"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Discovery(Finding):
     """What a referee chose, and what chance alone would have given.
 

@@ -71,7 +71,7 @@ class ByChance:
         return cls(float(observed), float(permuted.mean()), float(low), float(high), p)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Finding:
     """Pairs chosen from the predictions of one referee or several, with their evidence.
 

@@ -38,7 +38,7 @@ _FORMATS = Registry(
 FORMATS = tuple(_FORMATS.built_in)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ExportReport:
     """What was exported.
 

@@ -56,15 +56,17 @@ def name_problem(name: str, known: Collection[str]) -> str:
 
     Args:
         name: name of the column.
-        known: columns of a manifest; a name one typo away from one of them is not taken as a new one.
+        known: columns of a manifest; a name one typo away from one of them, or with capitals, is not taken as
+            a new one.
     """
     if name in RESERVED:
         return "the name is taken by predictions, scores or expressions: rename it"
+    small = "_".join(name.casefold().split())
+    meant = next((other for other in known if small == other or _one_slip(small, other)), None)
+    if meant is not None and name != meant:
+        return f"did you mean {meant!r}? If not, rename it, since it is one slip from that"
     if not _NAME.fullmatch(name):
         return "an attribute's name has small letters, digits and _ only, a letter first: rename it"
-    meant = next((other for other in known if _one_slip(name, other)), None)
-    if meant is not None:
-        return f"did you mean {meant!r}? If not, rename it, since it is one slip from that"
     return ""
 
 

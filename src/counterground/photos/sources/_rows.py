@@ -8,6 +8,7 @@ import polars as pl
 
 from counterground.errors import CounterGroundError
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame
+from counterground.photos._memory import note_absent_classes
 from counterground.photos._table import refuse_repeated, with_covariates
 from counterground.photos.labels import read_class_names
 from counterground.photos.sources._fetched import fetch_photos, problem_of_url
@@ -44,7 +45,8 @@ def benchmark_of_rows(
         if texts:
             frame = with_covariates(frame)
         if "names" in source.options:
-            frame = _with_class_names(frame, Path(source.options["names"]))
+            frame, absent = _with_class_names(frame, Path(source.options["names"]))
+            notes += absent
         if _holds_urls(frame):
             frame, root, fetched = _fetched(frame, show_progress=show_progress)
             notes += fetched
@@ -79,8 +81,8 @@ def _unclear(lacking: str, setting: str, frame: pl.DataFrame) -> str:
     return f"the manifest has {lacking}; it has {has}. Say which column it is: ?{setting}=COLUMN."
 
 
-def _with_class_names(frame: pl.DataFrame, file: Path) -> pl.DataFrame:
-    """Replace the numbers in ``class_name`` by names."""
+def _with_class_names(frame: pl.DataFrame, file: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Replace the numbers in ``class_name`` by names; note the names that no photo has."""
     listed = read_class_names(file)
     numbers = frame["class_name"].cast(pl.String).str.strip_chars().str.replace(r"\.0$", "")
     index = numbers.cast(pl.Int64, strict=False)
@@ -90,7 +92,8 @@ def _with_class_names(frame: pl.DataFrame, file: Path) -> pl.DataFrame:
         raise CounterGroundError(
             f"Row {row + 1} has the class {numbers[row]!r}, and {file} has names for 0 to {len(listed) - 1}."
         )
-    return frame.with_columns(pl.Series("class_name", listed, pl.String).gather(index).alias("class_name"))
+    named = pl.Series("class_name", listed, pl.String).gather(index)
+    return frame.with_columns(named.alias("class_name")), note_absent_classes(listed, named)
 
 
 def _holds_urls(frame: pl.DataFrame) -> bool:

@@ -21,6 +21,7 @@ from counterground.results.tables import (
     html_table,
     latex_table,
     markdown_table,
+    plain_text,
     rich_table,
 )
 from counterground.text import counted
@@ -39,7 +40,7 @@ CAUTION = (
 """What an adjusted contrast is conditional on."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AdjustedScores:
     """A contrast with covariates held, for a reader: a table that fits its console, or an HTML table.
 
@@ -131,6 +132,10 @@ class AdjustedScores:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Build the table for the console's width."""
         yield rich_table(self.table, options.max_width)
+
+    def __repr__(self) -> str:
+        """Write the table as on a terminal."""
+        return plain_text(self)
 
     def _repr_html_(self) -> str:
         return html_table(self.table)

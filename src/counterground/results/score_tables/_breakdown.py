@@ -21,6 +21,7 @@ from counterground.results.tables import (
     html_table,
     latex_table,
     markdown_table,
+    plain_text,
     rich_table,
 )
 
@@ -110,7 +111,7 @@ def format_breakdown(rows: pl.DataFrame, format: str = "table") -> str | Breakdo
     return latex_table(table) if format == "latex" else markdown_table(table)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BreakdownView:
     """Accuracy by value for a reader: a table that fits its console, and in a notebook an HTML table."""
 
@@ -119,6 +120,10 @@ class BreakdownView:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Build the table for the console's width."""
         yield rich_table(breakdown_as_table(self.rows), options.max_width)
+
+    def __repr__(self) -> str:
+        """Write the table as on a terminal."""
+        return plain_text(self)
 
     def _repr_html_(self) -> str:
         return html_table(breakdown_as_table(self.rows))

@@ -27,6 +27,7 @@ from counterground.results.tables import (
     html_table,
     latex_table,
     markdown_table,
+    plain_text,
     rich_table,
 )
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ContrastScores:
     """One contrast of runs, for a reader: a table that fits its console, and in a notebook an HTML table.
 
@@ -93,6 +94,10 @@ class ContrastScores:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Build the table for the console's width."""
         yield rich_table(self.table, options.max_width)
+
+    def __repr__(self) -> str:
+        """Write the table as on a terminal."""
+        return plain_text(self)
 
     def _repr_html_(self) -> str:
         return html_table(self.table)

@@ -20,6 +20,7 @@ from counterground.results.tables import (
     html_table,
     latex_table,
     markdown_table,
+    plain_text,
     rich_table,
 )
 from counterground.text import counted
@@ -70,7 +71,7 @@ def effect_title(
     return EFFECTS[estimate].format(k=k, background=background)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class EffectScores:
     """Effects of backgrounds, for a reader: a table that fits its console, and in a notebook an HTML table.
 
@@ -142,6 +143,10 @@ class EffectScores:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Build the table for the console's width."""
         yield rich_table(self.table, options.max_width)
+
+    def __repr__(self) -> str:
+        """Write the table as on a terminal."""
+        return plain_text(self)
 
     def _repr_html_(self) -> str:
         return html_table(self.table)
