@@ -412,9 +412,9 @@ def _untested(models: Sequence[Compared], against: str | None, title: str) -> li
         return []
     (a, b), number = apart[0], len(apart)
     sentence = (
-        f"On {title} {counted(number, 'pair')} of models {'is' if number == 1 else 'are'} not tested, such as "
-        f"{a} and {b}: tests need the same names, prompts, loading and protocol, also for a model that reads "
-        "no names. Evaluate them in one run, or with the same options."
+        f"On {title} {counted(number, 'pair')} of models {'is' if number == 1 else 'are'} not tested, such "
+        f"as {a} and {b}: tests need the same names, prompts, loading and protocol, also for a model that "
+        "reads no names. Evaluate them in one run, or with the same options."
     )
     return [sentence]
 

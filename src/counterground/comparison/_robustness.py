@@ -211,7 +211,9 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale, accuracies: str) -> 
 
 
 # A specification that names published weights, so not a file or a folder.
-_PUBLISHES = r"^(open_clip:[^@?~./][^@?]*/[^@?]+|(torchvision|timm|counterground):[^@?]+|efficientnet-lite\d)$"
+_PUBLISHES = (
+    r"^(open_clip:[^@?~./][^@?]*/[^@?]+|(torchvision|timm|counterground):[^@?]+|efficientnet-lite\d)$"
+)
 # Which weights a point belongs to: the paper's name for those it used, or the specification. Two files may
 # share one that names no folder; their fingerprints differ. So do those of published weights in another
 # precision or under other versions of libraries, which are no other model.

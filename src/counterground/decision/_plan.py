@@ -203,10 +203,11 @@ class Pilot:
         more = photos / self.now.photos
         wider = more if clusters is None else clusters / self.now.clusters
         covariance = (self.now.covariance - self.between) / more + self.between / wider
+        # The reciprocal of a standard error known with few degrees of freedom is too large, by 3 / (4 df).
+        covariance = covariance * math.exp(1.5 / self.now.known)
         return replace(
             self.now,
-            # The reciprocal of a standard error known with few degrees of freedom is too large, by 3 / (4 df).
-            covariance=covariance * math.exp(1.5 / self.now.known),
+            covariance=covariance,
             degrees=max(1.0, (self.now.degrees + 1) * wider - 1),
             photos=round(photos),
             clusters=max(2, round(self.now.clusters * wider)),

@@ -147,7 +147,7 @@ def drop_change_interval(
 def _changes(
     models: Sequence[Answers], pairs: Sequence[tuple[int, int]], contrast: Contrast
 ) -> dict[str, list[Any]]:
-    """Test differences of a contrast as ``paired_tests`` does, with the interval of `drop_change_interval`."""
+    """Test differences of a contrast as ``paired_tests``, with the interval of `drop_change_interval`."""
     tests = paired_tests(models, pairs, "difference", contrast)
     known = [quantity_estimate(model, "difference", contrast) for model in models]
     for place, (a, b) in enumerate(pairs):
@@ -356,7 +356,8 @@ COMPARISON_SCHEMA: dict[str, Any] = {
 """Columns of a comparison; ``difference`` (a - b) and bounds are fractions.
 
 ``low`` and ``high`` refer to other photos of these classes, ``classes_low`` and ``classes_high`` to other
-classes of which these are a random sample.
+classes of which these are a random sample. Those of accuracies are +- t x standard error, those of drops and
+other contrasts may end farther from 0 (`drop_change_interval`).
 
 A setting is null if the two models differ in it; ``prompts_a``, ``prompts_b``, ... are those of each.
 """

@@ -59,7 +59,7 @@ class DropError:
         return self._beyond(0.0, CONFIDENCE, above=True)
 
     def power_to_decide(self, limit: float, confidence: Confidence = CONFIDENCE) -> float:
-        """Return how often the interval lies on one side of a limit if the true drop is this one, on that side.
+        """Return how often the interval lies on the side of a limit on which this drop, the true one, is.
 
         Args:
             limit: a drop (fraction).
