@@ -75,6 +75,12 @@ def printed(setting, subset):
     return frame.assign(x=ndtri(frame["common"] / 100), y=ndtri(frame["counter"] / 100))
 
 
+def test_the_claim_is_the_same_to_the_last_digit_each_time():
+    """Means over data sets are sums, which depend on their order."""
+    first, *others = (claim_by_setting.__wrapped__("probit").to_dicts() for _ in range(12))
+    assert all(other == first for other in others)
+
+
 def test_a_row_for_each_setting_and_set_of_clips(claim):
     assert claim.schema == pl.Schema(CLAIM_SCHEMA)
     assert claim["setting"].unique(maintain_order=True).to_list() == list(SETTINGS)

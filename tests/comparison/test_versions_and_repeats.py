@@ -160,6 +160,54 @@ def test_files_of_one_name_in_several_folders_are_several_models(stamps):
     assert same.residuals["predicted"].to_list() == pytest.approx(known.residuals["predicted"].to_list())
 
 
+def of_other_libraries(levels):
+    """Records of the same weights, with the fingerprints they have under other versions of libraries."""
+    return [classifier_record(spec).model_copy(update={"fingerprint": "e" * 64}) for spec in levels]
+
+
+def test_published_weights_count_once_in_a_line_whatever_loaded_them(stamps):
+    """The same answers under other libraries, and slightly other ones in another precision."""
+    levels = lites(0)
+    levels["efficientnet-lite1"] = (0.7, 0.57)
+    first = stamps("a", levels)
+    alone = full_comparison(first, published=False)
+    for again in (levels, {spec: (a, b + 0.025) for spec, (a, b) in levels.items()}):
+        second = stamps("b", again, records=of_other_libraries(again))
+        found = full_comparison([first, second], published=False)
+        assert found.robustness.fit == alone.robustness.fit
+        assert found.robustness.fit.n == 4
+        shown = found.models.filter(source="a").select("predicted", "residual", "residual_low")
+        assert shown.rows() == [
+            pytest.approx(row) for row in alone.models.select("predicted", "residual", "residual_low").rows()
+        ]
+        # A second result is measured against the line through the other models, as the first is.
+        others = found.models.filter(source="b")
+        assert others["predicted"].to_list() == pytest.approx(alone.models["predicted"].to_list())
+        assert (
+            "The line on stamps counts each model once, with its first result here: left out are "
+            "efficientnet-lite0 (b), efficientnet-lite1 (b), efficientnet-lite2 (b), efficientnet-lite3 (b)."
+        ) in found.warnings
+    assert not any("counts each model once" in warning for warning in alone.warnings)
+
+
+def test_pairs_that_are_not_tested_are_said(stamps):
+    """A classifier reads no prompts, but its run may have other ones than that of a CLIP."""
+    runs = [
+        stamps("a", {"efficientnet-lite0": (0.7, 0.5), "efficientnet-lite1": (0.8, 0.6)}),
+        stamps("b", {B32: (0.8, 0.5)}, prompts="openai"),
+    ]
+    (said,) = [w for w in full_comparison(runs, published=False).warnings if "not tested" in w]
+    assert said.startswith("On stamps 2 pairs of models are not tested, such as efficientnet-lite0 and open_")
+    (one,) = [
+        w
+        for w in full_comparison(runs, published=False, against="efficientnet-lite1").warnings
+        if "not tested" in w
+    ]
+    assert one.startswith(f"On stamps 1 pair of models is not tested, such as efficientnet-lite1 and {B32}:")
+    runs[1] = stamps("b", {B32: (0.8, 0.5)})
+    assert not any("not tested" in w for w in full_comparison(runs, published=False).warnings)
+
+
 def test_the_same_folder_twice_is_refused_in_one_line(stamps):
     run = stamps("labA", lites(0))
     for both in ([run, run], [run, stamps("./labA", lites(0))]):

@@ -14,7 +14,7 @@ from scipy.stats import chi2, norm
 import counterground as cg
 from counterground.cli import main
 from counterground.errors import UsageError
-from counterground.metrics import Confidence, score_predictions
+from counterground.metrics import Confidence, drop_interval, score_predictions
 from counterground.photos import Discovered
 from counterground.results import StoppingRecord
 
@@ -156,12 +156,48 @@ def test_a_few_photos_on_which_models_differ_do_not_show_that_none_is_worse(near
     assert cg.check(worse[12], not_worse_than=base, margin=2).findings[0].verdict == "fail"
 
 
+def test_compare_has_the_interval_that_decides(nearly_equal, tmp_path):
+    """With t x standard error it would lie below a margin about which `check` cannot decide."""
+    base, worse = nearly_equal
+    runs = [replace(run, path=tmp_path / name) for name, run in (("worse", worse[1]), ("base", base))]
+    (found,) = cg.check(runs[0], not_worse_than=runs[1], margin=2).findings
+    drop = cg.compare(runs, published=False).tests.row(by_predicate=pl.col("metric") == "drop", named=True)
+    assert (drop["source_a"], drop["source_b"]) == ("worse", "base")
+    assert (drop["difference"], drop["low"], drop["high"]) == (found.value, found.low, found.high)
+    assert found.low < 0 < 0.02 < found.high
+    turned = cg.compare(runs[::-1], published=False).tests.filter(metric="drop").row(0, named=True)
+    assert (turned["low"], turned["high"]) == pytest.approx((-found.high, -found.low))
+
+
 def test_advice_counts_what_few_differing_photos_add_to_the_interval(nearly_equal):
     base, worse = nearly_equal
     (found,) = cg.check(worse[1], not_worse_than=base, margin=2).findings
     advised = int(re.search(r"about ([\d,]+) photos", found.reason)[1].replace(",", ""))
     # As many photos lose as many answers in proportion: Poisson's exact limit decides with that number.
     assert chi2.ppf(0.975, 2 * (1 * advised / 400 + 1)) / 2 / (advised / 2) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("common", "counter", "limit"), [(0.99, 0.97, 5), (0.99, 0.95, 10), (0.99, 0.9, 5), (0.8, 0.7, 20)]
+)
+def test_as_many_photos_as_advised_decide_as_often_as_promised(common, counter, limit, make_run):
+    """Near 100 % too, where intervals of a drop reach farther up than down."""
+    run = make_run({"m": (common, counter)}, classes=made_runs.ANIMALS[:5], per_group=20)
+    ordinal = pl.int_range(pl.len()).over("group")
+    right = pl.when(group="common").then(round(100 * common)).otherwise(round(100 * counter))
+    rows = run.predictions.with_columns(correct=ordinal * 77 % 100 < right, cluster=pl.lit(None, pl.String))
+    run = replace(run, predictions=rows, scores=score_predictions(rows))
+    (found,) = cg.check(run, max_drop=limit).findings
+    assert (found.value, found.verdict) == (pytest.approx(common - counter), "undecided")
+    advised = int(re.search(r"about ([\d,]+) photos", found.reason)[1].replace(",", ""))
+    cell = round(advised / 10)
+    group = np.tile(np.repeat(["common", "counter"], cell), 5)
+    class_index, rng, decided = np.repeat(np.arange(5), 2 * cell), np.random.default_rng(0), 0
+    for _ in range(300):
+        correct = rng.random(len(group)) < np.where(group == "common", common, counter)
+        drop = drop_interval(correct, class_index, group)
+        decided += drop.high <= limit / 100 or drop.low > limit / 100
+    assert 0.75 < decided / 300 < 0.93
 
 
 def test_a_difference_that_is_the_margin_is_said_to_be_it(folders):

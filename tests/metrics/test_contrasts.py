@@ -19,6 +19,7 @@ from counterground.metrics import (
     Design,
     compare_answers,
     compare_models,
+    drop_change_interval,
     paired_test,
     read_answers,
     score_by,
@@ -320,17 +321,20 @@ def test_contrasts_of_two_models_are_paired_photo_by_photo():
     ]
     groups = frame.filter(model="m0")["place"].replace({"water": "common", "land": "counter"})
     pair = [frame.filter(model=name) for name in ("m0", "m1")]
-    expected = paired_test(
+    photos = (
         pair[0]["correct"],
         pair[1]["correct"],
         pair[0]["class_index"],
         groups,
         pair[0]["cluster"],
-        quantity="drop",
     )
+    expected, ends = paired_test(*photos, quantity="drop"), drop_change_interval(*photos)
     last = tests.row(3, named=True)
-    for name in ("difference", "low", "high", "p_value", "n", "clusters", "classes_low", "classes_high"):
+    for name in ("difference", "p_value", "n", "clusters"):
         assert last[name] == pytest.approx(getattr(expected, name), abs=1e-12), name
+    assert (last["low"], last["high"]) == pytest.approx((ends.low, ends.high), abs=1e-12)
+    classes = min(ends.low, expected.classes_low), max(ends.high, expected.classes_high)
+    assert (last["classes_low"], last["classes_high"]) == pytest.approx(classes, abs=1e-12)
 
 
 def test_a_breakdown_by_cell_has_the_accuracy_of_each():

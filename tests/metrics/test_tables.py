@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -15,6 +17,7 @@ from counterground.metrics import (
     balanced_interval,
     class_drops,
     compare_models,
+    drop_change_interval,
     drop_interval,
     expected_calibration_error,
     holm,
@@ -309,8 +312,13 @@ def test_the_table_holds_the_paired_test_of_each_pair(quantity):
     metric = "accuracy" if group else quantity
     table = compare_models(pl.concat([first, second])).filter(metric=metric)
     (row,) = table.filter(pl.col("group").eq_missing(pl.lit(group))).to_dicts()
+    if quantity == "drop":  # whose end away from 0 is that of `check`
+        columns = (first[name].to_list() for name in ("group", "cluster"))
+        found = drop_change_interval(first["correct"], second["correct"], first["class_index"], *columns)
+        test = replace(test, low=found.low, high=found.high)
     for name in ("difference", "low", "high", "p_value"):
         assert row[name] == pytest.approx(getattr(test, name), abs=1e-12)
+    assert row["classes_low"] <= row["low"] <= row["high"] <= row["classes_high"]
     assert (row["n"], row["clusters"]) == (test.n, test.clusters)
 
 

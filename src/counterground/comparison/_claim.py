@@ -158,7 +158,8 @@ def _distances(clips: pl.DataFrame, line: RobustnessLine) -> dict[str, float | N
     slopes = scale_density(fit.at(clips["common_place"].to_numpy()), fit.scale)
     away = clips["common_place"].to_numpy() - fit.centre
     of_line = fit.residual_sd**2 * (slopes.mean() ** 2 / fit.n + (slopes * away).mean() ** 2 / fit.spread)
-    by_data_set = clips.group_by("pretrain_dataset").agg(pl.col("residual").mean())
+    # In any other order the last digit of their mean would differ from call to call.
+    by_data_set = clips.group_by("pretrain_dataset", maintain_order=True).agg(pl.col("residual").mean())
     found: dict[str, float | None] = {}
     for name, values in (("distance", clips), ("distance_by_data_set", by_data_set)):
         distances = values["residual"].to_numpy()
@@ -177,7 +178,10 @@ def _distances(clips: pl.DataFrame, line: RobustnessLine) -> dict[str, float | N
 def _change(clips: pl.DataFrame, first: pl.DataFrame) -> dict[str, float | None]:
     """Return the mean change of distance since the first setting; null in the first."""
     changes = (
-        clips.join(first, on="model").select(pl.col("residual") - pl.col("before")).to_series().to_numpy()
+        clips.join(first, on="model", maintain_order="left")
+        .select(pl.col("residual") - pl.col("before"))
+        .to_series()
+        .to_numpy()
     )
     if not changes.any():
         return _interval("change", None)

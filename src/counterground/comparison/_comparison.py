@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
+from itertools import combinations
 from typing import Any
 
 import polars as pl
@@ -43,6 +44,7 @@ from counterground.metrics import (
     Compared,
     Contrast,
     Scale,
+    comparable,
     compare_answers,
     corrected,
     holm,
@@ -369,15 +371,16 @@ def _tests(
     frames, obstacles = [], []
     for (version, _), group in groups.items():
         benchmark = versions[version]
+        title = f"{benchmark} (version {version[:8]})" if times[benchmark] > 1 else benchmark
         try:
             models, held = _compared(group)
             sources |= held
             table = _table_of(models, group, against, contrast)
         except ValueError as error:
             if len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values()):
-                title = f"{benchmark} (version {version[:8]})" if times[benchmark] > 1 else benchmark
                 obstacles.append(f"No paired tests on {title}: {error}")
             continue
+        obstacles += _untested(models, against, title)
         place = (pl.lit(benchmark).alias("benchmark"), pl.lit(version).alias("benchmark_version"))
         frames.append(table.select(*place, pl.all()))
     tests = pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA)
@@ -392,6 +395,28 @@ def _table_of(
         raise ValueError(f"There are no predictions of {against!r} there.")
     table = _without_repeats(compare_answers(models, contrast), runs.values())
     return table if against is None else tests_against(table, against)
+
+
+def _untested(models: Sequence[Compared], against: str | None, title: str) -> list[str]:
+    """Say which models are not tested against each other because of how they were evaluated."""
+    settings: dict[str, list[tuple[Any, ...]]] = {}
+    for model in models:
+        settings.setdefault(model.name, []).append(model.setting)
+    apart = [
+        (a, b)
+        for a, b in combinations(settings, 2)
+        if against in (None, a, b)
+        and not any(comparable(one, other) for one in settings[a] for other in settings[b])
+    ]
+    if not apart:
+        return []
+    (a, b), number = apart[0], len(apart)
+    sentence = (
+        f"On {title} {counted(number, 'pair')} of models {'is' if number == 1 else 'are'} not tested, such "
+        f"as {a} and {b}: tests need the same names, prompts, loading and protocol, also for a model that "
+        "reads no names. Evaluate them in one run, or with the same options."
+    )
+    return [sentence]
 
 
 def _compared(runs: Mapping[str, Run]) -> tuple[list[Compared], dict[tuple[Any, ...], str]]:

@@ -210,9 +210,19 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale, accuracies: str) -> 
     return [sentence]
 
 
-# Which weights a point belongs to: the paper's name for those it used, or the specification (which two files
-# may share if it names no folder) and the fingerprint.
-_WEIGHTS = pl.coalesce("paper_model", pl.concat_str("model", "fingerprint", separator=" "), "model")
+# A specification that names published weights, so not a file or a folder.
+_PUBLISHES = (
+    r"^(open_clip:[^@?~./][^@?]*/[^@?]+|(torchvision|timm|counterground):[^@?]+|efficientnet-lite\d)$"
+)
+# Which weights a point belongs to: the paper's name for those it used, or the specification. Two files may
+# share one that names no folder; their fingerprints differ. So do those of published weights in another
+# precision or under other versions of libraries, which are no other model.
+_WEIGHTS = pl.coalesce(
+    "paper_model",
+    pl.when(pl.col("model").str.contains(_PUBLISHES)).then("model"),
+    pl.concat_str("model", "fingerprint", separator=" "),
+    "model",
+)
 RESIDUALS_SCHEMA: dict[str, Any] = {
     "model": pl.String,
     "label": pl.String,
@@ -345,6 +355,7 @@ def effective_robustness(
             found += [_row(row, None) for row in population.measured.iter_rows(named=True)]
             continue
         lines.append(line)
+        warnings += _repeated(population)
         warnings += line_warnings(line.title, population.members, population.measured, scale, contrast)
         shared = shared_photos(population.members, population.measured, known, scale, contrast)
         found += _residuals(population, line.fit, shared)
@@ -357,13 +368,38 @@ def effective_robustness(
 
 @dataclass(frozen=True)
 class _Population:
-    """Models measured against one line, and those of the baseline that it is fitted to."""
+    """Models measured against one line, and those of the baseline that it is fitted to.
+
+    ``members`` holds the first result of each model, ``repeated`` the others.
+    """
 
     version: str | None
     label_space: str | None
     title: str
     members: pl.DataFrame
+    repeated: pl.DataFrame
     measured: pl.DataFrame
+
+    @classmethod
+    def of(
+        cls, place: tuple[str | None, str | None, str], members: pl.DataFrame, measured: pl.DataFrame
+    ) -> _Population:
+        """Count each model once, however often it was evaluated."""
+        first = members.select(_WEIGHTS.is_first_distinct()).to_series()
+        return cls(*place, members.filter(first), members.filter(~first), measured)
+
+
+def _repeated(population: _Population) -> list[str]:
+    """Say which results of models are not in the line, since another of the same weights is."""
+    again = population.repeated
+    if again.is_empty():
+        return []
+    named = ", ".join(f"{row['label']} ({row['source']})" for row in again.iter_rows(named=True))
+    sentence = (
+        f"The line on {population.title} counts each model once, with its first result here: left out "
+        f"{'is' if again.height == 1 else 'are'} {named}."
+    )
+    return [sentence]
 
 
 def _populations(points: pl.DataFrame, baseline: str) -> Iterator[_Population]:
@@ -377,14 +413,14 @@ def _populations(points: pl.DataFrame, baseline: str) -> Iterator[_Population]:
         if measured.height:
             names = measured["label_space"][0]
             title = f"{measured['benchmark'][0]}{which}"
-            yield _Population(None, names, title, line.filter(member), measured)
+            yield _Population.of((None, names, title), line.filter(member), measured)
     named = titles(points)
     others = points.filter(own & ~pl.col("comparable"))
     for keys, part in others.group_by("benchmark_version", "label_space", maintain_order=True):
         version, space = (None if key is None else str(key) for key in keys)
         alike = others.filter(pl.col("benchmark_version").eq_missing(pl.lit(version)))
         which = f", label space {space}" if alike["label_space"].n_unique() > 1 else ""
-        yield _Population(version, space, f"{named[version]}{which}", part.filter(member), part)
+        yield _Population.of((version, space, f"{named[version]}{which}"), part.filter(member), part)
 
 
 def _line(population: _Population, baseline: str, scale: Scale) -> RobustnessLine | str:

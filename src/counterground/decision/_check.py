@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import polars as pl
 
 from counterground.decision._judged import Judged
-from counterground.decision._plan import Pilot, Question, photos_needed, pilot_of
+from counterground.decision._plan import Pilot, Question, photos_needed, photos_to_decide, pilot_of
 from counterground.decision._write import Written
 from counterground.errors import UsageError
 from counterground.metrics import (
@@ -317,12 +317,13 @@ class _Subject:
         rows: pl.DataFrame,
         unsupported: Mapping[Verdict, str],
         *,
-        excess: float = 0.0,
+        excess: float | None = None,
     ) -> Finding:
         """Judge a drop, or a difference of drops, that ``rows`` show.
 
         ``unsupported``: verdicts that the selection of the pairs does not allow, and why. ``excess``: how
-        much farther than t standard errors the interval reaches towards the limit.
+        much farther than t standard errors the interval of a difference of drops reaches towards the limit;
+        None for a drop.
         """
         verdict: Verdict = "undecided"
         reason = ""
@@ -344,24 +345,19 @@ class _Subject:
             verdict, reason = "undecided", self.guessing
         return Finding(self.scores.label, check, found.value, found.low, found.high, limit, verdict, reason)
 
-    def _needed(self, found: Estimate, limit: float, rows: pl.DataFrame, excess: float) -> str:
+    def _needed(self, found: Estimate, limit: float, rows: pl.DataFrame, excess: float | None) -> str:
         """Say what would decide if the true value were the measured one."""
         assert found.value is not None
         if math.isclose(found.value, limit, abs_tol=1e-9):
             return f"{_HOLDS} The value is the limit, so no number of photos would decide."
         try:
-            pilot: Pilot = replace(pilot_of(rows, self.of.run.design), paired=True)
+            pilot = pilot_of(rows, self.of.run.design)
         except UsageError:
             return f"{_HOLDS} There are too few {self.of.rows}s to tell how many would decide."
-        # Plans are for intervals of 95 %; corrected ones are wider, as if the limit were nearer.
-        normal = NormalDist()
-        ordinary, corrected = (normal.inv_cdf(1 - each.error / 2) for each in (Confidence(), self.confidence))
-        seen = normal.inv_cdf(_POWER)
-        # So are those with an excess, which is in proportion to 1 / photos, not to its root.
-        distance, reach = abs(found.value - limit), (corrected + seen) * math.sqrt(pilot.now.variance)
-        distance *= 2 * reach / (reach + math.sqrt(reach * reach + 4 * excess * distance))
-        distance *= (ordinary + seen) / (corrected + seen)
-        photos = photos_needed(pilot, Question(distance, _POWER))
+        if excess is None:
+            photos = photos_to_decide(pilot, limit, _POWER, self.confidence)
+        else:
+            photos = self._needed_for_difference(pilot, abs(found.value - limit), excess)
         if photos is None:
             return f"{_HOLDS} The value is so close to the limit that no number of photos would decide."
         side = "above" if found.value > limit else "below"
@@ -371,6 +367,18 @@ class _Subject:
             f"{_HOLDS} If the true value is the measured one, {percent(abs(found.value - limit))} points "
             f"{side} the limit, about {enough} would decide with power {100 * _POWER:g} %{at_hand}."
         )
+
+    def _needed_for_difference(self, pilot: Pilot, distance: float, excess: float) -> int | None:
+        """Return how many photos would decide about a difference of two drops this far from the limit."""
+        # Plans are for intervals of 95 %; corrected ones are wider, as if the limit were nearer.
+        normal = NormalDist()
+        ordinary, corrected = (normal.inv_cdf(1 - each.error / 2) for each in (Confidence(), self.confidence))
+        seen = normal.inv_cdf(_POWER)
+        # So are those with an excess, which is in proportion to 1 / photos, not to its root.
+        reach = (corrected + seen) * math.sqrt(pilot.now.variance)
+        distance *= 2 * reach / (reach + math.sqrt(reach * reach + 4 * excess * distance))
+        distance *= (ordinary + seen) / (corrected + seen)
+        return photos_needed(replace(pilot, paired=True), Question(distance, _POWER))
 
 
 def _again(run: Run, limits: Limits, base: Run | None) -> str:

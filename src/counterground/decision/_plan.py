@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from counterground.metrics import (
     DESIGN,
     GROUPS,
     KEYS,
+    Confidence,
     Design,
     DropError,
     cluster_columns,
@@ -186,25 +187,31 @@ class Pilot:
 
     def power(self, drop: float, photos: float, clusters: float | None = None) -> float:
         """Return how often the interval lies above 0; ``clusters``: None if they grow with the photos."""
+        error = replace(self._grown(photos, clusters), counter=self.now.common - drop)
+        if self.paired:
+            return error.power_of_difference()
+        was, is_now = (max(1e-3, p * (1 - p)) for p in (self.now.counter, error.counter))
+        scale = np.diag([1.0, math.sqrt(is_now / was)])
+        return replace(error, covariance=scale @ error.covariance @ scale).power()
+
+    def power_to_decide(self, limit: float, photos: float, confidence: Confidence) -> float:
+        """Return how often the interval excludes a limit if the pilot's accuracies are the true ones."""
+        return self._grown(photos).power_to_decide(limit, confidence)
+
+    def _grown(self, photos: float, clusters: float | None = None) -> DropError:
+        """Return the error with another number of photos; ``clusters``: None if they grow with the photos."""
         more = photos / self.now.photos
         wider = more if clusters is None else clusters / self.now.clusters
         covariance = (self.now.covariance - self.between) / more + self.between / wider
         # The reciprocal of a standard error known with few degrees of freedom is too large, by 3 / (4 df).
         covariance = covariance * math.exp(1.5 / self.now.known)
-        error = DropError(
-            self.now.common,
-            self.now.common - drop,
-            covariance,
-            max(1.0, (self.now.degrees + 1) * wider - 1),
-            self.now.known,
-            round(photos),
-            max(2, round(self.now.clusters * wider)),
+        return replace(
+            self.now,
+            covariance=covariance,
+            degrees=max(1.0, (self.now.degrees + 1) * wider - 1),
+            photos=round(photos),
+            clusters=max(2, round(self.now.clusters * wider)),
         )
-        if self.paired:
-            return error.power_of_difference()
-        was, is_now = (max(1e-3, p * (1 - p)) for p in (self.now.counter, error.counter))
-        scale = np.diag([1.0, math.sqrt(is_now / was)])
-        return replace(error, covariance=scale @ covariance @ scale).power()
 
     def sentence(self, name: str) -> str:
         """Say what the pilot showed."""
@@ -455,13 +462,27 @@ def pilot_of(rows: pl.DataFrame, design: Design) -> Pilot:
 def photos_needed(source: Source, question: Question) -> int | None:
     """Return the fewest photos that are enough; None if no number is."""
     drop, power, clusters = question
+    fewest = max(source.fewest, clusters or 0)
+    return _fewest(fewest, lambda photos: source.power(drop, photos, clusters) >= power)
+
+
+def photos_to_decide(pilot: Pilot, limit: float, power: float, confidence: Confidence) -> int | None:
+    """Return the fewest photos with which an interval excludes a limit this often; None if no number does.
+
+    The true accuracies are taken to be those of the pilot. Near 100 % an interval of the drop reaches farther
+    up than down, as a test of a difference does not, so it is the interval itself that is computed.
+    """
+    return _fewest(pilot.fewest, lambda photos: pilot.power_to_decide(limit, photos, confidence) >= power)
+
+
+def _fewest(fewest: int, enough: Callable[[int], bool]) -> int | None:
     # One below the fewest that can be enough, since `high` is what is returned.
-    low, high = max(source.fewest, clusters or 0) - 1, _MOST
-    if source.power(drop, high, clusters) < power:
+    low, high = fewest - 1, _MOST
+    if not enough(high):
         return None
     while high - low > 1:
         middle = round(math.sqrt(low * high)) if high > 2 * low else (low + high) // 2
-        low, high = (low, middle) if source.power(drop, middle, clusters) >= power else (middle, high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
     return high
 
 

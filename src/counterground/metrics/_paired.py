@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from counterground.metrics._codes import COUNTER, Floats, as_flags, same_length
+from counterground.metrics._codes import Floats, as_flags, same_length
 from counterground.metrics._registry import Answers, read_answers
 from counterground.metrics._settings import BY_SIDE, SETTING, SETTING_SCHEMA, comparable
 from counterground.metrics.design import DESIGN, DROP, Contrast, Design
@@ -19,7 +19,6 @@ from counterground.metrics.intervals import (
     CONFIDENCE,
     IDENTITY,
     UNKNOWN,
-    Average,
     Confidence,
     InfluenceEstimate,
     Interval,
@@ -120,7 +119,8 @@ def drop_change_interval(
     a difference that is there more often than it may. So the photos that make the difference larger and those
     that make it smaller are taken as two shares, and their score intervals are combined with their
     correlation, as those of accuracies are in `drop_interval`. They give the end away from 0, where they
-    reach farther; the other end is that of `paired_test`, so that both exclude 0 together.
+    reach farther; the other end is that of `paired_test`, so that both exclude 0 together. `compare_answers`
+    has the same interval.
 
     Args:
         correct_a: ``[n]`` Booleans of the first model.
@@ -136,28 +136,55 @@ def drop_change_interval(
     """
     first, second = _flags(correct_a, correct_b, class_index)
     photos = Stratification(class_index, group, cluster, crossed=crossed, confidence=confidence)
-    sides = photos.sides(DROP)
+    models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
+    found = _changes(models, [(0, 1)], DROP)
+    value, low, high, n, clusters = (
+        found[name][0] for name in ("difference", "low", "high", "n", "clusters")
+    )
+    return UNKNOWN if value is None else Interval(value, low, high, n, clusters)
+
+
+def _changes(
+    models: Sequence[Answers], pairs: Sequence[tuple[int, int]], contrast: Contrast
+) -> dict[str, list[Any]]:
+    """Test differences of a contrast as ``paired_tests``, with the interval of `drop_change_interval`."""
+    tests = paired_tests(models, pairs, "difference", contrast)
+    known = [quantity_estimate(model, "difference", contrast) for model in models]
+    for place, (a, b) in enumerate(pairs):
+        value, low, high = (tests[name][place] for name in ("difference", "low", "high"))
+        first, second = known[a], known[b]
+        if first is None or second is None or low is None:
+            continue
+        t = float(critical(first.minus(second, n=first.n)))
+        ends = _farther(models[a], models[b], contrast, t)
+        # A difference of 0 may be one of the last digit.
+        low = min(low, ends[0]) if value <= _NO_SPREAD else low
+        high = max(high, ends[1]) if value >= -_NO_SPREAD else high
+        tests["low"][place], tests["high"][place] = low, high
+        if tests["classes_low"][place] is not None:  # which contains the interval over photos
+            tests["classes_low"][place] = min(low, tests["classes_low"][place])
+            tests["classes_high"][place] = max(high, tests["classes_high"][place])
+    return tests
+
+
+def _farther(a: Answers, b: Answers, contrast: Contrast, t: float) -> tuple[float, float]:
+    """Return the interval of a difference of two contrasts from the photos on which the models differ."""
+    sides = a.photos.sides(contrast)
     averages = sides.averages()
-    if averages is None:
-        return UNKNOWN
+    assert averages is not None
     n = sides.partition.count(averages)
-    models = (StratumMeans(sides.partition, hits).weighted(averages) for hits in (first, second))
-    of_a, of_b = (left.minus(right, n=n) for left, right in models)
-    change = of_a.minus(of_b, n=n)
-    if change.clusters < 2:
-        return Interval(change.value, None, None, n, change.clusters)
-    cells = [Average.alike(np.concatenate([sides.left.strata, sides.right.strata]))]
-    moved = np.where(photos.strata.group == COUNTER, -1, 1) * (first.astype(int) - second.astype(int))
-    more, less = (StratumMeans(sides.partition, hits).weighted(cells)[0] for hits in (moved > 0, moved < 0))
-    # Both are averages over common and counter cells, the drop is a difference of averages over each.
-    farther_low, farther_high = (2 * end for end in difference_limits(more, less)(float(critical(change))))
-    plain = _tested(change, "difference")
-    low, high = float(plain.low), float(plain.high)
-    if change.value <= 0:
-        low = min(low, farther_low)
-    if change.value >= 0:
-        high = max(high, farther_high)
-    return Interval(change.value, low, high, n, change.clusters)
+    gained, lost = (
+        StratumMeans(sides.partition, hits).weighted(averages)
+        for hits in (a.correct & ~b.correct, b.correct & ~a.correct)
+    )
+    # Photos count for both sides alike, half as much as in the average over their own.
+    halves = np.array([[0.5, 0.5]])
+    more, less = (
+        replace(InfluenceEstimate.stacked(parts).combined(halves).at(0), n=n)
+        for parts in ((gained[0], lost[1]), (lost[0], gained[1]))
+    )
+    low, high = difference_limits(more, less)(t)
+    return 2 * low, 2 * high
 
 
 def _flags(
@@ -329,7 +356,8 @@ COMPARISON_SCHEMA: dict[str, Any] = {
 """Columns of a comparison; ``difference`` (a - b) and bounds are fractions.
 
 ``low`` and ``high`` refer to other photos of these classes, ``classes_low`` and ``classes_high`` to other
-classes of which these are a random sample.
+classes of which these are a random sample. Those of accuracies are +- t x standard error, those of drops and
+other contrasts may end farther from 0 (`drop_change_interval`).
 
 A setting is null if the two models differ in it; ``prompts_a``, ``prompts_b``, ... are those of each.
 """
@@ -424,7 +452,10 @@ def compare_answers(models: Sequence[Compared], contrast: Contrast = DROP) -> pl
     }
     parts = []
     for place, (quantity, (metric, group)) in enumerate(quantities.items()):
-        tests = paired_tests(answers, pairs, quantity, contrast)
+        if quantity == "difference":
+            tests = _changes(answers, pairs, contrast)
+        else:
+            tests = paired_tests(answers, pairs, quantity, contrast)
         part = pl.DataFrame(_about(models, pairs) | tests | {"metric": metric, "group": group}, schema=_READ)
         kept = part.with_row_index("pair").with_columns(quantity=pl.lit(place))
         parts.append(kept if quantity == "accuracy" else kept.filter(pl.Series(shown)))

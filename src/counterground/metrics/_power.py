@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from counterground.metrics.design import DROP
 from counterground.metrics.intervals import (
+    CONFIDENCE,
     LEVEL,
+    Confidence,
     InfluenceEstimate,
     Stratification,
     StratumMeans,
@@ -53,42 +55,57 @@ class DropError:
         return float(max(0.0, common + counter - 2 * both))
 
     def power(self) -> float:
-        """Return how often the interval of `drop_interval` lies above 0 if the true drop is this one.
+        """Return how often the interval of `drop_interval` lies above 0 if the true drop is this one."""
+        return self._beyond(0.0, CONFIDENCE, above=True)
 
-        The interval is computed where its lower end is 0, on the likeliest path there. A noncentral t
-        accounts for the scatter of its width.
+    def power_to_decide(self, limit: float, confidence: Confidence = CONFIDENCE) -> float:
+        """Return how often the interval lies on the side of a limit on which this drop, the true one, is.
+
+        Args:
+            limit: a drop (fraction).
+            confidence: how often the interval may miss the truth.
         """
-        return self._reached(self._border())
+        return self._beyond(limit, confidence, above=self.common - self.counter > limit)
 
     def power_of_difference(self) -> float:
-        """Return the same for `paired_test`, if common and counter are differences of two models."""
+        """Return `power` for `paired_test`, if common and counter are differences of two models."""
         return self._reached(float(t_quantile(self.degrees, (1 + LEVEL) / 2)) * float(np.sqrt(self.variance)))
 
-    def _reached(self, border: float) -> float:
-        error, drop = float(np.sqrt(self.variance)), self.common - self.counter
-        if error == 0:
-            return float(drop > border)
-        return noncentral_t_sf(self.degrees, drop / error, border / error)
+    def _beyond(self, limit: float, confidence: Confidence, *, above: bool) -> float:
+        """Return how often the interval lies above a limit, or below it.
 
-    def _border(self) -> float:
-        """Return the drop at which the interval begins at 0."""
-        lowest, highest = 0.0, 1.0
+        The interval is computed where one end is at the limit, on the likeliest path there. A noncentral t
+        accounts for the scatter of its width.
+        """
+        return self._reached(self._border(limit, confidence, above=above), limit, above=above)
+
+    def _reached(self, border: float, limit: float = 0.0, *, above: bool = True) -> float:
+        """Return how often the estimate is farther from the limit than the border is."""
+        error, sign = float(np.sqrt(self.variance)), 1 if above else -1
+        distance, border = sign * (self.common - self.counter - limit), sign * (border - limit)
+        if error == 0:
+            return float(distance > border)
+        return noncentral_t_sf(self.degrees, distance / error, border / error)
+
+    def _border(self, limit: float, confidence: Confidence, *, above: bool) -> float:
+        """Return the drop at which the interval begins at the limit, or ends there."""
+        lowest, highest = (limit, 1.0) if above else (-1.0, limit)
         for _ in range(_STEPS):
             middle = (lowest + highest) / 2
-            if self._interval_low(middle) > 0:
+            if self._interval(middle, confidence)[0 if above else 1] > limit:
                 highest = middle
             else:
                 lowest = middle
         return highest
 
-    def _interval_low(self, drop: float) -> float:
-        """Return the lower end of the interval if chance turns this drop into another."""
+    def _interval(self, drop: float, confidence: Confidence) -> tuple[float, float]:
+        """Return the interval if chance turns this drop into another."""
         (v_common, both), (_, v_counter) = self.covariance
         moved = (self.common - self.counter) - drop
         share = (v_common - both) / self.variance if self.variance else 0.5
         common, counter = self.common - moved * share, self.counter + moved * (1 - share)
         if not (0 <= common <= 1 and 0 <= counter <= 1):
-            common = min(1.0, max(common, drop))
+            common = min(1 + min(0.0, drop), max(common, 0.0, drop))
             counter = common - drop
         a, b = (
             np.sqrt(variance * _spread(now) / max(_spread(was), 1e-9))
@@ -100,12 +117,11 @@ class DropError:
         r = both / np.sqrt(v_common * v_counter) if v_common * v_counter > 0 else 0.0
         deviations = np.array([a, 0.0]), np.array([r * b, np.sqrt(max(0.0, 1 - r * r)) * b])
         first, second = (
-            InfluenceEstimate(value, deviation, self.photos // 2, self.clusters, self.degrees)
+            InfluenceEstimate(value, deviation, self.photos // 2, self.clusters, self.degrees, confidence)
             for value, deviation in zip((common, counter), deviations, strict=True)
         )
         change = first.minus(second, n=first.n + second.n)
-        low, _ = difference_limits(first, second)(float(critical(change)))
-        return low
+        return difference_limits(first, second)(float(critical(change)))
 
 
 def _spread(accuracy: float) -> float:
