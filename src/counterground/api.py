@@ -937,6 +937,7 @@ def write_report(
     photos: bool = True,
     photo_budget: float = 15.0,
     contrast: str | Contrast | None = None,
+    warn: Callable[[str], object] | None = None,
 ) -> Path:
     """Write one self-contained HTML file about runs and return its path.
 
@@ -951,6 +952,7 @@ def write_report(
         photo_budget: megabytes (10^6 bytes of the page) that photos may take.
         contrast: what the page is about, as in ``scores``; by default that of ``comparison``, or else the
             first one of each benchmark.
+        warn: called with one line for each benchmark whose photos the page should show and cannot.
 
     Raises:
         UsageError: no runs, a run given twice, a comparison of other runs, an unknown contrast or one that is
@@ -980,6 +982,7 @@ def write_report(
         photos=photos,
         photo_budget=photo_budget,
         contrast=contrast,
+        warn=warn,
     )
 
 

@@ -12,6 +12,7 @@ import forked
 import polars as pl
 import pytest
 from noise_photos import save_animals
+from PIL import Image
 
 import counterground as cg
 from counterground import __version__
@@ -124,6 +125,18 @@ def test_what_is_no_more_than_chance_is_one_line_and_no_mistake(photos, tmp_path
     printed = capsys.readouterr().out
     assert "Is it more than chance?" in printed
     assert printed.endswith(f"Benchmark: {tmp_path / 'pairs'}\n")
+
+
+def test_without_pairs_a_model_that_guesses_is_told_to_be_checked(tmp_path, capsys):
+    for name, colour in {"black swan": "lime", "flamingo": "red"}.items():
+        for background in ("grass", "road"):
+            folder = tmp_path / "photos" / name / background
+            folder.mkdir(parents=True)
+            Image.new("RGB", (16, 16), colour).save(folder / "0.png")
+    words = ["evaluate", str(tmp_path / "photos"), "-m", "colour_model:brightness", "--no-photos"]
+    assert main([*words, "--label-space", "benchmark", "--out", str(tmp_path / "run")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "No model is clearly better than guessing: check that the class names fit the models" in said
 
 
 def test_models_are_listed_without_a_network(capsys):

@@ -60,12 +60,14 @@ def report(
     the background and what would make it smaller.
     """
     from counterground.api import write_report
+    from counterground.cli._show import print_notes
     from counterground.errors import UsageError
 
     if benchmarks and not photos:
         raise UsageError("--benchmark says where photos are and --no-photos leaves them out: use only one.")
     if not photos:
         refuse_given("photo_budget", because="limits photos, and --no-photos leaves them out: use only one")
+    absent: list[str] = []
     path = write_report(
         runs,
         out,
@@ -74,5 +76,7 @@ def report(
         photos=photos,
         photo_budget=photo_budget,
         contrast=contrast,
+        warn=absent.append,
     )
+    print_notes(absent)
     click.echo(f"Report: {path}")

@@ -90,6 +90,8 @@ def show_run(run: Run) -> None:
         format_scores,
         has_unpaired_backgrounds,
         join_breakdowns,
+        near_chance,
+        regroup,
     )
 
     print_text(format_scores(run.scores, "table"))
@@ -102,6 +104,12 @@ def show_run(run: Run) -> None:
             names = counted(rows["background"].n_unique(), "background")
             _console().print(
                 f"Accuracy on {names}: counterground scores {quote(str(run.path))} --by background"
+            )
+        chance = info.label_space.chance
+        if all(near_chance(model.get("accuracy"), chance) for model in regroup(run.scores)):
+            _console().print(
+                "No model is clearly better than guessing: check that the class names fit the models, or let "
+                "fewer names compete (--label-space benchmark leaves only those of these photos)."
             )
         _console().print(
             "No drop: no folder is named common-<background> or counter-<background>. To choose each class's "

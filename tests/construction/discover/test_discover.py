@@ -13,6 +13,7 @@ import colour_model
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 import counterground as cg
 
@@ -531,6 +532,29 @@ def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
     assert read_discovery(tmp_path / "pairs").pairs.is_empty()
     with pytest.raises(UsageError, match="holds another discovery"):
         discovered(read_benchmark(photos), tmp_path / "pairs", min_drop=98)
+
+
+@pytest.mark.parametrize(
+    ("colours", "said"),
+    [
+        (
+            {"black swan": "lime", "flamingo": "red"},
+            "recognises none of the photos: use a referee that knows",
+        ),
+        ({"black swan": "red", "flamingo": "lime"}, "recognises all of the photos: use a weaker referee"),
+    ],
+)
+def test_a_referee_that_is_always_wrong_or_always_right_is_named_as_the_cause(tmp_path, colours, said):
+    for name, colour in colours.items():
+        for background in ("grass", "road"):
+            folder = tmp_path / "photos" / name / background
+            folder.mkdir(parents=True)
+            for number in range(4):
+                Image.new("RGB", (16 + number, 16), colour).save(folder / f"{number}.png")
+    found = discovered(read_benchmark(tmp_path / "photos"), tmp_path / "pairs")
+    assert found.benchmark is None
+    assert f"{REFEREE} {said}" in found.sentence
+    assert "More photos help" not in found.sentence
 
 
 def test_a_committee_is_recorded_and_warned_of(photos, tmp_path):

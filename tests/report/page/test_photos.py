@@ -339,9 +339,15 @@ def test_the_command_takes_a_benchmark_and_says_no_to_contradictions(photos, tmp
     assert "data:image" not in (run / "report.html").read_text()
     assert open_run(run).predictions.height == 48
     out = tmp_path / "page.html"
+    capsys.readouterr()
     assert main(["report", str(run), "--out", str(out)]) == 0
     assert "48 photos not found in any benchmark at hand" in out.read_text()
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "photos: 48 photos not found in any benchmark at hand: name the benchmark with --benchmark." in said
+    )
     assert main(["report", str(run), "--benchmark", str(photos), "--out", str(out)]) == 0
+    assert "not found" not in capsys.readouterr().out
     assert len(pictures_of(out.read_text())) == 48
     assert main(["report", str(run), "--no-photos", "--out", str(out)]) == 0
     assert "data:image" not in out.read_text()

@@ -258,6 +258,14 @@ def test_without_groups_the_accuracy_is_said_and_how_to_measure_a_drop(make_run,
     assert told["What to do next?"].startswith("Name the backgrounds. Sort the photos into folders")
 
 
+def test_without_groups_a_model_that_guesses_is_checked_before_it_chooses_pairs(make_run, verdict_of):
+    verdict = verdict_of(make_run({"a": (0.0, 0.0)}, groups=False))
+    assert "No drop can be measured" in verdict.sentence
+    assert answers(verdict)["What to do next?"].startswith("Check the models. Look for the cause first")
+    better = verdict_of(make_run({"a": (0.0, 0.0), "b": (0.8, 0.7)}, groups=False))
+    assert answers(better)["What to do next?"].startswith("Choose pairs of backgrounds.")
+
+
 def test_a_model_near_chance_is_not_said_to_drop_least(make_run, verdict_of):
     """At 2 % of 1000 names nothing can be lost, so the smallest drop would be praised."""
     run = make_run({"a": (0.9, 0.5), "b": (0.9, 0.6), "guess": (0.0, 0.0)}, per_group=40)

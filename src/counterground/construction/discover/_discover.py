@@ -181,8 +181,7 @@ def _nothing(finding: Finding, referee: str, name: str, min_drop: float) -> str:
         split = "" if finding.reported_drop is None else " in each half"
         return (
             f"No class of {name} differs by more than {min_drop:g} points between backgrounds with at least "
-            f"{counted(finding.photos_needed, 'photo')}{split}. More photos help, or a lower --min-photos or "
-            "--min-drop, which finds more by chance, too."
+            f"{counted(finding.photos_needed, 'photo')}{split}. {_remedy(finding, referee)}"
         )
     found = finding.decisive
     chance = f"{percent(found.expected)} {bounds(found.low, found.high)}; {p_equals(found.p)}"
@@ -190,6 +189,18 @@ def _nothing(finding: Finding, referee: str, name: str, min_drop: float) -> str:
         f"No more than chance: the pairs that {referee} chose on one half of the photos drop "
         f"{percent(found.observed)} points on the other half (both ways; by chance {chance})."
     )
+
+
+def _remedy(finding: Finding, referee: str) -> str:
+    """Say what may help if no class differs; a referee always wrong, or always right, shows nothing."""
+    if (finding.cells["accuracy"] == 0).all():
+        return (
+            f"{referee} recognises none of the photos: use a referee that knows these classes, or let fewer "
+            "names compete (--label-space benchmark leaves only those of these photos)."
+        )
+    if (finding.cells["accuracy"] == 1).all():
+        return f"{referee} recognises all of the photos: use a weaker referee, or let more names compete."
+    return "More photos help, or a lower --min-photos or --min-drop, which finds more by chance, too."
 
 
 def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list[str]:

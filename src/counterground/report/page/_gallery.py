@@ -79,13 +79,18 @@ class Gallery:
         return f"{self.thumbnails.size / MEGABYTE:.1f}"
 
     @property
+    def absent(self) -> str:
+        """A sentence on the photos that no benchmark at hand holds; empty if there are none."""
+        if not self.thumbnails.unknown:
+            return ""
+        photos = counted(len(self.thumbnails.unknown), "photo")
+        return f"{photos} not found in any benchmark at hand: name the benchmark with --benchmark."
+
+    @property
     def left_out(self) -> list[str]:
         """Sentences on the photos that are not shown, and why."""
         found = self.thumbnails
-        notes = []
-        if found.unknown:
-            photos = counted(len(found.unknown), "photo")
-            notes.append(f"{photos} not found in any benchmark at hand: name the benchmark with --benchmark.")
+        notes = [self.absent] if self.absent else []
         for reason, paths in _by_reason(found.unreadable).items():
             notes.append(f"{count(len(paths))} left out ({reason}): {_some(paths)}.")
         if found.over_budget:

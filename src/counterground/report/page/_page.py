@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -95,6 +95,7 @@ def write_report(
     photos: bool = True,
     photo_budget: float = PHOTO_BUDGET,
     contrast: str | Contrast | None = None,
+    warn: Callable[[str], object] | None = None,
 ) -> Path:
     """Write one self-contained HTML file about ``runs`` and return its path.
 
@@ -118,6 +119,7 @@ def write_report(
         photo_budget: megabytes (10^6 bytes of the page) that photos may take.
         contrast: what the page is about: a contrast, its name or an expression; by default that of the
             comparison, or else the first one of each benchmark.
+        warn: called with one line for each benchmark whose photos the page should show and cannot.
 
     Raises:
         UsageError: no runs, a run given twice, a comparison of other runs, a file that does not end in .html,
@@ -148,6 +150,10 @@ def write_report(
         for of_run in [compared[group.runs[0].design.contrasts[0]]]
     ]
     write_text(path, _render(sections, runs, list(compared.values()), discovery))
+    if warn is not None:
+        for group, section in zip(together, sections, strict=True):
+            if absent := section.class_page.gallery.absent:
+                warn(f"{group.runs[0].info.benchmark.name}: {absent}")
     return path
 
 

@@ -41,6 +41,7 @@ from counterground.results import (
     Run,
     has_unpaired_backgrounds,
     measures,
+    near_chance,
     read_mitigation,
     regroup,
     strata_notes,
@@ -173,7 +174,7 @@ def make_section(
     by_run = [[k.model for k in known if k.run == place] for place in range(len(runs))]
     known.sort(key=lambda k: _largest_drop_first(k, words))
     models = [k.model for k in known]
-    guessing = {k.model.label for k in known if k.point and k.point["near_chance"]}
+    guessing = _guessing(runs, known, words)
     lead = find_lead(models, guessing, words)
     tests = comparison.tests.filter(pl.col("benchmark_version") == benchmark.version)
     sources = [comparison.source_of(runs[k.run], k.model.setting._asdict()) for k in known]
@@ -237,6 +238,19 @@ def make_section(
         causes=causes,
         cures=cures,
     )
+
+
+def _guessing(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> set[str]:
+    """Return the labels of models near chance: on common photos or, if no drop is known, on all photos."""
+    found = {k.model.label for k in known if k.point and k.point["near_chance"]}
+    if any(words.knows(k.model) for k in known):
+        return found
+    chance = [runs[k.run].info.label_space.chance for k in known]
+    return found | {
+        k.model.label
+        for k, guess in zip(known, chance, strict=True)
+        if near_chance(k.model.get("accuracy"), guess)
+    }
 
 
 def _marks_by_weights(

@@ -27,6 +27,11 @@ PRECISE = 0.05
 """Half the width of a drop's interval at which photos suffice: 5 points, the drop `discover` asks for."""
 _NAMED = 3
 _NEXT = "What to do next?"
+_CAUSES_OF_GUESSING = (
+    "Look for the cause first: do the class names fit the model, is the preprocessing its own, does it know "
+    "these classes at all, or do too many names compete (--label-space benchmark leaves only those of these "
+    "photos)?"
+)
 CAUSE = "How much of the drop is the background?"
 CURE = "What would make it smaller?"
 _UNTESTED = (
@@ -189,16 +194,10 @@ def _without_drop(
     models: Sequence[ModelScores], guessing: Collection[str], words: Words, *, has_backgrounds: bool
 ) -> Verdict:
     """Return the verdict if no drop can be measured, or none of a model that beats guessing."""
+    check = Answer(_NEXT, "Check the models.", _CAUSES_OF_GUESSING)
     if guessing and any(map(words.knows, models)):
         sentence = f"No {words.noun} can be judged: no model is clearly better than guessing on these photos."
-        step = (
-            "Look for the cause first: do the class names fit the model, is the preprocessing its own, does "
-            "it know these classes at all, or do too many names compete (--label-space benchmark leaves only "
-            "those of these photos)?"
-        )
-        return Verdict(
-            sentence, [*_left_out(models, guessing, words), Answer(_NEXT, "Check the models.", step)], None
-        )
+        return Verdict(sentence, [*_left_out(models, guessing, words), check], None)
     best = max(models, key=lambda model: model.get("plain_accuracy").value or 0.0)
     accuracy = best.get("plain_accuracy")
     found = (
@@ -210,6 +209,8 @@ def _without_drop(
     if not words.is_drop:
         step = "See below how many photos each cell has; then hold fewer columns, or add photos."
         return Verdict(f"{found}.", [Answer(_NEXT, "Choose another contrast.", step)], None)
+    if all(model.label in guessing for model in models):  # pairs that a guessing referee chooses are noise
+        return Verdict(f"{found}.", [check], None)
     discover = "it chooses a common and a counter background for each class. Then evaluate what it writes."
     step = (
         f"Run counterground discover: {discover}"
