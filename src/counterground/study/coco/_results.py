@@ -98,8 +98,8 @@ def compare_objectives(chosen: pl.DataFrame, against: str = "obj") -> pl.DataFra
     for model in swept["model"].unique(maintain_order=True):
         for strength, scope in scopes:
             whole = pl.col("ood").null_count().over("objective", "seed") == 0
-            means = scope.filter(whole, model=model).group_by("objective", "seed")
-            means = means.agg(pl.col("ood", "drop").mean())
+            seeds = scope.filter(whole, model=model).group_by("objective", "seed")
+            means = seeds.agg(pl.col("ood", "drop").mean())
             rows += list(_differences(means, against, {"model": model, "strength": strength}))
     kinds = dict.fromkeys(("strength", "difference", "low", "high", "p"), pl.Float64)
     schema = {"model": pl.String, "objective": pl.String, "measure": pl.String} | kinds
@@ -123,7 +123,7 @@ def _differences(means: pl.DataFrame, against: str, scope: dict[str, Any]) -> li
                 continue
             mean, low, high = interval(gaps)
             p = None
-            if low is not None and high is not None and high > low:
+            if mean is not None and low is not None and high is not None and high > low:
                 error = (high - low) / 2 / float(student.ppf(0.975, len(gaps) - 1))
                 p = 2 * float(student.sf(abs(mean) / error, len(gaps) - 1))
             found = {"objective": objective, "measure": measure, "difference": mean, "low": low, "high": high}

@@ -112,7 +112,7 @@ def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
     return Source(items, len(photos), frozenset(classes.values()), notes)
 
 
-def _text(value: object) -> str:
+def _text(value: object) -> object:
     """Return a value of a column as it was written; further columns of CSV are numbers if all can be."""
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
