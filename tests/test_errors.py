@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
 
-from counterground.errors import MissingExtraError, UsageError, error_summary, needs_extra, raised_in
+from counterground.errors import (
+    MissingExtraError,
+    UsageError,
+    error_summary,
+    install_command,
+    needs_extra,
+    raised_in,
+)
 from counterground.photos import Benchmark, LabelSpace
 
 
@@ -19,6 +27,30 @@ def test_a_missing_package_is_named_with_its_extra():
         "The package no_such_package is not installed: "
         "run `pip install '.[report]'` in your clone of CounterGround."
     )
+
+
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        (
+            {"url": "file:///home/ann/my%20files/counterground-0.1.0-py3-none-any.whl", "archive_info": {}},
+            "`pip install 'counterground-0.1.0-py3-none-any.whl[hf]'` in the folder of that file",
+        ),
+        (
+            {"url": "file:///home/ann/clone", "dir_info": {}},
+            "`pip install '.[hf]'` in your clone of CounterGround",
+        ),
+        (None, "`pip install '.[hf]'` in your clone of CounterGround"),
+    ],
+)
+def test_an_extra_is_installed_from_where_the_package_came(origin, command, tmp_path, monkeypatch):
+    installed = tmp_path / "counterground-0.1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: counterground\nVersion: 0.1.0\n")
+    if origin is not None:
+        (installed / "direct_url.json").write_text(json.dumps(origin))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert install_command("hf") == command
 
 
 def test_a_missing_module_of_ours_is_no_missing_extra():

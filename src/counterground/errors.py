@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import json
 import sysconfig
 import traceback
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import SupportsIndex
+from urllib.parse import unquote, urlsplit
 
 _PACKAGE = Path(__file__).parent
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -50,7 +53,18 @@ def check_seed(seed: object) -> None:
 
 def install_command(extra: str) -> str:
     """Return the command that installs an extra; this project is not on a package index yet."""
+    if wheel := _wheel():
+        return f"`pip install '{wheel}[{extra}]'` in the folder of that file"
     return f"`pip install '.[{extra}]'` in your clone of CounterGround"
+
+
+def _wheel() -> str:
+    """Return the name of the file that this package was installed from; empty if that was a folder."""
+    with suppress(PackageNotFoundError, OSError, ValueError, TypeError, KeyError):
+        origin = json.loads(distribution("counterground").read_text("direct_url.json") or "{}")
+        if "archive_info" in origin:
+            return unquote(urlsplit(origin["url"]).path).rpartition("/")[2]
+    return ""
 
 
 def missing_extra(error: ModuleNotFoundError, extra: str) -> MissingExtraError:

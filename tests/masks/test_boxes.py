@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -101,6 +104,22 @@ def test_the_command_says_how_to_look_at_rough_masks(tmp_path, capsys):
 
 
 @SLOW
+@pytest.mark.slow
+def test_matting_says_once_that_it_compiles_itself(tmp_path):
+    program = (
+        "from counterground.masks import MaskSettings\n"
+        "from counterground.masks._boxes import grabcut_source\n"
+        "grabcut_source(MaskSettings(), any_box=True)"
+    )
+    said = []
+    for _ in range(2):
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        said.append(done.stderr)
+    assert said == ["PyMatting compiles itself, once: this takes a minute or more.\n", ""]
+
+
 def test_grabcut_gives_the_same_bytes_again(benchmark, tmp_path):
     first = make_masks(benchmark, "grabcut", tmp_path / "first")
     second = make_masks(benchmark, "grabcut", tmp_path / "second")

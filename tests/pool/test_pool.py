@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 
+import made_pools
 import polars as pl
 import pytest
 
@@ -241,6 +242,35 @@ def test_one_photo_in_two_classes_is_noted_as_in_a_folder(tmp_path, make_pool):
         "1 photo repeats another byte for byte: copies share a cluster.",
         "1 photo in several classes, byte for byte: at most one is right.",
     )
+
+
+@pytest.mark.parametrize(
+    ("columns", "note"),
+    [
+        ({}, ""),
+        ({"cluster": lambda number: "herd"}, ""),
+        ({"observer": str, "cluster": lambda number: None}, "though 8 share an observer"),  # in both classes
+        ({"observer": lambda number: "", "observation": lambda number: None}, ""),
+        (
+            {"cluster": lambda number: "herd" if number < 2 else None},
+            "4 of 8 photos have no cluster",
+        ),
+        ({"observation": lambda number: "7"}, "8 of 8 photos have no cluster, so each"),
+        (
+            {"observer": lambda number: "ann", "cluster": lambda number: None if number == 3 else "herd"},
+            "2 of 8 photos have no cluster, so each counts as independent, though 2 share an",
+        ),
+    ],
+)
+def test_photos_without_a_cluster_count_as_independent_and_are_noted_among_related_ones(
+    tmp_path, columns, note
+):
+    with made_pools.fill_pool(tmp_path / "pool", dict.fromkeys(CLASSES, 4), **columns) as pool:
+        frozen, photos = pool.freeze(), pool.photos()
+    assert frozen.photos["cluster"].equals(photos["cluster"])
+    said = [sentence for sentence in frozen.notes if "cluster" in sentence]
+    assert len(said) == bool(note)
+    assert note in "".join(said)
 
 
 def test_a_pool_of_which_nothing_stands_has_no_benchmark(pool):

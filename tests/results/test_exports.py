@@ -19,7 +19,7 @@ from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.models import expand_specs, list_models, references_of
 from counterground.photos import Discovered
-from counterground.results import ModelRecord, bibliography, eval_results, model_cards
+from counterground.results import ModelRecord, StoppingRecord, bibliography, eval_results, model_cards
 
 # The table of references itself: a bibliography holds only the entries that its runs reach.
 from counterground.results.sharing._citations import _DATA, _FAMILIES, _of_model, _references
@@ -178,6 +178,23 @@ def test_other_figures_of_one_name_are_not_one_card(make_run):
     for write in (model_cards, lambda runs: eval_results(runs, "owner/name")):
         with pytest.raises(UsageError, match="other figures of 'm' on the same photos"):
             write([first, other])
+
+
+def test_a_run_that_could_stop_but_needed_all_photos_is_not_called_other_weights(make_run):
+    whole, until = (make_run({"m": (0.8, 0.5)}, version=2 * "a" * 32) for _ in range(2))
+    record = StoppingRecord(max_drop=0.1, seed=0, photos=8, of=8, looks=2, decisions=[])
+    scores = until.scores.with_columns(low=pl.col("low") - 0.1)  # a confidence sequence is wider
+    until = replace(until, scores=scores, info=until.info.model_copy(update={"stopping": record}))
+    for runs in ([whole, until], [until, whole]):
+        with pytest.raises(
+            UsageError, match=r"same figures of 'm' with other intervals.*--until decided"
+        ) as why:
+            model_cards(runs)
+        assert "weights" not in str(why.value)
+    other = make_run({"m": (0.6, 0.5)}, version=2 * "a" * 32)
+    with pytest.raises(UsageError, match="such as other weights"):
+        model_cards([until, other])
+    assert len(model_cards([until])) == 1
 
 
 def test_the_bibliography_names_the_method_the_program_and_what_models_rest_on(make_run):

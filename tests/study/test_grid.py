@@ -8,6 +8,41 @@ import time
 
 import pytest
 
+# Some trainings diverge: the others go on, in this process or in others.
+DIVERGING = """
+import sys
+from pathlib import Path
+from counterground.study._grid import run_grid
+from counterground.training import DivergedError
+
+def train(cell, checkpoint):
+    checkpoint.touch()
+    if cell in sys.argv[2]:
+        raise DivergedError("the loss is nan")
+    return {"cell": cell}
+
+if __name__ == "__main__":
+    files = {cell: Path(sys.argv[1]) / f"{cell}.json" for cell in "abc"}
+    print(run_grid(files, train, jobs=int(sys.argv[3])))
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_training_that_diverges_ends_no_other_and_is_named(jobs, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(DIVERGING)
+    command = [sys.executable, str(program), str(tmp_path)]
+    done = subprocess.run([*command, "a", str(jobs)], capture_output=True, text=True, check=True)
+    assert done.stdout == "{'a': 'a: the loss is nan'}\n"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["b.json", "c.json", "program.py"]
+    again = subprocess.run([*command, "", str(jobs)], capture_output=True, text=True, check=True)
+    assert again.stdout == "{}\n"
+    for file in tmp_path.glob("*.json"):
+        file.unlink()
+    every = subprocess.run([*command, "abc", str(jobs)], capture_output=True, text=True, check=False)
+    assert "All trainings diverged, first " in every.stderr
+
+
 # The runner itself: no study has cells that never end.
 PROGRAM = """
 import sys, time

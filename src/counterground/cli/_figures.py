@@ -67,7 +67,7 @@ def figures(runs: tuple[Path, ...], published: bool, **options: Any) -> None:
         refuse_given("photos", "class_name", because="is for figure 1: add --only 1, or leave it out")
     chosen = {name: value for name, value in options.items() if value}
     written = write_figures(runs, published=published or None, **chosen)
-    for line in written.absent:
+    for line in (*written.absent, *written.notes):
         click.echo(line, err=True)
     count = sum(path.suffix != ".md" for path in written.files)
     files = "1 file" if count == 1 else f"{count} files"

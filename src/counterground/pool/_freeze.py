@@ -51,6 +51,7 @@ def freeze(
         pl.lit(None, pl.String).alias("group"),
     ).select(*MANIFEST_SCHEMA)
     notes = (*classes.notes, *notes_on_spelling, *_notes(review, backgrounds, stands, len(photos)))
+    notes += _notes_on_clusters(kept)
     benchmark = Benchmark(root.name, root, manifest, classes.label_space, notes)
     return benchmark.described(notes=(*notes, *describe_gaps(benchmark)))
 
@@ -84,3 +85,20 @@ def _notes(review: pl.DataFrame, backgrounds: pl.DataFrame, stands: pl.Series, t
         (no_background, f"{no_background} of {kept} photos have no background, {settle % 'it'}."),
     )
     return tuple(sentence for count, sentence in notes if count)
+
+
+def _notes_on_clusters(kept: pl.DataFrame) -> tuple[str, ...]:
+    """Note photos that count as independent although others do not, or although their source relates them."""
+    without = kept.filter(pl.col("cluster").is_null())
+    origins = [pl.when(pl.col(name) != "").then(name) for name in ("observer", "observation")]
+    related = pl.any_horizontal(origin.is_duplicated() & origin.is_not_null() for origin in origins)
+    alike = len(kept.filter(related & pl.col("cluster").is_null()))
+    if without.is_empty() or (len(without) == len(kept) and not alike):
+        return ()
+    note = f"{len(without)} of {len(kept)} photos have no cluster, so each counts as independent"
+    if alike:
+        note += (
+            f", though {alike} share an observer or an observation with others: intervals may be too "
+            "narrow. To change this, import their source again with clusters in a column 'cluster'"
+        )
+    return (f"{note}.",)

@@ -12,12 +12,17 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import polars as pl
+
 from counterground.errors import CounterGroundError
 from counterground.files import check_writable, read_record, warn_damaged, write_record
+from counterground.training import DivergedError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.sharedctypes import Synchronized
+
+_NAMED = 3  # trainings that a sentence names
 
 Cell = TypeVar("Cell")
 Train = Callable[[Cell, Path], Mapping[str, Any]]
@@ -31,8 +36,10 @@ def run_grid(
     jobs: int,
     gpus: Sequence[str] = (),
     show_progress: bool = False,
-) -> None:
+) -> dict[Cell, str]:
     """Train the cells that have no file of figures yet, or a damaged one, and write one for each.
+
+    A training that diverges leaves none, and the others go on.
 
     Every training runs on one thread, so that its figures do not depend on ``jobs``. With one job, trainings
     run in this process, otherwise in ``jobs`` processes, which take the GPUs in turns. They end with this
@@ -44,6 +51,12 @@ def run_grid(
         jobs: trainings at once.
         gpus: names by which CUDA knows the GPUs; none for other devices.
         show_progress: whether to show a bar on standard error.
+
+    Returns:
+        Why each cell that diverged did: the name of its file and the reason.
+
+    Raises:
+        CounterGroundError: the folder cannot be written, a training failed otherwise, or all diverged.
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
@@ -54,8 +67,24 @@ def run_grid(
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not show_progress) as bar:
         task = bar.add_task("Trainings", total=len(files), completed=len(files) - len(missing))
-        for _ in _train_all(missing, train, jobs, gpus):
+        failed: dict[Cell, str] = {}
+        for cell, reason in _train_all(missing, train, jobs, gpus):
+            if reason:
+                failed[cell] = f"{files[cell].stem}: {reason}"
             bar.advance(task)
+    if failed and len(failed) == len(files):
+        raise DivergedError(f"All trainings diverged, first {next(iter(failed.values()))}")
+    return failed
+
+
+def describe_failed(trainings: pl.DataFrame) -> str:
+    """Return a sentence that names the trainings that diverged (column ``failed``); empty if none did."""
+    failed = trainings["failed"].drop_nulls().unique(maintain_order=True).to_list()
+    if not failed:
+        return ""
+    are = "training diverged and is" if len(failed) == 1 else "trainings diverged and are"
+    more = f" And {len(failed) - _NAMED} more." if len(failed) > _NAMED else ""
+    return f"{len(failed)} {are} missing from the results: {' '.join(failed[:_NAMED])}{more}"
 
 
 def read_figures(file: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -116,11 +145,11 @@ def one_thread(*, needed: bool = True) -> Iterator[None]:
 
 def _train_all(
     missing: Mapping[Cell, Path], train: Train[Cell], jobs: int, gpus: Sequence[str]
-) -> Iterator[None]:
+) -> Iterator[tuple[Cell, str]]:
+    """Train the cells; yield each when it is done, with the reason if it diverged."""
     if jobs == 1 or len(missing) < 2:
         for cell, file in missing.items():
-            _train_one(train, cell, file)
-            yield
+            yield cell, _train_one(train, cell, file)
         return
     context = get_context("spawn")
     workers = min(jobs, len(missing))
@@ -128,10 +157,9 @@ def _train_all(
     start = (train, gpus, context.Value("i", 0), watched)
     with held, ProcessPoolExecutor(workers, context, _begin, start) as pool:
         try:
-            waiting = [pool.submit(_train_here, cell, file) for cell, file in missing.items()]
+            waiting = {pool.submit(_train_here, cell, file): cell for cell, file in missing.items()}
             for done in as_completed(waiting):
-                done.result()
-                yield
+                yield waiting[done], done.result()
         except BaseException:
             # Left alone, the pool would first train all that waits, which may take hours.
             pool.shutdown(wait=False, cancel_futures=True)
@@ -139,10 +167,16 @@ def _train_all(
             raise
 
 
-def _train_one(train: Train[Cell], cell: Cell, file: Path) -> None:
+def _train_one(train: Train[Cell], cell: Cell, file: Path) -> str:
     checkpoint = file.with_suffix(".safetensors")
-    write_record(file, json.dumps(train(cell, checkpoint)))
+    try:
+        figures = train(cell, checkpoint)
+    except DivergedError as error:
+        checkpoint.unlink(missing_ok=True)
+        return str(error)
+    write_record(file, json.dumps(figures))
     checkpoint.unlink(missing_ok=True)
+    return ""
 
 
 _train: Train[Any] | None = None  # may hold the data: sent once to each process, not with each training
@@ -158,9 +192,9 @@ def _begin(train: Train[Any], gpus: Sequence[str], processes: Synchronized[int],
     torch.set_num_threads(1)  # as in `one_thread`
 
 
-def _train_here(cell: Any, file: Path) -> None:
+def _train_here(cell: Any, file: Path) -> str:
     assert _train is not None
-    _train_one(_train, cell, file)
+    return _train_one(_train, cell, file)
 
 
 def take_gpu(gpus: Sequence[str], processes: Synchronized[int]) -> None:

@@ -1,6 +1,6 @@
 """Training: one loop, and the recipes of the small CLIPs."""
 
-from counterground.training._loop import Schedule, train
+from counterground.training._loop import DivergedError, Schedule, train
 from counterground.training._planted_accuracy import (
     HeldOutPhotos,
     PlantedAccuracy,
@@ -14,6 +14,7 @@ from counterground.training._stamps import RECIPES, StampsPlan, plan_stamps, pla
 
 __all__ = [
     "RECIPES",
+    "DivergedError",
     "Draw",
     "HeldOutPhotos",
     "PlantedAccuracy",

@@ -95,6 +95,10 @@ _SMOOTHING = 0.95
 Batch = TypeVar("Batch")
 
 
+class DivergedError(CounterGroundError):
+    """The loss of a training is no longer finite."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """AdamW with linear warm-up and cosine decay to zero.
@@ -208,7 +212,7 @@ def _step(
     value = loss(model, batch)
     number = float(value.detach())
     if not math.isfinite(number):
-        raise CounterGroundError(f"The loss is {number} at step {step}; lower the learning rate.")
+        raise DivergedError(f"The loss is {number} at step {step}; lower the learning rate.")
     for group in optimizer.param_groups:
         group["lr"] = schedule.learning_rate_at(step)
     optimizer.zero_grad(set_to_none=True)

@@ -7,6 +7,8 @@ import sys
 
 import polars as pl
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from made_runs import write_run
 from PIL import Image
 
@@ -135,6 +137,56 @@ def test_a_run_alone_is_drawn_without_the_paper(own_run, tmp_path):
     figure, tables = out.absent
     assert "--published" in figure
     assert tables.startswith("Tables: add --published for the paper's")
+
+
+DRAW = (
+    "import sys; from counterground.cli import main;"
+    "sys.exit(main(['figures', sys.argv[1], '--only', '3', '--only', '4', '-o', sys.argv[2]]))"
+)
+
+
+def install_font(folder, family, text):
+    """Write a font whose glyphs for a text are squares."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((100, 0))
+    for corner in ((100, 700), (800, 700), (800, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    square = pen.glyph()
+    glyphs = [".notdef", *(f"uni{ord(character):04X}" for character in text)]
+    font = FontBuilder(1000)
+    font.setupGlyphOrder(glyphs)
+    font.setupCharacterMap({ord(character): name for character, name in zip(text, glyphs[1:], strict=True)})
+    font.setupGlyf(dict.fromkeys(glyphs, square))
+    font.setupHorizontalMetrics(dict.fromkeys(glyphs, (900, 100)))
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({"familyName": family, "styleName": "Regular"})
+    font.setupOS2()
+    font.setupPost()
+    folder.mkdir()
+    font.save(folder / "font.ttf")
+
+
+def test_names_that_dejavu_lacks_are_drawn_with_an_installed_font_or_noted_once(make_run, tmp_path):
+    names = ["企鹅", "ice bear 🐧", "鹅", "flamingo"]
+    folder = write_run(make_run({"efficientnet-lite0": (0.8, 0.5)}, classes=names), tmp_path / "run")
+    environment = os.environ | {"XDG_DATA_HOME": str(tmp_path)}
+    notes = []
+    for round_ in ("without", "with"):
+        command = [sys.executable, "-c", DRAW, str(folder), str(tmp_path / round_)]
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        assert "Glyph" not in done.stderr
+        notes.append([line for line in done.stderr.splitlines() if "boxes" in line])
+        if round_ == "without":
+            install_font(tmp_path / "fonts", "Noto Sans CJK SC", "企鹅")
+    (first,), (then,) = notes
+    assert first.startswith(
+        "Names have 3 characters that no font of the figures has, drawn as boxes: 企鹅🐧 "
+    )
+    assert "1 character that no font of the figures has, drawn as boxes: 🐧 " in then
+    assert then in (tmp_path / "with" / "captions.md").read_text()
+    boxes, squares = (tmp_path / round_ / "figure-4-own.png" for round_ in ("without", "with"))
+    assert boxes.read_bytes() != squares.read_bytes()
 
 
 def test_runs_are_opened_by_folder(own_run, tmp_path):

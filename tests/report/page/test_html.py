@@ -57,6 +57,17 @@ def test_the_numbers_on_the_page_are_the_scores(page, four_models):
     assert f"it loses {drop.text} points {drop.interval} when the background changes" in text
 
 
+def test_a_drop_that_is_not_common_minus_counter_is_explained_as_in_the_terminal(page, make_run):
+    run = make_run({"m": (0.9, 0.5)}, classes=["ox", "gull"], per_group=20)
+    note = "Classes with photos of one group only count in common or counter, not in the drop."
+    assert note not in page(run).text
+    rows = run.predictions
+    one_sided = rows.filter((pl.col("class_index") == 0) | (pl.col("group") == "common"))
+    one_sided = one_sided.with_columns(correct=pl.col("correct") & (pl.col("class_index") == 0))
+    run = replace(run, predictions=one_sided, scores=score_predictions(one_sided))
+    assert page(run).text.count(note) == 1
+
+
 def test_every_class_stands_with_its_numbers_and_backgrounds(page, four_models):
     text = page(four_models).text
     for row in four_models.scores.filter(

@@ -60,6 +60,36 @@ def test_intervals_and_differences_over_seeds_are_students():
     assert {(80.0,), (20.0,), (90.0,), (24.0,), (50.0,)} <= marks
 
 
+def test_a_training_that_diverged_is_missing_and_its_seed_is_not_compared():
+    lost = dict.fromkeys(("id", "ood", "drop", "follows", "validation"))
+    obj = rows("obj", [(0.8, 0.10), (0.8, 0.20), (0.8, 0.30)])
+    unstable = rows("supervised", [(0.99, 0.9), (0.99, 0.9)], rate=1.0)
+    unstable.append(unstable[-1] | lost | {"seed": 2})
+    stable = rows("supervised", [(0.9, 0.12), (0.9, 0.24), (0.9, 0.36)])
+    chosen = choose(frame(obj, unstable, stable))
+    assert set(chosen.filter(objective="supervised")["learning_rate"]) == {1e-3}
+    stable[1] |= lost
+    other = rows("supervised", [(0.5, 0.5)] * 3, strength=0.5) + rows("obj", [(0.5, 0.4)] * 3, strength=0.5)
+    gone = [row | lost for row in rows("siglip", [(0.5, 0.5)] * 3)]
+    table = choose(frame(obj, stable, other, gone))
+    results = summarise(table)
+    found = {row["objective"]: row for row in results.filter(strength=0.8).to_dicts()}
+    assert (found["supervised"]["seeds"], found["siglip"]["seeds"]) == (2, 0)
+    assert found["supervised"]["ood"] == pytest.approx(0.24)
+    assert found["siglip"]["ood"] is found["siglip"]["ood_low"] is None
+    differences = compare_objectives(table).filter(measure="ood")
+    assert differences.select("objective", "strength", "seeds").rows() == [
+        ("supervised", 0.8, 2),
+        ("supervised", None, 2),
+    ]
+    assert differences["difference"].to_list() == pytest.approx([0.04, 0.07])
+    assert "rely on it" not in answer(results, compare_objectives(table))
+    draw_sweep(results, "m")
+    for lines in (gone, [row | lost for row in obj] + gone):
+        nothing = choose(frame(lines))
+        assert "accuracy is – %" in answer(summarise(nothing), compare_objectives(nothing))
+
+
 def said(*parts):
     table = frame(*parts)
     return answer(summarise(table), compare_objectives(table))

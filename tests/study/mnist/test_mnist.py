@@ -137,6 +137,21 @@ def test_the_number_of_jobs_changes_nothing(digits, tmp_path):
     assert one.equals(two, null_equal=True)
 
 
+def test_a_training_that_diverged_is_missing_and_its_seed_is_not_compared():
+    rows = [
+        {"k": k, "p_inv": 0.9, "p_spu": 0.9, "method": method, "seed": seed}
+        | {"rand": 0.5, "rev": 0.2 + gap, "rest": float("nan") if k == 2 else 0.1}
+        for k in (2, 3)
+        for seed, shift in enumerate((0.01, 0.02, 0.09))
+        for method, gap in (("contrastive", shift), ("supervised", 0.0))
+    ]
+    rows[-1] |= dict.fromkeys(("rand", "rev", "rest"))
+    found = {row["measure"]: row for row in compare_methods(pl.DataFrame(rows)).to_dicts()}
+    assert {row["seeds"] for row in found.values()} == {2}
+    assert found["rev"]["difference"] == pytest.approx(0.015)
+    assert summarise(pl.DataFrame(rows))["seeds"].to_list() == [3, 3, 3, 2]
+
+
 def test_differences_are_paired_by_seed():
     rows = [
         {"k": k, "p_inv": 0.9, "p_spu": 0.9, "method": method, "seed": seed}

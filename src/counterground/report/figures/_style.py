@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import missing_extra
@@ -20,6 +21,17 @@ TEXT, SMALL, TINY = 7.0, 6.0, 5.0
 INK, QUIET, GRID = "#1F2328", "#5B6470", "#E3E7EB"
 TITLE = {COLUMN: 42, PAGE: 90}
 """Characters of a title that fit into a panel of this width."""
+
+FALLBACKS = (
+    *(f"Noto Sans CJK {language}" for language in ("SC", "TC", "HK", "JP", "KR")),
+    *(f"Noto Sans {language}" for language in ("SC", "TC", "HK", "JP", "KR")),
+    *("Source Han Sans SC", "Source Han Sans", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
+    *("IPAexGothic", "IPAGothic", "NanumGothic", "Droid Sans Fallback"),
+    *("Microsoft YaHei", "SimHei", "Yu Gothic", "Meiryo", "Malgun Gothic"),
+    *("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS"),
+    *("Noto Sans", "Noto Emoji", "Symbola", "Segoe UI Emoji", "Segoe UI Symbol", "Unifont"),
+)
+"""Fonts for the characters that DejaVu Sans lacks, in this order, if they are installed."""
 
 _PARAMETERS: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -76,8 +88,39 @@ def print_style() -> AbstractContextManager[None]:
         from matplotlib import style
     except ModuleNotFoundError as error:
         raise missing_extra(error, "figures") from error
-    context: AbstractContextManager[None] = style.context(["default", _PARAMETERS])
+    # DejaVu comes with Matplotlib, so only characters that it lacks depend on the machine's fonts.
+    family = {"font.family": ["sans-serif", *_installed(FALLBACKS)]}
+    context: AbstractContextManager[None] = style.context(["default", _PARAMETERS | family])
     return context
+
+
+def _installed(families: Iterable[str]) -> list[str]:
+    """Return those of the font families that are installed."""
+    from matplotlib import font_manager
+
+    manager = font_manager.fontManager
+    listed = {font.fname for font in manager.ttflist}
+    for file in font_manager.findSystemFonts():  # Matplotlib's own list may be years old
+        if file not in listed:
+            with suppress(Exception):  # it is damaged, or of a kind that Matplotlib cannot draw
+                manager.addfont(file)
+    names = {font.name for font in manager.ttflist}
+    return [family for family in families if family in names]
+
+
+def characters_without_font(figure: Figure) -> str:
+    """Return the characters of a figure that no font of ``print_style`` has; call it inside that."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+    from matplotlib.text import Text
+
+    texts: Any = figure.findobj(Text)
+    wanted = {character for text in texts if text.get_visible() for character in text.get_text()} - {"\n"}
+    if not any(ord(character) > 127 for character in wanted):
+        return ""
+    fonts = [get_font(findfont(FontProperties(family=[family]))) for family in rcParams["font.family"]]
+    known = {chr(code) for font in fonts for code in font.get_charmap()}
+    return "".join(sorted(wanted - known))
 
 
 def new_figure(width: float, height: float) -> Figure:

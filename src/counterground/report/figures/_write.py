@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,15 +18,16 @@ from counterground.report._words import Words
 from counterground.report.figures._catalogue import FIGURES, TABLES, chosen_names
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome, read_study
 from counterground.report.figures._paper_tables import paper_tables, write_paper_tables
-from counterground.report.figures._style import print_style
+from counterground.report.figures._style import characters_without_font, print_style
 from counterground.results import Run, one_contrast, open_run
-from counterground.text import markdown
+from counterground.text import counted, markdown
 
 CAPTIONS = "captions.md"
 Format = Literal["pdf", "svg", "png"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 _DPI = 300
+_SHOWN = 20  # characters that a note shows
 _NO_TABLES = "Tables: add --published for the paper's; `counterground scores RUN --format latex` has a run's."
 _METADATA: dict[Format, dict[str, Any]] = {
     "pdf": {"Creator": "CounterGround", "Producer": None, "CreationDate": None},
@@ -36,11 +38,15 @@ _METADATA: dict[Format, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class WrittenFigures:
-    """What was written: the folder, its files, and a line for each figure that could not be drawn."""
+    """What was written: the folder, its files, and a line for each figure that could not be drawn.
+
+    ``notes`` are sentences about those that were.
+    """
 
     folder: Path
     files: tuple[Path, ...]
     absent: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def write_figures(
@@ -113,14 +119,18 @@ def _write(material: Material, folder: Path, names: Sequence[str], kinds: Sequen
     drawn: list[Drawing] = []
     files: list[Path] = []
     lacking: dict[str, list[str]] = {}
+    boxes: set[str] = set()
     if chosen := [name for name in names if name != TABLES]:
-        with print_style():
+        with print_style(), warnings.catch_warnings():
+            # One note says it for all.
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
             for outcome in draw_figures(material, chosen):
                 if isinstance(outcome, Absent):
                     lacking.setdefault(outcome.need, []).append(outcome.figure)
                 else:
                     files += save(outcome, folder, kinds)
                     drawn.append(outcome)
+                    boxes.update(characters_without_font(outcome.figure))
     absent = [f"Figure{'s' * (len(them) > 1)} {', '.join(them)}: {need}" for need, them in lacking.items()]
     tables = material.published and TABLES in names
     if tables:
@@ -129,8 +139,23 @@ def _write(material: Material, folder: Path, names: Sequence[str], kinds: Sequen
         absent.append(_NO_TABLES)
     if not files:
         raise CounterGroundError(f"Nothing could be drawn. {' '.join(absent)}".strip())
-    write_text(folder / CAPTIONS, _captions(drawn, absent, kinds, material.runs, tables=tables))
-    return WrittenFigures(folder, (*files, folder / CAPTIONS), tuple(absent))
+    notes = _note_boxes(boxes) if set(kinds) != {"svg"} else ()  # an SVG is drawn with its viewer's fonts
+    write_text(folder / CAPTIONS, _captions(drawn, absent, notes, kinds, material.runs, tables=tables))
+    return WrittenFigures(folder, (*files, folder / CAPTIONS), tuple(absent), notes)
+
+
+def _note_boxes(boxes: Iterable[str]) -> tuple[str, ...]:
+    """Note the characters that are drawn as boxes."""
+    lacking = "".join(sorted(boxes))
+    if not lacking:
+        return ()
+    shown = f"{lacking[:_SHOWN]}{' …' if len(lacking) > _SHOWN else ''}"
+    note = (
+        f"Names have {counted(len(lacking), 'character')} that no font of the figures has, drawn as boxes: "
+        f"{shown} Install Noto Sans CJK (Debian: fonts-noto-cjk) for Chinese, Japanese and Korean, Noto "
+        "Emoji for emoji, and draw again; or choose --format svg, which its viewer draws with its own fonts."
+    )
+    return (note,)
 
 
 def draw_figures(material: Material, names: Sequence[str]) -> Iterator[Outcome]:
@@ -143,6 +168,7 @@ def draw_figures(material: Material, names: Sequence[str]) -> Iterator[Outcome]:
 def _captions(
     drawn: Sequence[Drawing],
     absent: Sequence[str],
+    notes: Sequence[str],
     formats: Sequence[Format],
     runs: Sequence[Run],
     *,
@@ -152,6 +178,7 @@ def _captions(
     for drawing in drawn:
         lines += [f"- **{drawing.stem}**: {markdown(drawing.caption)}"]
         lines += [f"  - Note: {markdown(note)}" for note in drawing.notes]
+    lines += [f"- Note: {markdown(note)}" for note in notes]
     if absent:
         lines += ["", "Not drawn:", "", *(f"- {markdown(line)}" for line in absent)]
     if runs:

@@ -42,6 +42,7 @@ from counterground.results import (
     has_unpaired_backgrounds,
     measures,
     near_chance,
+    one_sided_note,
     read_mitigation,
     regroup,
     strata_notes,
@@ -121,6 +122,11 @@ class Section:
     def has_groups(self) -> bool:
         """Whether any model has a drop, or the difference of another contrast."""
         return any(self.words.knows(row.model) for row in self.rows)
+
+    @property
+    def one_sided(self) -> str:
+        """Why the drop is not common minus counter accuracy; empty if it is."""
+        return one_sided_note([row.model for row in self.rows]).strip() if self.words.is_drop else ""
 
     @property
     def same_photos(self) -> bool:

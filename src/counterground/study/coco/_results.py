@@ -42,12 +42,15 @@ RECIPE = ["learning_rate", "weight_decay", "warmup_steps"]
 def choose(trainings: pl.DataFrame) -> pl.DataFrame:
     """Return the trainings of each objective's best setting, by mean in-distribution validation accuracy.
 
-    The choice is per model and strength; ties go to the first of the grid. Rows without a grid stay.
+    The choice is per model and strength; ties go to the first of the grid. Rows without a grid stay. Settings
+    of which fewer trainings diverged come first.
     """
     keys = ["model", "strength", "objective"]
-    means = trainings.group_by(*keys, *RECIPE, maintain_order=True).agg(pl.col("validation").mean())
-    best = means.filter(pl.col("validation") == pl.col("validation").max().over(keys))
-    chosen = best.group_by(keys, maintain_order=True).first().drop("validation")
+    means = trainings.group_by(*keys, *RECIPE, maintain_order=True).agg(
+        pl.col("validation").mean(), diverged=pl.col("validation").null_count()
+    )
+    best = means.sort("diverged", -pl.col("validation"), nulls_last=True, maintain_order=True)
+    chosen = best.group_by(keys, maintain_order=True).first().drop("validation", "diverged")
     return trainings.join(chosen, on=[*keys, *RECIPE], nulls_equal=True, maintain_order="left")
 
 
@@ -56,19 +59,21 @@ def summarise(chosen: pl.DataFrame) -> pl.DataFrame:
     keys = ["model", "strength", "objective", *RECIPE]
     rows = []
     for key, group in chosen.group_by(keys, maintain_order=True):
-        row = dict(zip(keys, key, strict=True)) | {"seeds": len(group)}
+        row = dict(zip(keys, key, strict=True)) | {"seeds": group["id"].count()}
         for name in MEASURES:
-            mean, low, high = interval(group[name].to_numpy())
+            mean, low, high = interval(group[name].drop_nulls().to_numpy())
             if low is not None and high is not None:  # t intervals have no bounds, accuracies and drops do
                 low, high = max(low, -1.0 if name == "drop" else 0.0), min(high, 1.0)
             row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
         rows.append(row)
-    bounds = {f"{name}_{end}": pl.Float64 for name in MEASURES for end in ("low", "high")}
-    return pl.DataFrame(rows, schema_overrides=bounds, infer_schema_length=None)
+    kinds = {f"{name}{end}": pl.Float64 for name in MEASURES for end in ("", "_low", "_high")}
+    return pl.DataFrame(rows, schema_overrides=kinds, infer_schema_length=None)
 
 
-def interval(values: Any) -> tuple[float, float | None, float | None]:
-    """Return the mean and its 95 % t interval; no interval for one value."""
+def interval(values: Any) -> tuple[float | None, float | None, float | None]:
+    """Return the mean and its 95 % t interval; no interval for one value, and neither for none."""
+    if not len(values):
+        return None, None, None
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, None, None
@@ -81,7 +86,8 @@ def compare_objectives(chosen: pl.DataFrame, against: str = "obj") -> pl.DataFra
 
     Objectives of a seed share objects, colours, initial weights and batches, so differences are paired by
     seed. For a sweep, the mean over its strengths is also compared (``strength`` null). ``p_holm`` is
-    corrected over the table.
+    corrected over the table. A seed of which a training diverged is left out, since others would then be
+    compared.
     """
     swept = chosen.filter(pl.col("strength").is_not_null(), pl.col("objective") != ZERO_SHOT)
     at = main_strength(swept["strength"].unique().to_list())
@@ -91,7 +97,9 @@ def compare_objectives(chosen: pl.DataFrame, against: str = "obj") -> pl.DataFra
     rows = []
     for model in swept["model"].unique(maintain_order=True):
         for strength, scope in scopes:
-            means = scope.filter(model=model).group_by("objective", "seed").agg(pl.col("ood", "drop").mean())
+            whole = pl.col("ood").null_count().over("objective", "seed") == 0
+            seeds = scope.filter(whole, model=model).group_by("objective", "seed")
+            means = seeds.agg(pl.col("ood", "drop").mean())
             rows += list(_differences(means, against, {"model": model, "strength": strength}))
     kinds = dict.fromkeys(("strength", "difference", "low", "high", "p"), pl.Float64)
     schema = {"model": pl.String, "objective": pl.String, "measure": pl.String} | kinds
@@ -115,7 +123,7 @@ def _differences(means: pl.DataFrame, against: str, scope: dict[str, Any]) -> li
                 continue
             mean, low, high = interval(gaps)
             p = None
-            if low is not None and high is not None and high > low:
+            if mean is not None and low is not None and high is not None and high > low:
                 error = (high - low) / 2 / float(student.ppf(0.975, len(gaps) - 1))
                 p = 2 * float(student.sf(abs(mean) / error, len(gaps) - 1))
             found = {"objective": objective, "measure": measure, "difference": mean, "low": low, "high": high}
@@ -148,6 +156,8 @@ def answer(results: pl.DataFrame, comparisons: pl.DataFrame) -> str:
 
 
 def _range(values: pl.Series) -> str:
+    if values.null_count() == len(values):
+        return "–"
     low, high = (round(100 * float(value)) for value in (values.min(), values.max()))  # type: ignore[arg-type]
     return f"{low}" if low == high else f"{low} to {high}"
 

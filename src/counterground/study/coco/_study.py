@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from counterground.errors import UsageError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.models import check_specs
 from counterground.offline import obeys_offline
 from counterground.published import load_table
 from counterground.results import Table, p_value
-from counterground.study._grid import one_thread
+from counterground.study._grid import describe_failed, one_thread
 from counterground.study._study import Study, check_out, text_table, write_study
 from counterground.study.coco._coco import check_coco
 from counterground.study.coco._finetune import Machine
@@ -100,7 +100,8 @@ def study_coloredcoco(
 
     Raises:
         UsageError: unknown model or device, no COCO there, or the small CLIP with COCO.
-        CounterGroundError: data or weights are damaged or missing, or the folder holds another study.
+        CounterGroundError: data or weights are damaged or missing, or the folder holds another study; or all
+            is written, but trainings diverged and are missing from it.
     """
     started = time.monotonic()
     out = Path(out)
@@ -131,8 +132,12 @@ def study_coloredcoco(
         study = _study(trainings, source, settings, names)
     extra = {"source": study.facts["source"], "size": size, "models": names, **asdict(machine)}
     extra["identities"] = [source.identity(name) for name in names]
-    study = replace(study, settings=asdict(settings) | extra)
-    return write_study(study, out, seconds=time.monotonic() - started)
+    failed = describe_failed(trainings)
+    study = replace(study, answer=f"{study.answer} {failed}".strip(), settings=asdict(settings) | extra)
+    page = write_study(study, out, seconds=time.monotonic() - started)
+    if failed:
+        raise CounterGroundError(f"{failed} The others are in {page}.")
+    return page
 
 
 def _machine(device: str, precision: str | None) -> Machine:
@@ -197,6 +202,8 @@ def _setting(row: dict[str, Any], *, shown: bool) -> list[str]:
 
 
 def _with_interval(row: dict[str, Any], name: str) -> str:
+    if row[name] is None:
+        return "–"
     mean = f"{100 * row[name]:.1f}"
     if row[f"{name}_low"] is None:
         return mean
@@ -229,7 +236,8 @@ def _published_table(results: pl.DataFrame) -> Table:
     for row in load_table("coloredcoco_results").to_dicts():
         mine = ours.get((row["backbone"], row["approach"]))
         printed = [f"{row[name]:.2f}" for name in ("in_distribution", "out_of_distribution", "drop")]
-        found = [f"{100 * mine[name]:.2f}" if mine else "–" for name in ("id", "ood", "drop")]
+        values = [mine[name] if mine else None for name in ("id", "ood", "drop")]
+        found = ["–" if value is None else f"{100 * value:.2f}" for value in values]
         cells = [cell for pair in zip(found, printed, strict=True) for cell in pair]
         rows.append([f"{row['backbone']}, {NAMES[row['approach']]}", *cells])
     heads = [head for name in ("in", "out", "drop") for head in (name, f"{name}, printed")]

@@ -228,15 +228,17 @@ def run_trials(
 ) -> pl.DataFrame:
     """Run the trials without figures in ``folder``; return a row per trial, accuracies as fractions.
 
+    ``failed`` says why a training diverged; its accuracies are null.
+
     Raises:
         CounterGroundError: a file of figures or a checkpoint is damaged, or a training failed.
     """
     files = {trial: file_of(trial, source, machine, folder) for trial in found}
     gpus = visible_gpus() if machine.device == "cuda" else ()
     train = partial(_train, source, machine, folder)
-    run_grid(files, train, jobs=jobs, gpus=gpus, show_progress=show_progress)
-    rows = [row for trial in found for row in _read(trial, files[trial])]
-    return pl.DataFrame(rows, infer_schema_length=None)
+    failed = run_grid(files, train, jobs=jobs, gpus=gpus, show_progress=show_progress)
+    rows = [row for trial in found for row in _read(trial, files[trial], failed.get(trial))]
+    return pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"failed": pl.String})
 
 
 def default_jobs(device: str) -> int:
@@ -266,14 +268,17 @@ def _train(
     )
 
 
-def _read(trial: Trial, file: Path) -> list[dict[str, Any]]:
+def _read(trial: Trial, file: Path, failed: str | None) -> list[dict[str, Any]]:
     """Return a trial's row, and for *objbkg* another one for the mean caption."""
     kinds = {trial.name: ""} | ({MEAN_CAPTION: "_mean_caption"} if trial.objective == "objbkg" else {})
     parts = ("validation", "id", "ood", "follows")
+    if failed is not None:
+        none = dict.fromkeys((*parts, "drop", "train_loss"))
+        return [trial.row() | {"objective": name} | none | {"failed": failed} for name in kinds]
     found = read_figures(file, [part + suffix for suffix in kinds.values() for part in parts])
     rows = []
     for name, suffix in kinds.items():
         figures = {part: found[part + suffix] for part in parts}
-        rest = {"drop": figures["id"] - figures["ood"], "train_loss": found.get("train_loss")}
+        rest = {"drop": figures["id"] - figures["ood"], "train_loss": found.get("train_loss"), "failed": None}
         rows.append(trial.row() | {"objective": name} | figures | rest)
     return rows

@@ -14,9 +14,10 @@ import numpy as np
 import polars as pl
 from scipy.stats import t as student
 
+from counterground.errors import CounterGroundError
 from counterground.published import load_table
 from counterground.results import Table, p_value
-from counterground.study._grid import one_thread, read_figures, run_grid
+from counterground.study._grid import describe_failed, one_thread, read_figures, run_grid
 from counterground.study._study import Study, check_out, text_table, write_study
 from counterground.study.mnist._digits import Setting
 from counterground.study.mnist._mnist import Digits, load_mnist
@@ -59,24 +60,28 @@ def study_multicoloredmnist(
     thread with its own seed, so that its figures do not depend on ``jobs`` (default: one per core).
 
     Raises:
-        UsageError, CounterGroundError: see ``load_mnist``; or the folder holds another study.
+        UsageError, CounterGroundError: see ``load_mnist``; or the folder holds another study; or all is
+            written, but trainings diverged and are missing from it.
     """
     started = time.monotonic()
     out = Path(out)
     check_out(out, "multicoloredmnist")
     digits = load_mnist(None if mnist is None else Path(mnist), download=download)
     cells = run_cells(digits, settings, out / "cells", jobs=jobs, show_progress=show_progress)
-    table, differences = summarise(cells), compare_methods(cells)
+    table, differences, failed = summarise(cells), compare_methods(cells), describe_failed(cells)
     study = Study(
         "multicoloredmnist",
         "Does contrastive training rely on colour more than supervised training?",
-        _answer(differences),
+        f"{_answer(differences)} {failed}".strip(),
         {"source": digits.source, "rows": _rows(table), "differences": _difference_rows(differences)},
         {"cells": cells, "table8": table, "differences": differences},
         {"colored": draw_colored(table)},
         asdict(settings) | {"digits": digits.source},
     )
-    return write_study(study, out, seconds=time.monotonic() - started)
+    page = write_study(study, out, seconds=time.monotonic() - started)
+    if failed:
+        raise CounterGroundError(f"{failed} The others are in {page}.")
+    return page
 
 
 def _grid(settings: ColoredSettings) -> Iterator[Cell]:
@@ -96,12 +101,16 @@ def run_cells(
     jobs: int | None = None,
     show_progress: bool = False,
 ) -> pl.DataFrame:
-    """Train the cells without a result in ``folder``; return a row per training, accuracies as fractions."""
+    """Train the cells without a result in ``folder``; return a row per training, accuracies as fractions.
+
+    ``failed`` says why a training diverged; its accuracies are null.
+    """
     files = {cell: folder / _file(cell, settings.epochs, digits) for cell in _grid(settings)}
     train = partial(_train, digits, settings.epochs)
     with one_thread():
-        run_grid(files, train, jobs=jobs or os.cpu_count() or 1, show_progress=show_progress)
-    return pl.DataFrame([_row(cell, files[cell]) for cell in files])
+        failed = run_grid(files, train, jobs=jobs or os.cpu_count() or 1, show_progress=show_progress)
+    rows = [_row(cell, file, failed.get(cell)) for cell, file in files.items()]
+    return pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"failed": pl.String})
 
 
 def _train(digits: Digits, epochs: int, cell: Cell, _checkpoint: Path) -> dict[str, float]:
@@ -114,8 +123,10 @@ def _file(cell: Cell, epochs: int, digits: Digits) -> str:
     return f"{which}-{epochs}-k{s.k}-inv{s.p_inv:g}-spu{s.p_spu:g}-{cell.method}-{cell.seed}.json"
 
 
-def _row(cell: Cell, file: Path) -> dict[str, Any]:
-    return asdict(cell.setting) | {"method": cell.method, "seed": cell.seed} | read_figures(file, _MEASURES)
+def _row(cell: Cell, file: Path, failed: str | None) -> dict[str, Any]:
+    figures = read_figures(file, _MEASURES) if failed is None else dict.fromkeys(_MEASURES)
+    names = asdict(cell.setting) | {"method": cell.method, "seed": cell.seed}
+    return names | figures | {"failed": failed}
 
 
 def summarise(cells: pl.DataFrame) -> pl.DataFrame:
@@ -126,7 +137,7 @@ def summarise(cells: pl.DataFrame) -> pl.DataFrame:
         for how in ("mean", "std")
     ]
     keys = ["k", "p_inv", "p_spu", "method"]
-    found = cells.group_by(keys, maintain_order=True).agg(*figures, seeds=pl.len())
+    found = cells.group_by(keys, maintain_order=True).agg(*figures, seeds=pl.col("rev").count())
     printed = load_table("multicoloredmnist_results").select(
         pl.col("n_classes").cast(pl.Int64).alias("k"),
         "p_inv",
@@ -145,15 +156,15 @@ def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:
     """Return contrastive minus supervised per measure: mean, 95 % interval, p; fractions.
 
     Both methods of a seed share data, initial weights and batches, so differences are paired. A seed's
-    settings are not independent, so the seed is the unit: t with seeds - 1 degrees of freedom.
+    settings are not independent, so the seed is the unit: t with seeds - 1 degrees of freedom. A seed of
+    which a training diverged is left out, since others would then be compared.
     """
     paired = cells.pivot("method", index=["k", "p_inv", "p_spu", "seed"], values=list(_MEASURES))
     rows = []
     for name in _MEASURES:
-        both = paired.select(
-            "seed", gap=pl.col(f"{name}_contrastive") - pl.col(f"{name}_supervised")
-        ).with_columns(pl.col("gap").fill_nan(None))
-        gaps = both.group_by("seed").agg(pl.col("gap").mean())["gap"].drop_nulls().to_numpy()
+        both = paired.select("seed", gap=pl.col(f"{name}_contrastive") - pl.col(f"{name}_supervised"))
+        both = both.filter(pl.col("gap").null_count().over("seed") == 0)
+        gaps = both.group_by("seed").agg(pl.col("gap").fill_nan(None).mean())["gap"].drop_nulls().to_numpy()
         mean = float(gaps.mean()) if len(gaps) else None
         error = float(gaps.std(ddof=1) / np.sqrt(len(gaps))) if len(gaps) > 1 else None
         reach = None if error is None else float(student.ppf(0.975, len(gaps) - 1)) * error

@@ -393,6 +393,32 @@ def test_photos_that_a_host_refuses_while_it_delivers_others_are_replaced_howeve
     assert (one.added, one.failed) == (2, 40)
 
 
+def refuse(server, observations):
+    for observation in observations:
+        server.trouble(f"/photos/{observation.photos[0].id}/", times=None, status=403)
+
+
+def test_photos_that_a_host_refuses_are_replaced_from_the_first_run_on(gather, server, zebras):
+    zebras(1)
+    refuse(server, zebras(14))
+    (one,) = gather(per_class=12).classes
+    assert (one.added, one.failed) == (1, 14)
+
+
+def test_a_run_that_ended_at_refused_photos_is_followed_by_one_that_gets_past_them(
+    gather, pool, server, zebras
+):
+    photos = zebras(20)
+    refuse(server, photos)
+    with pytest.raises(CounterGroundError, match=r"delivers none .*403, 14 times.*stay wanted"):
+        gather(per_class=12)
+    assert set(pool().candidates("zebra")["status"]) == {"wanted"}
+    server.troubles.clear()
+    refuse(server, [photos[0], *photos[7:]])  # those that were tried: the newest 13 and the oldest
+    (one,) = gather(per_class=12).classes
+    assert (one.added, one.failed) == (6, 14)
+
+
 def test_a_class_of_which_there_is_no_more_needs_no_connection(gather, server, zebras, cache):
     zebras(2)
     gather(per_class=4)

@@ -78,6 +78,24 @@ def test_a_table_of_files(tmp_path, labelled, suffix):
     assert (again.added, again.present) == (0, 9)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_observers_of_a_table_of_files_are_clusters_unless_it_has_some(tmp_path, labelled, suffix):
+    files = [str(file) for file in sorted((labelled / "zebra").rglob("*.jpg"))[:4]]
+    columns = {"path": files, "class_name": ["zebra"] * 4, "observer": ["12", "12", None, None]}
+    columns["observation"] = ["1", "2", "3", None]
+    source = write_table(tmp_path / f"mine{suffix}", columns)
+    for _ in range(2):
+        report = import_photos(tmp_path / "pool", source)
+        said = "Photos of one observer (or else one observation) share a cluster: the source has no column"
+        assert report.notes[-1] == f"{said} 'cluster'."
+        photos = everything(tmp_path / "pool")[0].sort("key")
+        assert photos["cluster"].to_list() == ["observer:12", "observer:12", "observation:3", None]
+        assert photos["observation"].to_list() == ["1", "2", "3", None]
+    given = write_table(tmp_path / f"mine{suffix}", columns | {"cluster": ["a", None, None, "a"]})
+    assert not any("cluster" in note for note in import_photos(tmp_path / "other", given).notes)
+    assert everything(tmp_path / "other")[0].sort("key")["cluster"].to_list() == ["a", None, None, "a"]
+
+
 def test_columns_and_class_of_a_table_of_files_can_be_named(tmp_path, labelled):
     files = [str(file.relative_to(labelled)) for file in sorted((labelled / "zebra").rglob("*.jpg"))]
     columns = {"path": files, "species": ["okapi"] * 6, "scene": ["plain"] * 6}

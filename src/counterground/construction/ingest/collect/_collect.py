@@ -310,7 +310,7 @@ class ClassCollection:
         collected.refused += [(one.key, one.class_name) for one in refused]
         if not refused or collected.consecutive_refusals < _MOST_FAILURES:
             return
-        if self._still_delivers(refused[0].url):
+        if self._still_delivers(refused[0].url, collected):
             collected.accept()
             return
         reason = refused[0].reason
@@ -321,19 +321,36 @@ class ClassCollection:
             "command again when a browser shows such photos here."
         )
 
-    def _still_delivers(self, refused: str) -> bool:
-        """Return whether the host of an address delivers a photo that the pool has: it refuses only some."""
+    def _still_delivers(self, refused: str, collected: Collected) -> bool:
+        """Return whether the host of an address delivers another photo: then it refuses only some.
+
+        That is one that the pool has or, without any, candidates that no run has asked for. If the host
+        refuses these too, they also stay wanted with its reason, so that the next run tries others.
+        """
         host = "/".join(refused.split("/", 3)[:3]) + "/"
         had = self.pool.photos().filter(pl.col("url").str.starts_with(host))["url"]
-        if had.is_empty():
-            return False
+        probes: list[tuple[str, str]] = [(url, "") for url in had[-1:]]
+        if not probes:
+            waiting = sorted(self._ours(), key=self._age)
+            untried = [
+                (sized(row["url"], self.query.size) or row["url"] or "", row["key"])
+                for row in waiting
+                if row["status"] == "wanted" and row["reason"] is None
+            ]
+            untried = [(url, key) for url, key in untried if url.startswith(host)]
+            probes = untried[:1] + untried[1:][-1:]  # neighbours may be refused for the same reason
         with closing(Client(self.session.options.user_agent)) as client:
-            try:
-                body = client.fetch(had[-1]).body
-            except FetchError:
-                return False
-        self.pacer.received(had[-1], len(body))
-        return image_type(body) is not None
+            for url, key in probes:
+                try:
+                    body = client.fetch(url).body
+                except FetchError:
+                    body = b""
+                self.pacer.received(url, len(body))
+                if image_type(body) is not None:
+                    return True
+                if key:
+                    collected.refused.append((key, self.choice.class_name))
+        return False
 
     def _settings(self) -> DownloadSettings:
         options = self.session.options

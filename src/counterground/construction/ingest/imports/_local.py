@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from counterground.benchmarks import open_benchmark
+from counterground.construction.ingest.imports._details import CLUSTERED, assumed_details
 from counterground.construction.ingest.imports._items import Item
 from counterground.construction.ingest.imports._options import (
     ImportOptions,
@@ -23,6 +24,7 @@ from counterground.pool import PhotoKey, is_pool
 from counterground.text import counted
 
 _CARRIED = ("cluster", "licence", "attribution", "source")
+_ORIGINS = ("observer", "observation")  # further columns of a manifest
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,10 @@ def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
     notes = benchmark.notes
     if photos["group"].null_count() < len(photos):
         notes += ("The groups common and counter were not imported: in a pool, they come from discovery.",)
+    clustered = photos["cluster"].null_count() < len(photos)
+    origins = [name for name in _ORIGINS if name in photos.columns]
+    if origins and not clustered:
+        notes += (CLUSTERED,)
     items = (
         Item(
             origin=str(PhotoKey("file", f"{benchmark.name}/{row['path']}")),
@@ -97,11 +103,18 @@ def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
             photo_id=row["photo_id"],
             background=row["background"],
             mask=benchmark.mask_path(row["mask"]) if row["mask"] else None,
-            fields={name: row[name] for name in _CARRIED},
+            fields=fields,
+            assumed=assumed_details(fields, ["cluster"] if clustered else []),
         )
         for row in photos.iter_rows(named=True)
+        for fields in [{name: _text(row[name]) for name in (*_CARRIED, *origins) if row[name] is not None}]
     )
     return Source(items, len(photos), frozenset(classes.values()), notes)
+
+
+def _text(value: object) -> object:
+    """Return a value of a column as it was written; further columns of CSV are numbers if all can be."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _flat(folder: Path, options: ImportOptions) -> Source:
