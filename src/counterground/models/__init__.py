@@ -28,6 +28,7 @@ from counterground.models.execution import (
     autocast,
     check_precision,
     freed_memory_kept,
+    own_arithmetic,
     resolve_device,
 )
 from counterground.models.specs import HeadSpec, expand_specs, split_head
@@ -63,6 +64,7 @@ __all__ = [
     "list_models",
     "load_model",
     "named_models",
+    "own_arithmetic",
     "parts_of",
     "references_of",
     "resolve_device",

@@ -15,6 +15,7 @@ from counterground._version import __version__
 from counterground.errors import CounterGroundError, error_summary
 from counterground.inference.encoding._decode import EncodeFn, prepare_blocks
 from counterground.inference.store import Block, Decoded, Features, FeatureStore, ReadStatus
+from counterground.models import own_arithmetic
 from counterground.photos import AnyPhoto, Benchmark
 from counterground.progress import progress_bar
 from counterground.text import counted
@@ -266,7 +267,8 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[Any]) -> np.ndarra
     if model.split is not None:
         batch = model.split.normalise(batch)
     try:
-        encoded = model.encode(batch)
+        with own_arithmetic(model.device):
+            encoded = model.encode(batch)
     except CounterGroundError:
         raise
     except (Exception, SystemExit) as error:
