@@ -115,7 +115,7 @@ def test_a_store_of_many_blocks_needs_no_open_file_for_each(photos, model, cache
     benchmark = read_benchmark(photos)
     expected = encoded(model, benchmark, cache, batch_size=1).matrix
     resource = pytest.importorskip("resource")
-    opened = len(os.listdir("/dev/fd"))
+    opened = len(list(Path("/dev/fd").iterdir()))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:  # fewer than there are blocks, as with tens of thousands of photos under the usual limit
         resource.setrlimit(resource.RLIMIT_NOFILE, (opened + len(benchmark) // 2, hard))
@@ -191,7 +191,7 @@ def no_photos(photos):
 
 
 @pytest.mark.parametrize(
-    "place", ["{folder}", "file://{folder}", "dir::file://{folder}", "memory://{folder}"]
+    "place", ["{folder}", "file://{folder}", "dir::file://{folder}", "memory://{folder}", "{folder} [1]"]
 )
 def test_machines_share_features_at_a_url(place, photos, model, cache, tmp_path, monkeypatch, no_photos):
     benchmark = read_benchmark(photos)

@@ -303,8 +303,8 @@ class CodeHasher:
     def _saved(self, value: Any, depth: int) -> Any:
         """Return what a copy of a compiled object is made from; None if it cannot be copied.
 
-        Its ``repr`` may say nothing of what it holds, as that of a tree of scikit-learn. A generator of random
-        numbers is left out: it changes when it is used.
+        Its ``repr`` may say nothing of what it holds, as that of a tree of scikit-learn. A generator of
+        random numbers is left out: it changes when it is used.
         """
         import numpy as np
         import torch
@@ -331,7 +331,7 @@ class CodeHasher:
             self._add_code(function.__code__, function.__globals__)
 
     def _add_code(self, code: CodeType, names: Mapping[str, Any]) -> None:
-        """Record what a function compiles to, and the values of the globals it reads: a program may set them."""
+        """Record what a function compiles to, and the values of the globals it reads: a program sets them."""
         if not self._is_new(code):
             return
         held = [each for each in code.co_consts if not isinstance(each, CodeType)]
