@@ -174,6 +174,23 @@ def test_photos_that_only_this_machine_has_end_the_run(cluster, photos, tmp_path
 
 
 @pytest.mark.slow
+def test_photos_that_nobody_can_read_are_listed_as_without_a_cluster(cluster, photos, tmp_path, monkeypatch):
+    benchmark = read_benchmark(photos)
+    gone, changed, folder = sorted(photos.rglob("*.jpg"))[:3]
+    gone.unlink()
+    changed.write_bytes(b"another photo")
+    folder.unlink()
+    folder.mkdir()
+    in_new_cache(monkeypatch, tmp_path / "local")
+    evaluate_models(benchmark, "colour_model:brightness", LOCAL, tmp_path / "here")
+    in_new_cache(monkeypatch, tmp_path / "ray")
+    run = evaluate_models(benchmark, "colour_model:brightness", ONE, tmp_path / "there")
+    assert run.info.counts.unreadable == 3
+    for name in ("unreadable.csv", "predictions.parquet"):
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
+
+
+@pytest.mark.slow
 def test_another_model_on_a_worker_ends_the_run(cluster, photos, tmp_path):
     (tmp_path / "other.py").write_text(
         "import os, torch, colour_model\n"

@@ -124,6 +124,43 @@ def test_an_object_is_answered_from_the_store_until_a_weight_changes(evaluate):
     assert evaluate((Mean(), small, NAMES), "a").predictions.equals(first.predictions)
 
 
+class Arithmetic(Mean):
+    """Notes how products of float32 are computed while it runs."""
+
+    def forward(self, batch):
+        product = torch.eye(3) @ torch.eye(3)
+        SEEN.append((product.dtype, torch.get_float32_matmul_precision()))
+        return self.head(batch.mean((2, 3)))
+
+    def encode_image(self, batch):
+        return self(batch)
+
+    def encode_text(self, tokens):
+        self(torch.zeros(1, 3, 4, 4))
+        return torch.nn.functional.one_hot(tokens[:, 0] % 3, 3).float()
+
+
+@pytest.mark.parametrize("third", [NAMES, tokens], ids=["classifier", "dual encoder"])
+def test_what_a_program_sets_for_its_own_networks_changes_no_feature(third, evaluate, monkeypatch, tmp_path):
+    def features(cache, out):
+        monkeypatch.setenv("COUNTERGROUND_CACHE", str(tmp_path / cache))
+        return evaluate((Arithmetic(), small, third), out).predictions
+
+    expected = features("alone", "a")
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            inside = features("inside", "b")
+            assert (torch.eye(3) @ torch.eye(3)).dtype == torch.bfloat16
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    if third is not NAMES:
+        SEEN.remove((torch.bfloat16, "medium"))  # one text, to learn the width
+    assert set(SEEN) == {(torch.float32, "highest")}
+    assert inside.equals(expected)
+
+
 def test_a_network_of_some_classes_is_told_how_to_let_only_those_compete(evaluate):
     said = r"Mean has an output for 3 of ImageNet's 1,000 classes.*--label-space benchmark"
     with pytest.raises(UsageError, match=said):

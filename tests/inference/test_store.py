@@ -1,4 +1,4 @@
-"""Features are read where they lie, verified, and encoded again where they are damaged or lost."""
+"""Features are read when they are needed, verified, and encoded again where they are damaged or lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from counterground.inference import encode_photos, prune_cache
 from counterground.inference.store import (
     _cache,
     _store,
-)  # how much stays mapped is made small; a race is forced
+)  # how much is kept is made small; a race is forced
 from counterground.inference.store._shared import SharedFolder
 from counterground.models import load_model
 from counterground.photos import Benchmark, read_benchmark
@@ -94,8 +94,8 @@ def test_other_blocks_of_the_same_photos_are_assembled_without_the_photos(photos
 
 
 def test_a_shard_that_is_lost_while_it_is_needed_is_encoded_again(photos, model, cache, monkeypatch):
-    # How much stays mapped is a matter of memory; a mapped shard cannot be lost.
-    monkeypatch.setattr(_store, "MAPPED_BYTES", 1)
+    # How much is kept is a matter of memory; a shard that is kept cannot be lost.
+    monkeypatch.setattr(_store, "KEPT_BYTES", 1)
     benchmark = read_benchmark(photos)
     expected = encoded(model, benchmark, cache / "alone").matrix
     features = encoded(model, benchmark, cache)
@@ -109,6 +109,20 @@ def test_a_shard_that_is_lost_while_it_is_needed_is_encoded_again(photos, model,
         path.unlink()
     with pytest.raises(CounterGroundError, match="features were deleted while they were in use"):
         _ = features.matrix
+
+
+def test_a_store_of_many_blocks_needs_no_open_file_for_each(photos, model, cache):
+    benchmark = read_benchmark(photos)
+    expected = encoded(model, benchmark, cache, batch_size=1).matrix
+    resource = pytest.importorskip("resource")
+    opened = len(list(Path("/dev/fd").iterdir()))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:  # fewer than there are blocks, as with tens of thousands of photos under the usual limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (opened + len(benchmark) // 2, hard))
+        features = encoded(model, benchmark, cache, batch_size=1)
+        assert np.array_equal(features.matrix, expected)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_unreadable_photos_keep_their_reasons_in_the_store(photos, model, cache):
@@ -145,7 +159,7 @@ print(removed)
 
 
 def test_another_process_that_prunes_changes_no_feature(photos, model, cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(_store, "MAPPED_BYTES", 1)
+    monkeypatch.setattr(_store, "KEPT_BYTES", 1)
     benchmark = read_benchmark(photos)
     expected = encoded(model, benchmark, cache / "alone").matrix
     stop = tmp_path / "stop"
@@ -177,7 +191,7 @@ def no_photos(photos):
 
 
 @pytest.mark.parametrize(
-    "place", ["{folder}", "file://{folder}", "dir::file://{folder}", "memory://{folder}"]
+    "place", ["{folder}", "file://{folder}", "dir::file://{folder}", "memory://{folder}", "{folder} [1]"]
 )
 def test_machines_share_features_at_a_url(place, photos, model, cache, tmp_path, monkeypatch, no_photos):
     benchmark = read_benchmark(photos)

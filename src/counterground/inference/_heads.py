@@ -16,6 +16,7 @@ import safetensors.numpy
 from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.files import read_checked, write_checked
 from counterground.inference.request import listed_classes
+from counterground.models import own_arithmetic
 from counterground.photos import LabelSpace
 from counterground.text import counted
 
@@ -128,7 +129,8 @@ def encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
         CounterGroundError: the model fails, or returns anything but finite embeddings.
     """
     try:
-        embedded = model.encode_texts(prompts)
+        with own_arithmetic(model.device):
+            embedded = model.encode_texts(prompts)
     except CounterGroundError:
         raise
     except (Exception, SystemExit) as error:

@@ -28,6 +28,7 @@ from counterground.models.execution import (
     autocast,
     check_precision,
     freed_memory_kept,
+    own_arithmetic,
     resolve_device,
 )
 from counterground.models.generative import without_thoughts
@@ -64,6 +65,7 @@ __all__ = [
     "list_models",
     "load_model",
     "named_models",
+    "own_arithmetic",
     "parts_of",
     "references_of",
     "resolve_device",

@@ -296,9 +296,27 @@ class CodeHasher:
         if not isinstance(value, FunctionType | MethodType):
             self._add_class(type(value))
         if not held:
-            return plain_repr(value)
+            return self._saved(value, depth) or plain_repr(value)
         name = getattr(value, "__qualname__", type(value).__qualname__)
         return [name, {key: self.describe(each, depth) for key, each in held.items()}]
+
+    def _saved(self, value: Any, depth: int) -> Any:
+        """Return what a copy of a compiled object is made from; None if it cannot be copied.
+
+        Its ``repr`` may say nothing of what it holds, as that of a tree of scikit-learn. A generator of
+        random numbers is left out: it changes when it is used.
+        """
+        import numpy as np
+        import torch
+
+        random = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, torch.Generator)
+        try:
+            taken = None if isinstance(value, random) else value.__reduce_ex__(4)
+        except Exception:  # a lock, a connection, a generator
+            return None
+        if not isinstance(taken, tuple):
+            return None
+        return [type(value).__qualname__, self.describe(taken[1:3], depth)]
 
     def _add_function(self, function: FunctionType) -> None:
         path, module = Path(function.__code__.co_filename), sys.modules.get(function.__module__ or "")
@@ -307,12 +325,13 @@ class CodeHasher:
                 self._add_module(module)
             self._add_file(path, function.__module__ or "")
             if not self._is_installed(path, function.__module__ or ""):
-                self._add_globals(function.__code__, function.__globals__)
+                # A file may hold several functions of one name, such as lambdas.
+                self._add_code(function.__code__, function.__globals__)
         elif not self._add_compiled(module):
             self._add_code(function.__code__, function.__globals__)
 
     def _add_code(self, code: CodeType, names: Mapping[str, Any]) -> None:
-        """Record what a function without a file compiles to, and the values of the globals it reads."""
+        """Record what a function compiles to, and the values of the globals it reads: a program sets them."""
         if not self._is_new(code):
             return
         held = [each for each in code.co_consts if not isinstance(each, CodeType)]
@@ -321,15 +340,6 @@ class CodeHasher:
         for each in code.co_consts:
             if isinstance(each, CodeType):
                 self._add_code(each, names)
-
-    def _add_globals(self, code: CodeType, names: Mapping[str, Any]) -> None:
-        """Record the values of the globals that a function in a file reads: a program may set them."""
-        if not self._is_new(code):
-            return
-        self._waiting += self._read_by(code, names)
-        for each in code.co_consts:
-            if isinstance(each, CodeType):
-                self._add_globals(each, names)
 
     def _read_by(self, code: CodeType, names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """Yield the globals that code reads, and what it may read of a module of the user's."""

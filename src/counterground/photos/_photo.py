@@ -199,6 +199,14 @@ def photo_id(path: str | AnyPhoto) -> str:
         raise UnreadablePhoto(Path(path), _os_reason(error)) from error
 
 
+def is_intact(path: AnyPhoto, content: str) -> bool:
+    """Return whether a photo can be read and still is the one with this ``photo_id``."""
+    try:
+        return photo_id(path) == content
+    except (OSError, UnreadablePhoto):
+        return False
+
+
 def photo_size(path: AnyPhoto) -> tuple[int, int]:
     """Return width and height in pixels as stored, from the head of the file; safe in threads.
 

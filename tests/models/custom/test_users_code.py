@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 import warnings
+from io import BytesIO
 
 import forked
 import pytest
@@ -411,7 +412,21 @@ def test_what_cannot_be_read_is_known_by_its_type(folder, tmp_path):
     assert fingerprint(Holds(one), linear(0, 192, 3)) != fingerprint(Holds(one * 2), linear(0, 192, 3))
 
 
+def named_alike(negative):
+    if negative:
+
+        def change(photo):
+            return 1 - photo
+    else:
+
+        def change(photo):
+            return photo
+
+    return change
+
+
 ONE, TWO = Holds(1), Holds(2)
+DIFFERENT = [named_alike(negative) for negative in (False, True)]
 
 
 @pytest.mark.parametrize(
@@ -423,6 +438,9 @@ ONE, TWO = Holds(1), Holds(2)
         lambda seed: (Holds(Image.new("RGB", (8, 8), (seed, 0, 0))), linear(0, 192, 3)),
         lambda seed: (Holds(torch.eye(3).to_sparse() * (seed + 1)), linear(0, 192, 3)),
         lambda seed: (Holds(), quantised(seed)),
+        lambda seed: (Holds((lambda photo: photo, lambda photo: 1 - photo)[seed]), linear(0, 192, 3)),
+        lambda seed: (Holds(DIFFERENT[seed]), linear(0, 192, 3)),
+        lambda seed: (Holds(BytesIO(bytes([seed]))), linear(0, 192, 3)),
     ],
     ids=[
         "network in a list",
@@ -431,6 +449,9 @@ ONE, TWO = Holds(1), Holds(2)
         "image",
         "sparse tensor",
         "quantised weights",
+        "one of two lambdas in a line",
+        "one of two functions of one name",
+        "compiled object",
     ],
 )
 def test_what_a_model_holds_changes_the_fingerprint(make):

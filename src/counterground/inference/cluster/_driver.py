@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -17,7 +16,7 @@ from counterground.inference.cluster._worker import Answer, Plan, Recipe, Task, 
 from counterground.inference.encoding import EncodingJob, PhotoFile, missing_blocks
 from counterground.inference.request import Settings
 from counterground.models import Encoder, NamedModel
-from counterground.photos import MadePhoto
+from counterground.photos import is_intact
 
 
 def encode_on_ray(
@@ -100,14 +99,13 @@ def _gpus(settings: Settings) -> float:
 
 
 def _check(answer: Answer, photos: Sequence[PhotoFile]) -> None:
-    """Fail if the worker failed, or could not read a photo that can be read here."""
+    """Fail if the worker failed, or could not read a photo that is here as the manifest says."""
     if answer.error is not None:
         raise CounterGroundError(answer.error)
     for row in answer.passing:
-        path = photos[row][1]
+        content, path = photos[row]
         reason = next(block.reasons[row] for block in answer.blocks if block.reasons[row])
-        files = path.files if isinstance(path, MadePhoto) else [path]
-        if all(os.access(file, os.R_OK) for file in files):
+        if is_intact(path, content):
             raise CounterGroundError(
                 f"{answer.node} cannot read {path} ({reason}), and this machine can: put the photos on "
                 "a disk that all nodes share, under the same path."

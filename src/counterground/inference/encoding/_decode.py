@@ -14,7 +14,7 @@ import numpy as np
 
 from counterground.errors import CounterGroundError, error_summary
 from counterground.inference.store import CropStore, Decoded
-from counterground.photos import AnyPhoto, LoadedPhoto, MadePhoto, UnreadablePhoto, load_photo, photo_id
+from counterground.photos import AnyPhoto, LoadedPhoto, MadePhoto, UnreadablePhoto, is_intact, load_photo
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -179,8 +179,5 @@ def _prepare(function: EncodeFn, path: AnyPhoto, decoded: dict[bool, LoadedPhoto
 
 def _lost(error: UnreadablePhoto, path: AnyPhoto, content: str) -> Decoded:
     """Return why there is no photo; the reason lasts if the file still holds this content."""
-    try:
-        permanent = not isinstance(error.__cause__, MemoryError) and photo_id(path) == content
-    except (OSError, UnreadablePhoto):
-        permanent = False
+    permanent = not isinstance(error.__cause__, MemoryError) and is_intact(path, content)
     return Decoded(reason=error.reason, permanent=permanent)

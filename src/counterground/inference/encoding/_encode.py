@@ -15,7 +15,8 @@ from counterground._version import __version__
 from counterground.errors import CounterGroundError, error_summary
 from counterground.inference.encoding._decode import EncodeFn, prepare_blocks
 from counterground.inference.store import Block, Decoded, Features, FeatureStore, ReadStatus
-from counterground.photos import AnyPhoto, Benchmark
+from counterground.models import own_arithmetic
+from counterground.photos import AnyPhoto, Benchmark, is_intact
 from counterground.progress import progress_bar
 from counterground.text import counted
 
@@ -155,14 +156,16 @@ class EncodingJob:
         """Look up what the store holds of ``photos``, rows of the benchmark's manifest."""
         photo_ids = photos["photo_id"].to_list()
         first_path: dict[str, str] = {}
+        copies: dict[str, list[str]] = {}
         for photo, path in zip(photo_ids, photos["path"], strict=True):
-            first_path.setdefault(photo, path)
+            if first_path.setdefault(photo, path) != path:
+                copies.setdefault(photo, []).append(path)
         unique = list(first_path)
         blocks = [unique[start : start + batch_size] for start in range(0, len(unique), batch_size)]
         store.share(blocks)
         found = (store.get(block) for block in blocks)
         stored = [block.status if block is not None else None for block in found]
-        return cls(function, store, photo_ids, _Paths(benchmark, first_path), blocks, stored)
+        return cls(function, store, photo_ids, _Paths(benchmark, first_path, copies), blocks, stored)
 
     @property
     def missing(self) -> list[int]:
@@ -209,13 +212,20 @@ class EncodingJob:
 
 
 class _Paths(Mapping[str, AnyPhoto]):
-    """What photos are read from, made on request: paths take five times the memory of strings."""
+    """What photos are read from, made on request: paths take five times the memory of strings.
 
-    def __init__(self, benchmark: Benchmark, paths: dict[str, str]) -> None:
-        self._benchmark, self._paths = benchmark, paths
+    Of several copies it is the first that is still there and unchanged.
+    """
+
+    def __init__(self, benchmark: Benchmark, paths: dict[str, str], copies: dict[str, list[str]]) -> None:
+        self._benchmark, self._paths, self._copies = benchmark, paths, copies
 
     def __getitem__(self, photo: str) -> AnyPhoto:
-        return self._benchmark.photo_source(self._paths[photo])
+        first = self._benchmark.photo_source(self._paths[photo])
+        others = map(self._benchmark.photo_source, self._copies.get(photo, ()))
+        if photo not in self._copies or is_intact(first, photo):
+            return first
+        return next((each for each in others if is_intact(each, photo)), first)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)
@@ -266,7 +276,8 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[Any]) -> np.ndarra
     if model.split is not None:
         batch = model.split.normalise(batch)
     try:
-        encoded = model.encode(batch)
+        with own_arithmetic(model.device):
+            encoded = model.encode(batch)
     except CounterGroundError:
         raise
     except (Exception, SystemExit) as error:

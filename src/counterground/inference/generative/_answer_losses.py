@@ -18,6 +18,7 @@ from counterground.inference._predict import candidate_masks, prediction_table, 
 from counterground.inference.encoding import EncodeFn, EncodingJob, encode_missing, require_readable
 from counterground.inference.request import PromptSpec, Request
 from counterground.inference.store import FeatureStore, ReadStatus
+from counterground.models import own_arithmetic
 from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -131,13 +132,14 @@ def _score(
 
 @contextmanager
 def scoring(model: Generative) -> Iterator[None]:
-    """Turn a failure in a model's own code into one line.
+    """Turn a failure in a model's own code into one line, and compute as the model was loaded to.
 
     Raises:
         CounterGroundError: the code failed.
     """
     try:
-        yield
+        with own_arithmetic(model.device):
+            yield
     except CounterGroundError:
         raise
     except (Exception, SystemExit) as error:

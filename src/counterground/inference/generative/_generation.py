@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.files import check_writable, database_damage, row_digest, warn_damaged
+from counterground.models import own_arithmetic
 from counterground.photos import AnyPhoto, UnreadablePhoto, load_photo
 
 if TYPE_CHECKING:
@@ -212,7 +213,8 @@ def _ask(
     answers = {}
     for question in questions:
         try:
-            text = model.generate(photo.image, question, max_new_tokens=MAX_NEW_TOKENS)
+            with own_arithmetic(model.device):
+                text = model.generate(photo.image, question, max_new_tokens=MAX_NEW_TOKENS)
         except UsageError:
             raise
         except CounterGroundError as error:

@@ -21,6 +21,7 @@ VARIABLE = "COUNTERGROUND_FEATURES"
 _AT_ONCE = 64
 _THREADS = 8
 _LARGEST = 64 * 2**20  # bytes of one file from a web server
+_PATTERN = frozenset("*?[")
 _LINK = re.compile(r"""<a\s[^>]*?href=["']([^"']+)["']""", re.IGNORECASE)
 
 
@@ -32,6 +33,13 @@ class _HttpFiles:
 
     def invalidate_cache(self) -> None:
         """Do nothing: nothing is cached."""
+
+    def cat_file(self, path: str) -> bytes:
+        """Return the content of a file."""
+        found = self._get(path)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def ls(self, folder: str, *, detail: bool) -> list[str]:  # noqa: ARG002
         """Return the files in a folder that the folder's page links to, however it spells the link."""
@@ -114,7 +122,7 @@ class SharedFolder:
         for start in range(0, len(names), _AT_ONCE):
             paths = {self._path(name): name for name in names[start : start + _AT_ONCE]}
             try:
-                found: dict[str, Any] = self._read.cat(list(paths), on_error="return")
+                found = self._contents(list(paths))
             except Exception as error:
                 raise self._failed("read", error) from error
             for path, name in paths.items():
@@ -123,6 +131,19 @@ class SharedFolder:
                     yield name, data
                 elif not isinstance(data, FileNotFoundError):
                     raise self._failed("read", data) from data
+
+    def _contents(self, paths: list[str]) -> dict[str, Any]:
+        if _PATTERN.isdisjoint(self._folder):
+            found: dict[str, Any] = self._read.cat(paths, on_error="return")
+            return found
+        # fsspec takes such a path for a pattern, unless it is asked for one file.
+        return dict(zip(paths, self._threads.map(self._content, paths), strict=True))
+
+    def _content(self, path: str) -> Any:
+        try:
+            return self._read.cat_file(path)
+        except Exception as error:
+            return error
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file in another thread; `flush` waits for it."""

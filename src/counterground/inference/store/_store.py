@@ -9,6 +9,7 @@ block write the same file.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import mmap
@@ -32,8 +33,9 @@ _LAYOUT = "2: one file per block, with a checksum"
 _DTYPES = {"features": np.float32, "photo_id": np.uint8, "converted": np.bool_, "checksum": np.uint8}
 # What reading a damaged header may raise.
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
-# Limit for shards that stay mapped, in bytes of their features.
-MAPPED_BYTES = 32_000_000
+# Limit for the shards that stay in memory, all stores together, and what the objects of one take at most.
+KEPT_BYTES = 32_000_000
+_OBJECTS = 4_000
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,33 @@ class Block:
         return ReadStatus(readable, self.converted.copy(), reasons)
 
 
+class _Recent:
+    """The shards that were read last, of all stores together: a run may have dozens of stores."""
+
+    def __init__(self) -> None:
+        self._shards: OrderedDict[tuple[int, str], _Shard] = OrderedDict()
+        self._bytes, self._lock = 0, threading.Lock()
+
+    def get(self, store: int, name: str) -> _Shard | None:
+        with self._lock:
+            if (store, name) in self._shards:
+                self._shards.move_to_end((store, name))
+            return self._shards.get((store, name))
+
+    def add(self, store: int, name: str, shard: _Shard) -> None:
+        with self._lock:
+            if (store, name) in self._shards:  # another thread has read it, too
+                return
+            self._shards[store, name] = shard
+            self._bytes += shard.size
+            while self._bytes > KEPT_BYTES and len(self._shards) > 1:
+                _, oldest = self._shards.popitem(last=False)
+                self._bytes -= oldest.size
+
+
+_RECENT, _NUMBERS = _Recent(), itertools.count()
+
+
 class FeatureStore:
     """Blocks of features of one model under one way of running it; threads may share it."""
 
@@ -72,8 +101,7 @@ class FeatureStore:
         self._shared = shared
         self._about = about
         self._index: _Index | None = None
-        self._mapped: OrderedDict[str, _Shard] = OrderedDict()
-        self._lock = threading.Lock()
+        self._number = next(_NUMBERS)
 
     @classmethod
     def open(cls, root: Path, *parts: str, about: Mapping[str, Any], share: bool = False) -> FeatureStore:
@@ -96,7 +124,7 @@ class FeatureStore:
     def get(self, photo_ids: Sequence[str]) -> Block | None:
         """Return the block of exactly these photos, else one assembled from other shards, else None.
 
-        Features of the former are memory-mapped. Each checksum is verified.
+        Each checksum is verified.
         """
         ids = _packed(photo_ids)
         exact = self._read(_shard_name(photo_ids))
@@ -152,17 +180,9 @@ class FeatureStore:
             self._shared.write("meta.json", f"{text}\n".encode())
 
     def _read(self, name: str) -> _Shard | None:
-        with self._lock:
-            if name in self._mapped:
-                self._mapped.move_to_end(name)
-                return self._mapped[name]
-        shard = read_shard(self.folder / f"{name}.safetensors")
-        if shard is not None:
-            with self._lock:
-                self._mapped[name] = shard
-                allowed = max(1, MAPPED_BYTES // max(1, shard.block.features.nbytes))
-                while len(self._mapped) > allowed:
-                    self._mapped.popitem(last=False)
+        shard = _RECENT.get(self._number, name)
+        if shard is None and (shard := read_shard(self.folder / f"{name}.safetensors")) is not None:
+            _RECENT.add(self._number, name, shard)
         return shard
 
     def _assemble(self, ids: np.ndarray) -> Block | None:
@@ -191,6 +211,11 @@ class _Shard:
 
     ids: np.ndarray
     block: Block
+
+    @property
+    def size(self) -> int:
+        """About as many bytes as it takes in memory."""
+        return self.block.features.nbytes + self.ids.nbytes + _OBJECTS
 
 
 @dataclass(frozen=True)
@@ -235,14 +260,15 @@ class _Index:
 
 
 def read_shard(path: Path) -> _Shard | None:
-    """Map a shard into memory and verify its checksum; None if it is absent or damaged."""
+    """Read a shard and verify its checksum; None if it is absent or damaged.
+
+    It is not mapped: each mapped file counts as open, and a process may have only about a thousand of them.
+    """
     try:
-        with path.open("rb") as file:
-            shard = _parsed(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        data = path.read_bytes()
     except OSError:
         return None
-    except ValueError:  # an empty file cannot be mapped
-        shard = None
+    shard = _parsed(data)
     if shard is None:
         warn_damaged(path)
     return shard

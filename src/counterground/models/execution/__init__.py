@@ -7,6 +7,7 @@ from counterground.models.execution._device import (
     for_inference,
     freed_memory_kept,
     out_of_memory,
+    own_arithmetic,
     resolve_device,
 )
 from counterground.models.execution._runtime import Forward, Runtime, RuntimeChoice, runtimes_for
@@ -23,6 +24,7 @@ __all__ = [
     "for_inference",
     "freed_memory_kept",
     "out_of_memory",
+    "own_arithmetic",
     "resolve_device",
     "runtimes_for",
     "split_transform",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4  # options of mallopt(3)
 DEVICES = ("auto", "cpu", "cuda", "mps")
+_ALL_DIGITS = ("none", "ieee")
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
@@ -68,6 +69,73 @@ def autocast(device: str, precision: str) -> AbstractContextManager[object]:
         return nullcontext()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float16
     return torch.autocast(device.partition(":")[0], dtype=dtype)
+
+
+class _Float32:
+    """How this process multiplies float32: a program may have allowed TF32 or bfloat16, for all threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._users = Lock(), 0
+        self._general: str | None = None
+        self._backends: list[tuple[Any, str]] = []
+
+    def keep_all_digits(self) -> None:
+        import torch
+
+        with self._lock:
+            self._users += 1
+            if self._users > 1:
+                return
+            try:
+                self._general = torch.get_float32_matmul_precision()
+            except RuntimeError:  # it was set for one backend, in the newer way
+                self._general = None
+            cpu, cuda = torch.backends.mkldnn, torch.backends.cuda
+            found = [getattr(cpu, "matmul", None), getattr(cpu, "conv", None), cuda.matmul]
+            told = [(each, getattr(each, "fp32_precision", None)) for each in found]
+            self._backends = [(each, before) for each, before in told if before is not None]
+            if self._general != "highest":
+                torch.set_float32_matmul_precision("highest")
+            for each, _ in self._backends:
+                if each.fp32_precision not in _ALL_DIGITS:
+                    each.fp32_precision = "ieee"
+
+    def as_before(self) -> None:
+        import torch
+
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
+            if self._general not in (None, "highest"):
+                torch.set_float32_matmul_precision(self._general)
+            for each, before in self._backends:
+                if each.fp32_precision != before:
+                    each.fp32_precision = before
+
+
+_FLOAT32 = _Float32()
+
+
+@contextmanager
+def own_arithmetic(device: str) -> Iterator[None]:
+    """Compute as a model was loaded to, whatever the program around it has set for its own networks.
+
+    A training script may run in an autocast, or allow TF32 or bfloat16 in products of float32. Features would
+    differ in the third digit, and be stored as those of float32. What was set is set again afterwards.
+    """
+    kind = device.partition(":")[0]
+    if kind not in DEVICES:  # it runs elsewhere
+        yield
+        return
+    import torch
+
+    _FLOAT32.keep_all_digits()
+    try:
+        with torch.autocast(kind, enabled=False):
+            yield
+    finally:
+        _FLOAT32.as_before()
 
 
 def for_inference(network: torch.nn.Module, device: str) -> torch.nn.Module:
