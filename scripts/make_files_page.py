@@ -202,7 +202,8 @@ RECORDS = {
     "seconds": "how long the run took",
     "templates": "the prompts themselves",
     "texts": "each name as written in prompts",
-    "request": "hash of everything that was requested; a run may replace another with the same hash",
+    "request": "hash of everything that was requested; a run may replace another with the same hash, unless "
+    "a model's weights, code or preprocessing changed",
     "protocol": "as requested; null: each model's default",
     "runtime": "as requested; each model's `description` says what ran it",
     "loss": "`mean` or `sum`, for generative models",

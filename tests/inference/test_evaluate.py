@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
@@ -21,7 +23,6 @@ def run_on(photos, tiny_clip, out, **settings):
 def reference_scores(tiny_clip, paths, names, templates):
     """Cosine similarities by OpenCLIP alone: its own transform, towers and classifier builder."""
     import open_clip
-    import torch
 
     model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{tiny_clip}")
     tokenizer = open_clip.get_tokenizer(f"local-dir:{tiny_clip}")
@@ -304,6 +305,29 @@ def test_a_folder_with_another_run_is_refused_before_work(photos, tiny_clip, tmp
         with pytest.raises(CounterGroundError, match="holds another run"):
             run_on(photos, tiny_clip, tmp_path / "run", **other)
     assert (tmp_path / "run" / "run.json").read_bytes() == kept
+
+
+def test_a_run_of_other_weights_is_not_replaced(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("trained.py").write_text(
+        "import torch, colour_model\n"
+        "def model():\n"
+        "    network, preprocess, names = colour_model.brightness()\n"
+        "    network[2].bias.data += torch.load('epoch.pth')\n"
+        "    return network, preprocess, names\n"
+    )
+
+    def run_again(epoch, **how):
+        torch.save(torch.tensor(epoch), "epoch.pth")
+        settings = Settings(label_space="benchmark", device="cpu")
+        return evaluate_models(read_benchmark(photos), "trained.py:model", settings, Path("run"), **how)
+
+    first = run_again(1.0)
+    assert run_again(1.0).predictions.equals(first.predictions)
+    with pytest.raises(CounterGroundError, match=r"run holds a run with other weights.* of trained.py:model"):
+        run_again(2.0)
+    assert open_run(Path("run")).predictions.equals(first.predictions)
+    assert run_again(2.0, overwrite=True).info.models[0].fingerprint != first.info.models[0].fingerprint
 
 
 def test_a_file_of_names_that_changed_is_another_setting(photos, tiny_clip, tmp_path):

@@ -26,6 +26,7 @@ from counterground.inference._record import (
     ModelOutcome,
     check_free,
     generated_answers,
+    refuse_other_models,
     run_info,
     shareable_info,
     unreadable_photos,
@@ -122,6 +123,8 @@ def evaluate_models(
         benchmark, stopping = stop_early(request, until)
         request = replace(request, benchmark=benchmark)
     outcomes = _evaluate_all(request)
+    if not overwrite:
+        refuse_other_models(out, outcomes)
     answers = generated_answers(outcomes)
     score = score_stopped if until else score_predictions
     more = {"request": request_hash, "stopping": stopping, "intervention": intervention}

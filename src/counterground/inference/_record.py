@@ -105,6 +105,37 @@ def check_free(out: Path, request_hash: str, *, overwrite: bool) -> None:
     check_writable(out)
 
 
+def refuse_other_models(out: Path, outcomes: Sequence[ModelOutcome]) -> None:
+    """Refuse a folder with a run of the same request whose models were others, as after another epoch.
+
+    A specification names a file and not what is in it. Other versions of the software give other fingerprints
+    as well: such a run is made anew.
+
+    Raises:
+        CounterGroundError: a model had other weights, code or preprocessing.
+    """
+    if not (out / "run.json").exists():
+        return
+    before = open_run(out).info
+    software = (before.counterground_version, before.python, before.libraries)
+    if software != (
+        __version__,
+        platform.python_version(),
+        {name: _version(name) for name in _used(outcomes)},
+    ):
+        return
+    then = {record.name: record for record in before.models}
+    for now in [outcome.record for outcome in outcomes]:
+        other = then.get(now.name, now)
+        ways = {record.description.get("runtime") for record in (other, now)}
+        if len(ways) == 1 and other.fingerprint != now.fingerprint:
+            raise CounterGroundError(
+                f"{out} holds a run with other weights, code or preprocessing of {now.name} "
+                f"({before.created}). Choose another --out, or replace it with --overwrite. What was encoded "
+                "is kept."
+            )
+
+
 def run_info(
     request: Request, outcomes: Sequence[ModelOutcome], predictions: pl.DataFrame, unreadable: pl.DataFrame
 ) -> RunInfo:
