@@ -273,9 +273,12 @@ def test_a_null_byte_in_a_path_of_a_manifest_names_the_row(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('path,class_name,no"te\na.png,ox,1"\nb.png,hen,2\n', "a quote in the header is not closed"),
-        ('path,class_name,no"te\na.png,ox,1\nb.png,hen,2\n', "a quote in the header is not closed"),
-        ('path,class_name,note\na.png,ox,5" nail\nb.png,hen,2\n', "a cell without quotes has a quote in it"),
+        ('path,class_name,no"te\na.png,ox,1"\nb.png,hen,2\n', "a quote is out of place, in line 2 or before"),
+        ('path,class_name,no"te\na.png,ox,1\nb.png,hen,2\n', "a quote is out of place, in line 2 or before"),
+        ('path,class_name,note\na.png,ox,5" nail\nb.png,hen,2\n', "a quote is out of place: put"),
+        ('path,class_name,note\na.png,ox,"5" nail\nb.png,hen,2\n', "a quote is out of place: put"),
+        ('path,class_name\n""a.png"",ox\nb.png,hen\n', "a quote is out of place, in line 2 or before"),
+        ('path,class_name\n""a.png"\n"\n', "a quote is out of place, in line 2 or before"),
     ],
 )
 def test_a_quote_where_none_begins_leaves_out_no_row(tmp_path, text, said):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import polars as pl
@@ -59,8 +63,8 @@ def read_table(source: Path) -> pl.DataFrame:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error_message(error)
         if "truncate_ragged_lines" in str(error):
             reason = "a row has more cells than the header has names"
-        elif "CSV malformed" in reason:
-            reason = "a cell without quotes has a quote in it: put such cells in quotes, and double theirs"
+        elif "CSV malformed" in reason or "as dtype `str`" in reason:
+            reason = "a quote is out of place: put the whole cell in quotes, and double those within"
         elif "invalid utf-8" in reason:
             reason = "it is not UTF-8; save it as UTF-8"
         raise CounterGroundError(f"Cannot read the table {source}: {reason}.") from error
@@ -88,12 +92,38 @@ def _read_text(source: Path) -> pl.DataFrame:
         header = file.readline(_LONGEST_HEADER)
     separator = _separator(source, header)
     frame = pl.read_csv(source, separator=separator, infer_schema=False, glob=False)
-    # Polars would look for the end of such a quote in the rows, and leave out those it passes.
-    if header.count(b'"') % 2 and any('"' in name and "\n" not in name for name in frame.columns):
-        raise CounterGroundError(f"{source}: a quote in the header is not closed: close or remove it.")
+    _refuse_guesses(source, frame, separator)
     _refuse_patterns(frame, f"{source}: ")
     _refuse_swallowed(frame, separator)
     return frame.rename(str.strip).with_columns(stripped(pl.all()))
+
+
+def _refuse_guesses(source: Path, frame: pl.DataFrame, separator: str) -> None:
+    """Refuse a text with a quote out of place unless Python's csv module reads the same cells.
+
+    Polars guesses where such a cell ends: it may leave out rows, or quotes.
+
+    Raises:
+        CounterGroundError: the two differ; the message names the line.
+    """
+    with open_regular(source) as file:
+        data = file.read()
+    sign = re.escape(separator).encode()
+    cell = rb'(?:\A(?:\xef\xbb\xbf)?|(?<=[\n%b]))"[^"]*(?:""[^"]*)*"(?=[\r\n%b]|\Z)' % (sign, sign)
+    if b'"' not in re.sub(cell, b"", data):
+        return
+    lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), delimiter=separator)
+    read = filter(any, chain([frame.columns], frame.iter_rows()))
+    with suppress(csv.Error):  # a cell of more than 128 kB
+        for ours, theirs in zip_longest(read, filter(any, lines), fillvalue=()):
+            if [cell or "" for cell in ours] != [*theirs, *[""] * (len(ours) - len(theirs))]:
+                break
+        else:
+            return
+    raise CounterGroundError(
+        f"{source}: a quote is out of place, in line {lines.line_num:,} or before: close it, or put the whole "
+        "cell in quotes and double those within."
+    )
 
 
 def _separator(source: Path, header: bytes) -> str:
