@@ -14,8 +14,10 @@ from noise_photos import save_animals
 
 from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import DamagedCacheWarning
 from counterground.inference import Settings, choose_runtime, encode_photos, evaluate_models
 from counterground.inference.encoding import _runtime as chooser  # its tolerance
+from counterground.inference.encoding import feature_store
 from counterground.models import Classifier, Generative, LoadOptions, Runtime, load_model
 
 # A network whose runtimes the test makes.
@@ -207,19 +209,48 @@ class TestAuto:
         for benchmark, runtime, started in (
             (manifest, "eager", 0),
             (many, "quick 1", 1),
-            (manifest, "quick 1", 1),  # what was found for many is not measured again for few
+            (manifest, "eager", 1),  # a repeated run continues as it began
+            (many, "quick 1", 1),
         ):
             model = colours(scaled(2e-6, starts, pays_after=5))
             choose_runtime(model, benchmark, 16)
             assert (model.description["runtime"], len(starts)) == (runtime, started)
+        another = scaled(2e-6, starts, "quick 2", pays_after=5)
+        for benchmark in (many, manifest):  # what was found for many is not measured again for few
+            model = colours(another)
+            choose_runtime(model, benchmark, 16)
+            assert (model.description["runtime"], len(starts)) == ("quick 2", 2)
+
+    def test_a_repeated_run_is_the_same_whatever_a_larger_one_chose(self, photos, tmp_path, cache):
+        """Fewer photos than are worth measuring; the choice for many does not hold for them afterwards."""
+        few = save_animals(tmp_path / "few")
+        before, record = evaluate(few, colours(scaled(2e-6, [])), tmp_path / "run")
+        assert record.description["runtime"] == "eager"
+        _, larger = evaluate(photos, colours(scaled(2e-6, [])), tmp_path / "larger")
+        assert larger.description["runtime"] == "quick 1"
+        shards = sorted(cache.glob("features/*/*.safetensors"))
+        after, again = evaluate(few, colours(scaled(2e-6, [])), tmp_path / "run")
+        assert (after, again) == (before, record)
+        assert sorted(cache.glob("features/*/*.safetensors")) == shards, "nothing is encoded again"
+        # Nor is it in another folder, nor if it was killed before its last block and run.json.
+        store = feature_store(colours(), cache / "features", SETTINGS.batch_size).folder
+        next(store.glob("*.safetensors")).unlink()
+        resumed, again = evaluate(few, colours(scaled(2e-6, [])), tmp_path / "resumed")
+        assert (resumed, again) == (before, record)
+        assert sorted(cache.glob("features/*/*.safetensors")) == shards
+        (kept,) = cache.glob("runtimes/*-63.choice")
+        kept.write_bytes(b"damaged")
+        with pytest.warns(DamagedCacheWarning):
+            after, again = evaluate(few, colours(scaled(2e-6, [])), tmp_path / "run")
+        assert (after, again) == (before, record)
 
 
-def test_a_few_photos_are_not_worth_it(tmp_path, cache):
+def test_a_few_photos_are_not_worth_it(tmp_path):
     photos = save_animals(tmp_path / "photos")
     starts = []
     _, record = evaluate(photos, colours(scaled(0, starts)), tmp_path / "run")
     assert (record.description["runtime"], starts) == ("eager", [])
-    assert not (cache / "runtimes").exists()
+    assert "runtimes_measured" not in record.description
     _, record = evaluate(
         save_animals(tmp_path / "more", per_group=12), colours(scaled(0, starts)), tmp_path / "short"
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import polars as pl
 
-from counterground.comparison.points import is_counteranimal, paper_row, why_not_paper
+from counterground.comparison.points import PUBLISHES, is_counteranimal, paper_row, why_not_paper
 from counterground.metrics import CLASSIFICATION, SETTING
 from counterground.published import PaperSetting
-from counterground.results import INFLATED, MeasuredReferee, Run, own_referees, setting_text
+from counterground.results import INFLATED, MeasuredReferee, ModelRecord, Run, own_referees, setting_text
 
 REFEREE = "CLIP-LAION400M-ViT/B/32"
 _ENCODERS, _GENERATIVE = "Encoders", "Generative models"
@@ -20,14 +21,17 @@ _DIFFERENCES = {
     "protocol": "are evaluated with different protocols",
     "answer_score": "score answers in different ways",
 }
+# What a model's description says of the software that ran it, or what depends on its fingerprint.
+_SOFTWARE = ("libraries", "runtime", "runtime_difference", "runtimes_measured", "chose_pairs_as")
 
 
 def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None = None) -> list[str]:
     """Return a sentence for each reason not to trust a comparison of these runs, or with the paper.
 
     Reasons are: different photos or versions of a benchmark; photos that only some runs could read; runs that
-    could stop early; different names, prompts, label space, protocol, loading or precision; heads fitted on
-    other photos or for fewer names; and models that chose the very pairs of backgrounds they are measured on.
+    could stop early; different names, prompts, label space, protocol, loading or precision; the same weights
+    run by another runtime or under other libraries; heads fitted on other photos or for fewer names; and
+    models that chose the very pairs of backgrounds they are measured on.
 
     Args:
         runs: by name.
@@ -36,6 +40,7 @@ def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None =
     sentences = [*_photos(runs), *_stopped(runs), *_referees(runs)]
     for together in _by_benchmark(runs).values():
         sentences += [*_settings(together), *_loading(together), *_label_spaces(together)]
+        sentences += _ran_otherwise(together)
         sentences += [*_heads(together), *_fewer_names(together)]
     if paper is not None:
         sentences += _beside_the_paper(runs, paper)
@@ -122,6 +127,53 @@ def _loading(runs: Mapping[str, Run]) -> Iterator[str]:
         yield f"Models run in different precision: {_values(precisions)}."
     if len(decoded) > 1:
         yield f"JPEGs are decoded at different sizes (--fast-decode): {_values(decoded)}."
+
+
+def _ran_otherwise(runs: Mapping[str, Run]) -> Iterator[str]:
+    """Name published weights that have several rows only because other software ran them."""
+    alike: dict[Hashable, list[tuple[str, ModelRecord]]] = {}
+    for name, run in runs.items():
+        for record in run.info.models:
+            if re.search(PUBLISHES, record.spec):
+                alike.setdefault(_weights_and_setting(run, record), []).append((name, record))
+    told: dict[str, list[str]] = {}
+    for held in alike.values():
+        if len({record.fingerprint for _, record in held}) > 1 and (what := _software(held)):
+            told.setdefault(what, []).append(held[0][1].name)
+    for what, names in told.items():
+        several = len(names) > 1
+        yield (
+            f"{', '.join(names)} {'have' if several else 'has'} several rows for the same weights, and each "
+            f"row is ranked: only what ran {'them' if several else 'it'} differs ({what}). Use the same "
+            "--runtime and the same versions in all runs for one row."
+        )
+
+
+def _weights_and_setting(run: Run, record: ModelRecord) -> Hashable:
+    """Return what results of the same weights share, unless something other than software sets them apart."""
+    info, space = run.info, run.info.label_space
+    described = {key: value for key, value in record.description.items() if key not in _SOFTWARE}
+    return (
+        record.name,
+        record.spec,
+        repr(sorted(described.items())),
+        (space.name, space.version, info.precision, info.as_published, info.fast_decode),
+        (info.names, info.prompts) if record.reads_names else (),
+    )
+
+
+def _software(held: list[tuple[str, ModelRecord]]) -> str:
+    """Return which runtimes and versions differ between records of the same weights."""
+    used = [
+        (name, {"runtime": record.description.get("runtime"), **record.description.get("libraries", {})})
+        for name, record in held
+    ]
+    differing: dict[str, dict[str, list[str]]] = {}
+    for what in dict.fromkeys(key for _, software in used for key in software):
+        for name, software in used:
+            value = software.get(what) or "not recorded"
+            differing.setdefault(what, {}).setdefault(value, []).append(name)
+    return "; ".join(f"{what} {_values(found)}" for what, found in differing.items() if len(found) > 1)
 
 
 def _label_spaces(runs: Mapping[str, Run]) -> Iterator[str]:

@@ -12,7 +12,15 @@ from scipy.special import stdtr
 
 from counterground.comparison._lines import equation
 from counterground.comparison._shared_photos import SharedPhotos, shared_photos
-from counterground.comparison.points import FAMILIES, NORMAL, PUBLISHED, Figure, standard_error, titles
+from counterground.comparison.points import (
+    FAMILIES,
+    NORMAL,
+    PUBLISHED,
+    PUBLISHES,
+    Figure,
+    standard_error,
+    titles,
+)
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import (
     DROP,
@@ -210,16 +218,12 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale, accuracies: str) -> 
     return [sentence]
 
 
-# A specification that names published weights, so not a file or a folder.
-_PUBLISHES = (
-    r"^(open_clip:[^@?~./][^@?]*/[^@?]+|(torchvision|timm|counterground):[^@?]+|efficientnet-lite\d)$"
-)
 # Which weights a point belongs to: the paper's name for those it used, or the specification. Two files may
 # share one that names no folder; their fingerprints differ. So do those of published weights in another
 # precision or under other versions of libraries, which are no other model.
 _WEIGHTS = pl.coalesce(
     "paper_model",
-    pl.when(pl.col("model").str.contains(_PUBLISHES)).then("model"),
+    pl.when(pl.col("model").str.contains(PUBLISHES)).then("model"),
     pl.concat_str("model", "fingerprint", separator=" "),
     "model",
 )

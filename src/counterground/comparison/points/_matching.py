@@ -10,6 +10,9 @@ import polars as pl
 from counterground.published import load_table
 from counterground.results import ModelRecord
 
+PUBLISHES = r"^(open_clip:[^@?~./][^@?]*/[^@?]+|(torchvision|timm|counterground):[^@?]+|efficientnet-lite\d)$"
+"""A specification that names published weights, so not a file or a folder."""
+
 _QUICK = "-quickgelu"
 _LLAVA = "llava-hf/llava-1.5-7b-hf"
 _IMAGENET_WEIGHTS = "IMAGENET1K_V1"

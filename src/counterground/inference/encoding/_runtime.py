@@ -34,6 +34,8 @@ _COMPARED, _TIMED = 16, 4
 _FEW, _SHORT = 64, 1.0
 # Speed-up over eager PyTorch that is worth a change.
 _FASTER = 1.1
+# In the name of a choice that holds for any number of photos.
+_ANY = "any"
 _NEEDS = {
     "onnx": "ONNX Runtime runs networks of PyTorch on the CPU in fp32, where its packages are installed: "
     + install_command("onnx"),
@@ -80,7 +82,8 @@ def choose_runtime(
     """Let the fastest runtime that gives the numbers of eager PyTorch encode the model's photos.
 
     All are timed on a few photos of the first block, and the fastest is compared on more of it (at most 16).
-    The choice is cached, so that a resumed run continues as it began, and is in ``model.description``.
+    The choice is cached for as many photos, so that a run that is resumed or repeated continues as it began,
+    whatever a larger one chose since. It is in ``model.description``.
     ``wanted``: ``auto``, ``eager``, or the one that must be used.
 
     Raises:
@@ -97,7 +100,7 @@ def choose_runtime(
     if runtimes:
         trial = _Trial(model, benchmark, batch_size, automatic=wanted == "auto")
         key = _key(model, wanted, *runtimes, str(batch_size))
-        choice = _remembered_or_measured(trial, runtimes, cache_dir() / "runtimes" / f"{key}.choice")
+        choice = _remembered_or_measured(trial, runtimes, cache_dir() / "runtimes", key)
     if wanted in _NEEDS and choice.runtime is None:
         why = [each.refused for each in choice.measured.values() if each.refused]
         raise CounterGroundError(
@@ -127,18 +130,34 @@ def _processor() -> str:
     return f"{platform.machine()} {next(named, platform.processor())}"
 
 
-def _remembered_or_measured(trial: _Trial, runtimes: Mapping[str, Runtime], path: Path) -> _Choice:
-    remembered = _read(path)
-    if remembered and (remembered.photos is None or trial.photos <= remembered.photos):
+def _remembered_or_measured(
+    trial: _Trial, runtimes: Mapping[str, Runtime], folder: Path, key: str
+) -> _Choice:
+    """Return the choice that is kept for the fewest photos that suffice, else make one and keep it.
+
+    One is made only for more photos than any kept choice holds for, so none changes what was chosen before.
+    """
+    kept = sorted((_most(path), path) for path in folder.glob(f"{key}-*.choice"))
+    suits = next((path for most, path in kept if trial.photos <= most), None)
+    if suits and (remembered := _read(suits)):
         return remembered
     if trial.automatic and trial.photos < _FEW:
+        choice = _Choice(photos=_FEW - 1)
+    elif some := trial.first(_TIMED) or trial.first(_COMPARED):
+        choice = trial.choose(runtimes, some)
+    else:
         return _Choice()
-    some = trial.first(_TIMED) or trial.first(_COMPARED)
-    if not some:
-        return _Choice()
-    choice = trial.choose(runtimes, some)
-    write_checked(path, json.dumps(asdict(choice)).encode())
+    name = f"{key}-{_ANY if choice.photos is None else choice.photos}.choice"
+    write_checked(folder / name, json.dumps(asdict(choice)).encode())
+    if suits and suits.name != name:  # it is damaged
+        suits.unlink(missing_ok=True)
     return choice
+
+
+def _most(path: Path) -> float:
+    """Return the most photos that a kept choice holds for; its name says so even if it is damaged."""
+    photos = path.stem.rpartition("-")[2]
+    return math.inf if photos == _ANY else int(photos)
 
 
 def _read(path: Path) -> _Choice | None:
