@@ -121,8 +121,8 @@ def _refuse_guesses(source: Path, frame: pl.DataFrame, separator: str) -> None:
         else:
             return
     raise CounterGroundError(
-        f"{source}: a quote is out of place, in line {lines.line_num:,} or before: close it, or put the whole "
-        "cell in quotes and double those within."
+        f"{source}: a quote is out of place, in line {lines.line_num:,} or before: close it, or put the "
+        "whole cell in quotes and double those within."
     )
 
 
