@@ -374,7 +374,7 @@ def test_a_host_that_refuses_every_photo_ends_the_run_and_they_stay_wanted(
     server.trouble("/photos", times=None, **what)
     with pytest.raises(CounterGroundError, match=r"delivers none .*these photos stay wanted"):
         gather(per_class=40)
-    # Of the 35 that are missing and 55 that there are, one that the pool has, and two that no run has asked for.
+    # Of the 35 that are missing and 55 that there are, one that the pool has, and two never asked for.
     assert photo_gets(server) - before <= 2 * 32 + 3
     assert set(pool().candidates("zebra")["status"]) == {"got", "wanted"}
     server.troubles.clear()
