@@ -118,6 +118,12 @@ def test_attribution_lies_where_planted_networks_look(run):
     assert shares["foreground"].to_list() == pytest.approx([0.0] * 16, abs=ROUNDING)
 
 
+def test_a_programs_autocast_changes_no_map(run, discs, tmp_path):
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = cg.swap(discs, MODELS, out=tmp_path / "run", **QUICK)
+    assert inside.saliency.equals(run.saliency)
+
+
 def test_scores_change_with_the_background_where_it_is_looked_at(run):
     rows = {name: rows for (name,), rows in run.saliency.group_by("model")}
     looks = rows["background"]

@@ -7,6 +7,7 @@ For a user's own model they also cover the code, as far as it can be known witho
 from __future__ import annotations
 
 import ast
+import copyreg
 import dis
 import functools
 import hashlib
@@ -56,7 +57,7 @@ _FILLS = frozenset({"add", "append", "appendleft", "extend"})
 _DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, BuiltinFunctionType)
 _LEAVES = (bool, int, float, complex, str, bytes, Enum, PurePath)
 _SIMPLE = {bool, int, float, complex, str, bytes}
-_LONG = 1000  # entries
+_LONG = 1000  # entries or bytes
 # Of a torch.nn.Module: the caller decides whether it is in training mode.
 _NOT_SETTINGS = frozenset({"training"})
 # Far deeper than any network nests; a longer chain of objects would exhaust the stack.
@@ -227,7 +228,8 @@ class CodeHasher:
     def describe(self, value: Any, depth: int = 0) -> Any:
         """Return a JSON-ready account of ``value`` that is the same in every process."""
         if value is None or isinstance(value, _LEAVES) or depth > _DEEPEST:
-            return plain_repr(value)
+            long = isinstance(value, bytes) and len(value) > _LONG
+            return hashlib.sha256(value).hexdigest() if long else plain_repr(value)
         if isinstance(value, tuple | frozenset | set | list | Mapping):
             self._add_class(type(value))
         if isinstance(value, tuple | frozenset | set):
@@ -310,13 +312,18 @@ class CodeHasher:
         import torch
 
         random = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, torch.Generator)
+        if isinstance(value, (*random, np.generic)):
+            return None
+        # Those of a pattern are registered apart; its ``repr`` ends after 200 characters.
+        reduce = copyreg.dispatch_table.get(type(value))
         try:
-            taken = None if isinstance(value, random) else value.__reduce_ex__(4)
+            taken = reduce(value) if reduce else value.__reduce_ex__(4)
+            if not isinstance(taken, tuple):
+                return None
+            made_from, entries = taken[1:3], [list(each) for each in taken[3:5] if each is not None]
         except Exception:  # a lock, a connection, a generator
             return None
-        if not isinstance(taken, tuple):
-            return None
-        return [type(value).__qualname__, self.describe(taken[1:3], depth)]
+        return [type(value).__qualname__, self.describe((*made_from, *entries), depth)]
 
     def _add_function(self, function: FunctionType) -> None:
         path, module = Path(function.__code__.co_filename), sys.modules.get(function.__module__ or "")

@@ -66,6 +66,8 @@ def test_the_first_and_longest_name_wins(answer, index):
         (("แมว", "สุนัข"), "มีสุนัขอยู่ในภาพ", 1),
         (("बिल्ली", "बल्ला"), "यह बल्ला है", 1),
         (("ёж", "ежевика"), "Еж", 0),
+        (("goose", "Hawai'i goose"), "A Hawaiʻi goose.", 1),
+        (("goose", "frisbee"), "Frisbee™ ✔️", 1),
     ],
 )
 def test_names_of_all_scripts_are_read(names, answer, index):
@@ -90,6 +92,10 @@ def test_thoughts_are_no_answer(answer, index):
 def test_a_yes_within_thoughts_is_none():
     assert says_yes("<think>Yes, or no?</think>No.") is False
     assert says_yes("<think>Yes") is None
+
+
+def test_what_makes_an_emoji_of_a_character_is_no_word():
+    assert [says_yes(text) for text in ("✔️ Yes", "Yes✔️", "☑️ No", "No\ufe0f")] == [True, True, False, False]
 
 
 def test_only_candidates_are_read():

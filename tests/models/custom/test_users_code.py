@@ -2,8 +2,10 @@
 
 import importlib
 import json
+import re
 import sys
 import warnings
+from collections import deque
 from io import BytesIO
 
 import forked
@@ -441,6 +443,9 @@ DIFFERENT = [named_alike(negative) for negative in (False, True)]
         lambda seed: (Holds((lambda photo: photo, lambda photo: 1 - photo)[seed]), linear(0, 192, 3)),
         lambda seed: (Holds(DIFFERENT[seed]), linear(0, 192, 3)),
         lambda seed: (Holds(BytesIO(bytes([seed]))), linear(0, 192, 3)),
+        lambda seed: (Holds(BytesIO(bytes(5000) + bytes([seed]))), linear(0, 192, 3)),
+        lambda seed: (Holds(deque([seed])), linear(0, 192, 3)),
+        lambda seed: (Holds(re.compile(f"{'a' * 300}{seed}")), linear(0, 192, 3)),
     ],
     ids=[
         "network in a list",
@@ -452,6 +457,9 @@ DIFFERENT = [named_alike(negative) for negative in (False, True)]
         "one of two lambdas in a line",
         "one of two functions of one name",
         "compiled object",
+        "large compiled object",
+        "queue",
+        "long pattern",
     ],
 )
 def test_what_a_model_holds_changes_the_fingerprint(make):

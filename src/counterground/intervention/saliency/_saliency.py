@@ -19,7 +19,14 @@ from counterground.intervention._recipe import OBJECT, MaskedPhoto, read_pixels
 from counterground.intervention.saliency._attribution import attribute, check_installed, share_outside
 from counterground.intervention.saliency._picture import draw_saliency
 from counterground.metrics import SALIENCY_SCHEMA
-from counterground.models import AnyModels, Generative, NamedModel, expected_kind, named_models
+from counterground.models import (
+    AnyModels,
+    Generative,
+    NamedModel,
+    expected_kind,
+    named_models,
+    own_arithmetic,
+)
 from counterground.photos import Benchmark, photo_id
 from counterground.progress import progress_bar
 from counterground.results import SALIENCY_FILE
@@ -132,7 +139,8 @@ def _log_odds_of(
     from scipy.special import logsumexp
 
     model = encoded.model
-    features = model.encode(torch.stack([model.preprocess(image) for image in images]))
+    with own_arithmetic(model.device):
+        features = model.encode(torch.stack([model.preprocess(image) for image in images]))
     logits = _logits(encoded, np.asarray(features), place)
     others = np.delete(logits, name, axis=1)
     return np.asarray(logits[:, name] - logsumexp(others, axis=1), np.float32)

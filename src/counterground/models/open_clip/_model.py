@@ -242,7 +242,7 @@ def _held_shapes(weights: Path) -> dict[str, tuple[int, ...]]:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     if weights.suffix in {".npz", ".npy"}:
         return {}
-    state = open_clip.factory.load_state_dict(str(weights), device="cpu", weights_only=True)
+    state = open_clip.factory.load_state_dict(str(weights), device="meta", weights_only=True)
     return {name: tuple(tensor.shape) for name, tensor in state.items() if hasattr(tensor, "shape")}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +73,7 @@ _PARAMETERS: dict[str, Any] = {
     "figure.dpi": 200,
     "figure.constrained_layout.h_pad": 0.02,
     "figure.constrained_layout.w_pad": 0.02,
-    # Text stays text in every format: Type 42 fonts in PDF, <text> in SVG.
-    "pdf.fonttype": 42,
+    # Text stays text in every format: `pdf_font_type` in PDF, <text> in SVG.
     "svg.fonttype": "none",
 }
 
@@ -100,7 +100,10 @@ def _installed(families: Iterable[str]) -> list[str]:
 
     manager = font_manager.fontManager
     listed = {font.fname for font in manager.ttflist}
-    for file in font_manager.findSystemFonts():  # Matplotlib's own list may be years old
+    # Of macOS, Matplotlib would also ask a program that takes seconds.
+    folders = [*font_manager.X11FontDirectories, *font_manager.OSXFontDirectories]
+    known = folders if sys.platform == "darwin" else None
+    for file in font_manager.findSystemFonts(known):  # Matplotlib's own list may be years old
         if file not in listed:
             with suppress(Exception):  # it is damaged, or of a kind that Matplotlib cannot draw
                 manager.addfont(file)
@@ -108,8 +111,11 @@ def _installed(families: Iterable[str]) -> list[str]:
     return [family for family in families if family in names]
 
 
-def characters_without_font(figure: Figure) -> str:
-    """Return the characters of a figure that no font of ``print_style`` has; call it inside that."""
+def characters_without_font(figure: Figure, families: Sequence[str] = ()) -> str:
+    """Return the characters of a figure that no font of these families, or of ``print_style``, has.
+
+    Call it inside ``print_style``.
+    """
     from matplotlib import rcParams
     from matplotlib.font_manager import FontProperties, findfont, get_font
     from matplotlib.text import Text
@@ -118,9 +124,20 @@ def characters_without_font(figure: Figure) -> str:
     wanted = {character for text in texts if text.get_visible() for character in text.get_text()} - {"\n"}
     if not any(ord(character) > 127 for character in wanted):
         return ""
-    fonts = [get_font(findfont(FontProperties(family=[family]))) for family in rcParams["font.family"]]
+    fonts = [
+        get_font(findfont(FontProperties(family=[family]))) for family in families or rcParams["font.family"]
+    ]
     known = {chr(code) for font in fonts for code in font.get_charmap()}
     return "".join(sorted(wanted - known))
+
+
+def pdf_font_type(figure: Figure) -> int:
+    """Return how a PDF holds the figure's fonts: 42 or, with characters that DejaVu lacks, 3.
+
+    The outlines of many fonts that have those, such as Noto Sans CJK, are not allowed in Type 42, and some
+    programs show nothing in their place. Call it inside ``print_style``.
+    """
+    return 3 if characters_without_font(figure, ["sans-serif"]) else 42
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -18,7 +18,7 @@ from counterground.report._words import Words
 from counterground.report.figures._catalogue import FIGURES, TABLES, chosen_names
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome, read_study
 from counterground.report.figures._paper_tables import paper_tables, write_paper_tables
-from counterground.report.figures._style import characters_without_font, print_style
+from counterground.report.figures._style import characters_without_font, pdf_font_type, print_style
 from counterground.results import Run, one_contrast, open_run
 from counterground.text import counted, markdown
 
@@ -216,7 +216,8 @@ def write_one(drawing: Drawing, path: Path, kind: Format) -> Path:
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
-    with rc_context({"svg.hashsalt": drawing.stem, "svg.id": drawing.stem}):
+    fonts = pdf_font_type(drawing.figure)
+    with rc_context({"svg.hashsalt": drawing.stem, "svg.id": drawing.stem, "pdf.fonttype": fonts}):
         drawing.figure.savefig(buffer, format=kind, dpi=_DPI, metadata=_METADATA[kind])
     write_bytes(path, buffer.getvalue())
     return path

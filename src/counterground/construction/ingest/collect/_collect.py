@@ -324,21 +324,21 @@ class ClassCollection:
     def _still_delivers(self, refused: str, collected: Collected) -> bool:
         """Return whether the host of an address delivers another photo: then it refuses only some.
 
-        That is one that the pool has or, without any, candidates that no run has asked for. If the host
-        refuses these too, they also stay wanted with its reason, so that the next run tries others.
+        That is one that the pool has or, since it may be gone by now, one of two candidates that no run has
+        asked for. If the host refuses these too, they also stay wanted with its reason, so that the next run
+        tries others.
         """
         host = "/".join(refused.split("/", 3)[:3]) + "/"
         had = self.pool.photos().filter(pl.col("url").str.starts_with(host))["url"]
-        probes: list[tuple[str, str]] = [(url, "") for url in had[-1:]]
-        if not probes:
-            waiting = sorted(self._ours(), key=self._age)
-            untried = [
-                (sized(row["url"], self.query.size) or row["url"] or "", row["key"])
-                for row in waiting
-                if row["status"] == "wanted" and row["reason"] is None
-            ]
-            untried = [(url, key) for url, key in untried if url.startswith(host)]
-            probes = untried[:1] + untried[1:][-1:]  # neighbours may be refused for the same reason
+        waiting = sorted(self._ours(), key=self._age)
+        untried = [
+            (sized(row["url"], self.query.size) or row["url"] or "", row["key"])
+            for row in waiting
+            if row["status"] == "wanted" and row["reason"] is None
+        ]
+        untried = [(url, key) for url, key in untried if url.startswith(host)]
+        # The first and the last: neighbours may be refused for the same reason.
+        probes = [*((url, "") for url in had[-1:]), *untried[:1], *untried[1:][-1:]]
         with closing(Client(self.session.options.user_agent)) as client:
             for url, key in probes:
                 try:
