@@ -15,6 +15,7 @@ from counterground.metrics import (
     EFFECTS_SCHEMA,
     SETTING_SCHEMA,
     decomposed_classes,
+    drop_interval,
     read_answers,
     saliency_shares,
     swap_design,
@@ -346,6 +347,25 @@ def test_models_stand_one_after_the_other(predictions):
     assert effects["model"].unique(maintain_order=True).to_list() == ["m", "other"]
     both = effects.filter(pl.col("estimate") == "background_effect")["value"]
     assert both[0] == pytest.approx(-both[1], abs=1e-12)
+
+
+@pytest.mark.parametrize("wrong_groups", [[], ["counter"], ["common", "counter"]])
+def test_the_drop_of_photos_as_they_are_is_that_of_a_run_without_composites(wrong_groups):
+    # Three photos of a class an observer, whose photographs are also the backgrounds.
+    observers = {f"p{n}": f"observer {n // (3 * CLASSES)} {n % CLASSES}" for n in range(FOREGROUNDS)}
+    frame = composites().with_columns(
+        cluster=pl.col("foreground").replace(observers),
+        background_cluster=pl.col("background_photo").replace(observers),
+    )
+    as_they_are = pl.col("swap") == "original"
+    wrong = [frame.filter(as_they_are, group=group)["path"][0] for group in wrong_groups]
+    photos = answered(~pl.Series(frame["path"].is_in(wrong)), frame)
+    found = row(swap_effects(photos, by_class=False), "observed_drop")
+    alone = photos.filter(as_they_are)
+    drop = drop_interval(*(alone[name] for name in ("correct", "class_index", "group", "cluster")))
+    assert (found["value"], found["n"], found["p_value"]) == pytest.approx((drop.value, drop.n, drop.p_value))
+    assert (found["low"], found["high"]) == pytest.approx((drop.low, drop.high))
+    assert found["foreground_clusters"] == found["background_clusters"] == drop.clusters
 
 
 def test_predictions_of_photos_as_they_are_are_refused(predictions):

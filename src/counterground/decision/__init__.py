@@ -1,7 +1,16 @@
 """Room: decision. How many photos a question needs, and what those at hand decide. See README.md."""
 
 from counterground.decision._check import STATUS, Check, Finding, Limits, check_run
-from counterground.decision._plan import Assumptions, Costs, Pilot, Plan, plan_photos
+from counterground.decision._plan import (
+    Assumptions,
+    Costs,
+    Outlook,
+    Pilot,
+    Plan,
+    Question,
+    look_ahead,
+    plan_photos,
+)
 from counterground.decision._sequential import Until, look, score_stopped
 
 __all__ = [
@@ -11,11 +20,14 @@ __all__ = [
     "Costs",
     "Finding",
     "Limits",
+    "Outlook",
     "Pilot",
     "Plan",
+    "Question",
     "Until",
     "check_run",
     "look",
+    "look_ahead",
     "plan_photos",
     "score_stopped",
 ]

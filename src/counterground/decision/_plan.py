@@ -32,6 +32,7 @@ _MOST = 10_000_000  # photos: beyond this nobody plans
 _SCATTER = 4  # photos of a class that show scatter: two in each group
 _PRECISION = 1e-4  # of a drop
 _FEW_REPEATED = 0.1  # 1 - clusters / photos: below it hardly any cluster has several photos
+_SINGLE = Confidence()
 _OF_COMPOSITES = (
     "Photos are composites, the drop is the background effect, and clusters are those of objects or of "
     "background photographs, whichever are fewer: both must grow alike, since more composites of the same "
@@ -185,14 +186,23 @@ class Pilot:
         """The largest drop there can be (fraction)."""
         return 1.0 if self.paired else self.now.common
 
-    def power(self, drop: float, photos: float, clusters: float | None = None) -> float:
-        """Return how often the interval lies above 0; ``clusters``: None if they grow with the photos."""
+    def power(
+        self,
+        drop: float,
+        photos: float,
+        clusters: float | None = None,
+        confidence: Confidence = _SINGLE,
+    ) -> float:
+        """Return how often the interval lies above 0; ``clusters``: None if they grow with the photos.
+
+        ``confidence`` is that of the interval of a single model.
+        """
         error = replace(self._grown(photos, clusters), counter=self.now.common - drop)
         if self.paired:
             return error.power_of_difference()
         was, is_now = (max(1e-3, p * (1 - p)) for p in (self.now.counter, error.counter))
         scale = np.diag([1.0, math.sqrt(is_now / was)])
-        return replace(error, covariance=scale @ error.covariance @ scale).power()
+        return replace(error, covariance=scale @ error.covariance @ scale).power(confidence)
 
     def power_to_decide(self, limit: float, photos: float, confidence: Confidence) -> float:
         """Return how often the interval excludes a limit if the pilot's accuracies are the true ones."""
@@ -439,6 +449,64 @@ def plan_photos(
     notes += [f"{name} {obstacle}" for name, obstacle in obstacles]
     notes += _notes(rows, clusters, costs)
     return Plan(pl.DataFrame(rows, schema=_SCHEMA), tuple(notes))
+
+
+class Outlook(NamedTuple):
+    """What some photos show of a drop, as a plan says it.
+
+    Attributes:
+        now: number of the photos.
+        clusters_now: of the clusters that hold them.
+        power_now: how often they show the drop that is asked about.
+        smallest: the smallest drop (fraction) that they show with the requested power; None if none.
+        needed: photos that show the drop asked about with that power; None if no number does.
+        needed_at: the same at another confidence than that of a single 95 % interval.
+    """
+
+    now: int
+    clusters_now: int
+    power_now: float
+    smallest: float | None
+    needed: int | None
+    needed_at: int | None
+
+    @property
+    def clusters(self) -> int | None:
+        """Clusters that hold the photos needed."""
+        return None if self.needed is None else math.ceil(self.clusters_now * self.needed / self.now)
+
+
+def look_ahead(
+    photos: pl.DataFrame,
+    values: pl.Series,
+    question: Question,
+    *,
+    paired: bool = False,
+    design: Design = DESIGN,
+    confidence: Confidence = _SINGLE,
+) -> Outlook | str:
+    """Return what `plan_photos` says of one model; if there is nothing to plan, why, after its name.
+
+    Args:
+        photos: rows of predictions.
+        values: whether each is right; or the difference of two models.
+        question: the drop and the power; clusters grow with the photos.
+        paired: whether the values are differences of two models.
+        design: whose clusters count.
+        confidence: for ``needed_at``, of a single model.
+    """
+    source = _pilot_or_reason(photos, values, design, paired=paired)
+    if isinstance(source, str) or (obstacle := _obstacle(source, question.drop)):
+        return source if isinstance(source, str) else obstacle
+    needed = photos_needed(source, question)
+    needed_at = needed
+    if confidence != _SINGLE:
+        needed_at = _fewest(
+            source.fewest, lambda n: source.power(question.drop, n, confidence=confidence) >= question.power
+        )
+    now = source.photos_now
+    power, smallest = source.power(question.drop, now), smallest_drop(source, question)
+    return Outlook(now, source.clusters_now, power, smallest, needed, needed_at)
 
 
 def _obstacle(source: Source | str, drop: float) -> str:

@@ -54,9 +54,9 @@ class DropError:
         (common, both), (_, counter) = self.covariance
         return float(max(0.0, common + counter - 2 * both))
 
-    def power(self) -> float:
+    def power(self, confidence: Confidence = CONFIDENCE) -> float:
         """Return how often the interval of `drop_interval` lies above 0 if the true drop is this one."""
-        return self._beyond(0.0, CONFIDENCE, above=True)
+        return self._beyond(0.0, confidence, above=True)
 
     def power_to_decide(self, limit: float, confidence: Confidence = CONFIDENCE) -> float:
         """Return how often the interval lies on the side of a limit on which this drop, the true one, is.

@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from counterground.cli import main
 from counterground.comparison import full_comparison
+from counterground.decision import plan_photos
 from counterground.errors import UsageError
 from counterground.metrics import Contrast, Design, score_predictions
 from counterground.report import write_report
@@ -52,6 +53,28 @@ def section(page, start, end):
     """The words of the page from one heading to another."""
     text = page.text.split(f" {start} ")[-1]
     return text.split(f" {end} ")[0]
+
+
+@pytest.mark.parametrize(("place", "within"), [(0, ["class_name"]), (1, ["class_name", "co_object"])])
+def test_how_many_photos_a_contrast_needs_is_planned_by_its_strata(of, four_cells, place, within):
+    run = four_cells[0]
+    rows = run.predictions.with_columns(
+        class_index=pl.concat_str(within, separator=" ").rank("dense").cast(pl.Int32),
+        group=pl.col("place").replace_strict({"land": "common", "water": "counter"}),
+    )
+    benchmark = run.info.benchmark.model_copy(update={"design": None})
+    info = run.info.model_copy(update={"benchmark": benchmark})
+    plans = plan_photos(replace(run, info=info, predictions=rows), 0.05).rows
+    lead = "open_clip:ViT-B-32/laion2b_s34b_b79k"
+    plan = plans.row(by_predicate=pl.col("model") == lead, named=True)
+    told = of(run.design.contrasts[place].name)[0].text.partition("Are there enough photos?")[2]
+    assert f"a difference of at least {percent(plan['smallest_drop_now'])} points is detected" in told
+    assert f" has power {percent(plan['power_now'])} % now and needs about {plan['photos']:,} photos" in told
+
+
+def test_an_average_of_cells_has_no_plan(of):
+    told = of("training_gap")[0].text.partition("Are there enough photos?")[2]
+    assert re.search(r": a difference below about \d+ points? cannot be distinguished from zero\.", told)
 
 
 def test_the_benchmarks_own_contrast_is_what_the_page_is_about(own, four_cells):

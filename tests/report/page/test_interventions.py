@@ -16,12 +16,13 @@ from planted_photos import Planted, planted_benchmark
 
 import counterground as cg
 from counterground.files import read_record, write_record
+from counterground.metrics import score_predictions
 from counterground.photos import load_photo
 from counterground.report import write_report
 
 # Many models on composites would take minutes.
 from counterground.report.page._causes import ModelEffects, cause_answer
-from counterground.results import read_mitigation, select_models
+from counterground.results import percent, read_mitigation, select_models
 
 DROP, SMALLER = "How much of the drop is the background?", "What would make it smaller?"
 MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
@@ -165,6 +166,20 @@ def test_the_answer_is_no_stronger_than_the_interval(made, tmp_path, model):
     else:
         assert answer.startswith(f"No significant part. {said(own)} are lost by {model} when")
         assert "which is not significantly different from 0" in answer
+
+
+def test_report_and_plan_agree_about_composites(made, tmp_path):
+    run = made["discs swapped"]
+    (coin,) = select_models({run.path: run}, ["coin"]).values()
+    # It guesses, of which nothing is said: right on the common side, half of the time on the other.
+    rows = coin.predictions.with_columns(correct=pl.col("correct") | pl.col("group").eq_missing("common"))
+    coin = replace(coin, predictions=rows, scores=score_predictions(rows, design=run.design))
+    plan = cg.plan(coin, drop=5).rows.row(0, named=True)
+    page = words(write_report([coin], tmp_path / "report.html", photos=False).read_text())
+    told = page.partition("Are there enough photos?")[2]
+    assert f": a background effect of at least {percent(plan['smallest_drop_now'])} points is det" in told
+    needs = f" % now and needs about {plan['photos']:,} composites, of "
+    assert f"A background effect of 5 points has power {percent(plan['power_now'])}{needs}" in told
 
 
 def test_the_answer_is_about_the_model_that_the_verdict_is_about(answers):

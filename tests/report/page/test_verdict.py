@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 
 from counterground.comparison import full_comparison
+from counterground.decision import plan_photos
 from counterground.metrics import score_predictions
 from counterground.photos import Discovered
 from counterground.report import write_report
-from counterground.results import StoppingRecord, regroup
+from counterground.results import StoppingRecord, percent, regroup
 
 
 @pytest.fixture
@@ -21,6 +22,13 @@ def verdict_of(section_of):
 
 def models_of(run):
     return regroup(run.scores)
+
+
+ENOUGH = "Are there enough photos?"
+
+
+def number(text):
+    return int(text.replace(",", ""))
 
 
 def answers(verdict):
@@ -55,14 +63,19 @@ def test_tests_that_do_not_account_for_stopping_early_decide_nothing(make_run, v
     assert "p-values" not in more  # it gives none
 
 
-def test_a_sequence_does_not_tell_how_many_photos_would_do(make_run, verdict_of):
+def test_a_sequence_needs_more_photos_than_a_single_interval(make_run, verdict_of):
     run = make_run({"a": (0.9, 0.7)})
     stopping = StoppingRecord(max_drop=0.0, seed=0, photos=360, of=360, looks=2, decisions=[])
     stopped = replace(run, info=run.info.model_copy(update={"stopping": stopping}))
     ordinary, sequence = (answers(verdict_of(each))["Are there enough photos?"] for each in (run, stopped))
-    assert "times as many independent photos would detect a drop of 5 points" in ordinary
-    assert "times as many" not in sequence
-    assert sequence.endswith("one of a run without --until is shorter, and tells how many more would do.")
+    assert "look" not in ordinary
+    assert sequence.startswith(ordinary.removesuffix("."))
+    single, every = re.search(
+        r"needs about ([\d,]+) photos in .* \(([\d,]+) photos with intervals that hold at every look "
+        r"\(--until decided\)\)\.$",
+        sequence,
+    ).groups()
+    assert number(single) < number(every)
 
 
 def test_drops_that_cannot_be_told_apart_are_no_ranking(make_run, verdict_of):
@@ -215,7 +228,6 @@ def test_a_gain_is_no_loss(make_run, verdict_of):
     assert "More than the other models?" not in told
     assert told["Smallest measured drop"].startswith("b: −")
     assert told["Are there enough photos?"].startswith("Yes, for a difference this large.")
-    assert ": a difference below about " in told["Are there enough photos?"]
     assert told["What to do next?"].startswith("Check which backgrounds are common and which counter.")
 
 
@@ -329,18 +341,81 @@ def test_where_all_models_guess_no_drop_is_judged(make_run, verdict_of):
 
 def test_whether_photos_suffice_is_said_in_sizes_of_drops(make_run, verdict_of):
     run = make_run({"a": (0.9, 0.8)}, classes=["x", "y", "z"], per_group=10)
-    drop = models_of(run)[0].get("drop")
-    assert drop.low <= 0
+    assert models_of(run)[0].get("drop").low <= 0
     told = answers(verdict_of(run))
-    margin = round(50 * (drop.high - drop.low))
     assert told["Are there enough photos?"].startswith(
-        "Too few to be sure. 60 photos in 20 clusters (those of one cluster are not independent): a drop "
-        f"below about {margin} points cannot be distinguished from zero. About "
+        "Too few to be sure. 60 photos in 20 clusters (those of one cluster are not independent): a drop of "
+        "at least "
     )
     assert told["What to do next?"].startswith("Add photos. Do not conclude that the models ignore")
     many = answers(verdict_of(make_run({"a": (0.9, 0.2), "b": (0.9, 0.5)}, per_group=300)))
     assert many["Are there enough photos?"].startswith("Yes. 5,400 photos in ")
-    assert "nor can a difference below about" in many["Are there enough photos?"]
+    assert re.search(r", and a difference of at least \S+ points between .* and that of b\.$", many[ENOUGH])
+
+
+def said_as_planned(run, told, noun="drop", row=0):
+    """Check that the answer has the power, the smallest drop and the photos that `plan` prints."""
+    plan = plan_photos(run, 0.05).rows.row(row, named=True)
+    least = plan["smallest_drop_now"]
+    shown = f"no {noun}" if least is None else f"a {noun} of at least {percent(least)} points"
+    assert f": {shown} is detected with power 80 %" in told
+    enough = plan["photos"] <= plan["photos_now"]
+    rest = (
+        f"A {noun} of 5 points has power {percent(plan['power_now'])} % now and needs about "
+        f"{plan['photos']:,} "
+    )
+    assert (rest in told) == (not enough)
+    return plan
+
+
+@pytest.mark.parametrize("right", [(1.0, 0.97), (0.99, 0.94), (0.8, 0.6), (0.6, 0.6)])
+def test_report_and_plan_agree_about_photos(make_run, verdict_of, right):
+    run = make_run({"a": right}, classes=["x", "y"], per_group=30)
+    told = answers(verdict_of(run))[ENOUGH]
+    plan = said_as_planned(run, told)
+    assert f" {plan['photos']:,} photos in {plan['clusters']:,} clusters" in told
+
+
+def test_report_and_plan_agree_about_the_largest_of_several_drops(make_run, verdict_of):
+    run = make_run({"b": (0.9, 0.85), "a": (0.9, 0.7), "c": (0.8, 0.75)}, per_group=30)
+    told = answers(verdict_of(run))[ENOUGH]
+    plan = said_as_planned(run, told, row=1)
+    corrected = number(re.search(r"\(([\d,]+) photos corrected for 3 models\)\.$", told)[1])
+    assert plan["photos"] < corrected < 2 * plan["photos"]
+    difference, other = re.search(
+        r"and a difference of at least (\S+) points between its drop and that of (b|c)\.", told
+    ).groups()
+    pairs = plan_photos(run, 0.05, against="a").rows
+    against = pairs.row(by_predicate=pl.col("model") == f"{other} vs. a", named=True)
+    assert difference == percent(against["smallest_drop_now"])
+
+
+def test_photos_that_suffice_in_the_plan_suffice_in_the_report(make_run, verdict_of):
+    run = make_run({"a": (0.9, 0.9)}, classes=["x", "y"], per_group=300)
+    rows = run.predictions.with_columns(correct=pl.int_range(pl.len()) % 100 != 0)
+    run = replace(run, predictions=rows, scores=score_predictions(rows))
+    plan = plan_photos(run, 0.05).rows.row(0, named=True)
+    assert plan["photos"] <= plan["photos_now"]
+    told = answers(verdict_of(run))
+    assert told[ENOUGH].startswith("Yes. ")
+    assert told["What to do next?"].startswith("Nothing: more photos of this kind would change little.")
+
+
+@pytest.mark.parametrize(
+    ("right", "because"),
+    [
+        (pl.lit(value=True), "makes no errors: nothing to plan from."),
+        (pl.lit(value=False), None),
+        (pl.col("group") == "common", "has no scatter within any class and group: nothing to plan from."),
+    ],
+)
+def test_where_nothing_can_be_planned_the_report_says_why(make_run, verdict_of, right, because):
+    run = make_run({"a": (0.9, 0.8)}, classes=["x", "y"], per_group=9)
+    rows = run.predictions.with_columns(correct=right)
+    told = answers(verdict_of(replace(run, predictions=rows, scores=score_predictions(rows))))
+    assert (ENOUGH in told) == (because is not None)  # no drop of a model that guesses is judged
+    if because:
+        assert told[ENOUGH].endswith(f" points cannot be distinguished from zero. a {because}")
 
 
 def test_the_next_step_is_no_stronger_than_the_tests(make_run, verdict_of):

@@ -101,7 +101,10 @@ class Decomposition:
     def _part(self, answers: Answers, contrast: Contrast, classes: Codes) -> Part:
         sides = self._sides[contrast]
         averages, partition = self._averages(sides, classes), sides.partition
-        left, right = answers.means(partition).weighted(averages)
+        # A photo as it is repeats nothing: if its object and its background are of one cluster, the interval
+        # is that of the same photos in a run without composites.
+        counted = partition.uncrossed if contrast is OBSERVED else partition
+        left, right = answers.means(counted).weighted(averages)
         interval = difference_interval(left, right, partition.count(averages))
         return Part(contrast.name, interval, len(classes), clusters_of(partition, averages))
 

@@ -275,6 +275,16 @@ class Partition:
         """The same strata by each way of clustering, itself first."""
         return (self, *(Partition(way, *self._given) for way in self.sampling.ways[1:]))
 
+    @cached_property
+    def uncrossed(self) -> Partition:
+        """The same strata by the first way alone if the clusters of both ways are the same, else itself."""
+        first, *others = self.sampling.ways
+        numbers = {len(np.unique(way.cluster[self.places])) for way in (first, *others)}
+        if not others or len(numbers) > 1:
+            return self
+        alone = Sampling(first.cluster, first.size, confidence=first.confidence)
+        return Partition(alone, *self._given)
+
     @classmethod
     def beside(cls, parts: Sequence[Partition]) -> Partition:
         """Concatenate the strata of partitions of the same photos, numbered consecutively."""

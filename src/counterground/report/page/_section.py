@@ -18,10 +18,11 @@ from counterground.comparison import (
     measured_referees,
     run_names,
 )
-from counterground.metrics import DROP, Design
+from counterground.decision import Outlook, look_ahead
+from counterground.metrics import DROP, KEYS, Answers, Confidence, Design
 from counterground.published import PaperSetting
 from counterground.report._class_facts import class_facts
-from counterground.report._sides import strata_left_out
+from counterground.report._sides import as_groups, strata_left_out
 from counterground.report._style import FAMILY_NAMES
 from counterground.report._words import Words
 from counterground.report.page._causes import Causes, cause_answer, make_causes
@@ -31,7 +32,7 @@ from counterground.report.page._comparisons import Comparisons, tested_pairs
 from counterground.report.page._cures import Cures, cure_answer, make_cures
 from counterground.report.page._design import Breakdown, DesignPart, break_down, describe_design
 from counterground.report.page._marks import Mark, mark
-from counterground.report.page._verdict import Selection, Verdict, find_lead, judge
+from counterground.report.page._verdict import ASKED, Ahead, Selection, Verdict, find_lead, judge
 from counterground.report.page.explorer import Explorer, Item, Trend, draw_explorer, in_short
 from counterground.results import (
     BenchmarkRecord,
@@ -222,6 +223,7 @@ def make_section(
                 causes, lead.label if lead else None, on_these_photos=any(map(chosen_on_its_photos, runs))
             ),
             cure=cure_answer(cures, lead.label if lead else None),
+            ahead=_ahead(runs, known, words),
         ),
         chosen_by=_chosen_by(runs),
         measures=_measures(models, words, runs[0].design),
@@ -244,6 +246,32 @@ def make_section(
         causes=causes,
         cures=cures,
     )
+
+
+def _ahead(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Ahead | None:
+    """Return what the photos show of a model's drop, as `counterground plan` computes it."""
+    if any(side.average is not None for side in words.contrast.sides):
+        return None
+    places = {k.model.label: (runs[k.run], k.model.setting) for k in known}
+
+    def answers(label: str) -> Answers:
+        run, setting = places[label]
+        return run.answers[tuple(setting._asdict()[name] for name in KEYS)]
+
+    def ahead(label: str, against: str | None, confidence: Confidence) -> Outlook | str:
+        own, design = answers(label), places[label][0].design
+        values = own.rows["correct"].cast(pl.Float64)
+        if against is not None:
+            other = answers(against)
+            if own.photos.fingerprint != other.photos.fingerprint:
+                return "saw other photos"
+            values -= other.rows["correct"].cast(pl.Float64)
+        assert own.photos.photos is not None
+        rows = as_groups(own.photos.photos.with_columns(_value=values), words.contrast)
+        paired = against is not None
+        return look_ahead(rows, rows["_value"], ASKED, paired=paired, design=design, confidence=confidence)
+
+    return ahead
 
 
 def _guessing(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> set[str]:

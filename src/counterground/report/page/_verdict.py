@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import NamedTuple
 
-from counterground.metrics import BG_GAP
+from counterground.decision import Outlook, Question
+from counterground.metrics import BG_GAP, Confidence
 from counterground.report._words import DROP_WORDS, Words
 from counterground.report.page._comparisons import Comparisons
 from counterground.results import (
@@ -23,8 +25,8 @@ from counterground.results import (
 )
 from counterground.text import counted
 
-PRECISE = 0.05
-"""Half the width of a drop's interval at which photos suffice: 5 points, the drop `discover` asks for."""
+ASKED = Question(0.05, 0.8)
+"""The drop that photos suffice to show, 5 points as `discover` asks for, and how often they must show it."""
 _NAMED = 3
 _NEXT = "What to do next?"
 _CAUSES_OF_GUESSING = (
@@ -43,11 +45,17 @@ _NO_INTERVAL = "There are too few independent photos for an interval."
 
 
 _NO_STRATA = "no stratum has photos on both sides"
-_POWER = 0.8
 _ELSEWHERE = (
     "Photos that did not choose the pairs give a drop without this bias: counterground discover --split half "
     "keeps half of the photos for measuring; new photos of the same pairs do as well."
 )
+
+
+Ahead = Callable[[str, str | None, Confidence], Outlook | str]
+"""What `counterground plan` says of the drop of a label, or of its difference to the drop of another one.
+
+If there is nothing to plan, why, to be read after the label. The confidence is for ``Outlook.needed_at``.
+"""
 
 
 class Answer(NamedTuple):
@@ -137,6 +145,7 @@ def judge(
     sequences: Collection[str] = (),
     cause: Answer | None = None,
     cure: Answer | None = None,
+    ahead: Ahead | None = None,
 ) -> Verdict:
     """Say which of the models has the largest drop, in words no stronger than the tests.
 
@@ -151,6 +160,7 @@ def judge(
         sequences: labels of models of such runs, whose intervals hold at every look.
         cause: how much of the drop is the background, if swapped backgrounds were evaluated.
         cure: what would make it smaller, if mitigations were tried.
+        ahead: what the photos show; None if nothing can be planned.
     """
     lead = find_lead(models, guessing, words)
     if lead is None:
@@ -175,12 +185,17 @@ def judge(
     if others:
         answers.append(_least([lead, *others], comparisons, words))
     answers += [*_left_out(models, guessing, words)]
-    answers.append(_enough(lead, evidence, ranking, of_sequence=lead.label in sequences))
+    enough = _enough(lead, evidence, ranking, ahead, of_sequence=lead.label in sequences)
+    answers.append(enough)
     answers += _other_classes(lead, words)
     if evidence.doubt(lead):
         answers.append(Answer(_NEXT, "Measure it on other photos.", _ELSEWHERE))
     else:
-        answers.append(_after_a_gain(words) if gained else _next(lead, others, evidence, ranking))
+        answers.append(
+            _after_a_gain(words)
+            if gained
+            else _next(lead, others, evidence, ranking, enough=enough.answer == "Yes.")
+        )
     sentence = _sentence(lead, others, evidence, ranking, could_stop=could_stop)
     left_out = [model.label for model in models if model.label in guessing]
     if others and left_out:  # the sentence is about all models, and these may have a larger drop
@@ -264,8 +279,8 @@ class _Evidence:
 class _Ranking:
     """The other models by the tests of their drops against the first model's.
 
-    ``corrected`` says how p-values are corrected; ``margin`` is about the smallest difference (a fraction)
-    that would be significant, None if nothing was tested. ``unlike`` are those of ``apart`` whose accuracies
+    ``corrected`` says how p-values are corrected; ``closest`` is the model whose difference from the first
+    has the narrowest interval, None if nothing was tested. ``unlike`` are those of ``apart`` whose accuracies
     on the left side differ clearly from the first model's. ``untested`` are not comparable; ``few`` are, but
     the photos are too few for a test.
     """
@@ -277,7 +292,7 @@ class _Ranking:
     few: list[str]
     p_values: list[float]
     corrected: str
-    margin: float | None
+    closest: str | None
     words: Words
 
     @classmethod
@@ -286,7 +301,7 @@ class _Ranking:
     ) -> _Ranking:
         values: dict[str, float] = {}
         few: list[str] = []
-        tests, margins = comparisons.corrected_for, []
+        margins: dict[str, float] = {}
         for model in others:
             pair = comparisons.between(first.label, model.label)
             if pair is None or pair.drop is None:
@@ -295,7 +310,7 @@ class _Ranking:
                 few.append(model.label)
             else:
                 values[model.label] = pair.drop.p_holm
-                margins.append(_margin(pair.drop.difference, tests))
+                margins[model.label] = _margin(pair.drop.difference, 1) or 0.0
         apart = [label for label, p in values.items() if p < SIGNIFICANT]
         level = first.of(words.contrast).left
         unlike = [
@@ -310,8 +325,8 @@ class _Ranking:
             [model.label for model in others if model.label not in {*values, *few}],
             few,
             sorted(values.values()),
-            f"Holm-corrected over {counted(tests, 'test')}",
-            min((margin for margin in margins if margin is not None), default=None),
+            f"Holm-corrected over {counted(comparisons.corrected_for, 'test')}",
+            min(margins, key=lambda label: margins[label], default=None),
             words,
         )
 
@@ -510,11 +525,13 @@ def _other_classes(lead: ModelScores, words: Words) -> list[Answer]:
     return [Answer("For other classes chosen like these", f"{drop.classes_interval}.", reason)]
 
 
-def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking, *, of_sequence: bool) -> Answer:
-    """Say whether the photos suffice, by the drops that they can and cannot distinguish from zero.
+def _enough(
+    lead: ModelScores, evidence: _Evidence, ranking: _Ranking, ahead: Ahead | None, *, of_sequence: bool
+) -> Answer:
+    """Say whether the photos suffice, by the drops that they show with the power of `ASKED`.
 
-    An interval ``of_sequence`` is wider and does not shrink as one of a single look does, so that it does not
-    tell how many photos would do.
+    All numbers are those of `counterground plan`. The lead is the largest of several drops, and a sequence
+    of looks (``of_sequence``) is wider: what these need is said beside it, and decides.
     """
     words = evidence.words
     drop, noun = words.difference(lead), words.noun
@@ -529,28 +546,56 @@ def _enough(lead: ModelScores, evidence: _Evidence, ranking: _Ranking, *, of_seq
         return Answer(question, "No.", f"{photos}: too few for an interval.")
     gained = evidence.is_reversed(lead)
     size = "difference" if gained else noun  # a drop of -20 points is below any
-    reason = f"{photos}: a {size} below about {_points(margin)} cannot be distinguished from zero"
-    if ranking.margin is not None:
-        reason += (
-            f", nor can a difference below about {_points(ranking.margin)} between the {noun}s of two models"
-        )
-    if margin <= PRECISE:
-        return Answer(question, "Yes.", f"{reason}.")
-    power = 1 + NormalDist().inv_cdf(_POWER) / _normal_bound(evidence.models)
-    times = round((margin / PRECISE * power) ** 2)
-    if of_sequence:
-        reason += (
-            ". Its interval holds at every look (--until decided): one of a run without --until is shorter, "
-            "and tells how many more would do"
-        )
-    elif times > 1:
-        more = "objects and background photographs" if words.is_effect else "independent photos"
-        reason += (
-            f". About {count(times)} times as many {more} would detect a {size} of 5 points with "
-            f"{100 * _POWER:g} % power"
-        )
-    answer = f"Yes, for a {size} this large." if gained or evidence.is_clear(lead) else "Too few to be sure."
-    return Answer(question, answer, f"{reason}.")
+    doubtful = (
+        f"Yes, for a {size} this large." if gained or evidence.is_clear(lead) else "Too few to be sure."
+    )
+    confidence = Confidence(anytime=of_sequence).shared_by(evidence.models)
+    found = "" if ahead is None else ahead(lead.label, None, confidence)
+    if isinstance(found, str):
+        reason = f"{photos}: a {size} below about {_points(margin)} cannot be distinguished from zero"
+        because = f" {lead.label} {found}" if found else ""
+        return Answer(question, "Yes." if margin <= ASKED.drop else doubtful, f"{reason}.{because}")
+    power = f"with power {100 * ASKED.power:g} %"
+    reason = f"{photos}: no {noun} is detected {power}"
+    if found.smallest is not None:
+        reason = f"{photos}: a {noun} of at least {percent(found.smallest)} points is detected {power}"
+        reason += _between(lead, noun, ranking, ahead)
+    enough = found.needed_at is not None and found.needed_at <= found.now
+    if not enough and found.needed is not None:
+        reason += f". {_needed(found, words, evidence, of_sequence=of_sequence)}"
+    return Answer(question, "Yes." if enough else doubtful, f"{reason}.")
+
+
+def _between(lead: ModelScores, noun: str, ranking: _Ranking, ahead: Ahead | None) -> str:
+    """Continue with the difference between two models' drops that is detected as often."""
+    if ahead is None or ranking.closest is None:
+        return ""
+    pair = ahead(lead.label, ranking.closest, Confidence())
+    if isinstance(pair, str) or pair.smallest is None:
+        return ""
+    size = f"a difference of at least {percent(pair.smallest)} points"
+    return f", and {size} between its {noun} and that of {ranking.closest}"
+
+
+def _needed(found: Outlook, words: Words, evidence: _Evidence, *, of_sequence: bool) -> str:
+    """Say how often the drop that is asked for is detected now, and how many photos would do."""
+    rows = "composite" if words.is_effect else "photo"
+    now = f"A {words.noun} of {100 * ASKED.drop:g} points has power {percent(found.power_now)} % now"
+    corrected = ""
+    if found.needed_at is not None and found.needed_at != found.needed:
+        why = [f"corrected for {counted(evidence.models, 'model')}"] * (evidence.models > 1)
+        why += ["with intervals that hold at every look (--until decided)"] * of_sequence
+        corrected = f"{counted(found.needed_at, rows)} {' and '.join(why)}"
+    assert found.needed is not None
+    if found.needed <= found.now:
+        return f"{now}, but needs about {corrected}" if corrected else now
+    needs = counted(found.needed, rows)
+    if words.is_effect:
+        times = math.ceil(10 * found.needed / found.now) / 10
+        needs += f", of {times:.1f} times as many objects and background photographs"
+    elif found.clusters_now < found.now:
+        needs += f" in {counted(found.clusters or 0, 'cluster')}"
+    return f"{now} and needs about {needs}" + (f" ({corrected})" if corrected else "")
 
 
 def _points(size: float) -> str:
@@ -576,7 +621,14 @@ def _are_apart(first: Estimate, second: Estimate) -> bool:
     return first.low > second.high or second.low > first.high
 
 
-def _next(lead: ModelScores, others: Sequence[ModelScores], evidence: _Evidence, ranking: _Ranking) -> Answer:
+def _next(
+    lead: ModelScores,
+    others: Sequence[ModelScores],
+    evidence: _Evidence,
+    ranking: _Ranking,
+    *,
+    enough: bool,
+) -> Answer:
     """Say what the evidence allows readers to decide or, if it does not, what would help."""
     words = evidence.words
     drop = words.difference(lead)
@@ -586,7 +638,7 @@ def _next(lead: ModelScores, others: Sequence[ModelScores], evidence: _Evidence,
             return Answer(_NEXT, "Look at the photos.", where)
         alike = "ignore the background" if words.about_backgrounds else "do equally well on both sides"
         reason = f"Do not conclude that the models {alike}: add photos, and evaluate again."
-        if (margin := evidence.margin(drop)) is not None and margin <= PRECISE:
+        if enough:
             reason = f"The interval of the largest {words.noun} ends at {percent(drop.high)} points."
             return Answer(_NEXT, "Nothing: more photos of this kind would change little.", reason)
         return Answer(_NEXT, "Add photos.", reason)
