@@ -46,6 +46,8 @@ class Discovered:
         committee: specifications of the models that chose together; empty if one model chose.
         fingerprints: fingerprints of ``earlier_referees``, then of `referees`, each empty if not known; no
             entries if none is known. Two files may share a specification, because it names no folder.
+        referee_label_space: name of the label space that competed when the pairs were chosen; empty if not
+            known.
     """
 
     referee: str
@@ -57,6 +59,7 @@ class Discovered:
     earlier_referees: tuple[str, ...] = ()
     committee: tuple[str, ...] = ()
     fingerprints: tuple[str, ...] = ()
+    referee_label_space: str = ""
 
     def __post_init__(self) -> None:
         if len(self.fingerprints) not in (0, len(self.earlier_referees) + len(self.referees)):
@@ -82,7 +85,7 @@ class Discovered:
         """
         if content.get("referee") is None:
             return None
-        values = {"fingerprints": (), **content}  # earlier versions did not write it
+        values = {"fingerprints": (), "referee_label_space": "", **content}  # earlier versions lack these
         values = {field.name: values[field.name] for field in fields(cls)}
         several = {name: tuple(values[name]) for name in ("earlier_referees", "committee", "fingerprints")}
         return cls(**{**values, **several})
