@@ -26,6 +26,7 @@ from counterground.photos.labels import LabelSpace
 from counterground.text import counted, one_line
 
 _VERSIONED = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
+_COPIES = "byte for byte: copies share a cluster."  # the end of the note on them
 _SHOWN = 8  # values of a column in a REPL
 
 
@@ -315,7 +316,7 @@ def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
     contents = photos.group_by("photo_id").agg(classes=pl.col("class_index").n_unique())
     if more := len(photos) - len(contents):
         repeat = "repeats" if more == 1 else "repeat"
-        notes.append(f"{counted(more, 'photo')} {repeat} another byte for byte: copies share a cluster.")
+        notes.append(f"{counted(more, 'photo')} {repeat} another {_COPIES}")
     several = contents.filter(pl.col("classes") > 1).height
     if several and not benchmark.has_questions:
         notes.append(f"{counted(several, 'photo')} in several classes, byte for byte: at most one is right.")
@@ -331,6 +332,14 @@ def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
                 f"{counted(copies, 'photo')} in both groups, byte for byte: no drop can come from them."
             )
     return tuple(note for note in notes if note)
+
+
+def without_shared_clusters(benchmark: Benchmark) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the photos without clusters that were made for copies, and the notes but that on copies."""
+    own = pl.lit("copies of ") + pl.col("photo_id").str.head(12)  # see validate_manifest
+    given = pl.when(pl.col("cluster").ne_missing(own)).then("cluster")
+    notes = tuple(note for note in benchmark.notes if not note.endswith(_COPIES))
+    return benchmark.photos.with_columns(cluster=given), notes
 
 
 def _note_classes(label_space: LabelSpace, classes: set[int], lacking: str) -> str:

@@ -584,7 +584,7 @@ def test_other_names_than_chose_the_pairs_are_told_before_the_run_and_in_it(
     listed = tmp_path / "names.txt"
     listed.write_text("\n".join(read_benchmark(photos).label_space.names))
     cg.discover(photos, REFEREE, out=tmp_path / "by-file", label_space=listed, write_anyway=True, min_drop=0)
-    with pytest.warns(OtherNamesWarning, match=r"--label-space FILE \(the label_space.json in the folder ref"):
+    with pytest.warns(OtherNamesWarning, match=r"--label-space FILE \(the label_space.json in the "):
         cg.evaluate(tmp_path / "by-file", "colour_model:thousand", **asked)
 
 
