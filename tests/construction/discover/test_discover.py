@@ -531,8 +531,24 @@ def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
         "benchmark was written."
     )
     assert read_discovery(tmp_path / "pairs").pairs.is_empty()
+
+
+def test_a_discovery_without_a_benchmark_is_replaced_by_another_one_and_nothing_else_is(photos, tmp_path):
+    benchmark, out = read_benchmark(photos), tmp_path / "pairs"
+    assert discovered(benchmark, out, min_drop=99).benchmark is None
+    (out / "mine.txt").write_text("a note")
     with pytest.raises(UsageError, match="holds another discovery"):
-        discovered(read_benchmark(photos), tmp_path / "pairs", min_drop=98)
+        discovered(benchmark, out, min_drop=98)
+    (out / "mine.txt").unlink()
+    assert discovered(benchmark, out, min_drop=98).min_drop == read_discovery(out).min_drop == 98
+    assert discovered(benchmark, out, "colour_model:thousand", min_drop=98).benchmark is None
+    written = discovered(benchmark, out)
+    assert len(read_benchmark(out)) == len(written.benchmark)
+    with pytest.raises(UsageError, match="holds another discovery"):
+        discovered(benchmark, out, min_drop=1)
+    (out / "benchmark.json").unlink()  # the photos are still those of a benchmark
+    with pytest.raises(UsageError, match="holds another discovery"):
+        discovered(benchmark, out, min_drop=1)
 
 
 @pytest.mark.parametrize(
