@@ -210,6 +210,15 @@ def evaluate(
     return run
 
 
+def _refuse_confusable(label_space: str | None) -> None:
+    """Refuse confusable names where no referee can choose them."""
+    if label_space == "confusable":
+        raise UsageError(
+            "No referee chooses confusable names here: use label_space 'benchmark', 'imagenet' or a file, "
+            "such as the label_space.json of a run of evaluate that chose them."
+        )
+
+
 def _until(until: str | None, max_drop: float | None, limit: int | None) -> Until | None:
     if until not in (None, "decided"):
         raise UsageError(f"An evaluation can go on until 'decided', not until {until!r}.")
@@ -301,6 +310,7 @@ def mitigate(
     from counterground.mitigation import mitigate_model
     from counterground.report.figures import write_figures
 
+    _refuse_confusable(label_space)
     _found(model)
     settings = Settings(
         label_space=label_space,
@@ -529,6 +539,7 @@ def swap(
         match_colour=match_colour,
         seed=seed,
     )
+    _refuse_confusable(label_space)
     models = _found(models)
     settings = Settings(
         label_space=label_space,

@@ -41,6 +41,10 @@ class MissingExtraError(UsageError):
     """A package of an optional extra is not installed."""
 
 
+class OtherNamesWarning(UserWarning):
+    """Other names compete than those that chose the pairs of a benchmark."""
+
+
 def check_seed(seed: object) -> None:
     """Refuse what NumPy cannot be seeded with.
 

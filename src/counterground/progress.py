@@ -45,7 +45,13 @@ class ProgressBar:
 
 @contextmanager
 def progress_bar(
-    description: str, unit: Unit = "photos", *, total: int | None = None, shown: bool, keep: bool = False
+    description: str,
+    unit: Unit = "photos",
+    *,
+    total: int | None = None,
+    done: int = 0,
+    shown: bool,
+    keep: bool = False,
 ) -> Iterator[ProgressBar]:
     """Yield a bar with a count and the time left, visible if ``shown`` and on a terminal.
 
@@ -53,6 +59,7 @@ def progress_bar(
         description: what is being done.
         unit: what is counted.
         total: how much there is, None if unknown.
+        done: how much of it is done already; the rate does not count it.
         shown: whether anybody wants to see it.
         keep: whether it stays on the screen when done, with the rate; files then get its last state too.
     """
@@ -70,7 +77,7 @@ def progress_bar(
     # In a file an error must stay the only line, and Rich would write an empty one even there.
     hidden = not shown or not (keep or console.is_interactive)
     with Progress(*columns, console=console, transient=not keep, disable=hidden) as bar:
-        yield ProgressBar(bar, bar.add_task(description, total=total, note=""))
+        yield ProgressBar(bar, bar.add_task(description, total=total, completed=done, note=""))
 
 
 class _Rate(ProgressColumn):

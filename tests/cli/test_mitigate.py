@@ -6,6 +6,7 @@ import pytest
 
 from counterground.cli import main
 from counterground.files import read_record
+from counterground.mitigation import list_mitigations
 
 
 @pytest.fixture
@@ -44,6 +45,12 @@ def test_the_list_names_every_method_and_what_it_needs(capsys):
     assert main(["mitigate", "--list"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("text-projection", "dfr", "backgrounds", "to fit"))
+
+
+def test_the_names_of_the_list_can_be_copied(capsys):
+    assert main(["mitigate", "--list"]) == 0
+    printed = {line.strip().partition("  ")[0] for line in capsys.readouterr().out.splitlines()}
+    assert {method.name for method in list_mitigations()} <= printed
 
 
 @pytest.mark.parametrize(

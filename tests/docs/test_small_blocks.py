@@ -144,3 +144,32 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
     exec(code, scope)
     assert set(scope["run"].predictions["model"]) == {"efficientnet-lite0", "efficientnet-lite1"}
     assert Path("report.html").stat().st_size > 10_000
+
+
+def test_a_pool_is_labelled_by_a_table_and_by_a_script(tmp_path, monkeypatch):
+    page = "docs/build-a-benchmark.md"
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("zebra", "zebra", "lion", "lion")):
+        save_noise(tmp_path / "photos" / name / f"{number}.jpg", number)
+    assert main(["import", "my-pool", "photos"]) == 0
+    kept = pl.read_parquet("my-pool/photos.parquet").sort("key").select("path", "class_name")
+    files = sorted(Path("photos").rglob("*.jpg"))
+    paths = [str(files[0]), *("my-pool/" + kept["path"])[1:3]]
+    rows = {"path": paths, "class_name": kept["class_name"][:3], "background": ["grass", "sand", "dune"]}
+    pl.DataFrame(rows).write_csv("labels.csv")
+    (command,) = (each for each in commands(page, "counterground import") if "labels.csv" in each)
+    assert main(command) == 0
+    with cg.open_pool("my-pool") as pool:
+        found = pool.verdicts("background").filter(pl.col("label").is_not_null())
+        assert dict(found.select("path", "label").iter_rows()) == dict(
+            zip(kept["path"][:3], rows["background"], strict=True)
+        )
+        assert len(pool.photos()) == 4
+    given = [(kept["path"][0], "review", "clarity"), (kept["path"][3], "background", "savanna")]
+    pl.DataFrame(given, schema=["path", "task", "label"], orient="row").write_csv("decisions.csv")
+    (code,) = (each for each in blocks(page, "python") if "decisions.csv" in each)
+    for _ in range(2):
+        exec(code, {})
+    with cg.open_pool("my-pool") as pool:
+        assert len(pool.decisions()) == 5
+        assert set(pool.freeze().photos["background"]) == {"sand", "dune", "savanna"}

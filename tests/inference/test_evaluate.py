@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from noise_photos import save_noise
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
@@ -106,6 +107,16 @@ def test_every_photo_arrives_once_and_copies_are_encoded_once(photos, tiny_clip,
     assert len(copies) == 2
     assert copies["predicted_index"].n_unique() == 1
     assert copies["confidence"].n_unique() == 1
+
+
+def test_progress_counts_the_photos_that_the_run_counts(photos, tiny_clip, tmp_path, capsys):
+    run_on(photos, tiny_clip, tmp_path / "before")
+    for number in range(2):
+        shutil.copy(photos / "flamingo/common-water/1.jpg", photos / f"flamingo/counter-sky/copy{number}.jpg")
+    save_noise(photos / "flamingo/counter-sky/new.jpg", 99)
+    run = run_on(photos, tiny_clip, tmp_path / "run", show_progress=True)
+    assert run.info.counts.photos == 51
+    assert "51/51" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("lost", ["missing", "changed"])

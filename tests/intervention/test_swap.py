@@ -4,6 +4,7 @@ import hashlib
 import json
 import shlex
 import sys
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -24,10 +25,10 @@ from PIL import Image
 import counterground as cg
 from counterground import models
 from counterground.cli._show import show_swap  # what the command prints
-from counterground.errors import CounterGroundError, MissingExtraError, UsageError
+from counterground.errors import CounterGroundError, MissingExtraError, OtherNamesWarning, UsageError
 from counterground.intervention import SwapSettings, plan_swap
 from counterground.metrics import swap_effects
-from counterground.photos import load_photo
+from counterground.photos import Discovered, load_photo
 from counterground.results import repeat_command
 
 discs, run = soft_discs, swapped_discs
@@ -65,6 +66,26 @@ def test_a_coin_relies_on_nothing_and_is_right_by_chance(run, effects):
     assert low < 0 < high
     correct = run.predictions.filter(pl.col("model") == "coin")["correct"].mean()
     assert 0.44 < correct < 0.56  # 3 standard errors of 720 throws
+
+
+def test_other_names_than_chose_the_pairs_are_told(discs, tmp_path):
+    found = Discovered("a", "half", 5.0, "discs@0", "discs", referee_label_space="imagenet")
+    with pytest.warns(OtherNamesWarning, match="and here 'benchmark' competes") as caught:
+        run = cg.swap(
+            discs.described(discovery=found),
+            {"coin": coin},
+            out=tmp_path / "run",
+            kinds=("original", "same"),
+            **QUICK,
+        )
+    assert run.info.warnings.count(str(caught[0].message)) == 1
+
+
+@pytest.mark.parametrize("call", [cg.swap, partial(cg.mitigate, methods="sage")], ids=["swap", "mitigate"])
+def test_confusable_names_are_refused_with_a_remedy_that_there_is(call, tmp_path):
+    with pytest.raises(UsageError, match=r"such as the label_space\.json of a run of evaluate") as caught:
+        call("stamps", "efficientnet-lite0", out=tmp_path / "run", label_space="confusable")
+    assert "--referee" not in str(caught.value)
 
 
 def test_the_run_says_what_was_swapped(run, discs):

@@ -15,7 +15,7 @@ from planted_photos import CLASSES, Planted, PlantedClassifier, planted_benchmar
 import counterground as cg
 from counterground.cli import main
 from counterground.cli._show import show_mitigated
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
 from counterground.files import read_record, write_record
 from counterground.metrics import DROP, Design, compare_models
 from counterground.mitigation import MitigatedHead, Mitigation
@@ -542,6 +542,14 @@ def test_pairs_chosen_on_the_judged_photos_are_said_to_be(planted, tmp_path, spl
     assert len(of_pairs) == bool(told)
     assert all(told in note for note in of_pairs)
     assert set(found.record.notes) <= set(found.run.info.warnings)
+
+
+def test_other_names_than_chose_the_pairs_are_told(planted, tmp_path):
+    discovery = Discovered("a", "half", 5.0, "planted@0", "planted", referee_label_space="imagenet")
+    asked = {"out": tmp_path / "run", "label_space": "benchmark", "watermark": False, "figure": False}
+    with pytest.warns(OtherNamesWarning, match="and here 'benchmark' competes") as caught:
+        found = cg.mitigate(replace(planted, discovery=discovery), Planted(), "sage-set", **asked)
+    assert found.run.info.warnings.count(str(caught[0].message)) == 1
 
 
 def test_photos_without_clusters_are_paired_with_their_marked_copies(tmp_path):

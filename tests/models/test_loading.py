@@ -35,6 +35,10 @@ UNKNOWN = [
     ("timm:resnet18.a1_in1", "a1_in1k"),
     ("timm:resnet188", "resnet18"),
     ("timm:vit_base_patch16_224.dino", "no classifier"),
+    (
+        "timm:vit_base_patch32_clip_224.openai",
+        "by timm:vit_base_patch32_clip_224.openai?head=knn (or logistic",
+    ),
     ("counterground:stamps-bias", "counterground:stamps-biased"),
     ("hf:siglip2-base-patch16-224", "hf:OWNER/NAME"),
     ("hff:google/siglip2-base-patch16-224", "hf:google/siglip2-base-patch16-224"),
@@ -67,6 +71,17 @@ def test_checking_says_what_loading_would(spec):
     with pytest.raises(type(loading.value)) as checking:
         check_specs(["efficientnet-lite0", spec])
     assert str(checking.value) == str(loading.value)
+
+
+def test_outputs_that_timm_does_not_name_can_be_named_or_a_head_be_fitted(tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"part {number}" for number in range(512)))
+    tower = "timm:vit_base_patch32_clip_224.openai"
+    check_specs(
+        [f"{tower}?head=knn", f"{tower}?labels={names}", "timm:vit_base_patch32_clip_224.openai_ft_in1k"]
+    )
+    listed = next(model for model in list_models(f"{tower}*") if model.spec == tower)
+    assert (listed.kind, "?head=knn" in listed.note) == ("image_encoder", True)
 
 
 @pytest.mark.parametrize(

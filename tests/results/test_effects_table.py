@@ -75,6 +75,20 @@ def test_a_background_effect_of_more_classes_than_the_drop_stands_apart(swapped,
     assert "all classes" not in text
 
 
+def test_an_object_on_no_background_of_another_class_is_missing_for_a_reason(swapped, tmp_path, capsys):
+    reason = "“Wrong on any” leaves out foregrounds that are on no background of another class."
+    assert reason not in " ".join(shown(capsys, "swapped", "--effects").split())
+    own = pl.when(foreground="0-0").then("class_name").otherwise("background_class")
+    predictions = swapped.predictions.with_columns(background_class=own)
+    write_run(replace(swapped, predictions=predictions), tmp_path / "fewer")
+    found = (
+        cg.open_run("fewer").effects(by_class=False).filter(pl.col("class_name").is_null(), model="biased")
+    )
+    counts = dict(found.select("estimate", "n").iter_rows())
+    assert counts["adversarial"] < counts["flip_share"]
+    assert reason in " ".join(shown(capsys, "fewer", "--effects").split())
+
+
 def test_rows_are_those_of_the_metrics_over_all_or_by_class(swapped, capsys):
     rows = json.loads(shown(capsys, "swapped", "--effects", "--format", "json"))
     assert list(rows[0]) == list(EFFECTS_SCHEMA)

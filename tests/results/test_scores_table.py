@@ -8,7 +8,10 @@ from rich.console import Console
 
 from counterground.errors import UsageError
 from counterground.results import (
+    Cell,
+    Column,
     Estimate,
+    Table,
     bounds,
     format_scores,
     headline,
@@ -18,6 +21,7 @@ from counterground.results import (
     percent,
     plain_text,
     regroup,
+    rich_table,
     scores_table,
 )
 
@@ -211,6 +215,27 @@ def test_by_class_intervals_stand_beside_the_figures_where_there_is_room(four_mo
     assert 2 * len(shown[130].splitlines()) < 1.3 * len(shown[80].splitlines())
     for width, table in shown.items():
         assert max(map(len, table.splitlines())) <= width
+
+
+def lines_of_names(table, width):
+    """The first column of a table whose second one is called Run."""
+    shown = plain_text(rich_table(table, width), width=width).splitlines()
+    end = next(line.index("Run") for line in shown if "Run" in line)
+    assert max(map(len, shown)) <= width
+    return [line[:end].strip() for line in shown]
+
+
+def test_names_in_several_columns_break_only_where_a_reader_can_join_them():
+    columns = [Column("Model"), Column("Run"), Column("Accuracy", True)]
+    rows = [
+        [Cell("counterground:stamps-balanced"), Cell(f"run {number} of a few"), Cell("41.0", "[34.6, 47.7]")]
+        for number in range(2)
+    ]
+    table = Table(columns, rows, heads=2)
+    assert "counterground:stamps-balanced" in lines_of_names(table, 60)
+    assert "counterground:stamps-balanced" in lines_of_names(table, 55)
+    for narrow in (42, 36):
+        assert {"counterground:", "stamps-", "balanced"} <= set(lines_of_names(table, narrow))
 
 
 def test_a_notebook_shows_scores_as_a_table_with_a_picture_of_each_drop(make_run):

@@ -33,7 +33,7 @@ from counterground.cli._scores import scores
 from counterground.cli._study import study
 from counterground.cli.construction import collect, curate, discover, export, import_, label, pool
 from counterground.cli.intervention import masks, mitigate, swap
-from counterground.errors import CounterGroundError, UsageError, error_summary, raised_in
+from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError, error_summary, raised_in
 from counterground.files import DamagedCacheWarning
 from counterground.offline import is_offline, offline
 from counterground.plugins import plugin_modules
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug, stdout, show = "--debug" in given, sys.stdout, warnings.showwarning
 
     def show_in_one_line(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, DamagedCacheWarning):
+        if issubclass(category, DamagedCacheWarning | OtherNamesWarning):
             click.echo(f"Warning: {message}", err=True)
         else:
             show(message, category, *where, **more)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from counterground.decision import Until, score_stopped
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
 from counterground.files import cache_dir
 from counterground.inference._fast_decode import measure_fast_decode
 from counterground.inference._heads import Head
@@ -45,6 +46,7 @@ from counterground.inference.request import (
     check_candidates,
     chooses_options,
     default_label_space,
+    other_names,
     own_options,
     read_aliases,
     with_confusable,
@@ -201,6 +203,9 @@ def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings:
     candidates = candidate_labels(benchmark, label_space, settings.names)
     if label_space != "confusable":  # else the referee chooses them
         check_candidates(benchmark, candidates)
+    competing = label_space if label_space == "confusable" else candidates.space.name
+    if note := other_names(benchmark, competing):  # before hours of work; the run repeats it
+        warnings.warn(note, OtherNamesWarning, stacklevel=2)
     aliases = read_aliases(Path(settings.aliases), candidates.space.names) if settings.aliases else {}
     return Request(benchmark, models, settings, candidates, prompt_templates(settings.prompts), aliases)
 

@@ -21,7 +21,7 @@ from counterground._version import __version__
 from counterground.errors import CounterGroundError
 from counterground.files import check_only, check_writable, write_parquet, write_record, write_text
 from counterground.inference.generative import GenerativeOutput
-from counterground.inference.request import BUILT_IN_NAMES, CandidateLabels, Request, Settings
+from counterground.inference.request import BUILT_IN_NAMES, CandidateLabels, Request, Settings, other_names
 from counterground.inference.store import ReadStatus
 from counterground.metrics import proportion_interval
 from counterground.photos import Benchmark, LabelSpace, badly_read_names, similar_imagenet_name
@@ -313,7 +313,9 @@ def _warnings(
     predictions: pl.DataFrame,
     unreadable: pl.DataFrame,
 ) -> list[str]:
-    warnings = [*_other_question(request), *(request.training.warnings if request.training else [])]
+    others = other_names(request.benchmark, request.candidates.space.name)
+    warnings = [*([others] if others else []), *_other_question(request)]
+    warnings += request.training.warnings if request.training else []
     photos = len(outcomes[0].read.readable)
     if len(unreadable):
         warnings.append(

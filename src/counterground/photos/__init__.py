@@ -1,6 +1,12 @@
 """Photos: the manifest, label spaces, readers and writers, and reading one photo safely."""
 
-from counterground.photos._benchmark import Benchmark, Discovered, benchmark_of_frame, describe_gaps
+from counterground.photos._benchmark import (
+    Benchmark,
+    Discovered,
+    benchmark_of_frame,
+    describe_gaps,
+    without_shared_clusters,
+)
 from counterground.photos._croissant import read_croissant
 from counterground.photos._geometry import (
     BOX,
@@ -113,5 +119,6 @@ __all__ = [
     "sample_photos",
     "similar_imagenet_name",
     "validate_manifest",
+    "without_shared_clusters",
     "write_benchmark",
 ]

@@ -26,6 +26,7 @@ from counterground.photos.labels import LabelSpace
 from counterground.text import counted, one_line
 
 _VERSIONED = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
+_COPIES = "byte for byte: copies share a cluster."  # the end of the note on them
 _SHOWN = 8  # values of a column in a REPL
 
 
@@ -46,6 +47,8 @@ class Discovered:
         committee: specifications of the models that chose together; empty if one model chose.
         fingerprints: fingerprints of ``earlier_referees``, then of `referees`, each empty if not known; no
             entries if none is known. Two files may share a specification, because it names no folder.
+        referee_label_space: name of the label space that competed when the pairs were chosen; empty if not
+            known.
     """
 
     referee: str
@@ -57,6 +60,7 @@ class Discovered:
     earlier_referees: tuple[str, ...] = ()
     committee: tuple[str, ...] = ()
     fingerprints: tuple[str, ...] = ()
+    referee_label_space: str = ""
 
     def __post_init__(self) -> None:
         if len(self.fingerprints) not in (0, len(self.earlier_referees) + len(self.referees)):
@@ -82,7 +86,7 @@ class Discovered:
         """
         if content.get("referee") is None:
             return None
-        values = {"fingerprints": (), **content}  # earlier versions did not write it
+        values = {"fingerprints": (), "referee_label_space": "", **content}  # earlier versions lack these
         values = {field.name: values[field.name] for field in fields(cls)}
         several = {name: tuple(values[name]) for name in ("earlier_referees", "committee", "fingerprints")}
         return cls(**{**values, **several})
@@ -312,7 +316,7 @@ def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
     contents = photos.group_by("photo_id").agg(classes=pl.col("class_index").n_unique())
     if more := len(photos) - len(contents):
         repeat = "repeats" if more == 1 else "repeat"
-        notes.append(f"{counted(more, 'photo')} {repeat} another byte for byte: copies share a cluster.")
+        notes.append(f"{counted(more, 'photo')} {repeat} another {_COPIES}")
     several = contents.filter(pl.col("classes") > 1).height
     if several and not benchmark.has_questions:
         notes.append(f"{counted(several, 'photo')} in several classes, byte for byte: at most one is right.")
@@ -328,6 +332,14 @@ def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
                 f"{counted(copies, 'photo')} in both groups, byte for byte: no drop can come from them."
             )
     return tuple(note for note in notes if note)
+
+
+def without_shared_clusters(benchmark: Benchmark) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the photos without clusters that were made for copies, and the notes but that on copies."""
+    own = pl.lit("copies of ") + pl.col("photo_id").str.head(12)  # see validate_manifest
+    given = pl.when(pl.col("cluster").ne_missing(own)).then("cluster")
+    notes = tuple(note for note in benchmark.notes if not note.endswith(_COPIES))
+    return benchmark.photos.with_columns(cluster=given), notes
 
 
 def _note_classes(label_space: LabelSpace, classes: set[int], lacking: str) -> str:

@@ -84,6 +84,7 @@ class BenchmarkRecord(_Record):
     referee_as_published: bool = False
     earlier_referees: tuple[str, ...] = ()
     committee: tuple[str, ...] = ()
+    referee_label_space: str = ""
     design: dict[str, Any] | None = None
 
     @field_validator("design")

@@ -64,6 +64,17 @@ def test_each_kind_of_noise_is_flagged_and_explained(spoilt, flagged_of, rows_of
     assert report.queue["score"].to_list()[7:] == [0.0] * 3
 
 
+def test_progress_counts_the_photos_of_the_pool_also_those_that_were_measured_before(spoilt, capsys):
+    with open_pool(spoilt.root) as pool:
+        (known,) = pool.photos().filter(pl.col("path").str.contains("good"))["path"]
+        (pool.root / known).rename(pool.root / f"{known}.away")
+        curate(pool.root)
+        (pool.root / f"{known}.away").rename(pool.root / known)
+    report = curate(spoilt.root, show_progress=True)
+    assert (report.photos, report.measured) == (10, 3)  # two cannot be read, whenever it is tried
+    assert "10/10" in capsys.readouterr().err
+
+
 def test_signals_are_whole_rows_of_the_pool(spoilt):
     report = curate(spoilt.root)
     signals = spoilt.signals()

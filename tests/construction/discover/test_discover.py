@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import counterground as cg
+from counterground.cli import main
 
 # Many pairs are made here: a command would need many classes.
 from counterground.cli._show import show_discovery
@@ -25,7 +26,7 @@ from counterground.construction.discover import discover_pairs, find_pairs, read
 from counterground.construction.discover._discover import _sentences
 from counterground.construction.discover._photos import photos_seen, split_halves
 from counterground.construction.discover._tally import Photos
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
 from counterground.inference import Settings
 from counterground.metrics import drop_interval
 from counterground.photos import Discovered, read_benchmark
@@ -440,7 +441,7 @@ def test_discover_writes_a_benchmark_of_the_other_half(photos, tmp_path):
     came_from = f"photos@{benchmark.version[:8]}"
     known = {"referee": REFEREE, "split": "half", "min_drop": 0, "discovered_from": came_from}
     assert {name: description[name] for name in known} == known
-    expected = Discovered(REFEREE, "half", 0, came_from, "photos")
+    expected = Discovered(REFEREE, "half", 0, came_from, "photos", referee_label_space="benchmark")
     assert again.discovery == found.benchmark.discovery
     assert replace(again.discovery, fingerprints=()) == expected
     (record,) = cg.open_run(tmp_path / "pairs" / "referee").info.models
@@ -530,8 +531,24 @@ def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
         "benchmark was written."
     )
     assert read_discovery(tmp_path / "pairs").pairs.is_empty()
+
+
+def test_a_discovery_without_a_benchmark_is_replaced_by_another_one_and_nothing_else_is(photos, tmp_path):
+    benchmark, out = read_benchmark(photos), tmp_path / "pairs"
+    assert discovered(benchmark, out, min_drop=99).benchmark is None
+    (out / "mine.txt").write_text("a note")
     with pytest.raises(UsageError, match="holds another discovery"):
-        discovered(read_benchmark(photos), tmp_path / "pairs", min_drop=98)
+        discovered(benchmark, out, min_drop=98)
+    (out / "mine.txt").unlink()
+    assert discovered(benchmark, out, min_drop=98).min_drop == read_discovery(out).min_drop == 98
+    assert discovered(benchmark, out, "colour_model:thousand", min_drop=98).benchmark is None
+    written = discovered(benchmark, out)
+    assert len(read_benchmark(out)) == len(written.benchmark)
+    with pytest.raises(UsageError, match="holds another discovery"):
+        discovered(benchmark, out, min_drop=1)
+    (out / "benchmark.json").unlink()  # the photos are still those of a benchmark
+    with pytest.raises(UsageError, match="holds another discovery"):
+        discovered(benchmark, out, min_drop=1)
 
 
 @pytest.mark.parametrize(
@@ -555,6 +572,36 @@ def test_a_referee_that_is_always_wrong_or_always_right_is_named_as_the_cause(tm
     assert found.benchmark is None
     assert f"{REFEREE} {said}" in found.sentence
     assert "More photos help" not in found.sentence
+
+
+def test_other_names_than_chose_the_pairs_are_told_before_the_run_and_in_it(
+    photos, tmp_path, monkeypatch, capsys
+):
+    discovered(read_benchmark(photos), tmp_path / "pairs")
+    asked = {"out": tmp_path / "run", "report": False, "overwrite": True}
+    said = "with the label space 'benchmark', and here 'imagenet' competes"
+    with pytest.warns(OtherNamesWarning, match=said) as caught:
+        run = cg.evaluate(tmp_path / "pairs", "colour_model:thousand", **asked)
+    (note,) = [str(each.message) for each in caught]
+    assert note.endswith("To repeat the label space of discover: --label-space benchmark.")
+    assert run.info.warnings.count(note) == 1
+    assert run.info.benchmark.referee_label_space == "benchmark"
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "pairs", "-m", "colour_model:thousand", "-o", "by-command"]) == 0
+    shown = capsys.readouterr()
+    assert f"Warning: {note}\n" in shown.err
+    assert f"Warning: {note}" in " ".join(shown.out.split())
+
+    for same in ("benchmark", tmp_path / "pairs" / "referee" / "label_space.json"):
+        run = cg.evaluate(tmp_path / "pairs", "colour_model:thousand", label_space=same, **asked)
+        assert not any("label space" in each for each in run.info.warnings)
+
+    listed = tmp_path / "names.txt"
+    listed.write_text("\n".join(read_benchmark(photos).label_space.names))
+    cg.discover(photos, REFEREE, out=tmp_path / "by-file", label_space=listed, write_anyway=True, min_drop=0)
+    with pytest.warns(OtherNamesWarning, match=r"--label-space FILE \(the label_space.json in the "):
+        cg.evaluate(tmp_path / "by-file", "colour_model:thousand", **asked)
 
 
 def test_a_committee_is_recorded_and_warned_of(photos, tmp_path):

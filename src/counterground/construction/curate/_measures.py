@@ -212,7 +212,9 @@ def measure_photos(pool: Pool, photos: pl.DataFrame, *, show_progress: bool) -> 
             todo.append((job, found))
     fresh: dict[str, PixelMeasures] = {}
     shown = show_progress and bool(todo)
-    with progress_bar("measuring", total=len(todo), shown=shown, keep=True) as bar:
+    with progress_bar(
+        "measuring", total=len(jobs), done=len(jobs) - len(todo), shown=shown, keep=True
+    ) as bar:
         for block in _measured(todo):
             measures = {job.photo: found for job, found in block if isinstance(found, PixelMeasures)}
             store.put(measures)

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import polars as pl
 
-from counterground.construction.discover._discovery import FILES, Discovery, asked_before, write_discovery
+from counterground.construction.discover._discovery import (
+    FILES,
+    Discovery,
+    asked_before,
+    holds_evidence_only,
+    write_discovery,
+)
 from counterground.construction.discover._finding import Finding, Split, find_pairs
 from counterground.construction.discover._pairs import Choose
 from counterground.errors import CounterGroundError, UsageError, check_seed
@@ -68,7 +74,7 @@ def discover_pairs(
         "choose": choose,
         "seed": seed,
     }
-    _check_free(out, asked, overwrite=overwrite)
+    overwrite = _check_free(out, asked, overwrite=overwrite)
     run = evaluate_models(benchmark, model, settings, out / "referee", overwrite=overwrite)
     finding, groups = find_pairs(
         run.predictions, min_drop=min_drop, min_photos=min_photos, split=split, choose=choose, seed=seed
@@ -131,6 +137,7 @@ def _provenance(
         earlier_referees=tuple(spec for spec, _ in before),
         committee=tuple(specs) if len(specs) > 1 else (),
         fingerprints=(*(known for _, known in before), *(each.fingerprint for each in models)),
+        referee_label_space=run.info.label_space.name,
     )
 
 
@@ -149,16 +156,24 @@ def _check(benchmark: Benchmark, min_drop: float, **ways: str) -> None:
         )
 
 
-def _check_free(out: Path, asked: dict[str, object], *, overwrite: bool) -> None:
-    """Refuse a folder that holds something else, or the discovery of another request."""
+def _check_free(out: Path, asked: dict[str, object], *, overwrite: bool) -> bool:
+    """Refuse a folder that holds something else, or the benchmark of another request.
+
+    Returns:
+        Whether what is there may be replaced: as ``overwrite`` says, or because it wrote no benchmark, which
+        another request is the way to get.
+    """
     before = asked_before(out)
     if before is None:
         began = (out / "referee").is_dir()  # and was stopped while writing, perhaps more than once
         check_only(out, FILES if began else ("referee",), "a discovery")
     elif not overwrite and any(before.get(name, ()) != value for name, value in asked.items()):
+        if before and holds_evidence_only(out):
+            return True
         raise UsageError(
             f"{out} holds another discovery. Choose another --out, or replace it with --overwrite."
         )
+    return overwrite
 
 
 def _left_out(run: Run) -> list[str]:

@@ -223,3 +223,9 @@ def asked_before(folder: Path) -> dict[str, object] | None:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def holds_evidence_only(folder: Path) -> bool:
+    """Return whether a folder holds what `write_discovery` writes without a benchmark, and nothing else."""
+    evidence = {_RECORD, *FILES} - set(BENCHMARK_FILES)
+    return all(entry.name in evidence for entry in folder.glob("[!.]*"))

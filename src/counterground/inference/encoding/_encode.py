@@ -89,12 +89,13 @@ def run_encoding(
     Raises:
         CounterGroundError: the model fails, or returns something other than features.
     """
-    total = sum(len(block) for _, block, _ in missing_blocks(jobs))
-    if not total:
+    missing = sum(len(block) for _, block, _ in missing_blocks(jobs))
+    if not missing:
         return
+    total = len(jobs[0].photo_ids)  # as results count them: copies and what is stored are done
     names = list(dict.fromkeys(job.function.model for job in jobs if job.missing))
     title = names[0] if len(names) == 1 else counted(len(names), "model")
-    with progress_bar(title, total=total, shown=show_progress, keep=True) as bar:
+    with progress_bar(title, total=total, done=total - missing, shown=show_progress, keep=True) as bar:
         (encode or encode_missing)(jobs, bar.advance)
 
 

@@ -64,8 +64,8 @@ def _losses(request: Request, model: Generative, prompt: PromptSpec) -> tuple[_L
     jobs = [_plan(request, model, photos[rows.tolist()], pairs) for rows, _, pairs, _ in sets]
     missing = sum(len(job.blocks[number]) for job in jobs for number in job.missing)
     settings = request.settings
-    shown = settings.show_progress and missing > 0
-    with progress_bar(model.display_name, total=missing, shown=shown, keep=True) as bar:
+    shown, done = settings.show_progress and missing > 0, photos.height - missing
+    with progress_bar(model.display_name, total=photos.height, done=done, shown=shown, keep=True) as bar:
         for job, (rows, names, _, forms) in zip(jobs, sets, strict=True):
             encode_missing([job], bar.advance)
             features = job.features()

@@ -51,10 +51,9 @@ def score_pairs(
             missing.append(block)
         else:
             found.update(_by_key(block, stored))
-    total = sum(map(len, missing))
-    with progress_bar(
-        model.display_name, total=total, shown=request.settings.show_progress and total > 0, keep=True
-    ) as bar:
+    new, total = sum(map(len, missing)), len(keys)
+    shown = request.settings.show_progress and new > 0
+    with progress_bar(model.display_name, total=total, done=total - new, shown=shown, keep=True) as bar:
         for block, scored, permanent in _score_blocks(request, model, missing, first, pairs):
             if permanent:
                 stores[len(pairs[first[block[0]]])].put(block, scored)

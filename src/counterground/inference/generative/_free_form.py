@@ -83,9 +83,8 @@ def generate_answers(
     paths: dict[str, AnyPhoto] = {}
     for photo, path in zip(photos["photo_id"], photos["path"], strict=True):
         paths.setdefault(photo, benchmark.photo_source(path))
-    with progress_bar(
-        model.display_name, total=len(paths), shown=request.settings.show_progress, keep=True
-    ) as bar:
+    copies, shown = photos.height - len(paths), request.settings.show_progress
+    with progress_bar(model.display_name, total=photos.height, done=copies, shown=shown, keep=True) as bar:
         answers, reasons = generate_all(model, paths, questions, _answers_file(model), bar.advance)
     read = _read_status(photos, questions, answers, reasons)
     require_readable(read)

@@ -119,6 +119,23 @@ def _spellings(space: LabelSpace, names: str) -> tuple[tuple[str, ...], ...] | N
     return tuple(tuple(texts[index] for index in each) for each in space.members)
 
 
+def other_names(benchmark: Benchmark, label_space: str) -> str:
+    """Say that names of another label space than chose the pairs of a benchmark compete; else empty.
+
+    ``label_space`` is the name of the one that competes.
+    """
+    chose = benchmark.discovery.referee_label_space if benchmark.discovery else ""
+    if chose in ("", label_space) or OWN_OPTIONS in (chose, label_space):
+        return ""
+    known = chose in _BUILT_IN and chose != "confusable"
+    option = chose if known else "FILE (the label_space.json in the folder referee/ that discover wrote)"
+    return (
+        f"discover chose the pairs of {benchmark.name} with the label space {chose!r}, and here "
+        f"{label_space!r} competes, so these accuracies are not comparable with those that chose the pairs. "
+        f"To repeat the label space of discover: --label-space {option}."
+    )
+
+
 def own_options(benchmark: Benchmark) -> CandidateLabels:
     """Return all options of a benchmark's questions as labels; which of them compete differs by photo."""
     texts = tuple(benchmark.photos["options"].explode().unique().sort())

@@ -137,16 +137,31 @@ def _resolve(spec: str) -> tuple[ClassifierSource, Any]:
     """Return the named source and timm's pretrained configuration.
 
     Raises:
-        UsageError: unknown name, tag or file; weights without a classifier.
+        UsageError: unknown name, tag or file; weights without a classifier, or whose outputs have no names.
     """
     source, configuration = _find(spec)
-    if source.file is None and not configuration.num_classes:
-        options = "&" if "?" in spec else "?"
+    if source.file is not None:
+        return source, configuration
+    fitted = f"{spec}{'&' if '?' in spec else '?'}head=knn (or logistic, linear, prototypes)"
+    if not configuration.num_classes:
         raise UsageError(
             f"{spec}: these timm weights have no classifier; let one be fitted on their features, by "
-            f"{spec}{options}head=knn (or logistic, linear, prototypes)."
+            f"{fitted}."
+        )
+    if source.labels is None and not _names_outputs(configuration):
+        raise UsageError(
+            f"{spec}: timm names no classes for the {configuration.num_classes} outputs of these weights. In "
+            "the image tower of a CLIP they are a projection, not classes: let a head be fitted on its "
+            f"features, by {fitted}, or load the whole CLIP (open_clip:NAME/TAG). If they are classes, add "
+            "?labels=FILE."
         )
     return source, configuration
+
+
+def _names_outputs(configuration: Any) -> bool:
+    """Return whether timm knows which classes published weights have, by their number."""
+    data: Any = importlib.import_module("timm.data")
+    return data.infer_imagenet_subset({"num_classes": configuration.num_classes}) is not None
 
 
 def _resolve_tower(spec: str) -> tuple[ClassifierSource, Any]:
@@ -268,8 +283,9 @@ def _list() -> Iterator[ModelInfo]:
         if configuration is None:
             continue
         data = _training_data(name.partition(".")[2])
-        kind: Kind = "classifier" if configuration.num_classes else "image_encoder"
-        note = "" if configuration.num_classes else "add ?head=knn, logistic, linear or prototypes"
+        named = configuration.num_classes and _names_outputs(configuration)
+        kind: Kind = "classifier" if named else "image_encoder"
+        note = "" if named else "add ?head=knn, logistic, linear or prototypes"
         yield ModelInfo(f"timm:{name}", kind, counted.get(name), data, needs_network=True, note=note)
 
 

@@ -118,12 +118,24 @@ class EffectScores:
             lines.append("Where the observed drop is not clearly above 0, its share has no value.")
         if self.rows["estimate"].is_in(["adversarial", "flip_share"]).any():
             lines.append("Shares of foregrounds on several backgrounds are for these backgrounds.")
+        if self._lacks_other_classes():
+            lines.append("“Wrong on any” leaves out foregrounds that are on no background of another class.")
         if (self.rows["estimate"] == "share_outside").any():
             lines.append(
                 "Attribution describes what answers depend on; spread evenly, its share outside would be the "
                 "background's share of the photos."
             )
         return " ".join(lines)
+
+    def _lacks_other_classes(self) -> bool:
+        """Whether some foregrounds of the flips have no background of another class."""
+        keys = [name for name in (*KEYS, "run", "class_name") if name in self.rows.columns]
+        wrong, flips = (
+            self.rows.filter(pl.col("estimate") == name).select(*keys, "n")
+            for name in ("adversarial", "flip_share")
+        )
+        both = wrong.join(flips, on=keys, nulls_equal=True, suffix="_flips")
+        return bool((both["n"] < both["n_flips"]).any())
 
     def _decomposed(self) -> list[str]:
         """Say over which photos the drop is decomposed: those of the classes that show all of its parts."""

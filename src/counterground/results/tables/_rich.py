@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from counterground.results.tables._table import Cell, Column, Table
@@ -26,8 +26,8 @@ def rich_table(table: Table, width: int) -> RichTable:
 
     Intervals are below their figures; in a grouped table, beside them if they fit. If the longest word of a
     name does not fit, columns marked ``below`` go below the one before them. Words are broken only if nothing
-    else helps, after one of ``/ : _ @ -``. Numbers never are: if they do not fit, the table is wider than
-    ``width``.
+    else helps, after one of ``/ : _ @ -``, and elsewhere only if not even these parts fit. Numbers never are:
+    if they do not fit, the table is wider than ``width``.
     """
     table = table.as_text()
     if table.grouped or table.heads != 1:
@@ -72,10 +72,19 @@ def figures_that_fit(table: Table, width: int) -> int:
 def _grouped(table: Table, width: int) -> RichTable:
     """A table with several columns of names; what a row shares with the one above is not repeated."""
     gap = " " if table.grouped and _one_line_width(table) <= width else "\n"
+    drawn = _with_names(table, gap, {})
+    rooms = _rooms(drawn, table, width)
+    return _with_names(table, gap, rooms) if rooms else drawn
+
+
+def _with_names(table: Table, gap: str, rooms: Mapping[int, int]) -> RichTable:
+    """Draw a table whose columns of names are as wide as ``rooms`` says by place, or else as Rich thinks."""
     drawn = _empty(table, collapse_padding=True)
-    for column in table.columns:
+    for place, column in enumerate(table.columns):
         if column.numeric:
             drawn.add_column(column.title, justify="right", no_wrap=True)
+        elif place in rooms:
+            drawn.add_column(column.title, overflow="fold", width=rooms[place])
         else:
             drawn.add_column(column.title, overflow="fold", min_width=min(12, len(column.title)))
     above: Sequence[Cell] | None = None
@@ -85,9 +94,45 @@ def _grouped(table: Table, width: int) -> RichTable:
         if table.grouped and above is not None and not repeated:
             drawn.add_section()
         above = head
-        shown = [*[Cell()] * table.heads, *row[table.heads :]] if repeated else row
+        shown = [*[Cell()] * table.heads, *row[table.heads :]] if repeated else list(row)
+        for place, room in rooms.items():
+            cell = shown[place]
+            shown[place] = Cell(_wrapped(cell.value, room), _wrapped(cell.interval, room))
         drawn.add_row(*(_figure(cell, gap) for cell in shown))
     return drawn
+
+
+def _rooms(drawn: RichTable, table: Table, width: int) -> dict[int, int]:
+    """Return how wide each column of names is, by its place, so that the table fits and no word is cut.
+
+    Rich would take from each column in proportion, also where that cuts a word. Empty if the table fits as it
+    is, or not even if words are broken.
+    """
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console(file=io.StringIO(), width=_UNLIMITED)
+    over = Measurement.get(console, console.options, drawn).maximum - width
+    names = [place for place, column in enumerate(table.columns) if not column.numeric]
+    if over <= 0 or not names:
+        return {}
+    rooms, words, parts = {}, {}, {}
+    for place in names:
+        cells = [drawn.columns[place].header, *drawn.columns[place].cells]
+        rooms[place] = max(Measurement.get(console, console.options, cell).maximum for cell in cells)
+        said = (table.columns[place].title, *(part for row in table.rows for part in row[place][:2]))
+        found = {word for text in said for word in text.split()}
+        words[place] = max(map(len, found), default=0)
+        parts[place] = max((len(part) for word in found for part in _BREAKS.split(word)), default=0)
+    room = sum(rooms.values()) - over
+    for place in sorted(names, key=lambda place: parts[place] - words[place]):
+        if sum(words.values()) > room:
+            words[place] = parts[place]
+    if sum(words.values()) > room:
+        return {}
+    while sum(rooms.values()) > room:
+        rooms[max((place for place in names if rooms[place] > words[place]), key=rooms.__getitem__)] -= 1
+    return rooms
 
 
 def _by_name(table: Table, width: int) -> RichTable:
@@ -202,6 +247,8 @@ def _below(cells: Sequence[Cell]) -> Cell:
 
 def _wrapped(text: str, room: int) -> str:
     """Break a text into lines of ``room`` columns, inside words only if one alone is longer."""
+    if "\n" in text:
+        return "\n".join(_wrapped(line, room) for line in text.split("\n"))
     lines = [""]
     for word in text.split(" "):
         pieces = [word] if len(word) <= room else _BREAKS.split(word)

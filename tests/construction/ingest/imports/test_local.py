@@ -225,6 +225,29 @@ def test_equal_files_of_a_class_are_one_photo_and_noted_across_classes(tmp_path,
     assert repeated in again.notes
 
 
+def test_a_copy_that_appears_in_a_source_changes_nothing_of_the_photo_that_the_pool_has(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "zebra/grass/copy.jpg")
+    report = import_photos(tmp_path / "pool", labelled)
+    assert (report.added, report.present) == (0, 10)
+    (note,) = report.notes
+    assert note.startswith("1 file repeats a photo of the same class in the source: not added again")
+    assert everything(tmp_path / "pool")[0]["cluster"].null_count() == 9
+
+
+def test_a_copy_leaves_observers_and_given_clusters_as_they_are(tmp_path, labelled):
+    files = sorted((labelled / "zebra").rglob("*.jpg"))[:3]
+    files.append(shutil.copy(files[0], tmp_path / "copy.jpg"))
+    columns = {"path": [str(file) for file in files], "class_name": ["zebra"] * 4}
+    for column, given, kept in (
+        ("observer", ["12", "12", None, None], ["observer:12", "observer:12", None]),
+        ("cluster", ["a", None, "a", "b"], ["a", None, "a"]),
+    ):
+        source = write_table(tmp_path / f"{column}.csv", columns | {column: given})
+        import_photos(tmp_path / column, source)
+        assert everything(tmp_path / column)[0].sort("key")["cluster"].to_list() == kept
+
+
 def label_of(pool_path: Path, content: str) -> list[tuple[str | None, bool]]:
     """Return background and whether it stands, for each photo of the pool with this content."""
     with open_pool(pool_path) as pool:

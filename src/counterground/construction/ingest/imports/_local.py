@@ -19,7 +19,14 @@ from counterground.construction.ingest.imports._options import (
 )
 from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos import IMAGE_SUFFIXES, TABLE_SUFFIXES, Benchmark, benchmark_of_frame, read_table
+from counterground.photos import (
+    IMAGE_SUFFIXES,
+    TABLE_SUFFIXES,
+    Benchmark,
+    benchmark_of_frame,
+    read_table,
+    without_shared_clusters,
+)
 from counterground.pool import PhotoKey, is_pool
 from counterground.text import counted
 
@@ -85,9 +92,8 @@ def _manifest(source: Path, options: ImportOptions) -> Benchmark:
 
 
 def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
-    photos = benchmark.photos
+    photos, notes = without_shared_clusters(benchmark)  # a pool has the copies of a class once
     classes = resolve_class_names(photos["class_name"].unique(maintain_order=True), options)
-    notes = benchmark.notes
     if photos["group"].null_count() < len(photos):
         notes += ("The groups common and counter were not imported: in a pool, they come from discovery.",)
     clustered = photos["cluster"].null_count() < len(photos)
