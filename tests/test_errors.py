@@ -37,6 +37,14 @@ def test_a_missing_package_is_named_with_its_extra():
             "`pip install 'counterground-0.1.0-py3-none-any.whl[hf]'` in the folder of that file",
         ),
         (
+            {"url": "https://lab.org/counterground-0.1.0-py3-none-any.whl", "archive_info": {}},
+            "`pip install 'counterground[hf] @ https://lab.org/counterground-0.1.0-py3-none-any.whl'`",
+        ),
+        (
+            {"url": "https://lab.org/cg.git", "vcs_info": {"vcs": "git", "commit_id": "1a2b"}},
+            "`pip install 'counterground[hf] @ git+https://lab.org/cg.git@1a2b'`",
+        ),
+        (
             {"url": "file:///home/ann/clone", "dir_info": {}},
             "`pip install '.[hf]'` in your clone of CounterGround",
         ),
@@ -81,6 +89,6 @@ def test_an_error_is_placed_in_the_users_own_code(folder, own, own_modules, monk
 
 
 def test_generated_code_of_ours_is_not_the_users():
-    with pytest.raises(AttributeError) as caught:
+    with pytest.raises(UsageError, match="a Polars frame, not str") as caught:
         Benchmark("name", Path(), "no frame", LabelSpace("own", ("ox",), (345,)))
     assert "test_errors.py, line " in raised_in(caught.value)

@@ -52,7 +52,12 @@ def test_text_stays_text(written):
 
 
 def test_the_same_numbers_give_the_same_bytes_in_another_process(written, tmp_path):
-    environment = os.environ | {"PYTHONHASHSEED": "7", "MPLCONFIGDIR": str(tmp_path / "mpl")}
+    install_font(tmp_path / "fonts", "Noto Sans", "企鹅")
+    environment = os.environ | {
+        "PYTHONHASHSEED": "7",
+        "MPLCONFIGDIR": str(tmp_path / "mpl"),
+        "XDG_DATA_HOME": str(tmp_path),
+    }
     (tmp_path / "mpl").mkdir()
     (tmp_path / "mpl" / "matplotlibrc").write_text("font.size: 20\naxes.facecolor: red\n")
     subprocess.run(

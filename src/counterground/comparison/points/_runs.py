@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,7 @@ from counterground.published import PaperSetting, load_table
 from counterground.results import Estimate, ModelRecord, Run, near_chance, short_name
 
 FAMILIES = ("clip", "imagenet", "lvlm", "other")
+_PUBLISHED_WEIGHTS = re.compile(r"(torchvision|timm|counterground):[^@?]+|efficientnet-lite\d")
 # Unreadable photos, and what figure 3 and the paper's accuracies disagree on.
 _TOLERATED = 0.02
 
@@ -134,6 +136,7 @@ def identity_of(name: str, record: ModelRecord | None) -> dict[str, Any]:
             "family": "other",
             "high_quality": False,
             "fingerprint": None,
+            "weights": None,
             **nothing,
         }
     row = paper_row(record)
@@ -152,7 +155,19 @@ def identity_of(name: str, record: ModelRecord | None) -> dict[str, Any]:
         "high_quality": is_filtered(data),
         "paper_model": row.main_model if row else None,
         "fingerprint": record.fingerprint,
+        "weights": name if _is_published(name, record) else f"{name} {record.fingerprint}",
     }
+
+
+def _is_published(name: str, record: ModelRecord) -> bool:
+    """Return whether a model's name says which published weights it has.
+
+    Two files or folders may share a specification; their fingerprints differ. So do those of published
+    weights in another precision or under other versions of libraries, which are no other model.
+    """
+    if name.startswith("open_clip:"):  # a folder, too, is A/B, but its weights are the name of a file
+        return name == record.spec and name.endswith(f"/{record.description.get('weights')}")
+    return name == record.spec and _PUBLISHED_WEIGHTS.fullmatch(name) is not None
 
 
 def _training_data(record: ModelRecord, row: PaperRow | None) -> str | None:
