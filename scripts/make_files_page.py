@@ -236,8 +236,8 @@ RECORDS = {
     "referee_as_published": "whether the referee was loaded as the paper apparently did",
     "earlier_referees": "models that had chosen pairs before, first to last",
     "committee": "models that chose together, if there were several",
-    "referee_label_space": "name of the label space that competed when the pairs were chosen; empty or absent: "
-    "not known",
+    "referee_label_space": "name of the label space that competed when the pairs were chosen; empty or "
+    "absent: not known",
     "fingerprints": "fingerprints of `earlier_referees`, then of the models that chose; empty or absent: not "
     "known, so specifications decide which model of a run is one of these",
     "size": "number of names",

@@ -36,6 +36,14 @@ def test_a_missing_package_is_named_with_its_extra():
             "`pip install 'counterground-0.1.0-py3-none-any.whl[hf]'` in the folder of that file",
         ),
         (
+            {"url": "https://lab.org/counterground-0.1.0-py3-none-any.whl", "archive_info": {}},
+            "`pip install 'counterground[hf] @ https://lab.org/counterground-0.1.0-py3-none-any.whl'`",
+        ),
+        (
+            {"url": "https://lab.org/cg.git", "vcs_info": {"vcs": "git", "commit_id": "1a2b"}},
+            "`pip install 'counterground[hf] @ git+https://lab.org/cg.git@1a2b'`",
+        ),
+        (
             {"url": "file:///home/ann/clone", "dir_info": {}},
             "`pip install '.[hf]'` in your clone of CounterGround",
         ),

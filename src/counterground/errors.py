@@ -57,17 +57,24 @@ def check_seed(seed: object) -> None:
 
 def install_command(extra: str) -> str:
     """Return the command that installs an extra; this project is not on a package index yet."""
-    if wheel := _wheel():
-        return f"`pip install '{wheel}[{extra}]'` in the folder of that file"
+    origin = _origin()
+    if "://" in origin:
+        return f"`pip install 'counterground[{extra}] @ {origin}'`"
+    if origin:
+        return f"`pip install '{origin}[{extra}]'` in the folder of that file"
     return f"`pip install '.[{extra}]'` in your clone of CounterGround"
 
 
-def _wheel() -> str:
-    """Return the name of the file that this package was installed from; empty if that was a folder."""
+def _origin() -> str:
+    """Return the name of the file that this package was installed from, or its URL; empty if a folder."""
     with suppress(PackageNotFoundError, OSError, ValueError, TypeError, KeyError):
         origin = json.loads(distribution("counterground").read_text("direct_url.json") or "{}")
+        url = str(origin["url"])
+        if repository := origin.get("vcs_info"):
+            return f"{repository['vcs']}+{url}@{repository['commit_id']}"
         if "archive_info" in origin:
-            return unquote(urlsplit(origin["url"]).path).rpartition("/")[2]
+            file = urlsplit(url)
+            return unquote(file.path).rpartition("/")[2] if file.scheme == "file" else url
     return ""
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from paper_sized import classifier_record
+from paper_sized import classifier_record, clip_record
 
 from counterground.comparison import (
     effective_robustness,
@@ -158,6 +158,25 @@ def test_files_of_one_name_in_several_folders_are_several_models(stamps):
     known = effective_robustness(model_points(named, published=False))
     assert same.fit == known.fit
     assert same.residuals["predicted"].to_list() == pytest.approx(known.residuals["predicted"].to_list())
+
+
+def test_folders_called_as_published_weights_are_are_several_models(stamps):
+    """``open_clip:seeds/last`` is a folder; its weights are a file in it."""
+    levels = [(0.6, 0.4), (0.7, 0.5), (0.8, 0.66), (0.9, 0.7)]
+    folder = clip_record("open_clip:seeds/last")
+    folder.description["weights"] = "open_clip_model.safetensors"
+    runs = [
+        stamps(
+            f"seed{n}", {folder.spec: level}, records=[folder.model_copy(update={"fingerprint": f"{n}" * 64})]
+        )
+        for n, level in enumerate(levels)
+    ]
+    assert effective_robustness(model_points(runs, published=False), baseline="clip").fit.n == 4
+    tags = [
+        stamps(f"tag{n}", {B32: level}, records=[clip_record(B32).model_copy(update={"fingerprint": f"{n}"})])
+        for n, level in enumerate(levels)
+    ]
+    assert effective_robustness(model_points(tags, published=False), baseline="clip").fit is None
 
 
 def of_other_libraries(levels):

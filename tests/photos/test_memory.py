@@ -81,6 +81,16 @@ def test_a_masked_value_is_missing(columns, photos):
     behind = np.ma.array(columns["behind"], mask=[True] + [False] * (ROWS - 1))
     found = Benchmark.from_frame(columns | {"behind": behind}, root=photos, **USED)
     assert found.photos["background"].null_count() == 1
+    behind = np.ma.array([np.nan] + [1.0] * (ROWS - 1), mask=[False, True] + [False] * (ROWS - 2))
+    found = Benchmark.from_frame(columns | {"behind": behind}, root=photos, **USED)
+    assert found.photos["background"].null_count() == 2
+
+
+def test_keys_and_values_of_a_dict_are_columns(columns, photos):
+    classes = dict(zip(columns["file"], columns["animal"], strict=True))
+    rows = columns | {"file": classes.keys(), "animal": classes.values()}
+    expected = Benchmark.from_frame(columns, root=photos, **USED)
+    assert Benchmark.from_frame(rows, root=photos, **USED).version == expected.version
 
 
 def test_a_covariate_may_mix_kinds_of_numbers(columns, photos):
@@ -174,7 +184,7 @@ def png():
             {"names": ["ox"]},
             "names= must list the class names for the num",
         ),
-        ({"path": [None], "class_name": ["ox"]}, {}, "Row 0 of the frame is NoneType; a photo is a path"),
+        ({"path": [None], "class_name": ["ox"]}, {}, "Row 0 of the frame has no photo in its column 'path'"),
         (
             {"path": [b"GIF"], "class_name": ["ox"]},
             {},
@@ -200,6 +210,16 @@ def png():
             {"path": ["a", "b"], "class_name": ["ox", None]},
             {},
             "Row 1 of the frame has no class in its column",
+        ),
+        (
+            {"path": ["a", "b"], "class_name": [1, None]},
+            {"names": "imagenet"},
+            "Row 1 of the frame has no class in its column",
+        ),
+        (
+            {"path": ["a", None], "class_name": ["ox", "ox"]},
+            {},
+            "Row 1 of the frame has no photo in its column 'path'",
         ),
         (
             pd.DataFrame({"path": ["a", "b"], "class_name": [0.0, np.nan]}),

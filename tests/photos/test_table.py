@@ -119,6 +119,16 @@ def test_a_column_one_slip_from_a_known_one_is_no_attribute(write, name):
         read_benchmark(write(**{name: ["x", "y", "z"]}))
 
 
+def test_a_column_with_capitals_is_left_out_beside_its_known_one_or_if_it_is_a_credit(write):
+    benchmark = read_benchmark(write(background=["x"] * 3, Background=["a", "b", "c"], License=["d"] * 3))
+    assert benchmark.photos["background"].to_list() == ["x"] * 3
+    (note,) = benchmark.notes
+    assert "Background (an attribute's name has small letters" in note
+    assert "License (an attribute's name has small letters" in note
+    with pytest.raises(CounterGroundError, match="column 'backgroud': did you mean 'background'"):
+        read_benchmark(write(background=["x", "y", "z"], backgroud=["x", "y", "z"]))
+
+
 def test_a_table_as_pandas_writes_it(write, tmp_path):
     """A column without a name, floats for whole numbers, a byte order mark, spaces after commas."""
     write()

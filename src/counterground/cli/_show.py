@@ -107,9 +107,13 @@ def show_run(run: Run) -> None:
             )
         chance = info.label_space.chance
         if all(near_chance(model.get("accuracy"), chance) for model in regroup(run.scores)):
+            fewer = (
+                ", or let fewer names compete (--label-space benchmark leaves only those of these photos)"
+                if info.label_space.name != "benchmark"
+                else ""
+            )
             _console().print(
-                "No model is clearly better than guessing: check that the class names fit the models, or let "
-                "fewer names compete (--label-space benchmark leaves only those of these photos)."
+                f"No model is clearly better than guessing: check that the class names fit the models{fewer}."
             )
         _console().print(
             "No drop: no folder is named common-<background> or counter-<background>. To choose each class's "

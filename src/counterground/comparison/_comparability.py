@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import polars as pl
 
-from counterground.comparison.points import PUBLISHES, is_counteranimal, paper_row, why_not_paper
+from counterground.comparison.points import is_counteranimal, is_published, paper_row, why_not_paper
 from counterground.metrics import CLASSIFICATION, SETTING
 from counterground.published import PaperSetting
 from counterground.results import INFLATED, MeasuredReferee, ModelRecord, Run, own_referees, setting_text
@@ -134,7 +133,7 @@ def _ran_otherwise(runs: Mapping[str, Run]) -> Iterator[str]:
     alike: dict[Hashable, list[tuple[str, ModelRecord]]] = {}
     for name, run in runs.items():
         for record in run.info.models:
-            if re.search(PUBLISHES, record.spec):
+            if is_published(record.name, record):
                 alike.setdefault(_weights_and_setting(run, record), []).append((name, record))
     told: dict[str, list[str]] = {}
     for held in alike.values():

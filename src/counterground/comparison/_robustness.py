@@ -16,7 +16,6 @@ from counterground.comparison.points import (
     FAMILIES,
     NORMAL,
     PUBLISHED,
-    PUBLISHES,
     Figure,
     standard_error,
     titles,
@@ -218,15 +217,8 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale, accuracies: str) -> 
     return [sentence]
 
 
-# Which weights a point belongs to: the paper's name for those it used, or the specification. Two files may
-# share one that names no folder; their fingerprints differ. So do those of published weights in another
-# precision or under other versions of libraries, which are no other model.
-_WEIGHTS = pl.coalesce(
-    "paper_model",
-    pl.when(pl.col("model").str.contains(PUBLISHES)).then("model"),
-    pl.concat_str("model", "fingerprint", separator=" "),
-    "model",
-)
+# Which weights a point belongs to: the paper's name for those it used, or what the run says.
+_WEIGHTS = pl.coalesce("paper_model", "weights", "model")
 RESIDUALS_SCHEMA: dict[str, Any] = {
     "model": pl.String,
     "label": pl.String,

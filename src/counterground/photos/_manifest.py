@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
@@ -157,9 +157,12 @@ def stripped(texts: pl.Expr) -> pl.Expr:
     return pl.when(texts != "").then(texts)
 
 
-def attribute_problem(name: str, kind: pl.DataType) -> str:
-    """Say why a column cannot be an attribute or a covariate; empty if it can."""
-    if problem := name_problem(name, MANIFEST_SCHEMA):
+def attribute_problem(name: str, kind: pl.DataType, known: Collection[str] = tuple(MANIFEST_SCHEMA)) -> str:
+    """Say why a column cannot be an attribute or a covariate; empty if it can.
+
+    ``known``: the columns of a manifest that its name may be a slip from.
+    """
+    if problem := name_problem(name, known):
         return problem
     if kind.is_numeric() or kind in _TEXTS:
         return ""

@@ -85,6 +85,10 @@ def manifest_of_table(
         raise UsageError(
             f"The column {columns['group']!r} names no group: give common and counter, or group=None."
         )
+    for ours, what in (("path", "photo"), ("class_name", "class")):
+        row = next((row for row, value in enumerate(found[ours]) if value is None), None)
+        if row is not None:
+            raise UsageError(f"Row {row} of the frame has no {what} in its column {columns[ours]!r}.")
     notes: tuple[str, ...] = ()
     if isinstance(names, str) and names == "imagenet":
         found["class_index"] = found.pop("class_name")
@@ -162,12 +166,14 @@ def _reader(table: Any) -> tuple[Sequence[str], Callable[[str], list[Any]]]:
 
 def _listed_values(name: str, column: Any) -> list[Any]:
     """Return the values of a column of a dict, which Python could also take a text or a set for."""
-    if isinstance(column, np.ma.MaskedArray):
-        return list(column.tolist())
     if isinstance(column, pl.Series):
         return _polars_values(column)
+    if isinstance(column, np.ma.MaskedArray):
+        column = column.tolist()
+    # The keys of a dict are a Set, too, but they have an order.
+    unordered = isinstance(column, str | bytes | set | frozenset | Mapping)
     try:
-        values = None if isinstance(column, str | bytes | Set | Mapping) else list(column)
+        values = None if unordered else list(column)
     except TypeError:
         values = None
     if values is None:
@@ -199,8 +205,6 @@ def _class_names(
     given: Sequence[Any], names: Iterable[str] | str | None, column: str
 ) -> tuple[list[Any], Sequence[str]]:
     """Return the name of each photo's class, and all names of numbered classes."""
-    if None in given:
-        raise UsageError(f"Row {given.index(None)} of the frame has no class in its column {column!r}.")
     whole = (value for value in given if isinstance(value, int | np.integer))
     numbers = [int(value) for value in whole if not isinstance(value, bool)]
     if names is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_message
+from counterground.metrics import name_problem
 from counterground.photos._manifest import (
     MANIFEST_SCHEMA,
     attribute_problem,
@@ -39,6 +40,7 @@ _ABSOLUTE = r"^(/|\\|[A-Za-z]:)"
 _JSON_LINES = (".jsonl", ".ndjson")
 _LONGEST_HEADER = 2**20
 _ONE_CLASS = "all questions"
+_CREDITS = ("licence", "attribution", "source")
 TABLE_SUFFIXES = (".parquet", *TEXT_SUFFIXES, *_JSON_LINES)
 """Lower-case suffixes of the files that ``read_table`` reads."""
 
@@ -245,9 +247,12 @@ def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
         CounterGroundError: a column name is one slip from a known one.
     """
     known = _known(frame)
+    # What the table has, and what no score depends on, need not be meant by a name that is left out anyway.
+    lacking = [name for name in MANIFEST_SCHEMA if name not in {*frame.columns, *_CREDITS}]
     kept, unused = [], []
     for column in frame.columns:
-        problem = "" if column in known else attribute_problem(column, frame.schema[column])
+        meant = lacking if name_problem(column, ()) else tuple(MANIFEST_SCHEMA)
+        problem = "" if column in known else attribute_problem(column, frame.schema[column], meant)
         if problem.startswith("did you mean"):
             raise CounterGroundError(f"The manifest has a column {column!r}: {problem}.")
         if problem:

@@ -349,3 +349,12 @@ def test_the_largest_of_several_effects_is_corrected_for_their_number(models, an
     assert found.answer == answer
     assert ("p = 0.080, Holm-corrected over 4 models" in found.reason) == (models == 4)
     assert "chosen on these photos" in cause_answer(causes, "lead", on_these_photos=True).reason
+
+
+def test_of_composites_alone_no_benchmark_is_asked_for(made, tmp_path):
+    said = []
+    write_report([made["discs swapped"]], tmp_path / "a.html", warn=said.append)
+    assert said == []
+    write_report([made["discs"], made["discs swapped"]], tmp_path / "b.html", warn=said.append)
+    (note,) = said
+    assert "photos not found in any benchmark at hand" in note

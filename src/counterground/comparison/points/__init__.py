@@ -1,7 +1,7 @@
 """Points: one result of one model each, from runs, the paper and its reproduction, in one table."""
 
 from counterground.comparison.points._deduplicate import answers_of, deduplicate_results
-from counterground.comparison.points._matching import PUBLISHES, PaperRow, paper_row
+from counterground.comparison.points._matching import PaperRow, is_published, paper_row
 from counterground.comparison.points._points import (
     POINTS_SCHEMA,
     gather,
@@ -25,7 +25,6 @@ __all__ = [
     "NORMAL",
     "POINTS_SCHEMA",
     "PUBLISHED",
-    "PUBLISHES",
     "Figure",
     "PaperRow",
     "answers_of",
@@ -33,6 +32,7 @@ __all__ = [
     "gather",
     "identity_of",
     "is_counteranimal",
+    "is_published",
     "model_points",
     "paper_row",
     "place_key",

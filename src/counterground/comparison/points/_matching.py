@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import NamedTuple
 
@@ -10,9 +11,7 @@ import polars as pl
 from counterground.published import load_table
 from counterground.results import ModelRecord
 
-PUBLISHES = r"^(open_clip:[^@?~./][^@?]*/[^@?]+|(torchvision|timm|counterground):[^@?]+|efficientnet-lite\d)$"
-"""A specification that names published weights, so not a file or a folder."""
-
+_PUBLISHED_WEIGHTS = re.compile(r"(torchvision|timm|counterground):[^@?]+|efficientnet-lite\d")
 _QUICK = "-quickgelu"
 _LLAVA = "llava-hf/llava-1.5-7b-hf"
 _IMAGENET_WEIGHTS = "IMAGENET1K_V1"
@@ -89,3 +88,14 @@ def _named(row: dict[str, str]) -> PaperRow:
     dataset, backbone = row["pretrain_dataset"], row["backbone"]
     checkpoint = row["checkpoint_printed"] if row["table"] == "Table 9" else None
     return PaperRow(f"CLIP-{dataset}-{backbone}", backbone, dataset, row["table"], checkpoint)
+
+
+def is_published(name: str, record: ModelRecord) -> bool:
+    """Return whether a model's name says which published weights it has.
+
+    Two files or folders may share a specification; their fingerprints differ. So do those of published
+    weights in another precision or under other versions of libraries, which are no other model.
+    """
+    if name.startswith("open_clip:"):  # a folder, too, is A/B, but its weights are the name of a file
+        return name == record.spec and name.endswith(f"/{record.description.get('weights')}")
+    return name == record.spec and _PUBLISHED_WEIGHTS.fullmatch(name) is not None

@@ -45,6 +45,7 @@ POINTS_SCHEMA: dict[str, Any] = {
     "near_chance": pl.Boolean,
     "paper_model": pl.String,
     "fingerprint": pl.String,
+    "weights": pl.String,
     "note": pl.String,
 }
 """Columns of ``model_points``; accuracies, drops and their intervals are fractions.
@@ -84,7 +85,8 @@ def model_points(
         photos and against the label space of the paper's rows; ``note`` says why not, or what contradicts a
         printed figure. ``near_chance``: the model hardly beats guessing, so a small drop says nothing.
         ``paper_model`` is the paper's name for a run's model if the weights are those of its main tables,
-        null for other checkpoints of Table 9; ``fingerprint`` distinguishes two files with one specification.
+        null for other checkpoints of Table 9; ``fingerprint`` distinguishes two files with one specification,
+        and ``weights`` is the same for all results of the same weights.
 
     Raises:
         UsageError: an unknown setting.

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from counterground.comparison.points._matching import PaperRow, paper_row
+from counterground.comparison.points._matching import PaperRow, is_published, paper_row
 from counterground.comparison.points._published import (
     BENCHMARK,
     LABEL_SPACE,
@@ -134,6 +134,7 @@ def identity_of(name: str, record: ModelRecord | None) -> dict[str, Any]:
             "family": "other",
             "high_quality": False,
             "fingerprint": None,
+            "weights": None,
             **nothing,
         }
     row = paper_row(record)
@@ -152,6 +153,7 @@ def identity_of(name: str, record: ModelRecord | None) -> dict[str, Any]:
         "high_quality": is_filtered(data),
         "paper_model": row.main_model if row else None,
         "fingerprint": record.fingerprint,
+        "weights": name if is_published(name, record) else f"{name} {record.fingerprint}",
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 
 _DPI = 300
 _SHOWN = 20  # characters that a note shows
+_FALLBACKS = re.compile(rb"(font(?:-family)?: [^;\"<>]*sans-serif)(?:, '[^']*')+")
 _NO_TABLES = "Tables: add --published for the paper's; `counterground scores RUN --format latex` has a run's."
 _METADATA: dict[Format, dict[str, Any]] = {
     "pdf": {"Creator": "CounterGround", "Producer": None, "CreationDate": None},
@@ -219,5 +221,6 @@ def write_one(drawing: Drawing, path: Path, kind: Format) -> Path:
     fonts = pdf_font_type(drawing.figure)
     with rc_context({"svg.hashsalt": drawing.stem, "svg.id": drawing.stem, "pdf.fonttype": fonts}):
         drawing.figure.savefig(buffer, format=kind, dpi=_DPI, metadata=_METADATA[kind])
-    write_bytes(path, buffer.getvalue())
+    # An SVG is drawn with its viewer's fonts: which ones are installed here is no part of it.
+    write_bytes(path, _FALLBACKS.sub(rb"\1", buffer.getvalue()) if kind == "svg" else buffer.getvalue())
     return path

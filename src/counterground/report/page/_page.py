@@ -152,7 +152,8 @@ def write_report(
     write_text(path, _render(sections, runs, list(compared.values()), discovery))
     if warn is not None:
         for group, section in zip(together, sections, strict=True):
-            if absent := section.class_page.gallery.absent:
+            absent = section.class_page.gallery.absent
+            if absent and group.runs[0].info.intervention is None:  # no benchmark holds composites
                 warn(f"{group.runs[0].info.benchmark.name}: {absent}")
     return path
 
