@@ -34,10 +34,22 @@ def run(tmp_path):
     return tmp_path / "run"
 
 
-def unseal(run, **changes):
-    record = json.loads((run / "run.json").read_text())
+@pytest.fixture
+def unsealed_pairs(tmp_path):
+    """The folder of a discovery, as others may write it: without a seal."""
+    save_animals(tmp_path / "photos", per_group=4)
+    cg.discover(
+        str(tmp_path / "photos"), BRIGHTNESS, out=tmp_path / "pairs", label_space="benchmark", min_drop=0,
+        split="none", write_anyway=True,
+    )  # fmt: skip
+    unseal(tmp_path / "pairs", "discovery.json")
+    return tmp_path / "pairs"
+
+
+def unseal(folder, file="run.json", **changes):
+    record = json.loads((folder / file).read_text())
     del record["sealed"]
-    (run / "run.json").write_text(json.dumps(record | changes))
+    (folder / file).write_text(json.dumps(record | changes))
 
 
 def change(run, name, function):
@@ -120,18 +132,38 @@ def test_a_run_without_the_shares_of_its_design_is_refused(run):
         ("min_drop", "five", "min_drop: Input should be"),
     ],
 )
-def test_a_figure_of_a_discovery_that_is_none_is_named(tmp_path, name, value, said):
-    save_animals(tmp_path / "photos", per_group=4)
-    cg.discover(
-        str(tmp_path / "photos"), BRIGHTNESS, out=tmp_path / "pairs", label_space="benchmark", min_drop=0,
-        split="none", write_anyway=True,
-    )  # fmt: skip
-    file = tmp_path / "pairs" / "discovery.json"
-    record = json.loads(file.read_text())
-    del record["sealed"]
-    file.write_text(json.dumps(record | {name: value}))
+def test_a_figure_of_a_discovery_that_is_none_is_named(unsealed_pairs, name, value, said):
+    file = unsealed_pairs / "discovery.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
     with pytest.raises(CounterGroundError, match=rf"is damaged \(discovery\.json: {said}"):
-        read_discovery(tmp_path / "pairs")
+        read_discovery(unsealed_pairs)
+
+
+@pytest.mark.parametrize(
+    ("file", "edit", "said"),
+    [
+        ("pairs.parquet", lambda table: table.drop("common"), "the column 'common' is missing"),
+        (
+            "cells.parquet",
+            lambda table: table.with_columns(background=pl.lit(None, pl.String)),
+            "the column 'background' is missing, or has nulls",
+        ),
+        (
+            "cells.parquet",
+            lambda table: table.with_columns(n=pl.lit("many")),
+            "the column 'n' is missing, or has nulls or values of another kind",
+        ),
+        (
+            "pairs.parquet",
+            lambda table: table.with_columns(half=pl.lit("third")),
+            "'third' is no half of the split 'none'",
+        ),
+    ],
+)
+def test_a_table_of_a_discovery_that_is_none_is_named(unsealed_pairs, file, edit, said):
+    change(unsealed_pairs, file, edit)
+    with pytest.raises(CounterGroundError, match=rf"is damaged \({file}: {said}"):
+        read_discovery(unsealed_pairs)
 
 
 def test_a_damaged_file_of_the_cache_is_one_line_of_warning(run, cache, capsys):

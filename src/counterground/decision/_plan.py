@@ -13,6 +13,7 @@ import polars as pl
 from counterground.decision._judged import Judged
 from counterground.decision._write import Written
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import sealed_files
 from counterground.metrics import (
     DESIGN,
     GROUPS,
@@ -666,7 +667,7 @@ def _calls_per_photo(run: Run) -> dict[str, float]:
     if not remote or not path.is_file():
         return dict.fromkeys(remote, 1.0)
     try:
-        answers = read_parquet(path)
+        answers = read_parquet(path, foreign=sealed_files(run.path / "run.json") is None)
     except (OSError, pl.exceptions.PolarsError) as error:  # of a run without a seal
         raise CounterGroundError(
             f"{path} is damaged ({str(error).splitlines()[0]}). Evaluate again."

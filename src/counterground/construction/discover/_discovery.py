@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import polars as pl
+import polars.selectors as cs
 from pydantic import TypeAdapter, ValidationError
 
-from counterground.construction.discover._finding import ByChance, Finding
+from counterground.construction.discover._finding import HALVES, ByChance, Finding
 from counterground.errors import CounterGroundError
-from counterground.files import read_record, write_parquet, write_record
+from counterground.files import read_record, sealed_files, write_parquet, write_record
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
 from counterground.reading import parse_json, read_parquet
 from counterground.results import (
@@ -38,6 +39,14 @@ from counterground.text import counted, one_line
 BENCHMARK_FILES = ("benchmark.json", "label_space.json", "photos.parquet")
 _RECORD = "discovery.json"
 FILES = (*BENCHMARK_FILES, "cells.parquet", "pairs.parquet", "referee")
+_COLUMNS = {
+    "pairs.parquet": ("class_index", "class_name", "common", "counter", "drop", "half"),
+    "cells.parquet": ("class_index", "class_name", "background", "n", "clusters", "accuracy", "half"),
+}
+_KINDS = {
+    **dict.fromkeys(("class_index", "n", "clusters"), cs.integer()),
+    **dict.fromkeys(("drop", "accuracy"), cs.float()),
+}
 _CHOSEN_ON = {"first": "first half", "second": "second half"}
 
 
@@ -170,23 +179,42 @@ def read_discovery(folder: Path) -> Discovery | None:
         return None
     try:
         record = parse_json(read_record(folder / _RECORD).decode())
-        pairs = read_parquet(folder / "pairs.parquet")
+        foreign = sealed_files(folder / _RECORD) is None
+        pairs, cells = (read_parquet(folder / name, foreign=foreign) for name in _COLUMNS)
         if "chosen_by_chance" not in record:
             record |= _before_chance(record)
             pairs = pairs.with_columns(half=pl.lit("chooses"))
+        for name, table in zip(_COLUMNS, (pairs, cells), strict=True):
+            _check_table(name, table, record["split"])
         figures = {field.name: record[field.name] for field in fields(Discovery) if field.name in record}
         kinds = get_type_hints(Discovery)
         figures = {name: _checked(name, value, kinds[name]) for name, value in figures.items()}
         return Discovery(
             benchmark=read_benchmark(folder) if (folder / BENCHMARK_FILES[0]).exists() else None,
             pairs=pairs,
-            cells=read_parquet(folder / "cells.parquet"),
+            cells=cells,
             **figures,
         )
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         raise CounterGroundError(
             f"The discovery in {folder} is damaged ({str(error).splitlines()[0]}). Run discover again."
         ) from error
+
+
+def _check_table(file: str, table: pl.DataFrame, split: str) -> None:
+    """Check the columns of a table that may be of an earlier version, or anybody's.
+
+    Raises:
+        ValueError: one is missing, or has nulls, values of another kind or unknown halves.
+    """
+    for name in _COLUMNS[file]:
+        kind = _KINDS.get(name, cs.string())
+        if name not in table.select(kind).columns or table[name].has_nulls():
+            raise ValueError(
+                f"{file}: the column {name!r} is missing, or has nulls or values of another kind"
+            )
+    if unknown := set(table["half"]) - set(HALVES[split]):
+        raise ValueError(f"{file}: {min(unknown)!r} is no half of the split {split!r}")
 
 
 def _checked(name: str, value: Any, kind: Any) -> Any:

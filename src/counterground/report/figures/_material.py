@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_message
-from counterground.files import read_record
+from counterground.files import read_record, sealed_files
+from counterground.reading import read_parquet
 from counterground.report._words import DROP_WORDS, Words
 
 if TYPE_CHECKING:
@@ -122,13 +123,17 @@ def read_study(folder: Path) -> StudyResults:
             f"{folder} holds no study that figures are drawn from ({', '.join(_TABLES)}). A run is named "
             "without --study."
         )
-    frames = {stem: _read(folder / f"{stem}.parquet", columns) for stem, columns in _TABLES[name].items()}
+    foreign = sealed_files(record) is None
+    frames = {
+        stem: _read(folder / f"{stem}.parquet", columns, foreign=foreign)
+        for stem, columns in _TABLES[name].items()
+    }
     return StudyResults(name, folder, frames)
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
+def _read(path: Path, columns: tuple[str, ...], *, foreign: bool) -> pl.DataFrame:
     try:
-        frame = pl.read_parquet(path)
+        frame = read_parquet(path, foreign=foreign)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise CounterGroundError(f"{path} is missing or damaged: run the study again.") from error
     lacking = [column for column in columns if column not in frame.columns]
