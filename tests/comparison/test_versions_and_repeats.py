@@ -160,11 +160,17 @@ def test_files_of_one_name_in_several_folders_are_several_models(stamps):
     assert same.residuals["predicted"].to_list() == pytest.approx(known.residuals["predicted"].to_list())
 
 
-def test_folders_called_as_published_weights_are_are_several_models(stamps):
-    """``open_clip:seeds/last`` is a folder; its weights are a file in it."""
+@pytest.mark.parametrize(
+    ("spec", "file"),
+    [
+        ("open_clip:seeds/last", "open_clip_model.safetensors"),  # a folder
+        ("open_clip:ViT-B-32@seeds/last.pt", "last.pt"),
+    ],
+)
+def test_files_and_folders_called_as_published_weights_are_several_models(spec, file, stamps):
     levels = [(0.6, 0.4), (0.7, 0.5), (0.8, 0.66), (0.9, 0.7)]
-    folder = clip_record("open_clip:seeds/last")
-    folder.description["weights"] = "open_clip_model.safetensors"
+    folder = clip_record(spec)
+    folder.description["weights"] = file
     runs = [
         stamps(
             f"seed{n}", {folder.spec: level}, records=[folder.model_copy(update={"fingerprint": f"{n}" * 64})]

@@ -355,6 +355,9 @@ def test_of_composites_alone_no_benchmark_is_asked_for(made, tmp_path):
     said = []
     write_report([made["discs swapped"]], tmp_path / "a.html", warn=said.append)
     assert said == []
+    page = Page((tmp_path / "a.html").read_text()).text
+    assert "No photos are shown. Composites are not kept as files." in page
+    assert "--benchmark" not in page
     write_report([made["discs"], made["discs swapped"]], tmp_path / "b.html", warn=said.append)
     (note,) = said
     assert "photos not found in any benchmark at hand" in note

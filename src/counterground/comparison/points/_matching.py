@@ -11,7 +11,7 @@ import polars as pl
 from counterground.published import load_table
 from counterground.results import ModelRecord
 
-_PUBLISHED_WEIGHTS = re.compile(r"(torchvision|timm|counterground):[^@?]+|efficientnet-lite\d")
+_PUBLISHES = re.compile(r"(open_clip|torchvision|timm|counterground):[^@?]+|efficientnet-lite\d")
 _QUICK = "-quickgelu"
 _LLAVA = "llava-hf/llava-1.5-7b-hf"
 _IMAGENET_WEIGHTS = "IMAGENET1K_V1"
@@ -96,6 +96,7 @@ def is_published(name: str, record: ModelRecord) -> bool:
     Two files or folders may share a specification; their fingerprints differ. So do those of published
     weights in another precision or under other versions of libraries, which are no other model.
     """
-    if name.startswith("open_clip:"):  # a folder, too, is A/B, but its weights are the name of a file
-        return name == record.spec and name.endswith(f"/{record.description.get('weights')}")
-    return name == record.spec and _PUBLISHED_WEIGHTS.fullmatch(name) is not None
+    if name != record.spec or _PUBLISHES.fullmatch(name) is None:
+        return False
+    # A folder of OpenCLIP weights is A/B, too, but not named after the file that holds them.
+    return not name.startswith("open_clip:") or name.endswith(f"/{record.description.get('weights')}")

@@ -66,12 +66,14 @@ class Gallery:
         thumbnails: the pictures, and what was left out.
         licences: pairs of a licence and the number of photos shown under it, most frequent first.
         credits: credits of the photos shown, by photo_id.
+        of_composites: whether the photos are composites.
     """
 
     requested: bool
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
     licences: list[tuple[str, int]] = field(default_factory=list)
     credits: dict[str, Credit] = field(default_factory=dict)
+    of_composites: bool = False
 
     @property
     def megabytes(self) -> str:
@@ -83,6 +85,8 @@ class Gallery:
         """A sentence on the photos that no benchmark at hand holds; empty if there are none."""
         if not self.thumbnails.unknown:
             return ""
+        if self.of_composites:
+            return "Composites are not kept as files."
         photos = counted(len(self.thumbnails.unknown), "photo")
         return f"{photos} not found in any benchmark at hand: name the benchmark with --benchmark."
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -152,9 +152,9 @@ def write_report(
     write_text(path, _render(sections, runs, list(compared.values()), discovery))
     if warn is not None:
         for group, section in zip(together, sections, strict=True):
-            absent = section.class_page.gallery.absent
-            if absent and group.runs[0].info.intervention is None:  # no benchmark holds composites
-                warn(f"{group.runs[0].info.benchmark.name}: {absent}")
+            gallery = section.class_page.gallery
+            if gallery.absent and not gallery.of_composites:  # which nobody could find
+                warn(f"{group.runs[0].info.benchmark.name}: {gallery.absent}")
     return path
 
 
@@ -295,7 +295,10 @@ def _class_page(
     gallery = (
         Gallery(requested=False)
         if photos.budget is None
-        else make_gallery(chosen, photos.sources, photos.budget)
+        else replace(
+            make_gallery(chosen, photos.sources, photos.budget),
+            of_composites=runs[0].info.intervention is not None,
+        )
     )
     models = [row.model for row in rows]
     drops = {index: mean_drop(models, index, words.contrast) for index in facts}
