@@ -252,7 +252,7 @@ def _shrink(out: Path) -> None:
 def shoot_report(browser: Browser, report: Path, out: Path) -> None:
     """Take screenshots of the first screen, the chart on a phone, and a class with its photos."""
     views = {
-        "report-verdict": ({"width": 1280, "height": 860}, "light", "header"),
+        "report-verdict": ({"width": 1280, "height": 878}, "light", "header"),
         "report-chart": ({"width": 390, "height": 844}, "dark", "[id^=scatter]"),
         "report-class": ({"width": 1280, "height": 860}, "light", "[id^=class]"),
     }
