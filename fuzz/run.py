@@ -140,7 +140,8 @@ def _in_process(name: str, seconds: float, seed: int) -> int:
     inputs = f"{done[0]} inputs" if done else "ended early"
     print(f"{name}: {inputs}, {used:.0f} s of CPU, status {ended.returncode}", flush=True)
     if ended.returncode:
-        told = [line[:300] for line in lines if not line.startswith("#")]
+        told = [*ended.stdout.splitlines(), *lines]  # atheris writes the traceback to its output
+        told = [line[:300] for line in told if not line.startswith(("#", "INFO"))]
         print("\n".join(told[-40:]), flush=True)
     return int(ended.returncode != 0)
 

@@ -288,6 +288,14 @@ def test_a_quote_where_none_begins_leaves_out_no_row(tmp_path, text, said):
     one_line(error)
 
 
+@pytest.mark.parametrize("name", ["licença", 'li"cen"ça'])
+def test_a_header_that_is_not_utf_8_is_refused(tmp_path, name):
+    (tmp_path / "photos.csv").write_bytes(f"path,class_name,{name}\na.png,ox,1\n".encode("latin-1"))
+    with pytest.raises(CounterGroundError, match="it is not UTF-8; save it as UTF-8") as error:
+        read_table(tmp_path / "photos.csv")
+    one_line(error)
+
+
 @pytest.mark.parametrize("name", ["*", "^p.*$"])
 def test_a_column_called_as_a_pattern_is_refused(tmp_path, name):
     save_photos(tmp_path, "ox/p0.png")

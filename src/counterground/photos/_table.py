@@ -39,6 +39,7 @@ TEXT_SUFFIXES = (".csv", ".tsv")
 _ABSOLUTE = r"^(/|\\|[A-Za-z]:)"
 _JSON_LINES = (".jsonl", ".ndjson")
 _LONGEST_HEADER = 2**20
+_NOT_UTF_8 = "it is not UTF-8; save it as UTF-8"
 _ONE_CLASS = "all questions"
 _CREDITS = ("licence", "attribution", "source")
 TABLE_SUFFIXES = (".parquet", *TEXT_SUFFIXES, *_JSON_LINES)
@@ -68,7 +69,7 @@ def read_table(source: Path) -> pl.DataFrame:
         elif "CSV malformed" in reason or "as dtype `str`" in reason:
             reason = "a quote is out of place: put the whole cell in quotes, and double those within"
         elif "invalid utf-8" in reason:
-            reason = "it is not UTF-8; save it as UTF-8"
+            reason = _NOT_UTF_8
         raise CounterGroundError(f"Cannot read the table {source}: {reason}.") from error
     if frame.is_empty():
         raise CounterGroundError(f"{source} has no rows.")
@@ -94,6 +95,8 @@ def _read_text(source: Path) -> pl.DataFrame:
         header = file.readline(_LONGEST_HEADER)
     separator = _separator(source, header)
     frame = pl.read_csv(source, separator=separator, infer_schema=False, glob=False)
+    if any("\ufffd" in name for name in frame.columns):  # as Polars writes other bytes in a header
+        raise CounterGroundError(f"Cannot read the table {source}: {_NOT_UTF_8}.")
     _refuse_guesses(source, frame, separator)
     _refuse_patterns(frame, f"{source}: ")
     _refuse_swallowed(frame, separator)
@@ -114,7 +117,8 @@ def _refuse_guesses(source: Path, frame: pl.DataFrame, separator: str) -> None:
     cell = rb'(?:\A(?:\xef\xbb\xbf)?|(?<=[\n%b]))"[^"]*(?:""[^"]*)*"(?=[\r\n%b]|\Z)' % (sign, sign)
     if b'"' not in re.sub(cell, b"", data):
         return
-    lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), delimiter=separator)
+    text = io.StringIO(data.decode("utf-8-sig", errors="replace"), newline="")
+    lines = csv.reader(text, delimiter=separator)
     read = filter(any, chain([frame.columns], frame.iter_rows()))
     with suppress(csv.Error):  # a cell of more than 128 kB
         for ours, theirs in zip_longest(read, filter(any, lines), fillvalue=()):
