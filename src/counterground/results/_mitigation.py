@@ -157,7 +157,7 @@ class MitigationRecord(_Record):
     seed: int
     tests: int
     unmitigated: Accuracies = Field(validation_alias=AliasChoices("unmitigated", "unmended"))
-    methods: list[MethodRecord]
+    methods: list[MethodRecord] = Field(min_length=1)
     left_out: dict[str, str] = {}
     side_effects: dict[str, str] = {}
     not_measured: dict[str, str] = {}
