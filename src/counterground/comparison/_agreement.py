@@ -22,6 +22,7 @@ from counterground.metrics import (
     correlation_of,
     in_setting,
     rank_correlation,
+    standard_ranks,
 )
 from counterground.published import load_table
 from counterground.results import Run, setting_text
@@ -49,12 +50,14 @@ class _Drops:
     """Drops of one model by class: of all photos, and if these are at hand, of halves of their clusters.
 
     ``photos`` has a row per photo: ``class_index, group, cluster, correct``; None for a printed row.
-    ``halves`` ``[divisions, 2, classes]`` has NaN where a half lacks a class or one of its groups.
+    ``halves`` ``[divisions, 2, classes]`` has NaN where a half lacks a class or one of its groups; ``ranks``
+    are their `standard_ranks` if it lacks none.
     """
 
     whole: dict[int, float]
     photos: pl.DataFrame | None = None
     halves: Floats | None = None
+    ranks: Floats | None = None
 
 
 def drop_agreement(
@@ -134,6 +137,8 @@ def _halve(drops: Iterable[_Drops]) -> None:
         hits, photos = (found.reshape(_DIVISIONS, 2, len(classes), 2) for found in sums)
         accuracy = np.divide(hits, photos, out=np.full(hits.shape, np.nan), where=photos > 0)
         each.halves = accuracy[..., 0] - accuracy[..., 1]
+        if np.isfinite(each.halves).all():
+            each.ranks = standard_ranks(each.halves)
 
 
 def _printed() -> dict[_Key, _Drops]:
@@ -179,7 +184,7 @@ def _pairs(benchmark: str, drops: Mapping[_Key, _Drops]) -> Sequence[tuple[Any, 
     for first, second in combinations(drops, 2):
         a, b = drops[first], drops[second]
         if a.halves is not None and b.halves is not None:
-            found, classes = _across_halves(a.halves, b.halves)
+            found, classes = _across_halves(a, b)
         else:
             shared = sorted(set(a.whole) & set(b.whole))
             whole = rank_correlation(*([each.whole[place] for place in shared] for each in (a, b)))
@@ -188,17 +193,28 @@ def _pairs(benchmark: str, drops: Mapping[_Key, _Drops]) -> Sequence[tuple[Any, 
     return rows
 
 
-def _across_halves(first: Floats, second: Floats) -> tuple[Correlation, int]:
+def _across_halves(first: _Drops, second: _Drops) -> tuple[Correlation, int]:
     """Correlate drops on one half with those on the other; return the mean and its number of classes."""
-    values, counts = [], []
+    assert first.halves is not None
+    assert second.halves is not None
+    if first.ranks is not None and second.ranks is not None:
+        values = (first.ranks * second.ranks[:, ::-1]).sum(axis=-1).ravel()
+        counts = np.full(len(values), first.ranks.shape[-1])
+    else:
+        values, counts = _where_both_have_photos(first.halves, second.halves[:, ::-1])
+    if not (varies := np.isfinite(values)).any():
+        return Correlation(None, None, None), 0
+    classes = round(float(counts[varies].mean()))
+    return correlation_of(float(np.clip(values[varies].mean(), -1, 1)), classes), classes
+
+
+def _where_both_have_photos(first: Floats, second: Floats) -> tuple[Floats, npt.NDArray[np.int_]]:
+    """Return the correlation of each row over the classes that are known in both, and their number."""
     size = first.shape[-1]
-    for mine, theirs in zip(first.reshape(-1, size), second[:, ::-1].reshape(-1, size), strict=True):
+    values, counts = [], []
+    for mine, theirs in zip(first.reshape(-1, size), second.reshape(-1, size), strict=True):
         known = np.isfinite(mine) & np.isfinite(theirs)
         found = rank_correlation(mine[known], theirs[known]).value
-        if found is not None:
-            values.append(found)
-            counts.append(int(known.sum()))
-    if not values:
-        return Correlation(None, None, None), 0
-    classes = round(float(np.mean(counts)))
-    return correlation_of(float(np.mean(values)), classes), classes
+        values.append(np.nan if found is None else found)
+        counts.append(int(known.sum()))
+    return np.array(values), np.array(counts)

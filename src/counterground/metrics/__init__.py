@@ -130,6 +130,7 @@ from counterground.metrics.lines import (
     outside,
     rank_correlation,
     scale_density,
+    standard_ranks,
     to_scale,
 )
 
@@ -242,6 +243,7 @@ __all__ = [
     "score_contrast",
     "score_predictions",
     "selection",
+    "standard_ranks",
     "swap_design",
     "swap_effects",
     "tests_against",

@@ -21,6 +21,7 @@ from counterground.metrics.lines._regression import (
     correlation_of,
     ordinary_least_squares,
     rank_correlation,
+    standard_ranks,
 )
 from counterground.metrics.lines._york import MOST_NOISE, LineWithErrors, fit_line_with_errors
 
@@ -43,5 +44,6 @@ __all__ = [
     "outside",
     "rank_correlation",
     "scale_density",
+    "standard_ranks",
     "to_scale",
 ]

@@ -132,9 +132,21 @@ def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> Correlation
         raise ValueError(f"The columns differ in shape: {x.shape} and {y.shape}.")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError("A rank correlation needs a number in every place.")
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return Correlation(None, None, None)
-    return correlation_of(float(np.clip(np.corrcoef(_mean_ranks(x), _mean_ranks(y))[0, 1], -1, 1)), len(x))
+    r = float(np.clip(standard_ranks(x) @ standard_ranks(y), -1, 1)) if len(x) else np.nan
+    return Correlation(None, None, None) if np.isnan(r) else correlation_of(r, len(x))
+
+
+def standard_ranks(values: npt.ArrayLike) -> Floats:
+    """Return the ranks in each row of ``[..., n]`` numbers, ties sharing theirs, with mean 0 and length 1.
+
+    The product of two rows is Spearman's correlation. A row whose numbers do not vary is NaN.
+    """
+    rows = np.asarray(values, dtype=np.float64)
+    flat = rows.reshape(-1, rows.shape[-1])
+    ranks = np.stack([_mean_ranks(row) for row in flat]).reshape(rows.shape) - (rows.shape[-1] + 1) / 2
+    length = np.linalg.norm(ranks, axis=-1, keepdims=True)
+    standard: Floats = np.divide(ranks, length, out=np.full(ranks.shape, np.nan), where=length > 0)
+    return standard
 
 
 def correlation_of(r: float, n: int) -> Correlation:
