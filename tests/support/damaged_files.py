@@ -43,7 +43,15 @@ from counterground.mitigation._method import MitigatedHead
 from counterground.photos import UnreadablePhoto, photo_geometry, read_benchmark, read_mask
 from counterground.pool import TASKS, open_pool
 from counterground.report.figures._material import read_study
-from counterground.results import Accuracies, Figure, MitigationRecord, PartRecord, open_run, read_mitigation
+from counterground.results import (
+    Accuracies,
+    Figure,
+    MethodRecord,
+    MitigationRecord,
+    PartRecord,
+    open_run,
+    read_mitigation,
+)
 from counterground.study._grid import read_figures, run_grid
 from counterground.training import train
 from counterground.training._loop import Schedule
@@ -275,9 +283,13 @@ def _mitigation(folder: Path) -> Kind:
     accuracies = Accuracies(
         common=Figure(value=0.9), counter=Figure(value=0.4), drop=Figure(value=0.5), worst_group=0
     )
+    method = MethodRecord(
+        name="l2", title="t", source="s", model="m, l2", group_labels={}, chosen_by=None, tried=1, settings=[],
+        mitigated=accuracies, cost=Figure(value=0.1), gain=Figure(value=0.2), cpu_seconds=1,
+    )  # fmt: skip
     record = MitigationRecord(
         model="m", benchmark="b@1", contrast="drop", parts=[PartRecord(photos=9, clusters=3)], seed=0,
-        unmitigated=accuracies, methods=[], tests=0,
+        unmitigated=accuracies, methods=[method], tests=0,
     )  # fmt: skip
     (folder / "mitigated").mkdir()
     write_record(folder / "mitigated" / "mitigation.json", record.model_dump_json(indent=2))
