@@ -284,7 +284,7 @@ def _mitigation(folder: Path) -> Kind:
         common=Figure(value=0.9), counter=Figure(value=0.4), drop=Figure(value=0.5), worst_group=0
     )
     method = MethodRecord(
-        name="l2", title="t", source="s", model="m, l2", group_labels={}, chosen_by=None, tried=1, settings=[],
+        name="l2", title="t", source="s", model="m2", group_labels={}, chosen_by=None, tried=1, settings=[],
         mitigated=accuracies, cost=Figure(value=0.1), gain=Figure(value=0.2), cpu_seconds=1,
     )  # fmt: skip
     record = MitigationRecord(
