@@ -187,20 +187,16 @@ def read_parquet(path: Path, *, foreign: bool = False) -> pl.DataFrame:
         OSError: it cannot be opened, or is not a regular file.
         PolarsError: it is damaged or not Parquet.
     """
-    if foreign:
-        try_parquet(path)
     with no_panic():
-        return scan_parquet(path).collect()
+        return scan_parquet(path, foreign=foreign).collect()
 
 
-def scan_parquet(path: Path) -> pl.LazyFrame:
-    """Return the rows of a Parquet file, for use within `no_panic`.
-
-    Raises:
-        OSError: it cannot be opened, or is not a regular file.
-    """
+def scan_parquet(path: Path, *, foreign: bool = False) -> pl.LazyFrame:
+    """Return the rows of a Parquet file, for use within `no_panic`; see `read_parquet`."""
     import polars as pl
 
+    if foreign:
+        try_parquet(path)
     open_regular(path).close()
     return pl.scan_parquet(path, glob=False)
 

@@ -12,14 +12,7 @@ from scipy.special import stdtr
 
 from counterground.comparison._lines import equation
 from counterground.comparison._shared_photos import SharedPhotos, shared_photos
-from counterground.comparison.points import (
-    FAMILIES,
-    NORMAL,
-    PUBLISHED,
-    Figure,
-    standard_error,
-    titles,
-)
+from counterground.comparison.points import FAMILIES, NORMAL, PUBLISHED, Figure, standard_error, titles
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import (
     DROP,

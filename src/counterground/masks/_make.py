@@ -114,6 +114,7 @@ def make_masks(
             be written.
         MissingExtraError: a package is not installed.
     """
+    _check_benchmark(benchmark)
     making, description = _prepared(benchmark, str(source), folder, settings, accept_licences)
     return _made(making, description, overwrite=overwrite, show_progress=show_progress)
 
@@ -135,7 +136,6 @@ def _prepared(
 ) -> tuple[_Making, dict[str, Any]]:
     """Open a source; return it with the folder of the masks, and the content of ``masks.json``."""
     settings = settings or MaskSettings()
-    _check_benchmark(benchmark)
     benchmark.check_files("make masks of")
     if folder is not None and Path(source).is_dir():
         check_apart(Path(folder), Path(source), "the folder of the masks that are read")

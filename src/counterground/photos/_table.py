@@ -97,13 +97,13 @@ def _read_text(source: Path) -> pl.DataFrame:
     frame = pl.read_csv(source, separator=separator, infer_schema=False, glob=False)
     if any("\ufffd" in name for name in frame.columns):  # as Polars writes other bytes in a header
         raise CounterGroundError(f"Cannot read the table {source}: {_NOT_UTF_8}.")
-    _refuse_guesses(source, frame, separator)
+    _refuse_stray_quotes(source, frame, separator)
     _refuse_patterns(frame, f"{source}: ")
     _refuse_swallowed(frame, separator)
     return frame.rename(str.strip).with_columns(stripped(pl.all()))
 
 
-def _refuse_guesses(source: Path, frame: pl.DataFrame, separator: str) -> None:
+def _refuse_stray_quotes(source: Path, frame: pl.DataFrame, separator: str) -> None:
     """Refuse a text with a quote out of place unless Python's csv module reads the same cells.
 
     Polars guesses where such a cell ends: it may leave out rows, or quotes.
@@ -114,8 +114,8 @@ def _refuse_guesses(source: Path, frame: pl.DataFrame, separator: str) -> None:
     with open_regular(source) as file:
         data = file.read()
     sign = re.escape(separator).encode()
-    cell = rb'(?:\A(?:\xef\xbb\xbf)?|(?<=[\n%b]))"[^"]*(?:""[^"]*)*"(?=[\r\n%b]|\Z)' % (sign, sign)
-    if b'"' not in re.sub(cell, b"", data):
+    quoted = rb'(?:\A(?:\xef\xbb\xbf)?|(?<=[\n%b]))"[^"]*(?:""[^"]*)*"(?=[\r\n%b]|\Z)' % (sign, sign)
+    if b'"' not in re.sub(quoted, b"", data):
         return
     text = io.StringIO(data.decode("utf-8-sig", errors="replace"), newline="")
     lines = csv.reader(text, delimiter=separator)

@@ -36,7 +36,7 @@ from counterground.metrics import (
     swap_effects,
 )
 from counterground.privacy import shareable
-from counterground.reading import read_parquet, scan_parquet, try_parquet
+from counterground.reading import read_parquet, scan_parquet
 from counterground.results._checks import check_attributions, check_predictions
 from counterground.results._schema import PREDICTIONS_SCHEMA, SALIENCY_FILE, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
@@ -260,9 +260,7 @@ def open_run(path: Path | str) -> Run:
     with _reading(folder):
         info = RunInfo.model_validate_json(read_record(folder / "run.json"))
         sealed = sealed_files(folder / "run.json") is not None
-        if not sealed:
-            try_parquet(folder / "predictions.parquet")
-        rows = scan_parquet(folder / "predictions.parquet")
+        rows = scan_parquet(folder / "predictions.parquet", foreign=not sealed)
         scores = read_parquet(folder / "scores.parquet", foreign=not sealed)
         columns = rows.collect_schema().names()
         columns = [name for name in columns if name not in attributes(rows.collect_schema())]

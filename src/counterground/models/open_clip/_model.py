@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from counterground.models._weights import (
 from counterground.models.execution import for_inference, split_transform
 from counterground.models.networks import TorchDualEncoder, image_tower
 from counterground.models.open_clip._activation import activation_name, base_name, resolve_activation
-from counterground.models.open_clip._preprocessing import published_preprocessing, tag_preprocessing
 from counterground.models.open_clip._source import (
     CONFIG_NAME,
     find_open_clip,
@@ -34,6 +34,7 @@ _REMEDY = (
     "Connect to the network, put the file into the Hugging Face cache (HF_HOME), or give the weights "
     "yourself: open_clip:DIR or open_clip:NAME@FILE."
 )
+_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 
 class OpenClipEncoder(TorchDualEncoder):
@@ -161,7 +162,7 @@ def _load_tag(spec: str, name: str, tag: str, options: LoadOptions) -> OpenClipE
             activation.name,
             quick_gelu,
             path,
-            preprocess=tag_preprocessing(weights_cfg),
+            preprocess=_tag_preprocessing(weights_cfg),
             offline=options.offline,
         ),
         _tokenizer(spec, activation.name, model_cfg, offline=options.offline),
@@ -191,7 +192,7 @@ def _load_file(spec: str, name: str, path: Path, options: LoadOptions) -> OpenCl
     )
     if other in open_clip.list_models():
         warning += f" If the weights were trained with {activation_name(not quick_gelu)}, write {other!r}."
-    preprocess, differing = published_preprocessing(name)
+    preprocess, differing = _published_preprocessing(name)
     model = _build(spec, name, quick_gelu, path, preprocess=preprocess, offline=options.offline)
     return OpenClipEncoder(
         spec,
@@ -230,6 +231,40 @@ def _build(
         refuse_other_files(weights)
         open_clip.load_checkpoint(model, str(weights), strict=True, weights_only=True)
     return model
+
+
+def _tag_preprocessing(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an entry of OpenCLIP's table of weights says about preprocessing."""
+    return {key: weights[key] for key in _PREPROCESSING if weights.get(key) is not None}
+
+
+def _published_preprocessing(name: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the preprocessing of most published weights of an architecture, and a warning if others differ.
+
+    OpenCLIP itself prepares photos for a file as for OpenAI's CLIP, whatever the architecture: SigLIP, CLIPA,
+    MobileCLIP and PE were trained with another mean, another filter or squashed photos. The result is empty,
+    which is OpenCLIP's default, if no weights are published.
+    """
+    import open_clip
+
+    plain = name if open_clip.list_pretrained_tags_by_model(name) else base_name(name)
+    by_settings: dict[tuple[Any, ...], list[str]] = {}
+    for tag in open_clip.list_pretrained_tags_by_model(plain):
+        found = _tag_preprocessing(open_clip.get_pretrained_cfg(plain, tag))
+        by_settings.setdefault(tuple(found.items()), []).append(tag)
+    if not by_settings:
+        return {}, []
+    used = max(by_settings, key=lambda settings: len(by_settings[settings]))
+    others = [tag for settings, tags in by_settings.items() if settings != used for tag in tags]
+    if not others:
+        return dict(used), []
+    like = ", ".join(by_settings[used])
+    warning = (
+        f"The published weights of {plain} differ in preprocessing: that of {like} is used, not that of "
+        f"{', '.join(others)}. To use another one, put the file into a folder with an open_clip_config.json "
+        "that has it as preprocess_cfg, and write open_clip:DIR."
+    )
+    return dict(used), [warning]
 
 
 def _held_shapes(weights: Path) -> dict[str, tuple[int, ...]]:

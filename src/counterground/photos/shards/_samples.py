@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_message
-from counterground.reading import no_panic, scan_parquet, try_parquet
+from counterground.reading import no_panic, scan_parquet
 
 MAX_PHOTO_BYTES = 256 * 2**20  # no photograph is larger
 MAX_TOTAL_BYTES = 64 * 2**30
@@ -47,9 +47,8 @@ def open_parquet(shard: Path) -> Iterator[pl.LazyFrame]:
         CounterGroundError: it is damaged, or not a Parquet file.
     """
     try:
-        try_parquet(shard)
         with no_panic():
-            yield scan_parquet(shard)
+            yield scan_parquet(shard, foreign=True)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = error_message(error)
         raise CounterGroundError(f"{shard.name} is damaged or not a Parquet file ({reason}).") from error
