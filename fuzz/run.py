@@ -9,18 +9,23 @@ Without atheris, changes are drawn at random. An input that is neither read nor 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib.util
+import io
 import logging
 import os
 import subprocess
 import sys
+import tarfile
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 HERE = Path(__file__).parent
-CORPUS, FINDINGS = HERE / "corpus", HERE / "findings"
+CORPUS, GROWN, FINDINGS = HERE / "corpus.tar.xz", HERE / "grown", HERE / "findings"
+_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests" / "support")]
 
 
@@ -33,7 +38,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="for all targets together [60]")
     parser.add_argument("--seed", type=int, default=0, help="of the random changes [0]")
     parser.add_argument("--random", action="store_true", help="draw at random, although atheris is there")
-    parser.add_argument("--corpus", action="store_true", help="write the valid inputs into fuzz/corpus")
+    parser.add_argument("--keep", action="store_true", help="write what was grown into fuzz/corpus.tar.xz")
     parser.add_argument("--list", action="store_true", help="list the targets")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)  # the process of one target
     parser.add_argument("--input", type=Path, help="read one file as the target does, and show what happens")
@@ -42,6 +47,7 @@ def main() -> int:
         return _guided(given.target[0], given.seconds, given.seed)
     from targets import TARGETS, check, refuse_network
 
+    _adopt_orphans()
     _try_quickly()
     names = given.target or list(TARGETS)
     if unknown := set(names) - set(TARGETS):
@@ -50,8 +56,8 @@ def main() -> int:
         print("\n".join(TARGETS))
         return 0
     refuse_network()
-    if given.corpus:
-        return _write_corpus(names)
+    if given.keep:
+        return _keep_corpus()
     if given.input:
         print(check(names[0], given.input.read_bytes()))
         return 0
@@ -72,22 +78,36 @@ def _try_quickly() -> None:
     reading._tried = forked.trial  # noqa: SLF001 - what is tried, and what it dies of, stays the same
 
 
-def _write_corpus(names: list[str]) -> int:
-    from targets import seeds
+def _keep_corpus() -> int:
+    """Add to the corpus what atheris found to reach code that nothing before it reached."""
+    from targets import TARGETS
 
-    for name in names:
-        folder = CORPUS / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, data in seeds(name).items():
-            (folder / file).write_bytes(data)
+    grown = {
+        f"{path.parent.name}/{path.name}": path.read_bytes()
+        for path in GROWN.glob("*/*")
+        if path.parent.name in TARGETS
+    }
+    inputs = {f"{name}/{file}": data for name in TARGETS for file, data in _corpus(name).items()} | grown
+    with tarfile.open(CORPUS, "w:xz", preset=9) as packed:
+        for name, data in sorted(inputs.items()):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            packed.addfile(member, io.BytesIO(data))
+    print(f"{CORPUS}: {len(inputs)} inputs, {CORPUS.stat().st_size} bytes")
     return 0
 
 
-def _corpus(name: str) -> list[bytes]:
+def _corpus(name: str) -> dict[str, bytes]:
+    """Return the valid inputs of a target, and those of earlier runs, by file name."""
     from targets import seeds
 
-    kept = [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))]
-    return kept or list(seeds(name).values())
+    with tarfile.open(CORPUS) as packed:
+        kept = {
+            Path(member.name).name: packed.extractfile(member).read()  # type: ignore[union-attr]
+            for member in packed
+            if member.name.startswith(f"{name}/")
+        }
+    return kept | seeds(name)
 
 
 def _at_random(name: str, seconds: float, seed: int) -> int:
@@ -96,7 +116,7 @@ def _at_random(name: str, seconds: float, seed: int) -> int:
     from targets import check
 
     logging.disable(logging.CRITICAL)
-    whole, until, before = _corpus(name), time.monotonic() + seconds, _cpu_seconds()
+    whole, until, before = list(_corpus(name).values()), time.monotonic() + seconds, _cpu_seconds()
     done = accepted = found = 0
     while time.monotonic() < until or not done:
         random = Random(f"{seed} {done}")
@@ -135,6 +155,7 @@ def _in_process(name: str, seconds: float, seed: int) -> int:
     command = [sys.executable, __file__, name, "--one", "--seconds", str(seconds), "--seed", str(seed)]
     before = _cpu_seconds()
     ended = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    _wait_for_orphans()
     used, lines = _cpu_seconds() - before, ended.stderr.splitlines()
     done = [line.split()[-1] for line in lines if "stat::number_of_executed_units" in line]
     inputs = f"{done[0]} inputs" if done else "ended early"
@@ -144,6 +165,18 @@ def _in_process(name: str, seconds: float, seed: int) -> int:
         told = [line[:300] for line in told if not line.startswith(("#", "INFO"))]
         print("\n".join(told[-40:]), flush=True)
     return int(ended.returncode != 0)
+
+
+def _adopt_orphans() -> None:
+    """Let processes whose parent ended become children of this one, on Linux: their time counts too."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
+
+
+def _wait_for_orphans() -> None:
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _guided(name: str, seconds: float, seed: int) -> int:
@@ -157,11 +190,12 @@ def _guided(name: str, seconds: float, seed: int) -> int:
     logging.disable(logging.CRITICAL)
     _try_quickly()
     refuse_network()
-    grown, found = HERE / "grown" / name, FINDINGS / name
-    for folder in (grown, found, CORPUS / name):
+    grown, found = GROWN / name, FINDINGS / name
+    for folder in (grown, found):
         folder.mkdir(parents=True, exist_ok=True)
-    for file, data in seeds(name).items():
+    for file, data in _corpus(name).items():
         (grown / file).write_bytes(data)
+    for file, data in seeds(name).items():
         said = check(name, data)  # imports on first use may take longer than an input is allowed to
         assert said == "read", f"the valid {file} is refused, so nothing would be tried: {said}"
 
@@ -183,8 +217,7 @@ def _guided(name: str, seconds: float, seed: int) -> int:
         f"-seed={seed + 1}",
         f"-artifact_prefix={found}{os.sep}",
     ]
-    folders = [str(grown), str(CORPUS / name)]
-    atheris.Setup([sys.argv[0], *options, *folders], one, custom_mutator=change)
+    atheris.Setup([sys.argv[0], *options, str(grown)], one, custom_mutator=change)
     atheris.Fuzz()
     return 0
 

@@ -10,8 +10,11 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex
 from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _PACKAGE = Path(__file__).parent
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -93,6 +96,12 @@ def needs_extra(extra: str) -> Iterator[None]:
         if (error.name or "").partition(".")[0] == "counterground":
             raise
         raise missing_extra(error, extra) from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return where the first problem of a pydantic model is, and what it is, without a final stop."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
 
 
 def error_summary(error: BaseException, own: Collection[str] = ()) -> str:

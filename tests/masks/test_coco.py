@@ -99,6 +99,22 @@ def test_random_masks_survive_both_kinds_of_rle(annotated, tmp_path):
         assert (pixels(tmp_path / "masks" / row["mask"]) == np.asarray(mask)).all()
 
 
+@pytest.mark.parametrize(
+    "polygon",
+    [
+        [0, 0, 1e9, 0, 1e9, 1e9],
+        [0, 0, 10**400, 0, 5, 5],
+        [-1e300, 0, 5, 0, 5, 5],
+        [0, 0, 9e5, 9e5] * 20,
+        [float("nan"), 0, 5, 0, 5, 5],
+    ],
+)
+def test_points_far_outside_are_refused_and_not_drawn(annotated, tmp_path, polygon):
+    """They ended the process: pycocotools computes their pixels in C, without bounds."""
+    _, rows = made(annotated([[{"segmentation": [polygon]}], [{"segmentation": [POLYGON]}]]), tmp_path)
+    assert [row["reason"] for row in rows] == ["unreadable", None]
+
+
 def test_the_largest_of_several_objects(annotated, tmp_path):
     both = [{"segmentation": [OTHER]}, {"segmentation": [POLYGON]}]
     benchmark, file = annotated([both])

@@ -1,5 +1,6 @@
 """Masks: where they come from, whether they can be used, and what people decided about them."""
 
+from counterground.masks._coco import OutlineError, draw_outline
 from counterground.masks._decisions import (
     MOST_MASK_BYTES,
     VERDICTS,
@@ -26,8 +27,10 @@ __all__ = [
     "MaskLimits",
     "MaskSettings",
     "Masks",
+    "OutlineError",
     "Verdict",
     "Weights",
+    "draw_outline",
     "is_masks_folder",
     "make_masks",
     "mask_id",

@@ -35,7 +35,12 @@ from counterground.text import counted
 _Inside = npt.NDArray[np.bool_]
 
 
-class _OutlineError(Exception):
+# pycocotools draws in C, without bounds: far points take gigabytes, or end the process.
+_FAR = 1e6  # pixels from the corner of the photo
+_LONG = 1e7  # pixels along a polygon
+
+
+class OutlineError(Exception):
     """An outline that cannot be used: a key of ``REASONS``, and why in words."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -64,7 +69,7 @@ def coco_source(path: Path, benchmark: Benchmark, settings: MaskSettings) -> Mas
             return objects
         try:
             return _drawn(objects, photo.size, settings.several, folder)
-        except _OutlineError as error:
+        except OutlineError as error:
             return Found(None, error.reason, str(error))
 
     with open_regular(path) as file:
@@ -252,16 +257,25 @@ def _drawn(objects: Sequence[dict[str, Any]], size: tuple[int, int], several: st
 
 
 def _outline(annotation: dict[str, Any], size: tuple[int, int], folder: Path) -> _Inside:
-    if "segments" in annotation:
-        return _segment(annotation, size, folder)
+    return _segment(annotation, size, folder) if "segments" in annotation else draw_outline(annotation, size)
+
+
+def draw_outline(annotation: Mapping[str, Any], size: tuple[int, int]) -> _Inside:
+    """Return the pixels of an object, ``[height, width]``, from its polygons or run lengths.
+
+    Raises:
+        OutlineError: it has none, or they are not in COCO's format, or of a photo of another size.
+    """
     outline = annotation.get("segmentation")
     number = f"annotation {annotation.get('id')}"
     if not outline:
-        raise _OutlineError("incomplete", f"{number} has no outline")
+        raise OutlineError("incomplete", f"{number} has no outline")
     if isinstance(outline, dict):
         return _run_lengths(outline, size, number)
     if not isinstance(outline, list) or not all(map(_is_polygon, outline)):
-        raise _OutlineError("unreadable", f"{number} is no list of polygons: x, y, x, y, x, y, ...")
+        raise OutlineError("unreadable", f"{number} is no list of polygons: x, y, x, y, x, y, ...")
+    if sum(map(_length, outline)) > _LONG:
+        raise OutlineError("unreadable", f"{number} has an outline of more than {_LONG:.0e} pixels")
     from pycocotools import mask as coco
 
     width, height = size
@@ -273,15 +287,21 @@ def _is_polygon(points: Any) -> bool:
         isinstance(points, list)
         and len(points) >= 6
         and len(points) % 2 == 0
-        and all(isinstance(value, int | float) and math.isfinite(value) for value in points)
+        and all(isinstance(value, int | float) and abs(value) <= _FAR for value in points)
     )
+
+
+def _length(points: Sequence[float]) -> float:
+    corners = np.array(points, float).reshape(-1, 2)
+    steps = np.abs(corners - np.roll(corners, 1, axis=0))
+    return float(steps.max(axis=1).sum())
 
 
 def _run_lengths(outline: dict[str, Any], size: tuple[int, int], number: str) -> _Inside:
     """Decode RLE: lengths of runs of 0 and 1 in turn, down the columns; a list, or COCO's text of it."""
     width, height = size
     if outline.get("size") != [height, width]:
-        raise _OutlineError(
+        raise OutlineError(
             "wrong size", f"{number} has the size {outline.get('size')}, the photo [{height}, {width}]"
         )
     counts: Any = outline.get("counts")
@@ -289,7 +309,7 @@ def _run_lengths(outline: dict[str, Any], size: tuple[int, int], number: str) ->
         counts = _uncompressed(counts.encode() if isinstance(counts, str) else counts)
     whole = isinstance(counts, list) and all(isinstance(run, int) and run >= 0 for run in counts)
     if not whole or sum(counts) != width * height:
-        raise _OutlineError("unreadable", f"{number} has damaged RLE")
+        raise OutlineError("unreadable", f"{number} has damaged RLE")
     values = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return values.reshape(width, height).T
 
@@ -338,14 +358,14 @@ def _segment(annotation: dict[str, Any], size: tuple[int, int], folder: Path) ->
         image = load_photo(folder / name).image
     except UnreadablePhoto as error:
         reason = "missing" if error.reason == "missing" else "unreadable"
-        raise _OutlineError(reason, f"{name}: {error.reason}") from error
+        raise OutlineError(reason, f"{name}: {error.reason}") from error
     if image.size != size:
         there, wanted = (f"{width} x {height}" for width, height in (image.size, size))
-        raise _OutlineError("wrong size", f"{name} has {there} pixels, the photo {wanted}")
+        raise OutlineError("wrong size", f"{name} has {there} pixels, the photo {wanted}")
     ids = np.asarray(image).astype(np.int64) @ np.array([1, 256, 65536])
     inside: _Inside = ids == annotation.get("id")
     if not inside.any():
-        raise _OutlineError("incomplete", f"segment {annotation.get('id')} is not in {name}")
+        raise OutlineError("incomplete", f"segment {annotation.get('id')} is not in {name}")
     return inside
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, first_problem
 from counterground.files import read_record, sealed_files
 from counterground.metrics import (
     DROP,
@@ -288,8 +288,7 @@ def open_run(path: Path | str) -> Run:
 def _reason(error: BaseException) -> str:
     """Return in a few words what is wrong with a file of a run."""
     if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return ": ".join(["run.json", ".".join(map(str, first["loc"])), first["msg"]]).replace(": : ", ": ")
+        return f"run.json: {first_problem(error)}"
     return str(error).splitlines()[0]
 
 

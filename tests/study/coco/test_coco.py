@@ -205,9 +205,9 @@ def resize_photo(coco):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (spoil_json, "not a COCO instance annotation"),
-        (nest_json, "not a COCO instance annotation.*nested too deeply"),
-        (spoil_table, "not a COCO instance annotation"),
+        (spoil_json, r"instances_train2017\.json as JSON"),
+        (nest_json, r"instances_train2017\.json as JSON.*nested too deeply"),
+        (spoil_table, "not in COCO's format: it has no list of 'annotations'"),
         (spoil_photo, r"000000000007\.jpg cannot be read"),
         (lose_photo, r"000000000007\.jpg is missing"),
         (resize_photo, r"000000000007\.jpg is 90 x 80, its annotation 120 x 120"),
@@ -224,24 +224,33 @@ def test_files_that_are_damaged_missing_or_of_another_release_are_named(coco, sp
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"segmentation": [[1, 2, 3, 4]]}, "polygon with fewer than three points"),
-        ({"segmentation": []}, "polygon with fewer than three points"),
-        ({"segmentation": {"size": [SIDE, SIDE]}}, "no readable mask"),
-        ({"segmentation": "abc"}, "no readable mask"),
-        ({"segmentation": runs(5, 5, 50, 50, side=60)}, "mask of 60 x 60, the photo is 120 x 120"),
+        ({"segmentation": [[1, 2, 3, 4]]}, "no list of polygons"),
+        ({"segmentation": []}, "no outline"),
+        ({"segmentation": {"size": [SIDE, SIDE]}}, "damaged RLE"),
+        ({"segmentation": "abc"}, "no list of polygons"),
+        ({"segmentation": runs(5, 5, 50, 50, side=60)}, r"the size \[60, 60\], the photo \[120, 120\]"),
+        ({"bbox": [1, 2]}, "a box that is not four numbers"),
+        ({"area": "12"}, "has no area"),
+        ({"area": float("nan")}, "has no area"),
         ({"segmentation": {"size": [SIDE, SIDE], "counts": [SIDE * SIDE]}}, "empty mask"),
-        ({"image_id": 4711}, "belongs to photo 4711, which is not listed"),
+        ({"image_id": 4711}, "is of the image 4711, which is not there"),
     ],
 )
 def test_annotations_that_cannot_be_used_are_named(coco, change, says):
     coco.annotations[3] |= change
-    with pytest.raises(CounterGroundError, match=f"Annotation {coco.annotations[3]['id']} .*{says}"):
+    with pytest.raises(CounterGroundError, match=f"annotation {coco.annotations[3]['id']} .*{says}"):
         load(coco)
 
 
 def test_an_annotation_of_another_kind_is_named(coco):
     del coco.annotations[3]["area"]
     with pytest.raises(CounterGroundError, match="has no area"):
+        load(coco)
+
+
+def test_a_photo_without_a_size_is_named(coco):
+    del coco.images[3]["width"]
+    with pytest.raises(CounterGroundError, match="image 4 has no file_name, width or height"):
         load(coco)
 
 
@@ -253,7 +262,7 @@ def test_a_missing_class_and_too_few_photos_are_named(coco):
         CounterGroundError, match="1 photos show a large dog; validation and test alone need 2"
     ):
         load(coco)
-    coco.categories = [each for each in coco.categories if each["name"] != "zebra"]
+    next(each for each in coco.categories if each["name"] == "zebra")["name"] = "quagga"
     with pytest.raises(CounterGroundError, match="no class 'zebra'"):
         load(coco)
 

@@ -19,6 +19,7 @@ from counterground.study.mnist import (
     ColoredSettings,
     Digits,
     Setting,
+    _mnist,  # its limit, which takes long to reach
     color_digits,
     compare_methods,
     draw_colored,
@@ -185,10 +186,29 @@ def test_missing_and_damaged_files_are_named(files, tmp_path, capsys):
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
-def test_files_of_another_data_set_are_refused(files):
-    labels = files / "MNIST" / "raw" / "train-labels-idx1-ubyte"
-    labels.write_bytes(struct.pack(">HBBI", 0, 8, 1, 5) + bytes(5))
-    with pytest.raises(CounterGroundError, match=r"\(3000, 28, 28\) images and 5 labels are not MNIST"):
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        (
+            "train-labels-idx1-ubyte",
+            struct.pack(">HBBI", 0, 8, 1, 5) + bytes(5),
+            r"images of shape \(3000, 28, 28\) and labels of shape \(5,\) are not MNIST",
+        ),
+        ("train-labels-idx1-ubyte", struct.pack(">HBB", 0, 8, 0) + bytes(1), r"shape \(\) are not MNIST"),
+        ("train-images-idx3-ubyte", struct.pack(">HBB", 0, 8, 0) + bytes(1), r"shape \(\) and .* not MNIST"),
+        ("train-labels-idx1-ubyte", struct.pack(">HBBI", 0, 8, 1, 3000) + b"\x0a" * 3000, "10 is the label"),
+        ("train-images-idx3-ubyte", struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3), "damaged"),
+    ],
+)
+def test_files_of_another_data_set_are_refused(files, name, data, says):
+    (files / "MNIST" / "raw" / name).write_bytes(data)
+    with pytest.raises(CounterGroundError, match=says):
+        load_mnist(files)
+
+
+def test_a_file_that_unpacks_to_more_than_its_limit_is_refused(files, monkeypatch):
+    monkeypatch.setattr(_mnist, "_MOST_BYTES", 10_000)
+    with pytest.raises(CounterGroundError, match=r"train-images.*damaged \(more than 10000 bytes\)"):
         load_mnist(files)
 
 

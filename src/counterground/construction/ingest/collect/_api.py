@@ -8,12 +8,14 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, TypeGuard
+from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode
+
+from pydantic import BaseModel, Field, ValidationError
 
 from counterground.construction.ingest.collect._options import API_URL, CollectOptions
 from counterground.construction.ingest.collect._taxa import Taxon
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, first_problem
 from counterground.files import cache_dir, check_writable, row_digest, warn_damaged
 from counterground.http import Answer, Budget, Client, FetchError, PatientClient, RequestLimits, Waiting
 
@@ -25,11 +27,62 @@ _KEPT_SECONDS = 1800
 _NAMES_KEPT_SECONDS = 7 * _DAY  # taxa and places hardly change
 
 
-class Page(NamedTuple):
-    """Some observations, as the API describes them, and how many the query has in all."""
+T = TypeVar("T")
+_Number = Annotated[int, Field(ge=0, lt=2**63)]  # as SQLite keeps it
 
-    total: int
-    observations: list[dict[str, Any]]
+
+class TaxonAnswer(BaseModel):
+    """What is used of a taxon, as the API describes it."""
+
+    id: _Number
+    name: str | None = None
+    rank: str | None = None
+    preferred_common_name: str | None = None
+    matched_term: str | None = None
+    observations_count: _Number | None = None
+    is_active: bool | None = None
+    ancestor_ids: list[_Number] | None = None
+
+
+class PhotoAnswer(BaseModel):
+    """What is used of an observation's photo."""
+
+    id: _Number
+    url: str | None = None
+    license_code: str | None = None
+    attribution: str | None = None
+
+
+class UserAnswer(BaseModel):
+    """What is used of an observer."""
+
+    login: str | None = None
+
+
+class ObservationAnswer(BaseModel):
+    """What is used of an observation."""
+
+    id: _Number
+    uri: str | None = None
+    observed_on: str | None = None
+    taxon: TaxonAnswer | None = None
+    user: UserAnswer | None = None
+    photos: list[PhotoAnswer] | None = None
+
+
+class PlaceAnswer(BaseModel):
+    """What is used of a place."""
+
+    id: _Number
+    name: str | None = None
+    display_name: str | None = None
+
+
+class Results(BaseModel, Generic[T]):
+    """An answer: a page of results, and how many the query has in all."""
+
+    results: list[T]
+    total_results: _Number | None = None
 
 
 class _NotJsonError(FetchError):
@@ -57,46 +110,49 @@ class INaturalist:
 
     def taxon(self, number: int) -> Taxon | None:
         """Return the taxon with an id, active or not; None if there is none."""
-        results = self._results(f"taxa/{number}", {}, missing=True)
-        return Taxon.from_json(results[0]) if results else None
+        found = self._get(f"taxa/{number}", {}, TaxonAnswer, missing=True)
+        return _taxon(found.results[0]) if found.results else None
 
     def search(self, name: str) -> list[Taxon]:
         """Return active taxa that match a name, best first, in iNaturalist's order."""
         asked = {"q": name, "is_active": "true", "per_page": _FOUND_PER_NAME}
-        return [Taxon.from_json(row) for row in self._results("taxa", asked)]
+        return [_taxon(one) for one in self._get("taxa", asked, TaxonAnswer).results]
 
-    def places(self, name: str) -> list[dict[str, Any]]:
+    def places(self, name: str) -> list[PlaceAnswer]:
         """Return the places whose name begins with ``name``."""
-        return self._results("places/autocomplete", {"q": name, "per_page": _FOUND_PER_NAME})
+        asked = {"q": name, "per_page": _FOUND_PER_NAME}
+        return self._get("places/autocomplete", asked, PlaceAnswer).results
 
-    def observations(self, query: Mapping[str, Any], below: int | None, per_page: int = PER_PAGE) -> Page:
+    def observations(
+        self, query: Mapping[str, Any], below: int | None, per_page: int = PER_PAGE
+    ) -> Results[ObservationAnswer]:
         """Return a page of observations, newest first, with ids below ``below``.
 
         Pages go by id: page numbers end at 10,000 observations, and shift as new ones arrive.
         """
         asked = {**query, "order_by": "id", "order": "desc", "per_page": per_page}
-        answer = self._get("observations", asked | ({"id_below": below} if below is not None else {}))
-        return Page(int(answer.get("total_results") or 0), answer["results"])
+        asked |= {"id_below": below} if below is not None else {}
+        return self._get("observations", asked, ObservationAnswer)
 
-    def _results(self, path: str, asked: Mapping[str, Any], *, missing: bool = False) -> list[dict[str, Any]]:
-        results: list[dict[str, Any]] = self._get(path, asked, missing=missing)["results"]
-        return results
-
-    def _get(self, path: str, asked: Mapping[str, Any], *, missing: bool = False) -> dict[str, Any]:
+    def _get(
+        self, path: str, asked: Mapping[str, Any], kind: type[T], *, missing: bool = False
+    ) -> Results[T]:
         url = f"{self._address}/{path}" + (f"?{urlencode(asked)}" if asked else "")
         kept = None if self._anew and path == "observations" else self._cache.find(url)
-        if kept:
-            return kept
         try:
-            headers, answer = self._client.fetch(url, _read_json, follow=False)
+            headers, answer = ({}, kept) if kept else self._client.fetch(url, _read_json, follow=False)
+            read = Results[kind].model_validate(answer)  # type: ignore[valid-type]
         except FetchError as error:
             if missing and error.status in (404, 422):
-                return {"results": []}
+                return Results(results=[])
             raise CounterGroundError(self._explain(error)) from error
-        if not _has_results(answer):
-            raise CounterGroundError(f"{self._address} does not answer like the iNaturalist API.")
-        self._cache.keep(url, answer, _lifetime(path, headers.get("Cache-Control", "")))
-        return answer
+        except ValidationError as error:
+            raise CounterGroundError(
+                f"{self._address} does not answer like the iNaturalist API ({first_problem(error)})."
+            ) from error
+        if not kept:
+            self._cache.keep(url, answer, _lifetime(path, headers.get("Cache-Control", "")))
+        return read
 
     def _explain(self, error: FetchError) -> str:
         if isinstance(error, _NotJsonError):
@@ -131,10 +187,17 @@ def _read_json(answer: Answer) -> tuple[Mapping[str, str], Any]:
         raise _NotJsonError("broken JSON", again=True) from error
 
 
-def _has_results(answer: Any) -> TypeGuard[dict[str, Any]]:
-    results = answer.get("results") if isinstance(answer, dict) else None
-    return isinstance(results, list) and all(
-        isinstance(row, dict) and isinstance(row.get("id"), int) for row in results
+def _taxon(answer: TaxonAnswer) -> Taxon:
+    """Return a taxon; absent fields count as unknown."""
+    return Taxon(
+        id=answer.id,
+        name=answer.name or "",
+        rank=answer.rank or "",
+        common_name=answer.preferred_common_name or "",
+        observations=answer.observations_count or 0,
+        active=answer.is_active is not False,
+        ancestors=tuple(one for one in answer.ancestor_ids or () if one != answer.id),
+        found_by=answer.matched_term or "",
     )
 
 

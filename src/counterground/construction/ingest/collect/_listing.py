@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from counterground.construction.ingest.collect._api import INaturalist
+from counterground.construction.ingest.collect._api import INaturalist, ObservationAnswer
 from counterground.construction.ingest.collect._options import (
     ALL_RIGHTS_RESERVED,
     INATURALIST,
@@ -148,46 +148,41 @@ def api_parameters(query: Query) -> dict[str, Any]:
 def list_page(api: INaturalist, choice: Choice, query: Query, state: ListingState) -> list[Row]:
     """Return candidates of the next page, newest first and without position, and move ``state`` past it."""
     page = api.observations(api_parameters(query), state.below)
-    ids = [int(observation["id"]) for observation in page.observations]
+    ids = [observation.id for observation in page.results]
     # A server that ignores id_below would be asked for the same page for ever.
     if not ids or (state.below is not None and min(ids) >= state.below):
         state.exhausted = True
         return []
-    rows = [
-        row
-        for observation in page.observations
-        for row in candidate_rows(observation, query, choice.class_name)
-    ]
+    rows = [row for each in page.results for row in candidate_rows(each, query, choice.class_name)]
     state.below = min(ids)
-    state.exhausted = page.total <= len(ids)
+    state.exhausted = (page.total_results or 0) <= len(ids)
     return rows
 
 
-def candidate_rows(observation: Mapping[str, Any], query: Query, class_name: str) -> list[Row]:
+def candidate_rows(observation: ObservationAnswer, query: Query, class_name: str) -> list[Row]:
     """Return the first photos of an observation whose licence is wanted, as rows of ``CANDIDATE_SCHEMA``."""
-    taxon = observation.get("taxon") or {}
-    number = int(observation["id"])
+    taxon, user = observation.taxon, observation.user
     shared: Row = {
         "class_name": class_name,
-        "observation": str(number),
-        "observer": (observation.get("user") or {}).get("login"),
-        "taxon_id": taxon.get("id"),
-        "taxon": taxon.get("name"),
-        "source": observation.get("uri") or f"https://www.inaturalist.org/observations/{number}",
-        "observed_on": observation.get("observed_on"),
+        "observation": str(observation.id),
+        "observer": user and user.login,
+        "taxon_id": taxon and taxon.id,
+        "taxon": taxon and taxon.name,
+        "source": observation.uri or f"https://www.inaturalist.org/observations/{observation.id}",
+        "observed_on": observation.observed_on,
     }
     rows = []
-    for photo in observation.get("photos") or ():
+    for photo in observation.photos or ():
         # No code means that the photographer grants no licence.
-        licence = str(photo.get("license_code") or ALL_RIGHTS_RESERVED).lower()
+        licence = (photo.license_code or ALL_RIGHTS_RESERVED).lower()
         if query.licences and licence not in query.licences:
             continue
-        address = sized(photo.get("url"), query.size)
+        address = sized(photo.url, query.size)
         row = shared | {
-            "key": str(PhotoKey(INATURALIST, str(int(photo["id"])))),
+            "key": str(PhotoKey(INATURALIST, str(photo.id))),
             "url": address,
             "licence": licence,
-            "attribution": photo.get("attribution"),
+            "attribution": photo.attribution,
         }
         if address is None:
             row |= {"status": "failed", "reason": "hidden, or hosted elsewhere: its address has no sizes"}
@@ -214,11 +209,11 @@ def find_place(api: INaturalist, wanted: str) -> int:
     if wanted.strip().isdigit():
         return int(wanted)
     found = api.places(wanted)
-    names = [(int(row["id"]), str(row.get("display_name") or row.get("name") or "")) for row in found]
+    names = [(place.id, place.display_name or place.name or "") for place in found]
     exact = [
         number
-        for (number, shown), row in zip(names, found, strict=True)
-        if wanted.casefold() in (shown.casefold(), str(row.get("name") or "").casefold())
+        for (number, shown), place in zip(names, found, strict=True)
+        if wanted.casefold() in (shown.casefold(), (place.name or "").casefold())
     ]
     if len(exact) == 1:
         return exact[0]

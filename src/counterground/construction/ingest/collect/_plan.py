@@ -162,7 +162,8 @@ def _fits(query: Query) -> pl.Expr:
 
 def _count(api: INaturalist, query: Query, name: str) -> tuple[int, list[Row]]:
     page = api.observations(api_parameters(query), None, per_page=_PER_CLASS)
-    return page.total, [row for one in page.observations for row in candidate_rows(one, query, name)]
+    rows = [row for one in page.results for row in candidate_rows(one, query, name)]
+    return page.total_results or 0, rows
 
 
 def _sample_sizes(session: Session, samples: Mapping[str, Sequence[Row]]) -> dict[str, list[int]]:

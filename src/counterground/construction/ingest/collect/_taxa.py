@@ -42,21 +42,6 @@ class Taxon:
         """False if the taxon is known not to be an animal."""
         return not self.ancestors or ANIMALS in self.ancestors
 
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Taxon:
-        """Read a taxon as the API describes it; absent fields count as unknown."""
-        number = int(row["id"])
-        return cls(
-            id=number,
-            name=str(row.get("name") or ""),
-            rank=str(row.get("rank") or ""),
-            common_name=str(row.get("preferred_common_name") or ""),
-            observations=int(row.get("observations_count") or 0),
-            active=row.get("is_active") is not False,
-            ancestors=tuple(int(one) for one in row.get("ancestor_ids") or () if one != number),
-            found_by=str(row.get("matched_term") or ""),
-        )
-
 
 _MOST_CHOICES = 12
 
