@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import pickle
+import struct
 import sys
 import tarfile
 import tempfile
@@ -418,6 +420,99 @@ def mitigated(folder: Path) -> None:
         notes=["A note."],
     )
     (folder / "run/mitigation.json").write_text(record.model_dump_json(indent=2), encoding="utf-8")
+
+
+AREA = 20.0  # pixels, of the least object
+
+
+def coloredcoco(folder: Path) -> None:
+    """Write three photos of each class of ColoredCOCO, in COCO's folders."""
+    from counterground.study.coco import COCO_CLASSES
+
+    outlines = annotations()["annotations"]
+    images, listed = [], []
+    (folder / "train2017").mkdir()
+    for number in range(3 * len(COCO_CLASSES)):
+        (folder / f"train2017/{number}.png").write_bytes(picture(number % 5))
+        width, height = SIZE
+        images.append({"id": number, "file_name": f"{number}.png", "width": width, "height": height})
+        listed.append(
+            outlines[number % 2] | {"id": number, "image_id": number, "category_id": 1 + number // 3}
+        )
+    categories = [{"id": number, "name": name} for number, name in enumerate(COCO_CLASSES, 1)]
+    content = {"images": images, "annotations": listed, "categories": categories}
+    (folder / "annotations").mkdir()
+    (folder / "annotations/instances_train2017.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def mnist(folder: Path) -> None:
+    """Write ten digits for training and ten for the test in MNIST's format, some gzipped."""
+    labels = np.arange(10, dtype=np.uint8)
+    images = np.zeros((10, 28, 28), np.uint8)
+    images[:, 4:20, 12:16] = 200
+    for part in ("train", "t10k"):
+        for name, values in (("images-idx3", images), ("labels-idx1", labels)):
+            data = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes()
+            if part == "train":
+                (folder / f"{part}-{name}-ubyte.gz").write_bytes(gzip.compress(data, mtime=0))
+            else:
+                (folder / f"{part}-{name}-ubyte").write_bytes(data)
+
+
+def objectnet(folder: Path) -> None:
+    """Write the layout of ObjectNet, with two classes."""
+    (folder / "mappings").mkdir()
+    mappings = {
+        "folder_to_objectnet_label.json": {"banana": "Banana", "tv": "TV", "spoon": "Spoon"},
+        "objectnet_to_imagenet_1k.json": {"Banana": "banana", "TV": "screen, CRT screen; television"},
+        "pytorch_to_imagenet_2012_id.json": {"954": 0, "782": 1, "851": 2},
+    }
+    for name, content in mappings.items():
+        (folder / "mappings" / name).write_text(json.dumps(content), encoding="utf-8")
+    lines = ["banana", "screen, CRT screen", "television"]
+    (folder / "mappings/imagenet_to_label_2012_v2").write_text("\n".join(lines), encoding="utf-8")
+    for name in mappings["folder_to_objectnet_label.json"]:
+        (folder / "images" / name).mkdir(parents=True)
+        (folder / "images" / name / f"{name}.png").write_bytes(picture(1))
+
+
+def open_data(folder: Path) -> None:
+    """Write iNaturalist's dump with a few photos, one file gzipped."""
+    from open_data_dump import write_dump, write_table
+
+    seen = [f"{number:08d}-0000-4000-8000-000000000000" for number in range(4)]
+    tables = {
+        "taxa": [(5, "48460/1", 10, "species", "Bos", "true"), (6, "48460/1", 10, "species", "Gallus", "t")],
+        "observations": [
+            (uuid, 7, 1.5, 2.5, "", 5 + number % 2, "research", f"2024-0{number + 1}-01")
+            for number, uuid in enumerate(seen)
+        ],
+        "observers": [(7, "ana", "Ana"), (8, "ben", "")],
+    }
+    write_dump(folder, tables, gz=False)
+    photos = [(uuid, 100 + number, uuid, 7, "jpg", "CC-BY", 40, 30, 0) for number, uuid in enumerate(seen)]
+    write_table(folder, "photos", photos)
+
+
+def answers(folder: Path) -> None:
+    """Write what iNaturalist and an endpoint answer."""
+    taxon = {"id": 5, "name": "Bos", "rank": "genus", "preferred_common_name": "ox", "is_active": True}
+    taxon |= {"observations_count": 12, "ancestor_ids": [48460, 1, 5], "matched_term": "ox"}
+    photo = {"id": 9, "license_code": "cc-by", "url": "https://h.example/photos/9/square.jpg"}
+    observation = {
+        "id": 11,
+        "uri": "https://h.example/observations/11",
+        "observed_on": "2024-05-01",
+        "taxon": taxon,
+        "user": {"login": "ana"},
+        "photos": [photo | {"attribution": "(c) Ana"}, photo | {"id": 10, "license_code": None}],
+    }
+    place = {"id": 9, "name": "Kruger", "display_name": "Kruger, ZA"}
+    completion = {"choices": [{"message": {"content": "An ox.", "refusal": None}, "finish_reason": "stop"}]}
+    for name, result in (("taxa", taxon), ("places", place), ("observations", observation)):
+        content = {"total_results": 3, "results": [result]}
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    (folder / "completion.json").write_text(json.dumps(completion), encoding="utf-8")
 
 
 def head(folder: Path) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import rooms
 from PIL import Image
 
@@ -338,6 +339,82 @@ def _layout(name: str) -> Callable[[Path], None]:
     return read
 
 
+def _mnist(folder: Path) -> None:
+    from counterground.study.mnist import load_mnist
+
+    load_mnist(folder)
+
+
+def _coloredcoco(folder: Path) -> None:
+    from counterground.study.coco import load_coco_objects
+
+    load_coco_objects(folder, 8, per_class={"train": 1, "validation": 1, "test": 1}, minimal_area=rooms.AREA)
+
+
+# What collecting and labelling read
+
+
+def _open_data(folder: Path) -> None:
+    from counterground.construction.ingest.collect._open_data import list_open_data
+
+    list_open_data(folder, {"ox": 5, "hen": [6]}, since="2020-01-01", licences=["cc-by", "cc0"])
+
+
+def _answered(path: str) -> Callable[[Path], None]:
+    """Read an answer of iNaturalist as if a server had sent it."""
+
+    def read(folder: Path) -> None:
+        from counterground.construction.ingest.collect import CollectOptions, _api, _listing
+        from counterground.construction.ingest.collect._session import open_budget
+        from counterground.construction.ingest.collect._taxa import Choice, Taxon
+        from counterground.pool import CANDIDATE_SCHEMA
+
+        options = CollectOptions(api_url="http://127.0.0.1:1/v1", add=True)
+        with contextlib.closing(open_budget(options)) as budget:
+            api = _api.INaturalist(options, budget, lambda why: None)  # noqa: ARG005
+            api._client.fetch = lambda _, take, **__: take(_answer(folder / path))  # type: ignore[method-assign]  # noqa: SLF001
+            with contextlib.closing(api):
+                if path == "taxa.json":
+                    repr([api.search("ox"), api.taxon(5)])
+                elif path == "places.json":
+                    _listing.find_place(api, "Kruger")
+                else:
+                    choice = Choice("ox", (Taxon(5, "Bos"),), "name")
+                    query = _listing.make_query(choice, options, None)
+                    state = _listing.ListingState(query.to_setting())
+                    pl.DataFrame(_listing.list_page(api, choice, query, state), CANDIDATE_SCHEMA)
+
+    return read
+
+
+def _answer(file: Path) -> Any:
+    from counterground.http import Answer
+
+    return Answer({"Content-Type": "application/json"}, file.read_bytes())
+
+
+def _completion(folder: Path) -> None:
+    """Read an answer of an endpoint, which is refused by a private error that means: ask again."""
+    from counterground.models.generative._endpoint import _text, _TransientError, _UnfinishedError
+
+    try:
+        _text((folder / "completion.json").read_bytes())
+    except (_TransientError, _UnfinishedError) as error:
+        raise CounterGroundError(str(error)) from error
+
+
+def _classes(folder: Path) -> None:
+    from counterground.construction.ingest.collect import read_classes
+
+    read_classes(folder / "names.txt")
+
+
+def _labels(folder: Path) -> None:
+    from counterground.construction.annotate._labels import read_labels
+
+    read_labels(folder / "names.txt")
+
+
 # Counts without the library
 
 
@@ -437,6 +514,7 @@ TARGETS: dict[str, Target] = {
     "spuriverse_questions": Target(rooms.spuriverse, "meta/seedbench_meta.csv", _benchmark("")),
     "metashift": Target(rooms.metashift, "imageID_to_group.pkl", _layout("metashift")),
     "waterbirds": Target(rooms.waterbirds, "metadata.csv", _layout("waterbirds")),
+    "objectnet": Target(rooms.objectnet, "mappings/objectnet_to_imagenet_1k.json", _layout("objectnet")),
     "label_space": Target(
         rooms.label_space,
         "space.json",
@@ -470,6 +548,19 @@ TARGETS: dict[str, Target] = {
     "discovery": Target(rooms.discovered, "pairs/discovery.json", _discovery),
     "mitigation": Target(rooms.mitigated, "run/mitigation.json", _mitigation),
     "head": Target(rooms.head, "head.safetensors", _head),
+    "mnist_images": Target(rooms.mnist, "train-images-idx3-ubyte.gz", _mnist),
+    "mnist_labels": Target(rooms.mnist, "t10k-labels-idx1-ubyte", _mnist),
+    "coloredcoco": Target(rooms.coloredcoco, "annotations/instances_train2017.json", _coloredcoco),
+    "open_data_taxa": Target(rooms.open_data, "taxa.csv", _open_data),
+    "open_data_observations": Target(rooms.open_data, "observations.csv", _open_data),
+    "open_data_photos": Target(rooms.open_data, "photos.csv.gz", _open_data),
+    "open_data_observers": Target(rooms.open_data, "observers.csv", _open_data),
+    "inaturalist_taxa": Target(rooms.answers, "taxa.json", _answered("taxa.json")),
+    "inaturalist_places": Target(rooms.answers, "places.json", _answered("places.json")),
+    "inaturalist_observations": Target(rooms.answers, "observations.json", _answered("observations.json")),
+    "collect_classes": Target(rooms.names, "names.txt", _classes),
+    "label_names": Target(rooms.names, "names.txt", _labels),
+    "model_completion": Target(rooms.answers, "completion.json", _completion),
     "model_spec": Target(rooms.models, "spec", _spec, more=rooms.specs),
     "model_onnx": Target(rooms.models, "net.onnx", _onnx),
     "model_onnx_description": Target(rooms.models, "net.onnx.json", _onnx),

@@ -208,7 +208,7 @@ def test_files_of_another_data_set_are_refused(files, name, data, says):
 
 def test_a_file_that_unpacks_to_more_than_its_limit_is_refused(files, monkeypatch):
     monkeypatch.setattr(_mnist, "_MOST_BYTES", 10_000)
-    with pytest.raises(CounterGroundError, match=r"train-images.*damaged \(more than 10000 bytes\)"):
+    with pytest.raises(CounterGroundError, match=r"train-images.*damaged"):
         load_mnist(files)
 
 

@@ -211,15 +211,15 @@ def _cut_out(folder: Path, one: _Chosen, size: int) -> Array:
         )
     # Bilinear with Pillow's antialiasing is what scikit-image's resize does in the original.
     small = photo.resize((size, size), Image.Resampling.BILINEAR)
-    mask = Image.fromarray(_mask(one, photo.size).astype(np.uint8) * np.uint8(255))
+    mask = Image.fromarray(_mask(folder, one, photo.size).astype(np.uint8) * np.uint8(255))
     return np.dstack([np.asarray(small), np.asarray(mask.resize((size, size), Image.Resampling.BILINEAR))])
 
 
-def _mask(one: _Chosen, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _mask(folder: Path, one: _Chosen, size: tuple[int, int]) -> NDArray[np.bool_]:
     try:
         inside = draw_outline(one.annotation, size)
     except OutlineError as error:
-        raise CounterGroundError(f"{one.annotation['where']} cannot be used: {error}; {_GET}.") from error
+        raise CounterGroundError(f"{folder / _ANNOTATIONS}: {error}; {_GET}.") from error
     if not inside.any():
         raise CounterGroundError(f"{one.annotation['where']} has an empty mask: {_GET}.")
     return inside

@@ -110,9 +110,7 @@ def _find(folder: Path, name: str) -> Path:
 def _read_idx(path: Path) -> Bytes:
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-        if len(data) > _MOST_BYTES:
-            raise ValueError(f"more than {_MOST_BYTES} bytes")
+            data = file.read(_MOST_BYTES)
         (dimensions,) = struct.unpack_from(">xxxB", data)
         shape = struct.unpack_from(f">{dimensions}I", data, 4)
         return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
