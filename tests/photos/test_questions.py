@@ -285,3 +285,19 @@ def test_flaws_of_spuriverse_are_named(spuriverse):
     meta.unlink()
     with pytest.raises(CounterGroundError, match="put the folder meta of SpuriVerse's repository"):
         read_benchmark(spuriverse)
+
+
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [
+        (pl.col("image").struct.rename_fields(["octets", "path"]), "image holds no photo"),
+        (pl.lit("a text").alias("image"), "image holds no photo"),
+        (pl.lit(None, pl.String).alias("image_id"), "has no row with the index 'None'"),
+        (pl.lit(1e400).alias("image_id"), "has no row with the index 'inf'"),
+    ],
+)
+def test_columns_of_spuriverse_with_other_content_are_named(spuriverse, column, says):
+    (shard,) = spuriverse.glob("data/*.parquet")
+    pl.read_parquet(shard).with_columns(column).write_parquet(shard)
+    with pytest.raises(CounterGroundError, match=says):
+        read_benchmark(spuriverse)

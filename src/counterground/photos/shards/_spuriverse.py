@@ -68,8 +68,8 @@ def _samples_of(
     row: Mapping[str, Any], where: str, cluster: str, fields: Mapping[str, Any]
 ) -> Iterator[Sample]:
     for column in ("image", *_GROUP):
-        photo = row[column]["bytes"] if isinstance(row[column], dict) else row[column]
-        if not photo:
+        photo = row[column].get("bytes") if isinstance(row[column], dict) else row[column]
+        if not isinstance(photo, bytes) or not photo:
             raise CounterGroundError(f"{where}: {column} holds no photo.")
         kind = "anchor" if column == "image" else "spurious group"
         found = image_type(photo)
@@ -79,7 +79,8 @@ def _samples_of(
 
 
 def _identifier(image_id: Any) -> str:
-    return image_id if isinstance(image_id, str) else str(int(image_id))
+    whole = isinstance(image_id, float) and image_id.is_integer()
+    return str(int(image_id) if whole else image_id)
 
 
 def _asked(
