@@ -91,9 +91,10 @@ def test_a_body_that_breaks_off_is_asked_for_again(server, sleeps):
     assert server.asked_below("/v1/taxa") == 3
 
 
-def test_json_that_is_none_is_asked_for_again(server, sleeps, monkeypatch):
+@pytest.mark.parametrize("body", [b'{"results": [', b'{"results": [], "name": "\\ud800"}', b"\xff"])
+def test_json_that_is_none_is_asked_for_again(server, sleeps, body):
     server.add_taxon("Equus quagga")
-    server.trouble("/v1/taxa", body=b'{"results": [', times=1)
+    server.trouble("/v1/taxa", body=body, times=1)
     assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
 
 
@@ -127,7 +128,12 @@ def test_answers_of_another_shape_are_an_error_that_says_where(server, sleeps):
 
 @pytest.mark.parametrize(
     "body",
-    [b"<html>Sign in to this network</html>", b"[1, 2]", b'{"results": 3}', b'{"results": [{"name": "x"}]}'],
+    [
+        b"<html>Sign in to this network</html>",
+        b"[1, 2]",
+        b'{"results": 3}',
+        b'{"results": [{"name": "x"}]}',
+    ],
 )
 def test_pages_in_place_of_the_api_are_an_error_and_not_cached(server, sleeps, body):
     kind = "text/html" if body.startswith(b"<") else "application/json"
