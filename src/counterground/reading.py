@@ -56,6 +56,15 @@ def given_path(text: str) -> Path:
         return Path(text)
 
 
+def is_utf8(text: str) -> bool:
+    """Return whether it can be written as UTF-8; Python keeps undecodable bytes of names as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_file(path: Path) -> bool:
     """Return whether it is a file; `Path.is_file` raises on an impossible name, such as one too long."""
     return os.path.isfile(path)  # noqa: PTH113 - it does not raise

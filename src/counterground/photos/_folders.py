@@ -17,6 +17,7 @@ from counterground.photos._benchmark import Benchmark, describe_gaps
 from counterground.photos._manifest import MANIFEST_SCHEMA
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
 from counterground.photos.labels import assign_classes, find_imagenet_index, imagenet_candidates
+from counterground.reading import is_utf8
 from counterground.text import counted
 
 _GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")
@@ -133,10 +134,8 @@ def _class_folders(root: Path) -> list[Path]:
 
 def _utf8(path: Path) -> str:
     text = path.as_posix()
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise CounterGroundError(f"The file name {text!r} is not UTF-8: rename it.") from error
+    if not is_utf8(text):
+        raise CounterGroundError(f"The file name {text!r} is not UTF-8: rename it.")
     return text
 
 

@@ -25,6 +25,9 @@ _SUFFIXES = "avif bmp gif jfif jpe jpeg jpg mpo pgm png ppm tif tiff webp"
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 """Lower-case suffixes of the files that readers take for photos."""
 
+MOST_PHOTO_BYTES = 2**30
+"""The most bytes of a photo's file: twice what the most pixels take in 8-bit RGB."""
+
 # Where PIL raises instead of warning: twice its default limit, whatever the host program set that limit to.
 _MOST_PIXELS = 2 * (1024**3 // 4 // 3)
 # Resizing the shorter side of 1 x 60,000 pixels to 224 would take gigabytes.
@@ -300,7 +303,7 @@ def _decoding(path: AnyPhoto) -> Iterator[None]:
 
 def _read_bytes(path: Path, expect_id: str | None) -> bytes:
     try:
-        with open_regular(path) as file:
+        with open_regular(path, MOST_PHOTO_BYTES) as file:
             data = file.read()
     except OSError as error:
         raise UnreadablePhoto(path, _os_reason(error)) from error

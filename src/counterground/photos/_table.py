@@ -32,13 +32,14 @@ from counterground.photos.labels import (
     imagenet_names,
     refuse_same_classes,
 )
-from counterground.reading import open_regular, read_parquet
+from counterground.reading import open_regular, parse_json, read_parquet
 
 _NUMBERS = ("class_index", "imagenet_index")
 TEXT_SUFFIXES = (".csv", ".tsv")
 _ABSOLUTE = r"^(/|\\|[A-Za-z]:)"
 _JSON_LINES = (".jsonl", ".ndjson")
 _LONGEST_HEADER = 2**20
+_CODE = r"^\s*[+-]?[0-9]{16,}\s*$"  # more digits than a number keeps
 _NOT_UTF_8 = "it is not UTF-8; save it as UTF-8"
 _ONE_CLASS = "all questions"
 _CREDITS = ("licence", "attribution", "source")
@@ -190,6 +191,15 @@ def _is_photo(cell: str) -> bool:
 
 def _read_json_lines(source: Path) -> pl.DataFrame:
     with open_regular(source) as file:
+        for number, line in enumerate(file, start=1):
+            if b"\\ud" in line.lower():  # of half a surrogate pair Polars makes a null character
+                try:
+                    parse_json(line.decode())
+                except ValueError as error:
+                    raise CounterGroundError(
+                        f"Cannot read the table {source}: line {number:,}: {error_message(error)}."
+                    ) from error
+        file.seek(0)
         return pl.read_ndjson(file, infer_schema_length=None)
 
 
@@ -293,6 +303,8 @@ def with_covariates(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _typed(column: pl.Series) -> pl.Series:
     if column.is_null().all():
+        return column
+    if column.str.contains(_CODE).any():
         return column
     flags = column.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
     if flags.null_count() == column.null_count():

@@ -267,6 +267,16 @@ def test_pages_go_by_id_while_people_upload(server, zebras):
     assert not any("page" in one for one in asked)
 
 
+def test_an_answer_without_a_total_does_not_end_the_listing(server, zebras):
+    zebras(3)
+    choice, query, state = listing(server)
+    server.trouble(
+        "/v1/observations", body=b'{"results": [{"id": 5}]}', times=1, content_type="application/json"
+    )
+    list_page(client(server), choice, query, state)
+    assert (state.below, state.exhausted) == (5, False)
+
+
 def test_a_server_that_ignores_ids_does_not_keep_us_for_ever(server, zebras):
     zebras(3)
     choice, query, state = listing(server)
@@ -286,6 +296,9 @@ def test_a_place_is_an_id_or_one_name(server):
     }
     api = client(server)
     assert find_place(api, "12") == 12
+    for number in ("\N{SUPERSCRIPT TWO}", "9" * 5000):
+        with pytest.raises(CounterGroundError, match="no place called"):
+            find_place(api, number)
     assert find_place(api, "kruger national park, za") == 9
     assert find_place(api, "Kruger National Park") == 9
     with pytest.raises(CounterGroundError, match=r"several places \(10 Paris, TX; 11 Paris, FR\)"):
