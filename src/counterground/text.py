@@ -37,6 +37,15 @@ def one_line(text: str) -> str:
     )
 
 
+def is_encodable(text: str) -> bool:
+    """Return whether UTF-8 has bytes for a text: it has none for half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def counted(number: int, noun: str) -> str:
     """Return a count and what is counted: ``1 class``, ``2,300 photos``; the noun's plural is regular."""
     ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
