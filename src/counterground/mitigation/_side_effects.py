@@ -26,6 +26,8 @@ def with_object_size(predictions: pl.DataFrame) -> pl.DataFrame | str:
     """Add ``object_size`` (large or small within the class), or say why that is not known."""
     if "object_area" not in predictions.columns:
         return "the photos have no masks and no boxes"
+    if not predictions.schema["object_area"].is_numeric():
+        return "the column object_area of the photos is not of numbers"
     area = pl.col("object_area")
     median = area.median().over("class_name", "group")
     size = pl.when(area > median).then(pl.lit("large")).when(area <= median).then(pl.lit("small"))
