@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 from planted_photos import CLASSES, Planted, PlantedClassifier, planted_benchmark
 from safetensors.numpy import save_file
 
@@ -21,6 +22,9 @@ from counterground.errors import CounterGroundError, OtherNamesWarning, UsageErr
 from counterground.files import read_record, write_record
 from counterground.metrics import DROP, Design, compare_models
 from counterground.mitigation import MitigatedHead, Mitigation
+
+# A photo of this width would be encoded for a minute.
+from counterground.mitigation._side_effects import draw_watermark
 from counterground.photos import Discovered
 from counterground.results import read_mitigation, repeat_command
 
@@ -654,3 +658,8 @@ def test_a_pipe_is_no_head(tmp_path):
     os.mkfifo(tmp_path / "pipe")  # a reader would wait for its other end
     with pytest.raises(CounterGroundError, match="is no head"):
         cg.read_head(tmp_path / "pipe")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_the_widest_photo_takes_a_watermark():
+    assert draw_watermark(Image.new("RGB", (60_000, 300))).size == (60_000, 300)
