@@ -272,6 +272,8 @@ class MaskDecisions:
                     if database.in_transaction:
                         database.execute("ROLLBACK")
                     raise
+        except UnicodeEncodeError as error:
+            raise UsageError(f"A decision has a text that is not UTF-8: {error.object[:100]!r}.") from error
         except (sqlite3.Error, UnicodeDecodeError) as error:
             problem = database_problem(error)
             if problem is None:
@@ -308,7 +310,11 @@ class MaskDecisions:
         texts = all(isinstance(value, str) or value is None for value in row[1:])
         if not texts or (mask is not None and (not drawn or "\\" in mask or "\0" in mask)):
             raise self._damaged(f"the decision on {str(path)!r} holds what no page sends")
-        return replace(MaskDecision(*row[1:]), photo=photo and json.loads(photo))
+        try:
+            seen = photo and json.loads(photo)
+        except (TypeError, ValueError) as error:
+            raise self._damaged(f"the photo of the decision on {path!r} is not JSON") from error
+        return replace(MaskDecision(*row[1:]), photo=seen)
 
     def _damaged(self, what: str) -> CounterGroundError:
         return CounterGroundError(
@@ -346,6 +352,9 @@ def _seal_rows(database: sqlite3.Connection) -> None:
 def _write(database: sqlite3.Connection, event: Mapping[str, Any], photo: str | None = None) -> int:
     if not str(event["annotator"]).strip():
         raise UsageError("A decision needs the name of its annotator.")
+    texts = [photo, *(value for name, value in event.items() if name != "undoes")]
+    if odd := [value for value in texts if not isinstance(value, str | None)]:
+        raise UsageError(f"A decision has {odd[0]!r} in place of a text.")
     row = {"mask": None, "judged": None, "undoes": None, "at": _now(), **event}
     values = [row[name] for name in _SEALED["decision"]]
     written = database.execute(
