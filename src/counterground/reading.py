@@ -30,6 +30,15 @@ MOST_TEXT = 2**28
 
 _CHUNK = 2**20
 _MANY_ROWS = 10_000_000
+_MOST_HEADER = 2**18  # bytes of a member's name or extended header in a tar; paths have a few thousand
+_MOST_SHARED = 100  # fields of a tar that hold for all its members
+_LONG_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 _KILLED = -9
 # How the last line begins if a trial did not get as far as the file.
 _NOT_THE_FILE = re.compile(r"(Import|ModuleNotFound|Memory)Error\b|OSError: .*Cannot allocate memory")
@@ -56,6 +65,15 @@ def given_path(text: str) -> Path:
         return Path(text).expanduser()
     except (RuntimeError, ValueError):  # a home that is unknown, or that no system has
         return Path(text)
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether it can be written as UTF-8; Python keeps undecodable bytes of names as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_file(path: Path) -> bool:
@@ -142,6 +160,40 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise ValueError(f"an object has the key {twice[:100]!r} twice")
     return found
+
+
+class BoundedTarInfo(tarfile.TarInfo):
+    """A member of a tar that others made, for `tarfile.open`: headers are bounded, damage is a `TarError`.
+
+    Python reads a header of any size that it states, which a small compressed file can make gigabytes, and
+    goes back in the file, perhaps for ever, if a size is negative.
+    """
+
+    def _proc_member(self, tar: tarfile.TarFile) -> BoundedTarInfo:
+        if self.size < 0 or (self.type in _LONG_HEADERS and self.size > _MOST_HEADER):
+            raise tarfile.ReadError(f"a header has {self.size:,} bytes")
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("it has a sparse file")
+        try:
+            found: BoundedTarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        except (ValueError, RecursionError) as error:
+            raise tarfile.ReadError("a header is damaged") from error
+        if found.size < 0 or len(tar.pax_headers) > _MOST_SHARED:
+            raise tarfile.ReadError("a header is damaged")
+        found.pax_headers = {}  # applied by now; each member would keep its own
+        return found
+
+    def _proc_gnusparse_10(self, *_: object) -> None:  # the list of parts has no bound
+        raise tarfile.ReadError("it has a sparse file")
+
+
+def is_tar(path: Path) -> bool:
+    """Return whether a file begins as a tar does, compressed or not; see `BoundedTarInfo`."""
+    try:
+        tarfile.open(path, tarinfo=BoundedTarInfo).close()
+    except tarfile.TarError:
+        return False
+    return True
 
 
 def check_tar_end(tar: tarfile.TarFile) -> None:

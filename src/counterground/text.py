@@ -37,15 +37,6 @@ def one_line(text: str) -> str:
     )
 
 
-def is_utf8(text: str) -> bool:
-    """Return whether a text can be written; Python keeps undecodable bytes of file names as surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def in_utf8(text: str) -> str:
     """Return a text as it can be written: bytes of file names that are not UTF-8 are spelt out."""
     return text.encode(errors="backslashreplace").decode()

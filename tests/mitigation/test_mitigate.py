@@ -213,6 +213,18 @@ def test_a_record_without_the_size_of_a_part_or_any_method_is_refused(mitigated,
         read_mitigation(file.parent)
 
 
+def test_an_interval_wider_than_any_difference_is_drawn(mitigated, tmp_path):
+    """With two clusters, an interval of a difference can be (-380 %, 380 %)."""
+    folder = shutil.copytree(mitigated.run.path, tmp_path / "run")
+    content = json.loads(read_record(folder / "mitigation.json"))
+    for method in content["methods"]:
+        method["cost"] |= {"low": -3.8, "high": 3.8}
+        method["gain"] |= {"low": -3.8, "high": 3.8}
+    write_record(folder / "mitigation.json", json.dumps(content))
+    page = cg.write_report(folder, tmp_path / "report.html", photos=False).read_text()
+    assert "380.0" in page
+
+
 def test_a_record_with_earlier_names_of_its_fields_is_read(mitigated, tmp_path):
     file = shutil.copytree(mitigated.run.path, tmp_path / "run") / "mitigation.json"
     text = read_record(file).decode().replace('"unmitigated"', '"unmended"')

@@ -17,7 +17,8 @@ from counterground.photos._benchmark import Benchmark, describe_gaps
 from counterground.photos._manifest import MANIFEST_SCHEMA
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
 from counterground.photos.labels import assign_classes, find_imagenet_index, imagenet_candidates
-from counterground.text import counted, in_utf8, is_utf8
+from counterground.reading import is_utf8
+from counterground.text import counted, in_utf8
 
 _GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")
 _LIKE_GROUP = re.compile(r"(common|counter)[-_ ]+(\S.*)", re.IGNORECASE)

@@ -26,9 +26,11 @@ _SUFFIXES = "avif bmp gif jfif jpe jpeg jpg mpo pgm png ppm tif tiff webp"
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 """Lower-case suffixes of the files that readers take for photos."""
 
+MOST_PHOTO_BYTES = 2**30
+"""The most bytes of a photo's file: twice what the most pixels take in 8-bit RGB."""
+
 # Where PIL raises instead of warning: twice its default limit, whatever the host program set that limit to.
 _MOST_PIXELS = 2 * (1024**3 // 4 // 3)
-_MOST_BYTES = 2**30  # of a file: no photo of so many pixels is larger
 # A progressive JPEG is decoded once more for each scan; encoders make about ten.
 _MOST_SCANS = 100
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd8]", re.DOTALL)
@@ -306,7 +308,7 @@ def _decoding(path: AnyPhoto) -> Iterator[None]:
 
 def _read_bytes(path: Path, expect_id: str | None) -> bytes:
     try:
-        with open_regular(path, _MOST_BYTES) as file:
+        with open_regular(path, MOST_PHOTO_BYTES) as file:
             data = file.read()
     except OSError as error:
         raise UnreadablePhoto(path, _os_reason(error)) from error

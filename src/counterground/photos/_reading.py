@@ -28,7 +28,7 @@ from counterground.photos.sources import (
     read_coco,
     read_mm_spubench,
 )
-from counterground.text import is_utf8
+from counterground.reading import is_utf8
 
 _SUFFIXES = ", ".join(TABLE_SUFFIXES)
 _LONGEST_NAME = 255  # bytes, where file systems allow the longest names

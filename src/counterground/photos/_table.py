@@ -44,6 +44,7 @@ _LONGEST_HEADER = 2**20
 _MOST_EMPTY = 50_000_000  # cells of a table, most of them empty
 # Polars unpacks them: a few kilobytes may become gigabytes.
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x9c", b"x\xda")
+_CODE = r"^\s*[+-]?[0-9]{16,}\s*$"  # more digits than a number keeps
 _NOT_UTF_8 = "it is not UTF-8; save it as UTF-8"
 _ONE_CLASS = "all questions"
 _CREDITS = ("licence", "attribution", "source")
@@ -348,6 +349,8 @@ def with_covariates(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _typed(column: pl.Series) -> pl.Series:
     if column.is_null().all():
+        return column
+    if column.str.contains(_CODE).any():
         return column
     flags = column.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
     if flags.null_count() == column.null_count():

@@ -53,7 +53,7 @@ class CurateSettings:
         for name, most in _MOST.items():
             value = getattr(self, name)
             if not 0 <= value <= most:
-                raise UsageError(f"{name} must lie between 0 and {most:g}, but is {value:g}.")
+                raise UsageError(f"{name} must lie between 0 and {most:g}, but is {str(value)[:40]}.")
 
     @classmethod
     def with_limits(cls, words: Iterable[str]) -> CurateSettings:

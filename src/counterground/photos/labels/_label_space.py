@@ -21,8 +21,7 @@ from counterground.photos.labels._imagenet import (
     name_key,
     split_number,
 )
-from counterground.reading import parse_json, read_text
-from counterground.text import is_utf8
+from counterground.reading import is_utf8, parse_json, read_text
 
 T = TypeVar("T")
 

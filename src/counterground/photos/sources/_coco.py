@@ -25,7 +25,7 @@ from counterground.text import counted
 _SEVERAL = ("skip", "largest", "refuse")
 _FILE = "file_name"
 _HUGE = 10**15  # of sides and areas, in pixels
-_INT = 2**63  # Polars makes larger numbers null
+_WIDE = 2**63  # Polars makes larger numbers null
 
 
 def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Benchmark:
@@ -153,13 +153,9 @@ def _rows(
         if not _is_clear(single, largest, image):
             left_out["of several categories without one largest object"] += 1
             continue
-        fields = {field: value for field, value in image.items() if isinstance(value, str | int | float)}
-        if huge := [
-            field for field, value in fields.items() if isinstance(value, int) and abs(value) >= _INT
-        ]:
-            raise CounterGroundError(
-                f"{path}: image {key} has a {huge[0]!r} of more than 63 bits: write it as text."
-            )
+        fields = {
+            field: _cell(value) for field, value in image.items() if isinstance(value, str | int | float)
+        }
         licence = content.licences.get(image["license"]) if _is_id(image.get("license")) else None
         rows.append(
             {field: value for field, value in fields.items() if field not in ("id", "license")}
@@ -192,6 +188,10 @@ def _by_id(path: Path, entries: Sequence[dict[str, Any]], noun: str) -> dict[Any
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _cell(value: str | float) -> str | float:
+    return str(value) if isinstance(value, int) and abs(value) >= _WIDE else value
 
 
 def _is_text(value: Any) -> TypeGuard[str]:
