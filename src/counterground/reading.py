@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -28,6 +29,7 @@ MOST_TEXT = 2**28
 """The most bytes of a file that is read as text or settings; no list of names or prompts is larger."""
 
 _CHUNK = 2**20
+_MANY_ROWS = 10_000_000
 _MOST_HEADER = 2**18  # bytes of a member's name or extended header in a tar; paths have a few thousand
 _MOST_SHARED = 100  # fields of a tar that hold for all its members
 _LONG_HEADERS = (
@@ -63,15 +65,6 @@ def given_path(text: str) -> Path:
         return Path(text).expanduser()
     except (RuntimeError, ValueError):  # a home that is unknown, or that no system has
         return Path(text)
-
-
-def is_utf8(text: str) -> bool:
-    """Return whether it can be written as UTF-8; Python keeps undecodable bytes of names as surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def is_file(path: Path) -> bool:
@@ -155,8 +148,7 @@ def parse_json(text: str) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise ValueError(f"an object has the key {twice[:100]!r} twice")
     return found
 
@@ -250,7 +242,14 @@ def scan_parquet(path: Path, *, foreign: bool = False) -> pl.LazyFrame:
     if foreign:
         try_parquet(path)
     open_regular(path).close()
-    return pl.scan_parquet(path, glob=False)
+    lazy = pl.scan_parquet(path, glob=False)
+    if foreign:
+        rows = int(lazy.select(pl.len()).collect().item())
+        if rows > max(
+            _MANY_ROWS, path.stat().st_size
+        ):  # the rows of a table differ, and take some bytes each
+            raise pl.exceptions.ComputeError(f"it has {rows:,} rows, more than bytes")
+    return lazy
 
 
 @contextmanager

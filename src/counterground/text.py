@@ -37,13 +37,21 @@ def one_line(text: str) -> str:
     )
 
 
-def is_encodable(text: str) -> bool:
-    """Return whether UTF-8 has bytes for a text: it has none for half a surrogate pair."""
+def is_utf8(text: str) -> bool:
+    """Return whether UTF-8 has bytes for a text: it has none for half a surrogate pair.
+
+    Python keeps bytes of file names that are not UTF-8 as such halves.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
     return True
+
+
+def in_utf8(text: str) -> str:
+    """Return a text as it can be written: bytes of file names that are not UTF-8 are spelt out."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def counted(number: int, noun: str) -> str:

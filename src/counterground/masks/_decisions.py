@@ -275,6 +275,8 @@ class MaskDecisions:
                     if database.in_transaction:
                         database.execute("ROLLBACK")
                     raise
+        except UnicodeEncodeError as error:
+            raise UsageError(f"A decision has a text that is not UTF-8: {error.object[:100]!r}.") from error
         except (sqlite3.Error, UnicodeDecodeError) as error:
             problem = database_problem(error)
             if problem is None:
@@ -353,6 +355,9 @@ def _seal_rows(database: sqlite3.Connection) -> None:
 def _write(database: sqlite3.Connection, event: Mapping[str, Any], photo: str | None = None) -> int:
     if not str(event["annotator"]).strip():
         raise UsageError("A decision needs the name of its annotator.")
+    texts = [photo, *(value for name, value in event.items() if name != "undoes")]
+    if odd := [value for value in texts if not isinstance(value, str | None)]:
+        raise UsageError(f"A decision has {odd[0]!r} in place of a text.")
     row = {"mask": None, "judged": None, "undoes": None, "at": _now(), **event}
     values = [row[name] for name in _SEALED["decision"]]
     written = database.execute(

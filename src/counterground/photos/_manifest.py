@@ -87,6 +87,7 @@ def _with_copies_together(photos: pl.DataFrame) -> pl.DataFrame:
 
     def name_of(key: str) -> str:
         while joined.setdefault(key, key) != key:
+            joined[key] = joined[joined[key]]  # half the way for the next time
             key = joined[key]
         return key
 

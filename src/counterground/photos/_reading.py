@@ -28,7 +28,7 @@ from counterground.photos.sources import (
     read_coco,
     read_mm_spubench,
 )
-from counterground.reading import is_utf8
+from counterground.text import is_utf8
 
 _SUFFIXES = ", ".join(TABLE_SUFFIXES)
 _LONGEST_NAME = 255  # bytes, where file systems allow the longest names
@@ -70,6 +70,8 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
     if described is not None:
         return described
     if path.is_dir():
+        if not is_utf8(str(path.resolve())):
+            raise UsageError(f"The name {str(path.resolve())!r} is not UTF-8: rename the folder.")
         if is_saved_dataset(path):
             return read_dataset(settings, show_progress=show_progress)
         _refuse_settings(settings)

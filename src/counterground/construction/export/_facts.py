@@ -12,7 +12,7 @@ import polars as pl
 
 from counterground.errors import MissingExtraError, UsageError
 from counterground.photos import Benchmark
-from counterground.text import counted, is_encodable
+from counterground.text import counted, is_utf8
 
 if TYPE_CHECKING:
     from counterground.pool import Pool
@@ -95,7 +95,7 @@ class CardFacts:
                 f"released is a date, such as datetime.date(2024, 5, 31), not {self.released!r}."
             )
         for name, value in vars(self).items():
-            if isinstance(value, str | tuple) and not is_encodable("".join(map(str, value))):
+            if isinstance(value, str | tuple) and not is_utf8("".join(map(str, value))):
                 raise UsageError(f"{name} has half a surrogate pair: {value!r}.")
 
 

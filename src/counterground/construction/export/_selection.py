@@ -11,7 +11,7 @@ import polars as pl
 from counterground.construction.export._licences import read_licence
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import Benchmark
-from counterground.text import counted, is_encodable
+from counterground.text import counted, is_utf8
 
 LEFT_OUT_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),
@@ -75,7 +75,7 @@ def _state(photos: pl.DataFrame, licence: str | None, credit: str | None) -> tup
         if credit is not None:
             raise UsageError("--attribution-for-unknown goes with --licence-for-unknown.")
         return photos, 0
-    if not is_encodable(credit or ""):
+    if not is_utf8(credit or ""):
         raise UsageError(f"--attribution-for-unknown has half a surrogate pair: {credit!r}.")
     unknown = pl.col("licence").fill_null("").str.strip_chars() == ""
     uncredited = unknown & (pl.col("attribution").fill_null("").str.strip_chars() == "")

@@ -86,8 +86,8 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
 
 def _number_of_rows(source: Source) -> int | None:
     text = source.options.get("rows")
-    if text is not None and (not text.isdecimal() or int(text) == 0):
-        raise UsageError(f"{source.text}: rows is how many of the first rows to read, not {text!r}.")
+    if text is not None and not re.fullmatch("0*[1-9][0-9]{0,11}", text):
+        raise UsageError(f"{source.text}: rows is how many of the first rows to read, not {text[:100]!r}.")
     return None if text is None else int(text)
 
 

@@ -24,7 +24,8 @@ from counterground.files import write_text
 from counterground.http import DownloadSettings
 from counterground.pool import check_class_names, open_pool
 from counterground.progress import progress_bar
-from counterground.reading import is_file, is_folder, is_utf8
+from counterground.reading import is_file, is_folder
+from counterground.text import is_utf8
 
 if TYPE_CHECKING:
     from counterground.pool import Pool

@@ -28,8 +28,8 @@ from counterground.photos import (
     without_shared_clusters,
 )
 from counterground.pool import PhotoKey, is_pool
-from counterground.reading import is_file, is_folder, is_utf8
-from counterground.text import counted
+from counterground.reading import is_file, is_folder
+from counterground.text import counted, is_utf8
 
 _CARRIED = ("cluster", "licence", "attribution", "source")
 _ORIGINS = ("observer", "observation")  # further columns of a manifest
