@@ -130,7 +130,7 @@ MISTAKES = [
     ("plan --drop 10 --clusters 2", 2, "not 2", "At least 4 clusters"),
     ("plan --drop 10 --cluster-size 999", 2, "not 999", "1 to 400 photos"),
     ("plan --drop 10 --icc 2", 2, "not 2", "from 0 to below 1"),
-    ("plan --drop 10 --price -1", 2, "--price", "cannot be -1"),
+    ("plan --drop 10 --price -1", 2, "--price", "from 0 to"),
     ("plan --drop 10 --against MODEL", 2, "--against", "needs a pilot RUN"),
     ("plan photos --drop 10", 1, "photos is not a run folder", "`counterground evaluate`"),
     ("plan run --drop 10 --classes 9", 2, "--classes is an assumption", "leave out one"),

@@ -153,7 +153,8 @@ def _checked_drop(points: Any) -> float:
     """
     is_number = isinstance(points, Real)
     if not is_number or not 0 <= points < 100:
-        raise UsageError(f"The minimum drop is {points!r} points: it must be at least 0 and below 100.")
+        shown = f"{points:g}" if isinstance(points, float) else repr(points)[:40]
+        raise UsageError(f"The minimum drop is {shown} points: it must be at least 0 and below 100.")
     return float(points)
 
 
