@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import polars as pl
 
+from counterground.arguments import checked_fields
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.intervention._recipe import VERSION, Composite
 from counterground.intervention._usable import UsablePhoto, groups_of_labels, named, usable_photos
@@ -44,6 +45,7 @@ _MORE = "Add photos of other clusters"
 PER_LABEL = 4
 
 
+@checked_fields
 @dataclass(frozen=True)
 class SwapSettings:
     """Which composites are made.

@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from counterground.arguments import checked_fields
 from counterground.errors import UsageError
 
 
+@checked_fields
 @dataclass(frozen=True)
 class MaskLimits:
     """When a mask is not usable: beyond any of these limits it gets a reason (see ``REASONS``).
@@ -43,6 +45,7 @@ class MaskLimits:
             raise UsageError("Holes and the agreement with a box are fractions between 0 and 1.")
 
 
+@checked_fields
 @dataclass(frozen=True)
 class MaskSettings:
     """How masks are read and made.

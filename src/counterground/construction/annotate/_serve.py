@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from counterground.arguments import checked_fields
 from counterground.construction.annotate._app import build_app
 from counterground.construction.annotate._labels import check_labels, read_labels
 from counterground.construction.annotate._state import AppState
@@ -15,6 +16,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import TASKS, Pool, Queue, open_pool
 
 
+@checked_fields
 @dataclass(frozen=True)
 class LabelSettings(ServerSettings):
     """Settings of a labelling session, besides those of every server.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
+from counterground.arguments import checked_fields
 from counterground.errors import UsageError, did_you_mean
 
 
+@checked_fields
 @dataclass(frozen=True)
 class CurateSettings:
     """Limits of the signals; README.md explains each and says how often it flags good photos.

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from counterground.arguments import checked_fields
 from counterground.construction.export._copying import Tick, photo_bytes
 from counterground.construction.export._layout import Contents
 from counterground.errors import UsageError
@@ -16,6 +17,7 @@ SHARD_MEGABYTES = 100
 SHARD_PHOTOS = 10_000
 
 
+@checked_fields
 @dataclass(frozen=True)
 class ShardSize:
     """When a shard is full: before the photo that would exceed either limit (a photo is never split).

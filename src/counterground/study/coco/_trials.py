@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from counterground.arguments import checked_fields
 from counterground.study._grid import read_figures, run_grid, visible_gpus
 from counterground.study.coco._coco import load_coco_objects
 from counterground.study.coco._estimate import estimate
@@ -34,6 +35,7 @@ ZERO_SHOT = "zero shot"
 MEAN_CAPTION = "objbkg, mean caption"  # trained as objbkg, answers with its own captions
 
 
+@checked_fields
 @dataclass(frozen=True)
 class CocoSettings:
     """What is trained.

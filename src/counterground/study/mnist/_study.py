@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import t as student
 
+from counterground.arguments import checked_fields
 from counterground.errors import CounterGroundError
 from counterground.published import load_table
 from counterground.results import Table, p_value
@@ -31,6 +32,7 @@ _MEASURES = ("rand", "rev", "rest")
 _COLOURS = {"contrastive": "#0072b2", "supervised": "#d55e00"}
 
 
+@checked_fields
 @dataclass(frozen=True)
 class ColoredSettings:
     """The grid of Table 8: numbers of classes, probabilities, seeds; epochs of each training."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from counterground.arguments import checked_fields
 from counterground.errors import UsageError
 from counterground.results import Table
 from counterground.study._study import Study, check_out, text_table, write_study
@@ -39,6 +40,7 @@ _WIDE_TEST = 5_000  # in more than 512 dimensions, where 40,000 pairs would take
 _FITS, _MISLEADS, _BOUND = "#0072b2", "#d55e00", "#6b7280"  # distinct for colour-blind readers
 
 
+@checked_fields
 @dataclass(frozen=True)
 class TheorySettings:
     """What is simulated: pairs for training, seeds, strengths and correlations of the background.

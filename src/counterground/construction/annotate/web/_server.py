@@ -21,6 +21,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from counterground.arguments import checked_fields
 from counterground.construction.annotate.web._security import MOST_BYTES, SecurityMiddleware, Sessions
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import IMPORTED
@@ -38,6 +39,7 @@ _OPEN_DOOR = (
 )
 
 
+@checked_fields
 @dataclass(frozen=True)
 class ServerSettings:
     """Who takes part, and where the pages are.

@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from counterground.arguments import checked_fields
 from counterground.errors import UsageError, did_you_mean
 from counterground.http import user_agent
 
@@ -39,6 +40,7 @@ BYTES_PER_HOUR = 5_000_000_000
 BYTES_PER_DAY = 24_000_000_000
 
 
+@checked_fields
 @dataclass(frozen=True)
 class CollectOptions:
     """What to collect, and how many requests and bytes it may take.
