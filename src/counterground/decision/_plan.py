@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from counterground.arguments import checked_fields
 from counterground.decision._judged import Judged
 from counterground.decision._write import Written
 from counterground.errors import CounterGroundError, UsageError
@@ -30,6 +31,7 @@ from counterground.results import NO_GROUPS, Cell, Column, Run, Table, count, fi
 from counterground.text import counted
 
 _MOST = 10_000_000  # photos: beyond this nobody plans
+_MOST_COSTS = 1e9  # seconds, calls or money for one
 _SCATTER = 4  # photos of a class that show scatter: two in each group
 _PRECISION = 1e-4  # of a drop
 _FEW_REPEATED = 0.1  # 1 - clusters / photos: below it hardly any cluster has several photos
@@ -41,6 +43,7 @@ _OF_COMPOSITES = (
 )
 
 
+@checked_fields
 @dataclass(frozen=True)
 class Assumptions:
     """A benchmark that does not exist yet, and a model on it.
@@ -65,6 +68,8 @@ class Assumptions:
     def __post_init__(self) -> None:
         if self.classes < 1 or self.photos < 1:
             raise UsageError("A benchmark has at least 1 class and 1 photo of it in each group.")
+        if self.photos_now > _MOST:
+            raise UsageError(f"A benchmark to plan for has at most {_MOST:,} photos.")
         if not 1 <= self.cluster_size <= self.classes * self.photos:
             raise UsageError(
                 f"A cluster can have 1 to {self.classes * self.photos:,} photos here, those of one group, "
@@ -297,6 +302,7 @@ def _no_scatter(error: DropError, values: np.ndarray, paired: bool) -> str:
 Source = Assumptions | Pilot
 
 
+@checked_fields
 @dataclass(frozen=True)
 class Costs:
     """What photos cost.
@@ -307,7 +313,7 @@ class Costs:
         price: price of a call; None if it is not known.
 
     Raises:
-        UsageError: a negative value.
+        UsageError: a value that is negative or beyond 1,000,000,000.
     """
 
     seconds_per_photo: float = 5.0
@@ -317,7 +323,7 @@ class Costs:
     def __post_init__(self) -> None:
         for name in ("seconds_per_photo", "calls_per_photo", "price"):
             value = getattr(self, name)
-            if value is not None and not (0 <= value < math.inf):
+            if value is not None and not 0 <= value <= _MOST_COSTS:
                 raise UsageError(f"--{name.replace('_', '-')} cannot be {value:g}.")
 
 
@@ -427,6 +433,8 @@ def plan_photos(
         raise UsageError(f"The power is above 0.05 and below 1, not {power:g}.")
     if clusters is not None and clusters < 4:
         raise UsageError(f"At least 4 clusters are needed to estimate their variance, not {clusters}.")
+    if clusters is not None and clusters > _MOST:
+        raise UsageError(f"There can be at most {_MOST:,} clusters.")
     costs = costs or Costs()
     if isinstance(source, Assumptions):
         if against is not None:
@@ -631,7 +639,7 @@ def _pilots(judged: Judged, against: str | None, costs: Costs) -> list[tuple[str
     for key, rows in parts.items():
         name = str(key[0])
         per_photo = costs.calls_per_photo if costs.calls_per_photo is not None else calls.get(name)
-        price = costs.price if costs.price is not None else records[name].description.get("price_per_call")
+        price = costs.price if costs.price is not None else records[name].stated("price_per_call", float)
         own = replace(costs, seconds_per_photo=seconds, calls_per_photo=per_photo, price=price)
         if base is None:
             found.append((_label(key, list(parts)), _pilot_or_reason(rows, rows["correct"], run.design), own))
