@@ -446,9 +446,9 @@ def coloredcoco(folder: Path) -> None:
 
 
 def mnist(folder: Path) -> None:
-    """Write ten digits for training and ten for the test in MNIST's format, some gzipped."""
-    labels = np.arange(10, dtype=np.uint8)
-    images = np.zeros((10, 28, 28), np.uint8)
+    """Write 100 digits for training and 100 for the test in MNIST's format, some gzipped."""
+    labels = np.arange(100, dtype=np.uint8) % 10
+    images = np.zeros((100, 28, 28), np.uint8)
     images[:, 4:20, 12:16] = 200
     for part in ("train", "t10k"):
         for name, values in (("images-idx3", images), ("labels-idx1", labels)):

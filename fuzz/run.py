@@ -24,7 +24,7 @@ from pathlib import Path
 from random import Random
 
 HERE = Path(__file__).parent
-CORPUS, GROWN, FINDINGS = HERE / "corpus.tar.xz", HERE / "grown", HERE / "findings"
+GROWN, FINDINGS = HERE / "grown", HERE / "findings"
 _SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests" / "support")]
 
@@ -80,14 +80,14 @@ def _try_quickly() -> None:
 
 def _keep_corpus() -> int:
     """Add to the corpus what atheris found to reach code that nothing before it reached."""
-    from targets import TARGETS
+    from targets import CORPUS, TARGETS, corpus
 
     grown = {
         f"{path.parent.name}/{path.name}": path.read_bytes()
         for path in GROWN.glob("*/*")
         if path.parent.name in TARGETS
     }
-    inputs = {f"{name}/{file}": data for name in TARGETS for file, data in _corpus(name).items()} | grown
+    inputs = {f"{name}/{file}": data for name in TARGETS for file, data in corpus(name).items()} | grown
     with tarfile.open(CORPUS, "w:xz", preset=9) as packed:
         for name, data in sorted(inputs.items()):
             member = tarfile.TarInfo(name)
@@ -97,26 +97,13 @@ def _keep_corpus() -> int:
     return 0
 
 
-def _corpus(name: str) -> dict[str, bytes]:
-    """Return the valid inputs of a target, and those of earlier runs, by file name."""
-    from targets import seeds
-
-    with tarfile.open(CORPUS) as packed:
-        kept = {
-            Path(member.name).name: packed.extractfile(member).read()  # type: ignore[union-attr]
-            for member in packed
-            if member.name.startswith(f"{name}/")
-        }
-    return kept | seeds(name)
-
-
 def _at_random(name: str, seconds: float, seed: int) -> int:
     """Read changed seeds until the time is up; return the number of findings."""
     from mutations import mutate
-    from targets import check
+    from targets import check, corpus
 
     logging.disable(logging.CRITICAL)
-    whole, until, before = list(_corpus(name).values()), time.monotonic() + seconds, _cpu_seconds()
+    whole, until, before = list(corpus(name).values()), time.monotonic() + seconds, _cpu_seconds()
     done = accepted = found = 0
     while time.monotonic() < until or not done:
         random = Random(f"{seed} {done}")
@@ -184,7 +171,7 @@ def _guided(name: str, seconds: float, seed: int) -> int:
     import atheris
 
     with atheris.instrument_imports(include=["counterground"], enable_loader_override=False):
-        from targets import check, refuse_network, seeds
+        from targets import check, corpus, refuse_network, seeds
     from mutations import mutate
 
     logging.disable(logging.CRITICAL)
@@ -193,7 +180,7 @@ def _guided(name: str, seconds: float, seed: int) -> int:
     grown, found = GROWN / name, FINDINGS / name
     for folder in (grown, found):
         folder.mkdir(parents=True, exist_ok=True)
-    for file, data in _corpus(name).items():
+    for file, data in corpus(name).items():
         (grown / file).write_bytes(data)
     for file, data in seeds(name).items():
         said = check(name, data)  # imports on first use may take longer than an input is allowed to

@@ -40,6 +40,7 @@ from counterground.photos import (
 from counterground.results import open_run
 from counterground.text import one_line
 
+CORPUS = Path(__file__).parent / "corpus.tar.xz"
 LONGEST = 4100
 """Upper bound on the characters of an error."""
 
@@ -141,6 +142,17 @@ def seeds(name: str) -> dict[str, bytes]:
     target, place = TARGETS[name], _place(name)
     whole = place.before[str(place.inside / target.file)]
     return {f"whole-{Path(target.file).name}": whole} | target.more()
+
+
+def corpus(name: str) -> dict[str, bytes]:
+    """Return the valid inputs of a target, and what earlier runs made of them, by file name."""
+    with tarfile.open(CORPUS) as packed:
+        kept = {
+            Path(member.name).name: packed.extractfile(member).read()  # type: ignore[union-attr]
+            for member in packed
+            if member.name.startswith(f"{name}/")
+        }
+    return kept | seeds(name)
 
 
 def refuse_network() -> None:

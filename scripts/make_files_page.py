@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import polars as pl
 from pydantic import BaseModel
@@ -335,10 +335,11 @@ def _names(columns: Iterable[str], *tables: str) -> str:
 
 def _record(record: type[BaseModel], meanings: Mapping[str, str] = RECORDS) -> str:
     lines = ["| field | type | meaning |", "|---|---|---|"]
-    for name, field in record.model_fields.items():
-        kind = field.annotation
+    for name in record.model_fields:
+        kind = get_type_hints(record)[name]
         text = kind.__name__ if isinstance(kind, type) and not getattr(kind, "__args__", ()) else str(kind)
         text = re.sub(r"counterground\.[\w.]*\.|typing\.", "", text).replace("| None", "or null")
+        text = re.sub(r"^Optional\[(.*)\]$", r"\1 or null", text)
         lines.append(f"| `{name}` | {text} | {meanings[name]} |")
     return "\n".join(lines)
 

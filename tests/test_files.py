@@ -267,3 +267,16 @@ def test_a_seal_is_of_what_was_written_and_not_of_what_another_process_put_there
     write_record(tmp_path / "run.json", '{"run": 1}', beside)
     with pytest.raises(ValueError, match=r"b\.parquet is not as it was written"):
         read_record(tmp_path / "run.json")
+
+
+def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch):
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("COUNTERGROUND_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    with pytest.raises(CounterGroundError, match="name another one with COUNTERGROUND_CACHE"):
+        cache_dir()
+    with pytest.raises(CounterGroundError, match="Cannot write /proc/none/x"):
+        write_text(Path("/proc/none/x"), "text")

@@ -8,14 +8,19 @@ import json
 import multiprocessing
 import os
 import tarfile
+import time
+import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from made_runs import fresh_run, write_run
 from PIL import Image
 
+from counterground import reading
 from counterground.benchmarks._archive import unpack  # hostile archives need no benchmark in them
 from counterground.cli import main
 from counterground.construction.ingest.imports import ImportOptions, import_photos
@@ -27,6 +32,7 @@ from counterground.photos import (
     Benchmark,
     LabelSpace,
     UnreadablePhoto,
+    _table,  # whose limit only a large file reaches
     benchmark_of_frame,
     load_photo,
     photo_id,
@@ -35,6 +41,7 @@ from counterground.photos import (
     read_benchmark,
     read_class_names,
     read_table,
+    write_benchmark,
 )
 from counterground.reading import open_regular, parse_json
 from counterground.results import open_run
@@ -247,6 +254,14 @@ def test_json_that_loses_a_word_is_refused(text, problem, tmp_path):
     (tmp_path / "aliases.json").write_text(text)
     with pytest.raises(UsageError, match=problem):
         read_aliases(tmp_path / "aliases.json", ["ox"])
+
+
+def test_a_key_among_many_that_is_there_twice_is_found_in_time():
+    keys = ", ".join(f'"k{number}": 1' for number in range(20_000))
+    begun = time.process_time()
+    with pytest.raises(ValueError, match="has the key 'z' twice"):
+        parse_json(f'{{{keys}, "z": 1, "z": 2}}')
+    assert time.process_time() - begun < 2
 
 
 def test_a_whole_pair_of_surrogates_is_a_text():
@@ -472,6 +487,195 @@ def test_swallowed_rows_are_found_in_any_column(text, rows, tmp_path):
     (tmp_path / "photos.csv").write_text(text)
     with pytest.raises(CounterGroundError, match=f"looks like {rows} rows in one cell"):
         read_table(tmp_path / "photos.csv")
+
+
+def test_many_cells_of_several_lines_are_looked_through_in_time(tmp_path):
+    rows = "".join(f'"t{number} , a\nb",{number}.png\n' for number in range(60_000))
+    (tmp_path / "photos.csv").write_text(f"note,path\n{rows}")
+    begun = time.process_time()
+    assert len(read_table(tmp_path / "photos.csv")) == 60_000
+    assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
+def test_a_compressed_table_is_not_unpacked(pack, tmp_path):
+    (tmp_path / "photos.csv").write_bytes(pack(b"path,class_name\na.png,ox\n"))
+    with pytest.raises(CounterGroundError, match="it is compressed; unpack it") as error:
+        read_table(tmp_path / "photos.csv")
+    one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"path": "a.png", "class_name": "ox", "class_name": "emu"}', "the key 'class_name' twice"),
+        ('{"path": "a.png", "class_name": "\\ud800"}', "half a surrogate pair"),
+        ('{"path": "a.png", "class_na', "Unterminated string"),
+        ("null", "is not an object"),
+    ],
+)
+def test_a_line_of_json_that_would_be_misread_is_named(line, said, tmp_path):
+    (tmp_path / "photos.jsonl").write_text(f'{{"path": "b.png", "class_name": "ox"}}\n\n{line}\n')
+    with pytest.raises(CounterGroundError, match=rf"line 3\b.*{said}") as error:
+        read_table(tmp_path / "photos.jsonl")
+    one_line(error)
+
+
+def sparse(number: int) -> dict[str, object]:
+    return {"path": f"{number}.png", "class_name": "ox", "file_name": f"{number}.png", f"k{number}": 1}
+
+
+def test_rows_without_common_fields_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(_table, "_MOST_EMPTY", 10_000)
+    said = "150 rows have 15. different fields"
+    (tmp_path / "photos.jsonl").write_text("\n".join(json.dumps(sparse(number)) for number in range(150)))
+    with pytest.raises(CounterGroundError, match=rf"photos\.jsonl: {said}"):
+        read_table(tmp_path / "photos.jsonl")
+    content = {
+        "images": [{"id": number} | sparse(number) for number in range(150)],
+        "annotations": [{"image_id": number, "category_id": 0} for number in range(150)],
+        "categories": [{"id": 0, "name": "ox"}],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    (tmp_path / "0.png").write_bytes(png())
+    with pytest.raises(CounterGroundError, match=rf"instances\.json: {said}"):
+        read_benchmark(tmp_path / "instances.json")
+    (tmp_path / "shards").mkdir()
+    with tarfile.open(tmp_path / "shards/x.tar", "w") as file:
+        for number in range(150):
+            about = json.dumps({"class_name": "ox", f"k{number}": 1}).encode()
+            for suffix, data in (("png", png()), ("json", about)):
+                info = tarfile.TarInfo(f"{number}.{suffix}")
+                info.size = len(data)
+                file.addfile(info, io.BytesIO(data))
+    with pytest.raises(CounterGroundError, match=r"the shards: 150 rows have 16. different fields"):
+        read_benchmark(tmp_path / "shards")
+
+
+def test_a_table_of_more_rows_than_bytes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "_MANY_ROWS", 10_000)
+    rows = pl.DataFrame({"path": ["a.png"], "class_name": ["ox"]})
+    pl.concat([rows] * 50_000, rechunk=True).write_parquet(tmp_path / "photos.parquet")
+    with pytest.raises(CounterGroundError, match="it has 50,000 rows, more than bytes") as error:
+        read_table(tmp_path / "photos.parquet")
+    one_line(error)
+
+
+def test_chains_of_clusters_that_share_copies_are_joined_in_time(tmp_path):
+    count = 8000
+    ids = [f"{number:012x}".ljust(64, "0") for number in range(count)]
+    pairs = [(f"c{number:06}", ids[number]) for number in range(count)]
+    for number in range(count - 1):
+        pairs += [(f"z{number:06}", ids[count - 1 - number]), (f"z{number:06}", ids[count - 2 - number])]
+    frame = pl.DataFrame(
+        {
+            "path": [f"{number}.png" for number in range(len(pairs))],
+            "class_name": "ox",
+            "cluster": [cluster for cluster, _ in pairs],
+            "photo_id": [photo for _, photo in pairs],
+        }
+    )
+    begun = time.process_time()
+    assert benchmark_of_frame(frame, tmp_path, "").photos["cluster"].unique().to_list() == ["c000000"]
+    assert time.process_time() - begun < 2
+
+
+def test_folders_without_end_are_walked(tmp_path, monkeypatch):
+    save_photos(tmp_path, "ox/p0.png")
+    depth = 1500
+    monkeypatch.chdir(tmp_path / "ox")
+    for _ in range(depth):
+        Path("a").mkdir()
+        os.chdir("a")
+    try:
+        assert read_benchmark(tmp_path).photos["path"].to_list() == ["ox/p0.png"]
+    finally:
+        for _ in range(depth):  # pytest could not remove them
+            os.chdir("..")
+            Path("a").rmdir()
+
+
+@pytest.mark.parametrize("masks", ["a\0b", "loop"])
+def test_a_folder_of_masks_that_no_system_has_is_one_line(masks, tmp_path):
+    save_photos(tmp_path, "ox/p0.png")
+    folder = write_benchmark(read_benchmark(tmp_path), tmp_path / "own")
+    (folder / "loop").symlink_to("loop")
+    about = json.loads((folder / "benchmark.json").read_text())
+    (folder / "benchmark.json").write_text(json.dumps(about | {"masks": masks}))
+    with pytest.raises(CounterGroundError, match="cannot be read") as error:
+        read_benchmark(folder)
+    one_line(error)
+
+
+def test_a_shard_whose_name_is_a_number_is_damage(tmp_path):
+    about = {"packed": "webdataset", "shards": [[1, 2]], "name": "a", "notes": [], "version": "x"}
+    (tmp_path / "benchmark.json").write_text(json.dumps(about))
+    with pytest.raises(CounterGroundError, match=r"benchmark\.json is damaged: export again"):
+        read_benchmark(tmp_path)
+
+
+def test_names_of_skipped_files_that_are_not_utf_8_are_spelt_out(tmp_path):
+    save_photos(tmp_path, "ox/p0.png")
+    Path(os.fsdecode(os.fsencode(tmp_path / "ox") + b"/\xff.txt")).touch()
+    folder = write_benchmark(read_benchmark(tmp_path), tmp_path / "own")
+    assert any(r"ox/\udcff.txt" in note for note in read_benchmark(folder).notes)
+
+
+def test_a_working_folder_whose_name_is_not_utf_8_is_one_line(tmp_path, monkeypatch):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    save_photos(folder, "ox/p0.png", "hen/p1.png")
+    monkeypatch.chdir(folder)
+    with pytest.raises(UsageError, match="is not UTF-8: rename"):
+        read_benchmark(".")
+    with pytest.raises(CounterGroundError, match="is not UTF-8: rename"):
+        read_benchmark(tmp_path)
+
+
+@pytest.mark.parametrize("rows", ["9" * 5000, "9" * 30, "0", "-1", "1.5"])
+def test_a_number_of_rows_that_no_data_set_has_is_refused(rows):
+    pytest.importorskip("datasets")
+    with pytest.raises(UsageError, match="rows is how many of the first rows to read") as error:
+        read_benchmark(f"hf:x?rows={rows}")
+    one_line(error)
+
+
+def test_several_braces_stand_for_no_more_shards_than_one():
+    begun = time.process_time()
+    with pytest.raises(UsageError, match="its braces stand for more than 100,000 shards"):
+        read_benchmark("a{0..999}{0..999}.tar")
+    assert time.process_time() - begun < 0.5
+
+
+def test_a_file_larger_than_any_photo_is_not_read(tmp_path):
+    with (tmp_path / "a.png").open("wb") as file:
+        file.write(png())
+        file.truncate(2**31)
+    with pytest.raises(UnreadablePhoto, match="it has 2,147,483,648 bytes, and no more than"):
+        load_photo(tmp_path / "a.png")
+
+
+def test_16_bits_are_scaled_in_parts(tmp_path):
+    Image.fromarray(np.full((2000, 1500), 60_000, np.uint16)).save(tmp_path / "a.png")
+    tracemalloc.start()
+    try:
+        assert load_photo(tmp_path / "a.png").image.getpixel((7, 7)) == (233, 233, 233)
+        assert tracemalloc.get_traced_memory()[1] < 6 * 2000 * 1500
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_jpeg_of_very_many_scans_is_refused(tmp_path):
+    written = io.BytesIO()
+    Image.new("L", (64, 64), 128).save(written, "JPEG", progressive=True)
+    data = written.getvalue()
+    last = data.rfind(b"\xff\xda")
+    (tmp_path / "many.jpg").write_bytes(data[:last] + data[last:-2] * 200 + data[-2:])
+    with pytest.raises(UnreadablePhoto, match="a JPEG of more than 100 scans"):
+        load_photo(tmp_path / "many.jpg")
+    video = b"\xff\xda" * 200  # as phones write one behind the photo
+    comment = b"\xff\xfe" + (2 + len(video)).to_bytes(2) + video
+    (tmp_path / "few.jpg").write_bytes(data[:2] + comment + data[2:] + video)
+    assert load_photo(tmp_path / "few.jpg").image.size == (64, 64)
 
 
 def test_an_address_over_two_lines_is_rejected_by_its_row(tmp_path):

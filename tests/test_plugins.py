@@ -6,7 +6,7 @@ import pytest
 from other_package import install
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.plugins import Registry
+from counterground.plugins import Registry, plugin_modules
 
 NUMBERS = Registry("counterground.numbers", int, {"one": 1})
 
@@ -43,3 +43,15 @@ def test_a_thing_of_another_kind_is_refused(site):
     install(site, "mine", "TWO = 'two'", {"counterground.numbers": {"two": "mine:TWO"}})
     with pytest.raises(CounterGroundError, match="mine:TWO is not a int of that name"):
         NUMBERS.find("two")
+
+
+def test_metadata_without_a_name_or_a_module_breaks_no_other_package(site):
+    install(site, "mine", "TWO = 2", {"counterground.numbers": {"two": "mine:TWO"}})
+    install(site, "yours", "TWO = 2", {"counterground.numbers": {"two": "yours:TWO", "odd": "!!!"}})
+    metadata = site / "mine-1.0.dist-info/METADATA"
+    metadata.write_text(metadata.read_text().replace("Name: mine\n", ""))
+    with pytest.raises(UsageError, match=r"'two' is claimed by several packages \(mine:TWO, yours\)"):
+        NUMBERS.find("two")
+    with pytest.raises(CounterGroundError, match="cannot provide 'odd'"):
+        NUMBERS.find("odd")
+    assert "mine" in plugin_modules()

@@ -65,7 +65,6 @@ def test_every_argument_has_a_name_and_a_type(name):
         (lambda: cg.check("run", max_drop=5, models=3), "models takes one text or several"),
         (lambda: cg.open_run(None), "its folder, not as NoneType"),
         (lambda: cg.Settings(batch_size="32"), "batch_size is a whole number"),
-        (lambda: cg.MaskLimits(min_area="1"), "min_area is a number"),
         (lambda: cg.with_masks("stamps", "alpha"), r"an opened benchmark, not str: give open_benchmark\("),
     ],
 )

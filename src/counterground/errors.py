@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import operator
 import sysconfig
 import traceback
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
@@ -48,14 +49,34 @@ class OtherNamesWarning(UserWarning):
     """Other names compete than those that chose the pairs of a benchmark."""
 
 
-def check_seed(seed: object) -> None:
-    """Refuse what NumPy cannot be seeded with.
+def check_seed(seed: object) -> int:
+    """Return a seed that NumPy can be seeded with; see `whole_number`.
 
     Raises:
         UsageError: it is not a whole number, or negative.
     """
-    if not isinstance(seed, SupportsIndex) or seed.__index__() < 0:
-        raise UsageError(f"A seed is a whole number from 0, not {seed!r}.")
+    return whole_number(seed, "A seed", 0)
+
+
+def whole_number(value: Any, what: str, least: int | None = None) -> int:
+    """Return a whole number as an ``int``: JSON has no place for those of NumPy.
+
+    Args:
+        value: what the user gave.
+        what: what it is, as a message begins.
+        least: the lowest that is accepted; None: any.
+
+    Raises:
+        UsageError: it is not a whole number, or lower.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or (least is not None and number < least):
+        limit = "" if least is None else f" from {least}"
+        raise UsageError(f"{what} is a whole number{limit}, not {value!r}.")
+    return number
 
 
 def install_command(extra: str) -> str:

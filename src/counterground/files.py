@@ -67,11 +67,21 @@ def cache_dir() -> Path:
     """Return the folder for what can be rebuilt, by default ``~/.cache/counterground``.
 
     ``$COUNTERGROUND_CACHE`` names another one, ``$XDG_CACHE_HOME`` another location for all caches.
+
+    Raises:
+        CounterGroundError: none is named, and there is no home folder.
     """
     if chosen := os.environ.get("COUNTERGROUND_CACHE"):
         return Path(chosen)
     caches = Path(os.environ.get("XDG_CACHE_HOME", ""))  # an XDG path must be absolute, or is ignored
-    return (caches if caches.is_absolute() else Path.home() / ".cache") / "counterground"
+    if caches.is_absolute():
+        return caches / "counterground"
+    try:
+        return Path.home() / ".cache" / "counterground"
+    except RuntimeError as error:  # as for a user of a container whom the system does not know
+        raise CounterGroundError(
+            "There is no home folder for what can be rebuilt: name another one with COUNTERGROUND_CACHE."
+        ) from error
 
 
 def relative_way(start: Path, end: Path) -> str:
@@ -396,6 +406,7 @@ def write_parquet(path: Path, frame: pl.DataFrame) -> str:
 
 def _advice(path: Path, error: OSError) -> str:
     remedy = "Free some space there" if error.errno == errno.ENOSPC else "Choose another folder"
-    if path.is_relative_to(cache_dir()):
-        remedy += "; the cache can be moved with COUNTERGROUND_CACHE"
+    with suppress(CounterGroundError):
+        if path.is_relative_to(cache_dir()):
+            remedy += "; the cache can be moved with COUNTERGROUND_CACHE"
     return f"Cannot write {path}: {error.strerror or error}. {remedy}."

@@ -77,7 +77,7 @@ class Registry(Generic[T]):
             loaded = entry.load()
         except (Exception, SystemExit) as error:  # whatever another package raises when it is imported
             raise CounterGroundError(
-                f"{lead} cannot be imported ({error_summary(error, (entry.module,))}). "
+                f"{lead} cannot be imported ({error_summary(error, (_module(entry),))}). "
                 "Update or uninstall it."
             ) from error
         if not isinstance(loaded, self.kind) or getattr(loaded, self.named_by, entry.name) != entry.name:
@@ -92,7 +92,7 @@ def plugin_modules() -> frozenset[str]:
     found = entry_points()
     groups = [group for group in found.groups if group.startswith("counterground.")]
     return frozenset(
-        entry.module.partition(".")[0] for group in groups for entry in found.select(group=group)
+        _module(entry).partition(".")[0] for group in groups for entry in found.select(group=group)
     )
 
 
@@ -107,4 +107,9 @@ def _entries(group: str, path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, .
 
 
 def _package(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else entry.value
+    return (entry.dist.name if entry.dist else None) or entry.value  # metadata may lack the name
+
+
+def _module(entry: EntryPoint) -> str:
+    found = EntryPoint.pattern.match(entry.value)
+    return found["module"] if found else ""

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -28,6 +29,16 @@ MOST_TEXT = 2**28
 """The most bytes of a file that is read as text or settings; no list of names or prompts is larger."""
 
 _CHUNK = 2**20
+_MANY_ROWS = 10_000_000
+_MOST_HEADER = 2**18  # bytes of a member's name or extended header in a tar; paths have a few thousand
+_MOST_SHARED = 100  # fields of a tar that hold for all its members
+_LONG_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 _KILLED = -9
 # How the last line begins if a trial did not get as far as the file.
 _NOT_THE_FILE = re.compile(r"(Import|ModuleNotFound|Memory)Error\b|OSError: .*Cannot allocate memory")
@@ -137,10 +148,43 @@ def parse_json(text: str) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise ValueError(f"an object has the key {twice[:100]!r} twice")
     return found
+
+
+class BoundedTarInfo(tarfile.TarInfo):
+    """A member of a tar that others made, for `tarfile.open`: headers are bounded, damage is a `TarError`.
+
+    Python reads a header of any size that it states, which a small compressed file can make gigabytes, and
+    goes back in the file, perhaps for ever, if a size is negative.
+    """
+
+    def _proc_member(self, tar: tarfile.TarFile) -> BoundedTarInfo:
+        if self.size < 0 or (self.type in _LONG_HEADERS and self.size > _MOST_HEADER):
+            raise tarfile.ReadError(f"a header has {self.size:,} bytes")
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("it has a sparse file")
+        try:
+            found: BoundedTarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        except (ValueError, RecursionError) as error:
+            raise tarfile.ReadError("a header is damaged") from error
+        if found.size < 0 or len(tar.pax_headers) > _MOST_SHARED:
+            raise tarfile.ReadError("a header is damaged")
+        found.pax_headers = {}  # applied by now; each member would keep its own
+        return found
+
+    def _proc_gnusparse_10(self, *_: object) -> None:  # the list of parts has no bound
+        raise tarfile.ReadError("it has a sparse file")
+
+
+def is_tar(path: Path) -> bool:
+    """Return whether a file begins as a tar does, compressed or not; see `BoundedTarInfo`."""
+    try:
+        tarfile.open(path, tarinfo=BoundedTarInfo).close()
+    except tarfile.TarError:
+        return False
+    return True
 
 
 def check_tar_end(tar: tarfile.TarFile) -> None:
@@ -198,7 +242,14 @@ def scan_parquet(path: Path, *, foreign: bool = False) -> pl.LazyFrame:
     if foreign:
         try_parquet(path)
     open_regular(path).close()
-    return pl.scan_parquet(path, glob=False)
+    lazy = pl.scan_parquet(path, glob=False)
+    if foreign:
+        rows = int(lazy.select(pl.len()).collect().item())
+        if rows > max(
+            _MANY_ROWS, path.stat().st_size
+        ):  # the rows of a table differ, and take some bytes each
+            raise pl.exceptions.ComputeError(f"it has {rows:,} rows, more than bytes")
+    return lazy
 
 
 @contextmanager

@@ -37,6 +37,23 @@ def one_line(text: str) -> str:
     )
 
 
+def is_utf8(text: str) -> bool:
+    """Return whether UTF-8 has bytes for a text: it has none for half a surrogate pair.
+
+    Python keeps bytes of file names that are not UTF-8 as such halves.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def in_utf8(text: str) -> str:
+    """Return a text as it can be written: bytes of file names that are not UTF-8 are spelt out."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def counted(number: int, noun: str) -> str:
     """Return a count and what is counted: ``1 class``, ``2,300 photos``; the noun's plural is regular."""
     ending = "" if number == 1 else "es" if noun.endswith("s") else "s"

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -13,8 +15,10 @@ from counterground.benchmarks import _archive  # its limits are lowered
 
 # Hostile archives need no benchmark in them.
 from counterground.benchmarks._archive import unpack
+from counterground.benchmarks._packages import read_deb
 from counterground.errors import CounterGroundError
 from counterground.files import temporary_name
+from counterground.photos import read_benchmark
 
 CONTENTS = {f"LAION-final/100 black swan/common-water/{i}.jpg": os.urandom(3000 + i) for i in range(6)}
 
@@ -235,3 +239,74 @@ def test_an_encrypted_zip_is_refused(tmp_path):
     (tmp_path / "a.zip").write_bytes(data)
     with pytest.raises(CounterGroundError, match=r"is not a regular file \(encrypted file\)"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+def _header(name: str, kind: bytes, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def _extended(*fields: str, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    """An extended header, and a file of one block."""
+    record = b""
+    for field in fields:
+        length = len(field) + 2
+        record += f"{length + len(str(length + 2))} {field}\n".encode()
+    block = record + bytes(-len(record) % tarfile.BLOCKSIZE)
+    return _header("x", kind, len(record)) + block + _header("1.jpg", tarfile.REGTYPE, 512) + b"9" * 512
+
+
+LONG_NAME = _header("././@LongLink", tarfile.GNUTYPE_LONGNAME, 2) + b"a".ljust(512, b"\0")
+HOSTILE_TARS = {
+    "a name of gigabytes": _header("././@LongLink", tarfile.GNUTYPE_LONGNAME, 2**33),
+    "a header of gigabytes": _header("x", tarfile.XHDTYPE, 2**33),
+    "a name of a name of a name": 2000 * LONG_NAME,
+    "a size below 0": _extended("size=-1536"),
+    "parts that are no numbers": _extended("GNU.sparse.map=a,b"),
+    "a size that is no number": _extended("GNU.sparse.size=x"),
+    "a number without end": _extended("GNU.sparse.map=0," + "9" * 5000),
+    "a list of parts": _extended("GNU.sparse.major=1", "GNU.sparse.minor=0"),
+    "a sparse file": _header("1.jpg", tarfile.GNUTYPE_SPARSE, 512) + bytes(512),
+    "many fields for all": _extended(*(f"{n}=b" for n in range(102)), kind=tarfile.XGLTYPE),
+}
+
+
+def _unpacked(folder: Path, data: bytes) -> None:
+    (folder / "a").write_bytes(gzip.compress(data))
+    unpack(folder / "a", folder / "out")
+
+
+def _shard(folder: Path, data: bytes) -> None:
+    (folder / "a.tar").write_bytes(data)
+    read_benchmark(folder / "a.tar")
+
+
+def _package(folder: Path, data: bytes) -> None:
+    packed = gzip.compress(data)
+    (folder / "a.deb").write_bytes(
+        b"!<arch>\n" + f"{'data.tar.gz':<48}{len(packed):<10}`\n".encode() + packed
+    )
+    read_deb(folder / "a.deb", ["/b"])
+
+
+@pytest.mark.parametrize("read", [_unpacked, _shard, _package])
+@pytest.mark.parametrize("what", HOSTILE_TARS)
+def test_hostile_headers_of_a_tar_are_one_clear_line(tmp_path, read, what):
+    data = _header("0.txt", tarfile.REGTYPE, 0) + HOSTILE_TARS[what] + bytes(1024)
+    with pytest.raises(CounterGroundError, match=r"cut short|not a complete") as caught:
+        read(tmp_path, data)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_header_of_many_bytes_is_not_read(tmp_path, kind):
+    size = 2**26
+    (tmp_path / "a").write_bytes(gzip.compress(_header("x", kind, size) + bytes(size + 1024), 1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CounterGroundError, match="cut short or corrupt"):
+            unpack(tmp_path / "a", tmp_path / "out")
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import tarfile
@@ -71,6 +72,33 @@ def test_a_flipped_byte_is_found(tmp_path, make_deb):
         read_deb(deb, ["/a", "/b"])
 
 
+@pytest.mark.parametrize("compression", [".xz", ".gz", ".bz2"])
+def test_a_flipped_byte_behind_the_wanted_files_is_found(tmp_path, make_deb, compression):
+    deb = make_deb(tmp_path / "a_1_all.deb", [("./a", b"a"), ("./b", os.urandom(50_000))], compression)
+    whole = bytearray(deb.read_bytes())
+    whole[-9] ^= 0xFF  # in the checksum of gzip, or of the last block of the others
+    deb.write_bytes(whole)
+    with pytest.raises(CounterGroundError, match="not a complete Debian package"):
+        read_deb(deb, ["/a"])
+
+
+def test_a_damaged_stream_of_gzip_is_one_clear_line(tmp_path, make_deb):
+    deb = make_deb(tmp_path / "a_1_all.deb", [("./a", b"a" * 50_000)], ".gz")
+    whole = deb.read_bytes()
+    start = whole.index(b"\x1f\x8b")
+    for place in range(start + 10, len(whole) - 8):
+        deb.write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
+        with contextlib.suppress(CounterGroundError):
+            assert read_deb(deb, ["/a"]) == {"/a": b"a" * 50_000}
+
+
+def test_more_bytes_than_a_package_has_are_refused(tmp_path, make_deb, monkeypatch):
+    monkeypatch.setattr(_deb, "MAX_TOTAL_BYTES", 2**20)
+    deb = make_deb(tmp_path / "a_1_all.deb", [("./a", b"a"), ("./b", bytes(2**20))])
+    with pytest.raises(CounterGroundError, match="it has more than 1,048,576 bytes"):
+        read_deb(deb, ["/a"])
+
+
 class TestBroughtPackages:
     def test_opens_and_remembers_them(self, tmp_path, make_deb, own_cache):
         make_deb(tmp_path / "debs/pack_2%3a1.0_all.deb", [("./usr/a", b"a")])
@@ -102,6 +130,20 @@ class TestBroughtPackages:
         with pytest.raises(CounterGroundError, match="not a complete Debian package"):
             open_packages({"pack": ["/usr/a"]}, tmp_path)
         assert not list(own_cache.rglob("package.json"))
+
+    @pytest.mark.parametrize(
+        ("make", "said"), [(Path.mkdir, "Is a directory"), (os.mkfifo, "not a regular file")]
+    )
+    def test_something_else_in_the_place_of_a_package(self, tmp_path, own_cache, make, said):
+        make(tmp_path / "pack_1_all.deb")
+        with pytest.raises(CounterGroundError, match=rf"Cannot read .*pack_1_all\.deb: {said}"):
+            open_packages({"pack": ["/usr/a"]}, tmp_path)
+
+    def test_a_version_that_leads_elsewhere_is_refused(self, tmp_path, make_deb, own_cache):
+        make_deb(tmp_path / "debs" / "pack_1%2F..%2F..%2F..%2Fout_all.deb", [("./usr/a", b"a")])
+        with pytest.raises(CounterGroundError, match="is no version of a Debian package"):
+            open_packages({"pack": ["/usr/a"]}, tmp_path / "debs")
+        assert not list(tmp_path.glob("out*"))
 
     def test_a_second_version_stands_beside_the_first(self, tmp_path, make_deb, own_cache):
         for version in "12":

@@ -7,9 +7,12 @@ import io
 import json
 import os
 import pickle
+import shutil
 import sqlite3
+import struct
 import tarfile
 import tracemalloc
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
@@ -319,6 +322,17 @@ def test_something_else_is_refused_in_one_line(tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["metashift", "urbancars"])
+def test_a_name_that_is_not_utf_8_is_named(tmp_path, name):
+    COPIES[name](tmp_path / "copy", **SMALL[name])
+    photo = next(
+        path for path in (tmp_path / "copy").rglob("*.jpg") if "test" in path.parts or "cat" in path.parts
+    )
+    photo.rename(photo.with_name("\udcff.jpg"))
+    with pytest.raises(CounterGroundError, match="holds a name that is not UTF-8: rename it"):
+        get_benchmark(name, archive=tmp_path / "copy")
+
+
 BY_HAND = ("metashift", "nico++", "focus", "urbancars", "hard-imagenet", "objectnet")
 
 
@@ -454,6 +468,23 @@ class TestImageNet9:
         benchmark = get_benchmark("imagenet9", archive=tmp_path / "second")
         assert "Skipped 1 folder that the benchmark does not have: mixed_rand/val/09_cat." in benchmark.notes
 
+    @pytest.mark.parametrize(
+        ("mapping", "said"),
+        [
+            ([1], "'list' object has no attribute"),
+            ({"dog": 1}, "invalid literal"),
+            ({}, "no class is a dog"),
+            ({"0": "1"}, "class '0' has '1'"),
+            ({"0": 9}, "class '0' has 9"),
+            ({"0": True}, "class '0' has True"),
+        ],
+    )
+    def test_a_mapping_that_is_not_as_published(self, tmp_path, mapping, said):
+        imagenet9(tmp_path / "copy", variants=("mixed_same", "mixed_rand"))
+        (tmp_path / "copy" / "in_to_in9.json").write_text(json.dumps(mapping))
+        with pytest.raises(CounterGroundError, match=rf"in_to_in9\.json is not as published: .*{said}"):
+            get_benchmark("imagenet9", archive=tmp_path / "copy")
+
 
 class TestMetaShift:
     @pytest.mark.parametrize(
@@ -522,6 +553,14 @@ class TestMetaShift:
         finally:
             tracemalloc.stop()
 
+    def test_a_place_that_metashift_does_not_have(self, tmp_path):
+        metashift(tmp_path / "copy", share=10)
+        path = tmp_path / "copy" / "imageID_to_group.pkl"
+        groups = pickle.loads(path.read_bytes())
+        path.write_bytes(pickle.dumps(groups | {"0": ["cat(bed)"]}))
+        with pytest.raises(CounterGroundError, match=r"cat/0\.jpg was taken 'bed'; it must be one of indoor"):
+            get_benchmark("metashift", archive=tmp_path / "copy")
+
 
 class TestNico:
     def test_each_context_is_compared_with_all(self, tmp_path):
@@ -580,8 +619,43 @@ class TestFocus:
 
     def test_a_class_that_focus_does_not_have(self, tmp_path):
         rows = [*FOCUS_ROWS, ("/cow/0.jpeg", "cow", "day", "sunny", "grass", 0)]
-        with pytest.raises(CounterGroundError, match=r"annotations\.db: 'cow'"):
+        with pytest.raises(CounterGroundError, match=r"annotations\.db: '/cow/.*class 'cow', which FOCUS"):
             got(tmp_path, "focus", rows=rows)
+
+    def test_a_relative_path(self, tmp_path, monkeypatch):
+        focus(tmp_path / "copy")
+        monkeypatch.chdir(tmp_path)
+        assert len(get_benchmark("focus", archive="copy")) == 11
+
+    @pytest.mark.parametrize("place", range(1, 5))
+    @pytest.mark.parametrize("value", [None, b"car"])
+    def test_only_texts_are_annotations(self, tmp_path, place, value):
+        row = ["/car-new/0.jpeg", "car", "day", "sunny", "street", 0]
+        row[place] = value
+        with pytest.raises(CounterGroundError, match=r"annotations\.db: .* where a text belongs"):
+            got(tmp_path, "focus", rows=[*FOCUS_ROWS, row])
+
+    @pytest.mark.parametrize(
+        ("made", "said"),
+        [
+            ("VIEW Annotations AS SELECT {columns}", "annotations is not a table"),
+            ("TABLE annotations (id INTEGER, file_name AS (hex(zeroblob(1000000))), {columns})", "too big"),
+            ("TABLE annotations (file_name, {columns})", "has no photo: this copy is not complete"),
+        ],
+    )
+    def test_rows_that_nobody_stored(self, tmp_path, made, said):
+        focus(tmp_path / "copy")
+        columns = "category, time, weather, locations"
+        if "VIEW" in made:
+            columns = "'/x' AS file_name, 'car' AS category, 'day' AS time, '' AS weather, '' AS locations"
+        with sqlite3.connect(tmp_path / "copy" / "annotations.db") as database:
+            database.execute("DROP TABLE annotations")
+            database.execute(f"CREATE {made.format(columns=columns)}")
+            if "id" in made:
+                database.execute("INSERT INTO annotations (id) VALUES (1)")
+        database.close()
+        with pytest.raises(CounterGroundError, match=said):
+            get_benchmark("focus", archive=tmp_path / "copy")
 
 
 class TestUrbanCars:
@@ -668,6 +742,23 @@ class TestHardImageNet:
         with pytest.raises(CounterGroundError, match=r"n01440764_x\.JPEG is not the mask of one of the 15"):
             get_benchmark("hard-imagenet", archive=tmp_path / "copy")
 
+    @pytest.mark.parametrize(
+        ("spoil", "said"),
+        [
+            (lambda mask: mask.write_bytes(b"no mask"), r"Cannot read the photo .*val/n0\S+: not an image"),
+            (lambda mask: mask.write_bytes(too_large()), "Cannot read the photo .*decompression bomb"),
+            (lambda mask: mask.rename(mask.with_name("n03218198_x.JPEG")), r"photo .*/x\.JPEG: missing"),
+            (lambda mask: shutil.rmtree(mask.parent), "holds no val and meta"),
+            (lambda mask: [each.unlink() for each in mask.parent.iterdir()], "has no photo: this copy"),
+            (lambda mask: mask.rename(mask.with_name("n03218198_\udcff.JPEG")), "a name that is not UTF-8"),
+        ],
+    )
+    def test_a_mask_that_is_damaged_or_has_no_photo(self, tmp_path, spoil, said):
+        hard_imagenet(tmp_path / "copy")
+        spoil(min((tmp_path / "copy" / "hardImageNet" / "val").iterdir()))
+        with pytest.raises(CounterGroundError, match=said):
+            get_benchmark("hard-imagenet", archive=tmp_path / "copy")
+
     @pytest.mark.parametrize("later", [-3600, 3600])
     def test_a_mask_that_changed_removes_the_object_again(self, tmp_path, later):
         first = got(tmp_path, "hard-imagenet")
@@ -735,6 +826,44 @@ class TestObjectNet:
         (tmp_path / "copy" / "mappings" / "imagenet_to_label_2012_v2").write_text("analog clock\n")
         with pytest.raises(CounterGroundError, match=r"mappings is not as published: IndexError"):
             get_benchmark("objectnet", archive=tmp_path / "copy")
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("folder_to_objectnet_label.json", {"banana": ["Banana"]}),
+            ("pytorch_to_imagenet_2012_id.json", {"409": "0", "530": 1, "954": 2}),
+            ("pytorch_to_imagenet_2012_id.json", {"409": -3, "530": -2, "954": -1}),
+            ("pytorch_to_imagenet_2012_id.json", {"409": 0, "530": 1, "954": 2, "7": 2}),
+        ],
+    )
+    def test_a_mapping_that_is_not_as_published(self, tmp_path, name, content):
+        objectnet(tmp_path / "copy")
+        (tmp_path / "copy" / "mappings" / name).write_text(json.dumps(content))
+        with pytest.raises(CounterGroundError, match="mappings is not as published"):
+            get_benchmark("objectnet", archive=tmp_path / "copy")
+
+    def test_no_photo_is_written_elsewhere(self, tmp_path):
+        objectnet(tmp_path / "copy")
+        (tmp_path / "copy" / "images" / "banana").rename(tmp_path / "outside")
+        labels = {"../../outside": "Banana", "alarm_clock": "Alarm clock"}
+        (tmp_path / "copy" / "mappings" / "folder_to_objectnet_label.json").write_text(json.dumps(labels))
+        with pytest.raises(CounterGroundError, match=r"outside/0\.png' would be written outside"):
+            get_benchmark("objectnet", archive=tmp_path / "copy")
+        assert not list(cache_dir().rglob("outside"))
+
+    def test_a_photo_without_room_for_its_border(self, tmp_path):
+        objectnet(tmp_path / "copy")
+        Image.new("RGB", (4, 4)).save(tmp_path / "copy" / "images" / "banana" / "0.png")
+        with pytest.raises(CounterGroundError, match=r"banana/0\.png: it is smaller than its border"):
+            get_benchmark("objectnet", archive=tmp_path / "copy")
+
+
+def too_large() -> bytes:
+    """A PNG that states 60,000 x 60,000 pixels."""
+    png = io.BytesIO()
+    Image.new("L", (1, 1)).save(png, "PNG")
+    head = b"IHDR" + struct.pack(">II", 60_000, 60_000) + png.getvalue()[24:29]
+    return png.getvalue()[:12] + head + struct.pack(">I", zlib.crc32(head)) + png.getvalue()[33:]
 
 
 class TestSpuCoAnimals:
@@ -839,6 +968,14 @@ def packed(data: Path, part: str = ".") -> bytes:
 
 
 class TestArchives:
+    @pytest.mark.parametrize("given", ["pipe", "/dev/zero", "x" * 5000, "x\0y"])
+    def test_what_is_neither_a_file_nor_a_folder(self, tmp_path, given):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(UsageError, match="does not exist, or is neither a file nor a folder"):
+            get_benchmark("waterbirds", archive=tmp_path / given)
+        with pytest.raises(UsageError, match="is not a built-in benchmark"):
+            open_benchmark(tmp_path / given)
+
     def test_a_tar_of_a_mirror(self, tmp_path):
         metashift(tmp_path / "data" / "MetaShift", share=10)
         (tmp_path / "a.tar.gz").write_bytes(packed(tmp_path / "data"))

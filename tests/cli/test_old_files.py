@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 
 import polars as pl
 import pytest
@@ -171,6 +172,14 @@ def test_an_old_pool_keeps_its_decisions(here, capsys):
     assert places["background"].to_list() == ["sky"]  # the adjudicated one
     assert main(["export", "pool", "--format", "parquet", "--private", "-o", "export", "-q"]) == 0
     assert cg.evaluate("export", BRIGHTNESS, label_space="benchmark", out="run", report=False).scores.height
+
+
+def test_an_old_pool_with_a_text_that_is_not_utf_8_is_refused(here, capsys):
+    make_old_pool(here)
+    with closing(sqlite3.connect("pool/decisions.sqlite")) as database:
+        database.execute("UPDATE photo SET licence = CAST(x'ff' AS TEXT)")
+        database.commit()
+    assert "was changed by something else" in refused(capsys, "pool", "pool")
 
 
 def make_old_pool(root) -> None:

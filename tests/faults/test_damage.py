@@ -117,6 +117,23 @@ def test_a_wrong_number_of_photos_is_refused(run):
     assert "the benchmark has 99 photos, and 24 counted" in refusal(run)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("label_space.size", 0, "label_space.size: Input should be greater than or equal to 1"),
+        ("label_space.candidates", 0, "label_space.candidates: Input should be greater"),
+        ("benchmark.n_photos", 10**400, "benchmark.n_photos: Input should be less"),
+        ("counts.unreadable", -1, "counts.unreadable: Input should be greater than or equal to 0"),
+        ("seconds", float("nan"), "seconds: Input should be a finite number"),
+    ],
+)
+def test_a_number_of_a_run_that_is_none_is_named(run, place, value, said):
+    record = json.loads((run / "run.json").read_text())
+    part, _, key = place.rpartition(".")
+    unseal(run, **({part: record[part] | {key: value}} if part else {key: value}))
+    assert said in refusal(run)
+
+
 def test_a_run_without_the_shares_of_its_design_is_refused(run):
     record = json.loads((run / "run.json").read_text())
     unseal(run, benchmark=record["benchmark"] | {"design": {"cells": ["class"], "contrasts": []}})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "fuzz"))
 from mutations import mutate
-from targets import TARGETS, check, seeds
+from targets import TARGETS, check, corpus, seeds
 
 SLOW = {"croissant", "hf_saved", "hf_arrow", "hf_parquet", "manifest_parquet", "model_spec", "mitigation"}
 SLOW |= {name for name in TARGETS if name.startswith(("spuriverse", "report"))}
@@ -21,6 +21,13 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", TARGETS)
 def test_what_is_whole_is_read(name):
     assert [check(name, data) for data in seeds(name).values()] == ["read"] * len(seeds(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_earlier_runs_found_is_read_whole_or_refused_in_one_line(name):
+    for data in corpus(name).values():
+        check(name, data)
 
 
 @pytest.mark.parametrize("name", TARGETS)

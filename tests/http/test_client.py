@@ -273,8 +273,8 @@ def test_importing_it_does_not_load_requests():
 FILE = bytes(range(256)) * 400
 
 
-def file_server(raw_server, reply, *, version="v1", cut=None, content=FILE):
-    """Serve a file as servers do: whole, or from a byte on where ``If-Range`` still holds."""
+def file_server(raw_server, reply, *, version="v1", cut=None, content=FILE, most=None):
+    """Serve a file as servers do: whole, or from a byte on where ``If-Range`` still holds, ``most`` bytes."""
 
     def answer(connection, request):
         asked = re.search(r"Range: bytes=(\d+)-", request)
@@ -283,8 +283,9 @@ def file_server(raw_server, reply, *, version="v1", cut=None, content=FILE):
             if start >= len(content):
                 connection.sendall(reply(b"", "416 Range Not Satisfiable"))
                 return
-            span = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            connection.sendall(reply(content[start:], "206 Partial Content", Content_Range=span))
+            sent = content[start:] if most is None else content[start : start + most]
+            span = f"bytes {start}-{start + len(sent) - 1}/{len(content)}"
+            connection.sendall(reply(sent, "206 Partial Content", Content_Range=span))
             return
         whole = reply(content, ETag=f'"{version}"')
         connection.sendall(whole[: None if cut is None else len(whole) - len(content) + cut])
@@ -305,6 +306,31 @@ def test_a_file_that_broke_off_is_continued(raw_server, reply, tmp_path):
     assert path.read_bytes() == FILE
     assert [entry.name for entry in tmp_path.iterdir()] == ["shard.tar"]
     assert "Accept-Encoding: identity" in raw_server.requests[0]
+    client.close()
+
+
+def test_a_part_of_the_rest_is_not_taken_for_the_whole(raw_server, reply, tmp_path):
+    client, path = Client("test"), tmp_path / "shard.tar"
+    file_server(raw_server, reply, cut=70_000)
+    with pytest.raises(FetchError):
+        client.save(raw_server.url, path)
+    file_server(raw_server, reply, most=20_000)
+    with pytest.raises(FetchError, match="only a part") as partial:
+        client.save(raw_server.url, path)
+    assert (partial.value.again, path.exists()) == (True, False)
+    client.save(raw_server.url, path)
+    assert path.read_bytes() == FILE
+    client.close()
+
+
+@pytest.mark.parametrize("mark", [b"\xff", b'"a\r\n b"', "\u0141".encode(), b" v1"])
+def test_a_version_that_no_request_can_carry_begins_anew(raw_server, reply, tmp_path, mark):
+    (tmp_path / "shard.tar.part").write_bytes(FILE[:100])
+    (tmp_path / "shard.tar.part.version").write_bytes(mark)
+    client, path = Client("test"), tmp_path / "shard.tar"
+    file_server(raw_server, reply)
+    assert client.save(raw_server.url, path) == len(FILE)
+    assert path.read_bytes() == FILE
     client.close()
 
 

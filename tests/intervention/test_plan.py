@@ -149,6 +149,19 @@ def test_one_of_each_class_and_group_is_taken_before_two(discs):
     assert photos.select("class_name", "own_group").n_unique() == 4
 
 
+def test_numbers_of_numpy_are_recorded_as_numbers():
+    three = np.int64(3)
+    record = SwapSettings(backgrounds_per_label=three, foregrounds=three, seed=three).record()
+    assert [record[name] for name in ("backgrounds_per_label", "foregrounds", "seed")] == [3, 3, 3]
+
+
+def test_a_cut_out_may_be_numbered_from_0(discs):
+    numbered = discs.photos.with_columns(cutout=pl.col("class_index") % 2)
+    benchmark = Benchmark(discs.name, discs.root, numbered, discs.label_space)
+    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
+    assert Counter(photos["cluster"]) == {"0.0": 2, "1.0": 2}
+
+
 def test_cut_outs_are_the_clusters_of_objects_and_two_photos_of_each_are_used(discs):
     shown = discs.photos.with_columns(
         cutout=pl.col("class_name")
@@ -281,8 +294,9 @@ def test_unknown_kinds_labels_and_half_pairs_are_refused(discs):
         SwapSettings(kinds=("mixed_same",))
     with pytest.raises(UsageError, match=r"background 'gras'.*Did you mean 'grass'"):
         plan_swap(discs, SwapSettings(labels=("gras", "water")))
-    with pytest.raises(UsageError, match="at least 1"):
-        SwapSettings(backgrounds_per_label=0)
+    for numbers in ({"backgrounds_per_label": 0}, {"foregrounds": 2.5}, {"seed": "a"}):
+        with pytest.raises(UsageError, match="is a whole number"):
+            SwapSettings(**numbers)
     with pytest.raises(UsageError, match="another background beside 'grass': there are grass, water"):
         plan_swap(discs, SwapSettings(labels=("grass",)))
 

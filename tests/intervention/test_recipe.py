@@ -107,6 +107,19 @@ def test_a_background_of_another_shape_covers_the_frame(red_on_green, tmp_path):
     assert np.abs(made[0, 0] - [10, 20, 200]).max() <= 2
 
 
+@pytest.mark.parametrize(
+    ("frame", "behind"), [((4, 400), (400, 4)), ((400, 4), (4, 400)), ((2, 2), (1, 200))]
+)
+def test_a_strip_covers_a_frame_across_it(frame, behind, tmp_path):
+    sources = []
+    for name, shape in (("frame", frame), ("behind", behind)):
+        mask = np.zeros(shape, np.uint8)
+        mask[0, 0] = 255
+        sources.append(masked(tmp_path, name, RED, GREEN, mask))
+    made = pixels_of(Composite(sources[0], sources[1], refill=False))
+    assert made.shape == (*frame, 3)
+
+
 def test_colours_move_half_way_to_those_of_the_background(red_on_green, blue_on_white):
     plain = pixels_of(Composite(red_on_green, blue_on_white))[32, 32]
     matched = pixels_of(Composite(red_on_green, blue_on_white, match_colour=True))[32, 32]

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from io import BytesIO
 
 import captum.attr
 import numpy as np
@@ -21,6 +22,8 @@ from counterground.files import read_record
 
 # One of its functions fails in the middle of a run.
 from counterground.intervention.saliency import _saliency, attribute, share_outside
+from counterground.intervention.saliency._attribution import parts_of
+from counterground.intervention.saliency._picture import draw_saliency
 from counterground.metrics import SALIENCY_SCHEMA
 from counterground.results import effect_scores, plain_text
 
@@ -45,6 +48,18 @@ def run(discs, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COUNTERGROUND_CACHE", str(tmp_path_factory.mktemp("cache")))
         return cg.swap(discs, MODELS, out=tmp_path_factory.mktemp("run") / "run", **QUICK)
+
+
+@pytest.mark.parametrize("shape", [(5, 1000), (1000, 5)])
+def test_a_photo_of_extreme_shape_has_a_picture_that_jpeg_can_hold(shape):
+    mask = np.zeros(shape, np.uint8)
+    mask[: shape[0] // 2, : shape[1] // 2] = 255
+    photo, parts = np.zeros((*shape, 3), np.uint8), len(np.unique(parts_of(mask)))
+    drawn = draw_saliency(photo, mask, np.ones(parts, np.float32))
+    assert max(drawn.size) < 65_500
+    written = BytesIO()
+    drawn.save(written, "JPEG")
+    assert Image.open(written).size == drawn.size
 
 
 def small_network():

@@ -141,6 +141,12 @@ def test_examples_are_a_picture_of_each_kind_beside_the_others(run):
     assert (sheet == grey).all(axis=2).sum() > 3 * SIDE * SIDE / 3
 
 
+@pytest.mark.parametrize(("examples", "said"), [(-1, "from 0, not -1"), (10**6, "at most 200 objects")])
+def test_examples_are_a_few(discs, examples, said, tmp_path):
+    with pytest.raises(UsageError, match=said):
+        cg.swap(discs, MODELS, out=tmp_path / "run", examples=examples, **QUICK)
+
+
 def test_scores_compare_and_report_take_the_run(run, tmp_path):
     assert "background_effect" in cg.scores(run)["metric"].to_list()
     assert cg.compare([run]) is not None

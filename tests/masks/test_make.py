@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -215,3 +217,32 @@ def test_masks_that_an_earlier_version_made_from_a_whole_path_are_made_on(benchm
     write_description(tmp_path / "made", {**description, "source": str(source)})
     assert make_masks(benchmark, source, tmp_path / "made").table.equals(made.table)
     assert read_description(tmp_path / "made")["source_digest"]
+
+
+def test_names_that_are_not_utf_8_are_spelt_out(benchmark, tmp_path):
+    source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    folder_of_masks(source, benchmark, 255)
+    ellipse().save(os.fsdecode(os.fsencode(source) + b"/\xfe.png"))
+    made = make_masks(benchmark, source, tmp_path / "made")
+    assert made.notes == (r"1 PNG with the name of no photo: \udcfe.png.",)
+    assert made.description["source"] == r"\udcff"
+    assert make_masks(benchmark, source, tmp_path / "made").usable == 3
+
+
+@pytest.mark.parametrize("settings", [[], 5, None])
+def test_masks_of_settings_that_are_none_are_other_masks(benchmark, tmp_path, settings):
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made/masks.json").write_text(json.dumps({"settings": settings}))
+    with pytest.raises(UsageError, match="holds other masks"):
+        make_masks(benchmark, "boxes", tmp_path / "made")
+    assert make_masks(benchmark, "boxes", tmp_path / "made", overwrite=True).usable == 3
+
+
+def test_a_seal_that_is_no_json_is_one_line(benchmark, tmp_path):
+    make_masks(benchmark, "boxes", tmp_path / "made")
+    body, files = b'{"notes": []', b"{masks.csv}"
+    digest = hashlib.sha256(b"%d\n%b\n%b" % (len(body), body, files)).hexdigest().encode()
+    seal = b', "sealed": {"files": %b, "sha256": "%b"}}' % (files, digest)
+    (tmp_path / "made/masks.json").write_bytes(body + seal)
+    with pytest.raises(CounterGroundError, match="cannot be read"):
+        read_masks(tmp_path / "made")

@@ -194,9 +194,9 @@ def test_a_drawn_mask_is_written_anew(folder, decisions):
     assert (written.mode, written.size, written.info) == ("L", SIZE, {})
 
 
-@pytest.mark.parametrize("damage", ["not a database", "another program's", "a trigger", "a path"])
+@pytest.mark.parametrize("damage", ["not a database", "another program's", "a trigger", "a path", "a photo"])
 def test_a_damaged_database_is_one_line(folder, decisions, damage):
-    decisions.decide(A, "accepted", annotator="ann", token=token())
+    decisions.decide(A, "accepted", annotator="ann", token=token(), photo="0" * 64)
     file = folder / "decisions.sqlite"
     if damage == "not a database":
         file.write_bytes(b"no database at all" * 100)
@@ -209,6 +209,7 @@ def test_a_damaged_database_is_one_line(folder, decisions, damage):
             "a path": "INSERT INTO decision (path, verdict, mask, annotator, at, token, digest) "
             "VALUES ('x', 'redrawn', 'redrawn/../../secret.png', 'ann', 'now', 't', row_digest("
             "'x', 'redrawn', 'redrawn/../../secret.png', NULL, 'ann', 'now', 't', NULL))",
+            "a photo": "UPDATE setting SET value = '{', digest = row_digest(name, '{')",
         }[damage]
         database.execute(statement)
         database.commit()
@@ -217,6 +218,20 @@ def test_a_damaged_database_is_one_line(folder, decisions, damage):
         standing(folder)
     assert "\n" not in str(refused.value)
     assert "decisions.sqlite" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        *(({name: "\ud800"}, "not UTF-8") for name in ("path", "annotator", "token", "judged", "photo")),
+        *(({name: 5}, "5 in place of a text") for name in ("path", "token", "judged", "photo")),
+    ],
+)
+def test_a_decision_is_of_texts(folder, decisions, odd, said):
+    sent = {"path": A, "verdict": "accepted", "annotator": "ann", "token": token()}
+    with pytest.raises(UsageError, match=said):
+        decisions.decide(**sent | odd)
+    assert standing(folder) == {}
 
 
 def test_a_drawing_does_not_pass_to_another_photo_of_the_same_path(folder, decisions, tmp_path):

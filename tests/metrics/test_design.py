@@ -141,6 +141,8 @@ def test_a_contrast_is_found_by_its_name_or_made_of_an_expression():
         ({"weights": {"t": {("gull",): 1}}}, "a cell has a value of class_name, group"),
         ({"weights": {"t": {("gull", "common"): -1}}}, "must be numbers of at least 0"),
         ({"weights": {"t": {("gull", "common"): 0}}}, "not all of them 0"),
+        ({"weights": {"t": {("gull", "common"): 10**400}}}, "must be numbers of at least 0"),
+        ({"weights": {"t": {("gull", "common"): "many"}}}, "must be numbers of at least 0"),
         ({"weights": {"T": {("gull", "common"): 1}}}, "cannot be called 'T'"),
         ({"contrasts": (Contrast("x", "average(t)", "all"),)}, "does not name; it has none"),
     ],
@@ -192,6 +194,23 @@ def test_named_shares_are_kept_with_a_design():
     cells = {("gull", "land"): 1, ("wren", "open water"): 2}
     design = Design(("class_name", "place"), weights={"t": cells})
     assert Design.from_json(json.loads(json.dumps(design.to_json()))) == design
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights": {"t": [["gull", "land", 1], ["gull", "land", 2]]}}, "the shares 't' have a cell twice"),
+        ({"weights": {"t": [[]]}}, "not enough values"),
+        ({"cells": "ab"}, "ab is no list of texts"),
+        ({"cells": [1, 2]}, "is no list of texts"),
+        ({"clusters": {"cluster": 1}}, "is no list of texts"),
+        ({"contrasts": [1]}, "is no list of texts"),
+    ],
+)
+def test_a_design_of_another_form_is_not_read(change, message):
+    content = {"cells": ["class_name", "place"], "contrasts": [str(DROP)], "weights": {}}
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        Design.from_json(content | change)
 
 
 @pytest.mark.parametrize("name", ["co_background", "place", "background_2", "size", "bg", "clusters_in"])

@@ -1,6 +1,7 @@
 """Mending a model: every photo is judged once, by a head that saw nothing of its cluster."""
 
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -10,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 from planted_photos import CLASSES, Planted, PlantedClassifier, planted_benchmark
+from safetensors.numpy import save_file
 
 import counterground as cg
 from counterground.cli import main
@@ -19,6 +22,9 @@ from counterground.errors import CounterGroundError, OtherNamesWarning, UsageErr
 from counterground.files import read_record, write_record
 from counterground.metrics import DROP, Design, compare_models
 from counterground.mitigation import MitigatedHead, Mitigation
+
+# A photo of this width would be encoded for a minute.
+from counterground.mitigation._side_effects import draw_watermark
 from counterground.photos import Discovered
 from counterground.results import read_mitigation, repeat_command
 
@@ -183,13 +189,23 @@ def test_a_watermark_that_hides_the_object_is_seen_and_size_is_told_apart(mitiga
             assert relief.value == pytest.approx(before.value - after.value)
 
 
-def test_without_sizes_and_watermark_their_effects_are_named_as_not_measured(tmp_path):
-    benchmark = planted_benchmark(object_area=None)
+@pytest.mark.parametrize(
+    ("area", "said"), [(None, "no masks and no boxes"), (["large"] * 108, "not of numbers")]
+)
+def test_without_sizes_and_watermark_their_effects_are_named_as_not_measured(area, said, tmp_path):
+    benchmark = planted_benchmark(object_area=area)
     found = cg.mitigate(
-        benchmark, Planted(), "template-ensemble", out=tmp_path / "run", watermark=False, figure=False
+        benchmark,
+        Planted(),
+        "template-ensemble",
+        out=tmp_path / "run",
+        seed=np.int64(1),
+        watermark=False,
+        figure=False,
     )
     assert set(found.record.not_measured) == {"size", "watermark"}
-    assert "no masks and no boxes" in found.record.not_measured["size"]
+    assert said in found.record.not_measured["size"]
+    assert json.loads((tmp_path / "run" / "mitigation.json").read_text())["seed"] == 1
 
 
 def test_the_record_is_read_back_and_the_table_holds_every_method(mitigated):
@@ -211,6 +227,18 @@ def test_a_record_without_the_size_of_a_part_or_any_method_is_refused(mitigated,
     file.write_text(json.dumps(content | lacks))
     with pytest.raises(CounterGroundError, match="damaged or of another version"):
         read_mitigation(file.parent)
+
+
+def test_an_interval_wider_than_any_difference_is_drawn(mitigated, tmp_path):
+    """With two clusters, an interval of a difference can be (-380 %, 380 %)."""
+    folder = shutil.copytree(mitigated.run.path, tmp_path / "run")
+    content = json.loads(read_record(folder / "mitigation.json"))
+    for method in content["methods"]:
+        method["cost"] |= {"low": -3.8, "high": 3.8}
+        method["gain"] |= {"low": -3.8, "high": 3.8}
+    write_record(folder / "mitigation.json", json.dumps(content))
+    page = cg.write_report(folder, tmp_path / "report.html", photos=False).read_text()
+    assert "380.0" in page
 
 
 def test_a_record_with_earlier_names_of_its_fields_is_read(mitigated, tmp_path):
@@ -392,6 +420,15 @@ def test_what_cannot_work_is_refused_in_one_line(tmp_path, model, methods, chang
 def test_another_word_or_seed_is_refused(tmp_path, given, message):
     with pytest.raises(UsageError, match=message):
         cg.mitigate(planted_benchmark(), Planted(), "sage", out=tmp_path / "run", **given)
+
+
+def test_captions_are_no_backgrounds(planted, tmp_path):
+    copies = pl.concat(
+        planted.photos.with_columns(path=pl.format("{}/{}", pl.lit(copy), "path")) for copy in range(12)
+    )
+    captions = copies.with_columns(background=pl.format("caption {}", pl.int_range(pl.len())))
+    with pytest.raises(UsageError, match="1,296 backgrounds, and no more than 1,000"):
+        cg.mitigate(replace(planted, photos=captions), Planted(), "sage", out=tmp_path / "run")
 
 
 def test_classes_with_too_few_clusters_are_left_out_and_named(planted, tmp_path):
@@ -589,3 +626,40 @@ def test_parts_whose_photos_cannot_be_read_are_refused(tmp_path):
 def test_a_record_that_cannot_work_is_refused_when_it_is_made(name, settings, message):
     with pytest.raises(ValueError, match=message):
         Mitigation(name, "", "", _grey, settings=settings)
+
+
+WEIGHT = np.ones((4, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "normalise"),
+    [
+        ({}, "true"),
+        ({"weight": WEIGHT[0]}, "true"),
+        ({"weight": WEIGHT.astype(np.float64)}, "true"),
+        ({"weight": WEIGHT * np.float32("nan")}, "true"),
+        ({"weight": WEIGHT, "bias": WEIGHT[:, 0]}, "true"),
+        ({"weight": WEIGHT, "feature_hook": WEIGHT}, "true"),
+        ({"weight": WEIGHT, "inputs": WEIGHT}, "true"),
+        ({"weight": WEIGHT}, '"no"'),
+        ({"weight": WEIGHT}, "[" * 100_000),
+    ],
+)
+def test_what_is_no_head_is_refused(arrays, normalise, tmp_path):
+    file = tmp_path / "head.safetensors"
+    save_file({"weight": WEIGHT}, file, {"normalise": "true"})
+    assert cg.read_head(file).normalise is True
+    save_file(arrays, file, {"normalise": normalise})
+    with pytest.raises(CounterGroundError, match="is no head that `counterground mitigate` wrote"):
+        cg.read_head(file)
+
+
+def test_a_pipe_is_no_head(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # a reader would wait for its other end
+    with pytest.raises(CounterGroundError, match="is no head"):
+        cg.read_head(tmp_path / "pipe")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_the_widest_photo_takes_a_watermark():
+    assert draw_watermark(Image.new("RGB", (60_000, 300))).size == (60_000, 300)

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -182,6 +183,16 @@ def test_a_broken_file_gives_one_line(content, suffix, spec, tmp_path):
         load_model(f"{spec}{path}", device="cpu")
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_pickle_that_names_its_tensors_otherwise_is_one_line(tmp_path):
+    torch.save({"x": torch.zeros(1)}, tmp_path / "whole.pth")
+    with zipfile.ZipFile(tmp_path / "whole.pth") as whole, zipfile.ZipFile(tmp_path / "w.pth", "w") as made:
+        for name in whole.namelist():
+            data = b"\x80\x02K\x01Q." if name.endswith("data.pkl") else whole.read(name)
+            made.writestr(name.replace("whole/", "w/"), data)
+    with pytest.raises(CounterGroundError, match="is not a state_dict of this architecture"):
+        load_model(f"torchvision:resnet18@{tmp_path / 'w.pth'}", device="cpu")
 
 
 def test_a_torchscript_archive_is_refused(tmp_path):

@@ -75,11 +75,28 @@ def test_json_round_trip(tmp_path):
         ((("a", "b"), (3, 4), {0: (1, 1)}), "name a class twice"),
         ((("a", "b"), (3, 4), {0: (2,)}), "candidate 2 of class 0 is outside"),
         ((("a", "b"), (3, 4), {-1: (1,)}), "candidate -1 of class -1 is outside"),
+        (("ab", (3, 4)), "its names and their ImageNet indices are tuples or lists"),
+        ((("a", 2), (3, 4)), "2 is not a text"),
+        ((("a", "b"), (3, "4")), "'4' is not a whole number"),
+        ((("a", "b"), (3, 4), {"0": (1,)}), "'0' is not a whole number"),
+        ((("a", "b"), (3, 4), [(1,)]), "its candidates are a mapping"),
+        ((("a", "b"), (3, 4), None, ((1,), ("2",))), "'2' is not a whole number"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(arguments, message):
     with pytest.raises(CounterGroundError, match=re.escape(message)):
         LabelSpace("x", *arguments)
+
+
+def test_lists_are_as_good_as_tuples():
+    space = LabelSpace("x", ["a", "b"], [None, 5])
+    assert space == LabelSpace("x", ("a", "b"), (None, 5))
+    assert hash(space) == hash(LabelSpace("x", ("a", "b"), (None, 5)))
+
+
+def test_a_name_that_is_not_utf_8_is_refused():
+    with pytest.raises(CounterGroundError, match="its name is not UTF-8"):
+        LabelSpace("\ud800", ("a",), (None,))
 
 
 @pytest.mark.parametrize(

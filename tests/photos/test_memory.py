@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
@@ -230,6 +231,34 @@ def png():
             {"path": ["a", "b"], "class_name": ["ox"] * 2, "wet": [True, "no"]},
             {"attributes": "wet"},
             "'wet' of the frame has booleans and texts: give values of one kind",
+        ),
+        ({"path": ["\udcff.png"], "class_name": ["ox"]}, {}, r"'path' .* is not UTF-8: '\\udcff\.png'"),
+        ({"path": ["a"], "class_name": ["\ud800"]}, {}, "'class_name' .* is not UTF-8"),
+        (
+            {"path": ["a"], "class_name": ["ox"], "brand": ["\ud800"]},
+            {"attributes": "brand"},
+            "'brand' .* is not UTF-8",
+        ),
+        (
+            {"path": ["a"], "class_name": ["ox"], "size": [10**400]},
+            {"attributes": "size"},
+            "'size' .* a number that is too large",
+        ),
+        (
+            {"path": ["a", "b"], "class_name": ["ox", 1]},
+            {"names": "imagenet"},
+            "'class_index' of the frame mixes kinds of values",
+        ),
+        (
+            {"path": ["a", "b"], "class_name": ["ox"] * 2, "imagenet_index": ["a", 1]},
+            {},
+            "'imagenet_index' of the frame mixes kinds of values",
+        ),
+        ({"path": ["a"], "class_name": [0]}, {"names": 5}, "names= must list the class names"),
+        (
+            {"path": [torch.zeros(4, 4, requires_grad=True)], "class_name": ["ox"]},
+            {},
+            "Row 0 of the frame is Tensor; a photo is",
         ),
     ],
 )

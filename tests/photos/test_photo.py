@@ -356,3 +356,11 @@ def test_every_suffix_taken_for_a_photo_can_be_read(tmp_path):
         image = picture("L") if suffix == ".pgm" else picture()
         path = write(tmp_path / f"x{suffix}", image, formats.get(suffix))
         np.testing.assert_array_equal(np.asarray(load_photo(path).image), as_pil(path))
+
+
+def test_a_file_that_no_photo_is_as_large_as_is_not_read(tmp_path):
+    with (tmp_path / "a.png").open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        file.truncate(2**31)
+    with pytest.raises(UnreadablePhoto, match="no more than 1,073,741,824 are read"):
+        load_photo(tmp_path / "a.png")

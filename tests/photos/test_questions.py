@@ -279,6 +279,9 @@ def test_flaws_of_spuriverse_are_named(spuriverse):
     meta.write_text(META.replace("17,C", "16,C"))
     with pytest.raises(CounterGroundError, match="has no row with the index '17'"):
         read_benchmark(spuriverse)
+    meta.write_text(f"{META}17,A,What stands there?,A hotel,A house,A cabin,A shed,Scene\n")
+    with pytest.raises(CounterGroundError, match=r"seedbench_meta\.csv has two rows with the index '17'"):
+        read_benchmark(spuriverse)
     meta.write_text(META.replace(",answer", ",reply"))
     with pytest.raises(CounterGroundError, match=r"seedbench_meta\.csv has no column 'answer'"):
         read_benchmark(spuriverse)

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import polars as pl
@@ -36,6 +37,9 @@ def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return path
+
+
+QUESTION = {"question": "Which?", "options": ["a", "b"], "answer": "a"}
 
 
 def sample(key: str, shade: int, **fields) -> list[tuple[str, bytes]]:
@@ -145,6 +149,19 @@ def test_webdatasets_own_writer_is_read(tmp_path):
         ([("1.jpg", b"x"), ("1.json", b"{")], "fields cannot be read"),
         ([("1.jpg", b"x"), ("1.json", b"[" * 100_000)], "fields cannot be read"),
         ([], "the shards hold no photos"),
+        (sample("1", 1, class_name="hen", **QUESTION | {"question": 5}), "its question is not a text, but 5"),
+        (
+            sample("1", 1, class_name="hen", **QUESTION | {"answer": True}),
+            "its answer is not a text, but True",
+        ),
+        (
+            sample("1", 1, class_name="hen", **QUESTION | {"options": ["a", 2]}),
+            "its options are no list of texts",
+        ),
+        (
+            sample("1", 1, class_name="hen", **QUESTION | {"options": '["a"]'}),
+            "its options are no list of texts",
+        ),
     ],
 )
 def test_an_unsafe_or_odd_tar_is_refused_in_one_line(members, message, tmp_path, cache):
@@ -257,6 +274,12 @@ def test_binary_columns_and_numbers(tmp_path):
         ({"second": pl.col("image")}, "found image, second"),
         ({"class_name": pl.lit(None, pl.String)}, "row 1 has no class"),
         ({"path": pl.lit("../x.jpg")}, "would land outside"),
+        ({"image": pl.struct(bytes=pl.lit("a text"), path=pl.lit("a.jpg"))}, "found none. It has: image"),
+        ({"image": pl.struct(bytes=pl.lit(5), path=pl.lit("a.jpg"))}, "found none. It has: image"),
+        (
+            {name: pl.lit(value) for name, value in (QUESTION | {"question": 5, "options": ["a"]}).items()},
+            "its question is not a text, but 5",
+        ),
     ],
 )
 def test_odd_parquet_is_refused_in_one_line(change, message, tmp_path, cache):
@@ -268,6 +291,45 @@ def test_odd_parquet_is_refused_in_one_line(change, message, tmp_path, cache):
         read_benchmark(tmp_path / "hf")
     assert "\n" not in str(caught.value)
     assert unpacked(cache) == []
+
+
+@pytest.mark.parametrize(
+    "features", ["[1]", "null", '{"label": {"_type": "ClassLabel", "names": 5}}', "[" * 100_000]
+)
+def test_class_names_that_cannot_be_read_are_no_class_names(tmp_path, features):
+    path = write_rows(tmp_path / "hf" / "x.parquet", [{"label": 0}])
+    about = {"huggingface": f'{{"info": {{"features": {features}}}}}'}
+    pl.read_parquet(path).write_parquet(path, metadata=about)
+    with pytest.raises(CounterGroundError, match="has class number 0, and its name is unknown"):
+        read_benchmark(tmp_path / "hf")
+
+
+def test_of_a_photo_in_many_rows_one_copy_is_in_memory(tmp_path):
+    photo = jpeg(1) + bytes(2_000_000)
+    frame = pl.DataFrame({"image": [photo], "class_name": ["hen"]})
+    (tmp_path / "hf").mkdir()
+    pl.concat([frame] * 30).write_parquet(tmp_path / "hf" / "x.parquet")
+    tracemalloc.start()
+    try:
+        assert len(read_benchmark(tmp_path / "hf")) == 30
+        assert tracemalloc.get_traced_memory()[1] < 8 * len(photo)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_name_of_a_class_may_hold_any_space(tmp_path):
+    members = [("1.jpg", jpeg(1)), ("1.cls", b"0"), ("2.jpg", jpeg(2)), ("2.cls", b"1")]
+    write_tar(tmp_path / "wds" / "x.tar", members)
+    (tmp_path / "wds" / "classnames.txt").write_text("water\u2028buffalo\r\nhen\r\n", newline="")
+    photos = read_benchmark(tmp_path / "wds").photos.sort("path")
+    assert photos["class_name"].to_list() == ["water\u2028buffalo", "hen"]
+
+
+def test_a_number_that_no_column_holds_is_not_used(tmp_path):
+    write_tar(tmp_path / "wds" / "x.tar", sample("1", 1, class_name="hen", size=10**400))
+    found = read_benchmark(tmp_path / "wds")
+    assert "size" not in found.photos.columns
+    assert "size (its type is Object" in str(found.notes)
 
 
 def test_several_splits_are_never_thrown_together(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from counterground.errors import CounterGroundError
-from counterground.photos import Benchmark, photo_id, read_benchmark
+from counterground.photos import Benchmark, photo_id, read_benchmark, read_table
 
 
 @pytest.fixture
@@ -75,6 +75,17 @@ def test_every_file_is_read_alike(write, tmp_path, suffix):
         ("2.png", "hen", "grass", None, 1.0),
     ]
     assert benchmark.notes == ()
+
+
+@pytest.mark.parametrize("escaped", ["\\ud800", "\\udc00x", "x\\ud83d\\n"])
+def test_half_a_surrogate_pair_is_refused(tmp_path, escaped):
+    whole = '{"url": "a", "class_name": "\\ud83d\\udc0e"}\n'
+    file = tmp_path / "mine.jsonl"
+    file.write_text(whole)
+    assert read_table(file)["class_name"].to_list() == ["\N{HORSE}"]
+    file.write_text(whole + whole.replace(r"\ud83d\udc0e", escaped))
+    with pytest.raises(CounterGroundError, match=r"mine.jsonl: line 2: .* half a surrogate pair"):
+        read_table(file)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])

@@ -149,6 +149,7 @@ def test_what_is_secret_in_a_url_is_in_no_output(table, server):
         ("ftp://host/1.jpg", "Row 2: 'ftp://host/1.jpg' is neither http nor https as those of other rows"),
         ("photos/1.jpg", "Row 2: 'photos/1.jpg' is neither http nor https"),
         ("http://[1.jpg", "Row 2: 'http://[1.jpg' cannot be read as a URL"),
+        (f"http://{'a' * 300}/1.jpg", f"Row 2: 'http://{'a' * 300}/1.jpg' has a longer name of its host"),
         ("", "Row 2 has no URL"),
         (0, "Row 2 of the manifest has the path of row 1"),
     ],
@@ -213,6 +214,19 @@ def photo_folder(tmp_path):
         (folder / name).mkdir(parents=True)
         (folder / name / "0.jpg").write_bytes(photo_bytes(number))
     return folder
+
+
+ANNOTATION = {"id": 1, "image_id": 10, "category_id": 1, "bbox": [0, 0, 4, 4]}
+
+
+def test_sides_licences_and_numbers_of_coco_that_cannot_be_used_as_they_are(coco):
+    images = [{"id": 10, "file_name": "0.jpg", "width": 1e-200, "height": 1e-200, "license": 1}]
+    images[0]["tag"] = 10**40
+    licences = [{"id": 1, "url": {"of": "a page"}, "name": "CC BY"}]
+    found = read_benchmark(coco(images=images, annotations=[ANNOTATION], licenses=licences)).photos
+    assert found["licence"].to_list() == ["CC BY"]
+    assert found["object_area"].to_list() == [None]
+    assert found["tag"].to_list() == [str(10**40)]
 
 
 @pytest.fixture
@@ -342,6 +356,14 @@ def test_coco_photos_of_several_categories_may_count_or_be_refused(coco, server)
             {"categories": [{"id": 1, "name": "hen"}, {"id": 1, "name": "x"}]},
             "",
             "category 1 is listed twice",
+        ),
+        ({}, f"?images={'a' * 300}", "aaa is not a folder"),
+        ({"categories": [{"id": 1, "name": None}]}, "", "category number 1 has no id or no name"),
+        ({"categories": [{"id": 1, "name": ["hen"]}]}, "", "category number 1 has no id or no name"),
+        (
+            {"images": [{"id": 10, "file_name": "0.jpg", "*": 1}], "annotations": [ANNOTATION]},
+            "",
+            r"No column can be called '\*'",
         ),
     ],
 )

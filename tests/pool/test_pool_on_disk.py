@@ -8,12 +8,13 @@ import sys
 import textwrap
 import threading
 
+import polars as pl
 import pytest
 from resealed import change_pool
 from sqlalchemy import text
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.pool import BACKGROUND_LABELS, is_pool, open_pool
+from counterground.pool import BACKGROUND_LABELS, SIGNAL_SCHEMA, is_pool, open_pool
 
 
 def test_other_folders_are_no_pools(tmp_path):
@@ -58,6 +59,9 @@ DECIDED = (
 )
 DECIDED += " 0, '', 't' FROM photo LIMIT 1"
 
+SETTING = "INSERT INTO setting (name, value) VALUES ('background_labels', {})"
+SIGNAL = "INSERT INTO signal VALUES ('files/x.png', 's', {}, 1, {}, 0.5, 'why', NULL, NULL)"
+
 
 @pytest.mark.parametrize(
     ("sql", "message"),
@@ -78,6 +82,15 @@ DECIDED += " 0, '', 't' FROM photo LIMIT 1"
         (DECIDED.format("""'["nonsense"]'"""), "a decision has the labels .*nonsense"),
         ("INSERT INTO setting (name, value) VALUES ('background_labels', '5')", "is not a list of labels"),
         ("INSERT INTO setting (name, value) VALUES ('background_labels', '{nope')", "is not JSON"),
+        (
+            DECIDED.format("""'["\\ud800"]'""").replace("review", "background"),
+            "a decision has the labels .*ud800",
+        ),
+        (SETTING.format("'[\"\\ud800\"]'"), "is not JSON"),
+        (SETTING.format("printf('%.*c', 99999, '[')"), "is not JSON"),
+        (f"UPDATE photo SET photo_id = NULL {ONE}", "no photo_id"),
+        (SIGNAL.format("'mine'", "1"), "a signal has the reason 'mine'"),
+        (SIGNAL.format("'clarity'", "NULL"), "a signal has no 'flagged'"),
     ],
 )
 def test_what_no_pool_writes_is_one_line(pool, sql, message):
@@ -87,13 +100,50 @@ def test_what_no_pool_writes_is_one_line(pool, sql, message):
         read_all(pool.root)
 
 
+def signal_for(path, reason):
+    row = {
+        "path": path,
+        "signal": "s",
+        "reason": reason,
+        "flagged": True,
+        "priority": 0.5,
+        "explanation": "x",
+    }
+    return pl.DataFrame([row], schema=SIGNAL_SCHEMA)
+
+
 def read_all(root):
     changed = open_pool(root)
     changed.background_labels()
+    changed.signals()
     changed.freeze()
 
 
+@pytest.mark.parametrize("copied", [False, True])
+def test_signs_in_the_name_of_a_folder_have_no_meaning(tmp_path, make_pool, monkeypatch, copied):
+    folder = tmp_path / "what?" / "#1&x=y" / "50%20" / "pool"
+    make_pool(folder, {"flamingo": 2}).close()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["what?"]
+    assert is_pool(folder)
+    if copied:  # as on a disk that cannot be written
+        monkeypatch.setattr("counterground.pool._database.os.access", lambda *_: False)
+        monkeypatch.setattr("tempfile.tempdir", str(folder.parent))
+    with open_pool(folder) as pool:
+        assert len(pool.photos()) == 2
+
+
 def test_no_value_is_taken_that_could_not_be_read_again(pool):
+    path = pool.photos()["path"][0]
+    for needed in ("path", "photo_id", "class_name"):
+        row = {"path": path, "photo_id": "0" * 64, "class_name": "flamingo"} | {needed: None}
+        with pytest.raises(CounterGroundError, match=f"has no '{needed}'"):
+            pool.add_photos([row])
+    with pytest.raises(CounterGroundError, match="has no 'position'"):
+        pool.add_candidates([{"key": "url:x", "class_name": "flamingo"}])
+    with pytest.raises(CounterGroundError, match="a signal has the reason 'mine'"):
+        pool.write_signals(pool.signals().clear().vstack(signal_for(path, "mine")))
+    with pytest.raises(CounterGroundError, match="is not UTF-8"):
+        pool.decide(path, annotator="\ud800", task="review", labels=["keep"])
     row = {"key": "url:x", "class_name": "flamingo", "position": 0, "taxon_id": "none"}
     with pytest.raises(CounterGroundError, match=r"column 'taxon_id' .* cannot hold 'none'"):
         pool.add_candidates([row])

@@ -15,7 +15,7 @@ from typing import IO
 
 from counterground.errors import CounterGroundError
 from counterground.files import atomic_path
-from counterground.reading import check_tar_end, check_zip_start
+from counterground.reading import BoundedTarInfo, check_tar_end, check_zip_start, is_tar
 
 MAX_TOTAL_BYTES = 64 * 2**30  # as much as 13,100 photos at 5 MB each, the size of an original
 MAX_MEMBER_BYTES = 256 * 2**20  # no photograph is larger
@@ -46,7 +46,7 @@ class _Member:
 
 def is_archive(path: Path) -> bool:
     """Return whether ``path`` looks like a zip or a (compressed) tar archive."""
-    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    return zipfile.is_zipfile(path) or is_tar(path)
 
 
 def unpack(archive: Path, into: Path, progress: Callable[[int, int], None] | None = None) -> None:
@@ -95,11 +95,11 @@ def _members(archive: Path) -> Iterator[tuple[Iterator[_Member], int]]:
             listed = [_zip_member(opened, info) for info in opened.infolist()]
             total = sum(1 for _ in _checked(archive, iter(listed)))
             yield iter(listed), total
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as tar:
+    elif is_tar(archive):
+        with tarfile.open(archive, tarinfo=BoundedTarInfo) as tar:
             total = sum(1 for _ in _checked(archive, (_tar_member(tar, info) for info in tar)))
             check_tar_end(tar)  # reads to the very end, where gzip and xz have their checksum
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, tarinfo=BoundedTarInfo) as tar:
             yield (_tar_member(tar, info) for info in tar), total
     else:
         raise BrokenArchiveError(

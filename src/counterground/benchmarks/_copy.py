@@ -14,15 +14,18 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, error_message
 from counterground.files import atomic_path
-from counterground.photos import IMAGE_SUFFIXES, load_photo, read_table
+from counterground.photos import IMAGE_SUFFIXES, UnreadablePhoto, load_photo, read_table
 from counterground.progress import progress_bar
-from counterground.reading import read_json
+from counterground.reading import is_file, read_json
 from counterground.text import counted
 
 Change = Callable[[Image.Image], Image.Image] | None
-"""What is done to a photo, in RGB; None: nothing, and its file is linked or copied."""
+"""What is done to a photo, in RGB; None: nothing, and its file is linked or copied.
+
+A ``ValueError`` says why it cannot be done.
+"""
 
 _LISTED = 4  # unknown folders that a note names
 _WORKERS = 4
@@ -81,14 +84,27 @@ class Copy:
         return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
     def _photos(self, folder: str, suffixes: Collection[str]) -> list[str]:
+        names = self.entries(folder)
+        return [f"{folder}/{name}" for name in names if PurePosixPath(name).suffix.lower() in suffixes]
+
+    def entries(self, folder: str) -> list[str]:
+        """Return the sorted names of what lies in a folder of the copy, except hidden ones.
+
+        Raises:
+            CounterGroundError: no such folder, or a name that is not UTF-8.
+        """
         try:
-            with os.scandir(self.root / folder) as entries:
-                names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+            names = sorted(entry.name for entry in (self.root / folder).iterdir())
+            "".join(names).encode()
         except OSError as error:
             raise CounterGroundError(
                 f"{self.root} has no folder {folder!r}: this copy is not complete, or is another data set."
             ) from error
-        return [f"{folder}/{name}" for name in names if PurePosixPath(name).suffix.lower() in suffixes]
+        except UnicodeEncodeError as error:
+            raise CounterGroundError(
+                f"{self.root / folder} holds a name that is not UTF-8: rename it."
+            ) from error
+        return [name for name in names if not name.startswith(".")]
 
     def _note_unknown(self, template: str, folders: set[str], ignored: Collection[str]) -> None:
         """Note folders with photos that lie where those of the template do but are not among them."""
@@ -98,8 +114,8 @@ class Copy:
         beside = (
             f"{parent}/{name}".removeprefix("./")
             for parent in parents
-            for name in sorted(entry.name for entry in os.scandir(self.root / parent) if entry.is_dir())
-            if not name.startswith(".") and name not in ignored
+            for name in self.entries(parent)
+            if name not in ignored and (self.root / parent / name).is_dir()
         )
         unknown = [folder for folder in beside if folder not in known and _holds_photos(self.root / folder)]
         if unknown:
@@ -152,8 +168,10 @@ class Copy:
                 this reads, such as a mask; a changed photo is written as PNG, without loss.
 
         Raises:
-            CounterGroundError: a photo cannot be read, or written.
+            CounterGroundError: a photo cannot be read, changed or written, or its path leads out of ``made``.
         """
+        if outside := [to for to in photos if to.startswith("/") or ".." in PurePosixPath(to).parts]:
+            raise CounterGroundError(f"{outside[0]!r} would be written outside {self.made}.")
         with (
             progress_bar("Making photos", total=len(photos), shown=self.show_progress) as bar,
             ThreadPoolExecutor(max_workers=_WORKERS) as pool,
@@ -174,6 +192,8 @@ class Copy:
 def _make(target: Path, source: Path, change: Change, *others: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if change is None:
+        if not is_file(source):
+            raise UnreadablePhoto(source, "missing")
         target.unlink(missing_ok=True)
         try:
             os.link(source.resolve(), target)
@@ -186,8 +206,12 @@ def _make(target: Path, source: Path, change: Change, *others: Path) -> None:
     made_from = sum(stamps) // len(stamps)
     if target.is_file() and target.stat().st_mtime_ns == made_from:
         return
+    try:
+        changed = change(photo.image)
+    except ValueError as error:
+        raise UnreadablePhoto(source, error_message(error)) from error
     with atomic_path(target, sync=False) as draft:
-        change(photo.image).save(draft, "PNG", compress_level=1)
+        changed.save(draft, "PNG", compress_level=1)
     os.utime(target, ns=(made_from, made_from))
 
 

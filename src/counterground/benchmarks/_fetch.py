@@ -15,6 +15,7 @@ from counterground.files import cache_dir
 from counterground.offline import check_online
 from counterground.privacy import without_query
 from counterground.progress import progress_bar
+from counterground.reading import is_file, is_folder
 
 _RETRIES = 3
 
@@ -44,9 +45,9 @@ def data_folder(
             store = cache_dir() / "downloads" / (title if len(urls) == 1 else f"{title}-{number}")
             with progress_bar(f"Downloading {title}", "bytes", shown=show_progress) as bar:
                 downloads.append(download_archive(url, store, remedy=remedy, progress=bar.update))
-    elif not given.exists():
-        raise UsageError(f"{given} does not exist.")
-    if given is not None and given.is_dir():
+    elif not is_file(given) and not is_folder(given):
+        raise UsageError(f"{given} does not exist, or is neither a file nor a folder.")
+    if given is not None and is_folder(given):
         root = given
     else:
         archives = downloads if given is None else [given]

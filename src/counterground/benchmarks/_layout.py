@@ -153,6 +153,8 @@ class LayoutBenchmark:
 
     def _of_copy(self, copy: Copy) -> Benchmark:
         frame = self.read(copy)
+        if frame.is_empty():
+            raise CounterGroundError(f"{copy.root} has no photo: this copy is not complete.")
         names = list(copy.classes)
         if absent := sorted(set(names) - set(frame["class_name"])):
             raise CounterGroundError(

@@ -15,6 +15,7 @@ import io
 import json
 import lzma
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -25,9 +26,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import unquote
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, error_message
 from counterground.files import cache_dir, draft_folder
 from counterground.offline import check_online
+from counterground.reading import BoundedTarInfo, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60
 MAX_MEMBER_BYTES = 64 * 2**20  # the largest photograph we read is 6 MB; more is a broken or hostile package
+MAX_TOTAL_BYTES = 4 * 2**30  # the largest package we read has 0.3 GB
+_CHUNK = 2**20
 
 
 def read_deb(deb: Path, wanted: Iterable[str]) -> dict[str, bytes]:
@@ -48,36 +52,54 @@ def read_deb(deb: Path, wanted: Iterable[str]) -> dict[str, bytes]:
         CounterGroundError: the file is not a Debian package, is cut short, corrupt, or uses a compression
             that this Python cannot read.
     """
-    missing = set(wanted)
-    found: dict[str, bytes] = {}
     try:
-        with _data_stream(deb) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
-                name = _absolute(member.name)
-                if name not in missing or not member.isreg():
-                    continue
-                if member.size > MAX_MEMBER_BYTES:
-                    raise CounterGroundError(
-                        f"{deb}: {name} claims {member.size} bytes, more than any photograph; "
-                        "get a fresh copy of the package."
-                    )
-                content = archive.extractfile(member)
-                assert content is not None
-                found[name] = content.read()
-                missing.discard(name)
-                if not missing:
-                    break
-    except (tarfile.TarError, lzma.LZMAError, EOFError, OSError, ValueError) as error:
+        return _wanted(deb, set(wanted))
+    except CounterGroundError:
+        raise
+    except Exception as error:  # decompressors have errors of their own
         raise CounterGroundError(
-            f"{deb} is not a complete Debian package ({error}); delete it and get it again."
+            f"{deb} is not a complete Debian package ({error_message(error)}); delete it and get it again."
         ) from error
+
+
+def _wanted(deb: Path, wanted: set[str]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    total = 0
+    with (
+        _data_stream(deb) as stream,
+        tarfile.open(fileobj=stream, mode="r|", tarinfo=BoundedTarInfo) as archive,
+    ):
+        for member in archive:
+            total += member.size
+            if total > MAX_TOTAL_BYTES:
+                raise ValueError(f"it has more than {MAX_TOTAL_BYTES:,} bytes")
+            name = _absolute(member.name)
+            if name not in wanted or name in found or not member.isreg():
+                continue
+            if member.size > MAX_MEMBER_BYTES:
+                raise CounterGroundError(
+                    f"{deb}: {name} claims {member.size} bytes, more than any photograph; "
+                    "get a fresh copy of the package."
+                )
+            content = archive.extractfile(member)
+            assert content is not None
+            found[name] = content.read()
+        _read_to_end(stream)
     return found
+
+
+def _read_to_end(stream: IO[bytes]) -> None:
+    """Read what is left: a decompressor compares its checksum at the very end."""
+    for _ in range(MAX_TOTAL_BYTES // _CHUNK):
+        if not stream.read(_CHUNK):
+            return
+    raise ValueError("it has no end")
 
 
 @contextmanager
 def _data_stream(deb: Path) -> Iterator[IO[bytes]]:
     """Yield the decompressed ``data.tar`` of ``deb``."""
-    with deb.open("rb") as file:
+    with open_regular(deb) as file:
         name, size = _find_data_member(file)
         section = io.BufferedReader(_Section(file, size))
         with section, _decompress(name, section, deb) as stream:
@@ -315,18 +337,28 @@ def _verified(name: str, folder: Path) -> Path:
 
 
 def _version(deb: Path) -> str:
-    return unquote(deb.name.split("_")[1])
+    version = unquote(deb.name.split("_")[1])
+    if not re.fullmatch(r"[\w.+~:-]+", version, re.ASCII):  # it becomes the name of a folder
+        raise CounterGroundError(f"{deb}: {version!r} is no version of a Debian package: rename the file.")
+    return version
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a file in hexadecimal.
+
+    Raises:
+        OSError: see `open_regular`.
+    """
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package:
     """Write the files we use from ``deb`` to the cache; a half-written folder never becomes visible."""
-    digest = sha256(deb)
+    try:
+        digest = sha256(deb)
+    except OSError as error:
+        raise CounterGroundError(f"Cannot read {deb}: {error.strerror or error}.") from error
     version = _version(deb)
     store = cache_dir() / "packages"
     folder = store / f"{name}_{version.replace(':', '+')}_{digest[:12]}"

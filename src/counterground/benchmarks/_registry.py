@@ -14,6 +14,7 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.photos import Benchmark, names_source, read_benchmark
 from counterground.plugins import Registry
 from counterground.pool import is_pool, open_pool
+from counterground.reading import is_file, is_folder
 
 _BENCHMARKS = Registry(
     "counterground.benchmarks",
@@ -73,7 +74,7 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
     if isinstance(name_or_path, str) and names_source(name_or_path):
         return read_benchmark(name_or_path, show_progress=show_progress)
     path = Path(name_or_path)
-    if not path.exists():
+    if not is_file(path) and not is_folder(path):
         names = _BENCHMARKS.names()
         beside = [str(path.with_name(each.name)) for each in path.parent.glob("[!.]*")] if path.name else []
         raise UsageError(

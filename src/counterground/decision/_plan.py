@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from counterground.arguments import checked_fields
 from counterground.decision._judged import Judged
 from counterground.decision._write import Written
 from counterground.errors import CounterGroundError, UsageError
@@ -31,7 +30,7 @@ from counterground.results import NO_GROUPS, Cell, Column, Run, Table, count, fi
 from counterground.text import counted
 
 _MOST = 10_000_000  # photos: beyond this nobody plans
-_MOST_COSTS = 1e9  # seconds, calls or money for one
+_DEAREST = 1_000_000_000  # of a call or a photo, in seconds or any currency
 _SCATTER = 4  # photos of a class that show scatter: two in each group
 _PRECISION = 1e-4  # of a drop
 _FEW_REPEATED = 0.1  # 1 - clusters / photos: below it hardly any cluster has several photos
@@ -43,7 +42,6 @@ _OF_COMPOSITES = (
 )
 
 
-@checked_fields
 @dataclass(frozen=True)
 class Assumptions:
     """A benchmark that does not exist yet, and a model on it.
@@ -68,8 +66,8 @@ class Assumptions:
     def __post_init__(self) -> None:
         if self.classes < 1 or self.photos < 1:
             raise UsageError("A benchmark has at least 1 class and 1 photo of it in each group.")
-        if self.photos_now > _MOST:
-            raise UsageError(f"A benchmark to plan for has at most {_MOST:,} photos.")
+        if max(self.photos_now, self.fewest) > _MOST:
+            raise UsageError(f"No more than {_MOST:,} photos can be planned for: assume fewer.")
         if not 1 <= self.cluster_size <= self.classes * self.photos:
             raise UsageError(
                 f"A cluster can have 1 to {self.classes * self.photos:,} photos here, those of one group, "
@@ -302,7 +300,6 @@ def _no_scatter(error: DropError, values: np.ndarray, paired: bool) -> str:
 Source = Assumptions | Pilot
 
 
-@checked_fields
 @dataclass(frozen=True)
 class Costs:
     """What photos cost.
@@ -313,7 +310,7 @@ class Costs:
         price: price of a call; None if it is not known.
 
     Raises:
-        UsageError: a value that is negative or beyond 1,000,000,000.
+        UsageError: a negative value, or one of more than a billion.
     """
 
     seconds_per_photo: float = 5.0
@@ -323,8 +320,10 @@ class Costs:
     def __post_init__(self) -> None:
         for name in ("seconds_per_photo", "calls_per_photo", "price"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value <= _MOST_COSTS:
-                raise UsageError(f"--{name.replace('_', '-')} cannot be {value:g}.")
+            if value is not None and not (isinstance(value, int | float) and 0 <= value <= _DEAREST):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is from 0 to {_DEAREST:,}, not {str(value)[:30]}."
+                )
 
 
 class Question(NamedTuple):
@@ -434,7 +433,7 @@ def plan_photos(
     if clusters is not None and clusters < 4:
         raise UsageError(f"At least 4 clusters are needed to estimate their variance, not {clusters}.")
     if clusters is not None and clusters > _MOST:
-        raise UsageError(f"There can be at most {_MOST:,} clusters.")
+        raise UsageError(f"No more than {_MOST:,} clusters can be planned for, not {clusters:,}.")
     costs = costs or Costs()
     if isinstance(source, Assumptions):
         if against is not None:

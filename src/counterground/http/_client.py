@@ -35,6 +35,7 @@ _CONNECT_TIMEOUT = 10.0
 MOST_REDIRECTS = 5
 _MOST_OF_A_REFUSAL = 4096
 _PARTIAL, _NO_SUCH_RANGE = 206, 416
+_PART = re.compile(r"bytes [0-9]+-[0-9]+/([0-9]{1,18})")
 
 TRANSIENT = frozenset({408, 409, 425, 429, *range(500, 600)})
 """Statuses that may change on a retry: too early, too many requests, or a server error."""
@@ -172,7 +173,8 @@ class Client:
         """
         part, mark = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.version")
         try:
-            version = mark.read_text("utf-8") if mark.is_file() and part.is_file() else ""
+            found = mark.is_file() and part.is_file()
+            version = _sendable(mark.read_text("utf-8", "replace")) if found else ""
             have = part.stat().st_size if version else 0
             came = self._append(_Request(url, follow=follow, have=have, version=version), part, mark, stop)
             part.replace(path)
@@ -195,6 +197,9 @@ class Client:
             for chunk in chunks:
                 _write(part, chunk, file)
                 came += len(chunk)
+            whole = _PART.fullmatch(response.headers.get("Content-Range", ""))
+            if response.status_code == _PARTIAL and whole and file.tell() != int(whole[1]):
+                raise FetchError("the server sends only a part of the file", again=True)
         return came
 
     @contextmanager
@@ -347,11 +352,13 @@ class _Body:
 def _version(headers: Mapping[str, str]) -> str:
     """Return what identifies the current content of an address; empty if nothing does."""
     etag = headers.get("ETag", "")
-    return (
-        headers.get("Last-Modified", "")
-        if etag.startswith("W/")
-        else etag or headers.get("Last-Modified", "")
-    )
+    strong = "" if etag.startswith("W/") else etag
+    return _sendable(strong) or _sendable(headers.get("Last-Modified", ""))
+
+
+def _sendable(version: str) -> str:
+    """Return a version that a request can carry as it is; empty if it is none."""
+    return version if version.isascii() and version.isprintable() and version == version.strip() else ""
 
 
 def _begins_at(headers: Mapping[str, str], have: int | None) -> bool:

@@ -12,8 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import polars as pl
 
-from counterground.arguments import checked_fields
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, whole_number
 from counterground.intervention._recipe import VERSION, Composite
 from counterground.intervention._usable import UsablePhoto, groups_of_labels, named, usable_photos
 from counterground.metrics import GROUPS, decomposed_classes, swap_design
@@ -45,7 +44,6 @@ _MORE = "Add photos of other clusters"
 PER_LABEL = 4
 
 
-@checked_fields
 @dataclass(frozen=True)
 class SwapSettings:
     """Which composites are made.
@@ -61,7 +59,7 @@ class SwapSettings:
         seed: seed for all draws.
 
     Raises:
-        UsageError: an unknown kind, half a pair, or a number below 1.
+        UsageError: an unknown kind, half a pair, or a number that is not whole, or below 1.
     """
 
     kinds: tuple[str, ...] = KINDS
@@ -84,8 +82,13 @@ class SwapSettings:
         for pair in _PAIRS:
             if len(set(pair) & set(self.kinds)) == 1:
                 raise UsageError(f"{' and '.join(pair)} are compared with each other: name both or neither.")
-        if self.backgrounds_per_label < 1 or (self.foregrounds is not None and self.foregrounds < 1):
-            raise UsageError("A swap needs at least 1 foreground and 1 background of each label.")
+        for name, what, least in (
+            ("seed", "A seed", None),
+            ("backgrounds_per_label", "The number of backgrounds of each label", 1),
+            ("foregrounds", "The number of foregrounds", 1),
+        ):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, whole_number(given, what, least))
         if self.placement not in ("hold", "draw"):
             raise UsageError(f"The placement is 'hold' or 'draw', not {self.placement!r}.")
 

@@ -360,7 +360,9 @@ def _covering(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     ratio = max(size[0] / width, size[1] / height)
     used = size[0] / ratio, size[1] / ratio
     left, top = (width - used[0]) / 2, (height - used[1]) / 2
-    part = pixels[round(top) : round(top + used[1]), round(left) : round(left + used[0])]
+    first, start = round(top), round(left)
+    last, end = max(round(top + used[1]), first + 1), max(round(left + used[0]), start + 1)
+    part = pixels[first:last, start:end]  # at least one pixel, however narrow the strip is
     resized = _resized(part, size)
     return resized.copy() if resized is part else resized
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from counterground.errors import UsageError
+from counterground.errors import UsageError, whole_number
 from counterground.files import check_only
 from counterground.inference import Settings, evaluate_models
-from counterground.intervention._examples import write_examples
+from counterground.intervention._examples import MOST_EXAMPLES, write_examples
 from counterground.intervention._plan import SwapSettings, plan_swap
 from counterground.intervention._recipe import VERSION, check_installed
 from counterground.intervention.saliency import check_saliency, write_saliency
@@ -44,10 +44,13 @@ def swap_backgrounds(
     Raises:
         MissingExtraError: OpenCV or, for ``saliency``, Captum is not installed.
         UsageError: see `plan_swap` and `evaluate_models`; or the benchmark has questions of its own, or
-            already holds composites.
+            already holds composites; or too many examples.
         CounterGroundError: see `plan_swap` and `evaluate_models`.
     """
     opencv = check_installed()
+    examples = whole_number(examples, "The number of examples", 0)
+    if examples > MOST_EXAMPLES:
+        raise UsageError(f"Examples are of at most {MOST_EXAMPLES} objects, not of {examples}.")
     check_only(out, RUN_FILES, "a run")
     check_specs([each.spec for each in named_models(models) if each.made is None])
     if benchmark.has_questions:

@@ -79,7 +79,7 @@ def usable_photos(
     """Return the photos that can be cut apart, in order, and sentences that name and count the others."""
     photos = benchmark.photos
     if CUTOUT in photos.columns:
-        cutouts: Sequence[str | None] = photos[CUTOUT].to_list()
+        cutouts: Sequence[str | None] = photos[CUTOUT].cast(pl.String).to_list()  # numbers, too
     else:
         shown = cutouts_shown(photos)
         cutouts = [None] * len(photos) if shown is None else shown.to_list()

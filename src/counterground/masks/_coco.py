@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ from counterground.photos import (
     name_key,
     read_coco_file,
 )
-from counterground.reading import open_regular
+from counterground.reading import is_file, open_regular
 from counterground.text import counted
 
 _Inside = npt.NDArray[np.bool_]
@@ -38,6 +38,9 @@ _Inside = npt.NDArray[np.bool_]
 # pycocotools draws in C, without bounds: far points take gigabytes, or end the process.
 _FAR = 1e6  # pixels from the corner of the photo
 _LONG = 1e7  # pixels along a polygon
+_MERGED = 16  # outlines at once
+_HUGE = 10**15  # of sides, in pixels
+_BITS = 60  # of the length of a run
 
 
 class OutlineError(Exception):
@@ -146,7 +149,7 @@ class _Annotated:
         key = self.matched.one(photo, "image")
         image = {} if isinstance(key, Found) else self.content.images[key]
         sides = (image.get("width"), image.get("height"))
-        width, height = (side if isinstance(side, int | float) and side > 0 else math.inf for side in sides)
+        width, height = (side if _is_pixels(side) and side > 0 else math.inf for side in sides)
         return width, height
 
     def objects(self, photo: Asked) -> list[dict[str, Any]] | Found:
@@ -246,13 +249,15 @@ def _categories(
 
 def _drawn(objects: Sequence[dict[str, Any]], size: tuple[int, int], several: str, folder: Path) -> Found:
     """Return the union of the objects, or the largest of them."""
-    drawn = [_outline(each, size, folder) for each in objects]
-    if several == "largest":
-        chosen = max(drawn, key=lambda inside: int(inside.sum()))
-    else:
-        chosen = np.logical_or.reduce(drawn)
-    detail = f"{several} of {counted(len(drawn), 'object')}" if len(drawn) > 1 else ""
-    mask: Mask = chosen.astype(np.uint8) * 255
+    chosen, most = np.zeros(size[::-1], bool, order="F"), -1  # as the outlines are drawn
+    for each in objects:  # one in memory at a time
+        drawn = _outline(each, size, folder)
+        if several != "largest":
+            chosen |= drawn
+        elif (area := int(drawn.sum())) > most:
+            chosen, most = drawn, area
+    detail = f"{several} of {counted(len(objects), 'object')}" if len(objects) > 1 else ""
+    mask: Mask = np.ascontiguousarray(chosen).astype(np.uint8) * 255
     return Found(mask, "", detail)
 
 
@@ -279,7 +284,10 @@ def draw_outline(annotation: Mapping[str, Any], size: tuple[int, int]) -> _Insid
     from pycocotools import mask as coco
 
     width, height = size
-    return np.asarray(coco.decode(coco.merge(coco.frPyObjects(outline, height, width)))).astype(bool)
+    parts = coco.frPyObjects(outline, height, width)
+    while len(parts) > 1:  # merging all at once takes time with the square of their number
+        parts = [coco.merge(parts[at : at + _MERGED]) for at in range(0, len(parts), _MERGED)]
+    return np.asarray(coco.decode(parts[0])).astype(bool)
 
 
 def _is_polygon(points: Any) -> bool:
@@ -320,7 +328,7 @@ def _uncompressed(text: bytes) -> list[int] | None:
     value = bits = 0
     for char in text:
         six = char - 48
-        if not 0 <= six < 64:
+        if not 0 <= six < 64 or bits > _BITS:
             return None
         value |= (six & 0x1F) << bits
         bits += 5
@@ -345,7 +353,7 @@ def _segments_folder(path: Path, content: CocoFile, given: Path | None) -> Path:
         return path.parent
     first = min(named)
     for folder in [given] if given else [path.parent / path.stem, path.parent]:
-        if (folder / first).is_file():
+        if is_file(folder / first):
             return folder
     where = f"in {given}" if given else f"in {path.parent / path.stem}: say where, with --segments DIR"
     raise UsageError(f"{path} is panoptic, and {first} is not {where}.")
@@ -363,9 +371,10 @@ def _segment(annotation: dict[str, Any], size: tuple[int, int], folder: Path) ->
         there, wanted = (f"{width} x {height}" for width, height in (image.size, size))
         raise OutlineError("wrong size", f"{name} has {there} pixels, the photo {wanted}")
     ids = np.asarray(image).astype(np.int64) @ np.array([1, 256, 65536])
-    inside: _Inside = ids == annotation.get("id")
+    number = annotation.get("id")
+    inside: _Inside = ids == number if isinstance(number, int) else np.zeros(ids.shape, bool)
     if not inside.any():
-        raise OutlineError("incomplete", f"segment {annotation.get('id')} is not in {name}")
+        raise OutlineError("incomplete", f"segment {number} is not in {name}")
     return inside
 
 
@@ -374,11 +383,15 @@ def _area_inside(box: Box, size: tuple[float, float]) -> float:
     return (right - left) * (bottom - top)
 
 
+def _is_pixels(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and abs(value) < _HUGE
+
+
 def _box(annotation: dict[str, Any]) -> Box | None:
     box = annotation.get("bbox")
     if not box:
         return None
-    if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)):
+    if not (isinstance(box, list) and len(box) == 4 and all(map(_is_pixels, box))):
         raise CounterGroundError(
             f"{annotation['where']} has the box {box!r}; it must be [x, y, width, height]."
         )

@@ -21,6 +21,7 @@ from PIL import Image
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import database_damage, row_digest, write_bytes
 from counterground.pool import database_problem
+from counterground.reading import parse_json
 
 Verdict = Literal["accepted", "rejected", "redrawn"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -197,6 +198,8 @@ class MaskDecisions:
             written = _written_before(database, event)
         if written is not None:
             return written
+        if not (self.folder / REDRAWN).resolve().is_relative_to(self.folder.resolve()):
+            raise CounterGroundError(f"{self.folder / REDRAWN} is a link that leaves the folder: remove it.")
         write_bytes(self.folder / mask, _checked_mask(png, size))  # before the decision that names it
         with self._transaction() as database:
             return _written_before(database, event) or _write(database, event | {"mask": mask}, photo)
@@ -239,8 +242,8 @@ class MaskDecisions:
         with self._transaction(writes=False) as database:
             found = database.execute("SELECT value FROM setting WHERE name = ?", [name]).fetchone()
         try:
-            return default if found is None else json.loads(found[0])
-        except ValueError as error:
+            return default if found is None else parse_json(found[0])
+        except (TypeError, ValueError) as error:
             raise self._damaged(f"the setting {name!r} is not JSON") from error
 
     def set_setting(self, name: str, value: Any) -> None:
@@ -272,6 +275,8 @@ class MaskDecisions:
                     if database.in_transaction:
                         database.execute("ROLLBACK")
                     raise
+        except UnicodeEncodeError as error:
+            raise UsageError(f"A decision has a text that is not UTF-8: {error.object[:100]!r}.") from error
         except (sqlite3.Error, UnicodeDecodeError) as error:
             problem = database_problem(error)
             if problem is None:
@@ -308,7 +313,11 @@ class MaskDecisions:
         texts = all(isinstance(value, str) or value is None for value in row[1:])
         if not texts or (mask is not None and (not drawn or "\\" in mask or "\0" in mask)):
             raise self._damaged(f"the decision on {str(path)!r} holds what no page sends")
-        return replace(MaskDecision(*row[1:]), photo=photo and json.loads(photo))
+        try:
+            seen = photo and parse_json(photo)
+        except (TypeError, ValueError) as error:
+            raise self._damaged(f"the photo of the decision on {str(path)!r} is not JSON") from error
+        return replace(MaskDecision(*row[1:]), photo=seen)
 
     def _damaged(self, what: str) -> CounterGroundError:
         return CounterGroundError(
@@ -346,6 +355,9 @@ def _seal_rows(database: sqlite3.Connection) -> None:
 def _write(database: sqlite3.Connection, event: Mapping[str, Any], photo: str | None = None) -> int:
     if not str(event["annotator"]).strip():
         raise UsageError("A decision needs the name of its annotator.")
+    texts = [photo, *(value for name, value in event.items() if name != "undoes")]
+    if odd := [value for value in texts if not isinstance(value, str | None)]:
+        raise UsageError(f"A decision has {odd[0]!r} in place of a text.")
     row = {"mask": None, "judged": None, "undoes": None, "at": _now(), **event}
     values = [row[name] for name in _SEALED["decision"]]
     written = database.execute(

@@ -39,6 +39,7 @@ from counterground.masks._sources import Boxes, known_boxes, open_source
 from counterground.photos import Benchmark, UnreadablePhoto, photo_size
 from counterground.privacy import shareable
 from counterground.progress import progress_bar
+from counterground.text import in_utf8
 
 _FORMAT = 1
 _DETAIL = "detail"  # the PNG's text entry that holds `Found.detail`
@@ -177,15 +178,15 @@ def _description(
     content = {
         "format": _FORMAT,
         "benchmark": {"name": benchmark.name, "version": benchmark.version},
-        "source": shareable(source),
-        "source_digest": hashlib.sha256(_whole(source).encode()).hexdigest(),
+        "source": in_utf8(shareable(source)),
+        "source_digest": hashlib.sha256(os.fsencode(_whole(source))).hexdigest(),
         "origin": opened.origin,
         "rough": opened.rough,
         "settings": settings.record(),
         "made_by": opened.record or {},
         "weights": weights and {**vars(weights), "accepted": weights.licence},
         "boxes": hashlib.sha256(json.dumps(sorted(boxes.items())).encode()).hexdigest() if boxes else None,
-        "notes": notes,
+        "notes": [in_utf8(note) for note in notes],
     }
     return json.loads(json.dumps(content))  # type: ignore[no-any-return] # as it is read back
 
@@ -224,7 +225,10 @@ def _same_source(before: dict[str, Any], now: dict[str, Any]) -> bool:
 
 
 def _decides(description: dict[str, Any]) -> dict[str, Any]:
-    settings = {name: value for name, value in description.get("settings", {}).items() if name != "limits"}
+    settings = description.get("settings")
+    settings = (
+        {name: settings[name] for name in settings if name != "limits"} if isinstance(settings, dict) else {}
+    )
     kept = ("format", "benchmark", "made_by", "weights", "boxes")
     return {name: description.get(name) for name in kept} | {"settings": settings}
 

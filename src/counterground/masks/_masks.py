@@ -138,7 +138,10 @@ def read_masks(folder: Path | str, *, reviewed: bool = True) -> Masks:
     if not is_masks_folder(folder):
         raise UsageError(f"{folder} is no folder of masks: it has no {DESCRIPTION_FILE}.")
     description = read_description(folder)
-    sealed = sealed_files(folder / DESCRIPTION_FILE)
+    try:
+        sealed = sealed_files(folder / DESCRIPTION_FILE)
+    except ValueError:  # reading it below says why
+        sealed = None
     if not (folder / TABLE_FILE).is_file() or (sealed is not None and TABLE_FILE not in sealed):
         raise CounterGroundError(
             f"Making the masks in {folder} was interrupted: the same command continues from there."

@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from counterground.arguments import checked_fields
 from counterground.errors import UsageError
 
 
-@checked_fields
 @dataclass(frozen=True)
 class MaskLimits:
     """When a mask is not usable: beyond any of these limits it gets a reason (see ``REASONS``).
@@ -39,13 +37,12 @@ class MaskLimits:
                 f"The area of a mask lies between two fractions of the photo, not {self.min_area} and "
                 f"{self.max_area}: choose a smaller and a larger one between 0 and 1."
             )
-        if not 0 <= self.max_edges <= 4 or self.max_parts < 1:
+        if not (0 <= self.max_edges <= 4 and self.max_parts >= 1):
             raise UsageError("An object touches 0 to 4 sides of a photo and has at least one part.")
         if not (0 <= self.max_holes <= 1 and 0 <= self.min_box_iou <= 1):
             raise UsageError("Holes and the agreement with a box are fractions between 0 and 1.")
 
 
-@checked_fields
 @dataclass(frozen=True)
 class MaskSettings:
     """How masks are read and made.
@@ -73,6 +70,14 @@ class MaskSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        for name in ("boxes", "segments"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, Path(getattr(self, name)))
+        texts = (
+            [*self.categories, *self.categories.values()] if isinstance(self.categories, Mapping) else [None]
+        )
+        if not all(isinstance(text, str) for text in texts):
+            raise UsageError(f"Categories are a mapping from class names to names, not {self.categories!r}.")
         if self.several not in ("union", "largest"):
             raise UsageError(f"Of several objects take the 'union' or the 'largest', not {self.several!r}.")
         if self.refine not in ("closed-form", "knn", "none"):

@@ -13,6 +13,7 @@ import numpy as np
 from counterground.errors import CounterGroundError
 from counterground.files import write_bytes
 from counterground.mitigation._method import MitigatedHead
+from counterground.reading import open_regular, parse_json
 
 _ARRAYS = ("weight", "bias", "projection", "shift")
 
@@ -53,16 +54,33 @@ def read_head(path: Path | str) -> MitigatedHead:
     from safetensors import SafetensorError, safe_open
 
     try:
+        open_regular(path).close()
         with safe_open(path, "numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             metadata = file.metadata()
-        head = MitigatedHead(**arrays, normalise=json.loads(metadata["normalise"]))
+        head = _head_of(arrays, parse_json(metadata["normalise"]))
         changed = metadata.pop("checksum", None) not in (None, _checksum(arrays, metadata))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CounterGroundError(f"{path} is no head that `counterground mitigate` wrote.") from error
     if changed:
         raise CounterGroundError(f"{path} is damaged: mitigate again.")
     return head
+
+
+def _head_of(arrays: Mapping[str, Any], normalise: object) -> MitigatedHead:
+    """Return a head of arrays that fit each other.
+
+    Raises:
+        ValueError: they do not, hold other values than float32, NaN among them, or are other ones.
+    """
+    d, k = arrays["weight"].shape
+    shapes = {"weight": (d, k), "bias": (k,), "projection": (d, d), "shift": (d,)}
+    for name, array in arrays.items():
+        if array.shape != shapes.get(name) or array.dtype != np.float32 or np.isnan(array).any():
+            raise ValueError(f"its {name} does not fit")
+    if not isinstance(normalise, bool):
+        raise ValueError("normalise is neither true nor false")  # noqa: TRY004 - it is read from a file
+    return MitigatedHead(**arrays, normalise=normalise)
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:

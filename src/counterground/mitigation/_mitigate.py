@@ -86,12 +86,13 @@ def mitigate_model(
 
     Raises:
         UsageError: an unknown method, or one that this model or benchmark cannot use; another word for
-            ``classes``; no photos to compare; too few clusters.
+            ``classes``; no photos to compare; too few clusters, or too many backgrounds.
         CounterGroundError: see `evaluate_models`; a method fails.
     """
     if classes not in get_args(Classes):
         raise UsageError(f"Classes that take part are 'all' or 'pairs', not {classes!r}.")
-    check_seed(seed)
+    seed = check_seed(seed)
+    benchmark.check_backgrounds()
     named = [methods] if isinstance(methods, str | Mitigation) else list(methods)
     chosen = find_mitigations(named, warn)
     divided = divide(benchmark, classes, seed)

@@ -20,12 +20,15 @@ WATERMARK = Contrast("watermark_drop", "watermark=no", "watermark=yes")
 """Accuracy on the photos as they are, minus that on the same photos with a watermark."""
 
 _TEXT, _OPACITY, _VERSION = "SAMPLE", 0.5, 1
+_LARGEST = 8000.0  # pixels of the font: PIL takes a larger text for a decompression bomb
 
 
 def with_object_size(predictions: pl.DataFrame) -> pl.DataFrame | str:
     """Add ``object_size`` (large or small within the class), or say why that is not known."""
     if "object_area" not in predictions.columns:
         return "the photos have no masks and no boxes"
+    if not predictions.schema["object_area"].is_numeric():
+        return "the column object_area of the photos is not of numbers"
     area = pl.col("object_area")
     median = area.median().over("class_name", "group")
     size = pl.when(area > median).then(pl.lit("large")).when(area <= median).then(pl.lit("small"))
@@ -72,7 +75,7 @@ def draw_watermark(image: Image.Image) -> Image.Image:
     from PIL import Image, ImageDraw, ImageFont
 
     width, height = image.size
-    font = ImageFont.load_default(size=max(8.0, width / 5))
+    font = ImageFont.load_default(size=max(8.0, min(width / 5, _LARGEST)))
     layer = Image.new("L", image.size, 0)
     pen = ImageDraw.Draw(layer)
     pen.text((width / 2, height / 2), _TEXT, fill=round(255 * _OPACITY), font=font, anchor="mm")

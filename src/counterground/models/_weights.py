@@ -95,7 +95,15 @@ def refusing_code(path: Path | str, spec: str) -> Iterator[None]:
             f"{spec}: {path} does not fit this architecture ({error_message(error)}). If you changed its "
             "layers, build it in a function of your own: file.py:function."
         ) from error
-    except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
+    except (
+        AssertionError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        StopIteration,
+        TypeError,
+        ValueError,
+    ) as error:
         raise CounterGroundError(
             f"{spec}: {path} is not a state_dict of this architecture ({error_message(error)})."
         ) from error

@@ -22,6 +22,7 @@ from counterground.photos._manifest import MANIFEST_SCHEMA, validate_manifest
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import (
     IMAGE_SUFFIXES,
+    MOST_PHOTO_BYTES,
     AnyPhoto,
     ImageType,
     LoadedPhoto,
@@ -69,6 +70,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MANIFEST_SCHEMA",
     "MAX_OPTIONS",
+    "MOST_PHOTO_BYTES",
     "QUESTION_SCHEMA",
     "TABLE_SUFFIXES",
     "AnyPhoto",

@@ -28,6 +28,7 @@ from counterground.text import counted, one_line
 _VERSIONED = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
 _COPIES = "byte for byte: copies share a cluster."  # the end of the note on them
 _SHOWN = 8  # values of a column in a REPL
+_MOST_BACKGROUNDS = 1000  # with many more, comparing all of them takes hours and gigabytes
 
 
 @dataclass(frozen=True)
@@ -252,6 +253,19 @@ class Benchmark:
     def mask_path(self, row_mask: str) -> Path:
         """Return the file of a manifest's mask."""
         return (self.masks_root or self.root) / row_mask
+
+    def check_backgrounds(self) -> None:
+        """Refuse backgrounds that are no labels but differ from photo to photo, such as captions.
+
+        Raises:
+            UsageError: there are more than 1,000.
+        """
+        count = self.photos["background"].drop_nulls().n_unique()
+        if count > _MOST_BACKGROUNDS:
+            raise UsageError(
+                f"The photos of {self.name} have {count:,} backgrounds, and no more than "
+                f"{_MOST_BACKGROUNDS:,} can be compared: use labels that many photos share, such as grass."
+            )
 
     def check_files(self, verb: str) -> None:
         """Refuse photos made in memory; ``verb`` says what to do with photos that are files.

@@ -36,7 +36,7 @@ from counterground.photos._native import LABEL_SPACE_FILE
 from counterground.photos.labels import LabelSpace
 from counterground.photos.shards import MAX_TOTAL_BYTES
 from counterground.privacy import without_query
-from counterground.reading import check_tar_end, check_zip_start, read_json
+from counterground.reading import BoundedTarInfo, check_tar_end, check_zip_start, is_file, read_json
 
 _FILES = ("croissant.json", "metadata.json")
 _CLASS_FIELDS = ("class_name", "class", "label", "cls", "category")
@@ -230,7 +230,7 @@ def _unpack(archive: Path, into: Path) -> None:
                 if total <= MAX_TOTAL_BYTES:
                     packed.extractall(into)  # noqa: S202 - it keeps names inside, and sizes are known
         else:
-            with tarfile.open(archive) as tar:
+            with tarfile.open(archive, tarinfo=BoundedTarInfo) as tar:
                 total = sum(info.size for info in tar)
                 check_tar_end(tar)
                 if total <= MAX_TOTAL_BYTES:
@@ -379,7 +379,7 @@ def _benchmark(file: Path | str, metadata: Any, columns: dict[str, list[Any]]) -
 
 
 def _is_path(value: Any) -> bool:
-    return isinstance(value, bytes) and len(value) < 4096 and Path(os.fsdecode(value)).is_file()
+    return isinstance(value, bytes) and len(value) < 4096 and is_file(Path(os.fsdecode(value)))
 
 
 def _folder(metadata: Any, photos: Sequence[Path]) -> Path:

@@ -17,7 +17,7 @@ from counterground.photos._benchmark import Benchmark, describe_gaps
 from counterground.photos._manifest import MANIFEST_SCHEMA
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
 from counterground.photos.labels import assign_classes, find_imagenet_index, imagenet_candidates
-from counterground.text import counted
+from counterground.text import counted, in_utf8, is_utf8
 
 _GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")
 _LIKE_GROUP = re.compile(r"(common|counter)[-_ ]+(\S.*)", re.IGNORECASE)
@@ -59,6 +59,7 @@ def read_folder(source: Path) -> Benchmark:
             has them, broken links, or class names that ``assign_classes`` refuses.
     """
     root = _layout_root(source)
+    _utf8(root)
     folders = _class_folders(root)
     grouped = any(_groups(folder) for folder in folders)
     flat = any(_is_photo(entry) for folder in folders for entry in _entries(folder))
@@ -133,10 +134,8 @@ def _class_folders(root: Path) -> list[Path]:
 
 def _utf8(path: Path) -> str:
     text = path.as_posix()
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise CounterGroundError(f"The file name {text!r} is not UTF-8: rename it.") from error
+    if not is_utf8(text):
+        raise CounterGroundError(f"The file name {text!r} is not UTF-8: rename it.")
     return text
 
 
@@ -225,15 +224,17 @@ def _holds_photos(folder: Path) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for entry in _entries(folder):
-        if entry.is_dir() and not entry.is_symlink():
-            yield from _walk(entry)
-        else:
-            yield entry
+    waiting = [folder]
+    while waiting:
+        for entry in _entries(waiting.pop()):
+            if entry.is_dir() and not entry.is_symlink():
+                waiting.append(entry)
+            else:
+                yield entry
 
 
 def _note_files(names: list[str], noun: str, which: str) -> tuple[str, ...]:
     if not names:
         return ()
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return (f"Skipped {counted(len(names), noun)} {which}: {', '.join(names[:3])}{more}.",)
+    return (in_utf8(f"Skipped {counted(len(names), noun)} {which}: {', '.join(names[:3])}{more}."),)

@@ -97,7 +97,20 @@ def manifest_of_table(
         notes = note_absent_classes(called, found["class_name"])
     photos, folder = _photos(found.pop("path"), root)
     kept = {name: _cells(name, listed, attributes) for name, listed in found.items()}
-    return pl.DataFrame({**photos, **kept}), folder, notes
+    return pl.DataFrame([_column(name, listed) for name, listed in {**photos, **kept}.items()]), folder, notes
+
+
+def _column(name: str, values: list[Any]) -> pl.Series:
+    try:
+        return pl.Series(name, values)
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"The column {name!r} of the frame has a text that is not UTF-8: {error.object!r}."
+        ) from error
+    except (TypeError, OverflowError) as error:
+        raise UsageError(
+            f"The column {name!r} of the frame mixes kinds of values: give values of one kind."
+        ) from error
 
 
 def note_absent_classes(listed: Sequence[str], present: Iterable[str]) -> tuple[str, ...]:
@@ -138,7 +151,10 @@ def _attribute(name: str, values: Sequence[Any]) -> list[Any]:
             "(texts or booleans for an attribute, numbers for a covariate)."
         )
     as_kind = next((make for kind, make in _KINDS.values() if {kind} == kinds), None)
-    return [value if value is None or as_kind is None else as_kind(value) for value in values]
+    try:
+        return [value if value is None or as_kind is None else as_kind(value) for value in values]
+    except OverflowError as error:
+        raise UsageError(f"The column {name!r} of the frame has a number that is too large.") from error
 
 
 def _kind(value: Any) -> str:
@@ -214,7 +230,7 @@ def _class_names(
                 "their order, or names='imagenet' if they are ImageNet-1K indices."
             )
         return list(given), ()
-    if isinstance(names, str) or len(numbers) < len(given):
+    if isinstance(names, str) or not isinstance(names, Iterable) or len(numbers) < len(given):
         raise UsageError(
             f"names= must list the class names for the numbers in column {column!r}, or be 'imagenet'."
         )
@@ -290,7 +306,10 @@ def _file_of(value: Any, row: int) -> tuple[bytes, str]:
 
 
 def _image_of(value: Any, row: int) -> Image.Image:
-    array = np.asarray(value) if hasattr(value, "__array__") else None
+    try:
+        array = np.asarray(value) if hasattr(value, "__array__") else None
+    except Exception:  # such as a tensor that is not in this machine's memory
+        array = None
     fits = array is not None and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4)))
     if array is not None and fits and array.dtype == np.uint8:
         return Image.fromarray(array)

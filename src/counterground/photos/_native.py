@@ -9,7 +9,7 @@ from typing import Any
 
 from polars.exceptions import PolarsError
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import cache_dir, relative_way, write_parquet, write_text
 from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import Benchmark, Discovered, as_written
@@ -68,11 +68,20 @@ def read_native(folder: Path) -> Benchmark:
         notes = _notes(content["notes"])
         discovery = Discovered.from_json(content)
         design = Design.from_json(content.get("design"))
-        masks = str(content["masks"]) if content.get("masks") else None
+        masks_root = (folder / str(content["masks"])).resolve() if content.get("masks") else None
         unpacked = folder.is_relative_to(cache_dir())  # by this program
         photos = read_parquet(folder / MANIFEST_FILE, foreign=not unpacked)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError, PolarsError) as error:
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        UsageError,
+        PolarsError,
+    ) as error:
+        reason = f"{type(error).__name__}: {error_message(error)}"
         raise CounterGroundError(
             f"The benchmark in {folder} cannot be read ({reason}). Write it again."
         ) from error
@@ -87,7 +96,6 @@ def read_native(folder: Path) -> Benchmark:
             f"The photos of the benchmark in {folder} are not at {at} any more: move them back there."
         )
     space = LabelSpace.load(folder / LABEL_SPACE_FILE)
-    masks_root = None if masks is None else (folder / masks).resolve()
     stored = Benchmark(name, at, photos, space, notes, discovery, design, masks_root)
     benchmark = as_written(stored, photos, version)
     if benchmark is None:

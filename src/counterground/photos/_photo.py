@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,8 +26,15 @@ _SUFFIXES = "avif bmp gif jfif jpe jpeg jpg mpo pgm png ppm tif tiff webp"
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 """Lower-case suffixes of the files that readers take for photos."""
 
+MOST_PHOTO_BYTES = 2**30
+"""The most bytes of a photo's file: twice what the most pixels take in 8-bit RGB."""
+
 # Where PIL raises instead of warning: twice its default limit, whatever the host program set that limit to.
 _MOST_PIXELS = 2 * (1024**3 // 4 // 3)
+# A progressive JPEG is decoded once more for each scan; encoders make about ten.
+_MOST_SCANS = 100
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd8]", re.DOTALL)
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
 # Resizing the shorter side of 1 x 60,000 pixels to 224 would take gigabytes.
 _LARGEST_RATIO = 200
 # A task for a thread costs more than hashing a small file.
@@ -300,7 +308,7 @@ def _decoding(path: AnyPhoto) -> Iterator[None]:
 
 def _read_bytes(path: Path, expect_id: str | None) -> bytes:
     try:
-        with open_regular(path) as file:
+        with open_regular(path, MOST_PHOTO_BYTES) as file:
             data = file.read()
     except OSError as error:
         raise UnreadablePhoto(path, _os_reason(error)) from error
@@ -322,10 +330,25 @@ def _decode(path: Path, data: bytes, at_least: int | None) -> Image.Image:
         raise UnreadablePhoto(
             path, f"one side more than {_LARGEST_RATIO} times the other ({width} x {height})"
         )
+    if _has_too_many_scans(data):
+        raise UnreadablePhoto(path, f"a JPEG of more than {_MOST_SCANS} scans")
     if at_least is not None:
         image.draft(None, (at_least, at_least))  # None keeps the mode
     image.load()
     return image
+
+
+def _has_too_many_scans(data: bytes) -> bool:
+    """Return whether a file is a JPEG that takes minutes to decode."""
+    if not data.startswith(b"\xff\xd8") or data.count(_SCAN) <= _MOST_SCANS:
+        return False
+    scans, at = 0, 2
+    while scans <= _MOST_SCANS and (marker := _JPEG_MARKER.search(data, at)) and marker[0] != _END:
+        scans += marker[0] == _SCAN
+        at = marker.end() + int.from_bytes(
+            data[marker.end() : marker.end() + 2]
+        )  # a video may follow the end
+    return scans > _MOST_SCANS
 
 
 def _open(path: Path, file: IO[bytes]) -> Image.Image:
@@ -356,7 +379,7 @@ def _to_rgb(path: AnyPhoto, image: Image.Image) -> Image.Image:
 
 def _scale_to_8_bits(path: AnyPhoto, image: Image.Image) -> Image.Image:
     """Scale 0..65535 to 0..255, rounding; PIL's ``convert("RGB")`` clips at 255 and gives a white photo."""
-    values: np.ndarray[Any, np.dtype[np.int64]] = np.asarray(image).astype(np.int64)
+    values: np.ndarray[Any, np.dtype[np.integer[Any]]] = np.asarray(image)
     largest = int(values.max())
     if values.min() < 0 or largest > 65535:
         raise UnreadablePhoto(path, "grey values beyond 16 bits, whose range is not defined")
@@ -364,7 +387,12 @@ def _scale_to_8_bits(path: AnyPhoto, image: Image.Image) -> Image.Image:
         raise UnreadablePhoto(
             path, f"16-bit grey of 12 bits or fewer (at most {largest:,}), whose range is not defined"
         )
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    scaled = np.empty(values.shape, np.uint8)
+    for row, whole in zip(
+        scaled, values, strict=True
+    ):  # as a whole, they would take eight times their memory
+        row[:] = (whole.astype(np.int32) + 128) // 257
+    return Image.fromarray(scaled)
 
 
 def _os_reason(error: OSError) -> str:

@@ -28,6 +28,7 @@ from counterground.photos.sources import (
     read_coco,
     read_mm_spubench,
 )
+from counterground.text import is_utf8
 
 _SUFFIXES = ", ".join(TABLE_SUFFIXES)
 _LONGEST_NAME = 255  # bytes, where file systems allow the longest names
@@ -55,7 +56,7 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
         CounterGroundError: what is there is not a benchmark; one line says what and where.
     """
     text = str(source)
-    if not _is_utf8(text):
+    if not is_utf8(text):
         raise UsageError(f"The name {text!r} is not UTF-8: rename the file or folder.")
     if any(len(part.encode()) > _LONGEST_NAME for part in text.partition("?")[0].split("/")) and not is_web(
         text
@@ -69,6 +70,8 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
     if described is not None:
         return described
     if path.is_dir():
+        if not is_utf8(str(path.resolve())):
+            raise UsageError(f"The name {str(path.resolve())!r} is not UTF-8: rename the folder.")
         if is_saved_dataset(path):
             return read_dataset(settings, show_progress=show_progress)
         _refuse_settings(settings)
@@ -76,14 +79,6 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
     if path.exists() or names_source(settings.place):
         return _read_file(path, settings, show_progress=show_progress)
     raise UsageError(f"{str(path)!r} does not exist: name a folder of photos or a manifest ({_SUFFIXES}).")
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # Python keeps undecodable bytes of a name as surrogates
-        return False
-    return True
 
 
 def _in_croissant(path: Path, settings: Source) -> Benchmark | None:

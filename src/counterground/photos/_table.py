@@ -6,10 +6,12 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -32,13 +34,17 @@ from counterground.photos.labels import (
     imagenet_names,
     refuse_same_classes,
 )
-from counterground.reading import open_regular, read_parquet
+from counterground.reading import open_regular, parse_json, read_parquet
 
 _NUMBERS = ("class_index", "imagenet_index")
 TEXT_SUFFIXES = (".csv", ".tsv")
 _ABSOLUTE = r"^(/|\\|[A-Za-z]:)"
 _JSON_LINES = (".jsonl", ".ndjson")
 _LONGEST_HEADER = 2**20
+_MOST_EMPTY = 50_000_000  # cells of a table, most of them empty
+# Polars unpacks them: a few kilobytes may become gigabytes.
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x9c", b"x\xda")
+_CODE = r"^\s*[+-]?[0-9]{16,}\s*$"  # more digits than a number keeps
 _NOT_UTF_8 = "it is not UTF-8; save it as UTF-8"
 _ONE_CLASS = "all questions"
 _CREDITS = ("licence", "attribution", "source")
@@ -50,7 +56,7 @@ def read_table(source: Path) -> pl.DataFrame:
     """Read a table: Parquet, JSON lines, or CSV or TSV with a header, whose cells are then texts or null.
 
     Raises:
-        CounterGroundError: it cannot be read, has no rows, or see `_refuse_patterns`.
+        CounterGroundError: it cannot be read, has no rows, or see `refuse_patterns`.
     """
     suffix = source.suffix.lower()
     try:
@@ -73,11 +79,31 @@ def read_table(source: Path) -> pl.DataFrame:
         raise CounterGroundError(f"Cannot read the table {source}: {reason}.") from error
     if frame.is_empty():
         raise CounterGroundError(f"{source} has no rows.")
-    _refuse_patterns(frame, f"{source}: ")
+    refuse_patterns(frame, f"{source}: ")
     return frame
 
 
-def _refuse_patterns(frame: pl.DataFrame, where: str = "") -> None:
+def refuse_sparse(rows: int, fields: Collection[str], values: int, where: str) -> None:
+    """Refuse rows that share hardly any field: a table of them takes far more memory than the file.
+
+    Args:
+        rows: how many there are.
+        fields: the fields that any of them has.
+        values: how many values all of them have.
+        where: the file.
+
+    Raises:
+        CounterGroundError: they do.
+    """
+    cells = rows * len(fields)
+    if cells > _MOST_EMPTY and cells > 20 * values:
+        raise CounterGroundError(
+            f"{where}: {rows:,} rows have {len(fields):,} different fields, and most rows have few of them. "
+            "Give all rows the same fields."
+        )
+
+
+def refuse_patterns(frame: pl.DataFrame, where: str = "") -> None:
     """Refuse names of columns that Polars takes for patterns, even where it has only the column.
 
     Raises:
@@ -93,12 +119,14 @@ def _refuse_patterns(frame: pl.DataFrame, where: str = "") -> None:
 def _read_text(source: Path) -> pl.DataFrame:
     with open_regular(source) as file:
         header = file.readline(_LONGEST_HEADER)
+    if header.startswith(_COMPRESSED):
+        raise CounterGroundError(f"Cannot read the table {source}: it is compressed; unpack it.")
     separator = _separator(source, header)
     frame = pl.read_csv(source, separator=separator, infer_schema=False, glob=False)
     if any("\ufffd" in name for name in frame.columns):  # as Polars writes other bytes in a header
         raise CounterGroundError(f"Cannot read the table {source}: {_NOT_UTF_8}.")
     _refuse_stray_quotes(source, frame, separator)
-    _refuse_patterns(frame, f"{source}: ")
+    refuse_patterns(frame, f"{source}: ")
     _refuse_swallowed(frame, separator)
     return frame.rename(str.strip).with_columns(stripped(pl.all()))
 
@@ -145,6 +173,11 @@ def _refuse_swallowed(frame: pl.DataFrame, separator: str) -> None:
     Raises:
         CounterGroundError: there is one; the message names the row.
     """
+
+    @cache
+    def texts(key: int) -> frozenset[str]:
+        return frozenset(frame[:, key].drop_nulls())
+
     for place, column in enumerate(frame.get_columns()):
         if not column.str.contains("\n", literal=True).any():
             continue
@@ -152,18 +185,20 @@ def _refuse_swallowed(frame: pl.DataFrame, separator: str) -> None:
         signs = column.str.count_matches(separator, literal=True)
         for row in ((breaks > 0) & (signs == breaks * (frame.width - 1))).arg_true().to_list():
             lines = [line.split(separator) for line in str(column[row]).split("\n")]
-            if _are_rows(lines, place, frame):
+            if _are_rows(lines, place, frame.width, texts):
                 raise CounterGroundError(
                     f"Row {row + 1}, column {column.name!r}, looks like {len(lines):,} rows in one cell: "
                     "close its quote where it ends, or write the cell in one line."
                 )
 
 
-def _are_rows(lines: list[list[str]], place: int, frame: pl.DataFrame) -> bool:
+def _are_rows(
+    lines: list[list[str]], place: int, width: int, texts: Callable[[int], Collection[str]]
+) -> bool:
     """Return whether the lines of a cell in column number ``place`` are rows, not text.
 
     They are if they have as many cells as rows have and, outside the column itself, a cell is a photo or each
-    line has a value that the same column has elsewhere, such as a class.
+    line has a value that the same column has elsewhere (one of its ``texts``), such as a class.
     """
     first, *middle, last = lines
     rows = [
@@ -171,16 +206,13 @@ def _are_rows(lines: list[list[str]], place: int, frame: pl.DataFrame) -> bool:
         *(dict(enumerate(line)) for line in middle),
         dict(enumerate(last)),
     ]
-    if [len(row) for row in rows] != [frame.width - place, *(frame.width for _ in middle), place + 1]:
+    if [len(row) for row in rows] != [width - place, *(width for _ in middle), place + 1]:
         return False
     others = [{key: cell.strip() for key, cell in row.items() if key != place} for row in rows]
     cells = [cell for row in others for cell in row.values()]
     return any(_is_photo(cell) for cell in cells) or (
         bool(cells)
-        and all(
-            not row or any(cell and (frame[:, key] == cell).any() for key, cell in row.items())
-            for row in others
-        )
+        and all(not row or any(cell and cell in texts(key) for key, cell in row.items()) for row in others)
     )
 
 
@@ -189,8 +221,32 @@ def _is_photo(cell: str) -> bool:
 
 
 def _read_json_lines(source: Path) -> pl.DataFrame:
+    rows, values, fields = 0, 0, set[str]()
     with open_regular(source) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            row = _object(source, number, line)
+            rows += 1
+            values += len(row)
+            fields.update(row)
+        refuse_sparse(rows, fields, values, str(source))
+        file.seek(0)
         return pl.read_ndjson(file, infer_schema_length=None)
+
+
+def _object(source: Path, number: int, line: bytes) -> dict[str, Any]:
+    """Return the object in a line; of a key that it has twice, Polars would take one value."""
+    try:
+        found = parse_json(line.decode().strip())
+    except UnicodeDecodeError as error:
+        raise CounterGroundError(f"Cannot read the table {source}: {_NOT_UTF_8}.") from error
+    except ValueError as error:
+        reason = getattr(error, "msg", error)  # without its place in the line
+        raise CounterGroundError(f"Cannot read the table {source}: line {number:,}: {reason}.") from error
+    if not isinstance(found, dict):
+        raise CounterGroundError(f"Cannot read the table {source}: line {number:,} is not an object.")
+    return found
 
 
 def _whole(column: pl.Series) -> pl.Series:
@@ -218,7 +274,7 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
         CounterGroundError: a missing column, a column name one slip from a known one or that is a pattern, a
             class with two names, spellings or indices, absolute paths among relative ones, or a missing file.
     """
-    _refuse_patterns(frame)
+    refuse_patterns(frame)
     if "path" not in frame.columns:
         raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
     has_questions = "options" in frame.columns
@@ -293,6 +349,8 @@ def with_covariates(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _typed(column: pl.Series) -> pl.Series:
     if column.is_null().all():
+        return column
+    if column.str.contains(_CODE).any():
         return column
     flags = column.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
     if flags.null_count() == column.null_count():

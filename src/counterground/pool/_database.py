@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sqlite3
@@ -17,6 +16,7 @@ from urllib.parse import quote
 
 import polars as pl
 from sqlalchemy import (
+    URL,
     Boolean,
     CheckConstraint,
     Column,
@@ -42,6 +42,7 @@ from counterground.errors import CounterGroundError, error_message
 from counterground.files import database_damage, row_digest
 from counterground.pool._problems import database_problem
 from counterground.pool._schema import CANDIDATE_SCHEMA, CANDIDATE_STATES, PHOTO_SCHEMA, SIGNAL_SCHEMA, TASKS
+from counterground.reading import parse_json
 
 _APPLICATION = 0x43474E44  # "CGND": marks a pool, not another program's database
 _VERSION = 2  # version 1 had no digests
@@ -135,6 +136,8 @@ def database_errors(path: Path) -> Iterator[None]:
         ) from error
     except UnicodeDecodeError as error:
         raise CounterGroundError(f"{path}: it is damaged. Put a copy of the file in its place.") from error
+    except UnicodeEncodeError as error:
+        raise CounterGroundError(f"{path} cannot hold {error.object[:100]!r}: it is not UTF-8.") from error
     except (DBAPIError, sqlite3.Error) as error:  # the latter from raw connections
         problem = database_problem(error.orig if isinstance(error, DBAPIError) else error)
         if problem is None:
@@ -159,7 +162,7 @@ def open_database(path: Path, *, create: bool) -> Engine:
         with _transaction(engine, writes=create) as connection, _only_damage():
             version = _make_or_check(connection, path, create=create)
         if version == 1:
-            with _transaction(filling, writes=True) as connection:
+            with _transaction(filling, writes=True) as connection, _only_damage():
                 _seal_rows(connection)
         if not writable:
             filling.dispose()
@@ -173,8 +176,11 @@ def open_database(path: Path, *, create: bool) -> Engine:
     return engine
 
 
-def _engine(path: Path, options: str = "") -> Engine:
-    address = f"sqlite:///file:{quote(str(path))}?uri=true&{options}" if options else f"sqlite:///{path}"
+def _engine(path: Path, **options: str) -> Engine:
+    """Return the engine of a file; ``options`` are those of SQLite's URIs."""
+    # As parts, since an address in one text gives a meaning to "?" and "%" in names of folders.
+    place = f"file:{quote(str(path))}" if options else str(path)
+    address = URL.create("sqlite", database=place, query={"uri": "true", **options} if options else {})
     engine = create_engine(address, connect_args={"timeout": _BUSY_MS / 1000})
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
@@ -197,7 +203,7 @@ def _engines_of_copy(path: Path) -> tuple[Engine, Engine]:
             f"{path} cannot be read, or copied to {folder.name}: {error.strerror or error}."
         ) from error
     copy = Path(folder.name, path.name)
-    engine = _engine(copy, "mode=ro")
+    engine = _engine(copy, mode="ro")
     weakref.finalize(engine, folder.cleanup)
     return engine, _engine(copy)
 
@@ -327,12 +333,12 @@ def read_setting(connection: Connection, name: str, default: Any = None) -> Any:
     """Return a setting (any JSON value), or ``default``.
 
     Raises:
-        DamagedError: the stored value is not JSON.
+        DamagedError: the stored value is not JSON, or see `parse_json`.
     """
     found = connection.execute(select(SETTINGS_TABLE.c.value).where(SETTINGS_TABLE.c.name == name)).scalar()
     try:
-        return default if found is None else json.loads(found)
-    except ValueError as error:
+        return default if found is None else parse_json(found)
+    except (TypeError, ValueError) as error:  # the former for another type than text
         raise DamagedError(f"the setting {name!r} is not JSON") from error
 
 

@@ -34,7 +34,14 @@ from counterground.pool._database import (
 from counterground.pool._decisions import all_decisions, labels_of_tasks, now, record_decision, undo_decision
 from counterground.pool._folder import DATABASE_FILE, FILES, class_folder, inside_files
 from counterground.pool._freeze import freeze
-from counterground.pool._schema import CANDIDATE_SCHEMA, PHOTO_DETAILS, PHOTO_SCHEMA, SIGNAL_SCHEMA, TASKS
+from counterground.pool._schema import (
+    CANDIDATE_SCHEMA,
+    PHOTO_DETAILS,
+    PHOTO_SCHEMA,
+    REVIEW_LABELS,
+    SIGNAL_SCHEMA,
+    TASKS,
+)
 from counterground.pool._spelling import spelling_of
 from counterground.pool._verdicts import read_verdicts, read_votes
 from counterground.text import counted, one_line
@@ -105,9 +112,11 @@ class Pool:
         astray = ~pl.col("path").str.starts_with(f"{FILES}/") | pl.col("path").str.contains(
             r"(^|/)\.*(/|$)|\\"
         )
-        wrong = photos.filter(astray | pl.col("class_name").is_null())
+        wrong = photos.filter(astray | pl.col("class_name").is_null() | pl.col("photo_id").is_null())
         if len(wrong):
-            raise DamagedError(f"the photo {wrong['path'][0]!r} has no class, or lies outside {FILES}/")
+            raise DamagedError(
+                f"the photo {wrong['path'][0]!r} has no class, no photo_id, or lies outside {FILES}/"
+            )
         return photos
 
     def add_photos(self, rows: Sequence[Mapping[str, object]]) -> int:
@@ -118,8 +127,10 @@ class Pool:
                 existing paths are left unchanged.
 
         Raises:
-            CounterGroundError: a file is elsewhere, is a link, or is missing.
+            CounterGroundError: a file is elsewhere, is a link, or is missing; or a row has no ``path``,
+                ``photo_id`` or ``class_name``.
         """
+        _check_needed(rows, ("path", "photo_id", "class_name"))
         for row in rows:
             inside_files(self.root, str(row["path"]))
         return self._add(PHOTO, PHOTO_SCHEMA, [{"added_at": now()} | dict(row) for row in rows])
@@ -171,6 +182,7 @@ class Pool:
         ``within`` is a transaction of ``connect`` that this joins.
         """
         fresh = {"status": "wanted", "tries": 0}
+        _check_needed(rows, ("key", "class_name", "position"))
         return self._add(CANDIDATE, CANDIDATE_SCHEMA, [fresh | dict(row) for row in rows], within)
 
     def mark_candidates(self, rows: Sequence[tuple[str, str, str, str | None]]) -> None:
@@ -297,7 +309,13 @@ class Pool:
     # Signals and settings
 
     def write_signals(self, signals: pl.DataFrame, *, names: Iterable[str] = ()) -> None:
-        """Write signals (``SIGNAL_SCHEMA``), replacing those of the same names and of ``names``."""
+        """Write signals (``SIGNAL_SCHEMA``), replacing those of the same names and of ``names``.
+
+        Raises:
+            CounterGroundError: a reason is not one to discard a photo, or a flag or a priority is missing.
+        """
+        if problem := _signal_problem(signals):
+            raise CounterGroundError(f"Signals cannot be written: {problem}.")
         rows = signals.select(*SIGNAL_SCHEMA).to_dicts()
         names = {*names, *signals["signal"]}
         with self.connect() as connection:
@@ -308,7 +326,10 @@ class Pool:
     def signals(self) -> pl.DataFrame:
         """Return the signals as ``SIGNAL_SCHEMA``, by path and name."""
         with self.connect(writes=False) as connection:
-            return _read(connection, SIGNAL, SIGNAL_SCHEMA).sort("path", "signal")
+            signals = _read(connection, SIGNAL, SIGNAL_SCHEMA).sort("path", "signal")
+            if problem := _signal_problem(signals):
+                raise DamagedError(problem)
+        return signals
 
     def setting(self, name: str, default: Any = None) -> Any:
         """Return a setting (any JSON value), or ``default``."""
@@ -410,6 +431,21 @@ class Pool:
             f"{counted(len(photos), 'photo')} of {classes}; {review['label'].count():,} reviewed, "
             f"{background['label'].count():,} with a background"
         )
+
+
+def _check_needed(rows: Sequence[Mapping[str, object]], names: Sequence[str]) -> None:
+    for row in rows:
+        if lacking := [name for name in names if row.get(name) in (None, "")]:
+            raise CounterGroundError(f"A row for the pool has no {lacking[0]!r}: {str(dict(row))[:200]}.")
+
+
+def _signal_problem(signals: pl.DataFrame) -> str:
+    """Say what is wrong with signals; empty if nothing is."""
+    for name in ("path", "signal", "reason", "flagged", "priority", "explanation"):
+        if signals[name].null_count():
+            return f"a signal has no {name!r}"
+    odd = signals.filter(~pl.col("reason").is_in(REVIEW_LABELS[1:]))["reason"]
+    return f"a signal has the reason {odd[0][:60]!r}" if len(odd) else ""
 
 
 def _check_kinds(values: Mapping[str, object], schema: Mapping[str, pl.DataType]) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, text
 
 from counterground.pool._database import DamagedError, as_frame
 from counterground.pool._schema import KEEP, LATER, REVIEW_LABELS, VERDICT_SCHEMA, VOTE_SCHEMA
+from counterground.reading import parse_json
 
 UNDONE = "EXISTS (SELECT 1 FROM main.decision AS undo WHERE undo.undoes = decision.id)"
 
@@ -89,6 +90,8 @@ _ODD_LABELS = f"""
                    WHERE type <> 'text' OR (task = 'review' AND value NOT IN ({_REVIEW_LABELS})))
       ELSE TRUE END
 """  # noqa: S608 - constants only
+# SQLite accepts escapes that no text can hold, such as half a surrogate pair.
+_ESCAPED_LABELS = r"SELECT labels FROM main.decision WHERE id > :since AND labels LIKE '%\ud%'"
 
 
 def check_labels_of_decisions(connection: Connection, *, since: int = 0) -> None:
@@ -97,9 +100,20 @@ def check_labels_of_decisions(connection: Connection, *, since: int = 0) -> None
     Raises:
         DamagedError: a decision has such labels; the message shows them.
     """
-    found = connection.execute(text(_ODD_LABELS), {"since": since}).first()
-    if found is not None:
-        raise DamagedError(f"a decision has the labels {str(found[0])[:60]!r}")
+    odd = connection.execute(text(_ODD_LABELS), {"since": since}).scalars().first()
+    if odd is None:
+        escaped = connection.execute(text(_ESCAPED_LABELS), {"since": since}).scalars()
+        odd = next((labels for labels in escaped if not _is_json(labels)), None)
+    if odd is not None:
+        raise DamagedError(f"a decision has the labels {str(odd)[:60]!r}")
+
+
+def _is_json(labels: str) -> bool:
+    try:
+        parse_json(labels)
+    except ValueError:
+        return False
+    return True
 
 
 def read_votes(connection: Connection) -> pl.DataFrame:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from counterground.errors import CounterGroundError
 from counterground.metrics import DESIGN, KEY_SCHEMA, RESULT_SCHEMA, Design
@@ -57,6 +57,10 @@ _INTEGER_BITS = 64  # with the sign, in a column of Polars
 R = TypeVar("R")
 
 
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+_Number = Annotated[int, Field(ge=1, lt=2**63)]
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -76,11 +80,11 @@ class BenchmarkRecord(_Record):
 
     name: str
     version: str
-    n_photos: int
+    n_photos: _Count
     notes: list[str]
     referee: str | None = None
     split: str | None = None
-    min_drop: float | None = None
+    min_drop: FiniteFloat | None = None
     discovered_from: str | None = None
     origin: str | None = None
     referee_as_published: bool = False
@@ -128,10 +132,10 @@ class LabelSpaceRecord(_Record):
     """
 
     name: str
-    size: int = Field(ge=1)
+    size: _Number
     source: str
     version: str = ""
-    candidates: int | None = Field(default=None, ge=1)
+    candidates: _Number | None = None
 
     @property
     def chance(self) -> float:
@@ -189,11 +193,11 @@ class CountsRecord(_Record):
     ``unmatched`` counts, per generative model, the answers that name no competing class.
     """
 
-    photos: int
-    unreadable: int
-    converted_to_rgb: int
-    ties: dict[str, int]
-    unmatched: dict[str, int] = {}
+    photos: _Count
+    unreadable: _Count
+    converted_to_rgb: _Count
+    ties: dict[str, _Count]
+    unmatched: dict[str, _Count] = {}
 
 
 class PositionsRecord(_Record):
@@ -204,11 +208,17 @@ class PositionsRecord(_Record):
     photos where all orders chose the same option. ``unparsable`` counts generated answers without a letter.
     """
 
-    options: int
-    asked: int
-    chosen: list[float]
-    same_option: float
-    unparsable: int = 0
+    options: _Number
+    asked: _Count
+    chosen: list[FiniteFloat]
+    same_option: FiniteFloat
+    unparsable: _Count = 0
+
+    @model_validator(mode="after")
+    def _one_share_each(self) -> PositionsRecord:
+        if len(self.chosen) != self.options:
+            raise ValueError("chosen needs a share for each option")
+        return self
 
     @property
     def sentence(self) -> str:
@@ -231,11 +241,11 @@ class DecisionRecord(_Record):
     model: str
     prompts: str
     verdict: Literal["above", "below"] | None
-    photos: int
-    clusters: int
-    value: float | None
-    low: float | None
-    high: float | None
+    photos: _Count
+    clusters: _Count
+    value: FiniteFloat | None
+    low: FiniteFloat | None
+    high: FiniteFloat | None
 
 
 class StoppingRecord(_Record):
@@ -246,11 +256,11 @@ class StoppingRecord(_Record):
     the error.
     """
 
-    max_drop: float
+    max_drop: FiniteFloat
     seed: int
-    photos: int
-    of: int
-    looks: int
+    photos: _Count
+    of: _Count
+    looks: _Count
     decisions: list[DecisionRecord]
 
     @property
@@ -286,8 +296,8 @@ class InterventionRecord(_Record):
     settings: dict[str, Any]
     masks: str | None
     source: BenchmarkRecord
-    foregrounds: int
-    backgrounds: int
+    foregrounds: _Count
+    backgrounds: _Count
 
 
 class RunInfo(_Record):
@@ -321,7 +331,7 @@ class RunInfo(_Record):
     models: list[ModelRecord]
     warnings: list[str]
     counts: CountsRecord
-    seconds: float
+    seconds: FiniteFloat
     templates: list[str] = []
     texts: list[str] = []
     request: str = ""
@@ -333,7 +343,7 @@ class RunInfo(_Record):
     stopping: StoppingRecord | None = None
     runtime: str = "auto"
     fast_decode: bool = False
-    options: int | None = None
+    options: _Number | None = None
     positions: dict[str, list[PositionsRecord]] = {}
     train: BenchmarkRecord | None = None
     intervention: InterventionRecord | None = None

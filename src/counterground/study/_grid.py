@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_writable, read_record, warn_damaged, write_record
 from counterground.training import DivergedError
 
@@ -56,8 +56,11 @@ def run_grid(
         Why each cell that diverged did: the name of its file and the reason.
 
     Raises:
+        UsageError: no jobs.
         CounterGroundError: the folder cannot be written, a training failed otherwise, or all diverged.
     """
+    if jobs < 1:
+        raise UsageError(f"There are {jobs} jobs: at least 1 is needed.")
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 

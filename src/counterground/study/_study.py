@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import import_module
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from counterground._version import __version__
-from counterground.errors import CounterGroundError, needs_extra
+from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import (
     check_only,
     check_writable,
@@ -40,6 +40,20 @@ _KINDS = ("svg", "png", "pdf")
 def text_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Return a table of texts: a caption, column heads, and rows that begin with their head."""
     return Table([Column(head) for head in heads], [list(map(Cell, row)) for row in rows], caption)
+
+
+def check_setting(name: str, values: Iterable[Any], fits: Callable[[Any], bool], what: str) -> None:
+    """Refuse a setting of a study that has no value, or one that does not fit.
+
+    Raises:
+        UsageError: it has.
+    """
+    chosen = list(values)
+    if not chosen:
+        raise UsageError(f"A study needs a value of {name}.")
+    for value in chosen:
+        if not fits(value):
+            raise UsageError(f"{name} is {what}, not {value!r}.")
 
 
 @dataclass(frozen=True)

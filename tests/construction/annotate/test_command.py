@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from counterground.cli import main
 from counterground.cli.construction import label
+from counterground.construction.annotate import LabelSettings, label_pool
 
 # The rules for labels and keys, tested where they are: through a server and a page each case takes seconds.
 from counterground.construction.annotate._labels import (
@@ -34,13 +35,17 @@ def test_bad_input_gets_one_line(tmp_path, pool):
     assert "'imported' is the annotator" in str(refusal(root, "--annotator", "imported"))
     assert "'imported' is the annotator" in str(refusal(root, "--annotator", "Imported"))
     assert "use 1 to 60 printable characters" in str(refusal(root, "--annotator", " "))
-    assert "different names" in str(refusal(root, "--annotator", "ann", "--annotator", "Ann"))
+    for one, other in (("ann", "Ann"), ("Zo\u00eb", "Zoe\u0308")):
+        assert "different names" in str(refusal(root, "--annotator", one, "--annotator", other))
     pool.decide(pool.photos()["path"][0], annotator="ben", task="review", labels=["keep"])
     assert "decisions by 'ben': use that name" in str(refusal(root, "--annotator", "Ben"))
     assert "no address '203.0.113.7'" in str(refusal(root, "--annotator", "ann", "--host", "203.0.113.7"))
     assert "no address 'no.such-host.invalid'" in str(
         refusal(root, "--annotator", "ann", "--host", "no.such-host.invalid")
     )
+    for settings, said in (({"port": 70_000}, "A port is a number"), ({"host": "a\0b"}, "no address")):
+        with pytest.raises(UsageError, match=said):
+            label_pool(root, LabelSettings(["ann"], **settings))
     assert "--host is empty" in str(refusal(root, "--annotator", "ann", "--host", ""))
     assert "Cannot read the labels" in str(
         refusal(root, "--annotator", "ann", "--labels", str(tmp_path / "none"))

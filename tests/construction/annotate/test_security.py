@@ -190,7 +190,7 @@ def test_only_photos_of_rows_are_served(inside, pool):
     (pool.files / "unlisted.png").write_bytes(pool.photo_file(pool.photos()["path"][0]).read_bytes())
     (pool.root / "secret.png").write_bytes(b"\x89PNG\r\n\x1a\n secret")
     assert inside.ask("GET", "/photo/1").status == 200
-    rows = ("0", "9999", "-1", "99999999999999999999", "1.5", "unlisted.png", "../secret.png")
+    rows = ("0", "9999", "-1", "9" * 20, "9" * 5000, "1.5", "unlisted.png", "../secret.png")
     names = ("/photo/%2e%2e%2fsecret.png", "/photo/files/unlisted.png", "/files/unlisted.png", "/secret.png")
     static = ("../_app.py", "%2e%2e/_app.py", "..%2f_app.py", "/etc/passwd", "")
     for path in (*(f"/photo/{row}" for row in rows), *names, *(f"/static/{name}" for name in static)):
@@ -239,6 +239,8 @@ def test_bytes_decide_what_a_photo_is(pool, serve, tmp_path):
     }
     for name in good:
         image.save(pool.files / name)
+    image.resize((66_000, 400)).save(pool.files / "wide.tif")  # wider than JPEG can be
+    good["wide.tif"] = "image/png"
     (pool.files / "m.html").write_bytes((pool.files / "a.png").read_bytes())  # a photo, whatever it is called
     for name, content in bad.items():
         (pool.files / name).write_bytes(content)

@@ -215,6 +215,13 @@ def test_how_the_signals_came_about_is_kept(spoilt):
     assert kept["at"].endswith("Z")
 
 
+@pytest.mark.parametrize("kept", [[1], {"model": 5}, "x"])
+def test_a_setting_that_curate_did_not_write_is_named(spoilt, kept):
+    spoilt.set_setting("curate", kept)
+    with pytest.raises(CounterGroundError, match=r"The setting 'curate' .* was not written by curate"):
+        curate(spoilt.root)
+
+
 def test_no_pool_and_no_photos(tmp_path):
     with pytest.raises(UsageError, match="no pool"):
         curate(tmp_path / "nowhere")

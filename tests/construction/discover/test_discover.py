@@ -658,12 +658,14 @@ def test_wrong_asks_are_named(photos, tmp_path):
         ask(split="third")
     with pytest.raises(UsageError, match="best or shrunken"):
         ask(choose="worst")
-    with pytest.raises(UsageError, match="at least 0 and below 100"):
-        ask(min_drop=-1)
+    for drop in (-1, 10**400, float("nan"), "5"):
+        with pytest.raises(UsageError, match="at least 0 and below 100"):
+            ask(min_drop=drop)
     with pytest.raises(UsageError, match="A seed is a whole number from 0, not -1"):
         ask(seed=-1)
-    with pytest.raises(UsageError, match="at least 1 photo, not 0"):
-        ask(min_photos=0)
+    for number in (0, 2.5):
+        with pytest.raises(UsageError, match=f"needs is a whole number from 1, not {number}"):
+            ask(min_photos=number)
     with pytest.raises(
         CounterGroundError, match="No class of photos has at least 30 photos on two backgrounds in each half"
     ):
@@ -718,3 +720,22 @@ def test_a_terminal_shows_the_largest_of_many_pairs_and_the_sentence(photos, tmp
     assert "... and 8 more pairs with smaller drops" in shown
     said = " ".join(shown.split())
     assert said.count(found.sentence) == 1
+
+
+def test_numbers_of_numpy_are_recorded_as_numbers(photos, tmp_path):
+    given = {"min_drop": np.float32(0), "min_photos": np.int64(1), "seed": np.int64(3)}
+    discovered(read_benchmark(photos), tmp_path / "pairs", **given)
+    record = json.loads((tmp_path / "pairs" / "discovery.json").read_text())
+    assert {name: record[name] for name in given} == {"min_drop": 0, "min_photos": 1, "seed": 3}
+
+
+def test_captions_are_no_backgrounds(photos, tmp_path):
+    benchmark = read_benchmark(photos)
+    rows = pl.concat(
+        benchmark.photos.with_columns(path=pl.format("{}/{}", pl.lit(copy), "path")) for copy in range(40)
+    )
+    captions = rows.with_columns(background=pl.format("caption {}", pl.int_range(pl.len())))
+    benchmark = replace(benchmark, photos=captions)
+    with pytest.raises(UsageError, match=r"photos have 1,920 backgrounds, and no more than 1,000"):
+        discovered(benchmark, tmp_path / "pairs")
+    assert not (tmp_path / "pairs").exists()

@@ -21,6 +21,7 @@ from counterground.construction.export import FORMATS, Agreement, CardFacts, car
 # Any text at all is tried with these two; a whole export for each would take hours.
 from counterground.construction.export._card import csv_text
 from counterground.construction.export.formats._huggingface import quote
+from counterground.errors import UsageError
 from counterground.photos import LabelSpace, photo_id
 from counterground.pool import open_pool
 from counterground.text import markdown, one_line
@@ -282,3 +283,21 @@ def test_the_card_says_what_people_decided_and_what_nobody_did(photos, tmp_path,
             pool.undo(name, task)
     export(pool.freeze(), tmp_path / "out", formats=["parquet"], card=card_facts(pool))
     assert f"1 photo collected (unknown 1). {said}\n" in card(tmp_path / "out")
+
+
+def test_one_name_is_one_creator(grouped, tmp_path):
+    export(grouped, tmp_path / "out", formats=["parquet"], card=CardFacts(creators="Ada Lovelace"))
+    assert "\n\nAda Lovelace. Drei Tiere" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"released": "2024-05-31"}, "released is a date, such as .*, not '2024-05-31'"),
+        ({"title": "a\ud800"}, "title has half a surrogate pair"),
+        ({"creators": ["Ada", "\udfff"]}, "creators has half a surrogate pair"),
+    ],
+)
+def test_facts_that_no_card_can_hold_are_refused_at_once(facts, said):
+    with pytest.raises(UsageError, match=said):
+        CardFacts(**facts)

@@ -54,6 +54,17 @@ def test_what_links_out_of_the_folder_is_not_passed_on(masked, form, column, tmp
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("form", ["parquet", "counteranimal"])
+@pytest.mark.parametrize("path", ["pipe", "loop", "null\0byte", "n" * 300])
+def test_what_is_no_file_is_named(masked, form, path, tmp_path):
+    os.mkfifo(masked.root / "pipe")  # a reader would wait for its other end
+    (masked.root / "loop").symlink_to("loop")
+    photos = masked.photos.head(1).with_columns(path=pl.lit(path))
+    with pytest.raises(CounterGroundError, match=f"Cannot read .*{path}"):
+        export(replace(masked, photos=photos), tmp_path / "out", formats=[form])
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("form", ["parquet", "webdataset", "huggingface", "fiftyone"])
 def test_masks_of_a_folder_of_masks_are_exported(form, tmp_path):
     masks = save_masks(tmp_path)
@@ -120,9 +131,11 @@ def test_what_is_no_export_is_never_replaced(grouped, tmp_path, tree):
     (out / "thesis.tex").write_text("x")
     with pytest.raises(UsageError, match="holds files that are not an export"):
         export(grouped, out, formats=["parquet"])
-    (out / "export.json").write_text('{"entries": ["export.json", "thesis.tex"]}')
-    with pytest.raises(UsageError, match="not an export"):
-        export(grouped, out, formats=["parquet"])
+    entries = '"entries": ["export.json", "thesis.tex"]'
+    for mark in (f"{{{entries}}}", f'{{"counterground_export": 1, {entries}, "formats": 5}}'):
+        (out / "export.json").write_text(mark)
+        with pytest.raises(UsageError, match="not an export"):
+            export(grouped, out, formats=["parquet"])
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="is a file: choose a folder"):
         export(grouped, tmp_path / "file", formats=["parquet"])

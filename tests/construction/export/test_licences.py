@@ -101,6 +101,7 @@ def test_known_licences_may_be_passed_on(text, name, url):
         f"{CC}by/4.0/deed.en; all rights reserved",
         "https://creativecommons.org/publicdomain/zero/1.0/; all rights reserved",
         "https://creativecommons.org/publicdomain/mark/1.0/ and all rights reserved",
+        pytest.param("cc0;" * 500_000, id="longer than any licence"),  # at once
     ],
 )
 def test_anything_else_may_not(text):
@@ -208,6 +209,8 @@ def test_a_credit_line_goes_with_a_stated_licence(mixed, tmp_path):
     assert (back["attribution"] == "© Ada").sum() == 8
     with pytest.raises(UsageError, match="goes with --licence-for-unknown"):
         export(own, tmp_path / "out", formats=["parquet"], attribution_for_unknown="© Ada")
+    with pytest.raises(UsageError, match="half a surrogate pair"):
+        export(own, tmp_path / "out", formats=["parquet"], **how | {"attribution_for_unknown": "\ud800"})
 
 
 def test_where_nothing_may_be_passed_on_the_way_out_is_said(mixed, tmp_path):

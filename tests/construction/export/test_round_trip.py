@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import tarfile
 from dataclasses import replace
 from datetime import date
 
@@ -118,6 +119,16 @@ def test_masks_survive_in_folders_of_their_own(masked, form, tmp_path, tree):
             assert back.photo_path(new).read_bytes() == masked.photo_path(old).read_bytes()
 
 
+@pytest.mark.parametrize("name", ["hen.json", f"hen.{'z' * 120}"])
+def test_a_mask_is_an_image_in_a_shard_whatever_its_name(masked, name, tmp_path):
+    masked.photo_path(masked.photos["mask"][0]).rename(masked.root / name)
+    odd = replace(masked, photos=masked.photos.head(1).with_columns(mask=pl.lit(name)))
+    export(odd, tmp_path / "out", formats=["webdataset"])
+    with tarfile.open(tmp_path / "out" / "masked-000000.tar") as tar:
+        assert tar.getnames() == ["0000000.jpg", "0000000.json", "0000000.mask.png"]
+    assert read_benchmark(tmp_path / "out").photos["mask"].to_list() == [name]
+
+
 def test_masks_are_left_behind_by_the_layout_and_that_is_said(masked, tmp_path):
     report = export(masked, tmp_path / "out", formats=["counteranimal"])
     assert report.notes == ("Left out 5 masks: this layout cannot hold them.",)
@@ -151,6 +162,12 @@ def test_shards_keep_to_their_size_and_order(grouped, form, tmp_path):
     }
     assert shards == expected[form]
     assert_same(read_benchmark(tmp_path / "out"), grouped)
+
+
+@pytest.mark.parametrize("limits", [{"photos": 0}, {"photos": float("nan")}, {"megabytes": 2.5}])
+def test_limits_of_a_shard_are_whole_numbers(limits):
+    with pytest.raises(UsageError, match=f"limit of {min(limits)} in a shard is a whole number from 1"):
+        ShardSize(**limits)
 
 
 def test_a_photo_larger_than_a_shard_gets_one_of_its_own(tmp_path, grouped):

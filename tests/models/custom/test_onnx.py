@@ -360,6 +360,13 @@ def test_graphs_that_are_no_classifiers_of_photos(tmp_path):
         load(graph(tmp_path / "same.onnx", "pixels"))
 
 
+def test_a_name_in_a_graph_that_is_no_text_is_one_line(tmp_path):
+    path = graph(tmp_path / "net.onnx", "pixels")
+    path.write_bytes(path.read_bytes().replace(b"pixels", b"pixel\xc8"))
+    with pytest.raises(CounterGroundError, match="onnxruntime cannot open it"):
+        load(path)
+
+
 def test_what_cannot_be_as_asked_is_said(tmp_path):
     path = export(tmp_path / "net.onnx", Network())
     model = load(path, precision="bf16", as_published=True)

@@ -1,6 +1,7 @@
 """ColoredCOCO's objects from a COCO-format set written here: what is chosen, and each flaw in one line."""
 
 import json
+import os
 from collections import Counter
 from functools import partial
 
@@ -209,7 +210,7 @@ def resize_photo(coco):
         (nest_json, r"instances_train2017\.json as JSON.*nested too deeply"),
         (spoil_table, "not in COCO's format: it has no list of 'annotations'"),
         (spoil_photo, r"000000000007\.jpg cannot be read"),
-        (lose_photo, r"000000000007\.jpg is missing"),
+        (lose_photo, r"000000000007\.jpg cannot be read \(missing\)"),
         (resize_photo, r"000000000007\.jpg is 90 x 80, its annotation 120 x 120"),
     ],
 )
@@ -230,6 +231,8 @@ def test_files_that_are_damaged_missing_or_of_another_release_are_named(coco, sp
         ({"segmentation": "abc"}, "no list of polygons"),
         ({"segmentation": runs(5, 5, 50, 50, side=60)}, r"the size \[60, 60\], the photo \[120, 120\]"),
         ({"bbox": [1, 2]}, "a box that is not four numbers"),
+        ({"bbox": [2.5, 2, 10**400, 1]}, "a box that is not four numbers"),
+        ({"bbox": [float("nan"), 2, 3, 1]}, "a box that is not four numbers"),
         ({"area": "12"}, "has no area"),
         ({"area": float("nan")}, "has no area"),
         ({"segmentation": {"size": [SIDE, SIDE], "counts": [SIDE * SIDE]}}, "empty mask"),
@@ -246,6 +249,24 @@ def test_an_annotation_of_another_kind_is_named(coco):
     del coco.annotations[3]["area"]
     with pytest.raises(CounterGroundError, match="has no area"):
         load(coco)
+
+
+def test_a_photo_or_class_that_is_listed_twice_is_named(coco):
+    coco.images[5]["file_name"] = coco.images[3]["file_name"]
+    with pytest.raises(CounterGroundError, match=rf"lists the photo '{coco.images[3]['file_name']}' twice"):
+        load(coco)
+    coco.categories.append({"id": 4711, "name": "dog"})
+    with pytest.raises(CounterGroundError, match="has two classes 'dog'"):
+        load(coco)
+
+
+def test_a_pipe_in_the_place_of_a_photo_is_named(coco):
+    coco.write()
+    photo = coco.folder / "train2017" / coco.images[3]["file_name"]
+    photo.unlink()
+    os.mkfifo(photo)
+    with pytest.raises(CounterGroundError, match=r"cannot be read \(not a regular file\)"):
+        load_coco_objects(coco.folder, 60, per_class=FEW)
 
 
 def test_a_photo_without_a_size_is_named(coco):

@@ -359,6 +359,24 @@ def test_what_is_asked_for_twice_is_trained_and_counted_once():
     assert trials(twice, ["small", "small"]) == trials(settings, ["small"])
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"strengths": (1.5,)}, "strengths is a fraction, not 1.5"),
+        ({"strengths": (float("nan"),)}, "strengths is a fraction"),
+        ({"strengths": ()}, "needs a value of strengths"),
+        ({"objectives": ("clip",)}, "objectives is one of obj, objbkg, siglip, supervised, not 'clip'"),
+        ({"learning_rates": (0.0,)}, "learning_rates is above 0"),
+        ({"warmups": (-1,)}, "warmups is from 0"),
+        ({"seeds": 0}, "seeds is a whole number from 1, not 0"),
+        ({"batch_size": 1}, "batch_size is a whole number from 2"),
+    ],
+)
+def test_settings_that_no_training_can_have(change, says):
+    with pytest.raises(UsageError, match=says):
+        CocoSettings(**change)
+
+
 def test_other_weights_under_the_same_path_are_trained_anew(tmp_path):
     source = Source(None, 64, None, tmp_path / "small", offline=True)
     folder = tmp_path / "clip"

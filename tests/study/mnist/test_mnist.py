@@ -108,6 +108,51 @@ def test_training_again_gives_the_same_figures(digits):
     assert train_cell(digits, cell, 2) == train_cell(digits, cell, 2)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"k": ()}, "needs a value of k"),
+        ({"k": (1,)}, "k is a number of classes from 2 to 10, not 1"),
+        ({"k": (2, 11)}, "not 11"),
+        ({"p_inv": (float("nan"),)}, "p_inv is a probability, not nan"),
+        ({"p_spu": (-0.1,)}, "p_spu is a probability"),
+        ({"seeds": 0}, "seeds is at least 1, not 0"),
+        ({"epochs": 0}, "epochs is at least 1, not 0"),
+    ],
+)
+def test_settings_that_no_training_can_have(change, says):
+    with pytest.raises(UsageError, match=says):
+        ColoredSettings(**change)
+
+
+def test_nearly_equal_probabilities_have_files_of_their_own(digits, tmp_path):
+    settings = ColoredSettings(k=(2,), p_inv=(0.9, 0.9000001), p_spu=(0.9,), seeds=1, epochs=1)
+    assert len(run_cells(digits, settings, tmp_path, jobs=1)) == 4
+    names = {path.name.partition("-k2-")[2] for path in tmp_path.iterdir()}
+    assert {name for name in names if name.startswith("inv0.9-spu0.9-")} == {
+        f"inv0.9-spu0.9-{method}-0.json" for method in ("contrastive", "supervised")
+    }
+    assert len(names) == 4
+
+
+@pytest.mark.parametrize(
+    ("digit", "part", "says"),
+    [(3, "train", "0 images of the digit 3 for training"), (0, "test", "the digit 0 for the tests")],
+)
+def test_a_digit_that_is_missing_is_named(digits, tmp_path, digit, part, says):
+    parts = {"train": [digits.train, digits.train_labels], "test": [digits.test, digits.test_labels]}
+    parts[part] = [values[parts[part][1] != digit] for values in parts[part]]
+    for name, values in zip(
+        ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"),
+        (*parts["train"], *parts["test"]),
+        strict=True,
+    ):
+        head = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
+        (tmp_path / f"{name}-ubyte").write_bytes(head + values.tobytes())
+    with pytest.raises(CounterGroundError, match=says):
+        load_mnist(tmp_path)
+
+
 @pytest.mark.slow
 def test_a_killed_grid_ends_in_the_same_figures(files, tmp_path):
     command = ["study", "multicoloredmnist", "--quick", "--k", "2"]

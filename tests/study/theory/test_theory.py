@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from counterground.errors import UsageError
 from counterground.study import theory
 
 PLAIN = theory.Definition(mu_spu=1.5, p_spu=0.9)
@@ -184,3 +185,28 @@ def test_the_exact_formula_holds_with_more_dimensions_than_pairs(kind):
 def test_what_is_no_definition_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(PLAIN, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seeds": 0}, "needs 1 seed and 2 pairs"),
+        ({"p_spu": (1.5,)}, "p_spu is a probability, not 1.5"),
+        ({"p_spu": (float("nan"),)}, "p_spu is a probability"),
+        ({"p_spu": ()}, "needs a value of p_spu"),
+        ({"mu_spu": (float("inf"),)}, "mu_spu is from 0 to"),
+        ({"mu_spu": (1e308,)}, "mu_spu is from 0 to"),
+        ({"rho": 0.0}, "rho is above 0, not 0.0"),
+        ({"rho": float("nan")}, "rho is above 0"),
+        ({"wide": ((10, 1),)}, "wide is two numbers from 2"),
+        ({"wide": ((10,),)}, "wide is two numbers from 2"),
+    ],
+)
+def test_settings_that_cannot_be_simulated(change, says):
+    with pytest.raises(UsageError, match=says):
+        theory.TheorySettings(**change)
+
+
+def test_a_strength_given_twice_is_one_setting():
+    settings = theory.TheorySettings(n=20, seeds=1, mu_spu=(1.5, 1.5), p_spu=(0.9, 0.9))
+    assert len(theory.simulate_grid(settings)) == 2

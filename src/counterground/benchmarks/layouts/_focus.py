@@ -12,7 +12,9 @@ The paper reports accuracy by the number of uncommon attributes, and common minu
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -21,6 +23,7 @@ from counterground.benchmarks._copy import Copy
 from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.errors import CounterGroundError
 from counterground.metrics import DROP, Contrast, Design
+from counterground.reading import open_regular
 
 _CLASSES = {
     "truck": (407, 555, 569, 654, 675, 717, 757, 779, 864, 867),
@@ -34,6 +37,9 @@ _CLASSES = {
     "frog": (30, 31, 32),
     "bird": (*range(7, 25), *range(80, 101), *range(127, 147)),
 }
+# A view may make rows without end.
+_NOT_STORED = "SELECT 1 FROM sqlite_master WHERE lower(name) = 'annotations' AND type <> 'table'"
+_LONGEST = 2**16  # bytes of a row
 _SETTINGS = ("time", "weather", "place")
 _WEATHERS = frozenset({"foggy", "raining", "snowing"})  # uncommon for all
 _PLACES = {
@@ -51,18 +57,31 @@ _PLACES = {
 
 
 def _read(copy: Copy) -> pl.DataFrame:
-    query = "SELECT file_name, category, time, weather, locations FROM annotations ORDER BY file_name"
+    file = copy.root / "annotations.db"
     try:
-        with closing(
-            sqlite3.connect(f"{(copy.root / 'annotations.db').as_uri()}?mode=ro", uri=True)
-        ) as database:
-            rows = [_row(*values) for values in database.execute(query)]
-    except (sqlite3.Error, ValueError, KeyError, AttributeError) as error:
-        raise CounterGroundError(f"Cannot read {copy.root / 'annotations.db'}: {error}.") from error
+        open_regular(file).close()
+        rows = list(_rows(file))
+    except (OSError, sqlite3.Error, ValueError) as error:
+        raise CounterGroundError(f"Cannot read {file}: {error}.") from error
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    query = "SELECT file_name, category, time, weather, locations FROM annotations ORDER BY file_name"
+    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+        if database.execute(_NOT_STORED).fetchone():
+            raise ValueError("annotations is not a table")
+        for values in database.execute(query):
+            yield _row(*values)
+
+
 def _row(file: str, name: str, time: str, weather: str, places: str) -> dict[str, Any]:
+    for value in (file, name, time, weather, places):
+        if not isinstance(value, str):
+            raise ValueError(f"{file!r} has {value!r} where a text belongs")  # noqa: TRY004 - as other flaws
+    if name not in _PLACES:
+        raise ValueError(f"{file!r} is of the class {name!r}, which FOCUS does not have")
     here = {place.strip() for place in places.split(",")}
     uncommon = {
         "time_setting": None if time == "none" else time == "night" and name != "frog",

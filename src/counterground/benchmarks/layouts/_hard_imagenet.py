@@ -21,7 +21,7 @@ from counterground.benchmarks._copy import Change, Copy
 from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.errors import CounterGroundError
 from counterground.metrics import Contrast, Design
-from counterground.photos import imagenet_names, imagenet_wnids
+from counterground.photos import imagenet_names, imagenet_wnids, load_photo
 
 _WNIDS = """
 n03218198 n02492660 n04162706 n04228054 n04356056 n02807133 n02777292 n03535780 n03899768 n04019541 n03770439
@@ -34,8 +34,8 @@ _PHOTOS = ("val", "HardImageNet_Images/val", "../HardImageNet_Images/val")
 
 
 def _greyed(photo: Image.Image, mask: Path) -> Image.Image:
-    with Image.open(mask) as opened:
-        covered = opened.convert("L").point(lambda value: 255 * (value > 0))
+    drawn = load_photo(mask, rgb=False, whole=True).image
+    covered = drawn.convert("L").point(lambda value: 255 * (value > 0))
     (width, height), (across, down) = photo.size, covered.size
     if abs(width * down - height * across) > max(width * down, height * across) / 100:
         raise CounterGroundError(f"{mask} has {covered.size} pixels, and its photo {photo.size}.")
@@ -53,8 +53,11 @@ def _read(copy: Copy) -> pl.DataFrame:
         )
     rows: list[dict[str, str]] = []
     made: dict[str, tuple[Path, Change, *tuple[Path, ...]]] = {}
-    for mask in sorted(path for path in (copy.root / "val").iterdir() if path.is_file()):
-        wnid, _, name = mask.name.partition("_")
+    for file in copy.entries("val"):
+        mask = copy.root / "val" / file
+        if mask.is_dir():
+            continue
+        wnid, _, name = file.partition("_")
         if wnid not in _NAMES:
             raise CounterGroundError(f"{mask} is not the mask of one of the 15 classes.")
         source, stem = photos / wnid / name, Path(name).stem

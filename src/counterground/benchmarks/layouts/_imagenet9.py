@@ -15,10 +15,13 @@ report.
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from counterground.benchmarks._copy import Copy
 from counterground.benchmarks._layout import LayoutBenchmark
+from counterground.errors import CounterGroundError
 from counterground.metrics import Contrast, Design
 
 _NEEDED = ("mixed_same", "mixed_rand")
@@ -49,6 +52,19 @@ def _members(ranges: str) -> tuple[int, ...]:
     return tuple(i for first, _, last in bounds for i in range(int(first), int(last or first) + 1))
 
 
+def _mapped(mapping: Any) -> dict[str, tuple[int, ...]]:
+    """Return the ImageNet classes of each of the nine; -1 stands for none of them."""
+    members: dict[str, list[int]] = {name: [] for name in _RANGES}
+    places = dict(enumerate(members.values()))
+    for index, number in mapping.items():
+        if type(number) is not int or not -1 <= number < len(members):
+            raise ValueError(f"class {index[:20]!r} has {number!r}")
+        places.get(number, []).append(int(index))
+    if empty := [name for name, found in members.items() if not found]:
+        raise ValueError(f"no class is a {empty[0]}")
+    return {name: tuple(sorted(found)) for name, found in members.items()}
+
+
 def _read(copy: Copy) -> pl.DataFrame:
     places = (_MAPPING, f"../{_MAPPING}")
     mapping = next((name for name in places if (copy.root / name).is_file()), None)
@@ -59,9 +75,10 @@ def _read(copy: Copy) -> pl.DataFrame:
             "folders and get the benchmark again."
         )
     else:
-        pairs = [(int(index), number) for index, number in copy.json(mapping).items()]
-        for number, name in enumerate(_RANGES):
-            copy.classes[name] = tuple(sorted(index for index, nine in pairs if nine == number))
+        try:
+            copy.classes.update(_mapped(copy.json(mapping)))
+        except (ValueError, AttributeError) as error:
+            raise CounterGroundError(f"{copy.root / mapping} is not as published: {error!r}.") from error
     here = [name for name in _VARIANTS if name in _NEEDED or (copy.root / name).is_dir()]
     if absent := [name for name in _VARIANTS if name not in here]:
         copy.notes.append(f"This copy lacks the variants {', '.join(absent)}.")

@@ -17,10 +17,12 @@ from counterground.benchmarks._copy import Copy
 from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.errors import CounterGroundError
 from counterground.metrics import Design
+from counterground.reading import MOST_TEXT, open_regular
 
 _GROUPS = "imageID_to_group.pkl"
 _USUAL = {"cat": "indoor", "dog": "outdoor"}
-_CELLS = tuple((animal, place) for animal in _USUAL for place in ("indoor", "outdoor"))
+_PLACES = ("indoor", "outdoor")
+_CELLS = tuple((animal, place) for animal in _USUAL for place in _PLACES)
 _FOLDERS = {"test": "val_out_of_domain", "train": "train"}
 _COUNTS = {"test": (144, 144, 144, 144), "train": (750, 100, 100, 750)}
 
@@ -42,7 +44,8 @@ class _PlainData(pickle._Unpickler):  # noqa: SLF001 - see the docstring
 def _places(copy: Copy) -> dict[str, str]:
     """Return indoor or outdoor by the photo's id: the file maps it to a list such as ``['cat(indoor)']``."""
     try:
-        groups = _PlainData(BytesIO((copy.root / _GROUPS).read_bytes())).load()
+        with open_regular(copy.root / _GROUPS, MOST_TEXT) as file:
+            groups = _PlainData(BytesIO(file.read())).load()
         return {photo: group.partition("(")[2].removesuffix(")") for photo, (group,) in groups.items()}
     except Exception as error:  # a damaged pickle may raise anything, even MemoryError
         reason = str(error) if isinstance(error, OSError | pickle.UnpicklingError) else "it is damaged"
@@ -57,6 +60,11 @@ def _read(copy: Copy, split: str) -> pl.DataFrame:
         path = photos["path"][found.index(None)]
         raise CounterGroundError(
             f"{_GROUPS} does not say where {path} was taken: both must come from one run."
+        )
+    if unknown := [place for place in found if place not in _PLACES]:
+        path = photos["path"][found.index(unknown[0])]
+        raise CounterGroundError(
+            f"{_GROUPS} says that {path} was taken {unknown[0]!r}; it must be one of {', '.join(_PLACES)}."
         )
     usual = [place == _USUAL[animal] for place, animal in zip(found, photos["class_name"], strict=True)]
     groups = ["common" if each else "counter" for each in usual]

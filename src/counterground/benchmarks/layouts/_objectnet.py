@@ -11,7 +11,8 @@ much space again.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -21,11 +22,14 @@ from counterground.benchmarks._copy import Copy
 from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.errors import CounterGroundError
 from counterground.metrics import Design
+from counterground.reading import read_text
 
 _BORDER = 2
 
 
 def _uncovered(photo: Image.Image) -> Image.Image:
+    if min(photo.size) <= 2 * _BORDER:
+        raise ValueError("it is smaller than its border")
     return ImageOps.crop(photo, _BORDER)
 
 
@@ -33,12 +37,16 @@ def _mapping(copy: Copy) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return name and ImageNet-1K indices of each folder that ImageNet has a class for."""
     labels = copy.json("mappings/folder_to_objectnet_label.json")
     folders = {label: folder for folder, label in labels.items()}
-    lines = (copy.root / "mappings/imagenet_to_label_2012_v2").read_text(encoding="utf-8").splitlines()
+    lines = read_text(copy.root / "mappings/imagenet_to_label_2012_v2").splitlines()
     numbers = copy.json("mappings/pytorch_to_imagenet_2012_id.json")
-    indices = {lines[line].strip(): int(index) for index, line in numbers.items()}
+    if min(numbers.values(), default=0) < 0:
+        raise IndexError("a line has a negative number")
+    indices: dict[str, list[int]] = defaultdict(list)
+    for index, line in numbers.items():
+        indices[lines[line].strip()].append(int(index))
     shared = copy.json("mappings/objectnet_to_imagenet_1k.json")
     mapping = {
-        folders[label]: (label.lower(), tuple(sorted(indices[name] for name in names.split("; "))))
+        folders[label]: (label.lower(), tuple(sorted(_only(indices, name) for name in names.split("; "))))
         for label, names in shared.items()
     }
     names = Counter([labels[folder].lower() for folder in labels if labels[folder] in shared])
@@ -47,17 +55,24 @@ def _mapping(copy: Copy) -> dict[str, tuple[str, tuple[int, ...]]]:
     return mapping
 
 
+def _only(indices: Mapping[str, list[int]], name: str) -> int:
+    found = indices.get(name, [])
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} ImageNet classes are called {name!r}")
+    return found[0]
+
+
 def _read(copy: Copy) -> pl.DataFrame:
     try:
         mapping = _mapping(copy)
-    except (OSError, KeyError, IndexError, ValueError, AttributeError) as error:
+    except (OSError, KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise CounterGroundError(f"{copy.root / 'mappings'} is not as published: {error!r}.") from error
     if len(mapping) != 113:
         copy.notes.append(
             f"The mappings of this copy share {len(mapping)} classes with ImageNet; 113 were published."
         )
     copy.classes = dict(sorted(mapping.values()))
-    every = [entry.name for entry in (copy.root / "images").iterdir()]
+    every = copy.entries("images")
     names = {folder: name for folder, (name, _) in mapping.items()}
     photos = copy.grid("images/{class_name}", ignored=every, class_name=names)
     made = {path: f"{Path(path).with_suffix('.png')}" for path in photos["path"]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,10 +33,16 @@ def _taxa(_context: click.Context, _parameter: click.Parameter, given: Sequence[
     for one in given:
         name, equals, ids = one.rpartition("=")
         numbers = [part.strip() for part in ids.split(",")]
-        if not equals or not name.strip() or not all(part.isdecimal() for part in numbers):
-            raise click.BadParameter(f"{one!r} is not CLASS=ID, as in 'zebra=43338'.")
+        if not equals or not name.strip() or not all(re.fullmatch("[0-9]{1,9}", part) for part in numbers):
+            raise click.BadParameter(f"{one[:100]!r} is not CLASS=ID, as in 'zebra=43338'.")
         taxa[name.strip()] = tuple(int(part) for part in numbers)
     return taxa
+
+
+def _bytes(_context: click.Context, _parameter: click.Parameter, gigabytes: float) -> int:
+    if not math.isfinite(gigabytes):
+        raise click.BadParameter(f"{gigabytes} is not a number of gigabytes.")
+    return round(gigabytes * _GIGA)
 
 
 def _licences(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:
@@ -135,13 +143,17 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
 )
 @click.option(
     "--gb-per-hour",
+    "bytes_per_hour",
     default=5.0,
+    callback=_bytes,
     show_default=True,
     help="Download limit for photos; can be raised only with --api-url, or --media-url with --open-data.",
 )
 @click.option(
     "--gb-per-day",
+    "bytes_per_day",
     default=24.0,
+    callback=_bytes,
     show_default=True,
     help="Download limit for photos; can be raised only with --api-url, or --media-url with --open-data.",
 )
@@ -151,8 +163,6 @@ def collect(
     names: tuple[str, ...],
     source: str | None,
     dry_run: bool,
-    gb_per_hour: float,
-    gb_per_day: float,
     **options: Any,
 ) -> None:
     """Fetch the newest photos of each class from iNaturalist into POOL.
@@ -171,12 +181,7 @@ def collect(
         from counterground.construction.ingest.collect import collect as run_collection
 
     classes: list[str | WantedClass] = [*(read_classes(source) if source else []), *names]
-    chosen = CollectOptions(
-        bytes_per_hour=round(gb_per_hour * _GIGA),
-        bytes_per_day=round(gb_per_day * _GIGA),
-        show_progress=not is_quiet(),
-        **options,
-    )
+    chosen = CollectOptions(show_progress=not is_quiet(), **options)
     try:
         if dry_run:
             _show_plan(plan_collection(pool, classes, chosen))

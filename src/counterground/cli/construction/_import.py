@@ -63,8 +63,9 @@ def import_(pool: Path, source: str, **options: Any) -> None:
     """
     from counterground.construction.ingest.imports import ImportOptions, import_photos
     from counterground.photos import is_saved_dataset
+    from counterground.reading import is_folder
 
-    if Path(source).is_dir() and not is_saved_dataset(Path(source)):
+    if is_folder(Path(source)) and not is_saved_dataset(Path(source)):
         columns = ("url_column", "class_column", "background_column", "image_column")
         because = f"is for a table or a data set, and {source} is a folder: leave it out"
         refuse_given(*columns, because=because)

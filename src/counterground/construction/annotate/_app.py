@@ -19,6 +19,7 @@ from counterground.construction.annotate.web import (
     Events,
     error_answer,
     html,
+    number_in,
     page_not_found,
     picture,
 )
@@ -37,7 +38,7 @@ def build_app(state: AppState, *, port: int) -> Starlette:
         Route("/progress", auth.page(lambda who, _: html(pages.progress_page(state, who)))),
         Route("/agreement", auth.page(lambda who, _: html(pages.agreement_page(state, who)))),
         Route("/labels", auth.page(lambda who, _: html(pages.labels_page(state, who)))),
-        Route("/photo/{row:int}", auth.file(partial(_photo, state))),
+        Route("/photo/{row}", auth.file(partial(_photo, state))),
         Route("/guide", auth.file(partial(_guide, state))),
         *(
             Route(f"/api/{name}", auth.action(partial(action, state), body), methods=["POST"])
@@ -65,8 +66,8 @@ def _task_page(state: AppState, mode: str) -> Callable[[str, Request], Response]
 
 
 def _photo(state: AppState, request: Request) -> Response:
-    row = int(request.path_params["row"])
-    found = state.queue.photo_of(row) if row < 2**63 else None
+    row = number_in(request)
+    found = None if row is None else state.queue.photo_of(row)
     if found is None:
         return error_answer(404, "The pool has no such photo.")
     try:

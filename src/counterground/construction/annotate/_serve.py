@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from counterground.arguments import checked_fields
 from counterground.construction.annotate._app import build_app
 from counterground.construction.annotate._labels import check_labels, read_labels
 from counterground.construction.annotate._state import AppState
 from counterground.construction.annotate._suggest import Suggester
 from counterground.construction.annotate.web import AnnotatorServer, ServerSettings
 from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import name_key
 from counterground.pool import TASKS, Pool, Queue, open_pool
 
 
-@checked_fields
 @dataclass(frozen=True)
 class LabelSettings(ServerSettings):
     """Settings of a labelling session, besides those of every server.
@@ -65,11 +64,11 @@ def label_pool(
 
 
 def _check_names(pool: Pool, names: Sequence[str]) -> None:
-    """Refuse a name that differs from an earlier annotator's in case only: one person would count as two."""
+    """Refuse another spelling of an earlier annotator's name: one person would count as two."""
     earlier = pool.decisions()["annotator"].unique().to_list()
-    known = {name.casefold(): name for name in sorted(earlier)}
+    known = {name_key(name): name for name in sorted(earlier)}
     for name in names:
-        same = known.get(name.casefold(), name)
+        same = known.get(name_key(name), name)
         if name not in earlier and same != name:
             raise UsageError(
                 f"The pool has decisions by {same!r}: use that name, since {name!r} would count as a second "

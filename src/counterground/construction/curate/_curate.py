@@ -95,7 +95,7 @@ def _curate(pool: Pool, limits: CurateSettings, model: str | None, running: Sett
     ]
     pool.write_signals(pl.concat(signals), names=OBJECT_SIGNALS)  # also if no mask can be read any more
     notes = [f"The mask {failure} cannot be read and was ignored." for failure in objects.failures]
-    earlier = pool.setting(STATE_KEY) or {}
+    earlier = _earlier(pool)
     if referee:
         notes += _write_model_signals(
             pool, measured.frame, referee, limits, masked=objects.paths, earlier=earlier
@@ -104,6 +104,18 @@ def _curate(pool: Pool, limits: CurateSettings, model: str | None, running: Sett
         notes += _stale(pool, earlier["model"], len(photos))
     _record(pool, limits, referee, earlier)
     return _report(pool, photos, measured.fresh, notes)
+
+
+def _earlier(pool: Pool) -> dict[str, Any]:
+    """Return what was recorded of the last run."""
+    earlier = pool.setting(STATE_KEY, {})
+    texts = {"model", "fingerprint"}
+    if not isinstance(earlier, dict) or not all(isinstance(earlier.get(name), str | None) for name in texts):
+        raise CounterGroundError(
+            f"The setting {STATE_KEY!r} of the pool {pool.root} was not written by curate: replace "
+            "decisions.sqlite with a backup."
+        )
+    return earlier
 
 
 def _write_model_signals(

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-from counterground.arguments import checked_fields
 from counterground.errors import UsageError, did_you_mean
 
 
-@checked_fields
 @dataclass(frozen=True)
 class CurateSettings:
     """Limits of the signals; README.md explains each and says how often it flags good photos.
@@ -55,7 +53,7 @@ class CurateSettings:
         for name, most in _MOST.items():
             value = getattr(self, name)
             if not 0 <= value <= most:
-                raise UsageError(f"{name} must lie between 0 and {most:g}, but is {value:g}.")
+                raise UsageError(f"{name} must lie between 0 and {most:g}, but is {str(value)[:40]}.")
 
     @classmethod
     def with_limits(cls, words: Iterable[str]) -> CurateSettings:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -17,7 +19,7 @@ from counterground.construction.discover._discovery import (
 )
 from counterground.construction.discover._finding import Finding, Split, find_pairs
 from counterground.construction.discover._pairs import Choose
-from counterground.errors import CounterGroundError, UsageError, check_seed
+from counterground.errors import CounterGroundError, UsageError, check_seed, whole_number
 from counterground.files import check_only
 from counterground.inference import Settings, evaluate_models
 from counterground.models import AnyModels, named_models
@@ -54,14 +56,16 @@ def discover_pairs(
 
     Raises:
         UsageError: an unknown split or way to choose, a drop outside 0 to 100, an impossible number of photos
-            or seed, composites, or a folder that holds other files.
+            or seed, composites, too many backgrounds, or a folder that holds other files.
         CounterGroundError: photos without backgrounds, or no class with enough photos on two backgrounds.
     """
-    _check(benchmark, min_drop, split=split, choose=choose)
-    check_seed(seed)
-    if min_photos is not None and min_photos < 1:
-        raise UsageError(f"A background needs at least 1 photo, not {min_photos}.")
+    min_drop = _checked_drop(min_drop)
+    _check(benchmark, split=split, choose=choose)
+    seed = check_seed(seed)
+    if min_photos is not None:
+        min_photos = whole_number(min_photos, "The number of photos that a background needs", 1)
     benchmark.check_files("search")
+    benchmark.check_backgrounds()
     referees = named_models(model)
     if not referees:
         raise UsageError("There is no referee: name at least one model.")
@@ -141,12 +145,23 @@ def _provenance(
     )
 
 
-def _check(benchmark: Benchmark, min_drop: float, **ways: str) -> None:
+def _checked_drop(points: Any) -> float:
+    """Return a number as a ``float``: JSON has no place for those of NumPy.
+
+    Raises:
+        UsageError: it is not a number from 0 to below 100.
+    """
+    is_number = isinstance(points, Real)
+    if not is_number or not 0 <= points < 100:
+        shown = f"{points:g}" if isinstance(points, float) else repr(points)[:40]
+        raise UsageError(f"The minimum drop is {shown} points: it must be at least 0 and below 100.")
+    return float(points)
+
+
+def _check(benchmark: Benchmark, **ways: str) -> None:
     for name, way in ways.items():
         if way not in _WAYS[name]:
             raise UsageError(f"Unknown {name} {way!r}: use {_listed(_WAYS[name], 'or')}.")
-    if not 0 <= min_drop < 100:
-        raise UsageError(f"The minimum drop is {min_drop:g} points: it must be at least 0 and below 100.")
     backgrounds = benchmark.photos.group_by("class_index").agg(pl.col("background").drop_nulls().n_unique())
     if backgrounds["background"].max() in {None, 0, 1}:
         raise CounterGroundError(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.errors import MissingExtraError
+from counterground.errors import MissingExtraError, UsageError
 from counterground.photos import Benchmark
-from counterground.text import counted
+from counterground.text import counted, is_utf8
 
 if TYPE_CHECKING:
     from counterground.pool import Pool
@@ -65,6 +65,9 @@ class CardFacts:
         version: the collection's version, MAJOR.MINOR.PATCH.
         since: what the pool decided or was told about these photos after the benchmark was made from it.
         hub_benchmark: register it as a benchmark of the Hugging Face hub (``eval.yaml``; format huggingface).
+
+    Raises:
+        UsageError: ``released`` is not a date, or a text has half a surrogate pair.
     """
 
     title: str = ""
@@ -82,6 +85,18 @@ class CardFacts:
     version: str = "1.0.0"
     since: tuple[str, ...] = ()
     hub_benchmark: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("chosen", "creators", "since"):
+            said = getattr(self, name)
+            object.__setattr__(self, name, (said,) if isinstance(said, str) else tuple(said))
+        if self.released is not None and not isinstance(self.released, date):
+            raise UsageError(
+                f"released is a date, such as datetime.date(2024, 5, 31), not {self.released!r}."
+            )
+        for name, value in vars(self).items():
+            if isinstance(value, str | tuple) and not is_utf8("".join(map(str, value))):
+                raise UsageError(f"{name} has half a surrogate pair: {value!r}.")
 
 
 def known_facts(benchmark: Benchmark) -> CardFacts:

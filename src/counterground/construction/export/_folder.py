@@ -29,9 +29,10 @@ def read_mark(folder: Path) -> dict[str, Any] | None:
     """Return what ``write_mark`` wrote; None for a folder that is no export."""
     try:
         mark = read_json(folder / EXPORT_FILE)
-        return mark if _MARK in mark and set(mark["entries"]) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        names = set(mark["entries"]) | set(mark.get("formats", ()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    return mark if _MARK in mark and names else None
 
 
 @contextmanager

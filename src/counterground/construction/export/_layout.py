@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +14,7 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import IMAGE_SUFFIXES, Benchmark, find_imagenet_index, image_type, imagenet_names
+from counterground.reading import open_regular
 from counterground.text import counted
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
@@ -73,31 +74,27 @@ def place(wanted: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
     files = {_fold(name) for name in taken}
     folders: set[str] = set()
     placed = []
+    renamed: Counter[str] = Counter()
     for path in wanted:
-        free = _first_free(path, lambda folded: _is_free(folded, files, folders))
-        folded = _fold(free)
+        free, folded = path, _fold(path)
+        while folded in files or folded in folders or files.intersection(_parents(folded)):
+            free = _marked(path, renamed[path], in_file=bool(files.intersection(_parents(_fold(path)))))
+            renamed[path] += 1  # equal paths come by the thousand: none tries the names of those before it
+            folded = _fold(free)
         files.add(folded)
         folders.update(_parents(folded))
         placed.append(free)
     return placed
 
 
-def _first_free(path: str, is_free: Callable[[str], bool]) -> str:
-    if is_free(_fold(path)):
-        return path
+def _marked(path: str, attempt: int, *, in_file: bool) -> str:
+    """Return a path with the start of a hash; ``in_file``: a folder on the path has the name of a file."""
+    mark = _digest(f"{path} {attempt}")
+    if in_file:  # renaming what is in the folder does not help
+        top, _, rest = path.partition("/")
+        return f"{top}-{mark}/{rest}"
     stem, suffix = _split(path)
-    top, _, rest = path.partition("/")
-    for attempt in itertools.count():
-        mark = _digest(f"{path} {attempt}")
-        # If a folder has the name of a file, renaming what is in it does not help.
-        for candidate in (f"{stem}-{mark}{suffix}", f"{top}-{mark}/{rest}"):
-            if is_free(_fold(candidate)):
-                return candidate
-    raise AssertionError(path)
-
-
-def _is_free(folded: str, files: set[str], folders: set[str]) -> bool:
-    return folded not in files and folded not in folders and not files.intersection(_parents(folded))
+    return f"{stem}-{mark}{suffix}"
 
 
 def _parents(folded: str) -> list[str]:
@@ -256,7 +253,7 @@ def _file_name(path: str, benchmark: Benchmark) -> str:
 
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(16)
     except OSError:
         return b""  # copying reports what is wrong with it

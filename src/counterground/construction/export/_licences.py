@@ -57,6 +57,7 @@ _SHORT = {
     "noderivs": "nd",
     "sharealike": "sa",
 }
+_LONGEST = 1000  # characters; a longer text is no statement of a licence, and takes minutes to take apart
 CC0 = "https://creativecommons.org/publicdomain/zero/1.0/"
 PUBLIC_DOMAIN = "https://creativecommons.org/publicdomain/mark/1.0/"
 
@@ -96,6 +97,8 @@ def read_licence(text: str | None) -> Licence:
     """
     if text is None or not text.strip():
         return Licence("not stated", obstacle="no licence is stated")
+    if len(text) > _LONGEST:
+        return _unknown(text)
     if not (whole := _read_one(text)).obstacle:
         return whole
     parts = [part.strip() for part in _SEPARATOR.split(text)]

@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from counterground.arguments import checked_fields
 from counterground.construction.export._copying import Tick, photo_bytes
 from counterground.construction.export._layout import Contents
-from counterground.errors import UsageError
+from counterground.errors import UsageError, whole_number
 from counterground.photos import Benchmark
 
 CLASS_FIELDS = ("label", "cls")  # readers of shards, ours too, take fields of these names for the class
@@ -17,21 +16,21 @@ SHARD_MEGABYTES = 100
 SHARD_PHOTOS = 10_000
 
 
-@checked_fields
 @dataclass(frozen=True)
 class ShardSize:
     """When a shard is full: before the photo that would exceed either limit (a photo is never split).
 
     Raises:
-        UsageError: a limit is less than one.
+        UsageError: a limit is not a whole number, or less than one.
     """
 
     megabytes: int = SHARD_MEGABYTES
     photos: int = SHARD_PHOTOS
 
     def __post_init__(self) -> None:
-        if self.megabytes < 1 or self.photos < 1:
-            raise UsageError("A shard holds at least 1 megabyte and 1 photo.")
+        for name in ("megabytes", "photos"):
+            limit = whole_number(getattr(self, name), f"The limit of {name} in a shard", 1)
+            object.__setattr__(self, name, limit)
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,8 @@ def _photos(path: Path, about: dict[str, Any]) -> int | None:
     if about:
         return stored_photos(path)
     if path.parent.name == "answers" and path.suffix == ".sqlite":
-        with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as answers:
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as answers:
             return int(answers.execute("SELECT COUNT(DISTINCT photo_id) FROM answers").fetchone()[0])
     return None
 

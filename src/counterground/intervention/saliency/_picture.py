@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from counterground.intervention._recipe import Floats, Pixels
 
 _HEIGHT, _GAP = 224, 6
+_WIDEST = 20 * _HEIGHT  # of a panel: JPEG ends at 65,500 pixels
 _FADED = 0.55  # of the photo's brightness is left under the map
 
 
@@ -29,7 +30,8 @@ def draw_saliency(photo: Pixels, mask: Pixels, attribution: Floats) -> Image.Ima
     with needs_extra("intervention"):
         import cv2
     height, width = mask.shape
-    size = max(1, round(width * _HEIGHT / height)), _HEIGHT
+    ratio = min(_HEIGHT / height, _WIDEST / width)
+    size = max(1, round(width * ratio)), max(1, round(height * ratio))
     picture = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     amount = np.abs(attribution) / (np.abs(attribution).max() or 1.0)
     amount = cv2.resize(amount[parts_of(mask)], size, interpolation=cv2.INTER_NEAREST)
@@ -46,5 +48,5 @@ def draw_saliency(photo: Pixels, mask: Pixels, attribution: Floats) -> Image.Ima
         cv2.drawContours(drawn, outline, -1, (0, 0, 0), 3)
         cv2.drawContours(drawn, outline, -1, (255, 255, 255), 1)
         panels.append(drawn)
-    space = np.full((_HEIGHT, _GAP, 3), 255, np.uint8)
+    space = np.full((size[1], _GAP, 3), 255, np.uint8)
     return Image.fromarray(np.hstack([panels[0], space, panels[1]]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -213,7 +214,7 @@ class Design:
         object.__setattr__(self, "contrasts", tuple(self.contrasts))
         object.__setattr__(self, "clusters", tuple(self.clusters))
         shares = {
-            name: {tuple(cell): float(share) for cell, share in cells.items()}
+            name: {tuple(cell): _number(share) for cell, share in cells.items()}
             for name, cells in self.weights.items()
         }
         object.__setattr__(self, "weights", shares)
@@ -315,15 +316,31 @@ class Design:
         """
         if content is None:
             return cls()
+        weights: dict[str, dict[tuple[str, ...], float]] = {}
+        for name, rows in content["weights"].items():
+            weights[name] = {tuple(map(str, cell)): share for *cell, share in rows}
+            if len(weights[name]) < len(rows):
+                raise ValueError(f"the shares {name!r} have a cell twice")
         return cls(
-            tuple(content["cells"]),
-            tuple(Contrast.parse(text) for text in content["contrasts"]),
-            {
-                name: {tuple(map(str, row[:-1])): float(row[-1]) for row in rows}
-                for name, rows in content["weights"].items()
-            },
-            tuple(content.get("clusters", _CLUSTERS)),
+            _texts(content["cells"]),
+            tuple(Contrast.parse(text) for text in _texts(content["contrasts"])),
+            weights,
+            _texts(content.get("clusters", _CLUSTERS)),
         )
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{str(values)[:100]} is no list of texts")
+    return tuple(values)
+
+
+def _number(share: Any) -> float:
+    """Return a share; NaN, which is refused, if it is no number that a float can be."""
+    try:
+        return float(share)
+    except (OverflowError, TypeError, ValueError):
+        return math.nan
 
 
 DESIGN = Design()

@@ -308,11 +308,14 @@ def _open(source: OnnxSource) -> Any:
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(source.file), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(source.file), options, providers=["CPUExecutionProvider"])
+        for each in (*session.get_inputs(), *session.get_outputs()):
+            _ = each.name, each.shape  # bytes that are no text raise here
     except Exception as error:
         raise CounterGroundError(
             f"{source.spec}: onnxruntime cannot open it ({error_message(error)})."
         ) from error
+    return session
 
 
 def _image_input(source: OnnxSource, session: Any) -> tuple[str, Any, bool, int | None, list[int | None]]:

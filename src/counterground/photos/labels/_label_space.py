@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -21,6 +22,7 @@ from counterground.photos.labels._imagenet import (
     split_number,
 )
 from counterground.reading import parse_json, read_text
+from counterground.text import is_utf8
 
 T = TypeVar("T")
 
@@ -31,11 +33,7 @@ def class_name_problem(name: str) -> str:
         return "an empty name"
     if len(name) > _LONGEST_NAME:
         return f"a name of {len(name):,} characters, and no more than {_LONGEST_NAME:,} are read"
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return f"a name that is not UTF-8, {name!r}"
-    return ""
+    return "" if is_utf8(name) else f"a name that is not UTF-8, {name!r}"
 
 
 _FIELDS = ("name", "names", "imagenet", "candidates", "members")
@@ -70,8 +68,28 @@ class LabelSpace:
     members: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
-        if problem := self._problem():
+        for name in ("names", "imagenet"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        if problem := self._kinds_problem() or self._problem():
             raise CounterGroundError(f"Label space {self.name!r}: {problem}.")
+
+    def _kinds_problem(self) -> str:
+        if not isinstance(self.names, tuple) or not isinstance(self.imagenet, tuple):
+            return "its names and their ImageNet indices are tuples or lists"
+        if not isinstance(self.candidates, Mapping | None):
+            return "its candidates are a mapping"
+        candidates = (self.candidates or {}).items()
+        numbers = (
+            *(index for index in self.imagenet if index is not None),
+            *chain.from_iterable((index, *competing) for index, competing in candidates),
+            *chain.from_iterable(self.members or ()),
+        )
+        for kind, what, values in ((str, "text", (self.name, *self.names)), (int, "whole number", numbers)):
+            wrong = [value for value in values if not isinstance(value, kind) or isinstance(value, bool)]
+            if wrong:
+                return f"{wrong[0]!r} is not a {what}"
+        return "" if is_utf8(self.name) else "its name is not UTF-8"
 
     def _problem(self) -> str:
         if not self.names:

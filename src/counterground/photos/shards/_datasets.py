@@ -27,7 +27,7 @@ from counterground.photos.shards._samples import Sample
 from counterground.photos.shards._shards import unpack_once, unpack_samples
 from counterground.photos.sources import Source, benchmark_of_rows, find_column
 from counterground.progress import progress_bar
-from counterground.reading import try_arrow
+from counterground.reading import is_file, try_arrow
 
 _LAYOUT = 2  # of the unpacked folders: a new number gives a new folder
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -35,8 +35,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 def is_saved_dataset(folder: Path) -> bool:
     """Return whether ``save_to_disk`` wrote a folder."""
-    return (folder / "dataset_dict.json").is_file() or (
-        (folder / "dataset_info.json").is_file() and (folder / "state.json").is_file()
+    return is_file(folder / "dataset_dict.json") or (
+        is_file(folder / "dataset_info.json") and is_file(folder / "state.json")
     )
 
 
@@ -86,8 +86,8 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
 
 def _number_of_rows(source: Source) -> int | None:
     text = source.options.get("rows")
-    if text is not None and (not text.isdecimal() or int(text) == 0):
-        raise UsageError(f"{source.text}: rows is how many of the first rows to read, not {text!r}.")
+    if text is not None and not re.fullmatch("0*[1-9][0-9]{0,11}", text):
+        raise UsageError(f"{source.text}: rows is how many of the first rows to read, not {text[:100]!r}.")
     return None if text is None else int(text)
 
 

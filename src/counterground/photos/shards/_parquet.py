@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ from counterground.photos._manifest import OPTIONAL_TEXTS
 from counterground.photos._photo import IMAGE_SUFFIXES
 from counterground.photos.shards._class_labels import label_name
 from counterground.photos.shards._samples import Sample, open_parquet
+from counterground.reading import parse_json
 
 _ROWS = 32  # photos in memory at a time
 _BINARY_NAMES = ("image", "img", "photo", "jpg")
@@ -47,7 +47,8 @@ def parquet_samples(shard: Path) -> Iterator[Sample]:
         rows = int(lazy.select(pl.len()).collect().item())
         for start in range(0, rows, _ROWS):
             batch = lazy.select(chosen).slice(start, _ROWS).collect()
-            for number, row in enumerate(batch.iter_rows(named=True), start):
+            # A photo that many rows share is one in the batch, and a copy in each row.
+            for number, row in enumerate(batch.iter_rows(named=True, buffer_size=1), start):
                 yield _sample(f"{shard.name}, row {number + 1}", row, columns)
 
 
@@ -75,19 +76,20 @@ def _columns(shard: Path, schema: Mapping[str, pl.DataType]) -> _Columns:
 
 
 def _is_image(kind: pl.DataType) -> bool:
-    return isinstance(kind, pl.Struct) and {field.name for field in kind.fields} == {"bytes", "path"}
+    fields = {field.name: field.dtype for field in kind.fields} if isinstance(kind, pl.Struct) else {}
+    return fields.keys() == {"bytes", "path"} and fields["bytes"] in (pl.Binary, pl.Null)
 
 
 def _class_labels(shard: Path) -> dict[str, list[str]]:
     """Return the names of every ``ClassLabel`` column, as the `datasets` library stores them."""
     try:
-        features = json.loads(pl.read_parquet_metadata(shard)["huggingface"])["info"]["features"]
+        features = parse_json(pl.read_parquet_metadata(shard)["huggingface"])["info"]["features"]
         return {
             name: list(feature["names"])
             for name, feature in features.items()
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
         }
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return {}
 
 

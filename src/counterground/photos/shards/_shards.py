@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,8 +36,8 @@ from counterground.photos._native import (
     read_native,
     write_benchmark,
 )
-from counterground.photos._questions import QUESTION_SCHEMA
-from counterground.photos._table import as_attributes
+from counterground.photos._questions import QUESTION_SCHEMA, question_problem
+from counterground.photos._table import as_attributes, refuse_sparse
 from counterground.photos.labels import LabelSpace
 from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
@@ -99,6 +100,8 @@ def _write_sample(sample: Sample, number: int, into: Path, space: LabelSpace | N
     row |= {"path": path, "photo_id": digest, "mask": None}
     if "options" in fields:
         row |= {name: fields.get(name) for name in QUESTION_SCHEMA}
+        if problem := question_problem(*(row[name] for name in QUESTION_SCHEMA)):
+            raise CounterGroundError(f"{sample.where}: {problem}.")
     if sample.mask is not None:
         row["mask"] = str(fields.get("mask") or f"masks/{number:07d}.png")
         _write(sample.where, into, row["mask"], sample.mask, shared=True)
@@ -168,7 +171,10 @@ def _benchmark(
     schema = MANIFEST_SCHEMA | (QUESTION_SCHEMA if any("options" in row for row in rows) else {})
     if space is None:
         del schema["class_index"]
-    further = sorted({name for row in rows for name in row} - {*schema, *MANIFEST_SCHEMA})
+    names = {name for row in rows for name in row}
+    values = sum(value is not None for row in rows for value in row.values())
+    refuse_sparse(len(rows), names, values, "the shards")
+    further = sorted(names - {*schema, *MANIFEST_SCHEMA})
     frame = pl.DataFrame(
         [
             *(pl.Series(name, [row.get(name) for row in rows], kind) for name, kind in schema.items()),
@@ -186,7 +192,8 @@ def _further(name: str, values: list[Any]) -> pl.Series:
     """Return the values of a field that is not a manifest column: numbers, booleans or texts."""
     for kinds, column in (((bool,), pl.Boolean), ((int, float), pl.Float64), ((str,), pl.String)):
         if all(isinstance(value, kinds) for value in values if value is not None):
-            return pl.Series(name, values, column)
+            with suppress(OverflowError):  # a number that no column holds
+                return pl.Series(name, values, column)
     return pl.Series(name, values, pl.Object)
 
 
@@ -332,6 +339,7 @@ def _open_folder(folder: Path, kind: ShardFormat) -> _ShardFolder:
         _ = [description[key] for key in ("name", "notes", "version")], Discovered.from_json(description)
         Design.from_json(description.get("design"))
         whole = isinstance(description["notes"], list) and isinstance(description["name"], str)
+        whole = whole and all(isinstance(name, str) for name in expected)
     except (AttributeError, CounterGroundError, KeyError, TypeError, ValueError) as error:
         raise CounterGroundError(f"{folder / BENCHMARK_FILE} is damaged: export again.") from error
     if not whole:
@@ -440,7 +448,7 @@ def _class_names(path: Path) -> list[str] | None:
     if not path.is_file():
         return None
     try:
-        return [line.strip() for line in read_text(path).splitlines()]
+        return [line.strip() for line in read_text(path).removesuffix("\n").split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         raise CounterGroundError(f"Cannot read the class names {path}: {error}.") from error
 

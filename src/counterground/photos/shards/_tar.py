@@ -10,7 +10,7 @@ from typing import Any
 from counterground.errors import CounterGroundError
 from counterground.photos._photo import IMAGE_SUFFIXES
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, Sample
-from counterground.reading import check_tar_end, open_regular, parse_json
+from counterground.reading import BoundedTarInfo, check_tar_end, open_regular, parse_json
 
 _MAX_TEXT_BYTES = 16 * 2**20
 
@@ -27,7 +27,10 @@ def tar_samples(shard: Path) -> Iterator[Sample]:
             land outside its folder, or a sample has no photo or two.
     """
     try:
-        with open_regular(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with (
+            open_regular(shard) as file,
+            tarfile.open(fileobj=file, mode="r:", tarinfo=BoundedTarInfo) as tar,
+        ):
             key = ""
             parts: dict[str, bytes] = {}
             for info in tar:

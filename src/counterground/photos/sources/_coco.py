@@ -16,14 +16,16 @@ import polars as pl
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._geometry import box_inside
+from counterground.photos._table import refuse_sparse
 from counterground.photos.sources._rows import benchmark_of_rows
 from counterground.photos.sources._source import Source, is_web
-from counterground.reading import is_file, read_json
+from counterground.reading import is_file, is_folder, read_json
 from counterground.text import counted
 
 _SEVERAL = ("skip", "largest", "refuse")
 _FILE = "file_name"
 _HUGE = 10**15  # of sides and areas, in pixels
+_WIDE = 2**63  # Polars makes larger numbers null
 
 
 def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Benchmark:
@@ -54,6 +56,7 @@ def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Ben
     urls = is_web(str(rows[0].get(column) or ""))
     folder = path.parent if urls else _folder(path, source, [str(row.get(column) or "") for row in rows])
     columns = {"path": column, "class_name": "class_name", **source.columns}
+    refuse_sparse(len(rows), {field for row in rows for field in row}, sum(map(len, rows)), str(path))
     frame = pl.DataFrame(rows, infer_schema_length=None, strict=False)
     named = Source(source.text, str(path), columns, source.options)
     found = benchmark_of_rows(frame, named, folder, path.stem, show_progress=show_progress)
@@ -87,7 +90,7 @@ def read_coco_file(path: Path) -> CocoFile:
     images = _by_id(path, content["images"], "image")
     categories = _by_id(path, content["categories"], "category")
     licences = {
-        entry["id"]: entry.get("url") or entry.get("name")
+        entry["id"]: next(filter(_is_text, (entry.get("url"), entry.get("name"))), None)
         for entry in content["licenses"]
         if _is_id(entry.get("id"))
     }
@@ -135,7 +138,7 @@ def _rows(
     categories = content.categories
     for key, image in content.images.items():
         name = image.get(column)
-        if not isinstance(name, str) or not name:
+        if not _is_text(name):
             raise CounterGroundError(f"{path}: image {key} has no {column!r}; it has {', '.join(image)}.")
         shown = content.annotations.get(key, [])
         distinct = {annotation["category_id"] for annotation in shown}
@@ -150,7 +153,9 @@ def _rows(
         if not _is_clear(single, largest, image):
             left_out["of several categories without one largest object"] += 1
             continue
-        fields = {field: value for field, value in image.items() if isinstance(value, str | int | float)}
+        fields = {
+            field: _cell(value) for field, value in image.items() if isinstance(value, str | int | float)
+        }
         licence = content.licences.get(image["license"]) if _is_id(image.get("license")) else None
         rows.append(
             {field: value for field, value in fields.items() if field not in ("id", "license")}
@@ -173,7 +178,7 @@ def _rows(
 def _by_id(path: Path, entries: Sequence[dict[str, Any]], noun: str) -> dict[Any, dict[str, Any]]:
     found: dict[Any, dict[str, Any]] = {}
     for number, entry in enumerate(entries, 1):
-        if not _is_id(entry.get("id")) or (noun == "category" and "name" not in entry):
+        if not _is_id(entry.get("id")) or (noun == "category" and not _is_id(entry.get("name"))):
             raise CounterGroundError(f"{path}: {noun} number {number} has no id or no name.")
         if entry["id"] in found:
             raise CounterGroundError(f"{path}: {noun} {entry['id']} is listed twice.")
@@ -183,6 +188,14 @@ def _by_id(path: Path, entries: Sequence[dict[str, Any]], noun: str) -> dict[Any
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _cell(value: str | float) -> str | float:
+    return str(value) if isinstance(value, int) and abs(value) >= _WIDE else value
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(value)
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
@@ -223,7 +236,7 @@ def _box(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[float
 def _size(image: Mapping[str, Any]) -> tuple[float, float] | None:
     """Return width and height of a photo in pixels, None if they are not stated."""
     width, height = image.get("width"), image.get("height")
-    known = _is_number(width) and _is_number(height) and width > 0 and height > 0
+    known = _is_number(width) and _is_number(height) and width >= 1 and height >= 1
     return (float(width), float(height)) if known else None  # type: ignore[arg-type]
 
 
@@ -243,7 +256,7 @@ def _folder(path: Path, source: Source, names: Sequence[str]) -> Path:
     """Return the folder of the photos: as given, else a usual one that has the first photo."""
     if "images" in source.options:
         folder = Path(source.options["images"])
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise UsageError(f"{source.text}: {folder} is not a folder.")
         return folder
     split = path.stem.rpartition("_")[2]  # annotations/instances_val2017.json beside val2017/

@@ -22,6 +22,7 @@ from counterground.text import counted
 _LIMITS = {"requests": (Limit(MINUTE, 1200),)}  # to one host, by all processes of a user
 _AGAIN = "; the next time it is asked for again"
 _OFFLINE = "not fetched: --offline forbids using the network"  # earlier versions noted it as permanent
+_LONGEST_HOST = 253  # characters
 _SHORT = 1024  # bytes: longer than any file of `photo_missing`
 
 
@@ -84,6 +85,8 @@ def problem_of_url(url: str) -> str:
         _ = parts.port
     except ValueError:
         return "cannot be read as a URL"
+    if len(parts.hostname or "") > _LONGEST_HOST:
+        return "has a longer name of its host than any host has"
     return "" if parts.scheme.lower() in ("http", "https") and parts.hostname else "is neither http nor https"
 
 

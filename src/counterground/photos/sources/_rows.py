@@ -9,7 +9,7 @@ import polars as pl
 from counterground.errors import CounterGroundError
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame
 from counterground.photos._memory import note_absent_classes
-from counterground.photos._table import refuse_repeated, with_covariates
+from counterground.photos._table import refuse_patterns, refuse_repeated, with_covariates
 from counterground.photos.labels import read_class_names
 from counterground.photos.sources._fetched import fetch_photos, problem_of_url
 from counterground.photos.sources._source import Source, find_column, is_web
@@ -41,6 +41,7 @@ def benchmark_of_rows(
             ``benchmark_of_frame`` refuses the table; one line names the place and the row.
     """
     try:
+        refuse_patterns(frame)
         frame, notes = _with_our_names(frame, source)
         if texts:
             frame = with_covariates(frame)

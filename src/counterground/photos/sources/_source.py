@@ -113,7 +113,10 @@ def expand_braces(place: str) -> list[str]:
         raise UsageError(f"{place}: {match[0]} stands for no shard, or for more than {_MOST_SHARDS:,}.")
     padded = len(first) if first.startswith("0") or len(first) == len(last) else 0
     begun = [f"{place[: match.start()]}{number:0{padded}}" for number in numbers]
-    return [start + rest for start in begun for rest in expand_braces(place[match.end() :])]
+    rests = expand_braces(place[match.end() :])
+    if len(begun) * len(rests) > _MOST_SHARDS:
+        raise UsageError(f"{place}: its braces stand for more than {_MOST_SHARDS:,} shards.")
+    return [start + rest for start in begun for rest in rests]
 
 
 def find_column(column: str, known: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ _WIDTH, _HEIGHT = 400.0, 320.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 38.0, 8.0, 10.0, 40.0
 _FONT, _REACH = 11.0, 5.0
 _LEAST = 0.02
+_MOST = 2.0  # no drop changes by more; intervals of few clusters may reach further
 """Least distance from 0 that an axis reaches (fraction): methods that change nothing lie at 0."""
 
 
@@ -267,13 +268,13 @@ class _Axis(NamedTuple):
         values = [-_LEAST, _LEAST, *more]
         for each in figures:
             values += [value for value in (each.value, each.low, each.high) if value is not None]
-        low, high = min(values), max(values)
+        low, high = max(min(values), -_MOST), min(max(values), _MOST)
         margin = 0.04 * (high - low)
         step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if (high - low) / step <= 6)
         return cls(low - margin, high + margin, step, start, end)
 
     def at(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 1)
 
     def span(self, figure: Figure) -> tuple[float, float] | None:

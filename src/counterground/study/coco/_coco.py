@@ -16,13 +16,14 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.masks import OutlineError, draw_outline
-from counterground.photos import read_coco_file
+from counterground.photos import UnreadablePhoto, load_photo, read_coco_file
 from counterground.study.coco._objects import CLASSES, Array, Objects, Part
 
 #: Classes of Ahmed et al. (2021), in their order: class i has biased colour i.
 COCO_CLASSES = ("boat", "airplane", "truck", "dog", "zebra", "horse", "bird", "train", "bus")
 PER_CLASS: Mapping[Part, int] = {"train": 800, "validation": 100, "test": 100}
 MINIMAL_AREA = 10_000.0  # square pixels of the photo, as in Ahmed et al.
+_LONGEST = 10**9  # pixels; of a larger number the sum with a float may overflow
 _ANNOTATIONS = "annotations/instances_train2017.json"
 _PHOTOS = "train2017"
 _GET = "get train2017.zip and annotations_trainval2017.zip from cocodataset.org and unpack both there"
@@ -105,11 +106,15 @@ def check_coco(folder: Path) -> Path:
 def _choose(file: Path, minimal_area: float) -> _Choice:
     """Return the largest object of each photo, if it is large enough, by class and in order of photo id."""
     content = read_coco_file(file)
-    named = {str(category["name"]): key for key, category in content.categories.items()}
+    names = [str(category["name"]) for category in content.categories.values()]
+    named = dict(zip(names, content.categories, strict=True))
+    if twice := [name for name in COCO_CLASSES if names.count(name) > 1]:
+        raise CounterGroundError(f"{file} has two classes {twice[0]!r}: {_GET}.")
     if missing := [name for name in COCO_CLASSES if name not in named]:
         raise CounterGroundError(f"{file} has no class {missing[0]!r}: {_GET}.")
     labels = {named[name]: label for label, name in enumerate(COCO_CLASSES)}
     choice = _Choice([[] for _ in COCO_CLASSES])
+    seen: set[str] = set()
     for key in sorted(content.annotations, key=lambda key: (isinstance(key, str), key)):
         largest = None
         for annotation in content.annotations[key]:
@@ -126,7 +131,11 @@ def _choose(file: Path, minimal_area: float) -> _Choice:
                 choice.left_out[reason] += 1
         if largest is not None:
             label = labels[largest["category_id"]]
-            choice.chosen[label].append(_Chosen(label, largest, _checked(content.images[key], file)))
+            photo = _checked(content.images[key], file)
+            if photo["file_name"] in seen:  # its two objects might come to lie in two parts
+                raise CounterGroundError(f"{file} lists the photo {photo['file_name']!r} twice: {_GET}.")
+            seen.add(photo["file_name"])
+            choice.chosen[label].append(_Chosen(label, largest, photo))
     return choice
 
 
@@ -182,7 +191,7 @@ def _at_edge(one: _Chosen) -> bool:
     box = one.annotation.get("bbox")
     if not box:
         return False
-    if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)):
+    if not (isinstance(box, list) and len(box) == 4 and all(map(_is_length, box))):
         raise CounterGroundError(f"{one.annotation['where']} has a box that is not four numbers: {_GET}.")
     left, top, width, height = box
     return bool(
@@ -193,17 +202,20 @@ def _at_edge(one: _Chosen) -> bool:
     )
 
 
+def _is_length(side: Any) -> bool:
+    return isinstance(side, int | float) and abs(side) < _LONGEST
+
+
 def _cut_out(folder: Path, one: _Chosen, size: int) -> Array:
     """Return ``[size, size, 4]`` uint8: the photo, and the mask as coverage."""
     file = folder / _PHOTOS / one.photo["file_name"]
     stated = (one.photo["width"], one.photo["height"])
     try:
-        with Image.open(file) as stored:
-            photo = stored.convert("RGB")
-    except FileNotFoundError as error:
-        raise CounterGroundError(f"{file} is missing: unpack train2017.zip again.") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise CounterGroundError(f"{file} cannot be read ({error}): unpack train2017.zip again.") from error
+        photo = load_photo(file).image
+    except UnreadablePhoto as error:
+        raise CounterGroundError(
+            f"{file} cannot be read ({error.reason}): unpack train2017.zip again."
+        ) from error
     if photo.size != stated:
         raise CounterGroundError(
             f"{file} is {photo.width} x {photo.height}, its annotation {stated[0]} x {stated[1]}: "

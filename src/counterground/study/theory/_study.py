@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from counterground.arguments import checked_fields
 from counterground.errors import UsageError
 from counterground.results import Table
-from counterground.study._study import Study, check_out, text_table, write_study
+from counterground.study._study import Study, check_out, check_setting, text_table, write_study
 from counterground.study.theory._theory import (
     MEAN_OF_CLASS,
     OBJECT_ONLY,
@@ -35,17 +34,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_STRONGEST = 1_000_000
 _TEST = 40_000
 _WIDE_TEST = 5_000  # in more than 512 dimensions, where 40,000 pairs would take much memory
 _FITS, _MISLEADS, _BOUND = "#0072b2", "#d55e00", "#6b7280"  # distinct for colour-blind readers
 
 
-@checked_fields
 @dataclass(frozen=True)
 class TheorySettings:
     """What is simulated: pairs for training, seeds, strengths and correlations of the background.
 
     ``wide``: pairs for training and their dimension, for dimensions larger than the number of pairs.
+
+    Raises:
+        UsageError: a value that cannot be simulated.
     """
 
     n: int = 20_000
@@ -55,6 +57,16 @@ class TheorySettings:
     rho: float = 1.0
     wide: tuple[tuple[int, int], ...] = ((500, 2_000), (2_000, 4_000))
 
+    def __post_init__(self) -> None:
+        if self.seeds < 1 or self.n < 2:
+            raise UsageError(f"A simulation needs 1 seed and 2 pairs, not {self.seeds} and {self.n}.")
+        check_setting("mu_spu", self.mu_spu, lambda mu: 0 <= mu <= _STRONGEST, f"from 0 to {_STRONGEST:,}")
+        check_setting("p_spu", self.p_spu, lambda p: 0 <= p <= 1, "a probability")
+        check_setting("rho", [self.rho], lambda rho: 0 < rho < np.inf, "above 0")
+        if self.wide:
+            both = "two numbers from 2, pairs and dimension"
+            check_setting("wide", self.wide, lambda wide: len(wide) == 2 and min(wide) >= 2, both)
+
 
 QUICK = TheorySettings(n=5_000, seeds=2, mu_spu=(1.0, 1.5, 3.0), p_spu=(0.6, 0.9, 0.99), wide=((500, 1_000),))
 
@@ -63,13 +75,11 @@ def study_theory(out: Path | str, settings: TheorySettings) -> Path:
     """Simulate definition 6.1, put exact values and the printed bounds beside it; return the page's path.
 
     Raises:
-        UsageError: no strength and correlation of the background that theorem 6.2 is about, or no seed.
+        UsageError: no strength and correlation of the background that theorem 6.2 is about.
         CounterGroundError: the folder holds another study.
     """
     started = time.monotonic()
     out = Path(out)
-    if settings.seeds < 1 or settings.n < 2:
-        raise UsageError(f"A simulation needs 1 seed and 2 pairs, not {settings.seeds} and {settings.n}.")
     if not any(Definition(mu_spu=mu, p_spu=p).in_theorem for mu in settings.mu_spu for p in settings.p_spu):
         raise UsageError(
             "Theorem 6.2 is about backgrounds at least 1.5 times as strong as the object: add such a mu_spu."
@@ -93,8 +103,8 @@ def simulate_grid(settings: TheorySettings) -> pl.DataFrame:
     """Return a row per mu_spu, p_spu, prompt: simulated (mean, s.d. of seeds), exact, printed; fractions."""
     rows = [
         _measure(Definition(mu_spu=mu, p_spu=p), settings.n, settings.rho, settings.seeds, kind)
-        for mu in settings.mu_spu
-        for p in settings.p_spu
+        for mu in dict.fromkeys(settings.mu_spu)
+        for p in dict.fromkeys(settings.p_spu)
         for kind in PROMPTS
     ]
     return pl.DataFrame(rows)

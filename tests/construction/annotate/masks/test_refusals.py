@@ -2,7 +2,9 @@
 
 import base64
 import json
+import sqlite3
 import uuid
+from contextlib import closing
 from io import BytesIO
 
 import numpy as np
@@ -15,8 +17,8 @@ from raw_client import RawClient
 from counterground.cli import main
 from counterground.cli.construction import label
 from counterground.errors import CounterGroundError
-from counterground.files import read_record, write_record, write_text
-from counterground.masks import make_masks, mask_id, standing
+from counterground.files import read_record, row_digest, sealed_files, write_record, write_text
+from counterground.masks import MaskDecisions, make_masks, mask_id, standing
 from counterground.photos import read_benchmark
 
 A, B, C, D, E = (f"ox/grass/{name}.png" for name in "abcde")
@@ -137,7 +139,7 @@ def test_only_photos_and_masks_of_rows_are_served(folder, enter):
     for path in ("/photo/1", "/mask/1", "/photo/5"):
         answer = client.ask("GET", path)
         assert (answer.status, answer.headers["Content-Type"]) == (200, "image/png")
-    rows = ("/photo/0", "/photo/6", "/mask/-1", "/photo/99999999999999999999", "/mask/2")
+    rows = ("/photo/0", "/photo/6", "/mask/-1", f"/photo/{'9' * 20}", f"/mask/{'9' * 5000}", "/mask/2")
     names = ("/mask/..%2f..%2fmasks.csv", "/masks.csv", "/files/ox/grass/a.png.png")
     for path in (*rows, *names):
         assert client.ask("GET", path).status in {404, 415}, path
@@ -204,6 +206,13 @@ def test_a_damaged_folder_is_one_line(folder, tmp_path, capsys):
     (folder / "decisions.sqlite").write_bytes(b"no database" * 400)
     assert "damaged" in refusal()
     (folder / "decisions.sqlite").unlink()
+    description = json.loads(read_record(folder / "masks.json"))
+    sealed = sealed_files(folder / "masks.json")
+    (folder / "loop").symlink_to("loop")
+    for way in ("loop", "null\0byte", "n" * 300):
+        write_record(folder / "masks.json", json.dumps(description | {"photos": way}), sealed)
+        assert "move them back there" in refusal()
+    write_record(folder / "masks.json", json.dumps(description), sealed)
     (tmp_path / "photos").rename(tmp_path / "moved")
     assert "move them back there" in refusal()
     table = (folder / "masks.csv").read_text()
@@ -218,3 +227,22 @@ def test_a_damaged_folder_is_one_line(folder, tmp_path, capsys):
     (folder / "masks.json").write_text("{")
     (folder / "masks.csv").write_text(table)
     assert "masks.json cannot be read" in refusal()
+
+
+def test_a_redrawn_mask_stays_in_the_folder(folder, enter, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "redrawn").symlink_to(tmp_path / "elsewhere")
+    assert decide(enter(folder), mask=png(disc())) == 503
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("value", ["{not json", "[" * 100_000, '"\\ud800"'])
+@pytest.mark.parametrize("name", ["photo of t", "label_ports"])
+def test_what_no_page_has_written_is_one_line(folder, name, value):
+    decisions = MaskDecisions(folder, create=True)
+    decisions.decide(A, "rejected", annotator="ann", token="t", photo="0")
+    with closing(sqlite3.connect(folder / "decisions.sqlite")) as database, database:
+        row = (name, value, row_digest(name, value))
+        database.execute("INSERT OR REPLACE INTO setting VALUES (?, ?, ?)", row)
+    with pytest.raises(CounterGroundError, match="was changed by something else"):
+        standing(folder) if name.startswith("photo") else decisions.setting(name)

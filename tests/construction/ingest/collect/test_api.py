@@ -91,9 +91,10 @@ def test_a_body_that_breaks_off_is_asked_for_again(server, sleeps):
     assert server.asked_below("/v1/taxa") == 3
 
 
-def test_json_that_is_none_is_asked_for_again(server, sleeps, monkeypatch):
+@pytest.mark.parametrize("body", [b'{"results": [', b'{"results": [], "name": "\\ud800"}', b"\xff"])
+def test_json_that_is_none_is_asked_for_again(server, sleeps, body):
     server.add_taxon("Equus quagga")
-    server.trouble("/v1/taxa", body=b'{"results": [', times=1)
+    server.trouble("/v1/taxa", body=body, times=1)
     assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
 
 
@@ -127,7 +128,12 @@ def test_answers_of_another_shape_are_an_error_that_says_where(server, sleeps):
 
 @pytest.mark.parametrize(
     "body",
-    [b"<html>Sign in to this network</html>", b"[1, 2]", b'{"results": 3}', b'{"results": [{"name": "x"}]}'],
+    [
+        b"<html>Sign in to this network</html>",
+        b"[1, 2]",
+        b'{"results": 3}',
+        b'{"results": [{"name": "x"}]}',
+    ],
 )
 def test_pages_in_place_of_the_api_are_an_error_and_not_cached(server, sleeps, body):
     kind = "text/html" if body.startswith(b"<") else "application/json"
@@ -261,6 +267,16 @@ def test_pages_go_by_id_while_people_upload(server, zebras):
     assert not any("page" in one for one in asked)
 
 
+def test_an_answer_without_a_total_does_not_end_the_listing(server, zebras):
+    zebras(3)
+    choice, query, state = listing(server)
+    server.trouble(
+        "/v1/observations", body=b'{"results": [{"id": 5}]}', times=1, content_type="application/json"
+    )
+    list_page(client(server), choice, query, state)
+    assert (state.below, state.exhausted) == (5, False)
+
+
 def test_a_server_that_ignores_ids_does_not_keep_us_for_ever(server, zebras):
     zebras(3)
     choice, query, state = listing(server)
@@ -280,6 +296,9 @@ def test_a_place_is_an_id_or_one_name(server):
     }
     api = client(server)
     assert find_place(api, "12") == 12
+    for number in ("\N{SUPERSCRIPT TWO}", "9" * 5000):
+        with pytest.raises(CounterGroundError, match="no place called"):
+            find_place(api, number)
     assert find_place(api, "kruger national park, za") == 9
     assert find_place(api, "Kruger National Park") == 9
     with pytest.raises(CounterGroundError, match=r"several places \(10 Paris, TX; 11 Paris, FR\)"):

@@ -107,6 +107,13 @@ def test_classes_come_from_a_file_and_from_options(command, zebras, tmp_path):
         (("-c", "zebra", "--open-data", "nowhere"), 2, "no folder nowhere"),
         (("-c", "zebra", "--open-data", "x", "--place", "Georgia"), 2, "has no places"),
         (("-c", "zebra", "--gb-per-day", "0"), 2, "is too small"),
+        (("-c", "zebra", "--gb-per-day", "nan"), 2, "nan is not a number of gigabytes"),
+        (("-c", "zebra", "--gb-per-hour", "inf"), 2, "inf is not a number of gigabytes"),
+        (("-c", "zebra", "--requests-per-minute", "9" * 400), 2, "is too large"),
+        (("-c", "zebra", "--per-observation", "9" * 400), 2, "is more than 1,000,000,000"),
+        (("-c", "zebra", "--taxon", f"zebra={'9' * 5000}"), 2, "is not CLASS=ID"),
+        (("-c", "zebra", "--contact", "\u0141ukasz"), 2, "No request can carry the contact"),
+        (("-c", "zebra", "--contact", "ann\nHost: b"), 2, "No request can carry the contact"),
     ],
 )
 def test_mistakes_are_one_line(command, words, status, said):

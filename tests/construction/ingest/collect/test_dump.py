@@ -22,7 +22,7 @@ TAXA = [
     (11, "48460/1/10", 10, "species", "Equus quagga", "true"),
     (12, "48460/1/10", 10, "species", "Equus grevyi", "true"),
     (13, "48460/1", 10, "species", "Struthio camelus", "true"),
-    (14, "48460/1", 10, "species", "Struthio massaicus", "false"),
+    (14, "48460/\N{SUPERSCRIPT TWO}/1", 10, "species", "Struthio massaicus", "false"),
     (20, "48460/47126", 20, "genus", "Agama", "true"),
     (21, "48460/1", 20, "genus", "Agama", "true"),
 ]

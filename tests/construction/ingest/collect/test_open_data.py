@@ -175,6 +175,22 @@ def test_an_observer_the_dump_has_not_is_credited_by_number(dump, tables):
     assert strangers["attribution"].str.contains(r"(\(c\) )?\d+, ").all()
 
 
+def test_an_observer_who_is_unknown_is_nobody(dump, tables):
+    photos = [(*row[:3], "", *row[4:]) for row in tables["photos"]]
+    write_table(dump, "photos", photos)
+    frame = list_open_data(dump, {"bird": 3}, quality="any", per_class=9999)
+    assert len(frame)
+    assert frame["observer"].is_null().all()
+    assert frame["attribution"].is_null().all()
+
+
+def test_an_observer_or_a_photo_that_is_listed_oddly_multiplies_nothing(dump, tables):
+    before = list_open_data(dump, {"bird": 3}, quality="any", per_class=9999)
+    write_table(dump, "observers", [*tables["observers"], *tables["observers"]])
+    write_table(dump, "photos", [*tables["photos"], *((row[0], "", *row[2:]) for row in tables["photos"])])
+    assert list_open_data(dump, {"bird": 3}, quality="any", per_class=9999).equals(before)
+
+
 def test_a_class_without_photos_has_no_rows(dump):
     assert list_open_data(dump, {"plants": 47126, "magpie": 43}, licences=["gfdl"]).is_empty()
 
@@ -231,6 +247,7 @@ def nothing(_: bytes) -> bytes:
         ("photos", edited("\t2048\t1536\t", "\t2048\t"), "Expected Number of Columns: 9 Found: 8"),
         ("observations", edited("\t40\t", "\tforty\t"), "damaged"),
         ("photos", edited("width", "height"), "a column twice"),
+        ("photos", lambda _: gzip.compress(bytes(2**20)), "has no column"),
     ],
 )
 def test_damaged_files_are_one_line_that_names_the_file(dump, table, change, message):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from counterground.construction.ingest.collect import CollectOptions, plan_collection
+from counterground.construction.ingest.collect import CollectOptions, collect, plan_collection
 from counterground.construction.ingest.imports import import_photos
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import open_pool
@@ -98,3 +98,37 @@ def test_budgets_of_a_mirror_are_its_own():
     copy = replace(own, media_url="http://localhost:9000/inaturalist-open-data")
     assert copy.host == "localhost:9000"
     assert CollectOptions(api_url="https://api.inaturalist.org:443/v1").host == CollectOptions().host
+
+
+@pytest.mark.parametrize("chosen", [{"zebra": (3_000_000_000,)}, {"zebra": (-1,)}, {"zebra": ("x",)}])
+def test_what_is_no_id_of_a_taxon_is_refused(chosen):
+    with pytest.raises(UsageError, match="is not the id of a taxon"):
+        CollectOptions(taxa=chosen)
+
+
+def test_a_file_with_a_number_that_is_no_taxon_is_refused(options, tmp_path):
+    (tmp_path / "classes.txt").write_text(f"zebra\t{'9' * 5000}\n")
+    with pytest.raises(UsageError, match="is not the id of a taxon"):
+        collect(tmp_path / "pool", tmp_path / "classes.txt", options())
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("taxa", {"taxa": []}, "The taxon of 'zebra' is damaged"),
+        ("taxa", {"taxa": [{"id": "x", "name": "Equus"}]}, "The taxon of 'zebra' is damaged"),
+        ("taxa", {"taxa": [{"id": 10**30, "name": "Equus"}]}, "The taxon of 'zebra' is damaged"),
+        ("taxa", {"taxa": [{"id": 1, "name": None}]}, "The taxon of 'zebra' is damaged"),
+        ("queries", {"below": "soon"}, r"progress of a listing is damaged .*\(below: "),
+        ("queries", {"again": [1]}, r"progress of a listing is damaged .*\(again.0: "),
+        ("queries", {"exhausted": "perhaps"}, r"progress of a listing is damaged .*\(exhausted: "),
+    ],
+)
+def test_settings_that_no_collection_writes_are_named(gather, zebras, pool, name, change, message):
+    zebras(3)
+    gather(per_class=1)
+    with pool() as opened:
+        kept = opened.setting(name)
+        opened.set_setting(name, {"zebra": kept["zebra"] | change})
+    with pytest.raises(CounterGroundError, match=message):
+        gather(per_class=2)

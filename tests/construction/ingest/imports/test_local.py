@@ -464,6 +464,44 @@ def test_a_flat_folder_of_one_class(tmp_path):
     assert all(path.startswith("files/zebra/img-") and path.endswith(".jpg") for path in photos["path"])
 
 
+def test_a_file_that_no_photo_is_as_large_as_is_listed(tmp_path):
+    with noise(tmp_path / "zebras" / "a.png", 1).open("r+b") as file:
+        file.truncate(2**31)
+    noise(tmp_path / "zebras" / "b.png", 2)
+    report = import_photos(tmp_path / "pool", tmp_path / "zebras", ImportOptions(class_name="zebra"))
+    assert report.added == 1
+    assert "no more than 1,073,741,824 are read" in report.rejected[0].reason
+
+
+def test_a_name_that_is_not_utf_8_is_named(tmp_path):
+    noise(tmp_path / "zebras" / "a.png", 1)
+    shutil.copy(tmp_path / "zebras" / "a.png", os.fsencode(tmp_path / "zebras") + b"/\xff.png")
+    with pytest.raises(CounterGroundError, match=r"udcff.png' is not UTF-8: rename it"):
+        import_photos(tmp_path / "pool", tmp_path / "zebras", ImportOptions(class_name="zebra"))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_long_numbers_of_observations_stay_apart(tmp_path, suffix):
+    files = [noise(tmp_path / f"{number}.png", number) for number in range(3)]
+    numbers = [2**53, 2**53 + 1, 7]
+    columns = {"path": list(map(str, files)), "class_name": ["zebra"] * 3, "observation": numbers}
+    import_photos(tmp_path / "pool", write_table(tmp_path / f"mine{suffix}", columns))
+    photos, _, _ = everything(tmp_path / "pool")
+    assert set(photos["observation"]) == set(map(str, numbers))
+    assert photos["cluster"].n_unique() == 3
+
+
+def test_a_photo_without_a_key_is_known_by_its_content(tmp_path):
+    file = noise(tmp_path / "pool" / "files" / "zebra" / "a.png", 1)
+    noise(tmp_path / "zebras" / "a.png", 1)
+    shutil.move(tmp_path / "pool", tmp_path / "aside")
+    with open_pool(tmp_path / "pool", create=True) as pool:
+        shutil.move(tmp_path / "aside" / "files" / "zebra", pool.files)
+        pool.add_photos([{"path": "files/zebra/a.png", "photo_id": photo_id(file), "class_name": "zebra"}])
+    report = import_photos(tmp_path / "pool", tmp_path / "zebras", ImportOptions(class_name="zebra"))
+    assert (report.added, report.present) == (0, 1)
+
+
 def test_the_same_photo_under_another_class_is_a_conflict_that_is_listed(tmp_path):
     noise(tmp_path / "trip" / "1.jpg", 1)
     import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
@@ -564,6 +602,8 @@ def test_sources_that_are_none_make_no_pool(tmp_path):
     for source, message in (
         (tmp_path / "nowhere", "no such path exists"),
         (Path(__file__), "neither a folder"),
+        ("", "an empty name"),
+        (os.fsdecode(b"z\xff"), "is not UTF-8"),
     ):
         with pytest.raises(UsageError, match=message):
             import_photos(tmp_path / "pool", source)

@@ -19,6 +19,7 @@ from counterground.construction.annotate.web import (
     Events,
     error_answer,
     html,
+    number_in,
     picture_as_stored,
     render,
 )
@@ -32,8 +33,8 @@ def build_app(state: ReviewState, *, port: int) -> Starlette:
     return auth.app(
         [
             Route("/", auth.page(lambda who, _request: html(_page(state, who)))),
-            Route("/photo/{row:int}", auth.file(partial(_photo, state))),
-            Route("/mask/{row:int}", auth.file(partial(_mask, state))),
+            Route("/photo/{row}", auth.file(partial(_photo, state))),
+            Route("/mask/{row}", auth.file(partial(_mask, state))),
             Route("/api/next", auth.action(partial(api.next_photos, state), api.Next), methods=["POST"]),
             Route("/api/events", auth.action(partial(api.record_events, state), Events), methods=["POST"]),
         ]
@@ -57,7 +58,7 @@ def _page(state: ReviewState, annotator: str) -> str:
 
 
 def _asked(state: ReviewState, request: Request) -> MaskedPhoto | None:
-    row = int(request.path_params["row"])
+    row = number_in(request) or 0
     return state.queue.photos[row - 1] if 1 <= row <= len(state.queue.photos) else None
 
 

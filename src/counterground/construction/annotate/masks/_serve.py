@@ -60,8 +60,13 @@ def _photos_root(masks: Masks) -> Path:
     way = masks.description.get("photos")
     if not isinstance(way, str):
         raise CounterGroundError(f"{masks.folder} does not say where its photos are: make the masks again.")
-    root = (masks.folder / way).resolve()
-    if not root.is_dir():
+    root = masks.folder / way
+    try:
+        root = root.resolve()
+        found = root.is_dir()
+    except (OSError, RuntimeError, ValueError):  # too long, a loop of links, or a null byte
+        found = False
+    if not found:
         raise CounterGroundError(
             f"The photos of the masks in {masks.folder} are not at {root} any more: move them back there."
         )

@@ -2,7 +2,13 @@
 
 from counterground.construction.annotate.web._bodies import Body, Events, Sent, Text, Token, record_each
 from counterground.construction.annotate.web._picture import picture, picture_as_stored
-from counterground.construction.annotate.web._routes import AuthRoutes, error_answer, html, page_not_found
+from counterground.construction.annotate.web._routes import (
+    AuthRoutes,
+    error_answer,
+    html,
+    number_in,
+    page_not_found,
+)
 from counterground.construction.annotate.web._security import Sessions
 from counterground.construction.annotate.web._server import AnnotatorServer, ServerSettings
 from counterground.construction.annotate.web._templates import render
@@ -19,6 +25,7 @@ __all__ = [
     "Token",
     "error_answer",
     "html",
+    "number_in",
     "page_not_found",
     "picture",
     "picture_as_stored",

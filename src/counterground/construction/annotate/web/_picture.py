@@ -11,6 +11,7 @@ from PIL import Image
 from counterground.photos import UnreadablePhoto, image_type, load_photo
 
 _LOSSLESS_PIXELS = 2_000_000
+_LONGEST_JPEG = 65_500
 _SHOWN_BY_BROWSERS = {".jpg", ".png", ".webp", ".avif", ".bmp"}  # as they are; GIFs may be animations
 _ORIENTATION = 0x0112
 
@@ -58,7 +59,7 @@ def _read(path: Path) -> bytes:
 
 def _written(image: Image.Image) -> tuple[bytes, str]:
     written = BytesIO()
-    if image.width * image.height <= _LOSSLESS_PIXELS:
+    if image.width * image.height <= _LOSSLESS_PIXELS or max(image.size) > _LONGEST_JPEG:
         image.save(written, "PNG", compress_level=1)
         return written.getvalue(), "image/png"
     image.save(written, "JPEG", quality=95)

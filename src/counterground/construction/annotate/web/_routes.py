@@ -120,6 +120,12 @@ def html(text: str, status: int = 200) -> HTMLResponse:
     return HTMLResponse(text, status)
 
 
+def number_in(request: Request) -> int | None:
+    """Return the number of a photo in an address; None if no photo can have it."""
+    text = request.path_params["row"]
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
 def page_not_found() -> HTMLResponse:
     """Return the response for a page that does not exist."""
     return html(message_page("Page not found", "Go back to the first page."), 404)

@@ -21,9 +21,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from counterground.arguments import checked_fields
 from counterground.construction.annotate.web._security import MOST_BYTES, SecurityMiddleware, Sessions
 from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import name_key
 from counterground.pool import IMPORTED
 
 try:
@@ -33,13 +33,13 @@ except ModuleNotFoundError:  # Windows
 
 LOOPBACK = "127.0.0.1"
 _PORTS = "label_ports"
+_LAST_PORT = 65535
 _OPEN_DOOR = (
     "Warning: other machines can reach this page, and nothing is encrypted (no TLS). Anyone with a link can "
     "label in that name; anyone who can listen sees photos and decisions. Use a network that you trust."
 )
 
 
-@checked_fields
 @dataclass(frozen=True)
 class ServerSettings:
     """Who takes part, and where the pages are.
@@ -70,14 +70,16 @@ class ServerSettings:
         """
         if not self.host:
             raise UsageError("--host is empty: name an address of this machine, or 0.0.0.0 for all.")
+        if not 0 <= self.port <= _LAST_PORT:
+            raise UsageError(f"A port is a number from 0 to {_LAST_PORT}, not {self.port}.")
         if not self.annotators:
             raise UsageError("Labelling needs an annotator's name: add --annotator NAME.")
         for name in self.annotators:
             if not name or len(name) > 60 or not name.isprintable():
                 raise UsageError(f"{name!r} cannot be an annotator's name: use 1 to 60 printable characters.")
-            if name.casefold() == IMPORTED:
+            if name_key(name) == IMPORTED:
                 raise UsageError(f"{IMPORTED!r} is the annotator of imported labels: choose another name.")
-        if len({name.casefold() for name in self.annotators}) < len(self.annotators):
+        if len(set(map(name_key, self.annotators))) < len(self.annotators):
             raise UsageError(f"Annotators need different names, not {', '.join(self.annotators)}.")
 
 
@@ -235,7 +237,7 @@ def _listen(settings: ServerSettings, store: SettingStore) -> tuple[socket.socke
 
 
 def _is_port(value: Any) -> bool:
-    return isinstance(value, int) and 1024 <= value <= 65535
+    return isinstance(value, int) and 1024 <= value <= _LAST_PORT
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -245,9 +247,12 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         listening.bind((host, port))
         listening.listen(128)
-    except (OSError, UnicodeError) as error:
+    except (OSError, UnicodeError, TypeError) as error:  # the last for a null byte
         listening.close()
-        if isinstance(error, UnicodeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        if (
+            isinstance(error, UnicodeError | TypeError | socket.gaierror)
+            or error.errno == errno.EADDRNOTAVAIL
+        ):
             raise UsageError(
                 f"This machine has no address {host!r}: use --host with one of its own, or 0.0.0.0 for all."
             ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -68,7 +69,15 @@ def _write(contents: Contents, folder: Path, _: ShardSize, tick: Tick) -> None:
 def _attributes(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row's values besides the name of its class; names that FiftyOne reserves end in ``_``."""
     said = {name: value for name, value in row.items() if name != "class_name" and value is not None}
-    return {f"{name}_" if name in _TAKEN else name: value for name, value in said.items()}
+    return {_free(name, row): value for name, value in said.items()}
+
+
+def _free(name: str, names: Container[str]) -> str:
+    """Return the name of a column, with ``_`` until neither FiftyOne nor another column has it."""
+    free = name
+    while free in _TAKEN or (free != name and free in names):
+        free += "_"
+    return free
 
 
 FIFTYONE = ExportFormat(

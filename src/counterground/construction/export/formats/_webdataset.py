@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import tarfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from counterground.construction.export._copying import Tick
 from counterground.construction.export._format import ExportFormat
@@ -47,12 +47,15 @@ def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> Non
 def _add_sample(tar: tarfile.TarFile, photo: Sample) -> None:
     key = f"{photo.number:07d}"
     # By content: WebDataset chooses decoders by suffix, and knows neither .JPG nor .jfif.
-    kind = image_type(photo.photo)
-    _add(tar, f"{key}{kind.suffix if kind else '.jpg'}", photo.photo)
+    _add(tar, f"{key}{_suffix(photo.photo, '.jpg')}", photo.photo)
     _add(tar, f"{key}.json", json.dumps(photo.row, ensure_ascii=False, sort_keys=True).encode())
     if photo.mask is not None:
-        suffix = PurePosixPath(photo.row["mask"]).suffix.lower() or ".png"
-        _add(tar, f"{key}.mask{suffix}", photo.mask)
+        _add(tar, f"{key}.mask{_suffix(photo.mask, '.png')}", photo.mask)
+
+
+def _suffix(data: bytes, otherwise: str) -> str:
+    kind = image_type(data)
+    return kind.suffix if kind else otherwise
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

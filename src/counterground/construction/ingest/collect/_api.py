@@ -18,6 +18,7 @@ from counterground.construction.ingest.collect._taxa import Taxon
 from counterground.errors import CounterGroundError, first_problem
 from counterground.files import cache_dir, check_writable, row_digest, warn_damaged
 from counterground.http import Answer, Budget, Client, FetchError, PatientClient, RequestLimits, Waiting
+from counterground.reading import parse_json
 
 PER_PAGE = 200
 _FOUND_PER_NAME = 30
@@ -182,8 +183,8 @@ def _read_json(answer: Answer) -> tuple[Mapping[str, str], Any]:
     if not answer.headers.get("Content-Type", "").startswith("application/json"):
         raise _NotJsonError("a page in place of JSON")
     try:
-        return answer.headers, json.loads(answer.body)
-    except (ValueError, RecursionError) as error:
+        return answer.headers, parse_json(answer.body.decode())
+    except ValueError as error:
         raise _NotJsonError("broken JSON", again=True) from error
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from counterground.construction.ingest.collect._options import taxon_id
 from counterground.errors import UsageError, did_you_mean
 from counterground.photos import assign_classes, find_imagenet_index
 from counterground.reading import read_text
@@ -135,6 +136,8 @@ def check_classes(wanted: Sequence[WantedClass]) -> list[WantedClass]:
         known = by_name.setdefault(one.name, one)
         if known.taxon != one.taxon and None not in (known.taxon, one.taxon):
             raise UsageError(f"Class {one.name!r} is given twice: as {known.taxon} and as {one.taxon}.")
+        if one.taxon is not None and one.taxon.isdecimal():
+            taxon_id(one.taxon, one.name)
         if known.taxon is None:
             by_name[one.name] = one
     assign_classes(list(by_name))

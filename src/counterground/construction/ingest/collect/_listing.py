@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from counterground.construction.ingest.collect._api import INaturalist, ObservationAnswer
 from counterground.construction.ingest.collect._options import (
     ALL_RIGHTS_RESERVED,
@@ -14,7 +16,7 @@ from counterground.construction.ingest.collect._options import (
     CollectOptions,
 )
 from counterground.construction.ingest.collect._taxa import Choice
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, first_problem
 from counterground.pool import PhotoKey
 
 Row = dict[str, Any]
@@ -73,14 +75,15 @@ class ListingState:
             CounterGroundError: the setting is something else.
         """
         try:
-            state = cls(**{**setting, "again": tuple(setting["again"])})
-            if isinstance(state.query, dict) and isinstance(state.start, int):
-                return state
-        except (KeyError, TypeError):
-            pass
-        raise CounterGroundError(
-            "The progress of a listing is damaged in the pool: replace decisions.sqlite with a backup."
-        )
+            return _STATE.validate_python(setting)
+        except ValidationError as error:
+            raise CounterGroundError(
+                f"The progress of a listing is damaged in the pool ({first_problem(error)}): replace "
+                "decisions.sqlite with a backup."
+            ) from error
+
+
+_STATE = TypeAdapter(ListingState)
 
 
 def make_query(choice: Choice, options: CollectOptions, place: int | None) -> Query:
@@ -155,7 +158,7 @@ def list_page(api: INaturalist, choice: Choice, query: Query, state: ListingStat
         return []
     rows = [row for each in page.results for row in candidate_rows(each, query, choice.class_name)]
     state.below = min(ids)
-    state.exhausted = (page.total_results or 0) <= len(ids)
+    state.exhausted = page.total_results is not None and page.total_results <= len(ids)
     return rows
 
 
@@ -206,7 +209,7 @@ def find_place(api: INaturalist, wanted: str) -> int:
     Raises:
         CounterGroundError: no place has that name, or several have.
     """
-    if wanted.strip().isdigit():
+    if re.fullmatch(r"[0-9]{1,18}", wanted.strip()):
         return int(wanted)
     found = api.places(wanted)
     names = [(place.id, place.display_name or place.name or "") for place in found]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 _MEMORY_LIMIT = "2GB"
+_LONGEST_HEADER = 2**16
 # As in the dump's own description; other columns are read as text and not used.
 _TABLES: dict[str, dict[str, str]] = {
     "taxa": {
@@ -139,7 +140,8 @@ def _columns(file: Path, table: str) -> Mapping[str, str]:
     """Return the type of each of the file's columns, in file order."""
     try:
         with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8") as lines:
-            header = next(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE), [])
+            first = lines.readline(_LONGEST_HEADER)
+        header = next(csv.reader([first], delimiter="\t", quoting=csv.QUOTE_NONE), [])
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
         raise CounterGroundError(f"{file} cannot be read ({error}): fetch it again.") from error
     known = _TABLES[table]
@@ -240,7 +242,7 @@ CREATE TEMP TABLE photo AS
 SELECT s.*, p.photo_id, p.observer_id, p.extension, lower(p.license) AS licence,
     coalesce(p.position, 0) AS place
 FROM {dump} p JOIN seen s USING (observation_uuid)
-WHERE $licences IS NULL OR list_contains($licences, lower(p.license))
+WHERE p.photo_id IS NOT NULL AND ($licences IS NULL OR list_contains($licences, lower(p.license)))
 """
 
 _NEWEST = """
@@ -269,7 +271,10 @@ _COLUMNS = (
 _OBSERVERS = """
 SELECT n.class_name, n.position, n.photo_id, CAST(n.observation_uuid AS VARCHAR), n.taxon_id, n.taxon,
     n.observed_on, n.licence, n.extension, n.observer_id, o.login, o.name
-FROM {dump} o RIGHT JOIN newest n USING (observer_id)
+FROM (
+    SELECT observer_id, max(login) AS login, max(name) AS name FROM {dump}
+    WHERE observer_id IN (SELECT observer_id FROM newest) GROUP BY observer_id
+) o RIGHT JOIN newest n USING (observer_id)
 ORDER BY n.class_name, n.position
 """
 
@@ -297,14 +302,15 @@ def _candidate(row: Mapping[str, Any], place: str, size: str) -> dict[str, objec
         raise CounterGroundError(
             f"Photo {photo} of the dump has the extension {extension!r}: fetch the dump again."
         )
-    observer = row["login"] or str(row["observer_id"])
+    number = row["observer_id"]
+    observer = row["login"] or (None if number is None else str(number))
     return {
         **{name: row[name] for name in ("class_name", "position", "observation", "taxon_id", "taxon")},
         "key": str(PhotoKey(INATURALIST, str(photo))),
         "url": f"{place}/{photo}/{size}.{extension}",
         "observer": observer,
         "licence": licence,
-        "attribution": _credit(row["name"] or observer, licence or ""),
+        "attribution": _credit(name, licence or "") if (name := row["name"] or observer) else None,
         "source": f"{_PAGE_URL}{row['observation']}",
         "observed_on": row["observed_on"] or None,
         "status": "wanted",

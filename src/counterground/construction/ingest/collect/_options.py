@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import SupportsIndex
 from urllib.parse import urlsplit
 
-from counterground.arguments import checked_fields
 from counterground.errors import UsageError, did_you_mean
 from counterground.http import user_agent
 
@@ -39,8 +40,11 @@ REQUESTS_PER_DAY = 10_000
 BYTES_PER_HOUR = 5_000_000_000
 BYTES_PER_DAY = 24_000_000_000
 
+_MOST = 10**9  # photos: far beyond any use, and exact wherever they are counted
+_LARGEST_BUDGET = 10**15
+_TAXON = re.compile(r"[0-9]{1,9}")
 
-@checked_fields
+
 @dataclass(frozen=True)
 class CollectOptions:
     """What to collect, and how many requests and bytes it may take.
@@ -101,8 +105,15 @@ class CollectOptions:
             one_of("licence", licence, LICENCES)
         _check_dates(self.since, self.until)
         for name in ("per_class", "per_observation", "jobs"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; give 1 or more.")
+            _check_whole(name, getattr(self, name))
+        for name, ids in self.taxa.items():
+            for number in ids:
+                taxon_id(str(number), name)
+        if not _fits_header(self.user_agent):
+            raise UsageError(
+                f"No request can carry the contact in {self.user_agent!r}: give an e-mail address or a page, "
+                "in Latin letters."
+            )
         if self.open_data is not None and self.place is not None:
             raise UsageError("The open-data dump has no places: leave out --place, or use the API.")
         if self.media_url is not None and self.open_data is None:
@@ -144,8 +155,12 @@ class CollectOptions:
         )
         for what, wanted, published, host in budgets:
             own = host != _account(API_URL)
-            if wanted < 1:
+            if not isinstance(wanted, SupportsIndex) or wanted < 1:
                 raise UsageError(f"A budget of {wanted:,} {what} is too small; give 1 or more.")
+            if wanted > _LARGEST_BUDGET:
+                raise UsageError(
+                    f"A budget of more than {_LARGEST_BUDGET:,} {what} is too large: give a smaller one."
+                )
             if wanted > published and not own:
                 raise UsageError(
                     f"{wanted:,} {what} exceeds iNaturalist's published limit of {published:,}: budgets can "
@@ -171,6 +186,32 @@ def _is_web(address: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def taxon_id(text: str, class_name: str) -> int:
+    """Return the id of a taxon, as iNaturalist numbers them.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not _TAXON.fullmatch(text):
+        raise UsageError(f"{text[:60]!r}, given for {class_name!r}, is not the id of a taxon, such as 43338.")
+    return int(text)
+
+
+def _check_whole(name: str, value: object) -> None:
+    if not isinstance(value, SupportsIndex) or value.__index__() < 1:
+        raise UsageError(f"{name} is {value}; give 1 or more.")
+    if value.__index__() > _MOST:
+        raise UsageError(f"{name} is more than {_MOST:,}: give a smaller number.")
+
+
+def _fits_header(text: str) -> bool:
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return text.isprintable()
 
 
 def one_of(what: str, value: str, known: tuple[str, ...]) -> None:

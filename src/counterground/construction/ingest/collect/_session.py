@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -123,7 +124,9 @@ class DumpNames:
                 rank,
                 active=active,
                 ancestors=tuple(
-                    int(part) for part in ancestry.split("/") if part.isdigit() and int(part) != number
+                    int(part)
+                    for part in ancestry.split("/")
+                    if re.fullmatch(r"[0-9]{1,9}", part) and int(part) != number
                 ),
             )
             for number, name, rank, active, ancestry in rows

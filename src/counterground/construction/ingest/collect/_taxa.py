@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from counterground.construction.ingest.collect._classes import WantedClass, animals, find_animal
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
@@ -28,7 +30,7 @@ class Taxon:
         found_by: the name that found it, which may be a synonym; empty: unknown.
     """
 
-    id: int
+    id: Annotated[int, Field(ge=0, lt=2**31)]  # as in the open-data dump
     name: str
     rank: str = ""
     common_name: str = ""
@@ -44,6 +46,7 @@ class Taxon:
 
 
 _MOST_CHOICES = 12
+_TAXA = TypeAdapter(Annotated[tuple[Taxon, ...], Field(min_length=1)])
 
 
 class TaxonNames(Protocol):
@@ -91,9 +94,9 @@ class Choice:
             CounterGroundError: the setting is something else.
         """
         try:
-            rows = [{**row, "ancestors": tuple(row.get("ancestors", ()))} for row in setting["taxa"]]
-            return cls(class_name, tuple(Taxon(**row) for row in rows), str(setting["chosen_by"]))
-        except (AttributeError, KeyError, TypeError) as error:
+            taxa = _TAXA.validate_python(setting["taxa"])
+            return cls(class_name, taxa, str(setting["chosen_by"]))
+        except (KeyError, ValidationError) as error:
             raise CounterGroundError(
                 f"The taxon of {class_name!r} is damaged in the pool: set it again with "
                 f"--taxon '{class_name}=ID'."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean, n
 from counterground.offline import check_online
 from counterground.photos import is_saved_dataset, label_name
 from counterground.privacy import shareable
-from counterground.reading import try_arrow
+from counterground.reading import is_file, is_folder, try_arrow
 
 _SPEC = re.compile(r"hf:(?P<name>.+?)(?:@(?P<config>[^@:/\\]+))?(?::(?P<split>[^:/\\]+))?")
 _CARRIED = (
@@ -66,7 +67,7 @@ def read_data_set(source: str, options: ImportOptions) -> Source:
     classes = resolve_class_names(
         sorted({text for texts in written.values() for text in texts if text}), options
     )
-    short = Path(name).resolve().name if Path(name).exists() else name
+    short = Path(name).resolve().name if is_folder(Path(name)) else name
     origin = f"hf:{short}" + (f"@{config}" if config else "")
     items = (
         item
@@ -88,15 +89,19 @@ def _items(
 ) -> Iterator[Item]:
     from datasets import Image
 
-    stored = part.cast_column(columns.image, Image(decode=False))
+    used = {columns.image, columns.label, columns.background, *_CARRIED}
+    stored = part.cast_column(columns.image, Image(decode=False)).select_columns(
+        [name for name in part.features if name in used]
+    )
     for number, text in enumerate(written):
         if not text:
             continue
         where = f"{origin.rsplit('/', 1)[1]}, row {number}"
-        row = _texts_of(stored[number], columns, where)
+        with _decoding(where):
+            row = _texts_of(stored[number], columns, where)
         image = row[columns.image] or {}
         path = image.get("path")
-        file = Path(path) if path and Path(path).is_file() else None
+        file = Path(path) if path and is_file(Path(path)) else None
         background = row[columns.background] if columns.background else None
         fields: dict[str, object] = {name: said for name in _CARRIED if (said := _stripped(row.get(name)))}
         yield Item(
@@ -117,6 +122,17 @@ def _texts_of(row: Mapping[str, Any], columns: _Columns, where: str) -> dict[str
     return {**row, **texts}
 
 
+@contextmanager
+def _decoding(where: str) -> Iterator[None]:
+    """Texts are decoded when a row is read; nothing has checked them before."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise CounterGroundError(
+            f"The data set has a text that is not UTF-8 ({where}): write it again as UTF-8."
+        ) from error
+
+
 def _stripped(value: Any) -> str:
     return "" if value is None else str(value).strip()
 
@@ -125,7 +141,7 @@ def _load(name: str, config: str | None, wanted: str | None) -> dict[str, Any]:
     """Return the wanted splits by name."""
     with needs_extra("datasets"):
         import datasets
-    if not (Path(name).exists() or datasets.config.HF_HUB_OFFLINE):  # offline, it reads its cache
+    if not (is_folder(Path(name)) or datasets.config.HF_HUB_OFFLINE):  # offline, it reads its cache
         check_online(f"Reading the data set {name}")
     try:
         saved = is_saved_dataset(Path(name))
@@ -197,7 +213,8 @@ def _texts(part: Any, split: str, columns: _Columns, options: ImportOptions) -> 
     """Return the class of every row as it is written; empty if a row has none."""
     if columns.label is None:
         return [options.class_name or ""] * len(part)
-    values = part[columns.label][:] if len(part) else []
+    with _decoding(f"{split}: its {columns.label!r}"):
+        values = part[columns.label][:] if len(part) else []
     if columns.label in columns.names:
         names, where = columns.names[columns.label], f"its {columns.label!r}"
         values = [

@@ -24,6 +24,8 @@ from counterground.files import write_text
 from counterground.http import DownloadSettings
 from counterground.pool import check_class_names, open_pool
 from counterground.progress import progress_bar
+from counterground.reading import is_file, is_folder
+from counterground.text import is_utf8
 
 if TYPE_CHECKING:
     from counterground.pool import Pool
@@ -53,6 +55,10 @@ def import_photos(
             the pool cannot be written.
     """
     chosen, text, path = options or ImportOptions(), str(source), Path(source)
+    if not text.strip():
+        raise UsageError("The source has an empty name: name a folder, a table or a data set.")
+    if not is_utf8(text):
+        raise UsageError(f"The name {text!r} is not UTF-8: rename the file or folder.")
     _refuse_inside(Path(pool_path), path)
     if is_data_set(text):
         read: Source | AddressTable = read_data_set(text, chosen)
@@ -63,7 +69,7 @@ def import_photos(
     pool = open_pool(pool_path, create=True)
     try:
         check_class_names(pool, read.classes, _rename_remedy)
-        label = str(path.resolve()) if path.exists() else text
+        label = str(path.resolve()) if is_file(path) or is_folder(path) else text
         if isinstance(read, AddressTable):
             return _fetch(pool, label, read, chosen)
         return _copy(pool, label, read, chosen)
@@ -73,7 +79,7 @@ def import_photos(
 
 def _refuse_inside(pool: Path, source: Path) -> None:
     """Refuse a pool inside its own source folder: the next import would also read its photos."""
-    if source.is_dir() and source.resolve() in pool.resolve().parents:
+    if is_folder(source) and source.resolve() in pool.resolve().parents:
         raise UsageError(f"The pool {pool} lies in its own source {source}: choose another folder.")
 
 

@@ -15,7 +15,7 @@ from counterground.construction.ingest.imports._backgrounds import Backgrounds
 from counterground.construction.ingest.imports._details import Details
 from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError
-from counterground.photos import UnreadablePhoto
+from counterground.photos import MOST_PHOTO_BYTES, UnreadablePhoto
 from counterground.privacy import shareable
 from counterground.reading import open_regular
 from counterground.text import counted
@@ -92,7 +92,7 @@ class ImportCounts:
 class _Present:
     """A photo that the pool has."""
 
-    key: str
+    key: str | None
     class_name: str
     path: str
     bytes: int | None
@@ -199,7 +199,8 @@ def _photos_of(pool: Pool) -> tuple[dict[str, _Present], _Equal]:
     columns = ("photo_id", "key", "class_name", "path", "bytes")
     for photo_id, *others in pool.photos().select(columns).iter_rows():
         photo = _Present(*others)
-        present[photo.key] = photo
+        if photo.key is not None:
+            present[photo.key] = photo
         equal[photo.class_name, photo_id] = (*equal.get((photo.class_name, photo_id), ()), photo)
     return present, equal
 
@@ -211,8 +212,8 @@ def _unclaimed(item: Item, photo_id: str, equal: _Equal, claimed: set[str]) -> _
     return min(free, key=lambda photo: _place(photo.key) != place, default=None)
 
 
-def _place(key: str) -> str:
-    return key.partition("/")[2]
+def _place(key: str | None) -> str:
+    return (key or "").partition("/")[2]
 
 
 def _write(pool: Pool, rows: list[dict[str, object]], backgrounds: Backgrounds, details: Details) -> None:
@@ -283,7 +284,7 @@ def _bytes(content: Path | bytes | None, where: Path) -> bytes:
     if isinstance(content, bytes):
         return content
     try:
-        with open_regular(content) as file:
+        with open_regular(content, MOST_PHOTO_BYTES) as file:
             return file.read()
     except IsADirectoryError as error:
         raise UnreadablePhoto(where, "a folder, not a file") from error

@@ -28,7 +28,8 @@ from counterground.photos import (
     without_shared_clusters,
 )
 from counterground.pool import PhotoKey, is_pool
-from counterground.text import counted
+from counterground.reading import is_file, is_folder
+from counterground.text import counted, is_utf8
 
 _CARRIED = ("cluster", "licence", "attribution", "source")
 _ORIGINS = ("observer", "observation")  # further columns of a manifest
@@ -62,13 +63,13 @@ def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> S
     """
     folder = Path(source)
     own_columns = options.class_name or options.class_column or options.background_column
-    if own_columns and folder.suffix.lower() in TABLE_SUFFIXES and folder.is_file():
+    if own_columns and folder.suffix.lower() in TABLE_SUFFIXES and is_file(folder):
         return _benchmark(_manifest(folder, options), options)
     if options.class_name is not None:
         return _flat(folder, options)
     if is_pool(folder) and folder.resolve() == pool_path.resolve():
         raise UsageError("A pool cannot be imported into itself.")
-    if folder.is_dir() and _photos_of(folder) and not any(entry.is_dir() for entry in folder.iterdir()):
+    if is_folder(folder) and _photos_of(folder) and not any(entry.is_dir() for entry in folder.iterdir()):
         raise UsageError(f"{folder} has photos but no class folders: give their class with --class.")
     return _benchmark(open_benchmark(source, show_progress=options.show_progress), options)
 
@@ -125,7 +126,7 @@ def _text(value: object) -> object:
 
 def _flat(folder: Path, options: ImportOptions) -> Source:
     assert options.class_name is not None
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"--class needs a folder of photos of one class, and {folder} is not a folder.")
     classes = resolve_class_names([options.class_name], options)
     deeper = [
@@ -150,6 +151,9 @@ def _flat(folder: Path, options: ImportOptions) -> Source:
         listed = f"{', '.join(others[:3])}{more}"
         notes = (f"Skipped {counted(len(others), 'file')} of unknown type: {listed}.",)
     name = classes[options.class_name]
+    for file in files:
+        if not is_utf8(f"{folder.resolve().name}/{file.name}"):
+            raise CounterGroundError(f"The file name {str(file)!r} is not UTF-8: rename it.")
     items = (
         Item(str(PhotoKey("file", f"{folder.resolve().name}/{file.name}")), file.name, name, file)
         for file in files

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import polars as pl
 
-from counterground.arguments import checked_fields
 from counterground.errors import UsageError, did_you_mean
 from counterground.photos import assign_classes
 from counterground.pool import IMPORTED
 
 
-@checked_fields
 @dataclass(frozen=True)
 class ImportOptions:
     """How a source is read.

@@ -23,6 +23,7 @@ from counterground.errors import CounterGroundError
 from counterground.photos import TABLE_SUFFIXES, read_table
 from counterground.pool import PhotoKey
 from counterground.privacy import without_query
+from counterground.reading import is_file
 from counterground.text import counted
 
 _CANDIDATE = (
@@ -86,7 +87,7 @@ def is_address_table(source: Path, options: ImportOptions) -> bool:
     Raises:
         CounterGroundError: it is a table that cannot be read.
     """
-    if source.suffix.lower() not in TABLE_SUFFIXES or not source.is_file():
+    if source.suffix.lower() not in TABLE_SUFFIXES or not is_file(source):
         return False
     columns = read_table(source).columns
     if "path" not in columns:
