@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from counterground.arguments import checked, texts
 from counterground.benchmarks import open_benchmark
 from counterground.comparison import (
     Comparison,
@@ -76,6 +77,7 @@ _ASSUMED = {"classes": 20, "photos": 20, "cluster_size": 1.0, "accuracy": 80.0, 
 _MARGIN = 2.0
 
 
+@checked
 @obeys_offline
 def evaluate(
     benchmark: AnyBenchmark,
@@ -244,6 +246,7 @@ def _write_page(
         warn(f"{path} was not written: {error} Then: counterground report {run.path} --out {path}")
 
 
+@checked
 @obeys_offline
 def mitigate(
     benchmark: AnyBenchmark,
@@ -349,6 +352,7 @@ def mitigate(
     return mitigated
 
 
+@checked
 @obeys_offline
 def discover(
     benchmark: AnyBenchmark,
@@ -439,6 +443,7 @@ def discover(
     )
 
 
+@checked
 @obeys_offline
 def swap(
     benchmark: AnyBenchmark,
@@ -531,8 +536,8 @@ def swap(
         CounterGroundError: no photo has a usable mask, too few backgrounds, or see ``evaluate``.
     """
     chosen = SwapSettings(
-        kinds=tuple(_listed(kinds)),
-        labels=tuple(_listed(labels)),
+        kinds=tuple(texts("kinds", kinds)),
+        labels=tuple(texts("labels", labels)),
         backgrounds_per_label=backgrounds_per_label,
         foregrounds=foregrounds,
         placement=placement,
@@ -586,6 +591,7 @@ def swap(
     return run
 
 
+@checked
 def make_masks(
     benchmark: AnyBenchmark,
     source: Path | str,
@@ -624,6 +630,7 @@ def make_masks(
     )
 
 
+@checked
 def export(
     benchmark: AnyBenchmark,
     *,
@@ -665,7 +672,7 @@ def export(
     return export_benchmark(
         opened,
         Path(out),
-        formats=[formats] if isinstance(formats, str) else list(formats),
+        formats=texts("formats", formats),
         shared=shared,
         all_licences=all_licences,
         licence_for_unknown=licence_for_unknown,
@@ -677,6 +684,7 @@ def export(
     )
 
 
+@checked
 def scores(
     runs: AnyRuns,
     *,
@@ -707,23 +715,24 @@ def scores(
             these.
         CounterGroundError: a contrast that cannot be adjusted: its sides do not overlap, for example.
     """
+    if by is not None and not isinstance(by, str):
+        raise UsageError(f"by is one name, not {type(by).__name__}: Run.by takes several columns.")
     if by == "class":
         raise UsageError(
             "Scores are by background, another attribute or cell or, with by=None, by class and over all, "
             "not by 'class'."
         )
-    if by is not None and not isinstance(by, str):
-        raise UsageError(f"by is one name, not {type(by).__name__}: Run.by takes several columns.")
+    held = [] if adjust is None else texts("adjust", adjust)
     opened = _some_runs(runs)
     if effects:
-        if by is not None or contrast is not None or adjust:
+        if by is not None or contrast is not None or held:
             raise UsageError("Effects of backgrounds are over all classes and by class: leave out the rest.")
         parts = [effect_scores(opened, named=len(opened) > 1, by_class=each).rows for each in (False, True)]
         return pl.concat(parts)
-    if adjust:
+    if held:
         if by is not None:
             raise UsageError("An adjusted contrast is over all classes: leave out by.")
-        return adjusted_scores(opened, _listed(adjust), contrast, named=len(opened) > 1).rows
+        return adjusted_scores(opened, held, contrast, named=len(opened) > 1).rows
     if contrast is not None:
         if by is not None:
             raise UsageError("A contrast has scores over all and by class: leave out by.")
@@ -734,6 +743,7 @@ def scores(
     return join_scores(opened, named=len(opened) > 1).clone()
 
 
+@checked
 def format_scores(
     runs: AnyRuns | pl.DataFrame,
     format: Literal["table", "csv", "json", "markdown", "latex"] = "table",  # noqa: A002 - as the option
@@ -758,8 +768,9 @@ def format_scores(
             or a frame without the columns of scores.
         CounterGroundError: a contrast that cannot be adjusted.
     """
+    held = [] if adjust is None else texts("adjust", adjust)
     if isinstance(runs, pl.DataFrame):
-        if contrast is not None or adjust:
+        if contrast is not None or held:
             raise UsageError("A contrast is computed from runs: give them instead of a frame.")
         if missing := [name for name in _SCORE_COLUMNS if name not in runs.columns]:
             raise UsageError(
@@ -768,12 +779,10 @@ def format_scores(
             )
         return written_scores(runs, format, by_class)
     opened = _some_runs(runs)
-    if adjust:
+    if held:
         if by_class:
             raise UsageError("An adjusted contrast is over all classes: leave out by_class.")
-        return format_adjusted(
-            adjusted_scores(opened, _listed(adjust), contrast, named=len(opened) > 1), format
-        )
+        return format_adjusted(adjusted_scores(opened, held, contrast, named=len(opened) > 1), format)
     if contrast is not None:
         names = class_names(opened) if by_class else None
         several = len(opened) > 1
@@ -783,6 +792,7 @@ def format_scores(
     return written_scores(joined, format, by_class, class_names(opened) if by_class else None)
 
 
+@checked
 def compare(
     runs: AnyRuns = (),
     *,
@@ -837,6 +847,7 @@ def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
     return reproduce_paper(_opened_runs(runs))
 
 
+@checked
 def plan(
     run: Run | Path | str | None = None,
     *,
@@ -890,6 +901,7 @@ def plan(
     return plan_photos(source, drop / 100, power, clusters=clusters, against=against, costs=costs)
 
 
+@checked
 def check(
     run: Run | Path | str,
     *,
@@ -924,8 +936,9 @@ def check(
     )
     if margin != _MARGIN and not_worse_than is None:
         raise UsageError("--margin is what --not-worse-than allows: add it, or leave out --margin.")
+    chosen = texts("models", models)
     opened = _one_run(run)
-    if chosen := _listed(models):
+    if chosen:
         opened = select_models({opened.path: opened}, chosen)[opened.path]
     base = None if not_worse_than is None else _one_run(not_worse_than)
     return check_run(
@@ -938,6 +951,7 @@ def check(
     )
 
 
+@checked
 def write_report(
     runs: AnyRuns,
     out: Path | str,
@@ -1022,10 +1036,6 @@ def _opened_discovery(discovery: Discovery | Path | str | None) -> Discovery | N
     if found is None:
         raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")
     return found
-
-
-def _listed(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
 
 
 def _opened_runs(runs: AnyRuns) -> list[Run]:

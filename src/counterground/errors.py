@@ -163,8 +163,10 @@ def _short(file: str) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
-def did_you_mean(wanted: str, known: Iterable[str]) -> str:
+def did_you_mean(wanted: object, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x', 'y'?`` for the closest of ``known``, or an empty string."""
+    if not isinstance(wanted, str):  # as functions are called from Python
+        return ""
     lowered = {name.lower(): name for name in known}
     contains_it = [name for name in lowered if wanted.lower() in name.split()]
     similar = difflib.get_close_matches(wanted.lower(), lowered, n=3, cutoff=0.6)

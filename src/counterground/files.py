@@ -135,8 +135,11 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     the whole process and cannot be read without changing it for all threads.
 
     Raises:
-        CounterGroundError: the folder cannot be made or written (read-only, disk full, not a folder).
+        CounterGroundError: the folder cannot be made or written (read-only, disk full, not a folder), or the
+            path names no file.
     """
+    if not path.name:
+        raise CounterGroundError(f"{str(path)!r} is a folder: name a file in it.")
     temporary: Path | None = None
     lock = _NO_LOCK
     try:

@@ -89,7 +89,9 @@ MISTAKES = [
     (f"{EVALUATE} --aliases damaged.json", 2, "damaged.json is not JSON", '{"ice bear": ["polar bear"]}'),
     (f"{EVALUATE} --device tpu", 2, "'tpu'", "auto, cpu, cuda, mps"),
     (f"{EVALUATE} --batch-size 0", 2, "'--batch-size'", "x>=1"),
+    (f"{EVALUATE} --batch-size 99999999999", 2, "not 99999999999", "from 1 to 65,536"),
     (f"{EVALUATE} --limit 0", 2, "'--limit'", "x>=1"),
+    (f"{EVALUATE} --limit 1{400 * '0'}", 2, "limit", "too large"),
     # where the run is written
     ("evaluate photos -m MODEL -o photos", 2, "photos is the benchmark", "choose another folder"),
     (
@@ -130,6 +132,8 @@ MISTAKES = [
     ("plan --drop 10 --clusters 2", 2, "not 2", "At least 4 clusters"),
     ("plan --drop 10 --cluster-size 999", 2, "not 999", "1 to 400 photos"),
     ("plan --drop 10 --icc 2", 2, "not 2", "from 0 to below 1"),
+    ("plan --drop 10 --clusters 9223372036854775808", 2, "clusters", "No more than 10,000,000"),
+    (f"plan --drop 10 --classes 1{400 * '0'}", 2, "classes", "too large"),
     ("plan --drop 10 --price -1", 2, "--price", "from 0 to"),
     ("plan --drop 10 --against MODEL", 2, "--against", "needs a pilot RUN"),
     ("plan photos --drop 10", 1, "photos is not a run folder", "`counterground evaluate`"),
@@ -145,9 +149,12 @@ MISTAKES = [
     ("check run --max-drop 10 -m nothing", 2, "'nothing'", "there are colour_model:thousand"),
     ("check run --not-worse-than other-run", 2, "other-run was made on other photos", "the same benchmark"),
     ("check run --max-drop 10 --junit run/run.json", 2, "run/run.json is a file of the run", "another name"),
+    ("check run --max-drop 10 --junit other-run/run.json", 2, "the run in other-run", "another name"),
+    ("check run --max-drop 10 --junit ''", 1, "'.' is a folder", "name a file in it"),
     # discover
     ("discover photos -o out", 2, "'--referee'", "`counterground discover --help`"),
     (f"{DISCOVER} --min-drop 200", 2, "200 points", "below 100"),
+    (f"{DISCOVER} --min-photos 1{400 * '0'}", 2, "min_photos", "too large"),
     (f"{DISCOVER} --split thirds", 2, "'thirds'", "'half', 'swap', 'none'"),
     ("discover photos --referee MODEL -o photos/pairs", 2, "lies in the benchmark", "choose another folder"),
     ("discover photos --referee MODEL -o run", 2, "not a discovery", "choose an empty or a new folder"),
@@ -158,6 +165,8 @@ MISTAKES = [
     ("scores damaged-run", 1, "damaged-run is damaged (run.json", "evaluate again"),
     ("scores run --by colour", 2, "'colour'", "class"),
     ("scores run --format json -o run/run.json", 2, "run/run.json is a file of the run", "another name"),
+    ("scores run --format json -o other-run/scores.parquet", 2, "the run in other-run", "another name"),
+    ("scores run --format json -o ''", 1, "'.' is a folder", "name a file in it"),
     ("scores run --format parquet", 2, "Parquet is not text", "--out FILE"),
     ("scores run --json --format csv", 2, "--json and --format csv", "`counterground scores --help`"),
     (
@@ -187,6 +196,7 @@ MISTAKES = [
     ("report run --discovery photos -o r.html", 2, "photos was not written by discover", "discovery.json"),
     ("report run --no-photos --benchmark photos -o r.html", 2, "--no-photos", "use only one"),
     ("figures run --only 99 -o out", 2, "'99'", "choose from 1, 2a"),
+    ("figures run --contrast '' -o out", 2, "The contrast ''", "LEFT - RIGHT within COLUMN"),
     (
         "report run --discovery pairs -o r.html",
         2,
@@ -228,6 +238,7 @@ MISTAKES = [
     ("import photos pool", 1, "photos is not a pool", "name a new folder"),
     ("import pool pool", 2, "itself", "A pool cannot be imported into itself"),
     ("curate photos", 2, "no pool in photos", "`counterground collect`"),
+    ("curate pool -m ''", 2, "Unknown model ''", "Did you mean"),
     ("curate pool --threshold sharpness=1", 2, "'sharpness=1'", "Did you mean 'min_sharpness'?"),
     (
         "curate pool -m MODEL --label-space confusable",

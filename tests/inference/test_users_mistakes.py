@@ -239,3 +239,16 @@ def test_a_model_that_there_is_not_is_named_before_the_benchmark_is_opened(call,
     for model, said in (("efficientnet-lite9", "Unknown model"), ("onnx:none.onnx", "there is no file")):
         with pytest.raises(UsageError, match=said):
             call(model, tmp_path / "out")
+
+
+def test_a_batch_that_does_not_fit_into_memory_says_so(own, photos, tmp_path, monkeypatch):
+    import torch
+
+    def lacking(_):
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "stack", lacking)
+    with pytest.raises(
+        CounterGroundError, match=r"a batch of 1 does not fit into memory\. Use a smaller --batch"
+    ):
+        run_on(photos, "plain", tmp_path / "run", runtime="eager")

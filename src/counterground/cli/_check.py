@@ -64,12 +64,11 @@ def check(run: Path, *, junit: Path | None, style: str, **given: Any) -> None:
     from counterground.api import check as check_models
     from counterground.cli._show import print_text
     from counterground.decision import STATUS
-    from counterground.errors import UsageError
     from counterground.files import write_text
-    from counterground.results import RUN_FILES
+    from counterground.results import refuse_run_file
 
-    if junit is not None and junit.name in RUN_FILES and junit.resolve().parent == run.resolve():
-        raise UsageError(f"--junit {junit} is a file of the run itself: choose another name.")
+    if junit is not None:
+        refuse_run_file("--junit", junit)
     if given["not_worse_than"] is None:
         refuse_given("margin", because="is what --not-worse-than allows: add it")
     found = check_models(run, **given)

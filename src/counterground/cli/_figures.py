@@ -65,7 +65,7 @@ def figures(runs: tuple[Path, ...], published: bool, **options: Any) -> None:
 
     if "1" not in chosen_names(options["only"]):
         refuse_given("photos", "class_name", because="is for figure 1: add --only 1, or leave it out")
-    chosen = {name: value for name, value in options.items() if value}
+    chosen = {name: value for name, value in options.items() if value not in (None, ())}
     written = write_figures(runs, published=published or None, **chosen)
     for line in (*written.absent, *written.notes):
         click.echo(line, err=True)

@@ -102,14 +102,14 @@ def scores(
     could be confused.
     """
     from counterground.errors import UsageError
-    from counterground.results import RUN_FILES, open_run, select_models
+    from counterground.results import open_run, refuse_run_file, select_models
 
     _refuse_mixtures(style, by, contrast, adjust, dataset, effects=effects)
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = {folder: open_run(folder) for folder in runs}
-    if out is not None and out.name in RUN_FILES and out.resolve().parent in map(Path.resolve, runs):
-        raise UsageError(f"--out {out} is a file of the run itself: choose another name.")
+    if out is not None:
+        refuse_run_file("--out", out)
     if models:
         opened = select_models(opened, models)
     written: str | View | pl.DataFrame

@@ -164,13 +164,13 @@ def _weights_and_setting(run: Run, record: ModelRecord) -> Hashable:
 def _software(held: list[tuple[str, ModelRecord]]) -> str:
     """Return which runtimes and versions differ between records of the same weights."""
     used = [
-        (name, {"runtime": record.description.get("runtime"), **record.description.get("libraries", {})})
+        (name, {"runtime": record.stated("runtime", str), **(record.stated("libraries", dict) or {})})
         for name, record in held
     ]
     differing: dict[str, dict[str, list[str]]] = {}
     for what in dict.fromkeys(key for _, software in used for key in software):
         for name, software in used:
-            value = software.get(what) or "not recorded"
+            value = str(software.get(what) or "not recorded")
             differing.setdefault(what, {}).setdefault(value, []).append(name)
     return "; ".join(f"{what} {_values(found)}" for what, found in differing.items() if len(found) > 1)
 
@@ -204,7 +204,8 @@ def _fewer_names(runs: Mapping[str, Run]) -> Iterator[str]:
     for run in runs.values():
         space = run.info.label_space
         for record in run.info.models:
-            known = record.description.get("head", {}).get("classes", space.size)
+            known = (record.stated("head", dict) or {}).get("classes", space.size)
+            known = known if isinstance(known, int) else space.size
             spaces.setdefault(f"{space.name} {space.version}", {}).setdefault(known, []).append(record.name)
     for by_number in spaces.values():
         most = max(by_number)

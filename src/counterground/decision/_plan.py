@@ -638,7 +638,7 @@ def _pilots(judged: Judged, against: str | None, costs: Costs) -> list[tuple[str
     for key, rows in parts.items():
         name = str(key[0])
         per_photo = costs.calls_per_photo if costs.calls_per_photo is not None else calls.get(name)
-        price = costs.price if costs.price is not None else records[name].description.get("price_per_call")
+        price = costs.price if costs.price is not None else records[name].stated("price_per_call", float)
         own = replace(costs, seconds_per_photo=seconds, calls_per_photo=per_photo, price=price)
         if base is None:
             found.append((_label(key, list(parts)), _pilot_or_reason(rows, rows["correct"], run.design), own))

@@ -37,7 +37,15 @@ from counterground.results._numbers import (
     signed,
 )
 from counterground.results._referees import INFLATED, MeasuredReferee, own_referees
-from counterground.results._run import Run, class_names, find_models, join_scores, open_run, select_models
+from counterground.results._run import (
+    Run,
+    class_names,
+    find_models,
+    join_scores,
+    open_run,
+    refuse_run_file,
+    select_models,
+)
 from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
     PREDICTIONS_SCHEMA,
@@ -191,6 +199,7 @@ __all__ = [
     "picture_column",
     "plain_text",
     "read_mitigation",
+    "refuse_run_file",
     "regroup",
     "repeat_command",
     "rich_table",

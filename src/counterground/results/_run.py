@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
+from counterground.arguments import texts
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, first_problem
 from counterground.files import read_record, sealed_files
 from counterground.metrics import (
@@ -36,9 +38,9 @@ from counterground.metrics import (
     swap_effects,
 )
 from counterground.privacy import shareable
-from counterground.reading import read_parquet, scan_parquet
+from counterground.reading import is_file, read_parquet, scan_parquet
 from counterground.results._checks import check_attributions, check_predictions
-from counterground.results._schema import PREDICTIONS_SCHEMA, SALIENCY_FILE, RunInfo
+from counterground.results._schema import PREDICTIONS_SCHEMA, RUN_FILES, SALIENCY_FILE, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
 from counterground.results.tables import plain_text
 from counterground.text import counted
@@ -162,7 +164,7 @@ class Run:
         Raises:
             UsageError: no column, one that is named twice or unknown, or one with numbers.
         """
-        columns = [columns] if isinstance(columns, str) else columns
+        columns = texts("columns", columns)
         if not columns or len(set(columns)) < len(columns):
             raise UsageError("A breakdown is by one column or several, each named once.")
         check_columns(columns, self.rows.collect_schema(), "a breakdown")
@@ -179,7 +181,7 @@ class Run:
         """
         if not isinstance(contrast, Contrast):
             contrast = self.contrast(contrast)
-        covariates = [covariates] if isinstance(covariates, str) else covariates
+        covariates = texts("covariates", covariates)
         with _reading(self.path):
             sure = Confidence(anytime=self.could_stop)
             return score_adjusted(self.rows, contrast, covariates, confidence=sure, design=self.design)
@@ -248,8 +250,11 @@ def open_run(path: Path | str) -> Run:
     scores are recomputed from the predictions.
 
     Raises:
+        UsageError: a file, or something that is no path.
         CounterGroundError: the folder holds no run, or an empty, changed or contradictory one.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"A run is given as its folder, not as {type(path).__name__}.")
     folder = Path(path)
     if folder.is_file():
         raise UsageError(f"{folder} is a file; a run is a folder: give {folder.parent}.")
@@ -283,6 +288,16 @@ def open_run(path: Path | str) -> Run:
             sure = Confidence(anytime=info.stopping is not None)
             scores = score_predictions(rows, confidence=sure, design=info.benchmark.scored)
     return Run(folder, info, rows, scores)
+
+
+def refuse_run_file(option: str, file: Path) -> None:
+    """Refuse an output that would replace a file of a run.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if file.name in RUN_FILES and is_file(file.parent / "run.json"):
+        raise UsageError(f"{option} {file} is a file of the run in {file.parent}: choose another name.")
 
 
 def _reason(error: BaseException) -> str:

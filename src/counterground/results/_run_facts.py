@@ -110,7 +110,8 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         space = f"{run.path.name or '.'}/label_space.json"
     source = info.intervention.source if info.intervention else info.benchmark
     benchmark = source.name if _is_built_in(source.name) else "BENCHMARK"
-    mitigated = [model for model in info.models if "mitigation" in model.description]
+    mitigated = [model for model in info.models if model.stated("mitigation", dict)]
+    mitigations = [model.stated("mitigation", dict) or {} for model in mitigated]
     words = [
         "counterground",
         "mitigate" if mitigated else "swap" if info.intervention else "evaluate",
@@ -119,16 +120,16 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     models = [model for model in info.models if only in (None, model.name) and model not in mitigated]
     if mitigated:
         models = models or info.models[:1]
-        methods = [model.description["mitigation"]["method"] for model in mitigated]
+        methods = [str(found.get("method", "METHOD")) for found in mitigations]
     for model in models:
         spec = "MODULE:FUNCTION" if model.in_memory else model.spec
         words += ["-m", spec if model.name == model.spec else f"{model.name}={spec}"]
     if mitigated:
         words += [word for method in methods for word in ("--method", method)]
-        seed = mitigated[0].description["mitigation"].get("seed")
+        seed = mitigations[0].get("seed")
         words += ["--seed", str(seed)] if seed else []
-        classes = mitigated[0].description["mitigation"].get("classes")
-        words += ["--classes", classes] if classes else []
+        classes = mitigations[0].get("classes")
+        words += ["--classes", str(classes)] if classes else []
     elif info.intervention:
         words += _swap_options(info.intervention)
     if info.label_space.name != "options":  # those come with the benchmark

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
@@ -53,6 +53,8 @@ an answer names none), ``class_index`` the classes of the benchmark.
 
 
 _CHOSE = "chose_pairs_as"
+_INTEGER_BITS = 64  # with the sign, in a column of Polars
+R = TypeVar("R")
 
 
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -160,10 +162,18 @@ class ModelRecord(_Record):
         """Whether names and prompts decide its predictions: not with its own classes or a fitted head."""
         return self.kind not in ("classifier", "image_encoder")
 
+    def stated(self, key: str, kind: type[R]) -> R | None:
+        """Return what its description says under a key, if that is of this type: any library may write it."""
+        value = self.description.get(key)
+        fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        if fits and isinstance(value, int) and value.bit_length() >= _INTEGER_BITS:
+            return None
+        return value if fits else None
+
     @property
     def chose(self) -> tuple[str, ...]:
         """Which of the benchmark's referees it is, by its fingerprint; see `with_roles`."""
-        return tuple(self.description.get(_CHOSE, ()))
+        return tuple(map(str, self.stated(_CHOSE, list) or ()))
 
     def with_roles(self, discovery: Discovered | None) -> ModelRecord:
         """Return the record with the specifications under which the model chose pairs of the benchmark."""

@@ -80,7 +80,7 @@ def _show_counts(report: CurateReport) -> None:
 def _show_queue(report: CurateReport, top: int) -> None:
     rows = [
         (one_line(row["path"]), "\n".join(map(one_line, row["explanations"])))
-        for row in report.queue.head(top).iter_rows(named=True)
+        for row in report.queue.head(min(top, len(report.queue))).iter_rows(named=True)
         if row["score"] > 0
     ]
     print_table(("photo", "why"), rows, title="The most doubtful photos", grouped=True)

@@ -139,14 +139,14 @@ def identity_of(name: str, record: ModelRecord | None) -> dict[str, Any]:
         }
     row = paper_row(record)
     data = _training_data(record, row)
-    parameters = record.description.get("parameters")
-    if not isinstance(parameters, int):
+    parameters = record.stated("parameters", int)
+    if parameters is None:
         parameters = parameters_of(row.model) if row else None
     return {
         "model": name,
         "label": short_name(name) if name == record.spec else name,
         "family": family_of(record),
-        "backbone": row.backbone if row else record.description.get("architecture"),
+        "backbone": row.backbone if row else record.stated("architecture", str),
         "pretrain_dataset": data,
         "parameters": parameters,
         "data_size": data_size_of(data),
@@ -161,8 +161,8 @@ def _training_data(record: ModelRecord, row: PaperRow | None) -> str | None:
     """What the paper says of weights of its main tables, else what the library says, in the paper's word."""
     if row and row.main_model:
         return row.pretrain_dataset
-    stated = record.description.get("training_data")
-    return word_for(stated) if isinstance(stated, str) else None
+    stated = record.stated("training_data", str)
+    return None if stated is None else word_for(stated)
 
 
 def _figures(part: pl.DataFrame, contrast: Contrast) -> dict[str, float | None]:

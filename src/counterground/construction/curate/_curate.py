@@ -85,7 +85,7 @@ def _curate(pool: Pool, limits: CurateSettings, model: str | None, running: Sett
         raise CounterGroundError(
             f"The pool {pool.root} has no photos yet: add some with `counterground collect` or `import`."
         )
-    referee = load_referee(model, pool, photos, running) if model else None
+    referee = load_referee(model, pool, photos, running) if model is not None else None
     measured = measure_photos(pool, photos, show_progress=running.show_progress)
     objects = object_signals(pool, photos, limits)
     signals = [

@@ -15,7 +15,7 @@ from counterground._version import __version__
 from counterground.errors import CounterGroundError, error_summary
 from counterground.inference.encoding._decode import EncodeFn, prepare_blocks
 from counterground.inference.store import Block, Decoded, Features, FeatureStore, ReadStatus
-from counterground.models import own_arithmetic
+from counterground.models import out_of_memory, own_arithmetic
 from counterground.photos import AnyPhoto, Benchmark, is_intact
 from counterground.progress import progress_bar
 from counterground.text import counted
@@ -273,9 +273,17 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[Any]) -> np.ndarra
     blank = torch.zeros_like(next(pixels for pixels in block if pixels is not None))
     slots = [pixels if pixels is not None else blank for pixels in block]
     slots += [blank] * (batch_size - len(slots))
-    batch = torch.stack(slots)
-    if model.split is not None:
-        batch = model.split.normalise(batch)
+    try:
+        batch = torch.stack(slots)
+        if model.split is not None:
+            batch = model.split.normalise(batch)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise CounterGroundError(
+            f"{model.display_name}: a batch of {batch_size:,} does not fit into memory. Use a smaller "
+            "--batch-size."
+        ) from error
     try:
         with own_arithmetic(model.device):
             encoded = model.encode(batch)

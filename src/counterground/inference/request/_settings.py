@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from counterground.arguments import checked_fields
 from counterground.errors import UsageError, did_you_mean
 from counterground.models import (
     Generative,
@@ -22,8 +23,10 @@ MULTIPLE_CHOICE: tuple[Protocol, ...] = ("multiple-choice", "multiple-choice-los
 Loss = Literal["mean", "sum"]
 Article = Literal["a", "correct"]
 Engine = Literal["local", "ray"]
+_MOST_BATCH = 2**16
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How models are run.
@@ -54,8 +57,8 @@ class Settings:
         gpus_per_worker: GPUs of each worker, also a fraction; None for one if models run on ``cuda``.
 
     Raises:
-        UsageError: a batch size or a number of workers under 1, ``confusable`` without a referee, workers
-            without ``ray``, fewer than 2 or more than 26 options, or an unknown word.
+        UsageError: a batch size that is not from 1 to 65,536, no workers, ``confusable`` without a referee,
+            workers without ``ray``, fewer than 2 or more than 26 options, or an unknown word.
     """
 
     label_space: str | None = None
@@ -96,8 +99,8 @@ class Settings:
             raise UsageError(f"--gpus-per-worker must be above 0, not {self.gpus_per_worker:g}.")
         if not 2 <= self.options <= MAX_OPTIONS:
             raise UsageError(f"A question has 2 to {MAX_OPTIONS} options, not {self.options}.")
-        if self.batch_size < 1:
-            raise UsageError(f"The batch size must be at least 1, not {self.batch_size}.")
+        if not 1 <= self.batch_size <= _MOST_BATCH:
+            raise UsageError(f"The batch size is from 1 to {_MOST_BATCH:,}, not {self.batch_size}.")
         if self.referee is not None and not isinstance(self.referee, str):
             raise UsageError(
                 f"The referee must be the specification of a model, not {type(self.referee).__name__}."
@@ -134,7 +137,7 @@ class Settings:
 
 def _text(name: str, value: Any) -> str | None:
     """Return a setting as text: a path of ``pathlib``, or a device of PyTorch, may be given as well."""
-    if value is None or isinstance(value, str):
+    if isinstance(value, str) or (value is None and name in ("label_space", "aliases")):
         return value
     if isinstance(value, os.PathLike) or (name == "device" and type(value).__module__ == "torch"):
         return str(value)

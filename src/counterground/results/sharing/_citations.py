@@ -150,11 +150,10 @@ def _of_names(run: Run) -> _Found:
 
 
 def _of_model(model: ModelRecord) -> _Found:
-    described = model.description
     own = references_of(model.spec)
-    data = described.get("training_data") or ""
+    data = model.stated("training_data", str) or ""
     trained = [key for pattern, found in _DATA if re.search(pattern, data) for key in found]
-    name = f"{model.spec.partition(':')[2] or model.spec} {described.get('architecture') or ''}".lower()
+    name = f"{model.spec.partition(':')[2] or model.spec} {model.stated('architecture', str) or ''}".lower()
     built = [key for pattern, found in _FAMILIES if re.search(pattern, name) for key in found]
     if "chuang2025metaclip2" in built:  # the hub's names say MetaCLIP for both
         trained = ["chuang2025metaclip2" if key == "xu2024metaclip" else key for key in trained]

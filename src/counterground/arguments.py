@@ -1,0 +1,92 @@
+"""Arguments of public functions: numbers, switches and paths are what their annotations say."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from counterground.errors import UsageError
+
+Given = ParamSpec("Given")
+R = TypeVar("R")
+
+_WANTED = {
+    frozenset({"bool"}): "True or False",
+    frozenset({"int"}): "a whole number",
+    frozenset({"float"}): "a number",
+    frozenset({"Path", "str"}): "a path",
+}
+_MOST_BITS = 1000  # of a number; larger ones do not fit a float
+
+
+def checked(call: Callable[Given, R]) -> Callable[Given, R]:
+    """Refuse arguments of other types than a function's annotations say; scalars of NumPy are numbers.
+
+    Only annotations that are numbers, switches or paths are checked (``int``, ``float | None``, ``bool``,
+    ``Path | str``); they must be texts, as ``from __future__ import annotations`` makes them.
+
+    Raises:
+        UsageError: when called with such an argument.
+    """
+    signature = inspect.signature(call)
+    kinds = {
+        name: parts
+        for name, parameter in signature.parameters.items()
+        if (parts := frozenset(str(parameter.annotation).split(" | "))) - {"None"} in _WANTED
+    }
+
+    @wraps(call)
+    def checking(*given: Given.args, **named: Given.kwargs) -> R:
+        try:
+            bound = signature.bind(*given, **named)
+        except TypeError:  # Python says it better, with the name of the function
+            return call(*given, **named)
+        for name in kinds.keys() & bound.arguments.keys():
+            bound.arguments[name] = _as_annotated(name, bound.arguments[name], kinds[name])
+        return call(*bound.args, **bound.kwargs)
+
+    return checking
+
+
+def checked_fields(kind: type[R]) -> type[R]:
+    """Check the fields of a dataclass as `checked` does arguments."""
+    kind.__init__ = checked(kind.__init__)  # type: ignore[method-assign]
+    return kind
+
+
+def texts(name: str, given: Any) -> list[str]:
+    """Return one text or several as a list; ``name`` is that of the argument.
+
+    Raises:
+        UsageError: something else.
+    """
+    if isinstance(given, str):
+        return [given]
+    several = isinstance(given, Iterable) and getattr(given, "ndim", 1) == 1  # a table has columns, too
+    found = list(given) if several else [given]
+    if strange := [each for each in found if not isinstance(each, str)]:
+        raise UsageError(f"{name} takes one text or several, not {type(strange[0]).__name__}.")
+    return found
+
+
+def _as_annotated(name: str, value: Any, kinds: frozenset[str]) -> Any:
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # of NumPy or PyTorch
+        value = value.item()
+    if value is None and "None" in kinds:
+        return None
+    if "Path" in kinds:
+        fits = isinstance(value, str | os.PathLike) and isinstance(text := os.fspath(value), str)
+        if fits and any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text):
+            raise UsageError(f"{name} is {text!r}, and no file can have that name.")
+    elif "bool" in kinds:
+        fits = isinstance(value, bool)
+    else:
+        fits = isinstance(value, int | float if "float" in kinds else int) and not isinstance(value, bool)
+    if not fits:
+        raise UsageError(f"{name} is {_WANTED[kinds - {'None'}]}, not {type(value).__name__}.")
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise UsageError(f"{name} is too large.")
+    return value
