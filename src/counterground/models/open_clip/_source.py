@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.models._weights import read_json, split_file
+from counterground.models._weights import check_depth, read_json, split_file
 from counterground.models.open_clip._activation import base_name, resolve_activation
 from counterground.reading import given_path, is_folder
 
@@ -106,6 +106,7 @@ def folder_configuration(spec: str, folder: Path) -> dict[str, Any]:
     network = configuration.get("model_cfg") if isinstance(configuration, dict) else None
     if not isinstance(network, dict) or "embed_dim" not in network:
         raise CounterGroundError(f"{spec}: {path} lacks 'model_cfg' with 'embed_dim'.")
+    check_depth(spec, configuration)
     found: dict[str, Any] = configuration
     return found
 
