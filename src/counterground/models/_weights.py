@@ -149,10 +149,23 @@ def read_state_dict(path: Path, spec: str) -> dict[str, torch.Tensor]:
             with torch.serialization.safe_globals(_plain_data()):
                 loaded = torch.load(path, map_location="cpu", weights_only=True)
         state = _unnested(loaded)
-        if state is None:
+        if state is not None:
+            state.pop("n_averaged", None)  # a counter of torch.optim.swa_utils
+        if not state:
             raise TypeError("no mapping of names to tensors in it")
-        state.pop("n_averaged", None)  # a counter of torch.optim.swa_utils
         return _unwrapped(state)
+
+
+def rows_of(tensor: torch.Tensor) -> int:
+    """Return how many rows a tensor of a file has.
+
+    Raises:
+        ValueError: it has none, or repeats the numbers in the file: an output for each would fill the memory.
+    """
+    held = tensor.untyped_storage().nbytes()
+    if not tensor.ndim or tensor.numel() * tensor.element_size() > held:
+        raise ValueError(f"a classifier of shape {tuple(tensor.shape)} in {held} bytes")
+    return len(tensor)
 
 
 def refuse_other_files(path: Path) -> None:

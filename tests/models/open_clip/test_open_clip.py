@@ -1,6 +1,7 @@
 """OpenCLIP models: the same numbers as OpenCLIP's own functions, and the right activation."""
 
 import json
+import os
 import re
 
 import numpy as np
@@ -380,6 +381,14 @@ def test_an_incomplete_folder_says_what_it_lacks(files, message, tmp_path):
     for name in files:
         (tmp_path / name).write_text('{"model_cfg": {"embed_dim": 8}}')
     with pytest.raises(UsageError, match=message):
+        load_model(f"open_clip:{tmp_path}", device="cpu")
+
+
+def test_a_pipe_in_the_place_of_weights_is_no_file(tmp_path):
+    write_model(tmp_path)
+    (tmp_path / "open_clip_model.safetensors").unlink()
+    os.mkfifo(tmp_path / "open_clip_pytorch_model.bin")
+    with pytest.raises(UsageError, match="has no weights"):
         load_model(f"open_clip:{tmp_path}", device="cpu")
 
 

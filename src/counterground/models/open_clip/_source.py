@@ -9,7 +9,7 @@ from typing import Any
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.models._weights import check_depth, read_json, split_file
 from counterground.models.open_clip._activation import base_name, resolve_activation
-from counterground.reading import given_path, is_folder
+from counterground.reading import given_path, is_file, is_folder
 
 CONFIG_NAME = "open_clip_config.json"
 # OpenCLIP's own order of preference.
@@ -117,7 +117,8 @@ def folder_weights(spec: str, folder: Path) -> Path:
     Raises:
         UsageError: there is none, or there are several and none with a known name.
     """
-    files = sorted(path for kind in ("*.safetensors", "*.bin", "*.pth") for path in folder.glob(kind))
+    found = (path for kind in ("*.safetensors", "*.bin", "*.pth") for path in folder.glob(kind))
+    files = sorted(path for path in found if is_file(path))
     named = [folder / name for name in _WEIGHT_NAMES if folder / name in files]
     if named:
         return named[0]
