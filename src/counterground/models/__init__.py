@@ -28,6 +28,7 @@ from counterground.models.execution import (
     autocast,
     check_precision,
     freed_memory_kept,
+    out_of_memory,
     own_arithmetic,
     resolve_device,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "list_models",
     "load_model",
     "named_models",
+    "out_of_memory",
     "own_arithmetic",
     "parts_of",
     "references_of",

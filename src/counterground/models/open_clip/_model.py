@@ -93,7 +93,7 @@ class OpenClipEncoder(TorchDualEncoder):
         warn = self.description["warnings"].append
         self.texts = OpenClipTextEncoder(self.network, tokenizer, options.device, warn=warn)
         self.dim = int(configuration["model_cfg"]["embed_dim"])
-        if not math.isfinite(self.logit_scale):
+        if not 0 < self.logit_scale < math.inf:
             raise CounterGroundError(f"{spec}: the weights hold a logit scale of {self.logit_scale}.")
 
 
