@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from numbers import Real
+from typing import Any, Literal, SupportsIndex, get_args
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.models import (
@@ -18,6 +20,7 @@ from counterground.models import (
 )
 from counterground.photos import MAX_OPTIONS
 
+_LARGEST_BATCH = 2**16  # photos; a last block with fewer is filled up to a full one
 MULTIPLE_CHOICE: tuple[Protocol, ...] = ("multiple-choice", "multiple-choice-loss")
 Loss = Literal["mean", "sum"]
 Article = Literal["a", "correct"]
@@ -54,8 +57,9 @@ class Settings:
         gpus_per_worker: GPUs of each worker, also a fraction; None for one if models run on ``cuda``.
 
     Raises:
-        UsageError: a batch size or a number of workers under 1, ``confusable`` without a referee, workers
-            without ``ray``, fewer than 2 or more than 26 options, or an unknown word.
+        UsageError: a batch size under 1 or over 65,536, a number of workers under 1, ``confusable`` without a
+            referee, workers without ``ray``, fewer than 2 or more than 26 options, something of another type,
+            or an unknown word.
     """
 
     label_space: str | None = None
@@ -82,6 +86,9 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("label_space", "names", "prompts", "aliases", "device"):
             object.__setattr__(self, name, _text(name, getattr(self, name)))
+        for name in ("batch_size", "options", "workers"):
+            if name != "workers" or self.workers is not None:
+                object.__setattr__(self, name, _whole(name, getattr(self, name)))
         if self.protocol is not None:
             _check("protocol", self.protocol, get_args(Protocol))
         _check("runtime", self.runtime, get_args(RuntimeChoice))
@@ -92,12 +99,13 @@ class Settings:
             raise UsageError("--workers and --gpus-per-worker are for a cluster: add --engine ray.")
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"There must be at least 1 worker, not {self.workers}.")
-        if self.gpus_per_worker is not None and self.gpus_per_worker <= 0:
-            raise UsageError(f"--gpus-per-worker must be above 0, not {self.gpus_per_worker:g}.")
+        gpus = self.gpus_per_worker
+        if gpus is not None and not (isinstance(gpus, Real) and 0 < gpus < math.inf):
+            raise UsageError(f"--gpus-per-worker must be a number above 0, not {gpus!r}.")
         if not 2 <= self.options <= MAX_OPTIONS:
             raise UsageError(f"A question has 2 to {MAX_OPTIONS} options, not {self.options}.")
-        if self.batch_size < 1:
-            raise UsageError(f"The batch size must be at least 1, not {self.batch_size}.")
+        if not 1 <= self.batch_size <= _LARGEST_BATCH:
+            raise UsageError(f"The batch size is 1 to {_LARGEST_BATCH:,}, not {self.batch_size:,}.")
         if self.referee is not None and not isinstance(self.referee, str):
             raise UsageError(
                 f"The referee must be the specification of a model, not {type(self.referee).__name__}."
@@ -134,7 +142,7 @@ class Settings:
 
 def _text(name: str, value: Any) -> str | None:
     """Return a setting as text: a path of ``pathlib``, or a device of PyTorch, may be given as well."""
-    if value is None or isinstance(value, str):
+    if isinstance(value, str) or (value is None and name in ("label_space", "aliases")):
         return value
     if isinstance(value, os.PathLike) or (name == "device" and type(value).__module__ == "torch"):
         return str(value)
@@ -142,9 +150,15 @@ def _text(name: str, value: Any) -> str | None:
     raise UsageError(f"{name} is {wanted}, not {type(value).__name__}.")
 
 
+def _whole(name: str, value: Any) -> int:
+    if not isinstance(value, SupportsIndex) or isinstance(value, bool):
+        raise UsageError(f"{name} is a whole number, not {value!r}.")
+    return value.__index__()
+
+
 def _check(what: str, chosen: str, known: tuple[str, ...]) -> None:
     if chosen not in known:
         raise UsageError(
             f"Unknown {what} {chosen!r}; use {', '.join(known[:-1])} or {known[-1]}."
-            f"{did_you_mean(chosen, known)}"
+            f"{did_you_mean(str(chosen), known)}"
         )
