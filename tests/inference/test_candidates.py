@@ -109,6 +109,12 @@ def test_new_confusable_names_replace_the_benchmarks_own_set(benchmark, tiny_cli
     assert len(evaluate_models(limited, [model], chosen, tmp_path / "chosen").predictions) == 48
 
 
+@pytest.mark.parametrize("label_space", ["benchmark", "a" * 300])
+def test_a_name_that_no_file_can_have_is_an_unknown_one(label_space, benchmark):
+    with pytest.raises(UsageError, match=r"Unknown (names|label space) 'aaaa"):
+        candidate_labels(benchmark, label_space, "a" * 300)
+
+
 def test_a_list_of_names_must_hold_every_class(benchmark, tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("ice bear\nblack swan\nflaming\n")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -404,6 +405,25 @@ def test_wrong_settings_are_named(photos, tiny_clip, tmp_path):
     with pytest.raises(UsageError):
         evaluate_models(read_benchmark(photos), ["torchvison:resnet50"], Settings(), tmp_path / "run")
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"batch_size": "32"}, "batch_size is a whole number, not '32'"),
+        ({"batch_size": 0.5}, "batch_size is a whole number, not 0.5"),
+        ({"batch_size": 10**12}, "The batch size is 1 to 65,536, not 1,000,000,000,000"),
+        ({"options": None}, "options is a whole number, not None"),
+        ({"engine": "ray", "workers": 1.5}, "workers is a whole number, not 1.5"),
+        ({"engine": "ray", "gpus_per_worker": float("nan")}, "must be a number above 0, not nan"),
+        ({"runtime": ["eager"]}, "Unknown runtime ['eager']"),
+        ({"names": None}, "names is a word or the path of a file, not NoneType"),
+        ({"device": None}, "device is cpu, cuda or mps, not NoneType"),
+    ],
+)
+def test_a_setting_of_another_type_is_named(setting, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        Settings(**setting)
 
 
 def test_as_published_is_stamped_on_every_row(photos, tiny_clip, tmp_path):

@@ -275,6 +275,8 @@ MISTAKES = {
     "a number for none": ("head=prototypes&k=1", "k= is not for this head: prototypes takes no number."),
     "no number": ("head=logistic&C=high", "C=high is not a number."),
     "half a neighbour": ("head=knn&k=1.5", "k must be a whole number above 0, not 1.5."),
+    "endless neighbours": ("head=knn&k=inf", "k must be a whole number above 0, not inf."),
+    "neighbours without a number": ("head=knn&k=nan", "k must be a whole number above 0, not nan."),
     "a negative number": ("head=linear&alpha=-1", "alpha must be a number above 0, not -1."),
     "more neighbours than photos": (
         "head=knn&k=39",

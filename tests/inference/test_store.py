@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -217,6 +218,7 @@ def test_what_one_machine_has_is_shared_later_and_damage_there_is_noticed(
     whole = files[0].read_bytes()
     files[0].write_bytes(whole[:-1] + b"!")
     files[1].write_bytes(b"")
+    files[2].write_bytes((10**5).to_bytes(8, "little") + b"[" * 10**5)
     assert np.array_equal(encoded(model, benchmark, cache / "two").matrix, matrix)
     assert files[0].read_bytes() == whole
 
@@ -268,6 +270,22 @@ def test_features_are_found_however_a_page_links_to_them(link, monkeypatch):
         found = SharedFolder.chosen("a%20b").names
         server.shutdown()
     assert found == set(names)
+
+
+def test_a_page_of_unfinished_links_takes_no_time(monkeypatch):
+    class Endless(SimpleHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<a " * 100_000)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("COUNTERGROUND_FEATURES", f"http://127.0.0.1:{server.server_port}/shared")
+        started = time.monotonic()
+        assert SharedFolder.chosen("folder").names == set()
+        assert time.monotonic() - started < 5
+        server.shutdown()
 
 
 def test_an_unknown_url_is_a_mistake(photos, model, cache, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import colour_model
@@ -14,6 +15,7 @@ import counterground as cg
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
+from counterground.models import load_model
 from counterground.photos import read_benchmark
 
 MODULE = """
@@ -70,11 +72,29 @@ def tied(): return Net(lambda logits: logits * 0), SMALL, NAMES
 def endless(): return Clip(), SMALL, lambda texts: torch.ones(len(texts), 3)
 def some(): return Clip(), SMALL, lambda texts: torch.tensor([[1.0, len(t) > 20, 0] for t in texts])
 
+def keyed_tokens(): return Clip(), SMALL, lambda texts: {"input_ids": torch.ones(len(texts), 3)}
+def nothing(): return Clip(), SMALL, lambda texts: torch.tensor([["swan" not in t, 0.0, 0] for t in texts])
+def lazy(): return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(3)), SMALL, NAMES
+def empty(): return Net().to("meta"), SMALL, NAMES
+def numbered(): return Net(), SMALL, {None: "black swan", 1: "flamingo", 2: "ice bear"}
+def scaled(factor):
+    clip = Clip()
+    clip.logit_scale = factor
+    return clip, SMALL, lambda texts: torch.eye(3)[torch.arange(len(texts)) % 3]
+def steep(): return scaled(torch.tensor(1000.0))
+def wordy(): return scaled("high")
+
 class Ready(Classifier):
     fingerprint, device, dtype, dim = "ready", "cpu", "fp32", 3
     class_names, imagenet_columns, description = tuple(NAMES), (100, 130, 296), {}
     def preprocess(self, image): return SMALL(image)
     def encode(self, batch): return batch.flatten(1)[:, :3].numpy()
+
+class Sparse(Ready):
+    def encode(self, batch): return batch.flatten(1)[:, :3].to_sparse()
+
+class Complex(Ready):
+    def encode(self, batch): return batch.flatten(1)[:, :3] * 1j
 
 class Short(Ready):
     class_names = ("black swan", "flamingo")
@@ -85,6 +105,9 @@ class Mute(DualEncoder):
     def preprocess(self, image): return SMALL(image)
     def encode(self, batch): return batch.flatten(1)[:, :3]
     def encode_texts(self, texts): return np.full((len(texts), 3), np.nan)
+
+class Objects(Mute):
+    def encode_texts(self, texts): return np.full((len(texts), 3), None)
 """
 
 
@@ -124,6 +147,16 @@ MISTAKES = {
     "few": "the network has 4 outputs, but 3 names are given",
     "broken": r"AttributeError: 'Tensor' object has no attribute 'lost' \(mine\.py, line \d+\); the network",
     "Ready": r"returned numpy.ndarray \(1, 3\) float32 for 1 photo; expected a torch.Tensor \(1, 3\)",
+    "Sparse": r"returned torch.Tensor \(1, 3\) float32 for 1 photo; expected .* of real numbers",
+    "Complex": r"returned torch.Tensor \(1, 3\) complex64 for 1 photo; expected .* of real numbers",
+    "keyed_tokens": r"encoding a text failed: AttributeError: .* The tokenizer must turn n texts into",
+    "nothing": "the features of 'black swan' have no direction: they are all 0",
+    "lazy": "1.weight has no numbers yet: load the weights",
+    "empty": "weight has no numbers yet: load the weights",
+    "numbered": "id2label has keys that are not numbers",
+    "steep": "the weights hold a logit scale of inf",
+    "wordy": "logit_scale must be the logarithm of a factor, not str",
+    "Objects": r"encode_texts\(\) returned ndarray \(3, 3\) for 3 texts; expected a finite numpy array",
     "Mute": r"encode_texts\(\) returned ndarray \(3, 3\) for 3 texts; expected a finite numpy array \(3, 3\)",
 }
 
@@ -160,6 +193,37 @@ def test_a_classifier_of_few_of_imagenets_classes_is_led_to_the_benchmarks(own, 
 def test_a_ready_classifier_has_a_name_and_a_column_for_each_output(own, photos, tmp_path):
     with pytest.raises(UsageError, match="2 class_names and 3 imagenet_columns for 3 outputs"):
         run_on(photos, "Short", tmp_path / "run")
+
+
+ATTRIBUTES = {
+    "fingerprint = None": "fingerprint must be a text, not None",
+    "fingerprint = ''": "fingerprint must be a text, not ''",
+    "device = torch.device('cpu')": "device must be a text, such as 'cpu', not device",
+    "dtype = torch.float32": "dtype must be a text, such as 'fp32', not torch.float32",
+    "dim = 3.0": "dim must be a whole number from 1, not 3.0",
+    "class_names = None": "class_names must be a list of texts, not None",
+    "class_names = 'abc'": "class_names must be a list of texts, not 'abc'",
+    "imagenet_columns = (100, 100, 296)": "imagenet_columns must be a list of indices from 0 to 999, each",
+    "imagenet_columns = (100, 130, 1000)": "imagenet_columns must be a list of indices from 0 to 999",
+    "head = 'knn'": "head must be a HeadSpec or None, not 'knn'",
+    "split = SMALL": "split must be a SplitTransform or None, not Compose",
+    "convert_rgb_first = None": "convert_rgb_first must be True or False, not None",
+    "description = None": "description must be a dict with texts as keys, not None",
+    "description = {1: 2}": "description must be a dict with texts as keys, not {1: 2}",
+    "description = {'warnings': 'slow'}": "the warnings of its description must be a list of texts",
+    "description = {'libraries': None}": "the libraries of its description must be a dict",
+    "description = {'name': chr(0xD800)}": "its description cannot be written as JSON",
+}
+
+
+@pytest.mark.parametrize("line", ATTRIBUTES)
+def test_what_a_ready_model_says_of_itself_is_checked_at_loading(line, own):
+    with (own / "mine.py").open("a") as file:
+        file.write(f"class Said(Ready):\n    {line}\n")
+    with pytest.raises(UsageError, match=re.escape(ATTRIBUTES[line])) as caught:
+        load_model("mine.py:Said", device="cpu")
+    assert str(caught.value).startswith("mine.py:Said")
+    assert "\n" not in str(caught.value)
 
 
 def test_one_mistake_costs_one_photo(own, photos, tmp_path):

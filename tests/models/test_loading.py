@@ -143,6 +143,11 @@ def test_device_and_precision_are_checked():
         load_model("efficientnet-lite0", device="gpu")
     with pytest.raises(UsageError, match="Unknown precision 'fp8'"):
         load_model("efficientnet-lite0", precision="fp8")
+    with pytest.raises(UsageError, match="Unknown precision None"):
+        load_model("efficientnet-lite0", precision=None)
+    with pytest.raises(UsageError, match="Unknown device 'cuda:²'"):
+        load_model("efficientnet-lite0", device="cuda:²")
+    assert load_model("counterground:stamps-biased", device=torch.device("cpu")).device == "cpu"
 
 
 @pytest.mark.parametrize(

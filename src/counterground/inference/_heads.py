@@ -115,7 +115,14 @@ def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str
     earlier = len(model.description.get("warnings", []))
     embeddings = encode_texts(model, prompts).reshape(len(texts), len(templates), -1)
     mean = embeddings.mean(axis=1, dtype=np.float32)
-    head = np.ascontiguousarray((mean / np.linalg.norm(mean, axis=1, keepdims=True)).T)
+    lengths = np.linalg.norm(mean, axis=1, keepdims=True)
+    comparable = np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0)
+    if not comparable.all():
+        raise CounterGroundError(
+            f"{model.display_name}: the features of {texts[comparable.argmin()]!r} have no direction: they "
+            "are all 0, or too large. Check its tokenizer and its text tower."
+        )
+    head = np.ascontiguousarray((mean / lengths).T)
     warnings = json.dumps(model.description.get("warnings", [])[earlier:]).encode()
     stored = {"head": head, "warnings": np.frombuffer(warnings, np.uint8)}
     write_checked(path, safetensors.numpy.save(stored))
@@ -139,7 +146,8 @@ def encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
             f"{model.display_name}: encoding texts failed: {error_summary(error, own)}."
         ) from error
     expected, shape = (len(prompts), model.dim), getattr(embedded, "shape", ())
-    if not isinstance(embedded, np.ndarray) or shape != expected or not np.isfinite(embedded).all():
+    numbers = isinstance(embedded, np.ndarray) and embedded.dtype.kind in "biuf"
+    if not numbers or shape != expected or not np.isfinite(embedded).all():
         raise CounterGroundError(
             f"{model.display_name}: encode_texts() returned {type(embedded).__name__} {tuple(shape)} for "
             f"{counted(len(prompts), 'text')}; expected a finite numpy array {expected}."

@@ -25,6 +25,9 @@ Protocol = Literal[
 NEED_LOSSES: frozenset[Protocol] = frozenset({"answer-loss", "describe", "multiple-choice-loss"})
 """Protocols that need a model with losses."""
 
+MOST_AT_ONCE = 1000
+"""The most photos that a model is asked about at once: each takes a thread."""
+
 
 class Model(ABC):
     """A loaded vision model: weights, preprocessing and activation that belong together.

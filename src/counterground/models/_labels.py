@@ -37,7 +37,7 @@ def names_of(spec: str, id2label: Mapping[Any, Any]) -> tuple[str, ...]:
     """
     try:
         numbered = {int(key): str(name).strip() for key, name in id2label.items()}
-    except ValueError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise CounterGroundError(f"{spec}: id2label has keys that are not numbers ({error}).") from error
     if sorted(numbered) != list(range(len(id2label))):
         raise CounterGroundError(f"{spec}: the keys of id2label are not 0 to {len(id2label) - 1}.")

@@ -35,6 +35,7 @@ _NESTED = (
 )
 # What DataParallel, torch.compile and Lightning put before each name.
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.")
+_DEEPEST = 1000  # layers; libraries build each of them, whether or not the weights hold it
 
 
 def split_file(spec: str) -> tuple[str, Path | None]:
@@ -60,6 +61,33 @@ def read_json(path: Path, spec: str) -> Any:
         return reading.read_json(path)
     except (OSError, ValueError) as error:
         raise CounterGroundError(f"{spec}: {path} is not readable JSON ({error}).") from error
+
+
+def check_depth(spec: str, configuration: Any) -> None:
+    """Refuse the configuration of a network that would take minutes or all memory to build.
+
+    Raises:
+        CounterGroundError: it has more layers than any network.
+    """
+    if isinstance(configuration, list):
+        for each in configuration:
+            check_depth(spec, each)
+    if not isinstance(configuration, dict):
+        return
+    for name, value in configuration.items():
+        numbers = value if isinstance(value, list) else [value]
+        deep = [each for each in numbers if isinstance(each, int) and each > _DEEPEST]
+        if deep and ("layers" in name or "depth" in name):
+            raise CounterGroundError(f"{spec}: its configuration has {deep[0]!r:.20} as {name}.")
+        check_depth(spec, value)
+
+
+def is_about_weights(error: Exception) -> bool:
+    """Whether an error is one that `refusing_code` or `fetching` explains, or too little memory."""
+    from safetensors import SafetensorError
+
+    kinds = (pickle.UnpicklingError, SafetensorError, EOFError, OSError, RuntimeError, struct.error)
+    return isinstance(error, kinds) or out_of_memory(error)
 
 
 @contextmanager
@@ -129,10 +157,23 @@ def read_state_dict(path: Path, spec: str) -> dict[str, torch.Tensor]:
             with torch.serialization.safe_globals(_plain_data()):
                 loaded = torch.load(path, map_location="cpu", weights_only=True)
         state = _unnested(loaded)
-        if state is None:
+        if state is not None:
+            state.pop("n_averaged", None)  # a counter of torch.optim.swa_utils
+        if not state:
             raise TypeError("no mapping of names to tensors in it")
-        state.pop("n_averaged", None)  # a counter of torch.optim.swa_utils
         return _unwrapped(state)
+
+
+def rows_of(tensor: torch.Tensor) -> int:
+    """Return how many rows a tensor of a file has.
+
+    Raises:
+        ValueError: it has none, or repeats the numbers in the file: an output for each would fill the memory.
+    """
+    held = tensor.untyped_storage().nbytes()
+    if not tensor.ndim or tensor.numel() * tensor.element_size() > held:
+        raise ValueError(f"a classifier of shape {tuple(tensor.shape)} in {held} bytes")
+    return len(tensor)
 
 
 def refuse_other_files(path: Path) -> None:

@@ -19,6 +19,7 @@ from counterground.inference import Settings, evaluate_models
 # The rule that reads answers and the articles of prompts have many cases, each of which would be a run.
 from counterground.inference.generative._matching import Matcher, says_yes
 from counterground.inference.request import PromptSpec, takes_an
+from counterground.models import without_thoughts
 from counterground.photos import read_benchmark
 
 SURFACE_FORMS = (
@@ -87,6 +88,13 @@ def test_names_of_all_scripts_are_read(names, answer, index):
 def test_thoughts_are_no_answer(answer, index):
     found = Matcher(SURFACE_FORMS).match(answer, set(range(8)))
     assert (found.index, found.several) == (index, False)
+
+
+@pytest.mark.parametrize("tag", ["<think>", "</think>", "<think></think>", "◁think▷"])
+def test_many_thoughts_take_no_time(tag):
+    started = time.monotonic()
+    assert not without_thoughts(tag * 200_000).strip()
+    assert time.monotonic() - started < 5
 
 
 def test_a_yes_within_thoughts_is_none():
@@ -182,6 +190,18 @@ def test_an_endpoint_is_asked_once_a_photo(photos, serve_chat, tmp_path):
     again = run_on(photos, server.spec, tmp_path / "again")
     assert again.predictions.equals(run.predictions)
     assert sum(server.answered.values()) == 48
+
+
+def test_photos_that_a_content_filter_refuses_are_counted_as_unmatched(photos, serve_chat, tmp_path):
+    refused = (400, b'{"error": {"message": "filtered", "code": "content_filter"}}')
+    server = serve_chat(lambda call: refused if call.number % 4 == 0 else "a flamingo")
+    run = run_on(photos, server.spec, tmp_path / "run")
+    assert run.predictions["predicted_index"].null_count() == 12
+    assert not run.predictions.filter(pl.col("predicted_index").is_null())["correct"].any()
+    assert run.info.counts.unmatched == {server.spec: 12}
+    assert any("12 of 48 answers name no candidate" in text for text in run.info.model_warnings[server.spec])
+    run_on(photos, server.spec, tmp_path / "again")
+    assert len(server.calls) == 48
 
 
 def test_calls_and_their_cost_are_shown_before_they_are_made(photos, serve_chat, tmp_path, capsys):

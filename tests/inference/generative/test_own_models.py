@@ -63,6 +63,22 @@ class Leaves(Words):
     def generate(self, image, question, *, max_new_tokens):
         raise SystemExit(3)
 
+class Silent(Words):
+    def prompt(self, question, answer=None):
+        raise KeyError("no prompt")
+
+class Learns(Scores):
+    def losses(self, image, questions, answers):
+        return torch.ones(len(answers), requires_grad=True), torch.ones(len(answers))
+
+class Endless(Scores):
+    def losses(self, image, questions, answers):
+        return [10**400] * len(answers), [1] * len(answers)
+
+class Alone(Scores):
+    def batch_losses(self, images, questions, answers):
+        return [None] * len(images)
+
 class Few(Scores):
     def losses(self, image, questions, answers):
         return np.zeros(2), np.ones(2)
@@ -247,6 +263,10 @@ def test_what_cannot_be_is_told_at_loading(own, name, said):
     [
         ("Mute", {}, "answered NoneType, not text, about .*jpg"),
         ("Leaves", {}, "asking about .* failed: SystemExit: 3"),
+        ("Silent", {}, r"prompt\(\) failed: KeyError: 'no prompt' \(.*own_models\.py, line \d+\)"),
+        ("Learns", {}, "scoring answers failed: RuntimeError: Can't call numpy"),
+        ("Endless", {}, "scoring answers failed: OverflowError: int too large"),
+        ("Alone", {"protocol": "multiple-choice", "options": 2}, "scoring answers failed: TypeError"),
         ("Few", {}, r"losses of shape \(2,\) and token counts of shape \(2,\) for 3 answers"),
         ("One", {}, r"losses of shape \(\) and token counts of shape \(\) for 3 answers"),
         ("Lost", {}, "losses that are not finite"),

@@ -86,6 +86,24 @@ def test_other_mappings_are_not_guessed_at(network, labels, tmp_path):
         load_model(f"timm:test_resnet@{path}?labels={labels}", device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("timm:test_resnet", {"fc.weight": torch.tensor(1.0)}, r"a classifier of shape \(\) in 4 bytes"),
+        ("timm:test_resnet", {"fc.weight": torch.zeros(1).expand(10**7, 64)}, r"shape \(10000000, 64\) in 4"),
+        ("torchvision:resnet18", {"fc.weight": torch.zeros(1).expand(10**7, 512)}, r"\(10000000, 512\) in 4"),
+        ("timm:test_resnet", None, "no mapping of names to tensors"),
+        ("torchvision:resnet18", None, "no mapping of names to tensors"),
+    ],
+)
+def test_weights_that_no_network_can_have_get_one_line_at_once(name, change, said, network, labels, tmp_path):
+    """The last two hold only the counter of averaged weights."""
+    state = {"n_averaged": torch.tensor(3)} if change is None else {**network.state_dict(), **change}
+    torch.save(state, tmp_path / "best.pth")
+    with pytest.raises(CounterGroundError, match=rf"best\.pth is not a state_dict .*{said}"):
+        load_model(f"{name}@{tmp_path / 'best.pth'}?labels={labels}", device="cpu")
+
+
 @pytest.mark.parametrize("text", ["hello", "a first\nof my classes", ""])
 @pytest.mark.parametrize("spec", ["timm:test_resnet", "torchvision:resnet18", "open_clip:ViT-B-32"])
 def test_a_file_that_holds_no_weights_is_said_to_hold_none(spec, text, tmp_path):

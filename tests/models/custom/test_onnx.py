@@ -356,8 +356,38 @@ def test_graphs_that_are_no_classifiers_of_photos(tmp_path):
         load(graph(tmp_path / "grey.onnx", "pixels", shape=("n", 1, 24, 24)))
     with pytest.raises(UsageError, match=r"not float \[n, 3, h, w\]"):
         load(graph(tmp_path / "flat.onnx", "pixels", shape=("n", 3)))
-    with pytest.raises(CounterGroundError, match=r"'y' is \(1, 3, 24, 24\)"):
+    with pytest.raises(CounterGroundError, match=r"'y' is \(1, 3, 24, 24\) of float32 for 1 photo"):
         load(graph(tmp_path / "same.onnx", "pixels"))
+    with pytest.raises(UsageError, match="output 'logits' is empty: the graph knows no class"):
+        load(export(tmp_path / "none.onnx", Network(classes=0)))
+    path = tmp_path / ("a" * 250)  # with .json it would be too long
+    path.write_bytes(b"never read")
+    with pytest.raises(UsageError, match="contains neither preprocessing nor class names"):
+        load(path)
+
+
+def test_words_are_no_logits(tmp_path):
+    path = export(tmp_path / "net.onnx", Network())
+    model = onnx.load(str(path))
+    model.graph.node.append(onnx.helper.make_node("Cast", ["logits"], ["words"], to=onnx.TensorProto.STRING))
+    model.graph.output[0].name = "words"
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.STRING
+    onnx.save(model, str(path))
+    with pytest.raises(CounterGroundError, match=r"'words' is \(1, 3\) of object for 1 photo, not a number"):
+        load(path)
+
+
+def test_weights_in_a_file_that_cannot_be_are_missing(tmp_path):
+    path = export(tmp_path / "net.onnx", Network())
+    model = onnx.load(str(path))
+    onnx.save(model, str(path), save_as_external_data=True, location="weights", size_threshold=0)
+    model = onnx.load(str(path), load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = "a" * 300 if entry.key == "location" else entry.value
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(CounterGroundError, match=r"the graph keeps weights in .*, which is missing"):
+        load(path)
 
 
 def test_a_name_in_a_graph_that_is_no_text_is_one_line(tmp_path):

@@ -208,7 +208,7 @@ def test_a_server_that_is_not_there_is_named(serve):
 
 
 def test_an_answer_in_parts_and_an_empty_one_are_answers(serve):
-    parts = [{"type": "text", "text": "an "}, {"type": "text", "text": "ox"}]
+    parts = [{"type": "text", "text": "an "}, {"type": "text", "text": None}, {"type": "text", "text": "ox"}]
     assert ask(serve((200, completion(parts)))) == "an ox"
     assert ask(serve("")) == ""
 
@@ -217,9 +217,16 @@ def ended(reason, **message) -> tuple[int, bytes]:
     return (200, json.dumps({"choices": [{"message": message, "finish_reason": reason}]}).encode())
 
 
+def error(**said) -> bytes:
+    return json.dumps({"error": {"message": "The response was filtered.", **said}}).encode()
+
+
 @pytest.mark.parametrize(
     ("reply", "text"),
     [
+        ((400, error(code="content_filter")), ""),
+        ((400, error(code="content_policy_violation", innererror=None)), ""),
+        ((403, error(code=None, innererror={"code": "ResponsibleAIPolicyViolation"})), ""),
         (ended("stop", content=None, refusal="I cannot help with that."), "I cannot help with that."),
         (ended("content_filter", content=None), ""),
         (ended("length", content="A zebra that"), "A zebra that"),
@@ -229,6 +236,22 @@ def test_a_refused_photo_is_answered_and_not_asked_about_again(serve, reply, tex
     server = serve(reply)
     assert ask(server) == text
     assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (400, error(code="context_length_exceeded")),
+        (400, error(code=["content_filter"], innererror="content_filter")),
+        (404, error(code="content_filter")),
+        (400, b'{"error": "content_filter"}'),
+        (400, b'["content_filter"]'),
+        (400, b"[" * 100_000),
+    ],
+)
+def test_another_error_is_no_refusal_of_a_photo(serve, reply):
+    with pytest.raises(CounterGroundError, match=f"rejected the request with {reply[0]}"):
+        ask(serve(reply))
 
 
 @pytest.mark.parametrize(
@@ -302,6 +325,7 @@ def test_the_fingerprint_is_the_address_and_the_model(serve):
         ("http://127.0.0.1/v1#m?job=3", "Did you mean 'jobs'"),
         ("http://127.0.0.1/v1#m?jobs=0", "whole number from 1"),
         ("http://127.0.0.1/v1#m?jobs=1.5", "whole number from 1"),
+        ("http://127.0.0.1/v1#m?jobs=999999", "jobs must be a whole number from 1 to 1,000, not '999999'"),
         ("http://127.0.0.1/v1#m?price=free", "price must be a number"),
     ],
 )

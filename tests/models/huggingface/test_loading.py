@@ -89,6 +89,23 @@ def test_what_transformers_cannot_load_is_said_in_its_words(folder):
     assert "transformers cannot load it" in refused(f"hf:{folder}")
 
 
+@pytest.mark.parametrize(
+    ("file", "part", "settings", "said"),
+    [
+        ("config.json", "text_config", {"hidden_size": "wide"}, "cannot load it (StrictDataclass"),
+        ("config.json", "vision_config", {"num_attention_heads": 0}, "cannot load it (ZeroDivisionError"),
+        ("config.json", "text_config", {"num_hidden_layers": 10**9}, "has 1000000000 as num_hidden_layers"),
+        ("config.json", "vision_config", {"num_hidden_layers": 10**400}, "as num_hidden_layers"),
+        ("processor_config.json", "image_processor", {"rescale_factor": 0}, "cannot load it (ZeroDivision"),
+        ("processor_config.json", "image_processor", {"size": {"shortest_edge": 10**5}}, "as shortest_edge"),
+    ],
+)
+def test_a_setting_that_no_model_has_gets_one_line(file, part, settings, said, folder):
+    about = json.loads((folder / file).read_text())[part]
+    edit_json(folder / file, **{part: {**about, **settings}})
+    assert said in refused(f"hf:{folder}")
+
+
 def test_without_transformers_the_extra_is_named(clip, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     assert "pip install '.[hf]'" in refused(f"hf:{clip}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -271,6 +272,15 @@ def test_a_template_that_cannot_ask_is_refused_in_one_line(folders, tmp_path, te
     with pytest.raises(CounterGroundError, match=f"hf:.*copy.*{said}") as caught:
         load_model(f"hf:{copy}", device="cpu")
     assert "\n" not in str(caught.value)
+
+
+def test_a_processor_that_makes_photos_larger_than_memory_is_refused(folders, tmp_path):
+    copy = shutil.copytree(folders("qwen2_vl"), tmp_path / "copy")
+    path = copy / "processor_config.json"
+    images = json.loads(path.read_text())["image_processor"]
+    edit_json(path, image_processor={**images, "size": {"shortest_edge": 10**9, "longest_edge": 10**9}})
+    with pytest.raises(CounterGroundError, match="its image processor has 1000000000 as shortest_edge"):
+        load_model(f"hf:{copy}", device="cpu")
 
 
 def test_a_template_that_writes_the_first_token_does_not_get_it_twice(folders, tmp_path):

@@ -1,6 +1,8 @@
 """OpenCLIP models: the same numbers as OpenCLIP's own functions, and the right activation."""
 
 import json
+import os
+import re
 
 import numpy as np
 import open_clip
@@ -380,6 +382,36 @@ def test_an_incomplete_folder_says_what_it_lacks(files, message, tmp_path):
         (tmp_path / name).write_text('{"model_cfg": {"embed_dim": 8}}')
     with pytest.raises(UsageError, match=message):
         load_model(f"open_clip:{tmp_path}", device="cpu")
+
+
+def test_a_pipe_in_the_place_of_weights_is_no_file(tmp_path):
+    write_model(tmp_path)
+    (tmp_path / "open_clip_model.safetensors").unlink()
+    os.mkfifo(tmp_path / "open_clip_pytorch_model.bin")
+    with pytest.raises(UsageError, match="has no weights"):
+        load_model(f"open_clip:{tmp_path}", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("part", "settings", "said"),
+    [
+        ("model_cfg", {"vision_cfg": "ViT-B-32"}, "cannot build what"),
+        ("model_cfg", {"embed_dim": 2**63}, "cannot build what"),
+        ("model_cfg", {"vision_cfg": {**VIT, "patch_size": 0}}, "ZeroDivisionError"),
+        ("model_cfg", {"vision_cfg": {**VIT, "head_width": 1.5}}, "AssertionError"),
+        ("model_cfg", {"vision_cfg": {**VIT, "layers": 10**9}}, "has 1000000000 as layers"),
+        ("preprocess_cfg", {"interpolation": "sharp"}, "AssertionError"),
+    ],
+)
+def test_a_configuration_that_no_model_has_gets_one_line(part, settings, said, tmp_path):
+    write_model(tmp_path)
+    path = tmp_path / "open_clip_config.json"
+    configuration = json.loads(path.read_text())
+    configuration.setdefault(part, {}).update(settings)
+    path.write_text(json.dumps(configuration))
+    with pytest.raises(CounterGroundError, match=re.escape(said)) as caught:
+        load_model(f"open_clip:{tmp_path}", device="cpu")
+    assert "\n" not in str(caught.value)
 
 
 def test_weights_of_another_architecture_are_refused_in_one_line(tmp_path):

@@ -55,12 +55,13 @@ def check_ray() -> None:
     host, _, port = address.rpartition(":")
     if host and not is_local(f"//{address}"):
         check_online(f"RAY_ADDRESS={address}")
-    if host and port.isdigit():
+    if host and port.isdecimal():
         try:
             socket.create_connection((host, int(port)), timeout=_SECONDS).close()
-        except OSError as error:
+        except (OSError, OverflowError, UnicodeError) as error:  # no such port, no such name
+            reason = getattr(error, "strerror", None) or error
             raise CounterGroundError(
-                f"No Ray cluster answers at RAY_ADDRESS={address}: {error.strerror or error}. Start one "
+                f"No Ray cluster answers at RAY_ADDRESS={address}: {reason}. Start one "
                 "(`ray start --head`), or unset RAY_ADDRESS to start one here."
             ) from error
 

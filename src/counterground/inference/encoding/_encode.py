@@ -21,6 +21,8 @@ from counterground.progress import progress_bar
 from counterground.text import counted
 
 if TYPE_CHECKING:
+    import torch
+
     from counterground.models import Encoder
 
 FAST_DECODE_SIDE = 512
@@ -273,36 +275,52 @@ def _forward(model: Encoder, batch_size: int, block: Sequence[Any]) -> np.ndarra
     blank = torch.zeros_like(next(pixels for pixels in block if pixels is not None))
     slots = [pixels if pixels is not None else blank for pixels in block]
     slots += [blank] * (batch_size - len(slots))
-    try:
-        batch = torch.stack(slots)
-        if model.split is not None:
-            batch = model.split.normalise(batch)
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        raise CounterGroundError(
-            f"{model.display_name}: a batch of {batch_size:,} does not fit into memory. Use a smaller "
-            "--batch-size."
-        ) from error
+    batch = _stacked(model, slots)
     try:
         with own_arithmetic(model.device):
             encoded = model.encode(batch)
     except CounterGroundError:
         raise
     except (Exception, SystemExit) as error:
-        hint = " Use a smaller --batch-size." if "memory" in str(error).lower() else ""
+        hint = " Use a smaller --batch-size." if out_of_memory(error) else ""
         own = (type(model).__module__.partition(".")[0],)
         raise CounterGroundError(
             f"{model.display_name}: encoding photos failed: {error_summary(error, own)}; the network was "
             f"given {_described(batch)}.{hint}"
         ) from error
     shape = tuple(getattr(encoded, "shape", ()))
-    if not isinstance(encoded, torch.Tensor) or shape != (len(slots), model.dim):
+    if not isinstance(encoded, torch.Tensor) or shape != (len(slots), model.dim) or not _has_numbers(encoded):
         raise CounterGroundError(
             f"{model.display_name} returned {_described(encoded)} for {counted(len(slots), 'photo')}; "
-            f"expected a torch.Tensor ({len(slots)}, {model.dim})."
+            f"expected a torch.Tensor ({len(slots)}, {model.dim}) of real numbers."
         )
     return np.asarray(encoded.detach().cpu().float().numpy())[: len(block)]
+
+
+def _has_numbers(tensor: torch.Tensor) -> bool:
+    """Whether a tensor holds a real number for each place."""
+    import torch
+
+    return tensor.layout is torch.strided and not tensor.is_meta and not tensor.is_complex()
+
+
+def _stacked(model: Encoder, photos: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return photos of one shape as the network's input."""
+    import torch
+
+    try:
+        batch = torch.stack(list(photos))
+        return batch if model.split is None else model.split.normalise(batch)
+    except Exception as error:
+        name = model.display_name
+        if out_of_memory(error):
+            raise CounterGroundError(
+                f"{name}: a batch of {len(photos):,} does not fit into memory. Use a smaller --batch-size."
+            ) from error
+        raise CounterGroundError(
+            f"{name}: {counted(len(photos), 'photo')} of {_described(photos[0])} make no batch "
+            f"({error_summary(error)})."
+        ) from error
 
 
 def _check_inputs(model: str, given: Sequence[Any]) -> None:

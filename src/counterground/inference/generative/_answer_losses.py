@@ -159,7 +159,7 @@ def checked_losses(
     """
     try:
         sums, tokens = np.asarray(sums, dtype=np.float32), np.asarray(tokens, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise CounterGroundError(f"{spec}: scoring answers failed: {error_summary(error)}.") from error
     if sums.shape != (expected,) or tokens.shape != (expected,):
         raise CounterGroundError(

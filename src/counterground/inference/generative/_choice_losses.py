@@ -136,7 +136,7 @@ def _score(model: Generative, pairs: Sequence[Pairs], block: Sequence[Image.Imag
     questions = [[question for question, _ in pairs[row]] for row in readable]
     answers = [[answer for _, answer in pairs[row]] for row in readable]
     with scoring(model):
-        scored = list(model.batch_losses(images, questions, answers))
+        scored = [(sums, tokens) for sums, tokens in model.batch_losses(images, questions, answers)]
     if len(scored) != len(readable):
         raise CounterGroundError(
             f"{model.spec} returned losses of {len(scored)} photos instead of {len(readable)}."

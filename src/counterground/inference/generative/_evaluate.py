@@ -12,7 +12,7 @@ from counterground.errors import UsageError
 from counterground.inference.generative._answer_losses import score_answers
 from counterground.inference.generative._choices import choices_of
 from counterground.inference.generative._free_form import count_calls, generate_and_read, questions_about
-from counterground.inference.generative._generation import MAX_NEW_TOKENS
+from counterground.inference.generative._generation import MAX_NEW_TOKENS, prompt_of
 from counterground.inference.generative._matching import RULE
 from counterground.inference.generative._multiple_choice import (
     ask_choices,
@@ -165,7 +165,7 @@ def _account(request: Request, model: Generative, prompt: PromptSpec) -> dict[st
     account: dict[str, Any] = {
         "protocol": prompt.protocol,
         "question": prompt.question,
-        "example": model.prompt(example, answer if prompt.answer else None),
+        "example": prompt_of(model, example, answer if prompt.answer else None),
     }
     if prompt.answer is None:
         rule = (

@@ -227,10 +227,30 @@ def _ask(
             raise CounterGroundError(
                 f"{model.spec} answered {type(text).__name__}, not text, about {_called(path)}."
             )
-        # Half a surrogate pair, as a server may send in \ud83d, cannot be written to a file.
-        text = text.encode("utf-8", "replace").decode("utf-8")
-        answers[content, question] = kept.put(content, question, Answer(text, photo.converted))
+        answers[content, question] = kept.put(content, question, Answer(_writable(text), photo.converted))
     return answers
+
+
+def prompt_of(model: Generative, question: str, answer: str | None = None) -> str:
+    """Return the text that a model gets for a question and the answer to be scored, for ``run.json``.
+
+    Raises:
+        CounterGroundError: the model's own code fails, or returns something else.
+    """
+    try:
+        text = model.prompt(question, answer)
+    except CounterGroundError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise CounterGroundError(f"{model.spec}: prompt() failed: {error_summary(error)}.") from error
+    if not isinstance(text, str):
+        raise CounterGroundError(f"{model.spec}: prompt() returned {type(text).__name__}, not text.")
+    return _writable(text)
+
+
+def _writable(text: str) -> str:
+    """Replace half a surrogate pair, as a server may send alone: it cannot be written to a file."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _called(photo: AnyPhoto) -> str:

@@ -13,7 +13,7 @@ from counterground.inference._predict import prediction_table, result_columns
 from counterground.inference.generative._choice_losses import score_pairs
 from counterground.inference.generative._choices import ORDERS, RULE, Choice, choices_of, question_label
 from counterground.inference.generative._free_form import generate_answers
-from counterground.inference.generative._generation import MAX_NEW_TOKENS
+from counterground.inference.generative._generation import MAX_NEW_TOKENS, prompt_of
 from counterground.inference.request import Request, check_protocol, gives_losses
 from counterground.inference.store import ReadStatus
 from counterground.results import PositionsRecord
@@ -78,7 +78,7 @@ def _by_loss(request: Request, model: Generative, choices: Sequence[Choice]) -> 
     scored, read = score_pairs(request, model, [choice.answers() for choice in choices])
     labels = _labels(request, model, "multiple-choice-loss", scored=True)
     account = {
-        "example": model.prompt(*choices[0].answers()[0]),
+        "example": prompt_of(model, *choices[0].answers()[0]),
         "answer": "the text of each option; the options are not listed",
         "lowest": f"{request.settings.loss} of token losses",
     }
@@ -95,7 +95,7 @@ def _by_letter(request: Request, model: Generative, choices: Sequence[Choice]) -
     picked = [_deciding(by_order[row], request).argmin(axis=1).tolist() for row in rows]
     labels = _labels(request, model, "multiple-choice", scored=True)
     account = {
-        "example": model.prompt(*choices[0].letters()[0]),
+        "example": prompt_of(model, *choices[0].letters()[0]),
         "answer": "the letter of each option",
         "orders": ORDERS,
         "lowest": f"{request.settings.loss} of token losses, averaged over the orders",
@@ -134,7 +134,7 @@ def _by_text(request: Request, model: Generative, choices: Sequence[Choice]) -> 
     schema = dict.fromkeys(("path", "question", "answer", "named"), pl.String)
     table = pl.DataFrame(lines, schema=schema, orient="row")
     account = {
-        "example": model.prompt(asked[0].prompt(0)),
+        "example": prompt_of(model, asked[0].prompt(0)),
         "orders": ORDERS,
         "max_new_tokens": MAX_NEW_TOKENS,
         "rule": RULE,

@@ -19,7 +19,7 @@ from counterground.photos import (
     name_key,
     read_class_names,
 )
-from counterground.reading import read_json
+from counterground.reading import is_file, read_json
 
 CONFUSABLE = 20
 BUILT_IN_NAMES = ("openai", "wordnet")
@@ -218,7 +218,7 @@ def named_by_content(choice: str, built_in: Sequence[str], content: Sequence[str
 
 def _read_label_space(name: str) -> LabelSpace:
     path = Path(name)
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(
             f"Unknown label space {name!r}: neither one of {', '.join(_BUILT_IN)} nor a file."
             + did_you_mean(name, _BUILT_IN)
@@ -245,7 +245,7 @@ def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
         pairs = zip(space.names, space.imagenet, strict=True)
         return tuple(name if index is None else listed[index] for name, index in pairs)
     path = Path(names)
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(
             f"Unknown names {names!r}: neither openai, wordnet nor a file."
             + did_you_mean(names, BUILT_IN_NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -23,7 +24,7 @@ MULTIPLE_CHOICE: tuple[Protocol, ...] = ("multiple-choice", "multiple-choice-los
 Loss = Literal["mean", "sum"]
 Article = Literal["a", "correct"]
 Engine = Literal["local", "ray"]
-_MOST_BATCH = 2**16
+_MOST_BATCH = 2**16  # photos; a last block with fewer is filled up to a full one
 
 
 @checked_fields
@@ -95,8 +96,8 @@ class Settings:
             raise UsageError("--workers and --gpus-per-worker are for a cluster: add --engine ray.")
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"There must be at least 1 worker, not {self.workers}.")
-        if self.gpus_per_worker is not None and self.gpus_per_worker <= 0:
-            raise UsageError(f"--gpus-per-worker must be above 0, not {self.gpus_per_worker:g}.")
+        if self.gpus_per_worker is not None and not 0 < self.gpus_per_worker < math.inf:
+            raise UsageError(f"--gpus-per-worker must be a number above 0, not {self.gpus_per_worker:g}.")
         if not 2 <= self.options <= MAX_OPTIONS:
             raise UsageError(f"A question has 2 to {MAX_OPTIONS} options, not {self.options}.")
         if not 1 <= self.batch_size <= _MOST_BATCH:
@@ -149,5 +150,5 @@ def _check(what: str, chosen: str, known: tuple[str, ...]) -> None:
     if chosen not in known:
         raise UsageError(
             f"Unknown {what} {chosen!r}; use {', '.join(known[:-1])} or {known[-1]}."
-            f"{did_you_mean(chosen, known)}"
+            f"{did_you_mean(str(chosen), known)}"
         )

@@ -22,7 +22,7 @@ _AT_ONCE = 64
 _THREADS = 8
 _LARGEST = 64 * 2**20  # bytes of one file from a web server
 _PATTERN = frozenset("*?[")
-_LINK = re.compile(r"""<a\s[^>]*?href=["']([^"']+)["']""", re.IGNORECASE)
+_LINK = re.compile(r"""<a\s[^<>]*?href=["']([^"']+)["']""", re.IGNORECASE)
 
 
 class _HttpFiles:

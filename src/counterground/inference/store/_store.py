@@ -32,7 +32,15 @@ from counterground.inference.store._shared import SharedFolder
 _LAYOUT = "2: one file per block, with a checksum"
 _DTYPES = {"features": np.float32, "photo_id": np.uint8, "converted": np.bool_, "checksum": np.uint8}
 # What reading a damaged header may raise.
-_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
+_DAMAGED = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+)
 # Limit for the shards that stay in memory, all stores together, and what the objects of one take at most.
 KEPT_BYTES = 32_000_000
 _OBJECTS = 4_000

@@ -17,6 +17,7 @@ from counterground.models._weights import (
     read_state_dict,
     refusing_code,
     resampled,
+    rows_of,
 )
 from counterground.models.classifiers._classifier import NetworkClassifier
 from counterground.models.classifiers._source import (
@@ -218,9 +219,9 @@ def _from_file(spec: str, name: str, path: Path, configuration: Any, default: in
         if path.suffix in {".npz", ".npy"}:
             return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)}), []
     state = read_state_dict(path, spec)
-    classes = _head_size(state, configuration, default)
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items() if hasattr(tensor, "shape")}
     with refusing_code(path, spec):
+        classes = _head_size(state, configuration, default)
         # timm's own loader renames keys of older checkpoints; given the tensors, it opens no file itself.
         overlay = {"state_dict": state, "num_classes": classes}
         network: Any = timm.create_model(
@@ -240,7 +241,7 @@ def _head_size(state: dict[str, Any], configuration: Any, default: int) -> int:
     """Return the number of outputs: the rows of the classifier, or ``default``."""
     heads = getattr(configuration, "classifier", None) or ()
     rows = (state.get(f"{head}.weight") for head in ((heads,) if isinstance(heads, str) else heads))
-    return next((len(each) for each in rows if each is not None), default)
+    return next((rows_of(each) for each in rows if each is not None), default)
 
 
 def _labels(spec: str, network: Any, source: ClassifierSource) -> Labels:

@@ -11,7 +11,7 @@ from typing import Any
 from counterground.errors import UsageError, did_you_mean
 from counterground.models._family import Family, LoadOptions, ModelInfo, Tower
 from counterground.models._labels import Labels, match_labels, taken_order
-from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code
+from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code, rows_of
 from counterground.models.classifiers._classifier import NetworkClassifier
 from counterground.models.classifiers._source import (
     ClassifierSource,
@@ -191,8 +191,8 @@ def _network(spec: str, name: str, weights: Any, state: dict[str, Any], path: Pa
         options = _builder_options(name, weights, state)
         network = models.get_model(name, weights=None, num_classes=outputs, **options)
         rows = state.get(f"{_last_layer(network)}.weight")
-        if rows is not None and len(rows) != outputs:
-            outputs = len(rows)
+        if rows is not None and (found := rows_of(rows)) != outputs:
+            outputs = found
             network = models.get_model(name, weights=None, num_classes=outputs, **options)
         network.load_state_dict(state)
         if name == "googlenet":

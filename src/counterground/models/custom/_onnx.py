@@ -18,6 +18,7 @@ from counterground.models._labels import Labels, match_labels, read_labels
 from counterground.models._weights import read_json
 from counterground.models.execution import split_transform
 from counterground.reading import given_path, is_file
+from counterground.text import counted
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +82,7 @@ def find_onnx(spec: str) -> OnnxSource:
     if not is_file(file):
         raise UsageError(f"{spec}: there is no file {str(file)!r}.")
     sidecar = file.with_name(f"{file.name}.json")
-    if not sidecar.is_file():
+    if not is_file(sidecar):
         raise UsageError(
             f"{spec}: an ONNX file contains neither preprocessing nor class names; write them into "
             f"{sidecar}, such as {_EXAMPLE}."
@@ -251,6 +252,8 @@ class _Graph:
         self.output = _output(source, self._session)
         probe = self.run(np.zeros((1, 3, *self.size), np.float32))
         self.classes = probe.shape[1]
+        if not self.classes:
+            raise UsageError(f"{source.spec}: output {self.output!r} is empty: the graph knows no class.")
         looks_normalised = bool(probe.min() >= 0) and abs(float(probe.sum()) - 1) < 1e-3 and self.classes > 1
         if looks_normalised and source.output == "logits":
             raise UsageError(
@@ -270,9 +273,10 @@ class _Graph:
                 given = given.transpose(0, 2, 3, 1)
             given = np.ascontiguousarray(given, dtype=self._dtype)
             made = self._forward(given)
-            if made.ndim != 2 or len(made) != step:
+            if made.ndim != 2 or len(made) != step or made.dtype.kind not in "biuf":
                 raise CounterGroundError(
-                    f"{self._spec}: output {self.output!r} is {made.shape} for {step} photos."
+                    f"{self._spec}: output {self.output!r} is {made.shape} of {made.dtype} for "
+                    f"{counted(step, 'photo')}, not a number for each class of each photo."
                 )
             parts.append(made[: len(part)].astype(np.float32))
         return np.concatenate(parts)
@@ -399,7 +403,7 @@ def _initializers(source: OnnxSource) -> tuple[int, list[Path]]:
     }
     paths = [source.file.parent / name for name in sorted(files)]
     for path in paths:
-        if not path.is_file():
+        if not is_file(path):
             raise CounterGroundError(f"{source.spec}: the graph keeps weights in {path}, which is missing.")
     return sum(math.prod(tensor.dims) for tensor in held), paths
 

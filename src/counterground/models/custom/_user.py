@@ -110,6 +110,8 @@ class _Loan:
         self._learning = [(weights, weights.requires_grad) for weights in network.parameters()]
 
     def restore(self) -> None:
+        import torch
+
         for module, training, has_forward in self._modules:
             if training is not None:
                 module.training = training
@@ -119,7 +121,8 @@ class _Loan:
         for name, tensor in _tensors(self._network):
             tensor.data = tensor.data.to(self._devices.get(name, first))
         for weights, requires_grad in self._learning:
-            if not weights.is_inference():  # nobody can train them
+            # Lazy ones have no numbers yet, and nobody can train those made in inference.
+            if not torch.nn.parameter.is_lazy(weights) and not weights.is_inference():
                 weights.requires_grad_(requires_grad)
 
 

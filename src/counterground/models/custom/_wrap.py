@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import chain
+from numbers import Real
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, SupportsIndex, get_args
 
-from counterground.errors import UsageError
+from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.models._base import (
+    MOST_AT_ONCE,
     NEED_LOSSES,
     Classifier,
     DualEncoder,
@@ -32,7 +36,13 @@ from counterground.models._fingerprint import (
 )
 from counterground.models._labels import Labels, imagenet_order, match_list, names_of
 from counterground.models.classifiers import NetworkClassifier, NetworkTower, final_linear
-from counterground.models.execution import Precision, for_inference, split_transform
+from counterground.models.execution import (
+    Precision,
+    SplitTransform,
+    for_inference,
+    out_of_memory,
+    split_transform,
+)
 from counterground.models.networks import NetworkEncoder, TextEncoder, TorchDualEncoder, image_tower
 from counterground.models.specs import HeadSpec
 
@@ -114,15 +124,80 @@ def wrap_model(
     return model
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and value.isprintable()
+
+
+def _is_scale(value: Any) -> bool:
+    number: Any = value if isinstance(value, Real) else 0
+    return bool(0 < number <= sys.float_info.max)
+
+
+def _are_names(value: Any) -> bool:
+    ordered = isinstance(value, Iterable) and not isinstance(value, str | set | frozenset)
+    return ordered and all(isinstance(name, str) for name in value)
+
+
+def _are_columns(value: Any) -> bool:
+    """Whether they are None, or indices of ImageNet's classes, each once: only one output would count."""
+    if not isinstance(value, Iterable) or isinstance(value, str):
+        return False
+    known = [each for each in value if each is not None]
+    indices = all(isinstance(each, Real) and each in range(1000) for each in known)
+    return indices and len(set(known)) == len(known)
+
+
+# What the author of a ready model may set, and what it must be.
+_ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "fingerprint": (_is_text, "a text"),
+    "text_fingerprint": (_is_text, "a text"),
+    "device": (_is_text, "a text, such as 'cpu'"),
+    "dtype": (_is_text, "a text, such as 'fp32'"),
+    "dim": (
+        lambda value: isinstance(value, SupportsIndex) and value.__index__() > 0,
+        "a whole number from 1",
+    ),
+    "logit_scale": (_is_scale, "a number above 0"),
+    "class_names": (_are_names, "a list of texts"),
+    "imagenet_columns": (_are_columns, "a list of indices from 0 to 999, each once, or None"),
+    "head": (lambda value: isinstance(value, HeadSpec | None), "a HeadSpec or None"),
+    "split": (lambda value: isinstance(value, SplitTransform | None), "a SplitTransform or None"),
+    "convert_rgb_first": (lambda value: isinstance(value, bool), "True or False"),
+}
+
+
+def _check_attributes(made: Model) -> None:
+    for name, (suits, wanted) in _ATTRIBUTES.items():
+        value = getattr(made, name, None)
+        if hasattr(made, name) and not suits(value):
+            raise UsageError(f"{made.spec}: {name} must be {wanted}, not {value!r:.60}.")
+
+
+def _description_of(made: Model) -> dict[str, Any]:
+    """Return what the author says about a model, empty if nothing."""
+    given = getattr(made, "description", {})
+    if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
+        raise UsageError(f"{made.spec}: description must be a dict with texts as keys, not {given!r:.60}.")
+    warnings, libraries = given.get("warnings", []), given.get("libraries", {})
+    if not isinstance(warnings, list | tuple) or not all(isinstance(each, str) for each in warnings):
+        raise UsageError(f"{made.spec}: the warnings of its description must be a list of texts.")
+    if not isinstance(libraries, dict):
+        raise UsageError(f"{made.spec}: the libraries of its description must be a dict.")
+    # What an evaluation writes there itself.
+    return {name: value for name, value in given.items() if name not in ("fast_decode", "head")}
+
+
 def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOptions) -> Model:
     """Use a ready model as it is, and warn if it differs from what was requested."""
     made.spec = spec
+    _check_attributes(made)
+    description = _description_of(made)
     seen = hasattr(made, "device") or _first_weights(made) is not None
     if isinstance(made, Generative):
         _complete(made, find_source)
+        description = dict(made.description)
     else:
         _check_encoder(made)
-    description = dict(made.description) if hasattr(made, "description") else {}
     published = bool(description.get("as_published", False))
     warnings = list(description.get("warnings", []))
     requested = (("device", made.device, options.device), ("precision", made.dtype, options.precision))
@@ -148,14 +223,14 @@ def complete_model(spec: str, made: Model) -> None:
         UsageError: it lacks what cannot be derived, or holds impossible values.
     """
     made.spec = spec
+    _check_attributes(made)
+    made.description = _description_of(made)
     if isinstance(made, Generative):
         given = getattr(made, "fingerprint", None)
         _complete(made, partial(code_fingerprint, sys.modules.get(type(made).__module__)))
         made.fingerprint = given or made.fingerprint  # under which its answers are stored
     else:
         _check_encoder(made)
-        if not hasattr(made, "description"):
-            made.description = {}
     _check_json(made)
 
 
@@ -179,17 +254,13 @@ def _complete(made: Generative, find_source: _FindSource) -> None:
     weights = _first_weights(made)
     made.protocols = _protocols(made)
     _check_calls(made)
-    given = getattr(made, "description", {})
-    if not isinstance(given, dict):
-        raise UsageError(f"{made.spec}: description must be a dict, not {type(given).__name__}.")
+    given = _description_of(made)
     warnings = list(given.get("warnings", []))
     name = f"{type(made).__module__}.{type(made).__qualname__}"
     if not hasattr(made, "fingerprint"):
         source = find_source(made, weights=True)
         made.fingerprint = combine(model=name, source=source.parts)
         warnings += source.warnings
-    elif not isinstance(made.fingerprint, str) or not made.fingerprint:
-        raise UsageError(f"{made.spec}: fingerprint must be a text, not {made.fingerprint!r}.")
     elif not name.startswith("counterground."):
         made.fingerprint = combine(model=name, fingerprint=made.fingerprint)  # two models may say "1"
     if not hasattr(made, "device"):
@@ -221,8 +292,11 @@ def _protocols(made: Generative) -> frozenset[Protocol]:
 
 
 def _check_calls(made: Generative) -> None:
-    if type(made.concurrency) is not int or made.concurrency < 1:
-        raise UsageError(f"{made.spec}: concurrency must be a whole number from 1, not {made.concurrency!r}.")
+    if type(made.concurrency) is not int or not 1 <= made.concurrency <= MOST_AT_ONCE:
+        raise UsageError(
+            f"{made.spec}: concurrency must be a whole number from 1 to {MOST_AT_ONCE:,}, not "
+            f"{made.concurrency!r}."
+        )
     if made.price is not None and (type(made.price) not in (int, float) or not 0 <= made.price < 1e6):
         raise UsageError(f"{made.spec}: price must be the cost of one call, or None, not {made.price!r}.")
 
@@ -230,8 +304,8 @@ def _check_calls(made: Generative) -> None:
 def _check_json(made: Model) -> None:
     """Check that the description is JSON: run.json is written when all work is done, too late to find out."""
     try:
-        json.dumps(made.description)
-    except (TypeError, ValueError) as error:
+        json.dumps(made.description, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"{made.spec}: its description cannot be written as JSON: {error}.") from error
 
 
@@ -333,15 +407,13 @@ class _WrappedDualEncoder(TorchDualEncoder):
         sources: tuple[CodeFingerprint, CodeFingerprint],
         options: LoadOptions,
     ) -> None:
-        import torch
-
         self.spec, self.device, self.dtype = spec, options.device, options.precision
         self.transform = preprocess
         self.split = split_transform(preprocess)
         self.network = for_inference(network, options.device)
         self.image_network = image_tower(self.network, lambda clip, batch: clip.encode_image(batch))
         scale = getattr(network, "logit_scale", None)
-        self.logit_scale = float(torch.as_tensor(scale).exp().reshape(-1)[0]) if scale is not None else 100.0
+        self.logit_scale = 100.0 if scale is None else _scale(spec, scale)
         libraries = library_versions("open_clip_torch", "transformers")
         whole, text = sources
         self.weights = tensor_digests(network.state_dict())
@@ -371,7 +443,33 @@ class _WrappedDualEncoder(TorchDualEncoder):
             ],
         }
         self.texts = TextEncoder(self.network, tokenizer, options.device)
-        self.dim = int(self.encode_texts(["a photo"]).shape[1])
+        self.dim = self._width()
+
+    def _width(self) -> int:
+        try:
+            return int(self.encode_texts(["a photo"]).shape[1])
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            raise CounterGroundError(
+                f"{self.spec}: encoding a text failed: {error_summary(error)}. The tokenizer must turn n "
+                "texts into a tensor [n, context], and encode_text() that into a tensor [n, d]."
+            ) from error
+
+
+def _scale(spec: str, logarithm: Any) -> float:
+    """Return the factor on similarities that a network holds as a logarithm."""
+    import torch
+
+    try:
+        scale = float(torch.as_tensor(logarithm).exp().reshape(-1)[0])
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise UsageError(
+            f"{spec}: logit_scale must be the logarithm of a factor, not {type(logarithm).__name__}."
+        ) from error
+    if not 0 < scale < math.inf:
+        raise CounterGroundError(f"{spec}: the weights hold a logit scale of {scale}.")
+    return scale
 
 
 def _check_network(spec: str, network: Any) -> None:
@@ -381,6 +479,12 @@ def _check_network(spec: str, network: Any) -> None:
         raise UsageError(
             f"{spec}: the first of what it returns is {type(network).__name__}, not a torch.nn.Module."
         )
+    for name, tensor in chain(network.named_parameters(), network.named_buffers()):
+        if torch.nn.parameter.is_lazy(tensor) or tensor.is_meta:
+            raise UsageError(f"{spec}: {name} has no numbers yet: load the weights, or run the network once.")
+    state = network.state_dict()
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise UsageError(f"{spec}: its state_dict() must map names to tensors.")
 
 
 def _class_names(spec: str, given: Any) -> tuple[str, ...]:

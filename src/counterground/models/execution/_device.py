@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from threading import Lock
@@ -30,11 +31,12 @@ def resolve_device(device: str) -> str:
     """
     import torch
 
+    device = str(device)  # it may be a torch.device
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if available[name])
     kind, _, index = device.partition(":")
-    if kind not in available or (index and not (kind == "cuda" and index.isdigit())):
+    if kind not in available or (index and not (kind == "cuda" and re.fullmatch("[0-9]{1,4}", index))):
         raise UsageError(
             f"Unknown device {device!r}; use one of {', '.join(DEVICES)}.{did_you_mean(device, DEVICES)}"
         )
@@ -57,7 +59,7 @@ def check_precision(precision: str) -> Precision:
     known_names = get_args(Precision)
     raise UsageError(
         f"Unknown precision {precision!r}; use one of {', '.join(known_names)}."
-        f"{did_you_mean(precision, known_names)}"
+        f"{did_you_mean(str(precision), known_names)}"
     )
 
 

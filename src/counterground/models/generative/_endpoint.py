@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.http import TRANSIENT, Deadline, deadline_opener, retry_after, retry_pause
-from counterground.models._base import Generative, Protocol
+from counterground.models._base import MOST_AT_ONCE, Generative, Protocol
 from counterground.models._family import Family, LoadOptions, read_options
 from counterground.models._fingerprint import combine
 from counterground.models.generative._thoughts import opens_thoughts
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 _LARGEST_ANSWER = 4 * 2**20
+# By these, OpenAI and Azure say that their filter refused what was asked or answered.
+_FILTERS = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
 _KEPT = "Answers so far are kept; the same command continues from there"
 
 
@@ -42,6 +44,10 @@ class _TransientError(Exception):
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
         self.wait = wait
+
+
+class _FilteredError(Exception):
+    """The server's content filter refused the photo or the question; another attempt would end the same."""
 
 
 class _UnfinishedError(Exception):
@@ -73,7 +79,7 @@ class Caller:
         self._stopped = threading.Event()
 
     def call(self, body: dict[str, Any]) -> str:
-        """Return the text of the answer.
+        """Return the text of the answer, empty if the server's content filter refused the request.
 
         Raises:
             CounterGroundError: the server rejects the request or keeps failing, or the answer is unfinished.
@@ -84,6 +90,8 @@ class Caller:
                 break
             try:
                 return _text(self._post(data))
+            except _FilteredError:
+                return ""
             except _UnfinishedError as error:
                 raise CounterGroundError(f"{self._spec}: {error}. {_KEPT}.") from error
             except _TransientError as error:
@@ -106,7 +114,7 @@ class Caller:
         with Deadline(self._timeout) as deadline:
             try:
                 body = self._answer(request)
-            except (_TransientError, CounterGroundError):
+            except (_TransientError, _FilteredError, CounterGroundError):
                 if not deadline.passed:
                     raise
         if deadline.passed:  # what came of a truncated body is no answer
@@ -119,7 +127,10 @@ class Caller:
                 return _read(response)
         except urllib.error.HTTPError as error:
             with error:
-                excerpt = _excerpt(_read_quietly(error))
+                body = _read_quietly(error)
+            if error.code in (400, 403) and _is_filtered(body):
+                raise _FilteredError from error
+            excerpt = _excerpt(body)
             if error.code in TRANSIENT:
                 wait = retry_after(error.headers.get("Retry-After"))
                 raise _TransientError(f"the server answered {error.code}{excerpt}", wait) from error
@@ -164,6 +175,16 @@ def _read_quietly(response: Any) -> bytes:
         return b""
 
 
+def _is_filtered(body: bytes) -> bool:
+    """Whether the body of an error says that a content filter refused the request."""
+    try:
+        error = json.loads(body)["error"]
+        codes = [error.get("code"), (error.get("innererror") or {}).get("code")]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return False
+    return any(isinstance(code, str) and code in _FILTERS for code in codes)
+
+
 def _text(body: bytes) -> str:
     """Return the text of a chat completion; a body without one may be a transient fault.
 
@@ -180,7 +201,7 @@ def _text(body: bytes) -> str:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _TransientError(f"an answer that is not a chat completion{_excerpt(body)}") from error
     if isinstance(content, list):  # some servers answer in parts
-        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
     if not content and isinstance(refusal, str):
         content = refusal
     if content is None and ended == "content_filter":
@@ -390,15 +411,16 @@ def _options(spec: str, query: str) -> dict[str, Any]:
     given = read_options(spec, query, (*_OPTIONS, "key"))
     options: dict[str, Any] = {**_OPTIONS, "key": given.pop("key", None)}
     for name, value in given.items():
-        lowest = {"jobs": 1, "timeout": 0.01}.get(name, 0)
+        lowest, highest = {"jobs": (1, MOST_AT_ONCE), "timeout": (0.01, 1e6)}.get(name, (0, 1e6))
         try:
             options[name] = float(value or "")
         except ValueError:
             options[name] = -1.0
         whole = name in ("jobs", "retries")
-        if not lowest <= options[name] < 1e6 or (whole and options[name] != int(options[name])):
+        if not lowest <= options[name] <= highest or (whole and options[name] != int(options[name])):
             raise UsageError(
-                f"{spec}: {name} must be a {'whole ' if whole else ''}number from {lowest}, not {value!r}."
+                f"{spec}: {name} must be a {'whole ' if whole else ''}number from {lowest} to "
+                f"{highest:,.0f}, not {value!r}."
             )
     return options
 

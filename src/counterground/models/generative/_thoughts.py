@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 
 # As Qwen, DeepSeek, GLM and others write them, and Kimi.
-_OPENING, _CLOSING = r"(?:<think(?:ing)?>|◁think▷)", r"(?:</think(?:ing)?>|◁/think▷)"
-_OPENED, _CLOSED = re.compile(_OPENING, re.IGNORECASE), re.compile(_CLOSING, re.IGNORECASE)
-_THOUGHTS = re.compile(f"{_OPENING}.*?{_CLOSING}", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<(/?)think(?:ing)?>|◁(/?)think▷", re.IGNORECASE)
 
 
 def without_thoughts(answer: str) -> str:
@@ -15,10 +13,20 @@ def without_thoughts(answer: str) -> str:
 
     The tag that opens them may be missing, since it may stand at the end of the prompt.
     """
-    rest = _CLOSED.split(_THOUGHTS.sub(" ", answer))[-1]
-    return _OPENED.split(rest)[0]
+    parts: list[str] = []
+    end, thinks = 0, False
+    for tag in _TAG.finditer(answer):
+        if tag[1] or tag[2]:
+            if not thinks:
+                parts.clear()
+            end, thinks = tag.end(), False
+        elif not thinks:
+            parts.append(answer[end : tag.start()])
+            thinks = True
+    return " ".join(parts if thinks else [*parts, answer[end:]])
 
 
 def opens_thoughts(prompt: str) -> bool:
     """Whether a prompt ends within thoughts, so that what follows is no answer yet."""
-    return bool(_OPENED.search(_CLOSED.split(prompt)[-1]))
+    tags = [bool(tag[1] or tag[2]) for tag in _TAG.finditer(prompt)]
+    return bool(tags) and not tags[-1]

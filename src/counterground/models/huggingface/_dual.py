@@ -74,7 +74,7 @@ class HfDualEncoder(TorchDualEncoder):
         if options.precision != "fp32" and hasattr(model, "visual_projection"):
             keep_float32(model.visual_projection, options.device)
         self.logit_scale, bias = _scale(model)
-        if not math.isfinite(self.logit_scale):
+        if not 0 < self.logit_scale < math.inf:
             raise CounterGroundError(f"{source.spec}: the weights hold a logit scale of {self.logit_scale}.")
         self.description = {
             **description,

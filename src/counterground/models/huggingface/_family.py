@@ -8,7 +8,7 @@ from counterground.models._base import Kind, Model
 from counterground.models._family import Family, LoadOptions, ModelInfo, Tower, counted_parameters
 from counterground.models.huggingface._classifier import load_hf_classifier
 from counterground.models.huggingface._dual import load_hf_dual
-from counterground.models.huggingface._loading import pinned, read_config, reading
+from counterground.models.huggingface._loading import explained, pinned, read_config, reading
 from counterground.models.huggingface._lvlm import Lvlm, read_lvlm
 from counterground.models.huggingface._source import (
     find_hf,
@@ -61,7 +61,8 @@ def _load(spec: str, options: LoadOptions) -> Model:
         if kind == "dual_encoder":
             return load_hf_dual(source, options)
         network, processor = read_lvlm(source, options.precision)
-    return Lvlm(source, network, processor, options)
+    with explained(source):
+        return Lvlm(source, network, processor, options)
 
 
 def _load_tower(spec: str, options: LoadOptions) -> Model:

@@ -12,11 +12,17 @@ from counterground.models.huggingface._loading import from_pretrained
 from counterground.models.huggingface._source import HfSource
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
     from PIL import Image
 
 
 _NORMALISING = frozenset({"do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std"})
+_LARGEST_SIDE = 2**13  # pixels
+LARGEST_SIDES = dict.fromkeys(("height", "width", "shortest_edge", "longest_edge"), _LARGEST_SIDE)
+LARGEST_OF_LVLMS = {"height": _LARGEST_SIDE, "width": _LARGEST_SIDE, "shortest_edge": _LARGEST_SIDE**2}
+"""The same, where ``shortest_edge`` may be the fewest pixels of a whole photo."""
 _PATCH_INPUTS = {"pixel_values", "pixel_attention_mask", "spatial_shapes"}
 
 
@@ -41,6 +47,7 @@ class HfTransform:
             "class": type(processor).__name__,
             "backend": backend or ("pil" if type(processor).__name__.endswith("Pil") else "its own"),
         }
+        check_sizes(spec, self.settings)
         self._check(spec)
         self.split = self._split()
 
@@ -129,6 +136,25 @@ def load_transform(source: HfSource) -> HfTransform:
 
     chosen = {} if source.backend is None else {"backend": source.backend}
     return HfTransform(source.spec, from_pretrained(AutoImageProcessor, source, **chosen))
+
+
+def check_sizes(spec: str, settings: Any, largest: Mapping[str, int] = LARGEST_SIDES) -> None:
+    """Refuse an image processor that would make a photo larger than memory.
+
+    Args:
+        spec: the specification, for messages.
+        settings: those of the image processor.
+        largest: the largest value of settings, by name.
+
+    Raises:
+        CounterGroundError: one is larger.
+    """
+    if not isinstance(settings, dict):
+        return
+    for name, value in settings.items():
+        if isinstance(value, int | float) and value > largest.get(name, value):
+            raise CounterGroundError(f"{spec}: its image processor has {value!r:.20} as {name}.")
+        check_sizes(spec, value, largest)
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, error_message, install_command
 from counterground.models._fingerprint import code_fingerprint
-from counterground.models._weights import fetching, hub_offline, refusing_code
+from counterground.models._weights import (
+    check_depth,
+    fetching,
+    hub_offline,
+    is_about_weights,
+    refusing_code,
+)
 from counterground.models.huggingface._source import HfSource, folder_config
 from counterground.text import counted
 
@@ -39,11 +45,11 @@ def reading(source: HfSource, *, offline: bool) -> Iterator[None]:
     """
     with quiet():
         if source.folder is not None:
-            with hub_offline(), refusing_code(source.folder, source.spec), _explained(source):
+            with hub_offline(), refusing_code(source.folder, source.spec), explained(source):
                 yield
         else:
             fetched = fetching(source.spec, offline=offline, remedy=_REMEDY, hub=True)
-            with refusing_code(weights_name(source), source.spec), fetched, _explained(source):
+            with refusing_code(weights_name(source), source.spec), fetched, explained(source):
                 yield
 
 
@@ -69,6 +75,7 @@ def read_config(source: HfSource) -> dict[str, Any]:
     from transformers import PretrainedConfig
 
     config, _ = PretrainedConfig.get_config_dict(source.name, revision=source.revision)
+    check_depth(source.spec, config)
     return dict(config)
 
 
@@ -186,7 +193,8 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _explained(source: HfSource) -> Iterator[None]:
+def explained(source: HfSource) -> Iterator[None]:
+    """Turn what transformers raises on files that it cannot use into one line; see `reading`."""
     try:
         yield
     except CounterGroundError:
@@ -207,10 +215,10 @@ def _explained(source: HfSource) -> Iterator[None]:
                 f"{source.spec} comes with code of its own, which is not run. Read that code; if you trust "
                 f"it, write {source.spec}{'&' if '?' in source.spec else '?'}trust_remote_code."
             ) from error
-        if isinstance(error, AttributeError | KeyError | TypeError | ValueError):
-            reason = f"{type(error).__name__}: {_first_sentence(error)}"
-            raise CounterGroundError(f"{source.spec}: transformers cannot load it ({reason}).") from error
-        raise
+        if is_about_weights(error):
+            raise
+        reason = f"{type(error).__name__}: {_first_sentence(error)}"
+        raise CounterGroundError(f"{source.spec}: transformers cannot load it ({reason}).") from error
 
 
 def _first_sentence(error: BaseException) -> str:

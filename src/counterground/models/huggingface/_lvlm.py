@@ -22,6 +22,7 @@ from counterground.models.generative import (
     opens_thoughts,
     placed,
 )
+from counterground.models.huggingface._images import LARGEST_OF_LVLMS, check_sizes
 from counterground.models.huggingface._loading import (
     LIBRARIES,
     all_code_parts,
@@ -67,13 +68,20 @@ def read_lvlm(source: HfSource, precision: Precision) -> tuple[Any, Any]:
     """Return the network, its weights held in ``precision``, and the processor; call it inside `reading`.
 
     Raises:
-        CounterGroundError: tensors are missing.
+        CounterGroundError: tensors are missing, or the processor prepares no photos.
     """
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     processor = from_pretrained(AutoProcessor, source)
+    images = getattr(processor, "image_processor", None)
+    if images is None or getattr(processor, "tokenizer", None) is None:
+        raise CounterGroundError(
+            f"{source.spec}: {type(processor).__name__} prepares no photos with texts. Put the processor "
+            "that was saved with the weights beside them."
+        )
+    check_sizes(source.spec, images.to_dict(), LARGEST_OF_LVLMS)
     return read_network(AutoModelForImageTextToText, source, dtype=dtype), processor
 
 

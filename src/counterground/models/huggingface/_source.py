@@ -12,7 +12,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.models._base import Kind
 from counterground.models._family import read_options, require
 from counterground.models._labels import match_labels, names_of
-from counterground.models._weights import read_json
+from counterground.models._weights import check_depth, read_json
 from counterground.reading import given_path, is_folder
 
 CONFIG_NAME = "config.json"
@@ -130,6 +130,7 @@ def folder_config(source: HfSource) -> dict[str, Any]:
     for name, kind in _KINDS_OF_VALUES.items():
         if not isinstance(config.get(name), kind | None):
             raise CounterGroundError(f"{source.spec}: {path} has {config[name]!r} as {name}.")
+    check_depth(source.spec, config)
     return config
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, error_message
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, tensor_digests
 from counterground.models._weights import (
@@ -18,7 +19,7 @@ from counterground.models._weights import (
     refusing_code,
     resampled,
 )
-from counterground.models.execution import for_inference, split_transform
+from counterground.models.execution import for_inference, out_of_memory, split_transform
 from counterground.models.networks import TorchDualEncoder, image_tower
 from counterground.models.open_clip._activation import activation_name, base_name, resolve_activation
 from counterground.models.open_clip._source import (
@@ -92,7 +93,7 @@ class OpenClipEncoder(TorchDualEncoder):
         warn = self.description["warnings"].append
         self.texts = OpenClipTextEncoder(self.network, tokenizer, options.device, warn=warn)
         self.dim = int(configuration["model_cfg"]["embed_dim"])
-        if not math.isfinite(self.logit_scale):
+        if not 0 < self.logit_scale < math.inf:
             raise CounterGroundError(f"{spec}: the weights hold a logit scale of {self.logit_scale}.")
 
 
@@ -118,28 +119,45 @@ def load_folder(
 
     Raises:
         UsageError: no configuration or no weights in it, or several weights files and none with a known name.
-        CounterGroundError: the weights do not fit the configuration.
+        CounterGroundError: OpenCLIP cannot build the configuration, or the weights do not fit it.
     """
     configuration = folder_configuration(spec, folder)
     weights = folder_weights(spec, folder)
     name = f"local-dir:{folder}"
     model_cfg = configuration["model_cfg"]
-    model = _build(spec, name, None, weights, offline=options.offline)
-    return OpenClipEncoder(
-        spec,
-        model,
-        _tokenizer(spec, name, model_cfg, offline=options.offline),
-        configuration=configuration,
-        description={
-            "architecture": model_cfg.get("architecture", folder.resolve().name),
-            "weights": weights.name,
-            "activation": activation_name(bool(model_cfg.get("quick_gelu", False))),
-            "activation_source": CONFIG_NAME,
-            "training_data": training_data,
-            "warnings": resampled(weights, _held_shapes(weights), model.state_dict()),
-        },
-        options=options,
-    )
+    with _configured_by(spec, folder / CONFIG_NAME):
+        model = _build(spec, name, None, weights, offline=options.offline)
+        return OpenClipEncoder(
+            spec,
+            model,
+            _tokenizer(spec, name, model_cfg, offline=options.offline),
+            configuration=configuration,
+            description={
+                "architecture": model_cfg.get("architecture", folder.resolve().name),
+                "weights": weights.name,
+                "activation": activation_name(bool(model_cfg.get("quick_gelu", False))),
+                "activation_source": CONFIG_NAME,
+                "training_data": training_data,
+                "warnings": resampled(weights, _held_shapes(weights), model.state_dict()),
+            },
+            options=options,
+        )
+
+
+@contextmanager
+def _configured_by(spec: str, path: Path) -> Iterator[None]:
+    """Turn whatever OpenCLIP raises on an impossible configuration into one line."""
+    try:
+        yield
+    except CounterGroundError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        reason = f"{type(error).__name__}: {error_message(error)}"
+        raise CounterGroundError(
+            f"{spec}: OpenCLIP cannot build what {path} describes ({reason})."
+        ) from error
 
 
 def _load_tag(spec: str, name: str, tag: str, options: LoadOptions) -> OpenClipEncoder:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.models._weights import read_json, split_file
+from counterground.models._weights import check_depth, read_json, split_file
 from counterground.models.open_clip._activation import base_name, resolve_activation
-from counterground.reading import given_path, is_folder
+from counterground.reading import given_path, is_file, is_folder
 
 CONFIG_NAME = "open_clip_config.json"
 # OpenCLIP's own order of preference.
@@ -106,6 +106,7 @@ def folder_configuration(spec: str, folder: Path) -> dict[str, Any]:
     network = configuration.get("model_cfg") if isinstance(configuration, dict) else None
     if not isinstance(network, dict) or "embed_dim" not in network:
         raise CounterGroundError(f"{spec}: {path} lacks 'model_cfg' with 'embed_dim'.")
+    check_depth(spec, configuration)
     found: dict[str, Any] = configuration
     return found
 
@@ -116,7 +117,8 @@ def folder_weights(spec: str, folder: Path) -> Path:
     Raises:
         UsageError: there is none, or there are several and none with a known name.
     """
-    files = sorted(path for kind in ("*.safetensors", "*.bin", "*.pth") for path in folder.glob(kind))
+    found = (path for kind in ("*.safetensors", "*.bin", "*.pth") for path in folder.glob(kind))
+    files = sorted(path for path in found if is_file(path))
     named = [folder / name for name in _WEIGHT_NAMES if folder / name in files]
     if named:
         return named[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, get_args
 
 from counterground.errors import UsageError, did_you_mean
@@ -41,10 +43,11 @@ class HeadSpec:
             return
         if self.parameter is None:
             raise UsageError(f"A {self.kind} head takes no number.")
-        if self.kind == "knn" and (self.value < 1 or self.value != int(self.value)):
-            raise UsageError(f"k must be a whole number above 0, not {self.value:g}.")
-        if not 0 < self.value < float("inf"):
-            raise UsageError(f"{self.parameter} must be a number above 0, not {self.value:g}.")
+        is_number = isinstance(self.value, Real) and 0 < self.value <= sys.float_info.max
+        if not is_number or (self.kind == "knn" and self.value % 1):
+            whole = "whole " if self.kind == "knn" else ""
+            given = f"{self.value:g}" if isinstance(self.value, float) else repr(self.value)
+            raise UsageError(f"{self.parameter} must be a {whole}number above 0, not {given:.40}.")
 
     @property
     def parameter(self) -> str | None:
