@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import os
 import tarfile
-import time
 import tracemalloc
 import zipfile
 import zlib
@@ -18,6 +17,7 @@ import numpy as np
 import polars as pl
 import pytest
 from made_runs import fresh_run, write_run
+from no_hang import no_hang
 from PIL import Image
 
 from counterground import reading
@@ -257,11 +257,9 @@ def test_json_that_loses_a_word_is_refused(text, problem, tmp_path):
 
 
 def test_a_key_among_many_that_is_there_twice_is_found_in_time():
-    keys = ", ".join(f'"k{number}": 1' for number in range(20_000))
-    begun = time.process_time()
-    with pytest.raises(ValueError, match="has the key 'z' twice"):
+    keys = ", ".join(f'"k{number}": 1' for number in range(60_000))
+    with no_hang(), pytest.raises(ValueError, match="has the key 'z' twice"):
         parse_json(f'{{{keys}, "z": 1, "z": 2}}')
-    assert time.process_time() - begun < 2
 
 
 def test_a_whole_pair_of_surrogates_is_a_text():
@@ -492,9 +490,8 @@ def test_swallowed_rows_are_found_in_any_column(text, rows, tmp_path):
 def test_many_cells_of_several_lines_are_looked_through_in_time(tmp_path):
     rows = "".join(f'"t{number} , a\nb",{number}.png\n' for number in range(60_000))
     (tmp_path / "photos.csv").write_text(f"note,path\n{rows}")
-    begun = time.process_time()
-    assert len(read_table(tmp_path / "photos.csv")) == 60_000
-    assert time.process_time() - begun < 2
+    with no_hang():
+        assert len(read_table(tmp_path / "photos.csv")) == 60_000
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
@@ -575,9 +572,9 @@ def test_chains_of_clusters_that_share_copies_are_joined_in_time(tmp_path):
             "photo_id": [photo for _, photo in pairs],
         }
     )
-    begun = time.process_time()
-    assert benchmark_of_frame(frame, tmp_path, "").photos["cluster"].unique().to_list() == ["c000000"]
-    assert time.process_time() - begun < 2
+    with no_hang():
+        found = benchmark_of_frame(frame, tmp_path, "")
+    assert found.photos["cluster"].unique().to_list() == ["c000000"]
 
 
 def test_folders_without_end_are_walked(tmp_path, monkeypatch):
@@ -640,10 +637,8 @@ def test_a_number_of_rows_that_no_data_set_has_is_refused(rows):
 
 
 def test_several_braces_stand_for_no_more_shards_than_one():
-    begun = time.process_time()
-    with pytest.raises(UsageError, match="its braces stand for more than 100,000 shards"):
-        read_benchmark("a{0..999}{0..999}.tar")
-    assert time.process_time() - begun < 0.5
+    with no_hang(), pytest.raises(UsageError, match="its braces stand for more than 100,000 shards"):
+        read_benchmark("a{0..2999}{0..2999}.tar")
 
 
 def test_a_file_larger_than_any_photo_is_not_read(tmp_path):

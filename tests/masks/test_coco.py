@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 import tracemalloc
 
 import numpy as np
 import pytest
 from masked_photos import SIZE, ellipse, make_benchmark, pixels
+from no_hang import no_hang
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -293,18 +293,15 @@ def test_sides_that_no_photo_has_bound_no_box(annotated, tmp_path):
 
 
 def test_a_text_of_run_lengths_that_never_ends_takes_no_time():
-    begun = time.process_time()
-    with pytest.raises(OutlineError, match="damaged RLE"):
+    with no_hang(), pytest.raises(OutlineError, match="damaged RLE"):
         draw_outline({"id": 1, "segmentation": {"size": [HEIGHT, WIDTH], "counts": "o" * 1_000_000}}, SIZE)
-    assert time.process_time() - begun < 5
 
 
 def test_many_polygons_are_as_pycocotools_draws_them_in_time():
     corners = np.random.default_rng(0).integers(0, 995, (30_000, 2)).tolist()
     polygons = [[x, y, x + 3, y, x, y + 3] for x, y in corners]
-    begun = time.process_time()
-    drawn = draw_outline({"segmentation": polygons}, (1000, 1000))
-    assert time.process_time() - begun < 2
+    with no_hang():
+        drawn = draw_outline({"segmentation": polygons}, (1000, 1000))
     some = draw_outline({"segmentation": polygons[:100]}, (1000, 1000))
     outlines = coco_mask.frPyObjects(polygons[:100], 1000, 1000)
     assert (some == coco_mask.decode(coco_mask.merge(outlines))).all()

@@ -11,6 +11,7 @@ import time
 import forked
 import polars as pl
 import pytest
+from no_hang import no_hang
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
@@ -92,9 +93,8 @@ def test_thoughts_are_no_answer(answer, index):
 
 @pytest.mark.parametrize("tag", ["<think>", "</think>", "<think></think>", "◁think▷"])
 def test_many_thoughts_take_no_time(tag):
-    started = time.monotonic()
-    assert not without_thoughts(tag * 200_000).strip()
-    assert time.monotonic() - started < 5
+    with no_hang():
+        assert not without_thoughts(tag * 200_000).strip()
 
 
 def test_a_yes_within_thoughts_is_none():
