@@ -414,7 +414,7 @@ def test_what_cannot_work_is_refused_in_one_line(tmp_path, model, methods, chang
     [
         ({"classes": "pair"}, "Classes that take part are 'all' or 'pairs', not 'pair'"),
         ({"seed": -1}, "A seed is a whole number from 0, not -1"),
-        ({"seed": 1.5}, "A seed is a whole number from 0, not 1.5"),
+        ({"seed": 1.5}, "seed is a whole number, not float"),
     ],
 )
 def test_another_word_or_seed_is_refused(tmp_path, given, message):
