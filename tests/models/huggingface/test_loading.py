@@ -124,6 +124,14 @@ def test_a_folder_without_its_tokenizer_is_refused(folder):
     assert "its tokenizer has 2 tokens" in refused(f"hf:{folder}")
 
 
+def test_a_token_beyond_the_text_tower_is_refused(folder):
+    """Describing the gap before it would take gigabytes."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["q"] = 10**7
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert "its tokenizer has 10000001 tokens" in refused(f"hf:{folder}")
+
+
 @pytest.mark.parametrize("shape", [None, (3, 3)])
 def test_weights_that_would_be_random_are_refused(shape, folder):
     state = load_file(folder / "model.safetensors")

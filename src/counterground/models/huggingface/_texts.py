@@ -57,6 +57,9 @@ def check_vocabulary(spec: str, config: Any, tokenizer: Any) -> None:
         CounterGroundError: the tokenizer has more tokens than the tower, or less than half of them.
     """
     known, tokens = getattr(_text_config(config), "vocab_size", None), len(tokenizer)
+    last = max(tokenizer.get_vocab().values(), default=0)
+    if known is not None and last >= known:
+        tokens = last + 1
     if known is not None and (tokens > known or 2 * tokens < known):
         raise CounterGroundError(
             f"{spec}: its tokenizer has {tokens} tokens, its text tower {known}: they do not fit. "
