@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,7 @@ class Chosen:
         ({"limit": torch.tensor(3)}, 3),
         ({"share": np.float32(0.25)}, 0.25),
         ({"share": 1}, 1),
+        ({"share": Fraction(1, 4)}, 0.25),
         ({"share": float("inf")}, float("inf")),
         ({"quick": np.bool_(True)}, True),
         ({"limit": None}, None),
@@ -97,3 +100,8 @@ def test_several_texts_are_a_list(given):
 def test_what_is_not_text_is_refused(given):
     with pytest.raises(UsageError, match="models takes one text or several, not"):
         texts("models", given)
+
+
+def test_a_name_that_is_not_utf_8_but_that_a_file_can_have_is_a_path():
+    name = os.fsdecode(b"p\xff")
+    assert taken(name)[0] == name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -79,14 +80,23 @@ def _as_annotated(name: str, value: Any, kinds: frozenset[str]) -> Any:
         return None
     if "Path" in kinds:
         fits = isinstance(value, str | os.PathLike) and isinstance(text := os.fspath(value), str)
-        if fits and any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text):
+        if fits and not _may_be_a_name(text):
             raise UsageError(f"{name} is {text!r}, and no file can have that name.")
     elif "bool" in kinds:
         fits = isinstance(value, bool)
     else:
+        if "float" in kinds and isinstance(value, Fraction):
+            value = float(value)
         fits = isinstance(value, int | float if "float" in kinds else int) and not isinstance(value, bool)
     if not fits:
         raise UsageError(f"{name} is {_WANTED[kinds - {'None'}]}, not {type(value).__name__}.")
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         raise UsageError(f"{name} is too large.")
     return value
+
+
+def _may_be_a_name(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False

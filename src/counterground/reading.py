@@ -30,7 +30,7 @@ MOST_TEXT = 2**28
 
 _CHUNK = 2**20
 _MANY_ROWS = 10_000_000
-_MOST_HEADER = 2**18  # bytes of a member's name or extended header in a tar; paths have a few thousand
+_MOST_HEADER = 2**22  # bytes of a member's name or extended header in a tar
 _MOST_SHARED = 100  # fields of a tar that hold for all its members
 _LONG_HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
@@ -245,9 +245,8 @@ def scan_parquet(path: Path, *, foreign: bool = False) -> pl.LazyFrame:
     lazy = pl.scan_parquet(path, glob=False)
     if foreign:
         rows = int(lazy.select(pl.len()).collect().item())
-        if rows > max(
-            _MANY_ROWS, path.stat().st_size
-        ):  # the rows of a table differ, and take some bytes each
+        # The rows of a table differ, and take some bytes each.
+        if rows > max(_MANY_ROWS, path.stat().st_size):
             raise pl.exceptions.ComputeError(f"it has {rows:,} rows, more than bytes")
     return lazy
 

@@ -22,6 +22,7 @@ from counterground.models import (
     list_models,
     load_model,
 )
+from counterground.models._weights import check_depth  # without networks of that size
 from counterground.models.open_clip import resolve_activation
 
 UNKNOWN = [
@@ -402,3 +403,9 @@ def test_the_papers_sets_are_listed_whole(name, members):
 def test_a_set_that_is_none_is_told():
     with pytest.raises(UsageError, match=r"Unknown set 'paper:clips'.*paper:clip"):
         list_models("paper:clips")
+
+
+def test_names_of_classes_are_no_depth():
+    check_depth("hf:x", {"label2id": {"depth gauge": 1050}, "id2label": {"1050": "depth gauge"}})
+    with pytest.raises(CounterGroundError, match="2000 as num_hidden_layers"):
+        check_depth("hf:x", {"vision_config": {"num_hidden_layers": 2000}})

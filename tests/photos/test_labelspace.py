@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from counterground.errors import CounterGroundError, UsageError
@@ -92,6 +93,12 @@ def test_lists_are_as_good_as_tuples():
     space = LabelSpace("x", ["a", "b"], [None, 5])
     assert space == LabelSpace("x", ("a", "b"), (None, 5))
     assert hash(space) == hash(LabelSpace("x", ("a", "b"), (None, 5)))
+
+
+def test_indices_of_numpy_are_numbers_that_can_be_saved(tmp_path):
+    space = LabelSpace("x", ("a", "b"), tuple(np.array([207, 281])), members=(tuple(np.array([207])), (281,)))
+    space.save(tmp_path / "space.json")
+    assert LabelSpace.load(tmp_path / "space.json") == space
 
 
 def test_a_name_that_is_not_utf_8_is_refused():

@@ -8,6 +8,7 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError
 from counterground.photos import Benchmark, photo_id, read_benchmark, read_table
+from counterground.photos._table import with_covariates  # without photos
 
 
 @pytest.fixture
@@ -321,3 +322,10 @@ def test_columns_may_stand_for_each_other(write):
     assert benchmark.photos["path"].to_list() == ["0.png", "1.png", "2.png"]
     assert benchmark.photos["class_name"].to_list() == ["tench", "hen", "hen"]
     assert benchmark.notes == ()
+
+
+@pytest.mark.parametrize(("whole", "kind"), [(1_714_000_000_000_000, pl.Float64), (2**53 + 1, pl.String)])
+def test_whole_numbers_are_numbers_as_long_as_they_stay_apart(tmp_path, whole, kind):
+    (tmp_path / "photos.csv").write_text(f"path,time\na.png,{whole}\nb.png,1\n")
+    frame = with_covariates(read_table(tmp_path / "photos.csv"))
+    assert frame.schema["time"] == kind

@@ -320,7 +320,9 @@ class Costs:
     def __post_init__(self) -> None:
         for name in ("seconds_per_photo", "calls_per_photo", "price"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and 0 <= value <= _DEAREST):
+            if value is not None and not (
+                isinstance(value, int | float | np.number) and 0 <= value <= _DEAREST
+            ):
                 raise UsageError(
                     f"--{name.replace('_', '-')} is from 0 to {_DEAREST:,}, not {str(value)[:30]}."
                 )

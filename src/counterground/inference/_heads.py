@@ -146,7 +146,10 @@ def encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
             f"{model.display_name}: encoding texts failed: {error_summary(error, own)}."
         ) from error
     expected, shape = (len(prompts), model.dim), getattr(embedded, "shape", ())
-    numbers = isinstance(embedded, np.ndarray) and embedded.dtype.kind in "biuf"
+    # The last is a kind of its own, which JAX has.
+    numbers = isinstance(embedded, np.ndarray) and (
+        embedded.dtype.kind in "biuf" or embedded.dtype.name == "bfloat16"
+    )
     if not numbers or shape != expected or not np.isfinite(embedded).all():
         raise CounterGroundError(
             f"{model.display_name}: encode_texts() returned {type(embedded).__name__} {tuple(shape)} for "

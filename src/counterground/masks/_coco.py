@@ -11,12 +11,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean, needs_extra
+from counterground.errors import UsageError, did_you_mean, needs_extra
 from counterground.masks._found import Asked, Box, Found, Mask, MaskSource
 from counterground.masks._names import NameMatch
 from counterground.masks._settings import MaskSettings
@@ -25,6 +25,8 @@ from counterground.photos import (
     CocoFile,
     UnreadablePhoto,
     box_inside,
+    coco_box,
+    is_pixels,
     load_photo,
     name_key,
     read_coco_file,
@@ -34,12 +36,10 @@ from counterground.text import counted
 
 _Inside = npt.NDArray[np.bool_]
 
-
 # pycocotools draws in C, without bounds: far points take gigabytes, or end the process.
 _FAR = 1e6  # pixels from the corner of the photo
 _LONG = 1e7  # pixels along a polygon
 _MERGED = 16  # outlines at once
-_HUGE = 10**15  # of sides, in pixels
 _BITS = 60  # of the length of a run
 
 
@@ -149,7 +149,7 @@ class _Annotated:
         key = self.matched.one(photo, "image")
         image = {} if isinstance(key, Found) else self.content.images[key]
         sides = (image.get("width"), image.get("height"))
-        width, height = (side if _is_pixels(side) and side > 0 else math.inf for side in sides)
+        width, height = (side if is_pixels(side) and side > 0 else math.inf for side in sides)
         return width, height
 
     def objects(self, photo: Asked) -> list[dict[str, Any]] | Found:
@@ -372,7 +372,7 @@ def _segment(annotation: dict[str, Any], size: tuple[int, int], folder: Path) ->
         raise OutlineError("wrong size", f"{name} has {there} pixels, the photo {wanted}")
     ids = np.asarray(image).astype(np.int64) @ np.array([1, 256, 65536])
     number = annotation.get("id")
-    inside: _Inside = ids == number if isinstance(number, int) else np.zeros(ids.shape, bool)
+    inside: _Inside = ids == number if isinstance(number, int | float) else np.zeros(ids.shape, bool)
     if not inside.any():
         raise OutlineError("incomplete", f"segment {number} is not in {name}")
     return inside
@@ -383,17 +383,6 @@ def _area_inside(box: Box, size: tuple[float, float]) -> float:
     return (right - left) * (bottom - top)
 
 
-def _is_pixels(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and abs(value) < _HUGE
-
-
 def _box(annotation: dict[str, Any]) -> Box | None:
-    box = annotation.get("bbox")
-    if not box:
-        return None
-    if not (isinstance(box, list) and len(box) == 4 and all(map(_is_pixels, box))):
-        raise CounterGroundError(
-            f"{annotation['where']} has the box {box!r}; it must be [x, y, width, height]."
-        )
-    left, top, width, height = map(float, box)
-    return (left, top, width, height) if width > 0 and height > 0 else None
+    box = coco_box(annotation)
+    return box if box is not None and min(box[2:]) > 0 else None

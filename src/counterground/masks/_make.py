@@ -226,9 +226,8 @@ def _same_source(before: dict[str, Any], now: dict[str, Any]) -> bool:
 
 def _decides(description: dict[str, Any]) -> dict[str, Any]:
     settings = description.get("settings")
-    settings = (
-        {name: settings[name] for name in settings if name != "limits"} if isinstance(settings, dict) else {}
-    )
+    if isinstance(settings, dict):
+        settings = {name: value for name, value in settings.items() if name != "limits"}
     kept = ("format", "benchmark", "made_by", "weights", "boxes")
     return {name: description.get(name) for name in kept} | {"settings": settings}
 

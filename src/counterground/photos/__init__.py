@@ -62,7 +62,7 @@ from counterground.photos.shards import (
     is_saved_dataset,
     label_name,
 )
-from counterground.photos.sources import CocoFile, names_source, read_coco_file
+from counterground.photos.sources import CocoFile, coco_box, is_pixels, names_source, read_coco_file
 
 __all__ = [
     "BOX",
@@ -90,6 +90,7 @@ __all__ = [
     "badly_read_names",
     "benchmark_of_frame",
     "box_inside",
+    "coco_box",
     "describe_gaps",
     "describe_shards",
     "find_imagenet_index",
@@ -98,6 +99,7 @@ __all__ = [
     "imagenet_names",
     "imagenet_wnids",
     "is_intact",
+    "is_pixels",
     "is_saved_dataset",
     "label_name",
     "load_photo",

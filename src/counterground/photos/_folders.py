@@ -224,13 +224,13 @@ def _holds_photos(folder: Path) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    waiting = [folder]
+    waiting = _entries(folder)[::-1]
     while waiting:
-        for entry in _entries(waiting.pop()):
-            if entry.is_dir() and not entry.is_symlink():
-                waiting.append(entry)
-            else:
-                yield entry
+        entry = waiting.pop()
+        if entry.is_dir() and not entry.is_symlink():
+            waiting += _entries(entry)[::-1]
+        else:
+            yield entry
 
 
 def _note_files(names: list[str], noun: str, which: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ MANIFEST_SCHEMA: dict[str, pl.DataType] = {
     "source": pl.String(),
 }
 OPTIONAL_TEXTS = ("background", "group", "cluster", "licence", "attribution", "source")
-_EXACT = 2**53  # beyond it, floats lack whole numbers
+EXACT = 2**53  # beyond it, floats lack whole numbers
 _TEXTS = (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null)
 _REQUIRED = ("path", "photo_id", "class_index", "class_name")
 
@@ -175,7 +175,7 @@ def _as_attribute(column: pl.Series) -> pl.Series:
     """Return a further column as an attribute or a covariate."""
     if column.dtype == pl.Boolean:
         return column.replace_strict({True: "yes", False: "no"}, return_dtype=pl.String, default=None)
-    if column.dtype.is_integer() and max(-(column.min() or 0), column.max() or 0) > _EXACT:  # type: ignore[operator]
+    if column.dtype.is_integer() and max(-(column.min() or 0), column.max() or 0) > EXACT:  # type: ignore[operator]
         return column.cast(pl.String)  # codes: as numbers, some would become equal
     return column.cast(pl.Float64).fill_nan(None) if column.dtype.is_numeric() else column.cast(pl.String)
 

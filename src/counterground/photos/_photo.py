@@ -343,11 +343,10 @@ def _has_too_many_scans(data: bytes) -> bool:
     if not data.startswith(b"\xff\xd8") or data.count(_SCAN) <= _MOST_SCANS:
         return False
     scans, at = 0, 2
+    # Up to the end of the photo: a video may follow it.
     while scans <= _MOST_SCANS and (marker := _JPEG_MARKER.search(data, at)) and marker[0] != _END:
         scans += marker[0] == _SCAN
-        at = marker.end() + int.from_bytes(
-            data[marker.end() : marker.end() + 2]
-        )  # a video may follow the end
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
     return scans > _MOST_SCANS
 
 
@@ -388,9 +387,8 @@ def _scale_to_8_bits(path: AnyPhoto, image: Image.Image) -> Image.Image:
             path, f"16-bit grey of 12 bits or fewer (at most {largest:,}), whose range is not defined"
         )
     scaled = np.empty(values.shape, np.uint8)
-    for row, whole in zip(
-        scaled, values, strict=True
-    ):  # as a whole, they would take eight times their memory
+    # Row by row: the whole photo in 32 bits would take much memory.
+    for row, whole in zip(scaled, values, strict=True):
         row[:] = (whole.astype(np.int32) + 128) // 257
     return Image.fromarray(scaled)
 

@@ -18,6 +18,7 @@ import polars as pl
 from counterground.errors import CounterGroundError, error_message
 from counterground.metrics import name_problem
 from counterground.photos._manifest import (
+    EXACT,
     MANIFEST_SCHEMA,
     attribute_problem,
     cast_column,
@@ -44,7 +45,6 @@ _LONGEST_HEADER = 2**20
 _MOST_EMPTY = 50_000_000  # cells of a table, most of them empty
 # Polars unpacks them: a few kilobytes may become gigabytes.
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x9c", b"x\xda")
-_CODE = r"^\s*[+-]?[0-9]{16,}\s*$"  # more digits than a number keeps
 _NOT_UTF_8 = "it is not UTF-8; save it as UTF-8"
 _ONE_CLASS = "all questions"
 _CREDITS = ("licence", "attribution", "source")
@@ -350,13 +350,15 @@ def with_covariates(frame: pl.DataFrame) -> pl.DataFrame:
 def _typed(column: pl.Series) -> pl.Series:
     if column.is_null().all():
         return column
-    if column.str.contains(_CODE).any():
-        return column
     flags = column.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
     if flags.null_count() == column.null_count():
         return flags
     numbers = column.cast(pl.Float64, strict=False)
-    return numbers if numbers.null_count() == column.null_count() else column
+    if numbers.null_count() > column.null_count():
+        return column
+    # Whole numbers that are codes: as numbers, some would become equal.
+    large = column.filter(numbers.abs() >= EXACT)
+    return column if large.str.contains(r"^\s*[+-]?[0-9]+\s*$").any() else numbers
 
 
 def refuse_repeated(frame: pl.DataFrame, column: str) -> None:

@@ -165,6 +165,8 @@ class ModelRecord(_Record):
     def stated(self, key: str, kind: type[R]) -> R | None:
         """Return what its description says under a key, if that is of this type: any library may write it."""
         value = self.description.get(key)
+        if kind is float and type(value) is int and value.bit_length() < _INTEGER_BITS:
+            value = float(value)  # JSON has one kind of numbers
         fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         if fits and isinstance(value, int) and value.bit_length() >= _INTEGER_BITS:
             return None

@@ -51,6 +51,10 @@ class AlsoSigned(Signed):
 class Paid(Words):
     price, concurrency = 0.5, 3
 
+class Named(Words):
+    head, split, dim, class_names = torch.nn.Linear(2, 2), "test", None, {0: "a"}
+    fingerprint, device, dtype = "a\\nb", "cpu", "fp32"
+
 class Halved(Words):
     def generate(self, image, question, *, max_new_tokens):
         return "a flamingo \\ud83d"
@@ -141,6 +145,10 @@ def forget() -> None:
 def load(name: str):
     forget()
     return load_model(f"own_models:{name}", device="cpu")
+
+
+def test_a_model_may_use_names_that_mean_something_for_encoders(own):
+    assert load("Named").split == "test"
 
 
 def run_on(photos, name, out, **settings):

@@ -45,6 +45,7 @@ from counterground.models.execution import (
 )
 from counterground.models.networks import NetworkEncoder, TextEncoder, TorchDualEncoder, image_tower
 from counterground.models.specs import HeadSpec
+from counterground.text import is_utf8
 
 if TYPE_CHECKING:
     import torch
@@ -125,7 +126,7 @@ def wrap_model(
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value) and value.isprintable()
+    return isinstance(value, str) and bool(value) and is_utf8(value)
 
 
 def _is_scale(value: Any) -> bool:
@@ -147,12 +148,15 @@ def _are_columns(value: Any) -> bool:
     return indices and len(set(known)) == len(known)
 
 
-# What the author of a ready model may set, and what it must be.
-_ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
+# What the author of a ready model may set, and what it must be: of any kind; of all but generative ones.
+_OF_ALL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "fingerprint": (_is_text, "a text"),
-    "text_fingerprint": (_is_text, "a text"),
     "device": (_is_text, "a text, such as 'cpu'"),
     "dtype": (_is_text, "a text, such as 'fp32'"),
+    "convert_rgb_first": (lambda value: isinstance(value, bool), "True or False"),
+}
+_OF_ENCODERS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "text_fingerprint": (_is_text, "a text"),
     "dim": (
         lambda value: isinstance(value, SupportsIndex) and value.__index__() > 0,
         "a whole number from 1",
@@ -162,12 +166,12 @@ _ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "imagenet_columns": (_are_columns, "a list of indices from 0 to 999, each once, or None"),
     "head": (lambda value: isinstance(value, HeadSpec | None), "a HeadSpec or None"),
     "split": (lambda value: isinstance(value, SplitTransform | None), "a SplitTransform or None"),
-    "convert_rgb_first": (lambda value: isinstance(value, bool), "True or False"),
 }
 
 
 def _check_attributes(made: Model) -> None:
-    for name, (suits, wanted) in _ATTRIBUTES.items():
+    attributes = _OF_ALL if isinstance(made, Generative) else _OF_ALL | _OF_ENCODERS
+    for name, (suits, wanted) in attributes.items():
         value = getattr(made, name, None)
         if hasattr(made, name) and not suits(value):
             raise UsageError(f"{made.spec}: {name} must be {wanted}, not {value!r:.60}.")
@@ -176,7 +180,7 @@ def _check_attributes(made: Model) -> None:
 def _description_of(made: Model) -> dict[str, Any]:
     """Return what the author says about a model, empty if nothing."""
     given = getattr(made, "description", {})
-    if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
         raise UsageError(f"{made.spec}: description must be a dict with texts as keys, not {given!r:.60}.")
     warnings, libraries = given.get("warnings", []), given.get("libraries", {})
     if not isinstance(warnings, list | tuple) or not all(isinstance(each, str) for each in warnings):

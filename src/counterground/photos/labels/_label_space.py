@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+
+import numpy as np
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import write_text
@@ -34,6 +37,11 @@ def class_name_problem(name: str) -> str:
     if len(name) > _LONGEST_NAME:
         return f"a name of {len(name):,} characters, and no more than {_LONGEST_NAME:,} are read"
     return "" if is_utf8(name) else f"a name that is not UTF-8, {name!r}"
+
+
+def _plain(value: Any) -> Any:
+    """Return a whole number of NumPy as one of Python, which JSON can hold."""
+    return operator.index(value) if isinstance(value, np.integer) else value
 
 
 _FIELDS = ("name", "names", "imagenet", "candidates", "members")
@@ -69,8 +77,10 @@ class LabelSpace:
 
     def __post_init__(self) -> None:
         for name in ("names", "imagenet"):
-            if isinstance(getattr(self, name), list):
-                object.__setattr__(self, name, tuple(getattr(self, name)))
+            if isinstance(getattr(self, name), list | tuple):
+                object.__setattr__(self, name, tuple(map(_plain, getattr(self, name))))
+        if self.members is not None:
+            object.__setattr__(self, "members", tuple(tuple(map(_plain, each)) for each in self.members))
         if problem := self._kinds_problem() or self._problem():
             raise CounterGroundError(f"Label space {self.name!r}: {problem}.")
 

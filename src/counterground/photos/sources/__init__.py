@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterground.photos.sources._coco import CocoFile, read_coco, read_coco_file
+from counterground.photos.sources._coco import CocoFile, coco_box, is_pixels, read_coco, read_coco_file
 from counterground.photos.sources._fetched import host_budgets, problem_of_url
 from counterground.photos.sources._mm_spubench import is_mm_spubench, read_mm_spubench
 from counterground.photos.sources._rows import benchmark_of_rows
@@ -19,10 +19,12 @@ __all__ = [
     "CocoFile",
     "Source",
     "benchmark_of_rows",
+    "coco_box",
     "expand_braces",
     "find_column",
     "host_budgets",
     "is_mm_spubench",
+    "is_pixels",
     "is_web",
     "names_source",
     "parse_source",

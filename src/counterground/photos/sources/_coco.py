@@ -105,6 +105,10 @@ def read_coco_file(path: Path) -> CocoFile:
             if not _is_id(single.get("category_id")) or single["category_id"] not in categories:
                 wrong = single.get("category_id")
                 raise CounterGroundError(f"{where} has the category {wrong!r}, which is not there.")
+            if not _is_id(categories[single["category_id"]]["name"]):
+                raise CounterGroundError(
+                    f"{where} has the category {single['category_id']!r}, which has no name."
+                )
             objects[annotation["image_id"]].append(single | {"where": where})
     return CocoFile(images, categories, dict(objects), licences)
 
@@ -178,7 +182,7 @@ def _rows(
 def _by_id(path: Path, entries: Sequence[dict[str, Any]], noun: str) -> dict[Any, dict[str, Any]]:
     found: dict[Any, dict[str, Any]] = {}
     for number, entry in enumerate(entries, 1):
-        if not _is_id(entry.get("id")) or (noun == "category" and not _is_id(entry.get("name"))):
+        if not _is_id(entry.get("id")) or (noun == "category" and "name" not in entry):
             raise CounterGroundError(f"{path}: {noun} number {number} has no id or no name.")
         if entry["id"] in found:
             raise CounterGroundError(f"{path}: {noun} {entry['id']} is listed twice.")
@@ -198,9 +202,26 @@ def _is_text(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value)
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
+def is_pixels(value: Any) -> TypeGuard[float]:
     """Return whether it is a finite number of a size that photos have."""
     return isinstance(value, int | float) and abs(value) < _HUGE
+
+
+def coco_box(annotation: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+    """Return left, top, width and height in pixels, as stated; None without a box.
+
+    Raises:
+        CounterGroundError: the box is not four numbers.
+    """
+    box = annotation.get("bbox")
+    if not box:
+        return None
+    if not (isinstance(box, list) and len(box) == 4 and all(map(is_pixels, box))):
+        raise CounterGroundError(
+            f"{annotation['where']} has the box {box!r}; it must be [x, y, width, height]."
+        )
+    left, top, width, height = map(float, box)
+    return left, top, width, height
 
 
 def _is_clear(
@@ -214,7 +235,7 @@ def _is_clear(
 
 def _area(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> float | None:
     """Return the area of an object in pixels: of its mask if that is stated, else of its box."""
-    if _is_number(annotation.get("area")):
+    if is_pixels(annotation.get("area")):
         return float(annotation["area"])
     box = _box(annotation, image)
     return None if box is None else box[2] * box[3]
@@ -222,13 +243,9 @@ def _area(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> float | No
 
 def _box(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
     """Return left, top, width and height in pixels of what lies in the photo, None without a box."""
-    box = annotation.get("bbox")
-    if not box:
+    box = coco_box(annotation)
+    if box is None:
         return None
-    if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
-        raise CounterGroundError(
-            f"{annotation['where']} has the box {box!r}; it must be [x, y, width, height]."
-        )
     left, top, right, bottom = box_inside(box, _size(image) or (math.inf, math.inf))
     return left, top, right - left, bottom - top
 
@@ -236,7 +253,7 @@ def _box(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[float
 def _size(image: Mapping[str, Any]) -> tuple[float, float] | None:
     """Return width and height of a photo in pixels, None if they are not stated."""
     width, height = image.get("width"), image.get("height")
-    known = _is_number(width) and _is_number(height) and width >= 1 and height >= 1
+    known = is_pixels(width) and is_pixels(height) and width >= 1 and height >= 1
     return (float(width), float(height)) if known else None  # type: ignore[arg-type]
 
 

@@ -19,8 +19,9 @@ _WIDTH, _HEIGHT = 400.0, 320.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 38.0, 8.0, 10.0, 40.0
 _FONT, _REACH = 11.0, 5.0
 _LEAST = 0.02
-_MOST = 2.0  # no drop changes by more; intervals of few clusters may reach further
 """Least distance from 0 that an axis reaches (fraction): methods that change nothing lie at 0."""
+_MOST = 2.0
+"""Largest distance (fraction): no drop changes by more, but intervals of few clusters may reach further."""
 
 
 class Method(NamedTuple):

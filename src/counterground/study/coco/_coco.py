@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +15,13 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.masks import OutlineError, draw_outline
-from counterground.photos import UnreadablePhoto, load_photo, read_coco_file
+from counterground.photos import UnreadablePhoto, coco_box, is_pixels, load_photo, read_coco_file
 from counterground.study.coco._objects import CLASSES, Array, Objects, Part
 
 #: Classes of Ahmed et al. (2021), in their order: class i has biased colour i.
 COCO_CLASSES = ("boat", "airplane", "truck", "dog", "zebra", "horse", "bird", "train", "bus")
 PER_CLASS: Mapping[Part, int] = {"train": 800, "validation": 100, "test": 100}
 MINIMAL_AREA = 10_000.0  # square pixels of the photo, as in Ahmed et al.
-_LONGEST = 10**9  # pixels; of a larger number the sum with a float may overflow
 _ANNOTATIONS = "annotations/instances_train2017.json"
 _PHOTOS = "train2017"
 _GET = "get train2017.zip and annotations_trainval2017.zip from cocodataset.org and unpack both there"
@@ -143,7 +141,7 @@ def _unfit(annotation: Mapping[str, Any], minimal_area: float) -> str | None:
     if annotation.get("iscrowd"):
         return "crowds"
     area = annotation.get("area")
-    if not isinstance(area, int | float) or not abs(area) < math.inf:
+    if not is_pixels(area):
         raise CounterGroundError(f"{annotation['where']} has no area, as instances have: {_GET}.")
     return "smaller than the minimal area" if area < minimal_area else None
 
@@ -151,7 +149,7 @@ def _unfit(annotation: Mapping[str, Any], minimal_area: float) -> str | None:
 def _checked(photo: Mapping[str, Any], file: Path) -> Mapping[str, Any]:
     """Return a photo's entry, which has a name and a size."""
     sides = photo.get("width"), photo.get("height")
-    if not isinstance(photo.get("file_name"), str) or not all(isinstance(side, int) for side in sides):
+    if not isinstance(photo.get("file_name"), str) or not all(map(is_pixels, sides)):
         raise CounterGroundError(f"{file}: image {photo['id']} has no file_name, width or height: {_GET}.")
     return photo
 
@@ -188,11 +186,9 @@ def _notes(
 
 
 def _at_edge(one: _Chosen) -> bool:
-    box = one.annotation.get("bbox")
-    if not box:
+    box = coco_box(one.annotation)
+    if box is None:
         return False
-    if not (isinstance(box, list) and len(box) == 4 and all(map(_is_length, box))):
-        raise CounterGroundError(f"{one.annotation['where']} has a box that is not four numbers: {_GET}.")
     left, top, width, height = box
     return bool(
         left <= 1
@@ -200,10 +196,6 @@ def _at_edge(one: _Chosen) -> bool:
         or left + width >= one.photo["width"] - 1
         or top + height >= one.photo["height"] - 1
     )
-
-
-def _is_length(side: Any) -> bool:
-    return isinstance(side, int | float) and abs(side) < _LONGEST
 
 
 def _cut_out(folder: Path, one: _Chosen, size: int) -> Array:

@@ -91,11 +91,17 @@ def test_a_body_that_breaks_off_is_asked_for_again(server, sleeps):
     assert server.asked_below("/v1/taxa") == 3
 
 
-@pytest.mark.parametrize("body", [b'{"results": [', b'{"results": [], "name": "\\ud800"}', b"\xff"])
+@pytest.mark.parametrize("body", [b'{"results": [', b"\xff"])
 def test_json_that_is_none_is_asked_for_again(server, sleeps, body):
     server.add_taxon("Equus quagga")
     server.trouble("/v1/taxa", body=body, times=1)
     assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
+
+
+def test_half_a_surrogate_pair_is_spelt_out_and_no_reason_to_stop(server):
+    body = b'{"results": [{"id": 1, "name": "Equus \\ud83d", "unused": "\\ud83d"}]}'
+    server.trouble("/v1/taxa", body=body, content_type="application/json", times=1)
+    assert [taxon.name for taxon in client(server).search("zebra")] == ["Equus \\ud83d"]
 
 
 def test_answers_of_another_shape_are_an_error_that_says_where(server, sleeps):

@@ -14,6 +14,7 @@ from counterground.construction.annotate.masks._state import ReviewState
 from counterground.construction.annotate.web import AnnotatorServer, ServerSettings
 from counterground.errors import CounterGroundError
 from counterground.masks import MaskDecisions, Masks, read_masks
+from counterground.reading import is_folder
 
 _KEY = "key"
 
@@ -61,16 +62,11 @@ def _photos_root(masks: Masks) -> Path:
     if not isinstance(way, str):
         raise CounterGroundError(f"{masks.folder} does not say where its photos are: make the masks again.")
     root = masks.folder / way
-    try:
-        root = root.resolve()
-        found = root.is_dir()
-    except (OSError, RuntimeError, ValueError):  # too long, a loop of links, or a null byte
-        found = False
-    if not found:
+    if not is_folder(root):
         raise CounterGroundError(
             f"The photos of the masks in {masks.folder} are not at {root} any more: move them back there."
         )
-    return root
+    return root.resolve()
 
 
 def _key(decisions: MaskDecisions) -> str:

@@ -11,14 +11,14 @@ from contextlib import contextmanager, suppress
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from counterground.construction.ingest.collect._options import API_URL, CollectOptions
 from counterground.construction.ingest.collect._taxa import Taxon
 from counterground.errors import CounterGroundError, first_problem
 from counterground.files import cache_dir, check_writable, row_digest, warn_damaged
 from counterground.http import Answer, Budget, Client, FetchError, PatientClient, RequestLimits, Waiting
-from counterground.reading import parse_json
+from counterground.text import in_utf8
 
 PER_PAGE = 200
 _FOUND_PER_NAME = 30
@@ -30,16 +30,17 @@ _NAMES_KEPT_SECONDS = 7 * _DAY  # taxa and places hardly change
 
 T = TypeVar("T")
 _Number = Annotated[int, Field(ge=0, lt=2**63)]  # as SQLite keeps it
+_Text = Annotated[str, AfterValidator(in_utf8)]
 
 
 class TaxonAnswer(BaseModel):
     """What is used of a taxon, as the API describes it."""
 
     id: _Number
-    name: str | None = None
-    rank: str | None = None
-    preferred_common_name: str | None = None
-    matched_term: str | None = None
+    name: _Text | None = None
+    rank: _Text | None = None
+    preferred_common_name: _Text | None = None
+    matched_term: _Text | None = None
     observations_count: _Number | None = None
     is_active: bool | None = None
     ancestor_ids: list[_Number] | None = None
@@ -49,23 +50,23 @@ class PhotoAnswer(BaseModel):
     """What is used of an observation's photo."""
 
     id: _Number
-    url: str | None = None
-    license_code: str | None = None
-    attribution: str | None = None
+    url: _Text | None = None
+    license_code: _Text | None = None
+    attribution: _Text | None = None
 
 
 class UserAnswer(BaseModel):
     """What is used of an observer."""
 
-    login: str | None = None
+    login: _Text | None = None
 
 
 class ObservationAnswer(BaseModel):
     """What is used of an observation."""
 
     id: _Number
-    uri: str | None = None
-    observed_on: str | None = None
+    uri: _Text | None = None
+    observed_on: _Text | None = None
     taxon: TaxonAnswer | None = None
     user: UserAnswer | None = None
     photos: list[PhotoAnswer] | None = None
@@ -75,8 +76,8 @@ class PlaceAnswer(BaseModel):
     """What is used of a place."""
 
     id: _Number
-    name: str | None = None
-    display_name: str | None = None
+    name: _Text | None = None
+    display_name: _Text | None = None
 
 
 class Results(BaseModel, Generic[T]):
@@ -183,8 +184,8 @@ def _read_json(answer: Answer) -> tuple[Mapping[str, str], Any]:
     if not answer.headers.get("Content-Type", "").startswith("application/json"):
         raise _NotJsonError("a page in place of JSON")
     try:
-        return answer.headers, parse_json(answer.body.decode())
-    except ValueError as error:
+        return answer.headers, json.loads(answer.body)
+    except (ValueError, RecursionError) as error:
         raise _NotJsonError("broken JSON", again=True) from error
 
 

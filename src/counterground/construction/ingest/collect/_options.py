@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import SupportsIndex
 from urllib.parse import urlsplit
 
-from counterground.errors import UsageError, did_you_mean
+from counterground.errors import UsageError, did_you_mean, whole_number
 from counterground.http import user_agent
 
 API_URL = "https://api.inaturalist.org/v1"
@@ -105,7 +104,10 @@ class CollectOptions:
             one_of("licence", licence, LICENCES)
         _check_dates(self.since, self.until)
         for name in ("per_class", "per_observation", "jobs"):
-            _check_whole(name, getattr(self, name))
+            number = whole_number(getattr(self, name), name, 1)
+            if number > _MOST:
+                raise UsageError(f"{name} is more than {_MOST:,}: give a smaller number.")
+            object.__setattr__(self, name, number)
         for name, ids in self.taxa.items():
             for number in ids:
                 taxon_id(str(number), name)
@@ -155,8 +157,8 @@ class CollectOptions:
         )
         for what, wanted, published, host in budgets:
             own = host != _account(API_URL)
-            if not isinstance(wanted, SupportsIndex) or wanted < 1:
-                raise UsageError(f"A budget of {wanted:,} {what} is too small; give 1 or more.")
+            if not (isinstance(wanted, int | float) and wanted >= 1):
+                raise UsageError(f"A budget of {wanted} {what} is too small; give 1 or more.")
             if wanted > _LARGEST_BUDGET:
                 raise UsageError(
                     f"A budget of more than {_LARGEST_BUDGET:,} {what} is too large: give a smaller one."
@@ -197,13 +199,6 @@ def taxon_id(text: str, class_name: str) -> int:
     if not _TAXON.fullmatch(text):
         raise UsageError(f"{text[:60]!r}, given for {class_name!r}, is not the id of a taxon, such as 43338.")
     return int(text)
-
-
-def _check_whole(name: str, value: object) -> None:
-    if not isinstance(value, SupportsIndex) or value.__index__() < 1:
-        raise UsageError(f"{name} is {value}; give 1 or more.")
-    if value.__index__() > _MOST:
-        raise UsageError(f"{name} is more than {_MOST:,}: give a smaller number.")
 
 
 def _fits_header(text: str) -> bool:
