@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from dataset_hub import COMMIT, Hub
 from photo_server import Running, photo_bytes
@@ -166,6 +168,46 @@ def test_a_column_of_urls_is_fetched(tmp_path):
         benchmark = read_benchmark(f"hf:{tmp_path}/links?split=test&image=link&label=kind")
     assert sorted(benchmark.photos["photo_id"]) == sorted(IDS[:2])
     assert sorted(benchmark.photos["class_name"]) == ["hen", "tench"]
+
+
+def as_given(folder, made):
+    """Write a data set without what its library does first: open each image that it does not hold."""
+    folder.mkdir()
+    pq.write_table(made.data.table, folder / "test.parquet")
+    return folder
+
+
+def test_images_behind_urls_are_fetched_once(tmp_path):
+    """Decoding would open them again and again, also those in lists, which are not read."""
+    with Running() as server:
+        links = [{"bytes": None, "path": server.address(number)} for number in range(3)]
+        made = birds(img=links).add_column(
+            "more", [links] * 3, feature=datasets.List(datasets.Image(decode=False))
+        )
+        made = made.cast_column("more", datasets.List(datasets.Image()))
+        photos = read_benchmark(f"hf:{as_given(tmp_path / 'links', made)}?label=species").photos
+    assert list(server.asked.values()) == [1, 1, 1]
+    assert sorted(photos["photo_id"]) == sorted(IDS[:3])
+    assert sorted(photos["class_name"]) == ["hen", "tench", "tench"]
+
+
+def test_images_behind_urls_are_not_fetched_offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("COUNTERGROUND_OFFLINE", "1")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("a name was looked up"))
+    links = [{"bytes": None, "path": f"http://photos.example/{number}.jpg"} for number in range(3)]
+    folder = as_given(tmp_path / "links", birds(img=links))
+    with pytest.raises(CounterGroundError, match=r"Fetching http://photos\.example/\d\.jpg needs the network, and --offline"):
+        read_benchmark(f"hf:{folder}?label=species")
+
+
+@pytest.mark.parametrize("path", ["photo.jpg", "file:///etc/hostname", "zip://a.jpg::s3://bucket/a.zip"])
+def test_a_photo_that_is_elsewhere_is_named_by_its_row(tmp_path, path):
+    images = [{"bytes": photo_bytes(0), "path": "0.jpg"}, {"bytes": None, "path": path}]
+    folder = as_given(tmp_path / "birds", birds(count=2, img=images))
+    with pytest.raises(
+        CounterGroundError, match=r"birds, row 2 has no photo in the data set, only the path '"
+    ):
+        read_benchmark(f"hf:{folder}?label=species")
 
 
 def test_an_unknown_class_beside_a_url_is_no_class(tmp_path):

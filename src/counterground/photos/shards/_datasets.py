@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -25,7 +25,7 @@ from counterground.photos.labels import read_class_names
 from counterground.photos.shards._class_labels import label_name
 from counterground.photos.shards._samples import Sample
 from counterground.photos.shards._shards import unpack_once, unpack_samples
-from counterground.photos.sources import Source, benchmark_of_rows, find_column
+from counterground.photos.sources import Source, benchmark_of_rows, find_column, is_web
 from counterground.progress import progress_bar
 from counterground.reading import is_file, try_arrow
 
@@ -69,16 +69,16 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
         with _loading(name):
             columns = _columns(data, source)
         with progress_bar("Reading", total=rows, shown=show_progress) as bar:
-            samples = _samples(data, columns, short, source, rows)
+            samples = _samples(data, columns, short, source, rows, local=local)
             found = unpack_samples(_counting(samples, bar.advance), draft, None)
         write_benchmark(found.described(name=short, notes=(*limit, *found.notes)), draft)
 
     key = f"{asked[:32]}-{state[:16]}"
     if not (cache_dir() / "unpacked" / key).is_dir():
         with _loading(name):
-            texts = _rows_of_texts(opened(), source, rows)
-        if texts is not None:  # its photos are behind URLs
-            found = benchmark_of_rows(texts, source, Path(), short, show_progress=show_progress)
+            behind_urls = _rows_with_urls(opened(), source, rows)
+        if behind_urls is not None:
+            found = benchmark_of_rows(*behind_urls, Path(), short, show_progress=show_progress)
             return found.described(notes=(*notes, *limit, *found.notes))
     found = unpack_once(key, fill, source.text)
     return found.described(notes=(*notes, *found.notes))
@@ -128,7 +128,7 @@ def _commit_of(source: Source, name: str, asked: str) -> tuple[str, tuple[str, .
 
 
 def _open(source: Source, name: str, revision: str | None) -> Any:
-    """Return the split, as a stream if the library can."""
+    """Return the split, as a stream if the library can; see `_as_stored`."""
     import datasets
 
     split, config = source.options.get("split"), source.options.get("config")
@@ -147,9 +147,9 @@ def _open(source: Source, name: str, revision: str | None) -> Any:
     if not isinstance(loaded, dict):
         if split not in (None, str(loaded.split)):
             raise UsageError(f"{name} has no splits: leave out split={split}.")
-        return loaded
+        return _as_stored(loaded)
     if split is None and len(loaded) == 1:
-        return next(iter(loaded.values()))
+        return _as_stored(next(iter(loaded.values())))
     if split not in loaded:
         listed = ", ".join(loaded)
         problem = "choose a split" if split is None else f"there is no split {split!r}"
@@ -157,7 +157,21 @@ def _open(source: Source, name: str, revision: str | None) -> Any:
         raise UsageError(
             f"{source.text}: {problem}, as in ?split={next(iter(loaded))}; it has {listed}.{hint}"
         )
-    return loaded[split]
+    return _as_stored(loaded[split])
+
+
+def _as_stored(data: Any) -> Any:
+    """Return the columns of texts, numbers and images, not decoded: decoding opens any URL."""
+    from datasets import ClassLabel, Image, Value
+
+    if data.features is None:
+        return data
+    kept = [name for name, kind in data.features.items() if isinstance(kind, ClassLabel | Image | Value)]
+    data = data.select_columns(kept)
+    for name in kept:
+        if isinstance(data.features[name], Image):
+            data = data.cast_column(name, Image(decode=False))
+    return data
 
 
 @contextmanager
@@ -221,7 +235,9 @@ def _only(found: Sequence[str], setting: str, known: Sequence[str], source: Sour
     return found[0]
 
 
-def _samples(data: Any, columns: _Columns, name: str, source: Source, rows: int | None) -> Iterator[Sample]:
+def _samples(
+    data: Any, columns: _Columns, name: str, source: Source, rows: int | None, *, local: bool
+) -> Iterator[Sample]:
     """Yield the rows in order; images keep their stored bytes."""
     from datasets import Image
 
@@ -230,15 +246,13 @@ def _samples(data: Any, columns: _Columns, name: str, source: Source, rows: int 
     if data.features is not None and not isinstance(data.features.get(columns.image), Image):
         raise UsageError(f"{source.text}: the column {columns.image!r} holds no images.")
     with _loading(name):
-        if data.features is not None:
-            data = data.cast_column(columns.image, Image(decode=False))
         for number, row in enumerate(islice(data, rows), 1):
-            yield _sample(f"{part}, row {number}", row, columns)
+            yield _sample(f"{part}, row {number}", row, columns, local=local)
 
 
-def _sample(where: str, row: Mapping[str, Any], columns: _Columns) -> Sample:
+def _sample(where: str, row: Mapping[str, Any], columns: _Columns, *, local: bool) -> Sample:
     image = row[columns.image] or {}
-    photo = image.get("bytes") or _file(where, image.get("path"))
+    photo = image.get("bytes") or _file(where, image.get("path"), local=local)
     suffix = PurePosixPath(str(image.get("path") or "")).suffix.lower()
     fields: dict[str, Any] = {}
     for column, value in row.items():
@@ -262,10 +276,16 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns) -> Sample:
     )
 
 
-def _file(where: str, path: str | None) -> bytes:
+def _file(where: str, path: str | None, *, local: bool) -> bytes:
     """Read the file that a row names: on this disk, or on the hub through the library's own reader."""
     if not path:
         raise CounterGroundError(f"{where} has no photo.")
+    place = path.rpartition("::")[2]  # of the archive, if the file is in one
+    on_hub = place.startswith("hf://")
+    if not (on_hub or (local and Path(place).is_absolute())):
+        raise CounterGroundError(f"{where} has no photo in the data set, only the path {path[:200]!r}.")
+    if on_hub:
+        check_online(f"Reading {place[:200]}")
     from datasets.download.streaming_download_manager import xopen
 
     with xopen(path, "rb") as file:
@@ -278,12 +298,14 @@ def _counting(samples: Iterator[Sample], advance: Any) -> Iterator[Sample]:
         advance()
 
 
-def _rows_of_texts(data: Any, source: Source, rows: int | None) -> pl.DataFrame | None:
-    """Return the rows of a data set whose column of photos holds URLs; None for any other."""
+def _rows_with_urls(data: Any, source: Source, rows: int | None) -> tuple[pl.DataFrame, Source] | None:
+    """Return the rows of a data set whose photos are behind URLs, with their column named; else None."""
     first: dict[str, Any] = next(iter(data), {})
-    column = source.columns.get("path") or next((name for name in ("url", "path") if name in first), "")
-    has_images = any(getattr(kind, "_type", "") == "Image" for kind in (data.features or {}).values())
-    if not isinstance(first.get(column), str) or (has_images and "path" not in source.columns):
+    images = [name for name, kind in (data.features or {}).items() if getattr(kind, "_type", "") == "Image"]
+    guesses = images if len(images) == 1 else [] if images else ["url", "path"]
+    column = source.columns.get("path") or next((name for name in guesses if name in first), "")
+    place = _url(first.get(column)) if column in images else first.get(column)
+    if not isinstance(place, str):
         return None
     labels = {name: kind for name, kind in (data.features or {}).items() if hasattr(kind, "names")}
     listed = [
@@ -291,9 +313,16 @@ def _rows_of_texts(data: Any, source: Source, rows: int | None) -> pl.DataFrame 
             name: label_name(value, labels[name].names, f"{source.place}: Row {number}: its {name!r}")
             if name in labels
             else value
-            for name, value in row.items()
+            for name, value in (row | {column: _url(row[column])} if column in images else row).items()
             if isinstance(value, str | int | float)
         }
         for number, row in enumerate(islice(data, rows), 1)
     ]
-    return pl.DataFrame(listed, infer_schema_length=None, strict=False)
+    frame = pl.DataFrame(listed, infer_schema_length=None, strict=False)
+    return frame, replace(source, columns={**source.columns, "path": column})
+
+
+def _url(image: Mapping[str, Any] | None) -> str | None:
+    """Return the URL of an image that the data set does not hold."""
+    path = (image or {}).get("path")
+    return path if isinstance(path, str) and is_web(path) and not (image or {}).get("bytes") else None
