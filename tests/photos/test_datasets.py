@@ -196,7 +196,9 @@ def test_images_behind_urls_are_not_fetched_offline(tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("a name was looked up"))
     links = [{"bytes": None, "path": f"http://photos.example/{number}.jpg"} for number in range(3)]
     folder = as_given(tmp_path / "links", birds(img=links))
-    with pytest.raises(CounterGroundError, match=r"Fetching http://photos\.example/\d\.jpg needs the network, and --offline"):
+    with pytest.raises(
+        CounterGroundError, match=r"Fetching http://photos\.example/\d\.jpg needs the network, and --offline"
+    ):
         read_benchmark(f"hf:{folder}?label=species")
 
 
