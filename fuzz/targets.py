@@ -37,6 +37,7 @@ from counterground.photos import (
     read_benchmark,
     read_class_names,
 )
+from counterground.offline import OFFLINE
 from counterground.results import open_run
 from counterground.text import one_line
 
@@ -156,8 +157,11 @@ def corpus(name: str) -> dict[str, bytes]:
 
 
 def refuse_network() -> None:
-    """Let nothing in this process leave the machine: a mutated address may belong to somebody."""
+    """Let nothing in this process leave the machine: a mutated address may belong to somebody.
 
+    With ``--offline`` nothing waits between tries either; what a library does on its own is refused below.
+    """
+    os.environ[OFFLINE] = "1"
     connect = socket.socket.connect
 
     def refuse(*_: Any, **__: Any) -> Any:
