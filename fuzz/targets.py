@@ -29,6 +29,7 @@ from counterground.construction.ingest.imports import ImportOptions, import_phot
 from counterground.errors import CounterGroundError
 from counterground.inference.request import read_aliases
 from counterground.masks import make_masks, read_masks
+from counterground.offline import OFFLINE
 from counterground.photos import (
     LabelSpace,
     load_photo,
@@ -37,7 +38,6 @@ from counterground.photos import (
     read_benchmark,
     read_class_names,
 )
-from counterground.offline import OFFLINE
 from counterground.results import open_run
 from counterground.text import one_line
 
