@@ -275,8 +275,13 @@ def test_empty_and_missing_folders(tmp_path):
     (tmp_path / "x").mkdir()
     refused(tmp_path / "x", "There is no photo in")
     (tmp_path / "x" / "tench").mkdir()
-    (tmp_path / "x" / "tench" / "a.txt").write_text("")
-    refused(tmp_path / "x", "There is no photo in")
+    refused(tmp_path / "x", f"There is no photo in {tmp_path / 'x'}: expected <class>/*.jpg")
+    (tmp_path / "x" / "tench" / "IMG_1.HEIC").write_text("")
+    refused(
+        tmp_path / "x",
+        f"There is no photo in {tmp_path / 'x'}. Skipped 1 file of unknown type: tench/IMG_1.HEIC. Photos of "
+        "other types, such as HEIC, must be converted to JPEG.",
+    )
     refused(
         fill(tmp_path / "flat", "1.jpg", "2.jpg"),
         f"2 photos lie directly in {tmp_path / 'flat'}: put them into class folders; expected <class>/*.jpg",

@@ -77,6 +77,12 @@ def read_folder(source: Path) -> Benchmark:
         lie = "1 photo lies" if len(beside) == 1 else f"{counted(len(beside), 'photo')} lie"
         raise CounterGroundError(f"{lie} directly in {root}: put them into class folders; {_EXPECTED}.")
     if not found.paths:
+        if found.others:
+            (skipped,) = _note_files(found.others, "file", "of unknown type")
+            raise CounterGroundError(
+                f"There is no photo in {source}. {skipped} Photos of other types, such as HEIC, must be "
+                "converted to JPEG."
+            )
         raise CounterGroundError(f"There is no photo in {source}: {_EXPECTED}.")
     classes = assign_classes([folder.name for folder in folders])
     space = classes.label_space

@@ -36,9 +36,9 @@ from counterground.results import own_referees
 REFEREE = "colour_model:brightness"  # of tests/support: right about one time in three
 
 
-def discovered(benchmark, out, model=REFEREE, **changes):
+def discovered(benchmark, out, model=REFEREE, label_space="benchmark", **changes):
     options = {"min_drop": 0, "min_photos": 1, "split": "half", "seed": 3, "write_anyway": True, **changes}
-    return discover_pairs(benchmark, model, Settings(label_space="benchmark"), out, **options)
+    return discover_pairs(benchmark, model, Settings(label_space=label_space), out, **options)
 
 
 def photo_rows(classes: int, backgrounds: int, clusters: int, per_cell: int) -> pl.DataFrame:
@@ -540,6 +540,12 @@ def test_a_discovery_without_a_benchmark_is_replaced_by_another_one_and_nothing_
     with pytest.raises(UsageError, match="holds another discovery"):
         discovered(benchmark, out, min_drop=98)
     (out / "mine.txt").unlink()
+    fewer = replace(benchmark, photos=benchmark.photos[:-1])
+    assert discovered(fewer, out, min_drop=99).benchmark is None
+    assert discovered(benchmark, out, min_drop=99).benchmark is None
+    thousand = "colour_model:thousand"
+    for label_space in ("benchmark", "imagenet"):
+        assert discovered(benchmark, out, thousand, label_space, min_drop=99).benchmark is None
     assert discovered(benchmark, out, min_drop=98).min_drop == read_discovery(out).min_drop == 98
     assert discovered(benchmark, out, "colour_model:thousand", min_drop=98).benchmark is None
     written = discovered(benchmark, out)

@@ -58,7 +58,7 @@ def import_(pool: Path, source: str, **options: Any) -> None:
     """Add photos to a pool from a folder, a benchmark, a table of files or URLs, or a data set.
 
     SOURCE is a folder (<class>/*.jpg, <class>/<background>/*.jpg, the CounterAnimal layout), a benchmark, a
-    .csv, .jsonl or .parquet table with the columns path (or url) and class_name, or
+    .csv, .tsv, .jsonl or .parquet table with the columns path (or url) and class_name, or
     hf:NAME[@CONFIG][:SPLIT].
     """
     from counterground.construction.ingest.imports import ImportOptions, import_photos

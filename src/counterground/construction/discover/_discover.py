@@ -175,16 +175,16 @@ def _check_free(out: Path, asked: dict[str, object], *, overwrite: bool) -> bool
     """Refuse a folder that holds something else, or the benchmark of another request.
 
     Returns:
-        Whether what is there may be replaced: as ``overwrite`` says, or because it wrote no benchmark, which
-        another request is the way to get.
+        Whether what is there may be replaced: as ``overwrite`` says, or because it wrote no benchmark. More
+        photos, other names or another request are the ways to get one.
     """
     before = asked_before(out)
     if before is None:
         began = (out / "referee").is_dir()  # and was stopped while writing, perhaps more than once
         check_only(out, FILES if began else ("referee",), "a discovery")
+    elif before and holds_evidence_only(out):
+        return True
     elif not overwrite and any(before.get(name, ()) != value for name, value in asked.items()):
-        if before and holds_evidence_only(out):
-            return True
         raise UsageError(
             f"{out} holds another discovery. Choose another --out, or replace it with --overwrite."
         )
