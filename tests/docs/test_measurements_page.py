@@ -20,13 +20,6 @@ def test_every_bench_is_listed_and_every_listed_one_exists():
     assert set(re.findall(r"bench/([\w/]+\.py)", PAGE)) == benches
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_test_that_a_page_names_exists(page):
-    for path, test in re.findall(r"`(?:pytest )?(tests/[\w/.]+)(?:::(\w+))?`", (ROOT / page).read_text()):
-        assert (ROOT / path).exists(), path
-        assert not test or f"def {test}(" in (ROOT / path).read_text(), test
-
-
 def test_every_link_of_the_list_leads_somewhere():
     for link in re.findall(r"\]\(([^)#]+)\)", PAGE):
         assert (ROOT / "docs" / link).exists(), link

@@ -207,6 +207,15 @@ def test_no_readable_photo_is_an_error(tmp_path, tiny_clip):
         run_on(tmp_path / "photos", tiny_clip, tmp_path / "run")
 
 
+def test_photos_that_are_not_rgb_are_counted(photos, tiny_clip, tmp_path):
+    for name in ("1", "2"):
+        photo = photos / f"flamingo/common-water/{name}.jpg"
+        Image.open(photo).quantize(64).save(photo.with_suffix(".png"))
+        photo.unlink()
+    first, again = (run_on(photos, tiny_clip, tmp_path / out) for out in ("a", "b"))
+    assert first.info.counts.converted_to_rgb == again.info.counts.converted_to_rgb == 2
+
+
 def test_a_missing_group_is_null_never_zero(photos, tiny_clip, tmp_path):
     shutil.rmtree(photos / "flamingo" / "counter-sky")
     scores = run_on(photos, tiny_clip, tmp_path / "run").scores
