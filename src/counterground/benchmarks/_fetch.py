@@ -68,12 +68,7 @@ def data_folder(
 
 def _unpacked(title: str, archives: Sequence[Path], folder: Path, *, show_progress: bool) -> Path:
     """Unpack into a folder named after the archives' content, so that only the same ones resume in it."""
-    contents = []
-    for archive in archives:
-        try:
-            contents.append(sha256(archive))
-        except OSError as error:
-            raise CounterGroundError(f"Cannot read {archive}: {error.strerror or error}.") from error
+    contents = [sha256(archive) for archive in archives]
     content = contents[0] if len(contents) == 1 else hashlib.sha256("".join(contents).encode()).hexdigest()
     into = folder / f"unpacked-{content[:12]}"
     try:

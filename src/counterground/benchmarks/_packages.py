@@ -9,7 +9,6 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
-import hashlib
 import importlib
 import io
 import json
@@ -29,7 +28,7 @@ from urllib.parse import unquote
 from counterground.errors import CounterGroundError, error_message
 from counterground.files import cache_dir, draft_folder
 from counterground.offline import check_online
-from counterground.reading import BoundedTarInfo, open_regular
+from counterground.reading import BoundedTarInfo, file_sha256, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -344,22 +343,20 @@ def _version(deb: Path) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal.
+    """Return the SHA-256 of a file in hex.
 
     Raises:
-        OSError: see `open_regular`.
+        CounterGroundError: it cannot be read.
     """
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise CounterGroundError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
 def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package:
     """Write the files we use from ``deb`` to the cache; a half-written folder never becomes visible."""
-    try:
-        digest = sha256(deb)
-    except OSError as error:
-        raise CounterGroundError(f"Cannot read {deb}: {error.strerror or error}.") from error
-    version = _version(deb)
+    digest, version = sha256(deb), _version(deb)
     store = cache_dir() / "packages"
     folder = store / f"{name}_{version.replace(':', '+')}_{digest[:12]}"
     package = Package(name, version, digest, verified_by, folder)

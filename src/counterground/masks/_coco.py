@@ -5,7 +5,6 @@ The formats: https://github.com/cocodataset/cocodataset.github.io/blob/master/da
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -31,7 +30,7 @@ from counterground.photos import (
     name_key,
     read_coco_file,
 )
-from counterground.reading import is_file, open_regular
+from counterground.reading import file_sha256, is_file
 from counterground.text import counted
 
 _Inside = npt.NDArray[np.bool_]
@@ -75,9 +74,7 @@ def coco_source(path: Path, benchmark: Benchmark, settings: MaskSettings) -> Mas
         except OutlineError as error:
             return Found(None, error.reason, str(error))
 
-    with open_regular(path) as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return MaskSource("coco", find, record={"sha256": digest}, notes=annotated.notes(benchmark))
+    return MaskSource("coco", find, record={"sha256": file_sha256(path)}, notes=annotated.notes(benchmark))
 
 
 def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict[str, tuple[Box, ...]]:

@@ -27,6 +27,7 @@ from counterground.models.huggingface import (
 )
 from counterground.offline import is_offline
 from counterground.photos import UnreadablePhoto, load_photo, name_key
+from counterground.reading import file_sha256
 from counterground.text import counted
 
 if TYPE_CHECKING:
@@ -214,6 +215,5 @@ def _identity(source: HfSource) -> dict[str, str]:
     for file in sorted(Path(source.folder).iterdir()):
         if file.suffix in (".safetensors", ".bin", ".json"):
             digest.update(file.name.encode())
-            with file.open("rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
+            digest.update(bytes.fromhex(file_sha256(file)))
     return {"sha256": digest.hexdigest()}

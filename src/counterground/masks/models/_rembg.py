@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -17,6 +16,7 @@ from counterground.masks._found import Asked, Found, MaskSource, Weights
 from counterground.masks.models._weights import UNVERIFIED, check_accepted, known_weights
 from counterground.offline import check_online
 from counterground.photos import UnreadablePhoto, load_photo
+from counterground.reading import file_sha256
 
 _OWN = ("u2net_custom", "dis_custom", "ben_custom")
 
@@ -70,6 +70,5 @@ def rembg_source(spec: str, accepted: Sequence[str]) -> MaskSource:
 
     record = {"rembg": version("rembg"), "onnxruntime": version("onnxruntime")}
     if at:
-        with Path(file).open("rb") as opened:
-            record["sha256"] = hashlib.file_digest(opened, "sha256").hexdigest()
+        record["sha256"] = file_sha256(file)
     return MaskSource(spec, find, slow=True, rough=True, record=record, weights=weights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -17,7 +16,7 @@ from counterground.models._fingerprint import combine, library_versions, plain_r
 from counterground.models._labels import Labels, match_labels, read_labels
 from counterground.models._weights import read_json
 from counterground.models.execution import split_transform
-from counterground.reading import given_path, is_file
+from counterground.reading import file_sha256, given_path, is_file
 from counterground.text import counted
 
 if TYPE_CHECKING:
@@ -197,7 +196,7 @@ class OnnxClassifier(Classifier):
         preprocessing = plain_repr(self._transform)
         versions = library_versions("onnxruntime", "torchvision")
         self.fingerprint = combine(
-            weights=[_digest(file) for file in (source.file, *graph.external)],
+            weights=[file_sha256(file) for file in (source.file, *graph.external)],
             preprocessing=preprocessing,
             classes=labels.names,
             output=[graph.output, source.output],
@@ -437,11 +436,6 @@ def _transform(source: OnnxSource, size: tuple[int, int]) -> Any:
     return transforms.Compose(
         [*resize, *crop, transforms.ToTensor(), transforms.Normalize(source.mean, source.std)]
     )
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _not_as_asked(options: LoadOptions) -> list[str]:

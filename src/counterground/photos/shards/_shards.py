@@ -43,7 +43,7 @@ from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
 from counterground.photos.shards._spuriverse import META, is_spuriverse, spuriverse_samples
 from counterground.photos.shards._tar import tar_samples
-from counterground.reading import open_regular, read_json, read_text
+from counterground.reading import file_sha256, read_json, read_text
 
 _CLASS_FIELDS = ("class_name", "class", "label", "cls")
 _OTHER_SPELLING = {"license": "licence"}
@@ -375,8 +375,7 @@ def _describe(folder: Path) -> dict[str, Any]:
 
 def _sha256(path: Path) -> str:
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise CounterGroundError(f"Cannot read {path}: {error.strerror or error}.") from error
 
