@@ -13,7 +13,7 @@ from PIL import Image
 from counterground.errors import UsageError, needs_extra
 from counterground.masks._found import OBJECT, Asked, Box, Found, Mask, MaskSource
 from counterground.masks._settings import MaskSettings
-from counterground.photos import UnreadablePhoto, load_photo
+from counterground.photos import load_photo
 
 _Inside = npt.NDArray[np.bool_]
 _ITERATIONS = 5
@@ -63,11 +63,7 @@ def grabcut_source(settings: MaskSettings, *, any_box: bool) -> MaskSource:
         if not boxes:
             return Found(None, "no box")
         detail = "" if photo.boxes else "from the photo without its margin, not from a box"
-        try:
-            image = load_photo(photo.file).image
-        except UnreadablePhoto as error:
-            return Found(None, "unreadable", error.reason)
-        return _cut(image, boxes, settings.refine, detail)
+        return _cut(load_photo(photo.file).image, boxes, settings.refine, detail)
 
     record = {"opencv": cv2.__version__}
     if settings.refine != "none":

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from counterground.errors import UsageError, did_you_mean, needs_extra
+from counterground.errors import UsageError, needs_extra
 from counterground.masks._found import Asked, Box, Found, Mask, MaskSource
-from counterground.masks._names import NameMatch
+from counterground.masks._names import NameMatch, of_classes
 from counterground.masks._settings import MaskSettings
 from counterground.photos import (
     Benchmark,
@@ -27,7 +27,6 @@ from counterground.photos import (
     coco_box,
     is_pixels,
     load_photo,
-    name_key,
     read_coco_file,
 )
 from counterground.reading import file_sha256, is_file
@@ -132,8 +131,9 @@ class _Annotated:
                 f"No image of {path} is a photo of {benchmark.name}: {next(iter(names), '')!r} is not "
                 f"{photos[0]!r}."
             )
-        classes = set(benchmark.photos["class_name"].to_list())
-        found = _categories(path, content, classes, settings.categories)
+        classes = benchmark.photos["class_name"].unique().sort().to_list()
+        named_as = {key: str(category["name"]) for key, category in content.categories.items()}
+        found = of_classes(path, "category", named_as, classes, settings.categories)
         elsewhere = [
             (photo, named[alike[0]])
             for photo in photos
@@ -222,33 +222,11 @@ def _agree(one: Sequence[str], other: Sequence[str]) -> bool:
     return not both or one[-1] == other[-1] or tuple(one[:both]) == tuple(other[:both])
 
 
-def _categories(
-    path: Path, content: CocoFile, classes: set[str], called: Mapping[str, str]
-) -> dict[str, frozenset[Any]]:
-    """Return the category ids of each class: of its own name, or of the one given for it."""
-    ids = defaultdict(set)
-    for key, category in content.categories.items():
-        ids[name_key(str(category["name"]))].add(key)
-    for name, wanted in called.items():
-        if name not in classes:
-            raise UsageError(f"There is no class {name!r}.{did_you_mean(name, classes)}")
-        if name_key(wanted) not in ids:
-            known = [str(each["name"]) for each in content.categories.values()]
-            raise UsageError(f"{path} has no category {wanted!r}.{did_you_mean(wanted, known)}")
-    found = {name: frozenset(ids.get(name_key(called.get(name, name)), ())) for name in classes}
-    if not any(found.values()):
-        raise UsageError(
-            f"No category of {path} is a class of the photos ({sorted(classes)[0]!r}, ...): say which is, "
-            "with --category CLASS=CATEGORY."
-        )
-    return found
-
-
 def _drawn(objects: Sequence[dict[str, Any]], size: tuple[int, int], several: str, folder: Path) -> Found:
     """Return the union of the objects, or the largest of them."""
     chosen, most = np.zeros(size[::-1], bool, order="F"), -1  # as the outlines are drawn
     for each in objects:  # one in memory at a time
-        drawn = _outline(each, size, folder)
+        drawn = _segment(each, size, folder) if "segments" in each else draw_outline(each, size)
         if several != "largest":
             chosen |= drawn
         elif (area := int(drawn.sum())) > most:
@@ -256,10 +234,6 @@ def _drawn(objects: Sequence[dict[str, Any]], size: tuple[int, int], several: st
     detail = f"{several} of {counted(len(objects), 'object')}" if len(objects) > 1 else ""
     mask: Mask = np.ascontiguousarray(chosen).astype(np.uint8) * 255
     return Found(mask, "", detail)
-
-
-def _outline(annotation: dict[str, Any], size: tuple[int, int], folder: Path) -> _Inside:
-    return _segment(annotation, size, folder) if "segments" in annotation else draw_outline(annotation, size)
 
 
 def draw_outline(annotation: Mapping[str, Any], size: tuple[int, int]) -> _Inside:

@@ -11,7 +11,7 @@ import numpy as np
 from counterground.errors import UsageError
 from counterground.masks._found import Asked, Found, MaskSource, read_mask
 from counterground.masks._names import NameMatch
-from counterground.photos import Benchmark, UnreadablePhoto, load_photo
+from counterground.photos import Benchmark, load_photo
 from counterground.text import counted
 
 _NAMED = 3
@@ -43,10 +43,7 @@ def alpha_source() -> MaskSource:
 
 
 def _of_alpha(photo: Asked) -> Found:
-    try:
-        image = load_photo(photo.file, rgb=False).image
-    except UnreadablePhoto as error:
-        return Found(None, "unreadable", error.reason)
+    image = load_photo(photo.file, rgb=False).image
     if not image.has_transparency_data:
         return Found(None, "missing", "the photo has no alpha")
     return Found(np.asarray(image.convert("RGBA").getchannel("A")))

@@ -100,7 +100,8 @@ class MaskSource:
 
     Attributes:
         origin: what ``masks.csv`` calls it.
-        find: function that finds the mask of one photo; called from one thread unless ``slow`` is False.
+        find: function that finds the mask of one photo, or raises `UnreadablePhoto`; called from one thread
+            unless ``slow`` is False.
         slow: whether results are worth keeping: existing masks are then not regenerated.
         rough: whether its masks are approximations that need review.
         record: what else decides the masks: versions and hashes, as JSON types.

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from counterground.errors import UsageError, did_you_mean, needs_extra
+from counterground.errors import UsageError, needs_extra
 from counterground.masks._found import Asked, Found, MaskSource, Weights
+from counterground.masks._names import of_classes
 from counterground.masks._settings import MaskSettings
 from counterground.masks.models._weights import UNVERIFIED, check_accepted, known_weights
 from counterground.models import resolve_device
@@ -26,14 +26,9 @@ from counterground.models.huggingface import (
     reading,
 )
 from counterground.offline import is_offline
-from counterground.photos import UnreadablePhoto, load_photo, name_key
+from counterground.photos import load_photo
 from counterground.reading import file_sha256
 from counterground.text import counted
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-_Inside = npt.NDArray[np.bool_]
 
 
 def hf_source(
@@ -46,7 +41,7 @@ def hf_source(
 
     Args:
         spec: the model.
-        classes: names of the photos' classes.
+        classes: names of the photos' classes, sorted.
         settings: see `MaskSettings`.
         accepted: licences of weights that the user accepts.
         any_box: whether the box of any object is known.
@@ -109,14 +104,11 @@ def _labelled(
     network = read_network(loader, source)
     processor = from_pretrained(AutoImageProcessor, source)
     pipe = pipeline("image-segmentation", model=network, image_processor=processor, device=device)
-    labels = [str(label) for label in network.config.id2label.values()]
-    wanted = _labels_of(source.spec, classes, labels, settings.categories)
+    labels = {str(label): str(label) for label in network.config.id2label.values()}
+    wanted = of_classes(source.spec, "label", labels, classes, settings.categories)
 
     def find(photo: Asked) -> Found:
-        image = _photo(photo)
-        if isinstance(image, Found):
-            return image
-        shown = pipe(image)
+        shown = pipe(load_photo(photo.file).image)
         chosen = [np.asarray(each["mask"]) > 0 for each in shown if each["label"] in wanted[photo.class_name]]
         if not chosen:
             found = ", ".join(sorted({str(each["label"]) for each in shown})) or "nothing"
@@ -131,27 +123,6 @@ def _labelled(
     return find
 
 
-def _labels_of(
-    spec: str, classes: Sequence[str], labels: Sequence[str], called: Mapping[str, str]
-) -> dict[str, frozenset[str]]:
-    """Return the model's labels of each class: of its own name, or of the one given for it."""
-    by_key: dict[str, set[str]] = {}
-    for label in labels:
-        by_key.setdefault(name_key(label), set()).add(label)
-    for name, label in called.items():
-        if name not in classes:
-            raise UsageError(f"There is no class {name!r}.{did_you_mean(name, classes)}")
-        if name_key(label) not in by_key:
-            raise UsageError(f"{spec} has no label {label!r}.{did_you_mean(label, labels)}")
-    found = {name: frozenset(by_key.get(name_key(called.get(name, name)), ())) for name in classes}
-    if not any(found.values()):
-        raise UsageError(
-            f"No label of {spec} is a class of the photos ({classes[0]!r}, ...): say which is, with "
-            "--category CLASS=LABEL."
-        )
-    return found
-
-
 def _prompted(source: HfSource, device: str) -> Callable[[Asked], Found]:
     """Return a function that finds the object in each box: the model's own best of its proposed masks."""
     import torch
@@ -163,9 +134,7 @@ def _prompted(source: HfSource, device: str) -> Callable[[Asked], Found]:
     def find(photo: Asked) -> Found:
         if not photo.boxes:
             return Found(None, "no box")
-        image = _photo(photo)
-        if isinstance(image, Found):
-            return image
+        image = load_photo(photo.file).image
         corners = [[left, top, left + width, top + height] for left, top, width, height in photo.boxes]
         inputs = processor(images=image, input_boxes=[corners], return_tensors="pt").to(device)
         with torch.inference_mode():
@@ -179,13 +148,6 @@ def _prompted(source: HfSource, device: str) -> Callable[[Asked], Found]:
         return Found(inside.astype(np.uint8) * 255)
 
     return find
-
-
-def _photo(photo: Asked) -> Image.Image | Found:
-    try:
-        return load_photo(photo.file).image
-    except UnreadablePhoto as error:
-        return Found(None, "unreadable", error.reason)
 
 
 def _weights(source: HfSource) -> Weights:

@@ -15,7 +15,7 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean, e
 from counterground.masks._found import Asked, Found, MaskSource, Weights
 from counterground.masks.models._weights import UNVERIFIED, check_accepted, known_weights
 from counterground.offline import check_online
-from counterground.photos import UnreadablePhoto, load_photo
+from counterground.photos import load_photo
 from counterground.reading import file_sha256
 
 _OWN = ("u2net_custom", "dis_custom", "ben_custom")
@@ -58,12 +58,7 @@ def rembg_source(spec: str, accepted: Sequence[str]) -> MaskSource:
         ) from error
 
     def find(photo: Asked) -> Found:
-        try:
-            image = load_photo(
-                photo.file
-            ).image  # in RGB, without the orientation tag that rembg would follow
-        except UnreadablePhoto as error:
-            return Found(None, "unreadable", error.reason)
+        image = load_photo(photo.file).image  # in RGB, without the orientation tag that rembg would follow
         mask = rembg.remove(image, session=session, only_mask=True)
         assert isinstance(mask, Image.Image)
         return Found(np.asarray(mask.convert("L")))
