@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -28,6 +29,7 @@ _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"
 _OUTPUTS = ("logits", "probabilities")
 _LARGEST_SIDE = 2**14  # pixels
 _LARGEST_NUMBER = 1e6  # for pixels between 0 and 1; NaN is not below it
+_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 _REQUIRED = ("labels", "resize", "interpolation", "mean", "std")
 _OPTIONAL = ("size", "output", "output_name")
 _EXAMPLE = (
@@ -165,9 +167,6 @@ def _triple(key: str, value: Any, refuse: Any) -> tuple[float, float, float]:
 
 def _is_side(value: Any) -> bool:
     return type(value) is int and 0 < value <= _LARGEST_SIDE
-
-
-_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
 
 class OnnxClassifier(Classifier):
@@ -381,8 +380,6 @@ def _output(source: OnnxSource, session: Any) -> str:
 
 def _initializers(source: OnnxSource) -> tuple[int, list[Path]]:
     """Return how many numbers the graph's initializers hold, and the external files that keep tensors."""
-    import math
-
     import onnx
 
     try:
