@@ -241,9 +241,7 @@ def _without_candidates(source: str, classes: str) -> str:
 def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
     """Return how each class is written in prompts; classes without an ImageNet index keep their own name."""
     if names in BUILT_IN_NAMES:
-        listed = imagenet_names(names)  # type: ignore[arg-type]
-        pairs = zip(space.names, space.imagenet, strict=True)
-        return tuple(name if index is None else listed[index] for name, index in pairs)
+        return _as_imagenet(space, imagenet_names(names))  # type: ignore[arg-type]
     path = Path(names)
     if not is_file(path):
         raise UsageError(
@@ -256,12 +254,17 @@ def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
         return listed
     if len(listed) == 1000 and (space.members is not None or None not in space.imagenet):
         _refuse_other_order(path, listed, imagenet_label_space())
-        pairs = zip(space.names, space.imagenet, strict=True)
-        return tuple(name if index is None else listed[index] for name, index in pairs)
+        return _as_imagenet(space, listed)
     raise UsageError(
         f"{path} lists {len(listed)} names for {len(space)} candidate classes. "
         "Write one line per class, in order."
     )
+
+
+def _as_imagenet(space: LabelSpace, listed: Sequence[str]) -> tuple[str, ...]:
+    """Return a list's names for ImageNet's classes, own names for others."""
+    pairs = zip(space.names, space.imagenet, strict=True)
+    return tuple(name if index is None else listed[index] for name, index in pairs)
 
 
 def _refuse_other_order(path: Path, listed: Sequence[str], space: LabelSpace) -> None:
