@@ -22,6 +22,10 @@ from counterground.text import counted, in_utf8, is_utf8
 _GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")
 _LIKE_GROUP = re.compile(r"(common|counter)[-_ ]+(\S.*)", re.IGNORECASE)
 _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
+_EXPECTED = (
+    "expected <class>/*.jpg, <class>/<background>/*.jpg, or <class>/common-<background>/*.jpg "
+    "with <class>/counter-<background>/*.jpg"
+)
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
 
@@ -102,12 +106,6 @@ def read_folder(source: Path) -> Benchmark:
         *_note_files(found.others, "file", "of unknown type"),
     )
     return benchmark.described(notes=notes)
-
-
-_EXPECTED = (
-    "expected <class>/*.jpg, <class>/<background>/*.jpg, or <class>/common-<background>/*.jpg "
-    "with <class>/counter-<background>/*.jpg"
-)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -45,6 +45,16 @@ from counterground.photos.shards._spuriverse import META, is_spuriverse, spurive
 from counterground.photos.shards._tar import tar_samples
 from counterground.reading import file_sha256, read_json, read_text
 
+ShardFormat = Literal["huggingface", "webdataset"]
+
+EXPORT_FILE = "export.json"  # at the top of every export, even one of several formats
+CLASS_NAMES_FILE = "classnames.txt"  # beside other people's tars with numbered classes
+_SHARDS: dict[ShardFormat, tuple[str, ...]] = {
+    "webdataset": ("*.tar",),
+    "huggingface": ("data/*.parquet", "*.parquet"),
+}
+_SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
+_LAYOUT = 2  # of the unpacked folders: a new number gives a new folder
 _CLASS_FIELDS = ("class_name", "class", "label", "cls")
 _OTHER_SPELLING = {"license": "licence"}
 _USED = {
@@ -195,18 +205,6 @@ def _further(name: str, values: list[Any]) -> pl.Series:
             with suppress(OverflowError):  # a number that no column holds
                 return pl.Series(name, values, column)
     return pl.Series(name, values, pl.Object)
-
-
-ShardFormat = Literal["huggingface", "webdataset"]
-
-EXPORT_FILE = "export.json"  # at the top of every export, even one of several formats
-CLASS_NAMES_FILE = "classnames.txt"  # beside other people's tars with numbered classes
-_SHARDS: dict[ShardFormat, tuple[str, ...]] = {
-    "webdataset": ("*.tar",),
-    "huggingface": ("data/*.parquet", "*.parquet"),
-}
-_SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
-_LAYOUT = 2  # of the unpacked folders: a new number gives a new folder
 
 
 @dataclass(frozen=True)
