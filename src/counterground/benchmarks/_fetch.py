@@ -18,6 +18,20 @@ from counterground.progress import progress_bar
 from counterground.reading import is_file, is_folder
 
 _RETRIES = 3
+_DEPTH = 4  # folders that an unpacker, a mirror or a user put around the data
+
+
+def nearest_folders(data: Path) -> Iterator[Path]:
+    """Yield a folder and those in it, the nearest first, as deep as something may lie around the data."""
+    level = [data]
+    for _ in range(_DEPTH):
+        yield from level
+        level = [child for folder in level for child in subfolders(folder)]
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted, except hidden ones."""
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
 @contextmanager

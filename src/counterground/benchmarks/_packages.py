@@ -39,6 +39,7 @@ _AR_HEADER = 60
 MAX_MEMBER_BYTES = 64 * 2**20  # the largest photograph we read is 6 MB; more is a broken or hostile package
 MAX_TOTAL_BYTES = 4 * 2**30  # the largest package we read has 0.3 GB
 _CHUNK = 2**20
+_APT_SECONDS = 1800  # 81 MB is the largest package; connections below 50 kB/s are given up
 
 
 def read_deb(deb: Path, wanted: Iterable[str]) -> dict[str, bytes]:
@@ -175,9 +176,6 @@ class _Section(io.RawIOBase):
         view[: len(chunk)] = chunk
         self._left -= len(chunk)
         return len(chunk)
-
-
-_APT_SECONDS = 1800  # 81 MB is the largest package; connections below 50 kB/s are given up
 
 
 @dataclass(frozen=True)
@@ -322,10 +320,9 @@ def _apt(command: list[str], folder: Path) -> tuple[int, str]:
 
 
 def _verified(name: str, folder: Path) -> Path:
-    debs = sorted(folder.glob(f"{name}_*.deb"))
-    if len(debs) != 1:
+    deb = next(folder.glob(f"{name}_*.deb"), None)
+    if deb is None:
         raise CounterGroundError(f"apt-get download left no {name}_*.deb. {_how_to_bring([name])}")
-    deb = debs[0]
     status, text = _apt(["apt-cache", "show", f"{name}={_version(deb)}"], folder)
     stated = {line.split()[1] for line in text.splitlines() if line.startswith("SHA256: ")}
     if status or sha256(deb) not in stated:

@@ -12,7 +12,7 @@ from counterground.errors import UsageError
 from counterground.masks._found import Asked, Found, MaskSource, read_mask
 from counterground.masks._names import NameMatch
 from counterground.photos import Benchmark, load_photo
-from counterground.text import counted
+from counterground.text import and_more, counted
 
 _NAMED = 3
 
@@ -89,5 +89,4 @@ def _unused_notes(unused: Iterable[Path], folder: Path) -> tuple[str, ...]:
     names = [file.relative_to(folder).as_posix() for file in unused]
     if not names:
         return ()
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return (f"{counted(len(names), 'PNG')} with the name of no photo: {', '.join(names[:_NAMED])}{more}.",)
+    return (f"{counted(len(names), 'PNG')} with the name of no photo: {and_more(names, _NAMED)}.",)

@@ -28,7 +28,7 @@ from counterground.photos._photo import (
     photo_head,
     photo_id,
 )
-from counterground.text import counted
+from counterground.text import and_more, counted
 
 BOX = ("box_x", "box_y", "box_width", "box_height")
 """Covariates that give an object's box in pixels: left and upper edge, width and height, as in COCO."""
@@ -242,9 +242,8 @@ def _box_place(box: Sequence[float], size: tuple[int, int]) -> ObjectPlace | str
 def _warnings(failures: Sequence[str]) -> list[str]:
     if not failures:
         return []
-    more = f" and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
     photos = counted(len(failures), "photo")
-    return [f"The object of {photos} could not be measured: {', '.join(failures[:_NAMED])}{more}."]
+    return [f"The object of {photos} could not be measured: {and_more(failures, _NAMED)}."]
 
 
 def _read(function: Callable[[_File], _Found], paths: Sequence[_File]) -> list[_Found | str]:

@@ -20,6 +20,7 @@ from counterground.photos import (
     read_class_names,
 )
 from counterground.reading import is_file, read_json
+from counterground.text import and_more
 
 CONFUSABLE = 20
 BUILT_IN_NAMES = ("openai", "wordnet")
@@ -325,5 +326,4 @@ def listed_classes(names: Sequence[str], known: Iterable[str] = (), most: int = 
     for name in names[:most]:
         hint = did_you_mean(name, known).strip()
         shown.append(f"{name!r} ({hint[:1].lower()}{hint[1:]})" if hint else repr(name))
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"class{'es' if len(names) > 1 else ''} {', '.join(shown)}{more}"
+    return f"class{'es' if len(names) > 1 else ''} {and_more([*shown, *names[most:]], most)}"
