@@ -25,10 +25,7 @@ _PLACES = {
     "m2m_medium": ("beach snow mountain desert", "desert mountain beach snow", None),
     "m2m_hard": ("dirt jungle snow beach", "snow beach dirt jungle", None),
 }
-_FOLDERS = (
-    *["0", "1", "domain_adaptation_ds", "beach", "desert", "dirt", "jungle", "mountain", "snow"],
-    *_DOGS,
-)
+_FOLDERS = {"0", "1", "domain_adaptation_ds", "beach", "desert", "dirt", "jungle", "mountain", "snow", *_DOGS}
 _ARCHIVES = {
     "o2o_easy": "kwhiv60ihxe3owy/spawrious224__o2o_easy",
     "o2o_medium": "x03gkhdwar5kht4/spawrious224__o2o_medium",
