@@ -191,12 +191,12 @@ def run_info(
 def shareable_info(info: RunInfo) -> RunInfo:
     """Return the record as it may be shared, without absolute paths; see `privacy.shareable`."""
     given = json.loads(info.model_dump_json())
-    told = shareable(given, but=_AS_THEY_ARE)
+    shared = shareable(given, but=_AS_THEY_ARE)
     for *way, last in _VALUES:
-        here, there = _at(told, way), _at(given, way)
+        here, there = _at(shared, way), _at(given, way)
         if there is not None:
             here[last] = there[last]
-    return RunInfo.model_validate(told)
+    return RunInfo.model_validate(shared)
 
 
 def _at(record: Any, way: Sequence[str]) -> Any:

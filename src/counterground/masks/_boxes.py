@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from counterground.errors import UsageError, needs_extra
-from counterground.masks._found import OBJECT, Asked, Box, Found, Mask, MaskSource
+from counterground.masks._found import OBJECT, Box, Found, Mask, MaskRequest, MaskSource
 from counterground.masks._settings import MaskSettings
 from counterground.photos import load_photo
 
@@ -26,7 +26,7 @@ def boxes_source() -> MaskSource:
     return MaskSource("boxes", _of_boxes, rough=True)
 
 
-def _of_boxes(photo: Asked) -> Found:
+def _of_boxes(photo: MaskRequest) -> Found:
     if not photo.boxes:
         return Found(None, "no box")
     inside = _rectangles(photo.boxes, photo.size)
@@ -58,7 +58,7 @@ def grabcut_source(settings: MaskSettings, *, any_box: bool) -> MaskSource:
         if settings.refine != "none":
             _import_matting()  # said before any photo is read
 
-    def find(photo: Asked) -> Found:
+    def find(photo: MaskRequest) -> Found:
         boxes = photo.boxes or _inset(photo.size, settings.inset)
         if not boxes:
             return Found(None, "no box")

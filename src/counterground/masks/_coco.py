@@ -16,17 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.errors import UsageError, needs_extra
-from counterground.masks._found import Asked, Box, Found, Mask, MaskSource
+from counterground.masks._found import Box, Found, Mask, MaskRequest, MaskSource, read_image
 from counterground.masks._names import NameMatch, of_classes
 from counterground.masks._settings import MaskSettings
 from counterground.photos import (
     Benchmark,
     CocoFile,
-    UnreadablePhoto,
     box_inside,
     coco_box,
     is_pixels,
-    load_photo,
     read_coco_file,
 )
 from counterground.reading import file_sha256, is_file
@@ -64,7 +62,7 @@ def coco_source(path: Path, benchmark: Benchmark, settings: MaskSettings) -> Mas
     with needs_extra("coco"):
         import pycocotools  # noqa: F401 - said before any photo is read
 
-    def find(photo: Asked) -> Found:
+    def find(photo: MaskRequest) -> Found:
         objects = annotated.objects(photo)
         if isinstance(objects, Found):
             return objects
@@ -86,7 +84,7 @@ def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict
     annotated = _Annotated.read(path, benchmark, settings)
     found = {}
     for photo, name in benchmark.photos.select("path", "class_name").iter_rows():
-        objects = annotated.objects(Asked(photo, Path(), name, None, (0, 0)))
+        objects = annotated.objects(MaskRequest(photo, Path(), name, None, (0, 0)))
         boxes = [] if isinstance(objects, Found) else [box for each in objects if (box := _box(each))]
         if settings.several == "largest":
             size = annotated.size(photo)
@@ -122,7 +120,7 @@ class _Annotated:
             for each in {name, name.rpartition("/")[2]} - {""}:
                 names[each].append(key)
         photos = benchmark.photos["path"].to_list()
-        folders = _telling_folders(named, photos)
+        folders = _distinctive_folders(named, photos)
         matched = NameMatch(
             photos, names, stems=False, fits=lambda photo, key: _agree(_folders(photo), folders[key])
         )
@@ -149,7 +147,7 @@ class _Annotated:
         width, height = (side if is_pixels(side) and side > 0 else math.inf for side in sides)
         return width, height
 
-    def objects(self, photo: Asked) -> list[dict[str, Any]] | Found:
+    def objects(self, photo: MaskRequest) -> list[dict[str, Any]] | Found:
         """Return the single objects of the photo's class, or why there are none."""
         key = self.matched.one(photo.path, "image")
         if isinstance(key, Found):
@@ -172,7 +170,7 @@ class _Annotated:
         """Return notes: images of no photo, several objects, crowds beside objects."""
         counts = Counter[str]()
         for path, name in benchmark.photos.select("path", "class_name").iter_rows():
-            objects = self.objects(Asked(path, Path(), name, None, (0, 0)))
+            objects = self.objects(MaskRequest(path, Path(), name, None, (0, 0)))
             if isinstance(objects, Found):
                 continue
             counts["several"] += len(objects) > 1
@@ -202,7 +200,7 @@ def _folders(name: str) -> tuple[str, ...]:
     return PurePosixPath(name).parts[:-1]
 
 
-def _telling_folders(named: Mapping[Any, str], photos: Sequence[str]) -> dict[Any, tuple[str, ...]]:
+def _distinctive_folders(named: Mapping[Any, str], photos: Sequence[str]) -> dict[Any, tuple[str, ...]]:
     """Return the folders of each image that say which photo it is.
 
     A single folder such as ``train2017``, or folders that all images share, say nothing unless photos are in
@@ -333,14 +331,9 @@ def _segments_folder(path: Path, content: CocoFile, given: Path | None) -> Path:
 def _segment(annotation: dict[str, Any], size: tuple[int, int], folder: Path) -> _Inside:
     """Return the pixels of a segment, whose id is red + 256 green + 65536 blue."""
     name = Path(str(annotation["segments"])).name
-    try:
-        image = load_photo(folder / name).image
-    except UnreadablePhoto as error:
-        reason = "missing" if error.reason == "missing" else "unreadable"
-        raise OutlineError(reason, f"{name}: {error.reason}") from error
-    if image.size != size:
-        there, wanted = (f"{width} x {height}" for width, height in (image.size, size))
-        raise OutlineError("wrong size", f"{name} has {there} pixels, the photo {wanted}")
+    image = read_image(folder / name, size)
+    if isinstance(image, Found):
+        raise OutlineError(image.reason, image.detail)
     ids = np.asarray(image).astype(np.int64) @ np.array([1, 256, 65536])
     number = annotation.get("id")
     inside: _Inside = ids == number if isinstance(number, int | float) else np.zeros(ids.shape, bool)

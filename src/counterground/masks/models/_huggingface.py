@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from counterground.errors import UsageError, needs_extra
-from counterground.masks._found import Asked, Found, MaskSource, Weights
+from counterground.masks._found import Found, MaskRequest, MaskSource, Weights
 from counterground.masks._names import of_classes
 from counterground.masks._settings import MaskSettings
 from counterground.masks.models._weights import UNVERIFIED, check_accepted, known_weights
@@ -70,7 +70,7 @@ def _finder(
     settings: MaskSettings,
     *,
     any_box: bool,
-) -> Callable[[Asked], Found]:
+) -> Callable[[MaskRequest], Found]:
     from transformers.models.auto import modeling_auto as auto
 
     kind, architecture = config.get("model_type"), str((config.get("architectures") or [""])[0])
@@ -97,7 +97,7 @@ def _finder(
 
 def _labelled(
     source: HfSource, loader: Any, classes: Sequence[str], settings: MaskSettings, device: str
-) -> Callable[[Asked], Found]:
+) -> Callable[[MaskRequest], Found]:
     """Return a function that finds the objects of the photo's class among those that a model names."""
     from transformers import AutoImageProcessor, pipeline
 
@@ -107,7 +107,7 @@ def _labelled(
     labels = {str(label): str(label) for label in network.config.id2label.values()}
     wanted = of_classes(source.spec, "label", labels, classes, settings.categories)
 
-    def find(photo: Asked) -> Found:
+    def find(photo: MaskRequest) -> Found:
         shown = pipe(load_photo(photo.file).image)
         chosen = [np.asarray(each["mask"]) > 0 for each in shown if each["label"] in wanted[photo.class_name]]
         if not chosen:
@@ -123,7 +123,7 @@ def _labelled(
     return find
 
 
-def _prompted(source: HfSource, device: str) -> Callable[[Asked], Found]:
+def _prompted(source: HfSource, device: str) -> Callable[[MaskRequest], Found]:
     """Return a function that finds the object in each box: the model's own best of its proposed masks."""
     import torch
     from transformers import AutoModelForMaskGeneration, AutoProcessor
@@ -131,7 +131,7 @@ def _prompted(source: HfSource, device: str) -> Callable[[Asked], Found]:
     network = read_network(AutoModelForMaskGeneration, source).to(device)
     processor = from_pretrained(AutoProcessor, source)
 
-    def find(photo: Asked) -> Found:
+    def find(photo: MaskRequest) -> Found:
         if not photo.boxes:
             return Found(None, "no box")
         image = load_photo(photo.file).image

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message, needs_extra
-from counterground.masks._found import Asked, Found, MaskSource, Weights
+from counterground.masks._found import Found, MaskRequest, MaskSource, Weights
 from counterground.masks.models._weights import UNVERIFIED, check_accepted, known_weights
 from counterground.offline import check_online
 from counterground.photos import load_photo
@@ -57,7 +57,7 @@ def rembg_source(spec: str, accepted: Sequence[str]) -> MaskSource:
             f"The weights of {spec} cannot be had ({error_message(error)}). {remedy}."
         ) from error
 
-    def find(photo: Asked) -> Found:
+    def find(photo: MaskRequest) -> Found:
         image = load_photo(photo.file).image  # in RGB, without the orientation tag that rembg would follow
         mask = rembg.remove(image, session=session, only_mask=True)
         assert isinstance(mask, Image.Image)
