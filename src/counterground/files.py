@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.reading import open_regular
+from counterground.reading import file_sha256, open_regular
 
 try:
     import fcntl
@@ -337,7 +337,7 @@ def read_record(path: Path, *, beside: bool = True) -> bytes:
     for name, digest in json.loads(seal[1]).items() if beside else ():
         if not (path.parent / name).is_file():
             raise ValueError(f"{name} is missing")
-        if _file_digest(path.parent / name) != digest:
+        if file_sha256(path.parent / name) != digest:
             raise ValueError(f"{name} is not as it was written")
     return body + b"}"
 
@@ -351,11 +351,6 @@ def sealed_files(path: Path) -> dict[str, str] | None:
 
 def _seal(body: bytes, files: bytes) -> str:
     return hashlib.sha256(b"%d\n%b\n%b" % (len(body), body, files)).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def row_digest(*values: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -104,6 +105,16 @@ def open_regular(path: str | Path, most: int | None = None) -> BufferedReader:
         os.close(handle)
         raise OSError(*problem, str(path))
     return os.fdopen(handle, "rb")
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes in hex.
+
+    Raises:
+        OSError: see `open_regular`.
+    """
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_text(path: str | Path, most: int | None = MOST_TEXT) -> str:

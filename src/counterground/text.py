@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 _LATEX = {
@@ -23,7 +24,6 @@ _LATEX = {
 }
 # BibTeX counts braces whether they are escaped or not, so one alone would end or swallow the field.
 _BIBTEX = {**_LATEX, "{": r"\textbraceleft{}", "}": r"\textbraceright{}"}
-
 
 # They keep right-to-left text from reordering the text beside it.
 _ISOLATE, _END = "\u2068", "\u2069"
@@ -58,6 +58,12 @@ def counted(number: int, noun: str) -> str:
     """Return a count and what is counted: ``1 class``, ``2,300 photos``; the noun's plural is regular."""
     ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
     return f"{number:,} {noun}{ending}"
+
+
+def and_more(names: Sequence[str], most: int) -> str:
+    """Return the first ``most`` names, and how many more there are: ``ox, zebra and 3 more``."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def duration(seconds: float | None) -> str:

@@ -19,7 +19,7 @@ from counterground.files import atomic_path
 from counterground.photos import IMAGE_SUFFIXES, UnreadablePhoto, load_photo, read_table
 from counterground.progress import progress_bar
 from counterground.reading import is_file, read_json
-from counterground.text import counted
+from counterground.text import and_more, counted, is_utf8
 
 Change = Callable[[Image.Image], Image.Image] | None
 """What is done to a photo, in RGB; None: nothing, and its file is linked or copied.
@@ -95,15 +95,12 @@ class Copy:
         """
         try:
             names = sorted(entry.name for entry in (self.root / folder).iterdir())
-            "".join(names).encode()
         except OSError as error:
             raise CounterGroundError(
                 f"{self.root} has no folder {folder!r}: this copy is not complete, or is another data set."
             ) from error
-        except UnicodeEncodeError as error:
-            raise CounterGroundError(
-                f"{self.root / folder} holds a name that is not UTF-8: rename it."
-            ) from error
+        if not all(map(is_utf8, names)):
+            raise CounterGroundError(f"{self.root / folder} holds a name that is not UTF-8: rename it.")
         return [name for name in names if not name.startswith(".")]
 
     def _note_unknown(self, template: str, folders: set[str], ignored: Collection[str]) -> None:
@@ -119,10 +116,9 @@ class Copy:
         )
         unknown = [folder for folder in beside if folder not in known and _holds_photos(self.root / folder)]
         if unknown:
-            more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
             self.notes.append(
                 f"Skipped {counted(len(unknown), 'folder')} that the benchmark does not have: "
-                f"{', '.join(unknown[:_LISTED])}{more}."
+                f"{and_more(unknown, _LISTED)}."
             )
 
     def table(self, name: str, columns: Mapping[str, Mapping[str, str] | None]) -> pl.DataFrame:

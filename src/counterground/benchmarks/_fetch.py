@@ -18,6 +18,20 @@ from counterground.progress import progress_bar
 from counterground.reading import is_file, is_folder
 
 _RETRIES = 3
+_DEPTH = 4  # folders that an unpacker, a mirror or a user put around the data
+
+
+def nearest_folders(data: Path) -> Iterator[Path]:
+    """Yield a folder and those in it, the nearest first, as deep as something may lie around the data."""
+    level = [data]
+    for _ in range(_DEPTH):
+        yield from level
+        level = [child for folder in level for child in subfolders(folder)]
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted, except hidden ones."""
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
 @contextmanager
@@ -68,12 +82,7 @@ def data_folder(
 
 def _unpacked(title: str, archives: Sequence[Path], folder: Path, *, show_progress: bool) -> Path:
     """Unpack into a folder named after the archives' content, so that only the same ones resume in it."""
-    contents = []
-    for archive in archives:
-        try:
-            contents.append(sha256(archive))
-        except OSError as error:
-            raise CounterGroundError(f"Cannot read {archive}: {error.strerror or error}.") from error
+    contents = [sha256(archive) for archive in archives]
     content = contents[0] if len(contents) == 1 else hashlib.sha256("".join(contents).encode()).hexdigest()
     into = folder / f"unpacked-{content[:12]}"
     try:

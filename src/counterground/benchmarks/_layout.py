@@ -17,13 +17,12 @@ import polars as pl
 
 from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks._copy import Copy
-from counterground.benchmarks._fetch import data_folder
+from counterground.benchmarks._fetch import data_folder, nearest_folders
 from counterground.errors import CounterGroundError
 from counterground.files import cache_dir, write_text
 from counterground.metrics import Design
 from counterground.photos import Benchmark, LabelSpace, benchmark_of_frame, read_benchmark, write_benchmark
 
-_DEPTH = 4  # folders that an unpacker, a mirror or a user put around the data
 _LISTED = 4  # differences that a note names
 
 
@@ -143,7 +142,7 @@ class LayoutBenchmark:
 
     def _root(self, data: Path) -> Path:
         """Return the folder in or below ``data`` that holds all marks."""
-        for folder in _levels(data):
+        for folder in nearest_folders(data):
             if all((folder / mark).exists() for mark in self.marks):
                 return folder
         raise CounterGroundError(
@@ -197,16 +196,3 @@ def _label_space(classes: Mapping[str, tuple[int, ...]]) -> LabelSpace:
         return LabelSpace("benchmark", tuple(classes), tuple(index for (index,) in classes.values()))
     members = None if sizes == {0} else tuple(classes.values())
     return LabelSpace("benchmark", tuple(classes), none, members=members)
-
-
-def _levels(data: Path) -> Iterator[Path]:
-    """Yield ``data`` and the folders below it, the nearest first."""
-    level = [data]
-    for _ in range(_DEPTH):
-        yield from level
-        level = [
-            child
-            for folder in level
-            for child in sorted(folder.iterdir())
-            if child.is_dir() and not child.name.startswith(".")
-        ]

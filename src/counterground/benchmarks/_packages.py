@@ -9,7 +9,6 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
-import hashlib
 import importlib
 import io
 import json
@@ -29,7 +28,7 @@ from urllib.parse import unquote
 from counterground.errors import CounterGroundError, error_message
 from counterground.files import cache_dir, draft_folder
 from counterground.offline import check_online
-from counterground.reading import BoundedTarInfo, open_regular
+from counterground.reading import BoundedTarInfo, file_sha256, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -40,6 +39,7 @@ _AR_HEADER = 60
 MAX_MEMBER_BYTES = 64 * 2**20  # the largest photograph we read is 6 MB; more is a broken or hostile package
 MAX_TOTAL_BYTES = 4 * 2**30  # the largest package we read has 0.3 GB
 _CHUNK = 2**20
+_APT_SECONDS = 1800  # 81 MB is the largest package; connections below 50 kB/s are given up
 
 
 def read_deb(deb: Path, wanted: Iterable[str]) -> dict[str, bytes]:
@@ -176,9 +176,6 @@ class _Section(io.RawIOBase):
         view[: len(chunk)] = chunk
         self._left -= len(chunk)
         return len(chunk)
-
-
-_APT_SECONDS = 1800  # 81 MB is the largest package; connections below 50 kB/s are given up
 
 
 @dataclass(frozen=True)
@@ -323,10 +320,9 @@ def _apt(command: list[str], folder: Path) -> tuple[int, str]:
 
 
 def _verified(name: str, folder: Path) -> Path:
-    debs = sorted(folder.glob(f"{name}_*.deb"))
-    if len(debs) != 1:
+    deb = next(folder.glob(f"{name}_*.deb"), None)
+    if deb is None:
         raise CounterGroundError(f"apt-get download left no {name}_*.deb. {_how_to_bring([name])}")
-    deb = debs[0]
     status, text = _apt(["apt-cache", "show", f"{name}={_version(deb)}"], folder)
     stated = {line.split()[1] for line in text.splitlines() if line.startswith("SHA256: ")}
     if status or sha256(deb) not in stated:
@@ -344,22 +340,20 @@ def _version(deb: Path) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal.
+    """Return the SHA-256 of a file in hex.
 
     Raises:
-        OSError: see `open_regular`.
+        CounterGroundError: it cannot be read.
     """
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise CounterGroundError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
 def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package:
     """Write the files we use from ``deb`` to the cache; a half-written folder never becomes visible."""
-    try:
-        digest = sha256(deb)
-    except OSError as error:
-        raise CounterGroundError(f"Cannot read {deb}: {error.strerror or error}.") from error
-    version = _version(deb)
+    digest, version = sha256(deb), _version(deb)
     store = cache_dir() / "packages"
     folder = store / f"{name}_{version.replace(':', '+')}_{digest[:12]}"
     package = Package(name, version, digest, verified_by, folder)

@@ -30,7 +30,6 @@ from counterground.models import (
     AnyModel,
     DualEncoder,
     Encoder,
-    Generative,
     NamedModel,
     check_specs,
     left_unchanged,
@@ -266,7 +265,7 @@ def _made_ready(given: NamedModel, request: Request) -> Iterator[ReadyEncoder]:
     """Load a model, check that it is an encoder with a head of its own, and encode the photos."""
     with left_unchanged(given.made):
         loaded = request.settings.load(given)
-        if isinstance(loaded, Generative) or not isinstance(loaded, Encoder) or loaded.head is not None:
+        if not isinstance(loaded, Encoder) or loaded.head is not None:
             raise UsageError(
                 f"{given.name} has no head of its own over the names: give a dual encoder (CLIP) or a "
                 "classifier, without ?head=."

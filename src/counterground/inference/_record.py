@@ -36,7 +36,7 @@ from counterground.results import (
     RunInfo,
     open_run,
 )
-from counterground.text import counted
+from counterground.text import and_more, counted
 
 # This many equal answers, or this share of exact ties, are no accident.
 _ENOUGH, _TIES = 10, 0.01
@@ -191,12 +191,12 @@ def run_info(
 def shareable_info(info: RunInfo) -> RunInfo:
     """Return the record as it may be shared, without absolute paths; see `privacy.shareable`."""
     given = json.loads(info.model_dump_json())
-    told = shareable(given, but=_AS_THEY_ARE)
+    shared = shareable(given, but=_AS_THEY_ARE)
     for *way, last in _VALUES:
-        here, there = _at(told, way), _at(given, way)
+        here, there = _at(shared, way), _at(given, way)
         if there is not None:
             here[last] = there[last]
-    return RunInfo.model_validate(told)
+    return RunInfo.model_validate(shared)
 
 
 def _at(record: Any, way: Sequence[str]) -> Any:
@@ -387,13 +387,10 @@ def _other_question(request: Request) -> list[str]:
     similar = {name: found for name in unknown[:_SLIPS] if (found := similar_imagenet_name(name))}
     if len(unknown) == len(own) != len(similar):
         return []  # the user's own classes: "bird" is no typo for "briard", unless all look like typos
-    shown = [
-        f"{name} (did you mean {similar[name]!r}?)" if name in similar else name for name in unknown[:_SLIPS]
-    ]
-    more = f" and {len(unknown) - _SLIPS} more" if len(unknown) > _SLIPS else ""
+    shown = [f"{name} (did you mean {similar[name]!r}?)" if name in similar else name for name in unknown]
     are = "is not an ImageNet class" if len(unknown) == 1 else "are not ImageNet classes"
     sentence = (
-        f"{', '.join(shown)}{more} {are}, so the {counted(len(own), 'class')} of the benchmark compete only "
+        f"{and_more(shown, _SLIPS)} {are}, so the {counted(len(own), 'class')} of the benchmark compete only "
         "among themselves: accuracies are not comparable with those among ImageNet's 1000 names."
     )
     return [sentence]

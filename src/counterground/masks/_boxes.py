@@ -11,9 +11,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from counterground.errors import UsageError, needs_extra
-from counterground.masks._found import OBJECT, Asked, Box, Found, Mask, MaskSource
+from counterground.masks._found import OBJECT, Box, Found, Mask, MaskRequest, MaskSource
 from counterground.masks._settings import MaskSettings
-from counterground.photos import UnreadablePhoto, load_photo
+from counterground.photos import load_photo
 
 _Inside = npt.NDArray[np.bool_]
 _ITERATIONS = 5
@@ -26,7 +26,7 @@ def boxes_source() -> MaskSource:
     return MaskSource("boxes", _of_boxes, rough=True)
 
 
-def _of_boxes(photo: Asked) -> Found:
+def _of_boxes(photo: MaskRequest) -> Found:
     if not photo.boxes:
         return Found(None, "no box")
     inside = _rectangles(photo.boxes, photo.size)
@@ -58,16 +58,12 @@ def grabcut_source(settings: MaskSettings, *, any_box: bool) -> MaskSource:
         if settings.refine != "none":
             _import_matting()  # said before any photo is read
 
-    def find(photo: Asked) -> Found:
+    def find(photo: MaskRequest) -> Found:
         boxes = photo.boxes or _inset(photo.size, settings.inset)
         if not boxes:
             return Found(None, "no box")
         detail = "" if photo.boxes else "from the photo without its margin, not from a box"
-        try:
-            image = load_photo(photo.file).image
-        except UnreadablePhoto as error:
-            return Found(None, "unreadable", error.reason)
-        return _cut(image, boxes, settings.refine, detail)
+        return _cut(load_photo(photo.file).image, boxes, settings.refine, detail)
 
     record = {"opencv": cv2.__version__}
     if settings.refine != "none":

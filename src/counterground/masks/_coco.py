@@ -5,7 +5,6 @@ The formats: https://github.com/cocodataset/cocodataset.github.io/blob/master/da
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,22 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from counterground.errors import UsageError, did_you_mean, needs_extra
-from counterground.masks._found import Asked, Box, Found, Mask, MaskSource
-from counterground.masks._names import NameMatch
+from counterground.errors import UsageError, needs_extra
+from counterground.masks._found import Box, Found, Mask, MaskRequest, MaskSource, read_image
+from counterground.masks._names import NameMatch, of_classes
 from counterground.masks._settings import MaskSettings
 from counterground.photos import (
     Benchmark,
     CocoFile,
-    UnreadablePhoto,
     box_inside,
     coco_box,
     is_pixels,
-    load_photo,
-    name_key,
     read_coco_file,
 )
-from counterground.reading import is_file, open_regular
+from counterground.reading import file_sha256, is_file
 from counterground.text import counted
 
 _Inside = npt.NDArray[np.bool_]
@@ -66,7 +62,7 @@ def coco_source(path: Path, benchmark: Benchmark, settings: MaskSettings) -> Mas
     with needs_extra("coco"):
         import pycocotools  # noqa: F401 - said before any photo is read
 
-    def find(photo: Asked) -> Found:
+    def find(photo: MaskRequest) -> Found:
         objects = annotated.objects(photo)
         if isinstance(objects, Found):
             return objects
@@ -75,9 +71,7 @@ def coco_source(path: Path, benchmark: Benchmark, settings: MaskSettings) -> Mas
         except OutlineError as error:
             return Found(None, error.reason, str(error))
 
-    with open_regular(path) as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return MaskSource("coco", find, record={"sha256": digest}, notes=annotated.notes(benchmark))
+    return MaskSource("coco", find, record={"sha256": file_sha256(path)}, notes=annotated.notes(benchmark))
 
 
 def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict[str, tuple[Box, ...]]:
@@ -90,7 +84,7 @@ def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict
     annotated = _Annotated.read(path, benchmark, settings)
     found = {}
     for photo, name in benchmark.photos.select("path", "class_name").iter_rows():
-        objects = annotated.objects(Asked(photo, Path(), name, None, (0, 0)))
+        objects = annotated.objects(MaskRequest(photo, Path(), name, None, (0, 0)))
         boxes = [] if isinstance(objects, Found) else [box for each in objects if (box := _box(each))]
         if settings.several == "largest":
             size = annotated.size(photo)
@@ -126,7 +120,7 @@ class _Annotated:
             for each in {name, name.rpartition("/")[2]} - {""}:
                 names[each].append(key)
         photos = benchmark.photos["path"].to_list()
-        folders = _telling_folders(named, photos)
+        folders = _distinctive_folders(named, photos)
         matched = NameMatch(
             photos, names, stems=False, fits=lambda photo, key: _agree(_folders(photo), folders[key])
         )
@@ -135,8 +129,9 @@ class _Annotated:
                 f"No image of {path} is a photo of {benchmark.name}: {next(iter(names), '')!r} is not "
                 f"{photos[0]!r}."
             )
-        classes = set(benchmark.photos["class_name"].to_list())
-        found = _categories(path, content, classes, settings.categories)
+        classes = benchmark.photos["class_name"].unique().sort().to_list()
+        named_as = {key: str(category["name"]) for key, category in content.categories.items()}
+        found = of_classes(path, "category", named_as, classes, settings.categories)
         elsewhere = [
             (photo, named[alike[0]])
             for photo in photos
@@ -152,7 +147,7 @@ class _Annotated:
         width, height = (side if is_pixels(side) and side > 0 else math.inf for side in sides)
         return width, height
 
-    def objects(self, photo: Asked) -> list[dict[str, Any]] | Found:
+    def objects(self, photo: MaskRequest) -> list[dict[str, Any]] | Found:
         """Return the single objects of the photo's class, or why there are none."""
         key = self.matched.one(photo.path, "image")
         if isinstance(key, Found):
@@ -175,7 +170,7 @@ class _Annotated:
         """Return notes: images of no photo, several objects, crowds beside objects."""
         counts = Counter[str]()
         for path, name in benchmark.photos.select("path", "class_name").iter_rows():
-            objects = self.objects(Asked(path, Path(), name, None, (0, 0)))
+            objects = self.objects(MaskRequest(path, Path(), name, None, (0, 0)))
             if isinstance(objects, Found):
                 continue
             counts["several"] += len(objects) > 1
@@ -205,7 +200,7 @@ def _folders(name: str) -> tuple[str, ...]:
     return PurePosixPath(name).parts[:-1]
 
 
-def _telling_folders(named: Mapping[Any, str], photos: Sequence[str]) -> dict[Any, tuple[str, ...]]:
+def _distinctive_folders(named: Mapping[Any, str], photos: Sequence[str]) -> dict[Any, tuple[str, ...]]:
     """Return the folders of each image that say which photo it is.
 
     A single folder such as ``train2017``, or folders that all images share, say nothing unless photos are in
@@ -225,33 +220,11 @@ def _agree(one: Sequence[str], other: Sequence[str]) -> bool:
     return not both or one[-1] == other[-1] or tuple(one[:both]) == tuple(other[:both])
 
 
-def _categories(
-    path: Path, content: CocoFile, classes: set[str], called: Mapping[str, str]
-) -> dict[str, frozenset[Any]]:
-    """Return the category ids of each class: of its own name, or of the one given for it."""
-    ids = defaultdict(set)
-    for key, category in content.categories.items():
-        ids[name_key(str(category["name"]))].add(key)
-    for name, wanted in called.items():
-        if name not in classes:
-            raise UsageError(f"There is no class {name!r}.{did_you_mean(name, classes)}")
-        if name_key(wanted) not in ids:
-            known = [str(each["name"]) for each in content.categories.values()]
-            raise UsageError(f"{path} has no category {wanted!r}.{did_you_mean(wanted, known)}")
-    found = {name: frozenset(ids.get(name_key(called.get(name, name)), ())) for name in classes}
-    if not any(found.values()):
-        raise UsageError(
-            f"No category of {path} is a class of the photos ({sorted(classes)[0]!r}, ...): say which is, "
-            "with --category CLASS=CATEGORY."
-        )
-    return found
-
-
 def _drawn(objects: Sequence[dict[str, Any]], size: tuple[int, int], several: str, folder: Path) -> Found:
     """Return the union of the objects, or the largest of them."""
     chosen, most = np.zeros(size[::-1], bool, order="F"), -1  # as the outlines are drawn
     for each in objects:  # one in memory at a time
-        drawn = _outline(each, size, folder)
+        drawn = _segment(each, size, folder) if "segments" in each else draw_outline(each, size)
         if several != "largest":
             chosen |= drawn
         elif (area := int(drawn.sum())) > most:
@@ -259,10 +232,6 @@ def _drawn(objects: Sequence[dict[str, Any]], size: tuple[int, int], several: st
     detail = f"{several} of {counted(len(objects), 'object')}" if len(objects) > 1 else ""
     mask: Mask = np.ascontiguousarray(chosen).astype(np.uint8) * 255
     return Found(mask, "", detail)
-
-
-def _outline(annotation: dict[str, Any], size: tuple[int, int], folder: Path) -> _Inside:
-    return _segment(annotation, size, folder) if "segments" in annotation else draw_outline(annotation, size)
 
 
 def draw_outline(annotation: Mapping[str, Any], size: tuple[int, int]) -> _Inside:
@@ -362,14 +331,9 @@ def _segments_folder(path: Path, content: CocoFile, given: Path | None) -> Path:
 def _segment(annotation: dict[str, Any], size: tuple[int, int], folder: Path) -> _Inside:
     """Return the pixels of a segment, whose id is red + 256 green + 65536 blue."""
     name = Path(str(annotation["segments"])).name
-    try:
-        image = load_photo(folder / name).image
-    except UnreadablePhoto as error:
-        reason = "missing" if error.reason == "missing" else "unreadable"
-        raise OutlineError(reason, f"{name}: {error.reason}") from error
-    if image.size != size:
-        there, wanted = (f"{width} x {height}" for width, height in (image.size, size))
-        raise OutlineError("wrong size", f"{name} has {there} pixels, the photo {wanted}")
+    image = read_image(folder / name, size)
+    if isinstance(image, Found):
+        raise OutlineError(image.reason, image.detail)
     ids = np.asarray(image).astype(np.int64) @ np.array([1, 256, 65536])
     number = annotation.get("id")
     inside: _Inside = ids == number if isinstance(number, int | float) else np.zeros(ids.shape, bool)

@@ -20,6 +20,7 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import database_damage, row_digest, write_bytes
+from counterground.masks._found import OBJECT
 from counterground.pool import database_problem
 from counterground.reading import parse_json
 
@@ -33,7 +34,6 @@ MOST_MASK_BYTES = 12 << 20
 _APPLICATION = 0x43474D4B  # "CGMK": the decisions of a folder of masks, not another program's database
 _VERSION = 2
 _BUSY_SECONDS = 30
-_HALF = 128  # from this value on, a pixel belongs to the object
 _SCHEMA = {
     "decision": """CREATE TABLE decision (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -427,7 +427,7 @@ def _checked_mask(png: bytes, size: tuple[int, int]) -> bytes:
         grey = image.convert("L")
     except Exception as error:
         raise UsageError("The mask is a damaged PNG.") from error
-    inside = np.asarray(grey) >= _HALF
+    inside = np.asarray(grey) >= OBJECT
     if not inside.any():
         raise UsageError("The mask is empty: it marks no object.")
     if inside.all():

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from counterground.errors import UsageError
-from counterground.masks._found import Asked, Found, MaskSource, read_mask
+from counterground.masks._found import Found, MaskRequest, MaskSource, read_mask
 from counterground.masks._names import NameMatch
-from counterground.photos import Benchmark, UnreadablePhoto, load_photo
-from counterground.text import counted
+from counterground.photos import Benchmark, load_photo
+from counterground.text import and_more, counted
 
 _NAMED = 3
 
@@ -31,7 +31,7 @@ def manifest_source(benchmark: Benchmark) -> MaskSource:
     return MaskSource("manifest", _of_manifest)
 
 
-def _of_manifest(photo: Asked) -> Found:
+def _of_manifest(photo: MaskRequest) -> Found:
     if photo.mask is None:
         return Found(None, "missing", "the manifest names no mask")
     return read_mask(photo.mask, photo.size)
@@ -42,11 +42,8 @@ def alpha_source() -> MaskSource:
     return MaskSource("alpha", _of_alpha)
 
 
-def _of_alpha(photo: Asked) -> Found:
-    try:
-        image = load_photo(photo.file, rgb=False).image
-    except UnreadablePhoto as error:
-        return Found(None, "unreadable", error.reason)
+def _of_alpha(photo: MaskRequest) -> Found:
+    image = load_photo(photo.file, rgb=False).image
     if not image.has_transparency_data:
         return Found(None, "missing", "the photo has no alpha")
     return Found(np.asarray(image.convert("RGBA").getchannel("A")))
@@ -80,7 +77,7 @@ def folder_source(folder: Path, benchmark: Benchmark) -> MaskSource:
             f"{photos[0]!r}. A mask has the photo's name, with or without its suffix, and .png."
         )
 
-    def find(photo: Asked) -> Found:
+    def find(photo: MaskRequest) -> Found:
         found = matched.one(photo.path, "PNG")
         return found if isinstance(found, Found) else read_mask(found, photo.size)
 
@@ -92,5 +89,4 @@ def _unused_notes(unused: Iterable[Path], folder: Path) -> tuple[str, ...]:
     names = [file.relative_to(folder).as_posix() for file in unused]
     if not names:
         return ()
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return (f"{counted(len(names), 'PNG')} with the name of no photo: {', '.join(names[:_NAMED])}{more}.",)
+    return (f"{counted(len(names), 'PNG')} with the name of no photo: {and_more(names, _NAMED)}.",)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from counterground.photos import UnreadablePhoto, load_photo
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Mask = npt.NDArray[np.uint8]
 """``[h, w]``, 0 to 255: how much of each pixel belongs to the object."""
@@ -55,7 +58,7 @@ class Found(NamedTuple):
     detail: str = ""
 
 
-class Asked(NamedTuple):
+class MaskRequest(NamedTuple):
     """A photo that needs a mask.
 
     Attributes:
@@ -100,7 +103,8 @@ class MaskSource:
 
     Attributes:
         origin: what ``masks.csv`` calls it.
-        find: function that finds the mask of one photo; called from one thread unless ``slow`` is False.
+        find: function that finds the mask of one photo, or raises `UnreadablePhoto`; called from one thread
+            unless ``slow`` is False.
         slow: whether results are worth keeping: existing masks are then not regenerated.
         rough: whether its masks are approximations that need review.
         record: what else decides the masks: versions and hashes, as JSON types.
@@ -109,7 +113,7 @@ class MaskSource:
     """
 
     origin: str
-    find: Callable[[Asked], Found]
+    find: Callable[[MaskRequest], Found]
     slow: bool = False
     rough: bool = False
     record: dict[str, Any] | None = None
@@ -117,16 +121,26 @@ class MaskSource:
     weights: Weights | None = None
 
 
-def read_mask(file: Path, size: tuple[int, int]) -> Found:
-    """Read a mask file: what is opaque if it has alpha, else what is white."""
+def read_image(
+    file: Path, size: tuple[int, int], *, rgb: bool = True, whole: bool = False
+) -> Image.Image | Found:
+    """Read an image of a photo's size (see `load_photo`), or return why it cannot be used."""
     try:
-        image = load_photo(file, rgb=False, whole=True).image
+        image = load_photo(file, rgb=rgb, whole=whole).image
     except UnreadablePhoto as error:
         reason = "missing" if error.reason == "missing" else "unreadable"
         return Found(None, reason, f"{file.name}: {error.reason}")
     if image.size != size:
         there, wanted = (f"{width} x {height}" for width, height in (image.size, size))
         return Found(None, "wrong size", f"{file.name} has {there} pixels, the photo {wanted}")
+    return image
+
+
+def read_mask(file: Path, size: tuple[int, int]) -> Found:
+    """Read a mask file: what is opaque if it has alpha, else what is white."""
+    image = read_image(file, size, rgb=False, whole=True)
+    if isinstance(image, Found):
+        return image
     if image.has_transparency_data:
         return Found(np.asarray(image.convert("RGBA").getchannel("A")))
     colours = np.asarray(image.convert("RGB")) if image.mode in ("1", "L", "P", "RGB") else None

@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from counterground.errors import UsageError
 from counterground.files import cache_dir, check_apart, check_only, relative_way, write_bytes
-from counterground.masks._found import Asked, Found, Mask, MaskSource, read_mask
+from counterground.masks._found import Found, Mask, MaskRequest, MaskSource, read_mask
 from counterground.masks._masks import (
     DESCRIPTION_FILE,
     FILES,
@@ -263,7 +263,7 @@ class _Making:
         name = f"{FILES}/{path}.png"
         target = self.folder / name
         try:
-            found = self._found(self._asked(photo), target)
+            found = self._found(self._request(photo), target)
         except UnreadablePhoto as error:
             found = Found(None, "unreadable", error.reason)
         row = {name: photo[name] for name in ("path", "photo_id", "class_name")}
@@ -277,7 +277,7 @@ class _Making:
         reasons = [found.reason] if found.reason else broken_limits(quality, self.settings.limits)
         return row | quality._asdict() | {"mask": name, "reason": "; ".join(reasons) or None}
 
-    def _asked(self, photo: dict[str, Any]) -> Asked:
+    def _request(self, photo: dict[str, Any]) -> MaskRequest:
         """Return what a source must know of a photo.
 
         Raises:
@@ -286,15 +286,15 @@ class _Making:
         file = self.benchmark.photo_path(photo["path"])
         mask = None if photo["mask"] is None else self.benchmark.mask_path(photo["mask"])
         boxes = self.boxes.get(photo["path"], ())
-        return Asked(photo["path"], file, photo["class_name"], mask, photo_size(file), boxes)
+        return MaskRequest(photo["path"], file, photo["class_name"], mask, photo_size(file), boxes)
 
-    def _found(self, asked: Asked, target: Path) -> Found:
+    def _found(self, request: MaskRequest, target: Path) -> Found:
         """Return the mask of a photo; an existing one that was slow to make is read instead."""
         if self.source.slow and target.is_file():
-            kept = read_mask(target, asked.size)
+            kept = read_mask(target, request.size)
             if kept.mask is not None:
                 return kept._replace(detail=_kept_detail(target))
-        return self.source.find(asked)
+        return self.source.find(request)
 
 
 def _write_mask(target: Path, mask: Mask, detail: str) -> None:

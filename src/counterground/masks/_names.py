@@ -1,13 +1,15 @@
-"""Which entry of a source belongs to which photo, by name."""
+"""Which entry of a source belongs to which photo, and which to which class, by name."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Generic, TypeVar
 
+from counterground.errors import UsageError, did_you_mean
 from counterground.masks._found import Found
+from counterground.photos import name_key
 from counterground.text import counted
 
 T = TypeVar("T", bound=Hashable)
@@ -65,3 +67,35 @@ def _longest(
             if found := [entry for entry in entries if fits is None or fits(path, entry)]:
                 return found
     return ()
+
+
+def of_classes(
+    source: Path | str, noun: str, names: Mapping[T, str], classes: Sequence[str], called: Mapping[str, str]
+) -> dict[str, frozenset[T]]:
+    """Return the entries of each class: those of its own name, or of the name given for it.
+
+    Args:
+        source: what has the entries, for messages.
+        noun: what an entry is called.
+        names: the name of each entry.
+        classes: names of the photos' classes, sorted.
+        called: for a class, the name that the source calls it.
+
+    Raises:
+        UsageError: ``called`` names no class or no entry, or no entry is a class.
+    """
+    by_key: dict[str, set[T]] = defaultdict(set)
+    for entry, name in names.items():
+        by_key[name_key(name)].add(entry)
+    for name, wanted in called.items():
+        if name not in classes:
+            raise UsageError(f"There is no class {name!r}.{did_you_mean(name, classes)}")
+        if name_key(wanted) not in by_key:
+            raise UsageError(f"{source} has no {noun} {wanted!r}.{did_you_mean(wanted, names.values())}")
+    found = {name: frozenset(by_key.get(name_key(called.get(name, name)), ())) for name in classes}
+    if not any(found.values()):
+        raise UsageError(
+            f"No {noun} of {source} is a class of the photos ({classes[0]!r}, ...): say which is, with "
+            f"--category CLASS={noun.upper()}."
+        )
+    return found

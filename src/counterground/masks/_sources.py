@@ -33,10 +33,15 @@ def open_source(
         MissingExtraError: a package is not installed.
     """
     path = Path(source)
-    if source.startswith(("rembg:", "hf:")):
-        from counterground.masks.models import model_source
+    if source.startswith("rembg:"):
+        from counterground.masks.models import rembg_source
 
-        return model_source(source, benchmark, settings, accept_licences, any_box=bool(boxes))
+        return rembg_source(source, accept_licences)
+    if source.startswith("hf:"):
+        from counterground.masks.models import hf_source
+
+        classes = benchmark.photos["class_name"].unique().sort().to_list()
+        return hf_source(source, classes, settings, accept_licences, any_box=bool(boxes))
     if source in _WORDS:
         return _named(source, benchmark, boxes, settings)
     if path.is_dir():

@@ -5,7 +5,6 @@ The format: https://docs.mlcommons.org/croissant/docs/croissant-spec.html
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -36,7 +35,14 @@ from counterground.photos._native import LABEL_SPACE_FILE
 from counterground.photos.labels import LabelSpace
 from counterground.photos.shards import MAX_TOTAL_BYTES
 from counterground.privacy import without_query
-from counterground.reading import BoundedTarInfo, check_tar_end, check_zip_start, is_file, read_json
+from counterground.reading import (
+    BoundedTarInfo,
+    check_tar_end,
+    check_zip_start,
+    file_sha256,
+    is_file,
+    read_json,
+)
 
 _FILES = ("croissant.json", "metadata.json")
 _CLASS_FIELDS = ("class_name", "class", "label", "cls", "category")
@@ -198,8 +204,7 @@ def _use_unpacked(file: Path | str, metadata: Any, archive: Any) -> None:
             f"{file} needs the archive {archive.content_url}: download both, put the archive beside the"
             " Croissant file, and name that file."
         )
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = file_sha256(path)
     if archive.sha256 not in (None, digest):
         raise CounterGroundError(f"{path} is not the archive of {file.name} (SHA-256): get it again.")
     folder = cache_dir() / "unpacked" / f"archive-{digest}"
@@ -212,7 +217,7 @@ def _use_unpacked(file: Path | str, metadata: Any, archive: Any) -> None:
         if any(archive.uuid in (source, getattr(source, "uuid", None)) for source in node.contained_in or ()):
             node.contained_in = []
             if hasattr(node, "sha256") and node.content_url:
-                node.sha256 = hashlib.sha256((folder / node.content_url).read_bytes()).hexdigest()
+                node.sha256 = file_sha256(folder / node.content_url)
         elif hasattr(node, "content_url") and node is not archive:
             node.content_url = str(file.absolute().parent / node.content_url)
     metadata.distribution = [node for node in metadata.distribution if node is not archive]
@@ -398,7 +403,7 @@ def _label_space(file: Path | str, metadata: Any) -> LabelSpace | None:
     for node in metadata.distribution:
         if isinstance(file, Path) and node.name == LABEL_SPACE_FILE:
             path = file.parent / LABEL_SPACE_FILE
-            if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != node.sha256:
+            if not path.is_file() or file_sha256(path) != node.sha256:
                 raise CounterGroundError(f"{LABEL_SPACE_FILE} is missing or changed: export again.")
             return LabelSpace.load(path)
     return None

@@ -17,11 +17,15 @@ from counterground.photos._benchmark import Benchmark, describe_gaps
 from counterground.photos._manifest import MANIFEST_SCHEMA
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
 from counterground.photos.labels import assign_classes, find_imagenet_index, imagenet_candidates
-from counterground.text import counted, in_utf8, is_utf8
+from counterground.text import and_more, counted, in_utf8, is_utf8
 
 _GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")
 _LIKE_GROUP = re.compile(r"(common|counter)[-_ ]+(\S.*)", re.IGNORECASE)
 _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
+_EXPECTED = (
+    "expected <class>/*.jpg, <class>/<background>/*.jpg, or <class>/common-<background>/*.jpg "
+    "with <class>/counter-<background>/*.jpg"
+)
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 
 
@@ -108,12 +112,6 @@ def read_folder(source: Path) -> Benchmark:
         *_note_files(found.others, "file", "of unknown type"),
     )
     return benchmark.described(notes=notes)
-
-
-_EXPECTED = (
-    "expected <class>/*.jpg, <class>/<background>/*.jpg, or <class>/common-<background>/*.jpg "
-    "with <class>/counter-<background>/*.jpg"
-)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -242,5 +240,4 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _note_files(names: list[str], noun: str, which: str) -> tuple[str, ...]:
     if not names:
         return ()
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return (in_utf8(f"Skipped {counted(len(names), noun)} {which}: {', '.join(names[:3])}{more}."),)
+    return (in_utf8(f"Skipped {counted(len(names), noun)} {which}: {and_more(names, 3)}."),)

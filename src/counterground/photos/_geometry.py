@@ -28,7 +28,7 @@ from counterground.photos._photo import (
     photo_head,
     photo_id,
 )
-from counterground.text import counted
+from counterground.text import and_more, counted
 
 BOX = ("box_x", "box_y", "box_width", "box_height")
 """Covariates that give an object's box in pixels: left and upper edge, width and height, as in COCO."""
@@ -131,19 +131,19 @@ def photo_geometry(benchmark: Benchmark, kept: Path | None = None) -> Geometry:
         kept: folder that keeps the measures of all photos, for later calls with the same photos and masks.
     """
     if kept is None:
-        return _told(_measured(benchmark))
+        return _with_turned(_measured(benchmark))
     path = kept / f"{_identity(benchmark)}.measures"
     if (stored := read_checked(path)) is not None:
-        return _told(Geometry(pl.read_ipc(stored), []))
+        return _with_turned(Geometry(pl.read_ipc(stored), []))
     found = _measured(benchmark)
     if not found.warnings and not found.unreadable:  # a missing file may come back
         file = BytesIO()
         found.columns.write_ipc(file)
         write_checked(path, file.getvalue())
-    return _told(found)
+    return _with_turned(found)
 
 
-def _told(found: Geometry) -> Geometry:
+def _with_turned(found: Geometry) -> Geometry:
     """Return the measures without the column `_TURNED`, and with a warning that counts its photos."""
     turned, photos = int(found.columns[_TURNED].sum()), len(found.columns)
     columns = found.columns.drop(_TURNED)
@@ -162,8 +162,8 @@ def _identity(benchmark: Benchmark) -> str:
     masks = benchmark.photos["mask"].to_list()
     named = list(dict.fromkeys(mask for mask in masks if mask is not None))
     content = dict(zip(named, _read(lambda mask: photo_id(benchmark.mask_path(mask)), named), strict=True))
-    told = [__version__, _TURNED, benchmark.version, *(content.get(mask, "") for mask in masks)]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:32]
+    parts = [__version__, _TURNED, benchmark.version, *(content.get(mask, "") for mask in masks)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def _measured(benchmark: Benchmark) -> Geometry:
@@ -242,9 +242,8 @@ def _box_place(box: Sequence[float], size: tuple[int, int]) -> ObjectPlace | str
 def _warnings(failures: Sequence[str]) -> list[str]:
     if not failures:
         return []
-    more = f" and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
     photos = counted(len(failures), "photo")
-    return [f"The object of {photos} could not be measured: {', '.join(failures[:_NAMED])}{more}."]
+    return [f"The object of {photos} could not be measured: {and_more(failures, _NAMED)}."]
 
 
 def _read(function: Callable[[_File], _Found], paths: Sequence[_File]) -> list[_Found | str]:

@@ -19,7 +19,7 @@ from counterground.files import cache_dir, draft_folder
 from counterground.photos._manifest import MANIFEST_SCHEMA
 from counterground.photos._photo import image_type
 from counterground.photos._questions import QUESTION_SCHEMA
-from counterground.text import counted
+from counterground.text import and_more, counted
 
 _OPTIONAL = ("cluster", "mask", "licence", "attribution", "source", "imagenet_index")
 _NUMBERS = ("class_index", "imagenet_index")
@@ -119,10 +119,9 @@ def note_absent_classes(listed: Sequence[str], present: Iterable[str]) -> tuple[
     absent = [str(name) for name in listed if name not in have]
     if not absent:
         return ()
-    more = f" and {len(absent) - _LISTED:,} more" if len(absent) > _LISTED else ""
     note = (
         f"No photo of {len(absent):,} of the {len(listed):,} classes that are named by number, so the label "
-        f"space 'benchmark' lacks them: {', '.join(absent[:_LISTED])}{more}."
+        f"space 'benchmark' lacks them: {and_more(absent, _LISTED)}."
     )
     return (note,)
 

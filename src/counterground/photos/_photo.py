@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from counterground.errors import CounterGroundError
-from counterground.reading import open_regular
+from counterground.reading import file_sha256, open_regular
 from counterground.text import one_line
 
 _SUFFIXES = "avif bmp gif jfif jpe jpeg jpg mpo pgm png ppm tif tiff webp"
@@ -201,8 +201,7 @@ def photo_id(path: str | AnyPhoto) -> str:
                 raise UnreadablePhoto(part, _CHANGED)
         return path.photo_id
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise UnreadablePhoto(Path(path), _os_reason(error)) from error
 

@@ -361,6 +361,11 @@ def _typed(column: pl.Series) -> pl.Series:
     return column if large.str.contains(r"^\s*[+-]?[0-9]+\s*$").any() else numbers
 
 
+def row_of(wrong: pl.Series) -> int:
+    """Return the number of the first row that is wrong, as messages state it: from 1 on."""
+    return int(wrong.arg_max() or 0) + 1
+
+
 def refuse_repeated(frame: pl.DataFrame, column: str) -> None:
     """Refuse a value that is in several rows.
 
@@ -369,13 +374,12 @@ def refuse_repeated(frame: pl.DataFrame, column: str) -> None:
     """
     repeated = ~frame[column].is_first_distinct()
     if repeated.any():
-        row = int(repeated.arg_max() or 0)
-        value = frame[column][row]
-        earlier = int((frame[column] == value).arg_max() or 0)
+        row = row_of(repeated)
+        value = frame[column][row - 1]
+        earlier = row_of(frame[column] == value)
         more = f" (and {repeated.sum() - 1:,} more)" if repeated.sum() > 1 else ""
         raise CounterGroundError(
-            f"Row {row + 1} of the manifest has the {column} of row {earlier + 1}, {value!r}{more}: "
-            "remove one."
+            f"Row {row} of the manifest has the {column} of row {earlier}, {value!r}{more}: remove one."
         )
 
 
@@ -401,7 +405,7 @@ def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Pa
         return frame, root, ()
     if relative:
         column = next(column for column in columns if (frame[column] == relative[0]).any())
-        row = int((frame[column] == relative[0]).arg_max() or 0) + 1
+        row = row_of(frame[column] == relative[0])
         raise CounterGroundError(
             f"Some paths of the manifest are absolute and others, such as {relative[0]!r} in row {row}, are "
             "not: write all of them in one way."
@@ -429,7 +433,7 @@ def _cast_keys(frame: pl.DataFrame) -> pl.DataFrame:
     needed = [column for column in ("path", "class_name", "class_index") if column in frame.columns]
     for column in needed:
         if frame[column].null_count():
-            row = int(frame[column].is_null().arg_max() or 0) + 1
+            row = row_of(frame[column].is_null())
             raise CounterGroundError(f"Row {row} of the manifest has no {column}.")
     return frame
 
@@ -463,7 +467,7 @@ def _naming_the_row(frame: pl.DataFrame) -> Iterator[None]:
     try:
         yield
     except UnclearClasses as error:
-        row = int(frame["class_name"].is_in(error.written).arg_max() or 0) + 1
+        row = row_of(frame["class_name"].is_in(error.written))
         raise CounterGroundError(f"Row {row} of the manifest: {error}") from error
 
 
@@ -471,7 +475,7 @@ def _classify_by_index(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, t
     present = frame["class_index"].unique().sort().to_list()
     if present and not 0 <= present[0] <= present[-1] < IMAGENET_SIZE:
         wrong = present[0] if present[0] < 0 else present[-1]
-        row = int((frame["class_index"] == wrong).arg_max() or 0) + 1
+        row = row_of(frame["class_index"] == wrong)
         raise CounterGroundError(
             f"Row {row} of the manifest: class_index {wrong} is not an ImageNet-1K index: "
             "add a column 'class_name', or correct it."

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from counterground.benchmarks._builtin import BuiltInBenchmark
-from counterground.benchmarks._fetch import data_folder
+from counterground.benchmarks._fetch import data_folder, nearest_folders, subfolders
 from counterground.errors import CounterGroundError
 from counterground.files import cache_dir
 from counterground.metrics import GROUPS
@@ -21,7 +21,6 @@ _REMEDY = (
     "Get the archive by hand from the authors' site, counteranimal.github.io, "
     "and give it with `--from ARCHIVE`."
 )
-_DEPTH = 4  # LAION-final/<class>/common-<background> inside a folder or two of the unpacker's
 
 
 def counteranimal_folder() -> Path:
@@ -69,20 +68,13 @@ def is_complete(folder: Path) -> bool:
 
 def _find_classes(unpacked: Path) -> Path:
     """Return the folder whose grandchildren are ``common-<background>`` and ``counter-<background>``."""
-    level = [unpacked]
-    for _ in range(_DEPTH):
-        for folder in level:
-            if any(_is_group(inner) for child in _folders(folder) for inner in _folders(child)):
-                return folder
-        level = [child for folder in level for child in _folders(folder)]
+    for folder in nearest_folders(unpacked):
+        if any(_is_group(inner) for child in subfolders(folder) for inner in subfolders(child)):
+            return folder
     raise CounterGroundError(
         f"{unpacked} holds no folders <class>/common-<background> and <class>/counter-<background>; "
         f"is it the CounterAnimal release? {_REMEDY}"
     )
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
 def _is_group(folder: Path) -> bool:

@@ -25,6 +25,7 @@ _PLACES = {
     "m2m_medium": ("beach snow mountain desert", "desert mountain beach snow", None),
     "m2m_hard": ("dirt jungle snow beach", "snow beach dirt jungle", None),
 }
+_FOLDERS = {"0", "1", "domain_adaptation_ds", "beach", "desert", "dirt", "jungle", "mountain", "snow", *_DOGS}
 _ARCHIVES = {
     "o2o_easy": "kwhiv60ihxe3owy/spawrious224__o2o_easy",
     "o2o_medium": "x03gkhdwar5kht4/spawrious224__o2o_medium",
@@ -52,23 +53,11 @@ def _cells(variant: str) -> tuple[dict[tuple[str, ...], float], set[tuple[str, .
 def _read(copy: Copy, variant: str) -> pl.DataFrame:
     shares, test = _cells(variant)
     filler = _PLACES[variant][2]
-    known = (
-        "snow",
-        "jungle",
-        "desert",
-        "dirt",
-        "mountain",
-        "beach",
-        "domain_adaptation_ds",
-        "0",
-        "1",
-        *_DOGS,
-    )
     parts = []
     for dog, place in sorted({*shares, *test}):
         part = copy.grid(
             "{environment}/{background}/{class_name}",
-            ignored=known,
+            ignored=_FOLDERS,
             environment=("0", "1") if filler else ("0",),
             background=(place,),
             class_name=(dog,),

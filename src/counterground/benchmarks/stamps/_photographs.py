@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 STAMPS_PACKAGE = "tuxpaint-stamps-default"
 CUTOUT_LICENCE = "GPL-2"
-#: Labels with at least four photographs in the default packages.
+# Labels with at least four photographs in the default packages.
 LABELS = ("grass", "rock", "shrub", "sky", "tree", "water")
-# : Packages whose backgrounds are used unless others are requested.
+# Packages whose backgrounds are used unless others are requested.
 PACKAGES = ("budgie-backgrounds", "lomiri-wallpapers-16.04", "mate-backgrounds", "tuxpaint-data")
 _REGION_SIDE = 512  # shorter side kept of a background: twice the photos' side, a fiftieth of the memory
 _FAINT = 8  # alpha (of 255) that is invisible

@@ -42,6 +42,9 @@ from counterground.photos import MANIFEST_SCHEMA, Benchmark, LabelSpace, read_be
 from counterground.progress import progress_bar
 from counterground.text import counted
 
+Progress = Callable[[int, int], None]
+_BUILDER = 4  # raise it when the same settings would give other photos or notes
+_JPEG = {"quality": 95, "subsampling": 0}  # colour at full resolution: cut-outs have sharp coloured edges
 _ON = " on {}"  # between a cut-out and its background, in the source of a photo
 
 
@@ -132,11 +135,6 @@ def _place(
 def _generator(*key: object) -> np.random.Generator:
     digest = hashlib.sha256("\x1f".join(map(str, key)).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
-
-
-Progress = Callable[[int, int], None]
-_BUILDER = 4  # raise it when the same settings would give other photos or notes
-_JPEG = {"quality": 95, "subsampling": 0}  # colour at full resolution: cut-outs have sharp coloured edges
 
 
 @dataclass(frozen=True)

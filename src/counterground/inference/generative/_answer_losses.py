@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 # A killed run loses one block; waiting blocks are whole decoded photos, unlike an encoder's small inputs.
-BLOCK = 8
+_BLOCK = 8
 
 
 def score_answers(request: Request, model: Generative, prompt: PromptSpec) -> tuple[pl.DataFrame, ReadStatus]:
@@ -102,17 +102,26 @@ def _plan(
     request: Request, model: Generative, photos: pl.DataFrame, pairs: Sequence[tuple[str, str]]
 ) -> EncodingJob:
     score = partial(_score, model, list(pairs))
-    function = EncodeFn(model.display_name, 2 * len(pairs), model.convert_rgb_first, _unchanged, score)
-    key = (model.fingerprint, model.device, f"rgb first: {model.convert_rgb_first}", json.dumps(list(pairs)))
-    about = {
-        "model": model.spec,
-        "fingerprint": model.fingerprint,
-        "device": model.device,
-        "answers": len(pairs),
-    }
-    store = FeatureStore.open(cache_dir() / "losses", *key, about=about)
-    block = min(BLOCK, request.settings.batch_size)
-    return EncodingJob.plan(function, request.benchmark, photos, store, block)
+    function = losses_fn(model, len(pairs), score)
+    store = losses_store(model, json.dumps(list(pairs)), answers=len(pairs))
+    return EncodingJob.plan(function, request.benchmark, photos, store, block_size(request))
+
+
+def losses_fn(model: Generative, answers: int, score: Callable[[Sequence[Any]], np.ndarray]) -> EncodeFn:
+    """Return what turns photos into losses and token counts of ``answers`` answers, by ``score``."""
+    return EncodeFn(model.display_name, 2 * answers, model.convert_rgb_first, lambda image: image, score)
+
+
+def losses_store(model: Generative, *key: str, **about: Any) -> FeatureStore:
+    """Open a store of a model's losses; ``key`` says of which answers, ``about`` says more to people."""
+    parts = (model.fingerprint, model.device, f"rgb first: {model.convert_rgb_first}", *key)
+    facts = {"model": model.spec, "fingerprint": model.fingerprint, "device": model.device, **about}
+    return FeatureStore.open(cache_dir() / "losses", *parts, about=facts)
+
+
+def block_size(request: Request) -> int:
+    """Return how many photos are scored and stored together."""
+    return min(_BLOCK, request.settings.batch_size)
 
 
 def _score(
@@ -189,24 +198,30 @@ def _best_form(
 
 
 def _predictions(request: Request, losses: _Losses, read: ReadStatus, labels: dict[str, Any]) -> pl.DataFrame:
-    """Let the lowest loss win; ``confidence`` is the probability of the answer among the candidates."""
+    """Let the lowest loss win."""
     rows = np.flatnonzero(read.readable)
     photos = request.benchmark.photos[rows.tolist()]
     classes = photos["class_index"].to_numpy()
     _, true = candidate_masks(request.candidates, np.unique(classes), len(request.benchmark.label_space))
-    deciding, total = losses.by(request.settings.loss)[rows], losses.total[rows]
-    results = result_columns(-deciding, true[classes], 1.0)
-    best = results["predicted_index"].to_numpy()
-    won = total[np.arange(len(rows)), best]
-    lowest = total.min(axis=1)  # if the mean decides, the winner's sum may be far above it
-    confidence = np.exp(lowest - won) / np.exp(lowest[:, None] - total).sum(axis=1)
-    results = results.with_columns(
-        confidence=pl.Series(confidence, dtype=pl.Float32),
-        loss_sum=pl.Series(won, dtype=pl.Float32),
-        loss_mean=pl.Series(won / losses.tokens[rows, best], dtype=pl.Float32),
-    )
+    results = result_columns(-losses.by(request.settings.loss)[rows], true[classes], 1.0)
+    results = with_losses(results, losses.total[rows], losses.tokens[rows])
     return prediction_table(photos, results, request.candidates, labels)
 
 
-def _unchanged(image: Image.Image) -> Image.Image:
-    return image
+def with_losses(results: pl.DataFrame, total: np.ndarray, tokens: np.ndarray) -> pl.DataFrame:
+    """Add the losses of the predicted answers; the confidence is their probability among the candidates.
+
+    Args:
+        results: predictions ``[n]``.
+        total: ``[n, k]``, summed losses, infinite for an answer that is no candidate.
+        tokens: ``[n, k]``, token counts.
+    """
+    best = results["predicted_index"].to_numpy()[:, None]
+    won, length = (np.take_along_axis(each, best, axis=1)[:, 0] for each in (total, tokens))
+    lowest = total.min(axis=1)  # if the mean decides, the winner's sum may be far above it
+    confidence = np.exp(lowest - won) / np.exp(lowest[:, None] - total).sum(axis=1)
+    return results.with_columns(
+        confidence=pl.Series(confidence, dtype=pl.Float32),
+        loss_sum=pl.Series(won, dtype=pl.Float32),
+        loss_mean=pl.Series(won / length, dtype=pl.Float32),
+    )

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from counterground.errors import CounterGroundError
-from counterground.files import cache_dir
-from counterground.inference.encoding import EncodeFn, encode_block, prepare_blocks, require_readable
-from counterground.inference.generative._answer_losses import BLOCK, checked_losses, scoring
+from counterground.inference.encoding import encode_block, prepare_blocks, require_readable
+from counterground.inference.generative._answer_losses import (
+    block_size,
+    checked_losses,
+    losses_fn,
+    losses_store,
+    scoring,
+)
 from counterground.inference.request import Request
 from counterground.inference.store import Block, FeatureStore, ReadStatus
 from counterground.progress import progress_bar
@@ -77,21 +82,9 @@ def _key(photo: str, about: Pairs) -> str:
 
 def _store(request: Request, model: Generative, size: int) -> FeatureStore:
     """Open the store of photos with ``size`` answers; other photos in a block may change the last bits."""
-    block = _block_size(request)
-    converts = f"rgb first: {model.convert_rgb_first}"
-    about = {
-        "model": model.spec,
-        "fingerprint": model.fingerprint,
-        "device": model.device,
-        "answers": size,
-        "batch_size": block,
-    }
-    parts = (model.fingerprint, model.device, converts, f"{size} answers by photo", f"{block} at once")
-    return FeatureStore.open(cache_dir() / "losses", *parts, about=about)
-
-
-def _block_size(request: Request) -> int:
-    return min(BLOCK, request.settings.batch_size)
+    block = block_size(request)
+    key = (f"{size} answers by photo", f"{block} at once")
+    return losses_store(model, *key, answers=size, batch_size=block)
 
 
 def _blocks(request: Request, first: dict[str, int], pairs: Sequence[Pairs]) -> Iterator[list[str]]:
@@ -99,7 +92,7 @@ def _blocks(request: Request, first: dict[str, int], pairs: Sequence[Pairs]) -> 
     in_order = sorted(first, key=first.__getitem__)
     for size in sorted({len(pairs[row]) for row in first.values()}):
         alike = [key for key in in_order if len(pairs[first[key]]) == size]
-        step = _block_size(request)
+        step = block_size(request)
         yield from (alike[start : start + step] for start in range(0, len(alike), step))
 
 
@@ -115,8 +108,7 @@ def _score_blocks(
     asked = []
     for block in blocks:
         about = [pairs[first[key]] for key in block]
-        score = partial(_score, model, about)
-        function = EncodeFn(model.display_name, 2 * len(about[0]), model.convert_rgb_first, _unchanged, score)
+        function = losses_fn(model, len(about[0]), partial(_score, model, about))
         files = [
             (photo, request.benchmark.photo_source(path))
             for photo, path in (photos.row(first[key]) for key in block)
@@ -149,7 +141,3 @@ def _score(model: Generative, pairs: Sequence[Pairs], block: Sequence[Image.Imag
 def _by_key(block: Sequence[str], scored: Block) -> Iterator[tuple[str, tuple[np.ndarray, bool, str | None]]]:
     for row, key in enumerate(block):
         yield key, (np.array(scored.features[row]), bool(scored.converted[row]), scored.reasons[row])
-
-
-def _unchanged(image: Image.Image) -> Image.Image:
-    return image

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from counterground.inference._predict import prediction_table, result_columns
+from counterground.inference.generative._answer_losses import with_losses
 from counterground.inference.generative._choice_losses import score_pairs
 from counterground.inference.generative._choices import ORDERS, RULE, Choice, choices_of, question_label
 from counterground.inference.generative._free_form import generate_answers
@@ -187,17 +188,7 @@ def _predictions(
     deciding[known] = _deciding(table[:, known], request)
     asked = [choices[row] for row in rows]
     results = result_columns(-deciding, np.array([choice.true for choice in asked]), 1.0)
-    best = results["predicted_index"].to_numpy()[:, None]
-    won = np.take_along_axis(total, best, axis=1)[:, 0]
-    tokens = np.take_along_axis(table[1], best, axis=1)[:, 0]
-    lowest = total.min(axis=1)
-    results = results.with_columns(
-        confidence=pl.Series(
-            np.exp(lowest - won) / np.exp(lowest[:, None] - total).sum(axis=1), dtype=pl.Float32
-        ),
-        loss_sum=pl.Series(won, dtype=pl.Float32),
-        loss_mean=pl.Series(won / tokens, dtype=pl.Float32),
-    )
+    results = with_losses(results, total, table[1])
     return _table(request, labels, request.benchmark.photos[rows], asked, results)
 
 

@@ -20,6 +20,7 @@ from counterground.photos import (
     read_class_names,
 )
 from counterground.reading import is_file, read_json
+from counterground.text import and_more
 
 CONFUSABLE = 20
 BUILT_IN_NAMES = ("openai", "wordnet")
@@ -241,9 +242,7 @@ def _without_candidates(source: str, classes: str) -> str:
 def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
     """Return how each class is written in prompts; classes without an ImageNet index keep their own name."""
     if names in BUILT_IN_NAMES:
-        listed = imagenet_names(names)  # type: ignore[arg-type]
-        pairs = zip(space.names, space.imagenet, strict=True)
-        return tuple(name if index is None else listed[index] for name, index in pairs)
+        return _as_imagenet(space, imagenet_names(names))  # type: ignore[arg-type]
     path = Path(names)
     if not is_file(path):
         raise UsageError(
@@ -256,12 +255,17 @@ def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
         return listed
     if len(listed) == 1000 and (space.members is not None or None not in space.imagenet):
         _refuse_other_order(path, listed, imagenet_label_space())
-        pairs = zip(space.names, space.imagenet, strict=True)
-        return tuple(name if index is None else listed[index] for name, index in pairs)
+        return _as_imagenet(space, listed)
     raise UsageError(
         f"{path} lists {len(listed)} names for {len(space)} candidate classes. "
         "Write one line per class, in order."
     )
+
+
+def _as_imagenet(space: LabelSpace, listed: Sequence[str]) -> tuple[str, ...]:
+    """Return a list's names for ImageNet's classes, own names for others."""
+    pairs = zip(space.names, space.imagenet, strict=True)
+    return tuple(name if index is None else listed[index] for name, index in pairs)
 
 
 def _refuse_other_order(path: Path, listed: Sequence[str], space: LabelSpace) -> None:
@@ -322,5 +326,4 @@ def listed_classes(names: Sequence[str], known: Iterable[str] = (), most: int = 
     for name in names[:most]:
         hint = did_you_mean(name, known).strip()
         shown.append(f"{name!r} ({hint[:1].lower()}{hint[1:]})" if hint else repr(name))
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"class{'es' if len(names) > 1 else ''} {', '.join(shown)}{more}"
+    return f"class{'es' if len(names) > 1 else ''} {and_more([*shown, *names[most:]], most)}"

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from counterground.errors import UsageError, did_you_mean, needs_extra
-from counterground.masks._found import Asked, Found, MaskSource, Weights
+from counterground.errors import UsageError, needs_extra
+from counterground.masks._found import Found, MaskRequest, MaskSource, Weights
+from counterground.masks._names import of_classes
 from counterground.masks._settings import MaskSettings
 from counterground.masks.models._weights import UNVERIFIED, check_accepted, known_weights
 from counterground.models import resolve_device
@@ -26,13 +26,9 @@ from counterground.models.huggingface import (
     reading,
 )
 from counterground.offline import is_offline
-from counterground.photos import UnreadablePhoto, load_photo, name_key
+from counterground.photos import load_photo
+from counterground.reading import file_sha256
 from counterground.text import counted
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-_Inside = npt.NDArray[np.bool_]
 
 
 def hf_source(
@@ -45,7 +41,7 @@ def hf_source(
 
     Args:
         spec: the model.
-        classes: names of the photos' classes.
+        classes: names of the photos' classes, sorted.
         settings: see `MaskSettings`.
         accepted: licences of weights that the user accepts.
         any_box: whether the box of any object is known.
@@ -74,7 +70,7 @@ def _finder(
     settings: MaskSettings,
     *,
     any_box: bool,
-) -> Callable[[Asked], Found]:
+) -> Callable[[MaskRequest], Found]:
     from transformers.models.auto import modeling_auto as auto
 
     kind, architecture = config.get("model_type"), str((config.get("architectures") or [""])[0])
@@ -101,21 +97,18 @@ def _finder(
 
 def _labelled(
     source: HfSource, loader: Any, classes: Sequence[str], settings: MaskSettings, device: str
-) -> Callable[[Asked], Found]:
+) -> Callable[[MaskRequest], Found]:
     """Return a function that finds the objects of the photo's class among those that a model names."""
     from transformers import AutoImageProcessor, pipeline
 
     network = read_network(loader, source)
     processor = from_pretrained(AutoImageProcessor, source)
     pipe = pipeline("image-segmentation", model=network, image_processor=processor, device=device)
-    labels = [str(label) for label in network.config.id2label.values()]
-    wanted = _labels_of(source.spec, classes, labels, settings.categories)
+    labels = {str(label): str(label) for label in network.config.id2label.values()}
+    wanted = of_classes(source.spec, "label", labels, classes, settings.categories)
 
-    def find(photo: Asked) -> Found:
-        image = _photo(photo)
-        if isinstance(image, Found):
-            return image
-        shown = pipe(image)
+    def find(photo: MaskRequest) -> Found:
+        shown = pipe(load_photo(photo.file).image)
         chosen = [np.asarray(each["mask"]) > 0 for each in shown if each["label"] in wanted[photo.class_name]]
         if not chosen:
             found = ", ".join(sorted({str(each["label"]) for each in shown})) or "nothing"
@@ -130,28 +123,7 @@ def _labelled(
     return find
 
 
-def _labels_of(
-    spec: str, classes: Sequence[str], labels: Sequence[str], called: Mapping[str, str]
-) -> dict[str, frozenset[str]]:
-    """Return the model's labels of each class: of its own name, or of the one given for it."""
-    by_key: dict[str, set[str]] = {}
-    for label in labels:
-        by_key.setdefault(name_key(label), set()).add(label)
-    for name, label in called.items():
-        if name not in classes:
-            raise UsageError(f"There is no class {name!r}.{did_you_mean(name, classes)}")
-        if name_key(label) not in by_key:
-            raise UsageError(f"{spec} has no label {label!r}.{did_you_mean(label, labels)}")
-    found = {name: frozenset(by_key.get(name_key(called.get(name, name)), ())) for name in classes}
-    if not any(found.values()):
-        raise UsageError(
-            f"No label of {spec} is a class of the photos ({classes[0]!r}, ...): say which is, with "
-            "--category CLASS=LABEL."
-        )
-    return found
-
-
-def _prompted(source: HfSource, device: str) -> Callable[[Asked], Found]:
+def _prompted(source: HfSource, device: str) -> Callable[[MaskRequest], Found]:
     """Return a function that finds the object in each box: the model's own best of its proposed masks."""
     import torch
     from transformers import AutoModelForMaskGeneration, AutoProcessor
@@ -159,12 +131,10 @@ def _prompted(source: HfSource, device: str) -> Callable[[Asked], Found]:
     network = read_network(AutoModelForMaskGeneration, source).to(device)
     processor = from_pretrained(AutoProcessor, source)
 
-    def find(photo: Asked) -> Found:
+    def find(photo: MaskRequest) -> Found:
         if not photo.boxes:
             return Found(None, "no box")
-        image = _photo(photo)
-        if isinstance(image, Found):
-            return image
+        image = load_photo(photo.file).image
         corners = [[left, top, left + width, top + height] for left, top, width, height in photo.boxes]
         inputs = processor(images=image, input_boxes=[corners], return_tensors="pt").to(device)
         with torch.inference_mode():
@@ -178,13 +148,6 @@ def _prompted(source: HfSource, device: str) -> Callable[[Asked], Found]:
         return Found(inside.astype(np.uint8) * 255)
 
     return find
-
-
-def _photo(photo: Asked) -> Image.Image | Found:
-    try:
-        return load_photo(photo.file).image
-    except UnreadablePhoto as error:
-        return Found(None, "unreadable", error.reason)
 
 
 def _weights(source: HfSource) -> Weights:
@@ -214,6 +177,5 @@ def _identity(source: HfSource) -> dict[str, str]:
     for file in sorted(Path(source.folder).iterdir()):
         if file.suffix in (".safetensors", ".bin", ".json"):
             digest.update(file.name.encode())
-            with file.open("rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
+            digest.update(bytes.fromhex(file_sha256(file)))
     return {"sha256": digest.hexdigest()}

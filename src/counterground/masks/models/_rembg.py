@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -13,10 +12,11 @@ import numpy as np
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message, needs_extra
-from counterground.masks._found import Asked, Found, MaskSource, Weights
+from counterground.masks._found import Found, MaskRequest, MaskSource, Weights
 from counterground.masks.models._weights import UNVERIFIED, check_accepted, known_weights
 from counterground.offline import check_online
-from counterground.photos import UnreadablePhoto, load_photo
+from counterground.photos import load_photo
+from counterground.reading import file_sha256
 
 _OWN = ("u2net_custom", "dis_custom", "ben_custom")
 
@@ -57,19 +57,13 @@ def rembg_source(spec: str, accepted: Sequence[str]) -> MaskSource:
             f"The weights of {spec} cannot be had ({error_message(error)}). {remedy}."
         ) from error
 
-    def find(photo: Asked) -> Found:
-        try:
-            image = load_photo(
-                photo.file
-            ).image  # in RGB, without the orientation tag that rembg would follow
-        except UnreadablePhoto as error:
-            return Found(None, "unreadable", error.reason)
+    def find(photo: MaskRequest) -> Found:
+        image = load_photo(photo.file).image  # in RGB, without the orientation tag that rembg would follow
         mask = rembg.remove(image, session=session, only_mask=True)
         assert isinstance(mask, Image.Image)
         return Found(np.asarray(mask.convert("L")))
 
     record = {"rembg": version("rembg"), "onnxruntime": version("onnxruntime")}
     if at:
-        with Path(file).open("rb") as opened:
-            record["sha256"] = hashlib.file_digest(opened, "sha256").hexdigest()
+        record["sha256"] = file_sha256(file)
     return MaskSource(spec, find, slow=True, rough=True, record=record, weights=weights)

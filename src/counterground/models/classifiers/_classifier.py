@@ -86,11 +86,6 @@ class NetworkClassifier(NetworkEncoder, Classifier):
             "warnings": list(description.get("warnings", [])),
         }
 
-    def preprocess(self, image: Image.Image) -> torch.Tensor:
-        if image.mode != "RGB":
-            image = image.convert("RGB")
-        return self.transform(image)
-
     def encode(self, batch: torch.Tensor) -> torch.Tensor:
         logits = output_of(self.display_name, self.forward(batch), "logits")
         if logits.ndim != 2 or len(logits) != len(batch):

@@ -73,11 +73,6 @@ class NetworkTower(NetworkEncoder, ImageEncoder):
             "warnings": [*description.get("warnings", []), *options.warnings()],
         }
 
-    def preprocess(self, image: Image.Image) -> torch.Tensor:
-        if image.mode != "RGB":
-            image = image.convert("RGB")
-        return self.transform(image)
-
     def encode(self, batch: torch.Tensor) -> torch.Tensor:
         features = output_of(self.display_name, self.forward(batch), "features")
         if features.ndim > 2 and features.shape[2:].numel() == 1:

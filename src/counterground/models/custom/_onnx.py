@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,7 @@ from counterground.models._fingerprint import combine, library_versions, plain_r
 from counterground.models._labels import Labels, match_labels, read_labels
 from counterground.models._weights import read_json
 from counterground.models.execution import split_transform
-from counterground.reading import given_path, is_file
+from counterground.reading import file_sha256, given_path, is_file
 from counterground.text import counted
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"
 _OUTPUTS = ("logits", "probabilities")
 _LARGEST_SIDE = 2**14  # pixels
 _LARGEST_NUMBER = 1e6  # for pixels between 0 and 1; NaN is not below it
+_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 _REQUIRED = ("labels", "resize", "interpolation", "mean", "std")
 _OPTIONAL = ("size", "output", "output_name")
 _EXAMPLE = (
@@ -168,9 +169,6 @@ def _is_side(value: Any) -> bool:
     return type(value) is int and 0 < value <= _LARGEST_SIDE
 
 
-_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
-
-
 class OnnxClassifier(Classifier):
     """A classifier in an ONNX graph with one image input, ``[n, 3, h, w]`` or ``[n, h, w, 3]``.
 
@@ -197,7 +195,7 @@ class OnnxClassifier(Classifier):
         preprocessing = plain_repr(self._transform)
         versions = library_versions("onnxruntime", "torchvision")
         self.fingerprint = combine(
-            weights=[_digest(file) for file in (source.file, *graph.external)],
+            weights=[file_sha256(file) for file in (source.file, *graph.external)],
             preprocessing=preprocessing,
             classes=labels.names,
             output=[graph.output, source.output],
@@ -382,8 +380,6 @@ def _output(source: OnnxSource, session: Any) -> str:
 
 def _initializers(source: OnnxSource) -> tuple[int, list[Path]]:
     """Return how many numbers the graph's initializers hold, and the external files that keep tensors."""
-    import math
-
     import onnx
 
     try:
@@ -437,11 +433,6 @@ def _transform(source: OnnxSource, size: tuple[int, int]) -> Any:
     return transforms.Compose(
         [*resize, *crop, transforms.ToTensor(), transforms.Normalize(source.mean, source.std)]
     )
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _not_as_asked(options: LoadOptions) -> list[str]:

@@ -46,9 +46,7 @@ def load_object(spec: str, given: Any, options: LoadOptions) -> Model:
         UsageError: `wrap_model` does not accept it.
         CounterGroundError: the function itself fails or ends the program.
     """
-    if isinstance(given, Model):
-        return wrap_model(spec, given, options)
-    if isinstance(given, tuple):
+    if isinstance(given, Model | tuple):
         return wrap_model(spec, given, options)
     return wrap_model(spec, _call(spec, given), options, made_by=given)
 

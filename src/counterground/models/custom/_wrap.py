@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -43,7 +42,13 @@ from counterground.models.execution import (
     out_of_memory,
     split_transform,
 )
-from counterground.models.networks import NetworkEncoder, TextEncoder, TorchDualEncoder, image_tower
+from counterground.models.networks import (
+    NetworkEncoder,
+    TextEncoder,
+    TorchDualEncoder,
+    checked_scale,
+    image_tower,
+)
 from counterground.models.specs import HeadSpec
 from counterground.text import is_utf8
 
@@ -134,9 +139,11 @@ def _is_scale(value: Any) -> bool:
     return bool(0 < number <= sys.float_info.max)
 
 
-def _are_names(value: Any) -> bool:
+def _names(value: Any) -> tuple[str, ...] | None:
+    """Return texts in their order, None for anything else; that of a set differs in each process."""
     ordered = isinstance(value, Iterable) and not isinstance(value, str | set | frozenset)
-    return ordered and all(isinstance(name, str) for name in value)
+    names = tuple(value) if ordered else (None,)
+    return names if all(isinstance(name, str) for name in names) else None
 
 
 def _are_columns(value: Any) -> bool:
@@ -162,19 +169,22 @@ _OF_ENCODERS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a whole number from 1",
     ),
     "logit_scale": (_is_scale, "a number above 0"),
-    "class_names": (_are_names, "a list of texts"),
+    "class_names": (lambda value: _names(value) is not None, "a list of texts"),
     "imagenet_columns": (_are_columns, "a list of indices from 0 to 999, each once, or None"),
     "head": (lambda value: isinstance(value, HeadSpec | None), "a HeadSpec or None"),
     "split": (lambda value: isinstance(value, SplitTransform | None), "a SplitTransform or None"),
 }
 
 
-def _check_attributes(made: Model) -> None:
+def _check_given(spec: str, made: Model) -> None:
+    """Check what the author of a ready model has set, its description included."""
+    made.spec = spec
     attributes = _OF_ALL if isinstance(made, Generative) else _OF_ALL | _OF_ENCODERS
     for name, (suits, wanted) in attributes.items():
         value = getattr(made, name, None)
         if hasattr(made, name) and not suits(value):
             raise UsageError(f"{made.spec}: {name} must be {wanted}, not {value!r:.60}.")
+    made.description = _description_of(made)
 
 
 def _description_of(made: Model) -> dict[str, Any]:
@@ -193,15 +203,13 @@ def _description_of(made: Model) -> dict[str, Any]:
 
 def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOptions) -> Model:
     """Use a ready model as it is, and warn if it differs from what was requested."""
-    made.spec = spec
-    _check_attributes(made)
-    description = _description_of(made)
+    _check_given(spec, made)
     seen = hasattr(made, "device") or _first_weights(made) is not None
     if isinstance(made, Generative):
         _complete(made, find_source)
-        description = dict(made.description)
     else:
         _check_encoder(made)
+    description = made.description
     published = bool(description.get("as_published", False))
     warnings = list(description.get("warnings", []))
     requested = (("device", made.device, options.device), ("precision", made.dtype, options.precision))
@@ -226,9 +234,7 @@ def complete_model(spec: str, made: Model) -> None:
     Raises:
         UsageError: it lacks what cannot be derived, or holds impossible values.
     """
-    made.spec = spec
-    _check_attributes(made)
-    made.description = _description_of(made)
+    _check_given(spec, made)
     if isinstance(made, Generative):
         given = getattr(made, "fingerprint", None)
         _complete(made, partial(code_fingerprint, sys.modules.get(type(made).__module__)))
@@ -258,7 +264,7 @@ def _complete(made: Generative, find_source: _FindSource) -> None:
     weights = _first_weights(made)
     made.protocols = _protocols(made)
     _check_calls(made)
-    given = _description_of(made)
+    given = made.description
     warnings = list(given.get("warnings", []))
     name = f"{type(made).__module__}.{type(made).__qualname__}"
     if not hasattr(made, "fingerprint"):
@@ -471,9 +477,7 @@ def _scale(spec: str, logarithm: Any) -> float:
         raise UsageError(
             f"{spec}: logit_scale must be the logarithm of a factor, not {type(logarithm).__name__}."
         ) from error
-    if not 0 < scale < math.inf:
-        raise CounterGroundError(f"{spec}: the weights hold a logit scale of {scale}.")
-    return scale
+    return checked_scale(spec, scale)
 
 
 def _check_network(spec: str, network: Any) -> None:
@@ -494,10 +498,7 @@ def _check_network(spec: str, network: Any) -> None:
 def _class_names(spec: str, given: Any) -> tuple[str, ...]:
     if isinstance(given, Mapping):
         return names_of(spec, given)
-    # A set has an order, but not that of the logits, and another one in each process.
-    ordered = isinstance(given, Iterable) and not isinstance(given, str | set | frozenset)
-    names = tuple(given) if ordered else ()
-    if not names or not all(isinstance(name, str) for name in names):
+    if not (names := _names(given)):
         raise UsageError(
             f"{spec}: class_names must be a list of texts, one for each logit in order, not {given!r:.60}."
         )

@@ -94,8 +94,8 @@ class _Float32:
                 self._general = None
             cpu, cuda = torch.backends.mkldnn, torch.backends.cuda
             found = [getattr(cpu, "matmul", None), getattr(cpu, "conv", None), cuda.matmul]
-            told = [(each, getattr(each, "fp32_precision", None)) for each in found]
-            self._backends = [(each, before) for each, before in told if before is not None]
+            known = [(each, getattr(each, "fp32_precision", None)) for each in found]
+            self._backends = [(each, before) for each, before in known if before is not None]
             if self._general != "highest":
                 torch.set_float32_matmul_precision("highest")
             for each, _ in self._backends:
@@ -153,9 +153,9 @@ class _Memory:
     def __init__(self) -> None:
         self._lock, self._users = Lock(), 0
         library = ctypes.CDLL(None) if os.name == "posix" else None
-        told = any(name.startswith("MALLOC_") for name in os.environ) or "GLIBC_TUNABLES" in os.environ
-        can_be_told = not told and hasattr(library, "mallopt")
-        self._library: Any = library if can_be_told else None
+        chosen = any(name.startswith("MALLOC_") for name in os.environ) or "GLIBC_TUNABLES" in os.environ
+        controllable = not chosen and hasattr(library, "mallopt")
+        self._library: Any = library if controllable else None
 
     def keep(self) -> None:
         with self._lock:

@@ -30,6 +30,22 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+API_KEY = "COUNTERGROUND_API_KEY"
+# Hosts that have a variable of their own, read if ours is not set: their key goes to no other host, and never
+# unencrypted.
+_VENDOR_KEYS = {"https://api.openai.com": "OPENAI_API_KEY"}
+_PROTOCOLS: frozenset[Protocol] = frozenset({"free-form", "yes-no", "multiple-choice"})
+_LONGEST_SIDE = 2048
+_SENT = f"JPEG, quality 95, no chroma subsampling, longest side {_LONGEST_SIDE} pixels at most"
+_OPTIONS = {"jobs": 4.0, "timeout": 120.0, "retries": 5.0, "price": None}
+_PLAIN_QUERY = {"api-version"}
+# Prefixes of keys, long and with digits, as few names of models are; or a word for a key.
+_KEY = re.compile(
+    r"^(sk|gsk|xai|nvapi|ghp)[-_](?=\S*[0-9])\S{16}"
+    r"|^hf_(?=\S*[A-Z0-9])[A-Za-z0-9]{10}|^AIza\S{16}"
+    r"|^(x[-_])?(?i:api[-_]?key|secret)(?![a-z])"
+    r"|^(?i:key|token|bearer)([=:]|[-_](?=\S*[0-9])\S{16})"
+)
 FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 _LARGEST_ANSWER = 4 * 2**20
@@ -219,24 +235,6 @@ def _text(body: bytes) -> str:
 def _excerpt(body: bytes) -> str:
     text = masked(" ".join(body[:4096].decode("utf-8", errors="replace").split()))
     return f" ({text[:160]})" if text else ""
-
-
-API_KEY = "COUNTERGROUND_API_KEY"
-# Hosts that have a variable of their own, read if ours is not set: their key goes to no other host, and never
-# unencrypted.
-_VENDOR_KEYS = {"https://api.openai.com": "OPENAI_API_KEY"}
-_PROTOCOLS: frozenset[Protocol] = frozenset({"free-form", "yes-no", "multiple-choice"})
-_LONGEST_SIDE = 2048
-_SENT = f"JPEG, quality 95, no chroma subsampling, longest side {_LONGEST_SIDE} pixels at most"
-_OPTIONS = {"jobs": 4.0, "timeout": 120.0, "retries": 5.0, "price": None}
-_PLAIN_QUERY = {"api-version"}
-# Prefixes of keys, long and with digits, as few names of models are; or a word for a key.
-_KEY = re.compile(
-    r"^(sk|gsk|xai|nvapi|ghp)[-_](?=\S*[0-9])\S{16}"
-    r"|^hf_(?=\S*[A-Z0-9])[A-Za-z0-9]{10}|^AIza\S{16}"
-    r"|^(x[-_])?(?i:api[-_]?key|secret)(?![a-z])"
-    r"|^(?i:key|token|bearer)([=:]|[-_](?=\S*[0-9])\S{16})"
-)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 from counterground.errors import CounterGroundError
@@ -27,7 +26,7 @@ from counterground.models.huggingface._texts import (
     tokenization,
     tokenizer_identity,
 )
-from counterground.models.networks import TorchDualEncoder, image_tower
+from counterground.models.networks import TorchDualEncoder, checked_scale, image_tower
 
 
 class HfDualEncoder(TorchDualEncoder):
@@ -73,9 +72,8 @@ class HfDualEncoder(TorchDualEncoder):
         )
         if options.precision != "fp32" and hasattr(model, "visual_projection"):
             keep_float32(model.visual_projection, options.device)
-        self.logit_scale, bias = _scale(model)
-        if not 0 < self.logit_scale < math.inf:
-            raise CounterGroundError(f"{source.spec}: the weights hold a logit scale of {self.logit_scale}.")
+        scale, bias = _scale(model)
+        self.logit_scale = checked_scale(source.spec, scale)
         self.description = {
             **description,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),

@@ -4,6 +4,7 @@ from counterground.models.networks._dual import (
     TOKENS,
     TextEncoder,
     TorchDualEncoder,
+    checked_scale,
     texts_are_cut,
     unit_length,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "TextEncoder",
     "TorchDualEncoder",
     "TreeEncoder",
+    "checked_scale",
     "image_tower",
     "texts_are_cut",
     "unit_length",

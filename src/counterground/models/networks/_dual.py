@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from counterground.errors import CounterGroundError
 from counterground.models._base import DualEncoder
 from counterground.models.execution import freed_memory_kept
 from counterground.models.networks._network import NetworkEncoder
@@ -14,7 +16,6 @@ from counterground.text import counted
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
 
 # Tokens in one forward pass: enough to fill the cores, few enough to stay near their caches.
 TOKENS = 4096
@@ -68,18 +69,11 @@ class TorchDualEncoder(NetworkEncoder, DualEncoder):
 
     Attributes:
         network: the towers, in evaluation mode on ``device``.
-        transform: photo -> tensor.
         texts: encoder of texts.
     """
 
     network: Any
-    transform: Callable[[Image.Image], torch.Tensor]
     texts: TextEncoder
-
-    def preprocess(self, image: Image.Image) -> torch.Tensor:
-        if self.convert_rgb_first and image.mode != "RGB":
-            image = image.convert("RGB")
-        return self.transform(image)
 
     def encode(self, batch: torch.Tensor) -> torch.Tensor:
         import torch
@@ -88,6 +82,17 @@ class TorchDualEncoder(NetworkEncoder, DualEncoder):
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         return self.texts(texts)
+
+
+def checked_scale(spec: str, scale: float) -> float:
+    """Return the factor on similarities that the weights hold.
+
+    Raises:
+        CounterGroundError: it is not a positive number.
+    """
+    if not 0 < scale < math.inf:
+        raise CounterGroundError(f"{spec}: the weights hold a logit scale of {scale}.")
+    return scale
 
 
 def texts_are_cut(cut: int, most: int) -> str:

@@ -13,23 +13,31 @@ from counterground.models.execution import Forward, Runtime, autocast, runtimes_
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
 
 class NetworkEncoder(Encoder):
     """An encoder whose photos go through one network. Subclasses set it and call `forward`.
 
     Attributes:
+        transform: photo -> the network's input.
         image_network: from ``[n, 3, h, w]`` on ``device`` to logits or embeddings.
         weights: SHA-256 of each tensor of the network, as in the fingerprint.
         users_network: a network that the user's code can still change; None if nothing else holds it.
     """
 
+    transform: Callable[[Image.Image], torch.Tensor]
     image_network: torch.nn.Module
     weights: Mapping[str, str]
     users_network: torch.nn.Module | None = None
     _eager_fingerprint: str
     _runtime: Runtime | None = None
     _forward: Forward | None = None
+
+    def preprocess(self, image: Image.Image) -> torch.Tensor:
+        if self.convert_rgb_first and image.mode != "RGB":
+            image = image.convert("RGB")
+        return self.transform(image)
 
     @cached_property
     def runtimes(self) -> tuple[Runtime, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -20,7 +19,7 @@ from counterground.models._weights import (
     resampled,
 )
 from counterground.models.execution import for_inference, out_of_memory, split_transform
-from counterground.models.networks import TorchDualEncoder, image_tower
+from counterground.models.networks import TorchDualEncoder, checked_scale, image_tower
 from counterground.models.open_clip._activation import activation_name, base_name, resolve_activation
 from counterground.models.open_clip._source import (
     CONFIG_NAME,
@@ -81,7 +80,7 @@ class OpenClipEncoder(TorchDualEncoder):
             self.network, lambda network, batch: network.encode_image(batch, normalize=False)
         )
         scale = model.logit_scale.detach().float().exp().reshape(-1)
-        self.logit_scale = float(scale[0])
+        self.logit_scale = checked_scale(spec, float(scale[0]))
         self.description = {
             **description,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -93,8 +92,6 @@ class OpenClipEncoder(TorchDualEncoder):
         warn = self.description["warnings"].append
         self.texts = OpenClipTextEncoder(self.network, tokenizer, options.device, warn=warn)
         self.dim = int(configuration["model_cfg"]["embed_dim"])
-        if not 0 < self.logit_scale < math.inf:
-            raise CounterGroundError(f"{spec}: the weights hold a logit scale of {self.logit_scale}.")
 
 
 def load_open_clip(spec: str, options: LoadOptions) -> OpenClipEncoder:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from counterground.text import and_more
+
 _WNID = re.compile(r"[nvars]\d{8}")
 _CAMEL = re.compile(r"[a-z]{2}(?=[A-Z])")
 _SHOWN = 3
@@ -21,9 +23,7 @@ def badly_read_names(names: Sequence[str]) -> str:
     found = {name: what for name in names if (what := _oddity(name, capitals=capitals))}
     if not found:
         return ""
-    shown = [f"{name!r} ({what})" for name, what in list(found.items())[:_SHOWN]]
-    more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
-    listed = f"{', '.join(shown)}{more}"
+    listed = and_more([f"{name!r} ({what})" for name, what in found.items()], _SHOWN)
     return f"{len(found):,} of {len(names):,} class names may read badly to a text encoder: {listed}"
 
 

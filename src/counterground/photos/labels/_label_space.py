@@ -29,6 +29,9 @@ from counterground.text import is_utf8
 
 T = TypeVar("T")
 
+_FIELDS = ("name", "names", "imagenet", "candidates", "members")
+_LONGEST_NAME = 1000  # of a class, in characters
+
 
 def class_name_problem(name: str) -> str:
     """Say why a text cannot be the name of a class, as in "it has an empty name"; empty if it can."""
@@ -42,10 +45,6 @@ def class_name_problem(name: str) -> str:
 def _plain(value: Any) -> Any:
     """Return a whole number of NumPy as one of Python, which JSON can hold."""
     return operator.index(value) if isinstance(value, np.integer) else value
-
-
-_FIELDS = ("name", "names", "imagenet", "candidates", "members")
-_LONGEST_NAME = 1000  # of a class, in characters
 
 
 @dataclass(frozen=True)

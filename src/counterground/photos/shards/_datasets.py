@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -20,10 +20,10 @@ from counterground.files import cache_dir
 from counterground.offline import check_online
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._native import write_benchmark
-from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
+from counterground.photos._photo import photo_ids
 from counterground.photos.labels import read_class_names
 from counterground.photos.shards._class_labels import label_name
-from counterground.photos.shards._samples import Sample
+from counterground.photos.shards._samples import Sample, photo_suffix
 from counterground.photos.shards._shards import unpack_once, unpack_samples
 from counterground.photos.sources import Source, benchmark_of_rows, find_column, is_web
 from counterground.progress import progress_bar
@@ -132,7 +132,7 @@ def _open(source: Source, name: str, revision: str | None) -> Any:
     import datasets
 
     split, config = source.options.get("split"), source.options.get("config")
-    try:
+    with _loading(name):
         if revision is None and is_saved_dataset(Path(name)):
             try_arrow(Path(name))
             loaded = datasets.load_from_disk(name)
@@ -140,10 +140,6 @@ def _open(source: Source, name: str, revision: str | None) -> Any:
             if revision is not None:
                 check_online(f"Reading the data set {name}")
             loaded = datasets.load_dataset(name, config, revision=revision, streaming=True)
-    except CounterGroundError:
-        raise
-    except Exception as error:  # the library and its file readers may raise anything
-        raise _cannot_load(name, error) from error
     if not isinstance(loaded, dict):
         if split not in (None, str(loaded.split)):
             raise UsageError(f"{name} has no splits: leave out split={split}.")
@@ -253,7 +249,6 @@ def _samples(
 def _sample(where: str, row: Mapping[str, Any], columns: _Columns, *, local: bool) -> Sample:
     image = row[columns.image] or {}
     photo = image.get("bytes") or _file(where, image.get("path"), local=local)
-    suffix = PurePosixPath(str(image.get("path") or "")).suffix.lower()
     fields: dict[str, Any] = {}
     for column, value in row.items():
         if column in (columns.image, columns.label) or isinstance(value, dict | list | bytes):
@@ -270,7 +265,7 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns, *, local: boo
     return Sample(
         where,
         photo,
-        suffix if suffix in IMAGE_SUFFIXES else ".jpg",
+        photo_suffix(image.get("path")),
         fields | {"label": label if isinstance(label, int) and not isinstance(label, bool) else str(label)},
         class_names=columns.class_names,
     )

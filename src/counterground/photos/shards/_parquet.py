@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from counterground.errors import CounterGroundError
 from counterground.photos._manifest import OPTIONAL_TEXTS
-from counterground.photos._photo import IMAGE_SUFFIXES
 from counterground.photos.shards._class_labels import label_name
-from counterground.photos.shards._samples import Sample, open_parquet
+from counterground.photos.shards._samples import Sample, open_parquet, photo_suffix
 from counterground.reading import parse_json
 
 _ROWS = 32  # photos in memory at a time
@@ -98,7 +97,6 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns) -> Sample:
     cell = image if isinstance(image, dict) else {"bytes": image, "path": None}
     if not cell["bytes"]:
         raise CounterGroundError(f"{where} has no photo in it (its bytes are empty): embed the photos.")
-    suffix = PurePosixPath(str(cell["path"] or "")).suffix.lower()
     mask = row[columns.mask] if columns.mask else None
     fields = {name: row[name] for name in columns.fields} | ({"mask": mask["path"]} if mask else {})
     for name, names in columns.texts_of.items():
@@ -108,7 +106,7 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns) -> Sample:
     return Sample(
         where,
         cell["bytes"],
-        suffix if suffix in IMAGE_SUFFIXES else ".jpg",
+        photo_suffix(cell["path"]),
         fields,
         mask["bytes"] if mask else None,
         columns.class_names,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 
 from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import cache_dir, check_writable, write_bytes
-from counterground.http import Client, DownloadSettings, FetchError, FetchLoop, Pacer, Task
+from counterground.http import Client, DownloadSettings, FetchError, Task
 from counterground.photos._benchmark import Benchmark
 from counterground.photos.shards._shards import CLASS_NAMES_FILE, read_tars
 from counterground.photos.sources import (
+    FileLoop,
+    ReceivedBytes,
     Source,
     expand_braces,
     host_budgets,
@@ -88,27 +89,9 @@ def _fetch(urls: Sequence[str], *, with_names: bool, show_progress: bool) -> Pat
     return folder
 
 
-@dataclass(frozen=True)
-class _Received:
-    received: int | None
-
-
-class _ShardLoop(FetchLoop[Path, _Received]):
-    def __init__(
-        self,
-        tasks: Sequence[Task[Path]],
-        settings: DownloadSettings,
-        pacer: Pacer,
-        advance: Callable[[], None],
-    ) -> None:
-        super().__init__(tasks, settings, pacer)
-        self._advance = advance
-
-    def work(self, task: Task[Path]) -> _Received:
-        return _Received(self.client.save(task.address, task.payload, follow=False, stop=self.stop))
-
-    def record(self, task: Task[Path], result: _Received) -> None:  # noqa: ARG002
-        self._advance()
+class _ShardLoop(FileLoop):
+    def work(self, task: Task[Path]) -> ReceivedBytes:
+        return ReceivedBytes(self.client.save(task.address, task.payload, follow=False, stop=self.stop))
 
     def give_up(self, task: Task[Path], reason: str, *, again: bool) -> None:
         then = " What was fetched is kept: run the same command again." if again else ""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_message
+from counterground.photos._photo import IMAGE_SUFFIXES
 from counterground.reading import no_panic, scan_parquet
 
 MAX_PHOTO_BYTES = 256 * 2**20  # no photograph is larger
@@ -37,6 +38,12 @@ class Sample:
     fields: Mapping[str, Any] = field(default_factory=dict)
     mask: bytes | None = None
     class_names: Sequence[str] | None = None
+
+
+def photo_suffix(path: Any) -> str:
+    """Return the suffix of the file that a shard names for a photo, lower-case; ``.jpg`` without one."""
+    suffix = PurePosixPath(str(path or "")).suffix.lower()
+    return suffix if suffix in IMAGE_SUFFIXES else ".jpg"
 
 
 @contextmanager

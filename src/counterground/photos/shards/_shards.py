@@ -43,8 +43,18 @@ from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
 from counterground.photos.shards._spuriverse import META, is_spuriverse, spuriverse_samples
 from counterground.photos.shards._tar import tar_samples
-from counterground.reading import open_regular, read_json, read_text
+from counterground.reading import file_sha256, read_json, read_text
 
+ShardFormat = Literal["huggingface", "webdataset"]
+
+EXPORT_FILE = "export.json"  # at the top of every export, even one of several formats
+CLASS_NAMES_FILE = "classnames.txt"  # beside other people's tars with numbered classes
+_SHARDS: dict[ShardFormat, tuple[str, ...]] = {
+    "webdataset": ("*.tar",),
+    "huggingface": ("data/*.parquet", "*.parquet"),
+}
+_SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
+_LAYOUT = 2  # of the unpacked folders: a new number gives a new folder
 _CLASS_FIELDS = ("class_name", "class", "label", "cls")
 _OTHER_SPELLING = {"license": "licence"}
 _USED = {
@@ -195,18 +205,6 @@ def _further(name: str, values: list[Any]) -> pl.Series:
             with suppress(OverflowError):  # a number that no column holds
                 return pl.Series(name, values, column)
     return pl.Series(name, values, pl.Object)
-
-
-ShardFormat = Literal["huggingface", "webdataset"]
-
-EXPORT_FILE = "export.json"  # at the top of every export, even one of several formats
-CLASS_NAMES_FILE = "classnames.txt"  # beside other people's tars with numbered classes
-_SHARDS: dict[ShardFormat, tuple[str, ...]] = {
-    "webdataset": ("*.tar",),
-    "huggingface": ("data/*.parquet", "*.parquet"),
-}
-_SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
-_LAYOUT = 2  # of the unpacked folders: a new number gives a new folder
 
 
 @dataclass(frozen=True)
@@ -375,8 +373,7 @@ def _describe(folder: Path) -> dict[str, Any]:
 
 def _sha256(path: Path) -> str:
     try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise CounterGroundError(f"Cannot read {path}: {error.strerror or error}.") from error
 

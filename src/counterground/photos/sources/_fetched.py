@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from counterground.errors import CounterGroundError, needs_extra
@@ -91,30 +90,40 @@ def problem_of_url(url: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Received:
+class ReceivedBytes:
+    """How many bytes of a file were received."""
+
     received: int | None
 
 
-class _PhotoLoop(FetchLoop[Path, _Received]):
+class FileLoop(FetchLoop[Path, ReceivedBytes]):
+    """Fetch addresses into files; ``advance`` is called after each."""
+
     def __init__(
-        self, tasks: list[Task[Path]], settings: DownloadSettings, pacer: Pacer, advance: Any
+        self,
+        tasks: Sequence[Task[Path]],
+        settings: DownloadSettings,
+        pacer: Pacer,
+        advance: Callable[[], None],
     ) -> None:
         super().__init__(tasks, settings, pacer)
-        self._advance = advance
+        self.advance = advance
 
-    def work(self, task: Task[Path]) -> _Received:
+    def record(self, task: Task[Path], result: ReceivedBytes) -> None:  # noqa: ARG002
+        self.advance()
+
+
+class _PhotoLoop(FileLoop):
+    def work(self, task: Task[Path]) -> ReceivedBytes:
         data = self.fetch(task)
         if image_type(data[:16]) is None:  # a page in its place, perhaps a temporary error page
             raise FetchError("not an image", again=task.tries == 0, received=len(data))
         write_bytes(task.payload, data)
-        return _Received(len(data))
-
-    def record(self, task: Task[Path], result: _Received) -> None:  # noqa: ARG002
-        self._advance()
+        return ReceivedBytes(len(data))
 
     def give_up(self, task: Task[Path], reason: str, *, again: bool) -> None:
         write_bytes(task.payload, photo_missing(f"not fetched: {reason}{_AGAIN if again else ''}"))
-        self._advance()
+        self.advance()
 
 
 class _HostBudgets:

@@ -108,4 +108,4 @@ def _question(where: str, row: dict[str, Any]) -> tuple[list[str], str, list[str
         answer = options[letters.index(answer.strip())]
     if problem := question_problem(question, [*options], answer):
         raise CounterGroundError(f"{where}: {problem}.")
-    return types, str(question), options, str(answer)
+    return types, question, options, answer

@@ -9,7 +9,7 @@ import polars as pl
 from counterground.errors import CounterGroundError
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame
 from counterground.photos._memory import note_absent_classes
-from counterground.photos._table import refuse_patterns, refuse_repeated, with_covariates
+from counterground.photos._table import refuse_patterns, refuse_repeated, row_of, with_covariates
 from counterground.photos.labels import read_class_names
 from counterground.photos.sources._fetched import fetch_photos, problem_of_url
 from counterground.photos.sources._source import Source, find_column, is_web
@@ -89,9 +89,9 @@ def _with_class_names(frame: pl.DataFrame, file: Path) -> tuple[pl.DataFrame, tu
     index = numbers.cast(pl.Int64, strict=False)
     wrong = numbers.is_not_null() & ~index.is_between(0, len(listed) - 1).fill_null(value=False)
     if wrong.any():
-        row = int(wrong.arg_max() or 0)
+        row = row_of(wrong)
         raise CounterGroundError(
-            f"Row {row + 1} has the class {numbers[row]!r}, and {file} has names for 0 to {len(listed) - 1}."
+            f"Row {row} has the class {numbers[row - 1]!r}, and {file} has names for 0 to {len(listed) - 1}."
         )
     named = pl.Series("class_name", listed, pl.String).gather(index)
     return frame.with_columns(named.alias("class_name")), note_absent_classes(listed, named)
