@@ -15,7 +15,7 @@ export class Unreachable extends Error {
 // Another program at this port answers 404 or 405.
 const WHY = { 401: "link", 403: "server", 404: "server", 405: "server", 409: "other" };
 
-export const photoAddress = (row) => `/photo/${row}?pool=${page.pool}`;
+export const photoAddress = (row) => `/photo/${row}?pool=${encodeURIComponent(page.pool)}`;
 
 export async function post(name, body) {
   let answer;

@@ -27,7 +27,7 @@ class Body(Sent):
     """
 
     annotator: Text
-    pool: Text | None = None
+    pool: str | None = None
 
 
 class Events(Body):
