@@ -1,6 +1,7 @@
 """The pool's file: what is none, what was changed, full disks, threads and kills."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -242,3 +243,18 @@ def test_an_emptied_database_is_not_filled_anew(pool, create):
 def test_a_database_whose_making_was_cut_off_is_made(tmp_path):
     (tmp_path / "decisions.sqlite").touch()
     assert open_pool(tmp_path, create=True).photos().is_empty()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_gone_while_it_is_open_takes_no_decision(pool, tmp_path, make_pool, replaced):
+    path = pool.photos()["path"][0]
+    moved = pool.root.rename(tmp_path / "moved")
+    if replaced:
+        make_pool(pool.root, {}).close()
+    with pytest.raises(CounterGroundError, match="replaced while it was open: move it back"):
+        pool.decide(path, annotator="ann", task="review", labels=["keep"])
+    if replaced:
+        shutil.rmtree(pool.root)
+    moved.rename(pool.root)
+    pool.decide(path, annotator="ann", task="review", labels=["keep"])
+    assert len(pool.decisions()) == 1

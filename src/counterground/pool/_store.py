@@ -67,10 +67,20 @@ class Pool:
             self._engine = open_database(self._database, create=create)
         if create:
             self.files.mkdir(exist_ok=True)
+        self._opened = _identity(self._database)
 
     @contextmanager
     def connect(self, *, writes: bool = True) -> Iterator[Connection]:
         """Yield a connection in one transaction: either everything is written, or nothing."""
+        if self._opened is None:
+            self._opened = _identity(self._database)
+        elif (
+            _identity(self._database) != self._opened
+        ):  # open connections still write to the file that is gone
+            raise CounterGroundError(
+                f"{self._database} was moved, deleted or replaced while it was open: "
+                "move it back, or start this command again."
+            )
         with (
             database_errors(self._database),
             self._engine.connect().execution_options(writes=writes) as connection,
@@ -91,6 +101,7 @@ class Pool:
     def close(self) -> None:
         """Release the file handles; the pool reopens them when it is used."""
         self._engine.dispose()
+        self._opened = None
 
     def __enter__(self) -> Self:
         return self
@@ -459,6 +470,15 @@ def _keep_setting(connection: Connection, name: str, value: Any) -> None:
     statement = insert(SETTINGS_TABLE).values(row)
     changed = {"value": statement.excluded.value, "digest": statement.excluded.digest}
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed))
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Return what no other file has at the same time; None if there is no such file."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _read(connection: Connection, table: Table, schema: dict[str, pl.DataType], **where: str) -> pl.DataFrame:

@@ -12,7 +12,7 @@ want => {
     const over = !document.querySelector("#end").hidden || made.decide + made.undo >= want;
     if (over) { made.over = true; return watch.disconnect(); }
     if (now && now !== last && !document.querySelector(".choice").disabled) {
-      const number = Number(now.split("/").pop()), count = made.decide + made.undo;
+      const number = Number(now.match(/\d+/)[0]), count = made.decide + made.undo;
       last = now;
       if (count % 10 === 9 && made.decide) { made.undo++; press("u"); }
       else { made.decide++; press(count % 10 === 4 ? "l" : keys[number % keys.length]); }

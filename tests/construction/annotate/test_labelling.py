@@ -174,6 +174,42 @@ def test_two_disagree_and_one_adjudicates(pool, serve, visit):
     assert pool.verdicts("background")["status"].to_list()[:2] == ["adjudicated", "disagreed"]
 
 
+def test_the_end_of_the_disagreements_waits_for_the_last_decision(pool, serve, visit):
+    path = pool.photos()["path"][0]
+    for name, label in (("ann", "water"), ("ben", "sand")):
+        pool.decide(path, annotator=name, task="background", labels=[label])
+    cyd = visit(serve(pool, annotators=["cyd"]).links["cyd"], outages=True)
+    cyd.page.goto(cyd.page.url.replace("label", "disagreements"))
+    cyd.see()
+    cyd.context.set_offline(True)
+    cyd.page.keyboard.press("1")
+    cyd.page.get_by_text("Waiting until the last decision is saved").wait_for()
+    assert cyd.shown() == ""
+    assert cyd.page.locator(".choice:enabled, .vote").count() == 0
+    cyd.context.set_offline(False)
+    cyd.page.wait_for_selector("#end:not([hidden])")
+    cyd.saved()
+    assert pool.verdicts("background")["status"][0] == "adjudicated"
+
+
+def test_who_undoes_an_adjudication_after_somebody_else_is_told(pool, serve, visit):
+    paths = pool.photos()["path"][:2].to_list()
+    for path in paths:
+        for name, label in (("ann", "water"), ("ben", "sand")):
+            pool.decide(path, annotator=name, task="background", labels=[label])
+    made = [
+        pool.decide(path, annotator="dan", task="background", labels=["sand"], adjudicates=True)
+        for path in paths
+    ]
+    cyd = visit(serve(pool, annotators=["cyd"]).links["cyd"])
+    cyd.page.goto(cyd.page.url.replace("label", "disagreements"))
+    cyd.page.get_by_text("Adjudicated: 2").click()
+    pool.undo("dan", "background", of=made[0])
+    cyd.page.locator(f"[data-id='{made[0]}']").click()
+    cyd.page.get_by_text("That decision was undone before.").wait_for()
+    assert cyd.page.locator(".undo-adjudication").count() == 1
+
+
 def test_all_adjudications_are_counted_and_the_last_are_listed(tmp_path, make_pool, serve, visit):
     pool = make_pool(tmp_path / "pool", {"flamingo": 203})
     settled = {"task": "background", "labels": ["sand"], "adjudicates": True}
@@ -322,6 +358,27 @@ def test_suggestions_are_marked_and_recorded(pool, serve, visit, tiny_clip):
     assert shown == {"label": guess, "model": f"open_clip:{tiny_clip.name}"}
 
 
+def test_a_suggestion_without_a_button_was_not_suggested(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"])
+
+    def suggest(route):
+        """As a model does after somebody has added a label."""
+        answer = route.fetch()
+        batch = answer.json()
+        for photo, label in zip(batch["photos"], ("moss", "sand"), strict=False):
+            photo["suggestion"] = {"model": "clip", "label": label}
+        route.fulfill(response=answer, json=batch)
+
+    ann.page.route("**/api/next", suggest)
+    ann.page.reload()
+    ann.see()
+    ann.press("w")
+    ann.press("w")
+    ann.saved()
+    shown = [text and json.loads(text)["label"] for text in pool.decisions()["suggestion"]]
+    assert shown == [None, "sand"]
+
+
 def test_labels_and_guidance_are_edited(pool, serve, visit):
     pool.decide(pool.photos()["path"][0], annotator="ann", task="background", labels=["water"])
     ann = visit(serve(pool).links["ann"])
@@ -349,6 +406,40 @@ def test_labels_and_guidance_are_edited(pool, serve, visit):
     ann.press("m")
     ann.saved()
     assert standing(pool)[-1][1] == ["moss"]
+
+
+def test_what_is_typed_on_the_page_of_labels_is_not_lost(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"])
+    ann.page.goto(ann.page.url.replace("label/background", "labels"))
+    ann.page.get_by_role("button", name="Add a label").click()
+    line = ann.page.locator(".line").last
+    line.locator(".name").fill("dry  grass")
+    line.locator(".meaning").fill("hay, straw")
+    text, save = ann.page.locator("textarea").first, ann.page.locator("form.class button").first
+
+    answered = []
+
+    def hold(route):
+        answered.append(route)
+
+    ann.page.route("**/api/guidance", hold)
+    text.fill("Wet sand")
+    save.click()
+    text.press_sequentially(" is water.")
+    while not answered:
+        ann.page.wait_for_timeout(20)
+    answered[0].continue_()
+    ann.page.get_by_text("Saved.").first.wait_for()
+    assert text.input_value() == "Wet sand is water."
+    assert save.is_visible()
+
+    asked = []
+    ann.page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    with ann.page.expect_navigation():
+        ann.page.get_by_role("button", name="Save the labels").click()
+    assert asked == ["beforeunload"]  # the rest of the text is not saved
+    assert pool.background_labels()[-1] == "dry grass"
+    assert ann.page.locator(".line .meaning").last.input_value() == "hay, straw"
 
 
 def test_progress_and_agreement_tell_what_was_decided(pool, serve, visit):

@@ -91,6 +91,32 @@ def test_what_labels_mean_is_a_tap_away_on_a_phone(pool, serve, visit):
         assert ann.page.locator(".choice .meaning:visible").count() == 0
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_long_words_break(tmp_path, make_pool, serve, visit, width):
+    pool = make_pool(tmp_path / "pool", {"Hippopotamus_amphibius_" * 3: 1})
+    pool.set_setting("background_labels", ["W" * 40, "M" * 40])
+    path = pool.photos()["path"][0]
+    for name, label in zip(("ben", "cyd"), pool.background_labels(), strict=True):
+        pool.decide(path, annotator=name, task="background", labels=[label])
+    ann = visit(serve(pool).links["ann"])
+    ann.page.set_viewport_size({"width": width, "height": 800})
+    ann.page.goto(ann.page.url.replace("label", "disagreements"))
+    ann.see()
+    for part in ("h1", ".vote", ".choice", ".panel"):
+        wide = "all => all.filter(each => each.scrollWidth > each.clientWidth).length"
+        assert ann.page.locator(part).evaluate_all(wide) == 0, part
+
+
+def test_the_class_is_seen_on_a_phone_however_many_labels_there_are(pool, serve, visit):
+    pool.set_setting("background_labels", [f"label {number}" for number in range(40)])
+    ann = visit(serve(pool).links["ann"])
+    ann.page.set_viewport_size({"width": 360, "height": 740})
+    ann.see()
+    box = ann.page.locator("#class").bounding_box()
+    middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+    assert ann.page.evaluate("([x, y]) => document.elementFromPoint(x, y)?.id", middle) == "class"
+
+
 def test_all_of_it_without_a_mouse(pool, serve, visit):
     ann = visit(serve(pool).links["ann"])
     first = ann.see()

@@ -54,6 +54,7 @@ class Documented:
         where = {"ref_template": "#/components/schemas/{model}"}
         schema = self.schema(body.model_json_schema(**where))
         schema["properties"]["annotator"] = {"const": "ann"}  # another one is told so: 409
+        schema["properties"]["pool"] = {"type": "null"}  # as is another pool
         if event:  # one that is wrong is refused by itself
             items = [self.schema(event.json_schema(**where)), {"type": "object"}]
             schema["properties"]["events"]["items"] = {"anyOf": items}

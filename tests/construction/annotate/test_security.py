@@ -271,6 +271,7 @@ def test_names_are_text_wherever_they_are_shown(tmp_path, make_pool, serve, visi
     pool.set_setting("background_labels", ["water", NASTY])
     pool.set_setting("guidance", {NASTY: NASTY})
     pool.set_setting("label_meanings", {NASTY: NASTY})
+    pool.set_setting("pool_key", f"{NASTY}&#?%20")
     paths = pool.photos().sort("class_name")["path"].to_list()
     for name, label in ((NASTY, NASTY), ("ben", "water")):
         pool.decide(paths[0], annotator=name, task="background", labels=[label])

@@ -1,13 +1,15 @@
 """Reviewing masks as an annotator does it: keys, a brush, a polygon, fingers, and a server that is killed."""
 
+import uuid
+
 import numpy as np
 import polars as pl
 import pytest
 from drawn_masks import SIZE, disc, inside, save_masks
-from PIL import ImageDraw
+from PIL import Image, ImageDraw
 
-from counterground.masks import MaskDecisions, read_masks, standing
-from counterground.photos import photo_id
+from counterground.masks import MaskDecisions, make_masks, mask_id, read_masks, standing
+from counterground.photos import photo_id, read_benchmark
 
 A, B, C, D, E = (f"ox/grass/{name}.png" for name in "abcde")
 
@@ -271,3 +273,128 @@ def test_tint_and_outline_can_be_taken_off(folder, serve, visit):
     assert tinted > 10 * outlined > 0
     assert nothing == 0
     assert again == tinted
+
+
+def hold_a_stroke(visitor, *points):
+    """Draw to the last point, and keep the button down."""
+    visitor.page.mouse.move(*frame(visitor, *points[0]))
+    visitor.page.mouse.down()
+    for point in points[1:]:
+        visitor.page.mouse.move(*frame(visitor, *point), steps=4)
+
+
+@pytest.mark.parametrize("key", ["Escape", "p", "m"])
+def test_a_stroke_ends_where_something_else_is_chosen(folder, serve, visit, key):
+    ann = visit(serve(folder).links["ann"])
+    ann.see()
+    ann.press("l")
+    start_drawing(ann)
+    hold_a_stroke(ann, (20, 20), (40, 20))
+    ann.page.keyboard.press(key)
+    ann.page.mouse.up()
+    if key == "Escape":
+        start_drawing(ann)
+    ann.page.keyboard.press("b")
+    ann.page.mouse.move(*frame(ann, 100, 75), steps=4)  # no button is down
+    save(ann)
+    found = drawn(folder, E)
+    assert found[20, 20:40].all()
+    assert not found[40:].any()
+
+
+@pytest.mark.parametrize("key", ["u", "c"])
+def test_what_is_taken_back_while_it_is_drawn_does_not_return(folder, serve, visit, key):
+    ann = visit(serve(folder).links["ann"])
+    ann.see()
+    ann.press("l")
+    start_drawing(ann)
+    hold_a_stroke(ann, (20, 20), (60, 20))
+    ann.page.keyboard.press(key)
+    ann.page.mouse.move(*frame(ann, 60, 60), steps=4)
+    ann.page.mouse.up()
+    for x in (90, 60):
+        ann.page.mouse.click(*frame(ann, x, 70))
+    ann.page.keyboard.press("u")  # draws all that is left again
+    save(ann)
+    found = drawn(folder, E)
+    assert found[70, 90]
+    assert not found[:50].any()
+
+
+def test_a_polygon_that_is_not_closed_is_not_taken_from_the_screen(folder, serve, visit):
+    ann = visit(serve(folder).links["ann"])
+    ann.see()
+    start_drawing(ann)
+    ann.page.keyboard.press("p")
+    for x, y in ((20, 20), (60, 20), (60, 60)):
+        ann.page.mouse.click(*frame(ann, x, y))
+    mask = read_masks(folder, reviewed=False).table.filter(pl.col("path") == C).row(0, named=True)
+    MaskDecisions(folder).decide(
+        C, "rejected", annotator="ben", token=str(uuid.uuid4()),
+        judged=mask_id(folder, mask["mask"]), photo=mask["photo_id"],
+    )  # fmt: skip
+    with ann.page.expect_response("**/api/next") as answer:
+        ann.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    assert answer.value.json()["revoked"] == [C]
+    ann.page.keyboard.press("Enter")
+    save(ann)
+    assert verdicts(folder) == {C: "redrawn"}
+
+
+def test_brackets_are_typed_with_alt_on_many_keyboards(folder, serve, visit):
+    ann = visit(serve(folder).links["ann"])
+    ann.see()
+    start_drawing(ann)
+    press = """([key, code, more]) => document.body.dispatchEvent(
+        new KeyboardEvent("keydown", {key, code, bubbles: true, cancelable: true, ...more}))"""
+    sizes = [ann.page.input_value("#size")]
+    for key, code, more in (
+        ("]", "Digit9", {"modifierAltGraph": True}),  # German
+        ("]", "Digit6", {"altKey": True}),  # German on a Mac
+        ("[", "Digit8", {"modifierAltGraph": True}),
+        ("@", "KeyC", {"modifierAltGraph": True}),  # no command
+    ):
+        ann.page.evaluate(press, [key, code, more])
+        sizes.append(ann.page.input_value("#size"))
+    small, larger, largest, smaller, same = map(int, sizes)
+    assert small < larger < largest > smaller == same
+    save(ann)
+    assert drawn(folder, C).any()  # not cleared
+
+
+def test_what_was_drawn_is_there_when_a_postponed_photo_returns(folder, serve, visit):
+    ann = visit(serve(folder).links["ann"])
+    first = ann.see()
+    start_drawing(ann)
+    ann.page.keyboard.press("c")
+    ann.page.mouse.click(*frame(ann, 60, 45))
+    ann.page.keyboard.press("Escape")
+    ann.press("l")
+    for _ in range(4):
+        ann.press("r")
+    assert ann.shown() == first
+    start_drawing(ann)
+    save(ann)
+    assert 0 < drawn(folder, C).mean() < 0.1
+
+
+def test_a_photo_that_states_another_size_is_drawn_on_as_it_is_stored(tmp_path, serve, visit):
+    """Browsers show it in the size that its EXIF states, if its resolution fits."""
+    file = tmp_path / "photos" / "ox" / "grass" / "a.jpg"
+    file.parent.mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x011A] = exif[0x011B] = 144.0  # resolution, in
+    exif[0x0128] = 2  # pixels per inch
+    exif.get_ifd(0x8769).update({0xA002: SIZE[0] // 2, 0xA003: SIZE[1] // 2})
+    Image.new("RGB", SIZE, "white").save(file, exif=exif)
+    (tmp_path / "drawn").mkdir()
+    disc().save(tmp_path / "drawn" / "a.png")
+    masks = make_masks(read_benchmark(tmp_path / "photos"), str(tmp_path / "drawn"), tmp_path / "masks")
+    ann = visit(serve(masks.folder).links["ann"])
+    ann.see()
+    start_drawing(ann)
+    ann.page.mouse.click(*frame(ann, 10, 10))
+    ann.page.keyboard.press("Enter")
+    ann.page.wait_for_selector("#end:not([hidden])")
+    ann.saved()
+    assert drawn(masks.folder, "ox/grass/a.jpg")[10, 10]

@@ -1,4 +1,5 @@
 // Requests to the server. Refused: it will never work as it is. Unreachable: it may work later.
+// Each says which pool and annotator the page belongs to: another server may have taken the port since.
 
 export const page = document.body.dataset;
 
@@ -11,7 +12,10 @@ export class Unreachable extends Error {
   }
 }
 
-const WHY = { 401: "link", 409: "other" };
+// Another program at this port answers 404 or 405.
+const WHY = { 401: "link", 403: "server", 404: "server", 405: "server", 409: "other" };
+
+export const photoAddress = (row) => `/photo/${row}?pool=${encodeURIComponent(page.pool)}`;
 
 export async function post(name, body) {
   let answer;
@@ -19,16 +23,15 @@ export async function post(name, body) {
     answer = await fetch(`/api/${name}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ annotator: page.annotator, ...body }),
+      body: JSON.stringify({ annotator: page.annotator, pool: page.pool, ...body }),
     });
   } catch {
     throw new Unreachable("server", "The server cannot be reached.");
   }
   const content = await answer.json().catch(() => ({}));
   if (answer.ok) return content;
-  if (answer.status in WHY) throw new Unreachable(WHY[answer.status], content.error);
-  if (answer.status >= 500 || answer.status === 403) {
-    throw new Unreachable("server", content.error ?? "The server failed.");
+  if (answer.status in WHY || answer.status >= 500) {
+    throw new Unreachable(WHY[answer.status] ?? "server", content.error ?? "The server failed.");
   }
   throw new Refused(content.error ?? `The server answered ${answer.status}.`);
 }

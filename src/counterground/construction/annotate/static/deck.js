@@ -1,5 +1,5 @@
 // The photos to come: fetched and decoded ahead, so that the next one is there when it is wanted.
-import { pause, post, Unreachable } from "./api.js";
+import { pause, photoAddress, post, Unreachable } from "./api.js";
 
 const AHEAD = 6;
 const LEAST = 4; // asks for more when fewer are ahead: not with every photo
@@ -9,7 +9,7 @@ const LEAST = 4; // asks for more when fewer are ahead: not with every photo
 export function load(photo) {
   photo.image = newImage();
   photo.state = "loading";
-  photo.ready = decode(photo.image, `/photo/${photo.row}`).then((problem) => {
+  photo.ready = decode(photo.image, photoAddress(photo.row)).then((problem) => {
     photo.state = problem ? "broken" : "ready";
     return problem;
   });
@@ -44,7 +44,7 @@ async function decode(image, address) {
           // The server may have come back since: what it sends now decides.
           const bytes = await answer.blob();
           if (tries > 4 || !(await decodes(bytes))) return "The browser cannot decode this picture.";
-        } else if (answer.status !== 401) {
+        } else if (![401, 409].includes(answer.status)) {
           return (await answer.json()).error;
         }
       } catch {
@@ -73,6 +73,7 @@ export class Deck {
   // Waits while the server is away.
   async next(waiting) {
     const turn = ++this.turn;
+    let rounds = 0;
     this.current = null;
     while (!this.upcoming.length) {
       try {
@@ -80,7 +81,10 @@ export class Deck {
         await this.fill();
         // What was decided a moment ago may come again (postponed photos): only an answer that knows of it ends.
         if (!this.upcoming.length && !unsent) return turn === this.turn ? null : undefined;
-        if (!this.upcoming.length) await pause(50);
+        if (!this.upcoming.length) {
+          if (++rounds === 10) waiting(new Unreachable("server", "Waiting until the last decision is saved …"));
+          await pause(50);
+        }
       } catch (failure) {
         if (!(failure instanceof Unreachable)) throw failure;
         waiting(failure);

@@ -5,9 +5,9 @@ const ROWS = 256; // read at once: less memory
 
 export class Drawing {
   // `base` is a picture whose alpha is the mask, or null: an empty mask.
-  constructor(width, height, base) {
+  constructor(width, height, base, shapes = []) {
     this.base = base;
-    this.shapes = []; // {kind: "stroke" | "polygon" | "clear", erases, size, points}
+    this.shapes = shapes; // {kind: "stroke" | "polygon" | "clear", erases, size, points}
     this.canvas = document.createElement("canvas");
     this.canvas.width = width;
     this.canvas.height = height;

@@ -38,13 +38,13 @@ export class History {
     this.back(photo, labels);
   }
 
-  // After a reload only the server knows what was last.
+  // After a reload only the server knows what was last. It hears of this after what is not sent yet, and before
+  // what is decided meanwhile.
   async #undoThere() {
     if (!this.elsewhere) {
       return say("Nothing to undo here. Photos adjudicated earlier are in the list of adjudicated photos.");
     }
     try {
-      await this.outbox.flush();
       const { undone } = await this.outbox.ask({ kind: "undo", token: newToken(), task: this.task, of: null });
       if (!undone) return say("There is nothing to undo.");
       this.counter.undone(undone.labels);

@@ -1,6 +1,6 @@
 // Which command a key stands for, whatever the layout of the keyboard.
 
-const NAMED = { " ": "space", Enter: "enter", Escape: "escape", "?": "help", "+": "in", "=": "in", "-": "out" };
+const NAMED = { " ": "space", Enter: "enter", Escape: "escape", "?": "help", "+": "in", "=": "in", "-": "out", "[": "[", "]": "]" };
 const ARROWS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 export const arrow = (event) => ARROWS[event.key] ?? null;
@@ -20,7 +20,9 @@ export function keyName(event) {
 export function isTaken(event) {
   const at = event.target;
   if (document.querySelector("dialog[open]")) return true;
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented) return true;
+  if (event.ctrlKey || event.metaKey || event.isComposing || event.defaultPrevented) return true;
+  // On many layouts brackets are typed with Alt or AltGr; nothing else that these type is a command.
+  if ((event.altKey || event.getModifierState("AltGraph")) && !/^[[\]]$/.test(event.key)) return true;
   if (at.closest?.("input, textarea, select, [contenteditable], [popover]:popover-open")) return true;
   return (event.key === " " || event.key === "Enter") && Boolean(at.closest?.("button, a, summary"));
 }
@@ -28,6 +30,8 @@ export function isTaken(event) {
 // Does what `find(name, event)` returns for a key; arrows move a zoomed photo. Single keys can be switched off.
 export function listen(zoom, keysOn, find) {
   document.addEventListener("keydown", (event) => {
+    // A button is pressed again and again while Enter is held on it: one photo after the other would be decided.
+    if (event.repeat && event.key === "Enter" && event.target.closest?.("button")) return event.preventDefault();
     if (isTaken(event)) return;
     const way = arrow(event);
     if (way) {

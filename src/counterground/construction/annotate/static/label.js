@@ -1,5 +1,5 @@
 // The page that shows one photo after the other: labelling, and adjudicating disagreements.
-import { newToken, page } from "./api.js";
+import { newToken, page, photoAddress, Refused } from "./api.js";
 import { Clock } from "./clock.js";
 import { Counter } from "./counter.js";
 import { Deck, load, leaseDisagreements, leaseNext } from "./deck.js";
@@ -68,7 +68,7 @@ function drawFlags(flags) {
   $("flags").replaceChildren(
     ...flags.map((flag) => {
       const line = element("li", {}, element("span", {}, element("b", {}, flag.reason), ` ${flag.explanation}`));
-      if (flag.row) line.append(compareButton(`/photo/${flag.row}`, "the other photo"));
+      if (flag.row) line.append(compareButton(photoAddress(flag.row), "the other photo"));
       return line;
     }),
   );
@@ -120,6 +120,8 @@ function drawVotes(votes) {
   );
 }
 
+const isGuess = (button) => deck.current?.suggestion?.label === button.dataset.label;
+
 function drawChoices() {
   const photo = deck.current;
   const voted = new Set((photo?.votes ?? []).flat());
@@ -129,7 +131,7 @@ function drawChoices() {
     button.disabled = !photo;
     button.setAttribute("aria-pressed", String(place >= 0));
     button.dataset.place = place >= 0 && marked.length > 1 ? String(place + 1) : "";
-    const guess = photo?.suggestion?.label === label;
+    const guess = isGuess(button);
     button.classList.toggle("guess", guess);
     button.setAttribute("aria-description", guess ? "suggested" : "");
     button.classList.toggle("was", Boolean(photo?.chosen?.includes(label)) || voted.has(label));
@@ -172,7 +174,8 @@ function decide(labels) {
     path: photo.path,
     labels,
     seconds: clock.stop(),
-    suggestion: photo.suggestion ?? null,
+    // The labels may have changed since this page was opened: only what it showed was suggested.
+    suggestion: buttons.some(isGuess) ? photo.suggestion : null,
     adjudicates: adjudicating,
   };
   delete photo.chosen;
@@ -189,6 +192,7 @@ async function advance(saying = "") {
     zoom.show(null);
     $("class").textContent = "…";
     for (const id of ["guidance", "guide", "before", "flags"]) $(id).hidden = true;
+    drawVotes([]);
     drawChoices();
     notice(failure.message);
   });
@@ -289,8 +293,13 @@ keepFocus(".panel button, .zoom button");
 for (const button of document.querySelectorAll(".undo-adjudication")) {
   button.addEventListener("click", async () => {
     button.disabled = true;
-    await outbox.ask({ kind: "undo", token: newToken(), task, of: Number(button.dataset.id) });
-    location.reload();
+    try {
+      await outbox.ask({ kind: "undo", token: newToken(), task, of: Number(button.dataset.id) });
+      location.reload();
+    } catch (failure) {
+      if (!(failure instanceof Refused)) throw failure;
+      button.replaceWith(element("span", { role: "status" }, failure.message)); // somebody else was faster
+    }
   });
 }
 

@@ -87,11 +87,13 @@ for (const form of document.querySelectorAll("form.class")) {
     const problem = await sent("guidance", { class_name: form.dataset.class, before: kept, text });
     status.textContent = problem ?? "Saved.";
     if (problem) return;
-    kept = field.value = text;
-    button.hidden = true;
+    kept = text;
+    if (field.value.trim() === text) field.value = text; // else somebody has typed on
+    button.hidden = field.value === kept;
   });
 }
 
+const unsaved = () => document.querySelector("form.class button:not([hidden])");
 addEventListener("beforeunload", (event) => {
-  if (JSON.stringify(read()) !== saved) event.preventDefault();
+  if (JSON.stringify(read()) !== saved || unsaved()) event.preventDefault();
 });

@@ -38,13 +38,14 @@ const outbox = new Outbox(showSaved);
 const counter = new Progress(false);
 const history = new History(task, outbox, counter, goBack);
 let skipped = []; // paths of photos that come last
+const started = new Map(); // what was drawn on those: path -> {judged, shapes}
 let shown = false; // whether the photo of `deck.current` is what is on screen
 let saving = false;
 
 const deck = new Deck(leaseNext(task, () => ({ skipped })), () => outbox.paths(), {
   changed: (answer) => counter.heard(answer, outbox.waiting.length),
   revoked: () => {
-    if (tools.drawing?.changed || saving) return;
+    if (tools.drawing?.changed || tools.open || saving) return;
     say("Somebody else has decided on this photo.");
     void advance();
   },
@@ -134,6 +135,7 @@ function decide(verdict, mask) {
   const event = { kind: "decide", token: newToken(), task, path: photo.path, verdict, mask, judged: photo.judged };
   delete photo.chosen;
   delete photo.returned;
+  started.delete(photo.path);
   outbox.add(event);
   history.add(photo, event, [verdict]);
   counter.decided([verdict], clock.stop());
@@ -143,7 +145,9 @@ function decide(verdict, mask) {
 function redraw() {
   const photo = deck.current;
   const { width, height } = zoom.size;
-  photo.drawing ??= new Drawing(width, height, photo.hasMask ? photo.maskImage : null);
+  const before = started.get(photo.path);
+  const shapes = before?.judged === photo.judged ? before.shapes : []; // else the mask has been made again
+  photo.drawing ??= new Drawing(width, height, photo.hasMask ? photo.maskImage : null, shapes);
   if (overlay.shown === "none") overlay.shown = "all";
   tools.start(photo.drawing);
   say("Drawing. Brush.");
@@ -151,6 +155,7 @@ function redraw() {
 
 async function save() {
   if (tools.open) return tools.close();
+  tools.settle();
   const photo = deck.current;
   saving = true;
   notice("Saving the drawing …", 150);
@@ -219,7 +224,8 @@ function end() {
 }
 
 function later() {
-  const { path } = deck.current;
+  const { path, judged, drawing } = deck.current;
+  if (drawing?.changed) started.set(path, { judged, shapes: drawing.shapes });
   skipped = [...skipped.filter((other) => other !== path), path].slice(-2000);
   void advance("Later. Next: ");
 }
@@ -297,7 +303,7 @@ $("size").addEventListener("input", () => tools.resize($("size").valueAsNumber))
 $("size").addEventListener("pointerup", () => $("size").blur()); // keys are the page's again
 
 addEventListener("beforeunload", (leaving) => {
-  if (tools.drawing?.changed) leaving.preventDefault();
+  if (deck.current?.drawing?.changed || tools.open || started.size) leaving.preventDefault();
 });
 
 // --- one page at a time for each annotator, heard of while it is looked at

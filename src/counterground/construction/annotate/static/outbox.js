@@ -20,6 +20,7 @@ export class Outbox {
   constructor(notify) {
     this.events = new Map(); // token -> event, in order
     this.results = new Map(); // token -> {resolve, reject}
+    this.dropped = new Set(); // tokens of what was refused and given up
     this.stored = true;
     this.trouble = null;
     this.tries = 0;
@@ -93,6 +94,7 @@ export class Outbox {
 
   // Forgets an event that the server refused; what it accepted needs an event that undoes it.
   takeBack(token) {
+    if (this.dropped.delete(token)) return true;
     if (!this.events.get(token)?.error) return false;
     this.#forget(token);
     this.#report();
@@ -108,7 +110,10 @@ export class Outbox {
   }
 
   drop() {
-    for (const event of this.refused) this.#forget(event.token);
+    for (const { token } of this.refused) {
+      this.dropped.add(token);
+      this.#forget(token);
+    }
     this.#report();
   }
 
@@ -154,7 +159,12 @@ export class Outbox {
       asked.reject(new Refused(result.error));
     } else {
       const event = this.events.get(result.token);
-      if (event) {
+      const undo = event && this.waiting.find(({ of }) => of === event.token);
+      if (undo) {
+        // It was taken back before the answer came: neither counts.
+        this.#forget(event.token);
+        this.#forget(undo.token);
+      } else if (event) {
         event.error = result.error;
         this.#keep(event);
       }

@@ -15,6 +15,11 @@ export class Tools {
     this.size = 24; // of the brush, in pixels of the frame
   }
 
+  // A stroke ends where it is if something else is wanted before the pen is lifted.
+  settle() {
+    if (this.drawing?.growing) this.drawing.end();
+  }
+
   start(drawing) {
     this.drawing = drawing;
     this.overlay.mask = drawing.canvas;
@@ -22,6 +27,7 @@ export class Tools {
   }
 
   stop() {
+    this.settle();
     this.drawing = this.zoom.tool = this.overlay.pointer = null;
     this.overlay.path = [];
     this.overlay.brush = 0;
@@ -30,6 +36,7 @@ export class Tools {
   }
 
   choose(kind) {
+    this.settle();
     if (kind !== "polygon") this.overlay.path = [];
     this.kind = kind;
     this.zoom.tool = { brush: this.#brush, polygon: this.#polygon, move: null }[kind];
@@ -50,6 +57,7 @@ export class Tools {
 
   // Takes back the last corner of a polygon that is not closed, else the last shape.
   undo() {
+    this.settle();
     if (this.overlay.path.pop()) return this.#update(), true;
     const undone = this.drawing.undo();
     this.#update();
@@ -57,6 +65,7 @@ export class Tools {
   }
 
   clear() {
+    this.settle();
     this.overlay.path = [];
     this.drawing.add({ kind: "clear" });
     this.#update();

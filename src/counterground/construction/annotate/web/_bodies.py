@@ -20,9 +20,14 @@ class Sent(BaseModel):
 
 
 class Body(Sent):
-    """A body, which names the annotator its page was opened for: another link may have been opened since."""
+    """A body, which names the annotator and the pool its page was opened for.
+
+    Another link may have been opened since, or a server of another pool have taken the port. A page of an
+    earlier version names no pool.
+    """
 
     annotator: Text
+    pool: str | None = None
 
 
 class Events(Body):

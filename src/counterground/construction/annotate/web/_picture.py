@@ -14,6 +14,7 @@ _LOSSLESS_PIXELS = 2_000_000
 _LONGEST_JPEG = 65_500
 _SHOWN_BY_BROWSERS = {".jpg", ".png", ".webp", ".avif", ".bmp"}  # as they are; GIFs may be animations
 _ORIENTATION = 0x0112
+_DETAILS, _WIDTH, _HEIGHT = 0x8769, 0xA002, 0xA003
 
 
 def picture(path: Path, photo_id: str | None = None) -> tuple[bytes, str]:
@@ -38,13 +39,18 @@ def picture(path: Path, photo_id: str | None = None) -> tuple[bytes, str]:
 
 
 def picture_as_stored(path: Path, photo_id: str) -> tuple[bytes, str]:
-    """Return the same as ``picture``, but never rotated upright: its pixels match those of a mask.
+    """Return the same as ``picture``, but never rotated upright or scaled: its pixels match those of a mask.
+
+    Browsers follow the orientation in a photo's EXIF, and the size there if it fits the resolution there.
 
     Raises:
         UnreadablePhoto: see ``picture``; or the photo is damaged or has another ``photo_id``.
     """
     image = load_photo(path, expect_id=photo_id).image
-    if image.getexif().get(_ORIENTATION, 1) == 1:
+    exif = image.getexif()
+    details = exif.get_ifd(_DETAILS)
+    stated = details.get(_WIDTH, image.width), details.get(_HEIGHT, image.height)
+    if exif.get(_ORIENTATION, 1) == 1 and stated == image.size:
         return picture(path)
     image.info.pop("exif", None)
     return _written(image)

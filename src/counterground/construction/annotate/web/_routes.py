@@ -21,6 +21,8 @@ from counterground.errors import CounterGroundError, UsageError, first_problem
 
 Handler = Callable[[Request], Awaitable[Response]]
 
+_OTHER_POOL = "This address now serves another pool, or other masks, than when this page was opened."
+
 
 class AuthRoutes:
     """Routes that let annotators in, and check the session of every request.
@@ -29,11 +31,13 @@ class AuthRoutes:
         sessions: the annotators' sessions.
         invite: function that prints a new link for an annotator.
         port: port of the server; it names the cookie, since browsers share cookies between ports.
+        key: name of the pool; a page of another one, which had this port before, gets nothing.
     """
 
-    def __init__(self, sessions: Sessions, invite: Callable[[str], None], port: int) -> None:
+    def __init__(self, sessions: Sessions, invite: Callable[[str], None], port: int, key: str) -> None:
         self._sessions = sessions
         self._invite = invite
+        self._key = key
         self._cookie = f"counterground_{port}"
 
     def app(self, routes: Sequence[BaseRoute]) -> Starlette:
@@ -83,6 +87,8 @@ class AuthRoutes:
         async def handle(request: Request) -> Response:
             if self._annotator(request) is None:
                 return error_answer(401, "You are not signed in.")
+            if request.query_params.get("pool", self._key) != self._key:
+                return error_answer(409, _OTHER_POOL)
             return await run_in_threadpool(read, request)
 
         return handle
@@ -98,10 +104,9 @@ class AuthRoutes:
                 body = kind.model_validate_json(await request.body())
             except ValidationError as error:
                 return error_answer(422, f"{first_problem(error)}.")
-            if body.annotator != annotator:
-                return error_answer(
-                    409, f"{annotator} is now signed in in this browser, not {body.annotator}."
-                )
+            if body.annotator != annotator or body.pool not in (None, self._key):
+                who = f"{annotator} is now signed in in this browser, not {body.annotator}."
+                return error_answer(409, who if body.annotator != annotator else _OTHER_POOL)
             try:
                 return JSONResponse(await run_in_threadpool(act, body))
             except UsageError as error:
