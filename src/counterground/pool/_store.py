@@ -72,11 +72,10 @@ class Pool:
     @contextmanager
     def connect(self, *, writes: bool = True) -> Iterator[Connection]:
         """Yield a connection in one transaction: either everything is written, or nothing."""
+        found = _identity(self._database)
         if self._opened is None:
-            self._opened = _identity(self._database)
-        elif (
-            _identity(self._database) != self._opened
-        ):  # open connections still write to the file that is gone
+            self._opened = found
+        elif found != self._opened:  # open connections still write to the file that is gone
             raise CounterGroundError(
                 f"{self._database} was moved, deleted or replaced while it was open: "
                 "move it back, or start this command again."
