@@ -102,12 +102,12 @@ def scores(
     could be confused.
     """
     from counterground.errors import UsageError
-    from counterground.results import open_run, refuse_run_file, select_models
+    from counterground.results import open_runs, refuse_run_file, select_models
 
     _refuse_mixtures(style, by, contrast, adjust, dataset, effects=effects)
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
-    opened = {folder: open_run(folder) for folder in runs}
+    opened = {run.path: run for run in open_runs(runs)}
     if out is not None:
         refuse_run_file("--out", out)
     if models:

@@ -38,11 +38,13 @@ from counterground.results._numbers import (
 )
 from counterground.results._referees import INFLATED, MeasuredReferee, own_referees
 from counterground.results._run import (
+    AnyRuns,
     Run,
     class_names,
     find_models,
     join_scores,
     open_run,
+    open_runs,
     refuse_run_file,
     select_models,
 )
@@ -127,6 +129,7 @@ __all__ = [
     "TITLES",
     "Accuracies",
     "AdjustedScores",
+    "AnyRuns",
     "BenchmarkRecord",
     "BreakdownView",
     "Cell",
@@ -192,6 +195,7 @@ __all__ = [
     "one_contrast",
     "one_sided_note",
     "open_run",
+    "open_runs",
     "own_referees",
     "p_equals",
     "p_value",

@@ -171,20 +171,6 @@ def titles(points: pl.DataFrame) -> dict[str | None, str]:
     }
 
 
-def refuse_repeated(runs: Sequence[Run]) -> None:
-    """Refuse a folder that is given twice: its models would count twice.
-
-    Raises:
-        UsageError: two runs are one folder.
-    """
-    seen = set()
-    for run in runs:
-        folder = run.path.resolve()
-        if folder in seen:
-            raise UsageError(f"The run {run.path} is given twice; give each folder once.")
-        seen.add(folder)
-
-
 def run_names(runs: Sequence[Run]) -> list[str]:
     """Return what runs are called: their folders' names, those that share one after the folders above.
 
