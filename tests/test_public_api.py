@@ -14,7 +14,7 @@ import torch
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
-from counterground.results import format_breakdown
+from counterground.results import BreakdownView
 
 
 def test_what_is_public_is_listed_and_there():
@@ -237,7 +237,7 @@ def test_scores_for_a_reader_are_a_table_when_printed(evaluate, monkeypatch):
         cg.format_scores(run),
         cg.format_scores(run, by_class=True),
         cg.format_scores(run, contrast="drop"),
-        format_breakdown(cg.scores(run, by="background")),
+        BreakdownView(cg.scores(run, by="background")),
     ]
     for view in views:
         assert "turn1" in str(view)

@@ -48,8 +48,7 @@ from counterground.results import (
     class_names,
     contrast_scores,
     effect_scores,
-    format_adjusted,
-    format_contrast,
+    format_view,
     join_breakdowns,
     join_scores,
     open_runs,
@@ -775,12 +774,12 @@ def format_scores(
     if held:
         if by_class:
             raise UsageError("An adjusted contrast is over all classes: leave out by_class.")
-        return format_adjusted(adjusted_scores(opened, held, contrast, named=len(opened) > 1), format)
+        return format_view(adjusted_scores(opened, held, contrast, named=len(opened) > 1), format)
     if contrast is not None:
         names = class_names(opened) if by_class else None
         several = len(opened) > 1
         found = contrast_scores(opened, contrast, named=several, by_class=by_class, class_names=names)
-        return format_contrast(found, format)
+        return format_view(found, format)
     joined = join_scores(opened, named=len(opened) > 1)
     return written_scores(joined, format, by_class, class_names(opened) if by_class else None)
 

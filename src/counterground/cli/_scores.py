@@ -15,16 +15,9 @@ from counterground.text import one_line
 if TYPE_CHECKING:
     import polars as pl
 
-    from counterground.results import (
-        AdjustedScores,
-        BreakdownView,
-        ContrastScores,
-        EffectScores,
-        Run,
-        ScoresView,
-    )
+    from counterground.results import Run, ScoresView, TableView
 
-    View = ScoresView | BreakdownView | ContrastScores | AdjustedScores | EffectScores
+    View = ScoresView | TableView
 
 Style = Literal[
     "table", "csv", "json", "parquet", "markdown", "latex", "model-card", "eval-results", "bibtex"
@@ -172,11 +165,11 @@ def _table(
     runs: Mapping[Path, Run], style: Style, by: str | None, contrast: str | None
 ) -> str | View | pl.DataFrame:
     from counterground.results import (
+        BreakdownView,
         class_names,
         contrast_scores,
-        format_breakdown,
-        format_contrast,
         format_scores,
+        format_view,
         join_breakdowns,
         join_scores,
         score_rows,
@@ -188,10 +181,10 @@ def _table(
     opened = list(runs.values())
     if contrast is not None:
         found = contrast_scores(opened, contrast, named=named, by_class=by_class, class_names=names)
-        return found.rows if style == "parquet" else format_contrast(found, style)
+        return found.rows if style == "parquet" else format_view(found, style)
     if by is not None and not by_class:
         joined = join_breakdowns(opened, by, named=named)
-        return joined if style == "parquet" else format_breakdown(joined, style)
+        return joined if style == "parquet" else format_view(BreakdownView(joined), style)
     joined = join_scores(opened, named=named)
     if style == "parquet":
         return score_rows(joined, by_class, names)
@@ -201,19 +194,19 @@ def _table(
 def _adjusted(
     runs: Mapping[Path, Run], style: Style, covariates: Sequence[str], contrast: str | None
 ) -> str | View | pl.DataFrame:
-    from counterground.results import adjusted_scores, format_adjusted
+    from counterground.results import adjusted_scores, format_view
 
     named = len(runs) > 1 and (style in _ROWS or _could_be_confused(runs))
     found = adjusted_scores(list(runs.values()), covariates, contrast, named=named)
-    return found.rows if style == "parquet" else format_adjusted(found, style)
+    return found.rows if style == "parquet" else format_view(found, style)
 
 
 def _effects(runs: Mapping[Path, Run], style: Style, *, by_class: bool) -> str | View | pl.DataFrame:
-    from counterground.results import effect_scores, format_effects
+    from counterground.results import effect_scores, format_view
 
     named = len(runs) > 1 and (style in _ROWS or _could_be_confused(runs))
     found = effect_scores(list(runs.values()), named=named, by_class=by_class)
-    return found.rows if style == "parquet" else format_effects(found, style)
+    return found.rows if style == "parquet" else format_view(found, style)
 
 
 def _deliver(written: str | View | pl.DataFrame, out: Path | None) -> None:

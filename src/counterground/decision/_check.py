@@ -150,7 +150,7 @@ class Check(Written):
         return next(verdict for verdict in order if verdict in found)
 
     @property
-    def rows(self) -> pl.DataFrame:  # type: ignore[override]
+    def rows(self) -> pl.DataFrame:
         """A row for each finding, fractions."""
         return pl.DataFrame([vars(finding) for finding in self.findings], schema=_SCHEMA)
 

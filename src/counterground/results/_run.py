@@ -421,10 +421,14 @@ def class_names(runs: Sequence[Run]) -> dict[int, str]:
 
 def join_scores(runs: Sequence[Run], *, named: bool) -> pl.DataFrame:
     """Return the scores of several runs; ``named`` prepends a column ``run`` with the folder of each."""
-    frames = [run.scores for run in runs]
-    if named:
-        frames = [
-            frame.select(pl.lit(str(run.path)).alias("run"), pl.all())
-            for run, frame in zip(runs, frames, strict=True)
-        ]
-    return pl.concat(frames)
+    return join_frames(runs, [run.scores for run in runs], named=named)
+
+
+def join_frames(runs: Sequence[Run], frames: Sequence[pl.DataFrame], *, named: bool) -> pl.DataFrame:
+    """Join a frame of each run; ``named`` prepends a column ``run`` with the folder of each."""
+    if not named:
+        return pl.concat(frames)
+    return pl.concat(
+        frame.select(pl.lit(str(run.path)).alias("run"), pl.all())
+        for run, frame in zip(runs, frames, strict=True)
+    )
