@@ -967,8 +967,10 @@ def write_report(
     from counterground.report import write_report as write_page
 
     opened = open_runs(runs)
-    several = isinstance(benchmarks, Iterable) and not isinstance(benchmarks, str)
-    given = benchmarks if several else [benchmarks]
+    if isinstance(benchmarks, Iterable) and not isinstance(benchmarks, str):
+        given = list(benchmarks)
+    else:
+        given = [benchmarks]
     held = [_opened(benchmark, show_progress=False) for benchmark in given]
     for benchmark in held:
         if not any(
