@@ -124,7 +124,11 @@ def gather(
     setting: SettingName,
     contrast: Contrast = DROP,
 ) -> Gathered:
-    """Return ``model_points`` with the runs that hold each point."""
+    """Return ``model_points`` with the runs that hold each point.
+
+    Raises:
+        UsageError: the paper has no such setting.
+    """
     if setting not in SETTINGS:
         hint = did_you_mean(setting, SETTINGS)
         raise UsageError(f"The paper has no setting {setting!r}; choose one of {', '.join(SETTINGS)}.{hint}")
