@@ -14,7 +14,7 @@ import torch
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
-from counterground.results import format_breakdown
+from counterground.results import BreakdownView
 
 
 def test_what_is_public_is_listed_and_there():
@@ -65,10 +65,44 @@ def test_every_argument_has_a_name_and_a_type(name):
         (lambda: cg.check("run", max_drop=5, models=3), "models takes one text or several"),
         (lambda: cg.open_run(None), "its folder, not as NoneType"),
         (lambda: cg.Settings(batch_size="32"), "batch_size is a whole number"),
+        # an unknown precision is refused before the benchmark is opened
+        (lambda: cg.evaluate("nowhere", "efficientnet-lite0", out="x", precision="fp8"), "precision 'fp8'"),
+        (lambda: cg.mitigate("nowhere", "efficientnet-lite0", "all", out="x", precision=8), "precision 8"),
         (lambda: cg.with_masks("stamps", "alpha"), r"an opened benchmark, not str: give open_benchmark\("),
     ],
 )
 def test_other_values_are_refused_in_one_line(call, said):
+    with pytest.raises(UsageError, match=said):
+        call()
+
+
+A_CARD = cg.CardFacts()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: cg.scores(A_CARD), "as runs or their folders, not as CardFacts"),
+        (lambda: cg.compare([A_CARD]), "as a Run or its folder, not as CardFacts"),
+        (lambda: cg.reproduce(A_CARD), "as runs or their folders, not as CardFacts"),
+        (lambda: cg.bibliography(A_CARD), "as runs or their folders, not as CardFacts"),
+        (lambda: cg.write_report(A_CARD, "x.html"), "as runs or their folders, not as CardFacts"),
+        (lambda: cg.write_figures(A_CARD, out="x"), "as runs or their folders, not as CardFacts"),
+        (lambda: cg.write_figures(out="x", studies=A_CARD), "as its folder, not as CardFacts"),
+        (lambda: cg.write_figures(out="x", studies=[cg.compare()]), "as its folder, not as Comparison"),
+        (lambda: cg.write_figures(out="x", photos=cg.compare()), "A benchmark is .*, not Comparison"),
+        (lambda: cg.open_benchmark(A_CARD), "A benchmark is .*, not CardFacts"),
+        (lambda: cg.write_report("x", "x.html", comparison=A_CARD), "what compare returns, not CardFacts"),
+        (
+            lambda: cg.write_report("x", "x.html", discovery=cg.compare()),
+            "discovery is what discover returns, or its folder, not Comparison",
+        ),
+        (lambda: cg.export("x", out="x", formats="parquet", card=cg.compare()), "CardFacts, not Comparison"),
+        (lambda: cg.export("x", out="x", formats="parquet", shard_size=A_CARD), "a ShardSize, not CardFacts"),
+        (lambda: cg.swap("x", "x", out="x", mask_settings=A_CARD), "a MaskSettings, not CardFacts"),
+    ],
+)
+def test_an_object_in_the_place_of_another_is_named_with_what_is_wanted(call, said):
     with pytest.raises(UsageError, match=said):
         call()
 
@@ -112,6 +146,10 @@ def evaluate(photos, tmp_path):
         (lambda run, _: cg.scores(None), "not as NoneType"),
         (lambda run, _: cg.scores([3]), "not as int"),
         (lambda run, _: cg.scores([run, run.path]), "is given twice"),
+        (lambda run, _: cg.write_figures([run, run.path], out="x"), "is given twice"),
+        (lambda run, _: cg.write_report(run, "x.html", comparison=run), "compare returns, not Run"),
+        (lambda run, _: cg.write_report(run, "x.html", discovery=run), "or its folder, not Run"),
+        (lambda run, _: cg.write_report(run, "x.html", benchmarks=run), "A benchmark is .*, not Run"),
         (lambda run, other: cg.check([run, other], max_drop=5), "about one run, not 2"),
         (lambda run, other: cg.plan([run, other], drop=5), "about one run, not 2"),
         (lambda run, _: cg.check(run, max_drop=5, models="turn"), "has the model 'turn'"),
@@ -199,7 +237,7 @@ def test_scores_for_a_reader_are_a_table_when_printed(evaluate, monkeypatch):
         cg.format_scores(run),
         cg.format_scores(run, by_class=True),
         cg.format_scores(run, contrast="drop"),
-        format_breakdown(cg.scores(run, by="background")),
+        BreakdownView(cg.scores(run, by="background")),
     ]
     for view in views:
         assert "turn1" in str(view)

@@ -18,25 +18,21 @@ for _name, _value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("RAY_USAGE_STATS_ENABL
 
 if _TYPE_CHECKING:
     from counterground.api import (
-        bibliography,
         check,
         compare,
         discover,
-        eval_results,
         evaluate,
         export,
         format_scores,
         make_masks,
         mitigate,
-        model_cards,
         plan,
-        reproduce,
         scores,
         swap,
         write_report,
     )
     from counterground.benchmarks import get_benchmark, list_benchmarks, open_benchmark
-    from counterground.comparison import Comparison
+    from counterground.comparison import Comparison, reproduce
     from counterground.construction.annotate import LabelSettings, label_pool
     from counterground.construction.annotate.masks import ServerSettings, review_masks
     from counterground.construction.curate import CurateSettings, curate
@@ -52,7 +48,7 @@ if _TYPE_CHECKING:
     from counterground.photos import Benchmark, LabelSpace
     from counterground.pool import Pool, open_pool
     from counterground.report.figures import write_figures
-    from counterground.results import Run, open_run
+    from counterground.results import Run, bibliography, eval_results, model_cards, open_run
     from counterground.study import (
         CocoSettings,
         ColoredSettings,
@@ -86,13 +82,13 @@ _ROOMS = {
     "ServerSettings": "construction.annotate.masks",
     "ShardSize": "construction.export",
     "TheorySettings": "study",
-    "bibliography": "api",
+    "bibliography": "results",
     "check": "api",
     "collect": "construction.ingest.collect",
     "compare": "api",
     "curate": "construction.curate",
     "discover": "api",
-    "eval_results": "api",
+    "eval_results": "results",
     "evaluate": "api",
     "export": "api",
     "format_scores": "api",
@@ -104,14 +100,14 @@ _ROOMS = {
     "list_models": "models",
     "make_masks": "api",
     "mitigate": "api",
-    "model_cards": "api",
+    "model_cards": "results",
     "open_benchmark": "benchmarks",
     "open_pool": "pool",
     "open_run": "results",
     "plan": "api",
     "read_masks": "masks",
     "read_head": "mitigation",
-    "reproduce": "api",
+    "reproduce": "comparison",
     "review_masks": "construction.annotate.masks",
     "scores": "api",
     "study_coloredcoco": "study",

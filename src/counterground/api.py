@@ -16,9 +16,7 @@ from counterground.comparison import (
     chosen_on_its_photos,
     full_comparison,
     measured_referees,
-    refuse_repeated,
 )
-from counterground.comparison import reproduce as reproduce_paper
 from counterground.construction.discover import Discovery, discover_pairs, read_discovery
 from counterground.decision import Assumptions, Check, Costs, Limits, Plan, Until, check_run, plan_photos
 from counterground.errors import MissingExtraError, UsageError
@@ -42,6 +40,7 @@ from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
 from counterground.results import (
     AdjustedScores,
+    AnyRuns,
     ContrastScores,
     Run,
     ScoresView,
@@ -49,17 +48,13 @@ from counterground.results import (
     class_names,
     contrast_scores,
     effect_scores,
-    format_adjusted,
-    format_contrast,
+    format_view,
     join_breakdowns,
     join_scores,
-    open_run,
+    open_runs,
     select_models,
 )
-from counterground.results import bibliography as bibliography_of
-from counterground.results import eval_results as eval_results_of
 from counterground.results import format_scores as written_scores
-from counterground.results import model_cards as model_cards_of
 
 if TYPE_CHECKING:
     from counterground.construction.export import CardFacts, ExportReport, ShardSize
@@ -67,9 +62,6 @@ if TYPE_CHECKING:
 
 AnyBenchmark = Benchmark | Path | str
 """An opened benchmark, a built-in name, a folder, a manifest, or a pool."""
-
-AnyRuns = Run | Path | str | Sequence[Run | Path | str]
-"""One run or several, opened or by their folders."""
 
 _SCORE_COLUMNS = (*KEYS, "class_index", "group", "metric", "value", "low", "high", "n", "clusters")
 # Those that a pilot run replaces, with their defaults.
@@ -723,7 +715,7 @@ def scores(
             "not by 'class'."
         )
     held = [] if adjust is None else texts("adjust", adjust)
-    opened = _some_runs(runs)
+    opened = open_runs(runs, least=1)
     if effects:
         if by is not None or contrast is not None or held:
             raise UsageError("Effects of backgrounds are over all classes and by class: leave out the rest.")
@@ -778,16 +770,16 @@ def format_scores(
                 "all columns, or the runs."
             )
         return written_scores(runs, format, by_class)
-    opened = _some_runs(runs)
+    opened = open_runs(runs, least=1)
     if held:
         if by_class:
             raise UsageError("An adjusted contrast is over all classes: leave out by_class.")
-        return format_adjusted(adjusted_scores(opened, held, contrast, named=len(opened) > 1), format)
+        return format_view(adjusted_scores(opened, held, contrast, named=len(opened) > 1), format)
     if contrast is not None:
         names = class_names(opened) if by_class else None
         several = len(opened) > 1
         found = contrast_scores(opened, contrast, named=several, by_class=by_class, class_names=names)
-        return format_contrast(found, format)
+        return format_view(found, format)
     joined = join_scores(opened, named=len(opened) > 1)
     return written_scores(joined, format, by_class, class_names(opened) if by_class else None)
 
@@ -820,7 +812,7 @@ def compare(
     Raises:
         UsageError: there is nothing to compare, or a model, family, scale, setting or contrast is unknown.
     """
-    opened = _opened_runs(runs)
+    opened = open_runs(runs)
     beside_paper = (not opened or setting is not None) if published is None else published
     return full_comparison(
         opened,
@@ -831,20 +823,6 @@ def compare(
         setting=setting,
         contrast=contrast,
     )
-
-
-def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
-    """Put values of runs on CounterAnimal next to the paper's rows: printed, ours, difference, known notes.
-
-    ``counterground compare --reproduce`` does the same.
-
-    Args:
-        runs: runs or their folders; none takes the values of the 2025 reproduction.
-
-    Raises:
-        UsageError: no run was measured on CounterAnimal.
-    """
-    return reproduce_paper(_opened_runs(runs))
 
 
 @checked
@@ -988,8 +966,11 @@ def write_report(
     """
     from counterground.report import write_report as write_page
 
-    opened = _opened_runs(runs)
-    given = [benchmarks] if isinstance(benchmarks, Benchmark | Path | str) else benchmarks
+    opened = open_runs(runs)
+    if isinstance(benchmarks, Iterable) and not isinstance(benchmarks, str):
+        given = list(benchmarks)
+    else:
+        given = [benchmarks]
     held = [_opened(benchmark, show_progress=False) for benchmark in given]
     for benchmark in held:
         if not any(
@@ -1011,24 +992,6 @@ def write_report(
     )
 
 
-def bibliography(runs: AnyRuns) -> str:
-    """Return BibTeX for what to cite for these runs, each entry with a line that says what it is for."""
-    return bibliography_of(_some_runs(runs))
-
-
-def model_cards(runs: AnyRuns) -> dict[str, str]:
-    """Return the model card of each model of these runs: Markdown with a YAML front matter."""
-    return model_cards_of(_some_runs(runs))
-
-
-def eval_results(runs: AnyRuns, dataset: str) -> dict[str, str]:
-    """Return, for each model of these runs, a file for ``.eval_results/`` of its repository on the hub.
-
-    ``dataset`` is the benchmark's data set there, ``OWNER/NAME``.
-    """
-    return eval_results_of(_some_runs(runs), dataset)
-
-
 def _opened_discovery(discovery: Discovery | Path | str | None) -> Discovery | None:
     if discovery is None or isinstance(discovery, Discovery):
         return discovery
@@ -1038,39 +1001,8 @@ def _opened_discovery(discovery: Discovery | Path | str | None) -> Discovery | N
     return found
 
 
-def _opened_runs(runs: AnyRuns) -> list[Run]:
-    """Open runs, each once.
-
-    Raises:
-        UsageError: something that is not a run or a folder, or a run given twice.
-    """
-    if isinstance(runs, Run | Path | str):
-        listed = [runs]
-    elif hasattr(runs, "columns"):
-        raise UsageError(
-            f"A table ({type(runs).__name__}) is no run: give runs or their folders. format_scores also "
-            "takes scores as a Polars DataFrame."
-        )
-    elif isinstance(runs, Iterable) and not isinstance(runs, bytes):
-        listed = list(runs)
-    else:
-        raise UsageError(f"Runs are given as runs or their folders, not as {type(runs).__name__}.")
-    if strange := [run for run in listed if not isinstance(run, Run | Path | str)]:
-        raise UsageError(f"A run is given as a Run or its folder, not as {type(strange[0]).__name__}.")
-    opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
-    refuse_repeated(opened)
-    return opened
-
-
-def _some_runs(runs: AnyRuns) -> list[Run]:
-    opened = _opened_runs(runs)
-    if not opened:
-        raise UsageError("There is no run: give at least one.")
-    return opened
-
-
 def _one_run(run: Run | Path | str) -> Run:
-    opened = _opened_runs(run)
+    opened = open_runs(run)
     if len(opened) != 1:
         raise UsageError(f"This is about one run, not {len(opened)}: give one at a time.")
     return opened[0]
@@ -1092,15 +1024,6 @@ def _opened(benchmark: AnyBenchmark, show_progress: bool, out: Path | str | None
     """Open a benchmark; ``out`` must be apart from it: files among photos are read with them."""
     if isinstance(benchmark, Benchmark):
         opened = benchmark
-    elif not isinstance(benchmark, str | Path):
-        from counterground.pool import Pool
-
-        if isinstance(benchmark, Pool):
-            raise UsageError("A pool is given by its folder, or frozen: pool.root or pool.freeze().")
-        raise UsageError(
-            f"A benchmark is a name, a folder, a manifest or a Benchmark, not {type(benchmark).__name__}: "
-            "make one of a frame with Benchmark.from_frame(frame)."
-        )
     else:
         opened = open_benchmark(benchmark, show_progress=show_progress)
         if out is not None and Path(benchmark).is_dir():

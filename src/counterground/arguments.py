@@ -1,4 +1,4 @@
-"""Arguments of public functions: numbers, switches and paths are what their annotations say."""
+"""Arguments of public functions: numbers, switches, paths and results are what their annotations say."""
 
 from __future__ import annotations
 
@@ -19,15 +19,22 @@ _WANTED = {
     frozenset({"int"}): "a whole number",
     frozenset({"float"}): "a number",
     frozenset({"Path", "str"}): "a path",
+    frozenset({"Comparison"}): "what compare returns",
+    frozenset({"Discovery", "Path", "str"}): "what discover returns, or its folder",
+    frozenset({"CardFacts"}): "a CardFacts",
+    frozenset({"ShardSize"}): "a ShardSize",
+    frozenset({"MaskSettings"}): "a MaskSettings",
 }
+_PLAIN = {"bool", "int", "float", "Path", "str"}  # all others are classes of this package
 _MOST_BITS = 1000  # of a number; larger ones do not fit a float
 
 
 def checked(call: Callable[Given, R]) -> Callable[Given, R]:
     """Refuse arguments of other types than a function's annotations say; scalars of NumPy are numbers.
 
-    Only annotations that are numbers, switches or paths are checked (``int``, ``float | None``, ``bool``,
-    ``Path | str``); they must be texts, as ``from __future__ import annotations`` makes them.
+    Only annotations that are numbers, switches, paths or some classes of this package are checked (``int``,
+    ``float | None``, ``bool``, ``Path | str``, ``Comparison | None``); they must be texts, as ``from
+    __future__ import annotations`` makes them.
 
     Raises:
         UsageError: when called with such an argument.
@@ -78,12 +85,16 @@ def _as_annotated(name: str, value: Any, kinds: frozenset[str]) -> Any:
         value = value.item()
     if value is None and "None" in kinds:
         return None
+    if (kinds - _PLAIN) & {each.__name__ for each in type(value).__mro__}:
+        return value
     if "Path" in kinds:
         fits = isinstance(value, str | os.PathLike) and isinstance(text := os.fspath(value), str)
         if fits and not _may_be_a_name(text):
             raise UsageError(f"{name} is {text!r}, and no file can have that name.")
     elif "bool" in kinds:
         fits = isinstance(value, bool)
+    elif not kinds & _PLAIN:
+        fits = False
     else:
         if "float" in kinds and isinstance(value, Fraction):
             value = float(value)

@@ -175,6 +175,8 @@ MISTAKES = [
         "'colour_model:thousan'",
         "Did you mean 'colour_model:thousand'?",
     ),
+    ("scores run run", 2, "run is given twice", "give each folder once"),
+    ("scores run ./run --format csv", 2, "run is given twice", "give each folder once"),
     ("compare", 2, "nothing to compare", "--published"),
     ("compare run run", 2, "run is given twice", "give each folder once"),
     ("compare run --against nothing", 2, "'nothing'", "there are colour_model:thousand"),
@@ -195,6 +197,8 @@ MISTAKES = [
     ),
     ("report run --discovery photos -o r.html", 2, "photos was not written by discover", "discovery.json"),
     ("report run --no-photos --benchmark photos -o r.html", 2, "--no-photos", "use only one"),
+    ("report run run -o r.html", 2, "run is given twice", "give each folder once"),
+    ("figures run ./run -o out", 2, "run is given twice", "give each folder once"),
     ("figures run --only 99 -o out", 2, "'99'", "choose from 1, 2a"),
     ("figures run --contrast '' -o out", 2, "The contrast ''", "LEFT - RIGHT within COLUMN"),
     (

@@ -17,10 +17,9 @@ from counterground.cli import main
 from counterground.cli._show import show_run
 from counterground.metrics import BREAKDOWN_SCHEMA, KEY_SCHEMA, score_by
 from counterground.results import (
+    BreakdownView,
     StoppingRecord,
-    breakdown_as_table,
     contrast_scores,
-    format_breakdown,
     format_scores,
     has_unpaired_backgrounds,
     join_breakdowns,
@@ -56,7 +55,7 @@ def test_accuracy_on_a_background_is_the_mean_over_the_classes_that_have_photos_
 
 
 def test_the_table_has_a_row_for_each_model_and_background(unpaired):
-    table = breakdown_as_table(join_breakdowns([unpaired], "background", named=False))
+    table = BreakdownView(join_breakdowns([unpaired], "background", named=False)).table
     assert [column.title for column in table.columns] == ["Model", "Background", "Accuracy", "Classes", "n"]
     assert [row[0].value for row in table.rows] == ["m"] * 5 + ["other"] * 5
     assert sum(int(row[-1].value) for row in table.rows[:5]) == 360
@@ -69,7 +68,7 @@ def test_no_number_is_cut_on_a_narrow_terminal(unpaired, four_models, width):
         return sorted(re.findall(r"[−\d][\d.,]*\d|\d", table.partition("──\n")[2].partition("Percent")[0]))
 
     views = [
-        format_breakdown(join_breakdowns([unpaired], "background", named=False)),
+        BreakdownView(join_breakdowns([unpaired], "background", named=False)),
         format_scores(four_models.scores, by_class=True, class_names=dict.fromkeys(range(99), "ox")),
         contrast_scores([four_models], "drop"),
     ]
@@ -84,7 +83,7 @@ def test_a_run_that_could_stop_early_has_confidence_sequences(unpaired):
     assert not ordinary["anytime"].any()
     assert rows["anytime"].all()
     assert (rows["low"] < ordinary["low"]).all()
-    assert "confidence sequences" in breakdown_as_table(rows).caption
+    assert "confidence sequences" in BreakdownView(rows).table.caption
 
 
 def test_the_command_writes_it_in_every_format(unpaired, tmp_path, capsys):

@@ -18,8 +18,8 @@ from counterground.metrics import DROP, Contrast, Design, score_by, score_predic
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
 from counterground.results import (
     BenchmarkRecord,
+    BreakdownView,
     ContrastFigures,
-    breakdown_as_table,
     contrast_scores,
     format_scores,
     plain_text,
@@ -169,7 +169,7 @@ def test_cells_without_the_class_have_the_accuracy_of_the_metrics_of_cells(desig
     assert dict(by_cell.select("weather", "value").iter_rows()) == pytest.approx(dict(of_photos.iter_rows()))
     worst = run.scores.filter(model="m", metric="worst_group_accuracy")["value"][0]
     assert by_cell["value"].min() == pytest.approx(worst, abs=1e-12)
-    table = breakdown_as_table(by_cell)
+    table = BreakdownView(by_cell).table
     assert "averaged over the photos of the cell" in table.caption
     assert [column.title for column in table.columns] == ["Model", "Weather", "Accuracy", "n"]
     balanced = cg.scores(run, by="weather").filter(model="m")

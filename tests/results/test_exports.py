@@ -162,7 +162,7 @@ def test_without_groups_a_card_gives_the_accuracy_and_no_drop(make_run):
 
 def test_a_model_of_two_runs_has_two_results_in_one_card(make_run):
     runs = [
-        make_run({"m": (0.8, 0.5)}, name=name, version=2 * letter * 32)
+        make_run({"m": (0.8, 0.5)}, name=name, path=name, version=2 * letter * 32)
         for name, letter in (("a", "a"), ("b", "b"))
     ]
     (card,) = model_cards(runs).values()
@@ -171,8 +171,8 @@ def test_a_model_of_two_runs_has_two_results_in_one_card(make_run):
 
 def test_other_figures_of_one_name_are_not_one_card(make_run):
     """Such as two checkpoints that were evaluated under one name."""
-    first, again = (make_run({"m": (0.8, 0.5)}, version=2 * "a" * 32) for _ in range(2))
-    other = make_run({"m": (0.6, 0.5)}, version=2 * "a" * 32)
+    first, again = (make_run({"m": (0.8, 0.5)}, path=path, version=2 * "a" * 32) for path in ("a", "b"))
+    other = make_run({"m": (0.6, 0.5)}, path="c", version=2 * "a" * 32)
     (card,) = model_cards([first, again]).values()
     assert card == model_cards([first])["m"]
     for write in (model_cards, lambda runs: eval_results(runs, "owner/name")):
@@ -181,7 +181,7 @@ def test_other_figures_of_one_name_are_not_one_card(make_run):
 
 
 def test_a_run_that_could_stop_but_needed_all_photos_is_not_called_other_weights(make_run):
-    whole, until = (make_run({"m": (0.8, 0.5)}, version=2 * "a" * 32) for _ in range(2))
+    whole, until = (make_run({"m": (0.8, 0.5)}, path=path, version=2 * "a" * 32) for path in ("a", "b"))
     record = StoppingRecord(max_drop=0.1, seed=0, photos=8, of=8, looks=2, decisions=[])
     scores = until.scores.with_columns(low=pl.col("low") - 0.1)  # a confidence sequence is wider
     until = replace(until, scores=scores, info=until.info.model_copy(update={"stopping": record}))
@@ -191,7 +191,7 @@ def test_a_run_that_could_stop_but_needed_all_photos_is_not_called_other_weights
         ) as why:
             model_cards(runs)
         assert "weights" not in str(why.value)
-    other = make_run({"m": (0.6, 0.5)}, version=2 * "a" * 32)
+    other = make_run({"m": (0.6, 0.5)}, path="c", version=2 * "a" * 32)
     with pytest.raises(UsageError, match="such as other weights"):
         model_cards([until, other])
     assert len(model_cards([until])) == 1

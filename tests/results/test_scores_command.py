@@ -93,9 +93,10 @@ def test_the_same_model_evaluated_twice_is_shown_twice(make_run, write, shown):
     assert [line.split(" & ")[1] for line in lines if line.strip().startswith("m & ")] == ["one", "two"]
 
 
-def test_a_folder_given_twice_is_shown_once(make_run, write, shown):
+def test_a_folder_given_twice_is_refused(make_run, write, capsys):
     run = write(make_run(LEVELS))
-    assert len(rows(shown(run, run, "--format", "csv"))) == len(rows(shown(run, "--format", "csv")))
+    assert main(["scores", run, run, "--format", "csv"]) == 2
+    assert "given twice; give each folder once" in capsys.readouterr().err
 
 
 def test_an_empty_run_says_so_and_how_to_mend_it(make_run, write, capsys):

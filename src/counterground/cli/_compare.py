@@ -82,7 +82,6 @@ def compare(
     from counterground.cli._show import print_text
     from counterground.comparison import claim_by_setting, format_claim, format_comparison, full_comparison
     from counterground.errors import UsageError
-    from counterground.results import open_run
 
     if not runs and not published and not reproduce and setting is None:
         raise UsageError(
@@ -100,9 +99,8 @@ def compare(
         claim = claim_by_setting(scale)
         print_text(format_claim(claim, scale, style))  # type: ignore[arg-type]
         return
-    opened = [open_run(folder) for folder in runs]
     found = full_comparison(
-        opened,
+        runs,
         published=published or setting is not None,
         against=against,
         baseline=baseline,
@@ -118,7 +116,7 @@ def _reproduce(runs: tuple[Path, ...], style: str) -> None:
     from counterground.cli._show import print_text
     from counterground.comparison import format_reproduction, left_out, reproduce
     from counterground.errors import UsageError
-    from counterground.results import open_run
+    from counterground.results import open_runs
 
     context = click.get_current_context()
     for option in ("contrast", "against", "baseline", "scale", "setting"):
@@ -126,7 +124,7 @@ def _reproduce(runs: tuple[Path, ...], style: str) -> None:
             raise UsageError(
                 f"--reproduce puts printed and measured values side by side: leave out --{option}."
             )
-    opened = [open_run(folder) for folder in runs]
+    opened = open_runs(runs)
     rows, warnings = reproduce(opened), left_out(opened)
     print_text(format_reproduction(rows, style, warnings))
     if style in ("csv", "json"):

@@ -17,6 +17,18 @@ from counterground.offline import OFFLINE
 _Command = Callable[..., Any]
 _Decorator = Callable[[_Command], _Command]
 
+
+def device_option(what: str = "models") -> _Decorator:
+    """Add ``--device``."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda|mps",
+        help=f"Device to run {what} on.",
+    )
+
+
 _RUNNING = (
     click.option(
         "--names",
@@ -32,13 +44,7 @@ _RUNNING = (
         metavar="simple|openai|FILE",
         help='Prompt template: "A photo of {}.", the mean of 80 templates, or a file with one per line.',
     ),
-    click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        metavar="auto|cpu|cuda|mps",
-        help="Device to run models on.",
-    ),
+    device_option(),
     click.option(
         "--precision",
         default="fp32",
@@ -220,6 +226,18 @@ def photo_budget_option(page: str) -> _Decorator:
 def model_option(name: str, help_text: str, **attributes: Any) -> _Decorator:
     """Add ``--model``."""
     return click.option("-m", "--model", name, **{"metavar": "MODEL", "help": help_text, **attributes})
+
+
+def accept_licence_option(help_text: str) -> _Decorator:
+    """Add ``--accept-licence``."""
+    return click.option(
+        "--accept-licence",
+        "--accept-license",
+        "accept_licences",
+        multiple=True,
+        metavar="NAME",
+        help=help_text,
+    )
 
 
 def contrast_option(what: str) -> _Decorator:

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from counterground.cli._help import Command
-from counterground.cli._options import format_option
+from counterground.cli._options import format_option, refuse_given
 
 _ASSUMED = ("classes", "photos", "cluster_size", "accuracy", "icc")
 
@@ -89,13 +88,8 @@ def plan(run: Path | None, *, style: str, **given: Any) -> None:
     """
     from counterground.api import plan as make_plan
     from counterground.cli._show import print_text
-    from counterground.errors import UsageError
 
     if run is not None:
-        context = click.get_current_context()
-        for name in _ASSUMED:
-            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-                option = name.replace("_", "-")
-                raise UsageError(f"--{option} is an assumption, and {run} shows what it is: leave out one.")
+        refuse_given(*_ASSUMED, because=f"is an assumption, and {run} shows what it is: leave out one")
     made = make_plan(run, **given)
     print_text(made if style == "table" else made.write(style))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -15,16 +15,9 @@ from counterground.text import one_line
 if TYPE_CHECKING:
     import polars as pl
 
-    from counterground.results import (
-        AdjustedScores,
-        BreakdownView,
-        ContrastScores,
-        EffectScores,
-        Run,
-        ScoresView,
-    )
+    from counterground.results import Run, ScoresView, TableView
 
-    View = ScoresView | BreakdownView | ContrastScores | AdjustedScores | EffectScores
+    View = ScoresView | TableView
 
 Style = Literal[
     "table", "csv", "json", "parquet", "markdown", "latex", "model-card", "eval-results", "bibtex"
@@ -102,26 +95,28 @@ def scores(
     could be confused.
     """
     from counterground.errors import UsageError
-    from counterground.results import open_run, refuse_run_file, select_models
+    from counterground.results import open_runs, refuse_run_file, select_models
 
     _refuse_mixtures(style, by, contrast, adjust, dataset, effects=effects)
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
-    opened = {folder: open_run(folder) for folder in runs}
+    opened = open_runs(runs)
     if out is not None:
         refuse_run_file("--out", out)
     if models:
-        opened = select_models(opened, models)
+        opened = list(select_models({run.path: run for run in opened}, models).values())
+    # Programs tell runs apart by a column; readers need it if rows could be confused.
+    named = len(opened) > 1 and (style in _ROWS or _could_be_confused(opened))
     written: str | View | pl.DataFrame
     if effects:
-        written = _effects(opened, style, by_class=by == "class")
+        written = _effects(opened, style, by_class=by == "class", named=named)
     elif adjust:
         covariates = [name.strip() for each in adjust for name in each.split(",") if name.strip()]
-        written = _adjusted(opened, style, covariates, contrast)
+        written = _adjusted(opened, style, covariates, contrast, named=named)
     elif style in _DOCUMENTS:
         written = _document(opened, style, dataset or "")
     else:
-        written = _table(opened, style, by, contrast)
+        written = _table(opened, style, by, contrast, named=named)
     if style in _OF_ONE_MODEL and out is not None and len(_models(opened)) > 1:
         raise UsageError(
             f"{_OF_ONE_MODEL[style]} describes one model: add -m MODEL, or leave out --out to see them all."
@@ -155,65 +150,60 @@ def _refuse_mixtures(
         raise UsageError("--effects is shown over all classes or --by class, and alone.")
 
 
-def _document(runs: Mapping[Path, Run], style: str, dataset: str) -> str:
+def _document(runs: Sequence[Run], style: str, dataset: str) -> str:
     from counterground.results import bibliography, eval_results, model_cards
 
-    opened = list(runs.values())
     if style == "bibtex":
-        return bibliography(opened)
+        return bibliography(runs)
     if style == "model-card":
-        return "\n\n".join(model_cards(opened).values())
-    files = eval_results(opened, dataset)
+        return "\n\n".join(model_cards(runs).values())
+    files = eval_results(runs, dataset)
     said = (f"# {one_line(name)}\n{text}" for name, text in files.items())
     return "\n".join(said if len(files) > 1 else files.values()).rstrip("\n")
 
 
 def _table(
-    runs: Mapping[Path, Run], style: Style, by: str | None, contrast: str | None
+    runs: Sequence[Run], style: Style, by: str | None, contrast: str | None, *, named: bool
 ) -> str | View | pl.DataFrame:
     from counterground.results import (
+        BreakdownView,
         class_names,
         contrast_scores,
-        format_breakdown,
-        format_contrast,
         format_scores,
+        format_view,
         join_breakdowns,
         join_scores,
         score_rows,
     )
 
     by_class = by == "class"
-    names = class_names(list(runs.values())) if by_class else None
-    named = len(runs) > 1 and (style in _ROWS or _could_be_confused(runs))
-    opened = list(runs.values())
+    names = class_names(runs) if by_class else None
     if contrast is not None:
-        found = contrast_scores(opened, contrast, named=named, by_class=by_class, class_names=names)
-        return found.rows if style == "parquet" else format_contrast(found, style)
+        found = contrast_scores(runs, contrast, named=named, by_class=by_class, class_names=names)
+        return found.rows if style == "parquet" else format_view(found, style)
     if by is not None and not by_class:
-        joined = join_breakdowns(opened, by, named=named)
-        return joined if style == "parquet" else format_breakdown(joined, style)
-    joined = join_scores(opened, named=named)
+        joined = join_breakdowns(runs, by, named=named)
+        return joined if style == "parquet" else format_view(BreakdownView(joined), style)
+    joined = join_scores(runs, named=named)
     if style == "parquet":
         return score_rows(joined, by_class, names)
     return format_scores(joined, style, by_class, names)
 
 
 def _adjusted(
-    runs: Mapping[Path, Run], style: Style, covariates: Sequence[str], contrast: str | None
+    runs: Sequence[Run], style: Style, covariates: Sequence[str], contrast: str | None, *, named: bool
 ) -> str | View | pl.DataFrame:
-    from counterground.results import adjusted_scores, format_adjusted
+    from counterground.results import adjusted_scores, format_view
 
-    named = len(runs) > 1 and (style in _ROWS or _could_be_confused(runs))
-    found = adjusted_scores(list(runs.values()), covariates, contrast, named=named)
-    return found.rows if style == "parquet" else format_adjusted(found, style)
+    found = adjusted_scores(runs, covariates, contrast, named=named)
+    return found.rows if style == "parquet" else format_view(found, style)
 
 
-def _effects(runs: Mapping[Path, Run], style: Style, *, by_class: bool) -> str | View | pl.DataFrame:
-    from counterground.results import effect_scores, format_effects
+def _effects(runs: Sequence[Run], style: Style, *, by_class: bool, named: bool) -> str | View | pl.DataFrame:
+    from counterground.results import effect_scores, format_view
 
-    named = len(runs) > 1 and (style in _ROWS or _could_be_confused(runs))
-    found = effect_scores(list(runs.values()), named=named, by_class=by_class)
-    return found.rows if style == "parquet" else format_effects(found, style)
+    found = effect_scores(runs, named=named, by_class=by_class)
+    return found.rows if style == "parquet" else format_view(found, style)
 
 
 def _deliver(written: str | View | pl.DataFrame, out: Path | None) -> None:
@@ -234,16 +224,16 @@ def _deliver(written: str | View | pl.DataFrame, out: Path | None) -> None:
     click.echo(f"Scores: {out}")
 
 
-def _models(runs: Mapping[Path, Run]) -> set[str]:
-    return {model.name for run in runs.values() for model in run.info.models}
+def _models(runs: Sequence[Run]) -> set[str]:
+    return {model.name for run in runs for model in run.info.models}
 
 
-def _could_be_confused(runs: Mapping[Path, Run]) -> bool:
+def _could_be_confused(runs: Sequence[Run]) -> bool:
     """Tell whether the runs saw different benchmarks, or two hold the same model in the same setting."""
     import polars as pl
 
     from counterground.metrics import KEYS
 
-    if len({run.info.benchmark.version for run in runs.values()}) > 1:
+    if len({run.info.benchmark.version for run in runs}) > 1:
         return True
-    return bool(pl.concat([run.scores.select(KEYS).unique() for run in runs.values()]).is_duplicated().any())
+    return bool(pl.concat([run.scores.select(KEYS).unique() for run in runs]).is_duplicated().any())

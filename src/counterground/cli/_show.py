@@ -86,7 +86,7 @@ def show_run(run: Run) -> None:
     """Print the scores of a run, and what its reader must know."""
     from counterground.metrics import attributes
     from counterground.results import (
-        format_breakdown,
+        BreakdownView,
         format_scores,
         has_unpaired_backgrounds,
         join_breakdowns,
@@ -99,7 +99,7 @@ def show_run(run: Run) -> None:
     if has_unpaired_backgrounds(run):
         rows = join_breakdowns([run], "background", named=False)
         if len(rows) <= _MOST_BACKGROUNDS:
-            print_text(format_breakdown(rows))
+            print_text(BreakdownView(rows))
         else:
             names = counted(rows["background"].n_unique(), "background")
             _console().print(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from counterground.cli._help import Group, is_quiet
-from counterground.cli._options import model_option, out_option
+from counterground.cli._options import device_option, model_option, out_option
 from counterground.offline import OFFLINE
 
 
@@ -121,13 +121,7 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
     type=click.IntRange(min=16),
     help="Side length of COCO's photos, in pixels.",
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda|mps",
-    help="Device to run models on.",
-)
+@device_option()
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "fp16"]),

@@ -27,7 +27,6 @@ from counterground.comparison.points import (
     identity_of,
     is_counteranimal,
     model_points,
-    refuse_repeated,
     run_names,
     titles,
 )
@@ -67,7 +66,6 @@ __all__ = [
     "measured_referees",
     "model_points",
     "rank_models",
-    "refuse_repeated",
     "reproduce",
     "run_names",
     "scaling",

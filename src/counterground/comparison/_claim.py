@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from scipy.special import stdtrit
 
-from counterground.comparison._lines import UNLIKELY
+from counterground.comparison._lines import UNLIKELY, three_decimals
 from counterground.comparison._robustness import (
     RobustnessLine,
     effective_robustness,
@@ -260,13 +260,8 @@ def _points(row: dict[str, Any], name: str) -> Cell:
 
 
 def _on_scale(row: dict[str, Any], name: str) -> Cell:
-    value, low, high = (_three(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
+    value, low, high = (three_decimals(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
     return Cell(value if value.startswith("−") else f"+{value}", f"[{low}, {high}]")
-
-
-def _three(value: float) -> str:
-    text = f"{value:.3f}"
-    return "0.000" if text == "-0.000" else text.replace("-", "−")
 
 
 def _sentences(claim: pl.DataFrame, scale: Scale) -> tuple[str, ...]:

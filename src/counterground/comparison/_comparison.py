@@ -31,7 +31,6 @@ from counterground.comparison.points import (
     PUBLISHED,
     gather,
     place_key,
-    refuse_repeated,
     run_names,
     titles,
 )
@@ -52,6 +51,7 @@ from counterground.metrics import (
 )
 from counterground.published import SETTINGS, PaperSetting, SettingName
 from counterground.results import (
+    AnyRuns,
     Run,
     Table,
     block,
@@ -61,6 +61,7 @@ from counterground.results import (
     html_paragraphs,
     html_table,
     one_contrast,
+    open_runs,
     percent,
     plain_text,
     rich_table,
@@ -224,7 +225,7 @@ def _numbers_of_models(models: pl.DataFrame) -> str:
 
 
 def full_comparison(
-    runs: Run | Sequence[Run] = (),
+    runs: AnyRuns = (),
     *,
     published: bool = True,
     against: str | None = None,
@@ -240,7 +241,7 @@ def full_comparison(
     pairs.
 
     Args:
-        runs: one run or several.
+        runs: runs or their folders.
         published: whether to include the paper's models and the reproduction.
         against: test every model only against this one.
         baseline: family whose models the line is fitted to.
@@ -255,7 +256,7 @@ def full_comparison(
             family, scale, setting or contrast, a setting without the paper, or a contrast other than the drop
             with it.
     """
-    listed = [runs] if isinstance(runs, Run) else list(runs)
+    listed = open_runs(runs)
     if not listed and not published:
         raise UsageError(
             "There is nothing to compare: give a RUN folder, or --published for the paper's models."
@@ -264,7 +265,6 @@ def full_comparison(
         raise UsageError("A setting chooses tables of the paper: add --published (published=True).")
     against = _tested_against(listed, against)
     chosen = setting or _setting(listed)
-    refuse_repeated(listed)
     compared = _contrast(listed, contrast, published=published)
     named = dict(zip(run_names(listed), listed, strict=True))
     gathered = gather(listed, published=published, reproduction=published, setting=chosen, contrast=compared)

@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from counterground.comparison._claim import claim_table
 from counterground.comparison._comparison import Comparison
 from counterground.comparison._reproduction import reproduction_tables
-from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import Scale
-from counterground.results import Table, TextFormat, latex_table, markdown_table, rich_table
+from counterground.results import Table, check_format, latex_table, markdown_table, rich_table
 from counterground.text import markdown
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
-
-_FORMATS = ("table", *get_args(TextFormat))
 
 
 def format_comparison(comparison: Comparison, format: str = "table") -> str | TablesView:  # noqa: A002
@@ -34,7 +31,7 @@ def format_comparison(comparison: Comparison, format: str = "table") -> str | Ta
     Raises:
         UsageError: an unknown format.
     """
-    _check(format)
+    check_format(format)
     if format == "csv":
         return comparison.models.write_csv().rstrip("\n")
     if format == "json":
@@ -54,7 +51,7 @@ def format_claim(claim: pl.DataFrame, scale: Scale, format: str = "table") -> st
     Raises:
         UsageError: an unknown format.
     """
-    _check(format)
+    check_format(format)
     if format == "csv":
         return claim.write_csv().rstrip("\n")
     if format == "json":
@@ -77,7 +74,7 @@ def format_reproduction(
     Raises:
         UsageError: an unknown format.
     """
-    _check(format)
+    check_format(format)
     if format == "csv":
         return rows.write_csv().rstrip("\n")
     if format == "json":
@@ -105,12 +102,6 @@ class TablesView:
             yield Text("")
         for sentence in self.warnings:
             yield Text(sentence)
-
-
-def _check(style: str) -> None:
-    if style not in _FORMATS:
-        hint = did_you_mean(style, _FORMATS)
-        raise UsageError(f"There is no format {style!r}; choose one of {', '.join(_FORMATS)}.{hint}")
 
 
 def _written(tables: Sequence[Table], warnings: Sequence[str], style: str, kind: str) -> str | TablesView:

@@ -95,10 +95,11 @@ def _count(models: pl.DataFrame, below: pl.Expr, above: pl.Expr) -> tuple[int, i
 
 
 def _with_ends(fit: LineFit | LineWithErrors, name: str) -> str:
-    value, low, high = (_plain(getattr(fit, f"{name}{end}")) for end in ("", "_low", "_high"))
+    value, low, high = (three_decimals(getattr(fit, f"{name}{end}")) for end in ("", "_low", "_high"))
     return f"{value} [{low}, {high}]"
 
 
-def _plain(value: float) -> str:
+def three_decimals(value: float) -> str:
+    """Write a number on the scale of a line; it is not percent."""
     text = f"{value:.3f}"
     return "0.000" if text == "-0.000" else text.replace("-", "−")

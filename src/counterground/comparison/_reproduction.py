@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -10,7 +10,6 @@ import polars as pl
 from counterground.comparison.points import (
     PaperRow,
     paper_row,
-    refuse_repeated,
     reproduction_rows,
     run_names,
     why_not_paper,
@@ -18,7 +17,18 @@ from counterground.comparison.points import (
 from counterground.errors import UsageError
 from counterground.metrics import GROUPS, KEYS
 from counterground.published import SETTINGS, load_table, published_models
-from counterground.results import Cell, Column, Run, Table, percent, setting_text, short_name, signed
+from counterground.results import (
+    AnyRuns,
+    Cell,
+    Column,
+    Run,
+    Table,
+    open_runs,
+    percent,
+    setting_text,
+    short_name,
+    signed,
+)
 
 REPRODUCTION_SCHEMA: dict[str, Any] = {
     "table": pl.String,
@@ -58,14 +68,18 @@ _KNOWN_OF = ("Table 3", "Table 4")
 _Key = tuple[str, str | None]
 
 
-def reproduce(runs: Run | Sequence[Run] = ()) -> pl.DataFrame:
+def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
     """Put our values next to the paper's rows; without runs, those of the 2025 reproduction.
 
     Weights are matched, not names: an OpenCLIP tag, the same weights on the hub, or torchvision's first
     weights belong to one row, whatever activation they ran with; ``loading`` says ``as published`` or ``as
     trained``. The prompts and the label space of a run choose the table: 3 and 4 (1 vs. 1000), 10 (80
     prompts), 13 and 14 (1 vs. 20), 9 (other checkpoints) and, for LVLMs, 5. A row that was run in several
-    ways appears once for each; one that was not run appears once, without values.
+    ways appears once for each; one that was not run appears once, without values. ``counterground compare
+    --reproduce`` does the same.
+
+    Args:
+        runs: runs or their folders.
 
     Returns:
         The columns of ``REPRODUCTION_SCHEMA``, in the order of the paper.
@@ -73,8 +87,7 @@ def reproduce(runs: Run | Sequence[Run] = ()) -> pl.DataFrame:
     Raises:
         UsageError: no run was measured on CounterAnimal in a setting of the paper, or a run is given twice.
     """
-    listed = [runs] if isinstance(runs, Run) else list(runs)
-    refuse_repeated(listed)
+    listed = open_runs(runs)
     if not listed:
         rows = _beside(_printed("1v1000", "simple"), _reproduced())
         return _frame(rows)
@@ -94,9 +107,9 @@ def reproduce(runs: Run | Sequence[Run] = ()) -> pl.DataFrame:
     return _frame(rows)
 
 
-def left_out(runs: Run | Sequence[Run]) -> list[str]:
+def left_out(runs: AnyRuns) -> list[str]:
     """Return a sentence for each run, setting or model for which ``reproduce`` has no row of the paper."""
-    listed = [runs] if isinstance(runs, Run) else list(runs)
+    listed = open_runs(runs)
     sentences = []
     for name, run in zip(run_names(listed), listed, strict=True):
         if why := why_not_paper(run):

@@ -43,6 +43,28 @@ from counterground.results import (
     unfolding,
 )
 
+_EXTRAPOLATED = 0.25  # of the range of the line's models
+_SENTENCES = 4
+_NOISE = 0.1  # of the variance between models
+# Which weights a point belongs to: the paper's name for those it used, or what the run says.
+_WEIGHTS = pl.coalesce("paper_model", "weights", "model")
+RESIDUALS_SCHEMA: dict[str, Any] = {
+    "model": pl.String,
+    "label": pl.String,
+    "source": pl.String,
+    "family": pl.String,
+    "benchmark": pl.String,
+    "common": pl.Float64,
+    "counter": pl.Float64,
+    "predicted": pl.Float64,
+    "residual": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "p_value": pl.Float64,
+    "member": pl.Boolean,
+}
+"""Columns of ``EffectiveRobustness.residuals``; accuracies, residuals and their intervals are fractions."""
+
 
 class Deviation(NamedTuple):
     """Counter accuracy by the line and the model's excess over it (fractions), 95 % interval and p-value."""
@@ -135,11 +157,6 @@ def _correlation(point: dict[str, Any]) -> float:
     return float(np.clip((common**2 + counter**2 - drop**2) / (2 * common * counter), -1, 1))
 
 
-_EXTRAPOLATED = 0.25
-_SENTENCES = 4
-_NOISE = 0.1
-
-
 def line_warnings(
     title: str, members: pl.DataFrame, measured: pl.DataFrame, scale: Scale, contrast: Contrast = DROP
 ) -> list[str]:
@@ -208,26 +225,6 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale, accuracies: str) -> 
     if share > MOST_NOISE:
         sentence += " With so much, no slope with errors in both accuracies can be given."
     return [sentence]
-
-
-# Which weights a point belongs to: the paper's name for those it used, or what the run says.
-_WEIGHTS = pl.coalesce("paper_model", "weights", "model")
-RESIDUALS_SCHEMA: dict[str, Any] = {
-    "model": pl.String,
-    "label": pl.String,
-    "source": pl.String,
-    "family": pl.String,
-    "benchmark": pl.String,
-    "common": pl.Float64,
-    "counter": pl.Float64,
-    "predicted": pl.Float64,
-    "residual": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "p_value": pl.Float64,
-    "member": pl.Boolean,
-}
-"""Columns of ``EffectiveRobustness.residuals``; accuracies, residuals and their intervals are fractions."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import polars as pl
 
 from counterground.decision._judged import Judged
-from counterground.decision._plan import Pilot, Question, photos_needed, photos_to_decide, pilot_of
+from counterground.decision._plan import Pilot, Question, photos_needed, photos_to_decide
 from counterground.decision._write import Written
 from counterground.errors import UsageError
 from counterground.metrics import (
@@ -150,7 +150,7 @@ class Check(Written):
         return next(verdict for verdict in order if verdict in found)
 
     @property
-    def rows(self) -> pl.DataFrame:  # type: ignore[override]
+    def rows(self) -> pl.DataFrame:
         """A row for each finding, fractions."""
         return pl.DataFrame([vars(finding) for finding in self.findings], schema=_SCHEMA)
 
@@ -351,7 +351,8 @@ class _Subject:
         if math.isclose(found.value, limit, abs_tol=1e-9):
             return f"{_HOLDS} The value is the limit, so no number of photos would decide."
         try:
-            pilot = pilot_of(rows, self.of.run.design)
+            right = rows["correct"].cast(pl.Float64).to_numpy()
+            pilot = Pilot.of(rows, right, design=self.of.run.design)
         except UsageError:
             return f"{_HOLDS} There are too few {self.of.rows}s to tell how many would decide."
         if excess is None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from counterground.arguments import checked_fields
 from counterground.decision._judged import Judged
 from counterground.decision._write import Written
 from counterground.errors import CounterGroundError, UsageError
@@ -300,6 +301,7 @@ def _no_scatter(error: DropError, values: np.ndarray, paired: bool) -> str:
 Source = Assumptions | Pilot
 
 
+@checked_fields
 @dataclass(frozen=True)
 class Costs:
     """What photos cost.
@@ -320,9 +322,7 @@ class Costs:
     def __post_init__(self) -> None:
         for name in ("seconds_per_photo", "calls_per_photo", "price"):
             value = getattr(self, name)
-            if value is not None and not (
-                isinstance(value, int | float | np.number) and 0 <= value <= _DEAREST
-            ):
+            if value is not None and not 0 <= value <= _DEAREST:
                 raise UsageError(
                     f"--{name.replace('_', '-')} is from 0 to {_DEAREST:,}, not {str(value)[:30]}."
                 )
@@ -526,15 +526,6 @@ def _obstacle(source: Source | str, drop: float) -> str:
     if drop <= source.largest:
         return ""
     return f"has {percent(source.largest)} % on common photos, so it cannot drop by {100 * drop:g} points."
-
-
-def pilot_of(rows: pl.DataFrame, design: Design) -> Pilot:
-    """Return what one model's predictions say about its drop, by the clusters of a design.
-
-    Raises:
-        UsageError: see `Pilot.of`.
-    """
-    return Pilot.of(rows, rows["correct"].cast(pl.Float64).to_numpy(), design=design)
 
 
 def photos_needed(source: Source, question: Question) -> int | None:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, get_args
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from counterground.errors import UsageError, did_you_mean
 from counterground.results import (
-    Table,
-    TextFormat,
+    TableView,
+    check_format,
     html_paragraphs,
     html_table,
     latex_table,
     markdown_table,
-    plain_text,
     rich_table,
 )
 from counterground.text import markdown
@@ -24,18 +20,9 @@ from counterground.text import markdown
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-FORMATS = ("table", *get_args(TextFormat))
 
-
-class Written(ABC):
+class Written(TableView):
     """A result with ``rows`` for programs, a ``table`` with notes for readers, and a ``record`` of both."""
-
-    rows: pl.DataFrame
-
-    @property
-    @abstractmethod
-    def table(self) -> Table:
-        """The rows for readers."""
 
     @property
     @abstractmethod
@@ -50,9 +37,6 @@ class Written(ABC):
         for sentence in self.table.notes:
             yield Text(sentence)
 
-    def __repr__(self) -> str:
-        return plain_text(self)
-
     def _repr_html_(self) -> str:
         notes = self.table.notes
         return html_table(self.table) + html_paragraphs(notes, len(notes), "note", fine=True)
@@ -63,9 +47,7 @@ class Written(ABC):
         Raises:
             UsageError: an unknown format.
         """
-        if format not in FORMATS:
-            hint = did_you_mean(format, FORMATS)
-            raise UsageError(f"There is no format {format!r}; choose one of {', '.join(FORMATS)}.{hint}")
+        check_format(format)
         if format == "table":
             return repr(self)
         if format == "csv":

@@ -127,7 +127,11 @@ class DamagedError(Exception):
 
 @contextmanager
 def database_errors(path: Path) -> Iterator[None]:
-    """Turn errors of the database at ``path``, and values no pool writes, into one line with the remedy."""
+    """Turn errors of the database at ``path``, and values no pool writes, into one line with the remedy.
+
+    Raises:
+        CounterGroundError: there was one.
+    """
     try:
         yield
     except DamagedError as error:

@@ -196,7 +196,11 @@ class Pool:
         return self._add(CANDIDATE, CANDIDATE_SCHEMA, [fresh | dict(row) for row in rows], within)
 
     def mark_candidates(self, rows: Sequence[tuple[str, str, str, str | None]]) -> None:
-        """Set candidates' ``(key, class_name, status, reason)``; any status but "wanted" counts as a try."""
+        """Set candidates' ``(key, class_name, status, reason)``; any status but "wanted" counts as a try.
+
+        Raises:
+            CounterGroundError: the pool has no such candidate.
+        """
         if not rows:
             return
         same = update(CANDIDATE).where(

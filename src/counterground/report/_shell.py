@@ -69,6 +69,9 @@ def vega_script() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script that sets ``vegaEmbed`` (0.9 MB).
 
     Bundling takes a second or more, so the script is cached for each version of vl-convert.
+
+    Raises:
+        MissingExtraError: vl-convert is not installed.
     """
     try:
         import vl_convert

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -13,21 +13,18 @@ from counterground.errors import CounterGroundError
 from counterground.files import read_record
 from counterground.results._model_scores import SIGNIFICANT
 from counterground.results._numbers import NOTHING, Estimate, p_value, percent
-from counterground.results._scores_table import TextFormat
 from counterground.results.tables import (
     Cell,
     Column,
     Table,
-    html_table,
+    TableView,
+    TextFormat,
     latex_table,
     markdown_table,
     plain_text,
     rich_table,
 )
 from counterground.text import counted
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
 
 MITIGATION_FILE = "mitigation.json"
 HALF, CHEAP = 0.5, 0.01
@@ -131,7 +128,7 @@ class PartRecord(_Record):
     clusters: int
 
 
-class MitigationRecord(_Record):
+class MitigationRecord(_Record, TableView):
     """``mitigation.json``: one model, before and after each method.
 
     Attributes:
@@ -247,19 +244,12 @@ class MitigationRecord(_Record):
             f"{effects}"
         )
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Build the table for the console's width."""
-        yield rich_table(self.table, options.max_width)
-
     def __repr__(self) -> str:
         """The table and what it says, as on a terminal."""
         width = shutil.get_terminal_size((100, 24)).columns
         return "\n".join([plain_text(rich_table(self.table, width), width=width), *self.sentences])
 
     __str__ = __repr__  # in a pydantic model they differ
-
-    def _repr_html_(self) -> str:
-        return html_table(self.table)
 
 
 def read_mitigation(folder: Path) -> MitigationRecord:

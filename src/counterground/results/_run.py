@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -290,6 +290,43 @@ def open_run(path: Path | str) -> Run:
     return Run(folder, info, rows, scores)
 
 
+AnyRuns = Run | Path | str | Iterable[Run | Path | str]
+"""One run or several, opened or by their folders."""
+
+
+def open_runs(runs: AnyRuns, *, least: int = 0) -> list[Run]:
+    """Open runs, each once: the models of a folder that is given twice would count twice.
+
+    Args:
+        runs: one run or several, opened or by their folders.
+        least: the fewest runs that are accepted.
+
+    Raises:
+        UsageError: something that is not a run or a folder, a run given twice, or fewer runs.
+        CounterGroundError: see `open_run`.
+    """
+    if isinstance(runs, Run | Path | str):
+        listed: list[Run | Path | str] = [runs]
+    elif hasattr(runs, "columns"):
+        raise UsageError(
+            f"A table ({type(runs).__name__}) is no run: give runs or their folders. format_scores also "
+            "takes scores as a Polars DataFrame."
+        )
+    elif isinstance(runs, Iterable) and not isinstance(runs, bytes):
+        listed = list(runs)
+    else:
+        raise UsageError(f"Runs are given as runs or their folders, not as {type(runs).__name__}.")
+    if strange := [run for run in listed if not isinstance(run, Run | Path | str)]:
+        raise UsageError(f"A run is given as a Run or its folder, not as {type(strange[0]).__name__}.")
+    if len(listed) < least:
+        raise UsageError("There is no run: give at least one.")
+    opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
+    folders = [run.path.resolve() for run in opened]
+    if twice := [run for place, run in enumerate(opened) if folders[place] in folders[:place]]:
+        raise UsageError(f"The run {twice[0].path} is given twice; give each folder once.")
+    return opened
+
+
 def refuse_run_file(option: str, file: Path) -> None:
     """Refuse an output that would replace a file of a run.
 
@@ -384,10 +421,14 @@ def class_names(runs: Sequence[Run]) -> dict[int, str]:
 
 def join_scores(runs: Sequence[Run], *, named: bool) -> pl.DataFrame:
     """Return the scores of several runs; ``named`` prepends a column ``run`` with the folder of each."""
-    frames = [run.scores for run in runs]
-    if named:
-        frames = [
-            frame.select(pl.lit(str(run.path)).alias("run"), pl.all())
-            for run, frame in zip(runs, frames, strict=True)
-        ]
-    return pl.concat(frames)
+    return join_frames(runs, [run.scores for run in runs], named=named)
+
+
+def join_frames(runs: Sequence[Run], frames: Sequence[pl.DataFrame], *, named: bool) -> pl.DataFrame:
+    """Join a frame of each run; ``named`` prepends a column ``run`` with the folder of each."""
+    if not named:
+        return pl.concat(frames)
+    return pl.concat(
+        frame.select(pl.lit(str(run.path)).alias("run"), pl.all())
+        for run, frame in zip(runs, frames, strict=True)
+    )

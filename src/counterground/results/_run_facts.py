@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
@@ -111,7 +112,6 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     source = info.intervention.source if info.intervention else info.benchmark
     benchmark = source.name if _is_built_in(source.name) else "BENCHMARK"
     mitigated = [model for model in info.models if model.stated("mitigation", dict)]
-    mitigations = [model.stated("mitigation", dict) or {} for model in mitigated]
     words = [
         "counterground",
         "mitigate" if mitigated else "swap" if info.intervention else "evaluate",
@@ -120,16 +120,11 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     models = [model for model in info.models if only in (None, model.name) and model not in mitigated]
     if mitigated:
         models = models or info.models[:1]
-        methods = [str(found.get("method", "METHOD")) for found in mitigations]
     for model in models:
         spec = "MODULE:FUNCTION" if model.in_memory else model.spec
         words += ["-m", spec if model.name == model.spec else f"{model.name}={spec}"]
     if mitigated:
-        words += [word for method in methods for word in ("--method", method)]
-        seed = mitigations[0].get("seed")
-        words += ["--seed", str(seed)] if seed else []
-        classes = mitigations[0].get("classes")
-        words += ["--classes", str(classes)] if classes else []
+        words += _mitigation_options([model.stated("mitigation", dict) or {} for model in mitigated])
     elif info.intervention:
         words += _swap_options(info.intervention)
     if info.label_space.name != "options":  # those come with the benchmark
@@ -153,6 +148,15 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words += ["--aliases", "aliases.json"] if info.aliases else []
         words += ["--options", str(info.options)] if info.options else []
     return shlex.join([*words, "--out", run.path.name or "run"])
+
+
+def _mitigation_options(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The options of ``counterground mitigate`` that decide which methods there are, and how they differ."""
+    words = [word for record in records for word in ("--method", str(record.get("method", "METHOD")))]
+    for name in ("seed", "classes"):
+        if value := records[0].get(name):
+            words += [f"--{name}", str(value)]
+    return words
 
 
 def _swap_options(record: InterventionRecord) -> list[str]:

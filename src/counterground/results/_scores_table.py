@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import polars as pl
 
-from counterground.errors import UsageError, did_you_mean
-from counterground.metrics import DROP, GROUPS, Contrast, registered_metrics
+from counterground.metrics import DROP, GROUPS, SETTING, Contrast, registered_metrics
 from counterground.results._model_scores import (
     TITLES,
     ModelScores,
@@ -29,8 +27,11 @@ from counterground.results.tables import (
     Cell,
     Column,
     Table,
+    TextFormat,
     block,
+    check_format,
     figures_that_fit,
+    frame_text,
     html_paragraphs,
     html_table,
     latex_table,
@@ -268,8 +269,9 @@ def with_run_names(scores: pl.DataFrame) -> pl.DataFrame:
     return scores.with_columns(pl.col("run").replace(names))
 
 
-TextFormat = Literal["csv", "json", "markdown", "latex"]
-_FORMATS = ("table", "csv", "json", "markdown", "latex")
+def varying_settings(rows: pl.DataFrame) -> list[str]:
+    """Return the settings, and ``run``, in which rows of models differ."""
+    return [name for name in (*SETTING, "run") if name in rows.columns and rows[name].n_unique() > 1]
 
 
 @overload
@@ -312,11 +314,7 @@ def format_scores(
     Raises:
         UsageError: an unknown format, or a figure that occurs twice in the same setting and run.
     """
-    if format not in _FORMATS:
-        raise UsageError(
-            f"There is no format {format!r}; choose one of {', '.join(_FORMATS)}."
-            + did_you_mean(format, _FORMATS)
-        )
+    check_format(format)
     if format == "table":
         return ScoresView(scores, by_class, class_names)
     if format in ("csv", "json"):
@@ -324,13 +322,6 @@ def format_scores(
     most = LATEX_FIGURES if format == "latex" else None
     table = scores_as_table(scores, by_class, class_names, most=most)
     return latex_table(table) if format == "latex" else markdown_table(table)
-
-
-def frame_text(frame: pl.DataFrame, format: str) -> str:  # noqa: A002
-    """Write rows as they are, as ``csv`` or ``json``."""
-    if format == "csv":
-        return frame.write_csv().rstrip("\n")
-    return json.dumps(frame.to_dicts(), ensure_ascii=False, indent=1, allow_nan=False)
 
 
 def score_rows(

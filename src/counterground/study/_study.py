@@ -8,7 +8,7 @@ import os
 import platform
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import version
@@ -112,9 +112,20 @@ def _name_in(record: Path) -> str | None:
     return content.get("study") if isinstance(content, dict) else None
 
 
-def write_study(study: Study, out: Path, *, seconds: float) -> Path:
-    """Write the study into the folder ``out``, ``run.json`` last; return the path of its page."""
+def write_study(study: Study, out: Path, *, seconds: float, failed: str = "") -> Path:
+    """Write the study into the folder ``out``, ``run.json`` last; return the path of its page.
+
+    Args:
+        study: what was found.
+        out: the folder.
+        seconds: how long it took.
+        failed: sentence on trainings that diverged; it becomes part of the answer.
+
+    Raises:
+        CounterGroundError: see `check_out`; or all is written, but trainings diverged.
+    """
     check_out(out, study.name)
+    study = replace(study, answer=f"{study.answer} {failed}".strip())
     tables = {f"{stem}.parquet": frame for stem, frame in study.results.items()}
     beside = {name: write_parquet(out / name, frame) for name, frame in tables.items()}
     drawn = {stem: _save(figure, out / stem) for stem, figure in study.figures.items()}
@@ -132,6 +143,8 @@ def write_study(study: Study, out: Path, *, seconds: float) -> Path:
         "seconds": round(seconds, 1),
     }
     write_record(out / "run.json", json.dumps(shareable(record), indent=2, ensure_ascii=False), beside)
+    if failed:
+        raise CounterGroundError(f"{failed} The others are in {page}.")
     return page
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+_SMOOTHING = 0.95
+Batch = TypeVar("Batch")
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -89,10 +92,6 @@ def _restore_layout(state: dict[int, dict[str, torch.Tensor]], optimizer: torch.
         for name, value in moments.items():
             if value.shape == parameters[index].shape and value.ndim:
                 moments[name] = torch.empty_like(parameters[index], requires_grad=False).copy_(value)
-
-
-_SMOOTHING = 0.95
-Batch = TypeVar("Batch")
 
 
 class DivergedError(CounterGroundError):

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from counterground.cli._help import Command
+from counterground.cli._options import refuse_given
 
 
 @click.command(
@@ -80,8 +81,7 @@ from counterground.cli._help import Command
     default=True,
     help="Open the first link in a browser on this machine; only if --host is a loopback address.",
 )
-@click.pass_context
-def label(context: click.Context, /, folder: Path, annotators: tuple[str, ...], **options: Any) -> None:
+def label(folder: Path, annotators: tuple[str, ...], **options: Any) -> None:
     """Review photos of a pool and label their backgrounds in a browser, with one keypress per photo.
 
     In a folder of masks (masks.json), accept, reject or redraw them; --task, --second, --order, --suggest and
@@ -94,7 +94,8 @@ def label(context: click.Context, /, folder: Path, annotators: tuple[str, ...], 
     from counterground.masks import is_masks_folder
 
     if is_masks_folder(folder):
-        _refuse_options_of_pools(context)
+        of_pools = ("task", "second", "order", "suggest", "labels")
+        refuse_given(*of_pools, because="is for a pool, and this is a folder of masks")
         _review(folder, annotators, **{name: options[name] for name in ("host", "port", "open_browser")})
         return
     stopped = label_pool(folder, LabelSettings(annotators, **options), say=click.echo)
@@ -106,13 +107,6 @@ def _review(folder: Path, annotators: Sequence[str], **options: Any) -> None:
 
     stopped = review_masks(folder, ServerSettings(annotators, **options), say=click.echo)
     click.echo(f"\nStopped. {_made(stopped.decisions)}. {stopped.masks.summary()}")
-
-
-def _refuse_options_of_pools(context: click.Context) -> None:
-    given = click.core.ParameterSource.COMMANDLINE
-    for name in ("task", "second", "order", "suggest", "labels"):
-        if context.get_parameter_source(name) is given:
-            raise click.UsageError(f"--{name} is for a pool, and this is a folder of masks.")
 
 
 def _made(decisions: Mapping[str, int]) -> str:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from counterground.cli._help import Command, is_quiet
-from counterground.cli._options import out_option, overwrite_option, refuse_given
+from counterground.cli._options import (
+    accept_licence_option,
+    device_option,
+    out_option,
+    overwrite_option,
+    refuse_given,
+)
 
 if TYPE_CHECKING:
     from counterground.masks import Masks
 
-_PERCENT = click.FloatRange(0, 100)
+
+def _percent_option(flag: str, default: float, help_text: str) -> Callable[..., Any]:
+    return click.option(
+        flag,
+        default=default,
+        show_default=True,
+        type=click.FloatRange(0, 100),
+        metavar="PERCENT",
+        help=help_text,
+    )
 
 
 @click.command(
@@ -38,13 +54,8 @@ _PERCENT = click.FloatRange(0, 100)
 )
 @out_option("Output folder for the masks: new, empty, or from the same command.")
 @overwrite_option("set of masks")
-@click.option(
-    "--accept-licence",
-    "--accept-license",
-    "accept_licences",
-    multiple=True,
-    metavar="NAME",
-    help="Accept the licence of a model's weights; repeatable. Without it, the command names the licence.",
+@accept_licence_option(
+    "Accept the licence of a model's weights; repeatable. Without it, the command names the licence."
 )
 @click.option(
     "--several",
@@ -85,22 +96,8 @@ _PERCENT = click.FloatRange(0, 100)
     type=click.Choice(["closed-form", "knn", "none"]),
     help="grabcut: how to soften the edge.",
 )
-@click.option(
-    "--min-area",
-    default=1.0,
-    show_default=True,
-    type=_PERCENT,
-    metavar="PERCENT",
-    help="Minimum area of the object, relative to the photo.",
-)
-@click.option(
-    "--max-area",
-    default=90.0,
-    show_default=True,
-    type=_PERCENT,
-    metavar="PERCENT",
-    help="Maximum area of the object, relative to the photo.",
-)
+@_percent_option("--min-area", 1.0, "Minimum area of the object, relative to the photo.")
+@_percent_option("--max-area", 90.0, "Maximum area of the object, relative to the photo.")
 @click.option(
     "--max-edges",
     default=2,
@@ -117,29 +114,9 @@ _PERCENT = click.FloatRange(0, 100)
     metavar="N",
     help="Maximum number of separate parts of the object.",
 )
-@click.option(
-    "--max-holes",
-    default=10.0,
-    show_default=True,
-    type=_PERCENT,
-    metavar="PERCENT",
-    help="Maximum area of holes, relative to the object.",
-)
-@click.option(
-    "--min-box-iou",
-    default=50.0,
-    show_default=True,
-    type=_PERCENT,
-    metavar="PERCENT",
-    help="Minimum IoU of the object's bounding box with its known box.",
-)
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda|mps",
-    help="Device to run a model on.",
-)
+@_percent_option("--max-holes", 10.0, "Maximum area of holes, relative to the object.")
+@_percent_option("--min-box-iou", 50.0, "Minimum IoU of the object's bounding box with its known box.")
+@device_option("a model")
 def masks(
     *,
     benchmark: str,

@@ -9,6 +9,7 @@ import click
 
 from counterground.cli._help import Command, is_quiet
 from counterground.cli._options import (
+    accept_licence_option,
     cluster_options,
     generative_options,
     model_option,
@@ -46,14 +47,7 @@ def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[s
     metavar="DIR|COCO.json|grabcut|MODEL",
     help="Source of the object masks.  [default: the benchmark's own]",
 )
-@click.option(
-    "--accept-licence",
-    "--accept-license",
-    "accept_licences",
-    multiple=True,
-    metavar="NAME",
-    help="Accept the licence of the mask model's weights; repeatable.",
-)
+@accept_licence_option("Accept the licence of the mask model's weights; repeatable.")
 @click.option(
     "--kinds",
     default="original,pasted,refilled,same,other,grey,background_only,mixed_same,mixed_rand,placed_common,"

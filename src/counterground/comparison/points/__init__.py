@@ -7,7 +7,6 @@ from counterground.comparison.points._points import (
     gather,
     model_points,
     place_key,
-    refuse_repeated,
     run_names,
     titles,
 )
@@ -36,7 +35,6 @@ __all__ = [
     "model_points",
     "paper_row",
     "place_key",
-    "refuse_repeated",
     "reproduction_rows",
     "run_names",
     "standard_error",

@@ -124,7 +124,11 @@ def gather(
     setting: SettingName,
     contrast: Contrast = DROP,
 ) -> Gathered:
-    """Return ``model_points`` with the runs that hold each point."""
+    """Return ``model_points`` with the runs that hold each point.
+
+    Raises:
+        UsageError: the paper has no such setting.
+    """
     if setting not in SETTINGS:
         hint = did_you_mean(setting, SETTINGS)
         raise UsageError(f"The paper has no setting {setting!r}; choose one of {', '.join(SETTINGS)}.{hint}")
@@ -169,20 +173,6 @@ def titles(points: pl.DataFrame) -> dict[str | None, str]:
         version: f"{name} (version {version[:8]})" if version and named[name] > 1 else str(name)
         for version, name in places.iter_rows()
     }
-
-
-def refuse_repeated(runs: Sequence[Run]) -> None:
-    """Refuse a folder that is given twice: its models would count twice.
-
-    Raises:
-        UsageError: two runs are one folder.
-    """
-    seen = set()
-    for run in runs:
-        folder = run.path.resolve()
-        if folder in seen:
-            raise UsageError(f"The run {run.path} is given twice; give each folder once.")
-        seen.add(folder)
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:

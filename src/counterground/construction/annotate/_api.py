@@ -164,7 +164,11 @@ def _undo(state: AppState, connection: Connection, annotator: str, event: Undo) 
 
 
 def set_labels(state: AppState, body: Labels) -> dict[str, Any]:
-    """Replace the label space that the page shows."""
+    """Replace the label space that the page shows.
+
+    Raises:
+        UsageError: it has changed since the page was loaded, or a label cannot be used.
+    """
     with state.pool.connect() as connection:  # nobody else writes between the read and the write
         if state.pool.background_labels() != body.before:
             raise UsageError("Somebody else has changed the labels: reload this page.")
@@ -179,7 +183,11 @@ def set_labels(state: AppState, body: Labels) -> dict[str, Any]:
 
 
 def set_guidance(state: AppState, body: Guidance) -> dict[str, Any]:
-    """Replace the guidance text for a class that the page shows."""
+    """Replace the guidance text for a class that the page shows.
+
+    Raises:
+        UsageError: it has changed since the page was loaded.
+    """
     with state.pool.connect() as connection:  # as above
         texts = guidance(state.pool)
         if texts.get(body.class_name, "") != body.before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -71,8 +72,13 @@ def samples(contents: Contents, tick: Tick) -> Iterator[Sample]:
         tick()
 
 
-def in_shards(photos: Iterator[Sample], size: ShardSize) -> Iterator[tuple[int, Sample]]:
-    """Yield every photo with the number of its shard."""
+def in_shards(photos: Iterator[Sample], size: ShardSize) -> Iterator[tuple[int, Iterator[Sample]]]:
+    """Yield the number of each shard with its photos, one in memory at a time."""
+    for shard, group in itertools.groupby(_numbered(photos, size), key=lambda pair: pair[0]):
+        yield shard, (photo for _, photo in group)
+
+
+def _numbered(photos: Iterator[Sample], size: ShardSize) -> Iterator[tuple[int, Sample]]:
     shard, count, total = 0, 0, 0
     for photo in photos:
         if count and (count == size.photos or total + photo.size > size.megabytes * 10**6):

@@ -88,6 +88,7 @@ class Settings:
             object.__setattr__(self, name, _text(name, getattr(self, name)))
         if self.protocol is not None:
             _check("protocol", self.protocol, get_args(Protocol))
+        _check("precision", self.precision, get_args(Precision))
         _check("runtime", self.runtime, get_args(RuntimeChoice))
         _check("loss", self.loss, get_args(Loss))
         _check("article", self.article, get_args(Article))

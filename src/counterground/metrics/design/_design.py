@@ -359,7 +359,11 @@ def _check_shares(name: str, cells: Mapping[tuple[str, ...], float], columns: Se
 
 
 def check_contrast(contrast: Contrast, photos: pl.DataFrame, *, values: bool = True) -> None:
-    """Refuse a contrast that does not fit photos, as ``Design.check`` does."""
+    """Refuse a contrast that does not fit photos, as ``Design.check`` does.
+
+    Raises:
+        UsageError: it does not.
+    """
     what = f"the contrast {contrast.name!r}"
     check_columns(contrast.within, photos.schema, f"'within' of {what}")
     chosen = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.errors import CounterGroundError, error_message
+from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import read_record, sealed_files
 from counterground.reading import read_parquet
 from counterground.report._words import DROP_WORDS, Words
@@ -99,12 +100,16 @@ _TABLES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-def read_study(folder: Path) -> StudyResults:
+def read_study(folder: Path | str) -> StudyResults:
     """Read the tables that figures are drawn from.
 
     Raises:
+        UsageError: something that is no path.
         CounterGroundError: the folder holds no study, or an unfinished or damaged one.
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise UsageError(f"A study is given as its folder, not as {type(folder).__name__}.")
+    folder = Path(folder)
     record = folder / "run.json"
     if not record.is_file():
         raise CounterGroundError(

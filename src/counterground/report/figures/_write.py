@@ -20,7 +20,7 @@ from counterground.report.figures._catalogue import FIGURES, TABLES, chosen_name
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome, read_study
 from counterground.report.figures._paper_tables import paper_tables, write_paper_tables
 from counterground.report.figures._style import characters_without_font, pdf_font_type, print_style
-from counterground.results import Run, one_contrast, open_run
+from counterground.results import AnyRuns, Run, one_contrast, open_runs
 from counterground.text import counted, markdown
 
 CAPTIONS = "captions.md"
@@ -52,7 +52,7 @@ class WrittenFigures:
 
 
 def write_figures(
-    runs: Run | Path | str | Sequence[Run | Path | str] = (),
+    runs: AnyRuns = (),
     *,
     out: Path | str,
     published: bool | None = None,
@@ -71,7 +71,7 @@ def write_figures(
     The paper's tables 1 to 16 go to ``tables/``. The same numbers and versions give the same bytes.
 
     Args:
-        runs: run folders or opened runs.
+        runs: runs or their folders.
         out: folder to write.
         published: whether to draw the paper's own; by default if neither runs nor studies are given.
         studies: folders of ``counterground study``.
@@ -84,20 +84,19 @@ def write_figures(
             contrast of the first run's design that all runs have. The paper's own figures show the drop.
 
     Raises:
-        UsageError: an unknown figure, format, class or contrast, a contrast without runs, or no
-            Matplotlib (extra ``figures``).
+        UsageError: a run given twice, something else in the place of a run, study or benchmark, an unknown
+            figure, format, class or contrast, a contrast without runs, or no Matplotlib (extra ``figures``).
         CounterGroundError: a run or study is damaged, the folder cannot be written, or nothing can be drawn.
     """
     names = chosen_names([only] if isinstance(only, str) else only)
     kinds = check_formats([formats] if isinstance(formats, str) else formats)
-    made = [studies] if isinstance(studies, Path | str) else list(studies)
+    made = list(studies) if isinstance(studies, Iterable) and not isinstance(studies, str) else [studies]
     folder = Path(out)
-    listed = [runs] if isinstance(runs, (Run, Path, str)) else list(runs)
-    opened = [run if isinstance(run, Run) else open_run(run) for run in listed]
+    opened = open_runs(runs)
     material = Material(
-        (not listed and not made) if published is None else published,
+        (not opened and not made) if published is None else published,
         opened,
-        [read_study(Path(study)) for study in made],
+        [read_study(study) for study in made],
         photos if photos is None or isinstance(photos, Benchmark) else open_benchmark(photos),
         class_name,
         Words(_contrast(opened, contrast)),

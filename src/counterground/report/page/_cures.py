@@ -11,7 +11,16 @@ from counterground.report._placement import Box, Disc, Segment, place_names, tex
 from counterground.report.page._causes import other_setting
 from counterground.report.page._marks import OUTLINES
 from counterground.report.page._verdict import CURE, Answer
-from counterground.results import CHEAP, HALF, BenchmarkRecord, Figure, MethodRecord, MitigationRecord, Table
+from counterground.results import (
+    CHEAP,
+    HALF,
+    BenchmarkRecord,
+    Figure,
+    MethodRecord,
+    MitigationRecord,
+    Table,
+    percent,
+)
 from counterground.text import counted
 
 _NAMED = 3
@@ -201,15 +210,11 @@ def _changes(methods: Sequence[MethodRecord]) -> str:
 def _grown(method: MethodRecord) -> str:
     """Name side effects that have grown significantly: another reliance in place of the first."""
     grown = [
-        f" With {method.name} the drop by {name} grows by {_negative(figure).estimate.text} points."
+        f" With {method.name} the drop by {name} grows by {percent(abs(figure.value or 0.0))} points."
         for name, figure in method.relief.items()
         if figure.significant and (figure.value or 0.0) < 0
     ]
     return "".join(grown)
-
-
-def _negative(figure: Figure) -> Figure:
-    return Figure(value=None if figure.value is None else -figure.value)
 
 
 def _settings(method: MethodRecord) -> str:

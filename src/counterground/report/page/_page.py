@@ -34,12 +34,14 @@ from counterground.report.page._gallery import PER_CELL, Gallery, make_gallery
 from counterground.report.page._section import Row, Section, make_section, unique
 from counterground.results import (
     MITIGATION_FILE,
+    AnyRuns,
     BenchmarkRecord,
     ModelScores,
     Run,
     Table,
     mean_drop,
     one_contrast,
+    open_runs,
     read_mitigation,
     run_facts,
     select_models,
@@ -86,7 +88,7 @@ class _Group(NamedTuple):
 
 
 def write_report(
-    runs: Sequence[Run],
+    runs: AnyRuns,
     out: Path,
     *,
     comparison: Comparison | None = None,
@@ -110,7 +112,7 @@ def write_report(
     changed is listed and left out.
 
     Args:
-        runs: what `evaluate` returned or `open_run` read.
+        runs: runs or their folders.
         out: the file, or an existing folder (the file is then ``report.html`` in it).
         comparison: what `full_comparison` returned for these runs; computed here by default.
         discovery: how the benchmark's pairs were chosen, if they were discovered here.
@@ -128,13 +130,14 @@ def write_report(
             ``report``).
         CounterGroundError: the file cannot be written.
     """
-    if not runs:
+    opened = open_runs(runs)
+    if not opened:
         raise UsageError("There is nothing to report: give at least one run.")
     path = page_path(Path(out), "report.html")
-    _check_discovery(runs, discovery)
-    together = _groups(runs)
+    _check_discovery(opened, discovery)
+    together = _groups(opened)
     compared = _compared([run for group in together for run in group.runs], comparison, contrast)
-    at_hand = _photos(runs, discovery, benchmarks) if photos else {}
+    at_hand = _photos(opened, discovery, benchmarks) if photos else {}
     available = _Photos(at_hand, photo_budget / len(together) if photos else None)
     sections = [
         make_section(
@@ -149,7 +152,7 @@ def write_report(
         for number, group in enumerate(together, start=1)
         for of_run in [compared[group.runs[0].design.contrasts[0]]]
     ]
-    write_text(path, _render(sections, runs, list(compared.values()), discovery))
+    write_text(path, _render(sections, opened, list(compared.values()), discovery))
     if warn is not None:
         for group, section in zip(together, sections, strict=True):
             gallery = section.class_page.gallery

@@ -5,12 +5,9 @@ from __future__ import annotations
 from counterground.results.score_tables._adjusted_table import (
     AdjustedScores,
     adjusted_scores,
-    format_adjusted,
 )
 from counterground.results.score_tables._breakdown import (
     BreakdownView,
-    breakdown_as_table,
-    format_breakdown,
     has_unpaired_backgrounds,
     join_breakdowns,
 )
@@ -18,7 +15,6 @@ from counterground.results.score_tables._contrast_table import (
     ContrastScores,
     contrast_scores,
     contrast_titles,
-    format_contrast,
     one_contrast,
     strata_notes,
 )
@@ -27,7 +23,6 @@ from counterground.results.score_tables._effects_table import (
     EffectScores,
     effect_scores,
     effect_title,
-    format_effects,
 )
 
 __all__ = [
@@ -37,15 +32,10 @@ __all__ = [
     "ContrastScores",
     "EffectScores",
     "adjusted_scores",
-    "breakdown_as_table",
     "contrast_scores",
     "contrast_titles",
     "effect_scores",
     "effect_title",
-    "format_adjusted",
-    "format_breakdown",
-    "format_contrast",
-    "format_effects",
     "has_unpaired_backgrounds",
     "join_breakdowns",
     "one_contrast",

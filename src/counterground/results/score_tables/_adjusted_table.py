@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
-from counterground.metrics import LOGGED, SETTING, Contrast
+from counterground.metrics import LOGGED, Contrast
 from counterground.results._model_scores import TITLES, setting_text
 from counterground.results._numbers import Estimate, count
-from counterground.results._run import Run
-from counterground.results._scores_table import frame_text, kind_of_intervals, with_run_names
+from counterground.results._run import Run, join_frames
+from counterground.results._scores_table import kind_of_intervals, varying_settings, with_run_names
 from counterground.results.score_tables._contrast_table import one_contrast
-from counterground.results.tables import (
-    Cell,
-    Column,
-    Table,
-    html_table,
-    latex_table,
-    markdown_table,
-    plain_text,
-    rich_table,
-)
+from counterground.results.tables import Cell, Column, Table, TableView
 from counterground.text import counted
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
 
 FIGURES = {
     "unadjusted": ("Unadjusted", "The contrast as it is, in points."),
@@ -41,7 +29,7 @@ CAUTION = (
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AdjustedScores:
+class AdjustedScores(TableView):
     """A contrast with covariates held, for a reader: a table that fits its console, or an HTML table.
 
     Attributes:
@@ -55,8 +43,7 @@ class AdjustedScores:
     @property
     def table(self) -> Table:
         """A row per model: unadjusted, adjusted, and their difference; the caption says what is held."""
-        rows = with_run_names(self.rows)
-        settings = [name for name in (*SETTING, "run") if name in rows.columns and rows[name].n_unique() > 1]
+        rows, settings = with_run_names(self.rows), varying_settings(self.rows)
         columns = [Column("Model"), *(Column(TITLES[name]) for name in settings)]
         columns += [Column(title, True, meaning) for title, meaning in FIGURES.values()]
         columns.append(Column("n", True, "Photos."))
@@ -129,17 +116,6 @@ class AdjustedScores:
             "outside the range of the other."
         )
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Build the table for the console's width."""
-        yield rich_table(self.table, options.max_width)
-
-    def __repr__(self) -> str:
-        """Write the table as on a terminal."""
-        return plain_text(self)
-
-    def _repr_html_(self) -> str:
-        return html_table(self.table)
-
 
 def adjusted_scores(
     runs: Sequence[Run],
@@ -163,18 +139,4 @@ def adjusted_scores(
     """
     chosen = one_contrast(runs, runs[0].design.contrasts[0] if contrast is None else contrast)
     frames = [run.adjusted(chosen, covariates) for run in runs]
-    if named:
-        frames = [
-            frame.select(pl.lit(str(run.path)).alias("run"), pl.all())
-            for run, frame in zip(runs, frames, strict=True)
-        ]
-    return AdjustedScores(chosen, pl.concat(frames))
-
-
-def format_adjusted(found: AdjustedScores, format: str = "table") -> str | AdjustedScores:  # noqa: A002
-    """Write what ``adjusted_scores`` returns, in the formats of ``format_scores``."""
-    if format in ("csv", "json"):
-        return frame_text(found.rows, format)
-    if format == "table":
-        return found
-    return latex_table(found.table) if format == "latex" else markdown_table(found.table)
+    return AdjustedScores(chosen, join_frames(runs, frames, named=named))

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import BREAKDOWN_SCHEMA, SETTING
+from counterground.metrics import BREAKDOWN_SCHEMA
 from counterground.results._model_scores import TITLES, setting_text
 from counterground.results._numbers import Estimate, count
-from counterground.results._run import Run
-from counterground.results._scores_table import frame_text, kind_of_intervals, with_run_names
-from counterground.results.tables import (
-    Cell,
-    Column,
-    Table,
-    html_table,
-    latex_table,
-    markdown_table,
-    plain_text,
-    rich_table,
-)
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
+from counterground.results._run import Run, join_frames
+from counterground.results._scores_table import kind_of_intervals, varying_settings, with_run_names
+from counterground.results.tables import Cell, Column, Table, TableView
 
 
 def has_unpaired_backgrounds(run: Run) -> bool:
@@ -64,66 +51,43 @@ def join_breakdowns(runs: Sequence[Run], by: str, *, named: bool) -> pl.DataFram
                 "cell, or name one column there."
             )
         raise UsageError(f"No photo of these runs has a {columns[0]}: leave out --by {columns[0]}.")
-    if named:
-        frames = [
-            frame.select(pl.lit(str(run.path)).alias("run"), pl.all())
-            for run, frame in zip(runs, frames, strict=True)
-        ]
-    return pl.concat(frames)
+    return join_frames(runs, frames, named=named)
 
 
-def breakdown_as_table(rows: pl.DataFrame) -> Table:
-    """Lay out what ``join_breakdowns`` returns: a row per model and value, the best one first."""
-    rows = with_run_names(rows)
-    settings = [name for name in (*SETTING, "run") if name in rows.columns and rows[name].n_unique() > 1]
-    values = [name for name in rows.columns if name not in BREAKDOWN_SCHEMA and name != "run"]
-    columns = [Column("Model"), *(Column(TITLES[name]) for name in settings)]
-    columns += [Column(_title(name)) for name in values]
-    over_photos = rows["classes"].is_null().all()
-    columns.append(Column("Accuracy", True))
-    columns += [] if over_photos else [Column("Classes", True)]
-    columns.append(Column("n", True, "Photos."))
-    cells = []
-    for row in rows.iter_rows(named=True):
-        heads = [row["model"], *(setting_text(name, row[name]) for name in settings)]
-        found = Estimate.of(row)
-        figures = [Cell(found.text, found.interval)]
-        figures += [] if over_photos else [Cell(count(row["classes"]))]
-        figures.append(Cell(count(row["n"])))
-        cells.append([*map(Cell, heads), *(Cell(row[name]) for name in values), *figures])
-    where = "on the background" if values == ["background"] else "there"
-    over = "the photos of the cell" if over_photos else f"the classes that have photos {where}"
-    caption = f"Percent; {kind_of_intervals(rows['anytime'])}. Accuracy is averaged over {over}."
-    return Table(columns, cells, caption, heads=1 + len(settings), grouped=True)
+@dataclass(frozen=True, eq=False, repr=False)
+class BreakdownView(TableView):
+    """Accuracy by value, for a reader.
+
+    Attributes:
+        rows: what ``join_breakdowns`` returns.
+    """
+
+    rows: pl.DataFrame
+
+    @property
+    def table(self) -> Table:
+        """A row per model and value, the best one first."""
+        rows, settings = with_run_names(self.rows), varying_settings(self.rows)
+        values = [name for name in rows.columns if name not in BREAKDOWN_SCHEMA and name != "run"]
+        columns = [Column("Model"), *(Column(TITLES[name]) for name in settings)]
+        columns += [Column(_title(name)) for name in values]
+        over_photos = rows["classes"].is_null().all()
+        columns.append(Column("Accuracy", True))
+        columns += [] if over_photos else [Column("Classes", True)]
+        columns.append(Column("n", True, "Photos."))
+        cells = []
+        for row in rows.iter_rows(named=True):
+            heads = [row["model"], *(setting_text(name, row[name]) for name in settings)]
+            found = Estimate.of(row)
+            figures = [Cell(found.text, found.interval)]
+            figures += [] if over_photos else [Cell(count(row["classes"]))]
+            figures.append(Cell(count(row["n"])))
+            cells.append([*map(Cell, heads), *(Cell(row[name]) for name in values), *figures])
+        where = "on the background" if values == ["background"] else "there"
+        over = "the photos of the cell" if over_photos else f"the classes that have photos {where}"
+        caption = f"Percent; {kind_of_intervals(rows['anytime'])}. Accuracy is averaged over {over}."
+        return Table(columns, cells, caption, heads=1 + len(settings), grouped=True)
 
 
 def _title(column: str) -> str:
     return "Class" if column == "class_name" else column[0].upper() + column[1:].replace("_", " ")
-
-
-def format_breakdown(rows: pl.DataFrame, format: str = "table") -> str | BreakdownView:  # noqa: A002
-    """Write what ``join_breakdowns`` returns, in the formats of ``format_scores``."""
-    if format in ("csv", "json"):
-        return frame_text(rows, format)
-    if format == "table":
-        return BreakdownView(rows)
-    table = breakdown_as_table(rows)
-    return latex_table(table) if format == "latex" else markdown_table(table)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class BreakdownView:
-    """Accuracy by value for a reader: a table that fits its console, and in a notebook an HTML table."""
-
-    rows: pl.DataFrame
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Build the table for the console's width."""
-        yield rich_table(breakdown_as_table(self.rows), options.max_width)
-
-    def __repr__(self) -> str:
-        """Write the table as on a terminal."""
-        return plain_text(self)
-
-    def _repr_html_(self) -> str:
-        return html_table(breakdown_as_table(self.rows))

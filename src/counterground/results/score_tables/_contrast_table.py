@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -14,29 +13,16 @@ from counterground.results._model_scores import TITLES, ModelScores, corrected_d
 from counterground.results._numbers import count, p_value
 from counterground.results._run import Run, join_scores
 from counterground.results._scores_table import (
-    frame_text,
     kind_of_intervals,
     one_sided_note,
     score_rows,
     with_run_names,
 )
-from counterground.results.tables import (
-    Cell,
-    Column,
-    Table,
-    html_table,
-    latex_table,
-    markdown_table,
-    plain_text,
-    rich_table,
-)
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
+from counterground.results.tables import Cell, Column, Table, TableView
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ContrastScores:
+class ContrastScores(TableView):
     """One contrast of runs, for a reader: a table that fits its console, and in a notebook an HTML table.
 
     Attributes:
@@ -90,17 +76,6 @@ class ContrastScores:
         about = f"Percent; difference in points; {kind} for other photos.{corrected}"
         models = [] if self.by_class or self.contrast != DROP else regroup(self.scores)
         return " ".join([f"{self.contrast}.", about, *self.notes]) + one_sided_note(models)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Build the table for the console's width."""
-        yield rich_table(self.table, options.max_width)
-
-    def __repr__(self) -> str:
-        """Write the table as on a terminal."""
-        return plain_text(self)
-
-    def _repr_html_(self) -> str:
-        return html_table(self.table)
 
 
 def contrast_titles(contrast: Contrast) -> tuple[str, str, str]:
@@ -167,12 +142,3 @@ def strata_notes(run: Run, contrast: Contrast) -> list[str]:
         left_out = f"; {sides.left_out:,} with photos on one side only left out" if sides.left_out else ""
         notes.append(f"{note}{left_out}.")
     return notes
-
-
-def format_contrast(found: ContrastScores, format: str = "table") -> str | ContrastScores:  # noqa: A002
-    """Write what ``contrast_scores`` returns, in the formats of ``format_scores``."""
-    if format in ("csv", "json"):
-        return frame_text(found.rows, format)
-    if format == "table":
-        return found
-    return latex_table(found.table) if format == "latex" else markdown_table(found.table)

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
-from counterground.metrics import KEYS, SETTING
+from counterground.metrics import KEYS
 from counterground.results._model_scores import TITLES, setting_text
 from counterground.results._numbers import NOTHING, Estimate, count, p_value
-from counterground.results._run import Run
-from counterground.results._scores_table import frame_text, kind_of_intervals, with_run_names
-from counterground.results.tables import (
-    Cell,
-    Column,
-    Table,
-    html_table,
-    latex_table,
-    markdown_table,
-    plain_text,
-    rich_table,
-)
+from counterground.results._run import Run, join_frames
+from counterground.results._scores_table import kind_of_intervals, varying_settings, with_run_names
+from counterground.results.tables import Cell, Column, Table, TableView
 from counterground.text import counted
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
 
 EFFECTS = {
     "observed_drop": "Observed drop",
@@ -72,7 +60,7 @@ def effect_title(
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EffectScores:
+class EffectScores(TableView):
     """Effects of backgrounds, for a reader: a table that fits its console, and in a notebook an HTML table.
 
     Attributes:
@@ -84,8 +72,7 @@ class EffectScores:
     @property
     def table(self) -> Table:
         """A row per model, class if there are any, and effect."""
-        rows = with_run_names(self.rows)
-        settings = [name for name in (*SETTING, "run") if name in rows.columns and rows[name].n_unique() > 1]
+        rows, settings = with_run_names(self.rows), varying_settings(self.rows)
         by_class = rows["class_name"].null_count() < rows.height
         heads = ["model", *settings, *(["class_name"] if by_class else [])]
         columns = [Column("Model"), *(Column(TITLES[name]) for name in settings)]
@@ -152,17 +139,6 @@ class EffectScores:
             said.append(f"“{WHOLE_EFFECT}” is over {counted(every, 'class')}.")
         return said
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Build the table for the console's width."""
-        yield rich_table(self.table, options.max_width)
-
-    def __repr__(self) -> str:
-        """Write the table as on a terminal."""
-        return plain_text(self)
-
-    def _repr_html_(self) -> str:
-        return html_table(self.table)
-
 
 def _head(row: dict[str, Any], name: str) -> Cell:
     if name in ("model", "class_name"):
@@ -188,18 +164,6 @@ def effect_scores(runs: Sequence[Run], *, named: bool = False, by_class: bool = 
     Raises:
         UsageError: a run is not of composites.
     """
-    frames = []
-    for run in runs:
-        frame = run.effects(by_class=by_class)
-        frame = frame.filter(pl.col("class_name").is_not_null() == by_class)
-        frames.append(frame.select(pl.lit(str(run.path)).alias("run"), pl.all()) if named else frame)
-    return EffectScores(pl.concat(frames))
-
-
-def format_effects(found: EffectScores, format: str = "table") -> str | EffectScores:  # noqa: A002
-    """Write what ``effect_scores`` returns, in the formats of ``format_scores``."""
-    if format in ("csv", "json"):
-        return frame_text(found.rows, format)
-    if format == "table":
-        return found
-    return latex_table(found.table) if format == "latex" else markdown_table(found.table)
+    found = (run.effects(by_class=by_class) for run in runs)
+    frames = [frame.filter(pl.col("class_name").is_not_null() == by_class) for frame in found]
+    return EffectScores(join_frames(runs, frames, named=named))

@@ -9,7 +9,7 @@ from importlib import resources
 
 from counterground.benchmarks import benchmark_references
 from counterground.models import references_of
-from counterground.results._run import Run
+from counterground.results._run import AnyRuns, Run, open_runs
 from counterground.results._schema import ModelRecord
 from counterground.text import bibtex, bibtex_comment
 
@@ -101,16 +101,24 @@ _FAMILIES = (
 )
 
 
-def bibliography(runs: Sequence[Run]) -> str:
+def bibliography(runs: AnyRuns) -> str:
     """Return BibTeX for what to cite for these runs, each entry with a line that says what it is for.
 
     The method (Wang et al. 2024) and CounterGround come first; then what benchmark, names and prompts are
     based on; then, per model, its library, architecture and training data, as far as references are kept
     here. Comments say what is not covered: a user's own benchmark, an unknown architecture or training set.
+
+    Args:
+        runs: runs or their folders.
+
+    Raises:
+        UsageError: no run, or one given twice.
+        CounterGroundError: a run cannot be read.
     """
+    opened = open_runs(runs, least=1)
     reasons: dict[str, list[str]] = {METHOD: ["the question and the method"], OURS: ["the program"]}
     remarks: list[str] = []
-    for run in runs:
+    for run in opened:
         found = [_of_benchmark(run), _of_names(run), *(_of_model(model) for model in run.info.models)]
         for why, keys, missing in found:
             for key in keys:
@@ -118,7 +126,7 @@ def bibliography(runs: Sequence[Run]) -> str:
             remarks += missing
     # A model family of another package brings whole entries, not keys.
     given = {reference: reference.strip() for reference in reasons if "{" in reference}
-    entries = {**_references(), **given, OURS: _our_entry(runs)}
+    entries = {**_references(), **given, OURS: _our_entry(opened)}
     blocks = [f"% {_listed(why)}\n{entries[key]}" for key, why in reasons.items()]
     comments = [f"% {bibtex_comment(remark)}" for remark in dict.fromkeys(remarks)]
     needs = [_URL] if any(r"\url{" in entries[key] for key in reasons) else []

@@ -5,18 +5,16 @@ The formats: https://huggingface.co/docs/hub/eval-results
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from counterground.errors import UsageError
 from counterground.results._numbers import Estimate, count
-from counterground.results._run import Run
+from counterground.results._run import AnyRuns
 from counterground.results.sharing._model_card import WITH_GROUPS, WITHOUT_GROUPS, ModelResult, results_of
 from counterground.text import one_line
 
 FRAMEWORK = "counterground"
 
 
-def eval_results(runs: Sequence[Run], dataset: str) -> dict[str, str]:
+def eval_results(runs: AnyRuns, dataset: str) -> dict[str, str]:
     """Return, for each model, the YAML of a file below ``.eval_results/`` in the model's repository.
 
     One entry per figure: the accuracies on common and counter photos and the drop, or the accuracy if there
@@ -25,15 +23,16 @@ def eval_results(runs: Sequence[Run], dataset: str) -> dict[str, str]:
     commit of the data set.
 
     Args:
-        runs: one run or several.
+        runs: runs or their folders.
         dataset: the benchmark's data set on the hub, ``OWNER/NAME``, whose ``eval.yaml`` has our tasks.
 
     Returns:
         name of the model -> YAML, in order of first appearance.
 
     Raises:
-        UsageError: ``dataset`` is not the name of a data set on the hub, or two runs have other figures of
-            one name for the same photos in the same setting.
+        UsageError: no run, one given twice, two with other figures of one name for the same photos in the
+            same setting, or ``dataset`` is not the name of a data set on the hub.
+        CounterGroundError: a run cannot be read.
     """
     import yaml
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from counterground.errors import UsageError
 from counterground.results._model_scores import ModelScores, headline, regroup
 from counterground.results._numbers import Estimate, count
-from counterground.results._run import Run
+from counterground.results._run import AnyRuns, Run, open_runs
 from counterground.results._run_facts import repeat_command
 from counterground.results._schema import ModelRecord
 from counterground.text import code, markdown, one_line
@@ -79,7 +79,7 @@ class ModelResult:
         return [(row, figure) for row, figure in figures if figure.value is not None]
 
 
-def model_cards(runs: Sequence[Run]) -> dict[str, str]:
+def model_cards(runs: AnyRuns) -> dict[str, str]:
     """Return, for each model, Markdown with a YAML front matter for the model's card.
 
     The front matter holds a `model-index` with the accuracies on common and counter photos and the drop
@@ -88,13 +88,15 @@ def model_cards(runs: Sequence[Run]) -> dict[str, str]:
     settings has several results in one card. Untrusted text is escaped.
 
     Args:
-        runs: one run or several.
+        runs: runs or their folders.
 
     Returns:
         name of the model -> its card, in order of first appearance.
 
     Raises:
-        UsageError: two runs have other figures of one name for the same photos in the same setting.
+        UsageError: no run, one given twice, or two with other figures of one name for the same photos in the
+            same setting.
+        CounterGroundError: a run cannot be read.
     """
     found: dict[str, list[ModelResult]] = {}
     for result in results_of(runs):
@@ -102,14 +104,15 @@ def model_cards(runs: Sequence[Run]) -> dict[str, str]:
     return {name: _card(name, results) for name, results in found.items()}
 
 
-def results_of(runs: Sequence[Run]) -> Iterator[ModelResult]:
+def results_of(runs: AnyRuns) -> Iterator[ModelResult]:
     """Yield what each run says about each of its models in each setting; the same figures once.
 
     Raises:
+        UsageError: no run, or one given twice.
         UsageError: two runs have other figures of one name for the same photos in the same setting.
     """
     seen: dict[tuple[Any, ...], ModelResult] = {}
-    for run in runs:
+    for run in open_runs(runs, least=1):
         records = {record.name: record for record in run.info.models}
         for scores in regroup(run.scores):
             result = ModelResult(run, records[scores.setting.model], scores)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import UsageError
 from counterground.models import check_specs
 from counterground.offline import obeys_offline
 from counterground.published import load_table
@@ -133,11 +133,8 @@ def study_coloredcoco(
     extra = {"source": study.facts["source"], "size": size, "models": names, **asdict(machine)}
     extra["identities"] = [source.identity(name) for name in names]
     failed = describe_failed(trainings)
-    study = replace(study, answer=f"{study.answer} {failed}".strip(), settings=asdict(settings) | extra)
-    page = write_study(study, out, seconds=time.monotonic() - started)
-    if failed:
-        raise CounterGroundError(f"{failed} The others are in {page}.")
-    return page
+    study = replace(study, settings=asdict(settings) | extra)
+    return write_study(study, out, seconds=time.monotonic() - started, failed=failed)
 
 
 def _machine(device: str, precision: str | None) -> Machine:

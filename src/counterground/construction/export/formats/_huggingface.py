@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,10 +52,9 @@ def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> Non
     schema: dict[str, pl.DataType] = {"image": _IMAGE, "label": pl.Int64(), **_columns(contents.benchmark)}
     if contents.masks:
         schema["mask"] = _IMAGE
-    numbered = in_shards(samples(contents, tick), size)
-    for number, group in itertools.groupby(numbered, key=lambda pair: pair[0]):
+    for number, photos in in_shards(samples(contents, tick), size):
         drafts.append(folder / "data" / f"{number}.draft")
-        _write_shard(drafts[-1], [photo for _, photo in group], labels, schema)
+        _write_shard(drafts[-1], list(photos), labels, schema)
     shards = [
         draft.rename(draft.with_name(f"test-{number:05d}-of-{len(drafts):05d}.parquet"))
         for number, draft in enumerate(drafts)

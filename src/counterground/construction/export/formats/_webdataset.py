@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import tarfile
 from pathlib import Path
@@ -34,11 +33,10 @@ def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> Non
     zero. ``label_space.json`` and ``benchmark.json`` are beside the shards.
     """
     shards = []
-    numbered = in_shards(samples(contents, tick), size)
-    for number, group in itertools.groupby(numbered, key=lambda pair: pair[0]):
+    for number, photos in in_shards(samples(contents, tick), size):
         shard = folder / f"{slug(contents.benchmark.name)}-{number:06d}.tar"
         with tarfile.open(shard, "w:", format=tarfile.USTAR_FORMAT) as tar:
-            for _, photo in group:
+            for photo in photos:
                 _add_sample(tar, photo)
         shards.append(shard)
     describe_shards(contents.benchmark, folder, "webdataset", shards)

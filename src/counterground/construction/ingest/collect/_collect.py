@@ -53,7 +53,11 @@ LOCK_FILE = ".collect.lock"
 
 @contextmanager
 def exclusive_lock(root: Path, waiting: Waiting) -> Iterator[None]:
-    """Wait until no other process collects into the pool; the system frees the lock of a killed process."""
+    """Wait until no other process collects into the pool; the system frees the lock of a killed process.
+
+    Raises:
+        CounterGroundError: the lock cannot be opened, or is a link.
+    """
     with needs_extra("construction"):
         from filelock import FileLock
 

@@ -137,28 +137,18 @@ def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions)
         )
     backgrounds, details = _label(pool, table, options)
     pool.snapshot()
-    rejected = (
-        *table.rejected,
+    earlier = failed.select("key", "class_name", "url", "reason").iter_rows()
+    lacking = [
+        *((one.key, one.class_name, one.url, one.reason) for one in report.failed),
         *(
-            RejectedItem(table.item(one.key, one.class_name, one.url), one.class_name, one.reason)
-            for one in report.failed
-        ),
-        *(
-            RejectedItem(
-                table.item(one.key, one.class_name, one.url),
-                one.class_name,
-                f"{one.reason}; the next import tries again",
-            )
+            (one.key, one.class_name, one.url, f"{one.reason}; the next import tries again")
             for one in report.postponed
         ),
-        *(
-            RejectedItem(
-                table.item(row["key"], row["class_name"], row["url"]),
-                row["class_name"],
-                f"{row['reason']} (in an earlier import)",
-            )
-            for row in failed.iter_rows(named=True)
-        ),
+        *((*place, f"{reason} (in an earlier import)") for *place, reason in earlier),
+    ]
+    rejected = (
+        *table.rejected,
+        *(RejectedItem(table.item(key, name, url), name, reason) for key, name, url, reason in lacking),
     )
     got = before.filter(pl.col("status") == "got")
     new = (

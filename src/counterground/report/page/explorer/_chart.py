@@ -91,6 +91,17 @@ class _Axes:
         self.scale = alt.Scale(domain=[low, high], nice=False, zero=False)
         self.values = alt.ExprRef("ticks")
 
+    def marker(self) -> dict[str, Any]:
+        """Return the encoding of a model's point."""
+        return {
+            "x": self.x(),
+            "y": self.y(),
+            "size": alt.Size("area:Q", scale=None),
+            "shape": alt.Shape("shape:N", scale=None),
+            "tooltip": alt.Tooltip("tip:N"),
+            "description": alt.Description("label:N"),
+        }
+
     def _axis(self, title: str | list[str]) -> alt.Axis:
         return alt.Axis(
             title=title,
@@ -161,14 +172,7 @@ def _paper_layer(axes: _Axes) -> Any:
         alt.Chart(alt.NamedData("theirs"))
         .transform_filter("paper && indexof(families, datum.family) >= 0")
         .mark_point(filled=False, stroke=_as("colour"), fill="transparent", strokeWidth=1.4, opacity=0.8)
-        .encode(
-            x=axes.x(),
-            y=axes.y(),
-            size=alt.Size("area:Q", scale=None),
-            shape=alt.Shape("shape:N", scale=None),
-            tooltip=alt.Tooltip("tip:N"),
-            description=alt.Description("label:N"),
-        )
+        .encode(**axes.marker())
     )
 
 
@@ -257,14 +261,7 @@ def _points(axes: _Axes) -> Any:
             strokeWidth=alt.ExprRef("datum.id === hover ? 3 : 1.2"),
             opacity=1,
         )
-        .encode(
-            x=axes.x(),
-            y=axes.y(),
-            size=alt.Size("area:Q", scale=None),
-            shape=alt.Shape("shape:N", scale=None),
-            tooltip=alt.Tooltip("tip:N"),
-            description=alt.Description("label:N"),
-        )
+        .encode(**axes.marker())
     )
 
 
