@@ -125,26 +125,34 @@ def _read_text(source: Path) -> pl.DataFrame:
     frame = pl.read_csv(source, separator=separator, infer_schema=False, glob=False)
     if any("\ufffd" in name for name in frame.columns):  # as Polars writes other bytes in a header
         raise CounterGroundError(f"Cannot read the table {source}: {_NOT_UTF_8}.")
-    _refuse_stray_quotes(source, frame, separator)
+    quoted = _refuse_stray_quotes(source, frame, separator)
     refuse_patterns(frame, f"{source}: ")
-    _refuse_swallowed(frame, separator)
+    if quoted:  # without a quote, no cell has several lines
+        _refuse_swallowed(frame, separator)
     return frame.rename(str.strip).with_columns(stripped(pl.all()))
 
 
-def _refuse_stray_quotes(source: Path, frame: pl.DataFrame, separator: str) -> None:
+def _refuse_stray_quotes(source: Path, frame: pl.DataFrame, separator: str) -> bool:
     """Refuse a text with a quote out of place unless Python's csv module reads the same cells.
 
-    Polars guesses where such a cell ends: it may leave out rows, or quotes.
+    Polars guesses where such a cell ends: it may leave out rows, or quotes. Returns whether there is a quote.
 
     Raises:
         CounterGroundError: the two differ; the message names the line.
     """
     with open_regular(source) as file:
         data = file.read()
+    if b'"' not in data:
+        return False
     sign = re.escape(separator).encode()
-    quoted = rb'(?:\A(?:\xef\xbb\xbf)?|(?<=[\n%b]))"[^"]*(?:""[^"]*)*"(?=[\r\n%b]|\Z)' % (sign, sign)
-    if b'"' not in re.sub(quoted, b"", data):
-        return
+    opened = rb'"(?:(?<=\A")|(?<=\A\xef\xbb\xbf")|(?<=[\n%b]"))' % sign
+    cell = rb'%b[^"]*(?:""[^"]*)*"(?=[\r\n%b]|\Z)' % (opened, sign)
+    cells = re.compile(rb'(?:[^"]*%b){1,1000}' % cell)  # so many at once, as repeats take memory
+    place = 0
+    while found := cells.match(data, place):
+        place = found.end()
+    if data.find(b'"', place) < 0:
+        return True
     text = io.StringIO(data.decode("utf-8-sig", errors="replace"), newline="")
     lines = csv.reader(text, delimiter=separator)
     read = filter(any, chain([frame.columns], frame.iter_rows()))
@@ -153,7 +161,7 @@ def _refuse_stray_quotes(source: Path, frame: pl.DataFrame, separator: str) -> N
             if [cell or "" for cell in ours] != [*theirs, *[""] * (len(ours) - len(theirs))]:
                 break
         else:
-            return
+            return True
     raise CounterGroundError(
         f"{source}: a quote is out of place, in line {lines.line_num:,} or before: close it, or put the "
         "whole cell in quotes and double those within."
