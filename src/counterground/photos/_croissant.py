@@ -36,7 +36,15 @@ from counterground.photos._native import LABEL_SPACE_FILE
 from counterground.photos.labels import LabelSpace
 from counterground.photos.shards import MAX_TOTAL_BYTES
 from counterground.privacy import without_query
-from counterground.reading import BoundedTarInfo, check_tar_end, check_zip_start, is_file, read_json
+from counterground.reading import (
+    BoundedTarInfo,
+    check_tar_end,
+    check_zip_start,
+    is_file,
+    parse_json,
+    read_json,
+    read_text,
+)
 
 _FILES = ("croissant.json", "metadata.json")
 _CLASS_FIELDS = ("class_name", "class", "label", "cls", "category")
@@ -58,7 +66,8 @@ def is_croissant_url(text: str) -> bool:
 
 def _is_croissant(file: Path) -> bool:
     try:
-        content = read_json(file, most=None)
+        text = read_text(file, most=None)
+        content = parse_json(text) if "croissant" in text else None  # annotations take seconds
     except (OSError, ValueError):
         return False
     keys = ("conformsTo", "dct:conformsTo", "@context")
