@@ -145,9 +145,11 @@ def parse_json(text: str) -> Any:
         ValueError: it is not JSON, an object has a key twice, it is nested too deeply, or a text in it is
             invalid (half a surrogate pair).
     """
+    if text.startswith("\ufeff"):
+        raise ValueError("it begins with a byte-order mark")
     try:
-        found = json.loads(text, object_pairs_hook=_once)
-        if "\\ud" in text.lower():
+        found = _DECODER.decode(text)
+        if "\\" in text and "\\ud" in text.lower():
             json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -162,6 +164,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise ValueError(f"an object has the key {twice[:100]!r} twice")
     return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)  # `json.loads` would make one for every line of a table
 
 
 class BoundedTarInfo(tarfile.TarInfo):

@@ -329,3 +329,44 @@ def test_whole_numbers_are_numbers_as_long_as_they_stay_apart(tmp_path, whole, k
     (tmp_path / "photos.csv").write_text(f"path,time\na.png,{whole}\nb.png,1\n")
     frame = with_covariates(read_table(tmp_path / "photos.csv"))
     assert frame.schema["time"] == kind
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ('{"path": "b.png", "size": 1, "size": 1}', "the key 'size' twice"),
+        ('{"path": "b.png", "size": 01}', "Expecting ',' delimiter"),
+        ('{"path": "b.png", "size": 1} {}', "Extra data"),
+        ('{"path": "b\\ud800.png", "size": 1}', "half a surrogate pair"),
+        ('["b.png", 1]', "is not an object"),
+    ],
+)
+def test_a_line_is_checked_whatever_came_before(tmp_path, last, said):
+    (tmp_path / "photos.jsonl").write_text('{"path": "a.png", "size": 1}\n' * 3 + last + "\n")
+    with pytest.raises(CounterGroundError, match=f"line 4.*{said}"):
+        read_table(tmp_path / "photos.jsonl")
+
+
+def test_lines_may_be_written_in_several_ways(tmp_path):
+    lines = [
+        '{"path": "a.png", "size": 1.5, "note": null}',
+        '{"path":"b.png","size":-2e1,"note":"a \\"b\\" {c}: d"}',
+        '{"note": "\\u00e9", "path": "c.png"}',
+        '{"path": "d.png", "size": 0, "note": "é"}',
+    ]
+    (tmp_path / "photos.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert read_table(tmp_path / "photos.jsonl").rows() == [
+        ("a.png", 1.5, None),
+        ("b.png", -20.0, 'a "b" {c}: d'),
+        ("c.png", None, "é"),
+        ("d.png", 0.0, "é"),
+    ]
+
+
+def test_a_quote_out_of_place_is_found_behind_many_that_are_not(tmp_path):
+    whole = "path,note\n" + 'a.png,"a ""quoted"", and\nlong note"\n' * 1500
+    (tmp_path / "photos.csv").write_text(whole)
+    assert read_table(tmp_path / "photos.csv").height == 1500
+    (tmp_path / "photos.csv").write_text(f'{whole}b.png,a "quoted" note"\nc.png,none\n')
+    with pytest.raises(CounterGroundError, match="a quote is out of place"):
+        read_table(tmp_path / "photos.csv")

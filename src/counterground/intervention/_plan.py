@@ -226,6 +226,11 @@ class _Draw:
             for index in classes
             for group in GROUPS
         }
+        # Of other photos: those of its class that each object is put on, and those it is placed as, by group.
+        self._mixes = {index: self._fewest(index, deck) for index, deck in self._of_class.items()}
+        self._places = {
+            index: self._fewest(index, *(self._donors[index, group] for group in GROUPS)) for index in classes
+        }
         self._note_classes(classes)
 
     def rows(self) -> Iterator[_Row]:
@@ -329,13 +334,13 @@ class _Draw:
                 for group in GROUPS:
                     if not any(self._groups.get((index, label)) == group for label in self.labels):
                         lacking.setdefault(f"no {group} background, so no background effect", []).append(name)
-            if "mixed_same" in self._settings.kinds and not self._mixes(index):
+            if "mixed_same" in self._settings.kinds and not self._mixes[index]:
                 lacking.setdefault("no second usable photo, so no mixed_same", []).append(name)
             if self._settings.placement == "draw" and len(self._of_class[index].photos) < 2:
                 lacking.setdefault("no second usable photo, so placements are held, not drawn", []).append(
                     name
                 )
-            if "placed_common" in self._settings.kinds and self._groups and not self._places(index):
+            if "placed_common" in self._settings.kinds and self._groups and not self._places[index]:
                 lacking.setdefault(
                     "no other usable photo of one of the groups, so no effect of size", []
                 ).append(name)
@@ -368,26 +373,20 @@ class _Draw:
         """Yield composites on other photos of the class, and as many on any photos."""
         index = own.row["class_index"]
         for kind, deck in (("mixed_same", self._of_class[index]), ("mixed_rand", self._any)):
-            for turn, behind in enumerate(deck.draw(self._mixes(index), own)):
+            for turn, behind in enumerate(deck.draw(self._mixes[index], own)):
                 yield self._row(own, kind, behind, self._composite(own, behind, turn))
-
-    def _mixes(self, class_index: int) -> int:
-        """Return how many other photos of its class each object of a class can be put on."""
-        deck = self._of_class[class_index]
-        return min([self._n, *(deck.available(photo) for photo in self._of(class_index))])
 
     def _placed(self, own: UsablePhoto) -> Iterator[_Row]:
         """Yield the object on its own background, placed where objects of common and counter photos are."""
         index = own.row["class_index"]
         match = self._settings.match_colour
         for group in GROUPS:
-            for turn, donor in enumerate(self._donors[index, group].draw(self._places(index), own)):
+            for turn, donor in enumerate(self._donors[index, group].draw(self._places[index], own)):
                 recipe = Composite(own.masked, own.masked, placement=donor.placement, match_colour=match)
                 yield self._row(own, f"placed_{group}", own, recipe, turn=turn, donor=donor)
 
-    def _places(self, class_index: int) -> int:
-        """Return how many placements of other photos each object of a class can have in each group."""
-        decks = [self._donors[class_index, group] for group in GROUPS]
+    def _fewest(self, class_index: int, *decks: _Deck) -> int:
+        """Return how many photos of each deck can be drawn for each object of a class."""
         return min([self._n, *(deck.available(photo) for deck in decks for photo in self._of(class_index))])
 
     def _of(self, class_index: int) -> list[UsablePhoto]:

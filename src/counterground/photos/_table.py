@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
@@ -45,6 +46,12 @@ _LONGEST_HEADER = 2**20
 _MOST_EMPTY = 50_000_000  # cells of a table, most of them empty
 # Polars unpacks them: a few kilobytes may become gigabytes.
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x9c", b"x\xda")
+_MOST_FIELDS, _LONGEST_NAME = 100, 100
+# Other values, such as texts with escaped characters and numbers of many digits, are left to the parser.
+_JSON_VALUE = (
+    rb'(?:"[^"\\\x00-\x1f]*(?:\\["\\/bfnrt][^"\\\x00-\x1f]*)*"'
+    rb"|-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?|true|false|null)"
+)
 _NOT_UTF_8 = "it is not UTF-8; save it as UTF-8"
 _ONE_CLASS = "all questions"
 _CREDITS = ("licence", "attribution", "source")
@@ -125,26 +132,34 @@ def _read_text(source: Path) -> pl.DataFrame:
     frame = pl.read_csv(source, separator=separator, infer_schema=False, glob=False)
     if any("\ufffd" in name for name in frame.columns):  # as Polars writes other bytes in a header
         raise CounterGroundError(f"Cannot read the table {source}: {_NOT_UTF_8}.")
-    _refuse_stray_quotes(source, frame, separator)
+    quoted = _refuse_stray_quotes(source, frame, separator)
     refuse_patterns(frame, f"{source}: ")
-    _refuse_swallowed(frame, separator)
+    if quoted:  # without a quote, no cell has several lines
+        _refuse_swallowed(frame, separator)
     return frame.rename(str.strip).with_columns(stripped(pl.all()))
 
 
-def _refuse_stray_quotes(source: Path, frame: pl.DataFrame, separator: str) -> None:
+def _refuse_stray_quotes(source: Path, frame: pl.DataFrame, separator: str) -> bool:
     """Refuse a text with a quote out of place unless Python's csv module reads the same cells.
 
-    Polars guesses where such a cell ends: it may leave out rows, or quotes.
+    Polars guesses where such a cell ends: it may leave out rows, or quotes. Returns whether there is a quote.
 
     Raises:
         CounterGroundError: the two differ; the message names the line.
     """
     with open_regular(source) as file:
         data = file.read()
+    if b'"' not in data:
+        return False
     sign = re.escape(separator).encode()
-    quoted = rb'(?:\A(?:\xef\xbb\xbf)?|(?<=[\n%b]))"[^"]*(?:""[^"]*)*"(?=[\r\n%b]|\Z)' % (sign, sign)
-    if b'"' not in re.sub(quoted, b"", data):
-        return
+    opened = rb'"(?:(?<=\A")|(?<=\A\xef\xbb\xbf")|(?<=[\n%b]"))' % sign
+    cell = rb'%b[^"]*(?:""[^"]*)*"(?=[\r\n%b]|\Z)' % (opened, sign)
+    cells = re.compile(rb'(?:[^"]*%b){1,1000}' % cell)  # so many at once, as repeats take memory
+    place = 0
+    while found := cells.match(data, place):
+        place = found.end()
+    if data.find(b'"', place) < 0:
+        return True
     text = io.StringIO(data.decode("utf-8-sig", errors="replace"), newline="")
     lines = csv.reader(text, delimiter=separator)
     read = filter(any, chain([frame.columns], frame.iter_rows()))
@@ -153,7 +168,7 @@ def _refuse_stray_quotes(source: Path, frame: pl.DataFrame, separator: str) -> N
             if [cell or "" for cell in ours] != [*theirs, *[""] * (len(ours) - len(theirs))]:
                 break
         else:
-            return
+            return True
     raise CounterGroundError(
         f"{source}: a quote is out of place, in line {lines.line_num:,} or before: close it, or put the "
         "whole cell in quotes and double those within."
@@ -222,17 +237,38 @@ def _is_photo(cell: str) -> bool:
 
 def _read_json_lines(source: Path) -> pl.DataFrame:
     rows, values, fields = 0, 0, set[str]()
+    first, alike = dict[str, Any](), None
     with open_regular(source) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
-            row = _object(source, number, line)
+            if rows and alike is not None and line.isascii() and alike.fullmatch(line):
+                row = first  # but for its values
+            else:
+                row = _object(source, number, line)
+            if not rows:
+                first, alike = row, _lines_like(row)
             rows += 1
             values += len(row)
             fields.update(row)
         refuse_sparse(rows, fields, values, str(source))
         file.seek(0)
         return pl.read_ndjson(file, infer_schema_length=None)
+
+
+def _lines_like(row: dict[str, Any]) -> re.Pattern[bytes] | None:
+    """Return what a line in ASCII is if it is an object with the fields of a row, in order and each once.
+
+    To match is several times quicker than to parse, which Polars does anyway. None for fields that are many,
+    long or nested.
+    """
+    if len(row) > _MOST_FIELDS or any(len(name) > _LONGEST_NAME for name in row):
+        return None
+    if any(isinstance(value, dict | list) for value in row.values()):
+        return None
+    names = (re.escape(json.dumps(name).encode()) for name in row)
+    fields = rb",[ \t]*".join(rb"%b[ \t]*:[ \t]*%b" % (name, _JSON_VALUE) for name in names)
+    return re.compile(rb"\{%b\}\r?\n?" % fields)
 
 
 def _object(source: Path, number: int, line: bytes) -> dict[str, Any]:

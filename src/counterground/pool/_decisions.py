@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, insert, literal_column, select
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, literal_column, select
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.pool._database import (
@@ -24,6 +24,12 @@ from counterground.pool._schema import BACKGROUND_LABELS, DECISION_SCHEMA, KEEP,
 from counterground.pool._verdicts import UNDONE, check_labels_of_decisions
 
 _IS_UNDONE: ColumnElement[bool] = literal_column(UNDONE)
+# Made once: to make them for each decision takes longer than to execute them.
+_PHOTO = select(PHOTO.c.path).where(PHOTO.c.path == bindparam("path"))
+_OF_TOKEN = select(DECISION.c.id, DECISION.c.path, DECISION.c.annotator, DECISION.c.task).where(
+    DECISION.c.token == bindparam("token")
+)
+_NEW = insert(DECISION).returning(DECISION.c.id)
 
 
 def now() -> str:
@@ -62,7 +68,7 @@ def record_decision(
     if written is not None:  # the labels may have changed since: what was written stays accepted
         return written
     _check(annotator, task, labels, known)
-    if connection.execute(select(PHOTO.c.path).where(PHOTO.c.path == path)).first() is None:
+    if connection.execute(_PHOTO, {"path": path}).first() is None:
         raise UsageError(f"The pool has no photo {path!r}.")
     return _write(connection, token, event | {"seconds": seconds, "suggestion": suggestion})
 
@@ -114,8 +120,7 @@ def _written_before(connection: Connection, token: str | None, event: Mapping[st
     """
     if token is None:
         return None
-    columns = (DECISION.c.id, DECISION.c.path, DECISION.c.annotator, DECISION.c.task)
-    found = connection.execute(select(*columns).where(DECISION.c.token == token)).one_or_none()
+    found = connection.execute(_OF_TOKEN, {"token": token}).one_or_none()
     if found is None:
         return None
     if found[1:] != (event["path"], event["annotator"], event["task"]):
@@ -126,7 +131,7 @@ def _written_before(connection: Connection, token: str | None, event: Mapping[st
 def _write(connection: Connection, token: str | None, event: Mapping[str, Any]) -> int:
     labels = json.dumps(list(event["labels"]))
     row = {**event, "at": now(), "token": token or uuid.uuid4().hex, "labels": labels}
-    return int(connection.execute(insert(DECISION).values(row).returning(DECISION.c.id)).scalar_one())
+    return int(connection.execute(_NEW, row).scalar_one())
 
 
 def _to_undo(
