@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import os
+import socket
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
-from typing import ParamSpec, TypeVar
+from functools import cache, wraps
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from counterground.errors import CounterGroundError
@@ -50,6 +54,55 @@ def check_online(what: str) -> None:
     """
     if is_offline():
         raise CounterGroundError(f"{what} needs the network, and --offline forbids it.")
+
+
+@cache
+def guard_process() -> None:
+    """Refuse, while ``--offline`` holds, what any Python code of this process asks of another machine.
+
+    For commands, whose process is ours: libraries open addresses that files of others name. Connections and
+    look-ups of names end in an ``OSError``. Code that is not Python's (the look-ups of a C library, say) is
+    not seen.
+    """
+    sys.addaudithook(_refuse_elsewhere)
+
+
+def _refuse_elsewhere(event: str, given: tuple[Any, ...]) -> None:
+    if event == "socket.getaddrinfo":
+        here = not given[0] or _is_number(given[0]) or _names_this_machine(given[0])
+    elif event == "socket.connect" and given[0].family in (socket.AF_INET, socket.AF_INET6):
+        here = given[0].type != socket.SOCK_STREAM or _is_own(given[0].family, str(given[1][0]))
+    else:
+        return
+    if not here and is_offline():
+        raise OSError(errno.ENETUNREACH, "--offline forbids using the network")
+
+
+def _names_this_machine(host: str | bytes) -> bool:
+    name = os.fsdecode(host).lower()
+    return name in _HERE or name == socket.gethostname().lower()
+
+
+def _is_number(host: str | bytes) -> bool:
+    try:
+        ipaddress.ip_address(os.fsdecode(host).partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _is_own(family: int, host: str) -> bool:
+    """Return whether an address is one of this machine's: only to those can a socket be bound."""
+    if not _is_number(host):
+        return _names_this_machine(host)
+    if ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        return True
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager

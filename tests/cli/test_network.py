@@ -117,6 +117,7 @@ def seen(tmp_path_factory, tiny_clip):
         assert ran.returncode == 0, ran.stderr
         return json.loads((folder / "seen.json").read_text()), ran.stderr
 
+    run.folder = folder
     return run
 
 
@@ -142,6 +143,32 @@ def test_offline_is_obeyed_by_every_command_that_could_use_the_network(seen, opt
     for (command, said), line in zip(REMOTE.items(), lines, strict=True):
         assert said in line, (command, line)
         assert "a bug in CounterGround" not in line
+
+
+TRYING = """
+import json, socket
+from planted_photos import Planted
+
+def load():
+    said = []
+    for place in (("photos.example", 80), ("203.0.113.1", 9), ("127.0.0.1", 9), (socket.gethostname(), 9)):
+        try:
+            socket.create_connection(place, timeout=5)
+        except OSError as error:
+            said.append("--offline forbids" in str(error))
+    open("said.json", "w").write(json.dumps(said))
+    return Planted()
+"""
+
+
+@pytest.mark.parametrize("option", ["", " --offline"])
+def test_offline_stops_what_other_code_asks_of_another_machine(seen, tmp_path, option):
+    (tmp_path / "trying.py").write_text(TRYING)
+    command = f"evaluate planted -m {tmp_path}/trying.py:load --out tried --overwrite{option}"
+    ((_, status, _),), complaints = seen([command])
+    assert status == 0, complaints
+    said = json.loads((seen.folder / "said.json").read_text())
+    assert said == [bool(option), bool(option), False, False]  # nothing listens on this machine
 
 
 def test_offline_of_a_function_is_obeyed_by_all_that_it_calls(photos, tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ from counterground.cli.construction import collect, curate, discover, export, im
 from counterground.cli.intervention import masks, mitigate, swap
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError, error_summary, raised_in
 from counterground.files import DamagedCacheWarning
-from counterground.offline import is_offline, offline
+from counterground.offline import guard_process, is_offline, offline
 from counterground.plugins import plugin_modules
 from counterground.privacy import kept_paths, masked
 from counterground.text import one_line
@@ -104,9 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check_encoding(given)
         words = [word for word in given if word not in ("--debug", "--keep-paths", "--offline")]
+        without_network = "--offline" in given or is_offline()
+        if without_network:
+            guard_process()
         with (
             kept_paths(keep=True) if "--keep-paths" in given else nullcontext(),
-            offline(forbid="--offline" in given or is_offline(), libraries=True),
+            offline(forbid=without_network, libraries=True),
         ):
             status = counterground.main(words, prog_name="counterground", standalone_mode=False)
         return status if isinstance(status, int) else 0
