@@ -140,7 +140,7 @@ def test_an_expression_is_a_contrast_too(designed, shown):
     assert cg.scores(designed, contrast="fog").height == 3 * 3 * 3
     assert cg.format_scores(designed, "markdown", contrast="fog").startswith("| Model | weather=clear")
     assert "<table" in cg.format_scores(designed, contrast="fog")._repr_html_()
-    with pytest.raises(UsageError, match="There is no format 'markdwon'.*Did you mean 'markdown'"):
+    with pytest.raises(UsageError, match=r"There is no format 'markdwon'.*Did you mean 'markdown'"):
         cg.format_scores(designed, "markdwon", contrast="fog")
 
 
