@@ -207,7 +207,7 @@ class Annotator:
     def decide(self, task: str) -> None:
         self.page.wait_for_selector(".choice:enabled")
         before = self.source()
-        shown = kind(self.truth, self.paths[int(re.search(r"(\d+)$", before)[1])])
+        shown = kind(self.truth, self.paths[int(re.search(r"/photo/(\d+)", before)[1])])
         key = ("n" if shown == "alien" else "k") if task == "review" else KEYS[shown]
         self.page.keyboard.press(key)
         changed = "was => (document.querySelector('.view img')?.getAttribute('src') ?? '') !== was"

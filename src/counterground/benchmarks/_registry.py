@@ -13,7 +13,7 @@ from counterground.benchmarks.stamps import STAMPS
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.photos import Benchmark, names_source, read_benchmark
 from counterground.plugins import Registry
-from counterground.pool import Pool, is_pool, open_pool
+from counterground.pool import is_pool, open_pool
 from counterground.reading import is_file, is_folder
 
 _BENCHMARKS = Registry(
@@ -68,11 +68,12 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
         UsageError: neither a built-in name nor an existing path.
         CounterGroundError: it cannot be built or read, or must be fetched first.
     """
-    if isinstance(name_or_path, Pool):
-        raise UsageError("A pool is given by its folder, or frozen: pool.root or pool.freeze().")
     if not isinstance(name_or_path, str | Path):
+        kind = type(name_or_path).__name__
+        if kind == "Pool":  # a class that is imported only where there is a pool
+            raise UsageError("A pool is given by its folder, or frozen: pool.root or pool.freeze().")
         raise UsageError(
-            f"A benchmark is a name, a folder, a manifest or a Benchmark, not {type(name_or_path).__name__}: "
+            f"A benchmark is a name, a folder, a manifest or a Benchmark, not {kind}: "
             "make one of a frame with Benchmark.from_frame(frame)."
         )
     named = _find(name_or_path) if isinstance(name_or_path, str) else None
