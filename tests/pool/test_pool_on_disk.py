@@ -258,3 +258,15 @@ def test_a_file_that_is_gone_while_it_is_open_takes_no_decision(pool, tmp_path, 
     moved.rename(pool.root)
     pool.decide(path, annotator="ann", task="review", labels=["keep"])
     assert len(pool.decisions()) == 1
+
+
+def test_a_closed_pool_whose_file_is_gone_makes_no_empty_one(pool, tmp_path):
+    moved = pool.root.rename(tmp_path / "moved")
+    pool.root.mkdir()
+    pool.close()
+    with pytest.raises(CounterGroundError, match="was moved, deleted or replaced"):
+        pool.photos()
+    assert not list(pool.root.iterdir())
+    pool.root.rmdir()
+    moved.rename(pool.root)
+    assert len(pool.photos())

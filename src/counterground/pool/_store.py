@@ -73,13 +73,13 @@ class Pool:
     def connect(self, *, writes: bool = True) -> Iterator[Connection]:
         """Yield a connection in one transaction: either everything is written, or nothing."""
         found = _identity(self._database)
-        if self._opened is None:
-            self._opened = found
-        elif found != self._opened:  # open connections still write to the file that is gone
+        # Open connections still write to the file that is gone, and new ones would make an empty one.
+        if found is None or found != (self._opened or found):
             raise CounterGroundError(
                 f"{self._database} was moved, deleted or replaced while it was open: "
                 "move it back, or start this command again."
             )
+        self._opened = found
         with (
             database_errors(self._database),
             self._engine.connect().execution_options(writes=writes) as connection,

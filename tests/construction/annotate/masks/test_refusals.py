@@ -3,6 +3,7 @@
 import base64
 import json
 import sqlite3
+import struct
 import uuid
 from contextlib import closing
 from io import BytesIO
@@ -246,3 +247,17 @@ def test_what_no_page_has_written_is_one_line(folder, name, value):
         database.execute("INSERT OR REPLACE INTO setting VALUES (?, ?, ?)", row)
     with pytest.raises(CounterGroundError, match="was changed by something else"):
         standing(folder) if name.startswith("photo") else decisions.setting(name)
+
+
+def test_a_photo_whose_exif_leads_nowhere_is_shown(tmp_path, enter):
+    file = tmp_path / "photos" / "ox" / "grass" / "a.jpg"
+    file.parent.mkdir(parents=True)
+    entry = struct.pack("<HHIi", 0x8769, 9, 1, -5)  # more metadata, five bytes before the first
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    Image.new("RGB", SIZE, "white").save(file, exif=exif)
+    (tmp_path / "drawn").mkdir()
+    disc().save(tmp_path / "drawn" / "a.png")
+    masks = make_masks(read_benchmark(tmp_path / "photos"), str(tmp_path / "drawn"), tmp_path / "masks")
+    answer = enter(masks.folder).ask("GET", "/photo/1")
+    assert answer.status == 200
+    assert Image.open(BytesIO(answer.text)).size == SIZE

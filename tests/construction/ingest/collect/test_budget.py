@@ -1,5 +1,6 @@
 """The budgets of a collection: iNaturalist's published limits, and bytes reserved for photos on their way."""
 
+import numpy as np
 import pytest
 
 from counterground.construction.ingest.collect import CollectOptions
@@ -48,5 +49,8 @@ def test_budgets_are_raised_only_for_ones_own_api(raised):
         CollectOptions(**{raised: 10**12})
     CollectOptions(**{raised: 10**12}, api_url=LOCAL)
     CollectOptions(**{raised: 1})
+    CollectOptions(**{raised: np.int64(1)})
+    with pytest.raises(UsageError, match="is a number, not '1'"):
+        CollectOptions(**{raised: "1"})
     with pytest.raises(UsageError, match="too small"):
         CollectOptions(**{raised: 0})

@@ -47,13 +47,20 @@ def picture_as_stored(path: Path, photo_id: str) -> tuple[bytes, str]:
         UnreadablePhoto: see ``picture``; or the photo is damaged or has another ``photo_id``.
     """
     image = load_photo(path, expect_id=photo_id).image
-    exif = image.getexif()
-    details = exif.get_ifd(_DETAILS)
-    stated = details.get(_WIDTH, image.width), details.get(_HEIGHT, image.height)
-    if exif.get(_ORIENTATION, 1) == 1 and stated == image.size:
+    if _is_shown_as_stored(image):
         return picture(path)
     image.info.pop("exif", None)
     return _written(image)
+
+
+def _is_shown_as_stored(image: Image.Image) -> bool:
+    try:
+        exif = image.getexif()
+        details = exif.get_ifd(_DETAILS)
+    except Exception:  # damaged metadata: nobody knows what a browser makes of it
+        return False
+    stated = details.get(_WIDTH, image.width), details.get(_HEIGHT, image.height)
+    return exif.get(_ORIENTATION, 1) == 1 and stated == image.size
 
 
 def _read(path: Path) -> bytes:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from numbers import Real
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -157,7 +158,9 @@ class CollectOptions:
         )
         for what, wanted, published, host in budgets:
             own = host != _account(API_URL)
-            if not (isinstance(wanted, int | float) and wanted >= 1):
+            if not isinstance(wanted, Real):
+                raise UsageError(f"A budget of {what} is a number, not {wanted!r}.")
+            if not wanted >= 1:
                 raise UsageError(f"A budget of {wanted} {what} is too small; give 1 or more.")
             if wanted > _LARGEST_BUDGET:
                 raise UsageError(
