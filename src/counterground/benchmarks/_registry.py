@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -70,7 +71,7 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
     """
     if isinstance(name_or_path, Pool):
         raise UsageError("A pool is given by its folder, or frozen: pool.root or pool.freeze().")
-    if not isinstance(name_or_path, str | Path):
+    if not isinstance(name_or_path, str | os.PathLike):
         raise UsageError(
             f"A benchmark is a name, a folder, a manifest or a Benchmark, not {type(name_or_path).__name__}: "
             "make one of a frame with Benchmark.from_frame(frame)."
@@ -85,9 +86,9 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
         names = _BENCHMARKS.names()
         beside = [str(path.with_name(each.name)) for each in path.parent.glob("[!.]*")] if path.name else []
         raise UsageError(
-            f"{str(name_or_path)!r} is not a built-in benchmark ({', '.join(names)}), "
+            f"{os.fspath(name_or_path)!r} is not a built-in benchmark ({', '.join(names)}), "
             "and no such path exists."
-            f"{did_you_mean(str(name_or_path), [*names, *beside])}"
+            f"{did_you_mean(os.fspath(name_or_path), [*names, *beside])}"
         )
     if is_pool(path):
         with open_pool(path) as pool:
