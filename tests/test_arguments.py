@@ -64,6 +64,7 @@ def test_what_is_a_number_or_a_switch_becomes_that_of_python(given, found):
         ({"share": None}, "share is a number, not NoneType"),
         ({"share": pl.Series([1])}, "share is a number, not Series"),
         ({"share": 10**400}, "share is too large"),
+        ({"share": Fraction(-(10**400), 3)}, "share is too large"),
         ({"quick": "no"}, "quick is True or False, not str"),
         ({"quick": pd.DataFrame({"a": [1]})}, "quick is True or False, not DataFrame"),
         ({"out": None}, "out is a path, not NoneType"),

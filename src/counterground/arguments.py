@@ -97,7 +97,7 @@ def _as_annotated(name: str, value: Any, kinds: frozenset[str]) -> Any:
         fits = False
     else:
         if "float" in kinds and isinstance(value, Fraction):
-            value = float(value)
+            value = float(value) if abs(value) < 2**_MOST_BITS else int(value)
         fits = isinstance(value, int | float if "float" in kinds else int) and not isinstance(value, bool)
     if not fits:
         raise UsageError(f"{name} is {_WANTED[kinds - {'None'}]}, not {type(value).__name__}.")
