@@ -103,6 +103,12 @@ def test_what_is_not_text_is_refused(given):
         texts("models", given)
 
 
-def test_a_name_that_is_not_utf_8_but_that_a_file_can_have_is_a_path():
+def test_what_is_read_may_have_a_name_that_is_not_utf_8_but_not_what_is_written():
+    @checked
+    def read(source: Path | str, out: Path | str):
+        return source
+
     name = os.fsdecode(b"p\xff")
-    assert taken(name)[0] == name
+    assert read(name, "a") == name
+    with pytest.raises(UsageError, match=r"out is .* which is not UTF-8: choose another name"):
+        read("a", name)
