@@ -64,6 +64,7 @@ def test_what_is_a_number_or_a_switch_becomes_that_of_python(given, found):
         ({"share": None}, "share is a number, not NoneType"),
         ({"share": pl.Series([1])}, "share is a number, not Series"),
         ({"share": 10**400}, "share is too large"),
+        ({"share": Fraction(-(10**400), 3)}, "share is too large"),
         ({"quick": "no"}, "quick is True or False, not str"),
         ({"quick": pd.DataFrame({"a": [1]})}, "quick is True or False, not DataFrame"),
         ({"out": None}, "out is a path, not NoneType"),
@@ -102,6 +103,12 @@ def test_what_is_not_text_is_refused(given):
         texts("models", given)
 
 
-def test_a_name_that_is_not_utf_8_but_that_a_file_can_have_is_a_path():
+def test_what_is_read_may_have_a_name_that_is_not_utf_8_but_not_what_is_written():
+    @checked
+    def read(source: Path | str, out: Path | str):
+        return source
+
     name = os.fsdecode(b"p\xff")
-    assert taken(name)[0] == name
+    assert read(name, "a") == name
+    with pytest.raises(UsageError, match=r"out is .* which is not UTF-8: choose another name"):
+        read("a", name)

@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from counterground.errors import UsageError
+from counterground.text import is_utf8
 
 Given = ParamSpec("Given")
 R = TypeVar("R")
@@ -91,13 +92,15 @@ def _as_annotated(name: str, value: Any, kinds: frozenset[str]) -> Any:
         fits = isinstance(value, str | os.PathLike) and isinstance(text := os.fspath(value), str)
         if fits and not _may_be_a_name(text):
             raise UsageError(f"{name} is {text!r}, and no file can have that name.")
+        if fits and name == "out" and not is_utf8(text):  # tables cannot be written there
+            raise UsageError(f"{name} is {text!r}, which is not UTF-8: choose another name.")
     elif "bool" in kinds:
         fits = isinstance(value, bool)
     elif not kinds & _PLAIN:
         fits = False
     else:
         if "float" in kinds and isinstance(value, Fraction):
-            value = float(value)
+            value = float(value) if abs(value) < 2**_MOST_BITS else int(value)
         fits = isinstance(value, int | float if "float" in kinds else int) and not isinstance(value, bool)
     if not fits:
         raise UsageError(f"{name} is {_WANTED[kinds - {'None'}]}, not {type(value).__name__}.")

@@ -24,6 +24,14 @@ Given = ParamSpec("Given")
 R = TypeVar("R")
 
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
+# What Python tells audit hooks of.
+_EVENTS = {
+    "socket.getaddrinfo",
+    "socket.gethostbyname",
+    "socket.connect",
+    "socket.sendto",
+    "socket.sendmsg",
+}
 # What other libraries read for the same purpose; huggingface_hub and datasets do so when imported.
 _OTHERS = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -60,43 +68,53 @@ def check_online(what: str) -> None:
 def guard_process() -> None:
     """Refuse, while ``--offline`` holds, what any Python code of this process asks of another machine.
 
-    For commands, whose process is ours: libraries open addresses that files of others name. Connections and
-    look-ups of names end in an ``OSError``. Code that is not Python's (the look-ups of a C library, say) is
-    not seen.
+    For commands, whose process is ours: libraries open addresses that files of others name. Connections,
+    datagrams and look-ups of names end in an ``OSError``. Code that is not Python's (the look-ups of a C
+    library, say) is not seen, nor is what goes through a connected datagram socket.
     """
     sys.addaudithook(_refuse_elsewhere)
 
 
 def _refuse_elsewhere(event: str, given: tuple[Any, ...]) -> None:
-    if event == "socket.getaddrinfo":
-        here = not given[0] or _is_number(given[0]) or _names_this_machine(given[0])
-    elif event == "socket.connect" and given[0].family in (socket.AF_INET, socket.AF_INET6):
-        here = given[0].type != socket.SOCK_STREAM or _is_own(given[0].family, str(given[1][0]))
-    else:
-        return
-    if not here and is_offline():
+    if event in _EVENTS and is_offline() and not _stays_here(event, *given):
         raise OSError(errno.ENETUNREACH, "--offline forbids using the network")
 
 
-def _names_this_machine(host: str | bytes) -> bool:
-    name = os.fsdecode(host).lower()
-    return name in _HERE or name == socket.gethostname().lower()
+def _stays_here(event: str, asking: Any, address: Any = None, *_: Any) -> bool:
+    """Return whether a socket reaches only this machine, or a look-up of a name needs no other."""
+    if event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        host = _text(asking)
+        return not host or _is_number(host) or _names_this_machine(host)
+    if asking.family not in (socket.AF_INET, socket.AF_INET6) or address is None:
+        return True  # without an address, to where it is connected
+    if event == "socket.connect" and asking.type == socket.SOCK_DGRAM:
+        return True  # which sends nothing: programs ask so for their own address
+    return _is_own(asking.family, _text(address[0]))
 
 
-def _is_number(host: str | bytes) -> bool:
+def _text(host: str | bytes | bytearray | None) -> str:
+    return host if isinstance(host, str) else bytes(host or b"").decode(errors="replace")
+
+
+def _names_this_machine(host: str) -> bool:
+    return host.lower() in (*_HERE, socket.gethostname().lower())
+
+
+def _is_number(host: str) -> bool:
     try:
-        ipaddress.ip_address(os.fsdecode(host).partition("%")[0])
+        ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return False
     return True
 
 
 def _is_own(family: int, host: str) -> bool:
-    """Return whether an address is one of this machine's: only to those can a socket be bound."""
+    """Return whether an address is one of this machine's: a socket can be bound to those and to groups."""
     if not _is_number(host):
-        return _names_this_machine(host)
-    if ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-        return True
+        return not host or _names_this_machine(host)
+    number = ipaddress.ip_address(host.partition("%")[0])
+    if number.is_loopback or number.is_multicast:
+        return number.is_loopback
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((host, 0))

@@ -7,6 +7,7 @@ import pytest
 from other_package import install
 from PIL import Image
 
+from counterground.benchmarks import open_benchmark
 from counterground.cli import main
 
 CODE = """
@@ -49,3 +50,11 @@ def test_a_benchmark_of_another_package_is_listed_got_and_evaluated(added, tmp_p
     run = ["evaluate", "mine", "-m", "counterground:stamps-biased", "--out", str(tmp_path / "run")]
     assert main(run) == 0
     assert (tmp_path / "run" / "predictions.parquet").is_file()
+
+
+def test_a_benchmark_may_be_given_by_anything_that_is_a_path(added, tmp_path):
+    class Elsewhere:
+        def __fspath__(self):
+            return str(tmp_path / "photos")
+
+    assert open_benchmark(Elsewhere()).version == open_benchmark(tmp_path / "photos").version

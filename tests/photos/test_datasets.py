@@ -202,7 +202,16 @@ def test_images_behind_urls_are_not_fetched_offline(tmp_path, monkeypatch):
         read_benchmark(f"hf:{folder}?label=species")
 
 
-@pytest.mark.parametrize("path", ["photo.jpg", "file:///etc/hostname", "zip://a.jpg::s3://bucket/a.zip"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "photo.jpg",
+        "file:///etc/hostname",
+        "zip://a.jpg::s3://bucket/a.zip",
+        "/etc/hostname::hf://datasets/some/birds/a.zip",
+        "ftp://photos.example/a.jpg::/a.zip",
+    ],
+)
 def test_a_photo_that_is_elsewhere_is_named_by_its_row(tmp_path, path):
     images = [{"bytes": photo_bytes(0), "path": "0.jpg"}, {"bytes": None, "path": path}]
     folder = as_given(tmp_path / "birds", birds(count=2, img=images))

@@ -1,6 +1,7 @@
 """A manifest of the user's own."""
 
 import re
+import tracemalloc
 
 import polars as pl
 import pytest
@@ -370,3 +371,22 @@ def test_a_quote_out_of_place_is_found_behind_many_that_are_not(tmp_path):
     (tmp_path / "photos.csv").write_text(f'{whole}b.png,a "quoted" note"\nc.png,none\n')
     with pytest.raises(CounterGroundError, match="a quote is out of place"):
         read_table(tmp_path / "photos.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "escaped", "end"),
+    [
+        ("photos.jsonl", '{"path": "a.png", "note": ""}\n{"path": "b.png", "note": "', "\\n", '"}\n'),
+        ("photos.csv", 'path,note\na.png,\nb.png,"', '""', '"\n'),
+    ],
+)
+def test_a_text_full_of_escapes_takes_little_memory(tmp_path, name, start, escaped, end):
+    (tmp_path / name).write_text(start + escaped * 1_000_000 + end)
+    tracemalloc.start()
+    try:
+        table = read_table(tmp_path / name)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(table["note"][1]) == 1_000_000
+    assert most < 30_000_000  # the file has 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +69,7 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
         UsageError: neither a built-in name nor an existing path.
         CounterGroundError: it cannot be built or read, or must be fetched first.
     """
-    if not isinstance(name_or_path, str | Path):
+    if not isinstance(name_or_path, str | os.PathLike):
         kind = type(name_or_path).__name__
         if kind == "Pool":  # a class that is imported only where there is a pool
             raise UsageError("A pool is given by its folder, or frozen: pool.root or pool.freeze().")
@@ -86,9 +87,9 @@ def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> 
         names = _BENCHMARKS.names()
         beside = [str(path.with_name(each.name)) for each in path.parent.glob("[!.]*")] if path.name else []
         raise UsageError(
-            f"{str(name_or_path)!r} is not a built-in benchmark ({', '.join(names)}), "
+            f"{os.fspath(name_or_path)!r} is not a built-in benchmark ({', '.join(names)}), "
             "and no such path exists."
-            f"{did_you_mean(str(name_or_path), [*names, *beside])}"
+            f"{did_you_mean(os.fspath(name_or_path), [*names, *beside])}"
         )
     if is_pool(path):
         with open_pool(path) as pool:

@@ -226,7 +226,7 @@ class _Draw:
             for index in classes
             for group in GROUPS
         }
-        # Of other photos: those of its class that each object is put on, and those it is placed as, by group.
+        # By class: on how many of its other photos an object is put, and how many placements it has by group.
         self._mixes = {index: self._fewest(index, deck) for index, deck in self._of_class.items()}
         self._places = {
             index: self._fewest(index, *(self._donors[index, group] for group in GROUPS)) for index in classes

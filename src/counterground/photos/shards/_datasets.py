@@ -31,6 +31,7 @@ from counterground.reading import is_file, try_arrow
 
 _LAYOUT = 2  # of the unpacked folders: a new number gives a new folder
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_ARCHIVE = re.compile(r"(bz2|gzip|lz4|tar|xz|zip|zstd)://")
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -275,9 +276,10 @@ def _file(where: str, path: str | None, *, local: bool) -> bytes:
     """Read the file that a row names: on this disk, or on the hub through the library's own reader."""
     if not path:
         raise CounterGroundError(f"{where} has no photo.")
-    place = path.rpartition("::")[2]  # of the archive, if the file is in one
+    *inside, place = path.split("::")  # of the archive, if the file is in one
     on_hub = place.startswith("hf://")
-    if not (on_hub or (local and Path(place).is_absolute())):
+    held = on_hub or (local and Path(place).is_absolute())
+    if not held or not all(map(_ARCHIVE.match, inside)):  # any other would be opened itself
         raise CounterGroundError(f"{where} has no photo in the data set, only the path {path[:200]!r}.")
     if on_hub:
         check_online(f"Reading {place[:200]}")

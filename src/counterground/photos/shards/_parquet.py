@@ -15,7 +15,7 @@ from counterground.photos.shards._class_labels import label_name
 from counterground.photos.shards._samples import Sample, open_parquet, photo_suffix
 from counterground.reading import parse_json
 
-# Photos in memory at a time: so many bytes of the file, but no fewer and no more rows than these.
+# Photos in memory at a time: about so many bytes, but no fewer and no more rows than these.
 _TOGETHER, _FEWEST, _MOST = 2**24, 32, 1024
 _BINARY_NAMES = ("image", "img", "photo", "jpg")
 _LABEL_NAMES = ("label", "class", "cls")
@@ -45,13 +45,16 @@ def parquet_samples(shard: Path) -> Iterator[Sample]:
         columns = _columns(shard, lazy.collect_schema())
         chosen = [name for name in (columns.image, columns.mask, *columns.fields) if name]
         rows = int(lazy.select(pl.len()).collect().item())
-        # Each slice begins at the head of its row group, so many slices of small photos would take minutes.
-        together = max(_FEWEST, min(_MOST, rows * _TOGETHER // shard.stat().st_size))
-        for start in range(0, rows, together):
+        start, together = 0, _FEWEST
+        while start < rows:
             batch = lazy.select(chosen).slice(start, together).collect()
             # A photo that many rows share is one in the batch, and a copy in each row.
             for number, row in enumerate(batch.iter_rows(named=True, buffer_size=1), start):
                 yield _sample(f"{shard.name}, row {number + 1}", row, columns)
+            start += together
+            # Each slice is read from the head of its row group: many of small photos would take minutes.
+            fitting = together * _TOGETHER // max(1, int(batch.estimated_size()))
+            together = max(_FEWEST, min(_MOST, 2 * together, fitting))
 
 
 def _columns(shard: Path, schema: Mapping[str, pl.DataType]) -> _Columns:
