@@ -3,12 +3,14 @@
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
 from other_package import install
 from PIL import Image
 
 from counterground.benchmarks import open_benchmark
 from counterground.cli import main
+from counterground.errors import UsageError
 
 CODE = """
 from pathlib import Path
@@ -58,3 +60,14 @@ def test_a_benchmark_may_be_given_by_anything_that_is_a_path(added, tmp_path):
             return str(tmp_path / "photos")
 
     assert open_benchmark(Elsewhere()).version == open_benchmark(tmp_path / "photos").version
+
+
+@pytest.mark.parametrize("given", [pl.DataFrame({"path": ["a.jpg"]}), None, 3, b"stamps"])
+def test_what_is_no_benchmark_is_named(given):
+    with pytest.raises(UsageError, match=rf"not {type(given).__name__}: .* with Benchmark\.from_frame"):
+        open_benchmark(given)
+
+
+def test_an_opened_benchmark_is_returned_as_it_is(photos):
+    opened = open_benchmark(photos)
+    assert open_benchmark(opened) is opened

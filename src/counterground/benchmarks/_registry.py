@@ -56,26 +56,25 @@ def benchmark_folder(name: str) -> Path:
     return _named(name).folder()
 
 
-def open_benchmark(name_or_path: str | Path, *, show_progress: bool = False) -> Benchmark:
+def open_benchmark(name_or_path: str | Path | Benchmark, *, show_progress: bool = False) -> Benchmark:
     """Return a benchmark by built-in name, folder, manifest or pool.
 
     Args:
         name_or_path: a name (``stamps`` is built on first use, the others must be fetched first; options as
             in ``waterbirds?split=val``), what ``photos.read_benchmark`` reads, or a pool, which is frozen. A
-            ``Path``, or a name with a slash, is never a built-in name.
+            ``Path``, or a name with a slash, is never a built-in name. A `Benchmark` is returned as it is.
         show_progress: show a bar on standard error while a benchmark is built or fetched.
 
     Raises:
         UsageError: neither a built-in name nor an existing path.
         CounterGroundError: it cannot be built or read, or must be fetched first.
     """
+    if isinstance(name_or_path, Benchmark):
+        return name_or_path
     if not isinstance(name_or_path, str | os.PathLike):
-        kind = type(name_or_path).__name__
-        if kind == "Pool":  # a class that is imported only where there is a pool
-            raise UsageError("A pool is given by its folder, or frozen: pool.root or pool.freeze().")
         raise UsageError(
-            f"A benchmark is a name, a folder, a manifest or a Benchmark, not {kind}: "
-            "make one of a frame with Benchmark.from_frame(frame)."
+            f"A benchmark is a name, a path or a Benchmark, not {type(name_or_path).__name__}: give a pool "
+            "by its folder, and make a benchmark of a frame with Benchmark.from_frame(frame)."
         )
     named = _find(name_or_path) if isinstance(name_or_path, str) else None
     if named is not None:

@@ -97,7 +97,7 @@ def write_figures(
         (not opened and not made) if published is None else published,
         opened,
         [read_study(study) for study in made],
-        photos if photos is None or isinstance(photos, Benchmark) else open_benchmark(photos),
+        None if photos is None else open_benchmark(photos),
         class_name,
         Words(_contrast(opened, contrast)),
     )

@@ -54,10 +54,11 @@ def picture_as_stored(path: Path, photo_id: str) -> tuple[bytes, str]:
 
 
 def _is_shown_as_stored(image: Image.Image) -> bool:
+    """Return whether browsers show the stored pixels; False sends them without the metadata."""
     try:
         exif = image.getexif()
         details = exif.get_ifd(_DETAILS)
-    except Exception:  # damaged metadata: nobody knows what a browser makes of it
+    except Exception:  # damaged metadata, of which Pillow raises anything and browsers make anything
         return False
     stated = details.get(_WIDTH, image.width), details.get(_HEIGHT, image.height)
     return exif.get(_ORIENTATION, 1) == 1 and stated == image.size
