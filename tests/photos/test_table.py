@@ -333,6 +333,21 @@ def test_whole_numbers_are_numbers_as_long_as_they_stay_apart(tmp_path, whole, k
 
 
 @pytest.mark.parametrize(
+    ("codes", "kept"),
+    [
+        (["007", "7", "8"], ["007", "7", "8"]),
+        (["0000000000000001", "1", None], ["0000000000000001", "1", None]),
+        (["01", "02", "12"], [1.0, 2.0, 12.0]),
+        (["1", "1.0", "-0", "0"], [1.0, 1.0, 0.0, 0.0]),
+    ],
+)
+def test_codes_that_differ_in_leading_zeros_stay_apart(tmp_path, codes, kept):
+    rows = [f"{number}.png,{code or ''}" for number, code in enumerate(codes)]
+    (tmp_path / "photos.csv").write_text("\n".join(["path,observer", *rows, ""]))
+    assert with_covariates(read_table(tmp_path / "photos.csv"))["observer"].to_list() == kept
+
+
+@pytest.mark.parametrize(
     ("last", "said"),
     [
         ('{"path": "b.png", "size": 1, "size": 1}', "the key 'size' twice"),

@@ -393,9 +393,10 @@ def _typed(column: pl.Series) -> pl.Series:
     numbers = column.cast(pl.Float64, strict=False)
     if numbers.null_count() > column.null_count():
         return column
-    # Whole numbers that are codes: as numbers, some would become equal.
-    large = column.filter(numbers.abs() >= EXACT)
-    return column if large.str.contains(r"^\s*[+-]?[0-9]+\s*$").any() else numbers
+    # Whole numbers that are codes: as numbers, some would become equal, such as 007 and 7.
+    large = column.filter(numbers.abs() >= EXACT).str.contains(r"^\s*[+-]?[0-9]+\s*$").any()
+    digits = column.filter(column.str.contains("^[0-9]+$"))
+    return column if large or digits.n_unique() > digits.cast(pl.Float64).n_unique() else numbers
 
 
 def row_of(wrong: pl.Series) -> int:
