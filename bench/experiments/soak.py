@@ -8,6 +8,7 @@ error. Needs Linux and gcc.
 
 from __future__ import annotations
 
+import argparse
 import random
 import sys
 import tempfile
@@ -21,7 +22,10 @@ from faulty_disk import FaultyDisk
 
 def main() -> None:
     """Print the table."""
-    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kills", nargs="?", type=int, default=100, metavar="KILLS_OF_EACH")
+    parser.add_argument("commands", nargs="*", metavar="COMMAND")
+    given = parser.parse_args()
     seed = int(time.time())
     print(f"seed {seed}", file=sys.stderr)
     print("| command | kills | runs completed | promises lost | results changed | files left |")
@@ -31,8 +35,8 @@ def main() -> None:
         FaultyDisk(Path(folder) / "root") as disk,
         disturbed_commands() as commands,
     ):
-        for name in sys.argv[2:] or commands:
-            found = Undisturbed(commands[name], disk).soak(kills, random.Random(seed))
+        for name in given.commands or commands:
+            found = Undisturbed(commands[name], disk).soak(given.kills, random.Random(seed))
             cells = (found.kills, found.rounds, found.lost, found.changed, found.left)
             print(f"| {name} | " + " | ".join(f"{cell:,}" for cell in cells) + " |", flush=True)
             for note in found.notes:
