@@ -13,6 +13,7 @@ from counterground.results import (
     Estimate,
     Table,
     bounds,
+    decimal,
     format_scores,
     headline,
     near_chance,
@@ -48,6 +49,11 @@ def value_of(scores, model, metric, group=None, column="value"):
 )
 def test_a_fraction_is_written_as_percent_with_one_decimal(fraction, written):
     assert percent(fraction) == written
+
+
+def test_other_numbers_have_a_minus_sign_and_no_negative_zero():
+    assert [decimal(value) for value in (-0.666, -0.004, 0.8, None)] == ["−0.67", "0.00", "0.80", "–"]
+    assert [decimal(value, 3) for value in (-0.0004, -1.0)] == ["0.000", "−1.000"]
 
 
 def test_bounds_and_p_values():

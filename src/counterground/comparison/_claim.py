@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from scipy.special import stdtrit
 
-from counterground.comparison._lines import UNLIKELY, three_decimals
+from counterground.comparison._lines import UNLIKELY
 from counterground.comparison._robustness import (
     RobustnessLine,
     effective_robustness,
@@ -28,7 +28,7 @@ from counterground.metrics import (
     to_scale,
 )
 from counterground.published import SETTINGS, PaperSetting
-from counterground.results import NOTHING, Cell, Column, Table, bounds, heading, signed
+from counterground.results import NOTHING, Cell, Column, Table, bounds, decimal, heading, signed
 
 _INTERVALS = (
     "distance",
@@ -260,7 +260,7 @@ def _points(row: dict[str, Any], name: str) -> Cell:
 
 
 def _on_scale(row: dict[str, Any], name: str) -> Cell:
-    value, low, high = (three_decimals(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
+    value, low, high = (decimal(row[f"{name}{end}"], 3) for end in ("", "_low", "_high"))
     return Cell(value if value.startswith("−") else f"+{value}", f"[{low}, {high}]")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from counterground.metrics import DROP, Contrast, LineFit, LineWithErrors
-from counterground.results import signed
+from counterground.results import decimal, signed
 
 FAMILIES = {
     "clip": "CLIPs",
@@ -95,11 +95,5 @@ def _count(models: pl.DataFrame, below: pl.Expr, above: pl.Expr) -> tuple[int, i
 
 
 def _with_ends(fit: LineFit | LineWithErrors, name: str) -> str:
-    value, low, high = (three_decimals(getattr(fit, f"{name}{end}")) for end in ("", "_low", "_high"))
+    value, low, high = (decimal(getattr(fit, f"{name}{end}"), 3) for end in ("", "_low", "_high"))
     return f"{value} [{low}, {high}]"
-
-
-def three_decimals(value: float) -> str:
-    """Write a number on the scale of a line; it is not percent."""
-    text = f"{value:.3f}"
-    return "0.000" if text == "-0.000" else text.replace("-", "−")

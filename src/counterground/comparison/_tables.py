@@ -21,6 +21,7 @@ from counterground.results import (
     Estimate,
     Table,
     contrast_titles,
+    decimal,
     heading,
     p_value,
     percent,
@@ -268,8 +269,10 @@ def agreement_table(agreement: pl.DataFrame, contrast: Contrast = DROP) -> Table
         pair = " and ".join(
             _short(row[f"model_{side}"], row[f"source_{side}"], several=len(sources) > 1) for side in "ab"
         )
-        interval = "" if row["low"] is None else f"[{_two(row['low'])}, {_two(row['high'])}]"
-        rows.append([Cell(pair), Cell(_two(row["correlation"])), Cell(interval), Cell(str(row["classes"]))])
+        interval = "" if row["low"] is None else f"[{decimal(row['low'])}, {decimal(row['high'])}]"
+        rows.append(
+            [Cell(pair), Cell(decimal(row["correlation"])), Cell(interval), Cell(str(row["classes"]))]
+        )
     title = "Do models rely on the backgrounds of the same classes?"
     if contrast != DROP:
         title = f"Do models differ in {contrast.name} on the same classes?"
@@ -302,10 +305,6 @@ def _short(model: str, source: str, *, several: bool) -> str:
     if source in PUBLISHED:
         return short_name(model)
     return f"{model} ({source})" if several else model
-
-
-def _two(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
 
 
 def models_with_pictures(models: pl.DataFrame, contrast: Contrast = DROP) -> Table:

@@ -17,8 +17,15 @@ def percent(value: float | None, *, minus: str = "−") -> str:
     """Write a fraction as percent with one decimal, without the sign: 0.2134 -> ``21.3``; None -> ``–``."""
     if value is None:
         return NOTHING
-    text = f"{value * 100:.1f}"
-    return "0.0" if text == "-0.0" else text.replace("-", minus)
+    return decimal(value * 100, 1, minus=minus)
+
+
+def decimal(value: float | None, places: int = 2, *, minus: str = "−") -> str:
+    """Write a number that is not percent, never as a negative zero; None -> ``–``."""
+    if value is None:
+        return NOTHING
+    text = f"{value:.{places}f}"
+    return text.removeprefix("-") if not float(text) else text.replace("-", minus)
 
 
 def bounds(low: float | None, high: float | None, *, minus: str = "−") -> str:

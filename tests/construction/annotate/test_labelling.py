@@ -455,8 +455,23 @@ def test_progress_and_agreement_tell_what_was_decided(pool, serve, visit):
     assert "1 disagreement" in text
     ann.page.goto(ann.page.url.replace("progress", "agreement"))
     text = " ".join(ann.page.inner_text("main").split())
-    assert "6 photos were labelled by two or more of 2 annotators; 83 % of pairs agree." in text
+    assert "6 photos were labelled by two or more of 2 annotators; 83.3 % of pairs agree." in text
     assert "Imported labels" not in text
     pool.decide(paths[0], annotator="imported", task="background", labels=["water"])
     ann.page.reload()
     assert "Imported labels count as an annotator's." in ann.page.inner_text("main")
+
+
+def test_agreement_below_chance_has_a_minus_sign(pool, serve, visit):
+    """Each chose the labels that the other did not."""
+    paths = pool.photos()["path"].to_list()
+    for number, path in enumerate(paths[:4]):
+        pool.decide(path, annotator="ann", task="background", labels=[("water", "sand")[number % 2]])
+        pool.decide(path, annotator="ben", task="background", labels=[("sand", "water")[number % 2]])
+    ann = visit(serve(pool).links["ann"])
+    ann.page.goto(ann.page.url.replace("label/background", "agreement"))
+    text = " ".join(ann.page.inner_text("main").split())
+    assert "4 photos were labelled by two or more of 2 annotators; 0.0 % of pairs agree." in text
+    assert "Alpha is −0.75" in text
+    assert "kappa −1.00." in text
+    assert "-0" not in text

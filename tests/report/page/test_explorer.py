@@ -119,6 +119,7 @@ def test_lines_are_those_of_the_comparison(four_models, section_of):
         fit = effective_robustness(published, baseline=family).fit
         told = f"{name}: slope {fit.slope:.2f} [{fit.slope_low:.2f}, {fit.slope_high:.2f}]".replace("-", "−")
         assert any(paper and words.startswith(told) for words, paper in section.explorer.lines)
+        assert Trend.of(fit, "lvlm", paper=True).words.startswith("Vision-language models: ")  # no minus sign
     # On other photos four models of one family make a line of their own, against which each is measured.
     assert any(not paper and "through 4 models here" in words for words, paper in section.explorer.lines)
     residuals = full_comparison([four_models]).models.filter(source="run")

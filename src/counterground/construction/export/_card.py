@@ -14,6 +14,7 @@ from counterground.construction.export._facts import Agreement, CardFacts
 from counterground.construction.export._format import Statement
 from counterground.construction.export._licences import read_licence
 from counterground.photos import Benchmark
+from counterground.results import decimal
 from counterground.text import counted, markdown, one_line
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -148,7 +149,9 @@ def _people(number: int) -> str:
 
 
 def _agreement_row(found: Agreement) -> Sequence[object]:
-    kappa, alpha = ("undefined" if value is None else f"{value:.3f}" for value in (found.kappa, found.alpha))
+    kappa, alpha = (
+        "undefined" if value is None else decimal(value, 3) for value in (found.kappa, found.alpha)
+    )
     return (markdown(found.task), found.photos, f"{100 * found.alike:.1f} %", kappa, alpha)
 
 

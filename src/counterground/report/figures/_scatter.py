@@ -39,6 +39,7 @@ from counterground.report.figures._style import (
     tint,
     wrap,
 )
+from counterground.results import decimal
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -203,8 +204,8 @@ def _lines(paper: pl.DataFrame, mine: pl.DataFrame) -> list[tuple[RobustnessLine
 def _line_caption(line: RobustnessLine, family: str) -> str:
     fit = line.fit
     return (
-        f" Line of {FAMILY_NAMES[family]}: slope {fit.slope:.2f} "
-        f"[{fit.slope_low:.2f}, {fit.slope_high:.2f}], {fit.n} models."
+        f" Line of {FAMILY_NAMES[family]}: slope {decimal(fit.slope)} "
+        f"[{decimal(fit.slope_low)}, {decimal(fit.slope_high)}], {fit.n} models."
     )
 
 

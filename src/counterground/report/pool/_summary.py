@@ -10,7 +10,7 @@ import polars as pl
 
 from counterground.metrics import agreement
 from counterground.pool import IMPORTED, LATER, REVIEW_LABELS
-from counterground.results import NOTHING, count, percent
+from counterground.results import NOTHING, count, decimal, percent
 from counterground.text import counted
 
 if TYPE_CHECKING:
@@ -269,15 +269,9 @@ class AgreementWords(NamedTuple):
 
 def agreement_words(row: Mapping[str, Any]) -> AgreementWords:
     """Write a row of ``metrics.agreement``: percent, kappa and alpha with two decimals."""
-    kappa, alpha = (NOTHING if row[name] is None else decimal(row[name]) for name in ("kappa", "alpha"))
+    kappa, alpha = decimal(row["kappa"]), decimal(row["alpha"])
     interval = NOTHING if row["low"] is None else f"{decimal(row['low'])} to {decimal(row['high'])}"
     return AgreementWords(count(row["photos"]), percent(row["agreement"]), kappa, alpha, interval)
-
-
-def decimal(value: float) -> str:
-    """Return two decimals with a true minus sign, never a negative zero."""
-    text = f"{value:.2f}"
-    return "0.00" if text == "-0.00" else text.replace("-", "−")
 
 
 def failures_by_reason(summary: PoolSummary) -> pl.DataFrame:

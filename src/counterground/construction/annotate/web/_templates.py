@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from counterground._version import __version__
+from counterground.results import decimal, percent
 from counterground.text import duration
 
 
@@ -21,7 +22,12 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"duration": duration, "number": "{:,}".format}
+    environment.filters |= {
+        "decimal": decimal,
+        "duration": duration,
+        "number": "{:,}".format,
+        "percent": percent,
+    }
     environment.globals |= {"version": __version__}
     return environment
 

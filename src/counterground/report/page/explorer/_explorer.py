@@ -23,6 +23,7 @@ from counterground.report.page.explorer._points import (
     paper_points,
     quantile,
 )
+from counterground.results import decimal
 from counterground.text import legible
 
 if TYPE_CHECKING:
@@ -125,10 +126,10 @@ class Trend:
         whose = f"{fit.n} of the paper’s models" if paper else f"{fit.n} models here"
         whose += f" (names: {names})" if names else ""
         words = (
-            f"{FAMILY_NAMES[family]}: slope {fit.slope:.2f} [{fit.slope_low:.2f}, {fit.slope_high:.2f}], "
-            f"through {whose}"
+            f"{FAMILY_NAMES[family]}: slope {decimal(fit.slope)} "
+            f"[{decimal(fit.slope_low)}, {decimal(fit.slope_high)}], through {whose}"
         )
-        return cls(family, x, (low, high), words.replace("-", "−"), paper)
+        return cls(family, x, (low, high), words, paper)
 
 
 def _named(items: Sequence[Item]) -> list[str]:
