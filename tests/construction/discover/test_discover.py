@@ -28,7 +28,7 @@ from counterground.construction.discover._photos import photos_seen, split_halve
 from counterground.construction.discover._tally import Photos
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
 from counterground.inference import Settings
-from counterground.metrics import drop_interval
+from counterground.metrics import DROP, Contrast, Design, drop_interval
 from counterground.photos import Discovered, read_benchmark
 from counterground.pool import open_pool
 from counterground.results import own_referees
@@ -460,6 +460,29 @@ def test_the_held_out_drop_is_what_evaluate_says_of_the_benchmark(photos, tmp_pa
     (drop,) = run.scores.filter(pl.col("class_index").is_null(), metric="drop").rows(named=True)
     for name in ("value", "low", "high", "n", "clusters"):
         assert getattr(found.reported_drop, name) == pytest.approx(drop[name], abs=1e-12)
+
+
+def test_halves_share_none_of_the_clusters_that_the_design_names(photos, tmp_path):
+    benchmark = read_benchmark(photos)
+    places = pl.Series("place", [f"place {number % 8}" for number in range(len(benchmark.photos))])
+    visitors = pl.Series("visitor", [f"visitor {number % 5}" for number in range(len(benchmark.photos))])
+    gap = Contrast("gap", "place=place 0", "place=place 1")
+    of_places = replace(
+        benchmark,
+        photos=benchmark.photos.with_columns(places, visitors),
+        design=Design(contrasts=(gap,), clusters=("place", "visitor")),
+    )
+    found = discovered(of_places, tmp_path / "pairs")
+    kept = found.benchmark.photos.select("path", "place")
+    others = of_places.photos.join(kept, on="path", how="anti").join(
+        found.pairs.unpivot(["common", "counter"], index="class_index", value_name="background"),
+        on=["class_index", "background"],
+        how="semi",
+    )
+    assert not set(kept["place"]) & set(others["place"])
+    assert found.reported_drop.clusters == kept["place"].n_unique()
+    assert "by the column place alone: those of one visitor may be in both halves" in found.sentence
+    assert found.benchmark.design.contrasts == (DROP, gap)
 
 
 def test_without_a_split_the_sentence_says_that_the_drop_is_biased(photos, tmp_path):

@@ -22,6 +22,7 @@ from counterground.construction.discover._pairs import Choose
 from counterground.errors import CounterGroundError, UsageError, check_seed, whole_number
 from counterground.files import check_only
 from counterground.inference import Settings, evaluate_models
+from counterground.metrics import DROP, Design
 from counterground.models import AnyModels, named_models
 from counterground.photos import Benchmark, Discovered
 from counterground.results import Estimate, Run, bounds, p_equals, percent
@@ -80,8 +81,10 @@ def discover_pairs(
     }
     overwrite = _check_free(out, asked, overwrite=overwrite)
     run = evaluate_models(benchmark, model, settings, out / "referee", overwrite=overwrite)
+    first, *crossed = benchmark.design.clusters
+    answers = run.predictions.with_columns(cluster=pl.col(first).cast(pl.String))
     finding, groups = find_pairs(
-        run.predictions, min_drop=min_drop, min_photos=min_photos, split=split, choose=choose, seed=seed
+        answers, min_drop=min_drop, min_photos=min_photos, split=split, choose=choose, seed=seed
     )
     if finding.comparable == 0:
         raise CounterGroundError(
@@ -96,7 +99,7 @@ def discover_pairs(
     is_written = not nothing or (write_anyway and len(finding.pairs) > 0)
     said = _sentences(finding, who, drops, split) if is_written else ["No benchmark was written."]
     verdict = nothing or f"More than chance ({p_equals(finding.decisive.p)})."
-    sentences = [verdict, *said]
+    sentences = [verdict, *said, *(_crossed(first, other) for other in crossed)]
     found = (
         replace(
             benchmark,
@@ -104,6 +107,7 @@ def discover_pairs(
             photos=_with_groups(benchmark.photos, groups),
             notes=(*benchmark.notes, *sentences, *_left_out(run)),
             discovery=_provenance(benchmark, run, settings, min_drop=min_drop, split=split),
+            design=_about_pairs(benchmark.design),
         )
         if is_written
         else None
@@ -123,6 +127,11 @@ def discover_pairs(
 
 def _with_groups(photos: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
     return photos.drop("group").join(groups, on="path").select(photos.columns).sort("path")
+
+
+def _about_pairs(design: Design) -> Design:
+    """Return a design whose first contrast, which models are compared in, is that of the pairs."""
+    return replace(design, contrasts=tuple(dict.fromkeys([DROP, *design.contrasts])))
 
 
 def _provenance(
@@ -269,6 +278,14 @@ def _why(finding: Finding, figure: str) -> str:
     return (
         f" The {figure} figure is shown because the pairs exceeded chance ({p_equals(finding.decisive.p)}), "
         "so it may be inflated, too."
+    )
+
+
+def _crossed(first: str, other: str) -> str:
+    """Say that a design has clusters in a second column, which halves and permutations leave out."""
+    return (
+        f"Photos were divided and compared by the column {first} alone: those of one {other} may be in both "
+        "halves, so the figures above are less certain than their intervals and p say."
     )
 
 
