@@ -2,12 +2,12 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
 # Positions on axes and in the drop chart, which pages hold as numbers in attributes.
-from counterground.report._axes import accuracy, limits, on_axis, probit, shown_values, ticks
+from counterground.report._axes import WIDEST_APART, accuracy, limits, on_axis, probit, shown_values, ticks
 from counterground.report._class_facts import ClassFacts, class_facts
 from counterground.report._style import FAMILY_COLOURS
 from counterground.report.page._class_drops import draw_class_drops
@@ -21,6 +21,9 @@ def marked(run):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+@example([1.0, 1.0])
+@example([0.0])
+@example([0.9967])
 def test_an_axis_holds_its_points_and_its_ticks(accuracies):
     low, high = limits(accuracies)
     assert 0 < low < high < 1
@@ -28,6 +31,7 @@ def test_an_axis_holds_its_points_and_its_ticks(accuracies):
     found = ticks(low, high)
     assert found == sorted(found)
     assert all(low <= tick <= high for tick in found)
+    assert min(len(found), len(ticks(low, high, WIDEST_APART))) > 1  # one tells no scale
 
 
 def test_positions_are_normal_quantiles_and_back():

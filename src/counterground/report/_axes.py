@@ -16,6 +16,8 @@ _EVEN = (5.0, 2.0, 1.0, 0.5, 0.2, 0.1)
 """Steps in percent for an axis so short that few round numbers lie on it."""
 _ENOUGH = 5
 _MARGIN, _LEAST_MARGIN = 0.08, 0.05
+WIDEST_APART = 0.12
+"""Share of the axis between ticks: closer labels would hide every other one on a phone."""
 # Axes extend a little beyond EDGE, to half of it, so that markers at 0 and 100 % are whole.
 _BEYOND = 0.5 / (EDGE / 2)
 _BOUNDS_SHOWN = (0.02, 0.98)
@@ -55,10 +57,17 @@ def shown_values(rows: Iterable[Mapping[str, Any]], groups: Sequence[str] = GROU
 
 
 def limits(values: Iterable[float]) -> tuple[float, float]:
-    """Return the ends (accuracies) of an axis that shows all ``values`` with a margin on both sides."""
+    """Return the ends (accuracies) of an axis that shows all ``values`` with a margin on both sides.
+
+    Close to 0 and 1 round percentages are rare: the margin grows until two are on the axis.
+    """
     ends = probit([on_axis(value) for value in values] or [0.5])
     margin = max(_MARGIN * float(ends.max() - ends.min()), _LEAST_MARGIN)
-    return float(accuracy(ends.min() - margin)), float(accuracy(ends.max() + margin))
+    while True:
+        low, high = float(accuracy(ends.min() - margin)), float(accuracy(ends.max() + margin))
+        if len(ticks(low, high, WIDEST_APART)) > 1:
+            return low, high
+        margin *= 1.5
 
 
 def ticks(low: float, high: float, apart: float = 0.085) -> list[float]:

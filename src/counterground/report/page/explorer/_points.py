@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from counterground.metrics import GROUPS
-from counterground.report._axes import limits, on_axis, probit, shown_values, ticks
+from counterground.report._axes import WIDEST_APART, limits, on_axis, probit, shown_values, ticks
 from counterground.report._placement import Box, Disc, Place, Segment, place_names, text_width
 from counterground.report._style import FAMILY_COLOURS, FAMILY_NAMES, marker_area, strength
 from counterground.report._words import DROP_WORDS, Words
@@ -22,7 +22,6 @@ FONT = 12.0
 # Sides of the square that holds the marks, in pixels: on wide screens, on phones and on small ones.
 FRAMES = (560.0, 290.0, 225.0)
 _DIAGONAL_WORDS = 130.0
-_TICKS_APART = 0.12  # share of the axis: closer labels would hide every other one on a phone
 
 
 class Item(NamedTuple):
@@ -50,7 +49,7 @@ def quantile(accuracy: float) -> float:
 def domain(rows: Sequence[dict[str, Any]]) -> Domain:
     """Return what the axes must span to hold these rows of `model_points`."""
     low, high = limits(shown_values(rows))
-    marks = [round(float(probit(tick)), 6) for tick in ticks(low, high, _TICKS_APART)]
+    marks = [round(float(probit(tick)), 6) for tick in ticks(low, high, WIDEST_APART)]
     return Domain(float(probit(low)), float(probit(high)), marks)
 
 
