@@ -432,6 +432,19 @@ def test_a_mask_that_cannot_be_read_is_listed_and_its_photo_kept(tmp_path):
     assert str(tmp_path) not in report.list_file.read_text()
 
 
+def test_masks_of_photos_that_the_pool_has_without_are_counted(tmp_path):
+    benchmark = written(tmp_path)
+    broken = benchmark.photo_path("m/p1.png")
+    mask = broken.read_bytes()
+    broken.write_bytes(b"no mask")
+    import_photos(tmp_path / "pool", tmp_path / "made")
+    broken.write_bytes(mask)
+    report = import_photos(tmp_path / "pool", tmp_path / "made")
+    assert (report.added, report.present, report.masks) == (0, 4, 0)
+    (note,) = (note for note in report.notes if "mask" in note)
+    assert note.startswith("1 mask was not added, because the pool has its photo without one: ")
+
+
 def test_a_background_called_later_is_refused(tmp_path):
     noise(tmp_path / "src" / "zebra" / "later" / "1.jpg", 1)
     with pytest.raises(CounterGroundError, match="'later' is reserved and cannot be a background"):

@@ -65,11 +65,12 @@ class ImportCounts:
     discarded: int = 0  # of those moved
     copies: list[str] = field(default_factory=list)  # of those present: items that repeat another one
     masks: int = 0
+    unmasked: int = 0  # of those present: without a mask in the pool, though the source has one
     rejected: list[RejectedItem] = field(default_factory=list)
     masks_rejected: list[RejectedItem] = field(default_factory=list)
 
     def notes(self) -> tuple[str, ...]:
-        """Return notes on photos that were restored, and on files that were not added for being equal."""
+        """Return notes on photos that were restored, and on files and masks that were not added."""
         notes: list[str] = []
         if self.restored:
             photos = counted(self.restored, "photo")
@@ -85,6 +86,11 @@ class ImportCounts:
                 f"{files} of the same class in the source: not added again, whatever the labels "
                 f"({self.copies[0]}{more})."
             )
+        if self.unmasked:
+            many = f"{self.unmasked:,} masks were not added, because the pool has their photos without any"
+            one = "1 mask was not added, because the pool has its photo without one"
+            what = one if self.unmasked == 1 else many
+            notes.append(f"{what}: masks come with their photos, so import these into a new pool.")
         return tuple(notes)
 
 
@@ -96,6 +102,7 @@ class _Present:
     class_name: str
     path: str
     bytes: int | None
+    mask: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,8 +158,7 @@ def add_items(
             counts.present += 1
             counts.restored += outcome.restored
             claimed.add(kept.path)
-            backgrounds.note(kept.path, item.background)
-            details.note(kept.path, item.fields, item.assumed)
+            _follow_source(kept, item, counts, backgrounds, details)
         elif outcome.photo is None or (item.class_name, outcome.photo_id) in equal:
             _remove(pool, outcome)
             counts.present += 1
@@ -161,10 +167,11 @@ def add_items(
         else:
             row: dict[str, object] = {"key": outcome.key, "class_name": item.class_name}
             row |= item.assumed | item.fields | vars(outcome.photo)
-            rows.append(row | {"mask": outcome.mask.path if outcome.mask else None})
+            mask = outcome.mask.path if outcome.mask else None
+            rows.append(row | {"mask": mask})
             counts.added[item.class_name] += 1
             counts.masks += outcome.mask is not None
-            new = _Present(outcome.key, item.class_name, outcome.photo.path, outcome.photo.bytes)
+            new = _Present(outcome.key, item.class_name, outcome.photo.path, outcome.photo.bytes, mask)
             present[outcome.key] = new
             equal[item.class_name, outcome.photo_id] = (new,)
             claimed.add(new.path)
@@ -184,8 +191,7 @@ def add_items(
             continue
         claimed.add(photo.path)
         counts.moved.append(photo.path)
-        backgrounds.note(photo.path, item.background)
-        details.note(photo.path, item.fields, item.assumed)
+        _follow_source(photo, item, counts, backgrounds, details)
     _write(pool, rows, backgrounds, details)
     if counts.moved:
         counts.discarded = len(discarded_paths(pool).intersection(counts.moved))
@@ -196,13 +202,22 @@ def _photos_of(pool: Pool) -> tuple[dict[str, _Present], _Equal]:
     """Return the pool's photos by key, and by class and content."""
     present: dict[str, _Present] = {}
     equal: _Equal = {}
-    columns = ("photo_id", "key", "class_name", "path", "bytes")
+    columns = ("photo_id", "key", "class_name", "path", "bytes", "mask")
     for photo_id, *others in pool.photos().select(columns).iter_rows():
         photo = _Present(*others)
         if photo.key is not None:
             present[photo.key] = photo
         equal[photo.class_name, photo_id] = (*equal.get((photo.class_name, photo_id), ()), photo)
     return present, equal
+
+
+def _follow_source(
+    photo: _Present, item: Item, counts: ImportCounts, backgrounds: Backgrounds, details: Details
+) -> None:
+    """Note what the source says about a photo that the pool has."""
+    counts.unmasked += item.mask is not None and photo.mask is None
+    backgrounds.note(photo.path, item.background)
+    details.note(photo.path, item.fields, item.assumed)
 
 
 def _unclaimed(item: Item, photo_id: str, equal: _Equal, claimed: set[str]) -> _Present | None:
