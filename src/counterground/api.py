@@ -647,7 +647,8 @@ def export(
         all_licences: keep all photos in a shared export too, on your own responsibility.
         licence_for_unknown: the licence ("cc-by") for photos that state none, if they are your own.
         attribution_for_unknown: the credit line for photos that have none.
-        card: what the data card says beyond the photos; None for what the pool knows about how it was made.
+        card: what the data card says beyond the photos; what it leaves empty is what the pool knows about how
+            it was made.
         shard_size: size of WebDataset and Hugging Face shards.
         overwrite: replace another export in ``out``.
         show_progress: show a bar on standard error.
@@ -669,7 +670,7 @@ def export(
         all_licences=all_licences,
         licence_for_unknown=licence_for_unknown,
         attribution_for_unknown=attribution_for_unknown,
-        card=known_facts(opened) if card is None else card,
+        card=known_facts(opened, card),
         shard_size=shard_size,
         overwrite=overwrite,
         show_progress=show_progress,

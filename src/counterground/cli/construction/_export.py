@@ -130,11 +130,9 @@ def export(
 
     Photos whose licence is unknown or forbids sharing are left out and listed in left_out.csv.
     """
-    from dataclasses import replace
-
     from counterground.api import export as run_export
     from counterground.benchmarks import open_benchmark
-    from counterground.construction.export import ShardSize, known_facts
+    from counterground.construction.export import CardFacts, ShardSize
 
     benchmark = open_benchmark(source, show_progress=not is_quiet())
     report = run_export(
@@ -146,7 +144,7 @@ def export(
         all_licences=all_licences,
         licence_for_unknown=licence_for_unknown,
         attribution_for_unknown=attribution_for_unknown,
-        card=replace(known_facts(benchmark), released=released and released.date(), **facts),
+        card=CardFacts(released=released and released.date(), **facts),
         shard_size=ShardSize(shard_megabytes, shard_photos),
         show_progress=not is_quiet(),
     )

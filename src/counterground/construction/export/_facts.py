@@ -99,11 +99,17 @@ class CardFacts:
                 raise UsageError(f"{name} has half a surrogate pair: {value!r}.")
 
 
-def known_facts(benchmark: Benchmark) -> CardFacts:
-    """Return what a pool knows about a benchmark's photos, if they are a pool's; else nothing.
+def known_facts(benchmark: Benchmark, card: CardFacts | None = None) -> CardFacts:
+    """Return a card, filled in with what a pool knows about a benchmark's photos, if they are a pool's.
 
     Exporting does not need the packages that read pools: without them the card says the pool was not read.
     """
+    known, empty = _of_pool(benchmark), CardFacts()
+    said = {} if card is None else vars(card)
+    return replace(known, **{name: value for name, value in said.items() if value != getattr(empty, name)})
+
+
+def _of_pool(benchmark: Benchmark) -> CardFacts:
     from counterground.pool import is_pool, open_pool
 
     if not is_pool(benchmark.root):
