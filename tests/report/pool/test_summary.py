@@ -149,6 +149,13 @@ def test_accuracy_counts_both_halves_by_their_photos(cells, nasty):
     assert "no interval" in heat.grid[0][0].title
 
 
+def test_an_accuracy_has_the_shade_of_what_is_written(cells):
+    for accuracy, text, shade in ((0.796, "80", 8), (0.7949, "79", 7), (0.996, "100", 9)):
+        heat = referee_accuracy(cells.with_columns(accuracy=pl.lit(accuracy)), [])
+        written = {(cell.text, cell.shade) for row in heat.grid for cell in row if cell.n}
+        assert written == {(text, shade)}
+
+
 @pytest.mark.parametrize("most", [1, 2, 9, 60, 999, 1000, 23456])
 def test_shades_follow_counts_and_zero_has_none(pool, most):
     frame = pl.DataFrame(

@@ -161,7 +161,8 @@ def _accuracy_cell(found: Mapping[str, Any] | None, row: str, name: str, halves:
         return Cell("", None, f"{row}, {name}: no photos", 0)
     accuracy, n = found["accuracy"], found["n"]
     title = f"{row}, {name}: {percent(accuracy)} % of {counted(n, 'photo')}; {'; '.join(halves)}"
-    return Cell(f"{100 * accuracy:.0f}", min(9, int(10 * accuracy + 1e-9)), title, n, n < WEAK_BELOW)
+    shown = f"{100 * accuracy:.0f}"
+    return Cell(shown, min(9, int(shown) // 10), title, n, n < WEAK_BELOW)
 
 
 def _half(row: Mapping[str, Any]) -> str:
