@@ -69,6 +69,10 @@ def test_every_argument_has_a_name_and_a_type(name):
         (lambda: cg.evaluate("nowhere", "efficientnet-lite0", out="x", precision="fp8"), "precision 'fp8'"),
         (lambda: cg.mitigate("nowhere", "efficientnet-lite0", "all", out="x", precision=8), "precision 8"),
         (lambda: cg.with_masks("stamps", "alpha"), r"an opened benchmark, not str: give open_benchmark\("),
+        (
+            lambda: cg.swap("nowhere", "x", out="x", mask_settings=cg.MaskSettings(several="largest")),
+            "mask_settings say how masks are read or made: name their source",
+        ),
     ],
 )
 def test_other_values_are_refused_in_one_line(call, said):

@@ -488,7 +488,7 @@ def swap(
         out: the folder of the run.
         masks: where masks come from (`masks.with_masks`): a folder of PNGs or one from ``make_masks``, COCO
             annotations, ``grabcut``, or a model; None for the benchmark's own.
-        mask_settings: how masks are read and made.
+        mask_settings: how masks are read and made; only with ``masks``.
         accept_licences: licences of a mask model's weights that you accept.
         kinds: kinds of composites, from ``counterground.intervention.KINDS``.
         labels: backgrounds that objects are put on; empty: all that have enough photos.
@@ -527,6 +527,11 @@ def swap(
         UsageError: an unknown kind, label or source of masks, or see ``evaluate``.
         CounterGroundError: no photo has a usable mask, too few backgrounds, or see ``evaluate``.
     """
+    if mask_settings is not None and masks is None:
+        raise UsageError(
+            "mask_settings say how masks are read or made: name their source with masks ('manifest' for the "
+            "benchmark's own), or leave the settings out."
+        )
     chosen = SwapSettings(
         kinds=tuple(texts("kinds", kinds)),
         labels=tuple(texts("labels", labels)),

@@ -94,6 +94,8 @@ def test_masks_are_given_to_a_part_of_the_photos_too(benchmark, tmp_path):
     part = make_benchmark(tmp_path / "photos", {"a.png": ellipse()})
     masked = with_masks(part, tmp_path / "masks")
     assert masked.photos["mask"].to_list() == ["files/a.png.png"]
+    with pytest.raises(UsageError, match="were made with settings of their own"):
+        with_masks(part, tmp_path / "masks", settings=MaskSettings(several="largest"))
 
 
 def test_a_photo_that_has_changed_gets_no_mask(benchmark, tmp_path):

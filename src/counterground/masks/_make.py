@@ -72,11 +72,16 @@ def with_masks(
         show_progress: show a bar on standard error.
 
     Raises:
-        UsageError: see `make_masks`; or a benchmark that is not opened.
+        UsageError: see `make_masks`; a benchmark that is not opened; or settings for masks that are made.
         CounterGroundError: see `make_masks`; or no photo has a usable mask.
     """
     _check_benchmark(benchmark)
     if is_masks_folder(Path(source)):
+        if settings is not None:
+            raise UsageError(
+                f"{source} holds masks that were made with settings of their own: leave out others, or "
+                "make masks with them into another folder."
+            )
         return read_masks(source).apply(benchmark)
     making, description = _prepared(benchmark, str(source), folder, settings, accept_licences)
     return _made(making, description, overwrite=overwrite, show_progress=show_progress).apply(benchmark)
