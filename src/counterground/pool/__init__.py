@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import needs_extra
+from counterground.pool._annotators import check_annotators
 from counterground.pool._classes import check_class_names
 from counterground.pool._folder import is_pool, leads_out
 from counterground.pool._key import PhotoKey, is_from
@@ -67,6 +68,7 @@ __all__ = [
     "Queue",
     "QueuedPhoto",
     "Remaining",
+    "check_annotators",
     "check_class_names",
     "database_problem",
     "is_from",

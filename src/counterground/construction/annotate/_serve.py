@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,7 @@ from counterground.construction.annotate._state import AppState
 from counterground.construction.annotate._suggest import Suggester
 from counterground.construction.annotate.web import AnnotatorServer, ServerSettings
 from counterground.errors import CounterGroundError, UsageError
-from counterground.photos import name_key
-from counterground.pool import TASKS, Pool, Queue, open_pool
+from counterground.pool import TASKS, Pool, Queue, check_annotators, open_pool
 
 
 @dataclass(frozen=True)
@@ -59,21 +58,8 @@ def label_pool(
     """
     _check(settings)
     with open_pool(path) as pool:
-        _check_names(pool, settings.annotators)
+        check_annotators(pool, settings.annotators)
         return _serve(pool, path, settings, say)
-
-
-def _check_names(pool: Pool, names: Sequence[str]) -> None:
-    """Refuse another spelling of an earlier annotator's name: one person would count as two."""
-    earlier = pool.decisions()["annotator"].unique().to_list()
-    known = {name_key(name): name for name in sorted(earlier)}
-    for name in names:
-        same = known.get(name_key(name), name)
-        if name not in earlier and same != name:
-            raise UsageError(
-                f"The pool has decisions by {same!r}: use that name, since {name!r} would count as a second "
-                "person."
-            )
 
 
 def _serve(

@@ -3,9 +3,13 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import made_pools
+import pytest
+
+from counterground.construction.ingest.imports import ImportOptions, import_photos
 
 # Two imports meet at the one moment that matters only if it is called directly.
 from counterground.construction.ingest.imports._backgrounds import Backgrounds
+from counterground.errors import UsageError
 from counterground.pool import BACKGROUND_LABELS, open_pool
 
 
@@ -43,3 +47,11 @@ def test_two_imports_at_once_add_one_spelling_of_a_label(tmp_path):
         again.note(pool.photos()["path"][0], "REEF")
         again.write()
         assert (again.recorded, again.added) == (0, [])
+
+
+def test_a_person_keeps_one_spelling_of_their_name(tmp_path, photos):
+    with made_pools.fill_pool(tmp_path / "pool", {"flamingo": 2}, licence=lambda _: "cc0") as pool:
+        pool.decide(pool.photos()["path"][0], annotator="Ann", task="background", labels=["sand"])
+    with pytest.raises(UsageError, match="has decisions by 'Ann': use that name"):
+        import_photos(tmp_path / "pool", photos, ImportOptions(annotator="ann "))
+    assert import_photos(tmp_path / "pool", photos, ImportOptions(annotator="Ann")).added == 48

@@ -22,7 +22,7 @@ from counterground.construction.ingest.imports._table import AddressTable, is_ad
 from counterground.errors import UsageError
 from counterground.files import write_text
 from counterground.http import DownloadSettings
-from counterground.pool import check_class_names, open_pool
+from counterground.pool import check_annotators, check_class_names, open_pool
 from counterground.progress import progress_bar
 from counterground.reading import is_file, is_folder
 from counterground.text import is_utf8
@@ -50,7 +50,8 @@ def import_photos(
     for ever.
 
     Raises:
-        UsageError: there is no such source, or its class or a column must be named.
+        UsageError: there is no such source, its class or a column must be named, or the annotator has another
+            spelling of their name in the pool.
         CounterGroundError: the source cannot be read, its classes contradict each other or the pool's, or
             the pool cannot be written.
     """
@@ -68,6 +69,7 @@ def import_photos(
         read = read_local(source, Path(pool_path), chosen)
     pool = open_pool(pool_path, create=True)
     try:
+        check_annotators(pool, [chosen.annotator])
         check_class_names(pool, read.classes, _rename_remedy)
         label = str(path.resolve()) if is_file(path) or is_folder(path) else text
         if isinstance(read, AddressTable):
