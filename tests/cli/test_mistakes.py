@@ -239,6 +239,8 @@ MISTAKES = [
     ("import new photos -c zebra", 2, "photos has a folder 'black swan'", "leave out --class"),
     ("import new unlabelled.csv", 2, "unlabelled.csv has no column 'class_name'", "--class-column"),
     ("import new photos --rename flamngo=bird", 2, "'flamngo'", "Did you mean 'flamingo'?"),
+    ("import new photos --rename flamingo=bird --rename flamingo=x", 2, "'flamingo' has two", "give one"),
+    ("masks photos --from x.json --category a=b --category a=c -o out", 2, "'a' has two values", "give one"),
     ("import photos pool", 1, "photos is not a pool", "name a new folder"),
     ("import pool pool", 2, "itself", "A pool cannot be imported into itself"),
     ("curate photos", 2, "no pool in photos", "`counterground collect`"),

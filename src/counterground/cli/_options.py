@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -15,6 +15,7 @@ from counterground.errors import UsageError
 from counterground.offline import OFFLINE
 
 _Command = Callable[..., Any]
+_Value = TypeVar("_Value")
 _Decorator = Callable[[_Command], _Command]
 
 
@@ -288,6 +289,19 @@ def refuse_given(*names: str, because: str) -> None:
         if option.name in names and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
             spelling = next(each for each in option.opts if each.startswith("--"))
             raise UsageError(f"{spelling} {because}.")
+
+
+def each_once(pairs: Iterable[tuple[str, _Value]], option: str) -> dict[str, _Value]:
+    """Return the values of a repeatable ``NAME=VALUE`` by name.
+
+    Raises:
+        BadParameter: one name has two values, of which one would be lost.
+    """
+    found: dict[str, _Value] = {}
+    for name, value in pairs:
+        if found.setdefault(name, value) != value:
+            raise click.BadParameter(f"{name!r} has two values: give one.", param_hint=option)
+    return found
 
 
 def _with_all(command: _Command, options: Sequence[_Decorator]) -> _Command:

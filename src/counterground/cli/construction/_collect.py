@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from counterground.cli._help import Command, is_quiet
-from counterground.cli._options import class_option
+from counterground.cli._options import class_option, each_once
 from counterground.cli._show import print_notes, print_table, print_text
 from counterground.text import counted, one_line
 
@@ -29,14 +29,14 @@ _GIGA = 1_000_000_000
 
 def _taxa(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> dict[str, Any]:
     """Read ``CLASS=ID`` and ``CLASS=ID,ID``."""
-    taxa: dict[str, Any] = {}
+    taxa: list[tuple[str, tuple[int, ...]]] = []
     for one in given:
         name, equals, ids = one.rpartition("=")
         numbers = [part.strip() for part in ids.split(",")]
         if not equals or not name.strip() or not all(re.fullmatch("[0-9]{1,9}", part) for part in numbers):
             raise click.BadParameter(f"{one[:100]!r} is not CLASS=ID, as in 'zebra=43338'.")
-        taxa[name.strip()] = tuple(int(part) for part in numbers)
-    return taxa
+        taxa.append((name.strip(), tuple(int(part) for part in numbers)))
+    return each_once(taxa, "--taxon")
 
 
 def _bytes(_context: click.Context, _parameter: click.Parameter, gigabytes: float) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from counterground.cli._help import Command, is_quiet
-from counterground.cli._options import class_option, refuse_given
+from counterground.cli._options import class_option, each_once, refuse_given
 from counterground.cli._show import print_notes
 from counterground.errors import CounterGroundError
 from counterground.text import counted, one_line
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def _renames(_context: click.Context, _option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
     if wrong := [pair for pair in pairs if "=" not in pair]:
         raise click.BadParameter(f"{wrong[0]!r} is not OLD=NEW.")
-    return dict(pair.split("=", 1) for pair in pairs)
+    return each_once((pair.partition("=")[::2] for pair in pairs), "--rename")
 
 
 @click.command(

@@ -12,6 +12,7 @@ from counterground.cli._help import Command, is_quiet
 from counterground.cli._options import (
     accept_licence_option,
     device_option,
+    each_once,
     out_option,
     overwrite_option,
     refuse_given,
@@ -157,7 +158,7 @@ def masks(
         source,
         out=out,
         settings=MaskSettings(
-            categories=dict(map(_pair, categories)),
+            categories=each_once(map(_pair, categories), "--category"),
             inset=None if inset is None else inset / 100,
             limits=limits,
             **settings,
