@@ -545,6 +545,19 @@ def test_nothing_found_is_no_benchmark(photos, tmp_path):
     assert not (out / "photos.parquet").exists()
 
 
+def test_photos_without_a_label_are_counted_even_if_nothing_is_found(photos, tmp_path):
+    benchmark = read_benchmark(photos)
+    bare = pl.col("path").str.ends_with("/0.jpg") | pl.col("path").str.ends_with("/1.jpg")
+    background = pl.when(~bare).then("background")
+    some = replace(benchmark, photos=benchmark.photos.with_columns(background, group=None))
+    unused = "Not used to choose pairs, because they have no background label: 12 photos."
+    found = discovered(some, tmp_path / "pairs", write_anyway=False)
+    assert found.sentence.endswith(f"{unused} No benchmark was written.")
+    assert unused in discovered(some, tmp_path / "pairs").benchmark.notes
+    with pytest.raises(CounterGroundError, match=f"has at least 20 photos on two .* {unused}"):
+        discovered(some, tmp_path / "other", min_photos=20)
+
+
 def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
     found = discovered(read_benchmark(photos), tmp_path / "pairs", min_drop=99)
     assert found.benchmark is None

@@ -91,13 +91,17 @@ def discover_pairs(
             f"No class of {benchmark.name} has at least {counted(finding.photos_needed, 'photo')} on two "
             "backgrounds"
             f"{'' if split == 'none' else ' in each half'}: lower --min-photos, add photos, or use "
-            "--split none."
+            f"--split none. {' '.join(_unlabelled(run))}".rstrip()
         )
     who = f"{asked['referee']}{' (loaded as published)' if settings.as_published else ''}"
     drops = f"{who} {'drop' if len(referees) > 1 else 'drops'}"
     nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop)
     is_written = not nothing or (write_anyway and len(finding.pairs) > 0)
-    said = _sentences(finding, who, drops, split) if is_written else ["No benchmark was written."]
+    said = (
+        _sentences(finding, who, drops, split)
+        if is_written
+        else [*_unlabelled(run), "No benchmark was written."]
+    )
     verdict = nothing or f"More than chance ({p_equals(finding.decisive.p)})."
     sentences = [verdict, *said, *(_crossed(first, other) for other in crossed)]
     found = (
@@ -206,12 +210,15 @@ def _left_out(run: Run) -> list[str]:
         f"When the pairs were chosen: {warning.replace('unreadable.csv', 'referee/unreadable.csv')}"
         for warning in run.info.all_warnings
     ]
+    return [*notes, *_unlabelled(run)]
+
+
+def _unlabelled(run: Run) -> list[str]:
+    """Count the photos that could not choose pairs, if there are any."""
     bare = run.predictions.filter(pl.col("background").is_null())["path"].n_unique()
-    if bare:
-        notes.append(
-            f"Not used to choose pairs, because they have no background label: {counted(bare, 'photo')}."
-        )
-    return notes
+    if not bare:
+        return []
+    return [f"Not used to choose pairs, because they have no background label: {counted(bare, 'photo')}."]
 
 
 def _nothing(finding: Finding, referee: str, name: str, min_drop: float) -> str:
