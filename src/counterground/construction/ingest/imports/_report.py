@@ -13,7 +13,8 @@ class RejectedItem:
 
     Attributes:
         item: a path in the source, "row 5", or an address.
-        class_name: its class as the source writes it; empty: the source has none.
+        class_name: its class in the pool, or of a row that cannot be fetched as the table writes it; empty:
+            the source has none.
         reason: why, in a few words.
     """
 
