@@ -154,7 +154,10 @@ def bursts(root, copies=False):
 def neighbours_right(frame, root, clip, out):
     """The share of photos whose nearest neighbour among the training photos is of their class."""
     benchmark = cg.Benchmark.from_frame(frame, root=root)
-    run = evaluate_models(benchmark, f"{clip}?head=knn&k=1", SETTINGS, out)
+    return right_in(evaluate_models(benchmark, f"{clip}?head=knn&k=1", SETTINGS, out))
+
+
+def right_in(run):
     return run.predictions["correct"].mean()
 
 
@@ -164,6 +167,20 @@ def test_no_photo_is_predicted_by_a_head_that_saw_its_cluster(tiny_clip, tmp_pat
     assert neighbours_right(frame, root, clip, tmp_path / "apart") < 0.7
     unaware = frame.with_columns(cluster=pl.lit(None, pl.String))
     assert neighbours_right(unaware, root, clip, tmp_path / "leaking") > 0.95, "what a leak would look like"
+
+
+def test_clusters_are_those_that_the_design_names(tiny_clip, tmp_path):
+    frame = bursts(tmp_path / "bursts").rename({"cluster": "burst"}).with_columns(cluster=pl.col("path"))
+    found = cg.Benchmark.from_frame(frame, root=tmp_path / "bursts", attributes="burst")
+    model = f"open_clip:{tiny_clip}?head=knn&k=1"
+    one, two = (
+        replace(found, design=replace(found.design, clusters=clusters))
+        for clusters in (("burst",), ("burst", "cluster"))
+    )
+    assert right_in(evaluate_models(one, model, SETTINGS, tmp_path / "one")) < 0.7
+    run = evaluate_models(two, model, SETTINGS, tmp_path / "two")
+    assert right_in(run) < 0.7
+    assert any("divided by the column burst alone" in line for line in run.info.all_warnings)
 
 
 def test_copies_of_a_photo_are_never_on_both_sides(tiny_clip, tmp_path):

@@ -40,7 +40,7 @@ def grid(clusters=6):
 
 def test_every_photo_is_judged_once_and_folds_share_no_cluster():
     photos = grid()
-    rotation = rotate_clusters(photos, sides_of(photos), seed=0)
+    rotation = rotate_clusters(photos, "cluster", sides_of(photos), seed=0)
     folds = rotation.folds(np.full(len(photos), True))
     assert sorted(np.concatenate([fold.judge for fold in folds]).tolist()) == list(range(len(photos)))
     for fold in folds:
@@ -51,10 +51,17 @@ def test_every_photo_is_judged_once_and_folds_share_no_cluster():
         assert set.union(*of) == set(photos["cluster"])
 
 
+def test_clusters_are_those_of_the_column_that_is_named():
+    photos = grid().rename({"cluster": "observer"}).with_columns(cluster=pl.col("photo_id"))
+    rotation = rotate_clusters(photos, "observer", sides_of(photos), seed=0)
+    parts = photos.with_columns(part=rotation.part).group_by("observer").agg(pl.col("part").n_unique())
+    assert parts["part"].to_list() == [1] * 6
+
+
 def test_unreadable_photos_are_in_no_fold():
     photos = grid()
     readable = np.arange(len(photos)) % 5 > 0
-    folds = rotate_clusters(photos, sides_of(photos), seed=0).folds(readable)
+    folds = rotate_clusters(photos, "cluster", sides_of(photos), seed=0).folds(readable)
     assert sorted(np.concatenate([fold.judge for fold in folds])) == np.flatnonzero(readable).tolist()
 
 
@@ -72,7 +79,7 @@ def test_every_part_has_every_class_on_each_side_where_clusters_are_enough(seed)
     ]
     photos = photos_of(rows)
     side = sides_of(photos)
-    rotation = rotate_clusters(photos, side, seed)
+    rotation = rotate_clusters(photos, "cluster", side, seed)
     assert rotation.lacking == ()
     for part in range(3):
         inside = rotation.part == part
@@ -85,13 +92,13 @@ def test_copies_of_a_photo_stay_together_whatever_their_cluster():
     copied = photos.with_columns(
         photo_id=pl.when(pl.col("cluster").is_in(["c0", "c7"])).then(pl.lit("f" * 64)).otherwise("photo_id")
     )
-    rotation = rotate_clusters(copied, sides_of(copied), seed=3)
+    rotation = rotate_clusters(copied, "cluster", sides_of(copied), seed=3)
     assert len(set(rotation.part[copied["photo_id"].to_numpy() == "f" * 64])) == 1
 
 
 def test_photos_without_a_cluster_are_clusters_of_their_own():
     photos = grid().with_columns(cluster=pl.lit(None, pl.String))
-    rotation = rotate_clusters(photos, sides_of(photos), seed=0)
+    rotation = rotate_clusters(photos, "cluster", sides_of(photos), seed=0)
     assert len(set(rotation.clusters)) == len(photos)
     assert {each["photos"] for each in rotation.sizes()} == {8}
 
@@ -101,7 +108,7 @@ def test_a_class_on_a_side_with_two_clusters_is_named_and_not_refused():
         ~((pl.col("class_name") == "b") & (pl.col("background") == "grass"))
         | pl.col("cluster").is_in(["c0", "c1"])
     )
-    rotation = rotate_clusters(photos, sides_of(photos), seed=0)
+    rotation = rotate_clusters(photos, "cluster", sides_of(photos), seed=0)
     assert rotation.lacking == ("common b",)
 
 
@@ -111,4 +118,4 @@ def test_too_few_clusters_are_refused_by_name(clusters):
     with pytest.raises(
         UsageError, match="a photos, b photos, common photos and 1 other kind have fewer than 3"
     ):
-        rotate_clusters(photos, sides_of(photos), seed=0)
+        rotate_clusters(photos, "cluster", sides_of(photos), seed=0)

@@ -61,20 +61,21 @@ class Rotation:
         ]
 
 
-def rotate_clusters(photos: pl.DataFrame, side: np.ndarray, seed: int) -> Rotation:
+def rotate_clusters(photos: pl.DataFrame, column: str, side: np.ndarray, seed: int) -> Rotation:
     """Divide clusters into three parts, each of which has photos of every class and of both sides.
 
     As far as clusters allow, each also has photos of every class on each side, and of each background.
 
     Args:
         photos: photos of the manifest.
+        column: what names the cluster of each.
         side: ``[n]``, ``common``, ``counter`` or None.
         seed: seed for what is drawn.
 
     Raises:
         TooFewClusters: a class or a side has too few, or they cannot be divided this way.
     """
-    clusters = independent_clusters(photos)
+    clusters = independent_clusters(photos, column)
     table = photos.select("class_name", "background", side=pl.Series(side.tolist(), dtype=pl.String))
     kinds = [_Kind.of(table, clusters, *columns) for columns in _KINDS]
     presence = np.hstack([kind.presence for kind in kinds])

@@ -96,7 +96,10 @@ class Fitting:
         target = np.array(
             [-1 if (at := known[index]) is None else at for index in source.photos["class_index"]]
         )
-        rows, clusters = np.flatnonzero(target >= 0), independent_clusters(source.photos)
+        rows, clusters = (
+            np.flatnonzero(target >= 0),
+            independent_clusters(source.photos, source.design.clusters[0]),
+        )
         _check_classes(model.display_name, request, source, set(target[rows].tolist()))
         plan = cls(
             model.display_name,
@@ -201,6 +204,12 @@ class Fitting:
             f"Its {self.head.kind} head was fitted on {on}{apart}: what goes together in them, as a class "
             "and its background may, it can learn."
         )
+        first, *others = self.source.design.clusters
+        if others and self.parts is not None:
+            yield (
+                f"Its parts are divided by the column {first} alone: of photos of one {others[0]}, it may have "
+                "seen some when it predicted others."
+            )
         if absent := len(self.space) - len(np.unique(self.labels)):
             yield f"{counted(absent, 'class')} without a photo never compete for it."
         if unfinished := sum(head.unfinished for head in heads):

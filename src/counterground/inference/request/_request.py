@@ -52,8 +52,9 @@ class Training:
                 f"All photos of --train {given.name} are among those that are evaluated. Leave it out: each "
                 "photo then gets a head that was fitted without its cluster."
             )
-        clusters = set(kept["cluster"].drop_nulls()) & set(evaluated.photos["cluster"].drop_nulls())
-        return cls(given, replace(given, photos=kept), len(clusters))
+        sides = (given, kept), (evaluated, evaluated.photos)
+        ours, theirs = (photos[of.design.clusters[0]].cast(pl.String).drop_nulls() for of, photos in sides)
+        return cls(given, replace(given, photos=kept), len(set(ours) & set(theirs)))
 
     @property
     def warnings(self) -> list[str]:
