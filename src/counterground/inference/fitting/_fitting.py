@@ -207,7 +207,7 @@ class Fitting:
         first, *others = self.source.design.clusters
         if others and self.parts is not None:
             yield (
-                f"Its parts are divided by the column {first} alone: of the photos of one {others[0]}, it may "
+                f"Its parts are divided by the column {first} alone: of photos of one {others[0]}, it may "
                 "have seen some when it predicted others."
             )
         if absent := len(self.space) - len(np.unique(self.labels)):
