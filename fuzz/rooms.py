@@ -578,7 +578,7 @@ SPECS = (
     "hf:hf?labels=labels.txt&backend=torchvision",
     "onnx:net.onnx?labels=labels.txt",
     "http://127.0.0.1:1/v1#model?jobs=2&timeout=3&retries=1&price=0.1",
-    "https://host.example/v1?api-version=2#model",
+    "https://127.0.0.1:1/v1?api-version=2#model",
     "minigpt4:gpt@eval_configs/minigpt4_eval.yaml",
     "paper:imagenet",
 )
