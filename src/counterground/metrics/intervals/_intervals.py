@@ -190,11 +190,9 @@ def plain_interval(change: InfluenceEstimate, largest: float = 1.0) -> Interval:
     """
     if change.clusters < 2:
         return Interval(change.value, None, None, change.n, change.clusters)
-    half, error = float(half_width(change, largest)), math.sqrt(change.variance)
-    p_value = 1.0
-    if error > _NO_SPREAD:
-        tail = float(t_cdf(change.df, -abs(change.value) / error))
-        p_value = change.confidence.error_of(tail, float(_moved(change)))
+    half = float(half_width(change, largest))
+    tail = float(t_cdf(change.df, -t_of_zero(change, largest)))
+    p_value = change.confidence.error_of(tail, float(_moved(change)))
     low, high = max(-largest, change.value - half), min(largest, change.value + half)
     return Interval(change.value, low, high, change.n, change.clusters, p_value)
 
@@ -257,6 +255,14 @@ def half_width(change: InfluenceEstimate, largest: float) -> Floats:
     error, t = np.sqrt(change.variance), critical(change)
     # If no cluster differs from another, the true share of photos that would is below t^2 / (t^2 + n - 1).
     return np.where(error > _NO_SPREAD, t * error, largest * t * t / (t * t + _independent(change) - 1))
+
+
+def t_of_zero(change: InfluenceEstimate, largest: float) -> Floats:
+    """Return the t value at which the interval of `half_width` around a difference ends at 0."""
+    error, size = np.sqrt(change.variance), np.abs(change.value)
+    spread = error > _NO_SPREAD
+    by_photos = np.sqrt(size * (_independent(change) - 1) / np.maximum(largest - size, 1e-300))
+    return np.asarray(np.where(spread, size / np.where(spread, error, 1.0), by_photos))
 
 
 def _independent(moment: InfluenceEstimate) -> int:
