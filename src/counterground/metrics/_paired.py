@@ -556,6 +556,8 @@ def _different_photos(first: Compared, second: Compared) -> str:
             f"only, such as {example!r}; evaluate both on the same photos."
         )
     other = a.join(b, on=list(IDENTITY), how="anti", nulls_equal=True)
+    if other.is_empty():
+        return f"{lead}: their photos differ in attributes; evaluate both on the same benchmark."
     return (
         f"{lead}: {other.height} photos differ in content, class, group or cluster, such as "
         f"{other['path'][0]!r}; evaluate both on the same benchmark."
