@@ -139,3 +139,20 @@ def test_the_interval_of_a_sum_and_its_p_value_agree_without_spread():
     for value in (0.0, 0.05, 0.1, 0.2, 0.5, 1.0):
         found = plain_interval(replace(estimate, value=value))
         assert (found.p_value < 0.05) == (found.low > 0)
+
+
+@pytest.mark.parametrize("sessions", [1, 40])
+def test_a_side_in_one_cluster_has_no_interval_however_many_photos_it_has(sessions):
+    """All common photos of the only class are of one session; nothing shows how others would differ."""
+    right = np.repeat([True, False, True, False], [900, 100, 600, 400])
+    group = np.repeat(["common", "counter"], 1000)
+    cluster = [f"{side} {number % sessions * (side == 'counter')}" for number, side in enumerate(group)]
+    index = np.zeros(2000, dtype=int)
+    drop = drop_interval(right, index, group, cluster)
+    assert drop.value == pytest.approx(0.3)
+    assert (drop.low, drop.high, drop.p_value) == (None, None, None)
+    test = paired_test(right, right[::-1], index, group, cluster, quantity="drop")
+    assert (test.low, test.p_value) == (None, None)
+    # How far classes lie apart stands in for it.
+    two = np.repeat([0, 1], 2000), np.tile(group, 2), [f"{c} {each}" for c in (0, 1) for each in cluster]
+    assert drop_interval(np.tile(right, 2), *two).low is not None

@@ -51,9 +51,9 @@ class PairedTest:
     """The difference a - b (fraction) with its 95 % interval and two-sided p-value.
 
     ``low``, ``high`` and ``p_value`` refer to other photos of these classes. They are None with fewer than
-    two clusters; ``difference`` is None too if nothing can be compared. All are based on ``n`` photos in
-    ``clusters`` clusters. ``classes_low`` and ``classes_high`` refer to other classes, with these taken as a
-    random sample.
+    two clusters, or if a side is one stratum in one cluster; ``difference`` is None too if nothing can be
+    compared. All are based on ``n`` photos in ``clusters`` clusters. ``classes_low`` and ``classes_high``
+    refer to other classes, with these taken as a random sample.
     """
 
     difference: float | None
@@ -287,7 +287,7 @@ class _Tests(NamedTuple):
 def _tested(change: InfluenceEstimate, largest: float, by_signs: Floats) -> _Tests:
     """Test several differences; ``by_signs`` are the p-values of `_sign_test` where no cluster differs."""
     difference, nothing = np.asarray(change.value), np.full(np.shape(change.value), np.nan)
-    if change.clusters < 2:
+    if not change.bounded:
         return _Tests(difference, *[nothing] * 5)
     half, size = half_width(change, largest), np.abs(difference)
     p_value = np.maximum(2 * t_cdf(change.df, -t_of_zero(change, largest)), by_signs)

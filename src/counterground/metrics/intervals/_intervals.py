@@ -26,9 +26,10 @@ class Interval:
     """A value with its 95 % interval (fractions), and the photos and clusters behind it.
 
     ``low`` and ``high`` refer to other photos of the same classes (and pairs of backgrounds). They are None
-    with fewer than two clusters; ``value`` is None too if there is nothing to measure. ``classes_low`` and
-    ``classes_high`` refer to other classes, with these taken as a random sample; None if the value is not an
-    average over classes. ``p_value`` is two-sided, for a drop of 0; None if the value is not a drop.
+    with fewer than two clusters, or if a side is one stratum in one cluster; ``value`` is None too if there
+    is nothing to measure. ``classes_low`` and ``classes_high`` refer to other classes, with these taken as a
+    random sample; None if the value is not an average over classes. ``p_value`` is two-sided, for a drop of
+    0; None if the value is not a drop.
     """
 
     value: float | None
@@ -133,7 +134,7 @@ def share_interval(moment: InfluenceEstimate) -> Interval:
     Close to estimate +- t x standard error, but inside [0, 1], and wide if nothing varies: four right out of
     four is no certainty.
     """
-    if moment.clusters < 2:
+    if not moment.bounded:
         return Interval(moment.value, None, None, moment.n, moment.clusters)
     low, high = _score_limits(moment)(float(critical(moment)))
     classes: tuple[float | None, float | None] = (None, None)
@@ -156,7 +157,7 @@ def difference_interval(left: InfluenceEstimate, right: InfluenceEstimate, n: in
         n: number of photos behind both; by default left and right share none.
     """
     change = left.minus(right, n=left.n + right.n if n is None else n)
-    if change.clusters < 2:
+    if not change.bounded:
         return Interval(change.value, None, None, change.n, change.clusters)
     limits = difference_limits(left, right)
     photos = limits(float(critical(change)))
@@ -176,7 +177,7 @@ def ratio_limits(
     b = top.value * bottom.value - squared * top.covariance(bottom)
     c = top.value**2 - squared * top.variance
     inside = b * b - a * c
-    if bottom.clusters < 2 or bottom.value <= 0 or not a > 0 or inside < 0:
+    if not bottom.bounded or bottom.value <= 0 or not a > 0 or inside < 0:
         return None, None
     return (b - math.sqrt(inside)) / a, (b + math.sqrt(inside)) / a
 
@@ -188,7 +189,7 @@ def plain_interval(change: InfluenceEstimate, largest: float = 1.0) -> Interval:
         change: the sum.
         largest: the largest value that it can have; the interval ends there.
     """
-    if change.clusters < 2:
+    if not change.bounded:
         return Interval(change.value, None, None, change.n, change.clusters)
     half = float(half_width(change, largest))
     tail = float(t_cdf(change.df, -t_of_zero(change, largest)))
