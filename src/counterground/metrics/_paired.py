@@ -370,7 +370,7 @@ def paired_tests(
             own = np.flatnonzero(first == place)
             if len(own):
                 change = together.at(row[place]).minus(together.at(row[second[own]]), n=together.n)
-                alike = np.sqrt(change.variance) <= _NO_SPREAD
+                alike = (np.sqrt(change.variance) <= _NO_SPREAD) & (np.abs(change.value) > _NO_SPREAD)
                 by_signs = np.zeros(len(own))
                 by_signs[alike] = [
                     _sign_test(models[int(place)], models[int(other)], quantity, contrast)
