@@ -28,8 +28,8 @@ from counterground.comparison import (
     full_comparison,
 )
 
-# A mean distance whose truth is known, which the paper's figures are not.
-from counterground.comparison._claim import _distances
+# A mean distance whose truth is known, which the paper's figures are not; and a claim measured anew.
+from counterground.comparison._claim import _claim_by_setting, _distances
 from counterground.errors import UsageError
 from counterground.metrics import fit_line
 from counterground.published import SETTINGS, load_table
@@ -77,7 +77,7 @@ def printed(setting, subset):
 
 def test_the_claim_is_the_same_to_the_last_digit_each_time():
     """Means over data sets are sums, which depend on their order."""
-    first, *others = (claim_by_setting.__wrapped__("probit").to_dicts() for _ in range(12))
+    first, *others = (_claim_by_setting.__wrapped__("probit").to_dicts() for _ in range(12))
     assert all(other == first for other in others)
 
 
@@ -196,6 +196,12 @@ def test_the_interval_of_a_mean_distance_covers_it():
         truth = (ndtr(height) - ndtr(intercept + slope * places)).mean()
         held.append(found["distance_low"] <= truth <= found["distance_high"])
     assert 0.92 <= np.mean(held) <= 0.98
+
+
+def test_a_changed_table_does_not_change_the_next():
+    found = claim_by_setting()
+    found.drop_in_place("distance")
+    assert "distance" in claim_by_setting().columns
 
 
 def test_the_line_is_that_of_the_setting():
