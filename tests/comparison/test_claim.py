@@ -28,8 +28,8 @@ from counterground.comparison import (
     full_comparison,
 )
 
-# A mean distance whose truth is known, which the paper's figures are not.
-from counterground.comparison._claim import _distances
+# A mean distance whose truth is known, which the paper's figures are not; and a claim measured anew.
+from counterground.comparison._claim import _claim_by_setting, _distances
 from counterground.errors import UsageError
 from counterground.metrics import fit_line
 from counterground.published import SETTINGS, load_table
@@ -77,7 +77,7 @@ def printed(setting, subset):
 
 def test_the_claim_is_the_same_to_the_last_digit_each_time():
     """Means over data sets are sums, which depend on their order."""
-    first, *others = (claim_by_setting.__wrapped__("probit").to_dicts() for _ in range(12))
+    first, *others = (_claim_by_setting.__wrapped__("probit").to_dicts() for _ in range(12))
     assert all(other == first for other in others)
 
 
@@ -198,6 +198,12 @@ def test_the_interval_of_a_mean_distance_covers_it():
     assert 0.92 <= np.mean(held) <= 0.98
 
 
+def test_a_changed_table_does_not_change_the_next():
+    found = claim_by_setting()
+    found.drop_in_place("distance")
+    assert "distance" in claim_by_setting().columns
+
+
 def test_the_line_is_that_of_the_setting():
     found = cg.compare(setting="openai-prompts")
     assert found.setting.tables == "Tables 10 and 4"
@@ -222,6 +228,15 @@ def test_runs_are_not_compared_with_means_over_photos(referee_run):
     beside = full_comparison(referee_run, setting="openai-prompts")
     assert beside.models.row(-1, named=True)["comparable"]
     assert any("uses one prompt" in warning for warning in beside.warnings)
+
+
+def test_80_prompts_are_not_sent_to_a_table_of_other_names(make_run):
+    """Table 10 has 1,000 names; no table has 80 prompts and 20 names."""
+    spec = "open_clip:ViT-L-14/laion400m_e31"
+    for space, advice in (("imagenet", "--setting openai-prompts"), ("confusable", "--prompts simple")):
+        run = make_run({spec: (0.8, 0.6)}, prompts="openai", label_space=space)
+        (warning,) = (each for each in full_comparison(run).warnings if "80 prompts" in each)
+        assert advice in warning
 
 
 @pytest.mark.parametrize("style", ["table", "markdown", "latex"])

@@ -175,6 +175,30 @@ def test_drops_by_chance_on_the_same_photos_do_not_agree(make_run, effect, lowes
     assert (row["low"] > 0) == (effect > 0)
 
 
+def test_halves_are_of_the_clusters_of_the_design(make_run):
+    """Two models err on the same sessions of five photos; no background matters."""
+    made = make_run(
+        {f"torchvision:{name}": np.full((40, 2), 0.8) for name in "ab"}, sizes=np.full((40, 2), 40)
+    )
+    rng = np.random.default_rng(3)
+    shared = np.repeat(rng.normal(0.8, 1.0, (40, 2, 8)), 5, axis=-1)  # class, group, session of a photo
+    right = np.array([shared + rng.normal(0, 0.3, shared.shape) > 0 for _ in range(2)])
+    session = [f"{number}" for number in np.repeat(np.arange(640), 5)] * 2
+    drawn = made.predictions.sort("model", "class_index", "group", "path").with_columns(
+        correct=right.ravel(), cluster=pl.lit(None, dtype=pl.String), session=pl.Series(session)
+    )
+    found = {}
+    for clusters in (("session",), ("session", "background")):
+        design = Design(clusters=clusters)
+        record = made.info.benchmark.model_copy(update={"design": design.to_json()})
+        info = made.info.model_copy(update={"benchmark": record})
+        run = Run(made.path, info, drawn, score_predictions(drawn, design=design))
+        (found[len(clusters)],) = drop_agreement({"run": run}, published=False).iter_rows(named=True)
+    assert -0.15 < found[1]["correlation"] < 0.15
+    assert found[2]["correlation"] > 0.4
+    assert found[2]["low"] is None
+
+
 def test_a_run_that_repeats_a_model_agrees_with_its_printed_drops(referee_run):
     found = drop_agreement({"referee": referee_run})
     own = found.filter(

@@ -130,3 +130,31 @@ def test_what_has_no_row_is_told(make_run, small_run):
     ]
     assert reproduce([good, small_run, own])["source"].drop_nulls().unique().to_list() == ["good"]
     assert left_out(make_run({spec: (0.8, 0.6)})) == []
+
+
+def test_a_model_that_the_paper_has_in_other_settings_only_is_told(make_run):
+    """Other checkpoints are in Table 9 only, models that answer in words in Table 5 only."""
+    main, other = "open_clip:ViT-L-14/laion400m_e31", "open_clip:ViT-B-32/laion400m_e32"
+    for setting in ({"prompts": "openai"}, {"label_space": "confusable"}):
+        run = make_run({main: (0.8, 0.6), other: (0.7, 0.4)}, **setting)
+        assert reproduce(run)["spec"].drop_nulls().to_list() == [main]
+        prompts, space = setting.get("prompts", "simple"), setting.get("label_space", "imagenet")
+        assert left_out(run) == [
+            f"run: the paper has no table for {other} with label space {space} and {prompts} prompts."
+        ]
+        with pytest.raises(UsageError, match="a table for"):
+            reproduce(make_run({other: (0.7, 0.4)}, **setting))
+    spec = "hf:llava-hf/llava-1.5-7b-hf"
+    record = clip_record(spec).model_copy(update={"kind": "generative"})
+    words = make_run({spec: (0.8, 0.6)}, records=[record], protocol="answer-loss", label_space="imagenet")
+    assert len(left_out(words)) == 1
+
+
+def test_each_checkpoint_of_the_paper_has_a_row(make_run):
+    table = load_table("checkpoints")
+    specs = [
+        f"open_clip:{row[0]}/{row[1]}" for row in table["open_clip_model_name", "open_clip_pretrained"].rows()
+    ]
+    run = make_run(dict.fromkeys(dict.fromkeys(specs), (0.8, 0.6)))
+    assert left_out(run) == []
+    assert set(reproduce(run)["spec"].drop_nulls()) == set(specs)

@@ -216,6 +216,15 @@ def test_at_the_edge_residual_and_interval_stand_at_one_height(make_run):
     assert any("2 of the 6 models have an accuracy of 0 or 100 %" in text for text in found.warnings)
 
 
+def test_models_without_scatter_are_no_evidence_of_where_another_would_be(make_run):
+    """Three ImageNet models at 0 % on counter photos: one at 5 % had a p-value of 4e-16."""
+    levels = {f"torchvision:{name}": (common, 0.0) for name, common in (("a", 0.5), ("b", 0.6), ("c", 0.8))}
+    run = make_run(levels | {"open_clip:some/x": (0.8, 0.05)}, sizes=np.full((6, 2), 20), name="stamps")
+    row = effective_robustness(model_points([run], published=False)).residuals.row(-1, named=True)
+    assert row["residual"] > 0
+    assert row["p_value"] is None
+
+
 def test_without_a_sampling_error_there_is_no_interval(referee_run):
     points = model_points([referee_run])
     bare = points.with_columns(

@@ -212,6 +212,14 @@ def test_a_base_on_other_photos_is_refused(folders, make_run):
         cg.check(folders / "sure", not_worse_than=fewer)
 
 
+def test_a_base_with_other_names_under_the_same_label_space_is_refused(run):
+    """As after a change of the file that --label-space names, or with another set of confusable names."""
+    space = run.info.label_space.model_copy(update={"version": "another"})
+    base = replace(run, info=run.info.model_copy(update={"label_space": space}))
+    with pytest.raises(UsageError, match=r"other names of the label space .* competed"):
+        cg.check(run, not_worse_than=base)
+
+
 def test_a_base_must_name_the_model_to_compare_with(folders, make_run):
     other = make_run({"new": (0.9, 0.85)}, per_group=80)
     with pytest.raises(UsageError, match=r"must hold one model alone or of the same name .* it holds sure"):

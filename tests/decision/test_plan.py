@@ -59,6 +59,14 @@ def test_power_with_clusters_is_what_simulation_gives():
     assert assumed.power(0.15, 400) < Assumptions(10, 20).power(0.15, 400) - 0.1
 
 
+def test_a_pilot_with_a_side_in_one_cluster_shows_no_error():
+    frame = pl.DataFrame({"class_index": [0] * 80, "group": ["common", "counter"] * 40}).with_columns(
+        cluster=pl.when(group="common").then(pl.lit("one")).otherwise(pl.int_range(80).cast(pl.String))
+    )
+    with pytest.raises(UsageError, match="all photos of a side in one cluster"):
+        Pilot.of(frame, np.random.default_rng(0).random(80).round())
+
+
 def pilot_rows(rng, photos, *, clusters=None, drop=0.12):
     class_index, group = independent(10, photos)
     n = len(group)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 
-from counterground.metrics import SETTING_SCHEMA, compare_models, drop_interval, score_predictions
+from counterground.metrics import (
+    SETTING_SCHEMA,
+    compare_models,
+    drop_change_interval,
+    drop_interval,
+    paired_test,
+    score_predictions,
+)
+from counterground.metrics.intervals import InfluenceEstimate, plain_interval
 
 
 def predictions(model, cluster, right=("common",)):
@@ -91,3 +101,58 @@ def test_rounding_is_no_correlation(better):
         group = ["common"] * sum(map(len, common)) + ["counter"] * sum(map(len, counter))
         lows.append(drop_interval(right, [0] * len(right), group, cluster).low)
     assert lows[0] > lows[1] > lows[2]
+
+
+@pytest.mark.parametrize("cell", [2, 4, 8])
+@pytest.mark.parametrize("quantity", ["accuracy", "common", "drop"])
+def test_photos_with_equal_answers_are_no_evidence_of_a_difference(quantity, cell):
+    """Two models differ on all common photos of one class, and on none of the many others."""
+    classes = np.repeat(np.arange(40), 2 * cell)
+    group = np.tile(np.repeat(["common", "counter"], cell), 40)
+    one = np.arange(len(classes)) % 3 > 0
+    differ = (classes == 0) & ((group == "common") | (quantity == "accuracy"))
+    other = np.where(differ, False, one)
+    one = one | differ
+    test = paired_test(one, other, classes, group, quantity=quantity)
+    assert test.p_value >= 2.0 ** (1 - differ.sum())  # a sign test of the photos that differ
+    assert (test.p_value < 0.05) == (test.low > 0)
+    if quantity == "drop":
+        assert drop_change_interval(one, other, classes, group).low == test.low
+
+
+def test_models_better_in_a_class_each_are_tested_by_their_signs():
+    """One model is better on all photos of two classes, the other on all of a third: 8 clusters against 4."""
+    classes = np.repeat(np.arange(40), 4)
+    one, other = np.isin(classes, [0, 1, 5]), np.isin(classes, [2, 5])
+    test = paired_test(one, other, classes)
+    assert test.p_value == pytest.approx(1588 / 4096)  # twice that of at most 4 of 12
+    assert test.low <= 0 <= test.high
+    pairs = [f"{place // 2}" for place in range(len(classes))]
+    fewer = paired_test(one, other, classes, None, pairs)
+    assert fewer.p_value == pytest.approx(44 / 64)  # 4 clusters against 2
+    crossed = paired_test(one, other, classes, None, range(len(classes)), crossed=pairs)
+    assert crossed.p_value == pytest.approx(fewer.p_value)
+
+
+def test_the_interval_of_a_sum_and_its_p_value_agree_without_spread():
+    estimate = InfluenceEstimate(0.5, np.zeros(40), 40, 40, 39.0)
+    for value in (0.0, 0.05, 0.1, 0.2, 0.5, 1.0):
+        found = plain_interval(replace(estimate, value=value))
+        assert (found.p_value < 0.05) == (found.low > 0)
+
+
+@pytest.mark.parametrize("sessions", [1, 40])
+def test_a_side_in_one_cluster_has_no_interval_however_many_photos_it_has(sessions):
+    """All common photos of the only class are of one session; nothing shows how others would differ."""
+    right = np.repeat([True, False, True, False], [900, 100, 600, 400])
+    group = np.repeat(["common", "counter"], 1000)
+    cluster = [f"{side} {number % sessions * (side == 'counter')}" for number, side in enumerate(group)]
+    index = np.zeros(2000, dtype=int)
+    drop = drop_interval(right, index, group, cluster)
+    assert drop.value == pytest.approx(0.3)
+    assert (drop.low, drop.high, drop.p_value) == (None, None, None)
+    test = paired_test(right, right[::-1], index, group, cluster, quantity="drop")
+    assert (test.low, test.p_value) == (None, None)
+    # How far classes lie apart stands in for it.
+    two = np.repeat([0, 1], 2000), np.tile(group, 2), [f"{c} {each}" for c in (0, 1) for each in cluster]
+    assert drop_interval(np.tile(right, 2), *two).low is not None

@@ -24,6 +24,12 @@ CONFIDENT = Metric("confident", (None, "counter"), confident, "Confident", "Shar
 TAKEN = Metric("drop", (None,), confident, "Drop", "Not the drop.")
 NONE = 3.0
 NAN = Metric("nan", (None,), lambda answers, group: Interval(float("nan"), None, None, 40, 40), "NaN", "NaN.")
+def one_class(answers, group):
+    if len(answers.classes) > 1:
+        return answers.balanced_share(answers.correct, group)
+    return Interval(1.0, 0.5, float("inf"), 40, 40)
+
+INFINITE = Metric("infinite", (None,), one_class, "Infinite", "In single classes only.", by_class=True)
 WRONG = Metric("wrong", (None,), lambda answers, group: 0.5, "Wrong", "Returns a number.")
 """
 
@@ -100,6 +106,7 @@ def test_a_metric_of_a_package_has_its_own_intervals_in_each_class(package):
         ("TAKEN", "drop", r"'drop' is claimed by several packages \(counterground, sure_metrics\)"),
         ("TAKEN", "sure", "sure_metrics:TAKEN is not a Metric of that name"),
         ("NONE", "sure", "sure_metrics:NONE is not a Metric of that name"),
+        ("INFINITE", "infinite", r"'infinite' returned 1.0 \[0.5, inf\]: a value that cannot be computed"),
         ("NAN", "nan", r"'nan' returned nan \[None, None\]: a value that cannot be computed is None"),
         ("WRONG", "wrong", "'wrong' returned a float, not a counterground.metrics.Interval"),
     ],

@@ -366,6 +366,9 @@ def test_other_photos_under_the_same_paths_are_not_compared():
     other = predictions("b", 1).with_columns(photo_id="other " + pl.col("photo_id"))
     with pytest.raises(ValueError, match=r"300 photos differ in content.*'0000.jpg'.*the same benchmark"):
         compare_models(pl.concat([predictions("a"), other]))
+    seasons = [predictions("a").with_columns(season=pl.lit(season)) for season in ("dry", "wet")]
+    with pytest.raises(ValueError, match="differ in attributes; evaluate both"):
+        compare_models(pl.concat([seasons[0], seasons[1].with_columns(model=pl.lit("b"))]))
 
 
 def test_an_encoder_is_compared_with_a_generative_model():

@@ -96,7 +96,7 @@ def compare(
                 "--setting all compares the paper's CLIPs with its ImageNet models: leave out RUN, "
                 "--contrast, --against and --baseline."
             )
-        claim = claim_by_setting(scale)
+        claim = claim_by_setting(scale)  # type: ignore[arg-type]
         print_text(format_claim(claim, scale, style))  # type: ignore[arg-type]
         return
     found = full_comparison(

@@ -73,8 +73,8 @@ def drop_agreement(
     no background has an effect. Drops of runs are therefore measured on two halves of the clusters: those of
     one model on one half are compared with those of the other model on the other half, and the correlation
     is the mean over both ways of ten divisions. Without an effect its expectation is 0; half the photos make
-    it smaller than that of the true drops. For printed rows and other contrasts it is that of all photos:
-    shared errors are in it, so it has no interval.
+    it smaller than that of the true drops. For printed rows, other contrasts and two ways of clustering,
+    which no halves separate, it is that of all photos: shared errors are in it, so it has no interval.
 
     Args:
         runs: runs by the name that identifies them, as ``source`` does in ``model_points``.
@@ -97,10 +97,11 @@ def drop_agreement(
         key = "paper" if on_paper else holding.info.benchmark.version
         _, drops = groups.setdefault(key, (holding.info.benchmark.name, {}))
         measured = _Drops(_measured(holding, row, contrast, by_place=on_paper))
-        if contrast == DROP:
+        clusters = holding.design.clusters
+        if contrast == DROP and len(clusters) == 1:
             answers = answers_of(holding, row)
             assert answers.photos.photos is not None
-            photos = answers.photos.photos.select("class_index", "group", "cluster", "path")
+            photos = answers.photos.photos.select("class_index", "group", "path", cluster=clusters[0])
             measured.photos = photos.with_columns(correct=answers.correct)
         drops[row["label"], row["source"]] = measured
     for _, drops in groups.values():

@@ -262,11 +262,18 @@ def _beside_the_paper(runs: Mapping[str, Run], paper: PaperSetting) -> Iterator[
             if setting["prompts"] == "openai" and paper.prompts != "openai":
                 yield (
                     f"{name} uses 80 prompts, the paper's rows beside it one, which moves CLIPs off the line "
-                    "of the ImageNet models: --setting openai-prompts compares with its Table 10."
+                    f"of the ImageNet models: {_with_80_prompts(setting['label_space'])}."
                 )
             elif setting["prompts"] == "simple" and paper.prompts == "openai":
                 yield f"{name} uses one prompt, the paper's rows beside it 80: leave out --setting."
         yield from _referee_loading(name, run)
+
+
+def _with_80_prompts(label_space: str) -> str:
+    """Say how to compare a run of 80 prompts with the paper, which has them for 1 vs. 1000 only."""
+    if label_space == "imagenet":
+        return "--setting openai-prompts compares with its Table 10"
+    return "it has no table of 80 prompts for these names, so evaluate with --prompts simple"
 
 
 def _referee_loading(name: str, run: Run) -> Iterator[str]:

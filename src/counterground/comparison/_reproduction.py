@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -203,7 +204,7 @@ def _measured(name: str, run: Run) -> list[dict[str, Any]]:
     measured = []
     for row, setting, part in _asked(run):
         table = _setup(row, setting)
-        if table not in _SETUPS:
+        if not _has_row(row, table):
             continue
         measured.append(
             {
@@ -222,11 +223,11 @@ def _measured(name: str, run: Run) -> list[dict[str, Any]]:
 
 
 def _without_table(run: Run) -> dict[tuple[str, str], list[str]]:
-    """The paper's models in settings without a table, by prompts (or protocol) and label space."""
+    """The paper's models in settings without a row of theirs, by prompts (or protocol) and label space."""
     found: dict[tuple[str, str], list[str]] = {}
     for row, setting, _ in _asked(run):
         table = _setup(row, setting)
-        if table not in _SETUPS:
+        if not _has_row(row, table):
             found.setdefault((table[1], setting["label_space"]), []).append(setting["model"])
     return found
 
@@ -251,6 +252,16 @@ def _setup(row: PaperRow, setting: dict[str, str]) -> tuple[str | None, str]:
     if row.table == "Table 4":  # a classifier reads no prompt, whichever the CLIPs of its run were given
         prompts = "simple"
     return {"imagenet": "1v1000", "confusable": "1v20"}.get(setting["label_space"]), prompts
+
+
+def _has_row(row: PaperRow, table: tuple[str | None, str]) -> bool:
+    """Whether the paper prints a model in a setup: other checkpoints are in Table 9 only."""
+    return table in _SETUPS and (row.model, row.checkpoint) in _models_of(table)
+
+
+@cache
+def _models_of(table: tuple[str, str]) -> frozenset[_Key]:
+    return frozenset((row["model"], row["checkpoint"]) for row in _printed(*table))
 
 
 def _values(part: pl.DataFrame) -> dict[str, float | None]:

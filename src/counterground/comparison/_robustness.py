@@ -43,6 +43,7 @@ from counterground.results import (
     unfolding,
 )
 
+_NO_SCATTER = 1e-9  # on the scale of the line
 _EXTRAPOLATED = 0.25  # of the range of the line's models
 _SENTENCES = 4
 _NOISE = 0.1  # of the variance between models
@@ -73,7 +74,7 @@ class Deviation(NamedTuple):
     residual: float
     low: float | None
     high: float | None
-    p_value: float
+    p_value: float | None
 
 
 def deviation(point: dict[str, Any], line: LineFit, unshared: float = 1.0) -> Deviation:
@@ -94,6 +95,8 @@ def deviation(point: dict[str, Any], line: LineFit, unshared: float = 1.0) -> De
 
     ``p_value`` compares the distance with the scatter of the baseline's models and the uncertainty of the
     line: the externally studentised residual if the line leaves the point out.
+    It is None if the baseline's models show no scatter, as if all are at 0 %: that is no evidence that a
+    further model would be on their line.
     """
     place, height = _at(point, "common", line), _at(point, "counter", line)
     middle, error = float(line.at(place)), float(line.standard_error(place))
@@ -106,10 +109,9 @@ def deviation(point: dict[str, Any], line: LineFit, unshared: float = 1.0) -> De
         ends = [float(from_scale(middle + shift, line.scale)) for shift in (down, -up)]
         limits = counter - ends[0], counter - ends[1]
     spread = float(np.hypot(error, line.residual_sd))
-    if spread > 0:
+    p_value = None
+    if line.residual_sd > _NO_SCATTER:
         p_value = float(2 * stdtr(line.n - 2, -abs(distance) / spread))
-    else:
-        p_value = 1.0 if abs(distance) < 1e-12 else 0.0
     return Deviation(predicted, counter - predicted, *limits, p_value)
 
 

@@ -248,8 +248,8 @@ def check_run(
         on_these_photos: whether the pairs were chosen on the photos of ``run``, which are those of ``base``.
 
     Raises:
-        UsageError: nothing to check, no drop to check, or a base run on other photos or without a model to
-            compare with.
+        UsageError: nothing to check, no drop to check, or a base run on other photos, with other names under
+            the same label space, or without a model to compare with.
     """
     judged = Judged.of(run)
     run, base = judged.run, None if base is None else Judged.of(base).run
@@ -260,6 +260,8 @@ def check_run(
     each = (limits.max_drop is not None) + (limits.min_accuracy is not None) + (base is not None)
     if not each:
         raise UsageError("There is nothing to check: add --max-drop, --min-accuracy or --not-worse-than.")
+    if base is not None:
+        _check_names(run, base)
     stopped = run.could_stop or (base is not None and base.could_stop)
     confidence = Confidence(anytime=stopped).shared_by(each * len(parts))
     scored = regroup(
@@ -493,6 +495,20 @@ def _excess(found: Interval, plain: PairedTest, limit: float) -> float:
     ends = (found.low, plain.low) if (found.value or 0.0) > limit else (found.high, plain.high)
     end, nearer = ends
     return 0.0 if end is None or nearer is None else abs(end - nearer)
+
+
+def _check_names(run: Run, base: Run) -> None:
+    """Refuse a base run in which other names competed under the same label space, as after a change of it.
+
+    Raises:
+        UsageError: they did.
+    """
+    own, other = run.info.label_space, base.info.label_space
+    if own.name == other.name and own.version != other.version:
+        raise UsageError(
+            f"In {base.path} other names of the label space {own.name!r} competed than in {run.path}: "
+            "evaluate both models with the same names."
+        )
 
 
 def _partner(subject: _Subject, base: Run) -> tuple[str, pl.DataFrame]:

@@ -161,6 +161,11 @@ class Pilot:
                 f"has {counted(now.photos, 'photo')} in {counted(now.clusters, 'cluster')}, too few to "
                 "estimate their variance: plan from assumptions, without a RUN."
             )
+        if not now.bounded:
+            raise UsageError(
+                "has all photos of a side in one cluster, so the drop has no interval: plan from "
+                "assumptions, without a RUN."
+            )
         if now.variance == 0:
             raise UsageError(f"{_no_scatter(now, values, paired)}: nothing to plan from.")
         between = _between(now, alone, _inside(photos, list(ways.values())))

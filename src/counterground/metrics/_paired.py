@@ -19,16 +19,20 @@ from counterground.metrics.intervals import (
     CONFIDENCE,
     IDENTITY,
     UNKNOWN,
+    Average,
     Confidence,
     InfluenceEstimate,
     Interval,
+    Partition,
     Stratification,
     StratumMeans,
     critical,
     difference_limits,
     half_width,
     random_classes_limits,
+    sum_by_code,
     t_cdf,
+    t_of_zero,
 )
 
 Quantity = Literal["accuracy", "left", "right", "difference"]
@@ -47,9 +51,9 @@ class PairedTest:
     """The difference a - b (fraction) with its 95 % interval and two-sided p-value.
 
     ``low``, ``high`` and ``p_value`` refer to other photos of these classes. They are None with fewer than
-    two clusters; ``difference`` is None too if nothing can be compared. All are based on ``n`` photos in
-    ``clusters`` clusters. ``classes_low`` and ``classes_high`` refer to other classes, with these taken as a
-    random sample.
+    two clusters, or if a side is one stratum in one cluster; ``difference`` is None too if nothing can be
+    compared. All are based on ``n`` photos in ``clusters`` clusters. ``classes_low`` and ``classes_high``
+    refer to other classes, with these taken as a random sample.
     """
 
     difference: float | None
@@ -78,7 +82,8 @@ def paired_test(
     The influence of each photo on a - b is summed within its cluster over all classes and groups, so what a
     photo does to both models cancels. The squares give the variance (corrected for leverage), and t has the
     degrees of freedom of the clusters (see this room's README). If no cluster differs from another, the
-    p-value is that of flipping signs, 2^(1 - clusters), or 1 without a difference.
+    p-value is that of a sign test over the clusters on which the models differ, or that of the interval if
+    this is larger.
 
     Args:
         correct_a: ``[n]`` Booleans of the first model.
@@ -279,22 +284,56 @@ class _Tests(NamedTuple):
     classes_high: Floats
 
 
-def _tested(change: InfluenceEstimate, quantity: Quantity) -> _Tests:
-    """Test one difference, or several."""
-    largest = 2.0 if quantity == "difference" else 1.0
+def _tested(change: InfluenceEstimate, largest: float, by_signs: Floats) -> _Tests:
+    """Test several differences; ``by_signs`` are the p-values of `_sign_test` where no cluster differs."""
     difference, nothing = np.asarray(change.value), np.full(np.shape(change.value), np.nan)
-    if change.clusters < 2:
+    if not change.bounded:
         return _Tests(difference, *[nothing] * 5)
-    error, half, size = np.sqrt(change.variance), half_width(change, largest), np.abs(difference)
-    spread = error > _NO_SPREAD
-    by_signs = np.where(size <= _NO_SPREAD, 1.0, 2.0 ** (1 - change.clusters))
-    p_value = np.where(spread, 2 * t_cdf(change.df, -size / np.where(spread, error, 1.0)), by_signs)
+    half, size = half_width(change, largest), np.abs(difference)
+    p_value = np.maximum(2 * t_cdf(change.df, -t_of_zero(change, largest)), by_signs)
     # Too few clusters to say that there is a difference.
-    unsure = ~spread & (p_value >= change.confidence.error)
-    half = np.where(unsure, np.maximum(half, size), half)
+    half = np.where(by_signs >= change.confidence.error, np.maximum(half, size), half)
     low, high = np.maximum(-largest, difference - half), np.minimum(largest, difference + half)
     classes = random_classes_limits(change, (low, high), largest=largest)
     return _Tests(difference, low, high, p_value, *(nothing if bound is None else bound for bound in classes))
+
+
+def _sign_test(a: Answers, b: Answers, quantity: Quantity, contrast: Contrast) -> float:
+    """Return the p-value of a sign test over the clusters on which two models differ.
+
+    Clusters on which they do not differ say nothing, however many they are. Of two ways of clustering, the
+    one with the larger p-value counts.
+    """
+    from scipy.special import bdtr
+
+    partition, averages = _averaged(a, quantity, contrast)
+    gain = a.correct.astype(np.float64) - b.correct
+    p_values = []
+    for way in partition.ways[:2]:
+        moved = np.zeros(way.sampling.size)
+        for average, sign in averages:
+            weight = np.zeros(way.size)
+            weight[average.strata] = sign * average.weights / way.photos[average.strata]
+            weight /= average.weights.sum()
+            moved += sum_by_code(way.pair_cluster, weight[way.pair_stratum] * way.sums(gain), len(moved))
+        up, down = ((sign * moved > _NO_SPREAD).sum() for sign in (1, -1))
+        p_values.append(min(1.0, 2 * float(bdtr(min(up, down), up + down, 0.5))))
+    return max(p_values)
+
+
+def _averaged(
+    model: Answers, quantity: Quantity, contrast: Contrast
+) -> tuple[Partition, list[tuple[Average, int]]]:
+    """Return the averages that make up a quantity that the photos show, each with its sign."""
+    photos = model.photos
+    if quantity == "accuracy":
+        return photos.by_class, [(Average.alike(model.classes), 1)]
+    if contrast == DROP and quantity != "difference":
+        cells = model.cells("common" if quantity == "left" else "counter")
+        return photos.by_cell, [(Average.alike(cells), 1)]
+    sides = photos.sides(contrast)
+    signs = {"left": (1, 0), "right": (0, 1), "difference": (1, -1)}[quantity]
+    return sides.partition, list(zip((sides.left, sides.right), signs, strict=True))
 
 
 def paired_tests(
@@ -324,13 +363,21 @@ def paired_tests(
         known = [estimate for estimate in estimates if estimate is not None]
         if not known:
             continue
+        largest = 2.0 if quantity == "difference" else 1.0
         together, row = InfluenceEstimate.stacked(known), np.zeros(len(models), dtype=np.intp)
         row[places] = np.arange(len(places))
         for place in places:
             own = np.flatnonzero(first == place)
             if len(own):
                 change = together.at(row[place]).minus(together.at(row[second[own]]), n=together.n)
-                found[:, own], sizes[:, own] = _tested(change, quantity), [[change.n], [change.clusters]]
+                alike = (np.sqrt(change.variance) <= _NO_SPREAD) & (np.abs(change.value) > _NO_SPREAD)
+                by_signs = np.zeros(len(own))
+                by_signs[alike] = [
+                    _sign_test(models[int(place)], models[int(other)], quantity, contrast)
+                    for other in second[own[alike]]
+                ]
+                found[:, own] = _tested(change, largest, by_signs)
+                sizes[:, own] = [[change.n], [change.clusters]]
     columns = dict(zip(_Tests._fields, found, strict=True))
     values = {name: [None if v != v else v for v in column.tolist()] for name, column in columns.items()}  # noqa: PLR0124
     return values | dict(zip(("n", "clusters"), sizes.tolist(), strict=True))
@@ -509,6 +556,8 @@ def _different_photos(first: Compared, second: Compared) -> str:
             f"only, such as {example!r}; evaluate both on the same photos."
         )
     other = a.join(b, on=list(IDENTITY), how="anti", nulls_equal=True)
+    if other.is_empty():
+        return f"{lead}: their photos differ in attributes; evaluate both on the same benchmark."
     return (
         f"{lead}: {other.height} photos differ in content, class, group or cluster, such as "
         f"{other['path'][0]!r}; evaluate both on the same benchmark."

@@ -38,6 +38,7 @@ class DropError:
             With two ways of clustering, the smaller of the two.
         photos: number of photos of classes with both groups.
         clusters: number of clusters that hold them; of two ways, the smaller number.
+        bounded: whether the drop has an interval: no side is one stratum in one cluster.
     """
 
     common: float
@@ -47,6 +48,7 @@ class DropError:
     known: float
     photos: int
     clusters: int
+    bounded: bool = True
 
     @property
     def variance(self) -> float:
@@ -152,8 +154,11 @@ def drop_error(
     n = common.n + counter.n
     both = common.covariance(counter)
     covariance = np.array([[common.variance, both], [both, counter.variance]])
-    known = min(common.df, *map(_known, common.minus(counter, n=n).by_way()))
-    return DropError(common.value, counter.value, covariance, common.df, known, n, common.clusters)
+    drop = common.minus(counter, n=n)
+    known = min(common.df, *map(_known, drop.by_way()))
+    return DropError(
+        common.value, counter.value, covariance, common.df, known, n, drop.clusters, drop.bounded
+    )
 
 
 def _known(deviations: npt.NDArray[np.float64]) -> float:

@@ -228,7 +228,7 @@ def _scores(answers: Answers, *, by_class: bool) -> Iterator[_Row]:
                     yield None, group, metric.name, _computed(metric, part, group)
             elif metric.by_class and not (metric.needs_groups and not has_groups):
                 for group in metric.groups if has_groups else (None,):
-                    yield index, group, metric.name, metric.function(part, group)
+                    yield index, group, metric.name, _computed(metric, part, group)
         for contrast in contrasts:
             for group, name, interval in _contrast(part, contrast):
                 yield index, group, name, interval
@@ -270,7 +270,7 @@ def _computed(metric: Metric, answers: Answers, group: str | None) -> Interval:
             f"The metric {metric.name!r} returned a {type(found).__name__}, not a "
             "counterground.metrics.Interval."
         )
-    if any(each is not None and math.isnan(each) for each in (found.value, found.low, found.high)):
+    if any(each is not None and not math.isfinite(each) for each in (found.value, found.low, found.high)):
         raise CounterGroundError(
             f"The metric {metric.name!r} returned {found.value} [{found.low}, {found.high}]: a value that "
             "cannot be computed is None (answers.unknown)."

@@ -124,7 +124,7 @@ class Adjustment:
         plain, held = (left.minus(right, n=n) for left, right in (before, after))
         change = held.minus(plain, n=n)
         low = high = None
-        if change.clusters > 1:
+        if change.bounded:
             half = float(half_width(change, largest=1.0))
             low, high = change.value - half, change.value + half
         difference = Interval(change.value, low, high, n, change.clusters)

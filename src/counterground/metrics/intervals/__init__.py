@@ -26,6 +26,7 @@ from counterground.metrics.intervals._intervals import (
     random_classes_limits,
     ratio_limits,
     share_interval,
+    t_of_zero,
 )
 from counterground.metrics.intervals._sampling import (
     Average,
@@ -82,5 +83,6 @@ __all__ = [
     "share_interval",
     "sum_by_code",
     "t_cdf",
+    "t_of_zero",
     "t_quantile",
 ]

@@ -26,9 +26,10 @@ class Interval:
     """A value with its 95 % interval (fractions), and the photos and clusters behind it.
 
     ``low`` and ``high`` refer to other photos of the same classes (and pairs of backgrounds). They are None
-    with fewer than two clusters; ``value`` is None too if there is nothing to measure. ``classes_low`` and
-    ``classes_high`` refer to other classes, with these taken as a random sample; None if the value is not an
-    average over classes. ``p_value`` is two-sided, for a drop of 0; None if the value is not a drop.
+    with fewer than two clusters, or if a side is one stratum in one cluster; ``value`` is None too if there
+    is nothing to measure. ``classes_low`` and ``classes_high`` refer to other classes, with these taken as a
+    random sample; None if the value is not an average over classes. ``p_value`` is two-sided, for a drop of
+    0; None if the value is not a drop.
     """
 
     value: float | None
@@ -133,7 +134,7 @@ def share_interval(moment: InfluenceEstimate) -> Interval:
     Close to estimate +- t x standard error, but inside [0, 1], and wide if nothing varies: four right out of
     four is no certainty.
     """
-    if moment.clusters < 2:
+    if not moment.bounded:
         return Interval(moment.value, None, None, moment.n, moment.clusters)
     low, high = _score_limits(moment)(float(critical(moment)))
     classes: tuple[float | None, float | None] = (None, None)
@@ -156,7 +157,7 @@ def difference_interval(left: InfluenceEstimate, right: InfluenceEstimate, n: in
         n: number of photos behind both; by default left and right share none.
     """
     change = left.minus(right, n=left.n + right.n if n is None else n)
-    if change.clusters < 2:
+    if not change.bounded:
         return Interval(change.value, None, None, change.n, change.clusters)
     limits = difference_limits(left, right)
     photos = limits(float(critical(change)))
@@ -176,7 +177,7 @@ def ratio_limits(
     b = top.value * bottom.value - squared * top.covariance(bottom)
     c = top.value**2 - squared * top.variance
     inside = b * b - a * c
-    if bottom.clusters < 2 or bottom.value <= 0 or not a > 0 or inside < 0:
+    if not bottom.bounded or bottom.value <= 0 or not a > 0 or inside < 0:
         return None, None
     return (b - math.sqrt(inside)) / a, (b + math.sqrt(inside)) / a
 
@@ -188,13 +189,11 @@ def plain_interval(change: InfluenceEstimate, largest: float = 1.0) -> Interval:
         change: the sum.
         largest: the largest value that it can have; the interval ends there.
     """
-    if change.clusters < 2:
+    if not change.bounded:
         return Interval(change.value, None, None, change.n, change.clusters)
-    half, error = float(half_width(change, largest)), math.sqrt(change.variance)
-    p_value = 1.0
-    if error > _NO_SPREAD:
-        tail = float(t_cdf(change.df, -abs(change.value) / error))
-        p_value = change.confidence.error_of(tail, float(_moved(change)))
+    half = float(half_width(change, largest))
+    tail = float(t_cdf(change.df, -t_of_zero(change, largest)))
+    p_value = change.confidence.error_of(tail, float(_moved(change)))
     low, high = max(-largest, change.value - half), min(largest, change.value + half)
     return Interval(change.value, low, high, change.n, change.clusters, p_value)
 
@@ -257,6 +256,14 @@ def half_width(change: InfluenceEstimate, largest: float) -> Floats:
     error, t = np.sqrt(change.variance), critical(change)
     # If no cluster differs from another, the true share of photos that would is below t^2 / (t^2 + n - 1).
     return np.where(error > _NO_SPREAD, t * error, largest * t * t / (t * t + _independent(change) - 1))
+
+
+def t_of_zero(change: InfluenceEstimate, largest: float) -> Floats:
+    """Return the t value at which the interval of `half_width` around a difference ends at 0."""
+    error, size = np.sqrt(change.variance), np.abs(change.value)
+    spread = error > _NO_SPREAD
+    by_photos = np.sqrt(size * (_independent(change) - 1) / np.maximum(largest - size, 1e-300))
+    return np.asarray(np.where(spread, size / np.where(spread, error, 1.0), by_photos))
 
 
 def _independent(moment: InfluenceEstimate) -> int:

@@ -47,7 +47,8 @@ class InfluenceEstimate:
     the difference of their deviations. ``scatter`` is None if the estimate is not an average over classes.
 
     ``effective`` is the number of photos that it counts as, if these, not the deviations, are what is known:
-    for a single stratum (``SingleStrata``).
+    for a single stratum (``SingleStrata``). ``lone`` says that a side is one stratum in one cluster: nothing
+    shows how far another cluster would be from it, however many photos it has.
 
     Several models' estimates of one quantity may be held together (``stacked``): values ``[k]``, deviations
     ``[k, clusters]``.
@@ -62,6 +63,12 @@ class InfluenceEstimate:
     scatter: ClassScatter | None = None
     ways: Ways = ONE_WAY
     effective: float | None = None
+    lone: bool = False
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it has an interval, for which clusters must be comparable."""
+        return self.clusters > 1 and not self.lone
 
     @cached_property
     def variance(self) -> Any:
@@ -104,6 +111,7 @@ class InfluenceEstimate:
             df=min(way.df for way in ways[:2]),
             scatter=scatter,
             ways=Ways(tuple(len(way.deviations) for way in ways), meetings),
+            lone=any(way.lone for way in ways[:2]),
         )
 
     @classmethod
@@ -129,7 +137,10 @@ class InfluenceEstimate:
         if self.scatter is not None and other.scatter is not None:
             scatter = ClassScatter(*(a - b for a, b in zip(self.scatter, other.scatter, strict=True)))
         value, deviations = self.value - other.value, self.deviations - other.deviations
-        return replace(self, value=value, deviations=deviations, n=n, scatter=scatter, effective=None)
+        lone = self.lone or other.lone
+        return replace(
+            self, value=value, deviations=deviations, n=n, scatter=scatter, effective=None, lone=lone
+        )
 
     def combined(self, weights: Floats) -> InfluenceEstimate:
         """Return linear combinations of several estimates, one for each row of ``weights`` ``[m, k]``."""
@@ -424,8 +435,8 @@ class StratumMeans:
             scatter = ClassScatter(np.sqrt(c / (c - 1)) * moved, meetings)
         deviations = sum_by_code(part.pair_cluster[pairs], pulls, part.sampling.size)
         confidence = part.sampling.confidence
-        n = rows.photos[place]
-        return InfluenceEstimate(value, deviations, n, rows.clusters, rows.df, confidence, scatter)
+        n, lone = rows.photos[place], m == 1 and bool(alone.all())
+        return InfluenceEstimate(value, deviations, n, rows.clusters, rows.df, confidence, scatter, lone=lone)
 
     @cached_property
     def _scores(self) -> Floats:

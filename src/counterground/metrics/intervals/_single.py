@@ -136,9 +136,8 @@ class SingleStrata:
         """Return the estimate of a stratum's mean as one from effective photos, whose t is normal."""
         value, effective = float(estimate.value), float(self.effective[stratum])
         deviations = np.array([np.sqrt(max(0.0, value * (1 - value)) / effective), 0.0])
-        return replace(
-            estimate, deviations=deviations, df=np.inf, scatter=None, ways=ONE_WAY, effective=effective
-        )
+        known = replace(estimate, deviations=deviations, df=np.inf, scatter=None, ways=ONE_WAY)
+        return replace(known, effective=effective, lone=False)  # other strata show what clusters do
 
     def sides(
         self, left: InfluenceEstimate, right: InfluenceEstimate, sides: Sides, place: int
