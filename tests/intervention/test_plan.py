@@ -1,5 +1,6 @@
 """Which object stands on which background: how many of each, drawn from where, and what is left out."""
 
+import shutil
 from collections import Counter
 from itertools import pairwise
 
@@ -64,6 +65,31 @@ def test_a_background_never_comes_from_the_objects_own_cluster(composites):
     assert (drawn["cluster"] != drawn["background_cluster"]).all()
     twice = drawn.filter(pl.struct("foreground", "background_photo", "swap").is_duplicated())
     assert twice.is_empty()
+
+
+def test_a_copy_of_a_photo_lends_it_neither_background_nor_place(tmp_path):
+    discs = disc_photos(tmp_path, 4)
+    copied = "hen/grass/0.png"
+    for path in (copied, f"masks/{copied}"):
+        shutil.copy(tmp_path / path, tmp_path / path.replace("0.png", "copy.png"))
+    copy = pl.col("path", "mask").str.replace("0.png", "copy.png", literal=True)
+    twice = pl.concat([discs.photos, discs.photos.filter(path=copied).with_columns(copy)]).sort("path")
+    alone = twice.with_columns(cluster=pl.lit(None, pl.String))
+    benchmark = Benchmark(discs.name, discs.root, alone, discs.label_space)
+    kinds = ("mixed_same", "mixed_rand", "placed_common", "placed_counter")
+    content = dict(alone.select("path", "photo_id").iter_rows())
+    inside = np.asarray(Image.open(tmp_path / f"masks/{copied}")) >= 128
+    middle = [(np.argwhere(inside)[:, axis].mean() + 0.5) / SIDE for axis in (1, 0)]
+    for placement in ("hold", "draw"):
+        settings = SwapSettings(kinds=kinds, backgrounds_per_label=8, placement=placement)
+        made = plan_swap(benchmark, settings).benchmark
+        mine = made.photos.filter(foreground=copied)
+        mixed = mine.filter(pl.col("swap").str.starts_with("mixed"))
+        assert len(mixed) == 14  # of nine photos of its class, two are itself
+        assert content[copied] not in {content[behind] for behind in mixed["background_photo"]}
+        places = [made.made[path].placement for path in mine["path"]]
+        assert len([place for place in places if place is not None]) >= 6
+        assert not any(place == pytest.approx((inside.mean(), *middle), abs=1e-9) for place in places)
 
 
 def test_an_object_is_never_placed_where_it_was(composites, discs):
@@ -171,6 +197,13 @@ def test_cut_outs_are_the_clusters_of_objects_and_two_photos_of_each_are_used(di
     photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
     assert Counter(photos["cluster"]) == {"hen a": 2, "hen b": 2, "ox a": 2, "ox b": 2}
     assert photos.select("cluster", "own_group").n_unique() == 8
+
+
+def test_photos_that_show_no_cut_out_are_all_used(discs):
+    shown = discs.photos.with_columns(cutout=pl.when(pl.col("class_name") == "hen").then(pl.lit("one")))
+    benchmark = Benchmark(discs.name, discs.root, shown, discs.label_space)
+    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
+    assert Counter(photos["class_name"]) == {"hen": 2, "ox": 8}
 
 
 def test_photos_without_a_usable_mask_are_named_and_counted(tmp_path):

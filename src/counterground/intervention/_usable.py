@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from counterground.benchmarks import cutouts_shown
+from counterground.inference import independent_clusters
 from counterground.intervention._recipe import OBJECT, SIDE, MaskedPhoto, Placement, has_background
 from counterground.photos import (
     Benchmark,
@@ -43,6 +44,7 @@ class UsablePhoto:
         place: how large its object is and how far from the middle.
         placement: where its object is.
         cutout: which cut-out it shows; None if each photo has an object of its own.
+        kin: a number that it shares with photos of its cluster, and with copies of itself and of them.
     """
 
     row: Mapping[str, Any]
@@ -50,6 +52,7 @@ class UsablePhoto:
     place: ObjectPlace
     placement: Placement
     cutout: str | None
+    kin: int
 
     @property
     def path(self) -> str:
@@ -83,14 +86,15 @@ def usable_photos(
     else:
         shown = cutouts_shown(photos)
         cutouts = [None] * len(photos) if shown is None else shown.to_list()
-    rows = list(zip(photos.iter_rows(named=True), cutouts, strict=True))
+    kin = independent_clusters(photos).tolist()
+    rows = list(zip(photos.iter_rows(named=True), cutouts, kin, strict=True))
     usable: list[UsablePhoto] = []
     reasons: dict[str, list[str]] = defaultdict(list)
     with (
         ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as threads,
         progress_bar("Reading masks", "photos", shown=show_progress) as bar,
     ):
-        for done, (found, (row, _)) in enumerate(
+        for done, (found, (row, *_)) in enumerate(
             zip(threads.map(lambda each: _usable(benchmark, *each), rows), rows, strict=True), 1
         ):
             if isinstance(found, UsablePhoto):
@@ -112,7 +116,7 @@ def _left_out(why: str, paths: Sequence[str], of: int) -> str:
     return f"{len(paths):,} of {counted(of, 'photo')} left out, {why}: {named(paths)}."
 
 
-def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None) -> UsablePhoto | str:
+def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None, kin: int) -> UsablePhoto | str:
     """Return a photo with what is known of its object, or why it cannot be used."""
     if row["mask"] is None:
         return "without a mask"
@@ -139,7 +143,7 @@ def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None) ->
         for axis, side in enumerate(size)
     )
     masked = MaskedPhoto(photo, row["photo_id"], mask, content)
-    return UsablePhoto(row, masked, place, Placement(place.area, across, down), cutout)
+    return UsablePhoto(row, masked, place, Placement(place.area, across, down), cutout, kin)
 
 
 def _unfit(same_size: bool, area: float) -> str:
