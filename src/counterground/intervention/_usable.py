@@ -135,7 +135,7 @@ def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None, ki
     place = object_place(pixels)
     if pixels.shape[::-1] != size or not place.area or place.area > _MOST:
         return _unfit(pixels.shape[::-1] == size, place.area)
-    if not has_background(pixels):  # plain grey would stand in for it
+    if not has_background(pixels):
         return "with a mask whose edges leave nothing of the background"
     inside = (pixels >= OBJECT).astype(np.float64)
     across, down = (
