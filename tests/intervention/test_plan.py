@@ -102,6 +102,12 @@ def test_an_object_is_never_placed_where_it_was(composites, discs):
         assert composites.made[path].placement != pytest.approx((inside.mean(), *middle), abs=1e-9)
 
 
+def test_backgrounds_with_objects_of_their_own_are_noted(discs, composites):
+    alone = plan_swap(discs, SwapSettings(kinds=("original", "other"), backgrounds_per_label=2)).benchmark
+    note = "each background has objects of its own: no effect of backgrounds is shown"
+    assert [note in " ".join(each.notes) for each in (alone, composites)] == [True, False]
+
+
 def test_backgrounds_are_used_equally_often(discs):
     photos = plan_swap(discs, SwapSettings(kinds=("other",), backgrounds_per_label=2)).benchmark.photos
     uses = Counter(photos["background_photo"])

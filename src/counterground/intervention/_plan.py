@@ -349,6 +349,11 @@ class _Draw:
                 "Backgrounds of a class with photos of both groups are neither common nor counter: "
                 f"{named(f'{name} on {label}' for name, label in self._disputed)}."
             )
+        if self.labels and not set(_OF_LABELS) <= set(self._settings.kinds):
+            self.notes.append(
+                "Without both kinds, same and other, each background has objects of its own: no effect of "
+                "backgrounds is shown."
+            )
         if not self._groups:
             self.notes.append(
                 "The photos have no groups (common, counter): there is no background effect over classes, "
