@@ -307,6 +307,17 @@ def test_classes_without_all_parts_of_the_drop_are_counted(discs):
     assert not any("drop and its parts" in note for note in plan_swap(discs, TWO).benchmark.notes)
 
 
+def test_groups_without_labels_of_backgrounds_are_not_denied(discs):
+    bare = Benchmark(
+        discs.name,
+        discs.root,
+        discs.photos.with_columns(background=pl.lit(None, pl.String)),
+        discs.label_space,
+    )
+    notes = " ".join(plan_swap(bare, SwapSettings(kinds=("original", "grey"))).benchmark.notes)
+    assert "No background is common or counter for a class" in notes
+
+
 def test_a_background_of_both_groups_is_named_and_is_neither(discs):
     first = pl.col("path") == "hen/grass/0.png"
     photos = discs.photos.with_columns(group=pl.when(first).then(pl.lit("counter")).otherwise("group"))

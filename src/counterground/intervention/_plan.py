@@ -356,7 +356,7 @@ class _Draw:
             )
         if not self._groups:
             self.notes.append(
-                "The photos have no groups (common, counter): there is no background effect over classes, "
+                "No background is common or counter for a class: there is no background effect over classes, "
                 "only those of single backgrounds. `counterground discover` chooses pairs."
             )
         self.notes += [
