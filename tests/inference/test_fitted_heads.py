@@ -23,6 +23,7 @@ from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.inference import Settings, encode_photos, evaluate_models
+from counterground.metrics import Design
 from counterground.models import HeadSpec, load_model
 from counterground.photos import read_benchmark
 from counterground.privacy import shareable
@@ -151,9 +152,10 @@ def bursts(root, copies=False):
     return pl.DataFrame(rows)
 
 
-def neighbours_right(frame, root, clip, out):
+def neighbours_right(frame, root, clip, out, cluster="cluster"):
     """The share of photos whose nearest neighbour among the training photos is of their class."""
-    benchmark = cg.Benchmark.from_frame(frame, root=root)
+    benchmark = cg.Benchmark.from_frame(frame, root=root, attributes=sorted({cluster} - {"cluster"}))
+    benchmark = benchmark.described(design=Design(clusters=(cluster,)))
     run = evaluate_models(benchmark, f"{clip}?head=knn&k=1", SETTINGS, out)
     return run.predictions["correct"].mean()
 
@@ -164,6 +166,8 @@ def test_no_photo_is_predicted_by_a_head_that_saw_its_cluster(tiny_clip, tmp_pat
     assert neighbours_right(frame, root, clip, tmp_path / "apart") < 0.7
     unaware = frame.with_columns(cluster=pl.lit(None, pl.String))
     assert neighbours_right(unaware, root, clip, tmp_path / "leaking") > 0.95, "what a leak would look like"
+    named = unaware.with_columns(burst=frame["cluster"])
+    assert neighbours_right(named, root, clip, tmp_path / "named", "burst") < 0.7
 
 
 def test_copies_of_a_photo_are_never_on_both_sides(tiny_clip, tmp_path):

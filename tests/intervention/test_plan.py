@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,7 @@ from counterground import Benchmark
 from counterground.errors import CounterGroundError, UsageError
 from counterground.intervention import KINDS, SwapSettings, plan_swap
 from counterground.masks import make_masks
+from counterground.metrics import Design
 from counterground.photos import photo_id, write_benchmark
 
 TWO = SwapSettings(backgrounds_per_label=2)
@@ -90,6 +92,20 @@ def test_a_copy_of_a_photo_lends_it_neither_background_nor_place(tmp_path):
         places = [made.made[path].placement for path in mine["path"]]
         assert len([place for place in places if place is not None]) >= 6
         assert not any(place == pytest.approx((inside.mean(), *middle), abs=1e-9) for place in places)
+
+
+def test_clusters_are_those_of_the_design(discs):
+    site = pl.format("site {}", pl.int_range(pl.len()) % 5)
+    photos = discs.photos.with_columns(site=site, cluster=pl.lit(None, pl.String))
+    of_sites = replace(discs, photos=photos, design=Design(clusters=("site",)))
+    made = plan_swap(of_sites, TWO).benchmark.photos
+    sites = dict(photos.select("path", "site").iter_rows())
+    drawn = made.filter(pl.col("swap").is_in(["same", "other", "mixed_same", "mixed_rand"]))
+    for own, behind, *clusters in drawn.select(
+        "foreground", "background_photo", "cluster", "background_cluster"
+    ).iter_rows():
+        assert [sites[own], sites[behind]] == clusters
+        assert sites[own] != sites[behind]
 
 
 def test_an_object_is_never_placed_where_it_was(composites, discs):

@@ -80,7 +80,8 @@ def usable_photos(
     benchmark: Benchmark, *, show_progress: bool = False
 ) -> tuple[list[UsablePhoto], list[str]]:
     """Return the photos that can be cut apart, in order, and sentences that name and count the others."""
-    photos = benchmark.photos
+    photos, by = benchmark.photos, benchmark.design.clusters[0]
+    photos = photos.with_columns(cluster=pl.col(by).cast(pl.String))
     if CUTOUT in photos.columns:
         cutouts: Sequence[str | None] = photos[CUTOUT].cast(pl.String).to_list()  # numbers, too
     else:

@@ -62,7 +62,7 @@ def divide(benchmark: Benchmark, classes: Classes, seed: int) -> Divided:
     while True:
         contrast, side = _sides(benchmark)
         try:
-            rotation = rotate_clusters(benchmark.photos, side, seed)
+            rotation = rotate_clusters(benchmark.photos, side, seed, benchmark.design.clusters[0])
         except TooFewClusters as error:
             left = _names(benchmark, np.full(len(benchmark.photos), True))
             if not error.classes or set(left) <= set(error.classes):

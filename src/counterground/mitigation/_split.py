@@ -61,7 +61,7 @@ class Rotation:
         ]
 
 
-def rotate_clusters(photos: pl.DataFrame, side: np.ndarray, seed: int) -> Rotation:
+def rotate_clusters(photos: pl.DataFrame, side: np.ndarray, seed: int, by: str = "cluster") -> Rotation:
     """Divide clusters into three parts, each of which has photos of every class and of both sides.
 
     As far as clusters allow, each also has photos of every class on each side, and of each background.
@@ -70,11 +70,12 @@ def rotate_clusters(photos: pl.DataFrame, side: np.ndarray, seed: int) -> Rotati
         photos: photos of the manifest.
         side: ``[n]``, ``common``, ``counter`` or None.
         seed: seed for what is drawn.
+        by: column of the clusters.
 
     Raises:
         TooFewClusters: a class or a side has too few, or they cannot be divided this way.
     """
-    clusters = independent_clusters(photos)
+    clusters = independent_clusters(photos, by)
     table = photos.select("class_name", "background", side=pl.Series(side.tolist(), dtype=pl.String))
     kinds = [_Kind.of(table, clusters, *columns) for columns in _KINDS]
     presence = np.hstack([kind.presence for kind in kinds])

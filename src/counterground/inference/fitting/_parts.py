@@ -8,17 +8,21 @@ import numpy as np
 import polars as pl
 
 
-def independent_clusters(photos: pl.DataFrame) -> np.ndarray:
+def independent_clusters(photos: pl.DataFrame, by: str = "cluster") -> np.ndarray:
     """Return a number for each photo: photos of one cluster, or of one content, are linked and share it.
 
     A photo without a cluster forms its own.
+
+    Args:
+        photos: photos of the manifest.
+        by: column of the clusters, the first of the design.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     own = pl.format("photo {}", "photo_id")
     numbered = photos.select(
-        cluster=pl.format("cluster {}", "cluster").fill_null(own).rank("dense") - 1,
+        cluster=pl.format("cluster {}", by).fill_null(own).rank("dense") - 1,
         content=pl.col("photo_id").rank("dense") - 1,
     )
     cluster, content = (numbered[name].cast(pl.Int64).to_numpy() for name in numbered.columns)
