@@ -1,6 +1,8 @@
 """Which object stands on which background: how many of each, drawn from where, and what is left out."""
 
+import shutil
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +16,7 @@ from counterground import Benchmark
 from counterground.errors import CounterGroundError, UsageError
 from counterground.intervention import KINDS, SwapSettings, plan_swap
 from counterground.masks import make_masks
+from counterground.metrics import Design
 from counterground.photos import photo_id, write_benchmark
 
 TWO = SwapSettings(backgrounds_per_label=2)
@@ -66,6 +69,45 @@ def test_a_background_never_comes_from_the_objects_own_cluster(composites):
     assert twice.is_empty()
 
 
+def test_a_copy_of_a_photo_lends_it_neither_background_nor_place(tmp_path):
+    discs = disc_photos(tmp_path, 4)
+    copied = "hen/grass/0.png"
+    for path in (copied, f"masks/{copied}"):
+        shutil.copy(tmp_path / path, tmp_path / path.replace("0.png", "copy.png"))
+    copy = pl.col("path", "mask").str.replace("0.png", "copy.png", literal=True)
+    twice = pl.concat([discs.photos, discs.photos.filter(path=copied).with_columns(copy)]).sort("path")
+    alone = twice.with_columns(cluster=pl.lit(None, pl.String))
+    benchmark = Benchmark(discs.name, discs.root, alone, discs.label_space)
+    kinds = ("mixed_same", "mixed_rand", "placed_common", "placed_counter")
+    content = dict(alone.select("path", "photo_id").iter_rows())
+    inside = np.asarray(Image.open(tmp_path / f"masks/{copied}")) >= 128
+    middle = [(np.argwhere(inside)[:, axis].mean() + 0.5) / SIDE for axis in (1, 0)]
+    for placement in ("hold", "draw"):
+        settings = SwapSettings(kinds=kinds, backgrounds_per_label=8, placement=placement)
+        made = plan_swap(benchmark, settings).benchmark
+        mine = made.photos.filter(foreground=copied)
+        mixed = mine.filter(pl.col("swap").str.starts_with("mixed"))
+        assert len(mixed) == 14  # of nine photos of its class, two are itself
+        assert content[copied] not in {content[behind] for behind in mixed["background_photo"]}
+        places = [made.made[path].placement for path in mine["path"]]
+        assert len([place for place in places if place is not None]) >= 6
+        assert not any(place == pytest.approx((inside.mean(), *middle), abs=1e-9) for place in places)
+
+
+def test_clusters_are_those_of_the_design(discs):
+    site = pl.format("site {}", pl.int_range(pl.len()) % 5)
+    photos = discs.photos.with_columns(site=site, cluster=pl.lit(None, pl.String))
+    of_sites = replace(discs, photos=photos, design=Design(clusters=("site",)))
+    made = plan_swap(of_sites, TWO).benchmark.photos
+    sites = dict(photos.select("path", "site").iter_rows())
+    drawn = made.filter(pl.col("swap").is_in(["same", "other", "mixed_same", "mixed_rand"]))
+    for own, behind, *clusters in drawn.select(
+        "foreground", "background_photo", "cluster", "background_cluster"
+    ).iter_rows():
+        assert [sites[own], sites[behind]] == clusters
+        assert sites[own] != sites[behind]
+
+
 def test_an_object_is_never_placed_where_it_was(composites, discs):
     masks = dict(discs.photos.select("path", "mask").iter_rows())
     placed = composites.photos.filter(pl.col("swap").str.starts_with("placed"))
@@ -74,6 +116,12 @@ def test_an_object_is_never_placed_where_it_was(composites, discs):
         inside = np.asarray(Image.open(discs.root / masks[own])) >= 128
         middle = [(np.argwhere(inside)[:, axis].mean() + 0.5) / SIDE for axis in (1, 0)]
         assert composites.made[path].placement != pytest.approx((inside.mean(), *middle), abs=1e-9)
+
+
+def test_backgrounds_with_objects_of_their_own_are_noted(discs, composites):
+    alone = plan_swap(discs, SwapSettings(kinds=("original", "other"), backgrounds_per_label=2)).benchmark
+    note = "each background has objects of its own: no effect of backgrounds is shown"
+    assert [note in " ".join(each.notes) for each in (alone, composites)] == [True, False]
 
 
 def test_backgrounds_are_used_equally_often(discs):
@@ -173,6 +221,13 @@ def test_cut_outs_are_the_clusters_of_objects_and_two_photos_of_each_are_used(di
     assert photos.select("cluster", "own_group").n_unique() == 8
 
 
+def test_photos_that_show_no_cut_out_are_all_used(discs):
+    shown = discs.photos.with_columns(cutout=pl.when(pl.col("class_name") == "hen").then(pl.lit("one")))
+    benchmark = Benchmark(discs.name, discs.root, shown, discs.label_space)
+    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
+    assert Counter(photos["class_name"]) == {"hen": 2, "ox": 8}
+
+
 def test_photos_without_a_usable_mask_are_named_and_counted(tmp_path):
     benchmark = disc_photos(tmp_path, 4)
     masks = tmp_path / "masks/hen/grass"
@@ -266,6 +321,17 @@ def test_classes_without_all_parts_of_the_drop_are_counted(discs):
         "that shows all parts."
     )
     assert not any("drop and its parts" in note for note in plan_swap(discs, TWO).benchmark.notes)
+
+
+def test_groups_without_labels_of_backgrounds_are_not_denied(discs):
+    bare = Benchmark(
+        discs.name,
+        discs.root,
+        discs.photos.with_columns(background=pl.lit(None, pl.String)),
+        discs.label_space,
+    )
+    notes = " ".join(plan_swap(bare, SwapSettings(kinds=("original", "grey"))).benchmark.notes)
+    assert "No background is common or counter for a class" in notes
 
 
 def test_a_background_of_both_groups_is_named_and_is_neither(discs):

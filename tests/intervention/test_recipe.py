@@ -73,6 +73,38 @@ def test_a_hard_mask_that_is_too_large_leaves_no_rim(tmp_path):
     assert (green > 60).sum() < 12  # its outline has 93 pixels
 
 
+def test_a_hard_mask_of_a_large_photo_leaves_no_rim_either(tmp_path):
+    rows, columns = np.mgrid[:1024, :1024]
+    away = np.hypot(rows - 512, columns - 512)
+    save(tmp_path / "photo.png", np.where((away < 224)[..., None], RED, GREEN).astype(np.uint8))
+    save(tmp_path / "mask.png", np.where(away < 226, 255, 0).astype(np.uint8))
+    files = tmp_path / "photo.png", tmp_path / "mask.png"
+    made = pixels_of(Composite(MaskedPhoto(files[0], photo_id(files[0]), files[1], photo_id(files[1])), None))
+    green = made[..., 1] - made[..., 0]
+    assert (green > 60).sum() < 12  # its outline has 704 pixels
+
+
+@pytest.mark.parametrize(
+    ("mask", "why"),
+    [
+        (disc((32, 32), 14)[:, :48], "has another size than its photo"),
+        (np.zeros((SIDE, SIDE), np.uint8), "marks no object"),
+        (disc((32, 32), 1), "too thin to be cut out"),
+    ],
+)
+def test_a_mask_that_gives_no_object_gives_no_composite(tmp_path, mask, why):
+    own = masked(tmp_path, "own", RED, GREEN, disc((32, 32), 14))
+    save(own.mask, mask)
+    with pytest.raises(UnreadablePhoto, match=rf"{why}.* \(own-mask\.png\)"):
+        load_photo(Composite(replace(own, mask_id=photo_id(own.mask)), None))
+
+
+def test_a_mask_that_leaves_no_background_gives_none(tmp_path):
+    full = masked(tmp_path, "full", RED, GREEN, np.full((SIDE, SIDE), 255, np.uint8))
+    with pytest.raises(UnreadablePhoto, match="leaves nothing of the background"):
+        load_photo(Composite(None, full))
+
+
 def test_an_object_is_put_where_and_as_large_as_it_is_told(red_on_green, blue_on_white):
     made = pixels_of(Composite(red_on_green, blue_on_white, placement=Placement(0.04, 0.3, 0.6)))
     red = (made[..., 0] - made[..., 1]) > 95
@@ -113,9 +145,7 @@ def test_a_background_of_another_shape_covers_the_frame(red_on_green, tmp_path):
 def test_a_strip_covers_a_frame_across_it(frame, behind, tmp_path):
     sources = []
     for name, shape in (("frame", frame), ("behind", behind)):
-        mask = np.zeros(shape, np.uint8)
-        mask[0, 0] = 255
-        sources.append(masked(tmp_path, name, RED, GREEN, mask))
+        sources.append(masked(tmp_path, name, RED, GREEN, np.full(shape, 255, np.uint8)))
     made = pixels_of(Composite(sources[0], sources[1], refill=False))
     assert made.shape == (*frame, 3)
 

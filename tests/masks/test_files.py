@@ -11,6 +11,7 @@ from PIL import Image
 
 from counterground.errors import UsageError
 from counterground.masks import make_masks, with_masks
+from counterground.photos import benchmark_of_frame
 
 
 def outcomes(masks):
@@ -47,6 +48,7 @@ def test_the_alpha_of_photos(tmp_path):
         image = photo_of(mask)
         image.putalpha(alpha)
         image.save(root / f"{name}.png")
+    benchmark = benchmark_of_frame(benchmark.photos.select("path", "class_name"), root, "made")
     masks = make_masks(benchmark, "alpha", tmp_path / "masks")
     assert outcomes(masks) == {"alpha.png": None, "opaque.png": "full", "plain.png": "missing"}
     assert (pixels(tmp_path / "masks/files/alpha.png.png") == np.asarray(mask)).all()

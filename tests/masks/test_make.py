@@ -105,6 +105,16 @@ def test_a_photo_that_has_changed_gets_no_mask(benchmark, tmp_path):
         with_masks(changed, tmp_path / "masks")
 
 
+def test_a_photo_that_is_not_the_one_of_the_manifest_gets_no_mask(benchmark, tmp_path):
+    own = (tmp_path / "photos/b.png").read_bytes()
+    (tmp_path / "photos/b.png").write_bytes((tmp_path / "photos/a.png").read_bytes())
+    made = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=PLAIN)
+    assert made.reasons() == {"photo changed": 1}
+    assert not (tmp_path / "masks/files/b.png.png").exists()
+    (tmp_path / "photos/b.png").write_bytes(own)
+    assert make_masks(benchmark, "grabcut", tmp_path / "masks", settings=PLAIN).usable == 3
+
+
 def test_without_a_folder_masks_are_kept_in_the_cache(benchmark, cache):
     first = with_masks(benchmark, "boxes")
     assert first.masks_root.is_relative_to(cache)

@@ -385,6 +385,24 @@ def test_the_design_of_composites_has_the_contrasts_that_they_show(predictions):
     design.check(photos)
     some = photos.filter(pl.col("swap").is_in(["original", "same", "other"]))
     assert [each.name for each in swap_design(some).contrasts] == ["background_effect", "same_label_cost"]
+    others = photos.filter(pl.col("swap").is_in(["original", "other"]))
+    assert [each.name for each in swap_design(others).contrasts] == ["observed_drop"]
+
+
+@pytest.mark.parametrize("kind", ["same", "other"])
+def test_labels_with_foregrounds_of_their_own_show_no_effect_of_backgrounds(kind):
+    """Every answer depends on the foreground's own photo alone, so no background has an effect."""
+    frame = composites().filter(pl.col("swap").is_in(["original", "grey", "same", "other"]))
+    easy = pl.col("foreground").is_in(frame.filter(swap="original", group="counter")["foreground"].implode())
+    whole = swap_effects(answered(easy, frame))
+    assert row(whole, "background_effect")["low"] < 0 < row(whole, "background_effect")["high"]
+    part = frame.filter((pl.col("swap") == kind) | pl.col("swap").is_in(["original", "grey"]))
+    found = swap_effects(answered(easy, part))
+    assert row(found, "observed_drop")["value"] == -1
+    gone = {"background_effect", "rest", "background_share", "background_against_grey"}
+    assert gone | {"background_against_mean"} <= set(whole["estimate"])
+    assert not (gone | {"background_against_mean"}) & set(found["estimate"])
+    assert decomposed_classes(part) == (0, 0)
 
 
 def test_the_effect_of_backgrounds_is_paired_over_foregrounds():

@@ -501,6 +501,22 @@ def test_what_crosses_the_parts_is_said(planted, tmp_path):
     assert any("of one background_cluster may be in several parts" in note for note in found.record.notes)
 
 
+@pytest.mark.parametrize("clusters", [("site",), ("cluster", "site")])
+def test_parts_and_figures_follow_the_clusters_of_the_design(clusters, tmp_path):
+    photos, design = planted_benchmark(24), Design(clusters=clusters)
+    site = pl.format("site {}", pl.col("cluster").str.extract(r"(\d+)").cast(pl.Int64) % 6)
+    photos = replace(photos, photos=photos.photos.with_columns(site=site), design=design)
+    found = cg.mitigate(photos, Planted(), "text-projection", out=tmp_path / "run", figure=False)
+    assert sum(part.clusters for part in found.record.parts) == photos.photos[clusters[0]].n_unique()
+    scores = found.run.scores.filter(pl.col("class_index").is_null(), metric="drop")
+    each = found.record.methods[0]
+    for model, drop in (("Planted", found.record.unmitigated.drop), (each.model, each.mitigated.drop)):
+        limits = scores.filter(model=model).select("value", "low", "high").row(0)
+        assert limits == (drop.value, drop.low, drop.high)
+    compared = compare_models(found.run.predictions, design=design).filter(metric="drop")
+    assert compared["p_holm"].to_list() == [each.gain.p_holm]
+
+
 def test_a_model_whose_head_is_fitted_is_refused(planted, tmp_path):
     with pytest.raises(UsageError, match="has no head of its own"):
         cg.mitigate(planted, "efficientnet-lite0?head=knn", "all", out=tmp_path / "run")

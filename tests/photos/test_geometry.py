@@ -61,6 +61,14 @@ def test_masks_of_every_kind_mean_the_same(tmp_path):
         assert mask_place(tmp_path / name) == object_place(np.asarray(white)), name
 
 
+def test_a_mask_of_16_bits_is_scaled_and_not_clipped(tmp_path):
+    values = np.full((50, 100), 600, np.uint16)  # 2 of 255
+    values[20:40, 10:30] = 65535
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    assert mask_place(tmp_path / "deep.png") == object_place((values > 600) * 255)
+    assert mask_place(tmp_path / "deep.png").area == pytest.approx(0.08)
+
+
 def test_masks_boxes_and_sizes(benchmark):
     found = photo_geometry(
         benchmark(

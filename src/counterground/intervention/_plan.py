@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -173,7 +173,7 @@ class _Deck:
         self,
         photos: Sequence[UsablePhoto],
         rng: np.random.Generator,
-        kin: Callable[[UsablePhoto], str],
+        kin: Callable[[UsablePhoto], Hashable],
     ) -> None:
         self.photos, self._rng, self._kin = photos, rng, kin
         self._related = Counter(map(kin, photos))
@@ -200,11 +200,11 @@ class _Deck:
 
     def _shuffled(self) -> list[UsablePhoto]:
         order = [self.photos[place] for place in self._rng.permutation(len(self.photos))]
-        seen: Counter[str] = Counter()
+        seen: Counter[int] = Counter()
         turns = []
         for photo in order:
-            turns.append(seen[photo.cluster])
-            seen[photo.cluster] += 1
+            turns.append(seen[photo.kin])
+            seen[photo.kin] += 1
         return [order[place] for place in sorted(range(len(order)), key=turns.__getitem__)]
 
 
@@ -222,7 +222,7 @@ class _Draw:
         self._of_class = {index: self._deck(f"class {index}", class_index=index) for index in classes}
         self._any = self._deck("any")
         self._donors = {
-            (index, group): self._deck(f"{group} {index}", kin=_path, class_index=index, group=group)
+            (index, group): self._deck(f"{group} {index}", kin=_content, class_index=index, group=group)
             for index in classes
             for group in GROUPS
         }
@@ -261,10 +261,10 @@ class _Draw:
         """Return the backgrounds with enough photos besides those of any one cluster."""
         if not set(_OF_LABELS) & set(self._settings.kinds):
             return []
-        clusters: dict[str, Counter[str]] = {}
+        clusters: dict[str, Counter[int]] = {}
         for photo in self._usable:
             if photo.label is not None:
-                clusters.setdefault(photo.label, Counter())[photo.cluster] += 1
+                clusters.setdefault(photo.label, Counter())[photo.kin] += 1
         for label in self._settings.labels:
             if label not in clusters:
                 known = ", ".join(sorted(clusters)) or "none"
@@ -323,7 +323,7 @@ class _Draw:
         if n is not None:
             order = order[:n]
         elif any(photo.cutout for photo in order):
-            order = [photo for photo in order if turn[photo] < _PER_CUTOUT]
+            order = [photo for photo in order if photo.cutout is None or turn[photo] < _PER_CUTOUT]
         return sorted(order, key=lambda photo: photo.path)
 
     def _note_classes(self, classes: Mapping[int, str]) -> None:
@@ -349,9 +349,14 @@ class _Draw:
                 "Backgrounds of a class with photos of both groups are neither common nor counter: "
                 f"{named(f'{name} on {label}' for name, label in self._disputed)}."
             )
+        if self.labels and not set(_OF_LABELS) <= set(self._settings.kinds):
+            self.notes.append(
+                "Without both kinds, same and other, each background has objects of its own: no effect of "
+                "backgrounds is shown."
+            )
         if not self._groups:
             self.notes.append(
-                "The photos have no groups (common, counter): there is no background effect over classes, "
+                "No background is common or counter for a class: there is no background effect over classes, "
                 "only those of single backgrounds. `counterground discover` chooses pairs."
             )
         self.notes += [
@@ -402,7 +407,8 @@ class _Draw:
         """
         placement = None
         if self._settings.placement == "draw":
-            donors = [each for each in self._of_class[own.row["class_index"]].photos if each is not own]
+            of_class = self._of_class[own.row["class_index"]].photos
+            donors = [each for each in of_class if _content(each) != _content(own)]
             order = self._rng("placement", own.path).permutation(len(donors))
             if donors:  # an only photo of its class keeps its placement
                 placement = donors[order[turn % len(donors)]].placement
@@ -448,7 +454,7 @@ class _Draw:
         }
         return row, recipe
 
-    def _deck(self, key: str, kin: Callable[[UsablePhoto], str] | None = None, **values: Any) -> _Deck:
+    def _deck(self, key: str, kin: Callable[[UsablePhoto], Hashable] | None = None, **values: Any) -> _Deck:
         """Return the usable photos with these values, to be drawn."""
         label = values.pop("label", None)
         chosen = [
@@ -457,19 +463,19 @@ class _Draw:
             if (label is None or photo.label == label)
             and all(photo.row[name] == value for name, value in values.items())
         ]
-        return _Deck(chosen, self._rng(key), kin or _cluster)
+        return _Deck(chosen, self._rng(key), kin or _kin)
 
     def _rng(self, *key: str) -> np.random.Generator:
         text = json.dumps([self._settings.seed, *key])
         return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]))
 
 
-def _cluster(photo: UsablePhoto) -> str:
-    return photo.cluster
+def _kin(photo: UsablePhoto) -> int:
+    return photo.kin
 
 
-def _path(photo: UsablePhoto) -> str:
-    return photo.path
+def _content(photo: UsablePhoto) -> str:
+    return photo.masked.photo_id
 
 
 def _turns(

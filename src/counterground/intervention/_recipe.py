@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
     Floats = npt.NDArray[np.float32]
 
-VERSION = 1
+VERSION = 2
 """Version of the pixels that a recipe gives; part of its hash."""
 GREY = 128
 OBJECT = 128
@@ -193,18 +193,31 @@ def read_pixels(source: MaskedPhoto) -> tuple[Pixels, Pixels]:
     """Return a photo ``[h, w, 3]`` and its mask ``[h, w]``, their shorter side reduced to `SIDE`.
 
     Raises:
-        UnreadablePhoto: a file is missing, has different content or cannot be read.
+        UnreadablePhoto: a file is missing, has different content or cannot be read, or the mask has another
+            size.
         MissingExtraError: OpenCV is not installed.
     """
     return _photo(source), _mask(source)
 
 
 def _object(source: MaskedPhoto) -> Cutout:
-    return _OBJECTS.get(source.contents, lambda: cut_out(_photo(source), _mask(source)))
+    def make() -> Cutout:
+        cutout = cut_out(_photo(source), _mask(source))
+        if cutout.alpha.max() < OBJECT:  # a composite without its object would be counted as one with it
+            raise UnreadablePhoto(source.mask, "marks no object, or one too thin to be cut out")
+        return cutout
+
+    return _OBJECTS.get(source.contents, make)
 
 
 def _background(source: MaskedPhoto) -> _Background:
-    return _BACKGROUNDS.get(source.contents, lambda: _Background(refill(_photo(source), _mask(source))))
+    def make() -> _Background:
+        photo, mask = read_pixels(source)
+        if _holes(mask)[1].all():
+            raise UnreadablePhoto(source.mask, "leaves nothing of the background")
+        return _Background(refill(photo, mask))
+
+    return _BACKGROUNDS.get(source.contents, make)
 
 
 def _reduced(size: tuple[int, int]) -> tuple[int, int]:
@@ -220,8 +233,14 @@ def _photo(source: MaskedPhoto) -> Pixels:
 
 
 def _mask(source: MaskedPhoto) -> Pixels:
-    """Return the mask ``[h, w]`` at the size that its photo is reduced to."""
-    return _resized(read_mask(source.mask, expect_id=source.mask_id), _reduced(photo_size(source.photo)))
+    """Return the mask ``[h, w]`` at the size that its photo is reduced to; a hard one stays hard."""
+    size = photo_size(source.photo)
+    mask: Pixels = read_mask(source.mask, expect_id=source.mask_id)
+    if mask.shape[::-1] != size:
+        raise UnreadablePhoto(source.mask, "has another size than its photo")
+    reduced = _resized(mask, _reduced(size))
+    # The steps of a hard edge are averaged, which must not pass for a soft edge of its own.
+    return reduced if _is_soft(mask) else np.where(reduced >= OBJECT, np.uint8(255), np.uint8(0))
 
 
 def cut_out(photo: Pixels, mask: Pixels) -> Cutout:
@@ -296,8 +315,6 @@ def refill(photo: Pixels, mask: Pixels) -> Pixels:
     height, width = mask.shape
     reach = _pixels_of(_REACH, mask.shape)
     hole, small_hole = _holes(mask)
-    if small_hole.all():
-        return np.full_like(photo, GREY)
     reduced = _resized(photo, (small_hole.shape[1], small_hole.shape[0]))
     filled_small = cv2.inpaint(reduced, small_hole, 3, cv2.INPAINT_TELEA)
     across, down = _like(reduced, filled_small, small_hole)

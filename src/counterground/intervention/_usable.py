@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from counterground.benchmarks import cutouts_shown
+from counterground.inference import independent_clusters
 from counterground.intervention._recipe import OBJECT, SIDE, MaskedPhoto, Placement, has_background
 from counterground.photos import (
     Benchmark,
@@ -43,6 +44,7 @@ class UsablePhoto:
         place: how large its object is and how far from the middle.
         placement: where its object is.
         cutout: which cut-out it shows; None if each photo has an object of its own.
+        kin: a number that it shares with photos of its cluster, and with copies of itself and of them.
     """
 
     row: Mapping[str, Any]
@@ -50,6 +52,7 @@ class UsablePhoto:
     place: ObjectPlace
     placement: Placement
     cutout: str | None
+    kin: int
 
     @property
     def path(self) -> str:
@@ -77,20 +80,22 @@ def usable_photos(
     benchmark: Benchmark, *, show_progress: bool = False
 ) -> tuple[list[UsablePhoto], list[str]]:
     """Return the photos that can be cut apart, in order, and sentences that name and count the others."""
-    photos = benchmark.photos
+    photos, by = benchmark.photos, benchmark.design.clusters[0]
+    photos = photos.with_columns(cluster=pl.col(by).cast(pl.String))
     if CUTOUT in photos.columns:
         cutouts: Sequence[str | None] = photos[CUTOUT].cast(pl.String).to_list()  # numbers, too
     else:
         shown = cutouts_shown(photos)
         cutouts = [None] * len(photos) if shown is None else shown.to_list()
-    rows = list(zip(photos.iter_rows(named=True), cutouts, strict=True))
+    kin = independent_clusters(photos, "cluster").tolist()
+    rows = list(zip(photos.iter_rows(named=True), cutouts, kin, strict=True))
     usable: list[UsablePhoto] = []
     reasons: dict[str, list[str]] = defaultdict(list)
     with (
         ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as threads,
         progress_bar("Reading masks", "photos", shown=show_progress) as bar,
     ):
-        for done, (found, (row, _)) in enumerate(
+        for done, (found, (row, *_)) in enumerate(
             zip(threads.map(lambda each: _usable(benchmark, *each), rows), rows, strict=True), 1
         ):
             if isinstance(found, UsablePhoto):
@@ -112,7 +117,7 @@ def _left_out(why: str, paths: Sequence[str], of: int) -> str:
     return f"{len(paths):,} of {counted(of, 'photo')} left out, {why}: {named(paths)}."
 
 
-def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None) -> UsablePhoto | str:
+def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None, kin: int) -> UsablePhoto | str:
     """Return a photo with what is known of its object, or why it cannot be used."""
     if row["mask"] is None:
         return "without a mask"
@@ -131,7 +136,7 @@ def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None) ->
     place = object_place(pixels)
     if pixels.shape[::-1] != size or not place.area or place.area > _MOST:
         return _unfit(pixels.shape[::-1] == size, place.area)
-    if not has_background(pixels):  # plain grey would stand in for it
+    if not has_background(pixels):
         return "with a mask whose edges leave nothing of the background"
     inside = (pixels >= OBJECT).astype(np.float64)
     across, down = (
@@ -139,7 +144,7 @@ def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None) ->
         for axis, side in enumerate(size)
     )
     masked = MaskedPhoto(photo, row["photo_id"], mask, content)
-    return UsablePhoto(row, masked, place, Placement(place.area, across, down), cutout)
+    return UsablePhoto(row, masked, place, Placement(place.area, across, down), cutout, kin)
 
 
 def _unfit(same_size: bool, area: float) -> str:

@@ -41,7 +41,7 @@ REASONS = {
     "many parts": "the object has more separate parts than the limit",
     "holes": "the object's holes are larger than the limit",
     "box disagrees": "the object's bounding box agrees too little with its known box",
-    "photo changed": "the photo has changed since the mask was made",
+    "photo changed": "the photo has changed since its manifest was written",
     "rejected": "rejected in review",
 }
 """Why a photo has no usable mask: what ``masks.csv`` says, and what it means."""

@@ -36,7 +36,7 @@ from counterground.masks._masks import (
 from counterground.masks._quality import broken_limits, measure
 from counterground.masks._settings import MaskSettings
 from counterground.masks._sources import Boxes, known_boxes, open_source
-from counterground.photos import Benchmark, UnreadablePhoto, photo_size
+from counterground.photos import Benchmark, UnreadablePhoto, photo_id, photo_size
 from counterground.privacy import shareable
 from counterground.progress import progress_bar
 from counterground.text import in_utf8
@@ -268,7 +268,10 @@ class _Making:
         name = f"{FILES}/{path}.png"
         target = self.folder / name
         try:
-            found = self._found(self._request(photo), target)
+            request = self._request(photo)
+            found = self._found(request, target)
+            if photo_id(request.file) != photo["photo_id"]:
+                found = Found(None, "photo changed")
         except UnreadablePhoto as error:
             found = Found(None, "unreadable", error.reason)
         row = {name: photo[name] for name in ("path", "photo_id", "class_name")}

@@ -104,7 +104,9 @@ def read_mask(path: Path, *, expect_id: str | None = None) -> npt.NDArray[np.uin
     Raises:
         UnreadablePhoto: it cannot be decoded.
     """
-    image = load_photo(path, rgb=False, expect_id=expect_id, whole=True).image
+    photo = load_photo(path, rgb=False, expect_id=expect_id, whole=True)
+    # Of 16 bits, PIL would clip what is above 255: nearly black would count as white.
+    image = photo.in_rgb(path).image if photo.mode.startswith("I") else photo.image
     grey = image.convert("RGBA").getchannel("A") if image.has_transparency_data else image.convert("L")
     return np.asarray(grey)
 

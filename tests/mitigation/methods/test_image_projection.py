@@ -72,6 +72,17 @@ def test_mean_differences_are_the_coefficients_of_a_regression(boost):
     np.testing.assert_allclose(cosines(fit("image-projection", DATA, boost=boost)), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("boost", [False, True])
+def test_between_sets_that_no_photo_connects_nothing_is_removed(boost):
+    cells = [(k, b) for k in range(8) for b in range(4) if (k < 4) == (b < 2)]
+    data, classes, backgrounds = additive(cells)
+    harmful = backgrounds[[1, 3]] - backgrounds[[0, 2]]
+    helpful = np.concatenate([classes[1:4] - classes[0], classes[5:] - classes[4]])
+    expected = authors_loop(PHOTOS.features, harmful, helpful if boost else None)
+    projection = fit("image-projection", data, boost=boost).projection
+    np.testing.assert_allclose(normalize(PHOTOS.features @ projection), expected, atol=1e-5)
+
+
 def test_the_projection_is_idempotent_and_removes_each_difference():
     data, _, backgrounds = additive([(k, b) for k in range(8) for b in range(4)])
     projection = fit("image-projection", data, boost=False).projection.astype(float)

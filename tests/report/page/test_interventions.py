@@ -351,6 +351,16 @@ def test_the_largest_of_several_effects_is_corrected_for_their_number(models, an
     assert "chosen on these photos" in cause_answer(causes, "lead", on_these_photos=True).reason
 
 
+def test_a_drop_that_composites_do_not_divide_is_not_denied():
+    row = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 90, "clusters": 9, "p_value": 0.01}
+    rows = {(name, None, None): row for name in ("observed_drop", "bg_gap")}
+    found = cause_answer([SimpleNamespace(models=[ModelEffects("lead", None, rows)], limits="")], "lead")
+    assert found.answer == "Not measured."
+    assert (
+        "do not show the same objects on both common and counter backgrounds. lead’s BG-Gap" in found.reason
+    )
+
+
 def test_of_composites_alone_no_benchmark_is_asked_for(made, tmp_path):
     said = []
     write_report([made["discs swapped"]], tmp_path / "a.html", warn=said.append)

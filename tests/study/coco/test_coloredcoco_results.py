@@ -90,6 +90,14 @@ def test_a_training_that_diverged_is_missing_and_its_seed_is_not_compared():
         assert "accuracy is – %" in answer(summarise(nothing), compare_objectives(nothing))
 
 
+def test_a_diverged_training_costs_no_other_model_its_seed():
+    one = rows("obj", [(0.8, 0.1), (0.8, 0.2)]) + rows("supervised", [(0.8, 0.2), (0.8, 0.25)])
+    other = [row | {"model": "other"} for row in one]
+    one[0] |= dict.fromkeys(("id", "ood", "drop", "follows", "validation"))
+    found = compare_objectives(frame(one, other)).filter(measure="ood")
+    assert found.select("model", "seeds").rows() == [("m", 1), ("other", 2)]
+
+
 def said(*parts):
     table = frame(*parts)
     return answer(summarise(table), compare_objectives(table))
@@ -107,6 +115,20 @@ def test_the_answer_blames_no_seed_where_there_is_nothing_to_compare():
     assert "no objective was compared" in said(rows("obj", [(0.8, 0.1), (0.8, 0.2)]))
     assert "no objective was compared" in said(rows("supervised", [(0.8, 0.1), (0.8, 0.2)]))
     assert "one seed is not enough" in said(rows("obj", [(0.8, 0.1)]), rows("supervised", [(0.8, 0.1)]))
+
+
+def test_the_answer_counts_the_seeds_that_each_comparison_has():
+    lost = dict.fromkeys(("id", "ood", "drop", "follows", "validation"))
+    obj, supervised, siglip = (
+        rows(name, [(0.8, 0.1), (0.8, 0.2 + more), (0.8, 0.3)])
+        for name, more in (("obj", 0), ("supervised", 0.01), ("siglip", 0.02))
+    )
+    assert "over 3 seeds" in said(obj, supervised, siglip)
+    siglip[0] |= lost
+    assert "over 2 to 3 seeds" in said(obj, supervised, siglip)
+    obj[1] |= lost
+    supervised[0] |= lost
+    assert "no objective shares two seeds with CLIP loss, obj" in said(obj, supervised, siglip)
 
 
 def test_intervals_end_where_accuracies_do():

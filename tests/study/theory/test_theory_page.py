@@ -12,9 +12,11 @@ from counterground.study import QUICK_THEORY
 from counterground.study.theory import (
     MEAN_OF_CLASS,
     Definition,
+    TheorySettings,
     _study,  # its number of simulated pairs, for which fewer stand in
     draw_theory,
     exact_accuracy,
+    study_theory,
 )
 
 pytestmark = pytest.mark.slow
@@ -60,6 +62,14 @@ def test_the_page_says_of_both_bounds_where_they_fail(out):
     assert "exact accuracy where it fits is at least the printed bound in 4 of 6" in page
     assert "exact error where the background misleads is at least the printed bound in 4 of 6" in page
     assert page.count("it is not for some p<sub>spu</sub> up to 0.6") >= 2
+
+
+def test_a_bound_that_holds_nowhere_is_not_said_to_be_too_low(tmp_path, monkeypatch):
+    monkeypatch.setattr(_study, "_TEST", 500)
+    settings = TheorySettings(n=100, seeds=1, mu_spu=(1.5,), p_spu=(0.5,), wide=())
+    page = " ".join(study_theory(tmp_path / "theory", settings).read_text().split())
+    assert page.count("at least the printed bound in 0 of 1 settings") == 4
+    assert "where it holds" not in page
 
 
 def test_rho_changes_nothing_and_noise_does(out):

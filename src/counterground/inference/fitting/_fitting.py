@@ -96,10 +96,8 @@ class Fitting:
         target = np.array(
             [-1 if (at := known[index]) is None else at for index in source.photos["class_index"]]
         )
-        rows, clusters = (
-            np.flatnonzero(target >= 0),
-            independent_clusters(source.photos, source.design.clusters[0]),
-        )
+        rows = np.flatnonzero(target >= 0)
+        clusters = independent_clusters(source.photos, source.design.clusters[0])
         _check_classes(model.display_name, request, source, set(target[rows].tolist()))
         plan = cls(
             model.display_name,

@@ -9,7 +9,7 @@ import numpy as np
 
 from counterground.metrics._codes import Codes
 from counterground.metrics._registry import Answers
-from counterground.metrics.design import Contrast
+from counterground.metrics.design import Contrast, Side
 from counterground.metrics.intervals import (
     Average,
     InfluenceEstimate,
@@ -32,6 +32,7 @@ SIZE = Contrast("size_effect", "swap=placed_common", "swap=placed_counter")
 """The effect of the sizes and positions of common instead of counter photos, on the same background."""
 
 _PARTS = (BACKGROUND, OBSERVED, SIZE)
+_ON_LABELS = (Side.parse("swap=same"), Side.parse("swap=other"))
 
 
 class Part(NamedTuple):
@@ -48,7 +49,8 @@ class Decomposition:
 
     All three are differences of accuracies on rows of one table, so a foreground or a background photograph
     influences all of them. The rest, ``observed - background - size``, has the variance of the sum of these
-    influences. Without rows for size and position, these are part of the rest.
+    influences. Without rows for size and position, these are part of the rest. Foregrounds on their own
+    labels only, or on others only, show no background effect (see `same_foregrounds`).
 
     Args:
         photos: the composites, by class.
@@ -60,7 +62,7 @@ class Decomposition:
         self.classes = self._with_background = classes
         for contrast in _PARTS:
             sides = photos.sides(contrast)
-            shown = sides.averages() is not None
+            shown = sides.averages() is not None and (contrast is not BACKGROUND or same_foregrounds(photos))
             shared = np.intersect1d(self.classes, _classes(sides)) if shown else self.classes[:0]
             if len(shared):  # a part that shares no class with those before it is not shown
                 self._sides[contrast], self.classes = sides, shared
@@ -127,6 +129,14 @@ class Decomposition:
             Part("rest", plain_interval(rest, len(self._sides)), len(self.classes), clusters),
             Part("background_share", _share(background, observed, drop), len(self.classes), clusters),
         ]
+
+
+def same_foregrounds(photos: Stratification) -> bool:
+    """Return whether all labels have the same foregrounds: each is on its own label and on the others.
+
+    Otherwise, a difference between labels would be one between foregrounds, too.
+    """
+    return all(photos.on(side).any() for side in _ON_LABELS)
 
 
 def _share(background: InfluenceEstimate, observed: InfluenceEstimate, drop: Interval) -> Interval:

@@ -14,7 +14,14 @@ from counterground.metrics._codes import Codes, Floats
 from counterground.metrics._registry import Answers, read_answers
 from counterground.metrics._settings import KEY_SCHEMA
 from counterground.metrics.design import DROP, Contrast, Design, Side, check_contrast, quoted
-from counterground.metrics.effects._decomposition import BACKGROUND, SIZE, Decomposition, clusters_of
+from counterground.metrics.effects._decomposition import (
+    BACKGROUND,
+    OBSERVED,
+    SIZE,
+    Decomposition,
+    clusters_of,
+    same_foregrounds,
+)
 from counterground.metrics.intervals import (
     CONFIDENCE,
     Average,
@@ -53,7 +60,8 @@ EFFECTS_SCHEMA: dict[str, Any] = {
   these are fewer, ``background_part`` is the background effect over them, which is then the one subtracted.
   ``background_share``: background effect (or part) / observed drop.
 - ``background_against_grey``, ``background_against_mean``: accuracy on one ``background`` minus that on plain
-  grey, or on all backgrounds.
+  grey, or on all backgrounds. These and the effect above are of the same foregrounds, so they have no rows if
+  foregrounds are on their own labels only, or on others only.
 - ``mixed_same``, ``mixed_rand``, ``bg_gap``: accuracy on backgrounds of other photos of the class, and of any
   photo, and the first minus the second (Xiao, Engstrom, Ilyas and Madry 2021, section 3).
 - ``adversarial``: share of foregrounds wrong on at least one of ``k`` backgrounds that come from no photo of
@@ -88,14 +96,18 @@ def swap_design(photos: pl.DataFrame) -> Design:
     Args:
         photos: the composites, with their attributes.
     """
-    shown = []
-    for contrast in (BACKGROUND, SIZE, BG_GAP, *COSTS):
-        try:
-            check_contrast(contrast, photos)
-        except UsageError:
-            continue
-        shown.append(contrast)
+    shown = [each for each in (BACKGROUND, SIZE, BG_GAP, *COSTS) if _fits(each, photos)]
+    # The groups of composites and of photos as they are must not be averaged.
+    shown = shown or [each for each in (OBSERVED,) if _fits(each, photos)]
     return Design(("class_name", "swap"), tuple(shown) or (DROP,), clusters=SWAP_CLUSTERS)
+
+
+def _fits(contrast: Contrast, photos: pl.DataFrame) -> bool:
+    try:
+        check_contrast(contrast, photos)
+    except UsageError:
+        return False
+    return True
 
 
 SWAP_DESIGN = Design(clusters=SWAP_CLUSTERS)
@@ -200,8 +212,10 @@ def _of(answers: Answers, foregrounds: list[_Foregrounds], chance: float | None)
 
 
 def _backgrounds(answers: Answers) -> list[str]:
-    """The backgrounds that foregrounds of these classes were put on."""
+    """The backgrounds that foregrounds of these classes were put on; none if each has others."""
     photos = answers.photos
+    if not same_foregrounds(photos):
+        return []
     put = photos.on(Side.parse(_SWAPPED)) & np.isin(photos.strata.by_class, answers.classes)
     return sorted(answers.rows["background"].filter(pl.Series(put)).drop_nulls().unique())
 

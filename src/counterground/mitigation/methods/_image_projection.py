@@ -42,7 +42,8 @@ def image_projection(data: FitData, *, boost: bool) -> MitigatedHead:
     The means of all groups of photos, ``m[class, background]``, are fitted by least squares with
     ``a[class] + b[background]``: differences of b are mean differences between backgrounds with the class
     held fixed, differences of a those between classes with the background held fixed. With equally many
-    backgrounds in each class, b is the plain mean over classes.
+    backgrounds in each class, b is the plain mean over classes. Where classes and backgrounds fall into sets
+    that no photo connects, only differences within a set are known, so only these are removed.
 
     Removing the mean difference of two groups is the mean projection of Haghighatkhah et al. 2022, "Better
     hit the nail on the head than beat around the bush" (arXiv 2212.04273); several backgrounds and holding
@@ -51,6 +52,8 @@ def image_projection(data: FitData, *, boost: bool) -> MitigatedHead:
     Raises:
         UsageError: no class was seen on two backgrounds.
     """
+    from scipy.sparse.csgraph import connected_components
+
     method = "image-projection"
     groups = groups_of(data, method)
     check_classes(data, method, groups.classes)
@@ -62,7 +65,9 @@ def image_projection(data: FitData, *, boost: bool) -> MitigatedHead:
     k, b = data.head.shape[1], len(groups.background_names)
     design = np.hstack([np.eye(k)[groups.classes], np.eye(b)[groups.backgrounds]])
     effects = np.linalg.lstsq(design, groups.means(data.features), rcond=None)[0]
-    return _project(data, _differences(effects[k:]), _differences(effects[:k]) if boost else None)
+    linked = connected_components(design.T @ design, directed=False)[1]
+    harmful, helpful = _differences(effects[k:], linked[k:]), _differences(effects[:k], linked[:k])
+    return _project(data, harmful, helpful if boost else None)
 
 
 def text_subtraction(data: FitData, *, alpha: float) -> MitigatedHead:
@@ -90,12 +95,19 @@ def _subtract(features: np.ndarray, *, texts: np.ndarray, directions: np.ndarray
     return np.asarray(features - alpha * (features * own).sum(axis=1, keepdims=True) * own)
 
 
-def _differences(rows: np.ndarray) -> np.ndarray:
-    """Return ``[r, d]`` differences from the first row; they span what those of all pairs do.
+def _differences(rows: np.ndarray, sets: np.ndarray | None = None) -> np.ndarray:
+    """Return ``[r, d]`` differences from the first row of the same set; they span what those of all pairs do.
 
     Of 1,000 names there are half a million pairs: gigabytes, and minutes for each fit.
+
+    Args:
+        rows: ``[r, d]``.
+        sets: ``[r]``, the set of each row; None for one set.
     """
-    return np.asarray(rows - rows[0])
+    if sets is None:
+        return np.asarray(rows - rows[0])
+    _, first, place = np.unique(sets, return_index=True, return_inverse=True)
+    return np.asarray(rows - rows[first[place]])
 
 
 def _project(data: FitData, harmful: np.ndarray, helpful: np.ndarray | None) -> MitigatedHead:

@@ -300,16 +300,17 @@ def _other_parts(model: ModelEffects) -> str:
 
 def _without_pairs(model: ModelEffects) -> tuple[str, str]:
     gap = model.get("bg_gap")
+    why = "The composites do not show the same objects on both common and counter backgrounds."
     if gap.value is None:
-        return "Not measured.", "The composites have no class on both common and counter backgrounds."
+        return "Not measured.", why
     clear = gap.low is not None and gap.high is not None and not gap.low <= 0 <= gap.high
     doubt = "" if clear else ", which is not significantly different from 0"
     reason = (
-        f"These photos have no common and counter backgrounds. {model.label}’s BG-Gap, accuracy on "
-        f"backgrounds of the same class minus on those of any class, is {gap.text} points "
-        f"{gap.interval}".rstrip()
+        f"{why} {model.label}’s BG-Gap, accuracy on backgrounds of the same class minus on those of any "
+        f"class, is {gap.text} points {gap.interval}".rstrip()
     )
-    return "There is no drop to divide.", f"{reason}{doubt}."
+    known = model.get("observed_drop").value is not None
+    return "Not measured." if known else "There is no drop to divide.", f"{reason}{doubt}."
 
 
 def _placebo_warning(model: ModelEffects) -> str:

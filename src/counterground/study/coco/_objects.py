@@ -46,7 +46,7 @@ _BRIGHTNESS = 0.75  # brightness of the painted background, as in Ahmed et al.
 
 @dataclass(frozen=True)
 class Objects:
-    """Objects cut out of their photos, nine classes in three parts that share no individual.
+    """Objects cut out of their photos, nine classes in three parts; training has individuals of its own.
 
     Attributes:
         names: label of each class as captions say it.

@@ -97,7 +97,7 @@ def compare_objectives(chosen: pl.DataFrame, against: str = "obj") -> pl.DataFra
     rows = []
     for model in swept["model"].unique(maintain_order=True):
         for strength, scope in scopes:
-            whole = pl.col("ood").null_count().over("objective", "seed") == 0
+            whole = pl.col("ood").null_count().over("model", "objective", "seed") == 0
             seeds = scope.filter(whole, model=model).group_by("objective", "seed")
             means = seeds.agg(pl.col("ood", "drop").mean())
             rows += list(_differences(means, against, {"model": model, "strength": strength}))
@@ -165,15 +165,19 @@ def _range(values: pl.Series) -> str:
 def _verdict(rows: pl.DataFrame) -> str:
     if not len(rows):
         return f"no objective was compared with another: that takes {NAMES['obj']} and one more."
+    rows = rows.filter(pl.col("low").is_not_null())
+    if not len(rows):
+        return f"without trainings that diverged, no objective shares two seeds with {NAMES['obj']}."
     significant = rows.filter(pl.col("p_holm") < 0.05)
+    shown = significant if len(significant) else rows
     parts = [
         f"{NAMES[row['objective']]} {100 * row['difference']:+.1f} points "
         f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
-        for row in (significant if len(significant) else rows).to_dicts()
+        for row in shown.to_dicts()
     ]
-    against = (
-        f"out of distribution, against {NAMES['obj']} over {rows['seeds'][0]} seeds: {'; '.join(parts)}."
-    )
+    counts = sorted(set(shown["seeds"].to_list()))
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    against = f"out of distribution, against {NAMES['obj']} over {seeds} seeds: {'; '.join(parts)}."
     found = (
         "significantly different" if len(significant) else "no caption and no objective differs significantly"
     )
