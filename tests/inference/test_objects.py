@@ -334,6 +334,39 @@ def test_a_variable_that_another_function_changed_for_good_is_refused(evaluate, 
         evaluate({"plain": first(), "dark": shifting(-0.9)})
 
 
+def dark():
+    return shifting(-0.9)()
+
+
+def light():
+    return shifting(0.9)()
+
+
+def test_features_for_a_head_keep_the_preprocessing_they_were_loaded_with(evaluate):
+    given = {each.__name__: f"{__name__}:{each.__name__}?head=prototypes" for each in (dark, light)}
+    together = evaluate(given, "together").predictions
+    for name, spec in given.items():
+        alone = evaluate({name: spec}, f"{name} alone").predictions
+        assert alone.equals(together.filter(model=name))
+    assert together.group_by("model").agg(pl.col("confidence").mean())["confidence"].n_unique() == 2
+
+
+KEPT = Mean(5)
+
+
+def kept():
+    return KEPT, small, NAMES
+
+
+def test_a_network_keeps_its_last_layer_when_a_head_takes_its_place(evaluate):
+    spec = f"{__name__}:kept"
+    expected = evaluate({"own": (Mean(5), small, NAMES)}, "apart").predictions
+    together = evaluate({"own": spec, "fitted": f"{spec}?head=prototypes"}, "together").predictions
+    assert together.filter(model="own").equals(expected)
+    assert not together.filter(model="fitted")["predicted_index"].equals(expected["predicted_index"])
+    assert isinstance(KEPT.head, torch.nn.Linear)
+
+
 LOADED = {}
 
 
