@@ -118,6 +118,12 @@ class Dear(Words):
 class Unwritable(Words):
     description = {"network": object()}
 
+class Paints(Words):
+    def generate(self, image, question, *, max_new_tokens):
+        new = image.getpixel((0, 0)) != (1, 2, 3)
+        image.putpixel((0, 0), (1, 2, 3))
+        return "yes" if new else "no"
+
 class OnlyYes(Scores):
     protocols = {"yes-no"}
 
@@ -170,6 +176,13 @@ def test_a_method_that_answers_is_enough(own, photos, tmp_path):
     assert both.predictions.height == 96
     with pytest.raises(UsageError, match=r"gives no losses.*--protocol yes-no or free-form"):
         run_on(photos, "Words", tmp_path / "loss", protocol="answer-loss")
+
+
+def test_a_model_that_changes_the_image_gets_the_photo_for_every_question(own, photos, tmp_path):
+    run_on(photos, "Paints", tmp_path / "run", protocol="yes-no")
+    answers = pl.read_parquet(tmp_path / "run" / "answers.parquet")["answer"]
+    assert len(answers) == 48 * 6
+    assert set(answers) == {"yes"}
 
 
 @pytest.mark.parametrize("loss", ["mean", "sum"])

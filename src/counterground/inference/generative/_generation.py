@@ -214,7 +214,8 @@ def _ask(
     for question in questions:
         try:
             with own_arithmetic(model.device):
-                text = model.generate(photo.image, question, max_new_tokens=MAX_NEW_TOKENS)
+                # A user's own model may change the image, as by thumbnail().
+                text = model.generate(photo.image.copy(), question, max_new_tokens=MAX_NEW_TOKENS)
         except UsageError:
             raise
         except CounterGroundError as error:
