@@ -129,7 +129,8 @@ class Arithmetic(Mean):
 
     def forward(self, batch):
         product = torch.eye(3) @ torch.eye(3)
-        SEEN.append((product.dtype, torch.get_float32_matmul_precision()))
+        convolutions = torch.backends.cudnn.allow_tf32  # on CUDA: PyTorch allows them TF32 by itself
+        SEEN.append((product.dtype, torch.get_float32_matmul_precision(), convolutions))
         return self.head(batch.mean((2, 3)))
 
     def encode_image(self, batch):
@@ -153,11 +154,13 @@ def test_what_a_program_sets_for_its_own_networks_changes_no_feature(third, eval
             inside = features("inside", "b")
             assert (torch.eye(3) @ torch.eye(3)).dtype == torch.bfloat16
         assert torch.get_float32_matmul_precision() == "medium"
+        assert torch.backends.cudnn.allow_tf32
     finally:
         torch.set_float32_matmul_precision("highest")
     if third is not NAMES:
-        SEEN.remove((torch.bfloat16, "medium"))  # one text, to learn the width
-    assert set(SEEN) == {(torch.float32, "highest")}
+        SEEN.remove((torch.float32, "highest", True))  # one text, to learn the width
+        SEEN.remove((torch.bfloat16, "medium", True))
+    assert set(SEEN) == {(torch.float32, "highest", False)}
     assert inside.equals(expected)
 
 
