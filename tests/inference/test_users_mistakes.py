@@ -103,11 +103,17 @@ class Mute(DualEncoder):
     fingerprint = text_fingerprint = "mute"
     device, dtype, dim, logit_scale, description = "cpu", "fp32", 3, 1.0, {}
     def preprocess(self, image): return SMALL(image)
-    def encode(self, batch): return batch.flatten(1)[:, :3]
+    def encode(self, batch): return torch.eye(3)[:1].expand(len(batch), 3)
     def encode_texts(self, texts): return np.full((len(texts), 3), np.nan)
 
 class Objects(Mute):
     def encode_texts(self, texts): return np.full((len(texts), 3), None)
+
+class Long(Mute):
+    def encode(self, batch): return 20 * super().encode(batch)
+
+class LongTexts(Mute):
+    def encode_texts(self, texts): return np.eye(3, dtype=np.float16)[: len(texts)] / 4
 """
 
 
@@ -157,6 +163,8 @@ MISTAKES = {
     "steep": "the weights hold a logit scale of inf",
     "wordy": "logit_scale must be the logarithm of a factor, not str",
     "Objects": r"encode_texts\(\) returned ndarray \(3, 3\) for 3 texts; expected a finite numpy array",
+    "Long": r"encode\(\) returned an embedding of length 20; those of a dual encoder have length 1: divide",
+    "LongTexts": r"encode_texts\(\) returned an embedding of length 0\.25; those of a dual encoder",
     "Mute": r"encode_texts\(\) returned ndarray \(3, 3\) for 3 texts; expected a finite numpy array \(3, 3\)",
 }
 

@@ -15,6 +15,7 @@ import safetensors.numpy
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.files import read_checked, write_checked
+from counterground.inference.encoding import refuse_other_lengths
 from counterground.inference.request import listed_classes
 from counterground.models import own_arithmetic
 from counterground.photos import LabelSpace
@@ -133,7 +134,7 @@ def encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
     """Return embeddings ``[t, dim]`` of texts.
 
     Raises:
-        CounterGroundError: the model fails, or returns anything but finite embeddings.
+        CounterGroundError: the model fails, or returns anything but finite embeddings of unit length.
     """
     try:
         with own_arithmetic(model.device):
@@ -155,6 +156,7 @@ def encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
             f"{model.display_name}: encode_texts() returned {type(embedded).__name__} {tuple(shape)} for "
             f"{counted(len(prompts), 'text')}; expected a finite numpy array {expected}."
         )
+    refuse_other_lengths(model.display_name, "encode_texts()", embedded)
     return embedded
 
 
