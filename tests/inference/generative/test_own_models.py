@@ -15,6 +15,8 @@ from counterground.models import load_model
 from counterground.photos import read_benchmark
 
 MODULE = """
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -124,6 +126,13 @@ class Paints(Words):
         image.putpixel((0, 0), (1, 2, 3))
         return "yes" if new else "no"
 
+class Loses(Scores):
+    def losses(self, image, questions, answers):
+        ASKED.append(questions)
+        if len(ASKED) == 48:  # the first question has been asked about every photo
+            Path("photos/flamingo/common-water/0.jpg").unlink()
+        return super().losses(image, questions, answers)
+
 class OnlyYes(Scores):
     protocols = {"yes-no"}
 
@@ -198,6 +207,18 @@ def test_losses_of_ones_own_decide(own, photos, tmp_path, loss):
     assert not sys.modules["own_models"].ASKED
     generated = run_on(photos, "Scores", tmp_path / "words", protocol="free-form")
     assert set(generated.predictions["predicted_name"]) == {"flamingo"}
+
+
+def test_a_photo_that_is_lost_between_two_questions_is_unreadable(own, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    benchmark = read_benchmark(photos)
+    asked = Settings(label_space="benchmark", device="cpu", protocol="yes-no")
+    run = evaluate_models(benchmark, ["own_models:Loses"], asked, tmp_path / "run")
+    assert run.predictions.height == 2 * 47
+    lost = pl.read_csv(tmp_path / "run" / "unreadable.csv")["path"].to_list()
+    assert lost == ["flamingo/common-water/0.jpg"]
+    again = evaluate_models(benchmark, ["own_models:Loses"], asked, tmp_path / "again")
+    assert again.predictions.equals(run.predictions)
 
 
 def test_a_sum_far_above_the_others_is_no_overflow(own, photos, tmp_path):
