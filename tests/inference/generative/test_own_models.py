@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import warnings
 
@@ -207,6 +208,17 @@ def test_losses_of_ones_own_decide(own, photos, tmp_path, loss):
     assert not sys.modules["own_models"].ASKED
     generated = run_on(photos, "Scores", tmp_path / "words", protocol="free-form")
     assert set(generated.predictions["predicted_name"]) == {"flamingo"}
+
+
+@pytest.mark.parametrize("protocol", ["answer-loss", "free-form", "multiple-choice"])
+def test_a_photo_is_read_from_the_copy_that_is_left(own, photos, tmp_path, protocol):
+    first, other = (photos / f"flamingo/{place}" for place in ("common-water/1.jpg", "counter-sky/copy.jpg"))
+    shutil.copy(first, other)
+    benchmark = read_benchmark(photos)
+    first.unlink()
+    asked = Settings(label_space="benchmark", device="cpu", protocol=protocol)
+    run = evaluate_models(benchmark, ["own_models:Scores"], asked, tmp_path / "run")
+    assert (run.info.counts.unreadable, len(run.predictions)) == (0, 49)
 
 
 def test_a_photo_that_is_lost_between_two_questions_is_unreadable(own, photos, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from counterground.inference.encoding._decode import (
 )
 from counterground.inference.encoding._encode import (
     EncodingJob,
+    PhotoSources,
     decodes_fast,
     encode_block,
     encode_fn,
@@ -29,6 +30,7 @@ __all__ = [
     "EncodeFn",
     "EncodingJob",
     "PhotoFile",
+    "PhotoSources",
     "choose_runtime",
     "decode_photo",
     "decodes_fast",

@@ -43,7 +43,7 @@ def try_model(model: Encoder, job: EncodingJob) -> None:
     missing = (photo for number in job.missing for photo in job.blocks[number])
     function = encode_fn(model, 1)
     for content in islice(missing, _TRIED):
-        photo = (content, job.first_path[content])
+        photo = (content, job.sources[content])
         (decoded,) = decode_photo([function], photo)
         if decoded.reason is None:
             features = encode_block(function, [decoded]).features
