@@ -370,6 +370,19 @@ def test_a_network_keeps_its_last_layer_when_a_head_takes_its_place(evaluate):
     assert isinstance(KEPT.head, torch.nn.Linear)
 
 
+TOWERS = TwoTowers(4)
+
+
+def towers():
+    return TOWERS, small, tokens
+
+
+def test_a_network_that_chose_the_names_goes_on_in_training(evaluate):
+    evaluate("efficientnet-lite0", label_space="confusable", referee=f"{__name__}:towers")
+    assert TOWERS.training
+    assert all(weights.requires_grad for weights in TOWERS.parameters())
+
+
 LOADED = {}
 
 
