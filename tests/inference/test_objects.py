@@ -261,15 +261,18 @@ def checkpoints(network, copied=()):
     return {f"epoch {seed}": of(seed) for seed in range(3)}
 
 
-def test_several_checkpoints_of_one_network_keep_their_own_answers(evaluate):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_several_checkpoints_of_one_network_keep_their_own_answers(evaluate, precision):
     apart = {f"epoch {seed}": (Mean(seed), small, NAMES) for seed in range(3)}
-    expected = evaluate(apart, "apart").predictions
+    expected = evaluate(apart, "apart", precision=precision).predictions
     assert expected["confidence"].n_unique() > 100
     given = checkpoints(Mean())
-    together = evaluate({**given, "another": (Mean(7), small, NAMES)}, "together").predictions
-    assert together.filter(pl.col("model") != "another").equals(expected)
-    first = evaluate({"epoch 0": given["epoch 0"]}, "afterwards").predictions
-    assert first.equals(expected.filter(model="epoch 0"))
+    another = {"another": (Mean(7), small, NAMES)}
+    together = evaluate({**given, **another}, "together", precision=precision)
+    assert together.predictions.filter(pl.col("model") != "another").equals(expected)
+    first = evaluate({"epoch 0": given["epoch 0"]}, "afterwards", precision=precision)
+    assert first.predictions.equals(expected.filter(model="epoch 0"))
+    assert first.info.models[0].fingerprint == together.info.models[0].fingerprint
 
 
 @pytest.mark.parametrize("network_first", [True, False])
