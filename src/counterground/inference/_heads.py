@@ -101,10 +101,9 @@ def _flat(columns: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray | No
 
 def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str], cache: Path) -> np.ndarray:
     prompts = [template.replace("{}", text) for text in texts for template in templates]
+    identity = model.text_fingerprint + (f"\n{model.users_class}" if model.users_class else "")
     key = hashlib.sha256(
-        "\n".join(
-            [_HEAD_FORMAT, model.text_fingerprint, model.device, str(len(templates)), *prompts]
-        ).encode()
+        "\n".join([_HEAD_FORMAT, identity, model.device, str(len(templates)), *prompts]).encode()
     )
     path = cache / f"{key.hexdigest()[:32]}.head"
     if (kept := read_checked(path)) is not None:
