@@ -35,6 +35,22 @@ def test_confusable_keeps_the_20_closest_names_and_can_be_reused(benchmark, tiny
     assert again.predictions.equals(run.predictions)
 
 
+@pytest.mark.parametrize("label_space", ["imagenet", "confusable"])
+def test_a_saved_set_writes_classes_wider_than_imagenets_as_the_run_that_saved_it(
+    label_space, benchmark, tiny_clip, tmp_path
+):
+    own = benchmark.label_space
+    members = tuple((index, index + 300) for index in own.imagenet)
+    wide = replace(own, imagenet=(None,) * len(own), members=members)
+    benchmark, model = replace(benchmark, label_space=wide), f"open_clip:{tiny_clip}"
+    asked = Settings(label_space=label_space, referee=model if label_space == "confusable" else None)
+    run = evaluate_models(benchmark, [model], asked, tmp_path / "a")
+    saved = Settings(label_space=str(tmp_path / "a" / "label_space.json"))
+    again = evaluate_models(benchmark, [model], saved, tmp_path / "b")
+    assert again.predictions.equals(run.predictions)
+    assert again.info.label_space.version == run.info.label_space.version
+
+
 def test_the_20_are_those_with_the_highest_mean_similarity(benchmark, tiny_clip, tmp_path):
     import open_clip
     import torch

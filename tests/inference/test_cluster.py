@@ -15,7 +15,7 @@ import forked
 import polars as pl
 import pytest
 import torch
-from colour_model import brightness
+from colour_model import NAMES, brightness
 from disc_photos import background_only, disc_photos
 from noise_photos import save_animals, save_noise
 
@@ -25,6 +25,7 @@ from counterground.inference import Settings, evaluate_models
 from counterground.inference.cluster._ray import Room, room  # GPUs, which no test has
 from counterground.inference.cluster._worker import versions  # one of them is changed
 from counterground.intervention import SwapSettings, plan_swap
+from counterground.models import Classifier
 from counterground.photos import read_benchmark
 
 ray = pytest.importorskip("ray", reason="pip install '.[ray]'")
@@ -154,6 +155,44 @@ def test_a_head_is_fitted_here_on_what_workers_encode(cluster, photos, tmp_path,
     assert run.info.models[0].description["head"]["photos"] == 12
     expected = (tmp_path / "here" / "predictions.parquet").read_bytes()
     assert (tmp_path / "there" / "predictions.parquet").read_bytes() == expected
+
+
+@pytest.mark.slow
+def test_a_model_with_a_runtime_of_its_own_answers_as_without_a_cluster(
+    cluster, photos, tmp_path, monkeypatch
+):
+    (tmp_path / "own.py").write_text(
+        "import colour_model\n"
+        "from counterground.models import Classifier\n"
+        "class Own(Classifier):\n"
+        "    runs_by, fingerprint, device, dtype, dim = 'onnx', 'own', 'cpu', 'fp32', 3\n"
+        "    class_names, imagenet_columns = colour_model.NAMES, (100, 130, 296)\n"
+        "    def preprocess(self, image): return colour_model.brightness()[1](image)\n"
+        "    def encode(self, batch): return batch.mean((2, 3))\n"
+    )
+    model = {"own": f"{tmp_path}/own.py:Own"}
+    in_new_cache(monkeypatch, tmp_path / "local")
+    here = evaluate_models(read_benchmark(photos), model, LOCAL, tmp_path / "here")
+    in_new_cache(monkeypatch, tmp_path / "ray")
+    there = evaluate_models(read_benchmark(photos), model, ONE, tmp_path / "there")
+    assert there.predictions.equals(here.predictions)
+
+
+@pytest.mark.slow
+def test_workers_get_a_gpu_even_if_the_first_model_runs_on_the_processor(cluster, photos, tmp_path):
+    class OnGpu(Classifier):
+        fingerprint, device, dtype, dim = "on a GPU", "cuda", "fp32", 3
+        class_names, imagenet_columns = NAMES, (100, 130, 296)
+
+        def preprocess(self, image):
+            return brightness()[1](image)
+
+        def encode(self, batch):
+            return batch.mean((2, 3))
+
+    models = {"on the processor": "colour_model:brightness", "on a GPU": OnGpu()}
+    with pytest.raises(UsageError, match="has room for a worker of 1 GPUs"):
+        evaluate_models(read_benchmark(photos), models, RAY, tmp_path / "run")
 
 
 @pytest.mark.slow

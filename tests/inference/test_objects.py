@@ -129,7 +129,8 @@ class Arithmetic(Mean):
 
     def forward(self, batch):
         product = torch.eye(3) @ torch.eye(3)
-        SEEN.append((product.dtype, torch.get_float32_matmul_precision()))
+        convolutions = torch.backends.cudnn.allow_tf32  # on CUDA: PyTorch allows them TF32 by itself
+        SEEN.append((product.dtype, torch.get_float32_matmul_precision(), convolutions))
         return self.head(batch.mean((2, 3)))
 
     def encode_image(self, batch):
@@ -153,11 +154,13 @@ def test_what_a_program_sets_for_its_own_networks_changes_no_feature(third, eval
             inside = features("inside", "b")
             assert (torch.eye(3) @ torch.eye(3)).dtype == torch.bfloat16
         assert torch.get_float32_matmul_precision() == "medium"
+        assert torch.backends.cudnn.allow_tf32
     finally:
         torch.set_float32_matmul_precision("highest")
     if third is not NAMES:
-        SEEN.remove((torch.bfloat16, "medium"))  # one text, to learn the width
-    assert set(SEEN) == {(torch.float32, "highest")}
+        SEEN.remove((torch.float32, "highest", True))  # one text, to learn the width
+        SEEN.remove((torch.bfloat16, "medium", True))
+    assert set(SEEN) == {(torch.float32, "highest", False)}
     assert inside.equals(expected)
 
 
@@ -258,15 +261,18 @@ def checkpoints(network, copied=()):
     return {f"epoch {seed}": of(seed) for seed in range(3)}
 
 
-def test_several_checkpoints_of_one_network_keep_their_own_answers(evaluate):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_several_checkpoints_of_one_network_keep_their_own_answers(evaluate, precision):
     apart = {f"epoch {seed}": (Mean(seed), small, NAMES) for seed in range(3)}
-    expected = evaluate(apart, "apart").predictions
+    expected = evaluate(apart, "apart", precision=precision).predictions
     assert expected["confidence"].n_unique() > 100
     given = checkpoints(Mean())
-    together = evaluate({**given, "another": (Mean(7), small, NAMES)}, "together").predictions
-    assert together.filter(pl.col("model") != "another").equals(expected)
-    first = evaluate({"epoch 0": given["epoch 0"]}, "afterwards").predictions
-    assert first.equals(expected.filter(model="epoch 0"))
+    another = {"another": (Mean(7), small, NAMES)}
+    together = evaluate({**given, **another}, "together", precision=precision)
+    assert together.predictions.filter(pl.col("model") != "another").equals(expected)
+    first = evaluate({"epoch 0": given["epoch 0"]}, "afterwards", precision=precision)
+    assert first.predictions.equals(expected.filter(model="epoch 0"))
+    assert first.info.models[0].fingerprint == together.info.models[0].fingerprint
 
 
 @pytest.mark.parametrize("network_first", [True, False])
@@ -332,6 +338,52 @@ def test_a_variable_that_another_function_changed_for_good_is_refused(evaluate, 
     monkeypatch.setitem(SHIFT, "by", 0.0)
     with pytest.raises(CounterGroundError, match="plain: loading dark changed a variable that its code"):
         evaluate({"plain": first(), "dark": shifting(-0.9)})
+
+
+def dark():
+    return shifting(-0.9)()
+
+
+def light():
+    return shifting(0.9)()
+
+
+def test_features_for_a_head_keep_the_preprocessing_they_were_loaded_with(evaluate):
+    given = {each.__name__: f"{__name__}:{each.__name__}?head=prototypes" for each in (dark, light)}
+    together = evaluate(given, "together").predictions
+    for name, spec in given.items():
+        alone = evaluate({name: spec}, f"{name} alone").predictions
+        assert alone.equals(together.filter(model=name))
+    assert together.group_by("model").agg(pl.col("confidence").mean())["confidence"].n_unique() == 2
+
+
+KEPT = Mean(5)
+
+
+def kept():
+    return KEPT, small, NAMES
+
+
+def test_a_network_keeps_its_last_layer_when_a_head_takes_its_place(evaluate):
+    spec = f"{__name__}:kept"
+    expected = evaluate({"own": (Mean(5), small, NAMES)}, "apart").predictions
+    together = evaluate({"own": spec, "fitted": f"{spec}?head=prototypes"}, "together").predictions
+    assert together.filter(model="own").equals(expected)
+    assert not together.filter(model="fitted")["predicted_index"].equals(expected["predicted_index"])
+    assert isinstance(KEPT.head, torch.nn.Linear)
+
+
+TOWERS = TwoTowers(4)
+
+
+def towers():
+    return TOWERS, small, tokens
+
+
+def test_a_network_that_chose_the_names_goes_on_in_training(evaluate):
+    evaluate("efficientnet-lite0", label_space="confusable", referee=f"{__name__}:towers")
+    assert TOWERS.training
+    assert all(weights.requires_grad for weights in TOWERS.parameters())
 
 
 LOADED = {}

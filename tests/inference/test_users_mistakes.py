@@ -90,6 +90,12 @@ class Ready(Classifier):
     def preprocess(self, image): return SMALL(image)
     def encode(self, batch): return batch.flatten(1)[:, :3].numpy()
 
+class Light(Ready):
+    def encode(self, batch): return batch.mean((2, 3))
+
+class Dark(Ready):
+    def encode(self, batch): return -batch.mean((2, 3))
+
 class Sparse(Ready):
     def encode(self, batch): return batch.flatten(1)[:, :3].to_sparse()
 
@@ -103,11 +109,24 @@ class Mute(DualEncoder):
     fingerprint = text_fingerprint = "mute"
     device, dtype, dim, logit_scale, description = "cpu", "fp32", 3, 1.0, {}
     def preprocess(self, image): return SMALL(image)
-    def encode(self, batch): return batch.flatten(1)[:, :3]
+    def encode(self, batch): return torch.eye(3)[:1].expand(len(batch), 3)
     def encode_texts(self, texts): return np.full((len(texts), 3), np.nan)
+
+class LightClip(Mute):
+    def encode(self, batch): return torch.nn.functional.normalize(batch.mean((2, 3)))
+    def encode_texts(self, texts): return np.eye(3)[: len(texts)]
+
+class DarkClip(LightClip):
+    def encode_texts(self, texts): return -np.eye(3)[: len(texts)]
 
 class Objects(Mute):
     def encode_texts(self, texts): return np.full((len(texts), 3), None)
+
+class Long(Mute):
+    def encode(self, batch): return 20 * super().encode(batch)
+
+class LongTexts(Mute):
+    def encode_texts(self, texts): return np.eye(3, dtype=np.float16)[: len(texts)] / 4
 """
 
 
@@ -157,6 +176,8 @@ MISTAKES = {
     "steep": "the weights hold a logit scale of inf",
     "wordy": "logit_scale must be the logarithm of a factor, not str",
     "Objects": r"encode_texts\(\) returned ndarray \(3, 3\) for 3 texts; expected a finite numpy array",
+    "Long": r"encode\(\) returned an embedding of length 20; those of a dual encoder have length 1: divide",
+    "LongTexts": r"encode_texts\(\) returned an embedding of length 0\.25; those of a dual encoder",
     "Mute": r"encode_texts\(\) returned ndarray \(3, 3\) for 3 texts; expected a finite numpy array \(3, 3\)",
 }
 
@@ -167,6 +188,12 @@ def test_what_a_model_returns_is_checked(function, own, photos, tmp_path):
         run_on(photos, function, tmp_path / "run")
     assert str(caught.value).startswith(f"mine.py:{function}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["", "Clip"])
+def test_two_classes_with_one_fingerprint_do_not_share_what_is_stored(kind, own, photos, tmp_path):
+    light, dark = (run_on(photos, f"{name}{kind}", tmp_path / name).predictions for name in ("Light", "Dark"))
+    assert not light["predicted_index"].equals(dark["predicted_index"])
 
 
 def test_alone_in_its_batch_a_photo_depends_on_no_other(own, photos, tmp_path):

@@ -140,6 +140,21 @@ def test_training_starts_again_from_a_broken_checkpoint_and_says_so(tmp_path):
     assert same(whole.state_dict(), again.state_dict())
 
 
+def test_a_gradient_that_is_not_finite_stops_the_run_at_its_last_step(tmp_path):
+    """The loss was finite, so nothing else would tell that the weights are no numbers."""
+    model, kept = nn.Linear(2, 1), tmp_path / "checkpoint"
+    with pytest.raises(CounterGroundError, match="gradient is nan at step 2; lower the learning rate"):
+        train(
+            model,
+            lambda step: step,
+            lambda model, step: (model.weight**2).sum() + (model.bias * 0 + (step < 2)).sqrt().sum(),
+            Schedule(steps=3),
+            checkpoint=kept,
+            checkpoint_every=1,
+        )
+    assert all(weights.isfinite().all() for weights in model.parameters())
+
+
 def test_loss_that_is_not_finite_stops_the_run():
     with pytest.raises(CounterGroundError, match="step 0"):
         train(make_model(), batch_at, lambda model, batch: loss(model, batch) * float("nan"), SCHEDULE)

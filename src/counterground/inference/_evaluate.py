@@ -369,15 +369,16 @@ def record_of(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
 def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
     if split_head(referee)[1]:
         raise UsageError(f"{referee}: confusable names are chosen by a model's own head; leave out ?head=.")
-    model = request.settings.load(referee)
-    if isinstance(model, Generative):
-        raise UsageError(
-            f"{referee} is a generative model, which has no similarity to all names; use a CLIP or a "
-            "classifier as --referee."
-        )
-    assert isinstance(model, Encoder)
-    ready = make_ready(request, model)
-    encode_all(request, [(NamedModel(referee, referee), ready)])
-    assert isinstance(ready.head, Head)
-    means = class_mean_scores(request.benchmark, ready.features(), ready.head)
+    with left_unchanged(None):  # a network that a function returns
+        model = request.settings.load(referee)
+        if isinstance(model, Generative):
+            raise UsageError(
+                f"{referee} is a generative model, which has no similarity to all names; use a CLIP or a "
+                "classifier as --referee."
+            )
+        assert isinstance(model, Encoder)
+        ready = make_ready(request, model)
+        encode_all(request, [(NamedModel(referee, referee), ready)])
+        assert isinstance(ready.head, Head)
+        means = class_mean_scores(request.benchmark, ready.features(), ready.head)
     return with_confusable(request.candidates, means, referee)

@@ -15,6 +15,7 @@ import safetensors.numpy
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.files import read_checked, write_checked
+from counterground.inference.encoding import refuse_other_lengths
 from counterground.inference.request import listed_classes
 from counterground.models import own_arithmetic
 from counterground.photos import LabelSpace
@@ -100,10 +101,9 @@ def _flat(columns: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray | No
 
 def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str], cache: Path) -> np.ndarray:
     prompts = [template.replace("{}", text) for text in texts for template in templates]
+    identity = model.text_fingerprint + (f"\n{model.users_class}" if model.users_class else "")
     key = hashlib.sha256(
-        "\n".join(
-            [_HEAD_FORMAT, model.text_fingerprint, model.device, str(len(templates)), *prompts]
-        ).encode()
+        "\n".join([_HEAD_FORMAT, identity, model.device, str(len(templates)), *prompts]).encode()
     )
     path = cache / f"{key.hexdigest()[:32]}.head"
     if (kept := read_checked(path)) is not None:
@@ -133,7 +133,7 @@ def encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
     """Return embeddings ``[t, dim]`` of texts.
 
     Raises:
-        CounterGroundError: the model fails, or returns anything but finite embeddings.
+        CounterGroundError: the model fails, or returns anything but finite embeddings of unit length.
     """
     try:
         with own_arithmetic(model.device):
@@ -155,6 +155,7 @@ def encode_texts(model: DualEncoder, prompts: Sequence[str]) -> np.ndarray:
             f"{model.display_name}: encode_texts() returned {type(embedded).__name__} {tuple(shape)} for "
             f"{counted(len(prompts), 'text')}; expected a finite numpy array {expected}."
         )
+    refuse_other_lengths(model.display_name, "encode_texts()", embedded)
     return embedded
 
 

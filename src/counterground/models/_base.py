@@ -63,6 +63,12 @@ class Model(ABC):
     def display_name(self, name: str) -> None:
         self._display_name = name
 
+    @property
+    def users_class(self) -> str:
+        """Name of its class, empty for one of this package: two authors may both give the fingerprint "1"."""
+        name = f"{type(self).__module__}.{type(self).__qualname__}"
+        return "" if name.startswith("counterground.") else name
+
 
 class Encoder(Model):
     """A model that turns each photo into one vector: a `DualEncoder`, a `Classifier` or an `ImageEncoder`.

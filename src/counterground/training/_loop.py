@@ -95,7 +95,7 @@ def _restore_layout(state: dict[int, dict[str, torch.Tensor]], optimizer: torch.
 
 
 class DivergedError(CounterGroundError):
-    """The loss of a training is no longer finite."""
+    """The loss of a training, or its gradient, is no longer finite."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def train(
 
     Raises:
         UsageError: ``checkpoint`` belongs to another run.
-        CounterGroundError: the checkpoint cannot be written, or the loss is no longer finite.
+        CounterGroundError: the checkpoint cannot be written, or loss or gradient are no longer finite.
     """
     optimizer = _optimizer(model, schedule)
     losses: list[float] = []
@@ -216,7 +216,9 @@ def _step(
         group["lr"] = schedule.learning_rate_at(step)
     optimizer.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip_norm)
+    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip_norm))
+    if not math.isfinite(norm):  # the weights would not be numbers any more: after the last step, unnoticed
+        raise DivergedError(f"The gradient is {norm} at step {step}; lower the learning rate.")
     optimizer.step()
     return number
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import warnings
 
@@ -15,6 +16,8 @@ from counterground.models import load_model
 from counterground.photos import read_benchmark
 
 MODULE = """
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -118,6 +121,19 @@ class Dear(Words):
 class Unwritable(Words):
     description = {"network": object()}
 
+class Paints(Words):
+    def generate(self, image, question, *, max_new_tokens):
+        new = image.getpixel((0, 0)) != (1, 2, 3)
+        image.putpixel((0, 0), (1, 2, 3))
+        return "yes" if new else "no"
+
+class Loses(Scores):
+    def losses(self, image, questions, answers):
+        ASKED.append(questions)
+        if len(ASKED) == 48:  # the first question has been asked about every photo
+            Path("photos/flamingo/common-water/0.jpg").unlink()
+        return super().losses(image, questions, answers)
+
 class OnlyYes(Scores):
     protocols = {"yes-no"}
 
@@ -172,6 +188,13 @@ def test_a_method_that_answers_is_enough(own, photos, tmp_path):
         run_on(photos, "Words", tmp_path / "loss", protocol="answer-loss")
 
 
+def test_a_model_that_changes_the_image_gets_the_photo_for_every_question(own, photos, tmp_path):
+    run_on(photos, "Paints", tmp_path / "run", protocol="yes-no")
+    answers = pl.read_parquet(tmp_path / "run" / "answers.parquet")["answer"]
+    assert len(answers) == 48 * 6
+    assert set(answers) == {"yes"}
+
+
 @pytest.mark.parametrize("loss", ["mean", "sum"])
 def test_losses_of_ones_own_decide(own, photos, tmp_path, loss):
     run = run_on(photos, "Scores", tmp_path / "run", loss=loss)
@@ -185,6 +208,29 @@ def test_losses_of_ones_own_decide(own, photos, tmp_path, loss):
     assert not sys.modules["own_models"].ASKED
     generated = run_on(photos, "Scores", tmp_path / "words", protocol="free-form")
     assert set(generated.predictions["predicted_name"]) == {"flamingo"}
+
+
+@pytest.mark.parametrize("protocol", ["answer-loss", "free-form", "multiple-choice"])
+def test_a_photo_is_read_from_the_copy_that_is_left(own, photos, tmp_path, protocol):
+    first, other = (photos / f"flamingo/{place}" for place in ("common-water/1.jpg", "counter-sky/copy.jpg"))
+    shutil.copy(first, other)
+    benchmark = read_benchmark(photos)
+    first.unlink()
+    asked = Settings(label_space="benchmark", device="cpu", protocol=protocol)
+    run = evaluate_models(benchmark, ["own_models:Scores"], asked, tmp_path / "run")
+    assert (run.info.counts.unreadable, len(run.predictions)) == (0, 49)
+
+
+def test_a_photo_that_is_lost_between_two_questions_is_unreadable(own, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    benchmark = read_benchmark(photos)
+    asked = Settings(label_space="benchmark", device="cpu", protocol="yes-no")
+    run = evaluate_models(benchmark, ["own_models:Loses"], asked, tmp_path / "run")
+    assert run.predictions.height == 2 * 47
+    lost = pl.read_csv(tmp_path / "run" / "unreadable.csv")["path"].to_list()
+    assert lost == ["flamingo/common-water/0.jpg"]
+    again = evaluate_models(benchmark, ["own_models:Loses"], asked, tmp_path / "again")
+    assert again.predictions.equals(run.predictions)
 
 
 def test_a_sum_far_above_the_others_is_no_overflow(own, photos, tmp_path):

@@ -58,7 +58,8 @@ def encode_on_ray(
 def _plan(ray: Any, models: Sequence[tuple[NamedModel, Encoder]], settings: Settings) -> Plan:
     import torch
 
-    device = models[0][1].device.partition(":")[0]
+    kinds = [model.device.partition(":")[0] for _, model in models]
+    device = next((kind for kind in kinds if kind != "cpu"), "cpu")  # an ONNX file runs there beside a GPU
     return Plan(
         recipes=tuple(_recipe(ray, given, model) for given, model in models),
         settings=replace(settings, device=device, show_progress=False),

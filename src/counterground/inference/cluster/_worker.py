@@ -130,7 +130,7 @@ class Worker:
         except CounterGroundError as error:
             raise CounterGroundError(f"{self._node}: {error}") from error
         assert isinstance(model, Encoder)
-        runtimes = {"eager": None, **{each.name: each for each in model.runtimes}}
+        runtimes = {model.runs_by: None, **{each.name: each for each in model.runtimes}}
         if recipe.runtime not in runtimes:
             raise CounterGroundError(
                 f"{self._node} cannot run {recipe.name} by {recipe.runtime}, and this machine can: "

@@ -11,6 +11,7 @@ from counterground.inference.encoding._decode import (
 )
 from counterground.inference.encoding._encode import (
     EncodingJob,
+    PhotoSources,
     decodes_fast,
     encode_block,
     encode_fn,
@@ -23,12 +24,13 @@ from counterground.inference.encoding._encode import (
 )
 from counterground.inference.encoding._photos import encode_photos
 from counterground.inference.encoding._runtime import choose_runtime
-from counterground.inference.encoding._try_model import try_model
+from counterground.inference.encoding._try_model import refuse_other_lengths, try_model
 
 __all__ = [
     "EncodeFn",
     "EncodingJob",
     "PhotoFile",
+    "PhotoSources",
     "choose_runtime",
     "decode_photo",
     "decodes_fast",
@@ -41,6 +43,7 @@ __all__ = [
     "missing_blocks",
     "plan_encoding",
     "prepare_blocks",
+    "refuse_other_lengths",
     "require_readable",
     "run_encoding",
     "try_model",

@@ -45,6 +45,8 @@ def feature_store(model: Encoder, root: Path, batch_size: int, *, fast_decode: b
     if fast_decode and decodes_fast(model):
         key.append(f"scaled decoding, at least {FAST_DECODE_SIDE}")
         about["fast_decode"] = True
+    if model.users_class:
+        key.append(f"class: {model.users_class}")
     return FeatureStore.open(root, *key, about=about, share=True)
 
 
@@ -112,7 +114,7 @@ def missing_blocks(
     wanted = [[job for job in jobs if job.stored[number] is None] for number in range(len(first.blocks))]
     for number, wanting in enumerate(wanted):
         if wanting:
-            yield number, [(photo, first.first_path[photo]) for photo in first.blocks[number]], wanting
+            yield number, [(photo, first.sources[photo]) for photo in first.blocks[number]], wanting
 
 
 def encode_missing(jobs: Sequence[EncodingJob], advance: Callable[[int], None]) -> None:
@@ -142,7 +144,7 @@ class EncodingJob:
     function: EncodeFn
     store: FeatureStore
     photo_ids: list[str]
-    first_path: Mapping[str, AnyPhoto]
+    sources: PhotoSources
     blocks: list[list[str]]
     stored: list[ReadStatus | None]
     kept: dict[int, Block] = field(default_factory=dict)
@@ -157,18 +159,13 @@ class EncodingJob:
         batch_size: int,
     ) -> EncodingJob:
         """Look up what the store holds of ``photos``, rows of the benchmark's manifest."""
-        photo_ids = photos["photo_id"].to_list()
-        first_path: dict[str, str] = {}
-        copies: dict[str, list[str]] = {}
-        for photo, path in zip(photo_ids, photos["path"], strict=True):
-            if first_path.setdefault(photo, path) != path:
-                copies.setdefault(photo, []).append(path)
-        unique = list(first_path)
+        sources = PhotoSources(benchmark, photos)
+        unique = list(sources)
         blocks = [unique[start : start + batch_size] for start in range(0, len(unique), batch_size)]
         store.share(blocks)
         found = (store.get(block) for block in blocks)
         stored = [block.status if block is not None else None for block in found]
-        return cls(function, store, photo_ids, _Paths(benchmark, first_path, copies), blocks, stored)
+        return cls(function, store, photos["photo_id"].to_list(), sources, blocks, stored)
 
     @property
     def missing(self) -> list[int]:
@@ -203,7 +200,7 @@ class EncodingJob:
         photos, before = self.blocks[number], self.stored[number]
         block = self.kept.get(number) or self.store.get(photos)
         if block is None:
-            named = [(photo, self.first_path[photo]) for photo in photos]
+            named = [(photo, self.sources[photo]) for photo in photos]
             ((decoded,),) = prepare_blocks([([self.function], named)])
             block = self.encode(number, decoded)
         if before is None or before.reasons != block.status.reasons:
@@ -214,14 +211,20 @@ class EncodingJob:
         return block.features
 
 
-class _Paths(Mapping[str, AnyPhoto]):
-    """What photos are read from, made on request: paths take five times the memory of strings.
+class PhotoSources(Mapping[str, AnyPhoto]):
+    """What photos are read from, by content, made on request: paths take five times the memory of strings.
 
-    Of several copies it is the first that is still there and unchanged.
+    Of several copies it is the first that is still there and unchanged. ``photos`` are rows of the
+    benchmark's manifest.
     """
 
-    def __init__(self, benchmark: Benchmark, paths: dict[str, str], copies: dict[str, list[str]]) -> None:
-        self._benchmark, self._paths, self._copies = benchmark, paths, copies
+    def __init__(self, benchmark: Benchmark, photos: pl.DataFrame) -> None:
+        self._benchmark = benchmark
+        self._paths: dict[str, str] = {}
+        self._copies: dict[str, list[str]] = {}
+        for photo, path in zip(photos["photo_id"], photos["path"], strict=True):
+            if self._paths.setdefault(photo, path) != path:
+                self._copies.setdefault(photo, []).append(path)
 
     def __getitem__(self, photo: str) -> AnyPhoto:
         first = self._benchmark.photo_source(self._paths[photo])

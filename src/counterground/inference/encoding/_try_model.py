@@ -26,6 +26,8 @@ _ROUNDS = 9
 # Largest difference, relative to the largest number, that other photos in the batch may make: activations
 # quantised to 8 bits have one scale for the whole batch, which rounds about as coarsely as bf16.
 _BATCH_TOLERANCE = TOLERANCE["bf16"]
+# By how much a length may differ from 1: more than a division in bf16 rounds.
+_LENGTH = 0.01
 
 
 def try_model(model: Encoder, job: EncodingJob) -> None:
@@ -35,18 +37,39 @@ def try_model(model: Encoder, job: EncodingJob) -> None:
 
     Raises:
         CounterGroundError: the model fails or returns something other than features, its preprocessing or its
-            features are random, or they depend on the other photos of a batch.
+            features are random, they depend on the other photos of a batch, or a dual encoder's are not of
+            unit length.
     """
     missing = (photo for number in job.missing for photo in job.blocks[number])
     function = encode_fn(model, 1)
     for content in islice(missing, _TRIED):
-        photo = (content, job.first_path[content])
+        photo = (content, job.sources[content])
         (decoded,) = decode_photo([function], photo)
         if decoded.reason is None:
-            encode_block(function, [decoded])
+            features = encode_block(function, [decoded]).features
+            if model.kind == "dual_encoder":
+                refuse_other_lengths(model.display_name, "encode()", features)
             _refuse_random_pixels(function, photo, decoded)
             _refuse_other_features(model, decoded, size=min(2, len(job.blocks[0])))
             return
+
+
+def refuse_other_lengths(model: str, method: str, embedded: np.ndarray) -> None:
+    """Refuse embeddings ``[n, dim]`` of a dual encoder that are not of unit length, as a user's own may be.
+
+    Their products are no cosines: probabilities, and means over templates, would be others. Embeddings that
+    are all 0 tie, which a run reports.
+
+    Raises:
+        CounterGroundError: one is longer or shorter.
+    """
+    lengths = np.linalg.norm(embedded.astype(np.float32), axis=1)
+    other = lengths[(lengths > 0) & (np.abs(lengths - 1) > _LENGTH)]
+    if len(other):
+        raise CounterGroundError(
+            f"{model}: {method} returned an embedding of length {other[0]:.3g}; those of a dual encoder have "
+            "length 1: divide each by its length."
+        )
 
 
 def _refuse_random_pixels(function: EncodeFn, photo: PhotoFile, first: Decoded) -> None:

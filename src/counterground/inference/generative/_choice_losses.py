@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from counterground.errors import CounterGroundError
-from counterground.inference.encoding import encode_block, prepare_blocks, require_readable
+from counterground.inference.encoding import PhotoSources, encode_block, prepare_blocks, require_readable
 from counterground.inference.generative._answer_losses import (
     block_size,
     checked_losses,
@@ -104,15 +104,14 @@ def _score_blocks(
     pairs: Sequence[Pairs],
 ) -> Iterator[tuple[list[str], Block, bool]]:
     """Yield blocks with their losses, and whether these may be stored; threads read photos ahead."""
-    photos = request.benchmark.photos.select("photo_id", "path")
+    sources = PhotoSources(request.benchmark, request.benchmark.photos)
+    photo_ids = request.benchmark.photos["photo_id"]
     asked = []
     for block in blocks:
         about = [pairs[first[key]] for key in block]
         function = losses_fn(model, len(about[0]), partial(_score, model, about))
-        files = [
-            (photo, request.benchmark.photo_source(path))
-            for photo, path in (photos.row(first[key]) for key in block)
-        ]
+        contents = [photo_ids[first[key]] for key in block]
+        files = [(content, sources[content]) for content in contents]
         asked.append(([function], files))
     prepared = prepare_blocks(asked, ahead=1)
     for block, ((function,), _), (decoded,) in zip(blocks, asked, prepared, strict=True):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 from rich.console import Console
 
@@ -114,7 +116,16 @@ def evaluate_generative(request: Request, model: Generative) -> GenerativeOutput
             given.predictions, given.read, asked, given.answers, unmatched, given.several, given.unclear
         )
     scored = [score_answers(request, model, prompt) for prompt in prompts]
-    return GenerativeOutput(pl.concat([table for table, _ in scored]), scored[0][1], asked)
+    return GenerativeOutput(
+        pl.concat([table for table, _ in scored]), _read_for_all([read for _, read in scored]), asked
+    )
+
+
+def _read_for_all(reads: Sequence[ReadStatus]) -> ReadStatus:
+    """Return which photos were read for all prompts: losses for one may be stored, and the file be lost."""
+    reasons = {row: reason for read in reversed(reads) for row, reason in read.reasons.items()}
+    readable = np.logical_and.reduce([read.readable for read in reads])
+    return ReadStatus(readable, np.logical_or.reduce([read.converted for read in reads]), reasons)
 
 
 def _checked_prompts(request: Request, model: Generative) -> list[PromptSpec]:

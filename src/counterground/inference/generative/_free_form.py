@@ -13,7 +13,7 @@ import polars as pl
 
 from counterground.files import cache_dir
 from counterground.inference._predict import prediction_table
-from counterground.inference.encoding import require_readable
+from counterground.inference.encoding import PhotoSources, require_readable
 from counterground.inference.generative._generation import (
     MAX_NEW_TOKENS,
     Answer,
@@ -23,7 +23,6 @@ from counterground.inference.generative._generation import (
 from counterground.inference.generative._matching import Matcher, says_yes
 from counterground.inference.request import PromptSpec, Request
 from counterground.inference.store import ReadStatus
-from counterground.photos import AnyPhoto
 from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -79,13 +78,11 @@ def generate_answers(
     Raises:
         CounterGroundError: the model fails, or no photo can be read.
     """
-    photos, benchmark = request.benchmark.photos, request.benchmark
-    paths: dict[str, AnyPhoto] = {}
-    for photo, path in zip(photos["photo_id"], photos["path"], strict=True):
-        paths.setdefault(photo, benchmark.photo_source(path))
-    copies, shown = photos.height - len(paths), request.settings.show_progress
+    photos = request.benchmark.photos
+    sources = PhotoSources(request.benchmark, photos)
+    copies, shown = photos.height - len(sources), request.settings.show_progress
     with progress_bar(model.display_name, total=photos.height, done=copies, shown=shown, keep=True) as bar:
-        answers, reasons = generate_all(model, paths, questions, _answers_file(model), bar.advance)
+        answers, reasons = generate_all(model, sources, questions, _answers_file(model), bar.advance)
     read = _read_status(photos, questions, answers, reasons)
     require_readable(read)
     return answers, read

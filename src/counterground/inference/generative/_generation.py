@@ -140,7 +140,7 @@ def count_missing(store: Path, questions: Mapping[str, Iterable[str]]) -> int:
 
 def generate_all(
     model: Generative,
-    paths: Mapping[str, AnyPhoto],
+    sources: Mapping[str, AnyPhoto],
     questions: Mapping[str, Iterable[str]],
     store: Path,
     advance: Callable[[int], None],
@@ -151,7 +151,7 @@ def generate_all(
 
     Args:
         model: the model to ask.
-        paths: what each photo is read from, by content.
+        sources: what each photo is read from, by content.
         questions: the questions about each photo, by content.
         store: the file of answers.
         advance: called when a photo is done.
@@ -168,7 +168,7 @@ def generate_all(
         pool = ThreadPoolExecutor(max(1, model.concurrency), thread_name_prefix="ask")
         try:
             asked = {
-                pool.submit(_ask, model, kept, photo, paths[photo], about): photo
+                pool.submit(_ask, model, kept, photo, sources[photo], about): photo
                 for photo, about in missing.items()
             }
             for future in as_completed(asked):
@@ -214,7 +214,8 @@ def _ask(
     for question in questions:
         try:
             with own_arithmetic(model.device):
-                text = model.generate(photo.image, question, max_new_tokens=MAX_NEW_TOKENS)
+                # A user's own model may change the image, as by thumbnail().
+                text = model.generate(photo.image.copy(), question, max_new_tokens=MAX_NEW_TOKENS)
         except UsageError:
             raise
         except CounterGroundError as error:

@@ -112,9 +112,12 @@ def _among_imagenet(own: LabelSpace, members: tuple[tuple[int, ...], ...]) -> La
 
 
 def _spellings(space: LabelSpace, names: str) -> tuple[tuple[str, ...], ...] | None:
-    """Return how ImageNet's classes are written, by the class of ``space`` that they count as."""
+    """Return how ImageNet's classes are written, by the class of ``space`` that they count as.
+
+    Among the benchmark's own classes these are written by their own names.
+    """
     imagenet = imagenet_label_space()
-    if space.members is None or space.name != imagenet.name:
+    if space.members is None or space.name not in (imagenet.name, "confusable"):
         return None
     texts = _texts(imagenet, names)
     return tuple(tuple(texts[index] for index in each) for each in space.members)

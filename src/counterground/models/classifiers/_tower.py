@@ -9,7 +9,7 @@ from counterground.models._base import DualEncoder, Encoder, ImageEncoder, Model
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
 from counterground.models.classifiers._classifier import NetworkClassifier, final_linear, output_of
-from counterground.models.execution import for_inference, split_transform
+from counterground.models.execution import for_inference, own_layers, split_transform
 from counterground.models.networks import NetworkEncoder
 from counterground.text import counted
 
@@ -121,7 +121,7 @@ def without_head(model: Model, options: LoadOptions) -> Encoder:
     """Return the image encoder of a model, for a head that is fitted on its features.
 
     For a dual encoder this is its image side, with embeddings of unit length; for a network with classes, the
-    input of its last linear layer.
+    input of its last linear layer. The network itself keeps that layer: it may be the user's.
 
     Raises:
         UsageError: the features of this model are not available.
@@ -134,14 +134,23 @@ def without_head(model: Model, options: LoadOptions) -> Encoder:
             "features for a head. Return (network, preprocess) from a function, with a network that ends in "
             "features."
         )
-    layer = cut_head(model.spec, model.image_network, model.dim)
+    try:
+        network = own_layers(model.image_network)
+    except Exception as error:
+        raise UsageError(
+            f"{model.spec}: its network cannot be copied without its last layer ({error_summary(error)}). "
+            "Return (network, preprocess) from a function, with a network that ends in features."
+        ) from error
+    layer = cut_head(model.spec, network, model.dim)
     kept = ("architecture", "weights", "training_data", "warnings")
-    return NetworkTower(
+    tower = NetworkTower(
         model.spec,
-        model.image_network,
+        network,
         model.transform,
         description={**{key: model.description.get(key) for key in kept}, "final_layer": f"before {layer}"},
         configuration={"classifier": model.fingerprint, "before": layer},
         libraries=tuple(model.description["libraries"]),
         options=options,
     )
+    tower.users_network, tower.users_code = model.users_network, model.users_code
+    return tower

@@ -271,8 +271,8 @@ def _complete(made: Generative, find_source: _FindSource) -> None:
         source = find_source(made, weights=True)
         made.fingerprint = combine(model=name, source=source.parts)
         warnings += source.warnings
-    elif not name.startswith("counterground."):
-        made.fingerprint = combine(model=name, fingerprint=made.fingerprint)  # two models may say "1"
+    elif made.users_class:
+        made.fingerprint = combine(model=name, fingerprint=made.fingerprint)
     if not hasattr(made, "device"):
         made.device = "cpu" if weights is None else weights.device.type
     if not hasattr(made, "dtype"):

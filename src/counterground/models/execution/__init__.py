@@ -10,7 +10,7 @@ from counterground.models.execution._device import (
     own_arithmetic,
     resolve_device,
 )
-from counterground.models.execution._runtime import Forward, Runtime, RuntimeChoice, runtimes_for
+from counterground.models.execution._runtime import Forward, Runtime, RuntimeChoice, own_layers, runtimes_for
 from counterground.models.execution._split import SplitTransform, split_transform
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "freed_memory_kept",
     "out_of_memory",
     "own_arithmetic",
+    "own_layers",
     "resolve_device",
     "runtimes_for",
     "split_transform",

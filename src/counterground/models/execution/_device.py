@@ -74,11 +74,15 @@ def autocast(device: str, precision: str) -> AbstractContextManager[object]:
 
 
 class _Float32:
-    """How this process multiplies float32: a program may have allowed TF32 or bfloat16, for all threads."""
+    """How this process multiplies float32: a program may have allowed TF32 or bfloat16, for all threads.
+
+    PyTorch itself allows TF32 in convolutions on CUDA.
+    """
 
     def __init__(self) -> None:
         self._lock, self._users = Lock(), 0
         self._general: str | None = None
+        self._convolutions = False
         self._backends: list[tuple[Any, str]] = []
 
     def keep_all_digits(self) -> None:
@@ -92,12 +96,19 @@ class _Float32:
                 self._general = torch.get_float32_matmul_precision()
             except RuntimeError:  # it was set for one backend, in the newer way
                 self._general = None
-            cpu, cuda = torch.backends.mkldnn, torch.backends.cuda
-            found = [getattr(cpu, "matmul", None), getattr(cpu, "conv", None), cuda.matmul]
+            cpu, cuda, cudnn = torch.backends.mkldnn, torch.backends.cuda, torch.backends.cudnn
+            try:
+                self._convolutions = cudnn.allow_tf32
+            except RuntimeError:  # likewise
+                self._convolutions = False
+            parts = [(cpu, "matmul"), (cpu, "conv"), (cuda, "matmul"), (cudnn, "conv"), (cudnn, "rnn")]
+            found = [getattr(backend, name, None) for backend, name in parts]
             known = [(each, getattr(each, "fp32_precision", None)) for each in found]
             self._backends = [(each, before) for each, before in known if before is not None]
             if self._general != "highest":
                 torch.set_float32_matmul_precision("highest")
+            if self._convolutions:
+                cudnn.allow_tf32 = False
             for each, _ in self._backends:
                 if each.fp32_precision not in _ALL_DIGITS:
                     each.fp32_precision = "ieee"
@@ -111,6 +122,8 @@ class _Float32:
                 return
             if self._general not in (None, "highest"):
                 torch.set_float32_matmul_precision(self._general)
+            if self._convolutions:
+                torch.backends.cudnn.allow_tf32 = True
             for each, before in self._backends:
                 if each.fp32_precision != before:
                     each.fp32_precision = before

@@ -76,7 +76,7 @@ def _start_channels_last(network: torch.nn.Module, batch: torch.Tensor) -> Forwa
     import torch
 
     _require_pixels(batch)
-    own = _own_layers(network)
+    own = own_layers(network)
     for layer in own.modules():
         for name, weights in layer.named_parameters(recurse=False):
             if weights.ndim == 4:
@@ -88,14 +88,14 @@ def _start_channels_last(network: torch.nn.Module, batch: torch.Tensor) -> Forwa
 def _start_folded(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
     from torch.fx.experimental.optimization import fuse
 
-    return _start_channels_last(fuse(_own_layers(network), inplace=True), batch)
+    return _start_channels_last(fuse(own_layers(network), inplace=True), batch)
 
 
 def _start_compiled(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
     import torch
 
     # Freezing folds batch norm and lays weights out for the CPU.
-    compiled = torch.compile(_own_layers(network), options={"freezing": batch.device.type == "cpu"})
+    compiled = torch.compile(own_layers(network), options={"freezing": batch.device.type == "cpu"})
 
     def forward(batch: torch.Tensor) -> Any:
         # A batch of one photo would be compiled separately.
@@ -138,7 +138,7 @@ def _export(network: torch.nn.Module, batch: torch.Tensor) -> onnx.ModelProto:
     from torch.jit._trace import TracerWarning
 
     _require_pixels(batch)
-    own = _own_layers(network)
+    own = own_layers(network)
     for layer in own.modules():
         if "fused_attn" in vars(layer):  # timm's name for it
             vars(layer)["fused_attn"] = False
@@ -211,7 +211,7 @@ def _without_fused_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def _own_layers(network: torch.nn.Module) -> torch.nn.Module:
+def own_layers(network: torch.nn.Module) -> torch.nn.Module:
     """Return a copy of the layers, which may be changed; the weights are not copied."""
     shared: dict[int, Any] = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
     return copy.deepcopy(network, shared)
