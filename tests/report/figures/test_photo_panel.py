@@ -108,3 +108,13 @@ def test_without_photos_one_line_says_what_is_needed(make_run, draw):
     drawings, absent = draw(["1"], published=True, runs=[run])
     assert drawings == {}
     assert absent == ["1: no photos at hand: name the benchmark that holds them with --benchmark BENCHMARK."]
+
+
+def test_of_two_classes_with_one_name_one_is_shown(drawn, make_run, draw):
+    right = {("ice bear", "common"): True, ("ice bear", "counter"): False}
+    right |= {("flamingo", "common"): True, ("flamingo", "counter"): True}
+    run = run_on(drawn, make_run, right)
+    run = replace(run, predictions=run.predictions.with_columns(class_name=pl.lit("bear")))
+    common, counter = headings(draw(["1"], runs=[run], photos=drawn)[0]["figure-1-own"].figure)
+    assert common.startswith("common: snow, 100.0 % correct [")
+    assert counter.startswith("counter: grass, 0.0 % correct [")
