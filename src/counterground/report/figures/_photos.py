@@ -120,14 +120,14 @@ def _class(material: Material, photos: pl.DataFrame, model: tuple[Run, ModelScor
         if not wanted:
             hint = did_you_mean(material.class_name, names.values())
             raise UsageError(f"These photos show no class {material.class_name!r}.{hint}")
-        return wanted[0]
+        return int(wanted[0])
     drops = {}
     for row in both.iter_rows(named=True):
         words, index = material.words, row["class_index"]
         drop = model[1].of(words.contrast, index).difference.value if model else None
         known = -1.0 if drop is None else drop
         drops[index] = (row["groups"], known, row["photos"], row["class_name"])
-    return max(drops, key=lambda index: drops[index])
+    return int(max(drops, key=lambda index: drops[index]))
 
 
 def _row(group: str, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None, words: Words) -> _Row:
