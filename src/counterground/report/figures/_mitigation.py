@@ -51,9 +51,8 @@ def _draw(record: MitigationRecord, stem: str) -> Drawing:
     if drop > 0:
         axes.fill_between([left, 100 * CHEAP], 100 * HALF * drop, top, color=_GOAL, linewidth=0)
     _legend(axes, goal=drop > 0)
-    points = {each.name: (each.cost.value, each.gain.value) for each in record.methods}
-    known = {name: (100 * x, 100 * y) for name, (x, y) in points.items() if x is not None and y is not None}
-    names, positions = list(known), list(known.values())
+    positions = [(100 * (each.cost.value or 0), 100 * (each.gain.value or 0)) for each in record.methods]
+    names = [each.name for each in record.methods]
     left_out = name_points(axes, positions, [_REACH] * len(names), names)
     caption = (
         f"What mitigations of {record.model} cost on common photos, and how much of its drop "
