@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 AnyBenchmark = Benchmark | Path | str
 """An opened benchmark, a built-in name, a folder, a manifest, or a pool."""
 
-_SCORE_COLUMNS = (*KEYS, "class_index", "group", "metric", "value", "low", "high", "n", "clusters")
+_SCORE_COLUMNS = (*KEYS, "class_index", "group", "metric", "value", "low", "high", "n", "clusters", "anytime")
 # Those that a pilot run replaces, with their defaults.
 _ASSUMED = {"classes": 20, "photos": 20, "cluster_size": 1.0, "accuracy": 80.0, "icc": 0.1}
 _MARGIN = 2.0

@@ -272,6 +272,9 @@ MISTAKES = [
     ("study theori -o out", 2, "'theori'", "Did you mean 'theory'?"),
     ("study theory --quick -o photos", 2, "photos holds files that are not a study", "choose an empty"),
     ("study multicoloredmnist --mnist empty -o out", 2, "empty", "--mnist"),
+    ("study multicoloredmnist --mnist empty --download -o out", 2, "--download fetches", "leave out one"),
+    ("study coloredcoco --quick --size 32 -o out", 2, "--size is for COCO's photos", "add --coco"),
+    ("study coloredcoco --coco empty --packages empty -o out", 2, "--packages is for", "--coco"),
 ]
 
 MINE = """

@@ -95,10 +95,14 @@ def test_a_run_written_before_there_were_designs_reads_as_before(make_run, tmp_p
 
 def test_the_table_leads_with_the_benchmarks_own_contrast(shown):
     table = shown("--format", "markdown").splitlines()[0]
-    assert table.startswith("| Model | place=land | place=water | place_gap | Balanced | fog | to_training |")
+    assert table.startswith(
+        r"| Model | place=land | place=water | place\_gap | Balanced | fog | to\_training |"
+    )
     assert "| Average(training) | Worst group |" in table
     by_class = shown("--by", "class", "--format", "markdown").splitlines()[0]
-    assert by_class.startswith("| Model | Class | place=land | place=water | place_gap | fog | to_training |")
+    assert by_class.startswith(
+        r"| Model | Class | place=land | place=water | place\_gap | fog | to\_training |"
+    )
 
 
 def test_one_contrast_has_a_table_of_its_own(designed, shown):
@@ -319,3 +323,11 @@ def test_a_drop_that_is_not_common_minus_counter_is_explained(make_run):
         assert note in " ".join(plain_text(view).split())
     by_class = format_scores(run.scores, by_class=True, class_names={0: "ox", 1: "gull"})
     assert note not in " ".join(plain_text(by_class).split())
+
+
+def test_a_side_with_several_values_is_one_column_of_markdown(designed):
+    """Their sign ``|`` would end the cell: with more titles than cells, GitHub shows no table at all."""
+    text = cg.format_scores(designed, "markdown", contrast="weather=clear|fog - place=water within all")
+    head, rule, row = text.splitlines()[:3]
+    assert r"| weather=clear\|fog | place=water |" in head
+    assert len({line.replace(r"\|", "").count("|") for line in (head, rule, row)}) == 1

@@ -93,3 +93,12 @@ def test_the_command_writes_one_models_file(make_run, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert len(yaml.safe_load(printed)) == 6
     assert [line for line in printed.splitlines() if line.startswith("#")] == [f"# {name}" for name in LEVELS]
+
+
+def test_a_figure_without_an_interval_says_so(make_run):
+    run = make_run({"m": (0.8, 0.5)})
+    lacking = run.scores.with_columns(low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64))
+    (text,) = eval_results(
+        [type(run)(run.path, run.info, run.predictions, lacking)], "owner/barnyard"
+    ).values()
+    assert all(entry["notes"].startswith("no interval; ") for entry in yaml.safe_load(text))

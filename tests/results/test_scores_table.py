@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+import counterground as cg
 from counterground.errors import UsageError
 from counterground.results import (
     Cell,
@@ -364,3 +365,10 @@ def test_top5_is_left_out_where_it_must_be_100(make_run):
 )
 def test_near_chance_is_what_could_be_guessing_or_has_no_room_for_a_drop(value, low, names, near):
     assert near_chance(Estimate(value, low, value), 1 / names) is near
+
+
+def test_a_frame_that_lacks_the_kind_of_its_intervals_is_refused(make_run):
+    scores = make_run({"m": (0.8, 0.5)}).scores
+    for style in ("table", "markdown", "csv"):
+        with pytest.raises(UsageError, match="The frame has no column anytime"):
+            cg.format_scores(scores.drop("anytime"), style)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from counterground.cli._help import Group, is_quiet
-from counterground.cli._options import device_option, model_option, out_option
+from counterground.cli._options import device_option, model_option, out_option, refuse_given
 from counterground.offline import OFFLINE
 
 
@@ -66,6 +66,8 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
 
     from counterground.study import QUICK_MULTICOLOREDMNIST, ColoredSettings, study_multicoloredmnist
 
+    if where["mnist"] is not None:
+        refuse_given("download", because="fetches the digits that --mnist has: leave out one")
     settings = QUICK_MULTICOLOREDMNIST if quick else ColoredSettings()
     settings = replace(settings, k=k or settings.k, seeds=seeds or settings.seeds)
     page = study_multicoloredmnist(out, settings, show_progress=not is_quiet(), **where)
@@ -144,6 +146,10 @@ def coloredcoco(*, quick: bool, grid: str | None, out: Path, coco: Path | None, 
 
     from counterground.study import QUICK_COLOREDCOCO, TABLE_7, CocoSettings, study_coloredcoco
 
+    if coco is None:
+        refuse_given("size", because="is for COCO's photos: add --coco, or leave it out")
+    else:
+        refuse_given("packages", because="is for the default animals: leave out --packages or --coco")
     settings = QUICK_COLOREDCOCO if quick else TABLE_7 if coco else CocoSettings()
     given = {
         name: options.pop(name)

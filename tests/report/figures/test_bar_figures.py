@@ -303,3 +303,68 @@ def test_classes_without_a_drop_are_named_where_they_are_left_out(make_run, tmp_
     write_figures(run, out=tmp_path, only=[number], formats=["svg"])
     caption = (tmp_path / "captions.md").read_text()
     assert "Without photos in both groups, so not drawn: ice bear, vulture." in caption
+
+
+OPENAI_B32 = "open_clip:ViT-B-32/openai"
+
+
+def test_panels_of_one_backbone_say_in_what_settings_they_differ(draw):
+    levels, small = {TABLE_3: (0.8, 0.6), OPENAI_B32: (0.7, 0.5)}, [(20, 20)] * 3
+    runs = [
+        make_paper_run(levels, sizes=small, path="one"),
+        make_paper_run(levels, sizes=small, path="eighty", prompts="openai"),
+        make_paper_run(levels, sizes=small, path="gelu", as_published=True),
+    ]
+    for name in ("6", "8"):
+        axes = draw([name], runs=runs)[0][f"figure-{name}-own"].figure.axes
+        titles = [each.get_title(loc="left") for each in axes if each.get_visible()]
+        simple, openai = "ViT/B/32 (simple)", "ViT/B/32 (openai)"
+        assert titles == [simple, openai, f"{simple} (as published)"]
+    (title,) = [
+        each.get_title(loc="left") for each in draw(["6"], runs=runs[2:])[0]["figure-6-own"].figure.axes
+    ]
+    assert title == "ViT/B/32 (as published)"
+
+
+def test_measured_values_say_how_they_differ_from_the_printed_ones(draw):
+    levels = {TABLE_3: (0.8, 0.6)}
+    usual = draw(["5"], published=True, runs=[make_paper_run(levels)])[0]["figure-5"]
+    assert "prompts" not in usual.caption.lower()
+    assert "published" not in usual.caption
+    run = make_paper_run(levels, prompts="openai", as_published=True)
+    other = draw(["5"], published=True, runs=[run])[0]["figure-5"]
+    assert "Prompts of these CLIPs: openai; printed bars have one prompt." in other.caption
+    assert "as published" in other.caption
+    for drawing, label in ((usual, "measured"), (other, "measured (as published)")):
+        assert label in [text.get_text() for text in drawing.figure.legends[0].get_texts()]
+
+
+def test_rounding_beyond_the_end_of_an_interval_stops_no_figure(draw):
+    run = make_paper_run({TABLE_3: (0.8, 0.6)})
+    run = replace(run, scores=run.scores.with_columns(high=pl.col("value") - 1e-15))
+    assert "Diamonds" in draw(["5"], published=True, runs=[run])[0]["figure-5"].caption
+
+
+def test_versions_of_one_benchmark_and_runs_of_one_model_are_told_apart(make_run, draw):
+    levels = {"efficientnet-lite0": (0.8, 0.5)}
+    runs = [make_run(levels, path=f"{k}/run", version=f"{k}{k}abcdef" * 8) for k in "12"]
+    drawings, _ = draw(["2a", "3", "5", "15"], runs=runs)
+    titles = [axes.get_title(loc="left") for axes in drawings["figure-15-own"].figure.axes]
+    assert ["1/run" in titles[0], "2/run" in titles[1]] == [True, True]
+    for stem in ("figure-2a-own", "figure-3-own"):
+        assert "stamps (version 11abcdef)" in drawings[stem].caption
+        assert "stamps (version 22abcdef)" in drawings[f"{stem}-2"].caption
+    panels = [axes.get_title(loc="left") for axes in drawings["figure-5-own"].figure.axes]
+    assert ["11abcdef" in panels[0], "22abcdef" in panels[1]] == [True, True]
+
+
+def test_classes_that_share_a_name_are_two_bars(make_run, draw):
+    run = make_run({"a": (0.8, 0.5), "b": (0.7, 0.6)}, classes=["crane", "crane", "ox"], path="cranes")
+    drawing = draw(["15"], runs=[run])[0]["figure-15-own"]
+    shown = labels(drawing.figure.axes[-1])
+    assert sorted(shown) == ["crane (0)", "crane (1)", "ox"]
+    for axes, model in zip(drawing.figure.axes, "ab", strict=True):
+        drops = run.scores.filter(model=model, metric="drop").drop_nulls("class_index")
+        by_index = dict(drops.select("class_index", "value").iter_rows())
+        expected = [100 * by_index[{"crane (0)": 0, "crane (1)": 1, "ox": 2}[name]] for name in shown]
+        np.testing.assert_allclose(bars(axes)["drop"], expected)

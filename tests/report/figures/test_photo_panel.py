@@ -108,3 +108,32 @@ def test_without_photos_one_line_says_what_is_needed(make_run, draw):
     drawings, absent = draw(["1"], published=True, runs=[run])
     assert drawings == {}
     assert absent == ["1: no photos at hand: name the benchmark that holds them with --benchmark BENCHMARK."]
+
+
+def test_of_two_classes_with_one_name_one_is_shown(drawn, make_run, draw):
+    right = {("ice bear", "common"): True, ("ice bear", "counter"): False}
+    right |= {("flamingo", "common"): True, ("flamingo", "counter"): True}
+    run = run_on(drawn, make_run, right)
+    run = replace(run, predictions=run.predictions.with_columns(class_name=pl.lit("bear")))
+    common, counter = headings(draw(["1"], runs=[run], photos=drawn)[0]["figure-1-own"].figure)
+    assert common.startswith("common: snow, 100.0 % correct [")
+    assert counter.startswith("counter: grass, 0.0 % correct [")
+
+
+def test_a_photo_has_the_answer_of_its_own_class(drawn, make_run, draw):
+    """A copy in another class, where the same answer is right, leaves it wrong here."""
+    right = {("ice bear", "common"): True, ("ice bear", "counter"): False}
+    right |= {("flamingo", "common"): True, ("flamingo", "counter"): True}
+    run = run_on(drawn, make_run, right)
+    wrong = run.predictions.filter(pl.col("class_name") == "ice bear", pl.col("group") == "counter")
+    other = run.predictions.filter(class_name="flamingo")["class_index"][0]
+    copies = wrong.with_columns(
+        path=pl.lit("copies/") + pl.col("path"),
+        class_name=pl.lit("flamingo"),
+        class_index=pl.lit(other, pl.Int32),
+        correct=pl.lit(value=True),
+    )
+    run = replace(run, predictions=pl.concat([run.predictions, copies]))
+    figure = draw(["1"], runs=[run], photos=drawn, class_name="ice bear")[0]["figure-1-own"].figure
+    marks = [axes.texts[0].get_text()[0] for axes in figure.axes if axes.texts]
+    assert marks == ["✓"] * 6 + ["✗"] * 6

@@ -84,6 +84,14 @@ def test_captions_repeat_what_a_run_says_of_itself(make_run, tmp_path):
     assert "Warning: Ties" in text
 
 
+def test_captions_tell_runs_of_one_folder_name_apart(make_run, tmp_path):
+    runs = [make_run({"efficientnet-lite0": (0.8, 0.5)}, path=f"{k}/run") for k in "12"]
+    write_figures(runs, out=tmp_path, only=["3"], formats=["svg"])
+    text = (tmp_path / "captions.md").read_text()
+    assert "**1/run**: stamps" in text
+    assert "**2/run**: stamps" in text
+
+
 def test_models_loaded_as_published_say_so(make_run, draw):
     run = make_run({"efficientnet-lite0": (0.8, 0.5)}, as_published=True)
     drawings, _ = draw(["2a", "4", "5"], runs=[run])

@@ -27,6 +27,7 @@ from counterground.report.figures._material import (
     Outcome,
     distinct_notes,
     own,
+    stamp,
 )
 from counterground.report.figures._points import PHOTOS, own_points, paper_points
 from counterground.report.figures._style import (
@@ -65,11 +66,13 @@ _LACK = {
     "data": "the runs hold no two models with one training data set and different backbones.",
     "both kinds": "the runs hold no CLIP and ImageNet model of one backbone.",
 }
+_ONE_PROMPT = "simple"
+_ASKED = [name for name in SETTING if name != "label_space"]
+"""Models of one panel agree in these, besides photos and competing names."""
 _PER_LINE = 12
 _AXES, _TEXT, _UPRIGHT = 105.0, 10.0, 21.0  # points: room for the axes of a panel, a text there
 _LINE, _LABELS = 0.13, 0.55  # inches: a line of a title, tilted labels
 _WIDE = 24  # characters in a line of a label
-_MEASURED = "Diamonds: measured in the runs, with 95 % intervals."
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,19 @@ def _published(name: str, points: pl.DataFrame | None) -> Drawing:
     models = {model for panel in panels for model in panel.models}
     same = pl.col("comparable") & pl.col("paper_model").is_in(sorted(models))
     mine = None if points is None or points.filter(same).is_empty() else points.filter(same)
-    caption = _CAPTIONS[name] + ("" if mine is None else f" {_MEASURED}")
+    caption = _CAPTIONS[name] + ("" if mine is None else _measured(mine))
     return _draw(f"figure-{name}", panels, caption, mine, distinct_notes(rows))
+
+
+def _measured(mine: pl.DataFrame) -> str:
+    """Say what diamonds are; the printed bars have one prompt, which classifiers do not read."""
+    caption = " Diamonds: measured in the runs, with 95 % intervals."
+    prompts = mine.filter(family="clip")["prompts"].drop_nulls().unique(maintain_order=True).to_list()
+    if any(each != _ONE_PROMPT for each in prompts):
+        caption += f" Prompts of these CLIPs: {', '.join(prompts)}; printed bars have one prompt."
+    if mine["as_published"].any():
+        caption += " Filled diamonds: loaded as published."
+    return caption
 
 
 def _columns(part: pl.DataFrame) -> tuple[list[str], list[Bars], list[str]]:
@@ -188,13 +202,25 @@ def _own_panels(
         starts = range(0, len(points), each)
         return [_own_panel("", points[k : k + each], "shown", measures, where, words=words) for k in starts]
     fixed, varied = ("pretrain_dataset", "backbone") if kind == "data" else ("backbone", "pretrain_dataset")
-    settings = [fixed, *(name for name in SETTING if name != "label_space")]
-    return [
-        _distinct_panel(str(key[0]), part, varied, measures, where, words=words)
-        for key, part in points.drop_nulls([fixed, varied]).group_by(settings, maintain_order=True)
+    parts = [
+        part
+        for _, part in points.drop_nulls([fixed, varied]).group_by(fixed, *_ASKED, maintain_order=True)
         if part[varied].n_unique() > 1
         and (kind != "both kinds" or {"clip", "imagenet"} <= set(part["family"]))
     ]
+    return [
+        _distinct_panel(_panel_title(part, fixed, parts), part, varied, measures, where, words=words)
+        for part in parts
+    ]
+
+
+def _panel_title(part: pl.DataFrame, fixed: str, parts: Sequence[pl.DataFrame]) -> str:
+    """What its models share, the settings in which other panels of that differ, and how they were loaded."""
+    alike = [other for other in parts if other[fixed][0] == part[fixed][0]]
+    differ = [name for name in _ASKED if len({other[name][0] for other in alike}) > 1]
+    values = [str(part[name][0]) for name in differ if name != "as_published" and part[name][0] is not None]
+    extra = f" ({', '.join(values)})" if values else ""
+    return f"{part[fixed][0]}{extra}{stamp(part['as_published'][0])}"
 
 
 def _distinct_panel(
@@ -281,11 +307,14 @@ def _draw_measured(axes: Axes, panel: Panel, mine: pl.DataFrame) -> None:
             for row in mine.filter(paper_model=model).iter_rows(named=True):
                 value = 100 * row[bars.name]
                 low, high = (in_percent(row[f"{bars.name}_{end}"]) for end in ("low", "high"))
-                reach = None if low is None or high is None else [[value - low], [high - value]]
+                reach = None
+                if low is not None and high is not None:  # rounding may put the value beyond an end
+                    reach = [[max(value - low, 0)], [max(high - value, 0)]]
+                inside = INK if row["as_published"] else "white"
                 drawn = axes.errorbar(
-                    x, value, reach, fmt="D", markersize=3, color=INK, markerfacecolor="white", elinewidth=0.7
+                    x, value, reach, fmt="D", markersize=3, color=INK, markerfacecolor=inside, elinewidth=0.7
                 )
-                drawn.set_label("measured")
+                drawn.set_label(f"measured{stamp(row['as_published'])}")
 
 
 def _limit(axes: Axes, panels: Sequence[Panel], mine: pl.DataFrame | None, text: float) -> None:

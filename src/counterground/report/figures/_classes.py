@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from counterground.comparison import run_names
 from counterground.metrics import GROUPS
 from counterground.published import load_table
 from counterground.report._class_facts import class_facts
@@ -71,7 +74,7 @@ def draw_group_sizes(material: Material) -> list[Outcome]:
     for run in material.runs:
         if (version := run.info.benchmark.version) in seen:
             continue
-        sizes, words, name = _sizes_of(run, material.words), material.words, run.info.benchmark.name
+        sizes, words, name = _sizes_of(run, material.words), material.words, material.place(run)
         groups = (
             "in the common and the counter group" if words.is_drop else f"on {words.left} and {words.right}"
         )
@@ -185,8 +188,18 @@ def _published_drops(which: str, stem: str, caption: str) -> Drawing:
 
 
 def _models(material: Material) -> list[tuple[Run, ModelScores]]:
+    """Return the models of all runs; one that several runs label alike has the name of its run, too."""
     contrast = material.words.contrast
-    return [(run, model) for run in material.runs for model in regroup(run.with_contrast(contrast).scores)]
+    found = [
+        (run, name, model)
+        for run, name in zip(material.runs, run_names(material.runs), strict=True)
+        for model in regroup(run.with_contrast(contrast).scores)
+    ]
+    times = Counter(model.label for _, _, model in found)
+    return [
+        (run, replace(model, label=f"{model.label} ({name})") if times[model.label] > 1 else model)
+        for run, name, model in found
+    ]
 
 
 def _own_drops(
@@ -218,7 +231,7 @@ def _own_drops(
     if len(order) > _MOST_DROPS:
         caption += f" The {_MOST_DROPS} largest of {len(order)} classes."
         order = order[:_MOST_DROPS]
-    where = [f"{run.info.benchmark.name}, {model.setting.label_space}" for run, model in models]
+    where = [f"{material.place(run)}, {model.setting.label_space}" for run, model in models]
     places = list(dict.fromkeys(where))
     caption += f" Measured on {one_line('; '.join(places))}. Lines: 95 % intervals."
     panels = [
@@ -247,7 +260,10 @@ def _drops_of(run: Run, model: ModelScores, words: Words) -> pl.DataFrame:
 
 
 def _class_names(run: Run) -> dict[int, str]:
-    return {index: facts.name for index, facts in class_facts(run.predictions).items()}
+    """Return the names of a run's classes; of those that share one, each with its index."""
+    names = {index: facts.name for index, facts in class_facts(run.predictions).items()}
+    times = Counter(names.values())
+    return {index: f"{name} ({index})" if times[name] > 1 else name for index, name in names.items()}
 
 
 def _drops(

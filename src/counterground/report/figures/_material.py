@@ -52,6 +52,14 @@ class Material:
     class_name: str | None = None
     words: Words = DROP_WORDS
 
+    def place(self, run: Run) -> str:
+        """Return the name of a run's benchmark, with its version if another one has the same name."""
+        about = run.info.benchmark
+        versions = {
+            other.info.benchmark.version for other in self.runs if other.info.benchmark.name == about.name
+        }
+        return f"{about.name} (version {about.version[:8]})" if len(versions) > 1 else about.name
+
     def of_study(self, name: str) -> list[StudyResults]:
         """Return the studies with this name."""
         return [study for study in self.studies if study.name == name]

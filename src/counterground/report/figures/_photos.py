@@ -58,8 +58,9 @@ def draw_panel(material: Material) -> list[Outcome]:
         groups = "in a common or counter group" if words.is_drop else f"on a side of {words.contrast.name}"
         need = f"none of these photos is {groups}."
         return [Absent("1", need if material.photos else _NEED)]
-    name = _class(material, photos, model)
-    rows = [_row(group, photos.filter(class_name=name), model, words) for group in GROUPS]
+    photos = photos.filter(class_index=_class(material, photos, model))
+    name = photos["class_name"][0]
+    rows = [_row(group, photos, model, words) for group in GROUPS]
     drawn, unreadable = _draw(rows, sources)
     if drawn is None:
         return [Absent("1", f"no photo of {name} can be read ({unreadable[0]}).")]
@@ -108,29 +109,25 @@ def _manifest(
     return photos.filter(here).unique(maintain_order=True).sort("photo_id")
 
 
-def _class(material: Material, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None) -> str:
-    """Return the requested class, else that with the largest drop, else that with most photos."""
+def _class(material: Material, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None) -> int:
+    """Return the index of the requested class, else of the largest drop, else of the most photos."""
     both = photos.group_by("class_name", "class_index").agg(
         pl.col("group").n_unique().alias("groups"), pl.len().alias("photos")
     )
-    names = both["class_name"].to_list()
+    names = dict(both.sort("class_index").select("class_index", "class_name").iter_rows())
     if material.class_name is not None:
-        wanted = [name for name in names if name.lower() == material.class_name.lower()]
+        wanted = [index for index, name in names.items() if name.lower() == material.class_name.lower()]
         if not wanted:
-            hint = did_you_mean(material.class_name, names)
+            hint = did_you_mean(material.class_name, names.values())
             raise UsageError(f"These photos show no class {material.class_name!r}.{hint}")
-        return str(wanted[0])
+        return int(wanted[0])
     drops = {}
     for row in both.iter_rows(named=True):
         words, index = material.words, row["class_index"]
         drop = model[1].of(words.contrast, index).difference.value if model else None
-        drops[row["class_name"]] = (
-            row["groups"],
-            -1.0 if drop is None else drop,
-            row["photos"],
-            row["class_name"],
-        )
-    return str(max(drops, key=lambda name: drops[name]))
+        known = -1.0 if drop is None else drop
+        drops[index] = (row["groups"], known, row["photos"], row["class_name"])
+    return int(max(drops, key=lambda index: drops[index]))
 
 
 def _row(group: str, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None, words: Words) -> _Row:
@@ -147,6 +144,7 @@ def _row(group: str, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None
         said = run.predictions.filter(
             in_setting(scores.setting._asdict()),
             pl.col("photo_id").is_in(part["photo_id"].to_list()),
+            pl.col("class_index") == part["class_index"][0],  # a copy in another class was right elsewhere
         )
         answers = {
             identity: (one_line(name or "no class"), correct)

@@ -24,11 +24,16 @@ def paper_points(setting: SettingName) -> pl.DataFrame:
 
 
 def own_points(material: Material, setting: SettingName = "one-prompt") -> pl.DataFrame:
-    """Return the runs' models that have a drop, with intervals and ``shown``, a name that no other has."""
+    """Return the runs' models that have a drop, with intervals and ``shown``, a name that no other has.
+
+    ``benchmark`` tells versions of one benchmark apart.
+    """
     from counterground.comparison import model_points
 
     points = model_points(material.runs, published=False, setting=setting, contrast=material.words.contrast)
-    return _shown(points)
+    places = {run.info.benchmark.version: material.place(run) for run in material.runs}
+    named = pl.col("benchmark_version").replace_strict(places, return_dtype=pl.String)
+    return _shown(points.with_columns(benchmark=named))
 
 
 def families(material: Material) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from counterground.benchmarks import open_benchmark
+from counterground.comparison import run_names
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_writable, write_bytes, write_text
 from counterground.metrics import DROP, Contrast
@@ -184,9 +185,9 @@ def _captions(
         lines += ["", "Not drawn:", "", *(f"- {markdown(line)}" for line in absent)]
     if runs:
         lines += ["", "# Runs", ""]
-    for run in runs:
+    for run, name in zip(runs, run_names(runs), strict=True):
         about = run.info.benchmark
-        lines += [f"- **{markdown(run.path.name)}**: {markdown(about.name)}, {about.n_photos:,} photos."]
+        lines += [f"- **{markdown(name)}**: {markdown(about.name)}, {about.n_photos:,} photos."]
         lines += [f"  - Note: {markdown(note)}" for note in about.notes]
         lines += [f"  - Warning: {markdown(warning)}" for warning in run.info.all_warnings]
     if tables:

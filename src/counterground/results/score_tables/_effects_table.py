@@ -73,10 +73,9 @@ class EffectScores(TableView):
     def table(self) -> Table:
         """A row per model, class if there are any, and effect."""
         rows, settings = with_run_names(self.rows), varying_settings(self.rows)
-        by_class = rows["class_name"].null_count() < rows.height
-        heads = ["model", *settings, *(["class_name"] if by_class else [])]
+        heads = ["model", *settings, *(["class_name"] if self._by_class else [])]
         columns = [Column("Model"), *(Column(TITLES[name]) for name in settings)]
-        columns += [Column("Class")] * by_class
+        columns += [Column("Class")] * self._by_class
         columns += [
             Column("Effect"),
             Column("Value", True),
@@ -93,11 +92,17 @@ class EffectScores(TableView):
         ]
         return Table(columns, cells, self._caption(), heads=len(heads), grouped=True)
 
+    @property
+    def _by_class(self) -> bool:
+        return self.rows["class_name"].null_count() < self.rows.height
+
     def _caption(self) -> str:
         kind = kind_of_intervals(self.rows["anytime"])
         lines = [
             f"Percent, effects in points; {kind} for other foregrounds and background photographs.",
-            "Means over classes; p of no effect, uncorrected.",
+            "p of no effect, uncorrected."
+            if self._by_class
+            else "Means over classes; p of no effect, uncorrected.",
             *self._decomposed(),
         ]
         shares = self.rows.filter(pl.col("estimate") == "background_share")["value"]

@@ -90,8 +90,9 @@ def _notes(result: ModelResult, figure: Estimate) -> str:
     info, setting = result.run.info, result.scores.setting
     given = [name for name in setting._fields[1:] if getattr(setting, name)]
     how = ", ".join(f"{name.replace('_', ' ')} {setting.text(name)}" for name in given)
+    interval = f"95 % interval {figure.interval} %" if figure.interval else "no interval"
     clusters = "" if figure.clusters is None else f" in {count(figure.clusters)} clusters"
     return one_line(
-        f"95 % interval {figure.interval} %; {count(figure.n)} photos{clusters}; {how};"
+        f"{interval}; {count(figure.n)} photos{clusters}; {how};"
         f" photos version {info.benchmark.version[:12]}; CounterGround {info.counterground_version}"
     )

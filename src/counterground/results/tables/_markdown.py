@@ -15,7 +15,7 @@ def markdown_table(table: Table) -> str:
         return f"| {' | '.join(cells)} |"
 
     table = table.as_text()
-    lines = [line([column.title for column in table.columns])]
+    lines = [line([markdown(column.title) for column in table.columns])]
     lines.append(line(["---:" if column.numeric else ":---" for column in table.columns]))
     for row in table.rows:
         texts = [markdown(value) for value, *_ in row[: table.heads]]
