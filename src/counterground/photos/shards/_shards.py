@@ -54,7 +54,7 @@ _SHARDS: dict[ShardFormat, tuple[str, ...]] = {
     "huggingface": ("data/*.parquet", "*.parquet"),
 }
 _SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
-_LAYOUT = 2  # of the unpacked folders: a new number gives a new folder
+_LAYOUT = 3  # of the unpacked folders: a new number gives a new folder
 _CLASS_FIELDS = ("class_name", "class", "label", "cls")
 _OTHER_SPELLING = {"license": "licence"}
 _USED = {
@@ -125,7 +125,11 @@ def _text(value: Any) -> str | None:
 
 def _class_of(sample: Sample, fields: Mapping[str, Any], space: LabelSpace | None) -> dict[str, Any]:
     said = next((fields[name] for name in _CLASS_FIELDS if fields.get(name) is not None), None)
-    number = fields.get("class_index", said)
+    if sample.class_names is not None and fields.get("class_name") is None and _is_number(said):
+        said = int(said)  # written as text
+    # Names that the sample has are those of its label; class_index may count otherwise, except in our exports.
+    numbers = (fields.get("class_index"), said) if space is not None else (said, fields.get("class_index"))
+    number = next((each for each in numbers if each is not None), None)
     index = number if isinstance(number, int) and not isinstance(number, bool) else None
     name = said if isinstance(said, str) and said.strip() else None
     if space is not None:
@@ -152,6 +156,10 @@ def _class_of(sample: Sample, fields: Mapping[str, Any], space: LabelSpace | Non
     if not isinstance(named, str):
         raise CounterGroundError(f"{sample.where} has class number {index}, and its name is not a text.")
     return {"class_name": named}
+
+
+def _is_number(label: Any) -> bool:
+    return isinstance(label, str) and re.fullmatch("[0-9]{1,9}", label.strip()) is not None
 
 
 def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = False) -> None:
