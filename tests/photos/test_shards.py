@@ -367,6 +367,20 @@ def test_a_number_that_no_column_holds_is_not_used(tmp_path):
     assert "size (its type is Object" in str(found.notes)
 
 
+def test_large_numbers_are_codes_that_stay_apart(tmp_path):
+    """As numbers with a fraction, they would become equal."""
+    codes = [2**53 + 2, 2**53 + 3, 2**70]
+    members = [
+        member
+        for n, code in enumerate(codes)
+        for member in sample(str(n), n, class_name="hen", site=code, zone=n)
+    ]
+    write_tar(tmp_path / "wds" / "x.tar", members)
+    found = read_benchmark(tmp_path / "wds").photos
+    assert found["site"].to_list() == list(map(str, codes))
+    assert found["zone"].to_list() == [0.0, 1.0, 2.0]
+
+
 def test_several_splits_are_never_thrown_together(tmp_path):
     for split in ("train", "test"):
         write_rows(tmp_path / "hf" / "data" / f"{split}-00000-of-00001.parquet", [{"class_name": "hen"}])
