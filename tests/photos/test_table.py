@@ -423,3 +423,18 @@ def test_spaces_around_the_name_of_a_class_do_not_count_in_any_format(tmp_path):
     found = [read_benchmark(tmp_path / f"photos.{suffix}") for suffix in ("csv", "jsonl", "parquet")]
     assert {each.label_space.names for each in found} == {("hen", "my bird", "tench")}
     assert len({each.version for each in found}) == 1
+
+
+def test_names_name_the_numbers_of_class_index_if_there_is_no_other_class(write, tmp_path):
+    (tmp_path / "names.txt").write_text("hen\ntench\nmy bird\n")
+    found = read_benchmark(f"{write(class_name=None, class_index=[0, 1, 0])}?names={tmp_path}/names.txt")
+    assert found.photos.select("path", "class_name").rows() == [
+        ("0.png", "tench"),
+        ("1.png", "hen"),
+        ("2.png", "hen"),
+    ]
+    asked = {"question": ["What?"] * 3, "options": [["a", "b"]] * 3, "answer": ["a"] * 3}
+    with pytest.raises(
+        CounterGroundError, match=r"has no classes that names= could name; it has path, quest"
+    ):
+        read_benchmark(f"{write(class_name=None, **asked)}?names={tmp_path}/names.txt")
