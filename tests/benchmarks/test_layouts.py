@@ -449,6 +449,16 @@ class TestImageNet9:
         assert benchmark.label_space.members == ((0, *range(9, 20)), *((index,) for index in range(1, 9)))
         assert not any("verified" in note for note in benchmark.notes)
 
+    def test_the_authors_mapping_counts_once_the_folder_is_given_again(self, tmp_path):
+        """As the note says: without ``--from``, what was read before is opened."""
+        (note,) = [note for note in got(tmp_path, "imagenet9").notes if "in_to_in9.json" in note]
+        (folder,) = tmp_path.rglob("mixed_rand")
+        mapping = {str(index): index % 9 if index < 18 else -1 for index in range(1000)}
+        (folder.parent / "in_to_in9.json").write_text(json.dumps(mapping))
+        assert note in get_benchmark("imagenet9").notes
+        assert note.endswith("run `counterground benchmarks get imagenet9 --from FOLDER`.")
+        assert get_benchmark("imagenet9", archive=folder.parent).label_space.members[0] == (0, 9)
+
     def test_variants_that_a_copy_lacks(self, tmp_path):
         benchmark = got(tmp_path, "imagenet9", variants=("mixed_same", "mixed_rand"))
         assert any(

@@ -266,6 +266,29 @@ def test_photos_inside_a_table_on_the_web_keep_their_bytes_and_numbers_get_their
     assert found.photos["photo_id"].to_list() == expected
 
 
+def test_the_other_fields_of_photos_inside_a_table_are_attributes(tmp_path):
+    """As those of photos that are files."""
+    _, fields = parquet_of_photos(tmp_path, ["ox", "hen", "ox"])
+    fields[1].data_types = [TEXT]
+    rows = pl.read_parquet(tmp_path / "photos.parquet").with_columns(
+        weather=pl.Series(["sun", None, "rain"]), weight=pl.Series([1.5, 2.5, None]), cluster=pl.lit("ann")
+    )
+    rows.write_parquet(tmp_path / "photos.parquet")
+    table = file_object(tmp_path, "photos.parquet", "application/x-parquet")
+    kinds = {"weather": TEXT, "weight": mlc.DataType.FLOAT, "cluster": TEXT}
+    fields += [field("all", name, kind, "photos.parquet", column=name) for name, kind in kinds.items()]
+    write(tmp_path, [table], ("all", fields, None))
+    found = read_benchmark(tmp_path)
+    assert found.photos.select(*kinds).rows() == [
+        ("sun", 1.5, "ann"),
+        (None, 2.5, "ann"),
+        ("rain", None, "ann"),
+    ]
+    assert found.photos["photo_id"].to_list() == [
+        hashlib.sha256(picture(n, "PNG")).hexdigest() for n in range(3)
+    ]
+
+
 def test_classes_as_bytes_are_texts_whatever_they_are(tmp_path):
     table, fields = parquet_of_photos(tmp_path, [b"ox", b"h\xe9n"])
     fields[1].data_types = [TEXT]

@@ -72,6 +72,36 @@ def test_a_split_is_read_byte_by_byte_with_the_columns_that_are_named(folder):
     assert (benchmark.name, benchmark.notes) == ("birds", ())
 
 
+def test_a_column_that_is_named_is_used_though_another_has_our_name(tmp_path):
+    """Whichever comes first; and a class that was not chosen is noted, as in a table."""
+    own = {"background": ["sky", "tree", "sky"], "label": ["a", "b", "a"], "group": ["common"] * 3}
+    (tmp_path / "birds").mkdir()
+    made = datasets.concatenate_datasets([birds(), datasets.Dataset.from_dict(own)], axis=1)
+    made.to_parquet(tmp_path / "birds" / "test.parquet")
+    named = f"hf:{tmp_path}/birds?label=species"
+    found = read_benchmark(f"{named}&background=place")
+    assert found.photos.select("background", "group").unique().rows() == [("sea", "common")]
+    assert found.notes[:2] == (
+        "The column 'background' was not used: 'place' is.",
+        "The column 'label' was not used: 'species' is.",
+    )
+    assert read_benchmark(f"{named}&background=label").photos["background"].to_list() == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize(("name", "setting"), [("seg", "&image=img&mask=seg"), ("mask", "")])
+def test_a_column_of_masks_gives_masks(tmp_path, name, setting):
+    cut = datasets.Dataset.from_dict(
+        {name: [{"bytes": photo_bytes(9), "path": None}] * 2 + [None]},
+        features=datasets.Features({name: datasets.Image()}),
+    )
+    (tmp_path / "birds").mkdir()
+    datasets.concatenate_datasets([birds(), cut], axis=1).to_parquet(tmp_path / "birds" / "test.parquet")
+    found = read_benchmark(f"hf:{tmp_path}/birds?label=species{setting}")
+    assert sorted(found.photos["photo_id"]) == sorted(IDS[:3])
+    masks = found.photos["mask"].to_list()
+    assert [mask and found.mask_path(mask).read_bytes() for mask in masks] == [photo_bytes(9)] * 2 + [None]
+
+
 @pytest.mark.parametrize("form", ["hf:", ""])
 def test_an_unknown_label_is_no_background(tmp_path, form):
     """A negative number of a ``ClassLabel``, in what the library reads and in shards of it."""
@@ -247,6 +277,7 @@ def test_an_unknown_class_beside_a_url_is_no_class(tmp_path):
         ("?split=test", r"name the column, as in \?label=COLUMN; candidates are species, place"),
         ("?split=test&label=kind", "there is no column 'kind'; it has img, species, place"),
         ("?split=test&label=species&image=place", "the column 'place' holds no images"),
+        ("?split=test&label=species&mask=place", "the column 'place' holds no images"),
         ("?split=test&label=species&rows=few", "rows is how many of the first rows to read, not 'few'"),
         ("?split=test&label=species&config=big", "Cannot load the data set .*big"),
         ("?splitt=test", "unknown setting 'splitt'"),

@@ -298,3 +298,11 @@ def test_attributes_of_a_frame_are_those_that_are_named(tmp_path):
         assert "other" not in found.columns
     with pytest.raises(UsageError, match=r"no column 'plase'\. Did you mean 'place'"):
         Benchmark.from_frame(frame, root=tmp_path, attributes=("plase",))
+
+
+@pytest.mark.parametrize("site", [[2**53 + 2, 2**53 + 3], np.array([2**53 + 2, 2**53 + 3])])
+def test_large_numbers_are_codes_that_stay_apart(columns, photos, site):
+    """As in a table in a file."""
+    table = {name: values[:2] for name, values in columns.items()} | {"site": site}
+    found = Benchmark.from_frame(table, root=photos, **USED, attributes="site")
+    assert found.photos["site"].to_list() == [str(2**53 + 2), str(2**53 + 3)]

@@ -108,6 +108,24 @@ def test_numbered_classes_need_names(tmp_path):
     assert "No photo of 1 of 3 classes: two." in found.notes
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{"class_index": 1}, {"class_index": 0, "label": 1}, {"label": 1}, {"label": "1"}],
+)
+def test_the_names_of_numbered_classes_are_those_of_the_label(tmp_path, fields):
+    """Whatever class_index counts, and whether numbers are written as numbers."""
+    write_tar(tmp_path / "wds" / "0.tar", sample("1", 1, **fields))
+    (tmp_path / "wds" / "classnames.txt").write_text("tench\nhen\n")
+    assert read_benchmark(tmp_path / "wds").photos["class_name"].to_list() == ["hen"]
+
+
+def test_a_negative_number_is_no_class(tmp_path):
+    write_tar(tmp_path / "wds" / "0.tar", [("1.jpg", jpeg(1)), ("1.cls", b"-1\n")])
+    (tmp_path / "wds" / "classnames.txt").write_text("tench\nhen\n")
+    with pytest.raises(CounterGroundError, match="class number -1, but there are 2 names"):
+        read_benchmark(tmp_path / "wds")
+
+
 def test_webdatasets_own_writer_is_read(tmp_path):
     import webdataset
 
@@ -347,6 +365,20 @@ def test_a_number_that_no_column_holds_is_not_used(tmp_path):
     found = read_benchmark(tmp_path / "wds")
     assert "size" not in found.photos.columns
     assert "size (its type is Object" in str(found.notes)
+
+
+def test_large_numbers_are_codes_that_stay_apart(tmp_path):
+    """As numbers with a fraction, they would become equal."""
+    codes = [2**53 + 2, 2**53 + 3, 2**70]
+    members = [
+        member
+        for n, code in enumerate(codes)
+        for member in sample(str(n), n, class_name="hen", site=code, zone=n)
+    ]
+    write_tar(tmp_path / "wds" / "x.tar", members)
+    found = read_benchmark(tmp_path / "wds").photos
+    assert found["site"].to_list() == list(map(str, codes))
+    assert found["zone"].to_list() == [0.0, 1.0, 2.0]
 
 
 def test_several_splits_are_never_thrown_together(tmp_path):

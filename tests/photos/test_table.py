@@ -405,3 +405,36 @@ def test_a_text_full_of_escapes_takes_little_memory(tmp_path, name, start, escap
         tracemalloc.stop()
     assert len(table["note"][1]) == 1_000_000
     assert most < 30_000_000  # the file has 2
+
+
+def test_spaces_around_the_name_of_a_class_do_not_count_in_any_format(tmp_path):
+    """Also where an index says which class of ImageNet it is: the name becomes part of the prompts."""
+    names = ("tench ", " hen", "my bird ")
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(bytes([number]))
+    rows = [
+        {"path": f"{number}.png", "class_name": name, "imagenet_index": index}
+        for number, (name, index) in enumerate(zip(names, (0, 8, None), strict=True))
+    ]
+    frame = pl.DataFrame(rows, schema_overrides={"imagenet_index": pl.Int32})
+    frame.write_csv(tmp_path / "photos.csv")
+    frame.write_ndjson(tmp_path / "photos.jsonl")
+    frame.with_columns(pl.col("class_name").cast(pl.Categorical)).write_parquet(tmp_path / "photos.parquet")
+    found = [read_benchmark(tmp_path / f"photos.{suffix}") for suffix in ("csv", "jsonl", "parquet")]
+    assert {each.label_space.names for each in found} == {("hen", "my bird", "tench")}
+    assert len({each.version for each in found}) == 1
+
+
+def test_names_name_the_numbers_of_class_index_if_there_is_no_other_class(write, tmp_path):
+    (tmp_path / "names.txt").write_text("hen\ntench\nmy bird\n")
+    found = read_benchmark(f"{write(class_name=None, class_index=[0, 1, 0])}?names={tmp_path}/names.txt")
+    assert found.photos.select("path", "class_name").rows() == [
+        ("0.png", "tench"),
+        ("1.png", "hen"),
+        ("2.png", "hen"),
+    ]
+    asked = {"question": ["What?"] * 3, "options": [["a", "b"]] * 3, "answer": ["a"] * 3}
+    with pytest.raises(
+        CounterGroundError, match=r"has no classes that names= could name; it has path, quest"
+    ):
+        read_benchmark(f"{write(class_name=None, **asked)}?names={tmp_path}/names.txt")

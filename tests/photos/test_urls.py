@@ -9,7 +9,8 @@ from photo_server import Running, photo_bytes
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import UnreadablePhoto, load_photo, read_benchmark
-from counterground.photos._photo import photo_missing  # what earlier versions left
+
+_LEFT = b"CounterGround has no photo here: "  # in a file that an earlier version left, before its reason
 
 
 @pytest.fixture
@@ -77,6 +78,23 @@ def test_a_dead_link_stays_a_row_with_its_reason_and_is_not_asked_for_again(tabl
     assert server.asked["/1.jpg"] == 1
 
 
+@pytest.mark.parametrize("earlier", [False, True], ids=["now", "left by an earlier version"])
+def test_dead_links_are_no_copies_of_one_photo(tmp_path, server, cache, earlier):
+    """Copies share a cluster: clusters with a dead link each would become one."""
+    server.script |= {f"/{number}.jpg": [404] for number in (1, 3)}
+    rows = [(server.address(n), ("hen", "tench")[n % 2], f"observer {n // 2}") for n in range(4)]
+    frame = pl.DataFrame(rows, schema=["url", "class_name", "cluster"], orient="row")
+    frame.write_csv(tmp_path / "urls.csv")
+    benchmark = read_benchmark(tmp_path / "urls.csv")
+    if earlier:
+        for photo in (cache / "fetched").rglob("[13]-*.jpg"):
+            photo.write_bytes(_LEFT + b"not fetched: the server answered 404")
+        benchmark = read_benchmark(tmp_path / "urls.csv")
+    assert sorted(benchmark.photos["cluster"]) == ["observer 0"] * 2 + ["observer 1"] * 2
+    assert len(benchmark.notes) == 1, "only that two could not be fetched"
+    assert server.asked["/1.jpg"] == server.asked["/3.jpg"] == 1
+
+
 def test_what_may_come_later_is_asked_for_again_the_next_time(table, server, monkeypatch):
     from counterground.photos.sources import _fetched  # with less patience
 
@@ -109,7 +127,7 @@ def test_what_an_earlier_version_noted_as_missing_offline_is_asked_for(table, se
     path = table()
     read_benchmark(path)
     for photo in (cache / "fetched").rglob("*.jpg"):
-        photo.write_bytes(photo_missing("not fetched: --offline forbids using the network"))
+        photo.write_bytes(_LEFT + b"not fetched: --offline forbids using the network")
     assert not any("fetched" in note for note in read_benchmark(path).notes)
 
 

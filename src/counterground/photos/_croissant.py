@@ -372,9 +372,10 @@ def _benchmark(file: Path | str, metadata: Any, columns: dict[str, list[Any]]) -
     if not columns["path"]:
         raise CounterGroundError("it has no records.")
     if not all(_is_path(value) for value in columns["path"]):
-        usual = {each: each for each in ("path", "class_name", "background", "group")}
-        frame, folder, _ = manifest_of_table(columns, None, usual, None)
-        return benchmark_of_frame(frame, folder, name)
+        packed = {each: columns.pop(each) for each in ("path", "class_name")}
+        photos, folder, _ = manifest_of_table(packed, None, {each: each for each in packed}, None)
+        frame = pl.DataFrame({**columns, **photos.to_dict()}, strict=False)
+        return benchmark_of_frame(frame.drop("class_index", strict=False), folder, name)
     files = [Path(os.fsdecode(value)) for value in columns.pop("path")]
     folder = _folder(metadata, files)
     paths = [path.relative_to(folder).as_posix() for path in files]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import cache_dir, draft_folder
-from counterground.photos._manifest import MANIFEST_SCHEMA
+from counterground.photos._manifest import EXACT, MANIFEST_SCHEMA
 from counterground.photos._photo import image_type
 from counterground.photos._questions import QUESTION_SCHEMA
 from counterground.text import and_more, counted
@@ -151,9 +151,20 @@ def _attribute(name: str, values: Sequence[Any]) -> list[Any]:
         )
     as_kind = next((make for kind, make in _KINDS.values() if {kind} == kinds), None)
     try:
-        return [value if value is None or as_kind is None else as_kind(value) for value in values]
+        made = [value if value is None or as_kind is None else as_kind(value) for value in values]
     except OverflowError as error:
         raise UsageError(f"The column {name!r} of the frame has a number that is too large.") from error
+    if as_kind is float and _are_codes(values):
+        return [None if value is None else str(value) for value in values]
+    return made
+
+
+def _are_codes(values: Sequence[Any]) -> bool:
+    """Return whether numbers are whole and so large that, as floats, some would become equal."""
+    present = [value for value in values if value is not None]
+    return all(isinstance(value, int | np.integer) for value in present) and any(
+        abs(int(value)) > EXACT for value in present
+    )
 
 
 def _kind(value: Any) -> str:

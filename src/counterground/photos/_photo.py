@@ -176,16 +176,21 @@ def _formats(prefix: bytes) -> Iterator[str]:
             yield name
 
 
-def photo_missing(reason: str) -> bytes:
-    """Return a file to put in place of a missing photo: reading it gives ``reason``, a few words."""
-    return _MISSING + reason.encode()
+def photo_missing(reason: str, place: str) -> bytes:
+    """Return a file to put in place of a missing photo: reading it gives ``reason``, a few words.
+
+    ``place``, where the photo should be, makes it another file than those of other missing photos: equal ones
+    would pass for copies of one photo.
+    """
+    return _MISSING + f"{one_line(reason)}\n{hashlib.sha256(place.encode()).hexdigest()}".encode()
 
 
 def why_missing(data: bytes) -> str | None:
     """Return the reason in a file that ``photo_missing`` made, None for any other."""
     if not data.startswith(_MISSING):
         return None
-    return one_line(data[len(_MISSING) :][:_LONGEST_REASON].decode(errors="replace"))
+    reason = data[len(_MISSING) :].partition(b"\n")[0]
+    return one_line(reason[:_LONGEST_REASON].decode(errors="replace"))
 
 
 def photo_id(path: str | AnyPhoto) -> str:

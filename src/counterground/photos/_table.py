@@ -363,14 +363,17 @@ def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
 def _with_tidy_texts(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a table whose attributes and clusters are equal if they look alike, whichever format has them.
 
-    Attributes have no spaces around them and are null if nothing is left, as in CSV. An accent may be a
-    character of its own in one row and not in another (NFD and NFC).
+    Attributes and names of classes have no spaces around them and are null if nothing is left, as in CSV. An
+    accent of an attribute or a cluster may be a character of its own in one row and not in another (NFD and
+    NFC).
     """
     known = _known(frame)
     texts = [name for name in frame.columns if frame.schema[name] in (pl.String, pl.Categorical, pl.Enum)]
     attributes = [pl.col(name).cast(pl.String) for name in texts if name not in known]
     clusters = [pl.col("cluster").cast(pl.String)] if "cluster" in texts else []
-    return frame.with_columns(text.str.normalize("NFC") for text in (*map(stripped, attributes), *clusters))
+    classes = [stripped(pl.col("class_name").cast(pl.String))] if "class_name" in texts else []
+    alike = [text.str.normalize("NFC") for text in (*map(stripped, attributes), *clusters)]
+    return frame.with_columns(*alike, *classes)
 
 
 def _known(frame: pl.DataFrame) -> set[str]:

@@ -72,7 +72,7 @@ def _read(copy: Copy) -> pl.DataFrame:
         copy.notes.append(
             f"{_MAPPING} is not in this copy: which ImageNet classes count as which of the nine was derived "
             "from WordNet, and is not verified for wheeled vehicles. Put the authors' file beside the "
-            "folders and get the benchmark again."
+            "folders and run `counterground benchmarks get imagenet9 --from FOLDER`."
         )
     else:
         try:

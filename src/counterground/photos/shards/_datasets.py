@@ -29,9 +29,10 @@ from counterground.photos.sources import Source, benchmark_of_rows, find_column,
 from counterground.progress import progress_bar
 from counterground.reading import is_file, try_arrow
 
-_LAYOUT = 2  # of the unpacked folders: a new number gives a new folder
+_LAYOUT = 3  # of the unpacked folders: a new number gives a new folder
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ARCHIVE = re.compile(r"(bz2|gzip|lz4|tar|xz|zip|zstd)://")
+_CLASSES = ("class_name", "class_index", "class", "label", "cls")  # what a sample's class may be called
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -72,7 +73,8 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
         with progress_bar("Reading", total=rows, shown=show_progress) as bar:
             samples = _samples(data, columns, short, source, rows, local=local)
             found = unpack_samples(_counting(samples, bar.advance), draft, None)
-        write_benchmark(found.described(name=short, notes=(*limit, *found.notes)), draft)
+        notes = (*limit, *columns.notes(), *found.notes)
+        write_benchmark(found.described(name=short, notes=notes), draft)
 
     key = f"{asked[:32]}-{state[:16]}"
     if not (cache_dir() / "unpacked" / key).is_dir():
@@ -190,9 +192,15 @@ def _cannot_load(name: str, error: Exception) -> CounterGroundError:
 class _Columns:
     image: str
     label: str
+    mask: str | None
     others: Mapping[str, str]  # their column -> manifest column
     class_names: Sequence[str] | None
     texts_of: Mapping[str, Sequence[str]]  # names of the numbers in further columns
+    hidden: Mapping[str, str]  # their columns that have our names -> those that are used instead
+
+    def notes(self) -> list[str]:
+        """Say which columns were not used, as for a table."""
+        return [f"The column {name!r} was not used: {used!r} is." for name, used in self.hidden.items()]
 
 
 def _columns(data: Any, source: Source) -> _Columns:
@@ -211,17 +219,28 @@ def _columns(data: Any, source: Source) -> _Columns:
         raise UsageError(f"{source.place}: {error}") from error
     labels = {column: list(kind.names) for column, kind in features.items() if isinstance(kind, ClassLabel)}
     images = [column for column, kind in features.items() if isinstance(kind, Image)]
-    image = named.get("path") or _only(images, "image", known, source)
+    mask = named.get("mask") or ("mask" if "mask" in images and len(images) > 1 else None)
+    mask = None if mask == named.get("path") else mask
+    image = named.get("path") or _only([each for each in images if each != mask], "image", known, source)
+    for column in (image, mask):
+        if features and column is not None and column not in images:
+            raise UsageError(f"{source.text}: the column {column!r} holds no images.")
     guesses = [column for column in ("class_name", *labels) if column in known]
     label = named.get("class_name") or _only(
         [each for each in guesses if each not in named.values()], "label", known, source
     )
+    others = {theirs: ours for ours, theirs in named.items() if ours not in ("path", "class_name", "mask")}
+    hidden = {ours: theirs for theirs, ours in others.items()} | dict.fromkeys(_CLASSES, label)
+    hidden |= {"mask": mask} if mask else {}
+    used = {image, label, mask, *others}
     return _Columns(
         image,
         label,
-        {theirs: ours for ours, theirs in named.items() if ours not in ("path", "class_name")},
+        mask,
+        others,
         _names_of(source) or labels.get(label),
         {column: names for column, names in labels.items() if column != label},
+        {column: other for column, other in hidden.items() if column in known and column not in used},
     )
 
 
@@ -236,23 +255,21 @@ def _samples(
     data: Any, columns: _Columns, name: str, source: Source, rows: int | None, *, local: bool
 ) -> Iterator[Sample]:
     """Yield the rows in order; images keep their stored bytes."""
-    from datasets import Image
-
     split = source.options.get("split")
     part = f"{name} ({split})" if split else name
-    if data.features is not None and not isinstance(data.features.get(columns.image), Image):
-        raise UsageError(f"{source.text}: the column {columns.image!r} holds no images.")
     with _loading(name):
         for number, row in enumerate(islice(data, rows), 1):
             yield _sample(f"{part}, row {number}", row, columns, local=local)
 
 
 def _sample(where: str, row: Mapping[str, Any], columns: _Columns, *, local: bool) -> Sample:
-    image = row[columns.image] or {}
+    image, mask = row[columns.image] or {}, row[columns.mask] if columns.mask else None
     photo = image.get("bytes") or _file(where, image.get("path"), local=local)
     fields: dict[str, Any] = {}
     for column, value in row.items():
-        if column in (columns.image, columns.label) or isinstance(value, dict | list | bytes):
+        if column in (columns.image, columns.label, *columns.hidden):
+            continue
+        if isinstance(value, dict | list | bytes):
             continue
         names = columns.texts_of.get(column)
         # A path in the data set is not a path in our folder.
@@ -261,14 +278,13 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns, *, local: boo
     label = row[columns.label]
     if label is None or label == -1:  # how data sets on the hub mark an unknown label
         raise CounterGroundError(f"{where} has no class: its {columns.label!r} is {label!r}.")
-    for other in ("class_name", "class_index", "class", "label", "cls"):
-        fields.pop(other, None)
     return Sample(
         where,
         photo,
         photo_suffix(image.get("path")),
         fields | {"label": label if isinstance(label, int) and not isinstance(label, bool) else str(label)},
-        class_names=columns.class_names,
+        mask and (mask.get("bytes") or _file(where, mask.get("path"), local=local)),
+        columns.class_names,
     )
 
 

@@ -54,9 +54,16 @@ _SHARDS: dict[ShardFormat, tuple[str, ...]] = {
     "huggingface": ("data/*.parquet", "*.parquet"),
 }
 _SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
-_LAYOUT = 2  # of the unpacked folders: a new number gives a new folder
+_LAYOUT = 3  # of the unpacked folders: a new number gives a new folder
 _CLASS_FIELDS = ("class_name", "class", "label", "cls")
 _OTHER_SPELLING = {"license": "licence"}
+# Of further fields, the first that fits. Whole numbers stay whole: large ones are codes (see EXACT).
+_COLUMNS: tuple[tuple[tuple[type, ...], pl.DataType], ...] = (
+    ((bool,), pl.Boolean()),
+    ((int,), pl.Int128()),
+    ((int, float), pl.Float64()),
+    ((str,), pl.String()),
+)
 _USED = {
     "path",
     "photo_id",
@@ -124,8 +131,12 @@ def _text(value: Any) -> str | None:
 
 
 def _class_of(sample: Sample, fields: Mapping[str, Any], space: LabelSpace | None) -> dict[str, Any]:
-    said = next((fields[name] for name in _CLASS_FIELDS if fields.get(name) is not None), None)
-    number = fields.get("class_index", said)
+    said: Any = next((fields[name] for name in _CLASS_FIELDS if fields.get(name) is not None), None)
+    if sample.class_names is not None and fields.get("class_name") is None and _is_number(said):
+        said = int(said)  # written as text
+    # Names that come with a sample are those of its label. In our exports, class_index decides.
+    numbers = (fields.get("class_index"), said) if space is not None else (said, fields.get("class_index"))
+    number = next((each for each in numbers if each is not None), None)
     index = number if isinstance(number, int) and not isinstance(number, bool) else None
     name = said if isinstance(said, str) and said.strip() else None
     if space is not None:
@@ -152,6 +163,10 @@ def _class_of(sample: Sample, fields: Mapping[str, Any], space: LabelSpace | Non
     if not isinstance(named, str):
         raise CounterGroundError(f"{sample.where} has class number {index}, and its name is not a text.")
     return {"class_name": named}
+
+
+def _is_number(label: Any) -> bool:
+    return isinstance(label, str) and re.fullmatch("[0-9]{1,9}", label.strip()) is not None
 
 
 def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = False) -> None:
@@ -200,7 +215,7 @@ def _benchmark(
 
 def _further(name: str, values: list[Any]) -> pl.Series:
     """Return the values of a field that is not a manifest column: numbers, booleans or texts."""
-    for kinds, column in (((bool,), pl.Boolean), ((int, float), pl.Float64), ((str,), pl.String)):
+    for kinds, column in _COLUMNS:
         if all(isinstance(value, kinds) for value in values if value is not None):
             with suppress(OverflowError):  # a number that no column holds
                 return pl.Series(name, values, column)

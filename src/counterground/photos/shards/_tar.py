@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from counterground.photos.shards._samples import MAX_PHOTO_BYTES, Sample
 from counterground.reading import BoundedTarInfo, check_tar_end, open_regular, parse_json
 
 _MAX_TEXT_BYTES = 16 * 2**20
+_NUMBER = re.compile("-?[0-9]+")  # a negative one is no class
 
 
 def tar_samples(shard: Path) -> Iterator[Sample]:
@@ -102,7 +104,7 @@ def _fields(where: str, parts: dict[str, bytes]) -> dict[str, Any]:
                 fields |= parse_json(data.decode("utf-8-sig"))
             elif _kind(name) == ".cls":
                 text = data.decode().strip()
-                fields["cls"] = int(text) if text.isdecimal() else text
+                fields["cls"] = int(text) if _NUMBER.fullmatch(text) else text
     except (ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise CounterGroundError(f"{where}: its fields cannot be read ({reason}).") from error

@@ -67,6 +67,9 @@ def fetch_photos(urls: Sequence[str], *, show_progress: bool) -> FetchedPhotos:
         ):
             _PhotoLoop(wanted, DownloadSettings(), budgets, bar.advance).run()
     why |= {task.url: _why_missing(task.payload) for task in wanted}
+    for url, path in zip(urls, paths, strict=True):
+        if (reason := why[url]) is not None:
+            _note_missing(folder / path, url, reason)  # earlier versions wrote the reason alone
     missing = [f"{without_query(url)}: {reason}" for url, reason in why.items() if reason is not None]
     if len(missing) == len(urls):
         raise CounterGroundError(f"None of {counted(len(urls), 'photo')} could be fetched; {missing[0]}.")
@@ -122,7 +125,7 @@ class _PhotoLoop(FileLoop):
         return ReceivedBytes(len(data))
 
     def give_up(self, task: Task[Path], reason: str, *, again: bool) -> None:
-        write_bytes(task.payload, photo_missing(f"not fetched: {reason}{_AGAIN if again else ''}"))
+        _note_missing(task.payload, task.url, f"not fetched: {reason}{_AGAIN if again else ''}")
         self.advance()
 
 
@@ -175,6 +178,12 @@ def _path_of(url: str) -> str:
     suffix = last.suffix.lower() if last.suffix.lower() in IMAGE_SUFFIXES else ".jpg"
     host = re.sub(r"[^a-z0-9.]+", "-", parts.netloc.rpartition("@")[2].lower()).strip(".") or "host"
     return f"{host}/{readable}-{hashlib.sha256(url.encode()).hexdigest()[:16]}{suffix}"
+
+
+def _note_missing(file: Path, url: str, reason: str) -> None:
+    content = photo_missing(reason, url)
+    if not file.is_file() or file.read_bytes() != content:
+        write_bytes(file, content)
 
 
 def _why_missing(file: Path) -> str | None:

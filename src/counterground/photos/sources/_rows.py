@@ -83,9 +83,12 @@ def _unclear(lacking: str, setting: str, frame: pl.DataFrame) -> str:
 
 
 def _with_class_names(frame: pl.DataFrame, file: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Replace the numbers in ``class_name`` by names; note the names that no photo has."""
+    """Replace the numbers in ``class_name``, else ``class_index``, by names; note those without a photo."""
     listed = read_class_names(file)
-    numbers = frame["class_name"].cast(pl.String).str.strip_chars().str.replace(r"\.0$", "")
+    column = next((each for each in ("class_name", "class_index") if each in frame.columns), None)
+    if column is None:
+        raise CounterGroundError(_unclear("no classes that names= could name", "label", frame))
+    numbers = frame[column].cast(pl.String).str.strip_chars().str.replace(r"\.0$", "")
     index = numbers.cast(pl.Int64, strict=False)
     wrong = numbers.is_not_null() & ~index.is_between(0, len(listed) - 1).fill_null(value=False)
     if wrong.any():
@@ -94,7 +97,8 @@ def _with_class_names(frame: pl.DataFrame, file: Path) -> tuple[pl.DataFrame, tu
             f"Row {row} has the class {numbers[row - 1]!r}, and {file} has names for 0 to {len(listed) - 1}."
         )
     named = pl.Series("class_name", listed, pl.String).gather(index)
-    return frame.with_columns(named.alias("class_name")), note_absent_classes(listed, named)
+    frame = frame if column == "class_name" else frame.drop(column)
+    return frame.with_columns(named), note_absent_classes(listed, named)
 
 
 def _holds_urls(frame: pl.DataFrame) -> bool:
