@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -297,7 +298,11 @@ def cluster_columns(rows: pl.DataFrame, design: Design) -> dict[str, Any]:
 
 
 class Stratifications:
-    """Stratifications of tables of predictions, made once for models that saw the same photos."""
+    """Stratifications of tables of predictions, made once for models that saw the same photos.
+
+    Their fingerprints are of photos and of what the design calls clusters: errors by other clusters cannot be
+    subtracted from each other.
+    """
 
     def __init__(self, confidence: Confidence = CONFIDENCE, design: Design = DESIGN) -> None:
         self._confidence, self._design = confidence, design
@@ -310,7 +315,8 @@ class Stratifications:
         told_by = [*IDENTITY, *(name for name in further if name not in MEASURED)]
         identity = [name for name in told_by if name in photos.columns]
         hashes = photos.select(identity).hash_rows(seed=0)
-        key = hashlib.sha256(hashes.to_numpy().tobytes()).digest()
+        clusters = json.dumps(self._design.clusters).encode()
+        key = hashlib.sha256(clusters + hashes.to_numpy().tobytes()).digest()
         if key not in self._known:
             index = photos["class_index"].to_numpy()
             self._known[key] = Stratification(
