@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from counterground.metrics import Contrast, compare_models, score_contrast, score_predictions, tests_against
+from counterground.metrics import (
+    Contrast,
+    Design,
+    compare_models,
+    score_contrast,
+    score_predictions,
+    tests_against,
+)
 from counterground.mitigation._bench import Bench
 from counterground.mitigation._export import obstacle
 from counterground.mitigation._method import Input
@@ -46,19 +53,18 @@ def record_of(
     """Return what each method changed."""
     own, clean = run.info.models[0].name, run.predictions
     contrast, benchmark = bench.divided.contrast, bench.run.benchmark
-    main = _Effect.of(clean, contrast, own)
+    main = _Effect.of(clean, contrast, own, benchmark.design)
     effects, not_measured = {}, {}
     sized = with_object_size(clean)
     if isinstance(sized, str):
         not_measured["size"] = sized
     else:
-        effects["size"] = _Effect.of(sized, SIZE, own)
+        effects["size"] = _Effect.of(sized, SIZE, own, benchmark.design)
     if marked is None:
         not_measured["watermark"] = "it was not asked for"
     else:
-        effects["watermark"] = _Effect.of(
-            with_watermark(clean, _marked(bench, tried, marked)), WATERMARK, own
-        )
+        both = with_watermark(clean, _marked(bench, tried, marked), benchmark.design.clusters)
+        effects["watermark"] = _Effect.of(both, WATERMARK, own, benchmark.design)
     worst = run.scores.filter(pl.col("metric") == "worst_group_accuracy", pl.col("class_index").is_null())
     lowest = dict(worst.select("model", "value").iter_rows())
 
@@ -105,7 +111,7 @@ def _doubts(tried: Tried, bench: Bench, name: str, judged: float | None) -> list
     if judged is None or obstacle(tried.final):
         return []
     answers = bench.run.predictions(name, lambda rows: bench.logits(tried.final, rows, bench.inputs))
-    own = _sides(answers, bench.divided.contrast)[name]["left"].value
+    own = _sides(answers, bench.divided.contrast, bench.run.benchmark.design)[name]["left"].value
     if own is None or own > judged - _WORSE:
         return []
     note = (
@@ -177,10 +183,10 @@ class _Effect:
     tests: int
 
     @classmethod
-    def of(cls, predictions: pl.DataFrame, contrast: Contrast, own: str) -> _Effect:
+    def of(cls, predictions: pl.DataFrame, contrast: Contrast, own: str, design: Design) -> _Effect:
         keys = _keys(contrast)
         changes: dict[str, dict[str, Figure]] = {}
-        every = compare_models(predictions, contrast=contrast)
+        every = compare_models(predictions, contrast=contrast, design=design)
         for row in tests_against(every, own).iter_rows(named=True):
             if name := keys.get((row["metric"], row["group"])):
                 value, low, high = row["difference"], row["low"], row["high"]
@@ -191,7 +197,7 @@ class _Effect:
                     p_holm=row["p_holm"],
                 )
                 changes.setdefault(row["model_a"], {})[name] = figure
-        sides = _sides(predictions, contrast)
+        sides = _sides(predictions, contrast, design)
         return cls(sides, changes, len(every) - every["p_value"].null_count())
 
 
@@ -201,12 +207,12 @@ def _keys(contrast: Contrast) -> dict[tuple[str, str | None], str]:
     return {left: "left", right: "right", contrast.difference_key: "difference"}
 
 
-def _sides(predictions: pl.DataFrame, contrast: Contrast) -> dict[str, dict[str, Figure]]:
+def _sides(predictions: pl.DataFrame, contrast: Contrast, design: Design) -> dict[str, dict[str, Figure]]:
     """Return accuracy on both sides, and the difference, of each model."""
     keys, sides = _keys(contrast), dict[str, dict[str, Figure]]()
-    scores = score_contrast(predictions, contrast)
+    scores = score_contrast(predictions, contrast, design=design)
     if contrast.name == "drop":
-        scores = score_predictions(predictions, by_class=False)
+        scores = score_predictions(predictions, by_class=False, design=design)
     for row in scores.filter(pl.col("class_index").is_null()).iter_rows(named=True):
         if name := keys.get((row["metric"], row["group"])):
             figure = Figure(value=row["value"], low=row["low"], high=row["high"])

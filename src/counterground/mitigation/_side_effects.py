@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -39,13 +40,16 @@ def with_object_size(predictions: pl.DataFrame) -> pl.DataFrame | str:
     return sized
 
 
-def with_watermark(clean: pl.DataFrame, marked: pl.DataFrame) -> pl.DataFrame:
-    """Stack predictions of photos and of their marked copies, for `WATERMARK`."""
+def with_watermark(clean: pl.DataFrame, marked: pl.DataFrame, clusters: Sequence[str]) -> pl.DataFrame:
+    """Stack predictions of photos and of their marked copies, for `WATERMARK`.
+
+    ``clusters``: the columns of the design that name them.
+    """
     copies = marked.with_columns(path=pl.format("{} with a watermark", "path"))
     frames = (clean.with_columns(watermark=pl.lit("no")), copies.with_columns(watermark=pl.lit("yes")))
     # A photo without a cluster is its own cluster, shared with its copy.
     own = pl.format("photo {}", "photo_id")
-    return pl.concat(frames, how="diagonal").with_columns(pl.col("cluster").fill_null(own))
+    return pl.concat(frames, how="diagonal").with_columns(pl.col(clusters).fill_null(own))
 
 
 class Watermarked(Encoder):
