@@ -1,6 +1,7 @@
 """Which object stands on which background: how many of each, drawn from where, and what is left out."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ from counterground import Benchmark
 from counterground.errors import CounterGroundError, UsageError
 from counterground.intervention import KINDS, SwapSettings, plan_swap
 from counterground.masks import make_masks
+from counterground.metrics import Design
 from counterground.photos import photo_id, write_benchmark
 
 TWO = SwapSettings(backgrounds_per_label=2)
@@ -64,6 +66,15 @@ def test_a_background_never_comes_from_the_objects_own_cluster(composites):
     assert (drawn["cluster"] != drawn["background_cluster"]).all()
     twice = drawn.filter(pl.struct("foreground", "background_photo", "swap").is_duplicated())
     assert twice.is_empty()
+
+
+def test_clusters_are_those_that_the_design_names(discs):
+    photos = discs.photos.with_columns(observer="cluster", cluster="path")
+    for clusters, crossed in ((("observer",), 0), (("observer", "cluster"), 1)):
+        plan = plan_swap(replace(discs, photos=photos, design=Design(clusters=clusters)), TWO).benchmark
+        assert set(plan.photos["cluster"]) == set(discs.photos["cluster"])
+        assert set(plan.photos["background_cluster"].drop_nulls()) == set(discs.photos["cluster"])
+        assert sum("of the column observer alone" in note for note in plan.notes) == crossed
 
 
 def test_an_object_is_never_placed_where_it_was(composites, discs):

@@ -38,7 +38,7 @@ class UsablePhoto:
     """A photo whose object can be cut out.
 
     Attributes:
-        row: its row of the manifest.
+        row: its row of the manifest, ``cluster`` being what the design names.
         masked: its files.
         place: how large its object is and how far from the middle.
         placement: where its object is.
@@ -83,6 +83,7 @@ def usable_photos(
     else:
         shown = cutouts_shown(photos)
         cutouts = [None] * len(photos) if shown is None else shown.to_list()
+    photos = photos.with_columns(cluster=pl.col(benchmark.design.clusters[0]).cast(pl.String))
     rows = list(zip(photos.iter_rows(named=True), cutouts, strict=True))
     usable: list[UsablePhoto] = []
     reasons: dict[str, list[str]] = defaultdict(list)
