@@ -286,15 +286,35 @@ class Stratification:
 def cluster_columns(rows: pl.DataFrame, design: Design) -> dict[str, Any]:
     """Return the clusters of photos as keywords: ``cluster``, and ``crossed`` if a design has two ways.
 
+    Photos of one content (``photo_id``) are in one cluster, as a manifest's column ``cluster`` has them.
+
     Raises:
         ValueError: the photos lack a column of clusters.
     """
     if missing := [name for name in design.clusters if name not in rows.columns]:
         raise ValueError(f"The photos have no column {missing[0]!r}, whose values are clusters.")
     return {
-        name: rows[column].to_list()
+        name: _with_copies_together(rows, column)
         for name, column in zip(("cluster", "crossed"), design.clusters, strict=False)
     }
+
+
+def _with_copies_together(rows: pl.DataFrame, column: str) -> list[Any]:
+    """Return the clusters that a column names; those that have copies of one photo are one."""
+    if column == "cluster" or "photo_id" not in rows.columns or rows["photo_id"].is_unique().all():
+        return rows[column].to_list()
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    content = pl.coalesce("photo_id", "path")
+    numbered = rows.select(
+        (pl.format("cluster {}", column).fill_null(pl.format("photo {}", content)).rank("dense") - 1),
+        content.rank("dense").alias(" content") - 1,
+    )
+    cluster, photo = (series.cast(pl.Int64).to_numpy() for series in numbered)
+    links = coo_array((np.ones(len(rows)), (cluster, photo))).tocsr()
+    together: list[Any] = connected_components(links @ links.T, directed=False)[1][cluster].tolist()
+    return together
 
 
 class Stratifications:
