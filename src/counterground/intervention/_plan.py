@@ -164,8 +164,8 @@ def _crossed(benchmark: Benchmark) -> list[str]:
     """Say that the photos have clusters in a second column, which no composite has."""
     first, *others = benchmark.design.clusters
     return [
-        f"Objects and backgrounds have the clusters of the column {first} alone: those of photos of one {other} "
-        "count as independent, so intervals may be too narrow."
+        f"Objects and backgrounds have the clusters of the column {first} alone: those of photos of one "
+        f"{other} count as independent, so intervals may be too narrow."
         for other in others
     ]
 

@@ -480,8 +480,8 @@ def compare_answers(models: Sequence[Compared], contrast: Contrast = DROP) -> pl
         The columns of ``COMPARISON_SCHEMA``, ``source_a`` and ``source_b``.
 
     Raises:
-        ValueError: there is nothing to compare, or two models saw different photos, or have different clusters
-            or shares.
+        ValueError: there is nothing to compare, or two models saw different photos, or have different
+            clusters or shares.
     """
     pairs = _pairs(models)
     if not pairs:
@@ -577,7 +577,7 @@ def _different_photos(first: Compared, second: Compared) -> str:
 
 
 def _shares(model: Compared, contrast: Contrast) -> list[tuple[Any, ...]]:
-    """The cells and shares of the averages that a contrast has, as the design of a model's photos has them."""
+    """The cells and shares of the averages of a contrast, as the design of a model's photos has them."""
     design = model.answers.photos.design
     named = [side.average for side in contrast.sides if side.average is not None]
     return [(design.cells, design.weights[name]) for name in named]

@@ -280,7 +280,7 @@ def _home(groups: Sequence[_Group], source: BenchmarkRecord) -> _Group | None:
 
 
 def _version(benchmark: BenchmarkRecord) -> tuple[str, str, Design]:
-    """What runs that share tables and charts have in common: cells and clusters of a table are of one design."""
+    """What runs that share tables and charts have in common; cells and clusters are those of one design."""
     return benchmark.name, benchmark.version, benchmark.scored
 
 
