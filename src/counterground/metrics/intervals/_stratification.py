@@ -19,6 +19,8 @@ from counterground.metrics.intervals._confidence import CONFIDENCE, Confidence
 from counterground.metrics.intervals._sampling import Average, Partition, Sampling
 
 IDENTITY = ("path", "photo_id", "class_index", "group", "cluster")
+_JOINED = ("cluster", "background_cluster")
+"""Columns in which copies are together already: of manifests, and of composites, which are made of them."""
 
 
 @dataclass(frozen=True)
@@ -301,7 +303,7 @@ def cluster_columns(rows: pl.DataFrame, design: Design) -> dict[str, Any]:
 
 def _with_copies_together(rows: pl.DataFrame, column: str) -> list[Any]:
     """Return the clusters that a column names; those that have copies of one photo are one."""
-    if column == "cluster" or "photo_id" not in rows.columns or rows["photo_id"].is_unique().all():
+    if column in _JOINED or "photo_id" not in rows.columns or rows["photo_id"].is_unique().all():
         return rows[column].to_list()
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
