@@ -1,5 +1,7 @@
 """Ranks with their ranges, and rank correlations of class-wise drops."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -268,3 +270,34 @@ def test_what_is_compared_is_the_first_contrast_of_the_first_run(make_run):
     one, two = run("a", mirrored, DROP), run("b", DROP, mirrored)
     assert full_comparison([one, two], published=False).contrast == mirrored
     assert full_comparison([two, one], published=False).contrast == DROP
+
+
+def test_errors_by_clusters_of_two_designs_are_not_subtracted(make_run, tmp_path):
+    """Another version of one benchmark's design leaves its photos, and so its version, as they are."""
+    weights = {"training": {(f"class {index}", "common"): 1.0 for index in range(8)}}
+    shares = Contrast("shares", "average(training)", "all", ("class_name", "group"))
+
+    def run(name, design):
+        made = make_run(
+            {f"torchvision:{name}": np.full((8, 2), 0.7)}, sizes=np.full((8, 2), 20), path=tmp_path / name
+        )
+        rows = made.predictions.sort("path").with_columns(session=pl.int_range(pl.len()).cast(pl.String))
+        rows = rows.with_columns(class_name=pl.format("class {}", "class_index"))
+        record = made.info.benchmark.model_copy(update={"design": design.to_json()})
+        info = made.info.model_copy(update={"benchmark": record})
+        return Run(made.path, info, rows, score_predictions(rows, design=design))
+
+    design = Design(clusters=("session",), weights=weights, contrasts=(DROP, shares))
+    runs = [run("a", design), run("b", replace(design, clusters=("background",)))]
+    found = full_comparison(runs, published=False)
+    assert found.tests.is_empty()
+    named = "clusters are named by session in the design of the first and by background"
+    assert any(named in said for said in found.warnings)
+    assert found.agreement["low"].to_list() == [None]
+    assert found.models["rank"].null_count() == 0
+    other = {"training": {cell: 1.0 + (cell[0] == "class 0") for cell in weights["training"]}}
+    runs[1] = run("b", replace(design, weights=other))
+    assert not full_comparison(runs, published=False).tests.is_empty()
+    found = full_comparison(runs, published=False, contrast="shares")
+    assert found.tests.is_empty()
+    assert any("'shares' averages by other shares" in said for said in found.warnings)

@@ -14,7 +14,7 @@ from scipy.stats import chi2, norm
 import counterground as cg
 from counterground.cli import main
 from counterground.errors import UsageError
-from counterground.metrics import Confidence, drop_interval, score_predictions
+from counterground.metrics import Confidence, Design, drop_interval, score_predictions
 from counterground.photos import Discovered
 from counterground.results import StoppingRecord
 
@@ -218,6 +218,20 @@ def test_a_base_with_other_names_under_the_same_label_space_is_refused(run):
     base = replace(run, info=run.info.model_copy(update={"label_space": space}))
     with pytest.raises(UsageError, match=r"other names of the label space .* competed"):
         cg.check(run, not_worse_than=base)
+
+
+def test_a_base_with_other_clusters_is_refused(run):
+    rows = run.predictions.with_columns(observer=pl.col("path").str.slice(-5, 1))
+
+    def by(*clusters, rows=rows):
+        record = run.info.benchmark.model_copy(update={"design": Design(clusters=clusters).to_json()})
+        return replace(run, predictions=rows, info=run.info.model_copy(update={"benchmark": record}))
+
+    with pytest.raises(UsageError, match=r"run are clustered by observer, those of .*run by cluster"):
+        cg.check(by("observer"), not_worse_than=by("cluster"))
+    other = by("observer", rows=rows.with_columns(observer=pl.lit("one")))
+    with pytest.raises(UsageError, match="made on other photos: 0 of 1,440 photos are the same"):
+        cg.check(by("observer"), not_worse_than=other)
 
 
 def test_a_base_must_name_the_model_to_compare_with(folders, make_run):

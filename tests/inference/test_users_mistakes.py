@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 
 import colour_model
 import numpy as np
@@ -15,6 +16,7 @@ import counterground as cg
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
+from counterground.metrics import Design
 from counterground.models import load_model
 from counterground.photos import read_benchmark
 
@@ -308,9 +310,15 @@ def test_less_than_guessing_asks_for_the_order_of_the_names(tmp_path):
             Image.new("RGB", (size, 8), colour).save(photos / name / f"{size}.png")
     settings = Settings(label_space="benchmark", device="cpu")
     models = {"right": (network, preprocess, names), "rotated": (network, preprocess, [*names[1:], names[0]])}
-    run = evaluate_models(read_benchmark(photos), models, settings, tmp_path / "run")
+    benchmark = read_benchmark(photos)
+    run = evaluate_models(benchmark, models, settings, tmp_path / "run")
     assert "right" not in run.info.model_warnings
     assert any("in the order of its outputs?" in text for text in run.info.model_warnings["rotated"])
+    # Photos of one observer show it no better than one photo does.
+    alike = benchmark.photos.with_columns(observer=pl.lit("all of them"))
+    benchmark = replace(benchmark, photos=alike, design=Design(clusters=("observer",)))
+    run = evaluate_models(benchmark, models, settings, tmp_path / "observer")
+    assert "rotated" not in run.info.model_warnings
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,15 @@ def test_clusters_are_those_of_the_design(discs):
         assert sites[own] != sites[behind]
 
 
+def test_clusters_are_those_that_the_design_names(discs):
+    photos = discs.photos.with_columns(observer="cluster", cluster="path")
+    for clusters, crossed in ((("observer",), 0), (("observer", "cluster"), 1)):
+        plan = plan_swap(replace(discs, photos=photos, design=Design(clusters=clusters)), TWO).benchmark
+        assert set(plan.photos["cluster"]) == set(discs.photos["cluster"])
+        assert set(plan.photos["background_cluster"].drop_nulls()) == set(discs.photos["cluster"])
+        assert sum("of the column observer alone" in note for note in plan.notes) == crossed
+
+
 def test_an_object_is_never_placed_where_it_was(composites, discs):
     masks = dict(discs.photos.select("path", "mask").iter_rows())
     placed = composites.photos.filter(pl.col("swap").str.starts_with("placed"))

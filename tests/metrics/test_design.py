@@ -104,6 +104,7 @@ def test_malformed_text_is_said_in_one_line(text, message):
             "No photo has place=lamd; there are a - b, land, open water. Did you mean 'land'?",
         ),
         ("size<x - all", "The column 'size' has numbers, and 'x' is none."),
+        ("size<nan - size>0.2", "The column 'size' has numbers, and 'nan' is none."),  # < would select all
         ("place<1 - all", "The column 'place' has texts, which < does not compare: use = or !=."),
         ("size<0 - all", "no photo is on the side 'size<0'"),
         ("place=land - place!=land within size", "The column 'size' has numbers; 'within' of the contrast"),

@@ -252,3 +252,20 @@ def test_clusters_that_photos_lack_are_named():
         Design(clusters=("cluster", "blur")).check(photos)
     with pytest.raises(ValueError, match="no column 'scene', whose values are clusters"):
         score_predictions(predictions().drop("scene"), design=TWO)
+
+
+def test_copies_of_a_photo_are_in_one_cluster_of_any_column():
+    """As they are in the column ``cluster`` of a manifest; a copy tells nothing new."""
+    rows = predictions(60)
+    scene = ["a", None, "b", *rows["scene"][3:]]
+    content = ["one", "one", "one", *rows["photo_id"][3:]]
+    copied = rows.with_columns(scene=pl.Series(scene), photo_id=pl.Series(content))
+    found = cluster_columns(copied, Design(clusters=("scene",)))["cluster"]
+    assert len(set(found[:3])) == 1
+    assert len(set(found)) == len({*rows["scene"][3:]}) + 1
+    joined = copied.with_columns(scene=pl.Series(["a", "a", "a", *scene[3:]]))
+    for score in (
+        lambda of: score_predictions(of, design=Design(clusters=("scene",))),
+        lambda of: score_adjusted(of, DROP, ["blur"], design=TWO),
+    ):
+        assert_frame_equal(score(copied), score(joined))

@@ -623,6 +623,36 @@ def test_photos_without_clusters_are_paired_with_their_marked_copies(tmp_path):
     assert figures[0] == pytest.approx(figures[1])
 
 
+def test_figures_are_of_the_clusters_that_the_design_names(tmp_path):
+    """The column cluster says that all photos are independent; one observer took nine, or is not known."""
+    records = {}
+    for name, observer in {
+        "nine": [f"observer {number // 9}" for number in range(108)],
+        "none": None,
+        "alone": [f"photo {number}" for number in range(108)],
+    }.items():
+        planted = planted_benchmark(cluster=observer)
+        photos = planted.photos.with_columns(observer="cluster", cluster=pl.lit(None, pl.String))
+        found = cg.mitigate(
+            replace(planted, photos=photos, design=Design(clusters=("observer",))),
+            Planted(),
+            "sage-set",
+            out=tmp_path / name,
+            figure=False,
+            seed=1,
+        )
+        records[name] = found.record
+        overall = found.run.scores.filter(pl.col("class_index").is_null(), pl.col("group").is_null())
+        drop = overall.row(
+            by_predicate=(pl.col("metric") == "drop") & (pl.col("model") == "Planted"), named=True
+        )
+        assert found.record.unmitigated.drop.low == drop["low"]
+    found = {name: record.unmitigated.side_effects["watermark"] for name, record in records.items()}
+    ends = {name: (figure.value, figure.low, figure.high) for name, figure in found.items()}
+    assert ends["none"] == pytest.approx(ends["alone"])
+    assert ends["none"] != pytest.approx(ends["nine"])
+
+
 def test_parts_whose_photos_cannot_be_read_are_refused(tmp_path):
     benchmark = planted_benchmark(masks=tmp_path)
     for path in benchmark.photos.filter(group="common")["path"]:

@@ -73,8 +73,9 @@ def drop_agreement(
     no background has an effect. Drops of runs are therefore measured on two halves of the clusters: those of
     one model on one half are compared with those of the other model on the other half, and the correlation
     is the mean over both ways of ten divisions. Without an effect its expectation is 0; half the photos make
-    it smaller than that of the true drops. For printed rows, other contrasts and two ways of clustering,
-    which no halves separate, it is that of all photos: shared errors are in it, so it has no interval.
+    it smaller than that of the true drops. For printed rows, other contrasts, and two ways of clustering in
+    one design or in those of several runs, which no halves separate, it is that of all photos: shared errors
+    are in it, so it has no interval.
 
     Args:
         runs: runs by the name that identifies them, as ``source`` does in ``model_points``.
@@ -87,6 +88,7 @@ def drop_agreement(
         drops do not vary. ``classes`` is their mean number in a comparison.
     """
     groups: dict[str, tuple[str, dict[_Key, _Drops]]] = {}
+    ways: dict[str, set[tuple[str, ...]]] = {}
     if published:
         groups["paper"] = ("counteranimal", _printed())
     given = {name: run.with_contrast(contrast) for name, run in (runs or {}).items()}
@@ -98,14 +100,16 @@ def drop_agreement(
         _, drops = groups.setdefault(key, (holding.info.benchmark.name, {}))
         measured = _Drops(_measured(holding, row, contrast, by_place=on_paper))
         clusters = holding.design.clusters
+        ways.setdefault(key, set()).add(clusters)
         if contrast == DROP and len(clusters) == 1:
             answers = answers_of(holding, row)
             assert answers.photos.photos is not None
             photos = answers.photos.photos.select("class_index", "group", "path", cluster=clusters[0])
             measured.photos = photos.with_columns(correct=answers.correct)
         drops[row["label"], row["source"]] = measured
-    for _, drops in groups.values():
-        _halve(drops.values())
+    for key, (_, drops) in groups.items():
+        if len(ways.get(key, ())) == 1:
+            _halve(drops.values())
     rows = [row for benchmark, drops in groups.values() for row in _pairs(benchmark, drops)]
     return pl.DataFrame(rows, schema=AGREEMENT_OF_DROPS_SCHEMA, orient="row")
 

@@ -249,7 +249,7 @@ def check_run(
 
     Raises:
         UsageError: nothing to check, no drop to check, or a base run on other photos, with other names under
-            the same label space, or without a model to compare with.
+            the same label space, with other clusters, or without a model to compare with.
     """
     judged = Judged.of(run)
     run, base = judged.run, None if base is None else Judged.of(base).run
@@ -262,6 +262,7 @@ def check_run(
         raise UsageError("There is nothing to check: add --max-drop, --min-accuracy or --not-worse-than.")
     if base is not None:
         _check_names(run, base)
+        _check_clusters(run, base)
     stopped = run.could_stop or (base is not None and base.could_stop)
     confidence = Confidence(anytime=stopped).shared_by(each * len(parts))
     scored = regroup(
@@ -471,7 +472,7 @@ def _not_worse(
     rows = subject.rows
     name, other = _partner(subject, base)
     both = (rows["correct"], other["correct"], rows["class_index"], rows["group"])
-    ways = cluster_columns(rows, base.design)
+    ways = cluster_columns(rows, subject.of.run.design)
     found = drop_change_interval(*both, **ways, confidence=subject.confidence)
     plain = paired_test(*both, **ways, quantity="drop", confidence=subject.confidence)
     change = Estimate(found.value, found.low, found.high, found.n, found.clusters)
@@ -511,6 +512,20 @@ def _check_names(run: Run, base: Run) -> None:
         )
 
 
+def _check_clusters(run: Run, base: Run) -> None:
+    """Refuse a base run whose design names other clusters: it is not said which of both count.
+
+    Raises:
+        UsageError: it does.
+    """
+    own, other = (" and ".join(each.design.clusters) for each in (run, base))
+    if own != other:
+        raise UsageError(
+            f"Photos of {run.path} are clustered by {own}, those of {base.path} by {other}: evaluate both "
+            "models on the same benchmark."
+        )
+
+
 def _partner(subject: _Subject, base: Run) -> tuple[str, pl.DataFrame]:
     """Return the name of the base run's model to compare with, and its rows.
 
@@ -527,9 +542,10 @@ def _partner(subject: _Subject, base: Run) -> tuple[str, pl.DataFrame]:
         raise UsageError(f"{base.path} must hold one model {why} to compare {key[0]} with; it holds {names}.")
     ((other, found),) = named.items()
     found = found.sort("path")
-    photos, others = subject.rows.select(_PHOTO), found.select(_PHOTO)
+    identity = list(dict.fromkeys((*_PHOTO, *base.design.clusters)))
+    photos, others = subject.rows.select(identity), found.select(identity)
     if not photos.equals(others):
-        shared = photos.join(others, on=_PHOTO, nulls_equal=True).height
+        shared = photos.join(others, on=identity, nulls_equal=True).height
         raise UsageError(
             f"{base.path} was made on other photos: {shared:,} of {counted(len(photos), 'photo')} are the "
             "same. Evaluate both models on the same benchmark."

@@ -23,7 +23,7 @@ from counterground.files import check_only, check_writable, write_parquet, write
 from counterground.inference.generative import GenerativeOutput
 from counterground.inference.request import BUILT_IN_NAMES, CandidateLabels, Request, Settings, other_names
 from counterground.inference.store import ReadStatus
-from counterground.metrics import proportion_interval
+from counterground.metrics import Design, cluster_columns, proportion_interval
 from counterground.photos import Benchmark, LabelSpace, badly_read_names, similar_imagenet_name
 from counterground.privacy import shareable
 from counterground.results import (
@@ -169,7 +169,7 @@ def run_info(
         fast_decode=settings.fast_decode,
         models=[outcome.record.with_roles(benchmark.discovery) for outcome in outcomes],
         warnings=_warnings(request, outcomes, predictions, unreadable),
-        model_warnings=_model_warnings(outcomes, candidates),
+        model_warnings=_model_warnings(outcomes, candidates, benchmark.design),
         counts=_counts(benchmark, outcomes, predictions, unreadable),
         seconds=0.0,
         templates=list(request.templates),
@@ -396,7 +396,9 @@ def _other_question(request: Request) -> list[str]:
     return [sentence]
 
 
-def _model_warnings(outcomes: Sequence[ModelOutcome], candidates: CandidateLabels) -> dict[str, list[str]]:
+def _model_warnings(
+    outcomes: Sequence[ModelOutcome], candidates: CandidateLabels, design: Design
+) -> dict[str, list[str]]:
     """Return by model its own warnings, signs that it confuses classes, and warnings about its answers."""
     found = {}
     for outcome in outcomes:
@@ -412,7 +414,7 @@ def _model_warnings(outcomes: Sequence[ModelOutcome], candidates: CandidateLabel
         if outcome.generative is not None:
             warnings += _answer_warnings(outcome.generative)
         elif "head" not in outcome.record.description:
-            warnings += _below_chance(outcome, candidates)
+            warnings += _below_chance(outcome, candidates, design)
         if warnings:
             found[outcome.record.name] = warnings
     return found
@@ -443,11 +445,11 @@ def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> l
     return signs
 
 
-def _below_chance(outcome: ModelOutcome, candidates: CandidateLabels) -> list[str]:
+def _below_chance(outcome: ModelOutcome, candidates: CandidateLabels, design: Design) -> list[str]:
     """Warn about names that may not be those of the outputs: guessing would be right more often."""
     predictions = outcome.predictions
     chance = 1 / len(candidates.indices(predictions["class_index"][0]))
-    accuracy = proportion_interval(predictions["correct"], predictions["cluster"])
+    accuracy = proportion_interval(predictions["correct"], **cluster_columns(predictions, design))
     if accuracy.value is None or accuracy.high is None or accuracy.high >= chance:
         return []
     right = (

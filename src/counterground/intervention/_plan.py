@@ -139,7 +139,7 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
         benchmark.root,
         frame,
         benchmark.label_space,
-        (*benchmark.notes, said, *notes, *drawn.notes, *_decomposed(frame)),
+        (*benchmark.notes, said, *notes, *drawn.notes, *_decomposed(frame), *_crossed(benchmark)),
         benchmark.discovery,
         swap_design(frame),
         benchmark.masks_root,
@@ -158,6 +158,16 @@ def _decomposed(composites: pl.DataFrame) -> list[str]:
         f"over the {part:,} of them that {'shows' if part == 1 else 'show'} all parts."
     )
     return [said]
+
+
+def _crossed(benchmark: Benchmark) -> list[str]:
+    """Say that the photos have clusters in a second column, which no composite has."""
+    first, *others = benchmark.design.clusters
+    return [
+        f"Objects and backgrounds have the clusters of the column {first} alone: those of photos of one "
+        f"{other} count as independent, so intervals may be too narrow."
+        for other in others
+    ]
 
 
 _Row = tuple[dict[str, Any], Composite | None]

@@ -39,7 +39,7 @@ class UsablePhoto:
     """A photo whose object can be cut out.
 
     Attributes:
-        row: its row of the manifest.
+        row: its row of the manifest, ``cluster`` being what the design names.
         masked: its files.
         place: how large its object is and how far from the middle.
         placement: where its object is.

@@ -480,7 +480,8 @@ def compare_answers(models: Sequence[Compared], contrast: Contrast = DROP) -> pl
         The columns of ``COMPARISON_SCHEMA``, ``source_a`` and ``source_b``.
 
     Raises:
-        ValueError: there is nothing to compare, or two models saw different photos.
+        ValueError: there is nothing to compare, or two models saw different photos, or have different
+            clusters or shares.
     """
     pairs = _pairs(models)
     if not pairs:
@@ -488,6 +489,11 @@ def compare_answers(models: Sequence[Compared], contrast: Contrast = DROP) -> pl
     for a, b in pairs:
         if models[a].answers.photos.fingerprint != models[b].answers.photos.fingerprint:
             raise ValueError(_different_photos(models[a], models[b]))
+        if _shares(models[a], contrast) != _shares(models[b], contrast):
+            raise ValueError(
+                f"Models {models[a].name!r} and {models[b].name!r} cannot be compared: {contrast.name!r} "
+                "averages by other shares in the design of each; evaluate both with the same design."
+            )
     answers = [model.answers for model in models]
     shown = np.array([answers[a].photos.sides(contrast).partition.photos.any() for a, _ in pairs])
     left, right = contrast.side_keys
@@ -556,12 +562,25 @@ def _different_photos(first: Compared, second: Compared) -> str:
             f"only, such as {example!r}; evaluate both on the same photos."
         )
     other = a.join(b, on=list(IDENTITY), how="anti", nulls_equal=True)
+    ways = [" and ".join(model.answers.photos.design.clusters) for model in (first, second)]
+    if other.is_empty() and ways[0] != ways[1]:
+        return (
+            f"{lead}: clusters are named by {ways[0]} in the design of the first and by {ways[1]} in that of "
+            "the second; evaluate both with the same design."
+        )
     if other.is_empty():
         return f"{lead}: their photos differ in attributes; evaluate both on the same benchmark."
     return (
         f"{lead}: {other.height} photos differ in content, class, group or cluster, such as "
         f"{other['path'][0]!r}; evaluate both on the same benchmark."
     )
+
+
+def _shares(model: Compared, contrast: Contrast) -> list[tuple[Any, ...]]:
+    """The cells and shares of the averages of a contrast, as the design of a model's photos has them."""
+    design = model.answers.photos.design
+    named = [side.average for side in contrast.sides if side.average is not None]
+    return [(design.cells, design.weights[name]) for name in named]
 
 
 def _nothing_compared(models: Sequence[Compared], against: str | None) -> str:

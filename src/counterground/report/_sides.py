@@ -33,13 +33,13 @@ def as_groups(rows: pl.DataFrame, contrast: Contrast) -> pl.DataFrame:
     """
     if contrast == DROP:
         return rows
-    both = _sided(rows, contrast).with_columns(group="side").drop("side")
-    if contrast.within == DROP.within:
-        return both
-    if not contrast.within:
-        return both.with_columns(class_index=0)
-    stratum = pl.struct(contrast.within).rank("dense").cast(pl.Int64)
-    return both.drop_nulls(contrast.within).with_columns(class_index=stratum)
+    both, within = _sided(rows, contrast), contrast.within
+    if within and within != DROP.within:  # among which the group may be
+        stratum = pl.struct(within).rank("dense").cast(pl.Int64)
+        both = both.drop_nulls(within).with_columns(class_index=stratum)
+    elif not within:
+        both = both.with_columns(class_index=0)
+    return both.with_columns(group="side").drop("side")
 
 
 def strata_left_out(photos: pl.DataFrame, contrast: Contrast) -> list[str]:

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+import shutil
 import string
 from collections import Counter
 from dataclasses import replace
@@ -483,6 +484,19 @@ def test_halves_share_none_of_the_clusters_that_the_design_names(photos, tmp_pat
     assert found.reported_drop.clusters == kept["place"].n_unique()
     assert "by the column place alone: those of one visitor may be in both halves" in found.sentence
     assert found.benchmark.design.contrasts == (DROP, gap)
+
+
+def test_copies_of_a_photo_are_in_one_half_whichever_column_the_design_names(photos, tmp_path):
+    folder = shutil.copytree(photos, tmp_path / "with copies")
+    for path in sorted(folder.rglob("*.*")):
+        shutil.copy(path, path.with_stem(f"{path.stem}-copy"))
+    benchmark = read_benchmark(folder)
+    own = benchmark.photos.with_columns(visitor="path")
+    found = discovered(
+        replace(benchmark, photos=own, design=Design(clusters=("visitor",))), tmp_path / "pairs"
+    )
+    kept = found.benchmark.photos
+    assert kept.height == 2 * kept["photo_id"].n_unique() == 2 * found.reported_drop.clusters
 
 
 def test_without_a_split_the_sentence_says_that_the_drop_is_biased(photos, tmp_path):

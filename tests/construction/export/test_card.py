@@ -22,6 +22,7 @@ from counterground.construction.export import FORMATS, Agreement, CardFacts, car
 from counterground.construction.export._card import csv_text
 from counterground.construction.export.formats._huggingface import quote
 from counterground.errors import UsageError
+from counterground.metrics import Design
 from counterground.photos import LabelSpace, photo_id
 from counterground.pool import open_pool
 from counterground.text import markdown, one_line
@@ -73,6 +74,14 @@ def test_the_card_says_what_there_is(grouped, tmp_path):
         "counterground evaluate . -m MODEL",
     ):
         assert said in text, said
+
+
+def test_the_card_counts_the_clusters_that_the_design_names(grouped, tmp_path):
+    photos = grouped.photos.with_columns(observer="class_name")
+    design = Design(clusters=("observer", "cluster"))
+    export(replace(grouped, photos=photos, design=design), tmp_path / "out", formats=["parquet"], card=FACTS)
+    counts = "3 clusters of related photos (column `observer`); 16 clusters of related photos."
+    assert counts in card(tmp_path / "out")
     bare = grouped.photos.with_columns(group=None, background=None, cluster=None)
     bare = replace(grouped, photos=bare.cast(dict.fromkeys(("group", "background", "cluster"), pl.String)))
     export(bare, tmp_path / "bare", formats=["parquet"])

@@ -238,3 +238,49 @@ def test_the_command_takes_a_name_and_an_expression(four_cells, tmp_path, capsys
     assert "boats per class" in out.read_text("utf-8")
     assert main([*command, "place_gp"]) == 2
     assert "There is no contrast 'place_gp'" in capsys.readouterr().err
+
+
+def of_design(make_run, name, design, tmp_path, **columns):
+    made = make_run({name: (0.9, 0.6)}, path=tmp_path / name)
+    weather = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("sun")).otherwise(pl.lit("rain"))
+    rows = made.predictions.with_columns(weather=weather, **columns)
+    record = made.info.benchmark.model_copy(update={"design": design.to_json()})
+    info = made.info.model_copy(update={"benchmark": record})
+    return replace(made, info=info, predictions=rows, scores=score_predictions(rows, design=design))
+
+
+def enough(run, path):
+    text = Page(write_report(run, path, photos=False).read_text("utf-8")).text
+    return text.partition("Are there enough photos?")[2].partition("Read next")[0]
+
+
+def test_a_contrast_within_groups_has_a_plan(make_run, tmp_path):
+    wet = Contrast("wet", "weather=sun", "weather=rain", ("class_name", "group"))
+    run = of_design(make_run, "m", Design(contrasts=(wet,)), tmp_path)
+    assert "A difference of 5 points has power" in enough(run, tmp_path / "page.html")
+
+
+def test_a_photo_on_both_sides_is_planned_with_once(make_run, tmp_path):
+    """By itself it is a cluster, which is on both sides; as two clusters it would make the error larger."""
+    design = Design(contrasts=(Contrast("rain", "all", "weather=rain"),))
+    alone = of_design(make_run, "m", design, tmp_path, cluster=pl.lit(None, pl.String))
+    named = of_design(make_run, "m", design, tmp_path, cluster=pl.col("path"))
+    told = enough(alone, tmp_path / "alone.html")
+    assert told == enough(named, tmp_path / "named.html")
+    (difference,) = overall(alone, "rain")
+    error = (difference["high"] - difference["low"]) / 2 / norm.ppf(0.975)
+    least = re.search(r"at least ([\d.]+) points is detected", told)
+    assert float(least[1]) == pytest.approx(100 * error * (norm.ppf(0.975) + norm.ppf(0.8)), rel=0.05)
+
+
+def test_runs_of_several_designs_on_the_same_photos_share_no_table(make_run, tmp_path):
+    """The cells of one design would stand above the mean less the worst of the other's."""
+    runs = [
+        of_design(make_run, name, Design(cells=("class_name", column)), tmp_path)
+        for name, column in (("a", "weather"), ("b", "background"))
+    ]
+    text = Page(write_report(runs, tmp_path / "page.html", photos=False).read_text("utf-8")).text
+    for run, column in zip(runs, ("weather", "background"), strict=True):
+        (figure,) = overall(run, "mean_minus_worst")
+        cells = text.partition(f"Class · {column} ")[2]
+        assert cells.partition("Mean minus worst ")[2].startswith(f"{percent(figure['value'])} Accuracy by")

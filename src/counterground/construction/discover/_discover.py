@@ -22,7 +22,7 @@ from counterground.construction.discover._pairs import Choose
 from counterground.errors import CounterGroundError, UsageError, check_seed, whole_number
 from counterground.files import check_only
 from counterground.inference import Settings, evaluate_models
-from counterground.metrics import DROP, Design
+from counterground.metrics import DROP, Design, cluster_columns
 from counterground.models import AnyModels, named_models
 from counterground.photos import Benchmark, Discovered
 from counterground.results import Estimate, Run, bounds, p_equals, percent
@@ -82,7 +82,8 @@ def discover_pairs(
     overwrite = _check_free(out, asked, overwrite=overwrite)
     run = evaluate_models(benchmark, model, settings, out / "referee", overwrite=overwrite)
     first, *crossed = benchmark.design.clusters
-    answers = run.predictions.with_columns(cluster=pl.col(first).cast(pl.String))
+    clusters = cluster_columns(run.predictions, Design(clusters=(first,)))["cluster"]
+    answers = run.predictions.with_columns(cluster=pl.Series(clusters, dtype=pl.String, strict=False))
     finding, groups = find_pairs(
         answers, min_drop=min_drop, min_photos=min_photos, split=split, choose=choose, seed=seed
     )

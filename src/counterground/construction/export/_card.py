@@ -15,7 +15,7 @@ from counterground.construction.export._format import Statement
 from counterground.construction.export._licences import read_licence
 from counterground.photos import Benchmark
 from counterground.results import decimal
-from counterground.text import counted, markdown, one_line
+from counterground.text import code, counted, markdown, one_line
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -108,9 +108,10 @@ def _counts(benchmark: Benchmark) -> str:
     head = ["class", "background", *(["group"] if grouped else []), "photos"]
     groups = Counter(benchmark.photos["group"].drop_nulls().to_list())
     said = [f"{group} {groups[group]:,}" for group in ("common", "counter") if groups[group]]
-    clusters = benchmark.photos["cluster"].drop_nulls().n_unique()
-    if clusters:
-        said.append(f"{counted(clusters, 'cluster')} of related photos")
+    for column in benchmark.design.clusters:
+        if clusters := benchmark.photos[column].drop_nulls().n_unique():
+            which = "" if column == "cluster" else f" (column {code(column)})"
+            said.append(f"{counted(clusters, 'cluster')} of related photos{which}")
     total = "; ".join([f"Photos: {len(benchmark):,}", *said])
     return f"## Counts\n\n{total}.\n\n{markdown_table(head, rows)}"
 

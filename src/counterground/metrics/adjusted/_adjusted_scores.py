@@ -123,7 +123,8 @@ def score_adjusted(
         UsageError: a covariate is not known, or a side is an average.
         CounterGroundError: the sides do not overlap, and what else `Adjustment` refuses.
     """
-    columns = find_covariates(covariates, predictions.lazy().collect_schema())
+    schema = predictions.lazy().collect_schema()
+    columns = find_covariates(covariates, schema)
     if any(side.average is not None for side in contrast.sides):
         raise UsageError(
             f"The contrast {contrast.name!r} has an average of cells as a side, which cannot be adjusted: "
@@ -132,7 +133,7 @@ def score_adjusted(
     needed = tuple(dict.fromkeys((*contrast.columns, *columns)))
     known: dict[bytes, _Prepared] = {}
     records = []
-    read = (*needed, *_READ, *design.clusters)
+    read = (*needed, *_READ, *design.clusters, *(name for name in ("photo_id",) if name in schema))
     for key, answers in read_answers(predictions, needed, read, confidence=confidence, design=design):
         seen = answers.photos.fingerprint
         if seen not in known:

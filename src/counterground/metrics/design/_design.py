@@ -335,10 +335,10 @@ def _texts(values: Any) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _number(share: Any) -> float:
-    """Return a share; NaN, which is refused, if it is no number that a float can be."""
+def _number(value: Any) -> float:
+    """Return a share or the value of a covariate; NaN, which is refused, if a float cannot be it."""
     try:
-        return float(share)
+        return float(value)
     except (OverflowError, TypeError, ValueError):
         return math.nan
 
@@ -448,7 +448,5 @@ def _check_condition(condition: Condition, photos: pl.DataFrame, what: str, *, v
 
 
 def _check_number(value: str, column: str) -> None:
-    try:
-        float(value)
-    except ValueError as error:
-        raise UsageError(f"The column {column!r} has numbers, and {value!r} is none.") from error
+    if math.isnan(_number(value)):
+        raise UsageError(f"The column {column!r} has numbers, and {value!r} is none.")

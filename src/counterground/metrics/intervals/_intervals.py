@@ -48,17 +48,20 @@ UNKNOWN = Interval(None, None, None, 0, 0)
 def proportion_interval(
     correct: npt.ArrayLike,
     cluster: npt.ArrayLike | None = None,
+    *,
+    crossed: npt.ArrayLike | None = None,
 ) -> Interval:
     """Return plain accuracy with its interval.
 
     Args:
         correct: ``[n]`` Booleans.
         cluster: ``[n]``; photos of one cluster count together, null is a cluster of its own.
+        crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
     """
     flags = as_flags(correct)
     if not flags.size:
         return UNKNOWN
-    photos = Stratification(np.zeros(len(flags), dtype=np.intp), None, cluster)
+    photos = Stratification(np.zeros(len(flags), dtype=np.intp), None, cluster, crossed=crossed)
     return share_interval(StratumMeans(photos.whole, flags).average(np.array([0])))
 
 

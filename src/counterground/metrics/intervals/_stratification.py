@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from counterground.metrics.intervals._confidence import CONFIDENCE, Confidence
 from counterground.metrics.intervals._sampling import Average, Partition, Sampling
 
 IDENTITY = ("path", "photo_id", "class_index", "group", "cluster")
+_JOINED = ("cluster", "background_cluster")
+"""Columns in which copies are together already: of manifests, and of composites, which are made of them."""
 
 
 @dataclass(frozen=True)
@@ -285,19 +288,43 @@ class Stratification:
 def cluster_columns(rows: pl.DataFrame, design: Design) -> dict[str, Any]:
     """Return the clusters of photos as keywords: ``cluster``, and ``crossed`` if a design has two ways.
 
+    Photos of one content (``photo_id``) are in one cluster, as a manifest's column ``cluster`` has them.
+
     Raises:
         ValueError: the photos lack a column of clusters.
     """
     if missing := [name for name in design.clusters if name not in rows.columns]:
         raise ValueError(f"The photos have no column {missing[0]!r}, whose values are clusters.")
     return {
-        name: rows[column].to_list()
+        name: _with_copies_together(rows, column)
         for name, column in zip(("cluster", "crossed"), design.clusters, strict=False)
     }
 
 
+def _with_copies_together(rows: pl.DataFrame, column: str) -> list[Any]:
+    """Return the clusters that a column names; those that have copies of one photo are one."""
+    if column in _JOINED or "photo_id" not in rows.columns or rows["photo_id"].is_unique().all():
+        return rows[column].to_list()
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    content = pl.coalesce("photo_id", "path")
+    numbered = rows.select(
+        (pl.format("cluster {}", column).fill_null(pl.format("photo {}", content)).rank("dense") - 1),
+        content.rank("dense").alias(" content") - 1,
+    )
+    cluster, photo = (series.cast(pl.Int64).to_numpy() for series in numbered)
+    links = coo_array((np.ones(len(rows)), (cluster, photo))).tocsr()
+    together: list[Any] = connected_components(links @ links.T, directed=False)[1][cluster].tolist()
+    return together
+
+
 class Stratifications:
-    """Stratifications of tables of predictions, made once for models that saw the same photos."""
+    """Stratifications of tables of predictions, made once for models that saw the same photos.
+
+    Their fingerprints are of photos and of what the design calls clusters: errors by other clusters cannot be
+    subtracted from each other.
+    """
 
     def __init__(self, confidence: Confidence = CONFIDENCE, design: Design = DESIGN) -> None:
         self._confidence, self._design = confidence, design
@@ -310,7 +337,8 @@ class Stratifications:
         told_by = [*IDENTITY, *(name for name in further if name not in MEASURED)]
         identity = [name for name in told_by if name in photos.columns]
         hashes = photos.select(identity).hash_rows(seed=0)
-        key = hashlib.sha256(hashes.to_numpy().tobytes()).digest()
+        clusters = json.dumps(self._design.clusters).encode()
+        key = hashlib.sha256(clusters + hashes.to_numpy().tobytes()).digest()
         if key not in self._known:
             index = photos["class_index"].to_numpy()
             self._known[key] = Stratification(

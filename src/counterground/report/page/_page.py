@@ -13,7 +13,7 @@ import polars as pl
 from counterground.comparison import Comparison, full_comparison
 from counterground.errors import UsageError
 from counterground.files import write_text
-from counterground.metrics import DROP, GROUPS, KEYS, Contrast
+from counterground.metrics import DROP, GROUPS, KEYS, Contrast, Design
 from counterground.photos import Benchmark
 from counterground.report._class_facts import ClassFacts
 from counterground.report._photos import PhotoSource, built_in_benchmarks, photo_sources
@@ -225,7 +225,7 @@ def _photos(
 
 
 def _groups(runs: Sequence[Run]) -> list[_Group]:
-    """Return the sections: one for each version of a benchmark, and for runs whose photos have no section.
+    """Return the sections: one for each version and design of a benchmark, and for runs that find none.
 
     Runs on composites and mitigations belong to the section of their photos, else to that of another version
     of the same benchmark, else to the only one. If there is none, a mitigated run makes one with the
@@ -262,7 +262,7 @@ def _kinds(runs: Sequence[Run]) -> tuple[list[Run], list[Run], list[Run]]:
 
 
 def _join(groups: list[_Group], run: Run) -> _Group:
-    """Return the group of runs on exactly the photos of a run; add one if there is none."""
+    """Return the group of runs on exactly the photos of a run, of one design; add one if there is none."""
     of = _version(run.info.benchmark)
     found = next((each for each in groups if _version(each.runs[0].info.benchmark) == of), None)
     if found is None:
@@ -279,8 +279,9 @@ def _home(groups: Sequence[_Group], source: BenchmarkRecord) -> _Group | None:
     return next(iter([*same, *named, *(only if len(only) == 1 else [])]), None)
 
 
-def _version(benchmark: BenchmarkRecord) -> tuple[str, str]:
-    return benchmark.name, benchmark.version
+def _version(benchmark: BenchmarkRecord) -> tuple[str, str, Design]:
+    """What runs that share tables and charts have in common; cells and clusters are those of one design."""
+    return benchmark.name, benchmark.version, benchmark.scored
 
 
 def _class_page(

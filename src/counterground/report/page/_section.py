@@ -267,9 +267,12 @@ def _ahead(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Ahead 
                 return "saw other photos"
             values -= other.rows["correct"].cast(pl.Float64)
         assert own.photos.photos is not None
-        rows = as_groups(own.photos.photos.with_columns(_value=values), words.contrast)
+        alone = pl.format("photo {}", "path")  # on both sides it is one cluster, too
+        photos = own.photos.photos.with_columns(pl.col(design.clusters).fill_null(alone), _value=values)
+        rows = as_groups(photos, words.contrast)
         paired = against is not None
-        return look_ahead(rows, rows["_value"], ASKED, paired=paired, design=design, confidence=confidence)
+        found = look_ahead(rows, rows["_value"], ASKED, paired=paired, design=design, confidence=confidence)
+        return found if isinstance(found, str) else found.counted_once(rows["path"].n_unique() / len(rows))
 
     return ahead
 
