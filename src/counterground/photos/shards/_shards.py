@@ -44,6 +44,7 @@ from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, M
 from counterground.photos.shards._spuriverse import META, is_spuriverse, spuriverse_samples
 from counterground.photos.shards._tar import tar_samples
 from counterground.reading import file_sha256, read_json, read_text
+from counterground.text import is_utf8
 
 ShardFormat = Literal["huggingface", "webdataset"]
 
@@ -160,7 +161,7 @@ def _class_of(sample: Sample, fields: Mapping[str, Any], space: LabelSpace | Non
             f"{sample.where} has class number {index}, but there are {len(sample.class_names)} names."
         )
     named = sample.class_names[index]
-    if not isinstance(named, str):
+    if not isinstance(named, str) or not is_utf8(named):
         raise CounterGroundError(f"{sample.where} has class number {index}, and its name is not a text.")
     return {"class_name": named}
 
