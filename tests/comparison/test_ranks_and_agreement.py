@@ -291,10 +291,18 @@ def test_errors_by_clusters_of_two_designs_are_not_subtracted(make_run, tmp_path
     runs = [run("a", design), run("b", replace(design, clusters=("background",)))]
     found = full_comparison(runs, published=False)
     assert found.tests.is_empty()
-    named = "clusters are named by session in the design of the first and by background"
+    named = "a: clusters are named by session; there are no tests against runs whose design names others"
     assert any(named in said for said in found.warnings)
     assert found.agreement["low"].to_list() == [None]
     assert found.models["rank"].null_count() == 0
+    of_three = full_comparison([*runs, run("c", design)], published=False)
+    assert set(of_three.tests.select("model_a", "model_b").rows()) == {("torchvision:a", "torchvision:c")}
+    pairs = of_three.agreement.select("model_a", "model_b", "low").rows()
+    assert {pair[:2]: pair[2] is not None for pair in pairs} == {
+        ("torchvision:a", "torchvision:b"): False,
+        ("torchvision:a", "torchvision:c"): True,
+        ("torchvision:b", "torchvision:c"): False,
+    }
     other = {"training": {cell: 1.0 + (cell[0] == "class 0") for cell in weights["training"]}}
     runs[1] = run("b", replace(design, weights=other))
     assert not full_comparison(runs, published=False).tests.is_empty()

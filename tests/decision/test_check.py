@@ -97,7 +97,9 @@ def test_without_an_interval_none_is_said_to_contain_the_limit(make_run):
     for each in (alone, chosen(alone, replace(CHOSEN, referee="a")), stopped_at(alone, 0.0)):
         found = cg.check(each, max_drop=15, min_accuracy=60).findings
         assert [each.low for each in found] == [None, None]
-        assert {each.reason for each in found} == {"There are too few clusters for an interval."}
+        assert {each.reason for each in found} == {
+            "There is no interval: all photos, or those of a side, are in one cluster."
+        }
 
 
 def test_a_sequence_is_no_interval_that_more_photos_need_make_shorter(run):

@@ -67,6 +67,8 @@ def test_a_mask_of_16_bits_is_scaled_and_not_clipped(tmp_path):
     Image.fromarray(values).save(tmp_path / "deep.png")
     assert mask_place(tmp_path / "deep.png") == object_place((values > 600) * 255)
     assert mask_place(tmp_path / "deep.png").area == pytest.approx(0.08)
+    Image.fromarray((values > 600).astype(np.uint16) * 255).save(tmp_path / "deep.png")  # 8 bits in 16
+    assert mask_place(tmp_path / "deep.png").area == pytest.approx(0.08)
 
 
 def test_masks_boxes_and_sizes(benchmark):

@@ -291,7 +291,9 @@ def refuse_given(*names: str, because: str) -> None:
             raise UsageError(f"{spelling} {because}.")
 
 
-def each_once(pairs: Iterable[tuple[str, _Value]], option: str) -> dict[str, _Value]:
+def each_once(
+    pairs: Iterable[tuple[str, _Value]], option: str, remedy: str = "give one"
+) -> dict[str, _Value]:
     """Return the values of a repeatable ``NAME=VALUE`` by name.
 
     Raises:
@@ -300,7 +302,7 @@ def each_once(pairs: Iterable[tuple[str, _Value]], option: str) -> dict[str, _Va
     found: dict[str, _Value] = {}
     for name, value in pairs:
         if found.setdefault(name, value) != value:
-            raise click.BadParameter(f"{name!r} has two values: give one.", param_hint=option)
+            raise click.BadParameter(f"{name!r} has two values: {remedy}.", param_hint=option)
     return found
 
 

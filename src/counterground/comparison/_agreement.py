@@ -50,12 +50,14 @@ class _Drops:
     """Drops of one model by class: of all photos, and if these are at hand, of halves of their clusters.
 
     ``photos`` has a row per photo: ``class_index, group, cluster, correct``; None for a printed row.
+    ``clusters`` is the column of the design that names their clusters; None if there are two, or none.
     ``halves`` ``[divisions, 2, classes]`` has NaN where a half lacks a class or one of its groups; ``ranks``
     are their `standard_ranks` if it lacks none.
     """
 
     whole: dict[int, float]
     photos: pl.DataFrame | None = None
+    clusters: str | None = None
     halves: Floats | None = None
     ranks: Floats | None = None
 
@@ -73,8 +75,8 @@ def drop_agreement(
     no background has an effect. Drops of runs are therefore measured on two halves of the clusters: those of
     one model on one half are compared with those of the other model on the other half, and the correlation
     is the mean over both ways of ten divisions. Without an effect its expectation is 0; half the photos make
-    it smaller than that of the true drops. For printed rows, other contrasts, and two ways of clustering in
-    one design or in those of several runs, which no halves separate, it is that of all photos: shared errors
+    it smaller than that of the true drops. For printed rows, other contrasts, and two ways of clustering, in
+    one design or in those of the two runs, which no halves separate, it is that of all photos: shared errors
     are in it, so it has no interval.
 
     Args:
@@ -88,7 +90,6 @@ def drop_agreement(
         drops do not vary. ``classes`` is their mean number in a comparison.
     """
     groups: dict[str, tuple[str, dict[_Key, _Drops]]] = {}
-    ways: dict[str, set[tuple[str, ...]]] = {}
     if published:
         groups["paper"] = ("counteranimal", _printed())
     given = {name: run.with_contrast(contrast) for name, run in (runs or {}).items()}
@@ -100,22 +101,22 @@ def drop_agreement(
         _, drops = groups.setdefault(key, (holding.info.benchmark.name, {}))
         measured = _Drops(_measured(holding, row, contrast, by_place=on_paper))
         clusters = holding.design.clusters
-        ways.setdefault(key, set()).add(clusters)
         if contrast == DROP and len(clusters) == 1:
+            measured.clusters = clusters[0]
             answers = answers_of(holding, row)
             assert answers.photos.photos is not None
             photos = answers.photos.photos.select("class_index", "group", "path", cluster=clusters[0])
             measured.photos = photos.with_columns(correct=answers.correct)
         drops[row["label"], row["source"]] = measured
-    for key, (_, drops) in groups.items():
-        if len(ways.get(key, ())) == 1:
-            _halve(drops.values())
+    for _, drops in groups.values():
+        for column in {each.clusters for each in drops.values()}:
+            _halve([each for each in drops.values() if each.clusters == column])
     rows = [row for benchmark, drops in groups.values() for row in _pairs(benchmark, drops)]
     return pl.DataFrame(rows, schema=AGREEMENT_OF_DROPS_SCHEMA, orient="row")
 
 
 def _halve(drops: Iterable[_Drops]) -> None:
-    """Measure all that have photos on the same random halves of their clusters."""
+    """Measure all that have photos, in clusters of one column, on the same random halves of these."""
     measured = [
         (each, each.photos.with_columns(pl.coalesce("cluster", "path")))
         for each in drops
@@ -188,7 +189,7 @@ def _pairs(benchmark: str, drops: Mapping[_Key, _Drops]) -> Sequence[tuple[Any, 
     rows = []
     for first, second in combinations(drops, 2):
         a, b = drops[first], drops[second]
-        if a.halves is not None and b.halves is not None:
+        if a.clusters == b.clusters and a.halves is not None and b.halves is not None:
             found, classes = _across_halves(a, b)
         else:
             shared = sorted(set(a.whole) & set(b.whole))

@@ -359,19 +359,24 @@ def _near_chance(points: pl.DataFrame, contrast: Contrast) -> list[str]:
 def _tests(
     runs: Mapping[str, Run], against: str | None, contrast: Contrast
 ) -> tuple[pl.DataFrame, dict[tuple[Any, ...], str], list[str]]:
-    """Paired tests on each benchmark version and label space, sources of results, why tests are missing."""
+    """Paired tests on each benchmark version, label space and clusters, sources, why tests are missing."""
     sources: dict[tuple[Any, ...], str] = {}
-    groups: dict[tuple[str, str], dict[str, Run]] = {}
+    groups: dict[tuple[str, str, tuple[str, ...]], dict[str, Run]] = {}
     versions = {run.info.benchmark.version: run.info.benchmark.name for run in runs.values()}
     times = Counter(versions.values())
     for name, run in runs.items():
         space = run.info.label_space
-        key = (run.info.benchmark.version, f"{space.name} {space.version}")
+        key = (run.info.benchmark.version, f"{space.name} {space.version}", run.design.clusters)
         groups.setdefault(key, {})[name] = run
     frames, obstacles = [], []
-    for (version, _), group in groups.items():
+    for (version, names, clusters), group in groups.items():
         benchmark = versions[version]
         title = f"{benchmark} (version {version[:8]})" if times[benchmark] > 1 else benchmark
+        if any(each[:2] == (version, names) and each[2] != clusters for each in groups):
+            obstacles.append(
+                f"On {title} {', '.join(group)}: clusters are named by {' and '.join(clusters)}; there are "
+                "no tests against runs whose design names others. Evaluate all with the same design."
+            )
         try:
             models, held = _compared(group)
             sources |= held

@@ -102,9 +102,7 @@ def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
         ours = [row for row in measured if (row["setup"], row["prompts"]) == (setup, prompts)]
         rows += _beside(_printed(setup, prompts), ours)
     if not rows:
-        raise UsageError(
-            "None of these runs is of a setting that the paper has a table for (1 vs. 1000 or 1 vs. 20)."
-        )
+        raise UsageError(" ".join(["There is nothing to reproduce.", *left_out(listed)]))
     return _frame(rows)
 
 

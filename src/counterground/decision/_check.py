@@ -48,7 +48,7 @@ STATUS: dict[Verdict, int] = {"pass": 0, "fail": 3, "undecided": 4}
 
 _POWER = 0.8
 _HOLDS = "The interval contains the limit."
-_NO_INTERVAL = "There are too few clusters for an interval."
+_NO_INTERVAL = "There is no interval: all photos, or those of a side, are in one cluster."
 _ELSEWHERE = "Check it on pairs that other photos chose (discover --split half)."
 _INFLATED = "chose the pairs of backgrounds on these same photos, which inflates its drop"
 _SHARED = (

@@ -490,12 +490,12 @@ class Outlook(NamedTuple):
         """Clusters that hold the photos needed."""
         return None if self.needed is None else math.ceil(self.clusters_now * self.needed / self.now)
 
-    def counted_once(self, share: float) -> Outlook:
-        """Return it for photos of which some were counted twice, on two sides; ``share`` is photos / rows."""
+    def counted_once(self, photos: int, rows: int) -> Outlook:
+        """Return it for ``photos`` of which some were counted twice, on two sides, in as many ``rows``."""
         needed, needed_at = (
-            None if rows is None else math.ceil(share * rows) for rows in (self.needed, self.needed_at)
+            None if each is None else -(-each * photos // rows) for each in (self.needed, self.needed_at)
         )
-        return self._replace(now=round(share * self.now), needed=needed, needed_at=needed_at)
+        return self._replace(now=-(-self.now * photos // rows), needed=needed, needed_at=needed_at)
 
 
 def look_ahead(

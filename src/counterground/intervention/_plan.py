@@ -359,12 +359,13 @@ class _Draw:
                 "Backgrounds of a class with photos of both groups are neither common nor counter: "
                 f"{named(f'{name} on {label}' for name, label in self._disputed)}."
             )
-        if self.labels and not set(_OF_LABELS) <= set(self._settings.kinds):
+        alone = self.labels and not set(_OF_LABELS) <= set(self._settings.kinds)
+        if alone:
             self.notes.append(
                 "Without both kinds, same and other, each background has objects of its own: no effect of "
                 "backgrounds is shown."
             )
-        if not self._groups:
+        if not self._groups and not alone:
             self.notes.append(
                 "No background is common or counter for a class: there is no background effect over classes, "
                 "only those of single backgrounds. `counterground discover` chooses pairs."

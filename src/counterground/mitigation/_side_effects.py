@@ -64,6 +64,11 @@ class Watermarked(Encoder):
         about = f"{encoder.fingerprint}\nwatermark {_VERSION}: {_TEXT}, opacity {_OPACITY}"
         self.fingerprint = hashlib.sha256(about.encode()).hexdigest()
 
+    @property
+    def users_class(self) -> str:
+        """That of the encoder."""
+        return self._encoder.users_class
+
     def preprocess(self, image: Image.Image) -> torch.Tensor:
         """Mark the photo, then do what the encoder does."""
         return self._encoder.preprocess(draw_watermark(image.convert("RGB")))

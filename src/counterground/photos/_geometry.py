@@ -33,6 +33,7 @@ from counterground.text import and_more, counted
 BOX = ("box_x", "box_y", "box_width", "box_height")
 """Covariates that give an object's box in pixels: left and upper edge, width and height, as in COCO."""
 _HALF = 128
+_LARGEST_8_BIT = 255
 _NAMED = 3
 _TOGETHER = 32
 _TURNED = "turned"  # whether a photo is stored turned or mirrored: kept with the measures, but none of them
@@ -105,8 +106,10 @@ def read_mask(path: Path, *, expect_id: str | None = None) -> npt.NDArray[np.uin
         UnreadablePhoto: it cannot be decoded.
     """
     photo = load_photo(path, rgb=False, expect_id=expect_id, whole=True)
+    image = photo.image
     # Of 16 bits, PIL would clip what is above 255: nearly black would count as white.
-    image = photo.in_rgb(path).image if photo.mode.startswith("I") else photo.image
+    if photo.mode.startswith("I") and np.asarray(image).max() > _LARGEST_8_BIT:
+        image = photo.in_rgb(path).image
     grey = image.convert("RGBA").getchannel("A") if image.has_transparency_data else image.convert("L")
     return np.asarray(grey)
 

@@ -36,7 +36,7 @@ def _taxa(_context: click.Context, _parameter: click.Parameter, given: Sequence[
         if not equals or not name.strip() or not all(re.fullmatch("[0-9]{1,9}", part) for part in numbers):
             raise click.BadParameter(f"{one[:100]!r} is not CLASS=ID, as in 'zebra=43338'.")
         taxa.append((name.strip(), tuple(int(part) for part in numbers)))
-    return each_once(taxa, "--taxon")
+    return each_once(taxa, "--taxon", "write both ids in one, as in zebra=1,2")
 
 
 def _bytes(_context: click.Context, _parameter: click.Parameter, gigabytes: float) -> int:

@@ -48,6 +48,11 @@ class CroppedView(Encoder):
         self.description = whole.description
         self.convert_rgb_first = whole.convert_rgb_first
 
+    @property
+    def users_class(self) -> str:
+        """That of the model."""
+        return self.whole.users_class
+
     def preprocess(self, image: Image.Image) -> torch.Tensor:
         """Return the model's input for the crop of one photo."""
         left, top = (round(start * side) for start, side in zip(CROPS[self.crop], image.size, strict=True))

@@ -104,7 +104,7 @@ def discover_pairs(
         else [*_unlabelled(run), "No benchmark was written."]
     )
     verdict = nothing or f"More than chance ({p_equals(finding.decisive.p)})."
-    sentences = [verdict, *said, *(_crossed(first, other) for other in crossed)]
+    sentences = [verdict, *said, *(_crossed(first, other, split) for other in crossed)]
     found = (
         replace(
             benchmark,
@@ -289,11 +289,12 @@ def _why(finding: Finding, figure: str) -> str:
     )
 
 
-def _crossed(first: str, other: str) -> str:
+def _crossed(first: str, other: str, split: str) -> str:
     """Say that a design has clusters in a second column, which halves and permutations leave out."""
+    halves = "" if split == "none" else f": photos of one {other} may be in both halves"
     return (
-        f"Photos were divided and compared by the column {first} alone: those of one {other} may be in both "
-        "halves, so the figures above are less certain than their intervals and p say."
+        f"Clusters are those of the column {first} alone, not of {other}{halves}. What was found is less "
+        "certain than p and any interval say."
     )
 
 

@@ -45,6 +45,8 @@ def feature_store(model: Encoder, root: Path, batch_size: int, *, fast_decode: b
     if fast_decode and decodes_fast(model):
         key.append(f"scaled decoding, at least {FAST_DECODE_SIDE}")
         about["fast_decode"] = True
+    if model.device.startswith("cuda") and model.dtype == "fp32":
+        key.append("convolutions in float32")  # not in TF32, as once
     if model.users_class:
         key.append(f"class: {model.users_class}")
     return FeatureStore.open(root, *key, about=about, share=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,14 +104,15 @@ def _score_blocks(
     pairs: Sequence[Pairs],
 ) -> Iterator[tuple[list[str], Block, bool]]:
     """Yield blocks with their losses, and whether these may be stored; threads read photos ahead."""
-    sources = PhotoSources(request.benchmark, request.benchmark.photos)
+    # Of copies, each is hashed until one is intact.
+    file_of = cache(PhotoSources(request.benchmark, request.benchmark.photos).__getitem__)
     photo_ids = request.benchmark.photos["photo_id"]
     asked = []
     for block in blocks:
         about = [pairs[first[key]] for key in block]
         function = losses_fn(model, len(about[0]), partial(_score, model, about))
         contents = [photo_ids[first[key]] for key in block]
-        files = [(content, sources[content]) for content in contents]
+        files = [(content, file_of(content)) for content in contents]
         asked.append(([function], files))
     prepared = prepare_blocks(asked, ahead=1)
     for block, ((function,), _), (decoded,) in zip(blocks, asked, prepared, strict=True):

@@ -136,7 +136,7 @@ def same_foregrounds(photos: Stratification) -> bool:
 
     Otherwise, a difference between labels would be one between foregrounds, too.
     """
-    return all(photos.on(side).any() for side in _ON_LABELS)
+    return all(photos.by_class_on(side).photos.any() for side in _ON_LABELS)
 
 
 def _share(background: InfluenceEstimate, observed: InfluenceEstimate, drop: Interval) -> Interval:

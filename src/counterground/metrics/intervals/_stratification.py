@@ -314,8 +314,9 @@ def _with_copies_together(rows: pl.DataFrame, column: str) -> list[Any]:
         content.rank("dense").alias(" content") - 1,
     )
     cluster, photo = (series.cast(pl.Int64).to_numpy() for series in numbered)
-    links = coo_array((np.ones(len(rows)), (cluster, photo))).tocsr()
-    together: list[Any] = connected_components(links @ links.T, directed=False)[1][cluster].tolist()
+    n = len(rows)
+    links = coo_array((np.ones(n), (cluster, n + photo)), shape=(2 * n, 2 * n))
+    together: list[Any] = connected_components(links, directed=False)[1][cluster].tolist()
     return together
 
 

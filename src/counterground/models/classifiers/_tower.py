@@ -142,15 +142,29 @@ def without_head(model: Model, options: LoadOptions) -> Encoder:
             "Return (network, preprocess) from a function, with a network that ends in features."
         ) from error
     layer = cut_head(model.spec, network, model.dim)
+    last = model.image_network.get_submodule(layer)
     kept = ("architecture", "weights", "training_data", "warnings")
-    tower = NetworkTower(
-        model.spec,
-        network,
-        model.transform,
-        description={**{key: model.description.get(key) for key in kept}, "final_layer": f"before {layer}"},
-        configuration={"classifier": model.fingerprint, "before": layer},
-        libraries=tuple(model.description["libraries"]),
-        options=options,
-    )
+    ran: list[bool] = []
+    watched = last.register_forward_pre_hook(lambda *_: ran.append(True))
+    try:
+        tower = NetworkTower(
+            model.spec,
+            network,
+            model.transform,
+            description={
+                **{key: model.description.get(key) for key in kept},
+                "final_layer": f"before {layer}",
+            },
+            configuration={"classifier": model.fingerprint, "before": layer},
+            libraries=tuple(model.description["libraries"]),
+            options=options,
+        )
+    finally:
+        watched.remove()
+    if ran:  # such as a `forward` that is a closure over the network
+        raise UsageError(
+            f"{model.spec}: a copy of its network without the last layer still runs that of the original. "
+            "Return (network, preprocess) from a function, with a network that ends in features."
+        )
     tower.users_network, tower.users_code = model.users_network, model.users_code
     return tower

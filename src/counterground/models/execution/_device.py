@@ -6,7 +6,7 @@ import ctypes
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -107,11 +107,12 @@ class _Float32:
             self._backends = [(each, before) for each, before in known if before is not None]
             if self._general != "highest":
                 torch.set_float32_matmul_precision("highest")
-            if self._convolutions:
-                cudnn.allow_tf32 = False
-            for each, _ in self._backends:
-                if each.fp32_precision not in _ALL_DIGITS:
-                    each.fp32_precision = "ieee"
+            with suppress(RuntimeError):  # a program may forbid changes of what concerns CUDA
+                if self._convolutions:
+                    cudnn.allow_tf32 = False
+                for each, _ in self._backends:
+                    if each.fp32_precision not in _ALL_DIGITS:
+                        each.fp32_precision = "ieee"
 
     def as_before(self) -> None:
         import torch
@@ -122,11 +123,12 @@ class _Float32:
                 return
             if self._general not in (None, "highest"):
                 torch.set_float32_matmul_precision(self._general)
-            if self._convolutions:
-                torch.backends.cudnn.allow_tf32 = True
-            for each, before in self._backends:
-                if each.fp32_precision != before:
-                    each.fp32_precision = before
+            with suppress(RuntimeError):
+                if self._convolutions:
+                    torch.backends.cudnn.allow_tf32 = True
+                for each, before in self._backends:
+                    if each.fp32_precision != before:
+                        each.fp32_precision = before
 
 
 _FLOAT32 = _Float32()

@@ -213,5 +213,10 @@ def _without_fused_attention() -> Iterator[None]:
 
 def own_layers(network: torch.nn.Module) -> torch.nn.Module:
     """Return a copy of the layers, which may be changed; the weights are not copied."""
-    shared: dict[int, Any] = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
+    import torch
+
+    values = (value for layer in network.modules() for value in vars(layer).values())
+    held = (value for value in values if isinstance(value, torch.Tensor))  # such as what weight_norm computes
+    tensors = chain(network.parameters(), network.buffers(), held)
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in tensors}
     return copy.deepcopy(network, shared)

@@ -283,20 +283,20 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns, *, local: boo
         photo,
         photo_suffix(image.get("path")),
         fields | {"label": label if isinstance(label, int) and not isinstance(label, bool) else str(label)},
-        mask and (mask.get("bytes") or _file(where, mask.get("path"), local=local)),
+        mask and (mask.get("bytes") or _file(where, mask.get("path"), local=local, what="mask")),
         columns.class_names,
     )
 
 
-def _file(where: str, path: str | None, *, local: bool) -> bytes:
+def _file(where: str, path: str | None, *, local: bool, what: str = "photo") -> bytes:
     """Read the file that a row names: on this disk, or on the hub through the library's own reader."""
     if not path:
-        raise CounterGroundError(f"{where} has no photo.")
+        raise CounterGroundError(f"{where} has no {what}.")
     *inside, place = path.split("::")  # of the archive, if the file is in one
     on_hub = place.startswith("hf://")
     held = on_hub or (local and Path(place).is_absolute())
     if not held or not all(map(_ARCHIVE.match, inside)):  # any other would be opened itself
-        raise CounterGroundError(f"{where} has no photo in the data set, only the path {path[:200]!r}.")
+        raise CounterGroundError(f"{where} has no {what} in the data set, only the path {path[:200]!r}.")
     if on_hub:
         check_online(f"Reading {place[:200]}")
     from datasets.download.streaming_download_manager import xopen

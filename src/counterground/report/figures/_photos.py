@@ -122,7 +122,7 @@ def _class(material: Material, photos: pl.DataFrame, model: tuple[Run, ModelScor
             raise UsageError(f"These photos show no class {material.class_name!r}.{hint}")
         return int(wanted[0])
     drops = {}
-    for row in both.iter_rows(named=True):
+    for row in both.sort("class_index").iter_rows(named=True):
         words, index = material.words, row["class_index"]
         drop = model[1].of(words.contrast, index).difference.value if model else None
         known = -1.0 if drop is None else drop

@@ -272,7 +272,7 @@ def _ahead(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Ahead 
         rows = as_groups(photos, words.contrast)
         paired = against is not None
         found = look_ahead(rows, rows["_value"], ASKED, paired=paired, design=design, confidence=confidence)
-        return found if isinstance(found, str) else found.counted_once(rows["path"].n_unique() / len(rows))
+        return found if isinstance(found, str) else found.counted_once(rows["path"].n_unique(), len(rows))
 
     return ahead
 

@@ -41,7 +41,9 @@ _UNTESTED = (
 )
 _COULD_STOP = "These p-values do not account for stopping early (--until decided)."
 _BIASED = "Not comparable."
-_NO_INTERVAL = "There are too few independent photos for an interval."
+_NO_INTERVAL = (
+    "There is no interval: all photos, or those of a side, are in one cluster. Add photos of other clusters."
+)
 
 
 _NO_STRATA = "no stratum has photos on both sides"
@@ -543,7 +545,7 @@ def _enough(
         photos += f" in {counted(drop.clusters or 0, 'cluster')} (those of one cluster are not independent)"
     margin = evidence.margin(drop)
     if margin is None:
-        return Answer(question, "No.", f"{photos}: too few for an interval.")
+        return Answer(question, "No.", f"{photos}. {_NO_INTERVAL}")
     gained = evidence.is_reversed(lead)
     size = "difference" if gained else noun  # a drop of -20 points is below any
     doubtful = (

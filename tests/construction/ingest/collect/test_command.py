@@ -100,7 +100,11 @@ def test_classes_come_from_a_file_and_from_options(command, zebras, tmp_path):
         ((), 2, "Name at least one class"),
         (("-c", "zebra", "--taxon", "zebra"), 2, "'zebra' is not CLASS=ID"),
         (("-c", "zebra", "--taxon", "zebra=x"), 2, "is not CLASS=ID"),
-        (("-c", "zebra", "--taxon", "zebra=1", "--taxon", "zebra=2"), 2, "'zebra' has two values: give one"),
+        (
+            ("-c", "zebra", "--taxon", "zebra=1", "--taxon", "zebra=2"),
+            2,
+            "'zebra' has two values: write both ids in one",
+        ),
         (("-c", "zebra", "--jobs", "99"), 2, "jobs"),
         (("-c", "zebra", "--quality", "best"), 2, "Unknown quality grade 'best'"),
         (("-c", "zebra", "--classes", "counteranimals"), 2, "Did you mean 'counteranimal'"),

@@ -90,7 +90,10 @@ class ImportCounts:
             many = f"{self.unmasked:,} masks were not added, because the pool has their photos without any"
             one = "1 mask was not added, because the pool has its photo without one"
             what = one if self.unmasked == 1 else many
-            notes.append(f"{what}: masks come with their photos, so import these into a new pool.")
+            notes.append(
+                f"{what}: masks come with their photos. Import those that no earlier import rejected into a "
+                "new pool."
+            )
         return tuple(notes)
 
 
