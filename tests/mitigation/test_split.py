@@ -18,6 +18,7 @@ def photos_of(rows):
     names = sorted(set(classes))
     return pl.DataFrame(
         {
+            "path": [f"{number}.jpg" for number in range(len(rows))],
             "photo_id": [f"{number:064x}" for number in range(len(rows))],
             "class_index": [names.index(each) for each in classes],
             "class_name": classes,

@@ -10,7 +10,6 @@ from counterground.inference._encoder_run import (
 from counterground.inference._evaluate import evaluate_models
 from counterground.inference._heads import Head, build_head
 from counterground.inference.encoding import choose_runtime, encode_photos, map_blocks
-from counterground.inference.fitting import independent_clusters
 from counterground.inference.request import (
     Article,
     CandidateLabels,
@@ -45,7 +44,6 @@ __all__ = [
     "encoded_benchmark",
     "encoder_run",
     "evaluate_models",
-    "independent_clusters",
     "listed_classes",
     "map_blocks",
     "prune_cache",

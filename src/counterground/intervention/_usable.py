@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 
 from counterground.benchmarks import cutouts_shown
-from counterground.inference import independent_clusters
 from counterground.intervention._recipe import OBJECT, SIDE, MaskedPhoto, Placement, has_background
+from counterground.metrics import independent_clusters
 from counterground.photos import (
     Benchmark,
     ObjectPlace,

@@ -109,6 +109,7 @@ from counterground.metrics.intervals import (
     balanced_interval,
     cluster_columns,
     drop_interval,
+    independent_clusters,
     proportion_interval,
 )
 from counterground.metrics.lines import (
@@ -223,6 +224,7 @@ __all__ = [
     "from_scale",
     "holm",
     "in_setting",
+    "independent_clusters",
     "krippendorff_alpha",
     "mean_drop",
     "name_problem",

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.inference import independent_clusters
+from counterground.metrics import independent_clusters
 from counterground.text import counted
 
 PARTS = 3

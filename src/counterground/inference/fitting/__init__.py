@@ -4,6 +4,5 @@ from __future__ import annotations
 
 from counterground.inference.fitting._estimator import FittedHead
 from counterground.inference.fitting._fitting import FittedHeads, Fitting
-from counterground.inference.fitting._parts import independent_clusters
 
-__all__ = ["FittedHead", "FittedHeads", "Fitting", "independent_clusters"]
+__all__ = ["FittedHead", "FittedHeads", "Fitting"]

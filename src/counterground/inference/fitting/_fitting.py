@@ -17,10 +17,10 @@ import polars as pl
 
 from counterground.errors import UsageError
 from counterground.inference.fitting._estimator import CHOICES, FittedHead, Split, fit_head
-from counterground.inference.fitting._parts import independent_clusters, parts_of
+from counterground.inference.fitting._parts import parts_of
 from counterground.inference.request import Request, listed_classes
 from counterground.inference.store import Features
-from counterground.metrics import GROUPS
+from counterground.metrics import GROUPS, independent_clusters
 from counterground.models import Encoder, HeadSpec
 from counterground.photos import Benchmark, LabelSpace
 from counterground.progress import progress_bar

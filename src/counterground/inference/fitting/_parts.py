@@ -5,30 +5,6 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import polars as pl
-
-
-def independent_clusters(photos: pl.DataFrame, column: str) -> np.ndarray:
-    """Return a number for each photo: photos of one cluster, or of one content, are linked and share it.
-
-    A photo without a cluster forms its own.
-
-    Args:
-        photos: photos of the manifest.
-        column: what names the cluster of each: the first one of the design's ``clusters``.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    own = pl.format("photo {}", "photo_id")
-    numbered = photos.select(
-        cluster=pl.format("cluster {}", column).fill_null(own).rank("dense") - 1,
-        content=pl.col("photo_id").rank("dense") - 1,
-    )
-    cluster, content = (numbered[name].cast(pl.Int64).to_numpy() for name in numbered.columns)
-    n = len(photos)
-    links = coo_array((np.ones(n), (cluster, n + content)), shape=(2 * n, 2 * n))
-    return np.asarray(connected_components(links, directed=False)[1][cluster])
 
 
 def parts_of(labels: np.ndarray, clusters: np.ndarray, parts: int) -> np.ndarray:

@@ -44,6 +44,7 @@ from counterground.metrics.intervals._stratification import (
     Stratification,
     Stratifications,
     cluster_columns,
+    independent_clusters,
 )
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "drop_interval",
     "effective_clusters",
     "half_width",
+    "independent_clusters",
     "logistic_cdf",
     "logistic_quantile",
     "noncentral_t_sf",

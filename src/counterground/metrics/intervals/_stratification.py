@@ -305,19 +305,31 @@ def _with_copies_together(rows: pl.DataFrame, column: str) -> list[Any]:
     """Return the clusters that a column names; those that have copies of one photo are one."""
     if column in _JOINED or "photo_id" not in rows.columns or rows["photo_id"].is_unique().all():
         return rows[column].to_list()
+    together: list[Any] = independent_clusters(rows, column).tolist()
+    return together
+
+
+def independent_clusters(photos: pl.DataFrame, column: str) -> npt.NDArray[np.int32]:
+    """Return a number for each photo: photos of one cluster, or of one content, are linked and share it.
+
+    A photo without a cluster forms its own.
+
+    Args:
+        photos: photos of a manifest, or their predictions.
+        column: what names the cluster of each: the first one of the design's ``clusters``.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    content = pl.coalesce("photo_id", "path")
-    numbered = rows.select(
-        (pl.format("cluster {}", column).fill_null(pl.format("photo {}", content)).rank("dense") - 1),
-        content.rank("dense").alias(" content") - 1,
+    photo = pl.coalesce("photo_id", "path")
+    numbered = photos.select(
+        cluster=pl.format("cluster {}", column).fill_null(pl.format("photo {}", photo)).rank("dense") - 1,
+        content=photo.rank("dense") - 1,
     )
-    cluster, photo = (series.cast(pl.Int64).to_numpy() for series in numbered)
-    n = len(rows)
-    links = coo_array((np.ones(n), (cluster, n + photo)), shape=(2 * n, 2 * n))
-    together: list[Any] = connected_components(links, directed=False)[1][cluster].tolist()
-    return together
+    cluster, content = (numbered[name].cast(pl.Int64).to_numpy() for name in numbered.columns)
+    n = len(photos)
+    links = coo_array((np.ones(n), (cluster, n + content)), shape=(2 * n, 2 * n))
+    return np.asarray(connected_components(links, directed=False)[1][cluster])
 
 
 class Stratifications:
