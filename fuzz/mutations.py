@@ -8,6 +8,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from packed import change_inside
+
 _TOKENS = (
     b"",
     b"\0",
@@ -61,7 +63,9 @@ _BLOCK = 512
 
 
 def mutate(data: bytes, random: Random) -> bytes:
-    """Return the bytes with one to three changes."""
+    """Return the bytes with one to three changes, or a packed file with what it contains changed."""
+    if random.random() < 0.5 and (repacked := change_inside(data, random, mutate)) is not None:
+        return repacked[:2_000_000]
     for _ in range(random.randint(1, 3)):
         data = random.choice(_CHANGES)(data, random)
     return data[:2_000_000]

@@ -70,11 +70,12 @@ def main() -> int:
 
 
 def _try_quickly() -> None:
-    """Try tables in forks of a process that has imported Polars: a new one takes longer than all the rest."""
+    """Try tables in forks of a process that has imported what reads them, which takes long."""
     import forked
 
     from counterground import reading
 
+    forked.preload("tried")
     reading._tried = forked.trial  # noqa: SLF001 - what is tried, and what it dies of, stays the same
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import rooms
+from packed import know
 from PIL import Image
 
 from counterground.benchmarks import get_benchmark
@@ -142,7 +143,10 @@ def seeds(name: str) -> dict[str, bytes]:
     """Return valid inputs of a target by file name."""
     target, place = TARGETS[name], _place(name)
     whole = place.before[str(place.inside / target.file)]
-    return {f"whole-{Path(target.file).name}": whole} | target.more()
+    found = {f"whole-{Path(target.file).name}": whole} | target.more()
+    for data in found.values():
+        know(data)
+    return found
 
 
 def corpus(name: str) -> dict[str, bytes]:

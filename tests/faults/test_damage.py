@@ -160,6 +160,7 @@ def test_a_figure_of_a_discovery_that_is_none_is_named(unsealed_pairs, name, val
     ("file", "edit", "said"),
     [
         ("pairs.parquet", lambda table: table.drop("common"), "the column 'common' is missing"),
+        ("cells.parquet", lambda table: table.drop("low"), "the column 'low' is missing"),
         (
             "cells.parquet",
             lambda table: table.with_columns(background=pl.lit(None, pl.String)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "fuzz"))
 from mutations import mutate
+from packed import FORMATS, change_inside
 from targets import TARGETS, check, corpus, seeds
 
 SLOW = {"croissant", "hf_saved", "hf_arrow", "hf_parquet", "manifest_parquet", "model_spec", "mitigation"}
@@ -21,6 +23,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", TARGETS)
 def test_what_is_whole_is_read(name):
     assert [check(name, data) for data in seeds(name).values()] == ["read"] * len(seeds(name))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_a_packed_file_contains_is_changed(name):
+    for data in seeds(name).values():
+        for at, begins, _ in FORMATS:
+            if data.startswith(begins, at):
+                changed = [change_inside(data, Random(number), mutate) for number in range(20)]
+                assert len({*changed} - {None, data}) > 10
 
 
 @pytest.mark.slow

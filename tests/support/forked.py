@@ -19,8 +19,14 @@ from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 _CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["prewarmed"])  # what it cannot import it leaves out in silence
+_PRELOADED = ["prewarmed"]
+_CONTEXT.set_forkserver_preload(_PRELOADED)  # what it cannot import it leaves out in silence
 COMMAND = "import runpy; runpy.run_module('counterground', run_name='__main__')"
+
+
+def preload(module: str) -> None:
+    """Fork from a process that has imported this module, not `prewarmed`; said before anything is started."""
+    _PRELOADED[:] = [module]
 
 
 def start(
@@ -33,8 +39,9 @@ def start(
     """Run code as ``python -c`` does, in ``os.environ`` with ``environment``; ``output``: two files."""
     given = list(map(str, arguments))
     where = {**os.environ, **(environment or {})}
-    process = _CONTEXT.Process(target=_run, args=(code, given, where, folder or Path.cwd(), output or ()))
-    # The server finds what this process finds: `prewarmed`, and the same counterground.
+    of_process = (_PRELOADED[0], code, given, where, folder or Path.cwd(), output or ())
+    process = _CONTEXT.Process(target=_run, args=of_process)
+    # The server finds what this process finds: what it preloads, and the same counterground.
     with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))):
         process.start()
     return process
@@ -61,14 +68,14 @@ def command(*words: object, **more: object) -> CompletedProcess[str]:
     return run(COMMAND, *words, **more)
 
 
-def _run(code, arguments, environment, folder, output) -> None:
+def _run(preloaded, code, arguments, environment, folder, output) -> None:
     gc.freeze()  # what was imported before stays, and stays shared
     for number, file in enumerate(output, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
     if output:  # those of the server know what its files were
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-    assert "prewarmed" in sys.modules, "the process that forks has not imported what takes long"
+    assert preloaded in sys.modules, "the process that forks has not imported what takes long"
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

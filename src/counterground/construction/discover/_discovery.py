@@ -41,11 +41,22 @@ _RECORD = "discovery.json"
 FILES = (*BENCHMARK_FILES, "cells.parquet", "pairs.parquet", "referee")
 _COLUMNS = {
     "pairs.parquet": ("class_index", "class_name", "common", "counter", "drop", "half"),
-    "cells.parquet": ("class_index", "class_name", "background", "n", "clusters", "accuracy", "half"),
+    "cells.parquet": (
+        "class_index",
+        "class_name",
+        "background",
+        "n",
+        "clusters",
+        "accuracy",
+        "low",
+        "high",
+        "half",
+    ),
 }
+_LIMITS = ("low", "high")
 _KINDS = {
     **dict.fromkeys(("class_index", "n", "clusters"), cs.integer()),
-    **dict.fromkeys(("drop", "accuracy"), cs.float()),
+    **dict.fromkeys(("drop", "accuracy", *_LIMITS), cs.float()),
 }
 _CHOSEN_ON = {"first": "first half", "second": "second half"}
 
@@ -205,11 +216,11 @@ def _check_table(file: str, table: pl.DataFrame, split: str) -> None:
     """Check the columns of a table that may be of an earlier version, or anybody's.
 
     Raises:
-        ValueError: one is missing, or has nulls, values of another kind or unknown halves.
+        ValueError: one is missing, or has nulls (limits may), values of another kind or unknown halves.
     """
     for name in _COLUMNS[file]:
         kind = _KINDS.get(name, cs.string())
-        if name not in table.select(kind).columns or table[name].has_nulls():
+        if name not in table.select(kind).columns or (name not in _LIMITS and table[name].has_nulls()):
             raise ValueError(
                 f"{file}: the column {name!r} is missing, or has nulls or values of another kind"
             )

@@ -1,0 +1,5 @@
+"""What trials of tables import, and no more: a small process is forked three times as fast as a large one."""
+
+import forked  # noqa: F401 - it is called in the fork
+import polars  # noqa: F401
+import pyarrow  # noqa: F401
