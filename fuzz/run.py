@@ -194,7 +194,11 @@ def _guided(name: str, seconds: float, seed: int) -> int:
         return mutate(data, random)[:most]
 
     def one(data: bytes) -> None:
-        check(name, data)
+        try:
+            check(name, data)
+        except Exception as error:
+            _keep(name, data, error)  # atheris does not keep it where an alarm ends the process first
+            raise
 
     options = [
         f"-max_total_time={max(1, round(seconds))}",

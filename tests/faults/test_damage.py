@@ -111,6 +111,14 @@ def test_predictions_that_contradict_themselves_are_refused(run, edit, message):
     assert message in refusal(run)
 
 
+@pytest.mark.parametrize("name", ["predictions.parquet", "scores.parquet"])
+@pytest.mark.parametrize("model", [pl.when(pl.int_range(pl.len()) > 0).then("model"), pl.lit(7)])
+def test_a_model_without_a_name_is_refused(run, name, model):
+    unseal(run)
+    change(run, name, lambda table: table.with_columns(model=model))
+    assert f"a model of {name} has no name" in refusal(run)
+
+
 def test_a_wrong_number_of_photos_is_refused(run):
     record = json.loads((run / "run.json").read_text())
     unseal(run, benchmark=record["benchmark"] | {"n_photos": 99})

@@ -363,6 +363,8 @@ def _unusable(folder: Path, info: RunInfo, predicted: pl.Series, scored: pl.Seri
     for name, models in {"predictions.parquet": predicted, "scores.parquet": scored}.items():
         if models.is_empty():
             return f"The run in {folder} is empty ({name} has no rows)."
+        if models.dtype != pl.String or models.has_nulls():
+            return f"The run in {folder} is damaged (a model of {name} has no name)."
         unknown = sorted(set(models) - {model.name for model in info.models})
         if unknown:
             listed = ", ".join(unknown)
