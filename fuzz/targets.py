@@ -512,7 +512,11 @@ TARGETS: dict[str, Target] = {
     "manifest_csv": Target(rooms.manifest_csv, "photos.csv", _benchmark("photos.csv"), _csv_rows),
     "manifest_jsonl": Target(rooms.manifest_jsonl, "photos.jsonl", _benchmark("photos.jsonl"), _json_lines),
     "manifest_parquet": Target(
-        rooms.manifest_parquet, "photos.parquet", _benchmark("photos.parquet"), _parquet_rows
+        rooms.manifest_parquet,
+        "photos.parquet",
+        _benchmark("photos.parquet"),
+        _parquet_rows,
+        rooms.wide_manifest,
     ),
     "coco": Target(rooms.coco, "instances.json", _benchmark("instances.json")),
     "native_description": Target(rooms.native, "benchmark.json", _benchmark("")),
