@@ -478,7 +478,8 @@ def _members(data: bytes) -> Iterator[tarfile.TarInfo]:
 
 def _tar_photos(data: bytes) -> int | None:
     with contextlib.suppress(tarfile.TarError, EOFError, OSError, ValueError):
-        return sum(info.name.endswith(".png") for info in _members(data))
+        kinds = [Path(info.name).suffix.lower() for info in _members(data)]
+        return kinds.count(".png") if set(kinds) <= {".png", ".json"} else None
     return None
 
 

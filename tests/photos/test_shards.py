@@ -163,6 +163,7 @@ def test_webdatasets_own_writer_is_read(tmp_path):
         ([("1.jpg", b"x"), ("1.jpg", b"x")], "'1.jpg' occurs twice"),
         ([("1.jpg", b"x"), ("1.png", b"x")], "expected one photo, not 2"),
         ([("1.json", b"{}")], "expected one photo, not 0"),
+        ([("1.jpg", b"x"), ("1.mask.png", b"x"), ("1.mask.jpg", b"x")], "expected one mask, not 2"),
         ([("1.jpg", b"x"), ("1.json", b"[1]")], "fields cannot be read"),
         ([("1.jpg", b"x"), ("1.json", b'{"class_name": "\\ud800"}')], "fields cannot be read"),
         ([("1.jpg", b"x"), ("1.json", b"{")], "fields cannot be read"),

@@ -26,7 +26,7 @@ def tar_samples(shard: Path) -> Iterator[Sample]:
 
     Raises:
         CounterGroundError: the tar is damaged or cut short, a member is a link, a device, too large or would
-            land outside its folder, or a sample has no photo or two.
+            land outside its folder, or a sample has no photo, two of them, or two masks.
     """
     try:
         with (
@@ -89,6 +89,8 @@ def _sample(shard: Path, key: str, parts: dict[str, bytes]) -> Sample:
     photos = {name: data for name, data in images.items() if name not in masks}
     if len(photos) != 1:
         raise CounterGroundError(f"{where}: expected one photo, not {len(photos)}.")
+    if len(masks) > 1:
+        raise CounterGroundError(f"{where}: expected one mask, not {len(masks)}.")
     unused = {name: None for name in parts if name not in images and _kind(name) not in {".json", ".cls"}}
     ((suffix, photo),) = photos.items()
     return Sample(
