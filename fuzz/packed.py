@@ -187,6 +187,40 @@ def _arrow(data: bytes, random: Random, change: Change) -> bytes:
     return written.getvalue()
 
 
+def _onnx(data: bytes, random: Random, change: Change) -> bytes:
+    import onnx
+
+    model = onnx.load_model_from_string(data)
+    for _ in range(random.choice((1, 1, 2, 4))):
+        _alter(model, random, change)
+    return bytes(model.SerializeToString())
+
+
+def _alter(message: Any, random: Random, change: Change) -> None:
+    """Change, repeat or drop a field somewhere in a message of Protocol Buffers."""
+    field, value = random.choice(message.ListFields())
+    if random.random() < 0.05:
+        message.ClearField(field.name)
+    elif field.message_type and not hasattr(value, "append"):
+        _alter(value, random, change)
+    elif not hasattr(value, "append"):
+        setattr(
+            message, field.name, change(value, random) if type(value) is bytes else unexpected(value, random)
+        )
+    else:
+        at, kind = random.randrange(len(value)), random.random()
+        if kind < 0.15:
+            del value[at]
+        elif kind < 0.3:
+            value.append(value[at])
+        elif field.message_type:
+            _alter(value[at], random, change)
+        else:
+            value[at] = (
+                change(value[at], random) if type(value[at]) is bytes else unexpected(value[at], random)
+            )
+
+
 FORMATS: tuple[tuple[int, bytes, Callable[[bytes, Random, Change], bytes]], ...] = (
     (0, b"\x1f\x8b", _gzip),
     (0, b"\x89PNG\r\n\x1a\n", _png),
@@ -194,6 +228,7 @@ FORMATS: tuple[tuple[int, bytes, Callable[[bytes, Random, Change], bytes]], ...]
     (0, b"PAR1", _parquet),
     (0, b"\xff\xff\xff\xff", _arrow),
     (0, b"\x80", _pickle),
+    (0, b"\x08", _onnx),
     (257, b"ustar", _tar),
     (8, b"{", _safetensors),
 )

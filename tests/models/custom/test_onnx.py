@@ -390,11 +390,14 @@ def test_weights_in_a_file_that_cannot_be_are_missing(tmp_path):
         load(path)
 
 
-def test_a_name_in_a_graph_that_is_no_text_is_one_line(tmp_path):
+@pytest.mark.parametrize(("name", "wrong"), [(b"pixels", b"pixel\xc8"), (b"Identity", b"Identit\xf4")])
+def test_a_name_in_a_graph_that_is_no_text_is_one_line(tmp_path, name, wrong, capfd):
     path = graph(tmp_path / "net.onnx", "pixels")
-    path.write_bytes(path.read_bytes().replace(b"pixels", b"pixel\xc8"))
+    assert name in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(name, wrong))
     with pytest.raises(CounterGroundError, match="onnxruntime cannot open it"):
         load(path)
+    assert "".join(capfd.readouterr()) == ""
 
 
 def test_what_cannot_be_as_asked_is_said(tmp_path):

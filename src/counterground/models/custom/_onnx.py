@@ -308,9 +308,11 @@ def _open(source: OnnxSource) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised, too, and said once
     try:
-        session = onnxruntime.InferenceSession(str(source.file), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            str(source.file), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
         for each in (*session.get_inputs(), *session.get_outputs()):
             _ = each.name, each.shape  # bytes that are no text raise here
     except Exception as error:
