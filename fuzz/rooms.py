@@ -98,19 +98,15 @@ def manifest_parquet(folder: Path) -> None:
 
 def wide_manifest() -> dict[str, bytes]:
     """Return a manifest with questions, and with attributes of several types."""
-    table = (
-        pl.DataFrame(rows())
-        .with_row_index("class_index")
-        .with_columns(
-            class_index=pl.col("class_name").rank("dense").cast(pl.Int16) - 1,
-            question=pl.lit("Where is it?"),
-            options=pl.lit(["on grass", "on snow"]),
-            answer=pl.lit("on snow"),
-            cluster=pl.col("cluster").cast(pl.Categorical),
-            is_wild=pl.lit(value=True),
-            taken=pl.lit("2026-11-28").str.to_date(),
-            observer=pl.lit(None, pl.String),
-        )
+    table = pl.DataFrame(rows()).with_columns(
+        class_index=pl.col("class_name").rank("dense").cast(pl.Int16) - 1,
+        question=pl.lit("Where is it?"),
+        options=pl.lit(["on grass", "on snow"]),
+        answer=pl.lit("on snow"),
+        cluster=pl.col("cluster").cast(pl.Categorical),
+        is_wild=pl.lit(value=True),
+        taken=pl.lit("2026-11-28").str.to_date(),
+        observer=pl.lit(None, pl.String),
     )
     written = io.BytesIO()
     table.write_parquet(written)

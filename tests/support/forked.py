@@ -27,6 +27,7 @@ COMMAND = "import runpy; runpy.run_module('counterground', run_name='__main__')"
 def preload(module: str) -> None:
     """Fork from a process that has imported this module, not `prewarmed`; said before anything is started."""
     _PRELOADED[:] = [module]
+    _CONTEXT.set_forkserver_preload(_PRELOADED)
 
 
 def start(

@@ -21,7 +21,7 @@ from counterground.metrics.intervals import (
     t_quantile,
 )
 
-_STEPS = 24  # halve the place of a border to 1e-7
+_STEPS = 24  # halvings, which place a border to 1e-7
 
 
 @dataclass(frozen=True)
