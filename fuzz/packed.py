@@ -19,8 +19,8 @@ from random import Random
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import parquet as pq
 from arrow_tables import TEXTS, Change, changed_table, unexpected
+from pyarrow import parquet as pq
 
 _LARGEST = 2_000_000
 _SAFE: set[int] = set()
