@@ -257,7 +257,7 @@ RECORDS = {
     "converted_to_rgb": "number of photos that were not RGB",
     "ties": "by model: number of photos whose two highest scores are equal",
     "unmatched": "by generative model: number of answers that name no candidate",
-    "options": "options per multiple-choice question; of the run: as requested, null if photos have their own",
+    "options": "options per multiple-choice question; of the run: as requested, null if photos have theirs",
     "asked": "number of photos with that many options",
     "positions": "for multiple choice by letter: the effect of the order of the options, by model, below",
     "chosen": "share of all rotations of the options in which each position was chosen; without a bias, 1 "
