@@ -80,6 +80,29 @@ def _vit(folder, *, pooler):
     ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
 
 
+def _ijepa(folder):
+    from transformers import IJepaConfig, IJepaModel, ViTImageProcessor
+
+    IJepaModel(IJepaConfig(**tiny_hf._TOWER, image_size=32, patch_size=8)).save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+
+
+def _siglip(folder):
+    from transformers import SiglipImageProcessor, SiglipVisionConfig, SiglipVisionModel
+
+    config = SiglipVisionConfig(**tiny_hf._TOWER, image_size=32, patch_size=8, vision_use_head=False)
+    SiglipVisionModel(config).save_pretrained(folder)
+    SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+
+
+def _naflex(folder):
+    from transformers import Siglip2ImageProcessor, Siglip2VisionConfig, Siglip2VisionModel
+
+    config = Siglip2VisionConfig(**tiny_hf._TOWER, patch_size=8, num_patches=16, vision_use_head=False)
+    Siglip2VisionModel(config).save_pretrained(folder)
+    Siglip2ImageProcessor(patch_size=8, max_num_patches=16).save_pretrained(folder)
+
+
 def _resnet(folder):
     from transformers import ConvNextImageProcessor, ResNetConfig, ResNetModel
 
@@ -128,6 +151,21 @@ def test_vision_models_of_transformers_give_their_own_features(name, photo, tmp_
     assert (
         load_model(f"hf:{folder}?head=knn", device="cpu", fitted_head=True).fingerprint == model.fingerprint
     )
+
+
+@pytest.mark.parametrize("build", [_ijepa, _siglip, _naflex])
+def test_without_a_class_token_every_patch_counts(build, photo, tmp_path):
+    from transformers import AutoModel
+
+    torch.manual_seed(0)
+    build(tmp_path / "model")
+    model, features = encoded(f"hf:{tmp_path / 'model'}?head=knn", photo)
+    assert model.description["final_layer"] == "mean of the last layer's tokens"
+    inputs = model.transform.inputs(model.preprocess(photo)[None])
+    with torch.no_grad():
+        tokens = AutoModel.from_pretrained(tmp_path / "model").eval()(**inputs).last_hidden_state[0]
+    shown = inputs.get("pixel_attention_mask", torch.ones(1, len(tokens)))[0] > 0
+    assert torch.allclose(features[0], tokens[shown].mean(dim=0), atol=1e-5)
 
 
 def test_a_function_of_the_users_own_may_end_in_features(photo, own_modules, monkeypatch):

@@ -23,15 +23,21 @@ if TYPE_CHECKING:
     import torch
 
 
+# What transformers' models call it.
+_CLASS_TOKENS = ("cls_token", "class_token", "class_embedding")
+
+
 def load_hf_tower(source: HfSource, kind: Kind, options: LoadOptions) -> NetworkTower:
     """Load a classifier without its last layer, or a vision model; call it inside `reading`.
 
-    A vision model's features are its pooled output, or without one the first token of its last layer.
+    A vision model's features are its pooled output. Without one, they are the class token of its last layer,
+    or the mean of all tokens if no token stands for the class.
 
     Raises:
         UsageError: a classifier without a last linear layer.
         CounterGroundError: its weights are incomplete, or photos do not become tensors of one shape.
     """
+    from PIL import Image
     from transformers import AutoModel, AutoModelForImageClassification
 
     transform = load_transform(source)
@@ -40,8 +46,9 @@ def load_hf_tower(source: HfSource, kind: Kind, options: LoadOptions) -> Network
         taken = f"before {cut_head(source.spec, model, model.config.num_labels)}"
         network = logits_of(model, transform)
     else:
-        model, taken = _vision_model(AutoModel, source)
+        model = _vision_model(AutoModel, source)
         network = _pooled_of(model, transform)
+        taken = network.taken(transform(Image.new("RGB", (256, 256)))[None])
     return NetworkTower(
         source.spec,
         network,
@@ -64,14 +71,14 @@ def load_hf_tower(source: HfSource, kind: Kind, options: LoadOptions) -> Network
     )
 
 
-def _vision_model(auto: Any, source: HfSource) -> tuple[Any, str]:
-    """Return the model and where its features are taken; weights may lack the pooling layer."""
+def _vision_model(auto: Any, source: HfSource) -> Any:
+    """Return the model; weights may lack the pooling layer."""
     try:
-        return read_network(auto, source), "pooled output"
+        return read_network(auto, source)
     except MissingTensorsError as error:
         if not all(name.startswith("pooler.") for name in error.names):
             raise
-    return read_network(auto, source, add_pooling_layer=False), "first token of the last layer"
+    return read_network(auto, source, add_pooling_layer=False)
 
 
 def _pooled_of(model: Any, transform: HfTransform) -> Any:
@@ -84,11 +91,30 @@ def _pooled_of(model: Any, transform: HfTransform) -> Any:
             self.model = model
 
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
-            inputs = transform.inputs(batch)
+            return self._features(transform.inputs(batch))[0]
+
+        def taken(self, batch: torch.Tensor) -> str:
+            """Say where features are taken."""
+            with torch.inference_mode():
+                return self._features(transform.inputs(batch))[1]
+
+        def _features(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, str]:
             if hasattr(self.model, "get_image_features"):
-                return pooled(self.model.get_image_features(**inputs))
+                return pooled(self.model.get_image_features(**inputs)), "pooled output"
             output = self.model(**inputs)
             features: torch.Tensor | None = getattr(output, "pooler_output", None)
-            return output.last_hidden_state[:, 0] if features is None else features
+            if features is not None:
+                return features, "pooled output"
+            tokens: torch.Tensor = output.last_hidden_state
+            if _has_class_token(self.model) or tokens.ndim != 3:
+                return tokens[:, 0], "first token of the last layer"
+            seen = inputs.get("pixel_attention_mask", tokens.new_ones(tokens.shape[:2]))[..., None]
+            mean = (tokens * seen).sum(dim=1) / seen.sum(dim=1).clamp(min=1)
+            return mean, "mean of the last layer's tokens"
 
     return Pooled()
+
+
+def _has_class_token(model: Any) -> bool:
+    """Whether the first token is no part of the photo (I-JEPA, AIMv2 and some SigLIPs have patches only)."""
+    return any(name.rpartition(".")[2] in _CLASS_TOKENS for name, _ in model.named_parameters())
