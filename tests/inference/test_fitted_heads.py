@@ -420,6 +420,23 @@ def test_unreadable_photos_are_left_out_of_training_and_counted(photos, tiny_cli
     assert len(run.predictions) == 47
 
 
+@pytest.mark.parametrize("head", ["knn&k=1", "logistic&C=1", "linear&alpha=1", "prototypes"])
+def test_a_class_none_of_whose_training_photos_can_be_read_is_named(head, photos, tiny_clip, tmp_path):
+    model = f"open_clip:{tiny_clip}?head={head}"
+    train = of_classes(photos, tmp_path / "train", "ice bear", "black swan", "flamingo")
+    for number, path in enumerate((train / "flamingo").rglob("*.jpg")):
+        path.write_bytes(b"no photo %d" % number)
+    with pytest.raises(UsageError, match=r"no photo of class 'flamingo' in train, .* can be read: replace"):
+        evaluate_models(
+            read_benchmark(photos), model, SETTINGS, tmp_path / "run", train=read_benchmark(train)
+        )
+    two = of_classes(photos, tmp_path / "two", "ice bear", "black swan")
+    for number, path in enumerate((two / "ice bear").rglob("*.jpg")):
+        path.write_bytes(b"no photo either %d" % number)
+    with pytest.raises(UsageError, match=r"no photo of class 'ice bear' in two, .* can be read: replace"):
+        evaluate_models(read_benchmark(two), model, SETTINGS, tmp_path / "run")
+
+
 def test_an_object_in_memory_gets_a_head(photos, tmp_path):
     from torchvision import transforms
 

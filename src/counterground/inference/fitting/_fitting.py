@@ -154,6 +154,7 @@ class Fitting:
         """
         kept = features.readable[self.rows]
         read = replace(self, rows=self.rows[kept], labels=self.labels[kept], clusters=self.clusters[kept])
+        self._check_read(read.labels)
         heads = []
         with progress_bar(f"{self.name}, head", total=len(read.training), shown=show_progress) as bar:
             for training in read.training:
@@ -165,6 +166,22 @@ class Fitting:
         paths = self.source.photos["path"]
         parts = None if self.parts is None else dict(zip(paths, self.parts.tolist(), strict=True))
         return FittedHeads(tuple(heads), parts, read.account(heads), tuple(read.warnings(heads)))
+
+    def _check_read(self, labels: np.ndarray) -> None:
+        """Refuse to go on with the ``labels`` of photos that could be read, if a class is lost without them.
+
+        Without other photos for training, none of such a class is predicted either: two classes must be left.
+
+        Raises:
+            UsageError: a class of other photos is lost, or all that are left are of one class.
+        """
+        lost = np.setdiff1d(self.labels, labels)
+        if len(lost) and (self.parts is None or len(np.unique(labels)) < 2):
+            listed = listed_classes([self.space.names[at] for at in lost])
+            raise UsageError(
+                f"{self.name}: no photo of {listed} in {self.source.name}, which a head needs to be fitted "
+                "on, can be read: replace these files."
+            )
 
     def splits(self, training: np.ndarray) -> list[Split]:
         """Return splits of training photos by cluster, only those whose training side has every class."""
