@@ -554,6 +554,28 @@ def test_another_run_in_the_folder_leaves_no_head_and_no_figures_of_the_first(pl
         read_mitigation(out)
 
 
+def test_a_model_that_changed_since_replaces_no_mitigation_unless_asked_to(
+    planted, tmp_path, own_modules, monkeypatch
+):
+    monkeypatch.chdir(own_modules)
+    code = (
+        "from planted_photos import Planted\n"
+        "def trained():\n"
+        "    model = Planted()\n"
+        "    model.fingerprint = 'epoch 1'\n"
+        "    return model\n"
+    )
+    asked = {"out": tmp_path / "run", "watermark": False, "figure": False}
+    file = own_modules / "epochs.py"
+    file.write_text(code)
+    first = cg.mitigate(planted, "epochs:trained", "sage-set", **asked)
+    file.write_text(code.replace("epoch 1", "epoch 2"))
+    with pytest.raises(CounterGroundError, match="other weights, code or preprocessing of epochs:trained"):
+        cg.mitigate(planted, "epochs:trained", "sage-set", **asked)
+    assert read_mitigation(tmp_path / "run") == first.record
+    cg.mitigate(planted, "epochs:trained", "sage-set", overwrite=True, **asked)
+
+
 def test_a_run_that_was_killed_while_it_replaced_another_may_be_repeated(planted, tmp_path):
     out = tmp_path / "run"
     cg.mitigate(planted, Planted(), "sage-set", out=out, watermark=False)

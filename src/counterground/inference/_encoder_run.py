@@ -21,7 +21,7 @@ from counterground.inference._evaluate import encode_all, finish_run, make_reque
 from counterground.inference._heads import Head, encode_texts
 from counterground.inference._predict import candidate_masks, predict_scored
 from counterground.inference._ready import ReadyEncoder, make_ready
-from counterground.inference._record import ModelOutcome, check_free
+from counterground.inference._record import ModelOutcome, check_free, refuse_other_models
 from counterground.inference.encoding import encode_photos
 from counterground.inference.generative import refuse_encoder
 from counterground.inference.request import CandidateLabels, Request, Settings
@@ -247,6 +247,8 @@ def encoder_run(
     request_hash = hashlib.sha256(asked.encode()).hexdigest()
     check_free(out, request_hash, overwrite=overwrite)
     with _made_ready(given, request) as ready:
+        if not overwrite:
+            refuse_other_models(out, [record_of(given, ready.model)])
         yield EncoderRun(given, ready, ready.features(), out, request_hash, started)
 
 

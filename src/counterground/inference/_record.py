@@ -105,7 +105,7 @@ def check_free(out: Path, request_hash: str, *, overwrite: bool) -> None:
     check_writable(out)
 
 
-def refuse_other_models(out: Path, outcomes: Sequence[ModelOutcome]) -> None:
+def refuse_other_models(out: Path, records: Sequence[ModelRecord]) -> None:
     """Refuse a folder with a run of the same request whose models were others, as after another epoch.
 
     A specification names a file and not what is in it. Other versions of the software give other fingerprints
@@ -121,11 +121,11 @@ def refuse_other_models(out: Path, outcomes: Sequence[ModelOutcome]) -> None:
     if software != (
         __version__,
         platform.python_version(),
-        {name: _version(name) for name in _used(outcomes)},
+        {name: _version(name) for name in _used(records)},
     ):
         return
     then = {record.name: record for record in before.models}
-    for now in [outcome.record for outcome in outcomes]:
+    for now in records:
         other = then.get(now.name, now)
         ways = {record.description.get("runtime") for record in (other, now)}
         if len(ways) == 1 and other.fingerprint != now.fingerprint:
@@ -149,7 +149,7 @@ def run_info(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         python=platform.python_version(),
         platform=f"{platform.platform()}, {os.cpu_count()} cores",
-        libraries={name: _version(name) for name in _used(outcomes)},
+        libraries={name: _version(name) for name in _used([outcome.record for outcome in outcomes])},
         device=next((outcome.device for outcome in outcomes if outcome.device != "remote"), "remote"),
         precision=settings.precision,
         batch_size=settings.batch_size,
@@ -275,9 +275,9 @@ def _unmatched(outcomes: Sequence[ModelOutcome]) -> dict[str, int]:
     }
 
 
-def _used(outcomes: Sequence[ModelOutcome]) -> tuple[str, ...]:
+def _used(records: Sequence[ModelRecord]) -> tuple[str, ...]:
     """Return distributions whose versions are recorded: transformers and scikit-learn only if used."""
-    descriptions = [outcome.record.description for outcome in outcomes]
+    descriptions = [record.description for record in records]
     uses = any("transformers" in description.get("libraries", {}) for description in descriptions)
     fits = any("head" in description for description in descriptions)
     return (
