@@ -201,6 +201,38 @@ def test_a_function_of_the_users_own_may_end_in_features(photo, own_modules, mon
         load_model("towers:maps?head=knn", device="cpu", fitted_head=True)
 
 
+def test_a_head_that_serves_training_only_is_not_the_last_layer(photo, own_modules, monkeypatch):
+    (own_modules / "auxiliary.py").write_text(
+        "import torch\n"
+        "from torchvision import transforms\n"
+        "class Network(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 5))\n"
+        "        self.head, self.auxiliary = torch.nn.Linear(5, 2), torch.nn.Linear(5, 2)\n"
+        "    def forward(self, batch):\n"
+        "        features = self.body(batch)\n"
+        "        scores = self.head(features)\n"
+        "        return (scores, self.auxiliary(features)) if self.training else scores\n"
+        "def network():\n"
+        "    torch.manual_seed(0)\n"
+        "    resize = transforms.Compose([transforms.Resize((8, 8)), transforms.ToTensor()])\n"
+        "    return Network(), resize, ['cat', 'dog']\n"
+    )
+    monkeypatch.chdir(own_modules)
+    model, features = encoded("auxiliary:network?head=knn", photo)
+    assert model.description["final_layer"] == "before head"
+    whole = load_model("auxiliary:network", device="cpu")
+    pixels = whole.preprocess(photo)[None]
+    with torch.no_grad():
+        assert torch.allclose(features, whole.image_network.body(pixels))
+    half = load_model("auxiliary:network", device="cpu", precision="bf16")
+    assert half.description["final_layer"] == "head in float32, outside autocast"
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        rounded = half.image_network.body(pixels)
+    assert torch.equal(half.encode(pixels), whole.image_network.head(rounded.float()).detach())
+
+
 def test_a_model_without_classes_says_what_it_needs(tmp_path):
     with pytest.raises(UsageError, match=r"timm:vit_small_patch14_dinov2.lvd142m[?]head=knn"):
         check_specs(["timm:vit_small_patch14_dinov2.lvd142m"])

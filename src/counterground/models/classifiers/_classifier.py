@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError
@@ -72,8 +72,8 @@ class NetworkClassifier(NetworkEncoder, Classifier):
             libraries=versions,
         )
         self.image_network = for_inference(network, self.device)
-        final = final_linear(network, self.dim)
-        if self.dtype != "fp32" and final is not None:
+        final = None if self.dtype == "fp32" else final_linear(network, self.dim, self.grey_photo)
+        if final is not None:
             keep_float32(final[1], self.device)
         self.description = {
             **description,
@@ -120,8 +120,13 @@ def output_of(spec: str, output: Any, what: str) -> torch.Tensor:
     return logits
 
 
-def final_linear(network: torch.nn.Module, classes: int) -> tuple[str, torch.nn.Module] | None:
-    """Return name and module of the last linear layer with ``classes`` outputs, None without one."""
+def final_linear(
+    network: torch.nn.Module, classes: int, pixels: Callable[[], torch.Tensor] | None = None
+) -> tuple[str, torch.nn.Module] | None:
+    """Return name and module of the last linear layer with ``classes`` outputs, None without one.
+
+    Of several it is the one that runs last on ``pixels``, if given: others may serve training only.
+    """
     import torch
 
     linear = [
@@ -129,7 +134,30 @@ def final_linear(network: torch.nn.Module, classes: int) -> tuple[str, torch.nn.
         for name, module in network.named_modules()
         if isinstance(module, torch.nn.Linear) and module.out_features == classes
     ]
+    if len(linear) > 1 and pixels is not None:
+        linear = _as_they_run(network, linear, pixels) or linear
     return linear[-1] if linear else None
+
+
+def _as_they_run(
+    network: torch.nn.Module,
+    layers: Sequence[tuple[str, torch.nn.Module]],
+    pixels: Callable[[], torch.Tensor],
+) -> list[tuple[str, torch.nn.Module]]:
+    """Return those of some layers that run, in the order in which they do; nothing if the network fails."""
+    import torch
+
+    ran: list[tuple[str, torch.nn.Module]] = []
+    hooks = [each[1].register_forward_hook(lambda *_, each=each: ran.append(each)) for each in layers]
+    try:
+        with torch.inference_mode():
+            network(pixels())
+    except Exception:  # it is reported when photos are encoded
+        return []
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return ran
 
 
 def keep_float32(layer: torch.nn.Module, device: str) -> None:

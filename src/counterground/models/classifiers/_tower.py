@@ -85,12 +85,8 @@ class NetworkTower(NetworkEncoder, ImageEncoder):
         return features.float().cpu()
 
     def _width(self) -> int:
-        import torch
-        from PIL import Image
-
         try:
-            pixels = self.preprocess(Image.new("RGB", (256, 256), (128, 128, 128)))
-            return int(self.encode(torch.stack([pixels])).shape[1])
+            return int(self.encode(self.grey_photo()).shape[1])
         except CounterGroundError:
             raise
         except Exception as error:
@@ -99,15 +95,22 @@ class NetworkTower(NetworkEncoder, ImageEncoder):
             ) from error
 
 
-def cut_head(spec: str, network: torch.nn.Module, classes: int) -> str:
+def cut_head(
+    spec: str,
+    network: torch.nn.Module,
+    classes: int,
+    pixels: Callable[[], torch.Tensor] | None = None,
+) -> str:
     """Replace the last linear layer with ``classes`` outputs by the identity; return its name.
+
+    Which layer is the last, `final_linear` says.
 
     Raises:
         UsageError: there is none.
     """
     import torch
 
-    found = final_linear(network, classes)
+    found = final_linear(network, classes, pixels)
     if found is None or not found[0]:
         raise UsageError(
             f"{spec}: there is no linear layer with {counted(classes, 'output')} before which features could "
@@ -141,7 +144,7 @@ def without_head(model: Model, options: LoadOptions) -> Encoder:
             f"{model.spec}: its network cannot be copied without its last layer ({error_summary(error)}). "
             "Return (network, preprocess) from a function, with a network that ends in features."
         ) from error
-    layer = cut_head(model.spec, network, model.dim)
+    layer = cut_head(model.spec, network, model.dim, model.grey_photo)
     last = model.image_network.get_submodule(layer)
     kept = ("architecture", "weights", "training_data", "warnings")
     ran: list[bool] = []

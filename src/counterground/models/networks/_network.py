@@ -39,6 +39,12 @@ class NetworkEncoder(Encoder):
             image = image.convert("RGB")
         return self.transform(image)
 
+    def grey_photo(self) -> torch.Tensor:
+        """Return the network's input for a grey photo, ``[1, 3, h, w]`` on its device."""
+        from PIL import Image
+
+        return self.preprocess(Image.new("RGB", (256, 256), (128, 128, 128)))[None].to(self.device)
+
     @cached_property
     def runtimes(self) -> tuple[Runtime, ...]:
         return runtimes_for(self.image_network, self.device, self.dtype)
