@@ -231,6 +231,16 @@ def test_another_run_in_the_folder_leaves_no_attribution_behind(discs, tmp_path)
     assert "share_outside" not in second.effects()["estimate"].to_list()
 
 
+def test_attributions_are_removed_only_if_asked_to(discs, tmp_path):
+    settings = {**QUICK, "foregrounds": 1, "kinds": ["original"]}
+    first = cg.swap(discs, foreground_only, out=tmp_path / "run", **settings)
+    with pytest.raises(CounterGroundError, match=r"holds attributions .* add --saliency"):
+        cg.swap(discs, foreground_only, out=tmp_path / "run", **{**settings, "saliency": False})
+    assert cg.open_run(tmp_path / "run").saliency.equals(first.saliency)
+    again = cg.swap(discs, foreground_only, out=tmp_path / "run", **settings)
+    assert again.saliency.equals(first.saliency)
+
+
 def without_seal(run):
     """The run as earlier versions sealed it, or not: their table of attributions stood beside."""
     record = run / "run.json"
@@ -293,6 +303,11 @@ class Talks(models.Generative):
 def test_what_has_no_attribution_is_refused_before_photos_are_read(discs, tmp_path):
     with pytest.raises(UsageError, match="Talks"):
         cg.swap(discs, {"Talks": Talks()}, out=tmp_path / "run", **QUICK)
+    network, preprocess, *_ = foreground_only()
+    with pytest.raises(UsageError, match="a head of its own, and fitted is none"):
+        cg.swap(
+            discs, {"fitted": (network, preprocess, models.HeadSpec("knn", 1))}, out=tmp_path / "run", **QUICK
+        )
     with pytest.raises(UsageError, match="original"):
         cg.swap(discs, foreground_only, out=tmp_path / "run", **{**QUICK, "kinds": ["same", "other"]})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from counterground.errors import UsageError, whole_number
+from counterground.errors import CounterGroundError, UsageError, whole_number
 from counterground.files import check_only
 from counterground.inference import Settings, evaluate_models
 from counterground.intervention._examples import MOST_EXAMPLES, write_examples
@@ -45,13 +45,19 @@ def swap_backgrounds(
         MissingExtraError: OpenCV or, for ``saliency``, Captum is not installed.
         UsageError: see `plan_swap` and `evaluate_models`; or the benchmark has questions of its own, or
             already holds composites; or too many examples.
-        CounterGroundError: see `plan_swap` and `evaluate_models`.
+        CounterGroundError: see `plan_swap` and `evaluate_models`; or ``out`` holds attributions that would be
+            removed.
     """
     opencv = check_installed()
     examples = whole_number(examples, "The number of examples", 0)
     if examples > MOST_EXAMPLES:
         raise UsageError(f"Examples are of at most {MOST_EXAMPLES} objects, not of {examples}.")
     check_only(out, RUN_FILES, "a run")
+    if (out / SALIENCY_FILE).exists() and not (saliency or overwrite):
+        raise CounterGroundError(
+            f"{out} holds attributions ({SALIENCY_FILE}), which a run without --saliency removes: add "
+            "--saliency, choose another --out, or remove them with --overwrite."
+        )
     check_specs([each.spec for each in named_models(models) if each.made is None])
     if benchmark.has_questions:
         raise UsageError(f"The photos of {benchmark.name} have questions about what they show: swap others.")

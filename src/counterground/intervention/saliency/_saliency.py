@@ -21,7 +21,10 @@ from counterground.intervention.saliency._picture import draw_saliency
 from counterground.metrics import SALIENCY_SCHEMA
 from counterground.models import (
     AnyModels,
+    Encoder,
     Generative,
+    HeadSpec,
+    ImageEncoder,
     NamedModel,
     expected_kind,
     named_models,
@@ -53,11 +56,18 @@ def check_saliency(models: AnyModels, kinds: Sequence[str]) -> None:
         raise UsageError("Attribution is of the photos as they are: add original to --kinds.")
     for each in named_models(models):
         kind = expected_kind(each.spec) if each.made is None else None
-        if kind in ("generative", "image_encoder") or isinstance(each.made, Generative):
+        if kind in ("generative", "image_encoder") or _has_no_head(each.made):
             raise UsageError(
                 "Attribution needs a dual encoder (CLIP) or a classifier with a head of its own, and "
                 f"{each.name} is none: leave out --saliency, or this model."
             )
+
+
+def _has_no_head(made: Any) -> bool:
+    """Whether an object in memory has no head of its own, or gets one that is fitted."""
+    last = made[-1] if isinstance(made, tuple) else made
+    fitted = isinstance(last, Encoder) and last.head is not None
+    return fitted or isinstance(last, Generative | ImageEncoder | HeadSpec)
 
 
 def write_saliency(composites: Benchmark, models: AnyModels, settings: Settings, out: Path) -> str:

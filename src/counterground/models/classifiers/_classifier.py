@@ -129,7 +129,7 @@ def final_linear(
     """
     import torch
 
-    linear = [
+    linear: list[tuple[str, torch.nn.Module]] = [
         (name, module)
         for name, module in network.named_modules()
         if isinstance(module, torch.nn.Linear) and module.out_features == classes
