@@ -1,6 +1,7 @@
 """Models in memory: networks with their transforms, functions and ready models, and names for all models."""
 
 import copy
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from PIL import Image
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import cache_dir
 from counterground.inference import Settings, evaluate_models
 from counterground.models import left_unchanged, load_model, named_models
 from counterground.photos import read_benchmark
@@ -191,6 +193,22 @@ def test_a_network_in_training_goes_on_as_if_nothing_had_been(evaluate):
     assert all(torch.equal(now, before[name]) for name, now in network.state_dict().items())
     network(torch.rand(2, 3, 4, 4)).sum().backward()
     assert network.head.weight.grad is not None
+
+
+class Forgotten(Mean):
+    """When it goes on in training, another process has just removed what was stored."""
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == "training" and value:
+            shutil.rmtree(cache_dir() / "features", ignore_errors=True)
+
+
+def test_features_that_are_lost_are_encoded_again_before_a_network_goes_on_in_training(evaluate):
+    expected = evaluate({"ours": (Mean().eval(), small, NAMES)}, out="undisturbed")
+    found = evaluate({"ours": (Forgotten().train(), small, NAMES)})
+    columns = ["path", "predicted_index", "top2_gap"]
+    assert found.predictions.select(columns).equals(expected.predictions.select(columns))
 
 
 def test_a_network_that_a_function_returns_goes_on_in_training(evaluate):

@@ -272,11 +272,12 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel], reused: set[in
         fitted = [each.fitted() for _, each in encoders]
         if request.settings.fast_decode:
             measure_fast_decode(request, fitted)
-    ready = iter(fitted)
-    return [
-        each if isinstance(each, ModelOutcome) else _encoder_outcome(given, next(ready))
-        for given, each in group
-    ]
+        ready = iter(fitted)
+        # Before networks are given back: features that another process removed are encoded again.
+        return [
+            each if isinstance(each, ModelOutcome) else _encoder_outcome(given, next(ready))
+            for given, each in group
+        ]
 
 
 def _parts(started: ReadyEncoder | ModelOutcome) -> set[int]:
