@@ -46,15 +46,6 @@ def run_of(make_run, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def shown(capsys):
-    def run(*words):
-        assert main(["scores", *words]) == 0, capsys.readouterr().err
-        return capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture
 def refused(capsys):
     """Return the one line of a failure, and its exit status."""
 

@@ -27,15 +27,6 @@ def write(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def shown(capsys):
-    def run(*words):
-        assert main(["scores", *words]) == 0, capsys.readouterr().err
-        return capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture
 def two_benchmarks(make_run, write):
     """One model in one setting on two benchmarks."""
     first = make_run(LEVELS, path="runs/first")

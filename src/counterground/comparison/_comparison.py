@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,10 +28,12 @@ from counterground.comparison._tables import (
 from counterground.comparison.points import (
     FAMILIES,
     PUBLISHED,
+    by_place,
     gather,
     place_key,
     run_names,
     titles,
+    titles_of,
 )
 from counterground.errors import UsageError
 from counterground.metrics import (
@@ -363,7 +364,7 @@ def _tests(
     sources: dict[tuple[Any, ...], str] = {}
     groups: dict[tuple[str, str, tuple[str, ...]], dict[str, Run]] = {}
     versions = {run.info.benchmark.version: run.info.benchmark.name for run in runs.values()}
-    times = Counter(versions.values())
+    named = titles_of(versions.items())
     for name, run in runs.items():
         space = run.info.label_space
         key = (run.info.benchmark.version, f"{space.name} {space.version}", run.design.clusters)
@@ -371,7 +372,7 @@ def _tests(
     frames, obstacles = [], []
     for (version, names, clusters), group in groups.items():
         benchmark = versions[version]
-        title = f"{benchmark} (version {version[:8]})" if times[benchmark] > 1 else benchmark
+        title = named[version]
         if any(each[:2] == (version, names) and each[2] != clusters for each in groups):
             obstacles.append(
                 f"On {title} {', '.join(group)}: clusters are named by {' and '.join(clusters)}; there are "
@@ -462,13 +463,8 @@ def _without_repeats(table: pl.DataFrame, runs: Iterable[Run]) -> pl.DataFrame:
 def _ranks(points: pl.DataFrame, runs_of_points: Sequence[Run | None], contrast: Contrast) -> pl.DataFrame:
     """Rank the models of each benchmark version and label space among themselves; not those near chance."""
     ranked = (pl.col("source") != "reproduction") & ~pl.col("near_chance")
-    indexed = points.with_row_index("row").filter(ranked)
-    same = indexed.filter("comparable")
-    groups = [same] if same.height else []
-    others = indexed.filter(~pl.col("comparable"))
-    groups += [part for _, part in others.group_by("benchmark_version", "label_space", maintain_order=True)]
     frames = []
-    for group in groups:
+    for group in by_place(points.with_row_index("row").filter(ranked)):
         paired = paired_drops(group, [runs_of_points[row] for row in group["row"]], contrast)
         frames.append(rank_models(group, paired=paired).with_columns(row=group["row"]))
     return pl.concat(frames) if frames else pl.DataFrame(schema=RANKS_SCHEMA)

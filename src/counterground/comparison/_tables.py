@@ -10,7 +10,7 @@ import polars as pl
 
 from counterground.comparison._lines import about_line
 from counterground.comparison._robustness import RobustnessLine
-from counterground.comparison.points import PUBLISHED
+from counterground.comparison.points import PUBLISHED, by_place, titles
 from counterground.metrics import BY_SIDE, DROP, GROUPS, SETTING, Contrast
 from counterground.published import PaperSetting
 from counterground.results import (
@@ -41,7 +41,7 @@ _MOST_DROPS = 8
 
 def models_tables(
     models: pl.DataFrame,
-    titles: Mapping[str | None, str],
+    named: Mapping[str | None, str],
     lines: Sequence[RobustnessLine],
     baseline: str,
     *,
@@ -52,7 +52,7 @@ def models_tables(
 
     Args:
         models: columns of ``Comparison.models``.
-        titles: what benchmarks are called, by version.
+        named: what benchmarks are called, by version.
         lines: those of effective robustness.
         baseline: the family that the lines are fitted to.
         setting: which tables the paper's rows are from.
@@ -60,26 +60,22 @@ def models_tables(
     """
     shown = models.filter(pl.col("source") != "reproduction")
     again = models.filter(pl.col("source") == "reproduction")
-    same = shown.filter("comparable")
-    groups = [same] if same.height else []
-    others = shown.filter(~pl.col("comparable"))
-    groups += [part for _, part in others.group_by("benchmark_version", "label_space", maintain_order=True)]
-    by_place = {
+    line_of = {
         (line.benchmark_version, line.label_space): line for line in lines if line.source != "reproduction"
     }
     tables = []
-    for group in groups:
+    for group in by_place(shown):
         first = group.row(0, named=True)
         version, space = first["benchmark_version"], first["label_space"]
         # On the paper's photos one line serves all versions.
         place = (None, space) if first["comparable"] else (version, space)
-        title = first["benchmark"] if first["comparable"] else titles[version]
+        title = first["benchmark"] if first["comparable"] else named[version]
         paper = "paper" in group["source"]
         ordered = group.sort("residual", "drop", descending=[True, False], nulls_last=True)
         together = _Group(
             ordered,
             f"{title}, label space {space}",
-            by_place.get(place),
+            line_of.get(place),
             again if paper and again.height else None,
             setting if paper else None,
             contrast,
@@ -243,14 +239,8 @@ def _side(row: dict[str, Any], side: str, *, several: set[str]) -> str:
 
 def _places(tests: pl.DataFrame) -> dict[str, str]:
     """What distinguishes the benchmarks of tests, by version; empty if there is only one."""
-    versions = dict(tests.select("benchmark_version", "benchmark").unique(maintain_order=True).iter_rows())
-    if len(versions) == 1:
-        return dict.fromkeys(versions, "")
-    names = list(versions.values())
-    return {
-        version: f", on {name} (version {version[:8]})" if names.count(name) > 1 else f", on {name}"
-        for version, name in versions.items()
-    }
+    named = titles(tests)
+    return {version: f", on {title}" if len(named) > 1 else "" for version, title in named.items()}
 
 
 def agreement_table(agreement: pl.DataFrame, contrast: Contrast = DROP) -> Table:

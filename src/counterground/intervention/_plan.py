@@ -14,10 +14,10 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, whole_number
 from counterground.intervention._recipe import VERSION, Composite
-from counterground.intervention._usable import UsablePhoto, groups_of_labels, named, usable_photos
+from counterground.intervention._usable import NAMED, UsablePhoto, groups_of_labels, usable_photos
 from counterground.metrics import GROUPS, decomposed_classes, swap_design
 from counterground.photos import Benchmark
-from counterground.text import counted
+from counterground.text import and_more, counted
 
 KINDS = (
     "original",
@@ -210,12 +210,7 @@ class _Deck:
 
     def _shuffled(self) -> list[UsablePhoto]:
         order = [self.photos[place] for place in self._rng.permutation(len(self.photos))]
-        seen: Counter[int] = Counter()
-        turns = []
-        for photo in order:
-            turns.append(seen[photo.kin])
-            seen[photo.kin] += 1
-        return [order[place] for place in sorted(range(len(order)), key=turns.__getitem__)]
+        return sorted(order, key=_turns(order, _kin).__getitem__)
 
 
 class _Draw:
@@ -228,7 +223,7 @@ class _Draw:
         self.labels = self._labels()
         self.foregrounds = self._foregrounds()
         classes = {photo.row["class_index"]: photo.row["class_name"] for photo in self.foregrounds}
-        self._of_label = {label: self._deck(f"label {label}", label=label) for label in self.labels}
+        self._of_label = {label: self._deck(f"label {label}", background=label) for label in self.labels}
         self._of_class = {index: self._deck(f"class {index}", class_index=index) for index in classes}
         self._any = self._deck("any")
         self._donors = {
@@ -251,7 +246,7 @@ class _Draw:
                 self._row(own, "pasted", own, Composite(own.masked, own.masked, refill=False))
             ],
             "refilled": lambda own: [self._row(own, "refilled", own, Composite(own.masked, own.masked))],
-            "grey": self._grey,
+            "grey": lambda own: [self._row(own, "grey", None, self._composite(own, None, 0))],
             "background_only": lambda own: [
                 self._row(own, "background_only", own, Composite(None, own.masked))
             ],
@@ -320,7 +315,7 @@ class _Draw:
             if left := [photo.path for photo in self._usable if photo.label not in self.labels]:
                 self.notes.append(
                     f"{counted(len(left), 'photo')} without a label or on other backgrounds give no object: "
-                    f"{named(left)}."
+                    f"{and_more(left, NAMED)}."
                 )
         rng = self._rng("foregrounds")
         order = [usable[place] for place in rng.permutation(len(usable))]
@@ -357,7 +352,7 @@ class _Draw:
         if self._disputed:
             self.notes.append(
                 "Backgrounds of a class with photos of both groups are neither common nor counter: "
-                f"{named(f'{name} on {label}' for name, label in self._disputed)}."
+                f"{and_more([f'{name} on {label}' for name, label in self._disputed], NAMED)}."
             )
         alone = self.labels and not set(_OF_LABELS) <= set(self._settings.kinds)
         if alone:
@@ -407,9 +402,6 @@ class _Draw:
 
     def _of(self, class_index: int) -> list[UsablePhoto]:
         return [photo for photo in self.foregrounds if photo.row["class_index"] == class_index]
-
-    def _grey(self, own: UsablePhoto) -> Iterator[_Row]:
-        yield self._row(own, "grey", None, self._composite(own, None, 0))
 
     def _composite(self, own: UsablePhoto, behind: UsablePhoto | None, turn: int) -> Composite:
         """Put an object on another background; under ``draw``, each label's n-th has the same placement.
@@ -467,12 +459,8 @@ class _Draw:
 
     def _deck(self, key: str, kin: Callable[[UsablePhoto], Hashable] | None = None, **values: Any) -> _Deck:
         """Return the usable photos with these values, to be drawn."""
-        label = values.pop("label", None)
         chosen = [
-            photo
-            for photo in self._usable
-            if (label is None or photo.label == label)
-            and all(photo.row[name] == value for name, value in values.items())
+            photo for photo in self._usable if all(photo.row[name] == value for name, value in values.items())
         ]
         return _Deck(chosen, self._rng(key), kin or _kin)
 
@@ -489,11 +477,9 @@ def _content(photo: UsablePhoto) -> str:
     return photo.masked.photo_id
 
 
-def _turns(
-    photos: Sequence[UsablePhoto], cell: Callable[[UsablePhoto], tuple[Any, ...]]
-) -> dict[UsablePhoto, int]:
+def _turns(photos: Sequence[UsablePhoto], cell: Callable[[UsablePhoto], Hashable]) -> dict[UsablePhoto, int]:
     """Return how many photos of its cell come before each photo."""
-    seen: Counter[tuple[Any, ...]] = Counter()
+    seen: Counter[Hashable] = Counter()
     turns = {}
     for photo in photos:
         turns[photo] = seen[cell(photo)]

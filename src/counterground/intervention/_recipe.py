@@ -150,7 +150,7 @@ class Composite(MadePhoto):
         if self.background is None:
             canvas: Pixels = np.full((size[1], size[0], 3), GREY, np.uint8)
         elif self.refill:
-            canvas = _covering(_background(self.background).pixels, size)
+            canvas = _covering(_background(self.background), size)
         else:
             canvas = _covering(_photo(self.background), size)
         if self.foreground is not None:
@@ -176,17 +176,8 @@ class Cutout:
         return self.colours.nbytes + self.alpha.nbytes
 
 
-@dataclass(frozen=True)
-class _Background:
-    pixels: Pixels
-
-    @property
-    def nbytes(self) -> int:
-        return self.pixels.nbytes
-
-
 _OBJECTS: Recent[Cutout] = Recent(_OBJECT_BYTES)
-_BACKGROUNDS: Recent[_Background] = Recent(_BACKGROUND_BYTES)
+_BACKGROUNDS: Recent[Pixels] = Recent(_BACKGROUND_BYTES)
 
 
 def read_pixels(source: MaskedPhoto) -> tuple[Pixels, Pixels]:
@@ -210,12 +201,12 @@ def _object(source: MaskedPhoto) -> Cutout:
     return _OBJECTS.get(source.contents, make)
 
 
-def _background(source: MaskedPhoto) -> _Background:
-    def make() -> _Background:
+def _background(source: MaskedPhoto) -> Pixels:
+    def make() -> Pixels:
         photo, mask = read_pixels(source)
         if _holes(mask)[1].all():
             raise UnreadablePhoto(source.mask, "leaves nothing of the background")
-        return _Background(refill(photo, mask))
+        return refill(photo, mask)
 
     return _BACKGROUNDS.get(source.contents, make)
 

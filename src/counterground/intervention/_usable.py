@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -26,12 +26,12 @@ from counterground.photos import (
     read_mask,
 )
 from counterground.progress import progress_bar
-from counterground.text import counted
+from counterground.text import and_more, counted
 
 CUTOUT = "cutout"
 """The attribute that says which cut-out a photo shows, if several photos show the same one."""
 _MOST = 0.95  # of a photo: with a larger object there is no background to speak of
-_NAMED = 3
+NAMED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,15 +106,8 @@ def usable_photos(
     return usable, [_left_out(why, paths, len(rows)) for why, paths in sorted(reasons.items())]
 
 
-def named(paths: Iterable[str]) -> str:
-    """Return the first few of some names, and how many more there are."""
-    listed = list(paths)
-    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
-    return ", ".join(listed[:_NAMED]) + more
-
-
 def _left_out(why: str, paths: Sequence[str], of: int) -> str:
-    return f"{len(paths):,} of {counted(of, 'photo')} left out, {why}: {named(paths)}."
+    return f"{len(paths):,} of {counted(of, 'photo')} left out, {why}: {and_more(paths, NAMED)}."
 
 
 def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None, kin: int) -> UsablePhoto | str:

@@ -27,7 +27,7 @@ from counterground.photos import Benchmark
 from counterground.privacy import shareable
 from counterground.progress import progress_bar
 from counterground.results import MITIGATION_FILE, ExportedHead, MitigationRecord, Run
-from counterground.text import counted
+from counterground.text import and_more, counted
 
 _NAMED = 3
 _WARNING = (
@@ -208,11 +208,9 @@ def _notes(divided: Divided) -> list[str]:
             "several parts, so that heads have seen the backgrounds that they are judged on."
         )
     if lacking:
-        some = ", ".join(lacking[:_NAMED])
-        more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
         notes.append(
             f"Clusters are too few for each of the {PARTS} parts to have every class on each side: one part "
-            f"or more lacks {some}{more}."
+            f"or more lacks {and_more(lacking, _NAMED)}."
         )
     return notes
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import needs_extra
-from counterground.pool._annotators import check_annotators
-from counterground.pool._classes import check_class_names
 from counterground.pool._folder import is_pool, leads_out
 from counterground.pool._key import PhotoKey, is_from
+from counterground.pool._names import check_annotators, check_class_names
 from counterground.pool._open import open_pool
 from counterground.pool._problems import database_problem
 from counterground.pool._schema import (

@@ -101,12 +101,11 @@ class ModelScores:
         return self.get("accuracy")
 
 
-def regroup(scores: pl.DataFrame, *, suffix: str = "") -> list[ModelScores]:
+def regroup(scores: pl.DataFrame) -> list[ModelScores]:
     """Regroup a scores frame by model and setting, in order of first appearance.
 
     Args:
         scores: columns of ``scores.parquet``; values are fractions. A column ``run`` tells runs apart.
-        suffix: appended to every label, to tell runs apart.
 
     Raises:
         UsageError: a figure occurs twice, as when runs were joined without a column ``run``.
@@ -125,7 +124,7 @@ def regroup(scores: pl.DataFrame, *, suffix: str = "") -> list[ModelScores]:
                 "name the run of each row in a column 'run'."
             )
         figures[figure] = Estimate.of(row)
-    return _labelled(list(found.values()), suffix)
+    return _labelled(list(found.values()))
 
 
 def mean_drop(models: Sequence[ModelScores], class_index: int, contrast: Contrast = DROP) -> float | None:
@@ -228,7 +227,7 @@ def vary(models: Sequence[ModelScores]) -> list[str]:
     return [column for column in Setting._fields[1:] if len({getattr(m.setting, column) for m in models}) > 1]
 
 
-def _labelled(models: list[ModelScores], suffix: str) -> list[ModelScores]:
+def _labelled(models: list[ModelScores]) -> list[ModelScores]:
     columns = vary(models)
     repeated = {
         m.setting.model for m in models if sum(o.setting.model == m.setting.model for o in models) > 1
@@ -237,7 +236,7 @@ def _labelled(models: list[ModelScores], suffix: str) -> list[ModelScores]:
     for model in models:
         parts = [model.setting.text(column) for column in columns]
         extra = f" ({', '.join(parts)})" if model.setting.model in repeated else ""
-        label = f"{model.setting.model}{extra}{suffix}"
+        label = f"{model.setting.model}{extra}"
         labelled.append(ModelScores(model.setting, label, model.overall, model.classes))
     return labelled
 

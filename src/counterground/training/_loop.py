@@ -21,23 +21,10 @@ _SMOOTHING = 0.95
 Batch = TypeVar("Batch")
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a checkpoint holds besides weights and optimiser.
-
-    Attributes:
-        losses: losses of every step done so far.
-        identity: identity of the run it belongs to.
-    """
-
-    losses: list[float]
-    identity: str
-
-
 def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, losses: list[float], identity: str
 ) -> None:
-    """Write weights, the optimiser's state and the losses to ``path``, atomically."""
+    """Write weights, the optimiser's state and the losses of all steps to ``path``, atomically."""
     import torch
     from safetensors.torch import save
 
@@ -45,15 +32,17 @@ def save_checkpoint(
     for index, state in optimizer.state_dict()["state"].items():
         for name, value in state.items():
             tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).contiguous()
-    tensors["losses"] = torch.tensor(checkpoint.losses, dtype=torch.float64)
-    tensors["identity"] = torch.tensor(list(checkpoint.identity.encode()), dtype=torch.uint8)
+    tensors["losses"] = torch.tensor(losses, dtype=torch.float64)
+    tensors["identity"] = torch.tensor(list(identity.encode()), dtype=torch.uint8)
     write_checked(path, save(tensors))
 
 
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: str
-) -> Checkpoint | None:
-    """Load ``path`` into ``model`` and ``optimizer``, in place; return None if it is absent or damaged.
+) -> list[float]:
+    """Load ``path`` into ``model`` and ``optimizer``, in place; return the losses of the steps it did.
+
+    An absent or damaged file changes nothing: no step was done.
 
     Raises:
         UsageError: the checkpoint belongs to a run of another identity.
@@ -61,7 +50,7 @@ def load_checkpoint(
     from safetensors.torch import load
 
     if (kept := read_checked(path)) is None:
-        return None
+        return []
     tensors = load(kept)
     found = bytes(tensors["identity"].tolist()).decode()
     if found != identity:
@@ -79,7 +68,8 @@ def load_checkpoint(
             state.setdefault(int(index), {})[key] = value
     _restore_layout(state, optimizer)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return Checkpoint(tensors["losses"].tolist(), identity)
+    losses: list[float] = tensors["losses"].tolist()
+    return losses
 
 
 def _restore_layout(state: dict[int, dict[str, torch.Tensor]], optimizer: torch.optim.Optimizer) -> None:
@@ -160,9 +150,7 @@ def train(
         CounterGroundError: the checkpoint cannot be written, or loss or gradient are no longer finite.
     """
     optimizer = _optimizer(model, schedule)
-    losses: list[float] = []
-    if checkpoint is not None and (kept := load_checkpoint(checkpoint, model, optimizer, identity)):
-        losses = kept.losses
+    losses = [] if checkpoint is None else load_checkpoint(checkpoint, model, optimizer, identity)
     model.train()
     smoothed: float | None = None
     with progress_bar(progress or "", "steps", shown=progress is not None, keep=True) as bar:
@@ -170,7 +158,7 @@ def train(
             losses.append(_step(model, batch, loss, optimizer, schedule, step=len(losses), seed=seed))
             due = len(losses) % checkpoint_every == 0 or len(losses) == schedule.steps
             if checkpoint is not None and due:
-                save_checkpoint(checkpoint, model, optimizer, Checkpoint(losses, identity))
+                save_checkpoint(checkpoint, model, optimizer, losses, identity)
             smoothed = (
                 losses[-1] if smoothed is None else _SMOOTHING * smoothed + (1 - _SMOOTHING) * losses[-1]
             )

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sys
-import time
-from pathlib import Path
 
-import forked
 import numpy as np
 import polars as pl
 import pytest
-import tiny_lvlm
 from PIL import Image
 from safetensors.numpy import load_file
 
@@ -42,19 +37,6 @@ def load(): return Network(), preprocess
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="session")
-def llava(tmp_path_factory) -> Path:
-    return tiny_lvlm.build("llava", tmp_path_factory.mktemp("llava"))
-
-
-@pytest.fixture
-def few(photos) -> Path:
-    """Three photographs a group instead of eight."""
-    for path in photos.glob("*/*/[3-7].jpg"):
-        path.unlink()
-    return photos
 
 
 @pytest.fixture
@@ -219,41 +201,8 @@ def test_the_batch_size_changes_no_bit(few, llava, tmp_path, monkeypatch):
     assert tables[0] == tables[1]
 
 
-SCRIPT = """
-import sys, torch
-from pathlib import Path
-from counterground.inference import Settings, evaluate_models
-from counterground.photos import read_benchmark
-torch.set_num_threads(1)
-photos, model, out = sys.argv[1:]
-settings = Settings(label_space="benchmark", batch_size=2)
-evaluate_models(read_benchmark(photos), [model], settings, Path(out))
-"""
-
-
-def test_killed_runs_resume_to_the_same_bytes(few, llava, tmp_path, monkeypatch):
-    monkeypatch.setenv("COUNTERGROUND_CACHE", str(tmp_path / "cache-a"))
-    run_on(few, f"hf:{llava}", tmp_path / "alone", batch_size=2)
-    cache = tmp_path / "cache-b"
-
-    def start():
-        environment = {"COUNTERGROUND_CACHE": str(cache)}
-        return forked.start(SCRIPT, few, f"hf:{llava}", tmp_path / "killed", environment=environment)
-
-    process = start()
-    while process.is_alive() and len(list(cache.glob("losses/*/[!.]*.safetensors"))) < 2:
-        time.sleep(0.001)
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    kept = {path: path.stat().st_mtime_ns for path in cache.glob("losses/*/[!.]*.safetensors")}
-    assert 2 <= len(kept) < 9
-    again = start()
-    again.join()
-    assert again.exitcode == 0
-    expected = (tmp_path / "alone" / "predictions.parquet").read_bytes()
-    assert (tmp_path / "killed" / "predictions.parquet").read_bytes() == expected
-    assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
+def test_killed_runs_resume_to_the_same_bytes(few, killed_and_resumed):
+    killed_and_resumed(few, 9, label_space="benchmark")
 
 
 def test_free_form_answers_are_written_and_unmatched_ones_counted(few, llava, tmp_path):

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
-import time
 from collections import Counter
 from pathlib import Path
 
-import forked
 import numpy as np
 import polars as pl
 import pytest
@@ -32,19 +29,6 @@ ASKED = (
     ("What covers it?", ["fur", "feathers", "scales", "nothing at all"], "feathers"),
 )
 INSTRUCTION = "Answer with the option's letter from the given choices directly."
-
-
-@pytest.fixture(scope="session")
-def llava(tmp_path_factory) -> Path:
-    return tiny_lvlm.build("llava", tmp_path_factory.mktemp("llava"))
-
-
-@pytest.fixture
-def few(photos) -> Path:
-    """Three photographs a group instead of eight."""
-    for path in photos.glob("*/*/[3-7].jpg"):
-        path.unlink()
-    return photos
 
 
 @pytest.fixture
@@ -380,40 +364,8 @@ def test_a_label_space_smaller_than_the_options_is_used_whole(few, llava, tmp_pa
     assert run.info.models[0].description["asked"][0]["options"] == [3]
 
 
-SCRIPT = """
-import sys, torch
-from pathlib import Path
-from counterground.inference import Settings, evaluate_models
-from counterground.photos import read_benchmark
-torch.set_num_threads(1)
-photos, model, out = sys.argv[1:]
-evaluate_models(read_benchmark(photos), [model], Settings(batch_size=2), Path(out))
-"""
-
-
-def test_killed_runs_resume_to_the_same_bytes(asked, llava, tmp_path, monkeypatch):
-    monkeypatch.setenv("COUNTERGROUND_CACHE", str(tmp_path / "cache-a"))
-    run_on(asked, f"hf:{llava}", tmp_path / "alone", batch_size=2)
-    cache = tmp_path / "cache-b"
-
-    def start():
-        environment = {"COUNTERGROUND_CACHE": str(cache)}
-        return forked.start(SCRIPT, asked, f"hf:{llava}", tmp_path / "killed", environment=environment)
-
-    process = start()
-    while process.is_alive() and len(list(cache.glob("losses/*/[!.]*.safetensors"))) < 2:
-        time.sleep(0.001)
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    kept = {path: path.stat().st_mtime_ns for path in cache.glob("losses/*/[!.]*.safetensors")}
-    assert 2 <= len(kept) < 10
-    again = start()
-    again.join()
-    assert again.exitcode == 0
-    expected = (tmp_path / "alone" / "predictions.parquet").read_bytes()
-    assert (tmp_path / "killed" / "predictions.parquet").read_bytes() == expected
-    assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
+def test_killed_runs_resume_to_the_same_bytes(asked, killed_and_resumed):
+    killed_and_resumed(asked, 10)
 
 
 def test_a_changed_question_is_asked_and_an_unreadable_photo_is_listed(asked, llava, tmp_path, cache):

@@ -55,7 +55,7 @@ def test_intervals_and_differences_over_seeds_are_students():
         [0.04, 0.04 - reach, 0.04 + reach]
     )
     assert difference["p_holm"] >= difference["p"] > 0.05
-    assert interval(np.array([0.3]))[1:] == (None, None)
+    assert interval(np.array([0.3]))[1:] == (None, None, None)
     marks = {tuple(np.round(line.get_ydata(), 6)) for line in draw_sweep(results, "m").axes[0].get_lines()}
     assert {(80.0,), (20.0,), (90.0,), (24.0,), (50.0,)} <= marks
 

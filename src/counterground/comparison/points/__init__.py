@@ -4,11 +4,13 @@ from counterground.comparison.points._deduplicate import answers_of, deduplicate
 from counterground.comparison.points._matching import PaperRow, is_published, paper_row
 from counterground.comparison.points._points import (
     POINTS_SCHEMA,
+    by_place,
     gather,
     model_points,
     place_key,
     run_names,
     titles,
+    titles_of,
 )
 from counterground.comparison.points._published import (
     NORMAL,
@@ -27,6 +29,7 @@ __all__ = [
     "Figure",
     "PaperRow",
     "answers_of",
+    "by_place",
     "deduplicate_results",
     "gather",
     "identity_of",
@@ -39,5 +42,6 @@ __all__ = [
     "run_names",
     "standard_error",
     "titles",
+    "titles_of",
     "why_not_paper",
 ]

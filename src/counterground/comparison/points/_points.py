@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -162,17 +162,30 @@ def place_key(run: Run, setting: Mapping[str, Any]) -> tuple[Any, ...]:
     return (run.path.resolve(), *(setting[name] for name in KEYS))
 
 
-def titles(points: pl.DataFrame) -> dict[str | None, str]:
-    """Return what the benchmarks of points are called, by version.
+def titles(rows: pl.DataFrame) -> dict[Any, str]:
+    """Return what the benchmarks of points or tests are called, by version.
 
     It is the benchmark's name, with the first eight digits of its version if two share the name.
     """
-    places = points.select("benchmark_version", "benchmark").unique(maintain_order=True)
-    named = Counter(places.drop_nulls("benchmark_version")["benchmark"])
+    places = rows.select("benchmark_version", "benchmark").unique(maintain_order=True)
+    return titles_of(places.iter_rows())
+
+
+def titles_of(places: Iterable[tuple[str | None, str]]) -> dict[Any, str]:
+    """Return the same for versions, None for the paper's photos, and names."""
+    places = list(places)
+    named = Counter(name for version, name in places if version)
     return {
         version: f"{name} (version {version[:8]})" if version and named[name] > 1 else str(name)
-        for version, name in places.iter_rows()
+        for version, name in places
     }
+
+
+def by_place(points: pl.DataFrame) -> list[pl.DataFrame]:
+    """Split points into those on the paper's photos, and those of each other benchmark and label space."""
+    same, others = points.filter("comparable"), points.filter(~pl.col("comparable"))
+    apart = others.group_by("benchmark_version", "label_space", maintain_order=True)
+    return [*([same] if same.height else []), *(part for _, part in apart)]
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:

@@ -6,6 +6,7 @@ its number.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +18,6 @@ import polars as pl
 
 from counterground.errors import UsageError
 from counterground.inference.fitting._estimator import CHOICES, FittedHead, Split, fit_head
-from counterground.inference.fitting._parts import parts_of
 from counterground.inference.request import Request, listed_classes
 from counterground.inference.store import Features
 from counterground.metrics import GROUPS, independent_clusters
@@ -107,7 +107,7 @@ class Fitting:
             rows,
             target[rows],
             clusters[rows],
-            parts_of(target, clusters, _PARTS) if training is None else None,
+            _parts_of(target, clusters, _PARTS) if training is None else None,
         )
         for each in plan.training:
             plan.check(each)
@@ -186,7 +186,7 @@ class Fitting:
     def splits(self, training: np.ndarray) -> list[Split]:
         """Return splits of training photos by cluster, only those whose training side has every class."""
         labels, clusters = self.labels[training], self.clusters[training]
-        parts = parts_of(labels, clusters, _CHOOSING_PARTS)
+        parts = _parts_of(labels, clusters, _CHOOSING_PARTS)
         splits = [(np.flatnonzero(parts != part), np.flatnonzero(parts == part)) for part in np.unique(parts)]
         return [split for split in splits if len(np.unique(labels[split[0]])) == len(np.unique(labels))]
 
@@ -269,3 +269,23 @@ def _check_classes(name: str, request: Request, source: Benchmark, present: set[
             f"{name}: all photos that a head can be fitted on are of "
             f"{listed_classes([space.names[at] for at in present])}; it needs two classes."
         )
+
+
+def _parts_of(labels: np.ndarray, clusters: np.ndarray, parts: int) -> np.ndarray:
+    """Return a part, from 0, for each photo: clusters stay whole, and classes are spread over the parts.
+
+    There are ``parts`` of them, or fewer: as many as clusters, or as photos of the most frequent class.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    number = min(parts, len(np.unique(clusters)), int(np.unique(labels, return_counts=True)[1].max()))
+    found = np.zeros(len(labels), dtype=int)
+    if number < 2:
+        return found
+    with warnings.catch_warnings():
+        # It warns about a class with fewer photos than there are parts.
+        warnings.simplefilter("ignore", UserWarning)
+        splits = StratifiedGroupKFold(number).split(labels[:, None], labels, clusters)
+        for part, (_, rows) in enumerate(splits):
+            found[rows] = part
+    return found

@@ -44,7 +44,7 @@ from counterground.report.figures._style import (
     shorten,
 )
 from counterground.results import ModelScores, regroup
-from counterground.text import one_line
+from counterground.text import and_more, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -225,9 +225,8 @@ def _own_drops(
     }
     if lacking:
         shown = sorted(map(one_line, lacking))
-        more = f" and {len(shown) - _LACKING_NAMED} more" if len(shown) > _LACKING_NAMED else ""
         side = "both groups" if material.words.is_drop else "both sides"
-        caption += f" Without photos in {side}, so not drawn: {', '.join(shown[:_LACKING_NAMED])}{more}."
+        caption += f" Without photos in {side}, so not drawn: {and_more(shown, _LACKING_NAMED)}."
     if len(order) > _MOST_DROPS:
         caption += f" The {_MOST_DROPS} largest of {len(order)} classes."
         order = order[:_MOST_DROPS]

@@ -21,7 +21,7 @@ from counterground.results import (
     Table,
     percent,
 )
-from counterground.text import counted
+from counterground.text import and_more, counted
 
 _NAMED = 3
 _WIDTH, _HEIGHT = 400.0, 320.0
@@ -172,8 +172,7 @@ def cure_answer(cures: Sequence[Cures], lead: str | None) -> Answer | None:
 
 
 def _names(methods: Sequence[MethodRecord]) -> str:
-    names, rest = ", ".join(each.name for each in methods[:_NAMED]), len(methods) - _NAMED
-    return f"{names} and {rest} more." if rest > 0 else f"{names}."
+    return f"{and_more([each.name for each in methods], _NAMED)}."
 
 
 def _losses(methods: Sequence[MethodRecord]) -> str:

@@ -18,7 +18,7 @@ from counterground.errors import UsageError
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.report._photos import PhotoSource
 from counterground.results import count
-from counterground.text import counted
+from counterground.text import and_more, counted
 
 MEGABYTE = 1_000_000
 _BATCH = 32
@@ -96,7 +96,7 @@ class Gallery:
         found = self.thumbnails
         notes = [self.absent] if self.absent else []
         for reason, paths in _by_reason(found.unreadable).items():
-            notes.append(f"{count(len(paths))} left out ({reason}): {_some(paths)}.")
+            notes.append(f"{count(len(paths))} left out ({reason}): {and_more(paths, 3)}.")
         if found.over_budget:
             more = count(len(found.over_budget))
             notes.append(f"{more} left out because of the photo budget, which --photo-budget raises.")
@@ -131,11 +131,6 @@ def _by_reason(unreadable: list[tuple[str, str]]) -> dict[str, list[str]]:
     for path, reason in unreadable:
         reasons.setdefault(reason, []).append(path)
     return reasons
-
-
-def _some(paths: list[str], at_most: int = 3) -> str:
-    more = len(paths) - at_most
-    return ", ".join(paths[:at_most]) + (f" and {count(more)} more" if more > 0 else "")
 
 
 def make_thumbnails(

@@ -1,5 +1,6 @@
 """ColoredCOCO and ColoredStamps (paper section 6): fine-tuning on colours that predict the class."""
 
+from counterground.study._seeds import interval
 from counterground.study.coco._coco import COCO_CLASSES, load_coco_objects
 from counterground.study.coco._estimate import estimate
 from counterground.study.coco._finetune import OBJECTIVES, Machine, Recipe, before, finetune, photos_of
@@ -20,7 +21,6 @@ from counterground.study.coco._results import (
     choose,
     compare_objectives,
     draw_sweep,
-    interval,
     summarise,
 )
 from counterground.study.coco._stamps import load_stamps_objects

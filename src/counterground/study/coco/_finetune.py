@@ -122,7 +122,6 @@ def finetune(
     machine: Machine,
     checkpoint: Path | None = None,
     identity: str = "",
-    progress: str | None = None,
 ) -> dict[str, float]:
     """Fine-tune a copy of ``start``; if killed, resume from ``checkpoint`` and end in the same figures.
 
@@ -161,7 +160,6 @@ def finetune(
         checkpoint=checkpoint,
         checkpoint_every=max(50, per_epoch),
         identity=f"{identity} {objective} {asdict(recipe)} seed {seed}",
-        progress=progress,
     )
     return _measure(learner, objects, photos) | {"train_loss": float(np.mean(losses[-per_epoch:]))}
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from scipy.stats import t as student
 
 from counterground.metrics import holm
+from counterground.study._seeds import interval
 from counterground.study.coco._objects import Strength
 from counterground.study.coco._trials import MEAN_CAPTION, ZERO_SHOT
 
@@ -61,24 +61,13 @@ def summarise(chosen: pl.DataFrame) -> pl.DataFrame:
     for key, group in chosen.group_by(keys, maintain_order=True):
         row = dict(zip(keys, key, strict=True)) | {"seeds": group["id"].count()}
         for name in MEASURES:
-            mean, low, high = interval(group[name].drop_nulls().to_numpy())
+            mean, low, high, _ = interval(group[name].drop_nulls().to_numpy())
             if low is not None and high is not None:  # t intervals have no bounds, accuracies and drops do
                 low, high = max(low, -1.0 if name == "drop" else 0.0), min(high, 1.0)
             row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
         rows.append(row)
     kinds = {f"{name}{end}": pl.Float64 for name in MEASURES for end in ("", "_low", "_high")}
     return pl.DataFrame(rows, schema_overrides=kinds, infer_schema_length=None)
-
-
-def interval(values: Any) -> tuple[float | None, float | None, float | None]:
-    """Return the mean and its 95 % t interval; no interval for one value, and neither for none."""
-    if not len(values):
-        return None, None, None
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, None, None
-    reach = float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return mean, mean - reach, mean + reach
 
 
 def compare_objectives(chosen: pl.DataFrame, against: str = "obj") -> pl.DataFrame:
@@ -121,11 +110,7 @@ def _differences(means: pl.DataFrame, against: str, scope: dict[str, Any]) -> li
             gaps = (paired[measure] - paired[f"{measure}_base"]).to_numpy()
             if len(gaps) == 0:
                 continue
-            mean, low, high = interval(gaps)
-            p = None
-            if mean is not None and low is not None and high is not None and high > low:
-                error = (high - low) / 2 / float(student.ppf(0.975, len(gaps) - 1))
-                p = 2 * float(student.sf(abs(mean) / error, len(gaps) - 1))
+            mean, low, high, p = interval(gaps)
             found = {"objective": objective, "measure": measure, "difference": mean, "low": low, "high": high}
             rows.append(scope | found | {"p": p, "seeds": len(gaps)})
     return rows

@@ -10,13 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
-from scipy.stats import t as student
 
 from counterground.published import load_table
 from counterground.results import Table, p_value
 from counterground.study._grid import describe_failed, one_thread, read_figures, run_grid
+from counterground.study._seeds import interval
 from counterground.study._study import Study, check_out, check_setting, text_table, write_study
 from counterground.study.mnist._digits import Setting
 from counterground.study.mnist._mnist import Digits, load_mnist
@@ -177,11 +176,7 @@ def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:
         both = paired.select("seed", gap=pl.col(f"{name}_contrastive") - pl.col(f"{name}_supervised"))
         both = both.filter(pl.col("gap").null_count().over("seed") == 0)
         gaps = both.group_by("seed").agg(pl.col("gap").fill_nan(None).mean())["gap"].drop_nulls().to_numpy()
-        mean = float(gaps.mean()) if len(gaps) else None
-        error = float(gaps.std(ddof=1) / np.sqrt(len(gaps))) if len(gaps) > 1 else None
-        reach = None if error is None else float(student.ppf(0.975, len(gaps) - 1)) * error
-        p = None if not error or mean is None else 2 * float(student.sf(abs(mean) / error, len(gaps) - 1))
-        low, high = (None, None) if reach is None or mean is None else (mean - reach, mean + reach)
+        mean, low, high, p = interval(gaps)
         rows.append(
             {"measure": name, "difference": mean, "low": low, "high": high, "p": p, "seeds": len(gaps)}
         )

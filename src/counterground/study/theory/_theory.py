@@ -91,55 +91,15 @@ def draw(
     return Sample(image, text, y, a)
 
 
-def contrastive_loss(w_image: Array, w_text: Array, image: Array, text: Array, rho: float) -> float:
-    """Return the linearised contrastive loss, equation (1) of the paper, term by term as it is printed.
-
-    Args:
-        w_image: ``[k, d_image]``, encoder of images.
-        w_text: ``[k, d_text]``, encoder of texts.
-        image: ``[n, d_image]``, n of at least 2.
-        text: ``[n, d_text]``.
-        rho: weight of ``||W_I^T W_T||_F^2 / 2``.
-    """
-    similarity = (image @ w_image.T) @ (text @ w_text.T).T
-    own = np.diag(similarity)
-    n = len(own)
-    terms = (similarity - own[:, None]) / 2 + (similarity.T - own[:, None]) / 2
-    np.fill_diagonal(terms, 0)
-    return float(terms.sum() / (n * (n - 1)) + rho / 2 * np.sum((w_image.T @ w_text) ** 2))
-
-
 def cross_covariance(image: Array, text: Array) -> Array:
     """Return the unbiased cross-covariance ``[d_image, d_text]``: all that the loss sees of the data."""
     covariance: Array = (image - image.mean(0)).T @ (text - text.mean(0)) / (len(image) - 1)
     return covariance
 
 
-def gradients(w_image: Array, w_text: Array, covariance: Array, rho: float) -> tuple[Array, Array]:
-    """Return the gradients of ``contrastive_loss`` for ``w_image`` and ``w_text``."""
-    by_product = rho * w_image.T @ w_text - covariance
-    return w_text @ by_product.T, w_image @ by_product
-
-
-def minimiser(covariance: Array, rho: float, width: int | None = None) -> Array:
-    """Return the ``W_I^T W_T`` that minimises the loss: covariance over rho, of rank ``width`` at most."""
-    if width is None or width >= min(covariance.shape):
-        return covariance / rho
-    left, values, right = np.linalg.svd(covariance, full_matrices=False)
-    product: Array = (left[:, :width] * values[:width]) @ right[:width] / rho
-    return product
-
-
-def descend(
-    covariance: Array, rho: float, width: int, *, steps: int, rate: float, seed: int = 0
-) -> tuple[Array, Array]:
-    """Minimise the loss by gradient descent from small random encoders; return ``(w_image, w_text)``."""
-    rng = np.random.default_rng(seed)
-    w_image, w_text = (rng.normal(0, 0.1, (width, d)) for d in covariance.shape)
-    for _ in range(steps):
-        by_image, by_text = gradients(w_image, w_text, covariance, rho)
-        w_image, w_text = w_image - rate * by_image, w_text - rate * by_text
-    return w_image, w_text
+def minimiser(covariance: Array, rho: float) -> Array:
+    """Return the ``W_I^T W_T`` that minimises the loss."""
+    return covariance / rho
 
 
 def moments(definition: Definition) -> Array:
@@ -148,12 +108,6 @@ def moments(definition: Definition) -> Array:
     spu = definition.mu_spu**2 + definition.s_spu**2
     cross = definition.mu_inv * definition.mu_spu * (2 * definition.p_spu - 1)
     return np.array([[inv, cross], [cross, spu]])
-
-
-def printed_moments(definition: Definition) -> Array:
-    """Return ``[2, 2]``: the matrix that the paper's lemma prints; that of ``moments`` only at mu_spu = 1."""
-    cross = 2 * definition.mu_spu * definition.p_spu - 1
-    return np.array([[1 + definition.s_inv**2, cross], [cross, 1 + definition.s_spu**2]])
 
 
 def prompt(definition: Definition, kind: str) -> Array:

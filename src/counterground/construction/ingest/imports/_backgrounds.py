@@ -11,6 +11,7 @@ import polars as pl
 from counterground.errors import CounterGroundError
 from counterground.photos import name_key, quoted_ways
 from counterground.pool import LATER, spelling_of
+from counterground.text import and_more
 
 if TYPE_CHECKING:
     from counterground.pool import Pool
@@ -90,11 +91,7 @@ class Backgrounds:
             ("New background labels in the pool", self.added),
             ("Background labels written as the pool does", ways),
         )
-        return tuple(f"{what}: {_few(listed)}." for what, listed in found if listed)
-
-
-def _few(listed: list[str]) -> str:
-    return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
+        return tuple(f"{what}: {and_more(listed, 8)}." for what, listed in found if listed)
 
 
 def _key(label: str | None) -> str | None:

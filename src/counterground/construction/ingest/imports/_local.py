@@ -29,7 +29,7 @@ from counterground.photos import (
 )
 from counterground.pool import PhotoKey, is_pool
 from counterground.reading import is_file, is_folder
-from counterground.text import counted, is_utf8
+from counterground.text import and_more, counted, is_utf8
 
 _CARRIED = ("cluster", "licence", "attribution", "source")
 _ORIGINS = ("observer", "observation")  # further columns of a manifest
@@ -147,9 +147,7 @@ def _flat(folder: Path, options: ImportOptions) -> Source:
     ]
     notes: tuple[str, ...] = ()
     if others:
-        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        listed = f"{', '.join(others[:3])}{more}"
-        notes = (f"Skipped {counted(len(others), 'file')} of unknown type: {listed}.",)
+        notes = (f"Skipped {counted(len(others), 'file')} of unknown type: {and_more(others, 3)}.",)
     name = classes[options.class_name]
     for file in files:
         if not is_utf8(f"{folder.resolve().name}/{file.name}"):

@@ -1,11 +1,11 @@
-"""Checks of class names that enter a pool: a class keeps one name, or no benchmark could hold it."""
+"""Names that enter a pool: a class and a person each keep one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import assign_classes, name_key, quoted_ways
 
 if TYPE_CHECKING:
@@ -52,3 +52,20 @@ def _problem(names: list[str]) -> CounterGroundError | None:
     except CounterGroundError as error:
         return error
     return None
+
+
+def check_annotators(pool: Pool, names: Iterable[str]) -> None:
+    """Refuse another spelling of an earlier annotator's name: one person would count as two.
+
+    Raises:
+        UsageError: there is one; the message names both.
+    """
+    earlier = pool.decisions()["annotator"].unique().to_list()
+    known = {name_key(name): name for name in sorted(earlier)}
+    for name in names:
+        same = known.get(name_key(name), name)
+        if name not in earlier and same != name:
+            raise UsageError(
+                f"The pool has decisions by {same!r}: use that name, since {name!r} would count as a second "
+                "person."
+            )
