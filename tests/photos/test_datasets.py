@@ -178,6 +178,13 @@ def test_a_folder_that_changed_is_read_again(folder):
     assert read_benchmark(spec).version != first.version
 
 
+def test_folders_below_one_called_cache_are_told_apart(tmp_path):
+    for number in range(2):
+        birds(3 * number).save_to_disk(tmp_path / ".cache" / str(number))
+    found = [read_benchmark(f"{tmp_path}/.cache/{number}?label=species") for number in range(2)]
+    assert [sorted(each.photos["photo_id"]) for each in found] == [sorted(IDS[:3]), sorted(IDS[3:])]
+
+
 def test_the_first_rows_only(folder):
     benchmark = read_benchmark(f"hf:{folder}?split=test&label=species&rows=2")
     assert sorted(benchmark.photos["photo_id"]) == sorted(IDS[:2])

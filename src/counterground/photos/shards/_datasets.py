@@ -104,10 +104,11 @@ def _digest(*parts: Any) -> str:
 
 
 def _content_of(folder: Path) -> str:
-    """Return a hash of all files of a folder and their names."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts)
-    names = [path.relative_to(folder).as_posix() for path in files]
-    return _digest(list(zip(names, photo_ids(files), strict=True)))
+    """Return a hash of all files of a folder and their names; its ``.cache`` is of the hub's downloads."""
+    found = ((path, path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    files = sorted((path, name.as_posix()) for path, name in found if ".cache" not in name.parts)
+    contents = photo_ids([path for path, _ in files])
+    return _digest([(name, content) for (_, name), content in zip(files, contents, strict=True)])
 
 
 def _commit_of(source: Source, name: str, asked: str) -> tuple[str, tuple[str, ...]]:
