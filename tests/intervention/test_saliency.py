@@ -260,6 +260,11 @@ def test_a_table_of_attributions_that_changed_is_refused(run, tmp_path):
         cg.open_run(copy)
 
 
+def test_signs_in_the_name_of_a_run_are_no_pattern(run, tmp_path):
+    copy = shutil.copytree(run.path, tmp_path / "run[1]")
+    assert cg.open_run(copy).saliency.equals(run.saliency)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [

@@ -258,3 +258,9 @@ def test_a_seal_that_is_no_json_is_one_line(benchmark, tmp_path):
     (tmp_path / "made/masks.json").write_bytes(body + seal)
     with pytest.raises(CounterGroundError, match="cannot be read"):
         read_masks(tmp_path / "made")
+
+
+def test_signs_in_the_name_of_a_folder_are_no_pattern(benchmark, tmp_path):
+    for name in ("made[1]", "made?", "made*"):
+        assert make_masks(benchmark, "boxes", tmp_path / name).usable == 3
+        assert read_masks(tmp_path / name).apply(benchmark).photos["mask"].null_count() == 0

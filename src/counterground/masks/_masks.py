@@ -148,7 +148,7 @@ def read_masks(folder: Path | str, *, reviewed: bool = True) -> Masks:
         )
     try:
         read_record(folder / DESCRIPTION_FILE)
-        table = pl.read_csv(folder / TABLE_FILE, schema=TABLE_SCHEMA)
+        table = pl.read_csv(folder / TABLE_FILE, schema=TABLE_SCHEMA, glob=False)
         notes = tuple(map(str, description["notes"]))
         str(description["source"])
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:

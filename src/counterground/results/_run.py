@@ -217,7 +217,7 @@ class Run:
         if not file.is_file():
             return None
         with _reading(self.path):
-            table = pl.read_csv(file, schema=SALIENCY_SCHEMA)
+            table = pl.read_csv(file, schema=SALIENCY_SCHEMA, glob=False)
             check_attributions(table, self.rows)
             return table
 
