@@ -136,6 +136,8 @@ def test_fields_of_other_names_can_be_mapped(barnyard):
     found = read_benchmark(f"{file}?label=species&background=where")
     assert sorted(found.photos["background"]) == list("012345")
     assert set(found.photos["class_name"]) == set(CLASSES)
+    twice = read_benchmark(f"{file}?label=species&background=where&cluster=where").photos
+    assert twice["cluster"].to_list() == twice["background"].to_list()
     with pytest.raises(UsageError, match=r"has no field 'specis'.*Did you mean 'species'"):
         read_benchmark(f"{barnyard}?label=specis")
     with pytest.raises(UsageError, match=r"unknown setting 'sprit'.*Did you mean 'split'"):

@@ -88,6 +88,13 @@ def test_a_column_that_is_named_is_used_though_another_has_our_name(tmp_path):
     assert read_benchmark(f"{named}&background=label").photos["background"].to_list() == ["a", "b", "a"]
 
 
+def test_one_column_may_be_several_of_the_manifest(folder):
+    named = "label=species&background=place&cluster=place&attribution=species"
+    found = read_benchmark(f"hf:{folder}?split=test&{named}").photos
+    assert found.select("background", "cluster").unique().rows() == [("sea", "sea")]
+    assert found["attribution"].to_list() == found["class_name"].to_list() == ["tench", "hen", "tench"]
+
+
 @pytest.mark.parametrize(("name", "setting"), [("seg", "&image=img&mask=seg"), ("mask", "")])
 def test_a_column_of_masks_gives_masks(tmp_path, name, setting):
     cut = datasets.Dataset.from_dict(

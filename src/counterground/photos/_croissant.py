@@ -115,8 +115,9 @@ def read_croissant(
     values = {name: [row[name] for row in rows] for name in fields}
     label = chosen["class_name"]
     values[label] = _class_names(file, metadata, fields[label], values[label])
-    named = {ours: values.pop(theirs) for ours, theirs in chosen.items()}
-    others = {_OTHER_SPELLING.get(name, name): column for name, column in values.items()}
+    named = {ours: values[theirs] for ours, theirs in chosen.items()}
+    rest = {name: column for name, column in values.items() if name not in chosen.values()}
+    others = {_OTHER_SPELLING.get(name, name): column for name, column in rest.items()}
     try:
         return _benchmark(file, metadata, others | named)
     except CounterGroundError as error:

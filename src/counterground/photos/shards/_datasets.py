@@ -29,7 +29,7 @@ from counterground.photos.sources import Source, benchmark_of_rows, find_column,
 from counterground.progress import progress_bar
 from counterground.reading import is_file, try_arrow
 
-_LAYOUT = 3  # of the unpacked folders: a new number gives a new folder
+_LAYOUT = 4  # of the unpacked folders: a new number gives a new folder
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ARCHIVE = re.compile(r"(bz2|gzip|lz4|tar|xz|zip|zstd)://")
 _CLASSES = ("class_name", "class_index", "class", "label", "cls")  # what a sample's class may be called
@@ -194,10 +194,20 @@ class _Columns:
     image: str
     label: str
     mask: str | None
-    others: Mapping[str, str]  # their column -> manifest column
+    others: Mapping[str, str]  # manifest column -> their column, which may be of several
     class_names: Sequence[str] | None
-    texts_of: Mapping[str, Sequence[str]]  # names of the numbers in further columns
+    texts_of: Mapping[str, Sequence[str]]  # names of the numbers in columns
     hidden: Mapping[str, str]  # their columns that have our names -> those that are used instead
+
+    def fields_of(self, column: str) -> list[str]:
+        """Return what a column is called in the manifest; empty if it is not carried."""
+        if column == self.image or column in self.hidden:
+            return []
+        named = [ours for ours, theirs in self.others.items() if theirs == column]
+        if named or column == self.label:
+            return named
+        # A path in the data set is not a path in our folder.
+        return ["original_path" if column == "path" else column]
 
     def notes(self) -> list[str]:
         """Say which columns were not used, as for a table."""
@@ -230,17 +240,17 @@ def _columns(data: Any, source: Source) -> _Columns:
     label = named.get("class_name") or _only(
         [each for each in guesses if each not in named.values()], "label", known, source
     )
-    others = {theirs: ours for ours, theirs in named.items() if ours not in ("path", "class_name", "mask")}
-    hidden = {ours: theirs for theirs, ours in others.items()} | dict.fromkeys(_CLASSES, label)
-    hidden |= {"mask": mask} if mask else {}
-    used = {image, label, mask, *others}
+    others = {ours: theirs for ours, theirs in named.items() if ours not in ("path", "class_name", "mask")}
+    hidden = others | dict.fromkeys(_CLASSES, label) | ({"mask": mask} if mask else {})
+    used = {image, label, mask, *others.values()}
+    class_names = _names_of(source) or labels.get(label)
     return _Columns(
         image,
         label,
         mask,
         others,
-        _names_of(source) or labels.get(label),
-        {column: names for column, names in labels.items() if column != label},
+        class_names,
+        labels | ({label: class_names} if class_names else {}),
         {column: other for column, other in hidden.items() if column in known and column not in used},
     )
 
@@ -268,14 +278,12 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns, *, local: boo
     photo = image.get("bytes") or _file(where, image.get("path"), local=local)
     fields: dict[str, Any] = {}
     for column, value in row.items():
-        if column in (columns.image, columns.label, *columns.hidden):
-            continue
-        if isinstance(value, dict | list | bytes):
+        carried = columns.fields_of(column)
+        if not carried or isinstance(value, dict | list | bytes):
             continue
         names = columns.texts_of.get(column)
-        # A path in the data set is not a path in our folder.
-        ours = columns.others.get(column, "original_path" if column == "path" else column)
-        fields[ours] = label_name(value, names, f"{where}: its {column!r}") if names else value
+        said = label_name(value, names, f"{where}: its {column!r}") if names else value
+        fields |= dict.fromkeys(carried, said)
     label = row[columns.label]
     if label is None or label == -1:  # how data sets on the hub mark an unknown label
         raise CounterGroundError(f"{where} has no class: its {columns.label!r} is {label!r}.")
