@@ -114,6 +114,16 @@ def test_numbers_have_names_in_their_order(kind, columns, photos):
     assert found.label_space.imagenet == (100, 130, 296)
 
 
+def test_two_numbers_have_one_name_only_if_a_mapping_says_so(columns, photos):
+    numbers = dict(zip(sorted(set(columns["animal"])), (0, 2, 3), strict=True))
+    columns["animal"] = [numbers[name] for name in columns["animal"]]
+    names = ["gnu", "hen", "kob", "gnu"]
+    with pytest.raises(CounterGroundError, match="classes 0 and 3 are both called 'gnu'"):
+        Benchmark.from_frame(columns, root=photos, names=names, **USED)
+    joined = Benchmark.from_frame(columns, root=photos, names=dict(enumerate(names)), **USED)
+    assert joined.label_space.names == ("gnu", "kob")
+
+
 def images(photos, columns):
     return [Image.open(photos / path) for path in columns["file"]]
 

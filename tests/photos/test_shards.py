@@ -119,6 +119,16 @@ def test_the_names_of_numbered_classes_are_those_of_the_label(tmp_path, fields):
     assert read_benchmark(tmp_path / "wds").photos["class_name"].to_list() == ["hen"]
 
 
+def test_two_numbers_with_one_name_are_refused(tmp_path):
+    for number in range(3):
+        write_tar(tmp_path / "wds" / f"{number}.tar", sample(str(number), number, label=number))
+    (tmp_path / "wds" / "classnames.txt").write_text("gnu\nhen\ngnu\ngnu\n")
+    with pytest.raises(CounterGroundError, match="classes 0 and 2 are both called 'gnu'.* name of its own"):
+        read_benchmark(tmp_path / "wds")
+    (tmp_path / "wds" / "2.tar").unlink()
+    assert read_benchmark(tmp_path / "wds").photos["path"].len() == 2
+
+
 def test_a_negative_number_is_no_class(tmp_path):
     write_tar(tmp_path / "wds" / "0.tar", [("1.jpg", jpeg(1)), ("1.cls", b"-1\n")])
     (tmp_path / "wds" / "classnames.txt").write_text("tench\nhen\n")

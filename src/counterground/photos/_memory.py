@@ -93,7 +93,10 @@ def manifest_of_table(
     if isinstance(names, str) and names == "imagenet":
         found["class_index"] = found.pop("class_name")
     else:
-        found["class_name"], called = _class_names(found["class_name"], names, str(columns["class_name"]))
+        numbers = found["class_name"]
+        found["class_name"], called = _class_names(numbers, names, str(columns["class_name"]))
+        if not isinstance(names, Mapping):  # which may have joined them on purpose
+            refuse_shared_names(dict.fromkeys(zip(found["class_name"], numbers, strict=True)) if called else ())
         notes = note_absent_classes(called, found["class_name"])
     photos, folder = _photos(found.pop("path"), root)
     kept = {name: _cells(name, listed, attributes) for name, listed in found.items()}
@@ -111,6 +114,25 @@ def _column(name: str, values: list[Any]) -> pl.Series:
         raise UsageError(
             f"The column {name!r} of the frame mixes kinds of values: give values of one kind."
         ) from error
+
+
+def refuse_shared_names(classes: Iterable[tuple[str, int]]) -> None:
+    """Refuse two numbers of classes with one name, whose photos would be of one class.
+
+    Args:
+        classes: name and number of each class that has photos, each pair once.
+
+    Raises:
+        CounterGroundError: there are some; the message names the first.
+    """
+    numbers: dict[str, int] = {}
+    for name, number in classes:
+        if (other := numbers.setdefault(name, number)) != number:
+            first, second = sorted((int(other), int(number)))
+            raise CounterGroundError(
+                f"The classes {first} and {second} are both called {name!r}, and would be one: give each a "
+                "name of its own."
+            )
 
 
 def note_absent_classes(listed: Sequence[str], present: Iterable[str]) -> tuple[str, ...]:

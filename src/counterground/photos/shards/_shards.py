@@ -29,6 +29,7 @@ from counterground.photos._benchmark import (
     describe_gaps,
 )
 from counterground.photos._manifest import MANIFEST_SCHEMA, OPTIONAL_TEXTS
+from counterground.photos._memory import refuse_shared_names
 from counterground.photos._native import (
     BENCHMARK_FILE,
     LABEL_SPACE_FILE,
@@ -96,18 +97,29 @@ def _unpacked(
     """Return the benchmark of all samples, and the manifest as they have it."""
     into = draft / "photos"
     rows: list[dict[str, Any]] = []
+    # Names and numbers of classes by the list that names them, which is kept so that no other gets its id.
+    numbered: dict[int, tuple[Sequence[str], dict[tuple[str, int], None]]] = {}
     total = 0
     for number, sample in enumerate(samples, 1):
         total += len(sample.photo) + len(sample.mask or b"")
         if total > MAX_TOTAL_BYTES or len(sample.photo) > MAX_PHOTO_BYTES or number > MAX_SAMPLES:
             raise CounterGroundError(f"{sample.where}: more than 64 GiB in all, or 256 MiB in one photo.")
-        rows.append(_write_sample(sample, number, into, space))
+        row, index = _write_sample(sample, number, into, space)
+        rows.append(row)
+        if index is not None and sample.class_names is not None:
+            _, classes = numbered.setdefault(id(sample.class_names), (sample.class_names, {}))
+            classes[row["class_name"], index] = None
     if not rows:
         raise CounterGroundError("the shards hold no photos.")
+    for _, classes in numbered.values():
+        refuse_shared_names(classes)
     return _benchmark(rows, into, space)
 
 
-def _write_sample(sample: Sample, number: int, into: Path, space: LabelSpace | None) -> dict[str, Any]:
+def _write_sample(
+    sample: Sample, number: int, into: Path, space: LabelSpace | None
+) -> tuple[dict[str, Any], int | None]:
+    """Write a photo and its mask; return its row of the manifest, and the number that named its class."""
     fields = {_OTHER_SPELLING.get(name, name): value for name, value in sample.fields.items()}
     path = str(fields.get("path") or f"files/{number:07d}{sample.suffix}")
     digest = hashlib.sha256(sample.photo).hexdigest()
@@ -124,14 +136,18 @@ def _write_sample(sample: Sample, number: int, into: Path, space: LabelSpace | N
         row["mask"] = str(fields.get("mask") or f"masks/{number:07d}.png")
         _write(sample.where, into, row["mask"], sample.mask, shared=True)
     row |= {name: value for name, value in fields.items() if name not in _USED}
-    return row | _class_of(sample, fields, space)
+    named, index = _class_of(sample, fields, space)
+    return row | named, index
 
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _class_of(sample: Sample, fields: Mapping[str, Any], space: LabelSpace | None) -> dict[str, Any]:
+def _class_of(
+    sample: Sample, fields: Mapping[str, Any], space: LabelSpace | None
+) -> tuple[dict[str, Any], int | None]:
+    """Return the class of a sample, and its number if that has got its name from ``Sample.class_names``."""
     said: Any = next((fields[name] for name in _CLASS_FIELDS if fields.get(name) is not None), None)
     if sample.class_names is not None and fields.get("class_name") is None and _is_number(said):
         said = int(said)  # written as text
@@ -145,9 +161,9 @@ def _class_of(sample: Sample, fields: Mapping[str, Any], space: LabelSpace | Non
             index = space.index_of(name)
         if index is None or not 0 <= index < len(space):
             raise CounterGroundError(f"{sample.where} has no class of label_space.json ({number!r}).")
-        return {"class_index": index, "class_name": name or space.names[index]}
+        return {"class_index": index, "class_name": name or space.names[index]}, None
     if name is not None:
-        return {"class_name": name}
+        return {"class_name": name}, None
     if index is None:
         expected = ", ".join(_CLASS_FIELDS)
         raise CounterGroundError(f"{sample.where} has no class: expected one of the fields {expected}.")
@@ -163,7 +179,7 @@ def _class_of(sample: Sample, fields: Mapping[str, Any], space: LabelSpace | Non
     named = sample.class_names[index]
     if not isinstance(named, str) or not is_utf8(named):
         raise CounterGroundError(f"{sample.where} has class number {index}, and its name is not a text.")
-    return {"class_name": named}
+    return {"class_name": named}, index
 
 
 def _is_number(label: Any) -> bool:

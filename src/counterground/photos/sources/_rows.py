@@ -8,7 +8,7 @@ import polars as pl
 
 from counterground.errors import CounterGroundError
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame
-from counterground.photos._memory import note_absent_classes
+from counterground.photos._memory import note_absent_classes, refuse_shared_names
 from counterground.photos._table import refuse_patterns, refuse_repeated, row_of, with_covariates
 from counterground.photos.labels import read_class_names
 from counterground.photos.sources._fetched import fetch_photos, problem_of_url
@@ -97,6 +97,11 @@ def _with_class_names(frame: pl.DataFrame, file: Path) -> tuple[pl.DataFrame, tu
             f"Row {row} has the class {numbers[row - 1]!r}, and {file} has names for 0 to {len(listed) - 1}."
         )
     named = pl.Series("class_name", listed, pl.String).gather(index)
+    pairs = pl.DataFrame({"name": named, "number": index}).drop_nulls().unique().sort("number")
+    try:
+        refuse_shared_names(pairs.iter_rows())
+    except CounterGroundError as error:
+        raise CounterGroundError(f"{file}: {error}") from error
     frame = frame if column == "class_name" else frame.drop(column)
     return frame.with_columns(named), note_absent_classes(listed, named)
 
