@@ -477,6 +477,14 @@ def test_a_flat_folder_of_one_class(tmp_path):
     assert all(path.startswith("files/zebra/img-") and path.endswith(".jpg") for path in photos["path"])
 
 
+def test_photos_in_any_folder_of_a_flat_one_are_not_left_out(tmp_path):
+    noise(tmp_path / "trip" / "1.png", 1)
+    (tmp_path / "trip" / "a").mkdir()
+    noise(tmp_path / "trip" / "b" / "2.png", 2)
+    with pytest.raises(UsageError, match="has a folder 'b' with photos: leave out --class"):
+        import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
+
+
 def test_a_file_that_no_photo_is_as_large_as_is_listed(tmp_path):
     with noise(tmp_path / "zebras" / "a.png", 1).open("r+b") as file:
         file.truncate(2**31)

@@ -132,11 +132,12 @@ def _flat(folder: Path, options: ImportOptions) -> Source:
     deeper = [
         entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")
     ]
-    if deeper and any(path.suffix.lower() in IMAGE_SUFFIXES for path in deeper[0].rglob("*")):
-        raise UsageError(
-            f"{folder} has a folder {deeper[0].name!r} with photos: leave out --class to read "
-            "<class>/*.jpg, or name that folder."
-        )
+    for entry in deeper:
+        if any(path.suffix.lower() in IMAGE_SUFFIXES for path in entry.rglob("*")):
+            raise UsageError(
+                f"{folder} has a folder {entry.name!r} with photos: leave out --class to read "
+                "<class>/*.jpg, or name that folder."
+            )
     files = _photos_of(folder)
     if not files:
         raise CounterGroundError(f"There is no photo in {folder}.")
