@@ -1,15 +1,17 @@
 """Files of others are tried in a process of their own, which says nothing of a file that it could not try."""
 
+import gzip
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from counterground.errors import CounterGroundError
-from counterground.reading import read_parquet, try_arrow, try_parquet
+from counterground.reading import is_tar, read_parquet, try_arrow, try_parquet
 
 READ = """
 import sys
@@ -104,3 +106,14 @@ def test_few_photos_of_a_shard_are_in_memory_at_a_time(tmp_path):
     )
     assert path.stat().st_size > 280e6
     assert int(found.stdout) < 250  # MiB
+
+
+def test_a_tar_that_is_cut_off_within_its_first_header_is_none(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("a"))
+    whole = gzip.compress((tmp_path / "a.tar").read_bytes())
+    for size in range(len(whole) - 8):
+        (tmp_path / "a.tar.gz").write_bytes(whole[:size])
+        assert is_tar(tmp_path / "a.tar.gz") in ({False} if size < 40 else {True, False})
+    (tmp_path / "a.tar.gz").write_bytes(whole)
+    assert is_tar(tmp_path / "a.tar.gz")

@@ -198,7 +198,7 @@ def is_tar(path: Path) -> bool:
     """Return whether a file begins as a tar does, compressed or not; see `BoundedTarInfo`."""
     try:
         tarfile.open(path, tarinfo=BoundedTarInfo).close()
-    except tarfile.TarError:
+    except (tarfile.TarError, EOFError):  # the latter for a gzip that is cut off
         return False
     return True
 
