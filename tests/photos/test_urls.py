@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import threading
+import time
 
 import polars as pl
 import pytest
@@ -93,6 +95,27 @@ def test_dead_links_are_no_copies_of_one_photo(tmp_path, server, cache, earlier)
     assert sorted(benchmark.photos["cluster"]) == ["observer 0"] * 2 + ["observer 1"] * 2
     assert len(benchmark.notes) == 1, "only that two could not be fetched"
     assert server.asked["/1.jpg"] == server.asked["/3.jpg"] == 1
+
+
+def test_a_photo_that_another_process_has_fetched_meanwhile_stays(table, server):
+    path = table()
+    benchmark = read_benchmark(path)
+    own = benchmark.photos.filter(pl.col("source") == server.address(1))["path"][0]
+    file = benchmark.photo_path(own)
+    data = file.read_bytes()
+    file.unlink()
+    server.script["/1.jpg"], server.delay = [404], 1.0
+
+    def other():
+        while server.asked["/1.jpg"] < 2:
+            time.sleep(0.01)
+        file.write_bytes(data)
+
+    process = threading.Thread(target=other)
+    process.start()
+    found = read_benchmark(path)
+    process.join()
+    assert (found.version, found.notes) == (benchmark.version, benchmark.notes)
 
 
 def test_what_may_come_later_is_asked_for_again_the_next_time(table, server, monkeypatch):

@@ -125,7 +125,8 @@ class _PhotoLoop(FileLoop):
         return ReceivedBytes(len(data))
 
     def give_up(self, task: Task[Path], reason: str, *, again: bool) -> None:
-        _note_missing(task.payload, task.url, f"not fetched: {reason}{_AGAIN if again else ''}")
+        if _why_missing(task.payload) is not None:  # another process may have fetched it meanwhile
+            _note_missing(task.payload, task.url, f"not fetched: {reason}{_AGAIN if again else ''}")
         self.advance()
 
 
