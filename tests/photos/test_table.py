@@ -126,6 +126,13 @@ def test_true_and_false_are_read_as_programs_write_them(write, tmp_path):
     ]
 
 
+def test_columns_without_a_name_may_be_several(tmp_path, write):
+    write()
+    (tmp_path / "a.csv").write_text("path,class_name,x,x_duplicated_0,,\n0.png,hen,1,2,,\n")
+    found = read_benchmark(tmp_path / "a.csv")
+    assert found.photos.select("x", "x_duplicated_0").row(0) == (1, 2)
+
+
 @pytest.mark.parametrize("name", ["backgroud", "Background", "GROUP", "Cluster", "Class index"])
 def test_a_column_one_slip_from_a_known_one_is_no_attribute(write, name):
     with pytest.raises(CounterGroundError, match=f"column '{name}': did you mean '"):
@@ -162,6 +169,8 @@ def test_a_table_as_pandas_writes_it(write, tmp_path):
         ("a.csv", "image\tlabel\n0.png\then\n", "no column 'path' or 'url'; it has image, label."),
         ("a.csv", "path,class_name\n0.png,h\xe9n\n", "it is not UTF-8; save it as UTF-8."),
         ("a.csv", "path,class_name\n0.png,hen,grass\n", "a row has more cells than the header has names."),
+        ("a.csv", "path,class_name,class_name\n0.png,hen,ox\n", "a.csv has the column 'class_name' twice"),
+        ("a.csv", "path,class_name,a, a\n0.png,hen,1,2\n", "a.csv has the column 'a' twice: rename one"),
         ("a.csv", "path,class_name,class_index\n0.png,hen,1.5\n", "'class_index' must be Int32, not String"),
         ("a.jsonl", "{'path': 1}", "Cannot read the table"),
         ("a.jsonl", '{"path": "9.png", "class_name": "hen"}', "9.png: missing"),

@@ -7,7 +7,8 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import chain, zip_longest
@@ -53,6 +54,7 @@ _JSON_VALUE = (
     rb'(?:"[^"\\\x00-\x1f]*+(?:\\["\\/bfnrt][^"\\\x00-\x1f]*+)*+"'
     rb"|-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?|true|false|null)"
 )
+_REPEATED = re.compile(r"(.*)_duplicated_\d+", re.DOTALL)
 _NOT_UTF_8 = "it is not UTF-8; save it as UTF-8"
 _ONE_CLASS = "all questions"
 _CREDITS = ("licence", "attribution", "source")
@@ -133,11 +135,26 @@ def _read_text(source: Path) -> pl.DataFrame:
     frame = pl.read_csv(source, separator=separator, infer_schema=False, glob=False)
     if any("\ufffd" in name for name in frame.columns):  # as Polars writes other bytes in a header
         raise CounterGroundError(f"Cannot read the table {source}: {_NOT_UTF_8}.")
+    _refuse_repeated_names(source, frame.columns, header)
     quoted = _refuse_stray_quotes(source, frame, separator)
     refuse_patterns(frame, f"{source}: ")
     if quoted:  # without a quote, no cell has several lines
         _refuse_swallowed(frame, separator)
     return frame.rename(str.strip).with_columns(stripped(pl.all()))
+
+
+def _refuse_repeated_names(source: Path, names: Sequence[str], header: bytes) -> None:
+    """Refuse a header that has a name twice; Polars calls the second ``NAME_duplicated_0``.
+
+    Columns without a name, such as empty ones at the end, may be several.
+    """
+    written = [
+        found[1] if (found := _REPEATED.fullmatch(name)) and found[0].encode() not in header else name
+        for name in names
+    ]
+    counts = Counter(name.strip() for name in written)
+    if again := [name for name, count in counts.items() if name and count > 1]:
+        raise CounterGroundError(f"{source} has the column {again[0]!r} twice: rename one, or remove it.")
 
 
 def _refuse_stray_quotes(source: Path, frame: pl.DataFrame, separator: str) -> bool:
