@@ -97,6 +97,20 @@ def test_one_shard_and_names_of_ones_own(web, tmp_path):
     assert "/classnames.txt" not in web.asked
 
 
+def test_names_of_classes_are_asked_for_again_if_they_did_not_come(web, tmp_path):
+    spec = f"{web.url}/00001.tar"
+    web.refused["/classnames.txt"] = 503
+    with pytest.raises(CounterGroundError, match=r"/classnames\.txt: the server answered 503"):
+        read_benchmark(spec)
+    (tmp_path / "names.txt").write_text("a fish\na bird\n")
+    assert len(read_benchmark(f"{spec}?names={tmp_path}/names.txt")) == 2
+    web.refused.clear()
+    assert read_benchmark(spec).label_space.names == ("tench", "hen")
+    assert web.asked["/test/00001.tar"] == 1
+    assert read_benchmark(spec).label_space.names == ("tench", "hen")
+    assert web.asked["/classnames.txt"] == 2
+
+
 def test_the_query_of_a_url_is_its_own(web):
     assert len(read_benchmark(f"{web.url}/00001.tar?token=a%20b")) == 2
     assert web.asked["/test/00001.tar?token=a%20b"] == 1

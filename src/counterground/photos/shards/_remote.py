@@ -26,6 +26,7 @@ from counterground.progress import progress_bar
 
 _SETTINGS = DownloadSettings(jobs=2, longest=6 * 3600.0, timeout=60.0, most_bytes=64 * 2**30)
 _ABSENT = (403, 404, 410)
+_UNASKED = "classnames.unasked"  # there until the names of the classes were asked for
 
 
 def read_webdataset(source: Source, *, show_progress: bool = False) -> Benchmark:
@@ -76,7 +77,9 @@ def _fetch(urls: Sequence[str], *, with_names: bool, show_progress: bool) -> Pat
     check_writable(folder)
     tasks = [Task(url, folder / _file_of(number)) for number, url in enumerate(urls)]
     wanted = [task for task in tasks if not task.payload.is_file()]
+    unasked = folder / _UNASKED
     if wanted:
+        write_bytes(unasked, b"")
         with needs_extra("urls"):
             import requests  # noqa: F401 - one clear line before anything else
         with (
@@ -84,8 +87,9 @@ def _fetch(urls: Sequence[str], *, with_names: bool, show_progress: bool) -> Pat
             host_budgets(folder.parent / "requests.sqlite") as budgets,
         ):
             _ShardLoop(wanted, _SETTINGS, budgets, bar.advance).run()
-        if with_names:
-            _fetch_names(urls[0], folder / CLASS_NAMES_FILE)
+    if with_names and unasked.is_file():
+        _fetch_names(urls[0], folder / CLASS_NAMES_FILE)
+        unasked.unlink(missing_ok=True)
     return folder
 
 
