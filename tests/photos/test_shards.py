@@ -123,7 +123,7 @@ def test_two_numbers_with_one_name_are_refused(tmp_path):
     for number in range(3):
         write_tar(tmp_path / "wds" / f"{number}.tar", sample(str(number), number, label=number))
     (tmp_path / "wds" / "classnames.txt").write_text("gnu\nhen\ngnu\ngnu\n")
-    with pytest.raises(CounterGroundError, match="classes 0 and 2 are both called 'gnu'.* name of its own"):
+    with pytest.raises(CounterGroundError, match=r"classes 0 and 2 are both called 'gnu'.* name of its own"):
         read_benchmark(tmp_path / "wds")
     (tmp_path / "wds" / "2.tar").unlink()
     assert read_benchmark(tmp_path / "wds").photos["path"].len() == 2
@@ -158,7 +158,7 @@ def test_webdatasets_own_writer_is_read(tmp_path):
         (sample("1", 1, class_name="hen", path="C:/x.jpg"), "would land outside"),
         (sample("1", 1, class_name="hen", path="a\\x.jpg"), "would land outside"),
         (sample("1", 1, class_name="hen", path="a\0.jpg"), "would land outside"),
-        (sample("1", 1, class_name="hen", path="x" * 300), "File name too long"),
+        (sample("1", 1, class_name="hen", path="x" * 300), "x{200}' cannot be a file's path"),
         (
             sample("1", 1, class_name="hen", path="a") + sample("2", 1, class_name="hen", path="a/b"),
             "cannot be a file's path",

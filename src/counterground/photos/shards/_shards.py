@@ -57,6 +57,7 @@ _SHARDS: dict[ShardFormat, tuple[str, ...]] = {
 }
 _SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
 _LAYOUT = 3  # of the unpacked folders: a new number gives a new folder
+_LONGEST_NAME = 255  # bytes, where file systems allow the longest names
 _CLASS_FIELDS = ("class_name", "class", "label", "cls")
 _OTHER_SPELLING = {"license": "licence"}
 # Of further fields, the first that fits. Whole numbers stay whole: large ones are codes (see EXACT).
@@ -192,7 +193,9 @@ def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = Fal
     if path.startswith("/") or "\\" in path or "\0" in path or ":" in parts[0] or {"..", "."} & set(parts):
         raise CounterGroundError(f"{where} is not safe to unpack: {path!r} would land outside its folder.")
     target = into / path
-    odd = CounterGroundError(f"{where}: {path!r} cannot be a file's path.")
+    odd = CounterGroundError(f"{where}: {path[:200]!r} cannot be a file's path.")
+    if any(len(part.encode(errors="surrogatepass")) > _LONGEST_NAME for part in parts):
+        raise odd
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
