@@ -93,10 +93,7 @@ def manifest_of_table(
     if isinstance(names, str) and names == "imagenet":
         found["class_index"] = found.pop("class_name")
     else:
-        numbers = found["class_name"]
-        found["class_name"], called = _class_names(numbers, names, str(columns["class_name"]))
-        if not isinstance(names, Mapping):  # which may have joined them on purpose
-            refuse_shared_names(dict.fromkeys(zip(found["class_name"], numbers, strict=True)) if called else ())
+        found["class_name"], called = _class_names(found["class_name"], names, str(columns["class_name"]))
         notes = note_absent_classes(called, found["class_name"])
     photos, folder = _photos(found.pop("path"), root)
     kept = {name: _cells(name, listed, attributes) for name, listed in found.items()}
@@ -275,7 +272,10 @@ def _class_names(
     wrong = [number for number in numbers if number not in called]
     if wrong:
         raise UsageError(f"Column {column!r} has the class {wrong[0]}, but names= has {len(called)} names.")
-    return [called[number] for number in numbers], list(called.values())
+    named = [called[number] for number in numbers]
+    if not isinstance(names, Mapping):  # which may join classes on purpose
+        refuse_shared_names(dict.fromkeys(zip(map(str, named), numbers, strict=True)))
+    return named, list(called.values())
 
 
 def _photos(given: Sequence[Any], root: Path | str | None) -> tuple[dict[str, list[str]], Path]:
