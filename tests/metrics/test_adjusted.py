@@ -216,6 +216,13 @@ def test_where_covariates_do_not_matter_nothing_changes():
     assert found.difference.low < 0 < found.difference.high
 
 
+def test_a_side_in_one_cluster_has_no_interval():
+    """One photographer took all photos of one side, of every class: others are not known."""
+    index, counter, cluster, covariates, correct = photos(11)
+    found = adjustment(index, counter, np.where(counter, 1 + cluster, 0), covariates).of(correct)
+    assert [each.low for each in found] == [None, None, None]
+
+
 def test_photos_on_both_sides_count_once():
     """All photos against the counter photos: the variance is that of what they do not share."""
     index, counter, cluster, covariates, correct = photos(7, n=900)

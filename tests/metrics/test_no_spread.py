@@ -14,6 +14,7 @@ from counterground.metrics import (
     compare_models,
     drop_change_interval,
     drop_interval,
+    mean_drop,
     paired_test,
     score_predictions,
 )
@@ -156,3 +157,18 @@ def test_a_side_in_one_cluster_has_no_interval_however_many_photos_it_has(sessio
     # How far classes lie apart stands in for it.
     two = np.repeat([0, 1], 2000), np.tile(group, 2), [f"{c} {each}" for c in (0, 1) for each in cluster]
     assert drop_interval(np.tile(right, 2), *two).low is not None
+
+
+@pytest.mark.parametrize("sessions", [1, 40])
+def test_a_side_in_one_cluster_has_no_interval_however_many_classes_it_has(sessions):
+    """All common photos of ten classes are of one session: how far these lie apart is no scatter of sessions."""
+    index = np.repeat(np.arange(10), 200)
+    group = np.tile(np.repeat(["common", "counter"], 100), 10)
+    right = np.random.default_rng(0).random(2000) < np.where(group == "common", 0.8, 0.6)
+    cluster = [f"{side} {number % sessions * (side == 'counter')}" for number, side in enumerate(group)]
+    drop = drop_interval(right, index, group, cluster)
+    assert drop.value == pytest.approx(mean_drop(right, index, group))
+    assert (drop.low, drop.high, drop.p_value, drop.classes_low) == (None, None, None, None)
+    for quantity in ("common", "drop"):
+        test = paired_test(right, right[::-1], index, group, cluster, quantity=quantity)
+        assert (test.low, test.p_value) == (None, None)

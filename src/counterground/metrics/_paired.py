@@ -51,7 +51,7 @@ class PairedTest:
     """The difference a - b (fraction) with its 95 % interval and two-sided p-value.
 
     ``low``, ``high`` and ``p_value`` refer to other photos of these classes. They are None with fewer than
-    two clusters, or if a side is one stratum in one cluster; ``difference`` is None too if nothing can be
+    two clusters, or if all photos of a side are in one; ``difference`` is None too if nothing can be
     compared. All are based on ``n`` photos in ``clusters`` clusters. ``classes_low`` and ``classes_high``
     refer to other classes, with these taken as a random sample.
     """

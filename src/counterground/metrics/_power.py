@@ -38,7 +38,7 @@ class DropError:
             With two ways of clustering, the smaller of the two.
         photos: number of photos of classes with both groups.
         clusters: number of clusters that hold them; of two ways, the smaller number.
-        bounded: whether the drop has an interval: no side is one stratum in one cluster.
+        bounded: whether the drop has an interval: no side has all photos in one cluster.
     """
 
     common: float

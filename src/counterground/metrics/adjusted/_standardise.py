@@ -166,7 +166,7 @@ class StandardisedSide:
             away = (values[strata] - value) / np.sqrt(size * (size - 1))
             deviations += sum_by_code(self.alone[strata], away, clusters)
         held = len(np.unique(self._sampling.cluster[pool.rows]))
-        lone, confidence = size == 1 and bool(self.alone[0] >= 0), self._sampling.confidence
+        lone, confidence = len(np.unique(self._cluster)) == 1, self._sampling.confidence
         return InfluenceEstimate(value, deviations, len(self._rows), held, df, confidence, lone=lone)
 
     def _of_covariates(self, slopes: Floats) -> Floats:

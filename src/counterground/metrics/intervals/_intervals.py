@@ -26,8 +26,8 @@ class Interval:
     """A value with its 95 % interval (fractions), and the photos and clusters behind it.
 
     ``low`` and ``high`` refer to other photos of the same classes (and pairs of backgrounds). They are None
-    with fewer than two clusters, or if a side is one stratum in one cluster; ``value`` is None too if there
-    is nothing to measure. ``classes_low`` and ``classes_high`` refer to other classes, with these taken as a
+    with fewer than two clusters, or if all photos of a side are in one; ``value`` is None too if there is
+    nothing to measure. ``classes_low`` and ``classes_high`` refer to other classes, with these taken as a
     random sample; None if the value is not an average over classes. ``p_value`` is two-sided, for a drop of
     0; None if the value is not a drop.
     """

@@ -47,8 +47,8 @@ class InfluenceEstimate:
     the difference of their deviations. ``scatter`` is None if the estimate is not an average over classes.
 
     ``effective`` is the number of photos that it counts as, if these, not the deviations, are what is known:
-    for a single stratum (``SingleStrata``). ``lone`` says that a side is one stratum in one cluster: nothing
-    shows how far another cluster would be from it, however many photos it has.
+    for a single stratum (``SingleStrata``). ``lone`` says that all photos of a side are in one cluster:
+    nothing shows how far another cluster would be from it, however many photos and strata it has.
 
     Several models' estimates of one quantity may be held together (``stacked``): values ``[k]``, deviations
     ``[k, clusters]``.
@@ -242,8 +242,8 @@ class _Rows(NamedTuple):
     """What comparable averages share, regardless of what is averaged.
 
     ``n`` photos, each counted once, in ``clusters`` clusters. For each average: its photos, the ``pairs`` of
-    its strata, the weight of each pair's stratum, which pairs are ``alone`` in theirs, and the codes
-    ``meeting`` of the part of a class in a cluster.
+    its strata, the weight of each pair's stratum, which pairs are ``alone`` in theirs, whether all are in one
+    cluster (``lone``), and the codes ``meeting`` of the part of a class in a cluster.
     """
 
     n: int
@@ -253,6 +253,7 @@ class _Rows(NamedTuple):
     pairs: list[Codes]
     weights: list[Floats]
     alone: list[npt.NDArray[np.bool_]]
+    lone: list[bool]
     meeting: list[Codes]
     meetings: int
 
@@ -345,6 +346,7 @@ class Partition:
             pairs,
             [weight[own] for own in stratum],
             [whole[p] for p in pairs],
+            [len(np.unique(own)) == 1 for own in cluster],
             np.split(codes, np.cumsum([len(p) for p in pairs])[:-1]),
             len(names),
         )
@@ -435,7 +437,7 @@ class StratumMeans:
             scatter = ClassScatter(np.sqrt(c / (c - 1)) * moved, meetings)
         deviations = sum_by_code(part.pair_cluster[pairs], pulls, part.sampling.size)
         confidence = part.sampling.confidence
-        n, lone = rows.photos[place], m == 1 and bool(alone.all())
+        n, lone = rows.photos[place], rows.lone[place]
         return InfluenceEstimate(value, deviations, n, rows.clusters, rows.df, confidence, scatter, lone=lone)
 
     @cached_property
