@@ -89,9 +89,10 @@ class Comparison:
 
     ``points`` and ``robustness`` are what ``model_points`` and ``effective_robustness`` return. ``ranks`` has
     the columns of ``RANKS_SCHEMA``, with ``row`` the place among ``points``; the reproduction and models near
-    chance are not ranked. ``scaling`` is None without the paper. ``tests`` are paired tests (columns of
-    ``TESTS_SCHEMA``) within each version of a benchmark, ``agreement`` is what ``drop_agreement`` returns,
-    ``warnings`` say what is not comparable. ``place_of`` finds the row of a run's model. ``setting`` says
+    chance are not ranked. ``scaling`` is None without the paper. ``every_test`` are paired tests (columns of
+    ``TESTS_SCHEMA``) within each version of a benchmark, ``tests`` those that are shown: those against one
+    model if ``against`` names it. ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is
+    not comparable. ``place_of`` finds the row of a run's model. ``setting`` says
     which tables the paper's rows are from, None without the paper. For a ``contrast`` other than the drop,
     ``common`` and ``counter`` of the points are its sides and ``drop`` its value; the tests name the contrast
     as metric and the side as group.
@@ -101,13 +102,19 @@ class Comparison:
     robustness: EffectiveRobustness
     ranks: pl.DataFrame
     scaling: Scaling | None
-    tests: pl.DataFrame
+    every_test: pl.DataFrame
     agreement: pl.DataFrame
     warnings: tuple[str, ...]
     places: Mapping[tuple[Any, ...], int]
     sources: Mapping[tuple[Any, ...], str]
     setting: PaperSetting | None
     contrast: Contrast = DROP
+    against: str | None = None
+
+    @cached_property
+    def tests(self) -> pl.DataFrame:
+        """The tests that are shown; their p-values are corrected for every test."""
+        return self.every_test if self.against is None else tests_against(self.every_test, self.against)
 
     def place_of(self, run: Run, setting: Mapping[str, Any]) -> int | None:
         """Return which row of ``models`` is a model of a run; None if there is none, as without a drop.
@@ -118,9 +125,19 @@ class Comparison:
         """
         return self.places.get(place_key(run, setting))
 
-    def source_of(self, run: Run, setting: Mapping[str, Any]) -> str | None:
-        """Return the source under which ``tests`` lists a model of a run; None if it does not."""
-        return self.sources.get(place_key(run, setting))
+    def results_of(self, run: Run, setting: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        """Return the source and setting under which ``tests`` may list a model of a run, its own first.
+
+        There are several if several runs hold the same result, as of a classifier, which reads neither the
+        names nor the prompts that differ.
+        """
+        own, place = place_key(run, setting), self.place_of(run, setting)
+        same = [key for key, of in self.places.items() if place is not None and of == place and key != own]
+        return [
+            (self.sources[key], dict(zip(KEYS, key[1:], strict=True)))
+            for key in (own, *same)
+            if key in self.sources
+        ]
 
     def has_run(self, run: Run) -> bool:
         """Return whether a run is one of those compared."""
@@ -273,18 +290,19 @@ def full_comparison(
     robustness = effective_robustness(
         points, baseline=baseline, scale=scale, contrast=compared, answers=gathered.answers
     )
-    tests, sources, obstacles = _tests(named, against, compared)
+    every_test, sources, obstacles = _tests(named, against, compared)
+    shown = every_test if against is None else tests_against(every_test, against)
     paper = SETTINGS[chosen] if published else None
     warnings = [*comparability_warnings(named, paper)]
     if not published:
-        obstacles += _alone(listed if contrast is None else (), points, tests, compared)
+        obstacles += _alone(listed if contrast is None else (), points, shown, compared)
     warnings += [*obstacles, *_near_chance(points, compared), *robustness.warnings]
     return Comparison(
         points,
         robustness,
         _ranks(points, runs_of_points, compared),
         scaling(points, robustness) if published else None,
-        tests,
+        every_test,
         # The paper prints drops by class only for its first setting.
         drop_agreement(named, published=published and chosen == "one-prompt", contrast=compared),
         tuple(dict.fromkeys(warnings)),
@@ -292,6 +310,7 @@ def full_comparison(
         sources,
         paper,
         compared,
+        against,
     )
 
 
@@ -378,29 +397,22 @@ def _tests(
                 f"On {title} {', '.join(group)}: clusters are named by {' and '.join(clusters)}; there are "
                 "no tests against runs whose design names others. Evaluate all with the same design."
             )
+        absent = ""
         try:
             models, held = _compared(group)
             sources |= held
-            table = _table_of(models, group, against, contrast)
+            if against is not None and against not in {model.name for model in models}:
+                absent = f"There are no predictions of {against!r} there."
+            table = _without_repeats(compare_answers(models, contrast), group.values())
         except ValueError as error:
             if len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values()):
-                obstacles.append(f"No paired tests on {title}: {error}")
+                obstacles.append(f"No paired tests on {title}: {absent or error}")
             continue
-        obstacles += _untested(models, against, title)
+        obstacles += [f"No paired tests on {title}: {absent}"] if absent else _untested(models, against, title)
         place = (pl.lit(benchmark).alias("benchmark"), pl.lit(version).alias("benchmark_version"))
         frames.append(table.select(*place, pl.all()))
     tests = pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA)
     return tests, sources, obstacles
-
-
-def _table_of(
-    models: Sequence[Compared], runs: Mapping[str, Run], against: str | None, contrast: Contrast
-) -> pl.DataFrame:
-    """Paired tests of runs on the same photos; a ValueError says why there are none."""
-    if against is not None and against not in {model.name for model in models}:
-        raise ValueError(f"There are no predictions of {against!r} there.")
-    table = _without_repeats(compare_answers(models, contrast), runs.values())
-    return table if against is None else tests_against(table, against)
 
 
 def _untested(models: Sequence[Compared], against: str | None, title: str) -> list[str]:

@@ -12,6 +12,7 @@ from counterground.decision import plan_photos
 from counterground.metrics import score_predictions
 from counterground.photos import Discovered
 from counterground.report import write_report
+from counterground.report.page._section import make_section
 from counterground.results import StoppingRecord, percent, regroup
 
 
@@ -449,3 +450,27 @@ def test_other_photos_are_no_test(make_run, verdict_of):
     whole = make_run({"a": (0.9, 0.2)}, path="one")
     part = make_run({"b": (0.8, 0.5)}, path="two", lacking={0: "counter"})
     assert answers(verdict_of(whole, part))["More than the other models?"].startswith("Not tested.")
+
+
+def test_a_comparison_that_shows_some_tests_hides_none_from_the_page(make_run, section_of):
+    run = make_run({"a": (0.9, 0.5), "b": (0.85, 0.7), "c": (0.8, 0.7)}, per_group=40)
+    some = full_comparison([run], against="c")
+    assert some.tests.height < some.every_test.height
+    found, whole = make_section(1, [run], some, lambda *_, **__: None), section_of(run)
+    assert found.comparisons == whole.comparisons
+    assert found.verdict == whole.verdict
+
+
+def test_classifiers_are_tested_though_runs_with_other_names_repeat_one(make_run, section_of):
+    """A classifier reads no names, so the page has one row for what both runs hold."""
+    first, both = make_run({"a": (0.9, 0.3)}, path="first"), make_run({"a": (0.9, 0.3), "b": (0.9, 0.8)})
+    rows = both.predictions.with_columns(names=pl.lit("wordnet"))
+    info = both.info.model_copy(update={"names": "wordnet"})
+    other = replace(both, info=info, predictions=rows, scores=score_predictions(rows))
+    for runs in ((first, other), (other, first)):
+        found = section_of(*runs)
+        assert [row.model.label for row in found.rows] == ["a", "b"]
+        assert answers(found.verdict)["More than the other models?"].startswith("Yes.")
+        (pair,) = found.comparisons.pairs
+        (row,) = full_comparison(runs).tests.filter(metric="drop").rows(named=True)
+        assert (pair.model, pair.drop.difference.value) == (row["model_a"], row["difference"])

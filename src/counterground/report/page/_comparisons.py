@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import polars as pl
@@ -14,6 +14,8 @@ from counterground.report._words import Words
 from counterground.results import Estimate, ModelScores
 
 ALL_PAIRS_UP_TO = 6
+_Pair = tuple[str, str, str, str]
+_Result = tuple[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -77,16 +79,16 @@ class Comparisons:
 def tested_pairs(
     tests: pl.DataFrame,
     models: Sequence[ModelScores],
-    sources: Sequence[str | None],
+    results: Sequence[Sequence[_Result]],
     lead: str | None,
     words: Words,
 ) -> Comparisons:
     """Find the tests of every two models.
 
     Args:
-        tests: rows of ``Comparison.tests`` on one version of a benchmark.
+        tests: rows of ``Comparison.every_test`` on one version of a benchmark.
         models: the models of the page, under their own labels.
-        sources: what the tests call the run that holds each model.
+        results: the sources and settings under which the tests may list each model.
         lead: label of the model with the largest drop.
         words: words for the contrast that was tested.
     """
@@ -95,16 +97,15 @@ def tested_pairs(
     titles |= dict(zip(words.contrast.side_keys, (left, right), strict=True))
     titles["accuracy", None] = "Balanced"
     order = list(titles.values())
-    rows: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
+    rows: dict[_Pair, list[dict[str, Any]]] = {}
     for row in tests.iter_rows(named=True):
         key = (row["model_a"], row["source_a"], row["model_b"], row["source_b"])
         rows.setdefault(key, []).append(row)
     pairs = []
-    for pair in combinations(zip(models, sources, strict=True), 2):
-        for (first, source_a), (second, source_b) in (pair, pair[::-1]):
-            found = rows.get((first.setting.model, source_a, second.setting.model, source_b), [])
-            if own := [_test(row, titles) for row in found if _is_of(row, first, second)]:
-                ordered = sorted(own, key=lambda test: order.index(test.title))
+    for pair in combinations(zip(models, results, strict=True), 2):
+        for (first, held), (second, others) in (pair, pair[::-1]):
+            if found := _rows_of(rows, held, others):
+                ordered = sorted((_test(row, titles) for row in found), key=lambda t: order.index(t.title))
                 pairs.append(Pair(first.label, second.label, ordered))
                 break
     many = len(models) > ALL_PAIRS_UP_TO
@@ -120,12 +121,23 @@ def _test(row: dict[str, Any], titles: dict[tuple[str, str | None], str]) -> Tes
     return Test(titles[key], difference, row["p_holm"], leads=key == next(iter(titles)))
 
 
-def _is_of(row: dict[str, Any], first: ModelScores, second: ModelScores) -> bool:
-    """Whether a test is of these two models under their settings."""
+def _rows_of(
+    rows: Mapping[_Pair, list[dict[str, Any]]], first: Sequence[_Result], second: Sequence[_Result]
+) -> list[dict[str, Any]]:
+    """Return the tests of the first results of two models that were tested against each other."""
+    for (source_a, one), (source_b, other) in product(first, second):
+        found = rows.get((one["model"], source_a, other["model"], source_b), [])
+        if own := [row for row in found if _is_of(row, one, other)]:
+            return own
+    return []
+
+
+def _is_of(row: dict[str, Any], first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether a test is of two models under these settings."""
     return all(
-        row[f"{name}_{side}" if name in BY_SIDE else name] == getattr(model.setting, name)
+        row[f"{name}_{side}" if name in BY_SIDE else name] == setting[name]
         for name in SETTING
-        for side, model in (("a", first), ("b", second))
+        for side, setting in (("a", first), ("b", second))
     )
 
 

@@ -183,9 +183,9 @@ def make_section(
     models = [k.model for k in known]
     guessing = _guessing(runs, known, words)
     lead = find_lead(models, guessing, words)
-    tests = comparison.tests.filter(pl.col("benchmark_version") == benchmark.version)
-    sources = [comparison.source_of(runs[k.run], k.model.setting._asdict()) for k in known]
-    compared = tested_pairs(tests, models, sources, lead.label if lead else None, words)
+    tests = comparison.every_test.filter(pl.col("benchmark_version") == benchmark.version)
+    results = [comparison.results_of(runs[k.run], k.model.setting._asdict()) for k in known]
+    compared = tested_pairs(tests, models, results, lead.label if lead else None, words)
     rows = _rows(known, words)
     items = [Item(k.point, row.model.label, row.mark) for k, row in zip(known, rows, strict=True) if k.point]
     photos = pl.concat([run.photos.select(_PHOTO) for run in runs]).unique()
