@@ -158,6 +158,14 @@ def test_missing_figures_are_a_dash_never_zero(make_run):
     assert [cell.strip() for cell in row[4:6]] == ["–", "–"]
 
 
+@pytest.mark.parametrize("by_class", [False, True])
+def test_rows_of_one_metric_are_a_table_without_the_number_of_photos(four_models, by_class):
+    table = cg.format_scores(four_models.scores.filter(metric="drop"), "markdown", by_class=by_class)
+    head, _, row, *_ = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert head == ["Model", *(["Class"] * by_class), "Drop", "n"]
+    assert row[-1] == "–"
+
+
 def test_csv_and_json_hold_fractions_as_they_are(four_models):
     rows = list(csv.DictReader(io.StringIO(format_scores(four_models.scores, "csv"))))
     overall = four_models.scores.filter(pl.col("class_index").is_null())

@@ -93,7 +93,8 @@ class ModelScores:
     @property
     def unequal_classes(self) -> bool:
         """Whether classes differ in size, so that accuracy over photos is not that over classes."""
-        return len({figures["accuracy", None].n for figures in self.classes.values()}) > 1
+        every = ("accuracy", None)  # which some rows of a table may lack
+        return len({figures[every].n for figures in self.classes.values() if every in figures}) > 1
 
     @property
     def photos(self) -> Estimate:

@@ -172,7 +172,7 @@ def scores_as_table(
         for index in sorted(model.classes) if by_class else [None]:
             name = [] if index is None else [Cell((class_names or {}).get(index, str(index)))]
             figures = _cells(model, shown, index, pictures=pictures)
-            rows.append([*head, *name, *figures, Cell(count(model.get("accuracy", None, index).n))])
+            rows.append([*head, *name, *figures, Cell(count(model.get("accuracy", None, index).n or None))])
     caption = _caption(models, varying, by_class, kind_of_intervals(scores["anytime"]))
     return Table(columns, rows, caption, heads=heads, grouped=by_class)
 
