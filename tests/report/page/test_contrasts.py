@@ -169,6 +169,28 @@ def test_the_worst_of_cells_without_the_class_is_that_of_the_metric(four_cells, 
         assert re.search(rf"\b{percent(row['value'])} \[[^]]+\] worst", listed)
 
 
+def test_the_lowest_cell_of_each_model_is_among_those_shown(make_run, section_of):
+    """Of 52 cells 48 have room. In one, a model is always wrong and the other always right."""
+    run = make_run({"good": (0.5, 0.5), "bad": (0.5, 0.5)}, classes=[f"class {k}" for k in range(26)])
+    design = Design(("class_name", "place"), (Contrast("place_gap", "place=land", "place=water"),))
+    place = pl.when(pl.col("group") == "common").then(pl.lit("land")).otherwise(pl.lit("water"))
+    rows = run.predictions.with_columns(place=place)
+    odd = pl.col("class_index").eq(7) & (pl.col("place") == "land")
+    third = pl.col("photo_id").str.split("-").list.last().cast(pl.Int32) % 3 == 0
+    rows = rows.with_columns(correct=pl.when(odd).then(pl.col("model") == "good").otherwise(third))
+    record = run.info.benchmark.model_copy(update={"design": design.to_json()})
+    info = run.info.model_copy(update={"benchmark": record})
+    found = section_of(
+        replace(run, info=info, predictions=rows, scores=score_predictions(rows, design=design))
+    )
+    cells = found.design.cells
+    assert (len(cells.breakdown.rows), cells.breakdown.left_out) == (48, 4)
+    for number, (row, worst) in enumerate(zip(found.rows, cells.worst, strict=True)):
+        lowest = cells.breakdown.rows[worst].figures[number]
+        assert lowest.value == row.model.get("worst_group_accuracy").value
+    assert {row.model.get("worst_group_accuracy").value for row in found.rows} == {0.0, 0.35}
+
+
 def test_accuracy_by_each_attribute(own, four_cells):
     run = four_cells[0]
     for name, end in (("place", "Accuracy by co object"), ("co_object", "Accuracy on")):

@@ -141,7 +141,7 @@ def break_down(
     Args:
         models: models with their runs.
         columns: columns of the photos.
-        most: maximum number of values: those with most photos, or for cells the lowest.
+        most: maximum number of values: those with most photos, or for cells the lowest, of each model too.
         highest_first: whether to order by accuracy, otherwise by values.
         balanced: whether to average over classes, otherwise over photos.
     """
@@ -157,11 +157,13 @@ def break_down(
         rows.append(Value(values, max(figure.n for figure in figures), figures))
     left_out = 0 if most is None else max(0, len(rows) - most)
     if left_out:
-        first = (lambda row: -row.n) if highest_first else _mean
-        rows = sorted(rows, key=first)[:most]
+        worst = {_lowest([row.figures[place] for row in rows]) for place in range(len(models))}
+        last = [-row.n if highest_first else (at not in worst, _mean(row)) for at, row in enumerate(rows)]
+        rows = [row for _, row in sorted(zip(last, rows, strict=True), key=lambda each: each[0])][:most]
     rows.sort(key=(lambda row: (-_mean(row), row.values)) if highest_first else (lambda row: row.values))
     return Breakdown(columns, rows, left_out)
 
 
 def _mean(row: Value) -> float:
-    return sum(figure.value or 0.0 for figure in row.figures) / len(row.figures)
+    known = [figure.value for figure in row.figures if figure.value is not None]
+    return sum(known) / len(known)
