@@ -209,8 +209,14 @@ def tests_table(tests: pl.DataFrame, contrast: Contrast) -> Table:
         metric = quantities[row["metric"], row["group"]]
         found = Estimate.of(row, "difference")
         rows.append([Cell(metric), Cell(found.signed), Cell(found.interval), Cell(p)])
-    title = "Paired differences on the same photos (percentage points)"
-    return Table(columns, rows, f"{title}. {ABOUT_P}", title, (ABOUT_P,), headings=frozenset(headings))
+    title, about = "Paired differences on the same photos (percentage points)", _about_p(tests)
+    return Table(columns, rows, f"{title}. {about}", title, (about,), headings=frozenset(headings))
+
+
+def _about_p(tests: pl.DataFrame) -> str:
+    """Say over what p-values are corrected: tests on other photos, or among other names, are apart."""
+    families = tests.select("benchmark_version", "label_space").n_unique()
+    return f"{ABOUT_P} Each benchmark and label space is corrected by itself." if families > 1 else ABOUT_P
 
 
 def _plural(contrast: Contrast) -> str:
@@ -344,7 +350,7 @@ def drop_tests_table(tests: pl.DataFrame, contrast: Contrast = DROP) -> Table:
         Column(f"{contrast_titles(contrast)[2]} of"),
         Column("minus that of"),
         Column("Points", True, f"Difference of the two {_plural(contrast)} on the same photos."),
-        Column("p (Holm)", True, ABOUT_P),
+        Column("p (Holm)", True, _about_p(tests)),
     )
     drops = tests.filter(
         pl.col("metric") == contrast.name, pl.col("group").is_null(), pl.col("difference").is_not_null()

@@ -435,7 +435,7 @@ def test_of_many_models_the_page_shows_the_pairs_of_the_lead_corrected_for_all_p
     found = section_of(run)
     lead = max(models_of(run), key=lambda model: model.get("drop").value).label
     assert {pair.against for pair in found.comparisons.shown} == {lead}
-    assert found.comparisons.corrected_for == 4 * 8 * 7 // 2
+    assert found.comparisons.corrected_for == f"{4 * 8 * 7 // 2} tests"
     tests = full_comparison([run]).tests.filter(metric="drop")
     expected = {frozenset((row["model_a"], row["model_b"])): row for row in tests.iter_rows(named=True)}
     for pair in found.comparisons.shown:
@@ -444,6 +444,23 @@ def test_of_many_models_the_page_shows_the_pairs_of_the_lead_corrected_for_all_p
         sign = 1 if row["model_a"] == pair.model else -1
         assert pair.drop.difference.value == pytest.approx(sign * row["difference"])
         assert pair.drop.difference.low <= pair.drop.difference.value <= pair.drop.difference.high
+
+
+def test_models_of_other_names_are_no_tests_that_p_is_corrected_for(make_run, section_of):
+    """Three models among 1,000 names have 12 tests, the two others among 20 names 4."""
+    many = make_run({"a": (0.9, 0.85), "b": (0.9, 0.8), "c": (0.9, 0.8)}, path="many")
+    few = make_run({"d": (0.9, 0.4), "e": (0.9, 0.75)}, path="few", label_space="few")
+    space = few.info.label_space.model_copy(update={"name": "few", "size": 20})
+    few = replace(few, info=few.info.model_copy(update={"label_space": space}))
+    found = section_of(many, few)
+    said = answers(found.verdict)["More than the other models?"]
+    assert "significantly larger than that of e (" in said  # one of four others
+    assert "Holm-corrected over 4 tests" in said
+    assert found.comparisons.corrected_for == "4 or 12 tests"
+    assert {pair.corrected_for for pair in found.comparisons.pairs if pair.model in "abc"} == {12}
+    tables = {table.title: table for table in full_comparison([many, few]).tables}
+    (note,) = next(table.notes for title, table in tables.items() if title.startswith("Paired differences"))
+    assert note.endswith("Each benchmark and label space is corrected by itself.")
 
 
 def test_other_photos_are_no_test(make_run, verdict_of):

@@ -30,11 +30,15 @@ class Test:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two models, the first minus the second, by every quantity they were tested on; drop first."""
+    """Two models, the first minus the second, by every quantity they were tested on; drop first.
+
+    ``corrected_for`` is the number of tests over which the p-values are corrected.
+    """
 
     model: str
     against: str
     tests: list[Test]
+    corrected_for: int
 
     @property
     def drop(self) -> Test | None:
@@ -45,22 +49,26 @@ class Pair:
     def turned(self) -> Pair:
         """The second model minus the first."""
         tests = [replace(test, difference=_negative(test.difference)) for test in self.tests]
-        return Pair(self.against, self.model, tests)
+        return Pair(self.against, self.model, tests, self.corrected_for)
 
 
 @dataclass(frozen=True)
 class Comparisons:
     """Every tested pair of models of a benchmark.
 
-    ``corrected_for`` is the number of tests over which p-values are corrected. ``lead`` is the model that the
-    page compares all others with if there are too many for a table of all pairs. ``lacking``: whether there
-    are several models, but no test of any two.
+    ``lead`` is the model that the page compares all others with if there are too many for a table of all
+    pairs. ``lacking``: whether there are several models, but no test of any two.
     """
 
     pairs: list[Pair]
-    corrected_for: int = 0
     lead: str | None = None
     lacking: bool = False
+
+    @property
+    def corrected_for(self) -> str:
+        """Over how many tests p-values are corrected: those of models for which the same names compete."""
+        *others, most = sorted({pair.corrected_for for pair in self.pairs})
+        return f"{' or '.join(f'{n:,}' for n in (*others, most))} test{'s' * (most != 1)}"
 
     @property
     def shown(self) -> list[Pair]:
@@ -101,18 +109,17 @@ def tested_pairs(
     for row in tests.iter_rows(named=True):
         key = (row["model_a"], row["source_a"], row["model_b"], row["source_b"])
         rows.setdefault(key, []).append(row)
+    families = dict(tests.group_by("label_space").agg(pl.col("p_value").count()).iter_rows())
     pairs = []
     for pair in combinations(zip(models, results, strict=True), 2):
         for (first, held), (second, others) in (pair, pair[::-1]):
             if found := _rows_of(rows, held, others):
                 ordered = sorted((_test(row, titles) for row in found), key=lambda t: order.index(t.title))
-                pairs.append(Pair(first.label, second.label, ordered))
+                pairs.append(Pair(first.label, second.label, ordered, families[found[0]["label_space"]]))
                 break
     many = len(models) > ALL_PAIRS_UP_TO
-    families = tests.group_by("label_space").agg(pl.col("p_value").count())  # each has its own photos
-    corrected_for = max(families["p_value"], default=0)
     lacking = len(models) > 1 and not pairs
-    return Comparisons(pairs, corrected_for, lead if many else None, lacking)
+    return Comparisons(pairs, lead if many else None, lacking)
 
 
 def _test(row: dict[str, Any], titles: dict[tuple[str, str | None], str]) -> Test:

@@ -304,6 +304,7 @@ class _Ranking:
         values: dict[str, float] = {}
         few: list[str] = []
         margins: dict[str, float] = {}
+        corrected_for = 0
         for model in others:
             pair = comparisons.between(first.label, model.label)
             if pair is None or pair.drop is None:
@@ -311,7 +312,7 @@ class _Ranking:
             if pair.drop.p_holm is None:
                 few.append(model.label)
             else:
-                values[model.label] = pair.drop.p_holm
+                values[model.label], corrected_for = pair.drop.p_holm, pair.corrected_for
                 margins[model.label] = _margin(pair.drop.difference, 1) or 0.0
         apart = [label for label, p in values.items() if p < SIGNIFICANT]
         level = first.of(words.contrast).left
@@ -327,7 +328,7 @@ class _Ranking:
             [model.label for model in others if model.label not in {*values, *few}],
             few,
             sorted(values.values()),
-            f"Holm-corrected over {counted(comparisons.corrected_for, 'test')}",
+            f"Holm-corrected over {counted(corrected_for, 'test')}",
             min(margins, key=lambda label: margins[label], default=None),
             words,
         )
@@ -354,14 +355,14 @@ class _Ranking:
         if not self.p_values:
             return Answer(question, "Not tested.", _NO_INTERVAL if self.few else _UNTESTED)
         if not self.tied:
-            others = _all_of(self.apart, "each")
+            others = self._all_of(self.apart, "each")
             evidence = f"{p_equals(self.p_values[-1], at_most=True)}, {self.corrected}"
             reason = (
                 f"Its {self.words.noun} is significantly larger than that of {others} ({evidence}).{more}"
             )
             return Answer(question, "As far as tested." if self.untested or self.few else "Yes.", reason)
         if not self.apart:
-            any_other = _all_of(self.tied, "any")
+            any_other = self._all_of(self.tied, "any")
             reason = f"Its {self.words.noun} is not significantly different from that of {any_other}"
             return Answer(
                 question,
@@ -373,6 +374,16 @@ class _Ranking:
             f"{_listed(self.tied)} ({self.corrected})."
         )
         return Answer(question, "In part.", reason + more)
+
+    def _all_of(self, labels: Sequence[str], each: str) -> str:
+        """Return models in words: all others, or by name if others were not tested."""
+        if self.untested or self.few:
+            return _listed(labels)
+        if len(labels) == 1:
+            return f"the other model, {labels[0]}"
+        if len(labels) == 2 and each == "any":
+            return "either other model"
+        return f"{each} of the {len(labels)} other models"
 
 
 def _sentence(
@@ -670,14 +681,6 @@ def _after_a_gain(words: Words) -> Answer:
         "counterground discover choose them: by default the benchmark holds none of the photos that chose."
     )
     return Answer(_NEXT, "Check which backgrounds are common and which counter.", reason)
-
-
-def _all_of(labels: Sequence[str], each: str) -> str:
-    if len(labels) == 1:
-        return f"the other model, {labels[0]}"
-    if len(labels) == 2 and each == "any":
-        return "either other model"
-    return f"{each} of the {len(labels)} other models"
 
 
 def _listed(labels: Sequence[str]) -> str:
