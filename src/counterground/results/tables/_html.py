@@ -70,10 +70,13 @@ def small(text: str) -> str:
 
 
 def interval_picture(common: Estimate, counter: Estimate) -> str:
-    """Draw a disc at common accuracy, a ring at counter, the gap between them, and both intervals."""
+    """Draw a disc at common accuracy, a ring at counter, the gap between them, and both intervals.
+
+    They may be the sides of another contrast, which the title of the column names.
+    """
     if common.value is None or counter.value is None:
         return ""
-    title = f"common {common.text} (disc), counter {counter.text} (ring)"
+    title = f"disc {common.text}, ring {counter.text}"
     marks = [_stroke(2, 158, 12, 1, 0.3)]  # the axis
     for side, height in ((common, 7), (counter, 17)):
         if side.low is not None and side.high is not None:
