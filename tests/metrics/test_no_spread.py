@@ -161,7 +161,7 @@ def test_a_side_in_one_cluster_has_no_interval_however_many_photos_it_has(sessio
 
 @pytest.mark.parametrize("sessions", [1, 40])
 def test_a_side_in_one_cluster_has_no_interval_however_many_classes_it_has(sessions):
-    """All common photos of ten classes are of one session: how far these lie apart is no scatter of sessions."""
+    """All common photos of ten classes are of one session: how far classes lie apart says nothing of it."""
     index = np.repeat(np.arange(10), 200)
     group = np.tile(np.repeat(["common", "counter"], 100), 10)
     right = np.random.default_rng(0).random(2000) < np.where(group == "common", 0.8, 0.6)

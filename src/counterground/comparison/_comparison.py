@@ -408,7 +408,9 @@ def _tests(
             if len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values()):
                 obstacles.append(f"No paired tests on {title}: {absent or error}")
             continue
-        obstacles += [f"No paired tests on {title}: {absent}"] if absent else _untested(models, against, title)
+        obstacles += (
+            [f"No paired tests on {title}: {absent}"] if absent else _untested(models, against, title)
+        )
         place = (pl.lit(benchmark).alias("benchmark"), pl.lit(version).alias("benchmark_version"))
         frames.append(table.select(*place, pl.all()))
     tests = pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA)
