@@ -252,6 +252,31 @@ def _remove_if_left(left: Path, *, made_here: bool) -> None:
         _unlock(lock)
 
 
+@contextmanager
+def exclusive(file: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Wait until no other process holds the lock ``file``; the system frees that of a killed process.
+
+    Args:
+        file: it stays when the lock is given back.
+        waiting: called once, if another process has the lock.
+
+    Raises:
+        OSError: the lock cannot be opened, or is a link, which is not followed.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting()
+        lock.acquire(poll_interval=0.2)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def check_writable(folder: Path) -> None:
     """Make ``folder`` and check that a file can be written in it, before hours of work depend on it.
 

@@ -26,7 +26,7 @@ EXTRAS = {
     "urls": "requests urllib3",
     "datasets": "datasets",
     "heads": "sklearn",
-    "construction": "duckdb filelock imagehash segno sqlalchemy starlette uvicorn",
+    "construction": "duckdb imagehash segno sqlalchemy starlette uvicorn",
     "counteranimal": "gdown",
     "coco": "pycocotools",
     "intervention": "cv2",
@@ -215,7 +215,6 @@ def test_other_commands_say_in_one_line_what_to_install(answers, name):
         ("starlette", "construction", REFUSED["label"][1]),
         ("uvicorn", "construction", REFUSED["label"][1]),
         ("imagehash", "construction", REFUSED["curate"][1]),
-        ("filelock", "construction", REFUSED["collect"][1]),
         ("sklearn", "heads", ["evaluate", "photos", "-m", f"{CLIP}?head=knn", "--out", "run"]),
         (
             "pycocotools",

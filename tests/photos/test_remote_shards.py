@@ -7,7 +7,10 @@ import io
 import tarfile
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import forked
 import pytest
 from photo_server import photo_bytes
 
@@ -48,7 +51,22 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             return self.send_error(self.server.refused[self.path])
         if self.path in self.server.endless:
             return self.drip()
+        if self.server.slow and self.path.endswith(".tar"):
+            return self.send_slowly(Path(self.translate_path(self.path)).read_bytes())
         return super().do_GET()
+
+    def send_slowly(self, data):
+        """In pieces, and from the middle if asked."""
+        first = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        self.send_response(206 if first else 200)
+        self.send_header("ETag", '"one"')
+        self.send_header("Content-Length", str(len(data) - first))
+        if first:
+            self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+        self.end_headers()
+        for start in range(first, len(data), len(data) // 20):
+            self.wfile.write(data[start : start + len(data) // 20])
+            self.server.over.wait(0.05)
 
     def drip(self):
         self.send_response(200)
@@ -66,7 +84,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 def web(shards):
     handler = functools.partial(Handler, directory=str(shards.parent))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.asked, server.refused, server.endless = Counter(), {}, set()
+    server.asked, server.refused, server.endless, server.slow = Counter(), {}, set(), False
     server.over, server.left = threading.Event(), threading.Event()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     server.url = f"http://127.0.0.1:{server.server_port}/test"
@@ -87,6 +105,16 @@ def test_shards_of_the_web_are_fetched_once_with_their_class_names(web):
         "/test/classnames.txt": 1,
         "/classnames.txt": 1,
     }
+
+
+def test_two_processes_fetch_one_shard_once(web, tmp_path):
+    web.slow = True
+    code = "import sys, counterground.photos as p; print(p.read_benchmark(sys.argv[1]).version)"
+    with ThreadPoolExecutor() as threads:
+        both = [threads.submit(forked.run, code, f"{web.url}/00000.tar", folder=tmp_path) for _ in "ab"]
+    assert [each.result().stderr for each in both] == ["", ""]
+    assert len({each.result().stdout for each in both}) == 1
+    assert web.asked["/test/00000.tar"] == 1
 
 
 def test_one_shard_and_names_of_ones_own(web, tmp_path):

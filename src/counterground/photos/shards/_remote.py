@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 
 from counterground.errors import CounterGroundError, UsageError, needs_extra
-from counterground.files import cache_dir, check_writable, write_bytes
+from counterground.files import cache_dir, check_writable, exclusive, write_bytes
 from counterground.http import Client, DownloadSettings, FetchError, Task
 from counterground.photos._benchmark import Benchmark
 from counterground.photos.shards._shards import CLASS_NAMES_FILE, read_tars
@@ -27,6 +27,7 @@ from counterground.progress import progress_bar
 _SETTINGS = DownloadSettings(jobs=2, longest=6 * 3600.0, timeout=60.0, most_bytes=64 * 2**30)
 _ABSENT = (403, 404, 410)
 _UNASKED = "classnames.unasked"  # there until the names of the classes were asked for
+_LOCK_FILE = ".fetching.lock"
 
 
 def read_webdataset(source: Source, *, show_progress: bool = False) -> Benchmark:
@@ -75,22 +76,28 @@ def _fetch(urls: Sequence[str], *, with_names: bool, show_progress: bool) -> Pat
     key = hashlib.sha256("\n".join(urls).encode()).hexdigest()[:32]
     folder = cache_dir() / "fetched" / f"shards-{key}"
     check_writable(folder)
+    with exclusive(folder / _LOCK_FILE):  # else two processes would append to one part of a shard
+        _fetch_missing(urls, folder, show_progress=show_progress)
+        unasked = folder / _UNASKED
+        if with_names and unasked.is_file():
+            _fetch_names(urls[0], folder / CLASS_NAMES_FILE)
+            unasked.unlink(missing_ok=True)
+    return folder
+
+
+def _fetch_missing(urls: Sequence[str], folder: Path, *, show_progress: bool) -> None:
     tasks = [Task(url, folder / _file_of(number)) for number, url in enumerate(urls)]
     wanted = [task for task in tasks if not task.payload.is_file()]
-    unasked = folder / _UNASKED
-    if wanted:
-        write_bytes(unasked, b"")
-        with needs_extra("urls"):
-            import requests  # noqa: F401 - one clear line before anything else
-        with (
-            progress_bar("Fetching shards", "files", total=len(wanted), shown=show_progress) as bar,
-            host_budgets(folder.parent / "requests.sqlite") as budgets,
-        ):
-            _ShardLoop(wanted, _SETTINGS, budgets, bar.advance).run()
-    if with_names and unasked.is_file():
-        _fetch_names(urls[0], folder / CLASS_NAMES_FILE)
-        unasked.unlink(missing_ok=True)
-    return folder
+    if not wanted:
+        return
+    write_bytes(folder / _UNASKED, b"")
+    with needs_extra("urls"):
+        import requests  # noqa: F401 - one clear line before anything else
+    with (
+        progress_bar("Fetching shards", "files", total=len(wanted), shown=show_progress) as bar,
+        host_budgets(folder.parent / "requests.sqlite") as budgets,
+    ):
+        _ShardLoop(wanted, _SETTINGS, budgets, bar.advance).run()
 
 
 class _ShardLoop(FileLoop):

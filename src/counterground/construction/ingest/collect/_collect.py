@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,15 +37,14 @@ from counterground.construction.ingest.download import (
     download_photos,
     note_equal,
 )
-from counterground.errors import CounterGroundError, needs_extra
+from counterground.errors import CounterGroundError
+from counterground.files import exclusive
 from counterground.http import Budget, Client, DownloadSettings, FetchError, Waiting, refuse_long_wait
 from counterground.photos import image_type
 from counterground.pool import CANDIDATE_SCHEMA, PhotoKey, is_from, open_pool
 from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
-    from filelock import FileLock
-
     from counterground.pool import Pool
 
 LOCK_FILE = ".collect.lock"
@@ -58,30 +57,16 @@ def exclusive_lock(root: Path, waiting: Waiting) -> Iterator[None]:
     Raises:
         CounterGroundError: the lock cannot be opened, or is a link.
     """
-    with needs_extra("construction"):
-        from filelock import FileLock
-
     file = root / LOCK_FILE
-    lock = FileLock(file)
-    try:
-        _acquire(lock, waiting)
-    except OSError as error:  # a pool from elsewhere may hold a link in its place, which is not followed
-        what = "is a link: remove it" if file.is_symlink() else f"cannot be opened ({error.strerror})"
-        raise CounterGroundError(f"{file} {what}, and collect again.") from error
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(
+                exclusive(file, lambda: waiting("another collect is running on this pool: waiting for it"))
+            )
+        except OSError as error:  # a pool from elsewhere may hold a link in its place, which is not followed
+            what = "is a link: remove it" if file.is_symlink() else f"cannot be opened ({error.strerror})"
+            raise CounterGroundError(f"{file} {what}, and collect again.") from error
         yield
-    finally:
-        lock.release()
-
-
-def _acquire(lock: FileLock, waiting: Waiting) -> None:
-    from filelock import Timeout
-
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        waiting("another collect is running on this pool: waiting for it")
-        lock.acquire(poll_interval=0.2)
 
 
 # Bytes assumed for a photo before one of its size was seen; larger than most.
