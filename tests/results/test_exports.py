@@ -140,6 +140,15 @@ def test_a_card_says_limits_and_its_own_warnings_and_how_to_repeat(make_run):
     assert "stamps-biased" not in body
 
 
+def test_a_card_asks_for_the_path_of_a_benchmark_that_has_no_name(make_run):
+    where = "with the path of the benchmark for BENCHMARK"
+    for name in (each.name for each in list_benchmarks()):
+        (card,) = model_cards([make_run({"m": (0.8, 0.5)}, name=name)]).values()
+        assert (f"counterground evaluate {name} " in card, where in card) == (True, False)
+    (card,) = model_cards([make_run({"m": (0.8, 0.5)}, name="mine")]).values()
+    assert ("counterground evaluate BENCHMARK " in card, where in card) == (True, True)
+
+
 def test_a_card_says_what_common_means_for_this_benchmark(make_run):
     run = make_run({"m": (0.8, 0.5)})
     (card,) = model_cards([run]).values()

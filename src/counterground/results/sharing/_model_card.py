@@ -228,10 +228,10 @@ def _conditions(result: ModelResult) -> str:
 
 
 def _repeat(result: ModelResult) -> str:
-    name = result.run.info.benchmark.name
-    where = "" if name in ("stamps", "counteranimal") else ", with the path of the benchmark for BENCHMARK"
+    command = repeat_command(result.run, result.record.name)
+    where = ", with the path of the benchmark for BENCHMARK" if " BENCHMARK " in command else ""
     sentence = markdown(f"Repeat it with CounterGround {result.run.info.counterground_version}{where}:")
-    return f"{sentence} {code(repeat_command(result.run, result.record.name))}"
+    return f"{sentence} {code(command)}"
 
 
 def _bullets(title: str, sentences: Sequence[str]) -> str:
