@@ -153,6 +153,21 @@ def test_photos_in_memory_have_ids_of_their_content(make, form, columns, photos,
         assert load_photo(file).image.tobytes() == given[row].convert("RGB").tobytes()
 
 
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_masks_are_found_below_the_root(in_memory, absolute, columns, photos):
+    (photos / "masks").mkdir()
+    masks = [photos / "masks" / f"{row:02}.png" for row in range(ROWS)]
+    for mask in masks:
+        Image.new("L", (8, 8), 255).save(mask)
+    columns["mask"] = [mask if absolute else mask.relative_to(photos) for mask in masks]
+    if in_memory:
+        columns["file"] = images(photos, columns)
+    benchmark = Benchmark.from_frame(columns, root=photos, **USED)
+    assert list(map(benchmark.mask_path, benchmark.photos["mask"])) == masks
+    assert benchmark.photos["mask"].to_list() == [f"masks/{row:02}.png" for row in range(ROWS)]
+
+
 def test_photos_of_other_content_are_another_benchmark(columns, photos):
     columns["file"] = images(photos, columns)
     before = Benchmark.from_frame(columns, **USED)

@@ -8,6 +8,7 @@ import time
 import polars as pl
 import pytest
 from photo_server import Running, photo_bytes
+from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import UnreadablePhoto, load_photo, read_benchmark
@@ -55,6 +56,18 @@ def test_a_photo_is_kept_by_the_first_40_letters_of_its_name(table, server):
     server.script[f"/{name}.jpg"] = [photo_bytes(0)]
     (path,) = read_benchmark(table([server.address(name)])).photos["path"]
     assert path.rpartition("/")[2].rpartition("-")[0] == "a-photo-of-a-hen-by-somebody-with-a-long"
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_masks_of_photos_behind_urls_lie_where_the_table_does(absolute, table, tmp_path):
+    (tmp_path / "masks").mkdir()
+    masks = [tmp_path / "masks" / f"{number}.png" for number in range(3)]
+    for number, mask in enumerate(masks):
+        Image.new("L", (48, 40), 255 * (number % 2)).save(mask)
+    written = [str(mask) if absolute else mask.relative_to(tmp_path).as_posix() for mask in masks]
+    benchmark = read_benchmark(table(mask=written))
+    assert sorted(map(benchmark.mask_path, benchmark.photos["mask"])) == masks
+    assert not benchmark.photos["mask"].str.starts_with("/").any()
 
 
 def test_another_table_of_the_same_photos_asks_for_the_new_one_only(table, server):

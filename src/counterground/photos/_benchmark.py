@@ -186,7 +186,7 @@ class Benchmark:
 
         Args:
             frame: one row per photo.
-            root: the folder that relative paths start from; the working folder by default.
+            root: the folder that relative paths and masks start from; the working folder by default.
             path: the column of photos: paths, or photos in memory, which are PIL images, uint8 arrays
                 ``[h, w]`` or ``[h, w, 3]``, or the bytes of files. Photos in memory are written without loss
                 into the cache, and their paths are their row numbers, such as ``07.png``.
@@ -204,8 +204,9 @@ class Benchmark:
             CounterGroundError: a file is missing, or ``validate_manifest`` refuses the manifest.
         """
         columns = {"path": path, "class_name": label, "background": background, "group": group}
+        start = Path.cwd() if root is None else Path(root)
         manifest, folder, notes = manifest_of_table(frame, root, columns, names, attributes)
-        found = benchmark_of_frame(manifest, folder, name)
+        found = benchmark_of_frame(manifest, folder, name, masks_root=None if folder == start else start)
         return found.described(notes=(*notes, *found.notes))
 
     @property
@@ -311,15 +312,17 @@ def as_written(benchmark: Benchmark, manifest: pl.DataFrame, version: str) -> Be
     return benchmark.described(notes=(*benchmark.notes, note))
 
 
-def benchmark_of_frame(frame: pl.DataFrame, root: Path, name: str) -> Benchmark:
+def benchmark_of_frame(
+    frame: pl.DataFrame, root: Path, name: str, masks_root: Path | None = None
+) -> Benchmark:
     """Return the benchmark of a manifest (see `classified`); its paths are below ``root``, or absolute.
 
     Raises:
         CounterGroundError: see `classified`; or ``validate_manifest`` refuses the manifest.
     """
-    photos, folder, space, notes = classified(frame, root)
-    benchmark = Benchmark(name, folder, photos, space)
-    return benchmark.described(notes=(*notes, *describe_gaps(benchmark)))
+    found = classified(frame, root, masks_root)
+    benchmark = Benchmark(name, found.root, found.photos, found.label_space, masks_root=found.masks_root)
+    return benchmark.described(notes=(*found.notes, *describe_gaps(benchmark)))
 
 
 def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:

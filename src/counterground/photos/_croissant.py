@@ -376,7 +376,8 @@ def _benchmark(file: Path | str, metadata: Any, columns: dict[str, list[Any]]) -
         packed = {each: columns.pop(each) for each in ("path", "class_name")}
         photos, folder, _ = manifest_of_table(packed, None, {each: each for each in packed}, None)
         frame = pl.DataFrame({**columns, **photos.to_dict()}, strict=False)
-        return benchmark_of_frame(frame.drop("class_index", strict=False), folder, name)
+        masks_root = file.parent if isinstance(file, Path) else None
+        return benchmark_of_frame(frame.drop("class_index", strict=False), folder, name, masks_root)
     files = [Path(os.fsdecode(value)) for value in columns.pop("path")]
     folder = _folder(metadata, files)
     paths = [path.relative_to(folder).as_posix() for path in files]

@@ -47,7 +47,8 @@ def manifest_of_table(
 
     Args:
         table: a Polars or pandas frame, or a mapping of columns.
-        root: the folder of relative paths; None for the working folder.
+        root: the folder of relative paths and masks, to which those below it become relative; None for the
+            working folder.
         columns: the table's names for the columns ``path``, ``class_name``, ``background`` and ``group``.
         names: what the numbers of ``class_name`` mean; ``imagenet`` for ImageNet-1K.
         attributes: further columns, under their own names.
@@ -96,8 +97,13 @@ def manifest_of_table(
         found["class_name"], called = _class_names(found["class_name"], names, str(columns["class_name"]))
         notes = note_absent_classes(called, found["class_name"])
     photos, folder = _photos(found.pop("path"), root)
+    masks = {name: [_below(root, each) for each in found.pop(name)] for name in found.keys() & {"mask"}}
     kept = {name: _cells(name, listed, attributes) for name, listed in found.items()}
-    return pl.DataFrame([_column(name, listed) for name, listed in {**photos, **kept}.items()]), folder, notes
+    return (
+        pl.DataFrame([_column(name, listed) for name, listed in {**photos, **masks, **kept}.items()]),
+        folder,
+        notes,
+    )
 
 
 def _column(name: str, values: list[Any]) -> pl.Series:
@@ -282,11 +288,15 @@ def _photos(given: Sequence[Any], root: Path | str | None) -> tuple[dict[str, li
     """Return the columns ``path`` and, if photos were written, ``photo_id``, and the folder of paths."""
     if not all(isinstance(value, str | os.PathLike) for value in given):
         return _written(given)
-    paths = [Path(value) for value in given]
-    folder = Path.cwd() if root is None else Path(root)
-    if root is not None:
-        paths = [path.relative_to(folder) if path.is_relative_to(folder) else path for path in paths]
-    return {"path": [path.as_posix() for path in paths]}, folder
+    return {"path": [_below(root, value) for value in given]}, Path.cwd() if root is None else Path(root)
+
+
+def _below(root: Path | str | None, value: Any) -> Any:
+    """Return a path with slashes, relative to ``root`` if it is below that; what is no path, as text."""
+    if not isinstance(value, str | os.PathLike):
+        return _text(value)
+    path = Path(value)
+    return (path.relative_to(root) if root is not None and path.is_relative_to(root) else path).as_posix()
 
 
 def _written(given: Sequence[Any]) -> tuple[dict[str, list[str]], Path]:

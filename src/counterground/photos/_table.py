@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -310,8 +311,19 @@ def _whole(column: pl.Series) -> pl.Series:
     return column
 
 
-def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, LabelSpace, tuple[str, ...]]:
-    """Return a manifest with its classes and photo ids filled in, its folder, its label space, and notes.
+@dataclass(frozen=True)
+class Classified:
+    """A manifest whose classes and photo ids are filled in, its folders (see `Benchmark`), and notes."""
+
+    photos: pl.DataFrame
+    root: Path
+    masks_root: Path | None
+    label_space: LabelSpace
+    notes: tuple[str, ...]
+
+
+def classified(frame: pl.DataFrame, root: Path, masks_root: Path | None = None) -> Classified:
+    """Fill in the classes and photo ids of a manifest.
 
     The table needs ``path`` and ``class_name``, or ``path`` and ``class_index``. With a name, ``class_index``
     is optional and must run from 0 to k - 1; without one, it is the ImageNet-1K index. ``imagenet_index``,
@@ -323,6 +335,7 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
             if they can (``as_attributes``), and the others are noted.
         root: the folder that paths are relative to. If they are absolute, it is instead the deepest folder
             that all photos and masks share, so that the benchmark is the same wherever it is.
+        masks_root: the same for masks that do not lie where the photos do; None if they do.
 
     Raises:
         CounterGroundError: a missing column, a column name one slip from a known one or that is a pattern, a
@@ -346,12 +359,18 @@ def classified(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, Lab
     frame, notes_on_columns = as_attributes(frame)
     frame = with_plain_paths(_cast_keys(_with_tidy_texts(frame)))
     refuse_repeated(frame, "path")
-    frame, root, moved = _below_one_folder(frame, root)
+    if masks_root is None:
+        frame, root, moved = _below_one_folder(frame, root, "path", "mask")
+    else:
+        frame, root, moved = _below_one_folder(frame, root, "path")
+        frame, masks_root, also = _below_one_folder(frame, masks_root, "mask")
+        moved += also
     space, frame, found = _classify(frame)
     notes += found
     if "photo_id" not in frame.columns:
         frame = frame.with_columns(pl.Series("photo_id", _hashed(frame["path"], root), pl.String))
-    return frame.drop("imagenet_index", strict=False), root, space, (*moved, *notes, *notes_on_columns)
+    photos = frame.drop("imagenet_index", strict=False)
+    return Classified(photos, root, masks_root, space, (*moved, *notes, *notes_on_columns))
 
 
 def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -452,9 +471,11 @@ def _hashed(paths: pl.Series, root: Path) -> list[str]:
         ) from error
 
 
-def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
-    """Return the frame with relative paths, the folder they are relative to, and notes."""
-    columns = [column for column in ("path", "mask") if column in frame.columns]
+def _below_one_folder(
+    frame: pl.DataFrame, root: Path, *names: str
+) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
+    """Return the frame with relative paths in these columns, the folder they are relative to, and notes."""
+    columns = [column for column in names if column in frame.columns]
     if not any(frame[column].str.contains(_ABSOLUTE).any() for column in columns):
         return frame, root, ()
     written = {path: Path(path) for column in columns for path in frame[column].drop_nulls()}
@@ -476,7 +497,8 @@ def _below_one_folder(frame: pl.DataFrame, root: Path) -> tuple[pl.DataFrame, Pa
     below = {path: file.relative_to(shared).as_posix() for path, file in files.items()}
     frame = frame.with_columns(pl.col(columns).replace(below))
     note = (
-        f"The paths of the manifest are absolute; outputs give them from {shared.name!r} on, which all share."
+        f"The {'paths' if 'path' in names else 'masks'} of the manifest are absolute; outputs give them from "
+        f"{shared.name!r} on, which all share."
     )
     return frame, shared, (note,)
 

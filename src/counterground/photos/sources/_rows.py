@@ -31,7 +31,7 @@ def benchmark_of_rows(
         frame: one row per photo; its path or URL is in the column that ``image=`` names, else ``path`` or
             ``url``.
         source: which column is which, and ``names``, a file with the names of numbered classes.
-        root: the folder of relative paths.
+        root: the folder of relative paths, of masks also if the photos are behind URLs.
         name: what outputs call the benchmark.
         texts: whether all columns are texts, as in CSV, so that numbers must be recognised.
         show_progress: show a bar while photos are fetched.
@@ -48,10 +48,12 @@ def benchmark_of_rows(
         if "names" in source.options:
             frame, absent = _with_class_names(frame, Path(source.options["names"]))
             notes += absent
+        masks_root = None
         if _holds_urls(frame):
+            masks_root = root
             frame, root, fetched = _fetched(frame, show_progress=show_progress)
             notes += fetched
-        found = benchmark_of_frame(frame, root, name)
+        found = benchmark_of_frame(frame, root, name, masks_root)
     except CounterGroundError as error:
         raise type(error)(f"{source.place}: {error}") from error
     return found.described(notes=(*notes, *found.notes))
