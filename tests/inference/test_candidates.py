@@ -8,6 +8,7 @@ import pytest
 
 from counterground.errors import UsageError
 from counterground.inference import Settings, candidate_labels, evaluate_models
+from counterground.inference.request import match_classes
 from counterground.photos import LabelSpace, imagenet_names, read_benchmark
 
 
@@ -160,6 +161,19 @@ def test_all_classes_that_a_list_lacks_are_in_one_message(benchmark, tmp_path):
         UsageError, match=r"No ImageNet index for classes 'blak swan' \(did you .*\), 'my bear' \(did you"
     ):
         candidate_labels(replace(benchmark, label_space=own, photos=photos), "imagenet", "openai")
+
+
+def test_one_name_of_two_imagenet_classes_is_two_classes(benchmark, tmp_path):
+    name = benchmark.label_space.names[0]
+    space = replace(benchmark.label_space, imagenet=(517, *benchmark.label_space.imagenet[1:]))
+    space.save(tmp_path / "space.json")
+    index = benchmark.label_space.imagenet[0]
+    expected = f"'{name}' is class 517 of ImageNet, and in the benchmark class {index}: correct the index"
+    with pytest.raises(UsageError, match=expected):
+        candidate_labels(benchmark, str(tmp_path / "space.json"), "openai")
+    assert match_classes(benchmark.label_space, space) == {0: None, 1: 1, 2: 2}
+    unknown = replace(space, imagenet=(None, *space.imagenet[1:]))
+    assert match_classes(benchmark.label_space, unknown) == {0: 0, 1: 1, 2: 2}
 
 
 def test_a_list_of_imagenets_names_has_its_indices_and_keeps_its_words(benchmark, tmp_path):

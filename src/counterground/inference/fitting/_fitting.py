@@ -18,7 +18,7 @@ import polars as pl
 
 from counterground.errors import UsageError
 from counterground.inference.fitting._estimator import CHOICES, FittedHead, Split, fit_head
-from counterground.inference.request import Request, listed_classes
+from counterground.inference.request import Request, listed_classes, match_classes
 from counterground.inference.store import Features
 from counterground.metrics import GROUPS, independent_clusters
 from counterground.models import Encoder, HeadSpec
@@ -92,7 +92,7 @@ class Fitting:
         assert model.head is not None
         training, candidates = request.training, request.candidates
         source = training.photos if training else request.benchmark
-        known = _candidates_of(source.label_space, candidates.space) if training else candidates.true_index
+        known = match_classes(source.label_space, candidates.space) if training else candidates.true_index
         target = np.array(
             [-1 if (at := known[index]) is None else at for index in source.photos["class_index"]]
         )
@@ -234,16 +234,6 @@ class Fitting:
     def _groups(self) -> dict[str, int]:
         group = self.source.photos["group"].gather(self.rows)
         return {name: int((group == name).sum()) for name in GROUPS}
-
-
-def _candidates_of(own: LabelSpace, space: LabelSpace) -> dict[int, int | None]:
-    """Return which candidate each class of other photos is: by ImageNet index, else by name."""
-    by_index = {index: at for at, index in enumerate(space.imagenet) if index is not None}
-    by_name = {name: at for at, name in enumerate(space.names)}
-    return {
-        at: by_index[index] if index in by_index else by_name.get(name)
-        for at, (name, index) in enumerate(zip(own.names, own.imagenet, strict=True))
-    }
 
 
 def _check_classes(name: str, request: Request, source: Benchmark, present: set[int]) -> None:

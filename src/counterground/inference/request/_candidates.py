@@ -305,17 +305,33 @@ def _by_imagenet(own: LabelSpace, space: LabelSpace) -> dict[int, int | None]:
     return {at: position[index] for at, index in enumerate(own.imagenet)}
 
 
-def _by_index_or_name(own: LabelSpace, space: LabelSpace, source: str) -> dict[int, int | None]:
-    position = {index: at for at, index in enumerate(space.imagenet) if index is not None}
-    true: dict[int, int | None] = {}
-    missing = []
+def match_classes(own: LabelSpace, space: LabelSpace) -> dict[int, int | None]:
+    """Return which class of ``space`` each of ``own`` is: by ImageNet index, else by name; None if neither.
+
+    One name with two indices is two classes: ImageNet has two cranes.
+
+    Raises:
+        UsageError: a name is that of several classes of ``space``.
+    """
+    by_index = {index: at for at, index in enumerate(space.imagenet) if index is not None}
+    same: dict[int, int | None] = {}
     for at, (name, index) in enumerate(zip(own.names, own.imagenet, strict=True)):
-        if index is not None and index in position:
-            true[at] = position[index]
-        elif name in space.names:
-            true[at] = space.index_of(name)
-        else:
-            missing.append(name)
+        same[at] = None if index is None else by_index.get(index)
+        if same[at] is None and name in space.names:
+            found = space.index_of(name)
+            same[at] = found if None in (index, space.imagenet[found]) else None
+    return same
+
+
+def _by_index_or_name(own: LabelSpace, space: LabelSpace, source: str) -> dict[int, int | None]:
+    true = match_classes(own, space)
+    missing = [own.names[at] for at, same in true.items() if same is None]
+    if other := next((name for name in missing if name in space.names), None):
+        there, here = space.imagenet[space.index_of(other)], own.imagenet[own.index_of(other)]
+        raise UsageError(
+            f"In {source}, {other!r} is class {there} of ImageNet, and in the benchmark class {here}: "
+            "correct the index that is wrong, or rename the class."
+        )
     if missing:
         add = "it" if len(missing) == 1 else "them"
         raise UsageError(f"{source} lacks {listed_classes(missing, space.names)}. Add {add} to the file.")
