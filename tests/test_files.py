@@ -25,6 +25,7 @@ from counterground.files import (
     check_only,
     check_writable,
     draft_folder,
+    place_once,
     read_checked,
     read_record,
     write_bytes,
@@ -190,6 +191,19 @@ def test_a_name_may_be_as_long_as_the_system_has_it(name, tmp_path):
         draft.rename(tmp_path / "in" / name)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [name]
     assert (tmp_path / "in" / name).is_dir()
+
+
+def test_of_two_processes_that_fill_one_folder_the_first_places_it(tmp_path):
+    target = tmp_path / "made"
+    for content in ("first", "second"):
+        with draft_folder(target) as draft:
+            (draft / "photo").write_text(content)
+            place_once(draft, target)
+    assert (target / "photo").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError), draft_folder(target) as draft:
+        place_once(draft, tmp_path / "file")
 
 
 def test_a_draft_is_renamed_or_removed(tmp_path):

@@ -180,6 +180,19 @@ def draft_folder(target: Path) -> Iterator[Path]:
         _unlock(lock)
 
 
+def place_once(draft: Path, folder: Path) -> None:
+    """Rename a finished draft to a folder that any process fills alike: of several, the first one stays.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    try:
+        draft.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+
+
 def temporary_name(path: Path, kind: str) -> Path:
     """Return a new hidden name beside ``path``, which is swept away if its process is killed."""
     end = f".cg-{_MACHINE}.{secrets.token_urlsafe(6)}.{kind}"

@@ -27,7 +27,7 @@ from counterground.errors import (
     error_summary,
     needs_extra,
 )
-from counterground.files import cache_dir, draft_folder
+from counterground.files import cache_dir, draft_folder, place_once
 from counterground.offline import check_online
 from counterground.photos._benchmark import Benchmark, as_written, benchmark_of_frame, describe_gaps
 from counterground.photos._memory import manifest_of_table
@@ -215,8 +215,7 @@ def _use_unpacked(file: Path | str, metadata: Any, archive: Any) -> None:
     if not folder.is_dir():
         with draft_folder(folder) as draft:
             _unpack(path, draft)
-            if not folder.is_dir():  # another process may have been faster
-                draft.rename(folder)
+            place_once(draft, folder)
     for node in metadata.distribution:
         if any(archive.uuid in (source, getattr(source, "uuid", None)) for source in node.contained_in or ()):
             node.contained_in = []

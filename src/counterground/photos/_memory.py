@@ -15,7 +15,7 @@ import polars as pl
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.files import cache_dir, draft_folder
+from counterground.files import cache_dir, draft_folder, place_once
 from counterground.photos._manifest import EXACT, MANIFEST_SCHEMA
 from counterground.photos._photo import image_type
 from counterground.photos._questions import QUESTION_SCHEMA
@@ -314,8 +314,7 @@ def _written(given: Sequence[Any]) -> tuple[dict[str, list[str]], Path]:
             written = list(threads.map(write, range(len(given))))
             digest = hashlib.sha256("\n".join(map(" ".join, written)).encode()).hexdigest()
             folder = draft.parent / digest[:32]
-            if not folder.is_dir():
-                draft.rename(folder)
+            place_once(draft, folder)
     except OSError as error:
         raise CounterGroundError(
             f"Cannot write the photos of the frame into {cache_dir()}: {error.strerror or error}. Free some "
