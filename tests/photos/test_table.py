@@ -295,6 +295,10 @@ def test_given_hashes_are_believed_until_the_photo_is_read(write):
         ({"path": ["0.png", "9.png", "1.png"]}, "9.png: missing"),
         ({"path": ["0.png", "0.png", "1.png"]}, "Row 2 of the manifest has the path of row 1, '0.png'"),
         ({"path": ["0.png", "../x.png", "1.png"], "photo_id": ["0" * 64] * 3}, "must stay inside"),
+        (
+            {"photo_id": [101, 102, 103]},
+            "(64 hex digits): rename the column, or remove it, and it is computed",
+        ),
         ({"group": ["common", "rare", None]}, "group must be common, counter or null, not 'rare'"),
     ],
 )

@@ -29,6 +29,12 @@ EXACT = 2**53  # beyond it, floats lack whole numbers
 _TEXTS = (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null)
 _REQUIRED = ("path", "photo_id", "class_index", "class_name")
 
+HASH = "^[0-9a-f]{64}$"
+FOREIGN_ID = (
+    "its photo_id is not the SHA-256 of a file (64 hex digits): rename the column, or remove it, and it is "
+    "computed"
+)
+
 _Check = tuple[pl.Expr, str, str]
 """What is wrong with a photo, the same in words, and the column whose value is shown (or none)."""
 
@@ -59,10 +65,10 @@ def validate_manifest(photos: pl.DataFrame, label_space: LabelSpace) -> pl.DataF
     for column, remedy in (("path", "; or make all paths absolute"), ("mask", "")):
         outside = pl.col(column).str.contains(r"(^|/)\.\.(/|$)|^/|^[A-Za-z]:[\\/]")
         checks.append((outside, f"its {column} must stay inside the benchmark's folder{remedy}", ""))
-    not_a_hash = ~pl.col("photo_id").str.contains("^[0-9a-f]{64}$")
+    not_a_hash = ~pl.col("photo_id").str.contains(HASH)
     unknown = ~pl.col("class_index").is_between(0, len(label_space) - 1)
     checks += [
-        (not_a_hash, "its photo_id is not the SHA-256 of a file (64 hex digits)", ""),
+        (not_a_hash, FOREIGN_ID, ""),
         (~pl.col("group").is_in(GROUPS), "its group must be common, counter or null", "group"),
         (unknown, f"its class_index is outside the {len(label_space)} classes", "class_index"),
     ]

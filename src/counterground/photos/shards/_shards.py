@@ -28,7 +28,7 @@ from counterground.photos._benchmark import (
     benchmark_of_frame,
     describe_gaps,
 )
-from counterground.photos._manifest import MANIFEST_SCHEMA, OPTIONAL_TEXTS
+from counterground.photos._manifest import FOREIGN_ID, HASH, MANIFEST_SCHEMA, OPTIONAL_TEXTS
 from counterground.photos._memory import refuse_shared_names
 from counterground.photos._native import (
     BENCHMARK_FILE,
@@ -124,8 +124,11 @@ def _write_sample(
     fields = {_OTHER_SPELLING.get(name, name): value for name, value in sample.fields.items()}
     path = str(fields.get("path") or f"files/{number:07d}{sample.suffix}")
     digest = hashlib.sha256(sample.photo).hexdigest()
-    if fields.get("photo_id") not in (None, digest):
-        raise CounterGroundError(f"{sample.where} does not match its photo_id: its bytes were changed.")
+    stated = fields.get("photo_id")
+    if stated not in (None, digest):
+        changed = isinstance(stated, str) and re.search(HASH, stated)
+        what = "its bytes are not those of its photo_id: they were changed" if changed else FOREIGN_ID
+        raise CounterGroundError(f"{sample.where}: {what}.")
     _write(sample.where, into, path, sample.photo)
     row: dict[str, Any] = {name: _text(fields.get(name)) for name in OPTIONAL_TEXTS}
     row |= {"path": path, "photo_id": digest, "mask": None}
