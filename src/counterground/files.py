@@ -266,7 +266,7 @@ def _remove_if_left(left: Path, *, made_here: bool) -> None:
 
 
 @contextmanager
-def exclusive(file: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+def file_lock(file: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Wait until no other process holds the lock ``file``; the system frees that of a killed process.
 
     Args:
@@ -274,16 +274,20 @@ def exclusive(file: Path, waiting: Callable[[], None] = lambda: None) -> Iterato
         waiting: called once, if another process has the lock.
 
     Raises:
-        OSError: the lock cannot be opened, or is a link, which is not followed.
+        CounterGroundError: the lock cannot be opened, or is a link, which is not followed.
     """
     from filelock import FileLock, Timeout
 
     lock = FileLock(file)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        waiting()
-        lock.acquire(poll_interval=0.2)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waiting()
+            lock.acquire(poll_interval=0.2)
+    except OSError as error:
+        what = "is a link: remove it" if file.is_symlink() else f"cannot be opened ({error.strerror})"
+        raise CounterGroundError(f"The lock {file} {what}, and try again.") from error
     try:
         yield
     finally:

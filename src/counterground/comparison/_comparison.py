@@ -90,10 +90,10 @@ class Comparison:
     ``points`` and ``robustness`` are what ``model_points`` and ``effective_robustness`` return. ``ranks`` has
     the columns of ``RANKS_SCHEMA``, with ``row`` the place among ``points``; the reproduction and models near
     chance are not ranked. ``scaling`` is None without the paper. ``every_test`` are paired tests (columns of
-    ``TESTS_SCHEMA``) within each version of a benchmark, ``tests`` those that are shown: those against one
-    model if ``against`` names it. ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is
-    not comparable. ``place_of`` finds the row of a run's model. ``setting`` says
-    which tables the paper's rows are from, None without the paper. For a ``contrast`` other than the drop,
+    ``TESTS_SCHEMA``) within each version of a benchmark, over which p-values are corrected; ``tests`` are
+    those to be shown. ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is not
+    comparable. ``place_of`` finds the row of a run's model. ``setting`` says which tables the paper's rows
+    are from, None without the paper. For a ``contrast`` other than the drop,
     ``common`` and ``counter`` of the points are its sides and ``drop`` its value; the tests name the contrast
     as metric and the side as group.
     """
@@ -103,18 +103,13 @@ class Comparison:
     ranks: pl.DataFrame
     scaling: Scaling | None
     every_test: pl.DataFrame
+    tests: pl.DataFrame
     agreement: pl.DataFrame
     warnings: tuple[str, ...]
     places: Mapping[tuple[Any, ...], int]
     sources: Mapping[tuple[Any, ...], str]
     setting: PaperSetting | None
     contrast: Contrast = DROP
-    against: str | None = None
-
-    @cached_property
-    def tests(self) -> pl.DataFrame:
-        """The tests that are shown; their p-values are corrected for every test."""
-        return self.every_test if self.against is None else tests_against(self.every_test, self.against)
 
     def place_of(self, run: Run, setting: Mapping[str, Any]) -> int | None:
         """Return which row of ``models`` is a model of a run; None if there is none, as without a drop.
@@ -303,6 +298,7 @@ def full_comparison(
         _ranks(points, runs_of_points, compared),
         scaling(points, robustness) if published else None,
         every_test,
+        shown,
         # The paper prints drops by class only for its first setting.
         drop_agreement(named, published=published and chosen == "one-prompt", contrast=compared),
         tuple(dict.fromkeys(warnings)),
@@ -310,7 +306,6 @@ def full_comparison(
         sources,
         paper,
         compared,
-        against,
     )
 
 
@@ -397,28 +392,27 @@ def _tests(
                 f"On {title} {', '.join(group)}: clusters are named by {' and '.join(clusters)}; there are "
                 "no tests against runs whose design names others. Evaluate all with the same design."
             )
-        absent = ""
+        untested: list[str] = []
         try:
             models, held = _compared(group)
             sources |= held
-            if against is not None and against not in {model.name for model in models}:
-                absent = f"There are no predictions of {against!r} there."
+            untested = _untested(models, against, title)
             table = _without_repeats(compare_answers(models, contrast), group.values())
         except ValueError as error:
-            if len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values()):
-                obstacles.append(f"No paired tests on {title}: {absent or error}")
-            continue
-        obstacles += (
-            [f"No paired tests on {title}: {absent}"] if absent else _untested(models, against, title)
-        )
-        place = (pl.lit(benchmark).alias("benchmark"), pl.lit(version).alias("benchmark_version"))
-        frames.append(table.select(*place, pl.all()))
+            if not untested and (len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values())):
+                untested = [f"No paired tests on {title}: {error}"]
+        else:
+            place = (pl.lit(benchmark).alias("benchmark"), pl.lit(version).alias("benchmark_version"))
+            frames.append(table.select(*place, pl.all()))
+        obstacles += untested
     tests = pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA)
     return tests, sources, obstacles
 
 
 def _untested(models: Sequence[Compared], against: str | None, title: str) -> list[str]:
-    """Say which models are not tested against each other because of how they were evaluated."""
+    """Say that ``against`` is not there, or which models are not tested for how they were evaluated."""
+    if against is not None and against not in {model.name for model in models}:
+        return [f"No paired tests on {title}: There are no predictions of {against!r} there."]
     settings: dict[str, list[tuple[Any, ...]]] = {}
     for model in models:
         settings.setdefault(model.name, []).append(model.setting)

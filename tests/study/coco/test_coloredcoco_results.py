@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from counterground.study.coco import answer, choose, compare_objectives, draw_sweep, interval, summarise
+from counterground.study._seeds import interval
+from counterground.study.coco import answer, choose, compare_objectives, draw_sweep, summarise
 
 
 def rows(objective, values, strength=0.8, rate=1e-3, validation=None):

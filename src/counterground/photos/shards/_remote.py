@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 
 from counterground.errors import CounterGroundError, UsageError, needs_extra
-from counterground.files import cache_dir, check_writable, exclusive, write_bytes
+from counterground.files import cache_dir, check_writable, file_lock, write_bytes
 from counterground.http import Client, DownloadSettings, FetchError, Task
 from counterground.photos._benchmark import Benchmark
 from counterground.photos.shards._shards import CLASS_NAMES_FILE, read_tars
@@ -76,8 +76,16 @@ def _fetch(urls: Sequence[str], *, with_names: bool, show_progress: bool) -> Pat
     key = hashlib.sha256("\n".join(urls).encode()).hexdigest()[:32]
     folder = cache_dir() / "fetched" / f"shards-{key}"
     check_writable(folder)
-    with exclusive(folder / _LOCK_FILE):  # else two processes would append to one part of a shard
-        _fetch_missing(urls, folder, show_progress=show_progress)
+    tasks = [Task(url, folder / _file_of(number)) for number, url in enumerate(urls)]
+    with (
+        progress_bar("Fetching shards", "files", total=len(tasks), shown=show_progress) as bar,
+        # Without it, two processes would append to one part of a shard.
+        file_lock(folder / _LOCK_FILE, lambda: bar.note("waiting for another process")),
+    ):
+        wanted = [task for task in tasks if not task.payload.is_file()]
+        if wanted:
+            bar.update(len(tasks) - len(wanted), len(tasks))
+            _fetch_shards(wanted, folder, bar.advance)
         unasked = folder / _UNASKED
         if with_names and unasked.is_file():
             _fetch_names(urls[0], folder / CLASS_NAMES_FILE)
@@ -85,19 +93,12 @@ def _fetch(urls: Sequence[str], *, with_names: bool, show_progress: bool) -> Pat
     return folder
 
 
-def _fetch_missing(urls: Sequence[str], folder: Path, *, show_progress: bool) -> None:
-    tasks = [Task(url, folder / _file_of(number)) for number, url in enumerate(urls)]
-    wanted = [task for task in tasks if not task.payload.is_file()]
-    if not wanted:
-        return
+def _fetch_shards(wanted: list[Task[Path]], folder: Path, advance: Callable[[], None]) -> None:
     write_bytes(folder / _UNASKED, b"")
     with needs_extra("urls"):
         import requests  # noqa: F401 - one clear line before anything else
-    with (
-        progress_bar("Fetching shards", "files", total=len(wanted), shown=show_progress) as bar,
-        host_budgets(folder.parent / "requests.sqlite") as budgets,
-    ):
-        _ShardLoop(wanted, _SETTINGS, budgets, bar.advance).run()
+    with host_budgets(folder.parent / "requests.sqlite") as budgets:
+        _ShardLoop(wanted, _SETTINGS, budgets, advance).run()
 
 
 class _ShardLoop(FileLoop):

@@ -1,6 +1,5 @@
 """ColoredCOCO and ColoredStamps (paper section 6): fine-tuning on colours that predict the class."""
 
-from counterground.study._seeds import interval
 from counterground.study.coco._coco import COCO_CLASSES, load_coco_objects
 from counterground.study.coco._estimate import estimate
 from counterground.study.coco._finetune import OBJECTIVES, Machine, Recipe, before, finetune, photos_of
@@ -60,7 +59,6 @@ __all__ = [
     "file_of",
     "finetune",
     "forget_sources",
-    "interval",
     "load_coco_objects",
     "load_stamps_objects",
     "load_start",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ from counterground.construction.ingest.download import (
     note_equal,
 )
 from counterground.errors import CounterGroundError
-from counterground.files import exclusive
+from counterground.files import file_lock
 from counterground.http import Budget, Client, DownloadSettings, FetchError, Waiting, refuse_long_wait
 from counterground.photos import image_type
 from counterground.pool import CANDIDATE_SCHEMA, PhotoKey, is_from, open_pool
@@ -47,26 +47,7 @@ from counterground.progress import progress_bar
 if TYPE_CHECKING:
     from counterground.pool import Pool
 
-LOCK_FILE = ".collect.lock"
-
-
-@contextmanager
-def exclusive_lock(root: Path, waiting: Waiting) -> Iterator[None]:
-    """Wait until no other process collects into the pool; the system frees the lock of a killed process.
-
-    Raises:
-        CounterGroundError: the lock cannot be opened, or is a link.
-    """
-    file = root / LOCK_FILE
-    with ExitStack() as held:
-        try:
-            held.enter_context(
-                exclusive(file, lambda: waiting("another collect is running on this pool: waiting for it"))
-            )
-        except OSError as error:  # a pool from elsewhere may hold a link in its place, which is not followed
-            what = "is a link: remove it" if file.is_symlink() else f"cannot be opened ({error.strerror})"
-            raise CounterGroundError(f"{file} {what}, and collect again.") from error
-        yield
+_LOCK_FILE = ".collect.lock"
 
 
 # Bytes assumed for a photo before one of its size was seen; larger than most.
@@ -381,7 +362,7 @@ def collect(
     try:
         with (
             progress_bar("", shown=chosen.show_progress) as bar,
-            exclusive_lock(pool.root, bar.note),
+            file_lock(pool.root / _LOCK_FILE, lambda: bar.note("another collect is running: waiting for it")),
             open_session(chosen, bar) as session,
         ):
             remembered = remembered_taxa(pool, wanted)
