@@ -9,7 +9,7 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError
 from counterground.photos import Benchmark, photo_id, read_benchmark, read_table
-from counterground.photos._table import with_covariates  # without photos
+from counterground.photos._classified import with_covariates  # without photos
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ import polars as pl
 from counterground.errors import UsageError
 from counterground.metrics import DESIGN, GROUPS, Design
 from counterground.metrics import attributes as attributes_of
+from counterground.photos._classified import classified
 from counterground.photos._manifest import in_schema, validate_manifest
 from counterground.photos._memory import manifest_of_table
 from counterground.photos._photo import AnyPhoto, MadePhoto
 from counterground.photos._questions import QUESTION_SCHEMA
-from counterground.photos._table import classified
 from counterground.photos.labels import LabelSpace
 from counterground.text import counted, one_line
 

@@ -28,6 +28,7 @@ from counterground.photos._benchmark import (
     benchmark_of_frame,
     describe_gaps,
 )
+from counterground.photos._classified import as_attributes
 from counterground.photos._manifest import FOREIGN_ID, HASH, MANIFEST_SCHEMA, OPTIONAL_TEXTS
 from counterground.photos._memory import refuse_shared_names
 from counterground.photos._native import (
@@ -38,7 +39,7 @@ from counterground.photos._native import (
     write_benchmark,
 )
 from counterground.photos._questions import QUESTION_SCHEMA, question_problem
-from counterground.photos._table import as_attributes, refuse_sparse
+from counterground.photos._table import refuse_sparse
 from counterground.photos.labels import LabelSpace
 from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample

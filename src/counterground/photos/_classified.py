@@ -1,0 +1,342 @@
+"""What follows from the rows of a manifest: its classes, photo ids, attributes and folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from counterground.errors import CounterGroundError
+from counterground.metrics import name_problem
+from counterground.photos._manifest import (
+    EXACT,
+    MANIFEST_SCHEMA,
+    attribute_problem,
+    cast_column,
+    stripped,
+    with_plain_paths,
+)
+from counterground.photos._photo import UnreadablePhoto, photo_ids
+from counterground.photos._questions import QUESTION_SCHEMA, read_options
+from counterground.photos._table import refuse_patterns
+from counterground.photos.labels import (
+    IMAGENET_SIZE,
+    LabelSpace,
+    UnclearClasses,
+    assign_classes,
+    imagenet_names,
+    refuse_same_classes,
+)
+
+_NUMBERS = ("class_index", "imagenet_index")
+_ABSOLUTE = r"^(/|\\|[A-Za-z]:)"
+_ONE_CLASS = "all questions"
+_CREDITS = ("licence", "attribution", "source")
+
+
+def _whole(column: pl.Series) -> pl.Series:
+    """Read a column of texts as whole numbers if it holds nothing else; pandas writes them as ``8.0``."""
+    if column.str.contains(r"^-?\d{1,9}(\.0)?$").all():
+        return column.str.replace(r"\.0$", "").cast(pl.Int32)
+    return column
+
+
+@dataclass(frozen=True)
+class Classified:
+    """A manifest whose classes and photo ids are filled in, its folders (see `Benchmark`), and notes."""
+
+    photos: pl.DataFrame
+    root: Path
+    masks_root: Path | None
+    label_space: LabelSpace
+    notes: tuple[str, ...]
+
+
+def classified(frame: pl.DataFrame, root: Path, masks_root: Path | None = None) -> Classified:
+    """Fill in the classes and photo ids of a manifest.
+
+    The table needs ``path`` and ``class_name``, or ``path`` and ``class_index``. With a name, ``class_index``
+    is optional and must run from 0 to k - 1; without one, it is the ImageNet-1K index. ``imagenet_index``,
+    instead of the name, says which ImageNet class a class is (null: none). A missing ``photo_id`` is
+    computed. With questions (``QUESTION_SCHEMA``), classes may be missing: all photos are then of one class.
+
+    Args:
+        frame: the rows, one per photo; columns outside ``MANIFEST_SCHEMA`` become attributes and covariates
+            if they can (``as_attributes``), and the others are noted.
+        root: the folder that paths are relative to. If they are absolute, it is instead the deepest folder
+            that all photos and masks share, so that the benchmark is the same wherever it is.
+        masks_root: the same for masks that do not lie where the photos do; None if they do.
+
+    Raises:
+        CounterGroundError: a missing column, a column name one slip from a known one or that is a pattern, a
+            class with two names, spellings or indices, absolute paths among relative ones, or a missing file.
+    """
+    refuse_patterns(frame)
+    if "path" not in frame.columns:
+        raise CounterGroundError(f"The manifest has no column 'path'; it has {', '.join(frame.columns)}.")
+    has_questions = "options" in frame.columns
+    if has_questions:
+        frame = read_options(frame)
+    notes: tuple[str, ...] = ()
+    if has_questions and not {"class_name", "class_index"} & set(frame.columns):
+        frame = frame.with_columns(class_name=pl.lit(_ONE_CLASS))
+        notes = (f"The manifest names no classes: all photos are of one, {_ONE_CLASS!r}.",)
+    if not {"class_name", "class_index"} & set(frame.columns):
+        raise CounterGroundError(
+            "The manifest has neither a column 'class_name' nor 'class_index'; it has "
+            f"{', '.join(frame.columns)}."
+        )
+    frame, notes_on_columns = as_attributes(frame)
+    frame = with_plain_paths(_cast_keys(_with_tidy_texts(frame)))
+    refuse_repeated(frame, "path")
+    if masks_root is None:
+        frame, root, moved = _below_one_folder(frame, root, "path", "mask")
+    else:
+        frame, root, moved = _below_one_folder(frame, root, "path")
+        frame, masks_root, also = _below_one_folder(frame, masks_root, "mask")
+        moved += also
+    space, frame, found = _classify(frame)
+    notes += found
+    if "photo_id" not in frame.columns:
+        frame = frame.with_columns(pl.Series("photo_id", _hashed(frame["path"], root), pl.String))
+    photos = frame.drop("imagenet_index", strict=False)
+    return Classified(photos, root, masks_root, space, (*moved, *notes, *notes_on_columns))
+
+
+def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return a table whose further columns can be attributes and covariates, and a note on those left out.
+
+    Raises:
+        CounterGroundError: a column name is one slip from a known one.
+    """
+    known = _known(frame)
+    # What the table has, and what no score depends on, need not be meant by a name that is left out anyway.
+    lacking = [name for name in MANIFEST_SCHEMA if name not in {*frame.columns, *_CREDITS}]
+    kept, unused = [], []
+    for column in frame.columns:
+        meant = lacking if name_problem(column, ()) else tuple(MANIFEST_SCHEMA)
+        problem = "" if column in known else attribute_problem(column, frame.schema[column], meant)
+        if problem.startswith("did you mean"):
+            raise CounterGroundError(f"The manifest has a column {column!r}: {problem}.")
+        if problem:
+            unused.append(f"{column} ({problem})" if column else "one without a name")
+        else:
+            kept.append(frame[column])
+    note = f"Columns of the manifest that were not used: {', '.join(unused)}."
+    return pl.DataFrame(kept), ((note,) if unused else ())
+
+
+def _with_tidy_texts(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a table whose attributes and clusters are equal if they look alike, whichever format has them.
+
+    Attributes and names of classes have no spaces around them and are null if nothing is left, as in CSV. An
+    accent of an attribute or a cluster may be a character of its own in one row and not in another (NFD and
+    NFC).
+    """
+    known = _known(frame)
+    texts = [name for name in frame.columns if frame.schema[name] in (pl.String, pl.Categorical, pl.Enum)]
+    attributes = [pl.col(name).cast(pl.String) for name in texts if name not in known]
+    clusters = [pl.col("cluster").cast(pl.String)] if "cluster" in texts else []
+    classes = [stripped(pl.col("class_name").cast(pl.String))] if "class_name" in texts else []
+    alike = [text.str.normalize("NFC") for text in (*map(stripped, attributes), *clusters)]
+    return frame.with_columns(*alike, *classes)
+
+
+def _known(frame: pl.DataFrame) -> set[str]:
+    """Return a table's columns that are not attributes."""
+    return {*MANIFEST_SCHEMA, *(QUESTION_SCHEMA if "options" in frame.columns else ()), "imagenet_index"}
+
+
+def with_covariates(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a CSV table in which further columns are numbers, or true and false, if all their texts are."""
+    known = _known(frame)
+    return frame.with_columns(_typed(frame[name]) for name in frame.columns if name not in known)
+
+
+def _typed(column: pl.Series) -> pl.Series:
+    if column.is_null().all():
+        return column
+    flags = column.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
+    if flags.null_count() == column.null_count():
+        return flags
+    numbers = column.cast(pl.Float64, strict=False)
+    if numbers.null_count() > column.null_count():
+        return column
+    # Whole numbers that are codes: as numbers, some would become equal, such as 007 and 7.
+    large = column.filter(numbers.abs() >= EXACT).str.contains(r"^\s*[+-]?[0-9]+\s*$").any()
+    digits = column.filter(column.str.contains("^[0-9]+$"))
+    return column if large or digits.n_unique() > digits.cast(pl.Float64).n_unique() else numbers
+
+
+def row_of(wrong: pl.Series) -> int:
+    """Return the number of the first row that is wrong, as messages state it: from 1 on."""
+    return int(wrong.arg_max() or 0) + 1
+
+
+def refuse_repeated(frame: pl.DataFrame, column: str) -> None:
+    """Refuse a value that is in several rows.
+
+    Raises:
+        CounterGroundError: there is one; the message names the first row that repeats, and the earlier one.
+    """
+    repeated = ~frame[column].is_first_distinct()
+    if repeated.any():
+        row = row_of(repeated)
+        value = frame[column][row - 1]
+        earlier = row_of(frame[column] == value)
+        more = f" (and {repeated.sum() - 1:,} more)" if repeated.sum() > 1 else ""
+        raise CounterGroundError(
+            f"Row {row} of the manifest has the {column} of row {earlier}, {value!r}{more}: remove one."
+        )
+
+
+def _hashed(paths: pl.Series, root: Path) -> list[str]:
+    """Return the ``photo_id`` of every photo."""
+    try:
+        return photo_ids([f"{root}{os.sep}{path}" for path in paths])
+    except UnreadablePhoto as error:
+        row = next(row for row, path in enumerate(paths, 1) if Path(f"{root}{os.sep}{path}") == error.path)
+        raise CounterGroundError(
+            f"Row {row} of the manifest: {error} Fix its path or permissions, or remove it."
+        ) from error
+
+
+def _below_one_folder(
+    frame: pl.DataFrame, root: Path, *names: str
+) -> tuple[pl.DataFrame, Path, tuple[str, ...]]:
+    """Return the frame with relative paths in these columns, the folder they are relative to, and notes."""
+    columns = [column for column in names if column in frame.columns]
+    if not any(frame[column].str.contains(_ABSOLUTE).any() for column in columns):
+        return frame, root, ()
+    written = {path: Path(path) for column in columns for path in frame[column].drop_nulls()}
+    relative = [path for path, file in written.items() if not file.is_absolute()]
+    if len(relative) == len(written):  # on this system
+        return frame, root, ()
+    if relative:
+        column = next(column for column in columns if (frame[column] == relative[0]).any())
+        row = row_of(frame[column] == relative[0])
+        raise CounterGroundError(
+            f"Some paths of the manifest are absolute and others, such as {relative[0]!r} in row {row}, are "
+            "not: write all of them in one way."
+        )
+    files = {path: Path(os.path.normpath(file)) for path, file in written.items()}
+    try:
+        shared = Path(os.path.commonpath([file.parent for file in files.values()]))
+    except ValueError as error:  # on Windows
+        raise CounterGroundError("The photos lie on several drives: put them on one.") from error
+    below = {path: file.relative_to(shared).as_posix() for path, file in files.items()}
+    frame = frame.with_columns(pl.col(columns).replace(below))
+    note = (
+        f"The {'paths' if 'path' in names else 'masks'} of the manifest are absolute; outputs give them from "
+        f"{shared.name!r} on, which all share."
+    )
+    return frame, shared, (note,)
+
+
+def _cast_keys(frame: pl.DataFrame) -> pl.DataFrame:
+    keys = ("path", "mask", "class_name", *_NUMBERS)
+    frame = frame.with_columns(
+        _whole(frame[name]) for name in _NUMBERS if frame.schema.get(name) == pl.String
+    )
+    kinds = MANIFEST_SCHEMA | {"imagenet_index": pl.Int32()}
+    frame = frame.with_columns(cast_column(frame[key], kinds[key]) for key in keys if key in frame.columns)
+    needed = [column for column in ("path", "class_name", "class_index") if column in frame.columns]
+    for column in needed:
+        if frame[column].null_count():
+            row = row_of(frame[column].is_null())
+            raise CounterGroundError(f"Row {row} of the manifest has no {column}.")
+    return frame
+
+
+def _classify(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, tuple[str, ...]]:
+    """Return the label space, the frame with its class_index and class_name, and notes."""
+    if "class_name" not in frame.columns:
+        return _classify_by_index(frame)
+    names = frame["class_name"].unique().sort().to_list()
+    notes: tuple[str, ...] = ()
+    if "imagenet_index" in frame.columns:
+        imagenet = _one_to_one(frame, "imagenet_index")
+        with _naming_the_row(frame):
+            refuse_same_classes(imagenet)
+        if all(imagenet[name] is not None for name in names):
+            names.sort(key=lambda name: imagenet[name] or 0)
+        space = LabelSpace("benchmark", tuple(names), tuple(imagenet[name] for name in names))
+        index = {name: position for position, name in enumerate(names)}
+    else:
+        with _naming_the_row(frame):
+            classes = assign_classes(names)
+        space, index, notes = classes.label_space, classes.index, classes.notes
+    if "class_index" in frame.columns:
+        space, index = _reorder(space, index, _one_to_one(frame, "class_index"))
+    positions = [index[name] for name in frame["class_name"]]
+    return space, _with_classes(frame, space, positions), notes
+
+
+@contextmanager
+def _naming_the_row(frame: pl.DataFrame) -> Iterator[None]:
+    try:
+        yield
+    except UnclearClasses as error:
+        row = row_of(frame["class_name"].is_in(error.written))
+        raise CounterGroundError(f"Row {row} of the manifest: {error}") from error
+
+
+def _classify_by_index(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, tuple[str, ...]]:
+    present = frame["class_index"].unique().sort().to_list()
+    if present and not 0 <= present[0] <= present[-1] < IMAGENET_SIZE:
+        wrong = present[0] if present[0] < 0 else present[-1]
+        row = row_of(frame["class_index"] == wrong)
+        raise CounterGroundError(
+            f"Row {row} of the manifest: class_index {wrong} is not an ImageNet-1K index: "
+            "add a column 'class_name', or correct it."
+        )
+    space = LabelSpace(
+        "benchmark", tuple(imagenet_names("openai")[index] for index in present), tuple(present)
+    )
+    place = {index: position for position, index in enumerate(present)}
+    positions = [place[index] for index in frame["class_index"]]
+    note = "Classes without names were read as ImageNet-1K indices."
+    return space, _with_classes(frame, space, positions), (note,)
+
+
+def _with_classes(frame: pl.DataFrame, space: LabelSpace, positions: list[int]) -> pl.DataFrame:
+    return frame.with_columns(
+        pl.Series("class_index", positions, pl.Int32),
+        pl.Series("class_name", [space.names[position] for position in positions], pl.String),
+    )
+
+
+def _one_to_one(frame: pl.DataFrame, column: str) -> dict[str, int | None]:
+    """Return the value of ``column`` per class name; each class must have one."""
+    pairs = frame.select("class_name", column).unique().sort("class_name", column)
+    repeated = pairs.filter(pl.col("class_name").is_duplicated())
+    if len(repeated):
+        name = repeated["class_name"][0]
+        values = repeated.filter(pl.col("class_name") == name)[column].to_list()
+        raise CounterGroundError(f"Class {name!r} has more than one {column}: {values}.")
+    return dict(pairs.iter_rows())
+
+
+def _reorder(
+    space: LabelSpace, index: dict[str, int], numbers: dict[str, int | None]
+) -> tuple[LabelSpace, dict[str, int]]:
+    """Put the classes where the manifest's own class_index says."""
+    if sorted(position for position in numbers.values() if position is not None) != list(range(len(space))):
+        raise CounterGroundError(
+            f"class_index must number the {len(space)} classes from 0 to {len(space) - 1}, one class each;"
+            " leave the column out, or call it imagenet_index if it is that."
+        )
+    order = sorted(numbers, key=lambda name: numbers[name] or 0)
+    old = [index[name] for name in order]
+    return (
+        LabelSpace(
+            space.name,
+            tuple(space.names[position] for position in old),
+            tuple(space.imagenet[p] for p in old),
+        ),
+        {name: position for position, name in enumerate(order)},
+    )
