@@ -97,13 +97,8 @@ def manifest_of_table(
         found["class_name"], called = _class_names(found["class_name"], names, str(columns["class_name"]))
         notes = note_absent_classes(called, found["class_name"])
     photos, folder = _photos(found.pop("path"), root)
-    masks = {name: [_below(root, each) for each in found.pop(name)] for name in found.keys() & {"mask"}}
-    kept = {name: _cells(name, listed, attributes) for name, listed in found.items()}
-    return (
-        pl.DataFrame([_column(name, listed) for name, listed in {**photos, **masks, **kept}.items()]),
-        folder,
-        notes,
-    )
+    kept = {name: _cells(name, listed, attributes, root) for name, listed in found.items()}
+    return pl.DataFrame([_column(name, listed) for name, listed in {**photos, **kept}.items()]), folder, notes
 
 
 def _column(name: str, values: list[Any]) -> pl.Series:
@@ -151,9 +146,11 @@ def note_absent_classes(listed: Sequence[str], present: Iterable[str]) -> tuple[
     return (note,)
 
 
-def _cells(name: str, values: list[Any], attributes: Sequence[str]) -> list[Any]:
+def _cells(name: str, values: list[Any], attributes: Sequence[str], root: Path | str | None) -> list[Any]:
     if name in _NUMBERS:
         return values
+    if name == "mask":
+        return [_below(root, value) for value in values]
     if name in attributes and name not in MANIFEST_SCHEMA:
         return _attribute(name, values)
     return [_text(value) for value in values]
