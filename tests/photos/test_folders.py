@@ -363,6 +363,16 @@ def test_a_folder_of_links_is_read_as_if_they_were_photos(tmp_path):
     assert read_benchmark(copies).version == benchmark.version
 
 
+def test_photos_behind_a_link_below_the_layout_are_too_deep(tmp_path):
+    kept = fill(tmp_path / "kept", "a.jpg")
+    root = fill(tmp_path / "x", "tench/1.jpg", "hen/1.jpg")
+    (root / "tench" / "more").mkdir()
+    (root / "tench" / "more" / "back").symlink_to(root / "tench" / "more")
+    assert len(read_benchmark(root).photos) == 2
+    (root / "tench" / "more" / "linked").symlink_to(kept)
+    refused(root, "Photos in 'tench/more' are too deep")
+
+
 def test_broken_links_and_links_in_a_circle_are_refused(tmp_path):
     root = fill(tmp_path / "x", "tench/1.jpg", "hen/1.jpg")
     (root / "tench" / "again").symlink_to(root)

@@ -228,13 +228,14 @@ def _holds_photos(folder: Path) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    waiting = _entries(folder)[::-1]
+    waiting, entered = [folder], set()
     while waiting:
         entry = waiting.pop()
-        if entry.is_dir() and not entry.is_symlink():
-            waiting += _entries(entry)[::-1]
-        else:
+        if not entry.is_dir():
             yield entry
+        elif (real := entry.resolve()) not in entered:  # links may lead back
+            entered.add(real)
+            waiting += _entries(entry)[::-1]
 
 
 def _note_files(names: list[str], noun: str, which: str) -> tuple[str, ...]:
