@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from counterground.errors import UsageError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, candidate_labels, evaluate_models
 from counterground.inference.request import match_classes
 from counterground.photos import LabelSpace, imagenet_names, read_benchmark
+from counterground.results import open_run
 
 
 @pytest.fixture
@@ -34,6 +35,23 @@ def test_confusable_keeps_the_20_closest_names_and_can_be_reused(benchmark, tiny
     saved = Settings(label_space=str(tmp_path / "a" / "label_space.json"))
     again = evaluate_models(benchmark, [model], saved, tmp_path / "b")
     assert again.predictions.equals(run.predictions)
+
+
+def test_a_referee_with_new_weights_replaces_no_earlier_run(benchmark, tiny_clip, tmp_path):
+    from random_clip import save_clip
+
+    (tmp_path / "referee").mkdir()
+    model, referee = f"open_clip:{tiny_clip}", save_clip(tmp_path / "referee", seed=1)
+    asked = Settings(label_space="confusable", referee=f"open_clip:{referee}")
+    first = evaluate_models(benchmark, [model], asked, tmp_path / "run")
+    kept = evaluate_models(benchmark, [model], asked, tmp_path / "run")
+    assert kept.predictions.equals(first.predictions)
+    save_clip(referee, seed=2)
+    with pytest.raises(CounterGroundError, match="other candidate names, chosen by a referee with other"):
+        evaluate_models(benchmark, [model], asked, tmp_path / "run")
+    assert open_run(tmp_path / "run").predictions.equals(first.predictions)
+    replaced = evaluate_models(benchmark, [model], asked, tmp_path / "run", overwrite=True)
+    assert replaced.info.label_space.version != first.info.label_space.version
 
 
 @pytest.mark.parametrize("label_space", ["imagenet", "confusable"])

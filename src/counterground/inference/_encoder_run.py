@@ -248,7 +248,7 @@ def encoder_run(
     check_free(out, request_hash, overwrite=overwrite)
     with _made_ready(given, request) as ready:
         if not overwrite:
-            refuse_other_models(out, [record_of(given, ready.model)])
+            refuse_other_models(out, [record_of(given, ready.model)], ready.request.candidates)
         yield EncoderRun(given, ready, ready.features(), out, request_hash, started)
 
 

@@ -126,7 +126,7 @@ def evaluate_models(
         request = replace(request, benchmark=benchmark)
     outcomes = _evaluate_all(request)
     if not overwrite:
-        refuse_other_models(out, [outcome.record for outcome in outcomes])
+        refuse_other_models(out, [outcome.record for outcome in outcomes], request.candidates)
     answers = generated_answers(outcomes)
     score = score_stopped if until else score_predictions
     more = {"request": request_hash, "stopping": stopping, "intervention": intervention}

@@ -105,11 +105,11 @@ def check_free(out: Path, request_hash: str, *, overwrite: bool) -> None:
     check_writable(out)
 
 
-def refuse_other_models(out: Path, records: Sequence[ModelRecord]) -> None:
+def refuse_other_models(out: Path, records: Sequence[ModelRecord], candidates: CandidateLabels) -> None:
     """Refuse a folder with a run of the same request whose models were others, as after another epoch.
 
-    A specification names a file and not what is in it. Other versions of the software give other fingerprints
-    as well: such a run is made anew.
+    A specification names a file and not what is in it; that of a referee is known by the candidates that it
+    chose. Other versions of the software give other fingerprints as well: such a run is made anew.
 
     Raises:
         CounterGroundError: a model had other weights, code or preprocessing.
@@ -124,6 +124,12 @@ def refuse_other_models(out: Path, records: Sequence[ModelRecord]) -> None:
         {name: _version(name) for name in _used(records)},
     ):
         return
+    instead = "Choose another --out, or replace it with --overwrite. What was encoded is kept."
+    if before.label_space.version != candidates.version():
+        raise CounterGroundError(
+            f"{out} holds a run with other candidate names, chosen by a referee with other weights, code or "
+            f"preprocessing ({before.created}). {instead}"
+        )
     then = {record.name: record for record in before.models}
     for now in records:
         other = then.get(now.name, now)
@@ -131,8 +137,7 @@ def refuse_other_models(out: Path, records: Sequence[ModelRecord]) -> None:
         if len(ways) == 1 and other.fingerprint != now.fingerprint:
             raise CounterGroundError(
                 f"{out} holds a run with other weights, code or preprocessing of {now.name} "
-                f"({before.created}). Choose another --out, or replace it with --overwrite. What was encoded "
-                "is kept."
+                f"({before.created}). {instead}"
             )
 
 
