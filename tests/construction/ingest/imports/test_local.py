@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from PIL import Image
 from counterground.cli import main
 from counterground.construction.ingest.imports import ImportOptions, import_photos
 from counterground.errors import CounterGroundError, UsageError
+from counterground.metrics import Design
 from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark, write_benchmark
 from counterground.pool import BACKGROUND_LABELS, open_pool
 
@@ -418,6 +420,32 @@ def test_all_a_benchmark_knows_comes_along(tmp_path):
     assert verdicts.join(joined, on="path")["label"].to_list() == joined["background"].to_list()
 
 
+def test_a_benchmark_whose_photos_lie_beside_its_manifest_is_read_as_one(tmp_path):
+    for number in range(4):
+        noise(tmp_path / f"mine/{number}.png", number)
+    rows = pl.DataFrame({"path": [f"{number}.png" for number in range(4)], "class_name": ["ox", "hen"] * 2})
+    write_benchmark(Benchmark.from_frame(rows, root=tmp_path / "mine"), tmp_path / "mine")
+    assert import_photos(tmp_path / "pool", tmp_path / "mine").by_class == {"hen": 2, "ox": 2}
+
+
+@pytest.mark.parametrize("crossed", [(), ("camera",)])
+def test_clusters_are_those_of_the_design_and_unused_columns_are_named(tmp_path, crossed):
+    for number in range(4):
+        noise(tmp_path / f"mine/files/{number}.png", number)
+    frame = pl.DataFrame({"path": [f"files/{number}.png" for number in range(4)]}).with_columns(
+        class_name=pl.lit("ox"), site=pl.Series(["a", "a", "b", "b"]), camera=pl.Series(["x", "y"] * 2)
+    )
+    benchmark = Benchmark.from_frame(frame, root=tmp_path / "mine", attributes=["site", "camera"])
+    write_benchmark(replace(benchmark, design=Design(clusters=("site", *crossed))), tmp_path / "mine")
+    report = import_photos(tmp_path / "pool", tmp_path / "mine")
+    assert everything(tmp_path / "pool")[0]["cluster"].sort().to_list() == list("aabb")
+    alone = " alone, not of 'camera'" if crossed else ""
+    assert report.notes == (
+        f"Clusters are those of the column 'site'{alone}, as the benchmark's design says.",
+        "Unused columns of the benchmark: camera.",
+    )
+
+
 def test_a_mask_that_cannot_be_read_is_listed_and_its_photo_kept(tmp_path):
     benchmark = written(tmp_path)
     benchmark.photo_path("m/p1.png").write_bytes(b"no mask")
@@ -425,8 +453,8 @@ def test_a_mask_that_cannot_be_read_is_listed_and_its_photo_kept(tmp_path):
     report = import_photos(tmp_path / "pool", tmp_path / "made")
     assert (report.added, report.masks, report.rejected) == (4, 2, ())
     assert sorted(one.reason for one in report.masks_rejected) == [
-        "this mask of a photo: missing",
-        "this mask of a photo: not an image",
+        "this is the mask of a photo: missing",
+        "this is the mask of a photo: not an image",
     ]
     assert len(pl.read_csv(report.list_file)) == 2
     assert str(tmp_path) not in report.list_file.read_text()

@@ -40,7 +40,7 @@ class Item:
         background: its background label.
         mask: file of its mask.
         fields: further columns of ``PHOTO_SCHEMA``.
-        assumed: those that follow from ``fields``, for what the source does not give.
+        assumed: columns derived from ``fields``, where the source does not give them (`assumed_details`).
     """
 
     origin: str
@@ -271,7 +271,7 @@ def _read(pool: Pool, item: Item, present: dict[str, _Present], equal: _Equal) -
     try:
         mask = keep_photo(pool.root, f"{folder}/masks", stem, _bytes(item.mask, item.mask), item.mask)
     except UnreadablePhoto as error:
-        return _Read(key, digest, photo, None, f"this mask of a photo: {error.reason}")
+        return _Read(key, digest, photo, None, f"this is the mask of a photo: {error.reason}")
     return _Read(key, digest, photo, mask)
 
 

@@ -21,6 +21,7 @@ from counterground.construction.ingest.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import (
     IMAGE_SUFFIXES,
+    MANIFEST_SCHEMA,
     TABLE_SUFFIXES,
     Benchmark,
     benchmark_of_frame,
@@ -69,7 +70,9 @@ def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> S
         return _flat(folder, options)
     if is_pool(folder) and folder.resolve() == pool_path.resolve():
         raise UsageError("A pool cannot be imported into itself.")
-    if is_folder(folder) and _photos_of(folder) and not any(entry.is_dir() for entry in folder.iterdir()):
+    described = is_folder(folder) and any(folder.glob("*.json"))  # as a written benchmark or Croissant
+    flat = is_folder(folder) and not any(entry.is_dir() for entry in folder.iterdir())
+    if flat and not described and _photos_of(folder):
         raise UsageError(f"{folder} has photos but no class folders: give their class with --class.")
     return _benchmark(open_benchmark(source, show_progress=options.show_progress), options)
 
@@ -94,6 +97,14 @@ def _manifest(source: Path, options: ImportOptions) -> Benchmark:
 
 def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
     photos, notes = without_shared_clusters(benchmark)  # a pool has the copies of a class once
+    column, *crossed = benchmark.design.clusters
+    photos = photos.with_columns(cluster=column)
+    if column != "cluster" or crossed:
+        alone = "".join(f" alone, not of {other!r}" for other in crossed)
+        notes += (f"Clusters are those of the column {column!r}{alone}, as the benchmark's design says.",)
+    kept = {*MANIFEST_SCHEMA, *_ORIGINS, column}
+    if unused := [name for name in photos.columns if name not in kept]:
+        notes += (f"Unused columns of the benchmark: {', '.join(unused)}.",)
     classes = resolve_class_names(photos["class_name"].unique(maintain_order=True), options)
     if photos["group"].null_count() < len(photos):
         notes += ("The groups common and counter were not imported: in a pool, they come from discovery.",)
@@ -141,10 +152,11 @@ def _flat(folder: Path, options: ImportOptions) -> Source:
     files = _photos_of(folder)
     if not files:
         raise CounterGroundError(f"There is no photo in {folder}.")
+    photos = set(files)
     others = [
         entry.name
         for entry in sorted(folder.iterdir())
-        if entry.is_file() and entry not in files and not entry.name.startswith(".")
+        if entry.is_file() and entry not in photos and not entry.name.startswith(".")
     ]
     notes: tuple[str, ...] = ()
     if others:

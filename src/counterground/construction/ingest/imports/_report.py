@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RejectedItem:
-    """Something of the source that was not added to the pool.
+    """A photo, a mask or a row of the source that was not added to the pool.
 
     Attributes:
         item: a path in the source, "row 5", or an address.
