@@ -15,7 +15,9 @@ import polars as pl
 
 from counterground.construction.export._card import citation
 from counterground.construction.export._format import ExportFormat, Statement
+from counterground.construction.export._layout import Contents, keep_paths
 from counterground.construction.export._licences import all_as_free, read_licence
+from counterground.construction.export._shards import refuse_columns
 from counterground.construction.export.formats._folders import write_folder
 from counterground.errors import CounterGroundError
 from counterground.files import write_text
@@ -71,6 +73,11 @@ _IMAGE_TYPES = {
     ".tiff": "image/tiff",
     ".webp": "image/webp",
 }
+
+
+def _lay_out(benchmark: Benchmark) -> Contents:
+    refuse_columns(benchmark, ("image",), "croissant")
+    return keep_paths(benchmark)
 
 
 def _finish(benchmark: Benchmark, statement: Statement, folder: Path) -> None:
@@ -232,5 +239,6 @@ CROISSANT = ExportFormat(
     summary="Photos in folders, a manifest (`photos.parquet`), and `croissant.json`, which describes both.",
     reader='import mlcroissant\n\nphotos = mlcroissant.Dataset("croissant.json").records("photos")',
     write=write_folder,
+    lay_out=_lay_out,
     finish=_finish,
 )
