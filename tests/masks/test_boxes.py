@@ -63,6 +63,12 @@ def test_boxes_come_from_annotations_too(tmp_path):
     file.write_text(json.dumps(content))
     make_masks(benchmark, "boxes", tmp_path / "largest", settings=MaskSettings(boxes=file, several="largest"))
     assert (pixels(tmp_path / "largest/files/a.png.png") > 0).sum() == 144
+    del content["annotations"][0]["bbox"]  # it would stay in the background
+    file.write_text(json.dumps(content))
+    for way in ("union", "largest"):
+        settings = MaskSettings(boxes=file, several=way)
+        with pytest.raises(UsageError, match="The photos have no boxes"):
+            make_masks(benchmark, "boxes", tmp_path / f"one-unknown-{way}", settings=settings)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def coco_source(path: Path, benchmark: Benchmark, settings: MaskSettings) -> Mas
     annotated = _Annotated.read(path, benchmark, settings)
     folder = _segments_folder(path, annotated.content, settings.segments)
     with needs_extra("coco"):
-        import pycocotools  # noqa: F401 - said before any photo is read
+        import pycocotools  # noqa: F401 - checked before any photo is read
 
     def find(photo: MaskRequest) -> Found:
         objects = annotated.objects(photo)
@@ -77,6 +77,8 @@ def coco_source(path: Path, benchmark: Benchmark, settings: MaskSettings) -> Mas
 def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict[str, tuple[Box, ...]]:
     """Return the boxes of the objects of each photo's class, by path; crowd regions have none.
 
+    A photo with an object whose box is not stated is left out: that object would stay in the background.
+
     Raises:
         UsageError: see `coco_source`.
         CounterGroundError: the file is not in COCO's format, or a box is not four numbers.
@@ -85,12 +87,15 @@ def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict
     found = {}
     for photo, name in benchmark.photos.select("path", "class_name").iter_rows():
         objects = annotated.objects(MaskRequest(photo, Path(), name, None, (0, 0)))
-        boxes = [] if isinstance(objects, Found) else [box for each in objects if (box := _box(each))]
+        if isinstance(objects, Found):
+            continue
+        boxes = [box for each in objects if (box := _box(each))]
+        if len(boxes) < len(objects):
+            continue
         if settings.several == "largest":
             size = annotated.size(photo)
             boxes = sorted(boxes, key=lambda box: -_area_inside(box, size))[:1]
-        if boxes:
-            found[photo] = tuple(boxes)
+        found[photo] = tuple(boxes)
     return found
 
 
@@ -102,7 +107,7 @@ class _Annotated:
         content: the content of the file.
         matched: the image id of each photo.
         categories: the category ids of each class name.
-        elsewhere: photos that share only the file name with an image in other folders, and its name.
+        elsewhere: photos that share only their file name with an image in other folders, and its name.
     """
 
     content: CocoFile
@@ -201,10 +206,10 @@ def _folders(name: str) -> tuple[str, ...]:
 
 
 def _distinctive_folders(named: Mapping[Any, str], photos: Sequence[str]) -> dict[Any, tuple[str, ...]]:
-    """Return the folders of each image that say which photo it is.
+    """Return, for each image, the folders in its name that help to identify its photo.
 
-    A single folder such as ``train2017``, or folders that all images share, say nothing unless photos are in
-    one of that name.
+    A single folder such as ``train2017``, or folders that all images share, do not help unless photos are in
+    a folder of that name.
     """
     known = {part for photo in photos for part in _folders(photo)}
     folders = {key: _folders(name) for key, name in named.items()}
@@ -215,7 +220,7 @@ def _distinctive_folders(named: Mapping[Any, str], photos: Sequence[str]) -> dic
 
 
 def _agree(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether the folders of two files do not contradict: the last is the same, or one begins the other."""
+    """Return whether the folders of two files agree: the last is the same, or one is a start of the other."""
     both = min(len(one), len(other))
     return not both or one[-1] == other[-1] or tuple(one[:both]) == tuple(other[:both])
 
@@ -247,7 +252,7 @@ def draw_outline(annotation: Mapping[str, Any], size: tuple[int, int]) -> _Insid
     if isinstance(outline, dict):
         return _run_lengths(outline, size, number)
     if not isinstance(outline, list) or not all(map(_is_polygon, outline)):
-        raise OutlineError("unreadable", f"{number} is no list of polygons: x, y, x, y, x, y, ...")
+        raise OutlineError("unreadable", f"{number} is not a list of polygons: x, y, x, y, x, y, ...")
     if sum(map(_length, outline)) > _LONG:
         raise OutlineError("unreadable", f"{number} has an outline of more than {_LONG:.0e} pixels")
     from pycocotools import mask as coco

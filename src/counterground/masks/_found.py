@@ -34,7 +34,7 @@ REASONS = {
     "other category": "only objects of other categories are annotated or found",
     "crowd only": "the class is annotated as a crowd only, without single objects",
     "incomplete": "an object of the class has no outline",
-    "no box": "the object's box is not known",
+    "no box": "the box of the object, or of one of several, is not known",
     "too small": "the object's area is below the limit",
     "too large": "the object's area is above the limit",
     "touches edges": "the object touches more sides of the photo than the limit",
@@ -47,7 +47,7 @@ REASONS = {
 """Why a photo has no usable mask: what ``masks.csv`` says, and what it means."""
 
 NO_OBJECT = ("empty", "full")
-"""Reasons that no review removes: a mask without object, or without background, is none."""
+"""Reasons that no review removes: the mask has no object, or no background."""
 
 
 class Found(NamedTuple):
