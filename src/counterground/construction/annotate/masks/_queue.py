@@ -90,10 +90,10 @@ class MaskQueue:
                 if until > now and owner != annotator and path not in decided
             }
             free = self.by_path.keys() - decided - self._leases.keys()
-            still = [path for path in dict.fromkeys(leased) if path in free]
-            wanted = [*dict.fromkeys(skipped)]
-            order = [*(photo.path for photo in self.photos if photo.path not in set(wanted)), *wanted]
-            fresh = [path for path in order if path in free and path not in set(still)][:count]
+            still = {path for path in leased if path in free}
+            last = dict.fromkeys(skipped)
+            order = [*(photo.path for photo in self.photos if photo.path not in last), *last]
+            fresh = [path for path in order if path in free and path not in still][:count]
             self._leases |= dict.fromkeys([*still, *fresh], (annotator, now + LEASE_SECONDS))
         done = len(decided & self.by_path.keys())
         return Batch(
