@@ -130,5 +130,5 @@ def test_a_folder_of_other_names_is_refused(tmp_path):
 
 def test_an_unknown_source_is_named(tmp_path):
     benchmark = make_benchmark(tmp_path / "photos", {"a.jpg": ellipse()})
-    with pytest.raises(UsageError, match=r"'grabcat' is no source of masks.*Did you mean 'grabcut'"):
+    with pytest.raises(UsageError, match=r"'grabcat' is not a source of masks.*Did you mean 'grabcut'"):
         make_masks(benchmark, "grabcat", tmp_path / "masks")

@@ -85,7 +85,7 @@ def test_a_folder_of_other_files_is_refused(benchmark, tmp_path):
     (tmp_path / "full/thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds files that are not masks"):
         make_masks(benchmark, "boxes", tmp_path / "full", overwrite=True)
-    with pytest.raises(UsageError, match="is no folder of masks"):
+    with pytest.raises(UsageError, match="is not a folder of masks"):
         read_masks(tmp_path / "full")
 
 
@@ -94,7 +94,7 @@ def test_masks_are_given_to_a_part_of_the_photos_too(benchmark, tmp_path):
     part = make_benchmark(tmp_path / "photos", {"a.png": ellipse()})
     masked = with_masks(part, tmp_path / "masks")
     assert masked.photos["mask"].to_list() == ["files/a.png.png"]
-    with pytest.raises(UsageError, match="were made with settings of their own"):
+    with pytest.raises(UsageError, match="holds masks that are already made"):
         with_masks(part, tmp_path / "masks", settings=MaskSettings(several="largest"))
 
 

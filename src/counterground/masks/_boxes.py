@@ -38,9 +38,9 @@ def _of_boxes(photo: MaskRequest) -> Found:
 def grabcut_source(settings: MaskSettings, *, any_box: bool) -> MaskSource:
     """Return the source of masks that GrabCut finds in the boxes, with an edge that matting softens.
 
-    GrabCut (Rother, Kolmogorov and Blake 2004) tells the colours in the box from those around it; matting is
-    closed-form (Levin, Lischinski and Weiss 2008) or KNN (Chen, Li and Tang 2013). Neither knows about
-    objects: the masks are rough.
+    GrabCut (Rother, Kolmogorov and Blake 2004) separates the object's colours from those around its box;
+    matting is closed-form (Levin, Lischinski and Weiss 2008) or KNN (Chen, Li and Tang 2013). Neither knows
+    about objects: the masks are rough.
 
     Raises:
         UsageError: no photo has a box, and no margin replaces one.
@@ -56,7 +56,7 @@ def grabcut_source(settings: MaskSettings, *, any_box: bool) -> MaskSource:
         import cv2
 
         if settings.refine != "none":
-            _import_matting()  # said before any photo is read
+            _import_matting()  # checked before any photo is read
 
     def find(photo: MaskRequest) -> Found:
         boxes = photo.boxes or _inset(photo.size, settings.inset)

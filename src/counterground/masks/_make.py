@@ -66,21 +66,21 @@ def with_masks(
         source: a folder that `make_masks` wrote, whose review counts; or a source of `make_masks`.
         folder: where masks are made; None for one in the cache. Not used if ``source`` is already a folder of
             masks.
-        settings: see `make_masks`, as for the following ones.
+        settings: see `make_masks`.
         accept_licences: licences of weights that you accept.
         overwrite: replace other masks in ``folder``.
         show_progress: show a bar on standard error.
 
     Raises:
-        UsageError: see `make_masks`; a benchmark that is not opened; or settings for masks that are made.
+        UsageError: see `make_masks`; a benchmark that is not opened; or settings for masks that exist.
         CounterGroundError: see `make_masks`; or no photo has a usable mask.
     """
     _check_benchmark(benchmark)
     if is_masks_folder(Path(source)):
         if settings is not None:
             raise UsageError(
-                f"{source} holds masks that were made with settings of their own: leave out others, or "
-                "make masks with them into another folder."
+                f"{source} holds masks that are already made: leave out the settings, or make masks with "
+                "them in another folder."
             )
         return read_masks(source).apply(benchmark)
     making, description = _prepared(benchmark, str(source), folder, settings, accept_licences)
@@ -129,7 +129,8 @@ def _check_benchmark(benchmark: object) -> None:
     """Refuse the name or folder of a benchmark, which the functions of commands take."""
     if not isinstance(benchmark, Benchmark):
         raise UsageError(
-            f"Masks are for an opened benchmark, not {type(benchmark).__name__}: give open_benchmark(...)."
+            f"Masks are made for an opened benchmark, not {type(benchmark).__name__}: "
+            "give open_benchmark(...)."
         )
 
 
@@ -197,7 +198,7 @@ def _description(
 
 
 def _whole(source: str) -> str:
-    """Return the source, a file or folder with its whole path, most of which is not shared."""
+    """Return the source; a file or folder as its whole path, of which only a hash is shared."""
     return str(Path(source).resolve()) if Path(source).exists() else source
 
 

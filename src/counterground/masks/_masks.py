@@ -91,12 +91,14 @@ class Masks:
             CounterGroundError: none of its photos has a usable mask.
         """
         usable = self.table.filter(pl.col("reason").is_null()).select("path", "photo_id", "mask")
-        photos = benchmark.photos.drop("mask").join(usable, on=("path", "photo_id"), how="left")
+        photos = benchmark.photos.drop("mask").join(
+            usable, on=("path", "photo_id"), how="left", maintain_order="left"
+        )
         found = photos["mask"].count()
         if not found and self.usable:
             raise CounterGroundError(
-                f"No photo of {benchmark.name} is one of those that {self.folder} has masks of (same path, "
-                "same content). Make masks of this benchmark: a pool and an export give photos other paths."
+                f"No photo of {benchmark.name} has a mask in {self.folder}: they are of photos with other "
+                "paths or content. Make masks of this benchmark: a pool and an export change the paths."
             )
         if not found:
             raise CounterGroundError(
@@ -136,7 +138,7 @@ def read_masks(folder: Path | str, *, reviewed: bool = True) -> Masks:
     """
     folder = Path(folder)
     if not is_masks_folder(folder):
-        raise UsageError(f"{folder} is no folder of masks: it has no {DESCRIPTION_FILE}.")
+        raise UsageError(f"{folder} is not a folder of masks: it has no {DESCRIPTION_FILE}.")
     description = read_description(folder)
     try:
         sealed = sealed_files(folder / DESCRIPTION_FILE)

@@ -34,8 +34,8 @@ class MaskLimits:
     def __post_init__(self) -> None:
         if not 0 <= self.min_area < self.max_area <= 1:
             raise UsageError(
-                f"The area of a mask lies between two fractions of the photo, not {self.min_area} and "
-                f"{self.max_area}: choose a smaller and a larger one between 0 and 1."
+                f"The limits of a mask's area are {self.min_area} and {self.max_area}: give fractions of the "
+                "photo between 0 and 1, the smaller one first."
             )
         if not (0 <= self.max_edges <= 4 and self.max_parts >= 1):
             raise UsageError("An object touches 0 to 4 sides of a photo and has at least one part.")

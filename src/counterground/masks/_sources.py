@@ -47,7 +47,7 @@ def open_source(
     if path.is_dir():
         return folder_source(path, benchmark)
     if path.suffix.lower() != ".json":
-        raise UsageError(f"{source!r} is no source of masks: name {_KNOWN}.{did_you_mean(source, _WORDS)}")
+        raise UsageError(f"{source!r} is not a source of masks: name {_KNOWN}.{did_you_mean(source, _WORDS)}")
     if not path.is_file():
         raise UsageError(f"There is no file {source}.")
     return coco_source(path, benchmark, settings)
@@ -69,7 +69,7 @@ def _named(source: str, benchmark: Benchmark, boxes: Boxes, settings: MaskSettin
 
 
 def known_boxes(benchmark: Benchmark, settings: MaskSettings) -> Boxes:
-    """Return the boxes of the objects: from annotations if they are given, else from the columns ``BOX``.
+    """Return the boxes of the objects: from annotations if given, else from the columns ``BOX``.
 
     Raises:
         UsageError: see `coco_boxes`.

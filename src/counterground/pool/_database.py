@@ -235,7 +235,7 @@ def _transaction(engine: Engine, *, writes: bool) -> Iterator[Connection]:
 
 @contextmanager
 def _only_damage() -> Iterator[None]:
-    """Turn errors that checking a sound database never causes into damage, whatever SQLite calls them."""
+    """Report as damage the errors that no sound database causes, whatever SQLite calls them."""
     try:
         yield
     except DBAPIError as error:

@@ -476,7 +476,7 @@ def _keep_setting(connection: Connection, name: str, value: Any) -> None:
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
-    """Return what no other file has at the same time; None if there is no such file."""
+    """Return device and inode, which no two files share at a time; None if there is no such file."""
     try:
         found = file.stat()
     except OSError:

@@ -50,7 +50,7 @@ class CroppedView(Encoder):
 
     @property
     def users_class(self) -> str:
-        """That of the model."""
+        """Return the same as for the whole model."""
         return self.whole.users_class
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:

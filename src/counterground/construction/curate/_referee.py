@@ -139,7 +139,7 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
         raise UsageError(f"curate takes the specification of a model, not {type(spec).__name__}.")
     specs = expand_specs([spec])
     if len(specs) != 1:
-        raise UsageError(f"{spec} names {len(specs)} models, and curate needs one: choose it.")
+        raise UsageError(f"{spec} names {len(specs)} models, and curate needs one: choose one of them.")
     check_specs(specs)
     if running.label_space == "confusable":
         raise UsageError(
@@ -154,7 +154,8 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
     )
     if candidates.space.candidates is not None:
         raise UsageError(
-            f"curate ranks each class among all names, and {running.label_space} allows few: use another."
+            f"curate ranks each class among all names, and {running.label_space} has few candidates for a "
+            "class: use another label space."
         )
     templates = prompt_templates(running.prompts)
     head = build_head(model, candidates.space, candidates.texts, templates, cache_dir() / "heads")

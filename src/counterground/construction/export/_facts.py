@@ -122,7 +122,7 @@ def _of_pool(benchmark: Benchmark) -> CardFacts:
 
 
 def _since(pool: Pool, benchmark: Benchmark) -> tuple[str, ...]:
-    """Say in which photos a benchmark that was made from a pool differs from the pool as it is now."""
+    """Count the photos on which a benchmark that was made from a pool differs from the pool as it is now."""
     known = ("path", "photo_id", *_CHANGES)
     stands = pool.verdicts("review")["stands"].any()
     now = (

@@ -26,7 +26,7 @@ def write_mark(folder: Path, record: dict[str, Any]) -> None:
 
 
 def read_mark(folder: Path) -> dict[str, Any] | None:
-    """Return what ``write_mark`` wrote; None for a folder that is no export."""
+    """Return what ``write_mark`` wrote; None for a folder that is not an export."""
     try:
         mark = read_json(folder / EXPORT_FILE)
         names = set(mark["entries"]) | set(mark.get("formats", ()))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-# The jurisdictions of Creative Commons: not any two letters, since "CC BY 4.0 NC" is no licence that we know.
+# The jurisdictions of Creative Commons: not any two letters, since "CC BY 4.0 NC" is not a known licence.
 _PORTS = (
     "ar at au az be bg br ca ch cl cn co cr cz de dk ec ee eg es fi fr ge gr gt hk hr hu ie igo il in it jp"
     " kr lu mk mt mx my nl no nz pe ph pl pr pt ro rs scotland se sg si th tw ug uk us ve vn za"
@@ -57,7 +57,7 @@ _SHORT = {
     "noderivs": "nd",
     "sharealike": "sa",
 }
-_LONGEST = 1000  # characters; a longer text is no statement of a licence, and takes minutes to take apart
+_LONGEST = 1000  # characters; a longer text does not state a licence, and takes minutes to parse
 CC0 = "https://creativecommons.org/publicdomain/zero/1.0/"
 PUBLIC_DOMAIN = "https://creativecommons.org/publicdomain/mark/1.0/"
 

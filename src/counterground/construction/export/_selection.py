@@ -25,7 +25,7 @@ LEFT_OUT_SCHEMA: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms on which photos go in; see ``export``."""
+    """Which licences an export accepts, and what it states for photos that state none; see ``export``."""
 
     shared: bool
     all_licences: bool
@@ -35,7 +35,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Selection:
-    """The benchmark of the photos that go in, those left out (``LEFT_OUT_SCHEMA``), and notes on both.
+    """The benchmark of the exported photos, those left out (``LEFT_OUT_SCHEMA``), and notes on both.
 
     ``notes`` are for the reader of the export, besides the benchmark's own.
     """
@@ -73,7 +73,7 @@ def _state(photos: pl.DataFrame, licence: str | None, credit: str | None) -> tup
     """Fill in licence and credit line where no licence is stated; return for how many photos."""
     if licence is None:
         if credit is not None:
-            raise UsageError("--attribution-for-unknown goes with --licence-for-unknown.")
+            raise UsageError("--attribution-for-unknown goes with --licence-for-unknown: add that.")
         return photos, 0
     if not is_utf8(credit or ""):
         raise UsageError(f"--attribution-for-unknown has half a surrogate pair: {credit!r}.")

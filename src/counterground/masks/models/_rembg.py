@@ -33,7 +33,7 @@ def rembg_source(spec: str, accepted: Sequence[str]) -> MaskSource:
     known = [key.removeprefix("rembg:") for key in known_weights()]
     if name not in (*known, *_OWN):
         raise UsageError(
-            f"{spec} is none of rembg's models that run here: {', '.join((*known, *_OWN))}."
+            f"{spec} is not one of the rembg models that run here: {', '.join((*known, *_OWN))}."
             f"{did_you_mean(name, (*known, *_OWN))}"
         )
     if (name in _OWN) != bool(at) or (at and not Path(file).is_file()):
@@ -54,7 +54,7 @@ def rembg_source(spec: str, accepted: Sequence[str]) -> MaskSource:
         place = "put the file where rembg looks for it (REMBG_HOME)"
         remedy = place[0].upper() + place[1:] if at else f"Connect to the network, or {place}"
         raise CounterGroundError(
-            f"The weights of {spec} cannot be had ({error_message(error)}). {remedy}."
+            f"The weights of {spec} cannot be loaded ({error_message(error)}). {remedy}."
         ) from error
 
     def find(photo: MaskRequest) -> Found:

@@ -66,11 +66,11 @@ class Queue:
     """The queue of one pool; any number of queues, in any number of processes, can serve the same pool.
 
     A photo needs one annotator; a share ``second`` of each class needs two, once two people take part.
-    Imported labels count as an annotator's, but not as a person who could decide on more. A photo on another
-    annotator's screen counts as decided by them until its lease ends. The background task goes class by
-    class, only through photos that stand in the review; the review goes through all classes at once. Both
-    follow an order drawn from the content hash and the annotator's name. ``ranked`` reviews begin with what
-    curation had flagged when the queue was opened. Postponed photos come last.
+    Imported labels count as one annotator's, but not as a person who could decide on further photos. A photo
+    on another annotator's screen counts as decided by them until its lease ends. The background task goes
+    class by class, only through photos that stand in the review; the review goes through all classes at once.
+    Both follow an order drawn from the content hash and the annotator's name. ``ranked`` reviews begin with
+    what curation had flagged when the queue was opened. Postponed photos come last.
 
     Args:
         pool: the pool.

@@ -79,7 +79,7 @@ export class Deck {
       try {
         const unsent = this.unsent().length;
         await this.fill();
-        // What was decided a moment ago may come again (postponed photos): only an answer that knows of it ends.
+        // A photo that was just postponed may come again: only an answer given after that decision ends the queue.
         if (!this.upcoming.length && !unsent) return turn === this.turn ? null : undefined;
         if (!this.upcoming.length) {
           if (++rounds === 10) waiting(new Unreachable("server", "Waiting until the last decision is saved …"));
@@ -145,7 +145,7 @@ export class Deck {
   }
 }
 
-// `more()` is what the server of another page wants to know besides.
+// `more()` returns further fields of the request.
 export const leaseNext = (task, more = () => ({})) => (leased, count) => post("next", { task, leased, count, ...more() });
 
 // All disagreements come at once; nothing comes after them.

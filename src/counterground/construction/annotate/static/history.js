@@ -5,7 +5,7 @@ import { say } from "./dom.js";
 const LENGTH = 5; // photos that are kept decoded, to go back to
 
 export class History {
-  // `back(photo, labels)` shows a photo again whose decision was undone; `elsewhere` false asks no server.
+  // `back(photo, labels)` shows a photo again whose decision was undone; without `elsewhere`, the server is not asked.
   constructor(task, outbox, counter, back, elsewhere = true) {
     Object.assign(this, { task, outbox, counter, back, elsewhere });
     this.made = []; // {photo, event, labels}
@@ -38,8 +38,8 @@ export class History {
     this.back(photo, labels);
   }
 
-  // After a reload only the server knows what was last. It hears of this after what is not sent yet, and before
-  // what is decided meanwhile.
+  // After a reload only the server knows the last decision. The undo reaches it after the decisions that are not
+  // sent yet, and before those made meanwhile.
   async #undoThere() {
     if (!this.elsewhere) {
       return say("Nothing to undo here. Photos adjudicated earlier are in the list of adjudicated photos.");

@@ -306,7 +306,7 @@ for (const button of document.querySelectorAll(".undo-adjudication")) {
 const adjudicatedList = document.querySelector(".adjudicated");
 adjudicatedList?.addEventListener("toggle", () => adjudicatedList.open && adjudicatedList.scrollIntoView({ block: "nearest" }));
 
-// Where there is no room for what labels mean it is a tap away.
+// Where there is no room for the meanings of the labels, they are a tap away.
 function setHints(on) {
   $("hints").setAttribute("aria-pressed", String(on));
   $("main").dataset.hints = String(on);
@@ -324,7 +324,7 @@ try {
   // Storage is off: the choice holds for this page only.
 }
 
-// --- one page at a time for each annotator, heard of while it is looked at
+// --- one page at a time for each annotator; it renews its leases while it is visible
 
 setInterval(() => !document.hidden && void deck.beat(), BEAT);
 document.addEventListener("visibilitychange", () => !document.hidden && void deck.beat());

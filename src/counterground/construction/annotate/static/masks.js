@@ -306,7 +306,7 @@ addEventListener("beforeunload", (leaving) => {
   if (deck.current?.drawing?.changed || tools.open || started.size) leaving.preventDefault();
 });
 
-// --- one page at a time for each annotator, heard of while it is looked at
+// --- one page at a time for each annotator; it renews its leases while it is visible
 
 setInterval(() => !document.hidden && void deck.beat(), BEAT);
 document.addEventListener("visibilitychange", () => !document.hidden && void deck.beat());

@@ -1,5 +1,5 @@
-// A mask over its photo: what is not object is tinted, and the object has an outline, whatever the zoom.
-// So are the polygon that is not closed yet and the brush.
+// A mask over its photo: everything but the object is tinted, and the object has an outline, at every zoom.
+// The polygon that is not closed yet and the brush are drawn on top.
 
 const TINT = "rgb(214 0 122 / .5)"; // a colour that photos seldom have
 const DARK = "rgb(20 20 20 / .85)";

@@ -6,7 +6,7 @@ export const SMALLEST = 2;
 export const LARGEST = 200;
 
 export class Tools {
-  // `changed` is called when the drawing or a choice is another one.
+  // `changed` is called when the drawing or a choice has changed.
   constructor(zoom, overlay, changed) {
     Object.assign(this, { zoom, overlay, changed });
     this.drawing = null;
@@ -15,7 +15,7 @@ export class Tools {
     this.size = 24; // of the brush, in pixels of the frame
   }
 
-  // A stroke ends where it is if something else is wanted before the pen is lifted.
+  // Ends the growing stroke where it is: another command came before the pen was lifted.
   settle() {
     if (this.drawing?.growing) this.drawing.end();
   }

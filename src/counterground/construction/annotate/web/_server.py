@@ -228,7 +228,7 @@ def _listen(settings: ServerSettings, store: SettingStore) -> tuple[socket.socke
                 f"Port {settings.port} cannot be used: {error.strerror or error}. Leave out --port."
             ) from error
         listening = _bind(settings.host, 0)
-        stranded = f"Port {usual}, used before, is taken: decisions that browsers could not send await it."
+        stranded = f"Port {usual}, used before, is taken: decisions that browsers could not send wait for it."
     port = listening.getsockname()[1]
     kept = {name: port for name in settings.annotators if stranded == "" and ports.get(name) != port}
     if kept:

@@ -35,8 +35,8 @@ def _lay_out(benchmark: Benchmark) -> Contents:
     if not renamed:
         return contents
     note = (
-        f"Renamed {counted(renamed, 'file')}, since FiftyOne tells photos apart by their names without the"
-        " suffix; so the version differs."
+        f"Renamed {counted(renamed, 'file')}, since FiftyOne identifies photos by their names without the"
+        " suffix, so the version differs."
     )
     return Contents(
         replace(

@@ -103,7 +103,7 @@ class INaturalist:
             Client(options.user_agent, _LIMITS), budget, first_pause=options.first_pause, waiting=waiting
         )
         self._cache = _AnswerCache()
-        self._anew = options.add  # who lists again expects what came meanwhile
+        self._anew = options.add  # to list what was uploaded meanwhile, not a cached page
 
     def close(self) -> None:
         """Close connections and the cache."""

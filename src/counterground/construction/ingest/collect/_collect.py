@@ -93,7 +93,7 @@ class BytePacer:
 
 
 _MOST_FAILURES = 12  # consecutive failures after which the photos' host counts as down, or as refusing
-_MOST_AT_ONCE = 32  # photos between two looks at how the host fares
+_MOST_AT_ONCE = 32  # photos fetched before failures of their host are counted
 
 
 @dataclass
@@ -113,7 +113,7 @@ class Collected:
     refused: list[tuple[str, str]] = field(default_factory=list)
 
     def accept(self) -> None:
-        """Note that the host delivers: what it has refused is at fault itself."""
+        """Note that the host delivers photos, so those that it refused are themselves at fault."""
         self.refused.clear()
         self.consecutive_refusals = 0
 
@@ -175,7 +175,7 @@ class ClassCollection:
             self._list()
 
     def _age(self, row: Row) -> int:
-        """Return what sorts candidates by age. Those that another query found first have its positions."""
+        """Return the sort key of a candidate, newest first: ids if another query gave some positions."""
         return -int(PhotoKey.parse(row["key"]).name) if self.state.again else int(row["position"])
 
     def _ours(self) -> list[Row]:

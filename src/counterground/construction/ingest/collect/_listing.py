@@ -104,7 +104,9 @@ def make_query(choice: Choice, options: CollectOptions, place: int | None) -> Qu
 def state_for(
     class_name: str, query: Query, stored: Mapping[str, Any] | None, *, add: bool, next_position: int
 ) -> ListingState:
-    """Return where the listing of a class continues: where it stopped or, with ``add``, perhaps anew.
+    """Return where the listing of a class continues: where it stopped, or at the newest photo.
+
+    With ``add``, another query begins at the newest photo, and so does the same one once it is exhausted.
 
     Raises:
         CounterGroundError: the pool lists the class under another query, and ``add`` was not asked for.

@@ -197,7 +197,7 @@ def taxon_id(text: str, class_name: str) -> int:
     """Return the id of a taxon, as iNaturalist numbers them.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not such an id.
     """
     if not _TAXON.fullmatch(text):
         raise UsageError(f"{text[:60]!r}, given for {class_name!r}, is not the id of a taxon, such as 43338.")

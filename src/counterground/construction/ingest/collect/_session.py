@@ -244,7 +244,7 @@ def remembered_taxa(pool: Pool, wanted: Sequence[WantedClass]) -> dict[str, Any]
 
 
 def known_choices(remembered: Mapping[str, Any]) -> list[Choice]:
-    """Return the choices that a pool remembers, but for damaged ones: who needs those is told."""
+    """Return the choices that a pool remembers, except damaged ones, which are reported when needed."""
     choices = []
     for name, setting in remembered.items():
         with suppress(CounterGroundError):

@@ -1,4 +1,4 @@
-"""Photos with the same content: each place is a photo of its own, so somebody must be told."""
+"""Notes on photos with the same content: each address gives a photo of its own, even if they are equal."""
 
 from __future__ import annotations
 
