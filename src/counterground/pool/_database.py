@@ -297,7 +297,7 @@ def _check_rows(connection: Connection) -> None:
         raise DamagedError(damage or "decisions are missing")
 
 
-def _check_tables(connection: Connection, not_yet: Collection[str] = ()) -> None:
+def _check_tables(connection: Connection, not_yet: Collection[str]) -> None:
     """Refuse tables without our columns, and views and triggers not ours, which might undo decisions."""
     found = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master WHERE type <> 'index'")
     rows = [tuple(row) for row in found if not str(row[1]).startswith("sqlite_")]

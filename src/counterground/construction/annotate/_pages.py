@@ -24,7 +24,7 @@ _LISTED = 200  # adjudications, each with its photo
 _TASK_TITLES = {"review": "Review", "background": "Backgrounds"}
 
 
-def label_page(state: AppState, annotator: str, task: str, mode: str = "label") -> str:
+def label_page(state: AppState, annotator: str, task: str, mode: str) -> str:
     """Return the page that shows one photo after another; ``mode`` is "label" or "adjudicate"."""
     adjudicating = mode == "adjudicate"
     settled = state.queue.adjudications(task) if adjudicating else []

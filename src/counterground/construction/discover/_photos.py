@@ -46,7 +46,7 @@ def photos_seen(predictions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def background_accuracy(predictions: pl.DataFrame, *, intervals: bool = True) -> pl.DataFrame:
+def background_accuracy(predictions: pl.DataFrame, *, intervals: bool) -> pl.DataFrame:
     """Return ``class_index, class_name, background, n, clusters, accuracy, low, high`` (fractions), sorted.
 
     Intervals are 95 %; photos of one cluster count together, as far as all cells show. With several referees

@@ -56,7 +56,7 @@ _METHOD = (
 )
 
 
-def write_card(benchmark: Benchmark, statement: Statement, folder: Path, front_matter: str = "") -> None:
+def write_card(benchmark: Benchmark, statement: Statement, folder: Path, front_matter: str) -> None:
     """Write ``README.md``: what the collection is, what is in it, what one may do with it, how to read it."""
     sections = (
         _heading(benchmark, statement),

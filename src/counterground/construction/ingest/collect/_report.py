@@ -86,7 +86,7 @@ class CollectionPlan:
     notes: tuple[str, ...]
 
 
-def resolution_notes(resolution: Resolution, earlier: Sequence[Choice] = ()) -> list[str]:
+def resolution_notes(resolution: Resolution, earlier: Sequence[Choice]) -> list[str]:
     """Return notes on which classes are left out, which share a taxon, and which contain that of another.
 
     ``earlier`` are choices for classes that the pool has, of which only other classes than now count.
