@@ -123,6 +123,12 @@ def test_used_labels_may_move_and_unused_ones_may_go():
     with pytest.raises(UsageError, match="'a' was used 3 times"):
         check_labels(["b"], {"a": 3})
     assert check_labels(["b"], {"later": 5}) == ["b"]
+    imported = [*(f"place {number}" for number in range(70)), "a  b", "x" * 50, "Sand", "sand"]
+    assert check_labels(imported, dict.fromkeys(imported, 1)) == imported
+    with pytest.raises(UsageError, match="74 labels are too many: use 73 at most"):
+        check_labels(imported, dict.fromkeys(imported[:-1], 1))
+    with pytest.raises(UsageError, match="'sand' is listed twice"):
+        check_labels(["Sand", "sand"], {"Sand": 1})
 
 
 def test_label_files_are_text(tmp_path):

@@ -174,8 +174,12 @@ def set_labels(state: AppState, body: Labels) -> dict[str, Any]:
             raise UsageError("Somebody else has changed the labels: reload this page.")
         wanted = check_labels(body.labels, state.queue.uses("background"))
         # A label may have been typed with more spaces than `check_labels` leaves.
-        given = {" ".join(name.split()): text.strip() for name, text in body.meanings.items()}
-        meanings = {name: text for name, text in given.items() if name in wanted}
+        meanings = {
+            label: text.strip()
+            for name, text in body.meanings.items()
+            for label in (" ".join(name.split()), name)
+            if label in wanted
+        }
         kept = {"label_meanings": label_meanings(state.pool) | meanings, "background_labels": wanted}
         for name, value in kept.items():
             state.pool.set_setting(name, value, within=connection)

@@ -113,6 +113,9 @@ def _texts(value: Any) -> dict[str, str]:
 def check_labels(labels: Sequence[str], uses: Mapping[str, int]) -> list[str]:
     """Return the labels, without spaces around them, as a label space that can replace the old one.
 
+    A used label keeps its name, so those that an import or an earlier version brought are never refused,
+    whatever their number, length and spelling.
+
     Args:
         labels: labels in order.
         uses: how often each label was used so far.
@@ -120,20 +123,22 @@ def check_labels(labels: Sequence[str], uses: Mapping[str, int]) -> list[str]:
     Raises:
         UsageError: no, too many, empty, too long or repeated labels, "later", or a used one is missing.
     """
-    wanted = [" ".join(label.split()) for label in labels]
+    wanted = [label if label in uses else " ".join(label.split()) for label in labels]
     if not wanted:
         raise UsageError("A label space needs at least one label.")
-    if len(wanted) > MOST_LABELS:
-        raise UsageError(f"{len(wanted)} labels are too many: use {MOST_LABELS} at most.")
-    seen: set[str] = set()
+    most = max(MOST_LABELS, len(uses.keys() - {LATER}))
+    if len(wanted) > most:
+        raise UsageError(f"{len(wanted)} labels are too many: use {most} at most.")
+    seen: dict[str, str] = {}
     for label in wanted:
-        if not label or len(label) > MOST_LETTERS or not label.isprintable():
+        fits = label and len(label) <= MOST_LETTERS and label.isprintable()
+        if not fits and label not in uses:
             raise UsageError(f"{label!r} cannot be a label: use 1 to {MOST_LETTERS} printable characters.")
         if label == LATER:
             raise UsageError(f"{LATER!r} postpones a photo: choose another name for the label.")
-        if name_key(label) in seen:
+        known = seen.setdefault(name_key(label), label)
+        if wanted.count(label) > 1 or (known != label and not {known, label} <= uses.keys()):
             raise UsageError(f"The label {label!r} is listed twice.")
-        seen.add(name_key(label))
     for label, count in uses.items():
         if count and label != LATER and label not in wanted:
             raise UsageError(
