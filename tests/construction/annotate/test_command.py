@@ -9,7 +9,8 @@ from counterground.cli import main
 from counterground.cli.construction import label
 from counterground.construction.annotate import LabelSettings, label_pool
 
-# The rules for labels and keys, tested where they are: through a server and a page each case takes seconds.
+# Tested where they are: through a server and a page each case takes seconds.
+from counterground.construction.annotate._api import OfTask, disagreements
 from counterground.construction.annotate._labels import (
     ANSWER_KEYS,
     COMMAND_KEYS,
@@ -17,8 +18,10 @@ from counterground.construction.annotate._labels import (
     label_keys,
     read_labels,
 )
+from counterground.construction.annotate._state import AppState
+from counterground.construction.annotate.web import Sessions
 from counterground.errors import CounterGroundError, UsageError
-from counterground.pool import BACKGROUND_LABELS, open_pool
+from counterground.pool import BACKGROUND_LABELS, Queue, open_pool
 
 
 def refusal(pool, *options):
@@ -161,6 +164,32 @@ def test_labels_in_any_script_get_keys_while_there_are_any():
     assert not {*COMMAND_KEYS, *ANSWER_KEYS} & set(given)
     assert keys["a"] == "a"
     assert None in keys.values()
+
+
+def test_adjudicators_get_no_suggestions_and_no_model_is_run_for_them(pool):
+    path = pool.photos()["path"][0]
+    for annotator, chosen in (("ann", "sand"), ("ben", "snow")):
+        pool.decide(path, annotator=annotator, task="background", labels=[chosen])
+
+    class Suggester:
+        spec = "clip"
+
+        def suggest(self, *_):
+            raise AssertionError("all disagreements come at once: thousands in one batch")
+
+    state = AppState(
+        pool,
+        Queue(pool),
+        Sessions(["ann"]),
+        key="key",
+        named="pool",
+        task="background",
+        ranked=False,
+        suggester=Suggester(),
+        invite=print,
+    )
+    photos = disagreements(state, OfTask(annotator="ann", task="background"))["photos"]
+    assert [photo["suggestion"] for photo in photos] == [None]
 
 
 def test_classifiers_are_refused_as_suggesters(pool):

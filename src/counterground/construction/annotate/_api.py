@@ -107,9 +107,8 @@ def remaining(state: AppState, body: OfTask) -> dict[str, Any]:
 def disagreements(state: AppState, body: OfTask) -> dict[str, Any]:
     """Return all photos on which annotators disagree, with their answers, anonymous and in neutral order."""
     found = state.queue.disagreements(body.task)
-    photos = state.shown([disagreement.photo for disagreement in found], body.task, flags=True)
+    photos = state.shown([disagreement.photo for disagreement in found], body.task, adjudicating=True)
     for photo, disagreement in zip(photos, found, strict=True):
-        photo["suggestion"] = None
         photo["votes"] = _anonymous(disagreement)
     return {"photos": photos, "left": len(photos)}
 

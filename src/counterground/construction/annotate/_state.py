@@ -41,16 +41,18 @@ class AppState:
     invite: Callable[[str], None]
 
     def shown(
-        self, photos: Sequence[QueuedPhoto], task: str, *, flags: bool | None = None
+        self, photos: Sequence[QueuedPhoto], task: str, *, adjudicating: bool = False
     ) -> list[dict[str, Any]]:
         """Return what the page gets about photos: nothing that others decided, and no source.
 
-        What curation flagged is included if reviews are ranked or ``flags`` says so.
+        What curation flagged is included if reviews are ranked or somebody adjudicates; adjudicators get no
+        suggestions.
         """
-        flags = self.ranked if flags is None else flags
+        flags = task == "review" and (self.ranked or adjudicating)
+        suggests = task == "background" and not adjudicating
         texts = guidance(self.pool)
-        found = self.queue.flags([photo.path for photo in photos]) if flags and task == "review" else {}
-        suggested = self._suggested(photos) if task == "background" else [None] * len(photos)
+        found = self.queue.flags([photo.path for photo in photos]) if flags else {}
+        suggested = self._suggested(photos) if suggests else [None] * len(photos)
         return [
             {
                 "path": photo.path,
