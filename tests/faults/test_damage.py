@@ -182,7 +182,7 @@ def test_a_figure_of_a_discovery_that_is_none_is_named(unsealed_pairs, name, val
         (
             "pairs.parquet",
             lambda table: table.with_columns(half=pl.lit("third")),
-            "'third' is no half of the split 'none'",
+            "'third' is not a half of the split 'none'",
         ),
     ],
 )

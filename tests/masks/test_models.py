@@ -191,7 +191,7 @@ def test_an_accepted_licence_leads_to_the_package(benchmark, tmp_path, monkeypat
 
 
 def test_unknown_models_of_rembg_are_named(benchmark, tmp_path):
-    with pytest.raises(UsageError, match=r"rembg:u2nett is none of .*Did you mean 'u2net'"):
+    with pytest.raises(UsageError, match=r"rembg:u2nett is not one of .*Did you mean 'u2net'"):
         make_masks(benchmark, "rembg:u2nett", tmp_path / "masks")
     with pytest.raises(UsageError, match=r"rembg:u2net_custom@FILE.onnx"):
         make_masks(benchmark, "rembg:u2net_custom", tmp_path / "masks")

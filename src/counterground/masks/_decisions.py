@@ -391,7 +391,7 @@ def _written_before(database: sqlite3.Connection, event: Mapping[str, Any]) -> i
 
 
 def _to_undo(database: sqlite3.Connection, annotator: str, token: str, of: str | None) -> Any:
-    """Return the row of the decision to take back, as in ``standing``; None if there is none."""
+    """Return the row of the decision to undo, as in ``standing``; None if there is none."""
     one = (
         "SELECT id, path, verdict, mask, judged, annotator, at FROM decision WHERE undoes IS NULL AND id = ?"
     )

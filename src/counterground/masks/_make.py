@@ -318,6 +318,6 @@ def _write_mask(target: Path, mask: Mask, detail: str) -> None:
 
 
 def _kept_detail(target: Path) -> str:
-    """Return what was said about a mask when it was made, for resumed runs to repeat."""
+    """Return the detail that was stored with a mask, which resumed runs repeat."""
     with Image.open(target, formats=["PNG"]) as image:
         return str(image.info.get(_DETAIL, ""))

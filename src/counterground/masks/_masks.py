@@ -97,7 +97,7 @@ class Masks:
         found = photos["mask"].count()
         if not found and self.usable:
             raise CounterGroundError(
-                f"No photo of {benchmark.name} has a mask in {self.folder}: they are of photos with other "
+                f"The masks in {self.folder} fit no photo of {benchmark.name}: they are of photos with other "
                 "paths or content. Make masks of this benchmark: a pool and an export change the paths."
             )
         if not found:

@@ -44,7 +44,7 @@ class NameMatch(Generic[T]):
         return bool(self._found[path])
 
     def one(self, path: str, what: str) -> T | Found:
-        """Return the one entry of a photo, or why there is none; ``what`` is what an entry is called."""
+        """Return the one entry of a photo, or why there is none; ``what`` names an entry in messages."""
         found = self._found[path]
         if not found:
             return Found(None, "missing", f"no {what} has the name of the photo")
@@ -72,7 +72,7 @@ def _longest(
 def of_classes(
     source: Path | str, noun: str, names: Mapping[T, str], classes: Sequence[str], called: Mapping[str, str]
 ) -> dict[str, frozenset[T]]:
-    """Return the entries of each class: those of its own name, or of the name given for it.
+    """Return the entries of each class: those with its own name, or with the name given for it.
 
     Args:
         source: what has the entries, for messages.

@@ -308,7 +308,7 @@ class Pool:
     def votes_by_cluster(self) -> pl.DataFrame:
         """Return the votes with ``class_name`` and ``cluster`` of their photos, as ``agreement`` takes them.
 
-        Photos of one observation are related, also where nobody gave a cluster.
+        Photos of one observation are related even if no cluster was given.
         """
         with self.connect(writes=False) as connection:
             votes, photos = read_votes(connection), self._photos(connection)

@@ -580,7 +580,7 @@ def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
     assert found.benchmark is None
     assert found.sentence == (
         "No class of photos differs by more than 99 points between backgrounds with at least 1 photo in each "
-        "half. More photos help, or a lower --min-photos or --min-drop, which finds more by chance, too. No "
+        "half. More photos help, or a lower --min-photos or --min-drop, which also finds more by chance. No "
         "benchmark was written."
     )
     assert read_discovery(tmp_path / "pairs").pairs.is_empty()

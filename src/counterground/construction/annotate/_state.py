@@ -25,7 +25,7 @@ class AppState:
         key: name of the pool in the browser's storage.
         named: the pool as the user wrote it.
         task: task of the first page.
-        ranked: whether reviews begin with what curation flagged, and say so.
+        ranked: whether reviews begin with what curation flagged; their pages say so.
         suggester: source of suggestions; None suggests nothing.
         invite: function that prints a new link for an annotator.
     """

@@ -49,7 +49,7 @@ def discover_pairs(
 
     The referee is ``model``; with several models, their mean accuracy counts. If the pairs drop by no more
     than chance explains, or no class varies enough, only the evidence and the referee's run are written;
-    ``write_anyway`` writes pairs that drop by no more than chance, too.
+    ``write_anyway`` also writes pairs that drop by no more than chance.
 
     ``min_drop`` is in percentage points. With ``split="half"`` the pairs are chosen on one half of the photos
     (whole clusters together) and the benchmark holds the other half; with ``"swap"`` it holds all photos,
@@ -98,13 +98,13 @@ def discover_pairs(
     drops = f"{who} {'drop' if len(referees) > 1 else 'drops'}"
     nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop)
     is_written = not nothing or (write_anyway and len(finding.pairs) > 0)
-    said = (
+    remarks = (
         _sentences(finding, who, drops, split)
         if is_written
         else [*_unlabelled(run), "No benchmark was written."]
     )
     verdict = nothing or f"More than chance ({p_equals(finding.decisive.p)})."
-    sentences = [verdict, *said, *(_crossed(first, other, split) for other in crossed)]
+    sentences = [verdict, *remarks, *(_crossed(first, other, split) for other in crossed)]
     found = (
         replace(
             benchmark,
@@ -247,27 +247,27 @@ def _remedy(finding: Finding, referee: str) -> str:
         )
     if (finding.cells["accuracy"] == 1).all():
         return f"{referee} recognises all of the photos: use a weaker referee, or let more names compete."
-    return "More photos help, or a lower --min-photos or --min-drop, which finds more by chance, too."
+    return "More photos help, or a lower --min-photos or --min-drop, which also finds more by chance."
 
 
 def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list[str]:
     """Say which figure to report, and how choosing and measuring on the same photos biases it."""
     chosen = _points(finding.chosen_drop)
     if finding.reported_drop is None:
-        said = (
+        figures = (
             f"{referee} chose the pairs on these same photos, with a drop of {chosen}: that figure is "
-            "inflated by the selection, and so are those of other models as far as the same photos are hard "
+            "inflated by the selection, and so are those of other models if the same photos are hard "
             "for them. Only photos that did not choose give a figure without this: --split half or swap."
         )
-        return [said]
+        return [figures]
     reported = _points(finding.reported_drop)
     if split == "half":
-        said = (
+        figures = (
             f"On the selection half {drops} {chosen}, on held-out photos {reported}: report the "
             f"held-out figure; the first is inflated by selection.{_why(finding, 'held-out')}"
         )
-        return [said]
-    said = (
+        return [figures]
+    figures = (
         f"On the halves that chose the pairs {drops} {chosen}, each on the other half {reported}: "
         f"report the second figure; the first is inflated by selection.{_why(finding, 'second')}"
     )
@@ -276,7 +276,7 @@ def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list
         f"an interval computed from all of them together is too narrow for {referee}, and may be for models "
         f"that find the same photos hard. For {referee} report the one above, the mean of two halves."
     )
-    return [said, warning]
+    return [figures, warning]
 
 
 def _why(finding: Finding, figure: str) -> str:

@@ -225,7 +225,7 @@ def _check_table(file: str, table: pl.DataFrame, split: str) -> None:
                 f"{file}: the column {name!r} is missing, or has nulls or values of another kind"
             )
     if unknown := set(table["half"]) - set(HALVES[split]):
-        raise ValueError(f"{file}: {min(unknown)!r} is no half of the split {split!r}")
+        raise ValueError(f"{file}: {min(unknown)!r} is not a half of the split {split!r}")
 
 
 def _checked(name: str, value: Any, kind: Any) -> Any:

@@ -35,8 +35,8 @@ class ByChance:
         observed: the figure with the backgrounds as they are.
         expected: the mean over permutations.
         low, high: the bounds between which 95 % of permutations lie.
-        p: the share of permutations with a figure at least as large (the observed one counts as one); of a
-            drop: at least as many of its own standard errors above 0.
+        p: the share of permutations with a figure at least as large (the observed one counts as one); drops
+            are compared in units of their own standard errors.
 
     All but ``observed`` are None in a record of an earlier version, which did not permute.
     """

@@ -49,9 +49,9 @@ def photos_seen(predictions: pl.DataFrame) -> pl.DataFrame:
 def background_accuracy(predictions: pl.DataFrame, *, intervals: bool) -> pl.DataFrame:
     """Return ``class_index, class_name, background, n, clusters, accuracy, low, high`` (fractions), sorted.
 
-    Intervals are 95 %; photos of one cluster count together, as far as all cells show. With several referees
-    these are means, and the mean of their intervals is no narrower than the interval of their mean. Without
-    ``intervals``, which take long, ``low`` and ``high`` are null.
+    Intervals are 95 % and allow for clusters; how alike their photos are is estimated from all cells. With
+    several referees these are means, and the mean of their intervals is no narrower than the interval of
+    their mean. Without ``intervals``, which take long, ``low`` and ``high`` are null.
     """
     rows = []
     cells = predictions.filter(pl.col("background").is_not_null())

@@ -107,12 +107,12 @@ def _counts(benchmark: Benchmark) -> str:
     ]
     head = ["class", "background", *(["group"] if grouped else []), "photos"]
     groups = Counter(benchmark.photos["group"].drop_nulls().to_list())
-    said = [f"{group} {groups[group]:,}" for group in ("common", "counter") if groups[group]]
+    counts = [f"{group} {groups[group]:,}" for group in ("common", "counter") if groups[group]]
     for column in benchmark.design.clusters:
         if clusters := benchmark.photos[column].drop_nulls().n_unique():
             which = "" if column == "cluster" else f" (column {code(column)})"
-            said.append(f"{counted(clusters, 'cluster')} of related photos{which}")
-    total = "; ".join([f"Photos: {len(benchmark):,}", *said])
+            counts.append(f"{counted(clusters, 'cluster')} of related photos{which}")
+    total = "; ".join([f"Photos: {len(benchmark):,}", *counts])
     return f"## Counts\n\n{total}.\n\n{markdown_table(head, rows)}"
 
 

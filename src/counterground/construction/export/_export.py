@@ -79,7 +79,7 @@ def export(
         formats: some of ``FORMATS``, or of those other packages add; one is written to ``out``, several to
             ``out/<format>``.
         shared: export for others: photos whose licence is unknown or forbids sharing are left out.
-        all_licences: keep all licences in a shared export, too, on your own responsibility.
+        all_licences: keep photos of all licences in a shared export, on your own responsibility.
         licence_for_unknown: licence ("cc-by") for photos that state none: for photos of your own.
         attribution_for_unknown: credit line for those that have none.
         card: what the data card says beyond the photos.

@@ -88,8 +88,8 @@ class CardFacts:
 
     def __post_init__(self) -> None:
         for name in ("chosen", "creators", "since"):
-            said = getattr(self, name)
-            object.__setattr__(self, name, (said,) if isinstance(said, str) else tuple(said))
+            given = getattr(self, name)
+            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
         if self.released is not None and not isinstance(self.released, date):
             raise UsageError(
                 f"released is a date, such as datetime.date(2024, 5, 31), not {self.released!r}."
@@ -105,8 +105,8 @@ def known_facts(benchmark: Benchmark, card: CardFacts | None = None) -> CardFact
     Exporting does not need the packages that read pools: without them the card says the pool was not read.
     """
     known, empty = _of_pool(benchmark), CardFacts()
-    said = {} if card is None else vars(card)
-    return replace(known, **{name: value for name, value in said.items() if value != getattr(empty, name)})
+    given = {} if card is None else vars(card)
+    return replace(known, **{name: value for name, value in given.items() if value != getattr(empty, name)})
 
 
 def _of_pool(benchmark: Benchmark) -> CardFacts:

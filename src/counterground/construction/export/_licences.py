@@ -124,7 +124,7 @@ def _as_free(licence: Licence, limit: Licence) -> bool:
 
 
 def _read_part(text: str) -> Licence:
-    """Read one licence, with what is said in brackets after it."""
+    """Read one licence, with the remarks in brackets after it."""
     remarks = (" ".join(remark.split()) for remark in _BRACKETS.findall(text))
     texts = [_BRACKETS.sub("", text), *(remark for remark in remarks if remark.lower() not in _HARMLESS)]
     found = list(dict.fromkeys(_read_one(each) for each in texts))

@@ -68,8 +68,8 @@ def _write(contents: Contents, folder: Path, _: ShardSize, tick: Tick) -> None:
 
 def _attributes(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row's values besides the name of its class; names that FiftyOne reserves end in ``_``."""
-    said = {name: value for name, value in row.items() if name != "class_name" and value is not None}
-    return {_free(name, row): value for name, value in said.items()}
+    values = {name: value for name, value in row.items() if name != "class_name" and value is not None}
+    return {_free(name, row): value for name, value in values.items()}
 
 
 def _free(name: str, names: Container[str]) -> str:

@@ -124,7 +124,7 @@ def check_classes(wanted: Sequence[WantedClass]) -> list[WantedClass]:
     """Return the classes, each once.
 
     Raises:
-        UsageError: there is none, or one is given twice with different taxa.
+        UsageError: there is no class, or one is given twice with different taxa.
         CounterGroundError: two names mean one class of ImageNet-1K, or no benchmark could hold a name.
     """
     if not wanted:

@@ -198,7 +198,7 @@ def list_open_data(
         media_url: where the photos are; mirrors have the same layout.
 
     Raises:
-        UsageError: see ``open_dump``; or a value is none of those.
+        UsageError: see ``open_dump``; or a value is not one of those listed.
         CounterGroundError: a file of the dump is damaged or not as iNaturalist writes it.
     """
     one_of("quality grade", quality, QUALITIES)

@@ -58,7 +58,7 @@ class CollectOptions:
         per_observation: photos per observation; they show the same animal.
         size: "small" (240 pixels on the longer side), "medium" (500), "large" (1024) or "original".
         taxa: taxon ids that define a class, by class name.
-        add: add what another query finds, or list the same one anew once nothing of it is left.
+        add: add what another query finds, or list the same one again once it is exhausted.
         jobs: photos fetched at the same time.
         api_url: address of the API; None: ``$COUNTERGROUND_API_URL``, else iNaturalist's own.
         open_data: folder of iNaturalist's open-data dump, listed instead of the API.

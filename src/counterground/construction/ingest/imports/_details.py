@@ -27,7 +27,7 @@ def assumed_details(given: Mapping[str, object], columns: Iterable[str]) -> dict
 
     Args:
         given: columns of a pool.
-        columns: those that the source has. An empty cell in one of clusters is a cluster of its own.
+        columns: columns that the source has. An empty cell of a column of clusters is a cluster of its own.
     """
     cluster = None if "cluster" in columns else cluster_of(given)
     page = without_query(str(given["url"])) if given.get("url") and not given.get("source") else None

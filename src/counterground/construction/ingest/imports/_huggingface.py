@@ -103,7 +103,7 @@ def _items(
         path = image.get("path")
         file = Path(path) if path and is_file(Path(path)) else None
         background = row[columns.background] if columns.background else None
-        fields: dict[str, object] = {name: said for name in _CARRIED if (said := _stripped(row.get(name)))}
+        fields: dict[str, object] = {name: value for name in _CARRIED if (value := _stripped(row.get(name)))}
         yield Item(
             origin=f"{origin}/{number}",
             item=where + (f" ({shareable(path)})" if path else ""),

@@ -70,8 +70,8 @@ class AddressTable:
     def details_of(self, candidate: Mapping[str, Any]) -> dict[str, object]:
         """Return what the table says about a candidate, which may be one of an earlier import."""
         place = candidate["key"], candidate["class_name"]
-        said = {name: value for name, value in self.details[place].items() if value is not None}
-        return self.details[place] | self.assumed[place] | said
+        stated = {name: value for name, value in self.details[place].items() if value is not None}
+        return self.details[place] | self.assumed[place] | stated
 
     def item(self, key: str, class_name: str, url: str) -> str:
         """Return a row's address for a report: with its number in place of the query, which may be secret."""
