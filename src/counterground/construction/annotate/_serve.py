@@ -13,6 +13,7 @@ from counterground.construction.annotate._suggest import Suggester
 from counterground.construction.annotate.web import AnnotatorServer, ServerSettings
 from counterground.errors import CounterGroundError, UsageError
 from counterground.pool import TASKS, Pool, Queue, check_annotators, open_pool
+from counterground.text import counted
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _serve(
     with AnnotatorServer(settings, pool, say) as server:
         state = _open_state(pool, str(path), settings, server)
         photos = sum(row.photos for row in state.queue.progress("review"))
-        say(f"{pool.root.name}: {photos:,} photos, {settings.task}.")
+        say(f"{pool.root.name}: {counted(photos, 'photo')}, {settings.task}.")
         before = state.queue.last_decision()
         server.serve(build_app(state, port=server.port))
         state.queue.release(settings.annotators)

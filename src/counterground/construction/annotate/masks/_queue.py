@@ -53,7 +53,7 @@ class Batch:
 
 
 class MaskQueue:
-    """The photos whose masks are reviewed: first those that fail a check, then the others, each by path.
+    """The photos whose masks are reviewed: first those without a usable mask, then the others, each by path.
 
     A photo needs one decision, from anyone. A photo on a screen stays reserved while its page sends requests.
     Leases are in memory: a restarted server hands out whatever nobody has decided on.

@@ -15,6 +15,7 @@ from counterground.construction.annotate.web import AnnotatorServer, ServerSetti
 from counterground.errors import CounterGroundError
 from counterground.masks import MaskDecisions, Masks, read_masks
 from counterground.reading import is_folder
+from counterground.text import counted
 
 _KEY = "key"
 
@@ -50,7 +51,8 @@ def review_masks(
             masks, queue, decisions, server.sessions, _key(decisions), str(folder), server.invite
         )
         failing = sum(bool(photo.reason) for photo in queue.photos)
-        say(f"{masks.folder.resolve().name}: {len(queue.photos):,} masks, {failing:,} of them fail a check.")
+        photos = counted(len(queue.photos), "photo")
+        say(f"{masks.folder.resolve().name}: {photos}, {failing:,} of them without a usable mask.")
         before = decisions.last()
         server.serve(build_app(state, port=server.port), most_bytes=MOST_BYTES)
     made = decisions.made_since(before)
