@@ -99,9 +99,12 @@ def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
     photos, notes = without_shared_clusters(benchmark)  # a pool has the copies of a class once
     column, *crossed = benchmark.design.clusters
     photos = photos.with_columns(cluster=column)
-    if column != "cluster" or crossed:
-        alone = "".join(f" alone, not of {other!r}" for other in crossed)
-        notes += (f"Clusters are those of the column {column!r}{alone}, as the benchmark's design says.",)
+    if column != "cluster":
+        notes += (f"Clusters are those of the column {column!r}, as the benchmark's design says.",)
+    if crossed:
+        notes += (
+            f"The design also has clusters in the column {crossed[0]!r}: a pool keeps one column of them.",
+        )
     kept = {*MANIFEST_SCHEMA, *_ORIGINS, column}
     if unused := [name for name in photos.columns if name not in kept]:
         notes += (f"Unused columns of the benchmark: {', '.join(unused)}.",)
