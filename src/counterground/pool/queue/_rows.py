@@ -42,7 +42,7 @@ class Remaining:
     """Photos still unfinished when an annotator has decided on everything.
 
     Attributes:
-        waiting: photos that the annotator decided on, awaiting another one.
+        waiting: photos that the annotator decided on and that await another annotator.
         elsewhere: photos that others have on screen now.
         alone: whether nobody else takes part, so that no photo awaits a second annotator.
     """
