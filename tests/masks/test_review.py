@@ -91,7 +91,7 @@ def test_decisions_of_the_first_version_are_kept(folder, decisions):
 def test_a_database_of_a_later_version_or_another_program_is_refused(folder, decisions):
     decisions.decide(A, "accepted", annotator="ann", token=token())
     for pragma, said in (
-        ("user_version = 3", "reads version 2: upgrade it"),
+        ("user_version = 3", "reads version 2: upgrade CounterGround"),
         ("application_id = 1", "another folder"),
     ):
         with sqlite3.connect(folder / "decisions.sqlite") as database:

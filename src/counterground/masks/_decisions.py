@@ -296,7 +296,7 @@ class MaskDecisions:
         elif version != _VERSION:
             raise CounterGroundError(
                 f"{self._file} has version {version}, and this CounterGround reads version {_VERSION}: "
-                "upgrade it."
+                "upgrade CounterGround."
             )
         found = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall())
         found.pop("sqlite_sequence", None)

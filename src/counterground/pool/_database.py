@@ -258,7 +258,8 @@ def _make_or_check(connection: Connection, path: Path, *, create: bool) -> int:
         raise CounterGroundError(f"{path} is not the database of a pool: name another folder.")
     if version not in (1, _VERSION):
         raise CounterGroundError(
-            f"{path} has version {version}, and this CounterGround reads version {_VERSION}: upgrade it."
+            f"{path} has version {version}, and this CounterGround reads version {_VERSION}: "
+            "upgrade CounterGround."
         )
     _check_tables(connection, ("digest",) if version == 1 else ())
     return int(version)
