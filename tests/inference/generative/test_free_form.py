@@ -219,6 +219,16 @@ def test_calls_and_their_cost_are_shown_before_they_are_made(photos, serve_chat,
     assert "0 calls to make" in " ".join(capsys.readouterr().err.split())
 
 
+def test_the_bar_of_a_run_that_continues_counts_the_stored_answers(photos, serve_chat, tmp_path, capsys):
+    server = serve_chat(lambda call: 400 if call.number == 20 else "a black swan")
+    named = f"told={server.spec}?jobs=1"
+    with pytest.raises(CounterGroundError, match="400"):
+        run_on(photos, named, tmp_path / "run", show_progress=True)
+    assert "19/48" in capsys.readouterr().err
+    run_on(photos, named, tmp_path / "run", show_progress=True)
+    assert "48/48" in capsys.readouterr().err
+
+
 def test_photos_are_asked_about_at_once_but_not_too_many(photos, serve_chat, tmp_path):
     three = threading.Barrier(3)  # nobody passes alone: 48 photos are 16 times three
 

@@ -188,7 +188,8 @@ def test_a_photo_is_named_without_the_folders_above_it(photos, tmp_path, monkeyp
             {photo_id(file): file},
             {photo_id(file): ["What?"]},
             tmp_path / "answers.sqlite",
-            lambda _: None,
+            total=1,
+            show_progress=False,
         )
 
 

@@ -23,7 +23,6 @@ from counterground.inference.generative._generation import (
 from counterground.inference.generative._matching import Matcher, says_yes
 from counterground.inference.request import PromptSpec, Request
 from counterground.inference.store import ReadStatus
-from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
     from counterground.models import Generative
@@ -79,10 +78,14 @@ def generate_answers(
         CounterGroundError: the model fails, or no photo can be read.
     """
     photos = request.benchmark.photos
-    sources = PhotoSources(request.benchmark, photos)
-    copies, shown = photos.height - len(sources), request.settings.show_progress
-    with progress_bar(model.display_name, total=photos.height, done=copies, shown=shown, keep=True) as bar:
-        answers, reasons = generate_all(model, sources, questions, _answers_file(model), bar.advance)
+    answers, reasons = generate_all(
+        model,
+        PhotoSources(request.benchmark, photos),
+        questions,
+        _answers_file(model),
+        total=photos.height,
+        show_progress=request.settings.show_progress,
+    )
     read = _read_status(photos, questions, answers, reasons)
     require_readable(read)
     return answers, read

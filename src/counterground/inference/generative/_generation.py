@@ -15,10 +15,9 @@ from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.files import check_writable, database_damage, row_digest, warn_damaged
 from counterground.models import own_arithmetic
 from counterground.photos import AnyPhoto, UnreadablePhoto, load_photo
+from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from counterground.models import Generative
 
 
@@ -143,7 +142,9 @@ def generate_all(
     sources: Mapping[str, AnyPhoto],
     questions: Mapping[str, Iterable[str]],
     store: Path,
-    advance: Callable[[int], None],
+    *,
+    total: int,
+    show_progress: bool,
 ) -> tuple[dict[tuple[str, str], Answer], dict[str, str]]:
     """Generate the answers that are not stored yet, about as many photos at once as the model allows.
 
@@ -154,7 +155,8 @@ def generate_all(
         sources: what each photo is read from, by content.
         questions: the questions about each photo, by content.
         store: the file of answers.
-        advance: called when a photo is done.
+        total: how many photos the progress bar counts, copies included.
+        show_progress: show a progress bar.
 
     Returns:
         the answers by content and question, and why photos could not be read, by content.
@@ -166,18 +168,20 @@ def generate_all(
     with closing(AnswerStore(store)) as kept:
         answers, missing = _look_up(kept, questions)
         pool = ThreadPoolExecutor(max(1, model.concurrency), thread_name_prefix="ask")
+        shown, done = show_progress and len(missing) > 0, total - len(missing)
         try:
-            asked = {
-                pool.submit(_ask, model, kept, photo, sources[photo], about): photo
-                for photo, about in missing.items()
-            }
-            for future in as_completed(asked):
-                given = future.result()
-                if isinstance(given, str):
-                    reasons[asked[future]] = given
-                else:
-                    answers.update(given)
-                advance(1)
+            with progress_bar(model.display_name, total=total, done=done, shown=shown, keep=True) as bar:
+                asked = {
+                    pool.submit(_ask, model, kept, photo, sources[photo], about): photo
+                    for photo, about in missing.items()
+                }
+                for future in as_completed(asked):
+                    given = future.result()
+                    if isinstance(given, str):
+                        reasons[asked[future]] = given
+                    else:
+                        answers.update(given)
+                    bar.advance()
         except BaseException:
             model.stop()
             raise
