@@ -168,3 +168,26 @@ def test_photos_without_groups_cannot_be_decided(tmp_path):
 def test_run_json_of_an_ordinary_run_says_nothing_of_stopping(coloured, tmp_path):
     evaluate(coloured, tmp_path / "run", until=None)
     assert json.loads((tmp_path / "run/run.json").read_text())["stopping"] is None
+
+
+@pytest.mark.parametrize("endpoint", [False, True])
+def test_a_look_may_have_no_photo_that_can_be_read(tmp_path, serve_chat, endpoint):
+    """The looks after the first add one photo each, and some of these are damaged."""
+    photos = save_coloured(tmp_path / "photos", 10, common=0.75, counter=0.75)
+    for path in photos.rglob("*.png"):
+        if int(path.stem) > 3 and "ice bear/common" not in path.as_posix():
+            path.unlink()
+    for number in range(5):
+        (photos / f"ice bear/common-snow/{number}.png").write_bytes(b"no photo %d" % number)
+    models = serve_chat(lambda call: "flamingo").spec if endpoint else MODEL
+    run = evaluate(photos, tmp_path / "run", models=models)
+    assert run.info.counts.unreadable == 5
+    assert run.info.stopping.decisions[0].photos == len(run.predictions) == 25
+
+
+def test_no_readable_photo_is_an_error(tmp_path):
+    photos = save_coloured(tmp_path / "photos", 5, common=1, counter=0)
+    for number, path in enumerate(photos.rglob("*.png")):
+        path.write_bytes(b"no photo %d" % number)
+    with pytest.raises(CounterGroundError, match="None of the 30 photos can be read"):
+        evaluate(photos, tmp_path / "run")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -14,8 +15,8 @@ import polars as pl
 from counterground.decision import Until, look
 from counterground.errors import UsageError
 from counterground.inference._ready import ReadyEncoder, make_ready
-from counterground.inference.encoding import run_encoding
-from counterground.inference.generative import evaluate_generative, refuse_encoder
+from counterground.inference.encoding import NoReadablePhotoError, run_encoding
+from counterground.inference.generative import announce_calls, evaluate_generative, refuse_encoder
 from counterground.inference.request import Request
 from counterground.metrics import KEYS, Interval
 from counterground.models import Encoder, Generative, NamedModel, left_unchanged
@@ -66,11 +67,12 @@ def _decide(
     seen: list[pl.DataFrame] = []
     total, design = sum(map(len, looks)), request.benchmark.design
     shown = request.settings.show_progress
-    quiet = replace(request, settings=replace(request.settings, show_progress=False))
     with progress_bar(f"{given.name}, until decided", total=total, shown=shown, keep=True) as bar:
-        for number, part in enumerate(_predictions(quiet, given, looks), start=1):
-            seen.append(part)
+        for number, part in enumerate(_predictions(request, given, looks), start=1):
             bar.advance(len(looks[number - 1]))
+            if part is None:
+                continue
+            seen.append(part)
             for setting, drop in look(pl.concat(seen), models=len(request.models), design=design):
                 key = tuple(setting[name] for name in KEYS)
                 if key not in found or found[key].verdict is None:
@@ -93,25 +95,40 @@ def _record(setting: dict[str, object], drop: Interval, until: Until) -> Decisio
     )
 
 
-def _predictions(request: Request, given: NamedModel, looks: Sequence[np.ndarray]) -> Iterator[pl.DataFrame]:
-    """Yield the predictions of the photos that each look adds."""
-    benchmark = request.benchmark
-    parts = (
-        replace(request, benchmark=replace(benchmark, photos=benchmark.photos[rows.tolist()]))
-        for rows in looks
-    )
+def _predictions(
+    request: Request, given: NamedModel, looks: Sequence[np.ndarray]
+) -> Iterator[pl.DataFrame | None]:
+    """Yield the predictions of the photos that each look adds, None if none of them can be read."""
+    photos = request.benchmark.photos
+    quiet = replace(request, settings=replace(request.settings, show_progress=False))
     with left_unchanged(given.made):
         model = request.settings.load(given)
-        ready = None
-        for part in parts:
-            if isinstance(model, Generative):
-                yield evaluate_generative(part, model).predictions
-                continue
+        if isinstance(model, Generative):
+            announce_calls(request, model)
+            predict = partial(_answers, model)
+        else:
             assert isinstance(model, Encoder)
             refuse_encoder(request, given.name)
-            ready = (ready or _ready(request, model)).look_at(part)
-            run_encoding([ready.job], show_progress=False)
-            yield ready.predictions(ready.job.features())
+            predict = partial(_classes, _ready(quiet, model))
+        for rows in looks:
+            part = replace(quiet, benchmark=replace(request.benchmark, photos=photos[rows.tolist()]))
+            try:
+                predictions = predict(part)
+            except NoReadablePhotoError:
+                predictions = None
+            yield predictions
+
+
+def _answers(model: Generative, request: Request) -> pl.DataFrame:
+    """Return the predictions of a generative model for the photos of a request."""
+    return evaluate_generative(request, model).predictions
+
+
+def _classes(ready: ReadyEncoder, request: Request) -> pl.DataFrame:
+    """Return the predictions of an encoder for the photos of a request."""
+    ready = ready.look_at(request)
+    run_encoding([ready.job], show_progress=False)
+    return ready.predictions(ready.features())
 
 
 def _ready(request: Request, model: Encoder) -> ReadyEncoder:

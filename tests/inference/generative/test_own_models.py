@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from counterground.decision import Until
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
 from counterground.models import load_model
@@ -347,6 +348,15 @@ def test_calls_that_cost_are_told_before_they_are_made(own, photos, tmp_path, ca
     assert "own_models:Paid: 48 calls to make, at 0.5 per call 24.00 in total; 0 answers are cached" in said
     run_on(photos, "Words", tmp_path / "free", show_progress=True)
     assert "calls to make" not in capsys.readouterr().err
+
+
+def test_calls_that_cost_are_told_before_the_first_look(own, photos, tmp_path, capsys):
+    settings = Settings(label_space="benchmark", device="cpu", show_progress=True)
+    given = read_benchmark(photos), ["own_models:Paid"], settings, tmp_path / "run"
+    evaluate_models(*given, until=Until())
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("own_models:Paid: at most 48 calls to make, at 0.5 per call 24.00 in total")
+    assert said.count("calls to make") == 1
 
 
 def test_a_thousand_answers_are_not_scored(own, photos, tmp_path):

@@ -242,14 +242,18 @@ class PhotoSources(Mapping[str, AnyPhoto]):
         return len(self._paths)
 
 
+class NoReadablePhotoError(CounterGroundError):
+    """None of some photos could be read."""
+
+
 def require_readable(read: ReadStatus) -> None:
     """Fail if no photo could be read.
 
     Raises:
-        CounterGroundError: no photo could be read.
+        NoReadablePhotoError: no photo could be read.
     """
     if not read.readable.any():
-        raise CounterGroundError(
+        raise NoReadablePhotoError(
             f"None of the {len(read.readable)} photos can be read; the first: {read.reasons[0]}. "
             "Check that they are image files and still where the manifest says."
         )

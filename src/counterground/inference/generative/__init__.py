@@ -2,9 +2,10 @@
 
 from counterground.inference.generative._evaluate import (
     GenerativeOutput,
+    announce_calls,
     check_generative,
     evaluate_generative,
     refuse_encoder,
 )
 
-__all__ = ["GenerativeOutput", "check_generative", "evaluate_generative", "refuse_encoder"]
+__all__ = ["GenerativeOutput", "announce_calls", "check_generative", "evaluate_generative", "refuse_encoder"]

@@ -67,7 +67,7 @@ def check_generative(request: Request) -> None:
             continue
         model = request.settings.load(given)
         assert isinstance(model, Generative)
-        _announce_calls(request, model)
+        _print_calls(request, model)
 
 
 def refuse_encoder(request: Request, name: str) -> None:
@@ -94,9 +94,8 @@ def evaluate_generative(request: Request, model: Generative) -> GenerativeOutput
         UsageError: see `check_generative`.
         CounterGroundError: the model fails, or no photo can be read.
     """
-    known = any(each.made is None and each.spec == model.spec for each in request.models)
-    if model.price is not None and not (known and expected_kind(model.spec)):  # else it was announced before
-        _announce_calls(request, model)
+    if not request.until:  # else all looks were announced before the first
+        announce_calls(request, model)
     if request.multiple_choice:
         chosen = ask_choices(request, model)
         return GenerativeOutput(
@@ -148,7 +147,18 @@ def _check_candidate_count(request: Request, spec: str) -> None:
         )
 
 
-def _announce_calls(request: Request, model: Generative) -> None:
+def announce_calls(request: Request, model: Generative) -> None:
+    """Say what calls to a model of the user's own will cost; `check_generative` has done so for endpoints.
+
+    Raises:
+        UsageError: see `check_generative`.
+    """
+    known = any(each.made is None and each.spec == model.spec for each in request.models)
+    if model.price is not None and not (known and expected_kind(model.spec)):
+        _print_calls(request, model)
+
+
+def _print_calls(request: Request, model: Generative) -> None:
     """Print to standard error how many calls are to be made, and what they cost if that is known.
 
     Raises:
