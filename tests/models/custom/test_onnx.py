@@ -167,6 +167,14 @@ def test_probabilities_become_logits_and_are_not_taken_for_them(tmp_path, photos
         np.testing.assert_allclose(model.encode(pixels).softmax(dim=-1), network(pixels), atol=1e-6)
 
 
+def test_logits_are_not_taken_for_probabilities(tmp_path, photos):
+    network = Network()
+    network.last.bias.data -= 2
+    model = load(describe(export(tmp_path / "net.onnx", network), output="probabilities"))
+    with pytest.raises(CounterGroundError, match=r"not probabilities.*net\.onnx\.json"):
+        model.encode(torch.stack([model.preprocess(photo) for photo in photos]))
+
+
 def test_of_several_outputs_one_is_named(tmp_path, photos):
     path = export(tmp_path / "net.onnx", Network(last="two"))
     with pytest.raises(UsageError, match="gives logits, features"):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 _OUTPUTS = ("logits", "probabilities")
+_ROUNDING = 1e-3  # of probabilities and their sum
 _LARGEST_SIDE = 2**14  # pixels
 _LARGEST_NUMBER = 1e6  # for pixels between 0 and 1; NaN is not below it
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
@@ -190,6 +191,7 @@ class OnnxClassifier(Classifier):
         self.dim = len(labels.names)
         self._graph = graph
         self._probabilities = source.output == "probabilities"
+        self._sidecar = f"{source.file}.json"
         self._transform = _transform(source, graph.size)
         self.split = split_transform(self._transform)
         preprocessing = plain_repr(self._transform)
@@ -224,6 +226,11 @@ class OnnxClassifier(Classifier):
 
         scores = self._graph.run(batch.numpy())
         if self._probabilities:
+            if ((scores < 0) | (scores > 1 + _ROUNDING)).any():
+                raise CounterGroundError(
+                    f"{self.display_name}: the graph gives numbers below 0 or above 1, not probabilities; "
+                    f'write "output": "logits" into {self._sidecar}.'
+                )
             scores = np.log(np.maximum(scores, np.finfo(np.float32).tiny))
         return torch.from_numpy(scores)
 
@@ -252,7 +259,9 @@ class _Graph:
         self.classes = probe.shape[1]
         if not self.classes:
             raise UsageError(f"{source.spec}: output {self.output!r} is empty: the graph knows no class.")
-        looks_normalised = bool(probe.min() >= 0) and abs(float(probe.sum()) - 1) < 1e-3 and self.classes > 1
+        looks_normalised = (
+            bool(probe.min() >= 0) and abs(float(probe.sum()) - 1) < _ROUNDING and self.classes > 1
+        )
         if looks_normalised and source.output == "logits":
             raise UsageError(
                 f"{source.spec}: the graph gives probabilities (they add up to 1), not logits; "
