@@ -453,7 +453,8 @@ def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> l
 def _below_chance(outcome: ModelOutcome, candidates: CandidateLabels, design: Design) -> list[str]:
     """Warn about names that may not be those of the outputs: guessing would be right more often."""
     predictions = outcome.predictions
-    chance = 1 / len(candidates.indices(predictions["class_index"][0]))
+    photos = predictions["class_index"].value_counts().iter_rows()
+    chance = sum(n * _chance(candidates, index) for index, n in photos) / len(predictions)
     accuracy = proportion_interval(predictions["correct"], **cluster_columns(predictions, design))
     if accuracy.value is None or accuracy.high is None or accuracy.high >= chance:
         return []
@@ -461,6 +462,12 @@ def _below_chance(outcome: ModelOutcome, candidates: CandidateLabels, design: De
         f"{100 * accuracy.value:.1f} % of the answers are right, and guessing would give {100 * chance:.1f} %"
     )
     return [f"{right}: are the class names in the order of its outputs?"]
+
+
+def _chance(candidates: CandidateLabels, class_index: int) -> float:
+    """Return the probability that a guess among the candidates for a class is right."""
+    competing = candidates.indices(class_index)
+    return 1 / len(competing) if candidates.true_index[class_index] in competing else 0.0
 
 
 def _answer_warnings(output: GenerativeOutput) -> list[str]:
