@@ -16,7 +16,7 @@ import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir
 from counterground.inference import Settings, evaluate_models
-from counterground.models import left_unchanged, load_model, named_models
+from counterground.models import HeadSpec, left_unchanged, load_model, named_models
 from counterground.photos import read_benchmark
 from counterground.privacy import shareable
 from counterground.results import bibliography, model_cards, open_run, repeat_command, select_models
@@ -402,6 +402,15 @@ def test_a_network_that_chose_the_names_goes_on_in_training(evaluate):
     evaluate("efficientnet-lite0", label_space="confusable", referee=f"{__name__}:towers")
     assert TOWERS.training
     assert all(weights.requires_grad for weights in TOWERS.parameters())
+
+
+def headed():
+    return Mean(1), small, HeadSpec("prototypes")
+
+
+def test_a_network_without_a_head_of_its_own_chooses_no_names(evaluate):
+    with pytest.raises(UsageError, match="headed: confusable names are chosen by a model's own head"):
+        evaluate("efficientnet-lite0", label_space="confusable", referee=f"{__name__}:headed")
 
 
 LOADED = {}

@@ -64,7 +64,6 @@ from counterground.models import (
     left_unchanged,
     named_models,
     parts_of,
-    split_head,
 )
 from counterground.photos import Benchmark, photo_geometry, prompt_templates
 from counterground.results import InterventionRecord, ModelRecord, Run
@@ -368,8 +367,6 @@ def record_of(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
 
 
 def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
-    if split_head(referee)[1]:
-        raise UsageError(f"{referee}: confusable names are chosen by a model's own head; leave out ?head=.")
     with left_unchanged(None):  # a network that a function returns
         model = request.settings.load(referee)
         if isinstance(model, Generative):
@@ -378,6 +375,10 @@ def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
                 "classifier as --referee."
             )
         assert isinstance(model, Encoder)
+        if model.head is not None:
+            raise UsageError(
+                f"{referee}: confusable names are chosen by a model's own head, not a fitted one."
+            )
         ready = make_ready(request, model)
         encode_all(request, [(NamedModel(referee, referee), ready)])
         assert isinstance(ready.head, Head)
