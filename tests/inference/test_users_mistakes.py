@@ -174,7 +174,7 @@ MISTAKES = {
     "nothing": "the features of 'black swan' have no direction: they are all 0",
     "lazy": "1.weight has no numbers yet: load the weights",
     "empty": "weight has no numbers yet: load the weights",
-    "numbered": "id2label has keys that are not numbers",
+    "numbered": "the keys of its class names are not numbers",
     "steep": "the weights hold a logit scale of inf",
     "wordy": "logit_scale must be the logarithm of a factor, not str",
     "Objects": r"encode_texts\(\) returned ndarray \(3, 3\) for 3 texts; expected a finite numpy array",

@@ -95,14 +95,17 @@ def test_its_mistakes_are_told_as_those_of_our_own_families(site):
         check_specs(["tiny:colors"])
     with pytest.raises(UsageError, match=r"Did you mean tiny:my-colours\?"):
         check_specs(["tiiny:my-colours"])
+    with pytest.raises(UsageError, match="Unknown model 'paper'"):
+        check_specs(["paper"])
     with pytest.raises(UsageError, match="Unknown model 'tiny'"):
         check_specs(["tiny"])
     with pytest.raises(UsageError, match=r"Unknown model 'colours'\. Did you mean tiny:colours\?"):
         check_specs(["colours"])
     with pytest.raises(
         UsageError, match=r"Unknown model 'what\?'\. Use efficientnet-lite0, .*, tiny:colours, "
-    ):
+    ) as caught:
         check_specs(["what?"])
+    assert "object:" not in str(caught.value), "a specification cannot name an object"
 
 
 TALKING = """

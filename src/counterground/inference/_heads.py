@@ -80,7 +80,9 @@ def build_head(
         UsageError: a classifier has no output for a name, or the model's head is to be fitted.
     """
     if getattr(model, "head", None) is not None:
-        raise UsageError(f"{model.display_name}: heads are fitted by evaluate only; leave out ?head=.")
+        raise UsageError(
+            f"{model.display_name}: a head is fitted by evaluate and discover only; leave out ?head=."
+        )
     if model.kind == "classifier":
         columns, starts = _flat(_columns(model, space))  # type: ignore[arg-type]
         return Head(None, columns, 1.0, starts)

@@ -38,9 +38,9 @@ def names_of(spec: str, id2label: Mapping[Any, Any]) -> tuple[str, ...]:
     try:
         numbered = {int(key): str(name).strip() for key, name in id2label.items()}
     except (TypeError, ValueError, OverflowError) as error:
-        raise CounterGroundError(f"{spec}: id2label has keys that are not numbers ({error}).") from error
+        raise CounterGroundError(f"{spec}: the keys of its class names are not numbers ({error}).") from error
     if sorted(numbered) != list(range(len(id2label))):
-        raise CounterGroundError(f"{spec}: the keys of id2label are not 0 to {len(id2label) - 1}.")
+        raise CounterGroundError(f"{spec}: the keys of its class names are not 0 to {len(id2label) - 1}.")
     return tuple(numbered[index] for index in range(len(numbered)))
 
 

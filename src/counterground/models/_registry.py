@@ -54,8 +54,8 @@ def find_family(spec: str) -> Family:
             prefix.
         CounterGroundError: the package that claims the prefix is broken.
     """
-    prefix = spec.partition(":")[0]
-    if prefix == "paper":
+    prefix, colon, _ = spec.partition(":")
+    if prefix == "paper" and colon:
         expand_specs([spec])
         raise UsageError(f"{spec} is a set of models; give it to -m, which expands it.")
     for family in (_FAMILIES.find(prefix), *_BUILT_IN, USER):
@@ -293,7 +293,7 @@ def _suggestion(spec: str) -> str:
     if not colon and (meant := _forms_of_path(spec) or _with_prefix(spec)):
         return f" Did you mean {' or '.join(meant)}?"
     families = [*_FAMILIES.each(_ignore), USER]
-    forms = ", ".join(dict.fromkeys(family.usage for family in families))
+    forms = ", ".join(dict.fromkeys(family.usage for family in families if family is not OBJECT))
     return f" Use {forms}; 'counterground models' lists them."
 
 

@@ -70,7 +70,7 @@ class NetworkTower(NetworkEncoder, ImageEncoder):
             "preprocessing": preprocessing,
             "libraries": versions,
             "as_published": options.as_published,
-            "warnings": [*description.get("warnings", []), *options.warnings()],
+            "warnings": list(dict.fromkeys([*description.get("warnings", []), *options.warnings()])),
         }
 
     def encode(self, batch: torch.Tensor) -> torch.Tensor:
