@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import forked
 import polars as pl
@@ -21,7 +22,7 @@ from counterground.inference import Settings, evaluate_models
 from counterground.inference.generative._matching import Matcher, says_yes
 from counterground.inference.request import PromptSpec, takes_an
 from counterground.models import without_thoughts
-from counterground.photos import read_benchmark
+from counterground.photos import imagenet_names, read_benchmark
 
 SURFACE_FORMS = (
     ("ice bear", "polar bear"),
@@ -202,6 +203,21 @@ def test_photos_that_a_content_filter_refuses_are_counted_as_unmatched(photos, s
     assert any("12 of 48 answers name no candidate" in text for text in run.info.model_warnings[server.spec])
     run_on(photos, server.spec, tmp_path / "again")
     assert len(server.calls) == 48
+
+
+def test_a_name_that_a_wider_class_covers_is_one_of_its_names(photos, serve_chat, tmp_path):
+    """In ImageNet-9 a photo of a dog is recognised by an answer that names the breed."""
+    benchmark = read_benchmark(photos)
+    own = benchmark.label_space
+    covered = [index + 300 for index in own.imagenet]
+    members = tuple(zip(own.imagenet, covered, strict=True))
+    wide = replace(benchmark, label_space=replace(own, imagenet=(None,) * len(own), members=members))
+    answer = imagenet_names("openai")[covered[own.index_of("flamingo")]]
+    server = serve_chat(lambda call: f"It is a {answer}.")
+    run = evaluate_models(wide, [server.spec], Settings(), tmp_path / "run")
+    assert run.info.label_space.name == "imagenet"
+    assert set(run.predictions["predicted_name"]) == {"flamingo"}
+    assert run.predictions["correct"].mean() == pytest.approx(1 / 3)
 
 
 def test_calls_and_their_cost_are_shown_before_they_are_made(photos, serve_chat, tmp_path, capsys):

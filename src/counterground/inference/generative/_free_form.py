@@ -103,7 +103,7 @@ def _read_names(
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     """Let the first name in an answer win; see ``RULE``."""
     question, _ = prompt.about("")
-    matcher, candidates = Matcher(request.surface_forms()), request.candidates
+    matcher, candidates = Matcher(request.recognised_forms()), request.candidates
     allowed = {index: set(candidates.indices(index).tolist()) for index in photos["class_index"].unique()}
     texts = [answers[photo, question].text for photo in photos["photo_id"]]
     matches = [

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,16 @@ class Request:
         """Return all ways each candidate is written: its text, then its aliases, each one once."""
         pairs = zip(self.candidates.space.names, self.candidates.texts, strict=True)
         return [tuple(dict.fromkeys([text, *self.aliases.get(name, ())])) for name, text in pairs]
+
+    def recognised_forms(self) -> list[tuple[str, ...]]:
+        """Return all texts by which an answer may name each candidate.
+
+        These are its surface forms, and the names of the ImageNet classes that it covers.
+        """
+        forms, spellings = self.surface_forms(), self.candidates.spellings
+        if spellings is None:
+            return forms
+        return [tuple(dict.fromkeys(each)) for each in map(chain, forms, spellings)]
 
     def _aliases_hash(self) -> str:
         return short_hash(json.dumps(self.aliases, sort_keys=True))
