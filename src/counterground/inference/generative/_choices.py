@@ -16,7 +16,7 @@ INSTRUCTION = "Answer with the option's letter from the given choices directly."
 OWN_QUESTIONS = "the benchmark's own questions"
 ORDERS = (
     "The options start in an order drawn from photo_id. All cyclic rotations of it are asked, so that each "
-    "option stands once at each position; the mean loss over them decides, or the most of the answers."
+    "option stands once at each position; the mean loss over them decides, or the majority of the answers."
 )
 RULE = (
     "An answer is read where it is the letter of an option, alone or in parentheses, with or without a point "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,31 +20,12 @@ from counterground.inference.generative._multiple_choice import (
     choice_protocol,
     choice_questions,
 )
+from counterground.inference.generative._output import GenerativeOutput
 from counterground.inference.request import PromptSpec, Request, gives_losses, prompt_specs
 from counterground.inference.store import ReadStatus
 from counterground.models import Generative, expected_kind
-from counterground.results import PositionsRecord
 
 _MAX_SCORED = 100
-
-
-@dataclass(frozen=True)
-class GenerativeOutput:
-    """The results of a generative model: predictions, which photos were read, and its answers.
-
-    ``asked`` is a JSON-ready account of the prompts; ``unmatched`` counts generated answers that name no
-    candidate and ``several`` those that name more than one; ``unclear`` counts those that begin with neither
-    yes nor no; ``positions`` says what the order of options did.
-    """
-
-    predictions: pl.DataFrame
-    read: ReadStatus
-    asked: list[dict[str, Any]]
-    answers: pl.DataFrame | None = None
-    unmatched: int | None = None
-    several: int = 0
-    unclear: int = 0
-    positions: tuple[PositionsRecord, ...] = ()
 
 
 def check_generative(request: Request) -> None:
@@ -97,23 +77,11 @@ def evaluate_generative(request: Request, model: Generative) -> GenerativeOutput
     if not request.until:  # else all looks were announced before the first
         announce_calls(request, model)
     if request.multiple_choice:
-        chosen = ask_choices(request, model)
-        return GenerativeOutput(
-            chosen.predictions,
-            chosen.read,
-            [chosen.asked],
-            chosen.answers,
-            chosen.unmatched,
-            positions=chosen.positions,
-        )
+        return ask_choices(request, model)
     prompts = _checked_prompts(request, model)
     asked = [_account(request, model, prompt) for prompt in prompts]
     if prompts[0].answer is None:
-        given = generate_and_read(request, model, prompts)
-        unmatched = given.predictions["predicted_index"].null_count()
-        return GenerativeOutput(
-            given.predictions, given.read, asked, given.answers, unmatched, given.several, given.unclear
-        )
+        return generate_and_read(request, model, prompts, asked)
     scored = [score_answers(request, model, prompt) for prompt in prompts]
     return GenerativeOutput(
         pl.concat([table for table, _ in scored]), _read_for_all([read for _, read in scored]), asked

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from counterground.inference.generative._generation import (
     generate_all,
 )
 from counterground.inference.generative._matching import Matcher, says_yes
+from counterground.inference.generative._output import GenerativeOutput
 from counterground.inference.request import PromptSpec, Request
 from counterground.inference.store import ReadStatus
 
@@ -31,22 +31,16 @@ Answers = Mapping[tuple[str, str], Answer]
 """Answers by the content of the photo and the question."""
 
 
-@dataclass(frozen=True)
-class GeneratedAnswers:
-    """Predictions, which photos were read, the answers, and how many of them name several classes.
-
-    ``unclear`` counts the answers that begin with neither yes nor no, if those were the choice.
-    """
-
-    predictions: pl.DataFrame
-    read: ReadStatus
-    answers: pl.DataFrame
-    several: int
-    unclear: int = 0
-
-
-def generate_and_read(request: Request, model: Generative, prompts: Sequence[PromptSpec]) -> GeneratedAnswers:
+def generate_and_read(
+    request: Request, model: Generative, prompts: Sequence[PromptSpec], asked: list[dict[str, Any]]
+) -> GenerativeOutput:
     """Ask about every photo, and read the answers: the class they name, or yes and no.
+
+    Args:
+        request: the evaluation.
+        model: the model to ask.
+        prompts: its prompts, all of one protocol.
+        asked: JSON-ready account of the prompts.
 
     Raises:
         CounterGroundError: the model fails, or no photo can be read.
@@ -62,11 +56,12 @@ def generate_and_read(request: Request, model: Generative, prompts: Sequence[Pro
         tables.append(prediction_table(readable, results, request.candidates, labels))
         texts.append(named.with_columns(model=pl.lit(model.display_name), prompts=pl.lit(prompt.label)))
         several += ambiguous
-    written = pl.concat(texts)
+    predictions, written = pl.concat(tables), pl.concat(texts)
     unclear = (
         0 if prompts[0].protocol == "free-form" else sum(says_yes(text) is None for text in written["answer"])
     )
-    return GeneratedAnswers(pl.concat(tables), read, written, several, unclear)
+    unmatched = predictions["predicted_index"].null_count()
+    return GenerativeOutput(predictions, read, asked, written, unmatched, several, unclear)
 
 
 def generate_answers(
@@ -183,7 +178,7 @@ def questions_about(request: Request, prompts: Sequence[PromptSpec]) -> dict[str
 def _read_status(
     photos: pl.DataFrame, questions: Mapping[str, list[str]], answers: Answers, failed: Mapping[str, str]
 ) -> ReadStatus:
-    """Return which photos were read: there is an answer to the first question about each of them."""
+    """Return which photos were read; the first answer about each says if it was converted to RGB."""
     contents = photos["photo_id"].to_list()
     first = [answers.get((photo, questions[photo][0])) for photo in contents]
     reasons = {row: failed[photo] for row, photo in enumerate(contents) if photo in failed}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,27 +14,13 @@ from counterground.inference.generative._choice_losses import score_pairs
 from counterground.inference.generative._choices import ORDERS, RULE, Choice, choices_of, question_label
 from counterground.inference.generative._free_form import generate_answers
 from counterground.inference.generative._generation import MAX_NEW_TOKENS, prompt_of
+from counterground.inference.generative._output import GenerativeOutput
 from counterground.inference.request import Request, check_protocol, gives_losses
 from counterground.inference.store import ReadStatus
 from counterground.results import PositionsRecord
 
 if TYPE_CHECKING:
     from counterground.models import Generative, Protocol
-
-
-@dataclass(frozen=True)
-class ChosenOptions:
-    """Predictions, which photos were read, how they were asked, and what the order of the options did.
-
-    ``answers`` are generated ones; ``unmatched`` counts the photos without a readable one.
-    """
-
-    predictions: pl.DataFrame
-    read: ReadStatus
-    asked: dict[str, Any]
-    positions: tuple[PositionsRecord, ...] = ()
-    answers: pl.DataFrame | None = None
-    unmatched: int | None = None
 
 
 def choice_protocol(request: Request, model: Generative) -> Protocol:
@@ -57,7 +42,7 @@ def choice_questions(request: Request, choices: Sequence[Choice]) -> dict[str, l
     return {photo: list(asked) for photo, asked in prompts.items()}
 
 
-def ask_choices(request: Request, model: Generative) -> ChosenOptions:
+def ask_choices(request: Request, model: Generative) -> GenerativeOutput:
     """Let a model choose among the options of every photo.
 
     By letter, the options are listed in each of their cyclic rotations, and an option's loss is the mean of
@@ -75,7 +60,7 @@ def ask_choices(request: Request, model: Generative) -> ChosenOptions:
     return _by_letter(request, model, choices) if gives_losses(model) else _by_text(request, model, choices)
 
 
-def _by_loss(request: Request, model: Generative, choices: Sequence[Choice]) -> ChosenOptions:
+def _by_loss(request: Request, model: Generative, choices: Sequence[Choice]) -> GenerativeOutput:
     scored, read = score_pairs(request, model, [choice.answers() for choice in choices])
     labels = _labels(request, model, "multiple-choice-loss", scored=True)
     account = {
@@ -84,10 +69,10 @@ def _by_loss(request: Request, model: Generative, choices: Sequence[Choice]) -> 
         "lowest": f"{request.settings.loss} of token losses",
     }
     predictions = _predictions(request, labels, choices, read, scored)
-    return ChosenOptions(predictions, read, _account(choices, labels, account))
+    return GenerativeOutput(predictions, read, [_account(choices, labels, account)])
 
 
-def _by_letter(request: Request, model: Generative, choices: Sequence[Choice]) -> ChosenOptions:
+def _by_letter(request: Request, model: Generative, choices: Sequence[Choice]) -> GenerativeOutput:
     scored, read = score_pairs(request, model, [choice.letters() for choice in choices])
     by_order = [
         losses.reshape(2, len(choice), len(choice)) for choice, losses in zip(choices, scored, strict=True)
@@ -101,11 +86,11 @@ def _by_letter(request: Request, model: Generative, choices: Sequence[Choice]) -
         "orders": ORDERS,
         "lowest": f"{request.settings.loss} of token losses, averaged over the orders",
     }
-    return ChosenOptions(
+    return GenerativeOutput(
         _predictions(request, labels, choices, read, [_over_orders(losses) for losses in by_order]),
         read,
-        _account(choices, labels, account),
-        _positions([choices[row] for row in rows], picked),
+        [_account(choices, labels, account)],
+        positions=_positions([choices[row] for row in rows], picked),
     )
 
 
@@ -117,7 +102,7 @@ def _over_orders(losses: np.ndarray) -> np.ndarray:
     return np.asarray(of_option.mean(axis=1))
 
 
-def _by_text(request: Request, model: Generative, choices: Sequence[Choice]) -> ChosenOptions:
+def _by_text(request: Request, model: Generative, choices: Sequence[Choice]) -> GenerativeOutput:
     answers, read = generate_answers(request, model, choice_questions(request, choices))
     rows = np.flatnonzero(read.readable).tolist()
     photos, asked = request.benchmark.photos[rows], [choices[row] for row in rows]
@@ -144,13 +129,13 @@ def _by_text(request: Request, model: Generative, choices: Sequence[Choice]) -> 
         [None if option is None else (option - order) % len(choice) for order, option in enumerate(options)]
         for choice, options in zip(asked, chosen, strict=True)
     ]
-    return ChosenOptions(
+    return GenerativeOutput(
         predictions,
         read,
-        _account(choices, labels, account),
-        _positions(asked, picked),
+        [_account(choices, labels, account)],
         table.with_columns(model=pl.lit(labels["model"]), prompts=pl.lit(labels["prompts"])),
         predictions["predicted_index"].null_count(),
+        positions=_positions(asked, picked),
     )
 
 
