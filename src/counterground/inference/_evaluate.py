@@ -171,11 +171,11 @@ def finish_run(
     measured = photo_geometry(benchmark, cache_dir() / "geometry")
     predictions = predictions.join(measured.columns, on="path", how="left", maintain_order="left")
     info = run_info(request, outcomes, predictions, unreadable)
-    said = [*info.warnings, *measured.warnings, *_warnings_of_training(request, outcomes), *warnings]
+    found = [*info.warnings, *measured.warnings, *_warnings_of_training(request, outcomes), *warnings]
     seconds = round(time.monotonic() - started, 2)
     run = Run(
         out,
-        shareable_info(info.model_copy(update={**more, "seconds": seconds, "warnings": said})),
+        shareable_info(info.model_copy(update={**more, "seconds": seconds, "warnings": found})),
         predictions,
         score(predictions, design=benchmark.design),
     )
@@ -284,7 +284,7 @@ def _parts(started: ReadyEncoder | ModelOutcome) -> set[int]:
 
 
 def _code(started: ReadyEncoder | ModelOutcome) -> Any:
-    """Return what is now known of the user's code behind a model that waits; None without such code."""
+    """Return the current fingerprint of the user's code behind a model that waits; None without such code."""
     return _code_of(started.model) if isinstance(started, ReadyEncoder) else None
 
 

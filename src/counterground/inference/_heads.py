@@ -110,7 +110,7 @@ def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str
     path = cache / f"{key.hexdigest()[:32]}.head"
     if (kept := read_checked(path)) is not None:
         stored = safetensors.numpy.load(kept)
-        # Such as how many texts are cut: it is as true of the run that encodes none.
+        # Such as how many texts are cut: this holds for a run that reads the stored head, too.
         if warnings := json.loads(stored["warnings"].tobytes()):
             model.description.setdefault("warnings", []).extend(warnings)
         return np.asarray(stored["head"])

@@ -39,7 +39,7 @@ class ReadyEncoder:
     training: EncodingJob | None = None
 
     def fitted(self) -> ReadyEncoder:
-        """Return the same with its head fitted; the photos for it must have been encoded.
+        """Return the same encoder with its head fitted; the photos for it must have been encoded.
 
         Raises:
             UsageError: too few photos could be read.
@@ -60,7 +60,7 @@ class ReadyEncoder:
         return replace(self, head=head)
 
     def sharing(self, others: Sequence[ReadyEncoder]) -> ReadyEncoder:
-        """Return the same with the jobs of one of ``others`` that fills the same store, if there is one."""
+        """Return the same encoder with the jobs of one of ``others`` that fills the same store, if any."""
         for other in others:
             if other.job.store.folder == self.job.store.folder:
                 training = self.training and (other.training or self.training)
@@ -68,7 +68,7 @@ class ReadyEncoder:
         return self
 
     def look_at(self, request: Request) -> ReadyEncoder:
-        """Return the same for other photos, or another way of decoding them."""
+        """Return the same encoder for other photos, or for another way of decoding them."""
         same = request.settings.fast_decode == self.request.settings.fast_decode
         job = _plan(request, self.model, self.job.store if same else None)
         return replace(self, request=request, job=job)

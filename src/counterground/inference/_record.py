@@ -41,7 +41,7 @@ from counterground.text import and_more, counted
 # This many equal answers, or this share of exact ties, are no accident.
 _ENOUGH, _TIES = 10, 0.01
 _BIASED = 0.1  # excess of a position's share over what it would be without a bias
-_SLIPS = 10  # names that a warning lists
+_NAMED = 10  # names that a warning lists
 _ANSWERS = ("path", "model", "prompts", "question", "answer", "named")
 _BESIDE = (
     "answers.parquet",
@@ -133,8 +133,8 @@ def refuse_other_models(out: Path, records: Sequence[ModelRecord], candidates: C
     then = {record.name: record for record in before.models}
     for now in records:
         other = then.get(now.name, now)
-        ways = {record.description.get("runtime") for record in (other, now)}
-        if len(ways) == 1 and other.fingerprint != now.fingerprint:
+        runtimes = {record.description.get("runtime") for record in (other, now)}
+        if len(runtimes) == 1 and other.fingerprint != now.fingerprint:
             raise CounterGroundError(
                 f"{out} holds a run with other weights, code or preprocessing of {now.name} "
                 f"({before.created}). {instead}"
@@ -197,15 +197,15 @@ def shareable_info(info: RunInfo) -> RunInfo:
     """Return the record as it may be shared, without absolute paths; see `privacy.shareable`."""
     given = json.loads(info.model_dump_json())
     shared = shareable(given, but=_AS_THEY_ARE)
-    for *way, last in _VALUES:
-        here, there = _at(shared, way), _at(given, way)
-        if there is not None:
-            here[last] = there[last]
+    for *keys, last in _VALUES:
+        before = _at(given, keys)
+        if before is not None:
+            _at(shared, keys)[last] = before[last]
     return RunInfo.model_validate(shared)
 
 
-def _at(record: Any, way: Sequence[str]) -> Any:
-    for key in way:
+def _at(record: Any, keys: Sequence[str]) -> Any:
+    for key in keys:
         record = None if record is None else record[key]
     return record
 
@@ -389,13 +389,13 @@ def _other_question(request: Request) -> list[str]:
     decided = request.settings.label_space not in (None, "confusable")
     if not unknown or own.members is not None or request.multiple_choice or decided:
         return []
-    similar = {name: found for name in unknown[:_SLIPS] if (found := similar_imagenet_name(name))}
+    similar = {name: found for name in unknown[:_NAMED] if (found := similar_imagenet_name(name))}
     if len(unknown) == len(own) != len(similar):
         return []  # the user's own classes: "bird" is no typo for "briard", unless all look like typos
     shown = [f"{name} (did you mean {similar[name]!r}?)" if name in similar else name for name in unknown]
     are = "is not an ImageNet class" if len(unknown) == 1 else "are not ImageNet classes"
     sentence = (
-        f"{and_more(shown, _SLIPS)} {are}, so the {counted(len(own), 'class')} of the benchmark compete only "
+        f"{and_more(shown, _NAMED)} {are}, so the {counted(len(own), 'class')} of the benchmark compete only "
         "among themselves: accuracies are not comparable with those among ImageNet's 1000 names."
     )
     return [sentence]
@@ -432,7 +432,7 @@ def _fast_decode(outcome: ModelOutcome) -> dict[str, Any] | None:
 
 
 def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> list[str]:
-    """Return what shows that a model cannot tell classes apart: equal texts, one answer, exact ties."""
+    """Return the signs that a model does not distinguish classes: equal texts, one answer, exact ties."""
     signs = []
     predictions = outcome.predictions
     if outcome.indistinct:

@@ -26,7 +26,7 @@ NEED_LOSSES: frozenset[Protocol] = frozenset({"answer-loss", "describe", "multip
 """Protocols that need a model with losses."""
 
 MOST_AT_ONCE = 1000
-"""The most photos that a model is asked about at once: each takes a thread."""
+"""The most photos that a model may be asked about at once, since each takes a thread."""
 
 
 class Model(ABC):
@@ -65,7 +65,10 @@ class Model(ABC):
 
     @property
     def users_class(self) -> str:
-        """Name of its class, empty for one of this package: two authors may both give the fingerprint "1"."""
+        """Full name of its class, empty for a class of this package.
+
+        It distinguishes the models of two authors who both give the fingerprint "1".
+        """
         name = f"{type(self).__module__}.{type(self).__qualname__}"
         return "" if name.startswith("counterground.") else name
 
@@ -78,8 +81,8 @@ class Encoder(Model):
         head: head to be fitted on these vectors to predict classes; None for the model's own head.
         runs_by: runtime used unless another is chosen.
         split: `preprocess` in two exact halves, of which models share the first; None without a split.
-        users_code: describes the user's code that prepares and encodes photos and the globals that it reads,
-            as they are when this is called; None without such code.
+        users_code: returns the fingerprint of the user's code that prepares and encodes photos, and of the
+            globals that it reads at the time of the call; None without such code.
     """
 
     dim: int

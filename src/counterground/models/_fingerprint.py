@@ -49,9 +49,9 @@ _PACKAGE = Path(__file__).parent.parent
 _STANDARD = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
 _READS_GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
 _TAKES_METHOD = frozenset({"LOAD_METHOD", "LOAD_ATTR"})
-# Special methods that nothing generates.
+# Special methods that are always written by hand; others are often generated.
 _CALLED = frozenset({"__call__", "__getattr__", "__getitem__", "__iter__", "__len__", "__next__"})
-# What only fills a collection does not read it: a list of the photos seen so far is not a setting.
+# Methods that only fill a collection: a list of the photos seen so far is not a setting.
 _FILLS = frozenset({"add", "append", "appendleft", "extend"})
 # Types of class attributes that lead to slots and caches; those of compiled classes are of these types.
 _DESCRIPTORS = (GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, BuiltinFunctionType)
@@ -272,8 +272,8 @@ class CodeHasher:
     def _held(self, value: Any, depth: int) -> Any:
         """Return what an object or a function holds, by name.
 
-        Of a proxy without its context, a closed image or the like only the type is known: what is computed
-        with it is not reused.
+        Only the type is known of a proxy without its context, a closed image or the like. Features that are
+        computed with it are not reused.
         """
         try:
             return self._content(value, depth)
@@ -314,7 +314,7 @@ class CodeHasher:
         random = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, torch.Generator)
         if isinstance(value, (*random, np.generic)):
             return None
-        # Those of a pattern are registered apart; its ``repr`` ends after 200 characters.
+        # The function for patterns is registered separately; their ``repr`` ends after 200 characters.
         reduce = copyreg.dispatch_table.get(type(value))
         try:
             taken = reduce(value) if reduce else value.__reduce_ex__(4)
@@ -375,7 +375,7 @@ class CodeHasher:
                 if self._is_installed(path, name):
                     continue
             for key, member in vars(base).items():
-                # Other special methods are often generated, such as those of a dataclass.
+                # Such as the methods that a dataclass generates.
                 if key.startswith("__") and key not in _CALLED:
                     continue
                 # Methods are described even of a class in a file: they may have closures and read globals.

@@ -124,7 +124,7 @@ def match_names(names: Sequence[str]) -> Labels:
     if match.by_place:
         warnings.append(
             "The 1000 class names are taken to be ImageNet-1K in its usual order, with which nearly all "
-            f"agree; {_some(match.by_place)} would not name the class at their place by themselves."
+            f"agree; by themselves, {_some(match.by_place)} would not name the classes at their positions."
         )
     if doubled:
         twice = sorted({names[at] for at, index in enumerate(match.indices) if index in doubled})
@@ -135,8 +135,8 @@ def match_names(names: Sequence[str]) -> Labels:
     unmatched = [name for name, index in zip(names, kept, strict=True) if index is None]
     if unmatched:
         warnings.append(
-            f"{len(unmatched)} of {len(names)} class names ({_some(unmatched)}) are not exactly one "
-            "ImageNet-1K class and take part without an index."
+            f"{len(unmatched)} of {len(names)} class names ({_some(unmatched)}) have no ImageNet "
+            "index, since no ImageNet-1K class is theirs alone."
         )
     return Labels(tuple(names), kept, tuple(warnings))
 
@@ -168,8 +168,8 @@ def imagenet_order(*warnings: str) -> Labels:
     return Labels(imagenet_names("openai"), tuple(range(1000)), warnings)
 
 
-def taken_order(file: Path, outputs: int, classes: str) -> str:
-    """Return the warning that the number of outputs alone says which classes a user's file knows."""
+def order_warning(file: Path, outputs: int, classes: str) -> str:
+    """Return the warning that the classes of a user's file are inferred from its number of outputs."""
     return (
         f"The {outputs} outputs of {file.name} are taken to be {classes} in the usual order, because of "
         "their number; ?labels=FILE gives them other names."

@@ -98,7 +98,7 @@ def named_models(models: AnyModels) -> tuple[NamedModel, ...]:
     elif isinstance(models, Iterable):
         found = [named for model in models for named in _without_name(model)]
     else:
-        raise UsageError(f"{_called(models)} is not a model. {_FORMS}")
+        raise UsageError(f"{_shown(models)} is not a model. {_FORMS}")
     distinct = list({(each.name, each.spec, id(each.made)): each for each in found}.values())
     seen: dict[str, NamedModel] = {}
     for each in distinct:
@@ -141,7 +141,7 @@ def _with_name(name: Any, model: Any) -> NamedModel:
     specs = expand_specs([model.strip()])
     if len(specs) != 1 or not specs[0]:
         raise UsageError(
-            f"{name!r} must be the name of one model, but {model!r} are {len(specs)}."
+            f"{name!r} must be the name of one model, but {model!r} names {len(specs)}."
             if specs[0]
             else f"There is no model after {name!r}: write {name}=SPEC."
         )
@@ -157,19 +157,19 @@ def _object(model: Any) -> NamedModel:
     if isinstance(model, tuple) and _has_network(model):
         if len(model) not in (2, 3) or not callable(model[1]):
             raise UsageError(
-                f"({', '.join(map(_called, model))}) is not a model: after the network it must have its "
+                f"({', '.join(map(_shown, model))}) is not a model: after the network it must have its "
                 f"preprocessing, a function from an image to a tensor. {_FORMS}"
             )
         name = type(model[0]).__name__
         return NamedModel(name, f"object:{name}", model)
     if _is_network(model):
         raise UsageError(
-            f"{_called(model)} is a network without its preprocessing: give (network, preprocess), or "
+            f"{_shown(model)} is a network without its preprocessing: give (network, preprocess), or "
             "(network, preprocess, class_names)."
         )
     if callable(model):
         return _function(model)
-    raise UsageError(f"{_called(model)} is not a model. {_FORMS}")
+    raise UsageError(f"{_shown(model)} is not a model. {_FORMS}")
 
 
 def _function(function: Callable[..., Any]) -> NamedModel:
@@ -201,8 +201,8 @@ def _is_network(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.nn.Module)
 
 
-def _called(value: Any) -> str:
-    """Return what an error calls a value: a short value itself, else its class."""
+def _shown(value: Any) -> str:
+    """Return how an error shows a value: a short value itself, else its class."""
     text = repr(value)
     kind = type(value).__name__
     return text if isinstance(value, str | int | float | None) and len(text) < 60 else f"{kind} object"

@@ -232,7 +232,7 @@ def _unwrapped(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def resampled(
     path: Path, held: Mapping[str, tuple[int, ...]], state: Mapping[str, torch.Tensor]
 ) -> list[str]:
-    """Return a warning if a file holds tensors in another size, which libraries resample without a word.
+    """Return a warning if a file holds tensors in another size, which libraries resample silently.
 
     Args:
         path: the file.

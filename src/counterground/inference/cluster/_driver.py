@@ -51,7 +51,7 @@ def encode_on_ray(
             photos, wanting = missing[answer.number]
             _check(answer, photos)
             for job, block in zip(wanting, answer.blocks, strict=True):
-                job.keep(answer.number, block, permanent=not answer.passing)
+                job.keep(answer.number, block, permanent=not answer.transient)
             advance(len(photos))
 
 
@@ -103,7 +103,7 @@ def _check(answer: Answer, photos: Sequence[PhotoFile]) -> None:
     """Fail if the worker failed, or could not read a photo that is here as the manifest says."""
     if answer.error is not None:
         raise CounterGroundError(answer.error)
-    for row in answer.passing:
+    for row in answer.transient:
         content, path = photos[row]
         reason = next(block.reasons[row] for block in answer.blocks if block.reasons[row])
         if is_intact(path, content):

@@ -16,7 +16,10 @@ _ATTEMPTS = 3
 
 
 class _Call(NamedTuple):
-    """A call to a worker: a task, or whether it is there. Afterwards it may get ``blocks`` more blocks."""
+    """A call to a worker: a task, or None to ask if it is alive.
+
+    Afterwards the worker may get ``blocks`` more blocks.
+    """
 
     worker: Any
     task: Task | None

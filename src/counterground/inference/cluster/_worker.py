@@ -62,13 +62,13 @@ class Task:
 class Answer:
     """The block as each recipe encoded it, or the error that ends the run.
 
-    ``passing`` are the unreadable photos whose reason may be gone another time.
+    ``transient`` are the rows of unreadable photos that may be readable another time.
     """
 
     number: int
     node: str
     blocks: tuple[Block, ...] = ()
-    passing: tuple[int, ...] = ()
+    transient: tuple[int, ...] = ()
     error: str | None = None
 
 
@@ -107,8 +107,10 @@ class Worker:
                 encode_block(function, photos)
                 for function, photos in zip(functions, zip(*decoded, strict=True), strict=True)
             ]
-        passing = [row for row, photos in enumerate(decoded) if not all(photo.permanent for photo in photos)]
-        return Answer(task.number, self._node, tuple(blocks), tuple(passing))
+        transient = [
+            row for row, photos in enumerate(decoded) if not all(photo.permanent for photo in photos)
+        ]
+        return Answer(task.number, self._node, tuple(blocks), tuple(transient))
 
     def _function(self, place: int) -> EncodeFn:
         if place not in self._functions:

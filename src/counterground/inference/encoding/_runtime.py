@@ -64,16 +64,16 @@ class _Choice:
     measured: dict[str, _Measured] = field(default_factory=dict)
 
     def description(self, otherwise: str) -> dict[str, Any]:
-        """Return what ``run.json`` says; ``otherwise`` is what runs the model without a runtime."""
-        said: dict[str, Any] = {"runtime": self.runtime or otherwise}
+        """Return the account for ``run.json``; ``otherwise`` names what runs the model if no runtime does."""
+        described: dict[str, Any] = {"runtime": self.runtime or otherwise}
         if self.runtime:
-            said["runtime_difference"] = self.measured[self.runtime].difference
+            described["runtime_difference"] = self.measured[self.runtime].difference
         if self.measured:
-            said["runtimes_measured"] = {
+            described["runtimes_measured"] = {
                 name: {key: value for key, value in asdict(each).items() if value is not None}
                 for name, each in self.measured.items()
             }
-        return said
+        return described
 
 
 def choose_runtime(

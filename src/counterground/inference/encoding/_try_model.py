@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 # Limit on photos opened to find a readable one before the work begins.
 _TRIED = 8
-# Times that it is prepared again, and how often at most, while preparing it draws random numbers: a
-# horizontal flip, at random, changes it every other time; other transforms for training, less often.
+# How many times the photo is prepared again in a round, and the most rounds, which go on while preparing it
+# draws random numbers. A random horizontal flip shows every other time; other transforms for training show
+# less often.
 _PREPARED_AGAIN = 5
 _ROUNDS = 9
 # Largest difference, relative to the largest number, that other photos in the batch may make: activations
@@ -108,7 +109,7 @@ def _same(pixels: Any, others: Any) -> bool:
 
 
 def _refuse_other_features(model: Encoder, photo: Decoded, size: int) -> None:
-    """Encode a photo next to a blank and next to itself, both in batches of ``size``: sizes move digits."""
+    """Encode a photo next to a blank and next to itself, both in batches of ``size``: sizes change digits."""
     function = encode_fn(model, size)
     allowed = TOLERANCE.get(model.dtype, _BATCH_TOLERANCE)
     first, beside = (encode_block(function, [photo] * n).features[0] for n in (1, size))

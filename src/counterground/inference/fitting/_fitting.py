@@ -132,7 +132,7 @@ class Fitting:
             listed = listed_classes([self.space.names[at] for at in lacking])
             raise UsageError(
                 f"{self.name}: a head is fitted without the clusters that it predicts, and then no photo of "
-                f"{listed} is left: more clusters are needed, or other photos: --train BENCHMARK."
+                f"{listed} is left: add photos of more clusters, or other training photos: --train BENCHMARK."
             )
         if self.head.kind == "knn" and (self.head.value or 0) > len(training):
             raise UsageError(
@@ -141,8 +141,8 @@ class Fitting:
             )
         if self.head.is_chosen and not self.splits(training):
             raise UsageError(
-                f"{self.name}: {self.head.parameter} cannot be chosen by leaving out clusters, since a class "
-                f"is lost with each: give it, as in ?head={self.head.kind}&{self.head.parameter}="
+                f"{self.name}: {self.head.parameter} cannot be chosen by leaving out clusters, since each "
+                f"time a class is lost: give it, as in ?head={self.head.kind}&{self.head.parameter}="
                 f"{CHOICES[self.head.kind][1]:g}."
             )
 
@@ -211,22 +211,22 @@ class Fitting:
         return account
 
     def warnings(self, heads: Sequence[FittedHead]) -> Iterator[str]:
-        """Say what readers must know about the training photos."""
+        """Yield what readers must know about the training photos."""
         groups = " and ".join(f"{count:,} {group}" for group, count in self._groups.items() if count)
         on = f"{counted(len(self.rows), 'photo')} of {self.source.name}{f' ({groups})' if groups else ''}"
         apart = "" if self.parts is None else ", each photo predicted by one that saw none of its cluster"
         yield (
-            f"Its {self.head.kind} head was fitted on {on}{apart}: what goes together in them, as a class "
-            "and its background may, it can learn."
+            f"Its {self.head.kind} head was fitted on {on}{apart}: it can learn what occurs "
+            "together in them, such as a class and its background."
         )
         first, *others = self.source.design.clusters
         if others and self.parts is not None:
             yield (
-                f"Its parts are divided by the column {first} alone: of photos of one {others[0]}, it may "
-                "have seen some when it predicted others."
+                f"Its parts are divided by the column {first} alone: when it predicted a photo, it may "
+                f"have seen others of the same {others[0]}."
             )
         if absent := len(self.space) - len(np.unique(self.labels)):
-            yield f"{counted(absent, 'class')} without a photo never compete for it."
+            yield f"It cannot predict {counted(absent, 'class')} without a photo."
         if unfinished := sum(head.unfinished for head in heads):
             yield f"Logistic regression did not converge in {counted(unfinished, 'fit')}."
 

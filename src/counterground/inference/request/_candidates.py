@@ -124,9 +124,11 @@ def _spellings(space: LabelSpace, names: str) -> tuple[tuple[str, ...], ...] | N
 
 
 def other_names(benchmark: Benchmark, label_space: str) -> str:
-    """Say that names of another label space than chose the pairs of a benchmark compete; else empty.
+    """Return a warning if the names that compete are not those that chose a benchmark's pairs, else nothing.
 
-    ``label_space`` is the name of the one that competes.
+    Args:
+        benchmark: the photos.
+        label_space: name of the label space that competes.
     """
     chose = benchmark.discovery.referee_label_space if benchmark.discovery else ""
     if chose in ("", label_space) or OWN_OPTIONS in (chose, label_space):
@@ -178,7 +180,8 @@ def with_confusable(base: CandidateLabels, mean_scores: np.ndarray, referee: str
         best_first = np.argsort(-mean_scores[class_index], kind="stable")[:CONFUSABLE]
         chosen[true] = tuple(int(index) for index in best_first)
     space = replace(base.space, name="confusable", candidates=chosen)
-    source = f"per class the {CONFUSABLE} of {len(base.space)} names closest to its photos for {referee}"
+    most = min(CONFUSABLE, len(base.space))
+    source = f"per class the {most} of {len(base.space)} names closest to its photos for {referee}"
     return replace(base, space=space, source=source)
 
 

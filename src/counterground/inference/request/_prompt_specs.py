@@ -23,7 +23,7 @@ _YES_OR_NO = " Answer yes or no."
 _ARTICLE = re.compile(r"\b([Aa]) \{\}")
 # Written with a vowel and spoken with a consonant, and the other way round.
 _SPOKEN_CONSONANT = re.compile(
-    r"(eu|ewe|one\b|once|u\b|ubiq|uni([^mn]|$)|unan|use|usu|ut[aeio]|uke|ura)", re.I
+    r"(eu|ewe|one\b|once|u\b|ubiq|uni([^mn]|$)|unan|use|usu|ut[aeio]|uk|ura|uri)", re.I
 )
 _SPOKEN_VOWEL = re.compile(r"(hour|honest|honou?r|heir|[Xx]-?ray|[fhlmnrsx]\b|[FHLMNRSX][A-Z])")
 

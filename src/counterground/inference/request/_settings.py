@@ -59,7 +59,7 @@ class Settings:
 
     Raises:
         UsageError: a batch size that is not from 1 to 65,536, no workers, ``confusable`` without a referee,
-            workers without ``ray``, fewer than 2 or more than 26 options, or an unknown word.
+            workers without ``ray``, fewer than 2 or more than 26 options, or an unknown value.
     """
 
     label_space: str | None = None

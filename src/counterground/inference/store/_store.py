@@ -306,9 +306,9 @@ def _parsed(data: mmap.mmap | bytes) -> _Shard | None:
         found = {name: _tensor(data, header, start, name) for name in _DTYPES}
         if found["checksum"].tobytes() != _checksum(reasons, found):
             return None
-        said = json.loads(reasons)
+        by_row = json.loads(reasons)
         n = len(found["photo_id"])
-        rows = tuple(said.get(str(row)) for row in range(n)) if said else (None,) * n
+        rows = tuple(by_row.get(str(row)) for row in range(n)) if by_row else (None,) * n
         return _Shard(found["photo_id"], Block(found["features"], found["converted"], rows))
     except _DAMAGED:
         return None

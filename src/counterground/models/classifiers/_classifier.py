@@ -135,16 +135,16 @@ def final_linear(
         if isinstance(module, torch.nn.Linear) and module.out_features == classes
     ]
     if len(linear) > 1 and pixels is not None:
-        linear = _as_they_run(network, linear, pixels) or linear
+        linear = _in_running_order(network, linear, pixels) or linear
     return linear[-1] if linear else None
 
 
-def _as_they_run(
+def _in_running_order(
     network: torch.nn.Module,
     layers: Sequence[tuple[str, torch.nn.Module]],
     pixels: Callable[[], torch.Tensor],
 ) -> list[tuple[str, torch.nn.Module]]:
-    """Return those of some layers that run, in the order in which they do."""
+    """Return the layers that run, in the order in which they run."""
     import torch
 
     ran: list[tuple[str, torch.nn.Module]] = []

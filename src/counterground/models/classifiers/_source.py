@@ -51,7 +51,7 @@ def refuse_labels(spec: str, source: ClassifierSource) -> None:
         UsageError: names were given.
     """
     if source.labels is not None:
-        raise UsageError(f"{spec}: labels= names outputs that ?head= does without: leave it out.")
+        raise UsageError(f"{spec}: labels= names outputs that ?head= replaces: leave it out.")
 
 
 def unnamed(outputs: int) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 from counterground.errors import UsageError, did_you_mean
 from counterground.models._base import Kind
 from counterground.models._family import Family, LoadOptions, ModelInfo, Tower, counted_parameters
-from counterground.models._labels import Labels, match_labels, taken_order
+from counterground.models._labels import Labels, match_labels, order_warning
 from counterground.models._weights import (
     check_cached,
     fetching,
@@ -260,7 +260,7 @@ def _labels(spec: str, network: Any, source: ClassifierSource) -> Labels:
     wnids = info.label_names()
     columns = tuple(imagenet.get(wnid) for wnid in wnids)
     missing = len(imagenet) - sum(column is not None for column in columns)
-    warnings = [] if source.file is None else [taken_order(source.file, len(wnids), subset)]
+    warnings = [] if source.file is None else [order_warning(source.file, len(wnids), subset)]
     if missing:
         warnings.append(
             f"{missing} of the 1000 ImageNet-1K classes are missing among these {len(wnids)} classes."

@@ -10,7 +10,7 @@ from typing import Any
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.models._family import Family, LoadOptions, ModelInfo, Tower
-from counterground.models._labels import Labels, match_labels, taken_order
+from counterground.models._labels import Labels, match_labels, order_warning
 from counterground.models._weights import check_cached, fetching, read_state_dict, refusing_code, rows_of
 from counterground.models.classifiers._classifier import NetworkClassifier
 from counterground.models.classifiers._source import (
@@ -122,7 +122,7 @@ def _labels(spec: str, weights: Any, outputs: int, source: ClassifierSource) -> 
     file = source.file
     if file is None or file.name == weights.url.rsplit("/", 1)[-1]:
         return Labels(names, tuple(range(outputs)))
-    return Labels(names, tuple(range(outputs)), (taken_order(file, outputs, "imagenet-1k"),))
+    return Labels(names, tuple(range(outputs)), (order_warning(file, outputs, "imagenet-1k"),))
 
 
 def _training_data(weights: str) -> str:

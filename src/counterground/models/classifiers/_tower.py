@@ -91,7 +91,7 @@ class NetworkTower(NetworkEncoder, ImageEncoder):
             raise
         except Exception as error:
             raise CounterGroundError(
-                f"{self.spec}: its features of a grey photo cannot be had ({error_summary(error)})."
+                f"{self.spec}: computing its features of a grey photo failed ({error_summary(error)})."
             ) from error
 
 
@@ -103,7 +103,7 @@ def cut_head(
 ) -> str:
     """Replace the last linear layer with ``classes`` outputs by the identity; return its name.
 
-    Which layer is the last, `final_linear` says.
+    See `final_linear` for which layer counts as the last.
 
     Raises:
         UsageError: there is none.
@@ -133,8 +133,8 @@ def without_head(model: Model, options: LoadOptions) -> Encoder:
         return model
     if not isinstance(model, NetworkClassifier):
         raise UsageError(
-            f"{model.spec}: only its {'logits' if isinstance(model, Encoder) else 'answers'} can be had, not "
-            "features for a head. Return (network, preprocess) from a function, with a network that ends in "
+            f"{model.spec} gives only {'logits' if isinstance(model, Encoder) else 'answers'}, not features "
+            "for a head. Return (network, preprocess) from a function, with a network that ends in "
             "features."
         )
     try:

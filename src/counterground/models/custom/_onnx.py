@@ -214,7 +214,7 @@ class OnnxClassifier(Classifier):
             "provider": "CPUExecutionProvider",
             "libraries": versions,
             "as_published": options.as_published,
-            "warnings": [*labels.warnings, *_not_as_asked(options)],
+            "warnings": [*labels.warnings, *_warnings(options)],
         }
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:
@@ -317,13 +317,13 @@ def _open(source: OnnxSource) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4  # what fails is raised, too, and said once
+    options.log_severity_level = 4  # a failure is raised as well, and reported once
     try:
         session = onnxruntime.InferenceSession(
             str(source.file), options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
         for each in (*session.get_inputs(), *session.get_outputs()):
-            _ = each.name, each.shape  # bytes that are no text raise here
+            _ = each.name, each.shape  # bytes that are not UTF-8 raise here
     except Exception as error:
         raise CounterGroundError(
             f"{source.spec}: onnxruntime cannot open it ({error_message(error)})."
@@ -358,16 +358,16 @@ def _image_input(source: OnnxSource, session: Any) -> tuple[str, Any, bool, int 
 def _agreed_size(source: OnnxSource, fixed: list[int | None]) -> tuple[int, int]:
     given = source.size or (None, None)
     sides = []
-    for name, said, graph in zip(("height", "width"), given, fixed, strict=True):
-        if said is None and graph is None:
+    for name, wanted, graph in zip(("height", "width"), given, fixed, strict=True):
+        if wanted is None and graph is None:
             raise UsageError(
                 f'{source.spec}: the graph takes any {name}; write "size" into {source.file}.json.'
             )
-        if said is not None and graph not in (None, said):
+        if wanted is not None and graph not in (None, wanted):
             raise UsageError(
-                f"{source.spec}: the graph takes {name} {graph}, but {source.file}.json says {said}."
+                f"{source.spec}: the graph takes {name} {graph}, but {source.file}.json says {wanted}."
             )
-        sides.append(said or graph or 0)
+        sides.append(wanted or graph or 0)
     if max(sides) > _LARGEST_SIDE:
         raise UsageError(f"{source.spec}: the graph takes photos of {sides[0]} x {sides[1]} pixels.")
     if source.resize is not None and source.resize < max(sides):
@@ -446,7 +446,7 @@ def _transform(source: OnnxSource, size: tuple[int, int]) -> Any:
     )
 
 
-def _not_as_asked(options: LoadOptions) -> list[str]:
+def _warnings(options: LoadOptions) -> list[str]:
     warnings = options.warnings()
     if options.precision != "fp32":
         warnings.append(

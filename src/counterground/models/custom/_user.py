@@ -136,7 +136,7 @@ def _open_blocks() -> list[_Block]:
 
 
 def parts_of(model: Model) -> set[int]:
-    """Return the identities of the layers and tensors that a model holds, for as long as it is kept."""
+    """Return the identities of the layers and tensors that a model holds; they are valid while it is kept."""
     import torch
 
     held = [model, *getattr(model, "__dict__", {}).values()]

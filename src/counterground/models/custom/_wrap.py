@@ -188,7 +188,7 @@ def _check_given(spec: str, made: Model) -> None:
 
 
 def _description_of(made: Model) -> dict[str, Any]:
-    """Return what the author says about a model, empty if nothing."""
+    """Return the author's description of a model, empty without one."""
     given = getattr(made, "description", {})
     if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
         raise UsageError(f"{made.spec}: description must be a dict with texts as keys, not {given!r:.60}.")
@@ -215,14 +215,11 @@ def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOption
     requested = (("device", made.device, options.device), ("precision", made.dtype, options.precision))
     for what, actual, wanted in requested:
         if seen and actual.removesuffix(":0") != wanted.removesuffix(":0"):
-            warnings.append(
-                f"{spec} returned a ready model, whose {what} is {actual}, not {wanted} as requested."
-            )
+            warnings.append(f"{spec} is a ready model, whose {what} is {actual}, not {wanted} as requested.")
     if published != options.as_published:
-        say = (
-            "was loaded as published, which was not requested" if published else "was not loaded as published"
-        )
-        warnings.append(f"{spec} returned a ready model, which {say}.")
+        loaded = "was loaded" if published else "was not loaded"
+        requested_too = "which was not requested" if published else "as was requested"
+        warnings.append(f"{spec} is a ready model that {loaded} as published, {requested_too}.")
     made.description = {**description, "as_published": published, "warnings": list(dict.fromkeys(warnings))}
     _check_json(made)
     return made

@@ -74,9 +74,9 @@ def autocast(device: str, precision: str) -> AbstractContextManager[object]:
 
 
 class _Float32:
-    """How this process multiplies float32: a program may have allowed TF32 or bfloat16, for all threads.
+    """The precision in which this process multiplies float32, a setting of all threads.
 
-    PyTorch itself allows TF32 in convolutions on CUDA.
+    A program may have allowed TF32 or bfloat16, and PyTorch itself allows TF32 in convolutions on CUDA.
     """
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class _Float32:
                     if each.fp32_precision not in _ALL_DIGITS:
                         each.fp32_precision = "ieee"
 
-    def as_before(self) -> None:
+    def restore(self) -> None:
         import torch
 
         with self._lock:
@@ -136,10 +136,10 @@ _FLOAT32 = _Float32()
 
 @contextmanager
 def own_arithmetic(device: str) -> Iterator[None]:
-    """Compute as a model was loaded to, whatever the program around it has set for its own networks.
+    """Compute in the precision that a model was loaded in, whatever the surrounding program has set.
 
     A training script may run in an autocast, or allow TF32 or bfloat16 in products of float32. Features would
-    differ in the third digit, and be stored as those of float32. What was set is set again afterwards.
+    differ in the third digit, and be stored as those of float32. The program's settings are restored.
     """
     kind = device.partition(":")[0]
     if kind not in DEVICES:  # it runs elsewhere
@@ -152,7 +152,7 @@ def own_arithmetic(device: str) -> Iterator[None]:
         with torch.autocast(kind, enabled=False):
             yield
     finally:
-        _FLOAT32.as_before()
+        _FLOAT32.restore()
 
 
 def for_inference(network: torch.nn.Module, device: str) -> torch.nn.Module:
@@ -213,5 +213,5 @@ def freed_memory_kept() -> Iterator[None]:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error means that a device or this machine is out of memory."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text

@@ -145,7 +145,7 @@ def _export(network: torch.nn.Module, batch: torch.Tensor) -> onnx.ModelProto:
     with (
         tempfile.NamedTemporaryFile(suffix=".onnx") as written,
         _without_fused_attention(),
-        warnings.catch_warnings(record=True) as said,
+        warnings.catch_warnings(record=True) as caught,
     ):
         # The newer exporter needs two more packages and takes ten times as long.
         warnings.simplefilter("always")
@@ -162,7 +162,7 @@ def _export(network: torch.nn.Module, batch: torch.Tensor) -> onnx.ModelProto:
             do_constant_folding=False,  # ONNX Runtime does it
         )
         graph = onnx.load(written.name)
-    for warning in said:
+    for warning in caught:
         # Libraries branch on shapes, which do not change. A user's own code may branch on what is in a photo.
         if issubclass(warning.category, TracerWarning) and not is_installed(warning.filename):
             place = f"{Path(warning.filename).name}, line {warning.lineno}"

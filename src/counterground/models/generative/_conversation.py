@@ -30,9 +30,9 @@ _CLOCK = (
     "are not reused."
 )
 _THOUGHTS = (
-    "Its chat template lets every answer begin with reasoning: losses are those of answers in place of "
-    "thoughts, and a generated answer counts only if the reasoning ends within its tokens. Use a model that "
-    "answers at once."
+    "Its chat template lets every answer begin with reasoning: losses are those of answers that stand where "
+    "the reasoning would begin, and a generated answer counts only if the reasoning ends within its tokens. "
+    "Use a model that answers at once."
 )
 _PER_TOKEN = ("attention_mask", "mm_token_type_ids", "token_type_ids")
 
@@ -55,7 +55,7 @@ class PhotoInputs:
     """What the processor makes of one photo: token ids ``[1, h]`` up to the image's end, and the rest.
 
     ``per_token`` are ``[1, h]`` companions of the ids, ``others`` the pixels and what belongs to them;
-    ``skipped`` are the tokens of the text alone that they stand for.
+    ``skipped`` are the tokens of the prompt's text that they replace.
     """
 
     head: torch.Tensor
@@ -91,7 +91,7 @@ class Conversation:
 
     Attributes:
         template: the template as its author wrote it, if there is one.
-        warnings: what the prompts have that their author's do not, for the description.
+        warnings: sentences for the description about how the prompts differ from the author's.
     """
 
     def __init__(self, spec: str, processor: Any, model_type: str, image_token: int | None) -> None:

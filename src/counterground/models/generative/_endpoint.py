@@ -63,11 +63,11 @@ class _TransientError(Exception):
 
 
 class _FilteredError(Exception):
-    """The server's content filter refused the photo or the question; another attempt would end the same."""
+    """The server's content filter refused the photo or the question; another attempt would fail, too."""
 
 
 class _UnfinishedError(Exception):
-    """The answer ends before the model says anything; another attempt would end the same."""
+    """The answer ends before the model says anything; another attempt would fail, too."""
 
 
 class Caller:
@@ -204,7 +204,7 @@ def _is_filtered(body: bytes) -> bool:
 def _text(body: bytes) -> str:
     """Return the text of a chat completion; a body without one may be a transient fault.
 
-    A refusal is an answer, and so is one that the server's filter emptied: another attempt would end alike.
+    A refusal is an answer, and so is one that the server's filter emptied: another attempt would not help.
 
     Raises:
         _TransientError: there is none.
@@ -380,7 +380,7 @@ def _secret_part(path: str, query: str) -> str:
 
 
 def _looks_like_a_key(part: str) -> bool:
-    """Whether a part of a path begins like a key, is named like one, or is long and mixes cases, digits."""
+    """Whether part of a path begins like a key, is named like one, or is long and mixes cases and digits."""
     mixed = all(re.search(kind, part) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
     return bool(_KEY.search(part)) or (len(part) >= 20 and part.isalnum() and mixed)
 

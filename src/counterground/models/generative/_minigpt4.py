@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CONFIG = "eval_configs/minigpt4_eval.yaml"
 _PROTOCOLS: frozenset[Protocol] = frozenset(get_args(Protocol))
-# They register themselves under the names that the configuration uses.
+# Modules whose import registers classes under the names that the configuration uses.
 _REGISTERED = ("minigpt4.datasets.builders", "minigpt4.models", "minigpt4.processors")
 
 
@@ -52,9 +52,9 @@ def find_minigpt4(spec: str) -> Checkout:
         raise UsageError(
             f"{spec}: there is no checkout of MiniGPT-4 in {folder}. Make one: "
             f"git clone https://github.com/Vision-CAIR/MiniGPT-4 {folder}; "
-            "install the packages of its environment.yml beside this one; "
-            "write where Vicuna lies into llama_model of minigpt4/configs/models/minigpt4_vicuna0.yaml, and "
-            f"where the checkpoint lies into ckpt of {CONFIG}."
+            "install the packages of its environment.yml in the environment of this one; "
+            "write the path of Vicuna into llama_model of minigpt4/configs/models/minigpt4_vicuna0.yaml, and "
+            f"the path of the checkpoint into ckpt of {CONFIG}."
         )
     path = folder / (config or CONFIG)
     if not is_file(path):

@@ -1,4 +1,4 @@
-"""What reasoning models write between tags before they answer: the names in it are those they consider."""
+"""What reasoning models write between tags before they answer; names in it are considered, not answered."""
 
 from __future__ import annotations
 

@@ -264,7 +264,7 @@ class Lvlm(Generative):
         return photo, [self._conversation.candidate(photo, *pair) for pair in pairs]
 
     def _try_sharing(self) -> tuple[bool, str]:
-        """Whether shared keys and values give the losses of full forward passes, and what to say about it."""
+        """Return whether shared keys and values give the losses of full forward passes, and a note on it."""
         import torch
 
         if self._decoder_apart:
@@ -296,7 +296,7 @@ class Lvlm(Generative):
         return True, "image and question are encoded once for all answers; checked on a probe"
 
     def _try_batching(self) -> tuple[bool, str]:
-        """Whether two photos in one forward pass get the losses they get alone, and what to say about it."""
+        """Return whether two photos in one forward pass get the losses they get alone, and a note on it."""
         import torch
 
         if not self.shares:

@@ -94,7 +94,7 @@ def _pooled_of(model: Any, transform: HfTransform) -> Any:
             return self._features(transform.inputs(batch))[0]
 
         def taken(self, batch: torch.Tensor) -> str:
-            """Say where features are taken."""
+            """Return which output of the model the features are."""
             with torch.inference_mode():
                 return self._features(transform.inputs(batch))[1]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-5
 _STATES = 4096  # in one forward pass: enough to fill the cores, few enough to stay near their caches
-_TILE = 64  # states that attend together: to all that any of them sees
+_TILE = 64  # neighbouring states; all of them attend to the states that any of them sees
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _shared(first: Sequence[int], second: Sequence[int]) -> int:
 
 
 class _Tree:
-    """The tree of sorted texts: a state for each token after each beginning.
+    """The tree of sorted texts: one state for each distinct beginning.
 
     ``tokens`` and ``positions`` ``[states]``; ``ends`` ``[texts]``: the state of each text's end token;
     ``above``: for each state, the states from the root to itself.
