@@ -144,8 +144,8 @@ def load_model(
         ) from error
     if not isinstance(loaded, Model):
         raise CounterGroundError(
-            f"{spec}: its family returned {type(loaded).__name__}; it must return a DualEncoder, Classifier "
-            "or Generative."
+            f"{spec}: its family returned {type(loaded).__name__}; it must return a DualEncoder, "
+            "Classifier, ImageEncoder or Generative."
         )
     if family not in (*_BUILT_IN, OBJECT, USER):  # another package's
         loaded = copy.copy(loaded)
