@@ -24,7 +24,7 @@ from counterground.text import counted
 if TYPE_CHECKING:
     from counterground.models import Classifier, DualEncoder, Model
 
-# Between embeddings of one text in different batches; those of different texts are at least 0.01 apart.
+# Largest difference between embeddings of one text in two batches; those of different texts differ by 0.01.
 _ROUNDING = 1e-5
 _HEAD_FORMAT = "head and warnings"  # of cached text heads; those in another format are made again
 

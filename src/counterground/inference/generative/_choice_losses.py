@@ -107,15 +107,15 @@ def _score_blocks(
     # Of copies, each is hashed until one is intact.
     file_of = cache(PhotoSources(request.benchmark, request.benchmark.photos).__getitem__)
     photo_ids = request.benchmark.photos["photo_id"]
-    asked = []
+    inputs = []
     for block in blocks:
         about = [pairs[first[key]] for key in block]
         function = losses_fn(model, len(about[0]), partial(_score, model, about))
         contents = [photo_ids[first[key]] for key in block]
         files = [(content, file_of(content)) for content in contents]
-        asked.append(([function], files))
-    prepared = prepare_blocks(asked, ahead=1)
-    for block, ((function,), _), (decoded,) in zip(blocks, asked, prepared, strict=True):
+        inputs.append(([function], files))
+    prepared = prepare_blocks(inputs, ahead=1)
+    for block, ((function,), _), (decoded,) in zip(blocks, inputs, prepared, strict=True):
         yield block, encode_block(function, decoded), all(photo.permanent for photo in decoded)
 
 

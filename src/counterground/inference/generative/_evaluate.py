@@ -57,13 +57,13 @@ def refuse_encoder(request: Request, name: str) -> None:
         UsageError: models choose among options.
     """
     if request.multiple_choice:
-        asked, remedy = (
+        reason, remedy = (
             ("the benchmark has questions", "leave it out")
             if request.benchmark.has_questions
             else ("--protocol asks questions", "leave it out, or evaluate it without --protocol")
         )
         raise UsageError(
-            f"{name} cannot be evaluated here: {asked}, and only generative models answer them. So {remedy}."
+            f"{name} cannot be evaluated here: {reason}, and only generative models answer them. So {remedy}."
         )
 
 

@@ -18,9 +18,9 @@ RULE = (
     "of two with the same text. An answer that names no class is unmatched: it counts as wrong and is "
     "reported separately."
 )
-# Also what makes an emoji of a character, such as that after a tick.
+# Includes the selectors that turn a character, such as a tick, into an emoji.
 _ACCENTS = re.compile("[\u0300-\u036f\u20d0-\u20ff\ufe00-\ufe0f]")
-_APOSTROPHES = re.compile("[\u02b0-\u02ff]")  # as in Hawaiian: letters by their category
+_APOSTROPHES = re.compile("[\u02b0-\u02ff]")  # as in Hawaiian; Unicode counts them as letters
 # Scripts in which a text has no spaces, or in which particles follow a noun without one (Korean).
 _SPACELESS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
@@ -81,7 +81,7 @@ def says_yes(answer: str) -> bool | None:
 def split_words(text: str) -> tuple[str, ...]:
     """Return the words of a text in lower case, without accents and punctuation."""
     apart = unicodedata.normalize("NFKD", text.lower().translate(_LIGATURES))
-    # Put together again, since a Korean syllable has no accents, but parts.
+    # Composed again, since NFKD also splits Korean syllables.
     plain = unicodedata.normalize("NFC", _APOSTROPHES.sub(" ", _ACCENTS.sub("", apart)))
     kept = "".join(letter if unicodedata.category(letter)[0] in "LNM" else " " for letter in plain)
     return tuple(_SPACELESS.sub(r" \g<0> ", kept).split())

@@ -49,7 +49,7 @@ _KEY = re.compile(
 FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 _LARGEST_ANSWER = 4 * 2**20
-# By these, OpenAI and Azure say that their filter refused what was asked or answered.
+# Codes by which OpenAI and Azure report that their filter refused a request or an answer.
 _FILTERS = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
 _KEPT = "Answers so far are kept; the same command continues from there"
 

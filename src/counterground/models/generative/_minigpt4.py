@@ -145,12 +145,12 @@ class MiniGpt4(Generative):
             pixels = self._photo_processor(image.convert("RGB"))[None].to(self.device)
             with self._encoding_once(pixels):
                 for question, answer, count in zip(questions, answers, tokens, strict=True):
-                    asked = {
+                    samples = {
                         "image": pixels,
                         "instruction_input": [self.prompt(question)],
                         "answer": [answer],
                     }
-                    sums.append(float(self._model(asked)["loss"]) * count)
+                    sums.append(float(self._model(samples)["loss"]) * count)
         return np.array(sums, dtype=np.float32), np.array(tokens, dtype=np.int64)
 
     def generate(self, image: Image.Image, question: str, *, max_new_tokens: int) -> str:
@@ -212,8 +212,8 @@ def _build(checkout: Checkout, device: str) -> tuple[Any, Any, dict[str, Any]]:
     settings = made.model_cfg
     model = registry.get_model_class(settings.arch).from_config(settings).to(device)
     data = next(iter(made.datasets_cfg.values()))
-    asked = data.vis_processor.train
-    processor = registry.get_processor_class(asked.name).from_config(asked)
+    wanted = data.vis_processor.train
+    processor = registry.get_processor_class(wanted.name).from_config(wanted)
     return model, processor, dict(settings)
 
 
