@@ -81,7 +81,7 @@ class Words:
 
     @property
     def noun(self) -> str:
-        """What left minus right is called."""
+        """The name of left minus right."""
         if self._of_composites:
             return self._of_composites.noun
         return "drop" if self.is_drop else "difference"
@@ -98,17 +98,17 @@ class Words:
 
     @property
     def relies(self) -> str:
-        """What a model with a difference above 0 does."""
+        """What a model does whose difference is above 0, as a verb."""
         return "relies on the background" if self.about_backgrounds else f"is less accurate on {self._sides}"
 
     @property
     def rely(self) -> str:
-        """What several such models do."""
+        """The same for several models."""
         return "rely on the background" if self.about_backgrounds else f"are less accurate on {self._sides}"
 
     @property
     def when(self) -> str:
-        """When a model loses what the difference says."""
+        """When a model loses as much as the difference, as the end of a sentence."""
         if self.is_drop:
             return "when the background changes from common to counter"
         if self._of_composites:
@@ -117,7 +117,7 @@ class Words:
 
     @property
     def nobody(self) -> str:
-        """A sentence that no difference is above 0."""
+        """A sentence that says that no difference is above 0."""
         if self.is_drop:
             return "No model lost accuracy on these photos when the background changed from common to counter"
         if self._of_composites:
@@ -133,10 +133,11 @@ class Words:
 
     @property
     def held(self) -> str:
-        """What else is the same on both sides, in one sentence; empty if only the class is."""
-        if self.is_drop or self.contrast.within == DROP.within:
+        """What both sides have in common, in one sentence; empty if that is only the class."""
+        within = self.contrast.within
+        if self.is_drop or within == DROP.within:
             return ""
-        return f"Held: {', '.join(self.contrast.within)}." if self.contrast.within else "Nothing is held."
+        return f"Held fixed: {', '.join(within)}." if within else "Nothing is held fixed."
 
     @property
     def _of_composites(self) -> _Composites | None:

@@ -69,7 +69,8 @@ def test_how_many_photos_a_contrast_needs_is_planned_by_its_strata(of, four_cell
     plan = plans.row(by_predicate=pl.col("model") == lead, named=True)
     told = of(run.design.contrasts[place].name)[0].text.partition("Are there enough photos?")[2]
     assert f"a difference of at least {percent(plan['smallest_drop_now'])} points is detected" in told
-    assert f" has power {percent(plan['power_now'])} % now and needs about {plan['photos']:,} photos" in told
+    now = f" is detected with power {percent(plan['power_now'])} % now"
+    assert f"{now} and needs about {plan['photos']:,} photos" in told
 
 
 def test_an_average_of_cells_has_no_plan(of):
@@ -202,8 +203,8 @@ def test_accuracy_by_each_attribute(own, four_cells):
 def test_what_is_held_and_left_out_is_said(of):
     page, data = of("co_object=nothing - co_object=boat within class_name, place")
     assert (
-        "Held: class_name, place. Mean over 3 strata of class_name and place; 1 with photos on one side only "
-        "left out. Left out: landbird · land (only co_object=nothing)."
+        "Held fixed: class_name, place. Mean over 3 strata of class_name and place; 1 with photos on one "
+        "side only left out. Left out: landbird · land (only co_object=nothing)."
     ) in page.text
     # Landbirds on land have no boats, so those without one do not count: 24 + 12 photos on water do.
     predicted = data["data1-0"]["predicted"]
@@ -220,7 +221,7 @@ def test_photos_on_both_sides_count_on_both(of, four_cells):
 
 def test_a_page_of_the_drop_has_none_of_it(four_models, tmp_path):
     text = Page(write_report([four_models], tmp_path / "report.html").read_text("utf-8")).text
-    for words in ("All contrasts", "Accuracy by", "Held:", "(this page)"):
+    for words in ("All contrasts", "Accuracy by", "Held fixed:", "(this page)"):
         assert words not in text
 
 
@@ -279,7 +280,7 @@ def enough(run, path):
 def test_a_contrast_within_groups_has_a_plan(make_run, tmp_path):
     wet = Contrast("wet", "weather=sun", "weather=rain", ("class_name", "group"))
     run = of_design(make_run, "m", Design(contrasts=(wet,)), tmp_path)
-    assert "A difference of 5 points has power" in enough(run, tmp_path / "page.html")
+    assert "A difference of 5 points is detected with power" in enough(run, tmp_path / "page.html")
 
 
 def test_a_photo_on_both_sides_is_planned_with_once(make_run, tmp_path):

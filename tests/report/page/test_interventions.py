@@ -157,7 +157,7 @@ def test_the_answer_is_no_stronger_than_the_interval(made, tmp_path, model):
     answer = page.partition(DROP)[2].lstrip()
     costs = figures(run, model, *COSTS).values()
     is_large = any(abs(cost["value"]) > 0.02 for cost in costs)
-    assert ("Placebos beyond 2 points, by editing alone: " in answer) == is_large
+    assert ("Placebos beyond ±2 points, from editing alone: " in answer) == is_large
     if own["low"] > 0:
         assert answer.startswith(f"{said(own)}, of a drop of ")
     elif own["high"] < 0:
@@ -178,8 +178,9 @@ def test_report_and_plan_agree_about_composites(made, tmp_path):
     page = words(write_report([coin], tmp_path / "report.html", photos=False).read_text())
     told = page.partition("Are there enough photos?")[2]
     assert f": a background effect of at least {percent(plan['smallest_drop_now'])} points is det" in told
-    needs = f" % now and needs about {plan['photos']:,} composites, of "
-    assert f"A background effect of 5 points has power {percent(plan['power_now'])}{needs}" in told
+    needs = f" % now and needs about {plan['photos']:,} composites, made from "
+    now = f"is detected with power {percent(plan['power_now'])}"
+    assert f"A background effect of 5 points {now}{needs}" in told
 
 
 def test_the_answer_is_about_the_model_that_the_verdict_is_about(answers):
@@ -192,7 +193,7 @@ def test_composites_of_another_set_of_photos_are_said_to_be(made, answers):
     assert f"Measured on another set of photos: discs, version {version[:12]}." in answer
     # Those have two classes, these have four: other names compete.
     assert answer.endswith(
-        "other settings than these scores: 1 vs. 2 (benchmark), names openai, prompts simple."
+        "other settings than the scores below: 1 vs. 2 (benchmark), names openai, prompts simple."
     )
 
 
@@ -212,7 +213,8 @@ def test_what_a_run_on_composites_says_of_itself_stands_beside_its_figures(made,
         assert "Legacy loading (as in the paper)" in told
     assert all(note in page for note in own)
     said = (
-        "Measured with other settings than these scores: 1 vs. 4 (benchmark), names openai, prompts openai, "
+        "Measured with other settings than the scores below: 1 vs. 4 (benchmark), names openai, "
+        "prompts openai, "
     )
     for question in (DROP, SMALLER):
         answer = page.partition(question)[2].partition("Are there enough photos?")[0]
@@ -229,7 +231,7 @@ def test_costs_of_editing_beyond_2_points_are_said_and_marked(made, written):
     assert large
     page = written("discs swapped").read_text()
     assert page.count(">beyond ±2</span>") == len(large)  # the other networks lose nothing
-    assert "Marked: placebos beyond 2 points." in page
+    assert "Marked: placebos beyond ±2 points." in page
 
 
 def test_mitigations_that_help_are_named_with_gain_and_cost(made, answers):
@@ -347,8 +349,29 @@ def test_the_largest_of_several_effects_is_corrected_for_their_number(models, an
     causes = [SimpleNamespace(models=[*others, effects_of("lead", 0.05, 0.01, 0.09, 0.02)], limits="")]
     found = cause_answer(causes, "lead")
     assert found.answer == answer
-    assert ("p = 0.080, Holm-corrected over 4 models" in found.reason) == (models == 4)
+    assert ("p = 0.080, Holm-corrected over 4 effects" in found.reason) == (models == 4)
     assert "chosen on these photos" in cause_answer(causes, "lead", on_these_photos=True).reason
+
+
+def test_an_effect_that_is_not_significant_among_several_stands_beside_the_drop():
+    drop = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 90, "clusters": 9, "p_value": 0.01}
+    rows = effects_of("lead", 0.05, 0.01, 0.09, 0.02).rows | {("observed_drop", None, None): drop}
+    others = [effects_of(f"other {place}", 0.0, -0.05, 0.05, 0.9) for place in range(3)]
+    models = [ModelEffects("lead", None, rows), *others]
+    found = cause_answer([SimpleNamespace(models=models, limits="")], "lead")
+    assert found.answer == "No significant part."
+    assert "The drop of these photos is 20.0 points [10.0, 30.0]." in found.reason
+
+
+@pytest.mark.parametrize("lead", ["lead", None])
+def test_a_run_without_the_effect_does_not_hide_it_in_another(lead):
+    gap = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 90, "clusters": 9, "p_value": 0.01}
+    without = ModelEffects("lead", None, {("bg_gap", None, None): gap})
+    measured = effects_of("lead", -0.05, -0.09, -0.01, 0.02)
+    causes = [SimpleNamespace(models=[model], limits="") for model in (without, measured)]
+    found = cause_answer(causes, lead)
+    assert found.answer == "None."
+    assert "5.0 points [1.0, 9.0] are gained by lead" in found.reason
 
 
 def test_a_drop_that_composites_do_not_divide_is_not_denied():

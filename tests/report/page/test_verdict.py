@@ -143,7 +143,7 @@ def test_a_larger_drop_from_another_accuracy_is_not_more_reliance(make_run, verd
     verdict = verdict_of(make_run({"weak": (0.7, 0.3), "strong": (0.97, 0.9)}, per_group=60))
     more = answers(verdict)["More than the other models?"]
     assert more.startswith("Yes. Its drop is significantly larger")
-    assert "Drops depend on accuracy, and on common photos that of strong is clearly different" in more
+    assert "and the accuracy of strong on common photos is clearly different" in more
     assert "relies most" not in verdict.sentence
 
 
@@ -362,7 +362,7 @@ def said_as_planned(run, told, noun="drop", row=0):
     assert f": {shown} is detected with power 80 %" in told
     enough = plan["photos"] <= plan["photos_now"]
     rest = (
-        f"A {noun} of 5 points has power {percent(plan['power_now'])} % now and needs about "
+        f"A {noun} of 5 points is detected with power {percent(plan['power_now'])} % now and needs about "
         f"{plan['photos']:,} "
     )
     assert (rest in told) == (not enough)
@@ -423,7 +423,7 @@ def test_the_next_step_is_no_stronger_than_the_tests(make_run, verdict_of):
     run = make_run({"a": (0.9, 0.2), "b": (0.9, 0.88)}, per_group=60)
     a, b = (model.get("accuracy", "counter") for model in models_of(run))
     assert answers(verdict_of(run))["What to do next?"].startswith(
-        "Compare accuracy on counter backgrounds. Weigh the drop against it: "
+        "Compare accuracy on counter backgrounds. Weigh the drop against accuracy there: "
         f"a {a.text} % {a.interval}, b {b.text} % {b.interval}."
     )
     tied = answers(verdict_of(make_run({"a": (0.8, 0.5), "b": (0.8, 0.5)}, per_group=60)))

@@ -32,7 +32,7 @@ _COSTS = ("pasted_cost", "refilled_cost", "same_label_cost")
 _MEANINGS = {
     "observed_drop": "Accuracy on common minus counter photos, of the photos whose objects were cut out.",
     "background_effect": "The same objects on common minus on counter backgrounds.",
-    "background_part": "The same, over the classes of the drop.",
+    "background_part": "The same, over the classes that the drop is measured on.",
     "size_effect": "The same objects at sizes and positions of common minus of counter photos, on the same "
     "background.",
     "rest": "What neither explains: other differences between the photos.",
@@ -44,13 +44,13 @@ _MEANINGS = {
     "flip_share": "Share of objects; it grows with the number of backgrounds.",
     "background_only": "The object is removed",
     "pasted_cost": "Placebo: accuracy lost when an object is pasted onto its own photo.",
-    "refilled_cost": "Placebo: lost when it is pasted onto its own background, filled in behind it.",
-    "same_label_cost": "Placebo: lost on another photo’s background of the same label.",
-    "share_outside": "A description, not a cause: share of what the answer changes by when a part of the "
-    "photo is made grey.",
-    "share_outside_common": "The same of common photos.",
-    "share_outside_counter": "The same of counter photos.",
-    "area_outside": "The share that attribution would have outside if it were spread evenly.",
+    "refilled_cost": "Placebo: accuracy lost when it is pasted onto its own background, filled in behind it.",
+    "same_label_cost": "Placebo: accuracy lost on another photo’s background of the same label.",
+    "share_outside": "A description, not a cause: of all changes to the answer when parts of the photo are "
+    "made grey, the share that comes from parts outside the object.",
+    "share_outside_common": "The same for common photos.",
+    "share_outside_counter": "The same for counter photos.",
+    "area_outside": "What the share would be if attribution were spread evenly over the photo.",
 }
 _SHARES = {
     *("background_share", "mixed_same", "mixed_rand", "adversarial", "flip_share", "background_only"),
@@ -82,19 +82,22 @@ class ModelEffects:
         return _NOTHING if row is None else Estimate.of(row)
 
     def classes(self, estimate: str) -> int:
-        """Return over how many classes an estimate is."""
+        """Return the number of classes that an estimate is averaged over."""
         row = self.rows.get((estimate, None, None))
         return 0 if row is None else row["classes"]
 
     @property
     def placebos(self) -> list[tuple[str, Estimate]]:
-        """What editing alone changes by more than `PLACEBO`."""
+        """The placebos whose cost is beyond `PLACEBO`, in either direction."""
         costs = [(name, self.get(name)) for name in _COSTS]
         return [(name, cost) for name, cost in costs if abs(cost.value or 0.0) > PLACEBO]
 
 
 class EffectRow(NamedTuple):
-    """A row of the table: an estimate, what it is, and its figures; ``is_share``: whether it has no sign."""
+    """A row of the table: an estimate, what it is, and its figures.
+
+    ``is_share``: whether the figures are shares, which have no sign. ``flagged``: which are placebos to mark.
+    """
 
     title: str
     meaning: str
@@ -114,9 +117,9 @@ class Numbers(NamedTuple):
 class Causes:
     """What one run on composites shows.
 
-    ``name`` is the run's, if there are several. ``about`` says what was put where, ``limits`` that these are
-    not the photos of the section, or not all of them, or that models were asked in another way. ``notes`` are
-    the notes and warnings of this run that the section does not have.
+    ``name`` is the run's, if there are several. ``about`` says which objects were put on which backgrounds,
+    ``limits`` whether these are other photos than the section's, or not all of them, or were evaluated with
+    other settings. ``notes`` are the notes and warnings of this run that the section does not have.
     """
 
     name: str | None
@@ -158,7 +161,7 @@ def make_causes(
         photos: number of those photos.
         name: name of the run, if there are several.
         pictures: whether the page may hold photos.
-        setting: how models were asked, if not as in the section.
+        setting: settings of the run, if they are not the section's.
         notes: notes and warnings of the run that the section does not have.
     """
     record = run.info.intervention
@@ -236,21 +239,22 @@ def cause_answer(
     pairs = [(each, model) for each in causes for model in each.models]
     if not pairs:
         return None
-    found, model = next(
-        (pair for pair in pairs if pair[1].label == lead),
-        max(pairs, key=lambda pair: pair[1].get("background_effect").value or 0.0),
-    )
+    measured = [pair for pair in pairs if pair[1].get("background_effect").value is not None]
+    # A run without the effect, such as one for the BG-Gap, says nothing against another that measures it.
+    of_lead = [pair for pair in (*measured, *pairs) if pair[1].label == lead]
+    largest = max(measured or pairs, key=lambda pair: pair[1].get("background_effect").value or 0.0)
+    found, model = of_lead[0] if of_lead else largest
     corrected = holm(each.get("background_effect").p_value for _, each in pairs)
     p = next(p for (_, each), p in zip(pairs, corrected, strict=True) if each is model)
-    answer, reason = _decomposed(model, p, len(pairs))
+    answer, reason = _decomposed(model, p, len(measured))
     more = [_CHOSEN if on_these_photos else "", _placebo_warning(model), found.limits]
-    if model.label != lead and len(pairs) > 1:
-        more.insert(0, f"Selected as the largest effect of {len(pairs)} models, it may be somewhat inflated.")
+    if model.label != lead and len(measured) > 1:
+        more.insert(0, f"Selected as the largest of {len(measured)} effects, it may be somewhat inflated.")
     return Answer(CAUSE, answer, " ".join(filter(None, [reason, *more])))
 
 
-def _decomposed(model: ModelEffects, p: float | None, models: int) -> tuple[str, str]:
-    """Return answer and reason; ``p``: of the background effect, corrected for the number of models."""
+def _decomposed(model: ModelEffects, p: float | None, effects: int) -> tuple[str, str]:
+    """Return answer and reason; ``p``: of the background effect, corrected for the number of effects."""
     effect, drop = model.get("background_effect"), model.get("observed_drop")
     if effect.value is None:
         return _without_pairs(model)
@@ -262,7 +266,7 @@ def _decomposed(model: ModelEffects, p: float | None, models: int) -> tuple[str,
     if effect.low <= 0 <= effect.high or (p is not None and p >= SIGNIFICANT):
         doubt = f"{size} are lost by {loses}, which is not significantly different from 0"
         if not effect.low <= 0 <= effect.high:
-            doubt += f" ({p_equals(p)}, Holm-corrected over {models} models)"
+            doubt += f" ({p_equals(p)}, Holm-corrected over {effects} effects)"
         return "No significant part.", f"{doubt}. {_other_parts(model)}"
     if effect.value < 0:
         gained = Estimate(-effect.value, -effect.high, -effect.low)
@@ -272,17 +276,16 @@ def _decomposed(model: ModelEffects, p: float | None, models: int) -> tuple[str,
     whole = f", of a drop of {drop.text} {drop.interval}".rstrip() if drop.value is not None else ""
     share = model.get("background_share")
     portion = f": {share.text}\u00a0% {share.interval} of the drop" if share.value is not None else ""
-    return f"{size}{whole}.", f"That much is lost by {loses}{portion}. {_other_parts(model)}"
+    return f"{size}{whole}.", f"That much is lost by {loses}{portion}. {_other_parts(model, says_drop=False)}"
 
 
-def _other_parts(model: ModelEffects) -> str:
+def _other_parts(model: ModelEffects, *, says_drop: bool = True) -> str:
     drop, size, rest = (model.get(name) for name in ("observed_drop", "size_effect", "rest"))
     if drop.value is None:
         return "The drop of these photos was not measured."
     part = model.get("background_part")
-    clear = model.get("background_effect").low or 0.0
     size_of_drop = f"The drop of these photos is {drop.text} points {drop.interval}".rstrip()
-    whole = "" if clear > 0 else f"{size_of_drop}. "
+    whole = f"{size_of_drop}. " if says_drop else ""
     if part.value is not None:
         few, every = (model.classes(name) for name in ("observed_drop", "background_effect"))
         show, them = ("shows", "it") if few == 1 else ("show", "them")
@@ -316,11 +319,11 @@ def _without_pairs(model: ModelEffects) -> tuple[str, str]:
 def _placebo_warning(model: ModelEffects) -> str:
     if not model.placebos:
         return ""
-    said = "; ".join(
+    costs = "; ".join(
         f"{EFFECTS[name][0].lower()}{EFFECTS[name][1:]} {cost.signed} {cost.interval}".rstrip()
         for name, cost in model.placebos
     )
-    return f"Placebos beyond 2 points, by editing alone: {said}."
+    return f"Placebos beyond ±2 points, from editing alone: {costs}."
 
 
 def _about(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) -> str:
@@ -343,12 +346,12 @@ def _is_same(one: BenchmarkRecord, other: BenchmarkRecord) -> bool:
 
 
 def other_setting(setting: str) -> str:
-    """Say that models were asked in another way than in the section; empty if they were not."""
-    return f"Measured with other settings than these scores: {setting}." if setting else ""
+    """Say that models were evaluated with other settings than in the section; empty if they were not."""
+    return f"Measured with other settings than the scores below: {setting}." if setting else ""
 
 
 def _limits(record: InterventionRecord, of: BenchmarkRecord | None, photos: int) -> str:
-    """Say if composites are not of the photos that the section is about, or not of all."""
+    """Say if the objects are not from the photos that the section is about, or not from all of them."""
     if of is None:
         return ""
     if not _is_same(of, source := record.source):
@@ -360,31 +363,30 @@ def _limits(record: InterventionRecord, of: BenchmarkRecord | None, photos: int)
 
 def _table(models: Sequence[ModelEffects]) -> list[EffectRow]:
     rows = []
-    for name, meaning in _MEANINGS.items():
+    for name, what in _MEANINGS.items():
         figures = _of(models, name)
         if all(figure.value is None for figure in figures):
             continue
         k = next(
             (model.rows[name, None, None]["k"] for model in models if (name, None, None) in model.rows), None
         )
-        said = meaning
-        has_part = _is_of_fewer(models)
+        meaning, has_part = what, _is_of_fewer(models)
         if (name == "observed_drop" or (has_part and name == "background_effect")) and (
             over := _over(models, name)
         ):
-            said += f" Over {over}."
+            meaning += f" Over {over}."
         if name == "background_only":
             chance = next((each for each in _of(models, "chance") if each.value is not None), None)
-            said += f"; guessing would give {chance.text} %." if chance else "."
+            meaning += f"; guessing would give {chance.text} %." if chance else "."
         flagged = [name in dict(model.placebos) for model in models]
         rows.append(
-            EffectRow(effect_title(name, k=k, has_part=has_part), said, figures, name in _SHARES, flagged)
+            EffectRow(effect_title(name, k=k, has_part=has_part), meaning, figures, name in _SHARES, flagged)
         )
     return rows
 
 
 def _over(models: Sequence[ModelEffects], estimate: str) -> str:
-    """Say over what an estimate is; nothing if models differ in it."""
+    """Return how many classes and photos an estimate is over, in words; empty if models differ in them."""
     rows = [model.rows.get((estimate, None, None)) for model in models]
     found = {(row["classes"], row["n"]) for row in rows if row is not None}
     if len(found) != 1:

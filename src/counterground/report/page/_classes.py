@@ -39,7 +39,10 @@ class ConfusionWords(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassPage:
-    """All classes, what they share (models, names), and confusions more frequent on counter backgrounds."""
+    """All classes, what they share (models, names), and confusions more frequent on counter backgrounds.
+
+    ``sided`` says whether any of the chosen photos is on a side, which decides what makes it informative.
+    """
 
     classes: list[ClassData]
     shared: dict[str, Any]
@@ -47,6 +50,7 @@ class ClassPage:
     confusions: list[ConfusionWords]
     gallery: Gallery
     chosen_per_cell: int
+    sided: bool
 
 
 def make_class_page(
@@ -97,8 +101,9 @@ def make_class_page(
         "names": names.listed,
         **({} if words.is_drop else {"titles": words.titles}),
     }
-    brought = _lead_confusions(counted, lead, dict(order)) if lead else []
-    return ClassPage(classes, shared, lead, brought, gallery, per_cell)
+    listed = _lead_confusions(counted, lead, dict(order)) if lead else []
+    sided = bool((chosen["side"] != NO_GROUP).any())
+    return ClassPage(classes, shared, lead, listed, gallery, per_cell, sided)
 
 
 class _Names:
@@ -125,7 +130,7 @@ def _figures(model: ModelScores, index: int, words: Words) -> list[float | int |
 def _predicted(
     counted: pl.DataFrame, labels: Sequence[str], names: _Names
 ) -> dict[int, dict[str, list[Any]]]:
-    """Per class and side, for each model: photos, how many are right, and the most frequent wrong names."""
+    """Return by class and side, for each model: photos, how many are right, most frequent wrong names."""
     places = {label: k for k, label in enumerate(labels)}
     found: dict[int, dict[str, list[Any]]] = {}
     for label, index, side, n, right, wrong in counted.iter_rows():
@@ -148,8 +153,8 @@ def _photos(
     outcomes: dict[str, list[Any]] = {}
     paths = shown.select("path")
     for rows in predictions if paths.height else ():
-        told = rows.select("path", "model", *_OUTCOME).join(paths, on="path", how="semi")
-        for path, label, name, right, sure, gap, rank in told.iter_rows():
+        needed = rows.select("path", "model", *_OUTCOME).join(paths, on="path", how="semi")
+        for path, label, name, right, sure, gap, rank in needed.iter_rows():
             cells = outcomes.setdefault(path, [None] * len(labels))
             cells[places[label]] = [names.place(name), int(right), _short(sure), _short(gap), rank]
     found: dict[int, list[dict[str, Any]]] = {}
@@ -169,7 +174,7 @@ def _photos(
 
 def _credit(gallery: Gallery, identity: str) -> str:
     credit = gallery.credits[identity]
-    # Without a name, the list of photo credits has all that is known.
+    # Without a name, there is only the entry in the list of photo credits.
     return f"{credit.attribution}, {credit.licence}" if credit.attribution else ""
 
 
@@ -198,8 +203,8 @@ def informative_photos(predictions: Iterable[pl.DataFrame], per_cell: int) -> pl
     """Choose up to ``per_cell`` photos of each class and group, the most informative first.
 
     These are counter photos that most models get wrong, with high confidence, and common photos that most get
-    right, with high confidence. Photos without a group are chosen, as counter photos, only in classes that
-    have no others: beside common and counter photos the page has no place for them.
+    right, with high confidence. Photos without a group are ranked like counter photos, and chosen only in
+    classes that have no others: beside common and counter photos the page has no place for them.
 
     Args:
         predictions: ``path, photo_id, class_index, group, background, correct, confidence`` of each model.
@@ -277,7 +282,7 @@ def background_confusions(counted: pl.DataFrame, model: str, at_most: int = 5) -
 
     Returns:
         ``class_index, name, count, n`` (counter photos), ``before`` and ``n_before`` (the same confusion
-        among common photos), by the difference of the two shares; only if it is positive.
+        among common photos), largest difference of the two shares first; only if it is positive.
     """
     flat = counted.filter(pl.col("model") == model).explode("wrong").unnest("wrong")
     counter = flat.filter((pl.col("side") == "counter") & pl.col("name").is_not_null())

@@ -1,4 +1,4 @@
-"""The photos on a page: small copies within a budget, whose they are, and which were left out."""
+"""The photos on a page: small copies within a budget, their credits, and which were left out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from counterground.text import and_more, counted
 
 MEGABYTE = 1_000_000
 _BATCH = 32
-# Longest side in pixels, and bytes of text that a photo of that size usually takes at most.
+# Longest side in pixels, and bytes of text that nearly every photo of that size fits into.
 _SIDES = ((320, 26_000), (240, 16_000), (180, 0))
 _QUALITY = 74
 PER_CELL = 12
@@ -138,11 +138,11 @@ def make_thumbnails(
 ) -> Thumbnails:
     """Read, check and shrink photos in the order given until the budget is used up.
 
-    A photo counts only if its file's content is still that of ``photo_id``. What a camera wrote into the file
-    (place, time, serial number) is not copied.
+    A photo is used only if the content of its file still matches ``photo_id``. What a camera wrote into the
+    file (place, time, serial number) is not copied.
 
     Args:
-        photos: pairs of path and photo_id, in the order in which they are added.
+        photos: pairs of path and photo_id, in order of preference.
         sources: files by photo_id.
         budget: megabytes of text in the page.
 
@@ -162,7 +162,7 @@ def make_thumbnails(
             for (path, identity), picture in zip(batch, made, strict=True):
                 _add(found, path, identity, picture, room)
             if found.over_budget:
-                # Classes take turns: the first photo that does not fit ends the round for all.
+                # Classes take turns: the first photo that does not fit ends this for all of them.
                 found.over_budget += [path for path, _ in known[start + _BATCH :]]
                 break
     return found
@@ -171,9 +171,11 @@ def make_thumbnails(
 def _add(found: Thumbnails, path: str, identity: str, picture: str | UnreadablePhoto, room: float) -> None:
     if isinstance(picture, UnreadablePhoto):
         found.unreadable.append((path, picture.reason))
+    elif identity in found.pictures:  # a copy of it under another path
+        return
     elif found.over_budget or found.size + len(picture) > room:
         found.over_budget.append(path)
-    elif identity not in found.pictures:
+    else:
         found.pictures[identity] = picture
         found.size += len(picture)
 

@@ -26,13 +26,13 @@ from counterground.results import (
 from counterground.text import counted
 
 ASKED = Question(0.05, 0.8)
-"""The drop that photos suffice to show, 5 points as `discover` asks for, and how often they must show it."""
+"""The drop that photos must be enough to detect, 5 points as `discover` asks for, and with what power."""
 _NAMED = 3
 _NEXT = "What to do next?"
 _CAUSES_OF_GUESSING = (
-    "Look for the cause first: do the class names fit the model, is the preprocessing its own, does it know "
-    "these classes at all, or do too many names compete (--label-space benchmark leaves only those of these "
-    "photos)?"
+    "Look for the cause first: do the class names fit the model, is the preprocessing the model's own, does "
+    "it know these classes at all, or do too many names compete (--label-space benchmark leaves only those "
+    "of these photos)?"
 )
 CAUSE = "How much of the drop is the background?"
 CURE = "What would make it smaller?"
@@ -48,20 +48,21 @@ _NO_INTERVAL = (
 
 _NO_STRATA = "no stratum has photos on both sides"
 _ELSEWHERE = (
-    "Photos that did not choose the pairs give a drop without this bias: counterground discover --split half "
-    "keeps half of the photos for measuring; new photos of the same pairs do as well."
+    "Photos that were not used to choose the pairs give a drop without this bias: counterground discover "
+    "--split half keeps half of the photos for measuring; new photos of the same pairs also work."
 )
 
 
 Ahead = Callable[[str, str | None, Confidence], Outlook | str]
-"""What `counterground plan` says of the drop of a label, or of its difference to the drop of another one.
+"""Function: what `counterground plan` says about a model's drop, or about its difference from another's.
 
-If there is nothing to plan, why, to be read after the label. The confidence is for ``Outlook.needed_at``.
+It is given the labels of both models (the second may be None) and the confidence for ``Outlook.needed_at``.
+If nothing can be planned, it returns the reason, which continues a sentence that begins with the first label.
 """
 
 
 class Answer(NamedTuple):
-    """A question that readers have about the verdict, and what the photos answer."""
+    """A question that readers have about the verdict, its answer, and the reason for the answer."""
 
     question: str
     answer: str
@@ -69,7 +70,7 @@ class Answer(NamedTuple):
 
 
 class Doubt(NamedTuple):
-    """What can be said at most of a drop above 0, and why."""
+    """The most that can be said about a drop above 0, and why."""
 
     answer: str
     reason: str
@@ -77,7 +78,7 @@ class Doubt(NamedTuple):
 
 @dataclass(frozen=True)
 class Selection:
-    """What the choice of the pairs does to drops on them.
+    """How the choice of the pairs affects drops on them.
 
     Attributes:
         referees: for the labels of models that chose the pairs, the ``effect`` of `MeasuredReferee`.
@@ -92,7 +93,7 @@ class Selection:
         return self.referees.get(label) is not None
 
     def doubt(self, label: str, noun: str) -> Doubt | None:
-        """Return what can be said at most of a model's drop above 0; None if nothing speaks against it."""
+        """Return the most that can be said about a model's drop above 0; None if nothing biases it."""
         effect = self.referees.get(label)
         if effect == "inflated":
             reason = f"It chose the pairs on these same photos, which inflates its {noun}."
@@ -105,8 +106,8 @@ class Selection:
             return Doubt("Not shown here.", reason)
         if self.on_these_photos:
             reason = (
-                f"The pairs were chosen on these same photos, which inflates the {noun}s of models that find "
-                "the same photos hard as the model that chose, by an unknown amount."
+                "The pairs were chosen on these same photos, which inflates, by an unknown amount, the "
+                f"{noun}s of models that find the same photos hard as the model that chose them."
             )
             return Doubt("Not certain.", reason)
         return None
@@ -162,7 +163,7 @@ def judge(
         sequences: labels of models of such runs, whose intervals hold at every look.
         cause: how much of the drop is the background, if swapped backgrounds were evaluated.
         cure: what would make it smaller, if mitigations were tried.
-        ahead: what the photos show; None if nothing can be planned.
+        ahead: what the photos can detect; None if nothing can be planned.
     """
     lead = find_lead(models, guessing, words)
     if lead is None:
@@ -173,10 +174,9 @@ def judge(
     evidence = _Evidence(corrected_drops(judged, words.contrast), words, selection or Selection())
     ranking = _Ranking.of(lead, others, comparisons, words)
     answers = [_relies(lead, evidence)]
-    told = (cause or _not_swapped(lead, evidence), cure or _not_mitigated(lead, evidence))
-    answers += filter(None, told)
+    answers += filter(None, (cause or _not_swapped(lead, evidence), cure or _not_mitigated(lead, evidence)))
     gained = evidence.is_reversed(lead)
-    if others and not gained:  # of gains, "more than the others" would mean a smaller one
+    if others and not gained:  # if even the largest drop is a gain, it is no larger than the others'
         answer = ranking.answer(is_biased=evidence.selection.has_biased(lead.label))
         if could_stop and ranking.p_values and answer.answer != _BIASED:
             answer = answer._replace(
@@ -186,7 +186,7 @@ def judge(
         answers.append(answer)
     if others:
         answers.append(_least([lead, *others], comparisons, words))
-    answers += [*_left_out(models, guessing, words)]
+    answers += _left_out(models, guessing, words)
     enough = _enough(lead, evidence, ranking, ahead, of_sequence=lead.label in sequences)
     answers.append(enough)
     answers += _other_classes(lead, words)
@@ -200,7 +200,7 @@ def judge(
         )
     sentence = _sentence(lead, others, evidence, ranking, could_stop=could_stop)
     left_out = [model.label for model in models if model.label in guessing]
-    if others and left_out:  # the sentence is about all models, and these may have a larger drop
+    if others and left_out:  # the sentence sounds as if it were about all models; these may drop more
         if sentence.startswith("No model "):
             sentence = f"No model clearly above chance {sentence.removeprefix('No model ')}"
         sentence += f" Left out, near chance: {_listed(left_out)}."
@@ -217,18 +217,18 @@ def _without_drop(
         return Verdict(sentence, [*_left_out(models, guessing, words), check], None)
     best = max(models, key=lambda model: model.get("plain_accuracy").value or 0.0)
     accuracy = best.get("plain_accuracy")
+    highest = f"Highest measured accuracy: {best.label}, {accuracy.text} % {accuracy.interval}".rstrip()
     found = (
         headline(best, contrast=words.contrast)
         if len(models) == 1
-        else f"Highest measured accuracy: {best.label}, {accuracy.text} % {accuracy.interval}. No "
-        f"{words.noun} can be measured: {NO_GROUPS if words.is_drop else _NO_STRATA}"
+        else f"{highest}. No {words.noun} can be measured: {NO_GROUPS if words.is_drop else _NO_STRATA}"
     )
     if not words.is_drop:
-        step = "See below how many photos each cell has; then hold fewer columns, or add photos."
+        step = "See below how many photos each cell has; then hold fewer columns fixed, or add photos."
         return Verdict(f"{found}.", [Answer(_NEXT, "Choose another contrast.", step)], None)
     if all(model.label in guessing for model in models):  # pairs that a guessing referee chooses are noise
         return Verdict(f"{found}.", [check], None)
-    discover = "it chooses a common and a counter background for each class. Then evaluate what it writes."
+    discover = "it chooses a common and a counter background for each class. Then evaluate the result."
     step = (
         f"Run counterground discover: {discover}"
         if has_backgrounds
@@ -256,7 +256,7 @@ class _Evidence:
         return self._is_significant(model) and self.words.size(model) > 0
 
     def doubt(self, model: ModelScores) -> Doubt | None:
-        """Return what can be said at most of a clear drop because of who chose the pairs."""
+        """Return the most that can be said about a clear drop, because of how the pairs were chosen."""
         return self.selection.doubt(model.label, self.words.noun) if self.is_clear(model) else None
 
     def is_reversed(self, model: ModelScores) -> bool:
@@ -273,13 +273,13 @@ class _Evidence:
         return f"{p}, Holm-corrected over {self.models} models" if self.models > 1 else p
 
     def margin(self, drop: Estimate) -> float | None:
-        """Return about the drop (a fraction) that would only just be significant for the first model."""
+        """Return approximately the smallest drop (a fraction) that would be significant for one model."""
         return _margin(drop, self.models)
 
 
 @dataclass(frozen=True)
 class _Ranking:
-    """The other models by the tests of their drops against the first model's.
+    """The other models, grouped by the tests of their drops against the first model's.
 
     ``corrected`` says how p-values are corrected; ``closest`` is the model whose difference from the first
     has the narrowest interval, None if nothing was tested. ``unlike`` are those of ``apart`` whose accuracies
@@ -335,7 +335,7 @@ class _Ranking:
 
     @property
     def doubtful(self) -> list[str]:
-        """The models whose drops are not significantly different from that of the first, or not tested."""
+        """The models whose drops are not significantly different from the first one's, or not tested."""
         return [*self.tied, *self.untested, *self.few]
 
     def answer(self, *, is_biased: bool) -> Answer:
@@ -345,12 +345,13 @@ class _Ranking:
         if self.few:
             more += f" Too few independent photos to test: {_listed(self.few)}."
         if is_biased:
-            reason = f"It chose the pairs, which biases its {self.words.noun} against those of other models."
+            reason = f"It chose the pairs, which biases its {self.words.noun} compared with other models."
             return Answer(question, _BIASED, reason)
         if self.unlike and self.words.is_drop:
             more += (
-                f" Drops depend on accuracy, and on {self.words.on_left} that of {_listed(self.unlike)} is "
-                "clearly different: compare distances from a line, too (counterground compare)."
+                f" Drops depend on accuracy, and the accuracy of {_listed(self.unlike)} on "
+                f"{self.words.on_left} is clearly different: compare effective robustness, too "
+                "(counterground compare)."
             )
         if not self.p_values:
             return Answer(question, "Not tested.", _NO_INTERVAL if self.few else _UNTESTED)
@@ -420,7 +421,7 @@ def _sentence(
 
 
 def _clear(models: Sequence[ModelScores], evidence: _Evidence) -> str:
-    """Say which models clearly rely on the background although another has the largest drop."""
+    """Say which models clearly rely on the background if that with the largest drop does not."""
     words = evidence.words
     relying = [model for model in models if evidence.is_clear(model) and not evidence.doubt(model)]
     if not relying:
@@ -464,7 +465,7 @@ def _relies(lead: ModelScores, evidence: _Evidence) -> Answer:
         other = (
             "The objects are the same on both."
             if words.is_effect
-            else f"Other differences between the {sides}, such as the size of objects, count too."
+            else f"Other differences between the {sides}, such as the size of objects, may contribute, too."
         )
         return Answer(question, "Yes.", f"{found} {other}{inflated}")
     if evidence.is_reversed(lead):
@@ -484,7 +485,7 @@ def _relies(lead: ModelScores, evidence: _Evidence) -> Answer:
 
 
 def _not_swapped(lead: ModelScores, evidence: _Evidence) -> Answer | None:
-    """Say what would show how much of a clear drop is the background."""
+    """Return the answer that names the command for measuring how much of a clear drop is the background."""
     if not evidence.words.is_drop or not evidence.is_clear(lead):
         return None
     reason = "counterground swap puts the same objects on other backgrounds."
@@ -492,7 +493,7 @@ def _not_swapped(lead: ModelScores, evidence: _Evidence) -> Answer | None:
 
 
 def _not_mitigated(lead: ModelScores, evidence: _Evidence) -> Answer | None:
-    """Say what would show how to make a clear drop smaller."""
+    """Return the answer that names the command for trying to make a clear drop smaller."""
     if not evidence.words.about_backgrounds or not evidence.is_clear(lead):
         return None
     reason = "counterground mitigate tries methods and measures what each costs."
@@ -541,10 +542,10 @@ def _other_classes(lead: ModelScores, words: Words) -> list[Answer]:
 def _enough(
     lead: ModelScores, evidence: _Evidence, ranking: _Ranking, ahead: Ahead | None, *, of_sequence: bool
 ) -> Answer:
-    """Say whether the photos suffice, by the drops that they show with the power of `ASKED`.
+    """Say whether there are enough photos, by the drops that they detect with the power of `ASKED`.
 
-    All numbers are those of `counterground plan`. The lead is the largest of several drops, and a sequence
-    of looks (``of_sequence``) is wider: what these need is said beside it, and decides.
+    All numbers are those of `counterground plan`. The largest of several drops needs more photos, and so does
+    a drop whose interval holds at every look (``of_sequence``): the number corrected for both decides.
     """
     words = evidence.words
     drop, noun = words.difference(lead), words.noun
@@ -580,7 +581,7 @@ def _enough(
 
 
 def _between(lead: ModelScores, noun: str, ranking: _Ranking, ahead: Ahead | None) -> str:
-    """Continue with the difference between two models' drops that is detected as often."""
+    """Continue with the difference between two models' drops that is detected with the same power."""
     if ahead is None or ranking.closest is None:
         return ""
     pair = ahead(lead.label, ranking.closest, Confidence())
@@ -591,9 +592,10 @@ def _between(lead: ModelScores, noun: str, ranking: _Ranking, ahead: Ahead | Non
 
 
 def _needed(found: Outlook, words: Words, evidence: _Evidence, *, of_sequence: bool) -> str:
-    """Say how often the drop that is asked for is detected now, and how many photos would do."""
+    """Say with what power the drop of `ASKED` is detected now, and how many photos are needed."""
     rows = "composite" if words.is_effect else "photo"
-    now = f"A {words.noun} of {100 * ASKED.drop:g} points has power {percent(found.power_now)} % now"
+    size = f"{100 * ASKED.drop:g} points"
+    now = f"A {words.noun} of {size} is detected with power {percent(found.power_now)} % now"
     corrected = ""
     if found.needed_at is not None and found.needed_at != found.needed:
         why = [f"corrected for {counted(evidence.models, 'model')}"] * (evidence.models > 1)
@@ -605,7 +607,7 @@ def _needed(found: Outlook, words: Words, evidence: _Evidence, *, of_sequence: b
     needs = counted(found.needed, rows)
     if words.is_effect:
         times = math.ceil(10 * found.needed / found.now) / 10
-        needs += f", of {times:.1f} times as many objects and background photographs"
+        needs += f", made from {times:.1f} times as many objects and background photographs"
     elif found.clusters_now < found.now:
         needs += f" in {counted(found.clusters or 0, 'cluster')}"
     return f"{now} and needs about {needs}" + (f" ({corrected})" if corrected else "")
@@ -628,7 +630,7 @@ def _normal_bound(tests: int) -> float:
 
 
 def _are_apart(first: Estimate, second: Estimate) -> bool:
-    """Whether two intervals do not meet."""
+    """Whether two intervals are both known and do not overlap."""
     if first.low is None or first.high is None or second.low is None or second.high is None:
         return False
     return first.low > second.high or second.low > first.high
@@ -668,7 +670,7 @@ def _next(
     left = [(model.label, model.of(words.contrast).right) for model in (lead, *others)]
     left = [left[0], max(left[1:], key=lambda each: each[1].value or 0.0)]
     levels = ", ".join(f"{label} {accuracy.text} % {accuracy.interval}".rstrip() for label, accuracy in left)
-    reason = f"Weigh the {words.noun} against it: {levels}. {look}"
+    reason = f"Weigh the {words.noun} against accuracy there: {levels}. {look}"
     where = "counter backgrounds" if words.is_drop else words.right
     return Answer(_NEXT, f"Compare accuracy on {where}.", reason)
 
@@ -677,8 +679,9 @@ def _after_a_gain(words: Words) -> Answer:
     if not words.about_backgrounds or words.contrast == BG_GAP:
         return Answer(_NEXT, "Look at the photos.", f"See below in which classes the {words.noun}s are.")
     reason = (
-        "Counter backgrounds should be those that suit models less. If you named the groups yourself, let "
-        "counterground discover choose them: by default the benchmark holds none of the photos that chose."
+        "Counter backgrounds should be those that models find harder. If you named the groups yourself, let "
+        "counterground discover choose them: by default, its benchmark has none of the photos that it used "
+        "for choosing."
     )
     return Answer(_NEXT, "Check which backgrounds are common and which counter.", reason)
 
