@@ -1,4 +1,4 @@
-"""Where the photos of a run are now: found by content in the benchmarks that are at hand."""
+"""Where the photos of a run are now: looked up by content in the benchmarks at hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class PhotoSource(NamedTuple):
-    """What a photo is read from, and whose it is."""
+    """The file of a photo, and its credit."""
 
     file: AnyPhoto
     licence: str | None
@@ -23,7 +23,7 @@ class PhotoSource(NamedTuple):
 
 
 def photo_sources(benchmarks: Sequence[Benchmark]) -> dict[str, PhotoSource]:
-    """Return the photos of benchmarks by ``photo_id``; the first benchmark that holds a photo counts."""
+    """Return the photos of benchmarks by ``photo_id``, each from the first benchmark that holds it."""
     found: dict[str, PhotoSource] = {}
     columns = ("photo_id", "path", "licence", "attribution", "source")
     for benchmark in benchmarks:

@@ -225,6 +225,16 @@ def test_a_page_of_the_drop_has_none_of_it(four_models, tmp_path):
         assert words not in text
 
 
+def test_the_models_of_a_table_without_drops_are_those_of_the_highest_accuracy(make_run, tmp_path):
+    run = make_run({f"m{k}": (0.9, 0.5) for k in range(13)}, classes=["ox", "hen"], per_group=4, groups=False)
+    weather = pl.when(pl.col("path").str.contains("0")).then(pl.lit("rain")).otherwise(pl.lit("sun"))
+    rows = run.predictions.with_columns(weather=weather)
+    text = Page(write_report([replace(run, predictions=rows)], tmp_path / "report.html").read_text()).text
+    told = text.partition("Accuracy by weather")[2]
+    assert "The 12 models with the highest accuracy." in told
+    assert "largest drops" not in text
+
+
 def test_the_only_contrast_with_a_value_is_not_listed_again(four_models, tmp_path):
     rows = four_models.predictions.with_columns(place=pl.col("group"), group=pl.lit(None, pl.String))
     run = replace(four_models, predictions=rows, scores=score_predictions(rows))

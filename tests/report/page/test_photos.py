@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from html_page import Page
 from PIL import Image
 
 from counterground.cli import counterground as command
@@ -231,6 +232,23 @@ def test_many_photos_are_made_smaller_before_any_is_left_out(scene):
     assert [side(budget) for budget in (2, 0.5, 0.1)] == [320, 240, 180]
 
 
+def test_a_copy_of_a_photo_takes_no_room_of_its_own(scene):
+    made = scene()
+    sources = photo_sources([made.benchmark])
+    identity = next(iter(sources))
+    one = make_thumbnails([("a.jpg", identity)], sources, 0.0159)
+    assert one.pictures
+    two = make_thumbnails([("a.jpg", identity), ("b.jpg", identity)], sources, 1.5 * one.size / 1e6)
+    assert two.pictures == one.pictures
+    assert two.over_budget == []
+
+
+def test_what_makes_photos_informative_is_said_where_one_side_is_empty(scene):
+    text = Page(write(scene(lacking={0: "counter", 1: "counter"}))).text
+    assert "common photos that most models get right" in " ".join(text.split())
+    assert "those that most models get wrong come first" not in text
+
+
 def test_missing_and_changed_photos_are_listed_and_left_out(scene):
     made = scene()
     made.benchmark.photo_path("0/counter/0.jpg").unlink()
@@ -255,6 +273,21 @@ def test_without_a_benchmark_at_hand_the_page_says_how_to_name_it(scene):
     html = write(scene(), benchmarks=[])
     assert pictures_of(html) == []
     assert "24 photos not found in any benchmark at hand: name the benchmark with --benchmark." in html
+
+
+def test_built_in_photos_are_found_beside_a_named_benchmark(scene, monkeypatch):
+    made, asked = scene(), []
+
+    def built_in(runs):
+        asked.extend(runs)
+        return [made.benchmark] if runs else []
+
+    monkeypatch.setattr("counterground.report.page._page.built_in_benchmarks", built_in)
+    elsewhere = replace(made.benchmark, photos=made.benchmark.photos[:1])
+    assert len(pictures_of(write(made, benchmarks=[elsewhere]))) == 24
+    assert asked == [made.run]
+    write(made)
+    assert asked == [made.run]  # every photo is in the named one
 
 
 def test_the_photos_of_a_discovery_are_found(scene):

@@ -328,6 +328,8 @@ def test_one_cluster_is_no_difference_of_settings(make_run, verdict_of):
     assert told["Smallest measured drop"].endswith("Too few independent photos to test it against a.")
     assert verdict.sentence.endswith("34.4 points; there are too few independent photos to judge it.")
     assert not any(" ." in text or " ," in text for text in (verdict.sentence, *told.values()))
+    rows = rows.with_columns(group=pl.lit(None, pl.String))
+    assert " % . " not in verdict_of(replace(run, predictions=rows, scores=score_predictions(rows))).sentence
 
 
 def test_where_all_models_guess_no_drop_is_judged(make_run, verdict_of):

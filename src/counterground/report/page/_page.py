@@ -73,7 +73,7 @@ class DiscoverySummary(Protocol):
 
 @dataclass(frozen=True)
 class _Photos:
-    """Where photos come from, and how many megabytes each benchmark may use; None shows no photos."""
+    """Where photos come from, and how many megabytes each section may use (None: show no photos)."""
 
     sources: dict[str, PhotoSource]
     budget: float | None
@@ -108,8 +108,8 @@ def write_report(
     lines and distances from them come from the comparison: the page computes none.
 
     Small copies of the most informative photos are put into the page. They are looked up by content in
-    ``benchmarks`` and in that of ``discovery``; without either, in the built-in ones. What is missing or has
-    changed is listed and left out.
+    ``benchmarks`` and in that of ``discovery``, then in the built-in benchmarks of the runs. What is missing
+    or has changed is listed and left out.
 
     Args:
         runs: runs or their folders.
@@ -190,7 +190,7 @@ def _compared(
 
 
 def _check_discovery(runs: Sequence[Run], discovery: DiscoverySummary | None) -> None:
-    """Refuse a discovery whose pairs are those of none of the runs: the page would tell another choice.
+    """Refuse a discovery whose pairs are not those of any run: the page would describe another choice.
 
     Raises:
         UsageError: no run was made on its benchmark, or on photos that are in the same groups there.
@@ -205,7 +205,7 @@ def _check_discovery(runs: Sequence[Run], discovery: DiscoverySummary | None) ->
 
 
 def _has_pairs_of(run: Run, benchmark: Benchmark) -> bool:
-    """Whether a run is on a benchmark, or all photos that they share are in the same groups in both."""
+    """Whether a run is on a benchmark, or every photo that both have is in the same group in both."""
     info = run.info
     of = info.benchmark if info.intervention is None else info.intervention.source
     if of.version == benchmark.version:
@@ -220,12 +220,13 @@ def _photos(
     runs: Sequence[Run], discovery: DiscoverySummary | None, benchmarks: Sequence[Benchmark]
 ) -> dict[str, PhotoSource]:
     discovered = getattr(discovery, "benchmark", None)
-    found = [*benchmarks, *([discovered] if isinstance(discovered, Benchmark) else [])]
-    return photo_sources(found or built_in_benchmarks(runs))
+    named = photo_sources([*benchmarks, *([discovered] if isinstance(discovered, Benchmark) else [])])
+    lacking = [run for run in runs if not run.photos["photo_id"].is_in(list(named)).all()]
+    return photo_sources(built_in_benchmarks(lacking)) | named
 
 
 def _groups(runs: Sequence[Run]) -> list[_Group]:
-    """Return the sections: one for each version and design of a benchmark, and for runs that find none.
+    """Return the runs by section: one for each version and design of a benchmark.
 
     Runs on composites and mitigations belong to the section of their photos, else to that of another version
     of the same benchmark, else to the only one. If there is none, a mitigated run makes one with the
@@ -271,7 +272,7 @@ def _join(groups: list[_Group], run: Run) -> _Group:
 
 
 def _home(groups: Sequence[_Group], source: BenchmarkRecord) -> _Group | None:
-    """Return the group about some photos, else about another version of them, else the only one."""
+    """Return the group about these photos, else about another version of them, else the only one."""
     known = [(each, each.runs[0].info) for each in groups]
     same = [each for each, info in known if _version(info.benchmark) == _version(source)]
     named = [each for each, info in known if info.benchmark.name == source.name]
@@ -280,7 +281,7 @@ def _home(groups: Sequence[_Group], source: BenchmarkRecord) -> _Group | None:
 
 
 def _version(benchmark: BenchmarkRecord) -> tuple[str, str, Design]:
-    """What runs that share tables and charts have in common; cells and clusters are those of one design."""
+    """What runs must have in common to share tables and charts; the design decides cells and clusters."""
     return benchmark.name, benchmark.version, benchmark.scored
 
 
@@ -322,7 +323,7 @@ def _class_page(
 
 @dataclass(frozen=True)
 class _LabelledRows:
-    """The predictions of each model on the page, under its label; never those of two in memory at once.
+    """The predictions of each model on the page, under its label, with one model in memory at a time.
 
     ``group`` is the side of the contrast that a photo is on.
     """

@@ -1,4 +1,4 @@
-"""A pool of photos for a reader: frames, terminal, one HTML page."""
+"""A pool of photos for readers: data frames, a terminal view and one HTML page."""
 
 from counterground.report.pool._page import write_pool_report
 from counterground.report.pool._summary import PoolSummary, summarise_pool

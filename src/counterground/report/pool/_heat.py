@@ -28,7 +28,7 @@ class Shade(NamedTuple):
     dark_ink: str
 
 
-# Equal steps of lightness in Oklab: a scale that only gets darker reads the same whatever colours one sees.
+# Equal steps of lightness in Oklab: a scale that only gets darker works with any kind of colour vision.
 # Texts are black or white, whichever has more contrast: 4.5 or more everywhere (WCAG AA).
 SHADES = (
     Shade("#e5f2fe", "#000000", "#1d2f45", "#ffffff"),
@@ -106,7 +106,7 @@ def referee_accuracy(cells: pl.DataFrame, labels: Sequence[str]) -> HeatMap:
 
     Args:
         cells: ``class_name, background, n, accuracy, low, high`` (fractions), and ``half`` if the photos
-            were split; both halves count by their photos, and the words give each with its interval.
+            were split; halves are weighted by their photos, and the words give each with its interval.
         labels: order of backgrounds; others follow.
     """
     found = list(
@@ -119,8 +119,8 @@ def referee_accuracy(cells: pl.DataFrame, labels: Sequence[str]) -> HeatMap:
     for row in cells.iter_rows(named=True):
         halves.setdefault((row["class_name"], row["background"]), []).append(_half(row))
     rows = sorted(set(cells["class_name"]), key=lambda name: (name.lower(), name))
-    met = set(cells["background"])
-    columns = [*(name for name in labels if name in met), *sorted(met - set(labels))]
+    used = set(cells["background"])
+    columns = [*(name for name in labels if name in used), *sorted(used - set(labels))]
     known = {(row["class_name"], row["background"]): row for row in found}
     grid = [
         [_accuracy_cell(known.get((row, name)), row, name, halves.get((row, name), [])) for name in columns]
@@ -174,7 +174,7 @@ def _half(row: Mapping[str, Any]) -> str:
 
 
 def _bins(most: int) -> list[int]:
-    """Return starts of bins up to ``most`` in steps of 1, 2, 5, 10; in wider ones if these are too many."""
+    """Return where bins start, up to ``most``: at 1, 2, 5, 10 and so on; at fewer if there are too many."""
     for steps in ((1, 2, 5), (1, 3), (1,)):
         starts = [step * 10**power for power in range(len(str(most))) for step in steps]
         starts = [start for start in starts if start <= most] or [1]

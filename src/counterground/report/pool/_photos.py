@@ -33,7 +33,7 @@ class PoolPhotos:
 
 
 def pool_photos(pool: Pool, budget: float) -> PoolPhotos:
-    """Choose photos that stand, at most ``PER_CLASS`` of each class, and shrink them.
+    """Return small copies of photos that stand, at most ``PER_CLASS`` of each class.
 
     Args:
         pool: an open pool.
@@ -54,15 +54,17 @@ def pool_photos(pool: Pool, budget: float) -> PoolPhotos:
         .filter(pl.col("turn") < PER_CLASS)
         .sort("turn", "class_name")
     )
-    sources = {}
+    sources: dict[str, PhotoSource] = {}
+    lost: list[tuple[str, str]] = []
     for path, identity, *about in chosen.select(
         "path", "photo_id", "licence", "attribution", "source"
     ).iter_rows():
         try:
             sources[identity] = PhotoSource(pool.photo_file(path), *about)
         except CounterGroundError:
-            continue  # a missing file costs the page this photo
-    gallery = make_gallery(chosen, sources, budget)
+            lost.append((path, "missing from the pool"))
+    gallery = make_gallery(chosen.filter(pl.col("photo_id").is_in(list(sources))), sources, budget)
+    gallery.thumbnails.unreadable.extend(lost)
     classes: dict[str, list[Shown]] = {}
     for name, identity, background in chosen.select("class_name", "photo_id", "background").iter_rows():
         if picture := gallery.thumbnails.pictures.get(identity):

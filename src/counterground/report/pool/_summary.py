@@ -36,11 +36,11 @@ class PoolSummary:
             or undecided (as in ``Pool.freeze``) ``labelled``, ``unlabelled`` and ``unsettled``
             backgrounds. Classes of which only candidates are known have 0 photos.
         backgrounds: ``class_name, background, n`` of photos kept or undecided, where there are any.
-        labels: the pool's background labels in order, then others that photos in ``backgrounds`` carry.
+        labels: the pool's background labels in order, then others that occur in ``backgrounds``.
         discards: ``class_name, reason, n``; the reason is the first that was given.
-        annotators: ``annotator, task, decisions`` (that stand, also repeated ones), ``photos``, ``postponed``
-            and ``undone`` (decisions), ``suggested`` (decisions with a model's suggestion on screen) and
-            ``seconds``, the median time of a decision; null if no time was kept.
+        annotators: ``annotator, task, decisions`` (in force, repeated ones included), ``photos``,
+            ``postponed`` and ``undone`` (decisions), ``suggested`` (decisions with a model's suggestion on
+            screen) and ``seconds``, the median time of a decision; null if no time was kept.
         agreement: as ``metrics.agreement`` gives it.
         candidates: ``class_name, wanted, got, failed`` (candidates).
         failures: ``class_name, reason, n`` of candidates that failed.
@@ -139,8 +139,8 @@ def _counts_by_class(frame: pl.DataFrame, column: str, name: str, absent: str | 
 
 
 def _labels(known: list[str], state: pl.DataFrame) -> list[str]:
-    met = state["background"].drop_nulls().unique().sort()
-    return [*known, *(label for label in met if label not in known)]
+    used = state["background"].drop_nulls().unique().sort()
+    return [*known, *(label for label in used if label not in known)]
 
 
 def _in_order(found: pl.DataFrame, labels: list[str]) -> pl.DataFrame:
@@ -192,8 +192,8 @@ def _warnings(found: pl.DataFrame, annotators: pl.DataFrame) -> Iterator[str]:
     for task, photos in found.filter(_WHOLE).select("task", "photos").iter_rows():
         if not photos:
             yield (
-                f"No photo has {task} decisions from two annotators, so their agreement is unknown: let a "
-                "second annotator label a share of the photos."
+                f"No photo has {task} decisions from two annotators, so their agreement is unknown: have a "
+                "second annotator label some of the photos."
             )
             continue
         classes = found.filter((pl.col("task") == task) & pl.col("class_name").is_not_null())
@@ -216,7 +216,7 @@ def _warnings(found: pl.DataFrame, annotators: pl.DataFrame) -> Iterator[str]:
 
 
 def _beside_imported(votes: pl.DataFrame, found: pl.DataFrame) -> Iterator[str]:
-    """Say how far people agree without the imported labels: a data card gives that."""
+    """Say how much people agree without the imported labels, as the data card does."""
     people = agreement(votes.filter(pl.col("annotator") != IMPORTED))
     for row in found.filter(_WHOLE & (pl.col("photos") > 0)).iter_rows(named=True):
         task = pl.col("task") == row["task"]
@@ -246,7 +246,7 @@ def pool_sentence(summary: PoolSummary) -> str:
         f"{count(summary.total(side))} {side}" for side in ("kept", "discarded", "disagreed", "undecided")
     ]
     sentence = f"{counted(photos, 'photo')} of {counted(classes, 'class')}: {', '.join(sides)}."
-    open_ones = [
+    to_do = [
         f"{count(number)} {'has' if number == 1 else 'have'} {what}"
         for number, what in (
             (summary.total("unlabelled"), "no background label yet"),
@@ -254,11 +254,11 @@ def pool_sentence(summary: PoolSummary) -> str:
         )
         if number
     ]
-    return f"{sentence} Of those kept or undecided, {' and '.join(open_ones)}." if open_ones else sentence
+    return f"{sentence} Of those kept or undecided, {' and '.join(to_do)}." if to_do else sentence
 
 
 class AgreementWords(NamedTuple):
-    """One row of agreement as texts; en dashes where there is nothing to say."""
+    """One row of agreement as texts; en dashes where a figure is unknown."""
 
     photos: str
     agreement: str
