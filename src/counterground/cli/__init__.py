@@ -117,9 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.ctx.get_help() if error.ctx else "")
         return 2
     except click.ClickException as error:
-        said = error.format_message()
-        said = said if said.endswith((".", "?", ")")) else f"{said}."
-        click.echo(f"Error: {said} Run `{_command_path(given)} --help`.", err=True)
+        message = error.format_message()
+        message = message if message.endswith((".", "?", ")")) else f"{message}."
+        click.echo(f"Error: {message} Run `{_command_path(given)} --help`.", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped. Finished work is kept; the same command continues from there.", err=True)
@@ -156,7 +156,7 @@ def console() -> NoReturn:
 
 
 def _prepare_streams() -> None:
-    """Open standard streams that are closed, and let those write that cannot encode a character."""
+    """Open standard streams that are closed, and let streams write characters that they cannot encode."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
@@ -171,7 +171,7 @@ def _prepare_streams() -> None:
 
 
 def _similar(error: UnicodeError) -> tuple[str, int]:
-    """Return what stands for characters that a stream cannot encode: similar ones, or JSON's escapes."""
+    """Return replacements for characters that a stream cannot encode: similar ones, or JSON's escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
@@ -180,7 +180,7 @@ def _similar(error: UnicodeError) -> tuple[str, int]:
 
 
 def _check_encoding(given: Sequence[str]) -> None:
-    """Refuse names that no file of ours can hold."""
+    """Refuse arguments that are not UTF-8, which no file of ours could hold."""
     for word in given:
         if any("\ud800" <= each <= "\udfff" for each in word):
             raise UsageError(f"{word!r} is not UTF-8: rename it, or use a UTF-8 locale, as LC_ALL=C.UTF-8.")
@@ -197,7 +197,7 @@ def _command_path(given: Sequence[str]) -> str:
 
 
 def _ended(error: SystemExit, stdout: TextIO) -> int:
-    """Distinguish a reader that has gone (`| head`; click then replaces stdout) from code that exits."""
+    """Return 0 if the reader has gone (`| head`; click then replaces stdout), 1 if other code exits."""
     if sys.stdout is not stdout:
         return 0
     if _COMPLETION in os.environ:  # click has answered a shell

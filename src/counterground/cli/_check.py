@@ -32,7 +32,8 @@ from counterground.cli._options import format_option, max_drop_option, model_opt
     "--not-worse-than",
     metavar="BASE",
     type=click.Path(path_type=Path),
-    help="Run on the same photos; the drop may exceed that of its model by at most --margin.",
+    help="Run on the same photos; a drop may exceed that of the same model there, or of the only one, by at "
+    "most --margin.",
 )
 @click.option(
     "--margin",

@@ -48,7 +48,7 @@ from counterground.cli._options import (
 @click.option(
     "--train",
     metavar="BENCHMARK",
-    help="Photos to fit heads ('MODEL?head=knn') on.  [default: clusters of the evaluated benchmark]",
+    help="Photos to fit heads ('MODEL?head=knn') on.  [default: other clusters of BENCHMARK]",
 )
 @click.option(
     "--until",

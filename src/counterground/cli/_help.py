@@ -1,4 +1,4 @@
-"""Commands whose help fits 80 columns, in whole sentences, and ends with examples."""
+"""Click commands whose help fits into 80 columns, uses whole sentences and ends with examples."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Option(click.Option):
         self._formerly = formerly
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Return the current spellings and the help."""
+        """Return the current spellings of the option and its help."""
         shown = copy.copy(self)
         shown.opts = [spelling for spelling in self.opts if spelling not in self._formerly]
         return super(Option, shown).get_help_record(ctx)
@@ -71,7 +71,7 @@ class Command(_WithExamples):
 
 
 class Group(_WithExamples, click.Group):
-    """Commands under headings, in the order of the work."""
+    """A group of commands, listed under headings in the order of the work."""
 
     command_class = Command
 
@@ -117,7 +117,7 @@ def start_page(ctx: click.Context) -> str:
 
 
 def is_quiet() -> bool:
-    """Tell whether ``--quiet`` was given to the running command."""
+    """Whether ``--quiet`` was given to the running command."""
     context = click.get_current_context(silent=True)
     return bool(context and context.meta.get(_QUIET))
 

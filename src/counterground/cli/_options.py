@@ -146,7 +146,7 @@ _CLUSTER = (
 
 
 def running_options(*, referee: bool = False) -> _Decorator:
-    """Add the options that become ``Settings``; ``referee``: whether one can choose confusable names."""
+    """Add the options that become ``Settings``; ``referee``: whether confusable names can be chosen."""
     confusable = ", 20 per class chosen by --referee" if referee else ""
     label_space = click.option(
         "--label-space",
@@ -159,12 +159,12 @@ def running_options(*, referee: bool = False) -> _Decorator:
 
 
 def cluster_options(command: _Command) -> _Command:
-    """Add the options of ``Settings`` for a cluster."""
+    """Add the options of ``Settings`` that are about a cluster."""
     return _with_all(command, _CLUSTER)
 
 
 def generative_options(command: _Command) -> _Command:
-    """Add the options of ``Settings`` for generative models."""
+    """Add the options of ``Settings`` that are about generative models."""
     return _with_all(command, _GENERATIVE)
 
 
@@ -279,10 +279,10 @@ def format_option(choices: Sequence[str], help_text: str = "Output format.") -> 
 
 
 def refuse_given(*names: str, because: str) -> None:
-    """Refuse options of the running command that were given and would have no effect.
+    """Refuse options of the running command that were given but would have no effect.
 
     Raises:
-        UsageError: the first of them, and ``because``, which follows its name.
+        UsageError: one was given; ``because`` follows its name in the message.
     """
     context = click.get_current_context()
     for option in context.command.params:
@@ -294,10 +294,10 @@ def refuse_given(*names: str, because: str) -> None:
 def each_once(
     pairs: Iterable[tuple[str, _Value]], option: str, remedy: str = "give one"
 ) -> dict[str, _Value]:
-    """Return the values of a repeatable ``NAME=VALUE`` by name.
+    """Return the values of a repeatable ``NAME=VALUE`` option by name.
 
     Raises:
-        BadParameter: one name has two values, of which one would be lost.
+        BadParameter: a name has two different values, of which one would be lost.
     """
     found: dict[str, _Value] = {}
     for name, value in pairs:

@@ -51,7 +51,7 @@ _ROWS = ("csv", "json", "parquet")
     "--adjust",
     multiple=True,
     metavar="COVARIATE",
-    help="Hold these fixed in the contrast too: size, position, photo, or numeric columns; comma-separated "
+    help="Also hold these fixed in the contrast: size, position, photo, or numeric columns; comma-separated "
     "or repeated.",
 )
 @click.option(
@@ -105,7 +105,7 @@ def scores(
         refuse_run_file("--out", out)
     if models:
         opened = list(select_models({run.path: run for run in opened}, models).values())
-    # Programs tell runs apart by a column; readers need it if rows could be confused.
+    # Programs always get a column that names the run; readers need it only if rows could be confused.
     named = len(opened) > 1 and (style in _ROWS or _could_be_confused(opened))
     written: str | View | pl.DataFrame
     if effects:
@@ -158,8 +158,8 @@ def _document(runs: Sequence[Run], style: str, dataset: str) -> str:
     if style == "model-card":
         return "\n\n".join(model_cards(runs).values())
     files = eval_results(runs, dataset)
-    said = (f"# {one_line(name)}\n{text}" for name, text in files.items())
-    return "\n".join(said if len(files) > 1 else files.values()).rstrip("\n")
+    headed = (f"# {one_line(name)}\n{text}" for name, text in files.items())
+    return "\n".join(headed if len(files) > 1 else files.values()).rstrip("\n")
 
 
 def _table(
@@ -229,7 +229,7 @@ def _models(runs: Sequence[Run]) -> set[str]:
 
 
 def _could_be_confused(runs: Sequence[Run]) -> bool:
-    """Tell whether the runs saw different benchmarks, or two hold the same model in the same setting."""
+    """Whether the runs are on different benchmarks, or two hold the same model in the same setting."""
     import polars as pl
 
     from counterground.metrics import KEYS

@@ -1,4 +1,4 @@
-"""What the commands print: tables on a terminal, plain text in a pipe."""
+"""Printing of results: tables on a terminal, plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def print_table(
         rows: one text per column; untrusted text is made harmless.
         numeric: right-aligned columns.
         title: text above the table.
-        grouped: whether rows with the same first cell belong together, so that it is written once.
+        grouped: whether rows with the same first cell form a group that shows this cell once.
     """
     from counterground.results import Cell, Column, Table, rich_table
 
@@ -83,7 +83,7 @@ def _print_sentences(sentences: Sequence[str], kind: str) -> None:
 
 
 def show_run(run: Run) -> None:
-    """Print the scores of a run, and what its reader must know."""
+    """Print the scores of a run, with its notes and warnings."""
     from counterground.metrics import attributes
     from counterground.results import (
         BreakdownView,
@@ -138,7 +138,7 @@ def _print_count(run: Run) -> None:
 
 
 def show_swap(run: Run) -> None:
-    """Print what backgrounds cause in a run on composites, and what its reader must know."""
+    """Print what backgrounds cause in a run on composites, with its notes and warnings."""
     from counterground.results import effect_scores
 
     scores = effect_scores([run])
@@ -173,7 +173,7 @@ def show_discovery(discovery: Discovery) -> None:
 
 
 def show_mitigated(mitigated: Mitigated, out: Path) -> None:
-    """Print what each method did, which could not be used, and where the rest is."""
+    """Print the effect of each method, the methods left out and why, and where the files are."""
     record = mitigated.record
     print_text(record)
     for sentence in record.sentences:

@@ -195,8 +195,8 @@ def test_names_that_dejavu_lacks_are_drawn_with_an_installed_font_or_noted_once(
         if round_ == "without":
             install_font(tmp_path / "fonts", "Symbola", "𒀀𒀁")
     (first,), (then,) = notes
-    assert first.startswith("Names have 3 characters that no font of the figures has, drawn as boxes: 𒀀𒀁𒀂 ")
-    assert "1 character that no font of the figures has, drawn as boxes: 𒀂 " in then
+    assert first.startswith("Names have 3 characters that no available font has, drawn as boxes: 𒀀𒀁𒀂 ")
+    assert "1 character that no available font has, drawn as boxes: 𒀂 " in then
     assert then in (tmp_path / "with" / "captions.md").read_text()
     boxes, squares = (tmp_path / round_ / "figure-4-own.png" for round_ in ("without", "with"))
     assert boxes.read_bytes() != squares.read_bytes()

@@ -202,6 +202,13 @@ def test_of_many_models_the_ends_of_the_ranking_are_named(make_run, explorer_of)
     assert 2 <= sum(bool(row["text"][0]) for row in rows) <= 6
 
 
+def test_results_of_one_model_in_several_runs_have_different_names(make_run, section_of):
+    first = make_run({"m": (0.9, 0.4), "n": (0.6, 0.5)}, path="one")
+    second = make_run({"m": (0.7, 0.6)}, path="two")
+    texts = {row["text"][0] for row in own_rows(section_of(first, second).explorer)}
+    assert texts == {"m (one)", "m (two)", "n"}
+
+
 def test_hostile_names_are_texts_in_picture_and_data(make_run, explorer_of):
     found = explorer_of(make_run({NASTY: (0.8, 0.5), "</svg><img src=x onerror=alert(1)>": (0.7, 0.6)}))
     assert "<script" not in found.still

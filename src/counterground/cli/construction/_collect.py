@@ -108,7 +108,7 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
 @click.option(
     "--add",
     is_flag=True,
-    help="Add photos of a different query, or new ones of the same query once it has no more.",
+    help="Add photos from a different query or, once a query is exhausted, its new photos.",
 )
 @click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 16), help="Parallel downloads.")
 @click.option(
@@ -193,7 +193,7 @@ def collect(
 
 
 def _show_choices(unclear: UnclearClasses) -> None:
-    """Print the taxa that unclear names may mean."""
+    """Print the taxa that an ambiguous name may mean."""
     columns = ("id", "name", "rank", "common name", "observations")
     for name, choices in unclear.choices.items():
         rows = [
@@ -249,7 +249,7 @@ def _show_plan(plan: CollectionPlan) -> None:
 
 
 def _short(taxa: Sequence[str]) -> str:
-    """Shorten several taxa to the first one."""
+    """Return the first taxon, and how many more there are."""
     first, *others = taxa
     return f"{first} + {len(others)} more" if others else first
 

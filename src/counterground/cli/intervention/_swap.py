@@ -70,7 +70,7 @@ def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[s
     show_default=True,
     type=click.IntRange(min=1),
     metavar="N",
-    help="Photos of each label per object, and draws per object for other random kinds.",
+    help="Background photos of each label per object, and draws per object for the other random kinds.",
 )
 @click.option(
     "--foregrounds",

@@ -68,7 +68,7 @@ _LACK = {
 }
 _ONE_PROMPT = "simple"
 _ASKED = [name for name in SETTING if name != "label_space"]
-"""Models of one panel agree in these, besides photos and competing names."""
+"""Settings that the models of a panel share, besides photos and competing names."""
 _PER_LINE = 12
 _AXES, _TEXT, _UPRIGHT = 105.0, 10.0, 21.0  # points: room for the axes of a panel, a text there
 _LINE, _LABELS = 0.13, 0.55  # inches: a line of a title, tilted labels
@@ -77,7 +77,7 @@ _WIDE = 24  # characters in a line of a label
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel of bars: title, labels, series, the paper's models, and what was measured on (``where``).
+    """One panel of bars: title, labels, series, the paper's models, and the photos and names (``where``).
 
     ``left_out`` names models that differ from a drawn one neither in backbone nor in training data.
     """
@@ -116,7 +116,7 @@ def _published(name: str, points: pl.DataFrame | None) -> Drawing:
 
 
 def _measured(mine: pl.DataFrame) -> str:
-    """Say what diamonds are; the printed bars have one prompt, which classifiers do not read."""
+    """Return what the caption says about diamonds; prompts concern CLIPs only, and printed bars have one."""
     caption = " Diamonds: measured in the runs, with 95 % intervals."
     prompts = mine.filter(family="clip")["prompts"].drop_nulls().unique(maintain_order=True).to_list()
     if any(each != _ONE_PROMPT for each in prompts):
@@ -195,7 +195,7 @@ def _of_runs(points: pl.DataFrame, name: str, words: Words) -> Outcome:
 def _own_panels(
     points: pl.DataFrame, kind: str, measures: Sequence[str], where: str, *, words: Words
 ) -> list[Panel]:
-    """Panels of models that were measured on the same photos against the same names."""
+    """Return the panels of models that were measured on the same photos with the same competing names."""
     if kind == "all models":
         lines = -(-len(points) // _PER_LINE)
         each = -(-len(points) // lines)
@@ -215,7 +215,7 @@ def _own_panels(
 
 
 def _panel_title(part: pl.DataFrame, fixed: str, parts: Sequence[pl.DataFrame]) -> str:
-    """What its models share, the settings in which other panels of that differ, and how they were loaded."""
+    """Return what its models share, the settings in which similar panels differ, and how they were loaded."""
     alike = [other for other in parts if other[fixed][0] == part[fixed][0]]
     differ = [name for name in _ASKED if len({other[name][0] for other in alike}) > 1]
     values = [str(part[name][0]) for name in differ if name != "as_published" and part[name][0] is not None]
@@ -226,7 +226,7 @@ def _panel_title(part: pl.DataFrame, fixed: str, parts: Sequence[pl.DataFrame]) 
 def _distinct_panel(
     title: str, part: pl.DataFrame, varied: str, measures: Sequence[str], where: str, *, words: Words
 ) -> Panel:
-    """One bar for each backbone or data set: that of the first model, in the order of the runs."""
+    """Return a panel with one bar per backbone or data set: that of its first model, in order of the runs."""
     first = part[varied].is_first_distinct()
     panel = _own_panel(title, part.filter(first), varied, measures, where, words=words)
     return replace(panel, left_out=part.filter(~first)["shown"].to_list())
@@ -318,7 +318,7 @@ def _draw_measured(axes: Axes, panel: Panel, mine: pl.DataFrame) -> None:
 
 
 def _limit(axes: Axes, panels: Sequence[Panel], mine: pl.DataFrame | None, text: float) -> None:
-    """Leave room for the numbers, for intervals and for measured values; all panels share the axis."""
+    """Set the limits of the axis that all panels share, with room for numbers and intervals."""
     series = [bars for panel in panels for bars in panel.series]
     heights = [value for bars in series for value in bars.values if value is not None]
     ends = [end for bars in series for pair in bars.intervals for end in pair if end is not None]

@@ -27,12 +27,12 @@ class Bars:
     """One series of bars: heights, a colour for each, and what to write on them.
 
     Attributes:
-        name: what the bars are of.
+        name: what the bars show.
         values: heights in percent or points; None where there is no bar.
         colours: one for each bar.
         intervals: low and high ends in the same units, or empty.
         hatch: pattern that sets the series off from its neighbour without colour.
-        texts: texts at the end of each bar; by default the value with one decimal.
+        texts: text at the end of each bar; by default the value with one decimal.
         label: name in the legend; ``name`` by default.
     """
 
@@ -143,7 +143,7 @@ def _look(
 
 
 def lies_flat(width: float, labels: int, series: Sequence[Bars]) -> bool:
-    """Tell whether values need not be turned: beside intervals, half a bar has to hold one.
+    """Return whether values can be written level: beside an interval, one must fit into half a bar.
 
     Args:
         width: width of the axes, in typographic points.

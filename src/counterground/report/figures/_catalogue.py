@@ -24,7 +24,7 @@ TABLES = "tables"
 
 
 class FigureKind(NamedTuple):
-    """What a figure shows, what draws it, and what it needs if it has nothing to draw."""
+    """What a figure shows, the function that draws it, and what to add if there is nothing to draw."""
 
     title: str
     draw: Callable[[Material], list[Outcome]]
@@ -79,7 +79,7 @@ FIGURES: dict[str, FigureKind] = {
         "add --study DIR of `counterground study theory --out DIR`.",
     ),
 }
-"""Every figure by its number in the paper, two of its results that it draws no figure of, and ours."""
+"""Every figure of the paper by its number, figures of two of its other results, and one of our own."""
 
 
 def chosen_names(only: Sequence[str]) -> list[str]:

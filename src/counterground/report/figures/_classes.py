@@ -188,7 +188,7 @@ def _published_drops(which: str, stem: str, caption: str) -> Drawing:
 
 
 def _models(material: Material) -> list[tuple[Run, ModelScores]]:
-    """Return the models of all runs; one that several runs label alike has the name of its run, too."""
+    """Return the models of all runs; a label that several of them have is followed by the run's name."""
     contrast = material.words.contrast
     found = [
         (run, name, model)
@@ -210,7 +210,7 @@ def _own_drops(
     family = families(material)
     frames = [_drops_of(run, model, material.words) for run, model in models]
     if all(frame.is_empty() for frame in frames):
-        return Absent(figure, f"{material.words.contrast.name} cannot be told for one class.")
+        return Absent(figure, f"{material.words.contrast.name} cannot be measured within one class.")
     order = (
         pl.concat(frames)
         .group_by("name")
@@ -259,7 +259,7 @@ def _drops_of(run: Run, model: ModelScores, words: Words) -> pl.DataFrame:
 
 
 def _class_names(run: Run) -> dict[int, str]:
-    """Return the names of a run's classes; of those that share one, each with its index."""
+    """Return the names of a run's classes; if several share a name, each has its index, too."""
     names = {index: facts.name for index, facts in class_facts(run.predictions).items()}
     times = Counter(names.values())
     return {index: f"{name} ({index})" if times[name] > 1 else name for index, name in names.items()}
@@ -298,7 +298,7 @@ def _drops(
 
 
 def _heights(parts: Sequence[pl.DataFrame]) -> tuple[float, float, tuple[float, float]]:
-    """Return limits of the drops (about ±100 points) and those between which values stand outside bars."""
+    """Return the limits of the axis (at most about ±100) and of drops whose values fit outside the bars."""
     drops = [value for part in parts for value in part["drop"].drop_nulls()]
     ends = [end for part in parts for key in ("low", "high") for end in part[key].drop_nulls()]
     low, high = room_for_texts(min([0.0, *drops]), max([1.0, *drops]), _AXES, _TEXT, ends)

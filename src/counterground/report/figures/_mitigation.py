@@ -34,11 +34,12 @@ def _draw(record: MitigationRecord, stem: str) -> Drawing:
     drop = own.value or 0.0
     axes.axhline(0, color=QUIET, linewidth=0.6)
     axes.axvline(0, color=QUIET, linewidth=0.6)
-    for each in record.methods:
+    methods = [each for each in record.methods if each.cost.value is not None and each.gain.value is not None]
+    for each in methods:
         labelled = "used" in each.group_labels.values()
         _point(axes, each.cost, each.gain, labelled=labelled)
-    axes.set_xlabel("Cost: accuracy lost on common photos (points; to the left is gained)")
-    axes.set_ylabel("Gain: points of the drop that are gone")
+    axes.set_xlabel("Cost: accuracy lost on common photos (points; negative: gained)")
+    axes.set_ylabel("Gain: points by which the drop shrinks")
     axes.grid(color=GRID, linewidth=0.5)
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()
@@ -51,15 +52,15 @@ def _draw(record: MitigationRecord, stem: str) -> Drawing:
     if drop > 0:
         axes.fill_between([left, 100 * CHEAP], 100 * HALF * drop, top, color=_GOAL, linewidth=0)
     _legend(axes, goal=drop > 0)
-    positions = [(100 * (each.cost.value or 0), 100 * (each.gain.value or 0)) for each in record.methods]
-    names = [each.name for each in record.methods]
+    positions = [(100 * (each.cost.value or 0), 100 * (each.gain.value or 0)) for each in methods]
+    names = [each.name for each in methods]
     left_out = name_points(axes, positions, [_REACH] * len(names), names)
     caption = (
         f"What mitigations of {record.model} cost on common photos, and how much of its drop "
-        f"({own.estimate.text} points {own.estimate.interval}) they take "
-        f"away, on {record.benchmark}; lines are paired 95 % intervals. Above the dotted line accuracy on "
-        "counter photos rises; on it all of the gain is accuracy lost on common ones. Each photo was judged "
-        "by a head that was fitted and chosen on other clusters."
+        f"({own.estimate.text} points {own.estimate.interval}) they remove, on {record.benchmark}; lines are "
+        "paired 95 % intervals. Above the dotted line, accuracy on counter photos rises; on the line, all of "
+        "the gain is accuracy lost on common photos. Each photo was classified by a head that was fitted and "
+        "chosen on other clusters."
     )
     if drop > 0:
         caption += " Shaded: at least half of the drop gone at a cost of at most 1 point."
@@ -99,7 +100,7 @@ def _legend(axes: Axes, *, goal: bool) -> None:
         Patch(facecolor=_GOAL, edgecolor=INK, linewidth=0.3),
     ]
     texts = [
-        "labels of backgrounds used to fit or choose",
+        "background labels used for fitting or choosing",
         "no such labels",
         "counter accuracy as before",
         "half of the drop gone, cost at most 1 point",

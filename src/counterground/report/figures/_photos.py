@@ -34,7 +34,7 @@ _NEED = "no photos at hand: name the benchmark that holds them with --benchmark 
 
 @dataclass(frozen=True)
 class _Row:
-    """One group of the class: heading, photo_ids in an order that no score decides, and the answers."""
+    """One group of the class: heading, photo_ids in an order independent of scores, and the answers."""
 
     heading: str
     photos: Sequence[str]
@@ -68,15 +68,15 @@ def draw_panel(material: Material) -> list[Outcome]:
     notes = [
         f"{word}: {'; '.join(found)}."
         for word, key in (("Photos", "attribution"), ("Licences", "licence"))
-        if (found := sorted({one_line(said) for one in shown if (said := getattr(one, key))}))
+        if (found := sorted({one_line(text) for one in shown if (text := getattr(one, key))}))
     ]
-    notes += [f"Left out, as it cannot be read: {reason}." for reason in unreadable]
+    notes += [f"Left out, because it cannot be read: {reason}." for reason in unreadable]
     groups = "of the common and the counter group" if words.is_drop else f"on {words.left} and {words.right}"
     caption = f"{name}: photos {groups}"
     if model:
         label = f"{model[1].label}{stamp(model[1].setting.as_published)}"
-        caption += f", with the accuracy of {label}; under each photo what it answered"
-        caption += "" if material.class_name else f". The class of the largest {words.noun}"
+        caption += f", with the accuracy of {label} and, under each photo, its answer"
+        caption += "" if material.class_name else f". This is the class with the largest {words.noun}"
     caption += "."
     return [Drawing(own("figure-1"), drawn, caption, tuple(notes))]
 
@@ -110,7 +110,7 @@ def _manifest(
 
 
 def _class(material: Material, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None) -> int:
-    """Return the index of the requested class, else of the largest drop, else of the most photos."""
+    """Return the index of the class requested, else with the largest drop, else with the most photos."""
     both = photos.group_by("class_name", "class_index").agg(
         pl.col("group").n_unique().alias("groups"), pl.len().alias("photos")
     )
@@ -141,14 +141,16 @@ def _row(group: str, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None
         sides = scores.of(words.contrast, part["class_index"][0])
         accuracy = sides.left if group == "common" else sides.right
         heading += f", {accuracy.text} % correct {accuracy.interval}".rstrip()
-        said = run.predictions.filter(
+        answered = run.predictions.filter(
             in_setting(scores.setting._asdict()),
             pl.col("photo_id").is_in(part["photo_id"].to_list()),
             pl.col("class_index") == part["class_index"][0],  # a copy in another class was right elsewhere
         )
         answers = {
             identity: (one_line(name or "no class"), correct)
-            for identity, name, correct in said.select("photo_id", "predicted_name", "correct").iter_rows()
+            for identity, name, correct in answered.select(
+                "photo_id", "predicted_name", "correct"
+            ).iter_rows()
         }
     return _Row(heading, part["photo_id"].to_list()[:_PER_GROUP], answers)
 
@@ -184,10 +186,9 @@ def _draw_row(part: SubFigure, row: _Row, pictures: Mapping[str, Image.Image], c
             continue
         axes.imshow(pictures[there[place]], interpolation="none")
         if there[place] in row.answers:
-            said, correct = row.answers[there[place]]
-            text = (
-                f"{'✓' if correct else '✗'} {said if len(said) <= _LONGEST else said[: _LONGEST - 1] + '…'}"
-            )
+            name, correct = row.answers[there[place]]
+            short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+            text = f"{'✓' if correct else '✗'} {short}"
             colour = family_colour("clip" if correct else "imagenet")
             axes.text(
                 0.5,

@@ -9,7 +9,7 @@ from counterground.published import SettingName
 from counterground.report.figures._material import Material, stamp
 from counterground.report.figures._style import shorten
 
-# How models were loaded is stamped on every name.
+# Without the way models were loaded, which is stamped on every name.
 _DIFFERING = (*(name for name in SETTING if name != "as_published"), "source")
 _LONGEST = 40
 PHOTOS = ("benchmark_version", "label_space", "comparable")
@@ -26,7 +26,7 @@ def paper_points(setting: SettingName) -> pl.DataFrame:
 def own_points(material: Material, setting: SettingName = "one-prompt") -> pl.DataFrame:
     """Return the runs' models that have a drop, with intervals and ``shown``, a name that no other has.
 
-    ``benchmark`` tells versions of one benchmark apart.
+    ``benchmark`` includes the version if runs were made on several versions.
     """
     from counterground.comparison import model_points
 

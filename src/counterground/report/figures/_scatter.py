@@ -449,7 +449,8 @@ def name_points(
         positions: positions of the points, in the units of the axes.
         reach: reach of their markers, in typographic points.
         texts: a name for each.
-        obstacles: other markers that no name may cover, given how many typographic points a pixel is.
+        obstacles: function that returns other markers that no name may cover; its argument is the number of
+            typographic points per pixel.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

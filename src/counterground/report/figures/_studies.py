@@ -1,4 +1,4 @@
-"""Coloured objects, coloured digits and the theorem, as printed and from studies."""
+"""Figures of coloured objects, coloured digits and the theorem, as printed and from studies."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ def _draw_theory(study: StudyResults, place: int) -> Drawing:
     caption = (
         "Definition 6.1: filled marks are simulated, rings exact and strokes the bound of theorem 6.2 as "
         "printed, all at the settings of the study; lines only join them. The bound is claimed for a "
-        f"background at least 1.5 times as strong, its proof is for the object-only prompt. "
+        f"background at least 1.5 times as strong as the object; its proof is for the object-only prompt. "
         f"From {study.folder.name}."
     )
     return Drawing(own("theory", place), figure, caption)
@@ -287,7 +287,7 @@ def _draw_correlation(axes: Axes, rows: pl.DataFrame) -> None:
 
 
 def _draw_exact(axes: Axes, x: np.ndarray, values: np.ndarray, colour: str, shape: str) -> None:
-    """Draw rings where the study evaluated the formula, joined by a faint line: between them it did not."""
+    """Draw rings where the study evaluated the formula, joined by a faint line that shows no values."""
     look: dict[str, Any] = {"markersize": 6.5, "markerfacecolor": "none", "markeredgewidth": 0.6}
     axes.plot(x, values, color=tint(colour, 0.5), linewidth=0.7)
     axes.plot(x, values, shape, color=colour, **look)

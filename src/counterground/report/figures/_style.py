@@ -100,7 +100,7 @@ def _installed(families: Iterable[str]) -> list[str]:
 
     manager = font_manager.fontManager
     listed = {font.fname for font in manager.ttflist}
-    # Of macOS, Matplotlib would also ask a program that takes seconds.
+    # On macOS, Matplotlib would otherwise also ask a program that takes seconds.
     folders = [*font_manager.X11FontDirectories, *font_manager.OSXFontDirectories]
     known = folders if sys.platform == "darwin" else None
     for file in font_manager.findSystemFonts(known):  # Matplotlib's own list may be years old

@@ -124,7 +124,7 @@ def _write(material: Material, folder: Path, names: Sequence[str], kinds: Sequen
     boxes: set[str] = set()
     if chosen := [name for name in names if name != TABLES]:
         with print_style(), warnings.catch_warnings():
-            # One note says it for all.
+            # One note covers all figures.
             warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
             for outcome in draw_figures(material, chosen):
                 if isinstance(outcome, Absent):
@@ -153,7 +153,7 @@ def _note_boxes(boxes: Iterable[str]) -> tuple[str, ...]:
         return ()
     shown = f"{lacking[:_SHOWN]}{' …' if len(lacking) > _SHOWN else ''}"
     note = (
-        f"Names have {counted(len(lacking), 'character')} that no font of the figures has, drawn as boxes: "
+        f"Names have {counted(len(lacking), 'character')} that no available font has, drawn as boxes: "
         f"{shown} Install Noto Sans CJK (Debian: fonts-noto-cjk) for Chinese, Japanese and Korean, Noto "
         "Emoji for emoji, and draw again; or choose --format svg, which its viewer draws with its own fonts."
     )
@@ -221,6 +221,6 @@ def write_one(drawing: Drawing, path: Path, kind: Format) -> Path:
     fonts = pdf_font_type(drawing.figure)
     with rc_context({"svg.hashsalt": drawing.stem, "svg.id": drawing.stem, "pdf.fonttype": fonts}):
         drawing.figure.savefig(buffer, format=kind, dpi=_DPI, metadata=_METADATA[kind])
-    # An SVG is drawn with its viewer's fonts: which ones are installed here is no part of it.
+    # An SVG is drawn with its viewer's fonts, so the fonts installed here are removed from it.
     write_bytes(path, _FALLBACKS.sub(rb"\1", buffer.getvalue()) if kind == "svg" else buffer.getvalue())
     return path

@@ -188,7 +188,7 @@ def make_causes(
         else None,
         table=_table(known),
         backgrounds=draw_forest(
-            [Line(each, "", _of(known, "background_against_mean", background=each)) for each in names], labels
+            [Line(each, _of(known, "background_against_mean", background=each)) for each in names], labels
         ),
         background_numbers=[
             Numbers(
@@ -201,7 +201,7 @@ def make_causes(
             for each in names
         ],
         classes=draw_forest(
-            [Line(each, "", _of(known, "background_effect", each)) for each in classes], labels
+            [Line(each, _of(known, "background_effect", each)) for each in classes], labels
         ),
         class_numbers=[
             Numbers(each, [[model.get(part, each) for part in _PARTS] for model in known]) for each in classes
@@ -215,7 +215,7 @@ def make_causes(
 def _parts(models: Sequence[ModelEffects], labels: Sequence[tuple[str, Mark]]) -> Forest | None:
     is_of_fewer = _is_of_fewer(models)
     lines = [
-        Line(effect_title(each, has_part=is_of_fewer), "", _of(models, each))
+        Line(effect_title(each, has_part=is_of_fewer), _of(models, each))
         for each in (_PARTS_OF_FEWER if is_of_fewer else _PARTS)
     ]
     return draw_forest(lines, labels)

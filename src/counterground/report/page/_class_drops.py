@@ -23,7 +23,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class: dots if there is a drop, else the words that say why not."""
+    """One class: its dots or, if it has no drop, the words that say why."""
 
     index: int
     facts: ClassFacts
@@ -47,7 +47,7 @@ class ClassDrops:
 def draw_class_drops(
     models: Sequence[tuple[ModelScores, Mark]], facts: Mapping[int, ClassFacts], words: Words = DROP_WORDS
 ) -> ClassDrops | None:
-    """Lay out the chart, largest mean drop first, classes without a drop last; None if none has one."""
+    """Lay out the chart, largest mean drop first, classes without a drop last; None if no class has one."""
     indices = sorted({index for model, _ in models for index in model.classes})
     if not any(_cell(model, index, words).drop.value is not None for model, _ in models for index in indices):
         return None

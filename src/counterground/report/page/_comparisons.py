@@ -20,7 +20,7 @@ _Result = tuple[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Test:
-    """A paired difference (fractions) and its corrected p-value; ``leads``: it is of the contrast itself."""
+    """A paired difference (fraction) and its corrected p-value; ``leads``: it is that of the contrast."""
 
     title: str
     difference: Estimate
@@ -32,7 +32,7 @@ class Test:
 class Pair:
     """Two models, the first minus the second, by every quantity they were tested on; drop first.
 
-    ``corrected_for`` is the number of tests over which the p-values are corrected.
+    ``corrected_for`` is the number of tests that the p-values are corrected for.
     """
 
     model: str
@@ -57,16 +57,15 @@ class Comparisons:
     """Every tested pair of models of a benchmark.
 
     ``lead`` is the model that the page compares all others with if there are too many for a table of all
-    pairs. ``lacking``: whether there are several models, but no test of any two.
+    pairs.
     """
 
     pairs: list[Pair]
     lead: str | None = None
-    lacking: bool = False
 
     @property
     def corrected_for(self) -> str:
-        """Over how many tests p-values are corrected: those of models for which the same names compete."""
+        """The number of tests that p-values are corrected for: those against the same competing names."""
         *others, most = sorted({pair.corrected_for for pair in self.pairs})
         return f"{' or '.join(f'{n:,}' for n in (*others, most))} test{'s' * (most != 1)}"
 
@@ -91,7 +90,7 @@ def tested_pairs(
     lead: str | None,
     words: Words,
 ) -> Comparisons:
-    """Find the tests of every two models.
+    """Return the tests of every pair of models.
 
     Args:
         tests: rows of ``Comparison.every_test`` on one version of a benchmark.
@@ -117,9 +116,7 @@ def tested_pairs(
                 ordered = sorted((_test(row, titles) for row in found), key=lambda t: order.index(t.title))
                 pairs.append(Pair(first.label, second.label, ordered, families[found[0]["label_space"]]))
                 break
-    many = len(models) > ALL_PAIRS_UP_TO
-    lacking = len(models) > 1 and not pairs
-    return Comparisons(pairs, lead if many else None, lacking)
+    return Comparisons(pairs, lead if len(models) > ALL_PAIRS_UP_TO else None)
 
 
 def _test(row: dict[str, Any], titles: dict[tuple[str, str | None], str]) -> Test:
@@ -131,7 +128,7 @@ def _test(row: dict[str, Any], titles: dict[tuple[str, str | None], str]) -> Tes
 def _rows_of(
     rows: Mapping[_Pair, list[dict[str, Any]]], first: Sequence[_Result], second: Sequence[_Result]
 ) -> list[dict[str, Any]]:
-    """Return the tests of the first results of two models that were tested against each other."""
+    """Return the tests between the first results of two models that were tested against each other."""
     for (source_a, one), (source_b, other) in product(first, second):
         found = rows.get((one["model"], source_a, other["model"], source_b), [])
         if own := [row for row in found if _is_of(row, one, other)]:

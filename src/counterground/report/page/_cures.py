@@ -30,7 +30,7 @@ _FONT, _REACH = 11.0, 5.0
 _LEAST = 0.02
 """Least distance from 0 that an axis reaches (fraction): methods that change nothing lie at 0."""
 _MOST = 2.0
-"""Largest distance (fraction): no drop changes by more, but intervals of few clusters may reach further."""
+"""Largest distance from 0 (fraction): no drop changes by more, but intervals of few clusters may be wider."""
 
 
 class Method(NamedTuple):
@@ -87,7 +87,7 @@ class CureChart:
 class Cures:
     """What a run of `counterground mitigate` says about its model, under the model's name in the section.
 
-    ``other_photos`` says if these are not the photos of the section, or if models were asked in another way.
+    ``other_photos`` says if these are not the photos of the section, or if other settings were used.
     ``warnings`` are those of this run that the section and the record do not have.
     """
 
@@ -119,14 +119,14 @@ def make_cures(
     setting: str = "",
     warnings: Sequence[str] = (),
 ) -> Cures:
-    """Gather what mitigations did.
+    """Gather what the mitigations of one run changed.
 
     Args:
         record: ``mitigation.json``.
         label: what the section calls its model.
-        on: photos that the mitigations were judged on.
+        on: photos that the mitigations were evaluated on.
         of: photos that the section is about.
-        setting: how models were asked, if not as in the section.
+        setting: settings of the run, if they are not the section's.
         warnings: those of the run that the section does not have.
     """
     record = record.model_copy(update={"model": label})
@@ -199,17 +199,17 @@ def _loses(method: MethodRecord) -> bool:
 
 
 def _changes(methods: Sequence[MethodRecord]) -> str:
-    said = []
+    changes = []
     for each in methods:
         gain, cost = each.gain.estimate, each.cost.estimate
-        said.append(f"{each.name} by {gain.text} {gain.interval} at a cost of {cost.text} {cost.interval}")
-    return f"{'; '.join(said)} on common photos"
+        changes.append(f"{each.name} by {gain.text} {gain.interval} at a cost of {cost.text} {cost.interval}")
+    return f"{'; '.join(changes)} on common photos"
 
 
 def _grown(method: MethodRecord) -> str:
-    """Name side effects that have grown significantly: another reliance in place of the first."""
+    """Name the side effects that have grown significantly: reliance on something else instead."""
     grown = [
-        f" With {method.name} the drop by {name} grows by {percent(abs(figure.value or 0.0))} points."
+        f" With {method.name}, the drop by {name} grows by {percent(abs(figure.value or 0.0))} points."
         for name, figure in method.relief.items()
         if figure.significant and (figure.value or 0.0) < 0
     ]
@@ -217,8 +217,8 @@ def _grown(method: MethodRecord) -> str:
 
 
 def _settings(method: MethodRecord) -> str:
-    said = [", ".join(f"{name} {value}" for name, value in setting.items()) for setting in method.settings]
-    return "; ".join(dict.fromkeys(filter(None, said)))
+    chosen = [", ".join(f"{name} {value}" for name, value in setting.items()) for setting in method.settings]
+    return "; ".join(dict.fromkeys(filter(None, chosen)))
 
 
 def _draw(record: MitigationRecord) -> CureChart | None:

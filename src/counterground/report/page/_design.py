@@ -1,4 +1,4 @@
-"""What a benchmark's design has besides the contrast of the page: other contrasts, cells, attributes."""
+"""The parts of a benchmark's design other than the page's contrast: contrasts, cells, attributes."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class Cells:
 
 @dataclass(frozen=True)
 class DesignPart:
-    """All contrasts if there are several, cells if they are not class and group, and attributes.
+    """All contrasts if there are several, cells if they are not class x group, and attributes.
 
-    For composites, it is only the kind of composite: `Causes` says what their contrasts and cells show.
+    For composites, it has only the kind of composite: `Causes` covers their contrasts and cells.
     """
 
     contrasts: list[ContrastRow]
@@ -121,7 +121,7 @@ def _cells(
 
 
 def _lowest(figures: Sequence[Estimate]) -> int | None:
-    """Return the place of the lowest figure; among equals, of the one with most photos."""
+    """Return the place of the lowest figure; among equals, of the one with the most photos."""
     known = [
         (figure.value, -figure.n, place) for place, figure in enumerate(figures) if figure.value is not None
     ]
@@ -141,8 +141,9 @@ def break_down(
     Args:
         models: models with their runs.
         columns: columns of the photos.
-        most: maximum number of values: those with most photos, or for cells the lowest, of each model too.
-        highest_first: whether to order by accuracy, otherwise by values.
+        most: maximum number of values: those with the most photos or, for cells, the lowest of each model and
+            those with the lowest mean accuracy.
+        highest_first: whether to order by accuracy, otherwise by value.
         balanced: whether to average over classes, otherwise over photos.
     """
     tables = {id(run): run.by(columns, balanced=balanced) for _, run in models}

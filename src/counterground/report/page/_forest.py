@@ -72,15 +72,14 @@ def draw_dot(estimate: Estimate, lane: int, scale: Scale, mark: Mark, title: str
         return None
     known = estimate.low is not None and estimate.high is not None
     span = (scale.at(estimate.low or 0.0), scale.at(estimate.high or 0.0)) if known else None
-    said = f"{title} {estimate.text} points {estimate.interval}".rstrip()
-    return Dot(scale.at(estimate.value), span, 5 + LANE * (lane + 0.5), mark, said)
+    full = f"{title} {estimate.text} points {estimate.interval}".rstrip()
+    return Dot(scale.at(estimate.value), span, 5 + LANE * (lane + 0.5), mark, full)
 
 
 class ForestRow(NamedTuple):
-    """A row: what it is called, a note on it, its dots, and the same in words."""
+    """A row: its title, its dots, and the same in words."""
 
     title: str
-    note: str
     dots: list[Dot]
     description: str
 
@@ -100,12 +99,11 @@ class Line(NamedTuple):
     """What a row shows: one estimate for each model."""
 
     title: str
-    note: str
     estimates: Sequence[Estimate]
 
 
 def draw_forest(lines: Sequence[Line], models: Sequence[tuple[str, Mark]]) -> Forest | None:
-    """Draw estimates of models (labels and marks); leave out lines without any; None if all are."""
+    """Lay out estimates of models (labels and marks); lines without any are left out; None if all are."""
     shown = list(models[:MODELS_SHOWN])
     known = [line for line in lines if any(each.value is not None for each in line.estimates[: len(shown)])]
     if not known:
@@ -117,10 +115,10 @@ def draw_forest(lines: Sequence[Line], models: Sequence[tuple[str, Mark]]) -> Fo
             draw_dot(estimate, lane, scale, mark, f"{label}, {line.title}:")
             for lane, (estimate, (label, mark)) in enumerate(zip(line.estimates, shown, strict=False))
         ]
-        said = "; ".join(
+        description = "; ".join(
             f"{label} {estimate.text} {estimate.interval}".rstrip()
             for estimate, (label, _) in zip(line.estimates, shown, strict=False)
             if estimate.value is not None
         )
-        rows.append(ForestRow(line.title, line.note, [dot for dot in drawn if dot], said))
+        rows.append(ForestRow(line.title, [dot for dot in drawn if dot], description))
     return Forest(rows, scale, LANE * len(shown) + 9, shown, len(models) - len(shown))

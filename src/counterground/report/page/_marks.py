@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from counterground.report._style import FAMILY_COLOURS
 
-# Outlines centred on (0, 0) with about equal areas; the first is a circle. They repeat after eight models:
-# names beside the marks and hovering tell the rest apart.
+# Outlines centred on (0, 0) with about equal areas; the first is a circle. They repeat after eight models,
+# which are then distinguished by the names beside the marks and by hovering.
 _SHAPES = (
     "M5 0A5 5 0 1 1 -5 0A5 5 0 1 1 5 0Z",
     "M0 -5.8L5.6 4.4L-5.6 4.4Z",

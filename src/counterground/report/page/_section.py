@@ -63,7 +63,7 @@ class Sparkline(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One model of the table: scores, marker, family, what it is, and its effective robustness."""
+    """One model of the table: scores, marker, family, size and training data, and effective robustness."""
 
     model: ModelScores
     mark: Mark
@@ -80,13 +80,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """All runs on one version of one benchmark; rows come with the largest drop first.
+    """All runs on one version of one benchmark; rows with the largest drop come first.
 
-    ``words`` are those of the section's contrast, ``strata`` say what it averages over. ``design`` is what
-    else the benchmark's design has.
+    ``words`` are those of the section's contrast, ``strata`` says what it averages over. ``design`` holds
+    the other contrasts, the cells and the attributes of the benchmark.
 
     ``chosen_by`` is the model that chose which backgrounds are common and counter; None if people did.
-    ``backgrounds`` are the accuracies of the models on each background, highest first, if there is no drop.
+    ``backgrounds`` are the accuracies of the models on each background, highest first; None if photos are
+    in groups.
     ``paper`` says which of the paper's tables its models are from; None if they are not shown.
     """
 
@@ -131,7 +132,7 @@ class Section:
 
     @property
     def same_photos(self) -> bool:
-        """Whether all rows have as many photos and clusters, which then need no columns."""
+        """Whether all rows have the same numbers of photos and clusters, so that these need no columns."""
         return len({(row.model.photos.n, row.model.photos.clusters) for row in self.rows}) == 1
 
     @property
@@ -142,7 +143,7 @@ class Section:
 
 @dataclass(frozen=True)
 class _Known:
-    """A model with its place among the runs, what it is, and its row of ``Comparison.models``.
+    """A model, the number of its run, its identity, and its row of ``Comparison.models``.
 
     ``point`` is None without a drop.
     """
@@ -170,7 +171,7 @@ def make_section(
         runs: runs on the same version of a benchmark.
         comparison: comparison of these runs, and of others on the page.
         class_page: function of the runs, their labelled models, the rows in the page's order, the facts of
-            the classes, and ``lead``, the label of the model with the largest drop, if any says something.
+            the classes, and ``lead``, the label of the model with the largest drop (None: none is judged).
         swapped: runs on composites that show what the background causes; they may be among ``runs``.
         mitigated: runs of `counterground mitigate`.
         pictures: whether the page may hold photos.
@@ -249,7 +250,7 @@ def make_section(
 
 
 def _ahead(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Ahead | None:
-    """Return what the photos show of a model's drop, as `counterground plan` computes it."""
+    """Return the function that says what photos detect of a drop, as `counterground plan` computes it."""
     if any(side.average is not None for side in words.contrast.sides):
         return None
     places = {k.model.label: (runs[k.run], k.model.setting) for k in known}
@@ -307,14 +308,14 @@ def _fingerprint(run: Run, name: str) -> str:
 
 
 class _Shown(NamedTuple):
-    """What the section says of its own runs, so that the parts about other runs say only what differs."""
+    """What the section says about its own runs, so that parts about other runs add only what differs."""
 
     notes: list[str]
     warnings: list[str]
     settings: list[str]
 
     def other(self, run: Run) -> str:
-        """Return how the models of a run were asked, if none of the section's was asked so."""
+        """Return the settings of a run if no run of the section has them, else an empty text."""
         setting = _setting(run)
         return "" if setting in self.settings else setting
 
@@ -342,7 +343,7 @@ def _causes(
             models.append((replace(model, label=label), drawn))
         # In the order of the section's table; models that are not in it come last.
         models.sort(key=lambda each: each[1].number)
-        told = [*run.info.benchmark.notes, *_warnings([run])]
+        cautions = [*run.info.benchmark.notes, *_warnings([run])]
         found.append(
             make_causes(
                 run,
@@ -352,7 +353,7 @@ def _causes(
                 name=name,
                 pictures=pictures,
                 setting=shown.other(run),
-                notes=[text for text in told if text not in (*shown.notes, *shown.warnings)],
+                notes=[text for text in cautions if text not in (*shown.notes, *shown.warnings)],
             )
         )
     return found
@@ -410,7 +411,7 @@ def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
 
 
 def _selection(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Selection:
-    """Return which of the models chose the pairs; other contrasts than drops have none."""
+    """Return which models chose the pairs; only contrasts that are about backgrounds have pairs."""
     if not words.about_backgrounds:
         return Selection()
     effects = [{each.model: each.effect for each in measured_referees(run, str(run.path))} for run in runs]
@@ -455,7 +456,7 @@ def _measures(models: Sequence[ModelScores], words: Words, design: Design) -> li
         f"Accuracy on {words.right}.",
         f"Accuracy on {words.left} minus accuracy on {words.right}, in points.",
     )
-    own = [Measure(*key, title, said) for key, title, said in zip(keys, words.titles, meanings, strict=True)]
+    own = [Measure(*key, title, what) for key, title, what in zip(keys, words.titles, meanings, strict=True)]
     return [*own, *(measure for measure in found if measure.group is None and measure.metric != DROP.name)]
 
 

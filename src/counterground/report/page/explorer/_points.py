@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -207,7 +208,8 @@ def _places(
         return Disc(at(row["common"]), at(row["counter"], down=True), radius)
 
     chosen = [k for k, item in enumerate(items) if item.label in named]
-    texts = [_text(items[k].row, words) for k in chosen]
+    times = Counter(item.row["label"] for item in items)
+    texts = [_text(items[k], words, short=times[items[k].row["label"]] == 1) for k in chosen]
     others = [item.row for item in items if item.label not in named]
     discs = [disc(items[k].row) for k in chosen]
     placed = place_names(
@@ -229,12 +231,13 @@ def _places(
     return names
 
 
-def _text(row: dict[str, Any], words: Words) -> str:
-    """Return a model's short name, with the accuracies that its place on the chart does not show."""
+def _text(item: Item, words: Words, *, short: bool) -> str:
+    """Return a model's short name or its label, with the accuracies that its place does not show."""
+    row, name = item.row, str(item.row["label"]) if short else item.label
     beyond = off_scale(row, words)
     if beyond and row["common"] == row["counter"]:
         beyond = f"{percent(row['common'])} %"
-    return f"{row['label']} ({beyond})" if beyond else str(row["label"])
+    return f"{name} ({beyond})" if beyond else name
 
 
 def _name(text: str, disc: Disc, place: Place) -> Name:
