@@ -37,13 +37,13 @@ def run_grid(
     gpus: Sequence[str] = (),
     show_progress: bool = False,
 ) -> dict[Cell, str]:
-    """Train the cells that have no file of figures yet, or a damaged one, and write one for each.
+    """Train the cells whose file of figures is missing or damaged, and write the file of each.
 
-    A training that diverges leaves none, and the others go on.
+    A training that diverges leaves no file, and the others go on.
 
     Every training runs on one thread, so that its figures do not depend on ``jobs``. With one job, trainings
-    run in this process, otherwise in ``jobs`` processes, which take the GPUs in turns. They end with this
-    one, and at once where it is interrupted or a training fails.
+    run in this process, otherwise in ``jobs`` processes, which take the GPUs in turns. These end when this
+    process ends, and at once if it is interrupted or a training fails.
 
     Args:
         files: where the figures of each cell are kept, as JSON.
@@ -53,10 +53,10 @@ def run_grid(
         show_progress: whether to show a bar on standard error.
 
     Returns:
-        Why each cell that diverged did: the name of its file and the reason.
+        For each cell that diverged, the name of its file and the reason.
 
     Raises:
-        UsageError: no jobs.
+        UsageError: ``jobs`` is below 1.
         CounterGroundError: the folder cannot be written, a training failed otherwise, or all diverged.
     """
     if jobs < 1:
@@ -81,7 +81,7 @@ def run_grid(
 
 
 def describe_failed(trainings: pl.DataFrame) -> str:
-    """Return a sentence that names the trainings that diverged (column ``failed``); empty if none did."""
+    """Return a sentence that names the diverged trainings (column ``failed``); empty if there are none."""
     failed = trainings["failed"].drop_nulls().unique(maintain_order=True).to_list()
     if not failed:
         return ""
@@ -104,7 +104,7 @@ def read_figures(file: Path, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _is_whole(file: Path) -> bool:
-    """Tell whether a cell has figures; warn about damaged ones."""
+    """Whether a cell has figures; damaged ones are warned about."""
     if not file.is_file():
         return False
     try:
@@ -127,10 +127,10 @@ def visible_gpus() -> list[str]:
 def one_thread(*, needed: bool = True) -> Iterator[None]:
     """Let PyTorch use one thread within the block: the number of threads changes the last digits.
 
-    Its random numbers, which trainings seed, go on afterwards as if nothing had been drawn.
+    PyTorch's random numbers, which trainings seed, continue afterwards as if nothing had been drawn.
 
     Args:
-        needed: False: only for the random numbers.
+        needed: whether to change the number of threads; if False, only random numbers are restored.
     """
     import torch
 
@@ -164,7 +164,7 @@ def _train_all(
             for done in as_completed(waiting):
                 yield waiting[done], done.result()
         except BaseException:
-            # Left alone, the pool would first train all that waits, which may take hours.
+            # Otherwise the pool would first train everything that waits, which may take hours.
             pool.shutdown(wait=False, cancel_futures=True)
             held.close()
             raise
@@ -209,9 +209,9 @@ def take_gpu(gpus: Sequence[str], processes: Synchronized[int]) -> None:
 
 
 def _end_with(watched: Connection) -> None:
-    """End once the other end is closed: the grid is given up, or the program that started it was killed.
+    """End this process once the other end is closed: the grid was abandoned, or its program was killed.
 
-    A training under way has its checkpoint.
+    A training in progress keeps its checkpoint.
     """
     with suppress(OSError):  # on Windows, an end that was closed before is an error
         watched.poll(None)

@@ -1,4 +1,4 @@
-"""Figures of several seeds: their mean, and how far that of other seeds may be."""
+"""Statistics over seeds: the mean, its interval and its p-value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy.stats import t as student
 
 
 class OverSeeds(NamedTuple):
-    """A mean, its 95 % t interval, and the two-sided p-value of a mean of 0; None: not known."""
+    """A mean, its 95 % t interval, and the two-sided p-value against a mean of 0; None: not known."""
 
     mean: float | None
     low: float | None
@@ -18,9 +18,9 @@ class OverSeeds(NamedTuple):
 
 
 def interval(values: Any) -> OverSeeds:
-    """Return the mean of one value for each seed; no interval for one value, and neither for none.
+    """Return the mean of one value per seed, with interval and p-value.
 
-    Equal values have no p-value.
+    One value has neither interval nor p-value, no value not even a mean; equal values have no p-value.
     """
     degrees = len(values) - 1
     mean = float(np.mean(values)) if len(values) else None

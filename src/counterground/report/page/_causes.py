@@ -200,9 +200,7 @@ def make_causes(
             )
             for each in names
         ],
-        classes=draw_forest(
-            [Line(each, _of(known, "background_effect", each)) for each in classes], labels
-        ),
+        classes=draw_forest([Line(each, _of(known, "background_effect", each)) for each in classes], labels),
         class_numbers=[
             Numbers(each, [[model.get(part, each) for part in _PARTS] for model in known]) for each in classes
         ],

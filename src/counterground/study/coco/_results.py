@@ -1,4 +1,4 @@
-"""From trainings to answers: what is chosen, intervals over seeds, comparisons, the figure."""
+"""From trainings to answers: choice of settings, intervals over seeds, comparisons, the figure."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ RECIPE = ["learning_rate", "weight_decay", "warmup_steps"]
 def choose(trainings: pl.DataFrame) -> pl.DataFrame:
     """Return the trainings of each objective's best setting, by mean in-distribution validation accuracy.
 
-    The choice is per model and strength; ties go to the first of the grid. Rows without a grid stay. Settings
-    of which fewer trainings diverged come first.
+    The choice is per model and strength: settings of which fewer trainings diverged come first, and ties go
+    to the first of the grid. Rows without a grid stay.
     """
     keys = ["model", "strength", "objective"]
     means = trainings.group_by(*keys, *RECIPE, maintain_order=True).agg(
@@ -75,8 +75,8 @@ def compare_objectives(chosen: pl.DataFrame, against: str = "obj") -> pl.DataFra
 
     Objectives of a seed share objects, colours, initial weights and batches, so differences are paired by
     seed. For a sweep, the mean over its strengths is also compared (``strength`` null). ``p_holm`` is
-    corrected over the table. A seed of which a training diverged is left out, since others would then be
-    compared.
+    corrected over the table. A seed with a diverged training is left out of that objective's comparison,
+    since a mean over the strengths that are left would be compared with one over all.
     """
     swept = chosen.filter(pl.col("strength").is_not_null(), pl.col("objective") != ZERO_SHOT)
     at = main_strength(swept["strength"].unique().to_list())
@@ -97,7 +97,7 @@ def compare_objectives(chosen: pl.DataFrame, against: str = "obj") -> pl.DataFra
 
 
 def main_strength(strengths: Sequence[float]) -> float:
-    """Return the paper's strength, or the nearest one available."""
+    """Return the paper's strength or, if it is not among these, the nearest one."""
     return min(strengths, key=lambda strength: (abs(strength - MAIN), strength))
 
 
@@ -117,7 +117,7 @@ def _differences(means: pl.DataFrame, against: str, scope: dict[str, Any]) -> li
 
 
 def answer(results: pl.DataFrame, comparisons: pl.DataFrame) -> str:
-    """Say in a sentence or two what the result is for the first model."""
+    """Return the result for the first model, in a sentence or two."""
     model = results["model"][0]
     trained = results.filter(pl.col("objective") != ZERO_SHOT, model=model)
     swept = trained.filter(pl.col("strength").is_not_null())
@@ -130,7 +130,7 @@ def answer(results: pl.DataFrame, comparisons: pl.DataFrame) -> str:
         f"accuracy is {_range(rows['id'])} % on test photos coloured as in training (in distribution), "
         f"{_range(rows['ood'])} % on the colour of another class (out of distribution); "
     )
-    if rows["seeds"].to_numpy().min() < 2:
+    if rows["seeds"].to_numpy().max() < 2:
         text += "one seed is not enough to compare the objectives."
     else:
         text += _verdict(comparisons.filter(model=model, strength=at, measure="ood"))
@@ -152,7 +152,7 @@ def _verdict(rows: pl.DataFrame) -> str:
         return f"no objective was compared with another: that takes {NAMES['obj']} and one more."
     rows = rows.filter(pl.col("low").is_not_null())
     if not len(rows):
-        return f"without trainings that diverged, no objective shares two seeds with {NAMES['obj']}."
+        return f"after leaving out diverged trainings, no objective shares two seeds with {NAMES['obj']}."
     significant = rows.filter(pl.col("p_holm") < 0.05)
     shown = significant if len(significant) else rows
     parts = [
@@ -162,15 +162,15 @@ def _verdict(rows: pl.DataFrame) -> str:
     ]
     counts = sorted(set(shown["seeds"].to_list()))
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    against = f"out of distribution, against {NAMES['obj']} over {seeds} seeds: {'; '.join(parts)}."
     found = (
         "significantly different" if len(significant) else "no caption and no objective differs significantly"
     )
-    return f"{found} {against}"
+    against = f"from {NAMES['obj']} out of distribution, over {seeds} seeds"
+    return f"{found} {against}: {'; '.join(parts)}."
 
 
 def draw_sweep(results: pl.DataFrame, model: str) -> Figure:
-    """Draw accuracy in (solid) and out of distribution (dashed) by strength; the control at the left."""
+    """Draw accuracy in (solid) and out of distribution (dashed) by strength, with the control at the left."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -189,7 +189,7 @@ def draw_sweep(results: pl.DataFrame, model: str) -> Figure:
         "chance", (max(strengths), 100 / 9), xytext=(4, 3), textcoords="offset points", color="#5b6470"
     )
     ticks = ([control] if rows["strength"].is_null().any() else []) + strengths
-    axes.set_xticks(ticks, ["tells\nnothing" if tick == control else f"{100 * tick:g}" for tick in ticks])
+    axes.set_xticks(ticks, ["unin-\nformative" if tick == control else f"{100 * tick:g}" for tick in ticks])
     axes.set_ylim(0, 102)
     axes.set_xlabel("training photos on their class's colour (%)")
     axes.set_ylabel("accuracy (%)")

@@ -100,8 +100,8 @@ def study_coloredcoco(
 
     Raises:
         UsageError: unknown model or device, no COCO there, or the small CLIP with COCO.
-        CounterGroundError: data or weights are damaged or missing, or the folder holds another study; or all
-            is written, but trainings diverged and are missing from it.
+        CounterGroundError: data or weights are damaged or missing, or the folder holds another study; or
+            everything was written, but trainings diverged and are missing from it.
     """
     started = time.monotonic()
     out = Path(out)
@@ -180,11 +180,11 @@ def _result_table(results: pl.DataFrame) -> Table:
     grid = results.select(RECIPE).drop_nulls().unique().height > 1
     rows = []
     for row in results.sort("model", "strength", nulls_last=True, maintain_order=True).to_dicts():
-        strength = "tells nothing" if row["strength"] is None else f"{100 * row['strength']:g} %"
+        strength = "uninformative" if row["strength"] is None else f"{100 * row['strength']:g} %"
         head = f"{row['model']}, " if several else ""
         cells = [_with_interval(row, name) for name in ("id", "ood", "drop", "follows")]
         rows.append([f"{head}{strength}, {NAMES[row['objective']]}", *cells, *_setting(row, shown=grid)])
-    heads = ("colour, objective", "in distribution", "out of distribution", "drop", "named by colour")
+    heads = ("colour, objective", "in distribution", "out of distribution", "drop", "follows the colour")
     return text_table(
         "Percent, mean and 95 % interval over seeds",
         (*heads, "rate, decay, warm-up") if grid else heads,
@@ -217,7 +217,7 @@ def _comparison_table(comparisons: pl.DataFrame) -> Table:
         ]
         rows.append([f"{NAMES[row['objective']]}, {measure}, {where}", *shown, p_value(row["p_holm"])])
     return text_table(
-        f"Points more than {NAMES['obj']}, 95 % interval over seeds; p after Holm",
+        f"Difference from {NAMES['obj']} in points, with 95 % interval over seeds; p is Holm-corrected",
         ("objective, measure, colour", "mean", "low", "high", "p"),
         rows,
     )

@@ -1,4 +1,4 @@
-"""MultiColoredMNIST: digits in colours that reveal the label of classes 0 and 1 (paper appendix D.4).
+"""MultiColoredMNIST: digits in colours that predict the labels 0 and 1 (paper appendix D.4).
 
 The *label* equals the digit with probability ``p_inv``, else it is one of the other classes. For labels 0 and
 1 the colour follows the label, not the digit. What the paper leaves open was chosen so that Table 8 is

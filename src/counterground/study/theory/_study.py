@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.results import Table
+from counterground.results import Table, percent
 from counterground.study._study import Study, check_out, check_setting, text_table, write_study
 from counterground.study.theory._theory import (
     MEAN_OF_CLASS,
@@ -75,7 +75,7 @@ def study_theory(out: Path | str, settings: TheorySettings) -> Path:
     """Simulate definition 6.1, put exact values and the printed bounds beside it; return the page's path.
 
     Raises:
-        UsageError: no strength and correlation of the background that theorem 6.2 is about.
+        UsageError: theorem 6.2 covers none of the strengths and correlations of the background.
         CounterGroundError: the folder holds another study.
     """
     started = time.monotonic()
@@ -100,7 +100,7 @@ def study_theory(out: Path | str, settings: TheorySettings) -> Path:
 
 
 def simulate_grid(settings: TheorySettings) -> pl.DataFrame:
-    """Return a row per mu_spu, p_spu, prompt: simulated (mean, s.d. of seeds), exact, printed; fractions."""
+    """Return fractions by mu_spu, p_spu and prompt: simulated mean and s.d. over seeds, exact, printed."""
     rows = [
         _measure(Definition(mu_spu=mu, p_spu=p), settings.n, settings.rho, settings.seeds, kind)
         for mu in dict.fromkeys(settings.mu_spu)
@@ -174,7 +174,7 @@ def _answer(grid: pl.DataFrame) -> str:
     gap = max(float((grid[simulated] - grid[exact]).abs().max()) for simulated, exact in sides)  # type: ignore[arg-type]
     inside = grid.filter("in_theorem")
     near = inside.sort((pl.col("mu_spu") - 1.5).abs(), (pl.col("p_spu") - 0.9).abs(), maintain_order=True)
-    # The printed proof is for the object-only prompt: its bound belongs beside no other.
+    # The printed proof is for the object-only prompt: its bound must not be shown beside another one.
     alone, mean = (near.filter(prompt=kind).row(0, named=True) for kind in (OBJECT_ONLY, MEAN_OF_CLASS))
     return (
         f"With a background {alone['mu_spu']:g} times as strong as the object that fits it in "
@@ -199,7 +199,7 @@ def _facts(grid: pl.DataFrame, sweeps: pl.DataFrame) -> dict[str, object]:
     }
 
 
-# Exact values decide: those that are simulated are off by their noise, on either side of a bound.
+# Exact values decide: simulated ones are noisy and may lie on either side of a bound.
 _BOUNDS = {
     "error where the background misleads": ("exact_error_misleads", "printed_least_error_misleads"),
     "accuracy where it fits": ("exact_fits", "printed_least_accuracy_fits"),
@@ -207,7 +207,7 @@ _BOUNDS = {
 
 
 def _held(inside: pl.DataFrame, kind: str, what: str) -> dict[str, object]:
-    """Say where a printed bound holds for a prompt, and by how many points it is too low there."""
+    """Return where a printed bound holds for a prompt, and by how many points it is too low there."""
     exact, printed = _BOUNDS[what]
     rows = inside.filter(prompt=kind).with_columns(slack=100 * (pl.col(exact) - pl.col(printed)))
     below = rows.filter(pl.col("slack") < 0)
@@ -223,6 +223,7 @@ def _held(inside: pl.DataFrame, kind: str, what: str) -> dict[str, object]:
 
 def _table(rows: pl.DataFrame, where: str, name: Callable[[dict[str, Any]], str]) -> Table:
     keys = ("error_misleads", "error_misleads_sd", "exact_error_misleads", "printed_least_error_misleads")
+    known = rows.select(pl.col(keys).fill_nan(None)).rows()  # one seed has no standard deviation
     return text_table(
         f"Error where the background misleads, percent{where}",
         (
@@ -232,12 +233,12 @@ def _table(rows: pl.DataFrame, where: str, name: Callable[[dict[str, Any]], str]
             "exact",
             "printed bound",
         ),
-        [(name(row), *(f"{100 * row[key]:.1f}" for key in keys)) for row in rows.to_dicts()],
+        [(name(row), *map(percent, figures)) for row, figures in zip(rows.to_dicts(), known, strict=True)],
     )
 
 
 def draw_theory(grid: pl.DataFrame, settings: TheorySettings) -> Figure:
-    """Draw what the background does, and how tight the bound is."""
+    """Draw the effect of the background, and how tight the bound is."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.4), layout="constrained")
