@@ -1,4 +1,4 @@
-"""ColoredCOCO's objects: the largest object of each photo, of nine classes, from COCO's annotations."""
+"""ColoredCOCO's objects from COCO's annotations: in each photo, the largest object of nine classes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Chosen:
 
 @dataclass
 class _Choice:
-    """What was chosen, and what was left out and why.
+    """The chosen objects, and how many annotations were left out for which reason.
 
     Attributes:
         chosen: objects per class, in order of photo id.
@@ -130,7 +130,7 @@ def _choose(file: Path, minimal_area: float) -> _Choice:
         if largest is not None:
             label = labels[largest["category_id"]]
             photo = _checked(content.images[key], file)
-            if photo["file_name"] in seen:  # its two objects might come to lie in two parts
+            if photo["file_name"] in seen:  # its two objects could end up in different parts
                 raise CounterGroundError(f"{file} lists the photo {photo['file_name']!r} twice: {_GET}.")
             seen.add(photo["file_name"])
             choice.chosen[label].append(_Chosen(label, largest, photo))

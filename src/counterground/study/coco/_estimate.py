@@ -1,4 +1,4 @@
-"""What fine-tuning will cost, measured in a few steps before it begins."""
+"""Time and memory that fine-tuning will take, measured in a few steps before it begins."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TrainingCost:
     checkpoint: int
 
     def sentence(self, trainings: int, jobs: int, device: str) -> str:
-        """Say what ``trainings`` of this kind will cost."""
+        """Return in words what ``trainings`` of this kind will cost."""
         where = (
             "of GPU memory" if device.startswith("cuda") else "of memory for each training, without photos"
         )
@@ -54,7 +54,7 @@ def estimate(
     *,
     machine: Machine,
 ) -> TrainingCost:
-    """Time a few steps on a copy of the model, and count what a training holds."""
+    """Return time and memory of one training, measured in a few steps on a copy of the model."""
     import torch
 
     learner = Learner(start, objects, objective).to(machine)

@@ -1,4 +1,4 @@
-"""One fine-tuning on coloured objects, by one of four objectives, and the accuracy it leaves."""
+"""One fine-tuning on coloured objects with one of four objectives, and the accuracy that results."""
 
 from __future__ import annotations
 
@@ -123,7 +123,9 @@ def finetune(
     checkpoint: Path | None = None,
     identity: str = "",
 ) -> dict[str, float]:
-    """Fine-tune a copy of ``start``; if killed, resume from ``checkpoint`` and end in the same figures.
+    """Fine-tune a copy of ``start`` and return its accuracies.
+
+    A killed training resumes from ``checkpoint`` and ends in the same figures.
 
     Returns:
         Fractions: accuracy ``id``, ``ood``, ``validation``; ``follows``, the share of ``ood`` photos that
@@ -165,7 +167,7 @@ def finetune(
 
 
 class Learner:
-    """A copy of a model with what its objective adds: a head, a bias, tokens of its captions.
+    """A copy of a model with the additions of its objective: a head, a bias, the tokens of its captions.
 
     Args:
         start: the model to copy.

@@ -59,8 +59,8 @@ def siglip_loss(
 ) -> torch.Tensor:
     """Return SigLIP's loss (Zhai et al., 2023): every photo with every caption of the batch, match or not.
 
-    Unlike in the original, a caption equal to a photo's own is a match: with nine captions, right captions
-    elsewhere in the batch would count as wrong.
+    Unlike in the original, every caption equal to a photo's own is a match: with nine captions, correct ones
+    elsewhere in the batch would otherwise count as wrong.
     """
     import torch
     from torch.nn.functional import logsigmoid

@@ -52,10 +52,10 @@ class Objects:
         names: label of each class as captions say it.
         pixels: part -> ``[n, size, size, 4]`` uint8, RGB and coverage.
         classes: part -> ``[n]`` index of the class.
-        individuals: part -> which photo or animal each is.
+        individuals: part -> the photo or animal that each object is from.
         biased: ``[9]`` index in ``COLORS`` of each class's biased colour.
-        source: where they come from, one sentence.
-        notes: what a reader must know: what was left out, what is short.
+        source: where they come from, in a few words.
+        notes: sentences for readers, on what was left out and what there is too little of.
     """
 
     names: tuple[str, ...]

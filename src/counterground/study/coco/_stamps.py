@@ -1,4 +1,4 @@
-"""ColoredStamps: nine groups of animals from the stamps package, with other individuals in the test."""
+"""ColoredStamps: nine groups of animals from the stamps package; the test has other individuals."""
 
 from __future__ import annotations
 

@@ -82,9 +82,9 @@ def load_start(spec: str, *, offline: bool = False) -> Start:
 def small_start(objects: Objects, seed: int, folder: Path) -> Start:
     """Return the small CLIP, trained on the training animals on uninformative colours.
 
-    Training is short: a few passes teach it what the groups are called and look like. If it knew each animal
-    by heart, no loss would be left for a colour to lower. It sees no photo of the other parts. The trained
-    model is kept in ``folder`` and taken from there; a damaged file is rebuilt.
+    Training is short: a few passes teach it the names and the looks of the groups. If it knew each animal by
+    heart, no loss would be left that a colour could lower. It sees no photo of the other parts. The trained
+    model is kept in ``folder`` and read from there; a damaged file is rebuilt.
     """
     import torch
     from open_clip.model import CLIP
@@ -149,7 +149,7 @@ def _pretrain(model: Any, objects: Objects, tokenize: Callable[[list[str]], torc
     def loss(network: Any, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         return clip_loss(network, batch[0], tokens, batch[1])
 
-    # Always on one thread: the number of threads changes the last digits, and all fine-tuning starts here.
+    # Always on one thread: the number of threads changes the last digits of all that starts from this model.
     with one_thread():
         train(model, batch_at, loss, _PRETRAINING, seed=seed)
 
@@ -168,7 +168,7 @@ def _write(model: Any, file: Path) -> None:
 
 
 def _read(model: Any, file: Path) -> bool:
-    """Load what was trained into the model; return False if it is absent or damaged."""
+    """Load the trained weights into the model; return False if they are absent or damaged."""
     from safetensors.torch import load
 
     if (kept := read_checked(file)) is None:

@@ -1,4 +1,4 @@
-"""The trainings of the study: which there are, how each is run, and what is kept of it."""
+"""The trainings of the study: the list of them, how each is run, and the figures that are kept."""
 
 from __future__ import annotations
 
@@ -120,9 +120,9 @@ class Source:
         return _start(self, model, seed if model == SMALL else 0)
 
     def identity(self, model: str) -> dict[str, Any]:
-        """Return what tells the content of COCO and of the model, whatever their paths: JSON-ready.
+        """Return what identifies the content of COCO and the model, whatever their paths; JSON-ready.
 
-        ColoredStamps and the small CLIP follow from the seed.
+        ColoredStamps and the small CLIP are determined by the seed.
         """
         found: dict[str, Any] = {"source": "ColoredStamps"}
         if self.coco is not None:
@@ -203,11 +203,11 @@ def trials(settings: CocoSettings, models: Sequence[str]) -> list[Trial]:
                     for objective in settings.objectives
                     for recipe in settings.recipes()
                 ]
-    return list(dict.fromkeys(found))  # what was asked for twice is not evidence twice
+    return list(dict.fromkeys(found))  # a trial that is requested twice is run and counted once
 
 
 def estimate_sentence(source: Source, left: Sequence[Trial], machine: Machine, jobs: int) -> str:
-    """Measure the first training of each model in ``left``; say what all of them will cost."""
+    """Return in words what the trainings in ``left`` will cost, measured on the first one of each model."""
     lines = []
     for model in dict.fromkeys(trial.model for trial in left):
         trained = [trial for trial in left if trial.model == model and trial.recipe]
@@ -224,7 +224,7 @@ def estimate_sentence(source: Source, left: Sequence[Trial], machine: Machine, j
 
 
 def file_of(trial: Trial, source: Source, machine: Machine, folder: Path) -> Path:
-    """Return where a trial's figures are kept: another file for other settings, photos, weights or machines.
+    """Return the file of a trial's figures: other settings, photos, weights or machines have another one.
 
     Raises:
         UsageError, CounterGroundError: the model cannot be loaded, or COCO not read.
@@ -289,7 +289,7 @@ def _train(
 
 
 def _read(trial: Trial, file: Path, failed: str | None) -> list[dict[str, Any]]:
-    """Return a trial's row, and for *objbkg* another one for the mean caption."""
+    """Return a trial's row and, for *objbkg*, a second one for the mean caption."""
     kinds = {trial.name: ""} | ({MEAN_CAPTION: "_mean_caption"} if trial.objective == "objbkg" else {})
     parts = ("validation", "id", "ood", "follows")
     if failed is not None:
