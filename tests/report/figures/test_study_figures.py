@@ -151,6 +151,19 @@ def test_objects_are_drawn_at_the_papers_strength(objects, draw):
     assert "80 %" in drawings["figure-10-own"].caption
 
 
+def test_an_objective_of_which_every_training_diverged_has_no_bar(tmp_path, draw):
+    lost = pl.col("objective") == "supervised"
+    names = ("validation", "id", "ood", "drop", "follows")
+    trainings = object_trainings().with_columns(
+        pl.when(~lost).then(pl.col(name)).alias(name) for name in names
+    )
+    out = _write("coloredcoco", {"results": summarise(choose(trainings))}, tmp_path)
+    (axes,) = draw(["10"], studies=[out])[0]["figure-10-own"].figure.axes
+    bars = [each for each in axes.containers if isinstance(each, BarContainer)]
+    assert [len(each) for each in bars] == [3, 3]
+    assert len(axes.get_xticklabels()) == 4
+
+
 def test_folders_without_a_sound_study_are_refused(theory, tmp_path):
     study, out = tmp_path / "study", tmp_path / "out"
     study.mkdir()

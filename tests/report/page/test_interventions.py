@@ -254,6 +254,12 @@ def test_mitigations_that_do_not_help_are_said_not_to(answers):
     assert "does not become significantly smaller" in answer
 
 
+def test_of_several_runs_the_one_that_helps_is_the_answer(answers):
+    answer = answers("planted", "planted in vain", "planted mitigated")[SMALLER]
+    assert answer.startswith("text-projection. Its drop of ")
+    assert "over all tests of 2 methods in one of 2 runs, on photos not used" in answer
+
+
 def test_a_drop_that_shrinks_because_common_photos_are_lost_is_no_cure(made, tmp_path):
     folder = shutil.copytree(made["planted mitigated"].path, tmp_path / "run")
     record = json.loads(read_record(folder / "mitigation.json"))

@@ -112,6 +112,12 @@ def test_the_answer_says_no_more_than_the_intervals():
     assert "rely on it" not in said(sure[:1])
 
 
+def test_the_answer_names_its_model_if_there_are_several():
+    one = rows("obj", [(0.8, 0.1), (0.8, 0.2)])
+    assert said(one).startswith("Where the colour predicts the class of 80 %")
+    assert said(one, [row | {"model": "other"} for row in one]).startswith("m: where the colour predicts")
+
+
 def test_the_answer_blames_no_seed_where_there_is_nothing_to_compare():
     assert "no objective was compared" in said(rows("obj", [(0.8, 0.1), (0.8, 0.2)]))
     assert "no objective was compared" in said(rows("supervised", [(0.8, 0.1), (0.8, 0.2)]))

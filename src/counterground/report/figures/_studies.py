@@ -68,7 +68,9 @@ def _printed(part: pl.DataFrame) -> tuple[list[str], list[Bars]]:
     return [_APPROACHES[label] for label in labels], series
 
 
-def _bars(key: str, values: Sequence[float], intervals: Sequence[tuple[float | None, float | None]]) -> Bars:
+def _bars(
+    key: str, values: Sequence[float | None], intervals: Sequence[tuple[float | None, float | None]]
+) -> Bars:
     inside = key == "in_distribution"
     colour = group_colours()["common" if inside else "counter"]
     return Bars(_SERIES[key], values, [colour] * len(values), intervals, hatch="" if inside else "////")
@@ -88,7 +90,7 @@ def _own_objectives(study: StudyResults, place: int) -> Drawing:
         for key, column in zip(_SERIES, ("id", "ood"), strict=True):
             pairs = zip(part[f"{column}_low"], part[f"{column}_high"], strict=True)
             ends = [(in_percent(low), in_percent(high)) for low, high in pairs]
-            series.append(_bars(key, [100 * value for value in part[column]], ends))
+            series.append(_bars(key, [in_percent(value) for value in part[column]], ends))
         panels.append((str(model), [_APPROACHES[name] for name in part["objective"]], series))
     where = "" if at is None else f" with {100 * at:g} % of the training photos on the colour of their class"
     caption = (

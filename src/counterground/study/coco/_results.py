@@ -125,8 +125,9 @@ def answer(results: pl.DataFrame, comparisons: pl.DataFrame) -> str:
     rows = swept.filter(strength=at)
     leans = rows["drop_low"].null_count() == 0 and rows["drop_low"].to_numpy().min() > 0
     lean = ", all objectives rely on it" if leans else ""
+    whose = f"{model}: where" if results["model"].n_unique() > 1 else "Where"
     text = (
-        f"Where the colour predicts the class of {100 * at:g} % of the training photos{lean}: "
+        f"{whose} the colour predicts the class of {100 * at:g} % of the training photos{lean}: "
         f"accuracy is {_range(rows['id'])} % on test photos coloured as in training (in distribution), "
         f"{_range(rows['ood'])} % on the colour of another class (out of distribution); "
     )
