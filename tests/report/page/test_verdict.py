@@ -132,6 +132,7 @@ def test_a_drop_on_the_photos_that_chose_the_pairs_is_not_shown(
         assert sentence in told[RELIES]
         assert sentence in verdict.sentence
         is_biased = bool(sentence)
+        assert not is_biased or "has the largest" not in verdict.sentence
         assert told["What to do next?"].startswith("Measure it on other photos.") == is_biased
     verdict = verdict_of(chosen(run, referee, split))
     assert answers(verdict)["More than the other models?"].startswith(more)
@@ -150,7 +151,7 @@ def test_a_larger_drop_from_another_accuracy_is_not_more_reliance(make_run, verd
 def test_some_told_apart_and_some_not(make_run, verdict_of):
     run = make_run({"a": (0.9, 0.3), "b": (0.9, 0.3), "c": (0.9, 0.89)}, per_group=60)
     verdict = verdict_of(run)
-    assert "has the largest drop: it loses" in verdict.sentence
+    assert verdict.sentence.startswith("The largest measured drop is that of b: it loses")
     assert verdict.sentence.endswith("a may have as large a drop.")
     assert "more than c; not significantly different from" in answers(verdict)["More than the other models?"]
 

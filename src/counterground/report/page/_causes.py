@@ -40,7 +40,7 @@ _MEANINGS = {
     "mixed_same": "Accuracy on backgrounds of other photos of the class.",
     "mixed_rand": "Accuracy on backgrounds of photos of any class.",
     "bg_gap": "Mixed-Same minus Mixed-Rand (Xiao et al. 2021).",
-    "adversarial": "Share of objects on backgrounds of other classes; it grows with their number.",
+    "adversarial": "Share of objects, on backgrounds of other classes; it grows with the number of these.",
     "flip_share": "Share of objects; it grows with the number of backgrounds.",
     "background_only": "The object is removed",
     "pasted_cost": "Placebo: accuracy lost when an object is pasted onto its own photo.",

@@ -410,7 +410,7 @@ def _sentence(
         return f"{_clear(others, evidence)} {_largest(lead, words)}{doubt_of_it}."
     loses = f"it loses {_in_points(drop)} {words.when}"
     largest = f"{lead.label} has the largest {words.noun}"
-    if could_stop:
+    if could_stop or doubt or ranking.doubtful:  # the tests do not show that it is the largest
         largest = f"The largest measured {words.noun} is that of {lead.label}"
     if doubt or not ranking.doubtful:
         return f"{largest}: {loses}.{but}"
