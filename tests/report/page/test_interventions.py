@@ -268,7 +268,7 @@ def test_a_drop_that_shrinks_because_common_photos_are_lost_is_no_cure(made, tmp
     page = write_report([cg.open_run(folder)], tmp_path / "report.html", photos=False).read_text()
     answer = words(page).partition(SMALLER)[2].lstrip()
     assert answer.startswith("None without losing common accuracy.")
-    assert "More than half of this is accuracy lost on common photos with text-projection" in answer
+    assert "With text-projection, more than half of the gain is accuracy lost on common photos" in answer
     assert "smaller by loss" in page
 
 

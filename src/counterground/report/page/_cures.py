@@ -188,7 +188,7 @@ def _losses(methods: Sequence[MethodRecord]) -> str:
     if not losing:
         return ""
     names = ", ".join(losing)
-    return f" More than half of this is accuracy lost on common photos with {names} (point estimates)."
+    return f" With {names}, more than half of the gain is accuracy lost on common photos (point estimates)."
 
 
 def _gained_on_counter(method: MethodRecord) -> float:
