@@ -117,7 +117,7 @@ def write_report(
         comparison: what `full_comparison` returned for these runs; computed here by default.
         discovery: how the benchmark's pairs were chosen, if they were discovered here.
         benchmarks: opened benchmarks that hold the photos of the runs.
-        photos: False leaves out all photos, and with them what is said about single photos.
+        photos: whether to show photos; without them, nothing about single photos is shown either.
         photo_budget: megabytes (10^6 bytes of the page) that photos may take.
         contrast: what the page is about: a contrast, its name or an expression; by default that of the
             comparison, or else the first one of each benchmark.

@@ -272,10 +272,6 @@ class _Evidence:
         p = p_equals(self.p_values[model.label])
         return f"{p}, Holm-corrected over {self.models} models" if self.models > 1 else p
 
-    def margin(self, drop: Estimate) -> float | None:
-        """Return approximately the smallest drop (a fraction) that would be significant for one model."""
-        return _margin(drop, self.models)
-
 
 @dataclass(frozen=True)
 class _Ranking:
@@ -555,7 +551,7 @@ def _enough(
         photos += ", each taken as independent"
     else:
         photos += f" in {counted(drop.clusters or 0, 'cluster')} (those of one cluster are not independent)"
-    margin = evidence.margin(drop)
+    margin = _margin(drop, evidence.models)
     if margin is None:
         return Answer(question, "No.", f"{photos}. {_NO_INTERVAL}")
     gained = evidence.is_reversed(lead)
