@@ -1,11 +1,14 @@
 """The paper's models, the reproduction's and those of runs as points."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record, paper_sizes, printed_accuracies
 
-from counterground.comparison import POINTS_SCHEMA, model_points
+from counterground.comparison import POINTS_SCHEMA, full_comparison, model_points
 from counterground.errors import UsageError
 from counterground.published import load_table, published_models
 
@@ -142,8 +145,6 @@ def test_figure_3s_25_prairie_chickens_are_as_good_as_259(make_run):
 
 def test_models_without_groups_are_left_out(make_run, small_run):
     bare = small_run.scores.filter(pl.col("metric") != "drop")
-    from dataclasses import replace
-
     assert model_points([replace(small_run, scores=bare)], published=False).is_empty()
 
 
@@ -165,6 +166,18 @@ def test_names_of_runs_hold_no_path(make_run, tmp_path):
     names = ["x/runs/run", "y/runs/run", "other"]
     assert model_points(runs, published=False)["source"].to_list() == names
     assert model_points(runs[::-1], published=False)["source"].to_list() == names[::-1]
+
+
+@pytest.mark.parametrize("name", ["paper", "reproduction"])
+def test_a_folder_called_like_a_published_source_is_still_a_run(name, small_run):
+    named = replace(small_run, path=Path("runs") / name)
+    found = full_comparison([named])
+    own = full_comparison([small_run])
+    assert set(found.points["source"]) == {"paper", "reproduction", f"runs/{name}"}
+    for figures in ("residual", "residual_low", "rank_high"):
+        assert found.models[figures].equals(own.models[figures])
+    assert [line.models for line in found.robustness.lines] == [line.models for line in own.robustness.lines]
+    assert found.scaling == own.scaling
 
 
 def test_the_classwise_tables_give_the_rows_of_table_3(make_run):

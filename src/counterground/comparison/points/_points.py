@@ -189,16 +189,22 @@ def by_place(points: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:
-    """Return what runs are called: their folders' names, those that share one after the folders above.
+    """Return a name for each run: its folder's, preceded by the folders above where two runs share it.
 
-    No more folders are named than tell the runs apart: names are written into files that others read.
+    So is the name of a folder that is called like a published source (``PUBLISHED``). No other folders are
+    named, since names are written into files that others read.
     """
     paths = [run.path.absolute().parts[1:] for run in runs]
     ends = Counter(parts[-depth:] for parts in paths for depth in range(1, len(parts) + 1))
+    reserved = {(name,) for name in PUBLISHED}
     return [
         next(
-            ("/".join(parts[-depth:]) for depth in range(1, len(parts) + 1) if ends[parts[-depth:]] == 1),
-            str(run.path),
+            (
+                "/".join(parts[-depth:])
+                for depth in range(1, len(parts) + 1)
+                if ends[parts[-depth:]] == 1 and parts[-depth:] not in reserved
+            ),
+            str(run.path.absolute()),
         )
         for run, parts in zip(runs, paths, strict=True)
     ]
