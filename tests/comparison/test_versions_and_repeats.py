@@ -1,6 +1,7 @@
 """Versions and label spaces of one benchmark are not mixed, and the same result does not count twice."""
 
 import json
+import re
 
 import numpy as np
 import polars as pl
@@ -315,6 +316,34 @@ def test_two_results_of_one_model_are_compared(make_run):
     assert found.tests.select("source_a", "source_b").unique().rows() == [("a", "b")]
     assert "torchvision:a (a) minus torchvision:a (b)" in format_comparison(found, "markdown")
     assert not any("No paired tests" in sentence for sentence in found.warnings)
+
+
+def test_two_results_of_one_model_are_named_by_their_runs_in_every_test(make_run):
+    sizes = np.full((4, 2), 30)
+    levels = {"torchvision:a": (0.8, 0.6), "torchvision:b": (0.7, 0.6)}
+    runs = [
+        make_run(levels, sizes=sizes, name="s", version="7" * 64, path=name, seed=k)
+        for k, name in enumerate(("one", "two"))
+    ]
+    found = full_comparison(runs, published=False, against="torchvision:b")
+    headings = [
+        f"{model} ({source}) minus torchvision:b (one)"
+        for model, source in (("torchvision:a", "one"), ("torchvision:a", "two"))
+    ]
+    said = format_comparison(found, "markdown")
+    assert [said.count(heading) for heading in headings] == [1, 1]
+    html = full_comparison(runs, published=False)._repr_html_()
+    pairs = re.findall(
+        r"torchvision:[ab] \((?:one|two)\)</th><td[^>]*>torchvision:[ab] \((?:one|two)\)<", html
+    )
+    assert len(pairs) == len(set(pairs)) == 6
+
+
+def test_tests_of_drops_in_a_notebook_name_the_benchmark_where_there_are_several(stamps):
+    runs = [stamps("a", lites(0)), stamps("b", lites(0.3), version=NEW)]
+    html = full_comparison(runs, published=False)._repr_html_()
+    for version in ("stamps00", "zzzzzzzz"):
+        assert html.count(f"efficientnet-lite3, on stamps (version {version})</td>") == 3
 
 
 @pytest.mark.parametrize("cluster", ["all", "own"])

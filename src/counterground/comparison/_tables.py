@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import polars as pl
@@ -183,11 +184,7 @@ def _about(group: _Group, baseline: str) -> list[str]:
 
 def tests_table(tests: pl.DataFrame, contrast: Contrast) -> Table:
     """Return paired tests, a heading for each pair (columns of ``TESTS_SCHEMA``)."""
-    varying = [
-        name for name in SETTING if len({_setting(row, name) for row in tests.iter_rows(named=True)}) > 1
-    ]
-    several = {row["model_a"] for row in tests.filter(pl.col("model_a") == pl.col("model_b")).to_dicts()}
-    places, quantities = _places(tests), _quantities(contrast)
+    quantities, known = _quantities(contrast), tests.filter(pl.col("difference").is_not_null())
     columns = (
         Column("Metric"),
         Column("Difference", True),
@@ -197,10 +194,8 @@ def tests_table(tests: pl.DataFrame, contrast: Contrast) -> Table:
     rows: list[list[Cell]] = []
     headings = set()
     above = None
-    for row in tests.filter(pl.col("difference").is_not_null()).iter_rows(named=True):
-        pair = " minus ".join(_side(row, side, several=several) for side in "ab")
-        pair += places[row["benchmark_version"]]
-        pair += "".join(f", {TITLES[name].lower()} {_setting(row, name)}" for name in varying)
+    for row, names in zip(known.iter_rows(named=True), _names_of_pairs(known), strict=True):
+        pair = " minus ".join(names)
         if pair != above:
             above = pair
             headings.add(len(rows))
@@ -230,23 +225,42 @@ def _quantities(contrast: Contrast) -> dict[tuple[str, str | None], str]:
     return {("accuracy", None): "accuracy", contrast.difference_key: contrast.name, **named}
 
 
+def _names_of_pairs(tests: pl.DataFrame) -> list[tuple[str, str]]:
+    """Return what tables call the two models of each test.
+
+    The benchmark and the settings in which tests differ follow the second model. A model that has several
+    results on one benchmark in one setting is followed by the source of each.
+    """
+    rows, named = tests.to_dicts(), titles(tests)
+    varying = [name for name in SETTING if len({_setting(row, name) for row in rows}) > 1]
+    sources: dict[tuple[Any, ...], set[str]] = {}
+    for row, side in product(rows, "ab"):
+        sources.setdefault(_model_key(row, side), set()).add(row[f"source_{side}"])
+    pairs = []
+    for row in rows:
+        first, second = (
+            f"{row[f'model_{side}']} ({row[f'source_{side}']})"
+            if len(sources[_model_key(row, side)]) > 1
+            else row[f"model_{side}"]
+            for side in "ab"
+        )
+        where = f", on {named[row['benchmark_version']]}" if len(named) > 1 else ""
+        where += "".join(f", {TITLES[name].lower()} {_setting(row, name)}" for name in varying)
+        pairs.append((first, f"{second}{where}"))
+    return pairs
+
+
+def _model_key(row: dict[str, Any], side: str) -> tuple[Any, ...]:
+    """Return the benchmark, model and setting of one side of a test."""
+    setting = (row[f"{name}_{side}" if name in BY_SIDE else name] for name in SETTING)
+    return (row["benchmark_version"], row[f"model_{side}"], *setting)
+
+
 def _setting(row: dict[str, Any], name: str) -> str:
     """A setting of a pair, of both models if they differ; if one has none, the other's."""
     values = [row[f"{name}_{side}"] for side in "ab"] if name in BY_SIDE else [row[name]]
     known = dict.fromkeys(setting_text(name, value) for value in values if value is not None)
     return " / ".join(known) or setting_text(name, None)
-
-
-def _side(row: dict[str, Any], side: str, *, several: set[str]) -> str:
-    """A model of a pair, with its runs if several runs have different results for it."""
-    name = str(row[f"model_{side}"])
-    return f"{name} ({row[f'source_{side}']})" if name in several else name
-
-
-def _places(tests: pl.DataFrame) -> dict[str, str]:
-    """What distinguishes the benchmarks of tests, by version; empty if there is only one."""
-    named = titles(tests)
-    return {version: f", on {title}" if len(named) > 1 else "" for version, title in named.items()}
 
 
 def agreement_table(agreement: pl.DataFrame, contrast: Contrast = DROP) -> Table:
@@ -356,8 +370,8 @@ def drop_tests_table(tests: pl.DataFrame, contrast: Contrast = DROP) -> Table:
         pl.col("metric") == contrast.name, pl.col("group").is_null(), pl.col("difference").is_not_null()
     )
     rows = []
-    for row in drops.iter_rows(named=True):
+    for row, names in zip(drops.iter_rows(named=True), _names_of_pairs(drops), strict=True):
         found = Estimate.of(row, "difference")
-        pair = (Cell(row["model_a"]), Cell(row["model_b"]))
-        rows.append([*pair, Cell(found.signed, found.interval), Cell(p_value(row["p_holm"]))])
+        figures = (Cell(found.signed, found.interval), Cell(p_value(row["p_holm"])))
+        rows.append([*map(Cell, names), *figures])
     return Table(columns, rows)
