@@ -357,3 +357,37 @@ def test_tasks_are_apart_and_clusters_widen_intervals():
     grouped = only(agreement(together))
     assert grouped["alpha"] == alone["alpha"]
     assert (grouped["low"], grouped["high"]) != (alone["low"], alone["high"])
+
+
+def test_photos_without_two_labels_show_no_agreement():
+    """Two annotators decided on each photo, but one of them gave no label."""
+    votes = pl.DataFrame(
+        {
+            "path": ["a", "a", "b", "b"],
+            "class_name": "dog",
+            "annotator": ["p", "q"] * 2,
+            "task": "background",
+            "labels": [["snow"], [], ["grass"], []],
+        },
+        schema_overrides={"labels": pl.List(pl.String)},
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        row = agreement(votes).row(0, named=True)
+    assert row["photos"] == 0
+    assert [row[name] for name in ("agreement", "kappa", "alpha", "low", "high")] == [None] * 5
+
+
+def test_a_cluster_that_is_called_like_a_photo_does_not_contain_it():
+    votes = pl.DataFrame(
+        {
+            "path": [path for path in "abcd" for _ in range(2)],
+            "class_name": "dog",
+            "annotator": ["p", "q"] * 4,
+            "task": "background",
+            "labels": [["snow"], ["snow"], ["grass"], ["grass"], ["snow"], ["grass"], ["grass"], ["grass"]],
+            "cluster": [name for name in ("d", "d", None, None) for _ in range(2)],
+        }
+    )
+    renamed = votes.with_columns(pl.col("cluster").replace("d", "other"))
+    assert agreement(votes).equals(agreement(renamed))

@@ -241,8 +241,7 @@ def _alpha_interval(coded: _Coded, cluster: Codes) -> Interval:
 
 
 def _rows_of_task(task: str, votes: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
-    cluster = pl.coalesce("cluster", "path") if "cluster" in votes.columns else pl.col("path")
-    votes = votes.with_columns(cluster=cluster, primary=pl.col("labels").list.first())
+    votes = votes.with_columns(primary=pl.col("labels").list.first())
     classes = votes["class_name"].unique().sort().to_list()
     labels = votes["labels"].explode().unique().sort().to_list()
     votes = votes.filter(pl.col("annotator").n_unique().over("path") > 1)
@@ -253,7 +252,8 @@ def _rows_of_task(task: str, votes: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
         np.array([names.index(name) for name in votes["annotator"]], dtype=np.intp),
         np.array([place[path] for path in votes["path"]], dtype=np.intp),
     )
-    members, _ = cluster_codes(photos["cluster"].to_list(), len(photos))
+    clusters = photos["cluster"].to_list() if "cluster" in photos.columns else None
+    members, _ = cluster_codes(clusters, len(photos))
 
     def row(class_name: str | None, label: str | None) -> tuple[Any, ...]:
         given = votes["primary"] if label is None else votes["labels"].list.contains(label).cast(pl.Float64)
@@ -279,5 +279,5 @@ def _figures(table: npt.NDArray[np.object_], cluster: Codes) -> tuple[Any, ...]:
     ratings = counts.sum(axis=1)
     agreeing = ((counts**2).sum(axis=1) - ratings) / (ratings * (ratings - 1))
     alpha = _alpha_interval(coded, cluster)
-    shared = float(agreeing.mean())
+    shared = float(agreeing.mean()) if len(counts) else None
     return annotators, alpha.n, shared, _mean_kappa(coded.codes), alpha.value, alpha.low, alpha.high
