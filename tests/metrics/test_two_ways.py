@@ -269,3 +269,11 @@ def test_copies_of_a_photo_are_in_one_cluster_of_any_column():
         lambda of: score_adjusted(of, DROP, ["blur"], design=TWO),
     ):
         assert_frame_equal(score(copied), score(joined))
+
+
+def test_every_figure_of_all_classes_states_the_smaller_number_of_clusters():
+    frame = predictions().with_columns(confidence=pl.lit(0.5, pl.Float32))
+    scores = score_predictions(frame, by_class=False, design=TWO).filter(pl.col("group").is_null())
+    assert {"ece", "mean_minus_worst", "worst_group_accuracy"} <= set(scores.drop_nulls("value")["metric"])
+    counts = scores.filter(pl.col("metric").is_in(["ece", "mean_minus_worst", "accuracy"]))["clusters"]
+    assert counts.to_list() == [frame["scene"].n_unique()] * 3

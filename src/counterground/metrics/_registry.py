@@ -271,9 +271,9 @@ def _mean_minus_worst(answers: Answers, _group: str | None) -> Interval:
     found = _cells(answers)
     if found is None:
         return answers.unknown
-    values, sizes = found
-    clusters = len(np.unique(answers.photos.cells.partition.pair_cluster))
-    return Interval(float(values.mean() - values.min()), None, None, int(sizes.sum()), clusters)
+    values, cells = found[0], answers.photos.cells
+    mean = answers.means(cells.partition).average(cells.strata)
+    return Interval(float(values.mean() - values.min()), None, None, mean.n, mean.clusters)
 
 
 def _cells(answers: Answers) -> tuple[Floats, npt.NDArray[Any]] | None:
@@ -301,7 +301,8 @@ def _calibration(answers: Answers, _group: str | None) -> Interval:
         return answers.unknown
     confidence = answers.rows["confidence"].cast(pl.Float64).to_numpy()
     error = expected_calibration_error(confidence, answers.correct)
-    return Interval(error, None, None, answers.rows.height, answers.photos.sampling.size)
+    clusters = min(way.size for way in answers.photos.sampling.ways[:2])
+    return Interval(error, None, None, answers.rows.height, clusters)
 
 
 def _ties(answers: Answers, _group: str | None) -> Interval:
