@@ -182,3 +182,9 @@ def test_intervals_of_runs_that_could_stop_are_wider(predictions):
     assert anytime["value"] == once["value"]
     assert anytime["low"] < once["low"]
     assert anytime["anytime"]
+
+
+def test_a_contrast_without_photos_is_not_said_to_lack_a_covariate(predictions):
+    ungrouped = predictions.with_columns(group=pl.lit(None, pl.String))
+    with pytest.raises(CounterGroundError, match="No stratum of class_name has photos of both common and"):
+        score_adjusted(ungrouped, DROP, ["size"])

@@ -178,10 +178,11 @@ def _prepare(answers: Answers, contrast: Contrast, columns: Sequence[str]) -> _P
     )
     stratum = _strata(photos, contrast.within)
     values = {name: _values(photos[name]) for name in columns}
-    unknown = {name: (left | right) & (stratum >= 0) & np.isnan(column) for name, column in values.items()}
+    compared = (left | right) & (stratum >= 0)
+    unknown = {name: compared & np.isnan(column) for name, column in values.items()}
     lacks = np.logical_or.reduce(list(unknown.values()))
     for name, missing in unknown.items():
-        if missing.sum() == ((left | right) & (stratum >= 0)).sum():
+        if compared.any() and missing.sum() == compared.sum():
             raise UsageError(f"No photo of the contrast {contrast.name!r} has {name}: hold other covariates.")
     inside = (stratum >= 0) & ~lacks
     within = ", ".join(contrast.within) or "all photos"
