@@ -103,8 +103,8 @@ def test_malformed_text_is_said_in_one_line(text, message):
             "place=lamd - all",
             "No photo has place=lamd; there are a - b, land, open water. Did you mean 'land'?",
         ),
-        ("size<x - all", "The column 'size' has numbers, and 'x' is none."),
-        ("size<nan - size>0.2", "The column 'size' has numbers, and 'nan' is none."),  # < would select all
+        ("size<x - all", "The column 'size' has numbers, and 'x' is not one."),
+        ("size<nan - size>0.2", "The column 'size' has numbers, and 'nan' is not one."),  # < would select all
         ("place<1 - all", "The column 'place' has texts, which < does not compare: use = or !=."),
         ("size<0 - all", "no photo is on the side 'size<0'"),
         ("place=land - place!=land within size", "The column 'size' has numbers; 'within' of the contrast"),
@@ -202,10 +202,10 @@ def test_named_shares_are_kept_with_a_design():
     [
         ({"weights": {"t": [["gull", "land", 1], ["gull", "land", 2]]}}, "the shares 't' have a cell twice"),
         ({"weights": {"t": [[]]}}, "not enough values"),
-        ({"cells": "ab"}, "ab is no list of texts"),
-        ({"cells": [1, 2]}, "is no list of texts"),
-        ({"clusters": {"cluster": 1}}, "is no list of texts"),
-        ({"contrasts": [1]}, "is no list of texts"),
+        ({"cells": "ab"}, "ab is not a list of texts"),
+        ({"cells": [1, 2]}, "is not a list of texts"),
+        ({"clusters": {"cluster": 1}}, "is not a list of texts"),
+        ({"contrasts": [1]}, "is not a list of texts"),
     ],
 )
 def test_a_design_of_another_form_is_not_read(change, message):

@@ -45,7 +45,7 @@ def test_what_cannot_be_fitted_is_refused(y, terms, said):
 
 def test_an_unknown_term_is_named():
     fit = ordinary_least_squares([1, 2, 4], {"a": [1, 2, 3]})
-    with pytest.raises(KeyError, match="'b' is no term of y ~ 1 \\+ a"):
+    with pytest.raises(KeyError, match="'b' is not a term of y ~ 1 \\+ a"):
         fit["b"]
 
 

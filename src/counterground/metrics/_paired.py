@@ -120,8 +120,8 @@ def drop_change_interval(
     """Return the drop of a minus that of b on the same photos, with an interval for limits other than 0.
 
     The interval of `paired_test` is the estimate +- t x standard error. If two models answer nearly alike,
-    the few photos on which they differ are rare events, whose number is skewed: that interval then lies below
-    a difference that is there more often than it may. So the photos that make the difference larger and those
+    the few photos on which they differ are rare events, whose number is skewed: that interval then misses the
+    true difference more often than it may. So the photos that make the difference larger and those
     that make it smaller are taken as two shares, and their score intervals are combined with their
     correlation, as those of accuracies are in `drop_interval`. They give the end away from 0, where they
     reach farther; the other end is that of `paired_test`, so that both exclude 0 together. `compare_answers`
@@ -161,7 +161,7 @@ def _changes(
         if first is None or second is None or low is None:
             continue
         t = float(critical(first.minus(second, n=first.n)))
-        ends = _farther(models[a], models[b], contrast, t)
+        ends = _limits_by_differing_photos(models[a], models[b], contrast, t)
         # A difference of 0 may be one of the last digit.
         low = min(low, ends[0]) if value <= _NO_SPREAD else low
         high = max(high, ends[1]) if value >= -_NO_SPREAD else high
@@ -172,7 +172,7 @@ def _changes(
     return tests
 
 
-def _farther(a: Answers, b: Answers, contrast: Contrast, t: float) -> tuple[float, float]:
+def _limits_by_differing_photos(a: Answers, b: Answers, contrast: Contrast, t: float) -> tuple[float, float]:
     """Return the interval of a difference of two contrasts from the photos on which the models differ."""
     sides = a.photos.sides(contrast)
     averages = sides.averages()

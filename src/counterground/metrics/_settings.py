@@ -8,9 +8,12 @@ from typing import Any
 import polars as pl
 
 CLASSIFICATION = "classification"
-"""The protocol of models that choose among names by their scores; others but the next are generative."""
+"""The protocol of models that choose among names by their scores.
+
+All protocols but this one and `FITTED_HEAD` are those of generative models.
+"""
 FITTED_HEAD = "fitted-head"
-"""The protocol of encoders with a head that was fitted on photos: they read neither names nor prompts."""
+"""The protocol of encoders with a head that was fitted on photos, which needs neither names nor prompts."""
 
 SETTING_SCHEMA: dict[str, Any] = {
     "names": pl.String,
@@ -27,7 +30,7 @@ tokens of an answer if a protocol compares losses, else null.
 """
 SETTING = tuple(SETTING_SCHEMA)
 BY_SIDE = ("prompts", "protocol", "answer_score")
-"""What may differ between two compared models of different kinds (`comparable`)."""
+"""The settings in which two compared models of different kinds may differ (`comparable`)."""
 KEY_SCHEMA: dict[str, Any] = {"model": pl.String, **SETTING_SCHEMA}
 KEYS = tuple(KEY_SCHEMA)
 RESULT_SCHEMA: dict[str, Any] = {
@@ -45,7 +48,7 @@ RESULT_SCHEMA: dict[str, Any] = {
 PHOTO_COLUMNS = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
 """Columns of ``predictions.parquet`` that describe a photo, besides its attributes and covariates."""
 MEASURED = ("object_area", "object_distance", "photo_pixels")
-"""Covariates that ``evaluate`` measures: they describe a photo but do not tell photos apart."""
+"""Covariates that ``evaluate`` measures: they describe a photo but do not identify it."""
 _PHOTO = ("path", "class_index", "group", "cluster", "correct")
 
 

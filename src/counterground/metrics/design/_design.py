@@ -63,15 +63,15 @@ def name_problem(name: str, known: Collection[str]) -> str:
     if name in RESERVED:
         return "the name is taken by predictions, scores or expressions: rename it"
     small = "_".join(name.casefold().split())
-    meant = next((other for other in known if small == other or _one_slip(small, other)), None)
+    meant = next((other for other in known if small == other or _one_typo(small, other)), None)
     if meant is not None and name != meant:
-        return f"did you mean {meant!r}? If not, rename it, since it is one slip from that"
+        return f"did you mean {meant!r}? If not, rename it, since it is one typo away from that"
     if not _NAME.fullmatch(name):
         return "an attribute's name has small letters, digits and _ only, a letter first: rename it"
     return ""
 
 
-def _one_slip(name: str, other: str) -> bool:
+def _one_typo(name: str, other: str) -> bool:
     """Return whether one letter is missing, extra or different, or two neighbours are swapped."""
     if abs(len(name) - len(other)) > 1 or name == other:
         return False
@@ -331,7 +331,7 @@ class Design:
 
 def _texts(values: Any) -> tuple[str, ...]:
     if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
-        raise TypeError(f"{str(values)[:100]} is no list of texts")
+        raise TypeError(f"{str(values)[:100]} is not a list of texts")
     return tuple(values)
 
 
@@ -449,4 +449,4 @@ def _check_condition(condition: Condition, photos: pl.DataFrame, what: str, *, v
 
 def _check_number(value: str, column: str) -> None:
     if math.isnan(_number(value)):
-        raise UsageError(f"The column {column!r} has numbers, and {value!r} is none.")
+        raise UsageError(f"The column {column!r} has numbers, and {value!r} is not one.")

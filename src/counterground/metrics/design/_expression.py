@@ -67,11 +67,11 @@ def selection(side: Side, schema: Mapping[str, Any]) -> pl.Expr:
         column = pl.col(condition.column)
         if pl.Schema(schema)[condition.column].is_numeric():
             tests = [_compared(column, condition.sign, float(value)) for value in condition.values]
-            met = pl.all_horizontal(tests) if condition.sign == "!=" else pl.any_horizontal(tests)
+            fulfilled = pl.all_horizontal(tests) if condition.sign == "!=" else pl.any_horizontal(tests)
         else:
-            met = column.is_in(condition.values)
-            met = ~met if condition.sign == "!=" else met
-        chosen &= met.fill_null(value=False)
+            fulfilled = column.is_in(condition.values)
+            fulfilled = ~fulfilled if condition.sign == "!=" else fulfilled
+        chosen &= fulfilled.fill_null(value=False)
     return chosen
 
 
@@ -141,7 +141,7 @@ class Reader:
         self._at += 1
 
     def end(self) -> None:
-        """Make sure that everything was read."""
+        """Refuse what follows the expression."""
         if self._at < len(self._tokens):
             raise self._refused(f"{self._peek()[1]!r} is one word too many")
 

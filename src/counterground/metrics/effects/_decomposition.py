@@ -92,7 +92,7 @@ class Decomposition:
             found[place] = found[place]._replace(estimate="background_part")
             found.insert(0, self._part(answers, BACKGROUND, self._with_background))
         if {BACKGROUND, OBSERVED} <= self._sides.keys():
-            found += self._left(answers)
+            found += self._rest(answers)
         return found
 
     def _averages(self, sides: Sides, classes: Codes, start: int = 0) -> list[Average]:
@@ -110,7 +110,7 @@ class Decomposition:
         interval = difference_interval(left, right, partition.count(averages))
         return Part(contrast.name, interval, len(classes), clusters_of(partition, averages))
 
-    def _left(self, answers: Answers) -> list[Part]:
+    def _rest(self, answers: Answers) -> list[Part]:
         averages, start = [], 0
         for sides in self._sides.values():
             averages += self._averages(sides, self.classes, start)

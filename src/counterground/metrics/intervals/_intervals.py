@@ -122,12 +122,15 @@ def drop_interval(
 
 def critical(moment: InfluenceEstimate, confidence: Confidence | None = None) -> Floats:
     """Return the t value of the estimate's interval, at its own confidence or another."""
-    tail = (confidence or moment.confidence).tail(_moved(moment))
+    tail = (confidence or moment.confidence).tail(_width_variance(moment))
     return t_quantile(moment.df, 1 - tail)
 
 
-def _moved(moment: InfluenceEstimate) -> Floats:
-    """The variance that sets the width of sequences of looks: less than that of one error is an accident."""
+def _width_variance(moment: InfluenceEstimate) -> Floats:
+    """Return the variance that sets the width of anytime intervals: at least that of one wrong photo.
+
+    A smaller one is due to chance.
+    """
     return np.asarray(np.maximum(moment.variance, 1 / max(1, moment.n) ** 2), dtype=np.float64)
 
 
@@ -196,7 +199,7 @@ def plain_interval(change: InfluenceEstimate, largest: float = 1.0) -> Interval:
         return Interval(change.value, None, None, change.n, change.clusters)
     half = float(half_width(change, largest))
     tail = float(t_cdf(change.df, -t_of_zero(change, largest)))
-    p_value = change.confidence.error_of(tail, float(_moved(change)))
+    p_value = change.confidence.error_of(tail, float(_width_variance(change)))
     low, high = max(-largest, change.value - half), min(largest, change.value + half)
     return Interval(change.value, low, high, change.n, change.clusters, p_value)
 
@@ -294,9 +297,9 @@ def _p_value(change: InfluenceEstimate, limits: _Limits) -> float:
     while away(beyond) > 0:
         beyond *= 2
         if beyond > _FARTHEST:  # the ends of the interval stay within 0 and 1, so it may never include 0
-            return confidence.error_of(0.0, float(_moved(change)))
+            return confidence.error_of(0.0, float(_width_variance(change)))
     t = brentq(away, 0.0, beyond, xtol=1e-15, rtol=1e-15)
-    return confidence.error_of(float(t_cdf(change.df, -t)), float(_moved(change)))
+    return confidence.error_of(float(t_cdf(change.df, -t)), float(_width_variance(change)))
 
 
 def _score_limits(moment: InfluenceEstimate) -> _Limits:

@@ -20,7 +20,7 @@ from counterground.metrics.intervals._sampling import Average, Partition, Sampli
 
 IDENTITY = ("path", "photo_id", "class_index", "group", "cluster")
 _JOINED = ("cluster", "background_cluster")
-"""Columns in which copies are together already: of manifests, and of composites, which are made of them."""
+"""Columns of clusters in which copies of a photo are together already: of manifests, and of composites."""
 
 
 @dataclass(frozen=True)
@@ -347,8 +347,8 @@ class Stratifications:
         """Return the stratification of the rows of one model; equal photos give the same object."""
         further = attributes(rows.schema)
         photos = rows.select(*(name for name in PHOTO_COLUMNS if name in rows.columns), *further)
-        told_by = [*IDENTITY, *(name for name in further if name not in MEASURED)]
-        identity = [name for name in told_by if name in photos.columns]
+        unmeasured = (name for name in further if name not in MEASURED)
+        identity = [name for name in (*IDENTITY, *unmeasured) if name in photos.columns]
         hashes = photos.select(identity).hash_rows(seed=0)
         clusters = json.dumps(self._design.clusters).encode()
         key = hashlib.sha256(clusters + hashes.to_numpy().tobytes()).digest()

@@ -51,7 +51,7 @@ class Regression:
         for coefficient in self.coefficients:
             if coefficient.term == term:
                 return coefficient
-        raise KeyError(f"{term!r} is no term of {self.formula}")
+        raise KeyError(f"{term!r} is not a term of {self.formula}")
 
 
 def ordinary_least_squares(
