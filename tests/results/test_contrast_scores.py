@@ -310,6 +310,18 @@ def test_runs_with_other_contrasts_of_one_name_are_told_apart(designed):
         contrast_scores([designed, second], "fog")
 
 
+def test_a_contrast_that_two_runs_define_differently_is_said_to_be_left_out_of_their_table(designed):
+    other = Contrast("fog", "weather=fog", "weather=clear")
+    scores = score_predictions(designed.predictions, design=Design(contrasts=(other,)))
+    both = pl.concat(
+        table.select(pl.lit(name).alias("run"), pl.all())
+        for name, table in (("one", designed.scores), ("two", scores))
+    )
+    said = " ".join(plain_text(format_scores(both)).split())
+    assert "Left out, since these runs define it differently: fog." in said
+    assert "Left out" not in plain_text(format_scores(designed.scores))
+
+
 def test_a_drop_that_is_not_common_minus_counter_is_explained(make_run):
     run = make_run({"m": (0.9, 0.5)}, classes=["ox", "gull"], per_group=20)
     note = "Classes with photos of one group only count in common or counter, not in the drop."
@@ -331,3 +343,17 @@ def test_a_side_with_several_values_is_one_column_of_markdown(designed):
     head, rule, row = text.splitlines()[:3]
     assert r"| weather=clear\|fog | place=water |" in head
     assert len({line.replace(r"\|", "").count("|") for line in (head, rule, row)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("contrast", "message"),
+    [
+        (Contrast("x", "ground=wet", "ground=dry"), "There is no column 'ground' for the contrast 'x'"),
+        (Contrast("x", "place=land", "place=moon"), "No photo has place=moon"),
+        (Contrast("place_gap", "place=water", "place=land"), "The design has another contrast of that name"),
+    ],
+)
+def test_a_contrast_that_does_not_fit_a_run_is_not_called_damage_of_its_files(contrast, message, designed):
+    for show in (designed.with_contrast, lambda each: designed.adjusted(each, ["size"])):
+        with pytest.raises(UsageError, match=message):
+            show(contrast)

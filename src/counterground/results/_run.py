@@ -147,9 +147,9 @@ class Run:
         ``Contrast.difference_key`` and ``side_keys`` say where they are in the scores.
 
         Raises:
-            UsageError: a text that ``contrast`` refuses.
+            UsageError: a contrast that `contrast` refuses.
         """
-        if not isinstance(contrast, Contrast):
+        if contrast not in (DROP, *self.design.contrasts):
             contrast = self.contrast(contrast)
         if contrast in (DROP, *self.design.contrasts):
             return self
@@ -176,12 +176,10 @@ class Run:
         """Return `metrics.score_adjusted`, with the kind of interval that the run needs.
 
         Raises:
-            UsageError: a text that ``contrast`` refuses, or an unknown covariate.
+            UsageError: a contrast that `contrast` refuses, or an unknown covariate.
             CounterGroundError: the sides do not overlap, or anything else prevents adjusting.
         """
-        if not isinstance(contrast, Contrast):
-            contrast = self.contrast(contrast)
-        covariates = texts("covariates", covariates)
+        contrast, covariates = self.contrast(contrast), texts("covariates", covariates)
         with _reading(self.path):
             sure = Confidence(anytime=self.could_stop)
             return score_adjusted(self.rows, contrast, covariates, confidence=sure, design=self.design)
@@ -403,6 +401,18 @@ def find_models(runs: Sequence[Run], model: str) -> list[str]:
             f"No run has the model {model!r}; there are {', '.join(known)}.{did_you_mean(model, known)}"
         )
     return found
+
+
+def find_model(runs: Sequence[Run], model: str) -> str:
+    """Return the name of the one model of the runs that has this name or else this specification.
+
+    Raises:
+        UsageError: there is none, or there are several.
+    """
+    found = find_models(runs, model)
+    if len(found) > 1:
+        raise UsageError(f"Several models are {model!r}: name one of {', '.join(found)}.")
+    return found[0]
 
 
 def _with_models(run: Run, names: Sequence[str]) -> Run:

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import polars as pl
+from polars.selectors import float as float_columns
 
 from counterground.metrics import DROP, GROUPS, SETTING, Contrast, registered_metrics
 from counterground.results._model_scores import (
@@ -114,16 +115,10 @@ def _contrasts_and_averages(models: Sequence[ModelScores]) -> list[tuple[int, Me
 
     Without common and counter photos the first contrast is the benchmark's own, and comes first.
     """
-    registered = {metric.name for metric in registered_metrics()}
-    found: dict[str, list[str | None]] = {}
-    for model in models:
-        for metric, group in model.overall:
-            if metric not in registered and group not in found.setdefault(metric, []):
-                found[metric].append(group)
     leads = not any(model.has_groups for model in models)
     columns = []
-    for metric, groups in found.items():
-        sides = [group for group in groups if group is not None]
+    for metric, defined in _sides(models).items():
+        sides = defined[0] if len(defined) == 1 else ()
         if metric.startswith("average("):
             meaning = "Accuracy of the cells, averaged by named shares, such as those of the training set."
             columns.append((_FURTHER, Measure(metric, None, metric[0].upper() + metric[1:], meaning)))
@@ -137,6 +132,18 @@ def _contrasts_and_averages(models: Sequence[ModelScores]) -> list[tuple[int, Me
             columns.append((3 if leads else _FURTHER, Measure(metric, None, metric, meaning)))
             leads = False
     return columns
+
+
+def _sides(models: Sequence[ModelScores]) -> dict[str, list[tuple[str, ...]]]:
+    """Return left and right of each further contrast, as each run defines them; none for averages."""
+    registered = {metric.name for metric in registered_metrics()}
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for model in models:
+        for metric in dict.fromkeys(metric for metric, _ in model.overall if metric not in registered):
+            sides = tuple(side for other, side in model.overall if other == metric and side is not None)
+            if sides not in found.setdefault(metric, []):
+                found[metric] += [sides] * bool(sides)
+    return found
 
 
 def scores_as_table(
@@ -230,11 +237,13 @@ def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bo
     settings = f" {listed[0].upper()}{listed[1:]}." if same else ""
     has_groups = any(model.has_groups for model in models)
     drop = " drop in points;" if has_groups else ""
-    if any(group not in (None, *GROUPS) for _, group in models[0].overall):
+    if any(group not in (None, *GROUPS) for model in models for _, group in model.overall):
         drop = " differences in points;"
     about = " for other photos of these classes" + " and pairs" * has_groups
     classes = "" if by_class else f"{one_sided_note(models)}{_over_classes(models)}"
-    return f"Percent;{drop} {intervals}{about}{counted}.{classes}{settings}"
+    ambiguous = [name for name, defined in _sides(models).items() if len(defined) > 1]
+    left_out = f" Left out, since these runs define it differently: {', '.join(ambiguous)}." * bool(ambiguous)
+    return f"Percent;{drop} {intervals}{about}{counted}.{classes}{left_out}{settings}"
 
 
 def one_sided_note(models: Sequence[ModelScores]) -> str:
@@ -335,7 +344,7 @@ def score_rows(
         class_names: names by class index, for a column ``class_name``.
     """
     chosen = pl.col("class_index").is_not_null() if by_class else pl.col("class_index").is_null()
-    frame = scores.filter(chosen).with_columns(pl.col("value", "low", "high").fill_nan(None))
+    frame = scores.filter(chosen).with_columns(float_columns().fill_nan(None))
     if not by_class or class_names is None:
         return frame
     names = [None if index is None else class_names.get(index) for index in frame["class_index"]]
