@@ -218,7 +218,7 @@ def test_a_base_with_other_names_under_the_same_label_space_is_refused(run):
     """As after a change of the file that --label-space names, or with another set of confusable names."""
     space = run.info.label_space.model_copy(update={"version": "another"})
     base = replace(run, info=run.info.model_copy(update={"label_space": space}))
-    with pytest.raises(UsageError, match=r"other names of the label space .* competed"):
+    with pytest.raises(UsageError, match="has other names than that of"):
         cg.check(run, not_worse_than=base)
 
 
@@ -280,6 +280,15 @@ def test_no_advice_leads_to_the_same_answer(own, limits, run, folders):
     reason = next(each.reason for each in undecided if each.verdict == "undecided")
     assert reason.endswith("evaluate without --until.")
     assert "--until decided" not in reason
+
+
+def test_a_base_that_could_stop_early_is_named_not_the_run(folders):
+    base = stopped_at(cg.open_run(folders / "between"), 0.0)
+    (finding,) = cg.check(folders / "between", not_worse_than=base, margin=0).findings
+    assert finding.verdict == "undecided"
+    assert finding.reason.endswith(
+        f"{base.path} could stop early, which makes intervals wider: evaluate it without --until."
+    )
 
 
 def test_a_run_that_used_all_photos_did_not_stop_when_it_was_decided(run):
@@ -365,7 +374,7 @@ def test_on_photos_that_chose_the_pairs_no_model_passes_or_fails_against_another
         for given in ([chosen(each, discovery) for each in runs], [runs[0], chosen(runs[1], discovery)]):
             (finding,) = cg.check(given[0], not_worse_than=given[1], margin=10).findings
             assert finding.verdict == "undecided"
-            assert "be shown here. Check it on pairs that other photos chose" in finding.reason
+            assert "be shown here. Check it on pairs that were chosen on other photos" in finding.reason
         held_out = [chosen(each, replace(discovery, split="half")) for each in runs]
         found = cg.check(held_out[0], not_worse_than=held_out[1], margin=10)
         assert found.verdict == {"sure": "pass", "leans": "fail"}[own]

@@ -202,6 +202,28 @@ def test_a_plan_against_a_model_has_a_row_for_each_other(four_models):
     ]
 
 
+def test_a_plan_against_one_of_two_models_of_a_specification_asks_which(four_models):
+    spec = "efficientnet-lite0"
+    models = [
+        model.model_copy(update={"spec": spec, "name": model.name if model.name != spec else "first"})
+        for model in four_models.info.models[:2]
+    ]
+    rows = four_models.predictions.filter(pl.col("model").is_in(["efficientnet-lite0", "efficientnet-lite1"]))
+    rows = rows.with_columns(pl.col("model").replace(spec, "first"))
+    run = replace(four_models, predictions=rows, info=four_models.info.model_copy(update={"models": models}))
+    with pytest.raises(UsageError, match="Several models are 'efficientnet-lite0': name one of first, "):
+        cg.plan(run, drop=10, against=spec)
+    assert cg.plan(run, drop=10, against="first").rows["model"].to_list() == ["efficientnet-lite1 vs. first"]
+
+
+def test_a_drop_too_small_for_any_number_of_photos_planned_for_is_said():
+    plan = cg.plan(drop=0.01)
+    assert plan.rows["photos"].to_list() == [None]
+    assert (
+        "Where no number is given, more than 10,000,000 photos are needed: plan a larger drop." in plan.notes
+    )
+
+
 def test_calls_and_money_are_planned_where_asked_for():
     free = cg.plan(drop=10)
     assert free.rows["calls"][0] is None

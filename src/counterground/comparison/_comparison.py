@@ -57,7 +57,7 @@ from counterground.results import (
     Table,
     block,
     count,
-    find_models,
+    find_model,
     folded,
     html_paragraphs,
     html_table,
@@ -290,7 +290,7 @@ def full_comparison(
     paper = SETTINGS[chosen] if published else None
     warnings = [*comparability_warnings(named, paper)]
     if not published:
-        obstacles += _alone(listed if contrast is None else (), points, shown, compared)
+        obstacles += _little_to_compare(listed if contrast is None else (), points, shown, compared)
     warnings += [*obstacles, *_near_chance(points, compared), *robustness.warnings]
     return Comparison(
         points,
@@ -317,10 +317,7 @@ def _tested_against(runs: Sequence[Run], against: str | None) -> str | None:
         raise UsageError(
             f"Tests against {against!r} need photos, which the paper's rows do not have: give a RUN."
         )
-    found = find_models(runs, against)
-    if len(found) > 1:
-        raise UsageError(f"Several models are {against!r}: name one of {', '.join(found)}.")
-    return found[0]
+    return find_model(runs, against)
 
 
 def _contrast(runs: Sequence[Run], contrast: str | Contrast | None, *, published: bool) -> Contrast:
@@ -344,13 +341,15 @@ def _setting(runs: Sequence[Run]) -> SettingName:
     return "1-vs-20" if spaces == {"confusable"} else "one-prompt"
 
 
-def _alone(runs: Sequence[Run], points: pl.DataFrame, tests: pl.DataFrame, contrast: Contrast) -> list[str]:
+def _little_to_compare(
+    runs: Sequence[Run], points: pl.DataFrame, tests: pl.DataFrame, contrast: Contrast
+) -> list[str]:
     """Say what to do if there is little to compare."""
     if contrast == DROP and any(DROP not in run.design.contrasts for run in runs):
         named = "; ".join(f"{run.path}: {run.design.contrasts[0].name}" for run in runs)
         sentence = (
-            f"These runs have no contrast in common ({named}): compare them one at a time, or say with "
-            "--contrast LEFT - RIGHT in what."
+            f"These runs have no contrast in common ({named}): compare them one at a time, or write out one "
+            "with --contrast."
         )
         return [sentence]
     if points.is_empty() and contrast != DROP:
@@ -366,7 +365,7 @@ def _near_chance(points: pl.DataFrame, contrast: Contrast) -> list[str]:
     on = "common photos" if contrast == DROP else contrast.left
     return [
         f"{row['label']} is not clearly above chance, {percent(row['common'])} % on {on}: a "
-        f"small {contrast.name} says nothing, and it is not ranked."
+        f"small {contrast.name} says nothing, so the model is not ranked."
         for row in points.filter("near_chance").iter_rows(named=True)
     ]
 

@@ -49,7 +49,7 @@ STATUS: dict[Verdict, int] = {"pass": 0, "fail": 3, "undecided": 4}
 _POWER = 0.8
 _HOLDS = "The interval contains the limit."
 _NO_INTERVAL = "There is no interval: all photos, or those of a side, are in one cluster."
-_ELSEWHERE = "Check it on pairs that other photos chose (discover --split half)."
+_ELSEWHERE = "Check it on pairs that were chosen on other photos (discover --split half)."
 _INFLATED = "chose the pairs of backgrounds on these same photos, which inflates its drop"
 _SHARED = (
     "The pairs of backgrounds were chosen on these same photos, which inflates the drop of models that find "
@@ -211,9 +211,9 @@ class Check(Written):
                 ElementTree.SubElement(case, "system-out").text = text
                 continue
             kind = "failure" if finding.verdict == "fail" else "error"
-            said = f"{finding.verdict}: {text}"
-            ElementTree.SubElement(case, kind, message=said, type=finding.verdict).text = one_line(
-                f"{said}. {finding.reason}".strip()
+            message = f"{finding.verdict}: {text}"
+            ElementTree.SubElement(case, kind, message=message, type=finding.verdict).text = one_line(
+                f"{message}. {finding.reason}".strip()
             )
         if self.notes:
             ElementTree.SubElement(suite, "system-out").text = "\n".join(map(one_line, self.notes))
@@ -389,6 +389,8 @@ def _again(run: Run, limits: Limits, base: Run | None) -> str:
     """Say how to evaluate again a run that could stop early, so that the answer differs."""
     own, limit = run.info.stopping, limits.max_drop
     alone = base is None and limits.min_accuracy is None
+    if own is None and base is not None:
+        return f"{base.path} could stop early, which makes intervals wider: evaluate it without --until."
     if own is not None and own.photos == own.of:
         return "The run used all its photos, in looks that make intervals wider: evaluate without --until."
     if alone and own is not None and limit is not None and not math.isclose(own.max_drop, limit):
@@ -499,7 +501,7 @@ def _excess(found: Interval, plain: PairedTest, limit: float) -> float:
 
 
 def _check_names(run: Run, base: Run) -> None:
-    """Refuse a base run in which other names competed under the same label space, as after a change of it.
+    """Refuse a base run in which other names competed under the same label space, as after an edit of it.
 
     Raises:
         UsageError: they did.
@@ -507,13 +509,13 @@ def _check_names(run: Run, base: Run) -> None:
     own, other = run.info.label_space, base.info.label_space
     if own.name == other.name and own.version != other.version:
         raise UsageError(
-            f"In {base.path} other names of the label space {own.name!r} competed than in {run.path}: "
-            "evaluate both models with the same names."
+            f"The label space {own.name!r} of {base.path} has other names than that of {run.path}: evaluate "
+            "both models with the same names."
         )
 
 
 def _check_clusters(run: Run, base: Run) -> None:
-    """Refuse a base run whose design names other clusters: it is not said which of both count.
+    """Refuse a base run whose design names other clusters: it is unclear which of the two count.
 
     Raises:
         UsageError: it does.

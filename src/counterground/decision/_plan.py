@@ -27,10 +27,10 @@ from counterground.metrics import (
     drop_error,
 )
 from counterground.reading import read_parquet
-from counterground.results import NO_GROUPS, Cell, Column, Run, Table, count, find_models, percent
+from counterground.results import NO_GROUPS, Cell, Column, Run, Table, count, find_model, percent
 from counterground.text import counted
 
-_MOST = 10_000_000  # photos: beyond this nobody plans
+_MOST = 10_000_000  # photos: nobody plans for more
 _DEAREST = 1_000_000_000  # of a call or a photo, in seconds or any currency
 _SCATTER = 4  # photos of a class that show scatter: two in each group
 _PRECISION = 1e-4  # of a drop
@@ -367,8 +367,8 @@ class Plan(Written):
     A model that cannot be planned for has nulls, and a note says why.
 
     ``rows``: ``drop`` to be detected with ``power``; the ``power_now`` of ``photos_now`` in ``clusters_now``,
-    and the smallest drop that they show with ``power``; ``photos`` and ``clusters`` needed (null: no number
-    is enough), ``label_hours`` for those not at hand, ``calls`` and their ``cost``. Fractions.
+    and the smallest drop that they show with ``power``; ``photos`` and ``clusters`` needed (null: 10 million
+    photos are not enough), ``label_hours`` for those not at hand, ``calls`` and their ``cost``. Fractions.
     """
 
     rows: pl.DataFrame
@@ -458,7 +458,7 @@ def plan_photos(
         said = [("Each model", obstacles[0][1])] if alike else obstacles
         raise UsageError(" ".join(f"{name} {obstacle}" for name, obstacle in said))
     if costs.price is not None and all(each.calls_per_photo is None for *_, each in named):
-        raise UsageError("--price is the price of a call, and none is known of: add --calls-per-photo.")
+        raise UsageError("--price is the price of a call, but no calls are known: add --calls-per-photo.")
     question = Question(drop, power, clusters)
     rows = [_row(name, each, question, price) for name, each, price in named]
     notes += [f"{name} {obstacle}" for name, obstacle in obstacles]
@@ -470,11 +470,11 @@ class Outlook(NamedTuple):
     """What some photos show of a drop, as a plan says it.
 
     Attributes:
-        now: number of the photos.
-        clusters_now: of the clusters that hold them.
-        power_now: how often they show the drop that is asked about.
+        now: number of these photos.
+        clusters_now: number of clusters that hold them.
+        power_now: how often they show the drop in question.
         smallest: the smallest drop (fraction) that they show with the requested power; None if none.
-        needed: photos that show the drop asked about with that power; None if no number does.
+        needed: photos that show the drop in question with that power; None if 10 million do not.
         needed_at: the same at another confidence than that of a single 95 % interval.
     """
 
@@ -541,14 +541,14 @@ def _obstacle(source: Source | str, drop: float) -> str:
 
 
 def photos_needed(source: Source, question: Question) -> int | None:
-    """Return the fewest photos that are enough; None if no number is."""
+    """Return the fewest photos that are enough; None if 10 million are not."""
     drop, power, clusters = question
     fewest = max(source.fewest, clusters or 0)
     return _fewest(fewest, lambda photos: source.power(drop, photos, clusters) >= power)
 
 
 def photos_to_decide(pilot: Pilot, limit: float, power: float, confidence: Confidence) -> int | None:
-    """Return the fewest photos with which an interval excludes a limit this often; None if no number does.
+    """Return the fewest photos with which an interval excludes a limit this often; None if 10 million do not.
 
     The true accuracies are taken to be those of the pilot. Near 100 % an interval of the drop reaches farther
     up than down, as a test of a difference does not, so it is the interval itself that is computed.
@@ -557,6 +557,7 @@ def photos_to_decide(pilot: Pilot, limit: float, power: float, confidence: Confi
 
 
 def _fewest(fewest: int, enough: Callable[[int], bool]) -> int | None:
+    """Return the smallest number from ``fewest`` on that is enough, by bisection; None if `_MOST` is not."""
     # One below the fewest that can be enough, since `high` is what is returned.
     low, high = fewest - 1, _MOST
     if not enough(high):
@@ -615,9 +616,12 @@ def _unlabelled(source: Source, needed: int, clusters: int | None) -> float:
 
 def _notes(rows: Sequence[dict[str, Any]], clusters: int | None, costs: Costs) -> list[str]:
     notes = []
+    lacking = any(row["photos"] is None and row["power_now"] is not None for row in rows)
     if clusters is None:
         notes.append("Clusters grow with the photos; --clusters N plans with N of them.")
-    elif any(row["photos"] is None and row["power_now"] is not None for row in rows):
+    if lacking and clusters is None:
+        notes.append(f"Where no number is given, more than {_MOST:,} photos are needed: plan a larger drop.")
+    elif lacking:
         notes.append(
             f"No number of photos is enough with {clusters} clusters: plan with more, or with a larger drop."
         )
@@ -637,7 +641,7 @@ def _pilots(judged: Judged, against: str | None, costs: Costs) -> list[tuple[str
     calls = _calls_per_photo(run)
     base = None
     if against is not None:
-        chosen = find_models([run], against)[0]
+        chosen = find_model([run], against)
         base = next((key, rows.sort("path")) for key, rows in parts.items() if key[0] == chosen)
     found: list[tuple[str, Source | str, Costs]] = []
     for key, rows in parts.items():
