@@ -185,7 +185,7 @@ def test_other_figures_of_one_name_are_not_one_card(make_run):
     (card,) = model_cards([first, again]).values()
     assert card == model_cards([first])["m"]
     for write in (model_cards, lambda runs: eval_results(runs, "owner/name")):
-        with pytest.raises(UsageError, match="other figures of 'm' on the same photos"):
+        with pytest.raises(UsageError, match="different figures for 'm' on the same photos"):
             write([first, other])
 
 

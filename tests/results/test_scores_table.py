@@ -8,10 +8,13 @@ from rich.console import Console
 
 import counterground as cg
 from counterground.errors import UsageError
+from counterground.metrics import score_predictions
 from counterground.results import (
     Cell,
     Column,
+    DecisionRecord,
     Estimate,
+    StoppingRecord,
     Table,
     bounds,
     decimal,
@@ -311,6 +314,14 @@ def test_the_headline_admits_what_the_photos_cannot_tell(make_run):
     assert headline(model).endswith("which is not statistically distinguishable from zero")
 
 
+def test_the_headline_says_that_a_drop_has_no_interval(make_run):
+    run = make_run({"m": (0.9, 0.4)})
+    together = run.predictions.with_columns(cluster=pl.lit("one"))
+    (model,) = regroup(score_predictions(together))
+    reason = "(no interval: all photos, or those of a side, are in one cluster)"
+    assert f"points {reason} when the background changes" in headline(model)
+
+
 def test_the_headline_without_groups_gives_no_drop(make_run):
     (model,) = regroup(make_run({"m": (0.7, 0.7)}, groups=False).scores)
     accuracy = model.get("plain_accuracy")
@@ -380,3 +391,24 @@ def test_a_frame_that_lacks_the_kind_of_its_intervals_is_refused(make_run):
     for style in ("table", "markdown", "csv"):
         with pytest.raises(UsageError, match="The frame has no column anytime"):
             cg.format_scores(scores.drop("anytime"), style)
+
+
+def test_json_writes_whatever_is_no_number_as_null(four_models):
+    scores = four_models.scores.with_columns(p_value=pl.lit(float("nan")), classes_low=pl.lit(float("nan")))
+    rows = json.loads(format_scores(scores, "json"))
+    assert {(row["p_value"], row["classes_low"]) for row in rows} == {(None, None)}
+
+
+def test_the_decisions_of_a_model_under_several_prompts_are_told_apart():
+    decisions = [
+        DecisionRecord(
+            model="m", prompts=name, verdict=verdict, photos=20, clusters=20, value=0.1, low=0.0, high=0.2
+        )
+        for name, verdict in (("what", "above"), ("which", None))
+    ]
+    stopped = StoppingRecord(max_drop=0.05, seed=0, photos=20, of=40, looks=1, decisions=decisions)
+    after = "after 20 of 40 photos (--until decided)."
+    assert stopped.sentences[:2] == [
+        f"The drop of m (what) is above 5 points, {after}",
+        f"Whether the drop of m (which) is above 5 points is not decided {after}",
+    ]

@@ -28,7 +28,7 @@ from counterground.text import counted
 
 MITIGATION_FILE = "mitigation.json"
 HALF, CHEAP = 0.5, 0.01
-"""A method that cuts the drop by this share, at a cost of at most this much common accuracy."""
+"""Limits of ``MethodRecord.halves_cheaply``: the share of the drop that is gone, and its cost (fractions)."""
 
 
 class _Record(BaseModel):
@@ -176,7 +176,7 @@ class MitigationRecord(_Record, TableView):
             "At least half of it is gone, at a cost of at most 1 point on common photos, with "
             f"{_listed(cheap)} (point estimates)."
             if cheap
-            else "With none of them half of it is gone at a cost of at most 1 point on common photos."
+            else "None of them removes half of it at a cost of at most 1 point on common photos."
         )
         return lines
 

@@ -53,6 +53,7 @@ ROOM_FOR_A_DROP = 0.05
 SIGNIFICANT = 0.05
 """A corrected p-value below it is called significant."""
 NO_GROUPS = "no class has both common and counter photos"
+NO_INTERVAL = "no interval: all photos, or those of a side, are in one cluster"
 
 
 class ContrastFigures(NamedTuple):
@@ -148,7 +149,8 @@ def headline(
         p_value: p-value of a drop of 0, corrected for the models shown with it (``corrected_drops``); by
             default the interval decides whether the drop is distinguishable from zero.
         contrast: a contrast other than the drop.
-        when: when the model loses it, in words; by default the contrast's sides.
+        when: what follows the drop in the sentence: under which change it occurs; by default that from left
+            to right.
     """
     drop = model.of(contrast).difference
     if drop.value is None:
@@ -158,8 +160,8 @@ def headline(
     verb = "gains" if drop.value < 0 else "loses"
     size = percent(abs(drop.value))
     edges = (drop.low, drop.high) if drop.value >= 0 else (_negative(drop.high), _negative(drop.low))
-    interval = bounds(*edges)
-    sentence = f"{model.label} {verb} {size} points {interval}".rstrip()
+    interval = bounds(*edges) or f"({NO_INTERVAL})"
+    sentence = f"{model.label} {verb} {size} points {interval}"
     sentence += f" {when}" if when else _when(contrast)
     reaches = drop.low is not None and drop.high is not None and drop.low <= 0 <= drop.high
     if reaches or (p_value is not None and p_value >= SIGNIFICANT):

@@ -63,8 +63,8 @@ def own_referees(run: Run, name: str) -> list[MeasuredReferee]:
 def _measured(records: Sequence[ModelRecord], specs: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield specifications of referees with the names of the run's models that match them.
 
-    If no model is known to be one by its fingerprint, which another runtime or library version changes, all
-    models with its specification count: two files may share a short one.
+    Fingerprints decide. If none matches, as after a change of runtime or of library versions, all models with
+    the referee's specification count, of which there may be several: two files may share a short one.
     """
     for spec in dict.fromkeys(specs):
         known = [record for record in records if spec in record.chose]

@@ -50,10 +50,13 @@ def run_facts(run: Run) -> RunFacts:
     counts, space = info.counts, info.label_space
     ties = ", ".join(f"{name}: {count(n)}" for name, n in counts.ties.items()) or "none"
     unmatched = ", ".join(f"{name}: {count(n)}" for name, n in counts.unmatched.items())
+    photos = count(counts.photos)
+    if counts.photos != info.benchmark.n_photos:
+        photos += f" of {count(info.benchmark.n_photos)} in the manifest"
     facts = [
         ("Benchmark", info.benchmark.name),
         ("Benchmark version", info.benchmark.version),
-        ("Photos", f"{count(counts.photos)} of {count(info.benchmark.n_photos)} in the manifest"),
+        ("Photos", photos),
         ("Unreadable photos", _unreadable(counts.unreadable)),
         ("Converted to RGB", count(counts.converted_to_rgb)),
         ("Exact top-2 ties", ties),
@@ -76,8 +79,6 @@ def run_facts(run: Run) -> RunFacts:
         ("Platform", info.platform),
         ("Libraries", ", ".join(f"{name} {version}" for name, version in sorted(info.libraries.items()))),
     ]
-    if counts.photos == info.benchmark.n_photos:
-        facts[2] = ("Photos", count(counts.photos))
     models = [
         ModelFacts(m.name, m.spec, m.kind.replace("_", " "), m.fingerprint, m.in_memory, _flat(m.description))
         for m in info.models

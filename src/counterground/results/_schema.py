@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypeVar
@@ -237,7 +238,7 @@ class DecisionRecord(_Record):
     """What was decided on a model's drop, and when: on which side of the limit it is, None while open.
 
     ``value``, ``low`` and ``high`` are fractions: the drop after ``photos`` photos of ``clusters`` clusters.
-    ``prompts`` distinguish the rows of a model that is asked in several ways.
+    ``prompts`` distinguish the rows of a model that is evaluated with several.
     """
 
     model: str
@@ -268,14 +269,16 @@ class StoppingRecord(_Record):
     @property
     def sentences(self) -> list[str]:
         """What was decided, for readers."""
-        limit = f"{100 * self.max_drop:g} points"
-        lines = []
+        limit, lines = f"{100 * self.max_drop:g} points", []
+        times = Counter(each.model for each in self.decisions)
         for each in self.decisions:
-            verdict = (
-                f"is {each.verdict} {limit}" if each.verdict else f"is not decided: above {limit} or not"
+            model = f"{each.model} ({each.prompts})" if times[each.model] > 1 else each.model
+            after = f"after {each.photos:,} of {self.of:,} photos (--until decided)"
+            lines.append(
+                f"The drop of {model} is {each.verdict} {limit}, {after}."
+                if each.verdict
+                else f"Whether the drop of {model} is above {limit} is not decided {after}."
             )
-            after = f"after {each.photos:,} of {self.of:,} photos"
-            lines.append(f"The drop of {each.model} {verdict}, {after} (--until decided).")
         caution = (
             "Intervals of scores are confidence sequences: they hold whenever one stops, and are wider than "
             "those of a fixed number of photos. Intervals and p-values of comparisons do not account for "

@@ -65,8 +65,8 @@ class AdjustedScores(TableView):
     def _caption(self) -> str:
         kind = kind_of_intervals(self.rows["anytime"])
         lines = [f"{self.contrast}. Points; {kind} for other photos."]
-        told = ("covariates", "strata", "shared_slopes", "missing")
-        for about in self.rows.select(told).unique(maintain_order=True).iter_rows(named=True):
+        held = self.rows.select("covariates", "strata", "shared_slopes", "missing")
+        for about in held.unique(maintain_order=True).iter_rows(named=True):
             lines += self._held(about)
         overlap = (
             self.rows.drop_nulls("covariate")

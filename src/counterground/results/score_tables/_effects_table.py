@@ -82,11 +82,8 @@ class EffectScores(TableView):
             Column("p", True),
             Column("n", True, "Photos."),
         ]
-        is_part, apart = (
-            pl.col("estimate") == "background_part",
-            [*heads, *({*KEYS, "run"} & {*rows.columns})],
-        )
-        rows = rows.with_columns(has_part=is_part.any().over(*dict.fromkeys(apart)))
+        keys = [name for name in (*KEYS, "run", "class_name") if name in rows.columns]
+        rows = rows.with_columns(has_part=(pl.col("estimate") == "background_part").any().over(keys))
         cells = [
             [*(_head(row, name) for name in heads), *_figures(row)] for row in rows.iter_rows(named=True)
         ]
@@ -137,12 +134,12 @@ class EffectScores(TableView):
             return []
         classes, photos = (counted(n, what) for n, what in zip(found[0], ("class", "composite"), strict=True))
         show = "shows" if found[0][0] == 1 else "show"
-        said = [f"The drop and its parts are over the {classes} that {show} all of them, on {photos}."]
+        sentences = [f"The drop and its parts are over the {classes} that {show} all of them, on {photos}."]
         if (self.rows["estimate"] == "background_part").any():
             effects = self.rows.filter(pl.col("estimate") == "background_effect")
             every = max(effects["classes"].to_list())
-            said.append(f"“{WHOLE_EFFECT}” is over {counted(every, 'class')}.")
-        return said
+            sentences.append(f"“{WHOLE_EFFECT}” is over {counted(every, 'class')}.")
+        return sentences
 
 
 def _head(row: dict[str, Any], name: str) -> Cell:

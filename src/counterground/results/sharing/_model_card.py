@@ -94,8 +94,8 @@ def model_cards(runs: AnyRuns) -> dict[str, str]:
         name of the model -> its card, in order of first appearance.
 
     Raises:
-        UsageError: no run, one given twice, or two with other figures of one name for the same photos in the
-            same setting.
+        UsageError: no run, one given twice, or two with different figures for a model of one name, on the
+            same photos in the same setting.
         CounterGroundError: a run cannot be read.
     """
     found: dict[str, list[ModelResult]] = {}
@@ -108,8 +108,7 @@ def results_of(runs: AnyRuns) -> Iterator[ModelResult]:
     """Yield what each run says about each of its models in each setting; the same figures once.
 
     Raises:
-        UsageError: no run, or one given twice.
-        UsageError: two runs have other figures of one name for the same photos in the same setting.
+        UsageError: see `model_cards`.
     """
     seen: dict[tuple[Any, ...], ModelResult] = {}
     for run in open_runs(runs, least=1):
@@ -124,7 +123,7 @@ def results_of(runs: AnyRuns) -> Iterator[ModelResult]:
 
 
 def _refusal(one: ModelResult, other: ModelResult) -> str:
-    """Say what two results of one name differ in."""
+    """Say how the results of one model in two runs differ."""
     name, runs = repr(other.record.name), f"{other.run.path} and {one.run.path}"
     whole = [str(each.run.path) for each in (one, other) if each.run.info.stopping is None]
     if len(whole) < 2 and _values(one) == _values(other):
@@ -133,8 +132,8 @@ def _refusal(one: ModelResult, other: ModelResult) -> str:
             f"(--until decided) and needed all photos. Give {whole[0] if whole else 'one of them'} alone."
         )
     return (
-        f"{runs} have other figures of {name} on the same photos in the same setting, such as other weights: "
-        "give one of them, or evaluate the models under names of their own (NAME=MODEL)."
+        f"{runs} have different figures for {name} on the same photos in the same setting, as with other "
+        "weights: give one of them, or evaluate the models under names of their own (NAME=MODEL)."
     )
 
 
@@ -168,8 +167,8 @@ def _result(result: ModelResult) -> dict[str, Any]:
 
 
 def _metric(row: _Row, figure: Estimate) -> dict[str, Any]:
-    said = {"low": figure.low, "high": figure.high}
-    interval: dict[str, Any] = {key: round(value, 4) for key, value in said.items() if value is not None}
+    ends = {"low": figure.low, "high": figure.high}
+    interval: dict[str, Any] = {key: round(value, 4) for key, value in ends.items() if value is not None}
     if interval:
         interval["confidence"] = 0.95
     if figure.clusters is not None:
@@ -218,7 +217,7 @@ def _conditions(result: ModelResult) -> str:
     clusters = result.scores.photos.clusters
     settings = (("names", setting.names), ("prompts", setting.prompts), ("protocol", setting.protocol))
     how = ", ".join(f"{title} {markdown(value)}" for title, value in settings if value)
-    from_clusters = f" in {count(clusters)} clusters, which the intervals draw" if clusters else ""
+    from_clusters = f" in {count(clusters)} clusters, on which the intervals are based" if clusters else ""
     return (
         f"**What was evaluated.** {count(info.counts.photos)} photos of {count(classes)} classes"
         f"{from_clusters}: {markdown(info.benchmark.name)}, version {code(info.benchmark.version[:12])}."

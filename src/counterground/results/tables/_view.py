@@ -28,7 +28,7 @@ class TableView(ABC):
     The table fits the console that it is printed on; in a notebook it is an HTML table.
     """
 
-    if TYPE_CHECKING:  # a field of some, computed by others
+    if TYPE_CHECKING:  # a field of some subclasses, a property of others
 
         @property
         def rows(self) -> pl.DataFrame: ...
