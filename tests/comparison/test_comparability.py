@@ -51,7 +51,7 @@ def test_equal_runs_are_fair(two):
         ({"as_published": True}, "as trained in a; as published in b"),
         ({"precision": "fp16"}, "different precision: fp32 in a; fp16 in b"),
         ({"space_version": "2"}, "The imagenet names of a and b differ"),
-        ({"unreadable": 3}, "could not read the same photos (unread a: 0, b: 3)"),
+        ({"unreadable": 3}, "differ in how many photos they could not read (a: 0, b: 3)"),
     ],
 )
 def test_each_difference_is_told_once(two, differing, said):

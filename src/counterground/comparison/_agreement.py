@@ -75,9 +75,9 @@ def drop_agreement(
     no background has an effect. Drops of runs are therefore measured on two halves of the clusters: those of
     one model on one half are compared with those of the other model on the other half, and the correlation
     is the mean over both ways of ten divisions. Without an effect its expectation is 0; half the photos make
-    it smaller than that of the true drops. For printed rows, other contrasts, and two ways of clustering, in
-    one design or in those of the two runs, which no halves separate, it is that of all photos: shared errors
-    are in it, so it has no interval.
+    it smaller than that of the true drops. Halves cannot be made for printed rows, for other contrasts, and
+    where a design has two ways of clustering or the two runs have different ones. The correlation is then
+    that of all photos: shared errors are in it, so it has no interval.
 
     Args:
         runs: runs by the name that identifies them, as ``source`` does in ``model_points``.

@@ -39,7 +39,7 @@ def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None =
     sentences = [*_photos(runs), *_stopped(runs), *_referees(runs)]
     for together in _by_benchmark(runs).values():
         sentences += [*_settings(together), *_loading(together), *_label_spaces(together)]
-        sentences += _ran_otherwise(together)
+        sentences += _other_software(together)
         sentences += [*_heads(together), *_fewer_names(together)]
     if paper is not None:
         sentences += _beside_the_paper(runs, paper)
@@ -65,7 +65,7 @@ def _photos(runs: Mapping[str, Run]) -> Iterator[str]:
         unread = {name: run.info.counts.unreadable for name, run in group.items()}
         if len(set(unread.values())) > 1:
             counted = ", ".join(f"{name}: {n}" for name, n in unread.items())
-            yield f"Runs on one benchmark could not read the same photos (unread {counted})."
+            yield f"Runs on one benchmark differ in how many photos they could not read ({counted})."
 
 
 def _stopped(runs: Mapping[str, Run]) -> Iterator[str]:
@@ -128,18 +128,18 @@ def _loading(runs: Mapping[str, Run]) -> Iterator[str]:
         yield f"JPEGs are decoded at different sizes (--fast-decode): {_values(decoded)}."
 
 
-def _ran_otherwise(runs: Mapping[str, Run]) -> Iterator[str]:
+def _other_software(runs: Mapping[str, Run]) -> Iterator[str]:
     """Name published weights that have several rows only because other software ran them."""
     alike: dict[Hashable, list[tuple[str, ModelRecord]]] = {}
     for name, run in runs.items():
         for record in run.info.models:
             if is_published(record.name, record):
                 alike.setdefault(_weights_and_setting(run, record), []).append((name, record))
-    told: dict[str, list[str]] = {}
+    differences: dict[str, list[str]] = {}
     for held in alike.values():
         if len({record.fingerprint for _, record in held}) > 1 and (what := _software(held)):
-            told.setdefault(what, []).append(held[0][1].name)
-    for what, names in told.items():
+            differences.setdefault(what, []).append(held[0][1].name)
+    for what, names in differences.items():
         several = len(names) > 1
         yield (
             f"{', '.join(names)} {'have' if several else 'has'} several rows for the same weights, and each "
@@ -238,7 +238,7 @@ def measured_referees(run: Run, name: str) -> list[MeasuredReferee]:
 
 
 def chosen_on_its_photos(run: Run) -> bool:
-    """Whether a run's pairs were chosen on its own photos: with ``--split none``, or for CounterAnimal."""
+    """Return whether a run's pairs were chosen on its own photos: by ``--split none``, or CounterAnimal's."""
     if run.info.benchmark.discovery is not None:
         return run.info.benchmark.discovery.split == "none"
     return is_counteranimal(run) or not why_not_paper(run)

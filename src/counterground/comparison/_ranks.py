@@ -100,8 +100,8 @@ def paired_drops(
 ) -> dict[Pair, float | None]:
     """Return p-values of the difference in drop by places (i < j) among the points.
 
-    Pairs in which one saw other photos, or has none (the paper's rows), are left out. Names, prompts and ways
-    of asking may differ: the photos are what is paired.
+    Pairs in which one saw other photos, or has none (the paper's rows), are left out. Names, prompts and
+    protocols may differ: the photos are what is paired.
 
     Args:
         points: columns of ``model_points``.

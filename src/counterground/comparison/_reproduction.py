@@ -200,7 +200,7 @@ def _reproduced() -> list[dict[str, Any]]:
 def _measured(name: str, run: Run) -> list[dict[str, Any]]:
     """The models of a run that the paper has, in the settings that it has tables for."""
     measured = []
-    for row, setting, part in _asked(run):
+    for row, setting, part in _paper_models(run):
         table = _setup(row, setting)
         if not _has_row(row, table):
             continue
@@ -223,14 +223,14 @@ def _measured(name: str, run: Run) -> list[dict[str, Any]]:
 def _without_table(run: Run) -> dict[tuple[str, str], list[str]]:
     """The paper's models in settings without a row of theirs, by prompts (or protocol) and label space."""
     found: dict[tuple[str, str], list[str]] = {}
-    for row, setting, _ in _asked(run):
+    for row, setting, _ in _paper_models(run):
         table = _setup(row, setting)
         if not _has_row(row, table):
             found.setdefault((table[1], setting["label_space"]), []).append(setting["model"])
     return found
 
 
-def _asked(run: Run) -> Iterator[tuple[PaperRow, dict[str, str], pl.DataFrame]]:
+def _paper_models(run: Run) -> Iterator[tuple[PaperRow, dict[str, str], pl.DataFrame]]:
     """The models of a run that the paper has, each setting with its overall scores."""
     rows: dict[str, PaperRow] = {}
     for record in run.info.models:
@@ -311,7 +311,7 @@ def _beside_ours(table: str, part: pl.DataFrame) -> Table:
     title = f"{table} of the paper and our values"
     run = part.filter(pl.col("common_ours").is_not_null())
     sentences = [
-        f"{run['model', 'checkpoint'].unique().height} of {_rows(part)} rows were run.",
+        f"{_rows(run)} of {_rows(part)} rows were run.",
         *_summary(ways, run),
     ]
     sentences += [f"({number}) {note}" for number, note in enumerate(notes, start=1)]

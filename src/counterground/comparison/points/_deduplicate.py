@@ -27,7 +27,7 @@ def deduplicate_results(rows: Sequence[_Result]) -> list[Deduplicated]:
     the same competing names and the same answer to every photo. They must also have the same names and
     prompts, except for classifiers and fitted heads, which read neither.
     """
-    keys: list[Hashable] = [_asked(run, row) or place for place, (run, row) in enumerate(rows)]
+    keys: list[Hashable] = [_key_of(run, row) or place for place, (run, row) in enumerate(rows)]
     times = Counter(keys)
     groups: dict[Any, list[_Result]] = {}
     for key, (run, row) in zip(keys, rows, strict=True):
@@ -45,7 +45,8 @@ def answers_of(run: Run, row: dict[str, Any]) -> Answers:
     return run.answers[tuple(row[name] for name in KEYS)]
 
 
-def _asked(run: Run, row: dict[str, Any]) -> tuple[Any, ...] | None:
+def _key_of(run: Run, row: dict[str, Any]) -> tuple[Any, ...] | None:
+    """Return what rows of one result share besides the answers; None if the run does not list the model."""
     record = next((record for record in run.info.models if record.name == row["model"]), None)
     if record is None:
         return None

@@ -94,7 +94,7 @@ def is_published(name: str, record: ModelRecord) -> bool:
     """Return whether a model's name says which published weights it has.
 
     Two files or folders may share a specification; their fingerprints differ. So do those of published
-    weights in another precision or under other versions of libraries, which are no other model.
+    weights in another precision or under other versions of libraries, which are not a different model.
     """
     if name != record.spec or _PUBLISHES.fullmatch(name) is None:
         return False

@@ -115,7 +115,7 @@ def is_filtered(dataset: str | None) -> bool:
 
 
 def word_for(dataset: str | None) -> str | None:
-    """Return the one word that points have for a data set, the paper's if it has one."""
+    """Return what points call a data set: the paper's name for it, if it has one."""
     row = _data_sets().get(dataset)
     return dataset if row is None else str(row["pretrain_dataset"])
 
