@@ -73,7 +73,7 @@ def test_every_result_is_a_task_of_eval_yaml(grouped):
 
 @pytest.mark.parametrize("name", ["barnyard", "owner/barn yard", "a/b/c", "owner/"])
 def test_what_is_no_data_set_of_the_hub_is_refused(name, make_run):
-    with pytest.raises(UsageError, match="is no data set of the hub"):
+    with pytest.raises(UsageError, match="is not a data set of the hub"):
         eval_results([make_run({"m": (0.8, 0.5)})], name)
 
 

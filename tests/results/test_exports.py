@@ -152,7 +152,7 @@ def test_a_card_asks_for_the_path_of_a_benchmark_that_has_no_name(make_run):
 def test_a_card_says_what_common_means_for_this_benchmark(make_run):
     run = make_run({"m": (0.8, 0.5)})
     (card,) = model_cards([run]).values()
-    assert "as whoever made the benchmark chose them" in card
+    assert "as chosen by the makers of the benchmark" in card
     benchmark = run.info.benchmark.model_copy(update={"referee": "a-model"})
     info = run.info.model_copy(update={"benchmark": benchmark})
     (card,) = model_cards([type(run)(run.path, info, run.predictions, run.scores)]).values()

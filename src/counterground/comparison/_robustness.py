@@ -233,7 +233,7 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale, accuracies: str) -> 
 class RobustnessLine:
     """The line of one benchmark and label space: which models it is fitted to, and where they come from.
 
-    ``benchmark_version`` is None for the paper's photos, of whichever version; ``title`` is the benchmark's
+    ``benchmark_version`` is None for the paper's photos, whatever their version; ``title`` is the benchmark's
     name with what distinguishes it from others here. ``fit`` is by least squares, and distances are measured
     from it; ``with_errors`` is the line with sampling errors in both accuracies, None if it cannot be fitted.
     """

@@ -211,7 +211,7 @@ def tests_table(tests: pl.DataFrame, contrast: Contrast) -> Table:
 def _about_p(tests: pl.DataFrame) -> str:
     """Say over what p-values are corrected: tests on other photos, or among other names, are apart."""
     families = tests.select("benchmark_version", "label_space").n_unique()
-    return f"{ABOUT_P} Each benchmark and label space is corrected by itself." if families > 1 else ABOUT_P
+    return f"{ABOUT_P} Each benchmark and label space is corrected separately." if families > 1 else ABOUT_P
 
 
 def _plural(contrast: Contrast) -> str:

@@ -455,8 +455,8 @@ def plan_photos(
     obstacles = [(name, obstacle) for name, each, _ in named if (obstacle := _obstacle(each, drop))]
     if len(obstacles) == len(named):
         alike = len(obstacles) > 1 and len({obstacle for _, obstacle in obstacles}) == 1
-        said = [("Each model", obstacles[0][1])] if alike else obstacles
-        raise UsageError(" ".join(f"{name} {obstacle}" for name, obstacle in said))
+        named_obstacles = [("Each model", obstacles[0][1])] if alike else obstacles
+        raise UsageError(" ".join(f"{name} {obstacle}" for name, obstacle in named_obstacles))
     if costs.price is not None and all(each.calls_per_photo is None for *_, each in named):
         raise UsageError("--price is the price of a call, but no calls are known: add --calls-per-photo.")
     question = Question(drop, power, clusters)
@@ -671,7 +671,7 @@ def _pilot_or_reason(
 
 
 def _label(key: tuple[Any, ...], keys: Sequence[tuple[Any, ...]]) -> str:
-    """Name a model, with its prompts if it was asked in several ways."""
+    """Name a model, with its prompts if the run has it under several."""
     name = str(key[0])
     return name if sum(other[0] == key[0] for other in keys) == 1 else f"{name} ({key[2]})"
 

@@ -248,7 +248,7 @@ def open_run(path: Path | str) -> Run:
     scores are recomputed from the predictions.
 
     Raises:
-        UsageError: a file, or something that is no path.
+        UsageError: a file, or something that is not a path.
         CounterGroundError: the folder holds no run, or an empty, changed or contradictory one.
     """
     if not isinstance(path, str | os.PathLike):
@@ -309,7 +309,7 @@ def open_runs(runs: AnyRuns, *, least: int = 0) -> list[Run]:
         listed: list[Run | Path | str] = [runs]
     elif hasattr(runs, "columns"):
         raise UsageError(
-            f"A table ({type(runs).__name__}) is no run: give runs or their folders. format_scores also "
+            f"A table ({type(runs).__name__}) is not a run: give runs or their folders. format_scores also "
             "takes scores as a Polars DataFrame."
         )
     elif isinstance(runs, Iterable) and not isinstance(runs, bytes):

@@ -463,7 +463,7 @@ def test_models_of_other_names_are_no_tests_that_p_is_corrected_for(make_run, se
     assert {pair.corrected_for for pair in found.comparisons.pairs if pair.model in "abc"} == {12}
     tables = {table.title: table for table in full_comparison([many, few]).tables}
     (note,) = next(table.notes for title, table in tables.items() if title.startswith("Paired differences"))
-    assert note.endswith("Each benchmark and label space is corrected by itself.")
+    assert note.endswith("Each benchmark and label space is corrected separately.")
 
 
 def test_other_photos_are_no_test(make_run, verdict_of):

@@ -138,7 +138,7 @@ def share_interval(moment: InfluenceEstimate) -> Interval:
     """Return the score (Wilson) interval of a share, with as many effective photos as its variance implies.
 
     Close to estimate +- t x standard error, but inside [0, 1], and wide if nothing varies: four right out of
-    four is no certainty.
+    four do not prove that all are right.
     """
     if not moment.bounded:
         return Interval(moment.value, None, None, moment.n, moment.clusters)

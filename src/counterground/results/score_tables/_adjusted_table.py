@@ -23,7 +23,8 @@ FIGURES = {
     "difference": ("Difference", "Adjusted less unadjusted, in points."),
 }
 CAUTION = (
-    "Only these covariates are held. The sides may differ in others, so this is no effect of the sides alone."
+    "Only these covariates are held. The sides may differ in others, so this is not an effect of the sides "
+    "alone."
 )
 """What an adjusted contrast is conditional on."""
 

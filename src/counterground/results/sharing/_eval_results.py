@@ -81,9 +81,9 @@ def _check_name(dataset: str) -> None:
     try:
         validate_repo_id(dataset)
     except HFValidationError as error:
-        raise UsageError(f"{dataset!r} is no data set of the hub: {one_line(str(error))}") from error
+        raise UsageError(f"{dataset!r} is not a data set of the hub: {one_line(str(error))}") from error
     if "/" not in dataset:
-        raise UsageError(f"{dataset!r} is no data set of the hub: write OWNER/NAME.")
+        raise UsageError(f"{dataset!r} is not a data set of the hub: write OWNER/NAME.")
 
 
 def _notes(result: ModelResult, figure: Estimate) -> str:

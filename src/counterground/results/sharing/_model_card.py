@@ -203,7 +203,7 @@ def _meaning(result: ModelResult) -> str:
     backgrounds = (
         f"a common background, where {markdown(referee)} did best, and on a counter background, the worst"
         if referee
-        else "a common and on a counter background, as whoever made the benchmark chose them"
+        else "a common and on a counter background, as chosen by the makers of the benchmark"
     )
     return (
         f"Each class is shown on {backgrounds}. The drop, in points, is the mean over classes of accuracy on"

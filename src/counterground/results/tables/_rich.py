@@ -120,8 +120,8 @@ def _rooms(drawn: RichTable, table: Table, width: int) -> dict[int, int]:
     for place in names:
         cells = [drawn.columns[place].header, *drawn.columns[place].cells]
         rooms[place] = max(Measurement.get(console, console.options, cell).maximum for cell in cells)
-        said = (table.columns[place].title, *(part for row in table.rows for part in row[place][:2]))
-        found = {word for text in said for word in text.split()}
+        texts = (table.columns[place].title, *(part for row in table.rows for part in row[place][:2]))
+        found = {word for text in texts for word in text.split()}
         words[place] = max(map(len, found), default=0)
         parts[place] = max((len(part) for word in found for part in _BREAKS.split(word)), default=0)
     room = sum(rooms.values()) - over
