@@ -233,6 +233,36 @@ def served(tmp_path):
         thread.join()
 
 
+def test_a_table_on_the_web_goes_with_an_archive_beside_the_file(barnyard, tmp_path, served):
+    address, web = served
+    rows = {"file": [f"{n}.jpg" for n in range(6)], "label": [CLASSES[n % 2] for n in range(6)]}
+    pl.DataFrame(rows).write_csv(web / "labels.csv")
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    with zipfile.ZipFile(packed / "images.zip", "w") as archive:
+        for path in sorted(barnyard.rglob("*.jpg")):
+            archive.write(path, path.relative_to(barnyard))
+    zipped = file_object(packed, "images.zip", "application/zip")
+    table = file_object(web, "labels.csv", "text/csv", url=f"{address}/labels.csv")
+    key = field(
+        "all",
+        "file",
+        TEXT,
+        "images",
+        file_property=mlc.FileProperty.filename,
+        references={"file_object": "labels.csv", "extract": mlc.Extract(column="file")},
+        regex="^(.*)$",
+    )
+    label = field("all", "label", TEXT, "labels.csv", column="label")
+    sets = ("all", [key, images(), label], None)
+    file = write(packed, [zipped, table, file_set(contained_in=["images.zip"])], sets)
+    found = read_benchmark(file).photos
+    assert all(
+        name == path.partition("/")[0] for path, name in found.select("path", "class_name").iter_rows()
+    )
+    assert len(found) == 6
+
+
 def parquet_of_photos(folder, labels):
     rows = {
         "image": [{"bytes": picture(n, "PNG"), "path": None} for n in range(len(labels))],

@@ -34,6 +34,7 @@ from counterground.photos._memory import manifest_of_table
 from counterground.photos._native import LABEL_SPACE_FILE
 from counterground.photos.labels import LabelSpace
 from counterground.photos.shards import MAX_TOTAL_BYTES
+from counterground.photos.sources import is_web
 from counterground.privacy import without_query
 from counterground.reading import (
     BoundedTarInfo,
@@ -161,7 +162,7 @@ def _metadata(file: Path | str) -> Any:
         )
     for archive in archives:
         _use_unpacked(file, metadata, archive)
-    if any(urlsplit(node.content_url or "").scheme in ("http", "https") for node in objects):
+    if any(is_web(node.content_url or "") for node in objects):
         check_online(f"Fetching the files that {file} names")
     if not isinstance(file, Path):
         _refuse_local_files(file, metadata)
@@ -221,7 +222,7 @@ def _use_unpacked(file: Path | str, metadata: Any, archive: Any) -> None:
             node.contained_in = []
             if hasattr(node, "sha256") and node.content_url:
                 node.sha256 = file_sha256(folder / node.content_url)
-        elif hasattr(node, "content_url") and node is not archive:
+        elif hasattr(node, "content_url") and node is not archive and not is_web(node.content_url or ""):
             node.content_url = str(file.absolute().parent / node.content_url)
     metadata.distribution = [node for node in metadata.distribution if node is not archive]
     metadata.ctx.graph.remove_node(archive)
