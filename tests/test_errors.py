@@ -69,6 +69,7 @@ def test_a_missing_module_of_ours_is_no_missing_extra():
 def test_a_summary_is_one_line_without_a_full_stop():
     assert error_summary(ValueError("two\n  lines.")) == "ValueError: two lines"
     assert error_summary(SystemExit(3)) == "SystemExit: 3"
+    assert error_summary(NotImplementedError()) == "NotImplementedError"
 
 
 @pytest.mark.parametrize(("folder", "own"), [("scripts", ()), ("site-packages", ("their_code",))])

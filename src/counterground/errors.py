@@ -127,7 +127,8 @@ def first_problem(error: ValidationError) -> str:
 
 def error_summary(error: BaseException, own: Collection[str] = ()) -> str:
     """Return the type, message and place (see `raised_in`) of an error in one line, without a final stop."""
-    summary = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
+    message = " ".join(str(error).split()).rstrip(".")
+    summary = f"{type(error).__name__}: {message}" if message else type(error).__name__
     place = raised_in(error, own)
     return f"{summary} ({place})" if place else summary
 

@@ -338,6 +338,26 @@ def test_numbers_get_the_names_of_a_file(folder, tmp_path):
     assert benchmark.label_space.names == ("a bird", "a fish")
 
 
+def test_numbers_may_be_floats_and_one_that_is_missing_is_no_class(tmp_path):
+    (tmp_path / "names.txt").write_text("a fish\na bird\n")
+    for name, labels in (("whole", [0.0, 1.0, 0.0]), ("missing", [0.0, float("nan"), 1.0])):
+        (tmp_path / name).mkdir()
+        made = birds().remove_columns("species").add_column("kind", labels)
+        made.to_parquet(tmp_path / name / "test.parquet")
+    settings = f"label=kind&names={tmp_path}/names.txt"
+    photos = read_benchmark(f"hf:{tmp_path}/whole?{settings}").photos
+    assert photos["class_name"].to_list() == ["a fish", "a bird", "a fish"]
+    with pytest.raises(CounterGroundError, match="missing, row 2 has no class: its 'kind' is None"):
+        read_benchmark(f"hf:{tmp_path}/missing?{settings}")
+
+
+def test_a_label_may_be_called_class_name(tmp_path):
+    (tmp_path / "birds").mkdir()
+    made = birds().remove_columns("place").rename_column("species", "class_name")
+    made.to_parquet(tmp_path / "birds" / "test.parquet")
+    assert read_benchmark(f"hf:{tmp_path}/birds").label_space.names == ("tench", "hen")
+
+
 @pytest.fixture
 def ask(tmp_path, cache):
     """Function: what reading specifications gives in a process whose hub is at a URL."""

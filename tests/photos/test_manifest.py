@@ -138,6 +138,20 @@ def test_photos_of_a_benchmark_are_a_polars_frame_and_its_root_may_be_text(tmp_p
         Benchmark("x", tmp_path, manifest().to_dict(), SPACE)
 
 
+def test_an_empty_mask_is_none(tmp_path):
+    photos = validate_manifest(manifest(mask=["m.png", "", None]), SPACE)
+    assert photos["mask"].drop_nulls().to_list() == ["m.png"]
+    for name in ("a.png", "m.png"):
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    (tmp_path / "sub").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "sub/b.png")
+    paths = [str(tmp_path / "a.png"), str(tmp_path / "sub/b.png")]
+    frame = pl.DataFrame({"path": paths, "class_name": ["ox", "ox"], "mask": [str(tmp_path / "m.png"), ""]})
+    frame.write_parquet(tmp_path / "photos.parquet")
+    for found in (read_benchmark(tmp_path / "photos.parquet"), Benchmark.from_frame(frame)):
+        assert found.photos["mask"].to_list() == ["m.png", None]
+
+
 def test_an_empty_manifest_is_refused():
     with pytest.raises(CounterGroundError, match="no photo"):
         validate_manifest(manifest().clear(), SPACE)

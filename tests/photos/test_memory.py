@@ -325,6 +325,13 @@ def test_attributes_of_a_frame_are_those_that_are_named(tmp_path):
         Benchmark.from_frame(frame, root=tmp_path, attributes=("plase",))
 
 
+@pytest.mark.parametrize("ours", ["path", "class_name", "background", "group"])
+def test_an_attribute_does_not_replace_a_column_that_is_named_otherwise(ours, columns, photos):
+    columns[ours] = ["x"] * ROWS
+    with pytest.raises(UsageError, match=f"An attribute cannot be called '{ours}'"):
+        Benchmark.from_frame(columns, root=photos, **USED, attributes=[ours])
+
+
 @pytest.mark.parametrize("site", [[2**53 + 2, 2**53 + 3], np.array([2**53 + 2, 2**53 + 3])])
 def test_large_numbers_are_codes_that_stay_apart(columns, photos, site):
     """As in a table in a file."""

@@ -231,8 +231,8 @@ def _below_one_folder(
     below = {path: file.relative_to(shared).as_posix() for path, file in files.items()}
     frame = frame.with_columns(pl.col(columns).replace(below))
     note = (
-        f"The {'paths' if 'path' in names else 'masks'} of the manifest are absolute; outputs give them from "
-        f"{shared.name!r} on, which all share."
+        f"The {'paths' if 'path' in names else 'masks'} of the manifest are absolute; outputs show them "
+        f"relative to {shared.name or str(shared)!r}, the folder that holds all of them."
     )
     return frame, shared, (note,)
 

@@ -153,10 +153,11 @@ def in_schema(photos: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_plain_paths(photos: pl.DataFrame) -> pl.DataFrame:
-    """Return a manifest whose paths are all spelt the same way: ``./ox//p0.jpg`` is ``ox/p0.jpg``."""
+    """Return a manifest whose paths are spelt alike (``./ox//p0.jpg`` is ``ox/p0.jpg``); no mask is empty."""
     columns = [name for name in ("path", "mask") if photos.schema.get(name) == pl.String]
     plain = pl.col(columns).str.replace_all("/+", "/").str.replace_all(r"/(\./)+", "/")
-    return photos.with_columns(plain.str.replace(r"^(\./)+", ""))
+    photos = photos.with_columns(plain.str.replace(r"^(\./)+", ""))
+    return photos.with_columns(pl.when(pl.col(mask) != "").then(mask) for mask in columns if mask == "mask")
 
 
 def stripped(texts: pl.Expr) -> pl.Expr:

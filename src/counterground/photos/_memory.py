@@ -57,27 +57,7 @@ def manifest_of_table(
         UsageError: see ``Benchmark.from_frame``.
     """
     attributes = [attributes] if isinstance(attributes, str) else list(attributes)
-    known, values = _reader(table)
-    found: dict[str, list[Any]] = {}
-    for ours, theirs in columns.items():
-        if theirs is None:
-            continue
-        if theirs in known:
-            found[ours] = values(theirs)
-        elif not (ours in _DEFAULTS and theirs == ours):
-            parameter = "label" if ours == "class_name" else ours
-            listed = ", ".join(map(repr, list(known)[:8]))
-            raise UsageError(
-                f"The frame has no column {theirs!r}: say which it is with {parameter}=. It has {listed}."
-                f"{did_you_mean(theirs, map(str, known))}"
-            )
-    for name in attributes:
-        if name not in known:
-            raise UsageError(f"The frame has no column {name!r}.{did_you_mean(name, map(str, known))}")
-        found[name] = values(name)
-    used = {*columns.values(), *attributes}
-    optional = (*_OPTIONAL, *(QUESTION_SCHEMA if "options" in known else ()))
-    found |= {name: values(name) for name in optional if name in known and name not in used}
+    found = _columns_used(*_reader(table), columns, attributes)
     lengths = {columns.get(name) or name: len(listed) for name, listed in found.items()}
     if 0 in lengths.values() or len(set(lengths.values())) > 1:
         counts = ", ".join(f"{name!r} has {counted(length, 'value')}" for name, length in lengths.items())
@@ -99,6 +79,40 @@ def manifest_of_table(
     photos, folder = _photos(found.pop("path"), root)
     kept = {name: _cells(name, listed, attributes, root) for name, listed in found.items()}
     return pl.DataFrame([_column(name, listed) for name, listed in {**photos, **kept}.items()]), folder, notes
+
+
+def _columns_used(
+    known: Sequence[str],
+    values: Callable[[str], list[Any]],
+    columns: Mapping[str, str | None],
+    attributes: Sequence[str],
+) -> dict[str, list[Any]]:
+    """Return the values of each column of the table that is used, by its name in the manifest."""
+    found: dict[str, list[Any]] = {}
+    for ours, theirs in columns.items():
+        if theirs is None:
+            continue
+        if theirs in known:
+            found[ours] = values(theirs)
+        elif not (ours in _DEFAULTS and theirs == ours):
+            parameter = "label" if ours == "class_name" else ours
+            listed = ", ".join(map(repr, list(known)[:8]))
+            raise UsageError(
+                f"The frame has no column {theirs!r}: say which it is with {parameter}=. It has {listed}."
+                f"{did_you_mean(theirs, map(str, known))}"
+            )
+    for name in attributes:
+        if name not in known:
+            raise UsageError(f"The frame has no column {name!r}.{did_you_mean(name, map(str, known))}")
+        if columns.get(name, name) != name:
+            raise UsageError(
+                f"An attribute cannot be called {name!r}, which is a column of every manifest: rename that "
+                "column of the frame."
+            )
+        found[name] = values(name)
+    used = {*columns.values(), *attributes}
+    optional = (*_OPTIONAL, *(QUESTION_SCHEMA if "options" in known else ()))
+    return found | {name: values(name) for name in optional if name in known and name not in used}
 
 
 def _column(name: str, values: list[Any]) -> pl.Series:
@@ -289,9 +303,14 @@ def _photos(given: Sequence[Any], root: Path | str | None) -> tuple[dict[str, li
 
 
 def _below(root: Path | str | None, value: Any) -> Any:
-    """Return a path with slashes, relative to ``root`` if it is below that; what is no path, as text."""
+    """Return a path with slashes, relative to ``root`` if it is below that; None for an empty one.
+
+    Anything that is not a path becomes text.
+    """
     if not isinstance(value, str | os.PathLike):
         return _text(value)
+    if value == "":
+        return None
     path = Path(value)
     return (path.relative_to(root) if root is not None and path.is_relative_to(root) else path).as_posix()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -236,7 +237,7 @@ def _columns(data: Any, source: Source) -> _Columns:
     for column in (image, mask):
         if features and column is not None and column not in images:
             raise UsageError(f"{source.text}: the column {column!r} holds no images.")
-    guesses = [column for column in ("class_name", *labels) if column in known]
+    guesses = [column for column in dict.fromkeys(["class_name", *labels]) if column in known]
     label = named.get("class_name") or _only(
         [each for each in guesses if each not in named.values()], "label", known, source
     )
@@ -285,6 +286,8 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns, *, local: boo
         said = label_name(value, names, f"{where}: its {column!r}") if names else value
         fields |= dict.fromkeys(carried, said)
     label = row[columns.label]
+    if isinstance(label, float):  # pandas turns whole numbers into floats if some are missing
+        label = None if math.isnan(label) else int(label) if label.is_integer() else label
     if label is None or label == -1:  # how data sets on the hub mark an unknown label
         raise CounterGroundError(f"{where} has no class: its {columns.label!r} is {label!r}.")
     return Sample(
