@@ -477,7 +477,7 @@ def swap(
     overwrite: bool = False,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Run:
-    """Evaluate models on composites: the same objects on other backgrounds, which shows what these cause.
+    """Evaluate models on composites: the same objects on other backgrounds show what backgrounds cause.
 
     The run is like any other; its ``effects()`` says what backgrounds cause. Composites are made in memory
     and not kept.
@@ -812,8 +812,8 @@ def compare(
         setting: which tables of the paper: ``one-prompt`` (3 and 4), ``openai-prompts`` (10 and 4),
             ``1-vs-20`` (13 and 14) or ``unbalanced`` (11 and 12); None takes those of 1 vs. 20 for runs with
             20 names, otherwise those of one prompt. ``Comparison.by_setting`` has all four side by side.
-        contrast: what runs are compared on, as in ``scores``; by default the benchmark's own. The paper has
-            only the drop.
+        contrast: what runs are compared on, as in ``scores``; by default the benchmark's own. The paper's
+            numbers are for the drop only.
 
     Raises:
         UsageError: there is nothing to compare, or a model, family, scale, setting or contrast is unknown.
@@ -851,18 +851,18 @@ def plan(
     """Return how many photos are needed to detect a drop, and what the photos at hand can detect.
 
     Args:
-        run: a pilot run or its folder (for composites, the background effect replaces the drop); None plans
+        run: a pilot run or its folder (for composites, the background effect replaces the drop); None to plan
             from assumptions.
         drop: the drop to detect, in percentage points.
         power: the probability of detecting it, 0 to 1.
         clusters: the number of observers or background photographs; None: it grows with the photos.
         against: a model of the run; each other model's drop is then compared with its drop.
         classes: without a run, the number of classes.
-        photos: without a run, those of each class in each group.
-        cluster_size: without a run, the photos of one cluster.
-        accuracy: without a run, that on common photos, in percent.
-        icc: without a run, the correlation of photos of a cluster in being classified correctly.
-        seconds_per_photo: time a person takes to label one.
+        photos: without a run, the number of photos of each class in each group.
+        cluster_size: without a run, the number of photos of each cluster.
+        accuracy: without a run, the accuracy on common photos, in percent.
+        icc: without a run, the intra-cluster correlation of correctness.
+        seconds_per_photo: seconds that a person takes to label one photo.
         calls_per_photo: calls per photo of a model behind an HTTP API; None: as in the run.
         price: price of a call; None: as in the model's specification.
 
@@ -951,7 +951,7 @@ def write_report(
     """Write one self-contained HTML file about runs and return its path.
 
     Args:
-        runs: runs or their folders; those of ``swap`` and ``mitigate`` say, in the section of their photos,
+        runs: runs or their folders; for those of ``swap`` and ``mitigate``, the section on their photos says
             what the background causes and what would make the drop smaller.
         out: the file, or an existing folder (the file is then ``report.html`` in it).
         comparison: what ``compare`` returned for these runs; computed here by default.

@@ -1,4 +1,4 @@
-"""Arguments of public functions: numbers, switches, paths and results are what their annotations say."""
+"""Check that the arguments of public functions are what their annotations say."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _MOST_BITS = 1000  # of a number; larger ones do not fit a float
 
 
 def checked(call: Callable[Given, R]) -> Callable[Given, R]:
-    """Refuse arguments of other types than a function's annotations say; scalars of NumPy are numbers.
+    """Return the function with a check that each argument has the type of its annotation.
 
-    Only annotations that are numbers, switches, paths or some classes of this package are checked (``int``,
-    ``float | None``, ``bool``, ``Path | str``, ``Comparison | None``); they must be texts, as ``from
-    __future__ import annotations`` makes them.
+    Checked are annotations that are numbers, switches, paths or some classes of this package (``int``,
+    ``float | None``, ``bool``, ``Path | str``, ``Comparison | None``); scalars of NumPy and PyTorch are
+    numbers. Annotations must be texts, as ``from __future__ import annotations`` makes them.
 
     Raises:
-        UsageError: when called with such an argument.
+        UsageError: when called with an argument of another type.
     """
     signature = inspect.signature(call)
     kinds = {

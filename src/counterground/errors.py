@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _PACKAGE = Path(__file__).parent
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-
-
 _LONGEST = 4000  # characters of a message; names from others may have millions
 
 
@@ -46,7 +44,7 @@ class MissingExtraError(UsageError):
 
 
 class OtherNamesWarning(UserWarning):
-    """Other names compete than those that chose the pairs of a benchmark."""
+    """The names that compete are not those with which the pairs of the benchmark were chosen."""
 
 
 def check_seed(seed: object) -> int:

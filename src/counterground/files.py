@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
 
 STALE_SECONDS = 6 * 3600
-"""Longer than any download or build takes: a draft that old was left by a killed process.
+"""Longer than any download or build takes, so a draft that old was left by a killed process.
 
-Only for file systems without locks, and for what another machine made.
+Age decides only where locks cannot: on file systems without them, and for the drafts of other machines.
 """
 
 _NO_LOCK = -1
@@ -181,7 +181,7 @@ def draft_folder(target: Path) -> Iterator[Path]:
 
 
 def place_once(draft: Path, folder: Path) -> None:
-    """Rename a finished draft to a folder that any process fills alike: of several, the first one stays.
+    """Rename a finished draft to ``folder``, unless another process has already put the same content there.
 
     Raises:
         OSError: it cannot be renamed.
@@ -344,8 +344,8 @@ def warn_damaged(path: Path) -> None:
 def write_record(path: Path, text: str, beside: Mapping[str, str] | None = None) -> None:
     """Write a JSON object atomically, with a seal as its last member ``sealed``, for `read_record`.
 
-    The seal holds a SHA-256 of the object's bytes and, by name, of the files ``beside`` it, as returned by
-    the functions that wrote them: of what was written, whatever another process has put in its place since.
+    The seal holds the SHA-256 of the object's bytes and, by name, of the files ``beside`` it. The functions
+    that wrote those files return their hashes, so a file that another process replaces does not match.
     """
     body = text.rstrip().removesuffix("}").rstrip()
     files = json.dumps(dict(beside or {}))
@@ -355,7 +355,7 @@ def write_record(path: Path, text: str, beside: Mapping[str, str] | None = None)
 
 
 def read_record(path: Path, *, beside: bool = True) -> bytes:
-    """Return the JSON object that `write_record` wrote, without its seal; one without a seal is unchanged.
+    """Return the JSON object that `write_record` wrote, without its seal; an object without one as it is.
 
     Args:
         path: the record.

@@ -24,7 +24,7 @@ Given = ParamSpec("Given")
 R = TypeVar("R")
 
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
-# What Python tells audit hooks of.
+# Python's audit events of sockets that may reach another machine.
 _EVENTS = {
     "socket.getaddrinfo",
     "socket.gethostbyname",
@@ -32,7 +32,7 @@ _EVENTS = {
     "socket.sendto",
     "socket.sendmsg",
 }
-# What other libraries read for the same purpose; huggingface_hub and datasets do so when imported.
+# The variables of other libraries for the same purpose; huggingface_hub and datasets read them when imported.
 _OTHERS = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 # Calls in several threads end in any order: the first one notes what the last one restores.
@@ -66,11 +66,11 @@ def check_online(what: str) -> None:
 
 @cache
 def guard_process() -> None:
-    """Refuse, while ``--offline`` holds, what any Python code of this process asks of another machine.
+    """Make any Python code of this process fail, while ``--offline`` holds, when it contacts another machine.
 
-    For commands, whose process is ours: libraries open addresses that files of others name. Connections,
-    datagrams and look-ups of names end in an ``OSError``. Code that is not Python's (the look-ups of a C
-    library, say) is not seen, nor is what goes through a connected datagram socket.
+    For commands, whose process is ours: libraries may open addresses that untrusted files name. Connections,
+    datagrams and look-ups of names end in an ``OSError``. Native code (the look-ups of a C library, say) is
+    not seen, nor is what goes through a connected datagram socket.
     """
     sys.addaudithook(_refuse_elsewhere)
 
@@ -86,9 +86,9 @@ def _stays_here(event: str, asking: Any, address: Any = None, *_: Any) -> bool:
         host = _text(asking)
         return not host or _is_number(host) or _names_this_machine(host)
     if asking.family not in (socket.AF_INET, socket.AF_INET6) or address is None:
-        return True  # without an address, to where it is connected
+        return True  # without an address, it goes where the socket is connected
     if event == "socket.connect" and asking.type == socket.SOCK_DGRAM:
-        return True  # which sends nothing: programs ask so for their own address
+        return True  # nothing is sent: programs find their own address this way
     return _is_own(asking.family, _text(address[0]))
 
 
@@ -109,7 +109,7 @@ def _is_number(host: str) -> bool:
 
 
 def _is_own(family: int, host: str) -> bool:
-    """Return whether an address is one of this machine's: a socket can be bound to those and to groups."""
+    """Return whether an address is this machine's own: a socket binds only to those and to groups."""
     if not _is_number(host):
         return not host or _names_this_machine(host)
     number = ipaddress.ip_address(host.partition("%")[0])

@@ -117,7 +117,7 @@ def _shareable(value: Any, but: Collection[str] = ()) -> Any:
 _BEFORE = r"(?<![\w.~/\\%#-])"
 _PART = r"[^\s/\\'\"`<>|:;,?*#&=()\[\]{}]+"
 _PATH = re.compile(rf"{_BEFORE}(?:/|[A-Za-z]:[\\/])(?:{_PART}[\\/])+(?:{_PART})?")
-# Not what follows, which may name a file here. A scheme is short: looking for a long one takes minutes.
+# Without the query and fragment, which may name a file here. A scheme is short: matching a long one is slow.
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]{0,30}://[^\s'\"<>|,;?#=&]*")
 _ANYWHERE = "/-/-"
 
@@ -127,7 +127,7 @@ def _without_places(text: str) -> str:
         return text
     text = text.replace("file:///", "/")
     for folder, short in ((Path.home, "~"), (Path.cwd, _ANYWHERE)):  # they may hold spaces
-        for place in _ways(folder):
+        for place in _spellings(folder):
             text = re.sub(rf"{_BEFORE}{re.escape(place)}(?![\w.-])", short, text)
     pieces, end = [], 0
     for address in _ADDRESS.finditer(text):
@@ -140,11 +140,11 @@ def _shortened(text: str) -> str:
     return _PATH.sub(lambda found: re.split(r"[\\/]", found[0].rstrip("\\/"))[-1], text)
 
 
-def _ways(folder: Callable[[], Path]) -> list[str]:
-    """Return a folder as written and as resolved, the longest first; empty if it is the root."""
+def _spellings(folder: Callable[[], Path]) -> list[str]:
+    """Return the path of a folder as written and as resolved, the longest first; empty if it is the root."""
     try:
         place = folder()
     except (RuntimeError, OSError):  # no home, or a folder that was removed
         return []
-    ways = {str(place), os.path.realpath(place)}
-    return sorted((way for way in ways if len(Path(way).parts) > 1), key=len, reverse=True)
+    spellings = {str(place), os.path.realpath(place)}
+    return sorted((each for each in spellings if len(Path(each).parts) > 1), key=len, reverse=True)

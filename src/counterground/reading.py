@@ -41,7 +41,7 @@ _LONG_HEADERS = (
     tarfile.SOLARIS_XHDTYPE,
 )
 _KILLED = -9
-# How the last line begins if a trial did not get as far as the file.
+# How the last line of a trial begins if it failed before it read the file.
 _NOT_THE_FILE = re.compile(r"(Import|ModuleNotFound|Memory)Error\b|OSError: .*Cannot allocate memory")
 # Each part is decoded once and released. Slices of rows would decode a row group again for each, and many
 # shards are one row group; more than one at a time would only take memory.
@@ -298,7 +298,7 @@ def try_parquet(path: Path) -> None:
 
 @lru_cache(maxsize=10_000)
 def _try_state(path: Path, _state: tuple[int, ...]) -> None:
-    """Decode a Parquet file; if sound, only once while in that state. Failures may be temporary."""
+    """Decode a Parquet file, once while it is unchanged; after a failure, which may be temporary, again."""
     import polars as pl
 
     ended = _tried(_TRIAL, path)
@@ -324,7 +324,7 @@ def try_arrow(folder: Path) -> None:
 
 
 def _tried(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
-    """Run code on files, with the packages of this process, wherever it found them.
+    """Run code on files in another process, which finds the same packages as this one.
 
     Raises:
         CounterGroundError: it ended for a reason unrelated to the files.

@@ -31,7 +31,7 @@ _KEPT = f"\t\n\r{_ISOLATE}{_END}"
 
 
 def one_line(text: str) -> str:
-    """Fold white space to single spaces and drop control characters and marks that reorder text."""
+    """Return a text in one line, without control characters and without marks that reorder text."""
     return " ".join(
         "".join(" " if char.isspace() else char for char in text if char.isspace() or _visible(char)).split()
     )
@@ -79,7 +79,7 @@ def duration(seconds: float | None) -> str:
 
 
 def legible(value: Any) -> Any:
-    """Drop from all texts of JSON-like data what `one_line` drops, but keep white space and `isolated`."""
+    """Return JSON-like data without the characters that `one_line` drops; white space and isolates stay."""
     if isinstance(value, str):
         if value.isprintable():  # most are, and photos in pages are long
             return value

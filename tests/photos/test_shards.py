@@ -187,11 +187,11 @@ def test_webdatasets_own_writer_is_read(tmp_path):
         ),
         (
             sample("1", 1, class_name="hen", **QUESTION | {"options": ["a", 2]}),
-            "its options are no list of texts",
+            "its options are not a list of texts",
         ),
         (
             sample("1", 1, class_name="hen", **QUESTION | {"options": '["a"]'}),
-            "its options are no list of texts",
+            "its options are not a list of texts",
         ),
     ],
 )

@@ -218,7 +218,7 @@ class Benchmark:
     def version(self) -> str:
         """SHA-256 over what scores depend on: manifest up to ``cluster``, attributes, questions, label space.
 
-        The name, the notes, the discovery, the design, the root and the order of the rows play no part.
+        The name, the notes, the discovery, the design, the root and the order of the rows do not change it.
         """
         return _version(self.photos, self.label_space)
 
@@ -256,7 +256,7 @@ class Benchmark:
         return (self.masks_root or self.root) / row_mask
 
     def check_backgrounds(self) -> None:
-        """Refuse backgrounds that are no labels but differ from photo to photo, such as captions.
+        """Refuse backgrounds that are not labels but differ from photo to photo, such as captions.
 
         Raises:
             UsageError: there are more than 1,000.
@@ -292,10 +292,10 @@ def _version(photos: pl.DataFrame, label_space: LabelSpace) -> str:
 
 
 def as_written(benchmark: Benchmark, manifest: pl.DataFrame, version: str) -> Benchmark | None:
-    """Return a benchmark that was written as ``version``; None if its photos or classes are others.
+    """Return a benchmark that was written as ``version``; None if its photos or classes have changed.
 
     Earlier versions of the package kept spaces around texts, and gave copies of a photo clusters of their
-    own. What they wrote is known by the ``manifest`` as it is stored, and a note says what changed.
+    own. What they wrote is recognised by its stored ``manifest``, and a note says what changed.
     """
     if benchmark.version == version:
         return benchmark
@@ -352,7 +352,7 @@ def describe_gaps(benchmark: Benchmark) -> tuple[str, ...]:
 
 
 def without_shared_clusters(benchmark: Benchmark) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Return the photos without clusters that were made for copies, and the notes but that on copies."""
+    """Return the photos without the clusters made for copies, and the notes without that on copies."""
     own = pl.lit("copies of ") + pl.col("photo_id").str.head(12)  # see validate_manifest
     given = pl.when(pl.col("cluster").ne_missing(own)).then("cluster")
     notes = tuple(note for note in benchmark.notes if not note.endswith(_COPIES))

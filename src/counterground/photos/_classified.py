@@ -114,7 +114,8 @@ def as_attributes(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
         CounterGroundError: a column name is one slip from a known one.
     """
     known = _known(frame)
-    # What the table has, and what no score depends on, need not be meant by a name that is left out anyway.
+    # A name that cannot be an attribute is only left out, unless it may be meant for a column that the table
+    # lacks and that scores depend on.
     lacking = [name for name in MANIFEST_SCHEMA if name not in {*frame.columns, *_CREDITS}]
     kept, unused = [], []
     for column in frame.columns:
@@ -173,7 +174,7 @@ def _typed(column: pl.Series) -> pl.Series:
 
 
 def row_of(wrong: pl.Series) -> int:
-    """Return the number of the first row that is wrong, as messages state it: from 1 on."""
+    """Return the number of the first row that is wrong, counted from 1 as in messages."""
     return int(wrong.arg_max() or 0) + 1
 
 

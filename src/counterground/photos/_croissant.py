@@ -158,7 +158,7 @@ def _metadata(file: Path | str) -> Any:
     if len(archives) > 1:
         names = ", ".join(node.name or node.id for node in archives)
         raise CounterGroundError(
-            f"{file} has several archives ({names}), and one is what is read: unpack them."
+            f"{file} has several archives ({names}), and only one can be read: unpack them."
         )
     for archive in archives:
         _use_unpacked(file, metadata, archive)
@@ -270,8 +270,8 @@ def _record_set(file: Path | str, metadata: Any, wanted: str | None) -> Any:
         return found[wanted]
     if wanted is None and not pictured:
         raise CounterGroundError(f"{file} has no record set with a field of type sc:ImageObject: no photos.")
-    said = "has several record sets with photos" if wanted is None else f"has no record set {wanted!r}"
-    raise UsageError(f"{file} {said}: name one with records=, of {', '.join(pictured or found)}.")
+    problem = "has several record sets with photos" if wanted is None else f"has no record set {wanted!r}"
+    raise UsageError(f"{file} {problem}: name one with records=, of {', '.join(pictured or found)}.")
 
 
 def _columns(file: Path | str, fields: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, str]:
@@ -335,8 +335,8 @@ def _of_split(
     if wanted is None and len(splits) < 2:
         return rows
     if wanted not in splits:
-        said = "holds several splits" if wanted is None else f"has no split {wanted!r}"
-        raise UsageError(f"{file} {said}: name one with split=, of {', '.join(splits) or 'none'}.")
+        problem = "holds several splits" if wanted is None else f"has no split {wanted!r}"
+        raise UsageError(f"{file} {problem}: name one with split=, of {', '.join(splits) or 'none'}.")
     return [row for row, split in zip(rows, split_of, strict=True) if split == wanted]
 
 
@@ -396,7 +396,7 @@ def _is_path(value: Any) -> bool:
 def _folder(metadata: Any, photos: Sequence[Path]) -> Path:
     """Return the folder of the Croissant file, or of its archive, if all photos are in it.
 
-    Otherwise (a repository that mlcroissant cloned), return the deepest folder that they share.
+    Otherwise, as in a repository that mlcroissant cloned, return the deepest folder that they share.
     """
     own = Path(metadata.ctx.folder) if metadata.ctx.folder is not None else None
     if own is not None and all(photo.is_relative_to(own) for photo in photos):

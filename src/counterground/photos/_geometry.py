@@ -36,7 +36,7 @@ _HALF = 128
 _LARGEST_8_BIT = 255
 _NAMED = 3
 _TOGETHER = 32
-_TURNED = "turned"  # whether a photo is stored turned or mirrored: kept with the measures, but none of them
+_TURNED = "turned"  # whether a photo is stored turned or mirrored: kept with the measures, not one of them
 _File = TypeVar("_File")
 _Found = TypeVar("_Found")
 
@@ -55,9 +55,10 @@ class ObjectPlace(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """``path`` and the known columns of ``metrics.MEASURED``, null if unknown; and what to warn of.
+    """Measures of photos: ``path`` and those of the columns ``metrics.MEASURED`` that any photo has.
 
-    ``turned`` is the one of the ``warnings`` that counts photos stored turned or mirrored; empty without any.
+    ``unreadable`` counts the photos that could not be read. ``turned`` is the one of the ``warnings`` that
+    counts photos stored turned or mirrored; empty if there are none.
     """
 
     columns: pl.DataFrame

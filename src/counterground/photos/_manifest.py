@@ -169,7 +169,7 @@ def stripped(texts: pl.Expr) -> pl.Expr:
 def attribute_problem(name: str, kind: pl.DataType, known: Collection[str] = tuple(MANIFEST_SCHEMA)) -> str:
     """Say why a column cannot be an attribute or a covariate; empty if it can.
 
-    ``known``: the columns of a manifest that its name may be a slip from.
+    ``known`` are the columns of a manifest for which its name may be a misspelling.
     """
     if problem := name_problem(name, known):
         return problem

@@ -227,7 +227,7 @@ def _reader(table: Any) -> tuple[Sequence[str], Callable[[str], list[Any]]]:
 
 
 def _listed_values(name: str, column: Any) -> list[Any]:
-    """Return the values of a column of a dict, which Python could also take a text or a set for."""
+    """Return the values of a column of a dict; a text or a set is refused, although it can be iterated."""
     if isinstance(column, pl.Series):
         return _polars_values(column)
     if isinstance(column, np.ma.MaskedArray):

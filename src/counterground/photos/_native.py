@@ -49,10 +49,10 @@ def write_benchmark(benchmark: Benchmark, out: Path) -> Path:
     return out
 
 
-def _notes(said: Any) -> tuple[str, ...]:
-    if not isinstance(said, list):
-        raise TypeError("its notes are no list")
-    return tuple(map(str, said))
+def _notes(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError("its notes are not a list")
+    return tuple(map(str, value))
 
 
 def read_native(folder: Path) -> Benchmark:

@@ -269,7 +269,7 @@ def load_photo(
     RGB photos come out as ``Image.open(path).convert("RGB")`` gives them. Other modes are converted before
     anything else, as PIL does, except that 16-bit grey is scaled to 8 bits where PIL may clip, and is refused
     if it holds only 12 bits. The first frame of an animation is read. The EXIF orientation is ignored, as the
-    libraries we compare with do; ``photo_head`` tells of it.
+    libraries we compare with do; ``photo_head`` reports it.
 
     Args:
         path: the file (its content decides the format, not its suffix), or a photo to be made.

@@ -57,7 +57,7 @@ def _kind_problem(question: Any, options: Any, answer: Any) -> str:
         if not isinstance(value, str | None):
             return f"its {name} is not a text, but {value!r}"
     if options is not None and not (isinstance(options, list) and _are_texts(options)):
-        return f"its options are no list of texts, but {options!r}"
+        return f"its options are not a list of texts, but {options!r}"
     return ""
 
 

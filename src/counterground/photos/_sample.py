@@ -27,7 +27,7 @@ def sample_photos(benchmark: Benchmark, limit: int) -> Benchmark:
         return benchmark
     cell = tuple(dict.fromkeys((*_CELL, *benchmark.design.cells)))
     numbered = benchmark.photos.sort("photo_id", "path").with_columns(turn=pl.int_range(pl.len()).over(*cell))
-    # The first classes would be fish and birds only, if they are ImageNet's.
+    # Without this, the first classes of ImageNet would all be fish and birds.
     numbered = numbered.with_columns(drawn=pl.col("photo_id").min().over("class_index"))
     chosen = numbered.sort("turn", "drawn", *cell).head(limit).drop("turn", "drawn").sort("path")
     note = (

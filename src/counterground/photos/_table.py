@@ -17,9 +17,7 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_message
-from counterground.photos._manifest import (
-    stripped,
-)
+from counterground.photos._manifest import stripped
 from counterground.photos._photo import IMAGE_SUFFIXES
 from counterground.reading import open_regular, parse_json, read_parquet
 
@@ -94,7 +92,7 @@ def refuse_sparse(rows: int, fields: Collection[str], values: int, where: str) -
 
 
 def refuse_patterns(frame: pl.DataFrame, where: str = "") -> None:
-    """Refuse names of columns that Polars takes for patterns, even where it has only the column.
+    """Refuse names of columns that Polars would take for patterns.
 
     Raises:
         CounterGroundError: there is one.
@@ -241,7 +239,7 @@ def _read_json_lines(source: Path) -> pl.DataFrame:
             if not line.strip():
                 continue
             if alike is not None and line.isascii() and alike.fullmatch(line):
-                row = first  # but for its values
+                row = first  # it has the same fields
             else:
                 row = _object(source, number, line)
             if not rows:
@@ -255,9 +253,9 @@ def _read_json_lines(source: Path) -> pl.DataFrame:
 
 
 def _lines_like(row: dict[str, Any]) -> re.Pattern[bytes] | None:
-    """Return what a line in ASCII is if it is an object with the fields of a row, in order and each once.
+    """Return the pattern of an ASCII line that is an object with the fields of a row, in order and each once.
 
-    To match is several times quicker than to parse, which Polars does anyway. None for fields that are many,
+    Matching is several times quicker than parsing, which Polars does anyway. None if the fields are many,
     long or nested.
     """
     if len(row) > _MOST_FIELDS or any(len(name) > _LONGEST_NAME for name in row):

@@ -55,17 +55,17 @@ def imagenet_wnids() -> tuple[str, ...]:
 
 
 def name_key(text: str) -> str:
-    """Fold case, commas, underscores, white space, Unicode form: names that differ only there are one name.
+    """Return a key that ignores case, commas, underscores, white space and Unicode form.
 
-    This decides for classes and for backgrounds. Unicode form: an accent may be a character of its own (NFD,
-    as in archives from macOS), and names that differ only in that look alike.
+    Names with equal keys are one name, of a class or of a background. Unicode form: an accent may be a
+    character of its own (NFD, as in archives from macOS), and names that differ only in that look alike.
     """
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
     return " ".join(re.split(r"[\s,_]+", folded)).strip()
 
 
 def respelled(names: Iterable[str]) -> list[list[str]]:
-    """Return the names that are written in several ways, see `name_key`: the ways of each, as they come."""
+    """Return the spellings of each name that has several (see `name_key`), in the order given."""
     ways: dict[str, dict[str, None]] = {}
     for name in names:
         ways.setdefault(name_key(name), {})[name] = None
@@ -73,7 +73,7 @@ def respelled(names: Iterable[str]) -> list[list[str]]:
 
 
 def quoted_ways(ways: Sequence[str]) -> list[str]:
-    """Return the ways in quotes; if some look alike, with escaped characters, which tell them apart."""
+    """Return spellings in quotes; if some look alike, with escaped characters, which show the difference."""
     looks = {unicodedata.normalize("NFC", way) for way in ways}
     return list(map(repr if len(looks) == len(ways) else ascii, ways))
 

@@ -43,7 +43,7 @@ def class_name_problem(name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a whole number of NumPy as one of Python, which JSON can hold."""
+    """Return a NumPy integer as a Python integer, which JSON can hold, and any other value as it is."""
     return operator.index(value) if isinstance(value, np.integer) else value
 
 

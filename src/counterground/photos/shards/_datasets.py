@@ -198,7 +198,7 @@ class _Columns:
     others: Mapping[str, str]  # manifest column -> their column, which may be of several
     class_names: Sequence[str] | None
     texts_of: Mapping[str, Sequence[str]]  # names of the numbers in columns
-    hidden: Mapping[str, str]  # their columns that have our names -> those that are used instead
+    hidden: Mapping[str, str]  # unused columns that are called like ours -> those that are used instead
 
     def fields_of(self, column: str) -> list[str]:
         """Return what a column is called in the manifest; empty if it is not carried."""
@@ -283,8 +283,8 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns, *, local: boo
         if not carried or isinstance(value, dict | list | bytes):
             continue
         names = columns.texts_of.get(column)
-        said = label_name(value, names, f"{where}: its {column!r}") if names else value
-        fields |= dict.fromkeys(carried, said)
+        text = label_name(value, names, f"{where}: its {column!r}") if names else value
+        fields |= dict.fromkeys(carried, text)
     label = row[columns.label]
     if isinstance(label, float):  # pandas turns whole numbers into floats if some are missing
         label = None if math.isnan(label) else int(label) if label.is_integer() else label

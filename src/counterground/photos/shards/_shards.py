@@ -152,15 +152,15 @@ def _text(value: Any) -> str | None:
 def _class_of(
     sample: Sample, fields: Mapping[str, Any], space: LabelSpace | None
 ) -> tuple[dict[str, Any], int | None]:
-    """Return the class of a sample, and its number if that has got its name from ``Sample.class_names``."""
-    said: Any = next((fields[name] for name in _CLASS_FIELDS if fields.get(name) is not None), None)
-    if sample.class_names is not None and fields.get("class_name") is None and _is_number(said):
-        said = int(said)  # written as text
+    """Return the class of a sample, and its number if ``Sample.class_names`` gave it its name."""
+    label: Any = next((fields[name] for name in _CLASS_FIELDS if fields.get(name) is not None), None)
+    if sample.class_names is not None and fields.get("class_name") is None and _is_number(label):
+        label = int(label)  # written as text
     # Names that come with a sample are those of its label. In our exports, class_index decides.
-    numbers = (fields.get("class_index"), said) if space is not None else (said, fields.get("class_index"))
+    numbers = (fields.get("class_index"), label) if space is not None else (label, fields.get("class_index"))
     number = next((each for each in numbers if each is not None), None)
     index = number if isinstance(number, int) and not isinstance(number, bool) else None
-    name = said if isinstance(said, str) and said.strip() else None
+    name = label if isinstance(label, str) and label.strip() else None
     if space is not None:
         if index is None and name is not None:
             index = space.index_of(name)
