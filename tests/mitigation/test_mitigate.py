@@ -20,7 +20,7 @@ from counterground.cli import main
 from counterground.cli._show import show_mitigated
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
 from counterground.files import read_record, write_record
-from counterground.metrics import DROP, Design, compare_models
+from counterground.metrics import DROP, Contrast, Design, compare_models
 from counterground.mitigation import MitigatedHead, Mitigation
 
 # A photo of this width would be encoded for a minute.
@@ -478,6 +478,20 @@ def test_where_names_of_imagenet_compete_the_remedy_that_is_named_works(planted,
     remedy = {"classes": "pairs", "label_space": "benchmark"}
     found = cg.mitigate(benchmark, Planted(), "prototypes", out=tmp_path / "run", **remedy, **settings)
     assert set(found.run.predictions["predicted_name"]) <= set(ids)
+
+
+@pytest.mark.parametrize("contrast", ["all - background=water", "background=water - all"])
+def test_one_side_may_be_part_of_the_other(contrast, planted, tmp_path):
+    """As of NICO++ and UrbanCars: the smaller side has photos in every part."""
+    design = Design(contrasts=(Contrast.parse(f"gap: {contrast}"),))
+    found = cg.mitigate(
+        planted.described(design=design), Planted(), "prototypes", out=tmp_path, watermark=False, figure=False
+    )
+    on_water = found.run.predictions.filter(pl.col("background") == "water", pl.col("model") == "Planted")
+    sides = found.record.unmitigated
+    smaller, whole = (sides.counter, sides.common)[:: 1 if contrast.startswith("all") else -1]
+    assert smaller.value == pytest.approx(on_water["correct"].mean())
+    assert whole.value != smaller.value
 
 
 def test_the_table_says_how_many_tests_p_values_are_corrected_for(mitigated):

@@ -110,15 +110,22 @@ def _without(benchmark: Benchmark, names: Collection[str]) -> Benchmark:
 def _sides(benchmark: Benchmark) -> tuple[Contrast, np.ndarray]:
     """Return the benchmark's own contrast, and the side of each photo: common, counter or None.
 
+    A photo on both sides has none, unless one side has no other photos, as the right one of ``all -
+    place=land``: it then keeps its photos, and the other side has the rest.
+
     Raises:
-        UsageError: no class has photos on both.
+        UsageError: no class has photos on both, or both have the same photos.
     """
     contrast, photos = benchmark.design.contrasts[0], benchmark.photos
     left, right = (_on(side, photos) for side in contrast.sides)
+    both = set(photos["class_index"].to_numpy()[left]) & set(photos["class_index"].to_numpy()[right])
     side = np.full(len(photos), None, dtype=object)
     side[left & ~right], side[right & ~left] = "common", "counter"
-    both = set(photos["class_index"].to_numpy()[left]) & set(photos["class_index"].to_numpy()[right])
-    if not both or (left & right).all():
+    if not (right & ~left).any():
+        side[right] = "counter"
+    elif not (left & ~right).any():
+        side[left] = "common"
+    if not both or (left == right).all():
         raise UsageError(
             f"{benchmark.name} has no class with photos on both sides of {contrast}, so there is no drop "
             "to make smaller. To choose common and counter backgrounds: counterground discover BENCHMARK "
