@@ -386,6 +386,12 @@ def _broken(data):
         (Planted, "dfrr", {}, "There is no method 'dfrr'.*Did you mean 'dfr'"),
         (Planted, (), {}, "No method was named"),
         (Planted, [3], {}, "A method is a name or a Mitigation, not int"),
+        (
+            Planted,
+            [Mitigation("dfr", "", "", _grey), "all"],
+            {},
+            "Two methods are called 'dfr': rename yours",
+        ),
         (PlantedClassifier, "roboshot", {}, "roboshot needs a model with texts, and PlantedClassifier is"),
         (Planted, "roboshot", {"background": None}, "needs labels of backgrounds, and planted has none"),
         (Planted, "foreground", {}, "needs masks of the objects, and planted has none"),

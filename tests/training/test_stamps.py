@@ -89,6 +89,11 @@ def test_a_dose_changes_how_many_backgrounds_follow_and_nothing_else(plan):
     assert dataclasses.replace(half, follow=0.95) == planting_of("stamps-biased", plan)
 
 
+def test_an_unknown_recipe_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"no recipe 'stamps-biased '; there are stamps-balanced"):
+        train_stamps("stamps-biased ", tmp_path / "out", steps=1)
+
+
 def test_doses_are_runs_of_their_own(tmp_path, capsys):
     def run(*options):
         return main([*options, "--steps", "1", "--quiet", "--out", str(tmp_path / "out")])

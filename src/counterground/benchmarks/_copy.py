@@ -1,4 +1,4 @@
-"""A user's copy of a published data set, as the reader of its layout sees it."""
+"""A user's copy of a published data set: what readers of layouts use."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from counterground.reading import is_file, read_json
 from counterground.text import and_more, counted, is_utf8
 
 Change = Callable[[Image.Image], Image.Image] | None
-"""What is done to a photo, in RGB; None: nothing, and its file is linked or copied.
+"""Function that changes a photo in RGB; None: the file is linked or copied as it is.
 
-A ``ValueError`` says why it cannot be done.
+It raises a ``ValueError`` that says why a photo cannot be changed.
 """
 
 _LISTED = 4  # unknown folders that a note names

@@ -18,11 +18,11 @@ from counterground.progress import progress_bar
 from counterground.reading import is_file, is_folder
 
 _RETRIES = 3
-_DEPTH = 4  # folders that an unpacker, a mirror or a user put around the data
+_DEPTH = 4  # levels that are searched: an unpacker, a mirror or a user may wrap the data in folders
 
 
 def nearest_folders(data: Path) -> Iterator[Path]:
-    """Yield a folder and those in it, the nearest first, as deep as something may lie around the data."""
+    """Yield a folder and those in it, the nearest first, as deep as the data may be wrapped in folders."""
     level = [data]
     for _ in range(_DEPTH):
         yield from level
@@ -44,7 +44,7 @@ def data_folder(
         title: what it is called in progress bars, and in the names of downloads.
         given: an archive, or the folder it was unpacked to, which is used in place; None: download.
         folder: where archives are unpacked, each set of them in a folder named after its content, so that two
-            never mix, and the same one resumes where it stopped.
+            sets never mix, and the same one resumes where it stopped.
         urls: the archives to download; they are unpacked into one folder.
         remedy: sentence that ends messages on a failed download: what to do.
         show_progress: show bars on standard error.

@@ -1,7 +1,7 @@
 """Benchmarks that others published: read from a copy in the layout that their authors gave it.
 
-A copy may come from any mirror: what counts is that it holds the published folders, and how many photos are
-in each cell. If these numbers differ from the published ones, the benchmark says so.
+A copy may come from any mirror. It must hold the published folders; if its numbers of photos per cell differ
+from the published ones, the benchmark says so.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LISTED = 4  # differences that a note names
 
 @dataclass(frozen=True)
 class LayoutBenchmark:
-    """A published data set: how to read a copy of it, and what its field measures on it.
+    """A published data set: how to read a copy of it, and what the literature measures on it.
 
     Attributes:
         name: what commands call it; for a variant, with its options, as in ``waterbirds?split=val``.

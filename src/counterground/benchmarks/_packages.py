@@ -203,7 +203,7 @@ class Package:
         return found
 
     def record(self) -> dict[str, str]:
-        """Return what a benchmark states about where its photos came from."""
+        """Return what a benchmark records about this source of its photos."""
         return {k: v for k, v in asdict(self).items() if k != "folder"}
 
 

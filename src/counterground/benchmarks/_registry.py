@@ -1,8 +1,9 @@
-"""Map names to benchmarks: the built-in ones, those of other packages, and what the photos room reads."""
+"""Open benchmarks by name: the built-in ones, those of other packages, and what the photos room reads."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -154,7 +155,7 @@ def _open(benchmark: BuiltInBenchmark, *, show_progress: bool) -> Benchmark:
     if not benchmark.is_ready():
         raise CounterGroundError(
             f"{benchmark.name} is not on this machine yet; "
-            f"run `counterground benchmarks get {benchmark.name}`, "
+            f"run `counterground benchmarks get {shlex.quote(benchmark.name)}`, "
             f"with `{_OPTIONS[benchmark.source]}` if you already have it."
         )
     if benchmark.folder().is_dir():

@@ -88,7 +88,7 @@ class Budget:
                 self._add(connection, kind, difference, time.time())
 
     def arrived(self, kind: str, taken_at: float) -> None:
-        """Count a request that was taken then from now on: its answer has come, so it arrived before."""
+        """Count a request from now on, not from ``taken_at``: its answer has come, so it has arrived."""
         with self._transaction() as connection:
             key = (self._account, kind, taken_at)
             moved = connection.execute(
@@ -160,7 +160,7 @@ class Budget:
 
 
 def refuse_long_wait(seconds: float, what: str) -> None:
-    """End a run that would have to wait for another day.
+    """Refuse to wait for another day.
 
     Raises:
         CounterGroundError: the wait is longer than an hour.

@@ -19,7 +19,7 @@ _thread = threading.local()
 
 
 class Deadline:
-    """End this thread's requests after ``seconds``; ``passed`` tells whether it did."""
+    """End this thread's requests after ``seconds``; ``passed`` says whether that has happened."""
 
     def __init__(self, seconds: float) -> None:
         self.passed = False

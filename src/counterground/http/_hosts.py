@@ -1,4 +1,4 @@
-"""Many requests to many hosts: whose turn it is, which host rests, and what is given up."""
+"""A queue of many requests to many hosts: which host is next, which one rests, and what is given up."""
 
 from __future__ import annotations
 

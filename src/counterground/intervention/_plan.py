@@ -129,7 +129,7 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
     frame = pl.DataFrame([row for row, _ in rows], infer_schema_length=None)
     frame = frame.with_columns(pl.col(_TEXTS).cast(pl.String))
     backgrounds = set(frame["background_photo"]) - {"grey"}
-    said = (
+    made_of = (
         f"Photos are composites (version {VERSION}, seed {settings.seed}) of the benchmark "
         f"{benchmark.name!r}: objects of {counted(len(drawn.foregrounds), 'photo')}, backgrounds of "
         f"{len(backgrounds):,}."
@@ -139,7 +139,7 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
         benchmark.root,
         frame,
         benchmark.label_space,
-        (*benchmark.notes, said, *notes, *drawn.notes, *_decomposed(frame), *_crossed(benchmark)),
+        (*benchmark.notes, made_of, *notes, *drawn.notes, *_decomposed(frame), *_crossed(benchmark)),
         benchmark.discovery,
         swap_design(frame),
         benchmark.masks_root,
@@ -149,19 +149,19 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
 
 
 def _decomposed(composites: pl.DataFrame) -> list[str]:
-    """Say if the drop is decomposed over fewer classes than show the background effect."""
+    """Return a note if the drop is decomposed over fewer classes than show the background effect."""
     whole, part = decomposed_classes(composites)
     if not 0 < part < whole:
         return []
-    said = (
+    note = (
         f"The background effect is over the {counted(whole, 'class')} that show it, the drop and its parts "
         f"over the {part:,} of them that {'shows' if part == 1 else 'show'} all parts."
     )
-    return [said]
+    return [note]
 
 
 def _crossed(benchmark: Benchmark) -> list[str]:
-    """Say that the photos have clusters in a second column, which no composite has."""
+    """Return a note if the photos have clusters in a second column, which composites do not keep."""
     first, *others = benchmark.design.clusters
     return [
         f"Objects and backgrounds have the clusters of the column {first} alone: those of photos of one "
@@ -176,7 +176,7 @@ _Row = tuple[dict[str, Any], Composite | None]
 class _Deck:
     """Photos to draw: each as often as the others, and from many clusters before two from one.
 
-    ``kin`` says what a photo may not share with the one it is drawn for.
+    A photo is never drawn for one with the same value of ``kin``.
     """
 
     def __init__(
@@ -296,14 +296,17 @@ class _Draw:
                 f"All usable photos show the background {wanted[0]!r}: there is no other to put objects on."
             )
         if len(kept) < 2 and "other" in self._settings.kinds:
+            second = sorted(enough.values())[-2]
             raise CounterGroundError(
                 f"Fewer than 2 backgrounds have {counted(self._n, 'usable photo')} besides those of one "
-                f"cluster: {shown}. {'Lower --backgrounds-per-label' if max(enough.values()) else _MORE}."
+                f"cluster: {shown}. {'Lower --backgrounds-per-label' if second else _MORE}."
             )
         if few:
+            fewest = min(few.values())
+            remedy = f"--backgrounds-per-label {fewest} keeps them" if fewest else _MORE
             self.notes.append(
                 f"Backgrounds with fewer than {self._n} usable photos besides those of one cluster are left "
-                f"out: {shown}. --backgrounds-per-label {max(1, min(few.values()))} keeps them."
+                f"out: {shown}. {remedy}."
             )
         return kept
 
@@ -404,9 +407,10 @@ class _Draw:
         return [photo for photo in self.foregrounds if photo.row["class_index"] == class_index]
 
     def _composite(self, own: UsablePhoto, behind: UsablePhoto | None, turn: int) -> Composite:
-        """Put an object on another background; under ``draw``, each label's n-th has the same placement.
+        """Return an object on another background.
 
-        It is that of another photo of the class.
+        Under ``draw``, it is placed as the object of another photo of the class; the n-th composite of each
+        label has the same placement.
         """
         placement = None
         if self._settings.placement == "draw":

@@ -44,7 +44,7 @@ class UsablePhoto:
         place: how large its object is and how far from the middle.
         placement: where its object is.
         cutout: which cut-out it shows; None if each photo has an object of its own.
-        kin: a number that it shares with photos of its cluster, and with copies of itself and of them.
+        kin: number of the set of photos that it belongs to: those of its cluster, and copies of any of these.
     """
 
     row: Mapping[str, Any]

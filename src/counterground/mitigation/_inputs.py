@@ -19,7 +19,7 @@ from counterground.text import counted
 
 
 def why_no_parts(benchmark: Benchmark) -> str | None:
-    """Say why objects cannot be separated from backgrounds, as "masks of the objects, and ..."; else None."""
+    """Return what is missing to separate objects from backgrounds, to follow "needs"; None if nothing is."""
     missing = benchmark.photos["mask"].null_count()
     if benchmark.made:
         return f"photos that are files, and those of {benchmark.name} are composites"

@@ -1,4 +1,4 @@
-"""What a mitigation is: what it is given, what it gives back."""
+"""What a mitigation is: the data it is fitted on, and the head it returns."""
 
 from __future__ import annotations
 

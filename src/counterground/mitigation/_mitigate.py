@@ -85,7 +85,7 @@ def mitigate_model(
         warn: called with one line for each method of another package that cannot be loaded.
 
     Raises:
-        UsageError: an unknown method, or one that this model or benchmark cannot use; another word for
+        UsageError: an unknown method, or one that this model or benchmark cannot use; an unknown value of
             ``classes``; no photos to compare; too few clusters, or too many backgrounds.
         CounterGroundError: see `evaluate_models`; a method fails.
     """
@@ -145,10 +145,8 @@ def _write(record: MitigationRecord, heads: Mapping[str, MitigatedHead], out: Pa
             about = {"method": each.name, "model": record.model, "benchmark": record.benchmark}
             write_head(heads[each.name], out / each.head.file, {**about, **_provenance(each.head)})
     write_text(out / "mitigation.csv", record.rows.write_csv())
-    told = json.dumps(
-        shareable(json.loads(record.model_dump_json()), but=("contrast",)), indent=2, ensure_ascii=False
-    )
-    write_record(out / MITIGATION_FILE, told)
+    content = shareable(json.loads(record.model_dump_json()), but=("contrast",))
+    write_record(out / MITIGATION_FILE, json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def _usable(

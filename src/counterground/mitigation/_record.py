@@ -38,7 +38,7 @@ _EFFECTS = {
 }
 _BY_LABELS = "the lower of common and counter accuracy, averaged over classes"
 _WITHOUT = "accuracy, averaged over classes"
-_WORSE = 0.01  # of accuracy; less is no reason for a note
+_WORSE = 0.01  # of accuracy; a smaller difference is not worth a note
 
 
 def record_of(
@@ -105,9 +105,10 @@ def record_of(
 
 
 def _doubts(tried: Tried, bench: Bench, name: str, judged: float | None) -> list[str]:
-    """Say if the head fitted on all photos does worse on them than heads that were judged do on other photos.
+    """Return a note if the exported head is at least a point less accurate than the heads that were judged.
 
-    Its own photos flatter a head. If it does worse even so, the figures of the table are not its figures.
+    The exported head is scored on the common photos that it was fitted on, which flatters it; the others were
+    judged on photos that they had not seen. If it is less accurate even so, the table does not describe it.
     """
     if judged is None or obstacle(tried.final):
         return []
@@ -174,7 +175,7 @@ def _marked(bench: Bench, tried: Sequence[Tried], inputs: Mapping[Input, np.ndar
 
 @dataclass(frozen=True)
 class _Effect:
-    """A contrast of each model, and how each differs from the unmitigated one (the latter minus the former).
+    """A contrast of each model, and the unmitigated model's minus that of each other model.
 
     ``tests`` is how many tests of pairs of models the p-values are corrected for.
     """

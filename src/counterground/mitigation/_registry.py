@@ -23,19 +23,20 @@ def find_mitigations(names: Sequence[str | Mitigation], warn: Callable[[str], ob
     """Return methods by name, each once; ``all`` stands for every one.
 
     Raises:
-        UsageError: none, an unknown name, or something other than a method.
+        UsageError: none, an unknown name, something other than a method, or two methods of one name.
         CounterGroundError: the package of one is broken.
     """
     found: dict[str, Mitigation] = {}
     for name in names:
-        if isinstance(name, Mitigation):
-            found[name.name] = name
-        elif name == ALL:
-            found |= {each.name: each for each in list_mitigations(warn=warn)}
-        elif isinstance(name, str):
-            found[name] = _named(name)
-        else:
+        if not isinstance(name, str | Mitigation):
             raise UsageError(f"A method is a name or a Mitigation, not {type(name).__name__}.")
+        if isinstance(name, Mitigation):
+            methods = [name]
+        else:
+            methods = list_mitigations(warn=warn) if name == ALL else [_named(name)]
+        for method in methods:
+            if found.setdefault(method.name, method) != method:
+                raise UsageError(f"Two methods are called {method.name!r}: rename yours.")
     if not found:
         raise UsageError(f"No method was named. Add --method: {', '.join([*_METHODS.names(), ALL])}.")
     return list(found.values())

@@ -1,4 +1,4 @@
-"""What a method does to other shortcuts: how large the object is, and a watermark across the photo."""
+"""What a method does to other shortcuts: the size of the object, and a watermark across the photo."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _LARGEST = 8000.0  # pixels of the font: PIL takes a larger text for a decompres
 
 
 def with_object_size(predictions: pl.DataFrame) -> pl.DataFrame | str:
-    """Add ``object_size`` (large or small within the class), or say why that is not known."""
+    """Return predictions with ``object_size`` (large or small within the class), or why it is not known."""
     if "object_area" not in predictions.columns:
         return "the photos have no masks and no boxes"
     if not predictions.schema["object_area"].is_numeric():
-        return "the column object_area of the photos is not of numbers"
+        return "the column object_area of the photos is not numeric"
     area = pl.col("object_area")
     median = area.median().over("class_name", "group")
     size = pl.when(area > median).then(pl.lit("large")).when(area <= median).then(pl.lit("small"))
@@ -66,7 +66,7 @@ class Watermarked(Encoder):
 
     @property
     def users_class(self) -> str:
-        """That of the encoder."""
+        """Name of the wrapped encoder's class; see `Encoder.users_class`."""
         return self._encoder.users_class
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:

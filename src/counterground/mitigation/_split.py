@@ -18,7 +18,7 @@ _NAMED = 3
 
 
 class TooFewClusters(UsageError):  # noqa: N818 - an error by what it says
-    """A class or a side has too few clusters; ``classes``: those that do, empty if a side is too small."""
+    """A class or a side has too few clusters; ``classes`` are such classes, empty if it is a side."""
 
     def __init__(self, message: str, classes: list[str]) -> None:
         super().__init__(message)

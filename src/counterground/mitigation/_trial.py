@@ -22,7 +22,10 @@ from counterground.mitigation._method import FitData, Input, MitigatedHead, Miti
 
 @dataclass(frozen=True)
 class Tried:
-    """One method: the head of each fold with its setting, and one fitted on all photos."""
+    """One method: the head and the setting of each fold, and a head fitted on all photos.
+
+    ``tried`` is the number of settings, ``seconds`` is processor time.
+    """
 
     method: Mitigation
     heads: tuple[MitigatedHead, ...]
@@ -106,6 +109,7 @@ def outcome_of(tried: Tried, bench: Bench) -> HeadOutcome:
 
 
 def predictions_of(tried: Tried, bench: Bench, inputs: Mapping[Input, np.ndarray], name: str) -> pl.DataFrame:
+    """Return what a model called ``name`` predicts: each photo by the head of the fold that judges it."""
     part = bench.divided.rotation.part
 
     def score(rows: np.ndarray) -> np.ndarray:

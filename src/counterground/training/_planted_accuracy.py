@@ -45,7 +45,7 @@ class PlantedAccuracy:
 
     Attributes:
         planted: accuracy on the background planted on the class.
-        elsewhere: accuracy on the other five.
+        elsewhere: accuracy on the other backgrounds.
         recovered: share of classes whose most accurate background is the planted one; a tie does not count.
     """
 

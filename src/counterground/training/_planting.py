@@ -1,4 +1,4 @@
-"""Which animal, which caption, which background: the planted correlation, as numbers only."""
+"""The planted correlation of captions, cut-outs and backgrounds, as numbers only."""
 
 from __future__ import annotations
 

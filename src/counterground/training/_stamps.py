@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -149,9 +150,11 @@ def train_stamps(
         on_step: called with the number of steps done and the loss.
 
     Raises:
-        UsageError: ``out`` holds the checkpoint of another run, or the dose is invalid.
+        UsageError: ``out`` holds the checkpoint of another run, or the recipe or the dose is invalid.
         CounterGroundError: packages cannot be fetched, or ``out`` cannot be written.
     """
+    if recipe not in RECIPES:
+        raise UsageError(f"There is no recipe {recipe!r}; there are {', '.join(RECIPES)}.")
     if not 0 <= dose <= 100:
         raise UsageError(f"The dose is a percentage from 0 to 100, not {dose:g}.")
     if recipe == "stamps-balanced" and dose != DOSE:
@@ -228,8 +231,6 @@ def _reserved(backgrounds: Sequence[Background], label: str) -> str:
 
 
 def _identity(recipe: Recipe, plan: StampsPlan, schedule: Schedule, seed: int, dose: float) -> str:
-    import hashlib
-
     facts: dict[str, Any] = {
         "plan": asdict(plan),
         "schedule": asdict(schedule),

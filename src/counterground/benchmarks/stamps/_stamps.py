@@ -286,7 +286,7 @@ def _label_space(classes: dict[int, str]) -> LabelSpace:
 
 
 def _notes(cutouts: Sequence[Cutout], settings: StampsSettings) -> tuple[str, ...]:
-    # A benchmark of some of the photos inherits these sentences: they must hold for any of them.
+    # A benchmark of some of the photos inherits these sentences, so they must hold for any of the photos.
     per_class = Counter(cutout.class_name for cutout in cutouts)
     one_each = 2 * list(per_class.values()).count(1) > len(per_class)
     made_from = (
