@@ -141,7 +141,7 @@ class TestBroughtPackages:
 
     def test_a_version_that_leads_elsewhere_is_refused(self, tmp_path, make_deb, own_cache):
         make_deb(tmp_path / "debs" / "pack_1%2F..%2F..%2F..%2Fout_all.deb", [("./usr/a", b"a")])
-        with pytest.raises(CounterGroundError, match="is no version of a Debian package"):
+        with pytest.raises(CounterGroundError, match="is not a version of a Debian package"):
             open_packages({"pack": ["/usr/a"]}, tmp_path / "debs")
         assert not list(tmp_path.glob("out*"))
 

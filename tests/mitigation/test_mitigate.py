@@ -458,6 +458,16 @@ def test_classes_with_too_few_clusters_are_left_out_and_named(planted, tmp_path)
     assert any("crab, ox" in warning for warning in found.run.info.warnings)
 
 
+def test_classes_with_pairs_in_too_few_clusters_are_what_is_missing(planted, tmp_path):
+    """Not pairs: without these classes, there are none."""
+    first = pl.col("cluster").is_in(["photographer 0", "photographer 1"])
+    kept = pl.when(pl.col("class_name") == "ox").then(first).otherwise(pl.col("group") == "common")
+    with pytest.raises(UsageError, match="ox photos, counter photos have fewer than 3: add photos"):
+        cg.mitigate(
+            replace(planted, photos=planted.photos.filter(kept)), Planted(), "sage-set", out=tmp_path / "run"
+        )
+
+
 def test_classes_without_pairs_take_part_unless_pairs_alone_are_asked_for(planted, tmp_path):
     unpaired = planted.photos.filter(pl.col("class_name") != "crab")
     benchmark = replace(planted, photos=unpaired)
@@ -706,7 +716,7 @@ def test_parts_whose_photos_cannot_be_read_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("../outside", {}, "is no name of a method"),
+        ("../outside", {}, "cannot be the name of a method"),
         ("empty", {"c": ()}, "c has no value to try"),
         ("numbers", {"c": (np.float32(1),)}, "c takes numbers and texts"),
     ],
@@ -738,7 +748,7 @@ def test_what_is_no_head_is_refused(arrays, normalise, tmp_path):
     save_file({"weight": WEIGHT}, file, {"normalise": "true"})
     assert cg.read_head(file).normalise is True
     save_file(arrays, file, {"normalise": normalise})
-    with pytest.raises(CounterGroundError, match="is no head that `counterground mitigate` wrote"):
+    with pytest.raises(CounterGroundError, match="is not a head that `counterground mitigate` wrote"):
         cg.read_head(file)
 
 

@@ -200,7 +200,10 @@ def test_what_is_secret_in_a_url_is_in_no_output(table, server):
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ("ftp://host/1.jpg", "Row 2: 'ftp://host/1.jpg' is neither http nor https as those of other rows"),
+        (
+            "ftp://host/1.jpg",
+            "Row 2: 'ftp://host/1.jpg' is neither http nor https, unlike those of other rows",
+        ),
         ("photos/1.jpg", "Row 2: 'photos/1.jpg' is neither http nor https"),
         ("http://[1.jpg", "Row 2: 'http://[1.jpg' cannot be read as a URL"),
         (f"http://{'a' * 300}/1.jpg", f"Row 2: 'http://{'a' * 300}/1.jpg' has a longer name of its host"),

@@ -104,7 +104,7 @@ class Copy:
         return [name for name in names if not name.startswith(".")]
 
     def _note_unknown(self, template: str, folders: set[str], ignored: Collection[str]) -> None:
-        """Note folders with photos that lie where those of the template do but are not among them."""
+        """Note folders with photos that lie beside those of the template but are not among them."""
         known = folders | {str(above) for folder in folders for above in PurePosixPath(folder).parents}
         start = str(PurePosixPath(template[: template.index("{")] + "x").parent)
         parents = sorted(above for above in known - folders if _is_below(above, start))

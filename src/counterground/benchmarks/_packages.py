@@ -335,7 +335,7 @@ def _verified(name: str, folder: Path) -> Path:
 def _version(deb: Path) -> str:
     version = unquote(deb.name.split("_")[1])
     if not re.fullmatch(r"[\w.+~:-]+", version, re.ASCII):  # it becomes the name of a folder
-        raise CounterGroundError(f"{deb}: {version!r} is no version of a Debian package: rename the file.")
+        raise CounterGroundError(f"{deb}: {version!r} is not a version of a Debian package: rename the file.")
     return version
 
 

@@ -357,7 +357,7 @@ def _version(headers: Mapping[str, str]) -> str:
 
 
 def _sendable(version: str) -> str:
-    """Return a version that a request can carry as it is; empty if it is none."""
+    """Return a version if a request can carry it as it is, else an empty text."""
     return version if version.isascii() and version.isprintable() and version == version.strip() else ""
 
 

@@ -12,7 +12,7 @@ from counterground.intervention._plan import KINDS
 from counterground.photos import Benchmark, UnreadablePhoto, load_photo
 
 MOST_EXAMPLES = 200
-"""The most foregrounds on a sheet: those of thousands would take gigabytes."""
+"""The most foregrounds on a sheet; one of thousands would take gigabytes."""
 _SIDE, _GAP, _LINE = 224, 6, 14
 _PER_KIND = {"other": 2}
 

@@ -124,7 +124,7 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
     rows = list(drawn.rows())
     if not rows:
         raise CounterGroundError(
-            f"Nothing of {benchmark.name} can be swapped as asked: {' '.join(drawn.notes)}"
+            f"None of these composites can be made of {benchmark.name}: {' '.join(drawn.notes)}"
         )
     frame = pl.DataFrame([row for row, _ in rows], infer_schema_length=None)
     frame = frame.with_columns(pl.col(_TEXTS).cast(pl.String))
@@ -255,11 +255,11 @@ class _Draw:
             "mixed_same": self._mixed,
             "placed_common": self._placed,
         }
-        asked = [kind for kind in makers if kind in self._settings.kinds]
-        if set(_OF_LABELS) <= set(asked):
-            asked.remove("same")  # both come from the same draws
+        wanted = [kind for kind in makers if kind in self._settings.kinds]
+        if set(_OF_LABELS) <= set(wanted):
+            wanted.remove("same")  # both come from the same draws
         for own in self.foregrounds:
-            for kind in asked:
+            for kind in wanted:
                 yield from makers[kind](own)
 
     def _labels(self) -> list[str]:

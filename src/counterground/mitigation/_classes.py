@@ -59,17 +59,22 @@ def divide(benchmark: Benchmark, classes: Classes, seed: int) -> Divided:
             )
             benchmark = _without(benchmark, lacking)
     few: list[str] = []
+    scarce: TooFewClusters | None = None
     while True:
-        contrast, side = _sides(benchmark)
         try:
+            contrast, side = _sides(benchmark)
             rotation = rotate_clusters(benchmark.photos, benchmark.design.clusters[0], side, seed)
         except TooFewClusters as error:
             left = _names(benchmark, np.full(len(benchmark.photos), True))
             if not error.classes or set(left) <= set(error.classes):
                 raise
-            benchmark = _without(benchmark, error.classes)
+            benchmark, scarce = _without(benchmark, error.classes), error
             few += error.classes
             continue
+        except UsageError:
+            if scarce is None:
+                raise
+            raise scarce from None  # the classes that had photos on both sides were left out
         if few:
             notes.append(
                 _left_out(sorted(few), of, f"whose photos are in too few clusters for {PARTS} parts")

@@ -23,7 +23,7 @@ def obstacle(head: MitigatedHead) -> str | None:
     if head.feature_hook is not None or head.logit_hook is not None:
         return "it calls a function, which no file of numbers holds"
     if dict(head.inputs) != {"photo": 1.0}:
-        return "it reads features of masked photos, and a file has the head for those of whole photos alone"
+        return "it reads features of masked photos, and a file only holds a head for features of whole photos"
     return None
 
 
@@ -61,7 +61,7 @@ def read_head(path: Path | str) -> MitigatedHead:
         head = _head_of(arrays, parse_json(metadata["normalise"]))
         changed = metadata.pop("checksum", None) not in (None, _checksum(arrays, metadata))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CounterGroundError(f"{path} is no head that `counterground mitigate` wrote.") from error
+        raise CounterGroundError(f"{path} is not a head that `counterground mitigate` wrote.") from error
     if changed:
         raise CounterGroundError(f"{path} is damaged: mitigate again.")
     return head
@@ -71,7 +71,7 @@ def _head_of(arrays: Mapping[str, Any], normalise: object) -> MitigatedHead:
     """Return a head of arrays that fit each other.
 
     Raises:
-        ValueError: they do not, hold other values than float32, NaN among them, or are other ones.
+        ValueError: they do not, they are not float32, one has NaN, or one is unknown.
     """
     d, k = arrays["weight"].shape
     shapes = {"weight": (d, k), "bias": (k,), "projection": (d, d), "shift": (d,)}

@@ -141,7 +141,9 @@ class Mitigation:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.name):
-            raise ValueError(f"{self.name!r} is no name of a method: lower-case letters, digits and hyphens.")
+            raise ValueError(
+                f"{self.name!r} cannot be the name of a method: use lower-case letters, digits and hyphens."
+            )
         for name, values in self.settings.items():
             try:
                 json.dumps(list(values))

@@ -131,10 +131,10 @@ def _lacking(presence: np.ndarray, part: np.ndarray, strata: np.ndarray) -> list
 
 
 def _assign(presence: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give each cluster a part, those of the scarcest strata first.
+    """Return the part of each cluster; those of the scarcest strata are placed first.
 
-    It goes where it brings the most strata that the part lacks, the scarcest counting most; otherwise, where
-    its strata have the fewest photos.
+    A cluster goes to the part that lacks most of its strata, the scarcest counting most; otherwise, to the
+    part in which its strata have the fewest photos.
 
     Args:
         presence: ``[c, s]``, photos of each cluster in each stratum.

@@ -148,7 +148,7 @@ def refuse_shared_names(classes: Iterable[tuple[str, int]]) -> None:
 
 
 def note_absent_classes(listed: Sequence[str], present: Iterable[str]) -> tuple[str, ...]:
-    """Say which of the names of numbered classes have no photo: they are no classes of the benchmark."""
+    """Return a note on the names of numbered classes without a photo, which the benchmark does not have."""
     have = set(present)
     absent = [str(name) for name in listed if name not in have]
     if not absent:
@@ -248,7 +248,7 @@ def _listed_values(name: str, column: Any) -> list[Any]:
 
 def _is_missing(value: Any) -> bool:
     if isinstance(value, float | np.floating | np.datetime64):
-        return bool(value != value)  # noqa: PLR0124 - only what is no value differs from itself
+        return bool(value != value)  # noqa: PLR0124 - NaN and NaT differ from themselves
     return value is None or type(value).__name__ in _NOT_A_VALUE
 
 
@@ -282,7 +282,7 @@ def _class_names(
         )
     if isinstance(names, Mapping):
         called = dict(names)
-    elif isinstance(names, Set):  # it has an order, but not that of the numbers
+    elif isinstance(names, Set):  # its order is not that of the numbers
         raise UsageError("names= must list the class names in their order, not a set.")
     else:
         called = dict(enumerate(names))

@@ -179,8 +179,8 @@ def _formats(prefix: bytes) -> Iterator[str]:
 def photo_missing(reason: str, place: str) -> bytes:
     """Return a file to put in place of a missing photo: reading it gives ``reason``, a few words.
 
-    ``place``, where the photo should be, makes it another file than those of other missing photos: equal ones
-    would pass for copies of one photo.
+    ``place`` says where the photo should be. It makes the file different from those of other missing photos,
+    since equal files would count as copies of one photo.
     """
     return _MISSING + f"{one_line(reason)}\n{hashlib.sha256(place.encode()).hexdigest()}".encode()
 

@@ -63,7 +63,7 @@ def _at_least(least: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"{found} is less than {least}")
         return found
 
-    whole_number.__name__ = "whole number"  # argparse names it where the text is none
+    whole_number.__name__ = "whole number"  # as argparse calls it in its messages
     return whole_number
 
 

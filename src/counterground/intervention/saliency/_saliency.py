@@ -59,7 +59,7 @@ def check_saliency(models: AnyModels, kinds: Sequence[str]) -> None:
         if kind in ("generative", "image_encoder") or _has_no_head(each.made):
             raise UsageError(
                 "Attribution needs a dual encoder (CLIP) or a classifier with a head of its own, and "
-                f"{each.name} is none: leave out --saliency, or this model."
+                f"{each.name} is neither: leave out --saliency, or this model."
             )
 
 
@@ -73,14 +73,14 @@ def _has_no_head(made: Any) -> bool:
 def write_saliency(composites: Benchmark, models: AnyModels, settings: Settings, out: Path) -> str:
     """Write ``saliency.csv``, and pictures of the photos whose scores depend most on the background.
 
-    Returns:
-        The SHA-256 of the table.
-
     Args:
         composites: a benchmark of composites, with the photos as they are.
         models: see `check_saliency`.
         settings: how they are run.
         out: the folder of the run.
+
+    Returns:
+        The SHA-256 of the table.
 
     Raises:
         UsageError: see `encoded_benchmark`.

@@ -60,7 +60,7 @@ def image_projection(data: FitData, *, boost: bool) -> MitigatedHead:
     if np.bincount(groups.classes).max() < 2:
         raise UsageError(
             f"{method} needs a class with photos on two labelled backgrounds: a background that comes with "
-            "one class alone cannot be told from it."
+            "one class alone cannot be separated from that class."
         )
     k, b = data.head.shape[1], len(groups.background_names)
     design = np.hstack([np.eye(k)[groups.classes], np.eye(b)[groups.backgrounds]])
@@ -96,9 +96,9 @@ def _subtract(features: np.ndarray, *, texts: np.ndarray, directions: np.ndarray
 
 
 def _differences(rows: np.ndarray, sets: np.ndarray | None = None) -> np.ndarray:
-    """Return ``[r, d]`` differences from the first row of the same set; they span what those of all pairs do.
+    """Return ``[r, d]`` differences from the first row of each set; they span the differences of all pairs.
 
-    Of 1,000 names there are half a million pairs: gigabytes, and minutes for each fit.
+    1,000 names have half a million pairs: gigabytes, and minutes for each fit.
 
     Args:
         rows: ``[r, d]``.

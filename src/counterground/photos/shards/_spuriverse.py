@@ -88,7 +88,7 @@ def _asked(
 ) -> Mapping[str, Any]:
     """Return the row of a question in the CSV of its source; files already read are in ``known``."""
     if source not in META:
-        raise CounterGroundError(f"{where}: its benchmark is none of {', '.join(META)}.")
+        raise CounterGroundError(f"{where}: its benchmark is not one of {', '.join(META)}.")
     path = meta / META[source]
     if source not in known:
         if not path.is_file():

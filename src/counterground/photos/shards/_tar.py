@@ -14,7 +14,7 @@ from counterground.photos.shards._samples import MAX_PHOTO_BYTES, Sample
 from counterground.reading import BoundedTarInfo, check_tar_end, open_regular, parse_json
 
 _MAX_TEXT_BYTES = 16 * 2**20
-_NUMBER = re.compile("-?[0-9]+")  # a negative one is no class
+_NUMBER = re.compile("-?[0-9]+")  # a negative number means no class
 
 
 def tar_samples(shard: Path) -> Iterator[Sample]:

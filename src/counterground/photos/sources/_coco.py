@@ -34,8 +34,8 @@ def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Ben
     ``image=coco_url`` takes the photos from the URLs in that field. Photos of several categories are left out
     and counted; with ``several=largest`` the category of the largest object is the class (unless objects of
     two categories are as large, or the size of one is unknown), with ``several=refuse`` one such photo is an
-    error. Photos without an annotation are left out and counted. A crowd region is no object if there are
-    others.
+    error. Photos without an annotation are left out and counted. A crowd region is the object only if there
+    are no others.
 
     ``object_area`` is the area of the largest object of the class as a fraction of the photo: of its mask as
     COCO states it, else of the part of its box that lies in the photo. ``object_distance`` is the distance of
