@@ -178,11 +178,13 @@ def test_photos_of_other_content_are_another_benchmark(columns, photos):
     assert changed.to_list() == [True] + [False] * (ROWS - 1)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16", "I"])
 def test_every_mode_is_kept_as_its_file_would_be(mode, tmp_path):
     grey = Image.linear_gradient("L").resize((20, 16))
     image = (
-        Image.fromarray(np.asarray(grey).astype(np.uint16) * 257) if mode == "I;16" else grey.convert(mode)
+        Image.fromarray(np.asarray(grey).astype(np.uint16 if mode == "I;16" else np.int32) * 257)
+        if mode.startswith("I")
+        else grey.convert(mode)
     )
     found = Benchmark.from_frame({"path": [image], "class_name": ["ox"]})
     image.save(tmp_path / "same.tif" if mode != "LA" else tmp_path / "same.png")
@@ -211,6 +213,11 @@ def png():
             "names= must list the class names for the num",
         ),
         ({"path": [None], "class_name": ["ox"]}, {}, "Row 0 of the frame has no photo in its column 'path'"),
+        (
+            {"path": [Image.new("I", (4, 4), 70_000)], "class_name": ["ox"]},
+            {},
+            "Row 0 of the frame has grey values beyond 16 bits",
+        ),
         (
             {"path": [b"GIF"], "class_name": ["ox"]},
             {},

@@ -33,7 +33,8 @@ _KINDS: dict[tuple[type, ...], tuple[str, Callable[[Any], Any]]] = {
 _LISTED = 8
 _NOT_A_VALUE = ("NAType", "NaTType")  # of pandas, which need not be installed
 # The others become RGB, as when they are read.
-_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"})
+_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
+_LARGEST_16_BIT = 2**16 - 1
 
 
 def manifest_of_table(
@@ -352,6 +353,13 @@ def _file_of(value: Any, row: int) -> tuple[bytes, str]:
     image = value if isinstance(value, Image.Image) else _image_of(value, row)
     if image.mode == "F":
         raise UsageError(f"Row {row} of the frame has floating-point pixels, whose range is not defined.")
+    if image.mode == "I":
+        low, high = image.getextrema()
+        if low < 0 or high > _LARGEST_16_BIT:  # PIL would clip them
+            raise UsageError(
+                f"Row {row} of the frame has grey values beyond 16 bits, whose range is not defined."
+            )
+        image = image.convert("I;16")
     try:
         if image.mode not in _PNG_MODES:
             image = image.convert("RGB")
