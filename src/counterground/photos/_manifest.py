@@ -157,7 +157,9 @@ def with_plain_paths(photos: pl.DataFrame) -> pl.DataFrame:
     columns = [name for name in ("path", "mask") if photos.schema.get(name) == pl.String]
     plain = pl.col(columns).str.replace_all("/+", "/").str.replace_all(r"/(\./)+", "/")
     photos = photos.with_columns(plain.str.replace(r"^(\./)+", ""))
-    return photos.with_columns(pl.when(pl.col(mask) != "").then(mask) for mask in columns if mask == "mask")
+    if "mask" in columns:
+        photos = photos.with_columns(mask=pl.when(pl.col("mask") != "").then("mask"))
+    return photos
 
 
 def stripped(texts: pl.Expr) -> pl.Expr:

@@ -354,8 +354,8 @@ def _file_of(value: Any, row: int) -> tuple[bytes, str]:
     if image.mode == "F":
         raise UsageError(f"Row {row} of the frame has floating-point pixels, whose range is not defined.")
     if image.mode == "I":
-        low, high = image.getextrema()
-        if low < 0 or high > _LARGEST_16_BIT:  # PIL would clip them
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > _LARGEST_16_BIT:  # PIL would clip them
             raise UsageError(
                 f"Row {row} of the frame has grey values beyond 16 bits, whose range is not defined."
             )
