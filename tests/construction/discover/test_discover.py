@@ -575,6 +575,20 @@ def test_photos_without_a_label_are_counted_even_if_nothing_is_found(photos, tmp
         discovered(some, tmp_path / "other", min_photos=20)
 
 
+def test_unreadable_photos_are_counted_even_if_nothing_is_found(photos, tmp_path):
+    for place in photos.rglob("0.jpg"):
+        place.write_bytes(b"no photo")
+    benchmark = read_benchmark(photos)
+    lost = f"Could not be read: {len(list(photos.rglob('0.jpg')))} photos, listed in referee/unreadable.csv."
+    found = discovered(benchmark, tmp_path / "pairs", write_anyway=False)
+    assert found.sentence.endswith(f"{lost} No benchmark was written.")
+    assert "referee/unreadable.csv lists them" in " ".join(
+        discovered(benchmark, tmp_path / "pairs").benchmark.notes
+    )
+    with pytest.raises(CounterGroundError, match=f"has at least 20 photos on two .* {lost}"):
+        discovered(benchmark, tmp_path / "other", min_photos=20)
+
+
 def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
     found = discovered(read_benchmark(photos), tmp_path / "pairs", min_drop=99)
     assert found.benchmark is None

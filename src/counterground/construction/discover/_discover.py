@@ -92,16 +92,14 @@ def discover_pairs(
             f"No class of {benchmark.name} has at least {counted(finding.photos_needed, 'photo')} on two "
             "backgrounds"
             f"{'' if split == 'none' else ' in each half'}: lower --min-photos, add photos, or use "
-            f"--split none. {' '.join(_unlabelled(run))}".rstrip()
+            f"--split none. {' '.join(_unused(run))}".rstrip()
         )
     who = f"{asked['referee']}{' (loaded as published)' if settings.as_published else ''}"
     drops = f"{who} {'drop' if len(referees) > 1 else 'drops'}"
     nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop)
     is_written = not nothing or (write_anyway and len(finding.pairs) > 0)
     remarks = (
-        _sentences(finding, who, drops, split)
-        if is_written
-        else [*_unlabelled(run), "No benchmark was written."]
+        _sentences(finding, who, drops, split) if is_written else [*_unused(run), "No benchmark was written."]
     )
     verdict = nothing or f"More than chance ({p_equals(finding.decisive.p)})."
     sentences = [verdict, *remarks, *(_crossed(first, other, split) for other in crossed)]
@@ -214,8 +212,15 @@ def _left_out(run: Run) -> list[str]:
     return [*notes, *_unlabelled(run)]
 
 
+def _unused(run: Run) -> list[str]:
+    """Count the photos that could not choose pairs, for a discovery without a benchmark that has notes."""
+    unreadable = counted(run.info.counts.unreadable, "photo")
+    listed = f"Could not be read: {unreadable}, listed in referee/unreadable.csv."
+    return [*([listed] if run.info.counts.unreadable else []), *_unlabelled(run)]
+
+
 def _unlabelled(run: Run) -> list[str]:
-    """Count the photos that could not choose pairs, if there are any."""
+    """Count the photos without a background label, if there are any."""
     bare = run.predictions.filter(pl.col("background").is_null())["path"].n_unique()
     if not bare:
         return []
