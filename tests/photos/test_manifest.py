@@ -434,3 +434,6 @@ def test_a_benchmark_in_a_repl_and_a_notebook_is_a_few_lines(photos):
     html = benchmark._repr_html_()
     assert "<b>&lt;b&gt;mine&lt;/b&gt;: 48 photos of 3 classes</b>" in html
     assert all(line in html for line in lines[1:])
+    # Pairs may be found for some classes only; the others still compete.
+    fewer = replace(benchmark, photos=benchmark.photos.filter(pl.col("class_index") > 0))
+    assert repr(fewer).startswith("<b>mine</b>: 32 photos of 2 classes\n")

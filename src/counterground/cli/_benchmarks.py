@@ -58,5 +58,6 @@ def get(name: str, archive: Path | None, packages: Path | None) -> None:
 
     benchmark = get_benchmark(name, archive=archive, packages=packages, show_progress=not is_quiet())
     print_notes(benchmark.notes)
-    click.echo(f"{benchmark.name}: {len(benchmark.photos):,} photos of {len(benchmark.label_space)} classes")
+    classes = benchmark.photos["class_index"].n_unique()
+    click.echo(f"{benchmark.name}: {len(benchmark.photos):,} photos of {classes} classes")
     click.echo(f"Benchmark: {benchmark_folder(name)}")

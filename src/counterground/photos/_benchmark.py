@@ -146,7 +146,8 @@ class Benchmark:
 
     def _lines(self) -> list[str]:
         photos = self.photos
-        lines = [f"{self.name}: {counted(len(photos), 'photo')} of {counted(len(self.label_space), 'class')}"]
+        classes = counted(photos["class_index"].n_unique(), "class")  # others may compete with these
+        lines = [f"{self.name}: {counted(len(photos), 'photo')} of {classes}"]
         texts = [name for name, kind in attributes_of(photos.schema).items() if kind == pl.String]
         for column in ("group", "background", *texts):
             counts = (
