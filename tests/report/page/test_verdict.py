@@ -103,7 +103,7 @@ RELIES = "Does a rely on the background?"
         (
             "a",
             "none",
-            "Not shown. ",
+            "Not established. ",
             "Not comparable. ",
             "It chose the pairs on these same photos, which infl",
         ),
@@ -111,7 +111,7 @@ RELIES = "Does a rely on the background?"
         (
             "a",
             "swap",
-            "Not shown here. ",
+            "Not established here. ",
             "Not comparable. ",
             "It chose the pairs of each half of these photos",
         ),

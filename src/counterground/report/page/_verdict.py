@@ -97,13 +97,13 @@ class Selection:
         effect = self.referees.get(label)
         if effect == "inflated":
             reason = f"It chose the pairs on these same photos, which inflates its {noun}."
-            return Doubt("Not shown.", reason)
+            return Doubt("Not established.", reason)
         if effect == "narrow":
             reason = (
                 "It chose the pairs of each half of these photos on the other half, so this interval is too "
                 "narrow: the one to report is under “Before you quote a figure”."
             )
-            return Doubt("Not shown here.", reason)
+            return Doubt("Not established here.", reason)
         if self.on_these_photos:
             reason = (
                 "The pairs were chosen on these same photos, which inflates, by an unknown amount, the "
