@@ -65,7 +65,8 @@ MEANINGS = {
     "correct": "whether `predicted_index` equals `true_index`",
     "true_rank": "number of names scored above the true one: 0 if correct; null: it is not a candidate",
     "confidence": "probability that the model gives its prediction",
-    "top2_gap": "score minus the runner-up's, in units of the model (cosine or logits); 0: an exact tie",
+    "top2_gap": "score minus the runner-up's, in units of the model (cosine or logits); 0: an exact tie; "
+    "null: there is no runner-up, or its score is not known",
     "loss_sum": "loss of the predicted answer, summed over its tokens; generative models only",
     "loss_mean": "the same, averaged over its tokens",
     "metric": "name of the metric, below",
