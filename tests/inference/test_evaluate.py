@@ -97,6 +97,7 @@ def test_a_run_folder_holds_everything_and_reads_back(photos, tiny_clip, tmp_pat
     assert again.info.models[0].fingerprint
     assert again.info.libraries["torch"]
     assert (tmp_path / "run" / "unreadable.csv").read_text() == "path,photo_id,reason\n"
+    assert len(repr(again)) < 2000, "the table, without the names of ImageNet"
 
 
 def test_every_photo_arrives_once_and_copies_are_encoded_once(photos, tiny_clip, tmp_path):

@@ -87,6 +87,23 @@ def test_an_output_of_the_right_name_without_an_index_is_named_with_the_remedy(t
         build_head(model, space, space.names, ["{}"], tmp_path)
 
 
+def test_each_name_has_the_scores_of_its_own_output_whatever_the_order(tmp_path):
+    rng = np.random.default_rng(0)
+    order = rng.permutation(1000).tolist()
+    names = [imagenet_names("openai")[index] for index in order]
+    model = SimpleNamespace(
+        kind="classifier",
+        display_name="shuffled",
+        imagenet_columns=(*order, None),
+        class_names=(*names, "my own cat"),
+    )
+    space = LabelSpace("some", ("zebra", "my own cat", "polar bear", "hen"), (340, None, 296, 8))
+    logits = rng.normal(size=(6, 1001)).astype(np.float32)
+    scores = build_head(model, space, space.names, ["{}"], tmp_path).scores(logits)
+    outputs = [order.index(340), 1000, order.index(296), order.index(8)]
+    assert np.array_equal(scores, logits[:, outputs])
+
+
 def test_any_class_of_imagenet_that_a_class_covers_counts_as_the_class(tmp_path):
     """The published mapping: the arg-max over ImageNet's 1000 classes, then the class that covers it."""
     model = load_model("efficientnet-lite0", device="cpu")

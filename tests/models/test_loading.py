@@ -374,6 +374,29 @@ def test_a_users_dual_encoder(user_module, photo):
 
 
 @pytest.mark.parametrize(
+    "spec",
+    [
+        "torchvision:resnet18@0.pth",
+        "torchvision:resnet18@0.pth?head=knn",
+        "my_models:named",
+        "my_models:clip",
+    ],
+)
+def test_another_precision_or_other_weights_are_another_fingerprint(spec, user_module, tmp_path):
+    """Else what fp32 or an earlier epoch has stored would be taken for the features."""
+    for seed in range(2):
+        torch.manual_seed(seed)
+        torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / f"{seed}.pth")
+    asked = [(spec, "fp32"), (spec, "bf16"), (spec, "fp16")]
+    other = spec.replace("0.pth", "1.pth")
+    found = [
+        load_model(spec, device="cpu", precision=precision, fitted_head=True).fingerprint
+        for spec, precision in dict.fromkeys([*asked, (other, "fp32")])
+    ]
+    assert len(set(found)) == len(found) >= 3
+
+
+@pytest.mark.parametrize(
     ("function", "error", "message"),
     [
         ("nameless", UsageError, "1000 ImageNet logits"),
