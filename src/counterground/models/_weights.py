@@ -252,8 +252,12 @@ def resampled(
 
 
 @contextmanager
-def fetching(spec: str, *, offline: bool, remedy: str, hub: bool = False) -> Iterator[None]:
-    """Fetch weights inside this context; failures become one line that names ``spec`` and ``remedy``.
+def fetching(
+    spec: str, *, offline: bool, remedy: str, hub: bool = False, what: str = "the weights"
+) -> Iterator[None]:
+    """Fetch weights, or ``what`` else a model needs, inside this context.
+
+    Failures become one line that names ``what``, ``spec`` and ``remedy``.
 
     With ``offline`` the Hugging Face libraries read only their cache. So they do if the ``hub`` cannot be
     reached, which they would otherwise retry for most of a minute.
@@ -276,10 +280,10 @@ def fetching(spec: str, *, offline: bool, remedy: str, hub: bool = False) -> Ite
             ) from error
         reason = error_message(error)
         if offline:
-            reason = "they are not in the local cache, and --offline forbids fetching"
+            reason = "not in the local cache, and --offline forbids fetching"
         elif unreachable:
-            reason = "they are not in the local cache, and the Hugging Face hub cannot be reached"
-        raise CounterGroundError(f"Cannot fetch the weights of {spec}: {reason}. {remedy}") from error
+            reason = "not in the local cache, and the Hugging Face hub cannot be reached"
+        raise CounterGroundError(f"Cannot fetch {what} of {spec}: {reason}. {remedy}") from error
 
 
 def check_cached(url: str, spec: str, folder: Path | None = None) -> None:

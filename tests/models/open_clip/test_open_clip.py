@@ -397,6 +397,7 @@ def test_a_pipe_in_the_place_of_weights_is_no_file(tmp_path):
     [
         ("model_cfg", {"vision_cfg": "ViT-B-32"}, "cannot build what"),
         ("model_cfg", {"embed_dim": 2**63}, "cannot build what"),
+        ("model_cfg", {"embed_dim": -1}, "cannot build what"),
         ("model_cfg", {"vision_cfg": {**VIT, "patch_size": 0}}, "ZeroDivisionError"),
         ("model_cfg", {"vision_cfg": {**VIT, "head_width": 1.5}}, "AssertionError"),
         ("model_cfg", {"vision_cfg": {**VIT, "layers": 10**9}}, "has 1000000000 as layers"),
@@ -412,6 +413,26 @@ def test_a_configuration_that_no_model_has_gets_one_line(part, settings, said, t
     with pytest.raises(CounterGroundError, match=re.escape(said)) as caught:
         load_model(f"open_clip:{tmp_path}", device="cpu")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ({"hf_tokenizer_name": "nobody/nothing"}, "the tokenizer"),
+        ({"hf_model_name": "nobody/nothing"}, "the configuration of the text tower"),
+    ],
+)
+def test_what_a_text_tower_needs_besides_its_weights_is_named(text, missing, tmp_path, monkeypatch):
+    """The weights are there: to give them again would not help."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    write_model(tmp_path)
+    path = tmp_path / "open_clip_config.json"
+    configuration = json.loads(path.read_text())
+    configuration["model_cfg"]["text_cfg"].update(text)
+    path.write_text(json.dumps(configuration))
+    with pytest.raises(CounterGroundError, match=f"Cannot fetch {missing} of .* --offline forbids") as caught:
+        load_model(f"open_clip:{tmp_path}", device="cpu", offline=True)
+    assert "give the weights" not in str(caught.value)
 
 
 def test_weights_of_another_architecture_are_refused_in_one_line(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ _REMEDY = (
     "Connect to the network, put the file into the Hugging Face cache (HF_HOME), or give the weights "
     "yourself: open_clip:DIR or open_clip:NAME@FILE."
 )
+_TEXT_REMEDY = "Connect to the network, or put its files into the Hugging Face cache (HF_HOME)."
 _PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 
@@ -123,7 +124,7 @@ def load_folder(
     name = f"local-dir:{folder}"
     model_cfg = configuration["model_cfg"]
     with _configured_by(spec, folder / CONFIG_NAME):
-        model = _build(spec, name, None, weights, offline=options.offline)
+        model = _build(spec, name, model_cfg, None, weights, offline=options.offline)
         return OpenClipEncoder(
             spec,
             model,
@@ -175,6 +176,7 @@ def _load_tag(spec: str, name: str, tag: str, options: LoadOptions) -> OpenClipE
         _build(
             spec,
             activation.name,
+            model_cfg,
             quick_gelu,
             path,
             preprocess=_tag_preprocessing(weights_cfg),
@@ -208,7 +210,7 @@ def _load_file(spec: str, name: str, path: Path, options: LoadOptions) -> OpenCl
     if other in open_clip.list_models():
         warning += f" If the weights were trained with {activation_name(not quick_gelu)}, write {other!r}."
     preprocess, differing = _published_preprocessing(name)
-    model = _build(spec, name, quick_gelu, path, preprocess=preprocess, offline=options.offline)
+    model = _build(spec, name, model_cfg, quick_gelu, path, preprocess=preprocess, offline=options.offline)
     return OpenClipEncoder(
         spec,
         model,
@@ -229,6 +231,7 @@ def _load_file(spec: str, name: str, path: Path, options: LoadOptions) -> OpenCl
 def _build(
     spec: str,
     name: str,
+    model_cfg: dict[str, Any],
     quick_gelu: bool | None,
     weights: Path,
     *,
@@ -239,8 +242,12 @@ def _build(
     import open_clip
 
     forced = {} if quick_gelu is None else {"quick_gelu": quick_gelu}
-    with fetching(spec, offline=offline, remedy=_REMEDY):
+    fetched: AbstractContextManager[None] = nullcontext()
+    if "hf_model_name" in model_cfg.get("text_cfg", {}):
         # Weights come from the file below; a text tower from Hugging Face still reads its configuration.
+        what = "the configuration of the text tower"
+        fetched = fetching(spec, offline=offline, remedy=_TEXT_REMEDY, what=what)
+    with fetched:
         model = _create(name, forced, preprocess)
     with refusing_code(weights, spec):
         refuse_other_files(weights)
@@ -335,7 +342,7 @@ def _tokenizer(spec: str, name: str, model_cfg: dict[str, Any], *, offline: bool
     # All others get OpenCLIP's own, as in its `get_tokenizer`.
     if not {"hf_tokenizer_name", "tokenizer_kwargs"} & text_cfg.keys() and "siglip" not in name.lower():
         return _own_tokenizer(text_cfg.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH))
-    with fetching(spec, offline=offline, remedy=_REMEDY):
+    with fetching(spec, offline=offline, remedy=_TEXT_REMEDY, what="the tokenizer"):
         return open_clip.get_tokenizer(name)
 
 
