@@ -266,7 +266,8 @@ def test_listing_by_pattern(pattern):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "suggestion"), [("zzzz*", "'counterground models' lists all"), ("resnet51*", "'resnet50'")]
+    ("pattern", "suggestion"),
+    [("zzzz*", "'counterground models' lists all"), ("resnet51*", "'resnet50'"), ("paper", "'paper:clip'")],
 )
 def test_a_pattern_that_matches_nothing_is_an_error(pattern, suggestion):
     with pytest.raises(UsageError, match="No model matches") as caught:

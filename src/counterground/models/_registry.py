@@ -249,7 +249,7 @@ def _listed(prefixes: str | None, warn: Callable[[str], object]) -> Iterator[Mod
 def _near(pattern: str, warn: Callable[[str], object]) -> str:
     specs = [model.spec for model in _listed(None, warn)]
     architectures = {re.split(r"[/.]", spec.partition(":")[2])[0] for spec in specs}
-    near = did_you_mean(re.sub(r"[*?\[\]]", "", pattern), chain(architectures, specs))
+    near = did_you_mean(re.sub(r"[*?\[\]]", "", pattern), chain(SETS, architectures, specs))
     return near or " 'counterground models' lists all."
 
 
