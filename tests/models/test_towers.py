@@ -248,7 +248,7 @@ def test_a_model_without_classes_says_what_it_needs(tmp_path):
 
 REFUSED = {
     "http://127.0.0.1:1/v1#model?head=knn": "a generative model answers in text",
-    "torchvision:resnet18?labels=imagenet&head=knn": "labels= names outputs that [?]head= does without",
+    "torchvision:resnet18?labels=imagenet&head=knn": "labels= names outputs that [?]head= replaces",
     "counterground:stamps-biased?head=mlp": "Unknown head 'mlp'",
 }
 
