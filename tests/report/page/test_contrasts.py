@@ -86,7 +86,7 @@ def test_the_benchmarks_own_contrast_is_what_the_page_is_about(own, four_cells):
     lead = max(overall(run, "place_gap"), key=lambda row: row["value"])
     interval = bounds(lead["low"], lead["high"])
     loses = f"it loses {percent(lead['value'])} points {interval} on place=water instead of place=land."
-    assert f"{lead['model']} has the largest difference: {loses}" in text
+    assert f"The largest measured difference is that of {lead['model']}: {loses}" in text
     assert not re.search(r"\b(common|counter|background)\b", text.split("Comparability")[0], re.IGNORECASE)
 
 

@@ -246,7 +246,11 @@ def test_missing_and_damaged_files_are_named(files, tmp_path, capsys):
         ),
         ("train-labels-idx1-ubyte", struct.pack(">HBB", 0, 8, 0) + bytes(1), r"shape \(\) are not MNIST"),
         ("train-images-idx3-ubyte", struct.pack(">HBB", 0, 8, 0) + bytes(1), r"shape \(\) and .* not MNIST"),
-        ("train-labels-idx1-ubyte", struct.pack(">HBBI", 0, 8, 1, 3000) + b"\x0a" * 3000, "the label 10 is not a digit"),
+        (
+            "train-labels-idx1-ubyte",
+            struct.pack(">HBBI", 0, 8, 1, 3000) + b"\x0a" * 3000,
+            "the label 10 is not a digit",
+        ),
         ("train-images-idx3-ubyte", struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3), "damaged"),
     ],
 )
