@@ -201,7 +201,7 @@ def test_a_run_that_could_stop_but_needed_all_photos_is_not_called_other_weights
             model_cards(runs)
         assert "weights" not in str(why.value)
     other = make_run({"m": (0.6, 0.5)}, path="c", version=2 * "a" * 32)
-    with pytest.raises(UsageError, match="such as other weights"):
+    with pytest.raises(UsageError, match="as with other weights"):
         model_cards([until, other])
     assert len(model_cards([until])) == 1
 
