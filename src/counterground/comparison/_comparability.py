@@ -238,7 +238,7 @@ def measured_referees(run: Run, name: str) -> list[MeasuredReferee]:
 
 
 def chosen_on_its_photos(run: Run) -> bool:
-    """Return whether pairs were chosen on the photos of the run, as with ``--split none`` and CounterAnimal."""
+    """Return whether the pairs of a run were chosen on its own photos: ``--split none``, CounterAnimal."""
     if run.info.benchmark.discovery is not None:
         return run.info.benchmark.discovery.split == "none"
     return is_counteranimal(run) or not why_not_paper(run)
