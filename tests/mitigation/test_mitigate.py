@@ -190,7 +190,7 @@ def test_a_watermark_that_hides_the_object_is_seen_and_size_is_told_apart(mitiga
 
 
 @pytest.mark.parametrize(
-    ("area", "said"), [(None, "no masks and no boxes"), (["large"] * 108, "not of numbers")]
+    ("area", "said"), [(None, "no masks and no boxes"), (["large"] * 108, "not numeric")]
 )
 def test_without_sizes_and_watermark_their_effects_are_named_as_not_measured(area, said, tmp_path):
     benchmark = planted_benchmark(object_area=area)
