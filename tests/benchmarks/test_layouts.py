@@ -378,6 +378,8 @@ class TestWaterbirds:
             open_benchmark("waterbirds?split=tests")
         with pytest.raises(UsageError, match=r"stamps has no option 'split'; it has none"):
             open_benchmark("stamps?split=val")
+        with pytest.raises(UsageError, match=r"waterbirds\?split=val&split=test: 'split' is given twice"):
+            open_benchmark("waterbirds?split=val&split=test")
 
     def test_other_numbers_are_noted(self, tmp_path):
         (note,) = got(tmp_path, "waterbirds", spoil=lambda rows: rows.pop()).notes

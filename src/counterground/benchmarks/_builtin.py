@@ -53,26 +53,30 @@ class BuiltInBenchmark:
         """Return the variant that ``option=value&...`` chooses.
 
         Raises:
-            UsageError: no such option or value.
+            UsageError: no such option or value, or an option twice.
         """
         if not query:
             return self
-        values = {option: known[0] for option, known in self.options.items()}
+        given: dict[str, str] = {}
         for part in query.split("&"):
             option, _, value = part.partition("=")
-            if option not in values:
+            if option not in self.options:
                 listed = ", ".join(self.options) or "none"
                 raise UsageError(
-                    f"{self.name} has no option {option!r}; it has {listed}.{did_you_mean(option, values)}"
+                    f"{self.name} has no option {option!r}; it has {listed}."
+                    f"{did_you_mean(option, self.options)}"
                 )
+            if option in given:
+                raise UsageError(f"{self.name}?{query}: {option!r} is given twice.")
             if value not in self.options[option]:
                 listed = ", ".join(self.options[option])
                 raise UsageError(
                     f"{self.name} has no {option} {value!r}; it has {listed}."
                     f"{did_you_mean(value, self.options[option])}"
                 )
-            values[option] = value
+            given[option] = value
         assert self.variant is not None
+        values = {option: given.get(option, known[0]) for option, known in self.options.items()}
         return replace(self.variant(**values), options=self.options, variant=self.variant)
 
 
