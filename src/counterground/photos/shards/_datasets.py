@@ -65,7 +65,7 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
     state, notes = (_content_of(Path(name)), ()) if local else _commit_of(source, name, asked)
     opened = partial(_open, source, name, None if local else state)
     short = Path(name).resolve().name if local else name
-    limit = (f"Only the first {rows:,} rows of the data set were read.",) if rows else ()
+    limit = (f"At most the first {rows:,} rows of the data set were read.",) if rows else ()
 
     def fill(draft: Path) -> None:
         data = opened()
