@@ -309,7 +309,7 @@ def test_what_has_no_attribution_is_refused_before_photos_are_read(discs, tmp_pa
     with pytest.raises(UsageError, match="Talks"):
         cg.swap(discs, {"Talks": Talks()}, out=tmp_path / "run", **QUICK)
     network, preprocess, *_ = foreground_only()
-    with pytest.raises(UsageError, match="a head of its own, and fitted is none"):
+    with pytest.raises(UsageError, match="a head of its own, and fitted is neither"):
         cg.swap(
             discs, {"fitted": (network, preprocess, models.HeadSpec("knn", 1))}, out=tmp_path / "run", **QUICK
         )

@@ -252,7 +252,8 @@ def draw_outline(annotation: Mapping[str, Any], size: tuple[int, int]) -> _Insid
     if isinstance(outline, dict):
         return _run_lengths(outline, size, number)
     if not isinstance(outline, list) or not all(map(_is_polygon, outline)):
-        raise OutlineError("unreadable", f"{number} is not a list of polygons: x, y, x, y, x, y, ...")
+        what = "is not a list of polygons: x, y, x, y, x, y, ..."
+        raise OutlineError("unreadable", f"the segmentation of {number} {what}")
     if sum(map(_length, outline)) > _LONG:
         raise OutlineError("unreadable", f"{number} has an outline of more than {_LONG:.0e} pixels")
     from pycocotools import mask as coco

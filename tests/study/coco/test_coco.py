@@ -225,10 +225,10 @@ def test_files_that_are_damaged_missing_or_of_another_release_are_named(coco, sp
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"segmentation": [[1, 2, 3, 4]]}, "no list of polygons"),
+        ({"segmentation": [[1, 2, 3, 4]]}, "not a list of polygons"),
         ({"segmentation": []}, "no outline"),
         ({"segmentation": {"size": [SIDE, SIDE]}}, "damaged RLE"),
-        ({"segmentation": "abc"}, "no list of polygons"),
+        ({"segmentation": "abc"}, "not a list of polygons"),
         ({"segmentation": runs(5, 5, 50, 50, side=60)}, r"the size \[60, 60\], the photo \[120, 120\]"),
         ({"bbox": [1, 2]}, "has the box .*; it must be"),
         ({"bbox": [2.5, 2, 10**400, 1]}, "has the box .*; it must be"),
