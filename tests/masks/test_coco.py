@@ -150,7 +150,10 @@ def test_crowds_other_categories_and_what_is_missing_are_named(annotated, tmp_pa
         "2.jpg": ("crowd only", "1 crowd region"),
         "3.jpg": (None, None),
         "4.jpg": ("incomplete", "annotation 105 has no outline"),
-        "5.jpg": ("unreadable", "annotation 106 is not a list of polygons: x, y, x, y, x, y, ..."),
+        "5.jpg": (
+            "unreadable",
+            "the segmentation of annotation 106 is not a list of polygons: x, y, x, y, x, y, ...",
+        ),
         "6.jpg": ("unreadable", "annotation 107 has damaged RLE"),
         "7.jpg": ("unreadable", "annotation 108 has damaged RLE"),
         "8.jpg": (
