@@ -130,9 +130,9 @@ def _shrink(out: Path) -> None:
 def shoot_report(browser: Browser, report: Path, out: Path) -> None:
     """Take screenshots of the first screen, the chart on a phone, and a class with its photos."""
     views = {
-        "report-verdict": ({"width": 1280, "height": 878}, "light", "header"),
+        "report-verdict": ({"width": 1280, "height": 902}, "light", "header"),
         "report-chart": ({"width": 390, "height": 844}, "dark", "[id^=scatter]"),
-        "report-class": ({"width": 1280, "height": 860}, "light", "[id^=class]"),
+        "report-class": ({"width": 1280, "height": 908}, "light", "[id^=class]"),
     }
     for name, (size, scheme, top) in views.items():
         page = browser.new_page(viewport=size, color_scheme=scheme)
