@@ -144,12 +144,9 @@ def test_fields_of_other_names_can_be_mapped(barnyard):
         read_benchmark(f"{barnyard}?label=species&sprit=test")
 
 
-def test_a_table_is_joined_to_photos_and_its_other_fields_are_attributes(barnyard):
-    rows = [(f"{n}.jpg", CLASSES[n % 2], ("grass", "snow")[n // 3], f"farm {n // 2}", n) for n in range(6)]
-    columns = ["file", "label", "background", "cluster", "weight"]
-    pl.DataFrame(rows, schema=columns, orient="row").write_csv(barnyard / "labels.csv")
-    table = file_object(barnyard, "labels.csv", "text/csv")
-    key = field(
+def key_of_table():
+    """Join the photos to the rows of ``labels.csv`` by file name."""
+    return field(
         "all",
         "file",
         TEXT,
@@ -158,6 +155,14 @@ def test_a_table_is_joined_to_photos_and_its_other_fields_are_attributes(barnyar
         references={"file_object": "labels.csv", "extract": mlc.Extract(column="file")},
         regex="^(.*)$",
     )
+
+
+def test_a_table_is_joined_to_photos_and_its_other_fields_are_attributes(barnyard):
+    rows = [(f"{n}.jpg", CLASSES[n % 2], ("grass", "snow")[n // 3], f"farm {n // 2}", n) for n in range(6)]
+    columns = ["file", "label", "background", "cluster", "weight"]
+    pl.DataFrame(rows, schema=columns, orient="row").write_csv(barnyard / "labels.csv")
+    table = file_object(barnyard, "labels.csv", "text/csv")
+    key = key_of_table()
     texts = [field("all", name, TEXT, "labels.csv", column=name) for name in columns[1:4]]
     weight = field("all", "weight", INTEGER, "labels.csv", column="weight")
     write(barnyard, [table, file_set()], ("all", [key, images(), *texts, weight], None))
@@ -244,15 +249,7 @@ def test_a_table_on_the_web_goes_with_an_archive_beside_the_file(barnyard, tmp_p
             archive.write(path, path.relative_to(barnyard))
     zipped = file_object(packed, "images.zip", "application/zip")
     table = file_object(web, "labels.csv", "text/csv", url=f"{address}/labels.csv")
-    key = field(
-        "all",
-        "file",
-        TEXT,
-        "images",
-        file_property=mlc.FileProperty.filename,
-        references={"file_object": "labels.csv", "extract": mlc.Extract(column="file")},
-        regex="^(.*)$",
-    )
+    key = key_of_table()
     label = field("all", "label", TEXT, "labels.csv", column="label")
     sets = ("all", [key, images(), label], None)
     file = write(packed, [zipped, table, file_set(contained_in=["images.zip"])], sets)

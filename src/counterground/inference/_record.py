@@ -112,7 +112,7 @@ def refuse_other_models(out: Path, records: Sequence[ModelRecord], candidates: C
     chose. Other versions of the software give other fingerprints as well: such a run is made anew.
 
     Raises:
-        CounterGroundError: a model had other weights, code or preprocessing.
+        CounterGroundError: a model, or the referee, had other weights, code or preprocessing.
     """
     if not (out / "run.json").exists():
         return
