@@ -257,6 +257,15 @@ def test_a_pool_of_unreadable_photos_is_still_curated(make_pool, colours):
     assert report.notes == ("No photo can be read, so my_colours:colours was not run.",)
 
 
+def test_photos_that_can_no_longer_be_read_keep_no_signals_of_their_content(make_pool, colours, animals):
+    pool = make_pool({"red/1.jpg": animals["panda"], "blue/2.jpg": animals["giraffe"]})
+    curate(pool.root, model="my_colours:colours")
+    for photo in pool.photos()["path"]:
+        (pool.root / photo).write_bytes(b"no photo")
+    curate(pool.root, model="my_colours:colours")
+    assert pool.signals()["signal"].unique().to_list() == ["unreadable"]
+
+
 def test_a_clip_ranks_the_classes_of_the_pool_among_imagenet(make_pool, animals, tiny_clip):
     pool = make_pool(
         {

@@ -10,16 +10,16 @@ from typing import Any
 
 import polars as pl
 
-from counterground.construction.curate._duplicates import duplicate_signals
-from counterground.construction.curate._feature_noise import feature_noise
+from counterground.construction.curate._duplicates import DUPLICATE_SIGNALS, duplicate_signals
+from counterground.construction.curate._feature_noise import NOISE_SIGNALS, feature_noise
 from counterground.construction.curate._measures import measure_photos
-from counterground.construction.curate._model_signals import CLASS_RANK, CROP_MARGIN, model_signals
+from counterground.construction.curate._model_signals import CLASS_RANK, MODEL_SIGNALS, model_signals
 from counterground.construction.curate._objects import OBJECT_SIGNALS, object_signals
 from counterground.construction.curate._referee import Referee, load_referee
 from counterground.construction.curate._settings import CurateSettings
 from counterground.errors import CounterGroundError
 from counterground.inference import Settings
-from counterground.pool import Pool, open_pool, review_queue
+from counterground.pool import SIGNAL_SCHEMA, Pool, open_pool, review_queue
 
 STATE_KEY = "curate"
 
@@ -93,7 +93,8 @@ def _curate(pool: Pool, limits: CurateSettings, model: str | None, running: Sett
         duplicate_signals(measured.frame, limits),
         objects.signals,
     ]
-    pool.write_signals(pl.concat(signals), names=OBJECT_SIGNALS)  # also if no mask can be read any more
+    # All names, as a signal may now concern no photo: without masks, or without photos that can be read.
+    pool.write_signals(pl.concat(signals), names=(*NOISE_SIGNALS, *DUPLICATE_SIGNALS, *OBJECT_SIGNALS))
     notes = [f"The mask {failure} cannot be read and was ignored." for failure in objects.failures]
     earlier = _earlier(pool)
     if referee:
@@ -129,12 +130,13 @@ def _write_model_signals(
 ) -> list[str]:
     """Write the model's signals; return notes on them."""
     if measured["unreadable"].is_not_null().all():
+        pool.write_signals(pl.DataFrame(schema=SIGNAL_SCHEMA), names=MODEL_SIGNALS)
         return [f"No photo can be read, so {referee.spec} was not run."]
     known: list[str] = []
     if earlier.get("fingerprint") == referee.model.fingerprint:
         known = pool.signals().filter(pl.col("signal") == CLASS_RANK)["path"].to_list()
     signals = model_signals(pool, measured, referee, limits, masked=masked, known=known)
-    pool.write_signals(signals, names=[CROP_MARGIN])  # also if masks decide on all photos now
+    pool.write_signals(signals, names=MODEL_SIGNALS)  # all names, as masks may decide on all photos now
     caution = (
         f"{referee.spec} also ranks a class low where the background misleads it, and a background benchmark "
         "needs exactly those photos: judge by looking, never by the rank."

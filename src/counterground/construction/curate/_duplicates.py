@@ -12,6 +12,8 @@ import polars as pl
 from counterground.construction.curate._settings import CurateSettings
 from counterground.construction.curate._signals import Floats, Ints, signal_rows
 
+DUPLICATE_SIGNALS = ("same content", "perceptual hash", "copy in another class")
+SIMILARITY_SIGNALS = ("similar features", "similar photo in another class")
 _ROWS = 1024
 
 _Vectors = np.ndarray[Any, np.dtype[np.float32]]
@@ -124,8 +126,7 @@ def duplicate_signals(measured: pl.DataFrame, settings: CurateSettings) -> pl.Da
     """Return the signals for equal contents and for close perceptual hashes, over the whole pool."""
     photos, radius = best_first(measured), settings.hash_radius
     similarity = _Similarity(
-        "perceptual hash",
-        "copy in another class",
+        *DUPLICATE_SIGNALS[1:],
         value=lambda product: (_BITS - product) / 2,
         strength=lambda product: 1 - (_BITS - product) / 4 / max(1, radius),
         sentence=lambda value, other: (
@@ -143,8 +144,7 @@ def similarity_signals(
     place = {path: row for row, path in enumerate(paths)}
     photos, least = best_first(measured).filter(pl.col("path").is_in(paths)), settings.min_similarity
     similarity = _Similarity(
-        "similar features",
-        "similar photo in another class",
+        *SIMILARITY_SIGNALS,
         value=lambda product: product.clip(-1, 1),
         strength=lambda product: 0.5 + 0.5 * (product - least) / max(1e-6, 1 - least),
         sentence=lambda value, other: (
@@ -172,7 +172,7 @@ def _same_content(photos: pl.DataFrame) -> pl.DataFrame:
                 f"It is the first of {later + 1} equal files." if later else "No other file is equal."
             )
     return signal_rows(
-        "same content",
+        DUPLICATE_SIGNALS[0],
         "duplicate",
         first["path"],
         value=first["later"].to_list(),

@@ -37,6 +37,7 @@ _CHECKS = (
     ),
     _Check("entropy", "min_entropy", True, "Its grey levels hold {value:.1f} of 8 bits (limit {limit:g})"),
 )
+NOISE_SIGNALS = ("unreadable", *(check.signal for check in _CHECKS))
 
 
 def feature_noise(measured: pl.DataFrame, settings: CurateSettings) -> pl.DataFrame:
@@ -56,7 +57,7 @@ def _unreadable(measured: pl.DataFrame) -> pl.DataFrame:
         "It can be read." if reason is None else f"It cannot be read: {reason}." for reason in reasons
     ]
     return signal_rows(
-        "unreadable",
+        NOISE_SIGNALS[0],
         _REASON,
         measured["path"],
         value=unread.astype(np.float64),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from counterground.construction.curate._duplicates import similarity_signals
+from counterground.construction.curate._duplicates import SIMILARITY_SIGNALS, similarity_signals
 from counterground.construction.curate._referee import Judgement, Referee
 from counterground.construction.curate._settings import CurateSettings
 from counterground.construction.curate._signals import Flags, Floats, percent, share_better, signal_rows
@@ -65,7 +65,9 @@ class CroppedView(Encoder):
 
 
 CLASS_RANK = "class rank"
-CROP_MARGIN = "margin over crops"
+_SECOND_CLASS = "second class"
+_CROP_MARGIN = "margin over crops"
+MODEL_SIGNALS = (CLASS_RANK, _SECOND_CLASS, *SIMILARITY_SIGNALS, _CROP_MARGIN)
 
 
 def model_signals(
@@ -163,7 +165,7 @@ def _second_class(
             f"{referee.names[second]!r} {percent(other)} (limit of the gap {percent(settings.min_gap)})."
         )
     return signal_rows(
-        "second class",
+        _SECOND_CLASS,
         "ambiguity",
         photos["path"],
         value=judgement.margin,
@@ -205,7 +207,7 @@ def _clarity(
         for view, lead, unclear in zip(which, best, flagged, strict=True)
     ]
     return signal_rows(
-        CROP_MARGIN,
+        _CROP_MARGIN,
         "clarity",
         photos["path"],
         value=best,
