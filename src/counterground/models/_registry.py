@@ -290,8 +290,12 @@ def _suggestion(spec: str) -> str:
     near = difflib.get_close_matches(prefix.lower(), prefixes, n=1)
     if colon and near:
         return f" Did you mean {near[0]}:{rest}?"
+    owner, _, name = spec.partition("/")
+    if name and owner in prefixes:
+        return f" Did you mean {owner}:{name}?"
     if not colon and (meant := _forms_of_path(spec) or _with_prefix(spec)):
-        return f" Did you mean {' or '.join(meant)}?"
+        *others, last = meant
+        return f" Did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
     families = [*_FAMILIES.each(_ignore), USER]
     forms = ", ".join(dict.fromkeys(family.usage for family in families if family is not OBJECT))
     return f" Use {forms}; 'counterground models' lists them."
@@ -304,7 +308,7 @@ def _forms_of_path(name: str) -> list[str]:
         return [f"hf:{name}", f"open_clip:{name}"]
     if path.suffix in (".py", ".onnx"):
         return [f"{name}:FUNCTION" if path.suffix == ".py" else f"onnx:{name}"]
-    if not is_file(path):
+    if not is_file(path) and path.suffix not in (".pt", ".pth", ".ckpt", ".bin", ".safetensors"):
         return []
     return [f"timm:NAME@{name}?labels=FILE", f"torchvision:NAME@{name}?labels=FILE", f"open_clip:NAME@{name}"]
 
@@ -312,7 +316,8 @@ def _forms_of_path(name: str) -> list[str]:
 def _with_prefix(name: str) -> list[str]:
     """Return specifications of models that are called ``name``, at most one of each family.
 
-    If there are none, return those whose name begins with it, else the most similar ones.
+    If there are none, return those whose name begins with it, else the repository of the hub if it may be
+    one, else the most similar ones.
     """
     called: dict[str, list[str]] = {}
     for spec in chain(SETS, (model.spec for model in _listed(None, _ignore))):
@@ -323,15 +328,17 @@ def _with_prefix(name: str) -> list[str]:
     found = called.get(wanted, [])
     if not [spec for spec in found if spec not in SETS]:
         found = [*found, *(spec for key in called if key.startswith(f"{wanted}-") for spec in called[key])]
-    near = difflib.get_close_matches(wanted, called, n=2)
+    if not found and re.fullmatch(r"[\w-]+/[\w.-]+", name):
+        return [f"hf:{name}"]
+    near = difflib.get_close_matches(wanted, called, n=2, cutoff=0.7)
     first: dict[str, str] = {}
-    for spec in found or [called[key][0] for key in near]:
+    for spec in found or [spec for key in near for spec in called[key]]:
         first.setdefault(spec.partition(":")[0], spec)
     return [_shortest(spec) for spec in first.values()][:3]
 
 
 def _plain(name: str) -> str:
-    return name.lower().replace("_", "-")
+    return re.sub("[_/]", "-", name.lower())
 
 
 def _shortest(spec: str) -> str:
