@@ -59,7 +59,8 @@ class SwapSettings:
         seed: seed for all draws.
 
     Raises:
-        UsageError: an unknown kind, half a pair, or a number that is not whole, or below 1.
+        UsageError: an unknown kind, half a pair, labels without the kinds that use them, or a number that is
+            not whole, or below 1.
     """
 
     kinds: tuple[str, ...] = KINDS
@@ -79,6 +80,10 @@ class SwapSettings:
                 )
         if not self.kinds:
             raise UsageError(f"Name at least one kind of composite: {', '.join(KINDS)}.")
+        if self.labels and not set(_OF_LABELS) & set(self.kinds):
+            raise UsageError(
+                "Labels choose the backgrounds of the kinds same and other: name these kinds too, or no labels."
+            )
         for pair in _PAIRS:
             if len(set(pair) & set(self.kinds)) == 1:
                 raise UsageError(f"{' and '.join(pair)} are compared with each other: name both or neither.")
