@@ -168,7 +168,7 @@ def _by_data_set(clips: pl.DataFrame, name: str) -> Regression | None:
     parameters = np.log10(clips["parameters"].to_numpy())
     members = clips["pretrain_dataset"].to_numpy()[:, None] == sets["pretrain_dataset"].to_numpy()
     design = np.column_stack([members, parameters - parameters.mean()])
-    levels = np.linalg.lstsq(design, clips["outcome"].to_numpy())[0][: sets.height]
+    levels = np.linalg.lstsq(design, clips["outcome"].to_numpy(), rcond=None)[0][: sets.height]
     terms = {PAIRS: np.log10(sets["data_size"].to_numpy()), FILTERED: sets["high_quality"].to_numpy()}
     return ordinary_least_squares(levels, terms, name=f"{name} of a data set")
 
