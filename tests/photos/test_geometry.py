@@ -41,8 +41,10 @@ def test_the_place_of_a_rectangle():
     place = object_place(mask)
     assert place.area == pytest.approx(20 * 40 / 20_000)
     assert place.distance == pytest.approx(70 / (math.hypot(100, 200) / 2))
-    assert place.offset == pytest.approx(0.7)
+    assert place.offset == pytest.approx(0.7)  # its centre is at 170 of 200
+    assert object_place(mask.T) == pytest.approx(place)
     assert object_place(np.full((3, 5), 255)) == (1, 0, 0)
+    assert object_place(np.zeros((3, 5))) == (0, 0, 0)
     corner = np.zeros((1000, 1000))
     corner[0, 0] = 255
     assert object_place(corner).distance == pytest.approx(1, abs=0.002)

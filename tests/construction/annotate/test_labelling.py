@@ -24,7 +24,7 @@ def test_a_key_decides_and_the_next_photo_comes(pool, serve, visit):
     assert ann.page.inner_text("#count").startswith("3 of 8")
     ann.saved()
     assert [labels for _, labels in standing(pool)] == [["water"], ["ground"], ["sand"]]
-    assert all(0 <= seconds < 60 for seconds in pool.decisions()["seconds"])
+    assert pool.decisions()["seconds"].min() >= 0
     assert pool.decisions()["suggestion"].null_count() == 3
     assert len({path for path, _ in standing(pool)}) == 3
 
@@ -311,7 +311,8 @@ def test_the_guide_shows_pictures_of_the_class(pool, serve, visit, tmp_path):
     ann.page.wait_for_selector(f"#view img:not([src='{photo}']):not([src^='/guide'])")
     assert ann.page.locator(".compare[aria-pressed=true]").count() == 0
     ann.saved()
-    assert standing(pool)[0][0] == pool.photos()["path"][0] or len(standing(pool)) == 1
+    shown = pool.photos()["path"][int(re.search(r"\d+", photo)[0]) - 1]
+    assert standing(pool) == [(shown, ["water"])]
     ann.page.goto(ann.page.url.replace("label/background", "labels"))
     assert ann.page.get_by_alt_text("Picture 2 of flamingo").is_visible()
 
@@ -331,19 +332,19 @@ def test_blind_pages_show_nothing_that_others_or_models_found(pool, serve, visit
     ann.page.on("response", lambda answer: "/api/" in answer.url and answers.append(answer.text()))
     ann.page.reload()
     ann.see()
+    assert any(worst in answer for answer in answers)
     everything = ann.page.content() + "".join(answers)
     assert "secretive" not in everything
     assert "Blurred" not in everything
     ann.context.close()
 
     ranked = visit(serve(pool, "--task", "review", "--second", "1", "--order", "ranked").links["ann"])
-    row = ranked.see()
+    ranked.see()
     assert "Blurred beyond telling." in ranked.page.inner_text("#flags")
     assert "not blind" in ranked.page.inner_text(".bias")
     ranked.press("k")
     ranked.saved()
     assert standing(pool, "review")[-1] == (worst, ["keep"])
-    assert row
 
 
 def test_suggestions_are_marked_and_recorded(pool, serve, visit, tiny_clip):

@@ -151,16 +151,13 @@ def test_missing_changed_and_linked_files_are_named(spoilt, rows_of, tmp_path):
     (files / "zebra/tiny.jpg").write_bytes((files / "lion/fine.jpg").read_bytes())
     (files / "zebra/blank.png").rename(tmp_path / "blank.png")
     (files / "zebra/blank.png").symlink_to(tmp_path / "blank.png")
-    content = bytearray((files / "zebra/dark.png").read_bytes())
-    content[-30] ^= 1
-    (files / "lion/fine.jpg").write_bytes(bytes(reversed(content)))
+    (files / "lion/fine.jpg").write_bytes((files / "zebra/dark.png").read_bytes())
     curate(spoilt.root)
     rows = rows_of(spoilt, "unreadable")
     reasons = {path: row["explanation"] for path, row in rows.items() if row["flagged"]}
-    signals = spoilt.signals().filter(pl.col("signal") == "unreadable")
-    missing = signals.filter(pl.col("path") == "files/zebra/good.jpg")["explanation"].item()
-    assert "has no file 'files/zebra/good.jpg'" in missing
+    assert "has no file 'files/zebra/good.jpg'" in reasons["good.jpg"]
     assert "content changed" in reasons["tiny.jpg"]
+    assert "content changed" in reasons["fine.jpg"]
     assert "is a link" in reasons["blank.png"]
     kept = spoilt.signals().filter(pl.col("path") == "files/zebra/tiny.jpg")
     assert kept["signal"].to_list() == ["unreadable"]

@@ -229,10 +229,11 @@ def test_names_of_a_file_or_of_the_pool_alone_can_compete(painted, tmp_path):
         ("efficientnet-lite0", "no output for classes 'blue'.*, '[a-z ]+'"),
     ],
 )
-def test_models_that_cannot_judge_are_refused_before_any_photo_is_read(painted, model, said):
+def test_models_that_cannot_judge_are_refused_before_any_photo_is_measured(painted, model, said, cache):
     with pytest.raises(CounterGroundError, match=said):
         curate(painted.root, model=model)
     assert painted.signals().is_empty()
+    assert not (cache / "measures").exists()
 
 
 def test_one_name_cannot_be_ranked(make_pool, colours):

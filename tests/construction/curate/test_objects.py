@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 from counterground.construction.curate import curate
-from counterground.photos import object_place
 
 
 def drawn(box, size=(200, 100)):
     mask = Image.new("L", size)
     ImageDraw.Draw(mask).rectangle(box, fill=255)
     return mask
-
-
-def test_area_and_offset_of_a_rectangle():
-    mask = np.zeros((100, 200))
-    mask[40:60, 150:190] = 255
-    place = object_place(mask)
-    assert place.area == pytest.approx(20 * 40 / 20_000)
-    assert place.offset == pytest.approx(0.7)  # its centre is at 170 of 200
-    assert object_place(mask.T).offset == pytest.approx(0.7)
-    assert object_place(np.full((3, 5), 255)).offset == pytest.approx(0)
-    assert object_place(np.zeros((3, 5))) == (0, 0, 0)
 
 
 @pytest.fixture
