@@ -176,7 +176,7 @@ def test_unknown_photos_and_annotators_without_a_name_are_refused(pool):
 
 def test_many_decisions_are_all_or_none(pool):
     good = {"path": paths(pool)[0], "annotator": "imported", "task": "background", "labels": ["snow"]}
-    with pytest.raises(UsageError, match="no photo 'files/none.png'"):
+    with pytest.raises(UsageError, match=r"no photo 'files/none\.png'"):
         pool.decide_all([good, good | {"path": "files/none.png"}])
     assert pool.decisions().is_empty()
     pool.decide_all([good])
