@@ -10,7 +10,6 @@ import sys
 import numpy as np
 import pytest
 from masked_photos import SIZE, ellipse, make_benchmark, pixels
-from PIL import Image
 
 from counterground.cli import main
 from counterground.errors import UsageError
@@ -110,7 +109,6 @@ def test_the_command_says_how_to_look_at_rough_masks(tmp_path, capsys):
 
 
 @SLOW
-@pytest.mark.slow
 def test_matting_says_once_that_it_compiles_itself(tmp_path):
     program = (
         "from counterground.masks import MaskSettings\n"
@@ -175,5 +173,4 @@ def test_a_photo_that_cannot_be_read_is_named(benchmark, tmp_path):
     whole = (tmp_path / "photos/a.png").read_bytes()
     (tmp_path / "photos/a.png").write_bytes(whole[: len(whole) // 2])
     masks = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=PLAIN)
-    assert masks.table.row(0, named=True)["reason"] == "unreadable"
-    assert Image.open(tmp_path / "photos/b.png").getbbox() is not None
+    assert masks.table["reason"].to_list() == ["unreadable", "no box"]

@@ -175,7 +175,7 @@ def test_a_benchmark_with_masks_elsewhere_is_written_and_read(benchmark, tmp_pat
     assert not geometry.warnings
 
 
-def test_review_stands_above_limits_and_a_changed_mask_is_judged_again(benchmark, tmp_path):
+def test_a_rejected_mask_is_given_to_nobody_and_a_changed_one_is_judged_again(benchmark, tmp_path):
     from counterground.masks import mask_id
 
     folder = tmp_path / "masks"

@@ -198,6 +198,7 @@ def test_unknown_models_of_rembg_are_named(benchmark, tmp_path):
 
 
 def test_what_was_not_verified_says_so():
+    assert {"rembg:u2net", "rembg:silueta"} <= set(known_weights())
     for name, weights in known_weights().items():
         assert weights.name == name
         assert weights.licence

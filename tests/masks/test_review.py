@@ -194,8 +194,17 @@ def test_a_drawn_mask_is_written_anew(folder, decisions):
     assert (written.mode, written.size, written.info) == ("L", SIZE, {})
 
 
-@pytest.mark.parametrize("damage", ["not a database", "another program's", "a trigger", "a path", "a photo"])
-def test_a_damaged_database_is_one_line(folder, decisions, damage):
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("not a database", "it is damaged"),
+        ("another program's", "does not hold decisions on masks"),
+        ("a trigger", "its 'decision_no_delete' is not as it was made"),
+        ("a path", "the decision on 'x' holds what no page sends"),
+        ("a photo", "the photo of the decision on 'ox/grass/a.png' is not JSON"),
+    ],
+)
+def test_a_damaged_database_is_one_line(folder, decisions, damage, said):
     decisions.decide(A, "accepted", annotator="ann", token=token(), photo="0" * 64)
     file = folder / "decisions.sqlite"
     if damage == "not a database":
@@ -214,7 +223,7 @@ def test_a_damaged_database_is_one_line(folder, decisions, damage):
         database.execute(statement)
         database.commit()
         database.close()
-    with pytest.raises(CounterGroundError) as refused:
+    with pytest.raises(CounterGroundError, match=said) as refused:
         standing(folder)
     assert "\n" not in str(refused.value)
     assert "decisions.sqlite" in str(refused.value)
