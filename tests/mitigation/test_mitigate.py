@@ -25,7 +25,7 @@ from counterground.mitigation import MitigatedHead, Mitigation
 
 # A photo of this width would be encoded for a minute.
 from counterground.mitigation._side_effects import draw_watermark
-from counterground.photos import Discovered
+from counterground.photos import Discovered, load_photo
 from counterground.results import read_mitigation, repeat_command
 
 ROOM = Path(cg.__file__).parent / "mitigation"
@@ -157,16 +157,15 @@ def test_a_method_sees_labels_only_where_it_says_so(planted, tmp_path, labels, s
 
 
 def test_the_worst_group_chooses_with_labels_and_balanced_accuracy_without(planted, tmp_path):
-    """Two heads: the model's own, right on common photos alone, and one that is always a little right."""
+    """Two heads: the model's own, right on common photos alone, and one that always gives the same answer."""
 
     def either(data, *, kind):
         if kind == "own":
             return MitigatedHead(weight=data.scale * data.head)
-        return MitigatedHead(
-            weight=data.scale * data.encode_texts([f"{name} on grass" for name in CLASSES]).T
-        )
+        bias = np.eye(len(CLASSES), dtype=np.float32)[0]
+        return MitigatedHead(weight=np.zeros_like(data.head), bias=bias)
 
-    settings = {"kind": ("own", "counter")}
+    settings = {"kind": ("own", "constant")}
     methods = [
         Mitigation("with", "", "", either, group_labels="choose", settings=settings),
         Mitigation("without", "", "", either, settings=settings),
@@ -174,19 +173,37 @@ def test_the_worst_group_chooses_with_labels_and_balanced_accuracy_without(plant
     record = cg.mitigate(
         planted, Planted(), methods, out=tmp_path / "run", watermark=False, figure=False
     ).record
-    assert [each["kind"] for each in of(record, "with").settings] == ["counter"] * 3
+    assert record.unmitigated.counter.value < 1 / len(CLASSES) < record.unmitigated.common.value / 3
+    assert [each["kind"] for each in of(record, "with").settings] == ["constant"] * 3
     assert of(record, "with").chosen_by.startswith("the lower of common and counter")
+    assert [each["kind"] for each in of(record, "without").settings] == ["own"] * 3
     assert of(record, "without").chosen_by == "accuracy, averaged over classes"
 
 
-def test_a_watermark_that_hides_the_object_is_seen_and_size_is_told_apart(mitigated):
+def test_relief_is_the_effect_before_less_the_one_after(mitigated):
     record = mitigated.record
     assert set(record.side_effects) == {"size", "watermark"}
     assert record.not_measured == {}
     for each in record.methods:
+        assert set(each.relief) == {"size", "watermark"}
         for name, relief in each.relief.items():
             before, after = record.unmitigated.side_effects[name], each.mitigated.side_effects[name]
             assert relief.value == pytest.approx(before.value - after.value)
+
+
+def test_what_a_watermark_costs_is_measured(planted, tmp_path):
+    """To this model, a photo with a watermark is black, and it then has one answer: right for a quarter."""
+    plain = {load_photo(planted.photo_path(path)).image.tobytes() for path in planted.photos["path"]}
+
+    class Blinded(Planted):
+        def preprocess(self, image):
+            return super().preprocess(image if image.tobytes() in plain else Image.new("RGB", image.size))
+
+    found = cg.mitigate(planted, Blinded(), "sage-set", out=tmp_path / "run", figure=False)
+    own = found.run.predictions.filter(model="Blinded")["correct"].mean()
+    effect = found.record.unmitigated.side_effects["watermark"]
+    assert effect.value == pytest.approx(own - 1 / len(CLASSES))
+    assert effect.value > 0.05
 
 
 @pytest.mark.parametrize(
@@ -761,3 +778,12 @@ def test_a_pipe_is_no_head(tmp_path):
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_the_widest_photo_takes_a_watermark():
     assert draw_watermark(Image.new("RGB", (60_000, 300))).size == (60_000, 300)
+
+
+def test_a_watermark_goes_across_the_photo():
+    photo = Image.new("RGB", (300, 200))
+    left, top, right, bottom = draw_watermark(photo).getbbox()
+    assert left < 100 < 200 < right
+    assert top < 100 < bottom
+    assert draw_watermark(photo).getextrema() == ((0, 128),) * 3  # half white
+    assert photo.getbbox() is None
