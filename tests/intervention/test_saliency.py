@@ -306,15 +306,16 @@ class Talks(models.Generative):
 
 
 def test_what_has_no_attribution_is_refused_before_photos_are_read(discs, tmp_path):
-    with pytest.raises(UsageError, match="Talks"):
+    with pytest.raises(UsageError, match=r"needs a dual encoder .* and Talks is neither"):
         cg.swap(discs, {"Talks": Talks()}, out=tmp_path / "run", **QUICK)
     network, preprocess, *_ = foreground_only()
     with pytest.raises(UsageError, match="a head of its own, and fitted is neither"):
         cg.swap(
             discs, {"fitted": (network, preprocess, models.HeadSpec("knn", 1))}, out=tmp_path / "run", **QUICK
         )
-    with pytest.raises(UsageError, match="original"):
+    with pytest.raises(UsageError, match="add original to --kinds"):
         cg.swap(discs, foreground_only, out=tmp_path / "run", **{**QUICK, "kinds": ["same", "other"]})
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_command_names_the_table(tmp_path, capsys):
