@@ -202,7 +202,9 @@ def test_a_corrupt_archive_never_gives_a_wrong_photo(tmp_path, kind):
     if kind != "zip":
         assert not (tmp_path / "out").exists()
     else:
-        assert all(CONTENTS[name] == data for name, data in _there(tmp_path / "out").items())
+        there = _there(tmp_path / "out")
+        assert there.items() <= CONTENTS.items()
+        assert 0 < len(there) < len(CONTENTS)
 
 
 def test_litter_of_a_mac_is_left_out(tmp_path):

@@ -128,7 +128,7 @@ def test_a_failure_in_the_middle_leaves_the_budget_as_it_was(clock, tmp_path):
     budget = Budget("here", {"bytes": (Limit(HOUR, 100),)}, file)
     assert budget.take("bytes", 60) == 0
     clock.now += 2 * DAY
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="unknown kind"):
         budget.take("unknown kind", 1)  # raised after rows of two days ago were deleted
     with sqlite3.connect(file) as other:
         assert other.execute("SELECT amount FROM spent").fetchall() == [(60,)]

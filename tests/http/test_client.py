@@ -312,7 +312,7 @@ def test_a_file_that_broke_off_is_continued(raw_server, reply, tmp_path):
 def test_a_part_of_the_rest_is_not_taken_for_the_whole(raw_server, reply, tmp_path):
     client, path = Client("test"), tmp_path / "shard.tar"
     file_server(raw_server, reply, cut=70_000)
-    with pytest.raises(FetchError):
+    with pytest.raises(FetchError, match="broke off"):
         client.save(raw_server.url, path)
     file_server(raw_server, reply, most=20_000)
     with pytest.raises(FetchError, match="only a part") as partial:
@@ -338,7 +338,7 @@ def test_a_version_that_no_request_can_carry_begins_anew(raw_server, reply, tmp_
 def test_a_file_that_changed_meanwhile_begins_anew(raw_server, reply, tmp_path, change):
     client, path = Client("test"), tmp_path / "shard.tar"
     file_server(raw_server, reply, cut=70_000)
-    with pytest.raises(FetchError):
+    with pytest.raises(FetchError, match="broke off"):
         client.save(raw_server.url, path)
     new = FILE[::-1] if change == "version" else FILE[:50_000]
     file_server(raw_server, reply, content=new, version="v2" if change == "version" else "v1")
