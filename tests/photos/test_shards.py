@@ -410,7 +410,7 @@ def test_folders_of_photos_beside_an_archive_stay_what_they_are(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["webdataset", "huggingface"])
-def test_damage_anywhere_gives_the_same_photos_or_one_line(form, tmp_path, cache):
+def test_damage_anywhere_loses_no_photo_or_gives_one_line(form, tmp_path, cache):
     """Without the hashes of a description, as a stranger's shard is."""
     folder = tmp_path / "strange"
     if form == "webdataset":

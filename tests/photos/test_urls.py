@@ -156,7 +156,9 @@ def test_offline_leaves_nothing_behind_that_hides_a_photo_later(table, server, c
     assert kept <= {"127.0.0.1"}
     monkeypatch.delenv("COUNTERGROUND_OFFLINE")
     benchmark = read_benchmark(path)
-    assert all(load_photo(benchmark.photo_path(row)).image for row in benchmark.photos["path"])
+    assert [load_photo(benchmark.photo_path(row)).image.size for row in benchmark.photos["path"]] == [
+        (48, 40)
+    ] * 4
 
 
 def test_what_an_earlier_version_noted_as_missing_offline_is_asked_for(table, server, cache):
