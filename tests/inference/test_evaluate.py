@@ -410,9 +410,9 @@ def test_wrong_settings_are_named(photos, tiny_clip, tmp_path):
         run_on(photos, tiny_clip, tmp_path / "run", label_space="imagnet")
     with pytest.raises(UsageError, match="--referee"):
         Settings(label_space="confusable")
-    with pytest.raises(UsageError, match="names"):
+    with pytest.raises(UsageError, match="Did you mean 'openai'"):
         run_on(photos, tiny_clip, tmp_path / "run", names="opnai")
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=r"Did you mean torchvision:resnet50\?"):
         evaluate_models(read_benchmark(photos), ["torchvison:resnet50"], Settings(), tmp_path / "run")
     assert not (tmp_path / "run" / "run.json").exists()
 

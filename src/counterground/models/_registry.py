@@ -259,6 +259,10 @@ def _explained(spec: str, family: Family) -> Iterator[None]:
     package = None if family in (*_BUILT_IN, USER) else _FAMILIES.package(family.prefix)
     try:
         yield
+    except UsageError as error:
+        if family is USER and isinstance(error.__cause__, ModuleNotFoundError):
+            raise UsageError(f"{error}{_near_prefix(spec)}") from error.__cause__
+        raise
     except CounterGroundError:
         raise
     except ModuleNotFoundError as error:
@@ -278,27 +282,35 @@ def _explained(spec: str, family: Family) -> Iterator[None]:
 
 
 def _suggestion(spec: str) -> str:
-    prefix, colon, rest = spec.partition(":")
     local = [model.spec for family in (LITE, SHIPPED) for model in family.list()]
     if close := did_you_mean(spec, [*local, *SETS]):
         return close
+    if near := _near_prefix(spec):
+        return near
+    if ":" not in spec and (meant := _forms_of_path(spec) or _with_prefix(spec)):
+        *others, last = meant
+        return f" Did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
+    families = [*_FAMILIES.each(_ignore), USER]
+    forms = ", ".join(dict.fromkeys(family.usage for family in families if family is not OBJECT))
+    return f" Use {forms}; 'counterground models' lists them."
+
+
+def _near_prefix(spec: str) -> str:
+    """Return `` Did you mean hf:NAME?`` if the text before the colon is much like a family's prefix.
+
+    Before a slash it must be one.
+    """
+    prefix, colon, rest = spec.partition(":")
     prefixes = [
         prefix
         for prefix in _FAMILIES.names()
         if prefix not in ("https", LITE.prefix, ENDPOINT.prefix, OBJECT.prefix)
     ]
     near = difflib.get_close_matches(prefix.lower(), prefixes, n=1)
-    if colon and near:
-        return f" Did you mean {near[0]}:{rest}?"
+    if colon:
+        return f" Did you mean {near[0]}:{rest}?" if near else ""
     owner, _, name = spec.partition("/")
-    if name and owner in prefixes:
-        return f" Did you mean {owner}:{name}?"
-    if not colon and (meant := _forms_of_path(spec) or _with_prefix(spec)):
-        *others, last = meant
-        return f" Did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
-    families = [*_FAMILIES.each(_ignore), USER]
-    forms = ", ".join(dict.fromkeys(family.usage for family in families if family is not OBJECT))
-    return f" Use {forms}; 'counterground models' lists them."
+    return f" Did you mean {owner}:{name}?" if name and owner in prefixes else ""
 
 
 def _forms_of_path(name: str) -> list[str]:
