@@ -147,37 +147,6 @@ def test_models_are_listed_without_a_network(capsys):
     assert listed["efficientnet-lite0"]["parameters"] > 4_000_000
 
 
-@pytest.mark.parametrize(
-    ("words", "status", "line"),
-    [
-        (["evaluate", "stamp", "-m", "efficientnet-lite0"], 2, "Did you mean 'stamps'"),
-        (["evaluate", "PHOTOS", "-m", "efficientnet-lite9"], 2, "efficientnet-lite"),
-        (["evaluate", "PHOTOS", "-m", "open_clip:ViT-B-99/openai"], 2, "ViT-B-99"),
-        (["evaluate", "PHOTOS", "-m", "open_clip:MISSING"], 2, "MISSING"),
-        (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--label-space", "imagnet"], 2, "imagenet"),
-        (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--prompts", "nothing.txt"], 2, "nothing.txt"),
-        (["evaluate", "EMPTY", "-m", "efficientnet-lite0"], 1, "EMPTY"),
-        (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--device", "tpu"], 2, "tpu"),
-        (["evaluate", "PHOTOS", "-m", "efficientnet-lite0", "--label-space", "confusable"], 2, "--referee"),
-        (["discover", "PHOTOS", "--referee", "efficientnet-lite0", "--min-drop", "200"], 2, "below 100"),
-    ],
-)
-def test_a_mistake_gets_one_line_and_its_status(words, status, line, photos, tmp_path, capsys):
-    (tmp_path / "EMPTY").mkdir()
-    given = [word.replace("PHOTOS", str(photos)).replace("EMPTY", str(tmp_path / "EMPTY")) for word in words]
-    got, said = failed(capsys, *given, "--out", tmp_path / "out")
-    assert line in said
-    assert got == status
-
-
-def test_a_folder_without_a_run_and_a_damaged_one(tmp_path, capsys):
-    status, said = failed(capsys, "scores", tmp_path)
-    assert (status, "is not a run folder" in said) == (1, True)
-    (tmp_path / "run.json").write_text("{}")
-    status, said = failed(capsys, "scores", tmp_path)
-    assert (status, "damaged" in said) == (1, True)
-
-
 def test_an_output_that_cannot_be_written(photos, tiny_clip, tmp_path, capsys):
     blocked = tmp_path / "file"
     blocked.write_text("")

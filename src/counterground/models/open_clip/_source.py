@@ -101,7 +101,9 @@ def folder_configuration(spec: str, folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG_NAME
     if not path.is_file():
-        raise UsageError(f"{spec}: {folder} has no {CONFIG_NAME}.")
+        raise UsageError(
+            f"{spec}: {folder} has no {CONFIG_NAME}: name a folder that holds it and the weights."
+        )
     configuration = read_json(path, spec)
     network = configuration.get("model_cfg") if isinstance(configuration, dict) else None
     if not isinstance(network, dict) or "embed_dim" not in network:

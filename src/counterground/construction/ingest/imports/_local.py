@@ -69,7 +69,7 @@ def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> S
     if options.class_name is not None:
         return _flat(folder, options)
     if is_pool(folder) and folder.resolve() == pool_path.resolve():
-        raise UsageError("A pool cannot be imported into itself.")
+        raise UsageError("A pool cannot be imported into itself: name another source.")
     described = is_folder(folder) and any(folder.glob("*.json"))  # as a written benchmark or Croissant
     flat = is_folder(folder) and not any(entry.is_dir() for entry in folder.iterdir())
     if flat and not described and _photos_of(folder):
