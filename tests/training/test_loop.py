@@ -80,11 +80,9 @@ def test_interrupted_run_ends_in_the_same_bits(tmp_path, stop):
 
     with pytest.raises(KeyboardInterrupt):
         train(make_model(), batch_at, loss, SCHEDULE, checkpoint=path, checkpoint_every=2, on_step=interrupt)
-    resumed = make_model(seed=9)
-    train(resumed, batch_at, loss, SCHEDULE, checkpoint=path, checkpoint_every=2) if path.exists() else None
-    if not path.exists():  # stopped before the first checkpoint: nothing to resume
-        assert stop < 2
-        return
+    assert path.exists() == (stop >= 2)
+    resumed = make_model(seed=9) if stop >= 2 else make_model()  # before a checkpoint it begins anew
+    train(resumed, batch_at, loss, SCHEDULE, checkpoint=path, checkpoint_every=2)
     assert same(whole.state_dict(), resumed.state_dict())
     again = train(make_model(seed=5), batch_at, loss, SCHEDULE, checkpoint=path)
     assert again == expected, "a finished run returns its losses and trains no further"

@@ -118,6 +118,7 @@ def test_the_lowest_loss_wins_and_both_losses_are_kept(few, llava, tmp_path):
 def test_sums_are_another_setting_and_score_nothing_again(few, llava, tmp_path, cache):
     mean = run_on(few, f"hf:{llava}", tmp_path / "mean")
     shards = {path: path.stat().st_mtime_ns for path in cache.glob("losses/*/*.safetensors")}
+    assert shards
     total = run_on(few, f"hf:{llava}", tmp_path / "sum", loss="sum")
     assert shards == {path: path.stat().st_mtime_ns for path in cache.glob("losses/*/*.safetensors")}
     assert set(total.predictions["answer_score"]) == set(total.scores["answer_score"]) == {"sum"}
