@@ -21,7 +21,9 @@ def test_every_bench_is_listed_and_every_listed_one_exists():
 
 
 def test_every_link_of_the_list_leads_somewhere():
-    for link in re.findall(r"\]\(([^)#]+)\)", PAGE):
+    links = re.findall(r"\]\(([^)#]+)\)", PAGE)
+    assert links
+    for link in links:
         assert (ROOT / "docs" / link).exists(), link
 
 
@@ -31,7 +33,7 @@ def test_every_page_with_a_date_of_measurement_is_in_the_list():
     assert dated <= named
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [page for page in PAGES if MARKED.search((ROOT / page).read_text())])
 def test_figures_marked_as_measured_are_listed(page):
     for paragraph in MARKED.findall((ROOT / page).read_text()):
         figures = re.findall(r"(?<![\w.])\d+\.\d+", paragraph)
