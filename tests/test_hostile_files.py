@@ -375,7 +375,7 @@ def test_a_number_of_5000_digits_is_no_index(tmp_path):
     text = f"{'7' * 5000} ox\n1 hen\n"
     (tmp_path / "names.txt").write_text(text)
     assert read_class_names(tmp_path / "names.txt") == (f"{'7' * 5000} ox", "1 hen")
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="is not a class of label space 'x'"):
         LabelSpace("x", ("ox",), (None,)).index_of("7" * 5000)
 
 

@@ -267,13 +267,13 @@ def test_a_run_that_could_stop_early_is_judged_by_its_sequence(run):
     [
         (0.15, {"max_drop": 15}),
         (0.0, {"max_drop": 15, "min_accuracy": 60}),
-        (0.0, {"not_worse_than": "leans", "margin": 50}),
+        (0.0, {"not_worse_than": "between", "margin": 0}),
     ],
 )
 def test_no_advice_leads_to_the_same_answer(own, limits, run, folders):
     if "not_worse_than" in limits:
-        run, limits = cg.open_run(folders / "between"), {**limits, "not_worse_than": folders / "between"}
-        limits["margin"] = 0
+        base = folders / limits["not_worse_than"]
+        run, limits = cg.open_run(base), {**limits, "not_worse_than": base}
     undecided = [
         each for each in cg.check(stopped_at(run, own), **limits).findings if "between" in each.model
     ]

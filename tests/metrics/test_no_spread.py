@@ -70,7 +70,9 @@ def test_tests_without_spread_are_finite(cluster):
 def test_an_interval_and_its_p_value_agree_without_spread():
     both = [predictions("a", "class {index}"), predictions("b", "class {index}", ("common", "counter"))]
     tests = compare_models(pl.concat(both))
-    for row in tests.filter(pl.col("p_value").is_not_null()).iter_rows(named=True):
+    tested = tests.filter(pl.col("p_value").is_not_null())
+    assert not tested.is_empty()
+    for row in tested.iter_rows(named=True):
         assert (row["p_value"] < 0.05) == (row["low"] > 0 or row["high"] < 0)
 
 

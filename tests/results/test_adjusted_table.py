@@ -171,7 +171,9 @@ def test_a_run_without_covariates_says_what_measures_them(make_run, tmp_path, re
     status, error = refused(str(tmp_path / "run"), "--adjust", "position")
     assert status == 2
     assert "object_distance is not known of these photos. evaluate measures" in error
-    assert "column" not in error.partition("evaluate again.")[2]
+    _, remedy, rest = error.partition("evaluate again.")
+    assert remedy
+    assert "column" not in rest
 
 
 def test_a_manifests_own_size_is_not_taken_for_the_objects(make_run, tmp_path, refused):

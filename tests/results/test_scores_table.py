@@ -83,6 +83,9 @@ def test_the_table_fits_and_holds_the_scores(four_models, width):
 def test_the_table_by_class_names_each_model_once(four_models):
     shown = text(scores_table(four_models.scores, by_class=True, class_names={0: "ice bear"}, width=80), 80)
     assert shown.count("ice bear") == 4
+    first = "".join(line[:22].strip() for line in shown.splitlines())  # names are broken into lines
+    for model in four_models.scores["model"].unique():
+        assert first.count(model) == 1, model
     assert max(map(len, shown.splitlines())) <= 80
 
 

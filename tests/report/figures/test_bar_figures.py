@@ -42,7 +42,9 @@ def test_bars_have_the_printed_heights(paper, number):
     for axes, part in zip(panels, parts, strict=True):
         assert part["fixed"][0] in axes.get_title(loc="left")
         assert labels(axes) == part["label"].unique(maintain_order=True).to_list()
-        for name, heights in bars(axes).items():
+        drawn = bars(axes)
+        assert {name.replace(" ", "_") for name in drawn} == set(part["series"])
+        for name, heights in drawn.items():
             printed = part.filter(series=name.replace(" ", "_"))["value"].to_list()
             np.testing.assert_allclose(heights, printed)
             texts = {text.get_text() for text in axes.texts}
@@ -191,6 +193,7 @@ def test_values_stand_at_their_bars_beside_the_line_of_the_interval(own, stem):
         heights = [
             bar.get_height() for group in axes.containers if isinstance(group, BarContainer) for bar in group
         ]
+        assert heights
         written = values_beside_bars(axes)
         np.testing.assert_allclose(sorted(at for _, at, _ in written), sorted(heights))
         for text, at, shift in written:
@@ -202,6 +205,7 @@ def test_drops_stay_within_100_points(make_run, draw):
     """Two photos a class give intervals and bars that reach the ends of the scale."""
     run = make_run({"efficientnet-lite0": (0.99, 0.02)}, per_group=2, path="few")
     drawings, _ = draw(["4", "15"], runs=[run])
+    assert set(drawings) == {"figure-4-own", "figure-15-own"}
     for drawing in drawings.values():
         for axes in drawing.figure.axes:
             low, high = axes.get_ylim()

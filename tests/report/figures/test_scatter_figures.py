@@ -200,6 +200,7 @@ def test_names_cover_no_marker_and_stay_in_the_axes(paper, stem):
     axes, scale = axes_of(drawing), drawing.figure.dpi / 72
     frame = axes.get_window_extent()
     names = [text.get_window_extent() for text in axes.texts if text.get_gid() == "name"]
+    assert len(names) > 30
     centres, radii = [], []
     for collection in axes.collections:
         centres += axes.transData.transform(collection.get_offsets()).tolist()

@@ -140,8 +140,8 @@ def test_families_leave_chart_and_table_together(visit, families):
     tab.keyboard.press("Space")
     tab.wait_for_function("document.querySelectorAll('#table1 tbody tr[hidden]').length === 4")
     tab.wait_for_timeout(100)
-    assert all(label.startswith("lite") for label in points(tab))
-    assert all(value.startswith("lite") for value in column(tab, 0))
+    for shown in (points(tab), column(tab, 0)):
+        assert [name[:4] for name in shown] == 4 * ["lite"]
     box.check()
     tab.wait_for_timeout(100)
     assert len(points(tab)) == 8

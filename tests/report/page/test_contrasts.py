@@ -28,7 +28,9 @@ def written(row):
 
 def overall(run, metric, group=None):
     same = pl.col("group").eq_missing(pl.lit(group, pl.String))
-    return run.scores.filter(pl.col("class_index").is_null(), same, metric=metric).to_dicts()
+    rows = run.scores.filter(pl.col("class_index").is_null(), same, metric=metric).to_dicts()
+    assert len(rows) == run.scores["model"].n_unique()
+    return rows
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,7 @@ def test_another_contrast_by_name(of, four_cells):
     # The chart: left along, right up, on probits.
     points = data["spec1"]["datasets"]["own"]
     models = {model.label: model for model in regroup(four_cells[0].scores)}
+    assert len(points) == len(MODELS)
     for point in points:
         left, right = (models[point["label"]].get("both_shortcuts", side).value for side in SIDES)
         assert (point["x"], point["y"]) == pytest.approx((norm.ppf(left), norm.ppf(right)), abs=1e-4)
@@ -130,9 +133,7 @@ def test_all_contrasts_are_listed_with_every_models_figure(own, four_cells):
     run = four_cells[0]
     listed = section(own[0], "All contrasts", "Accuracy by cell")
     for contrast in run.design.contrasts:
-        rows = overall(run, contrast.name)
-        assert len(rows) == len(MODELS)
-        for row in rows:
+        for row in overall(run, contrast.name):
             assert written(row) in listed
     assert "place_gap (this page) place=land minus place=water. Mean over 2 strata of class_name." in listed
     assert "1 with photos on one side only left out." in listed

@@ -226,6 +226,7 @@ def test_the_still_picture_follows_the_theme_by_variables(four_models, explorer_
 def test_a_section_orders_models_by_drop_and_gives_each_a_sparkline(four_models, section_of):
     section = section_of(four_models)
     drops = [row.model.get("drop").value for row in section.rows]
+    assert len(drops) == 4
     assert drops == sorted(drops, reverse=True)
     for row in section.rows:
         assert row.sparkline.span[0] <= row.sparkline.at <= row.sparkline.span[1]

@@ -70,16 +70,18 @@ def test_a_drop_that_is_not_common_minus_counter_is_explained_as_in_the_terminal
 
 def test_every_class_stands_with_its_numbers_and_backgrounds(page, four_models):
     text = page(four_models).text
-    for row in four_models.scores.filter(
-        pl.col("metric") == "drop", pl.col("class_index").is_not_null()
-    ).iter_rows(named=True):
+    drops = four_models.scores.filter(pl.col("metric") == "drop", pl.col("class_index").is_not_null())
+    assert not drops.is_empty()
+    for row in drops.iter_rows(named=True):
         assert f"{percent(row['value'])} {bounds(row['low'], row['high'])}" in text
     assert "black swan grass → water" in text
 
 
 def test_comparisons_are_those_of_the_metrics(page, four_models):
     text = page(four_models).text
-    for row in compare_models(four_models.predictions).iter_rows(named=True):
+    compared = compare_models(four_models.predictions)
+    assert not compared.is_empty()
+    for row in compared.iter_rows(named=True):
         p = p_value(row["p_holm"])
         interval = bounds(row["low"], row["high"])
         assert f"{percent(row['difference'])} {interval} p {'' if p[0] == '<' else '= '}{p}" in text

@@ -52,6 +52,7 @@ def test_lines_are_told_when_they_are_drawn(visit, families):
     tab = visit(families[1], width=390)
     lines = tab.locator("[data-lines] li:visible")
     before = lines.all_inner_texts()
+    assert before
     assert all("models here" in line for line in before)
     tab.get_by_role("checkbox", name="The paper’s models").check()
     assert any("of the paper’s models" in line for line in lines.all_inner_texts())

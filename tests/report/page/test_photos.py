@@ -75,6 +75,7 @@ def test_the_most_informative_photos_are_chosen_in_turns_over_classes():
 
 def test_confusions_are_counted_over_all_photos(four_models):
     counted = confusions([four_models.predictions], names=100)
+    assert not counted.is_empty()
     for label, index, side, n, right, wrong in counted.iter_rows():
         photos = four_models.predictions.filter(
             pl.col("model") == label, pl.col("class_index") == index, pl.col("group") == side
@@ -174,7 +175,9 @@ def test_pictures_are_the_photos_with_what_each_model_said(scene):
 
 
 def test_what_a_camera_wrote_is_not_copied(scene):
-    for photo in pictures_of(write(scene())):
+    pictures = pictures_of(write(scene()))
+    assert pictures
+    for photo in pictures:
         data = base64.b64decode(photo["picture"].split(",")[1])
         assert b"Secret" not in data
         assert not Image.open(io.BytesIO(data)).getexif()
@@ -353,6 +356,7 @@ def test_the_figures_of_a_class_are_the_scores(four_models):
         lead=None,
         per_cell=2,
     )
+    assert len(page.classes) == 9
     for entry in page.classes:
         for model, figures in zip(models, entry.data["rows"], strict=True):
             drop = model.get("drop", None, entry.class_index)

@@ -52,7 +52,9 @@ def test_the_page_loads_nothing_and_escapes_every_name(pool, tmp_path, page, cel
     assert "not a photo: <text/html>" in shown.text
     assert shown.text.count(nasty) >= 4
     assert not re.search(r"(?:src|href|url)\s*[=(]", html)
-    for table in re.findall(r"<table.*?</table>", html, re.DOTALL):
+    tables = re.findall(r"<table.*?</table>", html, re.DOTALL)
+    assert tables
+    for table in tables:
         assert "<thead" in table
         assert 'scope="row"' in table or "<tbody>\n</tbody>" in table
 
