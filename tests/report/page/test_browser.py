@@ -201,12 +201,11 @@ def test_a_row_shows_its_point(visit, families):
     tab = visit(families[1])
     row = tab.locator("#table1 tbody tr").nth(2)
     label = row.locator("th").get_attribute("data-value")
+    marked = tab.locator("#chart1 path[aria-label][stroke-width='3']")
+    assert marked.count() == 0
     row.hover()
-    tab.wait_for_function(
-        "label => document.querySelector(`#chart1 path[aria-label='${label}']`)"
-        ".getAttribute('stroke-width') === '3'",
-        arg=label,
-    )
+    marked.wait_for(state="attached")
+    assert [point.get_attribute("aria-label") for point in marked.all()] == [label]
 
 
 def test_the_chart_follows_the_window(visit, families):
