@@ -82,7 +82,7 @@ class SwapSettings:
             raise UsageError(f"Name at least one kind of composite: {', '.join(KINDS)}.")
         if self.labels and not set(_OF_LABELS) & set(self.kinds):
             raise UsageError(
-                "Labels choose the backgrounds of the kinds same and other: name these kinds too, or no labels."
+                "Labels choose the backgrounds of the kinds same and other: name these, too, or no labels."
             )
         for pair in _PAIRS:
             if len(set(pair) & set(self.kinds)) == 1:
