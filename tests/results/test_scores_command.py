@@ -9,7 +9,6 @@ from made_runs import write_run
 
 from counterground.cli import main
 from counterground.metrics import SCORES_SCHEMA
-from counterground.results import PREDICTIONS_SCHEMA
 
 LEVELS = {"m": (0.8, 0.5)}
 
@@ -93,7 +92,6 @@ def test_a_folder_given_twice_is_refused(make_run, write, capsys):
 def test_an_empty_run_says_so_and_how_to_mend_it(make_run, write, capsys):
     run = make_run(LEVELS)
     folder = write(type(run)(run.path, run.info, run.predictions.clear(), run.scores.clear()))
-    assert run.predictions.schema == PREDICTIONS_SCHEMA
     for words in ([], ["--by", "class"], ["--format", "model-card"], ["--format", "csv"]):
         assert main(["scores", folder, *words]) == 1
         said = capsys.readouterr().err
