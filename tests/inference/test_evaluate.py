@@ -204,7 +204,7 @@ def test_no_readable_photo_is_an_error(tmp_path, tiny_clip):
     photo = tmp_path / "photos" / "cat" / "a.jpg"
     photo.parent.mkdir(parents=True)
     photo.write_bytes(b"")
-    with pytest.raises(CounterGroundError, match="None of the 1 photos can be read"):
+    with pytest.raises(CounterGroundError, match="0 of 1 photo can be read"):
         run_on(tmp_path / "photos", tiny_clip, tmp_path / "run")
 
 

@@ -189,5 +189,5 @@ def test_no_readable_photo_is_an_error(tmp_path):
     photos = save_coloured(tmp_path / "photos", 5, common=1, counter=0)
     for number, path in enumerate(photos.rglob("*.png")):
         path.write_bytes(b"no photo %d" % number)
-    with pytest.raises(CounterGroundError, match="None of the 30 photos can be read"):
+    with pytest.raises(CounterGroundError, match="0 of 30 photos can be read"):
         evaluate(photos, tmp_path / "run")

@@ -34,6 +34,7 @@ from counterground.metrics.intervals import (
     t_cdf,
     t_of_zero,
 )
+from counterground.text import counted
 
 Quantity = Literal["accuracy", "left", "right", "difference"]
 """What two models are compared on: accuracy over classes, or a contrast's sides or value."""
@@ -558,8 +559,8 @@ def _different_photos(first: Compared, second: Compared) -> str:
     if only_a.height or only_b.height:
         example = (only_a if only_a.height else only_b)["path"][0]
         return (
-            f"{lead}: {only_a.height} photos were seen by the first only and {only_b.height} by the second "
-            f"only, such as {example!r}; evaluate both on the same photos."
+            f"{lead}: the first alone saw {counted(only_a.height, 'photo')} and the second alone "
+            f"{only_b.height:,}, such as {example!r}; evaluate both on the same photos."
         )
     other = a.join(b, on=list(IDENTITY), how="anti", nulls_equal=True)
     ways = [" and ".join(model.answers.photos.design.clusters) for model in (first, second)]

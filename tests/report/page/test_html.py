@@ -313,7 +313,7 @@ def test_other_weights_of_one_name_are_two_models_though_their_figures_are_equal
 def test_runs_on_different_photos_say_why_they_are_not_compared(page, make_run):
     whole = make_run({"a": (0.8, 0.5)}, path="one")
     part = make_run({"b": (0.8, 0.5)}, path="two", lacking={0: "counter"})
-    assert "cannot be compared: 20 photos were seen by the first only" in page(whole, part).text
+    assert "cannot be compared: the first alone saw 20 photos" in page(whole, part).text
 
 
 def test_the_p_values_of_the_page_are_those_of_compare(make_run, tmp_path):

@@ -98,7 +98,7 @@ def _known(text: str) -> str:
 def _nothing_left(benchmark: Benchmark, left_out: pl.DataFrame) -> str:
     reasons = _tally(left_out["reason"])
     return (
-        f"None of the {len(left_out):,} photos of {benchmark.name!r} may be shared ({reasons}). If they are "
+        f"No photo of {benchmark.name!r} may be shared ({reasons}). If they are "
         "yours, state their licence with --licence-for-unknown; for your own use, export with --private."
     )
 

@@ -254,7 +254,7 @@ def require_readable(read: ReadStatus) -> None:
     """
     if not read.readable.any():
         raise NoReadablePhotoError(
-            f"None of the {len(read.readable)} photos can be read; the first: {read.reasons[0]}. "
+            f"0 of {counted(len(read.readable), 'photo')} can be read; the first: {read.reasons[0]}. "
             "Check that they are image files and still where the manifest says."
         )
 
