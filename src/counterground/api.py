@@ -246,6 +246,8 @@ def mitigate(
     methods: str | Mitigation | Sequence[str | Mitigation],
     *,
     out: Path | str,
+    masks: str | Path | None = None,
+    accept_licences: str | Sequence[str] = (),
     classes: Literal["all", "pairs"] = "all",
     watermark: bool = True,
     seed: int = 0,
@@ -277,6 +279,9 @@ def mitigate(
         methods: one method or several, by name or as a `counterground.mitigation.Mitigation`; ``all`` for
             every one that this model and benchmark support.
         out: the folder.
+        masks: where masks of the objects come from, as in ``swap``; None for the benchmark's own. Some
+            methods need one for every photo.
+        accept_licences: licences of a mask model's weights that you accept.
         classes: classes that take part, with photos and names: ``all``, or ``pairs`` for those with photos on
             both sides. Classes with too few clusters are left out either way, and a note says which.
         watermark: measure the effect of a watermark before and after; this encodes every photo once more.
@@ -322,12 +327,15 @@ def mitigate(
     opened = _opened(benchmark, show_progress, out)
     if limit is not None:
         opened = sample_photos(opened, limit)
+    if masks is not None:
+        opened = with_masks(opened, masks, accept_licences=accept_licences, show_progress=show_progress)
     mitigated = mitigate_model(
         opened,
         model,
         methods,
         settings,
         Path(out),
+        masks=None if masks is None else str(masks),
         classes=classes,
         watermark=watermark,
         seed=seed,

@@ -9,6 +9,7 @@ import counterground as cg
 from counterground.errors import CounterGroundError
 from counterground.masks import with_masks
 from counterground.mitigation import MitigatedHead, Mitigation
+from counterground.results import repeat_command
 
 
 def test_the_object_alone_has_no_background_to_believe(tmp_path):
@@ -32,6 +33,21 @@ def test_masks_may_lie_elsewhere_than_the_photos(tmp_path):
     elsewhere = with_masks(planted_benchmark(masks=tmp_path), "manifest", tmp_path / "elsewhere")
     found = cg.mitigate(elsewhere, Planted(), "foreground", out=tmp_path / "run", figure=False)
     assert found.record.methods[0].name == "foreground"
+
+
+def test_masks_of_a_folder_give_what_the_benchmarks_own_give(tmp_path):
+    own = planted_benchmark(masks=tmp_path)
+    cg.make_masks(own, "manifest", out=tmp_path / "masks")
+    bare = cg.Benchmark(
+        own.name, own.root, own.photos.with_columns(mask=pl.lit(None, pl.String)), own.label_space
+    )
+    with pytest.raises(CounterGroundError, match="Name their source with --masks"):
+        cg.mitigate(bare, Planted(), "foreground", out=tmp_path / "none", figure=False)
+    given = {"methods": "foreground", "figure": False}
+    first = cg.mitigate(own, Planted(), out=tmp_path / "own", **given)
+    second = cg.mitigate(bare, Planted(), out=tmp_path / "run", masks=tmp_path / "masks", **given)
+    assert second.record.rows.equals(first.record.rows)
+    assert "--masks masks " in repeat_command(second.run)
 
 
 def test_a_method_gets_the_features_of_both_parts(tmp_path):

@@ -168,6 +168,17 @@ def generative_options(command: _Command) -> _Command:
     return _with_all(command, _GENERATIVE)
 
 
+def masks_options(command: _Command) -> _Command:
+    """Add ``--masks``, and ``--accept-licence`` for models that make them."""
+    source = click.option(
+        "--masks",
+        metavar="DIR|COCO.json|grabcut|MODEL",
+        help="Source of the object masks.  [default: the benchmark's own]",
+    )
+    licence = accept_licence_option("Accept the licence of the mask model's weights; repeatable.")
+    return _with_all(command, [source, licence])
+
+
 def out_option(
     what: str, *, formerly: Sequence[str] = (), file: bool = False, **attributes: Any
 ) -> _Decorator:

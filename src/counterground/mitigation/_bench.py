@@ -28,6 +28,7 @@ class Bench:
         seed: seed for what methods draw.
         separate: whether objects and backgrounds are needed apart, and masks allow it.
         classes: which classes take part, as requested.
+        masks: where the masks come from, as requested; None for the manifest.
     """
 
     run: EncoderRun
@@ -35,6 +36,7 @@ class Bench:
     seed: int
     separate: bool
     classes: Classes
+    masks: str | None
 
     @property
     def side(self) -> np.ndarray:

@@ -59,6 +59,7 @@ def mitigate_model(
     settings: Settings,
     out: Path,
     *,
+    masks: str | None = None,
     classes: Classes = "all",
     watermark: bool = True,
     seed: int = 0,
@@ -77,6 +78,7 @@ def mitigate_model(
         methods: names, ``all``, or methods.
         settings: how the model is run.
         out: the folder.
+        masks: where the masks come from, for the record; None for the manifest.
         classes: which classes take part: ``all``, or ``pairs``, those with photos on both sides. Those with
             too few clusters are left out either way, and noted.
         watermark: measure what a watermark does, which encodes every photo once more.
@@ -100,9 +102,10 @@ def mitigate_model(
         settings = replace(settings, label_space=default_label_space(benchmark))
     about = {"methods": [each.name for each in chosen], "watermark": watermark, "seed": seed}
     about |= {} if classes == "all" else {"classes": classes}
+    about |= {} if masks is None else {"masks": masks}
     with encoder_run(divided.benchmark, model, settings, out, about=about, overwrite=overwrite) as run:
         separate = any("masks" in each.needs for each in chosen) and not why_no_parts(divided.benchmark)
-        bench = Bench(run, divided, seed, separate, classes)
+        bench = Bench(run, divided, seed, separate, classes, masks)
         tried, left_out = _try_all(chosen, bench, named)
         used = {name for each in tried for head in each.heads for name in head.inputs}
         marked = bench.inputs_of(Watermarked(run.model), used) if watermark else None
@@ -178,7 +181,8 @@ def _usable(
             continue
         reason = f"{method.name} needs {lacking[missing[0]]}."
         if method.name in refuse or method in refuse:
-            raise UsageError(f"{reason} Leave it out, or take --method all for those that can be used.")
+            give = "Name their source with --masks, leave" if missing[0] == "masks" else "Leave"
+            raise UsageError(f"{reason} {give} it out, or take --method all for those that can be used.")
         left_out[method.name] = reason
     return usable, left_out
 

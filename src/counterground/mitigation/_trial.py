@@ -100,6 +100,8 @@ def outcome_of(tried: Tried, bench: Bench) -> HeadOutcome:
     }
     if bench.classes != "all":
         about["mitigation"]["classes"] = bench.classes
+    if bench.masks is not None:
+        about["mitigation"]["masks"] = bench.masks
     digest = hashlib.sha256()
     for head in tried.heads:
         digest.update(json.dumps(dict(head.inputs), sort_keys=True).encode())

@@ -154,7 +154,7 @@ def repeat_command(run: Run, only: str | None = None) -> str:
 def _mitigation_options(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """The options of ``counterground mitigate`` that decide which methods there are, and how they differ."""
     words = [word for record in records for word in ("--method", str(record.get("method", "METHOD")))]
-    for name in ("seed", "classes"):
+    for name in ("masks", "seed", "classes"):
         if value := records[0].get(name):
             words += [f"--{name}", str(value)]
     return words

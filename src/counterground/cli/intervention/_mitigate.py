@@ -11,6 +11,7 @@ from counterground.cli._help import Command, is_quiet
 from counterground.cli._options import (
     format_option,
     limit_option,
+    masks_options,
     model_option,
     out_option,
     overwrite_option,
@@ -45,6 +46,7 @@ from counterground.cli._options import (
     required=False,
 )
 @overwrite_option("run")
+@masks_options
 @limit_option()
 @click.option(
     "--classes",

@@ -9,9 +9,9 @@ import click
 
 from counterground.cli._help import Command, is_quiet
 from counterground.cli._options import (
-    accept_licence_option,
     cluster_options,
     generative_options,
+    masks_options,
     model_option,
     out_option,
     overwrite_option,
@@ -42,12 +42,7 @@ def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[s
 )
 @out_option("Output folder for the run, as in evaluate.")
 @overwrite_option("run")
-@click.option(
-    "--masks",
-    metavar="DIR|COCO.json|grabcut|MODEL",
-    help="Source of the object masks.  [default: the benchmark's own]",
-)
-@accept_licence_option("Accept the licence of the mask model's weights; repeatable.")
+@masks_options
 @click.option(
     "--kinds",
     default="original,pasted,refilled,same,other,grey,background_only,mixed_same,mixed_rand,placed_common,"
