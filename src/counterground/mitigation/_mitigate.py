@@ -181,7 +181,8 @@ def _usable(
             continue
         reason = f"{method.name} needs {lacking[missing[0]]}."
         if method.name in refuse or method in refuse:
-            give = "Name their source with --masks, leave" if missing[0] == "masks" else "Leave"
+            unmasked = missing[0] == "masks" and not bench.run.benchmark.photos["mask"].count()
+            give = "Name their source with --masks, leave" if unmasked else "Leave"
             raise UsageError(f"{reason} {give} it out, or take --method all for those that can be used.")
         left_out[method.name] = reason
     return usable, left_out
