@@ -28,7 +28,7 @@ from counterground.training import (
 
 SHIPPED = Path(counterground.models.__file__).parent / "data"
 HEADER = (
-    "| photos | competition, prompts | planted | elsewhere | drop | planted is best for | on its planted |\n"
+    "| photos | candidates, prompts | planted | elsewhere | drop | planted is best for | on its planted |\n"
     + 7 * "|---"
     + "|"
 )
