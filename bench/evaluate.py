@@ -4,7 +4,7 @@ lite      EfficientNet-Lite0 and Lite1, against commit b73423d
 rn50      OpenCLIP RN50, against CLIP_benchmark
 resnet50  torchvision ResNet-50, against a plain loop
 vitb32    OpenCLIP ViT-B/32, against CLIP_benchmark
-five      five small CLIPs on photos of 2 megapixels, against CLIP_benchmark's five runs, and the bound
+five      five small CLIPs on photos of 2 megapixels, against CLIP_benchmark in 5 runs or 1, and the bound
 small     the shipped CLIP of 3 million parameters, against a plain loop
 forward   the forward passes alone, of Lite0, RN50 and ViT-B/32: how far below the whole command they are
 second    another label space and another prompt, against the first pass of 1,500 photos

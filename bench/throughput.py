@@ -1,4 +1,4 @@
-"""Photos per second: our engine (decode ahead, fixed blocks, the fastest exact runtime) against a plain loop.
+"""Photos per second: our engine (decode ahead, fixed blocks, the chosen runtime) against a plain loop.
 
 python bench/throughput.py [PHOTOS]    # in one run; in brackets by processor time, for a busy machine
 """
