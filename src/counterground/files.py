@@ -338,7 +338,7 @@ def read_checked(path: Path) -> bytes | None:
 
 def warn_damaged(path: Path) -> None:
     """Warn in one line that a damaged file is rebuilt."""
-    warnings.warn(f"{path} is damaged: it is made again.", DamagedCacheWarning, stacklevel=2)
+    warnings.warn(f"{path} is damaged: it is rebuilt.", DamagedCacheWarning, stacklevel=2)
 
 
 def write_record(path: Path, text: str, beside: Mapping[str, str] | None = None) -> None:

@@ -203,7 +203,7 @@ def test_a_damaged_file_of_the_cache_is_one_line_of_warning(run, cache, capsys):
     capsys.readouterr()
     assert main([*words, str(run.parent / "again")]) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
-    assert said == [f"Warning: {shard} is damaged: it is made again."]
+    assert said == [f"Warning: {shard} is damaged: it is rebuilt."]
     before, again = (read_discovery(run.parent / name).cells for name in ("before", "again"))
     assert again.equals(before)
 
