@@ -133,7 +133,7 @@ def test_training_starts_again_from_a_broken_checkpoint_and_says_so(tmp_path):
     train(whole, batch_at, loss, SCHEDULE)
     path.write_bytes(b"no safetensors")
     again = make_model()
-    with pytest.warns(DamagedCacheWarning, match="is made again"):
+    with pytest.warns(DamagedCacheWarning, match="is rebuilt"):
         train(again, batch_at, loss, SCHEDULE, checkpoint=path)
     assert same(whole.state_dict(), again.state_dict())
 
