@@ -129,7 +129,7 @@ def evaluate(
         article: ``a`` before every name, as in the paper, or the ``correct`` one.
         aliases: a JSON file of other class names, for generative models.
         options: how many options a question has under multiple choice, if the benchmark has none.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
         batch_size: photos per forward pass.
         runtime: what runs image encoders: ``auto`` (the fastest that gives the numbers of eager PyTorch),
@@ -145,7 +145,7 @@ def evaluate(
             None for the benchmark itself, with each photo predicted by a head that saw none of its cluster.
         until: ``decided`` evaluates photos in a random order and stops as soon as it is decided, for every
             model, whether its drop is above ``max_drop``.
-        max_drop: the limit for ``until``, in percentage points; None is 0.
+        max_drop: the limit for ``until``, in percentage points, from 0 to below 100; None is 0.
         engine: ``ray`` encodes photos on the workers of a Ray cluster (that of ``RAY_ADDRESS``, else one
             started on this machine), with the same results. Generative models run in this process.
         workers: cap on the number of workers; None for as many as there is room for.
@@ -154,9 +154,9 @@ def evaluate(
         warn: called with one line if the report needs a package that is not installed.
 
     Raises:
-        UsageError: something that is not a model, one name for two models, an unknown name list, prompt file
-            or label space, a model that cannot be asked under the protocol, or an ``out`` that is, lies in or
-            holds the benchmark.
+        UsageError: something that is not a model, one name for two models, an unknown name list, prompt file,
+            label space or device, options that do not go together, a value out of range, a model that cannot
+            be asked under the protocol, or an ``out`` that is, lies in or holds the benchmark.
         CounterGroundError: weights that cannot be obtained, photos none of which can be read, or an ``out``
             that cannot be written or holds another run.
     """
@@ -304,8 +304,8 @@ def mitigate(
 
     Raises:
         UsageError: an unknown method, or one that this model or benchmark does not support; no photos to
-            compare; too few clusters.
-        CounterGroundError: see ``evaluate``; a method fails.
+            compare; too few clusters; or see ``evaluate``.
+        CounterGroundError: a method fails, or see ``evaluate``.
     """
     from counterground.mitigation import mitigate_model
     from counterground.report.figures import write_figures
@@ -409,9 +409,10 @@ def discover(
         show_progress: show bars on standard error.
 
     Raises:
-        UsageError: an unknown model, split or way to choose, a drop outside 0 to 100, or ``out`` holds
-            something else.
-        CounterGroundError: photos without backgrounds, or no class with enough photos on two.
+        UsageError: an unknown model, split or way to choose, a drop outside 0 to 100, ``out`` holds something
+            else, or see ``evaluate``.
+        CounterGroundError: photos without backgrounds, no class with enough photos on two, or see
+            ``evaluate``.
     """
     referee = _found(referee)
     specs = [each.spec for each in named_models(referee) if each.made is None]
@@ -506,7 +507,7 @@ def swap(
         placement: ``hold`` an object's size and position, or ``draw`` them from photos of its class.
         match_colour: move the object's colours halfway to those of the background.
         seed: seed for all draws; the same seed gives the same composites.
-        examples: number of objects whose composites are drawn into ``examples.png``.
+        examples: number of objects, at most 200, whose composites are drawn into ``examples.png``.
         saliency: compute an attribution map of every photo whose object is used, into ``saliency.csv``.
         label_space: see ``evaluate``, also for all that follow.
         names: how ImageNet classes are written in prompts.
@@ -532,7 +533,9 @@ def swap(
         warn: called with one line if the report needs a package that is not installed.
 
     Raises:
-        UsageError: an unknown kind, label or source of masks, or see ``evaluate``.
+        MissingExtraError: OpenCV or, for ``saliency``, Captum is not installed.
+        UsageError: an unknown kind, label or source of masks, a benchmark with questions of its own or of
+            composites, or see ``evaluate``.
         CounterGroundError: no photo has a usable mask, too few backgrounds, or see ``evaluate``.
     """
     if mask_settings is not None and masks is None:
@@ -623,6 +626,7 @@ def make_masks(
     Raises:
         UsageError: an unknown source, a licence that is not accepted, or ``out`` holds something else.
         CounterGroundError: a file of the source is damaged, or weights cannot be obtained.
+        MissingExtraError: a package is not installed.
     """
     return make_masks_of(
         _opened(benchmark, show_progress, out),
@@ -667,8 +671,8 @@ def export(
         show_progress: show a bar on standard error.
 
     Raises:
-        UsageError: an unknown format or licence, a column whose name a format uses itself, or ``out`` holds
-            something else, or the benchmark itself.
+        UsageError: an unknown format or licence, a benchmark with questions of its own or of composites, a
+            column whose name a format uses itself, or ``out`` holds something else, or the benchmark itself.
         CounterGroundError: no photo may be passed on; a file is missing or changed; it cannot be written.
     """
     from counterground.construction.export import export as export_benchmark
@@ -706,8 +710,8 @@ def scores(
     Args:
         runs: runs or their folders.
         by: ``background`` or another attribute of the photos for the accuracy on each of its values, which
-            needs no common and counter photos; ``cell`` for that of each cell; None for all scores, over all
-            classes and by class.
+            needs no common and counter photos; ``cell`` for that of each cell; the rows are then those of
+            ``metrics.score_by``. None for all scores, over all classes and by class.
         contrast: only the rows of one contrast: its name, or an expression such as ``"place=water -
             place=land within class_name"``.
         adjust: covariates to hold in the contrast (by default the first of the design): ``size``,
@@ -717,9 +721,10 @@ def scores(
             those of ``metrics.swap_effects``.
 
     Raises:
-        UsageError: no run, one given twice, an unknown ``by``, contrast or covariate, or ``by`` with one of
-            these.
-        CounterGroundError: a contrast that cannot be adjusted: its sides do not overlap, for example.
+        UsageError: no run, one given twice, an unknown ``by``, contrast or covariate, options that do not go
+            together, or effects of a run that is not of composites.
+        CounterGroundError: a run cannot be read, or a contrast cannot be adjusted: its sides do not overlap,
+            for example.
     """
     if by is not None and not isinstance(by, str):
         raise UsageError(f"by is one name, not {type(by).__name__}: Run.by takes several columns.")
@@ -770,9 +775,9 @@ def format_scores(
         adjust: covariates to hold in the contrast, as in ``scores``; needs runs.
 
     Raises:
-        UsageError: no run, an unknown format, runs with different classes, an unknown contrast or covariate,
-            or a frame without the columns of scores.
-        CounterGroundError: a contrast that cannot be adjusted.
+        UsageError: no run, one given twice, an unknown format, runs with different classes, an unknown
+            contrast or covariate, options that do not go together, or a frame without the columns of scores.
+        CounterGroundError: a run cannot be read, or a contrast cannot be adjusted.
     """
     held = [] if adjust is None else texts("adjust", adjust)
     if isinstance(runs, pl.DataFrame):
@@ -824,7 +829,10 @@ def compare(
             numbers are for the drop only.
 
     Raises:
-        UsageError: there is nothing to compare, or a model, family, scale, setting or contrast is unknown.
+        UsageError: there is nothing to compare, a run is given twice, a model, family, scale, setting or
+            contrast is unknown, or a setting is given without the paper, or a contrast other than the drop
+            with it.
+        CounterGroundError: a run cannot be read.
     """
     opened = open_runs(runs)
     beside_paper = (not opened or setting is not None) if published is None else published
@@ -862,20 +870,22 @@ def plan(
         run: a pilot run or its folder (for composites, the background effect replaces the drop); None to plan
             from assumptions.
         drop: the drop to detect, in percentage points.
-        power: the probability of detecting it, 0 to 1.
-        clusters: the number of observers or background photographs; None: it grows with the photos.
+        power: the probability of detecting it, above 0.05 and below 1.
+        clusters: the number of observers or background photographs, at least 4; None: it grows with the
+            photos.
         against: a model of the run; each other model's drop is then compared with its drop.
         classes: without a run, the number of classes.
         photos: without a run, the number of photos of each class in each group.
         cluster_size: without a run, the number of photos of each cluster.
         accuracy: without a run, the accuracy on common photos, in percent.
-        icc: without a run, the intra-cluster correlation of correctness.
+        icc: without a run, the intra-cluster correlation of correctness, from 0 to below 1.
         seconds_per_photo: seconds that a person takes to label one photo.
         calls_per_photo: calls per photo of a model behind an HTTP API; None: as in the run.
-        price: price of a call; None: as in the model's specification.
+        price: price of a call, in any currency; None: as in the model's specification.
 
     Raises:
-        UsageError: an impossible value, a run with an assumption, several runs, or a run without a drop.
+        UsageError: an impossible value, a run with an assumption, a price without calls, an unknown model,
+            several runs, or a run without a drop.
         CounterGroundError: the run cannot be read.
     """
     source: Run | Assumptions
