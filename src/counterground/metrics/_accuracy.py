@@ -26,6 +26,9 @@ def class_accuracy(correct: npt.ArrayLike, class_index: npt.ArrayLike) -> ClassA
     Args:
         correct: ``[n]`` Booleans.
         class_index: ``[n]`` integers.
+
+    Raises:
+        ValueError: the columns have different lengths, or hold other values or nulls.
     """
     flags = as_flags(correct)
     strata = Strata.of(class_index, None, len(flags))
@@ -42,12 +45,22 @@ def balanced_mean(classwise: npt.ArrayLike) -> float | None:
 
 
 def balanced_accuracy(correct: npt.ArrayLike, class_index: npt.ArrayLike) -> float | None:
-    """Return the unweighted mean of class-wise accuracies (fraction); None without photos."""
+    """Return the unweighted mean of class-wise accuracies (fraction); None without photos.
+
+    Args and errors are those of ``class_accuracy``.
+    """
     return balanced_mean(class_accuracy(correct, class_index).accuracy)
 
 
 def plain_accuracy(correct: npt.ArrayLike) -> float | None:
-    """Return the share of photos predicted right (tables 11 and 12); None without photos."""
+    """Return the share of photos predicted right (fraction; tables 11 and 12); None without photos.
+
+    Args:
+        correct: ``[n]`` Booleans.
+
+    Raises:
+        ValueError: a value is null or not a Boolean.
+    """
     flags = as_flags(correct)
     return float(flags.mean()) if flags.size else None
 
@@ -71,7 +84,10 @@ def top_k_accuracy(
     Args:
         true_rank: ``[n]`` ranks from 0 (predicted right); null or negative if the true name did not compete.
         k: how many of the highest scores count.
-        class_index: ``[n]``; if given, the unweighted mean over classes is returned.
+        class_index: ``[n]`` integers; if given, the unweighted mean over classes is returned.
+
+    Raises:
+        ValueError: ``k`` is below 1, or the columns have different lengths.
     """
     hits = within_top_k(true_rank, k)
     return plain_accuracy(hits) if class_index is None else balanced_accuracy(hits, class_index)
@@ -83,7 +99,11 @@ def tied(top2_gap: npt.ArrayLike) -> npt.NDArray[np.bool_]:
 
 
 def tie_rate(top2_gap: npt.ArrayLike) -> float | None:
-    """Return the share of photos whose two highest scores are exactly equal; None without photos."""
+    """Return the share of photos whose two highest scores are exactly equal (fraction); None without photos.
+
+    Args:
+        top2_gap: ``[n]`` differences of the two highest scores; null if only one name competed.
+    """
     return plain_accuracy(tied(top2_gap))
 
 
@@ -107,7 +127,10 @@ def class_drops(
     Args:
         correct: ``[n]`` Booleans.
         class_index: ``[n]`` integers.
-        group: ``[n]`` of ``common``, ``counter`` or null.
+        group: ``[n]`` of ``common``, ``counter`` or null; None: no photo has one.
+
+    Raises:
+        ValueError: the columns have different lengths, or hold other values.
     """
     flags = as_flags(correct)
     strata = Strata.of(class_index, group, len(flags))
@@ -124,7 +147,8 @@ def mean_drop(
 ) -> float | None:
     """Return the mean of class-wise drops (appendix C.2) over the classes that have both groups.
 
-    None if no class has both. A fraction: 0.30 is a drop of 30 points.
+    None if no class has both. A fraction: 0.30 is a drop of 30 points. Args and errors are those of
+    ``class_drops``.
     """
     return balanced_mean(class_drops(correct, class_index, group).drop)
 
@@ -135,7 +159,7 @@ def worst_group_accuracy(
     """Return the lowest accuracy of a class x group cell (fraction).
 
     Cells without photos are left out. None if one of the groups has no photo at all: the worst group of a
-    benchmark without counter photos is unknown.
+    benchmark without counter photos is unknown. Args and errors are those of ``class_drops``.
     """
     drops = class_drops(correct, class_index, group)
     if np.isnan(drops.common).all() or np.isnan(drops.counter).all():
@@ -157,7 +181,7 @@ def expected_calibration_error(
         bins: number of bins.
 
     Raises:
-        ValueError: a confidence is null or not a probability.
+        ValueError: a confidence is null or not a probability, or the columns have different lengths.
     """
     flags = as_flags(correct)
     if not flags.size:

@@ -204,7 +204,7 @@ def _flags(
 
 
 def holm(p_values: Iterable[float | None]) -> list[float | None]:
-    """Adjust p-values for their number (Holm 1979); None stays None and does not count."""
+    """Return p-values adjusted for their number (Holm 1979), in order; None stays None and does not count."""
     values = list(p_values)
     order = sorted((p, place) for place, p in enumerate(values) if p is not None)
     adjusted: list[float | None] = [None] * len(values)
@@ -453,7 +453,8 @@ def compare_models(
         The columns of ``COMPARISON_SCHEMA``.
 
     Raises:
-        ValueError: there is nothing to compare, ``against`` is unknown, or two models saw different photos.
+        ValueError: a column is missing, a photo occurs twice under a model, there is nothing to compare,
+            ``against`` is unknown, or two models saw different photos.
     """
     rows, sources = predictions.unique(maintain_order=True), "source" in predictions.columns
     models = [

@@ -57,11 +57,13 @@ class DropError:
         return float(max(0.0, common + counter - 2 * both))
 
     def power(self, confidence: Confidence = CONFIDENCE) -> float:
-        """Return how often the interval of `drop_interval` lies above 0 if the true drop is this one."""
+        """Return the probability that `drop_interval` lies above 0 if the true drop is this one, 0 to 1."""
         return self._beyond(0.0, confidence, above=True)
 
     def power_to_decide(self, limit: float, confidence: Confidence = CONFIDENCE) -> float:
-        """Return how often the interval lies on the side of a limit on which this drop, the true one, is.
+        """Return the probability (0 to 1) that the interval lies on this drop's side of a limit.
+
+        This drop is taken as the true one.
 
         Args:
             limit: a drop (fraction).
@@ -70,7 +72,7 @@ class DropError:
         return self._beyond(limit, confidence, above=self.common - self.counter > limit)
 
     def power_of_difference(self) -> float:
-        """Return `power` for `paired_test`, if common and counter are differences of two models."""
+        """Return `power` of `paired_test`, if common and counter are differences of two models."""
         return self._reached(float(t_quantile(self.degrees, (1 + LEVEL) / 2)) * float(np.sqrt(self.variance)))
 
     def _beyond(self, limit: float, confidence: Confidence, *, above: bool) -> float:
@@ -145,6 +147,9 @@ def drop_error(
         group: ``[n]`` of ``common``, ``counter`` or null.
         cluster: ``[n]``; null is a cluster of its own; None: every photo is.
         crossed: ``[n]`` clusters of a second way; None: there is one way.
+
+    Raises:
+        ValueError: the columns have different lengths, or hold other values.
     """
     sides = Stratification(class_index, group, cluster, crossed=crossed).sides(DROP)
     averages = sides.averages()

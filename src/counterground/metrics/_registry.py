@@ -130,7 +130,11 @@ class Answers:
         return self.unknown if found is None else difference_interval(*found)
 
     def named_average(self, name: str) -> Interval:
-        """Return the accuracy of cells averaged by named shares of the design."""
+        """Return the accuracy of cells averaged by named shares of the design.
+
+        Raises:
+            KeyError: the design does not name these shares.
+        """
         average = self.photos.named_average(name)
         if average is None:
             return self.unknown
@@ -190,6 +194,12 @@ def read_answers(
         columns: as in ``by_key``.
         confidence: how often an interval may miss the truth.
         design: the design whose cells, contrasts and shares are used.
+
+    Yields:
+        The values of ``KEYS``, and the answers.
+
+    Raises:
+        ValueError: as in ``by_key``, or the photos lack a column of clusters.
     """
     stratifications = Stratifications(confidence, design)
     for key, rows in by_key(predictions, extra, columns):

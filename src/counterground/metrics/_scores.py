@@ -59,7 +59,7 @@ BREAKDOWN_SCHEMA: dict[str, Any] = {
     "anytime": pl.Boolean,
     "classes": pl.Int64,
 }
-"""Columns of ``score_by``, which adds those of the breakdown after the setting."""
+"""Columns of ``score_by``, which adds those of the breakdown after the setting; fractions."""
 
 _RESULTS = ("true_rank", "confidence", "top2_gap")
 _Row = tuple[int | None, str | None, str, Interval]
@@ -98,6 +98,7 @@ def score_predictions(
     Raises:
         ValueError: a column is missing, a photo occurs twice under a model, or a value is impossible.
         UsageError: a contrast has the name of a metric.
+        CounterGroundError: a package's metric cannot be loaded, or returns no `Interval` of finite numbers.
     """
     records = []
     for key, answers in read_answers(predictions, _RESULTS, confidence=confidence, design=design):
@@ -119,6 +120,9 @@ def score_contrast(
         contrast: what is compared; the design need not have it.
         confidence: how often an interval may miss the truth.
         design: the design whose shares its averages use.
+
+    Returns:
+        The columns of ``SCORES_SCHEMA``.
 
     Raises:
         ValueError: a column is missing, or a photo occurs twice under a model.
@@ -205,6 +209,9 @@ def cell_accuracies(
         columns: names of columns without nulls.
         confidence: how often an interval may miss the truth.
         design: the design whose clusters count.
+
+    Raises:
+        ValueError: the photos lack a column of clusters.
     """
     if rows.is_empty():
         return {}

@@ -44,7 +44,11 @@ RESULT_SCHEMA: dict[str, Any] = {
     "loss_sum": pl.Float32,
     "loss_mean": pl.Float32,
 }
-"""The columns of ``predictions.parquet`` that say what a model answered."""
+"""The columns of ``predictions.parquet`` that say what a model answered.
+
+``true_rank`` counts from 0, ``confidence`` is a probability, ``top2_gap`` is in units of the score (cosine or
+logit), and losses are in nats.
+"""
 PHOTO_COLUMNS = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
 """Columns of ``predictions.parquet`` that describe a photo, besides its attributes and covariates."""
 MEASURED = ("object_area", "object_distance", "photo_pixels")

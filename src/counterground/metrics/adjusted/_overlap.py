@@ -24,8 +24,8 @@ class Overlap:
         covariate: its name.
         shift: mean of the left minus mean of the right, averaged over strata, in standard deviations within
             strata and sides.
-        left_outside: share of the left side's photos outside the range of the right side's; within strata if
-            these have their own models.
+        left_outside: fraction of the left side's photos outside the range of the right side's; within strata
+            if these have their own models.
         right_outside: the same for the right side's.
     """
 

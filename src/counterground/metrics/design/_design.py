@@ -95,7 +95,8 @@ class Contrast:
         within: columns whose combinations are strata; empty: all photos are one stratum.
 
     Raises:
-        UsageError: a side, the name or ``within`` does not have this form.
+        UsageError: a side, the name or ``within`` does not have this form, the name is that of another score,
+            or both sides are the same.
     """
 
     name: str
@@ -200,8 +201,9 @@ class Design:
             of its own.
 
     Raises:
-        UsageError: two contrasts with one name, an average of shares that are not named, shares of other
-            cells, below 0 or all 0, or more than two columns of clusters.
+        UsageError: no column of cells or no contrast, a column given twice, two contrasts with one name, an
+            average of shares that are not named, shares of other cells, below 0 or all 0, or more than two
+            columns of clusters.
     """
 
     cells: tuple[str, ...] = ("class_name", "group")
@@ -269,7 +271,8 @@ class Design:
 
         Raises:
             UsageError: an unknown column or value, a comparison that the type of column does not support, a
-                side that selects no photo, or columns that leave no stratum with both sides.
+                side that selects no photo, columns that leave no stratum with both sides, or a share of a
+                cell without photos.
         """
         check_columns(self.cells, photos.schema, "the cells")
         check_columns(self.clusters, photos.schema, "the clusters")

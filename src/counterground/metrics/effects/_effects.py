@@ -148,7 +148,7 @@ def swap_effects(
 
     Raises:
         UsageError: the predictions are not of composites.
-        ValueError: a photo occurs twice under a model.
+        ValueError: another column is missing, or a photo occurs twice under a model.
     """
     schema = predictions.lazy().collect_schema()
     if missing := [name for name in (*_NEEDED, *design.clusters) if name not in schema]:

@@ -54,7 +54,7 @@ def t_quantile(degrees: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
 
 
 def noncentral_t_sf(degrees: float, shift: float, value: float) -> float:
-    """Return the probability that a noncentral t variable with mean about ``shift`` is above ``value``."""
+    """Return the probability that a noncentral t variable (noncentrality ``shift``) is above ``value``."""
     from scipy.special import nctdtr
 
     found = 1 - float(nctdtr(degrees, shift, value))

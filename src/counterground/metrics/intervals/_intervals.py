@@ -57,6 +57,9 @@ def proportion_interval(
         correct: ``[n]`` Booleans.
         cluster: ``[n]``; photos of one cluster count together, null is a cluster of its own.
         crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
+
+    Raises:
+        ValueError: the columns have different lengths, or ``correct`` holds something else.
     """
     flags = as_flags(correct)
     if not flags.size:
@@ -81,6 +84,9 @@ def balanced_interval(
         cluster: ``[n]``; may span classes; null is a cluster of its own.
         crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
         confidence: how often the interval may miss the truth.
+
+    Raises:
+        ValueError: the columns have different lengths, or hold other values.
     """
     flags = as_flags(correct)
     if not flags.size:
@@ -108,6 +114,9 @@ def drop_interval(
         cluster: ``[n]``; may span classes and groups; null is a cluster of its own.
         crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
         confidence: how often the interval may miss the truth.
+
+    Raises:
+        ValueError: the columns have different lengths, or hold other values.
     """
     flags = as_flags(correct)
     same_length(len(flags), np.asarray(class_index), "class_index")

@@ -183,6 +183,9 @@ def cell_intervals(
         cluster: ``[n]``; may span cells; null is a cluster of its own.
         crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
         confidence: how often an interval may miss the truth.
+
+    Raises:
+        ValueError: the columns have different lengths, or hold other values.
     """
     photos = Stratification(cell, None, cluster, crossed=crossed, confidence=confidence)
     means = StratumMeans(photos.by_class, as_flags(correct))

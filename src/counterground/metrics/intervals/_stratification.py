@@ -94,6 +94,9 @@ class Stratification:
         confidence: confidence of the intervals.
         photos: ``[n]`` rows that describe the photos, which ``fingerprint`` identifies.
         design: the design whose cells and shares count.
+
+    Raises:
+        ValueError: the columns have different lengths, or hold other values.
     """
 
     def __init__(

@@ -21,7 +21,11 @@ from counterground.metrics.lines._regression import ordinary_least_squares
 
 Scale = Literal["probit", "logit"]
 EDGE = 0.001
+"""Distance from 0 and 1 (fraction) within which accuracies are moved if the number of photos is unknown."""
+
 FEWEST = 3
+"""The fewest models that a line is fitted to."""
+
 _SLOPE = "common"
 
 
@@ -61,7 +65,7 @@ def scale_density(position: npt.ArrayLike, scale: Scale) -> Floats:
 
 
 def outside(accuracy: npt.ArrayLike, photos: npt.ArrayLike | None = None) -> npt.NDArray[np.bool_]:
-    """Return which accuracies ``to_scale`` moves onto its edge."""
+    """Return which accuracies ``to_scale`` moves onto its edge; arguments and errors are the same."""
     values, edge = _fractions(accuracy), _edge(accuracy, photos)
     return np.asarray((values < edge) | (values > 1 - edge))
 
@@ -95,7 +99,11 @@ class LineFit:
         return float(t_quantile(self.n - 2, (1 + LEVEL) / 2))
 
     def predict(self, common: npt.ArrayLike) -> Floats:
-        """Return the counter accuracies that the line gives for common ones, both fractions."""
+        """Return the counter accuracies that the line gives for common ones, both fractions.
+
+        Raises:
+            ValueError: a value is not a fraction.
+        """
         return from_scale(self.at(to_scale(common, self.scale)), self.scale)
 
     def at(self, place: npt.ArrayLike) -> Floats:
@@ -126,7 +134,8 @@ def fit_line(
         photos_counter: the same for the counter accuracies.
 
     Raises:
-        ValueError: fewer than three models, or all with the same common accuracy.
+        ValueError: fewer than three models, all with the same common accuracy, different lengths, a value
+            that is not a fraction, or an unknown scale.
     """
     x, y = to_scale(common, scale, photos_common), to_scale(counter, scale, photos_counter)
     if x.shape != y.shape or x.ndim != 1:

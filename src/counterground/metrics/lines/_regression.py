@@ -112,7 +112,10 @@ def _column(values: npt.ArrayLike, name: str, n: int | None = None) -> Floats:
 
 
 class Correlation(NamedTuple):
-    """A correlation with its 95 % interval; None where it is undefined (fewer than four places, or at 1)."""
+    """A correlation (-1 to 1) with its 95 % interval.
+
+    ``value`` is None if a column does not vary; the interval is None for fewer than four pairs, or at +-1.
+    """
 
     value: float | None
     low: float | None

@@ -49,7 +49,11 @@ class LineWithErrors:
     n: int
 
     def predict(self, common: npt.ArrayLike) -> Floats:
-        """Return the counter accuracies that the line gives for common ones, both fractions."""
+        """Return the counter accuracies that the line gives for common ones, both fractions.
+
+        Raises:
+            ValueError: a value is not a fraction.
+        """
         return from_scale(self.intercept + self.slope * to_scale(common, self.scale), self.scale)
 
 
@@ -90,8 +94,8 @@ def fit_line_with_errors(
         scale: ``probit`` or ``logit``, which is only recorded.
 
     Raises:
-        ValueError: fewer than three points, an unknown error, or sampling errors so large that the slope
-            cannot be determined (``MOST_NOISE``).
+        ValueError: fewer than three points, an unknown error, sampling errors so large that the slope cannot
+            be determined (``MOST_NOISE``), or a slope that does not converge.
     """
     x, y, sx, sy = (np.asarray(v, dtype=np.float64) for v in (common, counter, common_error, counter_error))
     if len(x) < FEWEST:
