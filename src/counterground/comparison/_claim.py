@@ -83,6 +83,9 @@ def claim_by_setting(scale: Scale = "probit") -> pl.DataFrame:
     Returns:
         The columns of ``CLAIM_SCHEMA``: for each setting a row over all CLIPs and one without those related
         to the referee, and for the 80 prompts one without two odd rows of Table 10.
+
+    Raises:
+        UsageError: an unknown scale.
     """
     return _claim_by_setting(scale).clone()  # a frame can be changed in place
 

@@ -13,6 +13,8 @@ from counterground.published import PaperSetting
 from counterground.results import INFLATED, MeasuredReferee, ModelRecord, Run, own_referees, setting_text
 
 REFEREE = "CLIP-LAION400M-ViT/B/32"
+"""The paper's referee (section 2), which chose the backgrounds of CounterAnimal."""
+
 _ENCODERS, _GENERATIVE = "Encoders", "Generative models"
 _DIFFERENCES = {
     "names": "write class names in different ways",

@@ -268,6 +268,7 @@ def full_comparison(
         UsageError: nothing to compare, a run given twice, ``against`` is not a model of the runs, an unknown
             family, scale, setting or contrast, a setting without the paper, or a contrast other than the drop
             with it.
+        CounterGroundError: a run cannot be read.
     """
     listed = open_runs(runs)
     if not listed and not published:

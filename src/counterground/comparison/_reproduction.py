@@ -87,6 +87,7 @@ def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
 
     Raises:
         UsageError: no run was measured on CounterAnimal in a setting of the paper, or a run is given twice.
+        CounterGroundError: a run cannot be read.
     """
     listed = open_runs(runs)
     if not listed:
@@ -107,7 +108,12 @@ def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
 
 
 def left_out(runs: AnyRuns) -> list[str]:
-    """Return a sentence for each run, setting or model for which ``reproduce`` has no row of the paper."""
+    """Return a sentence for each run, setting or model for which ``reproduce`` has no row of the paper.
+
+    Raises:
+        UsageError: a run is given twice.
+        CounterGroundError: a run cannot be read.
+    """
     listed = open_runs(runs)
     sentences = []
     for name, run in zip(run_names(listed), listed, strict=True):

@@ -253,10 +253,10 @@ class EffectiveRobustness:
     """The lines of a baseline family and each model's distance from its own.
 
     ``residuals`` has the columns of ``RESIDUALS_SCHEMA`` in the order of the points: ``predicted`` is the
-    counter accuracy by the line, ``residual`` the model's excess over it, with a 95 % interval; null if there
-    is no line. A member of the baseline, and a run of a member's weights, is compared with the line through
-    the other members. ``p_value``: could a further model of the baseline family lie as far off? ``lines``:
-    one per benchmark, version, label space and source.
+    counter accuracy by the line, ``residual`` the model's excess over it (fraction), with a 95 % interval;
+    null if there is no line. A member of the baseline, and a run of a member's weights, is compared with the
+    line through the other members. ``p_value``: could a further model of the baseline family lie as far off?
+    ``lines``: one per benchmark, version, label space and source.
     """
 
     baseline: str

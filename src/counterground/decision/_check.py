@@ -151,7 +151,7 @@ class Check(Written):
 
     @property
     def rows(self) -> pl.DataFrame:
-        """A row for each finding, fractions."""
+        """A row for each finding: the fields of `Finding`, fractions."""
         return pl.DataFrame([vars(finding) for finding in self.findings], schema=_SCHEMA)
 
     @property

@@ -100,7 +100,10 @@ class Assumptions:
         return self.accuracy
 
     def power(self, drop: float, photos: float, clusters: float | None = None) -> float:
-        """Return how often the interval lies above 0; ``clusters``: None if they grow with the photos."""
+        """Return the probability (0 to 1) that the interval lies above 0 if the drop is ``drop`` (fraction).
+
+        ``clusters``: None if they grow with the photos.
+        """
         clusters = photos / self.cluster_size if clusters is None else min(clusters, photos)
         alike = 1 + (photos / clusters - 1) * self.icc
         levels = (self.accuracy, self.accuracy - drop)
@@ -203,9 +206,10 @@ class Pilot:
         clusters: float | None = None,
         confidence: Confidence = _SINGLE,
     ) -> float:
-        """Return how often the interval lies above 0; ``clusters``: None if they grow with the photos.
+        """Return the probability (0 to 1) that the interval lies above 0 if the drop is ``drop`` (fraction).
 
-        ``confidence`` is that of the interval of a single model.
+        ``clusters``: None if they grow with the photos. ``confidence`` is that of the interval of a single
+        model.
         """
         error = replace(self._grown(photos, clusters), counter=self.now.common - drop)
         if self.paired:
@@ -215,7 +219,7 @@ class Pilot:
         return replace(error, covariance=scale @ error.covariance @ scale).power(confidence)
 
     def power_to_decide(self, limit: float, photos: float, confidence: Confidence) -> float:
-        """Return how often the interval excludes a limit if the pilot's accuracies are the true ones."""
+        """Return the probability that the interval excludes a limit, if the pilot's accuracies are true."""
         return self._grown(photos).power_to_decide(limit, confidence)
 
     def _grown(self, photos: float, clusters: float | None = None) -> DropError:
@@ -314,7 +318,7 @@ class Costs:
     Attributes:
         seconds_per_photo: time a person takes to label one.
         calls_per_photo: calls per photo of a model behind an HTTP API; None if there is none.
-        price: price of a call; None if it is not known.
+        price: price of a call, in any currency; None if it is not known.
 
     Raises:
         UsageError: a negative value, or one of more than a billion.
@@ -366,9 +370,10 @@ class Plan(Written):
 
     A model that cannot be planned for has nulls, and a note says why.
 
-    ``rows``: ``drop`` to be detected with ``power``; the ``power_now`` of ``photos_now`` in ``clusters_now``,
-    and the smallest drop that they show with ``power``; ``photos`` and ``clusters`` needed (null: 10 million
-    photos are not enough), ``label_hours`` for those not at hand, ``calls`` and their ``cost``. Fractions.
+    ``rows``: ``model``; ``drop`` to be detected with ``power``; the ``power_now`` of ``photos_now`` in
+    ``clusters_now``, and the ``smallest_drop_now`` that they show with ``power``; ``photos`` and ``clusters``
+    needed (null: 10 million photos are not enough), ``label_hours`` for those not at hand, ``calls`` and
+    their ``cost``. Drops and power are fractions.
     """
 
     rows: pl.DataFrame
@@ -425,13 +430,14 @@ def plan_photos(
         source: a pilot run (a row for each of its models) or assumptions. For composites, the drop is the
             background effect.
         drop: drop to detect (fraction): by how much it differs from 0, or from that of ``against``.
-        power: how often it is to be detected (fraction).
-        clusters: how many there can be; None: they grow with the photos.
+        power: the probability of detecting it, above 0.05 and below 1.
+        clusters: how many there can be, at least 4; None: they grow with the photos.
         against: a model of the run; each other model's drop is then compared with its drop.
         costs: what photos cost.
 
     Raises:
-        UsageError: an impossible value, a price without calls, or no model to plan for.
+        UsageError: an impossible value, a price without calls, ``against`` without a run or not one of its
+            models, or no model to plan for.
     """
     if not 0 < drop < 1:
         raise UsageError(f"A drop to plan for is above 0 and below 100 points, not {100 * drop:g}.")
@@ -472,7 +478,7 @@ class Outlook(NamedTuple):
     Attributes:
         now: number of these photos.
         clusters_now: number of clusters that hold them.
-        power_now: how often they show the drop in question.
+        power_now: the probability that they show the drop in question.
         smallest: the smallest drop (fraction) that they show with the requested power; None if none.
         needed: photos that show the drop in question with that power; None if 10 million do not.
         needed_at: the same at another confidence than that of a single 95 % interval.

@@ -45,7 +45,7 @@ class Until:
         seed: decides the order of the photos.
 
     Raises:
-        UsageError: a limit outside 0 to 1.
+        UsageError: a limit below 0, or of 1 or more.
     """
 
     max_drop: float = 0.0
@@ -87,7 +87,10 @@ def look(
     """Return, for each setting of a model, the interval of its drop in a confidence sequence.
 
     The error is shared by all settings of ``models`` models, as in ``check``; the clusters are those of
-    ``design``.
+    ``design``. ``predictions`` has the columns of ``predictions.parquet``.
+
+    Raises:
+        ValueError: the photos lack a column of clusters.
     """
     parts = predictions.partition_by(KEYS, as_dict=True, maintain_order=True)
     confidence = _ANYTIME.shared_by(models * len(parts))
@@ -107,7 +110,10 @@ def look(
 
 
 def score_stopped(predictions: pl.DataFrame, *, design: Design = DESIGN) -> pl.DataFrame:
-    """Return the scores of a run that may have stopped early: its intervals are confidence sequences."""
+    """Return the scores of a run that may have stopped early: its intervals are confidence sequences.
+
+    Columns and errors are those of `metrics.score_predictions`.
+    """
     return score_predictions(predictions, confidence=_ANYTIME, design=design)
 
 

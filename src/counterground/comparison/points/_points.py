@@ -172,7 +172,7 @@ def titles(rows: pl.DataFrame) -> dict[Any, str]:
 
 
 def titles_of(places: Iterable[tuple[str | None, str]]) -> dict[Any, str]:
-    """Return the same for versions, None for the paper's photos, and names."""
+    """Return what ``titles`` does, for pairs of a version (None: the paper's photos) and a name."""
     places = list(places)
     named = Counter(name for version, name in places if version)
     return {
