@@ -55,7 +55,10 @@ class Figure(_Record):
 
 
 class Accuracies(_Record):
-    """Accuracies of one model on the judged photos; ``side_effects``: drops from other shortcuts, by name."""
+    """Accuracies of one model on the judged photos (fractions).
+
+    ``side_effects``: drops from other shortcuts, by name.
+    """
 
     common: Figure
     counter: Figure

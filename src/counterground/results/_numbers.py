@@ -21,7 +21,7 @@ def percent(value: float | None, *, minus: str = "−") -> str:
 
 
 def decimal(value: float | None, places: int = 2, *, minus: str = "−") -> str:
-    """Write a number that is not percent, never as a negative zero; None -> ``–``."""
+    """Write a number with ``places`` decimals, never as a negative zero; None -> ``–``."""
     if value is None:
         return NOTHING
     text = f"{value:.{places}f}"

@@ -72,8 +72,10 @@ class Run:
     """Predictions and scores of some models on one benchmark, as kept in a folder.
 
     Two runs are equal if all that they record and measured is equal, whatever their folders are called.
-    ``predictions`` are all rows of ``predictions.parquet``. Millions of rows need not be read at once:
-    ``answers``, ``photos`` and ``by_setting`` read one model at a time.
+    ``predictions`` are all rows of ``predictions.parquet`` (``PREDICTIONS_SCHEMA``), ``scores`` those of
+    ``scores.parquet`` (``metrics.SCORES_SCHEMA``, fractions). Millions of rows need not be read at once:
+    ``answers``, ``photos`` and ``by_setting`` read one model at a time. Whatever reads a file raises
+    CounterGroundError if it is damaged.
     """
 
     path: Path

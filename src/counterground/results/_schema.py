@@ -315,7 +315,8 @@ class RunInfo(_Record):
     options did. ``warnings`` concern the whole run, ``model_warnings`` one model each (by its name).
     ``runtime`` is what was requested; each model's description says what ran it. ``train`` are the photos
     that heads were fitted on, None for parts of the benchmark itself; each model's description, under
-    ``head``, says how. ``intervention`` is set if the photos are composites.
+    ``head``, says how. ``intervention`` is set if the photos are composites. ``seconds`` is how long the run
+    took.
     """
 
     counterground_version: str

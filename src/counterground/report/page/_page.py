@@ -128,7 +128,7 @@ def write_report(
             a budget that is not positive, a contrast that the runs do not have or that is not that of the
             comparison, a discovery of other pairs than those of the runs, or no altair for the chart (extra
             ``report``).
-        CounterGroundError: the file cannot be written.
+        CounterGroundError: a run cannot be read, or the file cannot be written.
     """
     opened = open_runs(runs)
     if not opened:

@@ -37,7 +37,8 @@ def _breakdown_columns(runs: Sequence[Run], by: str) -> tuple[str, ...]:
 def join_breakdowns(runs: Sequence[Run], by: str, *, named: bool) -> pl.DataFrame:
     """Return the accuracy of several runs by what ``--by`` selects; ``named`` prepends a column ``run``.
 
-    The accuracy of a cell is over photos, as in ``worst_group_accuracy``.
+    The columns are those of `metrics.score_by`. The accuracy of a cell is over photos, as in
+    ``worst_group_accuracy``.
 
     Raises:
         UsageError: a run lacks a column, no photo has a value, or the runs have different cells.

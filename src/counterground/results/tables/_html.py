@@ -15,7 +15,7 @@ _TEXT = f"{_LINE}text-align:left"
 
 
 def html_table(table: Table) -> str:
-    """Return a table; column titles carry the meaning of their column, and the caption is below."""
+    """Return a table as HTML; column titles have their meaning as a tooltip, and the caption is below."""
     columns = table.columns[table.heads :] if table.grouped else table.columns
     titles = "".join(
         f'<th scope="col" style="{_style(column)};white-space:nowrap" '
@@ -65,7 +65,7 @@ def _cell(cell: Cell) -> str:
 
 
 def small(text: str) -> str:
-    """Return text in small print, escaped."""
+    """Return text as small print in HTML, escaped."""
     return f'<small style="opacity:.75">{escape(text)}</small>'
 
 
@@ -105,7 +105,7 @@ def _stroke(start: float, end: float, height: float, width: float, opacity: floa
 
 
 def html_paragraphs(sentences: Sequence[str], most: int, noun: str = "", *, fine: bool = False) -> str:
-    """Return the sentences; if there are more than ``most``, the rest can be unfolded."""
+    """Return sentences as HTML paragraphs; if there are more than ``most``, the rest can be unfolded."""
     written = [f"<p>{small(sentence) if fine else escape(sentence)}</p>" for sentence in sentences]
     return "".join(written[:most]) + folded("".join(written[most:]), len(written) - most, noun)
 
@@ -124,5 +124,5 @@ def unfolding(table: Table, noun: str, most: int = 12) -> str:
 
 
 def block(*parts: str) -> str:
-    """Return the parts of a fragment as one."""
+    """Return parts of HTML as one block."""
     return f'<div style="line-height:1.4">{"".join(parts)}</div>'
