@@ -24,6 +24,9 @@ def write_examples(benchmark: Benchmark, path: Path, foregrounds: int) -> None:
         benchmark: the composites.
         path: the file.
         foregrounds: number of foregrounds, at most.
+
+    Raises:
+        CounterGroundError: the file cannot be written.
     """
     photos = benchmark.photos
     every = photos["foreground"].unique().sort().to_list()

@@ -125,7 +125,7 @@ class Composite(MadePhoto):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height: those of the frame's photo, reduced to `SIDE`."""
+        """Width and height in pixels: those of the frame's photo, reduced to `SIDE`."""
         return _reduced(photo_size(self._frame.photo))
 
     def absolute(self) -> Composite:

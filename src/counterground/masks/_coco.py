@@ -242,6 +242,8 @@ def _drawn(objects: Sequence[dict[str, Any]], size: tuple[int, int], several: st
 def draw_outline(annotation: Mapping[str, Any], size: tuple[int, int]) -> _Inside:
     """Return the pixels of an object, ``[height, width]``, from its polygons or run lengths.
 
+    ``size`` is the photo's width and height in pixels.
+
     Raises:
         OutlineError: it has none, or they are not in COCO's format, or of a photo of another size.
     """

@@ -137,7 +137,10 @@ def read_image(
 
 
 def read_mask(file: Path, size: tuple[int, int]) -> Found:
-    """Read a mask file: what is opaque if it has alpha, else what is white."""
+    """Read a mask file: what is opaque if it has alpha, else what is white.
+
+    ``size`` is the photo's width and height in pixels. A file that cannot be used gives a reason, no error.
+    """
     image = read_image(file, size, rgb=False, whole=True)
     if isinstance(image, Found):
         return image

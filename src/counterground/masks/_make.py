@@ -74,6 +74,7 @@ def with_masks(
     Raises:
         UsageError: see `make_masks`; a benchmark that is not opened; or settings for masks that exist.
         CounterGroundError: see `make_masks`; or no photo has a usable mask.
+        MissingExtraError: a package is not installed.
     """
     _check_benchmark(benchmark)
     if is_masks_folder(Path(source)):

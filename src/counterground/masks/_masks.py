@@ -31,10 +31,10 @@ TABLE_SCHEMA: dict[str, pl.DataType] = {
     "area": pl.Float64(),  # fraction of the photo
     "reason": pl.String(),  # keys of REASONS, joined by "; ": null if the mask is usable
     "detail": pl.String(),  # in words, if more is known
-    "edges": pl.Int32(),
-    "parts": pl.Int32(),
-    "holes": pl.Float64(),
-    "box_iou": pl.Float64(),
+    "edges": pl.Int32(),  # sides of the photo that the object touches
+    "parts": pl.Int32(),  # separate parts of the object
+    "holes": pl.Float64(),  # fraction of the object with its holes filled
+    "box_iou": pl.Float64(),  # intersection over union with the known box
 }
 
 
@@ -44,7 +44,7 @@ class Masks:
 
     Attributes:
         folder: where they are.
-        table: one row per photo, in ``TABLE_SCHEMA``, sorted by path; ``reason`` is null if the mask is
+        table: one row per photo, in ``MASKS_SCHEMA``, sorted by path; ``reason`` is null if the mask is
             usable.
         description: the content of ``masks.json``.
         notes: sentences that every output must repeat.

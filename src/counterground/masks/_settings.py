@@ -22,6 +22,9 @@ class MaskLimits:
         max_holes: the largest area of its holes, as a fraction of the object with its holes filled.
         min_box_iou: the least agreement of its bounding box with the known box of the object (intersection
             over union); photos without a box are not judged by it.
+
+    Raises:
+        UsageError: a limit is outside its range.
     """
 
     min_area: float = 0.01
@@ -54,10 +57,13 @@ class MaskSettings:
         boxes: COCO annotations with the objects' boxes; None for the manifest's own columns.
         segments: folder of the PNGs of panoptic annotations; None for the usual places beside the JSON.
         inset: what GrabCut takes for the object if a photo has no box: the photo without a margin of this
-            fraction on each side. None: such a photo gets no mask.
+            fraction (from 0 to below 0.5) on each side. None: such a photo gets no mask.
         refine: how the edge of GrabCut's mask becomes soft: closed-form or KNN matting, or not at all.
         limits: when a mask is not usable.
         device: where models run.
+
+    Raises:
+        UsageError: an unknown value, categories that are not texts, or an inset outside its range.
     """
 
     several: Literal["union", "largest"] = "union"

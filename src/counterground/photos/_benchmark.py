@@ -50,6 +50,9 @@ class Discovered:
             entries if none is known. Two files may share a specification, because it names no folder.
         referee_label_space: name of the label space that competed when the pairs were chosen; empty if not
             known.
+
+    Raises:
+        ValueError: the number of fingerprints is not that of the models.
     """
 
     referee: str
@@ -84,6 +87,7 @@ class Discovered:
 
         Raises:
             KeyError: a field is missing.
+            ValueError: see ``Discovered``.
         """
         if content.get("referee") is None:
             return None
@@ -110,8 +114,8 @@ class Benchmark:
         made: photos that are made in memory when they are read, by path; all others are files.
 
     Raises:
-        UsageError: photos that are not a Polars frame.
-        CounterGroundError: see ``validate_manifest``; or the design names columns that the photos lack.
+        UsageError: photos that are not a Polars frame, or a design that does not fit them (`Design.check`).
+        CounterGroundError: see ``validate_manifest``.
     """
 
     name: str
@@ -231,7 +235,11 @@ class Benchmark:
         discovery: Discovered | None = None,
         design: Design | None = None,
     ) -> Benchmark:
-        """Return the same photos with another name, notes, discovery or design, without validating again."""
+        """Return the same photos with another name, notes, discovery or design, without validating again.
+
+        Raises:
+            UsageError: the design does not fit the photos.
+        """
         described = copy.copy(self)
         if design is not None:
             design.check(self.photos, values=False)

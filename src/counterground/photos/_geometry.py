@@ -89,7 +89,8 @@ def _placed(pixels: float, centre: tuple[float, float], size: tuple[int, int]) -
 def box_inside(box: Sequence[float], size: tuple[float, float]) -> tuple[float, float, float, float]:
     """Return left, top, right and bottom of the part of a box (left, top, width, height) in a photo.
 
-    A box that lies outside has no width or no height there.
+    All are in pixels; ``size`` is the photo's width and height. A box that lies outside has no width or no
+    height there.
     """
     left, top = (max(0.0, float(edge)) for edge in box[:2])
     right, bottom = (min(float(side), box[axis] + box[axis + 2]) for axis, side in enumerate(size))
@@ -104,7 +105,7 @@ def read_mask(path: Path, *, expect_id: str | None = None) -> npt.NDArray[np.uin
         expect_id: SHA-256 of the file; other content is an error.
 
     Raises:
-        UnreadablePhoto: it cannot be decoded.
+        UnreadablePhoto: it cannot be decoded, or has other content.
     """
     photo = load_photo(path, rgb=False, expect_id=expect_id, whole=True)
     image = photo.image

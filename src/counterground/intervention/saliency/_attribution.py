@@ -67,7 +67,7 @@ def parts_of(mask: Pixels) -> npt.NDArray[np.int64]:
 
 
 def share_outside(attribution: Floats, mask: Pixels) -> float | None:
-    """Return which share of all attribution, in absolute terms, belongs to parts outside the object.
+    """Return the share (fraction) of all attribution, in absolute terms, of parts outside the object.
 
     None if no part has any.
 

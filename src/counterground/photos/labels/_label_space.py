@@ -204,7 +204,11 @@ class LabelSpace:
         return _from_content(content)
 
     def save(self, path: Path) -> None:
-        """Write this label space to ``path`` as JSON, atomically."""
+        """Write this label space to ``path`` as JSON, atomically.
+
+        Raises:
+            CounterGroundError: the file cannot be written.
+        """
         write_text(path, self.to_json())
 
     @classmethod
