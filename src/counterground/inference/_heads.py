@@ -78,6 +78,7 @@ def build_head(
 
     Raises:
         UsageError: a classifier has no output for a name, or the model's head is to be fitted.
+        CounterGroundError: the model fails.
     """
     if getattr(model, "head", None) is not None:
         raise UsageError(

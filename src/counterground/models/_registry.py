@@ -106,7 +106,7 @@ def load_model(
             ``counterground:stamps-biased``, ``minigpt4:DIR``, ``http://HOST/v1#MODEL``,
             ``module:function``, ``file.py:function``, or a form of another package's family. With
             ``?head=knn`` (``logistic``, ``linear``, ``prototypes``) it is the image encoder of any of these.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
         as_published: reproduce how the paper apparently loaded ViT-B/32 LAION400M (GELU), and resize
             before converting to RGB if the library does; recorded in the description.

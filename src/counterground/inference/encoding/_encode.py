@@ -32,7 +32,11 @@ _BLOCKS_AHEAD = 3
 
 
 def feature_store(model: Encoder, root: Path, batch_size: int, *, fast_decode: bool = False) -> FeatureStore:
-    """Open the store of a model's features."""
+    """Open the store of a model's features.
+
+    Raises:
+        UsageError: the shared folder cannot be opened.
+    """
     key = [model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"]
     about = {
         "model": model.spec,
@@ -120,7 +124,11 @@ def missing_blocks(
 
 
 def encode_missing(jobs: Sequence[EncodingJob], advance: Callable[[int], None]) -> None:
-    """Encode and store what jobs over the same photos miss; threads decode each photo once for all jobs."""
+    """Encode and store what jobs over the same photos miss; threads decode each photo once for all jobs.
+
+    Raises:
+        CounterGroundError: see `run_encoding`.
+    """
     missing, same = missing_blocks(jobs), missing_blocks(jobs)
     blocks = (([job.function for job in wanting], photos) for _, photos, wanting in same)
     shared = any(job.function.on_processor for job in jobs)
@@ -175,7 +183,11 @@ class EncodingJob:
         return [number for number, block in enumerate(self.stored) if block is None]
 
     def encode(self, number: int, photos: Sequence[Decoded]) -> Block:
-        """Encode a block and keep it."""
+        """Encode a block and keep it.
+
+        Raises:
+            CounterGroundError: see `encode_block`.
+        """
         block = encode_block(self.function, photos)
         self.keep(number, block, permanent=all(photo.permanent for photo in photos))
         return block

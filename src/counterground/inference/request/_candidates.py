@@ -58,7 +58,11 @@ class CandidateLabels:
         return self.texts if self.spellings is None else tuple(t for each in self.spellings for t in each)
 
     def indices(self, class_index: int) -> np.ndarray:
-        """Return the indices in ``space`` of the candidates for photos of a class of the benchmark."""
+        """Return the indices ``[m]`` in ``space`` of the candidates for photos of a class of the benchmark.
+
+        Raises:
+            UsageError: the class has no candidates.
+        """
         if self.space.candidates is None:
             return np.arange(len(self.space))
         true = self.true_index[class_index]
@@ -79,6 +83,7 @@ def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> Cand
     Raises:
         UsageError: an unknown label space, a class without an ImageNet index, a list of names that does not
             fit.
+        CounterGroundError: a file of names or labels is damaged.
     """
     own = benchmark.label_space
     if label_space == "confusable":

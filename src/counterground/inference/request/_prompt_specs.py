@@ -57,7 +57,7 @@ class PromptSpec:
 
 
 def prompt_specs(model: Generative, protocol: Protocol | None, article: Article) -> list[PromptSpec]:
-    """Return how a model is asked: two prompts for ``yes-no``, one otherwise.
+    """Return how a model is asked (paper section 5): two prompts for ``yes-no``, one otherwise.
 
     The default protocol is ``answer-loss``, or ``free-form`` for a model that gives no losses.
 

@@ -58,8 +58,8 @@ class Settings:
         gpus_per_worker: GPUs of each worker, also a fraction; None for one if models run on ``cuda``.
 
     Raises:
-        UsageError: a batch size that is not from 1 to 65,536, no workers, ``confusable`` without a referee,
-            workers without ``ray``, fewer than 2 or more than 26 options, or an unknown value.
+        UsageError: a batch size that is not from 1 to 65,536, no workers or GPUs, ``confusable`` without a
+            referee, workers without ``ray``, fewer than 2 or more than 26 options, or an unknown value.
     """
 
     label_space: str | None = None

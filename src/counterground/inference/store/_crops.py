@@ -55,7 +55,7 @@ class CropStore:
 
     @classmethod
     def open(cls) -> CropStore:
-        """Open the crops in the cache; ``$COUNTERGROUND_CROPS_GB`` is their limit, by default 4.
+        """Open the crops in the cache; ``$COUNTERGROUND_CROPS_GB`` is their limit (10^9 bytes), by default 4.
 
         Raises:
             UsageError: the variable is not a number.

@@ -141,7 +141,11 @@ class FeatureStore:
         return self._assemble(ids)
 
     def put(self, photo_ids: Sequence[str], block: Block) -> None:
-        """Store a block atomically."""
+        """Store a block atomically.
+
+        Raises:
+            CounterGroundError: the file cannot be written.
+        """
         data = _serialized(_Shard(_packed(photo_ids), block))
         name = f"{_shard_name(photo_ids)}.safetensors"
         self._keep(name, data)

@@ -36,6 +36,9 @@ class NetworkClassifier(NetworkEncoder, Classifier):
         configuration: JSON-ready account of what was built; enters the fingerprint.
         libraries: distributions whose versions enter the fingerprint.
         options: device and precision.
+
+    Raises:
+        CounterGroundError: the numbers of names and ImageNet indices differ.
     """
 
     def __init__(

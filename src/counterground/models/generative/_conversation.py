@@ -92,6 +92,10 @@ class Conversation:
     Attributes:
         template: the template as its author wrote it, if there is one.
         warnings: sentences for the description about how the prompts differ from the author's.
+
+    Raises:
+        UsageError: the model has no chat template.
+        CounterGroundError: its template fails, or leaves out the question.
     """
 
     def __init__(self, spec: str, processor: Any, model_type: str, image_token: int | None) -> None:

@@ -48,6 +48,9 @@ class OpenClipEncoder(TorchDualEncoder):
         configuration: what the model was built from, JSON-ready; enters the fingerprint.
         description: what is known of the weights; completed here.
         options: load options; ``as_published`` keeps the library's order, resizing before conversion to RGB.
+
+    Raises:
+        CounterGroundError: the logit scale of the weights is not a positive number.
     """
 
     def __init__(
