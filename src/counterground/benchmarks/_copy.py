@@ -66,6 +66,9 @@ class Copy:
             ignored: names of known folders beside these, which are not noted.
             values: the folder names for each column, or a mapping from them to its values.
 
+        Returns:
+            ``path`` and the columns of ``values``.
+
         Raises:
             CounterGroundError: a folder is missing.
         """

@@ -87,7 +87,7 @@ class LayoutBenchmark:
 
         Raises:
             UsageError: ``given`` does not exist.
-            CounterGroundError: there is no copy, or it is not this data set.
+            CounterGroundError: there is no copy, it cannot be downloaded, or it is not this data set.
         """
         folder = self._folder()
         if given is None and self._is_complete():

@@ -67,7 +67,7 @@ def open_benchmark(name_or_path: str | Path | Benchmark, *, show_progress: bool 
         show_progress: show a bar on standard error while a benchmark is built or fetched.
 
     Raises:
-        UsageError: neither a built-in name nor an existing path.
+        UsageError: neither a built-in name nor an existing path; a run, or the folder of one class.
         CounterGroundError: it cannot be built or read, or must be fetched first.
     """
     if isinstance(name_or_path, Benchmark):

@@ -42,6 +42,8 @@ class Budget:
     when its answer has come (`arrived`). If its process was killed in the meantime, it counts from when it
     was allowed. Windows are longer by `margin`, the time that such a request may take to arrive.
 
+    Every method raises ``CounterGroundError`` if the file cannot be read or written.
+
     Attributes:
         taken_at: when the last amount was taken.
 

@@ -53,7 +53,7 @@ PHOTO_SCHEMA: dict[str, pl.DataType] = {
     "observed_on": pl.String(),  # ISO date
     "cluster": pl.String(),
     "mask": pl.String(),  # relative to the pool, as path
-    "width": pl.Int64(),
+    "width": pl.Int64(),  # pixels, as stored
     "height": pl.Int64(),
     "bytes": pl.Int64(),
     "added_at": pl.String(),  # ISO, UTC

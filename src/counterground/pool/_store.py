@@ -190,6 +190,10 @@ class Pool:
         """Add photos to fetch; return how many are new (a key that its class already has is left unchanged).
 
         ``within`` is a transaction of ``connect`` that this joins.
+
+        Raises:
+            CounterGroundError: a row lacks ``key``, ``class_name`` or ``position``, or a column cannot hold
+                its value.
         """
         fresh = {"status": "wanted", "tries": 0}
         _check_needed(rows, ("key", "class_name", "position"))
@@ -261,7 +265,11 @@ class Pool:
             )
 
     def decide_all(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Record decisions in one transaction, all or none; the keys are the arguments of ``decide``."""
+        """Record decisions in one transaction, all or none; the keys are the arguments of ``decide``.
+
+        Raises:
+            UsageError: see ``decide``.
+        """
         with self.connect() as connection:
             known = labels_of_tasks(connection)
             for event in events:
@@ -387,7 +395,7 @@ class Pool:
         adjudicates. Photos nobody reviewed are included. A background without agreement is null.
 
         Raises:
-            CounterGroundError: no photo is left.
+            CounterGroundError: no photo is left, or names of classes are unclear.
         """
         with self.connect(writes=False) as connection:
             review, background = (read_verdicts(connection, task) for task in TASKS)

@@ -171,6 +171,7 @@ def _copyright(package: str) -> str:
 
 @cache
 def read_map(name: str) -> tuple[dict[str, str], ...]:
+    """Return the rows of ``data/<name>.csv``, texts by column."""
     text = files("counterground.benchmarks.stamps").joinpath(f"data/{name}.csv").read_text("utf-8")
     return tuple(csv.DictReader(text.splitlines()))
 

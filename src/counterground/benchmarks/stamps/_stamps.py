@@ -142,8 +142,12 @@ class StampsSettings:
     """What decides every byte of a ``stamps`` benchmark, besides the packages and Pillow's version.
 
     Every cut-out is placed ``placements`` times on each of ``per_label`` photographs of each label. ``scale``
-    is the range of the cut-out's longer side as a fraction of the photo's side; ``classes`` are OpenAI's
-    ImageNet names, ``None`` for all 45; ``textures`` also takes tiling textures as backgrounds.
+    is the range of the cut-out's longer side as a fraction of the photo's side, which is ``size`` pixels;
+    ``classes`` are OpenAI's ImageNet names, ``None`` for all 45; ``textures`` also takes tiling textures as
+    backgrounds.
+
+    Raises:
+        UsageError: a scale that is not two fractions, no label, photograph or placement, or a side below 16.
     """
 
     seed: int = 0

@@ -57,8 +57,10 @@ def discover_pairs(
 
     Raises:
         UsageError: an unknown split or way to choose, a drop outside 0 to 100, an impossible number of photos
-            or seed, composites, too many backgrounds, or a folder that holds other files.
-        CounterGroundError: photos without backgrounds, or no class with enough photos on two backgrounds.
+            or seed, composites, too many backgrounds, a folder that holds other files, or see
+            `evaluate_models`.
+        CounterGroundError: photos without backgrounds, no class with enough photos on two backgrounds, or see
+            `evaluate_models`.
     """
     min_drop = _checked_drop(min_drop)
     _check(benchmark, split=split, choose=choose)

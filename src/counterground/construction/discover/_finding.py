@@ -76,8 +76,9 @@ class Finding:
     """Pairs chosen from the predictions of one referee or several, with their evidence.
 
     Attributes:
-        pairs: ``class_index, common, counter, drop, class_name, half``; ``half`` is the one that chose.
-        cells: accuracy per half, class and background.
+        pairs: ``class_index, common, counter, drop, class_name, half``; ``drop`` is a fraction, ``half`` the
+            one that chose.
+        cells: accuracy (fraction) per half, class and background.
         photos_needed: photos that a background needed in each half.
         classes_seen: classes with photos on a labelled background.
         comparable: those of them with enough photos on two backgrounds.
@@ -151,6 +152,9 @@ def find_pairs(
 
     Returns:
         What was found, and ``path, group`` of the photos of the benchmark.
+
+    Raises:
+        KeyError: an unknown split.
     """
     seen = photos_seen(predictions)
     names = HALVES[split]

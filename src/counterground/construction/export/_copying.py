@@ -64,6 +64,10 @@ def copy_photos(contents: Contents, folder: Path, tick: Tick) -> None:
     """Write every photo and mask to its path below ``folder``.
 
     Copies, not links: a linked export would change when the source is edited.
+
+    Raises:
+        CounterGroundError: see `photo_bytes`.
+        OSError: a file cannot be written.
     """
     for path, photo_id in contents.benchmark.photos.select("path", "photo_id").iter_rows():
         _write(folder / path, photo_bytes(contents, path, photo_id))

@@ -103,6 +103,9 @@ def known_facts(benchmark: Benchmark, card: CardFacts | None = None) -> CardFact
     """Return a card, filled in with what a pool knows about a benchmark's photos, if they are a pool's.
 
     Exporting does not need the packages that read pools: without them the card says the pool was not read.
+
+    Raises:
+        CounterGroundError: the pool is damaged.
     """
     known, empty = _of_pool(benchmark), CardFacts()
     given = {} if card is None else vars(card)

@@ -66,7 +66,8 @@ class ServerSettings:
         """Check host and names.
 
         Raises:
-            UsageError: no host, no annotator, or names that cannot be used or distinguished.
+            UsageError: no host, a port out of range, no annotator, or names that cannot be used or
+                distinguished.
         """
         if not self.host:
             raise UsageError("--host is empty: name an address of this machine, or 0.0.0.0 for all.")

@@ -29,6 +29,9 @@ class ImportOptions:
         retry_failed: retry addresses that failed in an earlier import.
         first_pause: seconds before the first retry of an address, doubled before each further one.
         show_progress: show a bar.
+
+    Raises:
+        UsageError: no jobs, or an empty name of an annotator or a class.
     """
 
     class_name: str | None = None
