@@ -54,7 +54,7 @@ def estimate(
     *,
     machine: Machine,
 ) -> TrainingCost:
-    """Return time and memory of one training, measured in a few steps on a copy of the model."""
+    """Return seconds and bytes that one training takes, measured in a few steps on a copy of the model."""
     import torch
 
     learner = Learner(start, objects, objective).to(machine)

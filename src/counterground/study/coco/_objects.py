@@ -83,7 +83,7 @@ class Painted:
 
 
 def paint(objects: Objects, part: Part, strength: Strength, seed: int) -> Painted:
-    """Paint a part as in training: each class on its biased colour in a fraction ``strength`` of its photos.
+    """Paint a part as in training (section 6): a fraction ``strength`` of a class on its biased colour.
 
     The rest is spread over the ten other colours; with ``strength`` None, all nineteen colours are equally
     frequent in every class. Quotas are exact to the photo. A larger strength recolours some photos and leaves

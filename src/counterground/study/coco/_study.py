@@ -89,7 +89,7 @@ def study_coloredcoco(
         coco: folder of COCO 2017; without it, ColoredStamps.
         models: one OpenCLIP model or several; without them, the small CLIP (ColoredStamps) or Table 7's two
             (COCO).
-        size: side of COCO's photos before the model's own preprocessing.
+        size: side of COCO's photos in pixels, before the model's own preprocessing.
         packages: folder with the stamps package, if there is no apt.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``; by default ``bf16`` on a GPU.
@@ -99,7 +99,8 @@ def study_coloredcoco(
         show_progress: whether to show bars and the estimate on standard error.
 
     Raises:
-        UsageError: unknown model or device, no COCO there, or the small CLIP with COCO.
+        MissingExtraError: matplotlib is not installed.
+        UsageError: unknown model or device, no COCO there, the small CLIP with COCO, or ``jobs`` below 0.
         CounterGroundError: data or weights are damaged or missing, or the folder holds another study; or
             everything was written, but trainings diverged and are missing from it.
     """

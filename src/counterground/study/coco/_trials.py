@@ -39,7 +39,7 @@ MEAN_CAPTION = "objbkg, mean caption"  # trained as objbkg, answers with its own
 
 @dataclass(frozen=True)
 class CocoSettings:
-    """What is trained.
+    """What is trained (ColoredCOCO, section 6).
 
     Attributes:
         strengths: fractions of a class's photos on its biased colour.

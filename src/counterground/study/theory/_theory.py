@@ -98,7 +98,7 @@ def cross_covariance(image: Array, text: Array) -> Array:
 
 
 def minimiser(covariance: Array, rho: float) -> Array:
-    """Return the ``W_I^T W_T`` that minimises the loss."""
+    """Return the ``W_I^T W_T``, ``[d_image, d_text]``, that minimises the loss (equation 1)."""
     return covariance / rho
 
 
