@@ -54,7 +54,8 @@ def label_pool(
         say: function that prints a line.
 
     Raises:
-        UsageError: there is no pool, or a name, label, model or host cannot be used.
+        UsageError: there is no pool, an unknown task or order, a share outside 0 to 1, or a name, label,
+            model or host that cannot be used.
         CounterGroundError: the pool has no photo, cannot be written, or the port is taken.
     """
     _check(settings)
