@@ -585,7 +585,9 @@ def test_folders_without_end_are_walked(tmp_path, monkeypatch):
         Path("a").mkdir()
         os.chdir("a")
     try:
-        assert read_benchmark(tmp_path).photos["path"].to_list() == ["ox/p0.png"]
+        with no_hang():
+            found = read_benchmark(tmp_path)
+        assert found.photos["path"].to_list() == ["ox/p0.png"]
     finally:
         for _ in range(depth):  # pytest could not remove them
             os.chdir("..")

@@ -233,8 +233,10 @@ def _walk(folder: Path) -> Iterator[Path]:
         entry = waiting.pop()
         if not entry.is_dir():
             yield entry
-        elif (real := entry.resolve()) not in entered:  # links may lead back
-            entered.add(real)
+            continue
+        found = entry.stat()
+        if (found.st_dev, found.st_ino) not in entered:  # links may lead back
+            entered.add((found.st_dev, found.st_ino))
             waiting += _entries(entry)[::-1]
 
 
