@@ -164,14 +164,11 @@ def _flat(folder: Path, options: ImportOptions) -> Source:
     notes: tuple[str, ...] = ()
     if others:
         notes = (f"Skipped {counted(len(others), 'file')} of unknown type: {and_more(others, 3)}.",)
-    name = classes[options.class_name]
+    name, known_as = classes[options.class_name], folder.resolve().name
     for file in files:
-        if not is_utf8(f"{folder.resolve().name}/{file.name}"):
+        if not is_utf8(f"{known_as}/{file.name}"):
             raise CounterGroundError(f"The file name {str(file)!r} is not UTF-8: rename it.")
-    items = (
-        Item(str(PhotoKey("file", f"{folder.resolve().name}/{file.name}")), file.name, name, file)
-        for file in files
-    )
+    items = (Item(str(PhotoKey("file", f"{known_as}/{file.name}")), file.name, name, file) for file in files)
     return Source(items, len(files), frozenset([name]), notes)
 
 
