@@ -348,13 +348,15 @@ def read_setting(connection: Connection, name: str, default: Any = None) -> Any:
 
 
 def as_frame(rows: Sequence[tuple[Any, ...]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Return rows as a frame.
+    """Return rows as a frame; lists of texts are given as JSON, which Polars reads at once.
 
     Raises:
         DamagedError: a value does not have its column's type; SQLite itself accepts any value.
     """
+    given = {name: pl.String() if kind == pl.List(pl.String) else kind for name, kind in schema.items()}
+    lists = [pl.col(name).str.json_decode(kind) for name, kind in schema.items() if given[name] != kind]
     try:
-        return pl.DataFrame(rows, schema=schema, orient="row")
+        return pl.DataFrame(rows, schema=given, orient="row").with_columns(lists)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
         for place, (name, kind) in enumerate(schema.items()):
             for row in rows:

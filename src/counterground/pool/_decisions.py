@@ -90,8 +90,8 @@ def all_decisions(connection: Connection) -> pl.DataFrame:
     """Return every event, oldest first, as ``DECISION_SCHEMA``."""
     check_labels_of_decisions(connection)
     query = select(*DECISION_COLUMNS, _IS_UNDONE.label("undone")).order_by(DECISION.c.id)
-    rows = [_row(row) | {"undone": bool(row.undone)} for row in connection.execute(query)]
-    return as_frame([tuple(row[name] for name in DECISION_SCHEMA) for row in rows], DECISION_SCHEMA)
+    rows = [(*row[:-1], bool(row.undone)) for row in connection.execute(query)]
+    return as_frame(rows, DECISION_SCHEMA)
 
 
 def _check(annotator: str, task: str, labels: Sequence[str], known: Mapping[str, Sequence[str]]) -> None:

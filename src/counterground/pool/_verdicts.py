@@ -119,8 +119,7 @@ def _is_json(labels: str) -> bool:
 def read_votes(connection: Connection) -> pl.DataFrame:
     """Return the votes that stand, without adjudications, as ``VOTE_SCHEMA`` in the order they were made."""
     check_labels_of_decisions(connection)
-    rows = connection.execute(text(_VOTES))
-    return as_frame([(*row[:3], json.loads(row[3])) for row in rows], VOTE_SCHEMA)
+    return as_frame([tuple(row) for row in connection.execute(text(_VOTES))], VOTE_SCHEMA)
 
 
 def read_verdicts(connection: Connection, task: str) -> pl.DataFrame:
@@ -135,5 +134,6 @@ def read_verdicts(connection: Connection, task: str) -> pl.DataFrame:
         chosen = json.loads(final or "[]")
         labels = chosen if status == "adjudicated" else list(given.get(path, ()))
         label = chosen[0] if chosen else None
-        rows.append((path, class_name, label, labels or None, status, annotators, bool(stands)))
+        shown = json.dumps(labels) if labels else None
+        rows.append((path, class_name, label, shown, status, annotators, bool(stands)))
     return as_frame(rows, VERDICT_SCHEMA)
