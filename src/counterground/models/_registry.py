@@ -261,7 +261,7 @@ def _explained(spec: str, family: Family) -> Iterator[None]:
         yield
     except UsageError as error:
         if family is USER and isinstance(error.__cause__, ModuleNotFoundError):
-            raise UsageError(f"{error}{_near_prefix(spec)}") from error.__cause__
+            raise UsageError(f"{error}{_meant_family(spec)}") from error.__cause__
         raise
     except CounterGroundError:
         raise
@@ -285,8 +285,8 @@ def _suggestion(spec: str) -> str:
     local = [model.spec for family in (LITE, SHIPPED) for model in family.list()]
     if close := did_you_mean(spec, [*local, *SETS]):
         return close
-    if near := _near_prefix(spec):
-        return near
+    if hint := _meant_family(spec):
+        return hint
     if ":" not in spec and (meant := _forms_of_path(spec) or _with_prefix(spec)):
         *others, last = meant
         return f" Did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
@@ -295,22 +295,23 @@ def _suggestion(spec: str) -> str:
     return f" Use {forms}; 'counterground models' lists them."
 
 
-def _near_prefix(spec: str) -> str:
-    """Return `` Did you mean hf:NAME?`` if the text before the colon is much like a family's prefix.
+def _meant_family(spec: str) -> str:
+    """Return `` Did you mean hf:NAME?`` if a family is meant, or an empty string.
 
-    Before a slash it must be one.
+    What stands before a colon must be much like its prefix, what stands before a slash must be it.
     """
-    prefix, colon, rest = spec.partition(":")
     prefixes = [
         prefix
         for prefix in _FAMILIES.names()
         if prefix not in ("https", LITE.prefix, ENDPOINT.prefix, OBJECT.prefix)
     ]
-    near = difflib.get_close_matches(prefix.lower(), prefixes, n=1)
+    prefix, colon, name = spec.partition(":")
     if colon:
-        return f" Did you mean {near[0]}:{rest}?" if near else ""
-    owner, _, name = spec.partition("/")
-    return f" Did you mean {owner}:{name}?" if name and owner in prefixes else ""
+        meant = difflib.get_close_matches(prefix.lower(), prefixes, n=1)
+    else:
+        prefix, _, name = spec.partition("/")
+        meant = [prefix] if name and prefix in prefixes else []
+    return f" Did you mean {meant[0]}:{name}?" if meant else ""
 
 
 def _forms_of_path(name: str) -> list[str]:
