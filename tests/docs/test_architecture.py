@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
-STEPS = re.findall(r"^ +([a-z_/]+\.py) +([A-Za-z_.]+)((?:, [A-Za-z_]+)*)", PAGE, re.MULTILINE)
+STEPS = re.findall(r"^\| `([a-z_/]+\.py)` \| `([A-Za-z_.]+)`((?:, `[A-Za-z_]+`)*) \|", PAGE, re.MULTILINE)
 
 
 def _defined(file: Path) -> set[str]:
@@ -22,12 +22,21 @@ def _defined(file: Path) -> set[str]:
 
 @pytest.mark.parametrize(("file", "first", "more"), STEPS)
 def test_every_step_is_where_the_page_says(file, first, more):
-    names = [first, *more.removeprefix(", ").split(", ")] if more else [first]
-    assert set(names) <= _defined(ROOT / "src" / "counterground" / file)
+    assert {first, *re.findall(r"[A-Za-z_]+", more)} <= _defined(ROOT / "src" / "counterground" / file)
 
 
 def test_each_way_fits_a_screen():
-    ways = re.findall(r"```\n(.*?)```", PAGE, re.DOTALL)
-    assert len(ways) == 4
+    ways = re.findall(r"^\| file \|.*\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    assert len(ways) == 3
     assert len(STEPS) > 30
-    assert all(len(way.splitlines()) < 40 and max(map(len, way.splitlines())) <= 130 for way in ways)
+    assert all(len(way.splitlines()) < 40 for way in ways)
+
+
+def test_every_room_has_its_layer():
+    layers = PAGE.partition("| what they hold |")[2].partition("\n\n")[0]
+    named = set(re.findall(r"`(\w+)`", layers))
+    source = ROOT / "src" / "counterground"
+    rooms = {
+        path.stem for path in source.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert named == {room for room in rooms if not room.startswith("_")}

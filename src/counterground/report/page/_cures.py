@@ -25,7 +25,7 @@ from counterground.text import and_more, counted
 
 _NAMED = 3
 _WIDTH, _HEIGHT = 400.0, 320.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 38.0, 8.0, 10.0, 40.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54.0, 8.0, 10.0, 40.0
 _FONT, _REACH = 11.0, 5.0
 _LEAST = 0.02
 """Least distance from 0 that an axis reaches (fraction): methods that change nothing lie at 0."""
@@ -240,7 +240,13 @@ def _draw(record: MitigationRecord) -> CureChart | None:
     goal = Box(frame.left, frame.top, x.at(CHEAP), y.at(HALF * drop)) if drop > 0 else None
     discs = [Disc(x.at(each.cost.value or 0.0), y.at(each.gain.value or 0.0), _REACH) for each in methods]
     sizes = [(text_width(each.name, _FONT), 1.2 * _FONT) for each in methods]
-    places = place_names(discs, sizes, frame=frame)
+    ends = (max(x.low, y.low), min(x.high, y.high))
+    even = Segment(*((x.at(end), y.at(end)) for end in ends))
+    lines = [even]
+    for each, disc in zip(methods, discs, strict=True):
+        lines += [Segment((end, disc.y), (other, disc.y)) for end, other in filter(None, [x.span(each.cost)])]
+        lines += [Segment((disc.x, end), (disc.x, other)) for end, other in filter(None, [y.span(each.gain)])]
+    places = place_names(discs, sizes, frame=frame, lines=lines)
     points = []
     for each, disc, place in zip(methods, discs, places, strict=True):
         labelled = "used" in each.group_labels.values()
@@ -261,8 +267,6 @@ def _draw(record: MitigationRecord) -> CureChart | None:
         )
     unnamed = [each.name for each, place in zip(methods, places, strict=True) if place is None]
     zero = (x.at(0.0), y.at(0.0))
-    ends = (max(x.low, y.low), min(x.high, y.high))
-    even = Segment(*((x.at(end), y.at(end)) for end in ends))
     return CureChart(_WIDTH, _HEIGHT, frame, x.ticks, y.ticks, zero, even, goal, points, unnamed)
 
 
