@@ -14,7 +14,7 @@ import torch
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
-from counterground.results import BreakdownView
+from counterground.results import BreakdownView, repeat_command
 
 
 def test_what_is_public_is_listed_and_there():
@@ -72,6 +72,11 @@ def test_every_argument_has_a_name_and_a_type(name):
         (
             lambda: cg.swap("nowhere", "x", out="x", mask_settings=cg.MaskSettings(several="largest")),
             "mask_settings say how masks are read or made: name their source",
+        ),
+        (lambda: cg.swap("nowhere", "x", out="x", accept_licences="mit"), "name the model with --masks"),
+        (
+            lambda: cg.mitigate("nowhere", "x", "all", out="x", accept_licences=["mit"]),
+            "name the model with --masks",
         ),
     ],
 )
@@ -208,6 +213,11 @@ def test_a_run_takes_names_as_the_functions_do(evaluate):
                 run.adjusted(which, covariates)
     with pytest.raises(UsageError, match="There is no contrast 'place'"):
         run.with_contrast("place")
+
+
+def test_the_command_of_a_trial_has_its_limit(evaluate):
+    assert "--limit 4 " in repeat_command(evaluate("trial", limit=4))
+    assert "--limit" not in repeat_command(evaluate())
 
 
 @pytest.mark.parametrize("columns", [[], ["background", "background"]])

@@ -213,6 +213,15 @@ def _refuse_confusable(label_space: str | None) -> None:
         )
 
 
+def _refuse_licences(accepted: str | Sequence[str], masks: str | Path | None) -> None:
+    """Refuse accepted licences where no model is named that could need one."""
+    if accepted and masks is None:
+        raise UsageError(
+            "--accept-licence is for the weights of a model that makes masks: name the model with --masks, or "
+            "leave the licence out."
+        )
+
+
 def _until(until: str | None, max_drop: float | None, limit: int | None) -> Until | None:
     if until not in (None, "decided"):
         raise UsageError(f"An evaluation can go on until 'decided', not until {until!r}.")
@@ -310,6 +319,7 @@ def mitigate(
     from counterground.mitigation import mitigate_model
     from counterground.report.figures import write_figures
 
+    _refuse_licences(accept_licences, masks)
     _refuse_confusable(label_space)
     _found(model)
     settings = Settings(
@@ -543,6 +553,7 @@ def swap(
             "mask_settings say how masks are read or made: name their source with masks ('manifest' for the "
             "benchmark's own), or leave the settings out."
         )
+    _refuse_licences(accept_licences, masks)
     chosen = SwapSettings(
         kinds=tuple(texts("kinds", kinds)),
         labels=tuple(texts("labels", labels)),

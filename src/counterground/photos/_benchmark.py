@@ -112,6 +112,7 @@ class Benchmark:
         design: cells, contrasts and shares of cells that its scores are about.
         masks_root: folder the manifest's masks are relative to; None if that is ``root``.
         made: photos that are made in memory when they are read, by path; all others are files.
+        sampled: how many photos of a larger benchmark `sample_photos` kept; None if it chose none.
 
     Raises:
         UsageError: photos that are not a Polars frame, or a design that does not fit them (`Design.check`).
@@ -127,6 +128,7 @@ class Benchmark:
     design: Design = DESIGN
     masks_root: Path | None = None
     made: Mapping[str, MadePhoto] = field(default_factory=dict)
+    sampled: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.photos, pl.DataFrame):

@@ -34,4 +34,4 @@ def sample_photos(benchmark: Benchmark, limit: int) -> Benchmark:
         f"A trial on {limit:,} of {len(benchmark.photos):,} photos (--limit): run it without --limit before "
         "you report a number."
     )
-    return replace(benchmark, photos=chosen, notes=(*benchmark.notes, note))
+    return replace(benchmark, photos=chosen, notes=(*benchmark.notes, note), sampled=limit)

@@ -128,6 +128,8 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words += _mitigation_options([model.stated("mitigation", dict) or {} for model in mitigated])
     elif info.intervention:
         words += _swap_options(info.intervention)
+    if info.benchmark.sampled:
+        words += ["--limit", str(info.benchmark.sampled)]
     if info.label_space.name != "options":  # those come with the benchmark
         words += ["--label-space", space]
     words += ["--names", info.names, "--prompts", info.prompts]

@@ -76,7 +76,8 @@ def _chosen(discovery: Discovered | None) -> dict[str, Any]:
 class BenchmarkRecord(_Record):
     """The benchmark a run was made on; the fields of `Discovered` if a model chose its pairs.
 
-    ``design`` is what `metrics.Design` writes; None is the default, the drop.
+    ``design`` is what `metrics.Design` writes; None is the default, the drop. ``sampled`` is how many of
+    its photos ``--limit`` kept.
     """
 
     name: str
@@ -93,6 +94,7 @@ class BenchmarkRecord(_Record):
     committee: tuple[str, ...] = ()
     referee_label_space: str = ""
     design: dict[str, Any] | None = None
+    sampled: _Number | None = None
 
     @field_validator("design")
     @classmethod
@@ -113,6 +115,7 @@ class BenchmarkRecord(_Record):
             notes=list(benchmark.notes),
             **_chosen(benchmark.discovery),
             design=None if benchmark.design == DESIGN else benchmark.design.to_json(),
+            sampled=benchmark.sampled,
         )
 
     @property

@@ -492,3 +492,10 @@ def test_processes_take_the_gpus_they_may_use_in_turns(monkeypatch):
         process.start()
         process.join()
     assert [shared[1].get() for _ in processes] == ["4", "7", "4"]
+
+
+@pytest.mark.parametrize("only_estimate", [True, False])
+def test_no_jobs_are_refused_before_anything_is_trained(only_estimate, tmp_path):
+    with pytest.raises(UsageError, match="jobs is at least 1, not 0"):
+        study_coloredcoco(tmp_path / "study", QUICK_COLOREDCOCO, jobs=0, only_estimate=only_estimate)
+    assert not (tmp_path / "study").exists()

@@ -16,7 +16,7 @@ from counterground.offline import obeys_offline
 from counterground.published import load_table
 from counterground.results import Table, p_value
 from counterground.study._grid import describe_failed, one_thread
-from counterground.study._study import Study, check_out, text_table, write_study
+from counterground.study._study import Study, check_out, check_setting, text_table, write_study
 from counterground.study.coco._coco import check_coco
 from counterground.study.coco._finetune import Machine
 from counterground.study.coco._objects import BIASED, Objects, paint, paint_elsewhere
@@ -100,13 +100,15 @@ def study_coloredcoco(
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        UsageError: unknown model or device, no COCO there, the small CLIP with COCO, or ``jobs`` below 0.
+        UsageError: unknown model or device, no COCO there, the small CLIP with COCO, or ``jobs`` below 1.
         CounterGroundError: data or weights are damaged or missing, or the folder holds another study; or
             everything was written, but trainings diverged and are missing from it.
     """
     started = time.monotonic()
     out = Path(out)
     photos = None if coco is None else Path(coco)
+    if jobs is not None:
+        check_setting("jobs", [jobs], lambda number: number >= 1, "at least 1")
     check_out(out, "coloredcoco")
     names = (models,) if isinstance(models, str) else tuple(dict.fromkeys(models))
     names = names or (TABLE_7_MODELS if coco else (SMALL,))
@@ -119,7 +121,7 @@ def study_coloredcoco(
         check_coco(photos)
     machine = _machine(device, precision)
     with one_thread(needed=machine.device == "cpu"):
-        workers = jobs or default_jobs(machine.device)
+        workers = default_jobs(machine.device) if jobs is None else jobs
         source = Source(photos, size, None if packages is None else Path(packages), out / "small", offline)
         forget_sources()
         wanted = trials(settings, names)

@@ -78,7 +78,7 @@ def study_multicoloredmnist(
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        UsageError: a file of MNIST is missing, the folder holds other files, or ``jobs`` is below 0.
+        UsageError: a file of MNIST is missing, the folder holds other files, or ``jobs`` is below 1.
         CounterGroundError: a file is damaged, nothing can be fetched, or the folder holds another study; or
             everything was written, but trainings diverged and are missing from it.
     """
@@ -122,13 +122,14 @@ def run_cells(
     ``failed`` says why a training diverged; its accuracies are null.
 
     Raises:
-        UsageError: ``jobs`` is below 0.
+        UsageError: ``jobs`` is below 1.
         CounterGroundError: a file of figures is damaged, a training failed otherwise, or all diverged.
     """
     files = {cell: folder / _file(cell, settings.epochs, digits) for cell in _grid(settings)}
     train = partial(_train, digits, settings.epochs)
     with one_thread():
-        failed = run_grid(files, train, jobs=jobs or os.cpu_count() or 1, show_progress=show_progress)
+        workers = (os.cpu_count() or 1) if jobs is None else jobs
+        failed = run_grid(files, train, jobs=workers, show_progress=show_progress)
     rows = [_row(cell, file, failed.get(cell)) for cell, file in files.items()]
     return pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"failed": pl.String})
 
