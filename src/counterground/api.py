@@ -217,8 +217,8 @@ def _refuse_licences(accepted: str | Sequence[str], masks: str | Path | None) ->
     """Refuse accepted licences where no model is named that could need one."""
     if accepted and masks is None:
         raise UsageError(
-            "--accept-licence is for the weights of a model that makes masks: name the model with --masks, or "
-            "leave the licence out."
+            "--accept-licence is for the weights of a model that makes masks: name the model with --masks, "
+            "or leave the licence out."
         )
 
 

@@ -106,10 +106,6 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     which has to create it.
     """
     info = run.info
-    space = info.label_space.name
-    if space not in _LABEL_SPACES:
-        # What a referee or a file chose is kept in the run and can be passed as it is.
-        space = f"{run.path.name or '.'}/label_space.json"
     source = info.intervention.source if info.intervention else info.benchmark
     benchmark = source.name if _is_built_in(source.name) else "BENCHMARK"
     mitigated = [model for model in info.models if model.stated("mitigation", dict)]
@@ -130,8 +126,7 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words += _swap_options(info.intervention)
     if info.benchmark.sampled:
         words += ["--limit", str(info.benchmark.sampled)]
-    if info.label_space.name != "options":  # those come with the benchmark
-        words += ["--label-space", space]
+    words += _label_space_options(run)
     words += ["--names", info.names, "--prompts", info.prompts]
     device = "auto" if info.device == "remote" else info.device
     words += ["--device", device, "--precision", info.precision, "--batch-size", str(info.batch_size)]
@@ -151,6 +146,15 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words += ["--aliases", "aliases.json"] if info.aliases else []
         words += ["--options", str(info.options)] if info.options else []
     return shlex.join([*words, "--out", run.path.name or "run"])
+
+
+def _label_space_options(run: Run) -> list[str]:
+    space = run.info.label_space.name
+    if space == "options":  # those come with the benchmark
+        return []
+    # What a referee or a file chose is kept in the run and can be passed as it is.
+    kept = f"{run.path.name or '.'}/label_space.json"
+    return ["--label-space", space if space in _LABEL_SPACES else kept]
 
 
 def _mitigation_options(records: Sequence[Mapping[str, Any]]) -> list[str]:
