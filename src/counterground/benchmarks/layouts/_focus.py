@@ -96,7 +96,7 @@ def _row(file: str, name: str, time: str, weather: str, places: str) -> dict[str
         "group": "counter" if any(uncommon.values()) else "common",
         "time": time,
         "weather": weather,
-        "uncommon": sum(map(bool, uncommon.values())),
+        "uncommon": str(sum(map(bool, uncommon.values()))),
         **{column: settings[each] for column, each in uncommon.items()},
     }
 
