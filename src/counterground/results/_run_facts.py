@@ -149,12 +149,12 @@ def repeat_command(run: Run, only: str | None = None) -> str:
 
 
 def _label_space_options(run: Run) -> list[str]:
-    space = run.info.label_space.name
+    space, from_file = run.info.label_space.name, run.info.label_space.source.endswith(".json")
     if space == "options":  # those come with the benchmark
         return []
     # What a referee or a file chose is kept in the run and can be passed as it is.
     kept = f"{run.path.name or '.'}/label_space.json"
-    return ["--label-space", space if space in _LABEL_SPACES else kept]
+    return ["--label-space", space if space in _LABEL_SPACES and not from_file else kept]
 
 
 def _mitigation_options(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -179,7 +179,7 @@ def _swap_options(record: InterventionRecord) -> list[str]:
 
 
 def _is_built_in(benchmark: str) -> bool:
-    return benchmark in benchmark_names()
+    return benchmark.partition("?")[0] in benchmark_names()  # without options, as in waterbirds?split=val
 
 
 def _unreadable(n: int) -> str:

@@ -149,6 +149,9 @@ def test_the_command_repeats_the_run(page, make_run):
     assert repeat_command(make_run({"m": (0.7, 0.6)}, name="stamps")).startswith(
         "counterground evaluate stamps"
     )
+    assert repeat_command(make_run({"m": (0.7, 0.6)}, name="waterbirds?split=val")).startswith(
+        "counterground evaluate 'waterbirds?split=val'"
+    )
 
 
 def test_a_chosen_label_space_is_given_by_its_file_and_not_called_1_vs_1000(page, make_run):
@@ -158,6 +161,9 @@ def test_a_chosen_label_space_is_given_by_its_file_and_not_called_1_vs_1000(page
     )
     confusable = replace(run, info=run.info.model_copy(update={"label_space": space}))
     assert "--label-space mine/label_space.json" in repeat_command(confusable)
+    read = run.info.label_space.model_copy(update={"name": "benchmark", "source": "label_space.json"})
+    from_file = replace(run, info=run.info.model_copy(update={"label_space": read}))
+    assert "--label-space mine/label_space.json" in repeat_command(from_file)
     text = page(confusable).text
     assert "Confusable names (per class the 20 of 1000)" in text
     assert "1 vs. 1000 (confusable)" not in text
