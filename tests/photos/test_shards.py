@@ -282,6 +282,13 @@ def test_what_the_datasets_library_writes_is_read_with_its_class_names(tmp_path,
     assert read_benchmark(tmp_path / "hf").photos["class_name"].to_list() == ["hen", "tench", "hen"]
 
 
+def test_a_single_shard_is_no_table_of_paths(tmp_path):
+    write_rows(tmp_path / "x.parquet", [{"label": "hen"}, {"label": "tench"}])
+    with pytest.raises(CounterGroundError, match=r"column 'path' must be String, not Struct\(") as caught:
+        read_benchmark(f"{tmp_path}/x.parquet?image=image&label=label")
+    assert len(str(caught.value)) < 1000
+
+
 def test_binary_columns_and_numbers(tmp_path):
     frame = pl.DataFrame({"jpg": [jpeg(3), jpeg(4)], "img": [jpeg(1), jpeg(2)], "label": [1, 0]})
     (tmp_path / "hf").mkdir()

@@ -193,7 +193,8 @@ def cast_column(column: pl.Series, kind: pl.DataType) -> pl.Series:
     """Return the column of a manifest as ``kind``.
 
     Raises:
-        CounterGroundError: it cannot be cast, or ``kind`` is an integer type and the column's is not.
+        CounterGroundError: it cannot be cast; ``kind`` is an integer type and the column's is not; or
+            ``kind`` is text and the column holds lists or records.
     """
     found = column.dtype
     if kind == pl.String and found.is_float():
@@ -203,12 +204,13 @@ def cast_column(column: pl.Series, kind: pl.DataType) -> pl.Series:
         raise CounterGroundError(
             f"The manifest's column {column.name!r} must be {kind}, not {found}: cast it."
         )
+    wrong = f"The manifest's column {column.name!r} must be {kind}, not {found}."
+    if kind == pl.String and found.is_nested():  # a cast would write out the bytes of an image
+        raise CounterGroundError(wrong)
     try:
         return column.cast(kind)
     except pl.exceptions.PolarsError as error:
-        raise CounterGroundError(
-            f"The manifest's column {column.name!r} must be {kind}, not {found}."
-        ) from error
+        raise CounterGroundError(wrong) from error
 
 
 def _refuse(photos: pl.DataFrame, checks: Sequence[_Check]) -> None:
