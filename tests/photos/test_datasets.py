@@ -198,6 +198,21 @@ def test_the_first_rows_only(folder):
     assert "At most the first 2 rows of the data set were read." in benchmark.notes
 
 
+def test_a_folder_has_its_present_name(folder):
+    settings = "split=test&label=species"
+    assert read_benchmark(f"hf:{folder}?{settings}").name == "birds"
+    moved = folder.rename(folder.with_name("final"))
+    assert read_benchmark(f"hf:{moved}?{settings}").name == "final"
+
+
+def test_classes_of_rows_that_are_not_read_are_noted(folder):
+    notes = read_benchmark(f"hf:{folder}?split=test&label=species&rows=1").notes
+    assert notes[1] == (
+        "No photo of 1 of the 2 classes that are named by number, so the label space 'benchmark' lacks them: "
+        "hen."
+    )
+
+
 def test_folders_of_images_and_what_save_to_disk_wrote(tmp_path):
     for number, name in enumerate(("hen", "tench")):
         (tmp_path / "images" / "test" / name).mkdir(parents=True)
@@ -292,7 +307,12 @@ def test_an_unknown_class_beside_a_url_is_no_class(tmp_path):
         photos = read_benchmark(f"hf:{tmp_path}/known?label=label").photos
         with pytest.raises(CounterGroundError, match="Row 2 of the manifest has no class_name"):
             read_benchmark(f"hf:{tmp_path}/unknown?label=label")
+        (tmp_path / "names.txt").write_text("a fish\na bird\n")
+        renamed = read_benchmark(f"hf:{tmp_path}/known?label=label&names={tmp_path}/names.txt&rows=1")
+        (note,) = (each for each in read_benchmark(f"hf:{tmp_path}/known?label=label&rows=1").notes[1:])
     assert set(photos.select("class_name", "background").rows()) == {("tench", "sea"), ("hen", None)}
+    assert renamed.label_space.names == ("a fish",)
+    assert note.startswith("No photo of 1 of the 2 classes that are named by number")
 
 
 @pytest.mark.parametrize(

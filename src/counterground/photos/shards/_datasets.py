@@ -20,6 +20,7 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean, e
 from counterground.files import cache_dir
 from counterground.offline import check_online
 from counterground.photos._benchmark import Benchmark
+from counterground.photos._memory import note_absent_classes
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import photo_ids
 from counterground.photos.labels import read_class_names
@@ -30,7 +31,7 @@ from counterground.photos.sources import Source, benchmark_of_rows, find_column,
 from counterground.progress import progress_bar
 from counterground.reading import is_file, try_arrow
 
-_LAYOUT = 4  # of the unpacked folders: a new number gives a new folder
+_LAYOUT = 5  # of the unpacked folders: a new number gives a new folder
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ARCHIVE = re.compile(r"(bz2|gzip|lz4|tar|xz|zip|zstd)://")
 _CLASSES = ("class_name", "class_index", "class", "label", "cls")  # what a sample's class may be called
@@ -82,10 +83,12 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
         with _loading(name):
             behind_urls = _rows_with_urls(opened(), source, rows)
         if behind_urls is not None:
-            found = benchmark_of_rows(*behind_urls, Path(), short, show_progress=show_progress)
-            return found.described(notes=(*notes, *limit, *found.notes))
+            frame, named, absent = behind_urls
+            found = benchmark_of_rows(frame, named, Path(), short, show_progress=show_progress)
+            return found.described(notes=(*notes, *limit, *absent, *found.notes))
     found = unpack_once(key, fill, source.text)
-    return found.described(notes=(*notes, *found.notes))
+    # A folder has its present name, wherever its content was first read.
+    return found.described(name=short, notes=(*notes, *found.notes))
 
 
 def _number_of_rows(source: Source) -> int | None:
@@ -323,8 +326,13 @@ def _counting(samples: Iterator[Sample], advance: Any) -> Iterator[Sample]:
         advance()
 
 
-def _rows_with_urls(data: Any, source: Source, rows: int | None) -> tuple[pl.DataFrame, Source] | None:
-    """Return the rows of a data set whose photos are behind URLs, with their column named; else None."""
+def _rows_with_urls(
+    data: Any, source: Source, rows: int | None
+) -> tuple[pl.DataFrame, Source, tuple[str, ...]] | None:
+    """Return the rows of a data set whose photos are behind URLs, with their column named, and notes.
+
+    None if the data set holds its photos.
+    """
     first: dict[str, Any] = next(iter(data), {})
     images = [name for name, kind in (data.features or {}).items() if getattr(kind, "_type", "") == "Image"]
     guesses = images if len(images) == 1 else [] if images else ["url", "path"]
@@ -333,6 +341,9 @@ def _rows_with_urls(data: Any, source: Source, rows: int | None) -> tuple[pl.Dat
     if not isinstance(place, str):
         return None
     labels = {name: kind for name, kind in (data.features or {}).items() if hasattr(kind, "names")}
+    label = source.columns.get("class_name", "class_name")
+    if "names" in source.options:  # a file names the numbers
+        labels.pop(label, None)
     listed = [
         {
             name: label_name(value, labels[name].names, f"{source.place}: Row {number}: its {name!r}")
@@ -344,7 +355,9 @@ def _rows_with_urls(data: Any, source: Source, rows: int | None) -> tuple[pl.Dat
         for number, row in enumerate(islice(data, rows), 1)
     ]
     frame = pl.DataFrame(listed, infer_schema_length=None, strict=False)
-    return frame, replace(source, columns={**source.columns, "path": column})
+    present = frame[label] if label in labels and label in frame.columns else ()
+    absent = note_absent_classes(labels[label].names, present) if len(present) else ()
+    return frame, replace(source, columns={**source.columns, "path": column}), absent
 
 
 def _url(image: Mapping[str, Any] | None) -> str | None:

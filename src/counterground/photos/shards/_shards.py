@@ -30,7 +30,7 @@ from counterground.photos._benchmark import (
 )
 from counterground.photos._classified import as_attributes
 from counterground.photos._manifest import FOREIGN_ID, HASH, MANIFEST_SCHEMA, OPTIONAL_TEXTS
-from counterground.photos._memory import refuse_shared_names
+from counterground.photos._memory import note_absent_classes, refuse_shared_names
 from counterground.photos._native import (
     BENCHMARK_FILE,
     LABEL_SPACE_FILE,
@@ -40,13 +40,13 @@ from counterground.photos._native import (
 )
 from counterground.photos._questions import QUESTION_SCHEMA, question_problem
 from counterground.photos._table import refuse_sparse
-from counterground.photos.labels import LabelSpace
+from counterground.photos.labels import LabelSpace, read_class_names
 from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
 from counterground.photos.shards._spuriverse import META, is_spuriverse, spuriverse_samples
 from counterground.photos.shards._tar import tar_samples
 from counterground.reading import file_sha256, read_json, read_text
-from counterground.text import is_utf8
+from counterground.text import in_utf8, is_utf8
 
 ShardFormat = Literal["huggingface", "webdataset"]
 
@@ -57,7 +57,7 @@ _SHARDS: dict[ShardFormat, tuple[str, ...]] = {
     "huggingface": ("data/*.parquet", "*.parquet"),
 }
 _SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
-_LAYOUT = 3  # of the unpacked folders: a new number gives a new folder
+_LAYOUT = 4  # of the unpacked folders: a new number gives a new folder
 _LONGEST_NAME = 255  # bytes, where file systems allow the longest names
 _CLASS_FIELDS = ("class_name", "class", "label", "cls")
 _OTHER_SPELLING = {"license": "licence"}
@@ -115,7 +115,17 @@ def _unpacked(
         raise CounterGroundError("the shards hold no photos.")
     for _, classes in numbered.values():
         refuse_shared_names(classes)
-    return _benchmark(rows, into, space)
+    found, frame = _benchmark(rows, into, space)
+    return found.described(notes=(*_note_absent(list(numbered.values())), *found.notes)), frame
+
+
+def _note_absent(numbered: Sequence[tuple[Sequence[str], Iterable[tuple[str, int]]]]) -> tuple[str, ...]:
+    """Return a note on named classes without a photo; the shards of a data set repeat one list of names."""
+    lists = [list(names) for names, _ in numbered]
+    if not lists or any(names != lists[0] for names in lists):
+        return ()
+    present = {name for _, classes in numbered for name, _ in classes}
+    return tuple(map(in_utf8, note_absent_classes(lists[0], present)))
 
 
 def _write_sample(
@@ -255,6 +265,7 @@ class _ShardFolder:
     hashes: dict[str, str]
     description: dict[str, Any] | None
     class_names: Path  # the names of numbered classes, if there is such a file
+    given_names: Sequence[str] | None = None  # those that the user gives instead
 
     @property
     def shards(self) -> list[Path]:
@@ -272,6 +283,8 @@ class _ShardFolder:
         files = (self.folder / name for name in (BENCHMARK_FILE, LABEL_SPACE_FILE, *questions))
         for beside in (*files, self.class_names):
             digest.update(beside.read_bytes() if beside.is_file() else b"\0")
+        if self.given_names is not None:
+            digest.update(json.dumps(self.given_names).encode())
         return digest.hexdigest()
 
 
@@ -345,8 +358,9 @@ def read_tars(folder: Path, names: Sequence[str], class_names: Path | None) -> B
     Raises:
         CounterGroundError: see ``read_shards``.
     """
+    given = None if class_names is None else read_class_names(class_names)
     hashes = {name: _sha256(folder / name) for name in names}
-    source = _ShardFolder(folder, "webdataset", hashes, None, class_names or folder / CLASS_NAMES_FILE)
+    source = _ShardFolder(folder, "webdataset", hashes, None, folder / CLASS_NAMES_FILE, given)
     return unpack_once(source.key(), partial(_fill, source), str(folder))
 
 
@@ -465,7 +479,7 @@ def _fill(source: _ShardFolder, draft: Path) -> None:
 
 
 def _samples(source: _ShardFolder) -> Iterable[Sample]:
-    names = _class_names(source.class_names)
+    names = source.given_names or _class_names(source.class_names)
     if source.is_spuriverse:
         for shard in source.shards:
             yield from spuriverse_samples(shard, source.folder / "meta")
