@@ -32,7 +32,7 @@ from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir
 from counterground.metrics import score_predictions
-from counterground.photos import imagenet_wnids
+from counterground.photos import imagenet_wnids, mask_place
 
 
 class Writer:
@@ -738,6 +738,8 @@ class TestHardImageNet:
         assert grey.getpixel((1, 2)) == photo.getpixel((1, 2))
         assert grey.getpixel((5, 5)) == photo.getpixel((5, 5))
         assert benchmark.photos["cluster"].n_unique() == 30
+        masks = {mask_place(benchmark.mask_path(mask)).area for mask in benchmark.photos["mask"]}
+        assert masks == {3 * 4 / 64}, "what is removed"
 
     def test_masks_without_photos(self, tmp_path):
         hard_imagenet(tmp_path / "copy")

@@ -33,9 +33,13 @@ _NAMES = {wnid: imagenet_names("openai")[index] for wnid, index in _INDICES.item
 _PHOTOS = ("val", "HardImageNet_Images/val", "../HardImageNet_Images/val")
 
 
+def _covered(mask: Image.Image) -> Image.Image:
+    """Return the object in white: to its authors, whatever is above 0 in a mask."""
+    return mask.convert("L").point(lambda value: 255 * (value > 0))
+
+
 def _greyed(photo: Image.Image, mask: Path) -> Image.Image:
-    drawn = load_photo(mask, rgb=False, whole=True).image
-    covered = drawn.convert("L").point(lambda value: 255 * (value > 0))
+    covered = _covered(load_photo(mask, rgb=False, whole=True).image)
     (width, height), (across, down) = photo.size, covered.size
     if abs(width * down - height * across) > max(width * down, height * across) / 100:
         raise CounterGroundError(f"{mask} has {covered.size} pixels, and its photo {photo.size}.")
@@ -62,8 +66,8 @@ def _read(copy: Copy) -> pl.DataFrame:
             raise CounterGroundError(f"{mask} is not the mask of one of the 15 classes.")
         source, stem = photos / wnid / name, Path(name).stem
         kept, removed = f"kept/{wnid}/{name}", f"removed/{wnid}/{stem}.png"
-        drawn = f"masks/{wnid}/{stem}.png"
-        made |= {kept: (source, None), drawn: (mask, None)}
+        drawn = f"objects/{wnid}/{stem}.png"
+        made |= {kept: (source, None), drawn: (mask, _covered)}
         made[removed] = (source, partial(_greyed, mask=mask), mask)
         about = {"class_name": _NAMES[wnid], "cluster": stem, "mask": drawn}
         rows += [{"path": kept, "object": "kept"} | about, {"path": removed, "object": "removed"} | about]
