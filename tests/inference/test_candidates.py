@@ -203,6 +203,9 @@ def test_a_list_of_imagenets_names_has_its_indices_and_keeps_its_words(benchmark
     assert labels.space.imagenet == tuple(range(1000))
     assert labels.texts == tuple(names)
     assert labels.true_index == dict(enumerate(benchmark.label_space.imagenet))
+    labels.space.save(tmp_path / "label_space.json")  # as a run does
+    assert candidate_labels(benchmark, str(tmp_path / "label_space.json"), "openai").texts == labels.texts
+    assert candidate_labels(benchmark, str(path), "wordnet").texts == imagenet_names("wordnet")
     path.write_text("\n".join(names[500:] + names[:500]))
     assert set(candidate_labels(benchmark, str(path), "openai").space.imagenet) == {None}
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
-from counterground.photos import imagenet_names, prompt_templates, read_benchmark
+from counterground.photos import imagenet_names, imagenet_wnids, prompt_templates, read_benchmark
 from counterground.results import PREDICTIONS_SCHEMA, open_run
 
 
@@ -251,6 +251,13 @@ def test_class_names_that_read_badly_are_warned_of_once_unless_a_file_says_how(p
     names.write_text("annual crop\nforest\nsea or lake\n")
     run = run_on(photos, tiny_clip, tmp_path / "named", names=str(names))
     assert not any("read badly" in warning for warning in run.info.warnings)
+
+
+def test_a_list_of_wordnet_ids_reads_badly(photos, tiny_clip, tmp_path):
+    (tmp_path / "synsets.txt").write_text("\n".join(imagenet_wnids()))
+    run = run_on(photos, tiny_clip, tmp_path / "run", label_space=str(tmp_path / "synsets.txt"))
+    assert any("1,000 of 1,000 class names may read badly" in warning for warning in run.info.warnings)
+    assert not any("read badly" in said for said in run_on(photos, tiny_clip, tmp_path / "b").info.warnings)
 
 
 @pytest.mark.parametrize(

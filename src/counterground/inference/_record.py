@@ -24,7 +24,13 @@ from counterground.inference.generative import GenerativeOutput
 from counterground.inference.request import BUILT_IN_NAMES, CandidateLabels, Request, Settings, other_names
 from counterground.inference.store import ReadStatus
 from counterground.metrics import Design, cluster_columns, proportion_interval
-from counterground.photos import Benchmark, LabelSpace, badly_read_names, similar_imagenet_name
+from counterground.photos import (
+    Benchmark,
+    LabelSpace,
+    badly_read_names,
+    imagenet_names,
+    similar_imagenet_name,
+)
 from counterground.privacy import shareable
 from counterground.results import (
     RUN_FILES,
@@ -372,10 +378,13 @@ def _unused_settings(request: Request, outcomes: Sequence[ModelOutcome]) -> list
 
 def _badly_read(request: Request) -> str:
     """Warn about class names that are not words, unless the user has chosen how they are written."""
-    candidates = request.candidates
+    candidates, names = request.candidates, request.settings.names
+    if names not in BUILT_IN_NAMES:
+        return ""
+    known = imagenet_names(names)  # type: ignore[arg-type]
     pairs = zip(candidates.texts, candidates.space.imagenet, strict=True)
-    own = [text for text, index in pairs if index is None]
-    if request.settings.names not in BUILT_IN_NAMES or not (odd := badly_read_names(own)):
+    own = [text for text, index in pairs if index is None or text != known[index]]
+    if not (odd := badly_read_names(own)):
         return ""
     return (
         f"{odd}. Write them as in a caption: --names FILE, one name a line, in the order of label_space.json."

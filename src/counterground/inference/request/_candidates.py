@@ -100,8 +100,8 @@ def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> Cand
     else:
         space, source = _read_label_space(label_space), label_space
         true = _by_index_or_name(own, space, source)
-    # A list of names is written as it is, whatever ImageNet calls the classes.
-    as_listed = source == label_space and not label_space.endswith(".json") and names in BUILT_IN_NAMES
+    # A list of names is written as it is, whatever ImageNet calls the classes, unless the user says how.
+    as_listed = names == BUILT_IN_NAMES[0] and space.name.endswith(f"@{short_hash(*space.names)}")
     texts = space.names if as_listed else _texts(space, names)
     return CandidateLabels(space, texts, true, source, _spellings(space, names))
 
