@@ -295,6 +295,26 @@ def test_photos_inside_a_table_on_the_web_keep_their_bytes_and_numbers_get_their
     assert found.photos["photo_id"].to_list() == expected
 
 
+def test_named_numbers_without_a_photo_are_noted(tmp_path):
+    table, fields = parquet_of_photos(tmp_path, [0, 0])
+    fields[1].references = mlc.Source(field="names/number")
+    write(tmp_path, [table], ("all", fields, None), NAMES)
+    assert read_benchmark(tmp_path).notes[0] == (
+        "No photo of 1 of the 2 classes that are named by number, so the label space 'benchmark' lacks them: "
+        "hen."
+    )
+
+
+def test_two_numbers_with_one_name_are_refused(tmp_path):
+    table, fields = parquet_of_photos(tmp_path, [0, 1, 2])
+    fields[1].references = mlc.Source(field="names/number")
+    name, columns, rows = NAMES
+    more = [*rows, {"names/number": 2, "names/name": "ox"}]
+    write(tmp_path, [table], ("all", fields, None), (name, columns, more))
+    with pytest.raises(CounterGroundError, match="classes 0 and 2 are both called 'ox'"):
+        read_benchmark(tmp_path)
+
+
 def test_the_other_fields_of_photos_inside_a_table_are_attributes(tmp_path):
     """As those of photos that are files."""
     _, fields = parquet_of_photos(tmp_path, ["ox", "hen", "ox"])

@@ -30,7 +30,7 @@ from counterground.errors import (
 from counterground.files import cache_dir, draft_folder, place_once
 from counterground.offline import check_online
 from counterground.photos._benchmark import Benchmark, as_written, benchmark_of_frame, describe_gaps
-from counterground.photos._memory import manifest_of_table
+from counterground.photos._memory import manifest_of_table, note_absent_classes, refuse_shared_names
 from counterground.photos._native import LABEL_SPACE_FILE
 from counterground.photos.labels import LabelSpace
 from counterground.photos.shards import MAX_TOTAL_BYTES
@@ -115,12 +115,13 @@ def read_croissant(
     rows = _of_split(file, rows, fields, split)
     values = {name: [row[name] for row in rows] for name in fields}
     label = chosen["class_name"]
-    values[label] = _class_names(file, metadata, fields[label], values[label])
+    values[label], absent = _class_names(file, metadata, fields[label], values[label])
     named = {ours: values[theirs] for ours, theirs in chosen.items()}
     rest = {name: column for name, column in values.items() if name not in chosen.values()}
     others = {_OTHER_SPELLING.get(name, name): column for name, column in rest.items()}
     try:
-        return _benchmark(file, metadata, others | named)
+        found = _benchmark(file, metadata, others | named)
+        return found.described(notes=(*absent, *found.notes))
     except CounterGroundError as error:
         raise CounterGroundError(f"{file}: {error}") from error
 
@@ -340,10 +341,12 @@ def _of_split(
     return [row for row, split in zip(rows, split_of, strict=True) if split == wanted]
 
 
-def _class_names(file: Path | str, metadata: Any, field: Any, given: Sequence[Any]) -> list[Any]:
-    """Return the class names of labels, which may be numbers that the referenced records name."""
+def _class_names(
+    file: Path | str, metadata: Any, field: Any, given: Sequence[Any]
+) -> tuple[list[Any], tuple[str, ...]]:
+    """Return the class names of labels, which may be numbers that the referenced records name, and notes."""
     if all(value is None or isinstance(value, str) for value in given):
-        return list(given)
+        return list(given), ()
     key: str = field.references.uuid or ""
     texts = [
         (record[key], [value for value in record.values() if isinstance(value, str)])
@@ -356,7 +359,12 @@ def _class_names(file: Path | str, metadata: Any, field: Any, given: Sequence[An
             f"{file}: the field {_name(field)!r} has numbers ({', '.join(unknown[:3])}) that no record set"
             " names, and numbers are not names: say with label= which field has names."
         )
-    return [names[value] for value in given]
+    named = [names[value] for value in given]
+    try:
+        refuse_shared_names(dict.fromkeys(zip(named, given, strict=True)))
+    except CounterGroundError as error:
+        raise CounterGroundError(f"{file}: {error}") from error
+    return named, note_absent_classes(list(names.values()), named)
 
 
 def _referenced(metadata: Any, uuid: str) -> list[dict[str, Any]]:
