@@ -358,6 +358,15 @@ def test_numbers_get_the_names_of_a_file(folder, tmp_path):
     assert benchmark.label_space.names == ("a bird", "a fish")
 
 
+def test_names_of_numbers_are_refused_for_texts(tmp_path):
+    (tmp_path / "names.txt").write_text("a fish\na bird\n")
+    (tmp_path / "birds").mkdir()
+    made = birds().remove_columns("species").add_column("kind", ["hen", "tench", "hen"])
+    made.to_parquet(tmp_path / "birds" / "test.parquet")
+    with pytest.raises(CounterGroundError, match=r"names= is for .*, and these have names, such as 'hen'"):
+        read_benchmark(f"hf:{tmp_path}/birds?label=kind&names={tmp_path}/names.txt")
+
+
 def test_numbers_may_be_floats_and_one_that_is_missing_is_no_class(tmp_path):
     (tmp_path / "names.txt").write_text("a fish\na bird\n")
     for name, labels in (("whole", [0.0, 1.0, 0.0]), ("missing", [0.0, float("nan"), 1.0])):

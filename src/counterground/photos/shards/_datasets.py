@@ -74,7 +74,8 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
             columns = _columns(data, source)
         with progress_bar("Reading", total=rows, shown=show_progress) as bar:
             samples = _samples(data, columns, short, source, rows, local=local)
-            found = unpack_samples(_counting(samples, bar.advance), draft, None)
+            named = "names" in source.options
+            found = unpack_samples(_counting(samples, bar.advance), draft, None, named=named)
         notes = (*limit, *columns.notes(), *found.notes)
         write_benchmark(found.described(name=short, notes=notes), draft)
 

@@ -80,21 +80,23 @@ _USED = {
 }
 
 
-def unpack_samples(samples: Iterable[Sample], draft: Path, space: LabelSpace | None) -> Benchmark:
+def unpack_samples(
+    samples: Iterable[Sample], draft: Path, space: LabelSpace | None, *, named: bool = False
+) -> Benchmark:
     """Write the photos of all samples below ``draft/photos`` and return the benchmark they make.
 
     Paths are the samples' own if they have one, else ``files/0000001.jpg`` and so on. Without ``space``,
-    classes are resolved as for a manifest.
+    classes are resolved as for a manifest. ``named``: the user has named the numbers of classes.
 
     Raises:
         CounterGroundError: a path that leaves the folder or occurs twice, a photo that does not match its
-            ``photo_id``, a sample without a class, or more than 64 GiB.
+            ``photo_id``, a sample without a class, named numbers but no number, or more than 64 GiB.
     """
-    return _unpacked(samples, draft, space)[0]
+    return _unpacked(samples, draft, space, named=named)[0]
 
 
 def _unpacked(
-    samples: Iterable[Sample], draft: Path, space: LabelSpace | None
+    samples: Iterable[Sample], draft: Path, space: LabelSpace | None, *, named: bool = False
 ) -> tuple[Benchmark, pl.DataFrame]:
     """Return the benchmark of all samples, and the manifest as they have it."""
     into = draft / "photos"
@@ -113,6 +115,11 @@ def _unpacked(
             classes[row["class_name"], index] = None
     if not rows:
         raise CounterGroundError("the shards hold no photos.")
+    if named and not numbered:
+        raise CounterGroundError(
+            "names= is for classes that are numbers, and these have names, such as "
+            f"{rows[0]['class_name']!r}: leave it out."
+        )
     for _, classes in numbered.values():
         refuse_shared_names(classes)
     found, frame = _benchmark(rows, into, space)
@@ -459,7 +466,7 @@ def _fill(source: _ShardFolder, draft: Path) -> None:
     space_file = source.folder / LABEL_SPACE_FILE
     space = LabelSpace.load(space_file) if space_file.is_file() else None
     try:
-        found, frame = _unpacked(_samples(source), draft, space)
+        found, frame = _unpacked(_samples(source), draft, space, named=source.given_names is not None)
     except CounterGroundError as error:
         raise CounterGroundError(f"{source.folder}: {error}") from error
     if source.description is not None:
