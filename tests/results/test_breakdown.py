@@ -15,7 +15,7 @@ from counterground.cli import main
 
 # The command prints it, and no face of the room does: the sentence after the table.
 from counterground.cli._show import show_run
-from counterground.metrics import BREAKDOWN_SCHEMA, KEY_SCHEMA, score_by
+from counterground.metrics import BREAKDOWN_SCHEMA, KEY_SCHEMA, Contrast, Design, score_by
 from counterground.results import (
     BreakdownView,
     StoppingRecord,
@@ -139,6 +139,12 @@ def test_an_evaluation_without_pairs_shows_it_and_the_way_to_pairs(make_run, unp
     printed = " ".join(capsys.readouterr().out.split())
     assert "Background" in printed
     assert "counterground discover BENCHMARK --referee m --out pairs" in printed
+    own = Design(contrasts=(Contrast.parse("one: all - class_name=x within all"),)).to_json()
+    benchmark = unpaired.info.benchmark.model_copy(update={"design": own})
+    show_run(replace(unpaired, info=unpaired.info.model_copy(update={"benchmark": benchmark})))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Background" in printed
+    assert "discover" not in printed
     paired = make_run(LEVELS)
     assert not has_unpaired_backgrounds(paired)
     show_run(paired)

@@ -84,7 +84,7 @@ def _print_sentences(sentences: Sequence[str], kind: str) -> None:
 
 def show_run(run: Run) -> None:
     """Print the scores of a run, with its notes and warnings."""
-    from counterground.metrics import attributes
+    from counterground.metrics import DROP, attributes
     from counterground.results import (
         BreakdownView,
         format_scores,
@@ -115,10 +115,12 @@ def show_run(run: Run) -> None:
             _console().print(
                 f"No model is clearly better than guessing: check that the class names fit the models{fewer}."
             )
-        _console().print(
-            "No drop: no folder is named common-<background> or counter-<background>. To choose each class's "
-            f"pair: counterground discover BENCHMARK --referee {quote(info.models[0].spec)} --out pairs"
-        )
+        if DROP in run.design.contrasts:  # else the benchmark asks another question
+            _console().print(
+                "No drop: no folder is named common-<background> or counter-<background>. To choose each "
+                "class's pair: counterground discover BENCHMARK --referee "
+                f"{quote(info.models[0].spec)} --out pairs"
+            )
     if named := [name for name, kind in attributes(run.photos.schema).items() if not kind.is_numeric()]:
         _console().print(
             f"Accuracy by {' or '.join(named)}: counterground scores {quote(str(run.path))} --by {named[0]}"
