@@ -358,6 +358,17 @@ def test_numbers_get_the_names_of_a_file(folder, tmp_path):
     assert benchmark.label_space.names == ("a bird", "a fish")
 
 
+def test_shards_that_need_a_choice_say_how_to_make_it(folder):
+    (folder / "data" / "train-00000-of-00001.parquet").unlink()
+    with pytest.raises(
+        CounterGroundError, match=r"labels: species, place\. Choose one, as in 'hf:FOLDER\?label="
+    ):
+        read_benchmark(folder)
+    with pytest.raises(UsageError, match=r"takes settings: write 'hf:.*birds\?label=species'\."):
+        read_benchmark(f"{folder}?label=species")
+    assert len(read_benchmark(f"hf:{folder}?label=species")) == 3
+
+
 def test_names_of_numbers_are_refused_for_texts(tmp_path):
     (tmp_path / "names.txt").write_text("a fish\na bird\n")
     (tmp_path / "birds").mkdir()

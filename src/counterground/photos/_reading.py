@@ -99,8 +99,14 @@ def _in_croissant(path: Path, settings: Source) -> Benchmark | None:
 
 
 def _refuse_settings(settings: Source) -> None:
-    if settings.columns or settings.options:
-        raise UsageError(f"{settings.text}: a folder of photos has no columns, so it takes no settings.")
+    if not (settings.columns or settings.options):
+        return
+    path = Path(settings.place)
+    if not (path / BENCHMARK_FILE).is_file() and shard_format(path) == "huggingface":
+        raise UsageError(
+            f"{settings.text}: only the library of data sets takes settings: write 'hf:{settings.text}'."
+        )
+    raise UsageError(f"{settings.text}: a folder of photos has no columns, so it takes no settings.")
 
 
 def _read_file(path: Path, settings: Source, *, show_progress: bool) -> Benchmark:

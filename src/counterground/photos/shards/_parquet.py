@@ -75,7 +75,10 @@ def _columns(shard: Path, schema: Mapping[str, pl.DataType]) -> _Columns:
     guesses = [name for name in labels if name not in OPTIONAL_TEXTS]
     label = next((name for name in (*_LABEL_NAMES, *guesses) if name in guesses), None)
     if label is not None and len(guesses) > 1 and label not in _LABEL_NAMES:
-        raise CounterGroundError(f"{shard.name} has several class labels: {', '.join(guesses)}.")
+        raise CounterGroundError(
+            f"{shard.name} has several class labels: {', '.join(guesses)}. Choose one, as in "
+            f"'hf:FOLDER?label={guesses[0]}'."
+        )
     class_names = labels.pop(label) if label else None
     return _Columns(images[0], mask, fields, label, class_names, labels)
 
