@@ -236,6 +236,19 @@ def test_imagenet_index_frees_the_names(write):
         write(class_name=["Cardigan", "cardigan", "Cardigan"], imagenet_index=[264, 474, 264])
     )
     assert both.label_space.imagenet == (264, 474)
+    assert not any("imagenet_index" in note for each in (benchmark, own, both) for note in each.notes)
+
+
+@pytest.mark.parametrize("name", ["tench", "n01440764"])
+def test_an_imagenet_index_of_another_class_than_the_name_is_noted(write, name):
+    """Such as one that counts from 1; but who calls an airliner a plane may do so."""
+    read = read_benchmark(write(class_name=["hen", name, "hen"], imagenet_index=[8, 1, 8]))
+    assert read.label_space.imagenet == (1, 8)
+    (note,) = read.notes
+    assert note == (
+        "By imagenet_index, classes are not those of ImageNet that they are called: "
+        f"'{name}' counts as 1 (n01443537: goldfish | goldfish, Carassius auratus)."
+    )
 
 
 def test_given_hashes_are_believed_until_the_photo_is_read(write):

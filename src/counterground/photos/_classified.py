@@ -29,6 +29,7 @@ from counterground.photos.labels import (
     UnclearClasses,
     assign_classes,
     imagenet_names,
+    note_other_classes,
     refuse_same_classes,
 )
 
@@ -263,6 +264,7 @@ def _classify(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, tuple[str,
         imagenet = _one_to_one(frame, "imagenet_index")
         with _naming_the_row(frame):
             refuse_same_classes(imagenet)
+        notes = note_other_classes(imagenet)
         if all(imagenet[name] is not None for name in names):
             names.sort(key=lambda name: imagenet[name] or 0)
         space = LabelSpace("benchmark", tuple(names), tuple(imagenet[name] for name in names))

@@ -7,6 +7,7 @@ from counterground.photos.labels._classes import (
     ClassAssignment,
     UnclearClasses,
     assign_classes,
+    note_other_classes,
     refuse_same_classes,
 )
 from counterground.photos.labels._imagenet import (
@@ -38,6 +39,7 @@ __all__ = [
     "imagenet_wnids",
     "match_imagenet",
     "name_key",
+    "note_other_classes",
     "prompt_templates",
     "quoted_ways",
     "read_class_names",

@@ -9,6 +9,7 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.photos.labels._imagenet import (
     IMAGENET_SIZE,
     WRITE_INDEX,
+    describe_class,
     find_imagenet_index,
     imagenet_candidates,
     imagenet_names,
@@ -20,6 +21,7 @@ from counterground.photos.labels._imagenet import (
     suggestions,
 )
 from counterground.photos.labels._label_space import LabelSpace, class_name_problem
+from counterground.text import and_more
 
 
 class UnclearClasses(CounterGroundError):  # noqa: N818 - they are what is wrong
@@ -136,6 +138,26 @@ def refuse_same_classes(imagenet: Mapping[str, int | None]) -> None:
         UnclearClasses: naming all of them.
     """
     _refuse_ways([same for same in respelled(imagenet) if None in map(imagenet.get, same)])
+
+
+def note_other_classes(imagenet: Mapping[str, int | None]) -> tuple[str, ...]:
+    """Return a note on names that mean other classes than their ImageNet indices say, as by a wrong order."""
+    others = [
+        f"{name!r} counts as {describe_class(index)}"
+        for name, index in imagenet.items()
+        if index is not None and _means_another(name.strip(), index)
+    ]
+    if not others:
+        return ()
+    return (
+        f"By imagenet_index, classes are not those of ImageNet that they are called: {and_more(others, 3)}.",
+    )
+
+
+def _means_another(name: str, index: int) -> bool:
+    if name.lower() in imagenet_wnids():
+        return find_imagenet_index(name) != index
+    return bool(imagenet_candidates(name) and _problem(f"{index} {name}"))
 
 
 def _refuse_doubles(readings: Sequence[_Reading]) -> None:
