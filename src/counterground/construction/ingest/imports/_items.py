@@ -66,8 +66,11 @@ class ImportCounts:
     copies: list[str] = field(default_factory=list)  # of those present: items that repeat another one
     masks: int = 0
     unmasked: int = 0  # of those present: without a mask in the pool, though the source has one
+    remasked: int = 0  # of those present: with another mask in the pool than in the source
     rejected: list[RejectedItem] = field(default_factory=list)
     masks_rejected: list[RejectedItem] = field(default_factory=list)
+    claimed: set[str] = field(default_factory=set)  # paths of photos whose item is known
+    contents: set[str] = field(default_factory=set)  # photo_ids of the items
 
     def notes(self) -> tuple[str, ...]:
         """Return notes on photos that were restored, and on files and masks that were not added."""
@@ -94,6 +97,11 @@ class ImportCounts:
                 f"{what}: masks come with their photos. Import those that no earlier import rejected into a "
                 "new pool."
             )
+        if self.remasked:
+            many = f"{self.remasked:,} masks differ from those that the pool has"
+            one = "1 mask differs from the one that the pool has"
+            what = one if self.remasked == 1 else many
+            notes.append(f"{what}, which it keeps: to use masks that were edited, import into a new pool.")
         return tuple(notes)
 
 
@@ -147,11 +155,12 @@ def add_items(
     """
     present, equal = _photos_of(pool)
     counts = ImportCounts()
-    claimed: set[str] = set()  # paths of photos whose item is known
     elsewhere: list[tuple[Item, str]] = []  # items that equal a photo under another key; their photo_id
     rows: list[dict[str, object]] = []
     outcomes = _in_order(items, lambda item: _read(pool, item, present, equal), jobs)
     for done, (item, outcome) in enumerate(outcomes, start=1):
+        if isinstance(outcome, _Read):
+            counts.contents.add(outcome.photo_id)
         if isinstance(outcome, UnreadablePhoto):
             counts.rejected.append(RejectedItem(item.item, item.class_name, outcome.reason))
         elif (kept := present.get(outcome.key)) and kept.class_name != item.class_name:
@@ -160,8 +169,8 @@ def add_items(
         elif kept:
             counts.present += 1
             counts.restored += outcome.restored
-            claimed.add(kept.path)
-            _follow_source(kept, item, counts, backgrounds, details)
+            counts.claimed.add(kept.path)
+            _follow_source(pool, kept, item, counts, backgrounds=backgrounds, details=details)
         elif outcome.photo is None or (item.class_name, outcome.photo_id) in equal:
             _remove(pool, outcome)
             counts.present += 1
@@ -177,7 +186,7 @@ def add_items(
             new = _Present(outcome.key, item.class_name, outcome.photo.path, outcome.photo.bytes, mask)
             present[outcome.key] = new
             equal[item.class_name, outcome.photo_id] = (new,)
-            claimed.add(new.path)
+            counts.claimed.add(new.path)
             backgrounds.note(outcome.photo.path, item.background)
             if outcome.mask_problem:
                 counts.masks_rejected.append(
@@ -188,13 +197,13 @@ def add_items(
             _write(pool, rows, backgrounds, details)
     # Only now is it known which photos have an item of their own.
     for item, photo_id in elsewhere:
-        photo = _unclaimed(item, photo_id, equal, claimed)
+        photo = _unclaimed(item, photo_id, equal, counts.claimed)
         if photo is None:
             counts.copies.append(item.item)
             continue
-        claimed.add(photo.path)
+        counts.claimed.add(photo.path)
         counts.moved.append(photo.path)
-        _follow_source(photo, item, counts, backgrounds, details)
+        _follow_source(pool, photo, item, counts, backgrounds=backgrounds, details=details)
     _write(pool, rows, backgrounds, details)
     if counts.moved:
         counts.discarded = len(discarded_paths(pool).intersection(counts.moved))
@@ -215,12 +224,32 @@ def _photos_of(pool: Pool) -> tuple[dict[str, _Present], _Equal]:
 
 
 def _follow_source(
-    photo: _Present, item: Item, counts: ImportCounts, backgrounds: Backgrounds, details: Details
+    pool: Pool,
+    photo: _Present,
+    item: Item,
+    counts: ImportCounts,
+    *,
+    backgrounds: Backgrounds,
+    details: Details,
 ) -> None:
     """Note what the source says about a photo that the pool has."""
-    counts.unmasked += item.mask is not None and photo.mask is None
+    if item.mask is not None:
+        counts.unmasked += photo.mask is None
+        counts.remasked += photo.mask is not None and _differs(pool, photo.mask, item.mask)
     backgrounds.note(photo.path, item.background)
     details.note(photo.path, item.fields, item.assumed)
+
+
+def _differs(pool: Pool, kept: str, mask: Path) -> bool:
+    """Return whether a mask of the source can be read and is not the one that the pool has."""
+    try:
+        data = _bytes(mask, mask)
+    except UnreadablePhoto:
+        return False
+    try:
+        return pool.photo_file(kept).read_bytes() != data
+    except (CounterGroundError, OSError):
+        return True
 
 
 def _unclaimed(item: Item, photo_id: str, equal: _Equal, claimed: set[str]) -> _Present | None:
