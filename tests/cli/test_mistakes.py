@@ -249,6 +249,7 @@ MISTAKES = [
     ("import new photos --class-column kind", 2, "--class-column is for a table", "leave it out"),
     ("import new notes.txt --class-column kind", 2, "notes.txt is neither", "leave it out"),
     ("import new unlabelled.csv --image-column photo", 2, "unlabelled.csv is a table", "leave it out"),
+    ("import new 'unlabelled.csv?image=url' --class-column taken", 2, "--class-column", "?label=kind"),
     ("import new hf:mine --url-column link", 2, "--url-column is for a table", "leave it out"),
     ("masks photos --from alpha --inset 5 -o out", 2, "--inset is for --from grabcut", "leave it out"),
     ("mitigate --list --json", 2, "--list is shown as a table only", "leave out the format json"),

@@ -172,4 +172,8 @@ def _report(pool: Pool, photos: pl.DataFrame, fresh: int, notes: list[str]) -> C
         .sort("reason", "signal")
     )
     queue = review_queue(signals, photos)
+    doubtful = set(queue.filter(pl.col("score") > 0)["path"])
+    decided = pool.verdicts("review").filter(pl.col("status") != "none")["path"]
+    if reviewed := len(doubtful.intersection(decided)):
+        notes = [*notes, f"Reviewed already: {reviewed:,} of {len(doubtful):,} flagged photos."]
     return CurateReport(pool.root, len(photos), fresh, counts, queue, tuple(notes))
