@@ -717,8 +717,11 @@ def test_a_pool_gives_what_stands_in_it(tmp_path, labelled):
     report = import_photos(tmp_path / "second", tmp_path / "first")
     assert (report.added, report.backgrounds) == (8, 8)
     assert any("1 of 9 photos of the pool were discarded" in note for note in report.notes)
-    with pytest.raises(UsageError, match="cannot be imported into itself"):
-        import_photos(tmp_path / "first", tmp_path / "first")
+    snapshot = first.snapshot()
+    for source in (tmp_path / "first", snapshot):
+        with pytest.raises(UsageError, match="cannot be imported into itself"):
+            import_photos(tmp_path / "first", source)
+    assert import_photos(tmp_path / "third", snapshot).added == 8
 
 
 def test_sources_that_are_none_make_no_pool(tmp_path):

@@ -70,7 +70,8 @@ def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> S
         return _benchmark(_manifest(folder, options), options)
     if options.class_name is not None:
         return _flat(folder, options)
-    if is_pool(folder) and folder.resolve() == pool_path.resolve():
+    own = folder.parent if folder.name == "photos.parquet" else folder
+    if is_pool(own) and own.resolve() == pool_path.resolve():
         raise UsageError("A pool cannot be imported into itself: name another source.")
     described = is_folder(folder) and any(folder.glob("*.json"))  # as a written benchmark or Croissant
     flat = is_folder(folder) and not any(entry.is_dir() for entry in folder.iterdir())
