@@ -629,7 +629,27 @@ def test_the_same_photo_under_another_class_is_a_conflict_that_is_listed(tmp_pat
     noise(tmp_path / "trip" / "1.jpg", 1)
     import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
     report = import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="okapi"))
-    assert (report.added, [one.reason for one in report.rejected]) == (0, ["the pool has it as 'zebra'"])
+    assert (report.added, [one.reason for one in report.rejected]) == (
+        0,
+        ["the pool has it as 'zebra': discard it there first"],
+    )
+
+
+def test_a_class_that_a_table_corrects_is_taken_over_once_the_photo_was_discarded(tmp_path, labelled):
+    files = sorted(map(str, labelled.rglob("*.jpg")))
+    columns = {"path": files, "class_name": ["zebra"] * 9, "background": ["grass"] * 9}
+    import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", columns))
+    corrected = columns | {"class_name": ["okapi"] + ["zebra"] * 8}
+    source = write_table(tmp_path / "mine.csv", corrected)
+    assert len(import_photos(tmp_path / "pool", source).rejected) == 1
+    with open_pool(tmp_path / "pool") as pool:
+        (path,) = pool.photos().filter(photo_id=photo_id(files[0]))["path"]
+        pool.decide(path, annotator="ann", task="review", labels=["label noise"])
+        report = import_photos(tmp_path / "pool", source)
+        assert (report.added, report.by_class, report.rejected) == (1, {"okapi": 1}, ())
+        assert import_photos(tmp_path / "pool", source).present == 9
+        found = pool.freeze().photos.filter(photo_id=photo_id(files[0]))
+        assert found.select("class_name", "background").rows() == [("okapi", "grass")]
 
 
 def test_class_names_that_mean_one_class_are_refused_and_can_be_renamed(tmp_path, labelled):

@@ -114,6 +114,7 @@ class _Present:
     path: str
     bytes: int | None
     mask: str | None = None
+    discarded: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ class _Read:
     restored: int = 0
 
 
+_Keyed = dict[str, tuple[_Present, ...]]  # the pool's photos by key; a discarded one may have another class
 _Equal = dict[tuple[str, str], tuple[_Present, ...]]  # the pool's photos by class and photo_id
 
 
@@ -163,8 +165,8 @@ def add_items(
             counts.contents.add(outcome.photo_id)
         if isinstance(outcome, UnreadablePhoto):
             counts.rejected.append(RejectedItem(item.item, item.class_name, outcome.reason))
-        elif (kept := present.get(outcome.key)) and kept.class_name != item.class_name:
-            reason = f"the pool has it as {kept.class_name!r}"
+        elif (kept := _kept(present, outcome.key, item.class_name)) and kept.class_name != item.class_name:
+            reason = f"the pool has it as {kept.class_name!r}: discard it there first"
             counts.rejected.append(RejectedItem(item.item, item.class_name, reason))
         elif kept:
             counts.present += 1
@@ -184,7 +186,7 @@ def add_items(
             counts.added[item.class_name] += 1
             counts.masks += outcome.mask is not None
             new = _Present(outcome.key, item.class_name, outcome.photo.path, outcome.photo.bytes, mask)
-            present[outcome.key] = new
+            present[outcome.key] = (*present.get(outcome.key, ()), new)
             equal[item.class_name, outcome.photo_id] = (new,)
             counts.claimed.add(new.path)
             backgrounds.note(outcome.photo.path, item.background)
@@ -210,17 +212,26 @@ def add_items(
     return counts
 
 
-def _photos_of(pool: Pool) -> tuple[dict[str, _Present], _Equal]:
+def _photos_of(pool: Pool) -> tuple[_Keyed, _Equal]:
     """Return the pool's photos by key, and by class and content."""
-    present: dict[str, _Present] = {}
+    present: _Keyed = {}
     equal: _Equal = {}
+    discarded = discarded_paths(pool)
     columns = ("photo_id", "key", "class_name", "path", "bytes", "mask")
     for photo_id, *others in pool.photos().select(columns).iter_rows():
         photo = _Present(*others)
+        photo = replace(photo, discarded=photo.path in discarded)
         if photo.key is not None:
-            present[photo.key] = photo
+            present[photo.key] = (*present.get(photo.key, ()), photo)
         equal[photo.class_name, photo_id] = (*equal.get((photo.class_name, photo_id), ()), photo)
     return present, equal
+
+
+def _kept(present: _Keyed, key: str, class_name: str) -> _Present | None:
+    """Return the pool's photo of a key in a class; else one in another class, unless it was discarded."""
+    photos = present.get(key, ())
+    standing = (photo for photo in photos if not photo.discarded)
+    return next((photo for photo in photos if photo.class_name == class_name), next(standing, None))
 
 
 def _follow_source(
@@ -277,18 +288,20 @@ def _remove(pool: Pool, read: _Read) -> None:
             (pool.root / file.path).unlink(missing_ok=True)
 
 
-def _read(pool: Pool, item: Item, present: dict[str, _Present], equal: _Equal) -> _Read:
+def _read(pool: Pool, item: Item, present: _Keyed, equal: _Equal) -> _Read:
     """Read and hash a photo, and keep it if it is new; runs in a thread."""
     where = item.content if isinstance(item.content, Path) else Path(item.item)
-    kept = present.get(_key(item.origin, item.photo_id)) if item.photo_id else None
-    if item.photo_id and kept and (kept.class_name != item.class_name or _is_there(pool, kept)):
-        return _Read(_key(item.origin, item.photo_id), item.photo_id, None)
+    if item.photo_id:
+        key = _key(item.origin, item.photo_id)
+        kept = _kept(present, key, item.class_name)
+        if kept and (kept.class_name != item.class_name or _is_there(pool, kept)):
+            return _Read(key, item.photo_id, None)
     data = _bytes(item.content, where)
     digest = hashlib.sha256(data).hexdigest()
     if item.photo_id not in (None, digest):
         raise UnreadablePhoto(where, "content changed since the source was written")
     key = _key(item.origin, digest)
-    kept = present.get(key)
+    kept = _kept(present, key, item.class_name)
     if kept and kept.class_name != item.class_name:
         return _Read(key, digest, None)
     if same := (kept,) if kept else equal.get((item.class_name, digest)):
