@@ -245,6 +245,12 @@ MISTAKES = [
     ("pool pool --no-photos --photo-budget 3 -o p.html", 2, "--photo-budget", "use only one"),
     ("curate pool --device cpu", 2, "--device is for a model", "add --model"),
     ("curate pool --label-space imagenet", 2, "--label-space is for a model", "add --model"),
+    (
+        "evaluate pool/files -m MODEL -o out",
+        2,
+        "pool/files holds all photos of a pool",
+        "name the pool, pool.",
+    ),
     ("curate pool --threshold max_rank=5", 2, "--threshold max_rank is for a model", "add --model"),
     ("import new photos --class-column kind", 2, "--class-column is for a table", "leave it out"),
     ("import new notes.txt --class-column kind", 2, "notes.txt is neither", "leave it out"),
