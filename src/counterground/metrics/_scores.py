@@ -12,7 +12,8 @@ import polars as pl
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics._registry import Answers, Metric, read_answers, registered_metrics
 from counterground.metrics._settings import KEY_SCHEMA, by_key
-from counterground.metrics.design import DESIGN, DROP, Contrast, Design
+from counterground.metrics.design import DESIGN, DROP, Contrast, Design, Side
+from counterground.metrics.effects import same_foregrounds
 from counterground.metrics.intervals import (
     CONFIDENCE,
     UNKNOWN,
@@ -62,6 +63,7 @@ BREAKDOWN_SCHEMA: dict[str, Any] = {
 """Columns of ``score_by``, which adds those of the breakdown after the setting; fractions."""
 
 _RESULTS = ("true_rank", "confidence", "top2_gap")
+_ON_LABELS = Side.parse("swap=other|same")
 _Row = tuple[int | None, str | None, str, Interval]
 
 
@@ -83,7 +85,9 @@ def score_predictions(
     share of cells is a metric ``average(NAME)``. Rows with ``class_index`` hold ``accuracy``, ``drop`` and
     contrasts of one class. What the photos do not show is null, never 0. The worst cell and the calibration
     error have no interval: chance alone lowers the one and raises the other, so an interval around them would
-    often miss the truth.
+    often miss the truth. Composites of several kinds have no accuracies of groups and no drop, since these
+    would be over photos as they are, composites and backgrounds alone; contrasts and ``swap_effects`` tell
+    them apart.
 
     Args:
         predictions: the columns of ``predictions.parquet``, read one model at a time; a photo whose cluster
@@ -227,12 +231,13 @@ def _scores(answers: Answers, *, by_class: bool) -> Iterator[_Row]:
     metrics, design = registered_metrics(), answers.photos.design
     contrasts = [contrast for contrast in design.contrasts if contrast != DROP]
     _refuse_taken(contrasts, metrics)
-    has_groups = bool(answers.photos.strata.cell_sizes.any())
+    has_groups = bool(answers.photos.strata.cell_sizes.any()) and not _mixes_kinds(answers)
     for index, part in _parts(answers) if by_class else [(None, answers)]:
         for metric in metrics:
             if index is None:
                 for group in metric.groups:
-                    yield None, group, metric.name, _computed(metric, part, group)
+                    known = has_groups or not (group or metric.name == DROP.name)
+                    yield None, group, metric.name, _computed(metric, part, group) if known else UNKNOWN
             elif metric.by_class and not (metric.needs_groups and not has_groups):
                 for group in metric.groups if has_groups else (None,):
                     yield index, group, metric.name, _computed(metric, part, group)
@@ -242,6 +247,14 @@ def _scores(answers: Answers, *, by_class: bool) -> Iterator[_Row]:
         if index is None:
             for name in design.weights:
                 yield None, None, f"average({name})", part.named_average(name)
+
+
+def _mixes_kinds(answers: Answers) -> bool:
+    """Return whether photos are composites that differ in more than the side of their background."""
+    photos = answers.photos
+    if "swap" not in photos.design.cells:
+        return False
+    return not (photos.on(_ON_LABELS).all() and same_foregrounds(photos))
 
 
 def _parts(answers: Answers) -> Iterator[tuple[int | None, Answers]]:
