@@ -85,9 +85,9 @@ def score_predictions(
     share of cells is a metric ``average(NAME)``. Rows with ``class_index`` hold ``accuracy``, ``drop`` and
     contrasts of one class. What the photos do not show is null, never 0. The worst cell and the calibration
     error have no interval: chance alone lowers the one and raises the other, so an interval around them would
-    often miss the truth. Composites of several kinds have no accuracies of groups and no drop, since these
-    would be over photos as they are, composites and backgrounds alone; contrasts and ``swap_effects`` tell
-    them apart.
+    often miss the truth. Composites have accuracies of groups and a drop only if all of them are the same
+    objects on their own label and on others: a drop over photos as they are, composites and backgrounds alone
+    would say nothing.
 
     Args:
         predictions: the columns of ``predictions.parquet``, read one model at a time; a photo whose cluster
