@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from copy import copy
 from io import BytesIO
 
 import captum.attr
@@ -25,6 +26,7 @@ from counterground.intervention.saliency import _saliency, attribute, share_outs
 from counterground.intervention.saliency._attribution import parts_of
 from counterground.intervention.saliency._picture import draw_saliency
 from counterground.metrics import SALIENCY_SCHEMA
+from counterground.report.page._salient import salient_photos
 from counterground.results import effect_scores, plain_text
 
 MODELS = {"background": background_only, "foreground": foreground_only}
@@ -188,6 +190,17 @@ def test_pictures_are_of_the_photos_whose_scores_change_most(run, tmp_path):
         " %", "\u00a0%"
     )
     assert "data:image/jpeg" not in cg.write_report([run], tmp_path / "bare.html", photos=False).read_text()
+
+
+def test_a_right_answer_by_another_name_is_not_called_another(run):
+    other = copy(run)
+    vars(other)["saliency"] = run.saliency.with_columns(predicted_name=pl.lit("polar bear"))
+    drawn = run.saliency.filter(model="background").drop_nulls("picture").sort("picture")
+    right = run.predictions.filter(pl.col("correct"), model="background")["path"].to_list()
+    (found,) = salient_photos(other, [("background", "background")], pictures=True)
+    called = [photo.title.endswith(", answered polar bear") for photo in found.photos]
+    assert called == [path not in right for path in drawn["path"]]
+    assert set(called) == {True, False}
 
 
 def test_a_ground_that_is_seen_everywhere_moves_scores_more_than_attribution(tmp_path):
