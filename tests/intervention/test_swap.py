@@ -155,13 +155,15 @@ def test_scores_compare_and_report_take_the_run(run, tmp_path):
 
 
 def test_no_drop_is_over_photos_composites_and_backgrounds_alone(run):
-    known = run.scores.drop_nulls("value")
-    assert "drop" not in known["metric"].to_list()
-    assert not {"common", "counter"} & {*known["group"]}
+    shown = run.scores.drop_nulls("value")
+    assert "drop" not in shown["metric"].to_list()
+    assert not {"common", "counter"} & {*shown["group"]}
     assert "| swap=other" in cg.format_scores(run.scores, "markdown").splitlines()[0]
-    swapped = run.predictions.filter(pl.col("swap").is_in(["same", "other"]))
-    kept = score_predictions(swapped, by_class=False, design=run.design).filter(metric="drop")
-    assert dict(kept.select("model", "value").iter_rows())["background"] == 1
+    known = {("same", "other"): 1, ("pasted",): 1, ("other",): None, ("pasted", "grey"): None}
+    for kinds, drop in known.items():
+        some = run.predictions.filter(pl.col("swap").is_in(kinds))
+        kept = score_predictions(some, by_class=False, design=run.design).filter(metric="drop")
+        assert dict(kept.select("model", "value").iter_rows())["background"] == drop
     for share in (model_cards, partial(eval_results, dataset="owner/name")):
         with pytest.raises(UsageError, match="a run of composites"):
             share([run])

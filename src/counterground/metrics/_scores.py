@@ -85,9 +85,9 @@ def score_predictions(
     share of cells is a metric ``average(NAME)``. Rows with ``class_index`` hold ``accuracy``, ``drop`` and
     contrasts of one class. What the photos do not show is null, never 0. The worst cell and the calibration
     error have no interval: chance alone lowers the one and raises the other, so an interval around them would
-    often miss the truth. Composites have accuracies of groups and a drop only if all of them are the same
-    objects on their own label and on others: a drop over photos as they are, composites and backgrounds alone
-    would say nothing.
+    often miss the truth. Composites have accuracies of groups and a drop only if all are of one kind, or the
+    same objects on their own label and on others: a drop over photos as they are, composites and backgrounds
+    alone would say nothing, nor would one between backgrounds that have objects of their own.
 
     Args:
         predictions: the columns of ``predictions.parquet``, read one model at a time; a photo whose cluster
@@ -252,8 +252,10 @@ def _scores(answers: Answers, *, by_class: bool) -> Iterator[_Row]:
 def _mixes_kinds(answers: Answers) -> bool:
     """Return whether photos are composites that differ in more than the side of their background."""
     photos = answers.photos
-    if "swap" not in photos.design.cells:
+    if "swap" not in photos.design.cells or photos.photos is None:
         return False
+    if not photos.on(_ON_LABELS).any():
+        return photos.photos["swap"].n_unique() > 1
     return not (photos.on(_ON_LABELS).all() and same_foregrounds(photos))
 
 
