@@ -19,6 +19,7 @@ from counterground.photos import (
     respelled,
 )
 from counterground.pool._spelling import spelling_of
+from counterground.text import and_more
 
 
 def freeze(
@@ -93,7 +94,7 @@ def _notes_on_classes(photos: pl.DataFrame, kept: pl.DataFrame) -> tuple[str, ..
     gone = classes.filter(~classes.is_in(kept["class_name"].unique().to_list())).to_list()
     if not gone:
         return ()
-    return (f"No photo is left of {len(gone)} of {len(classes)} classes of the pool: {', '.join(gone)}.",)
+    return (f"No photo is left of {len(gone)} of {len(classes)} classes of the pool: {and_more(gone, 5)}.",)
 
 
 def _notes_on_clusters(kept: pl.DataFrame) -> tuple[str, ...]:
