@@ -27,9 +27,9 @@ from counterground import models
 from counterground.cli._show import show_swap  # what the command prints
 from counterground.errors import CounterGroundError, MissingExtraError, OtherNamesWarning, UsageError
 from counterground.intervention import SwapSettings, plan_swap
-from counterground.metrics import score_predictions, swap_effects
+from counterground.metrics import swap_effects
 from counterground.photos import Discovered, load_photo
-from counterground.results import eval_results, model_cards, repeat_command
+from counterground.results import repeat_command
 
 discs, run = soft_discs, swapped_discs
 
@@ -152,21 +152,6 @@ def test_scores_compare_and_report_take_the_run(run, tmp_path):
     assert set(cg.compare([run]).points["model"]) == set(MODELS)
     page = cg.write_report([run], tmp_path / "report.html", photos=False)
     assert "composites" in page.read_text()
-
-
-def test_no_drop_is_over_photos_composites_and_backgrounds_alone(run):
-    shown = run.scores.drop_nulls("value")
-    assert "drop" not in shown["metric"].to_list()
-    assert not {"common", "counter"} & {*shown["group"]}
-    assert "| swap=other" in cg.format_scores(run.scores, "markdown").splitlines()[0]
-    known = {("same", "other"): 1, ("pasted",): 1, ("other",): None, ("pasted", "grey"): None}
-    for kinds, drop in known.items():
-        some = run.predictions.filter(pl.col("swap").is_in(kinds))
-        kept = score_predictions(some, by_class=False, design=run.design).filter(metric="drop")
-        assert dict(kept.select("model", "value").iter_rows())["background"] == drop
-    for share in (model_cards, partial(eval_results, dataset="owner/name")):
-        with pytest.raises(UsageError, match="a run of composites"):
-            share([run])
 
 
 def test_effects_of_photos_as_they_are_is_refused(discs, tmp_path):

@@ -12,8 +12,7 @@ import polars as pl
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics._registry import Answers, Metric, read_answers, registered_metrics
 from counterground.metrics._settings import KEY_SCHEMA, by_key
-from counterground.metrics.design import DESIGN, DROP, Contrast, Design, Side
-from counterground.metrics.effects import same_foregrounds
+from counterground.metrics.design import DESIGN, DROP, Contrast, Design
 from counterground.metrics.intervals import (
     CONFIDENCE,
     UNKNOWN,
@@ -63,7 +62,6 @@ BREAKDOWN_SCHEMA: dict[str, Any] = {
 """Columns of ``score_by``, which adds those of the breakdown after the setting; fractions."""
 
 _RESULTS = ("true_rank", "confidence", "top2_gap")
-_ON_LABELS = Side.parse("swap=other|same")
 _Row = tuple[int | None, str | None, str, Interval]
 
 
@@ -85,9 +83,7 @@ def score_predictions(
     share of cells is a metric ``average(NAME)``. Rows with ``class_index`` hold ``accuracy``, ``drop`` and
     contrasts of one class. What the photos do not show is null, never 0. The worst cell and the calibration
     error have no interval: chance alone lowers the one and raises the other, so an interval around them would
-    often miss the truth. Composites have accuracies of groups and a drop only if all are of one kind, or the
-    same objects on their own label and on others: a drop over photos as they are, composites and backgrounds
-    alone would say nothing, nor would one between backgrounds that have objects of their own.
+    often miss the truth.
 
     Args:
         predictions: the columns of ``predictions.parquet``, read one model at a time; a photo whose cluster
@@ -231,13 +227,12 @@ def _scores(answers: Answers, *, by_class: bool) -> Iterator[_Row]:
     metrics, design = registered_metrics(), answers.photos.design
     contrasts = [contrast for contrast in design.contrasts if contrast != DROP]
     _refuse_taken(contrasts, metrics)
-    has_groups = bool(answers.photos.strata.cell_sizes.any()) and not _mixes_kinds(answers)
+    has_groups = bool(answers.photos.strata.cell_sizes.any())
     for index, part in _parts(answers) if by_class else [(None, answers)]:
         for metric in metrics:
             if index is None:
                 for group in metric.groups:
-                    known = has_groups or not (group or metric.name == DROP.name)
-                    yield None, group, metric.name, _computed(metric, part, group) if known else UNKNOWN
+                    yield None, group, metric.name, _computed(metric, part, group)
             elif metric.by_class and not (metric.needs_groups and not has_groups):
                 for group in metric.groups if has_groups else (None,):
                     yield index, group, metric.name, _computed(metric, part, group)
@@ -247,16 +242,6 @@ def _scores(answers: Answers, *, by_class: bool) -> Iterator[_Row]:
         if index is None:
             for name in design.weights:
                 yield None, None, f"average({name})", part.named_average(name)
-
-
-def _mixes_kinds(answers: Answers) -> bool:
-    """Return whether photos are composites that differ in more than the side of their background."""
-    photos = answers.photos
-    if "swap" not in photos.design.cells or photos.photos is None:
-        return False
-    if not photos.on(_ON_LABELS).any():
-        return photos.photos["swap"].n_unique() > 1
-    return not (photos.on(_ON_LABELS).all() and same_foregrounds(photos))
 
 
 def _parts(answers: Answers) -> Iterator[tuple[int | None, Answers]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterground.metrics.effects._decomposition import BACKGROUND, same_foregrounds
+from counterground.metrics.effects._decomposition import BACKGROUND
 from counterground.metrics.effects._effects import (
     BG_GAP,
     EFFECTS_SCHEMA,
@@ -21,7 +21,6 @@ __all__ = [
     "SWAP_DESIGN",
     "decomposed_classes",
     "saliency_shares",
-    "same_foregrounds",
     "swap_design",
     "swap_effects",
 ]

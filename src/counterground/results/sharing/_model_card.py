@@ -94,8 +94,8 @@ def model_cards(runs: AnyRuns) -> dict[str, str]:
         name of the model -> its card, in order of first appearance.
 
     Raises:
-        UsageError: no run, one given twice, one of composites, or two with different figures for a model of
-            one name, on the same photos in the same setting.
+        UsageError: no run, one given twice, or two with different figures for a model of one name, on the
+            same photos in the same setting.
         CounterGroundError: a run cannot be read.
     """
     found: dict[str, list[ModelResult]] = {}
@@ -112,11 +112,6 @@ def results_of(runs: AnyRuns) -> Iterator[ModelResult]:
     """
     seen: dict[tuple[Any, ...], ModelResult] = {}
     for run in open_runs(runs, least=1):
-        if run.info.intervention is not None:
-            raise UsageError(
-                f"{run.path} is a run of composites: a model card states figures of photos as they are, from "
-                "a run of evaluate."
-            )
         records = {record.name: record for record in run.info.models}
         for scores in regroup(run.scores):
             result = ModelResult(run, records[scores.setting.model], scores)
