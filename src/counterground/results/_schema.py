@@ -142,6 +142,11 @@ class LabelSpaceRecord(_Record):
     candidates: _Number | None = None
 
     @property
+    def is_built_in(self) -> bool:
+        """Whether the name alone says which names compete on a benchmark, however prompts write them."""
+        return self.name in ("benchmark", "imagenet")
+
+    @property
     def chance(self) -> float:
         """The accuracy of guessing: one name among those that compete (a fraction)."""
         return 1 / (self.candidates or self.size)

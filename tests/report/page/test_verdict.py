@@ -466,6 +466,19 @@ def test_models_of_other_names_are_no_tests_that_p_is_corrected_for(make_run, se
     assert note.endswith("Each benchmark and label space is corrected separately.")
 
 
+def test_sets_of_names_with_one_name_are_corrected_apart(make_run, section_of):
+    """Two referees chose other 20 names: both sets are called confusable."""
+    many = make_run({"a": (0.9, 0.85), "b": (0.9, 0.8), "c": (0.9, 0.8)}, path="many")
+    few = make_run({"d": (0.9, 0.4), "e": (0.9, 0.75)}, path="few")
+    runs = []
+    for run in (many, few):
+        space = run.info.label_space.model_copy(update={"name": "confusable", "version": run.path.name})
+        runs.append(replace(run, info=run.info.model_copy(update={"label_space": space})))
+    found = section_of(*runs)
+    assert "Holm-corrected over 4 tests" in answers(found.verdict)["More than the other models?"]
+    assert found.comparisons.corrected_for == "4 or 12 tests"
+
+
 def test_other_photos_are_no_test(make_run, verdict_of):
     whole = make_run({"a": (0.9, 0.2)}, path="one")
     part = make_run({"b": (0.8, 0.5)}, path="two", lacking={0: "counter"})

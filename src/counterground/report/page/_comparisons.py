@@ -108,13 +108,12 @@ def tested_pairs(
     for row in tests.iter_rows(named=True):
         key = (row["model_a"], row["source_a"], row["model_b"], row["source_b"])
         rows.setdefault(key, []).append(row)
-    families = dict(tests.group_by("label_space").agg(pl.col("p_value").count()).iter_rows())
     pairs = []
     for pair in combinations(zip(models, results, strict=True), 2):
         for (first, held), (second, others) in (pair, pair[::-1]):
             if found := _rows_of(rows, held, others):
                 ordered = sorted((_test(row, titles) for row in found), key=lambda t: order.index(t.title))
-                pairs.append(Pair(first.label, second.label, ordered, families[found[0]["label_space"]]))
+                pairs.append(Pair(first.label, second.label, ordered, found[0]["corrected_for"]))
                 break
     return Comparisons(pairs, lead if len(models) > ALL_PAIRS_UP_TO else None)
 
