@@ -196,6 +196,8 @@ def test_photos_of_further_clusters_are_not_at_hand(make_run):
 
 def test_a_plan_against_a_model_has_a_row_for_each_other(four_models):
     plan = cg.plan(four_models, drop=10, against="efficientnet-lite0")
+    assert "To detect a difference in drop of 10 points" in repr(plan)
+    assert "the difference in drop has a standard error of" in plan.notes[0]
     assert plan.rows["model"].to_list() == [
         f"{name} vs. efficientnet-lite0"
         for name in ("efficientnet-lite1", "counterground:stamps-biased", "counterground:stamps-balanced")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shlex
+import shutil
 import sys
 from functools import partial
 
@@ -29,7 +30,7 @@ from counterground.errors import CounterGroundError, MissingExtraError, OtherNam
 from counterground.intervention import SwapSettings, plan_swap
 from counterground.metrics import swap_effects
 from counterground.photos import Discovered, load_photo
-from counterground.results import repeat_command
+from counterground.results import repeat_command, run_facts
 
 discs, run = soft_discs, swapped_discs
 
@@ -152,6 +153,30 @@ def test_scores_compare_and_report_take_the_run(run, tmp_path):
     assert set(cg.compare([run]).points["model"]) == set(MODELS)
     page = cg.write_report([run], tmp_path / "report.html", photos=False)
     assert "composites" in page.read_text()
+
+
+def test_composites_of_several_kinds_have_no_drop_together(run, discs, tmp_path):
+    """Not in scores, written or recomputed, nor beside the drop of the photos as they are, nor on a card."""
+    plain = cg.evaluate(discs, MODELS, out=tmp_path / "plain", label_space="benchmark", report=False)
+    shutil.copytree(run.path, tmp_path / "foreign")
+    (tmp_path / "foreign/run.json").write_text(run.info.model_dump_json())  # without a seal
+    for each in (run, cg.open_run(run.path), cg.open_run(tmp_path / "foreign")):
+        assert "drop" not in each.scores["metric"]
+        assert not {"common", "counter"} & set(each.scores["group"])
+        assert not each.scores.filter(metric="background_effect").is_empty()
+    both = cg.compare([plain, run])
+    assert set(both.points["source"]) == {"plain"}
+    assert set(both.tests.filter(source_a="run")["metric"]) == {"accuracy"}
+    assert any("no contrast in common" in warning for warning in both.warnings)
+    for written in (lambda: cg.model_cards(run), lambda: cg.eval_results([plain, run], "a/b")):
+        with pytest.raises(UsageError, match="is a run of composites"):
+            written()
+
+
+def test_the_benchmark_that_the_command_needs_is_that_of_the_photos(run, discs):
+    facts = run_facts(run)
+    assert "BENCHMARK" in facts.command
+    assert (facts.benchmark, facts.version, facts.built_in) == (discs.name, discs.version, False)
 
 
 def test_effects_of_photos_as_they_are_is_refused(discs, tmp_path):

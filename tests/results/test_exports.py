@@ -140,6 +140,15 @@ def test_a_card_says_limits_and_its_own_warnings_and_how_to_repeat(make_run):
     assert "stamps-biased" not in body
 
 
+def test_a_card_counts_the_photos_that_could_be_read(make_run):
+    run = make_run({"m": (0.8, 0.5)})
+    counts = run.info.counts.model_copy(update={"photos": run.info.counts.photos + 7, "unreadable": 7})
+    card = model_cards(replace(run, info=run.info.model_copy(update={"counts": counts})))["m"]
+    assert "**What was evaluated.** 360 photos of 9 classes" in card
+    (result,) = front_matter(card)[0][0]["results"]
+    assert result["dataset"]["args"]["photos"] == 360
+
+
 def test_a_card_asks_for_the_path_of_a_benchmark_that_has_no_name(make_run):
     where = "with the path of the benchmark for BENCHMARK"
     for name in (each.name for each in list_benchmarks()):

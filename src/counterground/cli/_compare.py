@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -58,7 +59,7 @@ from counterground.cli._options import format_option
 )
 @format_option(
     ["table", "csv", "json", "markdown", "latex"],
-    "Output format; csv has one row per model, in fractions; json has everything.",
+    "Output format; csv has one row per model, in fractions, with warnings on stderr; json has everything.",
 )
 def compare(
     runs: tuple[Path, ...],
@@ -109,6 +110,13 @@ def compare(
         contrast=contrast,
     )
     print_text(format_comparison(found, style))
+    if style == "csv":  # which has no place for them
+        _warn(found.warnings)
+
+
+def _warn(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        click.echo(f"Warning: {sentence}", err=True)
 
 
 def _reproduce(runs: tuple[Path, ...], style: str) -> None:
@@ -128,5 +136,4 @@ def _reproduce(runs: tuple[Path, ...], style: str) -> None:
     rows, warnings = reproduce(opened), left_out(opened)
     print_text(format_reproduction(rows, style, warnings))
     if style in ("csv", "json"):
-        for sentence in warnings:
-            click.echo(f"Warning: {sentence}", err=True)
+        _warn(warnings)

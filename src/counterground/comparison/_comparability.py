@@ -124,6 +124,8 @@ def _loading(runs: Mapping[str, Run]) -> Iterator[str]:
         decoded.setdefault("reduced" if run.info.fast_decode else "full", []).append(name)
     if len(loaded) > 1:
         yield f"Models are loaded in different ways: {_values(loaded)}."
+    elif note := next(iter(runs.values())).info.loading_note(", ".join(runs)):
+        yield note
     if len(precisions) > 1:
         yield f"Models run in different precision: {_values(precisions)}."
     if len(decoded) > 1:

@@ -408,7 +408,10 @@ def _tests(
             models, held = _compared(group)
             sources |= held
             untested = _untested(models, against, title)
-            table = _without_repeats(compare_answers(models, contrast), group.values())
+            table = compare_answers(models, contrast)
+            if contrast == DROP and any(run.info.mixes_groups for run in group.values()):
+                table = table.filter(pl.col("metric") == "accuracy", pl.col("group").is_null())
+            table = _without_repeats(table, group.values())
         except ValueError as error:
             if not untested and (len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values())):
                 untested = [f"No paired tests on {title}: {error}"]

@@ -135,7 +135,8 @@ class Check(Written):
 
     ``findings``: one for each model and limit. Together, their intervals hold the truth in at least 95 % of
     runs: they are corrected for their number (Bonferroni), and for stopping if the run could stop early.
-    ``notes``: those of the benchmark, and what the choice of its pairs did to the figures.
+    ``notes``: how models were loaded if not as trained, those of the benchmark, and what the choice of its
+    pairs did to the figures.
     """
 
     run: str
@@ -286,7 +287,8 @@ def check_run(
             )
             findings.append(found)
     runs = [run] if base is None else [run, base]
-    notes = [note for each in runs for note in each.info.benchmark.notes]
+    notes = [*filter(None, [each.info.loading_note("" if base is None else str(each.path)) for each in runs])]
+    notes += [note for each in runs for note in each.info.benchmark.notes]
     notes += [sentence for referee in (*referees, *base_referees) for sentence in referee.sentences]
     if limits.min_accuracy is not None and (own := run.info.stopping) and own.photos < own.of:
         notes.append(

@@ -245,9 +245,14 @@ class Pilot:
         shared = f"differences between clusters are {percent(clusters / error)} % of its variance"
         if self.now.clusters == self.now.photos:
             shared = "each photo is its own cluster"
+        what, each = (
+            ("difference in drop", "differences in its classes")
+            if self.paired
+            else ("drop", "drops of its classes")
+        )
         return (
-            f"{name} in the pilot run: the drop has a standard error of {percent(math.sqrt(error))} points; "
-            f"{shared}; the drops of its classes have a standard deviation of {percent(spread)} points."
+            f"{name} in the pilot run: the {what} has a standard error of {percent(math.sqrt(error))} "
+            f"points; {shared}; the {each} have a standard deviation of {percent(spread)} points."
         )
 
 
@@ -373,11 +378,12 @@ class Plan(Written):
     ``rows``: ``model``; ``drop`` to be detected with ``power``; the ``power_now`` of ``photos_now`` in
     ``clusters_now``, and the ``smallest_drop_now`` that they show with ``power``; ``photos`` and ``clusters``
     needed (null: 10 million photos are not enough), ``label_hours`` for those not at hand, ``calls`` and
-    their ``cost``. Drops and power are fractions.
+    their ``cost``. Drops and power are fractions. ``paired``: each is a difference of two models' drops.
     """
 
     rows: pl.DataFrame
     notes: tuple[str, ...] = field(default=())
+    paired: bool = False
 
     @property
     def table(self) -> Table:
@@ -403,8 +409,9 @@ class Plan(Written):
             texts += [f"{row['cost']:,.2f}" if row["cost"] is not None else "–"] * with_cost
             cells.append([Cell(text) for text in texts])
         first = self.rows.row(0, named=True)
+        what = "a difference in drop" if self.paired else "a drop"
         caption = (
-            f"To detect a drop of {100 * first['drop']:g} points with power {100 * first['power']:g} %, the "
+            f"To detect {what} of {100 * first['drop']:g} points with power {100 * first['power']:g} %, the "
             "probability that its 95 % interval lies above 0. Power in percent, drops in points."
         )
         return Table(columns, cells, caption, notes=self.notes)
@@ -456,7 +463,8 @@ def plan_photos(
     else:
         judged = Judged.of(source)
         named = _pilots(judged, against, costs)
-        notes = [each.sentence(name) for name, each, _ in named if isinstance(each, Pilot)]
+        notes = [*filter(None, [source.info.loading_note()])]
+        notes += [each.sentence(name) for name, each, _ in named if isinstance(each, Pilot)]
         notes += [_OF_COMPOSITES] * judged.is_of_composites
     obstacles = [(name, obstacle) for name, each, _ in named if (obstacle := _obstacle(each, drop))]
     if len(obstacles) == len(named):
@@ -469,7 +477,7 @@ def plan_photos(
     rows = [_row(name, each, question, price) for name, each, price in named]
     notes += [f"{name} {obstacle}" for name, obstacle in obstacles]
     notes += _notes(rows, clusters, costs)
-    return Plan(pl.DataFrame(rows, schema=_SCHEMA), tuple(notes))
+    return Plan(pl.DataFrame(rows, schema=_SCHEMA), tuple(notes), against is not None)
 
 
 class Outlook(NamedTuple):

@@ -66,7 +66,7 @@ from counterground.models import (
     parts_of,
 )
 from counterground.photos import Benchmark, photo_geometry, prompt_templates
-from counterground.results import InterventionRecord, ModelRecord, Run
+from counterground.results import InterventionRecord, ModelRecord, Run, without_mixtures
 
 _Group = list[tuple[NamedModel, ReadyEncoder | ModelOutcome]]
 # Models are loaded and run together until their weights take this much (bytes).
@@ -173,12 +173,9 @@ def finish_run(
     info = run_info(request, outcomes, predictions, unreadable)
     found = [*info.warnings, *measured.warnings, *_warnings_of_training(request, outcomes), *warnings]
     seconds = round(time.monotonic() - started, 2)
-    run = Run(
-        out,
-        shareable_info(info.model_copy(update={**more, "seconds": seconds, "warnings": found})),
-        predictions,
-        score(predictions, design=benchmark.design),
-    )
+    info = shareable_info(info.model_copy(update={**more, "seconds": seconds, "warnings": found}))
+    scores = without_mixtures(score(predictions, design=benchmark.design), info)
+    run = Run(out, info, predictions, scores)
     write_run(run, request.candidates.space, unreadable, answers, also)
     return run
 

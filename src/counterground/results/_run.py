@@ -18,6 +18,7 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean, f
 from counterground.files import read_record, sealed_files
 from counterground.metrics import (
     DROP,
+    GROUPS,
     KEYS,
     PHOTO_COLUMNS,
     SALIENCY_SCHEMA,
@@ -289,7 +290,15 @@ def open_run(path: Path | str) -> Run:
             check_predictions(info, rows)
             sure = Confidence(anytime=info.stopping is not None)
             scores = score_predictions(rows, confidence=sure, design=info.benchmark.scored)
-    return Run(folder, info, rows, scores)
+    return Run(folder, info, rows, without_mixtures(scores, info))
+
+
+def without_mixtures(scores: pl.DataFrame, info: RunInfo) -> pl.DataFrame:
+    """Return scores without those of common and counter rows if these are composites of several kinds."""
+    if not info.mixes_groups:
+        return scores
+    mixed = (pl.col("metric") == DROP.name) | pl.col("group").is_in(GROUPS).fill_null(value=False)
+    return scores.filter(~mixed)
 
 
 AnyRuns = Run | Path | str | Iterable[Run | Path | str]

@@ -282,7 +282,9 @@ def test_who_chose_the_backgrounds_is_said(page, make_run):
     chosen = run.info.benchmark.model_copy(update={"referee": "lite0"})
     discovered = replace(run, info=run.info.model_copy(update={"benchmark": chosen}))
     text = page(discovered).text
-    assert "Common backgrounds are those on which lite0 did best" in text
+    assert (
+        "Common backgrounds are those on which lite0 did best, counter backgrounds those with the w" in text
+    )
     assert "“A Sober Look at the Robustness of CLIPs to Spurious Features”" in text
 
 
