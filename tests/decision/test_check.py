@@ -241,7 +241,7 @@ def test_a_base_must_name_the_model_to_compare_with(folders, make_run):
     with pytest.raises(UsageError, match=r"must hold one model alone or of the same name .* it holds sure"):
         cg.check(other, not_worse_than=folders / "all")
     elsewhere = make_run({"new": (0.9, 0.85)}, per_group=80, label_space="benchmark")
-    with pytest.raises(UsageError, match="with the same names, prompts and label space"):
+    with pytest.raises(UsageError, match="with the same names, prompts, label space and loading"):
         cg.check(elsewhere, not_worse_than=folders / "sure")
 
 

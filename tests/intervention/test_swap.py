@@ -5,6 +5,7 @@ import json
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -26,6 +27,7 @@ from PIL import Image
 import counterground as cg
 from counterground import models
 from counterground.cli._show import show_swap  # what the command prints
+from counterground.comparison import chosen_on_its_photos
 from counterground.errors import CounterGroundError, MissingExtraError, OtherNamesWarning, UsageError
 from counterground.intervention import SwapSettings, plan_swap
 from counterground.metrics import swap_effects
@@ -177,6 +179,18 @@ def test_the_benchmark_that_the_command_needs_is_that_of_the_photos(run, discs):
     facts = run_facts(run)
     assert "BENCHMARK" in facts.command
     assert (facts.benchmark, facts.version, facts.built_in) == (discs.name, discs.version, False)
+
+
+def test_the_referee_of_counteranimal_chose_its_composites_too(run):
+    """Whoever swaps backgrounds of CounterAnimal measures pairs that were chosen on the same photos."""
+    named = run.info.intervention.source.model_copy(update={"name": "CounterAnimal"})
+    of = run.info.intervention.model_copy(update={"source": named})
+    theirs = replace(run, info=run.info.model_copy(update={"intervention": of}))
+    assert not chosen_on_its_photos(run)
+    assert chosen_on_its_photos(theirs)
+    verdicts = {each.model: each.verdict for each in cg.check(theirs, max_drop=10).findings}
+    assert verdicts["background"] == "undecided"
+    assert cg.check(run, max_drop=10, models="background").verdict == "fail"
 
 
 def test_effects_of_photos_as_they_are_is_refused(discs, tmp_path):

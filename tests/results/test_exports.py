@@ -19,7 +19,14 @@ from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.models import expand_specs, list_models, references_of
 from counterground.photos import Discovered
-from counterground.results import ModelRecord, StoppingRecord, bibliography, eval_results, model_cards
+from counterground.results import (
+    InterventionRecord,
+    ModelRecord,
+    StoppingRecord,
+    bibliography,
+    eval_results,
+    model_cards,
+)
 
 # The table of references itself: a bibliography holds only the entries that its runs reach.
 from counterground.results.sharing._citations import _DATA, _FAMILIES, _of_model, _references
@@ -107,6 +114,27 @@ def test_the_origin_of_a_discovered_benchmark_is_cited_whatever_its_name(make_ru
         assert known.info.benchmark.discovery == found
         assert "% For the photos of stamps\n@misc{tuxpaint" in bibliography([known])
         assert "@misc{tuxpaint" not in bibliography([run])
+
+
+def test_what_composites_are_made_of_and_heads_are_fitted_on_is_cited(make_run):
+    stamps, mine = make_run({"m": (0.8, 0.5)}), make_run({"m": (0.8, 0.5)}, name="stamps, swapped")
+    assert "@misc{tuxpaint" not in bibliography(mine)
+    fitted = mine.info.model_copy(update={"train": stamps.info.benchmark})
+    cited = bibliography(replace(mine, info=fitted))
+    assert "% For the photos of stamps, on which heads are fitted\n@misc{tuxpaint" in cited
+    made = InterventionRecord(
+        kind="swap",
+        version=2,
+        opencv="4",
+        settings={},
+        masks=None,
+        source=stamps.info.benchmark,
+        foregrounds=9,
+        backgrounds=9,
+    )
+    cited = bibliography(replace(mine, info=mine.info.model_copy(update={"intervention": made})))
+    assert "% For the photos of stamps\n@misc{tuxpaint" in cited
+    assert "No entry for the benchmark" not in cited
 
 
 def test_a_strangers_words_stay_words_in_a_card(make_run):

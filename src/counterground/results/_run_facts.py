@@ -11,7 +11,7 @@ from typing import Any
 from counterground.benchmarks import benchmark_names
 from counterground.results._numbers import count
 from counterground.results._run import Run
-from counterground.results._schema import BenchmarkRecord, InterventionRecord
+from counterground.results._schema import InterventionRecord
 
 _LABEL_SPACES = ("benchmark", "imagenet")
 
@@ -84,15 +84,9 @@ def run_facts(run: Run) -> RunFacts:
         ModelFacts(m.name, m.spec, m.kind.replace("_", " "), m.fingerprint, m.in_memory, _flat(m.description))
         for m in info.models
     ]
-    source = _source(run)
-    name, version = source.name, source.version
+    name, version = info.source.name, info.source.version
     command = repeat_command(run)
     return RunFacts(run.path.name or str(run.path), name, version, _is_built_in(name), facts, models, command)
-
-
-def _source(run: Run) -> BenchmarkRecord:
-    """Return the benchmark that the command of a run names; composites are made of its photos."""
-    return run.info.intervention.source if run.info.intervention else run.info.benchmark
 
 
 def _positions(run: Run) -> list[tuple[str, str]]:
@@ -113,8 +107,7 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     which has to create it.
     """
     info = run.info
-    source = _source(run)
-    benchmark = source.name if _is_built_in(source.name) else "BENCHMARK"
+    benchmark = info.source.name if _is_built_in(info.source.name) else "BENCHMARK"
     mitigated = [model for model in info.models if model.stated("mitigation", dict)]
     words = [
         "counterground",

@@ -363,6 +363,11 @@ class RunInfo(_Record):
     intervention: InterventionRecord | None = None
 
     @property
+    def source(self) -> BenchmarkRecord:
+        """The benchmark of the photos as they are: for composites, that which they are made of."""
+        return self.intervention.source if self.intervention else self.benchmark
+
+    @property
     def mixes_groups(self) -> bool:
         """Whether common and counter rows are composites of several kinds, which have no drop together."""
         return self.intervention is not None and DROP not in self.benchmark.scored.contrasts

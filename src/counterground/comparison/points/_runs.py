@@ -111,8 +111,8 @@ def why_not_paper(run: Run) -> str:
 
 
 def is_counteranimal(run: Run) -> bool:
-    """Return whether a run calls its benchmark CounterAnimal, whatever photos it holds."""
-    return run.info.benchmark.name.casefold() == BENCHMARK
+    """Return whether a run calls its benchmark CounterAnimal, whatever photos, or composites, it holds."""
+    return run.info.source.name.casefold() == BENCHMARK
 
 
 def _other_setting(label_space: str | None, paper: PaperSetting) -> str:
