@@ -542,7 +542,9 @@ def _partner(subject: _Subject, base: Run) -> tuple[str, pl.DataFrame]:
     named = {other: found for other, found in fitting.items() if other[0] == key[0]} or fitting
     if len(named) != 1:
         names = ", ".join(dict.fromkeys(str(other[0]) for other in parts))
-        why = "alone or of the same name" if named else "with the same names, prompts, label space and loading"
+        why = (
+            "alone or of the same name" if named else "with the same names, prompts, label space and loading"
+        )
         raise UsageError(f"{base.path} must hold one model {why} to compare {key[0]} with; it holds {names}.")
     ((other, found),) = named.items()
     found = found.sort("path")
