@@ -171,6 +171,11 @@ class ModelRecord(_Record):
         """Whether names and prompts decide its predictions: not with its own classes or a fitted head."""
         return self.kind not in ("classifier", "image_encoder")
 
+    @property
+    def has_other_head(self) -> bool:
+        """Whether its head was fitted on photos or mitigated, which makes the same weights another model."""
+        return "head" in self.description or "mitigation" in self.description
+
     def stated(self, key: str, kind: type[R]) -> R | None:
         """Return what its description says under a key, if that is of this type: any library may write it."""
         value = self.description.get(key)

@@ -76,10 +76,10 @@ def _photos_of_sides(run: Run, contrast: Contrast) -> dict[str, int]:
 def family_of(record: ModelRecord) -> str:
     """Return ``clip`` (dual encoders), ``lvlm`` (generative models), ``imagenet`` or ``other``.
 
-    ``imagenet`` are classifiers trained on ImageNet-1K and nothing else, as the paper's are; a fitted head
-    makes any model ``other``.
+    ``imagenet`` are classifiers trained on ImageNet-1K and nothing else, as the paper's are; a fitted or
+    mitigated head makes any model ``other``.
     """
-    if "head" in record.description:
+    if record.has_other_head:
         return "other"
     if record.kind == "dual_encoder":
         return "clip"
