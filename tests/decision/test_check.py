@@ -510,3 +510,13 @@ def test_legacy_loading_is_stamped_on_checks_plans_and_comparisons(make_run):
     trained = make_run({"a": (0.9, 0.5)})
     for found in (cg.check(trained, max_drop=10).notes, cg.compare(trained).warnings):
         assert not any(stamp in sentence for sentence in found)
+
+
+def test_notes_stand_beside_csv_which_has_no_place_for_them(make_run, tmp_path, capsys):
+    folder = str(made_runs.write_run(make_run({"a": (0.9, 0.8)}, notes=["Cut-outs."]), tmp_path / "run"))
+    assert main(["check", folder, "--max-drop", "50", "--format", "csv"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "Note: Cut-outs.\n"
+    assert len(printed.out.splitlines()) == 2
+    assert main(["check", folder, "--max-drop", "50", "--format", "csv", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""

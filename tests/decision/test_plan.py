@@ -267,7 +267,8 @@ def test_every_format_of_the_command_holds_the_plan(style):
     if style == "json":
         assert json.loads(done.output)["plan"][0]["power"] == 0.8
     if style == "csv":
-        assert pl.read_csv(done.output.encode()).columns == plan.rows.columns
+        assert pl.read_csv(done.stdout.encode()).columns == plan.rows.columns
+        assert done.stderr.splitlines() == [f"Note: {note}" for note in plan.notes]
 
 
 @pytest.mark.parametrize(

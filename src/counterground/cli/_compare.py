@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -80,7 +79,7 @@ def compare(
     chooses which of its tables they come from. --reproduce puts printed and measured values side by side, row
     by row; without RUN, the measured values are those of the 2025 reproduction.
     """
-    from counterground.cli._show import print_text
+    from counterground.cli._show import print_aside, print_text
     from counterground.comparison import claim_by_setting, format_claim, format_comparison, full_comparison
     from counterground.errors import UsageError
 
@@ -111,17 +110,12 @@ def compare(
     )
     print_text(format_comparison(found, style))
     if style == "csv":  # which has no place for them
-        _warn(found.warnings)
-
-
-def _warn(sentences: Sequence[str]) -> None:
-    for sentence in sentences:
-        click.echo(f"Warning: {sentence}", err=True)
+        print_aside(found.warnings, "Warning")
 
 
 def _reproduce(runs: tuple[Path, ...], style: str) -> None:
     """Print the paper's rows beside ours; warnings name what is left out, on stderr for csv or json."""
-    from counterground.cli._show import print_text
+    from counterground.cli._show import print_aside, print_text
     from counterground.comparison import format_reproduction, left_out, reproduce
     from counterground.errors import UsageError
     from counterground.results import open_runs
@@ -136,4 +130,4 @@ def _reproduce(runs: tuple[Path, ...], style: str) -> None:
     rows, warnings = reproduce(opened), left_out(opened)
     print_text(format_reproduction(rows, style, warnings))
     if style in ("csv", "json"):
-        _warn(warnings)
+        print_aside(warnings, "Warning")
