@@ -90,8 +90,8 @@ def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict
     found, other_size = {}, ""
     for photo, name in benchmark.photos.select("path", "class_name").iter_rows():
         file = benchmark.photo_path(photo)
-        size = _size_of(file) if annotated.matched.has(photo) else (0, 0)
-        objects = annotated.objects(MaskRequest(photo, file, name, None, size))
+        pixels = _size_of(file) if annotated.matched.has(photo) else (0, 0)
+        objects = annotated.objects(MaskRequest(photo, file, name, None, pixels))
         if isinstance(objects, Found):
             if objects.reason == "wrong size":
                 other_size = f"{photo} is {objects.detail}"
