@@ -326,6 +326,9 @@ def test_training_photos_that_cannot_do_are_refused(photos, tiny_clip, tmp_path,
 
     two = of_classes(photos, tmp_path / "two", "ice bear", "flamingo")
     assert "two has no photo of class 'black swan' to fit a head on." in refused(*model, "--train", two)
+    shutil.copytree(photos / "black swan", two / "black swan")
+    said = refused(*model, "--train", two)
+    assert "has no photo of class 'black swan', besides those that are evaluated, to fit a head on." in said
     one = of_classes(photos, tmp_path / "one", "ice bear")
     said = refused(*model, benchmark=one)
     assert "all photos that a head can be fitted on are of class 'ice bear'; it needs two classes." in said

@@ -146,9 +146,12 @@ def test_the_command_repeats_the_run(page, make_run):
         *asked.split(),
         *("--as-published", "--out", "run"),
     ]
-    assert repeat_command(make_run({"m": (0.7, 0.6)}, name="stamps")).startswith(
-        "counterground evaluate stamps"
-    )
+    for built_in in ("stamps", "waterbirds?split=val"):
+        command = repeat_command(make_run({"m": (0.7, 0.6)}, name=built_in))
+        assert shlex.split(command)[:3] == ["counterground", "evaluate", built_in]
+    fitted = replace(run, info=run.info.model_copy(update={"train": run.info.benchmark}))
+    assert "--train TRAINING " in repeat_command(fitted)
+    assert "TRAINING stands for the folder or manifest of my photos" in page(fitted).text
 
 
 def test_a_chosen_label_space_is_given_by_its_file_and_not_called_1_vs_1000(page, make_run):

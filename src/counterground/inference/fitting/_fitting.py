@@ -250,10 +250,12 @@ def _check_classes(name: str, request: Request, source: Benchmark, present: set[
             "and a head knows only what it was fitted on. Let the benchmark's classes compete: --label-space "
             "benchmark."
         )
-    evaluated = set(request.benchmark.photos["class_index"])
+    evaluated = {request.candidates.true_index[at] for at in request.benchmark.photos["class_index"].unique()}
     if missing := [at for at in missing if at in evaluated]:
-        listed = listed_classes([space.names[at] for at in missing], source.label_space.names)
-        raise UsageError(f"{name}: {source.name} has no photo of {listed} to fit a head on.")
+        names, known = [space.names[at] for at in missing], source.label_space.names
+        listed = listed_classes(names, [name for name in known if name not in names])
+        besides = ", besides those that are evaluated," if set(names) & set(known) else ""
+        raise UsageError(f"{name}: {source.name} has no photo of {listed}{besides} to fit a head on.")
     if len(present) < 2:
         raise UsageError(
             f"{name}: all photos that a head can be fitted on are of "

@@ -53,6 +53,11 @@ class CandidateLabels:
         return short_hash(self.space.to_json(), *self.all_texts)
 
     @property
+    def follows_imagenet(self) -> bool:
+        """Whether any name is written as ImageNet's list of ``--names`` has it."""
+        return not _is_list(self.space) and any(index is not None for index in self.space.imagenet)
+
+    @property
     def all_texts(self) -> tuple[str, ...]:
         """Every text a text encoder sees."""
         return self.texts if self.spellings is None else tuple(t for each in self.spellings for t in each)
@@ -100,9 +105,7 @@ def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> Cand
     else:
         space, source = _read_label_space(label_space), label_space
         true = _by_index_or_name(own, space, source)
-    # A list of names is written as it is, whatever ImageNet calls the classes.
-    as_listed = source == label_space and not label_space.endswith(".json") and names in BUILT_IN_NAMES
-    texts = space.names if as_listed else _texts(space, names)
+    texts = space.names if _is_list(space) and names in BUILT_IN_NAMES else _texts(space, names)
     return CandidateLabels(space, texts, true, source, _spellings(space, names))
 
 
@@ -241,6 +244,14 @@ def _read_label_space(name: str) -> LabelSpace:
     match = match_imagenet(listed)
     known = match.indices if match.in_order else (None,) * len(listed)
     return LabelSpace(f"{path.name}@{short_hash(*listed)}", listed, known)
+
+
+def _is_list(space: LabelSpace) -> bool:
+    """Whether it was read from a list of names, here or in an earlier run that saved it as JSON.
+
+    These are written as listed, whatever ImageNet calls the classes.
+    """
+    return space.name.endswith(f"@{short_hash(*space.names)}")
 
 
 def _without_candidates(source: str, classes: str) -> str:
