@@ -210,9 +210,10 @@ def _check_choice_settings(benchmark: Benchmark, settings: Settings) -> None:
     """Refuse settings that would have no effect if models choose among options."""
     if settings.aliases or settings.article != "a":
         raise UsageError("Options are written as they are: leave out --aliases and --article.")
-    if benchmark.has_questions and settings.label_space:
+    if benchmark.has_questions and (settings.label_space or settings.names != Settings.names):
         raise UsageError(
-            f"The photos of {benchmark.name} have questions with their own options: leave out --label-space."
+            f"The photos of {benchmark.name} have questions with their own options: leave out --label-space "
+            "and --names."
         )
 
 

@@ -333,14 +333,14 @@ def _warnings(
     absent = _absent(request, unreadable)
     if absent:
         warnings.append(f"The true class of {counted(absent, 'photo')} is not a candidate: counted as wrong.")
+    reads_names = any(outcome.record.reads_names for outcome in outcomes)
     duplicates = _duplicate_texts(request.candidates, predictions)
-    if duplicates and any(outcome.record.reads_names for outcome in outcomes):
+    if duplicates and reads_names:
         more = ", ..." if len(duplicates) > 3 else ""
         warnings.append(
             f"Duplicate class names ({', '.join(duplicates[:3])}{more}): ties count for the lower index."
         )
-    reads_texts = any(outcome.record.kind != "classifier" for outcome in outcomes)
-    if reads_texts and (odd := _badly_read(request)):
+    if reads_names and (odd := _badly_read(request)):
         warnings.append(odd)
     settings = request.settings
     if settings.fast_decode and not any(_fast_decode(outcome) for outcome in outcomes):
@@ -359,10 +359,18 @@ def _unused_settings(request: Request, outcomes: Sequence[ModelOutcome]) -> list
     draws_options = request.multiple_choice and not request.benchmark.has_questions
     if settings.options != Settings.options and not draws_options:
         unused.append("No options were drawn for any photo: --options has no effect.")
+    asked = [outcome.generative for outcome in outcomes if outcome.generative]
+    if asked and settings.loss != Settings.loss and all(each.answers is not None for each in asked):
+        unused.append("Answers are generated, not scored by their losses: --loss has no effect.")
+    protocols = {prompt["protocol"] for each in asked for prompt in each.asked}
+    if settings.article != Settings.article and protocols == {"free-form"}:
+        unused.append("The question of free-form names no class: --article has no effect.")
     if settings.label_space == "confusable":  # its referee reads both
         return unused
     if settings.names != Settings.names and not any(outcome.record.reads_names for outcome in outcomes):
         unused.append("No model reads class names: --names has no effect on the predictions.")
+    elif settings.names == "wordnet" and not request.candidates.follows_imagenet:
+        unused.append("Every name that competes is written as given: --names has no effect.")
     if settings.prompts != Settings.prompts and all(
         outcome.record.kind != "dual_encoder" for outcome in outcomes
     ):
@@ -371,11 +379,12 @@ def _unused_settings(request: Request, outcomes: Sequence[ModelOutcome]) -> list
 
 
 def _badly_read(request: Request) -> str:
-    """Warn about class names that are not words, unless the user has chosen how they are written."""
+    """Warn about class names that are not words, unless questions or the user say how they are written."""
     candidates = request.candidates
     pairs = zip(candidates.texts, candidates.space.imagenet, strict=True)
     own = [text for text, index in pairs if index is None]
-    if request.settings.names not in BUILT_IN_NAMES or not (odd := badly_read_names(own)):
+    as_asked = request.multiple_choice and request.benchmark.has_questions
+    if as_asked or request.settings.names not in BUILT_IN_NAMES or not (odd := badly_read_names(own)):
         return ""
     return (
         f"{odd}. Write them as in a caption: --names FILE, one name a line, in the order of label_space.json."

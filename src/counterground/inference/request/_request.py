@@ -167,8 +167,16 @@ class Request:
             "answer_score": self.settings.loss if scored else None,
             "label_space": space
             if self.benchmark.has_questions
-            else f"{space}, {self.settings.options} options",
+            else f"{space}, {self._drawn_options()} options",
         }
+
+    def _drawn_options(self) -> int:
+        """Return how many options a question gets that has none: fewer than chosen if fewer names compete."""
+        labels, known = self.candidates, self.candidates.space.candidates
+        every = range(len(labels.space))
+        sets = [every] if known is None else [{true, *others} for true, others in known.items()]
+        most = max(len({labels.texts[name] for name in each}) for each in sets)
+        return min(self.settings.options, most)
 
     def candidate_indices(self, class_index: int) -> tuple[int, ...]:
         """Return the candidates for photos of a class of the benchmark.
