@@ -269,6 +269,22 @@ def test_the_names_of_another_run_are_stated_by_their_file_whatever_its_label_sp
     assert set(heads.predictions["predicted_name"]) <= {"flamingo", "ice bear"}
 
 
+def test_files_below_the_home_folder_are_read_as_the_stated_command_names_them(
+    benchmark, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "names.txt").write_text("swan\nflamingo\nbear\n")
+    (tmp_path / "prompts.txt").write_text("a drawing of a {}\n")
+    files = {"names": "names.txt", "prompts": "prompts.txt"}
+    asked = Settings(label_space="benchmark", **{name: str(tmp_path / file) for name, file in files.items()})
+    run = evaluate_models(benchmark, ["colour_model:brightness"], asked, tmp_path / "run")
+    assert "--names '~/names.txt' --prompts '~/prompts.txt'" in repeat_command(run)
+    stated = Settings(label_space="benchmark", **{name: f"~/{file}" for name, file in files.items()})
+    again = evaluate_models(benchmark, ["colour_model:brightness"], stated, tmp_path / "again")
+    assert (again.info.texts, again.info.templates) == (run.info.texts, run.info.templates)
+    assert again.predictions.equals(run.predictions)
+
+
 def test_runs_with_other_names_under_one_title_are_not_compared(benchmark, tiny_clip, tmp_path):
     from counterground import compare
 

@@ -66,6 +66,7 @@ from counterground.models import (
     parts_of,
 )
 from counterground.photos import Benchmark, photo_geometry, prompt_templates
+from counterground.reading import given_path
 from counterground.results import InterventionRecord, ModelRecord, Run, without_mixtures
 
 _Group = list[tuple[NamedModel, ReadyEncoder | ModelOutcome]]
@@ -202,7 +203,7 @@ def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings:
     competing = label_space if label_space == "confusable" else candidates.space.name
     if note := other_names(benchmark, competing):  # before hours of work; the run repeats it
         warnings.warn(note, OtherNamesWarning, stacklevel=2)
-    aliases = read_aliases(Path(settings.aliases), candidates.space.names) if settings.aliases else {}
+    aliases = read_aliases(given_path(settings.aliases), candidates.space.names) if settings.aliases else {}
     return Request(benchmark, models, settings, candidates, prompt_templates(settings.prompts), aliases)
 
 

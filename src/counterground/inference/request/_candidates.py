@@ -19,7 +19,7 @@ from counterground.photos import (
     name_key,
     read_class_names,
 )
-from counterground.reading import is_file, read_json
+from counterground.reading import given_path, is_file, read_json
 from counterground.text import and_more
 
 CONFUSABLE = 20
@@ -232,7 +232,7 @@ def named_by_content(choice: str, built_in: Sequence[str], content: Sequence[str
 
 
 def _read_label_space(name: str) -> LabelSpace:
-    path = Path(name)
+    path = given_path(name)
     if not is_file(path):
         raise UsageError(
             f"Unknown label space {name!r}: neither one of {', '.join(_BUILT_IN)} nor a file."
@@ -265,7 +265,7 @@ def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
     """Return how each class is written in prompts; classes without an ImageNet index keep their own name."""
     if names in BUILT_IN_NAMES:
         return _as_imagenet(space, imagenet_names(names))  # type: ignore[arg-type]
-    path = Path(names)
+    path = given_path(names)
     if not is_file(path):
         raise UsageError(
             f"Unknown names {names!r}: neither openai, wordnet nor a file."
