@@ -421,6 +421,16 @@ def test_unreadable_photos_are_left_out_of_training_and_counted(photos, tiny_cli
     )
     assert run.info.models[0].description["head"]["photos"] == 47
     assert len(run.predictions) == 47
+    train = of_classes(photos, tmp_path / "train", "ice bear", "black swan", "flamingo")
+    (train / "flamingo/common-water/1.jpg").write_bytes(b"no photo either")
+    run = evaluate_models(
+        read_benchmark(photos),
+        f"open_clip:{tiny_clip}?head=prototypes",
+        SETTINGS,
+        tmp_path / "trained",
+        train=read_benchmark(train),
+    )
+    assert "1 training photo could not be read." in run.info.models[0].description["warnings"]
 
 
 @pytest.mark.parametrize("head", ["knn&k=1", "logistic&C=1", "linear&alpha=1", "prototypes"])

@@ -165,7 +165,10 @@ class Fitting:
                 bar.advance(1)
         paths = self.source.photos["path"]
         parts = None if self.parts is None else dict(zip(paths, self.parts.tolist(), strict=True))
-        return FittedHeads(tuple(heads), parts, read.account(heads), tuple(read.warnings(heads)))
+        warned = list(read.warnings(heads))
+        if parts is None and (lost := len(self.rows) - len(read.rows)):  # unreadable.csv has those evaluated
+            warned.append(f"{counted(lost, 'training photo')} could not be read.")
+        return FittedHeads(tuple(heads), parts, read.account(heads), tuple(warned))
 
     def _check_read(self, labels: np.ndarray) -> None:
         """Refuse to go on with the ``labels`` of photos that could be read, if a class is lost without them.
