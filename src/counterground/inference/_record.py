@@ -450,7 +450,7 @@ def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> l
             "features of another one (check the tokenizer and its end token)"
         )
     answers = predictions["predicted_index"].drop_nulls()
-    if len(answers) >= _ENOUGH and answers.n_unique() == 1 < predictions["class_index"].n_unique():
+    if len(answers) >= _ENOUGH and answers.n_unique() == 1 < predictions["true_index"].n_unique():
         signs.append(f"all {len(answers):,} answers are {candidates.space.names[answers[0]]!r}")
     ties = int((predictions["top2_gap"] == 0).sum())
     chosen = outcome.generative is not None and outcome.generative.positions  # votes tie more often

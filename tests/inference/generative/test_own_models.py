@@ -221,6 +221,22 @@ def test_a_class_that_the_referee_cannot_read_is_listed(own, photos, tiny_clip, 
     assert len(run.predictions) == 32
 
 
+def test_one_answer_to_all_questions_may_be_right(own, photos, tmp_path):
+    paths = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
+    table = {
+        "path": paths,
+        "class_name": [path.partition("/")[0] for path in paths],
+        "question": ["Is there a dog?"] * len(paths),
+        "options": [["yes", "no"]] * len(paths),
+        "answer": ["no"] * len(paths),
+    }
+    pl.DataFrame(table).write_parquet(photos / "asked.parquet")
+    asked = {"label_space": None, "protocol": "multiple-choice-loss"}
+    run = run_on(photos / "asked.parquet", "Scores", tmp_path / "run", **asked)
+    assert run.predictions["correct"].all()
+    assert not run.info.model_warnings
+
+
 def test_settings_that_generated_answers_do_not_use_are_told(own, photos, tmp_path):
     run = run_on(photos, "Words", tmp_path / "run", loss="sum", article="correct")
     assert [each for each in run.info.warnings if "no effect" in each] == [
