@@ -166,6 +166,19 @@ def test_a_chosen_label_space_is_given_by_its_file_and_not_called_1_vs_1000(page
     assert "1 vs. 1000 (confusable)" not in text
 
 
+def test_fewer_names_than_the_label_space_has_are_said_to_compete(page, make_run):
+    run = make_run({"m": (0.8, 0.5)})
+
+    def top(options=None, **changed):
+        space = run.info.label_space.model_copy(update=changed)
+        info = run.info.model_copy(update={"label_space": space, "options": options})
+        return page(replace(run, info=info)).text
+
+    assert "4 options per question (imagenet), names" in top(options=4, candidates=4)
+    assert "Questions with options of their own, names" in top(name="options", candidates=2)
+    assert "1 vs. 5 of 1000 (mine), names" in top(name="mine", candidates=5)
+
+
 def test_strings_of_the_user_are_escaped(page, make_run):
     run = make_run(
         {NASTY: (0.8, 0.5), f"{NASTY}2": (0.7, 0.6)},

@@ -533,10 +533,15 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
 
 
 def _setting(run: Run) -> str:
-    info = run.info
-    space = f"1 vs. {info.label_space.size} ({info.label_space.name})"
-    if info.label_space.name == "confusable":
+    info, names = run.info, run.info.label_space
+    of = "" if names.candidates is None else f"{names.candidates} of "
+    space = f"1 vs. {of}{names.size} ({names.name})"
+    if names.name == "confusable":
         # Its size counts the names from which the few candidates of each class were chosen.
-        space = f"Confusable names ({info.label_space.source})"
+        space = f"Confusable names ({names.source})"
+    if names.name == "options":
+        space = "Questions with options of their own"
+    elif info.options:
+        space = f"{names.candidates} options per question ({names.name})"
     loading = ", legacy loading (as in the paper)" if info.as_published else ""
     return f"{space}, names {info.names}, prompts {info.prompts}{loading}"
