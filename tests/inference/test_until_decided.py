@@ -86,6 +86,8 @@ def test_models_share_the_photos_of_the_slowest(coloured, tmp_path):
     first, second = run.info.stopping.decisions
     assert run.predictions.group_by("model").len()["len"].to_list() == [run.info.stopping.photos] * 2
     assert run.info.stopping.photos >= max(first.photos, second.photos) > alone.info.stopping.photos
+    command = repeat_command(run, MODEL)
+    assert f"-m {MODEL} -m same=colour_model:thousand" in command, "alone it would see fewer photos"
 
 
 def test_models_share_the_error_as_they_do_in_a_check(coloured, tmp_path):

@@ -123,6 +123,8 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         "mitigate" if mitigated else "swap" if info.intervention else "evaluate",
         benchmark,
     ]
+    if info.stopping:  # its models decide together how many photos each of them sees
+        only = None
     models = [model for model in info.models if only in (None, model.name) and model not in mitigated]
     if mitigated:
         models = models or info.models[:1]
