@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -174,7 +174,9 @@ class Request:
         """Return how many options a question gets that has none: fewer than chosen if fewer names compete."""
         labels, known = self.candidates, self.candidates.space.candidates
         every = range(len(labels.space))
-        sets = [every] if known is None else [{true, *others} for true, others in known.items()]
+        sets: list[Iterable[int]] = [every]
+        if known is not None:
+            sets = [{true, *others} for true, others in known.items()]
         most = max(len({labels.texts[name] for name in each}) for each in sets)
         return min(self.settings.options, most)
 
