@@ -173,8 +173,7 @@ class Request:
     def _drawn_options(self) -> int:
         """Return how many options a question gets that has none: fewer than chosen if fewer names compete."""
         labels, known = self.candidates, self.candidates.space.candidates
-        every = range(len(labels.space))
-        sets: list[Iterable[int]] = [every]
+        sets: list[Iterable[int]] = [range(len(labels.space))]
         if known is not None:
             sets = [{true, *others} for true, others in known.items()]
         most = max(len({labels.texts[name] for name in each}) for each in sets)
