@@ -108,7 +108,8 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
 @click.option(
     "--add",
     is_flag=True,
-    help="Add photos from a different query or, once a query is exhausted, its new photos.",
+    help="Add photos from a different query or, once a query is exhausted, its new photos, up to --per-class "
+    "in all.",
 )
 @click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 16), help="Parallel downloads.")
 @click.option(

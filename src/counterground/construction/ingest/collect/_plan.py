@@ -22,6 +22,7 @@ from counterground.construction.ingest.collect._options import INATURALIST, Coll
 from counterground.construction.ingest.collect._report import (
     ClassPlan,
     CollectionPlan,
+    full_notes,
     resolution_notes,
     retired_notes,
 )
@@ -84,6 +85,7 @@ def plan_collection(
         if pool:
             pool.close()
     notes = [*resolution_notes(resolution, known_choices(remembered)), *retired_notes(retired)]
+    notes += full_notes(plans) if chosen.add else []
     return CollectionPlan(
         tuple(_with_size(plan, sizes) for plan in plans), sum(map(len, sizes.values())), tuple(notes)
     )
