@@ -122,8 +122,8 @@ def evaluate_models(
     check_generative(request)
     stopping = None
     if until:
-        benchmark, stopping = stop_early(request, until)
-        request = replace(request, benchmark=benchmark)
+        drawn, stopping = stop_early(request, until)
+        request = replace(request, benchmark=drawn, drawn_from=benchmark)
     outcomes = _evaluate_all(request)
     if not overwrite:
         refuse_other_models(out, [outcome.record for outcome in outcomes], request.candidates)

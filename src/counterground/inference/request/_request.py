@@ -85,7 +85,8 @@ class Request:
     """All that decides the predictions of an evaluation, files by their content.
 
     ``aliases`` are other words for classes, for generative models; ``until``: stop when that is decided;
-    ``training``: what heads are fitted on, None for parts of the benchmark itself.
+    ``training``: what heads are fitted on, None for parts of the benchmark itself. ``drawn_from``: the
+    benchmark from which ``until`` drew the photos, once it has.
     """
 
     benchmark: Benchmark
@@ -96,6 +97,7 @@ class Request:
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     until: Until | None = None
     training: Training | None = None
+    drawn_from: Benchmark | None = None
 
     @property
     def multiple_choice(self) -> bool:
