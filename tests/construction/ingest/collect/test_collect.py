@@ -514,3 +514,11 @@ def test_a_dry_run_of_another_query_does_not_subtract_what_that_cannot_find(
     more = {"per_class": 20, "licences": ("cc0",), "add": True}
     (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**more)).classes
     assert plan.to_fetch == gather(**more).classes[0].added == 2
+    zebras(3, licence="cc-by", places=(7,))
+    elsewhere = {"per_class": 30, "place": "7", "add": True}
+    (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**elsewhere)).classes
+    assert plan.to_fetch == gather(**elsewhere).classes[0].added == 3
+    zebras(4, quality="needs_id")
+    doubtful = {"per_class": 30, "quality": "needs_id", "add": True}
+    (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**doubtful)).classes
+    assert plan.to_fetch == gather(**doubtful).classes[0].added == 4

@@ -145,14 +145,21 @@ def _in_pool(name: str, query: Query, pool: Pool | None, *, add: bool) -> _InPoo
     state = state_for(name, query, stored.get(name), add=add, next_position=end)
     ours = candidates.filter((pl.col("position") >= state.start) | pl.col("key").is_in(state.again))
     if ours.is_empty() and not state.exhausted:  # nothing was listed yet: it may find photos of other queries
-        return _InPool(len(photos), 0, len(photos.filter(_fits(query))))
+        earlier = ListingState.from_setting(stored[name]).query if name in stored else {}
+        return _InPool(len(photos), 0, len(photos.filter(_fits(query, earlier))))
     listed = int((ours["status"] == "wanted").sum())
     return _InPool(len(photos), listed, len(ours) - listed, state.exhausted)
 
 
-def _fits(query: Query) -> pl.Expr:
-    """Return the expression that is true for photos that a query may find, as far as the pool knows."""
-    fits = pl.lit(value=True)
+def _fits(query: Query, earlier: Mapping[str, Any]) -> pl.Expr:
+    """Return the expression that is true for photos that a query may find, as far as the pool knows.
+
+    Place and quality are known of the ``earlier`` query only, not of photos: those of another one are not
+    taken to be found again.
+    """
+    wanted = {"place": query.place, "quality": query.quality}
+    same = (value in (None, "any", earlier.get(name)) for name, value in wanted.items())
+    fits = pl.lit(value=all(same))
     if query.licences:
         fits &= pl.col("licence").is_in(query.licences)
     if query.since:
