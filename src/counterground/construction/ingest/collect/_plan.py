@@ -105,7 +105,10 @@ def _plan_class(
     missing = max(0, session.options.per_class - had.present)
     most = had.listed
     if not had.exhausted:
-        most = max(most, available * query.per_observation - had.settled)
+        fresh = available * query.per_observation - had.settled
+        if session.api is None:  # the photos themselves are known
+            fresh = len({row["key"] for row in rows} - had.keys)
+        most = max(most, fresh)
     plan = ClassPlan(
         choice.class_name,
         choice.names,
@@ -127,28 +130,33 @@ class _InPool(NamedTuple):
         listed: candidates of the query that wait.
         settled: photos that the query finds, or may find, and that would not be fetched again.
         exhausted: there is nothing left to list.
+        keys: keys of photos that would not be fetched again.
     """
 
     present: int = 0
     listed: int = 0
     settled: int = 0
     exhausted: bool = False
+    keys: frozenset[str] = frozenset()
 
 
 def _in_pool(name: str, query: Query, pool: Pool | None, *, add: bool) -> _InPool:
     if pool is None:
         return _InPool()
-    from_there = (pl.col("class_name") == name) & is_from(INATURALIST)
-    photos, candidates = pool.photos().filter(from_there), pool.candidates(name).filter(from_there)
+    everywhere, candidates = (
+        frame.filter(is_from(INATURALIST)) for frame in (pool.photos(), pool.candidates(name))
+    )
+    photos, keys = everywhere.filter(class_name=name), frozenset(everywhere["key"])
     stored: Mapping[str, Any] = setting_by_class(pool, "queries")
     end = 1 + max(pool.candidates(name)["position"], default=-1)
     state = state_for(name, query, stored.get(name), add=add, next_position=end)
     ours = candidates.filter((pl.col("position") >= state.start) | pl.col("key").is_in(state.again))
     if ours.is_empty() and not state.exhausted:  # nothing was listed yet: it may find photos of other queries
         earlier = ListingState.from_setting(stored[name]).query if name in stored else {}
-        return _InPool(len(photos), 0, len(photos.filter(_fits(query, earlier))))
+        return _InPool(len(photos), 0, len(photos.filter(_fits(query, earlier))), keys=keys)
     listed = int((ours["status"] == "wanted").sum())
-    return _InPool(len(photos), listed, len(ours) - listed, state.exhausted)
+    keys |= set(ours.filter(status="failed")["key"])
+    return _InPool(len(photos), listed, len(ours) - listed, state.exhausted, keys)
 
 
 def _fits(query: Query, earlier: Mapping[str, Any]) -> pl.Expr:
