@@ -144,6 +144,8 @@ def test_other_photos_or_names_are_not_comparable_and_say_why(small_run, make_ru
     row = model_points([small_run], published=False).row(0, named=True)
     assert row["comparable"] is False
     assert row["note"] == "Measured on stamps (6 classes with both groups), not on CounterAnimal's 45."
+    one = make_run({"m": (0.7, 0.5)}, sizes=paper_sizes()[:1], name="one")
+    assert "one (1 class with" in model_points([one], published=False)["note"][0]
     sizes = paper_sizes().copy()
     sizes[:10] //= 2
     part = make_run({OPEN_CLIP_REFEREE: (0.7, 0.5)}, sizes=sizes)

@@ -244,7 +244,7 @@ def _numbers_of_models(models: pl.DataFrame) -> str:
     number = models["source"].value_counts(sort=True)
     of = {"paper": "of the paper", "reproduction": "of its 2025 reproduction"}
     numbers = [f"{count(n)} {of.get(source, f'of {source}')}" for source, n in number.iter_rows()]
-    return f"Models: {', '.join(numbers)}"
+    return f"Models: {', '.join(numbers) or 'none'}"
 
 
 def full_comparison(
@@ -368,7 +368,8 @@ def _little_to_compare(
     if points.is_empty():
         return ["No model of these runs has photos on common and on counter backgrounds: there is no drop."]
     if tests.is_empty() and points.height == 1:
-        return ["There is only one model: add --published or another RUN to compare it."]
+        more = "--published or another RUN" if contrast == DROP else "another RUN"  # the paper has the drop
+        return [f"There is only one model: add {more} to compare it."]
     return []
 
 

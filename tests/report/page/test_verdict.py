@@ -12,7 +12,6 @@ from counterground.decision import plan_photos
 from counterground.metrics import score_predictions
 from counterground.photos import Discovered
 from counterground.report import write_report
-from counterground.report.page._section import make_section
 from counterground.results import StoppingRecord, percent, regroup
 
 
@@ -107,7 +106,7 @@ RELIES = "Does a rely on the background?"
             "Not comparable. ",
             "It chose the pairs on these same photos, which infl",
         ),
-        ("b", "none", "Not certain. ", "Yes. ", "The pairs were chosen on these same photos"),
+        ("b", "none", "Not certain. ", "Perhaps. ", "The pairs were chosen on these same photos"),
         (
             "a",
             "swap",
@@ -272,6 +271,15 @@ def test_without_groups_the_accuracy_is_said_and_how_to_measure_a_drop(make_run,
     assert told["What to do next?"].startswith("Name the backgrounds. Sort the photos into folders")
 
 
+def test_where_each_class_has_one_group_the_other_is_missing(make_run, section_of):
+    one_sided = {0: "common", 1: "counter"}
+    found = section_of(make_run({"a": (0.9, 0.3), "b": (0.8, 0.4)}, classes=["x", "y"], lacking=one_sided))
+    assert answers(found.verdict)["What to do next?"].startswith("Add photos of the missing group.")
+    (pair,) = found.comparisons.pairs
+    assert pair.drop.difference.value is None
+    assert pair.figures.n == found.photos == 40
+
+
 def test_without_groups_a_model_that_guesses_is_checked_before_it_chooses_pairs(make_run, verdict_of):
     verdict = verdict_of(make_run({"a": (0.0, 0.0)}, groups=False))
     assert "No drop can be measured" in verdict.sentence
@@ -293,6 +301,11 @@ def test_a_model_near_chance_is_not_said_to_drop_least(make_run, verdict_of):
     assert told["Left out"] == (
         f"guess: {level} % on common photos is not clearly above chance, so a small drop says nothing."
     )
+    guesses = make_run({f"guess {k}": (0.0, 0.0) for k in range(4)})
+    right = (pl.col("model") == "guess 3") & (pl.col("path") == "0/common/0.jpg")
+    wrong = guesses.predictions.with_columns(correct=right)
+    told = answers(verdict_of(replace(guesses, predictions=wrong, scores=score_predictions(wrong))))
+    assert told["Left out"].startswith("4 models: 0.0 to 0.6 % on common photos is not clearly above chance")
 
 
 def test_a_model_near_chance_is_named_where_its_drop_may_be_larger(make_run, section_of):
@@ -351,7 +364,9 @@ def test_whether_photos_suffice_is_said_in_sizes_of_drops(make_run, verdict_of):
         "Too few to be sure. 60 photos in 20 clusters (those of one cluster are not independent): a drop of "
         "at least "
     )
-    assert told["What to do next?"].startswith("Add photos. Do not conclude that the models ignore")
+    assert told["What to do next?"].startswith("Add photos. Do not conclude that a ignores the background:")
+    both = answers(verdict_of(make_run({"a": (0.9, 0.8), "b": (0.9, 0.8)}, classes=["x", "y"], per_group=5)))
+    assert "Do not conclude that the models ignore the background:" in both["What to do next?"]
     many = answers(verdict_of(make_run({"a": (0.9, 0.2), "b": (0.9, 0.5)}, per_group=300)))
     assert many["Are there enough photos?"].startswith("Yes. 5,400 photos in ")
     assert re.search(r", and a difference of at least \S+ points between .* and that of b\.$", many[ENOUGH])
@@ -482,14 +497,18 @@ def test_sets_of_names_with_one_name_are_corrected_apart(make_run, section_of):
 def test_other_photos_are_no_test(make_run, verdict_of):
     whole = make_run({"a": (0.9, 0.2)}, path="one")
     part = make_run({"b": (0.8, 0.5)}, path="two", lacking={0: "counter"})
-    assert answers(verdict_of(whole, part))["More than the other models?"].startswith("Not tested.")
+    told = answers(verdict_of(whole, part))
+    assert told["More than the other models?"].startswith("Not tested.")
+    assert told["What to do next?"].startswith(  # more photos would not help
+        "Decide on other grounds, or evaluate all models on the same photos with the same settings. Do not"
+    )
 
 
 def test_a_comparison_that_shows_some_tests_hides_none_from_the_page(make_run, section_of):
     run = make_run({"a": (0.9, 0.5), "b": (0.85, 0.7), "c": (0.8, 0.7)}, per_group=40)
     some = full_comparison([run], against="c")
     assert some.tests.height < some.every_test.height
-    found, whole = make_section(1, [run], some, lambda *_, **__: None), section_of(run)
+    found, whole = section_of(run, comparison=some), section_of(run)
     assert found.comparisons == whole.comparisons
     assert found.verdict == whole.verdict
 

@@ -18,6 +18,7 @@ from counterground.comparison.points._published import (
 from counterground.metrics import DROP, GROUPS, KEYS, Contrast
 from counterground.published import PaperSetting, load_table
 from counterground.results import Estimate, ModelRecord, Run, near_chance, short_name
+from counterground.text import counted
 
 FAMILIES = ("clip", "imagenet", "lvlm", "other")
 # Unreadable photos, and what figure 3 and the paper's accuracies disagree on.
@@ -98,7 +99,8 @@ def why_not_paper(run: Run) -> str:
     sizes = load_table("group_sizes").sort("class_id")
     found = _group_sizes(run.photos)
     if len(found) != sizes.height:
-        return f"Measured on {name} ({len(found)} classes with both groups), not on CounterAnimal's 45."
+        classes = counted(len(found), "class")
+        return f"Measured on {name} ({classes} with both groups), not on CounterAnimal's 45."
     differing = 0
     for place, (common, counter) in enumerate(found):
         row = sizes.row(place, named=True)

@@ -46,6 +46,12 @@ class Pair:
         return next((test for test in self.tests if test.leads), None)
 
     @property
+    def figures(self) -> Estimate:
+        """The estimate that carries the photos and clusters of the pair: the first, if it is known."""
+        first, *others = (test.difference for test in self.tests)
+        return first if first.value is not None else max([first, *others], key=lambda each: each.n)
+
+    @property
     def turned(self) -> Pair:
         """The second model minus the first."""
         tests = [replace(test, difference=_negative(test.difference)) for test in self.tests]

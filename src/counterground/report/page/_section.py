@@ -199,6 +199,7 @@ def make_section(
         _warnings(runs),
         [_setting(run) for run in runs],
     )
+    page: ClassPage = class_page(runs, by_run, rows, facts, lead=lead.label if lead else None)
     causes = _causes(swapped, marks, of, count, len(rows), shown=shown, pictures=pictures)
     cures = [_cures(run, marks, benchmark, shown) for run in mitigated]
     return Section(
@@ -216,6 +217,8 @@ def make_section(
             compared,
             guessing=guessing,
             has_backgrounds=any(map(has_unpaired_backgrounds, runs)),
+            of_composites=runs[0].info.intervention is not None,
+            shows_photos=bool(page.gallery.thumbnails.pictures),
             words=words,
             selection=_selection(runs, known, words),
             could_stop=any(run.could_stop for run in runs),
@@ -243,7 +246,7 @@ def make_section(
         class_drops=draw_class_drops([(row.model, row.mark) for row in rows], facts, words),
         design=describe_design(runs, [(k.model, runs[k.run]) for k in known], words),
         comparisons=compared,
-        class_page=class_page(runs, by_run, rows, facts, lead=lead.label if lead else None),
+        class_page=page,
         causes=causes,
         cures=cures,
     )
