@@ -526,3 +526,12 @@ def test_classifiers_are_tested_though_runs_with_other_names_repeat_one(make_run
         (pair,) = found.comparisons.pairs
         (row,) = full_comparison(runs).tests.filter(metric="drop").rows(named=True)
         assert (pair.model, pair.drop.difference.value) == (row["model_a"], row["difference"])
+
+
+def test_a_generative_model_is_not_sent_to_mitigate_which_refuses_it(make_run, verdict_of):
+    run = make_run({"a": (0.9, 0.2)})
+    assert answers(verdict_of(run))["What would make it smaller?"].startswith("Not tried.")
+    rows = run.predictions.with_columns(protocol=pl.lit("answer-loss"))
+    told = answers(verdict_of(replace(run, predictions=rows, scores=score_predictions(rows))))
+    assert "What would make it smaller?" not in told
+    assert told["How much of the drop is the background?"].startswith("Not measured.")

@@ -19,7 +19,7 @@ from counterground.comparison import (
     run_names,
 )
 from counterground.decision import Outlook, look_ahead
-from counterground.metrics import DROP, KEYS, Answers, Confidence, Design
+from counterground.metrics import CLASSIFICATION, DROP, KEYS, Answers, Confidence, Design
 from counterground.published import PaperSetting
 from counterground.report._class_facts import class_facts
 from counterground.report._sides import as_groups, strata_left_out
@@ -223,6 +223,7 @@ def make_section(
             selection=_selection(runs, known, words),
             could_stop=any(run.could_stop for run in runs),
             sequences={k.model.label for k in known if runs[k.run].could_stop},
+            generative={k.model.label for k in known if k.model.setting.protocol != CLASSIFICATION},
             cause=cause_answer(
                 causes, lead.label if lead else None, on_these_photos=any(map(chosen_on_its_photos, runs))
             ),

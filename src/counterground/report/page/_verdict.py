@@ -163,6 +163,7 @@ def judge(
     selection: Selection | None = None,
     could_stop: bool = False,
     sequences: Collection[str] = (),
+    generative: Collection[str] = (),
     cause: Answer | None = None,
     cure: Answer | None = None,
     ahead: Ahead | None = None,
@@ -180,6 +181,7 @@ def judge(
         selection: who chose the pairs of backgrounds, and on which photos.
         could_stop: whether a run could stop early, which the paired tests do not account for.
         sequences: labels of models of such runs, whose intervals hold at every look.
+        generative: labels of generative models, which have no head that could be mitigated.
         cause: how much of the drop is the background, if swapped backgrounds were evaluated.
         cure: what would make it smaller, if mitigations were tried.
         ahead: what the photos can detect; None if nothing can be planned.
@@ -195,7 +197,9 @@ def judge(
     evidence = _Evidence(corrected_drops(judged, words.contrast), words, selection or Selection())
     ranking = _Ranking.of(lead, others, comparisons, words)
     answers = [_relies(lead, evidence)]
-    answers += filter(None, (cause or _not_swapped(lead, evidence), cure or _not_mitigated(lead, evidence)))
+    if cure is None and lead.label not in generative:
+        cure = _not_mitigated(lead, evidence)
+    answers += filter(None, (cause or _not_swapped(lead, evidence), cure))
     gained = evidence.is_reversed(lead)
     if others and not gained:  # if even the largest drop is a gain, it is no larger than the others'
         answer = ranking.answer(is_biased=evidence.selection.has_biased(lead.label))
