@@ -276,7 +276,7 @@ def _beside_the_paper(runs: Mapping[str, Run], paper: PaperSetting) -> Iterator[
 def _with_80_prompts(label_space: str) -> str:
     """Say how to compare a run of 80 prompts with the paper, which has them for 1 vs. 1000 only."""
     if label_space == "imagenet":
-        return "--setting openai-prompts compares with its Table 10"
+        return "counterground compare --setting openai-prompts compares with its Table 10"
     return "it has no table of 80 prompts for these names, so evaluate with --prompts simple"
 
 
