@@ -71,6 +71,20 @@ def test_a_coin_relies_on_nothing_and_is_right_by_chance(run, effects):
     assert 0.44 < correct < 0.56  # 3 standard errors of 720 throws
 
 
+def test_a_head_is_fitted_on_the_photos_as_they_are_not_on_composites(discs, tmp_path):
+    network, corner, _ = background_only()
+    model = (network[0], corner, models.HeadSpec("prototypes"))
+    rare = (pl.col("group") == "counter") & ~pl.col("path").str.contains(r"/[01]\.png")
+    learnt = replace(discs, photos=discs.photos.filter(~rare))  # the class goes with the background
+    run = cg.swap(learnt, {"corner": model}, out=tmp_path / "run", **QUICK)
+    whole = pl.col("background").is_null()
+    effect = run.effects(by_class=False).filter(whole, estimate="background_effect")
+    assert effect["value"].to_list() == [1]
+    assert run.info.models[0].description["head"]["photos"] == len(learnt)
+    with pytest.raises(UsageError, match=r"corner: a head is fitted on photos as they are.*original to"):
+        cg.swap(learnt, {"corner": model}, out=tmp_path / "same", kinds="same", **QUICK)
+
+
 def test_other_names_than_chose_the_pairs_are_told(discs, tmp_path):
     found = Discovered("a", "half", 5.0, "discs@0", "discs", referee_label_space="imagenet")
     with pytest.warns(OtherNamesWarning, match="and here 'benchmark' competes") as caught:

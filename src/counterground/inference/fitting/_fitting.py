@@ -84,10 +84,12 @@ class Fitting:
     def plan(cls, request: Request, model: Encoder) -> Fitting:
         """Choose the training photos of a model's head.
 
+        Composites are never among them: their backgrounds are drawn, and a head would learn to ignore them.
+
         Raises:
             UsageError: a class that competes has no training photo, or all are of one class; a class with
                 too few clusters to be cross-fitted, or for a number to be chosen; more neighbours than
-                training photos.
+                training photos; composites alone.
         """
         assert model.head is not None
         training, candidates = request.training, request.candidates
@@ -96,7 +98,12 @@ class Fitting:
         target = np.array(
             [-1 if (at := known[index]) is None else at for index in source.photos["class_index"]]
         )
-        rows = np.flatnonzero(target >= 0)
+        rows = np.flatnonzero((target >= 0) & ~source.photos["path"].is_in(list(source.made)).to_numpy())
+        if source.made and not len(rows):
+            raise UsageError(
+                f"{model.display_name}: a head is fitted on photos as they are, not on composites: add "
+                "original to --kinds."
+            )
         clusters = independent_clusters(source.photos, source.design.clusters[0])
         _check_classes(model.display_name, request, source, set(target[rows].tolist()))
         plan = cls(
