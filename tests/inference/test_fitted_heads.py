@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+import sklearn
 import timm
 import torch
 from noise_photos import save_animals, save_noise
@@ -23,6 +24,7 @@ from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.inference import Settings, encode_photos, evaluate_models
+from counterground.inference.fitting._estimator import fit_head
 from counterground.metrics import Design
 from counterground.models import HeadSpec, load_model
 from counterground.photos import read_benchmark
@@ -83,6 +85,20 @@ def test_cross_fitted_predictions_are_those_of_scikit_learn(head, photos, tiny_c
     assert run.predictions["correct"].to_list() == (expected == labels).tolist()
     if head.startswith(("knn", "logistic")):
         assert np.allclose(run.predictions["confidence"], confidence, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "linear"])
+def test_frames_that_a_program_asks_scikit_learn_for_change_no_digit(kind):
+    labels = np.repeat([0, 1, 2], 20)
+    features = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    features[np.arange(60), labels] += 1
+
+    def scores():
+        return fit_head(HeadSpec(kind, 1.0), features, labels, 3, []).scores(features)
+
+    before = scores()
+    with sklearn.config_context(transform_output="polars"):
+        assert np.array_equal(scores(), before)
 
 
 @pytest.mark.parametrize("head", CHOSEN)

@@ -40,7 +40,7 @@ def deep_feature_reweighting(data: FitData, *, c: float, draws: int = 5) -> Miti
     check_classes(data, "dfr", groups.classes)
     features = data.features[groups.rows].astype(np.float64)
     labels = data.class_index[groups.rows]
-    scaler = StandardScaler().fit(features)
+    scaler = StandardScaler().set_output(transform="default").fit(features)  # a program may ask for frames
     scaled, smallest = scaler.transform(features), np.bincount(groups.group).min()
     members = [np.flatnonzero(groups.group == each) for each in range(len(groups.classes))]
     random = np.random.default_rng(data.seed)
