@@ -108,6 +108,17 @@ def test_dfr_takes_no_frames_that_a_program_asks_scikit_learn_for():
         assert np.array_equal(fit("dfr", DATA, c=1.0).weight, before)
 
 
+def test_group_dro_is_the_same_whatever_a_program_sets_for_its_own_networks():
+    before = fit("group-dro", DATA, l2=0.01).weight
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode(), torch.autocast("cpu"):
+            again = fit("group-dro", DATA, l2=0.01).weight
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert np.array_equal(again, before)
+
+
 def test_dfr_draws_by_its_seed():
     one, again, other = (fit("dfr", replace(DATA, seed=seed), c=1.0).weight for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
