@@ -311,6 +311,27 @@ def test_a_run_is_not_whole_before_its_attributions_are(discs, tmp_path, monkeyp
     assert len(run.saliency) == len(cg.open_run(tmp_path / "run").saliency) > 0
 
 
+class Learning(models.Classifier):
+    """A model of one's own whose features still have gradients, and are in half precision."""
+
+    dim, class_names, imagenet_columns = 2, tuple(CLASSES), (8, 345)
+    fingerprint, device, dtype = "learning", "cpu", "fp32"
+
+    def __init__(self):
+        self.network, self.pixels, _ = foreground_only()
+
+    def preprocess(self, image):
+        return self.pixels(image)
+
+    def encode(self, batch):
+        return self.network(batch).bfloat16()
+
+
+def test_a_model_of_ones_own_may_leave_its_features_as_they_are(discs, tmp_path):
+    run = cg.swap(discs, {"mine": Learning()}, out=tmp_path / "run", foregrounds=2, **QUICK)
+    assert run.saliency["model"].unique().to_list() == ["mine"]
+
+
 class Talks(models.Generative):
     """A model that has nothing but answers."""
 
