@@ -8,7 +8,7 @@ import fnmatch
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from threading import RLock
 
@@ -130,8 +130,9 @@ def load_model(
     options = LoadOptions(
         resolve_device(device), check_precision(precision), as_published, offline or is_offline()
     )
+    alone: AbstractContextManager[object] = _ONE_AT_A_TIME if named.made is None else nullcontext()
     try:
-        with _explained(spec, family), _ONE_AT_A_TIME if named.made is None else nullcontext():
+        with _explained(spec, family), alone:
             if named.made is not None:
                 loaded = load_object(spec, named.made, options)
             elif head is None:
