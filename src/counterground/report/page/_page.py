@@ -201,11 +201,11 @@ def _check_discovery(runs: Sequence[Run], discovery: DiscoverySummary | None) ->
     Raises:
         UsageError: no run was made on its benchmark, or on photos that are in the same groups there.
     """
-    benchmark = getattr(discovery, "benchmark", None)
     if discovery is None or any(_is_of(run, discovery) for run in runs):
         return
+    name = getattr(getattr(discovery, "benchmark", None), "name", "")
     raise UsageError(
-        f"None of these runs was made on the pairs of this discovery ({benchmark.name}, chosen by "
+        f"None of these runs was made on the pairs of this discovery ({name}, chosen by "
         f"{discovery.referee}): give the discovery of the benchmark that was evaluated."
     )
 
@@ -218,9 +218,7 @@ def _is_of(run: Run, discovery: DiscoverySummary) -> bool:
 
 def _has_pairs_of(run: Run, benchmark: Benchmark) -> bool:
     """Whether a run is on a benchmark, or every photo that both have is in the same group in both."""
-    info = run.info
-    of = info.benchmark if info.intervention is None else info.intervention.source
-    if of.version == benchmark.version:
+    if run.info.source.version == benchmark.version:
         return True
     same = ["photo_id", "group"]
     pairs = benchmark.photos.select(same)
