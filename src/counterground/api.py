@@ -335,10 +335,13 @@ def mitigate(
         show_progress=show_progress,
     )
     opened = _opened(benchmark, show_progress, out)
-    if limit is not None:
+    given = masks is not None and Path(masks).exists()
+    if limit is not None and not given:
         opened = sample_photos(opened, limit)
     if masks is not None:
         opened = with_masks(opened, masks, accept_licences=accept_licences, show_progress=show_progress)
+    if limit is not None and given:  # a name that fits several photos may fit only one of a sample
+        opened = sample_photos(opened, limit)
     mitigated = mitigate_model(
         opened,
         model,

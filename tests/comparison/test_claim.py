@@ -233,7 +233,10 @@ def test_runs_are_not_compared_with_means_over_photos(referee_run):
 def test_80_prompts_are_not_sent_to_a_table_of_other_names(make_run):
     """Table 10 has 1,000 names; no table has 80 prompts and 20 names."""
     spec = "open_clip:ViT-L-14/laion400m_e31"
-    for space, advice in (("imagenet", "--setting openai-prompts"), ("confusable", "--prompts simple")):
+    for space, advice in (
+        ("imagenet", "counterground compare --setting openai-prompts"),
+        ("confusable", "--prompts simple"),
+    ):
         run = make_run({spec: (0.8, 0.6)}, prompts="openai", label_space=space)
         (warning,) = (each for each in full_comparison(run).warnings if "80 prompts" in each)
         assert advice in warning

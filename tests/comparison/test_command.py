@@ -244,6 +244,14 @@ def test_two_documents_share_no_label():
     assert not labels[0] & labels[1]
 
 
+def test_warnings_stand_beside_csv_which_has_no_place_for_them(folders, capsys):
+    assert main(["compare", str(folders / "mine"), str(folders / "small"), "--format", "csv"]) == 0
+    printed = capsys.readouterr()
+    found = cg.compare([folders / "mine", folders / "small"])
+    assert printed.err.splitlines() == [f"Warning: {sentence}" for sentence in found.warnings]
+    assert len(list(csv.DictReader(io.StringIO(printed.out)))) == found.models.height
+
+
 def test_one_model_each_is_shown_with_a_warning(tmp_path):
     """Other names on the same photos, and other photos: beside each other, with the reason for no test."""
     sizes, folders = np.full((6, 2), 40), {}

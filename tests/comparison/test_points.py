@@ -124,10 +124,28 @@ def test_families_follow_kind_and_training_data(make_run, record, family):
     assert model_points([run], published=False)["family"].to_list() == [family]
 
 
+@pytest.mark.parametrize("spec", [OPEN_CLIP_REFEREE, "torchvision:resnet50"])
+@pytest.mark.parametrize("about", ["mitigation", "head"])
+def test_another_head_makes_the_papers_weights_another_model(spec, about, make_run):
+    """It is in no line of a family, is not the paper's model, and chose no backgrounds."""
+    record = clip_record(spec) if spec.startswith("open_clip") else classifier_record(spec)
+    description = {**record.description, about: {"method": "leace"}}
+    other = record.model_copy(
+        update={"name": "m + leace", "description": description, "fingerprint": "e" * 64}
+    )
+    run = make_run({"m + leace": (0.7, 0.5)}, records=[other])
+    point = model_points([run], published=False).row(0, named=True)
+    assert (point["family"], point["paper_model"]) == ("other", None)
+    warnings = full_comparison([run]).warnings
+    assert not any("is the model that chose" in warning for warning in warnings)
+
+
 def test_other_photos_or_names_are_not_comparable_and_say_why(small_run, make_run):
     row = model_points([small_run], published=False).row(0, named=True)
     assert row["comparable"] is False
     assert row["note"] == "Measured on stamps (6 classes with both groups), not on CounterAnimal's 45."
+    one = make_run({"m": (0.7, 0.5)}, sizes=paper_sizes()[:1], name="one")
+    assert "one (1 class with" in model_points([one], published=False)["note"][0]
     sizes = paper_sizes().copy()
     sizes[:10] //= 2
     part = make_run({OPEN_CLIP_REFEREE: (0.7, 0.5)}, sizes=sizes)

@@ -244,7 +244,8 @@ def test_the_same_folder_twice_is_refused_in_one_line(stamps):
 def test_what_two_runs_hold_alike_is_one_row_that_names_both(stamps):
     levels = {**lites(0), B32: (0.7, 0.5)}
     first = stamps("n1", levels, names="openai")
-    second = stamps("n2", {**levels, B32: (0.9, 0.2)}, names="wordnet")
+    # A label space has another version where its names are written in another way.
+    second = stamps("n2", {**levels, B32: (0.9, 0.2)}, names="wordnet", space_version="2")
     found = full_comparison([first, second], published=False)
     assert found.points.group_by("model").len().filter(pl.col("len") > 1)["model"].to_list() == [B32]
     assert set(found.points.filter(family="imagenet")["source"]) == {"n1, n2"}
@@ -259,6 +260,26 @@ def test_what_two_runs_hold_alike_is_one_row_that_names_both(stamps):
     classifiers = found.tests.filter(~pl.col("model_a").str.contains("open_clip"), metric="drop")
     pairs = classifiers.filter(~pl.col("model_b").str.contains("open_clip")).select("model_a", "model_b")
     assert pairs.height == pairs.unique().height == 6
+
+
+def test_tests_say_how_many_they_are_corrected_with(stamps):
+    """Sets of 20 names that two referees chose have one name; their tests are apart."""
+    runs = [
+        stamps(path, levels, label_space="confusable", space_version=path)
+        for path, levels in (("a", lites(0)), ("b", {B32: (0.8, 0.5), L14: (0.9, 0.6)}))
+    ]
+    found = full_comparison(runs, published=False)
+    counts = found.tests.group_by("source_a", "corrected_for").len().rows()
+    assert sorted(counts) == [("a", 24, 24), ("b", 4, 4)]
+    for style in ("markdown", "html"):
+        assert "Each benchmark and label space is corrected separately." in written(found, style)
+    alone = full_comparison(runs[0], published=False)
+    assert "corrected separately" not in written(alone, "markdown")
+    chosen = full_comparison(runs, published=False, against=L14)
+    assert "corrected separately" in written(chosen, "markdown")
+    assert [w for w in chosen.warnings if w.startswith("No paired tests")] == [
+        f"No paired tests on stamps in a: There are no predictions of '{L14}' there."
+    ]
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ def test_a_base_must_name_the_model_to_compare_with(folders, make_run):
     with pytest.raises(UsageError, match=r"must hold one model alone or of the same name .* it holds sure"):
         cg.check(other, not_worse_than=folders / "all")
     elsewhere = make_run({"new": (0.9, 0.85)}, per_group=80, label_space="benchmark")
-    with pytest.raises(UsageError, match="with the same names, prompts and label space"):
+    with pytest.raises(UsageError, match="with the same names, prompts, label space and loading"):
         cg.check(elsewhere, not_worse_than=folders / "sure")
 
 
@@ -495,3 +495,28 @@ def test_a_run_without_groups_has_no_drop_to_check(make_run):
     with pytest.raises(UsageError, match="no drop to check"):
         cg.check(run, max_drop=5)
     assert cg.check(run, min_accuracy=50).verdict == "pass"
+
+
+def test_legacy_loading_is_stamped_on_checks_plans_and_comparisons(make_run):
+    legacy = make_run({"a": (0.9, 0.5), "b": (0.8, 0.6)}, path="old", as_published=True)
+    other = make_run({"a": (0.9, 0.5)}, path="older", as_published=True)
+    stamp = "Legacy loading (as in the paper)"
+    assert cg.check(legacy, max_drop=10).notes[0].startswith(f"{stamp}: models were loaded")
+    notes = cg.check(other, not_worse_than=legacy).notes
+    assert [note.partition(":")[0] for note in notes[:2]] == [f"{stamp} of older", f"{stamp} of old"]
+    assert cg.plan(legacy, drop=10).notes[0].startswith(stamp)
+    warnings = cg.compare([legacy, other]).warnings
+    assert [w.partition(":")[0] for w in warnings if w.startswith("Legacy")] == [f"{stamp} of old, older"]
+    trained = make_run({"a": (0.9, 0.5)})
+    for found in (cg.check(trained, max_drop=10).notes, cg.compare(trained).warnings):
+        assert not any(stamp in sentence for sentence in found)
+
+
+def test_notes_stand_beside_csv_which_has_no_place_for_them(make_run, tmp_path, capsys):
+    folder = str(made_runs.write_run(make_run({"a": (0.9, 0.8)}, notes=["Cut-outs."]), tmp_path / "run"))
+    assert main(["check", folder, "--max-drop", "50", "--format", "csv"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "Note: Cut-outs.\n"
+    assert len(printed.out.splitlines()) == 2
+    assert main(["check", folder, "--max-drop", "50", "--format", "csv", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""

@@ -1,5 +1,8 @@
 """What is decided about composites: the background effect, by clusters of objects and of backgrounds."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import polars as pl
 import pytest
@@ -115,3 +118,11 @@ def test_a_pilot_predicts_the_power_of_twice_as_many_objects_and_backgrounds():
         return drop_interval(right, *where, crossed=frame["background_cluster"]).low
 
     assert predicted == pytest.approx(np.mean([low() > 0 for _ in range(200)]), abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["same", "other"])
+def test_backgrounds_with_objects_of_their_own_decide_nothing(run, kind):
+    alone = replace(run, predictions=run.predictions.filter(pl.col("swap").is_in(["original", kind])))
+    for decide in (partial(cg.check, max_drop=10), partial(cg.plan, drop=10)):
+        with pytest.raises(UsageError, match="swap with the kinds same and other"):
+            decide(alone)

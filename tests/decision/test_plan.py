@@ -17,6 +17,7 @@ from counterground.cli import main
 from counterground.decision import Assumptions, Pilot
 from counterground.errors import UsageError
 from counterground.metrics import drop_error, drop_interval, paired_test
+from counterground.results import StoppingRecord
 
 
 def simulated(draw, replications=300):
@@ -184,6 +185,18 @@ def test_a_pilot_run_gives_a_row_for_each_model(four_models):
     assert any("efficientnet-lite1 in the pilot run" in note for note in plan.notes)
 
 
+def test_a_pilot_that_could_stop_early_is_said_and_the_photos_it_left_need_no_labels(four_models):
+    stopping = StoppingRecord(max_drop=0.0, seed=0, photos=360, of=500, looks=3, decisions=[])
+    stopped = replace(four_models, info=four_models.info.model_copy(update={"stopping": stopping}))
+    found, whole = (cg.plan(run, drop=5, seconds_per_photo=36) for run in (stopped, four_models))
+    for row, other in zip(found.rows.to_dicts(), whole.rows.to_dicts(), strict=True):
+        assert row["photos"] == other["photos"] > 500
+        assert row["label_hours"] == pytest.approx((row["photos"] - 500) / 100)
+    (note,) = set(found.notes) - set(whole.notes)
+    assert "used 360 of 500 photos" in note
+    assert note.endswith("this run's own are wider. Label hours leave out the other 140.")
+
+
 def test_photos_of_further_clusters_are_not_at_hand(make_run):
     """A plan with four times as many clusters needs photos of them, however many there are of these."""
     pilot = make_run({"a": (0.8, 0.6)}, per_group=20)
@@ -196,6 +209,8 @@ def test_photos_of_further_clusters_are_not_at_hand(make_run):
 
 def test_a_plan_against_a_model_has_a_row_for_each_other(four_models):
     plan = cg.plan(four_models, drop=10, against="efficientnet-lite0")
+    assert "To detect a difference in drop of 10 points" in repr(plan)
+    assert "the difference in drop has a standard error of" in plan.notes[0]
     assert plan.rows["model"].to_list() == [
         f"{name} vs. efficientnet-lite0"
         for name in ("efficientnet-lite1", "counterground:stamps-biased", "counterground:stamps-balanced")
@@ -265,7 +280,8 @@ def test_every_format_of_the_command_holds_the_plan(style):
     if style == "json":
         assert json.loads(done.output)["plan"][0]["power"] == 0.8
     if style == "csv":
-        assert pl.read_csv(done.output.encode()).columns == plan.rows.columns
+        assert pl.read_csv(done.stdout.encode()).columns == plan.rows.columns
+        assert done.stderr.splitlines() == [f"Note: {note}" for note in plan.notes]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, candidate_labels, evaluate_models
 from counterground.inference.request import match_classes
 from counterground.photos import LabelSpace, imagenet_names, read_benchmark
-from counterground.results import open_run
+from counterground.results import open_run, repeat_command
 
 
 @pytest.fixture
@@ -203,9 +203,9 @@ def test_a_list_of_imagenets_names_has_its_indices_and_keeps_its_words(benchmark
     assert labels.space.imagenet == tuple(range(1000))
     assert labels.texts == tuple(names)
     assert labels.true_index == dict(enumerate(benchmark.label_space.imagenet))
-    labels.space.save(tmp_path / "label_space.json")  # as a run does
-    assert candidate_labels(benchmark, str(tmp_path / "label_space.json"), "openai").texts == labels.texts
-    assert candidate_labels(benchmark, str(path), "wordnet").texts == imagenet_names("wordnet")
+    labels.space.save(tmp_path / "label_space.json")
+    again = candidate_labels(benchmark, str(tmp_path / "label_space.json"), "openai")
+    assert (again.texts, again.version()) == (labels.texts, labels.version())
     path.write_text("\n".join(names[500:] + names[:500]))
     assert set(candidate_labels(benchmark, str(path), "openai").space.imagenet) == {None}
 
@@ -250,6 +250,39 @@ def test_label_space_files_are_plain_json(benchmark, tiny_clip, tmp_path):
     )
     written = json.loads((tmp_path / "run" / "label_space.json").read_text())
     assert written["names"] == list(benchmark.label_space.names)
+
+
+def test_the_names_of_another_run_are_stated_by_their_file_whatever_its_label_space(benchmark, tmp_path):
+    own = benchmark.label_space
+    wider = LabelSpace("benchmark", ("zebra", *own.names), (340, *own.imagenet))
+    wider.save(tmp_path / "wider.json")
+    settings = Settings(label_space=str(tmp_path / "wider.json"))
+    run = evaluate_models(benchmark, ["colour_model:thousand"], settings, tmp_path / "run")
+    assert "--label-space run/label_space.json " in repeat_command(run)
+    again = Settings(label_space=str(tmp_path / "run" / "label_space.json"))
+    repeated = evaluate_models(benchmark, ["colour_model:thousand"], again, tmp_path / "again")
+    assert repeated.predictions.equals(run.predictions)
+    two = replace(
+        benchmark, photos=benchmark.photos.filter(benchmark.photos["class_name"] != "black swan")
+    )  # its place in the wider space is that of the flamingo
+    heads = evaluate_models(two, ["colour_model:brightness?head=prototypes"], settings, tmp_path / "heads")
+    assert set(heads.predictions["predicted_name"]) <= {"flamingo", "ice bear"}
+
+
+def test_files_below_the_home_folder_are_read_as_the_stated_command_names_them(
+    benchmark, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "names.txt").write_text("swan\nflamingo\nbear\n")
+    (tmp_path / "prompts.txt").write_text("a drawing of a {}\n")
+    files = {"names": "names.txt", "prompts": "prompts.txt"}
+    asked = Settings(label_space="benchmark", **{name: str(tmp_path / file) for name, file in files.items()})
+    run = evaluate_models(benchmark, ["colour_model:brightness"], asked, tmp_path / "run")
+    assert "--names '~/names.txt' --prompts '~/prompts.txt'" in repeat_command(run)
+    stated = Settings(label_space="benchmark", **{name: f"~/{file}" for name, file in files.items()})
+    again = evaluate_models(benchmark, ["colour_model:brightness"], stated, tmp_path / "again")
+    assert (again.info.texts, again.info.templates) == (run.info.texts, run.info.templates)
+    assert again.predictions.equals(run.predictions)
 
 
 def test_runs_with_other_names_under_one_title_are_not_compared(benchmark, tiny_clip, tmp_path):

@@ -243,6 +243,29 @@ def test_another_model_on_a_worker_ends_the_run(cluster, photos, tmp_path):
 
 
 @pytest.mark.slow
+def test_workers_may_not_use_the_network_either(cluster, photos, tmp_path, monkeypatch):
+    in_new_cache(monkeypatch, tmp_path / "ray")
+    (tmp_path / "asking.py").write_text(f"""
+import os, socket
+from colour_model import brightness
+
+def model():
+    if os.getpid() != {os.getpid()}:
+        try:
+            socket.getaddrinfo("example.invalid", 80)
+        except socket.gaierror:
+            raise RuntimeError("the network was asked")
+        except OSError as error:
+            assert "--offline forbids" in str(error)
+    return brightness()
+""")
+    monkeypatch.setattr("counterground.inference.cluster._ray.is_local", lambda _: True)
+    monkeypatch.setenv("COUNTERGROUND_OFFLINE", "1")
+    run = evaluate_models(read_benchmark(photos), f"{tmp_path}/asking.py:model", ONE, tmp_path / "run")
+    assert len(run.predictions) == len(read_benchmark(photos))
+
+
+@pytest.mark.slow
 def test_another_version_on_a_worker_ends_the_run(cluster, photos, tmp_path, monkeypatch):
     here = {**versions(), "torch": "1.0", "absent": "2.0"}
     monkeypatch.setattr("counterground.inference.cluster._driver.versions", lambda: here)

@@ -71,6 +71,10 @@ def test_settings_that_no_model_uses_are_told(photos, tiny_clip, tmp_path):
         "No model reads class names: --names has no effect on the predictions.",
         "No model reads prompt templates: --prompts has no effect on the predictions.",
     ]
+    listed = tmp_path / "listed.txt"
+    listed.write_text("ice bear\nblack swan\nflamingo\n")
+    run = run_on(photos, tiny_clip, tmp_path / "listed", label_space=str(listed), names="wordnet")
+    assert "Every name that competes is written as given: --names has no effect." in run.info.warnings
 
 
 def test_true_and_predicted_index_count_the_same_names(photos, tiny_clip, tmp_path):
@@ -247,6 +251,8 @@ def test_class_names_that_read_badly_are_warned_of_once_unless_a_file_says_how(p
         "(an underscore). Write them as in a caption: --names FILE, one name a line, in the order of "
         "label_space.json."
     )
+    run = run_on(photos, f"{tiny_clip}?head=prototypes", tmp_path / "head")
+    assert not any("read badly" in warning for warning in run.info.warnings), "a fitted head reads no names"
     names = tmp_path / "names.txt"
     names.write_text("annual crop\nforest\nsea or lake\n")
     run = run_on(photos, tiny_clip, tmp_path / "named", names=str(names))

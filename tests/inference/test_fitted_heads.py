@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+import sklearn
 import timm
 import torch
 from noise_photos import save_animals, save_noise
@@ -23,6 +24,7 @@ from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.inference import Settings, encode_photos, evaluate_models
+from counterground.inference.fitting._estimator import fit_head
 from counterground.metrics import Design
 from counterground.models import HeadSpec, load_model
 from counterground.photos import read_benchmark
@@ -83,6 +85,20 @@ def test_cross_fitted_predictions_are_those_of_scikit_learn(head, photos, tiny_c
     assert run.predictions["correct"].to_list() == (expected == labels).tolist()
     if head.startswith(("knn", "logistic")):
         assert np.allclose(run.predictions["confidence"], confidence, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "linear"])
+def test_frames_that_a_program_asks_scikit_learn_for_change_no_digit(kind):
+    labels = np.repeat([0, 1, 2], 20)
+    features = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    features[np.arange(60), labels] += 1
+
+    def scores():
+        return fit_head(HeadSpec(kind, 1.0), features, labels, 3, []).scores(features)
+
+    before = scores()
+    with sklearn.config_context(transform_output="polars"):
+        assert np.array_equal(scores(), before)
 
 
 @pytest.mark.parametrize("head", CHOSEN)
@@ -326,6 +342,9 @@ def test_training_photos_that_cannot_do_are_refused(photos, tiny_clip, tmp_path,
 
     two = of_classes(photos, tmp_path / "two", "ice bear", "flamingo")
     assert "two has no photo of class 'black swan' to fit a head on." in refused(*model, "--train", two)
+    shutil.copytree(photos / "black swan", two / "black swan")
+    said = refused(*model, "--train", two)
+    assert "has no photo of class 'black swan', besides those that are evaluated, to fit a head on." in said
     one = of_classes(photos, tmp_path / "one", "ice bear")
     said = refused(*model, benchmark=one)
     assert "all photos that a head can be fitted on are of class 'ice bear'; it needs two classes." in said
@@ -418,6 +437,16 @@ def test_unreadable_photos_are_left_out_of_training_and_counted(photos, tiny_cli
     )
     assert run.info.models[0].description["head"]["photos"] == 47
     assert len(run.predictions) == 47
+    train = of_classes(photos, tmp_path / "train", "ice bear", "black swan", "flamingo")
+    (train / "flamingo/common-water/1.jpg").write_bytes(b"no photo either")
+    run = evaluate_models(
+        read_benchmark(photos),
+        f"open_clip:{tiny_clip}?head=prototypes",
+        SETTINGS,
+        tmp_path / "trained",
+        train=read_benchmark(train),
+    )
+    assert "1 training photo could not be read." in run.info.models[0].description["warnings"]
 
 
 @pytest.mark.parametrize("head", ["knn&k=1", "logistic&C=1", "linear&alpha=1", "prototypes"])

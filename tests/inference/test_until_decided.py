@@ -10,6 +10,7 @@ from PIL import Image
 import counterground as cg
 from counterground.decision import Until
 from counterground.errors import CounterGroundError, UsageError
+from counterground.inference import choose_runtime
 from counterground.metrics import Confidence, drop_interval
 from counterground.photos import read_benchmark
 from counterground.results import open_run, repeat_command
@@ -86,6 +87,8 @@ def test_models_share_the_photos_of_the_slowest(coloured, tmp_path):
     first, second = run.info.stopping.decisions
     assert run.predictions.group_by("model").len()["len"].to_list() == [run.info.stopping.photos] * 2
     assert run.info.stopping.photos >= max(first.photos, second.photos) > alone.info.stopping.photos
+    command = repeat_command(run, MODEL)
+    assert f"-m {MODEL} -m same=colour_model:thousand" in command, "alone it would see fewer photos"
 
 
 def test_models_share_the_error_as_they_do_in_a_check(coloured, tmp_path):
@@ -115,6 +118,20 @@ def test_a_run_that_was_ended_continues_to_the_same_bytes(coloured, tmp_path, mo
     assert 60 < len(whole.predictions) < len(read) < len(whole.predictions) + 60
     first, second = ((tmp_path / name / "predictions.parquet").read_bytes() for name in ("whole", "run"))
     assert first == second
+
+
+def test_what_was_decided_and_what_is_scored_come_from_one_runtime(coloured, tmp_path, monkeypatch):
+    # A smaller run may have kept another choice for as few photos as are needed.
+    chosen_for = []
+
+    def choose(model, benchmark, *more):
+        chosen_for.append(len(benchmark))
+        return choose_runtime(model, benchmark, *more)
+
+    monkeypatch.setattr("counterground.inference._ready.choose_runtime", choose)
+    run = evaluate(coloured, tmp_path / "run")
+    assert len(run.predictions) < 360
+    assert chosen_for == [360, 360]
 
 
 def test_an_endpoint_is_not_asked_about_the_others(serve_chat, coloured, tmp_path, capsys):

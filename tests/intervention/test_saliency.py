@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from copy import copy
 from io import BytesIO
 
 import captum.attr
@@ -25,6 +26,7 @@ from counterground.intervention.saliency import _saliency, attribute, share_outs
 from counterground.intervention.saliency._attribution import parts_of
 from counterground.intervention.saliency._picture import draw_saliency
 from counterground.metrics import SALIENCY_SCHEMA
+from counterground.report.page._salient import salient_photos
 from counterground.results import effect_scores, plain_text
 
 MODELS = {"background": background_only, "foreground": foreground_only}
@@ -190,6 +192,17 @@ def test_pictures_are_of_the_photos_whose_scores_change_most(run, tmp_path):
     assert "data:image/jpeg" not in cg.write_report([run], tmp_path / "bare.html", photos=False).read_text()
 
 
+def test_a_right_answer_by_another_name_is_not_called_another(run):
+    other = copy(run)
+    vars(other)["saliency"] = run.saliency.with_columns(predicted_name=pl.lit("polar bear"))
+    drawn = run.saliency.filter(model="background").drop_nulls("picture").sort("picture")
+    right = run.predictions.filter(pl.col("correct"), model="background")["path"].to_list()
+    (found,) = salient_photos(other, [("background", "background")], pictures=True)
+    called = [photo.title.endswith(", answered polar bear") for photo in found.photos]
+    assert called == [path not in right for path in drawn["path"]]
+    assert set(called) == {True, False}
+
+
 def test_a_ground_that_is_seen_everywhere_moves_scores_more_than_attribution(tmp_path):
     """No part alone matters where all show the same: what docs/intervene.md says attribution misses."""
     (tmp_path / "photos").mkdir()
@@ -296,6 +309,27 @@ def test_a_run_is_not_whole_before_its_attributions_are(discs, tmp_path, monkeyp
     monkeypatch.undo()
     run = cg.swap(discs, foreground_only, out=tmp_path / "run", foregrounds=2, **QUICK)
     assert len(run.saliency) == len(cg.open_run(tmp_path / "run").saliency) > 0
+
+
+class Learning(models.Classifier):
+    """A model of one's own whose features still have gradients, and are in half precision."""
+
+    dim, class_names, imagenet_columns = 2, tuple(CLASSES), (8, 345)
+    fingerprint, device, dtype = "learning", "cpu", "fp32"
+
+    def __init__(self):
+        self.network, self.pixels, _ = foreground_only()
+
+    def preprocess(self, image):
+        return self.pixels(image)
+
+    def encode(self, batch):
+        return self.network(batch).bfloat16()
+
+
+def test_a_model_of_ones_own_may_leave_its_features_as_they_are(discs, tmp_path):
+    run = cg.swap(discs, {"mine": Learning()}, out=tmp_path / "run", foregrounds=2, **QUICK)
+    assert run.saliency["model"].unique().to_list() == ["mine"]
 
 
 class Talks(models.Generative):

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import shlex
+import shutil
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -25,11 +27,12 @@ from PIL import Image
 import counterground as cg
 from counterground import models
 from counterground.cli._show import show_swap  # what the command prints
+from counterground.comparison import chosen_on_its_photos
 from counterground.errors import CounterGroundError, MissingExtraError, OtherNamesWarning, UsageError
 from counterground.intervention import SwapSettings, plan_swap
 from counterground.metrics import swap_effects
 from counterground.photos import Discovered, load_photo
-from counterground.results import repeat_command
+from counterground.results import repeat_command, run_facts
 
 discs, run = soft_discs, swapped_discs
 
@@ -66,6 +69,20 @@ def test_a_coin_relies_on_nothing_and_is_right_by_chance(run, effects):
     assert low < 0 < high
     correct = run.predictions.filter(pl.col("model") == "coin")["correct"].mean()
     assert 0.44 < correct < 0.56  # 3 standard errors of 720 throws
+
+
+def test_a_head_is_fitted_on_the_photos_as_they_are_not_on_composites(discs, tmp_path):
+    network, corner, _ = background_only()
+    model = (network[0], corner, models.HeadSpec("prototypes"))
+    rare = (pl.col("group") == "counter") & ~pl.col("path").str.contains(r"/[01]\.png")
+    learnt = replace(discs, photos=discs.photos.filter(~rare))  # the class goes with the background
+    run = cg.swap(learnt, {"corner": model}, out=tmp_path / "run", **QUICK)
+    whole = pl.col("background").is_null()
+    effect = run.effects(by_class=False).filter(whole, estimate="background_effect")
+    assert effect["value"].to_list() == [1]
+    assert run.info.models[0].description["head"]["photos"] == len(learnt)
+    with pytest.raises(UsageError, match=r"corner: a head is fitted on photos as they are.*original to"):
+        cg.swap(learnt, {"corner": model}, out=tmp_path / "same", kinds="same", **QUICK)
 
 
 def test_other_names_than_chose_the_pairs_are_told(discs, tmp_path):
@@ -152,6 +169,42 @@ def test_scores_compare_and_report_take_the_run(run, tmp_path):
     assert set(cg.compare([run]).points["model"]) == set(MODELS)
     page = cg.write_report([run], tmp_path / "report.html", photos=False)
     assert "composites" in page.read_text()
+
+
+def test_composites_of_several_kinds_have_no_drop_together(run, discs, tmp_path):
+    """Not in scores, written or recomputed, nor beside the drop of the photos as they are, nor on a card."""
+    plain = cg.evaluate(discs, MODELS, out=tmp_path / "plain", label_space="benchmark", report=False)
+    shutil.copytree(run.path, tmp_path / "foreign")
+    (tmp_path / "foreign/run.json").write_text(run.info.model_dump_json())  # without a seal
+    for each in (run, cg.open_run(run.path), cg.open_run(tmp_path / "foreign")):
+        assert "drop" not in each.scores["metric"]
+        assert not {"common", "counter"} & set(each.scores["group"])
+        assert not each.scores.filter(metric="background_effect").is_empty()
+    both = cg.compare([plain, run])
+    assert set(both.points["source"]) == {"plain"}
+    assert set(both.tests.filter(source_a="run")["metric"]) == {"accuracy"}
+    assert any("no contrast in common" in warning for warning in both.warnings)
+    for written in (lambda: cg.model_cards(run), lambda: cg.eval_results([plain, run], "a/b")):
+        with pytest.raises(UsageError, match="is a run of composites"):
+            written()
+
+
+def test_the_benchmark_that_the_command_needs_is_that_of_the_photos(run, discs):
+    facts = run_facts(run)
+    assert "BENCHMARK" in facts.command
+    assert (facts.benchmark, facts.version, facts.built_in) == (discs.name, discs.version, False)
+
+
+def test_the_referee_of_counteranimal_chose_its_composites_too(run):
+    """Whoever swaps backgrounds of CounterAnimal measures pairs that were chosen on the same photos."""
+    named = run.info.intervention.source.model_copy(update={"name": "CounterAnimal"})
+    of = run.info.intervention.model_copy(update={"source": named})
+    theirs = replace(run, info=run.info.model_copy(update={"intervention": of}))
+    assert not chosen_on_its_photos(run)
+    assert chosen_on_its_photos(theirs)
+    verdicts = {each.model: each.verdict for each in cg.check(theirs, max_drop=10).findings}
+    assert verdicts["background"] == "undecided"
+    assert cg.check(run, max_drop=10, models="background").verdict == "fail"
 
 
 def test_effects_of_photos_as_they_are_is_refused(discs, tmp_path):

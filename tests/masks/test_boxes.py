@@ -57,6 +57,13 @@ def test_boxes_come_from_annotations_too(tmp_path):
     masks = make_masks(benchmark, "boxes", tmp_path / "union", settings=MaskSettings(boxes=file))
     assert masks.table["reason"].to_list() == [None, "no box"]
     assert (pixels(tmp_path / "union/files/a.png.png") > 0).sum() == 100 + 144
+    other = tmp_path / "other.json"
+    resized = content["images"][0] | {"width": 2 * SIZE[0]}
+    other.write_text(json.dumps(content | {"images": [resized]}))
+    with pytest.raises(UsageError, match=r"of other sizes: a\.png is annotated at 120 x 40 pixels"):
+        make_masks(benchmark, "boxes", tmp_path / "resized", settings=MaskSettings(boxes=other))
+    other.write_text(json.dumps(content | {"images": [resized | {"width": 0}]}))  # as if it were not stated
+    assert make_masks(benchmark, "boxes", tmp_path / "zero", settings=MaskSettings(boxes=other)).usable == 1
     beyond = {"id": 9, "image_id": 1, "category_id": 1, "bbox": [-90, -90, 95, 95]}
     content["annotations"].append(beyond)  # 5 x 5 of it are in the photo
     file.write_text(json.dumps(content))

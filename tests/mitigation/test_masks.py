@@ -1,5 +1,8 @@
 """Methods that need masks: the object alone on grey, and the background alone."""
 
+import shutil
+from filecmp import cmp
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,7 +12,7 @@ import counterground as cg
 from counterground.errors import CounterGroundError
 from counterground.masks import with_masks
 from counterground.mitigation import MitigatedHead, Mitigation
-from counterground.results import repeat_command
+from counterground.results import read_mitigation, repeat_command
 
 
 def test_the_object_alone_has_no_background_to_believe(tmp_path):
@@ -48,6 +51,33 @@ def test_masks_of_a_folder_give_what_the_benchmarks_own_give(tmp_path):
     second = cg.mitigate(bare, Planted(), out=tmp_path / "run", masks=tmp_path / "masks", **given)
     assert second.record.rows.equals(first.record.rows)
     assert "--masks masks " in repeat_command(second.run)
+
+
+def test_masks_that_changed_since_replace_no_mitigation_unless_asked_to(tmp_path):
+    benchmark = planted_benchmark(masks=tmp_path)
+    asked = {"methods": "foreground", "out": tmp_path / "run", "watermark": False, "figure": False}
+    first = cg.mitigate(benchmark, Planted(), **asked)
+    own = tmp_path / "mask-0.png"
+    shutil.copy(next(file for file in tmp_path.glob("mask-*") if not cmp(file, own, shallow=False)), own)
+    with pytest.raises(CounterGroundError, match="holds another run"):
+        cg.mitigate(benchmark, Planted(), **asked)
+    assert read_mitigation(tmp_path / "run") == first.record
+    cg.mitigate(benchmark, Planted(), overwrite=True, **asked)
+
+
+def test_a_mask_of_several_photos_is_not_that_of_the_one_in_a_sample(tmp_path):
+    (tmp_path / "photos").mkdir()
+    whole = planted_benchmark(masks=tmp_path / "photos")
+    frame = whole.photos.with_columns(path=pl.format("{}/same.png", pl.int_range(pl.len())), mask=None)
+    for before, after in zip(whole.photos["path"], frame["path"], strict=True):
+        (tmp_path / after).parent.mkdir()
+        shutil.copy(whole.photo_path(before), tmp_path / after)
+    benchmark = cg.Benchmark("same", tmp_path, frame, whole.label_space)
+    (tmp_path / "masks").mkdir()
+    shutil.copy(tmp_path / "photos" / "mask-0.png", tmp_path / "masks" / "same.png")
+    asked = {"out": tmp_path / "run", "masks": tmp_path / "masks", "limit": 1}
+    with pytest.raises(CounterGroundError, match="ambiguous 108"):
+        cg.mitigate(benchmark, Planted(), "foreground", **asked)
 
 
 def test_a_method_gets_the_features_of_both_parts(tmp_path):

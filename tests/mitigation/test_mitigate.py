@@ -51,6 +51,20 @@ def test_an_exported_head_that_is_worse_than_those_judged_is_named(planted, tmp_
     assert "The exported head of fragile" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_method_that_changes_its_data_changes_no_other_method(planted, tmp_path):
+    def spoil(data):
+        for array in (data.head, data.features, data.class_index):
+            array[:] = 0
+        return MitigatedHead(weight=data.head)
+
+    def own(data):
+        return MitigatedHead(weight=data.scale * data.head)
+
+    methods = [Mitigation(f.__name__, "a test", "a test", f) for f in (spoil, own)]
+    found = cg.mitigate(planted, Planted(), methods, out=tmp_path / "run", watermark=False, figure=False)
+    assert of(found.record, "own").mitigated == found.record.unmitigated
+
+
 def test_an_exported_head_is_compared_on_the_classes_of_the_table(planted, tmp_path):
     def fit(data):
         # Every part gives the same head. It knows one class only, which has no counter photos.

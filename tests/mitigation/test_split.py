@@ -101,7 +101,8 @@ def test_photos_without_a_cluster_are_clusters_of_their_own():
     photos = grid().with_columns(cluster=pl.lit(None, pl.String))
     rotation = rotate_clusters(photos, "cluster", sides_of(photos), seed=0)
     assert len(set(rotation.clusters)) == len(photos)
-    assert {each["photos"] for each in rotation.sizes()} == {8}
+    assert {each["photos"] for each in rotation.sizes(np.full(24, True))} == {8}
+    assert sum(each["photos"] for each in rotation.sizes(np.arange(24) > 0)) == 23
 
 
 def test_a_class_on_a_side_with_two_clusters_is_named_and_not_refused():

@@ -274,7 +274,7 @@ def test_masked_autoencoders_and_texts_of_transformers_are_refused(tmp_path):
 
 
 def test_heads_are_fitted_by_evaluations_only():
-    with pytest.raises(UsageError, match="a head is fitted by evaluate and discover only"):
+    with pytest.raises(UsageError, match="a head is fitted by evaluate, swap and discover only"):
         load_model("counterground:stamps-biased?head=knn", device="cpu")
     assert expected_kind("counterground:stamps-biased?head=knn") == "image_encoder"
 

@@ -288,6 +288,16 @@ def png():
         ),
         ({"path": ["a"], "class_name": [0]}, {"names": 5}, "names= must list the class names"),
         (
+            {"path": ["a"], "class_name": ["ox"], "mask": [Image.new("L", (4, 4))]},
+            {},
+            "'mask' of the frame has masks in memory: write them to files",
+        ),
+        (
+            {"path": ["a"], "class_name": ["ox"], "mask": [np.zeros((4, 4), np.uint8)]},
+            {},
+            "'mask' of the frame has masks in memory: write them to files",
+        ),
+        (
             {"path": [torch.zeros(4, 4, requires_grad=True)], "class_name": ["ox"]},
             {},
             "Row 0 of the frame is Tensor; a photo is",

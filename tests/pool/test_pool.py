@@ -232,6 +232,15 @@ def test_freezing_says_what_is_left_out(pool):
     )
 
 
+def test_a_class_without_a_photo_that_stands_is_named(pool):
+    gone = pool.photos().filter(class_name=CLASSES[0])["path"]
+    for path in gone:
+        decide(pool, path, "clarity", task="review")
+    benchmark = pool.freeze()
+    assert CLASSES[0] not in benchmark.label_space.names
+    assert f"No photo is left of 1 of {len(CLASSES)} classes of the pool: {CLASSES[0]}." in benchmark.notes
+
+
 def test_one_photo_in_two_classes_is_noted_as_in_a_folder(tmp_path, make_pool):
     with make_pool(tmp_path / "pool", dict.fromkeys(CLASSES, 2)) as pool:
         first, other = pool.photos().filter(class_name="ice bear").row(0, named=True), "files/flamingo/9.png"

@@ -19,7 +19,14 @@ from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.models import expand_specs, list_models, references_of
 from counterground.photos import Discovered
-from counterground.results import ModelRecord, StoppingRecord, bibliography, eval_results, model_cards
+from counterground.results import (
+    InterventionRecord,
+    ModelRecord,
+    StoppingRecord,
+    bibliography,
+    eval_results,
+    model_cards,
+)
 
 # The table of references itself: a bibliography holds only the entries that its runs reach.
 from counterground.results.sharing._citations import _DATA, _FAMILIES, _of_model, _references
@@ -109,6 +116,27 @@ def test_the_origin_of_a_discovered_benchmark_is_cited_whatever_its_name(make_ru
         assert "@misc{tuxpaint" not in bibliography([run])
 
 
+def test_what_composites_are_made_of_and_heads_are_fitted_on_is_cited(make_run):
+    stamps, mine = make_run({"m": (0.8, 0.5)}), make_run({"m": (0.8, 0.5)}, name="stamps, swapped")
+    assert "@misc{tuxpaint" not in bibliography(mine)
+    fitted = mine.info.model_copy(update={"train": stamps.info.benchmark})
+    cited = bibliography(replace(mine, info=fitted))
+    assert "% For the photos of stamps, on which heads are fitted\n@misc{tuxpaint" in cited
+    made = InterventionRecord(
+        kind="swap",
+        version=2,
+        opencv="4",
+        settings={},
+        masks=None,
+        source=stamps.info.benchmark,
+        foregrounds=9,
+        backgrounds=9,
+    )
+    cited = bibliography(replace(mine, info=mine.info.model_copy(update={"intervention": made})))
+    assert "% For the photos of stamps\n@misc{tuxpaint" in cited
+    assert "No entry for the benchmark" not in cited
+
+
 def test_a_strangers_words_stay_words_in_a_card(make_run):
     run = make_run({NASTY: (0.8, 0.5)}, name=f"photos {NASTY}", notes=[NASTY], warnings=[f"* {NASTY}"])
     (card,) = model_cards([run]).values()
@@ -138,6 +166,15 @@ def test_a_card_says_limits_and_its_own_warnings_and_how_to_repeat(make_run):
     assert "not the way their weights were trained" in body
     assert "counterground evaluate stamps -m efficientnet-lite0 --label-space imagenet" in body
     assert "stamps-biased" not in body
+
+
+def test_a_card_counts_the_photos_that_could_be_read(make_run):
+    run = make_run({"m": (0.8, 0.5)})
+    counts = run.info.counts.model_copy(update={"photos": run.info.counts.photos + 7, "unreadable": 7})
+    card = model_cards(replace(run, info=run.info.model_copy(update={"counts": counts})))["m"]
+    assert "**What was evaluated.** 360 photos of 9 classes" in card
+    (result,) = front_matter(card)[0][0]["results"]
+    assert result["dataset"]["args"]["photos"] == 360
 
 
 def test_a_card_asks_for_the_path_of_a_benchmark_that_has_no_name(make_run):

@@ -77,6 +77,24 @@ def test_a_file_damaged_in_the_middle_is_one_line(made, tmp_path):
             read()
 
 
+def test_a_run_that_was_replaced_since_it_was_opened_is_not_read(made, tmp_path):
+    opened = cg.open_run(tmp_path)
+    path = tmp_path / "predictions.parquet"
+    path.write_bytes(path.read_bytes())
+    os.utime(path, ns=(0, 0))  # whatever a disk's clock counts in
+    for read in (lambda: opened.predictions, lambda: opened.answers, lambda: opened.by("background")):
+        with pytest.raises(CounterGroundError, match=r"was replaced, moved or deleted.*: open it again"):
+            read()
+    assert cg.open_run(tmp_path).predictions.equals(made.predictions)
+
+
+def test_an_opened_run_is_read_from_any_folder(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
+    opened = cg.open_run(tmp_path.name)
+    monkeypatch.chdir("/")
+    assert opened.predictions.equals(made.predictions)
+
+
 @pytest.mark.parametrize("anytime", [False, True])
 def test_the_p_value_is_the_least_error_whose_interval_leaves_zero_out(make_run, anytime):
     rows = make_run({"a": (0.8, 0.7)}, per_group=30).predictions

@@ -54,6 +54,12 @@ def test_one_model_on_two_benchmarks_has_two_rows(two_benchmarks, shown):
     assert "second" in table
 
 
+def test_csv_of_several_runs_names_the_run_if_only_one_has_the_model(make_run, write, shown):
+    folders = [write(make_run({name: (0.8, 0.5)}, path=name)) for name in "ab"]
+    assert {row["run"] for row in rows(shown(*folders, "-m", "b", "--format", "csv"))} == {"b"}
+    assert "Run" not in shown(*folders, "-m", "b").splitlines()[0]
+
+
 def test_csv_and_json_of_several_runs_begin_with_the_folder_as_given(two_benchmarks, shown):
     table = rows(shown(*two_benchmarks, "--format", "csv"))
     assert list(table[0]) == ["run", *SCORES_SCHEMA]

@@ -314,7 +314,12 @@ def test_the_headline_turns_a_negative_drop_into_a_gain(make_run):
 def test_the_headline_admits_what_the_photos_cannot_tell(make_run):
     model = regroup(make_run({"m": (0.7, 0.7)}).scores)[0]
     assert model.get("drop").low < 0 < model.get("drop").high
-    assert headline(model).endswith("which is not statistically distinguishable from zero")
+    doubt = "which is not statistically distinguishable from zero"
+    assert headline(model).endswith(doubt)
+    assert headline(model, p_value=0.9).endswith(doubt)
+    clear = regroup(make_run({"m": (0.9, 0.5)}).scores)[0]
+    assert clear.get("drop").low > 0
+    assert headline(clear, p_value=0.07).endswith(f"{doubt} (p = 0.070, Holm-corrected over the models)")
 
 
 def test_the_headline_says_that_a_drop_has_no_interval(make_run):

@@ -91,6 +91,12 @@ def open_benchmark(name_or_path: str | Path | Benchmark, *, show_progress: bool 
             "and no such path exists."
             f"{did_you_mean(os.fspath(name_or_path), [*names, *beside])}"
         )
+    if path.name == "photos.parquet" and is_pool(path.parent):
+        path = path.parent  # this copy for other programs has the discarded photos, too
+    if path.name == "files" and is_pool(path.parent):
+        raise UsageError(
+            f"{path} holds all photos of a pool, also discarded ones: name the pool, {path.parent}."
+        )
     if is_pool(path):
         with open_pool(path) as pool:
             return pool.freeze()

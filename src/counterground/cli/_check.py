@@ -63,7 +63,7 @@ def check(run: Path, *, junit: Path | None, style: str, **given: Any) -> None:
     usage.
     """
     from counterground.api import check as check_models
-    from counterground.cli._show import print_text
+    from counterground.cli._show import print_aside, print_text
     from counterground.decision import STATUS
     from counterground.files import write_text
     from counterground.results import refuse_run_file
@@ -77,4 +77,6 @@ def check(run: Path, *, junit: Path | None, style: str, **given: Any) -> None:
         write_text(junit, found.junit())
     with suppress(BrokenPipeError):  # if the reader has gone (`| grep -q`), the verdict remains
         print_text(found if style == "table" else found.write(style))
+    if style == "csv":
+        print_aside(found.notes, "Note")
     click.get_current_context().exit(STATUS[found.verdict])

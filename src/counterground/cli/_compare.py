@@ -58,7 +58,7 @@ from counterground.cli._options import format_option
 )
 @format_option(
     ["table", "csv", "json", "markdown", "latex"],
-    "Output format; csv has one row per model, in fractions; json has everything.",
+    "Output format; csv has one row per model, in fractions, with warnings on stderr; json has everything.",
 )
 def compare(
     runs: tuple[Path, ...],
@@ -79,7 +79,7 @@ def compare(
     chooses which of its tables they come from. --reproduce puts printed and measured values side by side, row
     by row; without RUN, the measured values are those of the 2025 reproduction.
     """
-    from counterground.cli._show import print_text
+    from counterground.cli._show import print_aside, print_text
     from counterground.comparison import claim_by_setting, format_claim, format_comparison, full_comparison
     from counterground.errors import UsageError
 
@@ -109,11 +109,13 @@ def compare(
         contrast=contrast,
     )
     print_text(format_comparison(found, style))
+    if style == "csv":  # which has no place for them
+        print_aside(found.warnings, "Warning")
 
 
 def _reproduce(runs: tuple[Path, ...], style: str) -> None:
     """Print the paper's rows beside ours; warnings name what is left out, on stderr for csv or json."""
-    from counterground.cli._show import print_text
+    from counterground.cli._show import print_aside, print_text
     from counterground.comparison import format_reproduction, left_out, reproduce
     from counterground.errors import UsageError
     from counterground.results import open_runs
@@ -128,5 +130,4 @@ def _reproduce(runs: tuple[Path, ...], style: str) -> None:
     rows, warnings = reproduce(opened), left_out(opened)
     print_text(format_reproduction(rows, style, warnings))
     if style in ("csv", "json"):
-        for sentence in warnings:
-            click.echo(f"Warning: {sentence}", err=True)
+        print_aside(warnings, "Warning")

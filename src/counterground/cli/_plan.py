@@ -87,9 +87,11 @@ def plan(run: Path | None, *, style: str, **given: Any) -> None:
     For a run on composites (swap), the background effect takes the place of the drop.
     """
     from counterground.api import plan as make_plan
-    from counterground.cli._show import print_text
+    from counterground.cli._show import print_aside, print_text
 
     if run is not None:
         refuse_given(*_ASSUMED, because=f"is an assumption, and {run} shows what it is: leave out one")
     made = make_plan(run, **given)
     print_text(made if style == "table" else made.write(style))
+    if style == "csv":
+        print_aside(made.notes, "Note")

@@ -106,7 +106,7 @@ def scores(
     if models:
         opened = list(select_models({run.path: run for run in opened}, models).values())
     # Programs always get a column that names the run; readers need it only if rows could be confused.
-    named = len(opened) > 1 and (style in _ROWS or _could_be_confused(opened))
+    named = (style in _ROWS and len(runs) > 1) or (len(opened) > 1 and _could_be_confused(opened))
     written: str | View | pl.DataFrame
     if effects:
         written = _effects(opened, style, by_class=by == "class", named=named)

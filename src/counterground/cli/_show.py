@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -75,6 +76,13 @@ def print_notes(notes: Sequence[str]) -> None:
     """Print notes, one after the other, wrapped to the terminal; nothing with ``--quiet``."""
     if not is_quiet():
         _print_sentences(notes, "Note")
+
+
+def print_aside(sentences: Sequence[str], kind: str) -> None:
+    """Print notes (not with ``--quiet``) or warnings on stderr, beside rows that have no place for them."""
+    if kind != "Note" or not is_quiet():
+        for sentence in sentences:
+            print(f"{kind}: {one_line(sentence)}", file=sys.stderr)
 
 
 def _print_sentences(sentences: Sequence[str], kind: str) -> None:

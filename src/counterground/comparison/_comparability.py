@@ -124,6 +124,8 @@ def _loading(runs: Mapping[str, Run]) -> Iterator[str]:
         decoded.setdefault("reduced" if run.info.fast_decode else "full", []).append(name)
     if len(loaded) > 1:
         yield f"Models are loaded in different ways: {_values(loaded)}."
+    elif note := next(iter(runs.values())).info.loading_note(", ".join(runs)):
+        yield note
     if len(precisions) > 1:
         yield f"Models run in different precision: {_values(precisions)}."
     if len(decoded) > 1:
@@ -274,7 +276,7 @@ def _beside_the_paper(runs: Mapping[str, Run], paper: PaperSetting) -> Iterator[
 def _with_80_prompts(label_space: str) -> str:
     """Say how to compare a run of 80 prompts with the paper, which has them for 1 vs. 1000 only."""
     if label_space == "imagenet":
-        return "--setting openai-prompts compares with its Table 10"
+        return "counterground compare --setting openai-prompts compares with its Table 10"
     return "it has no table of 80 prompts for these names, so evaluate with --prompts simple"
 
 

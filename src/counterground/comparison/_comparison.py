@@ -29,6 +29,7 @@ from counterground.comparison.points import (
     FAMILIES,
     PUBLISHED,
     by_place,
+    competing_names,
     gather,
     place_key,
     run_names,
@@ -76,8 +77,12 @@ TESTS_SCHEMA: dict[str, Any] = {
     **COMPARISON_SCHEMA,
     "source_a": pl.String,
     "source_b": pl.String,
+    "corrected_for": pl.Int64,
 }
-"""Columns of ``Comparison.tests``: those of ``metrics.compare_models``, the benchmark and its version."""
+"""Columns of ``Comparison.tests``: those of ``metrics.compare_models``, the benchmark and its version.
+
+``corrected_for`` is the number of tests that ``p_holm`` is corrected for.
+"""
 
 _SENTENCES = 4
 _MODELS = 12  # rows of a table in a REPL
@@ -173,11 +178,15 @@ class Comparison:
         return claim_by_setting(self.robustness.scale)
 
     @property
+    def _number_of_tests(self) -> int:
+        return int(self.every_test["p_value"].count())
+
+    @property
     def tables(self) -> list[Table]:
         """Models benchmark by benchmark, tests, agreement, the scaling answers, the paper's settings."""
         tables = self._models_tables(self.models)
         if self.tests.height:
-            tables.append(tests_table(self.tests, self.contrast))
+            tables.append(tests_table(self.tests, self.contrast, self._number_of_tests))
         if self.agreement["correlation"].drop_nulls().len():
             tables.append(agreement_table(self.agreement, self.contrast))
         if self.scaling is not None:
@@ -207,7 +216,8 @@ class Comparison:
         mine = ~pl.col("source").is_in(PUBLISHED)
         first = pl.concat([models.filter(mine), models.filter(pl.col("source") == "paper")])
         again = models.filter(pl.col("source") == "reproduction")
-        drops, by_setting = drop_tests_table(self.tests, self.contrast), self.by_setting
+        by_setting = self.by_setting
+        drops = drop_tests_table(self.tests, self.contrast, self._number_of_tests)
         warnings = [f"Warning: {sentence}" for sentence in self.warnings]
         return block(
             f"<p><b>{escape(_numbers_of_models(models))}</b></p>",
@@ -234,7 +244,7 @@ def _numbers_of_models(models: pl.DataFrame) -> str:
     number = models["source"].value_counts(sort=True)
     of = {"paper": "of the paper", "reproduction": "of its 2025 reproduction"}
     numbers = [f"{count(n)} {of.get(source, f'of {source}')}" for source, n in number.iter_rows()]
-    return f"Models: {', '.join(numbers)}"
+    return f"Models: {', '.join(numbers) or 'none'}"
 
 
 def full_comparison(
@@ -358,7 +368,8 @@ def _little_to_compare(
     if points.is_empty():
         return ["No model of these runs has photos on common and on counter backgrounds: there is no drop."]
     if tests.is_empty() and points.height == 1:
-        return ["There is only one model: add --published or another RUN to compare it."]
+        more = "--published or another RUN" if contrast == DROP else "another RUN"  # the paper has the drop
+        return [f"There is only one model: add {more} to compare it."]
     return []
 
 
@@ -380,8 +391,7 @@ def _tests(
     versions = {run.info.benchmark.version: run.info.benchmark.name for run in runs.values()}
     named = titles_of(versions.items())
     for name, run in runs.items():
-        space = run.info.label_space
-        key = (run.info.benchmark.version, f"{space.name} {space.version}", run.design.clusters)
+        key = (run.info.benchmark.version, competing_names(run, runs.values()), run.design.clusters)
         groups.setdefault(key, {})[name] = run
     frames, obstacles = [], []
     for (version, names, clusters), group in groups.items():
@@ -392,18 +402,23 @@ def _tests(
                 f"On {title} {', '.join(group)}: clusters are named by {' and '.join(clusters)}; there are "
                 "no tests against runs whose design names others. Evaluate all with the same design."
             )
+        if sum(each[0] == version for each in groups) > 1:
+            title += f" in {', '.join(group)}"
         untested: list[str] = []
         try:
             models, held = _compared(group)
             sources |= held
             untested = _untested(models, against, title)
-            table = _without_repeats(compare_answers(models, contrast), group.values())
+            table = compare_answers(models, contrast)
+            if contrast == DROP and any(run.info.mixes_groups for run in group.values()):
+                table = table.filter(pl.col("metric") == "accuracy", pl.col("group").is_null())
+            table = _without_repeats(table, group.values())
         except ValueError as error:
             if not untested and (len(runs) > 1 or any(len(run.info.models) > 1 for run in group.values())):
                 untested = [f"No paired tests on {title}: {error}"]
         else:
             place = (pl.lit(benchmark).alias("benchmark"), pl.lit(version).alias("benchmark_version"))
-            frames.append(table.select(*place, pl.all()))
+            frames.append(table.select(*place, pl.all(), corrected_for=pl.count("p_value").cast(pl.Int64)))
         obstacles += untested
     tests = pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA)
     return tests, sources, obstacles

@@ -182,8 +182,8 @@ def _about(group: _Group, baseline: str) -> list[str]:
     return sentences
 
 
-def tests_table(tests: pl.DataFrame, contrast: Contrast) -> Table:
-    """Return paired tests, a heading for each pair (columns of ``TESTS_SCHEMA``)."""
+def tests_table(tests: pl.DataFrame, contrast: Contrast, number: int) -> Table:
+    """Return paired tests, a heading for each pair (columns of ``TESTS_SCHEMA``), of ``number`` in all."""
     quantities, known = _quantities(contrast), tests.filter(pl.col("difference").is_not_null())
     columns = (
         Column("Metric"),
@@ -204,14 +204,14 @@ def tests_table(tests: pl.DataFrame, contrast: Contrast) -> Table:
         metric = quantities[row["metric"], row["group"]]
         found = Estimate.of(row, "difference")
         rows.append([Cell(metric), Cell(found.signed), Cell(found.interval), Cell(p)])
-    title, about = "Paired differences on the same photos (percentage points)", _about_p(tests)
+    title, about = "Paired differences on the same photos (percentage points)", _about_p(tests, number)
     return Table(columns, rows, f"{title}. {about}", title, (about,), headings=frozenset(headings))
 
 
-def _about_p(tests: pl.DataFrame) -> str:
+def _about_p(tests: pl.DataFrame, number: int) -> str:
     """Say over what p-values are corrected: tests on other photos, or among other names, are apart."""
-    families = tests.select("benchmark_version", "label_space").n_unique()
-    return f"{ABOUT_P} Each benchmark and label space is corrected separately." if families > 1 else ABOUT_P
+    apart = (tests["corrected_for"] < number).any()
+    return f"{ABOUT_P} Each benchmark and label space is corrected separately." if apart else ABOUT_P
 
 
 def _plural(contrast: Contrast) -> str:
@@ -358,13 +358,13 @@ def models_with_pictures(models: pl.DataFrame, contrast: Contrast = DROP) -> Tab
     return Table(columns, rows)
 
 
-def drop_tests_table(tests: pl.DataFrame, contrast: Contrast = DROP) -> Table:
-    """Return the tests of drops alone, a row for each pair (columns of ``TESTS_SCHEMA``)."""
+def drop_tests_table(tests: pl.DataFrame, contrast: Contrast, number: int) -> Table:
+    """Return the tests of drops alone, a row for each pair; arguments as for ``tests_table``."""
     columns = (
         Column(f"{contrast_titles(contrast)[2]} of"),
         Column("minus that of"),
         Column("Points", True, f"Difference of the two {_plural(contrast)} on the same photos."),
-        Column("p (Holm)", True, _about_p(tests)),
+        Column("p (Holm)", True, _about_p(tests, number)),
     )
     drops = tests.filter(
         pl.col("metric") == contrast.name, pl.col("group").is_null(), pl.col("difference").is_not_null()

@@ -135,7 +135,8 @@ class Check(Written):
 
     ``findings``: one for each model and limit. Together, their intervals hold the truth in at least 95 % of
     runs: they are corrected for their number (Bonferroni), and for stopping if the run could stop early.
-    ``notes``: those of the benchmark, and what the choice of its pairs did to the figures.
+    ``notes``: how models were loaded if not as trained, those of the benchmark, and what the choice of its
+    pairs did to the figures.
     """
 
     run: str
@@ -286,7 +287,8 @@ def check_run(
             )
             findings.append(found)
     runs = [run] if base is None else [run, base]
-    notes = [note for each in runs for note in each.info.benchmark.notes]
+    notes = [*filter(None, [each.info.loading_note("" if base is None else str(each.path)) for each in runs])]
+    notes += [note for each in runs for note in each.info.benchmark.notes]
     notes += [sentence for referee in (*referees, *base_referees) for sentence in referee.sentences]
     if limits.min_accuracy is not None and (own := run.info.stopping) and own.photos < own.of:
         notes.append(
@@ -540,7 +542,9 @@ def _partner(subject: _Subject, base: Run) -> tuple[str, pl.DataFrame]:
     named = {other: found for other, found in fitting.items() if other[0] == key[0]} or fitting
     if len(named) != 1:
         names = ", ".join(dict.fromkeys(str(other[0]) for other in parts))
-        why = "alone or of the same name" if named else "with the same names, prompts and label space"
+        why = (
+            "alone or of the same name" if named else "with the same names, prompts, label space and loading"
+        )
         raise UsageError(f"{base.path} must hold one model {why} to compare {key[0]} with; it holds {names}.")
     ((other, found),) = named.items()
     found = found.sort("path")

@@ -32,12 +32,12 @@ class Judged:
         """Choose the predictions.
 
         Raises:
-            UsageError: no composite is on the background of another photo.
+            UsageError: the same objects are not on their own label and on others.
         """
         if run.info.intervention is None:
             return cls(run)
         swapped = run.predictions.filter(pl.col("swap").is_in(["other", "same"]))
-        if swapped.is_empty():
+        if swapped["swap"].n_unique() < 2:  # each background would have objects of its own
             raise UsageError(
                 f"{run.path} has no background effect to decide about: swap with the kinds same and other."
             )

@@ -27,7 +27,17 @@ from counterground.metrics import (
     drop_error,
 )
 from counterground.reading import read_parquet
-from counterground.results import NO_GROUPS, Cell, Column, Run, Table, count, find_model, percent
+from counterground.results import (
+    NO_GROUPS,
+    Cell,
+    Column,
+    Run,
+    StoppingRecord,
+    Table,
+    count,
+    find_model,
+    percent,
+)
 from counterground.text import counted
 
 _MOST = 10_000_000  # photos: nobody plans for more
@@ -245,9 +255,14 @@ class Pilot:
         shared = f"differences between clusters are {percent(clusters / error)} % of its variance"
         if self.now.clusters == self.now.photos:
             shared = "each photo is its own cluster"
+        what, each = (
+            ("difference in drop", "differences in its classes")
+            if self.paired
+            else ("drop", "drops of its classes")
+        )
         return (
-            f"{name} in the pilot run: the drop has a standard error of {percent(math.sqrt(error))} points; "
-            f"{shared}; the drops of its classes have a standard deviation of {percent(spread)} points."
+            f"{name} in the pilot run: the {what} has a standard error of {percent(math.sqrt(error))} "
+            f"points; {shared}; the {each} have a standard deviation of {percent(spread)} points."
         )
 
 
@@ -373,11 +388,12 @@ class Plan(Written):
     ``rows``: ``model``; ``drop`` to be detected with ``power``; the ``power_now`` of ``photos_now`` in
     ``clusters_now``, and the ``smallest_drop_now`` that they show with ``power``; ``photos`` and ``clusters``
     needed (null: 10 million photos are not enough), ``label_hours`` for those not at hand, ``calls`` and
-    their ``cost``. Drops and power are fractions.
+    their ``cost``. Drops and power are fractions. ``paired``: each is a difference of two models' drops.
     """
 
     rows: pl.DataFrame
     notes: tuple[str, ...] = field(default=())
+    paired: bool = False
 
     @property
     def table(self) -> Table:
@@ -403,8 +419,9 @@ class Plan(Written):
             texts += [f"{row['cost']:,.2f}" if row["cost"] is not None else "–"] * with_cost
             cells.append([Cell(text) for text in texts])
         first = self.rows.row(0, named=True)
+        what = "a difference in drop" if self.paired else "a drop"
         caption = (
-            f"To detect a drop of {100 * first['drop']:g} points with power {100 * first['power']:g} %, the "
+            f"To detect {what} of {100 * first['drop']:g} points with power {100 * first['power']:g} %, the "
             "probability that its 95 % interval lies above 0. Power in percent, drops in points."
         )
         return Table(columns, cells, caption, notes=self.notes)
@@ -447,7 +464,7 @@ def plan_photos(
         raise UsageError(f"At least 4 clusters are needed to estimate their variance, not {clusters}.")
     if clusters is not None and clusters > _MOST:
         raise UsageError(f"No more than {_MOST:,} clusters can be planned for, not {clusters:,}.")
-    costs = costs or Costs()
+    costs, spare = costs or Costs(), 0
     if isinstance(source, Assumptions):
         if against is not None:
             raise UsageError("--against needs a pilot RUN: assumptions say nothing of two models' errors.")
@@ -456,8 +473,12 @@ def plan_photos(
     else:
         judged = Judged.of(source)
         named = _pilots(judged, against, costs)
-        notes = [each.sentence(name) for name, each, _ in named if isinstance(each, Pilot)]
+        notes = [*filter(None, [source.info.loading_note()])]
+        notes += [each.sentence(name) for name, each, _ in named if isinstance(each, Pilot)]
         notes += [_OF_COMPOSITES] * judged.is_of_composites
+        if stopping := source.info.stopping:
+            spare = stopping.of - stopping.photos
+            notes.append(_of_stopped(stopping))
     obstacles = [(name, obstacle) for name, each, _ in named if (obstacle := _obstacle(each, drop))]
     if len(obstacles) == len(named):
         alike = len(obstacles) > 1 and len({obstacle for _, obstacle in obstacles}) == 1
@@ -466,10 +487,10 @@ def plan_photos(
     if costs.price is not None and all(each.calls_per_photo is None for *_, each in named):
         raise UsageError("--price is the price of a call, but no calls are known: add --calls-per-photo.")
     question = Question(drop, power, clusters)
-    rows = [_row(name, each, question, price) for name, each, price in named]
+    rows = [_row(name, each, question, price, spare) for name, each, price in named]
     notes += [f"{name} {obstacle}" for name, obstacle in obstacles]
     notes += _notes(rows, clusters, costs)
-    return Plan(pl.DataFrame(rows, schema=_SCHEMA), tuple(notes))
+    return Plan(pl.DataFrame(rows, schema=_SCHEMA), tuple(notes), against is not None)
 
 
 class Outlook(NamedTuple):
@@ -586,7 +607,19 @@ def smallest_drop(source: Source, question: Question) -> float | None:
     return high
 
 
-def _row(name: str, source: Source | str, question: Question, costs: Costs) -> dict[str, Any]:
+def _of_stopped(stopping: StoppingRecord) -> str:
+    """Say what a plan from a run that could stop early is about."""
+    used = f"{stopping.photos:,} of {counted(stopping.of, 'photo')}"
+    rest = f" Label hours leave out the other {stopping.of - stopping.photos:,}."
+    return (
+        f"The run could stop early (--until decided) and used {used}: “now” means these. Power is that of "
+        "ordinary intervals, as of a run without --until; this run's own are wider."
+        f"{rest * (stopping.photos < stopping.of)}"
+    )
+
+
+def _row(name: str, source: Source | str, question: Question, costs: Costs, spare: int) -> dict[str, Any]:
+    """Return the plan of a model; ``spare`` photos are at hand besides those of the source."""
     row: dict[str, Any] = dict.fromkeys(_SCHEMA)
     row |= {"model": name, "drop": question.drop, "power": question.power}
     if isinstance(source, str) or _obstacle(source, question.drop):
@@ -606,18 +639,18 @@ def _row(name: str, source: Source | str, question: Question, costs: Costs) -> d
     calls = None if costs.calls_per_photo is None else math.ceil(needed * costs.calls_per_photo)
     return row | {
         "clusters": question.clusters or math.ceil(source.clusters_now * needed / now),
-        "label_hours": _unlabelled(source, needed, question.clusters) * costs.seconds_per_photo / 3600,
+        "label_hours": _unlabelled(source, needed, question.clusters, spare) * costs.seconds_per_photo / 3600,
         "calls": calls,
         "cost": None if calls is None or costs.price is None else calls * costs.price,
     }
 
 
-def _unlabelled(source: Source, needed: int, clusters: int | None) -> float:
+def _unlabelled(source: Source, needed: int, clusters: int | None, spare: int) -> float:
     """Return how many of the photos needed are not at hand: at least those of further clusters."""
     if not isinstance(source, Pilot):
         return needed
     further = 0.0 if clusters is None else 1 - source.clusters_now / clusters
-    return max(0.0, needed - source.photos_now, needed * further)
+    return max(0.0, needed - source.photos_now - spare, needed * further)
 
 
 def _notes(rows: Sequence[dict[str, Any]], clusters: int | None, costs: Costs) -> list[str]:

@@ -66,7 +66,8 @@ from counterground.models import (
     parts_of,
 )
 from counterground.photos import Benchmark, photo_geometry, prompt_templates
-from counterground.results import InterventionRecord, ModelRecord, Run
+from counterground.reading import given_path
+from counterground.results import InterventionRecord, ModelRecord, Run, without_mixtures
 
 _Group = list[tuple[NamedModel, ReadyEncoder | ModelOutcome]]
 # Models are loaded and run together until their weights take this much (bytes).
@@ -121,8 +122,8 @@ def evaluate_models(
     check_generative(request)
     stopping = None
     if until:
-        benchmark, stopping = stop_early(request, until)
-        request = replace(request, benchmark=benchmark)
+        drawn, stopping = stop_early(request, until)
+        request = replace(request, benchmark=drawn, drawn_from=benchmark)
     outcomes = _evaluate_all(request)
     if not overwrite:
         refuse_other_models(out, [outcome.record for outcome in outcomes], request.candidates)
@@ -173,12 +174,9 @@ def finish_run(
     info = run_info(request, outcomes, predictions, unreadable)
     found = [*info.warnings, *measured.warnings, *_warnings_of_training(request, outcomes), *warnings]
     seconds = round(time.monotonic() - started, 2)
-    run = Run(
-        out,
-        shareable_info(info.model_copy(update={**more, "seconds": seconds, "warnings": found})),
-        predictions,
-        score(predictions, design=benchmark.design),
-    )
+    info = shareable_info(info.model_copy(update={**more, "seconds": seconds, "warnings": found}))
+    scores = without_mixtures(score(predictions, design=benchmark.design), info)
+    run = Run(out, info, predictions, scores)
     write_run(run, request.candidates.space, unreadable, answers, also)
     return run
 
@@ -205,7 +203,7 @@ def make_request(benchmark: Benchmark, models: tuple[NamedModel, ...], settings:
     competing = label_space if label_space == "confusable" else candidates.space.name
     if note := other_names(benchmark, competing):  # before hours of work; the run repeats it
         warnings.warn(note, OtherNamesWarning, stacklevel=2)
-    aliases = read_aliases(Path(settings.aliases), candidates.space.names) if settings.aliases else {}
+    aliases = read_aliases(given_path(settings.aliases), candidates.space.names) if settings.aliases else {}
     return Request(benchmark, models, settings, candidates, prompt_templates(settings.prompts), aliases)
 
 
@@ -213,9 +211,10 @@ def _check_choice_settings(benchmark: Benchmark, settings: Settings) -> None:
     """Refuse settings that would have no effect if models choose among options."""
     if settings.aliases or settings.article != "a":
         raise UsageError("Options are written as they are: leave out --aliases and --article.")
-    if benchmark.has_questions and settings.label_space:
+    if benchmark.has_questions and (settings.label_space or settings.names != Settings.names):
         raise UsageError(
-            f"The photos of {benchmark.name} have questions with their own options: leave out --label-space."
+            f"The photos of {benchmark.name} have questions with their own options: leave out --label-space "
+            "and --names."
         )
 
 

@@ -82,7 +82,7 @@ def build_head(
     """
     if getattr(model, "head", None) is not None:
         raise UsageError(
-            f"{model.display_name}: a head is fitted by evaluate and discover only; leave out ?head=."
+            f"{model.display_name}: a head is fitted by evaluate, swap and discover only; leave out ?head=."
         )
     if model.kind == "classifier":
         columns, starts = _flat(_columns(model, space))  # type: ignore[arg-type]

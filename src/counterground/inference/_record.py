@@ -339,14 +339,14 @@ def _warnings(
     absent = _absent(request, unreadable)
     if absent:
         warnings.append(f"The true class of {counted(absent, 'photo')} is not a candidate: counted as wrong.")
+    reads_names = any(outcome.record.reads_names for outcome in outcomes)
     duplicates = _duplicate_texts(request.candidates, predictions)
-    if duplicates and any(outcome.record.reads_names for outcome in outcomes):
+    if duplicates and reads_names:
         more = ", ..." if len(duplicates) > 3 else ""
         warnings.append(
             f"Duplicate class names ({', '.join(duplicates[:3])}{more}): ties count for the lower index."
         )
-    reads_texts = any(outcome.record.kind != "classifier" for outcome in outcomes)
-    if reads_texts and (odd := _badly_read(request)):
+    if reads_names and (odd := _badly_read(request)):
         warnings.append(odd)
     settings = request.settings
     if settings.fast_decode and not any(_fast_decode(outcome) for outcome in outcomes):
@@ -365,10 +365,18 @@ def _unused_settings(request: Request, outcomes: Sequence[ModelOutcome]) -> list
     draws_options = request.multiple_choice and not request.benchmark.has_questions
     if settings.options != Settings.options and not draws_options:
         unused.append("No options were drawn for any photo: --options has no effect.")
+    asked = [outcome.generative for outcome in outcomes if outcome.generative]
+    if asked and settings.loss != Settings.loss and all(each.answers is not None for each in asked):
+        unused.append("Answers are generated, not scored by their losses: --loss has no effect.")
+    protocols = {prompt["protocol"] for each in asked for prompt in each.asked}
+    if settings.article != Settings.article and protocols == {"free-form"}:
+        unused.append("The question of free-form names no class: --article has no effect.")
     if settings.label_space == "confusable":  # its referee reads both
         return unused
     if settings.names != Settings.names and not any(outcome.record.reads_names for outcome in outcomes):
         unused.append("No model reads class names: --names has no effect on the predictions.")
+    elif settings.names == "wordnet" and not request.candidates.follows_imagenet:
+        unused.append("Every name that competes is written as given: --names has no effect.")
     if settings.prompts != Settings.prompts and all(
         outcome.record.kind != "dual_encoder" for outcome in outcomes
     ):
@@ -377,9 +385,10 @@ def _unused_settings(request: Request, outcomes: Sequence[ModelOutcome]) -> list
 
 
 def _badly_read(request: Request) -> str:
-    """Warn about class names that are not words, unless the user has chosen how they are written."""
+    """Warn about class names that are not words, unless questions or the user say how they are written."""
     candidates, names = request.candidates, request.settings.names
-    if names not in BUILT_IN_NAMES:
+    as_asked = request.multiple_choice and request.benchmark.has_questions
+    if as_asked or names not in BUILT_IN_NAMES:
         return ""
     known = imagenet_names(names)  # type: ignore[arg-type]
     pairs = zip(candidates.texts, candidates.space.imagenet, strict=True)
@@ -450,7 +459,7 @@ def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> l
             "features of another one (check the tokenizer and its end token)"
         )
     answers = predictions["predicted_index"].drop_nulls()
-    if len(answers) >= _ENOUGH and answers.n_unique() == 1 < predictions["class_index"].n_unique():
+    if len(answers) >= _ENOUGH and answers.n_unique() == 1 < predictions["true_index"].n_unique():
         signs.append(f"all {len(answers):,} answers are {candidates.space.names[answers[0]]!r}")
     ties = int((predictions["top2_gap"] == 0).sum())
     chosen = outcome.generative is not None and outcome.generative.positions  # votes tie more often

@@ -22,9 +22,11 @@ from counterground.masks._settings import MaskSettings
 from counterground.photos import (
     Benchmark,
     CocoFile,
+    UnreadablePhoto,
     box_inside,
     coco_box,
     is_pixels,
+    photo_size,
     read_coco_file,
 )
 from counterground.reading import file_sha256, is_file
@@ -77,17 +79,22 @@ def coco_source(path: Path, benchmark: Benchmark, settings: MaskSettings) -> Mas
 def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict[str, tuple[Box, ...]]:
     """Return the boxes of the objects of each photo's class, by path; crowd regions have none.
 
-    A photo with an object whose box is not stated is left out: that object would stay in the background.
+    A photo with an object whose box is not stated is left out: that object would stay in the background. So
+    is one that has another size than the annotations state.
 
     Raises:
-        UsageError: see `coco_source`.
+        UsageError: see `coco_source`; or all photos have other sizes.
         CounterGroundError: the file is not in COCO's format, or a box is not four numbers.
     """
     annotated = _Annotated.read(path, benchmark, settings)
-    found = {}
+    found, other_size = {}, ""
     for photo, name in benchmark.photos.select("path", "class_name").iter_rows():
-        objects = annotated.objects(MaskRequest(photo, Path(), name, None, (0, 0)))
+        file = benchmark.photo_path(photo)
+        pixels = _size_of(file) if annotated.matched.has(photo) else (0, 0)
+        objects = annotated.objects(MaskRequest(photo, file, name, None, pixels))
         if isinstance(objects, Found):
+            if objects.reason == "wrong size":
+                other_size = f"{photo} is {objects.detail}"
             continue
         boxes = [box for each in objects if (box := _box(each))]
         if len(boxes) < len(objects):
@@ -96,7 +103,16 @@ def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict
             size = annotated.size(photo)
             boxes = sorted(boxes, key=lambda box: -_area_inside(box, size))[:1]
         found[photo] = tuple(boxes)
+    if other_size and not found:
+        raise UsageError(f"The boxes of {path} are of photos of other sizes: {other_size}.")
     return found
+
+
+def _size_of(file: Path) -> tuple[int, int]:
+    try:
+        return photo_size(file)
+    except UnreadablePhoto:  # its mask says so
+        return 0, 0
 
 
 @dataclass(frozen=True)
@@ -159,7 +175,8 @@ class _Annotated:
             return key
         image, shown = self.content.images[key], self.content.annotations.get(key, [])
         stated = (image.get("width"), image.get("height"))
-        if None not in (*stated, photo.size[0] or None) and stated != photo.size:
+        known = all(is_pixels(side) and side > 0 for side in (*stated, *photo.size))
+        if known and stated != photo.size:
             there, wanted = (f"{width} x {height}" for width, height in (stated, photo.size))
             return Found(None, "wrong size", f"annotated at {there} pixels, the photo has {wanted}")
         if not shown:

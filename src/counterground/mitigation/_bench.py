@@ -112,6 +112,7 @@ class Bench:
             data,
             features=data.features[rows],
             class_index=data.class_index[rows],
+            head=data.head.copy(),  # as all arrays here: a method may change its own
             background=data.background[rows] if labels else unknown,
             group=data.group[rows] if labels else unknown,
             background_features=None if removed is None else removed[rows],

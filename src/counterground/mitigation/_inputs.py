@@ -30,6 +30,16 @@ def why_no_parts(benchmark: Benchmark) -> str | None:
     return None
 
 
+def mask_contents(benchmark: Benchmark) -> list[str]:
+    """Return the SHA-256 of the mask of each photo, all of which have one.
+
+    Raises:
+        UsageError: a mask cannot be read.
+    """
+    with ThreadPoolExecutor() as threads:
+        return list(threads.map(_content, map(benchmark.mask_path, benchmark.photos["mask"])))
+
+
 def parts_of_photos(benchmark: Benchmark) -> Iterator[tuple[Input, Benchmark]]:
     """Yield what methods take besides the photos, with the same rows.
 
@@ -37,11 +47,9 @@ def parts_of_photos(benchmark: Benchmark) -> Iterator[tuple[Input, Benchmark]]:
         UsageError: a mask cannot be read.
     """
     rows = benchmark.photos.select("path", "photo_id", "mask").rows()
-    with ThreadPoolExecutor() as threads:
-        contents = list(threads.map(_content, (benchmark.mask_path(mask) for _, _, mask in rows)))
     masked = {
         path: MaskedPhoto(benchmark.photo_path(path), photo, benchmark.mask_path(mask), content)
-        for (path, photo, mask), content in zip(rows, contents, strict=True)
+        for (path, photo, mask), content in zip(rows, mask_contents(benchmark), strict=True)
     }
     recipes: dict[Input, dict[str, Composite]] = {
         "foreground": {path: Composite(each, None) for path, each in masked.items()},

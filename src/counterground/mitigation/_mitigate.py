@@ -15,7 +15,7 @@ from counterground.inference import Settings, default_label_space, encoder_run
 from counterground.mitigation._bench import Bench
 from counterground.mitigation._classes import Classes, Divided, divide
 from counterground.mitigation._export import write_head
-from counterground.mitigation._inputs import why_no_parts
+from counterground.mitigation._inputs import mask_contents, why_no_parts
 from counterground.mitigation._method import MitigatedHead, Mitigation
 from counterground.mitigation._record import record_of
 from counterground.mitigation._registry import ALL, find_mitigations
@@ -103,8 +103,9 @@ def mitigate_model(
     about = {"methods": [each.name for each in chosen], "watermark": watermark, "seed": seed}
     about |= {} if classes == "all" else {"classes": classes}
     about |= {} if masks is None else {"masks": masks}
+    separate = any("masks" in each.needs for each in chosen) and not why_no_parts(divided.benchmark)
+    about |= {"mask_contents": mask_contents(divided.benchmark)} if separate else {}
     with encoder_run(divided.benchmark, model, settings, out, about=about, overwrite=overwrite) as run:
-        separate = any("masks" in each.needs for each in chosen) and not why_no_parts(divided.benchmark)
         bench = Bench(run, divided, seed, separate, classes, masks)
         tried, left_out = _try_all(chosen, bench, named)
         used = {name for each in tried for head in each.heads for name in head.inputs}

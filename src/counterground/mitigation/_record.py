@@ -92,7 +92,7 @@ def record_of(
         model=own,
         benchmark=f"{benchmark.name}@{benchmark.version[:8]}",
         contrast=str(contrast),
-        parts=[PartRecord(**sizes) for sizes in bench.divided.rotation.sizes()],
+        parts=[PartRecord(**sizes) for sizes in bench.divided.rotation.sizes(bench.run.features.readable)],
         seed=bench.seed,
         tests=main.tests,
         unmitigated=accuracies(own),

@@ -53,9 +53,9 @@ class Rotation:
         rows = [np.flatnonzero((self.part == part) & readable) for part in range(PARTS)]
         return [Fold(rows[judge - 1], rows[judge - 2], rows[judge]) for judge in range(PARTS)]
 
-    def sizes(self) -> list[dict[str, int]]:
-        """Return photos and clusters of each part."""
-        masks = [self.part == part for part in range(PARTS)]
+    def sizes(self, readable: np.ndarray) -> list[dict[str, int]]:
+        """Return photos and clusters of each part, of the photos that could be read."""
+        masks = [(self.part == part) & readable for part in range(PARTS)]
         return [
             {"photos": int(mask.sum()), "clusters": len(np.unique(self.clusters[mask]))} for mask in masks
         ]

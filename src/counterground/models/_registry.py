@@ -8,8 +8,9 @@ import fnmatch
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
+from threading import RLock
 
 from counterground.errors import (
     CounterGroundError,
@@ -41,6 +42,10 @@ _FAMILIES = Registry(
     {**{family.prefix: family for family in _BUILT_IN}, "https": ENDPOINT, "object": OBJECT},
     named_by="prefix",
 )
+
+# Importing and loading change settings of the whole process for a while: where modules are found, what is
+# logged, whether the hub may be asked. Two threads would restore what the other had set.
+_ONE_AT_A_TIME = RLock()
 
 
 def find_family(spec: str) -> Family:
@@ -77,7 +82,7 @@ def check_specs(specs: Sequence[str]) -> None:
     for spec in expand_specs(specs):
         place, head = split_head(spec)
         family = find_family(place)
-        with _explained(spec, family):
+        with _explained(spec, family), _ONE_AT_A_TIME:
             if head is None:
                 family.resolve(spec)
                 continue
@@ -125,8 +130,9 @@ def load_model(
     options = LoadOptions(
         resolve_device(device), check_precision(precision), as_published, offline or is_offline()
     )
+    alone: AbstractContextManager[object] = _ONE_AT_A_TIME if named.made is None else nullcontext()
     try:
-        with _explained(spec, family):
+        with _explained(spec, family), alone:
             if named.made is not None:
                 loaded = load_object(spec, named.made, options)
             elif head is None:
@@ -165,7 +171,9 @@ def _check_head(model: Model, *, fitted_head: bool) -> None:
             "?head=knn, logistic, linear or prototypes (of an object in memory: HeadSpec)."
         )
     if head is not None and not fitted_head:
-        raise UsageError(f"{model.spec}: a head is fitted by evaluate and discover only; leave out ?head=.")
+        raise UsageError(
+            f"{model.spec}: a head is fitted by evaluate, swap and discover only; leave out ?head=."
+        )
 
 
 def _check_can_fit() -> None:

@@ -165,6 +165,10 @@ def _cells(name: str, values: list[Any], attributes: Sequence[str], root: Path |
     if name in _NUMBERS:
         return values
     if name == "mask":
+        if any(isinstance(value, Image.Image | np.ndarray | list | bytes) for value in values):
+            raise UsageError(
+                "The column 'mask' of the frame has masks in memory: write them to files, and give the paths."
+            )
         return [_below(root, value) for value in values]
     if name in attributes and name not in MANIFEST_SCHEMA:
         return _attribute(name, values)

@@ -19,6 +19,7 @@ from counterground.photos import (
     respelled,
 )
 from counterground.pool._spelling import spelling_of
+from counterground.text import and_more
 
 
 def freeze(
@@ -51,7 +52,7 @@ def freeze(
         pl.lit(None, pl.String).alias("group"),
     ).select(*MANIFEST_SCHEMA)
     notes = (*classes.notes, *notes_on_spelling, *_notes(review, backgrounds, stands, len(photos)))
-    notes += _notes_on_clusters(kept)
+    notes += (*_notes_on_classes(photos, kept), *_notes_on_clusters(kept))
     benchmark = Benchmark(root.name, root, manifest, classes.label_space, notes)
     return benchmark.described(notes=(*notes, *describe_gaps(benchmark)))
 
@@ -85,6 +86,15 @@ def _notes(review: pl.DataFrame, backgrounds: pl.DataFrame, stands: pl.Series, t
         (no_background, f"{no_background} of {kept} photos have no background, {settle % 'it'}."),
     )
     return tuple(sentence for count, sentence in notes if count)
+
+
+def _notes_on_classes(photos: pl.DataFrame, kept: pl.DataFrame) -> tuple[str, ...]:
+    """Note classes without a photo that stands: the label space of the benchmark lacks them."""
+    classes = photos["class_name"].unique().sort()
+    gone = classes.filter(~classes.is_in(kept["class_name"].unique().to_list())).to_list()
+    if not gone:
+        return ()
+    return (f"No photo is left of {len(gone)} of {len(classes)} classes of the pool: {and_more(gone, 5)}.",)
 
 
 def _notes_on_clusters(kept: pl.DataFrame) -> tuple[str, ...]:

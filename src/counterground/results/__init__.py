@@ -49,6 +49,7 @@ from counterground.results._run import (
     open_runs,
     refuse_run_file,
     select_models,
+    without_mixtures,
 )
 from counterground.results._run_facts import repeat_command, run_facts
 from counterground.results._schema import (
@@ -216,4 +217,5 @@ __all__ = [
     "signed",
     "strata_notes",
     "unfolding",
+    "without_mixtures",
 ]

@@ -10,7 +10,7 @@ import polars as pl
 
 from counterground.errors import UsageError
 from counterground.metrics import DROP, KEYS, Contrast, holm
-from counterground.results._numbers import NOTHING, Estimate, bounds, percent
+from counterground.results._numbers import NOTHING, Estimate, bounds, p_equals, percent
 
 TITLES = {
     "names": "Names",
@@ -166,6 +166,8 @@ def headline(
     reaches = drop.low is not None and drop.high is not None and drop.low <= 0 <= drop.high
     if reaches or (p_value is not None and p_value >= SIGNIFICANT):
         sentence += ", which is not statistically distinguishable from zero"
+    if p_value is not None and p_value >= SIGNIFICANT and not reaches and drop.low is not None:
+        sentence += f" ({p_equals(p_value)}, Holm-corrected over the models)"
     return sentence
 
 

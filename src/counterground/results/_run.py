@@ -18,6 +18,7 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean, f
 from counterground.files import read_record, sealed_files
 from counterground.metrics import (
     DROP,
+    GROUPS,
     KEYS,
     PHOTO_COLUMNS,
     SALIENCY_SCHEMA,
@@ -51,19 +52,50 @@ _FIRST_SCORES = [
 """Columns of ``scores.parquet`` of version 0.1, which lacks what was added since."""
 
 
+class _OpenedFile:
+    """The rows of a file, as long as it is the one that was opened: a run may be replaced by another."""
+
+    def __init__(self, file: Path, rows: pl.LazyFrame) -> None:
+        self._file, self._rows, self._state = file, rows, _state(file)
+
+    def lazy(self) -> pl.LazyFrame:
+        """Return the rows, not yet read.
+
+        Raises:
+            CounterGroundError: the file was replaced, or is no longer there.
+        """
+        if _state(self._file) != self._state:
+            raise CounterGroundError(
+                f"The run in {self._file.parent} was replaced, moved or deleted after it was opened: open it "
+                "again."
+            )
+        return self._rows
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+_Given = pl.DataFrame | pl.LazyFrame | _OpenedFile
+
+
 class _Predictions:
     """A frame, or a file that is read once, when all of its rows are requested."""
 
     def __get__(self, run: Run | None, _: type[Run]) -> pl.DataFrame:
         if run is None:
             raise AttributeError  # it has no default
-        given: pl.DataFrame | pl.LazyFrame = run.__dict__["given"]
-        if isinstance(given, pl.LazyFrame):
+        given: _Given = run.__dict__["given"]
+        if not isinstance(given, pl.DataFrame):
             with _reading(run.path):
-                given = run.__dict__["given"] = given.collect()
+                given = run.__dict__["given"] = given.lazy().collect()
         return given
 
-    def __set__(self, run: Run, given: pl.DataFrame | pl.LazyFrame) -> None:
+    def __set__(self, run: Run, given: _Given) -> None:
         run.__dict__["given"] = given
 
 
@@ -98,7 +130,7 @@ class Run:
     @property
     def rows(self) -> pl.LazyFrame:
         """The predictions, perhaps not yet read."""
-        given: pl.DataFrame | pl.LazyFrame = self.__dict__["given"]
+        given: _Given = self.__dict__["given"]
         return given.lazy()
 
     @cached_property
@@ -267,7 +299,10 @@ def open_run(path: Path | str) -> Run:
     with _reading(folder):
         info = RunInfo.model_validate_json(read_record(folder / "run.json"))
         sealed = sealed_files(folder / "run.json") is not None
-        rows = scan_parquet(folder / "predictions.parquet", foreign=not sealed)
+        # The working folder may change before all rows are read.
+        file = (folder / "predictions.parquet").absolute()
+        rows = scan_parquet(file, foreign=not sealed)
+        opened = _OpenedFile(file, rows)
         scores = read_parquet(folder / "scores.parquet", foreign=not sealed)
         columns = rows.collect_schema().names()
         columns = [name for name in columns if name not in attributes(rows.collect_schema())]
@@ -289,7 +324,15 @@ def open_run(path: Path | str) -> Run:
             check_predictions(info, rows)
             sure = Confidence(anytime=info.stopping is not None)
             scores = score_predictions(rows, confidence=sure, design=info.benchmark.scored)
-    return Run(folder, info, rows, scores)
+    return Run(folder, info, opened, without_mixtures(scores, info))
+
+
+def without_mixtures(scores: pl.DataFrame, info: RunInfo) -> pl.DataFrame:
+    """Return scores without those of common and counter rows if these are composites of several kinds."""
+    if not info.mixes_groups:
+        return scores
+    mixed = (pl.col("metric") == DROP.name) | pl.col("group").is_in(GROUPS).fill_null(value=False)
+    return scores.filter(~mixed)
 
 
 AnyRuns = Run | Path | str | Iterable[Run | Path | str]

@@ -11,7 +11,7 @@ from typing import Any
 from counterground.benchmarks import benchmark_names
 from counterground.results._numbers import count
 from counterground.results._run import Run
-from counterground.results._schema import InterventionRecord
+from counterground.results._schema import BenchmarkRecord, InterventionRecord
 
 _LABEL_SPACES = ("benchmark", "imagenet")
 
@@ -32,7 +32,8 @@ class ModelFacts:
 class RunFacts:
     """A run for the page: (name, value) texts, its models and the command.
 
-    ``built_in`` says whether the command names its benchmark; else it says ``BENCHMARK``.
+    ``benchmark`` and ``version`` are of the one that the command needs; ``built_in`` says whether the command
+    names it; else it says ``BENCHMARK``. ``training`` is what it calls ``TRAINING``.
     """
 
     name: str
@@ -42,6 +43,7 @@ class RunFacts:
     facts: list[tuple[str, str]]
     models: list[ModelFacts]
     command: str
+    training: BenchmarkRecord | None = None
 
 
 def run_facts(run: Run) -> RunFacts:
@@ -83,9 +85,17 @@ def run_facts(run: Run) -> RunFacts:
         ModelFacts(m.name, m.spec, m.kind.replace("_", " "), m.fingerprint, m.in_memory, _flat(m.description))
         for m in info.models
     ]
-    name, version = info.benchmark.name, info.benchmark.version
-    command = repeat_command(run)
-    return RunFacts(run.path.name or str(run.path), name, version, _is_built_in(name), facts, models, command)
+    source, train = info.source, info.train
+    return RunFacts(
+        run.path.name or str(run.path),
+        source.name,
+        source.version,
+        _is_built_in(source.name),
+        facts,
+        models,
+        repeat_command(run),
+        None if train is None or _is_built_in(train.name) else train,
+    )
 
 
 def _positions(run: Run) -> list[tuple[str, str]]:
@@ -106,14 +116,15 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     which has to create it.
     """
     info = run.info
-    source = info.intervention.source if info.intervention else info.benchmark
-    benchmark = source.name if _is_built_in(source.name) else "BENCHMARK"
+    benchmark = info.source.name if _is_built_in(info.source.name) else "BENCHMARK"
     mitigated = [model for model in info.models if model.stated("mitigation", dict)]
     words = [
         "counterground",
         "mitigate" if mitigated else "swap" if info.intervention else "evaluate",
         benchmark,
     ]
+    if info.stopping:  # its models decide together how many photos each of them sees
+        only = None
     models = [model for model in info.models if only in (None, model.name) and model not in mitigated]
     if mitigated:
         models = models or info.models[:1]
@@ -149,12 +160,12 @@ def repeat_command(run: Run, only: str | None = None) -> str:
 
 
 def _label_space_options(run: Run) -> list[str]:
-    space, from_file = run.info.label_space.name, run.info.label_space.source.endswith(".json")
-    if space == "options":  # those come with the benchmark
-        return []
-    # What a referee or a file chose is kept in the run and can be passed as it is.
-    kept = f"{run.path.name or '.'}/label_space.json"
-    return ["--label-space", space if space in _LABEL_SPACES and not from_file else kept]
+    space = run.info.label_space
+    # What a referee or a file chose is kept in the run and can be passed as it is. A file that another run
+    # saved has the name of that run's label space.
+    if space.name not in (*_LABEL_SPACES, "options") or space.source.endswith(".json"):
+        return ["--label-space", f"{run.path.name or '.'}/label_space.json"]
+    return ["--label-space", space.name] if space.name in _LABEL_SPACES else []  # options come with questions
 
 
 def _mitigation_options(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -179,7 +190,7 @@ def _swap_options(record: InterventionRecord) -> list[str]:
 
 
 def _is_built_in(benchmark: str) -> bool:
-    return benchmark.partition("?")[0] in benchmark_names()  # without options, as in waterbirds?split=val
+    return benchmark.partition("?")[0] in benchmark_names()
 
 
 def _unreadable(n: int) -> str:

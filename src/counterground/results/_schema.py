@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from counterground.errors import CounterGroundError
-from counterground.metrics import DESIGN, KEY_SCHEMA, RESULT_SCHEMA, Design
+from counterground.metrics import DESIGN, DROP, KEY_SCHEMA, RESULT_SCHEMA, Design
 from counterground.photos import Benchmark, Discovered
 
 RUN_FILES = (
@@ -142,6 +142,11 @@ class LabelSpaceRecord(_Record):
     candidates: _Number | None = None
 
     @property
+    def is_built_in(self) -> bool:
+        """Whether the name alone says which names compete on a benchmark, however prompts write them."""
+        return self.name in ("benchmark", "imagenet")
+
+    @property
     def chance(self) -> float:
         """The accuracy of guessing: one name among those that compete (a fraction)."""
         return 1 / (self.candidates or self.size)
@@ -165,6 +170,11 @@ class ModelRecord(_Record):
     def reads_names(self) -> bool:
         """Whether names and prompts decide its predictions: not with its own classes or a fitted head."""
         return self.kind not in ("classifier", "image_encoder")
+
+    @property
+    def has_other_head(self) -> bool:
+        """Whether its head was fitted on photos or mitigated, which makes the same weights another model."""
+        return "head" in self.description or "mitigation" in self.description
 
     def stated(self, key: str, kind: type[R]) -> R | None:
         """Return what its description says under a key, if that is of this type: any library may write it."""
@@ -356,6 +366,16 @@ class RunInfo(_Record):
     positions: dict[str, list[PositionsRecord]] = {}
     train: BenchmarkRecord | None = None
     intervention: InterventionRecord | None = None
+
+    @property
+    def source(self) -> BenchmarkRecord:
+        """The benchmark of the photos as they are: for composites, that which they are made of."""
+        return self.intervention.source if self.intervention else self.benchmark
+
+    @property
+    def mixes_groups(self) -> bool:
+        """Whether common and counter rows are composites of several kinds, which have no drop together."""
+        return self.intervention is not None and DROP not in self.benchmark.scored.contrasts
 
     def loading_note(self, of: str = "") -> str:
         """Return what readers must know about how models were loaded; empty if that is as trained.

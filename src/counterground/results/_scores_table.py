@@ -192,6 +192,11 @@ def kind_of_intervals(anytime: pl.Series) -> str:
     return whole if anytime.all() else f"95 % intervals, or {whole}"
 
 
+def loading_stamp(as_published: pl.Series) -> str:
+    """Say that all models were loaded as the paper apparently did; rows that differ have a column for it."""
+    return " Loaded as published." if as_published.any() and as_published.all() else ""
+
+
 def _cells(model: ModelScores, shown: Sequence[Measure], index: int | None, *, pictures: bool) -> list[Cell]:
     cells = []
     for measure in shown:

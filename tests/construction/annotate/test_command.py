@@ -1,6 +1,8 @@
 """The command: what it refuses in one line, and the small rules behind labels and keys."""
 
 import socket
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -68,6 +70,36 @@ def test_a_port_that_is_taken_is_said(pool):
         assert f"Port {port} cannot be used" in str(
             refusal(pool.root, "--annotator", "ann", "--port", str(port))
         )
+
+
+IN_A_NOTEBOOK = """
+import asyncio, http.client, os, signal, sys, threading
+from urllib.parse import urlsplit
+import counterground as cg
+
+def say(line):
+    if "http://" in line:
+        address = urlsplit(line.split()[-1])
+        threading.Thread(target=visit, args=[address.netloc, f"{address.path}?{address.query}"]).start()
+
+def visit(host, path):
+    asked = http.client.HTTPConnection(host, timeout=60)
+    asked.request("GET", path)
+    print(asked.getresponse().status, flush=True)
+    asked.close()
+    os.kill(os.getpid(), signal.SIGINT)
+
+async def cell():
+    return cg.label_pool(sys.argv[1], cg.LabelSettings(["ann"]), say=say)
+
+print(asyncio.new_event_loop().run_until_complete(cell()).decisions)
+"""
+
+
+def test_a_notebook_whose_event_loop_runs_can_serve(pool):
+    command = [sys.executable, "-c", IN_A_NOTEBOOK, str(pool.root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.splitlines() == ["200", "{'ann': 0}"], done.stderr
 
 
 def test_a_usual_port_that_is_taken_is_said_and_another_one_serves(pool, serve):

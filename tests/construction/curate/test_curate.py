@@ -113,6 +113,15 @@ def test_a_pool_of_one_photo(make_pool, animals):
     assert curate(pool.root).flagged == 0
 
 
+def test_flagged_photos_that_people_have_reviewed_are_counted(make_pool):
+    pool = make_pool({f"a/{number}.jpg": b"no photo" for number in range(3)})
+    assert curate(pool.root).notes == ()
+    pool.decide("files/a/0.jpg", annotator="ann", task="review", labels=["feature noise"])
+    pool.decide("files/a/1.jpg", annotator="ann", task="review", labels=["later"])
+    report = curate(pool.root)
+    assert (report.flagged, report.notes) == (3, ("Reviewed already: 1 of 3 flagged photos.",))
+
+
 def test_only_new_photos_are_decoded(spoilt, make_pool, animals, monkeypatch):
     assert curate(spoilt.root).measured == 10
     signals = spoilt.signals()

@@ -192,6 +192,15 @@ def test_without_a_model_its_earlier_signals_stay_and_are_told(painted, make_poo
     assert note.endswith(", on 8 of 9 photos: add --model my_colours:colours to include the others.")
 
 
+def test_the_limits_of_earlier_signals_stay_recorded(painted):
+    curate(painted.root, CurateSettings(max_rank=2, hash_radius=3), model="my_colours:colours")
+    curate(painted.root, CurateSettings(hash_radius=4))
+    limits = painted.setting("curate")["limits"]
+    assert (limits["max_rank"], limits["hash_radius"]) == (2, 4)
+    curate(painted.root, model="my_colours:colours")
+    assert painted.setting("curate")["limits"]["max_rank"] == CurateSettings().max_rank
+
+
 def test_close_features_are_duplicates(make_pool, colours, flagged_of, rows_of):
     pool = make_pool(
         {

@@ -719,6 +719,17 @@ def test_a_referee_is_told_from_another_file_of_its_name(photos, own_modules, tm
     assert (len(how.fingerprints), bool(how.fingerprints[0])) == (2, fingerprints)
 
 
+def test_pairs_of_pairs_say_which_notes_are_about_the_earlier_ones(photos, tmp_path):
+    benchmark = read_benchmark(photos)
+    ungrouped = replace(benchmark, photos=benchmark.photos.with_columns(group=None), notes=("A note.",))
+    first = discovered(ungrouped, tmp_path / "pairs", split="none").benchmark
+    assert first.notes[0] == "A note."
+    again = discovered(read_benchmark(tmp_path / "pairs"), tmp_path / "again", split="none")
+    before = [f"Of the benchmark that was searched, with its own groups: {note}" for note in first.notes]
+    assert list(again.benchmark.notes[: len(before)]) == before
+    assert again.sentence == " ".join(again.benchmark.notes[len(before) :])
+
+
 def test_wrong_asks_are_named(photos, tmp_path):
     benchmark = read_benchmark(photos)
 

@@ -83,11 +83,12 @@ def test_a_pool_and_pairs_of_it_say_how_they_were_made(run, photos, tmp_path):
     paths = pairs.photos["path"].to_list()
     pool.decide(paths[0], annotator="ann", task="review", labels=["label noise"])
     pool.decide(paths[1], annotator="ann", task="background", labels=["rock"])
-    pool.update_photos({paths[2]: {"licence": "all-rights-reserved", "attribution": "© Z"}})
+    pool.update_photos({paths[2]: {"licence": "all-rights-reserved", "attribution": "© Z", "cluster": "a"}})
     result = run("pairs", "--format", "webdataset", "--out", "pairs-shared")
     note = (
         "The pool has changed since these 5 photos were chosen from it, and this export has them as they "
-        "were (not kept any more 1, another background 1, another licence 1, another credit line 1)"
+        "were (not kept any more 1, another background 1, another cluster 1, another licence 1, another "
+        "credit line 1)"
     )
     assert f"Note: {note}" in " ".join(result.output.split())
     assert note.partition(" (")[0] in (tmp_path / "pairs-shared" / "README.md").read_text()

@@ -361,6 +361,7 @@ def test_the_nearest_names_are_options_where_a_referee_chose_them(few, tiny_clip
 def test_a_label_space_smaller_than_the_options_is_used_whole(few, llava, tmp_path):
     run = run_on(few, f"hf:{llava}", tmp_path / "run", protocol="multiple-choice", label_space="benchmark")
     assert run.info.label_space.candidates == 3
+    assert set(run.predictions["label_space"]) == {"benchmark, 3 options"}
     assert run.info.models[0].description["asked"][0]["options"] == [3]
 
 
@@ -385,6 +386,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(asked, few, tiny_clip, llava
     model = f"hf:{llava}"
     for given, said in (
         ({"label_space": "imagenet"}, "questions with their own options: leave out --label-space"),
+        ({"names": "no such file"}, "leave out --label-space and --names"),
         ({"aliases": "a.json"}, "leave out --aliases and --article"),
         ({"article": "correct"}, "leave out --aliases and --article"),
     ):

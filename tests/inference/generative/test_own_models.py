@@ -212,6 +212,40 @@ def test_losses_of_ones_own_decide(own, photos, tmp_path, loss):
 
 
 @pytest.mark.parametrize("protocol", ["answer-loss", "free-form", "multiple-choice"])
+def test_a_class_that_the_referee_cannot_read_is_listed(own, photos, tiny_clip, tmp_path, protocol):
+    for number, path in enumerate((photos / "ice bear").rglob("*.jpg")):
+        path.write_bytes(b"no photo %d" % number)
+    asked = {"label_space": "confusable", "referee": f"open_clip:{tiny_clip}", "protocol": protocol}
+    run = run_on(photos, "Scores", tmp_path / "run", **asked)
+    assert run.info.counts.unreadable == 16
+    assert len(run.predictions) == 32
+
+
+def test_one_answer_to_all_questions_may_be_right(own, photos, tmp_path):
+    paths = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg"))
+    table = {
+        "path": paths,
+        "class_name": [path.partition("/")[0] for path in paths],
+        "question": ["Is there a dog?"] * len(paths),
+        "options": [["yes", "no"]] * len(paths),
+        "answer": ["no"] * len(paths),
+    }
+    pl.DataFrame(table).write_parquet(photos / "asked.parquet")
+    asked = {"label_space": None, "protocol": "multiple-choice-loss"}
+    run = run_on(photos / "asked.parquet", "Scores", tmp_path / "run", **asked)
+    assert run.predictions["correct"].all()
+    assert not run.info.model_warnings
+
+
+def test_settings_that_generated_answers_do_not_use_are_told(own, photos, tmp_path):
+    run = run_on(photos, "Words", tmp_path / "run", loss="sum", article="correct")
+    assert [each for each in run.info.warnings if "no effect" in each] == [
+        "Answers are generated, not scored by their losses: --loss has no effect.",
+        "The question of free-form names no class: --article has no effect.",
+    ]
+
+
+@pytest.mark.parametrize("protocol", ["answer-loss", "free-form", "multiple-choice"])
 def test_a_photo_is_read_from_the_copy_that_is_left(own, photos, tmp_path, protocol):
     first, other = (photos / f"flamingo/{place}" for place in ("common-water/1.jpg", "counter-sky/copy.jpg"))
     shutil.copy(first, other)

@@ -6,6 +6,7 @@ import re
 import sys
 import warnings
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import forked
@@ -578,6 +579,38 @@ def test_a_module_beside_the_file_is_never_mixed_up_with_anothers(own_modules, t
     said = rf"two\.py:load: it imports {tmp_path}/two/my_net\.py, but {tmp_path}/one/my_net\.py of the same"
     with pytest.raises(UsageError, match=said):
         check_specs([f"{tmp_path}/two/two.py:load"])
+
+
+def test_a_module_of_another_folder_is_never_taken_for_this_folders(own_modules, tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "my_net.py").write_text("def load():\n    pass")
+    (tmp_path / "two" / "using_net.py").write_text("import my_net\n\ndef load():\n    pass")
+    monkeypatch.chdir(tmp_path / "one")
+    check_specs(["my_net:load"])
+    monkeypatch.chdir(tmp_path / "two")
+    loaded = rf"{tmp_path}/two/my_net\.py, but {tmp_path}/one/my_net\.py of the same name is loaded already"
+    with pytest.raises(UsageError, match=f"^my_net:load: it names {loaded}"):
+        check_specs(["my_net:load"])
+    with pytest.raises(UsageError, match=f"^using_net:load: it imports {loaded}"):
+        check_specs(["using_net:load"])
+    check_specs(["my_net.py:load"])  # a file has a name of its own then
+
+
+def test_threads_load_one_after_the_other(own_modules, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_slow.py").write_text(
+        "import time\n\nNOW, AT_ONCE = [], []\n\ndef load():\n    NOW.append(1)\n"
+        "    AT_ONCE.append(len(NOW))\n    time.sleep(0.05)\n    NOW.pop()\n"
+    )
+
+    def load(_):
+        with pytest.raises(UsageError, match="returned NoneType"):
+            load_model("my_slow:load", device="cpu")
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(load, range(3)))
+    assert sys.modules["my_slow"].AT_ONCE == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from timm.data import create_transform, resolve_model_data_config
 from counterground.benchmarks import StampsSettings, build_stamps
 from counterground.errors import CounterGroundError
 from counterground.models import load_model, named_models
+from counterground.models.execution import runtimes_for
 from counterground.photos import load_photo
 
 LITE = "efficientnet-lite0"
@@ -156,6 +157,16 @@ def test_without_its_packages_there_is_no_onnx_runtime(missing, monkeypatch):
 def test_onnx_runtime_is_for_full_precision():
     model = load_model(LITE, device="cpu", precision="bf16")
     assert "onnx" not in [each.choice for each in model.runtimes]
+
+
+def test_onnx_runtime_runs_a_network_whatever_the_default_dtype_of_the_program():
+    network, batch = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)), torch.rand(3, 3, 2, 2)
+    (onnx,) = (each for each in runtimes_for(network, "cpu", "fp32") if each.choice == "onnx")
+    torch.set_default_dtype(torch.float64)
+    try:
+        torch.testing.assert_close(onnx.start(network, batch)(batch), network(batch))
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_the_network_and_pytorch_are_left_as_they_were(photos):

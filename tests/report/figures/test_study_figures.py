@@ -130,6 +130,17 @@ def test_digits_stand_beside_the_printed_ones(digits, draw):
         np.testing.assert_allclose(hollow.get_ydata(), theirs.sort("n_classes")[f"{test}_mean"].to_numpy())
 
 
+def test_digits_that_are_not_mnist_stand_alone(draw, tmp_path):
+    table = summarise_digits(digit_cells(), printed=False)
+    drawings, _ = draw(
+        ["multicoloredmnist"], studies=[_write("multicoloredmnist", {"table8": table}, tmp_path)]
+    )
+    own = drawings["multicoloredmnist-own"]
+    (legend,) = own.figure.legends
+    assert "as printed" not in [text.get_text() for text in legend.get_texts()]
+    assert "Table 8" not in own.caption
+
+
 def test_printed_digits_are_table_8(paper):
     for axes in paper[0]["multicoloredmnist"].figure.axes:
         words = axes.get_title(loc="left")

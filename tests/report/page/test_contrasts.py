@@ -17,7 +17,7 @@ from counterground.decision import plan_photos
 from counterground.errors import UsageError
 from counterground.metrics import Contrast, Design, score_predictions
 from counterground.report import write_report
-from counterground.results import bounds, percent, regroup
+from counterground.results import bounds, percent, regroup, select_models
 
 SIDES = ("place=water & co_object=boat", "place=land & co_object=nothing")
 
@@ -111,6 +111,13 @@ def test_another_contrast_by_name(of, four_cells):
     assert all(
         json.dumps([side, "accuracy, % (probit scale)"]) in json.dumps(data["spec1"]) for side in SIDES
     )
+
+
+def test_one_model_is_not_sent_to_the_paper_which_has_the_drop_only(four_cells):
+    run = four_cells[0]
+    (alone,) = select_models({run.path: run}, ["efficientnet-lite0"]).values()
+    warnings = full_comparison([alone], published=False).warnings
+    assert "There is only one model: add another RUN to compare it." in warnings
 
 
 def test_the_line_goes_through_the_sides(own, four_cells):

@@ -28,6 +28,7 @@ from counterground.report._style import (
 )
 from counterground.report.page._marks import mark
 from counterground.report.page.explorer import Item, Trend, draw_explorer
+from counterground.report.page.explorer._chart import _specification
 from counterground.report.page.explorer._points import FRAMES, domain, own_points, quantile
 
 NASTY = "<script>alert('x')</script>\"&"
@@ -71,6 +72,13 @@ def test_the_chart_obeys_vega_lites_schema(four_models, explorer_of):
     alt.LayerChart.from_dict(spec)
     with pytest.raises(ValidationError):
         alt.LayerChart.from_dict(spec | {"width": "wide"})
+
+
+def test_what_a_notebook_sets_for_its_own_charts_is_left_to_them(four_models, explorer_of):
+    before = explorer_of(four_models).spec
+    _specification.cache_clear()
+    with alt.theme.enable("dark"), alt.data_transformers.enable("vegafusion"):
+        assert explorer_of(four_models).spec == before
 
 
 def test_points_lie_at_the_quantiles_of_the_scores(four_models, explorer_of):

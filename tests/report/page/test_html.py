@@ -146,12 +146,12 @@ def test_the_command_repeats_the_run(page, make_run):
         *asked.split(),
         *("--as-published", "--out", "run"),
     ]
-    assert repeat_command(make_run({"m": (0.7, 0.6)}, name="stamps")).startswith(
-        "counterground evaluate stamps"
-    )
-    assert repeat_command(make_run({"m": (0.7, 0.6)}, name="waterbirds?split=val")).startswith(
-        "counterground evaluate 'waterbirds?split=val'"
-    )
+    for built_in in ("stamps", "waterbirds?split=val"):
+        command = repeat_command(make_run({"m": (0.7, 0.6)}, name=built_in))
+        assert shlex.split(command)[:3] == ["counterground", "evaluate", built_in]
+    fitted = replace(run, info=run.info.model_copy(update={"train": run.info.benchmark}))
+    assert "--train TRAINING " in repeat_command(fitted)
+    assert "TRAINING stands for the folder or manifest of my photos" in page(fitted).text
 
 
 def test_a_chosen_label_space_is_given_by_its_file_and_not_called_1_vs_1000(page, make_run):
@@ -161,12 +161,22 @@ def test_a_chosen_label_space_is_given_by_its_file_and_not_called_1_vs_1000(page
     )
     confusable = replace(run, info=run.info.model_copy(update={"label_space": space}))
     assert "--label-space mine/label_space.json" in repeat_command(confusable)
-    read = run.info.label_space.model_copy(update={"name": "benchmark", "source": "label_space.json"})
-    from_file = replace(run, info=run.info.model_copy(update={"label_space": read}))
-    assert "--label-space mine/label_space.json" in repeat_command(from_file)
     text = page(confusable).text
     assert "Confusable names (per class the 20 of 1000)" in text
     assert "1 vs. 1000 (confusable)" not in text
+
+
+def test_fewer_names_than_the_label_space_has_are_said_to_compete(page, make_run):
+    run = make_run({"m": (0.8, 0.5)})
+
+    def top(options=None, **changed):
+        space = run.info.label_space.model_copy(update=changed)
+        info = run.info.model_copy(update={"label_space": space, "options": options})
+        return page(replace(run, info=info)).text
+
+    assert "4 options per question (imagenet), names" in top(options=4, candidates=4)
+    assert "Questions with options of their own, names" in top(name="options", candidates=2)
+    assert "1 vs. 5 of 1000 (mine), names" in top(name="mine", candidates=5)
 
 
 def test_strings_of_the_user_are_escaped(page, make_run):
@@ -288,7 +298,9 @@ def test_who_chose_the_backgrounds_is_said(page, make_run):
     chosen = run.info.benchmark.model_copy(update={"referee": "lite0"})
     discovered = replace(run, info=run.info.model_copy(update={"benchmark": chosen}))
     text = page(discovered).text
-    assert "Common backgrounds are those on which lite0 did best" in text
+    assert (
+        "Common backgrounds are those on which lite0 did best, counter backgrounds those with the w" in text
+    )
     assert "“A Sober Look at the Robustness of CLIPs to Spurious Features”" in text
 
 

@@ -391,6 +391,19 @@ def test_a_drop_that_composites_do_not_divide_is_not_denied():
     )
 
 
+@pytest.mark.parametrize("kind", ["background_only", "same"])
+def test_composites_without_an_effect_show_no_reliance(tmp_path, kind):
+    """Each background has objects of its own, or no object; `check` decides nothing about them either."""
+    discs = disc_photos(tmp_path / "discs", 4)
+    run = cg.swap(discs, {"one": foreground_only}, out=tmp_path / "run", kinds=kind, **QUICK)
+    page = words(write_report([run], tmp_path / "report.html", photos=False).read_text())
+    assert "These composites do not show how much models rely on the background" in page
+    assert "What to do next? Make other composites. counterground swap with the kinds same and other" in page
+    assert "Does one rely on the background?" not in page
+    assert "No photos are shown. Composites are not kept as files." in page
+    assert "--benchmark" not in page
+
+
 def test_of_composites_alone_no_benchmark_is_asked_for(made, tmp_path):
     said = []
     write_report([made["discs swapped"]], tmp_path / "a.html", warn=said.append)

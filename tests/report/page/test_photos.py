@@ -305,7 +305,26 @@ def test_the_photos_of_a_discovery_are_found(scene):
         evidence=Table([], []),
         cells=pl.DataFrame(schema={"class_index": pl.Int32, "background": pl.String}),
     )
-    assert len(pictures_of(write(made, benchmarks=[], discovery=discovery))) == 24
+    html = write(made, benchmarks=[], discovery=discovery)
+    assert len(pictures_of(html)) == 24
+    assert "most, and on which photos." in html
+    assert "most, and on which photos." not in write(made, benchmarks=[], photos=False)
+    assert html.count('href="#discovery"') == 1
+    # The page may be about other pairs, too.
+    info = made.run.info.model_copy(
+        update={
+            "benchmark": made.run.info.benchmark.model_copy(update={"name": "other", "version": "cd" * 32})
+        }
+    )
+    turned = made.run.predictions.with_columns(
+        group=pl.col("group").replace({"common": "counter", "counter": "common"})
+    )
+    other = type(made.run)(made.root / "other", info, turned, score_predictions(turned))
+    page = write_report([other, made.run], made.root / "two.html", discovery=discovery, photos=False)
+    text = page.read_text("utf-8")
+    assert text.count('href="#discovery"') == 1
+    assert text.index('href="#discovery"') > text.index('id="b2"')
+    assert "<p>The pairs of stamps were chosen by the results of m:" in text
 
 
 def test_a_discovery_of_other_pairs_is_refused(scene):

@@ -12,7 +12,6 @@ from counterground.decision import plan_photos
 from counterground.metrics import score_predictions
 from counterground.photos import Discovered
 from counterground.report import write_report
-from counterground.report.page._section import make_section
 from counterground.results import StoppingRecord, percent, regroup
 
 
@@ -107,7 +106,7 @@ RELIES = "Does a rely on the background?"
             "Not comparable. ",
             "It chose the pairs on these same photos, which infl",
         ),
-        ("b", "none", "Not certain. ", "Yes. ", "The pairs were chosen on these same photos"),
+        ("b", "none", "Not certain. ", "Perhaps. ", "The pairs were chosen on these same photos"),
         (
             "a",
             "swap",
@@ -272,6 +271,15 @@ def test_without_groups_the_accuracy_is_said_and_how_to_measure_a_drop(make_run,
     assert told["What to do next?"].startswith("Name the backgrounds. Sort the photos into folders")
 
 
+def test_where_each_class_has_one_group_the_other_is_missing(make_run, section_of):
+    one_sided = {0: "common", 1: "counter"}
+    found = section_of(make_run({"a": (0.9, 0.3), "b": (0.8, 0.4)}, classes=["x", "y"], lacking=one_sided))
+    assert answers(found.verdict)["What to do next?"].startswith("Add photos of the missing group.")
+    (pair,) = found.comparisons.pairs
+    assert pair.drop.difference.value is None
+    assert pair.figures.n == found.photos == 40
+
+
 def test_without_groups_a_model_that_guesses_is_checked_before_it_chooses_pairs(make_run, verdict_of):
     verdict = verdict_of(make_run({"a": (0.0, 0.0)}, groups=False))
     assert "No drop can be measured" in verdict.sentence
@@ -293,6 +301,11 @@ def test_a_model_near_chance_is_not_said_to_drop_least(make_run, verdict_of):
     assert told["Left out"] == (
         f"guess: {level} % on common photos is not clearly above chance, so a small drop says nothing."
     )
+    guesses = make_run({f"guess {k}": (0.0, 0.0) for k in range(4)})
+    right = (pl.col("model") == "guess 3") & (pl.col("path") == "0/common/0.jpg")
+    wrong = guesses.predictions.with_columns(correct=right)
+    told = answers(verdict_of(replace(guesses, predictions=wrong, scores=score_predictions(wrong))))
+    assert told["Left out"].startswith("4 models: 0.0 to 0.6 % on common photos is not clearly above chance")
 
 
 def test_a_model_near_chance_is_named_where_its_drop_may_be_larger(make_run, section_of):
@@ -351,7 +364,9 @@ def test_whether_photos_suffice_is_said_in_sizes_of_drops(make_run, verdict_of):
         "Too few to be sure. 60 photos in 20 clusters (those of one cluster are not independent): a drop of "
         "at least "
     )
-    assert told["What to do next?"].startswith("Add photos. Do not conclude that the models ignore")
+    assert told["What to do next?"].startswith("Add photos. Do not conclude that a ignores the background:")
+    both = answers(verdict_of(make_run({"a": (0.9, 0.8), "b": (0.9, 0.8)}, classes=["x", "y"], per_group=5)))
+    assert "Do not conclude that the models ignore the background:" in both["What to do next?"]
     many = answers(verdict_of(make_run({"a": (0.9, 0.2), "b": (0.9, 0.5)}, per_group=300)))
     assert many["Are there enough photos?"].startswith("Yes. 5,400 photos in ")
     assert re.search(r", and a difference of at least \S+ points between .* and that of b\.$", many[ENOUGH])
@@ -466,17 +481,34 @@ def test_models_of_other_names_are_no_tests_that_p_is_corrected_for(make_run, se
     assert note.endswith("Each benchmark and label space is corrected separately.")
 
 
+def test_sets_of_names_with_one_name_are_corrected_apart(make_run, section_of):
+    """Two referees chose other 20 names: both sets are called confusable."""
+    many = make_run({"a": (0.9, 0.85), "b": (0.9, 0.8), "c": (0.9, 0.8)}, path="many")
+    few = make_run({"d": (0.9, 0.4), "e": (0.9, 0.75)}, path="few")
+    runs = []
+    for run in (many, few):
+        space = run.info.label_space.model_copy(update={"name": "confusable", "version": run.path.name})
+        runs.append(replace(run, info=run.info.model_copy(update={"label_space": space})))
+    found = section_of(*runs)
+    assert "Holm-corrected over 4 tests" in answers(found.verdict)["More than the other models?"]
+    assert found.comparisons.corrected_for == "4 or 12 tests"
+
+
 def test_other_photos_are_no_test(make_run, verdict_of):
     whole = make_run({"a": (0.9, 0.2)}, path="one")
     part = make_run({"b": (0.8, 0.5)}, path="two", lacking={0: "counter"})
-    assert answers(verdict_of(whole, part))["More than the other models?"].startswith("Not tested.")
+    told = answers(verdict_of(whole, part))
+    assert told["More than the other models?"].startswith("Not tested.")
+    assert told["What to do next?"].startswith(  # more photos would not help
+        "Decide on other grounds, or evaluate all models on the same photos with the same settings. Do not"
+    )
 
 
 def test_a_comparison_that_shows_some_tests_hides_none_from_the_page(make_run, section_of):
     run = make_run({"a": (0.9, 0.5), "b": (0.85, 0.7), "c": (0.8, 0.7)}, per_group=40)
     some = full_comparison([run], against="c")
     assert some.tests.height < some.every_test.height
-    found, whole = make_section(1, [run], some, lambda *_, **__: None), section_of(run)
+    found, whole = section_of(run, comparison=some), section_of(run)
     assert found.comparisons == whole.comparisons
     assert found.verdict == whole.verdict
 
@@ -494,3 +526,12 @@ def test_classifiers_are_tested_though_runs_with_other_names_repeat_one(make_run
         (pair,) = found.comparisons.pairs
         (row,) = full_comparison(runs).tests.filter(metric="drop").rows(named=True)
         assert (pair.model, pair.drop.difference.value) == (row["model_a"], row["difference"])
+
+
+def test_a_generative_model_is_not_sent_to_mitigate_which_refuses_it(make_run, verdict_of):
+    run = make_run({"a": (0.9, 0.2)})
+    assert answers(verdict_of(run))["What would make it smaller?"].startswith("Not tried.")
+    rows = run.predictions.with_columns(protocol=pl.lit("answer-loss"))
+    told = answers(verdict_of(replace(run, predictions=rows, scores=score_predictions(rows))))
+    assert "What would make it smaller?" not in told
+    assert told["How much of the drop is the background?"].startswith("Not measured.")

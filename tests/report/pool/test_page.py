@@ -1,6 +1,7 @@
 """A pool's page and the command that writes it, against the pool itself."""
 
 import re
+import shutil
 from collections import Counter
 
 import polars as pl
@@ -145,6 +146,21 @@ def test_the_command_with_a_real_discovery(tmp_path, monkeypatch, make_pool):
         title = f"{name}, {background}: {percent(photos['correct'].mean())} % of {len(photos)} photos; "
         assert title in (tmp_path / "pool.html").read_text("utf-8")
     assert found.cells["n"].sum() == len(run)
+
+
+def test_a_discovery_of_another_pool_is_named(tmp_path, make_pool):
+    pool = make_pool(tmp_path / "pool", {"ice bear": 8, "flamingo": 8})
+    for k, path in enumerate(pool.photos()["path"]):
+        pool.decide(path, annotator="ann", task="background", labels=[("snow", "grass")[k % 2]])
+    options = {"min_drop": 0, "min_photos": 1, "split": "none", "seed": 0, "write_anyway": True}
+    settings = Settings(label_space="benchmark")
+    discover_pairs(pool.freeze(), "colour_model:brightness", settings, tmp_path / "pairs", **options)
+    words = ["--discovery", str(tmp_path / "pairs")]
+    assert CliRunner().invoke(command, [str(pool.root), *words]).exit_code == 0
+    shutil.copytree(pool.root, tmp_path / "other")
+    refused = CliRunner().invoke(command, [str(tmp_path / "other"), *words]).exception
+    assert isinstance(refused, UsageError)
+    assert "was made from another pool" in str(refused)
 
 
 def test_what_is_no_pool_or_no_discovery_is_named(pool, tmp_path):

@@ -403,6 +403,10 @@ def test_table_7_has_our_values_beside_it_only_on_its_own_photos(tmp_path, share
     assert "51.2" in str(study.facts["results"])
     assert "51.23" not in str(study.facts["published"])
     assert "95.67" in str(study.facts["published"])
+    assert study.facts["ours"] == ""
+    beside = _study._ours(replace(source, coco=tmp_path), QUICK_COLOREDCOCO)
+    assert "64 x 64 pixels, 3 epochs in batches of 64, one setting, 2 seeds. The paper chose" in beside
+    assert "the best of 18 settings, 1 seed" in _study._ours(replace(source, coco=tmp_path), TABLE_7)
 
 
 def test_a_damaged_file_of_figures_is_named(tmp_path):

@@ -108,7 +108,8 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
 @click.option(
     "--add",
     is_flag=True,
-    help="Add photos from a different query or, once a query is exhausted, its new photos.",
+    help="Add photos from a different query or, once a query is exhausted, its new photos, up to --per-class "
+    "in all.",
 )
 @click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 16), help="Parallel downloads.")
 @click.option(
@@ -123,10 +124,14 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
 @click.option(
     "--contact",
     metavar="ADDRESS",
-    help="E-mail address or web page, sent so that iNaturalist can contact you.",
+    help="E-mail address or web page, sent so that iNaturalist can contact you.  [default: "
+    "$COUNTERGROUND_CONTACT]",
 )
 @click.option(
-    "--api-url", metavar="URL", help="Another server with the iNaturalist API (the URL ends in /v1)."
+    "--api-url",
+    metavar="URL",
+    help="Another server with the iNaturalist API (the URL ends in /v1).  [default: "
+    "$COUNTERGROUND_API_URL, else iNaturalist's]",
 )
 @click.option("--media-url", metavar="URL", help="Another server for the dump's photos.")
 @click.option(

@@ -62,15 +62,27 @@ def import_(pool: Path, source: str, **options: Any) -> None:
     hf:NAME[@CONFIG][:SPLIT].
     """
     from counterground.construction.ingest.imports import ImportOptions, import_photos
-    from counterground.photos import is_saved_dataset
-    from counterground.reading import is_folder
 
-    if is_folder(Path(source)) and not is_saved_dataset(Path(source)):
-        columns = ("url_column", "class_column", "background_column", "image_column")
-        because = f"is for a table or a data set, and {source} is a folder: leave it out"
-        refuse_given(*columns, because=because)
+    _refuse_columns(source)
     report = import_photos(pool, source, ImportOptions(show_progress=not is_quiet(), **options))
     _show(report, pool)
+
+
+def _refuse_columns(source: str) -> None:
+    """Refuse names of columns that this kind of source does not have."""
+    from counterground.photos import TABLE_SUFFIXES, is_saved_dataset, names_source
+    from counterground.reading import is_file, is_folder
+
+    path, columns = Path(source), ("url_column", "class_column", "background_column", "image_column")
+    if source.startswith("hf:") or is_saved_dataset(path):
+        refuse_given("url_column", because=f"is for a table, and {source} is a data set: leave it out")
+    elif path.suffix.lower() in TABLE_SUFFIXES:
+        refuse_given("image_column", because=f"is for a data set, and {source} is a table: leave it out")
+    elif is_folder(path) or is_file(path):
+        what = "a folder" if is_folder(path) else "neither"
+        refuse_given(*columns, because=f"is for a table or a data set, and {source} is {what}: leave it out")
+    elif names_source(source):
+        refuse_given(*columns, because=f"is not for {source}: name columns after '?', as in ?label=kind")
 
 
 def _show(report: ImportReport, pool: Path) -> None:

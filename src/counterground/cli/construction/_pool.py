@@ -31,7 +31,7 @@ def pool(pool: Path, discovery: Path | None, out: Path | None, *, photos: bool, 
     from counterground.cli._show import print_text
     from counterground.construction.discover import read_discovery
     from counterground.errors import UsageError
-    from counterground.pool import open_pool
+    from counterground.pool import is_pool, open_pool
     from counterground.report import PoolView, summarise_pool, write_pool_report
 
     if out is None:
@@ -41,6 +41,9 @@ def pool(pool: Path, discovery: Path | None, out: Path | None, *, photos: bool, 
     found = read_discovery(discovery) if discovery else None
     if discovery and found is None:
         raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")
+    made_from = found.benchmark.root if found and found.benchmark else pool
+    if is_pool(made_from) and made_from.resolve() != pool.resolve():
+        raise UsageError(f"{discovery} was made from another pool, {made_from}: give a discovery of {pool}.")
     cells, referee = (found.cells, found.referee) if found else (None, "")
     with open_pool(pool) as opened:
         summary = summarise_pool(opened)

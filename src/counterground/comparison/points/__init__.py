@@ -1,6 +1,10 @@
 """Points: one result of one model each, from runs, the paper and its reproduction, in one table."""
 
-from counterground.comparison.points._deduplicate import answers_of, deduplicate_results
+from counterground.comparison.points._deduplicate import (
+    answers_of,
+    competing_names,
+    deduplicate_results,
+)
 from counterground.comparison.points._matching import PaperRow, is_published, paper_row
 from counterground.comparison.points._points import (
     POINTS_SCHEMA,
@@ -30,6 +34,7 @@ __all__ = [
     "PaperRow",
     "answers_of",
     "by_place",
+    "competing_names",
     "deduplicate_results",
     "gather",
     "identity_of",

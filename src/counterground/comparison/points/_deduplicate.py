@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from counterground.metrics import KEYS, Answers
@@ -27,7 +27,11 @@ def deduplicate_results(rows: Sequence[_Result]) -> list[Deduplicated]:
     the same competing names and the same answer to every photo. They must also have the same names and
     prompts, except for classifiers and fitted heads, which read neither.
     """
-    keys: list[Hashable] = [_key_of(run, row) or place for place, (run, row) in enumerate(rows)]
+    runs = {id(run): run for run, _ in rows}
+    names = {key: competing_names(run, runs.values()) for key, run in runs.items()}
+    keys: list[Hashable] = [
+        _key_of(run, row, names[id(run)]) or place for place, (run, row) in enumerate(rows)
+    ]
     times = Counter(keys)
     groups: dict[Any, list[_Result]] = {}
     for key, (run, row) in zip(keys, rows, strict=True):
@@ -40,19 +44,37 @@ def deduplicate_results(rows: Sequence[_Result]) -> list[Deduplicated]:
     ]
 
 
+def competing_names(run: Run, runs: Iterable[Run]) -> str:
+    """Return what runs on one benchmark share if the same names compete, however prompts write them.
+
+    A built-in label space has a version for each way of writing its names. Where one way has several
+    versions, they are told apart.
+    """
+    info, space = run.info, run.info.label_space
+    alike = {
+        other.info.label_space.version
+        for other in runs
+        if (other.info.benchmark.version, other.info.label_space.name, other.info.names)
+        == (info.benchmark.version, space.name, info.names)
+    }
+    return f"{space.name} {space.source if space.is_built_in and len(alike) == 1 else space.version}"
+
+
 def answers_of(run: Run, row: dict[str, Any]) -> Answers:
     """Return what the model of a row answered."""
     return run.answers[tuple(row[name] for name in KEYS)]
 
 
-def _key_of(run: Run, row: dict[str, Any]) -> tuple[Any, ...] | None:
-    """Return what rows of one result share besides the answers; None if the run does not list the model."""
+def _key_of(run: Run, row: dict[str, Any], names: str) -> tuple[Any, ...] | None:
+    """Return what rows of one result share besides the answers; None if the run does not list the model.
+
+    ``names`` is what `competing_names` returns.
+    """
     record = next((record for record in run.info.models if record.name == row["model"]), None)
     if record is None:
         return None
     reads = (row["names"], row["prompts"]) if record.reads_names else ()
-    space = run.info.label_space
-    places = (run.info.benchmark.version, space.name, space.version, row["label_space"])
+    places = (run.info.benchmark.version, names, row["label_space"])
     return (
         record.name,
         record.fingerprint,

@@ -37,9 +37,9 @@ def paper_row(record: ModelRecord) -> PaperRow | None:
 
     OpenCLIP tags, the same weights on the Hugging Face hub, torchvision's first weights, LLaVA-1.5-7B and
     MiniGPT-4 are known. The activation they were loaded with does not matter here: the run records it. With a
-    fitted head they are another model.
+    fitted or mitigated head they are another model.
     """
-    if "head" in record.description:
+    if record.has_other_head:
         return None
     architecture = str(record.description.get("architecture", "")).removesuffix(_QUICK)
     weights = str(record.description.get("weights", ""))

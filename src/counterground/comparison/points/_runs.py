@@ -18,6 +18,7 @@ from counterground.comparison.points._published import (
 from counterground.metrics import DROP, GROUPS, KEYS, Contrast
 from counterground.published import PaperSetting, load_table
 from counterground.results import Estimate, ModelRecord, Run, near_chance, short_name
+from counterground.text import counted
 
 FAMILIES = ("clip", "imagenet", "lvlm", "other")
 # Unreadable photos, and what figure 3 and the paper's accuracies disagree on.
@@ -76,10 +77,10 @@ def _photos_of_sides(run: Run, contrast: Contrast) -> dict[str, int]:
 def family_of(record: ModelRecord) -> str:
     """Return ``clip`` (dual encoders), ``lvlm`` (generative models), ``imagenet`` or ``other``.
 
-    ``imagenet`` are classifiers trained on ImageNet-1K and nothing else, as the paper's are; a fitted head
-    makes any model ``other``.
+    ``imagenet`` are classifiers trained on ImageNet-1K and nothing else, as the paper's are; a fitted or
+    mitigated head makes any model ``other``.
     """
-    if "head" in record.description:
+    if record.has_other_head:
         return "other"
     if record.kind == "dual_encoder":
         return "clip"
@@ -98,7 +99,8 @@ def why_not_paper(run: Run) -> str:
     sizes = load_table("group_sizes").sort("class_id")
     found = _group_sizes(run.photos)
     if len(found) != sizes.height:
-        return f"Measured on {name} ({len(found)} classes with both groups), not on CounterAnimal's 45."
+        classes = counted(len(found), "class")
+        return f"Measured on {name} ({classes} with both groups), not on CounterAnimal's 45."
     differing = 0
     for place, (common, counter) in enumerate(found):
         row = sizes.row(place, named=True)
@@ -111,8 +113,8 @@ def why_not_paper(run: Run) -> str:
 
 
 def is_counteranimal(run: Run) -> bool:
-    """Return whether a run calls its benchmark CounterAnimal, whatever photos it holds."""
-    return run.info.benchmark.name.casefold() == BENCHMARK
+    """Return whether a run calls its benchmark CounterAnimal, whatever photos, or composites, it holds."""
+    return run.info.source.name.casefold() == BENCHMARK
 
 
 def _other_setting(label_space: str | None, paper: PaperSetting) -> str:

@@ -65,5 +65,6 @@ class Suggester:
                 continue
             inputs.append((path, self._model.preprocess(image)))
         if inputs:
-            encoded = self._model.encode(torch.stack([pixels for _, pixels in inputs])).numpy()
-            self._features.update(zip([path for path, _ in inputs], encoded, strict=True))
+            encoded = self._model.encode(torch.stack([pixels for _, pixels in inputs]))
+            found = encoded.detach().cpu().float().numpy()  # of a user's own model, too
+            self._features.update(zip([path for path, _ in inputs], found, strict=True))

@@ -153,12 +153,15 @@ def _stale(pool: Pool, model: str, photos: int) -> list[str]:
 
 
 def _record(pool: Pool, limits: CurateSettings, referee: Referee | None, earlier: Mapping[str, Any]) -> None:
-    """Record how the signals were made; without a model, the earlier one stays recorded."""
+    """Record how the signals were made; without a model, the earlier one and its limits stay recorded."""
     model = {"model": earlier.get("model"), "fingerprint": earlier.get("fingerprint")}
+    recorded = asdict(limits)
     if referee:
         model = {"model": referee.spec, "fingerprint": referee.model.fingerprint}
+    elif model["model"] and isinstance(before := earlier.get("limits"), dict):
+        recorded |= {name: before[name] for name in CurateSettings.of_model & before.keys()}
     at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    pool.set_setting(STATE_KEY, {"limits": asdict(limits), "at": at, **model})
+    pool.set_setting(STATE_KEY, {"limits": recorded, "at": at, **model})
 
 
 def _report(pool: Pool, photos: pl.DataFrame, fresh: int, notes: list[str]) -> CurateReport:
@@ -169,4 +172,8 @@ def _report(pool: Pool, photos: pl.DataFrame, fresh: int, notes: list[str]) -> C
         .sort("reason", "signal")
     )
     queue = review_queue(signals, photos)
+    doubtful = set(queue.filter(pl.col("score") > 0)["path"])
+    decided = pool.verdicts("review").filter(pl.col("status") != "none")["path"]
+    if reviewed := len(doubtful.intersection(decided)):
+        notes = [*notes, f"Reviewed already: {reviewed:,} of {len(doubtful):,} flagged photos."]
     return CurateReport(pool.root, len(photos), fresh, counts, queue, tuple(notes))

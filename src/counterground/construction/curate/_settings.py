@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from counterground.errors import UsageError, did_you_mean
 
@@ -13,6 +14,7 @@ class CurateSettings:
     """Limits of the signals; README.md explains each and says how often it flags good photos.
 
     Attributes:
+        of_model: names of the limits of signals that need a model.
         min_side: pixels of the shorter side.
         min_sharpness: energy of second over first differences: 1 / (2 s^2) for an edge blurred by s pixels.
         max_dark: fraction of pixels that are nearly black.
@@ -32,6 +34,10 @@ class CurateSettings:
     Raises:
         UsageError: a value is outside its range.
     """
+
+    of_model: ClassVar[frozenset[str]] = frozenset(
+        {"min_similarity", "max_rank", "max_rank_share", "min_gap", "min_both", "min_margin"}
+    )
 
     min_side: float = 128
     min_sharpness: float = 0.5

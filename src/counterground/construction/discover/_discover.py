@@ -110,7 +110,7 @@ def discover_pairs(
             benchmark,
             name=f"{benchmark.name}, pairs of {asked['referee']}",
             photos=_with_groups(benchmark.photos, groups),
-            notes=(*benchmark.notes, *sentences, *_left_out(run)),
+            notes=(*_searched(benchmark), *sentences, *_left_out(run)),
             discovery=_provenance(benchmark, run, settings, min_drop=min_drop, split=split),
             design=_about_pairs(benchmark.design),
         )
@@ -128,6 +128,13 @@ def discover_pairs(
     )
     write_discovery(discovery, out, asked)
     return discovery
+
+
+def _searched(benchmark: Benchmark) -> list[str]:
+    """Return the notes of the benchmark that was searched; if it had groups, they may be about those."""
+    if benchmark.photos["group"].is_null().all():
+        return list(benchmark.notes)
+    return [f"Of the benchmark that was searched, with its own groups: {note}" for note in benchmark.notes]
 
 
 def _with_groups(photos: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:

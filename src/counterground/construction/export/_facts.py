@@ -39,6 +39,7 @@ class Agreement:
 
 _CHANGES = {
     "background": "another background",
+    "cluster": "another cluster",
     "licence": "another licence",
     "attribution": "another credit line",
 }

@@ -16,6 +16,7 @@ from counterground.inference.cluster._worker import Answer, Plan, Recipe, Task, 
 from counterground.inference.encoding import EncodingJob, PhotoFile, missing_blocks
 from counterground.inference.request import Settings
 from counterground.models import Encoder, NamedModel
+from counterground.offline import is_offline
 from counterground.photos import is_intact
 
 
@@ -62,7 +63,9 @@ def _plan(ray: Any, models: Sequence[tuple[NamedModel, Encoder]], settings: Sett
     device = next((kind for kind in kinds if kind != "cpu"), "cpu")  # an ONNX file runs there beside a GPU
     return Plan(
         recipes=tuple(_recipe(ray, given, model) for given, model in models),
-        settings=replace(settings, device=device, show_progress=False),
+        settings=replace(
+            settings, device=device, show_progress=False, offline=settings.offline or is_offline()
+        ),
         threads=torch.get_num_threads(),
         folder=str(Path.cwd()),
         search=tuple(sys.path),

@@ -95,6 +95,8 @@ def _unfitted(head: HeadSpec) -> tuple[Any, str]:
     }[head.kind]
     if head.value is not None:
         estimator.set_params(**{parameter: int(head.value) if head.kind == "knn" else head.value})
+    if head.kind != "knn":  # a program may have asked for frames
+        estimator.set_output(transform="default")
     return estimator, parameter
 
 

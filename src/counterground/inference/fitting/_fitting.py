@@ -84,10 +84,12 @@ class Fitting:
     def plan(cls, request: Request, model: Encoder) -> Fitting:
         """Choose the training photos of a model's head.
 
+        Composites are never among them: their backgrounds are drawn, and a head would learn to ignore them.
+
         Raises:
             UsageError: a class that competes has no training photo, or all are of one class; a class with
                 too few clusters to be cross-fitted, or for a number to be chosen; more neighbours than
-                training photos.
+                training photos; composites alone.
         """
         assert model.head is not None
         training, candidates = request.training, request.candidates
@@ -96,7 +98,12 @@ class Fitting:
         target = np.array(
             [-1 if (at := known[index]) is None else at for index in source.photos["class_index"]]
         )
-        rows = np.flatnonzero(target >= 0)
+        rows = np.flatnonzero((target >= 0) & ~source.photos["path"].is_in(list(source.made)).to_numpy())
+        if source.made and not len(rows):
+            raise UsageError(
+                f"{model.display_name}: a head is fitted on photos as they are, not on composites: add "
+                "original to --kinds."
+            )
         clusters = independent_clusters(source.photos, source.design.clusters[0])
         _check_classes(model.display_name, request, source, set(target[rows].tolist()))
         plan = cls(
@@ -165,7 +172,10 @@ class Fitting:
                 bar.advance(1)
         paths = self.source.photos["path"]
         parts = None if self.parts is None else dict(zip(paths, self.parts.tolist(), strict=True))
-        return FittedHeads(tuple(heads), parts, read.account(heads), tuple(read.warnings(heads)))
+        warned = list(read.warnings(heads))
+        if parts is None and (lost := len(self.rows) - len(read.rows)):  # unreadable.csv has those evaluated
+            warned.append(f"{counted(lost, 'training photo')} could not be read.")
+        return FittedHeads(tuple(heads), parts, read.account(heads), tuple(warned))
 
     def _check_read(self, labels: np.ndarray) -> None:
         """Refuse to go on with the ``labels`` of photos that could be read, if a class is lost without them.
@@ -250,10 +260,12 @@ def _check_classes(name: str, request: Request, source: Benchmark, present: set[
             "and a head knows only what it was fitted on. Let the benchmark's classes compete: --label-space "
             "benchmark."
         )
-    evaluated = set(request.benchmark.photos["class_index"])
+    evaluated = {request.candidates.true_index[at] for at in request.benchmark.photos["class_index"].unique()}
     if missing := [at for at in missing if at in evaluated]:
-        listed = listed_classes([space.names[at] for at in missing], source.label_space.names)
-        raise UsageError(f"{name}: {source.name} has no photo of {listed} to fit a head on.")
+        names, known = [space.names[at] for at in missing], source.label_space.names
+        listed = listed_classes(names, [name for name in known if name not in names])
+        besides = ", besides those that are evaluated," if set(names) & set(known) else ""
+        raise UsageError(f"{name}: {source.name} has no photo of {listed}{besides} to fit a head on.")
     if len(present) < 2:
         raise UsageError(
             f"{name}: all photos that a head can be fitted on are of "

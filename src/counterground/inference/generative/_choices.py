@@ -106,7 +106,7 @@ def _drawn(request: Request) -> Iterator[Choice]:
     labels, count = request.candidates, request.settings.options
     nearest = labels.space.candidates is not None
     competing = {
-        index: request.candidate_indices(index) for index in request.benchmark.photos["class_index"].unique()
+        index: _competing(request, index) for index in request.benchmark.photos["class_index"].unique()
     }
     for photo, index in request.benchmark.photos.select("photo_id", "class_index").iter_rows():
         true = labels.true_index[index]
@@ -129,6 +129,17 @@ def _drawn(request: Request) -> Iterator[Choice]:
             tuple(chosen[text] for text in texts),
             texts.index(labels.texts[true]),
         )
+
+
+def _competing(request: Request, class_index: int) -> Sequence[int]:
+    """Return what the options of a class are taken from.
+
+    For a class none of whose photos the referee could read, these are all names: a question has two options,
+    and the photos are listed as unreadable.
+    """
+    labels, known = request.candidates, request.candidates.space.candidates
+    unread = known is not None and labels.true_index[class_index] not in known
+    return range(len(labels.space)) if unread else request.candidate_indices(class_index)
 
 
 def _draws(photo: str, others: Sequence[int]) -> Iterator[int]:

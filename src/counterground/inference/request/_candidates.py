@@ -19,7 +19,7 @@ from counterground.photos import (
     name_key,
     read_class_names,
 )
-from counterground.reading import is_file, read_json
+from counterground.reading import given_path, is_file, read_json
 from counterground.text import and_more
 
 CONFUSABLE = 20
@@ -51,6 +51,11 @@ class CandidateLabels:
     def version(self) -> str:
         """Return a hash of the names, how they are written and which are candidates for which class."""
         return short_hash(self.space.to_json(), *self.all_texts)
+
+    @property
+    def follows_imagenet(self) -> bool:
+        """Whether any name is written as ImageNet's list of ``--names`` has it."""
+        return not _is_list(self.space) and any(index is not None for index in self.space.imagenet)
 
     @property
     def all_texts(self) -> tuple[str, ...]:
@@ -100,9 +105,7 @@ def candidate_labels(benchmark: Benchmark, label_space: str, names: str) -> Cand
     else:
         space, source = _read_label_space(label_space), label_space
         true = _by_index_or_name(own, space, source)
-    # A list of names is written as it is, whatever ImageNet calls the classes, unless the user says how.
-    as_listed = names == BUILT_IN_NAMES[0] and space.name.endswith(f"@{short_hash(*space.names)}")
-    texts = space.names if as_listed else _texts(space, names)
+    texts = space.names if _is_list(space) and names in BUILT_IN_NAMES else _texts(space, names)
     return CandidateLabels(space, texts, true, source, _spellings(space, names))
 
 
@@ -229,7 +232,7 @@ def named_by_content(choice: str, built_in: Sequence[str], content: Sequence[str
 
 
 def _read_label_space(name: str) -> LabelSpace:
-    path = Path(name)
+    path = given_path(name)
     if not is_file(path):
         raise UsageError(
             f"Unknown label space {name!r}: neither one of {', '.join(_BUILT_IN)} nor a file."
@@ -243,6 +246,14 @@ def _read_label_space(name: str) -> LabelSpace:
     return LabelSpace(f"{path.name}@{short_hash(*listed)}", listed, known)
 
 
+def _is_list(space: LabelSpace) -> bool:
+    """Whether it was read from a list of names, here or in an earlier run that saved it as JSON.
+
+    These are written as listed, whatever ImageNet calls the classes.
+    """
+    return space.name.endswith(f"@{short_hash(*space.names)}")
+
+
 def _without_candidates(source: str, classes: str) -> str:
     return (
         f"{source}: no candidates for {classes}. "
@@ -254,7 +265,7 @@ def _texts(space: LabelSpace, names: str) -> tuple[str, ...]:
     """Return how each class is written in prompts; classes without an ImageNet index keep their own name."""
     if names in BUILT_IN_NAMES:
         return _as_imagenet(space, imagenet_names(names))  # type: ignore[arg-type]
-    path = Path(names)
+    path = given_path(names)
     if not is_file(path):
         raise UsageError(
             f"Unknown names {names!r}: neither openai, wordnet nor a file."

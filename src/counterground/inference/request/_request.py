@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -85,7 +85,8 @@ class Request:
     """All that decides the predictions of an evaluation, files by their content.
 
     ``aliases`` are other words for classes, for generative models; ``until``: stop when that is decided;
-    ``training``: what heads are fitted on, None for parts of the benchmark itself.
+    ``training``: what heads are fitted on, None for parts of the benchmark itself. ``drawn_from``: the
+    benchmark from which ``until`` drew the photos, once it has.
     """
 
     benchmark: Benchmark
@@ -96,6 +97,7 @@ class Request:
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     until: Until | None = None
     training: Training | None = None
+    drawn_from: Benchmark | None = None
 
     @property
     def multiple_choice(self) -> bool:
@@ -167,8 +169,17 @@ class Request:
             "answer_score": self.settings.loss if scored else None,
             "label_space": space
             if self.benchmark.has_questions
-            else f"{space}, {self.settings.options} options",
+            else f"{space}, {self._drawn_options()} options",
         }
+
+    def _drawn_options(self) -> int:
+        """Return how many options a question gets that has none: fewer than chosen if fewer names compete."""
+        labels, known = self.candidates, self.candidates.space.candidates
+        sets: list[Iterable[int]] = [range(len(labels.space))]
+        if known is not None:
+            sets = [{true, *others} for true, others in known.items()]
+        most = max(len({labels.texts[name] for name in each}) for each in sets)
+        return min(self.settings.options, most)
 
     def candidate_indices(self, class_index: int) -> tuple[int, ...]:
         """Return the candidates for photos of a class of the benchmark.

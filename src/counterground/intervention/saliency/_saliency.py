@@ -151,7 +151,7 @@ def _log_odds_of(
     model = encoded.model
     with own_arithmetic(model.device):
         features = model.encode(torch.stack([model.preprocess(image) for image in images]))
-    logits = _logits(encoded, np.asarray(features), place)
+    logits = _logits(encoded, features.detach().cpu().float().numpy(), place)
     others = np.delete(logits, name, axis=1)
     return np.asarray(logits[:, name] - logsumexp(others, axis=1), np.float32)
 

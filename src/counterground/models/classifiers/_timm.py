@@ -76,7 +76,10 @@ def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
         transform,
         class_names=labels.names,
         imagenet_columns=labels.columns,
-        description={**_description(source, configuration), "warnings": [*warnings, *labels.warnings]},
+        description={
+            **_description(source, configuration),
+            "warnings": [*warnings, *labels.warnings, *options.warnings()],
+        },
         configuration=_configuration(source, settings),
         libraries=("timm", "torchvision"),
         options=options,

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.machinery import PathFinder
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -209,6 +210,7 @@ def _import(spec: str, place: str) -> ModuleType:
     try:
         if place.endswith(".py"):
             return _import_file(spec, given_path(place).resolve())
+        _refuse_another_folders(spec, place)
         return importlib.import_module(place)
     except CounterGroundError:
         raise
@@ -255,6 +257,26 @@ def _is_free(name: str, path: Path) -> bool:
         return getattr(sys.modules[name], "__file__", None) == str(path)
     found = importlib.util.find_spec(name) if name.isidentifier() else None
     return found is None or found.origin == str(path)
+
+
+def _refuse_another_folders(spec: str, place: str) -> None:
+    """Refuse a module of the current folder if we loaded another folder's of that name: Python would use it.
+
+    A notebook may change its folder, and ``old/net.py:load`` is imported as ``net``, too.
+    """
+    name = place.partition(".")[0]
+    found = PathFinder.find_spec(name, [str(Path.cwd())])
+    if found is None or found.origin is None:
+        return
+    file = Path(found.origin).resolve()
+    if name not in sys.modules:
+        if file.name != "__init__.py":  # a package imports what is beside it, not in it
+            _refuse_mixed_up(spec, file)
+    elif name in _IMPORTED and (other := _IMPORTED[name][0].resolve()) != file:
+        raise UsageError(
+            f"{spec}: it names {file}, but {other} of the same name is loaded already. Rename one of them, "
+            "or evaluate the models in separate processes."
+        )
 
 
 def _refuse_mixed_up(spec: str, path: Path) -> None:

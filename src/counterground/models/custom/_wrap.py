@@ -197,8 +197,9 @@ def _description_of(made: Model) -> dict[str, Any]:
         raise UsageError(f"{made.spec}: the warnings of its description must be a list of texts.")
     if not isinstance(libraries, dict):
         raise UsageError(f"{made.spec}: the libraries of its description must be a dict.")
-    # What an evaluation writes there itself.
-    return {name: value for name, value in given.items() if name not in ("fast_decode", "head")}
+    # Without what an evaluation writes there itself; an author may keep a model, and its list of warnings.
+    copied = {"warnings": list(warnings)} if "warnings" in given else {}
+    return {name: value for name, value in given.items() if name not in ("fast_decode", "head")} | copied
 
 
 def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOptions) -> Model:

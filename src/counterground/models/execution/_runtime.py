@@ -151,7 +151,7 @@ def _export(network: torch.nn.Module, batch: torch.Tensor) -> onnx.ModelProto:
         warnings.simplefilter("always")
         torch.onnx.export(
             own,
-            (torch.zeros(2, *batch.shape[1:]),),
+            (batch.new_zeros(2, *batch.shape[1:]),),
             written.name,
             input_names=["photos"],
             output_names=["features"],

@@ -347,6 +347,7 @@ class Endpoint(Generative):
             "warnings": [
                 "The model behind this address can change without notice, and no fingerprint would show it.",
                 *_unsafe(source, key),
+                *options.warnings(),
             ],
         }
 

@@ -132,7 +132,10 @@ class MiniGpt4(Generative):
             "key_value_sharing": "no: its forward pass takes whole answers; the image is encoded once",
             "libraries": libraries,
             "as_published": options.as_published,
-            "warnings": [f"The precision is what {checkout.config.name} says, not --precision {self.dtype}."],
+            "warnings": [
+                f"The precision is what {checkout.config.name} says, not --precision {self.dtype}.",
+                *options.warnings(),
+            ],
         }
 
     def losses(

@@ -136,7 +136,7 @@ class Lvlm(Generative):
             libraries=libraries,
         )
         self.description = {
-            **self._describe(source, sharing),
+            **self._describe(source, sharing, *options.warnings()),
             "batching": batching,
             "preprocessing": settings["images"],
             "generation_settings": generation,
@@ -144,10 +144,10 @@ class Lvlm(Generative):
             "as_published": options.as_published,
         }
 
-    def _describe(self, source: HfSource, sharing: str) -> dict[str, Any]:
-        """Describe the network and its prompts, with warnings."""
+    def _describe(self, source: HfSource, sharing: str, *warned: str) -> dict[str, Any]:
+        """Describe the network and its prompts, with warnings: those given and others."""
         network, family = self._network, self._network.config.model_type
-        warnings = [] if family in TESTED else [_untested(family)]
+        warnings = [*warned] if family in TESTED else [*warned, _untested(family)]
         warnings += self._conversation.warnings
         if not self.shares:
             warnings.append(f"Answers are scored by full forward passes, one each: {sharing}.")

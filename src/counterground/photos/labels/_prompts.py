@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.reading import read_text
+from counterground.reading import given_path, read_text
 
 _SIMPLE = ("A photo of {}.",)
 _NUMBERED = re.compile(r"(\d{1,18})[\t ]+(\S.*)")
@@ -30,7 +30,9 @@ def prompt_templates(kind: str | Path = "simple") -> tuple[str, ...]:
         return _SIMPLE
     if kind == "openai":
         return _openai_templates()
-    lines = _read_lines(Path(kind), "prompt templates: 'simple', 'openai' or a file, one template a line")
+    lines = _read_lines(
+        given_path(str(kind)), "prompt templates: 'simple', 'openai' or a file, one template a line"
+    )
     for number, line in enumerate(lines, 1):
         if line.count("{}") != 1:
             raise CounterGroundError(

@@ -138,11 +138,13 @@ def draw_multicoloredmnist(material: Material) -> list[Outcome]:
         outcomes.append(_draw_digits("multicoloredmnist", printed, None, caption))
     for place, study in enumerate(material.of_study("multicoloredmnist")):
         table = study.frames["table8"].with_columns(pl.col("k").cast(pl.Int64))
+        beside = printed if table["printed_rev_mean"].count() else None  # of MNIST's digits only
+        hollow = "" if beside is None else "; hollow: as printed (Table 8)"
         caption = (
             "MultiColoredMNIST: accuracy on labels 0 and 1, mean and s.d. over seeds, from "
-            f"{study.folder.name}; hollow: as printed (Table 8)."
+            f"{study.folder.name}{hollow}."
         )
-        outcomes.append(_draw_digits(own("multicoloredmnist", place), table, printed, caption))
+        outcomes.append(_draw_digits(own("multicoloredmnist", place), table, beside, caption))
     return outcomes
 
 

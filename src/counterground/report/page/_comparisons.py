@@ -46,6 +46,12 @@ class Pair:
         return next((test for test in self.tests if test.leads), None)
 
     @property
+    def figures(self) -> Estimate:
+        """The estimate that carries the photos and clusters of the pair: the first, if it is known."""
+        first, *others = (test.difference for test in self.tests)
+        return first if first.value is not None else max([first, *others], key=lambda each: each.n)
+
+    @property
     def turned(self) -> Pair:
         """The second model minus the first."""
         tests = [replace(test, difference=_negative(test.difference)) for test in self.tests]
@@ -108,13 +114,12 @@ def tested_pairs(
     for row in tests.iter_rows(named=True):
         key = (row["model_a"], row["source_a"], row["model_b"], row["source_b"])
         rows.setdefault(key, []).append(row)
-    families = dict(tests.group_by("label_space").agg(pl.col("p_value").count()).iter_rows())
     pairs = []
     for pair in combinations(zip(models, results, strict=True), 2):
         for (first, held), (second, others) in (pair, pair[::-1]):
             if found := _rows_of(rows, held, others):
                 ordered = sorted((_test(row, titles) for row in found), key=lambda t: order.index(t.title))
-                pairs.append(Pair(first.label, second.label, ordered, families[found[0]["label_space"]]))
+                pairs.append(Pair(first.label, second.label, ordered, found[0]["corrected_for"]))
                 break
     return Comparisons(pairs, lead if len(models) > ALL_PAIRS_UP_TO else None)
 

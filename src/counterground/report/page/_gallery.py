@@ -83,10 +83,10 @@ class Gallery:
     @property
     def absent(self) -> str:
         """A sentence on the photos that no benchmark at hand holds; empty if there are none."""
+        if self.of_composites and (self.thumbnails.unknown or not self.requested):
+            return "Composites are not kept as files."
         if not self.thumbnails.unknown:
             return ""
-        if self.of_composites:
-            return "Composites are not kept as files."
         photos = counted(len(self.thumbnails.unknown), "photo")
         return f"{photos} not found in any benchmark at hand: name the benchmark with --benchmark."
 

@@ -152,7 +152,13 @@ def write_report(
         for number, group in enumerate(together, start=1)
         for of_run in [compared[group.runs[0].design.contrasts[0]]]
     ]
-    write_text(path, _render(sections, opened, list(compared.values()), discovery))
+    of = [
+        section.number
+        for group, section in zip(together, sections, strict=True)
+        if discovery is not None
+        and any(_is_of(run, discovery) for run in (*group.runs, *group.swapped, *group.mitigated))
+    ]
+    write_text(path, _render(sections, opened, list(compared.values()), discovery, of))
     if warn is not None:
         for group, section in zip(together, sections, strict=True):
             gallery = section.class_page.gallery
@@ -195,20 +201,24 @@ def _check_discovery(runs: Sequence[Run], discovery: DiscoverySummary | None) ->
     Raises:
         UsageError: no run was made on its benchmark, or on photos that are in the same groups there.
     """
-    benchmark = getattr(discovery, "benchmark", None)
-    if not isinstance(benchmark, Benchmark) or any(_has_pairs_of(run, benchmark) for run in runs):
+    if discovery is None or any(_is_of(run, discovery) for run in runs):
         return
+    name = getattr(getattr(discovery, "benchmark", None), "name", "")
     raise UsageError(
-        f"None of these runs was made on the pairs of this discovery ({benchmark.name}, chosen by "
-        f"{getattr(discovery, 'referee', '')}): give the discovery of the benchmark that was evaluated."
+        f"None of these runs was made on the pairs of this discovery ({name}, chosen by "
+        f"{discovery.referee}): give the discovery of the benchmark that was evaluated."
     )
+
+
+def _is_of(run: Run, discovery: DiscoverySummary) -> bool:
+    """Whether a run is on the pairs of a discovery; on any, if it does not have its benchmark."""
+    benchmark = getattr(discovery, "benchmark", None)
+    return not isinstance(benchmark, Benchmark) or _has_pairs_of(run, benchmark)
 
 
 def _has_pairs_of(run: Run, benchmark: Benchmark) -> bool:
     """Whether a run is on a benchmark, or every photo that both have is in the same group in both."""
-    info = run.info
-    of = info.benchmark if info.intervention is None else info.intervention.source
-    if of.version == benchmark.version:
+    if run.info.source.version == benchmark.version:
         return True
     same = ["photo_id", "group"]
     pairs = benchmark.photos.select(same)
@@ -297,13 +307,11 @@ def _class_page(
 ) -> ClassPage:
     predictions = _LabelledRows(runs, by_run, words.contrast)
     chosen = informative_photos(predictions, PER_CELL)
-    gallery = (
+    gallery = replace(
         Gallery(requested=False)
         if photos.budget is None
-        else replace(
-            make_gallery(chosen, photos.sources, photos.budget),
-            of_composites=runs[0].info.intervention is not None,
-        )
+        else make_gallery(chosen, photos.sources, photos.budget),
+        of_composites=runs[0].info.intervention is not None,
     )
     models = [row.model for row in rows]
     drops = {index: mean_drop(models, index, words.contrast) for index in facts}
@@ -346,6 +354,7 @@ def _render(
     runs: Sequence[Run],
     comparisons: Sequence[Comparison],
     discovery: DiscoverySummary | None,
+    of: Sequence[int],
 ) -> str:
     names = unique(section.name for section in sections)
     charts = any(section.explorer is not None for section in sections)
@@ -360,6 +369,7 @@ def _render(
         sections=sections,
         runs=[run_facts(run) for run in runs],
         discovery=_discovered(discovery),
+        discovered=[section for section in sections if section.number in of],
         about_backgrounds=all(section.words.about_backgrounds for section in sections),
         baseline=FAMILY_NAMES[comparisons[0].robustness.baseline],
         comparability=unique(warning for comparison in comparisons for warning in comparison.warnings),

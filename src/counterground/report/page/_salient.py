@@ -44,10 +44,16 @@ def salient_photos(run: Run, models: Sequence[tuple[str, str]], *, pictures: boo
     if run.saliency is None or not pictures:
         return []
     drawn = run.saliency.drop_nulls("picture").sort("picture")
+    # By name alone, a "polar bear" among ImageNet's names would be a wrong answer to an "ice bear".
+    rows = run.rows.filter(pl.col("path").is_in(drawn["path"].implode()))
+    correct = rows.select("model", "path", "correct").collect()
+    drawn = drawn.join(correct, on=["model", "path"], how="left", maintain_order="left")
+    same_name = pl.col("predicted_name") == pl.col("class_name")  # of photos that another model lacks
+    drawn = drawn.with_columns(pl.col("correct").fill_null(same_name))
     found = []
     for name, label in models:
-        rows = drawn.filter(pl.col("model") == name).iter_rows(named=True)
-        if photos := [_photo(run, row) for row in rows]:
+        own = drawn.filter(pl.col("model") == name).iter_rows(named=True)
+        if photos := [_photo(run, row) for row in own]:
             found.append(Salient(label, photos))
     return found
 
@@ -60,7 +66,7 @@ def _photo(run: Run, row: dict[str, Any]) -> SalientPhoto:
         raise CounterGroundError(
             f"The run in {run.path} is damaged ({row['picture']} is missing): swap again with --saliency."
         ) from error
-    answer = "" if row["predicted_name"] == row["class_name"] else f", answered {row['predicted_name']}"
+    answer = "" if row["correct"] else f", answered {row['predicted_name']}"
     where = f" on {row['background']}" if row["background"] else ""
     return SalientPhoto(
         f"data:image/jpeg;base64,{picture}",

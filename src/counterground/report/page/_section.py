@@ -19,7 +19,7 @@ from counterground.comparison import (
     run_names,
 )
 from counterground.decision import Outlook, look_ahead
-from counterground.metrics import DROP, KEYS, Answers, Confidence, Design
+from counterground.metrics import CLASSIFICATION, DROP, KEYS, Answers, Confidence, Design
 from counterground.published import PaperSetting
 from counterground.report._class_facts import class_facts
 from counterground.report._sides import as_groups, strata_left_out
@@ -199,6 +199,7 @@ def make_section(
         _warnings(runs),
         [_setting(run) for run in runs],
     )
+    page: ClassPage = class_page(runs, by_run, rows, facts, lead=lead.label if lead else None)
     causes = _causes(swapped, marks, of, count, len(rows), shown=shown, pictures=pictures)
     cures = [_cures(run, marks, benchmark, shown) for run in mitigated]
     return Section(
@@ -216,10 +217,13 @@ def make_section(
             compared,
             guessing=guessing,
             has_backgrounds=any(map(has_unpaired_backgrounds, runs)),
+            of_composites=runs[0].info.intervention is not None,
+            shows_photos=bool(page.gallery.thumbnails.pictures),
             words=words,
             selection=_selection(runs, known, words),
             could_stop=any(run.could_stop for run in runs),
             sequences={k.model.label for k in known if runs[k.run].could_stop},
+            generative={k.model.label for k in known if k.model.setting.protocol != CLASSIFICATION},
             cause=cause_answer(
                 causes, lead.label if lead else None, on_these_photos=any(map(chosen_on_its_photos, runs))
             ),
@@ -243,7 +247,7 @@ def make_section(
         class_drops=draw_class_drops([(row.model, row.mark) for row in rows], facts, words),
         design=describe_design(runs, [(k.model, runs[k.run]) for k in known], words),
         comparisons=compared,
-        class_page=class_page(runs, by_run, rows, facts, lead=lead.label if lead else None),
+        class_page=page,
         causes=causes,
         cures=cures,
     )
@@ -533,10 +537,15 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
 
 
 def _setting(run: Run) -> str:
-    info = run.info
-    space = f"1 vs. {info.label_space.size} ({info.label_space.name})"
-    if info.label_space.name == "confusable":
+    info, names = run.info, run.info.label_space
+    of = "" if names.candidates is None else f"{names.candidates} of "
+    space = f"1 vs. {of}{names.size} ({names.name})"
+    if names.name == "confusable":
         # Its size counts the names from which the few candidates of each class were chosen.
-        space = f"Confusable names ({info.label_space.source})"
+        space = f"Confusable names ({names.source})"
+    if names.name == "options":
+        space = "Questions with options of their own"
+    elif info.options:
+        space = f"{names.candidates} options per question ({names.name})"
     loading = ", legacy loading (as in the paper)" if info.as_published else ""
     return f"{space}, names {info.names}, prompts {info.prompts}{loading}"

@@ -40,6 +40,10 @@ _UNTESTED = (
     "The models were evaluated on different photos or with different settings; see “Comparability” below."
 )
 _COULD_STOP = "These p-values do not account for stopping early (--until decided)."
+_CHOSEN_HERE = (
+    "The pairs were chosen on these same photos, which inflates drops by an unknown amount that differs "
+    "between models."
+)
 _BIASED = "Not comparable."
 _NO_INTERVAL = (
     "There is no interval: all photos, or those of a side, are in one cluster. Add photos of other clusters."
@@ -47,6 +51,10 @@ _NO_INTERVAL = (
 
 
 _NO_STRATA = "no stratum has photos on both sides"
+_NO_EFFECT = (
+    "These composites do not show how much models rely on the background: the same objects are not on "
+    "backgrounds of their own label and of other labels"
+)
 _ELSEWHERE = (
     "Photos that were not used to choose the pairs give a drop without this bias: counterground discover "
     "--split half keeps half of the photos for measuring; new photos of the same pairs also work."
@@ -67,6 +75,13 @@ class Answer(NamedTuple):
     question: str
     answer: str
     reason: str
+
+
+_SWAP_AGAIN = Answer(
+    _NEXT,
+    "Make other composites.",
+    "counterground swap with the kinds same and other puts the same objects on both.",
+)
 
 
 class Doubt(NamedTuple):
@@ -142,10 +157,13 @@ def judge(
     *,
     guessing: Collection[str] = (),
     has_backgrounds: bool = True,
+    of_composites: bool = False,
+    shows_photos: bool = True,
     words: Words = DROP_WORDS,
     selection: Selection | None = None,
     could_stop: bool = False,
     sequences: Collection[str] = (),
+    generative: Collection[str] = (),
     cause: Answer | None = None,
     cure: Answer | None = None,
     ahead: Ahead | None = None,
@@ -157,14 +175,19 @@ def judge(
         comparisons: their paired tests.
         guessing: labels of models near chance, whose drops say nothing.
         has_backgrounds: whether photos have backgrounds, from which `discover` could choose pairs.
+        of_composites: whether the photos are composites.
+        shows_photos: whether the page shows any of the photos.
         words: words for another contrast, whose difference is judged instead of the drop.
         selection: who chose the pairs of backgrounds, and on which photos.
         could_stop: whether a run could stop early, which the paired tests do not account for.
         sequences: labels of models of such runs, whose intervals hold at every look.
+        generative: labels of generative models, which have no head that could be mitigated.
         cause: how much of the drop is the background, if swapped backgrounds were evaluated.
         cure: what would make it smaller, if mitigations were tried.
         ahead: what the photos can detect; None if nothing can be planned.
     """
+    if of_composites and words.is_drop:  # each background has objects of its own, or no object
+        return Verdict(f"{_NO_EFFECT}.", [*filter(None, (cause, cure)), _SWAP_AGAIN], None)
     lead = find_lead(models, guessing, words)
     if lead is None:
         found = _without_drop(models, guessing, words, has_backgrounds=has_backgrounds)
@@ -174,14 +197,17 @@ def judge(
     evidence = _Evidence(corrected_drops(judged, words.contrast), words, selection or Selection())
     ranking = _Ranking.of(lead, others, comparisons, words)
     answers = [_relies(lead, evidence)]
-    answers += filter(None, (cause or _not_swapped(lead, evidence), cure or _not_mitigated(lead, evidence)))
+    if cure is None and lead.label not in generative:
+        cure = _not_mitigated(lead, evidence)
+    answers += filter(None, (cause or _not_swapped(lead, evidence), cure))
     gained = evidence.is_reversed(lead)
     if others and not gained:  # if even the largest drop is a gain, it is no larger than the others'
         answer = ranking.answer(is_biased=evidence.selection.has_biased(lead.label))
-        if could_stop and ranking.p_values and answer.answer != _BIASED:
+        cautions = [_COULD_STOP] * could_stop + [_CHOSEN_HERE] * evidence.selection.on_these_photos
+        if cautions and ranking.p_values and answer.answer != _BIASED:
             answer = answer._replace(
                 answer="Perhaps." if answer.answer in ("Yes.", "As far as tested.") else answer.answer,
-                reason=f"{answer.reason} {_COULD_STOP}",
+                reason=" ".join([answer.reason, *cautions]),
             )
         answers.append(answer)
     if others:
@@ -196,7 +222,14 @@ def judge(
         answers.append(
             _after_a_gain(words)
             if gained
-            else _next(lead, others, evidence, ranking, enough=enough.answer == "Yes.")
+            else _next(
+                lead,
+                others,
+                evidence,
+                ranking,
+                enough=enough.answer == "Yes.",
+                shows_photos=shows_photos,
+            )
         )
     sentence = _sentence(lead, others, evidence, ranking, could_stop=could_stop)
     left_out = [model.label for model in models if model.label in guessing]
@@ -228,6 +261,9 @@ def _without_drop(
         return Verdict(f"{found}.", [Answer(_NEXT, "Choose another contrast.", step)], None)
     if all(model.label in guessing for model in models):  # pairs that a guessing referee chooses are noise
         return Verdict(f"{found}.", [check], None)
+    if any(side.value is not None for model in models for side in model.of(words.contrast)):
+        step = "A drop needs common and counter photos of the same class."
+        return Verdict(f"{found}.", [Answer(_NEXT, "Add photos of the missing group.", step)], None)
     discover = "it chooses a common and a counter background for each class. Then evaluate the result."
     step = (
         f"Run counterground discover: {discover}"
@@ -517,7 +553,11 @@ def _left_out(models: Sequence[ModelScores], guessing: Collection[str], words: W
     found = [model for model in models if model.label in guessing]
     if not found:
         return []
-    levels = ", ".join(f"{model.of(words.contrast).left.text} %" for model in found)
+    lefts = [model.of(words.contrast).left for model in found]
+    levels = ", ".join(f"{left.text} %" for left in lefts)
+    if len(found) > _NAMED:  # the models are not named
+        ranked = sorted(lefts, key=lambda left: left.value or 0.0)
+        levels = f"{' to '.join(dict.fromkeys((ranked[0].text, ranked[-1].text)))} %"
     reason = f"{levels} on {words.on_left} is not clearly above chance, so a small {words.noun} says nothing."
     return [Answer("Left out", f"{_listed([model.label for model in found])}:", reason)]
 
@@ -639,6 +679,7 @@ def _next(
     ranking: _Ranking,
     *,
     enough: bool,
+    shows_photos: bool,
 ) -> Answer:
     """Say what the evidence allows readers to decide or, if it does not, what would help."""
     words = evidence.words
@@ -647,18 +688,22 @@ def _next(
         if any(map(evidence.is_clear, others)):
             where = f"See below in which classes the {words.noun}s are."
             return Answer(_NEXT, "Look at the photos.", where)
-        alike = "ignore the background" if words.about_backgrounds else "do equally well on both sides"
-        reason = f"Do not conclude that the models {alike}: add photos, and evaluate again."
+        who, ignore, do = ("the models", "ignore", "do") if others else (lead.label, "ignores", "does")
+        alike = f"{ignore} the background" if words.about_backgrounds else f"{do} equally well on both sides"
+        reason = f"Do not conclude that {who} {alike}: add photos, and evaluate again."
         if enough:
             reason = f"The interval of the largest {words.noun} ends at {percent(drop.high)} points."
             return Answer(_NEXT, "Nothing: more photos of this kind would change little.", reason)
         return Answer(_NEXT, "Add photos.", reason)
     loses = "drops" if words.is_drop else "loses"
-    look = f"See below in which classes {lead.label} {loses} most, and on which photos."
+    where = ", and on which photos" if shows_photos else ""
+    look = f"See below in which classes {lead.label} {loses} most{where}."
     if ranking.doubtful:
         which = _listed(ranking.doubtful) if ranking.apart else "another model"
         reason = f"Do not choose {which} over {lead.label} because of a smaller {words.noun}. {look}"
-        return Answer(_NEXT, "Decide on other grounds, or add photos.", reason)
+        tested = ranking.tied or ranking.few
+        instead = "add photos" if tested else "evaluate all models on the same photos with the same settings"
+        return Answer(_NEXT, f"Decide on other grounds, or {instead}.", reason)
     if not others:
         return Answer(
             _NEXT, "Look at the photos.", f"{look} Evaluate other models on the same photos to compare."

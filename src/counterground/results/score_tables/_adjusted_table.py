@@ -12,7 +12,12 @@ from counterground.metrics import LOGGED, Contrast
 from counterground.results._model_scores import TITLES, setting_text
 from counterground.results._numbers import Estimate, count
 from counterground.results._run import Run, join_frames
-from counterground.results._scores_table import kind_of_intervals, varying_settings, with_run_names
+from counterground.results._scores_table import (
+    kind_of_intervals,
+    loading_stamp,
+    varying_settings,
+    with_run_names,
+)
 from counterground.results.score_tables._contrast_table import one_contrast
 from counterground.results.tables import Cell, Column, Table, TableView
 from counterground.text import counted
@@ -77,7 +82,7 @@ class AdjustedScores(TableView):
         lines += [
             self._overlap(name, part) for (name,), part in overlap.group_by("covariate", maintain_order=True)
         ]
-        return " ".join([*lines, CAUTION])
+        return " ".join([*lines, CAUTION]) + loading_stamp(self.rows["as_published"])
 
     def _held(self, about: dict[str, Any]) -> list[str]:
         """Say what is held and by which model, and how many photos lack it."""

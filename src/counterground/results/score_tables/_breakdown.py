@@ -12,7 +12,12 @@ from counterground.metrics import BREAKDOWN_SCHEMA
 from counterground.results._model_scores import TITLES, setting_text
 from counterground.results._numbers import Estimate, count
 from counterground.results._run import Run, join_frames
-from counterground.results._scores_table import kind_of_intervals, varying_settings, with_run_names
+from counterground.results._scores_table import (
+    kind_of_intervals,
+    loading_stamp,
+    varying_settings,
+    with_run_names,
+)
 from counterground.results.tables import Cell, Column, Table, TableView
 
 
@@ -87,6 +92,7 @@ class BreakdownView(TableView):
         where = "on the background" if values == ["background"] else "there"
         over = "the photos of the cell" if over_photos else f"the classes that have photos {where}"
         caption = f"Percent; {kind_of_intervals(rows['anytime'])}. Accuracy is averaged over {over}."
+        caption += loading_stamp(rows["as_published"])
         return Table(columns, cells, caption, heads=1 + len(settings), grouped=True)
 
 

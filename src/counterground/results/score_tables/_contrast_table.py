@@ -14,6 +14,7 @@ from counterground.results._numbers import count, p_value
 from counterground.results._run import Run, join_scores
 from counterground.results._scores_table import (
     kind_of_intervals,
+    loading_stamp,
     one_sided_note,
     score_rows,
     with_run_names,
@@ -75,7 +76,8 @@ class ContrastScores(TableView):
         corrected = "" if self.by_class else " p of no difference, Holm-corrected over these models."
         about = f"Percent; difference in points; {kind} for other photos.{corrected}"
         models = [] if self.by_class or self.contrast != DROP else regroup(self.scores)
-        return " ".join([f"{self.contrast}.", about, *self.notes]) + one_sided_note(models)
+        stamp = loading_stamp(self.scores["as_published"])
+        return " ".join([f"{self.contrast}.", about, *self.notes]) + one_sided_note(models) + stamp
 
 
 def contrast_titles(contrast: Contrast) -> tuple[str, str, str]:

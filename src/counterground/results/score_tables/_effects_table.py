@@ -12,7 +12,12 @@ from counterground.metrics import KEYS
 from counterground.results._model_scores import TITLES, setting_text
 from counterground.results._numbers import NOTHING, Estimate, count, p_value
 from counterground.results._run import Run, join_frames
-from counterground.results._scores_table import kind_of_intervals, varying_settings, with_run_names
+from counterground.results._scores_table import (
+    kind_of_intervals,
+    loading_stamp,
+    varying_settings,
+    with_run_names,
+)
 from counterground.results.tables import Cell, Column, Table, TableView
 from counterground.text import counted
 
@@ -114,7 +119,7 @@ class EffectScores(TableView):
                 "Attribution describes what answers depend on; spread evenly, its share outside would be the "
                 "background's share of the photos."
             )
-        return " ".join(lines)
+        return " ".join(lines) + loading_stamp(self.rows["as_published"])
 
     def _lacks_other_classes(self) -> bool:
         """Whether some foregrounds of the flips have no background of another class."""

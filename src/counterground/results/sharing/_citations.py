@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
+import polars as pl
+
 from counterground.benchmarks import benchmark_references
 from counterground.models import references_of
 from counterground.results._run import AnyRuns, Run, open_runs
-from counterground.results._schema import ModelRecord
+from counterground.results._schema import BenchmarkRecord, ModelRecord
 from counterground.text import bibtex, bibtex_comment
 
 METHOD = "wang2024counteranimal"
 OURS = "counterground"
 _URL = r"% In the preamble: \usepackage{url} (or hyperref), for \url."
 _COLLECTED = r"(^|/)inaturalist-[^/]*$"  # the names of files that `collect` writes
+_PHOTOS = ("path", "foreground", "background_photo")
 _IMAGENET = ("deng2009imagenet", "russakovsky2015imagenet")
 # The names of training data in a model's description, and what describes them. All that match count.
 _DATA = (
@@ -119,7 +122,9 @@ def bibliography(runs: AnyRuns) -> str:
     reasons: dict[str, list[str]] = {METHOD: ["the question and the method"], OURS: ["the program"]}
     remarks: list[str] = []
     for run in opened:
-        found = [_of_benchmark(run), _of_names(run), *(_of_model(model) for model in run.info.models)]
+        trained = [_of_training(run.info.train)] if run.info.train else []
+        models = [_of_model(model) for model in run.info.models]
+        found = [_of_benchmark(run), *trained, _of_names(run), *models]
         for why, keys, missing in found:
             for key in keys:
                 reasons.setdefault(key, []).append(why)
@@ -137,13 +142,22 @@ _Found = tuple[str, list[str], list[str]]
 
 
 def _of_benchmark(run: Run) -> _Found:
-    record = run.info.benchmark
+    why, keys, missing = _of_photos(run.info.source)
+    paths = pl.concat([run.photos[name] for name in _PHOTOS if name in run.photos.columns])
+    if "inaturalist" not in keys and paths.str.contains(_COLLECTED).any():
+        keys, missing = [*keys, "inaturalist"], []
+    return why, keys, missing
+
+
+def _of_training(record: BenchmarkRecord) -> _Found:
+    why, keys, missing = _of_photos(record)
+    return f"{why}, on which heads are fitted", keys, missing
+
+
+def _of_photos(record: BenchmarkRecord) -> _Found:
     origin = record.origin or record.name
     why = f"the photos of {origin}"
-    keys = list(benchmark_references(origin))
-    if "inaturalist" not in keys and run.photos["path"].str.contains(_COLLECTED).any():
-        keys.append("inaturalist")
-    if keys:
+    if keys := list(benchmark_references(origin)):
         return why, keys, []
     missing = f"No entry for the benchmark {record.name} (version {record.version[:12]}): cite who made it."
     return why, [], [missing]

@@ -30,8 +30,9 @@ def eval_results(runs: AnyRuns, dataset: str) -> dict[str, str]:
         name of the model -> YAML, in order of first appearance.
 
     Raises:
-        UsageError: no run, one given twice, two with different figures for a model of one name, on the same
-            photos in the same setting, or ``dataset`` is not the name of a data set on the hub.
+        UsageError: no run, one given twice, one of composites, two with different figures for a model of one
+            name, on the same photos in the same setting, or ``dataset`` is not the name of a data set on the
+            hub.
         CounterGroundError: a run cannot be read.
     """
     import yaml

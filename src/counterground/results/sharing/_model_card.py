@@ -94,8 +94,8 @@ def model_cards(runs: AnyRuns) -> dict[str, str]:
         name of the model -> its card, in order of first appearance.
 
     Raises:
-        UsageError: no run, one given twice, or two with different figures for a model of one name, on the
-            same photos in the same setting.
+        UsageError: no run, one given twice, one of composites, or two with different figures for a model of
+            one name, on the same photos in the same setting.
         CounterGroundError: a run cannot be read.
     """
     found: dict[str, list[ModelResult]] = {}
@@ -112,6 +112,11 @@ def results_of(runs: AnyRuns) -> Iterator[ModelResult]:
     """
     seen: dict[tuple[Any, ...], ModelResult] = {}
     for run in open_runs(runs, least=1):
+        if run.info.intervention is not None:
+            raise UsageError(
+                f"{run.path} is a run of composites (swap): model cards and evaluation results are about "
+                "photos as they are. Give a run of evaluate."
+            )
         records = {record.name: record for record in run.info.models}
         for scores in regroup(run.scores):
             result = ModelResult(run, records[scores.setting.model], scores)
@@ -160,7 +165,7 @@ def _result(result: ModelResult) -> dict[str, Any]:
             "name": name,
             "type": re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "benchmark",
             "revision": info.benchmark.version,
-            "args": {**how, "photos": info.counts.photos},
+            "args": {**how, "photos": result.scores.photos.n},
         },
         "metrics": [_metric(row, figure) for row, figure in result.metrics],
     }
@@ -219,7 +224,7 @@ def _conditions(result: ModelResult) -> str:
     how = ", ".join(f"{title} {markdown(value)}" for title, value in settings if value)
     from_clusters = f" in {count(clusters)} clusters, on which the intervals are based" if clusters else ""
     return (
-        f"**What was evaluated.** {count(info.counts.photos)} photos of {count(classes)} classes"
+        f"**What was evaluated.** {count(result.scores.photos.n)} photos of {count(classes)} classes"
         f"{from_clusters}: {markdown(info.benchmark.name)}, version {code(info.benchmark.version[:12])}."
         f" Label space {markdown(info.label_space.name)} ({count(info.label_space.size)} names), {how}."
         f" Run on {markdown(info.device)} in {markdown(info.precision)}, {info.created[:10]}."

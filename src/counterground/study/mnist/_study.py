@@ -87,12 +87,18 @@ def study_multicoloredmnist(
     check_out(out, "multicoloredmnist")
     digits = load_mnist(None if mnist is None else Path(mnist), download=download)
     cells = run_cells(digits, settings, out / "cells", jobs=jobs, show_progress=show_progress)
-    table, differences, failed = summarise(cells), compare_methods(cells), describe_failed(cells)
+    table = summarise(cells, printed=digits.are_of_mnist)
+    differences, failed = compare_methods(cells), describe_failed(cells)
     study = Study(
         "multicoloredmnist",
         "Does contrastive training rely on colour more than supervised training?",
         _answer(differences),
-        {"source": digits.source, "rows": _rows(table), "differences": _difference_rows(differences)},
+        {
+            "source": digits.source,
+            "printed": digits.are_of_mnist,
+            "rows": _rows(table),
+            "differences": _difference_rows(differences),
+        },
         {"cells": cells, "table8": table, "differences": differences},
         {"colored": draw_colored(table)},
         asdict(settings) | {"digits": digits.source},
@@ -155,8 +161,13 @@ def _row(cell: Cell, file: Path, failed: str | None) -> dict[str, Any]:
     return names | figures | {"failed": failed}
 
 
-def summarise(cells: pl.DataFrame) -> pl.DataFrame:
-    """Return mean and s.d. over seeds per setting and method (fractions), with the printed percent."""
+def summarise(cells: pl.DataFrame, *, printed: bool = True) -> pl.DataFrame:
+    """Return mean and s.d. over seeds per setting and method (fractions), with the printed percent.
+
+    Args:
+        cells: a row per training, as from `run_cells`.
+        printed: whether Table 8 is of such digits; if not, its columns are null.
+    """
     figures = [
         getattr(pl.col(name).fill_nan(None), how)().alias(f"{name}_{how}")
         for name in _MEASURES
@@ -164,7 +175,7 @@ def summarise(cells: pl.DataFrame) -> pl.DataFrame:
     ]
     keys = ["k", "p_inv", "p_spu", "method"]
     found = cells.group_by(keys, maintain_order=True).agg(*figures, seeds=pl.col("rev").count())
-    printed = load_table("multicoloredmnist_results").select(
+    table = load_table("multicoloredmnist_results").select(
         pl.col("n_classes").cast(pl.Int64).alias("k"),
         "p_inv",
         "p_spu",
@@ -175,7 +186,7 @@ def summarise(cells: pl.DataFrame) -> pl.DataFrame:
             for how in ("mean", "std")
         ),
     )
-    return found.join(printed, on=keys, how="left", maintain_order="left")
+    return found.join(table if printed else table.clear(), on=keys, how="left", maintain_order="left")
 
 
 def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:

@@ -260,6 +260,33 @@ def test_the_newest_of_a_query_come_before_what_another_one_left(gather, pool, z
     assert sorted(numbers(pool().photos())) == [300_003, 300_005, 300_006]
 
 
+def test_a_candidate_that_is_listed_again_takes_over_its_new_licence(gather, pool, server, zebras):
+    waiting = zebras(3, licence=None)
+    zebras(1)
+    gather(per_class=1)
+    for observation in waiting[1:]:
+        observation.photos[0].licence = "cc0"
+    report = gather(per_class=3, licences=("cc0",), add=True)
+    rows = pool().photos().filter(licence="cc0")
+    assert numbers(rows) == [300_002, 300_003]
+    assert not rows["attribution"].str.contains("all rights reserved").any()
+    assert report.notes == ()
+    candidates = pool().candidates("zebra").filter(licence="cc0")
+    assert numbers(candidates) == [300_003, 300_002]
+
+
+def test_adding_to_a_class_that_has_as_many_as_wanted_says_so(options, gather, tmp_path, zebras):
+    zebras(4)
+    gather(per_class=2)
+    more = {"per_class": 2, "add": True, "since": "2000-01-01"}
+    plan = plan_collection(tmp_path / "pool", ["zebra"], options(**more))
+    said = "Nothing is added to zebra (2 photos): --per-class 2 counts the photos that the pool already has"
+    assert said in " ".join(plan.notes)
+    assert said in " ".join(gather(**more).notes)
+    assert "Nothing" not in " ".join(gather(**more | {"per_class": 3}).notes)
+    assert gather(per_class=3, since="2000-01-01").notes == ()
+
+
 def test_add_lists_an_exhausted_query_anew(gather, pool, server, zebras):
     zebras(2)
     gather(per_class=4)
@@ -487,3 +514,11 @@ def test_a_dry_run_of_another_query_does_not_subtract_what_that_cannot_find(
     more = {"per_class": 20, "licences": ("cc0",), "add": True}
     (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**more)).classes
     assert plan.to_fetch == gather(**more).classes[0].added == 2
+    zebras(3, licence="cc-by", places=(7,))
+    elsewhere = {"per_class": 30, "place": "7", "add": True}
+    (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**elsewhere)).classes
+    assert plan.to_fetch == gather(**elsewhere).classes[0].added == 3
+    zebras(4, quality="needs_id")
+    doubtful = {"per_class": 30, "quality": "needs_id", "add": True}
+    (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**doubtful)).classes
+    assert plan.to_fetch == gather(**doubtful).classes[0].added == 4

@@ -98,3 +98,12 @@ def test_a_dry_run_of_the_dump(server, options, tmp_path):
     assert (zebra.to_fetch, zebra.bytes > 0) == (7, True)
     assert server.asked_below("/photos") == 0
     assert not (tmp_path / "pool").exists()
+
+
+def test_a_dry_run_counts_the_photos_of_the_dump_that_the_pool_lacks(options, tmp_path):
+    collect(tmp_path / "pool", ["ostrich"], options(per_class=2))
+    more = {"per_class": 90, "per_observation": 2, "add": True}
+    plan = plan_collection(tmp_path / "pool", ["zebra", "ostrich"], options(**more))
+    assert [(one.available, one.to_fetch) for one in plan.classes] == [(40, 40), (5, 3)]
+    report = collect(tmp_path / "pool", ["zebra", "ostrich"], options(**more))
+    assert [one.added for one in report.classes] == [40, 3]

@@ -150,7 +150,36 @@ def test_what_changed_in_the_source_is_added_beside_what_was_there(tmp_path, lab
     noise(labelled / "zebra/grass/9.jpg", 98)
     report = import_photos(tmp_path / "pool", labelled)
     assert (report.added, report.present) == (2, 8)
+    (note,) = report.notes
+    assert note == (
+        "1 photo from an earlier import of a source of this name is not in it now and stays in the pool: "
+        "discard in the review what you have deleted or edited."
+    )
     assert len(everything(tmp_path / "pool")[0]) == 11
+
+
+def test_photos_that_the_source_has_lost_are_counted_until_they_are_discarded(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    lost = [photo_id(labelled / f"zebra/grass/{number}.jpg") for number in range(2)]
+    for number in range(2):
+        (labelled / f"zebra/grass/{number}.jpg").unlink()
+    (labelled / "zebra/grass/2.jpg").rename(labelled / "flamingo/water/moved.jpg")
+    report = import_photos(tmp_path / "pool", labelled)
+    assert (report.added, report.present) == (1, 6)
+    gone, shared = report.notes
+    assert gone.startswith("2 photos from an earlier import of a source of this name are not in it now and ")
+    assert shared == "1 photo is in the pool under several classes (one as flamingo and zebra)."
+    with open_pool(tmp_path / "pool") as pool:
+        for path in pool.photos().filter(pl.col("photo_id").is_in(lost))["path"]:
+            pool.decide(path, annotator="ann", task="review", labels=["feature noise"])
+    assert len(import_photos(tmp_path / "pool", labelled).notes) == 1
+
+
+def test_flat_folders_of_one_name_and_other_classes_are_not_compared(tmp_path):
+    for number, name in enumerate(("zebra", "okapi")):
+        noise(tmp_path / name / "photos" / "1.jpg", number)
+        source = tmp_path / name / "photos"
+        assert import_photos(tmp_path / "pool", source, ImportOptions(class_name=name)).notes == ()
 
 
 def test_a_background_that_was_changed_is_recorded_as_a_later_decision(tmp_path, labelled):
@@ -355,6 +384,22 @@ def test_what_a_source_does_not_give_any_more_is_kept_and_said(tmp_path, labelle
     assert (set(photos["licence"]), set(photos["cluster"])) == ({"cc-by"}, {"ann"})
 
 
+def test_a_background_that_a_source_does_not_give_any_more_is_kept_and_said(tmp_path, labelled):
+    files = sorted(map(str, labelled.rglob("*.jpg")))
+    columns = {"path": files, "class_name": ["zebra"] * 9, "background": ["grass"] * 9}
+    import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", columns))
+    blank = columns | {"background": ["grass"] * 7 + [None] * 2}
+    report = import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", blank))
+    assert report.notes[-1] == (
+        "2 photos keep the background of an earlier import, since the source gives none now: to change it, "
+        "give another label."
+    )
+    assert set(everything(tmp_path / "pool")[1]["label"]) == {"grass"}
+    del blank["background"]
+    again = import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", blank))
+    assert not any("background" in note for note in again.notes)
+
+
 def test_what_does_not_decode_is_listed_and_not_taken_in(tmp_path, labelled):
     (labelled / "zebra/grass/page.jpg").write_text("<html>")
     whole = (labelled / "zebra/grass/0.jpg").read_bytes()
@@ -475,6 +520,22 @@ def test_masks_of_photos_that_the_pool_has_without_are_counted(tmp_path):
     assert note.startswith("1 mask was not added, because the pool has its photo without one: ")
 
 
+def test_masks_that_were_edited_since_are_counted(tmp_path):
+    benchmark = written(tmp_path)
+    import_photos(tmp_path / "pool", tmp_path / "made")
+    assert not any("mask" in note for note in import_photos(tmp_path / "pool", tmp_path / "made").notes)
+    for number in range(2):
+        shutil.copy(benchmark.photo_path(f"m/p{1 - number}.png"), tmp_path / f"p{number}.png")
+    for number in range(2):
+        shutil.copy(tmp_path / f"p{number}.png", benchmark.photo_path(f"m/p{number}.png"))
+    (tmp_path / "pool" / everything(tmp_path / "pool")[0]["mask"][3]).unlink()
+    (note,) = (note for note in import_photos(tmp_path / "pool", tmp_path / "made").notes if "mask" in note)
+    assert note == (
+        "3 masks differ from those that the pool has, which it keeps: to use masks that were edited, import "
+        "into a new pool."
+    )
+
+
 def test_a_background_called_later_is_refused(tmp_path):
     noise(tmp_path / "src" / "zebra" / "later" / "1.jpg", 1)
     with pytest.raises(CounterGroundError, match="'later' is reserved and cannot be a background"):
@@ -568,7 +629,27 @@ def test_the_same_photo_under_another_class_is_a_conflict_that_is_listed(tmp_pat
     noise(tmp_path / "trip" / "1.jpg", 1)
     import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
     report = import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="okapi"))
-    assert (report.added, [one.reason for one in report.rejected]) == (0, ["the pool has it as 'zebra'"])
+    assert (report.added, [one.reason for one in report.rejected]) == (
+        0,
+        ["the pool has it as 'zebra': discard it there first"],
+    )
+
+
+def test_a_class_that_a_table_corrects_is_taken_over_once_the_photo_was_discarded(tmp_path, labelled):
+    files = sorted(map(str, labelled.rglob("*.jpg")))
+    columns = {"path": files, "class_name": ["zebra"] * 9, "background": ["grass"] * 9}
+    import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", columns))
+    corrected = columns | {"class_name": ["okapi"] + ["zebra"] * 8}
+    source = write_table(tmp_path / "mine.csv", corrected)
+    assert len(import_photos(tmp_path / "pool", source).rejected) == 1
+    with open_pool(tmp_path / "pool") as pool:
+        (path,) = pool.photos().filter(photo_id=photo_id(files[0]))["path"]
+        pool.decide(path, annotator="ann", task="review", labels=["label noise"])
+        report = import_photos(tmp_path / "pool", source)
+        assert (report.added, report.by_class, report.rejected) == (1, {"okapi": 1}, ())
+        assert import_photos(tmp_path / "pool", source).present == 9
+        found = pool.freeze().photos.filter(photo_id=photo_id(files[0]))
+        assert found.select("class_name", "background").rows() == [("okapi", "grass")]
 
 
 def test_class_names_that_mean_one_class_are_refused_and_can_be_renamed(tmp_path, labelled):
@@ -656,8 +737,11 @@ def test_a_pool_gives_what_stands_in_it(tmp_path, labelled):
     report = import_photos(tmp_path / "second", tmp_path / "first")
     assert (report.added, report.backgrounds) == (8, 8)
     assert any("1 of 9 photos of the pool were discarded" in note for note in report.notes)
-    with pytest.raises(UsageError, match="cannot be imported into itself"):
-        import_photos(tmp_path / "first", tmp_path / "first")
+    snapshot = first.snapshot()
+    for source in (tmp_path / "first", snapshot):
+        with pytest.raises(UsageError, match="cannot be imported into itself"):
+            import_photos(tmp_path / "first", source)
+    assert import_photos(tmp_path / "third", snapshot).added == 8
 
 
 def test_sources_that_are_none_make_no_pool(tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import os
 import signal
 import socket
 import sys
+import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -171,7 +173,24 @@ class AnnotatorServer:
             loop="asyncio",
             timeout_graceful_shutdown=2,
         )
-        uvicorn.Server(config).run(sockets=[self._socket])
+        _run_until_stopped(uvicorn.Server(config), self._socket)
+
+
+def _run_until_stopped(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Run a server here or, in a notebook, whose own event loop runs here, in another thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        server.run(sockets=[listening])
+        return
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(1.0)
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def _with_patience(seconds: float) -> type[H11Protocol]:
@@ -286,6 +305,9 @@ def _qr_code(link: str) -> str:
 @contextmanager
 def _until_stopped() -> Iterator[None]:
     """Continue after Ctrl-C or SIGTERM: uvicorn re-raises the signal that stopped it."""
+    if threading.current_thread() is not threading.main_thread():  # no other thread gets signals
+        yield
+        return
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with suppress(KeyboardInterrupt):

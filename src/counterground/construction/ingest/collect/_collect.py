@@ -17,6 +17,7 @@ from counterground.construction.ingest.collect._options import INATURALIST, Coll
 from counterground.construction.ingest.collect._report import (
     ClassReport,
     CollectReport,
+    full_notes,
     outcome_notes,
     resolution_notes,
     retired_notes,
@@ -195,10 +196,14 @@ class ClassCollection:
         position = max((int(row["position"]) for row in self.rows.values()), default=-1) + 1
         fresh: list[Row] = []
         before: list[str] = []
+        changed: list[Row] = []
         for row in listed:
             if known := self.rows.get(row["key"]):
                 if known["position"] < self.state.start:
                     before.append(row["key"])
+                if known["status"] == "wanted" and known != known | row:
+                    known |= row  # such as another licence: it is fetched under what holds now
+                    changed.append(known)
                 continue
             candidate = {
                 "status": "wanted",
@@ -213,6 +218,7 @@ class ClassCollection:
         states = setting_by_class(self.pool, "queries") | {self.choice.class_name: self.state.to_setting()}
         with self.pool.connect() as connection:
             self.pool.add_candidates(fresh, within=connection)
+            self.pool.update_candidates(changed, within=connection)
             self.pool.set_setting("queries", states, within=connection)
 
     def _mark_known(self, class_of: Mapping[str, str]) -> None:
@@ -412,6 +418,7 @@ def _collect_all(
     short = {one.class_name for one in reports if one.missing and one.exhausted}
     old = [one for one in choices if one.class_name in short & unlisted & remembered.keys()]
     notes = (
+        *(full_notes(reports) if session.options.add else ()),
         *outcome_notes(reports, Counter(licences)),
         *note_equal(pool, known),
         *retired_notes(session.retired(old) if old else {}),

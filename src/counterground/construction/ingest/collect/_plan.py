@@ -22,6 +22,7 @@ from counterground.construction.ingest.collect._options import INATURALIST, Coll
 from counterground.construction.ingest.collect._report import (
     ClassPlan,
     CollectionPlan,
+    full_notes,
     resolution_notes,
     retired_notes,
 )
@@ -84,6 +85,7 @@ def plan_collection(
         if pool:
             pool.close()
     notes = [*resolution_notes(resolution, known_choices(remembered)), *retired_notes(retired)]
+    notes += full_notes(plans) if chosen.add else []
     return CollectionPlan(
         tuple(_with_size(plan, sizes) for plan in plans), sum(map(len, sizes.values())), tuple(notes)
     )
@@ -103,7 +105,10 @@ def _plan_class(
     missing = max(0, session.options.per_class - had.present)
     most = had.listed
     if not had.exhausted:
-        most = max(most, available * query.per_observation - had.settled)
+        fresh = available * query.per_observation - had.settled
+        if session.api is None:  # the photos themselves are known
+            fresh = len({row["key"] for row in rows} - had.keys)
+        most = max(most, fresh)
     plan = ClassPlan(
         choice.class_name,
         choice.names,
@@ -125,32 +130,44 @@ class _InPool(NamedTuple):
         listed: candidates of the query that wait.
         settled: photos that the query finds, or may find, and that would not be fetched again.
         exhausted: there is nothing left to list.
+        keys: keys of photos that would not be fetched again.
     """
 
     present: int = 0
     listed: int = 0
     settled: int = 0
     exhausted: bool = False
+    keys: frozenset[str] = frozenset()
 
 
 def _in_pool(name: str, query: Query, pool: Pool | None, *, add: bool) -> _InPool:
     if pool is None:
         return _InPool()
-    from_there = (pl.col("class_name") == name) & is_from(INATURALIST)
-    photos, candidates = pool.photos().filter(from_there), pool.candidates(name).filter(from_there)
+    everywhere, candidates = (
+        frame.filter(is_from(INATURALIST)) for frame in (pool.photos(), pool.candidates(name))
+    )
+    photos, keys = everywhere.filter(class_name=name), frozenset(everywhere["key"])
     stored: Mapping[str, Any] = setting_by_class(pool, "queries")
     end = 1 + max(pool.candidates(name)["position"], default=-1)
     state = state_for(name, query, stored.get(name), add=add, next_position=end)
     ours = candidates.filter((pl.col("position") >= state.start) | pl.col("key").is_in(state.again))
     if ours.is_empty() and not state.exhausted:  # nothing was listed yet: it may find photos of other queries
-        return _InPool(len(photos), 0, len(photos.filter(_fits(query))))
+        earlier = ListingState.from_setting(stored[name]).query if name in stored else {}
+        return _InPool(len(photos), 0, len(photos.filter(_fits(query, earlier))), keys=keys)
     listed = int((ours["status"] == "wanted").sum())
-    return _InPool(len(photos), listed, len(ours) - listed, state.exhausted)
+    keys |= set(ours.filter(status="failed")["key"])
+    return _InPool(len(photos), listed, len(ours) - listed, state.exhausted, keys)
 
 
-def _fits(query: Query) -> pl.Expr:
-    """Return the expression that is true for photos that a query may find, as far as the pool knows."""
-    fits = pl.lit(value=True)
+def _fits(query: Query, earlier: Mapping[str, Any]) -> pl.Expr:
+    """Return the expression that is true for photos that a query may find, as far as the pool knows.
+
+    Place and quality are known of the ``earlier`` query only, not of photos: those of another one are not
+    taken to be found again.
+    """
+    wanted = {"place": query.place, "quality": query.quality}
+    same = (value in (None, "any", earlier.get(name)) for name, value in wanted.items())
+    fits = pl.lit(value=all(same))
     if query.licences:
         fits &= pl.col("licence").is_in(query.licences)
     if query.since:

@@ -153,6 +153,19 @@ def retired_notes(retired: Mapping[str, Sequence[Taxon]]) -> list[str]:
     ]
 
 
+def full_notes(classes: Sequence[ClassReport | ClassPlan]) -> list[str]:
+    """Return a note on the classes to which ``--add`` adds nothing, since they have as many as wanted."""
+    full = [one for one in classes if one.present >= one.wanted]
+    if not full:
+        return []
+    shown = _few([f"{one.class_name} ({one.present:,} photos)" for one in full])
+    note = (
+        f"Nothing is added to {shown}: --per-class {full[0].wanted:,} counts the photos that the pool "
+        "already has from iNaturalist. Give a larger number."
+    )
+    return [note]
+
+
 def outcome_notes(classes: Sequence[ClassReport], licences: Counter[str | None]) -> list[str]:
     """Return notes on which photos are missing and why, and which may not be shared."""
     notes = []

@@ -28,6 +28,8 @@ class Backgrounds:
         recorded: number of decisions recorded.
         added: labels that are new in the pool's label space.
         respelled: the pool's spelling of labels that the source writes otherwise.
+        kept: photos with a label of an earlier import, and none in the source now.
+        given: whether the source gives any label.
     """
 
     def __init__(self, pool: Pool, annotator: str) -> None:
@@ -38,9 +40,11 @@ class Backgrounds:
         self.recorded = 0
         self.added: list[str] = []
         self.respelled: dict[str, str] = {}
+        self.kept = 0
+        self.given = False
 
     def note(self, path: str, label: str | None) -> None:
-        """Note the label of a photo; None and an empty label are ignored.
+        """Note the label of a photo; None and an empty label change nothing.
 
         Raises:
             CounterGroundError: the label is the reserved word that postpones photos.
@@ -50,8 +54,13 @@ class Backgrounds:
             raise CounterGroundError(
                 f"{LATER!r} is reserved and cannot be a background ({path}): rename it in the source."
             )
+        if not label:
+            standing = self._standing.get(path)
+            self.kept += standing is not None and standing == self._imported.get(path)
+            return
+        self.given = True
         name = name_key(label)
-        if not label or name in (_key(self._standing.get(path)), _key(self._imported.get(path))):
+        if name in (_key(self._standing.get(path)), _key(self._imported.get(path))):
             return
         if name not in self._spelling:
             self._spelling[name] = label
@@ -85,13 +94,20 @@ class Backgrounds:
         self._waiting = []
 
     def notes(self) -> tuple[str, ...]:
-        """Return notes on labels that are new in the label space, and on those written as the pool does."""
+        """Return notes on labels: new in the label space, written as the pool does, or kept."""
         ways = [" as ".join(quoted_ways(pair)) for pair in self.respelled.items()]
         found = (
             ("New background labels in the pool", self.added),
             ("Background labels written as the pool does", ways),
         )
-        return tuple(f"{what}: {and_more(listed, 8)}." for what, listed in found if listed)
+        notes = [f"{what}: {and_more(listed, 8)}." for what, listed in found if listed]
+        if self.given and self.kept:
+            photos = "1 photo keeps" if self.kept == 1 else f"{self.kept:,} photos keep"
+            notes.append(
+                f"{photos} the background of an earlier import, since the source gives none now: to change "
+                "it, give another label."
+            )
+        return tuple(notes)
 
 
 def _key(label: str | None) -> str | None:

@@ -81,7 +81,8 @@ def read_data_set(source: str, options: ImportOptions) -> Source:
         if not text
     )
     total = sum(map(len, parts.values())) - len(rejected)
-    return Source(items, total, frozenset(classes.values()), columns.notes, rejected)
+    origins = tuple(f"{origin}/{split}/" for split in parts)
+    return Source(items, total, frozenset(classes.values()), columns.notes, rejected, origins)
 
 
 def _items(

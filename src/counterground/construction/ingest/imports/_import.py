@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.construction.ingest.download import download_photos, note_equal
+from counterground.construction.ingest.download import discarded_paths, download_photos, note_equal
 from counterground.construction.ingest.imports._backgrounds import Backgrounds
 from counterground.construction.ingest.imports._details import Details
 from counterground.construction.ingest.imports._huggingface import is_data_set, read_data_set
-from counterground.construction.ingest.imports._items import add_items
+from counterground.construction.ingest.imports._items import ImportCounts, add_items
 from counterground.construction.ingest.imports._local import Source, read_local
 from counterground.construction.ingest.imports._options import ImportOptions
 from counterground.construction.ingest.imports._report import ImportReport, RejectedItem
@@ -113,6 +113,7 @@ def _copy(pool: Pool, source: str, read: Source, options: ImportOptions) -> Impo
         notes=(
             *read.notes,
             *counts.notes(),
+            *_note_gone(pool, read, counts, options.class_name),
             *details.notes(),
             *backgrounds.notes(),
             *_note_shared(pool, read.classes),
@@ -192,6 +193,31 @@ def _label(pool: Pool, table: AddressTable, options: ImportOptions) -> tuple[Bac
     backgrounds.write()
     details.write()
     return backgrounds, details
+
+
+def _note_gone(pool: Pool, read: Source, counts: ImportCounts, class_name: str | None) -> tuple[str, ...]:
+    """Note photos from an earlier import of this source that it does not have now.
+
+    Sources that have no classes may share a name, so only photos of the same class count then.
+    """
+    key = pl.col("key")
+    ours = pl.any_horizontal(*(key.str.starts_with(origin) for origin in read.origins))
+    if class_name is not None:
+        ours &= pl.col("class_name").is_in(list(read.classes))
+    found = pool.photos().filter(ours, ~pl.col("photo_id").is_in(list(counts.contents)))["path"]
+    number = len(set(found) - counts.claimed - discarded_paths(pool))
+    if not number:
+        return ()
+    photos, stay = (
+        ("1 photo", "is not in it now and stays")
+        if number == 1
+        else (f"{number:,} photos", "are not in it now and stay")
+    )
+    note = (
+        f"{photos} from an earlier import of a source of this name {stay} in the pool: discard in the review "
+        "what you have deleted or edited."
+    )
+    return (note,)
 
 
 def _note_shared(pool: Pool, classes: frozenset[str]) -> tuple[str, ...]:

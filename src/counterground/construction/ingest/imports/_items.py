@@ -66,8 +66,11 @@ class ImportCounts:
     copies: list[str] = field(default_factory=list)  # of those present: items that repeat another one
     masks: int = 0
     unmasked: int = 0  # of those present: without a mask in the pool, though the source has one
+    remasked: int = 0  # of those present: with another mask in the pool than in the source
     rejected: list[RejectedItem] = field(default_factory=list)
     masks_rejected: list[RejectedItem] = field(default_factory=list)
+    claimed: set[str] = field(default_factory=set)  # paths of photos whose item is known
+    contents: set[str] = field(default_factory=set)  # photo_ids of the items
 
     def notes(self) -> tuple[str, ...]:
         """Return notes on photos that were restored, and on files and masks that were not added."""
@@ -94,6 +97,11 @@ class ImportCounts:
                 f"{what}: masks come with their photos. Import those that no earlier import rejected into a "
                 "new pool."
             )
+        if self.remasked:
+            many = f"{self.remasked:,} masks differ from those that the pool has"
+            one = "1 mask differs from the one that the pool has"
+            what = one if self.remasked == 1 else many
+            notes.append(f"{what}, which it keeps: to use masks that were edited, import into a new pool.")
         return tuple(notes)
 
 
@@ -106,6 +114,7 @@ class _Present:
     path: str
     bytes: int | None
     mask: str | None = None
+    discarded: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,7 @@ class _Read:
     restored: int = 0
 
 
+_Keyed = dict[str, tuple[_Present, ...]]  # the pool's photos by key; a discarded one may have another class
 _Equal = dict[tuple[str, str], tuple[_Present, ...]]  # the pool's photos by class and photo_id
 
 
@@ -147,21 +157,22 @@ def add_items(
     """
     present, equal = _photos_of(pool)
     counts = ImportCounts()
-    claimed: set[str] = set()  # paths of photos whose item is known
     elsewhere: list[tuple[Item, str]] = []  # items that equal a photo under another key; their photo_id
     rows: list[dict[str, object]] = []
     outcomes = _in_order(items, lambda item: _read(pool, item, present, equal), jobs)
     for done, (item, outcome) in enumerate(outcomes, start=1):
+        if isinstance(outcome, _Read):
+            counts.contents.add(outcome.photo_id)
         if isinstance(outcome, UnreadablePhoto):
             counts.rejected.append(RejectedItem(item.item, item.class_name, outcome.reason))
-        elif (kept := present.get(outcome.key)) and kept.class_name != item.class_name:
-            reason = f"the pool has it as {kept.class_name!r}"
+        elif (kept := _kept(present, outcome.key, item.class_name)) and kept.class_name != item.class_name:
+            reason = f"the pool has it as {kept.class_name!r}: discard it there first"
             counts.rejected.append(RejectedItem(item.item, item.class_name, reason))
         elif kept:
             counts.present += 1
             counts.restored += outcome.restored
-            claimed.add(kept.path)
-            _follow_source(kept, item, counts, backgrounds, details)
+            counts.claimed.add(kept.path)
+            _follow_source(pool, kept, item, counts, backgrounds=backgrounds, details=details)
         elif outcome.photo is None or (item.class_name, outcome.photo_id) in equal:
             _remove(pool, outcome)
             counts.present += 1
@@ -175,9 +186,9 @@ def add_items(
             counts.added[item.class_name] += 1
             counts.masks += outcome.mask is not None
             new = _Present(outcome.key, item.class_name, outcome.photo.path, outcome.photo.bytes, mask)
-            present[outcome.key] = new
+            present[outcome.key] = (*present.get(outcome.key, ()), new)
             equal[item.class_name, outcome.photo_id] = (new,)
-            claimed.add(new.path)
+            counts.claimed.add(new.path)
             backgrounds.note(outcome.photo.path, item.background)
             if outcome.mask_problem:
                 counts.masks_rejected.append(
@@ -188,39 +199,68 @@ def add_items(
             _write(pool, rows, backgrounds, details)
     # Only now is it known which photos have an item of their own.
     for item, photo_id in elsewhere:
-        photo = _unclaimed(item, photo_id, equal, claimed)
+        photo = _unclaimed(item, photo_id, equal, counts.claimed)
         if photo is None:
             counts.copies.append(item.item)
             continue
-        claimed.add(photo.path)
+        counts.claimed.add(photo.path)
         counts.moved.append(photo.path)
-        _follow_source(photo, item, counts, backgrounds, details)
+        _follow_source(pool, photo, item, counts, backgrounds=backgrounds, details=details)
     _write(pool, rows, backgrounds, details)
     if counts.moved:
         counts.discarded = len(discarded_paths(pool).intersection(counts.moved))
     return counts
 
 
-def _photos_of(pool: Pool) -> tuple[dict[str, _Present], _Equal]:
+def _photos_of(pool: Pool) -> tuple[_Keyed, _Equal]:
     """Return the pool's photos by key, and by class and content."""
-    present: dict[str, _Present] = {}
+    present: _Keyed = {}
     equal: _Equal = {}
+    discarded = discarded_paths(pool)
     columns = ("photo_id", "key", "class_name", "path", "bytes", "mask")
     for photo_id, *others in pool.photos().select(columns).iter_rows():
         photo = _Present(*others)
+        photo = replace(photo, discarded=photo.path in discarded)
         if photo.key is not None:
-            present[photo.key] = photo
+            present[photo.key] = (*present.get(photo.key, ()), photo)
         equal[photo.class_name, photo_id] = (*equal.get((photo.class_name, photo_id), ()), photo)
     return present, equal
 
 
+def _kept(present: _Keyed, key: str, class_name: str) -> _Present | None:
+    """Return the pool's photo of a key in a class; else one in another class, unless it was discarded."""
+    photos = present.get(key, ())
+    standing = (photo for photo in photos if not photo.discarded)
+    return next((photo for photo in photos if photo.class_name == class_name), next(standing, None))
+
+
 def _follow_source(
-    photo: _Present, item: Item, counts: ImportCounts, backgrounds: Backgrounds, details: Details
+    pool: Pool,
+    photo: _Present,
+    item: Item,
+    counts: ImportCounts,
+    *,
+    backgrounds: Backgrounds,
+    details: Details,
 ) -> None:
     """Note what the source says about a photo that the pool has."""
-    counts.unmasked += item.mask is not None and photo.mask is None
+    if item.mask is not None:
+        counts.unmasked += photo.mask is None
+        counts.remasked += photo.mask is not None and _differs(pool, photo.mask, item.mask)
     backgrounds.note(photo.path, item.background)
     details.note(photo.path, item.fields, item.assumed)
+
+
+def _differs(pool: Pool, kept: str, mask: Path) -> bool:
+    """Return whether a mask of the source can be read and is not the one that the pool has."""
+    try:
+        data = _bytes(mask, mask)
+    except UnreadablePhoto:
+        return False
+    try:
+        return pool.photo_file(kept).read_bytes() != data
+    except (CounterGroundError, OSError):
+        return True
 
 
 def _unclaimed(item: Item, photo_id: str, equal: _Equal, claimed: set[str]) -> _Present | None:
@@ -248,18 +288,20 @@ def _remove(pool: Pool, read: _Read) -> None:
             (pool.root / file.path).unlink(missing_ok=True)
 
 
-def _read(pool: Pool, item: Item, present: dict[str, _Present], equal: _Equal) -> _Read:
+def _read(pool: Pool, item: Item, present: _Keyed, equal: _Equal) -> _Read:
     """Read and hash a photo, and keep it if it is new; runs in a thread."""
     where = item.content if isinstance(item.content, Path) else Path(item.item)
-    kept = present.get(_key(item.origin, item.photo_id)) if item.photo_id else None
-    if item.photo_id and kept and (kept.class_name != item.class_name or _is_there(pool, kept)):
-        return _Read(_key(item.origin, item.photo_id), item.photo_id, None)
+    if item.photo_id:
+        key = _key(item.origin, item.photo_id)
+        kept = _kept(present, key, item.class_name)
+        if kept and (kept.class_name != item.class_name or _is_there(pool, kept)):
+            return _Read(key, item.photo_id, None)
     data = _bytes(item.content, where)
     digest = hashlib.sha256(data).hexdigest()
     if item.photo_id not in (None, digest):
         raise UnreadablePhoto(where, "content changed since the source was written")
     key = _key(item.origin, digest)
-    kept = present.get(key)
+    kept = _kept(present, key, item.class_name)
     if kept and kept.class_name != item.class_name:
         return _Read(key, digest, None)
     if same := (kept,) if kept else equal.get((item.class_name, digest)):

@@ -46,6 +46,7 @@ class Source:
         classes: their names in the pool.
         notes: sentences that a reader must know.
         rejected: photos that cannot be added, not among the items.
+        origins: with what the origins of its items begin, whenever it is read.
     """
 
     items: Iterator[Item]
@@ -53,6 +54,7 @@ class Source:
     classes: frozenset[str]
     notes: tuple[str, ...] = ()
     rejected: tuple[RejectedItem, ...] = ()
+    origins: tuple[str, ...] = ()
 
 
 def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> Source:
@@ -68,7 +70,8 @@ def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> S
         return _benchmark(_manifest(folder, options), options)
     if options.class_name is not None:
         return _flat(folder, options)
-    if is_pool(folder) and folder.resolve() == pool_path.resolve():
+    own = folder.parent if folder.name == "photos.parquet" else folder
+    if is_pool(own) and own.resolve() == pool_path.resolve():
         raise UsageError("A pool cannot be imported into itself: name another source.")
     described = is_folder(folder) and any(folder.glob("*.json"))  # as a written benchmark or Croissant
     flat = is_folder(folder) and not any(entry.is_dir() for entry in folder.iterdir())
@@ -115,9 +118,10 @@ def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
     origins = [name for name in _ORIGINS if name in photos.columns]
     if origins and not clustered:
         notes += (CLUSTERED,)
+    origin = str(PhotoKey("file", f"{benchmark.name}/"))
     items = (
         Item(
-            origin=str(PhotoKey("file", f"{benchmark.name}/{row['path']}")),
+            origin=f"{origin}{row['path']}",
             item=row["path"],
             class_name=classes[row["class_name"]],
             content=benchmark.photo_path(row["path"]),
@@ -130,7 +134,7 @@ def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
         for row in photos.iter_rows(named=True)
         for fields in [{name: _text(row[name]) for name in (*_CARRIED, *origins) if row[name] is not None}]
     )
-    return Source(items, len(photos), frozenset(classes.values()), notes)
+    return Source(items, len(photos), frozenset(classes.values()), notes, origins=(origin,))
 
 
 def _text(value: object) -> object:
@@ -168,8 +172,9 @@ def _flat(folder: Path, options: ImportOptions) -> Source:
     for file in files:
         if not is_utf8(f"{known_as}/{file.name}"):
             raise CounterGroundError(f"The file name {str(file)!r} is not UTF-8: rename it.")
-    items = (Item(str(PhotoKey("file", f"{known_as}/{file.name}")), file.name, name, file) for file in files)
-    return Source(items, len(files), frozenset([name]), notes)
+    origin = str(PhotoKey("file", f"{known_as}/"))
+    items = (Item(f"{origin}{file.name}", file.name, name, file) for file in files)
+    return Source(items, len(files), frozenset([name]), notes, origins=(origin,))
 
 
 def _photos_of(folder: Path) -> list[Path]:

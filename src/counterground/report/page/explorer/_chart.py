@@ -55,8 +55,11 @@ def draw_chart(
 
 @cache
 def _specification(words: Words, above: bool) -> dict[str, Any]:
-    """Return the chart without data and parameters; tests check it against Vega-Lite's schema (slow)."""
-    with debug_mode(False):
+    """Return the chart without data and parameters; tests check it against Vega-Lite's schema (slow).
+
+    A notebook's own theme and data transformer are for its own charts.
+    """
+    with debug_mode(False), alt.theme.enable("default"), alt.data_transformers.enable("default"):
         return _layered(words, above).to_dict(validate=False)
 
 
