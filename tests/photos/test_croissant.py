@@ -305,7 +305,7 @@ def test_named_numbers_without_a_photo_are_noted(tmp_path):
     )
 
 
-def test_two_numbers_with_one_name_are_refused(tmp_path):
+def test_two_numbers_of_records_with_one_name_are_refused(tmp_path):
     table, fields = parquet_of_photos(tmp_path, [0, 1, 2])
     fields[1].references = mlc.Source(field="names/number")
     name, columns, rows = NAMES

@@ -259,15 +259,14 @@ def _classify(frame: pl.DataFrame) -> tuple[LabelSpace, pl.DataFrame, tuple[str,
     if "class_name" not in frame.columns:
         return _classify_by_index(frame)
     names = frame["class_name"].unique().sort().to_list()
-    notes: tuple[str, ...] = ()
     if "imagenet_index" in frame.columns:
         imagenet = _one_to_one(frame, "imagenet_index")
         with _naming_the_row(frame):
             refuse_same_classes(imagenet)
-        notes = note_other_classes(imagenet)
         if all(imagenet[name] is not None for name in names):
             names.sort(key=lambda name: imagenet[name] or 0)
         space = LabelSpace("benchmark", tuple(names), tuple(imagenet[name] for name in names))
+        notes = note_other_classes(imagenet)
         index = {name: position for position, name in enumerate(names)}
     else:
         with _naming_the_row(frame):
