@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,14 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
-from counterground.photos import imagenet_names, imagenet_wnids, prompt_templates, read_benchmark
+from counterground.metrics import Contrast, Design
+from counterground.photos import (
+    imagenet_names,
+    imagenet_wnids,
+    prompt_templates,
+    read_benchmark,
+    sample_photos,
+)
 from counterground.results import PREDICTIONS_SCHEMA, open_run
 
 
@@ -54,6 +62,24 @@ def test_predictions_are_those_of_open_clip(photos, tiny_clip, tmp_path, prompts
     rank = (scores > scores[np.arange(len(scores)), true][:, None]).sum(axis=1)
     assert run.predictions["true_rank"].to_list() == rank.tolist()
     assert run.predictions["correct"].to_list() == (rank == 0).tolist()
+
+
+def test_a_contrast_that_no_photo_shows_is_told(photos, tmp_path):
+    benchmark = read_benchmark(photos)
+    places = sorted(benchmark.photos["background"].unique())
+    contrasts = (
+        Contrast("right", f"background={places[0]}", f"background!={places[0]}"),
+        Contrast("mistyped", f"background={places[0]}x", f"background!={places[0]}"),
+    )
+    settings, model = Settings(label_space="benchmark"), "colour_model:brightness"
+    design = replace(benchmark, design=Design(contrasts=contrasts))
+    run = evaluate_models(design, [model], settings, tmp_path / "run")
+    (warning,) = (each for each in run.info.warnings if "does not fit" in each)
+    assert warning.startswith(
+        f"The contrast 'mistyped' does not fit these photos. No photo has background={places[0]}x; "
+    )
+    few = evaluate_models(sample_photos(design, 2), [model], settings, tmp_path / "few")
+    assert not any("does not fit" in each for each in few.info.warnings)
 
 
 def test_settings_that_no_model_uses_are_told(photos, tiny_clip, tmp_path):

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -18,12 +18,12 @@ from typing import Any
 import polars as pl
 
 from counterground._version import __version__
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_only, check_writable, write_parquet, write_record, write_text
 from counterground.inference.generative import GenerativeOutput
 from counterground.inference.request import BUILT_IN_NAMES, CandidateLabels, Request, Settings, other_names
 from counterground.inference.store import ReadStatus
-from counterground.metrics import Design, cluster_columns, proportion_interval
+from counterground.metrics import DROP, Design, check_contrast, cluster_columns, proportion_interval
 from counterground.photos import (
     Benchmark,
     LabelSpace,
@@ -311,6 +311,18 @@ def _installed(distribution: str) -> bool:
     return True
 
 
+def _unfit_contrasts(request: Request) -> Iterator[str]:
+    """Name contrasts of the benchmark that its photos do not show, as after a typing error."""
+    if request.benchmark.sampled or request.drawn_from is not None:  # the other photos may show them
+        return
+    for contrast in request.benchmark.design.contrasts:
+        try:
+            if contrast != DROP:
+                check_contrast(contrast, request.benchmark.photos)
+        except UsageError as error:
+            yield f"The contrast {contrast.name!r} does not fit these photos. {error}"
+
+
 def _fewest_candidates(request: Request, outcomes: Sequence[ModelOutcome]) -> int | None:
     if request.multiple_choice:
         return min(int(min(each.generative.asked[0]["options"])) for each in outcomes if each.generative)
@@ -325,7 +337,7 @@ def _warnings(
     unreadable: pl.DataFrame,
 ) -> list[str]:
     others = other_names(request.benchmark, request.candidates.space.name)
-    warnings = [*([others] if others else []), *_other_question(request)]
+    warnings = [*([others] if others else []), *_other_question(request), *_unfit_contrasts(request)]
     warnings += request.training.warnings if request.training else []
     photos = len(outcomes[0].read.readable)
     if len(unreadable):
