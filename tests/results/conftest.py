@@ -1,11 +1,12 @@
 """Runs as tables, cards and bibliographies take them."""
 
+import made_cells
 import made_runs
 import pytest
 
 from counterground.cli import main
 
-make_run, four_models = made_runs.make_run, made_runs.four_models
+make_run, four_models, four_cells = made_runs.make_run, made_runs.four_models, made_cells.four_cells
 
 
 @pytest.fixture

@@ -26,11 +26,12 @@ from counterground.results import (
     bibliography,
     eval_results,
     model_cards,
+    regroup,
 )
 
 # The table of references itself: a bibliography holds only the entries that its runs reach.
 from counterground.results.sharing._citations import _DATA, _FAMILIES, _of_model, _references
-from counterground.text import bibtex, bibtex_comment
+from counterground.text import bibtex, bibtex_comment, markdown
 
 LEVELS = {"efficientnet-lite0": (0.8, 0.5), "counterground:stamps-biased": (0.7, 0.2)}
 NASTY = 'a|b_c & 50% {x #1 ~^\\ <i>"q"</i> @misc{z,\n---\nx: [1'
@@ -204,6 +205,21 @@ def test_without_groups_a_card_gives_the_accuracy_and_no_drop(make_run):
     (metric,) = index[0]["results"][0]["metrics"]
     assert metric["value"] == pytest.approx(figure(run, "m", "accuracy", None, "value"), abs=5e-5)
     assert "counter background" not in body
+
+
+def test_a_card_gives_the_benchmarks_own_contrasts(four_cells):
+    """As of UrbanCars: without them, a card would not say how much the model relies on the background."""
+    run = four_cells[0]
+    name, card = next(iter(model_cards(run).items()))
+    index, body = front_matter(card)
+    known = {metric["name"]: metric["value"] for metric in index[0]["results"][0]["metrics"]}
+    scores = next(each for each in regroup(run.scores) if each.setting.model == name)
+    for contrast in run.design.contrasts:
+        value = figure(run, name, *contrast.difference_key, "value")
+        assert known[str(contrast)] == pytest.approx(value, abs=5e-5)
+        found = scores.get(*contrast.difference_key)
+        row = f"| {markdown(contrast.name)}, points | {found.text} | {found.interval} |"
+        assert row in body
 
 
 def test_a_model_of_two_runs_has_two_results_in_one_card(make_run):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from counterground.errors import UsageError
+from counterground.metrics import DROP
 from counterground.results._model_scores import ModelScores, headline, regroup
 from counterground.results._numbers import Estimate, count
 from counterground.results._run import AnyRuns, Run, open_runs
@@ -75,17 +76,34 @@ class ModelResult:
     def metrics(self) -> list[tuple[_Row, Estimate]]:
         """What is known: the drop and its two sides, or the accuracy."""
         chosen = WITH_GROUPS if self.scores.has_groups else WITHOUT_GROUPS
-        figures = ((row, self.scores.get(row.metric, row.group)) for row in chosen)
+        return self._known(chosen)
+
+    @property
+    def contrasts(self) -> list[tuple[_Row, Estimate]]:
+        """What is known of the benchmark's own contrasts besides the drop."""
+        own = [contrast for contrast in self.run.design.contrasts if contrast != DROP]
+        return self._known(
+            _Row(
+                *contrast.difference_key,
+                "accuracy_difference",
+                one_line(str(contrast)),
+                f"{markdown(contrast.name)}, points",
+            )
+            for contrast in own
+        )
+
+    def _known(self, rows: Iterable[_Row]) -> list[tuple[_Row, Estimate]]:
+        figures = ((row, self.scores.get(row.metric, row.group)) for row in rows)
         return [(row, figure) for row, figure in figures if figure.value is not None]
 
 
 def model_cards(runs: AnyRuns) -> dict[str, str]:
     """Return, for each model, Markdown with a YAML front matter for the model's card.
 
-    The front matter holds a `model-index` with the accuracies on common and counter photos and the drop
-    (fractions, with the 95 % interval in ``args``); the section states the drop with its interval, the
-    settings, the limits, the warnings that concern the model, and the command. A model with several runs or
-    settings has several results in one card. Untrusted text is escaped.
+    The front matter holds a `model-index` with the accuracies on common and counter photos, the drop and the
+    benchmark's own contrasts (fractions, with the 95 % interval in ``args``); the section states the drop
+    with its interval, the settings, the limits, the warnings that concern the model, and the command. A model
+    with several runs or settings has several results in one card. Untrusted text is escaped.
 
     Args:
         runs: runs or their folders.
@@ -167,7 +185,7 @@ def _result(result: ModelResult) -> dict[str, Any]:
             "revision": info.benchmark.version,
             "args": {**how, "photos": result.scores.photos.n},
         },
-        "metrics": [_metric(row, figure) for row, figure in result.metrics],
+        "metrics": [_metric(row, figure) for row, figure in (*result.metrics, *result.contrasts)],
     }
 
 
@@ -188,7 +206,8 @@ def _metric(row: _Row, figure: Estimate) -> dict[str, Any]:
 
 def _section(result: ModelResult) -> str:
     info = result.run.info
-    rows = [f"| {row.title} | {figure.text} | {figure.interval} |" for row, figure in result.metrics]
+    figures = (*result.metrics, *result.contrasts)
+    rows = [f"| {row.title} | {figure.text} | {figure.interval} |" for row, figure in figures]
     parts = [
         f"{markdown(headline(result.scores))}.",
         "\n".join(["| | value | 95 % interval |", "| :--- | ---: | ---: |", *rows]),
