@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 import torch
+from noise_photos import save_animals
 
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
@@ -257,6 +259,20 @@ def test_scores_for_a_reader_are_a_table_when_printed(evaluate, monkeypatch):
         assert "turn1" in str(view)
         assert "shape:" not in str(view)
         assert max(map(len, str(view).splitlines())) <= 100
+
+
+def test_a_tilde_is_the_home_folder_as_pages_write_it(tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    save_animals(tmp_path / "home/photos")
+    cg.evaluate("~/photos", "colour_model:brightness", out="~/run", label_space="benchmark", report=False)
+    cg.evaluate(Path("~/photos"), "colour_model:brightness", out=Path("~/again"), label_space="benchmark")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["home"]
+    assert cg.open_run("~/run") == cg.open_run(tmp_path / "home/run")
+    assert cg.scores(["~/run", "~/again"])["run"].n_unique() == 2
+    cg.write_report("~/run", "~/page.html")
+    assert (tmp_path / "home/page.html").is_file()
 
 
 def test_a_path_or_a_device_is_as_good_as_its_text(evaluate, tmp_path):

@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from counterground.errors import UsageError
+from counterground.reading import given_path
 from counterground.text import is_utf8
 
 Given = ParamSpec("Given")
@@ -35,7 +36,8 @@ def checked(call: Callable[Given, R]) -> Callable[Given, R]:
 
     Checked are annotations that are numbers, switches, paths or some classes of this package (``int``,
     ``float | None``, ``bool``, ``Path | str``, ``Comparison | None``); scalars of NumPy and PyTorch are
-    numbers. Annotations must be texts, as ``from __future__ import annotations`` makes them.
+    numbers, and ``~`` at the start of a path is the home folder. Annotations must be texts, as
+    ``from __future__ import annotations`` makes them.
 
     Raises:
         UsageError: when called with an argument of another type.
@@ -89,11 +91,9 @@ def _as_annotated(name: str, value: Any, kinds: frozenset[str]) -> Any:
     if (kinds - _PLAIN) & {each.__name__ for each in type(value).__mro__}:
         return value
     if "Path" in kinds:
-        fits = isinstance(value, str | os.PathLike) and isinstance(text := os.fspath(value), str)
-        if fits and not _may_be_a_name(text):
-            raise UsageError(f"{name} is {text!r}, and no file can have that name.")
-        if fits and name == "out" and not is_utf8(text):  # tables cannot be written there
-            raise UsageError(f"{name} is {text!r}, which is not UTF-8: choose another name.")
+        if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str):
+            return _as_path(name, value)
+        fits = False
     elif "bool" in kinds:
         fits = isinstance(value, bool)
     elif not kinds & _PLAIN:
@@ -107,6 +107,15 @@ def _as_annotated(name: str, value: Any, kinds: frozenset[str]) -> Any:
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         raise UsageError(f"{name} is too large.")
     return value
+
+
+def _as_path(name: str, value: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    text = os.fspath(value)
+    if not _may_be_a_name(text):
+        raise UsageError(f"{name} is {text!r}, and no file can have that name.")
+    if name == "out" and not is_utf8(text):  # tables cannot be written there
+        raise UsageError(f"{name} is {text!r}, which is not UTF-8: choose another name.")
+    return given_path(text) if text.startswith("~") else value  # pages write ~ for the home folder
 
 
 def _may_be_a_name(text: str) -> bool:

@@ -16,7 +16,7 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.photos import Benchmark, names_source, read_benchmark
 from counterground.plugins import Registry
 from counterground.pool import is_pool, open_pool
-from counterground.reading import is_file, is_folder
+from counterground.reading import given_path, is_file, is_folder
 
 _BENCHMARKS = Registry(
     "counterground.benchmarks",
@@ -82,7 +82,7 @@ def open_benchmark(name_or_path: str | Path | Benchmark, *, show_progress: bool 
         return _open(named, show_progress=show_progress)
     if isinstance(name_or_path, str) and names_source(name_or_path):
         return read_benchmark(name_or_path, show_progress=show_progress)
-    path = Path(name_or_path)
+    path = given_path(os.fspath(name_or_path))
     if not is_file(path) and not is_folder(path):
         names = _BENCHMARKS.names()
         beside = [str(path.with_name(each.name)) for each in path.parent.glob("[!.]*")] if path.name else []

@@ -39,7 +39,7 @@ from counterground.metrics import (
     swap_effects,
 )
 from counterground.privacy import shareable
-from counterground.reading import is_file, read_parquet, scan_parquet
+from counterground.reading import given_path, is_file, read_parquet, scan_parquet
 from counterground.results._checks import check_attributions, check_predictions
 from counterground.results._schema import PREDICTIONS_SCHEMA, RUN_FILES, SALIENCY_FILE, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
@@ -287,7 +287,7 @@ def open_run(path: Path | str) -> Run:
     """
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"A run is given as its folder, not as {type(path).__name__}.")
-    folder = Path(path)
+    folder = given_path(os.fspath(path))
     if not is_utf8(str(folder)):
         raise UsageError(f"The name {str(folder)!r} is not UTF-8: rename the folder.")
     if folder.is_file():
