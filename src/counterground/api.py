@@ -335,13 +335,14 @@ def mitigate(
         show_progress=show_progress,
     )
     opened = _opened(benchmark, show_progress, out)
-    given = masks is not None and Path(masks).exists()
-    if limit is not None and not given:
+    # Masks are made of the sample only, and found among all photos: a name may fit several of them.
+    are_made = masks is not None and not Path(masks).exists()
+    if limit is not None and (masks is None or are_made):
         opened = sample_photos(opened, limit)
     if masks is not None:
         opened = with_masks(opened, masks, accept_licences=accept_licences, show_progress=show_progress)
-    if limit is not None and given:  # a name that fits several photos may fit only one of a sample
-        opened = sample_photos(opened, limit)
+        if limit is not None and not are_made:
+            opened = sample_photos(opened, limit)
     mitigated = mitigate_model(
         opened,
         model,

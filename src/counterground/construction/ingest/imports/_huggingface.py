@@ -82,7 +82,7 @@ def read_data_set(source: str, options: ImportOptions) -> Source:
     )
     total = sum(map(len, parts.values())) - len(rejected)
     origins = tuple(f"{origin}/{split}/" for split in parts)
-    return Source(items, total, frozenset(classes.values()), columns.notes, rejected, origins)
+    return Source(items, total, frozenset(classes.values()), origins, columns.notes, rejected)
 
 
 def _items(

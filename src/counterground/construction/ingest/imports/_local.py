@@ -44,17 +44,17 @@ class Source:
         items: the photos; read once.
         total: number of photos.
         classes: their names in the pool.
+        origins: with what the origins of its items begin, whenever it is read; at least one.
         notes: sentences that a reader must know.
         rejected: photos that cannot be added, not among the items.
-        origins: with what the origins of its items begin, whenever it is read.
     """
 
     items: Iterator[Item]
     total: int
     classes: frozenset[str]
+    origins: tuple[str, ...]
     notes: tuple[str, ...] = ()
     rejected: tuple[RejectedItem, ...] = ()
-    origins: tuple[str, ...] = ()
 
 
 def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> Source:
@@ -134,7 +134,7 @@ def _benchmark(benchmark: Benchmark, options: ImportOptions) -> Source:
         for row in photos.iter_rows(named=True)
         for fields in [{name: _text(row[name]) for name in (*_CARRIED, *origins) if row[name] is not None}]
     )
-    return Source(items, len(photos), frozenset(classes.values()), notes, origins=(origin,))
+    return Source(items, len(photos), frozenset(classes.values()), (origin,), notes)
 
 
 def _text(value: object) -> object:
@@ -174,7 +174,7 @@ def _flat(folder: Path, options: ImportOptions) -> Source:
             raise CounterGroundError(f"The file name {str(file)!r} is not UTF-8: rename it.")
     origin = str(PhotoKey("file", f"{known_as}/"))
     items = (Item(f"{origin}{file.name}", file.name, name, file) for file in files)
-    return Source(items, len(files), frozenset([name]), notes, origins=(origin,))
+    return Source(items, len(files), frozenset([name]), (origin,), notes)
 
 
 def _photos_of(folder: Path) -> list[Path]:
