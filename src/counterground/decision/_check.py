@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 import polars as pl
 
 from counterground.decision._judged import Judged
-from counterground.decision._plan import Pilot, Question, photos_needed, photos_to_decide
+from counterground.decision._pilot import Pilot
+from counterground.decision._plan import Question, photos_needed, photos_to_decide
 from counterground.decision._write import Written
 from counterground.errors import UsageError
 from counterground.metrics import (
