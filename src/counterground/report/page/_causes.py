@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from counterground.metrics import holm, in_setting
+from counterground.report.page._evidence import Answer
 from counterground.report.page._forest import Forest, Line, draw_forest
 from counterground.report.page._marks import Mark
 from counterground.report.page._salient import Salient, salient_photos
-from counterground.report.page._verdict import CAUSE, Answer
+from counterground.report.page._verdict import CAUSE
 from counterground.results import (
     EFFECTS,
     SIGNIFICANT,

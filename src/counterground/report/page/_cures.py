@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from counterground.report._placement import Box, Disc, Segment, place_names, text_width
 from counterground.report.page._causes import other_setting
+from counterground.report.page._evidence import Answer
 from counterground.report.page._marks import OUTLINES
-from counterground.report.page._verdict import CURE, Answer
+from counterground.report.page._verdict import CURE
 from counterground.results import (
     CHEAP,
     HALF,

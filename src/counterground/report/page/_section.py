@@ -31,8 +31,10 @@ from counterground.report.page._classes import ClassPage
 from counterground.report.page._comparisons import Comparisons, tested_pairs
 from counterground.report.page._cures import Cures, cure_answer, make_cures
 from counterground.report.page._design import Breakdown, DesignPart, break_down, describe_design
+from counterground.report.page._enough import ASKED, Ahead
+from counterground.report.page._evidence import Selection
 from counterground.report.page._marks import Mark, mark
-from counterground.report.page._verdict import ASKED, Ahead, Selection, Verdict, find_lead, judge
+from counterground.report.page._verdict import Verdict, find_lead, judge
 from counterground.report.page.explorer import Explorer, Item, Trend, draw_explorer, in_short
 from counterground.results import (
     BenchmarkRecord,

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from statistics import NormalDist
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
-from counterground.decision import Outlook, Question
-from counterground.metrics import BG_GAP, Confidence
+from counterground.metrics import BG_GAP
 from counterground.report._words import DROP_WORDS, Words
 from counterground.report.page._comparisons import Comparisons
-from counterground.results import (
-    NO_GROUPS,
-    SIGNIFICANT,
-    Estimate,
-    ModelScores,
-    corrected_drops,
-    count,
-    headline,
-    p_equals,
-    percent,
+from counterground.report.page._enough import Ahead, enough_photos
+from counterground.report.page._evidence import (
+    BIASED,
+    NAMED,
+    NO_INTERVAL,
+    Answer,
+    Evidence,
+    Ranking,
+    Selection,
+    in_points,
+    listed,
 )
-from counterground.text import counted
+from counterground.results import NO_GROUPS, ModelScores, corrected_drops, headline, percent
 
-ASKED = Question(0.05, 0.8)
-"""The drop that photos must be enough to detect, 5 points as `discover` asks for, and with what power."""
-_NAMED = 3
 _NEXT = "What to do next?"
 _CAUSES_OF_GUESSING = (
     "Look for the cause first: do the class names fit the model, is the preprocessing the model's own, does "
@@ -36,17 +30,10 @@ _CAUSES_OF_GUESSING = (
 )
 CAUSE = "How much of the drop is the background?"
 CURE = "What would make it smaller?"
-_UNTESTED = (
-    "The models were evaluated on different photos or with different settings; see “Comparability” below."
-)
 _COULD_STOP = "These p-values do not account for stopping early (--until decided)."
 _CHOSEN_HERE = (
     "The pairs were chosen on these same photos, which inflates drops by an unknown amount that differs "
     "between models."
-)
-_BIASED = "Not comparable."
-_NO_INTERVAL = (
-    "There is no interval: all photos, or those of a side, are in one cluster. Add photos of other clusters."
 )
 
 
@@ -61,71 +48,11 @@ _ELSEWHERE = (
 )
 
 
-Ahead = Callable[[str, str | None, Confidence], Outlook | str]
-"""Function: what `counterground plan` says about a model's drop, or about its difference from another's.
-
-It is given the labels of both models (the second may be None) and the confidence for ``Outlook.needed_at``.
-If nothing can be planned, it returns the reason, which continues a sentence that begins with the first label.
-"""
-
-
-class Answer(NamedTuple):
-    """A question that readers have about the verdict, its answer, and the reason for the answer."""
-
-    question: str
-    answer: str
-    reason: str
-
-
 _SWAP_AGAIN = Answer(
     _NEXT,
     "Make other composites.",
     "counterground swap with the kinds same and other puts the same objects on both.",
 )
-
-
-class Doubt(NamedTuple):
-    """The most that can be said about a drop above 0, and why."""
-
-    answer: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Selection:
-    """How the choice of the pairs affects drops on them.
-
-    Attributes:
-        referees: for the labels of models that chose the pairs, the ``effect`` of `MeasuredReferee`.
-        on_these_photos: whether any model chose the pairs on the photos that are judged.
-    """
-
-    referees: Mapping[str, str | None] = field(default_factory=dict)
-    on_these_photos: bool = False
-
-    def has_biased(self, label: str) -> bool:
-        """Whether a model chose these pairs so that its own drop, or the interval of it, is biased."""
-        return self.referees.get(label) is not None
-
-    def doubt(self, label: str, noun: str) -> Doubt | None:
-        """Return the most that can be said about a model's drop above 0; None if nothing biases it."""
-        effect = self.referees.get(label)
-        if effect == "inflated":
-            reason = f"It chose the pairs on these same photos, which inflates its {noun}."
-            return Doubt("Not established.", reason)
-        if effect == "narrow":
-            reason = (
-                "It chose the pairs of each half of these photos on the other half, so this interval is too "
-                "narrow: the one to report is under “Before you quote a figure”."
-            )
-            return Doubt("Not established here.", reason)
-        if self.on_these_photos:
-            reason = (
-                "The pairs were chosen on these same photos, which inflates, by an unknown amount, the "
-                f"{noun}s of models that find the same photos hard as the model that chose them."
-            )
-            return Doubt("Not certain.", reason)
-        return None
 
 
 @dataclass(frozen=True)
@@ -194,8 +121,8 @@ def judge(
         return replace(found, answers=[*filter(None, (cause, cure)), *found.answers])
     judged = _judged(models, guessing, words)
     others = [model for model in judged if model is not lead]
-    evidence = _Evidence(corrected_drops(judged, words.contrast), words, selection or Selection())
-    ranking = _Ranking.of(lead, others, comparisons, words)
+    evidence = Evidence(corrected_drops(judged, words.contrast), words, selection or Selection())
+    ranking = Ranking.of(lead, others, comparisons, words)
     answers = [_relies(lead, evidence)]
     if cure is None and lead.label not in generative:
         cure = _not_mitigated(lead, evidence)
@@ -204,7 +131,7 @@ def judge(
     if others and not gained:  # if even the largest drop is a gain, it is no larger than the others'
         answer = ranking.answer(is_biased=evidence.selection.has_biased(lead.label))
         cautions = [_COULD_STOP] * could_stop + [_CHOSEN_HERE] * evidence.selection.on_these_photos
-        if cautions and ranking.p_values and answer.answer != _BIASED:
+        if cautions and ranking.p_values and answer.answer != BIASED:
             answer = answer._replace(
                 answer="Perhaps." if answer.answer in ("Yes.", "As far as tested.") else answer.answer,
                 reason=" ".join([answer.reason, *cautions]),
@@ -213,7 +140,7 @@ def judge(
     if others:
         answers.append(_least([lead, *others], comparisons, words))
     answers += _left_out(models, guessing, words)
-    enough = _enough(lead, evidence, ranking, ahead, of_sequence=lead.label in sequences)
+    enough = enough_photos(lead, evidence, ranking, ahead, of_sequence=lead.label in sequences)
     answers.append(enough)
     answers += _other_classes(lead, words)
     if evidence.doubt(lead):
@@ -236,7 +163,7 @@ def judge(
     if others and left_out:  # the sentence sounds as if it were about all models; these may drop more
         if sentence.startswith("No model "):
             sentence = f"No model clearly above chance {sentence.removeprefix('No model ')}"
-        sentence += f" Left out, near chance: {_listed(left_out)}."
+        sentence += f" Left out, near chance: {listed(left_out)}."
     return Verdict(sentence, answers, lead.label)
 
 
@@ -275,155 +202,11 @@ def _without_drop(
     return Verdict(f"{found}.", [Answer(_NEXT, answer, step)], None)
 
 
-@dataclass(frozen=True)
-class _Evidence:
-    """Whether the drops of the judged models differ from 0, corrected for their number (by label)."""
-
-    p_values: dict[str, float | None]
-    words: Words
-    selection: Selection
-
-    @property
-    def models(self) -> int:
-        return len(self.p_values)
-
-    def is_clear(self, model: ModelScores) -> bool:
-        """Whether a model's drop is above 0 and significant."""
-        return self._is_significant(model) and self.words.size(model) > 0
-
-    def doubt(self, model: ModelScores) -> Doubt | None:
-        """Return the most that can be said about a clear drop, because of how the pairs were chosen."""
-        return self.selection.doubt(model.label, self.words.noun) if self.is_clear(model) else None
-
-    def is_reversed(self, model: ModelScores) -> bool:
-        """Whether a model is more accurate on the right side: its drop is below 0 and significant."""
-        return self._is_significant(model) and self.words.size(model) < 0
-
-    def _is_significant(self, model: ModelScores) -> bool:
-        p = self.p_values[model.label]
-        return p is not None and p < SIGNIFICANT
-
-    def p_text(self, model: ModelScores) -> str:
-        """Return the p-value of a model's drop, and for how many models it is corrected."""
-        p = p_equals(self.p_values[model.label])
-        return f"{p}, Holm-corrected over {self.models} models" if self.models > 1 else p
-
-
-@dataclass(frozen=True)
-class _Ranking:
-    """The other models, grouped by the tests of their drops against the first model's.
-
-    ``corrected`` says how p-values are corrected; ``closest`` is the model whose difference from the first
-    has the narrowest interval, None if nothing was tested. ``unlike`` are those of ``apart`` whose accuracies
-    on the left side differ clearly from the first model's. ``untested`` are not comparable; ``few`` are, but
-    the photos are too few for a test.
-    """
-
-    apart: list[str]
-    unlike: list[str]
-    tied: list[str]
-    untested: list[str]
-    few: list[str]
-    p_values: list[float]
-    corrected: str
-    closest: str | None
-    words: Words
-
-    @classmethod
-    def of(
-        cls, first: ModelScores, others: Sequence[ModelScores], comparisons: Comparisons, words: Words
-    ) -> _Ranking:
-        values: dict[str, float] = {}
-        few: list[str] = []
-        margins: dict[str, float] = {}
-        corrected_for = 0
-        for model in others:
-            pair = comparisons.between(first.label, model.label)
-            if pair is None or pair.drop is None:
-                continue
-            if pair.drop.p_holm is None:
-                few.append(model.label)
-            else:
-                values[model.label], corrected_for = pair.drop.p_holm, pair.corrected_for
-                margins[model.label] = _margin(pair.drop.difference, 1) or 0.0
-        apart = [label for label, p in values.items() if p < SIGNIFICANT]
-        level = first.of(words.contrast).left
-        unlike = [
-            other.label
-            for other in others
-            if other.label in apart and _are_apart(level, other.of(words.contrast).left)
-        ]
-        return cls(
-            apart,
-            unlike,
-            [label for label, p in values.items() if p >= SIGNIFICANT],
-            [model.label for model in others if model.label not in {*values, *few}],
-            few,
-            sorted(values.values()),
-            f"Holm-corrected over {counted(corrected_for, 'test')}",
-            min(margins, key=lambda label: margins[label], default=None),
-            words,
-        )
-
-    @property
-    def doubtful(self) -> list[str]:
-        """The models whose drops are not significantly different from the first one's, or not tested."""
-        return [*self.tied, *self.untested, *self.few]
-
-    def answer(self, *, is_biased: bool) -> Answer:
-        """Say whether the lead drops more than the others; ``is_biased``: it chose these pairs."""
-        question = "More than the other models?"
-        more = f" Not tested, because settings differ: {_listed(self.untested)}." if self.untested else ""
-        if self.few:
-            more += f" Too few independent photos to test: {_listed(self.few)}."
-        if is_biased:
-            reason = f"It chose the pairs, which biases its {self.words.noun} compared with other models."
-            return Answer(question, _BIASED, reason)
-        if self.unlike and self.words.is_drop:
-            more += (
-                f" Drops depend on accuracy, and the accuracy of {_listed(self.unlike)} on "
-                f"{self.words.on_left} is clearly different: compare effective robustness, too "
-                "(counterground compare)."
-            )
-        if not self.p_values:
-            return Answer(question, "Not tested.", _NO_INTERVAL if self.few else _UNTESTED)
-        if not self.tied:
-            others = self._all_of(self.apart, "each")
-            evidence = f"{p_equals(self.p_values[-1], at_most=True)}, {self.corrected}"
-            reason = (
-                f"Its {self.words.noun} is significantly larger than that of {others} ({evidence}).{more}"
-            )
-            return Answer(question, "As far as tested." if self.untested or self.few else "Yes.", reason)
-        if not self.apart:
-            any_other = self._all_of(self.tied, "any")
-            reason = f"Its {self.words.noun} is not significantly different from that of {any_other}"
-            return Answer(
-                question,
-                "Inconclusive.",
-                f"{reason} (smallest {p_equals(self.p_values[0])}, {self.corrected}).{more}",
-            )
-        reason = (
-            f"Significantly more than {_listed(self.apart)}; not significantly different from "
-            f"{_listed(self.tied)} ({self.corrected})."
-        )
-        return Answer(question, "In part.", reason + more)
-
-    def _all_of(self, labels: Sequence[str], each: str) -> str:
-        """Return models in words: all others, or by name if others were not tested."""
-        if self.untested or self.few:
-            return _listed(labels)
-        if len(labels) == 1:
-            return f"the other model, {labels[0]}"
-        if len(labels) == 2 and each == "any":
-            return "either other model"
-        return f"{each} of the {len(labels)} other models"
-
-
 def _sentence(
     lead: ModelScores,
     others: Sequence[ModelScores],
-    evidence: _Evidence,
-    ranking: _Ranking,
+    evidence: Evidence,
+    ranking: Ranking,
     *,
     could_stop: bool,
 ) -> str:
@@ -434,25 +217,25 @@ def _sentence(
         return f"{headline(lead, contrast=words.contrast, when=words.when)}.{but}"
     drop = words.difference(lead)
     if drop.value is not None and drop.value <= 0:
-        return f"{words.nobody}; the largest {words.noun} is that of {lead.label}, {_in_points(drop)}."
+        return f"{words.nobody}; the largest {words.noun} is that of {lead.label}, {in_points(drop)}."
     if not evidence.is_clear(lead):
         doubt_of_it = ", not statistically distinguishable from zero"
         if drop.low is None or drop.high is None:
             doubt_of_it = "; there are too few independent photos to judge it"
         return f"{_clear(others, evidence)} {_largest(lead, words)}{doubt_of_it}."
-    loses = f"it loses {_in_points(drop)} {words.when}"
+    loses = f"it loses {in_points(drop)} {words.when}"
     largest = f"{lead.label} has the largest {words.noun}"
     if could_stop or doubt or ranking.doubtful:  # the tests do not show that it is the largest
         largest = f"The largest measured {words.noun} is that of {lead.label}"
     if doubt or not ranking.doubtful:
         return f"{largest}: {loses}.{but}"
     if ranking.apart:
-        return f"{largest}: {loses}. {_listed(ranking.doubtful)} may have as large a {words.noun}."
+        return f"{largest}: {loses}. {listed(ranking.doubtful)} may have as large a {words.noun}."
     largest = f"The largest measured is that of {lead.label}"
     return f"It is not clear which model has the largest {words.noun}. {largest}: {loses}."
 
 
-def _clear(models: Sequence[ModelScores], evidence: _Evidence) -> str:
+def _clear(models: Sequence[ModelScores], evidence: Evidence) -> str:
     """Say which models clearly rely on the background if that with the largest drop does not."""
     words = evidence.words
     relying = [model for model in models if evidence.is_clear(model) and not evidence.doubt(model)]
@@ -460,27 +243,23 @@ def _clear(models: Sequence[ModelScores], evidence: _Evidence) -> str:
         return f"There is no clear evidence that any model {words.relies}."
     if len(relying) == 1:
         drop = words.difference(relying[0])
-        size = f"its {words.noun} is {_in_points(drop)}"
+        size = f"its {words.noun} is {in_points(drop)}"
         return f"There is clear evidence that {relying[0].label} {words.relies}: {size}."
-    names = _listed([model.label for model in relying])
+    names = listed([model.label for model in relying])
     return f"There is clear evidence that {names} {words.rely}."
 
 
 def _largest(lead: ModelScores, words: Words) -> str:
     drop = words.difference(lead)
-    return f"The largest {words.noun} is that of {lead.label}, {_in_points(drop)}"
+    return f"The largest {words.noun} is that of {lead.label}, {in_points(drop)}"
 
 
-def _in_points(drop: Estimate) -> str:
-    return f"{drop.text} points {drop.interval}".rstrip()
-
-
-def _relies(lead: ModelScores, evidence: _Evidence) -> Answer:
+def _relies(lead: ModelScores, evidence: Evidence) -> Answer:
     words = evidence.words
     question, noun = words.question(lead.label), words.noun
     drop = words.difference(lead)
     if drop.low is None or drop.high is None:
-        return Answer(question, "Unknown.", _NO_INTERVAL)
+        return Answer(question, "Unknown.", NO_INTERVAL)
     models = evidence.models
     if evidence.is_clear(lead):
         found, inflated = f"The 95 % interval of its {noun}, {drop.interval}, lies above 0.", ""
@@ -516,7 +295,7 @@ def _relies(lead: ModelScores, evidence: _Evidence) -> Answer:
     return Answer(question, "No clear evidence.", reason)
 
 
-def _not_swapped(lead: ModelScores, evidence: _Evidence) -> Answer | None:
+def _not_swapped(lead: ModelScores, evidence: Evidence) -> Answer | None:
     """Return the answer that names the command for measuring how much of a clear drop is the background."""
     if not evidence.words.is_drop or not evidence.is_clear(lead):
         return None
@@ -524,7 +303,7 @@ def _not_swapped(lead: ModelScores, evidence: _Evidence) -> Answer | None:
     return Answer(CAUSE, "Not measured.", reason)
 
 
-def _not_mitigated(lead: ModelScores, evidence: _Evidence) -> Answer | None:
+def _not_mitigated(lead: ModelScores, evidence: Evidence) -> Answer | None:
     """Return the answer that names the command for trying to make a clear drop smaller."""
     if not evidence.words.about_backgrounds or not evidence.is_clear(lead):
         return None
@@ -536,15 +315,15 @@ def _least(models: Sequence[ModelScores], comparisons: Comparisons, words: Words
     """Say which model has the smallest drop, and which others may have one as small."""
     least = min(reversed(models), key=words.size)  # of equal drops, not that of the lead
     drop = words.difference(least)
-    ranking = _Ranking.of(least, [model for model in models if model is not least], comparisons, words)
-    reason = f"{_in_points(drop)}."
+    ranking = Ranking.of(least, [model for model in models if model is not least], comparisons, words)
+    reason = f"{in_points(drop)}."
     if ranking.tied:
         verb = "is" if len(ranking.tied) == 1 else "are"
-        reason += f" {_listed(ranking.tied)} {verb} not significantly different from it."
+        reason += f" {listed(ranking.tied)} {verb} not significantly different from it."
     if ranking.untested:
-        reason += f" Not tested against it: {_listed(ranking.untested)}."
+        reason += f" Not tested against it: {listed(ranking.untested)}."
     if ranking.few:
-        reason += f" Too few independent photos to test it against {_listed(ranking.few)}."
+        reason += f" Too few independent photos to test it against {listed(ranking.few)}."
     return Answer(f"Smallest measured {words.noun}", f"{least.label}:", reason)
 
 
@@ -555,11 +334,11 @@ def _left_out(models: Sequence[ModelScores], guessing: Collection[str], words: W
         return []
     lefts = [model.of(words.contrast).left for model in found]
     levels = ", ".join(f"{left.text} %" for left in lefts)
-    if len(found) > _NAMED:  # the models are not named
+    if len(found) > NAMED:  # the models are not named
         ranked = sorted(lefts, key=lambda left: left.value or 0.0)
         levels = f"{' to '.join(dict.fromkeys((ranked[0].text, ranked[-1].text)))} %"
     reason = f"{levels} on {words.on_left} is not clearly above chance, so a small {words.noun} says nothing."
-    return [Answer("Left out", f"{_listed([model.label for model in found])}:", reason)]
+    return [Answer("Left out", f"{listed([model.label for model in found])}:", reason)]
 
 
 def _other_classes(lead: ModelScores, words: Words) -> list[Answer]:
@@ -575,108 +354,11 @@ def _other_classes(lead: ModelScores, words: Words) -> list[Answer]:
     return [Answer("For other classes chosen like these", f"{drop.classes_interval}.", reason)]
 
 
-def _enough(
-    lead: ModelScores, evidence: _Evidence, ranking: _Ranking, ahead: Ahead | None, *, of_sequence: bool
-) -> Answer:
-    """Say whether there are enough photos, by the drops that they detect with the power of `ASKED`.
-
-    All numbers are those of `counterground plan`. The largest of several drops needs more photos, and so does
-    a drop whose interval holds at every look (``of_sequence``): the number corrected for both decides.
-    """
-    words = evidence.words
-    drop, noun = words.difference(lead), words.noun
-    question = "Are there enough photos?"
-    photos = counted(drop.n, "composite" if words.is_effect else "photo")
-    if drop.clusters == drop.n:
-        photos += ", each taken as independent"
-    else:
-        photos += f" in {counted(drop.clusters or 0, 'cluster')} (those of one cluster are not independent)"
-    margin = _margin(drop, evidence.models)
-    if margin is None:
-        return Answer(question, "No.", f"{photos}. {_NO_INTERVAL}")
-    gained = evidence.is_reversed(lead)
-    size = "difference" if gained else noun  # a drop of -20 points is below any
-    doubtful = (
-        f"Yes, for a {size} this large." if gained or evidence.is_clear(lead) else "Too few to be sure."
-    )
-    confidence = Confidence(anytime=of_sequence).shared_by(evidence.models)
-    found = "" if ahead is None else ahead(lead.label, None, confidence)
-    if isinstance(found, str):
-        reason = f"{photos}: a {size} below about {_points(margin)} cannot be distinguished from zero"
-        because = f" {lead.label} {found}" if found else ""
-        return Answer(question, "Yes." if margin <= ASKED.drop else doubtful, f"{reason}.{because}")
-    power = f"with power {100 * ASKED.power:g} %"
-    reason = f"{photos}: no {noun} is detected {power}"
-    if found.smallest is not None:
-        reason = f"{photos}: a {noun} of at least {percent(found.smallest)} points is detected {power}"
-        reason += _between(lead, noun, ranking, ahead)
-    enough = found.needed_at is not None and found.needed_at <= found.now
-    if not enough and found.needed is not None:
-        reason += f". {_needed(found, words, evidence, of_sequence=of_sequence)}"
-    return Answer(question, "Yes." if enough else doubtful, f"{reason}.")
-
-
-def _between(lead: ModelScores, noun: str, ranking: _Ranking, ahead: Ahead | None) -> str:
-    """Continue with the difference between two models' drops that is detected with the same power."""
-    if ahead is None or ranking.closest is None:
-        return ""
-    pair = ahead(lead.label, ranking.closest, Confidence())
-    if isinstance(pair, str) or pair.smallest is None:
-        return ""
-    size = f"a difference of at least {percent(pair.smallest)} points"
-    return f", and {size} between its {noun} and that of {ranking.closest}"
-
-
-def _needed(found: Outlook, words: Words, evidence: _Evidence, *, of_sequence: bool) -> str:
-    """Say with what power the drop of `ASKED` is detected now, and how many photos are needed."""
-    rows = "composite" if words.is_effect else "photo"
-    size = f"{100 * ASKED.drop:g} points"
-    now = f"A {words.noun} of {size} is detected with power {percent(found.power_now)} % now"
-    corrected = ""
-    if found.needed_at is not None and found.needed_at != found.needed:
-        why = [f"corrected for {counted(evidence.models, 'model')}"] * (evidence.models > 1)
-        why += ["with intervals that hold at every look (--until decided)"] * of_sequence
-        corrected = f"{counted(found.needed_at, rows)} {' and '.join(why)}"
-    assert found.needed is not None
-    if found.needed <= found.now:
-        return f"{now}, but needs about {corrected}" if corrected else now
-    needs = counted(found.needed, rows)
-    if words.is_effect:
-        times = math.ceil(10 * found.needed / found.now) / 10
-        needs += f", made from {times:.1f} times as many objects and background photographs"
-    elif found.clusters_now < found.now:
-        needs += f" in {counted(found.clusters or 0, 'cluster')}"
-    return f"{now} and needs about {needs}" + (f" ({corrected})" if corrected else "")
-
-
-def _points(size: float) -> str:
-    return counted(max(round(100 * size), 1), "point")
-
-
-def _margin(figure: Estimate, tests: int) -> float | None:
-    """Return half the width of an interval, widened for the first of several tests (about Bonferroni)."""
-    if figure.low is None or figure.high is None:
-        return None
-    return (figure.high - figure.low) / 2 * _normal_bound(tests) / _normal_bound(1)
-
-
-def _normal_bound(tests: int) -> float:
-    """Return how many standard errors from 0 the first of several tests is significant."""
-    return -NormalDist().inv_cdf(SIGNIFICANT / 2 / max(1, tests))
-
-
-def _are_apart(first: Estimate, second: Estimate) -> bool:
-    """Whether two intervals are both known and do not overlap."""
-    if first.low is None or first.high is None or second.low is None or second.high is None:
-        return False
-    return first.low > second.high or second.low > first.high
-
-
 def _next(
     lead: ModelScores,
     others: Sequence[ModelScores],
-    evidence: _Evidence,
-    ranking: _Ranking,
+    evidence: Evidence,
+    ranking: Ranking,
     *,
     enough: bool,
     shows_photos: bool,
@@ -699,7 +381,7 @@ def _next(
     where = ", and on which photos" if shows_photos else ""
     look = f"See below in which classes {lead.label} {loses} most{where}."
     if ranking.doubtful:
-        which = _listed(ranking.doubtful) if ranking.apart else "another model"
+        which = listed(ranking.doubtful) if ranking.apart else "another model"
         reason = f"Do not choose {which} over {lead.label} because of a smaller {words.noun}. {look}"
         tested = ranking.tied or ranking.few
         instead = "add photos" if tested else "evaluate all models on the same photos with the same settings"
@@ -725,9 +407,3 @@ def _after_a_gain(words: Words) -> Answer:
         "for choosing."
     )
     return Answer(_NEXT, "Check which backgrounds are common and which counter.", reason)
-
-
-def _listed(labels: Sequence[str]) -> str:
-    if len(labels) > _NAMED:
-        return f"{count(len(labels))} models"
-    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
