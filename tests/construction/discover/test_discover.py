@@ -432,6 +432,7 @@ def test_discover_writes_a_benchmark_of_the_other_half(photos, tmp_path):
         assert row["group"] == expected[row["class_index"], row["background"]]
         assert (tmp_path / "pairs" / again.root / row["path"]).exists()
     assert found.sentence == " ".join(again.notes)
+    assert "between backgrounds on the selection half; the benchmark holds" in found.summary
     read = read_discovery(tmp_path / "pairs")
     assert read.pairs.equals(found.pairs)
     assert {
@@ -593,11 +594,22 @@ def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
     found = discovered(read_benchmark(photos), tmp_path / "pairs", min_drop=99)
     assert found.benchmark is None
     assert found.sentence == (
-        "No class of photos differs by more than 99 points between backgrounds with at least 1 photo in each "
-        "half. More photos help, or a lower --min-photos or --min-drop, which also finds more by chance. No "
-        "benchmark was written."
+        "On the selection half, no class of photos differs by more than 99 points between backgrounds with "
+        "at least 1 photo in each half. More photos help, or a lower --min-photos or --min-drop, which also "
+        "finds more by chance. No benchmark was written."
     )
     assert read_discovery(tmp_path / "pairs").pairs.is_empty()
+
+
+def test_halves_that_cannot_choose_do_not_say_that_nothing_exceeds_chance(photos, tmp_path):
+    """All photos are of one cluster, so one half is empty and measures nothing."""
+    benchmark = read_benchmark(photos)
+    related = replace(benchmark, photos=benchmark.photos.with_columns(cluster=pl.lit("ann")))
+    found = discovered(related, tmp_path / "pairs", split="none", write_anyway=False)
+    assert len(found.pairs) > 0
+    assert found.benchmark is None
+    assert found.sentence.startswith("Whether the pairs exceed chance is not known: ")
+    assert "No more than chance" not in found.sentence
 
 
 def test_a_discovery_without_a_benchmark_is_replaced_by_another_one_and_nothing_else_is(photos, tmp_path):
@@ -702,18 +714,19 @@ def test_a_referee_is_told_from_another_file_of_its_name(photos, own_modules, tm
             f"from colour_model import brightness\n\ndef load(of={seed!r}):\n    return brightness()\n"
         )
         models.append(f"{file}:load")
-    discovered(read_benchmark(photos), tmp_path / "pairs", models[0], split="none")
-    if not fingerprints:
-        record = json.loads((tmp_path / "pairs" / "benchmark.json").read_text())
-        assert record.pop("fingerprints")
-        (tmp_path / "pairs" / "benchmark.json").write_text(json.dumps(record))
+    for out, split in (("pairs", "none"), ("halves", "half")):
+        discovered(read_benchmark(photos), tmp_path / out, models[0], split=split)
+        if not fingerprints:
+            record = json.loads((tmp_path / out / "benchmark.json").read_text())
+            assert record.pop("fingerprints")
+            (tmp_path / out / "benchmark.json").write_text(json.dumps(record))
     named = {"first": models[0], "second": models[1]}
     cg.evaluate(tmp_path / "pairs", named, label_space="benchmark", out=tmp_path / "run", report=False)
     run = cg.open_run(tmp_path / "run")
     assert {record.spec for record in run.info.models} == {"own.py:load"}
     inflated = [each.model for each in own_referees(run, "run") if each.effect == "inflated"]
     assert inflated == (["first"] if fingerprints else ["first", "second"])
-    again = discovered(read_benchmark(tmp_path / "pairs"), tmp_path / "again", models[1])
+    again = discovered(read_benchmark(tmp_path / "halves"), tmp_path / "again", models[1])
     how = read_benchmark(tmp_path / "again").discovery
     assert how == again.benchmark.discovery
     assert (len(how.fingerprints), bool(how.fingerprints[0])) == (2, fingerprints)
@@ -722,12 +735,20 @@ def test_a_referee_is_told_from_another_file_of_its_name(photos, own_modules, tm
 def test_pairs_of_pairs_say_which_notes_are_about_the_earlier_ones(photos, tmp_path):
     benchmark = read_benchmark(photos)
     ungrouped = replace(benchmark, photos=benchmark.photos.with_columns(group=None), notes=("A note.",))
-    first = discovered(ungrouped, tmp_path / "pairs", split="none").benchmark
+    first = discovered(ungrouped, tmp_path / "pairs").benchmark
     assert first.notes[0] == "A note."
     again = discovered(read_benchmark(tmp_path / "pairs"), tmp_path / "again", split="none")
     before = [f"Of the benchmark that was searched, with its own groups: {note}" for note in first.notes]
     assert list(again.benchmark.notes[: len(before)]) == before
     assert again.sentence == " ".join(again.benchmark.notes[len(before) :])
+
+
+@pytest.mark.parametrize("split", ["half", "swap", "none"])
+def test_pairs_chosen_on_all_their_photos_are_not_searched_again(photos, tmp_path, split):
+    """No half of them is held out: without any effect, each would confirm the choice."""
+    discovered(read_benchmark(photos), tmp_path / "pairs", split="none")
+    with pytest.raises(UsageError, match=r"chosen on these same photos .* search photos instead"):
+        discovered(read_benchmark(tmp_path / "pairs"), tmp_path / "again", split=split)
 
 
 def test_wrong_asks_are_named(photos, tmp_path):

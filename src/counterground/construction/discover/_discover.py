@@ -57,8 +57,8 @@ def discover_pairs(
 
     Raises:
         UsageError: an unknown split or way to choose, a drop outside 0 to 100, an impossible number of photos
-            or seed, composites, too many backgrounds, a folder that holds other files, or see
-            `evaluate_models`.
+            or seed, pairs that were chosen on these same photos, composites, too many backgrounds, a folder
+            that holds other files, or see `evaluate_models`.
         CounterGroundError: photos without backgrounds, no class with enough photos on two backgrounds, or see
             `evaluate_models`.
     """
@@ -98,7 +98,7 @@ def discover_pairs(
         )
     who = f"{asked['referee']}{' (loaded as published)' if settings.as_published else ''}"
     drops = f"{who} {'drop' if len(referees) > 1 else 'drops'}"
-    nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop)
+    nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop, split)
     is_written = not nothing or (write_anyway and len(finding.pairs) > 0)
     remarks = (
         _sentences(finding, who, drops, split) if is_written else [*_unused(run), "No benchmark was written."]
@@ -183,6 +183,12 @@ def _check(benchmark: Benchmark, **ways: str) -> None:
     for name, way in ways.items():
         if way not in _WAYS[name]:
             raise UsageError(f"Unknown {name} {way!r}: use {_listed(_WAYS[name], 'or')}.")
+    earlier = benchmark.discovery
+    if earlier is not None and earlier.split == "none":  # no half of the photos is free of that choice
+        raise UsageError(
+            f"The pairs of {benchmark.name} were chosen on these same photos (--split none), which inflates "
+            f"any drop found among them: search {earlier.origin} instead."
+        )
     backgrounds = benchmark.photos.group_by("class_index").agg(pl.col("background").drop_nulls().n_unique())
     if backgrounds["background"].max() in {None, 0, 1}:
         raise CounterGroundError(
@@ -236,15 +242,22 @@ def _unlabelled(run: Run) -> list[str]:
     return [f"Not used to choose pairs, because they have no background label: {counted(bare, 'photo')}."]
 
 
-def _nothing(finding: Finding, referee: str, name: str, min_drop: float) -> str:
-    """Say in one sentence that the pairs do not exceed chance."""
+def _nothing(finding: Finding, referee: str, name: str, min_drop: float, split: Split) -> str:
+    """Say in one sentence that the pairs do not exceed chance, or that the photos cannot tell."""
     if finding.pairs.is_empty():
-        split = "" if finding.reported_drop is None else " in each half"
+        where = "On the selection half, no" if split == "half" else "No"
+        half = "" if split == "none" else " in each half"
         return (
-            f"No class of {name} differs by more than {min_drop:g} points between backgrounds with at least "
-            f"{counted(finding.photos_needed, 'photo')}{split}. {_remedy(finding, referee)}"
+            f"{where} class of {name} differs by more than {min_drop:g} points between backgrounds with at "
+            f"least {counted(finding.photos_needed, 'photo')}{half}. {_remedy(finding, referee)}"
         )
     found = finding.decisive
+    if split == "none" and found.observed == found.low == found.high == 0:
+        return (
+            "Whether the pairs exceed chance is not known: to tell, one half of the photos chooses pairs and "
+            "the other measures them, but the halves have too few photos for any pair. Add photos of other "
+            "clusters, or lower --min-photos."
+        )
     chance = f"{percent(found.expected)} {bounds(found.low, found.high)}; {p_equals(found.p)}"
     return (
         f"No more than chance: the pairs that {referee} chose on one half of the photos drop "

@@ -123,7 +123,7 @@ class Discovery(Finding):
     @property
     def summary(self) -> str:
         """How many classes have a pair, and how many photos are left."""
-        either = " in one half or both" if self.split == "swap" else ""
+        where = {"half": " on the selection half", "swap": " in one half or both"}.get(self.split, "")
         holds = (
             "no benchmark was written"
             if self.benchmark is None
@@ -131,7 +131,7 @@ class Discovery(Finding):
         )
         return (
             f"{self.pairs['class_index'].n_unique()} of {counted(self.classes_seen, 'class')} differ by more "
-            f"than {self.min_drop:g} points between backgrounds{either}; {holds}."
+            f"than {self.min_drop:g} points between backgrounds{where}; {holds}."
         )
 
     def __repr__(self) -> str:
