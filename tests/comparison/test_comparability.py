@@ -164,6 +164,13 @@ def test_an_earlier_referee_is_reported_too(make_run):
     assert f"those where {CLIP} itself does best" in sentence
 
 
+def test_the_papers_referee_chose_pairs_that_are_chosen_among_its_own_again(make_run):
+    found = Discovered("torchvision:b", "half", 5.0, "counteranimal@0", "counteranimal")
+    run = make_run({OPEN_CLIP_REFEREE: (0.8, 0.6)}, sizes=SIZES, name="pairs of b", discovery=found)
+    (sentence,) = comparability_warnings({"mine": run})
+    assert "is the model that chose CounterAnimal's backgrounds, on these same photos" in sentence
+
+
 @pytest.mark.parametrize("discovery", [None, discovered("none"), discovered("half")])
 def test_neither_the_name_nor_the_notes_of_a_benchmark_decide(make_run, discovery):
     note = f"The pairs were chosen by {CLIP} on these same photos, where it drops 20.0 points: ..."

@@ -346,6 +346,8 @@ def test_no_model_fails_on_the_photos_that_chose_the_pairs(run):
             cg.check(chosen(run, replace(other, split=split)), max_drop=15, models=["leans"]).verdict
             == "fail"
         )
+    of_theirs = replace(other, split="half", origin="CounterAnimal")  # whose two backgrounds were chosen
+    assert cg.check(chosen(run, of_theirs), max_drop=15, models=["leans"]).verdict == "undecided"
 
 
 def test_the_interval_of_a_swap_neither_passes_nor_fails_its_referee(run):

@@ -7,7 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from counterground.comparison.points import is_counteranimal, is_published, paper_row, why_not_paper
+from counterground.comparison.points import (
+    BENCHMARK,
+    is_counteranimal,
+    is_published,
+    paper_row,
+    why_not_paper,
+)
 from counterground.metrics import CLASSIFICATION, SETTING
 from counterground.published import PaperSetting
 from counterground.results import INFLATED, MeasuredReferee, ModelRecord, Run, own_referees, setting_text
@@ -232,7 +238,7 @@ def measured_referees(run: Run, name: str) -> list[MeasuredReferee]:
     found = own_referees(run, name)
     for record in run.info.models:
         row = paper_row(record)
-        if row and row.main_model == REFEREE and (is_counteranimal(run) or not why_not_paper(run)):
+        if row and row.main_model == REFEREE and _has_counteranimals_pairs(run):
             sentence = (
                 f"In {name} {record.name} is the model that chose CounterAnimal's backgrounds, on these "
                 f"same photos: {INFLATED}"
@@ -243,8 +249,15 @@ def measured_referees(run: Run, name: str) -> list[MeasuredReferee]:
 
 def chosen_on_its_photos(run: Run) -> bool:
     """Return whether the pairs of a run were chosen on its own photos: ``--split none``, CounterAnimal."""
-    if run.info.benchmark.discovery is not None:
-        return run.info.benchmark.discovery.split == "none"
+    discovery = run.info.benchmark.discovery
+    return (discovery is not None and discovery.split == "none") or _has_counteranimals_pairs(run)
+
+
+def _has_counteranimals_pairs(run: Run) -> bool:
+    """Return whether the pairs are CounterAnimal's, or were chosen among them, where each class has two."""
+    discovery = run.info.benchmark.discovery
+    if discovery is not None:
+        return discovery.origin.casefold() == BENCHMARK
     return is_counteranimal(run) or not why_not_paper(run)
 
 

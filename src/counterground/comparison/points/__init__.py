@@ -17,6 +17,7 @@ from counterground.comparison.points._points import (
     titles_of,
 )
 from counterground.comparison.points._published import (
+    BENCHMARK,
     NORMAL,
     PUBLISHED,
     Figure,
@@ -26,6 +27,7 @@ from counterground.comparison.points._published import (
 from counterground.comparison.points._runs import FAMILIES, identity_of, is_counteranimal, why_not_paper
 
 __all__ = [
+    "BENCHMARK",
     "FAMILIES",
     "NORMAL",
     "POINTS_SCHEMA",
