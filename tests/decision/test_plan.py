@@ -17,6 +17,7 @@ from counterground.cli import main
 from counterground.decision import Assumptions, Pilot
 from counterground.errors import UsageError
 from counterground.metrics import drop_error, drop_interval, paired_test
+from counterground.photos import Discovered
 from counterground.results import StoppingRecord
 
 
@@ -205,6 +206,15 @@ def test_photos_of_further_clusters_are_not_at_hand(make_run):
     assert row["label_hours"] == pytest.approx(row["photos"] * (1 - row["clusters_now"] / 100))
     fewer = cg.plan(pilot, drop=30, clusters=row["clusters_now"], seconds_per_photo=3600).rows
     assert fewer["label_hours"].item() == max(0, fewer["photos"].item() - row["photos_now"])
+
+
+@pytest.mark.parametrize(("split", "told"), [("half", False), ("swap", True)])
+def test_a_plan_says_that_a_swap_makes_the_error_of_its_referee_too_small(four_models, split, told):
+    found = Discovered("efficientnet-lite0", split, 5.0, "stamps@0", "stamps")
+    benchmark = four_models.info.benchmark.model_copy(update=vars(found))
+    run = replace(four_models, info=four_models.info.model_copy(update={"benchmark": benchmark}))
+    note = "efficientnet-lite0 chose the pairs of each half of these photos on the other half"
+    assert (note in " ".join(cg.plan(run, drop=10).notes)) == told
 
 
 def test_a_plan_against_a_model_has_a_row_for_each_other(four_models):
