@@ -22,7 +22,16 @@ from counterground.report import write_report
 
 # Many models on composites would take minutes.
 from counterground.report.page._causes import ModelEffects, cause_answer
-from counterground.results import percent, read_mitigation, select_models
+from counterground.report.page._cures import Method, cure_answer
+from counterground.results import (
+    Accuracies,
+    Figure,
+    MethodRecord,
+    MitigationRecord,
+    percent,
+    read_mitigation,
+    select_models,
+)
 
 DROP, SMALLER = "How much of the drop is the background?", "What would make it smaller?"
 MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
@@ -358,6 +367,24 @@ def test_the_largest_of_several_effects_is_corrected_for_their_number(models, an
     assert found.answer == answer
     assert ("p = 0.080, Holm-corrected over 4 effects" in found.reason) == (models == 4)
     assert "chosen on these photos" in cause_answer(causes, "lead", on_these_photos=True).reason
+
+
+@pytest.mark.parametrize(("p", "warned"), [(0.01, True), (0.2, False)])
+def test_a_gain_on_the_photos_that_chose_the_pairs_may_be_chance(p, warned):
+    known = Accuracies(common=Figure(), counter=Figure(), drop=Figure(value=0.3), worst_group=None)
+    method = MethodRecord(
+        name="l2", title="t", source="s", model="lead + l2", group_labels={}, chosen_by=None, tried=1,
+        settings=[], mitigated=known, cost=Figure(value=0.01), gain=Figure(value=0.1, p_holm=p),
+        cpu_seconds=1,
+    )  # fmt: skip
+    record = MitigationRecord(
+        model="lead", benchmark="b@1", contrast="drop", parts=[], seed=0, tests=4, unmitigated=known,
+        methods=[method],
+    )  # fmt: skip
+    cures = [SimpleNamespace(record=record, methods=[Method(method, "")], other_photos=None)]
+    assert "chosen on these same photos" not in cure_answer(cures, "lead").reason
+    found = cure_answer(cures, "lead", on_these_photos=True)
+    assert ("seems to gain, too" in found.reason) == warned
 
 
 def test_an_effect_that_is_not_significant_among_several_stands_beside_the_drop():

@@ -25,6 +25,10 @@ from counterground.results import (
 from counterground.text import and_more, counted
 
 _NAMED = 3
+_CHOSEN = (
+    "The pairs were chosen on these same photos, where the drop is larger by chance: a model that only "
+    "answers differently seems to gain, too."
+)
 _WIDTH, _HEIGHT = 400.0, 320.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54.0, 8.0, 10.0, 40.0
 _FONT, _REACH = 11.0, 5.0
@@ -142,12 +146,13 @@ def _other_set(on: BenchmarkRecord) -> str:
     return f"Measured on another set of photos: {on.name}, version {on.version[:12]}."
 
 
-def cure_answer(cures: Sequence[Cures], lead: str | None) -> Answer | None:
+def cure_answer(cures: Sequence[Cures], lead: str | None, *, on_these_photos: bool = False) -> Answer | None:
     """Say which mitigations make the drop significantly smaller, at what cost.
 
     Args:
         cures: what the mitigated models of a section show.
         lead: label of the model that the section's verdict is about.
+        on_these_photos: whether the pairs were chosen on the photos of the section.
     """
     if not cures:
         return None
@@ -171,7 +176,8 @@ def cure_answer(cures: Sequence[Cures], lead: str | None) -> Answer | None:
         named = (mitigated or smaller)[:_NAMED]
         reason = f"{size} becomes significantly smaller ({tests}): {_changes(named)}."
         reason += _losses(smaller) + "".join(map(_grown, named))
-    return Answer(CURE, answer, " ".join(filter(None, [reason, found.other_photos])))
+    chosen = _CHOSEN if on_these_photos and smaller else ""
+    return Answer(CURE, answer, " ".join(filter(None, [reason, chosen, found.other_photos])))
 
 
 def _help(cures: Cures) -> int:

@@ -204,6 +204,7 @@ def make_section(
     page: ClassPage = class_page(runs, by_run, rows, facts, lead=lead.label if lead else None)
     causes = _causes(swapped, marks, of, count, len(rows), shown=shown, pictures=pictures)
     cures = [_cures(run, marks, benchmark, shown) for run in mitigated]
+    chosen_here = any(map(chosen_on_its_photos, runs))
     return Section(
         number=number,
         name=benchmark.name,
@@ -226,10 +227,8 @@ def make_section(
             could_stop=any(run.could_stop for run in runs),
             sequences={k.model.label for k in known if runs[k.run].could_stop},
             generative={k.model.label for k in known if k.model.setting.protocol != CLASSIFICATION},
-            cause=cause_answer(
-                causes, lead.label if lead else None, on_these_photos=any(map(chosen_on_its_photos, runs))
-            ),
-            cure=cure_answer(cures, lead.label if lead else None),
+            cause=cause_answer(causes, lead.label if lead else None, on_these_photos=chosen_here),
+            cure=cure_answer(cures, lead.label if lead else None, on_these_photos=chosen_here),
             ahead=_ahead(runs, known, words),
         ),
         chosen_by=_chosen_by(runs),
