@@ -417,6 +417,10 @@ def test_a_discovery_is_told_with_both_drops(page, four_models):
     assert "Drop where chosen 62.0 41.0 [30.5, 50.1] 0.004" in text
     assert "ice bear snow common selection 75.0 [50.0, 90.0] 12" in text
     assert "black swan sky" not in text
+    assert "No benchmark of these pairs was written" not in text
+    discovery.benchmark = None  # as if they did not exceed chance
+    text = page(four_models, discovery=discovery).text
+    assert "No benchmark of these pairs was written, so the models on this page were not evaluated" in text
 
 
 def test_a_folder_gets_report_html(tmp_path, four_models):

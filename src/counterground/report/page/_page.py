@@ -401,4 +401,5 @@ def _discovered(discovery: DiscoverySummary | None) -> dict[str, object] | None:
         "kept": len(kept),
         "cells": cells,
         "swap": swap,
+        "written": getattr(discovery, "benchmark", True) is not None,
     }
