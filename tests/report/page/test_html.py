@@ -418,9 +418,11 @@ def test_a_discovery_is_told_with_both_drops(page, four_models):
     assert "ice bear snow common selection 75.0 [50.0, 90.0] 12" in text
     assert "black swan sky" not in text
     assert "No benchmark of these pairs was written" not in text
-    discovery.benchmark = None  # as if they did not exceed chance
+    assert "the background with the best became common" in text
+    discovery.benchmark, discovery.choose = None, "shrunken"  # as if they did not exceed chance
     text = page(four_models, discovery=discovery).text
     assert "No benchmark of these pairs was written, so the models on this page were not evaluated" in text
+    assert "the background with the best, noise aside, became common" in text
 
 
 def test_a_folder_gets_report_html(tmp_path, four_models):

@@ -401,5 +401,6 @@ def _discovered(discovery: DiscoverySummary | None) -> dict[str, object] | None:
         "kept": len(kept),
         "cells": cells,
         "swap": swap,
+        "noise_aside": getattr(discovery, "choose", "best") == "shrunken",
         "written": getattr(discovery, "benchmark", True) is not None,
     }
