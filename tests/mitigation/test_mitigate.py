@@ -681,6 +681,12 @@ def test_pairs_chosen_on_the_judged_photos_are_said_to_be(planted, tmp_path, spl
     assert set(found.record.notes) <= set(found.run.info.warnings)
 
 
+def test_the_pairs_of_counteranimal_are_said_to_be_chosen_on_its_photos(planted, tmp_path):
+    theirs = replace(planted, name="CounterAnimal")
+    found = cg.mitigate(theirs, Planted(), "sage-set", out=tmp_path / "run", watermark=False, figure=False)
+    assert "CLIP-LAION400M-ViT/B/32 chose which backgrounds are common" in " ".join(found.record.notes)
+
+
 def test_other_names_than_chose_the_pairs_are_told(planted, tmp_path):
     discovery = Discovered("a", "half", 5.0, "planted@0", "planted", referee_label_space="imagenet")
     asked = {"out": tmp_path / "run", "label_space": "benchmark", "watermark": False, "figure": False}

@@ -21,6 +21,7 @@ from counterground.comparison._robustness import (
     effective_robustness,
 )
 from counterground.comparison._scaling import EVERY, TERMS, WITHOUT, Answer, Scaling, ScalingFit, scaling
+from counterground.comparison.points import BENCHMARK as COUNTERANIMAL
 from counterground.comparison.points import (
     POINTS_SCHEMA,
     PUBLISHED,
@@ -34,6 +35,7 @@ from counterground.comparison.points import (
 __all__ = [
     "AGREEMENT_OF_DROPS_SCHEMA",
     "CLAIM_SCHEMA",
+    "COUNTERANIMAL",
     "EVERY",
     "POINTS_SCHEMA",
     "PUBLISHED",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from counterground.comparison import COUNTERANIMAL, REFEREE
 from counterground.errors import UsageError, check_seed
 from counterground.files import write_record, write_text
 from counterground.inference import Settings, default_label_space, encoder_run
@@ -193,9 +194,12 @@ def _notes(divided: Divided) -> list[str]:
     """Say what selected the photos, what parts share, and which photos a part lacks."""
     notes, lacking = [], divided.rotation.lacking
     discovery = divided.benchmark.discovery
-    if discovery is not None and discovery.split == "none":
+    chose = discovery.referee if discovery is not None and discovery.split == "none" else ""
+    if (discovery.origin if discovery else divided.benchmark.name).casefold() == COUNTERANIMAL:
+        chose = REFEREE
+    if chose:
         notes.append(
-            f"{discovery.referee} chose which backgrounds are common and counter on these very photos: "
+            f"{chose} chose which backgrounds are common and counter on these very photos: "
             "chance makes its drop larger, and any change of the model then seems a gain. Pairs chosen on "
             "other photos do not have this fault: counterground discover --split half, or swap."
         )
