@@ -386,8 +386,11 @@ def test_forty_five_classes_and_twelve_models(page, make_run):
 
 
 def test_a_discovery_is_told_with_both_drops(page, four_models):
+    unseen = pl.DataFrame(schema=["photo_id", "path", "licence", "attribution", "source"])
     discovery = SimpleNamespace(
+        benchmark=SimpleNamespace(version=four_models.info.source.version, photos=unseen),
         referee="efficientnet-lite0",
+        choose="best",
         sentence="On the selection half it drops 62.0 points, on the held-out half 40.0.",
         pairs=pl.DataFrame(
             {"class_index": [0], "common": ["snow"], "counter": ["grass"], "half": ["chooses"]}

@@ -297,6 +297,7 @@ def test_the_photos_of_a_discovery_are_found(scene):
     made = scene()
     discovery = SimpleNamespace(
         referee="m",
+        choose="best",
         sentence="Chosen.",
         benchmark=made.benchmark,
         pairs=pl.DataFrame(

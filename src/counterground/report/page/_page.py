@@ -56,11 +56,16 @@ class DiscoverySummary(Protocol):
 
     ``cells`` has columns class_index, class_name, background, half (``chooses`` or ``reports``; for a swap
     ``first`` or ``second``), n and accuracy, low, high (fractions); ``pairs`` has class_index, common,
-    counter and the half that chose; ``evidence`` compares the result with chance.
+    counter and the half that chose; ``evidence`` compares the result with chance. ``choose`` is ``best`` or
+    ``shrunken``; ``benchmark`` is None if none was written.
     """
 
     @property
+    def benchmark(self) -> Benchmark | None: ...
+    @property
     def referee(self) -> str: ...
+    @property
+    def choose(self) -> str: ...
     @property
     def sentence(self) -> str: ...
     @property
@@ -201,19 +206,18 @@ def _check_discovery(runs: Sequence[Run], discovery: DiscoverySummary | None) ->
     Raises:
         UsageError: no run was made on its benchmark, or on photos that are in the same groups there.
     """
-    if discovery is None or any(_is_of(run, discovery) for run in runs):
+    benchmark = None if discovery is None else discovery.benchmark
+    if discovery is None or benchmark is None or any(_has_pairs_of(run, benchmark) for run in runs):
         return
-    name = getattr(getattr(discovery, "benchmark", None), "name", "")
     raise UsageError(
-        f"None of these runs was made on the pairs of this discovery ({name}, chosen by "
+        f"None of these runs was made on the pairs of this discovery ({benchmark.name}, chosen by "
         f"{discovery.referee}): give the discovery of the benchmark that was evaluated."
     )
 
 
 def _is_of(run: Run, discovery: DiscoverySummary) -> bool:
     """Whether a run is on the pairs of a discovery; on any, if it does not have its benchmark."""
-    benchmark = getattr(discovery, "benchmark", None)
-    return not isinstance(benchmark, Benchmark) or _has_pairs_of(run, benchmark)
+    return discovery.benchmark is None or _has_pairs_of(run, discovery.benchmark)
 
 
 def _has_pairs_of(run: Run, benchmark: Benchmark) -> bool:
@@ -229,8 +233,8 @@ def _has_pairs_of(run: Run, benchmark: Benchmark) -> bool:
 def _photos(
     runs: Sequence[Run], discovery: DiscoverySummary | None, benchmarks: Sequence[Benchmark]
 ) -> dict[str, PhotoSource]:
-    discovered = getattr(discovery, "benchmark", None)
-    named = photo_sources([*benchmarks, *([discovered] if isinstance(discovered, Benchmark) else [])])
+    discovered = [discovery.benchmark] if discovery is not None and discovery.benchmark is not None else []
+    named = photo_sources([*benchmarks, *discovered])
     lacking = [run for run in runs if not run.photos["photo_id"].is_in(list(named)).all()]
     return photo_sources(built_in_benchmarks(lacking)) | named
 
@@ -401,6 +405,6 @@ def _discovered(discovery: DiscoverySummary | None) -> dict[str, object] | None:
         "kept": len(kept),
         "cells": cells,
         "swap": swap,
-        "noise_aside": getattr(discovery, "choose", "best") == "shrunken",
-        "written": getattr(discovery, "benchmark", True) is not None,
+        "noise_aside": discovery.choose == "shrunken",
+        "written": discovery.benchmark is not None,
     }
