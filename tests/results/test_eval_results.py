@@ -71,6 +71,14 @@ def test_every_result_is_a_task_of_eval_yaml(grouped):
     assert content["tasks"] == [{"id": task, "config": "default", "split": "test"} for task in expected]
 
 
+def test_runs_on_several_benchmarks_are_not_results_of_one(make_run):
+    runs = [make_run({"m": (0.8, 0.5)}, path=path, version=2 * path * 32) for path in "ab"]
+    with pytest.raises(
+        UsageError, match=r"owner/barnyard is one benchmark, .* on 2: stamps \(version aaaaaaaa"
+    ):
+        eval_results(runs, "owner/barnyard")
+
+
 @pytest.mark.parametrize("name", ["barnyard", "owner/barn yard", "a/b/c", "owner/"])
 def test_what_is_no_data_set_of_the_hub_is_refused(name, make_run):
     with pytest.raises(UsageError, match="is not a data set of the hub"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -17,6 +18,7 @@ from made_runs import write_run
 from counterground.benchmarks import list_benchmarks
 from counterground.cli import main
 from counterground.errors import UsageError
+from counterground.metrics import score_predictions
 from counterground.models import expand_specs, list_models, references_of
 from counterground.photos import Discovered
 from counterground.results import (
@@ -220,6 +222,23 @@ def test_a_card_gives_the_benchmarks_own_contrasts(four_cells):
         found = scores.get(*contrast.difference_key)
         row = f"| {markdown(contrast.name)}, points | {found.text} | {found.interval} |"
         assert row in body
+
+
+def test_the_contrasts_of_two_runs_on_the_same_photos_are_all_in_the_card(four_cells):
+    """Such as of a table, and of the folder that was written from it with a design."""
+    run, _ = four_cells
+    runs = []
+    for path, contrast in zip("ab", run.design.contrasts, strict=False):
+        design = replace(run.design, contrasts=(contrast,))
+        benchmark = run.info.benchmark.model_copy(update={"design": design.to_json()})
+        info = run.info.model_copy(update={"benchmark": benchmark})
+        scores = score_predictions(run.predictions, design=design)
+        runs.append(replace(run, path=Path(path), info=info, scores=scores))
+    card = next(iter(model_cards(runs).values()))
+    results = front_matter(card)[0][0]["results"]
+    found = [[metric["name"] for metric in result["metrics"]][-1] for result in results]
+    assert found == list(map(str, run.design.contrasts[:2]))
+    assert eval_results(runs, "owner/name") == eval_results(runs[:1], "owner/name")
 
 
 def test_a_model_of_two_runs_has_two_results_in_one_card(make_run):

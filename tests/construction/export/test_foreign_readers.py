@@ -288,7 +288,8 @@ def test_photos_that_differ_only_in_the_suffix_are_told_apart_for_fiftyone(tmp_p
 
 
 def test_eval_yaml_registers_a_benchmark_of_the_hub_where_it_is_asked_for(grouped, flat, tmp_path):
-    for benchmark, tasks in ((grouped, 3), (flat, 1)):
+    common = replace(grouped, name="common", photos=grouped.photos.filter(group="common"))
+    for benchmark, tasks in ((grouped, 3), (flat, 1), (common, 1)):
         out = tmp_path / benchmark.name
         export(benchmark, out, formats=["huggingface"], card=CardFacts(title="Barn", hub_benchmark=True))
         content = yaml.safe_load((out / "eval.yaml").read_text(encoding="utf-8"))

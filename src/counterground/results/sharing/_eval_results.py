@@ -5,9 +5,12 @@ The formats: https://huggingface.co/docs/hub/eval-results
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from counterground.errors import UsageError
+from counterground.results._model_scores import Setting
 from counterground.results._numbers import Estimate, count
-from counterground.results._run import AnyRuns
+from counterground.results._run import AnyRuns, Run, open_runs
 from counterground.results.sharing._model_card import WITH_GROUPS, WITHOUT_GROUPS, ModelResult, results_of
 from counterground.text import one_line
 
@@ -30,17 +33,23 @@ def eval_results(runs: AnyRuns, dataset: str) -> dict[str, str]:
         name of the model -> YAML, in order of first appearance.
 
     Raises:
-        UsageError: no run, one given twice, one of composites, two with different figures for a model of one
-            name, on the same photos in the same setting, or ``dataset`` is not the name of a data set on the
-            hub.
+        UsageError: no run, one given twice, one of composites, runs on several benchmarks, two with different
+            figures for a model of one name, on the same photos in the same setting, or ``dataset`` is not the
+            name of a data set on the hub.
         CounterGroundError: a run cannot be read.
     """
     import yaml
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     _check_name(dataset)
+    opened = open_runs(runs)
+    _check_benchmark(opened, dataset)
     found: dict[str, list[EvalResultEntry]] = {}
-    for result in results_of(runs):
+    seen: set[Setting] = set()
+    for result in results_of(opened):
+        if result.scores.setting in seen:  # in a run with other contrasts
+            continue
+        seen.add(result.scores.setting)
         for row, figure in result.metrics:
             entry = EvalResultEntry(
                 dataset_id=dataset,
@@ -85,6 +94,17 @@ def _check_name(dataset: str) -> None:
         raise UsageError(f"{dataset!r} is not a data set of the hub: {one_line(str(error))}") from error
     if "/" not in dataset:
         raise UsageError(f"{dataset!r} is not a data set of the hub: write OWNER/NAME.")
+
+
+def _check_benchmark(runs: Sequence[Run], dataset: str) -> None:
+    """Refuse runs on several benchmarks, or versions of one: a data set is one of them."""
+    benchmarks = {run.info.benchmark.version: run.info.benchmark.name for run in runs}
+    if len(benchmarks) > 1:
+        listed = ", ".join(f"{name} (version {version[:8]})" for version, name in benchmarks.items())
+        raise UsageError(
+            f"{dataset} is one benchmark, and these runs are on {len(benchmarks)}: {one_line(listed)}. "
+            "Give the runs on that of the data set."
+        )
 
 
 def _notes(result: ModelResult, figure: Estimate) -> str:

@@ -125,10 +125,12 @@ def model_cards(runs: AnyRuns) -> dict[str, str]:
 def results_of(runs: AnyRuns) -> Iterator[ModelResult]:
     """Yield what each run says about each of its models in each setting; the same figures once.
 
+    Runs on the same photos may have other contrasts.
+
     Raises:
         UsageError: see `model_cards`.
     """
-    seen: dict[tuple[Any, ...], ModelResult] = {}
+    seen: dict[tuple[Any, ...], list[ModelResult]] = {}
     for run in open_runs(runs, least=1):
         if run.info.intervention is not None:
             raise UsageError(
@@ -138,11 +140,12 @@ def results_of(runs: AnyRuns) -> Iterator[ModelResult]:
         records = {record.name: record for record in run.info.models}
         for scores in regroup(run.scores):
             result = ModelResult(run, records[scores.setting.model], scores)
-            other = seen.setdefault((run.info.benchmark.version, scores.setting), result)
-            if other is result:
+            others = seen.setdefault((run.info.benchmark.version, scores.setting), [])
+            if others and others[0].metrics != result.metrics:
+                raise UsageError(_refusal(others[0], result))
+            if all(other.contrasts != result.contrasts for other in others):
+                others.append(result)
                 yield result
-            elif other.metrics != result.metrics:
-                raise UsageError(_refusal(other, result))
 
 
 def _refusal(one: ModelResult, other: ModelResult) -> str:

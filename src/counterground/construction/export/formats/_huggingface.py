@@ -22,6 +22,7 @@ from counterground.construction.export._shards import (
     samples,
 )
 from counterground.files import write_text
+from counterground.metrics import GROUPS
 from counterground.photos import Benchmark, describe_shards
 from counterground.results import eval_yaml
 
@@ -145,7 +146,8 @@ def _finish(benchmark: Benchmark, statement: Statement, folder: Path) -> None:
     if not statement.facts.hub_benchmark:
         return
     about = statement.facts.description or f"{statement.title(benchmark)}: {_ABOUT}"
-    grouped = bool(benchmark.photos["group"].is_not_null().any())
+    groups = benchmark.photos.group_by("class_index").agg(pl.col("group").drop_nulls().n_unique())
+    grouped = bool((groups["group"] == len(GROUPS)).any())  # without both in a class there is no drop
     write_text(folder / EVAL_FILE, eval_yaml(statement.title(benchmark), about, grouped=grouped))
 
 
