@@ -473,6 +473,7 @@ def _fill(source: _ShardFolder, draft: Path) -> None:
         name, notes = str(source.description["name"]), tuple(map(str, source.description["notes"]))
         discovery = Discovered.from_json(source.description)
         design = Design.from_json(source.description.get("design"))
+        found = _with_empty_numbers(found, design)
         found = found.described(name=name, notes=notes, discovery=discovery, design=design)
         version = str(source.description["version"])
         checked = as_written(found, frame, version) if space is not None or found.version == version else None
@@ -483,6 +484,18 @@ def _fill(source: _ShardFolder, draft: Path) -> None:
             )
         found = checked
     write_benchmark(found, draft)
+
+
+def _with_empty_numbers(benchmark: Benchmark, design: Design) -> Benchmark:
+    """Make numbers of columns without a value that a contrast compares as such: samples have no types."""
+    conditions = [each for of in design.contrasts for side in of.sides for each in side.conditions]
+    compared = {each.column for each in conditions if each.sign not in ("=", "!=")}
+    photos = benchmark.photos
+    further = [name for name in photos.columns if name in compared and name not in MANIFEST_SCHEMA]
+    empty = [name for name in further if photos[name].null_count() == photos.height]
+    if not empty:
+        return benchmark
+    return replace(benchmark, photos=photos.with_columns(pl.col(empty).cast(pl.Float64)))
 
 
 def _samples(source: _ShardFolder) -> Iterable[Sample]:
