@@ -388,3 +388,12 @@ def test_the_headings_of_tests_say_how_their_models_were_asked(stamps):
     for run in runs:
         assert f"{B32} minus {L14}, names {run.info.names} |" in said
     assert "names" not in format_comparison(full_comparison(runs[0], published=False), "markdown")
+
+
+def test_a_run_whose_models_are_left_out_is_named(make_run, small_run):
+    alone = make_run(
+        {"efficientnet-lite0": (0.7, 0.5)}, sizes=np.array([[9, 0]] * 3), name="x", path="runs/x"
+    )
+    said = "No drop can be computed from x, whose models are left out."
+    assert said in full_comparison([small_run, alone], published=False).warnings
+    assert said not in full_comparison([alone], published=False).warnings

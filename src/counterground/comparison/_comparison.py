@@ -302,6 +302,7 @@ def full_comparison(
     warnings = [*comparability_warnings(named, paper)]
     if not published:
         obstacles += _little_to_compare(listed if contrast is None else (), points, shown, compared)
+        obstacles += _left_out(named, places, compared)
     warnings += [*obstacles, *_near_chance(points, compared), *robustness.warnings]
     return Comparison(
         points,
@@ -371,6 +372,15 @@ def _little_to_compare(
         more = "--published or another RUN" if contrast == DROP else "another RUN"  # the paper has the drop
         return [f"There is only one model: add {more} to compare it."]
     return []
+
+
+def _left_out(runs: Mapping[str, Run], places: Iterable[tuple[Any, ...]], contrast: Contrast) -> list[str]:
+    """Name the runs whose models are left out, if those of others are shown."""
+    shown = {folder for folder, *_ in places}
+    names = [name for name, run in runs.items() if run.path.resolve() not in shown]
+    if len(names) in (0, len(runs)):
+        return []
+    return [f"No {contrast.name} can be computed from {', '.join(names)}, whose models are left out."]
 
 
 def _near_chance(points: pl.DataFrame, contrast: Contrast) -> list[str]:

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from fontTools.fontBuilder import FontBuilder
@@ -14,10 +15,12 @@ from PIL import Image
 import counterground as cg
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
+from counterground.metrics import Contrast, Design
 from counterground.report.figures import FIGURES, write_figures
 
 # Which figures a choice means, without drawing them.
 from counterground.report.figures._catalogue import chosen_names
+from counterground.results import InterventionRecord, without_mixtures
 
 PROGRAM = (
     "import sys; from counterground.report.figures import write_figures;"
@@ -225,3 +228,44 @@ def test_example_images_of_the_paper_are_not_ours_to_draw(tmp_path):
     assert line.startswith("Figures 11, 12: example images of the paper")
     assert "--only multicoloredmnist" in line
     assert [path.name for path in out.files] == ["figure-8.svg", "captions.md"]
+
+
+def test_figures_of_earlier_calls_in_the_folder_are_named(tmp_path):
+    first = write_figures(out=tmp_path / "out", only=["3"], formats=["svg"])
+    (tmp_path / "out" / "figure-of-mine.svg").touch()
+    assert write_figures(out=tmp_path / "out", only=["3"], formats=["svg"]).notes == first.notes == ()
+    note = "captions.md describes this call only; out also holds 1 figure of earlier calls (figure-3.svg)."
+    assert write_figures(out=tmp_path / "out", only=["4"], formats=["svg"]).notes == (note,)
+    assert note in (tmp_path / "out" / "captions.md").read_text("utf-8")
+
+
+def test_runs_whose_models_are_left_out_are_named(make_run, tmp_path):
+    runs = [
+        make_run({"m": (0.8, 0.5)}, path="a"),
+        make_run({"m": (0.8, 0.5)}, path="b", groups=False, version="cd34" * 16),
+    ]
+    note = "No drop can be computed from b, whose models are left out."
+    assert note in write_figures(runs, out=tmp_path, only=["5"], formats=["svg"]).notes
+    assert write_figures(runs[:1], out=tmp_path, only=["5"], formats=["svg"]).notes == ()
+
+
+def test_composites_beside_photos_have_no_groups(make_run, tmp_path):
+    plain, swapped = (make_run({"m": (0.8, 0.5)}, path=path, version=2 * path * 32) for path in "ab")
+    made = InterventionRecord(
+        kind="swap",
+        version=2,
+        opencv="4",
+        settings={},
+        masks=None,
+        source=plain.info.benchmark,
+        foregrounds=9,
+        backgrounds=9,
+    )
+    design = Design(contrasts=(Contrast("sky", "background=sky", "all"),))
+    benchmark = swapped.info.benchmark.model_copy(update={"design": design.to_json()})
+    info = swapped.info.model_copy(update={"benchmark": benchmark, "intervention": made})
+    scores = without_mixtures(swapped.scores, info)
+    swapped = replace(swapped, info=info, scores=scores)
+    written = write_figures([plain, swapped], out=tmp_path, only=["3"], formats=["svg"])
+    assert [path.name for path in written.files] == ["figure-3-own.svg", "captions.md"]
+    assert "composites of several kinds: name its run alone" in written.absent[0]

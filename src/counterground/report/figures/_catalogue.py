@@ -80,6 +80,8 @@ FIGURES: dict[str, FigureKind] = {
     ),
 }
 """Every figure of the paper by its number, figures of two of its other results, and one of our own."""
+OF_MODELS = ("2a", "2b", "4", "5", "6", "7", "8", "9", "13", "14", "15")
+"""Those that show how models differ between two sides."""
 
 
 def chosen_names(only: Sequence[str]) -> list[str]:

@@ -78,7 +78,10 @@ def draw_group_sizes(material: Material) -> list[Outcome]:
         groups = (
             "in the common and the counter group" if words.is_drop else f"on {words.left} and {words.right}"
         )
-        if sizes.is_empty():
+        if words.is_drop and run.info.mixes_groups:
+            need = f"{name} has composites of several kinds: name its run alone, or a --contrast."
+            outcomes.append(Absent("3", need))
+        elif sizes.is_empty():
             lack = (
                 "in a common or counter group" if words.is_drop else f"on both sides of {words.contrast.name}"
             )

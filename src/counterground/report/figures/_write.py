@@ -17,12 +17,12 @@ from counterground.files import check_writable, write_bytes, write_text
 from counterground.metrics import DROP, Contrast
 from counterground.photos import Benchmark
 from counterground.report._words import Words
-from counterground.report.figures._catalogue import FIGURES, TABLES, chosen_names
+from counterground.report.figures._catalogue import FIGURES, OF_MODELS, TABLES, chosen_names
 from counterground.report.figures._material import Absent, Drawing, Material, Outcome, read_study
 from counterground.report.figures._paper_tables import paper_tables, write_paper_tables
 from counterground.report.figures._style import characters_without_font, pdf_font_type, print_style
-from counterground.results import AnyRuns, Run, one_contrast, open_runs
-from counterground.text import counted, markdown
+from counterground.results import AnyRuns, Run, one_contrast, open_runs, regroup
+from counterground.text import and_more, counted, markdown
 
 CAPTIONS = "captions.md"
 Format = Literal["pdf", "svg", "png"]
@@ -30,6 +30,10 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 
 _DPI = 300
 _SHOWN = 20  # characters that a note shows
+_LISTED = 6  # files that a note names
+_FIGURE = re.compile(
+    rf"(figure-\w+|mitigation|multicoloredmnist|theory)(-own)?(-\d+)?\.({'|'.join(FORMATS)})"
+)
 _FALLBACKS = re.compile(rb"(font(?:-family)?: [^;\"<>]*sans-serif)(?:, '[^']*')+")
 _NO_TABLES = "Tables: add --published for the paper's; `counterground scores RUN --format latex` has a run's."
 _METADATA: dict[Format, dict[str, Any]] = {
@@ -142,6 +146,7 @@ def _write(material: Material, folder: Path, names: Sequence[str], kinds: Sequen
     if not files:
         raise CounterGroundError(f"Nothing could be drawn. {' '.join(absent)}".strip())
     notes = _note_boxes(boxes) if set(kinds) != {"svg"} else ()  # an SVG is drawn with its viewer's fonts
+    notes += (*_note_left_out(material, chosen), *_note_earlier(folder, files))
     write_text(folder / CAPTIONS, _captions(drawn, absent, notes, kinds, material.runs, tables=tables))
     return WrittenFigures(folder, (*files, folder / CAPTIONS), tuple(absent), notes)
 
@@ -158,6 +163,33 @@ def _note_boxes(boxes: Iterable[str]) -> tuple[str, ...]:
         "Emoji for emoji, and draw again; or choose --format svg, which its viewer draws with its own fonts."
     )
     return (note,)
+
+
+def _note_left_out(material: Material, names: Sequence[str]) -> tuple[str, ...]:
+    """Name the runs whose models are left out of figures that show those of others."""
+    runs, contrast = material.runs, material.words.contrast
+    if not set(names) & set(OF_MODELS):
+        return ()
+    lacking = [
+        name
+        for run, name in zip(runs, run_names(runs), strict=True)
+        if not any(map(material.words.knows, regroup(run.with_contrast(contrast).scores)))
+    ]
+    if len(lacking) in (0, len(runs)):
+        return ()
+    return (f"No {contrast.name} can be computed from {', '.join(lacking)}, whose models are left out.",)
+
+
+def _note_earlier(folder: Path, files: Sequence[Path]) -> tuple[str, ...]:
+    """Name the figures in the folder that an earlier call drew, and that the captions no longer describe."""
+    names = {path.name for path in files}
+    earlier = sorted(
+        path.name for path in folder.iterdir() if _FIGURE.fullmatch(path.name) and path.name not in names
+    )
+    if not earlier:
+        return ()
+    what = f"{counted(len(earlier), 'figure')} of earlier calls ({and_more(earlier, _LISTED)})"
+    return (f"{CAPTIONS} describes this call only; {folder.name} also holds {what}.",)
 
 
 def draw_figures(material: Material, names: Sequence[str]) -> Iterator[Outcome]:
