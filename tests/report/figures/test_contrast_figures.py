@@ -1,9 +1,14 @@
 """Figures of another contrast than the drop."""
 
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from counterground.errors import UsageError
+from counterground.metrics import Contrast, score_predictions
 
 # The drawings themselves, before they are files.
 from counterground.report._words import Words
@@ -11,7 +16,7 @@ from counterground.report.figures import write_figures
 from counterground.report.figures._material import Material
 from counterground.report.figures._style import print_style
 from counterground.report.figures._write import draw_figures
-from counterground.results import regroup
+from counterground.results import regroup, select_models
 
 SIDES = ("place=water & co_object=boat", "place=land & co_object=nothing")
 
@@ -62,3 +67,18 @@ def test_the_own_contrast_is_drawn_and_another_needs_a_run(four_cells, tmp_path)
     assert "Accuracy on place=water against accuracy on place=land" in caption
     with pytest.raises(UsageError, match="A contrast is computed from photos"):
         write_figures(out=tmp_path, only=["2a"], contrast="place_gap")
+
+
+def test_a_long_side_is_inside_the_figure(four_cells):
+    run, _ = four_cells
+    run = select_models({run.path: run}, ["torchvision:vit_b_32"])[run.path]
+    long = "a shore with reeds and puddles where birds stand early in the morning in winter"
+    predictions = run.predictions.with_columns(pl.col("place").replace("water", long))
+    contrast = Contrast("gap", "place=land", f"place={long}")
+    run = replace(run, predictions=predictions, scores=score_predictions(predictions))
+    with print_style():
+        (drawing,) = draw_figures(Material(False, [run], words=Words(contrast)), ["5"])
+        FigureCanvasAgg(drawing.figure)
+        drawing.figure.draw_without_rendering()
+        extent = drawing.figure.legends[0].get_window_extent()
+    assert 0 <= extent.x0 < extent.x1 <= drawing.figure.bbox.x1

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from counterground.report.figures._style import GRID, INK, QUIET, SMALL
+from counterground.report.figures._style import GRID, INK, QUIET, SMALL, wrap
 from counterground.results import percent
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _FLAT = 15.0  # typographic points that a value takes
 _CAP = 2.0  # typographic points by which an axis extends beyond the end of an interval
 _ROUNDS = 30
 _LONG = 24  # characters of a name from which each name gets its own line of the legend
+_PER_INCH = 15  # characters of such a line
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def bar_legend(figure: Figure, grid: Iterable[Axes]) -> None:
     if len(shown) > 1:
         figure.legend(
             list(shown.values()),
-            list(shown),
+            [wrap(label, int(figure.get_figwidth() * _PER_INCH)) for label in shown],
             loc="outside upper right",
             ncols=1 if max(map(len, shown)) > _LONG else len(shown),
         )

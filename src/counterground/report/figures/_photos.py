@@ -29,16 +29,26 @@ if TYPE_CHECKING:
 _PER_GROUP = 6
 _SIDE = 330  # pixels: 300 per inch at print size
 _LONGEST = 20
+_PER_INCH = 16  # characters of a heading
 _NEED = "no photos at hand: name the benchmark that holds them with --benchmark BENCHMARK."
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One group of the class: heading, photo_ids in an order independent of scores, and the answers."""
+    """One group of the class: heading, photo_ids in an order independent of scores, and the answers.
 
-    heading: str
+    The heading is what the photos show, and the accuracy there.
+    """
+
+    title: str
+    accuracy: str
     photos: Sequence[str]
     answers: Mapping[str, tuple[str, bool]]
+
+    def heading(self, width: float) -> str:
+        """Return the heading, with as much of the title as fits into so many inches."""
+        room = int(width * _PER_INCH) - len(self.accuracy)
+        return (self.title if len(self.title) <= room else f"{self.title[: room - 1]}…") + self.accuracy
 
 
 def draw_panel(material: Material) -> list[Outcome]:
@@ -78,6 +88,8 @@ def draw_panel(material: Material) -> list[Outcome]:
         caption += f", with the accuracy of {label} and, under each photo, its answer"
         caption += "" if material.class_name else f". This is the class with the largest {words.noun}"
     caption += "."
+    headings = "".join(part.get_suptitle() for part in drawn.subfigs)
+    caption += "".join(f" In full: {row.title}." for row in rows if row.title not in headings)
     return [Drawing(own("figure-1"), drawn, caption, tuple(notes))]
 
 
@@ -134,25 +146,24 @@ def _row(group: str, photos: pl.DataFrame, model: tuple[Run, ModelScores] | None
     part = photos.filter(group=group)
     backgrounds = ", ".join(part["background"].drop_nulls().unique().sort())
     title = dict(zip(GROUPS, words.contrast.titles, strict=True))[group]
-    heading = f"{title}: {one_line(backgrounds)}" if backgrounds and words.is_drop else title
+    title = one_line(f"{title}: {backgrounds}" if backgrounds and words.is_drop else title)
+    correct = ""
     answers: dict[str, tuple[str, bool]] = {}
     if model is not None and len(part):
         run, scores = model
         sides = scores.of(words.contrast, part["class_index"][0])
         accuracy = sides.left if group == "common" else sides.right
-        heading += f", {accuracy.text} % correct {accuracy.interval}".rstrip()
+        correct = f", {accuracy.text} % correct {accuracy.interval}".rstrip()
         answered = run.predictions.filter(
             in_setting(scores.setting._asdict()),
             pl.col("photo_id").is_in(part["photo_id"].to_list()),
             pl.col("class_index") == part["class_index"][0],  # a copy in another class was right elsewhere
         )
         answers = {
-            identity: (one_line(name or "no class"), correct)
-            for identity, name, correct in answered.select(
-                "photo_id", "predicted_name", "correct"
-            ).iter_rows()
+            identity: (one_line(name or "no class"), right)
+            for identity, name, right in answered.select("photo_id", "predicted_name", "correct").iter_rows()
         }
-    return _Row(heading, part["photo_id"].to_list()[:_PER_GROUP], answers)
+    return _Row(title, correct, part["photo_id"].to_list()[:_PER_GROUP], answers)
 
 
 def _draw(rows: Sequence[_Row], sources: Mapping[str, PhotoSource]) -> tuple[Any, list[str]]:
@@ -172,12 +183,14 @@ def _draw(rows: Sequence[_Row], sources: Mapping[str, PhotoSource]) -> tuple[Any
     figure = new_figure(width, 2 * (width / columns + 0.16 + 0.14 * answered))
     parts: Any = figure.subfigures(len(rows), 1)
     for part, row in zip(parts, rows, strict=True):
-        _draw_row(part, row, pictures, columns)
+        _draw_row(part, row, pictures, columns, row.heading(width))
     return figure, unreadable
 
 
-def _draw_row(part: SubFigure, row: _Row, pictures: Mapping[str, Image.Image], columns: int) -> None:
-    part.suptitle(row.heading, x=0.005, ha="left", fontweight="bold", fontsize=SMALL + 1)
+def _draw_row(
+    part: SubFigure, row: _Row, pictures: Mapping[str, Image.Image], columns: int, heading: str
+) -> None:
+    part.suptitle(heading, x=0.005, ha="left", fontweight="bold", fontsize=SMALL + 1)
     there = [identity for identity in row.photos if identity in pictures]
     for place, axes in enumerate(part.subplots(1, columns, squeeze=False)[0]):
         axes.set_axis_off()
@@ -190,11 +203,12 @@ def _draw_row(part: SubFigure, row: _Row, pictures: Mapping[str, Image.Image], c
             short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
             text = f"{'✓' if correct else '✗'} {short}"
             colour = family_colour("clip" if correct else "imagenet")
-            axes.text(
-                0.5,
-                -0.03,
+            axes.annotate(
                 text,
-                transform=axes.transAxes,
+                (0.5, 0),
+                xycoords="axes fraction",
+                xytext=(0, -2.5),
+                textcoords="offset points",
                 ha="center",
                 va="top",
                 fontsize=SMALL,
