@@ -8,7 +8,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from counterground.errors import UsageError
-from counterground.metrics import Contrast, score_predictions
+from counterground.files import write_record
+from counterground.metrics import DROP, Contrast, score_predictions
 
 # The drawings themselves, before they are files.
 from counterground.report._words import Words
@@ -16,7 +17,15 @@ from counterground.report.figures import write_figures
 from counterground.report.figures._material import Material
 from counterground.report.figures._style import print_style
 from counterground.report.figures._write import draw_figures
-from counterground.results import regroup, select_models
+from counterground.results import (
+    Accuracies,
+    Figure,
+    MethodRecord,
+    MitigationRecord,
+    PartRecord,
+    regroup,
+    select_models,
+)
 
 SIDES = ("place=water & co_object=boat", "place=land & co_object=nothing")
 
@@ -82,3 +91,39 @@ def test_a_long_side_is_inside_the_figure(four_cells):
         drawing.figure.draw_without_rendering()
         extent = drawing.figure.legends[0].get_window_extent()
     assert 0 <= extent.x0 < extent.x1 <= drawing.figure.bbox.x1
+
+
+@pytest.mark.parametrize("contrast", ["drop: group=common - group=counter", "gap: place=land - place=water"])
+def test_a_figure_of_mitigations_says_what_the_drop_is(make_run, tmp_path, contrast):
+    accuracies = Accuracies(common=Figure(value=0.9), counter=Figure(), drop=Figure(), worst_group=None)
+    method = MethodRecord(
+        name="l2",
+        title="t",
+        source="s",
+        model="m2",
+        group_labels={},
+        chosen_by=None,
+        tried=1,
+        settings=[],
+        mitigated=accuracies,
+        cost=Figure(value=0.1),
+        gain=Figure(value=0.2),
+        cpu_seconds=1,
+    )
+    record = MitigationRecord(
+        model="m",
+        benchmark="b@1",
+        contrast=contrast,
+        parts=[PartRecord(photos=9, clusters=3)],
+        seed=0,
+        unmitigated=accuracies,
+        methods=[method],
+        tests=0,
+    )
+    write_record(tmp_path / "mitigation.json", record.model_dump_json())
+    with print_style():
+        material = Material(False, [make_run({"m": (0.8, 0.5)}, path=tmp_path)])
+        (drawing,) = draw_figures(material, ["mitigation"])
+    said = f"Common photos are the left side and counter photos the right side of {contrast}."
+    assert (said in drawing.caption) == (contrast != str(DROP))
+    assert "its drop (– points) they remove" in drawing.caption

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from counterground.metrics import DROP
 from counterground.report.figures._material import Drawing, Material, Outcome
 from counterground.report.figures._scatter import name_points
 from counterground.report.figures._style import GRID, INK, PAGE, QUIET, new_figure, tint
@@ -55,13 +56,16 @@ def _draw(record: MitigationRecord, stem: str) -> Drawing:
     positions = [(100 * (each.cost.value or 0), 100 * (each.gain.value or 0)) for each in methods]
     names = [each.name for each in methods]
     left_out = name_points(axes, positions, [_REACH] * len(names), names)
+    size = f"{own.estimate.text} points {own.estimate.interval}".rstrip()
     caption = (
         f"What mitigations of {record.model} cost on common photos, and how much of its drop "
-        f"({own.estimate.text} points {own.estimate.interval}) they remove, on {record.benchmark}; lines are "
+        f"({size}) they remove, on {record.benchmark}; lines are "
         "paired 95 % intervals. Above the dotted line, accuracy on counter photos rises; on the line, all of "
         "the gain is accuracy lost on common photos. Each photo was classified by a head that was fitted and "
         "chosen on other clusters."
     )
+    if record.contrast != str(DROP):
+        caption += f" Common photos are the left side and counter photos the right side of {record.contrast}."
     if drop > 0:
         caption += " Shaded: at least half of the drop gone at a cost of at most 1 point."
     if left_out:
