@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,11 @@ class MethodRecord(_Record):
     cpu_seconds: float
 
     @property
+    def reverses(self) -> bool:
+        """Whether common photos are the harder ones for the mitigated model: its drop is clearly below 0."""
+        return self.mitigated.drop.high is not None and self.mitigated.drop.high < 0
+
+    @property
     def halves_cheaply(self) -> bool:
         """Whether, by its point estimates, half of the drop is gone at a cost of at most one point."""
         before = (self.gain.value or 0.0) + (self.mitigated.drop.value or 0.0)
@@ -174,6 +180,7 @@ class MitigationRecord(_Record, TableView):
             if smaller
             else "No method makes it significantly smaller."
         )
+        lines += reversals(smaller)
         cheap = [each for each in self.methods if each.halves_cheaply]
         lines.append(
             "At least half of it is gone, at a cost of at most 1 point on common photos, with "
@@ -270,6 +277,18 @@ def read_mitigation(folder: Path) -> MitigationRecord:
         return MitigationRecord.model_validate_json(read_record(path))
     except (OSError, ValueError) as error:
         raise CounterGroundError(f"{path} is damaged or of another version: mitigate again.") from error
+
+
+def reversals(methods: Iterable[MethodRecord]) -> list[str]:
+    """Say with which methods the drop is clearly below 0; an empty list if with none."""
+    below = [each for each in methods if each.reverses]
+    named = [
+        f"{each.name} ({each.mitigated.drop.estimate.text} {each.mitigated.drop.estimate.interval})"
+        for each in below
+    ]
+    return (
+        [f"It is below 0 with {', '.join(named)}: common photos are then the harder ones."] if named else []
+    )
 
 
 def _listed(methods: list[MethodRecord]) -> str:

@@ -281,6 +281,20 @@ def test_a_drop_that_shrinks_because_common_photos_are_lost_is_no_cure(made, tmp
     assert "smaller by loss" in page
 
 
+def test_a_drop_that_is_reversed_is_not_mitigated(made, tmp_path):
+    folder = shutil.copytree(made["planted mitigated"].path, tmp_path / "run")
+    record = json.loads(read_record(folder / "mitigation.json"))
+    record["methods"][1]["mitigated"]["drop"] |= {"value": -0.5, "low": -0.7, "high": -0.3}
+    write_record(folder / "mitigation.json", json.dumps(record))
+    reversed_ = "It is below 0 with text-projection (−50.0 [−70.0, −30.0]): common photos are then the harder"
+    assert reversed_ in " ".join(read_mitigation(folder).sentences)
+    page = write_report([cg.open_run(folder)], tmp_path / "report.html", photos=False).read_text()
+    answer = words(page).partition(SMALLER)[2].lstrip()
+    assert answer.startswith("None without reversing the drop.")
+    assert answer.count(reversed_) == 2
+    assert ">reversed</span>" in page
+
+
 def test_what_was_not_measured_has_the_command_that_would_tell(answers):
     found = answers("planted")
     assert found[DROP].startswith("Not measured. counterground swap ")

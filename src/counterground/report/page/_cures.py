@@ -21,6 +21,7 @@ from counterground.results import (
     MitigationRecord,
     Table,
     percent,
+    reversals,
 )
 from counterground.text import and_more, counted
 
@@ -53,6 +54,11 @@ class Method(NamedTuple):
     def loses(self) -> bool:
         """Whether it is smaller mostly because accuracy on common photos is lost."""
         return _loses(self.record)
+
+    @property
+    def reverses(self) -> bool:
+        """Whether it is clearly below 0: common photos are then the harder ones."""
+        return self.record.reverses
 
 
 class CurePoint(NamedTuple):
@@ -166,23 +172,25 @@ def cure_answer(cures: Sequence[Cures], lead: str | None, *, on_these_photos: bo
     one_of = f" in one of {len(of_lead)} runs" if len(of_lead) > 1 else ""
     tests = f"Holm-corrected over all tests of {methods}{one_of}, on photos not used for fitting or choosing"
     smaller = sorted(filter(_helps, record.methods), key=_gained_on_counter)
-    mitigated = [each for each in smaller if not _loses(each)]
+    mitigated = [each for each in smaller if not _loses(each) and not each.reverses]
     if not smaller:
         answer = f"None of {methods} tried." if len(record.methods) > 1 else f"Not {record.methods[0].name}."
         nearest = min(record.methods, key=_gained_on_counter)
         reason = f"{size} does not become significantly smaller ({tests}). Nearest: {_changes([nearest])}."
     else:
-        answer = _names(mitigated) if mitigated else "None without losing common accuracy."
+        side = "losing common accuracy" if any(map(_loses, smaller)) else "reversing the drop"
+        answer = _names(mitigated) if mitigated else f"None without {side}."
         named = (mitigated or smaller)[:_NAMED]
         reason = f"{size} becomes significantly smaller ({tests}): {_changes(named)}."
+        reason += "".join(f" {sentence}" for sentence in reversals(smaller))
         reason += _losses(smaller) + "".join(map(_grown, named))
     chosen = _CHOSEN if on_these_photos and smaller else ""
     return Answer(CURE, answer, " ".join(filter(None, [reason, chosen, found.other_photos])))
 
 
 def _help(cures: Cures) -> int:
-    """Return how much a run helps: 2 if a method makes the drop smaller, 1 if only by losing accuracy."""
-    return max((1 + (not each.loses) for each in cures.methods if each.helps), default=0)
+    """Return how much a run helps: 2 if a method makes the drop smaller, 1 if only by loss or reversal."""
+    return max((1 + (not (each.loses or each.reverses)) for each in cures.methods if each.helps), default=0)
 
 
 def _names(methods: Sequence[MethodRecord]) -> str:
