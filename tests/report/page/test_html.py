@@ -304,6 +304,16 @@ def test_who_chose_the_backgrounds_is_said(page, make_run):
     assert "“A Sober Look at the Robustness of CLIPs to Spurious Features”" in text
 
 
+def test_a_referee_with_a_name_of_its_own_is_called_by_it(page, make_run):
+    run = make_run({"mine": (0.9, 0.5)}, name="photos")
+    spec = "timm:resnet18@best.pth?labels=classes.txt"
+    found = {"referee": spec, "split": "half", "min_drop": 5.0, "discovered_from": "a@b", "origin": "a"}
+    models = [run.info.models[0].model_copy(update={"spec": spec})]
+    update = {"benchmark": run.info.benchmark.model_copy(update=found), "models": models}
+    text = page(replace(run, info=run.info.model_copy(update=update))).text
+    assert "Common backgrounds are those on which mine did best" in text
+
+
 def test_what_two_runs_hold_alike_is_one_model(page, make_run):
     first, second = (make_run({"m": (0.8, 0.5)}, path=path) for path in ("one", "two"))
     found = page(first, second)

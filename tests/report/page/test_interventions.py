@@ -295,6 +295,18 @@ def test_a_drop_that_is_reversed_is_not_mitigated(made, tmp_path):
     assert ">reversed</span>" in page
 
 
+def test_a_warning_on_the_model_is_not_repeated_for_each_mitigation(made, tmp_path):
+    run = cg.open_run(made["planted mitigated"].path)
+    names = [model.name for model in run.info.models]
+    warned = run.info.model_copy(update={"model_warnings": {name: ["odd names"] for name in names}})
+    assert len(names) == 3
+    mitigated = replace(run, info=warned)
+    page = write_report(
+        [cg.open_run(made["planted"].path), mitigated], tmp_path / "report.html", photos=False
+    )
+    assert page.read_text().count("odd names") == 1
+
+
 def test_what_was_not_measured_has_the_command_that_would_tell(answers):
     found = answers("planted")
     assert found[DROP].startswith("Not measured. counterground swap ")

@@ -231,7 +231,7 @@ def make_section(
             cure=cure_answer(cures, lead.label if lead else None, on_these_photos=chosen_here),
             ahead=_ahead(runs, known, words),
         ),
-        chosen_by=_chosen_by(runs),
+        chosen_by=_chosen_by(runs, known),
         measures=_measures(models, words, runs[0].design),
         backgrounds=break_down([(k.model, runs[k.run]) for k in known], ("background",))
         if any(map(has_unpaired_backgrounds, runs))
@@ -369,13 +369,15 @@ def _cures(
 ) -> Cures:
     record = read_mitigation(run.path)
     label, _ = marks.get(_fingerprint(run, record.model), (record.model, None))
+    own = run.info.model_warnings.get(record.model, [])
+    repeated = {f"{each.model}: {text}" for each in record.methods for text in own}
     return make_cures(
         record,
         label,
         run.info.benchmark,
         benchmark,
         setting=shown.other(run),
-        warnings=[text for text in _warnings([run]) if text not in shown.warnings],
+        warnings=[text for text in _warnings([run]) if text not in (*shown.warnings, *repeated)],
     )
 
 
@@ -428,9 +430,15 @@ def _selection(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Se
     return Selection(referees, any(map(chosen_on_its_photos, runs)))
 
 
-def _chosen_by(runs: Sequence[Run]) -> str | None:
+def _chosen_by(runs: Sequence[Run], known: Sequence[_Known]) -> str | None:
     # The paper's benchmark comes as folders: no file says who chose.
-    return REFEREE if is_counteranimal(runs[0]) else runs[0].info.benchmark.referee
+    if is_counteranimal(runs[0]):
+        return REFEREE
+    discovery = runs[0].info.benchmark.discovery
+    alone = discovery is not None and not (discovery.committee or discovery.earlier_referees)
+    names = {each.model for run in runs for each in measured_referees(run, str(run.path))} if alone else set()
+    labels = {k.model.label for k in known if k.model.setting.model in names}
+    return labels.pop() if len(labels) == 1 else runs[0].info.benchmark.referee
 
 
 def unique(texts: Iterable[str]) -> list[str]:
