@@ -24,7 +24,7 @@ from counterground.metrics import DROP, Contrast, Design, compare_models
 from counterground.mitigation import MitigatedHead, Mitigation
 
 # A photo of this width would be encoded for a minute.
-from counterground.mitigation._side_effects import draw_watermark
+from counterground.mitigation._side_effects import Watermarked, draw_watermark
 from counterground.photos import Discovered, load_photo
 from counterground.results import read_mitigation, repeat_command
 
@@ -400,6 +400,7 @@ def test_all_names_what_a_classifier_cannot_have(tmp_path):
     used = {each.name for each in found.record.methods}
     assert {"image-projection", "balanced-prototypes", "dfr"} <= used
     assert "a model with texts, and PlantedClassifier is a classifier" in found.record.left_out["roboshot"]
+    assert found.record.left_out["foreground"].endswith(" has none. Name their source with --masks.")
     assert {each.name for each in cg.list_mitigations()} == used | set(found.record.left_out)
 
 
@@ -798,6 +799,22 @@ def test_a_pipe_is_no_head(tmp_path):
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_the_widest_photo_takes_a_watermark():
     assert draw_watermark(Image.new("RGB", (60_000, 300))).size == (60_000, 300)
+
+
+def test_photos_with_a_watermark_are_encoded_under_the_name_of_the_model():
+    model = Planted()
+    model.display_name = "mine"
+    assert Watermarked(model).display_name == "mine, watermark"
+
+
+def test_methods_left_out_for_one_reason_are_named_together(planted, tmp_path, capsys):
+    found = cg.mitigate(planted, Planted(), "roboshot", out=tmp_path / "run", watermark=False, figure=False)
+    reasons = {name: f"{name} needs masks." for name in ("foreground", "background-subtraction")}
+    record = found.record.model_copy(update={"left_out": {**reasons, "dfr": "No sklearn."}})
+    show_mitigated(replace(found, record=record), tmp_path / "run")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Note: Left out (foreground, background-subtraction): needs masks." in printed
+    assert "Note: Left out (dfr): No sklearn." in printed
 
 
 def test_a_watermark_goes_across_the_photo():

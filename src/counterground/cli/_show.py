@@ -188,7 +188,11 @@ def show_mitigated(mitigated: Mitigated, out: Path) -> None:
     print_text(record)
     for sentence in record.sentences:
         _console().print(one_line(sentence))
-    left_out = [f"{name} was left out: {reason}" for name, reason in record.left_out.items()]
+    alike: dict[str, list[str]] = {}
+    for name, reason in record.left_out.items():
+        needed = reason.removeprefix(f"{name} needs ")
+        alike.setdefault(reason if needed == reason else f"needs {needed}", []).append(name)
+    left_out = [f"Left out ({', '.join(names)}): {reason}" for reason, names in alike.items()]
     absent = [f"The {name} effect was not measured: {why}." for name, why in record.not_measured.items()]
     warnings = mitigated.run.info.warnings
     print_notes([*left_out, *absent, *(note for note in record.notes if note not in warnings)])

@@ -182,11 +182,11 @@ def _usable(
             usable.append(method)
             continue
         reason = f"{method.name} needs {lacking[missing[0]]}."
+        unmasked = missing[0] == "masks" and not bench.run.benchmark.photos["mask"].count()
         if method.name in refuse or method in refuse:
-            unmasked = missing[0] == "masks" and not bench.run.benchmark.photos["mask"].count()
             give = "Name their source with --masks, leave" if unmasked else "Leave"
             raise UsageError(f"{reason} {give} it out, or take --method all for those that can be used.")
-        left_out[method.name] = reason
+        left_out[method.name] = f"{reason} Name their source with --masks." if unmasked else reason
     return usable, left_out
 
 

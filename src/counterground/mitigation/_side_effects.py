@@ -58,6 +58,7 @@ class Watermarked(Encoder):
         self._encoder = encoder
         self.kind = encoder.kind  # type: ignore[misc]
         self.spec, self.dim = encoder.spec, encoder.dim
+        self.display_name = f"{encoder.display_name}, watermark"
         self.device, self.dtype = encoder.device, encoder.dtype
         self.description = encoder.description
         self.convert_rgb_first = True
