@@ -110,7 +110,8 @@ def discover_pairs(
             benchmark,
             name=f"{benchmark.name}, pairs of {asked['referee']}",
             photos=_with_groups(benchmark.photos, groups),
-            notes=(*_searched(benchmark), *sentences, *_left_out(run)),
+            # Runs on the pairs repeat the notes, where the verdict alone would not say what it is about.
+            notes=(*_searched(benchmark), " ".join(sentences[:2]), *sentences[2:], *_left_out(run)),
             discovery=_provenance(benchmark, run, settings, min_drop=min_drop, split=split),
             design=_about_pairs(benchmark.design),
         )
