@@ -370,6 +370,12 @@ def test_two_names_for_one_class_in_a_users_classifier_match_nothing(user_module
     )
 
 
+def test_what_it_means_that_a_name_is_not_imagenets_is_said(user_module):
+    model = load_model(f"{user_module}:named", device="cpu")
+    said = "1 of 3 class names (my own cat) without an ImageNet-1K class of their own: matched by name only."
+    assert said in model.description["warnings"]
+
+
 def test_a_users_dual_encoder(user_module, photo):
     model = load_model(f"{user_module}:clip", device="cpu")
     assert isinstance(model, DualEncoder)

@@ -135,8 +135,8 @@ def match_names(names: Sequence[str]) -> Labels:
     unmatched = [name for name, index in zip(names, kept, strict=True) if index is None]
     if unmatched:
         warnings.append(
-            f"{len(unmatched)} of {len(names)} class names ({_some(unmatched)}) have no ImageNet "
-            "index, since no ImageNet-1K class is theirs alone."
+            f"{len(unmatched)} of {counted(len(names), 'class name')} ({_some(unmatched)}) without an "
+            "ImageNet-1K class of their own: matched by name only."
         )
     return Labels(tuple(names), kept, tuple(warnings))
 
