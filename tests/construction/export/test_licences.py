@@ -201,9 +201,11 @@ def test_a_credit_line_goes_with_a_stated_licence(mixed, tmp_path):
             attribution=pl.when(pl.col("background") == "sky").then(None).otherwise(pl.col("attribution"))
         ),
     )
+    bare = export(own, tmp_path / "bare", formats=["parquet"], licence_for_unknown="cc-by")
+    assert any("but missing (--attribution-for-unknown): add it" in note for note in bare.notes)
     how = {"licence_for_unknown": "cc-by", "attribution_for_unknown": "© Ada"}
     report = export(own, tmp_path / "out", formats=["parquet"], **how)
-    assert not any("credit line" in note for note in report.notes)
+    assert not any("Credit line" in note for note in report.notes)
     back = read_benchmark(tmp_path / "out").photos
     assert set(back.filter(pl.col("background") == "sky")["attribution"]) == {"© Ada"}
     assert (back["attribution"] == "© Ada").sum() == 8
@@ -228,10 +230,11 @@ def test_terms_that_bind_the_reader_and_missing_credits_are_said(grouped, tmp_pa
         attribution=pl.Series([None, " ", "x", "y"] + [None] * 44, dtype=pl.String),
     )
     report = export(replace(grouped, photos=photos), tmp_path / "out", formats=["parquet"])
+    where = "column attribution"
     assert report.notes == (
         "For non-commercial use only (NC): 8 photos.",
         "To be shared only unchanged, without crops or edits (ND): 4 photos.",
-        "Credit line required by the licence but missing: add it before sharing: 6 photos.",
+        f"Credit line required by the licence but missing ({where}): add it before sharing: 6 photos.",
     )
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| CC BY-NC-ND 4.0 | 4 | non-commercial, unchanged |" in card

@@ -141,11 +141,15 @@ def _remarks(kept: pl.DataFrame, forbidden: int, stated: int, stated_licence: st
         licence.needs_credit and not (credit or "").strip()
         for licence, credit in zip(licences, kept["attribution"], strict=True)
     )
+    where = "--attribution-for-unknown" if stated else "column attribution"
     remarks = (
         (forbidden, "Shared although the licence is not known to allow it, at the exporter's risk"),
         (stated, f"Licence stated by the exporter ({stated_licence})"),
         (sum(x.noncommercial for x in licences), "For non-commercial use only (NC)"),
         (sum(x.verbatim for x in licences), "To be shared only unchanged, without crops or edits (ND)"),
-        (credits_missing, "Credit line required by the licence but missing: add it before sharing"),
+        (
+            credits_missing,
+            f"Credit line required by the licence but missing ({where}): add it before sharing",
+        ),
     )
     return [f"{sentence}: {counted(count, 'photo')}." for count, sentence in remarks if count]
