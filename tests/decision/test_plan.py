@@ -249,6 +249,14 @@ def test_a_drop_too_small_for_any_number_of_photos_planned_for_is_said():
     )
 
 
+def test_photos_that_show_no_drop_at_all_are_said_to():
+    few = cg.plan(drop=5, classes=1, photos=2)
+    assert few.rows["smallest_drop_now"].to_list() == [None]
+    said = "Where no smallest drop is given, the photos now show none with the required power."
+    assert said in few.notes
+    assert said not in cg.plan(drop=5, classes=50, photos=10).notes
+
+
 def test_calls_and_money_are_planned_where_asked_for():
     free = cg.plan(drop=10)
     assert free.rows["calls"][0] is None

@@ -377,6 +377,8 @@ def _notes(rows: Sequence[dict[str, Any]], clusters: int | None, costs: Costs) -
         notes.append(
             f"No number of photos is enough with {clusters} clusters: plan with more, or with a larger drop."
         )
+    if any(row["smallest_drop_now"] is None and row["power_now"] is not None for row in rows):
+        notes.append("Where no smallest drop is given, the photos now show none with the required power.")
     notes.append(
         f"Label hours: {costs.seconds_per_photo:g} s for each photo to be added (--seconds-per-photo)."
     )
