@@ -183,7 +183,8 @@ class BoundedTarInfo(tarfile.TarInfo):
             raise tarfile.ReadError("it has a sparse file")
         try:
             found: BoundedTarInfo = super()._proc_member(tar)  # type: ignore[misc]
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, tarfile.HeaderError) as error:
+            # The reader would take most of them for the end, after what it has skipped by then.
             raise tarfile.ReadError("a header is damaged") from error
         if found.size < 0 or len(tar.pax_headers) > _MOST_SHARED:
             raise tarfile.ReadError("a header is damaged")

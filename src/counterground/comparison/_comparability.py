@@ -257,7 +257,7 @@ def _has_counteranimals_pairs(run: Run) -> bool:
     """Return whether the pairs are CounterAnimal's, or were chosen among them, where each class has two."""
     discovery = run.info.benchmark.discovery
     if discovery is not None:
-        return discovery.origin.casefold() == BENCHMARK
+        return (discovery.origin or "").casefold() == BENCHMARK
     return is_counteranimal(run) or not why_not_paper(run)
 
 

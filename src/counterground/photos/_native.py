@@ -69,6 +69,8 @@ def read_native(folder: Path) -> Benchmark:
         discovery = Discovered.from_json(content)
         design = Design.from_json(content.get("design"))
         masks_root = (folder / str(content["masks"])).resolve() if content.get("masks") else None
+        if masks_root is not None and masks_root.is_symlink():  # resolve() raises before Python 3.13 only
+            raise OSError(f"{masks_root} is a loop of links")
         unpacked = folder.is_relative_to(cache_dir())  # by this program
         photos = read_parquet(folder / MANIFEST_FILE, foreign=not unpacked)
     except (

@@ -89,7 +89,7 @@ def test_permuted_names_are_followed_and_the_ambiguous_are_nobodys():
     for column, index in zip(labels.columns, order.tolist(), strict=True):
         assert column == (None if WORDNET[index] in ("crane", "missile", "maillot") else index)
     assert "crane" in labels.warnings[0]
-    assert "4 of 1000" in labels.warnings[0]
+    assert "4 of 1,000" in labels.warnings[0]
 
 
 def test_keys_are_numbers_not_text():

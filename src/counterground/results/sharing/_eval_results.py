@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from counterground.errors import UsageError
 from counterground.results._model_scores import Setting
 from counterground.results._numbers import Estimate, count
-from counterground.results._run import AnyRuns, Run, open_runs
+from counterground.results._run import AnyRuns, Run
 from counterground.results.sharing._model_card import WITH_GROUPS, WITHOUT_GROUPS, ModelResult, results_of
 from counterground.text import one_line
 
@@ -42,11 +42,11 @@ def eval_results(runs: AnyRuns, dataset: str) -> dict[str, str]:
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     _check_name(dataset)
-    opened = open_runs(runs)
-    _check_benchmark(opened, dataset)
+    results = list(results_of(runs))
+    _check_benchmark([result.run for result in results], dataset)
     found: dict[str, list[EvalResultEntry]] = {}
     seen: set[Setting] = set()
-    for result in results_of(opened):
+    for result in results:
         if result.scores.setting in seen:  # in a run with other contrasts
             continue
         seen.add(result.scores.setting)
