@@ -68,9 +68,7 @@ def read_native(folder: Path) -> Benchmark:
         notes = _notes(content["notes"])
         discovery = Discovered.from_json(content)
         design = Design.from_json(content.get("design"))
-        masks_root = (folder / str(content["masks"])).resolve() if content.get("masks") else None
-        if masks_root is not None and masks_root.is_symlink():  # resolve() raises before Python 3.13 only
-            raise OSError(f"{masks_root} is a loop of links")
+        masks_root = _resolved(folder / str(content["masks"])) if content.get("masks") else None
         unpacked = folder.is_relative_to(cache_dir())  # by this program
         photos = read_parquet(folder / MANIFEST_FILE, foreign=not unpacked)
     except (
@@ -79,7 +77,6 @@ def read_native(folder: Path) -> Benchmark:
         KeyError,
         TypeError,
         AttributeError,
-        RuntimeError,
         UsageError,
         PolarsError,
     ) as error:
@@ -89,9 +86,9 @@ def read_native(folder: Path) -> Benchmark:
         ) from error
     at = folder / root
     try:
-        at = at.resolve()
+        at = _resolved(at)
         found = at.is_dir()
-    except (OSError, RuntimeError, ValueError):  # too long, a loop of links, or a null byte
+    except (OSError, ValueError):  # too long, a loop of links, or a null byte
         found = False
     if not found:
         raise CounterGroundError(
@@ -106,3 +103,14 @@ def read_native(folder: Path) -> Benchmark:
             " write the benchmark again."
         )
     return benchmark
+
+
+def _resolved(path: Path) -> Path:
+    """Resolve links; a loop of them is an `OSError` on every Python (3.13 lets it pass)."""
+    try:
+        resolved = path.resolve()
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
+    if resolved.is_symlink():
+        raise OSError(f"{resolved} is a loop of links")
+    return resolved
