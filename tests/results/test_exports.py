@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from hypothesis import given
 from hypothesis import strategies as st
-from made_runs import write_run
+from made_runs import of_composites, write_run
 
 from counterground.benchmarks import list_benchmarks
 from counterground.cli import main
@@ -22,7 +22,6 @@ from counterground.metrics import score_predictions
 from counterground.models import expand_specs, list_models, references_of
 from counterground.photos import Discovered
 from counterground.results import (
-    InterventionRecord,
     ModelRecord,
     StoppingRecord,
     bibliography,
@@ -125,17 +124,7 @@ def test_what_composites_are_made_of_and_heads_are_fitted_on_is_cited(make_run):
     fitted = mine.info.model_copy(update={"train": stamps.info.benchmark})
     cited = bibliography(replace(mine, info=fitted))
     assert "% For the photos of stamps, on which heads are fitted\n@misc{tuxpaint" in cited
-    made = InterventionRecord(
-        kind="swap",
-        version=2,
-        opencv="4",
-        settings={},
-        masks=None,
-        source=stamps.info.benchmark,
-        foregrounds=9,
-        backgrounds=9,
-    )
-    cited = bibliography(replace(mine, info=mine.info.model_copy(update={"intervention": made})))
+    cited = bibliography(of_composites(mine, stamps))
     assert "% For the photos of stamps\n@misc{tuxpaint" in cited
     assert "No entry for the benchmark" not in cited
 

@@ -1,5 +1,6 @@
 """Runs with made-up predictions and real scores: the columns and records of a real run, without a model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from counterground.results import (
     PREDICTIONS_SCHEMA,
     BenchmarkRecord,
     CountsRecord,
+    InterventionRecord,
     LabelSpaceRecord,
     ModelRecord,
     Run,
@@ -139,6 +141,21 @@ def fresh_run(
         seconds=75.5,
     )
     return Run(Path(path), info, predictions, score_predictions(predictions))
+
+
+def of_composites(run, source):
+    """Return a run as if its photos were made by swapping backgrounds in those of another run."""
+    made = InterventionRecord(
+        kind="swap",
+        version=2,
+        opencv="4",
+        settings={},
+        masks=None,
+        source=source.info.benchmark,
+        foregrounds=9,
+        backgrounds=9,
+    )
+    return replace(run, info=run.info.model_copy(update={"intervention": made}))
 
 
 @pytest.fixture(scope="session")

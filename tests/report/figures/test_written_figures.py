@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.t2CharStringPen import T2CharStringPen
-from made_runs import write_run
+from made_runs import of_composites, write_run
 from PIL import Image
 
 import counterground as cg
@@ -20,7 +20,7 @@ from counterground.report.figures import FIGURES, write_figures
 
 # Which figures a choice means, without drawing them.
 from counterground.report.figures._catalogue import chosen_names
-from counterground.results import InterventionRecord, without_mixtures
+from counterground.results import without_mixtures
 
 PROGRAM = (
     "import sys; from counterground.report.figures import write_figures;"
@@ -251,21 +251,11 @@ def test_runs_whose_models_are_left_out_are_named(make_run, tmp_path):
 
 def test_composites_beside_photos_have_no_groups(make_run, tmp_path):
     plain, swapped = (make_run({"m": (0.8, 0.5)}, path=path, version=2 * path * 32) for path in "ab")
-    made = InterventionRecord(
-        kind="swap",
-        version=2,
-        opencv="4",
-        settings={},
-        masks=None,
-        source=plain.info.benchmark,
-        foregrounds=9,
-        backgrounds=9,
-    )
     design = Design(contrasts=(Contrast("sky", "background=sky", "all"),))
     benchmark = swapped.info.benchmark.model_copy(update={"design": design.to_json()})
-    info = swapped.info.model_copy(update={"benchmark": benchmark, "intervention": made})
-    scores = without_mixtures(swapped.scores, info)
-    swapped = replace(swapped, info=info, scores=scores)
+    swapped = replace(swapped, info=swapped.info.model_copy(update={"benchmark": benchmark}))
+    swapped = of_composites(swapped, plain)
+    swapped = replace(swapped, scores=without_mixtures(swapped.scores, swapped.info))
     written = write_figures([plain, swapped], out=tmp_path, only=["3"], formats=["svg"])
     assert [path.name for path in written.files] == ["figure-3-own.svg", "captions.md"]
     assert "composites of several kinds: name its run alone" in written.absent[0]
