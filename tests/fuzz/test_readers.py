@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 from random import Random
@@ -13,11 +14,21 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parents[2] / "fuzz"))
 from mutations import mutate
 from packed import FORMATS, change_inside
-from targets import TARGETS, check, corpus, seeds
+from targets import TARGETS, check, corpus, refuse_network, seeds
+
+from counterground.offline import OFFLINE
 
 SLOW = {"croissant", "hf_saved", "hf_arrow", "hf_parquet", "manifest_parquet", "model_spec", "mitigation"}
 SLOW |= {name for name in TARGETS if name.startswith(("spuriverse", "report"))}
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    monkeypatch.setenv(OFFLINE, "1")
+    for owner, name in ((socket.socket, "connect"), (socket, "getaddrinfo")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # so that it is restored
+    refuse_network()
 
 
 @pytest.mark.parametrize("name", TARGETS)
