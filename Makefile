@@ -44,7 +44,7 @@ studies: $(INSTALLED)  ## a slice of each study, in studies/
 # Processes that tests start find modules compiled.
 test test-slow test-without-browser coverage: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(INSTALLED) browser  ## the suite, on all cores: about ten minutes on two
+test: $(INSTALLED) browser  ## the suite, on all cores: about a quarter of an hour on two
 	$(PYTEST) -m "not slow"
 
 test-slow: $(INSTALLED) browser compiler  ## simulations, trainings, clusters, failing disks, commands of the docs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -916,14 +915,10 @@ def plan(
                     f"{name} is an assumption, and {source.path} shows what it is: leave out one."
                 )
     costs = Costs(seconds_per_photo, calls_per_photo, price)
-    made = plan_photos(source, drop / 100, power, clusters=clusters, against=against, costs=costs)
-    narrow = [
-        f"{referee.model} chose the pairs of each half of these photos on the other half: its standard "
-        "error, and the smallest drop that it shows now, are too small."
-        for referee in (measured_referees(source, str(source.path)) if isinstance(source, Run) else ())
-        if referee.effect == "narrow"
-    ]
-    return replace(made, notes=(*made.notes, *narrow))
+    referees = measured_referees(source, str(source.path)) if isinstance(source, Run) else []
+    return plan_photos(
+        source, drop / 100, power, clusters=clusters, against=against, costs=costs, referees=referees
+    )
 
 
 @checked

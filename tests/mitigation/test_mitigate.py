@@ -809,7 +809,7 @@ def test_photos_with_a_watermark_are_encoded_under_the_name_of_the_model():
 
 def test_methods_left_out_for_one_reason_are_named_together(planted, tmp_path, capsys):
     found = cg.mitigate(planted, Planted(), "roboshot", out=tmp_path / "run", watermark=False, figure=False)
-    reasons = {name: f"{name} needs masks." for name in ("foreground", "background-subtraction")}
+    reasons = dict.fromkeys(("foreground", "background-subtraction"), "needs masks.")
     record = found.record.model_copy(update={"left_out": {**reasons, "dfr": "No sklearn."}})
     show_mitigated(replace(found, record=record), tmp_path / "run")
     printed = " ".join(capsys.readouterr().out.split())

@@ -190,8 +190,7 @@ def show_mitigated(mitigated: Mitigated, out: Path) -> None:
         _console().print(one_line(sentence))
     alike: dict[str, list[str]] = {}
     for name, reason in record.left_out.items():
-        needed = reason.removeprefix(f"{name} needs ")
-        alike.setdefault(reason if needed == reason else f"needs {needed}", []).append(name)
+        alike.setdefault(reason, []).append(name)
     left_out = [f"Left out ({', '.join(names)}): {reason}" for reason, names in alike.items()]
     absent = [f"The {name} effect was not measured: {why}." for name, why in record.not_measured.items()]
     warnings = mitigated.run.info.warnings

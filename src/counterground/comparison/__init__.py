@@ -10,7 +10,7 @@ from counterground.comparison._comparability import (
     comparability_warnings,
     measured_referees,
 )
-from counterground.comparison._comparison import TESTS_SCHEMA, Comparison, full_comparison
+from counterground.comparison._comparison import TESTS_SCHEMA, Comparison, full_comparison, runs_left_out
 from counterground.comparison._format import TablesView, format_claim, format_comparison, format_reproduction
 from counterground.comparison._ranks import RANKS_SCHEMA, rank_models
 from counterground.comparison._reproduction import REPRODUCTION_SCHEMA, left_out, reproduce
@@ -21,8 +21,8 @@ from counterground.comparison._robustness import (
     effective_robustness,
 )
 from counterground.comparison._scaling import EVERY, TERMS, WITHOUT, Answer, Scaling, ScalingFit, scaling
-from counterground.comparison.points import BENCHMARK as COUNTERANIMAL
 from counterground.comparison.points import (
+    COUNTERANIMAL,
     POINTS_SCHEMA,
     PUBLISHED,
     identity_of,
@@ -70,6 +70,7 @@ __all__ = [
     "rank_models",
     "reproduce",
     "run_names",
+    "runs_left_out",
     "scaling",
     "titles",
 ]

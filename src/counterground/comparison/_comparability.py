@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from counterground.comparison.points import (
-    BENCHMARK,
+    COUNTERANIMAL,
     is_counteranimal,
     is_published,
     paper_row,
@@ -257,7 +257,7 @@ def _has_counteranimals_pairs(run: Run) -> bool:
     """Return whether the pairs are CounterAnimal's, or were chosen among them, where each class has two."""
     discovery = run.info.benchmark.discovery
     if discovery is not None:
-        return (discovery.origin or "").casefold() == BENCHMARK
+        return (discovery.origin or "").casefold() == COUNTERANIMAL
     return is_counteranimal(run) or not why_not_paper(run)
 
 

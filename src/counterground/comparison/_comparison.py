@@ -302,7 +302,9 @@ def full_comparison(
     warnings = [*comparability_warnings(named, paper)]
     if not published:
         obstacles += _little_to_compare(listed if contrast is None else (), points, shown, compared)
-        obstacles += _left_out(named, places, compared)
+        shown_in = {folder for folder, *_ in places}
+        lacking = [name for name, run in named.items() if run.path.resolve() not in shown_in]
+        obstacles += runs_left_out(lacking, len(named), compared)
     warnings += [*obstacles, *_near_chance(points, compared), *robustness.warnings]
     return Comparison(
         points,
@@ -374,11 +376,9 @@ def _little_to_compare(
     return []
 
 
-def _left_out(runs: Mapping[str, Run], places: Iterable[tuple[Any, ...]], contrast: Contrast) -> list[str]:
-    """Name the runs whose models are left out, if those of others are shown."""
-    shown = {folder for folder, *_ in places}
-    names = [name for name, run in runs.items() if run.path.resolve() not in shown]
-    if len(names) in (0, len(runs)):
+def runs_left_out(names: Sequence[str], of: int, contrast: Contrast) -> list[str]:
+    """Name the runs whose models are left out, if there are others ``of`` the runs."""
+    if len(names) in (0, of):
         return []
     return [f"No {contrast.name} can be computed from {', '.join(names)}, whose models are left out."]
 

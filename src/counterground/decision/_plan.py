@@ -20,6 +20,7 @@ from counterground.reading import read_parquet
 from counterground.results import (
     Cell,
     Column,
+    MeasuredReferee,
     Run,
     StoppingRecord,
     Table,
@@ -153,6 +154,7 @@ def plan_photos(
     clusters: int | None = None,
     against: str | None = None,
     costs: Costs | None = None,
+    referees: Sequence[MeasuredReferee] = (),
 ) -> Plan:
     """Return how many photos are needed to detect a drop, and what those at hand can detect.
 
@@ -164,6 +166,7 @@ def plan_photos(
         clusters: how many there can be, at least 4; None: they grow with the photos.
         against: a model of the run; each other model's drop is then compared with its drop.
         costs: what photos cost.
+        referees: the models of the run that chose its pairs.
 
     Raises:
         UsageError: an impossible value, a price without calls, ``against`` without a run or not one of its
@@ -203,6 +206,12 @@ def plan_photos(
     rows = [_row(name, each, question, price, spare) for name, each, price in named]
     notes += [f"{name} {obstacle}" for name, obstacle in obstacles]
     notes += _notes(rows, clusters, costs)
+    notes += [
+        f"{referee.model} chose the pairs of each half of these photos on the other half: its standard "
+        "error, and the smallest drop that it shows now, are too small."
+        for referee in referees
+        if referee.effect == "narrow"
+    ]
     return Plan(pl.DataFrame(rows, schema=_SCHEMA), tuple(notes), against is not None)
 
 

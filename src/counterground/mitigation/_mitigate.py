@@ -139,7 +139,8 @@ def _try_all(
                 left_out[method.name] = str(error)
             bar.advance(1)
     if not tried:
-        raise UsageError(f"No method can be used here. {' '.join(left_out.values())}")
+        reasons = " ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise UsageError(f"No method can be used here. {reasons}")
     return tried, left_out
 
 
@@ -181,11 +182,13 @@ def _usable(
         if not missing:
             usable.append(method)
             continue
-        reason = f"{method.name} needs {lacking[missing[0]]}."
+        reason = f"needs {lacking[missing[0]]}."
         unmasked = missing[0] == "masks" and not bench.run.benchmark.photos["mask"].count()
         if method.name in refuse or method in refuse:
             give = "Name their source with --masks, leave" if unmasked else "Leave"
-            raise UsageError(f"{reason} {give} it out, or take --method all for those that can be used.")
+            raise UsageError(
+                f"{method.name} {reason} {give} it out, or take --method all for those that can be used."
+            )
         left_out[method.name] = f"{reason} Name their source with --masks." if unmasked else reason
     return usable, left_out
 

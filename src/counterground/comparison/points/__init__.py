@@ -17,7 +17,7 @@ from counterground.comparison.points._points import (
     titles_of,
 )
 from counterground.comparison.points._published import (
-    BENCHMARK,
+    COUNTERANIMAL,
     NORMAL,
     PUBLISHED,
     Figure,
@@ -27,7 +27,7 @@ from counterground.comparison.points._published import (
 from counterground.comparison.points._runs import FAMILIES, identity_of, is_counteranimal, why_not_paper
 
 __all__ = [
-    "BENCHMARK",
+    "COUNTERANIMAL",
     "FAMILIES",
     "NORMAL",
     "POINTS_SCHEMA",

@@ -15,7 +15,7 @@ from counterground.published import SETTINGS, SettingName, load_table, published
 PUBLISHED = ("paper", "reproduction")
 """Sources of points that come from no run."""
 
-BENCHMARK = "counteranimal"
+COUNTERANIMAL = "counteranimal"
 LABEL_SPACE = {"1v1000": "imagenet", "1v20": "confusable"}
 
 # The reproduction writes some names differently from the paper.
@@ -49,7 +49,7 @@ def paper_rows(setting: SettingName) -> list[dict[str, Any]]:
             "answer_score": "mean" if row["family"] == "lvlm" else None,
             "label_space": LABEL_SPACE[chosen.setup],
             "averaging": chosen.averaging,
-            "benchmark": BENCHMARK,
+            "benchmark": COUNTERANIMAL,
             "comparable": True,
             "near_chance": False,
         }
@@ -83,7 +83,7 @@ def reproduction_rows() -> list[dict[str, Any]]:
                 "as_published": False,
                 "label_space": LABEL_SPACE["1v1000"],
                 "averaging": "balanced",
-                "benchmark": BENCHMARK,
+                "benchmark": COUNTERANIMAL,
                 "comparable": True,
                 "near_chance": False,
                 "note": row["note"],

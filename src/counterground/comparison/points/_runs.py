@@ -8,7 +8,7 @@ import polars as pl
 
 from counterground.comparison.points._matching import PaperRow, is_published, paper_row
 from counterground.comparison.points._published import (
-    BENCHMARK,
+    COUNTERANIMAL,
     LABEL_SPACE,
     data_size_of,
     is_filtered,
@@ -114,7 +114,7 @@ def why_not_paper(run: Run) -> str:
 
 def is_counteranimal(run: Run) -> bool:
     """Return whether a run calls its benchmark CounterAnimal, whatever photos, or composites, it holds."""
-    return run.info.source.name.casefold() == BENCHMARK
+    return run.info.source.name.casefold() == COUNTERANIMAL
 
 
 def _other_setting(label_space: str | None, paper: PaperSetting) -> str:

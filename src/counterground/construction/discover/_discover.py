@@ -253,7 +253,7 @@ def _nothing(finding: Finding, referee: str, name: str, min_drop: float, split: 
             f"least {counted(finding.photos_needed, 'photo')}{half}. {_remedy(finding, referee)}"
         )
     found = finding.decisive
-    if split == "none" and found.observed == found.low == found.high == 0:
+    if split == "none" and found.observed == found.low == found.high == 0:  # no half chose a pair, ever
         return (
             "Whether the pairs exceed chance is not known: to tell, one half of the photos chooses pairs and "
             "the other measures them, but the halves have too few photos for any pair. Add photos of other "

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from counterground.benchmarks import open_benchmark
-from counterground.comparison import run_names
+from counterground.comparison import run_names, runs_left_out
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_writable, write_bytes, write_text
 from counterground.metrics import DROP, Contrast
@@ -175,9 +175,7 @@ def _note_left_out(material: Material, names: Sequence[str]) -> tuple[str, ...]:
         for run, name in zip(runs, run_names(runs), strict=True)
         if not any(map(material.words.knows, regroup(run.with_contrast(contrast).scores)))
     ]
-    if len(lacking) in (0, len(runs)):
-        return ()
-    return (f"No {contrast.name} can be computed from {', '.join(lacking)}, whose models are left out.",)
+    return tuple(runs_left_out(lacking, len(runs), contrast))
 
 
 def _note_earlier(folder: Path, files: Sequence[Path]) -> tuple[str, ...]:
