@@ -287,7 +287,9 @@ def reversals(methods: Iterable[MethodRecord]) -> list[str]:
         for each in below
     ]
     return (
-        [f"It is below 0 with {', '.join(named)}: common photos are then the harder ones."] if named else []
+        [f"The drop is below 0 with {', '.join(named)}: common photos are then the harder ones."]
+        if named
+        else []
     )
 
 

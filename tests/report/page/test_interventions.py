@@ -286,7 +286,9 @@ def test_a_drop_that_is_reversed_is_not_mitigated(made, tmp_path):
     record = json.loads(read_record(folder / "mitigation.json"))
     record["methods"][1]["mitigated"]["drop"] |= {"value": -0.5, "low": -0.7, "high": -0.3}
     write_record(folder / "mitigation.json", json.dumps(record))
-    reversed_ = "It is below 0 with text-projection (−50.0 [−70.0, −30.0]): common photos are then the harder"
+    reversed_ = (
+        "The drop is below 0 with text-projection (−50.0 [−70.0, −30.0]): common photos are then the harder"
+    )
     assert reversed_ in " ".join(read_mitigation(folder).sentences)
     page = write_report([cg.open_run(folder)], tmp_path / "report.html", photos=False).read_text()
     answer = words(page).partition(SMALLER)[2].lstrip()
