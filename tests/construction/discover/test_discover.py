@@ -308,6 +308,19 @@ def test_one_photograph_a_label_proves_nothing():
     assert not found.exceeds_chance
 
 
+def test_a_half_that_keeps_no_pair_has_no_share_in_a_mean_drop():
+    found = [
+        find_pairs(draw(seed, classes=2, labels=2, effect=0.3), split="swap", min_drop=40, permutations=9)[0]
+        for seed in range(30)
+    ]
+    alone = [each for each in found if each.pairs["half"].n_unique() == 1]
+    assert 5 < len(alone) < len(found)
+    for each in found:
+        if len(each.pairs):
+            assert each.chosen_by_chance.observed == pytest.approx(each.chosen_drop.value)
+            assert each.held_out_by_chance.observed == pytest.approx(each.reported_drop.value)
+
+
 def test_observers_with_several_labels_are_permuted_within_classes():
     rows = draw(0, per_cell=4, effect=0.25, mixed=True)
     own = rows.with_columns(cluster=pl.concat_str("class_index", pl.lit("/"), "cluster"))
@@ -750,6 +763,24 @@ def test_pairs_chosen_on_all_their_photos_are_not_searched_again(photos, tmp_pat
     discovered(read_benchmark(photos), tmp_path / "pairs", split="none")
     with pytest.raises(UsageError, match=r"chosen on these same photos .* search photos instead"):
         discovered(read_benchmark(tmp_path / "pairs"), tmp_path / "again", split=split)
+
+
+def test_what_counteranimals_own_choice_gives_is_not_taken_for_more_than_chance(tmp_path):
+    """Both halves share the choice that was made on all its photos."""
+    right = np.eye(3, dtype=np.uint8) * 200  # red, green, blue: what the referee takes for each class
+    colours = [right[(animal + shift) % 3] for animal in range(3) for shift in (0, 1) for _ in range(8)]
+    frame = {
+        "path": [np.full((8, 8, 3), colour, np.uint8) + np.uint8(n) for n, colour in enumerate(colours)],
+        "class_name": [name for name in colour_model.NAMES for _ in range(16)],
+        "background": (["snow"] * 8 + ["grass"] * 8) * 3,
+    }
+    benchmark = cg.Benchmark.from_frame(frame, name="photos")
+    own = discovered(benchmark, tmp_path / "own")
+    assert own.exceeds_chance
+    assert own.sentence.startswith("More than chance (p = 0.001). On the selection half")
+    theirs = discovered(benchmark.described(name="CounterAnimal"), tmp_path / "theirs")
+    assert "(p = 0.001), if CLIP-LAION400M-ViT/B/32 had not chosen" in theirs.sentence
+    assert "chance alone may give as much" in read_benchmark(tmp_path / "theirs").notes[0]
 
 
 def test_wrong_asks_are_named(photos, tmp_path):

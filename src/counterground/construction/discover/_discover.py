@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from counterground.comparison import REFEREE, chosen_on_its_photos
 from counterground.construction.discover._discovery import (
     FILES,
     Discovery,
@@ -103,7 +104,7 @@ def discover_pairs(
     remarks = (
         _sentences(finding, who, drops, split) if is_written else [*_unused(run), "No benchmark was written."]
     )
-    verdict = nothing or f"More than chance ({p_equals(finding.decisive.p)})."
+    verdict = nothing or _exceeds(finding, run)
     sentences = [verdict, *remarks, *(_crossed(first, other, split) for other in crossed)]
     found = (
         replace(
@@ -241,6 +242,17 @@ def _unlabelled(run: Run) -> list[str]:
     if not bare:
         return []
     return [f"Not used to choose pairs, because they have no background label: {counted(bare, 'photo')}."]
+
+
+def _exceeds(finding: Finding, run: Run) -> str:
+    """Say that the pairs exceed chance, or for whom that is not known: halves share an earlier choice."""
+    p = p_equals(finding.decisive.p)
+    if not chosen_on_its_photos(run):
+        return f"More than chance ({p})."
+    return (
+        f"More than chance ({p}), if {REFEREE} had not chosen CounterAnimal's backgrounds on these same "
+        "photos: for it, and for models that find the same photos hard, chance alone may give as much."
+    )
 
 
 def _nothing(finding: Finding, referee: str, name: str, min_drop: float, split: Split) -> str:

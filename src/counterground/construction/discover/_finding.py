@@ -243,13 +243,16 @@ class _How:
     def figures(self, photos: Photos, labels: Ints) -> list[tuple[Floats, ...]]:
         """Return classes kept, their mean drop where chosen and, with two halves, that on the other half.
 
-        The last comes with its sampling variance. Halves share no cluster, so their variances add.
+        Drops are means over the halves that keep a class, 0 if none does. The last comes with its sampling
+        variance. Halves share no cluster, so their variances add.
         """
         tally = photos.count(labels)
         choices = self.choices(tally)
         used = choices[: self.sides]
         kept = _mean([choice.kept.sum(-1) for choice in used])
-        chosen = _mean([choice.drop_in(tally.half(number)) for number, choice in enumerate(used)])
+        chosen, _ = _mean_drop(
+            used, [choice.drop_in(tally.half(number)) for number, choice in enumerate(used)]
+        )
         if len(choices) == 1:
             return [(kept,), (chosen,)]
         others = [*enumerate(reversed(choices))]
@@ -257,13 +260,20 @@ class _How:
             photos.variance(labels, tally, number, choice.weights(tally.photos.shape[-1]))
             for number, choice in others
         ]
-        held_out = _mean([choice.drop_in(tally.half(number)) for number, choice in others])
-        return [(kept,), (chosen,), (held_out, _mean(variances) / 2)]
+        drops = [choice.drop_in(tally.half(number)) for number, choice in others]
+        held_out, halves = _mean_drop(choices, drops)
+        return [(kept,), (chosen,), (held_out, np.sum(variances, axis=0) / halves**2)]
 
 
 def _mean(values: Sequence[Floats]) -> Floats:
     mean: Floats = np.mean(values, axis=0)
     return mean
+
+
+def _mean_drop(choices: Sequence[Choice], drops: Sequence[Floats]) -> tuple[Floats, Floats]:
+    """Return the mean drop over the halves that keep a class, and how many these are, at least 1."""
+    halves = np.maximum(np.sum([choice.kept.any(-1) for choice in choices], axis=0, dtype=np.float64), 1.0)
+    return np.sum(drops, axis=0) / halves, halves
 
 
 def _pairs(choice: Choice, classes: pl.Series, labels: list[str], half: str) -> pl.DataFrame:
