@@ -55,6 +55,7 @@ def run_facts(run: Run) -> RunFacts:
     photos = count(counts.photos)
     if counts.photos != info.benchmark.n_photos:
         photos += f" of {count(info.benchmark.n_photos)} in the manifest"
+    reads_names = any(model.reads_names for model in info.models)
     facts = [
         ("Benchmark", info.benchmark.name),
         ("Benchmark version", info.benchmark.version),
@@ -65,8 +66,7 @@ def run_facts(run: Run) -> RunFacts:
         *([("Answers that name no class", unmatched)] if unmatched else []),
         *_positions(run),
         ("Label space", f"{space.name} ({count(space.size)} names): {space.source}"),
-        ("Names", info.names),
-        ("Prompts", info.prompts),
+        *([("Names", info.names), ("Prompts", info.prompts)] if reads_names else []),
         ("Legacy loading (as in the paper)", "yes" if info.as_published else "no"),
         *([("Fast decode (JPEGs at a reduced size)", "yes")] if info.fast_decode else []),
         *([("Heads fitted on", f"{info.train.name}@{info.train.version[:8]}")] if info.train else []),

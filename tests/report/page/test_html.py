@@ -119,14 +119,15 @@ def test_a_run_as_published_says_so_before_any_figure(page, make_run):
     levels = {"m": (0.8, 0.5)}
     published = make_run(levels, as_published=True, path="old")
     top = page(published).text.split("Percent, with 95")[0]
-    assert "prompts simple, legacy loading (as in the paper)." in top
+    assert "(imagenet), legacy loading (as in the paper)." in top
+    assert "prompts" not in top  # a classifier reads none
     assert (
         "Legacy loading (as in the paper): models were loaded the way the paper apparently loaded them" in top
     )
     both = page(published, make_run(levels, path="new")).text
     top = both.split("Percent, with 95")[0]
     assert "Legacy loading (as in the paper) of old: models were loaded" in top
-    assert "prompts simple, legacy loading (as in the paper); 1 vs. 1000" in top
+    assert "(imagenet), legacy loading (as in the paper); 1 vs. 1000" in top
     assert "Does m (old) rely on the background?" in top
     assert "Smallest measured drop m (new):" in top
     assert "legacy loading" not in page(make_run(levels)).text.split("Percent, with 95")[0].lower()
@@ -171,7 +172,8 @@ def test_fewer_names_than_the_label_space_has_are_said_to_compete(page, make_run
 
     def top(options=None, **changed):
         space = run.info.label_space.model_copy(update=changed)
-        info = run.info.model_copy(update={"label_space": space, "options": options})
+        reads = [model.model_copy(update={"kind": "generative"}) for model in run.info.models]
+        info = run.info.model_copy(update={"label_space": space, "options": options, "models": reads})
         return page(replace(run, info=info)).text
 
     assert "4 options per question (imagenet), names" in top(options=4, candidates=4)

@@ -199,7 +199,7 @@ def make_section(
     shown = _Shown(
         [note for run in runs for note in run.info.benchmark.notes],
         _warnings(runs),
-        [_setting(run) for run in runs],
+        runs,
     )
     page: ClassPage = class_page(runs, by_run, rows, facts, lead=lead.label if lead else None)
     causes = _causes(swapped, marks, of, count, len(rows), shown=shown, pictures=pictures)
@@ -237,7 +237,7 @@ def make_section(
         if any(map(has_unpaired_backgrounds, runs))
         else None,
         rows=rows,
-        settings=unique(shown.settings),
+        settings=unique(_setting(run, reads_names=_reads_names(run)) for run in runs),
         explorer=draw_explorer(
             items,
             comparison.points.filter(source="paper"),
@@ -317,12 +317,14 @@ class _Shown(NamedTuple):
 
     notes: list[str]
     warnings: list[str]
-    settings: list[str]
+    runs: Sequence[Run]
 
     def other(self, run: Run) -> str:
         """Return the settings of a run if no run of the section has them, else an empty text."""
-        setting = _setting(run)
-        return "" if setting in self.settings else setting
+        reads = _reads_names(run)
+        known = {_setting(each, reads_names=reads) for each in self.runs}
+        setting = _setting(run, reads_names=reads)
+        return "" if setting in known else setting
 
 
 def _causes(
@@ -545,7 +547,12 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
     return unique(found)
 
 
-def _setting(run: Run) -> str:
+def _reads_names(run: Run) -> bool:
+    return any(model.reads_names for model in run.info.models)
+
+
+def _setting(run: Run, *, reads_names: bool) -> str:
+    """Return the settings of a run in words, how names are written only for models that read them."""
     info, names = run.info, run.info.label_space
     of = "" if names.candidates is None else f"{names.candidates} of "
     space = f"1 vs. {of}{names.size} ({names.name})"
@@ -557,4 +564,5 @@ def _setting(run: Run) -> str:
     elif info.options:
         space = f"{names.candidates} options per question ({names.name})"
     loading = ", legacy loading (as in the paper)" if info.as_published else ""
-    return f"{space}, names {info.names}, prompts {info.prompts}{loading}"
+    texts = f", names {info.names}, prompts {info.prompts}" if reads_names else ""
+    return f"{space}{texts}{loading}"
