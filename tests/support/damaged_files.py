@@ -288,8 +288,8 @@ def _mitigation(folder: Path) -> Kind:
         mitigated=accuracies, cost=Figure(value=0.1), gain=Figure(value=0.2), cpu_seconds=1,
     )  # fmt: skip
     record = MitigationRecord(
-        model="m", benchmark="b@1", contrast="drop", parts=[PartRecord(photos=9, clusters=3)], seed=0,
-        unmitigated=accuracies, methods=[method], tests=0,
+        model="m", benchmark="b@1", contrast="drop: group=common - group=counter",
+        parts=[PartRecord(photos=9, clusters=3)], seed=0, tests=0, unmitigated=accuracies, methods=[method],
     )  # fmt: skip
     (folder / "mitigated").mkdir()
     write_record(folder / "mitigated" / "mitigation.json", record.model_dump_json(indent=2))

@@ -11,7 +11,6 @@ from counterground.results._mitigation import (
     MitigationRecord,
     PartRecord,
     read_mitigation,
-    reversals,
 )
 from counterground.results._model_scores import (
     NO_GROUPS,
@@ -208,7 +207,6 @@ __all__ = [
     "refuse_run_file",
     "regroup",
     "repeat_command",
-    "reversals",
     "rich_table",
     "run_facts",
     "score_rows",

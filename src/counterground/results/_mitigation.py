@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
-from counterground.errors import CounterGroundError
+from counterground.errors import CounterGroundError, UsageError
 from counterground.files import read_record
+from counterground.metrics import DROP, Contrast
 from counterground.results._model_scores import SIGNIFICANT
 from counterground.results._numbers import NOTHING, Estimate, p_value, percent
+from counterground.results.score_tables import contrast_titles
 from counterground.results.tables import (
     Cell,
     Column,
@@ -114,6 +115,16 @@ class MethodRecord(_Record):
     cpu_seconds: float
 
     @property
+    def helps(self) -> bool:
+        """Whether the drop is significantly smaller."""
+        return self.gain.significant and (self.gain.value or 0.0) > 0
+
+    @property
+    def loses(self) -> bool:
+        """Whether more than half of its gain is accuracy lost on common photos, by point estimates."""
+        return (self.cost.value or 0.0) > HALF * (self.gain.value or 0.0)
+
+    @property
     def reverses(self) -> bool:
         """Whether common photos are the harder ones for the mitigated model: its drop is clearly below 0."""
         return self.mitigated.drop.high is not None and self.mitigated.drop.high < 0
@@ -169,26 +180,55 @@ class MitigationRecord(_Record, TableView):
     not_measured: dict[str, str] = {}
     notes: list[str] = []
 
+    @field_validator("contrast")
+    @classmethod
+    def _parsed(cls, text: str) -> str:
+        try:
+            return str(Contrast.parse(text))
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """What sentences call the photos of its two sides, such as ``common photos``."""
+        contrast = Contrast.parse(self.contrast)
+        if contrast == DROP:
+            return "common photos", "counter photos"
+        left, right = ("all photos" if side == "all" else side for side in contrast.titles)
+        return left, right
+
     @property
     def sentences(self) -> list[str]:
         """What the table says, no stronger than its tests."""
         drop = self.unmitigated.drop.estimate
-        lines = [f"The drop of {self.model} is {drop.text} points {drop.interval}.".replace(" .", ".")]
-        smaller = [each for each in self.methods if each.gain.significant and (each.gain.value or 0) > 0]
+        what = "" if Contrast.parse(self.contrast) == DROP else f" ({self.contrast})"
+        lines = [f"The drop{what} of {self.model} is {drop.text} points {drop.interval}.".replace(" .", ".")]
+        smaller = [each for each in self.methods if each.helps]
         lines.append(
             f"It is significantly smaller with {_listed(smaller)}."
             if smaller
             else "No method makes it significantly smaller."
         )
-        lines += reversals(smaller)
+        lines += self.reversals
         cheap = [each for each in self.methods if each.halves_cheaply]
         lines.append(
-            "At least half of it is gone, at a cost of at most 1 point on common photos, with "
+            f"At least half of it is gone, at a cost of at most 1 point on {self.sides[0]}, with "
             f"{_listed(cheap)} (point estimates)."
             if cheap
-            else "None of them removes half of it at a cost of at most 1 point on common photos."
+            else f"None of them removes half of it at a cost of at most 1 point on {self.sides[0]}."
         )
         return lines
+
+    @property
+    def reversals(self) -> list[str]:
+        """A sentence on the methods that help and turn the drop clearly below 0; empty if none does."""
+        below = [
+            f"{each.name} ({each.mitigated.drop.estimate.text} {each.mitigated.drop.estimate.interval})"
+            for each in self.methods
+            if each.helps and each.reverses
+        ]
+        harder = f"{self.sides[0]} are then the harder ones"
+        return [f"The drop is below 0 with {', '.join(below)}: {harder}."] if below else []
 
     @property
     def rows(self) -> pl.DataFrame:
@@ -220,9 +260,18 @@ class MitigationRecord(_Record, TableView):
     def table(self) -> Table:
         """The record for readers: percent, differences in points, with intervals."""
         effects = list(self.side_effects)
-        columns = [Column("Method"), *(Column(title, True) for title in ("Drop", "Gain", "p (Holm)", "Cost"))]
-        columns += [Column(title, True) for title in ("Common", "Counter", "Worst group")]
-        columns += [Column(f"{name.capitalize()} drop", True) for name in effects]
+        left, right, drop = contrast_titles(Contrast.parse(self.contrast))
+        columns = [
+            Column("Method"),
+            Column(drop, True),
+            Column("Gain", True),
+            Column("p (Holm)", True, below=True),
+        ]
+        columns += [Column("Cost", True), Column(left, True), Column(right, True, below=True)]
+        columns.append(Column("Worst group", True))
+        columns += [
+            Column(f"{name.capitalize()} drop", True, below=place > 0) for place, name in enumerate(effects)
+        ]
         columns.append(Column("Labels"))
         own = self.unmitigated
         none = Cell(NOTHING)
@@ -246,12 +295,11 @@ class MitigationRecord(_Record, TableView):
         return (
             f"{self.model} on {photos} of {self.benchmark.partition('@')[0]}, {self.contrast}. Percent, "
             "differences in points; 95 % intervals for other photos with these heads; those of gain and cost "
-            "are paired. Gain: how much the drop shrinks. Cost: how much accuracy on common photos is lost. "
-            "Labels: at which steps labels of backgrounds were used. p is corrected (Holm) for "
-            f"{counted(self.tests, 'test')} of all pairs of the {len(self.methods) + 1} models. Each photo "
-            "was judged by a head that was fitted "
-            "and chosen on other clusters."
-            f"{effects}"
+            "are paired. Gain: how much the drop shrinks. Cost: how much accuracy on "
+            f"{self.sides[0]} is lost. Labels: at which steps labels of backgrounds were used. p is "
+            f"corrected (Holm) for {counted(self.tests, 'test')} of all pairs of the "
+            f"{len(self.methods) + 1} models. Each photo was judged by a head that was fitted and chosen on "
+            f"other clusters.{effects}"
         )
 
     def __repr__(self) -> str:
@@ -277,20 +325,6 @@ def read_mitigation(folder: Path) -> MitigationRecord:
         return MitigationRecord.model_validate_json(read_record(path))
     except (OSError, ValueError) as error:
         raise CounterGroundError(f"{path} is damaged or of another version: mitigate again.") from error
-
-
-def reversals(methods: Iterable[MethodRecord]) -> list[str]:
-    """Say with which methods the drop is clearly below 0; an empty list if with none."""
-    below = [each for each in methods if each.reverses]
-    named = [
-        f"{each.name} ({each.mitigated.drop.estimate.text} {each.mitigated.drop.estimate.interval})"
-        for each in below
-    ]
-    return (
-        [f"The drop is below 0 with {', '.join(named)}: common photos are then the harder ones."]
-        if named
-        else []
-    )
 
 
 def _listed(methods: list[MethodRecord]) -> str:

@@ -16,13 +16,13 @@ from planted_photos import Planted, planted_benchmark
 
 import counterground as cg
 from counterground.files import read_record, write_record
-from counterground.metrics import score_predictions
+from counterground.metrics import Contrast, score_predictions
 from counterground.photos import load_photo
 from counterground.report import write_report
 
 # Many models on composites would take minutes.
 from counterground.report.page._causes import ModelEffects, cause_answer
-from counterground.report.page._cures import Method, cure_answer
+from counterground.report.page._cures import cure_answer
 from counterground.results import (
     Accuracies,
     Figure,
@@ -201,9 +201,8 @@ def test_composites_of_another_set_of_photos_are_said_to_be(made, answers):
     version = made["discs swapped"].info.intervention.source.version
     assert f"Measured on another set of photos: discs, version {version[:12]}." in answer
     # Those have two classes, these have four: other names compete.
-    assert answer.endswith(
-        "other settings than the scores below: 1 vs. 2 (benchmark), names openai, prompts simple."
-    )
+    # Its models are classifiers, to which prompts mean nothing.
+    assert answer.endswith("other settings than the scores below: 1 vs. 2 (benchmark).")
 
 
 def test_what_a_run_on_composites_says_of_itself_stands_beside_its_figures(made, tmp_path):
@@ -276,7 +275,7 @@ def test_a_drop_that_shrinks_because_common_photos_are_lost_is_no_cure(made, tmp
     write_record(folder / "mitigation.json", json.dumps(record))
     page = write_report([cg.open_run(folder)], tmp_path / "report.html", photos=False).read_text()
     answer = words(page).partition(SMALLER)[2].lstrip()
-    assert answer.startswith("None without losing common accuracy.")
+    assert answer.startswith("None without losing accuracy on common photos.")
     assert "With text-projection, more than half of the gain is accuracy lost on common photos" in answer
     assert "smaller by loss" in page
 
@@ -397,22 +396,50 @@ def test_the_largest_of_several_effects_is_corrected_for_their_number(models, an
     assert "chosen on these photos" in cause_answer(causes, "lead", on_these_photos=True).reason
 
 
-@pytest.mark.parametrize(("p", "warned"), [(0.01, True), (0.2, False)])
-def test_a_gain_on_the_photos_that_chose_the_pairs_may_be_chance(p, warned):
+TO_COUNTER = Contrast("drop", "group=common", "group=counter")
+
+
+def cures_with(p, contrast=TO_COUNTER, cost=0.01):
+    """One method, as a section of the page sees it."""
     known = Accuracies(common=Figure(), counter=Figure(), drop=Figure(value=0.3), worst_group=None)
     method = MethodRecord(
         name="l2", title="t", source="s", model="lead + l2", group_labels={}, chosen_by=None, tried=1,
-        settings=[], mitigated=known, cost=Figure(value=0.01), gain=Figure(value=0.1, p_holm=p),
+        settings=[], mitigated=known, cost=Figure(value=cost), gain=Figure(value=0.1, p_holm=p),
         cpu_seconds=1,
     )  # fmt: skip
     record = MitigationRecord(
-        model="lead", benchmark="b@1", contrast="drop", parts=[], seed=0, tests=4, unmitigated=known,
+        model="lead", benchmark="b@1", contrast=str(contrast), parts=[], seed=0, tests=4, unmitigated=known,
         methods=[method],
     )  # fmt: skip
-    cures = [SimpleNamespace(record=record, methods=[Method(method, "")], other_photos=None)]
+    return [SimpleNamespace(record=record, other_photos=None)]
+
+
+@pytest.mark.parametrize(("p", "warned"), [(0.01, True), (0.2, False)])
+def test_a_gain_on_the_photos_that_chose_the_pairs_may_be_chance(p, warned):
+    cures = cures_with(p)
     assert "chosen on these same photos" not in cure_answer(cures, "lead").reason
     found = cure_answer(cures, "lead", on_these_photos=True)
     assert ("seems to gain, too" in found.reason) == warned
+
+
+@pytest.mark.parametrize(
+    ("contrast", "left"),
+    [(TO_COUNTER, "common photos"), (Contrast("gap", "place=land", "place=water"), "place=land"),
+     (Contrast("gap", "all", "place=water"), "all photos")],
+)  # fmt: skip
+def test_costs_of_mitigations_name_the_left_side_of_their_contrast(contrast, left):
+    cures = cures_with(0.01, contrast, cost=0.09)
+    found = cure_answer(cures, "lead")
+    assert found.answer == f"None without losing accuracy on {left}."
+    lost = f"more than half of the gain is accuracy lost on {left}"
+    assert f"at a cost of 9.0 on {left}. With l2, {lost}" in found.reason
+    record = cures[0].record
+    assert f"at most 1 point on {left}." in " ".join(record.sentences)
+    assert f"how much accuracy on {left} is lost" in record.table.caption
+    titles = [column.title for column in record.table.columns]
+    ends = ("Common", "Counter", "Drop") if contrast == TO_COUNTER else (contrast.left, "place=water", "gap")
+    assert (titles[5], titles[6], titles[1]) == ends
+    assert ("(gap: " in record.sentences[0]) == (contrast != TO_COUNTER)
 
 
 def test_an_effect_that_is_not_significant_among_several_stands_beside_the_drop():

@@ -21,7 +21,6 @@ from counterground.results import (
     MitigationRecord,
     Table,
     percent,
-    reversals,
 )
 from counterground.text import and_more, counted
 
@@ -40,25 +39,10 @@ _MOST = 2.0
 
 
 class Method(NamedTuple):
-    """A method of the table: its record, chosen settings in words, and whether its gain is significant."""
+    """A method of the table: its record, and the chosen settings in words."""
 
     record: MethodRecord
     settings: str
-
-    @property
-    def helps(self) -> bool:
-        """Whether the drop is significantly smaller."""
-        return _helps(self.record)
-
-    @property
-    def loses(self) -> bool:
-        """Whether it is smaller mostly because accuracy on common photos is lost."""
-        return _loses(self.record)
-
-    @property
-    def reverses(self) -> bool:
-        """Whether it is clearly below 0: common photos are then the harder ones."""
-        return self.record.reverses
 
 
 class CurePoint(NamedTuple):
@@ -112,8 +96,7 @@ class Cures:
     @property
     def sentences(self) -> list[str]:
         """What the table says, and which methods also lose accuracy."""
-        losses = _losses([each.record for each in self.methods if each.helps]).strip()
-        return [*self.record.sentences, *([losses] if losses else [])]
+        return [*self.record.sentences, *_losses(self.record)]
 
     @property
     def left_out(self) -> list[tuple[str, str]]:
@@ -171,39 +154,42 @@ def cure_answer(cures: Sequence[Cures], lead: str | None, *, on_these_photos: bo
     size = f"{whose} of {drop.text} points {drop.interval}".rstrip()
     one_of = f" in one of {len(of_lead)} runs" if len(of_lead) > 1 else ""
     tests = f"Holm-corrected over all tests of {methods}{one_of}, on photos not used for fitting or choosing"
-    smaller = sorted(filter(_helps, record.methods), key=_gained_on_counter)
-    mitigated = [each for each in smaller if not _loses(each) and not each.reverses]
+    left = record.sides[0]
+    smaller = sorted((each for each in record.methods if each.helps), key=_gained_on_counter)
+    mitigated = [each for each in smaller if not (each.loses or each.reverses)]
     if not smaller:
         answer = f"None of {methods} tried." if len(record.methods) > 1 else f"Not {record.methods[0].name}."
         nearest = min(record.methods, key=_gained_on_counter)
-        reason = f"{size} does not become significantly smaller ({tests}). Nearest: {_changes([nearest])}."
+        reason = (
+            f"{size} does not become significantly smaller ({tests}). Nearest: {_changes([nearest], left)}."
+        )
     else:
-        side = "losing common accuracy" if any(map(_loses, smaller)) else "reversing the drop"
+        loses = any(each.loses for each in smaller)
+        side = f"losing accuracy on {left}" if loses else "reversing the drop"
         answer = _names(mitigated) if mitigated else f"None without {side}."
         named = (mitigated or smaller)[:_NAMED]
-        reason = f"{size} becomes significantly smaller ({tests}): {_changes(named)}."
-        reason += "".join(f" {sentence}" for sentence in reversals(smaller))
-        reason += _losses(smaller) + "".join(map(_grown, named))
+        reason = f"{size} becomes significantly smaller ({tests}): {_changes(named, left)}."
+        reason += "".join(f" {sentence}" for sentence in [*record.reversals, *_losses(record)])
+        reason += "".join(map(_grown, named))
     chosen = _CHOSEN if on_these_photos and smaller else ""
     return Answer(CURE, answer, " ".join(filter(None, [reason, chosen, found.other_photos])))
 
 
 def _help(cures: Cures) -> int:
     """Return how much a run helps: 2 if a method makes the drop smaller, 1 if only by loss or reversal."""
-    return max((1 + (not (each.loses or each.reverses)) for each in cures.methods if each.helps), default=0)
+    helping = [each for each in cures.record.methods if each.helps]
+    return max((1 + (not (each.loses or each.reverses)) for each in helping), default=0)
 
 
 def _names(methods: Sequence[MethodRecord]) -> str:
     return f"{and_more([each.name for each in methods], _NAMED)}."
 
 
-def _losses(methods: Sequence[MethodRecord]) -> str:
-    """Name the methods that make a drop smaller mostly by losing accuracy on common photos."""
-    losing = [each.name for each in methods if _loses(each)]
-    if not losing:
-        return ""
-    names = ", ".join(losing)
-    return f" With {names}, more than half of the gain is accuracy lost on common photos (point estimates)."
+def _losses(record: MitigationRecord) -> list[str]:
+    """Name the methods that make a drop smaller mostly by losing accuracy; an empty list without any."""
+    names = ", ".join(each.name for each in record.methods if each.helps and each.loses)
+    lost = f"accuracy lost on {record.sides[0]} (point estimates)"
+    return [f"With {names}, more than half of the gain is {lost}."] if names else []
 
 
 def _gained_on_counter(method: MethodRecord) -> float:
@@ -211,21 +197,12 @@ def _gained_on_counter(method: MethodRecord) -> float:
     return (method.cost.value or 0.0) - (method.gain.value or 0.0)
 
 
-def _helps(method: MethodRecord) -> bool:
-    return method.gain.significant and (method.gain.value or 0.0) > 0
-
-
-def _loses(method: MethodRecord) -> bool:
-    """Whether more than half of a gain is accuracy lost on common photos, by point estimates."""
-    return (method.cost.value or 0.0) > HALF * (method.gain.value or 0.0)
-
-
-def _changes(methods: Sequence[MethodRecord]) -> str:
+def _changes(methods: Sequence[MethodRecord], left: str) -> str:
     changes = []
     for each in methods:
-        gain, cost = each.gain.estimate, each.cost.estimate
-        changes.append(f"{each.name} by {gain.text} {gain.interval} at a cost of {cost.text} {cost.interval}")
-    return f"{'; '.join(changes)} on common photos"
+        gain, cost = (f"{of.text} {of.interval}".rstrip() for of in (each.gain.estimate, each.cost.estimate))
+        changes.append(f"{each.name} by {gain} at a cost of {cost}")
+    return f"{'; '.join(changes)} on {left}"
 
 
 def _grown(method: MethodRecord) -> str:
