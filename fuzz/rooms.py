@@ -426,7 +426,7 @@ def mitigated(folder: Path) -> None:
     record = MitigationRecord(
         model="clip",
         benchmark="stamps@ab12",
-        contrast="common - counter",
+        contrast="drop: group=common - group=counter",
         parts=[PartRecord(photos=12, clusters=5)] * 2,
         seed=0,
         tests=2,

@@ -56,19 +56,19 @@ def test_what_is_a_number_or_a_switch_becomes_that_of_python(given, found):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"limit": "3"}, "limit is a whole number, not str"),
-        ({"limit": 2.5}, "limit is a whole number, not float"),
-        ({"limit": True}, "limit is a whole number, not bool"),
-        ({"limit": np.array([1, 2])}, "limit is a whole number, not ndarray"),
+        ({"limit": "3"}, "limit must be a whole number, not str"),
+        ({"limit": 2.5}, "limit must be a whole number, not float"),
+        ({"limit": True}, "limit must be a whole number, not bool"),
+        ({"limit": np.array([1, 2])}, "limit must be a whole number, not ndarray"),
         ({"limit": 10**400}, "limit is too large"),
-        ({"share": None}, "share is a number, not NoneType"),
-        ({"share": pl.Series([1])}, "share is a number, not Series"),
+        ({"share": None}, "share must be a number, not NoneType"),
+        ({"share": pl.Series([1])}, "share must be a number, not Series"),
         ({"share": 10**400}, "share is too large"),
         ({"share": Fraction(-(10**400), 3)}, "share is too large"),
-        ({"quick": "no"}, "quick is True or False, not str"),
-        ({"quick": pd.DataFrame({"a": [1]})}, "quick is True or False, not DataFrame"),
-        ({"out": None}, "out is a path, not NoneType"),
-        ({"out": b"a"}, "out is a path, not bytes"),
+        ({"quick": "no"}, "quick must be True or False, not str"),
+        ({"quick": pd.DataFrame({"a": [1]})}, "quick must be True or False, not DataFrame"),
+        ({"out": None}, "out must be a path, not NoneType"),
+        ({"out": b"a"}, "out must be a path, not bytes"),
         ({"out": "a\0"}, "no file can have that name"),
         ({"out": Path("a\ud800")}, "no file can have that name"),
     ],
@@ -85,7 +85,7 @@ def test_a_call_that_does_not_fit_is_the_error_of_python():
 
 def test_fields_of_a_dataclass_are_checked_as_arguments_are():
     assert Chosen(np.int32(3)) == Chosen(3)
-    with pytest.raises(UsageError, match="share is a number, not str"):
+    with pytest.raises(UsageError, match="share must be a number, not str"):
         Chosen(share="much")
 
 

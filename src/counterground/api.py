@@ -912,7 +912,8 @@ def plan(
         for (name, default), value in zip(_ASSUMED.items(), given, strict=True):
             if value != default:
                 raise UsageError(
-                    f"{name} is an assumption, and {source.path} shows what it is: leave out one."
+                    f"{name} is for planning without a run, and {source.path} has its own value: leave out "
+                    "one."
                 )
     costs = Costs(seconds_per_photo, calls_per_photo, price)
     referees = measured_referees(source, str(source.path)) if isinstance(source, Run) else []

@@ -103,7 +103,7 @@ def _as_annotated(name: str, value: Any, kinds: frozenset[str]) -> Any:
             value = float(value) if abs(value) < 2**_MOST_BITS else int(value)
         fits = isinstance(value, int | float if "float" in kinds else int) and not isinstance(value, bool)
     if not fits:
-        raise UsageError(f"{name} is {_WANTED[kinds - {'None'}]}, not {type(value).__name__}.")
+        raise UsageError(f"{name} must be {_WANTED[kinds - {'None'}]}, not {type(value).__name__}.")
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         raise UsageError(f"{name} is too large.")
     return value

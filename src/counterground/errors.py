@@ -73,7 +73,7 @@ def whole_number(value: Any, what: str, least: int | None = None) -> int:
         number = None
     if number is None or (least is not None and number < least):
         limit = "" if least is None else f" from {least}"
-        raise UsageError(f"{what} is a whole number{limit}, not {value!r}.")
+        raise UsageError(f"{what} must be a whole number{limit}, not {value!r}.")
     return number
 
 

@@ -35,7 +35,7 @@ MISTAKES = [
     (SWAP, 1, "No photo of photos has a mask that can be used", "add --masks"),
     (f"{SWAP} --kinds origina", 2, "no kind 'origina' of composite", "Did you mean 'original'?"),
     (f"{SWAP} --kinds mixed_same,grey", 2, "mixed_same and mixed_rand", "name both or neither"),
-    (f"{SWAP} --kinds grey --labels grass", 2, "kinds same and other", "name these, too"),
+    (f"{SWAP} --kinds grey --labels grass", 2, "kinds same and other", "leave out --labels"),
     (f"{SWAP} --masks nowhere", 2, "'nowhere' is not a source of masks", "name manifest, alpha"),
     ("swap photos -m resnet50 -o out", 2, "'resnet50'", "Did you mean torchvision:resnet50 or"),
     ("swap photos -m MODEL -o notes.txt", 2, "notes.txt is a file", "choose a folder"),
@@ -162,7 +162,7 @@ MISTAKES = [
     ("plan --drop 10 --price -1", 2, "--price", "from 0 to"),
     ("plan --drop 10 --against MODEL", 2, "--against", "needs a pilot RUN"),
     ("plan photos --drop 10", 1, "photos is not a run folder", "`counterground evaluate`"),
-    ("plan run --drop 10 --classes 9", 2, "--classes is an assumption", "leave out one"),
+    ("plan run --drop 10 --classes 9", 2, "--classes is for planning without a RUN", "leave out one"),
     ("plan run --drop 10 --against nothing", 2, "'nothing'", "there are colour_model:thousand"),
     ("plan run --drop 10 --against MODEL", 2, "no other model", "to plan a comparison with"),
     # check

@@ -28,7 +28,7 @@ def test_it_prints_the_table_what_it_says_and_where_the_rest_is(model, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     assert "text-projection" in printed
     assert "It is significantly smaller with text-projection." in printed
-    assert "The watermark effect was not measured: it was not asked for." in printed
+    assert "The watermark effect was not measured: it was turned off (--no-watermark)." in printed
     assert "Run: mitigated" in printed
     assert main(["scores", "mitigated"]) == 0
     assert main(["compare", "mitigated"]) == 0

@@ -247,7 +247,9 @@ def test_the_block_is_last_in_every_document(style, paper):
     said = format_comparison(paper, style)
     start = {"markdown": "### ", "latex": r"\caption{"}
     titles = [table.title for table in said.tables] if style == "table" else said.split(start[style])[1:]
-    assert [title.startswith("Does it depend on how one asks?") for title in titles] == 3 * [False] + [True]
+    assert [
+        title.startswith("Does the claim hold in the paper's other settings?") for title in titles
+    ] == 3 * [False] + [True]
 
 
 def test_the_settings_of_the_block_stand_in_their_order(claim):
@@ -285,7 +287,7 @@ def test_all_settings_take_no_runs(capsys):
     assert "leave out RUN" in ran(capsys, "run", "--setting", "all", status=2)
     assert "leave out RUN" in ran(capsys, "--setting", "all", "--baseline", "clip", status=2)
     said = " ".join(ran(capsys, "--setting", "all", "--scale", "logit").split())
-    assert "Does it depend on how one asks?" in said
+    assert "Does the claim hold in the paper's other settings?" in said
     assert "logits" in said
 
 

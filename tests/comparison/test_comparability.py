@@ -47,7 +47,10 @@ def test_equal_runs_are_fair(two):
         ({"version": "9" * 64}, "different versions of one benchmark (a on stamps; b on stamps)"),
         ({"names": "openai"}, "Encoders write class names in different ways: wordnet in a; openai in b."),
         ({"prompts": "openai"}, "Encoders use different prompts: simple in a; openai in b."),
-        ({"label_space": "benchmark"}, "let different names compete: imagenet in a; benchmark in b."),
+        (
+            {"label_space": "benchmark"},
+            "choose among different candidate names: imagenet in a; benchmark in b.",
+        ),
         ({"as_published": True}, "as trained in a; as published in b"),
         ({"precision": "fp16"}, "different precision: fp32 in a; fp16 in b"),
         ({"space_version": "2"}, "The imagenet names of a and b differ"),
@@ -83,7 +86,8 @@ def test_the_same_weights_run_by_other_software_are_told(make_run):
     onnx = "onnxruntime 1.23.2, opset 17"
     (one,) = told(ran_by("efficientnet-lite0", "9", onnx))
     assert one == (
-        "efficientnet-lite0 has several rows for the same weights, and each row is ranked: only what ran it "
+        "efficientnet-lite0 has several rows for the same weights, and each row is ranked: only the "
+        "software that ran it "
         f"differs (runtime eager in a; {onnx} in b). Use the same --runtime and the same versions in all "
         "runs for one row."
     )
@@ -91,7 +95,7 @@ def test_the_same_weights_run_by_other_software_are_told(make_run):
         *(ran_by(f"efficientnet-lite{k}", "9", torchvision="0.29", runtime_difference=1e-6) for k in (0, 1))
     )
     assert both.startswith("efficientnet-lite0, efficientnet-lite1 have several rows for the same weights")
-    assert "only what ran them differs (torchvision 0.28 in a; 0.29 in b)." in both
+    assert "only the software that ran them differs (torchvision 0.28 in a; 0.29 in b)." in both
     assert told(ran_by("efficientnet-lite0", "e")) == []
     other = ran_by("efficientnet-lite0", "9", onnx, preprocessing="another")
     assert told(other) == [], "it is not only the runtime"
@@ -115,7 +119,7 @@ def test_names_that_compete_matter_for_classifiers_too(make_run):
         for name, space in (("a", "imagenet"), ("b", "benchmark"))
     }
     assert comparability_warnings(runs) == [
-        "Models let different names compete: imagenet in a; benchmark in b."
+        "Models choose among different candidate names: imagenet in a; benchmark in b."
     ]
 
 

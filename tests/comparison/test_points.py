@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record, paper_sizes, printed_accuracies
 
+import counterground as cg
 from counterground.comparison import POINTS_SCHEMA, full_comparison, model_points
 from counterground.errors import UsageError
 from counterground.published import load_table, published_models
@@ -151,7 +152,7 @@ def test_other_photos_or_names_are_not_comparable_and_say_why(small_run, make_ru
     part = make_run({OPEN_CLIP_REFEREE: (0.7, 0.5)}, sizes=sizes)
     assert "other sizes than the paper's" in model_points([part], published=False)["note"][0]
     own = make_run({OPEN_CLIP_REFEREE: (0.7, 0.5)}, label_space="benchmark")
-    assert "Other names compete (benchmark)" in model_points([own], published=False)["note"][0]
+    assert "The candidate names (benchmark) differ" in model_points([own], published=False)["note"][0]
 
 
 def test_figure_3s_25_prairie_chickens_are_as_good_as_259(make_run):
@@ -164,6 +165,14 @@ def test_figure_3s_25_prairie_chickens_are_as_good_as_259(make_run):
 def test_models_without_groups_are_left_out(make_run, small_run):
     bare = small_run.scores.filter(pl.col("metric") != "drop")
     assert model_points([replace(small_run, scores=bare)], published=False).is_empty()
+
+
+def test_a_run_without_groups_is_named_beside_the_paper_too(make_run):
+    runs = [make_run({"m": (0.8, 0.6)}, path="a"), make_run({"n": (0.8, 0.6)}, path="b")]
+    runs[1] = replace(runs[1], scores=runs[1].scores.filter(pl.col("metric") != "drop"))
+    for published in (False, True):
+        warned = " ".join(cg.compare(runs, published=published).warnings)
+        assert "No drop can be computed from b, whose models are left out." in warned, published
 
 
 def test_runs_of_one_folder_name_are_told_apart(make_run):

@@ -98,7 +98,10 @@ def test_without_an_interval_none_is_said_to_contain_the_limit(make_run):
         found = cg.check(each, max_drop=15, min_accuracy=60).findings
         assert [each.low for each in found] == [None, None]
         assert {each.reason for each in found} == {
-            "There is no interval: all photos, or those of a side, are in one cluster."
+            (
+                "There is no interval: all photos, or those of a side, are in one cluster. Add photos of "
+                "other clusters."
+            )
         }
 
 
@@ -106,7 +109,7 @@ def test_a_sequence_is_no_interval_that_more_photos_need_make_shorter(run):
     accuracy = cg.check(run, min_accuracy=88, models=["sure"]).findings[0]
     assert (accuracy.verdict, accuracy.reason) == (
         "undecided",
-        "The interval contains the limit. More photos make it shorter.",
+        "The interval contains the limit. More photos would narrow it.",
     )
     found = cg.check(stopped_at(run, 0.0, of=1440), min_accuracy=88, models=["sure"]).findings[0]
     assert (found.verdict, found.value) == ("undecided", accuracy.value)
@@ -295,7 +298,8 @@ def test_a_run_that_used_all_photos_did_not_stop_when_it_was_decided(run):
     found = cg.check(stopped_at(run, 0.0, of=1440), max_drop=15)
     (reason,) = (each.reason for each in found.findings if each.verdict == "undecided")
     assert reason.endswith(
-        "The run used all its photos, in looks that make intervals wider: evaluate without --until."
+        "The run used all its photos but looked several times, which makes intervals wider: evaluate "
+        "without --until."
     )
 
 
@@ -376,7 +380,7 @@ def test_on_photos_that_chose_the_pairs_no_model_passes_or_fails_against_another
         for given in ([chosen(each, discovery) for each in runs], [runs[0], chosen(runs[1], discovery)]):
             (finding,) = cg.check(given[0], not_worse_than=given[1], margin=10).findings
             assert finding.verdict == "undecided"
-            assert "be shown here. Check it on pairs that were chosen on other photos" in finding.reason
+            assert "be shown here. Check it on photos that did not choose the pairs" in finding.reason
         held_out = [chosen(each, replace(discovery, split="half")) for each in runs]
         found = cg.check(held_out[0], not_worse_than=held_out[1], margin=10)
         assert found.verdict == {"sure": "pass", "leans": "fail"}[own]
@@ -482,8 +486,8 @@ def test_every_format_holds_the_verdicts(style, run):
     ("given", "said"),
     [
         ({}, "nothing to check"),
-        ({"max_drop": -1}, "--max-drop is from 0 to 100, not -1"),
-        ({"min_accuracy": 101}, "--min-accuracy is from 0 to 100, not 101"),
+        ({"max_drop": -1}, "--max-drop must be from 0 to 100, not -1"),
+        ({"min_accuracy": 101}, "--min-accuracy must be from 0 to 100, not 101"),
         ({"max_drop": 5, "models": ["x"]}, "No run has the model 'x'"),
     ],
 )

@@ -97,6 +97,21 @@ def test_pilots_predict_the_power_of_twice_as_many_photos_and_clusters():
     assert predicted == pytest.approx(simulated(draw), abs=0.07)
 
 
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_pilot_right_or_wrong_on_all_counter_photos_plans_as_one_that_nearly_is(level):
+    """Photos that are all alike show no scatter, and those to come scatter all the same."""
+    class_index, group = independent(10, 20)
+    cluster = pl.Series([None] * len(group), dtype=pl.String)
+    frame = pl.DataFrame({"class_index": class_index, "group": group, "cluster": cluster})
+    common = np.random.default_rng(5).permutation(np.repeat([0.0, 1.0], [40, 160]))
+    right = np.full(len(group), level)
+    right[group == "common"] = common
+    nearly = right.copy()
+    nearly[np.flatnonzero(group == "counter")[0]] = 1 - level
+    powers = [Pilot.of(frame, values).power(0.1, 800) for values in (right, nearly)]
+    assert powers[0] == pytest.approx(powers[1], abs=0.03)
+
+
 def test_with_the_same_clusters_more_photos_soon_stop_helping():
     pilot = Pilot.of(*pilot_rows(np.random.default_rng(4), 40, clusters=12))
     growing, held = pilot.power(0.12, 8000), pilot.power(0.12, 8000, 12)
@@ -225,6 +240,18 @@ def test_a_plan_against_a_model_has_a_row_for_each_other(four_models):
         f"{name} vs. efficientnet-lite0"
         for name in ("efficientnet-lite1", "counterground:stamps-biased", "counterground:stamps-balanced")
     ]
+
+
+def test_a_plan_against_a_model_has_a_row_for_each_prompt(make_run):
+    run = make_run({"a": (0.8, 0.6), "b": (0.7, 0.6)})
+    twice = pl.concat([run.predictions.with_columns(prompts=pl.lit(name)) for name in ("one", "two")])
+    plan = cg.plan(replace(run, predictions=twice), drop=10, against="a")
+    assert plan.rows["model"].to_list() == ["b (one) vs. a (one)", "b (two) vs. a (two)"]
+
+
+def test_no_more_clusters_are_at_hand_than_photos():
+    plan = cg.plan(drop=30, classes=2, photos=3, clusters=100).rows
+    assert (plan["photos_now"].item(), plan["clusters_now"].item()) == (12, 12)
 
 
 def test_a_plan_against_one_of_two_models_of_a_specification_asks_which(four_models):
@@ -396,7 +423,10 @@ def test_models_right_on_the_same_photos_are_named_in_a_plan_against_one(make_ru
     same = right_where(run, a=pl.lit(value=True))
     plan = cg.plan(same, drop=5, against="a")
     assert plan.rows["photos"].is_null().to_list() == [True, False]
-    assert "b vs. a is right on the same photos: nothing to plan from." in plan.notes
+    assert (
+        "b vs. a shows no difference, since both models are right on the same photos: nothing to plan from."
+        in plan.notes
+    )
 
 
 def test_a_plan_fails_only_where_no_model_is_left(make_run):

@@ -219,7 +219,7 @@ def test_names_in_another_order_than_the_classes_are_refused(order, benchmark, t
         path.write_text("\n".join(names))
         assert candidate_labels(benchmark, "benchmark", str(path)).texts == names
         path.write_text("\n".join(order(list(names))))
-        with pytest.raises(UsageError, match=r"stands at the place of the class .*, but names ") as caught:
+        with pytest.raises(UsageError, match=r"is on the line of the class .*, but names ") as caught:
             candidate_labels(benchmark, "benchmark", str(path))
         assert str(caught.value).endswith("in this order: black swan, flamingo, ice bear.")
 

@@ -459,11 +459,11 @@ def test_wrong_settings_are_named(photos, tiny_clip, tmp_path):
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ({"batch_size": "32"}, "batch_size is a whole number, not str"),
-        ({"batch_size": 0.5}, "batch_size is a whole number, not float"),
+        ({"batch_size": "32"}, "batch_size must be a whole number, not str"),
+        ({"batch_size": 0.5}, "batch_size must be a whole number, not float"),
         ({"batch_size": 10**12}, "The batch size is from 1 to 65,536, not 1000000000000"),
-        ({"options": None}, "options is a whole number, not None"),
-        ({"engine": "ray", "workers": 1.5}, "workers is a whole number, not float"),
+        ({"options": None}, "options must be a whole number, not None"),
+        ({"engine": "ray", "workers": 1.5}, "workers must be a whole number, not float"),
         ({"engine": "ray", "gpus_per_worker": float("nan")}, "must be a number above 0, not nan"),
         ({"runtime": ["eager"]}, "Unknown runtime ['eager']"),
         ({"names": None}, "names is a word or the path of a file, not NoneType"),

@@ -87,7 +87,7 @@ def test_a_head_is_fitted_on_the_photos_as_they_are_not_on_composites(discs, tmp
 
 def test_other_names_than_chose_the_pairs_are_told(discs, tmp_path):
     found = Discovered("a", "half", 5.0, "discs@0", "discs", referee_label_space="imagenet")
-    with pytest.warns(OtherNamesWarning, match="and here 'benchmark' competes") as caught:
+    with pytest.warns(OtherNamesWarning, match="but this run uses 'benchmark'") as caught:
         run = cg.swap(
             discs.described(discovery=found),
             {"coin": coin},
@@ -123,6 +123,7 @@ def test_the_command_that_is_stated_makes_the_same_composites(run, discs):
     given = swap.make_context("swap", words[2:]).params
     settings = run.info.intervention.settings
     assert {name: given[name] for name in settings} == settings
+    assert not given["saliency"]
 
 
 def test_a_package_that_is_missing_is_no_fault_of_the_photos(tmp_path, monkeypatch):

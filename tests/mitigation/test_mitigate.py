@@ -428,8 +428,13 @@ def _broken(data):
         (Planted, "roboshot", {"background": None}, "needs labels of backgrounds, and planted has none"),
         (Planted, "foreground", {}, "needs masks of the objects, and planted has none"),
         (Planted, "all", {"group": None}, "planted has no class with photos on both sides of drop.*discover"),
-        (Planted, "all", {"cluster": ["one"] * 108}, "crab photos, .* have fewer than 3: add photos"),
-        (Planted, "all", {"cluster": ["one", "two"] * 54}, "have fewer than 3: add photos"),
+        (
+            Planted,
+            "all",
+            {"cluster": ["one"] * 108},
+            "crab photos, .* are in fewer than 3 clusters: add photos",
+        ),
+        (Planted, "all", {"cluster": ["one", "two"] * 54}, "are in fewer than 3 clusters: add photos"),
         (Planted, Mitigation("grey", "", "", _grey), {}, r"grey returned logits \(\d+, 2\) for"),
         (
             Planted,
@@ -451,8 +456,8 @@ def test_what_cannot_work_is_refused_in_one_line(tmp_path, model, methods, chang
     ("given", "message"),
     [
         ({"classes": "pair"}, "Classes that take part are 'all' or 'pairs', not 'pair'"),
-        ({"seed": -1}, "A seed is a whole number from 0, not -1"),
-        ({"seed": 1.5}, "seed is a whole number, not float"),
+        ({"seed": -1}, "A seed must be a whole number from 0, not -1"),
+        ({"seed": 1.5}, "seed must be a whole number, not float"),
     ],
 )
 def test_another_word_or_seed_is_refused(tmp_path, given, message):
@@ -484,7 +489,9 @@ def test_classes_with_too_few_clusters_are_left_out_and_named(planted, tmp_path)
         figure=False,
     )
     (note,) = (note for note in found.record.notes if "left out" in note)
-    assert note == "2 of 4 classes left out, whose photos are in too few clusters for 3 parts: crab, ox."
+    assert (
+        note == "2 of 4 classes left out, because their photos are in too few clusters for 3 parts: crab, ox."
+    )
     assert set(found.run.predictions["class_name"]) == {"goose", "otter"}
     assert set(found.run.predictions["predicted_name"]) == {"goose", "otter"}
     assert any("crab, ox" in warning for warning in found.run.info.warnings)
@@ -494,7 +501,9 @@ def test_classes_with_pairs_in_too_few_clusters_are_what_is_missing(planted, tmp
     """Not pairs: without these classes, there are none."""
     first = pl.col("cluster").is_in(["photographer 0", "photographer 1"])
     kept = pl.when(pl.col("class_name") == "ox").then(first).otherwise(pl.col("group") == "common")
-    with pytest.raises(UsageError, match="ox photos, counter photos have fewer than 3: add photos"):
+    with pytest.raises(
+        UsageError, match="ox photos, counter photos are in fewer than 3 clusters: add photos"
+    ):
         cg.mitigate(
             replace(planted, photos=planted.photos.filter(kept)), Planted(), "sage-set", out=tmp_path / "run"
         )
@@ -691,7 +700,7 @@ def test_the_pairs_of_counteranimal_are_said_to_be_chosen_on_its_photos(planted,
 def test_other_names_than_chose_the_pairs_are_told(planted, tmp_path):
     discovery = Discovered("a", "half", 5.0, "planted@0", "planted", referee_label_space="imagenet")
     asked = {"out": tmp_path / "run", "label_space": "benchmark", "watermark": False, "figure": False}
-    with pytest.warns(OtherNamesWarning, match="and here 'benchmark' competes") as caught:
+    with pytest.warns(OtherNamesWarning, match="but this run uses 'benchmark'") as caught:
         found = cg.mitigate(replace(planted, discovery=discovery), Planted(), "sage-set", **asked)
     assert found.run.info.warnings.count(str(caught[0].message)) == 1
 

@@ -246,7 +246,7 @@ def test_an_imagenet_index_of_another_class_than_the_name_is_noted(write, name):
     assert read.label_space.imagenet == (1, 8)
     (note,) = read.notes
     assert note == (
-        "By imagenet_index, classes are not those of ImageNet that they are called: "
+        "imagenet_index contradicts the names of some classes: "
         f"'{name}' counts as 1 (n01443537: goldfish | goldfish, Carassius auratus)."
     )
 

@@ -139,7 +139,7 @@ def test_what_may_come_later_is_asked_for_again_the_next_time(table, server, mon
     server.script["/1.jpg"] = [500]
     path = table()
     first = read_benchmark(path)
-    assert "500 (1 tries); the next time it is asked for again" in first.notes[0]
+    assert "500 (1 try); the next time it is asked for again" in first.notes[0]
     again = read_benchmark(path)
     assert not any("fetched" in note for note in again.notes)
     assert again.version != first.version
@@ -208,7 +208,7 @@ def test_what_is_secret_in_a_url_is_in_no_output(table, server):
         ),
         ("photos/1.jpg", "Row 2: 'photos/1.jpg' is neither http nor https"),
         ("http://[1.jpg", "Row 2: 'http://[1.jpg' cannot be read as a URL"),
-        (f"http://{'a' * 300}/1.jpg", f"Row 2: 'http://{'a' * 300}/1.jpg' has a longer name of its host"),
+        (f"http://{'a' * 300}/1.jpg", f"Row 2: 'http://{'a' * 300}/1.jpg' has a host name that is too long"),
         ("", "Row 2 has no URL"),
         (0, "Row 2 of the manifest has the path of row 1"),
     ],

@@ -85,4 +85,4 @@ def test_what_is_no_database_is_refused_there_as_elsewhere(tmp_path):
     write_text(pool.root / "decisions.sqlite", "no database " * 1000)
     ran = _read_only(pool.root, sys.executable, "-m", "counterground", "pool", pool.root)
     assert ran.returncode == 1
-    assert "decisions.sqlite: it is damaged. Put a copy of the file in its place." in ran.stderr
+    assert "decisions.sqlite: it is damaged. Restore the file from a backup." in ran.stderr

@@ -120,7 +120,7 @@ def test_photos_that_lack_a_covariate_are_counted(run_of, shown):
     lacking = pl.col("path").str.starts_with("0/common/1")
     run = run_of(pl.when(~lacking).then("blur").alias("blur"))
     text = " ".join(shown(run, "--adjust", "blur").split())
-    assert "11 photos lack one and are left out of all three figures." in text
+    assert "11 photos lack a covariate and are left out of all three figures." in text
 
 
 def test_several_runs_are_told_apart(run_of, shown):
@@ -149,7 +149,7 @@ def test_latex_and_a_notebook_show_it(run_of, shown):
             2,
             "--adjust is shown over all classes: leave out --by class",
         ),
-        (["--adjust", "size", "--format", "bibtex"], 2, "leave out bibtex"),
+        (["--adjust", "size", "--format", "bibtex"], 2, "leave out --format bibtex"),
         (["--adjust", ","], 2, "Name covariates to hold: size, position, photo"),
     ],
 )

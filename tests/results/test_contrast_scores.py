@@ -189,7 +189,7 @@ def test_cells_without_the_class_have_the_accuracy_of_the_metrics_of_cells(desig
         (("--contrast", "fogg"), "There is no contrast 'fogg'; there is place_gap: "),
         (("--contrast", "place=lnd - all"), "Did you mean 'land'?"),
         (("--contrast", "fog", "--by", "weather"), "A contrast is shown over all classes or --by class"),
-        (("--contrast", "fog", "--format", "bibtex"), "leave out bibtex"),
+        (("--contrast", "fog", "--format", "bibtex"), "leave out --format bibtex"),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_one_line(shown, words, message):
@@ -322,7 +322,7 @@ def test_a_contrast_that_two_runs_define_differently_is_said_to_be_left_out_of_t
 
 def test_a_drop_that_is_not_common_minus_counter_is_explained(make_run):
     run = make_run({"m": (0.9, 0.5)}, classes=["ox", "gull"], per_group=20)
-    note = "Classes with photos of one group only count in common or counter, not in the drop."
+    note = "Classes with photos of only one group count in common or counter, but not in the drop."
     for view in (format_scores(run.scores), contrast_scores([run], DROP)):
         assert note not in " ".join(plain_text(view).split())
     rows = run.predictions

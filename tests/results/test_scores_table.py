@@ -299,7 +299,7 @@ def test_the_headline_says_the_drop_with_its_interval(four_models):
     drop = model.get("drop")
     assert headline(model) == (
         f"efficientnet-lite0 loses {percent(drop.value)} points {bounds(drop.low, drop.high)} "
-        "when the background changes from common to counter"
+        "from common to counter photos"
     )
 
 
@@ -307,7 +307,7 @@ def test_the_headline_turns_a_negative_drop_into_a_gain(make_run):
     model = regroup(make_run({"m": (0.3, 0.9)}).scores)[0]
     drop = model.get("drop")
     assert headline(model).startswith(
-        f"m gains {percent(-drop.value)} points {bounds(-drop.high, -drop.low)} when"
+        f"m gains {percent(-drop.value)} points {bounds(-drop.high, -drop.low)} from common to counter"
     )
 
 
@@ -327,7 +327,7 @@ def test_the_headline_says_that_a_drop_has_no_interval(make_run):
     together = run.predictions.with_columns(cluster=pl.lit("one"))
     (model,) = regroup(score_predictions(together))
     reason = "(no interval: all photos, or those of a side, are in one cluster)"
-    assert f"points {reason} when the background changes" in headline(model)
+    assert f"points {reason} from common to counter photos" in headline(model)
 
 
 def test_the_headline_without_groups_gives_no_drop(make_run):

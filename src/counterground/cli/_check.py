@@ -54,10 +54,10 @@ from counterground.cli._options import format_option, max_drop_option, model_opt
 def check(run: Path, *, junit: Path | None, style: str, **given: Any) -> None:
     """Check the models of RUN against limits on drop and accuracy: pass, fail or undecided.
 
-    A model passes if its whole 95 % interval keeps the limit, fails if the whole interval breaks it, and is
-    undecided otherwise. With several models or limits, the intervals are corrected for their number. A model
-    that chose the pairs on the same photos cannot fail by its drop, which selection inflates. For a run on
-    composites (swap), the background effect takes the place of the drop.
+    A model passes if its whole 95 % interval is within the limit, fails if the whole interval is beyond it,
+    and is undecided otherwise. With several models or limits, the intervals are corrected for their number. A
+    model that chose the pairs on the same photos cannot fail by its drop, which selection inflates. For a run
+    on composites (swap), the background effect takes the place of the drop.
 
     Exit status: 0 all pass, 3 some fail, 4 some are undecided and none fails, 1 the work failed, 2 wrong
     usage.

@@ -90,7 +90,9 @@ def plan(run: Path | None, *, style: str, **given: Any) -> None:
     from counterground.cli._show import print_aside, print_text
 
     if run is not None:
-        refuse_given(*_ASSUMED, because=f"is an assumption, and {run} shows what it is: leave out one")
+        refuse_given(
+            *_ASSUMED, because=f"is for planning without a RUN, and {run} has its own value: leave out one"
+        )
     made = make_plan(run, **given)
     print_text(made if style == "table" else made.write(style))
     if style == "csv":

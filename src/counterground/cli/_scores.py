@@ -140,14 +140,14 @@ def _refuse_mixtures(
         raise UsageError(f"{style} is not available by {by}: leave out --by.")
     if (style == "eval-results") != (dataset is not None):
         raise UsageError("--format eval-results and --dataset OWNER/NAME go together.")
+    other = f"--format {style}" if style in _DOCUMENTS else f"--by {by}"
     if contrast and (style in _DOCUMENTS or by not in (None, "class")):
-        other = style if style in _DOCUMENTS else f"--by {by}"
         raise UsageError(f"A contrast is shown over all classes or --by class: leave out {other}.")
     if adjust and (style in _DOCUMENTS or by):
-        other = style if style in _DOCUMENTS else f"--by {by}"
         raise UsageError(f"--adjust is shown over all classes: leave out {other}.")
     if effects and (style in _DOCUMENTS or contrast or adjust or by not in (None, "class")):
-        raise UsageError("--effects is shown over all classes or --by class, and alone.")
+        other = "--contrast" if contrast else "--adjust" if adjust else other
+        raise UsageError(f"--effects is shown over all classes or --by class: leave out {other}.")
 
 
 def _document(runs: Sequence[Run], style: str, dataset: str) -> str:

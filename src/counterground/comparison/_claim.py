@@ -253,7 +253,7 @@ def claim_table(claim: pl.DataFrame, scale: Scale) -> Table:
             cells = [Cell(f"{row['subset']} ({row['clips']})"), _points(row, "distance")]
             cells += [Cell(str(row[f"interval_{side}"])) for side in ("below", "above")]
             rows.append([*cells, _on_scale(row, "offset"), _points(row, "larger_models")])
-    title = "Does it depend on how one asks?"
+    title = "Does the claim hold in the paper's other settings?"
     sentences = _sentences(claim, scale)
     return Table(
         columns, rows, f"{title} {' '.join(sentences)}", title, sentences, headings=frozenset(headings)

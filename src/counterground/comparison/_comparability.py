@@ -95,7 +95,7 @@ def _settings(runs: Mapping[str, Run]) -> Iterator[str]:
         for space in run.scores["label_space"].unique(maintain_order=True):
             spaces.setdefault(str(space), []).append(run_name)
     if len(spaces) > 1:
-        yield f"Models let different names compete: {_values(spaces)}."
+        yield f"Models choose among different candidate names: {_values(spaces)}."
     for kind in (_ENCODERS, _GENERATIVE):
         found: dict[str, dict[str, list[str]]] = {name: {} for name in _DIFFERENCES}
         for run_name, run in runs.items():
@@ -153,7 +153,8 @@ def _other_software(runs: Mapping[str, Run]) -> Iterator[str]:
         several = len(names) > 1
         yield (
             f"{', '.join(names)} {'have' if several else 'has'} several rows for the same weights, and each "
-            f"row is ranked: only what ran {'them' if several else 'it'} differs ({what}). Use the same "
+            f"row is ranked: only the software that ran {'them' if several else 'it'} differs ({what}). "
+            "Use the same "
             "--runtime and the same versions in all runs for one row."
         )
 
@@ -278,11 +279,12 @@ def _beside_the_paper(runs: Mapping[str, Run], paper: PaperSetting) -> Iterator[
                 )
             if setting["prompts"] == "openai" and paper.prompts != "openai":
                 yield (
-                    f"{name} uses 80 prompts, the paper's rows beside it one, which moves CLIPs off the line "
-                    f"of the ImageNet models: {_with_80_prompts(setting['label_space'])}."
+                    f"{name} uses 80 prompts, but the paper's rows beside it use one; this moves CLIPs "
+                    "relative to the line of the ImageNet models: "
+                    f"{_with_80_prompts(setting['label_space'])}."
                 )
             elif setting["prompts"] == "simple" and paper.prompts == "openai":
-                yield f"{name} uses one prompt, the paper's rows beside it 80: leave out --setting."
+                yield f"{name} uses one prompt, but the paper's rows beside it use 80: leave out --setting."
         yield from _referee_loading(name, run)
 
 
@@ -297,7 +299,8 @@ def _referee_loading(name: str, run: Run) -> Iterator[str]:
     rows = [paper_row(record) for record in run.info.models]
     if not run.info.as_published and any(row and row.main_model == REFEREE for row in rows):
         yield (
-            f"{name} loads {REFEREE} as it was trained (QuickGELU), the paper seems to have loaded it with "
+            f"{name} loads {REFEREE} as it was trained (QuickGELU), but the paper seems to have loaded it "
+            "with "
             "GELU: --as-published does the same."
         )
 

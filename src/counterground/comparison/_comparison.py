@@ -302,9 +302,9 @@ def full_comparison(
     warnings = [*comparability_warnings(named, paper)]
     if not published:
         obstacles += _little_to_compare(listed if contrast is None else (), points, shown, compared)
-        shown_in = {folder for folder, *_ in places}
-        lacking = [name for name, run in named.items() if run.path.resolve() not in shown_in]
-        obstacles += runs_left_out(lacking, len(named), compared)
+    shown_in = {folder for folder, *_ in places}
+    lacking = [name for name, run in named.items() if run.path.resolve() not in shown_in]
+    obstacles += runs_left_out(lacking, len(named), compared)
     warnings += [*obstacles, *_near_chance(points, compared), *robustness.warnings]
     return Comparison(
         points,

@@ -283,7 +283,7 @@ def agreement_table(agreement: pl.DataFrame, contrast: Contrast = DROP) -> Table
         rows.append(
             [Cell(pair), Cell(decimal(row["correlation"])), Cell(interval), Cell(str(row["classes"]))]
         )
-    title = "Do models rely on the backgrounds of the same classes?"
+    title = "Do models drop in the same classes?"
     if contrast != DROP:
         title = f"Do models differ in {contrast.name} on the same classes?"
     left = known.height - shown.height

@@ -49,8 +49,13 @@ STATUS: dict[Verdict, int] = {"pass": 0, "fail": 3, "undecided": 4}
 
 _POWER = 0.8
 _HOLDS = "The interval contains the limit."
-_NO_INTERVAL = "There is no interval: all photos, or those of a side, are in one cluster."
-_ELSEWHERE = "Check it on pairs that were chosen on other photos (discover --split half)."
+_NO_INTERVAL = (
+    "There is no interval: all photos, or those of a side, are in one cluster. Add photos of other clusters."
+)
+_ELSEWHERE = (
+    "Check it on photos that did not choose the pairs (discover --split half; for CounterAnimal's pairs, new "
+    "photos)."
+)
 _INFLATED = "chose the pairs of backgrounds on these same photos, which inflates its drop"
 _SHARED = (
     "The pairs of backgrounds were chosen on these same photos, which inflates the drop of models that find "
@@ -62,8 +67,8 @@ _SHARED_BY_BOTH = (
     f"against another model can be shown here. {_ELSEWHERE}"
 )
 _NARROW = (
-    "chose the pairs of each half of these photos on the other half, so the interval is too narrow: that of "
-    f"its drop is in the notes of the benchmark. {_ELSEWHERE}"
+    "chose the pairs of each half of these photos on the other half, or was made from the model that did, so "
+    f"the interval is too narrow: the referee's own is in the notes of the benchmark. {_ELSEWHERE}"
 )
 _PHOTO = ("path", "photo_id", "class_index", "group", "cluster")
 
@@ -94,7 +99,7 @@ class Limits:
         )
         for name, value in named:
             if value is not None and not 0 <= value <= 1:
-                raise UsageError(f"{name} is from 0 to 100, not {100 * value:g}.")
+                raise UsageError(f"{name} must be from 0 to 100, not {100 * value:g}.")
         if self.min_accuracy is not None and 0 < self.min_accuracy < 0.01:  # every model would pass
             given = 100 * self.min_accuracy
             raise UsageError(f"--min-accuracy is in percent: {100 * given:g}, not {given:g}.")
@@ -395,7 +400,10 @@ def _again(run: Run, limits: Limits, base: Run | None) -> str:
     if own is None and base is not None:
         return f"{base.path} could stop early, which makes intervals wider: evaluate it without --until."
     if own is not None and own.photos == own.of:
-        return "The run used all its photos, in looks that make intervals wider: evaluate without --until."
+        return (
+            "The run used all its photos but looked several times, which makes intervals wider: evaluate "
+            "without --until."
+        )
     if alone and own is not None and limit is not None and not math.isclose(own.max_drop, limit):
         return (
             "The run stopped when its own question was decided: evaluate again with --until decided "
@@ -449,7 +457,7 @@ def _accuracy(subject: _Subject, limit: float) -> Finding:
         verdict = "pass"
     elif accuracy.high is not None and accuracy.high < limit:
         verdict = "fail"
-    reason = "" if verdict != "undecided" else f"{_HOLDS} {subject.again or 'More photos make it shorter.'}"
+    reason = "" if verdict != "undecided" else f"{_HOLDS} {subject.again or 'More photos would narrow it.'}"
     if accuracy.low is None:
         reason = _NO_INTERVAL
     of = " of composites" * subject.of.is_of_composites

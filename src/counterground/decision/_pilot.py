@@ -195,7 +195,11 @@ class Pilot:
             return error.power_of_difference()
         was, is_now = (max(1e-3, p * (1 - p)) for p in (self.now.counter, error.counter))
         scale = np.diag([1.0, math.sqrt(is_now / was)])
-        return replace(error, covariance=scale @ error.covariance @ scale).power(confidence)
+        covariance = scale @ error.covariance @ scale
+        if not covariance[1, 1]:  # all counter photos right, or all wrong: assume the scatter of common ones
+            common = max(1e-3, error.common * (1 - error.common))
+            covariance[1, 1] = covariance[0, 0] * is_now / common
+        return replace(error, covariance=covariance).power(confidence)
 
     def power_to_decide(self, limit: float, photos: float, confidence: Confidence) -> float:
         """Return the probability that the interval excludes a limit, if the pilot's accuracies are true."""
@@ -285,7 +289,7 @@ def _squares(weights: pl.Series) -> float:
 def _no_scatter(error: DropError, values: np.ndarray, paired: bool) -> str:
     """Say why a drop has a sampling variance of 0."""
     if paired and not values.any():
-        return "is right on the same photos"
+        return "shows no difference, since both models are right on the same photos"
     if not paired and error.common == error.counter and error.common in (0, 1):
         return "makes no errors" if error.common else "is right on no photo"
     return "has no scatter within any class and group"

@@ -33,8 +33,8 @@ from counterground.text import counted
 _DEAREST = 1_000_000_000  # of a call or a photo, in seconds or any currency
 _PRECISION = 1e-4  # of a drop
 _OF_COMPOSITES = (
-    "Photos are composites, the drop is the background effect, and clusters are those of objects or of "
-    "background photographs, whichever are fewer: both must grow alike, since more composites of the same "
+    "Here photos are composites, the drop is the background effect, and clusters are those of objects or of "
+    "background photographs, whichever are fewer. Both must grow together: more composites of the same "
     "photos change little. Label hours are for the photos that composites are made of."
 )
 
@@ -173,9 +173,9 @@ def plan_photos(
             models, or no model to plan for.
     """
     if not 0 < drop < 1:
-        raise UsageError(f"A drop to plan for is above 0 and below 100 points, not {100 * drop:g}.")
+        raise UsageError(f"A drop to plan for must be above 0 and below 100 points, not {100 * drop:g}.")
     if not 0.05 < power < 1:
-        raise UsageError(f"The power is above 0.05 and below 1, not {power:g}.")
+        raise UsageError(f"The power must be above 0.05 and below 1, not {power:g}.")
     if clusters is not None and clusters < 4:
         raise UsageError(f"At least 4 clusters are needed to estimate their variance, not {clusters}.")
     if clusters is not None and clusters > MOST:
@@ -208,7 +208,7 @@ def plan_photos(
     notes += _notes(rows, clusters, costs)
     notes += [
         f"{referee.model} chose the pairs of each half of these photos on the other half: its standard "
-        "error, and the smallest drop that it shows now, are too small."
+        "error and the smallest drop that it shows now are underestimated."
         for referee in referees
         if referee.effect == "narrow"
     ]
@@ -351,7 +351,7 @@ def _row(name: str, source: Source | str, question: Question, costs: Costs, spar
     needed = photos_needed(source, question)
     row |= {
         "photos_now": now,
-        "clusters_now": at_hand.clusters or source.clusters_now,
+        "clusters_now": min(at_hand.clusters or source.clusters_now, now),
         "power_now": source.power(question.drop, now, at_hand.clusters),
         "smallest_drop_now": smallest_drop(source, at_hand),
         "photos": needed,
@@ -402,23 +402,23 @@ def _pilots(judged: Judged, against: str | None, costs: Costs) -> list[tuple[str
     parts = run.predictions.partition_by(KEYS, as_dict=True, maintain_order=True)
     records = {model.name: model for model in run.info.models}
     calls = _calls_per_photo(run)
-    base = None
-    if against is not None:
-        chosen = find_model([run], against)
-        base = next((key, rows.sort("path")) for key, rows in parts.items() if key[0] == chosen)
+    chosen = None if against is None else find_model([run], against)
+    bases = {key: rows.sort("path") for key, rows in parts.items() if key[0] == chosen}
     found: list[tuple[str, Source | str, Costs]] = []
     for key, rows in parts.items():
-        name = str(key[0])
+        name, label = str(key[0]), _label(key, list(parts))
         per_photo = costs.calls_per_photo if costs.calls_per_photo is not None else calls.get(name)
         price = costs.price if costs.price is not None else records[name].stated("price_per_call", float)
         own = replace(costs, seconds_per_photo=seconds, calls_per_photo=per_photo, price=price)
-        if base is None:
-            found.append((_label(key, list(parts)), _pilot_or_reason(rows, rows["correct"], run.design), own))
-        elif key[0] != base[0][0] and comparable(key[1:], base[0][1:]):
+        if chosen is None:
+            found.append((label, _pilot_or_reason(rows, rows["correct"], run.design), own))
+        for base, others in bases.items():
+            if name == chosen or not comparable(key[1:], base[1:]):
+                continue
             joined = rows.sort("path")
-            difference = joined["correct"].cast(pl.Float64) - base[1]["correct"].cast(pl.Float64)
+            difference = joined["correct"].cast(pl.Float64) - others["correct"].cast(pl.Float64)
             pilot = _pilot_or_reason(joined, difference, run.design, paired=True)
-            found.append((f"{name} vs. {base[0][0]}", pilot, own))
+            found.append((f"{label} vs. {_label(base, list(parts))}", pilot, own))
     if not found:
         raise UsageError(f"The run has no other model to plan a comparison with {against!r} for.")
     return found

@@ -171,7 +171,7 @@ class HostQueue(Generic[T]):
     def _again(self, task: Task[T], error: FetchError, at: float) -> list[tuple[Task[T], str]]:
         """Queue the task for another try, or return it with the reason if no tries are left."""
         if task.tries >= self._tries:
-            return [(task, f"{error.reason} ({task.tries} tries)")]
+            return [(task, f"{error.reason} ({'1 try' if task.tries == 1 else f'{task.tries} tries'})")]
         self._count += 1
         task.redirects.clear()  # they may lead elsewhere by then
         heapq.heappush(self._hosts[task.host].later, (at, self._count, task))

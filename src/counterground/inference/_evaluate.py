@@ -370,7 +370,7 @@ def _choose_confusable(request: Request, referee: str) -> CandidateLabels:
         model = request.settings.load(referee)
         if isinstance(model, Generative):
             raise UsageError(
-                f"{referee} is a generative model, which has no similarity to all names; use a CLIP or a "
+                f"{referee} is a generative model, which does not score every name; use a CLIP or a "
                 "classifier as --referee."
             )
         assert isinstance(model, Encoder)

@@ -509,7 +509,7 @@ def _answer_warnings(output: GenerativeOutput) -> list[str]:
     if unparsable := sum(each.unparsable for each in output.positions):
         answers = counted(sum(each.options * each.asked for each in output.positions), "answer")
         warnings.append(
-            f"{unparsable} of {answers} are no letter of an option and count for none; for "
+            f"{unparsable} of {answers} are not the letter of an option and count for none; for "
             f"{counted(output.unmatched or 0, 'photo')} no answer could be read, which counts as wrong. "
             "answers.parquet holds them."
         )

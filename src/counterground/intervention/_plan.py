@@ -82,7 +82,8 @@ class SwapSettings:
             raise UsageError(f"Name at least one kind of composite: {', '.join(KINDS)}.")
         if self.labels and not set(_OF_LABELS) & set(self.kinds):
             raise UsageError(
-                "Labels choose the backgrounds of the kinds same and other: name these, too, or no labels."
+                "--labels chooses backgrounds for the kinds same and other: add them to --kinds, or leave "
+                "out --labels."
             )
         for pair in _PAIRS:
             if len(set(pair) & set(self.kinds)) == 1:
@@ -322,7 +323,8 @@ class _Draw:
             usable = [photo for photo in usable if photo.label in self.labels]
             if left := [photo.path for photo in self._usable if photo.label not in self.labels]:
                 self.notes.append(
-                    f"{counted(len(left), 'photo')} without a label or on other backgrounds give no object: "
+                    f"No object is taken from {counted(len(left), 'photo')} without a label or on other "
+                    "backgrounds: "
                     f"{and_more(left, NAMED)}."
                 )
         rng = self._rng("foregrounds")
@@ -374,7 +376,8 @@ class _Draw:
                 "only those of single backgrounds. `counterground discover` chooses pairs."
             )
         self.notes += [
-            f"{len(names)} of {counted(len(classes), 'class')} with {what}: {', '.join(sorted(names))}."
+            f"{len(names)} of {counted(len(classes), 'class')} {'has' if len(names) == 1 else 'have'} "
+            f"{what}: {', '.join(sorted(names))}."
             if len(names) < len(classes)
             else f"All classes have {what}."
             for what, names in lacking.items()

@@ -60,10 +60,14 @@ def swap_backgrounds(
         )
     check_specs([each.spec for each in named_models(models) if each.made is None])
     if benchmark.has_questions:
-        raise UsageError(f"The photos of {benchmark.name} have questions about what they show: swap others.")
+        raise UsageError(
+            f"The photos of {benchmark.name} have questions that composites would make invalid: choose a "
+            "benchmark without questions."
+        )
     if benchmark.made or "swap" in benchmark.photos.columns:
         raise UsageError(
-            f"{benchmark.name} has composites already (column 'swap'): name the photos themselves."
+            f"{benchmark.name} has composites already (column 'swap'): give the benchmark that they were "
+            "made from."
         )
     if saliency:
         check_saliency(models, swap.kinds)

@@ -321,7 +321,7 @@ class MaskDecisions:
 
     def _damaged(self, what: str) -> CounterGroundError:
         return CounterGroundError(
-            f"{self._file} was changed by something else: {what}. Put a copy of the file in its place."
+            f"{self._file} was changed by something else: {what}. Restore the file from a backup."
         )
 
 

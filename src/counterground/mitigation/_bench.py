@@ -29,6 +29,7 @@ class Bench:
         separate: whether objects and backgrounds are needed apart, and masks allow it.
         classes: which classes take part, as requested.
         masks: where the masks come from, as requested; None for the manifest.
+        watermark: whether what a watermark does is measured, as requested.
     """
 
     run: EncoderRun
@@ -37,6 +38,7 @@ class Bench:
     separate: bool
     classes: Classes
     masks: str | None
+    watermark: bool = True
 
     @property
     def side(self) -> np.ndarray:

@@ -77,7 +77,7 @@ def divide(benchmark: Benchmark, classes: Classes, seed: int) -> Divided:
             raise scarce from None  # the classes that had photos on both sides were left out
         if few:
             notes.append(
-                _left_out(sorted(few), of, f"whose photos are in too few clusters for {PARTS} parts")
+                _left_out(sorted(few), of, f"because their photos are in too few clusters for {PARTS} parts")
             )
         return Divided(benchmark, contrast, side, rotation, tuple(notes))
 

@@ -107,7 +107,7 @@ def mitigate_model(
     separate = any("masks" in each.needs for each in chosen) and not why_no_parts(divided.benchmark)
     about |= {"mask_contents": mask_contents(divided.benchmark)} if separate else {}
     with encoder_run(divided.benchmark, model, settings, out, about=about, overwrite=overwrite) as run:
-        bench = Bench(run, divided, seed, separate, classes, masks)
+        bench = Bench(run, divided, seed, separate, classes, masks, watermark)
         tried, left_out = _try_all(chosen, bench, named)
         used = {name for each in tried for head in each.heads for name in head.inputs}
         marked = bench.inputs_of(Watermarked(run.model), used) if watermark else None
@@ -198,19 +198,22 @@ def _notes(divided: Divided) -> list[str]:
     notes, lacking = [], divided.rotation.lacking
     discovery = divided.benchmark.discovery
     chose = discovery.referee if discovery is not None and discovery.split == "none" else ""
+    elsewhere = (
+        "Pairs chosen on other photos do not have this fault: counterground discover --split half, or swap."
+    )
     if (discovery.origin if discovery else divided.benchmark.name).casefold() == COUNTERANIMAL:
-        chose = REFEREE
+        chose, elsewhere = REFEREE, "Only new photos do not have this fault."
     if chose:
         notes.append(
             f"{chose} chose which backgrounds are common and counter on these very photos: "
-            "chance makes its drop larger, and any change of the model then seems a gain. Pairs chosen on "
-            "other photos do not have this fault: counterground discover --split half, or swap."
+            "chance inflates its drop, so a change to the model may look like a gain without being one. "
+            f"{elsewhere}"
         )
     if discovery is not None and discovery.split == "swap":
         notes.append(
-            "Each half of these photos is in pairs that the other half chose, so the errors of both are "
-            f"related: intervals of {discovery.referee}, with any head, are too narrow, and those of models "
-            "that find the same photos hard may be."
+            "The pairs of each half of these photos were chosen on the other half, so the errors of the two "
+            f"halves are correlated: intervals of {discovery.referee}, with any head, are too narrow, and "
+            "those of models that find the same photos hard may be."
         )
     first, *others = divided.benchmark.design.clusters
     if others:

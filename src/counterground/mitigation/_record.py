@@ -29,6 +29,7 @@ from counterground.results import (
     MitigationRecord,
     PartRecord,
     Run,
+    side_names,
 )
 
 HEADS = "heads"
@@ -62,7 +63,7 @@ def record_of(
     else:
         effects["size"] = _Effect.of(sized, SIZE, own, design)
     if marked is None:
-        not_measured["watermark"] = "it was not asked for"
+        not_measured["watermark"] = "it was turned off (--no-watermark)"
     else:
         both = with_watermark(clean, _marked(bench, tried, marked), design.clusters)
         effects["watermark"] = _Effect.of(both, WATERMARK, own, design)
@@ -117,9 +118,9 @@ def _doubts(tried: Tried, bench: Bench, name: str, judged: float | None) -> list
     if own is None or own > judged - _WORSE:
         return []
     note = (
-        f"The exported head of {tried.method.name} recognises {100 * own:.1f} % of the common photos that it "
-        f"was fitted on, fewer than the {100 * judged:.1f} % of the heads that were judged: it costs more "
-        "than the table says."
+        f"The exported head of {tried.method.name} recognises {100 * own:.1f} % of the "
+        f"{side_names(bench.divided.contrast)[0]} that it was fitted on, fewer than the "
+        f"{100 * judged:.1f} % of the heads that were judged: it costs more than the table says."
     )
     return [note]
 

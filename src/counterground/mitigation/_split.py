@@ -88,8 +88,8 @@ def rotate_clusters(photos: pl.DataFrame, column: str, side: np.ndarray, seed: i
     if scarce := [each for each in needed if (presence[:, each] > 0).sum() < PARTS]:
         raise TooFewClusters(
             "A method is fitted, chosen and judged on different clusters, and "
-            f"{_listed([names[each] for each in scarce])} have fewer "
-            f"than {PARTS}: add photos of other clusters, or leave them out.",
+            f"{_listed([names[each] for each in scarce])} are in fewer "
+            f"than {PARTS} clusters: add photos of other clusters, or leave them out.",
             [names[each][0] for each in scarce if each < classes],
         )
     rng = np.random.default_rng(seed)

@@ -102,6 +102,8 @@ def outcome_of(tried: Tried, bench: Bench) -> HeadOutcome:
         about["mitigation"]["classes"] = bench.classes
     if bench.masks is not None:
         about["mitigation"]["masks"] = bench.masks
+    if not bench.watermark:
+        about["mitigation"]["watermark"] = False
     digest = hashlib.sha256()
     for head in tried.heads:
         digest.update(json.dumps(dict(head.inputs), sort_keys=True).encode())

@@ -246,7 +246,7 @@ def resampled(
     warning = (
         f"{path.name} holds {other[0]} {held[other[0]]}, which was resampled to {needed[other[0]]}: the "
         "weights are those of another resolution, patch size or context. Name the network that they were "
-        "trained in."
+        "trained with."
     )
     return [warning]
 

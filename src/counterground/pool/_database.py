@@ -136,10 +136,10 @@ def database_errors(path: Path) -> Iterator[None]:
         yield
     except DamagedError as error:
         raise CounterGroundError(
-            f"{path} was changed by something else: {error}. Put a copy of the file in its place."
+            f"{path} was changed by something else: {error}. Restore the file from a backup."
         ) from error
     except UnicodeDecodeError as error:
-        raise CounterGroundError(f"{path}: it is damaged. Put a copy of the file in its place.") from error
+        raise CounterGroundError(f"{path}: it is damaged. Restore the file from a backup.") from error
     except UnicodeEncodeError as error:
         raise CounterGroundError(f"{path} cannot hold {error.object[:100]!r}: it is not UTF-8.") from error
     except (DBAPIError, sqlite3.Error) as error:  # the latter from raw connections

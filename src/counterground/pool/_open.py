@@ -37,7 +37,7 @@ def open_pool(path: str | Path, *, create: bool = False) -> Pool:
     elif _is_emptied(root):
         raise CounterGroundError(
             f"{root / DATABASE_FILE} is empty, and photos lie beside it: what was decided on them is lost. "
-            "Put a copy of the file in its place, or name a new folder."
+            "Restore the file from a backup, or name a new folder."
         )
     return Pool(root.resolve(), create=create)
 

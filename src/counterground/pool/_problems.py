@@ -8,11 +8,14 @@ _REMEDIES = {
     sqlite3.SQLITE_FULL: ("the disk is full", "Free some space; nothing that was decided is lost"),
     sqlite3.SQLITE_READONLY: ("it cannot be written", "Make the folder writable, or copy it"),
     sqlite3.SQLITE_CANTOPEN: ("it cannot be opened", "Make the folder readable and writable"),
-    sqlite3.SQLITE_PERM: ("it may not be opened", "Make the folder readable and writable"),
-    sqlite3.SQLITE_BUSY: ("another program has kept it locked for long", "Close that program and try again"),
+    sqlite3.SQLITE_PERM: ("permission to open it is denied", "Make the folder readable and writable"),
+    sqlite3.SQLITE_BUSY: (
+        "another program has kept it locked for a long time",
+        "Close that program and try again",
+    ),
     sqlite3.SQLITE_IOERR: ("the disk fails or is full", "Free some space or move the folder to another disk"),
-    sqlite3.SQLITE_NOTADB: ("it is damaged", "Put a copy of the file in its place"),
-    sqlite3.SQLITE_CORRUPT: ("it is damaged", "Put a copy of the file in its place"),
+    sqlite3.SQLITE_NOTADB: ("it is damaged", "Restore the file from a backup"),
+    sqlite3.SQLITE_CORRUPT: ("it is damaged", "Restore the file from a backup"),
 }
 
 

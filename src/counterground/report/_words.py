@@ -99,18 +99,18 @@ class Words:
     @property
     def relies(self) -> str:
         """What a model does whose difference is above 0, as a verb."""
-        return "relies on the background" if self.about_backgrounds else f"is less accurate on {self._sides}"
+        return "relies on the background" if self.is_effect else f"is less accurate on {self._sides}"
 
     @property
     def rely(self) -> str:
         """The same for several models."""
-        return "rely on the background" if self.about_backgrounds else f"are less accurate on {self._sides}"
+        return "rely on the background" if self.is_effect else f"are less accurate on {self._sides}"
 
     @property
     def when(self) -> str:
         """When a model loses as much as the difference, as the end of a sentence."""
         if self.is_drop:
-            return "when the background changes from common to counter"
+            return "from common to counter photos"
         if self._of_composites:
             return f"when the same objects stand on {self._of_composites.turn}"
         return f"on {self.right} instead of {self.left}"
@@ -119,7 +119,7 @@ class Words:
     def nobody(self) -> str:
         """A sentence that says that no difference is above 0."""
         if self.is_drop:
-            return "No model lost accuracy on these photos when the background changed from common to counter"
+            return "No model lost accuracy from common to counter photos"
         if self._of_composites:
             return f"No model lost accuracy when the same objects stood on {self._of_composites.turn}"
         return f"No model was less accurate on {self._sides}"
@@ -145,7 +145,7 @@ class Words:
 
     @property
     def _sides(self) -> str:
-        return f"{self.right} than on {self.left}"
+        return f"{self.on_right} than on {self.on_left}"
 
     def difference(self, model: ModelScores) -> Estimate:
         """Return left minus right for a model."""
@@ -161,7 +161,7 @@ class Words:
 
     def question(self, model: str) -> str:
         """Ask whether the difference of a model is above 0."""
-        if self.about_backgrounds:
+        if self.is_effect:
             return f"Does {model} rely on the background?"
         return f"Is {model} less accurate on {self._sides}?"
 

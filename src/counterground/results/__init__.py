@@ -11,6 +11,7 @@ from counterground.results._mitigation import (
     MitigationRecord,
     PartRecord,
     read_mitigation,
+    side_names,
 )
 from counterground.results._model_scores import (
     NO_GROUPS,
@@ -214,6 +215,7 @@ __all__ = [
     "select_models",
     "setting_text",
     "short_name",
+    "side_names",
     "signed",
     "strata_notes",
     "unfolding",

@@ -115,9 +115,14 @@ class MethodRecord(_Record):
     cpu_seconds: float
 
     @property
+    def before(self) -> float:
+        """The drop of the model itself, a fraction."""
+        return (self.gain.value or 0.0) + (self.mitigated.drop.value or 0.0)
+
+    @property
     def helps(self) -> bool:
-        """Whether the drop is significantly smaller."""
-        return self.gain.significant and (self.gain.value or 0.0) > 0
+        """Whether there was a drop, by its point estimate, that is significantly smaller."""
+        return self.before > 0 and self.gain.significant and (self.gain.value or 0.0) > 0
 
     @property
     def loses(self) -> bool:
@@ -132,10 +137,9 @@ class MethodRecord(_Record):
     @property
     def halves_cheaply(self) -> bool:
         """Whether, by its point estimates, half of the drop is gone at a cost of at most one point."""
-        before = (self.gain.value or 0.0) + (self.mitigated.drop.value or 0.0)
         return (
-            before > 0
-            and (self.gain.value or 0.0) >= HALF * before
+            self.before > 0
+            and (self.gain.value or 0.0) >= HALF * self.before
             and self.cost.value is not None
             and self.cost.value <= CHEAP
         )
@@ -191,18 +195,21 @@ class MitigationRecord(_Record, TableView):
     @property
     def sides(self) -> tuple[str, str]:
         """What sentences call the photos of its two sides, such as ``common photos``."""
-        contrast = Contrast.parse(self.contrast)
-        if contrast == DROP:
-            return "common photos", "counter photos"
-        left, right = ("all photos" if side == "all" else side for side in contrast.titles)
-        return left, right
+        return side_names(Contrast.parse(self.contrast))
+
+    @property
+    def noun(self) -> str:
+        """What sentences call the difference of the sides: ``drop``; for other contrasts ``difference``."""
+        return "drop" if Contrast.parse(self.contrast) == DROP else "difference"
 
     @property
     def sentences(self) -> list[str]:
         """What the table says, no stronger than its tests."""
         drop = self.unmitigated.drop.estimate
-        what = "" if Contrast.parse(self.contrast) == DROP else f" ({self.contrast})"
-        lines = [f"The drop{what} of {self.model} is {drop.text} points {drop.interval}.".replace(" .", ".")]
+        what = self.noun if self.noun == "drop" else f"{self.noun} ({self.contrast})"
+        lines = [f"The {what} of {self.model} is {drop.text} points {drop.interval}.".replace(" .", ".")]
+        if (drop.value or 0.0) <= 0:
+            return [*lines, "There is nothing to make smaller."]
         smaller = [each for each in self.methods if each.helps]
         lines.append(
             f"It is significantly smaller with {_listed(smaller)}."
@@ -227,8 +234,8 @@ class MitigationRecord(_Record, TableView):
             for each in self.methods
             if each.helps and each.reverses
         ]
-        harder = f"{self.sides[0]} are then the harder ones"
-        return [f"The drop is below 0 with {', '.join(below)}: {harder}."] if below else []
+        listed = f"The {self.noun} is below 0 with {', '.join(below)}"
+        return [f"{listed}: accuracy is then lower on {self.sides[0]}."] if below else []
 
     @property
     def rows(self) -> pl.DataFrame:
@@ -295,7 +302,7 @@ class MitigationRecord(_Record, TableView):
         return (
             f"{self.model} on {photos} of {self.benchmark.partition('@')[0]}, {self.contrast}. Percent, "
             "differences in points; 95 % intervals for other photos with these heads; those of gain and cost "
-            "are paired. Gain: how much the drop shrinks. Cost: how much accuracy on "
+            f"are paired. Gain: how much the {self.noun} shrinks. Cost: how much accuracy on "
             f"{self.sides[0]} is lost. Labels: at which steps labels of backgrounds were used. p is "
             f"corrected (Holm) for {counted(self.tests, 'test')} of all pairs of the "
             f"{len(self.methods) + 1} models. Each photo was judged by a head that was fitted and chosen on "
@@ -325,6 +332,14 @@ def read_mitigation(folder: Path) -> MitigationRecord:
         return MitigationRecord.model_validate_json(read_record(path))
     except (OSError, ValueError) as error:
         raise CounterGroundError(f"{path} is damaged or of another version: mitigate again.") from error
+
+
+def side_names(contrast: Contrast) -> tuple[str, str]:
+    """Return what sentences call the photos of the two sides of a contrast."""
+    if contrast == DROP:
+        return "common photos", "counter photos"
+    left, right = ("all photos" if side == "all" else side for side in contrast.titles)
+    return left, right
 
 
 def _listed(methods: list[MethodRecord]) -> str:

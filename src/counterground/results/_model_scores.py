@@ -179,7 +179,7 @@ def _nothing_measured(contrast: Contrast) -> str:
 
 def _when(contrast: Contrast) -> str:
     if contrast == DROP:
-        return " when the background changes from common to counter"
+        return " from common to counter photos"
     return f" on {contrast.right} instead of {contrast.left}"
 
 

@@ -10,6 +10,7 @@ from counterground.privacy import shareable
 from counterground.results._run import Run
 from counterground.results._schema import ModelRecord
 
+_NARROW = "its interval is too narrow, as that of the model that chose the pairs on the other half."
 INFLATED = "selection inflates its drop; the effect on related models is not known."
 
 
@@ -57,7 +58,19 @@ def own_referees(run: Run, name: str) -> list[MeasuredReferee]:
             found.append(MeasuredReferee(referee, (conditional, narrow), "narrow"))
         else:
             found.append(MeasuredReferee(referee, (conditional,)))
+    if discovery.split == "swap":
+        found += [
+            MeasuredReferee(
+                record.name, (f"In {name} {record.name} is a mitigated referee: {_NARROW}",), "narrow"
+            )
+            for record in run.info.models
+            if _is_mitigated(record) and shareable(record.spec) in map(shareable, discovery.referees)
+        ]
     return found
+
+
+def _is_mitigated(record: ModelRecord) -> bool:
+    return "mitigation" in record.description
 
 
 def _measured(records: Sequence[ModelRecord], specs: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -68,6 +81,10 @@ def _measured(records: Sequence[ModelRecord], specs: Iterable[str]) -> Iterator[
     """
     for spec in dict.fromkeys(specs):
         known = [record for record in records if spec in record.chose]
-        called = [record for record in records if shareable(record.spec) == shareable(spec)]
+        called = [
+            record
+            for record in records
+            if shareable(record.spec) == shareable(spec) and not _is_mitigated(record)
+        ]
         for record in known or called:
             yield spec, record.name

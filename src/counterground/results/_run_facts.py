@@ -11,7 +11,7 @@ from typing import Any
 from counterground.benchmarks import benchmark_names
 from counterground.results._numbers import count
 from counterground.results._run import Run
-from counterground.results._schema import BenchmarkRecord, InterventionRecord
+from counterground.results._schema import SALIENCY_FILE, BenchmarkRecord, InterventionRecord
 
 _LABEL_SPACES = ("benchmark", "imagenet")
 
@@ -55,7 +55,6 @@ def run_facts(run: Run) -> RunFacts:
     photos = count(counts.photos)
     if counts.photos != info.benchmark.n_photos:
         photos += f" of {count(info.benchmark.n_photos)} in the manifest"
-    reads_names = any(model.reads_names for model in info.models)
     facts = [
         ("Benchmark", info.benchmark.name),
         ("Benchmark version", info.benchmark.version),
@@ -66,7 +65,7 @@ def run_facts(run: Run) -> RunFacts:
         *([("Answers that name no class", unmatched)] if unmatched else []),
         *_positions(run),
         ("Label space", f"{space.name} ({count(space.size)} names): {space.source}"),
-        *([("Names", info.names), ("Prompts", info.prompts)] if reads_names else []),
+        *((name.capitalize(), getattr(info, name)) for name in info.read_texts),
         ("Legacy loading (as in the paper)", "yes" if info.as_published else "no"),
         *([("Fast decode (JPEGs at a reduced size)", "yes")] if info.fast_decode else []),
         *([("Heads fitted on", f"{info.train.name}@{info.train.version[:8]}")] if info.train else []),
@@ -135,6 +134,7 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words += _mitigation_options([model.stated("mitigation", dict) or {} for model in mitigated])
     elif info.intervention:
         words += _swap_options(info.intervention)
+        words += ["--saliency"] if (run.path / SALIENCY_FILE).exists() else []
     if info.benchmark.sampled:
         words += ["--limit", str(info.benchmark.sampled)]
     words += _label_space_options(run)
@@ -174,7 +174,7 @@ def _mitigation_options(records: Sequence[Mapping[str, Any]]) -> list[str]:
     for name in ("masks", "seed", "classes"):
         if value := records[0].get(name):
             words += [f"--{name}", str(value)]
-    return words
+    return words if records[0].get("watermark", True) else [*words, "--no-watermark"]
 
 
 def _swap_options(record: InterventionRecord) -> list[str]:

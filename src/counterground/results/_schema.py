@@ -293,7 +293,8 @@ class StoppingRecord(_Record):
                 else f"Whether the drop of {model} is above {limit} is not decided {after}."
             )
         caution = (
-            "Intervals of scores are confidence sequences: they hold whenever one stops, and are wider than "
+            "Intervals of scores are confidence sequences: they stay valid whenever the evaluation stops, "
+            "and are wider than "
             "those of a fixed number of photos. Intervals and p-values of comparisons do not account for "
             "stopping."
         )
@@ -371,6 +372,13 @@ class RunInfo(_Record):
     def source(self) -> BenchmarkRecord:
         """The benchmark of the photos as they are: for composites, that which they are made of."""
         return self.intervention.source if self.intervention else self.benchmark
+
+    @property
+    def read_texts(self) -> tuple[str, ...]:
+        """Which of ``names`` and ``prompts`` its models read: classifiers none, generative ones names."""
+        kinds = {model.kind for model in self.models if model.reads_names}
+        names = ("names",) if kinds and self.label_space.name != "options" else ()
+        return (*names, "prompts") if kinds - {"generative"} else names
 
     @property
     def mixes_groups(self) -> bool:

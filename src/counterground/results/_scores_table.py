@@ -256,7 +256,7 @@ def one_sided_note(models: Sequence[ModelScores]) -> str:
     for model in models:
         known = [each.value for each in model.of(DROP) if each.value is not None]
         if len(known) == 3 and abs(known[0] - known[1] - known[2]) > _ROUNDING:
-            return " Classes with photos of one group only count in common or counter, not in the drop."
+            return " Classes with photos of only one group count in common or counter, but not in the drop."
     return ""
 
 

@@ -53,7 +53,7 @@ def check_setting(name: str, values: Iterable[Any], fits: Callable[[Any], bool],
         raise UsageError(f"A study needs a value of {name}.")
     for value in chosen:
         if not fits(value):
-            raise UsageError(f"{name} is {what}, not {value!r}.")
+            raise UsageError(f"{name} must be {what}, not {value!r}.")
 
 
 @dataclass(frozen=True)

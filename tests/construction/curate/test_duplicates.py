@@ -84,7 +84,7 @@ def test_the_same_file_twice(make_pool, fox, rows_of, flagged_of):
     assert flagged_of(pool, "same content") == ["a.jpg", "c.jpg"]
     rows = rows_of(pool, "same content")
     assert rows["a.jpg"]["related"] == "files/red_panda/b.jpg"
-    assert rows["b.jpg"]["explanation"] == "It is the first of 3 equal files."
+    assert rows["b.jpg"]["explanation"] == "It is the first of 3 identical files."
     assert flagged_of(pool, "perceptual hash") == []
 
 

@@ -551,6 +551,44 @@ def test_a_swapped_benchmark_says_that_its_interval_is_too_narrow(photos, tmp_pa
     assert "report the one in the notes" in " ".join(cg.compare(run).warnings)
 
 
+def test_a_swap_of_one_half_alone_is_no_swap(tmp_path):
+    """Where one half keeps no pair, the photos of the benchmark are held out, and their interval is right."""
+    right = np.eye(3, dtype=np.uint8) * 200
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        names = [name for name in colour_model.NAMES[:2] for _ in range(40)]
+        backgrounds = (["snow"] * 20 + ["grass"] * 20) * 2
+        chances = [0.75] * 20 + [0.25] * 20 + [1.0] * 40
+        shown = [place // 40 if rng.random() < chance else 1 for place, chance in enumerate(chances)]
+        pixels = [
+            np.full((8, 8, 3), right[colour], np.uint8) + np.uint8(n // 2) for n, colour in enumerate(shown)
+        ]
+        frame = {"path": pixels, "class_name": names, "background": backgrounds}
+        made = cg.Benchmark.from_frame(frame, name="photos")
+        found = discovered(made, tmp_path / str(seed), split="swap", min_drop=50)
+        if found.pairs["half"].n_unique() == 1:
+            break
+    assert found.pairs["half"].n_unique() == 1
+    assert found.benchmark.discovery.split == "half"
+    assert "on held-out photos" in found.sentence
+    assert "too narrow" not in found.sentence
+
+
+def test_a_mitigated_referee_has_the_narrow_interval_of_its_referee(photos, tmp_path):
+    discovered(read_benchmark(photos), tmp_path / "pairs", split="swap")
+    run = cg.evaluate(
+        tmp_path / "pairs", REFEREE, label_space="benchmark", out=tmp_path / "run", report=False
+    )
+    (own,) = run.info.models
+    about = {"mitigation": {"method": "dfr"}}
+    other = own.model_copy(update={"name": "brightness + dfr", "fingerprint": "0", "description": about})
+    for fingerprint in (own.fingerprint, "unknown"):
+        chose = own if fingerprint == own.fingerprint else own.model_copy(update={"description": {}})
+        both = replace(run, info=run.info.model_copy(update={"models": [chose, other]}))
+        effects = {each.model: each.effect for each in own_referees(both, "run")}
+        assert effects == {own.name: "narrow", "brightness + dfr": "narrow"}
+
+
 def test_nothing_found_is_no_benchmark(photos, tmp_path):
     benchmark, out = read_benchmark(photos), tmp_path / "pairs"
     found = discovered(benchmark, out, write_anyway=False)
@@ -678,7 +716,7 @@ def test_other_names_than_chose_the_pairs_are_told_before_the_run_and_in_it(
 ):
     discovered(read_benchmark(photos), tmp_path / "pairs")
     asked = {"out": tmp_path / "run", "report": False, "overwrite": True}
-    said = "with the label space 'benchmark', and here 'imagenet' competes"
+    said = "with the label space 'benchmark', but this run uses 'imagenet'"
     with pytest.warns(OtherNamesWarning, match=said) as caught:
         run = cg.evaluate(tmp_path / "pairs", "colour_model:thousand", **asked)
     (note,) = [str(each.message) for each in caught]
@@ -798,10 +836,10 @@ def test_wrong_asks_are_named(photos, tmp_path):
     for drop in (-1, 10**400, float("nan"), "5"):
         with pytest.raises(UsageError, match="at least 0 and below 100"):
             ask(min_drop=drop)
-    with pytest.raises(UsageError, match="A seed is a whole number from 0, not -1"):
+    with pytest.raises(UsageError, match="A seed must be a whole number from 0, not -1"):
         ask(seed=-1)
     for number in (0, 2.5):
-        with pytest.raises(UsageError, match=f"needs is a whole number from 1, not {number}"):
+        with pytest.raises(UsageError, match=f"needs must be a whole number from 1, not {number}"):
             ask(min_photos=number)
     with pytest.raises(
         CounterGroundError, match="No class of photos has at least 30 photos on two backgrounds in each half"

@@ -226,7 +226,7 @@ def test_free_form_answers_are_written_and_unmatched_ones_counted(few, llava, tm
 
 
 def test_wrong_settings_are_refused_and_useless_ones_get_a_warning(few, tiny_clip, llava, tmp_path):
-    with pytest.raises(UsageError, match="generative model, which has no similarity"):
+    with pytest.raises(UsageError, match="generative model, which does not score every name"):
         run_on(few, f"open_clip:{tiny_clip}", tmp_path / "a", label_space="confusable", referee=f"hf:{llava}")
     with pytest.raises(UsageError, match="Did you mean 'yes-no'"):
         Settings(protocol="yesno")

@@ -288,7 +288,7 @@ def test_generated_letters_are_read_strictly(asked, serve_chat, tmp_path):
     assert found[4].unparsable == int((known["question"] == "What covers it?").sum())
     assert found[3].unparsable == 0
     assert found[3].same_option == 1
-    assert any("are no letter of an option" in text for text in run.info.all_warnings)
+    assert any("are not the letter of an option" in text for text in run.info.all_warnings)
     answers = pl.read_parquet(tmp_path / "run" / "answers.parquet")
     assert answers.height == known["options"].list.len().sum()
     assert answers.filter(pl.col("named").is_null())["answer"].str.contains("^(Z|I think)").all()

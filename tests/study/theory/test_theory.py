@@ -194,15 +194,15 @@ def test_what_is_no_definition_is_refused(change, message):
     ("change", "says"),
     [
         ({"seeds": 0}, "needs 1 seed and 2 pairs"),
-        ({"p_spu": (1.5,)}, "p_spu is a probability, not 1.5"),
-        ({"p_spu": (float("nan"),)}, "p_spu is a probability"),
+        ({"p_spu": (1.5,)}, "p_spu must be a probability, not 1.5"),
+        ({"p_spu": (float("nan"),)}, "p_spu must be a probability"),
         ({"p_spu": ()}, "needs a value of p_spu"),
-        ({"mu_spu": (float("inf"),)}, "mu_spu is from 0 to"),
-        ({"mu_spu": (1e308,)}, "mu_spu is from 0 to"),
+        ({"mu_spu": (float("inf"),)}, "mu_spu must be from 0 to"),
+        ({"mu_spu": (1e308,)}, "mu_spu must be from 0 to"),
         ({"rho": 0.0}, "rho is above 0, not 0.0"),
         ({"rho": float("nan")}, "rho is above 0"),
-        ({"wide": ((10, 1),)}, "wide is two numbers from 2"),
-        ({"wide": ((10,),)}, "wide is two numbers from 2"),
+        ({"wide": ((10, 1),)}, "wide must be two numbers from 2"),
+        ({"wide": ((10,),)}, "wide must be two numbers from 2"),
     ],
 )
 def test_settings_that_cannot_be_simulated(change, says):

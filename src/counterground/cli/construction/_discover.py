@@ -57,8 +57,8 @@ from counterground.cli._options import out_option, overwrite_option, running_opt
     default="best",
     show_default=True,
     type=click.Choice(["best", "shrunken"]),
-    help="best: by accuracy. shrunken: by accuracy with noise shrunk away, which finds more if a background "
-    "affects all classes alike.",
+    help="best: by accuracy. shrunken: by accuracy shrunk towards each background's effect on all classes "
+    "(empirical Bayes), which finds more if a background affects all classes alike.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed for the split and the permutations.")
 @click.option(

@@ -95,7 +95,7 @@ def label(folder: Path, annotators: tuple[str, ...], **options: Any) -> None:
 
     if is_masks_folder(folder):
         of_pools = ("task", "second", "order", "suggest", "labels")
-        refuse_given(*of_pools, because="is for a pool, and this is a folder of masks")
+        refuse_given(*of_pools, because="is for a pool, and this is a folder of masks: leave it out")
         _review(folder, annotators, **{name: options[name] for name in ("host", "port", "open_browser")})
         return
     stopped = label_pool(folder, LabelSettings(annotators, **options), say=click.echo)

@@ -120,7 +120,7 @@ def is_counteranimal(run: Run) -> bool:
 def _other_setting(label_space: str | None, paper: PaperSetting) -> str:
     theirs = LABEL_SPACE[paper.setup]
     if label_space != theirs:
-        return f"Other names compete ({label_space}) than in the paper's rows ({theirs})."
+        return f"The candidate names ({label_space}) differ from those of the paper's rows ({theirs})."
     if paper.averaging == "unbalanced":
         return "Accuracies of runs are means over classes, those of the paper's rows over photos."
     return ""

@@ -169,7 +169,7 @@ def _same_content(photos: pl.DataFrame) -> pl.DataFrame:
             explanations.append(f"It is the same file as {original}, which came first.")
         else:
             explanations.append(
-                f"It is the first of {later + 1} equal files." if later else "No other file is equal."
+                f"It is the first of {later + 1} identical files." if later else "No other file is identical."
             )
     return signal_rows(
         DUPLICATE_SIGNALS[0],

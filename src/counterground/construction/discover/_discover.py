@@ -97,15 +97,17 @@ def discover_pairs(
             f"{'' if split == 'none' else ' in each half'}: lower --min-photos, add photos, or use "
             f"--split none. {' '.join(_unused(run))}".rstrip()
         )
+    # Where one half keeps no pair, nothing was swapped: its photos are held out of the other's choice.
+    used = "half" if split == "swap" and finding.pairs["half"].n_unique() == 1 else split
     who = f"{asked['referee']}{' (loaded as published)' if settings.as_published else ''}"
     drops = f"{who} {'drop' if len(referees) > 1 else 'drops'}"
     nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop, split)
     is_written = not nothing or (write_anyway and len(finding.pairs) > 0)
     remarks = (
-        _sentences(finding, who, drops, split) if is_written else [*_unused(run), "No benchmark was written."]
+        _sentences(finding, who, drops, used) if is_written else [*_unused(run), "No benchmark was written."]
     )
     verdict = nothing or _exceeds(finding, run)
-    sentences = [verdict, *remarks, *(_crossed(first, other, split) for other in crossed)]
+    sentences = [verdict, *remarks, *(_crossed(first, other, used) for other in crossed)]
     found = (
         replace(
             benchmark,
@@ -113,7 +115,7 @@ def discover_pairs(
             photos=_with_groups(benchmark.photos, groups),
             # Runs on the pairs repeat the notes, where the verdict alone would not say what it is about.
             notes=(*_searched(benchmark), " ".join(sentences[:2]), *sentences[2:], *_left_out(run)),
-            discovery=_provenance(benchmark, run, settings, min_drop=min_drop, split=split),
+            discovery=_provenance(benchmark, run, settings, min_drop=min_drop, split=used),
             design=_about_pairs(benchmark.design),
         )
         if is_written
@@ -274,7 +276,7 @@ def _nothing(finding: Finding, referee: str, name: str, min_drop: float, split: 
     chance = f"{percent(found.expected)} {bounds(found.low, found.high)}; {p_equals(found.p)}"
     return (
         f"No more than chance: the pairs that {referee} chose on one half of the photos drop "
-        f"{percent(found.observed)} points on the other half (both ways; by chance {chance})."
+        f"{percent(found.observed)} points on the other half (mean of both halves; by chance {chance})."
     )
 
 
@@ -312,9 +314,10 @@ def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list
         f"report the second figure; the first is inflated by selection.{_why(finding, 'second')}"
     )
     warning = (
-        "Each half of these photos is in pairs that the other half chose, so the errors of both are related: "
-        f"an interval computed from all of them together is too narrow for {referee}, and may be for models "
-        f"that find the same photos hard. For {referee} report the one above, the mean of two halves."
+        "The pairs of each half of these photos were chosen on the other half, so the errors of the two "
+        "halves "
+        f"are correlated: an interval from all photos together is too narrow for {referee}, and may be for "
+        f"models that find the same photos hard. For {referee} report the one above, the mean of two halves."
     )
     return [figures, warning]
 

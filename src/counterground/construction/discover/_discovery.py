@@ -105,7 +105,7 @@ class Discovery(Finding):
         rows = [[title, found, _classes(kept), Cell(p_value(kept.p))]]
         drops = {"Drop where chosen": self.chosen_by_chance}
         if self.held_out_by_chance:
-            drops["Drop on the other half, both ways"] = self.held_out_by_chance
+            drops["Drop on the other half, mean of both"] = self.held_out_by_chance
         for name, drop in drops.items():
             expected = Cell(percent(drop.expected), bounds(drop.low, drop.high))
             rows.append([Cell(name), Cell(percent(drop.observed)), expected, Cell(p_value(drop.p))])

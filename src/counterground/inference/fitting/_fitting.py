@@ -236,7 +236,7 @@ class Fitting:
                 f"have seen others of the same {others[0]}."
             )
         if absent := len(self.space) - len(np.unique(self.labels)):
-            yield f"It cannot predict {counted(absent, 'class')} without a photo."
+            yield f"It cannot predict {counted(absent, 'class')} for lack of training photos."
         if unfinished := sum(head.unfinished for head in heads):
             yield f"Logistic regression did not converge in {counted(unfinished, 'fit')}."
 
@@ -269,7 +269,8 @@ def _check_classes(name: str, request: Request, source: Benchmark, present: set[
     if len(present) < 2:
         raise UsageError(
             f"{name}: all photos that a head can be fitted on are of "
-            f"{listed_classes([space.names[at] for at in present])}; it needs two classes."
+            f"{listed_classes([space.names[at] for at in present])}; it needs two classes: add photos of "
+            "another class, or give other photos with --train BENCHMARK."
         )
 
 

@@ -144,8 +144,8 @@ def other_names(benchmark: Benchmark, label_space: str) -> str:
     known = chose in _BUILT_IN and chose != "confusable"
     option = chose if known else "FILE (the label_space.json in the folder referee/ that discover wrote)"
     return (
-        f"discover chose the pairs of {benchmark.name} with the label space {chose!r}, and here "
-        f"{label_space!r} competes, so these accuracies are not comparable with those that chose the pairs. "
+        f"discover chose the pairs of {benchmark.name} with the label space {chose!r}, but this "
+        f"run uses {label_space!r}, so these accuracies are not comparable with those that chose the pairs. "
         f"To repeat the label space of discover: --label-space {option}."
     )
 
@@ -308,7 +308,7 @@ def _refuse_other_order(path: Path, listed: Sequence[str], space: LabelSpace) ->
         if len(classes) == 1 and others and at not in classes:
             order = ", ".join(space.names[:5]) + (", ..." if len(space) > 5 else "")
             raise UsageError(
-                f"{path}: {listed[at]!r} stands at the place of the class {space.names[at]!r}, but names "
+                f"{path}: {listed[at]!r} is on the line of the class {space.names[at]!r}, but names "
                 f"{space.names[others[0]]!r}. Write one line per class, in this order: {order}."
             )
 

@@ -63,14 +63,15 @@ class Training:
         found = []
         if left_out := len(self.given) - len(self.photos):
             found.append(
-                f"{counted(left_out, 'photo')} of {self.given.name} are among those that are evaluated, byte "
-                "for byte; no head was fitted on them."
+                f"Not used for fitting, because byte-identical photos are evaluated: "
+                f"{counted(left_out, 'photo')} of {self.given.name}."
             )
         if self.shared_clusters:
             found.append(
-                f"{counted(self.shared_clusters, 'cluster')} of {self.given.name} have the names of clusters "
-                "that are evaluated: if they are the same, fitted heads have seen photos like those, and "
-                "their accuracies are too high."
+                f"Clusters of {self.given.name} that share a name with an evaluated cluster: "
+                f"{self.shared_clusters:,}. If they are the same clusters, fitted heads have seen photos "
+                "like "
+                "those, and their accuracies may be too high."
             )
         return found
 

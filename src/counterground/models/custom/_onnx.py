@@ -118,7 +118,8 @@ def _checked(spec: str, file: Path, sidecar: Path, values: Any) -> OnnxSource:
     resize = values["resize"]
     if resize != "squash" and not _is_side(resize):
         raise refuse(
-            f"'resize' is {resize!r}; it is the shorter side's pixels before the centre crop, or \"squash\"."
+            f"'resize' is {resize!r}; it must be the shorter side's pixels before the centre crop, or "
+            '"squash".'
         )
     return OnnxSource(
         spec,
@@ -141,7 +142,8 @@ def _labels(value: Any, sidecar: Path, refuse: Any) -> str:
     file = sidecar.parent / value if isinstance(value, str) and value else None
     if file is None or not is_file(file):
         raise refuse(
-            f"'labels' is {value!r}; it is \"imagenet\" or a file beside it with one class name per line."
+            f"'labels' is {value!r}; it must be \"imagenet\" or a file beside it with one class name per "
+            "line."
         )
     return str(file)
 
@@ -151,7 +153,7 @@ def _size(value: Any, refuse: Any) -> tuple[int, int] | None:
         return None
     sides = [value, value] if _is_side(value) else value
     if not isinstance(sides, list) or len(sides) != 2 or not all(_is_side(side) for side in sides):
-        raise refuse(f"'size' is {value!r}; it is a number of pixels, or [height, width].")
+        raise refuse(f"'size' is {value!r}; it must be a number of pixels, or [height, width].")
     return sides[0], sides[1]
 
 
@@ -162,7 +164,7 @@ def _triple(key: str, value: Any, refuse: Any) -> tuple[float, float, float]:
         and all(type(each) in (int, float) and abs(each) < _LARGEST_NUMBER for each in value)
     )
     if not numbers or (key == "std" and min(value) <= 0):
-        raise refuse(f"{key!r} is {value!r}; it is three numbers, for pixels between 0 and 1.")
+        raise refuse(f"{key!r} is {value!r}; it must be three numbers, for pixels between 0 and 1.")
     return float(value[0]), float(value[1]), float(value[2])
 
 

@@ -117,9 +117,8 @@ class Caller:
                     self._stopped.wait(min(pause, _LONGEST_WAIT))
         if self._stopped.is_set():
             raise CounterGroundError(f"{self._spec}: stopped. {_KEPT}.")
-        raise CounterGroundError(
-            f"{self._spec}: {reason}, {self._retries + 1} times in a row. {_KEPT}, or raise retries=."
-        )
+        repeated = f", {self._retries + 1} times in a row" if self._retries else ""
+        raise CounterGroundError(f"{self._spec}: {reason}{repeated}. {_KEPT}, or raise retries=.")
 
     def stop(self) -> None:
         """Stop calls that wait for another attempt."""

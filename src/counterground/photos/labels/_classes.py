@@ -149,9 +149,7 @@ def note_other_classes(imagenet: Mapping[str, int | None]) -> tuple[str, ...]:
     ]
     if not others:
         return ()
-    return (
-        f"By imagenet_index, classes are not those of ImageNet that they are called: {and_more(others, 3)}.",
-    )
+    return (f"imagenet_index contradicts the names of some classes: {and_more(others, 3)}.",)
 
 
 def _means_another(name: str, index: int) -> bool:

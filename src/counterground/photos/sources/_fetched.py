@@ -88,7 +88,7 @@ def problem_of_url(url: str) -> str:
     except ValueError:
         return "cannot be read as a URL"
     if len(parts.hostname or "") > _LONGEST_HOST:
-        return "has a longer name of its host than any host has"
+        return "has a host name that is too long"
     return "" if parts.scheme.lower() in ("http", "https") and parts.hostname else "is neither http nor https"
 
 

@@ -187,7 +187,7 @@ def _note_earlier(folder: Path, files: Sequence[Path]) -> tuple[str, ...]:
     if not earlier:
         return ()
     what = f"{counted(len(earlier), 'figure')} of earlier calls ({and_more(earlier, _LISTED)})"
-    return (f"{CAPTIONS} describes this call only; {folder.name} also holds {what}.",)
+    return (f"{CAPTIONS} describes this call only; {folder.resolve().name} also holds {what}.",)
 
 
 def draw_figures(material: Material, names: Sequence[str]) -> Iterator[Outcome]:

@@ -32,10 +32,11 @@ _PARTS_OF_FEWER = ("background_effect", "observed_drop", "background_part", "siz
 _COSTS = ("pasted_cost", "refilled_cost", "same_label_cost")
 _MEANINGS = {
     "observed_drop": "Accuracy on common minus counter photos, of the photos whose objects were cut out.",
-    "background_effect": "The same objects on common minus on counter backgrounds.",
+    "background_effect": "Accuracy on the same objects: common minus counter backgrounds.",
     "background_part": "The same, over the classes that the drop is measured on.",
-    "size_effect": "The same objects at sizes and positions of common minus of counter photos, on the same "
-    "background.",
+    "size_effect": "Accuracy on the same objects and background: sizes and positions of common minus those "
+    "of "
+    "counter photos.",
     "rest": "What neither explains: other differences between the photos.",
     "background_share": "Only where the drop is clearly above 0.",
     "mixed_same": "Accuracy on backgrounds of other photos of the class.",
@@ -120,12 +121,14 @@ class Causes:
 
     ``name`` is the run's, if there are several. ``about`` says which objects were put on which backgrounds,
     ``limits`` whether these are other photos than the section's, or not all of them, or were evaluated with
-    other settings. ``notes`` are the notes and warnings of this run that the section does not have.
+    other settings. ``chose_pairs`` says whether the pairs were chosen on the photos of the objects. ``notes``
+    are the notes and warnings of this run that the section does not have.
     """
 
     name: str | None
     about: str
     limits: str
+    chose_pairs: bool
     notes: list[str]
     models: list[ModelEffects]
     parts: Forest | None
@@ -151,6 +154,7 @@ def make_causes(
     name: str | None = None,
     pictures: bool = True,
     setting: str = "",
+    chose_pairs: bool = False,
     notes: Sequence[str] = (),
 ) -> Causes:
     """Gather what a run on composites shows.
@@ -163,6 +167,7 @@ def make_causes(
         name: name of the run, if there are several.
         pictures: whether the page may hold photos.
         setting: settings of the run, if they are not the section's.
+        chose_pairs: whether the pairs were chosen on the photos of the objects.
         notes: notes and warnings of the run that the section does not have.
     """
     record = run.info.intervention
@@ -182,6 +187,7 @@ def make_causes(
         name=name,
         about=_about(record, of, photos),
         limits=" ".join(filter(None, [_limits(record, of, photos), other_setting(setting)])),
+        chose_pairs=chose_pairs,
         notes=list(notes),
         models=known,
         parts=_parts(known, labels)
@@ -225,15 +231,12 @@ def _is_of_fewer(models: Sequence[ModelEffects]) -> bool:
     return any(model.get("background_part").value is not None for model in models)
 
 
-def cause_answer(
-    causes: Sequence[Causes], lead: str | None, *, on_these_photos: bool = False
-) -> Answer | None:
+def cause_answer(causes: Sequence[Causes], lead: str | None) -> Answer | None:
     """Say how much of the drop is the background, for the lead or else the model with the largest effect.
 
     Args:
         causes: what the runs on composites of a section show.
         lead: label of the model that the section's verdict is about.
-        on_these_photos: whether the pairs were chosen on the photos of the section.
     """
     pairs = [(each, model) for each in causes for model in each.models]
     if not pairs:
@@ -246,7 +249,7 @@ def cause_answer(
     corrected = holm(each.get("background_effect").p_value for _, each in pairs)
     p = next(p for (_, each), p in zip(pairs, corrected, strict=True) if each is model)
     answer, reason = _decomposed(model, p, len(measured))
-    more = [_CHOSEN if on_these_photos else "", _placebo_warning(model), found.limits]
+    more = [_CHOSEN if found.chose_pairs else "", _placebo_warning(model), found.limits]
     if model.label != lead and len(measured) > 1:
         more.insert(0, f"Selected as the largest of {len(measured)} effects, it may be somewhat inflated.")
     return Answer(CAUSE, answer, " ".join(filter(None, [reason, *more])))
@@ -258,24 +261,28 @@ def _decomposed(model: ModelEffects, p: float | None, effects: int) -> tuple[str
     if effect.value is None:
         return _without_pairs(model)
     size = f"{effect.text} points {effect.interval}".rstrip()
-    loses = f"{model.label} when the same objects stand on counter instead of common backgrounds"
+    turn = "when the same objects stand on counter instead of common backgrounds"
     if effect.low is None or effect.high is None:
         few = "too few objects or backgrounds for an interval"
-        return "Unknown.", f"{effect.text} points are lost by {loses}: {few}. {_other_parts(model)}"
+        return "Unknown.", f"{model.label} loses {effect.text} points {turn}: {few}. {_other_parts(model)}"
     if effect.low <= 0 <= effect.high or (p is not None and p >= SIGNIFICANT):
-        doubt = f"{size} are lost by {loses}, which is not significantly different from 0"
+        doubt = f"{model.label} loses {size} {turn}, which is not significantly different from 0"
         if not effect.low <= 0 <= effect.high:
             doubt += f" ({p_equals(p)}, Holm-corrected over {effects} effects)"
         return "No significant part.", f"{doubt}. {_other_parts(model)}"
     if effect.value < 0:
         gained = Estimate(-effect.value, -effect.high, -effect.low)
-        return "None.", f"{gained.text} points {gained.interval} are gained by {loses}. {_other_parts(model)}"
+        gains = f"{model.label} gains {gained.text} points {gained.interval} {turn}"
+        return "None.", f"{gains}. {_other_parts(model)}"
     if model.get("background_part").value is not None:
-        return f"{size}.", f"That much is lost by {loses}. {_other_parts(model)}"
+        return f"{size}.", f"{model.label} loses that much {turn}. {_other_parts(model)}"
     whole = f", of a drop of {drop.text} {drop.interval}".rstrip() if drop.value is not None else ""
     share = model.get("background_share")
     portion = f": {share.text}\u00a0% {share.interval} of the drop" if share.value is not None else ""
-    return f"{size}{whole}.", f"That much is lost by {loses}{portion}. {_other_parts(model, says_drop=False)}"
+    return (
+        f"{size}{whole}.",
+        f"{model.label} loses that much {turn}{portion}. {_other_parts(model, says_drop=False)}",
+    )
 
 
 def _other_parts(model: ModelEffects, *, says_drop: bool = True) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from counterground.metrics import DROP, Contrast
 from counterground.report._placement import Box, Disc, Segment, place_names, text_width
 from counterground.report.page._causes import other_setting
 from counterground.report.page._evidence import Answer
@@ -26,8 +27,8 @@ from counterground.text import and_more, counted
 
 _NAMED = 3
 _CHOSEN = (
-    "The pairs were chosen on these same photos, where the drop is larger by chance: a model that only "
-    "answers differently seems to gain, too."
+    "The pairs were chosen on these same photos, where chance inflates the drop: a model may seem to gain "
+    "merely because its answers change."
 )
 _WIDTH, _HEIGHT = 400.0, 320.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54.0, 8.0, 10.0, 40.0
@@ -82,7 +83,8 @@ class CureChart:
 class Cures:
     """What a run of `counterground mitigate` says about its model, under the model's name in the section.
 
-    ``other_photos`` says if these are not the photos of the section, or if other settings were used.
+    ``other_photos`` says if these are not the photos of the section, or if other settings were used;
+    ``chose_pairs`` whether the pairs were chosen on the photos that the methods were evaluated on.
     ``warnings`` are those of this run that the section and the record do not have.
     """
 
@@ -91,6 +93,7 @@ class Cures:
     methods: list[Method]
     chart: CureChart | None
     other_photos: str | None
+    chose_pairs: bool
     warnings: list[str]
 
     @property
@@ -111,6 +114,7 @@ def make_cures(
     of: BenchmarkRecord,
     *,
     setting: str = "",
+    chose_pairs: bool = False,
     warnings: Sequence[str] = (),
 ) -> Cures:
     """Gather what the mitigations of one run changed.
@@ -121,6 +125,7 @@ def make_cures(
         on: photos that the mitigations were evaluated on.
         of: photos that the section is about.
         setting: settings of the run, if they are not the section's.
+        chose_pairs: whether the pairs were chosen on the photos of the run.
         warnings: those of the run that the section does not have.
     """
     record = record.model_copy(update={"model": label})
@@ -128,21 +133,22 @@ def make_cures(
     other = " ".join(filter(None, [other, other_setting(setting)]))
     methods = [Method(each, _settings(each)) for each in record.methods]
     warned = [text for text in warnings if text not in record.notes]
-    return Cures(record, record.table, methods, _draw(record), other or None, warned)
+    return Cures(record, record.table, methods, _draw(record), other or None, chose_pairs, warned)
 
 
 def _other_set(on: BenchmarkRecord) -> str:
     return f"Measured on another set of photos: {on.name}, version {on.version[:12]}."
 
 
-def cure_answer(cures: Sequence[Cures], lead: str | None, *, on_these_photos: bool = False) -> Answer | None:
+def cure_answer(cures: Sequence[Cures], lead: str | None, contrast: Contrast = DROP) -> Answer | None:
     """Say which mitigations make the drop significantly smaller, at what cost.
 
     Args:
         cures: what the mitigated models of a section show.
         lead: label of the model that the section's verdict is about.
-        on_these_photos: whether the pairs were chosen on the photos of the section.
+        contrast: what the section is about; mitigations of another one give no answer.
     """
+    cures = [each for each in cures if each.record.contrast == str(contrast)]
     if not cures:
         return None
     of_lead = [each for each in cures if each.record.model == lead] or list(cures)
@@ -150,8 +156,11 @@ def cure_answer(cures: Sequence[Cures], lead: str | None, *, on_these_photos: bo
     record = found.record
     drop = record.unmitigated.drop.estimate
     methods = counted(len(record.methods), "method")
-    whose = "Its drop" if record.model == lead else f"The drop of {record.model}"
+    noun = record.noun
+    whose = f"Its {noun}" if record.model == lead else f"The {noun} of {record.model}"
     size = f"{whose} of {drop.text} points {drop.interval}".rstrip()
+    if (drop.value or 0.0) <= 0:
+        return Answer(CURE, "There is nothing to make smaller.", f"{size} is not above 0.")
     one_of = f" in one of {len(of_lead)} runs" if len(of_lead) > 1 else ""
     tests = f"Holm-corrected over all tests of {methods}{one_of}, on photos not used for fitting or choosing"
     left = record.sides[0]
@@ -160,18 +169,17 @@ def cure_answer(cures: Sequence[Cures], lead: str | None, *, on_these_photos: bo
     if not smaller:
         answer = f"None of {methods} tried." if len(record.methods) > 1 else f"Not {record.methods[0].name}."
         nearest = min(record.methods, key=_gained_on_counter)
-        reason = (
-            f"{size} does not become significantly smaller ({tests}). Nearest: {_changes([nearest], left)}."
-        )
+        reason = f"{size} does not become significantly smaller ({tests}). Largest gain net of cost: "
+        reason += f"{_changes([nearest], left)}."
     else:
-        loses = any(each.loses for each in smaller)
-        side = f"losing accuracy on {left}" if loses else "reversing the drop"
+        sides = {f"losing accuracy on {left}" if each.loses else f"reversing the {noun}" for each in smaller}
+        side = " or ".join(sorted(sides))
         answer = _names(mitigated) if mitigated else f"None without {side}."
         named = (mitigated or smaller)[:_NAMED]
         reason = f"{size} becomes significantly smaller ({tests}): {_changes(named, left)}."
         reason += "".join(f" {sentence}" for sentence in [*record.reversals, *_losses(record)])
         reason += "".join(map(_grown, named))
-    chosen = _CHOSEN if on_these_photos and smaller else ""
+    chosen = _CHOSEN if found.chose_pairs and smaller else ""
     return Answer(CURE, answer, " ".join(filter(None, [reason, chosen, found.other_photos])))
 
 

@@ -204,7 +204,6 @@ def make_section(
     page: ClassPage = class_page(runs, by_run, rows, facts, lead=lead.label if lead else None)
     causes = _causes(swapped, marks, of, count, len(rows), shown=shown, pictures=pictures)
     cures = [_cures(run, marks, benchmark, shown) for run in mitigated]
-    chosen_here = any(map(chosen_on_its_photos, runs))
     return Section(
         number=number,
         name=benchmark.name,
@@ -227,8 +226,8 @@ def make_section(
             could_stop=any(run.could_stop for run in runs),
             sequences={k.model.label for k in known if runs[k.run].could_stop},
             generative={k.model.label for k in known if k.model.setting.protocol != CLASSIFICATION},
-            cause=cause_answer(causes, lead.label if lead else None, on_these_photos=chosen_here),
-            cure=cure_answer(cures, lead.label if lead else None, on_these_photos=chosen_here),
+            cause=cause_answer(causes, lead.label if lead else None),
+            cure=cure_answer(cures, lead.label if lead else None, words.contrast),
             ahead=_ahead(runs, known, words),
         ),
         chosen_by=_chosen_by(runs, known),
@@ -237,7 +236,7 @@ def make_section(
         if any(map(has_unpaired_backgrounds, runs))
         else None,
         rows=rows,
-        settings=unique(_setting(run, reads_names=_reads_names(run)) for run in runs),
+        settings=unique(_setting(run, run.info.read_texts) for run in runs),
         explorer=draw_explorer(
             items,
             comparison.points.filter(source="paper"),
@@ -321,9 +320,8 @@ class _Shown(NamedTuple):
 
     def other(self, run: Run) -> str:
         """Return the settings of a run if no run of the section has them, else an empty text."""
-        reads = _reads_names(run)
-        known = {_setting(each, reads_names=reads) for each in self.runs}
-        setting = _setting(run, reads_names=reads)
+        known = {_setting(each, run.info.read_texts) for each in self.runs}
+        setting = _setting(run, run.info.read_texts)
         return "" if setting in known else setting
 
 
@@ -360,6 +358,7 @@ def _causes(
                 name=name,
                 pictures=pictures,
                 setting=shown.other(run),
+                chose_pairs=chosen_on_its_photos(run),
                 notes=[text for text in cautions if text not in (*shown.notes, *shown.warnings)],
             )
         )
@@ -379,6 +378,7 @@ def _cures(
         run.info.benchmark,
         benchmark,
         setting=shown.other(run),
+        chose_pairs=chosen_on_its_photos(run),
         warnings=[text for text in _warnings([run]) if text not in (*shown.warnings, *repeated)],
     )
 
@@ -547,12 +547,8 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
     return unique(found)
 
 
-def _reads_names(run: Run) -> bool:
-    return any(model.reads_names for model in run.info.models)
-
-
-def _setting(run: Run, *, reads_names: bool) -> str:
-    """Return the settings of a run in words, how names are written only for models that read them."""
+def _setting(run: Run, texts: Sequence[str]) -> str:
+    """Return the settings of a run in words; ``texts``: which of those of names and prompts to name."""
     info, names = run.info, run.info.label_space
     of = "" if names.candidates is None else f"{names.candidates} of "
     space = f"1 vs. {of}{names.size} ({names.name})"
@@ -564,5 +560,5 @@ def _setting(run: Run, *, reads_names: bool) -> str:
     elif info.options:
         space = f"{names.candidates} options per question ({names.name})"
     loading = ", legacy loading (as in the paper)" if info.as_published else ""
-    texts = f", names {info.names}, prompts {info.prompts}" if reads_names else ""
-    return f"{space}{texts}{loading}"
+    read = "".join(f", {name} {getattr(info, name)}" for name in texts)
+    return f"{space}{read}{loading}"

@@ -44,7 +44,8 @@ _NO_EFFECT = (
 )
 _ELSEWHERE = (
     "Photos that were not used to choose the pairs give a drop without this bias: counterground discover "
-    "--split half keeps half of the photos for measuring; new photos of the same pairs also work."
+    "--split half keeps half of the photos for measuring; new photos of the same pairs also work, and are "
+    "the only way for CounterAnimal's pairs."
 )
 
 
@@ -231,7 +232,7 @@ def _sentence(
         return f"{largest}: {loses}.{but}"
     if ranking.apart:
         return f"{largest}: {loses}. {listed(ranking.doubtful)} may have as large a {words.noun}."
-    largest = f"The largest measured is that of {lead.label}"
+    largest = f"The largest measured {words.noun} is that of {lead.label}"
     return f"It is not clear which model has the largest {words.noun}. {largest}: {loses}."
 
 
@@ -368,7 +369,7 @@ def _next(
     drop = words.difference(lead)
     if not evidence.is_clear(lead):
         if any(map(evidence.is_clear, others)):
-            where = f"See below in which classes the {words.noun}s are."
+            where = f"See below which classes have the {words.noun}s."
             return Answer(_NEXT, "Look at the photos.", where)
         who, ignore, do = ("the models", "ignore", "do") if others else (lead.label, "ignores", "does")
         alike = f"{ignore} the background" if words.about_backgrounds else f"{do} equally well on both sides"
@@ -400,7 +401,7 @@ def _next(
 
 def _after_a_gain(words: Words) -> Answer:
     if not words.about_backgrounds or words.contrast == BG_GAP:
-        return Answer(_NEXT, "Look at the photos.", f"See below in which classes the {words.noun}s are.")
+        return Answer(_NEXT, "Look at the photos.", f"See below which classes have the {words.noun}s.")
     reason = (
         "Counter backgrounds should be those that models find harder. If you named the groups yourself, let "
         "counterground discover choose them: by default, its benchmark has none of the photos that it used "

@@ -227,8 +227,8 @@ def _beside_imported(votes: pl.DataFrame, found: pl.DataFrame) -> Iterator[str]:
         yield (
             f"Imported labels count as an annotator's in the agreement on {row['task']}; "
             + (
-                f"between people alone, {words.agreement} % agree on {counted(alone[0]['photos'], 'photo')} "
-                f"(alpha {words.alpha})."
+                f"without them, {words.agreement} % of pairs of annotators agree, over "
+                f"{counted(alone[0]['photos'], 'photo')} (alpha {words.alpha})."
                 if words
                 else "no photo was labelled by two people."
             )

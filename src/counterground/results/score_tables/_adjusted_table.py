@@ -102,10 +102,8 @@ class AdjustedScores(TableView):
             model = f"linear models for each side in each of {strata}"
         sentences = [f"Held: {', '.join(names)}, by {model}."]
         if about["missing"]:
-            lack = "lacks" if about["missing"] == 1 else "lack"
-            sentences.append(
-                f"{counted(about['missing'], 'photo')} {lack} one and are left out of all three figures."
-            )
+            lack = "lacks a covariate and is" if about["missing"] == 1 else "lack a covariate and are"
+            sentences.append(f"{counted(about['missing'], 'photo')} {lack} left out of all three figures.")
         return sentences
 
     def _overlap(self, covariate: str, found: pl.DataFrame) -> str:

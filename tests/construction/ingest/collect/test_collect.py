@@ -149,7 +149,7 @@ def test_a_photo_that_is_postponed_and_missing_leaves_the_collection_incomplete(
 def test_a_dead_host_ends_the_run(gather, server, zebras):
     zebras(40)
     server.trouble("/photos", times=None, status=500)
-    with pytest.raises(CounterGroundError, match="host of the photos does not deliver"):
+    with pytest.raises(CounterGroundError, match="photo host keeps failing"):
         gather(per_class=30)
     assert photo_gets(server) < 40
 
@@ -399,7 +399,7 @@ def test_a_host_that_refuses_every_photo_ends_the_run_and_they_stay_wanted(
     gather(per_class=5)
     before = photo_gets(server)
     server.trouble("/photos", times=None, **what)
-    with pytest.raises(CounterGroundError, match=r"delivers none .*these photos stay wanted"):
+    with pytest.raises(CounterGroundError, match=r"refuses every photo .*these photos stay wanted"):
         gather(per_class=40)
     # Of the 35 that are missing and 55 that there are, one that the pool has, and two never asked for.
     assert photo_gets(server) - before <= 2 * 32 + 3
@@ -446,7 +446,7 @@ def test_a_run_that_ended_at_refused_photos_is_followed_by_one_that_gets_past_th
 ):
     photos = zebras(20)
     refuse(server, photos)
-    with pytest.raises(CounterGroundError, match=r"delivers none .*403, 14 times.*stay wanted"):
+    with pytest.raises(CounterGroundError, match=r"refuses every photo .*403, 14 times.*stay wanted"):
         gather(per_class=12)
     assert set(pool().candidates("zebra")["status"]) == {"wanted"}
     server.troubles.clear()
@@ -489,7 +489,7 @@ def test_photos_that_equal_others_of_their_class_are_noted(gather, server, zebra
     folder.mkdir(parents=True)
     (folder / "1.jpg").write_bytes(drawn[0])
     import_photos(tmp_path / "pool", tmp_path / "mine")
-    said = "2 photos equal others that the pool has from another address: added again."
+    said = "2 photos are identical to others that the pool has from another address: added again."
     assert said in " ".join(gather(per_class=3).notes)
     assert "equal" not in " ".join(gather(per_class=3).notes)
 

@@ -294,7 +294,9 @@ def test_a_photo_in_another_background_folder_is_the_same_photo(tmp_path, labell
     moved = (labelled / "zebra/grass/0.jpg").rename(labelled / "zebra/road/from-grass.jpg")
     report = import_photos(tmp_path / "pool", labelled)
     assert (report.added, report.present, report.backgrounds) == (0, 9, 1)
-    assert report.notes == ("1 file equals a photo that the pool has from another place: not added again.",)
+    assert report.notes == (
+        "1 file is identical to a photo that the pool has from another place: not added again.",
+    )
     assert label_of(tmp_path / "pool", photo_id(moved)) == [("road", True)]
     assert import_photos(tmp_path / "pool", labelled).backgrounds == 0
 
@@ -310,7 +312,10 @@ def test_a_renamed_source_adds_nothing_and_brings_no_discarded_photo_back(tmp_pa
     assert (report.added, report.present, report.backgrounds) == (0, 9, 0)
     assert report.notes == (
         "Restored 1 photo that were missing or changed in the pool.",
-        "9 files equal photos that the pool has from another place: not added again, 1 of them discarded.",
+        (
+            "9 files are identical to photos that the pool has from another place: not added again, 1 of "
+            "them discarded."
+        ),
     )
     assert photo_id(tmp_path / "pool" / gone) in set(everything(tmp_path / "pool")[0]["photo_id"])
     assert len(open_pool(tmp_path / "pool").freeze()) == 8

@@ -130,7 +130,8 @@ def test_a_photo_at_another_address_is_said_to_equal_one_that_was_discarded(tmp_
     assert report.added == 2
     (note,) = report.notes
     assert note == (
-        "2 photos equal others that the pool has from another address, 1 of them discarded: added again. "
+        "2 photos are identical to others that the pool has from another address, 1 of them discarded: "
+        "added again. "
         "`counterground curate` finds duplicates."
     )
 
@@ -315,4 +316,6 @@ def test_equal_photos_of_one_table_are_noted(tmp_path, photo_server):
     report = import_photos(tmp_path / "pool", table(tmp_path / "t.csv", rows), QUICK)
     assert report.added == 3
     (note,) = report.notes
-    assert note.startswith("2 photos equal others that the pool has from another address: added again.")
+    assert note.startswith(
+        "2 photos are identical to others that the pool has from another address: added again."
+    )

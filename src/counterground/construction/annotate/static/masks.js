@@ -215,7 +215,7 @@ function end() {
   box.focus({ preventScroll: true });
   const { session, done } = counter;
   const mine = session ? `You decided on ${session.toLocaleString("en")} in this session. ` : "";
-  box.querySelector(".session").textContent = `${mine}${done.toLocaleString("en")} are decided${counter.left ? `, ${counter.left.toLocaleString("en")} are on somebody else's screen` : ""}.`;
+  box.querySelector(".session").textContent = `${mine}${done.toLocaleString("en")} ${done === 1 ? "photo is" : "photos are"} decided${counter.left ? `, ${counter.left.toLocaleString("en")} ${counter.left === 1 ? "is" : "are"} on somebody else's screen` : ""}.`;
   box.querySelector(".again").addEventListener("click", () => {
     box.hidden = true;
     void advance();

@@ -272,7 +272,7 @@ class ClassCollection:
         if not came and collected.consecutive_failures >= _MOST_FAILURES:
             reason = next(iter(postponed.values()))
             raise CounterGroundError(
-                f"The host of the photos does not deliver ({reason}). What was fetched is kept: "
+                f"The photo host keeps failing ({reason}). What was fetched is kept: "
                 "run the same command again later."
             )
 
@@ -292,7 +292,7 @@ class ClassCollection:
         reason = refused[0].reason
         self.pool.mark_candidates([(key, name, "wanted", reason) for key, name in collected.refused])
         raise CounterGroundError(
-            f"The host of the photos delivers none ({reason}, {len(collected.refused)} times): it may have "
+            f"The photo host refuses every photo ({reason}, {len(collected.refused)} times): it may have "
             "blocked this connection. What was fetched is kept, and these photos stay wanted: run the same "
             "command again when a browser shows such photos here."
         )

@@ -27,7 +27,7 @@ def note_equal(pool: Pool, known: pl.DataFrame) -> tuple[str, ...]:
         return ()
     gone = known.filter(pl.col("path").is_in(discarded_paths(pool)))
     again = len(had.join(gone, on=_CONTENT, how="semi"))
-    photos = "1 photo equals one" if number == 1 else f"{number:,} photos equal others"
+    photos = "1 photo is identical to one" if number == 1 else f"{number:,} photos are identical to others"
     discarded = f", {again:,} of them discarded" if again else ""
     remedy = "added again. `counterground curate` finds duplicates."
     return (f"{photos} that the pool has from another address{discarded}: {remedy}",)

@@ -79,7 +79,11 @@ class ImportCounts:
             photos = counted(self.restored, "photo")
             notes.append(f"Restored {photos} that were missing or changed in the pool.")
         if number := len(self.moved):
-            files = "1 file equals a photo" if number == 1 else f"{number:,} files equal photos"
+            files = (
+                "1 file is identical to a photo"
+                if number == 1
+                else f"{number:,} files are identical to photos"
+            )
             discarded = f", {self.discarded:,} of them discarded" if self.discarded else ""
             notes.append(f"{files} that the pool has from another place: not added again{discarded}.")
         if number := len(self.copies):
