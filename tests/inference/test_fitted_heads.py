@@ -243,6 +243,23 @@ def test_features_are_computed_once_for_all_heads(photos, tiny_clip, tmp_path, m
     assert len(seen) == 6 + tried
 
 
+def test_training_photos_are_encoded_once_for_all_heads(photos, tiny_clip, tmp_path, monkeypatch):
+    """Also where the encoder itself, which needs none, comes first."""
+    from counterground.models.networks import TorchDualEncoder
+
+    seen, encode = [], TorchDualEncoder.encode
+    monkeypatch.setattr(
+        TorchDualEncoder, "encode", lambda self, batch: seen.append(len(batch)) or encode(self, batch)
+    )
+    others = save_animals(tmp_path / "others")
+    for number, path in enumerate(sorted(others.rglob("*.jpg"))):
+        save_noise(path, 400 + number)
+    clip = f"open_clip:{tiny_clip}"
+    models = [clip, f"{clip}?head=knn&k=1", f"{clip}?head=logistic&C=1"]
+    evaluate_models(read_benchmark(photos), models, SETTINGS, tmp_path / "run", train=read_benchmark(others))
+    assert sum(number for number in seen if number == 8) == 2 * 48
+
+
 @pytest.fixture(scope="module")
 def stamps(tmp_path_factory, shared_cache):
     with pytest.MonkeyPatch.context() as patch:

@@ -293,6 +293,22 @@ def test_several_checkpoints_of_one_network_keep_their_own_answers(evaluate, pre
     assert first.info.models[0].fingerprint == together.info.models[0].fingerprint
 
 
+@pytest.mark.parametrize("classifier_first", [True, False])
+def test_a_network_that_a_classifier_shares_gives_a_head_its_own_features(
+    evaluate, tmp_path, monkeypatch, classifier_first
+):
+    """The last layer of a classifier runs in float32; that of the same network as an encoder does not."""
+    network = Mean()
+    head = {"head": (network, small, HeadSpec("knn", np.int64(1)))}
+    alone = evaluate(head, "alone", precision="bf16")
+    monkeypatch.setenv("COUNTERGROUND_CACHE", str(tmp_path / "cache of both"))
+    classifier = {"classifier": (network, small, NAMES)}
+    both = {**classifier, **head} if classifier_first else {**head, **classifier}
+    together = evaluate(both, "together", precision="bf16")
+    assert together.predictions.filter(model="head").equals(alone.predictions)
+    assert set(alone.info.models[0].description["head"]["k"]) == {1}
+
+
 @pytest.mark.parametrize("network_first", [True, False])
 def test_a_network_that_a_function_overwrites_is_refused(evaluate, network_first):
     network = Mean()

@@ -274,10 +274,13 @@ def test_the_bibliography_names_the_method_the_program_and_what_models_rest_on(m
     )
     data = ["LAION-400M", None]
     models = [
-        model.model_copy(update={"description": {"training_data": data}})
-        for model, data in zip(run.info.models, data, strict=True)
+        model.model_copy(update={"description": {"training_data": data}, "kind": kind})
+        for model, data, kind in zip(run.info.models, data, ("dual_encoder", "generative"), strict=True)
     ]
-    info = run.info.model_copy(update={"models": models, "names": "wordnet"})
+    plain = run.info.model_copy(update={"names": "wordnet"})  # of classifiers, which read no names
+    unread = parse_bibtex(bibliography([type(run)(run.path, plain, run.predictions, run.scores)]))
+    assert "miller1995wordnet" not in unread
+    info = run.info.model_copy(update={"models": models, "names": "wordnet", "prompts": "openai"})
     found = parse_bibtex(bibliography([type(run)(run.path, info, run.predictions, run.scores)]))
     assert list(found)[:2] == ["wang2024counteranimal", "counterground"]
     expected = {"inaturalist", "miller1995wordnet", "ilharco2021openclip", "radford2021clip"}

@@ -192,7 +192,8 @@ class LayoutBenchmark:
 def _label_space(classes: Mapping[str, tuple[int, ...]]) -> LabelSpace:
     sizes = {len(members) for members in classes.values()}
     none = (None,) * len(classes)
-    if sizes == {1}:
-        return LabelSpace("benchmark", tuple(classes), tuple(index for (index,) in classes.values()))
-    members = None if sizes == {0} else tuple(classes.values())
+    if sizes <= {0, 1}:
+        known = tuple(members[0] if members else None for members in classes.values())
+        return LabelSpace("benchmark", tuple(classes), known)
+    members = tuple(classes.values())
     return LabelSpace("benchmark", tuple(classes), none, members=members)

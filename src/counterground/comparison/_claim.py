@@ -164,11 +164,17 @@ def _distances(clips: pl.DataFrame, line: RobustnessLine) -> dict[str, float | N
     fit = line.fit
     slopes = scale_density(fit.at(clips["common_place"].to_numpy()), fit.scale)
     away = clips["common_place"].to_numpy() - fit.centre
-    of_line = fit.residual_sd**2 * (slopes.mean() ** 2 / fit.n + (slopes * away).mean() ** 2 / fit.spread)
     # In any other order the last digit of their mean would differ from call to call.
     by_data_set = clips.group_by("pretrain_dataset", maintain_order=True).agg(pl.col("residual").mean())
+    of_set = clips.select(1 / (pl.len().over("pretrain_dataset") * by_data_set.height)).to_series().to_numpy()
+    alike = np.full(clips.height, 1 / clips.height)
     found: dict[str, float | None] = {}
-    for name, values in (("distance", clips), ("distance_by_data_set", by_data_set)):
+    for name, values, weights in (
+        ("distance", clips, alike),
+        ("distance_by_data_set", by_data_set, of_set),
+    ):
+        at_mean, tilted = weights @ slopes, weights @ (slopes * away)
+        of_line = fit.residual_sd**2 * (at_mean**2 / fit.n + tilted**2 / fit.spread)
         distances = values["residual"].to_numpy()
         of_mean = distances.var(ddof=1) / len(distances)
         # Satterthwaite's degrees of freedom of a sum of two independent variances.

@@ -9,6 +9,7 @@ import polars as pl
 
 from counterground.comparison.points import (
     COUNTERANIMAL,
+    LABEL_SPACE,
     is_counteranimal,
     is_published,
     paper_row,
@@ -272,6 +273,8 @@ def _beside_the_paper(runs: Mapping[str, Run], paper: PaperSetting) -> Iterator[
             yield f"{name}: {why} It is not listed among the paper's models."
             continue
         for setting in _settings_read(run):
+            if setting["label_space"] != LABEL_SPACE[paper.setup]:
+                continue  # in a table of its own
             if setting["names"] != "wordnet":
                 yield (
                     f"{name} writes names as {setting['names']}; the reproduction that agrees with the "

@@ -23,11 +23,13 @@ from counterground.comparison._tables import (
     drop_tests_table,
     models_tables,
     models_with_pictures,
+    point_name,
     tests_table,
 )
 from counterground.comparison.points import (
     FAMILIES,
     PUBLISHED,
+    answers_key,
     by_place,
     competing_names,
     gather,
@@ -41,6 +43,7 @@ from counterground.metrics import (
     COMPARISON_SCHEMA,
     DROP,
     KEYS,
+    SETTING_SCHEMA,
     Answers,
     Compared,
     Contrast,
@@ -385,9 +388,10 @@ def runs_left_out(names: Sequence[str], of: int, contrast: Contrast) -> list[str
 
 def _near_chance(points: pl.DataFrame, contrast: Contrast) -> list[str]:
     on = "common photos" if contrast == DROP else contrast.left
+    runs = points.filter(~pl.col("source").is_in(PUBLISHED))["source"].n_unique()
     return [
-        f"{row['label']} is not clearly above chance, {percent(row['common'])} % on {on}: a "
-        f"small {contrast.name} says nothing, so the model is not ranked."
+        f"{point_name(row, several=runs > 1)} is not clearly above chance, {percent(row['common'])} % on "
+        f"{on}: a small {contrast.name} says nothing, so the model is not ranked."
         for row in points.filter("near_chance").iter_rows(named=True)
     ]
 
@@ -419,7 +423,8 @@ def _tests(
             models, held = _compared(group)
             sources |= held
             untested = _untested(models, against, title)
-            table = compare_answers(models, contrast)
+            table = _compared_by_photos(models, contrast)
+            untested += _on_other_photos(models, title)
             if contrast == DROP and any(run.info.mixes_groups for run in group.values()):
                 table = table.filter(pl.col("metric") == "accuracy", pl.col("group").is_null())
             table = _without_repeats(table, group.values())
@@ -432,6 +437,44 @@ def _tests(
         obstacles += untested
     tests = pl.concat(frames) if frames else pl.DataFrame(schema=TESTS_SCHEMA)
     return tests, sources, obstacles
+
+
+def _compared_by_photos(models: Sequence[Compared], contrast: Contrast) -> pl.DataFrame:
+    """Test the models that saw the same photos among each other; p-values are those of single tests.
+
+    Raises:
+        ValueError: no two models can be compared.
+    """
+    parts = _by_photos(models)
+    tables, problem = [], None
+    for part in parts:
+        try:
+            tables.append(compare_answers(part, contrast).drop("p_holm"))
+        except ValueError as error:
+            problem = error
+    if problem is not None and (not tables or len(parts) == 1):
+        # Of models on different photos, the reason that is about all of them is told.
+        compare_answers(models, contrast)
+        raise problem
+    return pl.concat(tables)
+
+
+def _by_photos(models: Sequence[Compared]) -> list[list[Compared]]:
+    parts: dict[bytes, list[Compared]] = {}
+    for model in models:
+        parts.setdefault(model.answers.photos.fingerprint, []).append(model)
+    return list(parts.values())
+
+
+def _on_other_photos(models: Sequence[Compared], title: str) -> list[str]:
+    """Say that models which saw different photos of one benchmark are not tested against each other."""
+    sources = [
+        " and ".join(dict.fromkeys(str(model.source) for model in part)) for part in _by_photos(models)
+    ]
+    if len(sources) == 1:
+        return []
+    listed = "; ".join(sources)
+    return [f"On {title} there are no tests between runs that saw different photos ({listed})."]
 
 
 def _untested(models: Sequence[Compared], against: str | None, title: str) -> list[str]:
@@ -468,8 +511,9 @@ def _compared(runs: Mapping[str, Run]) -> tuple[list[Compared], dict[tuple[Any, 
     """
     found: dict[tuple[Any, ...], tuple[Answers, list[str]]] = {}
     for name, run in runs.items():
+        weights: dict[str, str] = {record.name: record.fingerprint for record in run.info.models}
         for key, answers in run.answers.items():
-            kept = (key, answers.photos.fingerprint, answers.correct.tobytes())
+            kept = (key, weights.get(str(key[0])), answers_key(answers))
             found.setdefault(kept, (answers, []))[1].append(name)
     sources = {
         place_key(runs[name], dict(zip(KEYS, key, strict=True))): ", ".join(names)
@@ -488,9 +532,16 @@ def _compared(runs: Mapping[str, Run]) -> tuple[list[Compared], dict[tuple[Any, 
 def _without_repeats(table: pl.DataFrame, runs: Iterable[Run]) -> pl.DataFrame:
     """Leave out what classifiers repeat under other names and prompts, which they do not read."""
     classifiers = [r.name for run in runs for r in run.info.models if not r.reads_names]
-    figures = ["model_a", "model_b", "metric", "group", "difference", "low", "high", "p_value"]
-    read = ~pl.all_horizontal(pl.col("model_a", "model_b").is_in(classifiers))
-    return corrected(table.filter(read | pl.struct(figures).is_first_distinct()))
+    figures = ("metric", "group", "difference", "low", "high", "p_value")
+    of_pair = [name for name in table.columns if name.endswith(("_a", "_b")) or name in SETTING_SCHEMA]
+    kept, seen = [], set()
+    for pair in table.partition_by(of_pair, maintain_order=True):
+        names = pair.row(0, named=True)["model_a"], pair.row(0, named=True)["model_b"]
+        result = (names, pair.select(figures).rows().__repr__())
+        if result not in seen or not set(names) <= set(classifiers):
+            kept.append(pair)
+        seen.add(result)
+    return corrected(pl.concat(kept))
 
 
 def _ranks(points: pl.DataFrame, runs_of_points: Sequence[Run | None], contrast: Contrast) -> pl.DataFrame:

@@ -239,8 +239,9 @@ def scaling_table(scaling: Scaling) -> Table:
         for fit in scaling.fits
         if fit.joint.r_squared is not None
     )
+    same = ", and the same for robustness" if len(scaling.fits) > 1 else ""
     formula = (
-        f"{joint.formula}, and the same for robustness: ordinary least squares, 95 % intervals from t; each "
+        f"{joint.formula}{same}: ordinary least squares, 95 % intervals from t; each "
         f"effect with the other two held constant. R² {strength}."
     )
     sentences = (formula, *_alone(scaling), *scaling.caveats)

@@ -108,7 +108,7 @@ def _group(group: _Group, baseline: str) -> Table:
     rows, bold = [], set()
     for place, row in enumerate(models.iter_rows(named=True)):
         own = row["source"] not in PUBLISHED
-        cells: list[Cell] = [Cell(_name(row, several=runs > 1))]
+        cells: list[Cell] = [Cell(point_name(row, several=runs > 1))]
         # More intervals would push the names off a terminal; `counterground scores` has them all.
         cells += [Cell(percent(row[name])) for name in GROUPS]
         drop = Estimate.of(row, "drop", bounds="drop_")
@@ -124,12 +124,12 @@ def _group(group: _Group, baseline: str) -> Table:
             bold.add(place)
     tables = f", paper's {group.paper.tables}" if group.paper else ""
     title = f"{counted(len(rows), 'model')} on {group.title}{tables}"
-    sentences = [*_own_drops(models, again), *_about(group, baseline)]
+    sentences = [*_own_drops(models, again, several=runs > 1), *_about(group, baseline)]
     caption = f"{title}, percent. {' '.join(sentences)}"
     return Table(columns, rows, caption, title, tuple(sentences), bold=frozenset(bold))
 
 
-def _name(row: dict[str, Any], *, several: bool) -> str:
+def point_name(row: dict[str, Any], *, several: bool) -> str:
     """The paper's data set and backbone, with an asterisk for filtered data; a run's model as written."""
     if row["source"] in PUBLISHED:
         if row["family"] == "imagenet":
@@ -144,13 +144,13 @@ def _rank(row: dict[str, Any]) -> str:
     return f"{row['rank']} {row['rank_low']}–{row['rank_high']}"
 
 
-def _own_drops(models: pl.DataFrame, again: pl.DataFrame | None) -> list[str]:
+def _own_drops(models: pl.DataFrame, again: pl.DataFrame | None, *, several: bool) -> list[str]:
     """The drops of the runs' models with their intervals, if the table has no room for them."""
     own = models.filter(~pl.col("source").is_in(PUBLISHED))
     if again is None or own.is_empty():
         return []
     drops = [
-        f"{row['label']} {drop.text} {drop.interval}".rstrip()
+        f"{point_name(row, several=several)} {drop.text} {drop.interval}".rstrip()
         for row in own.head(_MOST_DROPS).iter_rows(named=True)
         for drop in [Estimate.of(row, "drop", bounds="drop_")]
     ]
@@ -173,11 +173,13 @@ def _about(group: _Group, baseline: str) -> list[str]:
     if group.again is not None:
         sentences.append("Drop 2025: an independent reproduction.")
     if group.paper is not None:
+        is_lvlm = (pl.col("family") == "lvlm") & (pl.col("source") == "paper")
+        lvlms = "" if group.models.filter(is_lvlm).is_empty() else "; vision-language models: Table 5"
         sentences.append(
-            f"The paper's rows are from its {group.paper.tables} ({group.paper.description}). *: filtered "
-            "data. The paper prints no intervals: the sampling error of its rows, in ranks and in intervals "
-            "off the line, is binomial from the group sizes, an approximation. Its drops here are common "
-            "minus counter; a few are printed otherwise."
+            f"The paper's rows are from its {group.paper.tables} ({group.paper.description}{lvlms}). "
+            "*: filtered data. The paper prints no intervals: the sampling error of its rows, in ranks and "
+            "in intervals off the line, is binomial from the group sizes, an approximation. Its drops here "
+            "are common minus counter; a few are printed otherwise."
         )
     return sentences
 

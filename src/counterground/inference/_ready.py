@@ -61,11 +61,11 @@ class ReadyEncoder:
 
     def sharing(self, others: Sequence[ReadyEncoder]) -> ReadyEncoder:
         """Return the same encoder with the jobs of one of ``others`` that fills the same store, if any."""
-        for other in others:
-            if other.job.store.folder == self.job.store.folder:
-                training = self.training and (other.training or self.training)
-                return replace(self, job=other.job, training=training)
-        return self
+        same = [other for other in others if other.job.store.folder == self.job.store.folder]
+        if not same:
+            return self
+        training = self.training and next((each.training for each in same if each.training), self.training)
+        return replace(self, job=same[0].job, training=training)
 
     def look_at(self, request: Request) -> ReadyEncoder:
         """Return the same encoder for other photos, or for another way of decoding them."""

@@ -345,7 +345,8 @@ def _warnings(
             f"{len(unreadable)} of {counted(photos, 'photo')} could not be read and are left out; "
             "unreadable.csv lists them with reasons."
         )
-    partly = len(unreadable) - min(len(outcome.read.reasons) for outcome in outcomes)
+    never = set.intersection(*(set(outcome.read.reasons) for outcome in outcomes))
+    partly = len(unreadable) - len(never)
     if partly:
         warnings.append(f"{partly} of them could be read for some models; they are left out for all models.")
     absent = _absent(request, unreadable)

@@ -134,10 +134,11 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
         )
     frame = pl.DataFrame([row for row, _ in rows], infer_schema_length=None)
     frame = frame.with_columns(pl.col(_TEXTS).cast(pl.String))
+    objects = frame["foreground"].n_unique()
     backgrounds = set(frame["background_photo"]) - {"grey"}
     made_of = (
         f"Photos are composites (version {VERSION}, seed {settings.seed}) of the benchmark "
-        f"{benchmark.name!r}: objects of {counted(len(drawn.foregrounds), 'photo')}, backgrounds of "
+        f"{benchmark.name!r}: objects of {counted(objects, 'photo')}, backgrounds of "
         f"{len(backgrounds):,}."
     )
     made = Benchmark(
@@ -151,7 +152,7 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
         benchmark.masks_root,
         {row["path"]: recipe for row, recipe in rows if recipe is not None},
     )
-    return SwapPlan(made, len(drawn.foregrounds), len(backgrounds))
+    return SwapPlan(made, objects, len(backgrounds))
 
 
 def _decomposed(composites: pl.DataFrame) -> list[str]:

@@ -168,7 +168,8 @@ def _usable(
     if bench.run.head.starts is not None:
         raise UsageError(
             f"{bench.run.benchmark.name} has classes with several names each, and a mitigated head has one "
-            "column for each class: use a label space with one name a class, such as --label-space benchmark."
+            "column for each class: use a label space with one name a class, such as --label-space "
+            "benchmark, and a dual encoder if an ImageNet classifier has several outputs for such a class."
         )
     if data.encode_texts is None:
         lacking["texts"] = f"a model with texts, and {name} is a {bench.run.model.kind.replace('_', ' ')}"

@@ -173,7 +173,16 @@ class Run:
         Raises:
             UsageError: there is none, or it does not fit these photos.
         """
-        return self.design.find(str(contrast), self.photos)
+        known = str(contrast) in ("drop", str(DROP)) and DROP not in self.design.contrasts
+        if known and not self.info.mixes_groups and (self.scores["metric"] == "drop").any():
+            return DROP
+        found = self.design.find(str(contrast), self.photos)
+        if found == DROP and self.info.mixes_groups:
+            raise UsageError(
+                f"{self.path} holds composites of several kinds, which have no drop together; its contrasts: "
+                f"{', '.join(each.name for each in self.design.contrasts)}."
+            )
+        return found
 
     def with_contrast(self, contrast: str | Contrast) -> Run:
         """Return the run with the scores of a contrast, even if its design does not have it.

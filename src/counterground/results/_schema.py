@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from counterground.errors import CounterGroundError
-from counterground.metrics import DESIGN, DROP, KEY_SCHEMA, RESULT_SCHEMA, Design
+from counterground.metrics import DESIGN, KEY_SCHEMA, RESULT_SCHEMA, Design
 from counterground.photos import Benchmark, Discovered
 
 RUN_FILES = (
@@ -383,7 +383,7 @@ class RunInfo(_Record):
     @property
     def mixes_groups(self) -> bool:
         """Whether common and counter rows are composites of several kinds, which have no drop together."""
-        return self.intervention is not None and DROP not in self.benchmark.scored.contrasts
+        return self.intervention is not None
 
     def loading_note(self, of: str = "") -> str:
         """Return what readers must know about how models were loaded; empty if that is as trained.

@@ -56,6 +56,11 @@ def check_setting(name: str, values: Iterable[Any], fits: Callable[[Any], bool],
             raise UsageError(f"{name} must be {what}, not {value!r}.")
 
 
+def _plain(number: Any) -> Any:
+    """Return a number of NumPy, which settings may hold, as one that JSON has."""
+    return number.item()
+
+
 @dataclass(frozen=True)
 class Study:
     """The outcome of a study.
@@ -142,7 +147,9 @@ def write_study(study: Study, out: Path, *, seconds: float, failed: str = "") ->
         "libraries": {name: version(name) for name in ("matplotlib", "numpy", "polars", "scipy", "torch")},
         "seconds": round(seconds, 1),
     }
-    write_record(out / "run.json", json.dumps(shareable(record), indent=2, ensure_ascii=False), beside)
+    write_record(
+        out / "run.json", json.dumps(shareable(record), indent=2, ensure_ascii=False, default=_plain), beside
+    )
     if failed:
         raise CounterGroundError(f"{failed} The others are in {page}.")
     return page

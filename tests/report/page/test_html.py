@@ -252,7 +252,7 @@ def test_tables_and_charts_are_accessible(page, four_models):
 def test_the_papers_models_are_not_compared_on_other_photos(page, make_run):
     levels = {"m": (0.8, 0.5)}
     other = page(make_run(levels)).text
-    assert "on CounterAnimal, not on stamps: they show published drops and cannot be compared" in other
+    assert "on CounterAnimal’s photos, with the paper’s candidate names, unlike all or some of these" in other
     # A name is not enough: these are not the paper's photos.
     assert "cannot be compared" in page(make_run(levels, name="counteranimal")).text
 

@@ -366,7 +366,7 @@ def test_what_is_asked_for_twice_is_trained_and_counted_once():
         ({"strengths": (float("nan"),)}, "strengths must be a fraction"),
         ({"strengths": ()}, "needs a value of strengths"),
         ({"objectives": ("clip",)}, "objectives must be one of obj, objbkg, siglip, supervised, not 'clip'"),
-        ({"learning_rates": (0.0,)}, "learning_rates is above 0"),
+        ({"learning_rates": (0.0,)}, "learning_rates must be above 0"),
         ({"warmups": (-1,)}, "warmups must be from 0"),
         ({"seeds": 0}, "seeds must be a whole number from 1, not 0"),
         ({"batch_size": 1}, "batch_size must be a whole number from 2"),
@@ -500,6 +500,6 @@ def test_processes_take_the_gpus_they_may_use_in_turns(monkeypatch):
 
 @pytest.mark.parametrize("only_estimate", [True, False])
 def test_no_jobs_are_refused_before_anything_is_trained(only_estimate, tmp_path):
-    with pytest.raises(UsageError, match="jobs is at least 1, not 0"):
+    with pytest.raises(UsageError, match="jobs must be at least 1, not 0"):
         study_coloredcoco(tmp_path / "study", QUICK_COLOREDCOCO, jobs=0, only_estimate=only_estimate)
     assert not (tmp_path / "study").exists()

@@ -117,8 +117,8 @@ def test_training_again_gives_the_same_figures(digits):
         ({"k": (2, 11)}, "not 11"),
         ({"p_inv": (float("nan"),)}, "p_inv must be a probability, not nan"),
         ({"p_spu": (-0.1,)}, "p_spu must be a probability"),
-        ({"seeds": 0}, "seeds is at least 1, not 0"),
-        ({"epochs": 0}, "epochs is at least 1, not 0"),
+        ({"seeds": 0}, "seeds must be at least 1, not 0"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
     ],
 )
 def test_settings_that_no_training_can_have(change, says):

@@ -1,6 +1,7 @@
 """Points: one result of one model each, from runs, the paper and its reproduction, in one table."""
 
 from counterground.comparison.points._deduplicate import (
+    answers_key,
     answers_of,
     competing_names,
     deduplicate_results,
@@ -18,6 +19,7 @@ from counterground.comparison.points._points import (
 )
 from counterground.comparison.points._published import (
     COUNTERANIMAL,
+    LABEL_SPACE,
     NORMAL,
     PUBLISHED,
     Figure,
@@ -29,11 +31,13 @@ from counterground.comparison.points._runs import FAMILIES, identity_of, is_coun
 __all__ = [
     "COUNTERANIMAL",
     "FAMILIES",
+    "LABEL_SPACE",
     "NORMAL",
     "POINTS_SCHEMA",
     "PUBLISHED",
     "Figure",
     "PaperRow",
+    "answers_key",
     "answers_of",
     "by_place",
     "competing_names",

@@ -35,7 +35,8 @@ def deduplicate_results(rows: Sequence[_Result]) -> list[Deduplicated]:
     times = Counter(keys)
     groups: dict[Any, list[_Result]] = {}
     for key, (run, row) in zip(keys, rows, strict=True):
-        groups.setdefault((key, _answers(run, row) if times[key] > 1 else None), []).append((run, row))
+        answers = answers_key(answers_of(run, row)) if times[key] > 1 else None
+        groups.setdefault((key, answers), []).append((run, row))
     return [
         Deduplicated(
             held[0][0], {**held[0][1], "source": ", ".join(row["source"] for _, row in held)}, tuple(held)
@@ -84,6 +85,6 @@ def _key_of(run: Run, row: dict[str, Any], names: str) -> tuple[Any, ...] | None
     )
 
 
-def _answers(run: Run, row: dict[str, Any]) -> tuple[bytes, bytes]:
-    found = answers_of(run, row)
+def answers_key(found: Answers) -> tuple[bytes, bytes]:
+    """Return what equal answers to the same photos share."""
     return found.photos.fingerprint, found.rows.hash_rows(seed=0).to_numpy().tobytes()

@@ -153,6 +153,11 @@ def gather(
         return Gathered(pl.DataFrame(schema=POINTS_SCHEMA), runs_of_points, places)
     columns = {name: [row.get(name) for row in rows] for name in POINTS_SCHEMA}
     points = pl.DataFrame(columns, schema=POINTS_SCHEMA)
+    of_runs = ~pl.col("source").is_in(PUBLISHED)
+    named = points.filter(of_runs).select("label", "model").unique()
+    shared = named.filter(pl.len().over("label") > 1)["label"]  # short names of models of two libraries
+    unlike = of_runs & pl.col("label").is_in(shared.implode())
+    points = points.with_columns(label=pl.when(unlike).then("model").otherwise("label"))
     paper_model = pl.when(pl.col("source").is_in(PUBLISHED)).then(pl.col("model")).otherwise("paper_model")
     return Gathered(points.with_columns(paper_model=paper_model), runs_of_points, places)
 

@@ -38,12 +38,13 @@ def check_generative(request: Request) -> None:
     """
     for given in request.models:
         kind = None if given.made is not None else expected_kind(given.spec)
-        if kind in ("dual_encoder", "classifier"):
+        if kind in ("dual_encoder", "classifier", "image_encoder"):
             refuse_encoder(request, given.name)
         if kind != "generative":
             continue
         if not given.spec.startswith(("http:", "https:")):
-            _check_candidate_count(request, given.name)
+            if given.spec.startswith("hf:"):  # those of packages may have a protocol without candidates
+                _check_candidate_count(request, given.name)
             continue
         model = request.settings.load(given)
         assert isinstance(model, Generative)
@@ -121,8 +122,9 @@ def announce_calls(request: Request, model: Generative) -> None:
     Raises:
         UsageError: see `check_generative`.
     """
-    known = any(each.made is None and each.spec == model.spec for each in request.models)
-    if model.price is not None and not (known and expected_kind(model.spec)):
+    specs = [each.spec for each in request.models if each.made is None]
+    announced = model.spec in specs and model.spec.startswith(("http:", "https:"))
+    if model.price is not None and not announced:
         _print_calls(request, model)
 
 

@@ -199,9 +199,9 @@ def _by_background(photos: pl.DataFrame, scores: npt.NDArray[np.float64]) -> pl.
 def _most_driven(table: pl.DataFrame) -> list[str]:
     """Return the paths of the photos whose scores differ most by background.
 
-    By common - counter or, if no photo has both, by best - worst.
+    By common and counter backgrounds or, if no photo has both, by best - worst.
     """
-    difference = pl.col("score_difference")
+    difference = pl.col("score_difference").abs()
     if table["score_difference"].null_count() == len(table):
         difference = pl.col("best_score") - pl.col("worst_score")
     ordered = table.with_columns(by=difference).drop_nulls(["by", "share_outside"])

@@ -89,8 +89,12 @@ class Decomposition:
         found = [self._part(answers, contrast, self.classes) for contrast in shown]
         if BACKGROUND in shown and len(self.classes) < len(self._with_background):
             place = shown.index(BACKGROUND)
-            found[place] = found[place]._replace(estimate="background_part")
-            found.insert(0, self._part(answers, BACKGROUND, self._with_background))
+            whole = self._part(answers, BACKGROUND, self._with_background)
+            if OBSERVED in shown:
+                found[place] = found[place]._replace(estimate="background_part")
+                found.insert(0, whole)
+            else:
+                found[place] = whole
         if {BACKGROUND, OBSERVED} <= self._sides.keys():
             found += self._rest(answers)
         return found

@@ -262,7 +262,7 @@ def _by_foreground(answers: Answers) -> list[_Foregrounds]:
     """The figures of foregrounds on the backgrounds of other photos."""
     rows = answers.rows.filter(pl.col("swap").is_in(["other", "same"]))
     foreign = rows.filter(pl.col("background_class").ne_missing(pl.col("class_name")))
-    by = answers.photos.design.clusters[0], answers.photos.sampling.confidence
+    by = "cluster", answers.photos.sampling.confidence
     return [
         *_several("adversarial", foreign.with_columns(answer="correct", counts="correct"), 1, *by),
         *_several("flip_share", rows.with_columns(answer="predicted_index", counts=True), 2, *by),

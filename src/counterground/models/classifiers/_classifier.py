@@ -9,7 +9,7 @@ from counterground.errors import CounterGroundError
 from counterground.models._base import Classifier
 from counterground.models._family import LoadOptions
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
-from counterground.models.execution import for_inference, split_transform
+from counterground.models.execution import for_inference, own_layers, split_transform
 from counterground.models.networks import NetworkEncoder
 from counterground.text import counted
 
@@ -77,7 +77,9 @@ class NetworkClassifier(NetworkEncoder, Classifier):
         self.image_network = for_inference(network, self.device)
         final = None if self.dtype == "fp32" else final_linear(network, self.dim, self.grey_photo)
         if final is not None:
-            keep_float32(final[1], self.device)
+            # Others may use the same network: only layers of our own compute in another way.
+            self.image_network = own_layers(self.image_network)
+            keep_float32(self.image_network.get_submodule(final[0]), self.device)
         self.description = {
             **description,
             "parameters": sum(parameter.numel() for parameter in network.parameters()),

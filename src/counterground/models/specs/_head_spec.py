@@ -48,6 +48,8 @@ class HeadSpec:
             whole = "whole " if self.kind == "knn" else ""
             given = f"{self.value:g}" if isinstance(self.value, float) else repr(self.value)
             raise UsageError(f"{self.parameter} must be a {whole}number above 0, not {given:.40}.")
+        if type(self.value) not in (int, float):  # JSON has no place for those of NumPy, nor for fractions
+            object.__setattr__(self, "value", int(self.value) if self.kind == "knn" else float(self.value))
 
     @property
     def parameter(self) -> str | None:

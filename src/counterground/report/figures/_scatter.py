@@ -154,7 +154,9 @@ def _own(
     if behind.height:
         caption += f" Pale: the paper's models ({tables}, one prompt)."
     elif words.is_drop and not part["comparable"].all():
-        caption += " The paper's models were measured on other photos and cannot be compared with these."
+        caption += (
+            " The paper's models cannot be compared with these: other photos, or other candidate names."
+        )
     few = len(part) <= _NAMED_IN_COLUMN
     return _scatter(stem, behind, part, replace(view, named=view.named or few), caption, words=words)
 

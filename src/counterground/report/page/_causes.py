@@ -248,18 +248,18 @@ def cause_answer(causes: Sequence[Causes], lead: str | None) -> Answer | None:
     found, model = of_lead[0] if of_lead else largest
     corrected = holm(each.get("background_effect").p_value for _, each in pairs)
     p = next(p for (_, each), p in zip(pairs, corrected, strict=True) if each is model)
-    answer, reason = _decomposed(model, p, len(measured))
+    answer, reason = _decomposed(model, p, len(measured), has_drop=lead is not None)
     more = [_CHOSEN if found.chose_pairs else "", _placebo_warning(model), found.limits]
     if model.label != lead and len(measured) > 1:
         more.insert(0, f"Selected as the largest of {len(measured)} effects, it may be somewhat inflated.")
     return Answer(CAUSE, answer, " ".join(filter(None, [reason, *more])))
 
 
-def _decomposed(model: ModelEffects, p: float | None, effects: int) -> tuple[str, str]:
+def _decomposed(model: ModelEffects, p: float | None, effects: int, *, has_drop: bool) -> tuple[str, str]:
     """Return answer and reason; ``p``: of the background effect, corrected for the number of effects."""
     effect, drop = model.get("background_effect"), model.get("observed_drop")
     if effect.value is None:
-        return _without_pairs(model)
+        return _without_pairs(model, has_drop=has_drop)
     size = f"{effect.text} points {effect.interval}".rstrip()
     turn = "when the same objects stand on counter instead of common backgrounds"
     if effect.low is None or effect.high is None:
@@ -307,7 +307,7 @@ def _other_parts(model: ModelEffects, *, says_drop: bool = True) -> str:
     return f"{whole}Size and position: {size.text} {size.interval}".rstrip() + f". Rest: {remains}."
 
 
-def _without_pairs(model: ModelEffects) -> tuple[str, str]:
+def _without_pairs(model: ModelEffects, *, has_drop: bool) -> tuple[str, str]:
     gap = model.get("bg_gap")
     why = "The composites do not show the same objects on both common and counter backgrounds."
     if gap.value is None:
@@ -318,7 +318,7 @@ def _without_pairs(model: ModelEffects) -> tuple[str, str]:
         f"{why} {model.label}’s BG-Gap, accuracy on backgrounds of the same class minus on those of any "
         f"class, is {gap.text} points {gap.interval}".rstrip()
     )
-    known = model.get("observed_drop").value is not None
+    known = has_drop or model.get("observed_drop").value is not None
     return "Not measured." if known else "There is no drop to divide.", f"{reason}{doubt}."
 
 
@@ -398,7 +398,8 @@ def _over(models: Sequence[ModelEffects], estimate: str) -> str:
     if len(found) != 1:
         return ""
     classes, photos = found.pop()
-    return f"{counted(classes, 'class')}, {counted(photos, 'photo')}"
+    noun = "photo" if estimate == "observed_drop" else "composite"
+    return f"{counted(classes, 'class')}, {counted(photos, noun)}"
 
 
 def _of(

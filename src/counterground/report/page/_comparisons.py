@@ -84,6 +84,11 @@ class Comparisons:
             found = [pair if pair.against == self.lead else pair.turned for pair in with_lead]
         return sorted(found, key=lambda pair: -(pair.tests[0].difference.value or 0.0))
 
+    @property
+    def titles(self) -> list[str]:
+        """What was tested, of the pair with the most tests: the columns of the page's table."""
+        return [test.title for test in max((pair.tests for pair in self.pairs), key=len)]
+
     def between(self, first: str, second: str) -> Pair | None:
         """Return the pair of two labels, in either order; None if they were not tested."""
         return next((pair for pair in self.pairs if {pair.model, pair.against} == {first, second}), None)
@@ -121,7 +126,8 @@ def tested_pairs(
                 ordered = sorted((_test(row, titles) for row in found), key=lambda t: order.index(t.title))
                 pairs.append(Pair(first.label, second.label, ordered, found[0]["corrected_for"]))
                 break
-    return Comparisons(pairs, lead if len(models) > ALL_PAIRS_UP_TO else None)
+    leads = any(lead in (pair.model, pair.against) for pair in pairs)
+    return Comparisons(pairs, lead if leads and len(models) > ALL_PAIRS_UP_TO else None)
 
 
 def _test(row: dict[str, Any], titles: dict[tuple[str, str | None], str]) -> Test:

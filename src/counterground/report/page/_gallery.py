@@ -111,7 +111,7 @@ def make_gallery(chosen: pl.DataFrame, sources: Mapping[str, PhotoSource], budge
         sources: files by photo_id.
         budget: megabytes.
     """
-    photos = list(chosen.select("path", "photo_id").iter_rows())
+    photos = list(chosen.select("path", "photo_id").unique(maintain_order=True).iter_rows())
     thumbnails = make_thumbnails(photos, sources, budget)
     credits_ = {
         identity: _credit(path, sources[identity])

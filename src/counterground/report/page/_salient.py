@@ -86,6 +86,8 @@ def _scores(row: dict[str, Any]) -> str:
         common, counter = percent(row["score_common"]), percent(row["score_counter"])
         return f"Score of {row['class_name']}: {common} % on common, {counter} % on counter backgrounds."
     best, worst = percent(row["best_score"]), percent(row["worst_score"])
+    if row["best_background"] == row["worst_background"]:
+        return f"Score of {row['class_name']}: {best} % on {row['best_background']}."
     return (
         f"Score of {row['class_name']}: {best} % on {row['best_background']}, {worst} % on "
         f"{row['worst_background']}."

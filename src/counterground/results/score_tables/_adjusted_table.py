@@ -91,7 +91,7 @@ class AdjustedScores(TableView):
         ]
         within = " and ".join(self.contrast.within)
         strata = f"{counted(about['strata'], 'stratum')} of {within}".replace("stratums", "strata")
-        if not within:
+        if not within or about["strata"] == 1:
             model = "one linear model for each side"
         elif about["shared_slopes"]:
             model = (

@@ -77,7 +77,11 @@ class ContrastScores(TableView):
         about = f"Percent; difference in points; {kind} for other photos.{corrected}"
         models = [] if self.by_class or self.contrast != DROP else regroup(self.scores)
         stamp = loading_stamp(self.scores["as_published"])
-        return " ".join([f"{self.contrast}.", about, *self.notes]) + one_sided_note(models) + stamp
+        return (
+            " ".join([f"{self.contrast}.", about, *(() if self.by_class else self.notes)])
+            + one_sided_note(models)
+            + stamp
+        )
 
 
 def contrast_titles(contrast: Contrast) -> tuple[str, str, str]:

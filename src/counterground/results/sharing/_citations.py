@@ -166,8 +166,9 @@ def _of_photos(record: BenchmarkRecord) -> _Found:
 def _of_names(run: Run) -> _Found:
     info = run.info
     keys = list(_IMAGENET) if info.label_space.name in ("imagenet", "confusable") else []
-    keys += ["miller1995wordnet"] if info.names == "wordnet" else []
-    keys += ["radford2021clip"] if "openai" in (info.names, info.prompts) else []
+    read = [getattr(info, name) for name in info.read_texts]
+    keys += ["miller1995wordnet"] if "names" in info.read_texts and info.names == "wordnet" else []
+    keys += ["radford2021clip"] if "openai" in read else []
     return "the names that compete", keys, []
 
 
