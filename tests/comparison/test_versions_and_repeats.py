@@ -2,12 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 from paper_sized import classifier_record, clip_record
 
+import counterground as cg
 from counterground.comparison import (
     effective_robustness,
     format_comparison,
@@ -397,3 +399,47 @@ def test_a_run_whose_models_are_left_out_is_named(make_run, small_run):
     said = "No drop can be computed from x, whose models are left out."
     assert said in full_comparison([small_run, alone], published=False).warnings
     assert said not in full_comparison([alone], published=False).warnings
+
+
+def test_a_photo_that_one_run_lacks_takes_no_test_from_the_others(make_run):
+    both = make_run({"x": (0.9, 0.5), "y": (0.7, 0.6)}, path="a")
+    alone = make_run({"z": (0.8, 0.5)}, path="b")
+    path = alone.predictions["path"][0]
+    less = replace(alone, predictions=alone.predictions.filter(pl.col("path") != path))
+    found = cg.compare([both, less])
+    assert set(found.every_test.select("model_a", "model_b").rows()) == {("x", "y")}
+    alike = cg.compare(both).every_test
+    assert found.every_test["p_holm"].to_list() == alike["p_holm"].to_list()
+    assert "no tests between runs that saw different photos (a; b)" in " ".join(found.warnings)
+
+
+def test_other_weights_that_answer_alike_are_tested_and_do_not_differ(make_run):
+    runs = [make_run({"x": (0.8, 0.5)}, path=path) for path in ("a", "b")]
+    (record,) = runs[1].info.models
+    other = record.model_copy(update={"fingerprint": "0" * 64})
+    runs[1] = replace(runs[1], info=runs[1].info.model_copy(update={"models": [other]}))
+    found = cg.compare(runs)
+    assert len(found.models) == 2
+    tests = found.every_test
+    assert tests.select("source_a", "source_b").unique().rows() == [("a", "b")]
+    assert set(tests["difference"]) == {0.0}
+
+
+def test_a_repeated_quantity_stays_beside_those_that_differ(make_run):
+    """A pair is left out as a whole, or not at all: a table has a column for each quantity."""
+    runs = [make_run({"x": (0.8, 0.5)}, path="a"), make_run({"x": (0.8, 0.5), "y": (0.7, 0.6)}, path="b")]
+    wrong = pl.col("path").is_in(
+        runs[1].predictions.filter("correct", group="counter")["path"].head(3).implode()
+    )
+    changed = pl.when(wrong & (pl.col("model") == "x")).then(pl.lit(value=False)).otherwise("correct")
+    runs[1] = replace(runs[1], predictions=runs[1].predictions.with_columns(correct=changed))
+    pairs = cg.compare(runs).every_test.group_by("source_a", "source_b", "model_a", "model_b").len()
+    assert set(pairs["len"]) == {4}
+    assert len(pairs) == 3
+
+
+def test_models_of_two_libraries_are_called_by_their_whole_names(make_run):
+    run = make_run(
+        {"timm:resnet50": (0.8, 0.5), "torchvision:resnet50": (0.7, 0.6), "timm:vgg16": (0.6, 0.5)}
+    )
+    assert cg.compare(run).models["label"].to_list() == ["timm:resnet50", "torchvision:resnet50", "vgg16"]

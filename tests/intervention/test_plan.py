@@ -277,6 +277,22 @@ def test_masks_whose_edges_leave_no_background_give_none(tmp_path):
         assert np.asarray(made.made[row["path"]].make()).std(axis=2)[0, 0] > 20
 
 
+def test_an_object_too_thin_to_be_cut_out_gives_none(tmp_path):
+    """It would be missing later, on some labels only."""
+    benchmark = disc_photos(tmp_path, 4)
+    for number in (0, 1):
+        photo = Image.open(tmp_path / f"hen/water/{number}.png").resize((1500, 1500))
+        photo.save(tmp_path / f"hen/water/{number}.png")
+        tiny = np.zeros((1500, 1500), np.uint8)
+        tiny[700, 700 : 700 + 700 * number + 2] = 255
+        save(tmp_path / f"masks/hen/water/{number}.png", tiny)
+    plain = benchmark.photos.drop("photo_id")
+    made = plan_swap(Benchmark.from_frame(plain, root=tmp_path, name="discs"), TWO).benchmark
+    note = "2 of 16 photos left out, with an object too thin or too small to be cut out"
+    assert f"{note}: hen/water/0.png, hen/water/1.png." in made.notes
+    assert not [path for path in made.photos["foreground"] if path.startswith("hen/water/0")]
+
+
 def test_a_damaged_photo_gives_no_composites(tmp_path):
     """It would be missing on some labels only, and pairs would not be whole."""
     discs = disc_photos(tmp_path, 3)

@@ -115,6 +115,21 @@ def test_the_run_says_what_was_swapped(run, discs):
     assert cg.open_run(run.path).info.intervention.settings["seed"] == 0
 
 
+@pytest.mark.parametrize("kinds", [("other", "background_only"), ("other",), ("pasted", "grey")])
+def test_composites_of_kinds_that_do_not_compare_have_no_drop(discs, tmp_path, kinds):
+    run = cg.swap(
+        discs,
+        {"m": foreground_only},
+        out=tmp_path / "run",
+        kinds=kinds,
+        label_space="benchmark",
+        report=False,
+    )
+    assert "Drop" not in repr(run)
+    with pytest.raises(UsageError, match="composites of several kinds, which have no drop together"):
+        cg.format_scores(run, contrast="drop: group=common - group=counter")
+
+
 def test_the_command_that_is_stated_makes_the_same_composites(run, discs):
     from counterground.cli.intervention._swap import swap  # what it reads of a command, without running it
 

@@ -34,6 +34,7 @@ OBJECT = 128
 """The lowest value of a mask that counts as object."""
 SIDE = 512
 """Pixels of the shorter side, at most: larger photos are reduced before anything else."""
+_CERTAIN = 2000  # pixels of an object of which something is left, however thin it is
 _FILLED_SIDE = 160  # a hole is filled at this size: what OpenCV makes of it has no more detail than that
 _EDGE = 0.008  # half the width of a soft edge, as a fraction of the shorter side
 _DETAIL = 0.02  # what is finer than this fraction of the shorter side is detail
@@ -232,6 +233,19 @@ def _mask(source: MaskedPhoto) -> Pixels:
     reduced = _resized(mask, _reduced(size))
     # The steps of a hard edge are averaged, which must not pass for a soft edge of its own.
     return reduced if _is_soft(mask) else np.where(reduced >= OBJECT, np.uint8(255), np.uint8(0))
+
+
+def has_cutout(source: MaskedPhoto) -> bool:
+    """Return whether anything of the object is left when it is cut out; tried where its mask is small.
+
+    Raises:
+        UnreadablePhoto: see `read_pixels`.
+        MissingExtraError: OpenCV is not installed.
+    """
+    mask = _mask(source)
+    if int((mask >= OBJECT).sum()) >= _CERTAIN:
+        return True
+    return bool(cut_out(_photo(source), mask).alpha.max() >= OBJECT)
 
 
 def cut_out(photo: Pixels, mask: Pixels) -> Cutout:

@@ -13,7 +13,14 @@ import numpy as np
 import polars as pl
 
 from counterground.benchmarks import cutouts_shown
-from counterground.intervention._recipe import OBJECT, SIDE, MaskedPhoto, Placement, has_background
+from counterground.intervention._recipe import (
+    OBJECT,
+    SIDE,
+    MaskedPhoto,
+    Placement,
+    has_background,
+    has_cutout,
+)
 from counterground.metrics import independent_clusters
 from counterground.photos import (
     Benchmark,
@@ -129,15 +136,22 @@ def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None, ki
     place = object_place(pixels)
     if pixels.shape[::-1] != size or not place.area or place.area > _MOST:
         return _unfit(pixels.shape[::-1] == size, place.area)
-    if not has_background(pixels):
-        return "with a mask whose edges leave nothing of the background"
+    masked = MaskedPhoto(photo, row["photo_id"], mask, content)
+    if why := _uncut(pixels, masked):
+        return why
     inside = (pixels >= OBJECT).astype(np.float64)
     across, down = (
         float(inside.sum(axis=axis) @ (np.arange(side) + 0.5)) / inside.sum() / side
         for axis, side in enumerate(size)
     )
-    masked = MaskedPhoto(photo, row["photo_id"], mask, content)
     return UsablePhoto(row, masked, place, Placement(place.area, across, down), cutout, kin)
+
+
+def _uncut(pixels: np.ndarray, masked: MaskedPhoto) -> str | None:
+    """Say why object and background cannot be cut apart; None if they can."""
+    if not has_background(pixels):
+        return "with a mask whose edges leave nothing of the background"
+    return None if has_cutout(masked) else "with an object too thin or too small to be cut out"
 
 
 def _unfit(same_size: bool, area: float) -> str:

@@ -257,6 +257,16 @@ def test_the_papers_models_are_not_compared_on_other_photos(page, make_run):
     assert "cannot be compared" in page(make_run(levels, name="counteranimal")).text
 
 
+def test_a_page_of_many_models_whose_lead_was_not_tested_shows_the_other_pairs(page, make_run):
+    levels = {f"m{number}": (0.8, 0.7) for number in range(7)}
+    many, lead = make_run(levels, path="many"), make_run({"lead": (0.9, 0.3)}, path="alone")
+    path = lead.predictions["path"][0]
+    less = replace(lead, predictions=lead.predictions.filter(pl.col("path") != path))
+    text = page(many, less).text
+    assert "Pairwise comparison" in text
+    assert "m0 minus m1" in text or "m1 minus m0" in text
+
+
 def test_missing_groups_are_words_and_dashes(page, make_run):
     text = page(make_run({"a": (0.8, 0.4), "b": (0.7, 0.5)}, lacking={2: "counter"})).text
     assert "counter: no photos" in text
