@@ -428,10 +428,9 @@ def test_other_weights_that_answer_alike_are_tested_and_do_not_differ(make_run):
 def test_a_repeated_quantity_stays_beside_those_that_differ(make_run):
     """A pair is left out as a whole, or not at all: a table has a column for each quantity."""
     runs = [make_run({"x": (0.8, 0.5)}, path="a"), make_run({"x": (0.8, 0.5), "y": (0.7, 0.6)}, path="b")]
-    wrong = pl.col("path").is_in(
-        runs[1].predictions.filter("correct", group="counter")["path"].head(3).implode()
-    )
-    changed = pl.when(wrong & (pl.col("model") == "x")).then(pl.lit(value=False)).otherwise("correct")
+    of_x = runs[1].predictions.filter("correct", model="x", group="counter")["path"].head(3)
+    wrong = pl.col("path").is_in(of_x.implode()) & (pl.col("model") == "x")
+    changed = pl.when(wrong).then(pl.lit(value=False)).otherwise("correct")
     runs[1] = replace(runs[1], predictions=runs[1].predictions.with_columns(correct=changed))
     pairs = cg.compare(runs).every_test.group_by("source_a", "source_b", "model_a", "model_b").len()
     assert set(pairs["len"]) == {4}
