@@ -277,6 +277,14 @@ def test_masks_whose_edges_leave_no_background_give_none(tmp_path):
         assert np.asarray(made.made[row["path"]].make()).std(axis=2)[0, 0] > 20
 
 
+def test_a_label_that_no_contrast_can_name_is_refused_before_models_run(tmp_path):
+    photos = disc_photos(tmp_path, 2).photos
+    label = "5\" o'clock"
+    odd = photos.with_columns(background=pl.col("background").replace("grass", label))
+    with pytest.raises(UsageError, match=r"background '5\" o\\'clock', which has both kinds of quotes"):
+        plan_swap(Benchmark.from_frame(odd.drop("photo_id"), root=tmp_path, name="discs"), TWO)
+
+
 def test_an_object_too_thin_to_be_cut_out_gives_none(tmp_path):
     """It would be missing later, on some labels only."""
     benchmark = disc_photos(tmp_path, 4)

@@ -117,7 +117,7 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
     Photos without a usable mask give neither an object nor a background; notes name and count them.
 
     Raises:
-        UsageError: an unknown label.
+        UsageError: an unknown label, or one with both kinds of quotes.
         CounterGroundError: no photo has a usable mask, or there are too few backgrounds.
     """
     usable, notes = usable_photos(benchmark, show_progress=show_progress)
@@ -126,6 +126,11 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
             f"No photo of {benchmark.name} has a mask that can be used: add --masks, such as a folder "
             f"of PNGs, COCO annotations, or what `counterground masks` makes. {' '.join(notes[:1])}"
         )
+    for label in sorted({photo.label for photo in usable if photo.label is not None}):
+        if "'" in label and '"' in label:
+            raise UsageError(
+                f"No contrast can name the background {label!r}, which has both kinds of quotes."
+            )
     drawn = _Draw(benchmark, usable, settings)
     rows = list(drawn.rows())
     if not rows:

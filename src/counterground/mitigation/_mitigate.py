@@ -23,7 +23,7 @@ from counterground.mitigation._registry import ALL, find_mitigations
 from counterground.mitigation._side_effects import Watermarked
 from counterground.mitigation._split import PARTS
 from counterground.mitigation._trial import Tried, outcome_of, try_method
-from counterground.models import AnyModel
+from counterground.models import AnyModel, code_version
 from counterground.photos import Benchmark
 from counterground.privacy import shareable
 from counterground.progress import progress_bar
@@ -102,6 +102,8 @@ def mitigate_model(
     if divided.notes and settings.label_space is None:  # as if all classes had stayed
         settings = replace(settings, label_space=default_label_space(benchmark))
     about = {"methods": [each.name for each in chosen], "watermark": watermark, "seed": seed}
+    own = {each.name: code_version(each) for each in chosen if not _is_packaged(each)}
+    about |= {"code": own} if own else {}
     about |= {} if classes == "all" else {"classes": classes}
     about |= {} if masks is None else {"masks": masks}
     separate = any("masks" in each.needs for each in chosen) and not why_no_parts(divided.benchmark)
@@ -116,6 +118,11 @@ def mitigate_model(
         record = record_of(bench, written, tried, left_out=left_out, marked=marked, notes=notes)
     _write(record, {each.method.name: each.final for each in tried}, out)
     return Mitigated(written, record)
+
+
+def _is_packaged(method: Mitigation) -> bool:
+    """Whether a method is one of this package, whose version a run states."""
+    return str(getattr(method.fit, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
 
 
 def _try_all(

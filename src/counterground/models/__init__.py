@@ -11,6 +11,7 @@ from counterground.models._base import (
     Protocol,
 )
 from counterground.models._family import Family, LoadOptions, ModelInfo, Tower
+from counterground.models._fingerprint import code_version
 from counterground.models._named import AnyModel, AnyModels, NamedModel, named_models
 from counterground.models._registry import (
     check_specs,
@@ -59,6 +60,7 @@ __all__ = [
     "autocast",
     "check_precision",
     "check_specs",
+    "code_version",
     "expand_specs",
     "expected_kind",
     "freed_memory_kept",

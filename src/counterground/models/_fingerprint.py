@@ -145,6 +145,11 @@ class CodeFingerprint:
     warnings: tuple[str, ...]
 
 
+def code_version(value: Any) -> str:
+    """Return what distinguishes an object of a program: a hash of its code, what it holds and its weights."""
+    return combine(content=code_fingerprint(None, value, weights=True).parts)
+
+
 def code_fingerprint(module: ModuleType | None, *objects: Any, weights: bool = False) -> CodeFingerprint:
     """Return what is known of the code of ``objects`` and of the user's ``module``, if there is one.
 

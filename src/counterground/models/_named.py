@@ -12,7 +12,7 @@ from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.models._base import Model
-from counterground.models._fingerprint import code_fingerprint, combine, tensor_digests
+from counterground.models._fingerprint import code_version, combine, tensor_digests
 from counterground.models.specs import expand_specs
 from counterground.privacy import shareable
 
@@ -78,8 +78,7 @@ class NamedModel:
         named = self.spec if self.name == self.recorded else f"{self.name}={self.spec}"
         if self.made is None:
             return named
-        content = code_fingerprint(None, self.made, weights=True)
-        return f"{named} {combine(content=content.parts)}"
+        return f"{named} {code_version(self.made)}"
 
 
 def named_models(models: AnyModels) -> tuple[NamedModel, ...]:

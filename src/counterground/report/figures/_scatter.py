@@ -116,10 +116,11 @@ def _draw(material: Material, name: str, setting: SettingName, view: View) -> li
     stem = f"figure-{name}"
     paper, chosen = paper_points(setting), SETTINGS[setting]
     if material.published:
+        lvlms = "; vision-language models: Table 5" if (paper["family"] == "lvlm").any() else ""
         caption = (
             f"Counter against common accuracy (percent) of the paper's models, as printed in {chosen.tables} "
-            f"({chosen.description}); axes are probit-scaled, lines fitted by family. How far CLIPs are "
-            "below the ImageNet line depends on the prompts: see `counterground compare --published`."
+            f"({chosen.description}{lvlms}); axes are probit-scaled, lines fitted by family. How far CLIPs "
+            "are below the ImageNet line depends on the prompts: see `counterground compare --published`."
         )
         drawing = _scatter(stem, paper, paper.clear(), view, caption)
         outcomes.append(replace(drawing, notes=distinct_notes(paper)))
