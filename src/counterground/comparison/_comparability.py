@@ -155,8 +155,7 @@ def _other_software(runs: Mapping[str, Run]) -> Iterator[str]:
         yield (
             f"{', '.join(names)} {'have' if several else 'has'} several rows for the same weights, and each "
             f"row is ranked: only the software that ran {'them' if several else 'it'} differs ({what}). "
-            "Use the same "
-            "--runtime and the same versions in all runs for one row."
+            "Use the same --runtime and the same versions in all runs for one row."
         )
 
 
@@ -303,8 +302,7 @@ def _referee_loading(name: str, run: Run) -> Iterator[str]:
     if not run.info.as_published and any(row and row.main_model == REFEREE for row in rows):
         yield (
             f"{name} loads {REFEREE} as it was trained (QuickGELU), but the paper seems to have loaded it "
-            "with "
-            "GELU: --as-published does the same."
+            "with GELU: --as-published does the same."
         )
 
 

@@ -440,23 +440,18 @@ def _tests(
 
 
 def _compared_by_photos(models: Sequence[Compared], contrast: Contrast) -> pl.DataFrame:
-    """Test the models that saw the same photos among each other; p-values are those of single tests.
+    """Test the models that saw the same photos among each other, without a correction for all of them.
 
     Raises:
         ValueError: no two models can be compared.
     """
-    parts = _by_photos(models)
-    tables, problem = [], None
-    for part in parts:
-        try:
-            tables.append(compare_answers(part, contrast).drop("p_holm"))
-        except ValueError as error:
-            problem = error
-    if problem is not None and (not tables or len(parts) == 1):
-        # Of models on different photos, the reason that is about all of them is told.
-        compare_answers(models, contrast)
-        raise problem
-    return pl.concat(tables)
+    parts: list[Sequence[Compared]] = [
+        part
+        for part in _by_photos(models)
+        if any(comparable(a.setting, b.setting) for a, b in combinations(part, 2))
+    ]
+    # Without any, the reason is about all models.
+    return pl.concat(compare_answers(part, contrast) for part in parts or [models])
 
 
 def _by_photos(models: Sequence[Compared]) -> list[list[Compared]]:
@@ -537,7 +532,7 @@ def _without_repeats(table: pl.DataFrame, runs: Iterable[Run]) -> pl.DataFrame:
     kept, seen = [], set()
     for pair in table.partition_by(of_pair, maintain_order=True):
         names = pair.row(0, named=True)["model_a"], pair.row(0, named=True)["model_b"]
-        result = (names, pair.select(figures).rows().__repr__())
+        result = (names, *pair.select(figures).rows())
         if result not in seen or not set(names) <= set(classifiers):
             kept.append(pair)
         seen.add(result)

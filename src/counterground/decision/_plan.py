@@ -207,8 +207,8 @@ def plan_photos(
     notes += [f"{name} {obstacle}" for name, obstacle in obstacles]
     notes += _notes(rows, clusters, costs)
     notes += [
-        f"{referee.model} chose the pairs of each half of these photos on the other half: its standard "
-        "error and the smallest drop that it shows now are underestimated."
+        f"{referee.model} chose the pairs of each half of these photos on the other half, or was made from "
+        "the model that did: its standard error and the smallest drop that it shows now are underestimated."
         for referee in referees
         if referee.effect == "narrow"
     ]

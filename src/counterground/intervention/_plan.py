@@ -330,8 +330,7 @@ class _Draw:
             if left := [photo.path for photo in self._usable if photo.label not in self.labels]:
                 self.notes.append(
                     f"No object is taken from {counted(len(left), 'photo')} without a label or on other "
-                    "backgrounds: "
-                    f"{and_more(left, NAMED)}."
+                    f"backgrounds: {and_more(left, NAMED)}."
                 )
         rng = self._rng("foregrounds")
         order = [usable[place] for place in rng.permutation(len(usable))]

@@ -34,7 +34,7 @@ OBJECT = 128
 """The lowest value of a mask that counts as object."""
 SIDE = 512
 """Pixels of the shorter side, at most: larger photos are reduced before anything else."""
-_CERTAIN = 2000  # pixels of an object of which something is left, however thin it is
+_CERTAIN = 2000  # pixels of an object from which on cutting it out is not tried beforehand
 _FILLED_SIDE = 160  # a hole is filled at this size: what OpenCV makes of it has no more detail than that
 _EDGE = 0.008  # half the width of a soft edge, as a fraction of the shorter side
 _DETAIL = 0.02  # what is finer than this fraction of the shorter side is detail

@@ -38,7 +38,7 @@ class Bench:
     separate: bool
     classes: Classes
     masks: str | None
-    watermark: bool = True
+    watermark: bool
 
     @property
     def side(self) -> np.ndarray:

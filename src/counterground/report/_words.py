@@ -10,7 +10,7 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 from counterground.metrics import BACKGROUND_EFFECT, BG_GAP, DROP, Contrast
-from counterground.results import Estimate, ModelScores, contrast_titles
+from counterground.results import Estimate, ModelScores, contrast_titles, side_names
 from counterground.text import legible
 
 
@@ -89,12 +89,12 @@ class Words:
     @property
     def on_left(self) -> str:
         """Photos of the left side."""
-        return "common photos" if self.is_drop else self.left
+        return self._of_composites.left if self._of_composites else side_names(self.contrast)[0]
 
     @property
     def on_right(self) -> str:
         """Photos of the right side."""
-        return "counter photos" if self.is_drop else self.right
+        return self._of_composites.right if self._of_composites else side_names(self.contrast)[1]
 
     @property
     def relies(self) -> str:

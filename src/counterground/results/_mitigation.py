@@ -208,7 +208,7 @@ class MitigationRecord(_Record, TableView):
         drop = self.unmitigated.drop.estimate
         what = self.noun if self.noun == "drop" else f"{self.noun} ({self.contrast})"
         lines = [f"The {what} of {self.model} is {drop.text} points {drop.interval}.".replace(" .", ".")]
-        if (drop.value or 0.0) <= 0:
+        if drop.value is not None and drop.value <= 0:
             return [*lines, "There is nothing to make smaller."]
         smaller = [each for each in self.methods if each.helps]
         lines.append(

@@ -314,10 +314,9 @@ def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list
         f"report the second figure; the first is inflated by selection.{_why(finding, 'second')}"
     )
     warning = (
-        "The pairs of each half of these photos were chosen on the other half, so the errors of the two "
-        "halves "
-        f"are correlated: an interval from all photos together is too narrow for {referee}, and may be for "
-        f"models that find the same photos hard. For {referee} report the one above, the mean of two halves."
+        "The pairs of each half of these photos were chosen on the other half, so the errors of the halves "
+        f"are correlated: an interval from all photos is too narrow for {referee}, and may be for models "
+        f"that find the same photos hard. For {referee} report the one above, the mean of two halves."
     )
     return [figures, warning]
 

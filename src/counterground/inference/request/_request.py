@@ -63,15 +63,14 @@ class Training:
         found = []
         if left_out := len(self.given) - len(self.photos):
             found.append(
-                f"Not used for fitting, because byte-identical photos are evaluated: "
+                "Not used for fitting, because byte-identical photos are evaluated: "
                 f"{counted(left_out, 'photo')} of {self.given.name}."
             )
         if self.shared_clusters:
             found.append(
                 f"Clusters of {self.given.name} that share a name with an evaluated cluster: "
                 f"{self.shared_clusters:,}. If they are the same clusters, fitted heads have seen photos "
-                "like "
-                "those, and their accuracies may be too high."
+                "like those, and their accuracies may be too high."
             )
         return found
 

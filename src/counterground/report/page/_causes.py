@@ -35,8 +35,7 @@ _MEANINGS = {
     "background_effect": "Accuracy on the same objects: common minus counter backgrounds.",
     "background_part": "The same, over the classes that the drop is measured on.",
     "size_effect": "Accuracy on the same objects and background: sizes and positions of common minus those "
-    "of "
-    "counter photos.",
+    "of counter photos.",
     "rest": "What neither explains: other differences between the photos.",
     "background_share": "Only where the drop is clearly above 0.",
     "mixed_same": "Accuracy on backgrounds of other photos of the class.",

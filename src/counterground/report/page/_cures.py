@@ -159,7 +159,7 @@ def cure_answer(cures: Sequence[Cures], lead: str | None, contrast: Contrast = D
     noun = record.noun
     whose = f"Its {noun}" if record.model == lead else f"The {noun} of {record.model}"
     size = f"{whose} of {drop.text} points {drop.interval}".rstrip()
-    if (drop.value or 0.0) <= 0:
+    if drop.value is not None and drop.value <= 0:
         return Answer(CURE, "There is nothing to make smaller.", f"{size} is not above 0.")
     one_of = f" in one of {len(of_lead)} runs" if len(of_lead) > 1 else ""
     tests = f"Holm-corrected over all tests of {methods}{one_of}, on photos not used for fitting or choosing"

@@ -61,8 +61,9 @@ class Selection:
             return Doubt("Not established.", reason)
         if effect == "narrow":
             reason = (
-                "It chose the pairs of each half of these photos on the other half, so this interval is too "
-                "narrow: the one to report is under “Before you quote a figure”."
+                "It chose the pairs of each half of these photos on the other half, or was made from the "
+                "model that did, so this interval is too narrow: the one to report is under “Before you "
+                "quote a figure”."
             )
             return Doubt("Not established here.", reason)
         if self.on_these_photos:
