@@ -15,7 +15,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from counterground.pool import BACKGROUND_LABELS, PHOTO_SCHEMA, Queue, open_pool
+from counterground.construction.pool import BACKGROUND_LABELS, PHOTO_SCHEMA, Queue, open_pool
 
 PHOTOS, CLASSES, ASKED = 13_050, 45, 50
 

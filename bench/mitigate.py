@@ -3,10 +3,10 @@
 python bench/mitigate.py --out DIR                                   # the shipped stamps-biased
 python bench/mitigate.py --out DIR stamps-balanced 25 50 stamps-biased    # a table over doses
 
-A model is a shipped one, or a folder that ``python -m counterground.training stamps-biased --dose D --out
-FOLDER`` wrote; name it by its dose. Common is the background planted on a photo's class, counter every other
-one, so nothing was selected on these photos. A run that is already in DIR is read, not repeated. With several
-models, neither watermarks nor times are measured.
+A model is a shipped one, or a folder that ``python -m counterground.paper.training stamps-biased --dose D
+--out FOLDER`` wrote; name it by its dose. Common is the background planted on a photo's class, counter
+every other one, so nothing was selected on these photos. A run that is already in DIR is read, not
+repeated. With several models, neither watermarks nor times are measured.
 """
 
 from __future__ import annotations

@@ -94,8 +94,8 @@ def make_dump(folder: Path, photos: int) -> None:
 
 def measure(folder: Path) -> dict[str, float]:
     """In its own process: list, and return how long it took and the peak memory."""
-    from counterground.construction.ingest.collect._open_data import list_open_data
-    from counterground.construction.ingest.collect._session import DumpNames
+    from counterground.construction.collection._open_data import list_open_data
+    from counterground.construction.collection._session import DumpNames
 
     # 15 genera with both common and rare species, and 30 of the common species.
     names = {f"genus {i}": f"Genus{40 * i + 3}" for i in range(15)}

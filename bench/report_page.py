@@ -20,7 +20,7 @@ from _runs import run_info
 from counterground.metrics import score_predictions
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.published import published_models
-from counterground.report import write_report
+from counterground.reporting import write_report
 from counterground.results import PREDICTIONS_SCHEMA, BenchmarkRecord, ModelRecord, Run, RunInfo
 
 CLASSES, PHOTOS, FILES = 45, 13_100, 30

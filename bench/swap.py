@@ -93,7 +93,7 @@ def average_colour() -> tuple:
 
 def plan(manifest: Path, per_label: int):
     """Return the composites: every object on photos of every label."""
-    from counterground.intervention import SwapSettings, plan_swap
+    from counterground.composites import SwapSettings, plan_swap
     from counterground.photos import read_benchmark
 
     settings = SwapSettings(kinds=("same", "other"), backgrounds_per_label=per_label)

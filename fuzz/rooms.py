@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw
 
-from counterground.construction.export import export
+from counterground.construction.exports import export
 from counterground.files import read_record
 from counterground.masks import make_masks
 from counterground.photos import Benchmark, LabelSpace, benchmark_of_frame, write_benchmark
@@ -445,7 +445,7 @@ AREA = 20.0  # pixels, of the least object
 
 def coloredcoco(folder: Path) -> None:
     """Write three photos of each class of ColoredCOCO, in COCO's folders."""
-    from counterground.study.coco import COCO_CLASSES
+    from counterground.paper.study.coco import COCO_CLASSES
 
     outlines = annotations()["annotations"]
     images, listed = [], []

@@ -26,7 +26,7 @@ from packed import know
 from PIL import Image
 
 from counterground.benchmarks import get_benchmark
-from counterground.construction.ingest.imports import ImportOptions, import_photos
+from counterground.construction.imports import ImportOptions, import_photos
 from counterground.errors import CounterGroundError
 from counterground.inference.request import read_aliases
 from counterground.masks import make_masks, read_masks
@@ -204,7 +204,7 @@ def _imported(folder: Path) -> int:
 
 def _addresses(folder: Path) -> int:
     """Read addresses without fetching them, which only a private function does."""
-    from counterground.construction.ingest.imports._table import is_address_table, read_addresses
+    from counterground.construction.imports._table import is_address_table, read_addresses
 
     if not is_address_table(folder / "photos.csv", ImportOptions()):
         raise CounterGroundError("It is a manifest.")
@@ -267,7 +267,7 @@ def _attributions(folder: Path) -> None:
 
 
 def _discovery(folder: Path) -> None:
-    from counterground.construction.discover import read_discovery
+    from counterground.discovery import read_discovery
 
     found = read_discovery(folder / "pairs")
     assert found is not None
@@ -360,13 +360,13 @@ def _layout(name: str) -> Callable[[Path], None]:
 
 
 def _mnist(folder: Path) -> None:
-    from counterground.study.mnist import load_mnist
+    from counterground.paper.study.mnist import load_mnist
 
     load_mnist(folder)
 
 
 def _coloredcoco(folder: Path) -> None:
-    from counterground.study.coco import load_coco_objects
+    from counterground.paper.study.coco import load_coco_objects
 
     load_coco_objects(folder, 8, per_class={"train": 1, "validation": 1, "test": 1}, minimal_area=rooms.AREA)
 
@@ -375,7 +375,7 @@ def _coloredcoco(folder: Path) -> None:
 
 
 def _open_data(folder: Path) -> None:
-    from counterground.construction.ingest.collect._open_data import list_open_data
+    from counterground.construction.collection._open_data import list_open_data
 
     list_open_data(folder, {"ox": 5, "hen": [6]}, since="2020-01-01", licences=["cc-by", "cc0"])
 
@@ -384,10 +384,10 @@ def _answered(path: str) -> Callable[[Path], None]:
     """Read an answer of iNaturalist as if a server had sent it."""
 
     def read(folder: Path) -> None:
-        from counterground.construction.ingest.collect import CollectOptions, _api, _listing
-        from counterground.construction.ingest.collect._session import open_budget
-        from counterground.construction.ingest.collect._taxa import Choice, Taxon
-        from counterground.pool import CANDIDATE_SCHEMA
+        from counterground.construction.collection import CollectOptions, _api, _listing
+        from counterground.construction.collection._session import open_budget
+        from counterground.construction.collection._taxa import Choice, Taxon
+        from counterground.construction.pool import CANDIDATE_SCHEMA
 
         options = CollectOptions(api_url="http://127.0.0.1:1/v1", add=True)
         with contextlib.closing(open_budget(options)) as budget:
@@ -424,7 +424,7 @@ def _completion(folder: Path) -> None:
 
 
 def _classes(folder: Path) -> None:
-    from counterground.construction.ingest.collect import read_classes
+    from counterground.construction.collection import read_classes
 
     read_classes(folder / "names.txt")
 

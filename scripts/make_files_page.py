@@ -17,12 +17,12 @@ from typing import Any, get_type_hints
 import polars as pl
 from pydantic import BaseModel
 
-from counterground.construction.export import LEFT_OUT_SCHEMA
+from counterground.construction.exports import LEFT_OUT_SCHEMA
+from counterground.construction.pool import CANDIDATE_SCHEMA, DECISION_SCHEMA, PHOTO_SCHEMA, SIGNAL_SCHEMA
 from counterground.files import write_text
 from counterground.masks import MASKS_SCHEMA
 from counterground.metrics import SALIENCY_SCHEMA, SCORES_SCHEMA, registered_metrics
 from counterground.photos import MANIFEST_SCHEMA, QUESTION_SCHEMA, Discovered, LabelSpace
-from counterground.pool import CANDIDATE_SCHEMA, DECISION_SCHEMA, PHOTO_SCHEMA, SIGNAL_SCHEMA
 from counterground.results import (
     PREDICTIONS_SCHEMA,
     Accuracies,

@@ -21,8 +21,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 import counterground as cg
 from counterground.benchmarks import open_benchmark
+from counterground.construction.pool import Pool, open_pool
 from counterground.photos import photo_id
-from counterground.pool import Pool, open_pool
 
 WHERE = {
     "black swan": ["water", "grass", "water", "sand", "water", "grass"],

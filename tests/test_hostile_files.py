@@ -23,11 +23,12 @@ from PIL import Image
 from counterground import reading
 from counterground.benchmarks._archive import unpack  # hostile archives need no benchmark in them
 from counterground.cli import main
-from counterground.construction.ingest.imports import ImportOptions, import_photos
+from counterground.construction.imports import ImportOptions, import_photos
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference.request import read_aliases
 from counterground.models import check_specs
 from counterground.models._weights import read_json as read_configuration  # without a whole model beside it
+from counterground.paper.study._study import check_out  # without a study that runs for minutes
 from counterground.photos import (
     Benchmark,
     LabelSpace,
@@ -45,7 +46,6 @@ from counterground.photos import (
 )
 from counterground.reading import open_regular, parse_json
 from counterground.results import open_run
-from counterground.study._study import check_out  # without a study that runs for minutes
 
 BLOCK = 512
 

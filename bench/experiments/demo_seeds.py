@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 import counterground as cg
-from counterground.construction.discover import find_pairs
+from counterground.discovery import find_pairs
 from counterground.metrics import score_predictions
 
 LITE0, LITE1 = "efficientnet-lite0", "efficientnet-lite1"

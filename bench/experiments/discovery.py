@@ -23,7 +23,7 @@ import polars as pl
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import expit
 
-from counterground.construction.discover import find_pairs
+from counterground.discovery import find_pairs
 
 
 class World(NamedTuple):

@@ -1,6 +1,7 @@
 """A dose-response: how much planted reliance is there on photographs never trained on, and is it found?
 
-for dose in 25 50 75; do python -m counterground.training stamps-biased --dose $dose --out DIR/$dose; done
+for dose in 25 50 75; do
+  python -m counterground.paper.training stamps-biased --dose $dose --out DIR/$dose; done
 python bench/experiments/doses.py DIR                 # with the two shipped models, which are the ends
 python bench/experiments/doses.py DIR --figure docs/images/doses.png
 
@@ -17,11 +18,17 @@ import polars as pl
 
 import counterground as cg
 from counterground.benchmarks import load_backgrounds, load_cutouts
-from counterground.construction.discover import find_pairs
+from counterground.discovery import find_pairs
 from counterground.metrics import drop_interval
 from counterground.models import load_model
+from counterground.paper.training import (
+    class_head,
+    encode_photos,
+    held_out_photos,
+    plan_stamps,
+    planted_accuracy,
+)
 from counterground.photos import imagenet_names, prompt_templates
-from counterground.training import class_head, encode_photos, held_out_photos, plan_stamps, planted_accuracy
 
 BALANCED, BIASED = "counterground:stamps-balanced", "counterground:stamps-biased"
 HEADER = (

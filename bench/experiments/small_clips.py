@@ -15,8 +15,7 @@ import counterground.models
 from counterground.benchmarks import load_backgrounds, load_cutouts, open_benchmark
 from counterground.files import write_text
 from counterground.models import load_model
-from counterground.photos import imagenet_names, load_photo, prompt_templates
-from counterground.training import (
+from counterground.paper.training import (
     RECIPES,
     HeldOutPhotos,
     class_head,
@@ -25,6 +24,7 @@ from counterground.training import (
     plan_stamps,
     planted_accuracy,
 )
+from counterground.photos import imagenet_names, load_photo, prompt_templates
 
 SHIPPED = Path(counterground.models.__file__).parent / "data"
 HEADER = (

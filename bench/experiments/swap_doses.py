@@ -30,7 +30,7 @@ from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 
 import counterground as cg
-from counterground.intervention import SwapSettings, plan_swap
+from counterground.composites import SwapSettings, plan_swap
 from counterground.models import load_model
 from counterground.photos import Benchmark, load_photo
 

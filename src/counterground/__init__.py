@@ -35,21 +35,19 @@ if _TYPE_CHECKING:
     from counterground.comparison import Comparison, reproduce
     from counterground.construction.annotate import LabelSettings, label_pool
     from counterground.construction.annotate.masks import ServerSettings, review_masks
-    from counterground.construction.curate import CurateSettings, curate
-    from counterground.construction.discover import Discovery
-    from counterground.construction.export import CardFacts, ShardSize
-    from counterground.construction.ingest.collect import CollectOptions, collect
-    from counterground.construction.ingest.imports import ImportOptions, import_photos
+    from counterground.construction.collection import CollectOptions, collect
+    from counterground.construction.curation import CurateSettings, curate
+    from counterground.construction.exports import CardFacts, ShardSize
+    from counterground.construction.imports import ImportOptions, import_photos
+    from counterground.construction.pool import Pool, open_pool
     from counterground.decision import Check, Plan
+    from counterground.discovery import Discovery
     from counterground.inference import Settings
     from counterground.masks import MaskLimits, Masks, MaskSettings, read_masks, with_masks
     from counterground.mitigation import Mitigated, list_mitigations, read_head
     from counterground.models import list_models
-    from counterground.photos import Benchmark, LabelSpace
-    from counterground.pool import Pool, open_pool
-    from counterground.report.figures import write_figures
-    from counterground.results import Run, bibliography, eval_results, model_cards, open_run
-    from counterground.study import (
+    from counterground.paper.figures import write_figures
+    from counterground.paper.study import (
         CocoSettings,
         ColoredSettings,
         TheorySettings,
@@ -57,18 +55,20 @@ if _TYPE_CHECKING:
         study_multicoloredmnist,
         study_theory,
     )
+    from counterground.photos import Benchmark, LabelSpace
+    from counterground.results import Run, bibliography, eval_results, model_cards, open_run
 
 _ROOMS = {
     "Benchmark": "photos",
-    "CardFacts": "construction.export",
+    "CardFacts": "construction.exports",
     "Check": "decision",
-    "CocoSettings": "study",
-    "CollectOptions": "construction.ingest.collect",
-    "ColoredSettings": "study",
+    "CocoSettings": "paper.study",
+    "CollectOptions": "construction.collection",
+    "ColoredSettings": "paper.study",
     "Comparison": "comparison",
-    "CurateSettings": "construction.curate",
-    "Discovery": "construction.discover",
-    "ImportOptions": "construction.ingest.imports",
+    "CurateSettings": "construction.curation",
+    "Discovery": "discovery",
+    "ImportOptions": "construction.imports",
     "LabelSettings": "construction.annotate",
     "LabelSpace": "photos",
     "Mitigated": "mitigation",
@@ -76,24 +76,24 @@ _ROOMS = {
     "MaskLimits": "masks",
     "MaskSettings": "masks",
     "Masks": "masks",
-    "Pool": "pool",
+    "Pool": "construction.pool",
     "Run": "results",
     "Settings": "inference",
     "ServerSettings": "construction.annotate.masks",
-    "ShardSize": "construction.export",
-    "TheorySettings": "study",
+    "ShardSize": "construction.exports",
+    "TheorySettings": "paper.study",
     "bibliography": "results",
     "check": "api",
-    "collect": "construction.ingest.collect",
+    "collect": "construction.collection",
     "compare": "api",
-    "curate": "construction.curate",
+    "curate": "construction.curation",
     "discover": "api",
     "eval_results": "results",
     "evaluate": "api",
     "export": "api",
     "format_scores": "api",
     "get_benchmark": "benchmarks",
-    "import_photos": "construction.ingest.imports",
+    "import_photos": "construction.imports",
     "label_pool": "construction.annotate",
     "list_benchmarks": "benchmarks",
     "list_mitigations": "mitigation",
@@ -102,7 +102,7 @@ _ROOMS = {
     "mitigate": "api",
     "model_cards": "results",
     "open_benchmark": "benchmarks",
-    "open_pool": "pool",
+    "open_pool": "construction.pool",
     "open_run": "results",
     "plan": "api",
     "read_masks": "masks",
@@ -110,12 +110,12 @@ _ROOMS = {
     "reproduce": "comparison",
     "review_masks": "construction.annotate.masks",
     "scores": "api",
-    "study_coloredcoco": "study",
-    "study_multicoloredmnist": "study",
-    "study_theory": "study",
+    "study_coloredcoco": "paper.study",
+    "study_multicoloredmnist": "paper.study",
+    "study_theory": "paper.study",
     "swap": "api",
     "with_masks": "masks",
-    "write_figures": "report.figures",
+    "write_figures": "paper.figures",
     "write_report": "api",
 }
 

@@ -17,12 +17,12 @@ from counterground.comparison import (
     full_comparison,
     measured_referees,
 )
-from counterground.construction.discover import Discovery, discover_pairs, read_discovery
+from counterground.composites import KINDS, SwapSettings, swap_backgrounds
 from counterground.decision import Assumptions, Check, Costs, Limits, Plan, Until, check_run, plan_photos
+from counterground.discovery import Discovery, discover_pairs, read_discovery
 from counterground.errors import MissingExtraError, UsageError
 from counterground.files import check_apart
 from counterground.inference import Engine, Settings, evaluate_models
-from counterground.intervention import KINDS, SwapSettings, swap_backgrounds
 from counterground.masks import Masks, MaskSettings, with_masks
 from counterground.masks import make_masks as make_masks_of
 from counterground.metrics import KEYS, Contrast, Scale
@@ -57,7 +57,7 @@ from counterground.results import (
 from counterground.results import format_scores as written_scores
 
 if TYPE_CHECKING:
-    from counterground.construction.export import CardFacts, ExportReport, ShardSize
+    from counterground.construction.exports import CardFacts, ExportReport, ShardSize
     from counterground.mitigation import Mitigated, Mitigation
 
 AnyBenchmark = Benchmark | Path | str
@@ -317,7 +317,7 @@ def mitigate(
         CounterGroundError: a method fails, or see ``evaluate``.
     """
     from counterground.mitigation import mitigate_model
-    from counterground.report.figures import write_figures
+    from counterground.paper.figures import write_figures
 
     _refuse_licences(accept_licences, masks)
     _refuse_confusable(label_space)
@@ -513,7 +513,7 @@ def swap(
             annotations, ``grabcut``, or a model; None for the benchmark's own.
         mask_settings: how masks are read and made; only with ``masks``.
         accept_licences: licences of a mask model's weights that you accept.
-        kinds: kinds of composites, from ``counterground.intervention.KINDS``.
+        kinds: kinds of composites, from ``counterground.composites.KINDS``.
         labels: backgrounds that objects are put on; empty: all that have enough photos.
         backgrounds_per_label: photos of each label for each object, and number of any other draws.
         foregrounds: number of photos whose objects are used, spread over classes and groups; None for all or,
@@ -674,7 +674,7 @@ def export(
     Args:
         benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
         out: the folder; with several formats, each gets its own folder inside it.
-        formats: one or more of ``counterground.construction.export.FORMATS``.
+        formats: one or more of ``counterground.construction.exports.FORMATS``.
         shared: whether it is for others: photos whose licence is unknown or forbids sharing are left out.
         all_licences: keep all photos in a shared export too, on your own responsibility.
         licence_for_unknown: the licence ("cc-by") for photos that state none, if they are your own.
@@ -690,8 +690,8 @@ def export(
             column whose name a format uses itself, or ``out`` holds something else, or the benchmark itself.
         CounterGroundError: no photo may be passed on; a file is missing or changed; it cannot be written.
     """
-    from counterground.construction.export import export as export_benchmark
-    from counterground.construction.export import known_facts
+    from counterground.construction.exports import export as export_benchmark
+    from counterground.construction.exports import known_facts
 
     opened = _opened(benchmark, show_progress, out)
     return export_benchmark(
@@ -1007,7 +1007,7 @@ def write_report(
             without any photo of the runs, or no altair for the chart (extra ``report``).
         CounterGroundError: a run cannot be read, or the file cannot be written.
     """
-    from counterground.report import write_report as write_page
+    from counterground.reporting import write_report as write_page
 
     opened = open_runs(runs)
     if isinstance(benchmarks, Iterable) and not isinstance(benchmarks, str):

@@ -12,8 +12,8 @@ import pytest
 from noise_photos import save_animals
 
 from counterground.cli import counterground
+from counterground.construction.pool import open_pool
 from counterground.photos import photo_id, write_benchmark
-from counterground.pool import open_pool
 
 # What the extras install, by import name. Nothing else that the package needs brings these.
 EXTRAS = {

@@ -139,12 +139,12 @@ def test_an_earlier_spelling_still_works_and_is_not_in_the_help(words, capsys):
 # Examples that are only parsed here, by how they begin, and why.
 PARSED = {
     "counterground benchmarks get": "fetches Debian packages or an archive of some gigabytes",
-    "counterground collect": "asks iNaturalist; tests/construction/ingest/collect has a server like it",
+    "counterground collect": "asks iNaturalist; tests/construction/collection has a server like it",
     "counterground import my-pool hf:": "loads a data set from a hub",
-    "counterground import my-pool urls.csv": "downloads; tests/construction/ingest/imports has a server",
+    "counterground import my-pool urls.csv": "downloads; tests/construction/imports has a server",
     "counterground masks my-photos --from rembg": "fetches weights",
     "counterground label": "serves a page until Ctrl-C; tests/construction/annotate opens it",
-    "counterground study": "trains for minutes, or needs MNIST or COCO; tests/study runs parts",
+    "counterground study": "trains for minutes, or needs MNIST or COCO; tests/paper/study runs parts",
 }
 # What examples name that is far away or large, and what the test puts in its place.
 STAND_INS = {

@@ -11,7 +11,7 @@ import forked
 import pytest
 from planted_photos import planted_benchmark
 
-from counterground.construction.ingest.imports import import_photos
+from counterground.construction.imports import import_photos
 from counterground.photos import write_benchmark
 
 # Python tells the hook of every socket and process, whichever library of ours or of others opens it.

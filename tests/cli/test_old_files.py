@@ -16,9 +16,9 @@ from noise_photos import save_animals
 
 import counterground as cg
 from counterground.cli import main
-from counterground.construction.discover import read_discovery
+from counterground.construction.pool import open_pool
+from counterground.discovery import read_discovery
 from counterground.photos import photo_id, read_benchmark
-from counterground.pool import open_pool
 
 BRIGHTNESS = "colour_model:brightness"
 ASK = ["--label-space", "benchmark"]

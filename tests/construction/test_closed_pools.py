@@ -8,9 +8,9 @@ import pytest
 
 from counterground import export, open_benchmark
 from counterground.cli import main
-from counterground.construction.curate import curate
+from counterground.construction.curation import curate
+from counterground.construction.pool import open_pool
 from counterground.errors import CounterGroundError
-from counterground.pool import open_pool
 
 FILES = Path("/proc/self/fd")
 pytestmark = pytest.mark.skipif(not FILES.is_dir(), reason="open files are counted in /proc")

@@ -28,7 +28,7 @@ from inaturalist_server import INaturalistServer
 from rcc import animal_photos
 
 from counterground.benchmarks import composite, load_backgrounds, load_cutouts, open_benchmark
-from counterground.pool import open_pool
+from counterground.construction.pool import open_pool
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,9 @@ from noise_photos import ANIMALS, save_noise
 
 import counterground as cg
 from counterground.cli import main
-from counterground.report.figures import FIGURES
-from counterground.study import TheorySettings
-from counterground.study.theory import simulate_grid
+from counterground.paper.figures import FIGURES
+from counterground.paper.study import TheorySettings
+from counterground.paper.study.theory import simulate_grid
 
 PAGE = (Path(__file__).parents[2] / "docs" / "figures.md").read_text()
 (BLOCK,) = re.findall(r"<!-- run -->\n```console\n(.*?)```", PAGE, flags=re.DOTALL)

@@ -12,7 +12,7 @@ from noise_photos import save_animals
 
 import counterground as cg
 from counterground.cli import main
-from counterground.construction.discover import read_discovery
+from counterground.discovery import read_discovery
 from counterground.errors import CounterGroundError
 
 FLIPS = 40

@@ -19,12 +19,12 @@ from colour_model import NAMES, brightness
 from disc_photos import background_only, disc_photos
 from noise_photos import save_animals, save_noise
 
+from counterground.composites import SwapSettings, plan_swap
 from counterground.decision import Until
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
 from counterground.inference.cluster._ray import Room, room  # GPUs, which no test has
 from counterground.inference.cluster._worker import versions  # one of them is changed
-from counterground.intervention import SwapSettings, plan_swap
 from counterground.models import Classifier
 from counterground.photos import read_benchmark
 

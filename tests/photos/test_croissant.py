@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from counterground.benchmarks import open_benchmark
-from counterground.construction.export import export
+from counterground.construction.exports import export
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import photo_id, read_benchmark
 

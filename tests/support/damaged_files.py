@@ -20,11 +20,12 @@ from made_pools import fill_pool
 from noise_photos import save_animals
 
 import counterground as cg
+from counterground.construction.collection._api import _AnswerCache
 
 # Private modules: each kind of file is written and read alone, not by the command that also writes others.
-from counterground.construction.curate._measures import MeasureStore, PixelMeasures
-from counterground.construction.discover import read_discovery
-from counterground.construction.ingest.collect._api import _AnswerCache
+from counterground.construction.curation._measures import MeasureStore, PixelMeasures
+from counterground.construction.pool import TASKS, open_pool
+from counterground.discovery import read_discovery
 from counterground.errors import CounterGroundError
 from counterground.files import (
     DamagedCacheWarning,
@@ -40,9 +41,11 @@ from counterground.masks import MaskDecisions, read_masks, standing
 from counterground.mitigation import read_head
 from counterground.mitigation._export import write_head
 from counterground.mitigation._method import MitigatedHead
+from counterground.paper.figures._material import read_study
+from counterground.paper.study._grid import read_figures, run_grid
+from counterground.paper.training import train
+from counterground.paper.training._loop import Schedule
 from counterground.photos import UnreadablePhoto, photo_geometry, read_benchmark, read_mask
-from counterground.pool import TASKS, open_pool
-from counterground.report.figures._material import read_study
 from counterground.results import (
     Accuracies,
     Figure,
@@ -52,9 +55,6 @@ from counterground.results import (
     open_run,
     read_mitigation,
 )
-from counterground.study._grid import read_figures, run_grid
-from counterground.training import train
-from counterground.training._loop import Schedule
 
 BRIGHTNESS = "colour_model:brightness"
 _FLIPS = (0x01, 0xFF, 0x80, 0x20)

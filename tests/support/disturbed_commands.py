@@ -448,13 +448,13 @@ def disturbed_commands() -> Iterator[dict[str, Command]]:
                 f"swap benchmark -m disc_photos:foreground_only --backgrounds-per-label 1 {usual}",
                 _discs,
                 first="no_report",
-                needs=(*torch, "counterground.intervention", "disc_photos"),
+                needs=(*torch, "counterground.composites", "disc_photos"),
             ),
             Command(
                 "report",
                 f"evaluate photos -m colour_model:brightness {usual}",
                 _one_animal,
-                needs=(*torch, "counterground.report"),
+                needs=(*torch, "counterground.reporting"),
                 only="report.html",
             ),
             Command(

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from counterground.construction.pool import Pool, open_pool
 from counterground.photos import photo_id
-from counterground.pool import Pool, open_pool
 
 
 def fill_pool(

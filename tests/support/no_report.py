@@ -2,6 +2,6 @@
 
 import sys
 
-for name in [name for name in sys.modules if name.startswith("counterground.report")]:
+for name in [name for name in sys.modules if name.startswith("counterground.reporting")]:
     del sys.modules[name]
 sys.modules["altair"] = None

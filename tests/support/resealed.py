@@ -3,8 +3,8 @@
 import sqlite3
 from contextlib import closing
 
+from counterground.construction.pool._database import _SEALED  # what each digest is of
 from counterground.files import row_digest
-from counterground.pool._database import _SEALED  # what each digest is of
 
 
 def change_pool(file, *statements: str) -> None:

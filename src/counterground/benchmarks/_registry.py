@@ -12,10 +12,10 @@ from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks.counteranimal import COUNTERANIMAL
 from counterground.benchmarks.layouts import LAYOUTS
 from counterground.benchmarks.stamps import STAMPS
+from counterground.construction.pool import is_pool, open_pool
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.photos import Benchmark, names_source, read_benchmark
 from counterground.plugins import Registry
-from counterground.pool import is_pool, open_pool
 from counterground.reading import given_path, is_file, is_folder
 
 _BENCHMARKS = Registry(

@@ -23,19 +23,20 @@ from counterground.cli._benchmarks import benchmarks
 from counterground.cli._cache import cache
 from counterground.cli._check import check
 from counterground.cli._compare import compare
+from counterground.cli._discover import discover
 from counterground.cli._evaluate import evaluate
-from counterground.cli._figures import figures
 from counterground.cli._help import Group, settings, start_page
+from counterground.cli._mitigate import mitigate
 from counterground.cli._models import models
 from counterground.cli._plan import plan
 from counterground.cli._report import report
 from counterground.cli._scores import scores
-from counterground.cli._study import study
-from counterground.cli.construction import collect, curate, discover, export, import_, label, pool
-from counterground.cli.intervention import masks, mitigate, swap
+from counterground.cli._swap import swap
+from counterground.construction.cli import collect, curate, export, import_, label, masks, pool
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError, error_summary, raised_in
 from counterground.files import DamagedCacheWarning
 from counterground.offline import guard_process, is_offline, offline
+from counterground.paper.cli import figures, study
 from counterground.plugins import plugin_modules
 from counterground.privacy import kept_paths, masked
 from counterground.text import one_line

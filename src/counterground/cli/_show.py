@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from counterground.benchmarks import BuiltInBenchmark
-    from counterground.construction.discover import Discovery
+    from counterground.discovery import Discovery
     from counterground.inference import CacheEntry
     from counterground.mitigation import Mitigated
     from counterground.models import ModelInfo

@@ -18,10 +18,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
+from counterground.construction.pool import database_problem
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import database_damage, row_digest, write_bytes
 from counterground.masks._found import OBJECT
-from counterground.pool import database_problem
 from counterground.reading import parse_json
 
 Verdict = Literal["accepted", "rejected", "redrawn"]

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from counterground.composites import Composite, MaskedPhoto
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Features
-from counterground.intervention import Composite, MaskedPhoto
 from counterground.mitigation._method import Input
 from counterground.photos import Benchmark, UnreadablePhoto, photo_id
 from counterground.text import counted

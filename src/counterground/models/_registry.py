@@ -26,7 +26,7 @@ from counterground.models._named import NamedModel
 from counterground.models.classifiers import LITE, TIMM, TORCHVISION, without_head
 from counterground.models.custom import OBJECT, ONNX, USER, complete_model, load_object
 from counterground.models.execution import check_precision, out_of_memory, resolve_device
-from counterground.models.generative import ENDPOINT, MINIGPT4
+from counterground.models.generative import ENDPOINT
 from counterground.models.huggingface import HUGGING_FACE
 from counterground.models.open_clip import OPEN_CLIP, SHIPPED
 from counterground.models.specs import SETS, expand_specs, split_head
@@ -35,7 +35,7 @@ from counterground.plugins import Registry
 from counterground.reading import given_path, is_file, is_folder
 
 # In the order of `list_models`: those that need no network first.
-_BUILT_IN = (LITE, SHIPPED, TORCHVISION, OPEN_CLIP, HUGGING_FACE, MINIGPT4, TIMM, ONNX, ENDPOINT)
+_BUILT_IN = (LITE, SHIPPED, TORCHVISION, OPEN_CLIP, HUGGING_FACE, TIMM, ONNX, ENDPOINT)
 _FAMILIES = Registry(
     "counterground.models",
     Family,

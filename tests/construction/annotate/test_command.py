@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner
 
 from counterground.cli import main
-from counterground.cli.construction import label
 from counterground.construction.annotate import LabelSettings, label_pool
 
 # Tested where they are: through a server and a page each case takes seconds.
@@ -22,8 +21,9 @@ from counterground.construction.annotate._labels import (
 )
 from counterground.construction.annotate._state import AppState
 from counterground.construction.annotate.web import Sessions
+from counterground.construction.cli import label
+from counterground.construction.pool import BACKGROUND_LABELS, Queue, open_pool
 from counterground.errors import CounterGroundError, UsageError
-from counterground.pool import BACKGROUND_LABELS, Queue, open_pool
 
 
 def refusal(pool, *options):

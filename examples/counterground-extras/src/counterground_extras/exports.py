@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from counterground.construction.export import Contents, ExportFormat, ShardSize, Tick, copy_photos
+from counterground.construction.exports import Contents, ExportFormat, ShardSize, Tick, copy_photos
 
 
 def _write(contents: Contents, folder: Path, shard_size: ShardSize, tick: Tick) -> None:

@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 from counterground.construction.annotate._labels import check_labels, guidance, label_meanings
 from counterground.construction.annotate._state import AppState
 from counterground.construction.annotate.web import Body, Events, Sent, Text, Token, record_each
+from counterground.construction.pool import TASKS, Disagreement
 from counterground.errors import UsageError
-from counterground.pool import TASKS, Disagreement
 
 _Label = Annotated[str, Field(min_length=1, max_length=200)]
 _Task = Literal["review", "background"]

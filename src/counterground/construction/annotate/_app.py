@@ -23,9 +23,9 @@ from counterground.construction.annotate.web import (
     page_not_found,
     picture,
 )
+from counterground.construction.pool import TASKS
 from counterground.errors import CounterGroundError
 from counterground.photos import UnreadablePhoto
-from counterground.pool import TASKS
 
 
 def build_app(state: AppState, *, port: int) -> Starlette:

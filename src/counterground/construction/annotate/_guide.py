@@ -10,8 +10,8 @@ from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlencode
 
+from counterground.construction.pool import Pool
 from counterground.photos import UnreadablePhoto, load_photo
-from counterground.pool import Pool
 
 GUIDE = "guide"
 MOST_PICTURES = 6

@@ -8,9 +8,9 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
+from counterground.construction.pool import KEEP, LATER, REVIEW_LABELS, Pool
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import name_key
-from counterground.pool import KEEP, LATER, REVIEW_LABELS, Pool
 from counterground.reading import read_text
 
 COMMAND_KEYS = frozenset("luz")

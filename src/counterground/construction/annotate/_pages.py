@@ -17,8 +17,8 @@ from counterground.construction.annotate._labels import (
 )
 from counterground.construction.annotate._state import AppState
 from counterground.construction.annotate.web import render
+from counterground.construction.pool import IMPORTED, TASKS, AnnotatorProgress
 from counterground.metrics import agreement
-from counterground.pool import IMPORTED, TASKS, AnnotatorProgress
 
 _LISTED = 200  # adjudications, each with its photo
 _TASK_TITLES = {"review": "Review", "background": "Backgrounds"}

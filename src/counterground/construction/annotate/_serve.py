@@ -11,8 +11,8 @@ from counterground.construction.annotate._labels import check_labels, read_label
 from counterground.construction.annotate._state import AppState
 from counterground.construction.annotate._suggest import Suggester
 from counterground.construction.annotate.web import AnnotatorServer, ServerSettings
+from counterground.construction.pool import TASKS, Pool, Queue, check_annotators, open_pool
 from counterground.errors import CounterGroundError, UsageError
-from counterground.pool import TASKS, Pool, Queue, check_annotators, open_pool
 from counterground.text import counted
 
 

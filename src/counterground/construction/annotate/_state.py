@@ -10,8 +10,8 @@ from counterground.construction.annotate._guide import guide_addresses
 from counterground.construction.annotate._labels import guidance
 from counterground.construction.annotate._suggest import Suggester
 from counterground.construction.annotate.web import Sessions
+from counterground.construction.pool import Pool, Queue, QueuedPhoto
 from counterground.errors import CounterGroundError
-from counterground.pool import Pool, Queue, QueuedPhoto
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,12 @@
-"""Generative models: losses of answers, models behind an HTTP API, and MiniGPT-4."""
+"""Generative models: losses of answers, and models behind an HTTP API."""
 
 from counterground.models.generative._conversation import Candidate, Conversation, PhotoInputs, placed
 from counterground.models.generative._endpoint import ENDPOINT
 from counterground.models.generative._losses import NotShareableError, Scorer
-from counterground.models.generative._minigpt4 import MINIGPT4
 from counterground.models.generative._thoughts import opens_thoughts, without_thoughts
 
 __all__ = [
     "ENDPOINT",
-    "MINIGPT4",
     "Candidate",
     "Conversation",
     "NotShareableError",

@@ -17,7 +17,7 @@ from PIL import Image
 from raw_client import RawClient
 
 from counterground.cli import main
-from counterground.cli.construction import label
+from counterground.construction.cli import label
 from counterground.errors import CounterGroundError
 from counterground.files import read_record, row_digest, sealed_files, write_record, write_text
 from counterground.masks import MaskDecisions, make_masks, mask_id, standing

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from counterground.construction.annotate.masks._queue import MaskedPhoto
+from counterground.construction.pool import leads_out
 from counterground.errors import UsageError
 from counterground.masks import read_mask
 from counterground.photos import UnreadablePhoto, photo_size
-from counterground.pool import leads_out
 
 
 def usable_mask(folder: Path, photo: MaskedPhoto) -> npt.NDArray[np.uint8]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from counterground.construction.annotate.masks._queue import MaskedPhoto, MaskQueue
 from counterground.construction.annotate.web import Sessions
+from counterground.construction.pool import leads_out
 from counterground.masks import MaskDecisions, Masks, mask_id
-from counterground.pool import leads_out
 
 
 @dataclass(frozen=True)

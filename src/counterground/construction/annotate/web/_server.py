@@ -24,9 +24,9 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from counterground.construction.annotate.web._security import MOST_BYTES, SecurityMiddleware, Sessions
+from counterground.construction.pool import IMPORTED
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import name_key
-from counterground.pool import IMPORTED
 
 try:
     import resource

@@ -1,0 +1,510 @@
+"""Which object goes on which background: drawn with a seed, equally many of each label for each object."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from counterground.composites._recipe import VERSION, Composite
+from counterground.composites._usable import NAMED, UsablePhoto, groups_of_labels, usable_photos
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, whole_number
+from counterground.metrics import GROUPS, decomposed_classes, swap_design
+from counterground.photos import Benchmark
+from counterground.text import and_more, counted
+
+KINDS = (
+    "original",
+    "pasted",
+    "refilled",
+    "same",
+    "other",
+    "grey",
+    "background_only",
+    "mixed_same",
+    "mixed_rand",
+    "placed_common",
+    "placed_counter",
+)
+"""What a row of a swap may be; see the README."""
+_OF_LABELS = ("same", "other")
+_PAIRS = (("mixed_same", "mixed_rand"), ("placed_common", "placed_counter"))
+_TEXTS = (
+    *("background", "group", "own_group", "background_class", "background_cluster"),
+    *("mask", "licence", "attribution"),
+)
+_PER_CUTOUT = 2
+_MORE = "Add photos of other clusters"
+PER_LABEL = 4
+
+
+@dataclass(frozen=True)
+class SwapSettings:
+    """Which composites are made.
+
+    Attributes:
+        kinds: which of `KINDS`; both of a pair or none.
+        labels: backgrounds that objects are put on; empty for all that have enough photos.
+        backgrounds_per_label: photos of each label for each object, and number of any other draws.
+        foregrounds: photos whose objects are used, spread over classes, groups and cut-outs; None for all,
+            or, if several photos show the same cut-out, for two of each.
+        placement: ``hold`` an object's size and position, or ``draw`` them from photos of its class.
+        match_colour: move the object's colours half way to those of the background.
+        seed: seed for all draws.
+
+    Raises:
+        UsageError: an unknown kind, half a pair, labels without the kinds that use them, or a number that is
+            not whole, or below 1.
+    """
+
+    kinds: tuple[str, ...] = KINDS
+    labels: tuple[str, ...] = ()
+    backgrounds_per_label: int = PER_LABEL
+    foregrounds: int | None = None
+    placement: Literal["hold", "draw"] = "hold"
+    match_colour: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise UsageError(
+                    f"There is no kind {kind!r} of composite.{did_you_mean(kind, KINDS)} There are "
+                    f"{', '.join(KINDS)}."
+                )
+        if not self.kinds:
+            raise UsageError(f"Name at least one kind of composite: {', '.join(KINDS)}.")
+        if self.labels and not set(_OF_LABELS) & set(self.kinds):
+            raise UsageError(
+                "--labels chooses backgrounds for the kinds same and other: add them to --kinds, or leave "
+                "out --labels."
+            )
+        for pair in _PAIRS:
+            if len(set(pair) & set(self.kinds)) == 1:
+                raise UsageError(f"{' and '.join(pair)} are compared with each other: name both or neither.")
+        for name, what, least in (
+            ("seed", "A seed", None),
+            ("backgrounds_per_label", "The number of backgrounds of each label", 1),
+            ("foregrounds", "The number of foregrounds", 1),
+        ):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, whole_number(given, what, least))
+        if self.placement not in ("hold", "draw"):
+            raise UsageError(f"The placement is 'hold' or 'draw', not {self.placement!r}.")
+
+    def record(self) -> dict[str, Any]:
+        """Return the settings as JSON types."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+
+class SwapPlan(NamedTuple):
+    """The benchmark of composites, and how many photos gave an object and a background."""
+
+    benchmark: Benchmark
+    foregrounds: int
+    backgrounds: int
+
+
+def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bool = False) -> SwapPlan:
+    """Return the composites of a benchmark's photos: one row each, made when they are read.
+
+    Photos without a usable mask give neither an object nor a background; notes name and count them.
+
+    Raises:
+        UsageError: an unknown label, or one with both kinds of quotes.
+        CounterGroundError: no photo has a usable mask, or there are too few backgrounds.
+    """
+    usable, notes = usable_photos(benchmark, show_progress=show_progress)
+    if not usable:
+        raise CounterGroundError(
+            f"No photo of {benchmark.name} has a mask that can be used: add --masks, such as a folder "
+            f"of PNGs, COCO annotations, or what `counterground masks` makes. {' '.join(notes[:1])}"
+        )
+    for label in sorted({photo.label for photo in usable if photo.label is not None}):
+        if "'" in label and '"' in label:
+            raise UsageError(
+                f"No contrast can name the background {label!r}, which has both kinds of quotes."
+            )
+    drawn = _Draw(benchmark, usable, settings)
+    rows = list(drawn.rows())
+    if not rows:
+        raise CounterGroundError(
+            f"None of these composites can be made of {benchmark.name}: {' '.join(drawn.notes)}"
+        )
+    frame = pl.DataFrame([row for row, _ in rows], infer_schema_length=None)
+    frame = frame.with_columns(pl.col(_TEXTS).cast(pl.String))
+    objects = frame["foreground"].n_unique()
+    backgrounds = set(frame["background_photo"]) - {"grey"}
+    made_of = (
+        f"Photos are composites (version {VERSION}, seed {settings.seed}) of the benchmark "
+        f"{benchmark.name!r}: objects of {counted(objects, 'photo')}, backgrounds of "
+        f"{len(backgrounds):,}."
+    )
+    made = Benchmark(
+        f"{benchmark.name}, swapped",
+        benchmark.root,
+        frame,
+        benchmark.label_space,
+        (*benchmark.notes, made_of, *notes, *drawn.notes, *_decomposed(frame), *_crossed(benchmark)),
+        benchmark.discovery,
+        swap_design(frame),
+        benchmark.masks_root,
+        {row["path"]: recipe for row, recipe in rows if recipe is not None},
+    )
+    return SwapPlan(made, objects, len(backgrounds))
+
+
+def _decomposed(composites: pl.DataFrame) -> list[str]:
+    """Return a note if the drop is decomposed over fewer classes than show the background effect."""
+    whole, part = decomposed_classes(composites)
+    if not 0 < part < whole:
+        return []
+    note = (
+        f"The background effect is over the {counted(whole, 'class')} that show it, the drop and its parts "
+        f"over the {part:,} of them that {'shows' if part == 1 else 'show'} all parts."
+    )
+    return [note]
+
+
+def _crossed(benchmark: Benchmark) -> list[str]:
+    """Return a note if the photos have clusters in a second column, which composites do not keep."""
+    first, *others = benchmark.design.clusters
+    return [
+        f"Objects and backgrounds have the clusters of the column {first} alone: those of photos of one "
+        f"{other} count as independent, so intervals may be too narrow."
+        for other in others
+    ]
+
+
+_Row = tuple[dict[str, Any], Composite | None]
+
+
+class _Deck:
+    """Photos to draw: each as often as the others, and from many clusters before two from one.
+
+    A photo is never drawn for one with the same value of ``kin``.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[UsablePhoto],
+        rng: np.random.Generator,
+        kin: Callable[[UsablePhoto], Hashable],
+    ) -> None:
+        self.photos, self._rng, self._kin = photos, rng, kin
+        self._related = Counter(map(kin, photos))
+        self._waiting: deque[UsablePhoto] = deque()
+
+    def available(self, owner: UsablePhoto) -> int:
+        """Return how many photos may be drawn for a photo."""
+        return len(self.photos) - self._related[self._kin(owner)]
+
+    def draw(self, n: int, owner: UsablePhoto) -> list[UsablePhoto]:
+        """Return ``n`` different photos that may be drawn for the owner; that many must be available."""
+        taken: list[UsablePhoto] = []
+        passed: list[UsablePhoto] = []
+        while len(taken) < n:
+            if not self._waiting:
+                self._waiting.extend(self._shuffled())
+            card = self._waiting.popleft()
+            if self._kin(card) == self._kin(owner) or card in taken:
+                passed.append(card)
+            else:
+                taken.append(card)
+        self._waiting.extendleft(reversed(passed))
+        return taken
+
+    def _shuffled(self) -> list[UsablePhoto]:
+        order = [self.photos[place] for place in self._rng.permutation(len(self.photos))]
+        return sorted(order, key=_turns(order, _kin).__getitem__)
+
+
+class _Draw:
+    """The composites of some photos, drawn once; ``notes`` say what cannot be drawn."""
+
+    def __init__(self, benchmark: Benchmark, usable: Sequence[UsablePhoto], settings: SwapSettings) -> None:
+        self._settings, self._usable, self._n = settings, usable, settings.backgrounds_per_label
+        self._groups, self._disputed = groups_of_labels(benchmark.photos)
+        self.notes: list[str] = []
+        self.labels = self._labels()
+        self.foregrounds = self._foregrounds()
+        classes = {photo.row["class_index"]: photo.row["class_name"] for photo in self.foregrounds}
+        self._of_label = {label: self._deck(f"label {label}", background=label) for label in self.labels}
+        self._of_class = {index: self._deck(f"class {index}", class_index=index) for index in classes}
+        self._any = self._deck("any")
+        self._donors = {
+            (index, group): self._deck(f"{group} {index}", kin=_content, class_index=index, group=group)
+            for index in classes
+            for group in GROUPS
+        }
+        # By class: on how many of its other photos an object is put, and how many placements it has by group.
+        self._mixes = {index: self._fewest(index, deck) for index, deck in self._of_class.items()}
+        self._places = {
+            index: self._fewest(index, *(self._donors[index, group] for group in GROUPS)) for index in classes
+        }
+        self._note_classes(classes)
+
+    def rows(self) -> Iterator[_Row]:
+        """Yield the row of each composite, and how it is made: None for a photo as it is."""
+        makers: dict[str, Callable[[UsablePhoto], Iterable[_Row]]] = {
+            "original": lambda own: [self._row(own, "original", own, None)],
+            "pasted": lambda own: [
+                self._row(own, "pasted", own, Composite(own.masked, own.masked, refill=False))
+            ],
+            "refilled": lambda own: [self._row(own, "refilled", own, Composite(own.masked, own.masked))],
+            "grey": lambda own: [self._row(own, "grey", None, self._composite(own, None, 0))],
+            "background_only": lambda own: [
+                self._row(own, "background_only", own, Composite(None, own.masked))
+            ],
+            "other": self._on_labels,
+            "same": self._on_labels,
+            "mixed_same": self._mixed,
+            "placed_common": self._placed,
+        }
+        wanted = [kind for kind in makers if kind in self._settings.kinds]
+        if set(_OF_LABELS) <= set(wanted):
+            wanted.remove("same")  # both come from the same draws
+        for own in self.foregrounds:
+            for kind in wanted:
+                yield from makers[kind](own)
+
+    def _labels(self) -> list[str]:
+        """Return the backgrounds with enough photos besides those of any one cluster."""
+        if not set(_OF_LABELS) & set(self._settings.kinds):
+            return []
+        clusters: dict[str, Counter[int]] = {}
+        for photo in self._usable:
+            if photo.label is not None:
+                clusters.setdefault(photo.label, Counter())[photo.kin] += 1
+        for label in self._settings.labels:
+            if label not in clusters:
+                known = ", ".join(sorted(clusters)) or "none"
+                raise UsageError(
+                    f"No usable photo shows the background {label!r}; there are {known}."
+                    f"{did_you_mean(label, clusters)}"
+                )
+        wanted = sorted(set(self._settings.labels) or clusters)
+        enough = {label: clusters[label].total() - max(clusters[label].values()) for label in wanted}
+        kept = [label for label in wanted if enough[label] >= self._n]
+        few = {label: enough[label] for label in wanted if label not in kept}
+        shown = ", ".join(f"{label} ({count})" for label, count in sorted(few.items(), key=lambda i: -i[1]))
+        if not wanted:
+            raise CounterGroundError(
+                "No usable photo has a background label: name --kinds without same and other, such as "
+                "original,pasted,refilled,grey,background_only,mixed_same,mixed_rand."
+            )
+        if len(wanted) == 1 and "other" in self._settings.kinds:
+            if len(clusters) > 1:
+                raise UsageError(
+                    f"Name another background beside {wanted[0]!r}: there are {', '.join(sorted(clusters))}."
+                )
+            raise CounterGroundError(
+                f"All usable photos show the background {wanted[0]!r}: there is no other to put objects on."
+            )
+        if len(kept) < 2 and "other" in self._settings.kinds:
+            second = sorted(enough.values())[-2]
+            raise CounterGroundError(
+                f"Fewer than 2 backgrounds have {counted(self._n, 'usable photo')} besides those of one "
+                f"cluster: {shown}. {'Lower --backgrounds-per-label' if second else _MORE}."
+            )
+        if few:
+            fewest = min(few.values())
+            remedy = f"--backgrounds-per-label {fewest} keeps them" if fewest else _MORE
+            self.notes.append(
+                f"Backgrounds with fewer than {self._n} usable photos besides those of one cluster are left "
+                f"out: {shown}. {remedy}."
+            )
+        return kept
+
+    def _foregrounds(self) -> list[UsablePhoto]:
+        """Return the photos whose objects are used, in order of their paths."""
+        usable = self._usable
+        if self.labels:
+            usable = [photo for photo in usable if photo.label in self.labels]
+            if left := [photo.path for photo in self._usable if photo.label not in self.labels]:
+                self.notes.append(
+                    f"No object is taken from {counted(len(left), 'photo')} without a label or on other "
+                    f"backgrounds: {and_more(left, NAMED)}."
+                )
+        rng = self._rng("foregrounds")
+        order = [usable[place] for place in rng.permutation(len(usable))]
+        # One of each class, group and cut-out before two of any.
+        turn = _turns(order, lambda photo: (photo.row["class_index"], photo.cutout, photo.row["group"]))
+        order = sorted(order, key=turn.__getitem__)
+        turn = _turns(order, lambda photo: (photo.row["class_index"], photo.cutout))
+        order = sorted(order, key=turn.__getitem__)
+        n = self._settings.foregrounds
+        if n is not None:
+            order = order[:n]
+        elif any(photo.cutout for photo in order):
+            order = [photo for photo in order if photo.cutout is None or turn[photo] < _PER_CUTOUT]
+        return sorted(order, key=lambda photo: photo.path)
+
+    def _note_classes(self, classes: Mapping[int, str]) -> None:
+        """Note which classes lack what was requested and others have."""
+        lacking: dict[str, list[str]] = {}
+        for index, name in classes.items():
+            if self.labels and self._groups:
+                for group in GROUPS:
+                    if not any(self._groups.get((index, label)) == group for label in self.labels):
+                        lacking.setdefault(f"no {group} background, so no background effect", []).append(name)
+            if "mixed_same" in self._settings.kinds and not self._mixes[index]:
+                lacking.setdefault("no second usable photo, so no mixed_same", []).append(name)
+            if self._settings.placement == "draw" and len(self._of_class[index].photos) < 2:
+                lacking.setdefault("no second usable photo, so placements are held, not drawn", []).append(
+                    name
+                )
+            if "placed_common" in self._settings.kinds and self._groups and not self._places[index]:
+                lacking.setdefault(
+                    "no other usable photo of one of the groups, so no effect of size", []
+                ).append(name)
+        if self._disputed:
+            self.notes.append(
+                "Backgrounds of a class with photos of both groups are neither common nor counter: "
+                f"{and_more([f'{name} on {label}' for name, label in self._disputed], NAMED)}."
+            )
+        alone = self.labels and not set(_OF_LABELS) <= set(self._settings.kinds)
+        if alone:
+            self.notes.append(
+                "Without both kinds, same and other, each background has objects of its own: no effect of "
+                "backgrounds is shown."
+            )
+        if not self._groups and not alone:
+            self.notes.append(
+                "No background is common or counter for a class: there is no background effect over classes, "
+                "only those of single backgrounds. `counterground discover` chooses pairs."
+            )
+        self.notes += [
+            f"{len(names)} of {counted(len(classes), 'class')} {'has' if len(names) == 1 else 'have'} "
+            f"{what}: {', '.join(sorted(names))}."
+            if len(names) < len(classes)
+            else f"All classes have {what}."
+            for what, names in lacking.items()
+        ]
+
+    def _on_labels(self, own: UsablePhoto) -> Iterator[_Row]:
+        """Yield composites on other photos of every label."""
+        for label in self.labels:
+            kind = "same" if label == own.label else "other"
+            if kind in self._settings.kinds:
+                for turn, behind in enumerate(self._of_label[label].draw(self._n, own)):
+                    yield self._row(own, kind, behind, self._composite(own, behind, turn))
+
+    def _mixed(self, own: UsablePhoto) -> Iterator[_Row]:
+        """Yield composites on other photos of the class, and as many on any photos."""
+        index = own.row["class_index"]
+        for kind, deck in (("mixed_same", self._of_class[index]), ("mixed_rand", self._any)):
+            for turn, behind in enumerate(deck.draw(self._mixes[index], own)):
+                yield self._row(own, kind, behind, self._composite(own, behind, turn))
+
+    def _placed(self, own: UsablePhoto) -> Iterator[_Row]:
+        """Yield the object on its own background, placed where objects of common and counter photos are."""
+        index = own.row["class_index"]
+        match = self._settings.match_colour
+        for group in GROUPS:
+            for turn, donor in enumerate(self._donors[index, group].draw(self._places[index], own)):
+                recipe = Composite(own.masked, own.masked, placement=donor.placement, match_colour=match)
+                yield self._row(own, f"placed_{group}", own, recipe, turn=turn, donor=donor)
+
+    def _fewest(self, class_index: int, *decks: _Deck) -> int:
+        """Return how many photos of each deck can be drawn for each object of a class."""
+        return min([self._n, *(deck.available(photo) for deck in decks for photo in self._of(class_index))])
+
+    def _of(self, class_index: int) -> list[UsablePhoto]:
+        return [photo for photo in self.foregrounds if photo.row["class_index"] == class_index]
+
+    def _composite(self, own: UsablePhoto, behind: UsablePhoto | None, turn: int) -> Composite:
+        """Return an object on another background.
+
+        Under ``draw``, it is placed as the object of another photo of the class; the n-th composite of each
+        label has the same placement.
+        """
+        placement = None
+        if self._settings.placement == "draw":
+            of_class = self._of_class[own.row["class_index"]].photos
+            donors = [each for each in of_class if _content(each) != _content(own)]
+            order = self._rng("placement", own.path).permutation(len(donors))
+            if donors:  # an only photo of its class keeps its placement
+                placement = donors[order[turn % len(donors)]].placement
+        masked = behind.masked if behind else None
+        return Composite(own.masked, masked, placement=placement, match_colour=self._settings.match_colour)
+
+    def _row(
+        self,
+        own: UsablePhoto,
+        kind: str,
+        behind: UsablePhoto | None,
+        recipe: Composite | None,
+        *,
+        turn: int = 0,
+        donor: UsablePhoto | None = None,
+    ) -> _Row:
+        """Describe a composite. Rows of one background follow each other in the order of paths."""
+        label = behind.label if behind else None
+        path = f"swap/{behind.path if behind else 'grey'}/{kind}/{own.path}" + f"@{turn + 1}" * (turn > 0)
+        has_object = kind != "background_only"
+        held = has_object and (recipe is None or recipe.placement is None)
+        place = own.place if held else None
+        row = {
+            "path": own.path if recipe is None else path,
+            "photo_id": own.row["photo_id"] if recipe is None else recipe.photo_id,
+            "class_index": own.row["class_index"],
+            "class_name": own.row["class_name"],
+            "background": label,
+            "group": None if label is None else self._groups.get((own.row["class_index"], label)),
+            "cluster": own.object_cluster,
+            "mask": own.row["mask"] if held else None,
+            "licence": _both("licence", own, behind),
+            "attribution": _both("attribution", own, behind),
+            "source": f"object of {own.path}, background of {behind.path if behind else 'none'}",
+            "swap": kind,
+            "foreground": own.path,
+            "background_photo": behind.path if behind else "grey",
+            "background_cluster": source.cluster if (source := donor or behind) else None,
+            "background_class": behind.row["class_name"] if behind else None,
+            "own_group": own.row["group"],
+            "object_area": place and place.area,
+            "object_distance": place and place.distance,
+        }
+        return row, recipe
+
+    def _deck(self, key: str, kin: Callable[[UsablePhoto], Hashable] | None = None, **values: Any) -> _Deck:
+        """Return the usable photos with these values, to be drawn."""
+        chosen = [
+            photo for photo in self._usable if all(photo.row[name] == value for name, value in values.items())
+        ]
+        return _Deck(chosen, self._rng(key), kin or _kin)
+
+    def _rng(self, *key: str) -> np.random.Generator:
+        text = json.dumps([self._settings.seed, *key])
+        return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]))
+
+
+def _kin(photo: UsablePhoto) -> int:
+    return photo.kin
+
+
+def _content(photo: UsablePhoto) -> str:
+    return photo.masked.photo_id
+
+
+def _turns(photos: Sequence[UsablePhoto], cell: Callable[[UsablePhoto], Hashable]) -> dict[UsablePhoto, int]:
+    """Return how many photos of its cell come before each photo."""
+    seen: Counter[Hashable] = Counter()
+    turns = {}
+    for photo in photos:
+        turns[photo] = seen[cell(photo)]
+        seen[cell(photo)] += 1
+    return turns
+
+
+def _both(column: str, own: UsablePhoto, behind: UsablePhoto | None) -> str | None:
+    """Return what both photos state; None unless all of them state it."""
+    stated = [photo.row[column] for photo in (own, behind) if photo]
+    return None if None in stated else "; ".join(dict.fromkeys(stated))

@@ -1,0 +1,103 @@
+"""``counterground import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from counterground.cli._help import Command, is_quiet
+from counterground.cli._options import class_option, each_once, refuse_given
+from counterground.cli._show import print_notes
+from counterground.errors import CounterGroundError
+from counterground.text import counted, one_line
+
+if TYPE_CHECKING:
+    from counterground.construction.imports import ImportReport
+
+
+def _renames(_context: click.Context, _option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise click.BadParameter(f"{wrong[0]!r} is not OLD=NEW.")
+    return each_once((pair.partition("=")[::2] for pair in pairs), "--rename")
+
+
+@click.command(
+    "import",
+    cls=Command,
+    examples="""
+        counterground import my-pool photos
+        counterground import my-pool zebras -c zebra
+        counterground import my-pool urls.csv
+        counterground import my-pool hf:my-data-set:train
+    """,
+)
+@click.argument("pool", type=click.Path(path_type=Path))
+@click.argument("source")
+@class_option("class_name", "Class of all photos, if the source has no classes.", formerly=["--class-name"])
+@click.option(
+    "--rename",
+    multiple=True,
+    metavar="OLD=NEW",
+    callback=_renames,
+    help="Rename a class; repeatable.",
+)
+@click.option(
+    "--annotator", default="imported", show_default=True, help="Annotator to record for the backgrounds."
+)
+@click.option("--url-column", default="url", show_default=True, help="Column with URLs.")
+@click.option("--class-column", help="Column with classes.  [default: class_name, or the only class label]")
+@click.option("--background-column", help="Column with backgrounds.  [default: background, if there is one]")
+@click.option("--image-column", help="Column with images in a data set.  [default: the only one]")
+@click.option(
+    "--jobs", default=4, show_default=True, type=click.IntRange(1, 64), help="Parallel reads or downloads."
+)
+@click.option("--retry-failed", is_flag=True, help="Retry URLs that failed in an earlier import.")
+def import_(pool: Path, source: str, **options: Any) -> None:
+    """Add photos to a pool from a folder, a benchmark, a table of files or URLs, or a data set.
+
+    SOURCE is a folder (<class>/*.jpg, <class>/<background>/*.jpg, the CounterAnimal layout), a benchmark, a
+    .csv, .tsv, .jsonl or .parquet table with the columns path (or url) and class_name, or
+    hf:NAME[@CONFIG][:SPLIT].
+    """
+    from counterground.construction.imports import ImportOptions, import_photos
+
+    _refuse_columns(source)
+    report = import_photos(pool, source, ImportOptions(show_progress=not is_quiet(), **options))
+    _show(report, pool)
+
+
+def _refuse_columns(source: str) -> None:
+    """Refuse names of columns that this kind of source does not have."""
+    from counterground.photos import TABLE_SUFFIXES, is_saved_dataset, names_source
+    from counterground.reading import is_file, is_folder
+
+    path, columns = Path(source), ("url_column", "class_column", "background_column", "image_column")
+    if source.startswith("hf:") or is_saved_dataset(path):
+        refuse_given("url_column", because=f"is for a table, and {source} is a data set: leave it out")
+    elif path.suffix.lower() in TABLE_SUFFIXES:
+        refuse_given("image_column", because=f"is for a data set, and {source} is a table: leave it out")
+    elif is_folder(path) or is_file(path):
+        what = "a folder" if is_folder(path) else "neither"
+        refuse_given(*columns, because=f"is for a table or a data set, and {source} is {what}: leave it out")
+    elif names_source(source):
+        refuse_given(*columns, because=f"is not for {source}: name columns after '?', as in ?label=kind")
+
+
+def _show(report: ImportReport, pool: Path) -> None:
+    for name, number in report.by_class.items():
+        click.echo(f"{number:7,}  {one_line(name)}")
+    print_notes(report.notes)
+    for one in [*report.rejected, *report.masks_rejected][:5]:
+        click.echo(f"Rejected: {one_line(one.item)}: {one_line(one.reason)}.")
+    more = ("background", report.backgrounds), ("mask", report.masks), ("request", report.requests)
+    extra = "".join(f", {counted(number, what)}" for what, number in more if number)
+    click.echo(
+        f"{counted(report.added, 'photo')} added, {report.present:,} already present, "
+        f"{len(report.rejected):,} rejected{extra}. Pool: {pool}"
+    )
+    if report.list_file is not None:
+        click.echo(f"Rejected photos and the reasons: {report.list_file}")
+    if not report.added and not report.present:
+        raise CounterGroundError(f"No photo of the source could be added; {report.list_file} says why.")

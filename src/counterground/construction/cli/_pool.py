@@ -1,0 +1,60 @@
+"""``counterground pool``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from counterground.cli._help import Command
+from counterground.cli._options import out_option, photo_budget_option, photos_option, refuse_given
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground pool my-pool
+        counterground pool my-pool --discovery pairs -o pool.html
+    """,
+)
+@click.argument("pool", type=click.Path(path_type=Path))
+@click.option(
+    "--discovery",
+    type=click.Path(path_type=Path),
+    help="Benchmark written by discover; adds its referee's accuracy per class and background.",
+)
+@out_option("Also write one self-contained HTML file.", formerly=["--html"], file=True, required=False)
+@photos_option("Include small copies of a few photos per class in the HTML file.")
+@photo_budget_option("HTML file")
+def pool(pool: Path, discovery: Path | None, out: Path | None, *, photos: bool, photo_budget: float) -> None:
+    """Show the photos of POOL, the decisions by annotator, and how much annotators agree."""
+    from counterground.cli._show import print_text
+    from counterground.construction.pool import is_pool, open_pool
+    from counterground.discovery import read_discovery
+    from counterground.errors import UsageError
+    from counterground.reporting import PoolView, summarise_pool, write_pool_report
+
+    if out is None:
+        refuse_given("photos", "photo_budget", because="is about the HTML file: add --out FILE")
+    if not photos:
+        refuse_given("photo_budget", because="limits photos, and --no-photos leaves them out: use only one")
+    found = read_discovery(discovery) if discovery else None
+    if discovery and found is None:
+        raise UsageError(f"{discovery} was not written by discover: discovery.json is missing.")
+    made_from = found.benchmark.root if found and found.benchmark else pool
+    if is_pool(made_from) and made_from.resolve() != pool.resolve():
+        raise UsageError(f"{discovery} was made from another pool, {made_from}: give a discovery of {pool}.")
+    cells, referee = (found.cells, found.referee) if found else (None, "")
+    with open_pool(pool) as opened:
+        summary = summarise_pool(opened)
+        print_text(PoolView(summary, cells, referee))
+        if out:
+            page = write_pool_report(
+                summary,
+                out,
+                photos=opened if photos else None,
+                photo_budget=photo_budget,
+                cells=cells,
+                referee=referee,
+            )
+            click.echo(f"Report: {page}")

@@ -1,0 +1,26 @@
+"""From class names to photos in a pool, by iNaturalist's API or its open-data dump. See README.md."""
+
+from counterground.construction.collection._classes import WantedClass, read_classes
+from counterground.construction.collection._collect import collect
+from counterground.construction.collection._options import CollectOptions
+from counterground.construction.collection._plan import plan_collection
+from counterground.construction.collection._report import (
+    ClassPlan,
+    ClassReport,
+    CollectionPlan,
+    CollectReport,
+)
+from counterground.construction.collection._taxa import UnclearClasses
+
+__all__ = [
+    "ClassPlan",
+    "ClassReport",
+    "CollectOptions",
+    "CollectReport",
+    "CollectionPlan",
+    "UnclearClasses",
+    "WantedClass",
+    "collect",
+    "plan_collection",
+    "read_classes",
+]

@@ -1,0 +1,285 @@
+"""From class names to taxa: what was chosen, remembered or built in, else one exact match, never a guess."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Protocol
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from counterground.construction.collection._classes import WantedClass, animals, find_animal
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
+
+ANIMALS = 1  # id of the kingdom
+
+
+@dataclass(frozen=True)
+class Taxon:
+    """One taxon of iNaturalist.
+
+    Attributes:
+        id: its number.
+        name: its scientific name.
+        rank: "species", "genus", ...
+        common_name: the English name iNaturalist prefers; empty: none.
+        observations: how many there are, of any quality.
+        active: False if curators have replaced it.
+        ancestors: ids of the taxa above it; empty: unknown.
+        found_by: the name that found it, which may be a synonym; empty: unknown.
+    """
+
+    id: Annotated[int, Field(ge=0, lt=2**31)]  # as in the open-data dump
+    name: str
+    rank: str = ""
+    common_name: str = ""
+    observations: int = 0
+    active: bool = True
+    ancestors: tuple[int, ...] = ()
+    found_by: str = ""
+
+    @property
+    def may_be_animal(self) -> bool:
+        """False if the taxon is known not to be an animal."""
+        return not self.ancestors or ANIMALS in self.ancestors
+
+
+_MOST_CHOICES = 12
+_TAXA = TypeAdapter(Annotated[tuple[Taxon, ...], Field(min_length=1)])
+
+
+class TaxonNames(Protocol):
+    """Where taxa are looked up."""
+
+    def taxon(self, number: int) -> Taxon | None:
+        """Return the taxon with an id."""
+
+    def search(self, name: str) -> list[Taxon]:
+        """Return active taxa that match a name, best first."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The taxa whose photos a class takes, and how they were chosen."""
+
+    class_name: str
+    taxa: tuple[Taxon, ...]
+    chosen_by: str  # "taxon option", "class file", "built-in list", "name"
+
+    @property
+    def ids(self) -> list[int]:
+        """Return the ids, in ascending order."""
+        return sorted(taxon.id for taxon in self.taxa)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the scientific names of the taxa."""
+        return tuple(taxon.name for taxon in self.taxa)
+
+    def to_setting(self) -> dict[str, Any]:
+        """Return what the pool remembers of the choice."""
+        kept = ("id", "name", "rank", "common_name")
+        taxa = [
+            {name: asdict(taxon)[name] for name in kept} | {"ancestors": list(taxon.ancestors)}
+            for taxon in self.taxa
+        ]
+        return {"taxa": taxa, "chosen_by": self.chosen_by}
+
+    @classmethod
+    def from_setting(cls, class_name: str, setting: Mapping[str, Any]) -> Choice:
+        """Return the choice that ``to_setting`` wrote.
+
+        Raises:
+            CounterGroundError: the setting is something else.
+        """
+        try:
+            taxa = _TAXA.validate_python(setting["taxa"])
+            return cls(class_name, taxa, str(setting["chosen_by"]))
+        except (KeyError, ValidationError) as error:
+            raise CounterGroundError(
+                f"The taxon of {class_name!r} is damaged in the pool: set it again with "
+                f"--taxon '{class_name}=ID'."
+            ) from error
+
+
+class UnclearClasses(CounterGroundError):  # noqa: N818 - the classes are unclear, the work has not failed yet
+    """Names that match several taxa or none; ``choices`` are the taxa each may mean."""
+
+    def __init__(self, message: str, choices: Mapping[str, tuple[Taxon, ...]]) -> None:
+        super().__init__(message)
+        self.choices = dict(choices)
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The taxa of the classes; ``unclear`` is the error to raise if some are undecided."""
+
+    choices: tuple[Choice, ...]
+    left_out: tuple[WantedClass, ...]
+    notes: tuple[str, ...]
+    unclear: UnclearClasses | None
+
+
+class _Unclear(Exception):  # noqa: N818
+    def __init__(self, why: str, choices: tuple[Taxon, ...]) -> None:
+        super().__init__(why)
+        self.why, self.choices = why, choices
+
+
+def resolve_classes(
+    wanted: Sequence[WantedClass],
+    chosen: Mapping[str, tuple[int, ...]],
+    remembered: Mapping[str, Mapping[str, Any]],
+    names: TaxonNames,
+    progress: Callable[[int, int], object],
+) -> Resolution:
+    """Find the taxa of classes.
+
+    In this order: the ids in ``chosen``, given now or remembered by the pool; what the class's file says;
+    what the pool remembers; for animal classes of ImageNet-1K, the built-in scientific names; the one taxon
+    whose scientific or preferred common name is the class's name or, if there is none, the one that has the
+    name as a synonym.
+
+    Raises:
+        UsageError: ``chosen`` names another class, or an id that does not exist or is no longer in use.
+    """
+    known = [one.name for one in wanted]
+    for name in chosen:
+        if name not in known:
+            raise UsageError(
+                f"--taxon names {name!r}, which is not one of the classes.{did_you_mean(name, known)}"
+            )
+    choices: list[Choice] = []
+    left_out: list[WantedClass] = []
+    undecided: dict[str, _Unclear] = {}
+    notes: list[str] = []
+    for number, one in enumerate(wanted):
+        progress(number, len(wanted))
+        try:
+            if one.name in chosen:
+                taxa = tuple(_by_id(one.name, id_, names) for id_ in chosen[one.name])
+                choices.append(Choice(one.name, taxa, "taxon option"))
+            elif _stays(one, remembered):
+                choices.append(Choice.from_setting(one.name, remembered[one.name]))
+            elif one.left_out:
+                left_out.append(one)
+            else:
+                choices.append(_by_name(one, names, notes))
+        except _Unclear as unclear:
+            undecided[one.name] = unclear
+    return Resolution(tuple(choices), tuple(left_out), tuple(notes), _unclear(undecided))
+
+
+def _stays(one: WantedClass, remembered: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return whether what the pool remembers of a class holds; a file may change, and is read again."""
+    if one.name not in remembered:
+        return False
+    return one.taxon is None or remembered[one.name].get("chosen_by") == "taxon option"
+
+
+def _by_name(one: WantedClass, names: TaxonNames, notes: list[str]) -> Choice:
+    if one.taxon is not None:
+        if one.taxon.isdecimal():
+            return Choice(one.name, (_by_id(one.name, int(one.taxon), names),), "class file")
+        return Choice(one.name, (_exact(names.search(one.taxon), one.taxon, one.name),), "class file")
+    animal = find_animal(one.name)
+    plain = one.name.replace("_", " ")
+    if animal is None or not animal.names:
+        note = f" ({animal.note[0].lower()}{animal.note[1:].rstrip('.')})" if animal else _close(plain)
+        return Choice(one.name, (_exact(names.search(plain), plain, one.name, note),), "name")
+    taxa, absent = [], []
+    for name, rank in zip(animal.names, animal.ranks, strict=True):
+        found = [taxon for taxon in names.search(name) if taxon.may_be_animal]
+        try:
+            taxa.append(_exact(found, name, one.name, rank=rank))
+        except _Unclear as unclear:
+            if unclear.choices and _named(unclear.choices, name):
+                raise
+            absent.append(name)
+    if not taxa:
+        return Choice(one.name, (_exact(names.search(plain), plain, one.name),), "name")
+    if absent:
+        notes.append(f"{one.name}: these of its taxa were not found and are left out: {', '.join(absent)}.")
+    return Choice(one.name, tuple(taxa), "built-in list")
+
+
+def _close(name: str) -> str:
+    """Return a hint if a misspelt animal of ImageNet-1K may be meant."""
+    hint = did_you_mean(name, [animal.class_name for animal in animals()]).strip()
+    return f" ({hint[0].lower()}{hint[1:]})" if hint else ""
+
+
+def _by_id(class_name: str, number: int, names: TaxonNames) -> Taxon:
+    taxon = names.taxon(number)
+    if taxon is None:
+        raise UsageError(f"There is no taxon {number}, given for {class_name!r}.")
+    if not taxon.active:
+        raise UsageError(
+            f"Taxon {number} ({taxon.name}), given for {class_name!r}, is no longer in use: "
+            "look up what replaced it."
+        )
+    return taxon
+
+
+def _exact(found: Sequence[Taxon], name: str, class_name: str, note: str = "", rank: str = "") -> Taxon:
+    """Return the one taxon called ``name``; ``rank`` decides between several.
+
+    If a genus and its own subgenus have that name, the genus is meant.
+    """
+    exact = _named(found, name) or [taxon for taxon in found if _fold(taxon.found_by) == _fold(name)]
+    ids = {taxon.id for taxon in exact}
+    exact = [taxon for taxon in exact if not ids & set(taxon.ancestors)]
+    if len(exact) > 1 and rank:
+        exact = [taxon for taxon in exact if taxon.rank == rank] or exact
+    if len(exact) == 1:
+        return exact[0]
+    if exact:
+        raise _Unclear(f"{class_name!r} means {len(exact)} taxa{note}", tuple(exact[:_MOST_CHOICES]))
+    raise _Unclear(f"no taxon is called {name!r}{note}", tuple(found[:_MOST_CHOICES]))
+
+
+def _named(found: Sequence[Taxon], name: str) -> list[Taxon]:
+    return [taxon for taxon in found if _fold(name) in (_fold(taxon.name), _fold(taxon.common_name))]
+
+
+def _fold(text: str) -> str:
+    return " ".join(re.sub(r"[\s_-]+", " ", text.replace("’", "'")).casefold().split())
+
+
+def _unclear(undecided: Mapping[str, _Unclear]) -> UnclearClasses | None:
+    if not undecided:
+        return None
+    choices = {name: one.choices for name, one in undecided.items()}
+    first = next(iter(undecided))
+    if len(undecided) == 1:
+        why = undecided[first].why
+        what = "one of those it may mean" if choices[first] else "one"
+        message = f"{why[0].upper()}{why[1:]}: choose {what} with --taxon '{first}=ID'."
+    else:
+        listed = "; ".join(one.why for one in list(undecided.values())[:5])
+        more = f"; and {len(undecided) - 5} more" if len(undecided) > 5 else ""
+        message = (
+            f"{len(undecided)} classes are unclear: {listed}{more}. "
+            f"Choose for each with --taxon 'CLASS=ID', as in --taxon '{first}=ID'."
+        )
+    return UnclearClasses(message, choices)
+
+
+def names_to_look_up(
+    wanted: Sequence[WantedClass],
+    chosen: Mapping[str, tuple[int, ...]],
+    remembered: Mapping[str, Mapping[str, Any]],
+) -> tuple[set[str], set[int]]:
+    """Return the names and ids that ``resolve_classes`` may look up, for a source that is queried once."""
+    names: set[str] = set()
+    numbers = {number for ids in chosen.values() for number in ids}
+    for one in wanted:
+        if one.name in chosen or _stays(one, remembered) or one.left_out:
+            continue
+        if one.taxon is not None:
+            (numbers.add(int(one.taxon)) if one.taxon.isdecimal() else names.add(one.taxon))
+            continue
+        animal = find_animal(one.name)
+        names |= {one.name.replace("_", " "), *(animal.names if animal else ())}
+    return names, numbers

@@ -1,0 +1,268 @@
+"""Measure every photo of a pool; each is decoded once, and only if its content was not measured before."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from counterground.construction.pool import Pool
+from counterground.errors import CounterGroundError, needs_extra
+from counterground.files import cache_dir, read_checked, write_checked
+from counterground.inference import map_blocks
+from counterground.photos import UnreadablePhoto, load_photo
+from counterground.progress import progress_bar
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+# Models see 224 to 512 pixels: blur that is gone at this size does no harm, and figures become comparable.
+_SIDE = 512
+_TILE = 32
+# Sharpness is measured on the sixteenth of the tiles with the most detail: a smooth sky or a blurred
+# background does not make a photo blurred, and one grain of dust does not make it sharp.
+_DETAILED = 16
+# Gradients of two grey levels are noise and rounding; without this, they would dominate in smooth photos.
+_NOISE = 4.0
+# A direction with less than this fraction of the most detail is ignored: stripes are sharp only across.
+_LEAST_DETAIL = 0.02
+_DARK, _BRIGHT = 15, 250
+_DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
+
+_Grey = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class PixelMeasures(NamedTuple):
+    """Figures of one photo; ``CurateSettings`` explains the units; ``phash`` is a 64-bit number."""
+
+    width: int
+    height: int
+    sharpness: float
+    dark: float
+    bright: float
+    contrast: float
+    entropy: float
+    phash: int
+
+
+def measure(image: Image.Image) -> PixelMeasures:
+    """Measure a decoded photo."""
+    from PIL import Image
+
+    grey = image.convert("L")
+    phash = perceptual_hash(grey)
+    longest = max(grey.size)
+    if longest > _SIDE:
+        size = tuple(max(1, round(side * _SIDE / longest)) for side in grey.size)
+        grey = grey.resize(size, Image.Resampling.LANCZOS)  # type: ignore[arg-type]
+    pixels = np.asarray(grey)
+    counts = np.bincount(pixels.ravel(), minlength=256) / pixels.size
+    present = counts[counts > 0]
+    low, high = np.searchsorted(counts.cumsum(), [0.05, 0.95])
+    return PixelMeasures(
+        *image.size,
+        sharpness(pixels.astype(np.float32)),
+        dark=float(counts[: _DARK + 1].sum()),
+        bright=float(counts[_BRIGHT:].sum()),
+        contrast=float(high - low),
+        entropy=float(-(present * np.log2(present)).sum()) + 0.0,
+        phash=phash,
+    )
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    """Return imagehash's ``phash``: which of the 64 lowest cosine frequencies exceed their median."""
+    import imagehash
+
+    bits = imagehash.phash(image).hash
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def sharpness(grey: _Grey) -> float:
+    """Return the energy of second over first differences of the most detailed tiles.
+
+    The ratio does not depend on contrast, unlike the variance of the Laplacian; it is the mean square
+    frequency of the detail, 1 / (2 s^2) for an edge blurred by a Gaussian of s pixels. The lowest of four
+    directions counts, since motion blur leaves edges along the motion sharp.
+
+    Args:
+        grey: grey levels ``[h, w]``, 0 to 255.
+    """
+    if min(grey.shape) < 3:
+        return 0.0
+    found = [_along(grey, *direction) for direction in _DIRECTIONS]
+    most = max(energy for _, energy in found)
+    return min(ratio for ratio, energy in found if energy >= _LEAST_DETAIL * most)
+
+
+def _along(grey: _Grey, down: int, right: int) -> tuple[float, float]:
+    """Return the ratio of the most detailed tiles in one direction, and the energy of their differences."""
+    rows, columns = grey.shape
+
+    def shifted(steps: int) -> _Grey:
+        top, left = 1 + steps * down, 1 + steps * right
+        return grey[top : rows - 2 + top, left : columns - 2 + left]
+
+    before, here, after = shifted(-1), shifted(0), shifted(1)
+    first, area = _tile_sums(np.square((after - before) / 2))
+    second, _ = _tile_sums(np.square(after - 2 * here + before))
+    detailed = np.argsort(first)[-max(1, len(first) // _DETAILED) :]
+    ratio = np.median(second[detailed] / (first[detailed] + _NOISE * area))
+    return float(ratio), float(first[detailed].mean() / (down**2 + right**2))
+
+
+def _tile_sums(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the sums over whole tiles, and their pixels; a photo smaller than one tile is one."""
+    rows, columns = (side // _TILE for side in values.shape)
+    if not rows or not columns:
+        return np.array([values.sum()]), values.size
+    whole = values[: rows * _TILE, : columns * _TILE]
+    return whole.reshape(rows, _TILE, columns, _TILE).sum(axis=(1, 3)).ravel(), _TILE**2
+
+
+# Measures of another version are never read: increase it whenever a figure would change.
+_VERSION = 2
+
+MEASURE_SCHEMA: dict[str, pl.DataType] = {
+    "photo_id": pl.String(),
+    "width": pl.Int64(),
+    "height": pl.Int64(),
+    "sharpness": pl.Float64(),
+    "dark": pl.Float64(),
+    "bright": pl.Float64(),
+    "contrast": pl.Float64(),
+    "entropy": pl.Float64(),
+    "phash": pl.UInt64(),
+}
+assert tuple(MEASURE_SCHEMA)[1:] == PixelMeasures._fields
+
+
+class MeasureStore:
+    """Measures of photos by content; one file per block that was measured together."""
+
+    def __init__(self, root: Path) -> None:
+        with needs_extra("construction"):
+            from imagehash import __version__ as imagehash_version
+        from PIL import __version__ as pillow_version
+
+        # Decoders and resampling are Pillow's.
+        self.folder = root / f"{_VERSION}-pillow-{pillow_version}-imagehash-{imagehash_version}"
+
+    def read(self) -> pl.DataFrame:
+        """Return all stored measures, as ``MEASURE_SCHEMA``; a damaged file counts as absent."""
+        shards = map(read_checked, sorted(self.folder.glob("[!.]*.measures")))
+        whole = [pl.read_ipc(shard) for shard in shards if shard is not None]
+        found = pl.concat([pl.DataFrame(schema=MEASURE_SCHEMA), *whole])
+        return found.unique("photo_id", keep="first", maintain_order=True)
+
+    def put(self, measures: Mapping[str, PixelMeasures]) -> None:
+        """Store measures by ``photo_id``."""
+        if not measures:
+            return
+        rows: Sequence[tuple[object, ...]] = [(photo, *values) for photo, values in measures.items()]
+        name = hashlib.sha256("\n".join(sorted(measures)).encode()).hexdigest()[:32]
+        file = BytesIO()
+        pl.DataFrame(rows, schema=MEASURE_SCHEMA, orient="row").write_ipc(file)
+        write_checked(self.folder / f"{name}.measures", file.getvalue())
+
+
+# At most this many photos are decoded again after a kill.
+_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The pool's photos with their measures, in the order of ``Pool.photos``.
+
+    ``frame`` has the columns of the photos, those of ``MEASURE_SCHEMA`` and ``unreadable``: why a photo
+    cannot be read, null if it can. ``fresh`` counts the photos that were decoded now.
+    """
+
+    frame: pl.DataFrame
+    fresh: int
+
+
+@dataclass(frozen=True)
+class _Job:
+    photo: str
+    path: str
+    size: int | None
+
+
+def measure_photos(pool: Pool, photos: pl.DataFrame, *, show_progress: bool) -> Measured:
+    """Return the measures of all photos, decoding those whose content was not measured before."""
+    store = MeasureStore(cache_dir() / "measures")
+    known = store.read()
+    before = set(known["photo_id"])
+    jobs = [_Job(*row) for row in photos.select("photo_id", "path", "bytes").iter_rows()]
+    seen: dict[str, str] = {}
+    todo = []
+    for job in jobs:
+        found = _look(pool, job)
+        if isinstance(found, str):
+            seen[job.path] = found
+        elif job.photo not in before:
+            todo.append((job, found))
+    fresh: dict[str, PixelMeasures] = {}
+    shown = show_progress and bool(todo)
+    with progress_bar(
+        "measuring", total=len(jobs), done=len(jobs) - len(todo), shown=shown, keep=True
+    ) as bar:
+        for block in _measured(todo):
+            measures = {job.photo: found for job, found in block if isinstance(found, PixelMeasures)}
+            store.put(measures)
+            fresh |= measures
+            seen |= {job.path: found for job, found in block if isinstance(found, str)}
+            bar.advance(len(block))
+    rows = [(photo, *values) for photo, values in fresh.items()]
+    new = pl.DataFrame(rows, schema=MEASURE_SCHEMA, orient="row")
+    measures_of = pl.concat([known.filter(~pl.col("photo_id").is_in(list(fresh))), new])
+    frame = _joined(photos, measures_of, seen)
+    return Measured(frame, len(todo))
+
+
+def _joined(photos: pl.DataFrame, measures: pl.DataFrame, unreadable: dict[str, str]) -> pl.DataFrame:
+    reasons = pl.Series("unreadable", [unreadable.get(path) for path in photos["path"]], pl.String)
+    joined = photos.drop("width", "height").join(measures, on="photo_id", how="left", maintain_order="left")
+    # A readable copy elsewhere does not make this file readable.
+    blank = [
+        pl.when(reasons.is_null()).then(pl.col(name)).alias(name)
+        for name in MEASURE_SCHEMA
+        if name != "photo_id"
+    ]
+    return joined.with_columns(blank).with_columns(reasons)
+
+
+def _look(pool: Pool, job: _Job) -> Path | str:
+    """Return the file, or why it cannot be used; a changed size reveals a changed file without reading it."""
+    try:
+        file = pool.photo_file(job.path)
+        size = file.stat().st_size
+    except CounterGroundError as error:
+        return str(error).rstrip(".")
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    if job.size is not None and size != job.size:
+        return "content changed since it was added to the pool"
+    return file
+
+
+def _measured(todo: Sequence[tuple[_Job, Path]]) -> Iterator[list[tuple[_Job, PixelMeasures | str]]]:
+    """Yield blocks of photos with their measures, or why they cannot be read; decoding runs in threads."""
+    blocks = [todo[start : start + _BLOCK] for start in range(0, len(todo), _BLOCK)]
+    for block, found in zip(blocks, map_blocks(_measure_one, blocks), strict=True):
+        yield list(zip((job for job, _ in block), found, strict=True))
+
+
+def _measure_one(job: tuple[_Job, Path]) -> PixelMeasures | str:
+    try:
+        return measure(load_photo(job[1], expect_id=job[0].photo).image)
+    except UnreadablePhoto as error:
+        return error.reason

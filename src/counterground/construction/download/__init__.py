@@ -1,0 +1,24 @@
+"""Download photos from addresses into a pool: polite, resumable, verified. See README.md."""
+
+from counterground.construction.download._download import (
+    DownloadReport,
+    FailedDownload,
+    PhotoFields,
+    cluster_of,
+    download_photos,
+)
+from counterground.construction.download._equal import discarded_paths, note_equal
+from counterground.construction.download._keep import KeptPhoto, file_stem, keep_photo
+
+__all__ = [
+    "DownloadReport",
+    "FailedDownload",
+    "KeptPhoto",
+    "PhotoFields",
+    "cluster_of",
+    "discarded_paths",
+    "download_photos",
+    "file_stem",
+    "keep_photo",
+    "note_equal",
+]

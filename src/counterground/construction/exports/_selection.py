@@ -1,0 +1,155 @@
+"""Which photos of a benchmark are exported, and which are left out and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from counterground.construction.exports._licences import read_licence
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import Benchmark
+from counterground.text import counted, is_utf8
+
+LEFT_OUT_SCHEMA: dict[str, pl.DataType] = {
+    "path": pl.String(),
+    "class_name": pl.String(),
+    "background": pl.String(),
+    "group": pl.String(),
+    "licence": pl.String(),
+    "reason": pl.String(),
+}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Which licences an export accepts, and what it states for photos that state none; see ``export``."""
+
+    shared: bool
+    all_licences: bool
+    licence_for_unknown: str | None
+    attribution_for_unknown: str | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The benchmark of the exported photos, those left out (``LEFT_OUT_SCHEMA``), and notes on both.
+
+    ``notes`` are for the reader of the export, besides the benchmark's own.
+    """
+
+    benchmark: Benchmark
+    left_out: pl.DataFrame
+    notes: tuple[str, ...]
+
+
+def select_photos(benchmark: Benchmark, terms: Terms) -> Selection:
+    """Choose the photos that may be shared, or all of them if the export is not shared.
+
+    Raises:
+        UsageError: the licence for photos without one is unknown, or there is only a credit line, or one with
+            half a surrogate pair.
+        CounterGroundError: no photo is left.
+    """
+    photos, stated = _state(benchmark.photos, terms.licence_for_unknown, terms.attribution_for_unknown)
+    obstacles = pl.Series("reason", [read_licence(text).obstacle for text in photos["licence"]], pl.String)
+    blocked = obstacles != ""
+    left_out = photos.with_columns(obstacles).filter(blocked).select(*LEFT_OUT_SCHEMA)
+    if not terms.shared or terms.all_licences:
+        left_out = left_out.clear()
+    kept = photos.join(left_out.select("path"), on="path", how="anti", maintain_order="left")
+    if kept.is_empty():
+        raise CounterGroundError(_nothing_left(benchmark, left_out))
+    notes = tuple(_left_out_notes(left_out, len(photos), _emptied(photos, kept)))
+    chosen = replace(benchmark, photos=kept, notes=(*benchmark.notes, *notes))
+    forbidden = int(blocked.sum()) if terms.all_licences and terms.shared else 0
+    remarks = _remarks(kept, forbidden, stated, terms.licence_for_unknown or "")
+    return Selection(chosen, left_out, (*notes, *remarks))
+
+
+def _state(photos: pl.DataFrame, licence: str | None, credit: str | None) -> tuple[pl.DataFrame, int]:
+    """Fill in licence and credit line where no licence is stated; return for how many photos."""
+    if licence is None:
+        if credit is not None:
+            raise UsageError("--attribution-for-unknown goes with --licence-for-unknown: add that.")
+        return photos, 0
+    if not is_utf8(credit or ""):
+        raise UsageError(f"--attribution-for-unknown has half a surrogate pair: {credit!r}.")
+    unknown = pl.col("licence").fill_null("").str.strip_chars() == ""
+    uncredited = unknown & (pl.col("attribution").fill_null("").str.strip_chars() == "")
+    stated = photos.with_columns(
+        pl.when(unknown).then(pl.lit(_known(licence))).otherwise("licence").alias("licence"),
+        pl.when(uncredited).then(pl.lit(credit, pl.String)).otherwise("attribution").alias("attribution"),
+    )
+    return stated, int(photos.select(unknown.sum()).item())
+
+
+def _known(text: str) -> str:
+    licence = read_licence(text)
+    if licence.obstacle:
+        raise UsageError(
+            f"--licence-for-unknown {text!r}: {licence.obstacle}. Use a code such as cc0, cc-by, cc-by-nc."
+        )
+    return text.strip()
+
+
+def _nothing_left(benchmark: Benchmark, left_out: pl.DataFrame) -> str:
+    reasons = _tally(left_out["reason"])
+    return (
+        f"No photo of {benchmark.name!r} may be shared ({reasons}). If they are "
+        "yours, state their licence with --licence-for-unknown; for your own use, export with --private."
+    )
+
+
+def _tally(values: Iterable[str]) -> str:
+    return "; ".join(f"{value}: {count:,}" for value, count in Counter(values).most_common())
+
+
+def _emptied(before: pl.DataFrame, after: pl.DataFrame) -> list[str]:
+    """Name the classes, and the groups of classes, that leaving photos out has emptied."""
+    gone = before.select("class_name", "group").unique().join(after, on="class_name", how="anti")
+    classes = sorted(set(gone["class_name"]))
+    groups = (
+        before.filter(pl.col("group").is_not_null() & ~pl.col("class_name").is_in(classes))
+        .select("class_name", "group")
+        .unique()
+        .join(after.select("class_name", "group"), on=["class_name", "group"], how="anti")
+        .sort("class_name", "group")
+    )
+    return [
+        *(f"class {name}" for name in classes),
+        *(f"group {group} of class {name}" for name, group in groups.rows()),
+    ]
+
+
+def _left_out_notes(left_out: pl.DataFrame, total: int, gaps: list[str]) -> Iterable[str]:
+    if left_out.is_empty():
+        return
+    yield (
+        f"{len(left_out):,} of {counted(total, 'photo')} left out of this export, because the licence does "
+        f"not allow sharing ({_tally(left_out['reason'])})."
+    )
+    if gaps:
+        yield f"No photo is left in: {', '.join(gaps)}."
+
+
+def _remarks(kept: pl.DataFrame, forbidden: int, stated: int, stated_licence: str) -> Iterable[str]:
+    licences = [read_licence(text) for text in kept["licence"]]
+    credits_missing = sum(
+        licence.needs_credit and not (credit or "").strip()
+        for licence, credit in zip(licences, kept["attribution"], strict=True)
+    )
+    where = "--attribution-for-unknown" if stated else "column attribution"
+    remarks = (
+        (forbidden, "Shared although the licence is not known to allow it, at the exporter's risk"),
+        (stated, f"Licence stated by the exporter ({stated_licence})"),
+        (sum(x.noncommercial for x in licences), "For non-commercial use only (NC)"),
+        (sum(x.verbatim for x in licences), "To be shared only unchanged, without crops or edits (ND)"),
+        (
+            credits_missing,
+            f"Credit line required by the licence but missing ({where}): add it before sharing",
+        ),
+    )
+    return [f"{sentence}: {counted(count, 'photo')}." for count, sentence in remarks if count]

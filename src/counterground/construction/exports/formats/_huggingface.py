@@ -1,0 +1,196 @@
+"""A folder that ``datasets.load_dataset`` reads: Parquet shards with the photos in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from counterground.construction.exports._copying import Tick
+from counterground.construction.exports._format import ExportFormat, Statement
+from counterground.construction.exports._layout import Contents, keep_paths
+from counterground.construction.exports._licences import all_as_free
+from counterground.construction.exports._shards import (
+    CLASS_FIELDS,
+    Sample,
+    ShardSize,
+    in_shards,
+    refuse_columns,
+    samples,
+)
+from counterground.files import write_text
+from counterground.metrics import GROUPS
+from counterground.photos import Benchmark, describe_shards
+from counterground.results import eval_yaml
+
+EVAL_FILE = "eval.yaml"
+_ABOUT = "how much a vision model relies on the background rather than the object"
+
+# Types that `datasets` does not call by Polars' name in lower case.
+_DTYPES: dict[pl.DataType, str] = {pl.Boolean(): "bool"}
+_IMAGE = pl.Struct({"bytes": pl.Binary(), "path": pl.String()})
+_GROUP_MEGABYTES = 16  # a row group is what a reader loads at once
+
+
+def _lay_out(benchmark: Benchmark) -> Contents:
+    refuse_columns(benchmark, ("image", *CLASS_FIELDS), "huggingface")
+    return keep_paths(benchmark)
+
+
+def _write(contents: Contents, folder: Path, size: ShardSize, tick: Tick) -> None:
+    """Write ``data/test-00000-of-00003.parquet`` and so on; the card's front matter says what they hold.
+
+    ``label`` is the class (a ``ClassLabel`` of the classes that have photos), ``class_index`` its number in
+    ``label_space.json``; ``image`` and ``mask`` are images. A shard's photos are in memory while it is
+    written.
+    """
+    labels = {index: label for label, index in enumerate(present_classes(contents.benchmark))}
+    (folder / "data").mkdir()
+    drafts = []
+    schema: dict[str, pl.DataType] = {"image": _IMAGE, "label": pl.Int64(), **_columns(contents.benchmark)}
+    if contents.masks:
+        schema["mask"] = _IMAGE
+    for number, photos in in_shards(samples(contents, tick), size):
+        drafts.append(folder / "data" / f"{number}.draft")
+        _write_shard(drafts[-1], list(photos), labels, schema)
+    shards = [
+        draft.rename(draft.with_name(f"test-{number:05d}-of-{len(drafts):05d}.parquet"))
+        for number, draft in enumerate(drafts)
+    ]
+    describe_shards(contents.benchmark, folder, "huggingface", shards)
+
+
+def present_classes(benchmark: Benchmark) -> list[int]:
+    """Return the classes that have photos; others may only compete for them."""
+    return benchmark.photos["class_index"].unique().sort().to_list()
+
+
+def _columns(benchmark: Benchmark) -> dict[str, pl.DataType]:
+    """Return the columns of the manifest as they are written, ``class_index`` first; masks are images."""
+    schema = benchmark.photos.schema
+    others = {name: kind for name, kind in schema.items() if name not in ("class_index", "mask")}
+    return {"class_index": schema["class_index"], **others}
+
+
+def _write_shard(
+    path: Path, photos: Sequence[Sample], labels: Mapping[int, int], schema: Mapping[str, pl.DataType]
+) -> None:
+    rows: list[dict[str, Any]] = []
+    for photo in photos:
+        row = {name: value for name, value in photo.row.items() if name in schema}
+        row |= {"image": {"bytes": photo.photo, "path": photo.row["path"]}}
+        row["label"] = labels[photo.row["class_index"]]
+        if "mask" in schema:
+            row["mask"] = photo.mask and {"bytes": photo.mask, "path": photo.row["mask"]}
+        rows.append(row)
+    mean = sum(photo.size for photo in photos) / len(photos)
+    pl.DataFrame(rows, schema=schema).write_parquet(
+        path,
+        compression="uncompressed",  # photos are compressed already
+        statistics=False,
+        row_group_size=max(1, int(_GROUP_MEGABYTES * 10**6 / mean)),
+    )
+
+
+def unique_names(benchmark: Benchmark) -> list[str]:
+    """Return the names of the classes with photos; shared names get the class number appended.
+
+    A ``ClassLabel`` needs unique names.
+    """
+    names = {index: benchmark.label_space.names[index] for index in present_classes(benchmark)}
+    count = Counter(names.values())
+    taken = {name for name in names.values() if count[name] == 1}
+    unique = []
+    for index, name in names.items():
+        wanted = name if count[name] == 1 else f"{name} ({index})"
+        while count[name] > 1 and wanted in taken:
+            wanted += "'"
+        taken.add(wanted)
+        unique.append(wanted)
+    return unique
+
+
+def front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> str:
+    """Return the YAML at the head of the card: configurations, features, licence and tags.
+
+    Texts are in YAML's double quotes, so nothing in a class name is ever read as YAML.
+    """
+    count, size = len(benchmark), sum(shard.stat().st_size for shard in (folder / "data").iterdir())
+    lines = [
+        "---",
+        f"pretty_name: {quote(statement.title(benchmark))}",
+        *_licence_lines(benchmark, statement.facts.licence),
+    ]
+    lines += ["task_categories:", "- image-classification", "- zero-shot-image-classification"]
+    lines += ["tags:", "- counterground", "- robustness", "- spurious-correlations"]
+    lines += ["size_categories:", f"- {_size_category(count)}"]
+    lines += ["configs:", "- config_name: default", "  data_files:", "  - split: test"]
+    lines += ["    path: data/test-*.parquet", "dataset_info:", "  features:"]
+    lines += ["  - name: image", "    dtype: image", "  - name: label", "    dtype:"]
+    lines += ["      class_label:", "        names:"]
+    lines += [f"          '{index}': {quote(name)}" for index, name in enumerate(unique_names(benchmark))]
+    for name, kind in _columns(benchmark).items():
+        lines += [f"  - name: {quote(name)}", f"    dtype: {_DTYPES.get(kind, str(kind).lower())}"]
+    if benchmark.photos["mask"].is_not_null().any():
+        lines += ["  - name: mask", "    dtype: image"]
+    lines += ["  splits:", "  - name: test", f"    num_bytes: {size}"]
+    lines += [f"    num_examples: {count}", f"  download_size: {size}", f"  dataset_size: {size}", "---", ""]
+    return "\n".join(lines) + "\n"
+
+
+def _finish(benchmark: Benchmark, statement: Statement, folder: Path) -> None:
+    """Write ``eval.yaml`` if requested: the hub checks it when it is uploaded."""
+    if not statement.facts.hub_benchmark:
+        return
+    about = statement.facts.description or f"{statement.title(benchmark)}: {_ABOUT}"
+    groups = benchmark.photos.group_by("class_index").agg(pl.col("group").drop_nulls().n_unique())
+    grouped = bool((groups["group"] == len(GROUPS)).any())  # without both in a class there is no drop
+    write_text(folder / EVAL_FILE, eval_yaml(statement.title(benchmark), about, grouped=grouped))
+
+
+def _licence_lines(benchmark: Benchmark, licence: str) -> list[str]:
+    """State the collection's licence alone only if it allows nothing that a photo's forbids."""
+    if licence and all_as_free(benchmark.photos["licence"], licence):
+        return [f"license: {quote(licence)}"]
+    lines = ["license: other", "license_name: per-photo", "license_link: ATTRIBUTION.csv"]
+    details = f"Selection and labels: {licence}. Each photo: its own licence, in ATTRIBUTION.csv."
+    return [*lines, f"license_details: {quote(details)}"] if licence else lines
+
+
+def _size_category(count: int) -> str:
+    steps = ("1K", "10K", "100K", "1M")
+    if count < 1000:
+        return "n<1K"
+    power = min(len(str(count)) - 4, 3)
+    return f"{steps[power]}<n<{(*steps, '10M')[power + 1]}"
+
+
+def quote(text: str) -> str:
+    """Return ``text`` in double quotes, so that YAML reads it back whatever it holds."""
+    return '"' + "".join(_escape(char) for char in text) + '"'
+
+
+def _escape(char: str) -> str:
+    if char in '"\\':
+        return f"\\{char}"
+    if char.isascii() and char.isprintable():
+        return char
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+
+
+HUGGINGFACE = ExportFormat(
+    name="huggingface",
+    summary="Parquet shards with the photos in them, for the `datasets` library.",
+    reader=(
+        'import os, datasets\n\n# Not ".": load_dataset needs the name of the folder.\n'
+        'photos = datasets.load_dataset(os.getcwd(), split="test")'
+    ),
+    write=_write,
+    lay_out=_lay_out,
+    card_head=front_matter,
+    finish=_finish,
+)

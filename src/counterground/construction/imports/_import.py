@@ -1,0 +1,250 @@
+"""One entry point for every source."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from counterground.construction.download import discarded_paths, download_photos, note_equal
+from counterground.construction.imports._backgrounds import Backgrounds
+from counterground.construction.imports._details import Details
+from counterground.construction.imports._huggingface import is_data_set, read_data_set
+from counterground.construction.imports._items import ImportCounts, add_items
+from counterground.construction.imports._local import Source, read_local
+from counterground.construction.imports._options import ImportOptions
+from counterground.construction.imports._report import ImportReport, RejectedItem
+from counterground.construction.imports._table import AddressTable, is_address_table, read_addresses
+from counterground.construction.pool import check_annotators, check_class_names, open_pool
+from counterground.errors import UsageError
+from counterground.files import write_text
+from counterground.http import DownloadSettings
+from counterground.progress import progress_bar
+from counterground.reading import is_file, is_folder
+from counterground.text import is_utf8
+
+if TYPE_CHECKING:
+    from counterground.construction.pool import Pool
+
+
+def import_photos(
+    pool_path: str | Path, source: str | Path, options: ImportOptions | None = None
+) -> ImportReport:
+    """Add the photos of a source to a pool, which is created if it is missing.
+
+    ``source`` is anything that ``open_benchmark`` opens (including a table of files with a column ``path``),
+    a flat folder with ``class_name``, a table of addresses (``.csv``, ``.tsv``, ``.parquet``, ``.jsonl``), a
+    folder from Hugging Face's ``save_to_disk``, or ``hf:NAME[@CONFIG][:SPLIT]``.
+
+    Photos are copied, never linked, so that editing the source does not change the pool. Backgrounds are
+    recorded as decisions. Photos that cannot be decoded are rejected and listed with the reason, in the
+    report and in a CSV file in the pool. Repeating an import adds what is missing, and updates the
+    backgrounds, licences, credits and clusters that the source has changed. A file that equals a photo of
+    its class in the pool is not added again, wherever it is now; the notes count these files.
+
+    Polars does not survive a fork: start a child process with multiprocessing's "spawn", or the call waits
+    for ever.
+
+    Raises:
+        UsageError: there is no such source, its class or a column must be named, or the annotator has another
+            spelling of their name in the pool.
+        CounterGroundError: the source cannot be read, its classes contradict each other or the pool's, or
+            the pool cannot be written.
+    """
+    chosen, text, path = options or ImportOptions(), str(source), Path(source)
+    if not text.strip():
+        raise UsageError("The source has an empty name: name a folder, a table or a data set.")
+    if not is_utf8(text):
+        raise UsageError(f"The name {text!r} is not UTF-8: rename the file or folder.")
+    _refuse_inside(Path(pool_path), path)
+    if is_data_set(text):
+        read: Source | AddressTable = read_data_set(text, chosen)
+    elif is_address_table(path, chosen):
+        read = read_addresses(path, chosen)
+    else:
+        read = read_local(source, Path(pool_path), chosen)
+    pool = open_pool(pool_path, create=True)
+    try:
+        check_annotators(pool, [chosen.annotator])
+        check_class_names(pool, read.classes, _rename_remedy)
+        label = str(path.resolve()) if is_file(path) or is_folder(path) else text
+        if isinstance(read, AddressTable):
+            return _fetch(pool, label, read, chosen)
+        return _copy(pool, label, read, chosen)
+    finally:
+        pool.close()
+
+
+def _refuse_inside(pool: Path, source: Path) -> None:
+    """Refuse a pool inside its own source folder: the next import would also read its photos."""
+    if is_folder(source) and source.resolve() in pool.resolve().parents:
+        raise UsageError(f"The pool {pool} lies in its own source {source}: choose another folder.")
+
+
+def _rename_remedy(name: str, known: str) -> str:
+    return f"Import it under that name: --rename {f'{name}={known}'!r}."
+
+
+def _copy(pool: Pool, source: str, read: Source, options: ImportOptions) -> ImportReport:
+    backgrounds, details = Backgrounds(pool, options.annotator), Details(pool)
+    with progress_bar("Copying", total=read.total, shown=options.show_progress) as bar:
+        counts = add_items(
+            pool,
+            read.items,
+            backgrounds,
+            details,
+            jobs=options.jobs,
+            progress=lambda done: bar.update(done, read.total),
+        )
+    rejected = (*read.rejected, *counts.rejected)
+    pool.snapshot()
+    return ImportReport(
+        added=counts.added.total(),
+        present=counts.present,
+        rejected=rejected,
+        by_class=dict(sorted(counts.added.items())),
+        backgrounds=backgrounds.recorded,
+        masks=counts.masks,
+        masks_rejected=tuple(counts.masks_rejected),
+        notes=(
+            *read.notes,
+            *counts.notes(),
+            *_note_gone(pool, read, counts, options.class_name),
+            *details.notes(),
+            *backgrounds.notes(),
+            *_note_shared(pool, read.classes),
+        ),
+        list_file=_write_rejected(pool.root, source, [*rejected, *counts.masks_rejected]),
+    )
+
+
+def _fetch(pool: Pool, source: str, table: AddressTable, options: ImportOptions) -> ImportReport:
+    pool.add_candidates(table.candidates)
+    known = pool.photos().select("path", "photo_id", "class_name")
+    before = _rows_of(pool, table)
+    failed = before.filter(pl.col("status") == "failed")
+    if options.retry_failed:
+        again = failed.select("key", "class_name").iter_rows()
+        pool.mark_candidates([(key, name, "wanted", None) for key, name in again])
+        failed = failed.clear()
+    settings = DownloadSettings(
+        jobs=options.jobs, per_host=min(2, options.jobs), first_pause=options.first_pause
+    )
+    with progress_bar("Fetching", shown=options.show_progress) as bar:
+        report = download_photos(
+            pool, _rows_of(pool, table), settings, fields=table.details_of, progress=bar.update
+        )
+    backgrounds, details = _label(pool, table, options)
+    pool.snapshot()
+    earlier = failed.select("key", "class_name", "url", "reason").iter_rows()
+    lacking = [
+        *((one.key, one.class_name, one.url, one.reason) for one in report.failed),
+        *(
+            (one.key, one.class_name, one.url, f"{one.reason}; the next import tries again")
+            for one in report.postponed
+        ),
+        *((*place, f"{reason} (in an earlier import)") for *place, reason in earlier),
+    ]
+    rejected = (
+        *table.rejected,
+        *(RejectedItem(table.item(key, name, url), name, reason) for key, name, url, reason in lacking),
+    )
+    got = before.filter(pl.col("status") == "got")
+    new = (
+        _rows_of(pool, table)
+        .filter(pl.col("status") == "got")
+        .join(got, on=["key", "class_name"], how="anti")
+    )
+    return ImportReport(
+        added=len(new),
+        present=len(got),
+        rejected=rejected,
+        by_class=dict(new.group_by("class_name").len().sort("class_name").iter_rows()),
+        backgrounds=backgrounds.recorded,
+        requests=report.requests,
+        received=report.received,
+        notes=(
+            *table.notes,
+            *details.notes(),
+            *backgrounds.notes(),
+            *note_equal(pool, known),
+            *_note_shared(pool, table.classes),
+        ),
+        list_file=_write_rejected(pool.root, source, rejected),
+    )
+
+
+def _rows_of(pool: Pool, table: AddressTable) -> pl.DataFrame:
+    """Return the pool's candidates that are rows of the table."""
+    keys = pl.DataFrame(list(table.details), schema={"key": pl.String, "class_name": pl.String}, orient="row")
+    return pool.candidates().join(keys, on=["key", "class_name"], how="semi", maintain_order="left")
+
+
+def _label(pool: Pool, table: AddressTable, options: ImportOptions) -> tuple[Backgrounds, Details]:
+    backgrounds, details = Backgrounds(pool, options.annotator), Details(pool)
+    for key, name, path in pool.photos().select("key", "class_name", "path").iter_rows():
+        if (key, name) in table.details:
+            backgrounds.note(path, table.backgrounds[key, name])
+            details.note(path, table.details[key, name], table.assumed[key, name])
+    backgrounds.write()
+    details.write()
+    return backgrounds, details
+
+
+def _note_gone(pool: Pool, read: Source, counts: ImportCounts, class_name: str | None) -> tuple[str, ...]:
+    """Note photos from an earlier import of this source that it does not have now.
+
+    Sources that have no classes may share a name, so only photos of the same class count then.
+    """
+    key = pl.col("key")
+    ours = pl.any_horizontal(*(key.str.starts_with(origin) for origin in read.origins))
+    if class_name is not None:
+        ours &= pl.col("class_name").is_in(list(read.classes))
+    found = pool.photos().filter(ours, ~pl.col("photo_id").is_in(list(counts.contents)))["path"]
+    number = len(set(found) - counts.claimed - discarded_paths(pool))
+    if not number:
+        return ()
+    photos, stay = (
+        ("1 photo", "is not in it now and stays")
+        if number == 1
+        else (f"{number:,} photos", "are not in it now and stay")
+    )
+    note = (
+        f"{photos} from an earlier import of a source of this name {stay} in the pool: discard in the review "
+        "what you have deleted or edited."
+    )
+    return (note,)
+
+
+def _note_shared(pool: Pool, classes: frozenset[str]) -> tuple[str, ...]:
+    """Note files that are in the pool under several classes, one of them from this source."""
+    shared = (
+        pool.photos()
+        .group_by("photo_id")
+        .agg(pl.col("class_name").unique().sort())
+        .filter(pl.col("class_name").list.len() > 1)
+        .filter(pl.col("class_name").list.eval(pl.element().is_in(list(classes))).list.any())
+        .sort("photo_id")
+    )
+    if shared.is_empty():
+        return ()
+    first = shared["class_name"][0]
+    more = f" and {len(first) - 2} more" if len(first) > 2 else ""
+    example = f"{' and '.join(first[:2])}{more}"
+    counted = "1 photo is" if len(shared) == 1 else f"{len(shared)} photos are"
+    return (f"{counted} in the pool under several classes (one as {example}).",)
+
+
+def _write_rejected(root: Path, source: str, rejected: Sequence[RejectedItem]) -> Path | None:
+    """Write what was rejected to the pool's ``imports/``, a file per source; an empty list removes it."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).name)[:40].strip("-") or "source"
+    file = root / "imports" / f"{readable}-{hashlib.sha256(source.encode()).hexdigest()[:8]}.csv"
+    if not rejected:
+        file.unlink(missing_ok=True)
+        return None
+    write_text(file, pl.DataFrame([vars(one) for one in rejected]).write_csv())
+    return file

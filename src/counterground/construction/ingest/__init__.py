@@ -1,1 +1,0 @@
-"""Bring photos and their backgrounds into a pool: collect, download or import. See README.md."""

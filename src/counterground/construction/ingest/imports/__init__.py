@@ -1,7 +1,0 @@
-"""Import photos that you have, as files or URLs, into a pool. See README.md."""
-
-from counterground.construction.ingest.imports._import import import_photos
-from counterground.construction.ingest.imports._options import ImportOptions
-from counterground.construction.ingest.imports._report import ImportReport, RejectedItem
-
-__all__ = ["ImportOptions", "ImportReport", "RejectedItem", "import_photos"]

@@ -1,0 +1,380 @@
+"""The tables of ``decisions.sqlite``, how it is opened, and what can go wrong with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+import weakref
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import polars as pl
+from sqlalchemy import (
+    URL,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    func,
+    select,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import SchemaItem
+
+from counterground.construction.pool._problems import database_problem
+from counterground.construction.pool._schema import (
+    CANDIDATE_SCHEMA,
+    CANDIDATE_STATES,
+    PHOTO_SCHEMA,
+    SIGNAL_SCHEMA,
+    TASKS,
+)
+from counterground.errors import CounterGroundError, error_message
+from counterground.files import database_damage, row_digest
+from counterground.reading import parse_json
+
+_APPLICATION = 0x43474E44  # "CGND": marks a pool, not another program's database
+_VERSION = 2  # version 1 had no digests
+_BUSY_MS = 30_000
+
+METADATA = MetaData()
+
+
+def _columns(schema: dict[str, pl.DataType], *keys: str) -> list[Column[Any]]:
+    kinds = {pl.Int64(): Integer, pl.Float64(): Float, pl.Boolean(): Boolean, pl.String(): String}
+    return [Column(name, kinds[kind], primary_key=name in keys) for name, kind in schema.items()]
+
+
+def _sealed(name: str, columns: Sequence[Column[Any]], *more: SchemaItem) -> Table:
+    """Return a table whose rows carry a digest of their values, except an id that the database assigns."""
+    sealed = [column.key for column in columns if column.name != "id"]
+
+    def digest(context: Any) -> str:
+        given = context.get_current_parameters()
+        return row_digest(*(given.get(key) for key in sealed))
+
+    return Table(name, METADATA, *columns, Column("digest", String, default=digest), *more)
+
+
+PHOTO = _sealed("photo", _columns(PHOTO_SCHEMA, "path"), Index("photo_class", "class_name"))
+CANDIDATE = _sealed(
+    "candidate",
+    _columns(CANDIDATE_SCHEMA, "key", "class_name"),
+    CheckConstraint(f"status IN {CANDIDATE_STATES}"),
+    Index("candidate_order", "class_name", "position"),
+)
+SIGNAL = _sealed("signal", _columns(SIGNAL_SCHEMA), Index("signal_path", "path"))
+SETTINGS_TABLE = _sealed("setting", [Column("name", String, primary_key=True), Column("value", String)])
+DECISION_COLUMNS: list[Column[Any]] = [
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("path", ForeignKey("photo.path"), nullable=False),
+    Column("annotator", String, nullable=False),
+    Column("task", String, CheckConstraint(f"task IN {TASKS}"), nullable=False),
+    Column("labels", String, nullable=False),  # JSON
+    Column("settles", Boolean, key="adjudicates", nullable=False),
+    Column("seconds", Float),
+    Column("suggestion", String),
+    Column("at", String, nullable=False),
+    Column("token", String, nullable=False, unique=True),
+    Column("undoes", ForeignKey("decision.id"), unique=True),
+]
+DECISION = _sealed(
+    "decision",
+    DECISION_COLUMNS,
+    Index("decision_photo", "task", "path", "annotator"),
+    Index("decision_annotator", "annotator", "task", "id"),
+)
+LEASE = Table(
+    "lease",  # who has a photo on screen, so that two annotators are not given the same one
+    METADATA,
+    Column("path", ForeignKey("photo.path"), primary_key=True),
+    Column("task", String, primary_key=True),
+    Column("annotator", String, primary_key=True),
+    Column("until", Float, nullable=False),  # seconds since the epoch
+)
+_TRIGGERS = {
+    f"decision_no_{verb.lower()}": f"CREATE TRIGGER decision_no_{verb.lower()} BEFORE {verb} ON decision "
+    "BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END"
+    for verb in ("UPDATE", "DELETE")
+}
+
+
+_SEALED = {
+    table.name: [column.name for column in table.columns if column.name not in ("id", "digest")]
+    for table in (PHOTO, CANDIDATE, SIGNAL, SETTINGS_TABLE, DECISION)
+}
+
+
+def digest_of(table: Table) -> ColumnElement[str]:
+    """Return the SQL expression for the digest of a row's current values."""
+    return func.row_digest(*(column for column in table.columns if column.name in _SEALED[table.name]))
+
+
+class DamagedError(Exception):
+    """The database holds a value that no pool writes; the message says which."""
+
+
+@contextmanager
+def database_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the database at ``path``, and values no pool writes, into one line with the remedy.
+
+    Raises:
+        CounterGroundError: there was one.
+    """
+    try:
+        yield
+    except DamagedError as error:
+        raise CounterGroundError(
+            f"{path} was changed by something else: {error}. Restore the file from a backup."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise CounterGroundError(f"{path}: it is damaged. Restore the file from a backup.") from error
+    except UnicodeEncodeError as error:
+        raise CounterGroundError(f"{path} cannot hold {error.object[:100]!r}: it is not UTF-8.") from error
+    except (DBAPIError, sqlite3.Error) as error:  # the latter from raw connections
+        problem = database_problem(error.orig if isinstance(error, DBAPIError) else error)
+        if problem is None:
+            raise
+        raise CounterGroundError(f"{path}: {problem}") from error
+
+
+def open_database(path: Path, *, create: bool) -> Engine:
+    """Return the engine of a pool's database; ``create`` makes one if there is none.
+
+    If the folder cannot be written, as on a read-only disk, SQLite cannot read its log. A private copy is
+    read instead, and changes to the pool fail, as they should.
+
+    Raises:
+        CounterGroundError: the file is another program's database, or has a newer version.
+        DamagedError: its tables or triggers are not those it was made with.
+        sqlalchemy.exc.DatabaseError: the file is not a database, is damaged, or cannot be written.
+    """
+    writable = create or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK))
+    engine, filling = (_engine(path),) * 2 if writable else _engines_of_copy(path)
+    try:
+        with _transaction(engine, writes=create) as connection, _only_damage():
+            version = _make_or_check(connection, path, create=create)
+        if version == 1:
+            with _transaction(filling, writes=True) as connection, _only_damage():
+                _seal_rows(connection)
+        if not writable:
+            filling.dispose()
+        with _transaction(engine, writes=False) as connection, _only_damage():
+            _check_rows(connection)
+        if writable:  # only once the file is known to be ours
+            _keep_log(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _engine(path: Path, **options: str) -> Engine:
+    """Return the engine of a file; ``options`` are those of SQLite's URIs."""
+    # As parts, since an address in one text gives a meaning to "?" and "%" in names of folders.
+    place = f"file:{quote(str(path))}" if options else str(path)
+    address = URL.create("sqlite", database=place, query={"uri": "true", **options} if options else {})
+    engine = create_engine(address, connect_args={"timeout": _BUSY_MS / 1000})
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def _engines_of_copy(path: Path) -> tuple[Engine, Engine]:
+    """Return an engine that reads a copy of the database and of its log, and one that may change it.
+
+    The copy is deleted with the first engine.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="counterground-")
+    try:
+        for name in (path.name, f"{path.name}-wal"):
+            if (path.parent / name).is_file():
+                shutil.copyfile(path.parent / name, Path(folder.name, name))
+    except OSError as error:
+        folder.cleanup()
+        raise CounterGroundError(
+            f"{path} cannot be read, or copied to {folder.name}: {error.strerror or error}."
+        ) from error
+    copy = Path(folder.name, path.name)
+    engine = _engine(copy, mode="ro")
+    weakref.finalize(engine, folder.cleanup)
+    return engine, _engine(copy)
+
+
+def _keep_log(engine: Engine) -> None:
+    """Switch to write-ahead logging; unlike elsewhere, SQLite does not wait for other processes here."""
+    end = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            with closing(engine.raw_connection()) as raw:
+                raw.cursor().execute("PRAGMA journal_mode = WAL").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+@contextmanager
+def _transaction(engine: Engine, *, writes: bool) -> Iterator[Connection]:
+    with engine.connect().execution_options(writes=writes) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def _only_damage() -> Iterator[None]:
+    """Report as damage the errors that no sound database causes, whatever SQLite calls them."""
+    try:
+        yield
+    except DBAPIError as error:
+        if database_problem(error.orig) is not None:
+            raise
+        raise DamagedError(error_message(error.orig or error)) from error
+
+
+def _make_or_check(connection: Connection, path: Path, *, create: bool) -> int:
+    """Make the tables, or check the existing ones; return their version."""
+    application, version = (
+        connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+        for name in ("application_id", "user_version")
+    )
+    empty = not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+    if empty and create:
+        _make(connection)
+        return _VERSION
+    if application != _APPLICATION:
+        raise CounterGroundError(f"{path} is not the database of a pool: name another folder.")
+    if version not in (1, _VERSION):
+        raise CounterGroundError(
+            f"{path} has version {version}, and this CounterGround reads version {_VERSION}: "
+            "upgrade CounterGround."
+        )
+    _check_tables(connection, ("digest",) if version == 1 else ())
+    return int(version)
+
+
+def _make(connection: Connection) -> None:
+    METADATA.create_all(connection)
+    for trigger in _TRIGGERS.values():
+        connection.exec_driver_sql(trigger)
+    connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION}")
+    connection.exec_driver_sql(f"PRAGMA user_version = {_VERSION}")
+
+
+def _seal_rows(connection: Connection) -> None:
+    """Add digests to the rows of version 1, unless another process has done so meanwhile."""
+    if connection.exec_driver_sql("PRAGMA user_version").scalar_one() == _VERSION:
+        return
+    if damage := database_damage(lambda query: connection.exec_driver_sql(query).fetchall(), {}):
+        raise DamagedError(damage)
+    if connection.exec_driver_sql("SELECT 1 FROM pragma_table_info('photo') WHERE name = 'digest'").all():
+        raise DamagedError("its version is not as it was made")
+    connection.exec_driver_sql("DROP TRIGGER decision_no_update")
+    for table, columns in _SEALED.items():
+        names = ", ".join(f'"{name}"' for name in columns)
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN digest VARCHAR")
+        connection.exec_driver_sql(f"UPDATE {table} SET digest = row_digest({names})")  # noqa: S608 - constants
+    connection.exec_driver_sql(_TRIGGERS["decision_no_update"])
+    connection.exec_driver_sql(f"PRAGMA user_version = {_VERSION}")
+
+
+def _check_rows(connection: Connection) -> None:
+    """Refuse a database whose structure or rows have a changed byte, or that lacks decisions."""
+    damage = database_damage(lambda query: connection.exec_driver_sql(query).fetchall(), _SEALED)
+    last, count = connection.exec_driver_sql("SELECT coalesce(max(id), 0), count(*) FROM decision").one()
+    if damage or last != count:
+        raise DamagedError(damage or "decisions are missing")
+
+
+def _check_tables(connection: Connection, not_yet: Collection[str]) -> None:
+    """Refuse tables without our columns, and views and triggers not ours, which might undo decisions."""
+    found = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master WHERE type <> 'index'")
+    rows = [tuple(row) for row in found if not str(row[1]).startswith("sqlite_")]
+    named = {name: sql if kind == "trigger" else kind for kind, name, sql in rows}
+    wanted = dict.fromkeys(METADATA.tables, "table") | _TRIGGERS
+    if odd := [name for name in {**named, **wanted} if named.get(name) != wanted.get(name)]:
+        raise DamagedError(f"its {odd[0]!r} is not as it was made")
+    columns = connection.exec_driver_sql(
+        "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
+    )
+    there = {tuple(row) for row in columns}
+    for table in METADATA.tables.values():
+        wanted_columns = [one.name for one in table.columns if one.name not in not_yet]
+        if missing := [name for name in wanted_columns if (table.name, name) not in there]:
+            raise DamagedError(f"its table {table.name} has no column {missing[0]!r}")
+
+
+def _on_connect(raw: Any, _record: Any) -> None:
+    raw.isolation_level = None  # transactions begin where _on_begin says, not where the driver guesses
+    raw.create_function("row_digest", -1, row_digest, deterministic=True)
+    for pragma in (
+        "synchronous = FULL",  # a decision survives a power cut
+        "foreign_keys = ON",
+        "trusted_schema = OFF",  # views and triggers of a stranger's file cannot call anything unsafe
+        "wal_autocheckpoint = 1",  # SQLite drops the log after a damaged byte: it holds only one commit
+    ):
+        raw.execute(f"PRAGMA {pragma}").close()
+
+
+def _on_begin(connection: Connection) -> None:
+    # A write transaction takes the lock at once: taking it later fails if another one was faster.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def read_setting(connection: Connection, name: str, default: Any = None) -> Any:
+    """Return a setting (any JSON value), or ``default``.
+
+    Raises:
+        DamagedError: the stored value is not JSON, or see `parse_json`.
+    """
+    found = connection.execute(select(SETTINGS_TABLE.c.value).where(SETTINGS_TABLE.c.name == name)).scalar()
+    try:
+        return default if found is None else parse_json(found)
+    except (TypeError, ValueError) as error:  # the former for another type than text
+        raise DamagedError(f"the setting {name!r} is not JSON") from error
+
+
+def as_frame(rows: Sequence[tuple[Any, ...]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Return rows as a frame; lists of texts are given as JSON, which Polars reads at once.
+
+    Raises:
+        DamagedError: a value does not have its column's type; SQLite itself accepts any value.
+    """
+    given = {name: pl.String() if kind == pl.List(pl.String) else kind for name, kind in schema.items()}
+    lists = [pl.col(name).str.json_decode(kind) for name, kind in schema.items() if given[name] != kind]
+    try:
+        return pl.DataFrame(rows, schema=given, orient="row").with_columns(lists)
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        for place, (name, kind) in enumerate(schema.items()):
+            for row in rows:
+                if problem := kind_problem(row[place], kind):
+                    raise DamagedError(f"a column {name!r} holds {problem}") from error
+        raise
+
+
+def kind_problem(value: Any, kind: pl.DataType) -> str:
+    """Describe a value that a column of this kind cannot hold; empty if it can."""
+    kinds = {pl.Int64(): int, pl.Float64(): (int, float), pl.Boolean(): bool, pl.String(): str}
+    if value is None or kind not in kinds:
+        return ""
+    fits = isinstance(value, kinds[kind]) and (kind != pl.Int64() or -(2**63) <= value < 2**63)  # type: ignore[arg-type]
+    return "" if fits else f"{str(value)[:40]!r}"

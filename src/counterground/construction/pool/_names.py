@@ -1,0 +1,71 @@
+"""Names that enter a pool: a class and a person each keep one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import assign_classes, name_key, quoted_ways
+
+if TYPE_CHECKING:
+    from counterground.construction.pool._store import Pool
+
+
+def check_class_names(
+    pool: Pool, names: Iterable[str], remedy: Callable[[str, str], str], *, also: Iterable[str] = ()
+) -> None:
+    """Refuse classes that the pool has under other names; one error lists them all.
+
+    Args:
+        pool: the pool.
+        names: names of the incoming classes.
+        remedy: function from a name and the pool's name for the class ("NAME" if unknown) to the remedy.
+        also: further names that count as the pool's.
+
+    Raises:
+        CounterGroundError: the message names each class and its remedy.
+    """
+    theirs = {*pool.photos()["class_name"], *pool.candidates()["class_name"], *also}
+    plain = {name_key(name): name for name in theirs}
+    fresh = sorted(set(names) - theirs)
+    if not fresh:
+        return
+    whole, problems = _problem([*theirs, *fresh]), []
+    for name in fresh:
+        known = plain.get(name_key(name))
+        # "Cardigan" may be a dog: it is not renamed to the garment "cardigan".
+        if known and (_problem([name]) is None or _problem([known])):
+            theirs_and_ours = " ".join(quoted_ways([name, known]))
+            problems.append(f"The pool calls the class {theirs_and_ours}. {remedy(name, known)}")
+        elif whole and (error := _problem([*theirs, name])):
+            problems.append(f"{error} {remedy(name, 'NAME')}")
+    if problems:
+        raise CounterGroundError(" ".join(problems))
+    if whole:
+        raise whole
+
+
+def _problem(names: list[str]) -> CounterGroundError | None:
+    try:
+        assign_classes(names)
+    except CounterGroundError as error:
+        return error
+    return None
+
+
+def check_annotators(pool: Pool, names: Iterable[str]) -> None:
+    """Refuse another spelling of an earlier annotator's name: one person would count as two.
+
+    Raises:
+        UsageError: there is one; the message names both.
+    """
+    earlier = pool.decisions()["annotator"].unique().to_list()
+    known = {name_key(name): name for name in sorted(earlier)}
+    for name in names:
+        same = known.get(name_key(name), name)
+        if name not in earlier and same != name:
+            raise UsageError(
+                f"The pool has decisions by {same!r}: use that name, since {name!r} would count as a second "
+                "person."
+            )

@@ -1,0 +1,47 @@
+"""Opening a pool: the one step that says what to install if SQLAlchemy is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from counterground.construction.pool._folder import DATABASE_FILE, FILES, is_pool
+from counterground.errors import CounterGroundError, UsageError, needs_extra
+from counterground.files import check_writable
+
+if TYPE_CHECKING:
+    from counterground.construction.pool._store import Pool
+
+
+def open_pool(path: str | Path, *, create: bool = False) -> Pool:
+    """Open the pool in a folder; ``create`` makes one if there is none. Close it, or use ``with``.
+
+    Raises:
+        UsageError: there is no pool, or a package that pools need is not installed.
+        CounterGroundError: the folder holds something else, cannot be written, or the database is damaged.
+    """
+    with needs_extra("construction"):
+        from counterground.construction.pool._store import Pool
+    root = Path(path)
+    if not is_pool(root):
+        if not create:
+            raise UsageError(
+                f"There is no pool in {root}: make one with `counterground collect` or `import`."
+            )
+        check_writable(root)
+        others = [entry.name for entry in root.iterdir() if not entry.name.startswith(".")]
+        if others and not is_pool(root):  # another process may have made it meanwhile
+            raise CounterGroundError(
+                f"{root} is not a pool, and not empty (it holds {others[0]!r}): name a new folder for one."
+            )
+    elif _is_emptied(root):
+        raise CounterGroundError(
+            f"{root / DATABASE_FILE} is empty, and photos lie beside it: what was decided on them is lost. "
+            "Restore the file from a backup, or name a new folder."
+        )
+    return Pool(root.resolve(), create=create)
+
+
+def _is_emptied(root: Path) -> bool:
+    """Return whether an empty database had content before: photos come after its tables."""
+    return not (root / DATABASE_FILE).stat().st_size and any((root / FILES).glob("*/*"))

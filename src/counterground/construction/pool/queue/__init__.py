@@ -1,0 +1,28 @@
+"""The label queue: which photo each annotator gets next. See README.md of ``pool``."""
+
+from counterground.construction.pool.queue._queue import LEASE_SECONDS, Queue
+from counterground.construction.pool.queue._ranking import review_queue
+from counterground.construction.pool.queue._rows import (
+    Adjudication,
+    AnnotatorProgress,
+    Batch,
+    ClassProgress,
+    Disagreement,
+    Flag,
+    QueuedPhoto,
+    Remaining,
+)
+
+__all__ = [
+    "LEASE_SECONDS",
+    "Adjudication",
+    "AnnotatorProgress",
+    "Batch",
+    "ClassProgress",
+    "Disagreement",
+    "Flag",
+    "Queue",
+    "QueuedPhoto",
+    "Remaining",
+    "review_queue",
+]

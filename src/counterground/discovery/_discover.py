@@ -1,0 +1,350 @@
+"""Discover the backgrounds a referee relies on, and write them as a benchmark (paper section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from counterground.comparison import REFEREE, chosen_on_its_photos
+from counterground.discovery._discovery import (
+    FILES,
+    Discovery,
+    asked_before,
+    holds_evidence_only,
+    write_discovery,
+)
+from counterground.discovery._finding import Finding, Split, find_pairs
+from counterground.discovery._pairs import Choose
+from counterground.errors import CounterGroundError, UsageError, check_seed, whole_number
+from counterground.files import check_only
+from counterground.inference import Settings, evaluate_models
+from counterground.metrics import DROP, Design, cluster_columns
+from counterground.models import AnyModels, named_models
+from counterground.photos import Benchmark, Discovered
+from counterground.results import Estimate, Run, bounds, p_equals, percent
+from counterground.text import counted
+
+_WAYS = {"split": ("half", "swap", "none"), "choose": ("best", "shrunken")}
+
+
+def discover_pairs(
+    benchmark: Benchmark,
+    model: AnyModels,
+    settings: Settings,
+    out: Path,
+    *,
+    min_drop: float,
+    min_photos: int | None,
+    split: Split,
+    seed: int,
+    choose: Choose = "best",
+    write_anyway: bool = False,
+    overwrite: bool = False,
+) -> Discovery:
+    """Choose common and counter backgrounds with a referee and write the benchmark of the pairs to ``out``.
+
+    The referee is ``model``; with several models, their mean accuracy counts. If the pairs drop by no more
+    than chance explains, or no class varies enough, only the evidence and the referee's run are written;
+    ``write_anyway`` also writes pairs that drop by no more than chance.
+
+    ``min_drop`` is in percentage points. With ``split="half"`` the pairs are chosen on one half of the photos
+    (whole clusters together) and the benchmark holds the other half; with ``"swap"`` it holds all photos,
+    each in the pairs that the other half chose; with ``"none"`` all photos choose and are kept.
+
+    Raises:
+        UsageError: an unknown split or way to choose, a drop outside 0 to 100, an impossible number of photos
+            or seed, pairs that were chosen on these same photos, composites, too many backgrounds, a folder
+            that holds other files, or see `evaluate_models`.
+        CounterGroundError: photos without backgrounds, no class with enough photos on two backgrounds, or see
+            `evaluate_models`.
+    """
+    min_drop = _checked_drop(min_drop)
+    _check(benchmark, split=split, choose=choose)
+    seed = check_seed(seed)
+    if min_photos is not None:
+        min_photos = whole_number(min_photos, "The number of photos that a background needs", 1)
+    benchmark.check_files("search")
+    benchmark.check_backgrounds()
+    referees = named_models(model)
+    if not referees:
+        raise UsageError("There is no referee: name at least one model.")
+    asked = {
+        "referee": _listed([each.name for each in referees]),
+        "referees": {each.name: each.recorded for each in referees},
+        "min_drop": min_drop,
+        "min_photos": min_photos,
+        "split": split,
+        "choose": choose,
+        "seed": seed,
+    }
+    overwrite = _check_free(out, asked, overwrite=overwrite)
+    run = evaluate_models(benchmark, model, settings, out / "referee", overwrite=overwrite)
+    first, *crossed = benchmark.design.clusters
+    clusters = cluster_columns(run.predictions, Design(clusters=(first,)))["cluster"]
+    answers = run.predictions.with_columns(cluster=pl.Series(clusters, dtype=pl.String, strict=False))
+    finding, groups = find_pairs(
+        answers, min_drop=min_drop, min_photos=min_photos, split=split, choose=choose, seed=seed
+    )
+    if finding.comparable == 0:
+        raise CounterGroundError(
+            f"No class of {benchmark.name} has at least {counted(finding.photos_needed, 'photo')} on two "
+            "backgrounds"
+            f"{'' if split == 'none' else ' in each half'}: lower --min-photos, add photos, or use "
+            f"--split none. {' '.join(_unused(run))}".rstrip()
+        )
+    # Where one half keeps no pair, nothing was swapped: its photos are held out of the other's choice.
+    used = "half" if split == "swap" and finding.pairs["half"].n_unique() == 1 else split
+    who = f"{asked['referee']}{' (loaded as published)' if settings.as_published else ''}"
+    drops = f"{who} {'drop' if len(referees) > 1 else 'drops'}"
+    nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop, split)
+    is_written = not nothing or (write_anyway and len(finding.pairs) > 0)
+    remarks = (
+        _sentences(finding, who, drops, used) if is_written else [*_unused(run), "No benchmark was written."]
+    )
+    verdict = nothing or _exceeds(finding, run)
+    sentences = [verdict, *remarks, *(_crossed(first, other, used) for other in crossed)]
+    found = (
+        replace(
+            benchmark,
+            name=f"{benchmark.name}, pairs of {asked['referee']}",
+            photos=_with_groups(benchmark.photos, groups),
+            # Runs on the pairs repeat the notes, where the verdict alone would not say what it is about.
+            notes=(*_searched(benchmark), " ".join(sentences[:2]), *sentences[2:], *_left_out(run)),
+            discovery=_provenance(benchmark, run, settings, min_drop=min_drop, split=used),
+            design=_about_pairs(benchmark.design),
+        )
+        if is_written
+        else None
+    )
+    discovery = Discovery(
+        **vars(finding),
+        benchmark=found,
+        referee=str(asked["referee"]),
+        min_drop=min_drop,
+        split=split,
+        choose=choose,
+        sentence=" ".join(sentences),
+    )
+    write_discovery(discovery, out, asked)
+    return discovery
+
+
+def _searched(benchmark: Benchmark) -> list[str]:
+    """Return the notes of the benchmark that was searched; if it had groups, they may be about those."""
+    if benchmark.photos["group"].is_null().all():
+        return list(benchmark.notes)
+    return [f"Of the benchmark that was searched, with its own groups: {note}" for note in benchmark.notes]
+
+
+def _with_groups(photos: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
+    return photos.drop("group").join(groups, on="path").select(photos.columns).sort("path")
+
+
+def _about_pairs(design: Design) -> Design:
+    """Return a design whose first contrast, which models are compared in, is that of the pairs."""
+    return replace(design, contrasts=tuple(dict.fromkeys([DROP, *design.contrasts])))
+
+
+def _provenance(
+    benchmark: Benchmark, run: Run, settings: Settings, *, min_drop: float, split: str
+) -> Discovered:
+    earlier, models = benchmark.discovery, run.info.models
+    specs = [each.spec for each in models]
+    before = earlier.in_order if earlier else []
+    return Discovered(
+        _listed(specs),
+        split,
+        min_drop,
+        discovered_from=f"{benchmark.name}@{benchmark.version[:8]}",
+        origin=earlier.origin if earlier else benchmark.name,
+        referee_as_published=settings.as_published,
+        earlier_referees=tuple(spec for spec, _ in before),
+        committee=tuple(specs) if len(specs) > 1 else (),
+        fingerprints=(*(known for _, known in before), *(each.fingerprint for each in models)),
+        referee_label_space=run.info.label_space.name,
+    )
+
+
+def _checked_drop(points: Any) -> float:
+    """Return a number as a ``float``: JSON has no place for those of NumPy.
+
+    Raises:
+        UsageError: it is not a number from 0 to below 100.
+    """
+    is_number = isinstance(points, Real)
+    if not is_number or not 0 <= points < 100:
+        shown = f"{points:g}" if isinstance(points, float) else repr(points)[:40]
+        raise UsageError(f"The minimum drop is {shown} points: it must be at least 0 and below 100.")
+    return float(points)
+
+
+def _check(benchmark: Benchmark, **ways: str) -> None:
+    for name, way in ways.items():
+        if way not in _WAYS[name]:
+            raise UsageError(f"Unknown {name} {way!r}: use {_listed(_WAYS[name], 'or')}.")
+    earlier = benchmark.discovery
+    if earlier is not None and earlier.split == "none":  # no half of the photos is free of that choice
+        raise UsageError(
+            f"The pairs of {benchmark.name} were chosen on these same photos (--split none), which inflates "
+            f"any drop found among them: search {earlier.origin} instead."
+        )
+    backgrounds = benchmark.photos.group_by("class_index").agg(pl.col("background").drop_nulls().n_unique())
+    if backgrounds["background"].max() in {None, 0, 1}:
+        raise CounterGroundError(
+            f"No class of {benchmark.name} has photos on two labelled backgrounds: nothing to compare. "
+            "Arrange folders as <class>/<background>/, fill the background column of the manifest, or label "
+            "backgrounds in a pool with `counterground label POOL --task background`."
+        )
+
+
+def _check_free(out: Path, asked: dict[str, object], *, overwrite: bool) -> bool:
+    """Refuse a folder that holds something else, or the benchmark of another request.
+
+    Returns:
+        Whether what is there may be replaced: as ``overwrite`` says, or because it wrote no benchmark. More
+        photos, other names or another request are the ways to get one.
+    """
+    before = asked_before(out)
+    if before is None:
+        began = (out / "referee").is_dir()  # and was stopped while writing, perhaps more than once
+        check_only(out, FILES if began else ("referee",), "a discovery")
+    elif before and holds_evidence_only(out):
+        return True
+    elif not overwrite and any(before.get(name, ()) != value for name, value in asked.items()):
+        raise UsageError(
+            f"{out} holds another discovery. Choose another --out, or replace it with --overwrite."
+        )
+    return overwrite
+
+
+def _left_out(run: Run) -> list[str]:
+    """Return notes on photos that discovery ignored, and the warnings of its run."""
+    notes = [
+        f"When the pairs were chosen: {warning.replace('unreadable.csv', 'referee/unreadable.csv')}"
+        for warning in run.info.all_warnings
+    ]
+    return [*notes, *_unlabelled(run)]
+
+
+def _unused(run: Run) -> list[str]:
+    """Count the photos that could not choose pairs, for a discovery without a benchmark that has notes."""
+    unreadable = counted(run.info.counts.unreadable, "photo")
+    listed = f"Could not be read: {unreadable}, listed in referee/unreadable.csv."
+    return [*([listed] if run.info.counts.unreadable else []), *_unlabelled(run)]
+
+
+def _unlabelled(run: Run) -> list[str]:
+    """Count the photos without a background label, if there are any."""
+    bare = run.predictions.filter(pl.col("background").is_null())["path"].n_unique()
+    if not bare:
+        return []
+    return [f"Not used to choose pairs, because they have no background label: {counted(bare, 'photo')}."]
+
+
+def _exceeds(finding: Finding, run: Run) -> str:
+    """Say that the pairs exceed chance, or for whom that is not known: halves share an earlier choice."""
+    p = p_equals(finding.decisive.p)
+    if not chosen_on_its_photos(run):
+        return f"More than chance ({p})."
+    return (
+        f"More than chance ({p}), if {REFEREE} had not chosen CounterAnimal's backgrounds on these same "
+        "photos: for it, and for models that find the same photos hard, chance alone may give as much."
+    )
+
+
+def _nothing(finding: Finding, referee: str, name: str, min_drop: float, split: Split) -> str:
+    """Say in one sentence that the pairs do not exceed chance, or that the photos cannot tell."""
+    if finding.pairs.is_empty():
+        where = "On the selection half, no" if split == "half" else "No"
+        half = "" if split == "none" else " in each half"
+        return (
+            f"{where} class of {name} differs by more than {min_drop:g} points between backgrounds with at "
+            f"least {counted(finding.photos_needed, 'photo')}{half}. {_remedy(finding, referee)}"
+        )
+    found = finding.decisive
+    if split == "none" and found.observed == found.low == found.high == 0:  # no half chose a pair, ever
+        return (
+            "Whether the pairs exceed chance is not known: to tell, one half of the photos chooses pairs and "
+            "the other measures them, but the halves have too few photos for any pair. Add photos of other "
+            "clusters, or lower --min-photos."
+        )
+    chance = f"{percent(found.expected)} {bounds(found.low, found.high)}; {p_equals(found.p)}"
+    return (
+        f"No more than chance: the pairs that {referee} chose on one half of the photos drop "
+        f"{percent(found.observed)} points on the other half (mean of both halves; by chance {chance})."
+    )
+
+
+def _remedy(finding: Finding, referee: str) -> str:
+    """Say what may help if no class differs; a referee always wrong, or always right, shows nothing."""
+    if (finding.cells["accuracy"] == 0).all():
+        return (
+            f"{referee} recognises none of the photos: use a referee that knows these classes, or let fewer "
+            "names compete (--label-space benchmark leaves only those of these photos)."
+        )
+    if (finding.cells["accuracy"] == 1).all():
+        return f"{referee} recognises all of the photos: use a weaker referee, or let more names compete."
+    return "More photos help, or a lower --min-photos or --min-drop, which also finds more by chance."
+
+
+def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list[str]:
+    """Say which figure to report, and how choosing and measuring on the same photos biases it."""
+    chosen = _points(finding.chosen_drop)
+    if finding.reported_drop is None:
+        figures = (
+            f"{referee} chose the pairs on these same photos, with a drop of {chosen}: that figure is "
+            "inflated by the selection, and so are those of other models if the same photos are hard "
+            "for them. Only photos that did not choose give a figure without this: --split half or swap."
+        )
+        return [figures]
+    reported = _points(finding.reported_drop)
+    if split == "half":
+        figures = (
+            f"On the selection half {drops} {chosen}, on held-out photos {reported}: report the "
+            f"held-out figure; the first is inflated by selection.{_why(finding, 'held-out')}"
+        )
+        return [figures]
+    figures = (
+        f"On the halves that chose the pairs {drops} {chosen}, each on the other half {reported}: "
+        f"report the second figure; the first is inflated by selection.{_why(finding, 'second')}"
+    )
+    warning = (
+        "The pairs of each half of these photos were chosen on the other half, so the errors of the halves "
+        f"are correlated: an interval from all photos is too narrow for {referee}, and may be for models "
+        f"that find the same photos hard. For {referee} report the one above, the mean of two halves."
+    )
+    return [figures, warning]
+
+
+def _why(finding: Finding, figure: str) -> str:
+    """Say why a figure may be inflated though its photos did not choose; empty for a clear effect."""
+    if not finding.may_be_inflated:
+        return ""
+    return (
+        f" The {figure} figure is shown because the pairs exceeded chance ({p_equals(finding.decisive.p)}), "
+        "so it may be inflated, too."
+    )
+
+
+def _crossed(first: str, other: str, split: str) -> str:
+    """Say that a design has clusters in a second column, which halves and permutations leave out."""
+    halves = "" if split == "none" else f": photos of one {other} may be in both halves"
+    return (
+        f"Clusters are those of the column {first} alone, not of {other}{halves}. What was found is less "
+        "certain than p and any interval say."
+    )
+
+
+def _points(drop: Estimate) -> str:
+    if drop.value is None:
+        return "by an unknown amount"
+    return f"{drop.text} points {drop.interval}".rstrip()
+
+
+def _listed(names: Sequence[str], last: str = "and") -> str:
+    return f" {last} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -1,0 +1,270 @@
+"""What a referee chose, with its evidence: shown, written with the benchmark, and read back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, fields
+from html import escape
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import polars as pl
+import polars.selectors as cs
+from pydantic import TypeAdapter, ValidationError
+
+from counterground.discovery._finding import HALVES, ByChance, Finding
+from counterground.errors import CounterGroundError
+from counterground.files import read_record, sealed_files, write_parquet, write_record
+from counterground.photos import Benchmark, read_benchmark, write_benchmark
+from counterground.reading import parse_json, read_parquet
+from counterground.results import (
+    NOTHING,
+    Cell,
+    Column,
+    Estimate,
+    Table,
+    block,
+    bounds,
+    html_paragraphs,
+    html_table,
+    p_value,
+    percent,
+    plain_text,
+    rich_table,
+    unfolding,
+)
+from counterground.text import counted, one_line
+
+BENCHMARK_FILES = ("benchmark.json", "label_space.json", "photos.parquet")
+_RECORD = "discovery.json"
+FILES = (*BENCHMARK_FILES, "cells.parquet", "pairs.parquet", "referee")
+_COLUMNS = {
+    "pairs.parquet": ("class_index", "class_name", "common", "counter", "drop", "half"),
+    "cells.parquet": (
+        "class_index",
+        "class_name",
+        "background",
+        "n",
+        "clusters",
+        "accuracy",
+        "low",
+        "high",
+        "half",
+    ),
+}
+_LIMITS = ("low", "high")
+_KINDS = {
+    **dict.fromkeys(("class_index", "n", "clusters"), cs.integer()),
+    **dict.fromkeys(("drop", "accuracy", *_LIMITS), cs.float()),
+}
+_CHOSEN_ON = {"first": "first half", "second": "second half"}
+
+
+@dataclass(frozen=True, eq=False)
+class Discovery(Finding):
+    """What a referee chose, and what chance alone would have given.
+
+    ``benchmark`` is None if none was written: nothing exceeded chance, or no class varied enough. ``referee``
+    is the name of the model, or the names of a committee. ``min_drop`` is in points; all drops are fractions.
+    ``chosen_drop`` is measured on the photos that chose (biased upwards), ``reported_drop`` on held-out ones
+    (None without a split; for a swap the mean of both halves, with the mean of their intervals).
+    """
+
+    benchmark: Benchmark | None
+    referee: str
+    min_drop: float
+    split: str
+    choose: str
+    sentence: str
+
+    @property
+    def table(self) -> Table:
+        """The pairs, a row per class; for a swap, a row per class and half."""
+        swap = self.split == "swap"
+        drop = (
+            "drop" if self.split == "none" else "drop where chosen" if swap else "drop on the selection half"
+        )
+        rows = [
+            [Cell(one_line(row[name])) for name in ("class_name", "common", "counter")]
+            + ([Cell(_CHOSEN_ON[row["half"]])] if swap else [])
+            + [Cell(f"{100 * row['drop']:.1f}")]
+            for row in self.pairs.iter_rows(named=True)
+        ]
+        columns = [Column("class"), Column("common"), Column("counter")]
+        columns += [Column("chosen on")] if swap else []
+        columns += [Column(drop, True)]
+        return Table(columns, rows, title=f"Pairs chosen by {self.referee}", heads=len(columns) - 1)
+
+    @property
+    def evidence(self) -> Table:
+        """What was found, next to what chance alone gives."""
+        kept = self.classes_by_chance
+        found = Cell(f"{kept.observed:g} of {self.classes_seen}")
+        title = Cell(f"Classes that differ by more than {self.min_drop:g} points")
+        rows = [[title, found, _classes(kept), Cell(p_value(kept.p))]]
+        drops = {"Drop where chosen": self.chosen_by_chance}
+        if self.held_out_by_chance:
+            drops["Drop on the other half, mean of both"] = self.held_out_by_chance
+        for name, drop in drops.items():
+            expected = Cell(percent(drop.expected), bounds(drop.low, drop.high))
+            rows.append([Cell(name), Cell(percent(drop.observed)), expected, Cell(p_value(drop.p))])
+        columns = [Column("Evidence"), *(Column(title, True) for title in ("found", "by chance", "p"))]
+        caption = (
+            "Drops in points. By chance: mean and 95 % range with the backgrounds permuted (in the last row "
+            "for errors as large as those found); p: how often permutations reach what was found. The last "
+            "row decides; the p of the others holds only if all backgrounds have clusters of similar size."
+            if self.decisive.p is not None
+            else "Drops in points. An earlier version of CounterGround chose these pairs and did not compare "
+            "them with chance: run discover again to do so."
+        )
+        return Table(columns, rows, caption, title="Is it more than chance?")
+
+    @property
+    def summary(self) -> str:
+        """How many classes have a pair, and how many photos are left."""
+        where = {"half": " on the selection half", "swap": " in one half or both"}.get(self.split, "")
+        holds = (
+            "no benchmark was written"
+            if self.benchmark is None
+            else f"the benchmark holds {counted(len(self.benchmark), 'photo')}"
+        )
+        return (
+            f"{self.pairs['class_index'].n_unique()} of {counted(self.classes_seen, 'class')} differ by more "
+            f"than {self.min_drop:g} points between backgrounds{where}; {holds}."
+        )
+
+    def __repr__(self) -> str:
+        """Return the pairs, the evidence and the remarks on them, as on a terminal."""
+        width = shutil.get_terminal_size((100, 24)).columns
+        tables = [plain_text(rich_table(table, width), width=width) for table in (self.table, self.evidence)]
+        return "\n".join([*tables, self.summary, self.sentence])
+
+    def _repr_html_(self) -> str:
+        return block(
+            f"<p><b>{escape(self.table.title)}</b></p>",
+            unfolding(self.table, "class"),
+            html_table(self.evidence),
+            html_paragraphs([self.summary, self.sentence], 2),
+        )
+
+
+def _classes(kept: ByChance) -> Cell:
+    """Return how many classes differ by chance."""
+    if kept.expected is None:
+        return Cell(NOTHING)
+    return Cell(f"{kept.expected:.1f}", f"[{kept.low:.0f}, {kept.high:.0f}]")
+
+
+def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -> None:
+    """Write the evidence into ``out``, and the benchmark if there is one; ``asked`` is the request."""
+    (out / _RECORD).unlink(missing_ok=True)  # it is written last: a folder with it is complete
+    if discovery.benchmark is not None:
+        write_benchmark(discovery.benchmark, out)
+    else:
+        for name in BENCHMARK_FILES:
+            (out / name).unlink(missing_ok=True)
+    tables = {"cells.parquet": discovery.cells, "pairs.parquet": discovery.pairs}
+    beside = {name: write_parquet(out / name, table) for name, table in tables.items()}
+    kept = [field.name for field in fields(Discovery) if field.name not in ("benchmark", "pairs", "cells")]
+    figures = {name: getattr(discovery, name) for name in kept if name not in asked}
+    record = {
+        **asked,
+        "classes_kept": discovery.pairs["class_index"].n_unique(),
+        "exceeds_chance": discovery.exceeds_chance,
+        **{
+            name: asdict(value) if isinstance(value, ByChance | Estimate) else value
+            for name, value in figures.items()
+        },
+    }
+    write_record(out / _RECORD, json.dumps(record, indent=2), beside)
+
+
+def read_discovery(folder: Path) -> Discovery | None:
+    """Read what ``discover`` wrote; None for any other folder. Earlier versions compared nothing with chance.
+
+    Raises:
+        CounterGroundError: the record is damaged.
+    """
+    if not (folder / _RECORD).is_file():
+        return None
+    try:
+        record = parse_json(read_record(folder / _RECORD).decode())
+        foreign = sealed_files(folder / _RECORD) is None
+        pairs, cells = (read_parquet(folder / name, foreign=foreign) for name in _COLUMNS)
+        if "chosen_by_chance" not in record:
+            record |= _before_chance(record)
+            pairs = pairs.with_columns(half=pl.lit("chooses"))
+        for name, table in zip(_COLUMNS, (pairs, cells), strict=True):
+            _check_table(name, table, record["split"])
+        figures = {field.name: record[field.name] for field in fields(Discovery) if field.name in record}
+        kinds = get_type_hints(Discovery)
+        figures = {name: _checked(name, value, kinds[name]) for name, value in figures.items()}
+        return Discovery(
+            benchmark=read_benchmark(folder) if (folder / BENCHMARK_FILES[0]).exists() else None,
+            pairs=pairs,
+            cells=cells,
+            **figures,
+        )
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        raise CounterGroundError(
+            f"The discovery in {folder} is damaged ({str(error).splitlines()[0]}). Run discover again."
+        ) from error
+
+
+def _check_table(file: str, table: pl.DataFrame, split: str) -> None:
+    """Check the columns of a table that may be of an earlier version, or anybody's.
+
+    Raises:
+        ValueError: one is missing, or has nulls (limits may), values of another kind or unknown halves.
+    """
+    for name in _COLUMNS[file]:
+        kind = _KINDS.get(name, cs.string())
+        if name not in table.select(kind).columns or (name not in _LIMITS and table[name].has_nulls()):
+            raise ValueError(
+                f"{file}: the column {name!r} is missing, or has nulls or values of another kind"
+            )
+    if unknown := set(table["half"]) - set(HALVES[split]):
+        raise ValueError(f"{file}: {min(unknown)!r} is not a half of the split {split!r}")
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    """Return a figure of a record, checked to have its type.
+
+    Raises:
+        ValueError: it has another type.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{_RECORD}: {name}: {error.errors()[0]['msg']}") from error
+
+
+def _before_chance(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields missing from a record written before pairs were compared with chance."""
+    kept, drop = record["classes_kept"], record["chosen_drop"]["value"]
+    return {
+        "photos_needed": record["min_photos"],
+        "comparable": kept,  # at least
+        "choose": "best",
+        "classes_by_chance": {"observed": kept},
+        "chosen_by_chance": {"observed": drop},
+        "held_out_by_chance": None,
+    }
+
+
+def asked_before(folder: Path) -> dict[str, object] | None:
+    """Return the record of a discovery: empty if it cannot be read, None if there is none."""
+    try:
+        found = parse_json(read_record(folder / _RECORD).decode())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def holds_evidence_only(folder: Path) -> bool:
+    """Return whether a folder holds what `write_discovery` writes without a benchmark, and nothing else."""
+    evidence = {_RECORD, *FILES} - set(BENCHMARK_FILES)
+    return all(entry.name in evidence for entry in folder.glob("[!.]*"))

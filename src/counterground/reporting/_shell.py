@@ -1,0 +1,160 @@
+"""The frame of every page: one self-contained HTML file, rendered by Jinja with autoescape."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache, lru_cache
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from counterground.errors import CounterGroundError, UsageError, missing_extra
+from counterground.files import cache_dir, read_checked, write_checked
+from counterground.reporting._style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
+from counterground.reporting._words import breakable
+from counterground.results import bounds, count, p_equals, percent
+from counterground.text import counted, legible
+
+_NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+# What readers call the halves of a discovery's photos.
+_HALVES = {"chooses": "selection", "reports": "held-out", "first": "first", "second": "second", None: ""}
+# Inside a script element the parser looks only for these; JSON may write them as escapes.
+_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+def page_path(out: Path, name: str) -> Path:
+    """Return the file to write: ``out``, or ``name`` in the folder ``out``.
+
+    Raises:
+        UsageError: it does not end in .html.
+    """
+    path = out / name if out.is_dir() else out
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(
+            f"{path} is not an HTML file name: give one that ends in .html, or an existing folder."
+        )
+    return path
+
+
+def page_policy(scripts: Sequence[str] = ()) -> str:
+    """Return the content security policy of a page that runs exactly ``scripts`` and loads nothing.
+
+    Pictures are ``data:`` URLs; nothing may be evaluated, connected to or sent.
+    """
+    if not scripts:
+        return _NO_SCRIPT
+    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; "
+        "connect-src 'none'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def page_script(name: str) -> str:
+    """Return one of our own scripts from ``templates/``; it holds no data."""
+    return _checked(files("counterground.reporting").joinpath("templates", name).read_text("utf-8"), name)
+
+
+@lru_cache(maxsize=1)
+def vega_script() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script that sets ``vegaEmbed`` (0.9 MB).
+
+    Bundling takes a second or more, so the script is cached for each version of vl-convert.
+
+    Raises:
+        MissingExtraError: vl-convert is not installed.
+    """
+    try:
+        import vl_convert
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "report") from error
+    kept = cache_dir() / "scripts" / f"vega-{version('vl-convert-python')}.js"
+    if (script := read_checked(kept)) is None:
+        script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode()
+        with suppress(CounterGroundError):  # a report needs no cache
+            write_checked(kept, script)
+    return _checked(script.decode(), "Vega")
+
+
+def as_script(script: str) -> Markup:
+    """Return the text of a script element; only for what `page_script` and `vega_script` return."""
+    return Markup(script)  # noqa: S704 - ours or Vega's, checked not to end its element
+
+
+def as_data(value: Any) -> Markup:
+    """Return JSON for a ``<script type="application/json">``: no name in it can end the element."""
+    text = json.dumps(legible(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for sign, escaped in _ESCAPES.items():
+        text = text.replace(sign, escaped)
+    return Markup(text)  # noqa: S704 - neither < nor & is left
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _checked(script: str, name: str) -> str:
+    lowered = script.lower()
+    if any(sign in lowered for sign in ("</script", "<script", "<!--")):
+        raise CounterGroundError(
+            f"The script {name} cannot be put into a page. Install another version of vl-convert-python."
+        )
+    return script
+
+
+def render_page(template: str, **values: object) -> str:
+    """Render a template as a page; a missing name is an error.
+
+    Every value is escaped and loses what cannot be seen: control characters and marks that reorder text.
+    """
+    return _environment().get_template(template).render({"policy": page_policy(), **values})
+
+
+@cache
+def _environment() -> Environment:
+    """Jinja with our filters; it keeps the templates that it has compiled."""
+    environment = Environment(
+        loader=PackageLoader("counterground.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=percent,
+        count=count,
+        counted=counted,
+        p_equals=p_equals,
+        breakable=_breakable,
+        unbroken=_unbroken,
+        sides=lambda sentence, words: words.marked(sentence),
+        name=breakable,
+    )
+    colours = {"light": FAMILY_COLOURS, "dark": FAMILY_COLOURS_DARK}
+    environment.globals.update(bounds=bounds, colours=colours, grounds=GROUNDS, halves=_HALVES)
+    return environment
+
+
+def _breakable(label: str) -> Markup:
+    """Escape a model's label and allow line breaks after its separators."""
+    pieces = re.split(r"(?<=[/:@])(?=.)", legible(label))
+    return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(escape(piece) for piece in pieces))
+
+
+def _finalize(value: object) -> object:
+    return value if hasattr(value, "__html__") else legible(value)
+
+
+def _unbroken(sentence: str) -> str:
+    """Keep an interval in a sentence on one line."""
+    return re.sub(r"\[(\S+), (\S+)\]", "[\\1,\u00a0\\2]", sentence)

@@ -1,0 +1,564 @@
+"""One benchmark on the page: everything its templates draw, from the runs made on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from counterground.comparison import (
+    REFEREE,
+    Comparison,
+    EffectiveRobustness,
+    chosen_on_its_photos,
+    identity_of,
+    is_counteranimal,
+    measured_referees,
+    run_names,
+)
+from counterground.decision import Outlook, look_ahead
+from counterground.metrics import CLASSIFICATION, DROP, KEYS, Answers, Confidence, Design
+from counterground.published import PaperSetting
+from counterground.reporting._class_facts import class_facts
+from counterground.reporting._sides import as_groups, strata_left_out
+from counterground.reporting._style import FAMILY_NAMES
+from counterground.reporting._words import Words
+from counterground.reporting.page._causes import Causes, cause_answer, make_causes
+from counterground.reporting.page._class_drops import ClassDrops, draw_class_drops
+from counterground.reporting.page._classes import ClassPage
+from counterground.reporting.page._comparisons import Comparisons, tested_pairs
+from counterground.reporting.page._cures import Cures, cure_answer, make_cures
+from counterground.reporting.page._design import Breakdown, DesignPart, break_down, describe_design
+from counterground.reporting.page._enough import ASKED, Ahead
+from counterground.reporting.page._evidence import Selection
+from counterground.reporting.page._marks import Mark, mark
+from counterground.reporting.page._verdict import Verdict, find_lead, judge
+from counterground.reporting.page.explorer import Explorer, Item, Trend, draw_explorer, in_short
+from counterground.results import (
+    BenchmarkRecord,
+    Estimate,
+    Measure,
+    ModelScores,
+    Run,
+    has_unpaired_backgrounds,
+    measures,
+    near_chance,
+    one_sided_note,
+    read_mitigation,
+    regroup,
+    strata_notes,
+)
+
+_PHOTO = ("path", "class_index", "class_name", "group", "background")
+_STRATA_NAMED = 6
+
+
+class Sparkline(NamedTuple):
+    """A drop with its interval as a small picture: positions in percent of its width."""
+
+    at: float
+    span: tuple[float, float] | None
+    zero: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model of the table: scores, marker, family, size and training data, and effective robustness."""
+
+    model: ModelScores
+    mark: Mark
+    family: str
+    facts: str
+    sparkline: Sparkline | None
+    residual: Estimate | None
+
+    @property
+    def family_name(self) -> str:
+        """The family in words."""
+        return FAMILY_NAMES.get(self.family, FAMILY_NAMES["other"])
+
+
+@dataclass(frozen=True)
+class Section:
+    """All runs on one version of one benchmark; rows with the largest drop come first.
+
+    ``words`` are those of the section's contrast, ``strata`` says what it averages over. ``design`` holds
+    the other contrasts, the cells and the attributes of the benchmark.
+
+    ``chosen_by`` is the model that chose which backgrounds are common and counter; None if people did.
+    ``backgrounds`` are the accuracies of the models on each background, highest first; None if photos are
+    in groups.
+    ``paper`` says which of the paper's tables its models are from; None if they are not shown.
+    """
+
+    number: int
+    name: str
+    version: str
+    photos: int
+    classes: int
+    notes: list[str]
+    warnings: list[str]
+    words: Words
+    strata: list[str]
+    verdict: Verdict
+    chosen_by: str | None
+    measures: list[Measure]
+    backgrounds: Breakdown | None
+    rows: list[Row]
+    settings: list[str]
+    explorer: Explorer | None
+    paper: PaperSetting | None
+    class_drops: ClassDrops | None
+    design: DesignPart
+    comparisons: Comparisons
+    class_page: ClassPage
+    causes: list[Causes]
+    cures: list[Cures]
+
+    @property
+    def drawn(self) -> list[tuple[ModelScores, Mark]]:
+        """The models with their markers."""
+        return [(row.model, row.mark) for row in self.rows]
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether any model has a drop, or the difference of another contrast."""
+        return any(self.words.knows(row.model) for row in self.rows)
+
+    @property
+    def one_sided(self) -> str:
+        """Why the drop is not common minus counter accuracy; empty if it is."""
+        return one_sided_note([row.model for row in self.rows]).strip() if self.words.is_drop else ""
+
+    @property
+    def same_photos(self) -> bool:
+        """Whether all rows have the same numbers of photos and clusters, so that these need no columns."""
+        return len({(row.model.photos.n, row.model.photos.clusters) for row in self.rows}) == 1
+
+    @property
+    def has_residuals(self) -> bool:
+        """Whether any model has an effective robustness."""
+        return any(row.residual is not None for row in self.rows)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A model, the number of its run, its identity, and its row of ``Comparison.models``.
+
+    ``point`` is None without a drop.
+    """
+
+    model: ModelScores
+    run: int
+    identity: dict[str, Any]
+    point: dict[str, Any] | None
+
+
+def make_section(
+    number: int,
+    runs: Sequence[Run],
+    comparison: Comparison,
+    class_page: Any,
+    *,
+    swapped: Sequence[Run] = (),
+    mitigated: Sequence[Run] = (),
+    pictures: bool = True,
+) -> Section:
+    """Gather everything the page says about runs on one benchmark.
+
+    Args:
+        number: place of the section on the page, from 1.
+        runs: runs on the same version of a benchmark.
+        comparison: comparison of these runs, and of others on the page.
+        class_page: function of the runs, their labelled models, the rows in the page's order, the facts of
+            the classes, and ``lead``, the label of the model with the largest drop (None: none is judged).
+        swapped: runs on composites that show what the background causes; they may be among ``runs``.
+        mitigated: runs of `counterground mitigate`.
+        pictures: whether the page may hold photos.
+    """
+    benchmark = runs[0].info.benchmark
+    words = Words(comparison.contrast)
+    known = label_models(runs, comparison)
+    by_run = [[k.model for k in known if k.run == place] for place in range(len(runs))]
+    known.sort(key=lambda k: _largest_drop_first(k, words))
+    models = [k.model for k in known]
+    guessing = _guessing(runs, known, words)
+    lead = find_lead(models, guessing, words)
+    tests = comparison.every_test.filter(pl.col("benchmark_version") == benchmark.version)
+    results = [comparison.results_of(runs[k.run], k.model.setting._asdict()) for k in known]
+    compared = tested_pairs(tests, models, results, lead.label if lead else None, words)
+    rows = _rows(known, words)
+    items = [Item(k.point, row.model.label, row.mark) for k, row in zip(known, rows, strict=True) if k.point]
+    photos = pl.concat([run.photos.select(_PHOTO) for run in runs]).unique()
+    facts = class_facts(photos, words)
+    count = photos["path"].n_unique()
+    marks = _marks_by_weights(runs, known, rows)
+    of = None if runs[0].info.intervention else benchmark
+    shown = _Shown(
+        [note for run in runs for note in run.info.benchmark.notes],
+        _warnings(runs),
+        runs,
+    )
+    page: ClassPage = class_page(runs, by_run, rows, facts, lead=lead.label if lead else None)
+    causes = _causes(swapped, marks, of, count, len(rows), shown=shown, pictures=pictures)
+    cures = [_cures(run, marks, benchmark, shown) for run in mitigated]
+    return Section(
+        number=number,
+        name=benchmark.name,
+        version=benchmark.version,
+        photos=count,
+        classes=photos["class_index"].n_unique(),
+        notes=unique(shown.notes),
+        warnings=shown.warnings,
+        words=words,
+        strata=_strata(runs, words),
+        verdict=judge(
+            models,
+            compared,
+            guessing=guessing,
+            has_backgrounds=any(map(has_unpaired_backgrounds, runs)),
+            of_composites=runs[0].info.intervention is not None,
+            shows_photos=bool(page.gallery.thumbnails.pictures),
+            words=words,
+            selection=_selection(runs, known, words),
+            could_stop=any(run.could_stop for run in runs),
+            sequences={k.model.label for k in known if runs[k.run].could_stop},
+            generative={k.model.label for k in known if k.model.setting.protocol != CLASSIFICATION},
+            cause=cause_answer(causes, lead.label if lead else None),
+            cure=cure_answer(cures, lead.label if lead else None, words.contrast),
+            ahead=_ahead(runs, known, words),
+        ),
+        chosen_by=_chosen_by(runs, known),
+        measures=_measures(models, words, runs[0].design),
+        backgrounds=break_down([(k.model, runs[k.run]) for k in known], ("background",))
+        if any(map(has_unpaired_backgrounds, runs))
+        else None,
+        rows=rows,
+        settings=unique(_setting(run, run.info.read_texts) for run in runs),
+        explorer=draw_explorer(
+            items,
+            comparison.points.filter(source="paper"),
+            _trends(comparison.family_lines, benchmark.version),
+            words,
+        ),
+        paper=comparison.setting,
+        class_drops=draw_class_drops([(row.model, row.mark) for row in rows], facts, words),
+        design=describe_design(runs, [(k.model, runs[k.run]) for k in known], words),
+        comparisons=compared,
+        class_page=page,
+        causes=causes,
+        cures=cures,
+    )
+
+
+def _ahead(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Ahead | None:
+    """Return the function that says what photos detect of a drop, as `counterground plan` computes it."""
+    if any(side.average is not None for side in words.contrast.sides):
+        return None
+    places = {k.model.label: (runs[k.run], k.model.setting) for k in known}
+
+    def answers(label: str) -> Answers:
+        run, setting = places[label]
+        return run.answers[tuple(setting._asdict()[name] for name in KEYS)]
+
+    def ahead(label: str, against: str | None, confidence: Confidence) -> Outlook | str:
+        own, design = answers(label), places[label][0].design
+        values = own.rows["correct"].cast(pl.Float64)
+        if against is not None:
+            other = answers(against)
+            if own.photos.fingerprint != other.photos.fingerprint:
+                return "saw other photos"
+            values -= other.rows["correct"].cast(pl.Float64)
+        assert own.photos.photos is not None
+        alone = pl.format("photo {}", "path")  # on both sides it is one cluster, too
+        photos = own.photos.photos.with_columns(pl.col(design.clusters).fill_null(alone), _value=values)
+        rows = as_groups(photos, words.contrast)
+        paired = against is not None
+        found = look_ahead(rows, rows["_value"], ASKED, paired=paired, design=design, confidence=confidence)
+        return found if isinstance(found, str) else found.counted_once(rows["path"].n_unique(), len(rows))
+
+    return ahead
+
+
+def _guessing(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> set[str]:
+    """Return the labels of models near chance: on common photos or, if no drop is known, on all photos."""
+    found = {k.model.label for k in known if k.point and k.point["near_chance"]}
+    if any(words.knows(k.model) for k in known):
+        return found
+    chance = [runs[k.run].info.label_space.chance for k in known]
+    return found | {
+        k.model.label
+        for k, guess in zip(known, chance, strict=True)
+        if near_chance(k.model.get("accuracy"), guess)
+    }
+
+
+def _marks_by_weights(
+    runs: Sequence[Run], known: Sequence[_Known], rows: Sequence[Row]
+) -> dict[str, tuple[str, Mark]]:
+    """Return label and mark of the section's models by fingerprint, unless several of them share it."""
+    found: dict[str, list[tuple[str, Mark]]] = {}
+    for k, row in zip(known, rows, strict=True):
+        found.setdefault(_fingerprint(runs[k.run], k.model.setting.model), []).append(
+            (k.model.label, row.mark)
+        )
+    return {weights: of[0] for weights, of in found.items() if len(of) == 1}
+
+
+def _fingerprint(run: Run, name: str) -> str:
+    return next((record.fingerprint for record in run.info.models if record.name == name), name)
+
+
+class _Shown(NamedTuple):
+    """What the section says about its own runs, so that parts about other runs add only what differs."""
+
+    notes: list[str]
+    warnings: list[str]
+    runs: Sequence[Run]
+
+    def other(self, run: Run) -> str:
+        """Return the settings of a run if no run of the section has them, else an empty text."""
+        known = {_setting(each, run.info.read_texts) for each in self.runs}
+        setting = _setting(run, run.info.read_texts)
+        return "" if setting in known else setting
+
+
+def _causes(
+    swapped: Sequence[Run],
+    marks: Mapping[str, tuple[str, Mark]],
+    benchmark: BenchmarkRecord | None,
+    photos: int,
+    others: int,
+    *,
+    shown: _Shown,
+    pictures: bool,
+) -> list[Causes]:
+    """Return what runs on composites show, with models named and drawn as in the section's table."""
+    names = run_names(swapped) if len(swapped) > 1 else [None] * len(swapped)
+    found = []
+    for run, name in zip(swapped, names, strict=True):
+        records = {record.name: record for record in run.info.models}
+        models = []
+        for place, model in enumerate(regroup(run.scores), start=others):
+            own = model.setting.model
+            family = identity_of(own, records.get(own))["family"]
+            label, drawn = marks.get(_fingerprint(run, own), (model.label, mark(place, family)))
+            models.append((replace(model, label=label), drawn))
+        # In the order of the section's table; models that are not in it come last.
+        models.sort(key=lambda each: each[1].number)
+        cautions = [*run.info.benchmark.notes, *_warnings([run])]
+        found.append(
+            make_causes(
+                run,
+                models,
+                benchmark,
+                photos,
+                name=name,
+                pictures=pictures,
+                setting=shown.other(run),
+                chose_pairs=chosen_on_its_photos(run),
+                notes=[text for text in cautions if text not in (*shown.notes, *shown.warnings)],
+            )
+        )
+    return found
+
+
+def _cures(
+    run: Run, marks: Mapping[str, tuple[str, Mark]], benchmark: BenchmarkRecord, shown: _Shown
+) -> Cures:
+    record = read_mitigation(run.path)
+    label, _ = marks.get(_fingerprint(run, record.model), (record.model, None))
+    own = run.info.model_warnings.get(record.model, [])
+    repeated = {f"{each.model}: {text}" for each in record.methods for text in own}
+    return make_cures(
+        record,
+        label,
+        run.info.benchmark,
+        benchmark,
+        setting=shown.other(run),
+        chose_pairs=chosen_on_its_photos(run),
+        warnings=[text for text in _warnings([run]) if text not in (*shown.warnings, *repeated)],
+    )
+
+
+def _largest_drop_first(known: _Known, words: Words) -> tuple[bool, float, float]:
+    """Return a sort key; without a drop, highest balanced accuracy first."""
+    drop, accuracy = words.difference(known.model).value, known.model.get("accuracy").value
+    return known.point is None, -(drop or 0.0), -(accuracy or 0.0) if drop is None else 0.0
+
+
+def label_models(runs: Sequence[Run], comparison: Comparison) -> list[_Known]:
+    """Return the models of the runs, in order; what the comparison holds as one result is one model.
+
+    The run's name is added to labels if two runs hold different results of the same model.
+    """
+    points = comparison.models.rows(named=True)
+    found: list[_Known] = []
+    taken: set[int] = set()
+    for number, run in enumerate(runs):
+        records = {record.name: record for record in run.info.models}
+        for model in regroup(run.with_contrast(comparison.contrast).scores):
+            place = comparison.place_of(run, model.setting._asdict())
+            if place not in taken:
+                name = model.setting.model
+                point = None if place is None else points[place]
+                found.append(_Known(model, number, identity_of(name, records.get(name)), point))
+            if place is not None:
+                taken.add(place)
+    names = run_names(runs)
+    runs_of_model: dict[str, set[int]] = {}
+    for known in found:
+        runs_of_model.setdefault(known.model.setting.model, set()).add(known.run)
+    return [
+        known
+        if len(runs_of_model[known.model.setting.model]) == 1
+        else replace(known, model=replace(known.model, label=f"{known.model.label} ({names[known.run]})"))
+        for known in found
+    ]
+
+
+def _selection(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Selection:
+    """Return which models chose the pairs; only contrasts that are about backgrounds have pairs."""
+    if not words.about_backgrounds:
+        return Selection()
+    effects = [{each.model: each.effect for each in measured_referees(run, str(run.path))} for run in runs]
+    referees = {
+        k.model.label: effects[k.run][k.model.setting.model]
+        for k in known
+        if k.model.setting.model in effects[k.run]
+    }
+    return Selection(referees, any(map(chosen_on_its_photos, runs)))
+
+
+def _chosen_by(runs: Sequence[Run], known: Sequence[_Known]) -> str | None:
+    # The paper's benchmark comes as folders: no file says who chose.
+    if is_counteranimal(runs[0]):
+        return REFEREE
+    discovery = runs[0].info.benchmark.discovery
+    alone = discovery is not None and not (discovery.committee or discovery.earlier_referees)
+    names = {each.model for run in runs for each in measured_referees(run, str(run.path))} if alone else set()
+    labels = {k.model.label for k in known if k.model.setting.model in names}
+    return labels.pop() if len(labels) == 1 else runs[0].info.benchmark.referee
+
+
+def unique(texts: Iterable[str]) -> list[str]:
+    """Return the texts in order, each once."""
+    return list(dict.fromkeys(texts))
+
+
+def _strata(runs: Sequence[Run], words: Words) -> list[str]:
+    """Say what a contrast other than the drop averages over, and which strata do not count."""
+    if words.about_backgrounds:
+        return []
+    left_out = unique(name for run in runs for name in strata_left_out(run.photos, words.contrast))
+    more = f" and {len(left_out) - _STRATA_NAMED:,} more" if len(left_out) > _STRATA_NAMED else ""
+    named = [f"Left out: {'; '.join(left_out[:_STRATA_NAMED])}{more}."] if left_out else []
+    return unique([*(note for run in runs for note in strata_notes(run, words.contrast)), *named])
+
+
+def _measures(models: Sequence[ModelScores], words: Words, design: Design) -> list[Measure]:
+    """Return the table's columns: the sides of the contrast, their difference, what is of no contrast."""
+    others = {contrast.name for contrast in (*design.contrasts, words.contrast) if contrast != DROP}
+    others |= {f"average({name})" for name in design.weights}
+    found = [measure for measure in measures(models) if measure.metric not in others]
+    if words.is_drop:
+        return found
+    keys = (*words.contrast.side_keys, words.contrast.difference_key)
+    meanings = (
+        f"Accuracy on {words.left}.",
+        f"Accuracy on {words.right}.",
+        f"Accuracy on {words.left} minus accuracy on {words.right}, in points.",
+    )
+    own = [Measure(*key, title, what) for key, title, what in zip(keys, words.titles, meanings, strict=True)]
+    return [*own, *(measure for measure in found if measure.group is None and measure.metric != DROP.name)]
+
+
+def _rows(known: Sequence[_Known], words: Words) -> list[Row]:
+    drops = [words.difference(k.model) for k in known]
+    edges = [v for d in drops for v in (d.value, d.low, d.high) if v is not None]
+    low, high = min([*edges, 0.0]), max([*edges, 0.0])
+    rows = []
+    for place, (k, drop) in enumerate(zip(known, drops, strict=True)):
+        family = k.identity["family"]
+        sparkline = _sparkline(drop, low, high) if high > low else None
+        rows.append(
+            Row(k.model, mark(place, family), family, _facts(k.identity), sparkline, _residual(k.point))
+        )
+    return rows
+
+
+def _sparkline(drop: Estimate, low: float, high: float) -> Sparkline | None:
+    def at(value: float) -> float:
+        return round(100 * (value - low) / (high - low), 2)
+
+    if drop.value is None:
+        return None
+    span = None if drop.low is None or drop.high is None else (at(drop.low), at(drop.high))
+    return Sparkline(at(drop.value), span, at(0.0))
+
+
+def _facts(identity: dict[str, Any]) -> str:
+    facts = []
+    if identity["parameters"]:
+        facts.append(f"{in_short(identity['parameters'])} parameters")
+    if identity["pretrain_dataset"]:
+        size = f" ({in_short(identity['data_size'])})" if identity["data_size"] else ""
+        facts.append(f"{identity['pretrain_dataset']}{size}")
+    return ", ".join(facts)
+
+
+def _residual(point: dict[str, Any] | None) -> Estimate | None:
+    if point is None or point["residual"] is None:
+        return None
+    return Estimate(point["residual"], point["residual_low"], point["residual_high"])
+
+
+def _trends(lines: Mapping[str, EffectiveRobustness], version: str) -> list[Trend]:
+    """Return the lines through the paper's models and through those of this version of the benchmark."""
+    here = [
+        (family, line)
+        for family, fitted in lines.items()
+        for line in fitted.lines
+        if line.source != "reproduction" and line.benchmark_version in (None, version)
+    ]
+    spaces = {line.label_space for _, line in here if line.source != "paper"}
+    return [
+        Trend.of(
+            line.fit,
+            family,
+            paper=line.source == "paper",
+            names=line.label_space if line.source != "paper" and len(spaces) > 1 else None,
+        )
+        for family, line in here
+    ]
+
+
+def _warnings(runs: Sequence[Run]) -> list[str]:
+    found = []
+    published = [run.info.as_published for run in runs]
+    for run, name in zip(runs, run_names(runs), strict=True):
+        info = run.info
+        if info.as_published:
+            note = info.loading_note("" if all(published) else name)
+            found.append(f"{note} Do not quote these figures as the models' own.")
+        found += info.all_warnings
+    return unique(found)
+
+
+def _setting(run: Run, texts: Sequence[str]) -> str:
+    """Return the settings of a run in words; ``texts``: which of those of names and prompts to name."""
+    info, names = run.info, run.info.label_space
+    of = "" if names.candidates is None else f"{names.candidates} of "
+    space = f"1 vs. {of}{names.size} ({names.name})"
+    if names.name == "confusable":
+        # Its size counts the names from which the few candidates of each class were chosen.
+        space = f"Confusable names ({names.source})"
+    if names.name == "options":
+        space = "Questions with options of their own"
+    elif info.options:
+        space = f"{names.candidates} options per question ({names.name})"
+    loading = ", legacy loading (as in the paper)" if info.as_published else ""
+    read = "".join(f", {name} {getattr(info, name)}" for name in texts)
+    return f"{space}{read}{loading}"

@@ -1,0 +1,431 @@
+"""Which object stands on which background: how many of each, drawn from where, and what is left out."""
+
+import shutil
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pytest
+from disc_photos import SIDE, coin, disc, disc_photos, save
+from PIL import Image
+
+import counterground as cg
+from counterground import Benchmark
+from counterground.composites import KINDS, SwapSettings, plan_swap
+from counterground.errors import CounterGroundError, UsageError
+from counterground.masks import make_masks
+from counterground.metrics import Design
+from counterground.photos import photo_id, write_benchmark
+
+TWO = SwapSettings(backgrounds_per_label=2)
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory):
+    return disc_photos(tmp_path_factory.mktemp("discs"), 4)
+
+
+@pytest.fixture(scope="module")
+def composites(discs):
+    return plan_swap(discs, TWO).benchmark
+
+
+def without_masks(benchmark, some):
+    masks = pl.when(~pl.col("path").str.contains(some)).then("mask")
+    return Benchmark(
+        benchmark.name, benchmark.root, benchmark.photos.with_columns(masks), benchmark.label_space
+    )
+
+
+def test_each_object_gets_as_many_composites_of_each_kind_and_label(composites):
+    of_each = composites.photos.group_by("foreground").agg(pl.col("swap").value_counts())
+    expected = dict.fromkeys(("same", "other", "mixed_same", "mixed_rand"), 2)
+    expected |= {"placed_common": 2, "placed_counter": 2}
+    expected |= dict.fromkeys(("original", "pasted", "refilled", "grey", "background_only"), 1)
+    assert set(expected) == set(KINDS)
+    for counts in of_each["swap"].to_list():
+        assert {each["swap"]: each["count"] for each in counts} == expected
+
+
+def test_a_label_stands_for_the_group_that_it_is_for_the_class(composites):
+    swapped = composites.photos.filter(pl.col("swap").is_in(["same", "other"]))
+    pairs = set(swapped.select("class_name", "background", "group").iter_rows())
+    assert pairs == {
+        ("hen", "grass", "common"),
+        ("hen", "water", "counter"),
+        ("ox", "grass", "counter"),
+        ("ox", "water", "common"),
+    }
+    same = swapped.filter(pl.col("swap") == "same")
+    assert (same["group"] == same["own_group"]).all()
+
+
+def test_a_background_never_comes_from_the_objects_own_cluster(composites):
+    drawn = composites.photos.filter(pl.col("swap").is_in(["same", "other", "mixed_same", "mixed_rand"]))
+    assert (drawn["cluster"] != drawn["background_cluster"]).all()
+    twice = drawn.filter(pl.struct("foreground", "background_photo", "swap").is_duplicated())
+    assert twice.is_empty()
+
+
+def test_a_copy_of_a_photo_lends_it_neither_background_nor_place(tmp_path):
+    discs = disc_photos(tmp_path, 4)
+    copied = "hen/grass/0.png"
+    for path in (copied, f"masks/{copied}"):
+        shutil.copy(tmp_path / path, tmp_path / path.replace("0.png", "copy.png"))
+    copy = pl.col("path", "mask").str.replace("0.png", "copy.png", literal=True)
+    twice = pl.concat([discs.photos, discs.photos.filter(path=copied).with_columns(copy)]).sort("path")
+    alone = twice.with_columns(cluster=pl.lit(None, pl.String))
+    benchmark = Benchmark(discs.name, discs.root, alone, discs.label_space)
+    kinds = ("mixed_same", "mixed_rand", "placed_common", "placed_counter")
+    content = dict(alone.select("path", "photo_id").iter_rows())
+    inside = np.asarray(Image.open(tmp_path / f"masks/{copied}")) >= 128
+    middle = [(np.argwhere(inside)[:, axis].mean() + 0.5) / SIDE for axis in (1, 0)]
+    for placement in ("hold", "draw"):
+        settings = SwapSettings(kinds=kinds, backgrounds_per_label=8, placement=placement)
+        made = plan_swap(benchmark, settings).benchmark
+        mine = made.photos.filter(foreground=copied)
+        mixed = mine.filter(pl.col("swap").str.starts_with("mixed"))
+        assert len(mixed) == 14  # of nine photos of its class, two are itself
+        assert content[copied] not in {content[behind] for behind in mixed["background_photo"]}
+        places = [made.made[path].placement for path in mine["path"]]
+        assert len([place for place in places if place is not None]) >= 6
+        assert not any(place == pytest.approx((inside.mean(), *middle), abs=1e-9) for place in places)
+
+
+def test_clusters_are_those_of_the_design(discs):
+    site = pl.format("site {}", pl.int_range(pl.len()) % 5)
+    photos = discs.photos.with_columns(site=site, cluster=pl.lit(None, pl.String))
+    of_sites = replace(discs, photos=photos, design=Design(clusters=("site",)))
+    made = plan_swap(of_sites, TWO).benchmark.photos
+    sites = dict(photos.select("path", "site").iter_rows())
+    drawn = made.filter(pl.col("swap").is_in(["same", "other", "mixed_same", "mixed_rand"]))
+    for own, behind, *clusters in drawn.select(
+        "foreground", "background_photo", "cluster", "background_cluster"
+    ).iter_rows():
+        assert [sites[own], sites[behind]] == clusters
+        assert sites[own] != sites[behind]
+
+
+def test_clusters_are_those_that_the_design_names(discs):
+    photos = discs.photos.with_columns(observer="cluster", cluster="path")
+    for clusters, crossed in ((("observer",), 0), (("observer", "cluster"), 1)):
+        plan = plan_swap(replace(discs, photos=photos, design=Design(clusters=clusters)), TWO).benchmark
+        assert set(plan.photos["cluster"]) == set(discs.photos["cluster"])
+        assert set(plan.photos["background_cluster"].drop_nulls()) == set(discs.photos["cluster"])
+        assert sum("of the column observer alone" in note for note in plan.notes) == crossed
+
+
+def test_an_object_is_never_placed_where_it_was(composites, discs):
+    masks = dict(discs.photos.select("path", "mask").iter_rows())
+    placed = composites.photos.filter(pl.col("swap").str.starts_with("placed"))
+    assert len(placed) == 4 * len(discs.photos)
+    for path, own in placed.select("path", "foreground").iter_rows():
+        inside = np.asarray(Image.open(discs.root / masks[own])) >= 128
+        middle = [(np.argwhere(inside)[:, axis].mean() + 0.5) / SIDE for axis in (1, 0)]
+        assert composites.made[path].placement != pytest.approx((inside.mean(), *middle), abs=1e-9)
+
+
+def test_backgrounds_with_objects_of_their_own_are_noted(discs, composites):
+    alone = plan_swap(discs, SwapSettings(kinds=("original", "other"), backgrounds_per_label=2)).benchmark
+    note = "each background has objects of its own: no effect of backgrounds is shown"
+    assert [note in " ".join(each.notes) for each in (alone, composites)] == [True, False]
+
+
+def test_backgrounds_are_used_equally_often(discs):
+    photos = plan_swap(discs, SwapSettings(kinds=("other",), backgrounds_per_label=2)).benchmark.photos
+    uses = Counter(photos["background_photo"])
+    assert len(uses) == 16
+    assert max(uses.values()) - min(uses.values()) <= 1
+
+
+def test_mixed_same_backgrounds_are_of_the_class_and_rand_of_any(composites):
+    photos = composites.photos
+    same = photos.filter(pl.col("swap") == "mixed_same")
+    assert (same["background_class"] == same["class_name"]).all()
+    rand = photos.filter(pl.col("swap") == "mixed_rand")
+    assert (rand["background_class"] != rand["class_name"]).any()
+
+
+def test_a_photo_as_it_is_stays_a_file_and_others_are_made(composites):
+    photos = composites.photos
+    for path, swap, content in photos.select("path", "swap", "photo_id").iter_rows():
+        assert (path in composites.made) == (swap != "original")
+        if swap != "original":
+            assert composites.made[path].photo_id == content
+
+
+def test_the_same_seed_gives_the_same_plan_and_another_seed_another(discs, composites):
+    assert plan_swap(discs, TWO).benchmark.version == composites.version
+    other = plan_swap(discs, SwapSettings(backgrounds_per_label=2, seed=1)).benchmark
+    assert other.version != composites.version
+
+
+def test_rows_of_one_background_follow_each_other(composites):
+    backgrounds = [path for path in composites.photos["background_photo"] if path != "grey"]
+    made = composites.photos.filter(pl.col("swap") != "original")["background_photo"].to_list()
+    changes = sum(a != b for a, b in pairwise(made))
+    assert changes == len(set(backgrounds))  # and grey
+
+
+def test_drawn_placements_are_the_same_on_each_label(discs):
+    settings = SwapSettings(kinds=("same", "other"), backgrounds_per_label=2, placement="draw")
+    made = plan_swap(discs, settings).benchmark
+    placements = {}
+    for path, own, label in made.photos.select("path", "foreground", "background").iter_rows():
+        placements.setdefault((own, label), set()).add(made.made[path].placement)
+    for own in discs.photos["path"]:
+        assert placements[own, "grass"] == placements[own, "water"]
+        assert None not in placements[own, "grass"]
+
+
+def test_a_drawn_placement_is_never_the_objects_own(discs):
+    settings = SwapSettings(kinds=("same", "other", "grey"), backgrounds_per_label=4, placement="draw")
+    made = plan_swap(discs, settings).benchmark
+    masks = dict(discs.photos.select("path", "mask").iter_rows())
+    for path, own in made.photos.select("path", "foreground").iter_rows():
+        inside = np.asarray(Image.open(discs.root / masks[own])) >= 128
+        middle = [(np.argwhere(inside)[:, axis].mean() + 0.5) / SIDE for axis in (1, 0)]
+        assert made.made[path].placement != pytest.approx((inside.mean(), *middle), abs=1e-9)
+
+
+def test_an_only_photo_of_a_class_keeps_its_placement_and_is_noted(discs):
+    settings = SwapSettings(kinds=("same", "other"), backgrounds_per_label=2, placement="draw")
+    few = discs.photos.filter((pl.col("class_name") != "ox") | (pl.col("path") == "ox/water/0.png"))
+    made = plan_swap(Benchmark(discs.name, discs.root, few, discs.label_space), settings).benchmark
+    placements = made.photos.select("path", "foreground").iter_rows()
+    held = {own for path, own in placements if made.made[path].placement is None}
+    assert held == {"ox/water/0.png"}
+    note = "1 of 2 classes has no second usable photo, so placements are held, not drawn: ox."
+    assert note in made.notes
+
+
+def test_one_of_each_class_and_group_is_taken_before_two(discs):
+    photos = plan_swap(discs, SwapSettings(kinds=("grey",), foregrounds=4)).benchmark.photos
+    assert photos.select("class_name", "own_group").n_unique() == 4
+
+
+def test_numbers_of_numpy_are_recorded_as_numbers():
+    three = np.int64(3)
+    record = SwapSettings(backgrounds_per_label=three, foregrounds=three, seed=three).record()
+    assert [record[name] for name in ("backgrounds_per_label", "foregrounds", "seed")] == [3, 3, 3]
+
+
+def test_a_cut_out_may_be_numbered_from_0(discs):
+    numbered = discs.photos.with_columns(cutout=pl.col("class_index") % 2)
+    benchmark = Benchmark(discs.name, discs.root, numbered, discs.label_space)
+    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
+    assert Counter(photos["cluster"]) == {"0.0": 2, "1.0": 2}
+
+
+def test_cut_outs_are_the_clusters_of_objects_and_two_photos_of_each_are_used(discs):
+    shown = discs.photos.with_columns(
+        cutout=pl.col("class_name")
+        + pl.when(pl.col("path").str.contains("[01].png")).then(pl.lit(" a")).otherwise(pl.lit(" b"))
+    )
+    benchmark = Benchmark(discs.name, discs.root, shown, discs.label_space)
+    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
+    assert Counter(photos["cluster"]) == {"hen a": 2, "hen b": 2, "ox a": 2, "ox b": 2}
+    assert photos.select("cluster", "own_group").n_unique() == 8
+
+
+def test_photos_that_show_no_cut_out_are_all_used(discs):
+    shown = discs.photos.with_columns(cutout=pl.when(pl.col("class_name") == "hen").then(pl.lit("one")))
+    benchmark = Benchmark(discs.name, discs.root, shown, discs.label_space)
+    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
+    assert Counter(photos["class_name"]) == {"hen": 2, "ox": 8}
+
+
+def test_photos_without_a_usable_mask_are_named_and_counted(tmp_path):
+    benchmark = disc_photos(tmp_path, 4)
+    masks = tmp_path / "masks/hen/grass"
+    save(masks / "0.png", np.zeros((SIDE, SIDE), np.uint8))
+    save(masks / "1.png", np.full((SIDE, SIDE), 255, np.uint8))
+    save(masks / "2.png", disc((20, 20), 9)[:40])
+    (masks / "3.png").write_bytes(b"no image")
+    (tmp_path / "masks/ox/grass/0.png").unlink()
+    damaged = tmp_path / "ox/grass/1.png"
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    save(tmp_path / "ox/grass/2.png", np.zeros((SIDE, SIDE, 3), np.uint8))
+    made = plan_swap(without_masks(benchmark, "ox/water/[01]"), SwapSettings(kinds=("grey",))).benchmark
+    said = "\n".join(made.notes)
+    for sentence in (
+        "1 of 16 photos left out, with an empty mask: hen/grass/0.png.",
+        "1 of 16 photos left out, with a mask that covers more than 95% of the photo: hen/grass/1.png.",
+        "1 of 16 photos left out, with a mask of another size: hen/grass/2.png.",
+        "1 of 16 photos left out, with an unreadable mask (not an image): hen/grass/3.png.",
+        "1 of 16 photos left out, with an unreadable mask (missing): ox/grass/0.png.",
+        "2 of 16 photos left out, unreadable (content changed since the manifest was written): ox/grass/1",
+        "2 of 16 photos left out, without a mask: ox/water/0.png, ox/water/1.png.",
+    ):
+        assert sentence in said
+    assert len(made.photos) == 7
+
+
+def test_masks_whose_edges_leave_no_background_give_none(tmp_path):
+    """Plain grey would stand in for it, as a photo of its label."""
+    benchmark = disc_photos(tmp_path, 4)
+    wide, haze = np.zeros((SIDE, SIDE), np.uint8), np.maximum(disc((30, 30), 12), 20)
+    wide[1:-1, 1:-1] = 255
+    save(tmp_path / "masks/hen/grass/0.png", wide)
+    save(tmp_path / "masks/hen/grass/1.png", haze)
+    made = plan_swap(benchmark, TWO).benchmark
+    note = "2 of 16 photos left out, with a mask whose edges leave nothing of the background"
+    assert f"{note}: hen/grass/0.png, hen/grass/1.png." in made.notes
+    for row in made.photos.filter(pl.col("swap").is_in(["same", "other", "refilled"])).iter_rows(named=True):
+        assert np.asarray(made.made[row["path"]].make()).std(axis=2)[0, 0] > 20
+
+
+def test_a_label_that_no_contrast_can_name_is_refused_before_models_run(tmp_path):
+    photos = disc_photos(tmp_path, 2).photos
+    label = "5\" o'clock"
+    odd = photos.with_columns(background=pl.col("background").replace("grass", label))
+    with pytest.raises(UsageError, match=r"background '5\" o\\'clock', which has both kinds of quotes"):
+        plan_swap(Benchmark.from_frame(odd.drop("photo_id"), root=tmp_path, name="discs"), TWO)
+
+
+def test_an_object_too_thin_to_be_cut_out_gives_none(tmp_path):
+    """It would be missing later, on some labels only."""
+    benchmark = disc_photos(tmp_path, 4)
+    for number in (0, 1):
+        photo = Image.open(tmp_path / f"hen/water/{number}.png").resize((1500, 1500))
+        photo.save(tmp_path / f"hen/water/{number}.png")
+        tiny = np.zeros((1500, 1500), np.uint8)
+        tiny[700, 700 : 700 + 700 * number + 2] = 255
+        save(tmp_path / f"masks/hen/water/{number}.png", tiny)
+    plain = benchmark.photos.drop("photo_id")
+    made = plan_swap(Benchmark.from_frame(plain, root=tmp_path, name="discs"), TWO).benchmark
+    note = "2 of 16 photos left out, with an object too thin or too small to be cut out"
+    assert f"{note}: hen/water/0.png, hen/water/1.png." in made.notes
+    assert not [path for path in made.photos["foreground"] if path.startswith("hen/water/0")]
+
+
+def test_a_damaged_photo_gives_no_composites(tmp_path):
+    """It would be missing on some labels only, and pairs would not be whole."""
+    discs = disc_photos(tmp_path, 3)
+    file = tmp_path / "ox/grass/1.png"
+    file.write_bytes(file.read_bytes()[:-40])
+    changed = discs.photos.with_columns(
+        photo_id=pl.when(pl.col("path") == "ox/grass/1.png")
+        .then(pl.lit(photo_id(file)))
+        .otherwise("photo_id")
+    )
+    made = plan_swap(Benchmark("discs", discs.root, changed, discs.label_space), TWO).benchmark
+    assert any(
+        note == "1 of 12 photos left out, unreadable (truncated): ox/grass/1.png." for note in made.notes
+    )
+    assert not made.photos["path"].str.contains("ox/grass/1.png").any()
+
+
+def test_without_any_mask_the_remedy_is_named(discs):
+    with pytest.raises(CounterGroundError, match=r"No photo of discs has a mask .* --masks"):
+        plan_swap(without_masks(discs, "."), TWO)
+
+
+def test_with_one_background_there_is_no_other(discs):
+    one = Benchmark(
+        discs.name, discs.root, discs.photos.filter(pl.col("background") == "grass"), discs.label_space
+    )
+    with pytest.raises(CounterGroundError, match="All usable photos show the background 'grass'"):
+        plan_swap(one, TWO)
+
+
+def test_backgrounds_with_too_few_photos_are_refused_with_the_remedy(discs):
+    with pytest.raises(CounterGroundError, match=r"grass \(6\), water \(6\)\. Lower --backgrounds-per-label"):
+        plan_swap(discs, SwapSettings(backgrounds_per_label=7))
+
+
+def test_classes_without_a_counter_background_are_named(discs):
+    photos = discs.photos.filter((pl.col("class_name") == "ox") | (pl.col("background") == "grass"))
+    notes = plan_swap(Benchmark(discs.name, discs.root, photos, discs.label_space), TWO).benchmark.notes
+    assert any(
+        "1 of 2 classes has no counter background" in note and note.endswith(": hen.") for note in notes
+    )
+
+
+def test_classes_without_all_parts_of_the_drop_are_counted(discs):
+    """With one counter photo there is no other for its object to be placed as."""
+    few = (pl.col("class_name") == "ox") & (pl.col("group") == "counter") & ~pl.col("path").str.contains("0")
+    photos = discs.photos.filter(~few)
+    notes = plan_swap(Benchmark(discs.name, discs.root, photos, discs.label_space), TWO).benchmark.notes
+    assert notes[-1] == (
+        "The background effect is over the 2 classes that show it, the drop and its parts over the 1 of them "
+        "that shows all parts."
+    )
+    assert not any("drop and its parts" in note for note in plan_swap(discs, TWO).benchmark.notes)
+
+
+def test_groups_without_labels_of_backgrounds_are_not_denied(discs):
+    bare = Benchmark(
+        discs.name,
+        discs.root,
+        discs.photos.with_columns(background=pl.lit(None, pl.String)),
+        discs.label_space,
+    )
+    notes = " ".join(plan_swap(bare, SwapSettings(kinds=("original", "grey"))).benchmark.notes)
+    assert "No background is common or counter for a class" in notes
+
+
+def test_a_background_of_both_groups_is_named_and_is_neither(discs):
+    first = pl.col("path") == "hen/grass/0.png"
+    photos = discs.photos.with_columns(group=pl.when(first).then(pl.lit("counter")).otherwise("group"))
+    made = plan_swap(Benchmark(discs.name, discs.root, photos, discs.label_space), TWO).benchmark
+    assert any(
+        note.startswith("Backgrounds of a class with photos of both groups")
+        and note.endswith(": hen on grass.")
+        for note in made.notes
+    )
+    hens = made.photos.filter(class_name="hen", background="grass")
+    assert hens["group"].null_count() == len(hens)
+
+
+def test_photos_of_one_cluster_cannot_be_swapped_however_few_are_asked_for(discs):
+    one = discs.photos.with_columns(cluster=pl.lit("all"))
+    with pytest.raises(CounterGroundError, match=r"grass \(0\), water \(0\)\. Add photos of other clusters"):
+        plan_swap(Benchmark(discs.name, discs.root, one, discs.label_space), TWO)
+
+
+@pytest.mark.parametrize(("n", "waters"), [(2, True), (7, False)], ids=["noted", "refused"])
+def test_fewer_photos_of_each_background_are_no_remedy_for_one_of_a_single_cluster(n, waters, discs):
+    sky = pl.col("path").is_in(["hen/water/0.png", "hen/water/1.png"])
+    photos = discs.photos.with_columns(background=pl.when(sky).then(pl.lit("sky")).otherwise("background"))
+    photos = photos.filter(waters | (pl.col("background") != "water"))
+    benchmark = Benchmark(discs.name, discs.root, photos, discs.label_space)
+    settings = SwapSettings(backgrounds_per_label=n)
+    if waters:
+        (found,) = (each for each in plan_swap(benchmark, settings).benchmark.notes if "sky" in each)
+    else:
+        with pytest.raises(CounterGroundError) as refused:
+            plan_swap(benchmark, settings)
+        found = str(refused.value)
+    assert found.endswith("sky (0). Add photos of other clusters.")
+
+
+def test_unknown_kinds_labels_and_half_pairs_are_refused(discs):
+    with pytest.raises(UsageError, match="Did you mean 'other'"):
+        SwapSettings(kinds=("othr",))
+    with pytest.raises(UsageError, match="mixed_same and mixed_rand"):
+        SwapSettings(kinds=("mixed_same",))
+    with pytest.raises(UsageError, match=r"background 'gras'.*Did you mean 'grass'"):
+        plan_swap(discs, SwapSettings(labels=("gras", "water")))
+    for numbers in ({"backgrounds_per_label": 0}, {"foregrounds": 2.5}, {"seed": "a"}):
+        with pytest.raises(UsageError, match="must be a whole number"):
+            SwapSettings(**numbers)
+    with pytest.raises(UsageError, match="another background beside 'grass': there are grass, water"):
+        plan_swap(discs, SwapSettings(labels=("grass",)))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        write_benchmark,
+        lambda composites, out: make_masks(composites, "manifest", out),
+        lambda composites, out: cg.export(composites, out=out, formats="parquet", shared=False),
+        lambda composites, out: cg.discover(composites, coin, out=out, label_space="benchmark"),
+    ],
+)
+def test_what_needs_files_refuses_composites(composites, tmp_path, use):
+    with pytest.raises(UsageError, match=r"composites made in memory: .* the photos themselves"):
+        use(composites, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,308 @@
+"""Runs on composites: what networks that look at one part only rely on, and what a run records."""
+
+import hashlib
+import json
+import shlex
+import shutil
+import sys
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import polars as pl
+import pytest
+from disc_photos import (
+    MODELS,
+    QUICK,
+    SIDE,
+    background_only,
+    coin,
+    disc_photos,
+    foreground_only,
+    soft_discs,
+    swapped_discs,
+)
+from PIL import Image
+
+import counterground as cg
+from counterground import models
+from counterground.cli._show import show_swap  # what the command prints
+from counterground.comparison import chosen_on_its_photos
+from counterground.composites import SwapSettings, plan_swap
+from counterground.errors import CounterGroundError, MissingExtraError, OtherNamesWarning, UsageError
+from counterground.metrics import swap_effects
+from counterground.photos import Discovered, load_photo
+from counterground.results import repeat_command, run_facts
+
+discs, run = soft_discs, swapped_discs
+
+
+@pytest.fixture(scope="module")
+def effects(run):
+    rows = run.effects(by_class=False).filter(pl.col("class_name").is_null(), pl.col("background").is_null())
+    return {
+        (model, name): (value, low, high)
+        for model, name, value, low, high in rows.select(
+            "model", "estimate", "value", "low", "high"
+        ).iter_rows()
+    }
+
+
+def test_a_model_that_sees_the_background_only_relies_on_it_entirely(effects):
+    assert effects["background", "background_effect"][0] == 1
+    assert effects["background", "observed_drop"][0] == 1
+    assert effects["background", "size_effect"][0] == 0
+    assert effects["background", "rest"][0] == 0
+    assert effects["background", "background_only"][0] == 0.5
+
+
+def test_a_model_that_sees_the_object_only_does_not_rely_on_the_background(effects):
+    for name in ("background_effect", "observed_drop", "size_effect", "bg_gap", "flip_share", "adversarial"):
+        assert effects["foreground", name][0] == 0, name
+    for name in ("pasted_cost", "refilled_cost", "same_label_cost"):
+        assert effects["foreground", name][0] == 0, name
+    assert effects["foreground", "mixed_rand"][0] == 1
+
+
+def test_a_coin_relies_on_nothing_and_is_right_by_chance(run, effects):
+    _, low, high = effects["coin", "background_effect"]
+    assert low < 0 < high
+    correct = run.predictions.filter(pl.col("model") == "coin")["correct"].mean()
+    assert 0.44 < correct < 0.56  # 3 standard errors of 720 throws
+
+
+def test_a_head_is_fitted_on_the_photos_as_they_are_not_on_composites(discs, tmp_path):
+    network, corner, _ = background_only()
+    model = (network[0], corner, models.HeadSpec("prototypes"))
+    rare = (pl.col("group") == "counter") & ~pl.col("path").str.contains(r"/[01]\.png")
+    learnt = replace(discs, photos=discs.photos.filter(~rare))  # the class goes with the background
+    run = cg.swap(learnt, {"corner": model}, out=tmp_path / "run", **QUICK)
+    whole = pl.col("background").is_null()
+    effect = run.effects(by_class=False).filter(whole, estimate="background_effect")
+    assert effect["value"].to_list() == [1]
+    assert run.info.models[0].description["head"]["photos"] == len(learnt)
+    with pytest.raises(UsageError, match=r"corner: a head is fitted on photos as they are.*original to"):
+        cg.swap(learnt, {"corner": model}, out=tmp_path / "same", kinds="same", **QUICK)
+
+
+def test_other_names_than_chose_the_pairs_are_told(discs, tmp_path):
+    found = Discovered("a", "half", 5.0, "discs@0", "discs", referee_label_space="imagenet")
+    with pytest.warns(OtherNamesWarning, match="but this run uses 'benchmark'") as caught:
+        run = cg.swap(
+            discs.described(discovery=found),
+            {"coin": coin},
+            out=tmp_path / "run",
+            kinds=("original", "same"),
+            **QUICK,
+        )
+    assert run.info.warnings.count(str(caught[0].message)) == 1
+
+
+@pytest.mark.parametrize("call", [cg.swap, partial(cg.mitigate, methods="sage")], ids=["swap", "mitigate"])
+def test_confusable_names_are_refused_with_a_remedy_that_there_is(call, tmp_path):
+    with pytest.raises(UsageError, match=r"such as the label_space\.json of a run of evaluate") as caught:
+        call("stamps", "efficientnet-lite0", out=tmp_path / "run", label_space="confusable")
+    assert "--referee" not in str(caught.value)
+
+
+def test_the_run_says_what_was_swapped(run, discs):
+    record = json.loads((run.path / "run.json").read_text())["intervention"]
+    assert (record["kind"], record["foregrounds"], record["backgrounds"]) == ("swap", 24, 24)
+    assert record["settings"]["backgrounds_per_label"] == 3
+    assert record["source"]["version"] == discs.version
+    assert record["masks"] is None
+    assert record["opencv"][0].isdigit()
+    assert cg.open_run(run.path).info.intervention.settings["seed"] == 0
+
+
+@pytest.mark.parametrize("kinds", [("other", "background_only"), ("other",), ("pasted", "grey")])
+def test_composites_of_kinds_that_do_not_compare_have_no_drop(discs, tmp_path, kinds):
+    run = cg.swap(
+        discs,
+        {"m": foreground_only},
+        out=tmp_path / "run",
+        kinds=kinds,
+        label_space="benchmark",
+        report=False,
+    )
+    assert "Drop" not in repr(run)
+    with pytest.raises(UsageError, match="composites of several kinds, which have no drop together"):
+        cg.format_scores(run, contrast="drop: group=common - group=counter")
+
+
+def test_the_command_that_is_stated_makes_the_same_composites(run, discs):
+    from counterground.cli._swap import swap  # what it reads of a command, without running it
+
+    words = shlex.split(repeat_command(run))
+    assert words[:3] == ["counterground", "swap", "BENCHMARK"]
+    given = swap.make_context("swap", words[2:]).params
+    settings = run.info.intervention.settings
+    assert {name: given[name] for name in settings} == settings
+    assert not given["saliency"]
+
+
+def test_a_package_that_is_missing_is_no_fault_of_the_photos(tmp_path, monkeypatch):
+    discs = disc_photos(tmp_path, 2, seed=9)
+    composite = next(iter(plan_swap(discs, SwapSettings(kinds=("grey",))).benchmark.made.values()))
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(MissingExtraError, match="cv2"):
+        load_photo(composite)
+
+
+def test_predictions_have_the_columns_of_composites(run):
+    columns = {"swap", "foreground", "background_photo", "own_group", "cluster", "background_cluster"}
+    assert columns <= set(run.predictions.columns)
+    assert run.predictions["path"].n_unique() * 3 == len(run.predictions)
+    assert run.info.benchmark.scored.clusters == ("cluster", "background_cluster")
+
+
+def test_the_same_command_writes_the_same_bytes_and_another_seed_others(run, discs, tmp_path):
+    again = cg.swap(discs, MODELS, out=tmp_path / "again", **QUICK)
+    other = cg.swap(discs, MODELS, out=tmp_path / "other", seed=1, **QUICK)
+    first, second, third = (
+        hashlib.sha256((each.path / "predictions.parquet").read_bytes()).hexdigest()
+        for each in (run, again, other)
+    )
+    assert first == second != third
+
+
+def test_examples_are_a_picture_of_each_kind_beside_the_others(run):
+    sheet = np.asarray(Image.open(run.path / "examples.png").convert("RGB"))
+    grey = np.array([128, 128, 128])
+    assert sheet.shape[0] > 3 * SIDE
+    assert sheet.shape[1] > 11 * SIDE
+    assert (sheet == grey).all(axis=2).sum() > 3 * SIDE * SIDE / 3
+
+
+@pytest.mark.parametrize(("examples", "said"), [(-1, "from 0, not -1"), (10**6, "at most 200 objects")])
+def test_examples_are_a_few(discs, examples, said, tmp_path):
+    with pytest.raises(UsageError, match=said):
+        cg.swap(discs, MODELS, out=tmp_path / "run", examples=examples, **QUICK)
+
+
+def test_scores_compare_and_report_take_the_run(run, tmp_path):
+    assert "background_effect" in cg.scores(run)["metric"].to_list()
+    assert set(cg.compare([run]).points["model"]) == set(MODELS)
+    page = cg.write_report([run], tmp_path / "report.html", photos=False)
+    assert "composites" in page.read_text()
+
+
+def test_composites_of_several_kinds_have_no_drop_together(run, discs, tmp_path):
+    """Not in scores, written or recomputed, nor beside the drop of the photos as they are, nor on a card."""
+    plain = cg.evaluate(discs, MODELS, out=tmp_path / "plain", label_space="benchmark", report=False)
+    shutil.copytree(run.path, tmp_path / "foreign")
+    (tmp_path / "foreign/run.json").write_text(run.info.model_dump_json())  # without a seal
+    for each in (run, cg.open_run(run.path), cg.open_run(tmp_path / "foreign")):
+        assert "drop" not in each.scores["metric"]
+        assert not {"common", "counter"} & set(each.scores["group"])
+        assert not each.scores.filter(metric="background_effect").is_empty()
+    both = cg.compare([plain, run])
+    assert set(both.points["source"]) == {"plain"}
+    assert set(both.tests.filter(source_a="run")["metric"]) == {"accuracy"}
+    assert any("no contrast in common" in warning for warning in both.warnings)
+    for written in (lambda: cg.model_cards(run), lambda: cg.eval_results([plain, run], "a/b")):
+        with pytest.raises(UsageError, match="is a run of composites"):
+            written()
+
+
+def test_the_benchmark_that_the_command_needs_is_that_of_the_photos(run, discs):
+    facts = run_facts(run)
+    assert "BENCHMARK" in facts.command
+    assert (facts.benchmark, facts.version, facts.built_in) == (discs.name, discs.version, False)
+
+
+def test_the_referee_of_counteranimal_chose_its_composites_too(run):
+    """Whoever swaps backgrounds of CounterAnimal measures pairs that were chosen on the same photos."""
+    named = run.info.intervention.source.model_copy(update={"name": "CounterAnimal"})
+    of = run.info.intervention.model_copy(update={"source": named})
+    theirs = replace(run, info=run.info.model_copy(update={"intervention": of}))
+    assert not chosen_on_its_photos(run)
+    assert chosen_on_its_photos(theirs)
+    verdicts = {each.model: each.verdict for each in cg.check(theirs, max_drop=10).findings}
+    assert verdicts["background"] == "undecided"
+    assert cg.check(run, max_drop=10, models="background").verdict == "fail"
+
+
+def test_effects_of_photos_as_they_are_is_refused(discs, tmp_path):
+    plain = cg.evaluate(discs, MODELS, out=tmp_path / "plain", label_space="benchmark", report=False)
+    with pytest.raises(UsageError, match="counterground swap"):
+        plain.effects()
+
+
+def test_what_cannot_be_read_later_is_listed_with_its_reason(tmp_path):
+    discs = disc_photos(tmp_path / "photos", 2, seed=5)
+    lost = tmp_path / "photos/hen/grass/0.png"
+
+    def forget(image):
+        lost.unlink(missing_ok=True)  # after the plan was made
+        return preprocess(image)
+
+    network, preprocess, names = foreground_only()
+    run = cg.swap(
+        discs,
+        (network, forget, names),
+        out=tmp_path / "run",
+        kinds=["grey", "original"],
+        batch_size=1,
+        **QUICK,
+    )
+    unreadable = pl.read_csv(run.path / "unreadable.csv")
+    assert len(unreadable) > 0
+    assert set(unreadable["path"]) <= {"hen/grass/0.png", "swap/grey/grey/hen/grass/0.png"}
+    assert unreadable["reason"].str.contains("missing").all()
+    assert len(run.predictions) == 16 - len(unreadable)
+
+
+class SeesTheCorner(models.Generative):
+    """A generative model that names the class whose common background has the colour of the corner."""
+
+    def __init__(self):
+        self.network, self.preprocess, self.names = background_only()
+
+    def generate(self, image, question, *, max_new_tokens):
+        return self.names[int(self.network(self.preprocess(image)[None]).argmax())]
+
+
+def test_generative_models_are_asked_about_composites(discs, tmp_path):
+    settings = {**QUICK, "kinds": ["same", "other"], "foregrounds": 4, "protocol": "free-form"}
+    run = cg.swap(discs, {"talks": SeesTheCorner}, out=tmp_path / "run", **settings)
+    assert len(run.predictions) == 4 * 6
+    by_group = dict(run.predictions.group_by("group").agg(pl.mean("correct")).iter_rows())
+    assert by_group == {"common": 1, "counter": 0}
+
+
+def test_composites_are_not_swapped_again(run, discs, tmp_path):
+    swapped = discs.photos.with_columns(swap=pl.lit("original"))
+    again = cg.Benchmark(discs.name, discs.root, swapped, discs.label_space)
+    with pytest.raises(UsageError, match="composites already"):
+        cg.swap(again, MODELS, out=tmp_path / "run", **QUICK)
+
+
+def test_an_occupied_folder_is_refused_before_masks_are_read(discs, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"notes\.txt"):
+        cg.swap(discs, MODELS, out=tmp_path, **QUICK)
+
+
+def test_masks_come_from_a_folder_beside_the_photos(discs, tmp_path):
+    bare = cg.Benchmark(discs.name, discs.root, discs.photos.drop("mask"), discs.label_space)
+    with pytest.raises(CounterGroundError, match="--masks"):
+        cg.swap(bare, MODELS, out=tmp_path / "none", **QUICK)
+    run = cg.swap(
+        bare, MODELS, out=tmp_path / "run", masks=discs.root / "masks", kinds=["same", "other"], **QUICK
+    )
+    assert run.info.intervention.masks == "masks"
+    effects = swap_effects(run.rows, design=run.design, by_class=False)
+    found = effects.filter(pl.col("estimate") == "background_effect").select("model", "value")
+    assert dict(found.iter_rows())["background"] == 1
+
+
+def test_a_swap_of_few_objects_is_called_a_trial(discs, run, tmp_path, capsys):
+    show_swap(run)
+    assert "trial" not in capsys.readouterr().out
+    show_swap(cg.swap(discs, {"coin": coin}, out=tmp_path / "run", foregrounds=4, **QUICK))
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Intervals this wide are typical of a trial: use more objects (--foregrounds, or more photos)."
+        in said
+    )

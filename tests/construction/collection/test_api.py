@@ -1,0 +1,328 @@
+"""The API's client against a server in trouble: patient if that helps, clear if it does not."""
+
+import gzip
+import json
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import SimpleNamespace
+
+import pytest
+
+from counterground import __version__
+from counterground.construction.collection import CollectOptions
+
+# Collections go through this client; alone, its requests can be counted one by one.
+from counterground.construction.collection._api import PER_PAGE, INaturalist
+from counterground.construction.collection._listing import (
+    ListingState,
+    Query,
+    find_place,
+    list_page,
+    make_query,
+    sized,
+)
+from counterground.construction.collection._session import open_budget
+from counterground.construction.collection._taxa import Choice, Taxon
+from counterground.errors import CounterGroundError
+from counterground.files import DamagedCacheWarning
+from counterground.http import _client  # its pauses are left out
+
+
+@pytest.fixture
+def sleeps(monkeypatch):
+    """How long the client meant to wait; it does not."""
+    asked = []
+    monkeypatch.setattr(_client, "time", SimpleNamespace(sleep=asked.append))
+    return asked
+
+
+def client(server, **options):
+    chosen = CollectOptions(api_url=server.api_url, requests_per_minute=10**6, first_pause=0.5, **options)
+    return INaturalist(chosen, open_budget(chosen), lambda why: None)
+
+
+def listing(server, **options):
+    options = CollectOptions(api_url=server.api_url, **options)
+    taxon = next(iter(server.taxa.values()))
+    choice = Choice("zebra", (Taxon(taxon.id, taxon.name),), "name")
+    query = make_query(choice, options, None)
+    return choice, query, ListingState(query.to_setting())
+
+
+@pytest.mark.parametrize("form", ["number", "date"])
+def test_a_busy_server_says_when_to_come_back(server, sleeps, form):
+    value = "70" if form == "number" else format_datetime(datetime.now(UTC) + timedelta(seconds=80))
+    server.trouble("/v1/taxa", status=429, retry_after=value, times=2)
+    assert client(server).search("zebra") == []
+    assert server.asked_below("/v1/taxa") == 3
+    assert len(sleeps) == 2
+    assert all(40 <= seconds <= 80 for seconds in sleeps)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_broken_server_is_asked_again_ever_more_slowly(server, sleeps, status):
+    server.trouble("/v1/taxa", status=status, times=3)
+    assert client(server).search("zebra") == []
+    assert server.asked_below("/v1/taxa") == 4
+    for seconds, most in zip(sleeps, (0.5, 1.0, 2.0), strict=True):
+        assert most / 2 <= seconds <= most
+
+
+def test_a_server_that_stays_broken_is_an_error(server, sleeps):
+    server.trouble("/v1/taxa", status=503, times=None)
+    with pytest.raises(CounterGroundError, match=r"answered 503 \(trouble\) again and again"):
+        client(server).search("zebra")
+    assert server.asked_below("/v1/taxa") == 6
+
+
+def test_a_server_that_asks_for_a_long_pause_gets_it(server, sleeps):
+    server.trouble("/v1/taxa", status=429, retry_after="7200", times=None)
+    with pytest.raises(CounterGroundError, match="asks for a pause of 120 minutes"):
+        client(server).search("zebra")
+    assert server.asked_below("/v1/taxa") == 1
+    assert sleeps == []
+
+
+def test_a_body_that_breaks_off_is_asked_for_again(server, sleeps):
+    server.add_taxon("Equus quagga")
+    server.trouble("/v1/taxa", cut=20, times=2)
+    assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
+    assert server.asked_below("/v1/taxa") == 3
+
+
+@pytest.mark.parametrize("body", [b'{"results": [', b"\xff"])
+def test_json_that_is_none_is_asked_for_again(server, sleeps, body):
+    server.add_taxon("Equus quagga")
+    server.trouble("/v1/taxa", body=body, times=1)
+    assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
+
+
+def test_half_a_surrogate_pair_is_spelt_out_and_no_reason_to_stop(server):
+    body = b'{"results": [{"id": 1, "name": "Equus \\ud83d", "unused": "\\ud83d"}]}'
+    server.trouble("/v1/taxa", body=body, content_type="application/json", times=1)
+    assert [taxon.name for taxon in client(server).search("zebra")] == ["Equus \\ud83d"]
+
+
+def test_answers_of_another_shape_are_an_error_that_says_where(server, sleeps):
+    """A wrong type could otherwise end the command without a word, or reach the pool."""
+    observation = {"id": 7, "photos": [{"id": 5, "url": "https://h.example/5/square.jpg"}]}
+    query = Query((1,), "research", (), None, None, None, 1, "medium", "api")
+    choice = Choice("zebra", (Taxon(1, "Equus"),), "name")
+    wrong = {
+        "results.0.id": {"id": "x"},
+        "results.0.photos.0.id": {"photos": [{"url": "https://h.example/5/square.jpg"}]},
+        "results.0.photos": {"photos": 3},
+        "results.0.taxon": {"taxon": ["Equus"]},
+        "results.0.user.login": {"user": {"login": {}}},
+        "results.0.observed_on": {"observed_on": 5},
+    }
+    for where, change in wrong.items():
+        body = json.dumps({"results": [observation | change], "total_results": 1}).encode()
+        server.trouble("/v1/observations", body=body, content_type="application/json", times=1)
+        with pytest.raises(CounterGroundError, match=rf"iNaturalist API \({where}: "):
+            list_page(client(server), choice, query, ListingState(query.to_setting()))
+    body = json.dumps({"results": [observation], "total_results": 2**70}).encode()
+    server.trouble("/v1/observations", body=body, content_type="application/json", times=1)
+    with pytest.raises(CounterGroundError, match=r"iNaturalist API \(total_results: "):
+        list_page(client(server), choice, query, ListingState(query.to_setting()))
+    body = json.dumps({"results": [{"id": 1, "ancestor_ids": [None]}]}).encode()
+    server.trouble("/v1/taxa", body=body, content_type="application/json", times=1)
+    with pytest.raises(CounterGroundError, match=r"iNaturalist API \(results.0.ancestor_ids.0: "):
+        client(server).search("zebra")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>Sign in to this network</html>",
+        b"[1, 2]",
+        b'{"results": 3}',
+        b'{"results": [{"name": "x"}]}',
+    ],
+)
+def test_pages_in_place_of_the_api_are_an_error_and_not_cached(server, sleeps, body):
+    kind = "text/html" if body.startswith(b"<") else "application/json"
+    server.trouble("/v1/taxa", body=body, content_type=kind, times=1)
+    with pytest.raises(CounterGroundError, match=r"JSON|does not answer like the iNaturalist API"):
+        client(server).search("zebra")
+    assert client(server).search("zebra") == []
+
+
+def test_a_wrong_address_is_an_error(server):
+    options = CollectOptions(api_url=server.address)
+    with pytest.raises(CounterGroundError, match="ends in /v1"):
+        INaturalist(options, open_budget(options), lambda why: None).search("zebra")
+
+
+def test_nobody_there_is_an_error(sleeps):
+    options = CollectOptions(api_url="http://127.0.0.1:1/v1", requests_per_minute=10**6)
+    with pytest.raises(CounterGroundError, match=r"cannot be reached.*refuses connections"):
+        INaturalist(options, open_budget(options), lambda why: None).search("zebra")
+    assert len(sleeps) == 5
+
+
+def test_answers_are_cached_and_errors_are_not(server, sleeps):
+    server.trouble("/v1/taxa", status=404, times=1)
+    with pytest.raises(CounterGroundError, match="answered 404"):
+        client(server).search("zebra")
+    for _ in range(3):
+        client(server).search("zebra")
+    assert server.asked_below("/v1/taxa") == 2
+
+
+def test_only_what_leaves_the_machine_is_counted(server, sleeps):
+    options = CollectOptions(api_url=server.api_url, requests_per_day=3)
+    server.trouble("/v1/taxa", status=500, times=1)
+    api = INaturalist(options, open_budget(options), lambda why: None)
+    for _ in range(5):
+        api.search("zebra")  # two requests, then the cache
+    api.search("horse")
+    with pytest.raises(CounterGroundError, match="daily budget of requests is spent"):
+        api.search("donkey")
+    assert server.asked_below("/v1/taxa") == 3
+
+
+def test_we_say_who_we_are(server, monkeypatch):
+    client(server, contact="ann@example.org").search("zebra")
+    monkeypatch.setenv("COUNTERGROUND_CONTACT", "bob@example.org")
+    client(server).search("horse")
+    agents = sorted(server.agents)
+    assert [agent.split()[0] for agent in agents] == [f"counterground/{__version__}"] * 2
+    assert "(+ann@example.org)" in agents[0]
+    assert "(+bob@example.org)" in agents[1]
+
+
+def test_a_cache_of_answers_that_are_damaged_is_asked_again(server, cache):
+    server.add_taxon("Equus quagga")
+    client(server).search("quagga")
+    file = cache / "inaturalist" / "answers.sqlite"
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE answer SET body = '{\"results\": []}'")
+    with pytest.warns(DamagedCacheWarning):
+        assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
+    assert server.asked_below("/v1/taxa") == 2
+
+
+@pytest.mark.parametrize(
+    ("stated", "requests"), [("no-store", 2), ("public, max-age=0", 2), ("max-age=60", 1)]
+)
+def test_a_server_may_say_how_long_its_answers_last(server, stated, requests):
+    server.trouble("/v1/taxa", times=None, headers={"Cache-Control": stated})
+    for _ in range(2):
+        client(server).search("zebra")
+    assert server.asked_below("/v1/taxa") == requests
+
+
+def test_an_endless_answer_is_not_read_to_its_end(server, sleeps):
+    packed = gzip.compress(b'{"results": [' + b" " * 200_000_000 + b"]}", 1)
+    server.trouble("/v1/taxa", times=None, body=packed, headers={"Content-Encoding": "gzip"})
+    with pytest.raises(CounterGroundError, match=r"it is larger than 16 MiB\. Is that the address"):
+        client(server).search("zebra")
+    assert server.asked_below("/v1/taxa") == 1
+
+
+def test_json_that_is_too_deep_is_an_error(server, sleeps):
+    server.trouble("/v1/taxa", times=None, body=b"[" * 200_000)
+    with pytest.raises(CounterGroundError, match="broken answers in place of JSON"):
+        client(server).search("zebra")
+
+
+@pytest.mark.parametrize("place", ["https://elsewhere.example/v1/taxa", "/v1/taxa"])
+def test_a_redirect_is_not_followed_and_says_where_it_leads(server, place):
+    server.trouble("/v1/taxa", times=None, status=302, headers={"Location": place})
+    with pytest.raises(
+        CounterGroundError, match=f"302, a redirect to \\S*{place} .*with --api-url"
+    ) as caught:
+        client(server).search("zebra")
+    assert "\n" not in str(caught.value)
+    assert server.asked_below("/v1/taxa") == 1
+
+
+def test_a_cache_that_is_damaged_is_an_error(server, cache):
+    (cache / "inaturalist").mkdir()
+    (cache / "inaturalist" / "answers.sqlite").write_bytes(b"no database at all, whatever its name" * 30)
+    with pytest.raises(CounterGroundError, match=r"cache of answers.*delete it"):
+        client(server).search("zebra")
+
+
+def test_a_cache_that_cannot_be_opened_is_an_error(server, cache):
+    (cache / "inaturalist" / "answers.sqlite").mkdir(parents=True)
+    with pytest.raises(CounterGroundError, match=r"cache of answers.*unable to open.*delete it"):
+        client(server).search("zebra")
+
+
+def test_an_id_that_is_none_has_no_taxon(server):
+    assert client(server).taxon(5) is None
+
+
+def test_pages_go_by_id_while_people_upload(server, zebras):
+    zebras(450)
+    choice, query, state = listing(server)
+    api, keys = client(server), []
+    while not state.exhausted:
+        rows = list_page(api, choice, query, state)
+        assert len(rows) <= PER_PAGE
+        keys += [row["key"] for row in rows]
+        zebras(30)  # page numbers would now show 30 photos twice
+    assert keys == [f"inaturalist:{number}" for number in range(300_450, 300_000, -1)]
+    asked = [query for path, query in server.queries if path == "/v1/observations"]
+    assert [one.get("id_below") for one in asked] == [None, "200251", "200051"]
+    assert all((one["order_by"], one["order"], one["per_page"]) == ("id", "desc", "200") for one in asked)
+    assert not any("page" in one for one in asked)
+
+
+def test_an_answer_without_a_total_does_not_end_the_listing(server, zebras):
+    zebras(3)
+    choice, query, state = listing(server)
+    server.trouble(
+        "/v1/observations", body=b'{"results": [{"id": 5}]}', times=1, content_type="application/json"
+    )
+    list_page(client(server), choice, query, state)
+    assert (state.below, state.exhausted) == (5, False)
+
+
+def test_a_server_that_ignores_ids_does_not_keep_us_for_ever(server, zebras):
+    zebras(3)
+    choice, query, state = listing(server)
+    state.below = 1
+    server.trouble("/v1/observations", body=b'{"total_results": 900, "results": [{"id": 5}]}', times=None)
+    assert list_page(client(server), choice, query, state) == []
+    assert state.exhausted
+
+
+def test_a_place_is_an_id_or_one_name(server):
+    server.places |= {
+        7: "Georgia, US",
+        8: "Georgia",
+        9: "Kruger National Park, ZA",
+        10: "Paris, TX",
+        11: "Paris, FR",
+    }
+    api = client(server)
+    assert find_place(api, "12") == 12
+    for number in ("\N{SUPERSCRIPT TWO}", "9" * 5000):
+        with pytest.raises(CounterGroundError, match="no place called"):
+            find_place(api, number)
+    assert find_place(api, "kruger national park, za") == 9
+    assert find_place(api, "Kruger National Park") == 9
+    with pytest.raises(CounterGroundError, match=r"several places \(10 Paris, TX; 11 Paris, FR\)"):
+        find_place(api, "Paris")
+    with pytest.raises(CounterGroundError, match="no place called"):
+        find_place(api, "Atlantis")
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("https://x.org/photos/1/square.jpg", "https://x.org/photos/1/medium.jpg"),
+        ("https://x.org/photos/1/original.JPEG?1404", "https://x.org/photos/1/medium.JPEG?1404"),
+        ("//x.org/photos/1/thumb.png", "https://x.org/photos/1/medium.png"),
+        ("https://x.org/assets/copyright-infringement-square.png", None),
+        ("https://live.example.com/1_s.jpg", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_addresses_tell_their_size(address, expected):
+    assert sized(address, "medium") == expected

@@ -1,0 +1,524 @@
+"""Collecting: the newest photos, each once, with what is known of them; what fails is replaced."""
+
+import io
+import shutil
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterground.construction.collection import CollectOptions, collect, plan_collection
+from counterground.construction.imports import import_photos
+from counterground.construction.pool import is_pool, open_pool
+from counterground.errors import CounterGroundError
+from counterground.files import temporary_name
+from counterground.photos import load_photo, photo_id
+
+
+def numbers(frame):
+    """Photo ids of rows, in order."""
+    return [int(key.split(":")[1]) for key in frame["key"]]
+
+
+def photo_gets(server):
+    return server.asked_below("/photos")
+
+
+def test_the_newest_photos_come_with_what_is_known_of_them(gather, pool, server, zebras, drawn):
+    zebras(4)
+    last = zebras(1, login="ann", observed_on="2024-07-09", licence=None)[0]
+    report = gather(per_class=3)
+    (one,) = report.classes
+    assert (one.wanted, one.present, one.added, one.failed, one.missing) == (3, 0, 3, 0, 0)
+    photos = pool().photos()
+    assert sorted(numbers(photos)) == [300_003, 300_004, 300_005]
+    row = photos.row(by_predicate=pl.col("key") == "inaturalist:300005", named=True)
+    file = pool().root / row["path"]
+    assert row["path"] == "files/zebra/inaturalist-300005.jpg"
+    assert file.read_bytes() == drawn[4]
+    assert row["photo_id"] == photo_id(file)
+    assert (row["width"], row["height"], row["bytes"]) == (48, 40, len(drawn[4]))
+    assert (row["observation"], row["observer"], row["cluster"]) == (str(last.id), "ann", "observer:ann")
+    assert (row["taxon"], row["taxon_id"], row["observed_on"]) == (
+        "Equus quagga",
+        last.taxon.id,
+        "2024-07-09",
+    )
+    assert (row["licence"], row["attribution"]) == ("all-rights-reserved", "(c) ann, all rights reserved")
+    assert row["source"] == f"{server.address}/observations/{last.id}"
+    assert row["url"] == f"{server.address}/photos/300005/medium.jpg"
+    assert one.bytes == sum(photos["bytes"])
+    assert "1 of 3 photos are all rights reserved" in report.notes[-1]
+    assert (pool().root / "photos.parquet").is_file()
+
+
+def test_a_second_run_asks_for_nothing(gather, server, zebras):
+    zebras(5)
+    gather(per_class=4)
+    before = dict(server.asked)
+    zebras(3)  # newer ones change nothing: the query was answered
+    (one,) = gather(per_class=4).classes
+    assert (one.added, one.present, one.bytes) == (0, 4, 0)
+    assert dict(server.asked) == before
+
+
+def test_more_of_the_same_query_goes_on_where_it_stopped(gather, pool, server, zebras):
+    zebras(230)
+    gather(per_class=2)
+    assert server.asked_below("/v1/observations") == 1
+    (one,) = gather(per_class=203).classes
+    assert (one.added, one.present) == (201, 2)
+    assert server.asked_below("/v1/observations") == 2
+    assert set(server.gets_by_photo().values()) == {1}
+    candidates = pool().candidates("zebra")
+    assert candidates["position"].to_list() == list(range(230))
+    assert numbers(candidates) == list(range(300_230, 300_000, -1))
+
+
+def test_an_exhausted_source_is_noted_and_is_no_failure(gather, zebras):
+    zebras(3)
+    report = gather(per_class=5)
+    assert report.complete
+    assert (report.classes[0].missing, report.classes[0].exhausted) == (2, True)
+    assert "No more can be found under this query for zebra (3 of 5)." in report.notes
+
+
+def page_in_place_of_a_photo():
+    return {"body": b"<html>gone</html>", "content_type": "text/html"}
+
+
+@pytest.mark.parametrize(
+    ("what", "reason", "tries"),
+    [
+        ({"status": 404}, "404", 1),
+        ({"status": 403}, "403", 1),
+        ({"status": 410}, "410", 1),
+        (page_in_place_of_a_photo(), "not an image", 2),
+        ({"body": b""}, "empty", 2),
+        ({"body": b"\xff\xd8\xff\xe0 no more of a photo than its first bytes"}, "truncated", 2),
+    ],
+)
+def test_a_photo_that_is_none_is_replaced_by_the_next_newest(
+    gather, pool, server, zebras, what, reason, tries
+):
+    broken = zebras(5)[-2].photos[0]
+    server.trouble(f"/photos/{broken.id}/", times=None, **what)
+    report = gather(per_class=3)
+    (one,) = report.classes
+    assert (one.added, one.failed, one.missing) == (3, 1, 0)
+    assert sorted(numbers(pool().photos())) == [300_002, 300_003, 300_005]
+    row = pool().candidates("zebra").row(by_predicate=pl.col("status") == "failed", named=True)
+    assert reason in row["reason"]
+    assert server.gets_by_photo()[broken.id] == tries
+    gather(per_class=4)
+    assert server.gets_by_photo()[broken.id] == tries
+
+
+@pytest.mark.parametrize(
+    "what",
+    [{"status": 500}, {"status": 503, "retry_after": "0"}, {"cut": 100}, {"status": 429, "retry_after": "1"}],
+)
+def test_a_photo_that_stumbles_once_comes(gather, server, zebras, what):
+    photo = zebras(3)[1].photos[0]
+    server.trouble(f"/photos/{photo.id}/", times=1, **what)
+    report = gather(per_class=3)
+    assert (report.classes[0].added, report.complete) == (3, True)
+    assert server.gets_by_photo()[photo.id] == 2
+
+
+def test_a_photo_whose_host_stumbles_for_long_is_replaced_and_asked_for_again(gather, pool, server, zebras):
+    photo = zebras(4)[-1].photos[0]
+    server.trouble(f"/photos/{photo.id}/", times=4, status=500)
+    report = gather(per_class=3)
+    (one,) = report.classes
+    assert (one.added, one.missing, one.postponed) == (3, 0, 1)
+    assert report.complete
+    assert set(pool().candidates("zebra")["status"]) == {"wanted", "got"}
+    (one,) = gather(per_class=4).classes
+    assert (one.added, one.missing) == (1, 0)
+
+
+def test_a_photo_that_is_postponed_and_missing_leaves_the_collection_incomplete(gather, server, zebras):
+    photo = zebras(2)[0].photos[0]
+    server.trouble(f"/photos/{photo.id}/", times=None, status=500)
+    report = gather(per_class=2)
+    assert not report.complete
+    assert "missing for zebra (1 of 2) because their host" in " ".join(report.notes)
+
+
+def test_a_dead_host_ends_the_run(gather, server, zebras):
+    zebras(40)
+    server.trouble("/photos", times=None, status=500)
+    with pytest.raises(CounterGroundError, match="photo host keeps failing"):
+        gather(per_class=30)
+    assert photo_gets(server) < 40
+
+
+def test_hidden_photos_are_named_and_replaced(gather, pool, server, zebras):
+    zebras(2)
+    zebras(1, url="https://www.inaturalist.org/assets/copyright-infringement-square.png")
+    (one,) = gather(per_class=2).classes
+    assert (one.added, one.failed) == (2, 1)
+    assert "hidden" in pool().candidates("zebra").filter(pl.col("status") == "failed")["reason"].item()
+
+
+def test_filters(gather, server, zebras, pool, tmp_path):
+    zebras(1, quality="needs_id")
+    zebras(1, observed_on="2023-01-05")
+    zebras(1, observed_on="2024-01-05", places=(9,))
+    server.places[9] = "Kruger National Park, ZA"
+    for number, (given, expected) in enumerate(
+        [
+            ({"quality": "needs_id"}, [300_001]),
+            ({"quality": "any"}, [300_003, 300_002, 300_001]),
+            ({"since": "2024-01-01"}, [300_003]),
+            ({"until": "2023-01-05"}, [300_002]),
+            ({"place": "kruger national park"}, [300_003]),
+            ({"place": "9"}, [300_003]),
+        ]
+    ):
+        folder = tmp_path / f"pool{number}"
+        collect(
+            folder,
+            ["zebra"],
+            CollectOptions(api_url=server.api_url, requests_per_minute=10**6, **given),
+        )
+        assert numbers(open_pool(folder).candidates("zebra")) == expected, given
+
+
+def test_licences(options, server, zebras, drawn, tmp_path):
+    for licence in ("cc0", "CC-BY-NC", None):
+        zebras(1, licence=licence)
+    taxon = server.taxa[min(server.taxa)]
+    mixed = server.add_observation(taxon, [drawn[40], drawn[41]], licence=None)
+    mixed.photos[1].licence = "cc0"
+    expected = {
+        (): {300_001, 300_002, 300_003, 300_004},
+        ("cc0",): {300_001, 300_005},
+        ("all-rights-reserved",): {300_003, 300_004},
+        ("cc0", "all-rights-reserved"): {300_001, 300_003, 300_004},
+    }
+    for number, (licences, keys) in enumerate(expected.items()):
+        folder = tmp_path / f"pool{number}"
+        collect(folder, ["zebra"], options(licences=licences))
+        photos = open_pool(folder).photos()
+        assert set(numbers(photos)) == keys
+        assert not licences or set(photos["licence"]) <= set(licences)
+        assert all(licence == licence.lower() for licence in photos["licence"])
+
+
+def test_photos_of_one_observation(gather, pool, server, zebras, drawn):
+    taxon = server.taxa[min(server.taxa)]
+    for _ in range(2):
+        server.add_observation(taxon, drawn[:3], login="ann")
+    gather(per_class=3, per_observation=2)
+    assert numbers(pool().candidates("zebra")) == [300_004, 300_005, 300_001, 300_002]
+    assert set(pool().photos()["cluster"]) == {"observer:ann"}
+
+
+def test_sizes(gather, pool, server, zebras):
+    large = io.BytesIO()
+    Image.effect_noise((900, 600), 30).convert("RGB").save(large, "JPEG")
+    taxon = server.taxa[min(server.taxa)]
+    server.add_observation(taxon, [large.getvalue()])
+    gather(per_class=1, size="small")
+    photo = pool().photos().row(0, named=True)
+    assert (photo["width"], photo["height"]) == (240, 160)
+    assert load_photo(pool().root / photo["path"]).image.size == (240, 160)
+
+
+def test_another_query_is_refused_unless_added(gather, pool, server, zebras):
+    zebras(6, licence="cc-by")
+    zebras(2, licence="cc0")
+    gather(per_class=3)  # leaves five candidates waiting, one of them cc-by and newer than others
+    before = photo_gets(server)
+    with pytest.raises(CounterGroundError, match=r"another query \(licences: any before, cc0 now\).*--add"):
+        gather(per_class=5, licences=("cc0",))
+    assert photo_gets(server) == before
+    zebras(2, licence="cc0")
+    (one,) = gather(per_class=5, licences=("cc0",), add=True).classes
+    assert (one.present, one.added) == (3, 2)
+    assert sorted(numbers(pool().photos())) == [300_006, 300_007, 300_008, 300_009, 300_010]
+    # The same command again has nothing to do, and what was left of the first query stays behind.
+    (one,) = gather(per_class=9, licences=("cc0",)).classes
+    assert (one.added, one.missing) == (0, 4)
+
+
+def test_candidates_that_another_query_left_are_taken_where_the_new_one_finds_them(gather, pool, zebras):
+    zebras(3, licence="cc0")
+    zebras(3, licence="cc-by")
+    gather(per_class=2)
+    gather(per_class=4, licences=("cc0",), add=True)
+    assert sorted(numbers(pool().photos())) == [300_002, 300_003, 300_005, 300_006]
+
+
+def test_the_newest_of_a_query_come_before_what_another_one_left(gather, pool, zebras):
+    zebras(3, licence="cc0")
+    zebras(3, licence="cc-by")
+    gather(per_class=1, licences=("cc0",))
+    gather(per_class=3, add=True)
+    assert sorted(numbers(pool().photos())) == [300_003, 300_005, 300_006]
+
+
+def test_a_candidate_that_is_listed_again_takes_over_its_new_licence(gather, pool, server, zebras):
+    waiting = zebras(3, licence=None)
+    zebras(1)
+    gather(per_class=1)
+    for observation in waiting[1:]:
+        observation.photos[0].licence = "cc0"
+    report = gather(per_class=3, licences=("cc0",), add=True)
+    rows = pool().photos().filter(licence="cc0")
+    assert numbers(rows) == [300_002, 300_003]
+    assert not rows["attribution"].str.contains("all rights reserved").any()
+    assert report.notes == ()
+    candidates = pool().candidates("zebra").filter(licence="cc0")
+    assert numbers(candidates) == [300_003, 300_002]
+
+
+def test_adding_to_a_class_that_has_as_many_as_wanted_says_so(options, gather, tmp_path, zebras):
+    zebras(4)
+    gather(per_class=2)
+    more = {"per_class": 2, "add": True, "since": "2000-01-01"}
+    plan = plan_collection(tmp_path / "pool", ["zebra"], options(**more))
+    said = "Nothing is added to zebra (2 photos): --per-class 2 counts the photos that the pool already has"
+    assert said in " ".join(plan.notes)
+    assert said in " ".join(gather(**more).notes)
+    assert "Nothing" not in " ".join(gather(**more | {"per_class": 3}).notes)
+    assert gather(per_class=3, since="2000-01-01").notes == ()
+
+
+def test_add_lists_an_exhausted_query_anew(gather, pool, server, zebras):
+    zebras(2)
+    gather(per_class=4)
+    zebras(1)
+    (one,) = gather(per_class=4).classes
+    assert (one.added, one.missing) == (0, 2)
+    server_pages = server.asked_below("/v1/observations")
+    (one,) = gather(per_class=5, add=True, since="2000-01-01").classes
+    assert (one.added, one.missing) == (1, 2)
+    assert server.asked_below("/v1/observations") == server_pages + 1
+
+
+def test_a_photo_belongs_to_one_class(gather, pool, server, zebras):
+    quagga = zebras(3)[0].taxon
+    report = gather("zebra", "striped horse", per_class=2, taxa={"striped horse": (quagga.id,)})
+    first, second = report.classes
+    assert (first.added, second.added, second.failed) == (2, 1, 2)
+    reasons = pool().candidates("striped horse").filter(pl.col("status") == "failed")["reason"]
+    assert set(reasons) == {"the pool has it as 'zebra'"}
+    assert set(server.gets_by_photo().values()) == {1}
+
+
+def test_a_file_without_its_row_is_taken_in(gather, pool, server, zebras, drawn, tmp_path):
+    zebras(3)
+    opened = open_pool(tmp_path / "pool", create=True)
+    file = opened.files / "zebra" / "inaturalist-300003.jpg"
+    file.parent.mkdir()
+    file.write_bytes(drawn[2])
+    half = temporary_name(file.with_name("inaturalist-300002.jpg"), "tmp")
+    half.write_bytes(drawn[1][:50])
+    gather(per_class=3)
+    assert server.gets_by_photo() == {300_001: 1, 300_002: 1}
+    assert sorted(numbers(pool().photos())) == [300_001, 300_002, 300_003]
+    assert not half.exists()
+
+
+@pytest.mark.parametrize("per_class", [2, 3])
+def test_a_row_whose_candidate_still_waits_is_settled(gather, pool, server, zebras, per_class):
+    zebras(3)
+    gather(per_class=2)
+    pool().mark_candidates([("inaturalist:300003", "zebra", "wanted", None)])
+    gather(per_class=per_class)
+    settled = pool().candidates("zebra").filter(pl.col("status") == "got")["key"].to_list()
+    assert settled == ["inaturalist:300003", "inaturalist:300002", "inaturalist:300001"][:per_class]
+    assert set(server.gets_by_photo().values()) == {1}
+
+
+def test_a_page_listed_twice_after_a_kill_leaves_one_candidate_each(gather, pool, zebras):
+    zebras(5)
+    gather(per_class=2)
+    before = pool().candidates()
+    pool().set_setting("queries", {})  # as if the run had died before it kept how far it was
+    gather(per_class=5)
+    assert pool().candidates().drop("status", "tries").equals(before.drop("status", "tries"))
+    assert len(pool().photos()) == 5
+
+
+def test_the_days_bytes_end_the_run_and_what_came_stays(gather, pool, server, zebras, draw):
+    taxon = server.taxa[min(server.taxa)]
+    for seed in range(12):
+        server.add_observation(taxon, [draw(seed, (240, 200), coarse=(200, 240))])
+    with pytest.raises(
+        CounterGroundError, match=r"daily budget of photo bytes is spent.*run the same command again after"
+    ):
+        gather(per_class=12, bytes_per_day=250_000, size="small")
+    received = sum(pool().photos()["bytes"])
+    assert 100_000 < received <= 250_000
+    with pytest.raises(CounterGroundError, match="is spent"):
+        gather(per_class=12, bytes_per_day=250_000, size="small")
+    assert sum(pool().photos()["bytes"]) == received
+
+
+def test_a_dry_run_counts_and_leaves_no_trace(options, server, zebras, tmp_path):
+    zebras(7, licence="cc0")
+    zebras(2)
+    server.trouble("/photos/300009", times=None, status=404)
+    plan = plan_collection(
+        tmp_path / "pool", ["zebra", "Beagle"], options(per_class=5, taxa={"Beagle": (41_002,)})
+    )
+    zebra, beagle = plan.classes
+    assert (zebra.available, zebra.present, zebra.listed, zebra.to_fetch) == (9, 0, 0, 5)
+    assert (beagle.available, beagle.to_fetch, beagle.bytes) == (0, 0, 0)
+    sizes = [len(server.photos[number].data) for number in (300_008, 300_007)]
+    assert plan.sampled == 2
+    assert zebra.bytes == round(5 * sum(sizes) / 2)
+    assert photo_gets(server) == 0
+    assert server.asked_below("/photos", "HEAD") == 3
+    assert not is_pool(tmp_path / "pool")
+    assert not (tmp_path / "pool").exists()
+
+
+def test_a_dry_run_of_a_pool_counts_what_is_there(options, gather, pool, zebras, tmp_path):
+    zebras(7)
+    gather(per_class=2)
+    database = pool().root / "decisions.sqlite"
+    before = database.read_bytes()
+    (zebra,) = plan_collection(tmp_path / "pool", ["zebra"], options(per_class=6)).classes
+    assert (zebra.available, zebra.present, zebra.listed, zebra.to_fetch) == (7, 2, 5, 4)
+    assert database.read_bytes() == before
+    assert len(pool().photos()) == 2
+    with pytest.raises(CounterGroundError, match="another query"):
+        plan_collection(tmp_path / "pool", ["zebra"], options(size="large"))
+
+
+@pytest.mark.parametrize("what", [{"status": 403}, page_in_place_of_a_photo()])
+def test_a_host_that_refuses_every_photo_ends_the_run_and_they_stay_wanted(
+    gather, pool, server, zebras, what
+):
+    zebras(60)
+    gather(per_class=5)
+    before = photo_gets(server)
+    server.trouble("/photos", times=None, **what)
+    with pytest.raises(CounterGroundError, match=r"refuses every photo .*these photos stay wanted"):
+        gather(per_class=40)
+    # Of the 35 that are missing and 55 that there are, one that the pool has, and two never asked for.
+    assert photo_gets(server) - before <= 2 * 32 + 3
+    assert set(pool().candidates("zebra")["status"]) == {"got", "wanted"}
+    server.troubles.clear()
+    (one,) = gather(per_class=40).classes
+    assert (one.added, one.failed) == (35, 0)
+
+
+def test_photos_that_a_host_refuses_while_it_delivers_others_are_replaced_however_many(
+    gather, server, zebras
+):
+    zebras(4)
+    gather(per_class=1)
+    for observation in zebras(40):
+        server.trouble(f"/photos/{observation.photos[0].id}/", times=None, status=403)
+    (one,) = gather(per_class=3, size="large", add=True).classes
+    assert (one.added, one.failed) == (2, 40)
+
+
+def refuse(server, observations):
+    for observation in observations:
+        server.trouble(f"/photos/{observation.photos[0].id}/", times=None, status=403)
+
+
+def test_photos_that_a_host_refuses_are_replaced_from_the_first_run_on(gather, server, zebras):
+    zebras(1)
+    refuse(server, zebras(14))
+    (one,) = gather(per_class=12).classes
+    assert (one.added, one.failed) == (1, 14)
+
+
+def test_photos_that_a_host_refuses_are_replaced_if_the_one_that_the_pool_has_is_gone(gather, server, zebras):
+    photos = zebras(17)
+    gather(per_class=1)
+    server.trouble(f"/photos/{photos[-1].photos[0].id}/", times=None, status=404)
+    refuse(server, photos[1:16])
+    (one,) = gather(per_class=13).classes
+    assert (one.added, one.failed) == (1, 15)
+
+
+def test_a_run_that_ended_at_refused_photos_is_followed_by_one_that_gets_past_them(
+    gather, pool, server, zebras
+):
+    photos = zebras(20)
+    refuse(server, photos)
+    with pytest.raises(CounterGroundError, match=r"refuses every photo .*403, 14 times.*stay wanted"):
+        gather(per_class=12)
+    assert set(pool().candidates("zebra")["status"]) == {"wanted"}
+    server.troubles.clear()
+    refuse(server, [photos[0], *photos[7:]])  # those that were tried: the newest 13 and the oldest
+    (one,) = gather(per_class=12).classes
+    assert (one.added, one.failed) == (6, 14)
+
+
+def test_a_class_of_which_there_is_no_more_needs_no_connection(gather, server, zebras, cache):
+    zebras(2)
+    gather(per_class=4)
+    shutil.rmtree(cache / "inaturalist")
+    before = server.asked_below("/v1")
+    (one,) = gather(per_class=4).classes
+    assert (one.present, one.missing, one.exhausted) == (2, 2, True)
+    assert server.asked_below("/v1") == before
+
+
+def test_photos_that_are_gone_are_replaced_however_many(gather, server, zebras):
+    old = zebras(3)
+    for observation in zebras(40):
+        server.trouble(f"/photos/{observation.photos[0].id}/", times=None, status=404)
+    (one,) = gather(per_class=3).classes
+    assert (one.added, one.failed) == (len(old), 40)
+
+
+def test_add_lists_anew_what_was_listed_a_minute_ago(gather, zebras):
+    zebras(2)
+    gather(per_class=4)
+    zebras(2)
+    (one,) = gather(per_class=4, add=True).classes
+    assert (one.added, one.missing) == (2, 0)
+
+
+def test_photos_that_equal_others_of_their_class_are_noted(gather, server, zebras, drawn, tmp_path):
+    taxon = zebras(1)[0].taxon
+    server.add_observation(taxon, [drawn[7]])
+    server.add_observation(taxon, [drawn[7]])
+    folder = tmp_path / "mine" / "zebra"
+    folder.mkdir(parents=True)
+    (folder / "1.jpg").write_bytes(drawn[0])
+    import_photos(tmp_path / "pool", tmp_path / "mine")
+    said = "2 photos are identical to others that the pool has from another address: added again."
+    assert said in " ".join(gather(per_class=3).notes)
+    assert "equal" not in " ".join(gather(per_class=3).notes)
+
+
+def test_a_dry_run_counts_only_candidates_of_its_query(options, gather, zebras, tmp_path):
+    zebras(8, licence="cc-by")
+    zebras(1, licence="cc0")
+    gather(per_class=3)
+    gather(per_class=5, licences=("cc0",), add=True)
+    more = {"per_class": 9, "licences": ("cc0",)}
+    (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**more)).classes
+    assert (plan.listed, plan.to_fetch, plan.bytes) == (0, 0, 0)
+    assert gather(**more).classes[0].added == 0
+
+
+def test_a_dry_run_of_another_query_does_not_subtract_what_that_cannot_find(
+    options, gather, zebras, tmp_path
+):
+    zebras(10, licence="cc-by")
+    gather(per_class=10)
+    zebras(2, licence="cc0")
+    more = {"per_class": 20, "licences": ("cc0",), "add": True}
+    (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**more)).classes
+    assert plan.to_fetch == gather(**more).classes[0].added == 2
+    zebras(3, licence="cc-by", places=(7,))
+    elsewhere = {"per_class": 30, "place": "7", "add": True}
+    (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**elsewhere)).classes
+    assert plan.to_fetch == gather(**elsewhere).classes[0].added == 3
+    zebras(4, quality="needs_id")
+    doubtful = {"per_class": 30, "quality": "needs_id", "add": True}
+    (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**doubtful)).classes
+    assert plan.to_fetch == gather(**doubtful).classes[0].added == 4

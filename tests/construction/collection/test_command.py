@@ -1,0 +1,172 @@
+"""``counterground collect`` as a user meets it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from counterground.cli import main
+from counterground.construction.pool import open_pool
+
+
+@pytest.fixture
+def command(server, tmp_path, capsys):
+    """Run the command against the test's server; its status, and the lines it printed."""
+
+    def run(*words, per_class=2):
+        given = ["collect", tmp_path / "pool", "--api-url", server.api_url, "--per-class", per_class]
+        status = main([str(word) for word in (*given, "--requests-per-minute", 10**6, *words)])
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err.strip().splitlines()
+
+    return run
+
+
+def test_it_prints_what_became_of_each_class(command, zebras, tmp_path):
+    zebras(5, licence=None)
+    status, out, err = command("-c", "zebra")
+    assert (status, err) == (0, [])
+    words = next(line for line in out.splitlines() if "zebra" in line).split()
+    assert words == [*["zebra", "Equus", "quagga", "+", "2", "more"], "2", "2", "0", "0", "0", "0.0"]
+    assert "2 photos added, 0.0 MB." in out
+    assert "Note: 2 of 2 photos are all rights reserved" in out
+    assert f"Pool: {tmp_path / 'pool'}" in out
+
+
+def test_a_dry_run_says_that_it_estimates(command, zebras, tmp_path):
+    zebras(5)
+    status, out, err = command("-c", "zebra", "--dry-run")
+    assert (status, err) == (0, [])
+    assert "2 photos, about 0.0 MB, estimated from the sizes of 3 photos. Nothing was" in out
+    assert not (tmp_path / "pool").exists()
+    words = next(line for line in out.splitlines() if "zebra" in line).split()
+    assert words == [*["zebra", "Equus", "quagga", "+", "2", "more"], "2", "5", "0", "2", "2", "0.0"]
+
+
+def test_a_misspelt_animal_is_asked_for(command, server):
+    status, _, err = command("-c", "flammingo")
+    assert (status, len(err)) == (1, 1)
+    assert "No taxon is called 'flammingo' (did you mean 'flamingo'?): choose one with --taxon" in err[0]
+
+
+def test_unclear_names_come_as_a_table_and_one_line(command, server):
+    for rank in ("genus", "species"):
+        server.add_taxon(f"Kettlea {rank}", rank=rank, common_name="Kettle")
+    status, out, err = command("-c", "kettle")
+    assert status == 1
+    assert err == ["Error: 'kettle' means 2 taxa: choose one of those it may mean with --taxon 'kettle=ID'."]
+    assert "Taxa that 'kettle' may mean" in out
+    assert all(str(number) in out for number in server.taxa)
+    chosen = max(server.taxa)
+    assert command("-c", "kettle", "--taxon", f"kettle={chosen}")[0] == 0
+
+
+def test_options_reach_the_query(command, zebras, server, tmp_path):
+    zebras(4, licence="cc0")
+    zebras(4, licence="cc-by-nc")
+    status, _, _ = command(
+        "-c",
+        "zebra",
+        "--licence",
+        "CC0, cc-by",
+        "--since",
+        "2020-01-01",
+        "--quality",
+        "research",
+        "--jobs",
+        "1",
+    )
+    assert status == 0
+    asked = next(query for path, query in server.queries if path == "/v1/observations")
+    assert asked["photo_license"] == "cc-by,cc0"
+    assert (asked["d1"], asked["quality_grade"], asked["photos"]) == ("2020-01-01", "research", "true")
+    assert set(open_pool(tmp_path / "pool").photos()["licence"]) == {"cc0"}
+    assert command("-c", "zebra", "--license", "any", "--since", "2020-01-01", "--add", per_class=8)[0] == 0
+
+
+def test_classes_come_from_a_file_and_from_options(command, zebras, tmp_path):
+    zebras(2)
+    file = tmp_path / "classes.txt"
+    file.write_text("striped\tEquus quagga\n")
+    status, out, _ = command("--classes", file, "-c", "zebra")
+    assert status == 0
+    assert "striped" in out
+    assert "zebra" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ((), 2, "Name at least one class"),
+        (("-c", "zebra", "--taxon", "zebra"), 2, "'zebra' is not CLASS=ID"),
+        (("-c", "zebra", "--taxon", "zebra=x"), 2, "is not CLASS=ID"),
+        (
+            ("-c", "zebra", "--taxon", "zebra=1", "--taxon", "zebra=2"),
+            2,
+            "'zebra' has two values: write both ids in one",
+        ),
+        (("-c", "zebra", "--jobs", "99"), 2, "jobs"),
+        (("-c", "zebra", "--quality", "best"), 2, "Unknown quality grade 'best'"),
+        (("-c", "zebra", "--classes", "counteranimals"), 2, "Did you mean 'counteranimal'"),
+        (("-c", "polar bear", "-c", "ice bear"), 1, "are the same class"),
+        (("-c", "zebra", "--open-data", "nowhere"), 2, "no folder nowhere"),
+        (("-c", "zebra", "--open-data", "x", "--place", "Georgia"), 2, "has no places"),
+        (("-c", "zebra", "--gb-per-day", "0"), 2, "is too small"),
+        (("-c", "zebra", "--gb-per-day", "nan"), 2, "nan is not a number of gigabytes"),
+        (("-c", "zebra", "--gb-per-hour", "inf"), 2, "inf is not a number of gigabytes"),
+        (("-c", "zebra", "--requests-per-minute", "9" * 400), 2, "is too large"),
+        (("-c", "zebra", "--per-observation", "9" * 400), 2, "is more than 1,000,000,000"),
+        (("-c", "zebra", "--taxon", f"zebra={'9' * 5000}"), 2, "is not CLASS=ID"),
+        (("-c", "zebra", "--contact", "\u0141ukasz"), 2, "No request can carry the contact"),
+        (("-c", "zebra", "--contact", "ann\nHost: b"), 2, "No request can carry the contact"),
+    ],
+)
+def test_mistakes_are_one_line(command, words, status, said):
+    came, _, err = command(*words)
+    assert came == status
+    assert len(err) == 1, err
+    assert said in err[0]
+
+
+def test_a_folder_that_is_no_pool_is_left_alone(command, zebras, tmp_path):
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "thesis.txt").write_text("mine")
+    status, _, err = command("-c", "zebra")
+    assert status == 1
+    assert "is not a pool, and not empty" in err[0]
+
+
+def test_more_than_published_needs_an_own_api(capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("COUNTERGROUND_API_URL", raising=False)
+    status = main(["collect", str(tmp_path / "pool"), "-c", "zebra", "--requests-per-minute", "100"])
+    assert status == 2
+    assert "only for an API of your own (--api-url)" in capsys.readouterr().err
+    assert not (tmp_path / "pool").exists()
+
+
+def test_the_address_may_come_from_the_environment(server, zebras, capsys, tmp_path, monkeypatch):
+    zebras(1)
+    monkeypatch.setenv("COUNTERGROUND_API_URL", server.api_url)
+    assert main(["collect", str(tmp_path / "pool"), "-c", "zebra", "--per-class", "1"]) == 0
+    assert server.asked_below("/photos") == 1
+
+
+def test_what_is_incomplete_exits_1(command, zebras, server):
+    photo = zebras(2)[0].photos[0]
+    server.trouble(f"/photos/{photo.id}/", times=None, status=503, retry_after="100000")
+    status, out, err = command("-c", "zebra")
+    assert status == 1
+    assert err == [
+        "Error: Some photos are still missing, and more are available: run the same command again later."
+    ]
+    assert "Photos are missing for zebra" in out
+
+
+def test_its_help_and_its_options_load_nothing_heavy():
+    code = (
+        "import sys, counterground.cli, counterground.construction.collection\n"
+        "heavy = 'requests sqlalchemy duckdb torch'.split()\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

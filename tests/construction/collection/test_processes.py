@@ -1,0 +1,161 @@
+"""Real processes: killed at any moment, two at once, interrupted, on a full disk; nothing is lost."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from counterground.construction.pool import open_pool
+from counterground.photos import load_photo, photo_id
+
+JOBS = 4
+
+
+def start(server, pool, per_class, *more):
+    given = [
+        "collect",
+        pool,
+        "-c",
+        "zebra",
+        "--per-class",
+        per_class,
+        "--jobs",
+        JOBS,
+        "--api-url",
+        server.api_url,
+    ]
+    given += ["--requests-per-minute", 10**6, *more]
+    command = [sys.executable, "-m", "counterground", *map(str, given)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def files(pool):
+    return {int(file.stem.rpartition("-")[2]) for file in pool.glob("files/zebra/inaturalist-*.jpg")}
+
+
+def check(pool, wanted):
+    opened = open_pool(pool)
+    photos, candidates = opened.photos(), opened.candidates("zebra")
+    assert len(photos) == wanted
+    assert photos["key"].n_unique() == wanted
+    assert files(pool) == {int(key.rpartition(":")[2]) for key in photos["key"]}
+    for row in photos.iter_rows(named=True):
+        file = opened.root / row["path"]
+        assert photo_id(file) == row["photo_id"]
+        load_photo(file)
+    assert candidates["key"].n_unique() == len(candidates)
+    assert set(candidates["position"]) == set(range(len(candidates)))
+    assert sorted(candidates.head(wanted)["key"]) == sorted(photos["key"])
+    assert not list(pool.glob("files/*/.*.tmp"))
+    opened.close()
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_goes_on_where_it_stopped(server, zebras, tmp_path):
+    """A photo that lies in the pool when the process dies is never asked for again.
+
+    What was on its way at that moment may be, once more: at most one photo for each of the jobs.
+    """
+    zebras(220)
+    server.delay = 0.01
+    pool, chance, kills, spent = tmp_path / "pool", random.Random(5), 0, []
+    while True:
+        process = start(server, pool, 210)
+        further = chance.choice([0, 1, chance.randint(2, 70)])
+        aim = sum(server.asked.values()) + (1 if kills == 0 else further)
+        while process.poll() is None and sum(server.asked.values()) < aim:
+            time.sleep(0.002)
+        time.sleep(chance.random() * 0.05)
+        if kills < 6 and process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        out, err = process.communicate()
+        spent.append((files(pool), server.gets_by_photo()))
+        if process.returncode != -signal.SIGKILL:
+            assert process.returncode == 0, out + err
+            break
+    check(pool, 210)
+    gets = server.gets_by_photo()
+    for lying, then in spent:
+        assert all(gets[photo] == then[photo] for photo in lying)
+    assert kills >= 4
+    assert gets.total() <= 210 + kills * JOBS
+    assert server.asked_below("/v1/observations") <= 2 + kills
+    assert not files(pool) - set(server.served)
+
+
+def test_two_at_once_share_the_work(server, zebras, tmp_path):
+    zebras(40)
+    server.delay = 0.01
+    both = [start(server, tmp_path / "pool", 30) for _ in range(2)]
+    outcomes = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], outcomes
+    check(tmp_path / "pool", 30)
+    assert set(server.gets_by_photo().values()) == {1}
+    assert server.gets_by_photo().total() == 30
+    assert sum("30 photos added, " in out for out, _ in outcomes) == 1
+    assert sum("\n0 photos added, 0.0 MB" in out for out, _ in outcomes) == 1
+
+
+@pytest.mark.slow
+def test_interrupted_it_stops_at_once_and_says_what_to_do(server, zebras, tmp_path):
+    zebras(60)
+    server.delay = 0.02
+    process = start(server, tmp_path / "pool", 60)
+    while process.poll() is None and server.asked_below("/photos") < 10:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130, err
+    assert len(err.strip().splitlines()) == 1
+    assert "same command continues" in err
+    done = start(server, tmp_path / "pool", 60)
+    out, err = done.communicate()
+    assert done.returncode == 0, out + err
+    check(tmp_path / "pool", 60)
+    assert server.gets_by_photo().total() <= 60 + JOBS
+
+
+def can_mount():
+    unshare = shutil.which("unshare")
+    if not unshare or sys.platform != "linux":
+        return False
+    trial = [unshare, "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return subprocess.run(trial, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs a file system of its own")
+def test_a_full_disk_is_one_line(server, zebras, tmp_path, draw):
+    taxon = zebras(1)[0].taxon
+    for seed in range(30):
+        server.add_observation(taxon, [draw(seed, (300, 250), coarse=(250, 300))])
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "counterground",
+        "collect",
+        str(pool),
+        "-c",
+        "zebra",
+        "--per-class",
+        "31",
+    ]
+    command += ["--api-url", server.api_url, "--requests-per-minute", "1000"]
+    script = 'mount -t tmpfs -o size=700k none "$0" && exec "$@"'
+    ran = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script, str(pool), *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ,
+    )
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert len(ran.stderr.strip().splitlines()) == 1, ran.stderr
+    assert "Free some space" in ran.stderr

@@ -1,0 +1,134 @@
+"""What collect refuses, and what it does not follow."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from counterground.construction.collection import CollectOptions, collect, plan_collection
+from counterground.construction.imports import import_photos
+from counterground.construction.pool import open_pool
+from counterground.errors import CounterGroundError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"quality": "reserch"}, "Unknown quality grade 'reserch'.*Did you mean 'research'"),
+        ({"licences": ("cc-by-nx",)}, "Unknown licence"),
+        ({"size": "huge"}, "Unknown size"),
+        ({"since": "05/31/2024"}, "is not a date for --since"),
+        ({"since": "2024-05-31", "until": "2024-05-01"}, "is later than --until"),
+        ({"per_class": 0}, "per_class must be a whole number from 1, not 0"),
+        ({"jobs": 0}, "jobs must be a whole number from 1, not 0"),
+        ({"api_url": "api.inaturalist.org"}, "is not the address of an API"),
+        ({"api_url": "http://[x/v1"}, "is not the address of an API"),
+        ({"open_data": Path(), "media_url": "http://[x"}, "is not the address of a mirror"),
+        ({"media_url": "http://x"}, "works only with --open-data"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(given, said):
+    with pytest.raises(UsageError, match=said):
+        CollectOptions(**given)
+
+
+def test_a_class_that_the_pool_writes_otherwise_is_refused(gather, options, zebras, drawn, tmp_path):
+    zebras(3)
+    folder = tmp_path / "mine" / "zebra"
+    folder.mkdir(parents=True)
+    (folder / "1.jpg").write_bytes(drawn[9])
+    import_photos(tmp_path / "pool", tmp_path / "mine")
+    with pytest.raises(CounterGroundError, match=r"'zebra'\. Collect it"):
+        gather("Zebra", per_class=2)
+    with pytest.raises(CounterGroundError, match="calls the class 'Zebra' 'zebra'"):
+        plan_collection(tmp_path / "pool", ["Zebra"], options(per_class=2))
+    gather("zebra", per_class=2)
+    assert len(open_pool(tmp_path / "pool").freeze()) == 3
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(gather, zebras, tmp_path):
+    zebras(3)
+    gather(per_class=1)
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "pool" / ".collect.lock").unlink()
+    (tmp_path / "pool" / ".collect.lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(CounterGroundError, match=r"\.collect\.lock is a link: remove it"):
+        gather(per_class=2)
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_nothing_is_written_through_a_link_out_of_the_pool(gather, zebras, tmp_path):
+    zebras(3)
+    gather(per_class=1)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "pool" / "files" / "zebra").rename(tmp_path / "aside")
+    (tmp_path / "pool" / "files" / "zebra").symlink_to(tmp_path / "outside")
+    with pytest.raises(CounterGroundError, match="is a link out of the pool"):
+        gather(per_class=2)
+    assert not list((tmp_path / "outside").iterdir())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"api_url": "https://api.inaturalist.org:443/v1", "requests_per_minute": 61},
+        {"api_url": "https://ann@API.iNaturalist.org./v1", "requests_per_day": 10_001},
+        {"api_url": "https://www.inaturalist.org/v1", "bytes_per_hour": 6_000_000_000},
+        {"api_url": "http://localhost:8000/v1", "open_data": Path(), "bytes_per_hour": 6_000_000_000},
+        {
+            "open_data": Path(),
+            "media_url": "https://inaturalist-open-data.s3.amazonaws.com",
+            "bytes_per_day": 25_000_000_000,
+        },
+        {
+            "open_data": Path(),
+            "media_url": "https://S3.amazonaws.com/inaturalist-open-data/",
+            "bytes_per_day": 25_000_000_000,
+        },
+    ],
+)
+def test_budgets_of_inaturalist_are_not_raised_however_its_address_is_written(given):
+    with pytest.raises(UsageError, match="exceeds iNaturalist's published limit"):
+        CollectOptions(**given)
+
+
+def test_budgets_of_a_mirror_are_its_own():
+    own = CollectOptions(open_data=Path(), media_url="http://mirror:8000", bytes_per_hour=6_000_000_000)
+    assert own.host == "mirror:8000"
+    copy = replace(own, media_url="http://localhost:9000/inaturalist-open-data")
+    assert copy.host == "localhost:9000"
+    assert CollectOptions(api_url="https://api.inaturalist.org:443/v1").host == CollectOptions().host
+
+
+@pytest.mark.parametrize("chosen", [{"zebra": (3_000_000_000,)}, {"zebra": (-1,)}, {"zebra": ("x",)}])
+def test_what_is_no_id_of_a_taxon_is_refused(chosen):
+    with pytest.raises(UsageError, match="is not the id of a taxon"):
+        CollectOptions(taxa=chosen)
+
+
+def test_a_file_with_a_number_that_is_no_taxon_is_refused(options, tmp_path):
+    (tmp_path / "classes.txt").write_text(f"zebra\t{'9' * 5000}\n")
+    with pytest.raises(UsageError, match="is not the id of a taxon"):
+        collect(tmp_path / "pool", tmp_path / "classes.txt", options())
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("taxa", {"taxa": []}, "The taxon of 'zebra' is damaged"),
+        ("taxa", {"taxa": [{"id": "x", "name": "Equus"}]}, "The taxon of 'zebra' is damaged"),
+        ("taxa", {"taxa": [{"id": 10**30, "name": "Equus"}]}, "The taxon of 'zebra' is damaged"),
+        ("taxa", {"taxa": [{"id": 1, "name": None}]}, "The taxon of 'zebra' is damaged"),
+        ("queries", {"below": "soon"}, r"progress of a listing is damaged .*\(below: "),
+        ("queries", {"again": [1]}, r"progress of a listing is damaged .*\(again.0: "),
+        ("queries", {"exhausted": "perhaps"}, r"progress of a listing is damaged .*\(exhausted: "),
+    ],
+)
+def test_settings_that_no_collection_writes_are_named(gather, zebras, pool, name, change, message):
+    zebras(3)
+    gather(per_class=1)
+    with pool() as opened:
+        kept = opened.setting(name)
+        opened.set_setting(name, {"zebra": kept["zebra"] | change})
+    with pytest.raises(CounterGroundError, match=message):
+        gather(per_class=2)

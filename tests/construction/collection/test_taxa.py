@@ -1,0 +1,205 @@
+"""Names become taxa by one exact match, a choice that is remembered, or not at all."""
+
+import pytest
+
+from counterground.construction.collection import (
+    CollectOptions,
+    UnclearClasses,
+    WantedClass,
+    collect,
+    plan_collection,
+    read_classes,
+)
+from counterground.construction.pool import open_pool
+from counterground.errors import CounterGroundError, UsageError
+
+
+@pytest.fixture
+def gather(server, tmp_path):
+    """Collect into the test's pool; the names of the taxa of each class come back."""
+
+    def run(*classes, **options):
+        chosen = CollectOptions(api_url=server.api_url, requests_per_minute=10**6, per_class=1, **options)
+        report = collect(tmp_path / "pool", list(classes), chosen)
+        return {one.class_name: " + ".join(one.taxa) for one in report.classes}, " ".join(report.notes)
+
+    return run
+
+
+@pytest.fixture
+def jays(server, drawn):
+    taxa = [
+        server.add_taxon("Garrulus glandarius", common_name="Eurasian Jay"),
+        server.add_taxon("Cyanocitta cristata", common_name="Blue Jay"),
+        server.add_taxon("Kettlea", rank="genus", common_name="Kettle"),
+        server.add_taxon("Kettlea major", common_name="Kettle", synonyms=("Big Kettle", "Pot")),
+    ]
+    for taxon in taxa:
+        server.add_observation(taxon, [drawn[taxon.id % 64]])
+    return taxa
+
+
+def test_scientific_and_common_names_match_exactly(gather, jays):
+    found, _ = gather("blue jay", "Garrulus_glandarius")
+    assert found == {"blue jay": "Cyanocitta cristata", "Garrulus_glandarius": "Garrulus glandarius"}
+
+
+def test_a_synonym_counts_where_no_name_matches(gather, jays):
+    assert gather("pot")[0] == {"pot": "Kettlea major"}
+
+
+def test_a_name_of_several_taxa_is_left_to_the_person(gather, jays):
+    with pytest.raises(
+        UnclearClasses, match=r"'kettle' means 2 taxa: choose .* --taxon 'kettle=ID'"
+    ) as caught:
+        gather("kettle")
+    assert [taxon.name for taxon in caught.value.choices["kettle"]] == ["Kettlea", "Kettlea major"]
+    assert [taxon.observations for taxon in caught.value.choices["kettle"]] == [1, 1]
+
+
+def test_choices_are_remembered_also_where_others_are_open(gather, jays, server, tmp_path):
+    with pytest.raises(UnclearClasses, match="2 classes are unclear") as caught:
+        gather("blue jay", "kettle", "unheard of")
+    assert set(caught.value.choices) == {"kettle", "unheard of"}
+    kept = open_pool(tmp_path / "pool").setting("taxa")
+    assert kept["blue jay"]["taxa"][0]["name"] == "Cyanocitta cristata"
+    number = jays[3].id
+    assert gather("kettle", taxa={"kettle": (number,)})[0] == {"kettle": "Kettlea major"}
+    before = server.asked_below("/v1/taxa")
+    assert gather("kettle", "blue jay")[0]["kettle"] == "Kettlea major"
+    assert server.asked_below("/v1/taxa") == before
+
+
+def test_a_class_may_have_several_taxa(gather, jays, server):
+    ids = (jays[0].id, jays[1].id)
+    assert gather("jay bird", taxa={"jay bird": ids})[0] == {
+        "jay bird": "Garrulus glandarius + Cyanocitta cristata"
+    }
+    asked = [query for path, query in server.queries if path == "/v1/observations"]
+    assert asked[0]["taxon_id"] == f"{ids[0]},{ids[1]}"
+
+
+def test_another_choice_than_the_remembered_one_is_another_query(gather, jays):
+    gather("blue jay")
+    with pytest.raises(CounterGroundError, match=r"'blue jay' from another query \(taxa"):
+        gather("blue jay", taxa={"blue jay": (jays[0].id,)})
+    assert gather("blue jay")[0] == {"blue jay": "Cyanocitta cristata"}
+    gather("blue jay", taxa={"blue jay": (jays[0].id,)}, add=True)
+    assert gather("blue jay")[0] == {"blue jay": "Garrulus glandarius"}
+
+
+@pytest.mark.parametrize(
+    ("taxa", "said"),
+    [
+        ({"kettle": (999,)}, "There is no taxon 999"),
+        ({"kettel": (1,)}, "'kettel', which is not one of the classes. Did you mean 'kettle'"),
+    ],
+)
+def test_choices_that_cannot_be_are_refused(gather, jays, taxa, said):
+    with pytest.raises(UsageError, match=said):
+        gather("kettle", taxa=taxa)
+
+
+def test_a_taxon_that_was_replaced_is_an_error(gather, server):
+    old = server.add_taxon("Kettlea minor", active=False)
+    with pytest.raises(UsageError, match="no longer in use"):
+        gather("kettle", taxa={"kettle": (old.id,)})
+    with pytest.raises(UnclearClasses, match="No taxon is called 'kettlea minor'"):
+        gather("kettlea minor")
+
+
+def test_built_in_names_decide_before_common_names(gather, server, drawn):
+    server.add_taxon("Zebrasoma zebra", common_name="Zebra")
+    zebra = server.add_taxon("Equus quagga")
+    server.add_observation(zebra, [drawn[0]])
+    found, notes = gather("zebra")
+    assert found == {"zebra": "Equus quagga"}
+    assert "zebra: these of its taxa were not found and are left out: Equus zebra, Equus grevyi." in notes
+
+
+def test_homonyms_of_plants_and_of_subgenera_are_told_apart(gather, server, drawn):
+    server.add_taxon("Pieris", rank="genus", ancestors=(48460, 47126))  # a shrub
+    whites = server.add_taxon("Pieris", rank="genus")
+    server.add_taxon("Pieris", rank="subgenus", ancestors=(48460, 1, whites.id))
+    server.add_observation(whites, [drawn[0]])
+    found, _ = gather("cabbage butterfly")
+    assert found == {"cabbage butterfly": "Pieris"}
+    assert server.queries[-2][1]["taxon_id"] == str(whites.id)
+
+
+def test_two_animals_of_one_name_are_left_to_the_person(gather, server):
+    for _ in range(2):
+        server.add_taxon("Struthio camelus")
+    with pytest.raises(UnclearClasses, match="'ostrich' means 2 taxa"):
+        gather("ostrich")
+
+
+def test_where_no_built_in_name_is_found_the_common_name_may(gather, server, drawn):
+    server.add_observation(server.add_taxon("Struthio novus", common_name="Ostrich"), [drawn[0]])
+    assert gather("ostrich")[0] == {"ostrich": "Struthio novus"}
+
+
+def test_a_breed_says_why_it_has_no_taxon(gather, server):
+    with pytest.raises(UnclearClasses, match=r"'Beagle' \(a breed of the domestic dog, not a taxon\)"):
+        gather("Beagle")
+
+
+def test_classes_of_a_list_without_taxon_are_left_out_in_one_line(gather, server, drawn):
+    server.add_observation(server.add_taxon("Thyrsites atun"), [drawn[0]])
+    listed = [one for one in read_classes("imagenet-animals") if one.left_out or one.name == "snoek fish"]
+    found, notes = gather(*listed)
+    assert found == {"snoek fish": "Thyrsites atun"}
+    assert "131 classes have no taxon and are left out" in notes
+    assert "118 classes (a breed of the domestic dog, not a taxon)" in notes
+    assert "trilobite (extinct)" in notes
+
+
+def test_a_file_may_say_what_a_class_is(gather, jays):
+    found, _ = gather(WantedClass("a", "Kettlea"), WantedClass("b", str(jays[1].id)))
+    assert found == {"a": "Kettlea", "b": "Cyanocitta cristata"}
+    with pytest.raises(UnclearClasses, match="No taxon is called 'Nothing'"):
+        gather(WantedClass("c", "Nothing"))
+
+
+def test_a_file_that_changed_is_another_query_and_an_option_outlasts_it(gather, jays):
+    gather(WantedClass("a", "Kettlea"))
+    with pytest.raises(CounterGroundError, match=r"'a' from another query \(taxa"):
+        gather(WantedClass("a", "Garrulus glandarius"))
+    assert gather("a")[0] == gather(WantedClass("a", "Kettlea"))[0] == {"a": "Kettlea"}
+    gather(WantedClass("b", "Kettlea"), taxa={"b": (jays[1].id,)})
+    assert gather(WantedClass("b", "Kettlea"))[0] == {"b": "Cyanocitta cristata"}
+
+
+def test_two_classes_of_one_taxon_are_noted(gather, jays):
+    _, notes = gather(WantedClass("a", "Cyanocitta cristata"), WantedClass("b", "Cyanocitta cristata"))
+    assert f"'a' and 'b' share a taxon ({jays[1].id})" in notes
+
+
+def test_a_class_that_contains_another_is_noted(gather, server, drawn):
+    birds = server.add_taxon("Aves", rank="class", common_name="birds")
+    runner = server.add_taxon("Struthio ipsus", common_name="runner", ancestors=(48460, 1, birds.id))
+    for number in range(4):
+        server.add_observation(runner, [drawn[number]])
+    said = "The taxa of 'birds' contain those of 'runner': 'birds' also gets photos of that."
+    assert gather("runner")[1] == ""
+    assert said in gather("birds", "runner")[1]
+    assert said in gather("birds")[1]  # the pool has the other one
+    assert said in gather("runner")[1]
+
+
+def test_a_taxon_that_was_replaced_meanwhile_is_noted(gather, server, drawn, tmp_path):
+    old = server.add_taxon("Alopex ipsus", common_name="ice fox")
+    server.add_observation(old, [drawn[0]])
+    gather("ice fox")
+    new = server.add_taxon("Vulpes ipsus", common_name="ice fox")
+    old.active = False
+    for one in server.observations.values():
+        one.taxon = new
+    server.add_observation(new, [drawn[1]])
+    more = {"per_class": 2, "api_url": server.api_url, "requests_per_minute": 10**6, "add": True}
+    report = collect(tmp_path / "pool", ["ice fox"], CollectOptions(**more))
+    said = f"iNaturalist no longer uses a taxon of 'ice fox' ({old.id} Alopex ipsus)"
+    assert said in " ".join(report.notes)
+    assert said in " ".join(plan_collection(tmp_path / "pool", ["ice fox"], CollectOptions(**more)).notes)
+    chosen = CollectOptions(**more, taxa={"ice fox": (new.id,)})
+    assert collect(tmp_path / "pool", ["ice fox"], chosen).notes == ()

@@ -1,0 +1,258 @@
+"""A pool from first to second curating: what is written, what is not done again, and what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterground.construction.curation import (
+    CurateSettings,
+    _measures,  # to count the photos that are decoded
+    curate,
+)
+from counterground.construction.pool import REVIEW_LABELS, SIGNAL_SCHEMA, open_pool
+from counterground.errors import CounterGroundError, UsageError
+from counterground.files import DamagedCacheWarning, read_checked
+
+FIGURES = ["contrast", "entropy", "highlights", "shadows", "sharpness", "size"]
+
+
+@pytest.fixture
+def spoilt(make_pool, animals, spoil):
+    """A pool with one photo for each way to be noise, and good ones."""
+    good = list(animals.values())
+    return make_pool(
+        {
+            "zebra/good.jpg": good[0],
+            "zebra/blurred.jpg": spoil.blurred(good[1], 4),
+            "zebra/dark.png": spoil.scaled_light(good[2], 0.05),
+            "zebra/bright.jpg": spoil.scaled_light(good[3], 20),
+            "zebra/tiny.jpg": spoil.encoded(good[4], 90, longest=90),
+            "zebra/blank.png": Image.new("RGB", (300, 200), (90, 120, 90)),
+            "lion/broken.jpg": b"\xff\xd8\xff" + b"not a photo",
+            "lion/text.jpg": b"<html>404</html>",
+            "lion/fine.jpg": good[5],
+            "lion/night.jpg": animals["swans"],
+        }
+    )
+
+
+def test_each_kind_of_noise_is_flagged_and_explained(spoilt, flagged_of, rows_of):
+    report = curate(spoilt.root)
+    assert flagged_of(spoilt, "unreadable") == ["broken.jpg", "text.jpg"]
+    assert "blurred.jpg" in flagged_of(spoilt, "sharpness")
+    assert flagged_of(spoilt, "shadows") == ["dark.png"]
+    assert flagged_of(spoilt, "highlights") == ["bright.jpg"]
+    assert flagged_of(spoilt, "size") == ["tiny.jpg"]
+    assert "blank.png" in flagged_of(spoilt, "contrast")
+    assert "blank.png" in flagged_of(spoilt, "entropy")
+    signals = spoilt.signals()
+    good = signals.filter(pl.col("path").str.contains("good|fine|night") & pl.col("flagged"))
+    assert good.is_empty()
+    assert rows_of(spoilt, "unreadable")["text.jpg"]["explanation"] == "It cannot be read: not an image."
+    size = rows_of(spoilt, "size")["tiny.jpg"]["explanation"]
+    assert size.startswith("Its shorter side has ")
+    assert size.endswith(" pixels (limit 128), the lowest in the pool.")
+    assert report.flagged == 7
+    assert report.queue["score"].to_list()[7:] == [0.0] * 3
+
+
+def test_progress_counts_the_photos_of_the_pool_also_those_that_were_measured_before(spoilt, capsys):
+    with open_pool(spoilt.root) as pool:
+        (known,) = pool.photos().filter(pl.col("path").str.contains("good"))["path"]
+        (pool.root / known).rename(pool.root / f"{known}.away")
+        curate(pool.root)
+        (pool.root / f"{known}.away").rename(pool.root / known)
+    report = curate(spoilt.root, show_progress=True)
+    assert (report.photos, report.measured) == (10, 3)  # two cannot be read, whenever it is tried
+    assert "10/10" in capsys.readouterr().err
+
+
+def test_signals_are_whole_rows_of_the_pool(spoilt):
+    report = curate(spoilt.root)
+    signals = spoilt.signals()
+    assert dict(signals.schema) == SIGNAL_SCHEMA
+    assert set(signals["reason"]) <= set(REVIEW_LABELS[1:])
+    assert signals["priority"].is_between(0, 1).all()
+    assert signals["explanation"].str.ends_with(".").all()
+    assert not signals.select(pl.struct("path", "signal").is_duplicated().any()).item()
+    readable = dict.fromkeys(FIGURES, 8)
+    counts = dict(report.counts.select("signal", "photos").rows())
+    assert counts == readable | {
+        "unreadable": 10,
+        "same content": 8,
+        "perceptual hash": 8,
+        "copy in another class": 8,
+    }
+
+
+def test_nothing_is_discarded_or_decided(spoilt):
+    before = spoilt.photos()
+    curate(spoilt.root)
+    assert spoilt.photos().equals(before)
+    assert spoilt.decisions().is_empty()
+
+
+def test_a_photo_among_worse_ones_has_no_priority(make_pool, animals, spoil, rows_of):
+    image = animals["lemur"]
+    pool = make_pool({f"a/{radius}.png": spoil.blurred(image, radius) for radius in (0, 1, 2, 3, 4)})
+    curate(pool.root)
+    rows = rows_of(pool, "sharpness")
+    assert [rows[f"{radius}.png"]["priority"] for radius in (0, 1, 2, 3, 4)] == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_a_pool_of_one_photo(make_pool, animals):
+    pool = make_pool({"a/1.jpg": animals["lemur"]})
+    assert curate(pool.root).flagged == 0
+
+
+def test_flagged_photos_that_people_have_reviewed_are_counted(make_pool):
+    pool = make_pool({f"a/{number}.jpg": b"no photo" for number in range(3)})
+    assert curate(pool.root).notes == ()
+    pool.decide("files/a/0.jpg", annotator="ann", task="review", labels=["feature noise"])
+    pool.decide("files/a/1.jpg", annotator="ann", task="review", labels=["later"])
+    report = curate(pool.root)
+    assert (report.flagged, report.notes) == (3, ("Reviewed already: 1 of 3 flagged photos.",))
+
+
+def test_only_new_photos_are_decoded(spoilt, make_pool, animals, monkeypatch):
+    assert curate(spoilt.root).measured == 10
+    signals = spoilt.signals()
+    again = curate(spoilt.root)
+    assert again.measured == 2  # those that cannot be read are tried again
+    assert spoilt.signals().equals(signals)
+    make_pool({"lion/new.jpg": animals["jaguar"], "lion/twin.jpg": animals["swans"]})
+    decoded = []
+    plain = _measures.measure
+    monkeypatch.setattr(_measures, "measure", lambda image: decoded.append(image) or plain(image))
+    curate(spoilt.root)
+    assert len(decoded) == 1  # the twin's content is known
+    decoded.clear()
+    curate(spoilt.root, CurateSettings(min_sharpness=2))
+    assert decoded == []
+
+
+def test_other_limits_flag_others(spoilt, flagged_of):
+    curate(spoilt.root, CurateSettings(min_side=400, min_sharpness=0))
+    assert flagged_of(spoilt, "sharpness") == []
+    assert len(flagged_of(spoilt, "size")) == 8
+
+
+def test_a_damaged_file_of_the_store_is_measured_again(spoilt, cache):
+    curate(spoilt.root)
+    (shard,) = (cache / "measures").glob("*/*.measures")
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.warns(DamagedCacheWarning):
+        assert curate(spoilt.root).measured == 10
+
+
+def test_missing_changed_and_linked_files_are_named(spoilt, rows_of, tmp_path):
+    curate(spoilt.root)
+    files = spoilt.files
+    (files / "zebra/good.jpg").unlink()
+    (files / "zebra/tiny.jpg").write_bytes((files / "lion/fine.jpg").read_bytes())
+    (files / "zebra/blank.png").rename(tmp_path / "blank.png")
+    (files / "zebra/blank.png").symlink_to(tmp_path / "blank.png")
+    (files / "lion/fine.jpg").write_bytes((files / "zebra/dark.png").read_bytes())
+    curate(spoilt.root)
+    rows = rows_of(spoilt, "unreadable")
+    reasons = {path: row["explanation"] for path, row in rows.items() if row["flagged"]}
+    assert "has no file 'files/zebra/good.jpg'" in reasons["good.jpg"]
+    assert "content changed" in reasons["tiny.jpg"]
+    assert "content changed" in reasons["fine.jpg"]
+    assert "is a link" in reasons["blank.png"]
+    kept = spoilt.signals().filter(pl.col("path") == "files/zebra/tiny.jpg")
+    assert kept["signal"].to_list() == ["unreadable"]
+
+
+def test_a_changed_file_of_the_same_size_is_found_when_it_is_decoded(spoilt, rows_of):
+    file = spoilt.files / "zebra/blurred.jpg"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 255
+    file.write_bytes(bytes(content))
+    curate(spoilt.root)
+    assert "content changed" in rows_of(spoilt, "unreadable")["blurred.jpg"]["explanation"]
+
+
+# Slowed down from within, so that it can be killed between two photos.
+SCRIPT = """
+import sys, time
+from counterground.construction.curation import curate
+from counterground.construction.curation import _measures
+plain = _measures.measure
+def slow(image):
+    time.sleep(0.02)
+    return plain(image)
+_measures.measure = slow
+curate(sys.argv[1])
+"""
+
+
+def test_a_killed_run_goes_on(make_pool, cache):
+    noise = Image.effect_noise((60, 50), 80)
+    pool = make_pool(
+        {f"a/{number}.png": noise.point(lambda v, n=number: (v + n) % 256) for number in range(140)}
+    )
+    running = subprocess.Popen([sys.executable, "-c", SCRIPT, str(pool.root)])
+    store = cache / "measures"
+    while not list(store.glob("*/[!.]*.measures")) and running.poll() is None:
+        time.sleep(0.01)
+    os.kill(running.pid, signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    kept = sum(len(pl.read_ipc(read_checked(shard))) for shard in store.glob("*/[!.]*.measures"))
+    assert 0 < kept < 140
+    assert pool.signals().is_empty()
+    assert curate(pool.root).measured == 140 - kept
+    assert pool.signals()["path"].n_unique() == 140
+
+
+def test_how_the_signals_came_about_is_kept(spoilt):
+    curate(spoilt.root, CurateSettings(hash_radius=4))
+    kept = spoilt.setting("curate")
+    assert kept["limits"]["hash_radius"] == 4
+    assert kept["model"] is None
+    assert kept["at"].endswith("Z")
+
+
+@pytest.mark.parametrize("kept", [[1], {"model": 5}, "x"])
+def test_a_setting_that_curate_did_not_write_is_named(spoilt, kept):
+    spoilt.set_setting("curate", kept)
+    with pytest.raises(CounterGroundError, match=r"The setting 'curate' .* was not written by curate"):
+        curate(spoilt.root)
+
+
+def test_no_pool_and_no_photos(tmp_path):
+    with pytest.raises(UsageError, match="no pool"):
+        curate(tmp_path / "nowhere")
+    open_pool(tmp_path / "empty", create=True)
+    with pytest.raises(CounterGroundError, match="no photos yet"):
+        curate(tmp_path / "empty")
+
+
+def test_limits_from_words():
+    limits = CurateSettings.with_limits(["hash_radius=4", "min_area=0.1"])
+    assert limits == CurateSettings(hash_radius=4, min_area=0.1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sharpnes=1"], "Did you mean 'min_sharpness'"),
+        (["min_side"], "NAME=VALUE"),
+        (["min_side=big"], "must be a number"),
+        (["hash_radius=2.5"], "must be a number"),
+        (["hash_radius=40"], "between 0 and 31"),
+        (["min_margin=-1"], "between 0 and 1"),
+        (["min_entropy=nan"], "between 0 and 8"),
+    ],
+)
+def test_wrong_limits_are_named(words, said):
+    with pytest.raises(UsageError, match=said):
+        CurateSettings.with_limits(words)

@@ -1,0 +1,283 @@
+"""Candidates become photos whatever hosts do: each once, decoded, and the reason kept where they do not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from photo_server import photo_bytes
+
+from counterground.construction.download import download_photos, file_stem
+from counterground.construction.pool import open_pool
+from counterground.errors import CounterGroundError
+from counterground.http import DownloadSettings
+
+QUICK = DownloadSettings(first_pause=0.01, longest_pause=2.0, timeout=2.0, longest=5.0)
+
+
+def want(pool, server, numbers, class_name="zebra", **more):
+    rows = [
+        {
+            "key": f"test:{number}",
+            "class_name": class_name,
+            "position": i,
+            "url": server.address(number),
+            **more,
+        }
+        for i, number in enumerate(numbers)
+    ]
+    pool.add_candidates(rows)
+    return pool.candidates()
+
+
+def test_photos_come_whole_with_what_is_known_of_them(pool, photo_server):
+    want(pool, photo_server, range(5), licence="cc-by", observer="ann", taxon_id=7)
+    report = download_photos(pool, pool.candidates(), QUICK, fields=lambda row: {"cluster": row["observer"]})
+    assert (report.fetched, report.found, report.requests) == (5, 0, 5)
+    assert report.received == sum(len(photo_bytes(n)) for n in range(5))
+    photos = pool.photos()
+    assert photos["path"].to_list() == [f"files/zebra/test-{n}.jpg" for n in range(5)]
+    assert photos["photo_id"].to_list() == [hashlib.sha256(photo_bytes(n)).hexdigest() for n in range(5)]
+    assert (pool.root / photos["path"][3]).read_bytes() == photo_bytes(3)
+    row = photos.row(0, named=True)
+    assert (row["width"], row["height"], row["licence"], row["cluster"]) == (48, 40, "cc-by", "ann")
+    assert row["url"] == photo_server.address(0)
+    assert set(pool.candidates()["status"]) == {"got"}
+    assert photo_server.agents == {QUICK.user_agent}
+
+
+def test_a_second_call_asks_for_nothing(pool, photo_server):
+    want(pool, photo_server, range(3))
+    download_photos(pool, pool.candidates(), QUICK)
+    report = download_photos(pool, pool.candidates(), QUICK)
+    assert (report.fetched, report.found, report.requests) == (0, 0, 0)
+    assert photo_server.asked.total() == 3
+
+
+def test_hosts_that_stumble_are_asked_again(pool, photo_server):
+    photo_server.script = {
+        "/0.jpg": [500, 502],
+        "/1.jpg": [{"cut": 200}],
+        "/2.jpg": [photo_bytes(2)[:300]],
+        "/3.jpg": [429],
+        "/4.jpg": [{"status": 503, "headers": {"Retry-After": "0"}}],
+    }
+    want(pool, photo_server, range(5))
+    report = download_photos(pool, pool.candidates(), QUICK)
+    assert (report.fetched, report.failed, report.postponed) == (5, (), ())
+    assert photo_server.asked == {"/0.jpg": 3, "/1.jpg": 2, "/2.jpg": 2, "/3.jpg": 2, "/4.jpg": 2}
+    assert report.requests == 11
+    for number in range(5):
+        assert (pool.root / f"files/zebra/test-{number}.jpg").read_bytes() == photo_bytes(number)
+
+
+@pytest.mark.parametrize(
+    ("turns", "reason", "status", "asked"),
+    [
+        ([404], "the server answered 404", "failed", 1),
+        ([b"<html>log in</html>"] * 9, "not an image", "failed", 2),
+        ([b""] * 9, "empty file", "failed", 2),
+        ([photo_bytes(0)[:300]] * 9, "truncated", "failed", 2),
+        ([500] * 9, "the server answered 500 (4 tries)", "wanted", 4),
+        ([{"cut": 200}] * 9, "the connection broke off (4 tries)", "wanted", 4),
+        ([429] * 9, "the server answered 429 (4 tries)", "wanted", 4),
+        (
+            [{"status": 429, "headers": {"Retry-After": "3600"}}],
+            "HOST is skipped: the server asks for a pause of 3,600 s",
+            "wanted",
+            1,
+        ),
+        (["drip"] * 4, "it took more than 0.2 s (4 tries)", "wanted", 4),
+    ],
+)
+def test_what_cannot_be_fetched_keeps_its_reason(pool, photo_server, turns, reason, status, asked):
+    settings = DownloadSettings(first_pause=0.001, longest_pause=2.0, timeout=2.0, longest=0.2)
+    photo_server.script = {"/0.jpg": turns}
+    report = download_photos(pool, want(pool, photo_server, [0]), settings)
+    given_up = report.failed if status == "failed" else report.postponed
+    reason = reason.replace("HOST", photo_server.url.removeprefix("http://"))
+    assert [(one.key, one.reason) for one in given_up] == [("test:0", reason)]
+    candidate = pool.candidates().row(0, named=True)
+    assert (candidate["status"], candidate["reason"]) == (status, reason)
+    assert photo_server.asked.total() == asked
+    assert pool.photos().is_empty()
+    assert not [path for path in pool.files.rglob("*") if path.is_file()]
+
+
+def test_a_postponed_photo_comes_with_the_next_call(pool, photo_server):
+    photo_server.script = {"/0.jpg": [{"status": 429, "headers": {"Retry-After": "3600"}}]}
+    want(pool, photo_server, range(3))
+    settings = DownloadSettings(jobs=1, first_pause=0.01, longest_pause=2.0)
+    first = download_photos(pool, pool.candidates(), settings)
+    assert [one.reason for one in first.postponed] == [
+        f"{photo_server.url[7:]} is skipped: the server asks for a pause of 3,600 s"
+    ] * 3
+    second = download_photos(pool, pool.candidates(), settings)
+    assert (second.fetched, photo_server.asked["/0.jpg"], photo_server.asked["/1.jpg"]) == (3, 2, 1)
+
+
+def test_too_large_a_photo_is_left_unread(pool, photo_server):
+    report = download_photos(pool, want(pool, photo_server, [0]), DownloadSettings(most_bytes=500))
+    assert report.failed[0].reason.startswith("it is larger than")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("file:///etc/passwd", "the address cannot be used (InvalidSchema)"),
+        ("nonsense", "the address cannot be used (MissingSchema)"),
+        ("", "the address cannot be used (MissingSchema)"),
+        ("http://[bad/1.jpg", "the address cannot be used (InvalidURL)"),
+    ],
+)
+def test_addresses_that_cannot_be_used_are_named(pool, url, reason):
+    pool.add_candidates([{"key": f"url:{url}", "class_name": "zebra", "position": 0, "url": url}])
+    assert download_photos(pool, pool.candidates(), QUICK).failed[0].reason == reason
+
+
+def test_a_host_that_is_down_is_skipped(pool):
+    rows = [
+        {"key": f"test:{n}", "class_name": "zebra", "position": n, "url": f"http://127.0.0.1:9/{n}.jpg"}
+        for n in range(200)
+    ]
+    pool.add_candidates(rows)
+    report = download_photos(pool, pool.candidates(), QUICK)
+    assert len(report.postponed) == 200
+    assert report.requests <= 16 + QUICK.jobs
+    reason = "127.0.0.1:9 is skipped: 16 consecutive failures (the host refuses connections)"
+    assert [one.reason for one in report.postponed].count(reason) >= 180
+    assert set(pool.candidates()["status"]) == {"wanted"}
+
+
+def test_a_photo_of_two_classes_is_fetched_once(pool, photo_server):
+    want(pool, photo_server, [1, 2], "zebra")
+    want(pool, photo_server, [2, 3], "common eland")
+    report = download_photos(pool, pool.candidates(), QUICK)
+    assert (report.fetched, report.found) == (3, 1)
+    assert photo_server.asked.total() == 3
+    assert len(pool.photos()) == 4
+    assert pool.photos()["photo_id"].n_unique() == 3
+
+
+def test_no_host_is_asked_more_at_once_than_it_should(pool, photo_server):
+    photo_server.delay = 0.02
+    want(pool, photo_server, range(30))
+    download_photos(pool, pool.candidates(), DownloadSettings(jobs=8, per_host=3))
+    assert photo_server.most_at_once == 3
+
+
+def test_a_pacer_lets_wait_and_may_end_it(pool, photo_server):
+    class Three:
+        def __init__(self):
+            self.asked, self.waits, self.bytes = 0, 2, 0
+
+        def seconds_to_wait(self, url):
+            if self.waits:
+                self.waits -= 1
+                return 0.01
+            if self.asked == 3:
+                raise CounterGroundError("The day's budget is spent.")
+            self.asked += 1
+            return 0.0
+
+        def received(self, url, size):
+            self.bytes += size
+
+    pacer = Three()
+    want(pool, photo_server, range(6))
+    with pytest.raises(CounterGroundError, match="budget"):
+        download_photos(pool, pool.candidates(), DownloadSettings(jobs=1), pacer=pacer)
+    assert pacer.waits == 0
+    assert pacer.bytes == sum(map(len, (photo_bytes(n) for n in range(3))))
+    assert pool.candidates()["status"].to_list() == ["got"] * 3 + ["wanted"] * 3
+    assert len(pool.photos()) == 3
+
+
+CRAWL = """
+import sys
+from counterground.construction.download import download_photos
+from counterground.http import DownloadSettings
+from counterground.construction.pool import open_pool
+pool = open_pool(sys.argv[1])
+download_photos(pool, pool.candidates(), DownloadSettings(jobs=3, per_host=3))
+"""
+
+
+def test_kill_at_any_moment_loses_and_doubles_nothing(pool, photo_server):
+    photo_server.delay = 0.01
+    want(pool, photo_server, range(50))
+    kills = 0
+    for pause in (0, 17):
+        process = subprocess.Popen([sys.executable, "-c", CRAWL, str(pool.root)])
+        start = photo_server.served.total()
+        while process.poll() is None and photo_server.served.total() < min(50, start + pause % 20 + 3):
+            time.sleep(0.002)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills == 2
+    download_photos(pool, pool.candidates(), QUICK)
+    assert len(pool.photos()) == 50
+    assert set(pool.candidates()["status"]) == {"got"}
+    # Only what was on its way when the process died may come again: at most one photo per job and kill.
+    assert photo_server.served.total() <= 50 + 3 * kills
+
+
+def test_a_file_that_lies_there_from_a_killed_run_is_not_fetched(pool, photo_server):
+    want(pool, photo_server, range(4))
+    (pool.files / "zebra").mkdir()
+    (pool.files / "zebra/test-1.jpg").write_bytes(photo_bytes(1))
+    (pool.files / "zebra/test-2.jpg").write_bytes(photo_bytes(2)[:200])
+    report = download_photos(pool, pool.candidates(), QUICK)
+    assert (report.fetched, report.found) == (3, 1)
+    assert "/1.jpg" not in photo_server.asked
+    assert (pool.files / "zebra/test-2.jpg").read_bytes() == photo_bytes(2)
+
+
+def test_retry_after_may_be_a_date(pool, photo_server):
+    date = format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True)
+    photo_server.script = {"/0.jpg": [{"status": 503, "headers": {"Retry-After": date}}]}
+    report = download_photos(
+        pool, want(pool, photo_server, [0, 1]), DownloadSettings(jobs=1, first_pause=0.01)
+    )
+    assert "asks for a pause of 7," in report.postponed[1].reason
+
+
+def test_suffixes_say_what_the_content_is(pool, photo_server):
+    kinds = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
+    kinds |= {"PPM": ".ppm", "AVIF": ".avif"}
+    photo_server.script = {f"/{n}.jpg": [photo_bytes(n, kind=kind)] for n, kind in enumerate(kinds)}
+    report = download_photos(pool, want(pool, photo_server, range(len(kinds))), QUICK)
+    assert report.failed == ()
+    found = {path.stem: path.suffix for path in pool.files.rglob("test-*")}
+    assert found == {f"test-{n}": suffix for n, suffix in enumerate(kinds.values())}
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "stem"),
+    [
+        ("inaturalist:123", "", "inaturalist-123"),
+        ("url:http://a/b.jpg", "b", "b-[0-9a-f]{16}"),
+        ("file:../../x", "../../x", "x-[0-9a-f]{16}"),
+        ("file:A", "", "photo-[0-9a-f]{16}"),
+    ],
+)
+def test_stems_are_plain_and_tell_keys_apart(key, name, stem):
+    assert re.fullmatch(stem, file_stem(key, name))
+    assert file_stem(key, name) != file_stem(f"{key}4", name)
+
+
+def test_the_pool_is_one_that_can_be_opened_again(pool, photo_server):
+    download_photos(pool, want(pool, photo_server, range(2)), QUICK)
+    photos = open_pool(pool.root).photos()
+    assert len(photos) == 2
+    assert photos.equals(pool.photos())

@@ -1,0 +1,312 @@
+"""The data card and the credits: what they say, and that strangers' words stay words."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from datetime import date
+
+import polars as pl
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from counterground.construction.exports import FORMATS, Agreement, CardFacts, card_facts, export
+
+# Any text at all is tried with these two; a whole export for each would take hours.
+from counterground.construction.exports._card import csv_text
+from counterground.construction.exports.formats._huggingface import quote
+from counterground.construction.pool import open_pool
+from counterground.errors import UsageError
+from counterground.metrics import Design
+from counterground.photos import LabelSpace, photo_id
+from counterground.text import markdown, one_line
+
+GFM = MarkdownIt("commonmark", {"html": True}).enable("table")
+FACTS = CardFacts(
+    title="Three animals",
+    description="Drawn photos for a test.",
+    chosen=("The newest 16 photos of each.",),
+    annotators=2,
+    agreement=(Agreement("review", 40, 0.925, 0.81, None), Agreement("background", 12, 1.0)),
+    discarded={"label noise": 7, "duplicate": 2},
+    creators=("Zoë", "三郎"),
+    url="https://example.org/three",
+    citation="",
+    licence="cc-by-4.0",
+    released=date(2026, 11, 25),
+    version="2.1.0",
+)
+
+
+def card(folder):
+    return (folder / "README.md").read_text(encoding="utf-8")
+
+
+def plain(html):
+    import html as entities
+
+    return entities.unescape(re.sub(r"<[^>]+>", "", html)).strip()
+
+
+def test_the_card_says_what_there_is(grouped, tmp_path):
+    export(grouped, tmp_path / "out", formats=["parquet"], card=FACTS)
+    text = card(tmp_path / "out")
+    for said in (
+        "# Three animals\n\nDrawn photos for a test.\n\n48 photos of 3 classes.",
+        "- Drawn, not taken.\n",
+        "Photos: 48; common 24; counter 24; 16 clusters of related photos.",
+        "| ice bear | snow | common | 8 |",
+        "| black swan | earth | counter | 8 |",
+        "The newest 16 photos of each. 2 people decided which photos to keep",
+        "| review | 40 | 92.5 % | 0.810 | undefined |",
+        "| label noise | 7 |",
+        "The collection (selection and labels): cc-by-4.0.",
+        "| CC BY-NC 4.0 | 12 | non-commercial | <https://creativecommons.org/licenses/by-nc/4.0/> |",
+        "Zoë, 三郎. Three animals, version 2.1.0 (2026).",
+        "arXiv 2403.11497",
+        f"`{grouped.version}`",
+        "counterground evaluate . -m MODEL",
+    ):
+        assert said in text, said
+
+
+def test_the_card_counts_the_clusters_that_the_design_names(grouped, tmp_path):
+    photos = grouped.photos.with_columns(observer="class_name")
+    design = Design(clusters=("observer", "cluster"))
+    export(replace(grouped, photos=photos, design=design), tmp_path / "out", formats=["parquet"], card=FACTS)
+    counts = "3 clusters of related photos (column `observer`); 16 clusters of related photos."
+    assert counts in card(tmp_path / "out")
+    bare = grouped.photos.with_columns(group=None, background=None, cluster=None)
+    bare = replace(grouped, photos=bare.cast(dict.fromkeys(("group", "background", "cluster"), pl.String)))
+    export(bare, tmp_path / "bare", formats=["parquet"])
+    assert "| ice bear | not labelled | 16 |" in card(tmp_path / "bare")
+    assert "## How the photos were chosen\n\nNot stated.\n" in card(tmp_path / "bare")
+    export(bare, tmp_path / "unseen", formats=["parquet"], card=CardFacts(annotators=0))
+    assert "chosen\n\nNo annotator has reviewed or labelled them.\n" in card(tmp_path / "unseen")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_photo_has_its_line_of_credit(grouped, form, tmp_path):
+    export(grouped, tmp_path / "out", formats=[form], card=FACTS)
+    with (tmp_path / "out" / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "class", "attribution", "licence", "licence_url", "source"]
+    assert len(rows) == len(grouped)
+    credited = Counter((row["class"], row["attribution"], row["source"]) for row in rows)
+    source = pl.col("source").fill_null("")
+    assert credited == Counter(grouped.photos.select("class_name", "attribution", source).rows())
+    assert {row["licence"]: row["licence_url"] for row in rows}["CC BY-SA 4.0"] == (
+        "https://creativecommons.org/licenses/by-sa/4.0/"
+    )
+
+
+def test_the_front_matter_is_yaml_and_says_the_licence(grouped, tmp_path):
+    free = replace(grouped, photos=grouped.photos.with_columns(licence=pl.Series(["cc0", "cc-by"] * 24)))
+    export(free, tmp_path / "free", formats=["huggingface"], card=FACTS)
+    head = yaml.safe_load(card(tmp_path / "free").split("---\n")[1])
+    assert (head["license"], head["pretty_name"]) == ("cc-by-4.0", "Three animals")
+    assert "license_name" not in head
+    assert head["size_categories"] == ["n<1K"]
+    assert head["dataset_info"]["splits"][0]["num_examples"] == 48
+    export(grouped, tmp_path / "out", formats=["huggingface"])
+    head = yaml.safe_load(card(tmp_path / "out").split("---\n")[1])
+    assert (head["license"], head["license_link"]) == ("other", "ATTRIBUTION.csv")
+    assert "license_details" not in head
+
+
+@pytest.mark.parametrize(
+    ("collection", "licence", "alone"),
+    [
+        ("cc-by-4.0", "cc-by", True),
+        ("cc-by-nc-4.0", "cc-by", True),
+        ("cc-by-sa-4.0", "cc-by-sa", True),
+        ("mit", "MIT", True),
+        ("cc-by-4.0", "cc-by-nc-nd", False),
+        ("cc-by-4.0", "cc-by-sa", False),
+        ("cc-by-nc-sa-4.0", "cc-by-sa", False),  # adaptations of a photo would break its licence
+        ("cc0-1.0", "cc-by", False),
+        ("odc-by", "cc-by", False),
+        ("cc-by-4.0", "GPL-2", False),
+    ],
+)
+def test_the_collections_licence_stands_alone_only_if_no_photo_forbids_more(
+    grouped, collection, licence, alone, tmp_path
+):
+    texts = pl.Series(["cc0"] * 47 + [licence])
+    benchmark = replace(grouped, photos=grouped.photos.with_columns(licence=texts))
+    facts = replace(FACTS, licence=collection)
+    export(benchmark, tmp_path / "out", formats=["huggingface", "croissant"], card=facts)
+    head = yaml.safe_load(card(tmp_path / "out" / "huggingface").split("---\n")[1])
+    listed = json.loads((tmp_path / "out" / "croissant" / "croissant.json").read_text())["license"]
+    if alone:
+        assert (head["license"], listed) == (collection, [collection])
+    else:
+        assert (head["license"], head["license_name"]) == ("other", "per-photo")
+        assert f"Selection and labels: {collection}." in head["license_details"]
+        assert listed[0] == collection
+        assert "https://creativecommons.org/publicdomain/zero/1.0/" in listed[1:]
+        assert len(listed) == 3
+
+
+ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
+    "-+*_`<>[](){}#!|&~^$@:/\\\"'=. 1a\n\t\r", max_size=40
+)
+
+
+@given(ANY)
+def test_markdown_shows_any_text_as_it_is(text):
+    html = GFM.render(f"x\n\n- {markdown(text)}\n\n| a | b |\n|---|---|\n| {markdown(text)} | end |\n")
+    allowed = {"p", "ul", "li", "table", "thead", "tbody", "tr", "th", "td"}
+    assert set(re.findall(r"</?([a-z0-9]+)", html)) <= allowed
+    cells = re.findall(r"<td>(.*?)</td>", html, flags=re.DOTALL)
+    assert [plain(cell) for cell in cells] == [one_line(text), "end"]
+    assert plain(re.search(r"<li>(.*?)</li>", html, flags=re.DOTALL)[1]) == one_line(text)
+
+
+@given(ANY)
+def test_yaml_reads_any_text_back(text):
+    assert yaml.safe_load(f"- {quote(text)}") == [text]
+
+
+@given(st.lists(ANY, min_size=1, max_size=3))
+def test_no_cell_is_a_formula_and_every_row_is_one_line(cells):
+    text = csv_text(["a"] * len(cells), [cells])
+    head, row = csv.reader(text.splitlines())
+    assert head == ["a"] * len(cells)
+    for cell, written in zip(row, cells, strict=True):
+        assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+        assert cell.removeprefix("'") == one_line(written).removeprefix("'")
+
+
+HOSTILE = '=HYPERLINK("http://evil")|</td><script>alert(1)</script>\n# [x](javascript:y)'
+
+
+def test_a_hostile_benchmark_is_shown_and_not_obeyed(grouped, tmp_path):
+    names = {"black swan": HOSTILE, "flamingo": "flamingo", "ice bear": "-1+1"}
+    space = LabelSpace("x", tuple(names.values()), (None,) * 3)
+    photos = grouped.photos.with_columns(
+        pl.col("class_name").replace(names), background=pl.lit(HOSTILE), attribution=pl.lit(HOSTILE)
+    )
+    hostile = replace(grouped, name=HOSTILE, label_space=space, photos=photos, notes=(HOSTILE,))
+    facts = CardFacts(
+        description=HOSTILE, creators=(HOSTILE,), url=HOSTILE, licence=HOSTILE, chosen=(HOSTILE,)
+    )
+    for form in FORMATS:
+        export(hostile, tmp_path / form, formats=[form], card=facts)
+        text = card(tmp_path / form)
+        if form == "huggingface":
+            head, text = text.split("---\n")[1:]
+            assert yaml.safe_load(head)["pretty_name"] == HOSTILE
+        html = GFM.render(text)
+        assert "<script" not in html
+        assert '<a href="javascript' not in html
+        assert html.count("<h1>") == 1
+        assert html.count("<table>") == 2
+        with (tmp_path / form / "ATTRIBUTION.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+        assert len(rows) == len(grouped) + 1
+        assert {row[1] for row in rows[1:]} == {f"'{one_line(HOSTILE)}", "flamingo", "'-1+1"}
+
+
+def test_a_pool_says_how_it_was_made(photos, tmp_path):
+    pool = open_pool(tmp_path / "pool", create=True)
+    paths = []
+    for number, source in enumerate(sorted(photos.rglob("*.jpg"))[:8]):
+        path = f"files/ice bear/{number}.jpg"
+        (tmp_path / "pool" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pool" / path).write_bytes(source.read_bytes())
+        row = {"path": path, "photo_id": photo_id(source), "class_name": "ice bear", "licence": "cc-by"}
+        row |= {"key": f"inaturalist:{number}", "observed_on": f"2026-05-0{number + 1}", "attribution": "© Z"}
+        pool.add_photos([row])
+        paths.append(path)
+    for path, ann, ben in zip(
+        paths,
+        ["keep", "keep", "label noise", "clarity", "keep", "keep", "keep", "keep"],
+        ["keep", "keep", "label noise", "keep", None, None, None, None],
+        strict=True,
+    ):
+        pool.decide(path, annotator="ann", task="review", labels=[ann])
+        if ben:
+            pool.decide(path, annotator="ben", task="review", labels=[ben])
+        pool.decide(path, annotator="imported", task="background", labels=["snow"])
+    facts = card_facts(pool)
+    assert (facts.annotators, facts.tasks) == (2, {"review": 2})
+    assert facts.discarded == {"label noise": 1, "in dispute between annotators": 1}
+    assert facts.chosen == (
+        "8 photos collected (inaturalist 8). They were taken from 2026-05-01 to 2026-05-08.",
+    )
+    (agreement,) = facts.agreement
+    assert (agreement.task, agreement.photos, agreement.alike) == ("review", 4, 0.75)
+    assert agreement.kappa == pytest.approx(5 / 9)  # by hand: observed 12/16, by chance 7/16
+    export(pool.freeze(), tmp_path / "out", formats=["parquet"], card=facts)
+    text = card(tmp_path / "out")
+    assert "| review | 4 | 75.0 % | 0.556 |" in text
+    assert "| in dispute between annotators | 1 |" in text
+    assert "2 people decided which photos to keep.\n" in text  # their backgrounds were imported
+    assert (tmp_path / "out" / "files" / "ice bear" / "0.jpg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("decided", "said"),
+    [
+        (("ann background",), "1 person labelled their backgrounds; nobody decided which photos to keep."),
+        (
+            ("ann background", "ann review"),
+            "1 person decided which photos to keep and labelled their backgrounds.",
+        ),
+        (
+            ("ann review", "ben review", "ann background"),
+            "2 people decided which photos to keep; 1 person labelled their backgrounds.",
+        ),
+        (
+            ("ann background", "ben review"),
+            "1 person decided which photos to keep; 1 person labelled their backgrounds.",
+        ),
+        (("ann review", "ben later"), "1 person decided which photos to keep."),
+        (("ann review", "ben undone"), "1 person decided which photos to keep."),
+        (("ben settles",), "1 person decided which photos to keep."),
+        (("ben later", "ann undone"), "No annotator has reviewed or labelled them."),
+        ((), "No annotator has reviewed or labelled them."),
+    ],
+)
+def test_the_card_says_what_people_decided_and_what_nobody_did(photos, tmp_path, decided, said):
+    pool = open_pool(tmp_path / "pool", create=True)
+    path = "files/ice bear/0.jpg"
+    file = tmp_path / "pool" / path
+    file.parent.mkdir(parents=True)
+    file.write_bytes(min(photos.rglob("*.jpg")).read_bytes())
+    pool.add_photos(
+        [{"path": path, "photo_id": photo_id(file), "class_name": "ice bear", "licence": "cc-by"}]
+    )
+    for name, what in map(str.split, decided):
+        task = "background" if what == "background" else "review"
+        label = {"background": "snow", "later": "later"}.get(what, "keep")
+        pool.decide(path, annotator=name, task=task, labels=[label], adjudicates=what == "settles")
+        if what == "undone":
+            pool.undo(name, task)
+    export(pool.freeze(), tmp_path / "out", formats=["parquet"], card=card_facts(pool))
+    assert f"1 photo collected (unknown 1). {said}\n" in card(tmp_path / "out")
+
+
+def test_one_name_is_one_creator(grouped, tmp_path):
+    export(grouped, tmp_path / "out", formats=["parquet"], card=CardFacts(creators="Ada Lovelace"))
+    assert "\n\nAda Lovelace. Drei Tiere" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"released": "2024-05-31"}, "released is a date, such as .*, not '2024-05-31'"),
+        ({"title": "a\ud800"}, "title has half a surrogate pair"),
+        ({"creators": ["Ada", "\udfff"]}, "creators has half a surrogate pair"),
+    ],
+)
+def test_facts_that_no_card_can_hold_are_refused_at_once(facts, said):
+    with pytest.raises(UsageError, match=said):
+        CardFacts(**facts)

@@ -1,0 +1,112 @@
+"""``counterground export``: options in, folders out, one line where it cannot be done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+import counterground as cg
+from counterground.construction.cli import export as command
+from counterground.construction.pool import open_pool
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import photo_id, read_benchmark, write_benchmark
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str):
+        result = CliRunner().invoke(command, arguments)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+def test_a_benchmark_is_exported_and_evaluated_from_there(run, grouped, tmp_path):
+    write_benchmark(grouped, tmp_path / "written")
+    result = run(
+        *("written", "--format", "webdataset", "--format", "huggingface", "--out", "shared"),
+        *("--title", "Three animals", "--creator", "Zoë", "--released", "2026-11-25", "--shard-photos", "30"),
+    )
+    assert result.exit_code == 0
+    assert "48 photos exported.\n" in result.output
+    assert "webdataset: " in result.output
+    assert "Note: For non-commercial use only (NC): 12 photos." in result.output
+    for form in ("webdataset", "huggingface"):
+        assert read_benchmark(f"shared/{form}").version == grouped.version
+        assert "Three animals" in (tmp_path / "shared" / form / "README.md").read_text()
+    assert len(list((tmp_path / "shared" / "webdataset").glob("*.tar"))) == 2
+
+
+def test_photos_without_licence_are_left_out_and_the_way_is_shown(run, photos, tmp_path):
+    with pytest.raises(CounterGroundError, match=r"No photo of .*no licence is stated: 48.*--private"):
+        run(str(photos), "--format", "parquet", "--out", "shared")
+    result = run(str(photos), "--format", "parquet", "--out", "mine", "--private")
+    assert result.exit_code == 0
+    result = run(str(photos), "--format", "parquet", "--out", "shared", "--licence-for-unknown", "cc0")
+    assert "Note: Licence stated by the exporter (cc0): 48 photos." in result.output
+    assert set(read_benchmark("shared").photos["licence"]) == {"cc0"}
+    result = run(str(photos), "--format", "parquet", "--out", "shared", "--all-licences")
+    assert "Note: Shared although the licence is not known to allow it" in result.output
+
+
+def test_a_pool_and_pairs_of_it_say_how_they_were_made(run, photos, tmp_path):
+    pool = open_pool(tmp_path / "pool", create=True)
+    rows = []
+    for source in sorted(photos.rglob("*.jpg")):
+        path = f"files/{source.relative_to(photos).as_posix()}"
+        (tmp_path / "pool" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pool" / path).write_bytes(source.read_bytes())
+        row = {"path": path, "photo_id": photo_id(source), "class_name": path.split("/")[1]}
+        rows.append(row | {"key": f"file:{path}", "licence": "cc0"})
+    pool.add_photos(rows)
+    pool.decide(rows[0]["path"], annotator="ann", task="review", labels=["clarity"])
+    pool.decide(rows[1]["path"], annotator="ann", task="background", labels=["snow"])
+    result = run("pool", "--format", "parquet", "--out", "shared")
+    assert "47 photos exported.\n" in result.output
+    assert read_benchmark("shared").version == pool.freeze().version
+    frozen = pool.freeze()
+    pairs = replace(frozen, photos=frozen.photos.head(5))
+    write_benchmark(pairs, tmp_path / "pairs")
+    run("pairs", "--format", "webdataset", "--out", "pairs-shared")
+    for folder in ("shared", "pairs-shared"):
+        text = (tmp_path / folder / "README.md").read_text()
+        assert "48 photos collected (file 48). 1 person decided" in text
+        assert "| clarity | 1 |" in text
+        assert "1 of 48 photos of the pool were discarded" in text
+        assert "The pool has changed" not in text
+    paths = pairs.photos["path"].to_list()
+    pool.decide(paths[0], annotator="ann", task="review", labels=["label noise"])
+    pool.decide(paths[1], annotator="ann", task="background", labels=["rock"])
+    pool.update_photos({paths[2]: {"licence": "all-rights-reserved", "attribution": "© Z", "cluster": "a"}})
+    result = run("pairs", "--format", "webdataset", "--out", "pairs-shared")
+    note = (
+        "The pool has changed since these 5 photos were chosen from it, and this export has them as they "
+        "were (not kept any more 1, another background 1, another cluster 1, another licence 1, another "
+        "credit line 1)"
+    )
+    assert f"Note: {note}" in " ".join(result.output.split())
+    assert note.partition(" (")[0] in (tmp_path / "pairs-shared" / "README.md").read_text()
+    card = cg.CardFacts(title="Five animals", chosen=["By hand."])
+    told = cg.export(pairs, out=tmp_path / "told", formats="parquet", card=card)
+    assert told.notes[0].startswith(note)  # as the command says it
+    text = (tmp_path / "told" / "README.md").read_text()
+    assert "# Five animals" in text
+    assert "By hand. 1 person decided" in text
+    for path in pool.photos()["path"]:
+        pool.decide(path, annotator="ann", task="review", labels=["clarity"])
+    assert "not kept any more 5" in " ".join(
+        run("pairs", "--format", "webdataset", "--out", "pairs-shared").output.split()
+    )
+
+
+def test_wrong_options_are_refused(run, photos):
+    assert run(str(photos), "--out", "x").exit_code == 2
+    assert run(str(photos), "--format", "parquet", "--out", "x", "--shard-photos", "0").exit_code == 2
+    with pytest.raises(UsageError, match="Unknown format 'zip'"):
+        run(str(photos), "--format", "zip", "--out", "x")

@@ -1,0 +1,337 @@
+"""The folder appears whole or not at all, and nothing but an earlier export is ever replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+from drawn_masks import save_masks
+
+from counterground.construction.exports import FORMATS, export
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import read_benchmark, write_benchmark
+
+
+def beside(out: Path) -> list[str]:
+    """What lies beside ``out`` that was not there before the export."""
+    return sorted(path.name for path in out.parent.iterdir() if path.name.startswith("."))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_changed_or_missing_photo_ends_the_export_and_is_named(grouped, form, tmp_path):
+    out = tmp_path / "here" / "out"
+    victim = grouped.photo_path(grouped.photos["path"][30])
+    data = victim.read_bytes()
+    victim.write_bytes(data[:-1] + b"x")
+    with pytest.raises(CounterGroundError, match="has changed since the manifest was written") as caught:
+        export(grouped, out, formats=[form])
+    assert str(victim) in str(caught.value)
+    victim.unlink()
+    with pytest.raises(CounterGroundError, match="is missing: restore it") as caught:
+        export(grouped, out, formats=[form])
+    assert str(victim) in str(caught.value)
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset", "huggingface"])
+@pytest.mark.parametrize("column", ["path", "mask"])
+def test_what_links_out_of_the_folder_is_not_passed_on(masked, form, column, tmp_path):
+    link = masked.photo_path(masked.photos[column][0])
+    elsewhere = link.rename(tmp_path / "elsewhere")
+    link.symlink_to(elsewhere)
+    with pytest.raises(CounterGroundError, match=rf"{link} is behind a link that leaves the folder"):
+        export(masked, tmp_path / "out", formats=[form])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["parquet", "counteranimal"])
+@pytest.mark.parametrize("path", ["pipe", "loop", "null\0byte", "n" * 300])
+def test_what_is_no_file_is_named(masked, form, path, tmp_path):
+    os.mkfifo(masked.root / "pipe")  # a reader would wait for its other end
+    (masked.root / "loop").symlink_to("loop")
+    photos = masked.photos.head(1).with_columns(path=pl.lit(path))
+    with pytest.raises(CounterGroundError, match=f"Cannot read .*{path}"):
+        export(replace(masked, photos=photos), tmp_path / "out", formats=[form])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset", "huggingface", "fiftyone"])
+def test_masks_of_a_folder_of_masks_are_exported(form, tmp_path):
+    masks = save_masks(tmp_path)
+    photos = read_benchmark(tmp_path / "photos")
+    masked = masks.apply(replace(photos, photos=photos.photos.with_columns(licence=pl.lit("cc0"))))
+    export(masked, tmp_path / "out", formats=[form])
+    found = read_benchmark(tmp_path / "out")
+    assert found.photos["mask"].count() == masks.usable == 3
+    for path, mask in found.photos.select("path", "mask").drop_nulls().iter_rows():
+        assert found.mask_path(mask).read_bytes() == (masks.folder / f"files/{path}.png").read_bytes()
+    (masks.folder / "masks.json").unlink()
+    with pytest.raises(CounterGroundError, match="copy them into the folder of the photos"):
+        export(masked, tmp_path / "other", formats=[form])
+
+
+def test_masks_among_the_photos_are_exported_wherever_they_are_relative_to(masked, tmp_path):
+    paths = masked.photos.with_columns(pl.col("mask").str.strip_prefix("hen/"))
+    relative = replace(masked, photos=paths, masks_root=masked.root / "hen")
+    export(relative, tmp_path / "out", formats=["parquet"])
+    assert read_benchmark(tmp_path / "out").photos["mask"].count() == masked.photos["mask"].count()
+
+
+def test_a_failed_export_leaves_the_earlier_one(grouped, tmp_path, tree):
+    export(grouped, tmp_path / "out", formats=["parquet"])
+    before = tree(tmp_path / "out")
+    grouped.photo_path(grouped.photos["path"][47]).unlink()
+    with pytest.raises(CounterGroundError, match="is missing"):
+        export(grouped, tmp_path / "out", formats=["webdataset"], overwrite=True)
+    assert tree(tmp_path / "out") == before
+    assert beside(tmp_path / "out") == []
+
+
+def test_another_export_is_replaced_on_request_whatever_its_format(grouped, flat, tmp_path):
+    (tmp_path / "out").mkdir()
+    for formats in (FORMATS, ["webdataset"], ["parquet"], ["huggingface", "counteranimal"], ["croissant"]):
+        export(grouped, tmp_path / "out", formats=formats, overwrite=True)
+    export(flat, tmp_path / "out", formats=["parquet"], overwrite=True)
+    assert read_benchmark(tmp_path / "out").version == flat.version
+    assert not (tmp_path / "out" / "croissant.json").exists()
+    assert beside(tmp_path / "out") == []
+
+
+def test_the_same_export_is_replaced_and_another_one_is_not(grouped, flat, tmp_path, tree):
+    for formats in (["parquet"], ["webdataset", "croissant"]):
+        out = tmp_path / formats[0]
+        for _ in range(2):
+            export(grouped, out, formats=formats)
+        before = tree(out)
+        for other in (
+            {"formats": ["huggingface"]},
+            {"formats": [*formats, "counteranimal"]},
+            {"formats": formats, "shared": False},
+        ):
+            with pytest.raises(UsageError, match=r"holds another export.*--overwrite"):
+                export(grouped, out, **other)
+        with pytest.raises(UsageError, match="holds another export"):
+            export(flat, out, formats=formats)
+        assert tree(out) == before
+
+
+def test_what_is_no_export_is_never_replaced(grouped, tmp_path, tree):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.tex").write_text("x")
+    with pytest.raises(UsageError, match="holds files that are not an export"):
+        export(grouped, out, formats=["parquet"])
+    entries = '"entries": ["export.json", "thesis.tex"]'
+    for mark in (f"{{{entries}}}", f'{{"counterground_export": 1, {entries}, "formats": 5}}'):
+        (out / "export.json").write_text(mark)
+        with pytest.raises(UsageError, match="not an export"):
+            export(grouped, out, formats=["parquet"])
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="is a file: choose a folder"):
+        export(grouped, tmp_path / "file", formats=["parquet"])
+    assert (out / "thesis.tex").read_text() == "x"
+    export(grouped, tmp_path / "good", formats=["parquet"])
+    (tmp_path / "good" / "my notes.txt").write_text("x")
+    with pytest.raises(UsageError, match=r"'my notes\.txt' beside an earlier export"):
+        export(grouped, tmp_path / "good", formats=["webdataset"])
+    assert (tmp_path / "good" / "my notes.txt").exists()
+
+
+def test_the_benchmark_itself_is_never_replaced(grouped, tmp_path):
+    export(grouped, tmp_path / "out", formats=["parquet"])
+    with pytest.raises(UsageError, match="holds the benchmark to be exported"):
+        export(read_benchmark(tmp_path / "out"), tmp_path / "out", formats=["webdataset"])
+    export(grouped, tmp_path / "both", formats=["parquet", "webdataset"])
+    with pytest.raises(UsageError, match="holds the benchmark"):
+        export(read_benchmark(tmp_path / "both" / "parquet"), tmp_path / "both", formats=["webdataset"])
+
+
+def test_a_link_to_a_folder_stays_a_link(grouped, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    export(grouped, tmp_path / "out", formats=["webdataset"])
+    assert (tmp_path / "out").is_symlink()
+    assert read_benchmark(tmp_path / "disk").version == grouped.version
+
+
+def test_copies_share_nothing_with_the_source(grouped, tmp_path):
+    export(grouped, tmp_path / "out", formats=["parquet"])
+    path = grouped.photos["path"][0]
+    assert (tmp_path / "out" / path).stat().st_nlink == 1
+    assert not (tmp_path / "out" / path).samefile(grouped.photo_path(path))
+
+
+# Slow copies and a death between two renames can only be arranged inside.
+PROGRAM = """
+import importlib, os, signal, sys, time
+from pathlib import Path
+from counterground.construction.exports import export
+from counterground.construction.exports import _copying
+from counterground.construction.exports import _folder
+from counterground.construction.exports import _shards
+from counterground.photos import read_benchmark
+
+def slowly(*given, read=_copying.photo_bytes):
+    time.sleep(float(os.environ["SLOW"]))
+    return read(*given)
+
+def dies(*given, rename=_folder._rename):
+    rename(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+_copying.photo_bytes = _shards.photo_bytes = slowly
+if "DIES" in os.environ:
+    _folder._rename = dies
+benchmark = read_benchmark(sys.argv[1])
+print("ready", flush=True)
+export(benchmark, Path(sys.argv[2]), formats=[sys.argv[3]], overwrite=True)
+"""
+
+
+@pytest.fixture
+def start(grouped, tmp_path):
+    """Start an export of the benchmark to ``out`` in a process of its own."""
+    write_benchmark(grouped, tmp_path / "written")
+
+    def start(form: str, *, slow: float = 0.0, **environment: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(tmp_path / "written"), str(tmp_path / "out"), form],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "SLOW": str(slow), **environment},
+        )
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    return start
+
+
+def drafts(out: Path) -> list[Path]:
+    return list(out.parent.glob(f".{out.name}.*.draft"))
+
+
+def test_kill_9_leaves_the_earlier_export_or_nothing_and_the_next_one_clears_up(
+    grouped, start, tmp_path, tree
+):
+    out, moments = tmp_path / "out", random.Random(1)
+    for form in ("parquet", "webdataset", "huggingface"):
+        before = tree(out) if out.exists() else None
+        process = start(form, slow=0.1)
+        while not drafts(out) and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert len(drafts(out)) == 1
+        assert (tree(out) if out.exists() else None) == before
+        export(grouped, out, formats=[form], overwrite=True)
+        assert drafts(out) == []
+        assert read_benchmark(out).version == grouped.version
+
+
+def test_a_kill_between_the_renames_leaves_nothing_that_the_next_export_minds(grouped, start, tmp_path):
+    export(grouped, tmp_path / "out", formats=["parquet"])
+    assert start("parquet", DIES="1").wait(60) == -signal.SIGKILL
+    assert not (tmp_path / "out").exists()
+    assert len(drafts(tmp_path / "out")) == 2
+    export(grouped, tmp_path / "out", formats=["parquet"])
+    assert read_benchmark(tmp_path / "out").version == grouped.version
+    assert drafts(tmp_path / "out") == []
+
+
+def test_two_processes_export_to_one_folder_at_once(grouped, start, tmp_path):
+    both = [start(form, slow=0.002) for form in ("parquet", "webdataset")]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert read_benchmark(tmp_path / "out").version == grouped.version
+    assert drafts(tmp_path / "out") == []
+
+
+def test_a_draft_of_a_living_process_is_left_alone(grouped, start, tmp_path):
+    slow = start("parquet", slow=0.05)
+    while not drafts(tmp_path / "out"):
+        time.sleep(0.01)
+    export(grouped, tmp_path / "out", formats=["webdataset"])
+    assert slow.wait(60) == 0
+    assert (tmp_path / "out" / "photos.parquet").is_file()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_full_disk_is_one_line(grouped, form, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk], check=False).returncode:
+        pytest.skip("may not mount a small disk here")
+    try:
+        with pytest.raises(CounterGroundError, match=r"No space left on device.*Free some space") as caught:
+            export(grouped, disk / "out", formats=[form])
+        assert "\n" not in str(caught.value)
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset", "huggingface"])
+def test_a_file_that_may_not_grow_is_one_line(grouped, form, tmp_path):
+    """The same without a disk of its own: the limit of a file's size stands for the end of the disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
+    try:
+        with pytest.raises(CounterGroundError, match=r"Cannot write .*out") as caught:
+            export(grouped, tmp_path / "out", formats=[form])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "\n" not in str(caught.value)
+    assert beside(tmp_path / "out") == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(grouped, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CounterGroundError, match=r"Cannot write .*(File exists|Not a directory)"):
+        export(grouped, tmp_path / "file" / "out", formats=["parquet"])
+
+
+def test_memory_is_bounded_by_a_shard_not_by_the_benchmark(grouped, tmp_path):
+    """200 MB of photos go through shards of 5 MB in less than 120 MB more than the process has before."""
+    code = (
+        "import os, resource, sys\n"
+        "from pathlib import Path\n"
+        "from counterground.construction.exports import ShardSize, export\n"
+        "from counterground.photos import read_benchmark\n"
+        "benchmark = read_benchmark(sys.argv[1])\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "export(benchmark, Path(sys.argv[2]), formats=['webdataset', 'huggingface', 'parquet'],"
+        " shard_size=ShardSize(megabytes=5))\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
+    )
+    root = tmp_path / "large"
+    noise = os.urandom(2_000_000)
+    rows = []
+    for number in range(100):
+        path = f"hen/grass/{number:03d}.jpg"
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(b"\xff\xd8\xff" + noise)
+        rows.append(path)
+    digest = hashlib.sha256(b"\xff\xd8\xff" + noise).hexdigest()
+    frame = pl.DataFrame({"path": rows}).with_columns(
+        photo_id=pl.lit(digest),
+        class_index=pl.lit(0, pl.Int32),
+        class_name=pl.lit(grouped.label_space.names[0]),
+        licence=pl.lit("cc0"),
+    )
+    write_benchmark(replace(grouped, root=root, photos=frame), tmp_path / "written")
+    given = [str(tmp_path / "written"), str(tmp_path / "out")]
+    ran = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 120

@@ -1,0 +1,307 @@
+"""The libraries that the formats are made for read them, offline."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import polars as pl
+import pytest
+import yaml
+from PIL import Image
+
+from counterground.construction.exports import CardFacts, export
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import LabelSpace, read_benchmark
+
+FIELDS = [
+    "path",
+    "photo_id",
+    "class_index",
+    "class_name",
+    "background",
+    "group",
+    "cluster",
+    "mask",
+    "licence",
+    "attribution",
+    "source",
+]
+
+
+def pixels(image):
+    return image.convert("RGB").tobytes()
+
+
+def lines_of_card(folder):
+    """The Python that the data card shows: how to read this folder, standing in it."""
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    code = text.partition("```python\n")[2].partition("```")[0]
+    assert len(code.strip().splitlines()) <= 5
+    return code
+
+
+def source_pixels(benchmark, path):
+    with Image.open(benchmark.photo_path(path)) as image:
+        return pixels(image)
+
+
+@pytest.mark.parametrize("which", ["grouped", "flat"])
+def test_webdataset_decodes_every_sample(which, request, tmp_path):
+    import webdataset
+
+    benchmark = request.getfixturevalue(which)
+    export(benchmark, tmp_path / "out", formats=["webdataset"])
+    shards = sorted(str(path) for path in (tmp_path / "out").glob("*.tar"))
+    samples = list(webdataset.WebDataset(shards, shardshuffle=False).decode("pil"))
+    assert [sample["json"] for sample in samples] == benchmark.photos.select(FIELDS).to_dicts()
+    for sample in samples:
+        image = sample.get("jpg") or sample["png"]
+        assert pixels(image) == source_pixels(benchmark, sample["json"]["path"])
+
+
+@pytest.fixture
+def load_dataset(tmp_path, monkeypatch):
+    """``datasets.load_dataset`` in a process of its own, which has never seen a network."""
+
+    def load(folder, code):
+        environment = {
+            **os.environ,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_OFFLINE": "1",
+            "HF_DATASETS_OFFLINE": "1",
+        }
+        program = f"{lines_of_card(folder)}\nimport hashlib, json\n{code}"
+        ran = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert "Ignoring" not in ran.stderr
+        return json.loads(ran.stdout.splitlines()[-1])
+
+    return load
+
+
+def test_datasets_loads_images_class_labels_and_every_field(grouped, tmp_path, load_dataset):
+    export(grouped, tmp_path / "out", formats=["huggingface"])
+    found = load_dataset(
+        tmp_path / "out",
+        "rows = [{**row, 'image': hashlib.sha256(row['image'].convert('RGB').tobytes()).hexdigest()}"
+        " for row in photos]\n"
+        "print(json.dumps([str(photos.features['image'])[:5], photos.features['label'].names, rows]))",
+    )
+    image, names, rows = found
+    assert (image, names) == ("Image", list(grouped.label_space.names))
+    for row, expected in zip(rows, grouped.photos.to_dicts(), strict=True):
+        assert row.pop("image") == hashlib.sha256(source_pixels(grouped, expected["path"])).hexdigest()
+        assert row.pop("label") == expected["class_index"]
+        expected.pop("mask")
+        assert row == expected
+
+
+def test_datasets_reads_masks_and_class_names_that_occur_twice_or_look_like_yaml(
+    masked, tmp_path, load_dataset
+):
+    names = ("missile", "no photo", "missile", "missile (2)", "- [yes]: \n#{\x85\U0001f9a2\"'\\", "null")
+    classes = (0, 2, 3, 4, 5, 0)
+    frame = masked.photos.with_columns(
+        class_index=pl.Series(classes, dtype=pl.Int32), class_name=pl.Series([names[n] for n in classes])
+    )
+    odd = replace(masked, label_space=LabelSpace("odd", names, (None,) * 6), photos=frame, name=names[4])
+    export(odd, tmp_path / "out", formats=["huggingface"])
+    assert read_benchmark(tmp_path / "out").version == odd.version
+    found = load_dataset(
+        tmp_path / "out",
+        "print(json.dumps([photos.features['label'].names, photos['label'][:],"
+        " [mask and mask.mode for mask in photos['mask']]]))",
+    )
+    unique = ["missile (0)", "missile (2)'", "missile (2)", names[4], "null"]
+    assert found == [unique, [0, 1, 2, 3, 4, 0], ["L"] * 5 + [None]]
+
+
+@pytest.mark.parametrize("which", ["grouped", "flat", "masked"])
+def test_mlcroissant_finds_nothing_to_complain_of_and_loads_the_records(which, request, tmp_path):
+    import mlcroissant
+
+    benchmark = request.getfixturevalue(which)
+    card = CardFacts(creators=("Zoë",), url="https://example.org/", licence="cc-by-4.0", citation="@misc{x}")
+    export(benchmark, tmp_path / "out", formats=["croissant"], card=card)
+    loaded = mlcroissant.Dataset(tmp_path / "out" / "croissant.json")
+    issues = loaded.metadata.ctx.issues
+    assert (issues.errors, issues.warnings) == (set(), set())
+    records = {record["photos/path"].decode(): record for record in loaded.records("photos")}
+    back = read_benchmark(tmp_path / "out").photos
+    assert sorted(records) == back["path"].to_list()
+    for row in back.to_dicts():
+        record = records[row["path"]]
+        assert pixels(record["photos/image"]) == source_pixels(benchmark, row["path"])
+        for name in FIELDS[1:]:
+            value = record[f"photos/{name}"]
+            assert (value.decode() if isinstance(value, bytes) else value) == row[name]
+
+
+def test_croissant_without_options_has_no_warnings_either(grouped, tmp_path):
+    import mlcroissant
+
+    export(grouped, tmp_path / "out", formats=["croissant"])
+    loaded = mlcroissant.Dataset(tmp_path / "out" / "croissant.json")
+    assert loaded.metadata.ctx.issues.warnings == set()
+    assert loaded.metadata.conforms_to == ["http://mlcommons.org/croissant/1.0"]
+    assert "https://creativecommons.org/licenses/by-nc/4.0/" in loaded.metadata.license
+
+
+def test_croissant_hashes_find_a_changed_manifest(grouped, tmp_path):
+    import mlcroissant
+
+    export(grouped, tmp_path / "out", formats=["croissant"])
+    manifest = tmp_path / "out" / "photos.parquet"
+    pl.read_parquet(manifest).head(3).write_parquet(manifest)
+    with pytest.raises(Exception, match=r"Download\(photos\.parquet\)"):
+        list(mlcroissant.Dataset(tmp_path / "out" / "croissant.json").records("photos"))
+
+
+def test_what_mlcroissant_refuses_is_not_exported(grouped, tmp_path, monkeypatch):
+    # What it writes is always valid: only a broken one shows that it is checked.
+    from counterground.construction.exports.formats import _croissant
+
+    monkeypatch.setattr(_croissant, "_CONFORMS_TO", "http://mlcommons.org/croissant/9.9")
+    with pytest.raises(
+        CounterGroundError, match=r"mlcroissant refuses croissant\.json: .*conformsTo"
+    ) as caught:
+        export(grouped, tmp_path / "out", formats=["croissant"])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["counteranimal", "parquet", "webdataset", "croissant"])
+def test_the_lines_of_the_card_run(form, grouped, tmp_path, monkeypatch):
+    export(grouped, tmp_path / "out", formats=[form])
+    monkeypatch.chdir(tmp_path / "out")
+    names = {}
+    exec(lines_of_card(tmp_path / "out"), names)
+    photos = names["photos"]
+    rows = photos.rows() if form == "parquet" else list(photos)
+    assert len(rows) == len(grouped)
+    if form == "counteranimal":
+        assert photos.classes == ["100 black swan", "130 flamingo", "296 ice bear"]
+
+
+def test_photos_inside_shards_are_the_files_themselves(grouped, tmp_path):
+    export(grouped, tmp_path / "out", formats=["huggingface"])
+    frame = pl.read_parquet(tmp_path / "out" / "data" / "*.parquet")
+    for row in frame.iter_rows(named=True):
+        assert row["image"]["bytes"] == grouped.photo_path(row["path"]).read_bytes()
+        assert row["image"]["path"] == row["path"]
+        Image.open(io.BytesIO(row["image"]["bytes"])).load()
+
+
+def fiftyone_python():
+    """An interpreter that has FiftyOne and its MongoDB server: ``$FIFTYONE_PYTHON``, or this one."""
+    if given := os.environ.get("FIFTYONE_PYTHON"):
+        return given
+    if importlib.util.find_spec("fiftyone") is None:
+        pytest.skip(
+            "FiftyOne is not installed: set FIFTYONE_PYTHON to the python of an environment that has it"
+        )
+    return sys.executable
+
+
+def read_by_fiftyone(folder, home):
+    """Every sample that FiftyOne makes of an export by the lines of its card, in a process of its own."""
+    code = (
+        "import json\n"
+        "keep = lambda label: {n: label[n] for n in label.field_names if n not in ('id', 'tags', 'logits')}\n"
+        "found = [[sample.filepath, keep(sample.ground_truth)] for sample in photos]\n"
+        "print(json.dumps([photos.default_classes, photos.media_type, found]))"
+    )
+    ran = subprocess.run(
+        [fiftyone_python(), "-c", f"{lines_of_card(folder)}\n{code}"],
+        cwd=folder,
+        env={**os.environ, "HOME": str(home), "FIFTYONE_DO_NOT_TRACK": "1", "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("which", ["grouped", "masked"])
+def test_fiftyone_reads_every_photo_with_its_class_and_attributes(which, request, tmp_path):
+    benchmark = request.getfixturevalue(which)
+    export(benchmark, tmp_path / "out", formats=["fiftyone"])
+    classes, media, found = read_by_fiftyone(tmp_path / "out", tmp_path)
+    back = read_benchmark(tmp_path / "out").photos
+    assert (media, sorted(set(back["class_name"]))) == ("image", sorted(classes))
+    samples = dict(found)
+    assert len(samples) == len(found) == len(back)
+    for row in back.to_dicts():
+        label = samples[str(tmp_path / "out" / "data" / row["path"])]
+        assert label.pop("label") == row.pop("class_name")
+        assert label["class_index"] == row["class_index"]
+        assert label.pop("confidence") is None
+        assert {name: value for name, value in label.items() if value is not None} == {
+            name: value for name, value in row.items() if value is not None
+        }
+
+
+def test_labels_json_is_as_fiftyone_documents_it(grouped, tmp_path):
+    """FiftyOneImageClassificationDataset: ``classes``; ``labels`` by path in ``data/``, less the suffix."""
+    export(grouped, tmp_path / "out", formats=["fiftyone"])
+    content = json.loads((tmp_path / "out" / "labels.json").read_text(encoding="utf-8"))
+    files = [path for path in (tmp_path / "out" / "data").rglob("*") if path.is_file()]
+    by_name = {path.relative_to(tmp_path / "out" / "data").with_suffix("").as_posix(): path for path in files}
+    assert set(content) == {"classes", "labels"}
+    assert set(content["labels"]) == set(by_name)
+    for row in grouped.photos.to_dicts():
+        label = content["labels"][row["path"].rpartition(".")[0]]
+        assert set(label) == {"label", "attributes"}
+        assert content["classes"][label["label"]] == row["class_name"]
+        assert label["attributes"]["photo_id"] == row["photo_id"]
+        assert label["attributes"].get("cluster") == row["cluster"]
+
+
+def test_photos_that_differ_only_in_the_suffix_are_told_apart_for_fiftyone(tmp_path):
+    source = tmp_path / "source"
+    for name in ("hen/a.jpg", "hen/a.png", "hen/b.jpg", "cock/a.jpg"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), name.encode()[:3].hex().join(("#", ""))).save(source / name)
+    report = export(read_benchmark(source), tmp_path / "out", formats=["fiftyone"], shared=False)
+    assert [note[:15] for note in report.notes] == ["Renamed 1 file,"]
+    labels = json.loads((tmp_path / "out" / "labels.json").read_text())["labels"]
+    assert len(labels) == 4
+    assert {"hen/a", "hen/b", "cock/a"} < set(labels)
+    back = read_benchmark(tmp_path / "out")
+    assert all(back.photo_path(path).is_file() for path in back.photos["path"])
+    assert [path.rpartition(".")[0] in labels for path in back.photos["path"]] == [True] * 4
+
+
+def test_eval_yaml_registers_a_benchmark_of_the_hub_where_it_is_asked_for(grouped, flat, tmp_path):
+    common = replace(grouped, name="common", photos=grouped.photos.filter(group="common"))
+    for benchmark, tasks in ((grouped, 3), (flat, 1), (common, 1)):
+        out = tmp_path / benchmark.name
+        export(benchmark, out, formats=["huggingface"], card=CardFacts(title="Barn", hub_benchmark=True))
+        content = yaml.safe_load((out / "eval.yaml").read_text(encoding="utf-8"))
+        assert (content["name"], content["evaluation_framework"]) == ("Barn", "counterground")
+        assert len(content["tasks"]) == tasks
+        # The card's front matter says that these exist.
+        card = yaml.safe_load((out / "README.md").read_text(encoding="utf-8").split("---\n")[1])
+        (config,) = card["configs"]
+        assert {task["config"] for task in content["tasks"]} == {config["config_name"]}
+        assert {task["split"] for task in content["tasks"]} == {config["data_files"][0]["split"]}
+        assert read_benchmark(out).version == benchmark.version
+    export(grouped, tmp_path / "plain", formats=["huggingface"])
+    assert not (tmp_path / "plain" / "eval.yaml").exists()
+    with pytest.raises(UsageError, match="Only the format huggingface registers a benchmark"):
+        export(grouped, tmp_path / "other", formats=["parquet"], card=CardFacts(hub_benchmark=True))

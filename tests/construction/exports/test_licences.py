@@ -1,0 +1,240 @@
+"""Which photos may be shared, and what is left out and noted."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from counterground.construction.exports import FORMATS, export
+
+# Hundreds of ways to write a licence: a pure function, exported by nothing but the card.
+from counterground.construction.exports._licences import read_licence
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import read_benchmark
+
+CC = "https://creativecommons.org/licenses/"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "url"),
+    [
+        ("cc-by", "CC BY 4.0", f"{CC}by/4.0/"),
+        ("CC BY-NC 3.0", "CC BY-NC 3.0", f"{CC}by-nc/3.0/"),
+        ("CC_BY_SA", "CC BY-SA 4.0", f"{CC}by-sa/4.0/"),
+        ("cc-by-nd", "CC BY-ND 4.0", f"{CC}by-nd/4.0/"),
+        ("cc-by-nc-sa", "CC BY-NC-SA 4.0", f"{CC}by-nc-sa/4.0/"),
+        ("cc-by-nc-nd", "CC BY-NC-ND 4.0", f"{CC}by-nc-nd/4.0/"),
+        ("CC-BY-SA-2.5", "CC BY-SA 2.5", f"{CC}by-sa/2.5/"),
+        ("Creative Commons Attribution-NonCommercial 4.0 International", "CC BY-NC 4.0", f"{CC}by-nc/4.0/"),
+        (
+            "http://creativecommons.org/licenses/by-nc-nd/2.0/de/",
+            "CC BY-NC-ND 2.0 DE",
+            f"{CC}by-nc-nd/2.0/de/",
+        ),
+        ("CC BY-SA 3.0 US", "CC BY-SA 3.0 US", f"{CC}by-sa/3.0/us/"),
+        ("cc-by-sa-2.5-scotland", "CC BY-SA 2.5 Scotland", f"{CC}by-sa/2.5/scotland/"),
+        (f"{CC}by-sa/3.0/igo/deed.pt_BR", "CC BY-SA 3.0 IGO", f"{CC}by-sa/3.0/igo/"),
+        (f"{CC}by/4.0/legalcode", "CC BY 4.0", f"{CC}by/4.0/"),
+        (f"{CC}by/4.0/?ref=openverse", "CC BY 4.0", f"{CC}by/4.0/"),
+        ("CC BY 4.0 (International)", "CC BY 4.0", f"{CC}by/4.0/"),
+        (f"{CC}by-nc/4.0/?ref=chooser-v1", "CC BY-NC 4.0", f"{CC}by-nc/4.0/"),
+        ("CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/)", "CC BY 4.0", f"{CC}by/4.0/"),
+        ("GPL-2+ (as Debian states)", "GPL-2+", ""),
+        ("https://creativecommons.org/publicdomain/zero/1.0/deed.en", "CC0 1.0", None),
+        ("https://creativecommons.org/publicdomain/mark/1.0/", "public domain", None),
+        ("cc0", "CC0 1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
+        ("CC0-1.0", "CC0 1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
+        ("https://creativecommons.org/publicdomain/zero/1.0/", "CC0 1.0", None),
+        ("pd", "public domain", "https://creativecommons.org/publicdomain/mark/1.0/"),
+        ("Public Domain", "public domain", None),
+        ("GPL-2+", "GPL-2+", ""),
+        ("GPL-2 or later", "GPL-2 or later", ""),
+        ("MIT", "MIT", ""),
+        ("Apache-2.0", "Apache-2.0", ""),
+    ],
+)
+def test_known_licences_may_be_passed_on(text, name, url):
+    licence = read_licence(text)
+    assert (licence.name, licence.obstacle) == (name, "")
+    assert url is None or licence.url == url
+    assert licence.noncommercial == ("NC" in name.split("CC BY")[-1])
+    assert licence.verbatim == ("ND" in name)
+    assert licence.needs_credit == (not name.startswith(("CC0", "public")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        " ",
+        "all-rights-reserved",
+        "© All rights reserved.",
+        "copyright",
+        "ask me",
+        "cc",
+        "by-x",
+        "cc-by-xx-zz",
+        "CC BY 4.0 except on Sundays",
+        "GPL-2; ask me",
+        "nocc-by",
+        "free for research",
+        "cc-sampling+",
+        "CC BY 4.0 NC",
+        "CC-BY-4.0-ND",
+        "CC BY 4.0 SA",
+        "cc-by-2.0-nc",
+        "cc-by-xx",
+        "CC BY 4.0 (no redistribution)",
+        "CC BY (personal use only)",
+        "CC BY (all rights reserved)",
+        "CC BY; (photos: all rights reserved)",
+        "Public Domain (in the US only)",
+        "MIT (photos: all rights reserved; code: MIT)",
+        "CC BY ((background))",
+        f"{CC}by/4.0/ NC",
+        f"{CC}by/3.0/ but only for research",
+        f"{CC}by/4.0/nc/",
+        f"{CC}by/4.0/deed.en; all rights reserved",
+        "https://creativecommons.org/publicdomain/zero/1.0/; all rights reserved",
+        "https://creativecommons.org/publicdomain/mark/1.0/ and all rights reserved",
+        pytest.param("cc0;" * 500_000, id="longer than any licence"),  # at once
+    ],
+)
+def test_anything_else_may_not(text):
+    assert read_licence(text).obstacle
+
+
+def test_several_licences_hold_all_at_once():
+    both = read_licence("GPL-2 (cut-out); CC-BY-4.0 or CC-BY-SA-4.0 (per file) (background)")
+    assert (both.obstacle, both.needs_credit, both.noncommercial, both.url) == ("", True, False, "")
+    assert read_licence("CC-BY-4.0 or CC-BY-SA-4.0").url == f"{CC}by/4.0/ {CC}by-sa/4.0/"
+    assert read_licence("cc0; cc-by-nc").noncommercial
+    addresses = read_licence(f"{CC}by/4.0/; {CC}by-nc-nd/4.0/")
+    assert (addresses.obstacle, addresses.noncommercial, addresses.verbatim) == ("", True, True)
+    assert addresses.url == f"{CC}by/4.0/ {CC}by-nc-nd/4.0/"
+    assert read_licence("CC BY 4.0 (CC BY-NC 4.0)").noncommercial
+    assert read_licence("cc0; all-rights-reserved").obstacle == "all rights are reserved"
+
+
+@pytest.fixture
+def mixed(grouped):
+    """Ice bears on grass all reserved, flamingos all unknown, the others free."""
+    reserved = (pl.col("class_name") == "ice bear") & (pl.col("group") == "counter")
+    licence = (
+        pl.when(reserved)
+        .then(pl.lit("all-rights-reserved"))
+        .when(pl.col("class_name") == "flamingo")
+        .then(None)
+        .otherwise(pl.lit("cc-by"))
+    )
+    return replace(grouped, photos=grouped.photos.with_columns(licence=licence))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_shared_export_leaves_out_what_may_not_be_passed_on_and_lists_it(mixed, form, tmp_path):
+    report = export(mixed, tmp_path / "out", formats=[form])
+    assert report.photos == 24
+    back = read_benchmark(tmp_path / "out")
+    assert set(back.photos["licence"]) == {"cc-by"}
+    assert back.label_space == mixed.label_space
+    with (tmp_path / "out" / "left_out.csv").open(encoding="utf-8", newline="") as file:
+        listed = list(csv.DictReader(file))
+    assert len(listed) == 24
+    assert {(row["class_name"], row["reason"]) for row in listed} == {
+        ("flamingo", "no licence is stated"),
+        ("ice bear", "all rights are reserved"),
+    }
+    assert [row["path"] for row in listed] == report.left_out["path"].to_list()
+    said = (
+        (
+            "24 of 48 photos left out of this export, because the licence does not allow sharing "
+            "(no licence is stated: 16; all rights are reserved: 8)."
+        ),
+        "No photo is left in: class flamingo, group counter of class ice bear.",
+    )
+    assert report.notes == said
+    assert back.notes == (*mixed.notes, *said)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "class flamingo, group counter of class ice bear" in card
+    assert "24 of 48 photos left out" in card
+
+
+def test_a_private_export_has_all_photos_and_is_marked(mixed, tmp_path):
+    report = export(mixed, tmp_path / "out", formats=["parquet"], shared=False)
+    assert (report.photos, report.notes) == (48, ())
+    assert read_benchmark(tmp_path / "out").version == mixed.version
+    assert not (tmp_path / "out" / "left_out.csv").exists()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "**Not for redistribution.**" in card
+    assert "| not stated | 16 | **no**: no licence is stated |" in card
+
+
+def test_all_licences_is_on_record(mixed, tmp_path):
+    report = export(mixed, tmp_path / "out", formats=["parquet"], all_licences=True)
+    assert report.photos == 48
+    assert report.notes == (
+        "Shared although the licence is not known to allow it, at the exporter's risk: 24 photos.",
+    )
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Shared although the licence is not known" in card
+    assert "Not for redistribution" not in card
+
+
+def test_a_licence_can_be_stated_for_photos_of_ones_own(mixed, tmp_path):
+    report = export(mixed, tmp_path / "out", formats=["parquet"], licence_for_unknown="cc-by-sa")
+    assert report.photos == 40
+    assert "Licence stated by the exporter (cc-by-sa): 16 photos." in report.notes
+    back = read_benchmark(tmp_path / "out").photos
+    assert set(back.filter(pl.col("class_name") == "flamingo")["licence"]) == {"cc-by-sa"}
+    with pytest.raises(UsageError, match=r"--licence-for-unknown 'mine'.*cc-by"):
+        export(mixed, tmp_path / "other", formats=["parquet"], licence_for_unknown="mine")
+
+
+def test_a_credit_line_goes_with_a_stated_licence(mixed, tmp_path):
+    own = replace(
+        mixed,
+        photos=mixed.photos.with_columns(
+            attribution=pl.when(pl.col("background") == "sky").then(None).otherwise(pl.col("attribution"))
+        ),
+    )
+    bare = export(own, tmp_path / "bare", formats=["parquet"], licence_for_unknown="cc-by")
+    assert any("but missing (--attribution-for-unknown): add it" in note for note in bare.notes)
+    how = {"licence_for_unknown": "cc-by", "attribution_for_unknown": "© Ada"}
+    report = export(own, tmp_path / "out", formats=["parquet"], **how)
+    assert not any("Credit line" in note for note in report.notes)
+    back = read_benchmark(tmp_path / "out").photos
+    assert set(back.filter(pl.col("background") == "sky")["attribution"]) == {"© Ada"}
+    assert (back["attribution"] == "© Ada").sum() == 8
+    with pytest.raises(UsageError, match="goes with --licence-for-unknown"):
+        export(own, tmp_path / "out", formats=["parquet"], attribution_for_unknown="© Ada")
+    with pytest.raises(UsageError, match="half a surrogate pair"):
+        export(own, tmp_path / "out", formats=["parquet"], **how | {"attribution_for_unknown": "\ud800"})
+
+
+def test_where_nothing_may_be_passed_on_the_way_out_is_said(mixed, tmp_path):
+    flamingos = replace(mixed, photos=mixed.photos.filter(pl.col("class_name") == "flamingo"))
+    with pytest.raises(
+        CounterGroundError, match=r"No photo of .* \(.*: 16.*--licence-for-unknown.*--private"
+    ):
+        export(flamingos, tmp_path / "out", formats=["parquet"])
+    assert list(tmp_path.glob("*out*")) == []
+
+
+def test_terms_that_bind_the_reader_and_missing_credits_are_said(grouped, tmp_path):
+    photos = grouped.photos.with_columns(
+        licence=pl.Series(["cc-by-nc-nd"] * 4 + ["cc-by-nc"] * 4 + ["cc0"] * 40),
+        attribution=pl.Series([None, " ", "x", "y"] + [None] * 44, dtype=pl.String),
+    )
+    report = export(replace(grouped, photos=photos), tmp_path / "out", formats=["parquet"])
+    where = "column attribution"
+    assert report.notes == (
+        "For non-commercial use only (NC): 8 photos.",
+        "To be shared only unchanged, without crops or edits (ND): 4 photos.",
+        f"Credit line required by the licence but missing ({where}): add it before sharing: 6 photos.",
+    )
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| CC BY-NC-ND 4.0 | 4 | non-commercial, unchanged |" in card

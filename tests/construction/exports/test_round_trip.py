@@ -1,0 +1,203 @@
+"""What is exported comes back through ``read_benchmark`` as it was."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterground.construction.exports import FORMATS, CardFacts, ShardSize, export
+from counterground.errors import CounterGroundError, UsageError
+from counterground.photos import photo_id, read_benchmark
+
+KEPT_PATHS = [form for form in FORMATS if form != "counteranimal"]
+
+
+def assert_photos_are_there(benchmark):
+    for path, expected in benchmark.photos.select("path", "photo_id").iter_rows():
+        assert photo_id(benchmark.photo_path(path)) == expected
+
+
+def assert_same(back, benchmark):
+    assert back.photos.equals(benchmark.photos)
+    assert back.label_space == benchmark.label_space
+    assert (back.name, back.notes, back.version) == (benchmark.name, benchmark.notes, benchmark.version)
+    assert back.discovery == benchmark.discovery
+
+
+@pytest.mark.parametrize("form", KEPT_PATHS)
+@pytest.mark.parametrize("which", ["grouped", "flat"])
+def test_everything_survives(form, which, request, tmp_path):
+    benchmark = request.getfixturevalue(which)
+    report = export(benchmark, tmp_path / "out", formats=[form])
+    assert (report.photos, len(report.left_out)) == (len(benchmark), 0)
+    assert report.folders == {form: tmp_path / "out"}
+    shutil.rmtree(benchmark.root)  # the export stands alone
+    shutil.move(tmp_path / "out", tmp_path / "moved")
+    back = read_benchmark(tmp_path / "moved")
+    assert_same(back, benchmark)
+    assert_photos_are_there(back)
+
+
+@pytest.mark.parametrize("which", ["grouped", "flat"])
+def test_the_counteranimal_layout_keeps_all_but_the_paths(which, request, tmp_path):
+    benchmark = request.getfixturevalue(which)
+    export(benchmark, tmp_path / "out", formats=["counteranimal"])
+    back = read_benchmark(tmp_path / "out")
+    assert_photos_are_there(back)
+    assert back.label_space == benchmark.label_space
+    columns = [name for name in benchmark.photos.columns if name not in {"path", "mask"}]
+    assert (
+        back.photos.select(columns).sort("photo_id").equals(benchmark.photos.select(columns).sort("photo_id"))
+    )
+
+
+def test_the_folders_alone_are_the_layout_of_counteranimal(grouped, tmp_path):
+    export(grouped, tmp_path / "out", formats=["counteranimal"])
+    assert (tmp_path / "out" / "296 ice bear" / "common-snow" / "0.jpg").is_file()
+    names = (tmp_path / "out" / "imagenet_names.txt").read_text().splitlines()
+    assert (len(names), names[100]) == (1000, "100\tblack swan, Cygnus atratus")
+    for ours in ("photos.parquet", "benchmark.json", "label_space.json", "export.json"):
+        (tmp_path / "out" / ours).unlink()
+    back = read_benchmark(tmp_path / "out")
+    columns = ["photo_id", "class_index", "class_name", "background", "group"]
+    assert (
+        back.photos.select(columns).sort("photo_id").equals(grouped.photos.select(columns).sort("photo_id"))
+    )
+    assert back.label_space.imagenet == grouped.label_space.imagenet == (100, 130, 296)
+
+
+def test_names_the_layout_would_not_match_give_way_to_imagenets(grouped, tmp_path):
+    space = replace(grouped.label_space, names=("Schwan", "crane", "Eisbär"))
+    names = dict(zip(grouped.label_space.names, space.names, strict=True))
+    foreign = replace(
+        grouped, label_space=space, photos=grouped.photos.with_columns(pl.col("class_name").replace(names))
+    )
+    export(foreign, tmp_path / "out", formats=["counteranimal"])
+    folders = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
+    assert folders == {"100 black swan", "130 flamingo", "296 polar bear"}
+    assert read_benchmark(tmp_path / "out").label_space == space
+
+
+def test_a_layout_without_groups_has_backgrounds_and_safe_names(flat, tmp_path):
+    export(flat, tmp_path / "out", formats=["counteranimal"])
+    folders = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_dir()}
+    assert {"a_b/grass", "a_b/_.hidden", "a_b/unlabelled", "_con/grass", "Ünïcode 鳥/grass"} <= folders
+    assert (tmp_path / "out" / "class_names.txt").read_text(encoding="utf-8").startswith("0\ta/b\n")
+
+
+def test_photos_with_and_without_group_are_refused_by_the_layout_alone(grouped, tmp_path):
+    mixed = grouped.photos.with_columns(
+        group=pl.when(pl.col("background") == "snow").then(None).otherwise(pl.col("group"))
+    )
+    mixed = replace(grouped, photos=mixed)
+    with pytest.raises(CounterGroundError, match=r"8 of 48 photos of .* have no group"):
+        export(mixed, tmp_path / "out", formats=["counteranimal"])
+    assert not (tmp_path / "out").exists()
+    export(mixed, tmp_path / "out", formats=["webdataset"])
+    assert_same(read_benchmark(tmp_path / "out"), mixed)
+
+
+@pytest.mark.parametrize("form", KEPT_PATHS)
+def test_masks_survive_in_folders_of_their_own(masked, form, tmp_path, tree):
+    export(masked, tmp_path / "out", formats=[form])
+    back = read_benchmark(tmp_path / "out")
+    assert back.version == masked.version
+    for (old,), (new,) in zip(
+        masked.photos.select("mask").iter_rows(), back.photos.select("mask").iter_rows(), strict=True
+    ):
+        assert (old is None) == (new is None)
+        if new is not None:
+            assert new == f"masks/{old}"
+            assert back.photo_path(new).read_bytes() == masked.photo_path(old).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["hen.json", f"hen.{'z' * 120}"])
+def test_a_mask_is_an_image_in_a_shard_whatever_its_name(masked, name, tmp_path):
+    masked.photo_path(masked.photos["mask"][0]).rename(masked.root / name)
+    odd = replace(masked, photos=masked.photos.head(1).with_columns(mask=pl.lit(name)))
+    export(odd, tmp_path / "out", formats=["webdataset"])
+    with tarfile.open(tmp_path / "out" / "masked-000000.tar") as tar:
+        assert tar.getnames() == ["0000000.jpg", "0000000.json", "0000000.mask.png"]
+    assert read_benchmark(tmp_path / "out").photos["mask"].to_list() == [name]
+
+
+def test_masks_are_left_behind_by_the_layout_and_that_is_said(masked, tmp_path):
+    report = export(masked, tmp_path / "out", formats=["counteranimal"])
+    assert report.notes == ("Left out 5 masks: this layout cannot hold them.",)
+    assert read_benchmark(tmp_path / "out").photos["mask"].null_count() == 6
+
+
+def test_several_formats_get_a_folder_each(grouped, tmp_path):
+    report = export(grouped, tmp_path / "out", formats=FORMATS)
+    assert report.folders == {form: tmp_path / "out" / form for form in FORMATS}
+    versions = {form: read_benchmark(folder).version for form, folder in report.folders.items()}
+    assert {versions[form] for form in KEPT_PATHS} == {grouped.version}
+    with pytest.raises(UsageError, match="several exports: name one of the folders counteranimal, croissant"):
+        read_benchmark(tmp_path / "out")
+
+
+def test_an_export_can_be_exported_again(grouped, tmp_path):
+    chain = grouped
+    for number, form in enumerate(KEPT_PATHS):
+        export(chain, tmp_path / str(number), formats=[form])
+        chain = read_benchmark(tmp_path / str(number))
+    assert_same(chain, grouped)
+
+
+@pytest.mark.parametrize("form", ["webdataset", "huggingface"])
+def test_shards_keep_to_their_size_and_order(grouped, form, tmp_path):
+    export(grouped, tmp_path / "out", formats=[form], shard_size=ShardSize(photos=20))
+    shards = [path.name for path in sorted((tmp_path / "out").rglob("*-0*.*"))]
+    expected = {
+        "webdataset": [f"drei-tiere-00000{n}.tar" for n in range(3)],
+        "huggingface": [f"test-0000{n}-of-00003.parquet" for n in range(3)],
+    }
+    assert shards == expected[form]
+    assert_same(read_benchmark(tmp_path / "out"), grouped)
+
+
+@pytest.mark.parametrize("limits", [{"photos": 0}, {"photos": float("nan")}, {"megabytes": 2.5}])
+def test_limits_of_a_shard_are_whole_numbers(limits):
+    with pytest.raises(UsageError, match=f"limit of {min(limits)} in a shard must be a whole number from 1"):
+        ShardSize(**limits)
+
+
+def test_a_photo_larger_than_a_shard_gets_one_of_its_own(tmp_path, grouped):
+    root = tmp_path / "large"
+    root.mkdir()
+    for number in range(3):
+        out = io.BytesIO()
+        noise = np.random.default_rng(number).integers(0, 256, (700, 700, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(out, "PNG")  # 1.5 MB
+        (root / f"{number}.png").write_bytes(out.getvalue())
+    frame = grouped.photos.head(3).with_columns(
+        path=pl.Series([f"{number}.png" for number in range(3)]),
+        photo_id=pl.Series([photo_id(root / f"{number}.png") for number in range(3)]),
+    )
+    large = replace(grouped, root=root, photos=frame)
+    export(large, tmp_path / "out", formats=["webdataset"], shard_size=ShardSize(megabytes=1))
+    assert len(list((tmp_path / "out").glob("*.tar"))) == 3
+    assert_same(read_benchmark(tmp_path / "out"), large)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_same_photos_give_the_same_bytes(grouped, form, tmp_path, tree):
+    card = CardFacts(released=date(2026, 1, 2))
+    export(grouped, tmp_path / "one", formats=[form], card=card)
+    export(grouped, tmp_path / "two", formats=[form], card=card)
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_unknown_formats_are_named_with_a_hint(grouped, tmp_path):
+    with pytest.raises(UsageError, match=r"'webdatset'.*Did you mean 'webdataset'"):
+        export(grouped, tmp_path / "out", formats=["webdatset"])
+    with pytest.raises(UsageError, match="at least one format"):
+        export(grouped, tmp_path / "out", formats=[])

@@ -1,0 +1,832 @@
+"""Photos on disk into a pool: copied, labelled, listed where they cannot be, and nothing twice."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unicodedata
+from dataclasses import replace
+from pathlib import Path, PurePath
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterground.cli import main
+from counterground.construction.imports import ImportOptions, import_photos
+from counterground.construction.imports._local import read_local
+from counterground.construction.pool import BACKGROUND_LABELS, open_pool
+from counterground.errors import CounterGroundError, UsageError
+from counterground.metrics import Design
+from counterground.photos import Benchmark, LabelSpace, photo_id, read_benchmark, write_benchmark
+
+
+def noise(path: Path, seed: int, kind: str | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((48, 40), Image.Resampling.BICUBIC).save(path, kind)
+    return path
+
+
+def everything(pool_path: Path):
+    pool = open_pool(pool_path)
+    try:
+        return pool.photos(), pool.verdicts("background"), pool.decisions()
+    finally:
+        pool.close()
+
+
+def test_class_and_background_folders(tmp_path, labelled):
+    report = import_photos(tmp_path / "pool", labelled)
+    assert (report.added, report.present, report.rejected) == (9, 0, ())
+    assert (report.by_class, report.backgrounds) == ({"flamingo": 3, "zebra": 6}, 9)
+    photos, verdicts, decisions = everything(tmp_path / "pool")
+    assert photos["class_name"].value_counts().sort("class_name").rows() == [("flamingo", 3), ("zebra", 6)]
+    for row in photos.iter_rows(named=True):
+        file = tmp_path / "pool" / row["path"]
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == row["photo_id"]
+        assert (row["width"], row["height"], row["bytes"]) == (48, 40, file.stat().st_size)
+        assert row["key"].startswith("file:animals/")
+    assert verdicts["label"].value_counts().sort("label").rows() == [("grass", 3), ("road", 3), ("water", 3)]
+    assert set(decisions["annotator"]) == {"imported"}
+
+
+def write_table(path: Path, columns: dict[str, list[str]]) -> Path:
+    frame = pl.DataFrame(columns)
+    {".csv": frame.write_csv, ".jsonl": frame.write_ndjson, ".parquet": frame.write_parquet}[path.suffix](
+        path
+    )
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_table_of_files(tmp_path, labelled, suffix):
+    files = sorted(labelled.rglob("*.jpg"))
+    columns = {
+        "path": [str(file) for file in files],
+        "class_name": [file.parts[-3] for file in files],
+        "background": [file.parts[-2] for file in files],
+    }
+    report = import_photos(tmp_path / "pool", write_table(tmp_path / f"mine{suffix}", columns))
+    assert (report.added, report.backgrounds, report.rejected) == (9, 9, ())
+    assert report.by_class == {"flamingo": 3, "zebra": 6}
+    again = import_photos(tmp_path / "pool", write_table(tmp_path / f"mine{suffix}", columns))
+    assert (again.added, again.present) == (0, 9)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_observers_of_a_table_of_files_are_clusters_unless_it_has_some(tmp_path, labelled, suffix):
+    files = [str(file) for file in sorted((labelled / "zebra").rglob("*.jpg"))[:4]]
+    columns = {"path": files, "class_name": ["zebra"] * 4, "observer": ["12", "12", None, None]}
+    columns["observation"] = ["1", "2", "3", None]
+    source = write_table(tmp_path / f"mine{suffix}", columns)
+    for _ in range(2):
+        report = import_photos(tmp_path / "pool", source)
+        said = "Photos of one observer (or else one observation) share a cluster: the source has no column"
+        assert report.notes[-1] == f"{said} 'cluster'."
+        photos = everything(tmp_path / "pool")[0].sort("key")
+        assert photos["cluster"].to_list() == ["observer:12", "observer:12", "observation:3", None]
+        assert photos["observation"].to_list() == ["1", "2", "3", None]
+    given = write_table(tmp_path / f"mine{suffix}", columns | {"cluster": ["a", None, None, "a"]})
+    assert not any("cluster" in note for note in import_photos(tmp_path / "other", given).notes)
+    assert everything(tmp_path / "other")[0].sort("key")["cluster"].to_list() == ["a", None, None, "a"]
+
+
+def test_columns_and_class_of_a_table_of_files_can_be_named(tmp_path, labelled):
+    files = [str(file.relative_to(labelled)) for file in sorted((labelled / "zebra").rglob("*.jpg"))]
+    columns = {"path": files, "species": ["okapi"] * 6, "scene": ["plain"] * 6}
+    source = write_table(labelled / "mine.csv", columns)
+    named = ImportOptions(class_column="species", background_column="scene")
+    report = import_photos(tmp_path / "pool", source, named)
+    assert (report.by_class, report.backgrounds) == ({"okapi": 6}, 6)
+    assert report.notes == ("New background labels in the pool: plain.",)
+    one_class = ImportOptions(class_name="quagga")
+    assert import_photos(tmp_path / "other", source, one_class).by_class == {"quagga": 6}
+    with pytest.raises(UsageError, match="no column 'place'; it has path, species, scene"):
+        import_photos(
+            tmp_path / "pool", source, ImportOptions(class_column="species", background_column="place")
+        )
+    with pytest.raises(CounterGroundError, match="neither a column 'class_name' nor 'class_index'"):
+        import_photos(tmp_path / "pool", source)
+    with pytest.raises(
+        CounterGroundError, match=r"row 1: .*neither http nor https.* need a column 'path', and no"
+    ):
+        import_photos(tmp_path / "pool", source, ImportOptions(url_column="path", class_column="species"))
+
+
+def test_the_pool_stands_alone(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    frozen = open_pool(tmp_path / "pool").freeze()
+    (labelled / "zebra/grass/0.jpg").write_bytes(b"edited in place")
+    shutil.rmtree(labelled)
+    again = open_pool(tmp_path / "pool").freeze()
+    assert again.version == frozen.version
+    for row in again.photos.iter_rows(named=True):
+        assert hashlib.sha256(again.photo_path(row["path"]).read_bytes()).hexdigest() == row["photo_id"]
+
+
+def test_the_same_import_again_adds_nothing(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    before = everything(tmp_path / "pool")
+    moved = tmp_path / "elsewhere" / "animals"
+    shutil.copytree(labelled, moved)
+    for source in (labelled, moved):
+        report = import_photos(tmp_path / "pool", source)
+        assert (report.added, report.present, report.backgrounds) == (0, 9, 0)
+    after = everything(tmp_path / "pool")
+    assert all(one.equals(other) for one, other in zip(before, after, strict=True))
+
+
+def test_what_changed_in_the_source_is_added_beside_what_was_there(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    noise(labelled / "zebra/grass/0.jpg", 99)
+    noise(labelled / "zebra/grass/9.jpg", 98)
+    report = import_photos(tmp_path / "pool", labelled)
+    assert (report.added, report.present) == (2, 8)
+    (note,) = report.notes
+    assert note == (
+        "1 photo from an earlier import of a source of this name is not in it now and stays in the pool: "
+        "discard in the review what you have deleted or edited."
+    )
+    assert len(everything(tmp_path / "pool")[0]) == 11
+
+
+def test_photos_that_the_source_has_lost_are_counted_until_they_are_discarded(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    lost = [photo_id(labelled / f"zebra/grass/{number}.jpg") for number in range(2)]
+    for number in range(2):
+        (labelled / f"zebra/grass/{number}.jpg").unlink()
+    (labelled / "zebra/grass/2.jpg").rename(labelled / "flamingo/water/moved.jpg")
+    report = import_photos(tmp_path / "pool", labelled)
+    assert (report.added, report.present) == (1, 6)
+    gone, shared = report.notes
+    assert gone.startswith("2 photos from an earlier import of a source of this name are not in it now and ")
+    assert shared == "1 photo is in the pool under several classes (one as flamingo and zebra)."
+    with open_pool(tmp_path / "pool") as pool:
+        for path in pool.photos().filter(pl.col("photo_id").is_in(lost))["path"]:
+            pool.decide(path, annotator="ann", task="review", labels=["feature noise"])
+    assert len(import_photos(tmp_path / "pool", labelled).notes) == 1
+
+
+def test_flat_folders_of_one_name_and_other_classes_are_not_compared(tmp_path):
+    for number, name in enumerate(("zebra", "okapi")):
+        noise(tmp_path / name / "photos" / "1.jpg", number)
+        source = tmp_path / name / "photos"
+        assert import_photos(tmp_path / "pool", source, ImportOptions(class_name=name)).notes == ()
+
+
+def test_a_background_that_was_changed_is_recorded_as_a_later_decision(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    photos = read_benchmark(labelled).photos.with_columns(background=pl.lit("snow"))
+    manifest = labelled / "animals.parquet"
+    photos.select("path", "class_name", "background").write_parquet(manifest)
+    report = import_photos(tmp_path / "pool", manifest)
+    assert (report.added, report.present, report.backgrounds) == (0, 9, 9)
+    _, verdicts, decisions = everything(tmp_path / "pool")
+    assert set(verdicts["label"]) == {"snow"}
+    assert len(decisions) == 18
+
+
+def test_what_an_annotator_changed_since_is_left_by_the_same_import(tmp_path, labelled):
+    options = ImportOptions(annotator="ann")
+    import_photos(tmp_path / "pool", labelled, options)
+    pool = open_pool(tmp_path / "pool")
+    changed, taken_back = pool.photos()["path"][0], pool.decisions()["path"][-1]
+    pool.undo("ann", "background")
+    pool.decide(changed, annotator="ann", task="background", labels=["rock"], seconds=2.0)
+    assert import_photos(tmp_path / "pool", labelled, options).backgrounds == 0
+    labels = dict(pool.verdicts("background").select("path", "label").iter_rows())
+    assert (labels[changed], labels[taken_back]) == ("rock", None)
+
+
+def test_a_file_that_the_pool_lost_is_put_back_by_the_same_import(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    pool = open_pool(tmp_path / "pool")
+    lost, cut = (tmp_path / "pool" / path for path in pool.photos()["path"][:2])
+    lost.unlink()
+    cut.write_bytes(cut.read_bytes()[:50])
+    report = import_photos(tmp_path / "pool", labelled)
+    assert (report.added, report.present) == (0, 9)
+    assert "Restored 2 photos that were missing or changed in the pool." in report.notes
+    for path, content in pool.photos().select("path", "photo_id").iter_rows():
+        assert photo_id(tmp_path / "pool" / path) == content
+
+
+def test_the_manifest_for_other_programs_is_there_after_an_import(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    assert len(pl.read_parquet(tmp_path / "pool" / "photos.parquet")) == 9
+
+
+def test_pipes_among_the_photos_do_not_hold_up_an_import(tmp_path, labelled):
+    os.mkfifo(labelled / "zebra/grass/pipe.jpg")
+    with pytest.raises(CounterGroundError, match=r"pipe\.jpg: not a regular file"):
+        import_photos(tmp_path / "pool", labelled)
+    report = import_photos(tmp_path / "flat", labelled / "zebra/grass", ImportOptions(class_name="zebra"))
+    assert [one.reason for one in report.rejected] == ["not a regular file"]
+
+
+def test_counteranimal_layout_says_that_groups_are_not_imported(tmp_path, photos):
+    report = import_photos(tmp_path / "pool", photos)
+    assert report.added == 48
+    assert any("common and counter were not imported" in note for note in report.notes)
+    frozen = open_pool(tmp_path / "pool").freeze()
+    assert sorted(set(frozen.photos["background"])) == ["earth", "grass", "sky", "snow", "water"]
+
+
+def test_equal_files_of_a_class_are_one_photo_and_noted_across_classes(tmp_path, labelled):
+    shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "zebra/road/copy.jpg")
+    shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "flamingo/water/copy.jpg")
+    report = import_photos(tmp_path / "pool", labelled)
+    assert (report.added, report.present, report.rejected) == (10, 1, ())
+    repeated = (
+        "1 file repeats a photo of the same class in the source: not added again, whatever the labels "
+        "(zebra/road/copy.jpg)."
+    )
+    assert repeated in report.notes
+    assert report.notes[-1] == "1 photo is in the pool under several classes (one as flamingo and zebra)."
+    assert len([file for file in (tmp_path / "pool/files").rglob("*") if file.is_file()]) == 10
+    again = import_photos(tmp_path / "pool", labelled)
+    assert (again.added, again.present, again.backgrounds) == (0, 11, 0)
+    assert repeated in again.notes
+
+
+def test_a_copy_that_appears_in_a_source_changes_nothing_of_the_photo_that_the_pool_has(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "zebra/grass/copy.jpg")
+    report = import_photos(tmp_path / "pool", labelled)
+    assert (report.added, report.present) == (0, 10)
+    (note,) = report.notes
+    assert note.startswith("1 file repeats a photo of the same class in the source: not added again")
+    assert everything(tmp_path / "pool")[0]["cluster"].null_count() == 9
+
+
+def test_a_copy_leaves_observers_and_given_clusters_as_they_are(tmp_path, labelled):
+    files = sorted((labelled / "zebra").rglob("*.jpg"))[:3]
+    files.append(shutil.copy(files[0], tmp_path / "copy.jpg"))
+    columns = {"path": [str(file) for file in files], "class_name": ["zebra"] * 4}
+    for column, given, kept in (
+        ("observer", ["12", "12", None, None], ["observer:12", "observer:12", None]),
+        ("cluster", ["a", None, "a", "b"], ["a", None, "a"]),
+    ):
+        source = write_table(tmp_path / f"{column}.csv", columns | {column: given})
+        import_photos(tmp_path / column, source)
+        assert everything(tmp_path / column)[0].sort("key")["cluster"].to_list() == kept
+
+
+def label_of(pool_path: Path, content: str) -> list[tuple[str | None, bool]]:
+    """Return background and whether it stands, for each photo of the pool with this content."""
+    with open_pool(pool_path) as pool:
+        paths = pool.photos().filter(pl.col("photo_id") == content)["path"]
+        labels = dict(pool.verdicts("background").select("path", "label").iter_rows())
+        stands = dict(pool.verdicts("review").select("path", "stands").iter_rows())
+    return [(labels[path], stands[path]) for path in paths]
+
+
+def test_a_photo_in_another_background_folder_is_the_same_photo(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    moved = (labelled / "zebra/grass/0.jpg").rename(labelled / "zebra/road/from-grass.jpg")
+    report = import_photos(tmp_path / "pool", labelled)
+    assert (report.added, report.present, report.backgrounds) == (0, 9, 1)
+    assert report.notes == (
+        "1 file is identical to a photo that the pool has from another place: not added again.",
+    )
+    assert label_of(tmp_path / "pool", photo_id(moved)) == [("road", True)]
+    assert import_photos(tmp_path / "pool", labelled).backgrounds == 0
+
+
+def test_a_renamed_source_adds_nothing_and_brings_no_discarded_photo_back(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    with open_pool(tmp_path / "pool") as pool:
+        gone = pool.photos()["path"][0]
+        pool.decide(gone, annotator="ann", task="review", labels=["clarity"])
+        (tmp_path / "pool" / gone).unlink()
+    renamed = labelled.rename(tmp_path / "beasts")
+    report = import_photos(tmp_path / "pool", renamed)
+    assert (report.added, report.present, report.backgrounds) == (0, 9, 0)
+    assert report.notes == (
+        "Restored 1 photo that were missing or changed in the pool.",
+        (
+            "9 files are identical to photos that the pool has from another place: not added again, 1 of "
+            "them discarded."
+        ),
+    )
+    assert photo_id(tmp_path / "pool" / gone) in set(everything(tmp_path / "pool")[0]["photo_id"])
+    assert len(open_pool(tmp_path / "pool").freeze()) == 8
+
+
+def test_equal_photos_of_an_earlier_pool_keep_their_labels_in_a_renamed_source(tmp_path, labelled):
+    copy = Path(shutil.copy(labelled / "zebra/road/0.jpg", labelled / "zebra/grass/copy.jpg"))
+    import_photos(tmp_path / "pool", labelled)
+    with open_pool(tmp_path / "pool") as pool:  # earlier versions added both
+        (one,) = pool.photos().filter(pl.col("photo_id") == photo_id(copy)).to_dicts()
+        road = labelled / "zebra/road/0.jpg"
+        other = {
+            "path": "files/zebra/0-added.jpg",
+            "key": f"file:animals/zebra/road/0.jpg#{photo_id(road)[:16]}",
+        }
+        shutil.copy(road, tmp_path / "pool" / other["path"])
+        pool.add_photos([one | other])
+        pool.decide(other["path"], annotator="imported", task="background", labels=["road"])
+    before = everything(tmp_path / "pool")
+    assert sorted(label_of(tmp_path / "pool", photo_id(copy))) == [("grass", True), ("road", True)]
+    report = import_photos(tmp_path / "pool", labelled.rename(tmp_path / "beasts"))
+    assert (report.added, report.present, report.backgrounds) == (0, 10, 0)
+    after = everything(tmp_path / "pool")
+    assert all(one.equals(other) for one, other in zip(before, after, strict=True))
+
+
+CREDITS = ("licence", "attribution", "source", "cluster")
+
+
+@pytest.mark.parametrize("name", ["mine.csv", "corrected.csv"])
+def test_corrected_licences_credits_and_clusters_are_taken_over(tmp_path, labelled, name):
+    files = sorted(map(str, labelled.rglob("*.jpg")))
+    columns = {
+        "path": files,
+        "class_name": ["zebra"] * 9,
+        "licence": ["cc-by"] * 9,
+        "attribution": ["Ann"] * 9,
+    }
+    import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", columns))
+    corrected = columns | {
+        "licence": ["all rights reserved"] * 9,
+        "attribution": ["Ann"] * 8 + ["Bob"],
+        "source": ["https://example.org"] * 9,
+        "cluster": ["ann"] * 8 + ["bob"],
+    }
+    source = write_table(tmp_path / name, corrected)
+    report = import_photos(tmp_path / "pool", source)
+    assert (report.added, report.present) == (0, 9)
+    updated = "Updated 9 photos of the pool from the source (licence 9, source 9, cluster 9, attribution 1)."
+    assert report.notes[-1] == updated
+    photos = everything(tmp_path / "pool")[0]
+    assert sorted(photos.select(CREDITS).rows()) == sorted(zip(*(corrected[n] for n in CREDITS), strict=True))
+    assert pl.read_parquet(tmp_path / "pool/photos.parquet")["licence"].unique().to_list() == [
+        "all rights reserved"
+    ]
+    assert not any("Updated" in note for note in import_photos(tmp_path / "pool", source).notes)
+
+
+def test_what_a_source_does_not_give_any_more_is_kept_and_said(tmp_path, labelled):
+    files = sorted(map(str, labelled.rglob("*.jpg")))
+    columns = {"path": files, "class_name": ["zebra"] * 9, "licence": ["cc-by"] * 9, "cluster": ["ann"] * 9}
+    import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", columns))
+    blank = columns | {"licence": ["cc-by"] * 8 + [""]}
+    del blank["cluster"]
+    report = import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", blank))
+    assert report.notes[-1] == (
+        "The pool keeps what the source does not give (cluster 9, licence 1): to change a value, give "
+        "another, such as 'unknown' for a licence."
+    )
+    photos = everything(tmp_path / "pool")[0]
+    assert (set(photos["licence"]), set(photos["cluster"])) == ({"cc-by"}, {"ann"})
+
+
+def test_a_background_that_a_source_does_not_give_any_more_is_kept_and_said(tmp_path, labelled):
+    files = sorted(map(str, labelled.rglob("*.jpg")))
+    columns = {"path": files, "class_name": ["zebra"] * 9, "background": ["grass"] * 9}
+    import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", columns))
+    blank = columns | {"background": ["grass"] * 7 + [None] * 2}
+    report = import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", blank))
+    assert report.notes[-1] == (
+        "2 photos keep the background of an earlier import, since the source gives none now: to change it, "
+        "give another label."
+    )
+    assert set(everything(tmp_path / "pool")[1]["label"]) == {"grass"}
+    del blank["background"]
+    again = import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", blank))
+    assert not any("background" in note for note in again.notes)
+
+
+def test_what_does_not_decode_is_listed_and_not_taken_in(tmp_path, labelled):
+    (labelled / "zebra/grass/page.jpg").write_text("<html>")
+    whole = (labelled / "zebra/grass/0.jpg").read_bytes()
+    (labelled / "zebra/grass/half.jpg").write_bytes(whole[: len(whole) // 2])
+    (labelled / "zebra/grass/empty.jpg").write_bytes(b"")
+    report = import_photos(tmp_path / "pool", labelled)
+    assert {(one.item, one.reason) for one in report.rejected} == {
+        ("zebra/grass/page.jpg", "not an image"),
+        ("zebra/grass/half.jpg", "truncated"),
+        ("zebra/grass/empty.jpg", "empty file"),
+    }
+    assert report.added == 9
+    listed = pl.read_csv(report.list_file)
+    assert listed.columns == ["item", "class_name", "reason"]
+    assert listed["reason"].sort().to_list() == ["empty file", "not an image", "truncated"]
+    for name in ("page", "half", "empty"):
+        (labelled / f"zebra/grass/{name}.jpg").unlink()
+    mended = import_photos(tmp_path / "pool", labelled)
+    assert (mended.list_file, report.list_file.exists()) == (None, False)
+
+
+def written(tmp_path) -> Benchmark:
+    root = tmp_path / "composites"
+    rows = []
+    for number in range(4):
+        photo = noise(root / f"p{number}.png", number)
+        mask = root / "m" / f"p{number}.png"
+        mask.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((40, 48), 255 * (number % 2), np.uint8)).save(mask)
+        rows.append(
+            {
+                "path": photo.name,
+                "photo_id": hashlib.sha256(photo.read_bytes()).hexdigest(),
+                "class_index": number % 2,
+                "class_name": ("okapi", "quokka")[number % 2],
+                "background": ("hand", "snow")[number // 2],
+                "cluster": f"c{number}",
+                "mask": f"m/p{number}.png",
+                "licence": "CC BY 4.0",
+                "attribution": f"Ann {number}",
+                "source": f"https://example.org/{number}",
+            }
+        )
+    frame = pl.DataFrame(rows, schema_overrides={"class_index": pl.Int32})
+    benchmark = Benchmark("made", root, frame, LabelSpace("benchmark", ("okapi", "quokka"), (None, None)))
+    write_benchmark(benchmark, tmp_path / "made")
+    return benchmark
+
+
+def test_all_a_benchmark_knows_comes_along(tmp_path):
+    benchmark = written(tmp_path)
+    report = import_photos(tmp_path / "pool", tmp_path / "made", ImportOptions(annotator="ann"))
+    assert (report.added, report.masks, report.backgrounds) == (4, 4, 4)
+    assert "New background labels in the pool: hand." in report.notes
+    photos, verdicts, decisions = everything(tmp_path / "pool")
+    assert set(decisions["annotator"]) == {"ann"}
+    joined = photos.join(benchmark.photos, on="photo_id", suffix="_source")
+    for column in ("class_name", "cluster", "licence", "attribution", "source"):
+        assert joined[column].to_list() == joined[f"{column}_source"].to_list()
+    for row in joined.iter_rows(named=True):
+        assert (tmp_path / "pool" / row["mask"]).read_bytes() == benchmark.photo_path(
+            row["mask_source"]
+        ).read_bytes()
+    assert verdicts.join(joined, on="path")["label"].to_list() == joined["background"].to_list()
+
+
+def test_a_benchmark_whose_photos_lie_beside_its_manifest_is_read_as_one(tmp_path):
+    for number in range(4):
+        noise(tmp_path / f"mine/{number}.png", number)
+    rows = pl.DataFrame({"path": [f"{number}.png" for number in range(4)], "class_name": ["ox", "hen"] * 2})
+    write_benchmark(Benchmark.from_frame(rows, root=tmp_path / "mine"), tmp_path / "mine")
+    assert import_photos(tmp_path / "pool", tmp_path / "mine").by_class == {"hen": 2, "ox": 2}
+
+
+@pytest.mark.parametrize("crossed", [(), ("camera",)])
+def test_clusters_are_those_of_the_design_and_unused_columns_are_named(tmp_path, crossed):
+    for number in range(4):
+        noise(tmp_path / f"mine/files/{number}.png", number)
+    frame = pl.DataFrame({"path": [f"files/{number}.png" for number in range(4)]}).with_columns(
+        class_name=pl.lit("ox"), site=pl.Series(["a", "a", "b", "b"]), camera=pl.Series(["x", "y"] * 2)
+    )
+    benchmark = Benchmark.from_frame(frame, root=tmp_path / "mine", attributes=["site", "camera"])
+    write_benchmark(replace(benchmark, design=Design(clusters=("site", *crossed))), tmp_path / "mine")
+    report = import_photos(tmp_path / "pool", tmp_path / "mine")
+    assert everything(tmp_path / "pool")[0]["cluster"].sort().to_list() == list("aabb")
+    also = ("The design also has clusters in the column 'camera': a pool keeps one column of them.",)
+    assert report.notes == (
+        "Clusters are those of the column 'site', as the benchmark's design says.",
+        *(also if crossed else ()),
+        "Unused columns of the benchmark: camera.",
+    )
+
+
+def test_a_mask_that_cannot_be_read_is_listed_and_its_photo_kept(tmp_path):
+    benchmark = written(tmp_path)
+    benchmark.photo_path("m/p1.png").write_bytes(b"no mask")
+    benchmark.photo_path("m/p2.png").unlink()
+    report = import_photos(tmp_path / "pool", tmp_path / "made")
+    assert (report.added, report.masks, report.rejected) == (4, 2, ())
+    assert sorted(one.reason for one in report.masks_rejected) == [
+        "this is the mask of a photo: missing",
+        "this is the mask of a photo: not an image",
+    ]
+    assert len(pl.read_csv(report.list_file)) == 2
+    assert str(tmp_path) not in report.list_file.read_text()
+
+
+def test_masks_of_photos_that_the_pool_has_without_are_counted(tmp_path):
+    benchmark = written(tmp_path)
+    broken = benchmark.photo_path("m/p1.png")
+    mask = broken.read_bytes()
+    broken.write_bytes(b"no mask")
+    import_photos(tmp_path / "pool", tmp_path / "made")
+    broken.write_bytes(mask)
+    report = import_photos(tmp_path / "pool", tmp_path / "made")
+    assert (report.added, report.present, report.masks) == (0, 4, 0)
+    (note,) = (note for note in report.notes if "mask" in note)
+    assert note.startswith("1 mask was not added, because the pool has its photo without one: ")
+
+
+def test_masks_that_were_edited_since_are_counted(tmp_path):
+    benchmark = written(tmp_path)
+    import_photos(tmp_path / "pool", tmp_path / "made")
+    assert not any("mask" in note for note in import_photos(tmp_path / "pool", tmp_path / "made").notes)
+    for number in range(2):
+        shutil.copy(benchmark.photo_path(f"m/p{1 - number}.png"), tmp_path / f"p{number}.png")
+    for number in range(2):
+        shutil.copy(tmp_path / f"p{number}.png", benchmark.photo_path(f"m/p{number}.png"))
+    (tmp_path / "pool" / everything(tmp_path / "pool")[0]["mask"][3]).unlink()
+    (note,) = (note for note in import_photos(tmp_path / "pool", tmp_path / "made").notes if "mask" in note)
+    assert note == (
+        "3 masks differ from those that the pool has, which it keeps: to use masks that were edited, import "
+        "into a new pool."
+    )
+
+
+def test_a_background_called_later_is_refused(tmp_path):
+    noise(tmp_path / "src" / "zebra" / "later" / "1.jpg", 1)
+    with pytest.raises(CounterGroundError, match="'later' is reserved and cannot be a background"):
+        import_photos(tmp_path / "pool", tmp_path / "src")
+
+
+def test_photos_that_changed_under_a_benchmark_are_listed(tmp_path):
+    benchmark = written(tmp_path)
+    noise(benchmark.photo_path("p1.png"), 77)
+    benchmark.photo_path("p2.png").unlink()
+    report = import_photos(tmp_path / "pool", tmp_path / "made")
+    assert report.added == 2
+    assert [one.reason for one in report.rejected] == [
+        "content changed since the source was written",
+        "missing",
+    ]
+
+
+def test_a_flat_folder_of_one_class(tmp_path):
+    for number in range(3):
+        noise(tmp_path / "trip" / f"IMG {number}.JPG", number, "JPEG")
+    (tmp_path / "trip" / "notes.txt").write_text("hello")
+    with pytest.raises(UsageError, match="give their class with --class"):
+        import_photos(tmp_path / "pool", tmp_path / "trip")
+    assert not (tmp_path / "pool").exists()
+    report = import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
+    assert (report.added, report.by_class) == (3, {"zebra": 3})
+    assert report.notes == ("Skipped 1 file of unknown type: notes.txt.",)
+    photos = everything(tmp_path / "pool")[0]
+    assert all(path.startswith("files/zebra/img-") and path.endswith(".jpg") for path in photos["path"])
+
+
+def test_the_files_of_a_flat_folder_are_not_compared_pair_by_pair(tmp_path, monkeypatch):
+    folder = tmp_path / "zebras"
+    folder.mkdir()
+    for number in range(200):
+        (folder / f"{number}.jpg").touch()
+    compared, equal = [], PurePath.__eq__
+    monkeypatch.setattr(PurePath, "__eq__", lambda one, other: compared.append(one) or equal(one, other))
+    assert read_local(folder, tmp_path / "pool", ImportOptions(class_name="zebra")).total == 200
+    assert len(compared) <= 2 * 200
+
+
+def test_photos_in_any_folder_of_a_flat_one_are_not_left_out(tmp_path):
+    noise(tmp_path / "trip" / "1.png", 1)
+    (tmp_path / "trip" / "a").mkdir()
+    noise(tmp_path / "trip" / "b" / "2.png", 2)
+    with pytest.raises(UsageError, match="has a folder 'b' with photos: leave out --class"):
+        import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
+
+
+def test_a_file_that_no_photo_is_as_large_as_is_listed(tmp_path):
+    with noise(tmp_path / "zebras" / "a.png", 1).open("r+b") as file:
+        file.truncate(2**31)
+    noise(tmp_path / "zebras" / "b.png", 2)
+    report = import_photos(tmp_path / "pool", tmp_path / "zebras", ImportOptions(class_name="zebra"))
+    assert report.added == 1
+    assert "no more than 1,073,741,824 are read" in report.rejected[0].reason
+
+
+def test_a_name_that_is_not_utf_8_is_named(tmp_path):
+    noise(tmp_path / "zebras" / "a.png", 1)
+    shutil.copy(tmp_path / "zebras" / "a.png", os.fsencode(tmp_path / "zebras") + b"/\xff.png")
+    with pytest.raises(CounterGroundError, match=r"udcff.png' is not UTF-8: rename it"):
+        import_photos(tmp_path / "pool", tmp_path / "zebras", ImportOptions(class_name="zebra"))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_long_numbers_of_observations_stay_apart(tmp_path, suffix):
+    files = [noise(tmp_path / f"{number}.png", number) for number in range(3)]
+    numbers = [2**53, 2**53 + 1, 7]
+    columns = {"path": list(map(str, files)), "class_name": ["zebra"] * 3, "observation": numbers}
+    import_photos(tmp_path / "pool", write_table(tmp_path / f"mine{suffix}", columns))
+    photos, _, _ = everything(tmp_path / "pool")
+    assert set(photos["observation"]) == set(map(str, numbers))
+    assert photos["cluster"].n_unique() == 3
+
+
+def test_a_photo_without_a_key_is_known_by_its_content(tmp_path):
+    file = noise(tmp_path / "pool" / "files" / "zebra" / "a.png", 1)
+    noise(tmp_path / "zebras" / "a.png", 1)
+    shutil.move(tmp_path / "pool", tmp_path / "aside")
+    with open_pool(tmp_path / "pool", create=True) as pool:
+        shutil.move(tmp_path / "aside" / "files" / "zebra", pool.files)
+        pool.add_photos([{"path": "files/zebra/a.png", "photo_id": photo_id(file), "class_name": "zebra"}])
+    report = import_photos(tmp_path / "pool", tmp_path / "zebras", ImportOptions(class_name="zebra"))
+    assert (report.added, report.present) == (0, 1)
+
+
+def test_the_same_photo_under_another_class_is_a_conflict_that_is_listed(tmp_path):
+    noise(tmp_path / "trip" / "1.jpg", 1)
+    import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
+    report = import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="okapi"))
+    assert (report.added, [one.reason for one in report.rejected]) == (
+        0,
+        ["the pool has it as 'zebra': discard it there first"],
+    )
+
+
+def test_a_class_that_a_table_corrects_is_taken_over_once_the_photo_was_discarded(tmp_path, labelled):
+    files = sorted(map(str, labelled.rglob("*.jpg")))
+    columns = {"path": files, "class_name": ["zebra"] * 9, "background": ["grass"] * 9}
+    import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", columns))
+    corrected = columns | {"class_name": ["okapi"] + ["zebra"] * 8}
+    source = write_table(tmp_path / "mine.csv", corrected)
+    assert len(import_photos(tmp_path / "pool", source).rejected) == 1
+    with open_pool(tmp_path / "pool") as pool:
+        (path,) = pool.photos().filter(photo_id=photo_id(files[0]))["path"]
+        pool.decide(path, annotator="ann", task="review", labels=["label noise"])
+        report = import_photos(tmp_path / "pool", source)
+        assert (report.added, report.by_class, report.rejected) == (1, {"okapi": 1}, ())
+        assert import_photos(tmp_path / "pool", source).present == 9
+        found = pool.freeze().photos.filter(photo_id=photo_id(files[0]))
+        assert found.select("class_name", "background").rows() == [("okapi", "grass")]
+
+
+def test_class_names_that_mean_one_class_are_refused_and_can_be_renamed(tmp_path, labelled):
+    import_photos(tmp_path / "pool", labelled)
+    noise(tmp_path / "more" / "Flamingo" / "1.jpg", 50)
+    with pytest.raises(CounterGroundError, match="Import it under that name: --rename 'Flamingo=flamingo'"):
+        import_photos(tmp_path / "pool", tmp_path / "more")
+    noise(tmp_path / "other" / "ice bear" / "1.jpg", 51)
+    import_photos(tmp_path / "pool", tmp_path / "other")
+    noise(tmp_path / "third" / "polar bear" / "1.jpg", 52)
+    with pytest.raises(CounterGroundError, match="are the same class"):
+        import_photos(tmp_path / "pool", tmp_path / "third")
+    renamed = ImportOptions(rename={"polar bear": "ice bear"})
+    assert import_photos(tmp_path / "pool", tmp_path / "third", renamed).by_class == {"ice bear": 1}
+    assert len(everything(tmp_path / "pool")[0]) == 11
+
+
+def test_a_background_that_the_pool_spells_otherwise_is_the_pools(tmp_path):
+    for number, place in enumerate(("Grass", " road", "Reef")):
+        noise(tmp_path / "animals" / "zebra" / place / "1.jpg", number)
+        noise(tmp_path / "animals" / "ostrich" / place / "1.jpg", 10 + number)
+    report = import_photos(tmp_path / "pool", tmp_path / "animals")
+    assert report.notes == (
+        "New background labels in the pool: Reef.",
+        "Background labels written as the pool does: 'Grass' as 'grass'.",
+    )
+    with open_pool(tmp_path / "pool") as pool:
+        assert pool.background_labels() == [*BACKGROUND_LABELS, "Reef"]
+        photo = pool.verdicts("background").filter(label="grass")["path"][0]
+        pool.decide(photo, annotator="ann", task="background", labels=["grass"])
+        assert set(pool.verdicts("background")["status"]) == {"single", "agreed"}
+        assert set(pool.freeze().photos["background"]) == {"grass", "road", "Reef"}
+    columns = {
+        "path": [str(f) for f in sorted((tmp_path / "animals").rglob("*.jpg"))],
+        "background": ["REEF"] * 6,
+    }
+    source = write_table(tmp_path / "mine.csv", columns)
+    again = import_photos(tmp_path / "pool", source, ImportOptions(class_name="hen"))
+    assert "Background labels written as the pool does: 'REEF' as 'Reef'." in again.notes
+
+
+def test_names_that_look_alike_are_told_apart(tmp_path):
+    for number, form in enumerate(("NFC", "NFD")):
+        noise(tmp_path / form / unicodedata.normalize(form, "café cat") / "1.jpg", number)
+    import_photos(tmp_path / "pool", tmp_path / "NFC")
+    with pytest.raises(CounterGroundError, match=r"class 'cafe\\u0301 cat' 'caf\\xe9 cat'\. Import it under"):
+        import_photos(tmp_path / "pool", tmp_path / "NFD")
+
+
+def test_all_classes_that_the_pool_calls_otherwise_are_listed(tmp_path):
+    for number, name in enumerate(("zebra", "flamingo", "Zebra", "Flamingo")):
+        noise(tmp_path / ("first" if number < 2 else "more") / name / "1.jpg", number)
+    import_photos(tmp_path / "pool", tmp_path / "first")
+    with pytest.raises(CounterGroundError, match=r"'Flamingo=flamingo'.* --rename 'Zebra=zebra'"):
+        import_photos(tmp_path / "pool", tmp_path / "more")
+
+
+def test_a_name_that_may_be_a_dog_is_not_renamed_to_a_garment(tmp_path):
+    noise(tmp_path / "first" / "cardigan" / "1.jpg", 1)
+    import_photos(tmp_path / "pool", tmp_path / "first")
+    for number, name in enumerate(("Cardigan", "yeti")):
+        noise(tmp_path / "more" / name / "1.jpg", 2 + number)
+    with pytest.raises(CounterGroundError, match=r"ambiguous.*264.*'Cardigan=NAME'"):
+        import_photos(tmp_path / "pool", tmp_path / "more")
+
+
+def test_renaming_a_class_that_is_missing_is_an_error(tmp_path, labelled):
+    with pytest.raises(
+        UsageError, match=r"'zebras', which is not a class of the source. Did you mean 'zebra'\?"
+    ):
+        import_photos(tmp_path / "pool", labelled, ImportOptions(rename={"zebras": "okapi"}))
+
+
+def test_numbered_class_folders_get_their_names(tmp_path):
+    noise(tmp_path / "src" / "100 black swan" / "water" / "1.jpg", 1)
+    report = import_photos(tmp_path / "pool", tmp_path / "src")
+    assert report.by_class == {"black swan": 1}
+
+
+def test_a_pool_gives_what_stands_in_it(tmp_path, labelled):
+    import_photos(tmp_path / "first", labelled)
+    first = open_pool(tmp_path / "first")
+    gone = first.photos()["path"][0]
+    first.decide(gone, annotator="ann", task="review", labels=["clarity"])
+    report = import_photos(tmp_path / "second", tmp_path / "first")
+    assert (report.added, report.backgrounds) == (8, 8)
+    assert any("1 of 9 photos of the pool were discarded" in note for note in report.notes)
+    snapshot = first.snapshot()
+    for source in (tmp_path / "first", snapshot):
+        with pytest.raises(UsageError, match="cannot be imported into itself"):
+            import_photos(tmp_path / "first", source)
+    assert import_photos(tmp_path / "third", snapshot).added == 8
+
+
+def test_sources_that_are_none_make_no_pool(tmp_path):
+    for source, message in (
+        (tmp_path / "nowhere", "no such path exists"),
+        (Path(__file__), "neither a folder"),
+        ("", "an empty name"),
+        (os.fsdecode(b"z\xff"), "is not UTF-8"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            import_photos(tmp_path / "pool", source)
+    with pytest.raises(UsageError, match="needs a folder of photos of one class"):
+        import_photos(tmp_path / "pool", Path(__file__), ImportOptions(class_name="zebra"))
+    assert not (tmp_path / "pool").exists()
+
+
+def test_a_folder_with_something_else_in_it_is_no_place_for_a_pool(tmp_path, labelled):
+    with pytest.raises(CounterGroundError, match="is not a pool, and not empty"):
+        import_photos(labelled, labelled)
+
+
+IMPORT = (
+    "import sys; from counterground.construction.imports import import_photos; import_photos(*sys.argv[1:])"
+)
+
+
+def test_kill_at_any_moment_loses_nothing(tmp_path):
+    source = tmp_path / "many"
+    for number in range(300):
+        noise(source / "zebra" / ("grass", "road")[number % 2] / f"{number}.jpg", number)
+    files = tmp_path / "pool" / "files" / "zebra"
+    process = subprocess.Popen([sys.executable, "-c", IMPORT, str(tmp_path / "pool"), str(source)])
+    while process.poll() is None and (not files.is_dir() or len(list(files.iterdir())) < 40):
+        time.sleep(0.002)
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    import_photos(tmp_path / "pool", source)
+    photos, verdicts, decisions = everything(tmp_path / "pool")
+    assert len(photos) == len(decisions) == 300
+    assert verdicts["label"].value_counts().sort("label").rows() == [("grass", 150), ("road", 150)]
+    assert len([file for file in files.iterdir() if not file.name.startswith(".")]) == 300
+
+
+def test_a_photo_too_strange_for_its_suffix_gets_the_right_one(tmp_path):
+    out = io.BytesIO()
+    Image.new("RGB", (30, 20), "red").save(out, "PNG")
+    (tmp_path / "trip").mkdir()
+    (tmp_path / "trip" / "a.jpg").write_bytes(out.getvalue())
+    import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
+    photos = everything(tmp_path / "pool")[0]
+    assert photos["path"][0].endswith(".png")
+    assert (tmp_path / "pool" / photos["path"][0]).read_bytes() == out.getvalue()
+
+
+def test_without_the_database_the_error_says_what_to_install(tmp_path, labelled):
+    code = f"import sys; sys.modules['sqlalchemy'] = None\n{IMPORT}"
+    command = [sys.executable, "-c", code, str(tmp_path / "pool"), str(labelled)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "MissingExtraError: The package sqlalchemy is not installed: run `pip install '." in done.stderr
+
+
+def test_names_do_not_speak_to_the_terminal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COUNTERGROUND_CACHE", str(tmp_path / "cache"))
+    title = "\x1b]0;mine\x07"
+    noise(tmp_path / "made" / f"yeti{title}" / f"snow{title}" / f"{title}1.jpg", 60)
+    (tmp_path / "made" / f"yeti{title}" / f"snow{title}" / f"{title}2.jpg").write_text("no photo")
+    noise(tmp_path / "made" / "zebra" / "grass" / "1.jpg", 61)
+    pool = str(tmp_path / "pool")
+    source = str(tmp_path / "made")
+    for words in (
+        ["import", pool, source],
+        ["curate", pool],
+        ["pool", pool],
+        ["export", pool, "--format", "parquet", "--private", "--out", str(tmp_path / "out")],
+        ["import", pool, source, "--rename", f"yeti{title}=yéti", "--annotator", "ann"],
+        ["import", pool, source, "--rename", f"{title}=x"],
+    ):
+        main(words)
+        printed = capsys.readouterr()
+        said = printed.out + printed.err
+        assert said
+        assert not {"\x1b", "\x07"} & set(said), words

@@ -1,0 +1,385 @@
+"""Which photo comes next for whom."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import uuid
+
+import polars as pl
+import pytest
+
+from counterground.construction.pool import Queue, open_pool
+from counterground.construction.pool.queue import LEASE_SECONDS
+from counterground.errors import UsageError
+
+
+def names(batch):
+    return [photo.path for photo in batch.photos]
+
+
+def decide(queue, path, label, by="ann", task="background", **more):
+    return queue.decide(path, annotator=by, task=task, labels=[label], token=str(uuid.uuid4()), **more)
+
+
+def work_off(queue, annotator, task="background", label="water"):
+    """Decide on everything that comes, one by one; return it in order."""
+    seen = []
+    while photos := queue.lease(annotator, task, count=1).photos:
+        seen.append(photos[0].path)
+        decide(queue, photos[0].path, label, by=annotator, task=task)
+    return seen
+
+
+def test_classes_come_one_after_the_other_each_in_an_order_of_its_annotator(pool):
+    queue = Queue(pool, second=1)
+    ann, ben = work_off(queue, "ann"), work_off(queue, "ben")
+    classes = [path.split("/")[1] for path in ann]
+    assert classes == ["flamingo"] * 4 + ["ice_bear"] * 4
+    assert ann != ben
+    assert sorted(ann) == sorted(ben) == pool.photos()["path"].to_list()
+
+
+FIRST = """
+import sys
+from counterground.construction.pool import Queue, open_pool
+with open_pool(sys.argv[1]) as pool:
+    print(*(photo.path for photo in Queue(pool).lease("ann", "review", count=8).photos), sep="\\n")
+"""
+
+
+def test_the_order_is_the_same_in_every_process(pool):
+    first = names(Queue(pool).lease("ann", "review", count=8))
+    for seed in "12":  # of Python's own hashes
+        command = [sys.executable, "-c", FIRST, str(pool.root)]
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert ran.stdout.splitlines() == first
+    assert [path.split("/")[1] for path in first] != ["flamingo"] * 4 + ["ice_bear"] * 4
+
+
+def shared(pool, share, task="background"):
+    """The photos of which two annotators are given the same: what the second one gets after the first."""
+    people = Queue(pool, second=share, annotators=["ann", "ben"])
+    first, second = work_off(people, "ann", task, "keep" if task == "review" else "water"), []
+    while photos := people.lease("ben", task, count=20).photos:
+        second += [photo.path for photo in photos]
+        for path in second[-len(photos) :]:
+            decide(people, path, "keep" if task == "review" else "water", by="ben", task=task)
+    assert set(second) <= set(first)
+    assert people.lease("cyd", task).photos == []
+    return second
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_the_share_for_two_is_exact_and_spread_over_the_classes(tmp_path, make_pool, share):
+    sizes = {"many": 20, "some": 9, "few": 4, "fewer": 3, "least": 3}
+    with make_pool(tmp_path / "pool", sizes) as pool:
+        given = shared(pool, share)
+    assert len(given) == round(share * 39)
+    for name, photos in sizes.items():
+        count = sum(f"/{name}/" in path for path in given)
+        assert abs(count - share * photos) < 1 + 1e-9, name
+
+
+def test_backgrounds_take_their_share_of_what_stands(tmp_path, make_pool):
+    with make_pool(tmp_path / "pool", {"flamingo": 20}) as pool:
+        for path in pool.photos()["path"][:10]:
+            pool.decide(path, annotator="ann", task="review", labels=["clarity"])
+        assert len(shared(pool, 0.2)) == 2
+
+
+def test_a_discard_moves_the_share_to_another_photo(tmp_path, make_pool):
+    with make_pool(tmp_path / "pool", {"flamingo": 10}) as pool:
+        queue = Queue(pool, second=0.1, annotators=["ann", "ben"])
+        work_off(queue, "ann")
+        first = names(queue.lease("ben", "background"))
+        decide(queue, first[0], "clarity", by="ann", task="review")
+        second = names(queue.lease("ben", "background"))
+        assert len(first) == len(second) == 1
+        assert first != second
+
+
+def test_photos_that_are_added_hardly_change_who_is_shared(tmp_path, make_pool):
+    with make_pool(tmp_path / "pool", {"ice bear": 30, "flamingo": 30}) as pool:
+        rows = pool.photos().to_dicts()
+    with make_pool(tmp_path / "smaller", {"ice bear": 30, "flamingo": 30}) as pool:
+        with pool.connect() as connection:
+            connection.exec_driver_sql("DELETE FROM photo WHERE path LIKE '%/029.png'")
+        before = set(shared(pool, 0.2, "review"))
+        pool.add_photos([row for row in rows if row["path"].endswith("/029.png")])
+        queue = Queue(pool, second=0.2, annotators=["ann", "ben"])
+        work_off(queue, "ann", "review", "keep")
+        fresh = set(work_off(queue, "ben", "review", "keep"))
+    assert len(before) == len(before - fresh) == 12
+    assert len(fresh) <= 2
+
+
+def test_a_larger_share_keeps_the_photos_of_a_smaller_one(tmp_path, make_pool):
+    with make_pool(tmp_path / "pool", {"ice bear": 10, "flamingo": 8}) as pool:
+        small = shared(pool, 0.2)
+        wider = Queue(pool, second=0.5, annotators=["ann", "ben"])  # asks only for those that are new in it
+        assert len(small) + len(work_off(wider, "ben")) == 9
+
+
+def test_one_annotator_alone_awaits_nobody(pool):
+    queue = Queue(pool, second=1, annotators=["ann"])
+    work_off(queue, "ann")
+    assert sum(row.complete for row in queue.progress("background")) == 8
+    assert sum(row.begun for row in queue.progress("background")) == 0
+    rest = queue.remaining("ann", "background")
+    assert (rest.waiting, rest.elsewhere, rest.alone) == (0, 0, True)
+    queue.decide(
+        pool.photos()["path"][0], annotator="cyd", task="background", labels=["sky"], adjudicates=True
+    )
+    assert queue.remaining("ann", "background").alone  # who adjudicates does not label
+
+    both = Queue(pool, second=1, annotators=["ben"])  # whoever comes later is given the share
+    assert len(names(both.lease("ben", "background", count=8))) == 7
+    rest = both.remaining("ann", "background")
+    assert (rest.waiting, rest.elsewhere, rest.alone) == (7, 0, False)
+
+
+def test_what_is_on_a_screen_is_not_given_to_another(pool):
+    one, other = Queue(pool, second=0), Queue(open_pool(pool.root), second=0)
+    mine, theirs = names(one.lease("ann", "review", count=4)), names(other.lease("ben", "review", count=8))
+    assert set(mine) & set(theirs) == set()
+    assert len(mine) + len(theirs) == 8
+    assert names(one.lease("ann", "review", count=4)) == mine  # a page that is loaded again gets its own back
+    rest = other.remaining("ben", "review")
+    assert (rest.waiting, rest.elsewhere) == (0, 4)
+
+
+def test_a_photo_for_two_is_on_two_screens_and_not_on_three(pool):
+    queue = Queue(pool, second=1, annotators=["ann", "ben"])
+    assert len(names(queue.lease("ann", "review", count=8))) == 8
+    assert len(names(queue.lease("ben", "review", count=8))) == 8
+    assert names(queue.lease("cyd", "review", count=8)) == []
+
+
+def test_a_lease_ends(pool, monkeypatch):
+    queue = Queue(pool, second=0)
+    held = names(queue.lease("ann", "review", count=8))
+    assert names(queue.lease("ben", "review")) == []
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + LEASE_SECONDS - 1)
+    queue.lease("ann", "review", count=0, leased=held[:2])  # the page is still there
+    assert names(queue.lease("ben", "review", count=8)) == []
+    monkeypatch.setattr(time, "time", lambda: now + LEASE_SECONDS + 1)
+    free = names(queue.lease("ben", "review", count=8))
+    assert set(free) == set(held[2:])
+    back = queue.lease("ann", "review", count=0, leased=held)
+    assert set(back.revoked) == set(free)
+
+
+def test_a_clock_that_was_ahead_keeps_no_photo_back(pool, monkeypatch):
+    queue = Queue(pool, second=0)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1_000_000)
+    queue.lease("ann", "review", count=8)
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert len(names(queue.lease("ben", "review", count=8))) == 8
+
+
+def test_leases_are_given_back(pool):
+    queue = Queue(pool, second=0)
+    queue.lease("ann", "review", count=8)
+    queue.release(["ann"])
+    assert len(names(queue.lease("ben", "review", count=8))) == 8
+
+
+def test_a_decision_gives_the_photo_back_and_an_undo_takes_it(pool):
+    queue = Queue(pool, second=0)
+    path = names(queue.lease("ann", "review", count=1))[0]
+    decide(queue, path, "keep", task="review")
+    assert path not in names(queue.lease("ben", "review", count=8))
+    queue.release(["ben"])
+    photo, row = queue.undo("ann", "review", of=None, token=str(uuid.uuid4()))
+    assert (photo.path, row["labels"]) == (path, ["keep"])
+    assert path not in names(queue.lease("ben", "review", count=8))  # it is on ann's screen again
+
+
+def test_undo_names_its_decision_once(pool):
+    queue = Queue(pool)
+    path = names(queue.lease("ann", "review", count=1))[0]
+    token, undo = str(uuid.uuid4()), str(uuid.uuid4())
+    queue.decide(path, annotator="ann", task="review", labels=["keep"], token=token)
+    for _ in range(2):  # the second time the answer was lost
+        assert queue.undo("ann", "review", of=token, token=undo)[0].path == path
+    assert len(pool.decisions()) == 2
+    with pytest.raises(UsageError, match="undone before"):
+        queue.undo("ann", "review", of=token, token=str(uuid.uuid4()))
+    with pytest.raises(UsageError, match="no decision"):
+        queue.undo("ann", "review", of="another", token=str(uuid.uuid4()))
+    other = decide(queue, path, "keep", task="review")
+    with pytest.raises(UsageError, match="Only its annotator"):
+        queue.undo("ben", "review", of=other, token=str(uuid.uuid4()))
+    assert queue.undo("ben", "review", of=None, token=str(uuid.uuid4())) is None
+
+
+def test_what_was_sent_twice_is_accepted_though_its_label_is_gone(pool):
+    queue = Queue(pool)
+    path, token = pool.photos()["path"][0], str(uuid.uuid4())
+    first = queue.decide(path, annotator="ann", task="background", labels=["snow"], token=token)
+    pool.set_setting("background_labels", ["moss"])
+    assert queue.decide(path, annotator="ann", task="background", labels=["snow"], token=token) == first
+    with pytest.raises(UsageError, match="'snow' is not a label of background"):
+        decide(queue, path, "snow")
+
+
+def test_postponed_photos_come_last_the_longest_waiting_first(pool):
+    queue = Queue(pool, second=0)
+    order = names(queue.lease("ann", "background", count=8))
+    for path in (order[3], order[0]):
+        decide(queue, path, "later")
+    batch = queue.lease("ann", "background", count=8)
+    kept = [path for path in order if path not in (order[3], order[0])]
+    assert names(batch) == [*kept, order[3], order[0]]
+    assert [photo.postponed for photo in batch.photos] == [False] * 6 + [True] * 2
+    decide(queue, order[3], "later")
+    assert names(queue.lease("ann", "background", count=8))[-2:] == [order[0], order[3]]
+    assert (batch.done, batch.left) == (0, 8)
+
+
+def test_imported_labels_are_an_annotators(pool):
+    first, second = pool.photos()["path"][:2]
+    for path in (first, second):
+        pool.decide(path, annotator="imported", task="background", labels=["grass"])
+    assert len(names(Queue(pool, second=0).lease("ann", "background", count=8))) == 6
+    assert len(names(Queue(pool, second=1).lease("ann", "background", count=8))) == 8
+
+
+def test_backgrounds_are_asked_of_photos_that_stand(pool):
+    queue = Queue(pool, second=1)
+    kept, dropped, disputed, adjudicated, *_ = pool.photos()["path"].to_list()
+    for path, labels in (
+        (kept, ["keep", "keep"]),
+        (dropped, ["clarity", "duplicate"]),
+        (disputed, ["keep", "clarity"]),
+        (adjudicated, ["keep", "clarity"]),
+    ):
+        for name, label in zip(("ann", "ben"), labels, strict=True):
+            decide(queue, path, label, by=name, task="review")
+    decide(queue, adjudicated, "keep", by="cyd", task="review", adjudicates=True)
+    waiting = names(queue.lease("ann", "background", count=8))
+    assert set(pool.photos()["path"]) - set(waiting) == {dropped, disputed}
+    assert set(waiting) == set(pool.freeze().photos["path"])
+
+
+def test_what_is_adjudicated_is_asked_of_nobody(pool):
+    queue = Queue(pool, second=1)
+    path = pool.photos()["path"][0]
+    for name, label in (("ann", "snow"), ("ben", "sky")):
+        decide(queue, path, label, by=name)
+    disagreement = queue.disagreements("background")[0]
+    assert (disagreement.photo.path, disagreement.votes) == (path, {"ann": ["snow"], "ben": ["sky"]})
+    number = decide(queue, path, "snow", by="cyd", adjudicates=True)
+    assert queue.disagreements("background") == []
+    assert path not in names(queue.lease("dan", "background", count=8))
+    assert [(one.id, one.labels) for one in queue.adjudications("background")] == [(number, ["snow"])]
+    queue.undo("ann", "background", of=number, token=str(uuid.uuid4()))  # an adjudication may be anyone's
+    assert [one.photo.path for one in queue.disagreements("background")] == [path]
+    assert queue.adjudications("background") == []
+
+
+def test_two_reasons_to_discard_are_no_dispute(pool):
+    queue = Queue(pool)
+    path = pool.photos()["path"][0]
+    for name, label in (("ann", "clarity"), ("ben", "ambiguity")):
+        decide(queue, path, label, by=name, task="review")
+    assert queue.disagreements("review") == []
+    assert pool.verdicts("review")["status"][0] == "agreed"
+
+
+def test_ranked_reviews_begin_with_what_is_most_doubtful(pool):
+    paths = pool.photos()["path"].to_list()
+    row = {
+        "signal": "blur",
+        "reason": "feature noise",
+        "value": 1.0,
+        "explanation": "Blurred.",
+        "related": None,
+    }
+    strengths = {paths[6]: (True, 0.4), paths[2]: (True, 0.9), paths[0]: (False, 0.3)}
+    pool.write_signals(
+        pl.DataFrame([row | {"path": p, "flagged": f, "priority": s} for p, (f, s) in strengths.items()])
+    )
+    queue = Queue(pool, order="ranked")
+    assert names(queue.lease("ann", "review", count=8))[:2] == [paths[2], paths[6]]
+    assert names(queue.lease("ann", "background", count=8)) == names(
+        Queue(pool).lease("ann", "background", count=8)
+    )
+    assert [flag.explanation for flag in queue.flags(paths)[paths[2]]] == ["Blurred."]
+    assert paths[0] not in queue.flags(paths)
+
+
+def test_photos_that_are_added_meanwhile_are_seen(pool):
+    queue = Queue(pool, second=0)
+    work_off(queue, "ann", "review", "keep")
+    row = pool.photos().row(0, named=True)
+    copy = pool.files / "flamingo" / "new.png"
+    copy.write_bytes(pool.photo_file(row["path"]).read_bytes())
+    pool.add_photos(
+        [{"path": "files/flamingo/new.png", "photo_id": row["photo_id"], "class_name": "flamingo"}]
+    )
+    assert names(queue.lease("ann", "review")) == ["files/flamingo/new.png"]
+
+
+def test_progress_counts_what_verdicts_say(pool):
+    queue = Queue(pool, second=1)
+    paths = pool.photos()["path"].to_list()
+    for path, labels in zip(paths, (["snow", "snow"], ["snow", "sky"], ["snow"]), strict=False):
+        for name, label in zip(("ann", "ben"), labels, strict=False):
+            decide(queue, path, label, by=name, seconds=2.0)
+    first, second = queue.progress("background")
+    assert (first.class_name, first.photos, first.complete, first.begun, first.disagreed) == (
+        "flamingo",
+        4,
+        2,
+        1,
+        1,
+    )
+    assert (second.photos, second.complete, second.begun, second.disagreed) == (4, 0, 0, 0)
+    people = {row.name: row for row in queue.annotators("background", ["cyd"])}
+    assert (people["ann"].done, people["ann"].left, people["ann"].pace) == (3, 5, 2.0)
+    assert (people["cyd"].done, people["cyd"].left, people["cyd"].pace) == (0, 6, None)
+
+
+def test_pace_leaves_out_what_was_postponed_or_undone(pool):
+    queue = Queue(pool)
+    paths = pool.photos()["path"].to_list()
+    for path, label, seconds in zip(
+        paths, ("snow", "later", "later", "sky", "sky"), (8, 1, 1, 2, 2), strict=False
+    ):
+        decide(queue, path, label, by="ann", seconds=float(seconds))
+    pool.undo("ann", "background")
+    pool.undo("ann", "background")
+    (ann,) = queue.annotators("background")
+    assert (ann.done, ann.pace) == (1, 8.0)
+
+
+def test_servers_side_by_side_share_the_work(tmp_path_factory, make_pool):
+    root = make_pool(tmp_path_factory.mktemp("many") / "pool", {"flamingo": 150}).root
+    seen, fault, all_here = [], [], threading.Barrier(3)
+
+    def work(name):
+        try:
+            queue = Queue(open_pool(root), second=0)
+            path = queue.lease(name, "background", count=1).photos[0].path
+            all_here.wait()  # each has a photo in hand before any decides
+            decide(queue, path, "water", by=name)
+            seen.extend([path, *work_off(queue, name)])
+        except Exception as error:  # told to the test below
+            fault.append(error)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("ann", "ben", "cyd")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert fault == []
+    assert len(seen) == len(set(seen)) == 150
+    decisions = open_pool(root).decisions()
+    assert len(decisions) == 150
+    assert decisions["annotator"].n_unique() == 3

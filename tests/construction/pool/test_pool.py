@@ -1,0 +1,349 @@
+"""The pool: nothing is lost, nothing is done twice, nothing is decided in silence."""
+
+import shutil
+import sqlite3
+
+import made_pools
+import polars as pl
+import pytest
+
+from counterground.benchmarks import open_benchmark
+from counterground.construction.pool import BACKGROUND_LABELS, open_pool
+from counterground.errors import CounterGroundError, UsageError
+
+CLASSES = ("ice bear", "flamingo")
+
+
+def paths(pool):
+    return pool.photos()["path"].to_list()
+
+
+def decide(pool, path, label, by="ann", task="background", **more):
+    return pool.decide(path, annotator=by, task=task, labels=[label], **more)
+
+
+def verdict(pool, path, task="background"):
+    return pool.verdicts(task).row(by_predicate=pl.col("path") == path, named=True)
+
+
+def test_a_photo_is_taken_in_once(pool):
+    rows = pool.photos().to_dicts()
+    assert pool.add_photos(rows) == 0
+    assert len(pool.photos()) == 8
+    assert pool.photos()["added_at"].null_count() == 0
+
+
+@pytest.mark.parametrize(
+    "path", ["files/../../etc/passwd", "/etc/passwd", "a.png", "files", "files//a.png", "files/x\\y"]
+)
+def test_places_outside_the_pool_are_refused(pool, path):
+    with pytest.raises(CounterGroundError, match="not a path below files"):
+        pool.add_photos([{"path": path, "photo_id": "0" * 64, "class_name": "x"}])
+
+
+def test_links_are_refused(pool, tmp_path):
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"secret")
+    (pool.files / "link.png").symlink_to(secret)
+    (pool.files / "out").symlink_to(tmp_path)
+    for path in ("files/link.png", "files/out/secret.png"):
+        with pytest.raises(CounterGroundError, match="link"):
+            pool.photo_file(path)
+
+
+def test_class_folders_differ_and_are_plain(pool):
+    names = [
+        "ice bear",
+        "ice_bear",
+        "Ice bear",
+        "a/b",
+        "a_b",
+        "..",
+        "con",
+        "é",
+        "e",
+        "",
+        "x" * 200,
+        "x" * 201,
+    ]
+    folders = [pool.class_folder(name) for name in names]
+    assert len({folder.lower() for folder in folders}) == len(names)
+    assert folders[0] == "ice_bear"
+    assert all(folder.isascii() and "/" not in folder and not folder.startswith(".") for folder in folders)
+
+
+def test_the_last_decision_of_an_annotator_counts(pool):
+    path = paths(pool)[0]
+    decide(pool, path, "snow")
+    decide(pool, path, "grass")
+    assert verdict(pool, path)["label"] == "grass"
+    assert verdict(pool, path)["status"] == "single"
+    assert len(pool.decisions()) == 2
+
+
+def test_undo_brings_back_what_stood_before_and_keeps_everything(pool):
+    first, second = paths(pool)[:2]
+    decide(pool, first, "snow")
+    decide(pool, first, "grass")
+    decide(pool, second, "sky")
+    assert pool.undo("ann", "background")["path"] == second
+    assert pool.undo("ann", "background")["labels"] == ["grass"]
+    assert verdict(pool, first)["label"] == "snow"
+    assert verdict(pool, second)["status"] == "none"
+    assert pool.undo("ben", "background") is None
+    assert pool.undo("ann", "review") is None
+    assert len(pool.decisions()) == 5
+
+
+def test_sending_twice_decides_once(pool):
+    path = paths(pool)[0]
+    assert decide(pool, path, "snow", token="t") == decide(pool, path, "snow", token="t")
+    decide(pool, path, "grass")
+    pool.undo("ann", "background", token="u")
+    pool.undo("ann", "background", token="u")
+    assert verdict(pool, path)["label"] == "snow"
+    assert len(pool.decisions()) == 3
+    with pytest.raises(UsageError, match="belongs to"):
+        decide(pool, paths(pool)[1], "snow", token="t")
+
+
+def test_disagreement_stands_until_it_is_adjudicated(pool):
+    path = paths(pool)[0]
+    decide(pool, path, "snow")
+    decide(pool, path, "snow", by="ben")
+    assert verdict(pool, path)["status"] == "agreed"
+    decide(pool, path, "grass", by="ben")
+    assert verdict(pool, path) | {"labels": None} == {
+        "path": path,
+        "class_name": "flamingo",
+        "label": None,
+        "labels": None,
+        "status": "disagreed",
+        "annotators": 2,
+        "stands": True,
+    }
+    number = decide(pool, path, "sky", by="eve", adjudicates=True)
+    assert (verdict(pool, path)["label"], verdict(pool, path)["status"]) == ("sky", "adjudicated")
+    assert pool.undo("eve", "background") is None  # an adjudication is undone by its id only
+    pool.undo("ann", "background", of=number)
+    assert verdict(pool, path)["status"] == "disagreed"
+
+
+def test_two_who_discard_agree_whatever_their_reasons(pool):
+    path = paths(pool)[0]
+    decide(pool, path, "clarity", task="review")
+    decide(pool, path, "ambiguity", by="ben", task="review")
+    found = verdict(pool, path, "review")
+    assert (found["status"], found["label"], found["labels"]) == (
+        "agreed",
+        "clarity",
+        ["clarity", "ambiguity"],
+    )
+    decide(pool, path, "keep", by="ben", task="review")
+    assert verdict(pool, path, "review")["status"] == "disagreed"
+
+
+def test_later_is_no_verdict(pool):
+    path = paths(pool)[0]
+    decide(pool, path, "snow")
+    decide(pool, path, "later")
+    assert verdict(pool, path)["status"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "message"),
+    [
+        ("background", ["snwo"], "Did you mean 'snow'"),
+        ("background", [], "one label or several"),
+        ("background", ["snow", "snow"], "one label or several"),
+        ("background", ["later", "snow"], "one label or several"),
+        ("review", ["keep", "clarity"], "kept or discarded"),
+        ("reviews", ["keep"], "Did you mean 'review'"),
+    ],
+)
+def test_what_is_no_decision_is_refused(pool, task, labels, message):
+    with pytest.raises(UsageError, match=message):
+        pool.decide(paths(pool)[0], annotator="ann", task=task, labels=labels)
+    assert pool.decisions().is_empty()
+
+
+def test_unknown_photos_and_annotators_without_a_name_are_refused(pool):
+    with pytest.raises(UsageError, match="no photo"):
+        decide(pool, "files/none.png", "snow")
+    with pytest.raises(UsageError, match="name of its annotator"):
+        decide(pool, paths(pool)[0], "snow", by=" ")
+
+
+def test_many_decisions_are_all_or_none(pool):
+    good = {"path": paths(pool)[0], "annotator": "imported", "task": "background", "labels": ["snow"]}
+    with pytest.raises(UsageError, match=r"no photo 'files/none\.png'"):
+        pool.decide_all([good, good | {"path": "files/none.png"}])
+    assert pool.decisions().is_empty()
+    pool.decide_all([good])
+    assert verdict(pool, good["path"])["label"] == "snow"
+
+
+def test_the_database_itself_refuses_to_forget(pool):
+    decide(pool, paths(pool)[0], "snow")
+    with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
+        for statement in ("DELETE FROM decision", "UPDATE decision SET labels = '[\"sky\"]'"):
+            with pytest.raises(sqlite3.IntegrityError, match="never changed"):
+                raw.execute(statement)
+
+
+def test_labels_of_ones_own(pool):
+    pool.set_setting("background_labels", [*BACKGROUND_LABELS, "studio"])
+    decide(pool, paths(pool)[0], "studio")
+    pool.set_setting("background_labels", ["grass"])
+    assert verdict(pool, paths(pool)[0])["label"] == "studio"
+
+
+def test_labels_in_two_spellings_are_one_background(pool):
+    """Pools of earlier versions may have them, and a used label can be neither renamed nor removed."""
+    pool.add_background_labels(["Grass", "Studio", "studio"])
+    assert pool.background_labels() == [*BACKGROUND_LABELS, "Studio"]
+    pool.set_setting("background_labels", [*BACKGROUND_LABELS, "Grass"])
+    for path, label in zip(paths(pool), ["Grass", "grass", "snow"], strict=False):
+        decide(pool, path, label)
+    benchmark = open_benchmark(pool.root)
+    assert benchmark.photos["background"].to_list()[:4] == ["grass", "grass", "snow", None]
+    assert benchmark.notes[0] == "Backgrounds written as 'grass': 'Grass', 'grass'."
+
+
+def test_freezing_says_what_is_left_out(pool):
+    listed = paths(pool)
+    for path in listed[:6]:
+        decide(pool, path, "keep", task="review")
+        decide(pool, path, "snow")
+    decide(pool, listed[0], "clarity", task="review")
+    decide(pool, listed[1], "ambiguity", by="ben", task="review")
+    decide(pool, listed[2], "grass", by="ben")
+    benchmark = open_benchmark(pool.root)
+    assert benchmark.photos["path"].to_list() == listed[2:]
+    assert benchmark.photos["background"].to_list() == [None, "snow", "snow", "snow", None, None]
+    assert set(benchmark.label_space.names) == set(CLASSES)
+    settle = "settle this in `counterground label`, page Disagreements."
+    assert benchmark.notes == (
+        "1 of 8 photos of the pool were discarded (clarity 1).",
+        f"1 of 8 photos are left out, since annotators disagree on keeping them: {settle}",
+        "2 of 8 photos were included without a review.",
+        "2 of 6 photos have no background label yet.",
+        f"1 of 6 photos have no background, since annotators disagree on it: {settle}",
+    )
+
+
+def test_a_class_without_a_photo_that_stands_is_named(pool):
+    gone = pool.photos().filter(class_name=CLASSES[0])["path"]
+    for path in gone:
+        decide(pool, path, "clarity", task="review")
+    benchmark = pool.freeze()
+    assert CLASSES[0] not in benchmark.label_space.names
+    assert f"No photo is left of 1 of {len(CLASSES)} classes of the pool: {CLASSES[0]}." in benchmark.notes
+
+
+def test_one_photo_in_two_classes_is_noted_as_in_a_folder(tmp_path, make_pool):
+    with make_pool(tmp_path / "pool", dict.fromkeys(CLASSES, 2)) as pool:
+        first, other = pool.photos().filter(class_name="ice bear").row(0, named=True), "files/flamingo/9.png"
+        shutil.copy(pool.root / first["path"], pool.root / other)
+        pool.add_photos([{"path": other, "photo_id": first["photo_id"], "class_name": "flamingo"}])
+        notes = pool.freeze().notes
+    assert notes[-2:] == (
+        "1 photo repeats another byte for byte: copies share a cluster.",
+        "1 photo in several classes, byte for byte: at most one is right.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "note"),
+    [
+        ({}, ""),
+        ({"cluster": lambda number: "herd"}, ""),
+        ({"observer": str, "cluster": lambda number: None}, "though 8 share an observer"),  # in both classes
+        ({"observer": lambda number: "", "observation": lambda number: None}, ""),
+        (
+            {"cluster": lambda number: "herd" if number < 2 else None},
+            "4 of 8 photos have no cluster",
+        ),
+        ({"observation": lambda number: "7"}, "8 of 8 photos have no cluster, so each"),
+        (
+            {"observer": lambda number: "ann", "cluster": lambda number: None if number == 3 else "herd"},
+            "2 of 8 photos have no cluster, so each counts as independent, though 2 share an",
+        ),
+    ],
+)
+def test_photos_without_a_cluster_count_as_independent_and_are_noted_among_related_ones(
+    tmp_path, columns, note
+):
+    with made_pools.fill_pool(tmp_path / "pool", dict.fromkeys(CLASSES, 4), **columns) as pool:
+        frozen, photos = pool.freeze(), pool.photos()
+    assert frozen.photos["cluster"].equals(photos["cluster"])
+    said = [sentence for sentence in frozen.notes if "cluster" in sentence]
+    assert len(said) == bool(note)
+    assert note in "".join(said)
+
+
+def test_a_pool_of_which_nothing_stands_has_no_benchmark(pool):
+    for path in paths(pool):
+        decide(pool, path, "clarity", task="review")
+    with pytest.raises(CounterGroundError, match="no photo to keep"):
+        pool.freeze()
+
+
+def test_the_snapshot_shows_the_verdicts(pool):
+    decide(pool, paths(pool)[0], "snow")
+    frame = pl.read_parquet(pool.snapshot())
+    assert frame["background"].to_list() == ["snow", *[None] * 7]
+
+
+def test_candidates_are_listed_once_and_marked(pool):
+    rows = [{"key": f"k{n}", "class_name": "flamingo", "position": n, "url": f"u{n}"} for n in range(3)]
+    assert pool.add_candidates(rows) == 3
+    assert pool.add_candidates(rows) == 0
+    pool.mark_candidates([("k1", "flamingo", "failed", "404"), ("k2", "flamingo", "got", None)])
+    found = pool.candidates("flamingo")
+    assert found["status"].to_list() == ["wanted", "failed", "got"]
+    assert found["tries"].to_list() == [0, 1, 1]
+    with pytest.raises(CounterGroundError, match="no candidate"):
+        pool.mark_candidates([("k9", "flamingo", "got", None)])
+
+
+def test_what_a_source_says_about_a_photo_can_be_corrected(pool):
+    first, second, *_ = paths(pool)
+    pool.update_photos({first: {"licence": "cc-by", "taxon_id": 41}, second: {"cluster": "ann"}})
+    with open_pool(pool.root) as again:  # checks the digests of all rows
+        photos = again.photos()
+    assert photos.select("licence", "taxon_id", "cluster").rows()[:2] == [
+        ("cc-by", 41, None),
+        ("cc0", None, "ann"),
+    ]
+    for changes, message in (
+        ({first: {"photo_id": "0"}}, "column 'photo_id' of a photo cannot be changed"),
+        ({first: {"taxon_id": "x"}}, "cannot hold 'x'"),
+        (
+            {first: {"licence": "cc-by-nc"}, "files/none.jpg": {"licence": "cc-by"}},
+            "no photo 'files/none.jpg'",
+        ),
+    ):
+        with pytest.raises(CounterGroundError, match=message):
+            pool.update_photos(changes)
+    assert pool.photos().equals(photos)
+
+
+def test_signals_are_replaced_by_name(pool):
+    row = {"path": paths(pool)[0], "reason": "clarity", "flagged": True, "priority": 0.5, "explanation": "x"}
+    empty = {"value": None, "related": None}
+    pool.write_signals(pl.DataFrame([row | empty | {"signal": name} for name in ("blur", "tiny")]))
+    pool.write_signals(pl.DataFrame([row | empty | {"signal": "blur", "priority": 0.9}]))
+    assert dict(pool.signals().select("signal", "priority").iter_rows()) == {"blur": 0.9, "tiny": 0.5}
+
+
+def test_a_pool_in_a_repl_and_a_notebook_says_what_it_holds(pool):
+    first, second, *_ = paths(pool)
+    decide(pool, first, "keep", task="review")
+    decide(pool, second, "grass")
+    said = "8 photos of 2 classes; 1 reviewed, 1 with a background"
+    assert repr(pool) == f"Pool {pool.root}: {said}"
+    assert f"<div>{said}</div>" in pool._repr_html_()
+    (pool.root / "decisions.sqlite").write_bytes(b"damaged" * 1000)
+    pool.close()
+    assert "damaged" in repr(pool)

@@ -1,0 +1,272 @@
+"""The pool's file: what is none, what was changed, full disks, threads and kills."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+
+import polars as pl
+import pytest
+from resealed import change_pool
+from sqlalchemy import text
+
+from counterground.construction.pool import BACKGROUND_LABELS, SIGNAL_SCHEMA, is_pool, open_pool
+from counterground.errors import CounterGroundError, UsageError
+
+
+def test_other_folders_are_no_pools(tmp_path):
+    with pytest.raises(UsageError, match="no pool"):
+        open_pool(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(CounterGroundError, match=r"not empty .*notes\.txt"):
+        open_pool(tmp_path, create=True)
+    (tmp_path / "decisions.sqlite").write_bytes(b"no database" * 1000)
+    assert is_pool(tmp_path)
+    with pytest.raises(CounterGroundError, match="damaged"):
+        open_pool(tmp_path)
+
+
+def test_a_pool_that_another_process_makes_meanwhile_is_opened(tmp_path, monkeypatch):
+    """Between the look for a pool and the look for other files; only in there does its order show."""
+
+    def meanwhile(root):
+        monkeypatch.undo()
+        open_pool(root, create=True).close()
+
+    monkeypatch.setattr("counterground.construction.pool._open.check_writable", meanwhile)
+    with open_pool(tmp_path, create=True) as pool:
+        assert pool.photos().is_empty()
+
+
+def test_another_programs_database_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "decisions.sqlite") as raw:
+        raw.execute("CREATE TABLE bookmarks (url)")
+    with pytest.raises(CounterGroundError, match="not the database of a pool"):
+        open_pool(tmp_path)
+    with pytest.raises(CounterGroundError, match="not the database of a pool"):
+        open_pool(tmp_path, create=True)
+
+    with sqlite3.connect(tmp_path / "decisions.sqlite") as raw:
+        assert raw.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+ONE = "WHERE path = (SELECT min(path) FROM photo)"
+DECIDED = (
+    "INSERT INTO decision (path, annotator, task, labels, settles, at, token) SELECT path, 'a', 'review', {},"
+)
+DECIDED += " 0, '', 't' FROM photo LIMIT 1"
+
+SETTING = "INSERT INTO setting (name, value) VALUES ('background_labels', {})"
+SIGNAL = "INSERT INTO signal VALUES ('files/x.png', 's', {}, 1, {}, 0.5, 'why', NULL, NULL)"
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("DROP TRIGGER decision_no_delete", "its 'decision_no_delete' is not as it was made"),
+        ("CREATE TRIGGER more AFTER INSERT ON photo BEGIN DELETE FROM photo; END", "its 'more' is not"),
+        ("CREATE VIEW decided AS SELECT 1", "its 'decided' is not as it was made"),
+        ("DROP TABLE signal", "its 'signal' is not as it was made"),
+        ("ALTER TABLE photo DROP COLUMN mask", "its table photo has no column 'mask'"),
+        (f"UPDATE photo SET path = '../../etc/passwd' {ONE}", "lies outside files/"),
+        (f"UPDATE photo SET path = 'files/../../x.png' {ONE}", "lies outside files/"),
+        (f"UPDATE photo SET class_name = NULL {ONE}", "has no class"),
+        (f"UPDATE photo SET width = 'wide' {ONE}", "a column 'width' holds 'wide'"),
+        (f"UPDATE photo SET taxon_id = 9e30 {ONE}", "a column 'taxon_id' holds '9e[+]30'"),
+        (f"UPDATE photo SET licence = x'ff' {ONE}", "a column 'licence' holds"),
+        (DECIDED.format("'{nope'"), "a decision has the labels '{nope'"),
+        (DECIDED.format("'[1]'"), r"a decision has the labels '\[1\]'"),
+        (DECIDED.format("""'["nonsense"]'"""), "a decision has the labels .*nonsense"),
+        ("INSERT INTO setting (name, value) VALUES ('background_labels', '5')", "is not a list of labels"),
+        ("INSERT INTO setting (name, value) VALUES ('background_labels', '{nope')", "is not JSON"),
+        (
+            DECIDED.format("""'["\\ud800"]'""").replace("review", "background"),
+            "a decision has the labels .*ud800",
+        ),
+        (SETTING.format("'[\"\\ud800\"]'"), "is not JSON"),
+        (SETTING.format("printf('%.*c', 99999, '[')"), "is not JSON"),
+        (f"UPDATE photo SET photo_id = NULL {ONE}", "no photo_id"),
+        (SIGNAL.format("'mine'", "1"), "a signal has the reason 'mine'"),
+        (SIGNAL.format("'clarity'", "NULL"), "a signal has no 'flagged'"),
+    ],
+)
+def test_what_no_pool_writes_is_one_line(pool, sql, message):
+    pool.close()
+    change_pool(pool.root / "decisions.sqlite", sql)
+    with pytest.raises(CounterGroundError, match=rf"was changed by something else: .*{message}"):
+        read_all(pool.root)
+
+
+def signal_for(path, reason):
+    row = {
+        "path": path,
+        "signal": "s",
+        "reason": reason,
+        "flagged": True,
+        "priority": 0.5,
+        "explanation": "x",
+    }
+    return pl.DataFrame([row], schema=SIGNAL_SCHEMA)
+
+
+def read_all(root):
+    changed = open_pool(root)
+    changed.background_labels()
+    changed.signals()
+    changed.freeze()
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_signs_in_the_name_of_a_folder_have_no_meaning(tmp_path, make_pool, monkeypatch, copied):
+    folder = tmp_path / "what?" / "#1&x=y" / "50%20" / "pool"
+    make_pool(folder, {"flamingo": 2}).close()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["what?"]
+    assert is_pool(folder)
+    if copied:  # as on a disk that cannot be written
+        monkeypatch.setattr("counterground.construction.pool._database.os.access", lambda *_: False)
+        monkeypatch.setattr("tempfile.tempdir", str(folder.parent))
+    with open_pool(folder) as pool:
+        assert len(pool.photos()) == 2
+
+
+def test_no_value_is_taken_that_could_not_be_read_again(pool):
+    path = pool.photos()["path"][0]
+    for needed in ("path", "photo_id", "class_name"):
+        row = {"path": path, "photo_id": "0" * 64, "class_name": "flamingo"} | {needed: None}
+        with pytest.raises(CounterGroundError, match=f"has no '{needed}'"):
+            pool.add_photos([row])
+    with pytest.raises(CounterGroundError, match="has no 'position'"):
+        pool.add_candidates([{"key": "url:x", "class_name": "flamingo"}])
+    with pytest.raises(CounterGroundError, match="a signal has the reason 'mine'"):
+        pool.write_signals(pool.signals().clear().vstack(signal_for(path, "mine")))
+    with pytest.raises(CounterGroundError, match="is not UTF-8"):
+        pool.decide(path, annotator="\ud800", task="review", labels=["keep"])
+    row = {"key": "url:x", "class_name": "flamingo", "position": 0, "taxon_id": "none"}
+    with pytest.raises(CounterGroundError, match=r"column 'taxon_id' .* cannot hold 'none'"):
+        pool.add_candidates([row])
+    assert pool.candidates().is_empty()
+
+
+def test_a_newer_pool_is_not_touched(pool):
+    with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
+        raw.execute("PRAGMA user_version = 99")
+    with pytest.raises(CounterGroundError, match="upgrade"):
+        open_pool(pool.root)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(pool):
+    pool.decide(pool.photos()["path"][0], annotator="ann", task="background", labels=["snow"])
+    with pool.connect() as connection:
+        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+    pool.close()
+    full = open_pool(pool.root)
+    with full.connect() as connection:
+        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+    with pytest.raises(CounterGroundError, match="disk is full"):
+        full.set_setting("big", "x" * 9_999_999)
+    assert len(open_pool(pool.root).decisions()) == 1
+
+
+def test_threads_decide_at_once(pool):
+    listed = pool.photos()["path"].to_list()
+
+    def work(name):
+        for number in range(40):
+            labels, token = [BACKGROUND_LABELS[number % 14]], f"{name}{number}"
+            pool.decide(listed[number % 8], annotator=name, task="background", labels=labels, token=token)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("ann", "ben", "cid")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    decisions = pool.decisions()
+    assert decisions.group_by("annotator").len().sort("annotator")["len"].to_list() == [40, 40, 40]
+    assert decisions["id"].to_list() == list(range(1, 121))
+
+
+WORKER = """
+    import sys
+    from counterground.construction.pool import open_pool
+    pool = open_pool(sys.argv[1])
+    path = pool.photos()["path"][0]
+    for number in range(100000):
+        who = sys.argv[2]
+        pool.decide(path, annotator=who, task="background", labels=["snow"], token=f"{who}-{number}")
+        print(number, flush=True)
+"""
+
+
+def test_kill_loses_no_decision_that_was_confirmed(pool):
+    """Two processes write at once; one is killed, the other goes on."""
+    command = [sys.executable, "-c", textwrap.dedent(WORKER), str(pool.root)]
+    workers = {
+        name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in ("ann", "ben")
+    }
+    confirmed = {}
+    for name, goal in (("ann", 30), ("ben", 60)):
+        for line in workers[name].stdout:
+            if int(line) >= goal:
+                break
+        os.kill(workers[name].pid, signal.SIGKILL)
+        rest = workers[name].stdout.read().split()
+        confirmed[name] = int(rest[-1]) if rest else goal
+        workers[name].wait()
+    counts = dict(pool.decisions().group_by("annotator").len().iter_rows())
+    for name, last in confirmed.items():
+        assert last + 1 <= counts[name] <= last + 2  # the one in flight may be in, too
+    with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
+        assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_link_in_place_of_the_photos_folder_is_refused(pool, tmp_path):
+    pool.files.rename(tmp_path / "elsewhere")
+    pool.files.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CounterGroundError, match="is a link, and a pool holds files only"):
+        pool.photo_file(pool.photos()["path"][0])
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_an_emptied_database_is_not_filled_anew(pool, create):
+    pool.close()
+    for file in pool.root.glob("decisions.sqlite*"):
+        file.unlink()
+    (pool.root / "decisions.sqlite").touch()
+    with pytest.raises(CounterGroundError, match="is empty, and photos lie beside it"):
+        open_pool(pool.root, create=create)
+
+
+def test_a_database_whose_making_was_cut_off_is_made(tmp_path):
+    (tmp_path / "decisions.sqlite").touch()
+    assert open_pool(tmp_path, create=True).photos().is_empty()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_gone_while_it_is_open_takes_no_decision(pool, tmp_path, make_pool, replaced):
+    path = pool.photos()["path"][0]
+    moved = pool.root.rename(tmp_path / "moved")
+    if replaced:
+        make_pool(pool.root, {}).close()
+    with pytest.raises(CounterGroundError, match="replaced while it was open: move it back"):
+        pool.decide(path, annotator="ann", task="review", labels=["keep"])
+    if replaced:
+        shutil.rmtree(pool.root)
+    moved.rename(pool.root)
+    pool.decide(path, annotator="ann", task="review", labels=["keep"])
+    assert len(pool.decisions()) == 1
+
+
+def test_a_closed_pool_whose_file_is_gone_makes_no_empty_one(pool, tmp_path):
+    moved = pool.root.rename(tmp_path / "moved")
+    pool.root.mkdir()
+    pool.close()
+    with pytest.raises(CounterGroundError, match="was moved, deleted or replaced"):
+        pool.photos()
+    assert not list(pool.root.iterdir())
+    pool.root.rmdir()
+    moved.rename(pool.root)
+    assert len(pool.photos())

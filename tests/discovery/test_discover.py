@@ -1,0 +1,523 @@
+"""What `discover` writes, says and refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import colour_model
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import counterground as cg
+from counterground.cli import main
+
+# Many pairs are made here: a command would need many classes.
+from counterground.cli._show import show_discovery
+from counterground.construction.pool import open_pool
+from counterground.discovery import discover_pairs, read_discovery
+from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
+from counterground.inference import Settings
+from counterground.metrics import DROP, Contrast, Design
+from counterground.photos import Discovered, read_benchmark
+from counterground.results import own_referees
+
+REFEREE = "colour_model:brightness"  # of tests/support: right about one time in three
+
+
+def discovered(benchmark, out, model=REFEREE, label_space="benchmark", **changes):
+    options = {"min_drop": 0, "min_photos": 1, "split": "half", "seed": 3, "write_anyway": True, **changes}
+    return discover_pairs(benchmark, model, Settings(label_space=label_space), out, **options)
+
+
+def test_discover_writes_a_benchmark_of_the_other_half(photos, tmp_path):
+    benchmark = read_benchmark(photos)
+    found = discovered(benchmark, tmp_path / "pairs")
+    again = read_benchmark(tmp_path / "pairs")
+    assert again.photos.equals(found.benchmark.photos)
+    assert set(again.photos["path"]) < set(benchmark.photos["path"])
+    chose = found.cells.filter(pl.col("half") == "chooses")["n"].sum()
+    reports = found.cells.filter(pl.col("half") == "reports")["n"].sum()
+    assert chose + reports == 48
+    expected = {
+        (row["class_index"], row[group]): group
+        for row in found.pairs.iter_rows(named=True)
+        for group in ("common", "counter")
+    }
+    for row in again.photos.iter_rows(named=True):
+        assert row["group"] == expected[row["class_index"], row["background"]]
+        assert (tmp_path / "pairs" / again.root / row["path"]).exists()
+    assert found.sentence == " ".join(again.notes)
+    assert "between backgrounds on the selection half; the benchmark holds" in found.summary
+    read = read_discovery(tmp_path / "pairs")
+    assert read.pairs.equals(found.pairs)
+    assert {
+        name: value for name, value in vars(read).items() if name not in ("pairs", "cells", "benchmark")
+    } == {name: value for name, value in vars(found).items() if name not in ("pairs", "cells", "benchmark")}
+    assert read_discovery(tmp_path) is None
+    description = json.loads((tmp_path / "pairs" / "benchmark.json").read_text())
+    came_from = f"photos@{benchmark.version[:8]}"
+    known = {"referee": REFEREE, "split": "half", "min_drop": 0, "discovered_from": came_from}
+    assert {name: description[name] for name in known} == known
+    expected = Discovered(REFEREE, "half", 0, came_from, "photos", referee_label_space="benchmark")
+    assert again.discovery == found.benchmark.discovery
+    assert replace(again.discovery, fingerprints=()) == expected
+    (record,) = cg.open_run(tmp_path / "pairs" / "referee").info.models
+    assert again.discovery.fingerprints == (record.fingerprint,)
+    record = json.loads((tmp_path / "pairs" / "discovery.json").read_text())
+    assert record["chosen_drop"]["value"] == pytest.approx(found.pairs["drop"].mean())
+    assert record["exceeds_chance"] is False
+    assert record["held_out_by_chance"]["p"] == found.held_out_by_chance.p
+
+
+def test_the_held_out_drop_is_what_evaluate_says_of_the_benchmark(photos, tmp_path):
+    found = discovered(read_benchmark(photos), tmp_path / "pairs")
+    run = cg.evaluate(
+        tmp_path / "pairs", REFEREE, label_space="benchmark", out=tmp_path / "run", report=False
+    )
+    (drop,) = run.scores.filter(pl.col("class_index").is_null(), metric="drop").rows(named=True)
+    for name in ("value", "low", "high", "n", "clusters"):
+        assert getattr(found.reported_drop, name) == pytest.approx(drop[name], abs=1e-12)
+
+
+def test_halves_share_none_of_the_clusters_that_the_design_names(photos, tmp_path):
+    benchmark = read_benchmark(photos)
+    places = pl.Series("place", [f"place {number % 8}" for number in range(len(benchmark.photos))])
+    visitors = pl.Series("visitor", [f"visitor {number % 5}" for number in range(len(benchmark.photos))])
+    gap = Contrast("gap", "place=place 0", "place=place 1")
+    of_places = replace(
+        benchmark,
+        photos=benchmark.photos.with_columns(places, visitors),
+        design=Design(contrasts=(gap,), clusters=("place", "visitor")),
+    )
+    found = discovered(of_places, tmp_path / "pairs")
+    kept = found.benchmark.photos.select("path", "place")
+    others = of_places.photos.join(kept, on="path", how="anti").join(
+        found.pairs.unpivot(["common", "counter"], index="class_index", value_name="background"),
+        on=["class_index", "background"],
+        how="semi",
+    )
+    assert not set(kept["place"]) & set(others["place"])
+    assert found.reported_drop.clusters == kept["place"].n_unique()
+    assert (
+        "the column place alone, not of visitor: photos of one visitor may be in both halves"
+        in found.sentence
+    )
+    assert found.benchmark.design.contrasts == (DROP, gap)
+
+
+def test_copies_of_a_photo_are_in_one_half_whichever_column_the_design_names(photos, tmp_path):
+    folder = shutil.copytree(photos, tmp_path / "with copies")
+    for path in sorted(folder.rglob("*.*")):
+        shutil.copy(path, path.with_stem(f"{path.stem}-copy"))
+    benchmark = read_benchmark(folder)
+    own = benchmark.photos.with_columns(visitor="path")
+    found = discovered(
+        replace(benchmark, photos=own, design=Design(clusters=("visitor",))), tmp_path / "pairs"
+    )
+    kept = found.benchmark.photos
+    assert kept.height == 2 * kept["photo_id"].n_unique() == 2 * found.reported_drop.clusters
+
+
+def test_without_a_split_the_sentence_says_that_the_drop_is_biased(photos, tmp_path):
+    found = discovered(read_benchmark(photos), tmp_path / "pairs", split="none")
+    assert found.reported_drop is None
+    assert "inflated by the selection, and so are those of other models" in found.sentence
+    assert len(found.benchmark.photos) == 16 * len(found.pairs)
+    *table, summary, sentence = repr(found).splitlines()
+    assert f"Pairs chosen by {REFEREE}" in " ".join(" ".join(table).split())
+    assert "Drop where chosen" in " ".join(" ".join(table).split())
+    assert all(any(name in line for line in table) for name in found.pairs["class_name"])
+    assert summary == (
+        f"{len(found.pairs)} of 3 classes differ by more than 0 points between backgrounds; "
+        f"the benchmark holds {len(found.benchmark)} photos."
+    )
+    assert sentence == found.sentence
+    html = found._repr_html_()
+    assert html.count("<tr>") == 1 + len(found.pairs) + 1 + 3
+    assert summary in html
+    assert "by chance</th>" in html
+
+
+def test_a_swapped_benchmark_says_that_its_interval_is_too_narrow(photos, tmp_path):
+    found = discovered(read_benchmark(photos), tmp_path / "pairs", split="swap")
+    assert found.benchmark.discovery.split == "swap"
+    assert set(found.pairs["half"]) == {"first", "second"}
+    assert "too narrow for colour_model:brightness" in found.benchmark.notes[-1]
+    assert "first half" in repr(found)
+    run = cg.evaluate(
+        tmp_path / "pairs", REFEREE, label_space="benchmark", out=tmp_path / "run", report=False
+    )
+    assert "too narrow for colour_model:brightness" in run.info.benchmark.notes[-1]
+    (drop,) = run.scores.filter(pl.col("class_index").is_null(), metric="drop").rows(named=True)
+    assert found.reported_drop.high - found.reported_drop.low > drop["high"] - drop["low"]
+    assert "report the one in the notes" in " ".join(cg.compare(run).warnings)
+
+
+def test_a_swap_of_one_half_alone_is_no_swap(tmp_path):
+    """Where one half keeps no pair, the photos of the benchmark are held out, and their interval is right."""
+    right = np.eye(3, dtype=np.uint8) * 200
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        names = [name for name in colour_model.NAMES[:2] for _ in range(40)]
+        backgrounds = (["snow"] * 20 + ["grass"] * 20) * 2
+        chances = [0.75] * 20 + [0.25] * 20 + [1.0] * 40
+        shown = [place // 40 if rng.random() < chance else 1 for place, chance in enumerate(chances)]
+        pixels = [
+            np.full((8, 8, 3), right[colour], np.uint8) + np.uint8(n // 2) for n, colour in enumerate(shown)
+        ]
+        frame = {"path": pixels, "class_name": names, "background": backgrounds}
+        made = cg.Benchmark.from_frame(frame, name="photos")
+        found = discovered(made, tmp_path / str(seed), split="swap", min_drop=50)
+        if found.pairs["half"].n_unique() == 1:
+            break
+    assert found.pairs["half"].n_unique() == 1
+    assert found.benchmark.discovery.split == "half"
+    assert "on held-out photos" in found.sentence
+    assert "too narrow" not in found.sentence
+
+
+def test_a_mitigated_referee_has_the_narrow_interval_of_its_referee(photos, tmp_path):
+    discovered(read_benchmark(photos), tmp_path / "pairs", split="swap")
+    run = cg.evaluate(
+        tmp_path / "pairs", REFEREE, label_space="benchmark", out=tmp_path / "run", report=False
+    )
+    (own,) = run.info.models
+    about = {"mitigation": {"method": "dfr"}}
+    other = own.model_copy(update={"name": "brightness + dfr", "fingerprint": "0", "description": about})
+    for fingerprint in (own.fingerprint, "unknown"):
+        chose = own if fingerprint == own.fingerprint else own.model_copy(update={"description": {}})
+        both = replace(run, info=run.info.model_copy(update={"models": [chose, other]}))
+        effects = {each.model: each.effect for each in own_referees(both, "run")}
+        assert effects == {own.name: "narrow", "brightness + dfr": "narrow"}
+
+
+def test_nothing_found_is_no_benchmark(photos, tmp_path):
+    benchmark, out = read_benchmark(photos), tmp_path / "pairs"
+    found = discovered(benchmark, out, write_anyway=False)
+    assert found.benchmark is None
+    assert not found.exceeds_chance
+    assert found.sentence.startswith(f"No more than chance: the pairs that {REFEREE} chose")
+    assert found.sentence.endswith("No benchmark was written.")
+    assert "no benchmark was written" in found.summary
+    assert {entry.name for entry in out.iterdir()} == {
+        "cells.parquet", "discovery.json", "pairs.parquet", "referee"
+    }  # fmt: skip
+    with pytest.raises(CounterGroundError, match="a discovery that wrote no benchmark"):
+        read_benchmark(out)
+    read = read_discovery(out)
+    assert read.benchmark is None
+    assert repr(read) == repr(found)
+
+    written = discovered(benchmark, out)
+    assert len(written.benchmark) == len(read_benchmark(out))
+    assert written.sentence.startswith("No more than chance")
+    (verdict,) = (note for note in read_benchmark(out).notes if "chance" in note)
+    assert re.search(r"No more than chance: the pairs .* On the selection half", verdict)
+    assert discovered(benchmark, out, write_anyway=False).benchmark is None
+    assert not (out / "photos.parquet").exists()
+
+
+def test_photos_without_a_label_are_counted_even_if_nothing_is_found(photos, tmp_path):
+    benchmark = read_benchmark(photos)
+    bare = pl.col("path").str.ends_with("/0.jpg") | pl.col("path").str.ends_with("/1.jpg")
+    background = pl.when(~bare).then("background")
+    some = replace(benchmark, photos=benchmark.photos.with_columns(background, group=None))
+    unused = "Not used to choose pairs, because they have no background label: 12 photos."
+    found = discovered(some, tmp_path / "pairs", write_anyway=False)
+    assert found.sentence.endswith(f"{unused} No benchmark was written.")
+    assert unused in discovered(some, tmp_path / "pairs").benchmark.notes
+    with pytest.raises(CounterGroundError, match=f"has at least 20 photos on two .* {unused}"):
+        discovered(some, tmp_path / "other", min_photos=20)
+
+
+def test_unreadable_photos_are_counted_even_if_nothing_is_found(photos, tmp_path):
+    for place in photos.rglob("0.jpg"):
+        place.write_bytes(b"no photo")
+    benchmark = read_benchmark(photos)
+    lost = f"Could not be read: {len(list(photos.rglob('0.jpg')))} photos, listed in referee/unreadable.csv."
+    found = discovered(benchmark, tmp_path / "pairs", write_anyway=False)
+    assert found.sentence.endswith(f"{lost} No benchmark was written.")
+    assert "referee/unreadable.csv lists them" in " ".join(
+        discovered(benchmark, tmp_path / "pairs").benchmark.notes
+    )
+    with pytest.raises(CounterGroundError, match=f"has at least 20 photos on two .* {lost}"):
+        discovered(benchmark, tmp_path / "other", min_photos=20)
+
+
+def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
+    found = discovered(read_benchmark(photos), tmp_path / "pairs", min_drop=99)
+    assert found.benchmark is None
+    assert found.sentence == (
+        "On the selection half, no class of photos differs by more than 99 points between backgrounds with "
+        "at least 1 photo in each half. More photos help, or a lower --min-photos or --min-drop, which also "
+        "finds more by chance. No benchmark was written."
+    )
+    assert read_discovery(tmp_path / "pairs").pairs.is_empty()
+
+
+def test_halves_that_cannot_choose_do_not_say_that_nothing_exceeds_chance(photos, tmp_path):
+    """All photos are of one cluster, so one half is empty and measures nothing."""
+    benchmark = read_benchmark(photos)
+    related = replace(benchmark, photos=benchmark.photos.with_columns(cluster=pl.lit("ann")))
+    found = discovered(related, tmp_path / "pairs", split="none", write_anyway=False)
+    assert len(found.pairs) > 0
+    assert found.benchmark is None
+    assert found.sentence.startswith("Whether the pairs exceed chance is not known: ")
+    assert "No more than chance" not in found.sentence
+
+
+def test_a_discovery_without_a_benchmark_is_replaced_by_another_one_and_nothing_else_is(photos, tmp_path):
+    benchmark, out = read_benchmark(photos), tmp_path / "pairs"
+    assert discovered(benchmark, out, min_drop=99).benchmark is None
+    (out / "mine.txt").write_text("a note")
+    with pytest.raises(UsageError, match="holds another discovery"):
+        discovered(benchmark, out, min_drop=98)
+    (out / "mine.txt").unlink()
+    fewer = replace(benchmark, photos=benchmark.photos[:-1])
+    assert discovered(fewer, out, min_drop=99).benchmark is None
+    assert discovered(benchmark, out, min_drop=99).benchmark is None
+    thousand = "colour_model:thousand"
+    for label_space in ("benchmark", "imagenet"):
+        assert discovered(benchmark, out, thousand, label_space, min_drop=99).benchmark is None
+    assert discovered(benchmark, out, min_drop=98).min_drop == read_discovery(out).min_drop == 98
+    assert discovered(benchmark, out, "colour_model:thousand", min_drop=98).benchmark is None
+    written = discovered(benchmark, out)
+    assert len(read_benchmark(out)) == len(written.benchmark)
+    with pytest.raises(UsageError, match="holds another discovery"):
+        discovered(benchmark, out, min_drop=1)
+    (out / "benchmark.json").unlink()  # the photos are still those of a benchmark
+    with pytest.raises(UsageError, match="holds another discovery"):
+        discovered(benchmark, out, min_drop=1)
+
+
+@pytest.mark.parametrize(
+    ("colours", "said"),
+    [
+        (
+            {"black swan": "lime", "flamingo": "red"},
+            "recognises none of the photos: use a referee that knows",
+        ),
+        ({"black swan": "red", "flamingo": "lime"}, "recognises all of the photos: use a weaker referee"),
+    ],
+)
+def test_a_referee_that_is_always_wrong_or_always_right_is_named_as_the_cause(tmp_path, colours, said):
+    for name, colour in colours.items():
+        for background in ("grass", "road"):
+            folder = tmp_path / "photos" / name / background
+            folder.mkdir(parents=True)
+            for number in range(4):
+                Image.new("RGB", (16 + number, 16), colour).save(folder / f"{number}.png")
+    found = discovered(read_benchmark(tmp_path / "photos"), tmp_path / "pairs")
+    assert found.benchmark is None
+    assert f"{REFEREE} {said}" in found.sentence
+    assert "More photos help" not in found.sentence
+
+
+def test_other_names_than_chose_the_pairs_are_told_before_the_run_and_in_it(
+    photos, tmp_path, monkeypatch, capsys
+):
+    discovered(read_benchmark(photos), tmp_path / "pairs")
+    asked = {"out": tmp_path / "run", "report": False, "overwrite": True}
+    said = "with the label space 'benchmark', but this run uses 'imagenet'"
+    with pytest.warns(OtherNamesWarning, match=said) as caught:
+        run = cg.evaluate(tmp_path / "pairs", "colour_model:thousand", **asked)
+    (note,) = [str(each.message) for each in caught]
+    assert note.endswith("To repeat the label space of discover: --label-space benchmark.")
+    assert run.info.warnings.count(note) == 1
+    assert run.info.benchmark.referee_label_space == "benchmark"
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "pairs", "-m", "colour_model:thousand", "-o", "by-command"]) == 0
+    shown = capsys.readouterr()
+    assert f"Warning: {note}\n" in shown.err
+    assert f"Warning: {note}" in " ".join(shown.out.split())
+
+    for same in ("benchmark", tmp_path / "pairs" / "referee" / "label_space.json"):
+        run = cg.evaluate(tmp_path / "pairs", "colour_model:thousand", label_space=same, **asked)
+        assert not any("label space" in each for each in run.info.warnings)
+
+    listed = tmp_path / "names.txt"
+    listed.write_text("\n".join(read_benchmark(photos).label_space.names))
+    cg.discover(photos, REFEREE, out=tmp_path / "by-file", label_space=listed, write_anyway=True, min_drop=0)
+    with pytest.warns(OtherNamesWarning, match=r"--label-space FILE \(the label_space.json in the "):
+        cg.evaluate(tmp_path / "by-file", "colour_model:thousand", **asked)
+
+
+def test_a_committee_is_recorded_and_warned_of(photos, tmp_path):
+    models = {"light": REFEREE, "again": "colour_model:thousand"}
+    found = discovered(read_benchmark(photos), tmp_path / "pairs", models)
+    assert found.referee == "light and again"
+    assert "Pairs chosen by light and again" in repr(found)
+    how = read_benchmark(tmp_path / "pairs").discovery
+    assert how == found.benchmark.discovery
+    assert how.committee == how.referees == (REFEREE, "colour_model:thousand")
+    for number, model in enumerate(how.referees):
+        run = cg.evaluate(
+            tmp_path / "pairs", model, label_space="benchmark", out=tmp_path / f"run {number}", report=False
+        )
+        assert f"{model} itself, together with other models, does best" in " ".join(cg.compare(run).warnings)
+
+
+@pytest.mark.parametrize("fingerprints", [True, False], ids=["known", "of an earlier version"])
+def test_a_referee_is_told_from_another_file_of_its_name(photos, own_modules, tmp_path, fingerprints):
+    models = []
+    for seed in ("seed1", "seed2"):
+        (tmp_path / seed).mkdir()
+        file = tmp_path / seed / "own.py"
+        file.write_text(
+            f"from colour_model import brightness\n\ndef load(of={seed!r}):\n    return brightness()\n"
+        )
+        models.append(f"{file}:load")
+    for out, split in (("pairs", "none"), ("halves", "half")):
+        discovered(read_benchmark(photos), tmp_path / out, models[0], split=split)
+        if not fingerprints:
+            record = json.loads((tmp_path / out / "benchmark.json").read_text())
+            assert record.pop("fingerprints")
+            (tmp_path / out / "benchmark.json").write_text(json.dumps(record))
+    named = {"first": models[0], "second": models[1]}
+    cg.evaluate(tmp_path / "pairs", named, label_space="benchmark", out=tmp_path / "run", report=False)
+    run = cg.open_run(tmp_path / "run")
+    assert {record.spec for record in run.info.models} == {"own.py:load"}
+    inflated = [each.model for each in own_referees(run, "run") if each.effect == "inflated"]
+    assert inflated == (["first"] if fingerprints else ["first", "second"])
+    again = discovered(read_benchmark(tmp_path / "halves"), tmp_path / "again", models[1])
+    how = read_benchmark(tmp_path / "again").discovery
+    assert how == again.benchmark.discovery
+    assert (len(how.fingerprints), bool(how.fingerprints[0])) == (2, fingerprints)
+
+
+def test_pairs_of_pairs_say_which_notes_are_about_the_earlier_ones(photos, tmp_path):
+    benchmark = read_benchmark(photos)
+    ungrouped = replace(benchmark, photos=benchmark.photos.with_columns(group=None), notes=("A note.",))
+    first = discovered(ungrouped, tmp_path / "pairs").benchmark
+    assert first.notes[0] == "A note."
+    again = discovered(read_benchmark(tmp_path / "pairs"), tmp_path / "again", split="none")
+    before = [f"Of the benchmark that was searched, with its own groups: {note}" for note in first.notes]
+    assert list(again.benchmark.notes[: len(before)]) == before
+    assert again.sentence == " ".join(again.benchmark.notes[len(before) :])
+
+
+@pytest.mark.parametrize("split", ["half", "swap", "none"])
+def test_pairs_chosen_on_all_their_photos_are_not_searched_again(photos, tmp_path, split):
+    """No half of them is held out: without any effect, each would confirm the choice."""
+    discovered(read_benchmark(photos), tmp_path / "pairs", split="none")
+    with pytest.raises(UsageError, match=r"chosen on these same photos .* search photos instead"):
+        discovered(read_benchmark(tmp_path / "pairs"), tmp_path / "again", split=split)
+
+
+def test_what_counteranimals_own_choice_gives_is_not_taken_for_more_than_chance(tmp_path):
+    """Both halves share the choice that was made on all its photos."""
+    right = np.eye(3, dtype=np.uint8) * 200  # red, green, blue: what the referee takes for each class
+    colours = [right[(animal + shift) % 3] for animal in range(3) for shift in (0, 1) for _ in range(8)]
+    frame = {
+        "path": [np.full((8, 8, 3), colour, np.uint8) + np.uint8(n) for n, colour in enumerate(colours)],
+        "class_name": [name for name in colour_model.NAMES for _ in range(16)],
+        "background": (["snow"] * 8 + ["grass"] * 8) * 3,
+    }
+    benchmark = cg.Benchmark.from_frame(frame, name="photos")
+    own = discovered(benchmark, tmp_path / "own")
+    assert own.exceeds_chance
+    assert own.sentence.startswith("More than chance (p = 0.001). On the selection half")
+    theirs = discovered(benchmark.described(name="CounterAnimal"), tmp_path / "theirs")
+    assert "(p = 0.001), if CLIP-LAION400M-ViT/B/32 had not chosen" in theirs.sentence
+    assert "chance alone may give as much" in read_benchmark(tmp_path / "theirs").notes[0]
+
+
+def test_wrong_asks_are_named(photos, tmp_path):
+    benchmark = read_benchmark(photos)
+
+    def ask(found=benchmark, out=tmp_path / "pairs", **changes):
+        return discovered(found, out, **{"min_drop": 5, "min_photos": 2, **changes})
+
+    with pytest.raises(UsageError, match="There is no referee"):
+        ask(model=[])
+    with pytest.raises(UsageError, match="half, swap or none"):
+        ask(split="third")
+    with pytest.raises(UsageError, match="best or shrunken"):
+        ask(choose="worst")
+    for drop in (-1, 10**400, float("nan"), "5"):
+        with pytest.raises(UsageError, match="at least 0 and below 100"):
+            ask(min_drop=drop)
+    with pytest.raises(UsageError, match="A seed must be a whole number from 0, not -1"):
+        ask(seed=-1)
+    for number in (0, 2.5):
+        with pytest.raises(UsageError, match=f"needs must be a whole number from 1, not {number}"):
+            ask(min_photos=number)
+    with pytest.raises(
+        CounterGroundError, match="No class of photos has at least 30 photos on two backgrounds in each half"
+    ):
+        ask(min_photos=30)
+    single = benchmark.photos.filter(pl.col("group") == "common")
+    bare = type(benchmark)("bare", benchmark.root, single, benchmark.label_space)
+    with pytest.raises(CounterGroundError, match="on two labelled backgrounds"):
+        ask(bare)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "photos.parquet").write_bytes(b"")
+    with pytest.raises(UsageError, match="holds files that are not a discovery"):
+        ask(out=tmp_path / "other")
+    open_pool(tmp_path / "pool", create=True)
+    with pytest.raises(UsageError, match=r"not a discovery \('decisions"):
+        ask(out=tmp_path / "pool")
+
+
+def test_a_discovery_that_was_killed_twice_goes_on(photos, tmp_path):
+    benchmark = read_benchmark(photos)
+    whole = discovered(benchmark, tmp_path / "pairs")
+    (tmp_path / "pairs" / "discovery.json").unlink()  # while it wrote
+    (tmp_path / "pairs" / "referee" / "run.json").unlink()  # and while its referee was evaluated again
+    again = discovered(benchmark, tmp_path / "pairs")
+    assert again.cells.equals(whole.cells)
+    assert again.sentence == whole.sentence
+
+
+def test_a_referee_may_be_a_model_in_memory(photos, tmp_path):
+    how = {"label_space": "benchmark", "min_drop": 0, "min_photos": 1, "seed": 3}
+    how["write_anyway"] = True
+    found = cg.discover(photos, colour_model.brightness(), out=tmp_path / "pairs", **how)
+    assert found.pairs.equals(cg.discover(photos, REFEREE, out=tmp_path / "by spec", **how).pairs)
+    assert (found.referee, found.benchmark.discovery.referee) == ("Sequential", "object:Sequential")
+    named = cg.discover(photos, f"light={REFEREE}", out=tmp_path / "named", **how)
+    assert (named.referee, named.benchmark.discovery.referee) == ("light", REFEREE)
+    chosen = {"referee": colour_model.brightness(), "label_space": "confusable"}
+    with pytest.raises(UsageError, match="referee must be the specification of a model, not tuple"):
+        cg.evaluate(photos, REFEREE, out=tmp_path / "run", **chosen)
+
+
+def test_a_terminal_shows_the_largest_of_many_pairs_and_the_sentence(photos, tmp_path, capsys):
+    found = discovered(read_benchmark(photos), tmp_path / "pairs")
+    one = found.pairs.head(1)
+    many = [
+        one.with_columns(class_name=pl.lit(f"animal {number}"), drop=pl.lit(number / 20))
+        for number in range(20)
+    ]
+    show_discovery(replace(found, pairs=pl.concat(many)))
+    shown = capsys.readouterr().out
+    listed = re.findall(r"animal \d+", shown)
+    assert listed == [f"animal {number}" for number in range(19, 7, -1)]
+    assert "... and 8 more pairs with smaller drops" in shown
+    said = " ".join(shown.split())
+    assert said.count(found.sentence) == 1
+
+
+def test_numbers_of_numpy_are_recorded_as_numbers(photos, tmp_path):
+    given = {"min_drop": np.float32(0), "min_photos": np.int64(1), "seed": np.int64(3)}
+    discovered(read_benchmark(photos), tmp_path / "pairs", **given)
+    record = json.loads((tmp_path / "pairs" / "discovery.json").read_text())
+    assert {name: record[name] for name in given} == {"min_drop": 0, "min_photos": 1, "seed": 3}
+
+
+def test_captions_are_no_backgrounds(photos, tmp_path):
+    benchmark = read_benchmark(photos)
+    rows = pl.concat(
+        benchmark.photos.with_columns(path=pl.format("{}/{}", pl.lit(copy), "path")) for copy in range(40)
+    )
+    captions = rows.with_columns(background=pl.format("caption {}", pl.int_range(pl.len())))
+    benchmark = replace(benchmark, photos=captions)
+    with pytest.raises(UsageError, match=r"photos have 1,920 backgrounds, and no more than 1,000"):
+        discovered(benchmark, tmp_path / "pairs")
+    assert not (tmp_path / "pairs").exists()

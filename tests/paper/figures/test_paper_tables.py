@@ -1,0 +1,91 @@
+"""Tables 1 to 16 as data and as LaTeX."""
+
+import re
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from counterground.paper.figures import write_figures
+from counterground.published import load_table, published_models
+
+ROWS = {1: 5, 2: 45, 3: 28, 4: 15, 5: 7, 7: 8, 8: 48, 9: 15, 10: 28, 11: 28, 12: 15, 13: 28, 14: 15}
+ROWS |= {15: 135, 16: 135}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("tables")
+    written = write_figures(out=out, only=["tables"], formats=["svg"])
+    assert len(written.files) == 16 * 3 + 1
+    return out / "tables"
+
+
+@pytest.fixture(scope="module")
+def tables(folder):
+    """Number -> table, of the Parquet files."""
+    return {int(file.stem[-2:]): pl.read_parquet(file) for file in sorted(folder.glob("*.parquet"))}
+
+
+@pytest.fixture(scope="module")
+def latex(folder):
+    """Number -> the LaTeX of the table."""
+    return {int(file.stem[-2:]): file.read_text() for file in folder.glob("*.tex")}
+
+
+def test_all_sixteen_with_their_rows(tables):
+    assert list(tables) == list(range(1, 17))
+    assert {number: len(table) for number, table in tables.items() if number != 6} == ROWS
+    assert all(table.columns[-1] == "note" for table in tables.values())
+
+
+def test_values_are_as_printed(tables):
+    printed = published_models().filter(family="clip")
+    measures = ["common", "counter", "drop"]
+    assert_frame_equal(tables[3].select(measures), printed.select(measures))
+    assert_frame_equal(tables[7], load_table("coloredcoco_results"))
+    assert tables[5]["model"][-1] == "LLaVA1.5-7B"
+    assert tables[6]["checkpoint_printed"].null_count() == 0
+    assert set(tables[6]["pretrain_dataset"]) == {"LAION400M", "LAION2B", "DataComp1B"}
+    assert tables[16]["model"].n_unique() == 3
+
+
+def test_both_files_hold_the_same_numbers(folder, tables):
+    for number, table in tables.items():
+        assert_frame_equal(pl.read_csv(folder / f"table-{number:02d}.csv", schema=table.schema), table)
+
+
+def test_every_row_of_latex_fills_its_columns(tables, latex):
+    for number, table in tables.items():
+        text = latex[number]
+        columns = len(re.search(r"\\begin\{tabular\}\{@\{\}([lr]+)@\{\}\}", text)[1])
+        rows = [line for line in text.splitlines() if line.endswith(r" \\")]
+        body = rows[1:] if number < 15 else rows[2:]
+        expected = len(table) if number < 15 else 45
+        assert len(body) == expected
+        for row in rows if number < 15 else rows[1:]:
+            assert len(re.findall(r"(?<!\\)&", row)) == columns - 1
+        below = [name for name in ("note", "remark") if name in table.columns]
+        assert text.count(r"\footnotesize") == sum(table[name].drop_nulls().n_unique() for name in below)
+        assert not re.search(r"(?<!\\)[#]", text)
+
+
+def test_latex_writes_two_decimals_and_marks_notes(latex):
+    text = latex[14]
+    assert re.search(r"RN50\\textsuperscript\{a\} & \d\d\.\d\d & \d\d\.\d\d & 15\.29", text)
+    assert "ViT16 & OpenAI & obj & 97.89 & 21.00" in latex[7].replace(r"\textsuperscript{a}", "")
+    assert r"$-$9.27" in latex[15]
+
+
+def test_table_6_says_what_the_paper_does_not_state(folder, tables, latex):
+    """The referee's model name is our guess: the paper states the tag, and OpenCLIP had two names for it."""
+    referee = tables[6].filter(backbone="ViT/B/32", pretrain_dataset="LAION400M").row(0, named=True)
+    assert (referee["open_clip_model_name"], referee["certainty"]) == ("ViT-B-32-quickgelu", "stated")
+    assert "the paper does not say which was used" in referee["remark"]
+    assert "the paper does not say which was used" in latex[6]
+    assert r"OpenCLIP model (ours) & tag (ours) & tag is (ours) \\" in latex[6]
+    assert re.search(r"ViT/L/14\\textsuperscript\{a\}\\textsuperscript\{c\} & DataComp1B", latex[6])
+    (line,) = (
+        line for line in (folder.parent / "captions.md").read_text().splitlines() if "table-06" in line
+    )
+    assert "certainty (of the tag only) and remark are ours" in line

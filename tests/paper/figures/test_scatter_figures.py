@@ -1,0 +1,321 @@
+"""What stands in figures 2, 13 and 14: positions, sizes, shades, lines, names."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
+from scipy.stats import norm
+
+from counterground.comparison import model_points
+from counterground.metrics import score_predictions
+from counterground.paper.figures._scatter import pale_colour
+from counterground.paper.figures._style import INK
+from counterground.published import load_table
+
+# The colours and the ticks that every scatter shares, which no file spells out.
+from counterground.reporting._axes import ticks
+from counterground.reporting._style import FAMILY_COLOURS, shade
+
+CLIPS = {"1v1000": "Table 3", "1v20": "Table 13"}
+CLASSIFIERS = {"1v1000": "Table 4", "1v20": "Table 14"}
+
+
+def axes_of(drawing):
+    return drawing.figure.axes[0]
+
+
+def marks(drawing, gid):
+    return next(mark for mark in axes_of(drawing).collections if mark.get_gid() == gid)
+
+
+def line(drawing, gid):
+    return next(line for line in axes_of(drawing).get_lines() if line.get_gid() == gid)
+
+
+@pytest.mark.parametrize(
+    ("stem", "setup"),
+    [("figure-2a", "1v1000"), ("figure-2b", "1v20"), ("figure-13", "1v1000"), ("figure-14", "1v20")],
+)
+def test_points_stand_where_the_paper_prints_them(paper, stem, setup):
+    drawing = paper[0][stem]
+    clips = load_table("clip_results").filter(table=CLIPS[setup])
+    classifiers = load_table("imagenet_results").filter(table=CLASSIFIERS[setup])
+    for gid, table in (("paper-clip", clips), ("paper-imagenet", classifiers)):
+        drawn = np.sort(marks(drawing, gid).get_offsets(), axis=0)
+        printed = np.sort(table.select("common", "counter").to_numpy(), axis=0)
+        np.testing.assert_allclose(drawn, printed, atol=1e-9)
+    if setup == "1v20":
+        printed = np.sort(load_table("lvlm_results").select("common", "counter").to_numpy(), axis=0)
+        np.testing.assert_allclose(np.sort(marks(drawing, "paper-lvlm").get_offsets(), axis=0), printed)
+
+
+def test_pairs_of_accuracies_stay_together(paper):
+    drawn = {
+        tuple(round(v, 6) for v in pair) for pair in marks(paper[0]["figure-2a"], "paper-clip").get_offsets()
+    }
+    printed = load_table("clip_results").filter(table="Table 3").select("common", "counter").rows()
+    assert drawn == set(printed)
+
+
+def test_axes_are_probits(paper):
+    axes = axes_of(paper[0]["figure-2a"])
+    for which, marked in (("x", axes.get_xticks()), ("y", axes.get_yticks())):
+        corner = [(tick, 50) if which == "x" else (70, tick) for tick in marked]
+        at = axes.transData.transform(corner)[:, 0 if which == "x" else 1]
+        slope, _ = np.polyfit(norm.ppf(marked / 100), at, 1)
+        fitted = np.poly1d(np.polyfit(norm.ppf(marked / 100), at, 1))(norm.ppf(marked / 100))
+        np.testing.assert_allclose(at, fitted, atol=1e-6 * abs(slope))
+        assert len(marked) >= 5
+
+
+@pytest.mark.parametrize(("family", "count"), [("clip", 28), ("imagenet", 15)])
+def test_trends_are_least_squares_in_probit_space(paper, family, count):
+    drawing = paper[0]["figure-2a"]
+    offsets = np.asarray(marks(drawing, f"paper-{family}").get_offsets())
+    assert len(offsets) == count
+    x, y = norm.ppf(offsets.T / 100)
+    slope, intercept = np.polyfit(x, y, 1)
+    drawn = line(drawing, f"line-{family}")
+    expected = 100 * norm.cdf(intercept + slope * norm.ppf(np.asarray(drawn.get_xdata()) / 100))
+    np.testing.assert_allclose(drawn.get_ydata(), expected, rtol=1e-6)
+    assert f"slope {slope:.2f}" in drawing.caption
+
+
+def test_the_diagonal_is_no_drop_and_crosses_the_picture(paper):
+    for stem in ("figure-2a", "figure-2b"):
+        axes, drawn = axes_of(paper[0][stem]), line(paper[0][stem], "diagonal")
+        np.testing.assert_allclose(drawn.get_xdata(), drawn.get_ydata())
+        assert axes.get_ylim()[1] > max(axes.get_xlim()[0], axes.get_ylim()[0])
+
+
+def test_size_is_backbone_shade_is_data_and_a_ring_is_filtered_data(paper):
+    clip = marks(paper[0]["figure-2a"], "paper-clip")
+    points = model_points((), setting="one-prompt").filter(family="clip")
+    rows = {(100 * row["common"], 100 * row["counter"]): row for row in points.iter_rows(named=True)}
+    drawn = [
+        rows[min(rows, key=lambda at: np.hypot(*np.subtract(at, place)))] for place in clip.get_offsets()
+    ]
+    parameters, sizes = [row["parameters"] for row in drawn], clip.get_sizes()
+    # Small markers lie on large ones.
+    assert parameters == sorted(parameters, reverse=True)
+    assert (np.diff(sizes) <= 0).all()
+    assert sizes[0] > 1.5 * sizes[-1]
+    expected = [shade("clip", row["data_size"]).lower() for row in drawn]
+    assert [to_hex(colour) for colour in clip.get_facecolors()] == expected
+    assert len(set(expected)) >= 3
+    dark = [sum(colour[:3]) < 0.5 for colour in clip.get_edgecolors()]
+    assert dark == [row["high_quality"] for row in drawn]
+
+
+def lightness(colour):
+    """CIE L*, which every reader sees, whatever the colours are."""
+    channels = np.array([int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return 116 * np.cbrt(float(linear @ [0.2126, 0.7152, 0.0722])) - 16
+
+
+def test_sizes_of_data_are_told_apart_by_lightness_alone_and_edges_against_white():
+    for theme, sign in (("light", -1), ("dark", 1)):
+        found = [
+            lightness(shade("clip", size, theme)) for size in (400_000_000, 2_000_000_000, 5_000_000_000)
+        ]
+        assert (sign * np.diff(found) > 6).all(), theme
+    for family, colour in FAMILY_COLOURS.items():
+        luminance = ((lightness(colour) + 16) / 116) ** 3
+        assert 1.05 / (luminance + 0.05) > 3, family
+
+
+def legend(drawing):
+    """What the key says -> its marks: colour of the face, colour of the edge."""
+    (key,) = drawing.figure.legends
+    handles = dict(zip((text.get_text() for text in key.get_texts()), key.legend_handles, strict=True))
+    return {text: handle for text, handle in handles.items() if text}
+
+
+def test_the_key_of_the_papers_models_explains_ring_and_shades(paper):
+    for stem in ("figure-2a", "figure-14"):
+        key = legend(paper[0][stem])
+        assert {"CLIP", "… filtered data", "ImageNet models", "400 M pairs", "2 B pairs", "5 B pairs"} <= set(
+            key
+        )
+        assert to_hex(key["… filtered data"].get_markeredgecolor()) == INK.lower()
+        assert to_hex(key["400 M pairs"].get_markerfacecolor()) == shade("clip", 400_000_000).lower()
+        assert ("Vision-language models" in key) == (stem == "figure-14")
+
+
+def test_the_key_beside_the_paper_explains_what_is_drawn_and_no_more(beside):
+    drawing = beside[0]["figure-2a-own"]
+    key = legend(drawing)
+    # No model of the run was trained on filtered data, and pale ones have no rings.
+    assert "… filtered data" not in key
+    pale = marks(drawing, "paper-clip")
+    assert {to_hex(colour) for colour in pale.get_facecolors()} == {pale_colour("clip").lower()}
+    assert len({to_hex(colour) for colour in pale.get_edgecolors()}) == 1
+    assert "the paper's models" in key
+    assert {"paper's trend, CLIP", "paper's trend, ImageNet"} <= set(key)
+    (found,) = drawing.figure.legends
+    faces = {
+        to_hex(handle.get_markerfacecolor()) for handle in found.findobj(Line2D) if handle.get_marker() == "o"
+    }
+    assert pale_colour("clip").lower() in faces
+
+
+def test_axes_say_that_they_are_probits_and_ticks_are_even(paper, own, beside):
+    for drawings in (paper[0], own[0], beside[0]):
+        for stem in (stem for stem in drawings if stem.startswith(("figure-2", "figure-13", "figure-14"))):
+            axes = axes_of(drawings[stem])
+            assert axes.get_xlabel() == "common accuracy (%, probit scale)"
+            assert axes.get_ylabel() == "counter accuracy (%, probit scale)"
+            for axis in (axes.xaxis, axes.yaxis):
+                assert all(float(label.get_text()) % 1 == 0 for label in axis.get_ticklabels())
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.1, 99.9), (57, 93), (80.2, 80.9), (61, 71), (97, 99.8), (0.3, 4)]
+)
+def test_ticks_lie_on_the_axis_and_short_axes_have_even_steps(low, high):
+    found = [100 * tick for tick in ticks(low / 100, high / 100)]
+    assert low <= found[0] <= found[-1] <= high
+    assert len(found) >= 3
+    places = norm.ppf(np.array(found) / 100)
+    assert np.diff(places).min() >= 0.085 * np.ptp(norm.ppf([low / 100, high / 100])) - 1e-12
+    if high - low < 15 and 20 < low < 80:
+        np.testing.assert_allclose(np.diff(found), found[1] - found[0])
+
+
+def test_all_43_names_are_written_beside_their_points(paper):
+    drawing = paper[0]["figure-13"]
+    names = [text.get_text() for text in axes_of(drawing).texts if text.get_gid() == "name"]
+    assert sorted(names) == sorted(model_points((), setting="one-prompt")["label"])
+    assert "No room" not in drawing.caption
+
+
+@pytest.mark.parametrize("stem", ["figure-13", "figure-14"])
+def test_names_cover_no_marker_and_stay_in_the_axes(paper, stem):
+    drawing = paper[0][stem]
+    axes, scale = axes_of(drawing), drawing.figure.dpi / 72
+    frame = axes.get_window_extent()
+    names = [text.get_window_extent() for text in axes.texts if text.get_gid() == "name"]
+    assert len(names) > 30
+    centres, radii = [], []
+    for collection in axes.collections:
+        centres += axes.transData.transform(collection.get_offsets()).tolist()
+        radii += (np.sqrt(collection.get_sizes() / np.pi) * scale).tolist()
+    for box in names:
+        assert frame.x0 <= box.x0
+        assert box.x1 <= frame.x1
+        assert frame.y0 <= box.y0
+        assert box.y1 <= frame.y1
+        for (x, y), radius in zip(centres, radii, strict=True):
+            near = np.hypot(x - np.clip(x, box.x0, box.x1), y - np.clip(y, box.y0, box.y1))
+            assert near >= radius
+
+
+def placed(drawing):
+    """Of a figure with names, in points of print: radii by place, boxes by name, leaders by name."""
+    drawing.figure.set_dpi(200)  # at which names were placed
+    FigureCanvasAgg(drawing.figure).draw()
+    axes, scale = axes_of(drawing), 72 / drawing.figure.dpi
+    discs, boxes, leaders = {}, {}, {}
+    texts = [text for text in axes.texts if text.get_gid() == "name"]
+    for collection in axes.collections:
+        at = axes.transData.transform(collection.get_offsets()) * scale
+        for place, size in zip(at, collection.get_sizes(), strict=True):
+            discs[tuple(place)] = float(np.sqrt(size)) / 2
+    for text in texts:
+        box = text.get_window_extent()
+        boxes[text.get_text()] = np.array([box.x0, box.y0, box.x1, box.y1]) * scale
+    for drawn in (one for one in axes.get_lines() if one.get_gid() == "leader"):
+        ends = axes.transData.transform(np.column_stack(drawn.get_data())) * scale
+        near = min(boxes, key=lambda name: gap(boxes[name], ends[1]))
+        assert near not in leaders
+        leaders[near] = ends
+    return discs, boxes, leaders
+
+
+def gap(box, point):
+    return np.hypot(*(np.asarray(point) - np.clip(point, box[:2], box[2:])))
+
+
+def positions(drawing, points):
+    """Name -> where its marker stands, in points of print."""
+    at = axes_of(drawing).transData.transform(100 * points.select("common", "counter").to_numpy())
+    return dict(zip(points["label"], at * 72 / drawing.figure.dpi, strict=True))
+
+
+@pytest.mark.parametrize("stem", ["figure-13", "figure-14", "figure-2a-own", "figure-13-own"])
+def test_names_are_nearest_to_their_own_points_or_led_there(stem, request, counteranimal_run):
+    drawings, _ = request.getfixturevalue("beside" if stem.endswith("-own") else "paper")
+    drawing = drawings[stem]
+    if stem.endswith("-own"):
+        points = model_points([counteranimal_run], published=False)
+    else:
+        points = model_points((), setting="1-vs-20" if stem == "figure-14" else "one-prompt")
+    discs, boxes, leaders = placed(drawing)
+    where = positions(drawing, points)
+    assert set(boxes) == set(where)
+    named = [tuple(place) for place in where.values()]
+    for name, box in boxes.items():
+        own = min(discs, key=lambda place: np.hypot(*(where[name] - place)))
+        if name not in leaders:
+            nearest = min(discs, key=lambda place: gap(box, place) - discs[place])
+            assert nearest == own, name
+            continue
+        start, end = leaders[name]
+        np.testing.assert_allclose(start, own, atol=1e-6)
+        assert gap(box, end) < 2, name
+        # What is seen of it begins at the edge of its own marker and runs over no other and through no name.
+        seen = [start + share * (end - start) for share in np.linspace(0, 1, 200)]
+        others = [place for place in named if np.hypot(*np.subtract(place, own)) > 1e-6]
+        radii = {
+            place: discs[min(discs, key=lambda at: np.hypot(*np.subtract(at, place)))] for place in others
+        }
+        for point in (point for point in seen if np.hypot(*(point - start)) >= discs[own]):
+            assert all(np.hypot(*(point - place)) > radius for place, radius in radii.items()), name
+            assert all(gap(other, point) > 0 for text, other in boxes.items() if text != name), name
+
+
+def test_a_run_on_other_photos_stands_alone_with_its_intervals(own, own_run):
+    drawings, _ = own
+    drawing = drawings["figure-2a-own"]
+    points = model_points([own_run], published=False)
+    drawn = [pair for mark in axes_of(drawing).collections for pair in mark.get_offsets()]
+    expected = 100 * points.select("common", "counter").to_numpy()
+    np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(expected, axis=0))
+    assert {mark.get_gid() for mark in axes_of(drawing).collections} == {"own-clip", "own-imagenet"}
+    across = [
+        tuple(line.get_xdata())
+        for line in axes_of(drawing).get_lines()
+        if line.get_gid() == "interval" and line.get_ydata()[0] == line.get_ydata()[1]
+    ]
+    bounds = 100 * points.select("common_low", "common_high").to_numpy()
+    np.testing.assert_allclose(np.sort(across, axis=0), np.sort(bounds, axis=0))
+    assert "cannot be compared with these" in drawing.caption
+    names = {text.get_text() for text in axes_of(drawing).texts}
+    assert names == set(points["label"])
+
+
+def test_a_run_on_the_papers_photos_stands_before_the_papers_models(beside, counteranimal_run):
+    drawing = beside[0]["figure-2a-own"]
+    assert len(marks(drawing, "paper-clip").get_offsets()) == 28
+    points = model_points([counteranimal_run], published=False)
+    assert points["comparable"].all()
+    own = np.sort(points.filter(family="clip").select("common", "counter").to_numpy(), axis=0)
+    np.testing.assert_allclose(np.sort(marks(drawing, "own-clip").get_offsets(), axis=0), 100 * own)
+    written = {text.get_text() for text in axes_of(drawing).texts if text.get_gid() == "name"}
+    assert written == set(points["label"])
+
+
+def test_accuracies_of_0_and_100_are_drawn_at_the_edge(make_run, draw):
+    run = make_run({"efficientnet-lite0": (0.9, 0.1)}, path="edge")
+    predictions = run.predictions.with_columns(correct=pl.col("group") == "common")
+    run = replace(run, predictions=predictions, scores=score_predictions(predictions))
+    drawings, _ = draw(["2a"], runs=[run])
+    offsets = np.asarray(axes_of(drawings["figure-2a-own"]).collections[0].get_offsets())
+    assert offsets.tolist() == [[99.9, 0.1]]
+    pixels = axes_of(drawings["figure-2a-own"]).transData.transform(offsets)
+    assert np.isfinite(pixels).all()

@@ -1,0 +1,193 @@
+"""Figures 10, 11 and 12 from folders that studies leave."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.container import BarContainer
+
+from counterground.errors import CounterGroundError
+from counterground.paper.figures import write_figures
+from counterground.paper.study.coco import choose, compare_objectives, summarise
+from counterground.paper.study.mnist import compare_methods
+from counterground.paper.study.mnist import summarise as summarise_digits
+from counterground.paper.study.theory import Definition, TheorySettings, printed_bounds, simulate_grid
+from counterground.published import load_table
+
+
+@pytest.fixture(scope="module")
+def theory(tmp_path_factory):
+    out = tmp_path_factory.mktemp("theory")
+    settings = TheorySettings(n=500, seeds=2, mu_spu=(1.0, 1.5, 2.0), p_spu=(0.6, 0.9))
+    return _write("theory", {"grid": simulate_grid(settings)}, out)
+
+
+def digit_cells():
+    rng = np.random.default_rng(0)
+    return pl.DataFrame(
+        {
+            "k": k,
+            "p_inv": 0.75,
+            "p_spu": p_spu,
+            "method": method,
+            "seed": seed,
+            "rand": 0.6 + 0.05 * rng.random(),
+            "rev": 0.2 + 0.05 * rng.random(),
+            "rest": 0.7 if k > 2 else float("nan"),
+        }
+        for k in (2, 3, 10)
+        for p_spu in (0.75, 0.9)
+        for method in ("contrastive", "supervised")
+        for seed in range(3)
+    )
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    out, cells = tmp_path_factory.mktemp("digits"), digit_cells()
+    results = {"cells": cells, "table8": summarise_digits(cells), "differences": compare_methods(cells)}
+    return _write("multicoloredmnist", results, out)
+
+
+def object_trainings():
+    rng = np.random.default_rng(1)
+    recipe = {"learning_rate": 1e-4, "weight_decay": 1e-3, "warmup_steps": 0}
+    rows = [
+        {"model": "small", "strength": strength, "objective": objective, "seed": seed, "validation": 0.9}
+        | recipe
+        | {"id": 0.9, "ood": ood + 0.05 * rng.random(), "drop": 0.6, "follows": 0.5}
+        for strength in (0.5, 0.8, None)
+        for objective, ood in (("obj", 0.3), ("objbkg", 0.2), ("supervised", 0.1))
+        for seed in range(3)
+    ]
+    zero = {"model": "small", "objective": "zero shot", "validation": 0.7} | dict.fromkeys(recipe)
+    rows += [
+        zero | {"strength": strength, "seed": seed, "id": level, "ood": 0.68, "drop": 0.02, "follows": 0.1}
+        for strength, level in ((0.5, 0.3), (0.8, 0.7), (None, 0.5))
+        for seed in range(3)
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory):
+    out, trainings = tmp_path_factory.mktemp("objects"), object_trainings()
+    chosen = choose(trainings)
+    results = {"results": summarise(chosen), "comparisons": compare_objectives(chosen)}
+    return _write("coloredcoco", results, out)
+
+
+def _write(name, results, out: Path) -> Path:
+    """Tables and run.json as `write_study` leaves them; its page does not matter here."""
+    for stem, frame in results.items():
+        frame.write_parquet(out / f"{stem}.parquet")
+    (out / "run.json").write_text(json.dumps({"study": name}))
+    return out
+
+
+def test_theory_is_drawn_from_its_grid(theory, draw):
+    (drawings, absent) = draw(["theory"], published=True, studies=[theory])
+    assert absent == []
+    left, right = drawings["theory-own"].figure.axes
+    grid = pl.read_parquet(theory / "grid.parquet")
+    rows = grid.filter(mu_spu=1.5, prompt="mean of the class").sort("p_spu")
+    drawn = {tuple(line.get_ydata()) for line in left.get_lines()}
+    for key in ("accuracy_fits", "exact_fits"):
+        assert tuple(100 * rows[key].to_numpy()) in drawn
+    for key in ("error_misleads", "exact_error_misleads"):
+        assert tuple(100 * (1 - rows[key].to_numpy())) in drawn
+    bound = [100 * printed_bounds(Definition(mu, 0.9))[1] for mu in (1.0, 1.5, 2.0)]
+    dashed = next(line for line in right.get_lines() if line.get_label() == "printed lower bound")
+    np.testing.assert_allclose(dashed.get_ydata(), bound)
+    np.testing.assert_allclose(dashed.get_xdata(), [1.0, 1.5, 2.0])
+    # Exact values are marked where they were computed; no line between them claims to be exact.
+    rings = [line for line in left.get_lines() if line.get_markerfacecolor() == "none"]
+    assert [list(line.get_xdata()) for line in rings] == [[60, 90], [60, 90]]
+    assert all(line.get_linestyle() == "None" for line in rings)
+    assert "lines only join them" in drawings["theory-own"].caption
+
+
+def test_digits_stand_beside_the_printed_ones(digits, draw):
+    drawings, _ = draw(["multicoloredmnist"], studies=[digits])
+    panels = drawings["multicoloredmnist-own"].figure.axes
+    assert len(panels) == 2
+    (legend,) = drawings["multicoloredmnist-own"].figure.legends
+    assert "as printed" in [text.get_text() for text in legend.get_texts()]
+    table = pl.read_parquet(digits / "table8.parquet").filter(p_spu=0.9)
+    printed = load_table("multicoloredmnist_results").filter(p_inv=0.75, p_spu=0.9)
+    for place, (method, test) in enumerate(
+        (m, t) for m in ("contrastive", "supervised") for t in ("rand", "rev")
+    ):
+        container = panels[1].containers[place]
+        ours = table.filter(method=method).sort("k")
+        np.testing.assert_allclose(container.lines[0].get_ydata(), 100 * ours[f"{test}_mean"].to_numpy())
+        spans = [np.ptp(segment[:, 1]) / 2 for segment in container.lines[2][0].get_segments()]
+        np.testing.assert_allclose(spans, 100 * ours[f"{test}_std"].to_numpy())
+        hollow = [line for line in panels[1].get_lines() if line.get_fillstyle() == "none"][place]
+        theirs = printed.filter(pl.col("n_classes").is_in([2, 3, 10]), method=method.capitalize())
+        np.testing.assert_allclose(hollow.get_ydata(), theirs.sort("n_classes")[f"{test}_mean"].to_numpy())
+
+
+def test_digits_that_are_not_mnist_stand_alone(draw, tmp_path):
+    table = summarise_digits(digit_cells(), printed=False)
+    drawings, _ = draw(
+        ["multicoloredmnist"], studies=[_write("multicoloredmnist", {"table8": table}, tmp_path)]
+    )
+    own = drawings["multicoloredmnist-own"]
+    (legend,) = own.figure.legends
+    assert "as printed" not in [text.get_text() for text in legend.get_texts()]
+    assert "Table 8" not in own.caption
+
+
+def test_printed_digits_are_table_8(paper):
+    for axes in paper[0]["multicoloredmnist"].figure.axes:
+        words = axes.get_title(loc="left")
+        p_inv, p_spu = (float(words.split(" %")[k].rsplit(" ", 1)[1]) / 100 for k in (0, 1))
+        rows = load_table("multicoloredmnist_results").filter(p_inv=p_inv, p_spu=p_spu, method="Contrastive")
+        np.testing.assert_allclose(axes.containers[1].lines[0].get_ydata(), rows["rev_mean"].to_numpy())
+
+
+def test_objects_are_drawn_at_the_papers_strength(objects, draw):
+    drawings, _ = draw(["10"], studies=[objects])
+    (axes,) = drawings["figure-10-own"].figure.axes
+    words = [label.get_text() for label in axes.get_xticklabels()]
+    assert words == ["zero shot", "supervised", "obj", "objbkg"]
+    sides = [c for c in axes.containers if isinstance(c, BarContainer)]
+    swept = pl.read_parquet(objects / "results.parquet").filter(strength=0.8)
+    for side, column in zip(sides, ("id", "ood"), strict=True):
+        expected = [100 * swept.filter(objective=word)[column].item() for word in words]
+        np.testing.assert_allclose([bar.get_height() for bar in side], expected)
+    assert "80 %" in drawings["figure-10-own"].caption
+
+
+def test_an_objective_of_which_every_training_diverged_has_no_bar(tmp_path, draw):
+    lost = pl.col("objective") == "supervised"
+    names = ("validation", "id", "ood", "drop", "follows")
+    trainings = object_trainings().with_columns(
+        pl.when(~lost).then(pl.col(name)).alias(name) for name in names
+    )
+    out = _write("coloredcoco", {"results": summarise(choose(trainings))}, tmp_path)
+    (axes,) = draw(["10"], studies=[out])[0]["figure-10-own"].figure.axes
+    bars = [each for each in axes.containers if isinstance(each, BarContainer)]
+    assert [len(each) for each in bars] == [3, 3]
+    assert len(axes.get_xticklabels()) == 4
+
+
+def test_folders_without_a_sound_study_are_refused(theory, tmp_path):
+    study, out = tmp_path / "study", tmp_path / "out"
+    study.mkdir()
+
+    def refused(message):
+        with pytest.raises(CounterGroundError, match=message):
+            write_figures(studies=[study], out=out)
+
+    refused("no finished study")
+    (study / "run.json").write_text('{"study": "else"}')
+    refused("no study that figures are drawn from")
+    (study / "run.json").write_text('{"study": "theory"}')
+    refused(r"grid\.parquet is missing or damaged")
+    pl.read_parquet(theory / "grid.parquet").drop("prompt").write_parquet(study / "grid.parquet")
+    refused("no column 'prompt'")
+    assert not out.exists()

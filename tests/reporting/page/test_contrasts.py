@@ -1,0 +1,327 @@
+"""The page of a design with four cells, two attributes and several contrasts."""
+
+import json
+import re
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from html_page import Page
+from made_cells import MODELS
+from made_runs import write_run
+from scipy.stats import norm
+
+from counterground.cli import main
+from counterground.comparison import full_comparison
+from counterground.decision import plan_photos
+from counterground.errors import UsageError
+from counterground.metrics import Contrast, Design, score_predictions
+from counterground.reporting import write_report
+from counterground.results import bounds, percent, regroup, select_models
+
+SIDES = ("place=water & co_object=boat", "place=land & co_object=nothing")
+
+
+def written(row):
+    return f"{percent(row['value'])} {bounds(row['low'], row['high'])}".strip()
+
+
+def overall(run, metric, group=None):
+    same = pl.col("group").eq_missing(pl.lit(group, pl.String))
+    rows = run.scores.filter(pl.col("class_index").is_null(), same, metric=metric).to_dicts()
+    assert len(rows) == run.scores["model"].n_unique()
+    return rows
+
+
+@pytest.fixture(scope="module")
+def of(four_cells, tmp_path_factory):
+    """Function: contrast -> (the page, what its scripts read, by id)."""
+
+    def make(contrast=None, **options):
+        path = tmp_path_factory.mktemp("page") / "report.html"
+        html = write_report([four_cells[0]], path, contrast=contrast, **options).read_text("utf-8")
+        found = re.findall(r'<script type="application/json" id="([^"]+)">(.*?)</script>', html, re.DOTALL)
+        return Page(html), {name: json.loads(content) for name, content in found}
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def own(of):
+    return of()
+
+
+def section(page, start, end):
+    """The words of the page from one heading to another."""
+    text = page.text.split(f" {start} ")[-1]
+    return text.split(f" {end} ")[0]
+
+
+@pytest.mark.parametrize(("place", "within"), [(0, ["class_name"]), (1, ["class_name", "co_object"])])
+def test_how_many_photos_a_contrast_needs_is_planned_by_its_strata(of, four_cells, place, within):
+    run = four_cells[0]
+    rows = run.predictions.with_columns(
+        class_index=pl.concat_str(within, separator=" ").rank("dense").cast(pl.Int32),
+        group=pl.col("place").replace_strict({"land": "common", "water": "counter"}),
+    )
+    benchmark = run.info.benchmark.model_copy(update={"design": None})
+    info = run.info.model_copy(update={"benchmark": benchmark})
+    plans = plan_photos(replace(run, info=info, predictions=rows), 0.05).rows
+    lead = "open_clip:ViT-B-32/laion2b_s34b_b79k"
+    plan = plans.row(by_predicate=pl.col("model") == lead, named=True)
+    told = of(run.design.contrasts[place].name)[0].text.partition("Are there enough photos?")[2]
+    assert f"a difference of at least {percent(plan['smallest_drop_now'])} points is detected" in told
+    now = f" is detected with power {percent(plan['power_now'])} % now"
+    assert f"{now} and needs about {plan['photos']:,} photos" in told
+
+
+def test_an_average_of_cells_has_no_plan(of):
+    told = of("training_gap")[0].text.partition("Are there enough photos?")[2]
+    assert re.search(r": a difference below about \d+ points? cannot be distinguished from zero\.", told)
+
+
+def test_the_benchmarks_own_contrast_is_what_the_page_is_about(own, four_cells):
+    text, run = own[0].text, four_cells[0]
+    for group in ("place=land", "place=water"):
+        for row in overall(run, "place_gap", group):
+            assert written(row) in text
+    lead = max(overall(run, "place_gap"), key=lambda row: row["value"])
+    interval = bounds(lead["low"], lead["high"])
+    loses = f"it loses {percent(lead['value'])} points {interval} on place=water instead of place=land."
+    assert f"The largest measured difference is that of {lead['model']}: {loses}" in text
+    assert not re.search(r"\b(common|counter|background)\b", text.split("Comparability")[0], re.IGNORECASE)
+
+
+def test_another_contrast_by_name(of, four_cells):
+    page, data = of("both_shortcuts")
+    for group in SIDES:
+        for row in overall(four_cells[0], "both_shortcuts", group):
+            assert written(row) in page.text
+    assert re.search(
+        rf"on {SIDES[1]} (instead of|than on) {SIDES[0]}|{SIDES[1]} than on {SIDES[0]}", page.text
+    )
+    # The chart: left along, right up, on probits.
+    points = data["spec1"]["datasets"]["own"]
+    models = {model.label: model for model in regroup(four_cells[0].scores)}
+    assert len(points) == len(MODELS)
+    for point in points:
+        left, right = (models[point["label"]].get("both_shortcuts", side).value for side in SIDES)
+        assert (point["x"], point["y"]) == pytest.approx((norm.ppf(left), norm.ppf(right)), abs=1e-4)
+        assert list(point["tip"])[1:4] == [*SIDES, "both_shortcuts"]
+    assert all(
+        json.dumps([side, "accuracy, % (probit scale)"]) in json.dumps(data["spec1"]) for side in SIDES
+    )
+
+
+def test_one_model_is_not_sent_to_the_paper_which_has_the_drop_only(four_cells):
+    run = four_cells[0]
+    (alone,) = select_models({run.path: run}, ["efficientnet-lite0"]).values()
+    warnings = full_comparison([alone], published=False).warnings
+    assert "There is only one model: add another RUN to compare it." in warnings
+
+
+def test_the_line_goes_through_the_sides(own, four_cells):
+    page, data = own
+    compared = full_comparison([four_cells[0]], published=False)
+    (line,) = compared.robustness.lines
+    assert line.fit.n == 3
+    assert "Effective robustness: place=water accuracy minus that of the baseline line" in page.text
+    (drawn,) = (each for each in data["spec1"]["datasets"]["lines"] if each["family"] == "imagenet")
+    ends = [float(line.fit.predict(norm.cdf(drawn[x]))) for x in ("x", "x2")]
+    assert [norm.cdf(drawn[y]) for y in ("y", "y2")] == pytest.approx(ends, abs=1e-3)
+    distances = compared.models.filter(pl.col("residual").is_not_null())
+    assert distances["family"].to_list() == ["clip"]  # two others make no line for the third
+    for row in distances.iter_rows(named=True):
+        interval = bounds(row["residual_low"], row["residual_high"])
+        assert f"{percent(row['residual'])} {interval}".strip() in page.text
+
+
+def test_all_contrasts_are_listed_with_every_models_figure(own, four_cells):
+    run = four_cells[0]
+    listed = section(own[0], "All contrasts", "Accuracy by cell")
+    for contrast in run.design.contrasts:
+        for row in overall(run, contrast.name):
+            assert written(row) in listed
+    assert "place_gap (this page) place=land minus place=water. Mean over 2 strata of class_name." in listed
+    assert "1 with photos on one side only left out." in listed
+
+
+def test_every_cell_and_the_worst_of_each_model(own, four_cells):
+    run = four_cells[0]
+    listed = section(own[0], "Accuracy by cell", "Accuracy by place")
+    rows = run.by(("class_name", "place")).to_dicts()
+    assert len(rows) == len(MODELS) * 4
+    worst = {row["model"]: row for row in overall(run, "worst_group_accuracy")}
+    for row in rows:
+        assert written(row) in listed
+    for row in worst.values():
+        lowest = [each for each in rows if each["model"] == row["model"]]
+        lowest = min(lowest, key=lambda each: each["value"])
+        assert lowest["value"] == row["value"]
+        assert f"{written(lowest)} worst" in listed
+    assert listed.count(" worst") == len(worst) + listed.count("minus worst")
+    for metric in ("mean_minus_worst", "average(training)"):
+        for row in overall(run, metric):
+            assert written(row) in listed
+
+
+def test_the_worst_of_cells_without_the_class_is_that_of_the_metric(four_cells, tmp_path):
+    run, design = four_cells[0], Design(("place",), (Contrast("place_gap", "place=land", "place=water"),))
+    few = (pl.col("class_name") == "landbird") & (pl.col("path").hash(1) % 5 > 0)
+    rows = run.predictions.filter(~few)
+    record = run.info.benchmark.model_copy(update={"design": design.to_json()})
+    info = run.info.model_copy(update={"benchmark": record})
+    uneven = type(run)(run.path, info, rows, score_predictions(rows, design=design))
+    html = write_report([uneven], tmp_path / "report.html").read_text("utf-8")
+    listed = section(Page(html), "Accuracy by cell", "Accuracy by co object")
+    for row in overall(uneven, "worst_group_accuracy"):
+        assert re.search(rf"\b{percent(row['value'])} \[[^]]+\] worst", listed)
+
+
+def test_the_lowest_cell_of_each_model_is_among_those_shown(make_run, section_of):
+    """Of 52 cells 48 have room. In one, a model is always wrong and the other always right."""
+    run = make_run({"good": (0.5, 0.5), "bad": (0.5, 0.5)}, classes=[f"class {k}" for k in range(26)])
+    design = Design(("class_name", "place"), (Contrast("place_gap", "place=land", "place=water"),))
+    place = pl.when(pl.col("group") == "common").then(pl.lit("land")).otherwise(pl.lit("water"))
+    rows = run.predictions.with_columns(place=place)
+    odd = pl.col("class_index").eq(7) & (pl.col("place") == "land")
+    third = pl.col("photo_id").str.split("-").list.last().cast(pl.Int32) % 3 == 0
+    rows = rows.with_columns(correct=pl.when(odd).then(pl.col("model") == "good").otherwise(third))
+    record = run.info.benchmark.model_copy(update={"design": design.to_json()})
+    info = run.info.model_copy(update={"benchmark": record})
+    found = section_of(
+        replace(run, info=info, predictions=rows, scores=score_predictions(rows, design=design))
+    )
+    cells = found.design.cells
+    assert (len(cells.breakdown.rows), cells.breakdown.left_out) == (48, 4)
+    for number, (row, worst) in enumerate(zip(found.rows, cells.worst, strict=True)):
+        lowest = cells.breakdown.rows[worst].figures[number]
+        assert lowest.value == row.model.get("worst_group_accuracy").value
+    assert {row.model.get("worst_group_accuracy").value for row in found.rows} == {0.0, 0.35}
+
+
+def test_accuracy_by_each_attribute(own, four_cells):
+    run = four_cells[0]
+    for name, end in (("place", "Accuracy by co object"), ("co_object", "Accuracy on")):
+        listed = section(own[0], f"Accuracy by {name.replace('_', ' ')}", end)
+        for row in run.by((name,)).iter_rows(named=True):
+            assert written(row) in listed
+
+
+def test_what_is_held_and_left_out_is_said(of):
+    page, data = of("co_object=nothing - co_object=boat within class_name, place")
+    assert (
+        "Held fixed: class_name, place. Mean over 3 strata of class_name and place; 1 with photos on one "
+        "side only left out. Left out: landbird · land (only co_object=nothing)."
+    ) in page.text
+    # Landbirds on land have no boats, so those without one do not count: 24 + 12 photos on water do.
+    predicted = data["data1-0"]["predicted"]
+    assert {side: cells[0][0] for side, cells in predicted.items()} == {"common": 24, "counter": 12}
+
+
+def test_photos_on_both_sides_count_on_both(of, four_cells):
+    _, data = of("training_gap")
+    for index in (0, 1):
+        predicted = data[f"data1-{index}"]["predicted"]
+        assert predicted["common"] == predicted["counter"]
+        assert predicted["common"][0][0] == 72
+
+
+def test_a_page_of_the_drop_has_none_of_it(four_models, tmp_path):
+    text = Page(write_report([four_models], tmp_path / "report.html").read_text("utf-8")).text
+    for words in ("All contrasts", "Accuracy by", "Held fixed:", "(this page)"):
+        assert words not in text
+
+
+def test_the_models_of_a_table_without_drops_are_those_of_the_highest_accuracy(make_run, tmp_path):
+    run = make_run({f"m{k}": (0.9, 0.5) for k in range(13)}, classes=["ox", "hen"], per_group=4, groups=False)
+    weather = pl.when(pl.col("path").str.contains("0")).then(pl.lit("rain")).otherwise(pl.lit("sun"))
+    rows = run.predictions.with_columns(weather=weather)
+    text = Page(write_report([replace(run, predictions=rows)], tmp_path / "report.html").read_text()).text
+    told = text.partition("Accuracy by weather")[2]
+    assert "The 12 models with the highest accuracy." in told
+    assert "largest drops" not in text
+
+
+def test_the_only_contrast_with_a_value_is_not_listed_again(four_models, tmp_path):
+    rows = four_models.predictions.with_columns(place=pl.col("group"), group=pl.lit(None, pl.String))
+    run = replace(four_models, predictions=rows, scores=score_predictions(rows))
+    page = write_report([run], tmp_path / "report.html", contrast="place=common - place=counter")
+    text = Page(page.read_text("utf-8")).text
+    assert "Accuracy by place" in text
+    assert "All contrasts" not in text
+
+
+def test_a_comparison_of_another_contrast_is_refused(four_cells, tmp_path):
+    run, _ = four_cells
+    compared = full_comparison([run], published=False, contrast="both_shortcuts")
+    assert (
+        "both_shortcuts per class"
+        in Page(write_report([run], tmp_path / "a.html", comparison=compared).read_text("utf-8")).text
+    )
+    with pytest.raises(UsageError, match="The comparison is of both_shortcuts, not of place_gap"):
+        write_report([run], tmp_path / "b.html", comparison=compared, contrast="place_gap")
+
+
+def test_runs_of_several_designs_each_have_their_own_contrast(four_cells, four_models, tmp_path):
+    page = write_report([four_models, four_cells[0]], tmp_path / "report.html")
+    text = Page(page.read_text("utf-8")).text
+    assert "from common to counter photos" in text
+    assert "on place=water instead of place=land" in text
+
+
+def test_the_command_takes_a_name_and_an_expression(four_cells, tmp_path, capsys):
+    folder, out = str(write_run(four_cells[0], tmp_path / "run")), tmp_path / "report.html"
+    command = ["report", folder, "--out", str(out), "--no-photos", "--contrast"]
+    assert main([*command, "place_gap_held"]) == 0
+    assert "place_gap_held per class" in out.read_text("utf-8")
+    assert main([*command, "boats: co_object=nothing - co_object=boat"]) == 0
+    assert "boats per class" in out.read_text("utf-8")
+    assert main([*command, "place_gp"]) == 2
+    assert "There is no contrast 'place_gp'" in capsys.readouterr().err
+
+
+def of_design(make_run, name, design, tmp_path, **columns):
+    made = make_run({name: (0.9, 0.6)}, path=tmp_path / name)
+    weather = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("sun")).otherwise(pl.lit("rain"))
+    rows = made.predictions.with_columns(weather=weather, **columns)
+    record = made.info.benchmark.model_copy(update={"design": design.to_json()})
+    info = made.info.model_copy(update={"benchmark": record})
+    return replace(made, info=info, predictions=rows, scores=score_predictions(rows, design=design))
+
+
+def enough(run, path):
+    text = Page(write_report(run, path, photos=False).read_text("utf-8")).text
+    return text.partition("Are there enough photos?")[2].partition("Read next")[0]
+
+
+def test_a_contrast_within_groups_has_a_plan(make_run, tmp_path):
+    wet = Contrast("wet", "weather=sun", "weather=rain", ("class_name", "group"))
+    run = of_design(make_run, "m", Design(contrasts=(wet,)), tmp_path)
+    assert "A difference of 5 points is detected with power" in enough(run, tmp_path / "page.html")
+
+
+def test_a_photo_on_both_sides_is_planned_with_once(make_run, tmp_path):
+    """By itself it is a cluster, which is on both sides; as two clusters it would make the error larger."""
+    design = Design(contrasts=(Contrast("rain", "all", "weather=rain"),))
+    alone = of_design(make_run, "m", design, tmp_path, cluster=pl.lit(None, pl.String))
+    named = of_design(make_run, "m", design, tmp_path, cluster=pl.col("path"))
+    told = enough(alone, tmp_path / "alone.html")
+    assert told == enough(named, tmp_path / "named.html")
+    (difference,) = overall(alone, "rain")
+    error = (difference["high"] - difference["low"]) / 2 / norm.ppf(0.975)
+    least = re.search(r"at least ([\d.]+) points is detected", told)
+    assert float(least[1]) == pytest.approx(100 * error * (norm.ppf(0.975) + norm.ppf(0.8)), rel=0.05)
+
+
+def test_runs_of_several_designs_on_the_same_photos_share_no_table(make_run, tmp_path):
+    """The cells of one design would stand above the mean less the worst of the other's."""
+    runs = [
+        of_design(make_run, name, Design(cells=("class_name", column)), tmp_path)
+        for name, column in (("a", "weather"), ("b", "background"))
+    ]
+    text = Page(write_report(runs, tmp_path / "page.html", photos=False).read_text("utf-8")).text
+    for run, column in zip(runs, ("weather", "background"), strict=True):
+        (figure,) = overall(run, "mean_minus_worst")
+        cells = text.partition(f"Class · {column} ")[2]
+        assert cells.partition("Mean minus worst ")[2].startswith(f"{percent(figure['value'])} Accuracy by")

@@ -1,0 +1,551 @@
+import base64
+import hashlib
+import html
+import json
+import re
+import shlex
+from dataclasses import replace
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+from html_page import Page
+from PIL import Image
+
+from counterground.cli import main
+from counterground.comparison import full_comparison
+from counterground.errors import CounterGroundError, UsageError
+from counterground.files import DamagedCacheWarning, write_checked
+from counterground.metrics import compare_models, score_by, score_predictions
+from counterground.reporting import write_report
+from counterground.reporting._shell import vega_script  # remembers for a process what the cache keeps for all
+from counterground.results import (
+    Cell,
+    Column,
+    Table,
+    bounds,
+    open_run,
+    p_value,
+    percent,
+    regroup,
+    repeat_command,
+)
+
+NASTY = "<script>alert('x')</script>\"&"
+
+
+@pytest.fixture
+def page(tmp_path):
+    def write(*runs, **options):
+        return Page(write_report(runs, tmp_path / "report.html", **options).read_text("utf-8"))
+
+    return write
+
+
+def test_the_numbers_on_the_page_are_the_scores(page, four_models):
+    text = page(four_models).text
+    overall = four_models.scores.filter(pl.col("class_index").is_null(), pl.col("metric") != "tie_rate")
+    shown = overall.filter(
+        pl.col("metric").is_in(["accuracy", "drop", "worst_group_accuracy", "ece"])
+        | (pl.col("metric") == "top5_accuracy") & pl.col("group").is_null()
+    )
+    assert shown.height == 4 * 7
+    for row in shown.iter_rows(named=True):
+        assert f"{percent(row['value'])} {bounds(row['low'], row['high'])}" in text
+    lead = max(regroup(four_models.scores), key=lambda model: model.get("drop").value)
+    drop = lead.get("drop")
+    assert f"it loses {drop.text} points {drop.interval} from common to counter photos" in text
+
+
+def test_a_drop_that_is_not_common_minus_counter_is_explained_as_in_the_terminal(page, make_run):
+    run = make_run({"m": (0.9, 0.5)}, classes=["ox", "gull"], per_group=20)
+    note = "Classes with photos of only one group count in common or counter, but not in the drop."
+    assert note not in page(run).text
+    rows = run.predictions
+    one_sided = rows.filter((pl.col("class_index") == 0) | (pl.col("group") == "common"))
+    one_sided = one_sided.with_columns(correct=pl.col("correct") & (pl.col("class_index") == 0))
+    run = replace(run, predictions=one_sided, scores=score_predictions(one_sided))
+    assert page(run).text.count(note) == 1
+
+
+def test_every_class_stands_with_its_numbers_and_backgrounds(page, four_models):
+    text = page(four_models).text
+    drops = four_models.scores.filter(pl.col("metric") == "drop", pl.col("class_index").is_not_null())
+    assert not drops.is_empty()
+    for row in drops.iter_rows(named=True):
+        assert f"{percent(row['value'])} {bounds(row['low'], row['high'])}" in text
+    assert "black swan grass → water" in text
+
+
+def test_comparisons_are_those_of_the_metrics(page, four_models):
+    text = page(four_models).text
+    compared = compare_models(four_models.predictions)
+    assert not compared.is_empty()
+    for row in compared.iter_rows(named=True):
+        p = p_value(row["p_holm"])
+        interval = bounds(row["low"], row["high"])
+        assert f"{percent(row['difference'])} {interval} p {'' if p[0] == '<' else '= '}{p}" in text
+    assert "Holm-corrected over 24 tests: each pair of models on each quantity" in text
+
+
+def test_one_model_has_nothing_to_compare(page, make_run):
+    assert "Pairwise comparison" not in page(make_run({"m": (0.8, 0.5)})).text
+
+
+def test_notes_warnings_and_what_was_run_are_on_the_page(page, make_run):
+    run = make_run(
+        {"efficientnet-lite0": (0.8, 0.5)},
+        notes=["Results are conditional on the cut-outs."],
+        warnings=["For 3 photos the true name does not compete."],
+        as_published=True,
+    )
+    text = page(run).text
+    for phrase in (
+        "Results are conditional on the cut-outs.",
+        "For 3 photos the true name does not compete.",
+        run.info.benchmark.version,
+        "f" * 64,
+        "torch 2.13.0",
+        "fp32",
+        "Converted to RGB 3",
+        "Exact top-2 ties efficientnet-lite0: 0",
+        "75.5 seconds",
+        "git 0123abc",
+    ):
+        assert phrase in text
+
+
+def test_a_run_as_published_says_so_before_any_figure(page, make_run):
+    levels = {"m": (0.8, 0.5)}
+    published = make_run(levels, as_published=True, path="old")
+    top = page(published).text.split("Percent, with 95")[0]
+    assert "(imagenet), legacy loading (as in the paper)." in top
+    assert "prompts" not in top  # a classifier reads none
+    assert (
+        "Legacy loading (as in the paper): models were loaded the way the paper apparently loaded them" in top
+    )
+    both = page(published, make_run(levels, path="new")).text
+    top = both.split("Percent, with 95")[0]
+    assert "Legacy loading (as in the paper) of old: models were loaded" in top
+    assert "(imagenet), legacy loading (as in the paper); 1 vs. 1000" in top
+    assert "Is m (old) less accurate on counter photos than on common photos?" in top
+    assert "Smallest measured drop m (new):" in top
+    assert "legacy loading" not in page(make_run(levels)).text.split("Percent, with 95")[0].lower()
+
+
+def test_the_command_repeats_the_run(page, make_run):
+    run = make_run({"open_clip:my dir/x": (0.8, 0.5), "m": (0.7, 0.6)}, name="my photos", as_published=True)
+    command = re.search(
+        r"(counterground evaluate .*?) BENCHMARK stands for the folder or manifest of my photos",
+        page(run).text,
+    ).group(1)
+    asked = (
+        "--label-space imagenet --names openai --prompts simple --device cpu --precision fp32 --batch-size 32"
+    )
+    assert shlex.split(command) == [
+        *("counterground", "evaluate", "BENCHMARK", "-m", "open_clip:my dir/x", "-m", "m"),
+        *asked.split(),
+        *("--as-published", "--out", "run"),
+    ]
+    for built_in in ("stamps", "waterbirds?split=val"):
+        command = repeat_command(make_run({"m": (0.7, 0.6)}, name=built_in))
+        assert shlex.split(command)[:3] == ["counterground", "evaluate", built_in]
+    fitted = replace(run, info=run.info.model_copy(update={"train": run.info.benchmark}))
+    assert "--train TRAINING " in repeat_command(fitted)
+    assert "TRAINING stands for the folder or manifest of my photos" in page(fitted).text
+
+
+def test_a_chosen_label_space_is_given_by_its_file_and_not_called_1_vs_1000(page, make_run):
+    run = make_run({"m": (0.8, 0.5)}, path="runs/mine")
+    space = run.info.label_space.model_copy(
+        update={"name": "confusable", "source": "per class the 20 of 1000"}
+    )
+    confusable = replace(run, info=run.info.model_copy(update={"label_space": space}))
+    assert "--label-space mine/label_space.json" in repeat_command(confusable)
+    text = page(confusable).text
+    assert "Confusable names (per class the 20 of 1000)" in text
+    assert "1 vs. 1000 (confusable)" not in text
+
+
+def test_fewer_names_than_the_label_space_has_are_said_to_compete(page, make_run):
+    run = make_run({"m": (0.8, 0.5)})
+
+    def top(options=None, **changed):
+        space = run.info.label_space.model_copy(update=changed)
+        reads = [model.model_copy(update={"kind": "generative"}) for model in run.info.models]
+        info = run.info.model_copy(update={"label_space": space, "options": options, "models": reads})
+        return page(replace(run, info=info)).text
+
+    assert "4 options per question (imagenet), names" in top(options=4, candidates=4)
+    assert "Questions with options of their own. Benchmark version" in top(name="options", candidates=2)
+    assert "prompts" not in top(candidates=5).split("Percent, with 95")[0]  # only encoders read templates
+    assert "1 vs. 5 of 1000 (mine), names" in top(name="mine", candidates=5)
+
+
+def test_strings_of_the_user_are_escaped(page, make_run):
+    run = make_run(
+        {NASTY: (0.8, 0.5), f"{NASTY}2": (0.7, 0.6)},
+        classes=[NASTY, "</title></svg><img src=x onerror=alert(1)>"],
+        name=NASTY,
+        notes=[NASTY],
+        warnings=[NASTY],
+        path=NASTY,
+    )
+    found = page(run)
+    assert len(found.scripts) == 4
+    assert not any("alert" in script for script in found.scripts)
+    # In the data they stand as texts, which the scripts set as texts.
+    shared = next(json.loads(data) for data in found.data if "names" in json.loads(data))
+    assert NASTY in [model["label"] for model in shared["models"]]
+    assert not any("<" in data or "&" in data for data in found.data)
+    assert not found.all("img")
+    assert not any(name.startswith("on") for _, attributes in found.tags for name in attributes)
+    assert found.text.count(NASTY) > 10
+
+
+def test_the_policy_names_each_script_and_allows_nothing_else(page, four_models):
+    found = page(four_models)
+    policy = next(a["content"] for a in found.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    hashes = [
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in found.scripts
+    ]
+    assert policy == (
+        f"default-src 'none'; script-src {' '.join(hashes)}; style-src 'unsafe-inline'; img-src data:; "
+        "connect-src 'none'; base-uri 'none'; form-action 'none'"
+    )
+    assert not any({"src", "xlink:href", "srcset", "data"} & set(attributes) for _, attributes in found.tags)
+    assert all(attributes["href"].startswith("#") for attributes in found.all("a"))
+    assert not {"link", "iframe", "object", "image", "use"} & {tag for tag, _ in found.tags}
+
+
+def test_every_link_of_the_page_leads_somewhere(page, four_models, make_run):
+    found = page(four_models, make_run({"x": (0.7, 0.7)}, groups=False, name="other", path="other"))
+    marks = [attributes["id"] for _, attributes in found.tags if "id" in attributes]
+    assert {attributes["href"][1:] for attributes in found.all("a")} <= set(marks)
+    assert len(marks) == len(set(marks))
+
+
+def test_no_address_is_written_outside_the_library(tmp_path, four_models):
+    written = write_report([four_models], tmp_path / "r.html").read_text("utf-8")
+    rest = re.sub(r"<script>.*?</script>| xmlns(:xlink)?=\"[^\"]*\"", "", written, flags=re.DOTALL)
+    assert len(rest) < len(written) / 2
+    # The chart's specification names its schema, which nothing reads.
+    rest = rest.replace("https://vega.github.io/schema/vega-lite", "")
+    assert "http://" not in rest
+    assert "https://" not in rest
+    assert "@import" not in rest
+
+
+def test_tables_and_charts_are_accessible(page, four_models):
+    found = page(four_models)
+    assert len(found.all("caption")) == len(found.all("table"))
+    assert all(
+        a.get("aria-label") or a.get("aria-hidden") or a.get("class") in {"strip", "marks"} or "x" in a
+        for a in found.all("svg")
+    )
+    # The one heading without a scope is the empty one beside the axis, hidden from screen readers.
+    assert [a for a in found.all("th") if not a.get("scope")] == [{}]
+    assert found.all("html")[0]["lang"] == "en"
+
+
+def test_the_papers_models_are_not_compared_on_other_photos(page, make_run):
+    levels = {"m": (0.8, 0.5)}
+    other = page(make_run(levels)).text
+    assert "on CounterAnimal’s photos, with the paper’s candidate names, unlike all or some of these" in other
+    # A name is not enough: these are not the paper's photos.
+    assert "cannot be compared" in page(make_run(levels, name="counteranimal")).text
+
+
+def test_a_page_of_many_models_whose_lead_was_not_tested_shows_the_other_pairs(page, make_run):
+    levels = {f"m{number}": (0.8, 0.7) for number in range(7)}
+    many, lead = make_run(levels, path="many"), make_run({"lead": (0.9, 0.3)}, path="alone")
+    path = lead.predictions["path"][0]
+    less = replace(lead, predictions=lead.predictions.filter(pl.col("path") != path))
+    text = page(many, less).text
+    assert "Pairwise comparison" in text
+    assert "m0 minus m1" in text or "m1 minus m0" in text
+
+
+def test_missing_groups_are_words_and_dashes(page, make_run):
+    text = page(make_run({"a": (0.8, 0.4), "b": (0.7, 0.5)}, lacking={2: "counter"})).text
+    assert "counter: no photos" in text
+    assert "flamingo – common" in text
+
+
+def test_a_model_without_groups_has_a_section_of_its_own(page, four_models, make_run):
+    alone = make_run({"timm:x": (0.7, 0.7)}, groups=False, name="my photos", path="other")
+    text = page(four_models, alone).text
+    assert "stamps and my photos: how much models rely" in text
+    assert "timm:x: accuracy " in text
+    assert "No drop can be measured: no class has both common and counter photos." in text
+    assert text.count("Common vs. counter accuracy") == text.count("Drop per class") == 1
+
+
+def test_without_pairs_the_accuracy_on_each_background_stands(page, make_run):
+    run = make_run({"a": (0.9, 0.3), "b": (0.8, 0.5)}, groups=False)
+    text = page(run).text
+    rows = score_by(run.predictions)
+    assert rows.height == 2 * 5
+    for row in rows.iter_rows(named=True):
+        assert f"{percent(row['value'])} {bounds(row['low'], row['high'])}" in text
+    assert "Accuracy by background" not in page(make_run({"a": (0.9, 0.3)})).text
+
+
+def test_a_model_without_a_drop_is_of_its_family(page, make_run):
+    text = page(make_run({"efficientnet-lite0": (0.9, 0.3)}, groups=False)).text
+    assert "ImageNet models, 4.65 million parameters" in text
+    assert "Other models" not in text
+
+
+def test_a_model_with_a_name_of_its_own_keeps_its_family(page, make_run):
+    run = make_run({"mine": (0.9, 0.3)})
+    (record,) = run.info.models
+    named = run.info.model_copy(update={"models": [record.model_copy(update={"spec": "efficientnet-lite0"})]})
+    assert "ImageNet models, 4.65 million parameters" in page(replace(run, info=named)).text
+
+
+def test_who_chose_the_backgrounds_is_said(page, make_run):
+    run = make_run({"m": (0.9, 0.5)}, name="mine")
+    assert "Whoever made the benchmark decided" in page(run).text
+    chosen = run.info.benchmark.model_copy(update={"referee": "lite0"})
+    discovered = replace(run, info=run.info.model_copy(update={"benchmark": chosen}))
+    text = page(discovered).text
+    assert (
+        "Common backgrounds are those on which lite0 did best, counter backgrounds those with the w" in text
+    )
+    assert "“A Sober Look at the Robustness of CLIPs to Spurious Features”" in text
+
+
+def test_a_referee_with_a_name_of_its_own_is_called_by_it(page, make_run):
+    run = make_run({"mine": (0.9, 0.5)}, name="photos")
+    spec = "timm:resnet18@best.pth?labels=classes.txt"
+    found = {"referee": spec, "split": "half", "min_drop": 5.0, "discovered_from": "a@b", "origin": "a"}
+    models = [run.info.models[0].model_copy(update={"spec": spec})]
+    update = {"benchmark": run.info.benchmark.model_copy(update=found), "models": models}
+    text = page(replace(run, info=run.info.model_copy(update=update))).text
+    assert "Common backgrounds are those on which mine did best" in text
+
+
+def test_what_two_runs_hold_alike_is_one_model(page, make_run):
+    first, second = (make_run({"m": (0.8, 0.5)}, path=path) for path in ("one", "two"))
+    found = page(first, second)
+    assert "1 model." in found.text
+    assert "m (one)" not in found.text
+
+
+def test_different_results_of_one_model_carry_the_names_of_their_runs(page, make_run):
+    first = make_run({"m": (0.8, 0.5)}, path="one")
+    second = make_run({"x": (0.7, 0.4), "m": (0.9, 0.3)}, path="two")
+    text = page(first, second).text
+    assert {"m (one)", "m (two)"} <= set(re.findall(r"m \(\w+\)", text))
+    # Each result is tested as that of its run.
+    assert "Its drop is significantly larger than that of each of the 2 other models" in text
+
+
+def test_other_weights_of_one_name_are_two_models_though_their_figures_are_equal(page, make_run):
+    first, second = (make_run({"m": (0.8, 0.5)}, path=path) for path in ("a", "b"))
+    records = [record.model_copy(update={"fingerprint": "0" * 64}) for record in second.info.models]
+    second = replace(second, info=second.info.model_copy(update={"models": records}))
+    text = page(first, second).text
+    assert {"m (a)", "m (b)"} <= set(re.findall(r"m \(\w+\)", text))
+
+
+def test_runs_on_different_photos_say_why_they_are_not_compared(page, make_run):
+    whole = make_run({"a": (0.8, 0.5)}, path="one")
+    part = make_run({"b": (0.8, 0.5)}, path="two", lacking={0: "counter"})
+    assert "cannot be compared: the first alone saw 20 photos" in page(whole, part).text
+
+
+def test_the_p_values_of_the_page_are_those_of_compare(make_run, tmp_path):
+    """The same figure for one contrast on the page and in the table of ``compare``."""
+    run = make_run({f"m{k}": (0.8, 0.62 - 0.03 * k) for k in range(8)}, per_group=40)
+    comparison = full_comparison([run])
+    drops = comparison.tests.filter(metric="drop")
+    lead = max(regroup(run.scores), key=lambda model: model.get("drop").value).label
+    of_lead = drops.filter((pl.col("model_a") == lead) | (pl.col("model_b") == lead))
+    assert of_lead.height == 7
+    assert of_lead["p_holm"].is_between(0.0005, 0.9995).any()
+    path = write_report([run], tmp_path / "report.html")
+    rows = re.search(
+        r'<h3 id="tests1">.*?<tbody role="rowgroup">(.*?)</tbody>', path.read_text("utf-8"), re.DOTALL
+    )[1]
+    shown = {
+        re.sub(r"<[^>]*>", "", name): p
+        for name, p in re.findall(
+            r'scope="row">(.*?)<br>.*?data-label="Drop">.*?<span class="ci">p (?:= )?([^<]*)</span>',
+            rows,
+            re.DOTALL,
+        )
+    }
+    expected = {
+        row["model_a"] if row["model_b"] == lead else row["model_b"]: p_value(row["p_holm"])
+        for row in of_lead.iter_rows(named=True)
+    }
+    assert {name: html.unescape(p) for name, p in shown.items()} == expected
+    given = replace(comparison, every_test=comparison.tests.with_columns(p_holm=pl.lit(0.1234)))
+    page = write_report([run], tmp_path / "given.html", comparison=given).read_text("utf-8")
+    assert page.count("p = 0.123<") == 7 * 4
+
+
+@pytest.mark.parametrize("cluster", ["one", "one in each class"])
+def test_equal_drops_in_one_cluster_are_a_page(page, make_run, cluster):
+    """Nothing to scale a chart by: all answers are right, so every drop is 0, and no interval can be had."""
+    run = make_run({"m": (0.9, 0.9)}, classes=["ox", "cat"], per_group=3)
+    name = pl.lit("c") if cluster == "one" else pl.col("class_name")
+    predictions = run.predictions.with_columns(correct=pl.lit(value=True), cluster=name)
+    run = replace(run, predictions=predictions, scores=score_predictions(predictions))
+    text = page(run).text
+    assert "m loses 0.0 points" in text
+    assert "ox, drop" not in text
+
+
+def test_forty_five_classes_and_twelve_models(page, make_run):
+    levels = {f"open_clip:ViT-B-{k}/laion2b_s34b_b88k": (0.6 + 0.02 * k, 0.5 + 0.02 * k) for k in range(12)}
+    found = page(make_run(levels, classes=[f"animal {k}" for k in range(45)], per_group=4))
+    assert "The chart shows the 6 models with the largest drops" in found.text
+    assert "Holm-corrected over 264 tests: each pair of models on each quantity" in found.text
+    assert sum(a.get("class") == "strip" and a.get("role") == "img" for a in found.all("svg")) == 45
+
+
+def test_a_discovery_is_told_with_both_drops(page, four_models):
+    unseen = pl.DataFrame(schema=["photo_id", "path", "licence", "attribution", "source"])
+    discovery = SimpleNamespace(
+        benchmark=SimpleNamespace(version=four_models.info.source.version, photos=unseen),
+        referee="efficientnet-lite0",
+        choose="best",
+        sentence="On the selection half it drops 62.0 points, on the held-out half 40.0.",
+        pairs=pl.DataFrame(
+            {"class_index": [0], "common": ["snow"], "counter": ["grass"], "half": ["chooses"]}
+        ),
+        evidence=Table(
+            [Column("Evidence"), Column("found", True), Column("by chance", True), Column("p", True)],
+            [[Cell("Drop where chosen"), Cell("62.0"), Cell("41.0", "[30.5, 50.1]"), Cell("0.004")]],
+            "Drops in points.",
+            "Is it more than chance?",
+        ),
+        cells=pl.DataFrame(
+            {
+                "class_index": [0, 0, 1],
+                "class_name": ["ice bear", "ice bear", "black swan"],
+                "background": ["snow", "grass", "sky"],
+                "half": ["chooses", "chooses", "chooses"],
+                "n": [12, 14, 9],
+                "accuracy": [0.75, 0.25, 0.9],
+                "low": [0.5, 0.1, 0.7],
+                "high": [0.9, 0.5, 1.0],
+            }
+        ),
+    )
+    text = page(four_models, discovery=discovery).text
+    assert discovery.sentence in text
+    assert "Is it more than chance? Drops in points." in text
+    assert "Drop where chosen 62.0 41.0 [30.5, 50.1] 0.004" in text
+    assert "ice bear snow common selection 75.0 [50.0, 90.0] 12" in text
+    assert "black swan sky" not in text
+    assert "No benchmark of these pairs was written" not in text
+    assert "the background with the best accuracy became common" in text
+    discovery.benchmark, discovery.choose = None, "shrunken"  # as if they did not exceed chance
+    text = page(four_models, discovery=discovery).text
+    assert "No benchmark of these pairs was written, so the models on this page were not evaluated" in text
+    assert "the background with the best accuracy, after shrinkage, became common" in text
+
+
+def test_a_folder_gets_report_html(tmp_path, four_models):
+    assert write_report([four_models], tmp_path) == tmp_path / "report.html"
+
+
+def test_the_script_of_charts_is_kept_and_made_again_where_it_is_damaged(
+    page, four_models, cache, monkeypatch
+):
+    def scripts():
+        vega_script.cache_clear()  # as in a process of its own
+        return page(four_models).scripts
+
+    first = scripts()
+    (kept,) = (cache / "scripts").iterdir()
+    written = kept.read_bytes()
+    kept.write_bytes(written.replace(b"vegaEmbed", b"vegaEmber", 1))
+    with pytest.warns(DamagedCacheWarning, match="is rebuilt"):
+        assert scripts() == first
+    assert kept.read_bytes() == written
+    write_checked(kept, b"kept()")
+    assert "kept()" in scripts()
+    monkeypatch.setenv("COUNTERGROUND_CACHE", str(kept))  # where nothing can be written
+    assert scripts() == first
+
+
+def test_no_runs_is_wrong_usage(tmp_path):
+    with pytest.raises(UsageError, match="at least one run"):
+        write_report([], tmp_path / "r.html")
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, four_models):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CounterGroundError, match="Cannot write"):
+        write_report([four_models], tmp_path / "file" / "r.html")
+
+
+def test_names_do_not_turn_figures_round(make_run, tmp_path):
+    mean, arabic = "ice\u202e bear\x07", "دب"
+    run = make_run({"m\u2066": (0.9, 0.4), "n": (0.8, 0.5)}, classes=[mean, arabic], name="my\u202e photos")
+    written = write_report([run], tmp_path / "page.html").read_text("utf-8")
+    assert not {"\u202e", "\u2066", "\x07"} & set(written)
+    assert '<bdi data-class="0" data-of="1">ice bear</bdi>' in written
+    assert f'<bdi data-class="1" data-of="1">{arabic}</bdi>' in written
+    assert '"name":"ice bear"' in written
+    assert f'"name":"\u2068{arabic}\u2069"' in written  # for the sentences that the script makes
+
+
+@pytest.mark.parametrize("name", ["run.json", "report", "report.pdf"])
+def test_only_pages_are_written_over(make_run, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UsageError, match="is not an HTML file name"):
+        write_report([make_run({"m": (0.8, 0.5)})], tmp_path / name)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+MODEL = """
+from counterground.models import Generative
+
+class Colours(Generative):
+    def generate(self, image, question, *, max_new_tokens):
+        red, _, blue = image.convert("RGB").resize((1, 1)).getpixel((0, 0))
+        return "an ox" if red > blue else "a cat"
+"""
+
+
+@pytest.mark.parametrize("clusters", [{"ox": "one", "cat": "one"}, {"ox": "one", "cat": "two"}])
+def test_evaluate_and_report_work_where_every_answer_is_right_in_one_cluster(tmp_path, monkeypatch, clusters):
+    (tmp_path / "right_model.py").write_text(MODEL)
+    monkeypatch.syspath_prepend(tmp_path)
+    rows = []
+    for name, colour in (("ox", (200, 20, 20)), ("cat", (20, 20, 200))):
+        for group, background in (("common", "grass"), ("counter", "snow")):
+            for number in range(3):
+                path = tmp_path / f"{name}-{group}-{number}.png"
+                Image.new("RGB", (20, 20 + number), colour).save(path)
+                rows.append(
+                    {
+                        "path": path.name,
+                        "class_name": name,
+                        "background": background,
+                        "group": group,
+                        "cluster": clusters[name],
+                    }
+                )
+    manifest = tmp_path / "photos.parquet"
+    pl.DataFrame(rows).write_parquet(manifest)
+    out = tmp_path / "run"
+    asked = ["--label-space", "benchmark", "--protocol", "free-form"]
+    assert main(["evaluate", str(manifest), "-m", "right_model:Colours", *asked, "--out", str(out)]) == 0
+    assert set(open_run(out).scores.filter(metric="drop")["value"]) == {0.0}
+    assert "loses 0.0 points" in Page((out / "report.html").read_text("utf-8")).text
+    assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+
+
+def test_the_papers_models_stand_with_the_setting_of_their_tables(page, four_models):
+    compared = full_comparison([four_models], setting="openai-prompts")
+    said = page(four_models, comparison=compared, photos=False).text
+    assert "Tables 10 and 4 (80 OpenAI prompts, 1,000 names, mean over classes)" in said
+    assert "depends on the prompts" in said

@@ -1,0 +1,527 @@
+"""Swapped backgrounds and mitigations on the page: two answers, and a part of the section for each."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from disc_photos import background_only, coin, disc_photos, foreground_only
+from html_page import Page
+from PIL import Image
+from planted_photos import Planted, planted_benchmark
+
+import counterground as cg
+from counterground.files import read_record, write_record
+from counterground.metrics import Contrast, score_predictions
+from counterground.photos import load_photo
+from counterground.reporting import write_report
+
+# Many models on composites would take minutes.
+from counterground.reporting.page._causes import ModelEffects, cause_answer
+from counterground.reporting.page._cures import cure_answer
+from counterground.results import (
+    Accuracies,
+    Figure,
+    MethodRecord,
+    MitigationRecord,
+    percent,
+    read_mitigation,
+    select_models,
+)
+
+DROP, SMALLER = "How much of the drop is the background?", "What would make it smaller?"
+MODELS = {"background": background_only, "foreground": foreground_only, "coin": coin}
+COSTS = ("pasted_cost", "refilled_cost", "same_label_cost")
+QUICK = {"label_space": "benchmark", "report": False}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Runs of discs by networks that see one part only, and of planted photos with two of its mitigations."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUNTERGROUND_CACHE", str(folder / "cache"))
+        discs = disc_photos(folder / "discs", 6, soft=True)
+        planted = planted_files(folder / "planted")
+        swap = {"backgrounds_per_label": 2, **QUICK}
+        mend = {"watermark": False, "figure": False, "label_space": "benchmark"}
+        methods = ["template-ensemble", "text-projection"]
+        yield {
+            "discs": cg.evaluate(discs, MODELS, out=folder / "a", **QUICK),
+            "discs swapped": cg.swap(discs, MODELS, out=folder / "b", **swap),
+            "planted": cg.evaluate(planted, {"one": Planted()}, out=folder / "c", **QUICK),
+            "planted swapped": cg.swap(
+                planted, {"other": Planted()}, out=folder / "d", foregrounds=12, **swap
+            ),
+            "planted mitigated": cg.mitigate(planted, Planted(), methods, out=folder / "e", **mend).run,
+            "planted in vain": cg.mitigate(planted, Planted(), methods[0], out=folder / "f", **mend).run,
+        }
+
+
+def planted_files(folder):
+    """Write planted photos and the masks of their objects, which are squares in the middle."""
+    made = planted_benchmark()
+    (folder / "masks").mkdir(parents=True)
+    for path, area in made.photos.select("path", "object_area").iter_rows():
+        photo = load_photo(made.photo_source(path)).image
+        photo.save(folder / path)
+        side = round(photo.width * float(area) ** 0.5)
+        start = (photo.width - side) // 2
+        alpha = np.zeros((photo.height, photo.width), np.uint8)
+        alpha[start : start + side, start : start + side] = 255
+        Image.fromarray(alpha).save(folder / "masks" / path)
+    columns = ("path", "class_name", "background", "group", "cluster")
+    table = made.photos.select(*columns, mask="masks/" + pl.col("path"))
+    return cg.Benchmark.from_frame(table, root=folder, name="planted")
+
+
+@pytest.fixture(scope="module")
+def written(made, tmp_path_factory):
+    """Function: (*names of runs) -> the page of these runs, written once."""
+    pages = {}
+
+    def write(*names):
+        if names not in pages:
+            out = tmp_path_factory.mktemp("page") / "report.html"
+            pages[names] = write_report([made[name] for name in names], out, photos=False)
+        return pages[names]
+
+    return write
+
+
+@pytest.fixture
+def answers(written):
+    """Function: (*names of runs) -> the answers of the first verdict, by question."""
+
+    def read(*names):
+        page = written(*names).read_text()
+        verdict = page.partition('<div class="verdict">')[2].partition("</dl>")[0]
+        pairs = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", verdict, re.DOTALL)
+        return {words(question): words(answer) for question, answer in pairs}
+
+    return read
+
+
+def words(html):
+    return Page(html).text.strip()
+
+
+def figures(run, model, *names):
+    rows = run.effects().filter(pl.col("class_name").is_null(), model=model)
+    return {row["estimate"]: row for row in rows.iter_rows(named=True) if row["estimate"] in names}
+
+
+def said(row):
+    numbers = (
+        f"{100 * row[end]:.1f}".replace("-0.0", "0.0").replace("-", "−") for end in ("value", "low", "high")
+    )
+    return "{} points [{}, {}]".format(*numbers)
+
+
+def test_the_effect_of_the_background_stands_beside_the_drop(made, answers):
+    own = figures(
+        made["planted swapped"], "other", "background_effect", "observed_drop", "size_effect", "rest"
+    )
+    answer = answers("planted", "planted swapped")[DROP]
+    drop = said(own["observed_drop"]).replace(" points", "")
+    assert answer.startswith(
+        f"{said(own['background_effect'])}, of a drop of {drop}. one loses that much when"
+    )
+    assert f"Size and position: {said(own['size_effect']).replace(' points', '')}." in answer
+    assert f"Rest: {said(own['rest']).replace(' points', '')}." in answer
+    assert answer.endswith("Measured with the objects of 12 of the 108 photos.")
+
+
+def test_an_effect_of_more_classes_than_the_drop_is_said_to_be(tmp_path):
+    discs = disc_photos(tmp_path / "discs", 4)
+    few = (pl.col("class_name") == "ox") & (pl.col("group") == "counter") & ~pl.col("path").str.contains("0")
+    some = cg.Benchmark(discs.name, discs.root, discs.photos.filter(~few), discs.label_space)
+    run = cg.swap(some, {"coin": coin}, out=tmp_path / "run", backgrounds_per_label=2, **QUICK)
+    page = words(write_report([run], tmp_path / "report.html", photos=False).read_text())
+    own = figures(run, "coin", "background_effect", "background_part", "observed_drop", "rest")
+    assert own["background_effect"]["value"] != own["background_part"]["value"]
+    (checked,) = cg.check(run, max_drop=5).findings
+    assert checked.value == own["background_effect"]["value"]
+    drop, part = (said(own[name]) for name in ("observed_drop", "background_part"))
+    assert (
+        f"Only 1 of these 2 classes shows all parts of the drop. Over it the drop is {drop}. Background: "
+        f"{part.replace(' points', '')}." in page
+    )
+    answer = page.partition(DROP)[2].lstrip()
+    assert said(own["background_effect"]) in answer.partition("Only 1 of")[0]
+    assert "Background effect, of all classes" in page
+    assert "= background, of these classes" in page
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_answer_is_no_stronger_than_the_interval(made, tmp_path, model):
+    run = made["discs swapped"]
+    own = figures(run, model, "background_effect")["background_effect"]
+    (alone,) = select_models({run.path: run}, [model]).values()
+    page = words(write_report([alone], tmp_path / "report.html", photos=False).read_text())
+    answer = page.partition(DROP)[2].lstrip()
+    costs = figures(run, model, *COSTS).values()
+    is_large = any(abs(cost["value"]) > 0.02 for cost in costs)
+    assert ("Placebos beyond ±2 points, from editing alone: " in answer) == is_large
+    if own["low"] > 0:
+        assert answer.startswith(f"{said(own)}, of a drop of ")
+    elif own["high"] < 0:
+        assert answer.startswith("None.")
+        assert f"{model} gains" in answer
+    else:
+        assert answer.startswith(f"No significant part. {model} loses {said(own)} when")
+        assert "which is not significantly different from 0" in answer
+
+
+def test_report_and_plan_agree_about_composites(made, tmp_path):
+    run = made["discs swapped"]
+    (coin,) = select_models({run.path: run}, ["coin"]).values()
+    # It guesses, of which nothing is said: right on the common side, half of the time on the other.
+    rows = coin.predictions.with_columns(correct=pl.col("correct") | pl.col("group").eq_missing("common"))
+    coin = replace(coin, predictions=rows, scores=score_predictions(rows, design=run.design))
+    plan = cg.plan(coin, drop=5).rows.row(0, named=True)
+    page = words(write_report([coin], tmp_path / "report.html", photos=False).read_text())
+    told = page.partition("Are there enough photos?")[2]
+    assert f": a background effect of at least {percent(plan['smallest_drop_now'])} points is det" in told
+    needs = f" % now and needs about {plan['photos']:,} composites, made from "
+    now = f"is detected with power {percent(plan['power_now'])}"
+    assert f"A background effect of 5 points {now}{needs}" in told
+
+
+def test_the_answer_is_about_the_model_that_the_verdict_is_about(answers):
+    assert "background loses that much when" in answers("discs", "discs swapped")[DROP]
+
+
+def test_composites_of_another_set_of_photos_are_said_to_be(made, answers):
+    answer = answers("planted", "discs swapped")[DROP]
+    version = made["discs swapped"].info.intervention.source.version
+    assert f"Measured on another set of photos: discs, version {version[:12]}." in answer
+    # Those have two classes, these have four: other names compete.
+    # Its models are classifiers, to which prompts mean nothing.
+    assert answer.endswith("other settings than the scores below: 1 vs. 2 (benchmark).")
+
+
+def test_what_a_run_on_composites_says_of_itself_stands_beside_its_figures(made, tmp_path):
+    def asked(run, **otherwise):
+        about = {"prompts": "openai", "as_published": True, "warnings": ["Some masks are rough."]} | otherwise
+        return replace(run, info=run.info.model_copy(update=about))
+
+    swapped, mitigated = asked(made["planted swapped"]), asked(made["planted mitigated"])
+    own = [note for note in swapped.info.benchmark.notes if note not in made["planted"].info.benchmark.notes]
+    assert own
+    runs = [made["planted"], swapped, mitigated]
+    page = words(write_report(runs, tmp_path / "report.html", photos=False).read_text())
+    for part in ("What the background causes", "What would make the drop smaller"):
+        told = page.rpartition(part)[2].partition("Read next" if part.startswith("What the") else "Scores")[0]
+        assert "Some masks are rough." in told
+        assert "Legacy loading (as in the paper)" in told
+    assert all(note in page for note in own)
+    said = (
+        "Measured with other settings than the scores below: 1 vs. 4 (benchmark), names openai, "
+        "prompts openai, "
+    )
+    for question in (DROP, SMALLER):
+        answer = page.partition(question)[2].partition("Are there enough photos?")[0]
+        assert f"{said}legacy loading (as in the paper)." in answer
+
+
+def test_a_run_asked_like_the_others_has_nothing_said_of_its_settings(written):
+    assert "other settings" not in written("planted", "planted swapped", "planted mitigated").read_text()
+
+
+def test_costs_of_editing_beyond_2_points_are_said_and_marked(made, written):
+    costs = figures(made["discs swapped"], "coin", *COSTS)
+    large = [row for row in costs.values() if abs(row["value"]) > 0.02]
+    assert large
+    page = written("discs swapped").read_text()
+    assert page.count(">beyond ±2</span>") == len(large)  # the other networks lose nothing
+    assert "Marked: placebos beyond ±2 points." in page
+
+
+def test_mitigations_that_help_are_named_with_gain_and_cost(made, answers):
+    record = read_mitigation(made["planted mitigated"].path)
+    vain, good = record.methods
+    assert good.gain.significant
+    assert not vain.gain.significant
+    answer = answers("planted", "planted mitigated")[SMALLER]
+    gain, cost = good.gain.estimate, good.cost.estimate
+    assert answer.startswith("text-projection. Its drop of ")
+    change = f"text-projection by {gain.text} {gain.interval} at a cost of {cost.text} {cost.interval}"
+    assert f"{change} on common photos." in answer
+    assert "over all tests of 2 methods, on photos not used for fitting or choosing" in answer
+    assert "template-ensemble" not in answer
+
+
+def test_mitigations_that_do_not_help_are_said_not_to(answers):
+    answer = answers("planted", "planted in vain")[SMALLER]
+    assert answer.startswith("Not template-ensemble. Its drop of ")
+    assert "does not become significantly smaller" in answer
+
+
+def test_of_several_runs_the_one_that_helps_is_the_answer(answers):
+    answer = answers("planted", "planted in vain", "planted mitigated")[SMALLER]
+    assert answer.startswith("text-projection. Its drop of ")
+    assert "over all tests of 2 methods in one of 2 runs, on photos not used" in answer
+
+
+def test_a_drop_that_shrinks_because_common_photos_are_lost_is_no_cure(made, tmp_path):
+    folder = shutil.copytree(made["planted mitigated"].path, tmp_path / "run")
+    record = json.loads(read_record(folder / "mitigation.json"))
+    record["methods"][1]["cost"] = record["methods"][1]["gain"]
+    write_record(folder / "mitigation.json", json.dumps(record))
+    page = write_report([cg.open_run(folder)], tmp_path / "report.html", photos=False).read_text()
+    answer = words(page).partition(SMALLER)[2].lstrip()
+    assert answer.startswith("None without losing accuracy on common photos.")
+    assert "With text-projection, more than half of the gain is accuracy lost on common photos" in answer
+    assert "smaller by loss" in page
+
+
+def test_a_drop_that_is_reversed_is_not_mitigated(made, tmp_path):
+    folder = shutil.copytree(made["planted mitigated"].path, tmp_path / "run")
+    record = json.loads(read_record(folder / "mitigation.json"))
+    record["methods"][1]["mitigated"]["drop"] |= {"value": -0.5, "low": -0.7, "high": -0.3}
+    write_record(folder / "mitigation.json", json.dumps(record))
+    below = "The drop is below 0 with text-projection (−50.0 [−70.0, −30.0])"
+    reversed_ = f"{below}: accuracy is then lower on common photos"
+    assert reversed_ in " ".join(read_mitigation(folder).sentences)
+    page = write_report([cg.open_run(folder)], tmp_path / "report.html", photos=False).read_text()
+    answer = words(page).partition(SMALLER)[2].lstrip()
+    assert answer.startswith("None without reversing the drop.")
+    assert answer.count(reversed_) == 2
+    assert ">reversed</span>" in page
+
+
+def test_a_warning_on_the_model_is_not_repeated_for_each_mitigation(made, tmp_path):
+    run = cg.open_run(made["planted mitigated"].path)
+    names = [model.name for model in run.info.models]
+    warned = run.info.model_copy(update={"model_warnings": {name: ["odd names"] for name in names}})
+    assert len(names) == 3
+    mitigated = replace(run, info=warned)
+    page = write_report(
+        [cg.open_run(made["planted"].path), mitigated], tmp_path / "report.html", photos=False
+    )
+    assert page.read_text().count("odd names") == 1
+
+
+def test_what_was_not_measured_has_the_command_that_would_tell(answers):
+    found = answers("planted")
+    assert found[DROP].startswith("Not measured. counterground swap ")
+    assert found[SMALLER].startswith("Not tried. counterground mitigate ")
+
+
+def test_nothing_is_asked_of_a_drop_that_is_not_clear(make_run, section_of):
+    asked = {
+        answer.question for answer in section_of(make_run({"a": (0.8, 0.78)}, per_group=5)).verdict.answers
+    }
+    assert asked
+    assert not asked & {DROP, SMALLER}
+
+
+def test_runs_of_both_kinds_have_no_section_of_their_own(written):
+    page = written("planted", "planted swapped", "planted mitigated").read_text()
+    assert page.count('<section class="benchmark"') == 1
+    assert (page.count(">What the background causes</h3>"), page.count("make the drop smaller</h3>")) == (
+        1,
+        1,
+    )
+    assert page.count("<h3>") == 3  # how each of the three runs was made
+
+
+def test_a_swapped_run_alone_is_about_the_same_objects(written, answers):
+    page = words(written("planted swapped").read_text())
+    assert re.search(
+        r"other loses [\d.]+ points \S+ \S+ when the same objects stand on counter instead of", page
+    )
+    assert "swap=" not in page
+    found = answers("planted swapped")
+    assert found["Does other rely on the background?"].startswith("Yes.")
+    assert "Measured" not in found[DROP]
+
+
+def test_a_mitigated_run_alone_is_about_the_model_as_it_is(written, answers):
+    page = written("planted mitigated").read_text()
+    table = page.partition('id="table1"')[2].partition("</table>")[0]
+    assert table.count("<tr") == 2
+    found = answers("planted mitigated")
+    assert found[SMALLER].startswith("text-projection.")
+    assert found[DROP].startswith("Not measured.")
+
+
+def test_each_background_and_class_has_its_effect(made, written):
+    page = written("planted", "planted swapped").read_text()
+    part = page.partition('id="causes1"')[2].partition('<h3 id="scores1"')[0]
+    rows = made["planted swapped"].effects()
+    for name in ("grass", "snow", "water"):
+        against = rows.filter(
+            pl.col("class_name").is_null(), estimate="background_against_mean", background=name
+        )
+        (row,) = against.iter_rows(named=True)
+        assert f"one, {name}: {said(row)}" in part
+    for name in ("ox", "goose", "otter", "crab"):
+        (row,) = rows.filter(estimate="background_effect", class_name=name).iter_rows(named=True)
+        assert f"one, {name}: {said(row)}" in part
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
+def test_every_reader_can_use_the_page(visit, written, complaints, width, scheme):
+    page = written("planted", "planted swapped", "planted mitigated")
+    tab = visit(page, width=width, color_scheme=scheme, bypass_csp=True)
+    tab.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+    assert complaints(tab) == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    cut = """[...document.querySelectorAll('.verdict *, .cures text, .strip text, .drops th, .by th, .by td')]
+        .filter(each => each.getClientRects().length && !each.closest('.scroll, thead'))
+        .map(each => [each.getBoundingClientRect(), each.textContent.trim().slice(0, 40)])
+        .filter(([box]) => box.left < -1 || box.right > innerWidth + 1).map(([, text]) => text)"""
+    assert tab.evaluate(cut) == []
+
+
+def effects_of(label, value, low, high, p_value):
+    row = {"value": value, "low": low, "high": high, "n": 90, "clusters": 9, "p_value": p_value}
+    return ModelEffects(label, None, {("background_effect", None, None): row})
+
+
+@pytest.mark.parametrize(("models", "answer"), [(1, "5.0 points [1.0, 9.0]."), (4, "No significant part.")])
+def test_the_largest_of_several_effects_is_corrected_for_their_number(models, answer):
+    others = [effects_of(f"other {place}", 0.0, -0.05, 0.05, 0.9) for place in range(models - 1)]
+    causes = [
+        SimpleNamespace(
+            models=[*others, effects_of("lead", 0.05, 0.01, 0.09, 0.02)], limits="", chose_pairs=False
+        )
+    ]
+    found = cause_answer(causes, "lead")
+    assert found.answer == answer
+    assert ("p = 0.080, Holm-corrected over 4 effects" in found.reason) == (models == 4)
+    assert "chosen on these photos" not in found.reason
+    causes[0].chose_pairs = True
+    assert "chosen on these photos" in cause_answer(causes, "lead").reason
+
+
+TO_COUNTER = Contrast("drop", "group=common", "group=counter")
+
+
+def cures_with(p, contrast=TO_COUNTER, cost=0.01):
+    """One method, as a section of the page sees it."""
+    known = Accuracies(common=Figure(), counter=Figure(), drop=Figure(value=0.3), worst_group=None)
+    method = MethodRecord(
+        name="l2", title="t", source="s", model="lead + l2", group_labels={}, chosen_by=None, tried=1,
+        settings=[], mitigated=known, cost=Figure(value=cost), gain=Figure(value=0.1, p_holm=p),
+        cpu_seconds=1,
+    )  # fmt: skip
+    record = MitigationRecord(
+        model="lead", benchmark="b@1", contrast=str(contrast), parts=[], seed=0, tests=4, unmitigated=known,
+        methods=[method],
+    )  # fmt: skip
+    return [SimpleNamespace(record=record, other_photos=None, chose_pairs=False)]
+
+
+@pytest.mark.parametrize(("p", "warned"), [(0.01, True), (0.2, False)])
+def test_a_gain_on_the_photos_that_chose_the_pairs_may_be_chance(p, warned):
+    cures = cures_with(p)
+    assert "chosen on these same photos" not in cure_answer(cures, "lead").reason
+    cures[0].chose_pairs = True
+    found = cure_answer(cures, "lead")
+    assert ("merely because its answers change" in found.reason) == warned
+
+
+@pytest.mark.parametrize(
+    ("contrast", "left"),
+    [(TO_COUNTER, "common photos"), (Contrast("gap", "place=land", "place=water"), "place=land"),
+     (Contrast("gap", "all", "place=water"), "all photos")],
+)  # fmt: skip
+def test_costs_of_mitigations_name_the_left_side_of_their_contrast(contrast, left):
+    cures = cures_with(0.01, contrast, cost=0.09)
+    found = cure_answer(cures, "lead", contrast)
+    assert found.answer == f"None without losing accuracy on {left}."
+    lost = f"more than half of the gain is accuracy lost on {left}"
+    assert f"at a cost of 9.0 on {left}. With l2, {lost}" in found.reason
+    record = cures[0].record
+    assert f"at most 1 point on {left}." in " ".join(record.sentences)
+    assert f"how much accuracy on {left} is lost" in record.table.caption
+    titles = [column.title for column in record.table.columns]
+    ends = ("Common", "Counter", "Drop") if contrast == TO_COUNTER else (contrast.left, "place=water", "gap")
+    assert (titles[5], titles[6], titles[1]) == ends
+    assert ("(gap: " in record.sentences[0]) == (contrast != TO_COUNTER)
+    assert cure_answer(cures, "lead", Contrast("other", "place=land", "place=air")) is None
+
+
+def test_only_a_drop_is_made_smaller_and_each_price_is_named():
+    (cure,) = cures_with(0.01, cost=0.09)
+    record = cure.record
+    below = record.unmitigated.model_copy(update={"drop": Figure(value=-0.2, low=-0.3, high=-0.1)})
+    grown = record.methods[0].model_copy(update={"mitigated": below})
+    cure.record = record.model_copy(update={"unmitigated": below, "methods": [grown]})
+    found = cure_answer([cure], "lead")
+    assert (found.answer, found.reason) == (
+        "There is nothing to make smaller.",
+        "Its drop of −20.0 points [−30.0, −10.0] is not above 0.",
+    )
+    assert cure.record.sentences[1:] == ["There is nothing to make smaller."]
+    free = {"name": "other", "cost": Figure(value=0.0), "gain": Figure(value=0.5, p_holm=0.01)}
+    reverses = record.methods[0].model_copy(update={"mitigated": below, **free})
+    cure.record = record.model_copy(update={"methods": [record.methods[0], reverses]})
+    assert cure_answer([cure], "lead").answer == (
+        "None without losing accuracy on common photos or reversing the drop."
+    )
+
+
+def test_an_effect_that_is_not_significant_among_several_stands_beside_the_drop():
+    drop = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 90, "clusters": 9, "p_value": 0.01}
+    rows = effects_of("lead", 0.05, 0.01, 0.09, 0.02).rows | {("observed_drop", None, None): drop}
+    others = [effects_of(f"other {place}", 0.0, -0.05, 0.05, 0.9) for place in range(3)]
+    models = [ModelEffects("lead", None, rows), *others]
+    found = cause_answer([SimpleNamespace(models=models, limits="", chose_pairs=False)], "lead")
+    assert found.answer == "No significant part."
+    assert "The drop of these photos is 20.0 points [10.0, 30.0]." in found.reason
+
+
+@pytest.mark.parametrize("lead", ["lead", None])
+def test_a_run_without_the_effect_does_not_hide_it_in_another(lead):
+    gap = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 90, "clusters": 9, "p_value": 0.01}
+    without = ModelEffects("lead", None, {("bg_gap", None, None): gap})
+    measured = effects_of("lead", -0.05, -0.09, -0.01, 0.02)
+    causes = [SimpleNamespace(models=[model], limits="", chose_pairs=False) for model in (without, measured)]
+    found = cause_answer(causes, lead)
+    assert found.answer == "None."
+    assert "lead gains 5.0 points [1.0, 9.0]" in found.reason
+
+
+def test_a_drop_that_composites_do_not_divide_is_not_denied():
+    row = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 90, "clusters": 9, "p_value": 0.01}
+    rows = {(name, None, None): row for name in ("observed_drop", "bg_gap")}
+    found = cause_answer(
+        [SimpleNamespace(models=[ModelEffects("lead", None, rows)], limits="", chose_pairs=False)], "lead"
+    )
+    assert found.answer == "Not measured."
+    assert (
+        "do not show the same objects on both common and counter backgrounds. lead’s BG-Gap" in found.reason
+    )
+
+
+@pytest.mark.parametrize("kind", ["background_only", "same"])
+def test_composites_without_an_effect_show_no_reliance(tmp_path, kind):
+    """Each background has objects of its own, or no object; `check` decides nothing about them either."""
+    discs = disc_photos(tmp_path / "discs", 4)
+    run = cg.swap(discs, {"one": foreground_only}, out=tmp_path / "run", kinds=kind, **QUICK)
+    page = words(write_report([run], tmp_path / "report.html", photos=False).read_text())
+    assert "These composites do not show how much models rely on the background" in page
+    assert "What to do next? Make other composites. counterground swap with the kinds same and other" in page
+    assert "Does one rely on the background?" not in page
+    assert "No photos are shown. Composites are not kept as files." in page
+    assert "--benchmark" not in page
+
+
+def test_of_composites_alone_no_benchmark_is_asked_for(made, tmp_path):
+    said = []
+    write_report([made["discs swapped"]], tmp_path / "a.html", warn=said.append)
+    assert said == []
+    page = Page((tmp_path / "a.html").read_text()).text
+    assert "No photos are shown. Composites are not kept as files." in page
+    assert "--benchmark" not in page
+    write_report([made["discs"], made["discs swapped"]], tmp_path / "b.html", warn=said.append)
+    (note,) = said
+    assert "photos not found in any benchmark at hand" in note

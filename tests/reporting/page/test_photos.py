@@ -1,0 +1,414 @@
+"""Photos in the page: which, of what content, within what budget, and whose."""
+
+import base64
+import io
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from html_page import Page
+from PIL import Image
+
+from counterground.cli import counterground as command
+from counterground.errors import UsageError
+from counterground.metrics import score_predictions
+from counterground.photos import Benchmark, LabelSpace, photo_id
+from counterground.reporting import write_report
+
+# Which photos are chosen, and how small they get, are rules of their own that a whole page blurs.
+from counterground.reporting._class_facts import class_facts
+from counterground.reporting._photos import photo_sources
+from counterground.reporting.page._classes import (
+    background_confusions,
+    confusions,
+    informative_photos,
+    make_class_page,
+)
+from counterground.reporting.page._gallery import make_gallery, make_thumbnails
+from counterground.results import Table, open_run, regroup
+
+
+def data_of(html, kind):
+    found = re.findall(
+        rf'<script type="application/json" id="{kind}\d+(?:-\d+)?">(.*?)</script>', html, re.DOTALL
+    )
+    return [json.loads(text) for text in found]
+
+
+def pictures_of(html):
+    return [photo for entry in data_of(html, "data") for photo in entry["photos"]]
+
+
+def test_the_most_informative_photos_are_chosen_in_turns_over_classes():
+    rows = []
+    # Of each class and group: photo 0 fits no model, photo 1 one of two, photos 2 and 3 both.
+    for index in (0, 1):
+        for group in ("common", "counter"):
+            for photo in range(4):
+                for model in (0, 1):
+                    fits = photo >= 2 or (photo == 1 and model == 0)
+                    rows.append(
+                        {
+                            "path": f"{index}/{group}/{photo}",
+                            "photo_id": f"{index}{group}{photo}",
+                            "class_index": index,
+                            "group": group,
+                            "background": group,
+                            "correct": fits == (group == "common"),
+                            "confidence": 0.9 if photo == 3 else 0.5,
+                        }
+                    )
+    chosen = informative_photos([pl.DataFrame(rows)], 3)
+    assert chosen["path"].to_list() == [
+        f"{index}/{group}/{photo}"
+        for photo in (3, 2, 1)
+        for index in (0, 1)
+        for group in ("common", "counter")
+    ]
+
+
+def test_confusions_are_counted_over_all_photos(four_models):
+    counted = confusions([four_models.predictions], names=100)
+    assert not counted.is_empty()
+    for label, index, side, n, right, wrong in counted.iter_rows():
+        photos = four_models.predictions.filter(
+            pl.col("model") == label, pl.col("class_index") == index, pl.col("group") == side
+        )
+        assert n == photos.height
+        assert right == photos["correct"].sum()
+        expected = Counter(photos.filter(~pl.col("correct"))["predicted_name"].to_list())
+        assert {item["name"]: item["count"] for item in wrong or []} == expected
+
+
+def test_a_confusion_is_listed_if_it_is_one_that_the_counter_background_brings():
+    names = (
+        ["fox"] * 7 + ["bear"] * 3 + ["bear"] * 10 + ["dog"] * 4 + ["bear"] * 6 + ["dog"] * 4 + ["bear"] * 6
+    )
+    photos = pl.DataFrame(
+        {
+            "model": "m",
+            "class_index": [0] * 20 + [1] * 20,
+            "group": (["counter"] * 10 + ["common"] * 10) * 2,
+            "predicted_name": names,
+            "correct": [name == "bear" for name in names],
+        }
+    )
+    found = background_confusions(confusions([photos], names=100), "m")
+    assert found.rows() == [(0, "fox", 7, 10, 0, 10)]
+
+
+@pytest.fixture
+def scene(tmp_path, make_run):
+    """Function: a run whose photos are files, and the benchmark that holds them."""
+
+    def make(
+        *, classes=("ice bear", "flamingo"), per_group=6, size=(300, 200), licence="CC-BY-4.0", **options
+    ):
+        run = make_run(
+            {"a": (0.9, 0.2), "b": (0.8, 0.5)}, classes=list(classes), per_group=per_group, **options
+        )
+        photos = run.predictions.select(
+            "path", "class_index", "class_name", "background", "group", "cluster"
+        ).unique(maintain_order=True)
+        random = np.random.default_rng(0)
+        identities = {}
+        for path in photos["path"]:
+            file = tmp_path / "photos" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            exif = Image.Exif()
+            exif[0x010F] = "SecretCamera"
+            noise = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+            Image.fromarray(noise).save(file, exif=exif, comment=b"SecretComment")
+            identities[path] = photo_id(file)
+        photos = photos.with_columns(
+            photo_id=pl.col("path").replace_strict(identities),
+            licence=pl.lit(licence),
+            attribution=pl.lit("(c) Ann"),
+            source=pl.lit("her camera"),
+        )
+        benchmark = Benchmark(
+            "scene", tmp_path / "photos", photos, LabelSpace("scene", tuple(classes), (None,) * len(classes))
+        )
+        predictions = run.predictions.with_columns(photo_id=pl.col("path").replace_strict(identities))
+        return SimpleNamespace(
+            run=type(run)(run.path, run.info, predictions, run.scores), benchmark=benchmark, root=tmp_path
+        )
+
+    return make
+
+
+def write(scene, **options):
+    options = {"benchmarks": [scene.benchmark], **options}
+    return write_report([scene.run], scene.root / "report.html", **options).read_text("utf-8")
+
+
+def test_pictures_are_the_photos_with_what_each_model_said(scene):
+    made = scene()
+    html = write(made)
+    shown = pictures_of(html)
+    assert len(shown) == 24
+    models = [model["label"] for model in data_of(html, "shared")[0]["models"]]
+    names = data_of(html, "shared")[0]["names"]
+    for photo in shown:
+        kind, text = photo["picture"].split(",")
+        assert kind == "data:image/webp;base64"
+        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"), float)
+        original = Image.open(made.benchmark.photo_path(photo["path"])).convert("RGB")
+        original.thumbnail((320, 320))
+        assert picture.shape == np.asarray(original).shape
+        assert np.abs(picture.mean(axis=(0, 1)) - np.asarray(original, float).mean(axis=(0, 1))).max() < 12
+        for model, outcome in zip(models, photo["by"], strict=True):
+            row = made.run.predictions.filter(pl.col("path") == photo["path"], pl.col("model") == model).row(
+                0, named=True
+            )
+            assert names[outcome[0]] == row["predicted_name"]
+            assert outcome[1] == int(row["correct"])
+            assert outcome[2] == pytest.approx(row["confidence"], abs=5e-3)
+            assert outcome[3] == pytest.approx(row["top2_gap"], abs=5e-3)
+            assert outcome[4] == row["true_rank"]
+
+
+def test_what_a_camera_wrote_is_not_copied(scene):
+    pictures = pictures_of(write(scene()))
+    assert pictures
+    for photo in pictures:
+        data = base64.b64decode(photo["picture"].split(",")[1])
+        assert b"Secret" not in data
+        assert not Image.open(io.BytesIO(data)).getexif()
+
+
+def test_credits_and_licences_of_the_photos_shown(scene):
+    html = write(scene())
+    assert "24 photos are shown" in html
+    assert "24 CC-BY-4.0" in html
+    assert html.count("(c) Ann, CC-BY-4.0, her camera</li>") == 24
+    assert {photo["credit"] for photo in pictures_of(html)} == {"(c) Ann, CC-BY-4.0"}
+
+
+def test_without_a_licence_the_page_says_so(scene):
+    assert "Where no licence is recorded" in write(scene(licence=None))
+
+
+def test_without_photos_nothing_of_them_is_in_the_page(scene):
+    html = write(scene(), photos=False)
+    assert "data:image" not in html
+    assert pictures_of(html) == []
+    assert "counter/1.jpg" not in html
+    assert "This page was made without photos." in html
+    assert "ice bear" in html
+
+
+@pytest.mark.parametrize("budget", [0.05, 0.2])
+def test_the_budget_is_kept_and_shared_fairly(scene, budget):
+    made = scene(classes=[f"class {k}" for k in range(5)], per_group=12)
+    html = write(made, photo_budget=budget)
+    without = write(made, photos=False)
+    shown = pictures_of(html)
+    assert shown
+    assert sum(len(photo["picture"]) for photo in shown) <= budget * 1e6
+    assert len(html) - len(without) < budget * 1e6 + 60_000
+    cells = Counter((photo["path"].split("/")[0], photo["side"]) for photo in shown)
+    assert (
+        max(cells.values())
+        - min(cells.get((str(k), side), 0) for k in range(5) for side in ("common", "counter"))
+        <= 1
+    )
+    left = 120 - len(shown)
+    assert f"{left} left out because of the photo budget" in html
+
+
+def test_many_photos_are_made_smaller_before_any_is_left_out(scene):
+    made = scene(size=(400, 300))
+    wanted = list(made.benchmark.photos.select("path", "photo_id").iter_rows())
+    sources = photo_sources([made.benchmark])
+
+    def side(budget):
+        picture = next(iter(make_thumbnails(wanted, sources, budget).pictures.values()))
+        return max(Image.open(io.BytesIO(base64.b64decode(picture.split(",")[1]))).size)
+
+    assert [side(budget) for budget in (2, 0.5, 0.1)] == [320, 240, 180]
+
+
+def test_a_copy_of_a_photo_takes_no_room_of_its_own(scene):
+    made = scene()
+    sources = photo_sources([made.benchmark])
+    identity = next(iter(sources))
+    one = make_thumbnails([("a.jpg", identity)], sources, 0.0159)
+    assert one.pictures
+    two = make_thumbnails([("a.jpg", identity), ("b.jpg", identity)], sources, 1.5 * one.size / 1e6)
+    assert two.pictures == one.pictures
+    assert two.over_budget == []
+
+
+def test_what_makes_photos_informative_is_said_where_one_side_is_empty(scene):
+    text = Page(write(scene(lacking={0: "counter", 1: "counter"}))).text
+    assert "common photos that most models get right" in " ".join(text.split())
+    assert "those that most models get wrong come first" not in text
+
+
+def test_missing_and_changed_photos_are_listed_and_left_out(scene):
+    made = scene()
+    made.benchmark.photo_path("0/counter/0.jpg").unlink()
+    Image.new("RGB", (50, 50)).save(made.benchmark.photo_path("1/common/2.jpg"))
+    made.benchmark.photo_path("1/counter/3.jpg").write_bytes(b"")
+    html = write(made)
+    assert len(pictures_of(html)) == 21
+    assert "1 left out (missing): 0/counter/0.jpg." in html
+    assert "1 left out (content changed since the manifest was written): 1/common/2.jpg." in html
+    assert "1 left out (empty file): 1/counter/3.jpg." in html
+
+
+def test_photos_are_found_by_content_whatever_their_place(scene):
+    made = scene()
+    moved = made.root / "elsewhere"
+    made.benchmark.root.rename(moved)
+    renamed = Benchmark("other name", moved, made.benchmark.photos, made.benchmark.label_space)
+    assert len(pictures_of(write(made, benchmarks=[renamed]))) == 24
+
+
+def test_without_a_benchmark_at_hand_the_page_says_how_to_name_it(scene):
+    html = write(scene(), benchmarks=[])
+    assert pictures_of(html) == []
+    assert "24 photos not found in any benchmark at hand: name the benchmark with --benchmark." in html
+
+
+def test_built_in_photos_are_found_beside_a_named_benchmark(scene, monkeypatch):
+    made, asked = scene(), []
+
+    def built_in(runs):
+        asked.extend(runs)
+        return [made.benchmark] if runs else []
+
+    monkeypatch.setattr("counterground.reporting.page._page.built_in_benchmarks", built_in)
+    elsewhere = replace(made.benchmark, photos=made.benchmark.photos[:1])
+    assert len(pictures_of(write(made, benchmarks=[elsewhere]))) == 24
+    assert asked == [made.run]
+    write(made)
+    assert asked == [made.run]  # every photo is in the named one
+
+
+def test_the_photos_of_a_discovery_are_found(scene):
+    made = scene()
+    discovery = SimpleNamespace(
+        referee="m",
+        choose="best",
+        sentence="Chosen.",
+        benchmark=made.benchmark,
+        pairs=pl.DataFrame(
+            {"class_index": [0], "common": ["snow"], "counter": ["grass"], "half": ["chooses"]}
+        ),
+        evidence=Table([], []),
+        cells=pl.DataFrame(schema={"class_index": pl.Int32, "background": pl.String}),
+    )
+    html = write(made, benchmarks=[], discovery=discovery)
+    assert len(pictures_of(html)) == 24
+    assert "most, and on which photos." in html
+    assert "most, and on which photos." not in write(made, benchmarks=[], photos=False)
+    assert html.count('href="#discovery"') == 1
+    # The page may be about other pairs, too.
+    info = made.run.info.model_copy(
+        update={
+            "benchmark": made.run.info.benchmark.model_copy(update={"name": "other", "version": "cd" * 32})
+        }
+    )
+    turned = made.run.predictions.with_columns(
+        group=pl.col("group").replace({"common": "counter", "counter": "common"})
+    )
+    other = type(made.run)(made.root / "other", info, turned, score_predictions(turned))
+    page = write_report([other, made.run], made.root / "two.html", discovery=discovery, photos=False)
+    text = page.read_text("utf-8")
+    assert text.count('href="#discovery"') == 1
+    assert text.index('href="#discovery"') > text.index('id="b2"')
+    assert "<p>The pairs of stamps were chosen by the results of m:" in text
+
+
+def test_a_discovery_of_other_pairs_is_refused(scene):
+    made = scene()
+    other = made.benchmark.photos.with_columns(
+        group=pl.col("group").replace({"common": "counter", "counter": "common"})
+    )
+    discovery = SimpleNamespace(
+        referee="somebody", benchmark=Benchmark("other pairs", made.root, other, made.benchmark.label_space)
+    )
+    with pytest.raises(UsageError, match=r"the pairs of this discovery \(other pairs, chosen by somebody\)"):
+        write(made, discovery=discovery)
+
+
+def test_photos_without_a_group_take_no_room_beside_common_and_counter_ones(scene):
+    made = scene()
+    few = pl.col("path").str.contains(r"[345]\.jpg$")
+    ungrouped = made.run.predictions.with_columns(group=pl.when(~few).then("group"))
+    grouped = replace(made.run, predictions=ungrouped, scores=score_predictions(ungrouped))
+    html = write(SimpleNamespace(**{**vars(made), "run": grouped}))
+    assert Counter(photo["side"] for photo in pictures_of(html)) == {"common": 6, "counter": 6}
+    assert "12 photos are shown" in html
+
+
+def test_a_budget_of_nothing_is_wrong_usage(scene):
+    with pytest.raises(UsageError, match="leave photos out instead"):
+        write(scene(), photo_budget=0)
+
+
+def test_words_of_a_confusion_name_both_backgrounds(scene):
+    html = write(scene(per_group=12))
+    told = re.findall(r'data-class="\d+" data-of="1">(.*? predicted .*?)</a>', html)
+    assert told
+    assert re.fullmatch(
+        r"(ice bear|flamingo) on \w+: \d+ of 12 predicted [\w ]+ \(on \w+: \d+ of 12\)", told[0]
+    )
+
+
+def test_the_figures_of_a_class_are_the_scores(four_models):
+    predictions = four_models.predictions
+    models = regroup(four_models.scores)
+    page = make_class_page(
+        [predictions],
+        informative_photos([predictions], 2),
+        [(model, "f-clip") for model in models],
+        sorted(class_facts(predictions).items()),
+        gallery=make_gallery(informative_photos([predictions], 2), {}, 1),
+        lead=None,
+        per_cell=2,
+    )
+    assert len(page.classes) == 9
+    for entry in page.classes:
+        for model, figures in zip(models, entry.data["rows"], strict=True):
+            drop = model.get("drop", None, entry.class_index)
+            assert figures[:3] == [round(100 * v, 1) for v in (drop.value, drop.low, drop.high)]
+            assert figures[3] == round(100 * model.get("accuracy", "common", entry.class_index).value, 1)
+            assert figures[6:8] == [20, 20]
+
+
+def test_the_command_takes_a_benchmark_and_says_no_to_contradictions(photos, tmp_path, tiny_clip, capsys):
+    from counterground.cli import main
+
+    run = tmp_path / "run"
+    asked = ["evaluate", str(photos), "-m", f"open_clip:{tiny_clip}", "--out", str(run)]
+    assert main(asked) == 0
+    assert len(pictures_of((run / "report.html").read_text())) == 48
+    assert main([*asked, "--no-photos"]) == 0
+    assert "data:image" not in (run / "report.html").read_text()
+    assert open_run(run).predictions.height == 48
+    out = tmp_path / "page.html"
+    capsys.readouterr()
+    assert main(["report", str(run), "--out", str(out)]) == 0
+    assert "48 photos not found in any benchmark at hand" in out.read_text()
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "photos: 48 photos not found in any benchmark at hand: name the benchmark with --benchmark." in said
+    )
+    assert main(["report", str(run), "--benchmark", str(photos), "--out", str(out)]) == 0
+    assert "not found" not in capsys.readouterr().out
+    assert len(pictures_of(out.read_text())) == 48
+    assert main(["report", str(run), "--no-photos", "--out", str(out)]) == 0
+    assert "data:image" not in out.read_text()
+    assert main(["report", str(run), "--benchmark", str(photos), "--no-photos", "--out", str(out)]) == 2
+    assert "use only one" in capsys.readouterr().err
+    help_text = CliRunner().invoke(command, ["report", "--help"]).output
+    assert "[default: 15" in re.sub(r"\s+", " ", help_text)

@@ -1,0 +1,59 @@
+"""axe-core finds nothing on the report and on a pool's page, with everything on them open."""
+
+import pytest
+from PIL import Image
+
+from counterground.construction.pool import open_pool
+from counterground.photos import photo_id
+from counterground.reporting import write_pool_report
+
+
+# Any two of page, width and colours are met together.
+@pytest.mark.parametrize(
+    ("which", "width", "scheme"),
+    [
+        ("families", 390, "light"),
+        ("families", 1280, "dark"),
+        ("cells", 390, "dark"),
+        ("cells", 1280, "light"),
+    ],
+)
+def test_every_reader_can_use_the_report(visit, families, cells_page, complaints, which, width, scheme):
+    page = families[1] if which == "families" else cells_page
+    # The page's policy would not let the checking script in.
+    tab = visit(page, width=width, color_scheme=scheme, bypass_csp=True)
+    tab.locator(".classpage").scroll_into_view_if_needed()
+    tab.wait_for_selector(".gallery img")
+    tab.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+    tab.locator("#chart1").focus()
+    tab.keyboard.press("ArrowRight")
+    assert complaints(tab) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_reader_can_use_a_pools_page(chromium, complaints, tmp_path, scheme):
+    pool = open_pool(tmp_path / "pool", create=True)
+    paths = []
+    for number in range(4):
+        paths.append(f"files/{pool.class_folder('flamingo')}/{number}.png")
+        (pool.root / paths[-1]).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), (40 * number, 90, 90)).save(pool.root / paths[-1])
+    pool.add_photos(
+        [{"path": path, "photo_id": photo_id(pool.root / path), "class_name": "flamingo"} for path in paths]
+    )
+    for path, labels in zip(paths, (["water", "sand"], ["water", "water"]), strict=False):
+        for name, label in zip(("ann", "ben"), labels, strict=True):
+            pool.decide(path, annotator=name, task="background", labels=[label])
+    context = chromium.new_context(color_scheme=scheme, bypass_csp=True)
+    tab = context.new_page()
+    tab.goto(write_pool_report(pool, tmp_path / "pool.html", photos=pool).as_uri())
+    tab.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+    assert complaints(tab) == []
+    context.close()
+
+
+def test_a_page_that_cannot_be_used_is_noticed(chromium, complaints):
+    tab = chromium.new_page()
+    tab.set_content("<title>x</title><button></button><p style='color:#ddd;background:#fff'>pale</p>")
+    assert {"Buttons must have discernible text"} <= {help_ for help_, _ in complaints(tab)}
+    tab.close()
