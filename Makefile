@@ -1,4 +1,4 @@
-.PHONY: demo studies test test-slow test-without-browser coverage browser compiler check lint docs release try-wheel lowest licences \
+.PHONY: demo studies test test-browser test-slow coverage browser compiler check lint docs release try-wheel lowest licences \
   audit real fuzz bench constraints clean
 
 PYTHON ?= python3
@@ -42,24 +42,29 @@ studies: $(INSTALLED)  ## a slice of each study, in studies/
 	  $(BIN)/counterground study $$study --quick --out studies/$$study || exit 1; done
 
 # Processes that tests start find modules compiled.
-test test-slow test-without-browser coverage: export PYTHONDONTWRITEBYTECODE :=
+test test-browser test-slow test-% coverage: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(INSTALLED) browser  ## the suite, on all cores: about a quarter of an hour on two
-	$(PYTEST) -m "not slow"
+test: $(INSTALLED)  ## what needs neither a browser nor minutes, on all cores: about ten minutes on two
+	$(PYTEST) -m "not slow and not browser"
 
-test-slow: $(INSTALLED) browser compiler  ## simulations, trainings, clusters, failing disks, commands of the docs
-	$(PYTEST) -m slow
+test-browser: $(INSTALLED) browser  ## pages as their readers see them, in Chromium
+	$(PYTEST) -m browser
 
-browser:  # Chromium, where it can be had: without it pytest skips some tests and says what to install
+test-slow: $(INSTALLED) compiler  ## simulations, trainings, clusters, failing disks, commands of the docs
+	$(PYTEST) -m "slow and not browser"
+
+test-%: $(INSTALLED)  ## the part of `make test` that is about one room: test-metrics, test-photos, test-construction, test-paper ...
+	$(PYTEST) -m "not slow and not browser" tests/$*
+
+browser:
 	@for name in chromium-headless-shell chromium chromium-browser google-chrome; do \
 	  command -v $$name >/dev/null && exit; done; \
-	  { $(APT) chromium-headless-shell fonts-dejavu-core; } || { $(APT) chromium fonts-dejavu-core; } || true
+	  { $(APT) chromium-headless-shell fonts-dejavu-core; } || { $(APT) chromium fonts-dejavu-core; } || \
+	  { echo 'Chromium is needed: apt-get install chromium fonts-dejavu-core' >&2; exit 1; }
 
-compiler:  # for a library that makes disks fail; without one pytest skips some tests and says what to install
-	@{ command -v gcc || command -v cc; } >/dev/null || { $(APT) gcc libc6-dev; } || true
-
-test-without-browser: $(INSTALLED)  ## once more what a browser is for: without one it is skipped, and nothing fails
-	env -u CI scripts/without-browser $(PYTEST) -m browser
+compiler:
+	@command -v g++ >/dev/null || { $(APT) g++ libc6-dev; } || \
+	  { echo 'A compiler is needed: apt-get install g++ libc6-dev' >&2; exit 1; }
 
 coverage: $(INSTALLED) browser compiler  ## the lines of src that all tests run, processes that they start included
 	$(BIN)/coverage erase

@@ -10,7 +10,6 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from faulty_disk import NO_COMPILER
 from hypothesis import settings
 from noise_photos import save_animals
 
@@ -38,11 +37,8 @@ LONG = (
 )
 
 
-NO_BROWSER = "Chromium is needed to see pages as their readers do: apt-get install chromium fonts-dejavu-core"
-
-
 def pytest_configure(config):
-    config.addinivalue_line("markers", "browser: needs Chromium, or is in one file with a test that does")
+    config.addinivalue_line("markers", "browser: needs Chromium; marked by its fixtures")
     config.addinivalue_line(
         "markers", "slow: simulations, trainings, clusters, failing disks, commands of the docs"
     )
@@ -51,9 +47,8 @@ def pytest_configure(config):
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items):
     """Mark what a browser is for; begin with the long ones, so that no process is left alone with one."""
-    files = {item.path for item in items if "browser_program" in getattr(item, "fixturenames", ())}
     for item in items:
-        if item.path in files:
+        if "browser_program" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
     items.sort(key=lambda item: not any(part in item.nodeid for part in LONG))
 
@@ -62,14 +57,6 @@ def pytest_collection_finish():
     """Leave what stays to the end, modules and thousands of tests, out of later collections of garbage."""
     gc.collect()
     gc.freeze()
-
-
-def pytest_terminal_summary(terminalreporter):
-    """Say in one line what to install for the tests that were skipped."""
-    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
-    for missing in (NO_BROWSER, NO_COMPILER):
-        if count := sum(missing in reason for reason in reasons):
-            terminalreporter.write_line(f"{count} tests were skipped. {missing}")
 
 
 @pytest.fixture(scope="session")
@@ -103,12 +90,11 @@ def quick_trials(monkeypatch):
 
 @pytest.fixture(scope="session")
 def browser_program() -> str:
-    """Chromium's path. All that needs a browser asks for it here, and is skipped where there is none."""
+    """Chromium's path. All that needs a browser asks for it here."""
     names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # quickest first
     program = next(filter(None, map(shutil.which, names)), None)
-    if program is None and not os.environ.get("CI"):
-        pytest.skip(NO_BROWSER)
-    assert program, "continuous integration installs Chromium"
+    if program is None:
+        pytest.fail("Chromium is needed: apt-get install chromium fonts-dejavu-core", pytrace=False)
     return program
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib
 import os
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
@@ -21,16 +20,6 @@ def test_reads_wanted_files_of_any_compression(tmp_path, make_deb, compression):
     content = os.urandom(100_001)
     deb = make_deb(tmp_path / "a_1_all.deb", [("./usr/a.png", content), ("./usr/b.png", b"b")], compression)
     assert read_deb(deb, ["/usr/a.png", "/usr/absent.png"]) == {"/usr/a.png": content}
-
-
-@pytest.mark.skipif(
-    any(importlib.util.find_spec(name) for name in ("compression", "zstandard")),
-    reason="zstd can be read here",
-)
-def test_zstd_without_a_reader_names_the_remedy(tmp_path, make_deb):
-    deb = make_deb(tmp_path / "a_1_all.deb", [("./a", b"a")], ".zst")
-    with pytest.raises(CounterGroundError, match="pip install zstandard"):
-        read_deb(deb, ["/a"])
 
 
 def test_links_and_climbing_names_are_never_followed(tmp_path, make_deb):

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 
-import forked
 import polars as pl
 import pytest
 from noise_photos import save_animals
@@ -155,30 +154,6 @@ def test_an_output_that_cannot_be_written(photos, tiny_clip, tmp_path, capsys):
     assert (status, "Cannot write" in said) == (1, True)
     status, said = failed(capsys, *words, "/proc/run")
     assert (status, "Cannot write" in said) == (1, True)
-
-
-def test_a_full_disk_is_named(photos, tiny_clip, tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], check=True)
-    try:
-        ran = forked.command(
-            "evaluate",
-            photos,
-            "-m",
-            f"open_clip:{tiny_clip}",
-            "--label-space",
-            "benchmark",
-            "--out",
-            disk / "run",
-        )
-        assert ran.returncode == 1
-        assert "No space left" in ran.stderr.splitlines()[-1]
-        assert "Traceback" not in ran.stderr
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_debug_shows_the_traceback(tmp_path):

@@ -214,7 +214,8 @@ def test_a_ground_that_is_seen_everywhere_moves_scores_more_than_attribution(tmp
 
 
 def test_a_vision_transformer_has_a_map_of_every_photo(discs, tmp_path):
-    timm = pytest.importorskip("timm")
+    import timm
+
     torch.manual_seed(0)
     network = timm.create_model("test_vit", num_classes=2, img_size=SIDE).eval()
     model = (network, lambda image: pil_to_tensor(image).float() / 255, list(CLASSES))

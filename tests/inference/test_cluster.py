@@ -28,7 +28,6 @@ from counterground.inference.cluster._worker import versions  # one of them is c
 from counterground.models import Classifier
 from counterground.photos import read_benchmark
 
-ray = pytest.importorskip("ray", reason="pip install '.[ray]'")
 SETTINGS = {"label_space": "benchmark", "batch_size": 4, "device": "cpu"}
 LOCAL = Settings(**SETTINGS)
 RAY = Settings(**SETTINGS, engine="ray")

@@ -114,7 +114,8 @@ def test_a_shard_that_is_lost_while_it_is_needed_is_encoded_again(photos, model,
 def test_a_store_of_many_blocks_needs_no_open_file_for_each(photos, model, cache):
     benchmark = read_benchmark(photos)
     expected = encoded(model, benchmark, cache, batch_size=1).matrix
-    resource = pytest.importorskip("resource")
+    import resource
+
     opened = len(list(Path("/dev/fd").iterdir()))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:  # fewer than there are blocks, as with tens of thousands of photos under the usual limit

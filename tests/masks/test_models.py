@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import json
 
 import numpy as np
 import pytest
@@ -204,25 +203,3 @@ def test_what_was_not_verified_says_so():
         assert weights.licence
         assert weights.origin.endswith(".")
         assert weights.verified or weights.licence == "unverified"
-
-
-def test_weights_of_ones_own_run_in_rembg(benchmark, tmp_path, monkeypatch):
-    monkeypatch.setenv("U2NET_HOME", str(tmp_path))  # rembg reads weights below it only
-    rembg = pytest.importorskip("rembg", reason="rembg is an extra of its own")
-    onnx = pytest.importorskip("onnx")
-    node = onnx.helper.make_node("ReduceMax", ["x", "axes"], ["y"], keepdims=1)
-    value = [
-        onnx.helper.make_tensor_value_info(*each)
-        for each in (("x", 1, [1, 3, 320, 320]), ("y", 1, [1, 1, 320, 320]))
-    ]
-    graph = onnx.helper.make_graph(
-        [node], "brightest", value[:1], value[1:], [onnx.helper.make_tensor("axes", 7, [1], [1])]
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
-    onnx.save(model, tmp_path / "own.onnx")
-    spec = f"rembg:u2net_custom@{tmp_path / 'own.onnx'}"
-    masks = make_masks(benchmark, spec, tmp_path / "masks", accept_licences=["unverified"])
-    session = rembg.new_session("u2net_custom", model_path=str(tmp_path / "own.onnx"))
-    expected = rembg.remove(Image.open(tmp_path / "photos/a.png"), session=session, only_mask=True)
-    assert (pixels(tmp_path / "masks/files/a.png.png") == np.asarray(expected)).all()
-    assert json.loads((masks.folder / "masks.json").read_text())["made_by"]["sha256"]

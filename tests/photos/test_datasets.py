@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 
+import datasets
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
@@ -15,8 +16,6 @@ from photo_server import Running, photo_bytes
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import read_benchmark
-
-datasets = pytest.importorskip("datasets")
 
 IDS = [hashlib.sha256(photo_bytes(number)).hexdigest() for number in range(6)]
 CHILD = """

@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("faulty_disk.c")
-NO_COMPILER = "A C compiler is needed to make disks fail: apt-get install gcc libc6-dev"
 PATIENCE = 300.0
 """Seconds after which a command counts as hanging."""
 
@@ -67,11 +66,11 @@ class Ran:
         return self.status == -signal.SIGKILL
 
 
-def library() -> Path | None:
-    """Compile the library; None where there is no compiler."""
+def library() -> Path:
+    """Compile the library."""
     compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None or sys.platform != "linux":
-        return None
+    if compiler is None:
+        raise RuntimeError("A C compiler is needed to make disks fail: apt-get install gcc libc6-dev")
     name = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
     made = Path(tempfile.gettempdir()) / f"counterground-faulty-disk-{os.getuid()}" / f"{name}.so"
     if not made.exists():
@@ -91,8 +90,6 @@ class FaultyDisk:
 
     def __init__(self, root: Path) -> None:
         made = library()
-        if made is None:
-            raise RuntimeError(NO_COMPILER)
         self.root = root.resolve()
         self._began = int(time.time())
         self._said = Path(tempfile.mkdtemp(prefix="said-"))

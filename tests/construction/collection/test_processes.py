@@ -1,8 +1,6 @@
 """Real processes: killed at any moment, two at once, interrupted, on a full disk; nothing is lost."""
 
-import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -119,43 +117,3 @@ def test_interrupted_it_stops_at_once_and_says_what_to_do(server, zebras, tmp_pa
     assert done.returncode == 0, out + err
     check(tmp_path / "pool", 60)
     assert server.gets_by_photo().total() <= 60 + JOBS
-
-
-def can_mount():
-    unshare = shutil.which("unshare")
-    if not unshare or sys.platform != "linux":
-        return False
-    trial = [unshare, "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]
-    return subprocess.run(trial, capture_output=True, check=False).returncode == 0
-
-
-@pytest.mark.skipif(not can_mount(), reason="needs a file system of its own")
-def test_a_full_disk_is_one_line(server, zebras, tmp_path, draw):
-    taxon = zebras(1)[0].taxon
-    for seed in range(30):
-        server.add_observation(taxon, [draw(seed, (300, 250), coarse=(250, 300))])
-    pool = tmp_path / "pool"
-    pool.mkdir()
-    command = [
-        sys.executable,
-        "-m",
-        "counterground",
-        "collect",
-        str(pool),
-        "-c",
-        "zebra",
-        "--per-class",
-        "31",
-    ]
-    command += ["--api-url", server.api_url, "--requests-per-minute", "1000"]
-    script = 'mount -t tmpfs -o size=700k none "$0" && exec "$@"'
-    ran = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", script, str(pool), *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ,
-    )
-    assert ran.returncode == 1, ran.stdout + ran.stderr
-    assert len(ran.stderr.strip().splitlines()) == 1, ran.stderr
-    assert "Free some space" in ran.stderr

@@ -265,21 +265,6 @@ def test_a_draft_of_a_living_process_is_left_alone(grouped, start, tmp_path):
     assert (tmp_path / "out" / "photos.parquet").is_file()
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_a_full_disk_is_one_line(grouped, form, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk], check=False).returncode:
-        pytest.skip("may not mount a small disk here")
-    try:
-        with pytest.raises(CounterGroundError, match=r"No space left on device.*Free some space") as caught:
-            export(grouped, disk / "out", formats=[form])
-        assert "\n" not in str(caught.value)
-        assert list(disk.iterdir()) == []
-    finally:
-        subprocess.run(["umount", disk], check=True)
-
-
 @pytest.mark.parametrize("form", ["parquet", "webdataset", "huggingface"])
 def test_a_file_that_may_not_grow_is_one_line(grouped, form, tmp_path):
     """The same without a disk of its own: the limit of a file's size stands for the end of the disk."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -204,56 +203,6 @@ def test_photos_inside_shards_are_the_files_themselves(grouped, tmp_path):
         assert row["image"]["bytes"] == grouped.photo_path(row["path"]).read_bytes()
         assert row["image"]["path"] == row["path"]
         Image.open(io.BytesIO(row["image"]["bytes"])).load()
-
-
-def fiftyone_python():
-    """An interpreter that has FiftyOne and its MongoDB server: ``$FIFTYONE_PYTHON``, or this one."""
-    if given := os.environ.get("FIFTYONE_PYTHON"):
-        return given
-    if importlib.util.find_spec("fiftyone") is None:
-        pytest.skip(
-            "FiftyOne is not installed: set FIFTYONE_PYTHON to the python of an environment that has it"
-        )
-    return sys.executable
-
-
-def read_by_fiftyone(folder, home):
-    """Every sample that FiftyOne makes of an export by the lines of its card, in a process of its own."""
-    code = (
-        "import json\n"
-        "keep = lambda label: {n: label[n] for n in label.field_names if n not in ('id', 'tags', 'logits')}\n"
-        "found = [[sample.filepath, keep(sample.ground_truth)] for sample in photos]\n"
-        "print(json.dumps([photos.default_classes, photos.media_type, found]))"
-    )
-    ran = subprocess.run(
-        [fiftyone_python(), "-c", f"{lines_of_card(folder)}\n{code}"],
-        cwd=folder,
-        env={**os.environ, "HOME": str(home), "FIFTYONE_DO_NOT_TRACK": "1", "PYTHONPATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout.splitlines()[-1])
-
-
-@pytest.mark.parametrize("which", ["grouped", "masked"])
-def test_fiftyone_reads_every_photo_with_its_class_and_attributes(which, request, tmp_path):
-    benchmark = request.getfixturevalue(which)
-    export(benchmark, tmp_path / "out", formats=["fiftyone"])
-    classes, media, found = read_by_fiftyone(tmp_path / "out", tmp_path)
-    back = read_benchmark(tmp_path / "out").photos
-    assert (media, sorted(set(back["class_name"]))) == ("image", sorted(classes))
-    samples = dict(found)
-    assert len(samples) == len(found) == len(back)
-    for row in back.to_dicts():
-        label = samples[str(tmp_path / "out" / "data" / row["path"])]
-        assert label.pop("label") == row.pop("class_name")
-        assert label["class_index"] == row["class_index"]
-        assert label.pop("confidence") is None
-        assert {name: value for name, value in label.items() if value is not None} == {
-            name: value for name, value in row.items() if value is not None
-        }
 
 
 def test_labels_json_is_as_fiftyone_documents_it(grouped, tmp_path):

@@ -7,6 +7,9 @@ import os
 import subprocess
 import sys
 
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from dataset_hub import Hub
 from PIL import Image
@@ -15,10 +18,6 @@ from counterground.cli import main
 from counterground.construction.imports import ImportOptions, import_photos
 from counterground.construction.pool import open_pool
 from counterground.errors import CounterGroundError, UsageError
-
-datasets = pytest.importorskip("datasets")
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
 
 
 @pytest.fixture(autouse=True)

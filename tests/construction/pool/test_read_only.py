@@ -32,22 +32,11 @@ print(main(["export", folder, "--format", "parquet", "--private", "--out", f"{ou
 
 
 def _read_only(folder: Path, *command: object) -> subprocess.CompletedProcess[str]:
-    """Run a command for which a folder is read-only: by permissions or, for root, by a mount of its own."""
-    words = [str(word) for word in command]
-    if os.geteuid() == 0:
-        mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
-        if (
-            not shutil.which("unshare")
-            or subprocess.run(
-                ["unshare", "-m", "sh", "-c", mount, folder, "true"], capture_output=True, check=False
-            ).returncode
-        ):
-            pytest.skip("Root may write everywhere, and may not mount anything here.")
-        words = ["unshare", "-m", "sh", "-c", mount, str(folder), *words]
-        return subprocess.run(words, capture_output=True, text=True, check=False)
+    """Run a command for which a folder is read-only by its permissions, which root obeys here, too."""
+    obeys = ["setpriv", "--bounding-set", "-dac_override"] if os.geteuid() == 0 else []
     folder.chmod(0o555)
     try:
-        return subprocess.run(words, capture_output=True, text=True, check=False)
+        return subprocess.run([*obeys, *map(str, command)], capture_output=True, text=True, check=False)
     finally:
         folder.chmod(0o755)
 
