@@ -31,9 +31,9 @@ LONG = (
     "inference/test_cluster",
     "construction/test_end_to_end",
     "faults/",
-    "study/",
+    "paper/study/",
     "docs/",
-    "report/figures/",
+    "paper/figures/",
 )
 
 

@@ -1,6 +1,6 @@
 """`study theory --quick` on few pairs: for a process that imports this first."""
 
-from counterground import study
+from counterground.paper import study
 from counterground.paper.study.theory import _study  # its number of test pairs
 
 _study._TEST = 500

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import made_cells
+import made_runs
 import polars as pl
 import pytest
 
@@ -14,6 +16,8 @@ from counterground.paper.figures._style import print_style
 from counterground.paper.figures._write import draw_figures
 from counterground.published import load_table
 from counterground.results import ModelRecord
+
+make_run, four_cells = made_runs.make_run, made_cells.four_cells
 
 KNOWN = {
     "open_clip:ViT-B-32/laion2b_s34b_b79k": (0.80, 0.60),

@@ -156,7 +156,7 @@ def test_the_page_says_below_which_correlation_the_printed_bounds_fail():
                 fails = [p for p in p_spu if _is_below(theory.Definition(mu_spu, p), kind, side)]
                 row.append(f"p = {max(fails):.2f}")
         found.append(row)
-    page = (Path(__file__).parents[3] / "docs" / "theory.md").read_text()
+    page = (Path(__file__).parents[4] / "docs" / "theory.md").read_text()
     shown = [line.strip(" |").split(" | ") for line in page.splitlines() if "| p = 0." in line]
     assert shown == found
 
