@@ -104,6 +104,11 @@ def planned():
     yield from adapter.plan(table, drop=0.15, against="resnet50")
     for row in adapter.plan(table, drop=0.12, among=40, **CROSSED):
         yield row | {"model": f"{row['model']}, crossed"}
+    two = pl.col("path").is_in(["landbird/water/0.jpg", "landbird/water/1.jpg"])
+    for row in adapter.plan(
+        table.with_columns(cluster=pl.when(two).then("class_name")), drop=0.22, among=105
+    ):
+        yield row | {"model": f"{row['model']}, two photos share a cluster"}
     for row in adapter.plan(given("swap"), drop=0.1, **COMPOSITES):
         yield row | {"model": f"{row['model']}, composites"}
 
