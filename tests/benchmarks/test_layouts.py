@@ -27,7 +27,7 @@ from PIL.PngImagePlugin import PngInfo
 from counterground.benchmarks import get_benchmark, list_benchmarks, open_benchmark
 
 # How a class of ImageNet-9 is made of ImageNet's is part of its file.
-from counterground.benchmarks.layouts import LAYOUTS, _imagenet9
+from counterground.benchmarks.layouts import LAYOUTS
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir
@@ -322,14 +322,123 @@ def test_something_else_is_refused_in_one_line(tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["metashift", "urbancars"])
-def test_a_name_that_is_not_utf_8_is_named(tmp_path, name):
-    COPIES[name](tmp_path / "copy", **SMALL[name])
-    tested = {"test", "val_out_of_domain"}  # the split that is read
-    photo = next(path for path in (tmp_path / "copy").rglob("*.jpg") if tested & set(path.parts))
-    photo.rename(photo.with_name("\udcff.jpg"))
-    with pytest.raises(CounterGroundError, match="holds a name that is not UTF-8: rename it"):
+def first(copy: Path, pattern: str) -> Path:
+    return min(copy.rglob(pattern))
+
+
+def recode(rows: list) -> None:
+    rows[7][4] = "2"
+
+
+def another_place(copy: Path) -> None:
+    path = copy / "imageID_to_group.pkl"
+    path.write_bytes(pickle.dumps(pickle.loads(path.read_bytes()) | {"0": ["cat(bed)"]}))
+
+
+def remap(name: str, content: object) -> Callable[[Path], object]:
+    return lambda copy: (copy / name).write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "spoil", "culprit"),
+    [
+        ("waterbirds", {}, lambda copy: first(copy, "Bird_30.jpg").unlink(), r"Bird_30\.jpg"),
+        ("waterbirds", {"without": "split"}, None, r"metadata\.csv .*'split'"),
+        ("waterbirds", {"spoil": recode}, None, "row 8 has '2'"),
+        ("imagenet9", {}, lambda copy: shutil.rmtree(first(copy, "08_fish")), "'mixed_next/val/08_fish'"),
+        ("imagenet9", {}, remap("in_to_in9.json", [1]), r"in_to_in9\.json"),
+        ("imagenet9", {}, remap("in_to_in9.json", {}), r"in_to_in9\.json"),
+        ("imagenet9", {}, remap("in_to_in9.json", {"0": 9}), r"in_to_in9\.json .*'0' has 9"),
+        ("imagenet9", {}, remap("in_to_in9.json", {"0": True}), r"in_to_in9\.json .*'0' has True"),
+        ("metashift", {"groups": {"none": ["cat(indoor)"]}}, None, r"val_out_of_domain/cat/0\.jpg"),
+        ("metashift", {}, another_place, r"cat/0\.jpg .*'bed'"),
+        (
+            "metashift",
+            {},
+            lambda copy: first(copy, "val*/cat/*").rename(copy / "val_out_of_domain/cat/\udcff.jpg"),
+            "UTF-8",
+        ),
+        ("focus", {"table": "notes"}, None, r"annotations\.db"),
+        (
+            "focus",
+            {"rows": [("/cow/0.jpeg", "cow", "day", "sunny", "grass", 0)]},
+            None,
+            r"annotations\.db: '/cow/",
+        ),
+        ("focus", {"rows": [("/car-new/0.jpeg", "car", "day", None, "street", 0)]}, None, r"annotations\.db"),
+        (
+            "focus",
+            {"rows": [("/car-new/0.jpeg", "car", b"day", "foggy", "street", 0)]},
+            None,
+            r"annotations\.db",
+        ),
+        (
+            "urbancars",
+            {},
+            lambda copy: shutil.rmtree(first(copy, "test/obj-urban_bg-country_co*country")),
+            "test/obj-urban_bg-co",
+        ),
+        ("hard-imagenet", {}, lambda copy: shutil.rmtree(copy / "HardImageNet_Images"), "photos"),
+        ("hard-imagenet", {}, lambda copy: shutil.rmtree(copy / "hardImageNet" / "val"), "val"),
+        ("hard-imagenet", {"side": 9}, None, r"\(9, 8\)"),
+        (
+            "hard-imagenet",
+            {},
+            lambda copy: first(copy / "hardImageNet/val", "*").write_bytes(b"none"),
+            "val/n0",
+        ),
+        (
+            "hard-imagenet",
+            {},
+            lambda copy: first(copy / "hardImageNet/val", "*").write_bytes(too_large()),
+            "val/n0",
+        ),
+        (
+            "hard-imagenet",
+            {},
+            lambda copy: (copy / "hardImageNet/val/n01440764_x.JPEG").touch(),
+            r"n01440764_x\.JPEG",
+        ),
+        ("hard-imagenet", {}, lambda copy: (copy / "hardImageNet/val/n03218198_x.JPEG").touch(), r"x\.JPEG"),
+        (
+            "objectnet",
+            {},
+            remap("mappings/folder_to_objectnet_label.json", {"banana": ["Banana"]}),
+            "mappings",
+        ),
+        (
+            "objectnet",
+            {},
+            remap("mappings/pytorch_to_imagenet_2012_id.json", {"409": -3, "530": -2, "954": -1}),
+            "mappings",
+        ),
+        (
+            "objectnet",
+            {},
+            remap("mappings/pytorch_to_imagenet_2012_id.json", {"409": 0, "530": 1, "954": 2, "7": 2}),
+            "mappings",
+        ),
+        (
+            "objectnet",
+            {},
+            lambda copy: (copy / "mappings/imagenet_to_label_2012_v2").write_text("analog clock\n"),
+            "mappings",
+        ),
+        (
+            "objectnet",
+            {},
+            lambda copy: Image.new("RGB", (4, 4)).save(copy / "images/banana/0.png"),
+            r"banana/0\.png",
+        ),
+    ],
+)
+def test_a_flawed_copy_is_refused_and_the_flaw_named(tmp_path, name, how, spoil, culprit):
+    COPIES[name](tmp_path / "copy", **SMALL.get(name, {}) | how)
+    if spoil:
+        spoil(tmp_path / "copy")
+    with pytest.raises(CounterGroundError, match=culprit) as caught:
         get_benchmark(name, archive=tmp_path / "copy")
+    assert "\n" not in str(caught.value)
 
 
 BY_HAND = ("metashift", "nico++", "focus", "urbancars", "hard-imagenet", "objectnet")
@@ -371,39 +480,10 @@ class TestWaterbirds:
     def test_options_that_it_does_not_have(self):
         with pytest.raises(UsageError, match=r"no option 'splitt'; it has split\. Did you mean 'split'"):
             open_benchmark("waterbirds?splitt=val")
-        with pytest.raises(
-            UsageError, match=r"no split 'tests'; it has test, val, train\. Did you mean 'test'"
-        ):
-            open_benchmark("waterbirds?split=tests")
         with pytest.raises(UsageError, match=r"stamps has no option 'split'; it has none"):
             open_benchmark("stamps?split=val")
         with pytest.raises(UsageError, match=r"waterbirds\?split=val&split=test: 'split' is given twice"):
             open_benchmark("waterbirds?split=val&split=test")
-
-    def test_other_numbers_are_noted(self, tmp_path):
-        (note,) = got(tmp_path, "waterbirds", spoil=lambda rows: rows.pop()).notes
-        assert note == (
-            "This copy has other numbers of photos than were published: waterbird, water: 641 instead of 642."
-        )
-
-    def test_a_photo_that_is_missing(self, tmp_path):
-        waterbirds(tmp_path / "copy", FEW)
-        next((tmp_path / "copy").rglob("Bird_30.jpg")).unlink()
-        with pytest.raises(CounterGroundError, match=r"Bird_30\.jpg: missing\."):
-            get_benchmark("waterbirds", archive=tmp_path / "copy")
-
-    def test_metadata_without_splits(self, tmp_path):
-        with pytest.raises(
-            CounterGroundError, match=r"metadata\.csv has no column 'split'; it has img_id, img_f"
-        ):
-            got(tmp_path, "waterbirds", sizes=FEW, without="split")
-
-    def test_an_unknown_code(self, tmp_path):
-        def spoil(rows):
-            rows[7][4] = "2"
-
-        with pytest.raises(CounterGroundError, match=r"row 8 has '2' as place; it must be one of 0, 1\."):
-            got(tmp_path, "waterbirds", sizes=FEW, spoil=spoil)
 
     def test_a_new_copy_takes_the_place_of_the_old_one_in_all_splits(self, tmp_path):
         got(tmp_path, "waterbirds", sizes=FEW)
@@ -423,17 +503,6 @@ class TestImageNet9:
         ]
         assert benchmark.photos["cluster"].value_counts()["count"].unique().to_list() == [8]
 
-    def test_as_many_photos_as_published_are_nothing_to_note(self):
-        layout = _imagenet9.IMAGENET9.get.__self__
-        frame = pl.DataFrame(
-            [(name, variant) for name, variant in product(NINE, VARIANTS) for _ in range(450)],
-            schema=["class_name", "variant"],
-            orient="row",
-        )
-        assert list(layout._differences(frame)) == []
-        (note,) = layout._differences(frame.slice(1))
-        assert note.endswith("dog, original: 449 instead of 450.")
-
     def test_members_by_wordnet_are_as_many_as_the_paper_has_but_for_two_vehicles(self, tmp_path):
         benchmark = got(tmp_path, "imagenet9")
         sizes = [len(members) for members in benchmark.label_space.members]
@@ -450,52 +519,6 @@ class TestImageNet9:
         assert benchmark.label_space.members == ((0, *range(9, 20)), *((index,) for index in range(1, 9)))
         assert not any("verified" in note for note in benchmark.notes)
 
-    def test_the_authors_mapping_counts_once_the_folder_is_given_again(self, tmp_path):
-        """As the note says: without ``--from``, what was read before is opened."""
-        (note,) = [note for note in got(tmp_path, "imagenet9").notes if "in_to_in9.json" in note]
-        (folder,) = tmp_path.rglob("mixed_rand")
-        mapping = {str(index): index % 9 if index < 18 else -1 for index in range(1000)}
-        (folder.parent / "in_to_in9.json").write_text(json.dumps(mapping))
-        assert note in get_benchmark("imagenet9").notes
-        assert note.endswith("run `counterground benchmarks get imagenet9 --from FOLDER`.")
-        assert get_benchmark("imagenet9", archive=folder.parent).label_space.members[0] == (0, 9)
-
-    def test_variants_that_a_copy_lacks(self, tmp_path):
-        benchmark = got(tmp_path, "imagenet9", variants=("mixed_same", "mixed_rand"))
-        assert any(
-            note.startswith("This copy lacks the variants original, mixed_next") for note in benchmark.notes
-        )
-        assert set(benchmark.photos["variant"]) == {"mixed_same", "mixed_rand"}
-
-    def test_a_class_too_many_and_one_too_few(self, tmp_path):
-        imagenet9(tmp_path / "copy")
-        (tmp_path / "copy" / "mixed_same" / "val" / "08_fish").rename(
-            tmp_path / "copy" / "mixed_same" / "val" / "09_cat"
-        )
-        with pytest.raises(CounterGroundError, match=r"has no folder 'mixed_same/val/08_fish'"):
-            get_benchmark("imagenet9", archive=tmp_path / "copy")
-        imagenet9(tmp_path / "second")
-        Writer(tmp_path / "second").photos("mixed_rand/val/09_cat", 2)
-        benchmark = get_benchmark("imagenet9", archive=tmp_path / "second")
-        assert "Skipped 1 folder that the benchmark does not have: mixed_rand/val/09_cat." in benchmark.notes
-
-    @pytest.mark.parametrize(
-        ("mapping", "said"),
-        [
-            ([1], "'list' object has no attribute"),
-            ({"dog": 1}, "invalid literal"),
-            ({}, "no class is a dog"),
-            ({"0": "1"}, "class '0' has '1'"),
-            ({"0": 9}, "class '0' has 9"),
-            ({"0": True}, "class '0' has True"),
-        ],
-    )
-    def test_a_mapping_that_is_not_as_published(self, tmp_path, mapping, said):
-        imagenet9(tmp_path / "copy", variants=("mixed_same", "mixed_rand"))
-        (tmp_path / "copy" / "in_to_in9.json").write_text(json.dumps(mapping))
-        with pytest.raises(CounterGroundError, match=rf"in_to_in9\.json is not as published: .*{said}"):
-            get_benchmark("imagenet9", archive=tmp_path / "copy")
-
 
 class TestMetaShift:
     @pytest.mark.parametrize(
@@ -511,12 +534,6 @@ class TestMetaShift:
         }
         assert benchmark.notes == ()
         assert set(only(benchmark, class_name="dog", group="counter")["background"]) == {"indoor"}
-
-    def test_groups_of_another_run(self, tmp_path):
-        with pytest.raises(
-            CounterGroundError, match=r"pkl does not say where val_out_of_domain/cat/0\.jpg was taken"
-        ):
-            got(tmp_path, "metashift", groups={"none": ["cat(indoor)"]})
 
     def test_a_pickle_that_would_run_something_is_refused(self, tmp_path):
         ran = tmp_path / "ran"
@@ -564,14 +581,6 @@ class TestMetaShift:
         finally:
             tracemalloc.stop()
 
-    def test_a_place_that_metashift_does_not_have(self, tmp_path):
-        metashift(tmp_path / "copy", share=10)
-        path = tmp_path / "copy" / "imageID_to_group.pkl"
-        groups = pickle.loads(path.read_bytes())
-        path.write_bytes(pickle.dumps(groups | {"0": ["cat(bed)"]}))
-        with pytest.raises(CounterGroundError, match=r"cat/0\.jpg was taken 'bed'; it must be one of indoor"):
-            get_benchmark("metashift", archive=tmp_path / "copy")
-
 
 class TestNico:
     def test_each_context_is_compared_with_all(self, tmp_path):
@@ -585,13 +594,6 @@ class TestNico:
         assert {"fishing rod", "hot air balloon"} < set(benchmark.label_space.names)
         assert str(benchmark.design.contrasts[0]) == "autumn: all - background=autumn"
         assert set(benchmark.label_space.imagenet) == {None}
-
-    def test_the_flat_test_folder_has_no_labels(self, tmp_path):
-        nico(tmp_path / "copy" / "train")
-        Writer(tmp_path / "copy" / "train").photos("fog/dog", 1)
-        Writer(tmp_path / "copy").photos("public_test_flat", 2)
-        benchmark = get_benchmark("nico++", archive=tmp_path / "copy")
-        assert "Skipped 1 folder that the benchmark does not have: fog." in benchmark.notes
 
 
 class TestFocus:
@@ -625,50 +627,6 @@ class TestFocus:
         assert cars["background"].to_list() == ["snow, street"] * 2
         assert len(benchmark) == len(rows) + 6
 
-    def test_a_database_without_the_table(self, tmp_path):
-        with pytest.raises(CounterGroundError, match=r"annotations\.db: no such table: annotations\."):
-            got(tmp_path, "focus", table="notes")
-
-    def test_a_class_that_focus_does_not_have(self, tmp_path):
-        rows = [*FOCUS_ROWS, ("/cow/0.jpeg", "cow", "day", "sunny", "grass", 0)]
-        with pytest.raises(CounterGroundError, match=r"annotations\.db: '/cow/.*class 'cow', which FOCUS"):
-            got(tmp_path, "focus", rows=rows)
-
-    def test_a_relative_path(self, tmp_path, monkeypatch):
-        focus(tmp_path / "copy")
-        monkeypatch.chdir(tmp_path)
-        assert len(get_benchmark("focus", archive="copy")) == 11
-
-    @pytest.mark.parametrize("place", range(1, 5))
-    @pytest.mark.parametrize("value", [None, b"car"])
-    def test_only_texts_are_annotations(self, tmp_path, place, value):
-        row = ["/car-new/0.jpeg", "car", "day", "sunny", "street", 0]
-        row[place] = value
-        with pytest.raises(CounterGroundError, match=r"annotations\.db: .* where a text belongs"):
-            got(tmp_path, "focus", rows=[*FOCUS_ROWS, row])
-
-    @pytest.mark.parametrize(
-        ("made", "said"),
-        [
-            ("VIEW Annotations AS SELECT {columns}", "annotations is not a table"),
-            ("TABLE annotations (id INTEGER, file_name AS (hex(zeroblob(1000000))), {columns})", "too big"),
-            ("TABLE annotations (file_name, {columns})", "has no photo: this copy is not complete"),
-        ],
-    )
-    def test_rows_that_nobody_stored(self, tmp_path, made, said):
-        focus(tmp_path / "copy")
-        columns = "category, time, weather, locations"
-        if "VIEW" in made:
-            columns = "'/x' AS file_name, 'car' AS category, 'day' AS time, '' AS weather, '' AS locations"
-        with sqlite3.connect(tmp_path / "copy" / "annotations.db") as database:
-            database.execute("DROP TABLE annotations")
-            database.execute(f"CREATE {made.format(columns=columns)}")
-            if "id" in made:
-                database.execute("INSERT INTO annotations (id) VALUES (1)")
-        database.close()
-        with pytest.raises(CounterGroundError, match=said):
-            get_benchmark("focus", archive=tmp_path / "copy")
-
 
 class TestUrbanCars:
     def test_as_the_script_writes_it(self, tmp_path):
@@ -683,14 +641,6 @@ class TestUrbanCars:
         assert (row["bg"], row["co"]) == ("uncommon", "common")
         assert (benchmark.root / row["mask"]).is_file()
         assert [each.name for each in benchmark.design.contrasts] == ["bg_gap", "co_gap", "both_gap"]
-
-    def test_a_folder_that_is_missing(self, tmp_path):
-        urbancars(tmp_path / "copy", number=1)
-        next((tmp_path / "copy").rglob("test/obj-urban_bg-country_co*country")).rename(tmp_path / "elsewhere")
-        with pytest.raises(
-            CounterGroundError, match=r"has no folder 'bg-0.5_co_occur_obj-0.5/test/obj-urban_bg-co"
-        ):
-            get_benchmark("urbancars", archive=tmp_path / "copy")
 
 
 class TestSpawrious:
@@ -719,10 +669,6 @@ class TestSpawrious:
         (info,) = (info for info in LAYOUTS if info.name == "spawrious")
         assert (info.n_photos, info.chosen("variant=m2m_easy").n_photos) == (12 * 6336, 16 * 3168)
 
-    def test_a_breed_too_many(self, tmp_path):
-        benchmark = got(tmp_path, "spawrious", dogs=("bulldog", "corgi", "dachshund", "labrador", "poodle"))
-        assert any("does not have: 0/beach/poodle" in note for note in benchmark.notes)
-
 
 class TestHardImageNet:
     def test_each_photo_with_its_object_and_without(self, tmp_path):
@@ -739,39 +685,6 @@ class TestHardImageNet:
         assert benchmark.photos["cluster"].n_unique() == 30
         masks = {mask_place(benchmark.mask_path(mask)).area for mask in benchmark.photos["mask"]}
         assert masks == {3 * 4 / 64}, "what is removed"
-
-    def test_masks_without_photos(self, tmp_path):
-        hard_imagenet(tmp_path / "copy")
-        (tmp_path / "copy" / "HardImageNet_Images").rename(tmp_path / "elsewhere")
-        with pytest.raises(
-            CounterGroundError, match="has masks but no photos: put ImageNet's validation folders"
-        ):
-            get_benchmark("hard-imagenet", archive=tmp_path / "copy")
-
-    def test_a_mask_of_another_class_or_size(self, tmp_path):
-        hard_imagenet(tmp_path / "copy", side=9)
-        with pytest.raises(CounterGroundError, match=r"has \(9, 8\) pixels, and its photo \(8, 8\)"):
-            get_benchmark("hard-imagenet", archive=tmp_path / "copy")
-        (tmp_path / "copy" / "hardImageNet" / "val" / "n01440764_x.JPEG").write_bytes(b"")
-        with pytest.raises(CounterGroundError, match=r"n01440764_x\.JPEG is not the mask of one of the 15"):
-            get_benchmark("hard-imagenet", archive=tmp_path / "copy")
-
-    @pytest.mark.parametrize(
-        ("spoil", "said"),
-        [
-            (lambda mask: mask.write_bytes(b"no mask"), r"Cannot read the photo .*val/n0\S+: not an image"),
-            (lambda mask: mask.write_bytes(too_large()), "Cannot read the photo .*decompression bomb"),
-            (lambda mask: mask.rename(mask.with_name("n03218198_x.JPEG")), r"photo .*/x\.JPEG: missing"),
-            (lambda mask: shutil.rmtree(mask.parent), "holds no val and meta"),
-            (lambda mask: [each.unlink() for each in mask.parent.iterdir()], "has no photo: this copy"),
-            (lambda mask: mask.rename(mask.with_name("n03218198_\udcff.JPEG")), "a name that is not UTF-8"),
-        ],
-    )
-    def test_a_mask_that_is_damaged_or_has_no_photo(self, tmp_path, spoil, said):
-        hard_imagenet(tmp_path / "copy")
-        spoil(min((tmp_path / "copy" / "hardImageNet" / "val").iterdir()))
-        with pytest.raises(CounterGroundError, match=said):
-            get_benchmark("hard-imagenet", archive=tmp_path / "copy")
 
     @pytest.mark.parametrize("later", [-3600, 3600])
     def test_a_mask_that_changed_removes_the_object_again(self, tmp_path, later):
@@ -822,40 +735,6 @@ class TestObjectNet:
         assert {path for path in before if before[path] != after[path]} == {victim}
         assert Image.open(again.root / victim).size == (16, 16)
 
-    @pytest.mark.parametrize("second", ["Banana", "BANANA"])
-    def test_two_folders_of_one_name_are_refused(self, tmp_path, second):
-        objectnet(tmp_path / "copy", classes=("banana", "alarm_clock", "fruit"))
-        mappings = tmp_path / "copy" / "mappings"
-        for name, more in (
-            ("folder_to_objectnet_label.json", {"fruit": second}),
-            ("objectnet_to_imagenet_1k.json", {second: "banana"}),
-        ):
-            content = json.loads((mappings / name).read_text())
-            (mappings / name).write_text(json.dumps(content | more))
-        with pytest.raises(CounterGroundError, match=r"several folders or classes are called 'banana'"):
-            get_benchmark("objectnet", archive=tmp_path / "copy")
-
-    def test_mappings_that_are_not_as_published(self, tmp_path):
-        objectnet(tmp_path / "copy")
-        (tmp_path / "copy" / "mappings" / "imagenet_to_label_2012_v2").write_text("analog clock\n")
-        with pytest.raises(CounterGroundError, match=r"mappings is not as published: IndexError"):
-            get_benchmark("objectnet", archive=tmp_path / "copy")
-
-    @pytest.mark.parametrize(
-        ("name", "content"),
-        [
-            ("folder_to_objectnet_label.json", {"banana": ["Banana"]}),
-            ("pytorch_to_imagenet_2012_id.json", {"409": "0", "530": 1, "954": 2}),
-            ("pytorch_to_imagenet_2012_id.json", {"409": -3, "530": -2, "954": -1}),
-            ("pytorch_to_imagenet_2012_id.json", {"409": 0, "530": 1, "954": 2, "7": 2}),
-        ],
-    )
-    def test_a_mapping_that_is_not_as_published(self, tmp_path, name, content):
-        objectnet(tmp_path / "copy")
-        (tmp_path / "copy" / "mappings" / name).write_text(json.dumps(content))
-        with pytest.raises(CounterGroundError, match="mappings is not as published"):
-            get_benchmark("objectnet", archive=tmp_path / "copy")
-
     def test_no_photo_is_written_elsewhere(self, tmp_path):
         objectnet(tmp_path / "copy")
         (tmp_path / "copy" / "images" / "banana").rename(tmp_path / "outside")
@@ -864,12 +743,6 @@ class TestObjectNet:
         with pytest.raises(CounterGroundError, match=r"outside/0\.png' would be written outside"):
             get_benchmark("objectnet", archive=tmp_path / "copy")
         assert not list(cache_dir().rglob("outside"))
-
-    def test_a_photo_without_room_for_its_border(self, tmp_path):
-        objectnet(tmp_path / "copy")
-        Image.new("RGB", (4, 4)).save(tmp_path / "copy" / "images" / "banana" / "0.png")
-        with pytest.raises(CounterGroundError, match=r"banana/0\.png: it is smaller than its border"):
-            get_benchmark("objectnet", archive=tmp_path / "copy")
 
 
 def too_large() -> bytes:

@@ -190,33 +190,9 @@ def test_a_drawn_placement_is_never_the_objects_own(discs):
         assert made.made[path].placement != pytest.approx((inside.mean(), *middle), abs=1e-9)
 
 
-def test_an_only_photo_of_a_class_keeps_its_placement_and_is_noted(discs):
-    settings = SwapSettings(kinds=("same", "other"), backgrounds_per_label=2, placement="draw")
-    few = discs.photos.filter((pl.col("class_name") != "ox") | (pl.col("path") == "ox/water/0.png"))
-    made = plan_swap(Benchmark(discs.name, discs.root, few, discs.label_space), settings).benchmark
-    placements = made.photos.select("path", "foreground").iter_rows()
-    held = {own for path, own in placements if made.made[path].placement is None}
-    assert held == {"ox/water/0.png"}
-    note = "1 of 2 classes has no second usable photo, so placements are held, not drawn: ox."
-    assert note in made.notes
-
-
 def test_one_of_each_class_and_group_is_taken_before_two(discs):
     photos = plan_swap(discs, SwapSettings(kinds=("grey",), foregrounds=4)).benchmark.photos
     assert photos.select("class_name", "own_group").n_unique() == 4
-
-
-def test_numbers_of_numpy_are_recorded_as_numbers():
-    three = np.int64(3)
-    record = SwapSettings(backgrounds_per_label=three, foregrounds=three, seed=three).record()
-    assert [record[name] for name in ("backgrounds_per_label", "foregrounds", "seed")] == [3, 3, 3]
-
-
-def test_a_cut_out_may_be_numbered_from_0(discs):
-    numbered = discs.photos.with_columns(cutout=pl.col("class_index") % 2)
-    benchmark = Benchmark(discs.name, discs.root, numbered, discs.label_space)
-    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
-    assert Counter(photos["cluster"]) == {"0.0": 2, "1.0": 2}
 
 
 def test_cut_outs_are_the_clusters_of_objects_and_two_photos_of_each_are_used(discs):
@@ -336,37 +312,6 @@ def test_backgrounds_with_too_few_photos_are_refused_with_the_remedy(discs):
         plan_swap(discs, SwapSettings(backgrounds_per_label=7))
 
 
-def test_classes_without_a_counter_background_are_named(discs):
-    photos = discs.photos.filter((pl.col("class_name") == "ox") | (pl.col("background") == "grass"))
-    notes = plan_swap(Benchmark(discs.name, discs.root, photos, discs.label_space), TWO).benchmark.notes
-    assert any(
-        "1 of 2 classes has no counter background" in note and note.endswith(": hen.") for note in notes
-    )
-
-
-def test_classes_without_all_parts_of_the_drop_are_counted(discs):
-    """With one counter photo there is no other for its object to be placed as."""
-    few = (pl.col("class_name") == "ox") & (pl.col("group") == "counter") & ~pl.col("path").str.contains("0")
-    photos = discs.photos.filter(~few)
-    notes = plan_swap(Benchmark(discs.name, discs.root, photos, discs.label_space), TWO).benchmark.notes
-    assert notes[-1] == (
-        "The background effect is over the 2 classes that show it, the drop and its parts over the 1 of them "
-        "that shows all parts."
-    )
-    assert not any("drop and its parts" in note for note in plan_swap(discs, TWO).benchmark.notes)
-
-
-def test_groups_without_labels_of_backgrounds_are_not_denied(discs):
-    bare = Benchmark(
-        discs.name,
-        discs.root,
-        discs.photos.with_columns(background=pl.lit(None, pl.String)),
-        discs.label_space,
-    )
-    notes = " ".join(plan_swap(bare, SwapSettings(kinds=("original", "grey"))).benchmark.notes)
-    assert "No background is common or counter for a class" in notes
-
-
 def test_a_background_of_both_groups_is_named_and_is_neither(discs):
     first = pl.col("path") == "hen/grass/0.png"
     photos = discs.photos.with_columns(group=pl.when(first).then(pl.lit("counter")).otherwise("group"))
@@ -384,22 +329,6 @@ def test_photos_of_one_cluster_cannot_be_swapped_however_few_are_asked_for(discs
     one = discs.photos.with_columns(cluster=pl.lit("all"))
     with pytest.raises(CounterGroundError, match=r"grass \(0\), water \(0\)\. Add photos of other clusters"):
         plan_swap(Benchmark(discs.name, discs.root, one, discs.label_space), TWO)
-
-
-@pytest.mark.parametrize(("n", "waters"), [(2, True), (7, False)], ids=["noted", "refused"])
-def test_fewer_photos_of_each_background_are_no_remedy_for_one_of_a_single_cluster(n, waters, discs):
-    sky = pl.col("path").is_in(["hen/water/0.png", "hen/water/1.png"])
-    photos = discs.photos.with_columns(background=pl.when(sky).then(pl.lit("sky")).otherwise("background"))
-    photos = photos.filter(waters | (pl.col("background") != "water"))
-    benchmark = Benchmark(discs.name, discs.root, photos, discs.label_space)
-    settings = SwapSettings(backgrounds_per_label=n)
-    if waters:
-        (found,) = (each for each in plan_swap(benchmark, settings).benchmark.notes if "sky" in each)
-    else:
-        with pytest.raises(CounterGroundError) as refused:
-            plan_swap(benchmark, settings)
-        found = str(refused.value)
-    assert found.endswith("sky (0). Add photos of other clusters.")
 
 
 def test_unknown_kinds_labels_and_half_pairs_are_refused(discs):

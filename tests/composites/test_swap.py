@@ -4,9 +4,7 @@ import hashlib
 import json
 import shlex
 import shutil
-import sys
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import polars as pl
@@ -26,13 +24,11 @@ from PIL import Image
 
 import counterground as cg
 from counterground import models
-from counterground.cli._show import show_swap  # what the command prints
 from counterground.comparison import chosen_on_its_photos
-from counterground.composites import SwapSettings, plan_swap
-from counterground.errors import CounterGroundError, MissingExtraError, OtherNamesWarning, UsageError
+from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
 from counterground.metrics import swap_effects
-from counterground.photos import Discovered, load_photo
-from counterground.results import repeat_command, run_facts
+from counterground.photos import Discovered
+from counterground.results import repeat_command
 
 discs, run = soft_discs, swapped_discs
 
@@ -98,13 +94,6 @@ def test_other_names_than_chose_the_pairs_are_told(discs, tmp_path):
     assert run.info.warnings.count(str(caught[0].message)) == 1
 
 
-@pytest.mark.parametrize("call", [cg.swap, partial(cg.mitigate, methods="sage")], ids=["swap", "mitigate"])
-def test_confusable_names_are_refused_with_a_remedy_that_there_is(call, tmp_path):
-    with pytest.raises(UsageError, match=r"such as the label_space\.json of a run of evaluate") as caught:
-        call("stamps", "efficientnet-lite0", out=tmp_path / "run", label_space="confusable")
-    assert "--referee" not in str(caught.value)
-
-
 def test_the_run_says_what_was_swapped(run, discs):
     record = json.loads((run.path / "run.json").read_text())["intervention"]
     assert (record["kind"], record["foregrounds"], record["backgrounds"]) == ("swap", 24, 24)
@@ -141,14 +130,6 @@ def test_the_command_that_is_stated_makes_the_same_composites(run, discs):
     assert not given["saliency"]
 
 
-def test_a_package_that_is_missing_is_no_fault_of_the_photos(tmp_path, monkeypatch):
-    discs = disc_photos(tmp_path, 2, seed=9)
-    composite = next(iter(plan_swap(discs, SwapSettings(kinds=("grey",))).benchmark.made.values()))
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingExtraError, match="cv2"):
-        load_photo(composite)
-
-
 def test_predictions_have_the_columns_of_composites(run):
     columns = {"swap", "foreground", "background_photo", "own_group", "cluster", "background_cluster"}
     assert columns <= set(run.predictions.columns)
@@ -174,12 +155,6 @@ def test_examples_are_a_picture_of_each_kind_beside_the_others(run):
     assert (sheet == grey).all(axis=2).sum() > 3 * SIDE * SIDE / 3
 
 
-@pytest.mark.parametrize(("examples", "said"), [(-1, "from 0, not -1"), (10**6, "at most 200 objects")])
-def test_examples_are_a_few(discs, examples, said, tmp_path):
-    with pytest.raises(UsageError, match=said):
-        cg.swap(discs, MODELS, out=tmp_path / "run", examples=examples, **QUICK)
-
-
 def test_scores_compare_and_report_take_the_run(run, tmp_path):
     assert "background_effect" in cg.scores(run)["metric"].to_list()
     assert set(cg.compare([run]).points["model"]) == set(MODELS)
@@ -203,12 +178,6 @@ def test_composites_of_several_kinds_have_no_drop_together(run, discs, tmp_path)
     for written in (lambda: cg.model_cards(run), lambda: cg.eval_results([plain, run], "a/b")):
         with pytest.raises(UsageError, match="is a run of composites"):
             written()
-
-
-def test_the_benchmark_that_the_command_needs_is_that_of_the_photos(run, discs):
-    facts = run_facts(run)
-    assert "BENCHMARK" in facts.command
-    assert (facts.benchmark, facts.version, facts.built_in) == (discs.name, discs.version, False)
 
 
 def test_the_referee_of_counteranimal_chose_its_composites_too(run):
@@ -295,14 +264,3 @@ def test_masks_come_from_a_folder_beside_the_photos(discs, tmp_path):
     effects = swap_effects(run.rows, design=run.design, by_class=False)
     found = effects.filter(pl.col("estimate") == "background_effect").select("model", "value")
     assert dict(found.iter_rows())["background"] == 1
-
-
-def test_a_swap_of_few_objects_is_called_a_trial(discs, run, tmp_path, capsys):
-    show_swap(run)
-    assert "trial" not in capsys.readouterr().out
-    show_swap(cg.swap(discs, {"coin": coin}, out=tmp_path / "run", foregrounds=4, **QUICK))
-    said = " ".join(capsys.readouterr().out.split())
-    assert (
-        "Intervals this wide are typical of a trial: use more objects (--foregrounds, or more photos)."
-        in said
-    )

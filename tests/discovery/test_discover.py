@@ -11,13 +11,11 @@ import colour_model
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
 
 import counterground as cg
 from counterground.cli import main
 
 # Many pairs are made here: a command would need many classes.
-from counterground.cli._show import show_discovery
 from counterground.construction.pool import open_pool
 from counterground.discovery import discover_pairs, read_discovery
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
@@ -222,33 +220,6 @@ def test_nothing_found_is_no_benchmark(photos, tmp_path):
     assert not (out / "photos.parquet").exists()
 
 
-def test_photos_without_a_label_are_counted_even_if_nothing_is_found(photos, tmp_path):
-    benchmark = read_benchmark(photos)
-    bare = pl.col("path").str.ends_with("/0.jpg") | pl.col("path").str.ends_with("/1.jpg")
-    background = pl.when(~bare).then("background")
-    some = replace(benchmark, photos=benchmark.photos.with_columns(background, group=None))
-    unused = "Not used to choose pairs, because they have no background label: 12 photos."
-    found = discovered(some, tmp_path / "pairs", write_anyway=False)
-    assert found.sentence.endswith(f"{unused} No benchmark was written.")
-    assert unused in discovered(some, tmp_path / "pairs").benchmark.notes
-    with pytest.raises(CounterGroundError, match=f"has at least 20 photos on two .* {unused}"):
-        discovered(some, tmp_path / "other", min_photos=20)
-
-
-def test_unreadable_photos_are_counted_even_if_nothing_is_found(photos, tmp_path):
-    for place in photos.rglob("0.jpg"):
-        place.write_bytes(b"no photo")
-    benchmark = read_benchmark(photos)
-    lost = f"Could not be read: {len(list(photos.rglob('0.jpg')))} photos, listed in referee/unreadable.csv."
-    found = discovered(benchmark, tmp_path / "pairs", write_anyway=False)
-    assert found.sentence.endswith(f"{lost} No benchmark was written.")
-    assert "referee/unreadable.csv lists them" in " ".join(
-        discovered(benchmark, tmp_path / "pairs").benchmark.notes
-    )
-    with pytest.raises(CounterGroundError, match=f"has at least 20 photos on two .* {lost}"):
-        discovered(benchmark, tmp_path / "other", min_photos=20)
-
-
 def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
     found = discovered(read_benchmark(photos), tmp_path / "pairs", min_drop=99)
     assert found.benchmark is None
@@ -258,17 +229,6 @@ def test_no_class_that_varies_enough_is_no_error(photos, tmp_path):
         "finds more by chance. No benchmark was written."
     )
     assert read_discovery(tmp_path / "pairs").pairs.is_empty()
-
-
-def test_halves_that_cannot_choose_do_not_say_that_nothing_exceeds_chance(photos, tmp_path):
-    """All photos are of one cluster, so one half is empty and measures nothing."""
-    benchmark = read_benchmark(photos)
-    related = replace(benchmark, photos=benchmark.photos.with_columns(cluster=pl.lit("ann")))
-    found = discovered(related, tmp_path / "pairs", split="none", write_anyway=False)
-    assert len(found.pairs) > 0
-    assert found.benchmark is None
-    assert found.sentence.startswith("Whether the pairs exceed chance is not known: ")
-    assert "No more than chance" not in found.sentence
 
 
 def test_a_discovery_without_a_benchmark_is_replaced_by_another_one_and_nothing_else_is(photos, tmp_path):
@@ -293,29 +253,6 @@ def test_a_discovery_without_a_benchmark_is_replaced_by_another_one_and_nothing_
     (out / "benchmark.json").unlink()  # the photos are still those of a benchmark
     with pytest.raises(UsageError, match="holds another discovery"):
         discovered(benchmark, out, min_drop=1)
-
-
-@pytest.mark.parametrize(
-    ("colours", "said"),
-    [
-        (
-            {"black swan": "lime", "flamingo": "red"},
-            "recognises none of the photos: use a referee that knows",
-        ),
-        ({"black swan": "red", "flamingo": "lime"}, "recognises all of the photos: use a weaker referee"),
-    ],
-)
-def test_a_referee_that_is_always_wrong_or_always_right_is_named_as_the_cause(tmp_path, colours, said):
-    for name, colour in colours.items():
-        for background in ("grass", "road"):
-            folder = tmp_path / "photos" / name / background
-            folder.mkdir(parents=True)
-            for number in range(4):
-                Image.new("RGB", (16 + number, 16), colour).save(folder / f"{number}.png")
-    found = discovered(read_benchmark(tmp_path / "photos"), tmp_path / "pairs")
-    assert found.benchmark is None
-    assert f"{REFEREE} {said}" in found.sentence
-    assert "More photos help" not in found.sentence
 
 
 def test_other_names_than_chose_the_pairs_are_told_before_the_run_and_in_it(
@@ -389,17 +326,6 @@ def test_a_referee_is_told_from_another_file_of_its_name(photos, own_modules, tm
     how = read_benchmark(tmp_path / "again").discovery
     assert how == again.benchmark.discovery
     assert (len(how.fingerprints), bool(how.fingerprints[0])) == (2, fingerprints)
-
-
-def test_pairs_of_pairs_say_which_notes_are_about_the_earlier_ones(photos, tmp_path):
-    benchmark = read_benchmark(photos)
-    ungrouped = replace(benchmark, photos=benchmark.photos.with_columns(group=None), notes=("A note.",))
-    first = discovered(ungrouped, tmp_path / "pairs").benchmark
-    assert first.notes[0] == "A note."
-    again = discovered(read_benchmark(tmp_path / "pairs"), tmp_path / "again", split="none")
-    before = [f"Of the benchmark that was searched, with its own groups: {note}" for note in first.notes]
-    assert list(again.benchmark.notes[: len(before)]) == before
-    assert again.sentence == " ".join(again.benchmark.notes[len(before) :])
 
 
 @pytest.mark.parametrize("split", ["half", "swap", "none"])
@@ -486,38 +412,3 @@ def test_a_referee_may_be_a_model_in_memory(photos, tmp_path):
     chosen = {"referee": colour_model.brightness(), "label_space": "confusable"}
     with pytest.raises(UsageError, match="referee must be the specification of a model, not tuple"):
         cg.evaluate(photos, REFEREE, out=tmp_path / "run", **chosen)
-
-
-def test_a_terminal_shows_the_largest_of_many_pairs_and_the_sentence(photos, tmp_path, capsys):
-    found = discovered(read_benchmark(photos), tmp_path / "pairs")
-    one = found.pairs.head(1)
-    many = [
-        one.with_columns(class_name=pl.lit(f"animal {number}"), drop=pl.lit(number / 20))
-        for number in range(20)
-    ]
-    show_discovery(replace(found, pairs=pl.concat(many)))
-    shown = capsys.readouterr().out
-    listed = re.findall(r"animal \d+", shown)
-    assert listed == [f"animal {number}" for number in range(19, 7, -1)]
-    assert "... and 8 more pairs with smaller drops" in shown
-    said = " ".join(shown.split())
-    assert said.count(found.sentence) == 1
-
-
-def test_numbers_of_numpy_are_recorded_as_numbers(photos, tmp_path):
-    given = {"min_drop": np.float32(0), "min_photos": np.int64(1), "seed": np.int64(3)}
-    discovered(read_benchmark(photos), tmp_path / "pairs", **given)
-    record = json.loads((tmp_path / "pairs" / "discovery.json").read_text())
-    assert {name: record[name] for name in given} == {"min_drop": 0, "min_photos": 1, "seed": 3}
-
-
-def test_captions_are_no_backgrounds(photos, tmp_path):
-    benchmark = read_benchmark(photos)
-    rows = pl.concat(
-        benchmark.photos.with_columns(path=pl.format("{}/{}", pl.lit(copy), "path")) for copy in range(40)
-    )
-    captions = rows.with_columns(background=pl.format("caption {}", pl.int_range(pl.len())))
-    benchmark = replace(benchmark, photos=captions)
-    with pytest.raises(UsageError, match=r"photos have 1,920 backgrounds, and no more than 1,000"):
-        discovered(benchmark, tmp_path / "pairs")
-    assert not (tmp_path / "pairs").exists()

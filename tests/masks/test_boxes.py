@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from masked_photos import SIZE, ellipse, make_benchmark, pixels
 
-from counterground.cli import main
 from counterground.errors import UsageError
 from counterground.masks import MaskSettings, make_masks
 
@@ -92,45 +88,6 @@ def test_grabcut_finds_the_object_in_its_box(benchmark, tmp_path, refine):
     assert "rough" in masks.summary()
 
 
-def test_the_command_says_how_to_look_at_rough_masks(tmp_path, capsys):
-    photos, out = tmp_path / "photos", tmp_path / "masks"
-    make_benchmark(photos, {"ice bear/snow/a.png": ellipse()})
-    assert (
-        main(
-            [
-                "masks",
-                str(photos),
-                "--from",
-                "grabcut",
-                "--inset",
-                "10",
-                "--refine",
-                "none",
-                "--out",
-                str(out),
-            ]
-        )
-        == 0
-    )
-    assert f"Next: counterground label {out} --annotator YOUR-NAME" in capsys.readouterr().out
-
-
-@SLOW
-def test_matting_says_once_that_it_compiles_itself(tmp_path):
-    program = (
-        "from counterground.masks import MaskSettings\n"
-        "from counterground.masks._boxes import grabcut_source\n"
-        "grabcut_source(MaskSettings(), any_box=True)"
-    )
-    said = []
-    for _ in range(2):
-        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-        command = [sys.executable, "-c", program]
-        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-        said.append(done.stderr)
-    assert said == ["PyMatting compiles itself, once: this takes a minute or more.\n", ""]
-
-
 def test_grabcut_gives_the_same_bytes_again(benchmark, tmp_path):
     first = make_masks(benchmark, "grabcut", tmp_path / "first")
     second = make_masks(benchmark, "grabcut", tmp_path / "second")
@@ -174,10 +131,3 @@ def test_a_box_that_says_nothing_gives_no_mask(tmp_path):
         "its box is the whole photo, so nothing is known to be background",
         "its box does not lie in the photo",
     ]
-
-
-def test_a_photo_that_cannot_be_read_is_named(benchmark, tmp_path):
-    whole = (tmp_path / "photos/a.png").read_bytes()
-    (tmp_path / "photos/a.png").write_bytes(whole[: len(whole) // 2])
-    masks = make_masks(benchmark, "grabcut", tmp_path / "masks", settings=PLAIN)
-    assert masks.table["reason"].to_list() == ["unreadable", "no box"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.masks import MaskLimits, MaskSettings, OutlineError, draw_outline, make_masks
+from counterground.masks import MaskSettings, OutlineError, draw_outline, make_masks
 
 WIDTH, HEIGHT = SIZE
 POLYGON = [10.5, 5.2, 40.3, 8.9, 35.0, 30.1, 12.7, 25.4]
@@ -168,16 +167,6 @@ def test_crowds_other_categories_and_what_is_missing_are_named(annotated, tmp_pa
     assert masks.usable == 1
 
 
-def test_images_of_no_photo_and_photos_of_no_image_are_counted(annotated, tmp_path):
-    benchmark, file = annotated([[{"segmentation": [POLYGON]}], [{"segmentation": [POLYGON]}]])
-    content = json.loads(file.read_text())
-    content["images"][1]["file_name"] = "elsewhere.jpg"
-    file.write_text(json.dumps(content))
-    masks, rows = made((benchmark, file), tmp_path)
-    assert [row["reason"] for row in rows] == [None, "missing"]
-    assert masks.notes == ("1 annotated image of no photo.",)
-
-
 @pytest.mark.parametrize(
     ("photos", "images", "expected"),
     [
@@ -288,63 +277,9 @@ def test_a_box_that_lies_nowhere_is_one_line(annotated, tmp_path, box):
         make_masks(benchmark, "boxes", tmp_path / "masks", settings=MaskSettings(boxes=file))
 
 
-def test_sides_that_no_photo_has_bound_no_box(annotated, tmp_path):
-    boxes = [{"bbox": [1, 1, 20, 20]}, {"bbox": [1, 1, 30, 30]}]
-    benchmark, file = annotated([boxes], {0: {"width": 10**400}})
-    settings = MaskSettings(boxes=file, several="largest", limits=MaskLimits(max_edges=4))
-    assert make_masks(benchmark, "boxes", tmp_path / "masks", settings=settings).usable == 1
-
-
 def test_a_text_of_run_lengths_that_never_ends_takes_no_time():
     with no_hang(), pytest.raises(OutlineError, match="damaged RLE"):
         draw_outline({"id": 1, "segmentation": {"size": [HEIGHT, WIDTH], "counts": "o" * 1_000_000}}, SIZE)
-
-
-def test_many_polygons_are_as_pycocotools_draws_them_in_time():
-    corners = np.random.default_rng(0).integers(0, 995, (30_000, 2)).tolist()
-    polygons = [[x, y, x + 3, y, x, y + 3] for x, y in corners]
-    with no_hang():
-        drawn = draw_outline({"segmentation": polygons}, (1000, 1000))
-    some = draw_outline({"segmentation": polygons[:100]}, (1000, 1000))
-    outlines = coco_mask.frPyObjects(polygons[:100], 1000, 1000)
-    assert (some == coco_mask.decode(coco_mask.merge(outlines))).all()
-    assert drawn[some].all()
-
-
-@pytest.mark.parametrize("several", ["union", "largest"])
-def test_of_many_objects_one_outline_is_in_memory(tmp_path, several):
-    size = (1000, 800)
-    benchmark = make_benchmark(tmp_path / "photos", {"a.jpg": ellipse((0, 0, 500, 400), size)})
-    polygons = [[[x, 0, x + 10, 0, x + 10, 9, x, 9]] for x in range(0, 900, 10)]
-    listed = [
-        {"id": number, "image_id": 1, "category_id": 1, "segmentation": polygon}
-        for number, polygon in enumerate(polygons)
-    ]
-    file = tmp_path / "instances.json"
-    images = [{"id": 1, "file_name": "a.jpg"}]
-    file.write_text(json.dumps({"images": images, "annotations": listed, "categories": CATEGORIES}))
-    make_masks(benchmark, file, tmp_path / "first", settings=MaskSettings(several=several))
-    tracemalloc.start()
-    try:
-        settings = MaskSettings(several=several, limits=MaskLimits(min_area=0))
-        masks = make_masks(benchmark, file, tmp_path / "masks", settings=settings)
-        assert tracemalloc.get_traced_memory()[1] < 40 * size[0] * size[1]
-    finally:
-        tracemalloc.stop()
-    assert masks.table["area"][0] == pytest.approx(
-        (900 if several == "union" else 10) * 9 / 800_000, abs=1e-6
-    )
-
-
-@pytest.mark.parametrize("categories", [["ice bear"], {"ice bear": None}, "ice bear"])
-def test_categories_are_a_mapping(categories):
-    with pytest.raises(UsageError, match="Categories are a mapping"):
-        MaskSettings(categories=categories)
-
-
-def test_a_limit_that_is_no_number_limits_nothing_and_is_refused():
-    with pytest.raises(UsageError, match="has at least one part"):
-        MaskLimits(max_parts=float("nan"))
 
 
 def test_a_damaged_file_is_one_line(annotated, tmp_path):

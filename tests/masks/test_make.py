@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -17,7 +16,6 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.masks import MaskDecisions, MaskLimits, MaskSettings, make_masks, read_masks, with_masks
 
 # A description of an earlier version is written by hand.
-from counterground.masks._masks import read_description, write_description
 from counterground.photos import photo_geometry, read_benchmark, write_benchmark
 
 BOXES = {"box_x": [15.0] * 3, "box_y": [8.0] * 3, "box_width": [30.0] * 3, "box_height": [24.0] * 3}
@@ -142,15 +140,6 @@ def test_corrected_annotations_are_read_again(benchmark, tmp_path, cache):
     assert annotate("a.png", "b.png").photos["mask"].count() == 2
 
 
-def test_what_was_said_of_a_mask_is_said_again_of_one_that_is_kept(benchmark, tmp_path):
-    bare = make_benchmark(tmp_path / "photos", {"a.png": ellipse()})
-    settings = MaskSettings(refine="none", inset=0.1)
-    first = make_masks(bare, "grabcut", tmp_path / "masks", settings=settings)
-    assert first.table["detail"][0] == "from the photo without its margin, not from a box"
-    again = make_masks(bare, "grabcut", tmp_path / "masks", settings=settings)
-    assert again.table.equals(first.table)
-
-
 def test_masks_that_were_not_all_judged_by_new_limits_are_not_read(benchmark, tmp_path, monkeypatch):
     make_masks(benchmark, "boxes", tmp_path / "masks")
     monkeypatch.setattr("counterground.masks._make.measure", _stop)
@@ -223,26 +212,6 @@ def test_masks_of_another_folder_of_the_same_name_are_no_more_of_the_same(benchm
     assert make_masks(benchmark, os.path.relpath(first), tmp_path / "made").table.equals(made.table)
 
 
-def test_masks_that_an_earlier_version_made_from_a_whole_path_are_made_on(benchmark, tmp_path):
-    source = folder_of_masks(tmp_path / "a" / "masks", benchmark, 255)
-    made = make_masks(benchmark, source, tmp_path / "made")
-    description = read_description(tmp_path / "made")
-    del description["source_digest"]
-    write_description(tmp_path / "made", {**description, "source": str(source)})
-    assert make_masks(benchmark, source, tmp_path / "made").table.equals(made.table)
-    assert read_description(tmp_path / "made")["source_digest"]
-
-
-def test_names_that_are_not_utf_8_are_spelt_out(benchmark, tmp_path):
-    source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
-    folder_of_masks(source, benchmark, 255)
-    ellipse().save(os.fsdecode(os.fsencode(source) + b"/\xfe.png"))
-    made = make_masks(benchmark, source, tmp_path / "made")
-    assert made.notes == (r"1 PNG with the name of no photo: \udcfe.png.",)
-    assert made.description["source"] == r"\udcff"
-    assert make_masks(benchmark, source, tmp_path / "made").usable == 3
-
-
 @pytest.mark.parametrize("settings", [[], 5, None])
 def test_masks_of_settings_that_are_none_are_other_masks(benchmark, tmp_path, settings):
     (tmp_path / "made").mkdir()
@@ -260,9 +229,3 @@ def test_a_seal_that_is_no_json_is_one_line(benchmark, tmp_path):
     (tmp_path / "made/masks.json").write_bytes(body + seal)
     with pytest.raises(CounterGroundError, match="cannot be read"):
         read_masks(tmp_path / "made")
-
-
-def test_signs_in_the_name_of_a_folder_are_no_pattern(benchmark, tmp_path):
-    for name in ("made[1]", "made?", "made*"):
-        assert make_masks(benchmark, "boxes", tmp_path / name).usable == 3
-        assert read_masks(tmp_path / name).apply(benchmark).photos["mask"].null_count() == 0

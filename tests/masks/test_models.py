@@ -12,7 +12,6 @@ from PIL import Image
 
 from counterground.errors import MissingExtraError, UsageError
 from counterground.masks import MaskSettings, make_masks
-from counterground.masks.models import known_weights
 
 LABELS = {0: "rock", 1: "Ice_Bear", 2: "tree", 3: "sky"}
 BOXES = {"box_x": [15.0, None], "box_y": [8.0, None], "box_width": [30.0, None], "box_height": [24.0, None]}
@@ -151,12 +150,6 @@ def test_a_model_that_is_asked_by_boxes_needs_one(benchmark, sam, tmp_path):
         make_masks(benchmark, f"hf:{sam}", tmp_path / "masks", accept_licences=["tiny-1.0"])
 
 
-def test_no_label_that_is_a_class(segformer, tmp_path):
-    photos = make_benchmark(tmp_path / "photos", {"a.png": ellipse()}, class_name=["zebra"])
-    with pytest.raises(UsageError, match="--category CLASS=LABEL"):
-        make_masks(photos, f"hf:{segformer}", tmp_path / "masks", accept_licences=["unverified"])
-
-
 def test_a_classifier_segments_nothing(benchmark, tmp_path):
     import tiny_hf
 
@@ -194,12 +187,3 @@ def test_unknown_models_of_rembg_are_named(benchmark, tmp_path):
         make_masks(benchmark, "rembg:u2nett", tmp_path / "masks")
     with pytest.raises(UsageError, match=r"rembg:u2net_custom@FILE.onnx"):
         make_masks(benchmark, "rembg:u2net_custom", tmp_path / "masks")
-
-
-def test_what_was_not_verified_says_so():
-    assert {"rembg:u2net", "rembg:silueta"} <= set(known_weights())
-    for name, weights in known_weights().items():
-        assert weights.name == name
-        assert weights.licence
-        assert weights.origin.endswith(".")
-        assert weights.verified or weights.licence == "unverified"

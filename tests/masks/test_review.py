@@ -88,19 +88,6 @@ def test_decisions_of_the_first_version_are_kept(folder, decisions):
     assert set(standing(folder)) == {A}
 
 
-def test_a_database_of_a_later_version_or_another_program_is_refused(folder, decisions):
-    decisions.decide(A, "accepted", annotator="ann", token=token())
-    for pragma, said in (
-        ("user_version = 3", "reads version 2: upgrade CounterGround"),
-        ("application_id = 1", "another folder"),
-    ):
-        with sqlite3.connect(folder / "decisions.sqlite") as database:
-            database.execute(f"PRAGMA {pragma}")
-        database.close()
-        with pytest.raises(CounterGroundError, match=said):
-            standing(folder)
-
-
 def test_nothing_is_ever_changed(folder, decisions):
     decisions.decide(A, "accepted", annotator="ann", token=token())
     database = sqlite3.connect(folder / "decisions.sqlite")
@@ -227,20 +214,6 @@ def test_a_damaged_database_is_one_line(folder, decisions, damage, said):
         standing(folder)
     assert "\n" not in str(refused.value)
     assert "decisions.sqlite" in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("odd", "said"),
-    [
-        *(({name: "\ud800"}, "not UTF-8") for name in ("path", "annotator", "token", "judged", "photo")),
-        *(({name: 5}, "5 in place of a text") for name in ("path", "token", "judged", "photo")),
-    ],
-)
-def test_a_decision_is_of_texts(folder, decisions, odd, said):
-    sent = {"path": A, "verdict": "accepted", "annotator": "ann", "token": token()}
-    with pytest.raises(UsageError, match=said):
-        decisions.decide(**sent | odd)
-    assert standing(folder) == {}
 
 
 def test_a_drawing_does_not_pass_to_another_photo_of_the_same_path(folder, decisions, tmp_path):

@@ -62,16 +62,6 @@ def test_bad_input_gets_one_line(tmp_path, pool):
     assert not isinstance(error, UsageError)
 
 
-def test_a_port_that_is_taken_is_said(pool):
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        assert f"Port {port} cannot be used" in str(
-            refusal(pool.root, "--annotator", "ann", "--port", str(port))
-        )
-
-
 IN_A_NOTEBOOK = """
 import asyncio, http.client, os, signal, sys, threading
 from urllib.parse import urlsplit
@@ -222,9 +212,3 @@ def test_adjudicators_get_no_suggestions_and_no_model_is_run_for_them(pool):
     )
     photos = disagreements(state, OfTask(annotator="ann", task="background"))["photos"]
     assert [photo["suggestion"] for photo in photos] == [None]
-
-
-def test_classifiers_are_refused_as_suggesters(pool):
-    assert "cannot encode text" in str(
-        refusal(pool.root, "--annotator", "ann", "--suggest", "efficientnet-lite0")
-    )

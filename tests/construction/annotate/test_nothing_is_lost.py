@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -189,61 +188,6 @@ def test_who_signs_in_as_another_does_not_decide_under_the_wrong_name(pool, serv
     assert len(pool.decisions()) == 0
 
 
-def test_what_was_refused_is_taken_back_without_a_trace(pool, serve, visit):
-    ann = visit(serve(pool).links["ann"])
-    first = ann.see()
-    pool.set_setting("background_labels", ["moss"])
-    ann.press("w")
-    ann.page.wait_for_selector("#saved[data-state=refused]")
-    ann.press("u")
-    assert ann.shown() == first
-    ann.saved()
-    assert len(pool.decisions()) == 0
-
-
-def test_what_is_taken_back_before_it_is_refused_leaves_no_trace(pool, serve, visit):
-    ann = visit(serve(pool).links["ann"])
-    first = ann.see()
-    pool.set_setting("background_labels", ["moss"])
-    held = []
-    ann.page.route("**/api/events", lambda route: held.append(route) if not held else route.continue_())
-    ann.press("w")
-    ann.press("u")
-    assert ann.shown() == first
-    held[0].continue_()
-    ann.saved()
-    ann.press("w")
-    ann.page.get_by_role("button", name="1 not accepted").click()
-    ann.page.get_by_role("button", name="Discard them").click()
-    ann.press("u")
-    assert ann.shown() == first
-    ann.saved()
-    assert len(pool.decisions()) == 0
-
-
-def test_going_back_while_the_server_is_away_stays_there(tmp_path, make_pool, serve, visit):
-    pool = make_pool(tmp_path / "pool", {"flamingo": 20})
-    ann = visit(serve(pool, "--second", "0").links["ann"], outages=True)
-    ann.see()
-    ann.page.wait_for_timeout(300)
-    ann.context.set_offline(True)
-    last = ""
-    while ann.page.locator(".choice:enabled").count():
-        last = ann.shown()
-        ann.press("w")
-    ann.press("u")
-    assert ann.shown() == last
-    ann.context.set_offline(False)
-    ann.saved()
-    ann.page.wait_for_timeout(1000)  # the page had waited for a next photo: it must not push this one aside
-    assert ann.shown() == last
-    ann.press("s")
-    ann.saved()
-    made, undone = events(pool)
-    assert len(undone) == 1
-    assert made["labels"].to_list()[-1] == ["sand"]
-
-
 def test_what_others_decided_while_a_page_slept_is_put_aside(pool, serve, visit):
     ann = visit(serve(pool, "--second", "0").links["ann"])
     ann.see()
@@ -288,106 +232,3 @@ def test_what_another_process_changes_meanwhile_is_not_replaced(pool, serve, ask
             time.sleep(0.5)  # the server has read what it can, and waits for its turn to write
         assert "Somebody else has changed" in json.dumps(json.loads(answer.result().text))
     assert pool.setting(setting) == others
-
-
-def test_enter_held_on_a_label_decides_on_one_photo(pool, serve, visit):
-    ann = visit(serve(pool).links["ann"])
-    ann.see()
-    before = ann.shown()
-    ann.page.locator(".choice").nth(1).focus()
-    ann.page.keyboard.down("Enter")
-    ann.page.wait_for_function(
-        "was => document.querySelector('.view img').getAttribute('src') !== was", arg=before
-    )
-    for _ in range(5):  # as a keyboard repeats it
-        ann.page.keyboard.down("Enter")
-    ann.page.keyboard.up("Enter")
-    ann.press("Enter")  # pressed again it is meant
-    ann.saved()
-    assert pool.decisions()["labels"].to_list() == [["water"], ["water"]]
-
-
-def test_an_undo_that_waits_is_of_what_was_decided_before_it(pool, serve, visit):
-    ann = visit(serve(pool).links["ann"], outages=True)
-    first = ann.see()
-    ann.press("w")
-    ann.saved()
-    ann.page.reload()  # only the server knows now what was last
-    ann.see()
-    ann.page.wait_for_timeout(300)
-    ann.context.set_offline(True)
-    ann.press("l")
-    ann.press("u")
-    ann.page.keyboard.press("u")
-    ann.press("s")
-    ann.context.set_offline(False)
-    ann.page.wait_for_function(
-        "first => document.querySelector('.view img').getAttribute('src') === first", arg=first
-    )
-    ann.saved()
-    made, _ = events(pool)
-    assert made.filter(~pl.col("undone"))["labels"].to_list() == [["sand"]]
-
-
-def test_a_page_of_another_pool_waits_until_that_pool_is_back(tmp_path, make_pool, serve, visit):
-    one, two = (make_pool(tmp_path / name, {"flamingo": 9}) for name in ("one", "two"))  # the same paths
-    server = serve(one)
-    ann = visit(server.links["ann"], outages=True)
-    ann.see()
-    for key in "wgwgwg":
-        ann.press(key)
-    ann.saved()
-    server.kill()
-    server = serve(two, "--port", str(server.port))
-    ann.context.request.get(server.links["ann"])  # as when its link is opened in another tab
-    ann.press("s")
-    ann.page.get_by_text("This address now serves another pool").wait_for()
-    for _ in range(7):  # so far back that the photo has to be fetched again
-        ann.page.keyboard.press("u")
-    ann.page.wait_for_timeout(500)
-    assert ann.shown() == "" or ann.page.evaluate("document.querySelector('.view img').naturalWidth") == 40
-    assert len(two.decisions()) == 0
-    server.kill()
-    server = serve(one, "--port", str(server.port))
-    ann.context.request.get(server.links["ann"])
-    ann.saved()
-    made, undone = events(one)
-    assert (len(made), len(undone)) == (7, 7)
-    assert len(two.decisions()) == 0
-
-
-def test_another_program_at_the_port_refuses_nothing(pool, serve, visit):
-    ann = visit(serve(pool).links["ann"], outages=True)
-    ann.see()
-    ann.page.route("**/api/events", lambda route: route.fulfill(status=404, body="<h1>Not Found</h1>"))
-    ann.press("w")
-    ann.page.wait_for_selector("#saved[data-state=away]")
-    ann.page.unroute("**/api/events")
-    ann.saved()
-    assert pool.decisions()["labels"].to_list() == [["water"]]
-
-
-def test_a_photo_that_was_on_screen_for_weeks_can_be_decided_on(pool, serve, visit):
-    ann = visit(serve(pool).links["ann"])
-    ann.page.clock.install()
-    ann.page.reload()
-    ann.see()
-    ann.page.clock.fast_forward(500 * 3_600_000)
-    ann.press("w")
-    ann.saved()
-    assert pool.decisions()["seconds"].to_list() == [1e6]
-
-
-def test_a_pool_that_is_deleted_while_it_is_served_saves_nothing(tmp_path, make_pool, serve, visit):
-    pool = make_pool(tmp_path / "pool", {"flamingo": 6})
-    server = serve(pool)
-    ann = visit(server.links["ann"], outages=True)
-    ann.see()
-    ann.press("w")
-    ann.saved()
-    pool.close()
-    shutil.rmtree(pool.root)
-    made_again = make_pool(pool.root, {"flamingo": 6})
-    ann.press("s")
-    ann.page.get_by_text("was moved, deleted or replaced while it was open").wait_for()
-    assert len(made_again.decisions()) == 0

@@ -7,7 +7,6 @@ import uuid
 from pathlib import Path
 
 import pytest
-import segno
 from PIL import Image
 from raw_client import RawClient
 from resealed import change_pool
@@ -346,35 +345,6 @@ def test_only_loopback_unless_asked(pool, serve, own_address):
     assert not any("Warning" in line for line in server.said)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((own_address, server.port), timeout=5)
-
-
-def test_the_network_is_warned_of_and_the_link_is_a_qr_code(open_server, own_address):
-    assert any("nothing is encrypted (no TLS)" in line for line in open_server.said)
-    link = open_server.links["ann"]
-    assert link.startswith(f"http://{own_address}:")
-    assert len(re.search(r"token=(.*)", link)[1]) >= 32
-    lines = re.sub(r"\x1b[^m]*m", "", open_server.stop()).splitlines()
-    drawn = [line for line in lines if line and set(line) <= set(" ▄▀█")]
-    rows = [[char in signs for char in line] for line in drawn for signs in ("▀█", "▄█")]
-    code = [[bool(dark) for dark in row] for row in segno.make(link, error="l", micro=False).matrix]
-    size = len(code)
-    assert [row[4 : 4 + size] for row in rows[4 : 4 + size]] == code
-    assert not any(any(row) for row in rows[:4] + rows[4 + size :])  # the margin that readers need
-
-
-def test_a_browser_on_an_address_it_does_not_trust_labels_all_the_same(open_server, visit, pool):
-    ann = visit(open_server.links["ann"], has_touch=True)
-    assert not ann.page.evaluate("isSecureContext")
-    ann.see()
-    ann.press("w")
-    ann.press("u")
-    ann.press("g")
-    ann.saved()
-    assert pool.decisions()["labels"].to_list() == [["water"], [], ["ground"]]
-    second = ann.context.new_page()
-    second.goto(ann.page.url)
-    ann.page.wait_for_selector("dialog:modal")  # two pages of one annotator do not decide side by side
-    assert second.locator("dialog:modal").count() == 0
 
 
 def test_names_of_others_are_refused_on_an_open_server(open_server, own_address):

@@ -64,17 +64,6 @@ def test_each_kind_of_noise_is_flagged_and_explained(spoilt, flagged_of, rows_of
     assert report.queue["score"].to_list()[7:] == [0.0] * 3
 
 
-def test_progress_counts_the_photos_of_the_pool_also_those_that_were_measured_before(spoilt, capsys):
-    with open_pool(spoilt.root) as pool:
-        (known,) = pool.photos().filter(pl.col("path").str.contains("good"))["path"]
-        (pool.root / known).rename(pool.root / f"{known}.away")
-        curate(pool.root)
-        (pool.root / f"{known}.away").rename(pool.root / known)
-    report = curate(spoilt.root, show_progress=True)
-    assert (report.photos, report.measured) == (10, 3)  # two cannot be read, whenever it is tried
-    assert "10/10" in capsys.readouterr().err
-
-
 def test_signals_are_whole_rows_of_the_pool(spoilt):
     report = curate(spoilt.root)
     signals = spoilt.signals()
@@ -111,15 +100,6 @@ def test_a_photo_among_worse_ones_has_no_priority(make_pool, animals, spoil, row
 def test_a_pool_of_one_photo(make_pool, animals):
     pool = make_pool({"a/1.jpg": animals["lemur"]})
     assert curate(pool.root).flagged == 0
-
-
-def test_flagged_photos_that_people_have_reviewed_are_counted(make_pool):
-    pool = make_pool({f"a/{number}.jpg": b"no photo" for number in range(3)})
-    assert curate(pool.root).notes == ()
-    pool.decide("files/a/0.jpg", annotator="ann", task="review", labels=["feature noise"])
-    pool.decide("files/a/1.jpg", annotator="ann", task="review", labels=["later"])
-    report = curate(pool.root)
-    assert (report.flagged, report.notes) == (3, ("Reviewed already: 1 of 3 flagged photos.",))
 
 
 def test_only_new_photos_are_decoded(spoilt, make_pool, animals, monkeypatch):
@@ -172,15 +152,6 @@ def test_missing_changed_and_linked_files_are_named(spoilt, rows_of, tmp_path):
     assert kept["signal"].to_list() == ["unreadable"]
 
 
-def test_a_changed_file_of_the_same_size_is_found_when_it_is_decoded(spoilt, rows_of):
-    file = spoilt.files / "zebra/blurred.jpg"
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 255
-    file.write_bytes(bytes(content))
-    curate(spoilt.root)
-    assert "content changed" in rows_of(spoilt, "unreadable")["blurred.jpg"]["explanation"]
-
-
 # Slowed down from within, so that it can be killed between two photos.
 SCRIPT = """
 import sys, time
@@ -219,13 +190,6 @@ def test_how_the_signals_came_about_is_kept(spoilt):
     assert kept["limits"]["hash_radius"] == 4
     assert kept["model"] is None
     assert kept["at"].endswith("Z")
-
-
-@pytest.mark.parametrize("kept", [[1], {"model": 5}, "x"])
-def test_a_setting_that_curate_did_not_write_is_named(spoilt, kept):
-    spoilt.set_setting("curate", kept)
-    with pytest.raises(CounterGroundError, match=r"The setting 'curate' .* was not written by curate"):
-        curate(spoilt.root)
 
 
 def test_no_pool_and_no_photos(tmp_path):

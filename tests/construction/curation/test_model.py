@@ -192,15 +192,6 @@ def test_without_a_model_its_earlier_signals_stay_and_are_told(painted, make_poo
     assert note.endswith(", on 8 of 9 photos: add --model my_colours:colours to include the others.")
 
 
-def test_the_limits_of_earlier_signals_stay_recorded(painted):
-    curate(painted.root, CurateSettings(max_rank=2, hash_radius=3), model="my_colours:colours")
-    curate(painted.root, CurateSettings(hash_radius=4))
-    limits = painted.setting("curate")["limits"]
-    assert (limits["max_rank"], limits["hash_radius"]) == (2, 4)
-    curate(painted.root, model="my_colours:colours")
-    assert painted.setting("curate")["limits"]["max_rank"] == CurateSettings().max_rank
-
-
 def test_close_features_are_duplicates(make_pool, colours, flagged_of, rows_of):
     pool = make_pool(
         {
@@ -217,16 +208,6 @@ def test_close_features_are_duplicates(make_pool, colours, flagged_of, rows_of):
     assert row["value"] == pytest.approx(cosine, abs=1e-5)
     assert row["related"] == "files/red/large.png"
     assert flagged_of(pool, "similar photo in another class") == []
-
-
-def test_names_of_a_file_or_of_the_pool_alone_can_compete(painted, tmp_path):
-    curate(painted.root, model="my_colours:colours", running=Settings(label_space="benchmark"))
-    assert "of 3 names" in row_of(painted, "class rank", "red/wrong.png")["explanation"]
-    (tmp_path / "names.txt").write_text("red\ngreen\nblue\ngrey\n")
-    curate(
-        painted.root, model="my_colours:colours", running=Settings(label_space=str(tmp_path / "names.txt"))
-    )
-    assert "of 4 names" in row_of(painted, "class rank", "red/wrong.png")["explanation"]
 
 
 @pytest.mark.parametrize(

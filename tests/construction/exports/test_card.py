@@ -23,7 +23,6 @@ from counterground.construction.exports._card import csv_text
 from counterground.construction.exports.formats._huggingface import quote
 from counterground.construction.pool import open_pool
 from counterground.errors import UsageError
-from counterground.metrics import Design
 from counterground.photos import LabelSpace, photo_id
 from counterground.text import markdown, one_line
 
@@ -74,21 +73,6 @@ def test_the_card_says_what_there_is(grouped, tmp_path):
         "counterground evaluate . -m MODEL",
     ):
         assert said in text, said
-
-
-def test_the_card_counts_the_clusters_that_the_design_names(grouped, tmp_path):
-    photos = grouped.photos.with_columns(observer="class_name")
-    design = Design(clusters=("observer", "cluster"))
-    export(replace(grouped, photos=photos, design=design), tmp_path / "out", formats=["parquet"], card=FACTS)
-    counts = "3 clusters of related photos (column `observer`); 16 clusters of related photos."
-    assert counts in card(tmp_path / "out")
-    bare = grouped.photos.with_columns(group=None, background=None, cluster=None)
-    bare = replace(grouped, photos=bare.cast(dict.fromkeys(("group", "background", "cluster"), pl.String)))
-    export(bare, tmp_path / "bare", formats=["parquet"])
-    assert "| ice bear | not labelled | 16 |" in card(tmp_path / "bare")
-    assert "## How the photos were chosen\n\nNot stated.\n" in card(tmp_path / "bare")
-    export(bare, tmp_path / "unseen", formats=["parquet"], card=CardFacts(annotators=0))
-    assert "chosen\n\nNo annotator has reviewed or labelled them.\n" in card(tmp_path / "unseen")
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -250,53 +234,6 @@ def test_a_pool_says_how_it_was_made(photos, tmp_path):
     assert "| in dispute between annotators | 1 |" in text
     assert "2 people decided which photos to keep.\n" in text  # their backgrounds were imported
     assert (tmp_path / "out" / "files" / "ice bear" / "0.jpg").is_file()
-
-
-@pytest.mark.parametrize(
-    ("decided", "said"),
-    [
-        (("ann background",), "1 person labelled their backgrounds; nobody decided which photos to keep."),
-        (
-            ("ann background", "ann review"),
-            "1 person decided which photos to keep and labelled their backgrounds.",
-        ),
-        (
-            ("ann review", "ben review", "ann background"),
-            "2 people decided which photos to keep; 1 person labelled their backgrounds.",
-        ),
-        (
-            ("ann background", "ben review"),
-            "1 person decided which photos to keep; 1 person labelled their backgrounds.",
-        ),
-        (("ann review", "ben later"), "1 person decided which photos to keep."),
-        (("ann review", "ben undone"), "1 person decided which photos to keep."),
-        (("ben settles",), "1 person decided which photos to keep."),
-        (("ben later", "ann undone"), "No annotator has reviewed or labelled them."),
-        ((), "No annotator has reviewed or labelled them."),
-    ],
-)
-def test_the_card_says_what_people_decided_and_what_nobody_did(photos, tmp_path, decided, said):
-    pool = open_pool(tmp_path / "pool", create=True)
-    path = "files/ice bear/0.jpg"
-    file = tmp_path / "pool" / path
-    file.parent.mkdir(parents=True)
-    file.write_bytes(min(photos.rglob("*.jpg")).read_bytes())
-    pool.add_photos(
-        [{"path": path, "photo_id": photo_id(file), "class_name": "ice bear", "licence": "cc-by"}]
-    )
-    for name, what in map(str.split, decided):
-        task = "background" if what == "background" else "review"
-        label = {"background": "snow", "later": "later"}.get(what, "keep")
-        pool.decide(path, annotator=name, task=task, labels=[label], adjudicates=what == "settles")
-        if what == "undone":
-            pool.undo(name, task)
-    export(pool.freeze(), tmp_path / "out", formats=["parquet"], card=card_facts(pool))
-    assert f"1 photo collected (unknown 1). {said}\n" in card(tmp_path / "out")
-
-
-def test_one_name_is_one_creator(grouped, tmp_path):
-    export(grouped, tmp_path / "out", formats=["parquet"], card=CardFacts(creators="Ada Lovelace"))
-    assert "\n\nAda Lovelace. Drei Tiere" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

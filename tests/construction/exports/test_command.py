@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-import counterground as cg
 from counterground.construction.cli import export as command
 from counterground.construction.pool import open_pool
 from counterground.errors import CounterGroundError, UsageError
@@ -92,17 +91,6 @@ def test_a_pool_and_pairs_of_it_say_how_they_were_made(run, photos, tmp_path):
     )
     assert f"Note: {note}" in " ".join(result.output.split())
     assert note.partition(" (")[0] in (tmp_path / "pairs-shared" / "README.md").read_text()
-    card = cg.CardFacts(title="Five animals", chosen=["By hand."])
-    told = cg.export(pairs, out=tmp_path / "told", formats="parquet", card=card)
-    assert told.notes[0].startswith(note)  # as the command says it
-    text = (tmp_path / "told" / "README.md").read_text()
-    assert "# Five animals" in text
-    assert "By hand. 1 person decided" in text
-    for path in pool.photos()["path"]:
-        pool.decide(path, annotator="ann", task="review", labels=["clarity"])
-    assert "not kept any more 5" in " ".join(
-        run("pairs", "--format", "webdataset", "--out", "pairs-shared").output.split()
-    )
 
 
 def test_wrong_options_are_refused(run, photos):

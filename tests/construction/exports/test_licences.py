@@ -222,19 +222,3 @@ def test_where_nothing_may_be_passed_on_the_way_out_is_said(mixed, tmp_path):
     ):
         export(flamingos, tmp_path / "out", formats=["parquet"])
     assert list(tmp_path.glob("*out*")) == []
-
-
-def test_terms_that_bind_the_reader_and_missing_credits_are_said(grouped, tmp_path):
-    photos = grouped.photos.with_columns(
-        licence=pl.Series(["cc-by-nc-nd"] * 4 + ["cc-by-nc"] * 4 + ["cc0"] * 40),
-        attribution=pl.Series([None, " ", "x", "y"] + [None] * 44, dtype=pl.String),
-    )
-    report = export(replace(grouped, photos=photos), tmp_path / "out", formats=["parquet"])
-    where = "column attribution"
-    assert report.notes == (
-        "For non-commercial use only (NC): 8 photos.",
-        "To be shared only unchanged, without crops or edits (ND): 4 photos.",
-        f"Credit line required by the licence but missing ({where}): add it before sharing: 6 photos.",
-    )
-    card = (tmp_path / "out" / "README.md").read_text()
-    assert "| CC BY-NC-ND 4.0 | 4 | non-commercial, unchanged |" in card

@@ -12,7 +12,7 @@ import sys
 import time
 import unicodedata
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,6 @@ from PIL import Image
 
 from counterground.cli import main
 from counterground.construction.imports import ImportOptions, import_photos
-from counterground.construction.imports._local import read_local
 from counterground.construction.pool import BACKGROUND_LABELS, open_pool
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import Design
@@ -158,30 +157,6 @@ def test_what_changed_in_the_source_is_added_beside_what_was_there(tmp_path, lab
     assert len(everything(tmp_path / "pool")[0]) == 11
 
 
-def test_photos_that_the_source_has_lost_are_counted_until_they_are_discarded(tmp_path, labelled):
-    import_photos(tmp_path / "pool", labelled)
-    lost = [photo_id(labelled / f"zebra/grass/{number}.jpg") for number in range(2)]
-    for number in range(2):
-        (labelled / f"zebra/grass/{number}.jpg").unlink()
-    (labelled / "zebra/grass/2.jpg").rename(labelled / "flamingo/water/moved.jpg")
-    report = import_photos(tmp_path / "pool", labelled)
-    assert (report.added, report.present) == (1, 6)
-    gone, shared = report.notes
-    assert gone.startswith("2 photos from an earlier import of a source of this name are not in it now and ")
-    assert shared == "1 photo is in the pool under several classes (one as flamingo and zebra)."
-    with open_pool(tmp_path / "pool") as pool:
-        for path in pool.photos().filter(pl.col("photo_id").is_in(lost))["path"]:
-            pool.decide(path, annotator="ann", task="review", labels=["feature noise"])
-    assert len(import_photos(tmp_path / "pool", labelled).notes) == 1
-
-
-def test_flat_folders_of_one_name_and_other_classes_are_not_compared(tmp_path):
-    for number, name in enumerate(("zebra", "okapi")):
-        noise(tmp_path / name / "photos" / "1.jpg", number)
-        source = tmp_path / name / "photos"
-        assert import_photos(tmp_path / "pool", source, ImportOptions(class_name=name)).notes == ()
-
-
 def test_a_background_that_was_changed_is_recorded_as_a_later_decision(tmp_path, labelled):
     import_photos(tmp_path / "pool", labelled)
     photos = read_benchmark(labelled).photos.with_columns(background=pl.lit("snow"))
@@ -219,19 +194,6 @@ def test_a_file_that_the_pool_lost_is_put_back_by_the_same_import(tmp_path, labe
         assert photo_id(tmp_path / "pool" / path) == content
 
 
-def test_the_manifest_for_other_programs_is_there_after_an_import(tmp_path, labelled):
-    import_photos(tmp_path / "pool", labelled)
-    assert len(pl.read_parquet(tmp_path / "pool" / "photos.parquet")) == 9
-
-
-def test_pipes_among_the_photos_do_not_hold_up_an_import(tmp_path, labelled):
-    os.mkfifo(labelled / "zebra/grass/pipe.jpg")
-    with pytest.raises(CounterGroundError, match=r"pipe\.jpg: not a regular file"):
-        import_photos(tmp_path / "pool", labelled)
-    report = import_photos(tmp_path / "flat", labelled / "zebra/grass", ImportOptions(class_name="zebra"))
-    assert [one.reason for one in report.rejected] == ["not a regular file"]
-
-
 def test_counteranimal_layout_says_that_groups_are_not_imported(tmp_path, photos):
     report = import_photos(tmp_path / "pool", photos)
     assert report.added == 48
@@ -257,16 +219,6 @@ def test_equal_files_of_a_class_are_one_photo_and_noted_across_classes(tmp_path,
     assert repeated in again.notes
 
 
-def test_a_copy_that_appears_in_a_source_changes_nothing_of_the_photo_that_the_pool_has(tmp_path, labelled):
-    import_photos(tmp_path / "pool", labelled)
-    shutil.copy(labelled / "zebra/grass/0.jpg", labelled / "zebra/grass/copy.jpg")
-    report = import_photos(tmp_path / "pool", labelled)
-    assert (report.added, report.present) == (0, 10)
-    (note,) = report.notes
-    assert note.startswith("1 file repeats a photo of the same class in the source: not added again")
-    assert everything(tmp_path / "pool")[0]["cluster"].null_count() == 9
-
-
 def test_a_copy_leaves_observers_and_given_clusters_as_they_are(tmp_path, labelled):
     files = sorted((labelled / "zebra").rglob("*.jpg"))[:3]
     files.append(shutil.copy(files[0], tmp_path / "copy.jpg"))
@@ -278,27 +230,6 @@ def test_a_copy_leaves_observers_and_given_clusters_as_they_are(tmp_path, labell
         source = write_table(tmp_path / f"{column}.csv", columns | {column: given})
         import_photos(tmp_path / column, source)
         assert everything(tmp_path / column)[0].sort("key")["cluster"].to_list() == kept
-
-
-def label_of(pool_path: Path, content: str) -> list[tuple[str | None, bool]]:
-    """Return background and whether it stands, for each photo of the pool with this content."""
-    with open_pool(pool_path) as pool:
-        paths = pool.photos().filter(pl.col("photo_id") == content)["path"]
-        labels = dict(pool.verdicts("background").select("path", "label").iter_rows())
-        stands = dict(pool.verdicts("review").select("path", "stands").iter_rows())
-    return [(labels[path], stands[path]) for path in paths]
-
-
-def test_a_photo_in_another_background_folder_is_the_same_photo(tmp_path, labelled):
-    import_photos(tmp_path / "pool", labelled)
-    moved = (labelled / "zebra/grass/0.jpg").rename(labelled / "zebra/road/from-grass.jpg")
-    report = import_photos(tmp_path / "pool", labelled)
-    assert (report.added, report.present, report.backgrounds) == (0, 9, 1)
-    assert report.notes == (
-        "1 file is identical to a photo that the pool has from another place: not added again.",
-    )
-    assert label_of(tmp_path / "pool", photo_id(moved)) == [("road", True)]
-    assert import_photos(tmp_path / "pool", labelled).backgrounds == 0
 
 
 def test_a_renamed_source_adds_nothing_and_brings_no_discarded_photo_back(tmp_path, labelled):
@@ -319,27 +250,6 @@ def test_a_renamed_source_adds_nothing_and_brings_no_discarded_photo_back(tmp_pa
     )
     assert photo_id(tmp_path / "pool" / gone) in set(everything(tmp_path / "pool")[0]["photo_id"])
     assert len(open_pool(tmp_path / "pool").freeze()) == 8
-
-
-def test_equal_photos_of_an_earlier_pool_keep_their_labels_in_a_renamed_source(tmp_path, labelled):
-    copy = Path(shutil.copy(labelled / "zebra/road/0.jpg", labelled / "zebra/grass/copy.jpg"))
-    import_photos(tmp_path / "pool", labelled)
-    with open_pool(tmp_path / "pool") as pool:  # earlier versions added both
-        (one,) = pool.photos().filter(pl.col("photo_id") == photo_id(copy)).to_dicts()
-        road = labelled / "zebra/road/0.jpg"
-        other = {
-            "path": "files/zebra/0-added.jpg",
-            "key": f"file:animals/zebra/road/0.jpg#{photo_id(road)[:16]}",
-        }
-        shutil.copy(road, tmp_path / "pool" / other["path"])
-        pool.add_photos([one | other])
-        pool.decide(other["path"], annotator="imported", task="background", labels=["road"])
-    before = everything(tmp_path / "pool")
-    assert sorted(label_of(tmp_path / "pool", photo_id(copy))) == [("grass", True), ("road", True)]
-    report = import_photos(tmp_path / "pool", labelled.rename(tmp_path / "beasts"))
-    assert (report.added, report.present, report.backgrounds) == (0, 10, 0)
-    after = everything(tmp_path / "pool")
-    assert all(one.equals(other) for one, other in zip(before, after, strict=True))
 
 
 CREDITS = ("licence", "attribution", "source", "cluster")
@@ -387,22 +297,6 @@ def test_what_a_source_does_not_give_any_more_is_kept_and_said(tmp_path, labelle
     )
     photos = everything(tmp_path / "pool")[0]
     assert (set(photos["licence"]), set(photos["cluster"])) == ({"cc-by"}, {"ann"})
-
-
-def test_a_background_that_a_source_does_not_give_any_more_is_kept_and_said(tmp_path, labelled):
-    files = sorted(map(str, labelled.rglob("*.jpg")))
-    columns = {"path": files, "class_name": ["zebra"] * 9, "background": ["grass"] * 9}
-    import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", columns))
-    blank = columns | {"background": ["grass"] * 7 + [None] * 2}
-    report = import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", blank))
-    assert report.notes[-1] == (
-        "2 photos keep the background of an earlier import, since the source gives none now: to change it, "
-        "give another label."
-    )
-    assert set(everything(tmp_path / "pool")[1]["label"]) == {"grass"}
-    del blank["background"]
-    again = import_photos(tmp_path / "pool", write_table(tmp_path / "mine.csv", blank))
-    assert not any("background" in note for note in again.notes)
 
 
 def test_what_does_not_decode_is_listed_and_not_taken_in(tmp_path, labelled):
@@ -512,41 +406,6 @@ def test_a_mask_that_cannot_be_read_is_listed_and_its_photo_kept(tmp_path):
     assert str(tmp_path) not in report.list_file.read_text()
 
 
-def test_masks_of_photos_that_the_pool_has_without_are_counted(tmp_path):
-    benchmark = written(tmp_path)
-    broken = benchmark.photo_path("m/p1.png")
-    mask = broken.read_bytes()
-    broken.write_bytes(b"no mask")
-    import_photos(tmp_path / "pool", tmp_path / "made")
-    broken.write_bytes(mask)
-    report = import_photos(tmp_path / "pool", tmp_path / "made")
-    assert (report.added, report.present, report.masks) == (0, 4, 0)
-    (note,) = (note for note in report.notes if "mask" in note)
-    assert note.startswith("1 mask was not added, because the pool has its photo without one: ")
-
-
-def test_masks_that_were_edited_since_are_counted(tmp_path):
-    benchmark = written(tmp_path)
-    import_photos(tmp_path / "pool", tmp_path / "made")
-    assert not any("mask" in note for note in import_photos(tmp_path / "pool", tmp_path / "made").notes)
-    for number in range(2):
-        shutil.copy(benchmark.photo_path(f"m/p{1 - number}.png"), tmp_path / f"p{number}.png")
-    for number in range(2):
-        shutil.copy(tmp_path / f"p{number}.png", benchmark.photo_path(f"m/p{number}.png"))
-    (tmp_path / "pool" / everything(tmp_path / "pool")[0]["mask"][3]).unlink()
-    (note,) = (note for note in import_photos(tmp_path / "pool", tmp_path / "made").notes if "mask" in note)
-    assert note == (
-        "3 masks differ from those that the pool has, which it keeps: to use masks that were edited, import "
-        "into a new pool."
-    )
-
-
-def test_a_background_called_later_is_refused(tmp_path):
-    noise(tmp_path / "src" / "zebra" / "later" / "1.jpg", 1)
-    with pytest.raises(CounterGroundError, match="'later' is reserved and cannot be a background"):
-        import_photos(tmp_path / "pool", tmp_path / "src")
-
-
 def test_photos_that_changed_under_a_benchmark_are_listed(tmp_path):
     benchmark = written(tmp_path)
     noise(benchmark.photo_path("p1.png"), 77)
@@ -573,39 +432,12 @@ def test_a_flat_folder_of_one_class(tmp_path):
     assert all(path.startswith("files/zebra/img-") and path.endswith(".jpg") for path in photos["path"])
 
 
-def test_the_files_of_a_flat_folder_are_not_compared_pair_by_pair(tmp_path, monkeypatch):
-    folder = tmp_path / "zebras"
-    folder.mkdir()
-    for number in range(200):
-        (folder / f"{number}.jpg").touch()
-    compared, equal = [], PurePath.__eq__
-    monkeypatch.setattr(PurePath, "__eq__", lambda one, other: compared.append(one) or equal(one, other))
-    assert read_local(folder, tmp_path / "pool", ImportOptions(class_name="zebra")).total == 200
-    assert len(compared) <= 2 * 200
-
-
 def test_photos_in_any_folder_of_a_flat_one_are_not_left_out(tmp_path):
     noise(tmp_path / "trip" / "1.png", 1)
     (tmp_path / "trip" / "a").mkdir()
     noise(tmp_path / "trip" / "b" / "2.png", 2)
     with pytest.raises(UsageError, match="has a folder 'b' with photos: leave out --class"):
         import_photos(tmp_path / "pool", tmp_path / "trip", ImportOptions(class_name="zebra"))
-
-
-def test_a_file_that_no_photo_is_as_large_as_is_listed(tmp_path):
-    with noise(tmp_path / "zebras" / "a.png", 1).open("r+b") as file:
-        file.truncate(2**31)
-    noise(tmp_path / "zebras" / "b.png", 2)
-    report = import_photos(tmp_path / "pool", tmp_path / "zebras", ImportOptions(class_name="zebra"))
-    assert report.added == 1
-    assert "no more than 1,073,741,824 are read" in report.rejected[0].reason
-
-
-def test_a_name_that_is_not_utf_8_is_named(tmp_path):
-    noise(tmp_path / "zebras" / "a.png", 1)
-    shutil.copy(tmp_path / "zebras" / "a.png", os.fsencode(tmp_path / "zebras") + b"/\xff.png")
-    with pytest.raises(CounterGroundError, match=r"udcff.png' is not UTF-8: rename it"):
-        import_photos(tmp_path / "pool", tmp_path / "zebras", ImportOptions(class_name="zebra"))
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
@@ -704,34 +536,11 @@ def test_names_that_look_alike_are_told_apart(tmp_path):
         import_photos(tmp_path / "pool", tmp_path / "NFD")
 
 
-def test_all_classes_that_the_pool_calls_otherwise_are_listed(tmp_path):
-    for number, name in enumerate(("zebra", "flamingo", "Zebra", "Flamingo")):
-        noise(tmp_path / ("first" if number < 2 else "more") / name / "1.jpg", number)
-    import_photos(tmp_path / "pool", tmp_path / "first")
-    with pytest.raises(CounterGroundError, match=r"'Flamingo=flamingo'.* --rename 'Zebra=zebra'"):
-        import_photos(tmp_path / "pool", tmp_path / "more")
-
-
-def test_a_name_that_may_be_a_dog_is_not_renamed_to_a_garment(tmp_path):
-    noise(tmp_path / "first" / "cardigan" / "1.jpg", 1)
-    import_photos(tmp_path / "pool", tmp_path / "first")
-    for number, name in enumerate(("Cardigan", "yeti")):
-        noise(tmp_path / "more" / name / "1.jpg", 2 + number)
-    with pytest.raises(CounterGroundError, match=r"ambiguous.*264.*'Cardigan=NAME'"):
-        import_photos(tmp_path / "pool", tmp_path / "more")
-
-
 def test_renaming_a_class_that_is_missing_is_an_error(tmp_path, labelled):
     with pytest.raises(
         UsageError, match=r"'zebras', which is not a class of the source. Did you mean 'zebra'\?"
     ):
         import_photos(tmp_path / "pool", labelled, ImportOptions(rename={"zebras": "okapi"}))
-
-
-def test_numbered_class_folders_get_their_names(tmp_path):
-    noise(tmp_path / "src" / "100 black swan" / "water" / "1.jpg", 1)
-    report = import_photos(tmp_path / "pool", tmp_path / "src")
-    assert report.by_class == {"black swan": 1}
 
 
 def test_a_pool_gives_what_stands_in_it(tmp_path, labelled):
@@ -761,11 +570,6 @@ def test_sources_that_are_none_make_no_pool(tmp_path):
     with pytest.raises(UsageError, match="needs a folder of photos of one class"):
         import_photos(tmp_path / "pool", Path(__file__), ImportOptions(class_name="zebra"))
     assert not (tmp_path / "pool").exists()
-
-
-def test_a_folder_with_something_else_in_it_is_no_place_for_a_pool(tmp_path, labelled):
-    with pytest.raises(CounterGroundError, match="is not a pool, and not empty"):
-        import_photos(labelled, labelled)
 
 
 IMPORT = (
@@ -800,13 +604,6 @@ def test_a_photo_too_strange_for_its_suffix_gets_the_right_one(tmp_path):
     photos = everything(tmp_path / "pool")[0]
     assert photos["path"][0].endswith(".png")
     assert (tmp_path / "pool" / photos["path"][0]).read_bytes() == out.getvalue()
-
-
-def test_without_the_database_the_error_says_what_to_install(tmp_path, labelled):
-    code = f"import sys; sys.modules['sqlalchemy'] = None\n{IMPORT}"
-    command = [sys.executable, "-c", code, str(tmp_path / "pool"), str(labelled)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "MissingExtraError: The package sqlalchemy is not installed: run `pip install '." in done.stderr
 
 
 def test_names_do_not_speak_to_the_terminal(tmp_path, capsys, monkeypatch):

@@ -75,14 +75,3 @@ def test_heat_maps_of_45_classes_fit_and_can_be_read(measure, big, tmp_path, wid
     assert (seen["heads"], seen["cells"]) == (14 + 14 + 5, 45 * (14 + 14 + 5))
     assert (seen["headsOver"], seen["headsCut"], seen["spilled"]) == (0, 0, 0)
     assert seen["lowest"] >= 4.5
-
-
-@pytest.mark.parametrize("width", [390, 1280])
-def test_strange_names_and_many_labels_fit_too(measure, pool, tmp_path, width, cells):
-    labels = [f"{'long ' * (k % 4)}background {k}" for k in range(23)]
-    pool.set_setting("background_labels", [*labels, "snow", "water"])
-    seen = measure(write_pool_report(pool, tmp_path / "pool.html", cells=cells), width)
-    assert seen["scrollWidth"] <= width
-    assert seen["wide"] == []
-    assert (seen["headsOver"], seen["headsCut"], seen["spilled"]) == (0, 0, 0)
-    assert seen["lowest"] >= 4.5

@@ -92,22 +92,6 @@ def test_the_page_shows_a_few_photos_of_each_class_with_their_credits(tmp_path, 
     assert page(pool).all("img") == []
 
 
-def test_a_file_missing_from_the_pool_is_named_without_asking_for_a_benchmark(tmp_path, page, make_pool):
-    pool = make_pool(tmp_path / "pool", {"ice bear": 2})
-    path = pool.photos()["path"][0]
-    pool.photo_file(path).unlink()
-    shown = page(pool, photos=pool)
-    assert len(shown.all("img")) == 1
-    assert f"1 left out (missing from the pool): {path}." in shown.text
-    assert "benchmark at hand" not in shown.text
-
-
-def test_the_command_writes_photos_unless_told_not_to(pool, tmp_path):
-    for option, holds in (("--photos", True), ("--no-photos", False)):
-        CliRunner().invoke(command, [str(pool.root), "--html", str(tmp_path / "p.html"), option])
-        assert ("data:image" in (tmp_path / "p.html").read_text("utf-8")) == holds
-
-
 def test_the_command_with_a_real_discovery(tmp_path, monkeypatch, make_pool):
     pool = make_pool(tmp_path / "pool", {"ice bear": 24, "flamingo": 24})
     pool.decide_all(

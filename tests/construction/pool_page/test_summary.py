@@ -1,9 +1,6 @@
 """Every count of a pool's summary, and the heat maps made of them."""
 
-import re
 from collections import Counter
-from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -14,7 +11,7 @@ from counterground.construction.exports import card_facts
 from counterground.construction.pool import BACKGROUND_LABELS
 
 # The cells that both renderers draw.
-from counterground.construction.pool_page._heat import SHADES, background_counts, referee_accuracy
+from counterground.construction.pool_page._heat import background_counts, referee_accuracy
 from counterground.metrics import agreement, cohen_kappa
 from counterground.reporting import summarise_pool
 
@@ -107,14 +104,6 @@ def test_agreement_is_that_of_votes_and_its_thinness_is_told(pool):
     assert summary.warnings[2].startswith("3 of 17 decisions on review were made with a model's suggestion")
 
 
-def test_a_pool_with_one_annotator_says_that_agreement_is_unknown(tmp_path, page, make_pool):
-    pool = make_pool(tmp_path / "pool", {"ice bear": 2})
-    pool.decide(pool.photos()["path"][0], annotator="ann", task="review", labels=["keep"])
-    (warning,) = summarise_pool(pool).warnings
-    assert warning.startswith("No photo has review decisions from two annotators")
-    assert "their agreement is unknown" in page(pool).text
-
-
 def test_candidates_failures_and_licences(pool):
     summary = summarise_pool(pool)
     assert summary.candidates.rows() == [("dugong", 1, 0, 0), ("flamingo", 1, 1, 3)]
@@ -147,55 +136,6 @@ def test_accuracy_counts_both_halves_by_their_photos(cells, nasty):
     assert heat.grid[0][0].text == "0"
     assert heat.grid[0][0].shade == 0
     assert "no interval" in heat.grid[0][0].title
-
-
-def test_an_accuracy_has_the_shade_of_what_is_written(cells):
-    for accuracy, text, shade in ((0.796, "80", 8), (0.7949, "79", 7), (0.996, "100", 9)):
-        heat = referee_accuracy(cells.with_columns(accuracy=pl.lit(accuracy)), [])
-        written = {(cell.text, cell.shade) for row in heat.grid for cell in row if cell.n}
-        assert written == {(text, shade)}
-
-
-@pytest.mark.parametrize("most", [1, 2, 9, 60, 999, 1000, 23456])
-def test_shades_follow_counts_and_zero_has_none(pool, most):
-    frame = pl.DataFrame(
-        {"class_name": ["flamingo", "ice bear"], "background": ["snow", "sky"], "n": [1, most]}
-    )
-    summary = summarise_pool(pool)
-    heat = background_counts(replace(summary, backgrounds=frame))
-    cells = {cell.n: cell for row in heat.grid for cell in row}
-    assert (cells[0].text, cells[0].shade) == ("0", None)
-    assert cells[1].shade == 0
-    assert cells[most].shade == (9 if most > 1 else 0)
-    assert len(cells[most].text) <= 4
-    assert f"{most:,} photo" in cells[most].title
-    shades = [shade for shade, _ in heat.key[1:]]
-    assert shades == sorted(set(shades))
-    assert len(shades) <= 7
-    edges = [int(re.match(r"[\d,]+", words).group().replace(",", "")) for _, words in heat.key]
-    assert edges == sorted(set(edges))
-    assert edges[-1] <= most
-
-
-def luminance(colour):
-    values = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
-    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
-
-
-def contrast(one, other):
-    darker, lighter = sorted((luminance(one), luminance(other)))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def test_shades_can_be_read_and_told_apart_by_lightness_alone():
-    for shade in SHADES:
-        assert contrast(shade.fill, shade.ink) >= 4.5
-        assert contrast(shade.dark_fill, shade.dark_ink) >= 4.5
-    light = [luminance(shade.fill) for shade in SHADES]
-    dark = [luminance(shade.dark_fill) for shade in SHADES]
-    assert all((a + 0.05) / (b + 0.05) > 1.14 for a, b in pairwise(light))
-    assert all((b + 0.05) / (a + 0.05) > 1.14 for a, b in pairwise(dark))
 
 
 def test_imported_labels_are_told_apart_from_people(tmp_path, make_pool):
