@@ -47,39 +47,6 @@ def all_examples() -> list[str]:
     return list(dict.fromkeys(line for page in pages for line in examples(page)))
 
 
-@pytest.mark.parametrize("words", ["", *commands()])
-def test_help_fits_80_columns_in_whole_sentences_and_ends_with_examples(words, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    page = shown(capsys, *words.split())
-    assert max(map(len, page.splitlines())) <= 80
-    assert "...\n" not in page.replace("[RUNS]...\n", "").replace("RUNS...\n", "").replace("[ARGS]...\n", "")
-    if words:
-        assert examples(page)
-        assert all(line.startswith("counterground ") for line in examples(page))
-
-
-def test_help_lists_every_command_by_workflow_with_its_first_sentence(capsys):
-    page = shown(capsys)
-    folded = " ".join(page.split())
-    places = []
-    for name, command in counterground.commands.items():
-        sentence = " ".join(command.help.split("\n\n")[0].split())
-        first = sentence.partition(". ")[0].rstrip(".")
-        assert f"{name} {first}." in folded
-        places.append(page.index(f"\n  {name} "))
-    assert places == sorted(places)
-    construction = ["collect", "import", "curate", "label", "pool", "export"]
-    assert [name for name in counterground.commands if name in construction] == construction
-
-
-def test_counterground_alone_shows_the_three_commands_to_begin_with(capsys):
-    assert main([]) == 2
-    page = capsys.readouterr().out
-    begun = [line.split()[1] for line in page.splitlines() if line.startswith("  counterground ")]
-    assert begun == ["evaluate", "discover", "models"]
-    assert "counterground --help" in page
-
-
 def test_help_loads_nothing_heavy():
     code = (
         "import sys, counterground, counterground.cli as c\n"

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,10 @@ from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
-from counterground.metrics import Contrast, Design
 from counterground.photos import (
     imagenet_names,
-    imagenet_wnids,
     prompt_templates,
     read_benchmark,
-    sample_photos,
 )
 from counterground.results import PREDICTIONS_SCHEMA, open_run
 
@@ -62,45 +58,6 @@ def test_predictions_are_those_of_open_clip(photos, tiny_clip, tmp_path, prompts
     rank = (scores > scores[np.arange(len(scores)), true][:, None]).sum(axis=1)
     assert run.predictions["true_rank"].to_list() == rank.tolist()
     assert run.predictions["correct"].to_list() == (rank == 0).tolist()
-
-
-def test_a_contrast_that_no_photo_shows_is_told(photos, tmp_path):
-    benchmark = read_benchmark(photos)
-    places = sorted(benchmark.photos["background"].unique())
-    contrasts = (
-        Contrast("right", f"background={places[0]}", f"background!={places[0]}"),
-        Contrast("mistyped", f"background={places[0]}x", f"background!={places[0]}"),
-    )
-    settings, model = Settings(label_space="benchmark"), "colour_model:brightness"
-    design = replace(benchmark, design=Design(contrasts=contrasts))
-    run = evaluate_models(design, [model], settings, tmp_path / "run")
-    (warning,) = (each for each in run.info.warnings if "does not fit" in each)
-    assert warning.startswith(
-        f"The contrast 'mistyped' does not fit these photos. No photo has background={places[0]}x; "
-    )
-    few = evaluate_models(sample_photos(design, 2), [model], settings, tmp_path / "few")
-    assert not any("does not fit" in each for each in few.info.warnings)
-
-
-def test_settings_that_no_model_uses_are_told(photos, tiny_clip, tmp_path):
-    chosen = {"names": "wordnet", "prompts": "openai", "options": 7}
-    run = run_on(photos, tiny_clip, tmp_path / "clip", **chosen)
-    assert [each for each in run.info.warnings if "no effect" in each] == [
-        "No options were drawn for any photo: --options has no effect."
-    ]
-    settings = Settings(label_space="benchmark", batch_size=5, **chosen)
-    run = evaluate_models(
-        read_benchmark(photos), ["colour_model:brightness"], settings, tmp_path / "classifier"
-    )
-    assert [each for each in run.info.warnings if "no effect" in each] == [
-        "No options were drawn for any photo: --options has no effect.",
-        "No model reads class names: --names has no effect on the predictions.",
-        "No model reads prompt templates: --prompts has no effect on the predictions.",
-    ]
-    listed = tmp_path / "listed.txt"
-    listed.write_text("ice bear\nblack swan\nflamingo\n")
-    run = run_on(photos, tiny_clip, tmp_path / "listed", label_space=str(listed), names="wordnet")
-    assert "Every name that competes is written as given: --names has no effect." in run.info.warnings
 
 
 def test_true_and_predicted_index_count_the_same_names(photos, tiny_clip, tmp_path):
@@ -267,31 +224,6 @@ def test_names_written_alike_tie_exactly(photos, tiny_clip, tmp_path):
     assert any("Duplicate class names (swan)" in warning for warning in run.info.warnings)
 
 
-def test_class_names_that_read_badly_are_warned_of_once_unless_a_file_says_how(photos, tiny_clip, tmp_path):
-    for number, folder in enumerate(sorted(photos.iterdir())):
-        folder.rename(photos / ("AnnualCrop", "sea_lake", "forest")[number])
-    run = run_on(photos, tiny_clip, tmp_path / "run")
-    (odd,) = [warning for warning in run.info.warnings if "read badly" in warning]
-    assert odd == (
-        "2 of 3 class names may read badly to a text encoder: 'AnnualCrop' (words run together), 'sea_lake' "
-        "(an underscore). Write them as in a caption: --names FILE, one name a line, in the order of "
-        "label_space.json."
-    )
-    run = run_on(photos, f"{tiny_clip}?head=prototypes", tmp_path / "head")
-    assert not any("read badly" in warning for warning in run.info.warnings), "a fitted head reads no names"
-    names = tmp_path / "names.txt"
-    names.write_text("annual crop\nforest\nsea or lake\n")
-    run = run_on(photos, tiny_clip, tmp_path / "named", names=str(names))
-    assert not any("read badly" in warning for warning in run.info.warnings)
-
-
-def test_a_list_of_wordnet_ids_reads_badly(photos, tiny_clip, tmp_path):
-    (tmp_path / "synsets.txt").write_text("\n".join(imagenet_wnids()))
-    run = run_on(photos, tiny_clip, tmp_path / "run", label_space=str(tmp_path / "synsets.txt"))
-    assert any("1,000 of 1,000 class names may read badly" in warning for warning in run.info.warnings)
-    assert not any("read badly" in said for said in run_on(photos, tiny_clip, tmp_path / "b").info.warnings)
-
-
 @pytest.mark.parametrize(
     ("names", "start"),
     [
@@ -314,38 +246,6 @@ def test_a_slip_in_a_class_name_does_not_change_the_question_silently(tmp_path, 
     if start:
         assert warnings[0].startswith(start)
         assert "the 2 classes of the benchmark compete only among themselves" in warnings[0]
-
-
-def test_what_a_run_warns_of_it_also_warns_of_when_everything_is_cached(photos, tiny_clip, tmp_path):
-    turned = Image.Exif()
-    turned[0x112] = 6
-    for photo in photos.glob("flamingo/counter-*/*.jpg"):
-        Image.open(photo).save(photo, quality=95, exif=turned)
-    names = tmp_path / "names.txt"
-    names.write_text("\n".join(["black swan", "flamingo, " + "a bird that is pink " * 9, "ice bear"]))
-    first, again = (run_on(photos, tiny_clip, tmp_path / out, names=str(names)) for out in ("a", "b"))
-    assert again.predictions.equals(first.predictions)
-    for run in first, again, open_run(tmp_path / "b"):
-        assert any("8 of 48 photos have an EXIF orientation" in said for said in run.info.warnings)
-        (warnings,) = run.info.model_warnings.values()
-        assert "1 text has more than 24 tokens and is cut." in warnings
-
-
-def test_who_chooses_the_benchmarks_own_classes_is_not_warned(tmp_path, tiny_clip):
-    for seed, name in enumerate(("gooze", "tench")):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        Image.new("RGB", (8, 8), (seed, 9, 9)).save(tmp_path / "photos" / name / "1.png")
-    run = run_on(tmp_path / "photos", tiny_clip, tmp_path / "run", label_space="benchmark")
-    assert not any("among themselves" in text for text in run.info.warnings)
-
-
-def test_names_written_alike_are_no_warning_where_neither_is_a_class_nor_predicted(
-    photos, tiny_clip, tmp_path
-):
-    """OpenAI's list writes missile and sunglasses twice; these photos have nothing to do with either."""
-    run = run_on(photos, tiny_clip, tmp_path / "run", label_space="imagenet")
-    assert not {"missile", "sunglasses"} & set(run.predictions["predicted_name"])
-    assert not any("Duplicate" in warning for warning in run.info.warnings)
 
 
 def test_a_folder_with_another_run_is_refused_before_work(photos, tiny_clip, tmp_path):

@@ -186,14 +186,6 @@ def test_no_photo_is_predicted_by_a_head_that_saw_its_cluster(tiny_clip, tmp_pat
     assert neighbours_right(named, root, clip, tmp_path / "named", "burst") < 0.7
 
 
-def test_a_second_column_of_clusters_is_named(tiny_clip, tmp_path):
-    root = tmp_path / "bursts"
-    benchmark = cg.Benchmark.from_frame(bursts(root).with_columns(shot="path"), root=root, attributes="shot")
-    benchmark = benchmark.described(design=Design(clusters=("cluster", "shot")))
-    run = evaluate_models(benchmark, f"open_clip:{tiny_clip}?head=knn&k=1", SETTINGS, tmp_path / "run")
-    assert any("divided by the column cluster alone" in line for line in run.info.all_warnings)
-
-
 def test_copies_of_a_photo_are_never_on_both_sides(tiny_clip, tmp_path):
     root = tmp_path / "bursts"
     frame = bursts(root, copies=True).with_columns(cluster=pl.col("path"))  # each copy a cluster of its own
@@ -390,48 +382,11 @@ def test_a_class_of_one_cluster_cannot_be_cross_fitted(photos, tiny_clip, tmp_pa
         evaluate_models(benchmark, f"open_clip:{tiny_clip}?head=knn", SETTINGS, tmp_path / "run")
 
 
-def test_training_photos_without_a_head_are_warned_of(photos, tiny_clip, tmp_path):
-    train = read_benchmark(of_classes(photos, tmp_path / "train", "ice bear"))
-    run = evaluate_models(
-        read_benchmark(photos), f"open_clip:{tiny_clip}", SETTINGS, tmp_path / "run", train=train
-    )
-    assert "No model has a head that is fitted (?head=): --train has no effect." in run.info.warnings
-
-
-def test_training_photos_that_viewers_turn_are_counted(photos, tiny_clip, tmp_path):
-    folder = of_classes(photos, tmp_path / "train", "ice bear", "black swan", "flamingo")
-    turned = Image.Exif()
-    turned[0x112] = 6
-    for photo in folder.glob("flamingo/counter-*/*.jpg"):
-        Image.open(photo).save(photo.with_suffix(".new.jpg"), quality=90, exif=turned)
-        photo.unlink()
-    train, spec = read_benchmark(folder), f"open_clip:{tiny_clip}"
-    fitted = evaluate_models(
-        read_benchmark(photos), f"{spec}?head=prototypes", SETTINGS, tmp_path / "fitted", train=train
-    )
-    said = [line for line in fitted.info.warnings if "EXIF" in line]
-    assert len(said) == 1
-    assert said[0].startswith("--train train: 8 of ")
-    plain = evaluate_models(read_benchmark(photos), spec, SETTINGS, tmp_path / "plain", train=train)
-    assert not any("EXIF" in line for line in plain.info.warnings)
-
-
 def test_two_clusters_of_each_class_are_enough(tiny_clip, tmp_path):
     few = read_benchmark(save_animals(tmp_path / "few", per_group=1))
     run = evaluate_models(few, f"open_clip:{tiny_clip}?head=knn&k=1", SETTINGS, tmp_path / "run")
     assert len(run.predictions) == 6
     assert run.info.models[0].description["head"]["cross_fitted_parts"] == 2
-
-
-def test_clusters_with_the_same_names_in_both_are_warned_of(photos, tiny_clip, tmp_path):
-    train = clustered(of_classes(photos, tmp_path / "train", "ice bear", "black swan", "flamingo"))
-    run = evaluate_models(
-        clustered(photos), f"open_clip:{tiny_clip}?head=prototypes", SETTINGS, tmp_path / "run", train=train
-    )
-    assert any(
-        "Clusters of train that share a name with an evaluated cluster: 6." in line
-        for line in run.info.warnings
-    )
 
 
 def test_a_head_fitted_elsewhere_can_be_evaluated_until_decided_and_by_fast_decode(

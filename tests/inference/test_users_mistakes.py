@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import replace
 
-import colour_model
-import numpy as np
-import polars as pl
 import pytest
-from PIL import Image
 
 import counterground as cg
-from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
-from counterground.metrics import Design
 from counterground.models import load_model
 from counterground.photos import read_benchmark
 
@@ -207,17 +200,6 @@ def test_rounding_is_not_taken_for_another_photo(precision, own, photos, tmp_pat
     assert len(run_on(photos, "plain", tmp_path / "run", precision=precision).predictions) == 48
 
 
-def test_too_few_names_are_said_to_be_so_among_imagenets_too(own, photos, tmp_path):
-    with pytest.raises(CounterGroundError, match="4 outputs, but 3 names"):
-        run_on(photos, "few", tmp_path / "run", label_space="imagenet")
-
-
-def test_a_classifier_of_few_of_imagenets_classes_is_led_to_the_benchmarks(own, photos, tmp_path):
-    said = r"mine\.py:plain has an output for 3 of ImageNet's 1,000 classes.*--label-space benchmark"
-    with pytest.raises(UsageError, match=said):
-        run_on(photos, "plain", tmp_path / "run", label_space="imagenet")
-
-
 def test_a_ready_classifier_has_a_name_and_a_column_for_each_output(own, photos, tmp_path):
     with pytest.raises(UsageError, match="2 class_names and 3 imagenet_columns for 3 outputs"):
         run_on(photos, "Short", tmp_path / "run")
@@ -284,40 +266,6 @@ def test_one_warning_says_that_a_model_confuses_classes(own, photos, tmp_path):
 def test_equal_features_of_some_texts_are_counted(own, photos, tmp_path):
     said = confusion(run_on(photos, "some", tmp_path / "some"))
     assert said.startswith("2 of 3 class texts have the features of another one")
-
-
-def test_few_ties_are_no_confusion(own, photos, tmp_path):
-    run = run_on(photos, "plain", tmp_path / "run")
-    assert run.predictions.filter(pl.col("top2_gap") == 0).is_empty()
-    assert np.unique(run.predictions["predicted_index"]).size > 1
-
-
-def test_what_no_check_foresaw_is_not_called_a_fault_of_ours(own, photos, capsys):
-    (own / "mine.py").write_text(MODULE + "\nclass Odd(Ready):\n    @property\n    def device(self): 1 / 0\n")
-    assert main(["evaluate", str(photos), "-m", "mine.py:Odd", "--out", "run"]) == 1
-    said = capsys.readouterr().err
-    assert "ZeroDivisionError: division by zero (mine.py, line " in said
-    assert "report it" not in said
-
-
-def test_less_than_guessing_asks_for_the_order_of_the_names(tmp_path):
-    network, preprocess, names = colour_model.brightness()
-    photos = tmp_path / "photos"
-    for name, colour in zip(names, ("red", "lime", "blue"), strict=True):
-        (photos / name).mkdir(parents=True)
-        for size in range(8, 16):
-            Image.new("RGB", (size, 8), colour).save(photos / name / f"{size}.png")
-    settings = Settings(label_space="benchmark", device="cpu")
-    models = {"right": (network, preprocess, names), "rotated": (network, preprocess, [*names[1:], names[0]])}
-    benchmark = read_benchmark(photos)
-    run = evaluate_models(benchmark, models, settings, tmp_path / "run")
-    assert "right" not in run.info.model_warnings
-    assert any("in the order of its outputs?" in text for text in run.info.model_warnings["rotated"])
-    # Photos of one observer show it no better than one photo does.
-    alike = benchmark.photos.with_columns(observer=pl.lit("all of them"))
-    benchmark = replace(benchmark, photos=alike, design=Design(clusters=("observer",)))
-    run = evaluate_models(benchmark, models, settings, tmp_path / "observer")
-    assert "rotated" not in run.info.model_warnings
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Mending a model: every photo is judged once, by a head that saw nothing of its cluster."""
 
 import json
-import os
 import re
 import shutil
 from collections import Counter
@@ -18,9 +17,8 @@ from safetensors.numpy import save_file
 import counterground as cg
 from counterground.cli import main
 from counterground.cli._show import show_mitigated
-from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
-from counterground.files import read_record, write_record
-from counterground.metrics import DROP, Contrast, Design, compare_models
+from counterground.errors import CounterGroundError, UsageError
+from counterground.metrics import Contrast, Design, compare_models
 from counterground.mitigation import MitigatedHead, Mitigation
 
 # A photo of this width would be encoded for a minute.
@@ -260,40 +258,6 @@ def test_a_record_without_the_size_of_a_part_or_any_method_is_refused(mitigated,
         read_mitigation(file.parent)
 
 
-def test_an_interval_wider_than_any_difference_is_drawn(mitigated, tmp_path):
-    """With two clusters, an interval of a difference can be (-380 %, 380 %)."""
-    folder = shutil.copytree(mitigated.run.path, tmp_path / "run")
-    content = json.loads(read_record(folder / "mitigation.json"))
-    for method in content["methods"]:
-        method["cost"] |= {"low": -3.8, "high": 3.8}
-        method["gain"] |= {"low": -3.8, "high": 3.8}
-    write_record(folder / "mitigation.json", json.dumps(content))
-    page = cg.write_report(folder, tmp_path / "report.html", photos=False).read_text()
-    assert "380.0" in page
-
-
-def test_a_record_with_earlier_names_of_its_fields_is_read(mitigated, tmp_path):
-    file = shutil.copytree(mitigated.run.path, tmp_path / "run") / "mitigation.json"
-    text = read_record(file).decode().replace('"unmitigated"', '"unmended"')
-    write_record(file, text.replace('"mitigated"', '"mended"'))
-    assert read_mitigation(file.parent) == mitigated.record
-
-
-def test_the_result_prints_as_a_table_and_what_it_says(mitigated, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    lines = repr(mitigated).splitlines()
-    assert (
-        lines[0]
-        == f"Run {mitigated.run.path}: {len(mitigated.record.methods)} methods for {mitigated.record.model}"
-    )
-    assert all(any(each.name in line for line in lines) for each in mitigated.record.methods)
-    assert lines[-len(mitigated.record.sentences) :] == mitigated.record.sentences
-    assert "\n".join(lines[1:]) == str(mitigated.record)
-    table = lines[1 : -len(mitigated.record.sentences)]
-    assert max(map(len, table)) <= 200
-    assert mitigated._repr_html_() == mitigated.record._repr_html_()
-
-
 def test_the_run_says_how_to_repeat_it(mitigated):
     from counterground.results import repeat_command
 
@@ -304,40 +268,10 @@ def test_the_run_says_how_to_repeat_it(mitigated):
     assert "--seed" not in command
 
 
-def test_another_seed_is_repeated_too(planted, tmp_path):
-    from counterground.results import repeat_command
-
-    found = cg.mitigate(
-        planted, Planted(), "sage-set", out=tmp_path / "run", watermark=False, figure=False, seed=3
-    )
-    assert " --seed 3 " in repeat_command(found.run)
-
-
-def test_every_file_is_on_the_page_about_files(mitigated):
-    page = (Path(__file__).parents[2] / "docs" / "files.md").read_text("utf-8")
-    for file in mitigated.run.path.glob("**/*.*"):
-        name = re.sub(r".*-all-photos", "METHOD-all-photos", file.name)
-        assert re.search(rf"^#.*{re.escape(name)}", page, re.MULTILINE) or name == "captions.md", name
-
-
 def test_a_report_of_the_run_has_every_model(mitigated, tmp_path):
     cg.write_report(mitigated.run, tmp_path / "report.html", photos=False)
     page = (tmp_path / "report.html").read_text()
     assert all(each.model in page for each in mitigated.record.methods)
-
-
-def test_the_figure_shades_a_goal_only_where_there_is_a_drop(mitigated, planted, tmp_path):
-    shaded, line = "half of the drop gone", "counter accuracy as before"
-    figure = (mitigated.run.path / "figures" / "mitigation.svg").read_text()
-    assert shaded in figure
-    assert line in figure
-    swapped = pl.col("group").replace({"common": "counter", "counter": "common"})
-    reversed_ = replace(planted, photos=planted.photos.with_columns(swapped))
-    found = cg.mitigate(reversed_, Planted(), "template-ensemble", out=tmp_path / "run", watermark=False)
-    assert found.record.unmitigated.drop.value < 0
-    figure = (tmp_path / "run" / "figures" / "mitigation.svg").read_text()
-    assert shaded not in figure
-    assert line in figure
 
 
 def test_an_exported_head_is_read_by_numpy_alone(mitigated, planted):
@@ -452,28 +386,6 @@ def test_what_cannot_work_is_refused_in_one_line(tmp_path, model, methods, chang
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"classes": "pair"}, "Classes that take part are 'all' or 'pairs', not 'pair'"),
-        ({"seed": -1}, "A seed must be a whole number from 0, not -1"),
-        ({"seed": 1.5}, "seed must be a whole number, not float"),
-    ],
-)
-def test_another_word_or_seed_is_refused(tmp_path, given, message):
-    with pytest.raises(UsageError, match=message):
-        cg.mitigate(planted_benchmark(), Planted(), "sage", out=tmp_path / "run", **given)
-
-
-def test_captions_are_no_backgrounds(planted, tmp_path):
-    copies = pl.concat(
-        planted.photos.with_columns(path=pl.format("{}/{}", pl.lit(copy), "path")) for copy in range(12)
-    )
-    captions = copies.with_columns(background=pl.format("caption {}", pl.int_range(pl.len())))
-    with pytest.raises(UsageError, match="1,296 backgrounds, and no more than 1,000"):
-        cg.mitigate(replace(planted, photos=captions), Planted(), "sage", out=tmp_path / "run")
-
-
 def test_classes_with_too_few_clusters_are_left_out_and_named(planted, tmp_path):
     few = planted.photos.with_columns(
         cluster=pl.when(pl.col("class_name").is_in(["crab", "ox"]))
@@ -523,20 +435,6 @@ def test_classes_without_pairs_take_part_unless_pairs_alone_are_asked_for(plante
     assert "--classes pairs" in repeat_command(found.run)
 
 
-def test_where_names_of_imagenet_compete_the_remedy_that_is_named_works(planted, tmp_path):
-    ids = {"goose": 99, "otter": 360, "ox": 345, "crab": 118}
-    space = planted.label_space
-    space = replace(space, imagenet=tuple(ids[name] for name in space.names))
-    benchmark = replace(planted, label_space=space)
-    settings = {"watermark": False, "figure": False}
-    for classes in ("all", "pairs"):
-        with pytest.raises(UsageError, match=r"\(--classes pairs --label-space benchmark\)"):
-            cg.mitigate(benchmark, Planted(), "prototypes", out=tmp_path / "run", classes=classes, **settings)
-    remedy = {"classes": "pairs", "label_space": "benchmark"}
-    found = cg.mitigate(benchmark, Planted(), "prototypes", out=tmp_path / "run", **remedy, **settings)
-    assert set(found.run.predictions["predicted_name"]) <= set(ids)
-
-
 @pytest.mark.parametrize("contrast", ["all - background=water", "background=water - all"])
 def test_one_side_may_be_part_of_the_other(contrast, planted, tmp_path):
     """As of NICO++ and UrbanCars: the smaller side has photos in every part."""
@@ -549,27 +447,6 @@ def test_one_side_may_be_part_of_the_other(contrast, planted, tmp_path):
     smaller, whole = (sides.counter, sides.common)[:: 1 if contrast.startswith("all") else -1]
     assert smaller.value == pytest.approx(on_water["correct"].mean())
     assert whole.value != smaller.value
-
-
-def test_the_table_says_how_many_tests_p_values_are_corrected_for(mitigated):
-    models = len(mitigated.record.methods) + 1
-    tests = compare_models(mitigated.run.predictions, contrast=DROP)
-    assert mitigated.record.tests == len(tests) == 4 * models * (models - 1) // 2
-    assert f"for {len(tests)} tests of all pairs of the {models} models" in mitigated.record.write("markdown")
-
-
-def test_what_crosses_the_parts_is_said(planted, tmp_path):
-    crossed = planted.photos.with_columns(background_cluster="background")
-    design = Design(clusters=("cluster", "background_cluster"))
-    found = cg.mitigate(
-        replace(planted, photos=crossed, design=design),
-        Planted(),
-        "sage-set",
-        out=tmp_path / "run",
-        watermark=False,
-        figure=False,
-    )
-    assert any("of one background_cluster may be in several parts" in note for note in found.record.notes)
 
 
 @pytest.mark.parametrize("clusters", [("site",), ("cluster", "site")])
@@ -706,20 +583,6 @@ def test_pairs_chosen_on_the_judged_photos_are_said_to_be(planted, tmp_path, spl
     assert set(found.record.notes) <= set(found.run.info.warnings)
 
 
-def test_the_pairs_of_counteranimal_are_said_to_be_chosen_on_its_photos(planted, tmp_path):
-    theirs = replace(planted, name="CounterAnimal")
-    found = cg.mitigate(theirs, Planted(), "sage-set", out=tmp_path / "run", watermark=False, figure=False)
-    assert "CLIP-LAION400M-ViT/B/32 chose which backgrounds are common" in " ".join(found.record.notes)
-
-
-def test_other_names_than_chose_the_pairs_are_told(planted, tmp_path):
-    discovery = Discovered("a", "half", 5.0, "planted@0", "planted", referee_label_space="imagenet")
-    asked = {"out": tmp_path / "run", "label_space": "benchmark", "watermark": False, "figure": False}
-    with pytest.warns(OtherNamesWarning, match="but this run uses 'benchmark'") as caught:
-        found = cg.mitigate(replace(planted, discovery=discovery), Planted(), "sage-set", **asked)
-    assert found.run.info.warnings.count(str(caught[0].message)) == 1
-
-
 def test_photos_without_clusters_are_paired_with_their_marked_copies(tmp_path):
     alone = [f"photo {number}" for number in range(108)]
     figures = []
@@ -767,27 +630,6 @@ def test_figures_are_of_the_clusters_that_the_design_names(tmp_path):
     assert ends["none"] != pytest.approx(ends["nine"])
 
 
-def test_parts_whose_photos_cannot_be_read_are_refused(tmp_path):
-    benchmark = planted_benchmark(masks=tmp_path)
-    for path in benchmark.photos.filter(group="common")["path"]:
-        benchmark.photo_path(path).write_bytes(b"no picture")
-    with pytest.raises(CounterGroundError, match="No common photo of one of the 3 parts can be read"):
-        cg.mitigate(benchmark, Planted(), "sage-set", out=tmp_path / "run", watermark=False, figure=False)
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "message"),
-    [
-        ("../outside", {}, "cannot be the name of a method"),
-        ("empty", {"c": ()}, "c has no value to try"),
-        ("numbers", {"c": (np.float32(1),)}, "c takes numbers and texts"),
-    ],
-)
-def test_a_record_that_cannot_work_is_refused_when_it_is_made(name, settings, message):
-    with pytest.raises(ValueError, match=message):
-        Mitigation(name, "", "", _grey, settings=settings)
-
-
 WEIGHT = np.ones((4, 3), np.float32)
 
 
@@ -814,12 +656,6 @@ def test_what_is_no_head_is_refused(arrays, normalise, tmp_path):
         cg.read_head(file)
 
 
-def test_a_pipe_is_no_head(tmp_path):
-    os.mkfifo(tmp_path / "pipe")  # a reader would wait for its other end
-    with pytest.raises(CounterGroundError, match="is not a head"):
-        cg.read_head(tmp_path / "pipe")
-
-
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_the_widest_photo_takes_a_watermark():
     assert draw_watermark(Image.new("RGB", (60_000, 300))).size == (60_000, 300)
@@ -829,16 +665,6 @@ def test_photos_with_a_watermark_are_encoded_under_the_name_of_the_model():
     model = Planted()
     model.display_name = "mine"
     assert Watermarked(model).display_name == "mine, watermark"
-
-
-def test_methods_left_out_for_one_reason_are_named_together(planted, tmp_path, capsys):
-    found = cg.mitigate(planted, Planted(), "roboshot", out=tmp_path / "run", watermark=False, figure=False)
-    reasons = dict.fromkeys(("foreground", "background-subtraction"), "needs masks.")
-    record = found.record.model_copy(update={"left_out": {**reasons, "dfr": "No sklearn."}})
-    show_mitigated(replace(found, record=record), tmp_path / "run")
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "Note: Left out (foreground, background-subtraction): needs masks." in printed
-    assert "Note: Left out (dfr): No sklearn." in printed
 
 
 def test_a_watermark_goes_across_the_photo():

@@ -89,17 +89,6 @@ def test_a_family_of_another_package_is_evaluated_listed_and_cited(site, photos,
     assert "No entry for the architecture" not in cited
 
 
-def test_what_a_run_warns_of_is_not_added_to_a_model_that_its_family_keeps(site):
-    kept = TINY.replace("ModelInfo, wrap_model", "LoadOptions, ModelInfo, wrap_model")
-    kept = kept.replace("wrap_model(spec, build(), options, made_by=build)", "KEPT")
-    kept += 'KEPT = wrap_model("tiny:colours", build(), LoadOptions(), made_by=build)\n'
-    install_family(site, "tiny_models", "tiny", "tiny_models:FAMILY", kept)
-    warnings = load_model("tiny:colours", device="cpu").description["warnings"]
-    before = list(warnings)
-    warnings.append("of one run")
-    assert load_model("tiny:colours", device="cpu").description["warnings"] == before
-
-
 def test_its_mistakes_are_told_as_those_of_our_own_families(site):
     install_family(site, "tiny_models", "tiny", "tiny_models:FAMILY", TINY)
     with pytest.raises(UsageError, match=r"^tiny:colors: there is tiny:colours only"):
@@ -183,15 +172,6 @@ def test_a_broken_package_is_named_and_breaks_no_other(value, code, reason, site
     specs = [model.spec for model in list_models(warn=told.append)]
     assert told == [str(caught.value)]
     assert {"tiny:colours", "efficientnet-lite0"} <= set(specs)
-
-
-def test_the_command_warns_of_a_broken_package_and_lists_the_others(site):
-    install_family(site, "broken", "bad", "broken:FAMILY", "1 / 0")
-    listed = run("models", "*d*:*stamps*", "--json")
-    assert listed.returncode == 0
-    assert listed.stderr.startswith("Warning: The package broken cannot")
-    assert len(listed.stderr.splitlines()) == 1
-    assert any(model["spec"] == "counterground:stamps-biased" for model in json.loads(listed.stdout))
 
 
 def test_a_failure_inside_a_package_names_it(site):

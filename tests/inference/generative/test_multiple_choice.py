@@ -300,14 +300,6 @@ def test_generated_letters_are_read_strictly(asked, serve_chat, tmp_path):
     assert sum(server.answered.values()) == calls
 
 
-def test_calls_are_announced(asked, serve_chat, tmp_path, capsys):
-    server = serve_chat(lambda _call: "A")
-    run_on(asked, f"{server.spec}?price=0.5", tmp_path / "run", show_progress=True)
-    calls = int(pl.read_parquet(asked)["options"].list.len().sum())
-    said = capsys.readouterr().err
-    assert f"{calls} calls to make, at 0.5 per call {calls / 2:.2f} in total" in " ".join(said.split())
-
-
 def test_options_are_drawn_from_the_label_space_by_photo(few, llava, tmp_path):
     run = run_on(few, f"hf:{llava}", tmp_path / "run", protocol="multiple-choice", label_space="imagenet")
     again = run_on(few, f"hf:{llava}", tmp_path / "b", protocol="multiple-choice", label_space="imagenet")
@@ -399,11 +391,6 @@ def test_what_makes_no_sense_is_refused_in_one_line(asked, few, tiny_clip, llava
     with pytest.raises(UsageError, match="gives no losses, which multiple-choice-loss needs"):
         run_on(asked, "http://localhost:9/v1#m", tmp_path / "run", protocol="multiple-choice-loss")
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
-
-
-def test_other_protocols_still_ask_about_classes(asked, llava, tmp_path):
-    run = run_on(asked, f"hf:{llava}", tmp_path / "run", protocol="answer-loss", label_space="benchmark")
-    assert set(run.predictions["predicted_name"]) <= {"type 0", "type 1"}
 
 
 def test_scores_of_multiple_choice_are_told_from_others(asked, few, llava, tmp_path):

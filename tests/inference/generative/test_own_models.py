@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import warnings
 
 import numpy as np
 import polars as pl
@@ -237,45 +235,6 @@ def test_one_answer_to_all_questions_may_be_right(own, photos, tmp_path):
     assert not run.info.model_warnings
 
 
-def test_settings_that_generated_answers_do_not_use_are_told(own, photos, tmp_path):
-    run = run_on(photos, "Words", tmp_path / "run", loss="sum", article="correct")
-    assert [each for each in run.info.warnings if "no effect" in each] == [
-        "Answers are generated, not scored by their losses: --loss has no effect.",
-        "The question of free-form names no class: --article has no effect.",
-    ]
-
-
-@pytest.mark.parametrize("protocol", ["answer-loss", "free-form", "multiple-choice"])
-def test_a_photo_is_read_from_the_copy_that_is_left(own, photos, tmp_path, protocol):
-    first, other = (photos / f"flamingo/{place}" for place in ("common-water/1.jpg", "counter-sky/copy.jpg"))
-    shutil.copy(first, other)
-    benchmark = read_benchmark(photos)
-    first.unlink()
-    asked = Settings(label_space="benchmark", device="cpu", protocol=protocol)
-    run = evaluate_models(benchmark, ["own_models:Scores"], asked, tmp_path / "run")
-    assert (run.info.counts.unreadable, len(run.predictions)) == (0, 49)
-
-
-def test_a_photo_that_is_lost_between_two_questions_is_unreadable(own, photos, tmp_path, monkeypatch):
-    monkeypatch.chdir(photos.parent)
-    benchmark = read_benchmark(photos)
-    asked = Settings(label_space="benchmark", device="cpu", protocol="yes-no")
-    run = evaluate_models(benchmark, ["own_models:Loses"], asked, tmp_path / "run")
-    assert run.predictions.height == 2 * 47
-    lost = pl.read_csv(tmp_path / "run" / "unreadable.csv")["path"].to_list()
-    assert lost == ["flamingo/common-water/0.jpg"]
-    again = evaluate_models(benchmark, ["own_models:Loses"], asked, tmp_path / "again")
-    assert again.predictions.equals(run.predictions)
-
-
-def test_a_sum_far_above_the_others_is_no_overflow(own, photos, tmp_path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)
-        run = run_on(photos, "Far", tmp_path / "run")
-    assert set(run.predictions["predicted_index"]) == {2}
-    assert set(run.predictions["confidence"]) == {0.0}
-
-
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
@@ -367,21 +326,6 @@ def test_answers_that_are_none_are_told_in_one_line(own, photos, tmp_path, name,
         run_on(photos, name, tmp_path / "run", **settings)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "run.json").exists()
-
-
-def test_half_a_character_is_kept_as_a_question_mark(own, photos, tmp_path):
-    run = run_on(photos, "Halved", tmp_path / "run")
-    answers = pl.read_parquet(tmp_path / "run" / "answers.parquet")
-    assert set(answers["answer"]) == {"a flamingo ?"}
-    assert set(run.predictions["predicted_name"]) == {"flamingo"}
-
-
-def test_calls_that_cost_are_told_before_they_are_made(own, photos, tmp_path, capsys):
-    run_on(photos, "Paid", tmp_path / "run", show_progress=True)
-    said = " ".join(capsys.readouterr().err.split())
-    assert "own_models:Paid: 48 calls to make, at 0.5 per call 24.00 in total; 0 answers are cached" in said
-    run_on(photos, "Words", tmp_path / "free", show_progress=True)
-    assert "calls to make" not in capsys.readouterr().err
 
 
 def test_calls_that_cost_are_told_before_the_first_look(own, photos, tmp_path, capsys):

@@ -55,12 +55,6 @@ def test_one_class(method):
     assert "'ox' is the only one" in refusal(method, only)
 
 
-@named([*FITTED, "image-projection"])
-def test_a_class_without_a_photo(method):
-    line = refusal(method, rows(~np.isin(PHOTOS.class_index, [2, 5])))
-    assert "'goose' and 1 other class" in line
-
-
 @named(BY_LABEL)
 def test_a_class_none_of_whose_photos_has_a_label(method):
     background = np.where(PHOTOS.class_index == 2, None, PHOTOS.background)
@@ -76,25 +70,6 @@ def test_a_background_in_a_single_photo(method):
     assert "'moon' from a single photo" in refusal(method, replace(DATA, background=background))
 
 
-@named(BY_LABEL)
-def test_a_single_background(method):
-    background = np.full(200, "grass", dtype=object)
-    assert "'grass' alone" in refusal(method, replace(DATA, background=background))
-
-
-@named(BY_LABEL)
-def test_no_labels(method):
-    assert "there is none" in refusal(method, replace(DATA, background=np.full(200, None)))
-
-
-@named(["image-projection"])
-def test_backgrounds_that_cannot_be_told_from_classes(method):
-    background = np.array([WORLD.backgrounds[each % 4] for each in PHOTOS.class_index], dtype=object)
-    assert "a class with photos on two labelled backgrounds" in refusal(
-        method, replace(DATA, background=background)
-    )
-
-
 @having("texts")
 def test_a_model_without_texts(method):
     assert "a model that encodes texts" in refusal(method, replace(DATA, encode_texts=None))
@@ -104,11 +79,6 @@ def test_a_model_without_texts(method):
 def test_backgrounds_without_names(method):
     line = refusal(method, replace(DATA, background_names=()))
     assert re.search("needs (the names of one background or more|two backgrounds or more)", line)
-
-
-@named(["text-calibration", "roboshot", "text-subtraction"])
-def test_the_name_of_a_single_background(method):
-    assert "two backgrounds" in refusal(method, replace(DATA, background_names=("grass",)))
 
 
 @having("masks")

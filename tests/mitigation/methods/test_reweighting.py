@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import sklearn
 import torch
-from packaging.requirements import Requirement
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -71,14 +68,6 @@ def test_dfr_is_an_l1_regression_on_as_many_photos_of_each_group_as_the_smallest
     )
     found = fit("dfr", data, c=2.0, draws=3).logits(probe)
     np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
-
-
-def test_scikit_learn_is_one_whose_l1_ratio_is_the_penalty():
-    """Before 1.8, liblinear ignores it, and the penalty is L2."""
-    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
-    needed = Requirement(project["optional-dependencies"]["heads"][0])
-    assert "1.8.0" in needed.specifier
-    assert "1.7.2" not in needed.specifier
 
 
 def test_of_two_classes_dfr_is_the_authors_single_regression():

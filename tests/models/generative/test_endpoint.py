@@ -91,11 +91,6 @@ def test_the_call_is_a_chat_with_an_image(serve, monkeypatch):
     assert "secret-key" not in model.spec + model.fingerprint
 
 
-def test_it_is_said_that_as_published_changes_nothing():
-    model = load_model("http://localhost:9/v1#m", as_published=True)
-    assert "There is no published way to load this model" in model.description["warnings"][-1]
-
-
 def test_a_key_from_a_file_loses_its_line_break_and_a_broken_one_is_not_shown(serve, monkeypatch):
     monkeypatch.setenv("COUNTERGROUND_API_KEY", "secret-key\n")
     server = serve(OK)

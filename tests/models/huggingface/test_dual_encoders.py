@@ -251,33 +251,6 @@ def test_openclip_canonicalises_the_texts_of_every_siglip():
     assert {name: given["clean"] for name, given in kwargs.items()} == dict.fromkeys(names, "canonicalize")
 
 
-@pytest.mark.parametrize(("family", "itself"), [("siglip", True), ("siglip2", False), ("naflex", False)])
-def test_the_run_says_where_our_text_differs_from_the_librarys(family, itself, tiny):
-    about = load_model(f"hf:{tiny(family)}", device="cpu").description["tokenization"]
-    assert (about["clean"], about["cleans_itself"]) == ("canonicalize", itself)
-    clip = load_model(f"hf:{tiny('clip')}", device="cpu").description["tokenization"]
-    assert (clip["clean"], clip["cleans_itself"]) == (None, None)
-
-
-def test_siglip_2_without_its_own_tokenizer_class_is_lower_cased_all_the_same(tiny, copy):
-    """On the hub SigLIP 2 names Gemma's tokenizer, which takes no notice of ``do_lower_case``."""
-    folder = copy("siglip2")
-    edit_json(folder / "tokenizer_config.json", do_lower_case=True)
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    assert tokenizer("A")["input_ids"] != tokenizer("a")["input_ids"]
-    upper, lower = load_model(f"hf:{folder}", device="cpu").encode_texts(["ICE BEAR", "ice bear"])
-    np.testing.assert_array_equal(upper, lower)
-
-
-def test_padding_on_the_left_is_warned_of(copy):
-    folder = copy("siglip2")
-    edit_json(folder / "tokenizer_config.json", padding_side="left")
-    warnings = load_model(f"hf:{folder}", device="cpu").description["warnings"]
-    assert any("padded on the left" in warning for warning in warnings)
-
-
 def test_texts_beyond_the_context_are_cut_before_their_end_token_and_counted(tiny):
     model = load_model(f"hf:{tiny('clip')}", device="cpu")
     long = "a photo of " + "very " * 40 + "ice bear"

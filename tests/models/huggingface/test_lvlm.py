@@ -415,15 +415,6 @@ def test_a_template_that_opens_thoughts_gets_a_warning_and_its_answers_are_marke
     assert not answers.generate(photo, "What is it?", max_new_tokens=3).startswith("<think>")
 
 
-def test_a_template_whose_date_cannot_be_fixed_gets_a_warning(folders, tmp_path):
-    copy = shutil.copytree(folders("llava"), tmp_path / "copy")
-    template = copy / "chat_template.jinja"
-    template.write_text("{% set how = '%Y' %}{{ strftime_now(how) + ' ' }}" + template.read_text())
-    model = load_model(f"hf:{copy}", device="cpu")
-    assert model.prompt("What is it?").startswith("20")
-    assert any("reads the clock" in warning for warning in model.description["warnings"])
-
-
 @pytest.mark.parametrize(
     ("family", "file", "change"),
     [

@@ -1,15 +1,9 @@
 """Figures of another contrast than the drop."""
 
-from dataclasses import replace
-
 import numpy as np
-import polars as pl
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from counterground.errors import UsageError
-from counterground.files import write_record
-from counterground.metrics import DROP, Contrast, score_predictions
 from counterground.paper.figures import write_figures
 from counterground.paper.figures._material import Material
 from counterground.paper.figures._style import print_style
@@ -18,13 +12,7 @@ from counterground.paper.figures._write import draw_figures
 # The drawings themselves, before they are files.
 from counterground.reporting._words import Words
 from counterground.results import (
-    Accuracies,
-    Figure,
-    MethodRecord,
-    MitigationRecord,
-    PartRecord,
     regroup,
-    select_models,
 )
 
 SIDES = ("place=water & co_object=boat", "place=land & co_object=nothing")
@@ -64,11 +52,6 @@ def test_bars_are_those_of_the_contrast(drawn, four_cells):
         assert [text.get_text() for text in drawn[name].figure.legends[0].get_texts()] == list(SIDES)
 
 
-def test_photos_stand_under_their_sides(drawn):
-    headings = [part.get_suptitle() for part in drawn["figure-1-own"].figure.subfigs]
-    assert [heading.split(", ")[0] for heading in headings] == list(SIDES)
-
-
 def test_the_own_contrast_is_drawn_and_another_needs_a_run(four_cells, tmp_path):
     run, _ = four_cells
     write_figures([run], out=tmp_path, only=["2a"], formats=["svg"])
@@ -76,54 +59,3 @@ def test_the_own_contrast_is_drawn_and_another_needs_a_run(four_cells, tmp_path)
     assert "Accuracy on place=water against accuracy on place=land" in caption
     with pytest.raises(UsageError, match="A contrast is computed from photos"):
         write_figures(out=tmp_path, only=["2a"], contrast="place_gap")
-
-
-def test_a_long_side_is_inside_the_figure(four_cells):
-    run, _ = four_cells
-    run = select_models({run.path: run}, ["torchvision:vit_b_32"])[run.path]
-    long = "a shore with reeds and puddles where birds stand early in the morning in winter"
-    predictions = run.predictions.with_columns(pl.col("place").replace("water", long))
-    contrast = Contrast("gap", "place=land", f"place={long}")
-    run = replace(run, predictions=predictions, scores=score_predictions(predictions))
-    with print_style():
-        (drawing,) = draw_figures(Material(False, [run], words=Words(contrast)), ["5"])
-        FigureCanvasAgg(drawing.figure)
-        drawing.figure.draw_without_rendering()
-        extent = drawing.figure.legends[0].get_window_extent()
-    assert 0 <= extent.x0 < extent.x1 <= drawing.figure.bbox.x1
-
-
-@pytest.mark.parametrize("contrast", ["drop: group=common - group=counter", "gap: place=land - place=water"])
-def test_a_figure_of_mitigations_says_what_the_drop_is(make_run, tmp_path, contrast):
-    accuracies = Accuracies(common=Figure(value=0.9), counter=Figure(), drop=Figure(), worst_group=None)
-    method = MethodRecord(
-        name="l2",
-        title="t",
-        source="s",
-        model="m2",
-        group_labels={},
-        chosen_by=None,
-        tried=1,
-        settings=[],
-        mitigated=accuracies,
-        cost=Figure(value=0.1),
-        gain=Figure(value=0.2),
-        cpu_seconds=1,
-    )
-    record = MitigationRecord(
-        model="m",
-        benchmark="b@1",
-        contrast=contrast,
-        parts=[PartRecord(photos=9, clusters=3)],
-        seed=0,
-        unmitigated=accuracies,
-        methods=[method],
-        tests=0,
-    )
-    write_record(tmp_path / "mitigation.json", record.model_dump_json())
-    with print_style():
-        material = Material(False, [make_run({"m": (0.8, 0.5)}, path=tmp_path)])
-        (drawing,) = draw_figures(material, ["mitigation"])
-    said = f"Common photos are the left side and counter photos the right side of {contrast}."
-    assert (said in drawing.caption) == (contrast != str(DROP))
-    assert "its drop (– points) they remove" in drawing.caption

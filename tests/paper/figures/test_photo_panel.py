@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image, ImageDraw
 
 from counterground.errors import UsageError
@@ -104,23 +103,6 @@ def test_a_changed_photo_is_left_out_and_told(drawn, draw):
     assert "cannot be read" in drawings["figure-1-own"].notes[0]
 
 
-def test_without_photos_one_line_says_what_is_needed(make_run, draw):
-    run = make_run({"efficientnet-lite0": (0.8, 0.5)})
-    drawings, absent = draw(["1"], published=True, runs=[run])
-    assert drawings == {}
-    assert absent == ["1: no photos at hand: name the benchmark that holds them with --benchmark BENCHMARK."]
-
-
-def test_of_two_classes_with_one_name_one_is_shown(drawn, make_run, draw):
-    right = {("ice bear", "common"): True, ("ice bear", "counter"): False}
-    right |= {("flamingo", "common"): True, ("flamingo", "counter"): True}
-    run = run_on(drawn, make_run, right)
-    run = replace(run, predictions=run.predictions.with_columns(class_name=pl.lit("bear")))
-    common, counter = headings(draw(["1"], runs=[run], photos=drawn)[0]["figure-1-own"].figure)
-    assert common.startswith("common: snow, 100.0 % correct [")
-    assert counter.startswith("counter: grass, 0.0 % correct [")
-
-
 def test_a_photo_has_the_answer_of_its_own_class(drawn, make_run, draw):
     """A copy in another class, where the same answer is right, leaves it wrong here."""
     right = {("ice bear", "common"): True, ("ice bear", "counter"): False}
@@ -138,24 +120,3 @@ def test_a_photo_has_the_answer_of_its_own_class(drawn, make_run, draw):
     figure = draw(["1"], runs=[run], photos=drawn, class_name="ice bear")[0]["figure-1-own"].figure
     marks = [axes.texts[0].get_text()[0] for axes in figure.axes if axes.texts]
     assert marks == ["✓"] * 6 + ["✗"] * 6
-
-
-@pytest.mark.parametrize("each", [1, 2, 6])
-def test_every_text_is_inside_the_figure(drawn, make_run, draw, each):
-    names = [f"a background with a long name, number {place}" for place in range(3)]
-    rows = drawn.photos.filter(pl.int_range(pl.len()).over("class_index", "group") < each)
-    long = replace(drawn, photos=rows.with_columns(background=pl.lit(", ".join(names))))
-    right = {(name, group): True for name in ANIMALS for group in ("common", "counter")}
-    drawing = draw(["1"], runs=[run_on(long, make_run, right)], photos=long)[0]["figure-1-own"]
-    figure = drawing.figure
-    FigureCanvasAgg(figure)
-    figure.draw_without_rendering()
-    texts = [text for axes in figure.axes for text in axes.texts]
-    assert len(texts) == 2 * each
-    for text in (*texts, *(part._suptitle for part in figure.subfigs)):
-        extent = text.get_window_extent()
-        assert extent.x0 >= 0
-        assert extent.y0 >= 0
-        assert extent.x1 <= figure.bbox.x1
-    assert all("…, 100.0 % correct [" in heading or each == 1 for heading in headings(figure))
-    assert f"In full: common: {', '.join(names)}." in drawing.caption

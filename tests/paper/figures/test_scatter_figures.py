@@ -7,18 +7,14 @@ import polars as pl
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
-from matplotlib.lines import Line2D
 from scipy.stats import norm
 
 from counterground.comparison import model_points
 from counterground.metrics import score_predictions
-from counterground.paper.figures._scatter import pale_colour
-from counterground.paper.figures._style import INK
 from counterground.published import load_table
 
 # The colours and the ticks that every scatter shares, which no file spells out.
-from counterground.reporting._axes import ticks
-from counterground.reporting._style import FAMILY_COLOURS, shade
+from counterground.reporting._style import shade
 
 CLIPS = {"1v1000": "Table 3", "1v20": "Table 13"}
 CLASSIFIERS = {"1v1000": "Table 4", "1v20": "Table 14"}
@@ -109,89 +105,6 @@ def test_size_is_backbone_shade_is_data_and_a_ring_is_filtered_data(paper):
     assert len(set(expected)) >= 3
     dark = [sum(colour[:3]) < 0.5 for colour in clip.get_edgecolors()]
     assert dark == [row["high_quality"] for row in drawn]
-
-
-def lightness(colour):
-    """CIE L*, which every reader sees, whatever the colours are."""
-    channels = np.array([int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)])
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    return 116 * np.cbrt(float(linear @ [0.2126, 0.7152, 0.0722])) - 16
-
-
-def test_sizes_of_data_are_told_apart_by_lightness_alone_and_edges_against_white():
-    for theme, sign in (("light", -1), ("dark", 1)):
-        found = [
-            lightness(shade("clip", size, theme)) for size in (400_000_000, 2_000_000_000, 5_000_000_000)
-        ]
-        assert (sign * np.diff(found) > 6).all(), theme
-    for family, colour in FAMILY_COLOURS.items():
-        luminance = ((lightness(colour) + 16) / 116) ** 3
-        assert 1.05 / (luminance + 0.05) > 3, family
-
-
-def legend(drawing):
-    """What the key says -> its marks: colour of the face, colour of the edge."""
-    (key,) = drawing.figure.legends
-    handles = dict(zip((text.get_text() for text in key.get_texts()), key.legend_handles, strict=True))
-    return {text: handle for text, handle in handles.items() if text}
-
-
-def test_the_key_of_the_papers_models_explains_ring_and_shades(paper):
-    for stem in ("figure-2a", "figure-14"):
-        key = legend(paper[0][stem])
-        assert {"CLIP", "… filtered data", "ImageNet models", "400 M pairs", "2 B pairs", "5 B pairs"} <= set(
-            key
-        )
-        assert to_hex(key["… filtered data"].get_markeredgecolor()) == INK.lower()
-        assert to_hex(key["400 M pairs"].get_markerfacecolor()) == shade("clip", 400_000_000).lower()
-        assert ("Vision-language models" in key) == (stem == "figure-14")
-
-
-def test_the_key_beside_the_paper_explains_what_is_drawn_and_no_more(beside):
-    drawing = beside[0]["figure-2a-own"]
-    key = legend(drawing)
-    # No model of the run was trained on filtered data, and pale ones have no rings.
-    assert "… filtered data" not in key
-    pale = marks(drawing, "paper-clip")
-    assert {to_hex(colour) for colour in pale.get_facecolors()} == {pale_colour("clip").lower()}
-    assert len({to_hex(colour) for colour in pale.get_edgecolors()}) == 1
-    assert "the paper's models" in key
-    assert {"paper's trend, CLIP", "paper's trend, ImageNet"} <= set(key)
-    (found,) = drawing.figure.legends
-    faces = {
-        to_hex(handle.get_markerfacecolor()) for handle in found.findobj(Line2D) if handle.get_marker() == "o"
-    }
-    assert pale_colour("clip").lower() in faces
-
-
-def test_axes_say_that_they_are_probits_and_ticks_are_even(paper, own, beside):
-    for drawings in (paper[0], own[0], beside[0]):
-        for stem in (stem for stem in drawings if stem.startswith(("figure-2", "figure-13", "figure-14"))):
-            axes = axes_of(drawings[stem])
-            assert axes.get_xlabel() == "common accuracy (%, probit scale)"
-            assert axes.get_ylabel() == "counter accuracy (%, probit scale)"
-            for axis in (axes.xaxis, axes.yaxis):
-                assert all(float(label.get_text()) % 1 == 0 for label in axis.get_ticklabels())
-
-
-@pytest.mark.parametrize(
-    ("low", "high"), [(0.1, 99.9), (57, 93), (80.2, 80.9), (61, 71), (97, 99.8), (0.3, 4)]
-)
-def test_ticks_lie_on_the_axis_and_short_axes_have_even_steps(low, high):
-    found = [100 * tick for tick in ticks(low / 100, high / 100)]
-    assert low <= found[0] <= found[-1] <= high
-    assert len(found) >= 3
-    places = norm.ppf(np.array(found) / 100)
-    assert np.diff(places).min() >= 0.085 * np.ptp(norm.ppf([low / 100, high / 100])) - 1e-12
-    if high - low < 15 and 20 < low < 80:
-        np.testing.assert_allclose(np.diff(found), found[1] - found[0])
-
-
-def test_all_43_names_are_written_beside_their_points(paper):
-    drawing = paper[0]["figure-13"]
-    names = [text.get_text() for text in axes_of(drawing).texts if text.get_gid() == "name"]
-    assert sorted(names) == sorted(model_points((), setting="one-prompt")["label"])
-    assert "No room" not in drawing.caption
 
 
 @pytest.mark.parametrize("stem", ["figure-13", "figure-14"])

@@ -130,17 +130,6 @@ def test_digits_stand_beside_the_printed_ones(digits, draw):
         np.testing.assert_allclose(hollow.get_ydata(), theirs.sort("n_classes")[f"{test}_mean"].to_numpy())
 
 
-def test_digits_that_are_not_mnist_stand_alone(draw, tmp_path):
-    table = summarise_digits(digit_cells(), printed=False)
-    drawings, _ = draw(
-        ["multicoloredmnist"], studies=[_write("multicoloredmnist", {"table8": table}, tmp_path)]
-    )
-    own = drawings["multicoloredmnist-own"]
-    (legend,) = own.figure.legends
-    assert "as printed" not in [text.get_text() for text in legend.get_texts()]
-    assert "Table 8" not in own.caption
-
-
 def test_printed_digits_are_table_8(paper):
     for axes in paper[0]["multicoloredmnist"].figure.axes:
         words = axes.get_title(loc="left")
@@ -160,19 +149,6 @@ def test_objects_are_drawn_at_the_papers_strength(objects, draw):
         expected = [100 * swept.filter(objective=word)[column].item() for word in words]
         np.testing.assert_allclose([bar.get_height() for bar in side], expected)
     assert "80 %" in drawings["figure-10-own"].caption
-
-
-def test_an_objective_of_which_every_training_diverged_has_no_bar(tmp_path, draw):
-    lost = pl.col("objective") == "supervised"
-    names = ("validation", "id", "ood", "drop", "follows")
-    trainings = object_trainings().with_columns(
-        pl.when(~lost).then(pl.col(name)).alias(name) for name in names
-    )
-    out = _write("coloredcoco", {"results": summarise(choose(trainings))}, tmp_path)
-    (axes,) = draw(["10"], studies=[out])[0]["figure-10-own"].figure.axes
-    bars = [each for each in axes.containers if isinstance(each, BarContainer)]
-    assert [len(each) for each in bars] == [3, 3]
-    assert len(axes.get_xticklabels()) == 4
 
 
 def test_folders_without_a_sound_study_are_refused(theory, tmp_path):

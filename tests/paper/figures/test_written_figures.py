@@ -4,23 +4,19 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.t2CharStringPen import T2CharStringPen
-from made_runs import of_composites, write_run
+from made_runs import write_run
 from PIL import Image
 
-import counterground as cg
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
-from counterground.metrics import Contrast, Design
 from counterground.paper.figures import FIGURES, write_figures
 
 # Which figures a choice means, without drawing them.
 from counterground.paper.figures._catalogue import chosen_names
-from counterground.results import without_mixtures
 
 PROGRAM = (
     "import sys; from counterground.paper.figures import write_figures;"
@@ -45,14 +41,6 @@ def test_three_formats_at_the_size_of_print(written):
     assert re.search(rb"/MediaBox \[ ?0 0 237\.6 ", (written.folder / "figure-2a.pdf").read_bytes())
 
 
-def test_text_stays_text(written):
-    svg = (written.folder / "figure-2a.svg").read_text()
-    assert "counter accuracy (%, probit scale)</text>" in svg
-    pdf = (written.folder / "figure-2a.pdf").read_bytes()
-    assert b"/Type0" in pdf
-    assert b"/Type3" not in pdf
-
-
 def test_the_same_numbers_give_the_same_bytes_in_another_process(written, tmp_path):
     install_font(tmp_path / "fonts", "Noto Sans", "企鹅")
     environment = os.environ | {
@@ -69,39 +57,6 @@ def test_the_same_numbers_give_the_same_bytes_in_another_process(written, tmp_pa
     for path in written.files:
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
         assert not re.search(rb"CreationDate|ModDate|<dc:date>", path.read_bytes()), path.name
-
-
-def test_captions_say_what_is_drawn_and_what_contradicts_it(tmp_path):
-    out = write_figures(out=tmp_path, only=["3", "theory"], formats=["svg"])
-    text = (tmp_path / "captions.md").read_text()
-    assert "**figure-3**" in text
-    assert "multiple of 259 photos" in text
-    assert out.absent == ("Figure theory: add --study DIR of `counterground study theory --out DIR`.",)
-
-
-def test_captions_repeat_what_a_run_says_of_itself(make_run, tmp_path):
-    run = make_run({"efficientnet-lite0": (0.8, 0.5)}, notes=["Conditional on cut-outs."], warnings=["Ties!"])
-    write_figures(run, out=tmp_path, only=["3"], formats=["svg"])
-    text = (tmp_path / "captions.md").read_text()
-    assert "Conditional on cut-outs." in text
-    assert "Warning: Ties" in text
-
-
-def test_captions_tell_runs_of_one_folder_name_apart(make_run, tmp_path):
-    runs = [make_run({"efficientnet-lite0": (0.8, 0.5)}, path=f"{k}/run") for k in "12"]
-    write_figures(runs, out=tmp_path, only=["3"], formats=["svg"])
-    text = (tmp_path / "captions.md").read_text()
-    assert "**1/run**: stamps" in text
-    assert "**2/run**: stamps" in text
-
-
-def test_models_loaded_as_published_say_so(make_run, draw):
-    run = make_run({"efficientnet-lite0": (0.8, 0.5)}, as_published=True)
-    drawings, _ = draw(["2a", "4", "5"], runs=[run])
-    for stem in ("figure-2a-own", "figure-5-own", "figure-4-own"):
-        axes = drawings[stem].figure.axes[0]
-        texts = [text.get_text() for text in (*axes.texts, *axes.get_xticklabels(), axes._left_title)]
-        assert any("as published" in text for text in texts), stem
 
 
 def test_only_takes_numbers_in_any_dress():
@@ -149,20 +104,6 @@ def test_what_is_no_run_and_what_is_no_format(tmp_path):
         write_figures(out=tmp_path / "file", only=["8"])
 
 
-def test_a_run_alone_is_drawn_without_the_paper(own_run, tmp_path):
-    out = cg.write_figures(own_run, out=tmp_path, only=["3", "10", "tables"], formats=["svg"])
-    assert {path.name for path in out.files} == {"figure-3-own.svg", "captions.md"}
-    figure, tables = out.absent
-    assert "--published" in figure
-    assert tables.startswith("Tables: add --published for the paper's")
-
-
-DRAW = (
-    "import sys; from counterground.cli import main;"
-    "sys.exit(main(['figures', sys.argv[1], '--only', '3', '--only', '4', '-o', sys.argv[2]]))"
-)
-
-
 def install_font(folder, family, text):
     """Write a font whose glyphs for a text are squares, with outlines as those of Noto Sans CJK (CFF)."""
     pen = T2CharStringPen(900, None)
@@ -185,29 +126,6 @@ def install_font(folder, family, text):
     font.save(folder / "font.otf")
 
 
-def test_names_that_dejavu_lacks_are_drawn_with_an_installed_font_or_noted_once(make_run, tmp_path):
-    """Cuneiform, which no font of the list has, so that the test does not depend on those installed."""
-    names = ["𒀀𒀁", "ice bear 𒀂", "𒀁", "flamingo"]
-    folder = write_run(make_run({"efficientnet-lite0": (0.8, 0.5)}, classes=names), tmp_path / "run")
-    environment = os.environ | {"XDG_DATA_HOME": str(tmp_path)}
-    notes = []
-    for round_ in ("without", "with"):
-        command = [sys.executable, "-c", DRAW, str(folder), str(tmp_path / round_)]
-        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-        assert "Glyph" not in done.stderr
-        notes.append([line for line in done.stderr.splitlines() if "boxes" in line])
-        if round_ == "without":
-            install_font(tmp_path / "fonts", "Symbola", "𒀀𒀁")
-    (first,), (then,) = notes
-    assert first.startswith("Names have 3 characters that no available font has, drawn as boxes: 𒀀𒀁𒀂 ")
-    assert "1 character that no available font has, drawn as boxes: 𒀂 " in then
-    assert then in (tmp_path / "with" / "captions.md").read_text()
-    boxes, squares = (tmp_path / round_ / "figure-4-own.png" for round_ in ("without", "with"))
-    assert boxes.read_bytes() != squares.read_bytes()
-    # A PDF may not hold such outlines as Type 42: not all programs show them.
-    assert b"/FontFile2" not in (tmp_path / "with" / "figure-4-own.pdf").read_bytes()
-
-
 def test_runs_are_opened_by_folder(own_run, tmp_path):
     folder = write_run(own_run, tmp_path / "run")
     assert main(["figures", str(folder), "--only", "5", "--format", "svg", "--out", str(tmp_path / "f")]) == 0
@@ -219,42 +137,3 @@ def test_figures_that_need_the_same_share_a_line(own_run, tmp_path):
     assert len(out.absent) == 2
     assert out.absent[0].startswith("Figures 2b, 14: the runs hold no model")
     assert out.absent[1].startswith("Figure multicoloredmnist: add --published, or --study DIR")
-
-
-def test_example_images_of_the_paper_are_not_ours_to_draw(tmp_path):
-    out = write_figures(out=tmp_path, only=["11", "12", "8"], formats=["svg"])
-    (line,) = out.absent
-    assert line.startswith("Figures 11, 12: example images of the paper")
-    assert "--only multicoloredmnist" in line
-    assert [path.name for path in out.files] == ["figure-8.svg", "captions.md"]
-
-
-def test_figures_of_earlier_calls_in_the_folder_are_named(tmp_path):
-    first = write_figures(out=tmp_path / "out", only=["3"], formats=["svg"])
-    (tmp_path / "out" / "figure-of-mine.svg").touch()
-    assert write_figures(out=tmp_path / "out", only=["3"], formats=["svg"]).notes == first.notes == ()
-    note = "captions.md describes this call only; out also holds 1 figure of earlier calls (figure-3.svg)."
-    assert write_figures(out=tmp_path / "out", only=["4"], formats=["svg"]).notes == (note,)
-    assert note in (tmp_path / "out" / "captions.md").read_text("utf-8")
-
-
-def test_runs_whose_models_are_left_out_are_named(make_run, tmp_path):
-    runs = [
-        make_run({"m": (0.8, 0.5)}, path="a"),
-        make_run({"m": (0.8, 0.5)}, path="b", groups=False, version="cd34" * 16),
-    ]
-    note = "No drop can be computed from b, whose models are left out."
-    assert note in write_figures(runs, out=tmp_path, only=["5"], formats=["svg"]).notes
-    assert write_figures(runs[:1], out=tmp_path, only=["5"], formats=["svg"]).notes == ()
-
-
-def test_composites_beside_photos_have_no_groups(make_run, tmp_path):
-    plain, swapped = (make_run({"m": (0.8, 0.5)}, path=path, version=2 * path * 32) for path in "ab")
-    design = Design(contrasts=(Contrast("sky", "background=sky", "all"),))
-    benchmark = swapped.info.benchmark.model_copy(update={"design": design.to_json()})
-    swapped = replace(swapped, info=swapped.info.model_copy(update={"benchmark": benchmark}))
-    swapped = of_composites(swapped, plain)
-    swapped = replace(swapped, scores=without_mixtures(swapped.scores, swapped.info))
-    written = write_figures([plain, swapped], out=tmp_path, only=["3"], formats=["svg"])
-    assert [path.name for path in written.files] == ["figure-3-own.svg", "captions.md"]
-    assert "composites of several kinds: name its run alone" in written.absent[0]

@@ -43,8 +43,6 @@ from counterground.paper.study.coco import (
     _start,  # its schedule, which two steps stand in for
     _study,  # what its page holds for a model whose weights are not here
     before,
-    caption_obj,
-    caption_objbkg,
     clip_loss,
     estimate,
     file_of,
@@ -56,7 +54,6 @@ from counterground.paper.study.coco import (
     paint,
     paint_elsewhere,
     photos_of,
-    run_trials,
     siglip_loss,
     small_start,
     trials,
@@ -133,11 +130,6 @@ def test_colours_are_far_apart_and_painted_at_three_quarters():
     pixels = np.array([[[[10, 20, 30, 255], [10, 20, 30, 0], [100, 100, 100, 51]]]], np.uint8)
     painted = on_color(pixels, np.array([COLORS.index("gold")]))[0, 0]
     assert painted.tolist() == [[10, 20, 30], [191, 161, 0], [173, 149, 20]]
-
-
-def test_captions_are_the_papers():
-    assert caption_obj("zebra") == "a photo of zebra"
-    assert caption_objbkg("zebra", "red") == "a photo of zebra in red background"
 
 
 def tower(tokens_as_features):
@@ -409,16 +401,6 @@ def test_table_7_has_our_values_beside_it_only_on_its_own_photos(tmp_path, share
     assert "the best of 18 settings, 1 seed" in _study._ours(replace(source, coco=tmp_path), TABLE_7)
 
 
-def test_a_damaged_file_of_figures_is_named(tmp_path):
-    source = Source(None, 64, None, tmp_path / "small")
-    found = trials(CocoSettings(strengths=(0.8,), control=False, objectives=("obj",), seeds=1), ["small"])
-    for trial in found:
-        file = file_of(trial, source, Machine(), tmp_path)
-        file.write_text('{"id": 0.5}')
-    with pytest.raises(CounterGroundError, match=r"zero-shot-80-seed-0.*damaged"):
-        run_trials(found, source, Machine(), tmp_path)
-
-
 @pytest.mark.slow
 def test_the_command_leaves_a_page_beside_table_7(tiny_clip, tmp_path, shared_cache, monkeypatch, capsys):
     monkeypatch.setenv("COUNTERGROUND_CACHE", str(shared_cache))
@@ -496,10 +478,3 @@ def test_processes_take_the_gpus_they_may_use_in_turns(monkeypatch):
         process.start()
         process.join()
     assert [shared[1].get() for _ in processes] == ["4", "7", "4"]
-
-
-@pytest.mark.parametrize("only_estimate", [True, False])
-def test_no_jobs_are_refused_before_anything_is_trained(only_estimate, tmp_path):
-    with pytest.raises(UsageError, match="jobs must be at least 1, not 0"):
-        study_coloredcoco(tmp_path / "study", QUICK_COLOREDCOCO, jobs=0, only_estimate=only_estimate)
-    assert not (tmp_path / "study").exists()

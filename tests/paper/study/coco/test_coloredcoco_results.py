@@ -104,51 +104,6 @@ def said(*parts):
     return answer(summarise(table), compare_objectives(table))
 
 
-def test_the_answer_says_no_more_than_the_intervals():
-    sure = rows("obj", [(0.8, 0.10), (0.8, 0.12), (0.8, 0.14)])
-    unsure = rows("supervised", [(0.8, 0.10), (0.8, 0.80), (0.8, 0.79)])
-    assert "all objectives rely on it" in said(sure)
-    assert "rely on it" not in said(sure, unsure)
-    assert "rely on it" not in said(sure[:1])
-
-
-def test_the_answer_names_its_model_if_there_are_several():
-    one = rows("obj", [(0.8, 0.1), (0.8, 0.2)])
-    assert said(one).startswith("Where the colour predicts the class of 80 %")
-    assert said(one, [row | {"model": "other"} for row in one]).startswith("m: where the colour predicts")
-
-
-def test_the_answer_blames_no_seed_where_there_is_nothing_to_compare():
-    assert "no objective was compared" in said(rows("obj", [(0.8, 0.1), (0.8, 0.2)]))
-    assert "no objective was compared" in said(rows("supervised", [(0.8, 0.1), (0.8, 0.2)]))
-    assert "one seed is not enough" in said(rows("obj", [(0.8, 0.1)]), rows("supervised", [(0.8, 0.1)]))
-
-
-def test_the_answer_counts_the_seeds_that_each_comparison_has():
-    lost = dict.fromkeys(("id", "ood", "drop", "follows", "validation"))
-    obj, supervised, siglip = (
-        rows(name, [(0.8, 0.1), (0.8, 0.2 + more), (0.8, 0.3)])
-        for name, more in (("obj", 0), ("supervised", 0.01), ("siglip", 0.02))
-    )
-    assert "over 3 seeds" in said(obj, supervised, siglip)
-    siglip[0] |= lost
-    assert "over 2 to 3 seeds" in said(obj, supervised, siglip)
-    obj[1] |= lost
-    supervised[0] |= lost
-    assert "no objective shares two seeds with CLIP loss, obj" in said(obj, supervised, siglip)
-
-
-def test_an_objective_with_one_seed_left_does_not_hide_the_comparison_of_others():
-    obj, supervised, siglip = (
-        rows(name, [(0.8, 0.1), (0.8, 0.2), (0.8, 0.3)]) for name in ("obj", "supervised", "siglip")
-    )
-    lost = dict.fromkeys(("id", "ood", "drop", "follows", "validation"))
-    siglip = [siglip[0], *(row | lost for row in siglip[1:])]
-    text = said(obj, supervised, siglip)
-    assert "one seed is not enough" not in text
-    assert "from CLIP loss, obj out of distribution, over 3 seeds: supervised +0.0 points" in text
-
-
 def test_intervals_end_where_accuracies_do():
     rows = [
         {"model": "m", "strength": 0.8, "objective": "obj", "seed": seed, "learning_rate": 1.0}

