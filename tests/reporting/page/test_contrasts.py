@@ -17,7 +17,7 @@ from counterground.decision import plan_photos
 from counterground.errors import UsageError
 from counterground.metrics import Contrast, Design, score_predictions
 from counterground.reporting import write_report
-from counterground.results import bounds, percent, regroup, select_models
+from counterground.results import bounds, percent, regroup
 
 SIDES = ("place=water & co_object=boat", "place=land & co_object=nothing")
 
@@ -113,13 +113,6 @@ def test_another_contrast_by_name(of, four_cells):
     )
 
 
-def test_one_model_is_not_sent_to_the_paper_which_has_the_drop_only(four_cells):
-    run = four_cells[0]
-    (alone,) = select_models({run.path: run}, ["efficientnet-lite0"]).values()
-    warnings = full_comparison([alone], published=False).warnings
-    assert "There is only one model: add another RUN to compare it." in warnings
-
-
 def test_the_line_goes_through_the_sides(own, four_cells):
     page, data = own
     compared = full_comparison([four_cells[0]], published=False)
@@ -134,16 +127,6 @@ def test_the_line_goes_through_the_sides(own, four_cells):
     for row in distances.iter_rows(named=True):
         interval = bounds(row["residual_low"], row["residual_high"])
         assert f"{percent(row['residual'])} {interval}".strip() in page.text
-
-
-def test_all_contrasts_are_listed_with_every_models_figure(own, four_cells):
-    run = four_cells[0]
-    listed = section(own[0], "All contrasts", "Accuracy by cell")
-    for contrast in run.design.contrasts:
-        for row in overall(run, contrast.name):
-            assert written(row) in listed
-    assert "place_gap (this page) place=land minus place=water. Mean over 2 strata of class_name." in listed
-    assert "1 with photos on one side only left out." in listed
 
 
 def test_every_cell_and_the_worst_of_each_model(own, four_cells):
@@ -200,56 +183,12 @@ def test_the_lowest_cell_of_each_model_is_among_those_shown(make_run, section_of
     assert {row.model.get("worst_group_accuracy").value for row in found.rows} == {0.0, 0.35}
 
 
-def test_accuracy_by_each_attribute(own, four_cells):
-    run = four_cells[0]
-    for name, end in (("place", "Accuracy by co object"), ("co_object", "Accuracy on")):
-        listed = section(own[0], f"Accuracy by {name.replace('_', ' ')}", end)
-        for row in run.by((name,)).iter_rows(named=True):
-            assert written(row) in listed
-
-
-def test_what_is_held_and_left_out_is_said(of):
-    page, data = of("co_object=nothing - co_object=boat within class_name, place")
-    assert (
-        "Held fixed: class_name, place. Mean over 3 strata of class_name and place; 1 with photos on one "
-        "side only left out. Left out: landbird · land (only co_object=nothing)."
-    ) in page.text
-    # Landbirds on land have no boats, so those without one do not count: 24 + 12 photos on water do.
-    predicted = data["data1-0"]["predicted"]
-    assert {side: cells[0][0] for side, cells in predicted.items()} == {"common": 24, "counter": 12}
-
-
 def test_photos_on_both_sides_count_on_both(of, four_cells):
     _, data = of("training_gap")
     for index in (0, 1):
         predicted = data[f"data1-{index}"]["predicted"]
         assert predicted["common"] == predicted["counter"]
         assert predicted["common"][0][0] == 72
-
-
-def test_a_page_of_the_drop_has_none_of_it(four_models, tmp_path):
-    text = Page(write_report([four_models], tmp_path / "report.html").read_text("utf-8")).text
-    for words in ("All contrasts", "Accuracy by", "Held fixed:", "(this page)"):
-        assert words not in text
-
-
-def test_the_models_of_a_table_without_drops_are_those_of_the_highest_accuracy(make_run, tmp_path):
-    run = make_run({f"m{k}": (0.9, 0.5) for k in range(13)}, classes=["ox", "hen"], per_group=4, groups=False)
-    weather = pl.when(pl.col("path").str.contains("0")).then(pl.lit("rain")).otherwise(pl.lit("sun"))
-    rows = run.predictions.with_columns(weather=weather)
-    text = Page(write_report([replace(run, predictions=rows)], tmp_path / "report.html").read_text()).text
-    told = text.partition("Accuracy by weather")[2]
-    assert "The 12 models with the highest accuracy." in told
-    assert "largest drops" not in text
-
-
-def test_the_only_contrast_with_a_value_is_not_listed_again(four_models, tmp_path):
-    rows = four_models.predictions.with_columns(place=pl.col("group"), group=pl.lit(None, pl.String))
-    run = replace(four_models, predictions=rows, scores=score_predictions(rows))
-    page = write_report([run], tmp_path / "report.html", contrast="place=common - place=counter")
-    text = Page(page.read_text("utf-8")).text
-    assert "Accuracy by place" in text
-    assert "All contrasts" not in text
 
 
 def test_a_comparison_of_another_contrast_is_refused(four_cells, tmp_path):
@@ -261,13 +200,6 @@ def test_a_comparison_of_another_contrast_is_refused(four_cells, tmp_path):
     )
     with pytest.raises(UsageError, match="The comparison is of both_shortcuts, not of place_gap"):
         write_report([run], tmp_path / "b.html", comparison=compared, contrast="place_gap")
-
-
-def test_runs_of_several_designs_each_have_their_own_contrast(four_cells, four_models, tmp_path):
-    page = write_report([four_models, four_cells[0]], tmp_path / "report.html")
-    text = Page(page.read_text("utf-8")).text
-    assert "from common to counter photos" in text
-    assert "on place=water instead of place=land" in text
 
 
 def test_the_command_takes_a_name_and_an_expression(four_cells, tmp_path, capsys):

@@ -5,14 +5,12 @@ import io
 import json
 import re
 from collections import Counter
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
-from html_page import Page
 from PIL import Image
 
 from counterground.cli import counterground as command
@@ -191,19 +189,6 @@ def test_credits_and_licences_of_the_photos_shown(scene):
     assert {photo["credit"] for photo in pictures_of(html)} == {"(c) Ann, CC-BY-4.0"}
 
 
-def test_without_a_licence_the_page_says_so(scene):
-    assert "Where no licence is recorded" in write(scene(licence=None))
-
-
-def test_without_photos_nothing_of_them_is_in_the_page(scene):
-    html = write(scene(), photos=False)
-    assert "data:image" not in html
-    assert pictures_of(html) == []
-    assert "counter/1.jpg" not in html
-    assert "This page was made without photos." in html
-    assert "ice bear" in html
-
-
 @pytest.mark.parametrize("budget", [0.05, 0.2])
 def test_the_budget_is_kept_and_shared_fairly(scene, budget):
     made = scene(classes=[f"class {k}" for k in range(5)], per_group=12)
@@ -246,12 +231,6 @@ def test_a_copy_of_a_photo_takes_no_room_of_its_own(scene):
     assert two.over_budget == []
 
 
-def test_what_makes_photos_informative_is_said_where_one_side_is_empty(scene):
-    text = Page(write(scene(lacking={0: "counter", 1: "counter"}))).text
-    assert "common photos that most models get right" in " ".join(text.split())
-    assert "those that most models get wrong come first" not in text
-
-
 def test_missing_and_changed_photos_are_listed_and_left_out(scene):
     made = scene()
     made.benchmark.photo_path("0/counter/0.jpg").unlink()
@@ -270,27 +249,6 @@ def test_photos_are_found_by_content_whatever_their_place(scene):
     made.benchmark.root.rename(moved)
     renamed = Benchmark("other name", moved, made.benchmark.photos, made.benchmark.label_space)
     assert len(pictures_of(write(made, benchmarks=[renamed]))) == 24
-
-
-def test_without_a_benchmark_at_hand_the_page_says_how_to_name_it(scene):
-    html = write(scene(), benchmarks=[])
-    assert pictures_of(html) == []
-    assert "24 photos not found in any benchmark at hand: name the benchmark with --benchmark." in html
-
-
-def test_built_in_photos_are_found_beside_a_named_benchmark(scene, monkeypatch):
-    made, asked = scene(), []
-
-    def built_in(runs):
-        asked.extend(runs)
-        return [made.benchmark] if runs else []
-
-    monkeypatch.setattr("counterground.reporting.page._page.built_in_benchmarks", built_in)
-    elsewhere = replace(made.benchmark, photos=made.benchmark.photos[:1])
-    assert len(pictures_of(write(made, benchmarks=[elsewhere]))) == 24
-    assert asked == [made.run]
-    write(made)
-    assert asked == [made.run]  # every photo is in the named one
 
 
 def test_the_photos_of_a_discovery_are_found(scene):
@@ -340,28 +298,9 @@ def test_a_discovery_of_other_pairs_is_refused(scene):
         write(made, discovery=discovery)
 
 
-def test_photos_without_a_group_take_no_room_beside_common_and_counter_ones(scene):
-    made = scene()
-    few = pl.col("path").str.contains(r"[345]\.jpg$")
-    ungrouped = made.run.predictions.with_columns(group=pl.when(~few).then("group"))
-    grouped = replace(made.run, predictions=ungrouped, scores=score_predictions(ungrouped))
-    html = write(SimpleNamespace(**{**vars(made), "run": grouped}))
-    assert Counter(photo["side"] for photo in pictures_of(html)) == {"common": 6, "counter": 6}
-    assert "12 photos are shown" in html
-
-
 def test_a_budget_of_nothing_is_wrong_usage(scene):
     with pytest.raises(UsageError, match="leave photos out instead"):
         write(scene(), photo_budget=0)
-
-
-def test_words_of_a_confusion_name_both_backgrounds(scene):
-    html = write(scene(per_group=12))
-    told = re.findall(r'data-class="\d+" data-of="1">(.*? predicted .*?)</a>', html)
-    assert told
-    assert re.fullmatch(
-        r"(ice bear|flamingo) on \w+: \d+ of 12 predicted [\w ]+ \(on \w+: \d+ of 12\)", told[0]
-    )
 
 
 def test_the_figures_of_a_class_are_the_scores(four_models):

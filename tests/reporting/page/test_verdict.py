@@ -1,6 +1,5 @@
 """The verdict is no stronger than the tests."""
 
-import json
 import re
 from dataclasses import replace
 
@@ -11,7 +10,6 @@ from counterground.comparison import full_comparison
 from counterground.decision import plan_photos
 from counterground.metrics import score_predictions
 from counterground.photos import Discovered
-from counterground.reporting import write_report
 from counterground.results import StoppingRecord, percent, regroup
 
 
@@ -290,14 +288,6 @@ def test_where_each_class_has_one_group_the_other_is_missing(make_run, section_o
     assert pair.figures.n == found.photos == 40
 
 
-def test_without_groups_a_model_that_guesses_is_checked_before_it_chooses_pairs(make_run, verdict_of):
-    verdict = verdict_of(make_run({"a": (0.0, 0.0)}, groups=False))
-    assert "No drop can be measured" in verdict.sentence
-    assert answers(verdict)["What to do next?"].startswith("Check the models. Look for the cause first")
-    better = verdict_of(make_run({"a": (0.0, 0.0), "b": (0.8, 0.7)}, groups=False))
-    assert answers(better)["What to do next?"].startswith("Choose pairs of backgrounds.")
-
-
 def test_a_model_near_chance_is_not_said_to_drop_least(make_run, verdict_of):
     """At 2 % of 1000 names nothing can be lost, so the smallest drop would be praised."""
     run = make_run({"a": (0.9, 0.5), "b": (0.9, 0.6), "guess": (0.0, 0.0)}, per_group=40)
@@ -325,35 +315,6 @@ def test_a_model_near_chance_is_named_where_its_drop_may_be_larger(make_run, sec
     sentence = section.verdict.sentence
     assert sentence.startswith("No model clearly above chance lost accuracy from common to counter photos")
     assert sentence.endswith("Left out, near chance: guess.")
-
-
-def test_that_holds_for_other_contrasts(make_run, tmp_path):
-    run = make_run({"good": (0.86, 0.8), "fair": (0.76, 0.7), "guess": (0.02, 0.04)})
-    contrast = "group=counter - group=common"
-    page = " ".join(write_report([run], tmp_path / "report.html", contrast=contrast).read_text().split())
-    assert "No model clearly above chance was less accurate on" in page
-    assert "No model was less accurate" not in page
-
-
-def test_errors_shown_first_are_those_of_the_model_of_the_verdict(make_run, tmp_path):
-    run = make_run({"good": (0.8, 0.86), "fair": (0.7, 0.76), "guess": (0.04, 0.02)})
-    page = write_report([run], tmp_path / "report.html").read_text()
-    shared = json.loads(re.search(r'id="shared1">(.*?)</script>', page)[1])
-    assert shared["models"][shared["lead"]]["label"] == "good"
-
-
-def test_one_cluster_is_no_difference_of_settings(make_run, verdict_of):
-    run = make_run({"a": (0.8, 0.5), "b": (0.7, 0.6)})
-    rows = run.predictions.with_columns(cluster=pl.lit("the only one"))
-    verdict = verdict_of(replace(run, predictions=rows, scores=score_predictions(rows)))
-    told = answers(verdict)
-    few = "There is no interval: all photos, or those of a side, are in one cluster."
-    assert told["More than the other models?"].startswith(f"Not tested. {few}")
-    assert told["Smallest measured drop"].endswith("Too few independent photos to test it against a.")
-    assert verdict.sentence.endswith("34.4 points; there are too few independent photos to judge it.")
-    assert not any(" ." in text or " ," in text for text in (verdict.sentence, *told.values()))
-    rows = rows.with_columns(group=pl.lit(None, pl.String))
-    assert " % . " not in verdict_of(replace(run, predictions=rows, scores=score_predictions(rows))).sentence
 
 
 def test_where_all_models_guess_no_drop_is_judged(make_run, verdict_of):
@@ -430,23 +391,6 @@ def test_photos_that_suffice_in_the_plan_suffice_in_the_report(make_run, verdict
     assert told["What to do next?"].startswith("Nothing: more photos of this kind would change little.")
 
 
-@pytest.mark.parametrize(
-    ("right", "because"),
-    [
-        (pl.lit(value=True), "makes no errors: nothing to plan from."),
-        (pl.lit(value=False), None),
-        (pl.col("group") == "common", "has no scatter within any class and group: nothing to plan from."),
-    ],
-)
-def test_where_nothing_can_be_planned_the_report_says_why(make_run, verdict_of, right, because):
-    run = make_run({"a": (0.9, 0.8)}, classes=["x", "y"], per_group=9)
-    rows = run.predictions.with_columns(correct=right)
-    told = answers(verdict_of(replace(run, predictions=rows, scores=score_predictions(rows))))
-    assert (ENOUGH in told) == (because is not None)  # no drop of a model that guesses is judged
-    if because:
-        assert told[ENOUGH].endswith(f" points cannot be distinguished from zero. a {because}")
-
-
 def test_the_next_step_is_no_stronger_than_the_tests(make_run, verdict_of):
     run = make_run({"a": (0.9, 0.2), "b": (0.9, 0.88)}, per_group=60)
     a, b = (model.get("accuracy", "counter") for model in models_of(run))
@@ -491,19 +435,6 @@ def test_models_of_other_names_are_no_tests_that_p_is_corrected_for(make_run, se
     assert note.endswith("Each benchmark and label space is corrected separately.")
 
 
-def test_sets_of_names_with_one_name_are_corrected_apart(make_run, section_of):
-    """Two referees chose other 20 names: both sets are called confusable."""
-    many = make_run({"a": (0.9, 0.85), "b": (0.9, 0.8), "c": (0.9, 0.8)}, path="many")
-    few = make_run({"d": (0.9, 0.4), "e": (0.9, 0.75)}, path="few")
-    runs = []
-    for run in (many, few):
-        space = run.info.label_space.model_copy(update={"name": "confusable", "version": run.path.name})
-        runs.append(replace(run, info=run.info.model_copy(update={"label_space": space})))
-    found = section_of(*runs)
-    assert "Holm-corrected over 4 tests" in answers(found.verdict)["More than the other models?"]
-    assert found.comparisons.corrected_for == "4 or 12 tests"
-
-
 def test_other_photos_are_no_test(make_run, verdict_of):
     whole = make_run({"a": (0.9, 0.2)}, path="one")
     part = make_run({"b": (0.8, 0.5)}, path="two", lacking={0: "counter"})
@@ -512,15 +443,6 @@ def test_other_photos_are_no_test(make_run, verdict_of):
     assert told["What to do next?"].startswith(  # more photos would not help
         "Decide on other grounds, or evaluate all models on the same photos with the same settings. Do not"
     )
-
-
-def test_a_comparison_that_shows_some_tests_hides_none_from_the_page(make_run, section_of):
-    run = make_run({"a": (0.9, 0.5), "b": (0.85, 0.7), "c": (0.8, 0.7)}, per_group=40)
-    some = full_comparison([run], against="c")
-    assert some.tests.height < some.every_test.height
-    found, whole = section_of(run, comparison=some), section_of(run)
-    assert found.comparisons == whole.comparisons
-    assert found.verdict == whole.verdict
 
 
 def test_classifiers_are_tested_though_runs_with_other_names_repeat_one(make_run, section_of):
@@ -536,12 +458,3 @@ def test_classifiers_are_tested_though_runs_with_other_names_repeat_one(make_run
         (pair,) = found.comparisons.pairs
         (row,) = full_comparison(runs).tests.filter(metric="drop").rows(named=True)
         assert (pair.model, pair.drop.difference.value) == (row["model_a"], row["difference"])
-
-
-def test_a_generative_model_is_not_sent_to_mitigate_which_refuses_it(make_run, verdict_of):
-    run = make_run({"a": (0.9, 0.2)})
-    assert answers(verdict_of(run))["What would make it smaller?"].startswith("Not tried.")
-    rows = run.predictions.with_columns(protocol=pl.lit("answer-loss"))
-    told = answers(verdict_of(replace(run, predictions=rows, scores=score_predictions(rows))))
-    assert "What would make it smaller?" not in told
-    assert told["How much of the drop is the background?"].startswith("Not measured.")
