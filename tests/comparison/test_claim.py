@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import re
 
 import numpy as np
 import pandas as pd
@@ -230,28 +229,6 @@ def test_runs_are_not_compared_with_means_over_photos(referee_run):
     assert any("uses one prompt" in warning for warning in beside.warnings)
 
 
-def test_80_prompts_are_not_sent_to_a_table_of_other_names(make_run):
-    """Table 10 has 1,000 names; no table has 80 prompts and 20 names."""
-    spec = "open_clip:ViT-L-14/laion400m_e31"
-    for space, advice in (
-        ("imagenet", "counterground compare --setting openai-prompts"),
-        ("confusable", "--prompts simple"),
-    ):
-        run = make_run({spec: (0.8, 0.6)}, prompts="openai", label_space=space)
-        (warning,) = (each for each in full_comparison(run).warnings if "80 prompts" in each)
-        assert advice in warning
-
-
-@pytest.mark.parametrize("style", ["table", "markdown", "latex"])
-def test_the_block_is_last_in_every_document(style, paper):
-    said = format_comparison(paper, style)
-    start = {"markdown": "### ", "latex": r"\caption{"}
-    titles = [table.title for table in said.tables] if style == "table" else said.split(start[style])[1:]
-    assert [
-        title.startswith("Does the claim hold in the paper's other settings?") for title in titles
-    ] == 3 * [False] + [True]
-
-
 def test_the_settings_of_the_block_stand_in_their_order(claim):
     said = format_claim(claim, "probit", "markdown")
     places = [said.index(f"| {each.tables}: {each.description} |") for each in SETTINGS.values()]
@@ -283,41 +260,9 @@ def test_json_and_csv_stay_readable(capsys, claim):
     assert len(json.loads(ran(capsys, "--setting", "all", "--format", "json"))) == len(rows)
 
 
-def test_all_settings_take_no_runs(capsys):
-    assert "leave out RUN" in ran(capsys, "run", "--setting", "all", status=2)
-    assert "leave out RUN" in ran(capsys, "--setting", "all", "--baseline", "clip", status=2)
-    said = " ".join(ran(capsys, "--setting", "all", "--scale", "logit").split())
-    assert "Does the claim hold in the paper's other settings?" in said
-    assert "logits" in said
-
-
 def test_the_command_offers_the_papers_settings():
     (option,) = [each for each in counterground.commands["compare"].params if each.name == "setting"]
     assert list(option.type.choices) == [*SETTINGS, "all"]
-
-
-def test_columns_of_numbers_and_only_these_are_aligned_to_the_right(paper, claim, small_run):
-    texts = [
-        format_comparison(paper, "markdown"),
-        format_comparison(full_comparison([small_run], published=False), "markdown"),
-        format_claim(claim, "probit", "markdown"),
-    ]
-    numbers = 0
-    for block in "\n\n".join(texts).split("\n\n"):
-        if not block.startswith("| "):
-            continue
-        _, ruled, *rows = (
-            [cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()
-        )
-        assert {len(row) for row in rows} == {len(ruled)}
-        for rule, *cells in zip(ruled, *rows, strict=True):
-            told = [cell.replace("\\", "") for cell in cells if cell]  # where it is text, it is escaped
-            numeric = all(
-                re.match(r"(yes: |no: |inconclusive: )?[-−+<\[]? ?\d|–$|\[−", cell) for cell in told
-            )
-            assert rule == ("---:" if numeric else ":---"), told
-            numbers += numeric
-    assert numbers > 20
 
 
 def test_the_notes_count_the_intervals_off_the_line():

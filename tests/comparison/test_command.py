@@ -3,11 +3,7 @@
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +14,6 @@ import counterground as cg
 from counterground.cli import main
 from counterground.errors import UsageError
 
-COMMAND = Path(sys.executable).parent / "counterground"
 L14 = "open_clip:ViT-L-14/openai"
 
 
@@ -203,34 +198,6 @@ def test_python_mirrors_the_command(folders):
         cg.compare(published=False)
 
 
-def test_reproduce_tells_what_it_leaves_out_and_takes_no_options_of_tests(folders):
-    said = " ".join(ran(folders / "mine", folders / "small", "--reproduce").split())
-    assert "Warning: small is left out. Measured on stamps" in said
-    for words in (
-        ["--against", L14],
-        ["--baseline", "clip"],
-        ["--scale", "probit"],
-        ["--setting", "unbalanced"],
-    ):
-        assert f"leave out {words[0]}" in ran(folders / "mine", "--reproduce", *words, status=2)
-
-
-@pytest.mark.parametrize("option", ["--published", "--reproduce"])
-def test_names_are_whole_on_60_columns_and_lines_end_without_blanks(option):
-    done = subprocess.run(
-        [str(COMMAND), "compare", option],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "60"},
-        check=True,
-    )
-    lines = done.stdout.splitlines()
-    assert max(map(len, lines)) <= 60
-    assert [line for line in lines if line != line.rstrip()] == []
-    for word in ("DataComp1B", "LAION400M", "ConvNext/BW", "AlexNet"):
-        assert any(line.startswith(word) or f" {word}" in line for line in lines), word
-
-
 def test_two_documents_share_no_label():
     labels = [
         {
@@ -242,31 +209,3 @@ def test_two_documents_share_no_label():
     ]
     assert all(labels)
     assert not labels[0] & labels[1]
-
-
-def test_warnings_stand_beside_csv_which_has_no_place_for_them(folders, capsys):
-    assert main(["compare", str(folders / "mine"), str(folders / "small"), "--format", "csv"]) == 0
-    printed = capsys.readouterr()
-    found = cg.compare([folders / "mine", folders / "small"])
-    assert printed.err.splitlines() == [f"Warning: {sentence}" for sentence in found.warnings]
-    assert len(list(csv.DictReader(io.StringIO(printed.out)))) == found.models.height
-
-
-def test_one_model_each_is_shown_with_a_warning(tmp_path):
-    """Other names on the same photos, and other photos: beside each other, with the reason for no test."""
-    sizes, folders = np.full((6, 2), 40), {}
-    for path, spec, level, name, names in (
-        ("n1", L14, (0.7, 0.5), "stamps", "openai"),
-        ("n2", L14, (0.9, 0.2), "stamps", "wordnet"),
-        ("n3", OPEN_CLIP_REFEREE, (0.9, 0.2), "other", "wordnet"),
-    ):
-        run = make_paper_run({spec: level}, sizes=sizes, name=name, names=names, path=path)
-        folders[path] = write_run(run, tmp_path / path)
-    names = " ".join(ran(folders["n1"], folders["n2"]).split())
-    assert "Encoders write class names in different ways" in names
-    assert "No paired tests on stamps: A comparison needs two models" in names
-    photos = " ".join(ran(folders["n1"], folders["n3"]).split())
-    assert "These runs are on different photos" in photos
-    assert "No run has the model 'x'" in ran(folders["n1"], folders["n3"], "--against", "x", status=2)
-    against = " ".join(ran(folders["n1"], folders["n3"], "--against", L14).split())
-    assert "No paired tests on other: There are no predictions of" in against

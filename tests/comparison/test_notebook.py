@@ -77,20 +77,3 @@ def test_effective_robustness_alone_says_its_line():
     assert (
         len([row for row in rows(html) if len(row) == 5 and row[0] != "Model"]) == robustness.residuals.height
     )
-
-
-def test_without_the_paper_there_are_no_answers(make_run):
-    html = full_comparison(make_run(LEVELS), published=False)._repr_html_()
-    assert "Do larger models help?" not in html
-    assert "of the paper" not in html
-
-
-def test_a_comparison_in_a_repl_is_short(make_run, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
-    shown = repr(full_comparison(make_run(LEVELS)))
-    assert "2 of run" in shown.splitlines()[0]
-    assert "efficientnet-lite0" in shown
-    assert "more models" in shown
-    assert shown.splitlines()[-1].endswith("warnings: see .warnings")
-    assert len(shown.splitlines()) < 60
-    assert max(map(len, shown.splitlines())) <= 100

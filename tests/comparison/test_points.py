@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record, paper_sizes, printed_accuracies
 
-import counterground as cg
 from counterground.comparison import POINTS_SCHEMA, full_comparison, model_points
 from counterground.errors import UsageError
 from counterground.published import load_table, published_models
@@ -165,14 +164,6 @@ def test_figure_3s_25_prairie_chickens_are_as_good_as_259(make_run):
 def test_models_without_groups_are_left_out(make_run, small_run):
     bare = small_run.scores.filter(pl.col("metric") != "drop")
     assert model_points([replace(small_run, scores=bare)], published=False).is_empty()
-
-
-def test_a_run_without_groups_is_named_beside_the_paper_too(make_run):
-    runs = [make_run({"m": (0.8, 0.6)}, path="a"), make_run({"n": (0.8, 0.6)}, path="b")]
-    runs[1] = replace(runs[1], scores=runs[1].scores.filter(pl.col("metric") != "drop"))
-    for published in (False, True):
-        warned = " ".join(cg.compare(runs, published=published).warnings)
-        assert "No drop can be computed from b, whose models are left out." in warned, published
 
 
 def test_runs_of_one_folder_name_are_told_apart(make_run):

@@ -10,7 +10,6 @@ from scipy.stats import norm, spearmanr
 
 from counterground.comparison import (
     drop_agreement,
-    format_comparison,
     full_comparison,
     model_points,
     rank_models,
@@ -220,21 +219,6 @@ def test_runs_elsewhere_are_compared_among_themselves_only(small_run):
     assert set(alone["classes"]) == {6}
 
 
-def test_a_pair_of_two_runs_names_them(make_run):
-    rng = np.random.default_rng(1)
-    levels = {f"torchvision:{name}": rng.uniform(0.4, 0.9, (6, 2)) for name in "ab"}
-    runs = [
-        make_run(levels, sizes=np.full((6, 2), 40), name="stamps", path=path, seed=seed, precision=precision)
-        for path, seed, precision in (("one", 0, "fp32"), ("two", 1, "bf16"))
-    ]
-    said = format_comparison(full_comparison(runs, published=False), "markdown")
-    assert "torchvision:a (one) and torchvision:a (two)" in said
-    assert "| a (one) |" in said
-    alone = format_comparison(full_comparison(runs[:1], published=False), "markdown")
-    assert "(one)" not in alone
-    assert "| torchvision:a and torchvision:b |" in alone
-
-
 def test_a_model_near_chance_is_not_ranked(make_run):
     """At 0 % a model cannot drop: first by drop, it would pass for one that hardly relies on backgrounds."""
     found = full_comparison(make_run({"sees": (0.9, 0.6), "guesses": (0.0, 0.0)}), published=False)
@@ -243,17 +227,6 @@ def test_a_model_near_chance_is_not_ranked(make_run):
     assert any(warning.startswith("guesses is not clearly above chance, ") for warning in found.warnings)
     assert not any(warning.startswith("No model of these runs") for warning in found.warnings)
     assert any(" % on common photos: a small drop says nothing" in warning for warning in found.warnings)
-
-
-def test_models_are_counted_by_their_source_the_most_first_and_each_has_a_picture(small_run):
-    found = full_comparison(small_run)
-    assert repr(found).startswith("Models: 43 of the paper, 30 of its 2025 reproduction, 4 of small\n")
-    assert f"\nand {43 - 12} more models\n" in repr(found)
-    page = found._repr_html_()
-    for row in found.models.iter_rows(named=True):
-        sides = [f"{100 * row[group]:.1f}" for group in ("common", "counter")]
-        assert "<title>disc {}, ring {}</title>".format(*sides) in page
-    assert page.count("<title>disc ") == 43 + 30 + 4
 
 
 def test_what_is_compared_is_the_first_contrast_of_the_first_run(make_run):

@@ -15,7 +15,7 @@ from counterground.comparison import effective_robustness, model_points
 # A distance from a line without error, which no fit gives.
 from counterground.comparison._robustness import deviation
 from counterground.errors import UsageError
-from counterground.metrics import Contrast, fit_line, fit_line_with_errors
+from counterground.metrics import fit_line, fit_line_with_errors
 from counterground.published import load_table
 
 DENSITY = {"probit": norm.pdf, "logit": logistic.pdf}
@@ -273,17 +273,6 @@ def test_models_far_from_those_of_the_line_are_named(make_run):
         "The line on stamps is based on common accuracies from 70.0 to 80.0 %; it is extrapolated for far/x."
     )
     assert effective_robustness(model_points()).warnings == ()
-
-
-def test_warnings_of_a_line_name_the_side_of_the_contrast(make_run):
-    levels = {f"torchvision:{k}": (0.7, 0.5 + 0.1 * k) for k in range(3)} | {"open_clip:far/x": (0.3, 0.2)}
-    run = make_run(levels, sizes=np.full((4, 2), 20), name="stamps")
-    contrast = Contrast("mirrored", "group=counter", "group=common")
-    points = model_points([run.with_contrast(contrast)], published=False, contrast=contrast)
-    told = " ".join(effective_robustness(points, contrast=contrast).warnings)
-    assert "is based on accuracies on group=counter from" in told
-    assert "the sampling variance of its models' accuracies on group=counter is" in told
-    assert "common accuracies" not in told
 
 
 def test_the_second_slope_takes_the_errors_that_a_runs_intervals_imply(make_run):

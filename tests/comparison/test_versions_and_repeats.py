@@ -362,13 +362,6 @@ def test_two_results_of_one_model_are_named_by_their_runs_in_every_test(make_run
     assert len(pairs) == len(set(pairs)) == 6
 
 
-def test_tests_of_drops_in_a_notebook_name_the_benchmark_where_there_are_several(stamps):
-    runs = [stamps("a", lites(0)), stamps("b", lites(0.3), version=NEW)]
-    html = full_comparison(runs, published=False)._repr_html_()
-    for version in ("stamps00", "zzzzzzzz"):
-        assert html.count(f"efficientnet-lite3, on stamps (version {version})</td>") == 3
-
-
 @pytest.mark.parametrize("cluster", ["all", "own"])
 def test_photos_without_spread_are_compared(make_run, cluster):
     """All class drops are equal, and all photos share one cluster, or each class has one."""
@@ -381,24 +374,6 @@ def test_photos_without_spread_are_compared(make_run, cluster):
     assert found.points["drop"].to_list() == [0.5, 0.5, 1.0]
     assert "torchvision:a minus torchvision:c" in format_comparison(found, "markdown")
     assert "<table" in found._repr_html_()
-
-
-def test_the_headings_of_tests_say_how_their_models_were_asked(stamps):
-    levels = {B32: (0.8, 0.7), L14: (0.8, 0.6)}
-    runs = [stamps(names, levels, names=names) for names in ("openai", "wordnet")]
-    said = format_comparison(full_comparison(runs, published=False), "markdown").replace("\\", "")
-    for run in runs:
-        assert f"{B32} minus {L14}, names {run.info.names} |" in said
-    assert "names" not in format_comparison(full_comparison(runs[0], published=False), "markdown")
-
-
-def test_a_run_whose_models_are_left_out_is_named(make_run, small_run):
-    alone = make_run(
-        {"efficientnet-lite0": (0.7, 0.5)}, sizes=np.array([[9, 0]] * 3), name="x", path="runs/x"
-    )
-    said = "No drop can be computed from x, whose models are left out."
-    assert said in full_comparison([small_run, alone], published=False).warnings
-    assert said not in full_comparison([alone], published=False).warnings
 
 
 def test_a_photo_that_one_run_lacks_takes_no_test_from_the_others(make_run):

@@ -358,3 +358,10 @@ def test_what_needs_files_refuses_composites(composites, tmp_path, use):
     with pytest.raises(UsageError, match=r"composites made in memory: .* the photos themselves"):
         use(composites, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_cut_out_may_be_numbered_from_0(discs):
+    numbered = discs.photos.with_columns(cutout=pl.col("class_index") % 2)
+    benchmark = Benchmark(discs.name, discs.root, numbered, discs.label_space)
+    photos = plan_swap(benchmark, SwapSettings(kinds=("grey",))).benchmark.photos
+    assert Counter(photos["cluster"]) == {"0.0": 2, "1.0": 2}

@@ -13,7 +13,6 @@ from scipy.stats import norm
 
 import counterground as cg
 from counterground.cli import counterground as command
-from counterground.cli import main
 from counterground.decision import Assumptions, Pilot
 from counterground.errors import UsageError
 from counterground.metrics import drop_error, drop_interval, paired_test
@@ -435,10 +434,3 @@ def test_a_plan_fails_only_where_no_model_is_left(make_run):
         cg.plan(run, drop=95)
     with pytest.raises(UsageError, match=r"^Each model has no drop to plan for"):
         cg.plan(make_run({"a": (0.8, 0.6), "b": (0.8, 0.6)}, groups=False), drop=10)
-
-
-def test_the_command_prints_notes_below_the_table(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
-    assert main(["plan", "--drop", "10"]) == 0
-    shown = capsys.readouterr().out
-    assert shown.index("Photos") < shown.index("Assumed: 20 classes with 20 photos in each group")

@@ -415,3 +415,12 @@ def test_names_of_classes_are_no_depth():
     check_depth("hf:x", {"label2id": {"depth gauge": 1050}, "id2label": {"1050": "depth gauge"}})
     with pytest.raises(CounterGroundError, match="2000 as num_hidden_layers"):
         check_depth("hf:x", {"vision_config": {"num_hidden_layers": 2000}})
+
+
+def test_two_names_for_one_class_in_a_users_classifier_match_nothing(user_module):
+    model = load_model(f"{user_module}:doubled", device="cpu")
+    assert model.imagenet_columns == (None, None, 8)
+    assert (
+        "2 class names (Ursus maritimus, ice bear) share an ImageNet class"
+        in model.description["warnings"][0]
+    )

@@ -14,14 +14,12 @@ import counterground as cg
 from counterground.cli import main
 
 # The command prints it, and no face of the room does: the sentence after the table.
-from counterground.cli._show import show_run
-from counterground.metrics import BREAKDOWN_SCHEMA, KEY_SCHEMA, Contrast, Design, score_by
+from counterground.metrics import BREAKDOWN_SCHEMA, KEY_SCHEMA, score_by
 from counterground.results import (
     BreakdownView,
     StoppingRecord,
     contrast_scores,
     format_scores,
-    has_unpaired_backgrounds,
     join_breakdowns,
     plain_text,
 )
@@ -123,43 +121,6 @@ def test_photos_without_backgrounds_have_no_such_table(unpaired, tmp_path, capsy
     folder = write_run(type(unpaired)(unpaired.path, unpaired.info, bare, unpaired.scores), tmp_path / "run")
     assert main(["scores", str(folder), "--by", "background"]) == 2
     assert "No photo of these runs has a background" in capsys.readouterr().err
-
-
-def test_a_run_with_attributes_says_how_to_break_down_by_them(make_run, capsys):
-    run = make_run({"m": (0.9, 0.6)})
-    show_run(run)
-    assert "--by" not in capsys.readouterr().out
-    show_run(replace(run, predictions=run.predictions.with_columns(size=pl.lit(0.1), weather=pl.lit("fog"))))
-    assert "Accuracy by weather: counterground scores" in capsys.readouterr().out
-
-
-def test_an_evaluation_without_pairs_shows_it_and_the_way_to_pairs(make_run, unpaired, capsys):
-    assert has_unpaired_backgrounds(unpaired)
-    show_run(unpaired)
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "Background" in printed
-    assert "counterground discover BENCHMARK --referee m --out pairs" in printed
-    own = Design(contrasts=(Contrast.parse("one: all - class_name=x within all"),)).to_json()
-    benchmark = unpaired.info.benchmark.model_copy(update={"design": own})
-    show_run(replace(unpaired, info=unpaired.info.model_copy(update={"benchmark": benchmark})))
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "Background" in printed
-    assert "discover" not in printed
-    paired = make_run(LEVELS)
-    assert not has_unpaired_backgrounds(paired)
-    show_run(paired)
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "discover" not in printed
-    assert "Background" not in printed
-
-
-def test_many_backgrounds_are_not_a_wall_of_text(unpaired, capsys):
-    each = unpaired.predictions.with_columns(background=pl.col("path"))
-    show_run(replace(unpaired, predictions=each))
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "Accuracy on " in printed
-    assert "--by background" in printed
-    assert "0/common/0.jpg" not in printed
 
 
 def test_legacy_loading_is_stamped_on_every_table(make_run, tmp_path, shown):

@@ -20,8 +20,6 @@ from counterground.results import (
     BreakdownView,
     ContrastFigures,
     contrast_scores,
-    format_scores,
-    plain_text,
     regroup,
 )
 
@@ -217,23 +215,6 @@ def test_a_run_without_the_drop_is_not_left_out_unsaid(designed, make_run):
     assert [text for text in warnings if said in text]
 
 
-def test_a_run_without_groups_says_which_columns_it_has(make_run, tmp_path, capsys):
-    run = make_run(LEVELS)
-    bare = run.predictions.with_columns(group=pl.lit(None, pl.String), place=pl.lit("land"))
-    write_run(replace(run, predictions=bare), tmp_path / "bare")
-    assert main(["scores", str(tmp_path / "bare"), "--contrast", "drop"]) == 2
-    error = capsys.readouterr().err
-    assert "No photo has a group, which the contrast 'drop' asks for" in error
-    assert error.endswith("cluster, place.\n")
-    assert main(["scores", str(tmp_path / "bare"), "--by", "cell"]) == 2
-    assert "in a cell of their design (class_name, group): leave out --by cell" in capsys.readouterr().err
-
-
-def test_a_comparison_writes_the_contrast_out(shown):
-    text = "place=land - place=water within weather, class_name"
-    assert f"contrast: {text}." in " ".join(shown("--contrast", text, command="compare").split())
-
-
 def test_models_are_compared_in_the_benchmarks_own_contrast(designed, shown):
     found = cg.compare(designed)
     assert found.contrast == DESIGN.contrasts[0]
@@ -306,33 +287,6 @@ def test_runs_with_other_contrasts_of_one_name_are_told_apart(designed):
     second = replace(designed, info=designed.info.model_copy(update={"benchmark": record}))
     with pytest.raises(UsageError, match="several contrasts called 'fog'"):
         contrast_scores([designed, second], "fog")
-
-
-def test_a_contrast_that_two_runs_define_differently_is_said_to_be_left_out_of_their_table(designed):
-    other = Contrast("fog", "weather=fog", "weather=clear")
-    scores = score_predictions(designed.predictions, design=Design(contrasts=(other,)))
-    both = pl.concat(
-        table.select(pl.lit(name).alias("run"), pl.all())
-        for name, table in (("one", designed.scores), ("two", scores))
-    )
-    said = " ".join(plain_text(format_scores(both)).split())
-    assert "Left out, since these runs define it differently: fog." in said
-    assert "Left out" not in plain_text(format_scores(designed.scores))
-
-
-def test_a_drop_that_is_not_common_minus_counter_is_explained(make_run):
-    run = make_run({"m": (0.9, 0.5)}, classes=["ox", "gull"], per_group=20)
-    note = "Classes with photos of only one group count in common or counter, but not in the drop."
-    for view in (format_scores(run.scores), contrast_scores([run], DROP)):
-        assert note not in " ".join(plain_text(view).split())
-    rows = run.predictions
-    one_sided = rows.filter((pl.col("class_index") == 0) | (pl.col("group") == "common"))
-    one_sided = one_sided.with_columns(correct=pl.col("correct") & (pl.col("class_index") == 0))
-    run = replace(run, predictions=one_sided, scores=score_predictions(one_sided))
-    for view in (format_scores(run.scores), contrast_scores([run], DROP)):
-        assert note in " ".join(plain_text(view).split())
-    by_class = format_scores(run.scores, by_class=True, class_names={0: "ox", 1: "gull"})
-    assert note not in " ".join(plain_text(by_class).split())
 
 
 def test_a_side_with_several_values_is_one_column_of_markdown(designed):

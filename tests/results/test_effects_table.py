@@ -106,13 +106,6 @@ def test_rows_are_those_of_the_metrics_over_all_or_by_class(swapped, capsys):
     )
 
 
-def test_effects_of_one_class_are_not_called_means_over_classes(swapped, capsys):
-    assert "Means over classes;" in shown(capsys, "swapped", "--effects", "--format", "markdown")
-    by_class = shown(capsys, "swapped", "--effects", "--by", "class", "--format", "markdown")
-    assert "over classes" not in by_class
-    assert "p of no effect, uncorrected." in by_class
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [

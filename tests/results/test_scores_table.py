@@ -277,30 +277,9 @@ def test_a_notebook_shows_scores_as_a_table_with_a_picture_of_each_drop(make_run
     assert (ring - 8) / 144 == pytest.approx(counter, abs=0.001)
 
 
-def test_many_models_and_warnings_are_folded_in_a_notebook(make_run):
-    run = make_run(
-        {f"m{number}": (0.7, 0.5) for number in range(6)},
-        warnings=[f"w{n}" for n in range(5)],
-        as_published=True,
-    )
-    shown = run._repr_html_()
-    assert "<summary>2 more models</summary>" in shown
-    assert "<summary>2 more warnings</summary>" in shown
-    assert shown.index("Legacy loading") < shown.index("<table")
-
-
 def test_an_unknown_format_is_wrong_usage(four_models):
     with pytest.raises(UsageError, match="Did you mean 'markdown'"):
         format_scores(four_models.scores, "markdwn")
-
-
-def test_the_headline_says_the_drop_with_its_interval(four_models):
-    model = regroup(four_models.scores)[0]
-    drop = model.get("drop")
-    assert headline(model) == (
-        f"efficientnet-lite0 loses {percent(drop.value)} points {bounds(drop.low, drop.high)} "
-        "from common to counter photos"
-    )
 
 
 def test_the_headline_turns_a_negative_drop_into_a_gain(make_run):
@@ -345,17 +324,6 @@ def test_the_notebook_fragment_is_escaped_and_repeats_the_notes(make_run):
     assert "<script" not in fragment
     assert "Conditional on &lt;51&gt; cut-outs." in fragment
     assert percent(value_of(run.scores, "<script>alert(1)</script>", "drop")) in fragment
-
-
-def test_a_run_in_a_repl_is_its_table_as_on_a_terminal(four_models, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("FORCE_COLOR", "1")  # as the kernels of notebooks do
-    shown = repr(four_models)
-    assert "\x1b" not in shown
-    table = plain_text(format_scores(four_models.scores), width=100)
-    assert shown.splitlines()[1:] == table.splitlines()
-    assert four_models.info.benchmark.name in shown.splitlines()[0]
-    assert len(shown) < 4000
 
 
 def test_accuracy_over_photos_stands_beside_the_balanced_one_where_classes_differ_in_size(make_run):

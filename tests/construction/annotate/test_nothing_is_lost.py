@@ -232,3 +232,25 @@ def test_what_another_process_changes_meanwhile_is_not_replaced(pool, serve, ask
             time.sleep(0.5)  # the server has read what it can, and waits for its turn to write
         assert "Somebody else has changed" in json.dumps(json.loads(answer.result().text))
     assert pool.setting(setting) == others
+
+
+def test_an_undo_that_waits_is_of_what_was_decided_before_it(pool, serve, visit):
+    ann = visit(serve(pool).links["ann"], outages=True)
+    first = ann.see()
+    ann.press("w")
+    ann.saved()
+    ann.page.reload()  # only the server knows now what was last
+    ann.see()
+    ann.page.wait_for_timeout(300)
+    ann.context.set_offline(True)
+    ann.press("l")
+    ann.press("u")
+    ann.page.keyboard.press("u")
+    ann.press("s")
+    ann.context.set_offline(False)
+    ann.page.wait_for_function(
+        "first => document.querySelector('.view img').getAttribute('src') === first", arg=first
+    )
+    ann.saved()
+    made, _ = events(pool)
+    assert made.filter(~pl.col("undone"))["labels"].to_list() == [["sand"]]

@@ -366,3 +366,14 @@ def test_evaluate_and_report_work_where_every_answer_is_right_in_one_cluster(tmp
     assert set(open_run(out).scores.filter(metric="drop")["value"]) == {0.0}
     assert "loses 0.0 points" in Page((out / "report.html").read_text("utf-8")).text
     assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+
+
+def test_names_do_not_turn_figures_round(make_run, tmp_path):
+    mean, arabic = "ice\u202e bear\x07", "دب"
+    run = make_run({"m\u2066": (0.9, 0.4), "n": (0.8, 0.5)}, classes=[mean, arabic], name="my\u202e photos")
+    written = write_report([run], tmp_path / "page.html").read_text("utf-8")
+    assert not {"\u202e", "\u2066", "\x07"} & set(written)
+    assert '<bdi data-class="0" data-of="1">ice bear</bdi>' in written
+    assert f'<bdi data-class="1" data-of="1">{arabic}</bdi>' in written
+    assert '"name":"ice bear"' in written
+    assert f'"name":"\u2068{arabic}\u2069"' in written  # for the sentences that the script makes

@@ -20,3 +20,13 @@ def test_a_tap_on_a_point_tells_its_figures_and_one_elsewhere_closes(visit, fami
     frame = tab.locator("#chart1").bounding_box()
     tab.touchscreen.tap(frame["x"] + 60, frame["y"] + 50)
     tip.wait_for(state="hidden")
+
+
+def test_what_is_filtered_away_cannot_be_seen(visit, families):
+    tab = visit(families[1], width=390)
+    assert len(names(tab)) == 8
+    tab.get_by_label("Find a model").fill("lite1")
+    assert names(tab) == ["lite1"]
+    tab.get_by_label("Find a model").fill("")
+    tab.get_by_role("checkbox", name="CLIP").uncheck()
+    assert sorted(names(tab)) == ["lite0", "lite1", "lite2", "lite3"]
