@@ -15,7 +15,6 @@ from counterground.comparison import (
     format_comparison,
     full_comparison,
     model_points,
-    titles,
 )
 from counterground.errors import UsageError
 from counterground.metrics import compare_models, holm, score_predictions
@@ -66,29 +65,6 @@ def test_ranks_and_tests_of_one_version_do_not_depend_on_the_other(stamps):
             assert ours.select(ranks).equals(one.models.select(ranks))
             assert both.tests.filter(benchmark_version=version).equals(one.tests)
     assert alone[0].models["rank_high"].to_list() == [2, 2]
-
-
-def test_versions_of_one_name_are_told_apart_everywhere(stamps):
-    runs = [stamps("a", lites(0)), stamps("b", lites(0.3), version=NEW), stamps("c", {B32: (0.7, 0.5)})]
-    found = full_comparison(runs, published=False)
-    assert titles(found.points) == {
-        "stamps00" * 8: "stamps (version stamps00)",
-        NEW: "stamps (version zzzzzzzz)",
-    }
-    for style in ("table", "markdown"):
-        said = written(found, style)
-        assert "5 models on stamps (version stamps00), label space imagenet" in said
-        assert "4 models on stamps (version zzzzzzzz), label space imagenet" in said
-        assert "minus efficientnet-lite1, on stamps (version zzzzzzzz)" in said
-    html = written(found, "html")
-    assert "Line of imagenet models on stamps (version zzzzzzzz) (b)" in html
-    one_each = [stamps("d", {B32: (0.7, 0.5)}), stamps("e", {B32: (0.9, 0.2)}, version=NEW)]
-    warnings = full_comparison(one_each, published=False).warnings
-    assert len(set(warnings)) == len(warnings)
-    assert [w.partition(":")[0] for w in warnings if w.startswith("No paired tests")] == [
-        "No paired tests on stamps (version stamps00)",
-        "No paired tests on stamps (version zzzzzzzz)",
-    ]
 
 
 def test_each_table_stands_above_its_own_line(stamps):
@@ -262,26 +238,6 @@ def test_what_two_runs_hold_alike_is_one_row_that_names_both(stamps):
     classifiers = found.tests.filter(~pl.col("model_a").str.contains("open_clip"), metric="drop")
     pairs = classifiers.filter(~pl.col("model_b").str.contains("open_clip")).select("model_a", "model_b")
     assert pairs.height == pairs.unique().height == 6
-
-
-def test_tests_say_how_many_they_are_corrected_with(stamps):
-    """Sets of 20 names that two referees chose have one name; their tests are apart."""
-    runs = [
-        stamps(path, levels, label_space="confusable", space_version=path)
-        for path, levels in (("a", lites(0)), ("b", {B32: (0.8, 0.5), L14: (0.9, 0.6)}))
-    ]
-    found = full_comparison(runs, published=False)
-    counts = found.tests.group_by("source_a", "corrected_for").len().rows()
-    assert sorted(counts) == [("a", 24, 24), ("b", 4, 4)]
-    for style in ("markdown", "html"):
-        assert "Each benchmark and label space is corrected separately." in written(found, style)
-    alone = full_comparison(runs[0], published=False)
-    assert "corrected separately" not in written(alone, "markdown")
-    chosen = full_comparison(runs, published=False, against=L14)
-    assert "corrected separately" in written(chosen, "markdown")
-    assert [w for w in chosen.warnings if w.startswith("No paired tests")] == [
-        f"No paired tests on stamps in a: There are no predictions of '{L14}' there."
-    ]
 
 
 @pytest.mark.parametrize(

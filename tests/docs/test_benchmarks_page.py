@@ -39,21 +39,3 @@ def test_what_is_measured_is_what_the_designs_say():
             "`drop`" if design.contrasts[0].name == "drop" else f"`{design.contrasts[0]}`"
         )
         assert all(re.search(rf"`{contrast.name}\b", contrasts) for contrast in design.contrasts)
-
-
-def test_licences_references_and_addresses():
-    shown = table("Where they come from")
-    for info in LAYOUTS:
-        get, licence, cite, home = shown[info.name]
-        assert get == ("download" if info.get.__self__.urls else "by hand")
-        assert licence == info.licence
-        assert cite == ", ".join(f"`{key}`" for key in info.cite)
-        assert home == f"<{info.homepage}>"
-
-
-def test_options_are_named():
-    for info in LAYOUTS:
-        for option, values in info.options.items():
-            assert all(
-                f"`{info.name}?{option}={value}`" in PAGE or f"`{value}`" in PAGE for value in values[1:]
-            )

@@ -11,7 +11,6 @@ from noise_photos import ANIMALS, save_noise
 
 import counterground as cg
 from counterground.cli import main
-from counterground.paper.figures import FIGURES
 from counterground.paper.study import TheorySettings
 from counterground.paper.study.theory import simulate_grid
 
@@ -56,21 +55,8 @@ def test_the_lines_run(workplace, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_the_first_line_is_understood(workplace, monkeypatch):
-    """Drawing everything takes long and is tested figure by figure: one of them, by the same words."""
-    monkeypatch.chdir(workplace)
-    assert main([*shlex.split(LINES[0])[1:], "--only", "8", "--format", "svg"]) == 0
-
-
-@pytest.mark.slow
 def test_the_notebooks_lines_run(workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     exec(code, {})
     assert Path("figures-mine/figure-2a-own.svg").is_file()
-
-
-def test_every_figure_is_in_the_list():
-    rows = re.findall(r"^\| ([0-9a-z, ]+) \|", PAGE, flags=re.MULTILINE)
-    listed = [name.strip() for row in rows for name in row.split(",")]
-    assert sorted(listed) == sorted([*FIGURES, "figure", "tables"])

@@ -7,14 +7,11 @@ import shlex
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 from disc_photos import CLASSES, COMMON, LABELS, disc, save
 
 import counterground as cg
 from counterground.cli import counterground, main
-from counterground.photos import assign_classes
-from counterground.results import EFFECTS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "intervene.md").read_text()
@@ -56,17 +53,6 @@ def test_own_photos_on_the_command_line_and_in_python(workplace, capsys):
     assert cg.open_run("runs/python").info.intervention.foregrounds == 4
 
 
-@pytest.mark.slow
-def test_the_contrast_on_the_page_can_be_asked_for(workplace, capsys):
-    (command,) = (
-        line for line in PAGE.splitlines() if line.startswith("counterground scores") and "same" in line
-    )
-    model = {"kinds": ["same", "other"], "foregrounds": 2, "backgrounds_per_label": 1, "report": False}
-    cg.swap("my-photos", "efficientnet-lite0", masks="my-masks", out="runs/mine", **model)
-    assert main(shlex.split(command)[1:]) == 0, capsys.readouterr().err
-    assert "swap=same" in capsys.readouterr().out
-
-
 def test_every_option_of_its_own_is_explained():
     options = {long for option in counterground.commands["swap"].params for long in option.opts}
     own = {"--masks", "--kinds", "--labels", "--backgrounds-per-label", "--foregrounds", "--placement"}
@@ -74,17 +60,3 @@ def test_every_option_of_its_own_is_explained():
     assert own <= options
     for option in own:
         assert re.search(rf"{option}(?![\w-])", PAGE), option
-
-
-def test_every_effect_is_explained():
-    for title in EFFECTS.values():
-        assert f"| {title.format(background='LABEL', k='*k*')} |" in PAGE, title
-
-
-def test_boxes_of_the_natural_photos_are_inside_and_their_classes_imagenets():
-    shown = pl.read_csv(ROOT / "scripts" / "gcompris_photos.csv")
-    for low, high in (("left", "right"), ("top", "bottom")):
-        inside = (shown[low] >= 0) & (shown[low] < shown[high]) & (shown[high] <= 100)
-        assert inside.all(), shown.filter(~inside)
-    assert None not in assign_classes(shown["class_name"].to_list()).label_space.imagenet
-    assert f"{len(shown)} show an animal" in PAGE

@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from counterground.cli import counterground
-from counterground.masks import REASONS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "masks.md").read_text()
 
@@ -17,8 +14,3 @@ def test_every_option_is_explained():
     options = {long for option in counterground.commands["masks"].params for long in option.opts}
     for option in options - {"--quiet", "-q", "-o", "--overwrite", "--accept-license"}:
         assert re.search(rf"{option}(?![\w-])", PAGE), option
-
-
-@pytest.mark.parametrize("reason", REASONS)
-def test_every_reason_has_its_meaning(reason):
-    assert f"| {reason} | {REASONS[reason]} |" in PAGE

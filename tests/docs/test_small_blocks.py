@@ -109,12 +109,6 @@ def test_a_design_in_python_leads_to_its_contrast(here, capsys):
     assert read_benchmark("birds/benchmark").design.contrasts[0].name == "place_gap"
 
 
-def test_own_photos_in_the_readme_are_those_of_the_page_that_runs_them():
-    (_, readme) = blocks("README.md", "console")
-    (page,) = blocks("docs/own-photos.md", "console")
-    assert readme == page
-
-
 def test_photos_that_viewers_turn_are_turned(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tag = Image.Exif()

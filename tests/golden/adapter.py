@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from counterground.comparison import claim_by_setting, full_comparison
-from counterground.discovery import find_pairs
 from counterground.decision import Assumptions, Limits, check_run, plan_photos
+from counterground.discovery import find_pairs
 from counterground.metrics import Contrast, Design, agreement, score_by, score_predictions, swap_effects
 from counterground.mitigation import FitData, list_mitigations
 from counterground.results import (

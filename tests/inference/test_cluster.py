@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import threading
 import time
 from dataclasses import replace
@@ -20,7 +19,6 @@ from disc_photos import background_only, disc_photos
 from noise_photos import save_animals, save_noise
 
 from counterground.composites import SwapSettings, plan_swap
-from counterground.decision import Until
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
 from counterground.inference.cluster._ray import Room, room  # GPUs, which no test has
@@ -242,29 +240,6 @@ def test_another_model_on_a_worker_ends_the_run(cluster, photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_workers_may_not_use_the_network_either(cluster, photos, tmp_path, monkeypatch):
-    in_new_cache(monkeypatch, tmp_path / "ray")
-    (tmp_path / "asking.py").write_text(f"""
-import os, socket
-from colour_model import brightness
-
-def model():
-    if os.getpid() != {os.getpid()}:
-        try:
-            socket.getaddrinfo("example.invalid", 80)
-        except socket.gaierror:
-            raise RuntimeError("the network was asked")
-        except OSError as error:
-            assert "--offline forbids" in str(error)
-    return brightness()
-""")
-    monkeypatch.setattr("counterground.inference.cluster._ray.is_local", lambda _: True)
-    monkeypatch.setenv("COUNTERGROUND_OFFLINE", "1")
-    run = evaluate_models(read_benchmark(photos), f"{tmp_path}/asking.py:model", ONE, tmp_path / "run")
-    assert len(run.predictions) == len(read_benchmark(photos))
-
-
-@pytest.mark.slow
 def test_another_version_on_a_worker_ends_the_run(cluster, photos, tmp_path, monkeypatch):
     here = {**versions(), "torch": "1.0", "absent": "2.0"}
     monkeypatch.setattr("counterground.inference.cluster._driver.versions", lambda: here)
@@ -331,32 +306,6 @@ def test_a_worker_that_fits_on_no_node_is_refused(cluster, photos, tmp_path):
     with pytest.raises(UsageError, match="has room for a worker of 3 threads: lower OMP_NUM_THREADS"):
         evaluate_models(read_benchmark(photos), "colour_model:brightness", RAY, tmp_path / "threads")
     torch.set_num_threads(1)
-
-
-def test_what_no_cluster_is_for_is_refused(photos, tmp_path, monkeypatch):
-    for workers in ({"workers": 2}, {"gpus_per_worker": 1.0}):
-        with pytest.raises(UsageError, match="add --engine ray"):
-            Settings(**workers)
-    with pytest.raises(UsageError, match="at least 1 worker"):
-        Settings(engine="ray", workers=0)
-    with pytest.raises(UsageError, match="Unknown engine 'spark'; use local or ray"):
-        Settings(engine="spark")
-    monkeypatch.setenv("RAY_ADDRESS", "ray://somewhere:10001")
-    with pytest.raises(UsageError, match="is for clients outside a cluster"):
-        evaluate_models(read_benchmark(photos), "colour_model:brightness", RAY, tmp_path / "run")
-    monkeypatch.setenv("RAY_ADDRESS", f"{'a' * 70}.com:6379")
-    with pytest.raises(CounterGroundError, match=r"No Ray cluster answers at .*label (empty or )?too long"):
-        evaluate_models(read_benchmark(photos), "colour_model:brightness", RAY, tmp_path / "run")
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{unused.getsockname()[1]}")
-        with pytest.raises(CounterGroundError, match=r"No Ray cluster answers at RAY_ADDRESS=127.0.0.1"):
-            evaluate_models(read_benchmark(photos), "colour_model:brightness", RAY, tmp_path / "run")
-    monkeypatch.delenv("RAY_ADDRESS")
-    with pytest.raises(UsageError, match="leave out --engine ray"):
-        evaluate_models(
-            read_benchmark(photos), "colour_model:brightness", RAY, tmp_path / "run", until=Until(0.0)
-        )
 
 
 @pytest.mark.slow

@@ -28,24 +28,6 @@ def test_a_key_decides_and_the_next_photo_comes(pool, serve, visit):
     assert len({path for path, _ in standing(pool)}) == 3
 
 
-def test_several_labels_by_shift(pool, serve, visit):
-    ann = visit(serve(pool).links["ann"])
-    ann.see()
-    ann.page.keyboard.press("Shift+W")
-    ann.page.keyboard.press("Shift+G")
-    ann.page.keyboard.press("Shift+S")
-    ann.page.keyboard.press("Shift+G")  # and off again
-    assert ann.page.get_attribute("[data-label=sand]", "data-place") == "2"
-    ann.press("Enter")
-    ann.page.keyboard.press("Shift+W")
-    ann.press("r")  # a plain key is the main label, whatever else was chosen before
-    ann.page.keyboard.press("Shift+W")
-    ann.page.keyboard.press("Escape")
-    ann.press("r")
-    ann.saved()
-    assert [labels for _, labels in standing(pool)] == [["water", "sand"], ["grass", "water"], ["grass"]]
-
-
 def test_undo_goes_back_and_shows_what_was_chosen(pool, serve, visit):
     ann = visit(serve(pool).links["ann"])
     first = ann.see()
@@ -121,24 +103,6 @@ def test_two_disagree_and_one_adjudicates(pool, serve, visit):
     ann.page.get_by_role("button", name="Undo: flamingo, grass, tree").click()
     ann.see()
     assert pool.verdicts("background")["status"].to_list()[:2] == ["adjudicated", "disagreed"]
-
-
-def test_who_undoes_an_adjudication_after_somebody_else_is_told(pool, serve, visit):
-    paths = pool.photos()["path"][:2].to_list()
-    for path in paths:
-        for name, label in (("ann", "water"), ("ben", "sand")):
-            pool.decide(path, annotator=name, task="background", labels=[label])
-    made = [
-        pool.decide(path, annotator="dan", task="background", labels=["sand"], adjudicates=True)
-        for path in paths
-    ]
-    cyd = visit(serve(pool, annotators=["cyd"]).links["cyd"])
-    cyd.page.goto(cyd.page.url.replace("label", "disagreements"))
-    cyd.page.get_by_text("Adjudicated: 2").click()
-    pool.undo("dan", "background", of=made[0])
-    cyd.page.locator(f"[data-id='{made[0]}']").click()
-    cyd.page.get_by_text("That decision was undone before.").wait_for()
-    assert cyd.page.locator(".undo-adjudication").count() == 1
 
 
 @pytest.mark.parametrize("task", ["background", "review"])

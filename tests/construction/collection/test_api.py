@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import SimpleNamespace
@@ -25,7 +24,6 @@ from counterground.construction.collection._listing import (
 from counterground.construction.collection._session import open_budget
 from counterground.construction.collection._taxa import Choice, Taxon
 from counterground.errors import CounterGroundError
-from counterground.files import DamagedCacheWarning
 from counterground.http import _client  # its pauses are left out
 
 
@@ -98,12 +96,6 @@ def test_json_that_is_none_is_asked_for_again(server, sleeps, body):
     assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
 
 
-def test_half_a_surrogate_pair_is_spelt_out_and_no_reason_to_stop(server):
-    body = b'{"results": [{"id": 1, "name": "Equus \\ud83d", "unused": "\\ud83d"}]}'
-    server.trouble("/v1/taxa", body=body, content_type="application/json", times=1)
-    assert [taxon.name for taxon in client(server).search("zebra")] == ["Equus \\ud83d"]
-
-
 def test_answers_of_another_shape_are_an_error_that_says_where(server, sleeps):
     """A wrong type could otherwise end the command without a word, or reach the pool."""
     observation = {"id": 7, "photos": [{"id": 5, "url": "https://h.example/5/square.jpg"}]}
@@ -149,12 +141,6 @@ def test_pages_in_place_of_the_api_are_an_error_and_not_cached(server, sleeps, b
     assert client(server).search("zebra") == []
 
 
-def test_a_wrong_address_is_an_error(server):
-    options = CollectOptions(api_url=server.address)
-    with pytest.raises(CounterGroundError, match="ends in /v1"):
-        INaturalist(options, open_budget(options), lambda why: None).search("zebra")
-
-
 def test_nobody_there_is_an_error(sleeps):
     options = CollectOptions(api_url="http://127.0.0.1:1/v1", requests_per_minute=10**6)
     with pytest.raises(CounterGroundError, match=r"cannot be reached.*refuses connections"):
@@ -193,17 +179,6 @@ def test_we_say_who_we_are(server, monkeypatch):
     assert "(+bob@example.org)" in agents[1]
 
 
-def test_a_cache_of_answers_that_are_damaged_is_asked_again(server, cache):
-    server.add_taxon("Equus quagga")
-    client(server).search("quagga")
-    file = cache / "inaturalist" / "answers.sqlite"
-    with sqlite3.connect(file) as connection:
-        connection.execute("UPDATE answer SET body = '{\"results\": []}'")
-    with pytest.warns(DamagedCacheWarning):
-        assert [taxon.name for taxon in client(server).search("quagga")] == ["Equus quagga"]
-    assert server.asked_below("/v1/taxa") == 2
-
-
 @pytest.mark.parametrize(
     ("stated", "requests"), [("no-store", 2), ("public, max-age=0", 2), ("max-age=60", 1)]
 )
@@ -222,12 +197,6 @@ def test_an_endless_answer_is_not_read_to_its_end(server, sleeps):
     assert server.asked_below("/v1/taxa") == 1
 
 
-def test_json_that_is_too_deep_is_an_error(server, sleeps):
-    server.trouble("/v1/taxa", times=None, body=b"[" * 200_000)
-    with pytest.raises(CounterGroundError, match="broken answers in place of JSON"):
-        client(server).search("zebra")
-
-
 @pytest.mark.parametrize("place", ["https://elsewhere.example/v1/taxa", "/v1/taxa"])
 def test_a_redirect_is_not_followed_and_says_where_it_leads(server, place):
     server.trouble("/v1/taxa", times=None, status=302, headers={"Location": place})
@@ -237,19 +206,6 @@ def test_a_redirect_is_not_followed_and_says_where_it_leads(server, place):
         client(server).search("zebra")
     assert "\n" not in str(caught.value)
     assert server.asked_below("/v1/taxa") == 1
-
-
-def test_a_cache_that_is_damaged_is_an_error(server, cache):
-    (cache / "inaturalist").mkdir()
-    (cache / "inaturalist" / "answers.sqlite").write_bytes(b"no database at all, whatever its name" * 30)
-    with pytest.raises(CounterGroundError, match=r"cache of answers.*delete it"):
-        client(server).search("zebra")
-
-
-def test_a_cache_that_cannot_be_opened_is_an_error(server, cache):
-    (cache / "inaturalist" / "answers.sqlite").mkdir(parents=True)
-    with pytest.raises(CounterGroundError, match=r"cache of answers.*unable to open.*delete it"):
-        client(server).search("zebra")
 
 
 def test_an_id_that_is_none_has_no_taxon(server):

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from counterground.construction.collection import CollectOptions, collect, plan_collection
-from counterground.construction.imports import import_photos
 from counterground.construction.pool import is_pool, open_pool
 from counterground.errors import CounterGroundError
 from counterground.files import temporary_name
@@ -75,14 +74,6 @@ def test_more_of_the_same_query_goes_on_where_it_stopped(gather, pool, server, z
     assert numbers(candidates) == list(range(300_230, 300_000, -1))
 
 
-def test_an_exhausted_source_is_noted_and_is_no_failure(gather, zebras):
-    zebras(3)
-    report = gather(per_class=5)
-    assert report.complete
-    assert (report.classes[0].missing, report.classes[0].exhausted) == (2, True)
-    assert "No more can be found under this query for zebra (3 of 5)." in report.notes
-
-
 def page_in_place_of_a_photo():
     return {"body": b"<html>gone</html>", "content_type": "text/html"}
 
@@ -138,28 +129,12 @@ def test_a_photo_whose_host_stumbles_for_long_is_replaced_and_asked_for_again(ga
     assert (one.added, one.missing) == (1, 0)
 
 
-def test_a_photo_that_is_postponed_and_missing_leaves_the_collection_incomplete(gather, server, zebras):
-    photo = zebras(2)[0].photos[0]
-    server.trouble(f"/photos/{photo.id}/", times=None, status=500)
-    report = gather(per_class=2)
-    assert not report.complete
-    assert "missing for zebra (1 of 2) because their host" in " ".join(report.notes)
-
-
 def test_a_dead_host_ends_the_run(gather, server, zebras):
     zebras(40)
     server.trouble("/photos", times=None, status=500)
     with pytest.raises(CounterGroundError, match="photo host keeps failing"):
         gather(per_class=30)
     assert photo_gets(server) < 40
-
-
-def test_hidden_photos_are_named_and_replaced(gather, pool, server, zebras):
-    zebras(2)
-    zebras(1, url="https://www.inaturalist.org/assets/copyright-infringement-square.png")
-    (one,) = gather(per_class=2).classes
-    assert (one.added, one.failed) == (2, 1)
-    assert "hidden" in pool().candidates("zebra").filter(pl.col("status") == "failed")["reason"].item()
 
 
 def test_filters(gather, server, zebras, pool, tmp_path):
@@ -273,18 +248,6 @@ def test_a_candidate_that_is_listed_again_takes_over_its_new_licence(gather, poo
     assert report.notes == ()
     candidates = pool().candidates("zebra").filter(licence="cc0")
     assert numbers(candidates) == [300_003, 300_002]
-
-
-def test_adding_to_a_class_that_has_as_many_as_wanted_says_so(options, gather, tmp_path, zebras):
-    zebras(4)
-    gather(per_class=2)
-    more = {"per_class": 2, "add": True, "since": "2000-01-01"}
-    plan = plan_collection(tmp_path / "pool", ["zebra"], options(**more))
-    said = "Nothing is added to zebra (2 photos): --per-class 2 counts the photos that the pool already has"
-    assert said in " ".join(plan.notes)
-    assert said in " ".join(gather(**more).notes)
-    assert "Nothing" not in " ".join(gather(**more | {"per_class": 3}).notes)
-    assert gather(per_class=3, since="2000-01-01").notes == ()
 
 
 def test_add_lists_an_exhausted_query_anew(gather, pool, server, zebras):
@@ -409,52 +372,6 @@ def test_a_host_that_refuses_every_photo_ends_the_run_and_they_stay_wanted(
     assert (one.added, one.failed) == (35, 0)
 
 
-def test_photos_that_a_host_refuses_while_it_delivers_others_are_replaced_however_many(
-    gather, server, zebras
-):
-    zebras(4)
-    gather(per_class=1)
-    for observation in zebras(40):
-        server.trouble(f"/photos/{observation.photos[0].id}/", times=None, status=403)
-    (one,) = gather(per_class=3, size="large", add=True).classes
-    assert (one.added, one.failed) == (2, 40)
-
-
-def refuse(server, observations):
-    for observation in observations:
-        server.trouble(f"/photos/{observation.photos[0].id}/", times=None, status=403)
-
-
-def test_photos_that_a_host_refuses_are_replaced_from_the_first_run_on(gather, server, zebras):
-    zebras(1)
-    refuse(server, zebras(14))
-    (one,) = gather(per_class=12).classes
-    assert (one.added, one.failed) == (1, 14)
-
-
-def test_photos_that_a_host_refuses_are_replaced_if_the_one_that_the_pool_has_is_gone(gather, server, zebras):
-    photos = zebras(17)
-    gather(per_class=1)
-    server.trouble(f"/photos/{photos[-1].photos[0].id}/", times=None, status=404)
-    refuse(server, photos[1:16])
-    (one,) = gather(per_class=13).classes
-    assert (one.added, one.failed) == (1, 15)
-
-
-def test_a_run_that_ended_at_refused_photos_is_followed_by_one_that_gets_past_them(
-    gather, pool, server, zebras
-):
-    photos = zebras(20)
-    refuse(server, photos)
-    with pytest.raises(CounterGroundError, match=r"refuses every photo .*403, 14 times.*stay wanted"):
-        gather(per_class=12)
-    assert set(pool().candidates("zebra")["status"]) == {"wanted"}
-    server.troubles.clear()
-    refuse(server, [photos[0], *photos[7:]])  # those that were tried: the newest 13 and the oldest
-    (one,) = gather(per_class=12).classes
-    assert (one.added, one.failed) == (6, 14)
-
-
 def test_a_class_of_which_there_is_no_more_needs_no_connection(gather, server, zebras, cache):
     zebras(2)
     gather(per_class=4)
@@ -463,62 +380,3 @@ def test_a_class_of_which_there_is_no_more_needs_no_connection(gather, server, z
     (one,) = gather(per_class=4).classes
     assert (one.present, one.missing, one.exhausted) == (2, 2, True)
     assert server.asked_below("/v1") == before
-
-
-def test_photos_that_are_gone_are_replaced_however_many(gather, server, zebras):
-    old = zebras(3)
-    for observation in zebras(40):
-        server.trouble(f"/photos/{observation.photos[0].id}/", times=None, status=404)
-    (one,) = gather(per_class=3).classes
-    assert (one.added, one.failed) == (len(old), 40)
-
-
-def test_add_lists_anew_what_was_listed_a_minute_ago(gather, zebras):
-    zebras(2)
-    gather(per_class=4)
-    zebras(2)
-    (one,) = gather(per_class=4, add=True).classes
-    assert (one.added, one.missing) == (2, 0)
-
-
-def test_photos_that_equal_others_of_their_class_are_noted(gather, server, zebras, drawn, tmp_path):
-    taxon = zebras(1)[0].taxon
-    server.add_observation(taxon, [drawn[7]])
-    server.add_observation(taxon, [drawn[7]])
-    folder = tmp_path / "mine" / "zebra"
-    folder.mkdir(parents=True)
-    (folder / "1.jpg").write_bytes(drawn[0])
-    import_photos(tmp_path / "pool", tmp_path / "mine")
-    said = "2 photos are identical to others that the pool has from another address: added again."
-    assert said in " ".join(gather(per_class=3).notes)
-    assert "equal" not in " ".join(gather(per_class=3).notes)
-
-
-def test_a_dry_run_counts_only_candidates_of_its_query(options, gather, zebras, tmp_path):
-    zebras(8, licence="cc-by")
-    zebras(1, licence="cc0")
-    gather(per_class=3)
-    gather(per_class=5, licences=("cc0",), add=True)
-    more = {"per_class": 9, "licences": ("cc0",)}
-    (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**more)).classes
-    assert (plan.listed, plan.to_fetch, plan.bytes) == (0, 0, 0)
-    assert gather(**more).classes[0].added == 0
-
-
-def test_a_dry_run_of_another_query_does_not_subtract_what_that_cannot_find(
-    options, gather, zebras, tmp_path
-):
-    zebras(10, licence="cc-by")
-    gather(per_class=10)
-    zebras(2, licence="cc0")
-    more = {"per_class": 20, "licences": ("cc0",), "add": True}
-    (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**more)).classes
-    assert plan.to_fetch == gather(**more).classes[0].added == 2
-    zebras(3, licence="cc-by", places=(7,))
-    elsewhere = {"per_class": 30, "place": "7", "add": True}
-    (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**elsewhere)).classes
-    assert plan.to_fetch == gather(**elsewhere).classes[0].added == 3
-    zebras(4, quality="needs_id")
-    doubtful = {"per_class": 30, "quality": "needs_id", "add": True}
-    (plan,) = plan_collection(tmp_path / "pool", ["zebra"], options(**doubtful)).classes
-    assert plan.to_fetch == gather(**doubtful).classes[0].added == 4

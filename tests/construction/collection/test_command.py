@@ -33,22 +33,6 @@ def test_it_prints_what_became_of_each_class(command, zebras, tmp_path):
     assert f"Pool: {tmp_path / 'pool'}" in out
 
 
-def test_a_dry_run_says_that_it_estimates(command, zebras, tmp_path):
-    zebras(5)
-    status, out, err = command("-c", "zebra", "--dry-run")
-    assert (status, err) == (0, [])
-    assert "2 photos, about 0.0 MB, estimated from the sizes of 3 photos. Nothing was" in out
-    assert not (tmp_path / "pool").exists()
-    words = next(line for line in out.splitlines() if "zebra" in line).split()
-    assert words == [*["zebra", "Equus", "quagga", "+", "2", "more"], "2", "5", "0", "2", "2", "0.0"]
-
-
-def test_a_misspelt_animal_is_asked_for(command, server):
-    status, _, err = command("-c", "flammingo")
-    assert (status, len(err)) == (1, 1)
-    assert "No taxon is called 'flammingo' (did you mean 'flamingo'?): choose one with --taxon" in err[0]
-
-
 def test_unclear_names_come_as_a_table_and_one_line(command, server):
     for rank in ("genus", "species"):
         server.add_taxon(f"Kettlea {rank}", rank=rank, common_name="Kettle")
@@ -82,16 +66,6 @@ def test_options_reach_the_query(command, zebras, server, tmp_path):
     assert (asked["d1"], asked["quality_grade"], asked["photos"]) == ("2020-01-01", "research", "true")
     assert set(open_pool(tmp_path / "pool").photos()["licence"]) == {"cc0"}
     assert command("-c", "zebra", "--license", "any", "--since", "2020-01-01", "--add", per_class=8)[0] == 0
-
-
-def test_classes_come_from_a_file_and_from_options(command, zebras, tmp_path):
-    zebras(2)
-    file = tmp_path / "classes.txt"
-    file.write_text("striped\tEquus quagga\n")
-    status, out, _ = command("--classes", file, "-c", "zebra")
-    assert status == 0
-    assert "striped" in out
-    assert "zebra" in out
 
 
 @pytest.mark.parametrize(
@@ -128,27 +102,12 @@ def test_mistakes_are_one_line(command, words, status, said):
     assert said in err[0]
 
 
-def test_a_folder_that_is_no_pool_is_left_alone(command, zebras, tmp_path):
-    (tmp_path / "pool").mkdir()
-    (tmp_path / "pool" / "thesis.txt").write_text("mine")
-    status, _, err = command("-c", "zebra")
-    assert status == 1
-    assert "is not a pool, and not empty" in err[0]
-
-
 def test_more_than_published_needs_an_own_api(capsys, tmp_path, monkeypatch):
     monkeypatch.delenv("COUNTERGROUND_API_URL", raising=False)
     status = main(["collect", str(tmp_path / "pool"), "-c", "zebra", "--requests-per-minute", "100"])
     assert status == 2
     assert "only for an API of your own (--api-url)" in capsys.readouterr().err
     assert not (tmp_path / "pool").exists()
-
-
-def test_the_address_may_come_from_the_environment(server, zebras, capsys, tmp_path, monkeypatch):
-    zebras(1)
-    monkeypatch.setenv("COUNTERGROUND_API_URL", server.api_url)
-    assert main(["collect", str(tmp_path / "pool"), "-c", "zebra", "--per-class", "1"]) == 0
-    assert server.asked_below("/photos") == 1
 
 
 def test_what_is_incomplete_exits_1(command, zebras, server):

@@ -110,25 +110,3 @@ def test_a_file_with_a_number_that_is_no_taxon_is_refused(options, tmp_path):
     (tmp_path / "classes.txt").write_text(f"zebra\t{'9' * 5000}\n")
     with pytest.raises(UsageError, match="is not the id of a taxon"):
         collect(tmp_path / "pool", tmp_path / "classes.txt", options())
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "message"),
-    [
-        ("taxa", {"taxa": []}, "The taxon of 'zebra' is damaged"),
-        ("taxa", {"taxa": [{"id": "x", "name": "Equus"}]}, "The taxon of 'zebra' is damaged"),
-        ("taxa", {"taxa": [{"id": 10**30, "name": "Equus"}]}, "The taxon of 'zebra' is damaged"),
-        ("taxa", {"taxa": [{"id": 1, "name": None}]}, "The taxon of 'zebra' is damaged"),
-        ("queries", {"below": "soon"}, r"progress of a listing is damaged .*\(below: "),
-        ("queries", {"again": [1]}, r"progress of a listing is damaged .*\(again.0: "),
-        ("queries", {"exhausted": "perhaps"}, r"progress of a listing is damaged .*\(exhausted: "),
-    ],
-)
-def test_settings_that_no_collection_writes_are_named(gather, zebras, pool, name, change, message):
-    zebras(3)
-    gather(per_class=1)
-    with pool() as opened:
-        kept = opened.setting(name)
-        opened.set_setting(name, {"zebra": kept["zebra"] | change})
-    with pytest.raises(CounterGroundError, match=message):
-        gather(per_class=2)

@@ -7,8 +7,6 @@ from counterground.construction.collection import (
     UnclearClasses,
     WantedClass,
     collect,
-    plan_collection,
-    read_classes,
 )
 from counterground.construction.pool import open_pool
 from counterground.errors import CounterGroundError, UsageError
@@ -144,16 +142,6 @@ def test_a_breed_says_why_it_has_no_taxon(gather, server):
         gather("Beagle")
 
 
-def test_classes_of_a_list_without_taxon_are_left_out_in_one_line(gather, server, drawn):
-    server.add_observation(server.add_taxon("Thyrsites atun"), [drawn[0]])
-    listed = [one for one in read_classes("imagenet-animals") if one.left_out or one.name == "snoek fish"]
-    found, notes = gather(*listed)
-    assert found == {"snoek fish": "Thyrsites atun"}
-    assert "131 classes have no taxon and are left out" in notes
-    assert "118 classes (a breed of the domestic dog, not a taxon)" in notes
-    assert "trilobite (extinct)" in notes
-
-
 def test_a_file_may_say_what_a_class_is(gather, jays):
     found, _ = gather(WantedClass("a", "Kettlea"), WantedClass("b", str(jays[1].id)))
     assert found == {"a": "Kettlea", "b": "Cyanocitta cristata"}
@@ -170,11 +158,6 @@ def test_a_file_that_changed_is_another_query_and_an_option_outlasts_it(gather, 
     assert gather(WantedClass("b", "Kettlea"))[0] == {"b": "Cyanocitta cristata"}
 
 
-def test_two_classes_of_one_taxon_are_noted(gather, jays):
-    _, notes = gather(WantedClass("a", "Cyanocitta cristata"), WantedClass("b", "Cyanocitta cristata"))
-    assert f"'a' and 'b' share a taxon ({jays[1].id})" in notes
-
-
 def test_a_class_that_contains_another_is_noted(gather, server, drawn):
     birds = server.add_taxon("Aves", rank="class", common_name="birds")
     runner = server.add_taxon("Struthio ipsus", common_name="runner", ancestors=(48460, 1, birds.id))
@@ -185,21 +168,3 @@ def test_a_class_that_contains_another_is_noted(gather, server, drawn):
     assert said in gather("birds", "runner")[1]
     assert said in gather("birds")[1]  # the pool has the other one
     assert said in gather("runner")[1]
-
-
-def test_a_taxon_that_was_replaced_meanwhile_is_noted(gather, server, drawn, tmp_path):
-    old = server.add_taxon("Alopex ipsus", common_name="ice fox")
-    server.add_observation(old, [drawn[0]])
-    gather("ice fox")
-    new = server.add_taxon("Vulpes ipsus", common_name="ice fox")
-    old.active = False
-    for one in server.observations.values():
-        one.taxon = new
-    server.add_observation(new, [drawn[1]])
-    more = {"per_class": 2, "api_url": server.api_url, "requests_per_minute": 10**6, "add": True}
-    report = collect(tmp_path / "pool", ["ice fox"], CollectOptions(**more))
-    said = f"iNaturalist no longer uses a taxon of 'ice fox' ({old.id} Alopex ipsus)"
-    assert said in " ".join(report.notes)
-    assert said in " ".join(plan_collection(tmp_path / "pool", ["ice fox"], CollectOptions(**more)).notes)
-    chosen = CollectOptions(**more, taxa={"ice fox": (new.id,)})
-    assert collect(tmp_path / "pool", ["ice fox"], chosen).notes == ()

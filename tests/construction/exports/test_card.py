@@ -16,14 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from counterground.construction.exports import FORMATS, Agreement, CardFacts, card_facts, export
+from counterground.construction.exports import FORMATS, Agreement, CardFacts, export
 
 # Any text at all is tried with these two; a whole export for each would take hours.
 from counterground.construction.exports._card import csv_text
 from counterground.construction.exports.formats._huggingface import quote
-from counterground.construction.pool import open_pool
 from counterground.errors import UsageError
-from counterground.photos import LabelSpace, photo_id
+from counterground.photos import LabelSpace
 from counterground.text import markdown, one_line
 
 GFM = MarkdownIt("commonmark", {"html": True}).enable("table")
@@ -51,28 +50,6 @@ def plain(html):
     import html as entities
 
     return entities.unescape(re.sub(r"<[^>]+>", "", html)).strip()
-
-
-def test_the_card_says_what_there_is(grouped, tmp_path):
-    export(grouped, tmp_path / "out", formats=["parquet"], card=FACTS)
-    text = card(tmp_path / "out")
-    for said in (
-        "# Three animals\n\nDrawn photos for a test.\n\n48 photos of 3 classes.",
-        "- Drawn, not taken.\n",
-        "Photos: 48; common 24; counter 24; 16 clusters of related photos.",
-        "| ice bear | snow | common | 8 |",
-        "| black swan | earth | counter | 8 |",
-        "The newest 16 photos of each. 2 people decided which photos to keep",
-        "| review | 40 | 92.5 % | 0.810 | undefined |",
-        "| label noise | 7 |",
-        "The collection (selection and labels): cc-by-4.0.",
-        "| CC BY-NC 4.0 | 12 | non-commercial | <https://creativecommons.org/licenses/by-nc/4.0/> |",
-        "Zoë, 三郎. Three animals, version 2.1.0 (2026).",
-        "arXiv 2403.11497",
-        f"`{grouped.version}`",
-        "counterground evaluate . -m MODEL",
-    ):
-        assert said in text, said
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -196,44 +173,6 @@ def test_a_hostile_benchmark_is_shown_and_not_obeyed(grouped, tmp_path):
             rows = list(csv.reader(file))
         assert len(rows) == len(grouped) + 1
         assert {row[1] for row in rows[1:]} == {f"'{one_line(HOSTILE)}", "flamingo", "'-1+1"}
-
-
-def test_a_pool_says_how_it_was_made(photos, tmp_path):
-    pool = open_pool(tmp_path / "pool", create=True)
-    paths = []
-    for number, source in enumerate(sorted(photos.rglob("*.jpg"))[:8]):
-        path = f"files/ice bear/{number}.jpg"
-        (tmp_path / "pool" / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "pool" / path).write_bytes(source.read_bytes())
-        row = {"path": path, "photo_id": photo_id(source), "class_name": "ice bear", "licence": "cc-by"}
-        row |= {"key": f"inaturalist:{number}", "observed_on": f"2026-05-0{number + 1}", "attribution": "© Z"}
-        pool.add_photos([row])
-        paths.append(path)
-    for path, ann, ben in zip(
-        paths,
-        ["keep", "keep", "label noise", "clarity", "keep", "keep", "keep", "keep"],
-        ["keep", "keep", "label noise", "keep", None, None, None, None],
-        strict=True,
-    ):
-        pool.decide(path, annotator="ann", task="review", labels=[ann])
-        if ben:
-            pool.decide(path, annotator="ben", task="review", labels=[ben])
-        pool.decide(path, annotator="imported", task="background", labels=["snow"])
-    facts = card_facts(pool)
-    assert (facts.annotators, facts.tasks) == (2, {"review": 2})
-    assert facts.discarded == {"label noise": 1, "in dispute between annotators": 1}
-    assert facts.chosen == (
-        "8 photos collected (inaturalist 8). They were taken from 2026-05-01 to 2026-05-08.",
-    )
-    (agreement,) = facts.agreement
-    assert (agreement.task, agreement.photos, agreement.alike) == ("review", 4, 0.75)
-    assert agreement.kappa == pytest.approx(5 / 9)  # by hand: observed 12/16, by chance 7/16
-    export(pool.freeze(), tmp_path / "out", formats=["parquet"], card=facts)
-    text = card(tmp_path / "out")
-    assert "| review | 4 | 75.0 % | 0.556 |" in text
-    assert "| in dispute between annotators | 1 |" in text
-    assert "2 people decided which photos to keep.\n" in text  # their backgrounds were imported
-    assert (tmp_path / "out" / "files" / "ice bear" / "0.jpg").is_file()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import signal
 import time
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,9 +22,9 @@ from safetensors.torch import load
 from torch.nn.functional import normalize
 
 from counterground.cli import main
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import UsageError
 from counterground.files import DamagedCacheWarning, read_checked
-from counterground.paper.study import QUICK_COLOREDCOCO, TABLE_7, study_coloredcoco
+from counterground.paper.study import QUICK_COLOREDCOCO, TABLE_7
 
 # Which process takes which GPU, asked where there is none.
 from counterground.paper.study._grid import take_gpu, visible_gpus
@@ -443,24 +442,6 @@ def test_the_command_leaves_a_page_beside_table_7(tiny_clip, tmp_path, shared_ca
     assert main([*command, "--out", str(out)]) == 0
     assert all(file.stat().st_mtime_ns == made for file, made in kept.items())
     assert main(["study", "theory", "--quick", "--out", str(out)]) == 1
-
-
-@pytest.mark.slow
-def test_a_training_that_diverges_is_missing_from_the_results_and_named(tiny_clip, tmp_path, monkeypatch):
-    monkeypatch.setattr(_stamps, "_SIZES", {"train": 80, "validation": 10, "test": 20})
-    one = {"control": False, "seeds": 1, "epochs": 2, "batch_size": 20, "warmups": (0,)}
-    settings = CocoSettings(strengths=(0.8,), objectives=("obj",), learning_rates=(1e-3, 1e30), **one)
-    study = partial(study_coloredcoco, models=f"open_clip:{tiny_clip}", jobs=1)
-    with pytest.raises(CounterGroundError, match=r"1 training diverged .*: obj-80-seed-0-.*loss"):
-        study(tmp_path / "out", settings)
-    rows = pl.read_parquet(tmp_path / "out" / "trainings.parquet")
-    assert rows["failed"].is_not_null().to_list() == rows["id"].is_null().to_list() == [False, False, True]
-    assert pl.read_parquet(tmp_path / "out" / "results.parquet")["learning_rate"].to_list() == [None, 1e-3]
-    assert "1 training diverged" in (tmp_path / "out" / "index.html").read_text()
-    with pytest.raises(CounterGroundError, match="diverged") as raised:
-        study(tmp_path / "all", replace(settings, learning_rates=(1e30,), objectives=("obj", "objbkg")))
-    assert "2 trainings diverged" in str(raised.value)
-    assert (tmp_path / "all" / "index.html").is_file()
 
 
 def _which_gpu(found):

@@ -91,14 +91,6 @@ def test_a_training_that_diverged_is_missing_and_its_seed_is_not_compared():
         assert "accuracy is – %" in answer(summarise(nothing), compare_objectives(nothing))
 
 
-def test_a_diverged_training_costs_no_other_model_its_seed():
-    one = rows("obj", [(0.8, 0.1), (0.8, 0.2)]) + rows("supervised", [(0.8, 0.2), (0.8, 0.25)])
-    other = [row | {"model": "other"} for row in one]
-    one[0] |= dict.fromkeys(("id", "ood", "drop", "follows", "validation"))
-    found = compare_objectives(frame(one, other)).filter(measure="ood")
-    assert found.select("model", "seeds").rows() == [("m", 1), ("other", 2)]
-
-
 def said(*parts):
     table = frame(*parts)
     return answer(summarise(table), compare_objectives(table))
