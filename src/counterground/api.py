@@ -103,7 +103,6 @@ def evaluate(
     workers: int | None = None,
     gpus_per_worker: float | None = None,
     overwrite: bool = False,
-    warn: Callable[[str], object] = warnings.warn,
 ) -> Run:
     """Evaluate one or more models on a benchmark and write the run, with its report, into a folder.
 
@@ -151,7 +150,6 @@ def evaluate(
         workers: cap on the number of workers; None for as many as there is room for.
         gpus_per_worker: GPUs per worker, possibly a fraction; None for one if models run on ``cuda``.
         overwrite: replace another run in ``out``.
-        warn: called with one line if the report needs a package that is not installed.
 
     Raises:
         UsageError: something that is not a model, one name for two models, an unknown name list, prompt file,
@@ -200,7 +198,7 @@ def evaluate(
         opened, models, settings, Path(out), train=photos_to_fit_on, until=stop, overwrite=overwrite
     )
     if report:
-        _write_page(run, opened, discovery, warn, photos=photos)
+        write_report(run, run.path / "report.html", discovery=discovery, benchmarks=[opened], photos=photos)
     return run
 
 
@@ -230,21 +228,6 @@ def _until(until: str | None, max_drop: float | None, limit: int | None) -> Unti
     if until is not None and limit is not None:
         raise UsageError("--until decided chooses how many photos are evaluated: leave out --limit.")
     return None if until is None else Until((max_drop or 0.0) / 100)
-
-
-def _write_page(
-    run: Run,
-    benchmark: Benchmark,
-    discovery: Discovery | None,
-    warn: Callable[[str], object],
-    *,
-    photos: bool,
-) -> None:
-    path = run.path / "report.html"
-    try:
-        write_report(run, path, discovery=discovery, benchmarks=[benchmark], photos=photos)
-    except MissingExtraError as error:
-        warn(f"{path} was not written: {error} Then: counterground report {run.path} --out {path}")
 
 
 @checked
@@ -498,7 +481,6 @@ def swap(
     workers: int | None = None,
     gpus_per_worker: float | None = None,
     overwrite: bool = False,
-    warn: Callable[[str], object] = warnings.warn,
 ) -> Run:
     """Evaluate models on composites: the same objects on other backgrounds show what backgrounds cause.
 
@@ -544,7 +526,6 @@ def swap(
         workers: workers of the Ray cluster.
         gpus_per_worker: GPUs per worker.
         overwrite: replace another run in ``out``.
-        warn: called with one line if the report needs a package that is not installed.
 
     Raises:
         MissingExtraError: OpenCV or, for ``saliency``, Captum is not installed.
@@ -610,7 +591,7 @@ def swap(
         overwrite=overwrite,
     )
     if report:
-        _write_page(run, composites, None, warn, photos=photos)
+        write_report(run, run.path / "report.html", benchmarks=[composites], photos=photos)
     return run
 
 
@@ -1003,8 +984,8 @@ def write_report(
     Raises:
         UsageError: no runs, a run given twice, a comparison of other runs, an unknown contrast or one that is
             not that of ``comparison``, a file that does not end in .html, a budget that is not positive, a
-            folder that ``discover`` did not write or whose pairs are not those of any run, a benchmark
-            without any photo of the runs, or no altair for the chart (extra ``report``).
+            folder that ``discover`` did not write or whose pairs are not those of any run, or a
+            benchmark without any photo of the runs.
         CounterGroundError: a run cannot be read, or the file cannot be written.
     """
     from counterground.reporting import write_report as write_page

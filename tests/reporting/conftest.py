@@ -16,7 +16,7 @@ four_cells = made_cells.four_cells
 
 @pytest.fixture
 def visit(chromium):
-    """Function: open a page and wait until its chart stands; what should not happen is found afterwards."""
+    """Function: open a page; what should not happen is found afterwards."""
     contexts, trouble, requests = [], [], []
 
     def start(page, *, width=1280, scripts=True, **options):
@@ -30,8 +30,6 @@ def visit(chromium):
         tab.on("pageerror", lambda error: trouble.append(str(error)))
         tab.on("request", lambda request: requests.append(request.url))
         tab.goto(page.as_uri())
-        if scripts:
-            tab.wait_for_selector(".chart[data-drawn]")
         return tab
 
     yield start

@@ -1,5 +1,3 @@
-import re
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -82,13 +80,3 @@ def test_marks_tell_eight_models_of_a_family_apart_and_families_by_colour():
     assert len({mark(place, "clip").path for place in range(8)}) == 8
     assert len({mark(0, family).css for family in FAMILY_COLOURS}) == 4
     assert mark(0, "unheard of").css == mark(0, "other").css
-
-
-@pytest.mark.parametrize("place", range(1, 8))
-def test_vegas_shapes_are_the_marks_in_a_square_from_minus_one_to_one(place):
-    drawn = mark(place)
-    numbers, scaled = (
-        [float(number) for number in re.findall(r"-?[\d.]+", path)] for path in (drawn.path, drawn.shape)
-    )
-    assert scaled == pytest.approx([number / 5 for number in numbers])
-    assert re.sub(r"-?[\d.]+", "", drawn.path) == re.sub(r"-?[\d.]+", "", drawn.shape)

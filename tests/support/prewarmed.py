@@ -1,16 +1,10 @@
-"""What processes of `forked` find done: what takes long to import, the script of charts, and templates.
-
-This process itself must not start vl-convert: a fork of one that has waits for its threads for ever.
-"""
+"""What processes of `forked` find done: what takes long to import, and templates."""
 
 import gc
-import os
 from importlib import import_module
-from tempfile import TemporaryDirectory
 
 gc.disable()  # what is imported stays
 for module in (
-    "altair",
     "counterground.api",
     "counterground.cli",
     "counterground.construction.annotate.masks",
@@ -27,12 +21,4 @@ shell = import_module("counterground.reporting._shell")  # what a page needs of 
 for template in shell._environment().list_templates():
     shell._environment().get_template(template)
 
-with TemporaryDirectory() as folder:
-    os.environ["COUNTERGROUND_CACHE"] = folder
-    child = os.fork()
-    if not child:
-        shell.vega_script()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    shell.vega_script()
 gc.enable()

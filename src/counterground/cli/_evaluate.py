@@ -78,12 +78,5 @@ def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings
     from counterground.api import evaluate as run_evaluation
     from counterground.cli._show import show_run
 
-    missing: list[str] = []
-    run = run_evaluation(
-        benchmark, model_specs, out=out, show_progress=not is_quiet(), warn=missing.append, **settings
-    )
-    show_run(run)
-    for line in missing:
-        click.echo(line, err=True)
-    if not missing:
-        click.echo(f"Report: {out / 'report.html'}")
+    show_run(run_evaluation(benchmark, model_specs, out=out, show_progress=not is_quiet(), **settings))
+    click.echo(f"Report: {out / 'report.html'}")

@@ -110,16 +110,9 @@ def swap(benchmark: str, model_specs: tuple[str, ...], out: Path, **options: Any
     from counterground.api import swap as run_swap
     from counterground.cli._show import show_swap
 
-    missing: list[str] = []
-    run = run_swap(
-        benchmark, model_specs, out=out, show_progress=not is_quiet(), warn=missing.append, **options
-    )
-    show_swap(run)
-    for line in missing:
-        click.echo(line, err=True)
+    show_swap(run_swap(benchmark, model_specs, out=out, show_progress=not is_quiet(), **options))
     if options["examples"]:
         click.echo(f"Examples: {out / 'examples.png'}")
     if options["saliency"]:
         click.echo(f"Attribution by photo: {out / 'saliency.csv'}")
-    if not missing:
-        click.echo(f"Report: {out / 'report.html'}")
+    click.echo(f"Report: {out / 'report.html'}")

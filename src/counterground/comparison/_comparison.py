@@ -27,7 +27,6 @@ from counterground.comparison._tables import (
     tests_table,
 )
 from counterground.comparison.points import (
-    FAMILIES,
     PUBLISHED,
     answers_key,
     by_place,
@@ -160,18 +159,6 @@ class Comparison:
         joined = pl.concat([self.points, renamed], how="horizontal").with_row_index("row")
         joined = joined.with_columns(_holm_by_family(joined))
         return joined.join(ranks, on="row", how="left", maintain_order="left").drop("row")
-
-    @cached_property
-    def family_lines(self) -> dict[str, EffectiveRobustness]:
-        """The line of each family that has models, through the paper's models and the runs' (for charts)."""
-        own = self.robustness
-        return {
-            family: own
-            if family == own.baseline and own.scale == "probit"
-            else effective_robustness(self.points, baseline=family, contrast=self.contrast)
-            for family in FAMILIES
-            if family in self.points["family"]
-        }
 
     @cached_property
     def by_setting(self) -> pl.DataFrame | None:

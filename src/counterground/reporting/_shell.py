@@ -7,9 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import cache, lru_cache
-from importlib.metadata import version
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from counterground.errors import CounterGroundError, UsageError, missing_extra
-from counterground.files import cache_dir, read_checked, write_checked
+from counterground.errors import UsageError
 from counterground.reporting._style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
 from counterground.reporting._words import breakable
 from counterground.results import bounds, count, p_equals, percent
@@ -61,33 +58,12 @@ def page_policy(scripts: Sequence[str] = ()) -> str:
 
 def page_script(name: str) -> str:
     """Return one of our own scripts from ``templates/``; it holds no data."""
-    return _checked(files("counterground.reporting").joinpath("templates", name).read_text("utf-8"), name)
-
-
-@lru_cache(maxsize=1)
-def vega_script() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script that sets ``vegaEmbed`` (0.9 MB).
-
-    Bundling takes a second or more, so the script is cached for each version of vl-convert.
-
-    Raises:
-        MissingExtraError: vl-convert is not installed.
-    """
-    try:
-        import vl_convert
-    except ModuleNotFoundError as error:
-        raise missing_extra(error, "report") from error
-    kept = cache_dir() / "scripts" / f"vega-{version('vl-convert-python')}.js"
-    if (script := read_checked(kept)) is None:
-        script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode()
-        with suppress(CounterGroundError):  # a report needs no cache
-            write_checked(kept, script)
-    return _checked(script.decode(), "Vega")
+    return files("counterground.reporting").joinpath("templates", name).read_text("utf-8")
 
 
 def as_script(script: str) -> Markup:
-    """Return the text of a script element; only for what `page_script` and `vega_script` return."""
-    return Markup(script)  # noqa: S704 - ours or Vega's, checked not to end its element
+    """Return the text of a script element; only for what `page_script` returns."""
+    return Markup(script)  # noqa: S704 - ours
 
 
 def as_data(value: Any) -> Markup:
@@ -100,15 +76,6 @@ def as_data(value: Any) -> Markup:
 
 def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _checked(script: str, name: str) -> str:
-    lowered = script.lower()
-    if any(sign in lowered for sign in ("</script", "<script", "<!--")):
-        raise CounterGroundError(
-            f"The script {name} cannot be put into a page. Install another version of vl-convert-python."
-        )
-    return script
 
 
 def render_page(template: str, **values: object) -> str:

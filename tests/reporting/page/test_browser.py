@@ -1,9 +1,7 @@
-"""The page in a real browser: quiet, asking for nothing, to be sorted, filtered, hovered and typed at.
+"""The page in a real browser: quiet, asking for nothing, to be sorted, searched and typed at.
 
 Needs Chromium (Debian: apt-get install chromium).
 """
-
-import re
 
 import numpy as np
 import polars as pl
@@ -12,7 +10,6 @@ from PIL import Image
 
 from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.reporting import write_report
-from counterground.results import regroup
 
 NASTY = "</script><script>window.hurt=1</script><img src=x onerror=window.hurt=1>\"'&{{7*7}}"
 
@@ -21,14 +18,6 @@ def column(tab, place):
     """The values of a column in the order in which rows stand."""
     read = "(rows, k) => rows.filter(r => !r.hidden).map(r => r.cells[k].dataset.value)"
     return tab.locator("#table1 tbody tr").evaluate_all(read, place)
-
-
-def points(tab):
-    """What the marks of the runs' own models are."""
-    return tab.locator("#chart1").evaluate(
-        "chart => [...chart.querySelectorAll('path[aria-roledescription]')].map(p => p.__data__?.datum)"
-        ".filter(d => d?.id).map(d => d.label)"
-    )
 
 
 @pytest.mark.parametrize(
@@ -40,10 +29,6 @@ def test_nothing_overflows(visit, report, cells_page, which, widths):
         summary.evaluate("e => e.parentElement.open = true")
     for width in widths:
         tab.set_viewport_size({"width": width, "height": 900})
-        tab.wait_for_function(  # charts are drawn anew
-            """() => [...document.querySelectorAll(".chart svg")]
-            .every(e => e.getBoundingClientRect().right <= document.documentElement.clientWidth)"""
-        )
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
         wide = tab.evaluate(
             """() => [...document.body.querySelectorAll("*")]
@@ -60,7 +45,7 @@ def test_the_theme_follows_the_reader_and_so_does_the_chart(visit, report, tmp_p
     shots = (tmp_path / "page.png", tmp_path / "chart.png")
     tab.locator("#table1").scroll_into_view_if_needed()
     tab.screenshot(path=shots[0])
-    tab.locator("#chart1").screenshot(path=shots[1])
+    tab.locator("table.beside").first.screenshot(path=shots[1])
     for shot in shots:
         pixels = np.asarray(Image.open(shot).convert("RGB"), dtype=float)
         background = pixels[3, 3]
@@ -82,25 +67,6 @@ def test_heads_sort_the_table_and_say_so(visit, families, title, place, numeric)
     head.get_by_role("button").press("Enter")
     assert column(tab, place) == first[::-1]
     assert tab.locator("#table1 [aria-sort]").count() == 1
-
-
-def test_hovering_tells_the_figures(visit, families):
-    run, page = families
-    tab = visit(page)
-    model = regroup(run.scores)[0]
-    tab.locator(f"#chart1 path[aria-label='{model.label}']").hover()
-    tip = tab.locator("#tip1")
-    tip.wait_for()
-    told = re.sub(r"\s+", " ", tip.inner_text())
-    common, drop = model.get("accuracy", "common"), model.get("drop")
-    assert told.startswith(model.label)
-    assert f"Common {common.text} % {common.interval}" in told
-    assert f"Drop {drop.text} points {drop.interval}" in told
-    room, box = tab.locator("figure.explorer").bounding_box(), tip.bounding_box()
-    assert box["x"] >= room["x"]
-    assert box["x"] + box["width"] <= room["x"] + room["width"]
-    tab.mouse.move(5, 5)
-    tip.wait_for(state="hidden")
 
 
 def test_a_class_shows_its_photos_most_informative_first(visit, families):
@@ -129,11 +95,11 @@ def test_a_class_shows_its_photos_most_informative_first(visit, families):
     assert "predicted" in image.get_attribute("alt")
 
 
-def test_without_scripts_the_page_is_tables_and_a_still_picture(visit, families):
+def test_without_scripts_the_page_is_tables_and_pictures(visit, families):
     tab = visit(families[1], scripts=False)
     assert tab.locator("#table1 tbody tr").count() == 8
-    assert tab.locator("#chart1 svg path[aria-roledescription]").count() == 8
-    assert tab.locator("#chart1 svg").bounding_box()["width"] > 300
+    assert tab.locator("table.beside svg[role=img]").count() == 8
+    assert tab.locator("table.beside svg[role=img]").first.bounding_box()["width"] > 300
     assert not tab.locator(".controls").first.is_visible()
     assert tab.get_by_text("Browsing classes needs JavaScript.").is_visible()
 
@@ -168,13 +134,9 @@ def test_no_name_becomes_markup(visit, make_run, tmp_path):
     tab = visit(write_report([run], tmp_path / "r.html", benchmarks=[benchmark]))
     tab.locator(".classpage").scroll_into_view_if_needed()
     tab.wait_for_selector(".gallery img")
-    tab.locator("#chart1").focus()
-    tab.keyboard.press("ArrowRight")
-    tab.locator("#tip1").wait_for()
-    assert tab.locator("#tip1 strong").inner_text().startswith(NASTY)
     assert tab.evaluate("window.hurt") is None
     assert tab.locator("img[onerror], img[src=x]").count() == 0
-    assert tab.locator("script:not([type])").count() == 4
+    assert tab.locator("script:not([type])").count() == 2
     assert tab.locator(".classpage h4").inner_text().startswith(NASTY)
     assert NASTY in tab.locator(".gallery").first.inner_text()
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from counterground.metrics import DROP, Contrast
-from counterground.reporting._placement import Box, Disc, Segment, place_names, text_width
 from counterground.reporting.page._causes import other_setting
 from counterground.reporting.page._evidence import Answer
-from counterground.reporting.page._marks import OUTLINES
+from counterground.reporting.page._forest import Forest, Line, draw_forest
+from counterground.reporting.page._marks import SIDES
 from counterground.reporting.page._verdict import CURE
 from counterground.results import (
-    CHEAP,
-    HALF,
     BenchmarkRecord,
-    Figure,
     MethodRecord,
     MitigationRecord,
     Table,
@@ -30,13 +26,6 @@ _CHOSEN = (
     "The pairs were chosen on these same photos, where chance inflates the drop: a model may seem to gain "
     "merely because its answers change."
 )
-_WIDTH, _HEIGHT = 400.0, 320.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 54.0, 8.0, 10.0, 40.0
-_FONT, _REACH = 11.0, 5.0
-_LEAST = 0.02
-"""Least distance from 0 that an axis reaches (fraction): methods that change nothing lie at 0."""
-_MOST = 2.0
-"""Largest distance from 0 (fraction): no drop changes by more, but intervals of few clusters may be wider."""
 
 
 class Method(NamedTuple):
@@ -44,39 +33,6 @@ class Method(NamedTuple):
 
     record: MethodRecord
     settings: str
-
-
-class CurePoint(NamedTuple):
-    """A method in the chart, in its units: point, intervals of cost and gain, name and the line to it."""
-
-    x: float
-    y: float
-    across: tuple[float, float] | None
-    up: tuple[float, float] | None
-    css: str
-    path: str
-    title: str
-    name: tuple[float, float, str] | None
-    leader: Segment | None
-
-
-@dataclass(frozen=True)
-class CureChart:
-    """Cost against gain; ``goal`` is where half of the drop is gone at a cost of at most a point.
-
-    On the line ``even``, accuracy on counter photos does not change.
-    """
-
-    width: float
-    height: float
-    frame: Box
-    x_ticks: list[tuple[float, str]]
-    y_ticks: list[tuple[float, str]]
-    zero: tuple[float, float]
-    even: Segment
-    goal: Box | None
-    points: list[CurePoint]
-    unnamed: list[str]
 
 
 @dataclass(frozen=True)
@@ -91,7 +47,7 @@ class Cures:
     record: MitigationRecord
     table: Table
     methods: list[Method]
-    chart: CureChart | None
+    chart: Forest | None
     other_photos: str | None
     chose_pairs: bool
     warnings: list[str]
@@ -228,78 +184,6 @@ def _settings(method: MethodRecord) -> str:
     return "; ".join(dict.fromkeys(filter(None, chosen)))
 
 
-def _draw(record: MitigationRecord) -> CureChart | None:
-    methods = [each for each in record.methods if each.cost.value is not None and each.gain.value is not None]
-    if not methods:
-        return None
-    costs, gains = [each.cost for each in methods], [each.gain for each in methods]
-    drop = record.unmitigated.drop.value or 0.0
-    x = _Axis.of(costs, _LEFT, _WIDTH - _RIGHT, [])
-    y = _Axis.of(gains, _HEIGHT - _BOTTOM, _TOP, [1.1 * HALF * drop] if drop > 0 else [])
-    frame = Box(_LEFT, _TOP, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM)
-    goal = Box(frame.left, frame.top, x.at(CHEAP), y.at(HALF * drop)) if drop > 0 else None
-    discs = [Disc(x.at(each.cost.value or 0.0), y.at(each.gain.value or 0.0), _REACH) for each in methods]
-    sizes = [(text_width(each.name, _FONT), 1.2 * _FONT) for each in methods]
-    ends = (max(x.low, y.low), min(x.high, y.high))
-    even = Segment(*((x.at(end), y.at(end)) for end in ends))
-    lines = [even]
-    for each, disc in zip(methods, discs, strict=True):
-        lines += [Segment((end, disc.y), (other, disc.y)) for end, other in filter(None, [x.span(each.cost)])]
-        lines += [Segment((disc.x, end), (disc.x, other)) for end, other in filter(None, [y.span(each.gain)])]
-    places = place_names(discs, sizes, frame=frame, lines=lines)
-    points = []
-    for each, disc, place in zip(methods, discs, places, strict=True):
-        labelled = "used" in each.group_labels.values()
-        name = None if place is None else (place.box.left + 2, place.box.top + 0.95 * _FONT, each.name)
-        points.append(
-            CurePoint(
-                disc.x,
-                disc.y,
-                x.span(each.cost),
-                y.span(each.gain),
-                "labelled" if labelled else "unlabelled",
-                OUTLINES["circle" if labelled else "triangle-up"],
-                f"{each.name}: gain {each.gain.estimate.text} points {each.gain.estimate.interval}, cost "
-                f"{each.cost.estimate.text} {each.cost.estimate.interval}",
-                name,
-                place.leader if place is not None else None,
-            )
-        )
-    unnamed = [each.name for each, place in zip(methods, places, strict=True) if place is None]
-    zero = (x.at(0.0), y.at(0.0))
-    return CureChart(_WIDTH, _HEIGHT, frame, x.ticks, y.ticks, zero, even, goal, points, unnamed)
-
-
-class _Axis(NamedTuple):
-    """A linear axis of fractions from ``low`` to ``high`` between two ends in the chart's units."""
-
-    low: float
-    high: float
-    step: float
-    start: float
-    end: float
-
-    @classmethod
-    def of(cls, figures: Sequence[Figure], start: float, end: float, more: Sequence[float]) -> _Axis:
-        values = [-_LEAST, _LEAST, *more]
-        for each in figures:
-            values += [value for value in (each.value, each.low, each.high) if value is not None]
-        low, high = max(min(values), -_MOST), min(max(values), _MOST)
-        margin = 0.04 * (high - low)
-        step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if (high - low) / step <= 6)
-        return cls(low - margin, high + margin, step, start, end)
-
-    def at(self, value: float) -> float:
-        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 1)
-
-    def span(self, figure: Figure) -> tuple[float, float] | None:
-        return (
-            None if figure.low is None or figure.high is None else (self.at(figure.low), self.at(figure.high))
-        )
-
-    @property
-    def ticks(self) -> list[tuple[float, str]]:
-        first, last = math.ceil(self.low / self.step), math.floor(self.high / self.step)
-        values = [k * self.step for k in range(first, last + 1)]
-        return [(self.at(value), f"{100 * value:.0f}".replace("-", "−")) for value in values]
+def _draw(record: MitigationRecord) -> Forest | None:
+    lines = [Line(each.name, [each.gain.estimate, each.cost.estimate]) for each in record.methods]
+    return draw_forest(lines, list(zip(("gain", "cost"), SIDES, strict=True)))

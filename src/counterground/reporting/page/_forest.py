@@ -66,13 +66,15 @@ class Dot(NamedTuple):
     title: str
 
 
-def draw_dot(estimate: Estimate, lane: int, scale: Scale, mark: Mark, title: str) -> Dot | None:
+def draw_dot(
+    estimate: Estimate, lane: int, scale: Scale, mark: Mark, title: str, *, unit: str = "points"
+) -> Dot | None:
     """Return the dot of an estimate in a lane (from 0), titled with its figures; None without a value."""
     if estimate.value is None:
         return None
     known = estimate.low is not None and estimate.high is not None
     span = (scale.at(estimate.low or 0.0), scale.at(estimate.high or 0.0)) if known else None
-    full = f"{title} {estimate.text} points {estimate.interval}".rstrip()
+    full = f"{title} {estimate.text} {unit} {estimate.interval}".rstrip()
     return Dot(scale.at(estimate.value), span, 5 + LANE * (lane + 0.5), mark, full)
 
 
@@ -102,7 +104,9 @@ class Line(NamedTuple):
     estimates: Sequence[Estimate]
 
 
-def draw_forest(lines: Sequence[Line], models: Sequence[tuple[str, Mark]]) -> Forest | None:
+def draw_forest(
+    lines: Sequence[Line], models: Sequence[tuple[str, Mark]], unit: str = "points"
+) -> Forest | None:
     """Lay out estimates of models (labels and marks); lines without any are left out; None if all are."""
     shown = list(models[:MODELS_SHOWN])
     known = [line for line in lines if any(each.value is not None for each in line.estimates[: len(shown)])]
@@ -112,7 +116,7 @@ def draw_forest(lines: Sequence[Line], models: Sequence[tuple[str, Mark]]) -> Fo
     rows = []
     for line in known:
         drawn = [
-            draw_dot(estimate, lane, scale, mark, f"{label}, {line.title}:")
+            draw_dot(estimate, lane, scale, mark, f"{label}, {line.title}:", unit=unit)
             for lane, (estimate, (label, mark)) in enumerate(zip(line.estimates, shown, strict=False))
         ]
         description = "; ".join(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from counterground.reporting._style import FAMILY_COLOURS
@@ -19,24 +18,21 @@ _SHAPES = (
     "M-5.8 0L-2.9 -5L2.9 -5L5.8 0L2.9 5L-2.9 5Z",
     "M0 -6.6L1.8 -2.2L6.3 -2L2.8 0.9L3.9 5.3L0 2.9L-3.9 5.3L-2.8 0.9L-6.3 -2L-1.8 -2.2Z",
 )
-_UNIT = 5.0
-# Outlines of the shapes that Vega knows by name.
-OUTLINES = dict(zip(("circle", "triangle-up", "square", "diamond"), _SHAPES, strict=False))
 
 
 class Mark(NamedTuple):
-    """How one model is drawn everywhere on the page: its number, CSS class, outline and Vega's shape."""
+    """How one model is drawn everywhere on the page: its number, CSS class and outline."""
 
     number: int
     css: str
     path: str
-    shape: str
+
+
+SIDES = (Mark(1, "s-left", _SHAPES[0]), Mark(2, "s-right", _SHAPES[3]))
+"""Markers of two quantities of one model, such as both sides of a contrast."""
 
 
 def mark(index: int, family: str = "other") -> Mark:
     """Return the marker of the model at ``index`` (from 0), in the colour of its family."""
-    path = _SHAPES[index % len(_SHAPES)]
     css = f"f-{family if family in FAMILY_COLOURS else 'other'}"
-    # Vega wants outlines in a square from -1 to 1.
-    shape = "circle" if "A" in path else re.sub(r"-?[\d.]+", lambda m: f"{float(m[0]) / _UNIT:g}", path)
-    return Mark(index + 1, css, path, shape)
+    return Mark(index + 1, css, _SHAPES[index % len(_SHAPES)])

@@ -24,7 +24,6 @@ from counterground.reporting._shell import (
     page_policy,
     page_script,
     render_page,
-    vega_script,
 )
 from counterground.reporting._sides import on_sides
 from counterground.reporting._style import FAMILY_NAMES
@@ -48,7 +47,7 @@ from counterground.results import (
 )
 
 PHOTO_BUDGET = 15.0
-_SCRIPTS = tuple(f"report/scripts/{name}.js" for name in ("tables", "explorer", "classes"))
+_SCRIPTS = tuple(f"report/scripts/{name}.js" for name in ("tables", "classes"))
 
 
 class DiscoverySummary(Protocol):
@@ -131,8 +130,7 @@ def write_report(
     Raises:
         UsageError: no runs, a run given twice, a comparison of other runs, a file that does not end in .html,
             a budget that is not positive, a contrast that the runs do not have or that is not that of the
-            comparison, a discovery of other pairs than those of the runs, or no altair for the chart (extra
-            ``report``).
+            comparison, or a discovery of other pairs than those of the runs.
         CounterGroundError: a run cannot be read, or the file cannot be written.
     """
     opened = open_runs(runs)
@@ -361,9 +359,7 @@ def _render(
     of: Sequence[int],
 ) -> str:
     names = unique(section.name for section in sections)
-    charts = any(section.explorer is not None for section in sections)
-    scripts = [vega_script()] if charts else []
-    scripts += [page_script(name) for name in _SCRIPTS]
+    scripts = [page_script(name) for name in _SCRIPTS]
     return render_page(
         "report/page.html.j2",
         title=" and ".join(names),

@@ -11,7 +11,6 @@ import polars as pl
 from counterground.comparison import (
     REFEREE,
     Comparison,
-    EffectiveRobustness,
     chosen_on_its_photos,
     identity_of,
     is_counteranimal,
@@ -33,15 +32,16 @@ from counterground.reporting.page._cures import Cures, cure_answer, make_cures
 from counterground.reporting.page._design import Breakdown, DesignPart, break_down, describe_design
 from counterground.reporting.page._enough import ASKED, Ahead
 from counterground.reporting.page._evidence import Selection
-from counterground.reporting.page._marks import Mark, mark
+from counterground.reporting.page._forest import Forest, Line, draw_forest
+from counterground.reporting.page._marks import SIDES, Mark, mark
 from counterground.reporting.page._verdict import Verdict, find_lead, judge
-from counterground.reporting.page.explorer import Explorer, Item, Trend, draw_explorer, in_short
 from counterground.results import (
     BenchmarkRecord,
     Estimate,
     Measure,
     ModelScores,
     Run,
+    count,
     has_unpaired_backgrounds,
     measures,
     near_chance,
@@ -90,7 +90,9 @@ class Section:
     ``chosen_by`` is the model that chose which backgrounds are common and counter; None if people did.
     ``backgrounds`` are the accuracies of the models on each background, highest first; None if photos are
     in groups.
-    ``paper`` says which of the paper's tables its models are from; None if they are not shown.
+    ``sides`` are the accuracies of each model on both sides of the contrast; None if none has both.
+    ``paper`` says which of the paper's tables the baseline line is from; None if not all models can be
+    compared with it.
     """
 
     number: int
@@ -108,7 +110,7 @@ class Section:
     backgrounds: Breakdown | None
     rows: list[Row]
     settings: list[str]
-    explorer: Explorer | None
+    sides: Forest | None
     paper: PaperSetting | None
     class_drops: ClassDrops | None
     design: DesignPart
@@ -190,10 +192,9 @@ def make_section(
     results = [comparison.results_of(runs[k.run], k.model.setting._asdict()) for k in known]
     compared = tested_pairs(tests, models, results, lead.label if lead else None, words)
     rows = _rows(known, words)
-    items = [Item(k.point, row.model.label, row.mark) for k, row in zip(known, rows, strict=True) if k.point]
     photos = pl.concat([run.photos.select(_PHOTO) for run in runs]).unique()
     facts = class_facts(photos, words)
-    count = photos["path"].n_unique()
+    total = photos["path"].n_unique()
     marks = _marks_by_weights(runs, known, rows)
     of = None if runs[0].info.intervention else benchmark
     shown = _Shown(
@@ -202,13 +203,13 @@ def make_section(
         runs,
     )
     page: ClassPage = class_page(runs, by_run, rows, facts, lead=lead.label if lead else None)
-    causes = _causes(swapped, marks, of, count, len(rows), shown=shown, pictures=pictures)
+    causes = _causes(swapped, marks, of, total, len(rows), shown=shown, pictures=pictures)
     cures = [_cures(run, marks, benchmark, shown) for run in mitigated]
     return Section(
         number=number,
         name=benchmark.name,
         version=benchmark.version,
-        photos=count,
+        photos=total,
         classes=photos["class_index"].n_unique(),
         notes=unique(shown.notes),
         warnings=shown.warnings,
@@ -237,13 +238,8 @@ def make_section(
         else None,
         rows=rows,
         settings=unique(_setting(run, run.info.read_texts) for run in runs),
-        explorer=draw_explorer(
-            items,
-            comparison.points.filter(source="paper"),
-            _trends(comparison.family_lines, benchmark.version),
-            words,
-        ),
-        paper=comparison.setting,
+        sides=_sides(models, words),
+        paper=comparison.setting if all(k.point["comparable"] for k in known if k.point) else None,
         class_drops=draw_class_drops([(row.model, row.mark) for row in rows], facts, words),
         design=describe_design(runs, [(k.model, runs[k.run]) for k in known], words),
         comparisons=compared,
@@ -502,11 +498,19 @@ def _sparkline(drop: Estimate, low: float, high: float) -> Sparkline | None:
 def _facts(identity: dict[str, Any]) -> str:
     facts = []
     if identity["parameters"]:
-        facts.append(f"{in_short(identity['parameters'])} parameters")
+        facts.append(f"{_in_short(identity['parameters'])} parameters")
     if identity["pretrain_dataset"]:
-        size = f" ({in_short(identity['data_size'])})" if identity["data_size"] else ""
+        size = f" ({_in_short(identity['data_size'])})" if identity["data_size"] else ""
         facts.append(f"{identity['pretrain_dataset']}{size}")
     return ", ".join(facts)
+
+
+def _in_short(number: int) -> str:
+    """Write a large count in words: 86 million, 2.3 billion."""
+    for size, word in ((10**9, "billion"), (10**6, "million")):
+        if number >= size:
+            return f"{number / size:.3g} {word}"
+    return count(number)
 
 
 def _residual(point: dict[str, Any] | None) -> Estimate | None:
@@ -515,24 +519,13 @@ def _residual(point: dict[str, Any] | None) -> Estimate | None:
     return Estimate(point["residual"], point["residual_low"], point["residual_high"])
 
 
-def _trends(lines: Mapping[str, EffectiveRobustness], version: str) -> list[Trend]:
-    """Return the lines through the paper's models and through those of this version of the benchmark."""
-    here = [
-        (family, line)
-        for family, fitted in lines.items()
-        for line in fitted.lines
-        if line.source != "reproduction" and line.benchmark_version in (None, version)
+def _sides(models: Sequence[ModelScores], words: Words) -> Forest | None:
+    known = [model for model in models if words.knows(model)]
+    lines = [
+        Line(model.label, [figures.left, figures.right])
+        for model, figures in ((model, model.of(words.contrast)) for model in known)
     ]
-    spaces = {line.label_space for _, line in here if line.source != "paper"}
-    return [
-        Trend.of(
-            line.fit,
-            family,
-            paper=line.source == "paper",
-            names=line.label_space if line.source != "paper" and len(spaces) > 1 else None,
-        )
-        for family, line in here
-    ]
+    return draw_forest(lines, list(zip((words.left, words.right), SIDES, strict=True)), unit="%")
 
 
 def _warnings(runs: Sequence[Run]) -> list[str]:

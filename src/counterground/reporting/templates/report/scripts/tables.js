@@ -34,7 +34,7 @@
     let shown = 0;
     for (const row of rows) {
       const text = row.cells[0].textContent.toLowerCase();
-      row.hidden = !words.every(word => text.includes(word)) || row.dataset.away === "1";
+      row.hidden = !words.every(word => text.includes(word));
       shown += row.hidden ? 0 : 1;
     }
     controls.querySelector("[data-status]").textContent = shown === rows.length ? "" : `${shown} of ${rows.length} models`;
@@ -59,11 +59,6 @@
       sort(table, sorted.dataset.key, sorted.getAttribute("aria-sort") === "descending");
     });
     controls.querySelector("[data-find]").addEventListener("input", () => filter(table, controls));
-    // The chart's families are the table's too.
-    table.addEventListener("families", event => {
-      for (const row of table.tBodies[0].rows) row.dataset.away = event.detail.includes(row.dataset.family) ? "" : "1";
-      filter(table, controls);
-    });
     controls.hidden = table.tBodies[0].rows.length < 2;
   }
 })();
