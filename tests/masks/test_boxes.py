@@ -88,6 +88,7 @@ def test_grabcut_finds_the_object_in_its_box(benchmark, tmp_path, refine):
     assert "rough" in masks.summary()
 
 
+@SLOW
 def test_grabcut_gives_the_same_bytes_again(benchmark, tmp_path):
     first = make_masks(benchmark, "grabcut", tmp_path / "first")
     second = make_masks(benchmark, "grabcut", tmp_path / "second")

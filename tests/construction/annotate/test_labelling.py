@@ -1,10 +1,8 @@
 """Labelling as an annotator does it: keys, clicks, second thoughts."""
 
 import json
-import re
 
 import polars as pl
-import pytest
 
 
 def standing(pool, task="background"):
@@ -103,36 +101,6 @@ def test_two_disagree_and_one_adjudicates(pool, serve, visit):
     ann.page.get_by_role("button", name="Undo: flamingo, grass, tree").click()
     ann.see()
     assert pool.verdicts("background")["status"].to_list()[:2] == ["adjudicated", "disagreed"]
-
-
-@pytest.mark.parametrize("task", ["background", "review"])
-def test_every_key_that_is_shown_stores_what_stands_beside_it(tmp_path, make_pool, serve, visit, task):
-    given = {"background": (["shrub"], ["water", "ground"]), "review": (["keep"], ["clarity", "duplicate"])}
-    pool = make_pool(tmp_path / "pool", {"flamingo": 17})
-    for path in pool.photos()["path"]:
-        for name, labels in zip(("ann", "ben"), given[task], strict=True):
-            pool.decide(path, annotator=name, task=task, labels=labels)
-    cyd = visit(serve(pool, annotators=["cyd"]).links["cyd"])
-    cyd.page.goto(re.sub("/label/.*", f"/disagreements/{task}", cyd.page.url))
-    expected, keys = [], set()
-    place, buttons = 0, ".vote, .choice"
-    while True:
-        cyd.see()
-        shown = cyd.page.locator(buttons).evaluate_all("""all => all.map(e => ({
-          key: e.querySelector("kbd")?.textContent,
-          labels: e.dataset.label ? [e.dataset.label] : e.querySelector("b").textContent.split(", ")}))""")
-        assert len({one["key"] for one in shown} - {None}) == len(shown)  # no two the same
-        keys = keys or {one["key"] for one in shown}
-        expected.append(shown[place]["labels"])
-        place += 1
-        if place == len(shown):
-            break
-        cyd.press(shown[place - 1]["key"])
-    cyd.page.keyboard.press(shown[place - 1]["key"])
-    cyd.saved()
-    assert [labels for _, labels in standing(pool, task)[-place:]] == expected
-    assert {"1", "2"} <= keys
-    assert not keys & {"l", "u", "z"}
 
 
 def test_blind_pages_show_nothing_that_others_or_models_found(pool, serve, visit):

@@ -3,13 +3,12 @@
 import numpy as np
 import polars as pl
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import BarContainer, ErrorbarContainer
 
 from counterground.comparison import model_points
 
 # What room a bar's text takes, and what a missing value becomes, are rules of their own.
-from counterground.paper.figures._bars import Bars, draw_bars, room_for_texts
+from counterground.paper.figures._bars import Bars, draw_bars
 from counterground.paper.figures._style import new_figure
 from counterground.published import load_table
 
@@ -114,18 +113,6 @@ def test_own_bars_are_models_with_intervals(own, own_run):
         np.testing.assert_allclose(bars(axes)[group], 100 * points[group].to_numpy())
 
 
-def test_own_panels_hold_what_differs_in_one_thing(beside, counteranimal_run):
-    points = model_points([counteranimal_run], published=False)
-    by_data = beside[0]["figure-8-own"].figure.axes
-    assert [axes.get_title(loc="left") for axes in by_data] == ["ViT/B/32"]
-    rows = points.filter(backbone="ViT/B/32")
-    assert labels(by_data[0]) == rows["pretrain_dataset"].to_list()
-    np.testing.assert_allclose(bars(by_data[0])["drop"], 100 * rows["drop"].to_numpy())
-    by_backbone = beside[0]["figure-7-own"].figure.axes[0]
-    assert by_backbone.get_title(loc="left") == "LAION2B"
-    assert labels(by_backbone) == ["ViT/B/32", "ViT/B/16"]
-
-
 def test_measured_values_stand_on_the_printed_bars(beside, counteranimal_run):
     panel = beside[0]["figure-5"].figure.axes[1]
     points = model_points([counteranimal_run], published=False)
@@ -145,41 +132,6 @@ def test_measured_values_stand_on_the_printed_bars(beside, counteranimal_run):
 
 
 TABLE_3, EARLIER = "open_clip:ViT-B-32/laion2b_s34b_b79k", "open_clip:ViT-B-32/laion2b_e16"
-
-
-def values_beside_bars(axes):
-    """Each number's text with the height that it is anchored at and its shift in points."""
-    return [
-        (text.get_text(), text.xy[1], text.get_position()[0]) for text in axes.texts if text.get_text() != ""
-    ]
-
-
-def test_drops_stay_within_100_points(make_run, draw):
-    """Two photos a class give intervals and bars that reach the ends of the scale."""
-    run = make_run({"efficientnet-lite0": (0.99, 0.02)}, per_group=2, path="few")
-    drawings, _ = draw(["4", "15"], runs=[run])
-    assert set(drawings) == {"figure-4-own", "figure-15-own"}
-    for drawing in drawings.values():
-        for axes in drawing.figure.axes:
-            low, high = axes.get_ylim()
-            assert -103 < low < high < 103
-            assert max(abs(tick) for tick in axes.get_yticks()) <= 100
-            tall = [text for text, at, _ in values_beside_bars(axes) if at > 95]
-            assert tall
-            FigureCanvasAgg(drawing.figure).draw()
-            frame = axes.get_window_extent()
-            assert all(text.get_window_extent().y1 < frame.y1 + 2 for text in axes.texts)
-        assert "Measured on stamps, imagenet." in drawing.caption
-
-
-def test_limits_leave_room_for_texts_and_for_intervals():
-    for low, high, ends in ((0, 80, ()), (-20, 80, ()), (0, 50, (-90, 97)), (-50, 100, (-97, 99))):
-        bottom, top = room_for_texts(low, high, 100, 10, ends)
-        point = (top - bottom) / 100
-        assert top >= high + 10 * point - 1e-6
-        assert bottom <= (low - 10 * point + 1e-6 if low < 0 else 0)
-        assert all(bottom < end < top for end in ends)
-    assert room_for_texts(0, 80, 100, 10, (-1,))[0] > -5
 
 
 def test_a_missing_value_has_no_bar():

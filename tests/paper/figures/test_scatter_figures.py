@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from scipy.stats import norm
 
@@ -128,68 +127,10 @@ def test_names_cover_no_marker_and_stay_in_the_axes(paper, stem):
             assert near >= radius
 
 
-def placed(drawing):
-    """Of a figure with names, in points of print: radii by place, boxes by name, leaders by name."""
-    drawing.figure.set_dpi(200)  # at which names were placed
-    FigureCanvasAgg(drawing.figure).draw()
-    axes, scale = axes_of(drawing), 72 / drawing.figure.dpi
-    discs, boxes, leaders = {}, {}, {}
-    texts = [text for text in axes.texts if text.get_gid() == "name"]
-    for collection in axes.collections:
-        at = axes.transData.transform(collection.get_offsets()) * scale
-        for place, size in zip(at, collection.get_sizes(), strict=True):
-            discs[tuple(place)] = float(np.sqrt(size)) / 2
-    for text in texts:
-        box = text.get_window_extent()
-        boxes[text.get_text()] = np.array([box.x0, box.y0, box.x1, box.y1]) * scale
-    for drawn in (one for one in axes.get_lines() if one.get_gid() == "leader"):
-        ends = axes.transData.transform(np.column_stack(drawn.get_data())) * scale
-        near = min(boxes, key=lambda name: gap(boxes[name], ends[1]))
-        assert near not in leaders
-        leaders[near] = ends
-    return discs, boxes, leaders
-
-
-def gap(box, point):
-    return np.hypot(*(np.asarray(point) - np.clip(point, box[:2], box[2:])))
-
-
 def positions(drawing, points):
     """Name -> where its marker stands, in points of print."""
     at = axes_of(drawing).transData.transform(100 * points.select("common", "counter").to_numpy())
     return dict(zip(points["label"], at * 72 / drawing.figure.dpi, strict=True))
-
-
-@pytest.mark.parametrize("stem", ["figure-13", "figure-14", "figure-2a-own", "figure-13-own"])
-def test_names_are_nearest_to_their_own_points_or_led_there(stem, request, counteranimal_run):
-    drawings, _ = request.getfixturevalue("beside" if stem.endswith("-own") else "paper")
-    drawing = drawings[stem]
-    if stem.endswith("-own"):
-        points = model_points([counteranimal_run], published=False)
-    else:
-        points = model_points((), setting="1-vs-20" if stem == "figure-14" else "one-prompt")
-    discs, boxes, leaders = placed(drawing)
-    where = positions(drawing, points)
-    assert set(boxes) == set(where)
-    named = [tuple(place) for place in where.values()]
-    for name, box in boxes.items():
-        own = min(discs, key=lambda place: np.hypot(*(where[name] - place)))
-        if name not in leaders:
-            nearest = min(discs, key=lambda place: gap(box, place) - discs[place])
-            assert nearest == own, name
-            continue
-        start, end = leaders[name]
-        np.testing.assert_allclose(start, own, atol=1e-6)
-        assert gap(box, end) < 2, name
-        # What is seen of it begins at the edge of its own marker and runs over no other and through no name.
-        seen = [start + share * (end - start) for share in np.linspace(0, 1, 200)]
-        others = [place for place in named if np.hypot(*np.subtract(place, own)) > 1e-6]
-        radii = {
-            place: discs[min(discs, key=lambda at: np.hypot(*np.subtract(at, place)))] for place in others
-        }
-        for point in (point for point in seen if np.hypot(*(point - start)) >= discs[own]):
-            assert all(np.hypot(*(point - place)) > radius for place, radius in radii.items()), name
-            assert all(gap(other, point) > 0 for text, other in boxes.items() if text != name), name
 
 
 def test_a_run_on_other_photos_stands_alone_with_its_intervals(own, own_run):

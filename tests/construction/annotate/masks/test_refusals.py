@@ -7,15 +7,10 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from drawn_masks import SIZE, disc, png, save_masks
 from PIL import Image
 from raw_client import RawClient
 
-from counterground.cli import main
-from counterground.construction.cli import label
-from counterground.errors import CounterGroundError
-from counterground.files import read_record, sealed_files, write_record, write_text
 from counterground.masks import make_masks, mask_id, standing
 from counterground.photos import read_benchmark
 
@@ -143,13 +138,6 @@ def test_only_photos_and_masks_of_rows_are_served(folder, enter):
         assert client.ask("GET", path).status in {404, 415}, path
 
 
-def rewrite(folder, table):
-    """Change the table of masks, and its seal."""
-    digest = write_text(folder / "masks.csv", table)
-    record = read_record(folder / "masks.json", beside=False).decode()
-    write_record(folder / "masks.json", record, {"masks.csv": digest})
-
-
 def test_a_photo_with_an_orientation_lies_as_its_mask_does(tmp_path, enter):
     file = tmp_path / "photos" / "ox" / "grass" / "a.jpg"
     file.parent.mkdir(parents=True)
@@ -168,41 +156,6 @@ def test_a_photo_with_an_orientation_lies_as_its_mask_does(tmp_path, enter):
     assert np.asarray(shown.convert("L"))[:28, :28].max() < 60
     mask = Image.open(BytesIO(client.ask("GET", "/mask/1").text))
     assert (np.asarray(mask.getchannel("A")) == np.asarray(disc())).all()
-
-
-def test_a_damaged_folder_is_one_line(folder, tmp_path, capsys):
-    def refusal():
-        result = CliRunner().invoke(label, [str(folder), "--no-open", "--annotator", "ann"])
-        assert isinstance(result.exception, CounterGroundError), result.output
-        assert "\n" not in str(result.exception)
-        return str(result.exception)
-
-    assert main(["label", str(folder), "--annotator", "ann", "--second", "0.5"]) == 2
-    assert "--second is for a pool" in capsys.readouterr().err
-    (folder / "decisions.sqlite").write_bytes(b"no database" * 400)
-    assert "damaged" in refusal()
-    (folder / "decisions.sqlite").unlink()
-    description = json.loads(read_record(folder / "masks.json"))
-    sealed = sealed_files(folder / "masks.json")
-    (folder / "loop").symlink_to("loop")
-    for way in ("loop", "null\0byte", "n" * 300):
-        write_record(folder / "masks.json", json.dumps(description | {"photos": way}), sealed)
-        assert "move them back there" in refusal()
-    write_record(folder / "masks.json", json.dumps(description), sealed)
-    (tmp_path / "photos").rename(tmp_path / "moved")
-    assert "move them back there" in refusal()
-    table = (folder / "masks.csv").read_text()
-    (folder / "masks.csv").write_text(table.replace(B, A))
-    assert "masks.csv is not as it was written" in refusal()
-    rewrite(folder, table.replace(B, A))
-    assert "a path twice" in refusal()
-    rewrite(folder, "path\nx\n")
-    assert "cannot be read" in refusal()
-    (folder / "masks.csv").unlink()
-    assert "interrupted" in refusal()
-    (folder / "masks.json").write_text("{")
-    (folder / "masks.csv").write_text(table)
-    assert "masks.json cannot be read" in refusal()
 
 
 def test_a_redrawn_mask_stays_in_the_folder(folder, enter, tmp_path):

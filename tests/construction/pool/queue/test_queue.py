@@ -116,13 +116,6 @@ def test_photos_that_are_added_hardly_change_who_is_shared(tmp_path, make_pool):
     assert len(fresh) <= 2
 
 
-def test_a_larger_share_keeps_the_photos_of_a_smaller_one(tmp_path, make_pool):
-    with make_pool(tmp_path / "pool", {"ice bear": 10, "flamingo": 8}) as pool:
-        small = shared(pool, 0.2)
-        wider = Queue(pool, second=0.5, annotators=["ann", "ben"])  # asks only for those that are new in it
-        assert len(small) + len(work_off(wider, "ben")) == 9
-
-
 def test_one_annotator_alone_awaits_nobody(pool):
     queue = Queue(pool, second=1, annotators=["ann"])
     work_off(queue, "ann")
@@ -171,15 +164,6 @@ def test_a_lease_ends(pool, monkeypatch):
     assert set(free) == set(held[2:])
     back = queue.lease("ann", "review", count=0, leased=held)
     assert set(back.revoked) == set(free)
-
-
-def test_a_clock_that_was_ahead_keeps_no_photo_back(pool, monkeypatch):
-    queue = Queue(pool, second=0)
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 1_000_000)
-    queue.lease("ann", "review", count=8)
-    monkeypatch.setattr(time, "time", lambda: now)
-    assert len(names(queue.lease("ben", "review", count=8))) == 8
 
 
 def test_leases_are_given_back(pool):
@@ -240,14 +224,6 @@ def test_postponed_photos_come_last_the_longest_waiting_first(pool):
     decide(queue, order[3], "later")
     assert names(queue.lease("ann", "background", count=8))[-2:] == [order[0], order[3]]
     assert (batch.done, batch.left) == (0, 8)
-
-
-def test_imported_labels_are_an_annotators(pool):
-    first, second = pool.photos()["path"][:2]
-    for path in (first, second):
-        pool.decide(path, annotator="imported", task="background", labels=["grass"])
-    assert len(names(Queue(pool, second=0).lease("ann", "background", count=8))) == 6
-    assert len(names(Queue(pool, second=1).lease("ann", "background", count=8))) == 8
 
 
 def test_backgrounds_are_asked_of_photos_that_stand(pool):
@@ -344,19 +320,6 @@ def test_progress_counts_what_verdicts_say(pool):
     people = {row.name: row for row in queue.annotators("background", ["cyd"])}
     assert (people["ann"].done, people["ann"].left, people["ann"].pace) == (3, 5, 2.0)
     assert (people["cyd"].done, people["cyd"].left, people["cyd"].pace) == (0, 6, None)
-
-
-def test_pace_leaves_out_what_was_postponed_or_undone(pool):
-    queue = Queue(pool)
-    paths = pool.photos()["path"].to_list()
-    for path, label, seconds in zip(
-        paths, ("snow", "later", "later", "sky", "sky"), (8, 1, 1, 2, 2), strict=False
-    ):
-        decide(queue, path, label, by="ann", seconds=float(seconds))
-    pool.undo("ann", "background")
-    pool.undo("ann", "background")
-    (ann,) = queue.annotators("background")
-    assert (ann.done, ann.pace) == (1, 8.0)
 
 
 def test_servers_side_by_side_share_the_work(tmp_path_factory, make_pool):
