@@ -6,7 +6,7 @@ python bench/mitigate.py --out DIR stamps-balanced 25 50 stamps-biased    # a ta
 A model is a shipped one, or a folder that ``python -m counterground.paper.training stamps-biased --dose D
 --out FOLDER`` wrote; name it by its dose. Common is the background planted on a photo's class, counter
 every other one, so nothing was selected on these photos. A run that is already in DIR is read, not
-repeated. With several models, neither watermarks nor times are measured.
+repeated. With several models, times are not measured.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def mend(
     """Run the methods and return their record; ``timed``: after a run of two methods stored all features."""
     spec = f"counterground:{model}" if model in SHIPPED else f"open_clip:{model}"
     benchmark = planted_benchmark(model)
-    options |= {"label_space": "benchmark", "overwrite": True, "watermark": timed, "figure": timed}
+    options |= {"label_space": "benchmark", "overwrite": True, "figure": timed}
     if timed:
         cg.mitigate(benchmark, spec, ["image-projection", "foreground"], out=out / "first", **options)
     wall, processor = time.perf_counter(), time.process_time()

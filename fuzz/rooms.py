@@ -340,7 +340,7 @@ def unsealed(record: Path) -> None:
 
 
 def swapped(folder: Path) -> None:
-    """Write a run on composites, with attributions."""
+    """Write a run on composites."""
     from disc_photos import disc_photos, foreground_only
 
     import counterground as cg
@@ -352,7 +352,6 @@ def swapped(folder: Path) -> None:
         label_space="benchmark",
         kinds=["original", "same", "other"],
         backgrounds_per_label=2,
-        saliency=True,
         report=False,
         show_progress=False,
     )
@@ -404,7 +403,6 @@ def mitigated(folder: Path) -> None:
             counter=figure(counter),
             drop=drop,
             worst_group=counter,
-            side_effects={"co_object": drop},
         )
 
     method = MethodRecord(
@@ -419,7 +417,6 @@ def mitigated(folder: Path) -> None:
         mitigated=accuracies(0.8, 0.7),
         cost=figure(0.0, 0.9),
         gain=figure(0.2, 0.01),
-        relief={"co_object": figure(-0.1, 0.2)},
         head=ExportedHead(file="heads/mitigated.safetensors", setting={"C": 0.1}, photos=24, clusters=10),
         cpu_seconds=1.5,
     )
@@ -433,8 +430,6 @@ def mitigated(folder: Path) -> None:
         unmitigated=accuracies(0.8, 0.5),
         methods=[method],
         left_out={"other": "it needs masks"},
-        side_effects={"co_object": "an object beside it"},
-        not_measured={"size": "no masks"},
         notes=["A note."],
     )
     (folder / "run/mitigation.json").write_text(record.model_dump_json(indent=2), encoding="utf-8")

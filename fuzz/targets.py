@@ -260,12 +260,6 @@ def _report(discovery: str | None = None) -> Callable[[Path], None]:
     return read
 
 
-def _attributions(folder: Path) -> None:
-    run = open_run(folder / "run")
-    assert run.saliency is not None
-    run.effects()
-
-
 def _discovery(folder: Path) -> None:
     from counterground.discovery import read_discovery
 
@@ -565,11 +559,9 @@ TARGETS: dict[str, Target] = {
     "run_scores": Target(rooms.run, "run/scores.parquet", _run),
     "report_run": Target(rooms.swapped, "run/run.json", _report()),
     "report_predictions": Target(rooms.swapped, "run/predictions.parquet", _report()),
-    "report_saliency": Target(rooms.swapped, "run/saliency.csv", _report()),
     "report_discovery": Target(rooms.discovered, "pairs/discovery.json", _report("pairs")),
     "report_pairs": Target(rooms.discovered, "pairs/pairs.parquet", _report("pairs")),
     "report_cells": Target(rooms.discovered, "pairs/cells.parquet", _report("pairs")),
-    "saliency": Target(rooms.swapped, "run/saliency.csv", _attributions),
     "discovery": Target(rooms.discovered, "pairs/discovery.json", _discovery),
     "mitigation": Target(rooms.mitigated, "run/mitigation.json", _mitigation),
     "head": Target(rooms.head, "head.safetensors", _head),

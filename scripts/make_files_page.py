@@ -21,7 +21,7 @@ from counterground.construction.exports import LEFT_OUT_SCHEMA
 from counterground.construction.pool import CANDIDATE_SCHEMA, DECISION_SCHEMA, PHOTO_SCHEMA, SIGNAL_SCHEMA
 from counterground.files import write_text
 from counterground.masks import MASKS_SCHEMA
-from counterground.metrics import SALIENCY_SCHEMA, SCORES_SCHEMA, registered_metrics
+from counterground.metrics import SCORES_SCHEMA, registered_metrics
 from counterground.photos import MANIFEST_SCHEMA, QUESTION_SCHEMA, Discovered, LabelSpace
 from counterground.results import (
     PREDICTIONS_SCHEMA,
@@ -78,8 +78,6 @@ MEANINGS = {
     "p_value": "two-sided, for a drop of 0, not corrected for the number of models; null: not a drop",
     "classes_low": "lower end of an interval for other classes, of which these are a random sample",
     "classes_high": "upper end of that interval",
-    "anytime": "whether the interval belongs to a confidence sequence, which may be stopped at any look "
-    "(`--until`)",
     "reason": "why",
     "question": "what was asked",
     "answer": "text that was generated",
@@ -144,27 +142,6 @@ OF_TABLE = {
         "options": "2 to 26 texts to choose from",
         "answer": "text of the correct option",
     },
-    "saliency": {
-        "path": "path of the photo",
-        "group": "group of the photo",
-        "background": "background of the photo",
-        "cluster": "cluster of its object",
-        "background_cluster": "cluster of its background",
-        "predicted_name": "answer on the unmodified photo, which the attribution is for",
-        "share_outside": "share of the attribution outside the object; null: nothing changes the answer",
-        "area_outside": "the background's share of the photo",
-        "score": "probability of the true name on the unmodified photo",
-        "score_common": "its mean for the same object on common backgrounds",
-        "score_counter": "its mean for the same object on counter backgrounds",
-        "score_difference": "`score_common` minus `score_counter`",
-        "best_background": "label of the background with the highest mean",
-        "best_score": "that mean",
-        "worst_background": "label of the background with the lowest mean",
-        "worst_score": "that mean",
-        "picture": "file of the map, for the photos whose scores change most; else null",
-        "licence": "licence of the photo",
-        "attribution": "whom to credit for the photo",
-    },
     "masks": {
         "path": "path of the photo, as in the benchmark",
         "mask": "path of the mask, relative to the folder; empty: there is none",
@@ -219,9 +196,6 @@ RECORDS = {
     "fast_decode": "whether JPEGs were decoded at a reduced size; each model's `description` says how many "
     "`photos` were decoded both ways, how many get the `same_answer`, and the `largest_difference` of "
     "features",
-    "stopping": "with `--until decided`: the limit, the seed of the order, how many photos were evaluated "
-    "out of how many, the number of looks, and for each model what was decided, after how many photos, and "
-    "with which interval; else null",
     "name": "its name",
     "version": "hash of everything that results depend on",
     "n_photos": "number of photos in the manifest",
@@ -278,8 +252,6 @@ MITIGATION = {
     "unmitigated": "accuracies of the original model on the same photos, below",
     "methods": "one record per method, below",
     "left_out": "methods that could not be used, and why",
-    "side_effects": "in the record: what each side effect is; in accuracies: the drops, by name",
-    "not_measured": "side effects that were not measured, and why",
     "notes": "what else readers must know",
     "name": "name of the method",
     "title": "what the method does",
@@ -292,7 +264,6 @@ MITIGATION = {
     "mitigated": "accuracies of the mitigated model, below",
     "cost": "accuracy on common photos: the original model minus the mitigated one, paired",
     "gain": "drop: the original model minus the mitigated one, paired",
-    "relief": "the same difference for each side effect; below 0: the other reliance has grown",
     "head": "the exported head, below; null: `not_exported` says why",
     "not_exported": "why there is no file",
     "cpu_seconds": "processor time for fitting and choosing, all cores together",
@@ -409,7 +380,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "exported head": partial(_record, ExportedHead, MITIGATION),
     "label space": _label_space,
     "unreadable": partial(_names, _UNREADABLE, "unreadable"),
-    "saliency": partial(_table, SALIENCY_SCHEMA, "saliency"),
     "answers": partial(_names, _ANSWERS),
     "manifest": partial(_table, MANIFEST_SCHEMA),
     "questions": partial(_table, QUESTION_SCHEMA, "question"),

@@ -64,7 +64,6 @@ def test_every_argument_has_a_name_and_a_type(name):
             "kinds takes one text or several",
         ),
         (lambda: cg.scores("run", by=pd.Series(["background"])), "by is one name, not Series"),
-        (lambda: cg.scores("run", adjust=pd.DataFrame({"size": [1]})), "adjust takes one text or several"),
         (lambda: cg.format_scores("run", by_class=None), "by_class must be True or False"),
         (lambda: cg.plan(drop="10"), "drop must be a number, not str"),
         (lambda: cg.check("run", max_drop=5, models=3), "models takes one text or several"),
@@ -216,9 +215,6 @@ def test_a_run_takes_names_as_the_functions_do(evaluate):
         contrast = run.contrast(text)
         assert run.contrast(contrast) == contrast
         assert run.with_contrast(text).scores.equals(run.with_contrast(contrast).scores)
-        for which, covariates in ((text, "photo_pixels"), (contrast, ["photo_pixels"])):
-            with pytest.raises(CounterGroundError, match="photo_pixels to hold: it is the same in every"):
-                run.adjusted(which, covariates)
     with pytest.raises(UsageError, match="There is no contrast 'place'"):
         run.with_contrast("place")
 

@@ -3,7 +3,7 @@
 python bench/experiments/other_intervals.py [REPLICATIONS]
 
 ``interval_coverage.py`` has accuracies, drops and differences between models, ``line_with_errors.py`` slopes,
-``contrast_coverage.py`` and ``adjusted.py`` other contrasts.
+``contrast_coverage.py`` other contrasts.
 """
 
 from __future__ import annotations

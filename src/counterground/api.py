@@ -18,7 +18,7 @@ from counterground.comparison import (
     measured_referees,
 )
 from counterground.composites import KINDS, SwapSettings, swap_backgrounds
-from counterground.decision import Assumptions, Check, Costs, Limits, Plan, Until, check_run, plan_photos
+from counterground.decision import Assumptions, Check, Costs, Limits, Plan, check_run, plan_photos
 from counterground.discovery import Discovery, discover_pairs, read_discovery
 from counterground.errors import MissingExtraError, UsageError
 from counterground.files import check_apart
@@ -39,12 +39,10 @@ from counterground.offline import obeys_offline
 from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
 from counterground.results import (
-    AdjustedScores,
     AnyRuns,
     ContrastScores,
     Run,
     ScoresView,
-    adjusted_scores,
     class_names,
     contrast_scores,
     effect_scores,
@@ -63,7 +61,7 @@ if TYPE_CHECKING:
 AnyBenchmark = Benchmark | Path | str
 """An opened benchmark, a built-in name, a folder, a manifest, or a pool."""
 
-_SCORE_COLUMNS = (*KEYS, "class_index", "group", "metric", "value", "low", "high", "n", "clusters", "anytime")
+_SCORE_COLUMNS = (*KEYS, "class_index", "group", "metric", "value", "low", "high", "n", "clusters")
 # Those that a pilot run replaces, with their defaults.
 _ASSUMED = {"classes": 20, "photos": 20, "cluster_size": 1.0, "accuracy": 80.0, "icc": 0.1}
 _MARGIN = 2.0
@@ -97,8 +95,6 @@ def evaluate(
     photos: bool = True,
     limit: int | None = None,
     train: AnyBenchmark | None = None,
-    until: Literal["decided"] | None = None,
-    max_drop: float | None = None,
     engine: Engine = "local",
     workers: int | None = None,
     gpus_per_worker: float | None = None,
@@ -142,9 +138,6 @@ def evaluate(
         limit: cap on the number of photos, spread over classes and backgrounds, for a quick trial.
         train: the labelled photos that heads are fitted on (``?head=knn``), except those that are evaluated;
             None for the benchmark itself, with each photo predicted by a head that saw none of its cluster.
-        until: ``decided`` evaluates photos in a random order and stops as soon as it is decided, for every
-            model, whether its drop is above ``max_drop``.
-        max_drop: the limit for ``until``, in percentage points, from 0 to below 100; None is 0.
         engine: ``ray`` encodes photos on the workers of a Ray cluster (that of ``RAY_ADDRESS``, else one
             started on this machine), with the same results. Generative models run in this process.
         workers: cap on the number of workers; None for as many as there is room for.
@@ -162,7 +155,6 @@ def evaluate(
         raise UsageError(
             "--referee chooses confusable names: add --label-space confusable, or leave out --referee."
         )
-    stop = _until(until, max_drop, limit)
     models = _found(models)
     if isinstance(referee, str):  # anything else is refused by the setting itself
         check_specs([referee])
@@ -194,9 +186,7 @@ def evaluate(
     # Read first, so that a damaged record is reported before the models run.
     discovery = read_discovery(Path(benchmark)) if report and not isinstance(benchmark, Benchmark) else None
     photos_to_fit_on = None if train is None else _opened(train, show_progress, out)
-    run = evaluate_models(
-        opened, models, settings, Path(out), train=photos_to_fit_on, until=stop, overwrite=overwrite
-    )
+    run = evaluate_models(opened, models, settings, Path(out), train=photos_to_fit_on, overwrite=overwrite)
     if report:
         write_report(run, run.path / "report.html", discovery=discovery, benchmarks=[opened], photos=photos)
     return run
@@ -220,16 +210,6 @@ def _refuse_licences(accepted: str | Sequence[str], masks: str | Path | None) ->
         )
 
 
-def _until(until: str | None, max_drop: float | None, limit: int | None) -> Until | None:
-    if until not in (None, "decided"):
-        raise UsageError(f"An evaluation can go on until 'decided', not until {until!r}.")
-    if until is None and max_drop is not None:
-        raise UsageError("--max-drop is what --until decided decides on: add it, or use check on a run.")
-    if until is not None and limit is not None:
-        raise UsageError("--until decided chooses how many photos are evaluated: leave out --limit.")
-    return None if until is None else Until((max_drop or 0.0) / 100)
-
-
 @checked
 @obeys_offline
 def mitigate(
@@ -241,7 +221,6 @@ def mitigate(
     masks: str | Path | None = None,
     accept_licences: str | Sequence[str] = (),
     classes: Literal["all", "pairs"] = "all",
-    watermark: bool = True,
     seed: int = 0,
     limit: int | None = None,
     overwrite: bool = False,
@@ -276,7 +255,6 @@ def mitigate(
         accept_licences: licences of a mask model's weights that you accept.
         classes: classes that take part, with photos and names: ``all``, or ``pairs`` for those with photos on
             both sides. Classes with too few clusters are left out either way, and a note says which.
-        watermark: measure the effect of a watermark before and after; this encodes every photo once more.
         seed: seed for the three parts of clusters, and for what methods draw.
         limit: cap on the number of photos, spread over classes and backgrounds, for a quick trial.
         overwrite: replace another run in ``out``.
@@ -334,7 +312,6 @@ def mitigate(
         Path(out),
         masks=None if masks is None else str(masks),
         classes=classes,
-        watermark=watermark,
         seed=seed,
         overwrite=overwrite,
         warn=warn,
@@ -459,7 +436,6 @@ def swap(
     match_colour: bool = False,
     seed: int = 0,
     examples: int = 0,
-    saliency: bool = False,
     label_space: str | None = None,
     names: str = "openai",
     prompts: str = "simple",
@@ -504,7 +480,6 @@ def swap(
         match_colour: move the object's colours halfway to those of the background.
         seed: seed for all draws; the same seed gives the same composites.
         examples: number of objects, at most 200, whose composites are drawn into ``examples.png``.
-        saliency: compute an attribution map of every photo whose object is used, into ``saliency.csv``.
         label_space: see ``evaluate``, also for all that follow.
         names: how ImageNet classes are written in prompts.
         prompts: the prompt templates.
@@ -528,7 +503,7 @@ def swap(
         overwrite: replace another run in ``out``.
 
     Raises:
-        MissingExtraError: OpenCV or, for ``saliency``, Captum is not installed.
+        MissingExtraError: OpenCV is not installed.
         UsageError: an unknown kind, label or source of masks, a benchmark with questions of its own or of
             composites, or see ``evaluate``.
         CounterGroundError: no photo has a usable mask, too few backgrounds, or see ``evaluate``.
@@ -587,7 +562,6 @@ def swap(
         chosen,
         masks=None if masks is None else str(masks),
         examples=examples,
-        saliency=saliency,
         overwrite=overwrite,
     )
     if report:
@@ -696,7 +670,6 @@ def scores(
     *,
     by: str | None = None,
     contrast: str | Contrast | None = None,
-    adjust: str | Sequence[str] = (),
     effects: bool = False,
 ) -> pl.DataFrame:
     """Return the scores of runs (fractions, with 95 % intervals), as in ``scores.parquet``.
@@ -710,17 +683,13 @@ def scores(
             ``metrics.score_by``. None for all scores, over all classes and by class.
         contrast: only the rows of one contrast: its name, or an expression such as ``"place=water -
             place=land within class_name"``.
-        adjust: covariates to hold in the contrast (by default the first of the design): ``size``,
-            ``position``, ``photo``, or columns of numbers. The rows are then those of
-            ``metrics.score_adjusted``.
         effects: what backgrounds cause, for runs of composites, over all classes and by class; the rows are
             those of ``metrics.swap_effects``.
 
     Raises:
-        UsageError: no run, one given twice, an unknown ``by``, contrast or covariate, options that do not go
+        UsageError: no run, one given twice, an unknown ``by`` or contrast, options that do not go
             together, or effects of a run that is not of composites.
-        CounterGroundError: a run cannot be read, or a contrast cannot be adjusted: its sides do not overlap,
-            for example.
+        CounterGroundError: a run cannot be read.
     """
     if by is not None and not isinstance(by, str):
         raise UsageError(f"by is one name, not {type(by).__name__}: Run.by takes several columns.")
@@ -729,17 +698,12 @@ def scores(
             "Scores are by background, another attribute or cell or, with by=None, by class and over all, "
             "not by 'class'."
         )
-    held = [] if adjust is None else texts("adjust", adjust)
     opened = open_runs(runs, least=1)
     if effects:
-        if by is not None or contrast is not None or held:
+        if by is not None or contrast is not None:
             raise UsageError("Effects of backgrounds are over all classes and by class: leave out the rest.")
         parts = [effect_scores(opened, named=len(opened) > 1, by_class=each).rows for each in (False, True)]
         return pl.concat(parts)
-    if held:
-        if by is not None:
-            raise UsageError("An adjusted contrast is over all classes: leave out by.")
-        return adjusted_scores(opened, held, contrast, named=len(opened) > 1).rows
     if contrast is not None:
         if by is not None:
             raise UsageError("A contrast has scores over all and by class: leave out by.")
@@ -757,27 +721,24 @@ def format_scores(
     *,
     by_class: bool = False,
     contrast: str | Contrast | None = None,
-    adjust: str | Sequence[str] = (),
-) -> str | ScoresView | ContrastScores | AdjustedScores:
+) -> str | ScoresView | ContrastScores:
     """Write the scores of runs for a person or a program, as ``counterground scores`` does.
 
     Args:
-        runs: runs or their folders, or some rows of what ``scores`` returned without ``by``, ``adjust`` and
+        runs: runs or their folders, or some rows of what ``scores`` returned without ``by`` and
             ``effects``.
         format: ``table`` fits the terminal or notebook it is shown in; ``markdown`` and ``latex`` give
             percent with 95 % intervals, ``csv`` and ``json`` fractions.
         by_class: one row per model and class; classes have names if runs are given.
         contrast: only one contrast, as in ``scores``; needs runs.
-        adjust: covariates to hold in the contrast, as in ``scores``; needs runs.
 
     Raises:
         UsageError: no run, one given twice, an unknown format, runs with different classes, an unknown
-            contrast or covariate, options that do not go together, or a frame without the columns of scores.
-        CounterGroundError: a run cannot be read, or a contrast cannot be adjusted.
+            contrast, options that do not go together, or a frame without the columns of scores.
+        CounterGroundError: a run cannot be read.
     """
-    held = [] if adjust is None else texts("adjust", adjust)
     if isinstance(runs, pl.DataFrame):
-        if contrast is not None or held:
+        if contrast is not None:
             raise UsageError("A contrast is computed from runs: give them instead of a frame.")
         if missing := [name for name in _SCORE_COLUMNS if name not in runs.columns]:
             raise UsageError(
@@ -786,10 +747,6 @@ def format_scores(
             )
         return written_scores(runs, format, by_class)
     opened = open_runs(runs, least=1)
-    if held:
-        if by_class:
-            raise UsageError("An adjusted contrast is over all classes: leave out by_class.")
-        return format_view(adjusted_scores(opened, held, contrast, named=len(opened) > 1), format)
     if contrast is not None:
         names = class_names(opened) if by_class else None
         several = len(opened) > 1

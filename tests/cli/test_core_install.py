@@ -80,7 +80,7 @@ WORKING = {
         "Benchmark: pairs",
     ),
     "mitigate": (
-        ["mitigate", "photos", *RUN, "--method", "text-projection", "--no-watermark", "--out", "mitigated"],
+        ["mitigate", "photos", *RUN, "--method", "text-projection", "--out", "mitigated"],
         "The drop of counterground:stamps-biased is",
     ),
     "scores": (["scores", "run"], "stamps-biased"),

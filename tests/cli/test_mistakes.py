@@ -143,12 +143,6 @@ MISTAKES = [
     ("evaluate photos -m MODEL -o notes.txt", 2, "notes.txt is a file", "choose a folder"),
     ("evaluate photos -m MODEL --batch-size 7 -o run", 1, "run holds another run", "--overwrite"),
     ("evaluate photos -m MODEL -o damaged-run", 1, "damaged-run", "evaluate again"),
-    # until it is decided
-    (f"{EVALUATE} --until done", 2, "'done'", "'decided'"),
-    (f"{EVALUATE} --max-drop 10", 2, "--max-drop is what --until decided decides on", "add it"),
-    (f"{EVALUATE} --until decided --limit 9", 2, "--until decided chooses how many", "leave out --limit"),
-    (f"{EVALUATE} --until decided --max-drop 200", 2, "--max-drop cannot be 200", "0 to 100 points"),
-    ("evaluate elsewhere -m MODEL -o out --until decided", 2, "no drop to decide on", "Leave out --until"),
     # plan
     ("plan", 2, "'--drop'", "`counterground plan --help`"),
     ("plan --drop 0", 2, "not 0", "above 0 and below 100 points"),

@@ -53,7 +53,7 @@ LOCAL = (
     "figures run --out figures",
     "plan run --drop 5",
     "check run --max-drop 99",
-    "mitigate planted -m planted_model.py:load --method text-projection --no-watermark --out mitigated",
+    "mitigate planted -m planted_model.py:load --method text-projection --out mitigated",
     "masks planted --from manifest --out masks",
     "swap planted -m planted_model.py:load --label-space benchmark --out swapped",
     "import pool planted",

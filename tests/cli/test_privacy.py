@@ -25,7 +25,7 @@ COMMANDS = (
     "evaluate {photos} -m {clip} -m {model} --names openai --prompts {prompts} --out runs/two",
     "discover {photos} --referee {model} --write-anyway --out pairs",
     "evaluate pairs -m {model} --out runs/chosen",
-    "mitigate {photos} -m {model} --method text-projection --no-watermark --out mitigated",
+    "mitigate {photos} -m {model} --method text-projection --out mitigated",
     "masks {photos} --from manifest --out masks",
     "swap {photos} -m {model} --backgrounds-per-label 2 --label-space benchmark --out swapped",
     "report runs/plain runs/two runs/chosen --discovery pairs --out report.html",

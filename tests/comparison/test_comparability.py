@@ -9,7 +9,6 @@ from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record
 from counterground.comparison import comparability_warnings
 from counterground.photos import Discovered
 from counterground.published import SETTINGS
-from counterground.results import StoppingRecord
 
 SIZES = np.full((3, 2), 10)
 CLIP = "open_clip:ViT-B-32/laion2b_s34b_b79k"
@@ -26,14 +25,6 @@ def two(make_run):
         return comparability_warnings({"a": first, "b": second})
 
     return tell
-
-
-def test_a_run_that_could_stop_early_is_named(make_run):
-    whole, early = (make_run({CLIP: (0.8, 0.6)}, path=path, sizes=SIZES, name="stamps") for path in "ab")
-    stopping = StoppingRecord(max_drop=0.0, seed=0, photos=30, of=60, looks=2, decisions=[])
-    early = replace(early, info=early.info.model_copy(update={"stopping": stopping}))
-    (sentence,) = comparability_warnings({"a": whole, "b": early})
-    assert sentence.startswith("b could stop early")
 
 
 def test_equal_runs_are_fair(two):

@@ -127,7 +127,6 @@ def test_the_command_that_is_stated_makes_the_same_composites(run, discs):
     given = swap.make_context("swap", words[2:]).params
     settings = run.info.intervention.settings
     assert {name: given[name] for name in settings} == settings
-    assert not given["saliency"]
 
 
 def test_predictions_have_the_columns_of_composites(run):

@@ -14,9 +14,8 @@ from scipy.stats import chi2, norm
 import counterground as cg
 from counterground.cli import main
 from counterground.errors import UsageError
-from counterground.metrics import Confidence, Design, drop_interval, score_predictions
+from counterground.metrics import ALPHA, Design, drop_interval, score_predictions
 from counterground.photos import Discovered
-from counterground.results import StoppingRecord
 
 LEVELS = {"sure": (0.9, 0.85), "leans": (0.9, 0.4), "between": (0.9, 0.78)}
 
@@ -39,8 +38,8 @@ def verdicts(check):
     return {finding.model: finding.verdict for finding in check.findings}
 
 
-def drops(run, confidence):
-    scores = score_predictions(run.predictions, by_class=False, confidence=confidence)
+def drops(run, alpha=ALPHA):
+    scores = score_predictions(run.predictions, by_class=False, alpha=alpha)
     return scores.filter(pl.col("metric") == "drop")
 
 
@@ -56,11 +55,11 @@ def test_a_limit_is_kept_or_broken_by_the_whole_interval(run):
 def test_intervals_share_the_error_over_models_and_limits(run):
     for given, statements in (({"max_drop": 15}, 3), ({"max_drop": 15, "min_accuracy": 60}, 6)):
         found = cg.check(run, **given)
-        shared = drops(run, Confidence().shared_by(statements))
+        shared = drops(run, ALPHA / statements)
         held = [(each.low, each.high) for each in found.findings if each.check.startswith("drop")]
         assert held == list(shared.select("low", "high").iter_rows())
     alone = cg.check(run, max_drop=15, models=["between"])
-    (scored,) = drops(run, Confidence()).filter(pl.col("model") == "between").iter_rows(named=True)
+    (scored,) = drops(run).filter(pl.col("model") == "between").iter_rows(named=True)
     assert (alone.findings[0].low, alone.findings[0].high) == (scored["low"], scored["high"])
 
 
@@ -94,7 +93,7 @@ def test_without_an_interval_none_is_said_to_contain_the_limit(make_run):
     run = make_run({"a": (0.9, 0.8)})
     rows = run.predictions.with_columns(cluster=pl.lit("one"))
     alone = replace(run, predictions=rows, scores=score_predictions(rows))
-    for each in (alone, chosen(alone, replace(CHOSEN, referee="a")), stopped_at(alone, 0.0)):
+    for each in (alone, chosen(alone, replace(CHOSEN, referee="a"))):
         found = cg.check(each, max_drop=15, min_accuracy=60).findings
         assert [each.low for each in found] == [None, None]
         assert {each.reason for each in found} == {
@@ -103,17 +102,6 @@ def test_without_an_interval_none_is_said_to_contain_the_limit(make_run):
                 "other clusters."
             )
         }
-
-
-def test_a_sequence_is_no_interval_that_more_photos_need_make_shorter(run):
-    accuracy = cg.check(run, min_accuracy=88, models=["sure"]).findings[0]
-    assert (accuracy.verdict, accuracy.reason) == (
-        "undecided",
-        "The interval contains the limit. More photos would narrow it.",
-    )
-    found = cg.check(stopped_at(run, 0.0, of=1440), min_accuracy=88, models=["sure"]).findings[0]
-    assert (found.verdict, found.value) == ("undecided", accuracy.value)
-    assert found.reason.endswith("evaluate without --until.")
 
 
 def test_a_model_near_chance_does_not_pass(make_run):
@@ -246,61 +234,6 @@ def test_a_base_must_name_the_model_to_compare_with(folders, make_run):
     elsewhere = make_run({"new": (0.9, 0.85)}, per_group=80, label_space="benchmark")
     with pytest.raises(UsageError, match="with the same names, prompts, label space and loading"):
         cg.check(elsewhere, not_worse_than=folders / "sure")
-
-
-def stopped_at(run, max_drop, of=2000):
-    stopping = StoppingRecord(max_drop=max_drop, seed=0, photos=1440, of=of, looks=3, decisions=[])
-    return replace(run, info=run.info.model_copy(update={"stopping": stopping}))
-
-
-def test_a_run_that_could_stop_early_is_judged_by_its_sequence(run):
-    found = cg.check(stopped_at(run, 0.0), max_drop=15)
-    sequence = drops(run, Confidence(anytime=True).shared_by(3))
-    held = [(each.low, each.high) for each in found.findings]
-    assert held == list(sequence.select("low", "high").iter_rows())
-    assert "--until decided --max-drop 15" in found.findings[2].reason
-    assert not any("groups of equal size" in note for note in found.notes)
-    (note,) = cg.check(stopped_at(run, 0.0), min_accuracy=60).notes[-1:]
-    assert "stopped after 1,440 of 2,000 photos" in note
-    assert "groups of equal size, not of the whole benchmark" in note
-
-
-@pytest.mark.parametrize(
-    ("own", "limits"),
-    [
-        (0.15, {"max_drop": 15}),
-        (0.0, {"max_drop": 15, "min_accuracy": 60}),
-        (0.0, {"not_worse_than": "between", "margin": 0}),
-    ],
-)
-def test_no_advice_leads_to_the_same_answer(own, limits, run, folders):
-    if "not_worse_than" in limits:
-        base = folders / limits["not_worse_than"]
-        run, limits = cg.open_run(base), {**limits, "not_worse_than": base}
-    undecided = [
-        each for each in cg.check(stopped_at(run, own), **limits).findings if "between" in each.model
-    ]
-    reason = next(each.reason for each in undecided if each.verdict == "undecided")
-    assert reason.endswith("evaluate without --until.")
-    assert "--until decided" not in reason
-
-
-def test_a_base_that_could_stop_early_is_named_not_the_run(folders):
-    base = stopped_at(cg.open_run(folders / "between"), 0.0)
-    (finding,) = cg.check(folders / "between", not_worse_than=base, margin=0).findings
-    assert finding.verdict == "undecided"
-    assert finding.reason.endswith(
-        f"{base.path} could stop early, which makes intervals wider: evaluate it without --until."
-    )
-
-
-def test_a_run_that_used_all_photos_did_not_stop_when_it_was_decided(run):
-    found = cg.check(stopped_at(run, 0.0, of=1440), max_drop=15)
-    (reason,) = (each.reason for each in found.findings if each.verdict == "undecided")
-    assert reason.endswith(
-        "The run used all its photos but looked several times, which makes intervals wider: evaluate "
-        "without --until."
-    )
 
 
 @pytest.mark.slow

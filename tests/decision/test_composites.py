@@ -6,13 +6,13 @@ from functools import partial
 import numpy as np
 import polars as pl
 import pytest
-from disc_photos import MODELS, QUICK, coin, soft_discs, swapped_discs
+from disc_photos import QUICK, coin, soft_discs, swapped_discs
 
 import counterground as cg
 from counterground.decision import Pilot
 from counterground.decision._judged import Judged  # its numbers near 1, which no small run has
 from counterground.errors import UsageError
-from counterground.metrics import Confidence, Design, drop_error, drop_interval, swap_effects
+from counterground.metrics import Design, drop_error, drop_interval, swap_effects
 
 discs, run = soft_discs, swapped_discs
 TWO = Design(clusters=("cluster", "background_cluster"))
@@ -20,13 +20,14 @@ TWO = Design(clusters=("cluster", "background_cluster"))
 
 def test_a_limit_is_for_the_background_effect_by_both_ways_of_clusters(run):
     found = cg.check(run, max_drop=50)
-    shared = Confidence().shared_by(len(MODELS))
-    effects = swap_effects(run.predictions, by_class=False, confidence=shared)
-    effects = effects.filter(pl.col("estimate") == "background_effect")
     assert [each.check for each in found.findings] == ["background effect at most 50"] * 3
-    for each, effect in zip(found.findings, effects.iter_rows(named=True), strict=True):
-        assert (each.model, each.value) == (effect["model"], effect["value"])
-        assert (each.low, each.high) == pytest.approx((effect["low"], effect["high"]))
+    effects = swap_effects(run.predictions, by_class=False)
+    effects = effects.filter(pl.col("estimate") == "background_effect")
+    for together, effect in zip(found.findings, effects.iter_rows(named=True), strict=True):
+        (alone,) = cg.check(run, max_drop=50, models=[effect["model"]]).findings
+        assert (alone.model, alone.value) == (effect["model"], effect["value"])
+        assert (alone.low, alone.high) == pytest.approx((effect["low"], effect["high"]))
+        assert together.low <= alone.low <= alone.high <= together.high
     # All 12 objects answer alike, which is little: 12 others might not.
     assert {each.model: each.verdict for each in found.findings}["foreground"] == "pass"
     assert cg.check(run, max_drop=30, models=["background"]).verdict == "fail"

@@ -17,7 +17,6 @@ from counterground.decision import Assumptions, Pilot
 from counterground.errors import UsageError
 from counterground.metrics import drop_error, drop_interval, paired_test
 from counterground.photos import Discovered
-from counterground.results import StoppingRecord
 
 
 def simulated(draw, replications=300):
@@ -198,18 +197,6 @@ def test_a_pilot_run_gives_a_row_for_each_model(four_models):
         assert (row["photos"] > 360) == (row["power_now"] < 0.8)
         assert row["label_hours"] == pytest.approx(max(0, row["photos"] - 360) / 100)
     assert any("efficientnet-lite1 in the pilot run" in note for note in plan.notes)
-
-
-def test_a_pilot_that_could_stop_early_is_said_and_the_photos_it_left_need_no_labels(four_models):
-    stopping = StoppingRecord(max_drop=0.0, seed=0, photos=360, of=500, looks=3, decisions=[])
-    stopped = replace(four_models, info=four_models.info.model_copy(update={"stopping": stopping}))
-    found, whole = (cg.plan(run, drop=5, seconds_per_photo=36) for run in (stopped, four_models))
-    for row, other in zip(found.rows.to_dicts(), whole.rows.to_dicts(), strict=True):
-        assert row["photos"] == other["photos"] > 500
-        assert row["label_hours"] == pytest.approx((row["photos"] - 500) / 100)
-    (note,) = set(found.notes) - set(whole.notes)
-    assert "used 360 of 500 photos" in note
-    assert note.endswith("this run's own are wider. Label hours leave out the other 140.")
 
 
 def test_photos_of_further_clusters_are_not_at_hand(make_run):

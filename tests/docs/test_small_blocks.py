@@ -84,7 +84,6 @@ def here(world, monkeypatch):
     "words",
     [
         *commands("docs/contrasts.md", "counterground"),
-        *commands("docs/evaluate.md", "counterground scores runs/first --adjust"),
         # The run of the paper's models is not here; tests/comparison compares one.
         *(
             words

@@ -230,7 +230,7 @@ def mitigation(methods, folder):
 
     import counterground as cg
 
-    made = cg.mitigate(planted_benchmark(), Planted(), methods, out=folder, watermark=False, figure=False)
+    made = cg.mitigate(planted_benchmark(), Planted(), methods, out=folder, figure=False)
     for row in made.record.rows.to_dicts():
         names = ("common", "counter", "drop", "cost", "gain")
         quantities = {name: f"{name} {name}_low {name}_high" for name in names}

@@ -362,8 +362,6 @@ def test_training_photos_that_cannot_do_are_refused(photos, tiny_clip, tmp_path,
         "all photos that a head can be fitted on are of class 'ice bear'; it needs two classes: add photos of"
         in said
     )
-    said = refused(*model, "--until", "decided")
-    assert "--until decided begins with few photos" in said
 
 
 def test_all_names_of_imagenet_need_training_photos(photos, tiny_clip, tmp_path):
@@ -389,24 +387,9 @@ def test_two_clusters_of_each_class_are_enough(tiny_clip, tmp_path):
     assert run.info.models[0].description["head"]["cross_fitted_parts"] == 2
 
 
-def test_a_head_fitted_elsewhere_can_be_evaluated_until_decided_and_by_fast_decode(
-    photos, tiny_clip, tmp_path
-):
-    from counterground.decision import Until
-
-    train = read_benchmark(of_classes(photos, tmp_path / "train", "ice bear", "black swan", "flamingo"))
-    model = f"open_clip:{tiny_clip}?head=prototypes"
-    whole = evaluate_models(read_benchmark(photos), model, SETTINGS, tmp_path / "whole", train=train)
-    until = evaluate_models(
-        read_benchmark(photos), model, SETTINGS, tmp_path / "until", train=train, until=Until(0.0)
-    )
-    same = until.predictions.join(whole.predictions, on="path", suffix="_whole")
-    assert len(same) == len(until.predictions) > 0
-    assert same["predicted_index"].equals(same["predicted_index_whole"].alias("predicted_index"))
-    fast = replace(SETTINGS, fast_decode=True)
-    run = evaluate_models(
-        read_benchmark(photos), model.replace("prototypes", "knn&k=1"), fast, tmp_path / "fast"
-    )
+def test_a_fitted_head_can_be_evaluated_by_fast_decode(photos, tiny_clip, tmp_path):
+    model, fast = f"open_clip:{tiny_clip}?head=knn&k=1", replace(SETTINGS, fast_decode=True)
+    run = evaluate_models(read_benchmark(photos), model, fast, tmp_path / "fast")
     assert run.info.models[0].description["fast_decode"]["same_answer"] == 48
 
 

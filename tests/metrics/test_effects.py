@@ -17,7 +17,6 @@ from counterground.metrics import (
     decomposed_classes,
     drop_interval,
     read_answers,
-    saliency_shares,
     swap_design,
     swap_effects,
 )
@@ -418,35 +417,6 @@ def test_the_effect_of_backgrounds_is_paired_over_foregrounds():
     hits = [predictions.filter(group=name).sort("foreground")["correct"] for name in ("common", "counter")]
     change = hits[0].cast(pl.Float64) - hits[1].cast(pl.Float64)
     assert left.minus(right, n=n).variance == pytest.approx(change.var() / len(change), rel=1e-9)
-
-
-def test_shares_of_attribution_are_means_over_classes_of_all_photos_and_of_each_group():
-    rows = [
-        ("a", "common", 0.2, 0.5),
-        ("a", "common", 0.4, 0.7),
-        ("a", "counter", 0.6, 0.6),
-        ("b", "common", 0.8, 0.4),
-        ("b", None, 0.6, 0.2),
-        ("b", "counter", None, 0.9),
-    ]
-    table = pl.DataFrame(
-        rows, schema=["class_name", "group", "share_outside", "area_outside"], orient="row"
-    ).with_columns(model=pl.lit("m"), cluster=None, background_cluster=None)
-    keys = pl.DataFrame({"model": ["m"]}).with_columns(
-        pl.lit(None, kind).alias(name) for name, kind in SETTING_SCHEMA.items()
-    )
-    found = saliency_shares(table, keys)
-    shares = {
-        "share_outside": {"a": 0.4, "b": 0.7},
-        "share_outside_common": {"a": 0.3, "b": 0.8},
-        "share_outside_counter": {"a": 0.6},
-        "area_outside": {"a": 0.6, "b": 0.3},
-    }
-    for name, expected in shares.items():
-        for class_name, value in ((None, np.mean(list(expected.values()))), *expected.items()):
-            assert row(found, name, class_name)["value"] == pytest.approx(value)
-    assert found.height == 2 * 4 + 3
-    assert saliency_shares(table, keys, by_class=False).height == 4
 
 
 def test_the_interval_of_the_rest_ends_where_what_it_sums_does(predictions):

@@ -13,7 +13,6 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 
 from counterground.metrics import (
     SETTING_SCHEMA,
-    Confidence,
     Contrast,
     Design,
     InfluenceEstimate,
@@ -245,14 +244,12 @@ ONE_CLUSTER = pl.when(pl.col("group") == "counter").then(pl.lit("one")).otherwis
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("anytime", [False, True])
 @pytest.mark.parametrize(
     ("cluster", "shown"), [(pl.lit(None, pl.String), 6), (ONE_CLUSTER, 5), (pl.lit("all"), 0)]
 )
-def test_classes_without_a_group_and_sides_of_one_cluster_have_finite_intervals(cluster, shown, anytime):
+def test_classes_without_a_group_and_sides_of_one_cluster_have_finite_intervals(cluster, shown):
     frame = photos((3, 9), (2, 8)).filter((pl.col("class_index") == 0) | (pl.col("group") == "common"))
-    sure = Confidence(1e-9, anytime=anytime)
-    scores = score_predictions(frame.with_columns(cluster=cluster), confidence=sure)
+    scores = score_predictions(frame.with_columns(cluster=cluster), alpha=1e-9)
     rows = scores.filter(pl.col("class_index").is_not_null(), pl.col("low").is_not_null())
     assert len(rows) == shown
     assert ((rows["low"] >= -1) & (rows["high"] <= 1) & (rows["low"] < rows["high"])).all()

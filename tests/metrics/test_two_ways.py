@@ -12,16 +12,13 @@ from counterground.errors import UsageError
 from counterground.metrics import (
     DROP,
     SETTING_SCHEMA,
-    Adjustment,
     Contrast,
     Design,
-    Sampling,
     balanced_interval,
     cluster_columns,
     compare_models,
     paired_test,
     read_answers,
-    score_adjusted,
     score_by,
     score_contrast,
     score_predictions,
@@ -172,7 +169,6 @@ def test_everything_that_has_intervals_uses_both_ways():
         "scores": lambda design: score_predictions(frame, design=design, by_class=False),
         "contrast": lambda design: score_contrast(frame, PLACES, design=design),
         "by": lambda design: score_by(frame, ("background",), design=design),
-        "adjusted": lambda design: score_adjusted(frame, PLACES, ["blur"], design=design).drop_nulls("low"),
         "compared": lambda design: compare_models(frame, design=design),
     }
     for name, table in tables.items():
@@ -205,23 +201,6 @@ def test_arrays_take_a_second_way_as_tables_do():
     assert compared.select("difference", "low", "high", "p_value").row(0) == pytest.approx(
         (test.difference, test.low, test.high, test.p_value)
     )
-
-
-def test_an_adjusted_contrast_has_the_variance_of_both_ways():
-    frame = predictions()
-    stratum, correct = codes(frame, "class_index").astype(int), frame["correct"].to_numpy()
-    water = (frame["place"] == "water").to_numpy()
-    cluster, scene = codes(frame, "cluster").astype(int), codes(frame, "scene").astype(int)
-    both_ways = np.unique(1000 * cluster + scene, return_inverse=True)[1]
-
-    def variance(sampling):
-        held = Adjustment(sampling, water, ~water, stratum, {"blur": frame["blur"].to_numpy()})
-        left, right = held.sides(correct)
-        return left.minus(right, n=left.n).variance
-
-    first, second, both = (variance(Sampling(of, of.max() + 1)) for of in (cluster, scene, both_ways))
-    found = variance(Sampling(cluster, 30, crossed=(scene, 20)))
-    assert found == pytest.approx(max(first + second - both, min(first, second)), rel=1e-9)
 
 
 def test_the_ways_are_kept_with_a_design_and_files_without_them_have_one():
@@ -264,11 +243,8 @@ def test_copies_of_a_photo_are_in_one_cluster_of_any_column():
     assert len(set(found[:3])) == 1
     assert len(set(found)) == len({*rows["scene"][3:]}) + 1
     joined = copied.with_columns(scene=pl.Series(["a", "a", "a", *scene[3:]]))
-    for score in (
-        lambda of: score_predictions(of, design=Design(clusters=("scene",))),
-        lambda of: score_adjusted(of, DROP, ["blur"], design=TWO),
-    ):
-        assert_frame_equal(score(copied), score(joined))
+    scores = [score_predictions(each, design=Design(clusters=("scene",))) for each in (copied, joined)]
+    assert_frame_equal(*scores)
 
 
 def test_every_figure_of_all_classes_states_the_smaller_number_of_clusters():

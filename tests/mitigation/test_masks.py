@@ -55,7 +55,7 @@ def test_masks_of_a_folder_give_what_the_benchmarks_own_give(tmp_path):
 
 def test_masks_that_changed_since_replace_no_mitigation_unless_asked_to(tmp_path):
     benchmark = planted_benchmark(masks=tmp_path)
-    asked = {"methods": "foreground", "out": tmp_path / "run", "watermark": False, "figure": False}
+    asked = {"methods": "foreground", "out": tmp_path / "run", "figure": False}
     first = cg.mitigate(benchmark, Planted(), **asked)
     own = tmp_path / "mask-0.png"
     shutil.copy(next(file for file in tmp_path.glob("mask-*") if not cmp(file, own, shallow=False)), own)
@@ -114,5 +114,5 @@ def test_masks_that_do_not_serve_are_refused_in_one_line(tmp_path, damage, said)
     else:
         (tmp_path / "mask-0.png").write_bytes(b"no picture")
     with pytest.raises(CounterGroundError, match=said) as refused:
-        cg.mitigate(benchmark, Planted(), "foreground", out=tmp_path / "run", watermark=False)
+        cg.mitigate(benchmark, Planted(), "foreground", out=tmp_path / "run")
     assert "\n" not in str(refused.value)

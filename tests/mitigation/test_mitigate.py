@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
 from planted_photos import CLASSES, Planted, PlantedClassifier, planted_benchmark
 from safetensors.numpy import save_file
 
@@ -20,10 +19,7 @@ from counterground.cli._show import show_mitigated
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import Contrast, Design, compare_models
 from counterground.mitigation import MitigatedHead, Mitigation
-
-# A photo of this width would be encoded for a minute.
-from counterground.mitigation._side_effects import Watermarked, draw_watermark
-from counterground.photos import Discovered, load_photo
+from counterground.photos import Discovered
 from counterground.results import read_mitigation, repeat_command
 
 ROOM = Path(cg.__file__).parent / "mitigation"
@@ -40,9 +36,7 @@ def test_an_exported_head_that_is_worse_than_those_judged_is_named(planted, tmp_
         return MitigatedHead(weight=(known * data.head).astype(np.float32))
 
     method = Mitigation(name="fragile", title="worse with more photos", source="a test", fit=fit)
-    found = cg.mitigate(
-        planted, Planted(), [method, "text-projection"], out=tmp_path / "run", watermark=False
-    )
+    found = cg.mitigate(planted, Planted(), [method, "text-projection"], out=tmp_path / "run")
     (note,) = (each for each in found.record.notes if "exported head" in each)
     assert note.startswith("The exported head of fragile recognises 25.0 % of the common photos")
     show_mitigated(found, tmp_path / "run")
@@ -59,7 +53,7 @@ def test_a_method_that_changes_its_data_changes_no_other_method(planted, tmp_pat
         return MitigatedHead(weight=data.scale * data.head)
 
     methods = [Mitigation(f.__name__, "a test", "a test", f) for f in (spoil, own)]
-    found = cg.mitigate(planted, Planted(), methods, out=tmp_path / "run", watermark=False, figure=False)
+    found = cg.mitigate(planted, Planted(), methods, out=tmp_path / "run", figure=False)
     assert of(found.record, "own").mitigated == found.record.unmitigated
 
 
@@ -73,7 +67,7 @@ def test_an_exported_head_is_compared_on_the_classes_of_the_table(planted, tmp_p
     one_sided = (pl.col("class_name") == CLASSES[0]) & (pl.col("group") == "counter")
     benchmark = replace(planted, photos=planted.photos.filter(~one_sided))
     method = Mitigation(name="constant", title="one answer", source="a test", fit=fit)
-    found = cg.mitigate(benchmark, Planted(), method, out=tmp_path / "run", watermark=False)
+    found = cg.mitigate(benchmark, Planted(), method, out=tmp_path / "run")
     assert of(found.record, "constant").mitigated.common.value == pytest.approx(1 / len(CLASSES))
     assert not any("exported head" in note for note in found.record.notes)
 
@@ -144,7 +138,7 @@ def test_no_head_predicts_a_cluster_that_it_was_fitted_or_chosen_on(planted, tmp
         return MitigatedHead(weight=data.scale * data.head * c)
 
     method = Mitigation("remember", "", "", remember, settings={"c": (1.0, 2.0)})
-    found = cg.mitigate(planted, Planted(), method, out=tmp_path / "run", watermark=False, figure=False)
+    found = cg.mitigate(planted, Planted(), method, out=tmp_path / "run", figure=False)
     sizes = [part.photos for part in found.record.parts]
     fitted = [len(features) for c, features in seen if c == 1.0][:3]
     assert sorted(fitted) == sorted(sizes)
@@ -163,7 +157,7 @@ def test_a_method_sees_labels_only_where_it_says_so(planted, tmp_path, labels, s
         return MitigatedHead(weight=data.scale * data.head)
 
     method = Mitigation("look", "", "", look, group_labels=labels)
-    found = cg.mitigate(planted, Planted(), method, out=tmp_path / "run", watermark=False, figure=False)
+    found = cg.mitigate(planted, Planted(), method, out=tmp_path / "run", figure=False)
     assert known == [{shown}] * 4
     assert of(found.record, "look").group_labels["fit"] == ("used" if shown else "not used")
 
@@ -182,59 +176,12 @@ def test_the_worst_group_chooses_with_labels_and_balanced_accuracy_without(plant
         Mitigation("with", "", "", either, group_labels="choose", settings=settings),
         Mitigation("without", "", "", either, settings=settings),
     ]
-    record = cg.mitigate(
-        planted, Planted(), methods, out=tmp_path / "run", watermark=False, figure=False
-    ).record
+    record = cg.mitigate(planted, Planted(), methods, out=tmp_path / "run", figure=False).record
     assert record.unmitigated.counter.value < 1 / len(CLASSES) < record.unmitigated.common.value / 3
     assert [each["kind"] for each in of(record, "with").settings] == ["constant"] * 3
     assert of(record, "with").chosen_by.startswith("the lower of common and counter")
     assert [each["kind"] for each in of(record, "without").settings] == ["own"] * 3
     assert of(record, "without").chosen_by == "accuracy, averaged over classes"
-
-
-def test_relief_is_the_effect_before_less_the_one_after(mitigated):
-    record = mitigated.record
-    assert set(record.side_effects) == {"size", "watermark"}
-    assert record.not_measured == {}
-    for each in record.methods:
-        assert set(each.relief) == {"size", "watermark"}
-        for name, relief in each.relief.items():
-            before, after = record.unmitigated.side_effects[name], each.mitigated.side_effects[name]
-            assert relief.value == pytest.approx(before.value - after.value)
-
-
-def test_what_a_watermark_costs_is_measured(planted, tmp_path):
-    """To this model, a photo with a watermark is black, and it then has one answer: right for a quarter."""
-    plain = {load_photo(planted.photo_path(path)).image.tobytes() for path in planted.photos["path"]}
-
-    class Blinded(Planted):
-        def preprocess(self, image):
-            return super().preprocess(image if image.tobytes() in plain else Image.new("RGB", image.size))
-
-    found = cg.mitigate(planted, Blinded(), "sage-set", out=tmp_path / "run", figure=False)
-    own = found.run.predictions.filter(model="Blinded")["correct"].mean()
-    effect = found.record.unmitigated.side_effects["watermark"]
-    assert effect.value == pytest.approx(own - 1 / len(CLASSES))
-    assert effect.value > 0.05
-
-
-@pytest.mark.parametrize(
-    ("area", "said"), [(None, "no masks and no boxes"), (["large"] * 108, "not numeric")]
-)
-def test_without_sizes_and_watermark_their_effects_are_named_as_not_measured(area, said, tmp_path):
-    benchmark = planted_benchmark(object_area=area)
-    found = cg.mitigate(
-        benchmark,
-        Planted(),
-        "template-ensemble",
-        out=tmp_path / "run",
-        seed=np.int64(1),
-        watermark=False,
-        figure=False,
-    )
-    assert set(found.record.not_measured) == {"size", "watermark"}
-    assert said in found.record.not_measured["size"]
-    assert json.loads((tmp_path / "run" / "mitigation.json").read_text())["seed"] == 1
 
 
 def test_the_record_is_read_back_and_the_table_holds_every_method(mitigated):
@@ -307,7 +254,6 @@ def test_a_head_with_every_part_is_exported_whole(planted, tmp_path):
         Planted(),
         Mitigation("whole", "", "", whole),
         out=tmp_path / "run",
-        watermark=False,
         figure=False,
     )
     features = random.normal(size=(5, Planted.dim)).astype(np.float32)
@@ -320,17 +266,15 @@ def test_the_same_seed_gives_the_same_run_and_a_finished_one_may_be_repeated(mit
         planted, Planted(), [each.name for each in mitigated.record.methods], out=tmp_path / "again"
     )
     assert again.run.predictions.equals(mitigated.run.predictions)
-    once = cg.mitigate(planted, Planted(), "sage", out=tmp_path / "once", watermark=False, figure=False)
-    cg.mitigate(planted, Planted(), "sage", out=tmp_path / "once", watermark=False, figure=False)
+    once = cg.mitigate(planted, Planted(), "sage", out=tmp_path / "once", figure=False)
+    cg.mitigate(planted, Planted(), "sage", out=tmp_path / "once", figure=False)
     with pytest.raises(CounterGroundError, match="--overwrite"):
-        cg.mitigate(planted, Planted(), "sage-set", out=once.run.path, watermark=False, figure=False)
+        cg.mitigate(planted, Planted(), "sage-set", out=once.run.path, figure=False)
 
 
 @pytest.mark.slow
 def test_all_names_what_a_classifier_cannot_have(tmp_path):
-    found = cg.mitigate(
-        planted_benchmark(), PlantedClassifier(), "all", out=tmp_path / "run", watermark=False, figure=False
-    )
+    found = cg.mitigate(planted_benchmark(), PlantedClassifier(), "all", out=tmp_path / "run", figure=False)
     used = {each.name for each in found.record.methods}
     assert {"image-projection", "balanced-prototypes", "dfr"} <= used
     assert "a model with texts, and PlantedClassifier is a classifier" in found.record.left_out["roboshot"]
@@ -382,7 +326,7 @@ def _broken(data):
 def test_what_cannot_work_is_refused_in_one_line(tmp_path, model, methods, changes, message):
     given = model() if callable(model) else model
     with pytest.raises(CounterGroundError, match=message) as refused:
-        cg.mitigate(planted_benchmark(**changes), given, methods, out=tmp_path / "run", watermark=False)
+        cg.mitigate(planted_benchmark(**changes), given, methods, out=tmp_path / "run")
     assert "\n" not in str(refused.value)
 
 
@@ -397,7 +341,6 @@ def test_classes_with_too_few_clusters_are_left_out_and_named(planted, tmp_path)
         Planted(),
         "balanced-prototypes",
         out=tmp_path / "run",
-        watermark=False,
         figure=False,
     )
     (note,) = (note for note in found.record.notes if "left out" in note)
@@ -424,7 +367,7 @@ def test_classes_with_pairs_in_too_few_clusters_are_what_is_missing(planted, tmp
 def test_classes_without_pairs_take_part_unless_pairs_alone_are_asked_for(planted, tmp_path):
     unpaired = planted.photos.filter(pl.col("class_name") != "crab")
     benchmark = replace(planted, photos=unpaired)
-    settings = {"watermark": False, "figure": False}
+    settings = {"figure": False}
     with pytest.raises(UsageError, match=r"no photo of 'crab'.*--classes pairs"):
         cg.mitigate(benchmark, Planted(), "prototypes", out=tmp_path / "all", **settings)
     found = cg.mitigate(
@@ -439,9 +382,7 @@ def test_classes_without_pairs_take_part_unless_pairs_alone_are_asked_for(plante
 def test_one_side_may_be_part_of_the_other(contrast, planted, tmp_path):
     """As of NICO++ and UrbanCars: the smaller side has photos in every part."""
     design = Design(contrasts=(Contrast.parse(f"gap: {contrast}"),))
-    found = cg.mitigate(
-        planted.described(design=design), Planted(), "prototypes", out=tmp_path, watermark=False, figure=False
-    )
+    found = cg.mitigate(planted.described(design=design), Planted(), "prototypes", out=tmp_path, figure=False)
     on_water = found.run.predictions.filter(pl.col("background") == "water", pl.col("model") == "Planted")
     sides = found.record.unmitigated
     smaller, whole = (sides.counter, sides.common)[:: 1 if contrast.startswith("all") else -1]
@@ -482,7 +423,6 @@ def test_each_text_is_encoded_once(planted, tmp_path):
         Counting(),
         ["sage", "sage-set", "template-ensemble", "text-calibration"],
         out=tmp_path / "run",
-        watermark=False,
         figure=False,
     )
     assert len(seen) > 300
@@ -491,9 +431,9 @@ def test_each_text_is_encoded_once(planted, tmp_path):
 
 def test_another_run_in_the_folder_leaves_no_head_and_no_figures_of_the_first(planted, tmp_path):
     out = tmp_path / "run"
-    cg.mitigate(planted, Planted(), ["prototypes", "sage-set"], out=out, watermark=False)
+    cg.mitigate(planted, Planted(), ["prototypes", "sage-set"], out=out)
     assert len(list((out / "figures").glob("mitigation.*"))) == 2
-    cg.mitigate(planted, Planted(), "sage-set", out=out, watermark=False, figure=False, overwrite=True)
+    cg.mitigate(planted, Planted(), "sage-set", out=out, figure=False, overwrite=True)
     assert [file.name for file in (out / "heads").iterdir()] == ["sage-set-all-photos.safetensors"]
     assert not list((out / "figures").glob("mitigation.*"))
     cg.evaluate(planted, Planted(), out=out, report=False, overwrite=True)
@@ -513,7 +453,7 @@ def test_a_model_that_changed_since_replaces_no_mitigation_unless_asked_to(
         "    model.fingerprint = 'epoch 1'\n"
         "    return model\n"
     )
-    asked = {"out": tmp_path / "run", "watermark": False, "figure": False}
+    asked = {"out": tmp_path / "run", "figure": False}
     file = own_modules / "epochs.py"
     file.write_text(code)
     first = cg.mitigate(planted, "epochs:trained", "sage-set", **asked)
@@ -531,7 +471,7 @@ def test_a_method_of_ones_own_that_changed_since_replaces_no_mitigation_unless_a
 
         return Mitigation("own", "a test", "a test", fit)
 
-    asked = {"out": tmp_path / "run", "watermark": False, "figure": False}
+    asked = {"out": tmp_path / "run", "figure": False}
     first = cg.mitigate(planted, Planted(), of(0.5), **asked)
     assert cg.mitigate(planted, Planted(), of(0.5), **asked).record == first.record
     with pytest.raises(CounterGroundError, match="holds another run"):
@@ -541,10 +481,10 @@ def test_a_method_of_ones_own_that_changed_since_replaces_no_mitigation_unless_a
 
 def test_a_run_that_was_killed_while_it_replaced_another_may_be_repeated(planted, tmp_path):
     out = tmp_path / "run"
-    cg.mitigate(planted, Planted(), "sage-set", out=out, watermark=False)
+    cg.mitigate(planted, Planted(), "sage-set", out=out)
     for name in ("run.json", "mitigation.json", "predictions.parquet"):
         (out / name).unlink()
-    again = cg.mitigate(planted, Planted(), "sage-set", out=out, watermark=False)
+    again = cg.mitigate(planted, Planted(), "sage-set", out=out)
     assert read_mitigation(out) == again.record
 
 
@@ -552,7 +492,7 @@ def test_a_run_that_was_killed_while_it_replaced_another_may_be_repeated(planted
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", None])
 def test_a_damaged_file_is_named(planted, tmp_path, name, content):
     out = tmp_path / "run"
-    cg.mitigate(planted, Planted(), "sage-set", out=out, watermark=False, figure=False)
+    cg.mitigate(planted, Planted(), "sage-set", out=out, figure=False)
     file = out / name
     file.write_bytes(file.read_bytes()[:-7] if content is None else content)
     with pytest.raises(CounterGroundError, match=file.name):
@@ -574,30 +514,12 @@ def test_pairs_chosen_on_the_judged_photos_are_said_to_be(planted, tmp_path, spl
         Planted(),
         "sage-set",
         out=tmp_path / "run",
-        watermark=False,
         figure=False,
     )
     of_pairs = [note for note in found.record.notes if "a referee" in note]
     assert len(of_pairs) == bool(told)
     assert all(told in note for note in of_pairs)
     assert set(found.record.notes) <= set(found.run.info.warnings)
-
-
-def test_photos_without_clusters_are_paired_with_their_marked_copies(tmp_path):
-    alone = [f"photo {number}" for number in range(108)]
-    figures = []
-    for name, cluster in (("none", None), ("alone", alone)):
-        found = cg.mitigate(
-            planted_benchmark(cluster=cluster),
-            Planted(),
-            "sage-set",
-            out=tmp_path / name,
-            figure=False,
-            seed=1,
-        )
-        figure = found.record.unmitigated.side_effects["watermark"]
-        figures.append((figure.value, figure.low, figure.high))
-    assert figures[0] == pytest.approx(figures[1])
 
 
 def test_figures_are_of_the_clusters_that_the_design_names(tmp_path):
@@ -624,10 +546,14 @@ def test_figures_are_of_the_clusters_that_the_design_names(tmp_path):
             by_predicate=(pl.col("metric") == "drop") & (pl.col("model") == "Planted"), named=True
         )
         assert found.record.unmitigated.drop.low == drop["low"]
-    found = {name: record.unmitigated.side_effects["watermark"] for name, record in records.items()}
-    ends = {name: (figure.value, figure.low, figure.high) for name, figure in found.items()}
-    assert ends["none"] == pytest.approx(ends["alone"])
-    assert ends["none"] != pytest.approx(ends["nine"])
+    for figure in ("gain", "cost"):
+        ends = {
+            name: (found.value, found.low, found.high)
+            for name, record in records.items()
+            for found in [getattr(record.methods[0], figure)]
+        }
+        assert ends["none"] == pytest.approx(ends["alone"])
+        assert ends["none"] != pytest.approx(ends["nine"])
 
 
 WEIGHT = np.ones((4, 3), np.float32)
@@ -654,23 +580,3 @@ def test_what_is_no_head_is_refused(arrays, normalise, tmp_path):
     save_file(arrays, file, {"normalise": normalise})
     with pytest.raises(CounterGroundError, match="is not a head that `counterground mitigate` wrote"):
         cg.read_head(file)
-
-
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_the_widest_photo_takes_a_watermark():
-    assert draw_watermark(Image.new("RGB", (60_000, 300))).size == (60_000, 300)
-
-
-def test_photos_with_a_watermark_are_encoded_under_the_name_of_the_model():
-    model = Planted()
-    model.display_name = "mine"
-    assert Watermarked(model).display_name == "mine, watermark"
-
-
-def test_a_watermark_goes_across_the_photo():
-    photo = Image.new("RGB", (300, 200))
-    left, top, right, bottom = draw_watermark(photo).getbbox()
-    assert left < 100 < 200 < right
-    assert top < 100 < bottom
-    assert draw_watermark(photo).getextrema() == ((0, 128),) * 3  # half white
-    assert photo.getbbox() is None

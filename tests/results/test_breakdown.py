@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -17,7 +16,6 @@ from counterground.cli import main
 from counterground.metrics import BREAKDOWN_SCHEMA, KEY_SCHEMA, score_by
 from counterground.results import (
     BreakdownView,
-    StoppingRecord,
     contrast_scores,
     format_scores,
     join_breakdowns,
@@ -74,16 +72,6 @@ def test_no_number_is_cut_on_a_narrow_terminal(unpaired, four_models, width):
         expected = numbers(view, 200)
         assert len(expected) > 5
         assert numbers(view, width) == expected
-
-
-def test_a_run_that_could_stop_early_has_confidence_sequences(unpaired):
-    stopping = StoppingRecord(max_drop=0.0, seed=0, photos=360, of=720, looks=2, decisions=[])
-    early = replace(unpaired, info=unpaired.info.model_copy(update={"stopping": stopping}))
-    ordinary, rows = (join_breakdowns([run], "background", named=False) for run in (unpaired, early))
-    assert not ordinary["anytime"].any()
-    assert rows["anytime"].all()
-    assert (rows["low"] < ordinary["low"]).all()
-    assert "confidence sequences" in BreakdownView(rows).table.caption
 
 
 def test_the_command_writes_it_in_every_format(unpaired, tmp_path, capsys):

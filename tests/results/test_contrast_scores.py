@@ -306,6 +306,5 @@ def test_a_side_with_several_values_is_one_column_of_markdown(designed):
     ],
 )
 def test_a_contrast_that_does_not_fit_a_run_is_not_called_damage_of_its_files(contrast, message, designed):
-    for show in (designed.with_contrast, lambda each: designed.adjusted(each, ["size"])):
-        with pytest.raises(UsageError, match=message):
-            show(contrast)
+    with pytest.raises(UsageError, match=message):
+        designed.with_contrast(contrast)

@@ -112,7 +112,6 @@ def test_rows_are_those_of_the_metrics_over_all_or_by_class(swapped, capsys):
         (["plain", "--effects"], "not of composites (there is no column swap)"),
         (["swapped", "--effects", "--by", "background"], "--effects is shown over all classes or --by class"),
         (["swapped", "--effects", "--contrast", "drop"], "--effects is shown over all classes or --by class"),
-        (["swapped", "--effects", "--adjust", "size"], "--effects is shown over all classes or --by class"),
         (["swapped", "--effects", "--format", "bibtex"], "--effects is shown over all classes or --by class"),
     ],
 )

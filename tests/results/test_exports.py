@@ -23,7 +23,6 @@ from counterground.models import expand_specs, list_models, references_of
 from counterground.photos import Discovered
 from counterground.results import (
     ModelRecord,
-    StoppingRecord,
     bibliography,
     eval_results,
     model_cards,
@@ -248,23 +247,6 @@ def test_other_figures_of_one_name_are_not_one_card(make_run):
     for write in (model_cards, lambda runs: eval_results(runs, "owner/name")):
         with pytest.raises(UsageError, match="different figures for 'm' on the same photos"):
             write([first, other])
-
-
-def test_a_run_that_could_stop_but_needed_all_photos_is_not_called_other_weights(make_run):
-    whole, until = (make_run({"m": (0.8, 0.5)}, path=path, version=2 * "a" * 32) for path in ("a", "b"))
-    record = StoppingRecord(max_drop=0.1, seed=0, photos=8, of=8, looks=2, decisions=[])
-    scores = until.scores.with_columns(low=pl.col("low") - 0.1)  # a confidence sequence is wider
-    until = replace(until, scores=scores, info=until.info.model_copy(update={"stopping": record}))
-    for runs in ([whole, until], [until, whole]):
-        with pytest.raises(
-            UsageError, match=r"same figures of 'm' with other intervals.*--until decided"
-        ) as why:
-            model_cards(runs)
-        assert "weights" not in str(why.value)
-    other = make_run({"m": (0.6, 0.5)}, path="c", version=2 * "a" * 32)
-    with pytest.raises(UsageError, match="as with other weights"):
-        model_cards([until, other])
-    assert len(model_cards([until])) == 1
 
 
 def test_the_bibliography_names_the_method_the_program_and_what_models_rest_on(make_run):

@@ -12,7 +12,7 @@ import pytest
 import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import write_parquet, write_text
-from counterground.metrics import KEYS, Confidence, drop_interval, in_setting, score_predictions
+from counterground.metrics import KEYS, in_setting, score_predictions
 
 
 @pytest.fixture
@@ -95,18 +95,16 @@ def test_an_opened_run_is_read_from_any_folder(made, tmp_path, monkeypatch):
     assert opened.predictions.equals(made.predictions)
 
 
-@pytest.mark.parametrize("anytime", [False, True])
-def test_the_p_value_is_the_least_error_whose_interval_leaves_zero_out(make_run, anytime):
+def test_the_p_value_is_the_least_alpha_whose_interval_leaves_zero_out(make_run):
     rows = make_run({"a": (0.8, 0.7)}, per_group=30).predictions
 
-    def drop(error):
-        confidence = Confidence(error, anytime=anytime)
-        columns = (rows[name] for name in ("correct", "class_index", "group", "cluster"))
-        return drop_interval(*columns, confidence=confidence)
+    def drop(alpha):
+        scores = score_predictions(rows, by_class=False, alpha=alpha)
+        return scores.row(by_predicate=pl.col("metric") == "drop", named=True)
 
-    p_value = drop(0.05).p_value
-    assert 1e-12 < p_value < (0.5 if anytime else 1)
-    assert drop(p_value * (1 - 1e-9)).low < 0 < drop(p_value * (1 + 1e-9)).low
+    p_value = drop(0.05)["p_value"]
+    assert 1e-12 < p_value < 1
+    assert drop(p_value * (1 - 1e-9))["low"] < 0 < drop(p_value * (1 + 1e-9))["low"]
 
 
 @pytest.mark.parametrize(

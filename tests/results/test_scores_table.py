@@ -12,9 +12,7 @@ from counterground.metrics import score_predictions
 from counterground.results import (
     Cell,
     Column,
-    DecisionRecord,
     Estimate,
-    StoppingRecord,
     Table,
     bounds,
     decimal,
@@ -362,29 +360,14 @@ def test_near_chance_is_what_could_be_guessing_or_has_no_room_for_a_drop(value, 
     assert near_chance(Estimate(value, low, value), 1 / names) is near
 
 
-def test_a_frame_that_lacks_the_kind_of_its_intervals_is_refused(make_run):
+def test_a_frame_that_lacks_a_column_is_refused(make_run):
     scores = make_run({"m": (0.8, 0.5)}).scores
     for style in ("table", "markdown", "csv"):
-        with pytest.raises(UsageError, match="The frame has no column anytime"):
-            cg.format_scores(scores.drop("anytime"), style)
+        with pytest.raises(UsageError, match="The frame has no column high"):
+            cg.format_scores(scores.drop("high"), style)
 
 
 def test_json_writes_whatever_is_no_number_as_null(four_models):
     scores = four_models.scores.with_columns(p_value=pl.lit(float("nan")), classes_low=pl.lit(float("nan")))
     rows = json.loads(format_scores(scores, "json"))
     assert {(row["p_value"], row["classes_low"]) for row in rows} == {(None, None)}
-
-
-def test_the_decisions_of_a_model_under_several_prompts_are_told_apart():
-    decisions = [
-        DecisionRecord(
-            model="m", prompts=name, verdict=verdict, photos=20, clusters=20, value=0.1, low=0.0, high=0.2
-        )
-        for name, verdict in (("what", "above"), ("which", None))
-    ]
-    stopped = StoppingRecord(max_drop=0.05, seed=0, photos=20, of=40, looks=1, decisions=decisions)
-    after = "after 20 of 40 photos (--until decided)."
-    assert stopped.sentences[:2] == [
-        f"The drop of m (what) is above 5 points, {after}",
-        f"Whether the drop of m (which) is above 5 points is not decided {after}",
-    ]

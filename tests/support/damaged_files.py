@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from disc_photos import disc_photos, foreground_only
 from drawn_masks import save_masks
 from made_pools import fill_pool
 from noise_photos import save_animals
@@ -163,7 +162,6 @@ def result_kinds(folder: Path) -> dict[str, Kind]:
     }
     return {
         **tables,
-        "run: saliency.csv": _saliency(folder),
         **pairs,
         "mitigation.json": _mitigation(folder),
         "exported head": _head(folder),
@@ -263,20 +261,6 @@ def _told(discovery: Any) -> Any:
 def _run(folder: Path) -> Any:
     run = open_run(folder)
     return run.info, run.scores.rows(), run.predictions.rows()
-
-
-def _saliency(folder: Path) -> Kind:
-    cg.swap(
-        disc_photos(folder / "discs", 2), foreground_only, out=folder / "swapped", label_space="benchmark",
-        kinds=["original", "same"], backgrounds_per_label=1, saliency=True, report=False,
-    )  # fmt: skip
-
-    def read() -> Any:
-        run = open_run(folder / "swapped")
-        assert run.saliency is not None
-        return run.saliency.rows()
-
-    return Kind(folder / "swapped" / "saliency.csv", read)
 
 
 def _mitigation(folder: Path) -> Kind:

@@ -459,8 +459,7 @@ def disturbed_commands() -> Iterator[dict[str, Command]]:
             ),
             Command(
                 "mitigate",
-                "mitigate benchmark -m planted_photos:Planted --method text-projection --no-watermark "
-                "--quiet -o out",
+                "mitigate benchmark -m planted_photos:Planted --method text-projection --quiet -o out",
                 _planted,
                 needs=(*torch, "counterground.mitigation", "sklearn.linear_model", "planted_photos"),
             ),

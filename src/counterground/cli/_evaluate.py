@@ -12,7 +12,6 @@ from counterground.cli._options import (
     cluster_options,
     generative_options,
     limit_option,
-    max_drop_option,
     model_option,
     out_option,
     overwrite_option,
@@ -26,7 +25,6 @@ from counterground.cli._options import (
     examples="""
         counterground evaluate stamps -m efficientnet-lite0 -o runs/first
         counterground evaluate my-photos -m efficientnet-lite0 --limit 20 -o trial
-        counterground evaluate pairs -m efficientnet-lite0 --until decided -o quick
         counterground evaluate my-photos -m open_clip:ViT-B-32/laion2b_s34b_b79k \\
           -m hf:google/siglip2-base-patch16-224 -o runs/both
         counterground evaluate my-photos -m hf:llava-hf/llava-1.5-7b-hf \\
@@ -50,12 +48,6 @@ from counterground.cli._options import (
     metavar="BENCHMARK",
     help="Photos to fit heads ('MODEL?head=knn') on.  [default: other clusters of BENCHMARK]",
 )
-@click.option(
-    "--until",
-    type=click.Choice(["decided"]),
-    help="Stop as soon as it is decided whether each drop is above --max-drop.",
-)
-@max_drop_option("Limit for --until decided.  [default: 0]", default=None)
 @running_options(referee=True)
 @click.option("--referee", metavar="MODEL", help="Model that chooses the confusable names.")
 @click.option(

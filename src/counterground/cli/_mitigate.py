@@ -57,12 +57,6 @@ from counterground.cli._options import (
     "photos of every competing class; with --label-space benchmark, only the included classes compete.",
 )
 @click.option(
-    "--watermark/--no-watermark",
-    default=True,
-    show_default=True,
-    help="Measure the effect of a watermark before and after; encodes every photo once more.",
-)
-@click.option(
     "--seed",
     default=0,
     show_default=True,

@@ -48,13 +48,6 @@ _ROWS = ("csv", "json", "parquet")
     "'place=water - place=land within class_name'.",
 )
 @click.option(
-    "--adjust",
-    multiple=True,
-    metavar="COVARIATE",
-    help="Also hold these fixed in the contrast: size, position, photo, or numeric columns; comma-separated "
-    "or repeated.",
-)
-@click.option(
     "--effects",
     is_flag=True,
     help="Show what backgrounds cause, from a run of `counterground swap`: the drop = background + size and "
@@ -82,7 +75,6 @@ def scores(
     runs: tuple[Path, ...],
     by: str | None,
     contrast: str | None,
-    adjust: tuple[str, ...],
     effects: bool,
     models: tuple[str, ...],
     style: Style,
@@ -97,7 +89,7 @@ def scores(
     from counterground.errors import UsageError
     from counterground.results import open_runs, refuse_run_file, select_models
 
-    _refuse_mixtures(style, by, contrast, adjust, dataset, effects=effects)
+    _refuse_mixtures(style, by, contrast, dataset, effects=effects)
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = open_runs(runs)
@@ -110,9 +102,6 @@ def scores(
     written: str | View | pl.DataFrame
     if effects:
         written = _effects(opened, style, by_class=by == "class", named=named)
-    elif adjust:
-        covariates = [name.strip() for each in adjust for name in each.split(",") if name.strip()]
-        written = _adjusted(opened, style, covariates, contrast, named=named)
     elif style in _DOCUMENTS:
         written = _document(opened, style, dataset or "")
     else:
@@ -128,7 +117,6 @@ def _refuse_mixtures(
     style: Style,
     by: str | None,
     contrast: str | None,
-    adjust: Sequence[str],
     dataset: str | None,
     *,
     effects: bool,
@@ -143,10 +131,8 @@ def _refuse_mixtures(
     other = f"--format {style}" if style in _DOCUMENTS else f"--by {by}"
     if contrast and (style in _DOCUMENTS or by not in (None, "class")):
         raise UsageError(f"A contrast is shown over all classes or --by class: leave out {other}.")
-    if adjust and (style in _DOCUMENTS or by):
-        raise UsageError(f"--adjust is shown over all classes: leave out {other}.")
-    if effects and (style in _DOCUMENTS or contrast or adjust or by not in (None, "class")):
-        other = "--contrast" if contrast else "--adjust" if adjust else other
+    if effects and (style in _DOCUMENTS or contrast or by not in (None, "class")):
+        other = "--contrast" if contrast else other
         raise UsageError(f"--effects is shown over all classes or --by class: leave out {other}.")
 
 
@@ -188,15 +174,6 @@ def _table(
     if style == "parquet":
         return score_rows(joined, by_class, names)
     return format_scores(joined, style, by_class, names)
-
-
-def _adjusted(
-    runs: Sequence[Run], style: Style, covariates: Sequence[str], contrast: str | None, *, named: bool
-) -> str | View | pl.DataFrame:
-    from counterground.results import adjusted_scores, format_view
-
-    found = adjusted_scores(runs, covariates, contrast, named=named)
-    return found.rows if style == "parquet" else format_view(found, style)
 
 
 def _effects(runs: Sequence[Run], style: Style, *, by_class: bool, named: bool) -> str | View | pl.DataFrame:

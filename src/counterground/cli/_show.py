@@ -192,9 +192,8 @@ def show_mitigated(mitigated: Mitigated, out: Path) -> None:
     for name, reason in record.left_out.items():
         alike.setdefault(reason, []).append(name)
     left_out = [f"Left out ({', '.join(names)}): {reason}" for reason, names in alike.items()]
-    absent = [f"The {name} effect was not measured: {why}." for name, why in record.not_measured.items()]
     warnings = mitigated.run.info.warnings
-    print_notes([*left_out, *absent, *(note for note in record.notes if note not in warnings)])
+    print_notes([*left_out, *(note for note in record.notes if note not in warnings)])
     _print_sentences(warnings, "Warning")
     _console().print(f"Run: {out} (mitigation.json; heads/*.safetensors are fitted on all photos)")
 

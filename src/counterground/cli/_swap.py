@@ -90,12 +90,6 @@ def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[s
     type=click.IntRange(min=0),
     help="Write the composites of N objects to examples.png, to check their seams.",
 )
-@click.option(
-    "--saliency",
-    is_flag=True,
-    help="Describe what answers depend on: an attribution map for each photo whose object is used, and how "
-    "much of it lies outside the object. About 80 forward passes per photo.",
-)
 @running_options()
 @generative_options
 @cluster_options
@@ -113,6 +107,4 @@ def swap(benchmark: str, model_specs: tuple[str, ...], out: Path, **options: Any
     show_swap(run_swap(benchmark, model_specs, out=out, show_progress=not is_quiet(), **options))
     if options["examples"]:
         click.echo(f"Examples: {out / 'examples.png'}")
-    if options["saliency"]:
-        click.echo(f"Attribution by photo: {out / 'saliency.csv'}")
     click.echo(f"Report: {out / 'report.html'}")

@@ -36,16 +36,16 @@ _SOFTWARE = ("libraries", "runtime", "runtime_difference", "runtimes_measured", 
 def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None = None) -> list[str]:
     """Return a sentence for each reason not to trust a comparison of these runs, or with the paper.
 
-    Reasons are: different photos or versions of a benchmark; photos that only some runs could read; runs that
-    could stop early; different names, prompts, label space, protocol, loading or precision; the same weights
-    run by another runtime or under other libraries; heads fitted on other photos or for fewer names; and
-    models that chose the very pairs of backgrounds they are measured on.
+    Reasons are: different photos or versions of a benchmark; photos that only some runs could read; different
+    names, prompts, label space, protocol, loading or precision; the same weights run by another runtime or
+    under other libraries; heads fitted on other photos or for fewer names; and models that chose the very
+    pairs of backgrounds they are measured on.
 
     Args:
         runs: by name.
         paper: the setting of the paper's rows; None if they are not part of the comparison.
     """
-    sentences = [*_photos(runs), *_stopped(runs), *_referees(runs)]
+    sentences = [*_photos(runs), *_referees(runs)]
     for together in _by_benchmark(runs).values():
         sentences += [*_settings(together), *_loading(together), *_label_spaces(together)]
         sentences += _other_software(together)
@@ -75,15 +75,6 @@ def _photos(runs: Mapping[str, Run]) -> Iterator[str]:
         if len(set(unread.values())) > 1:
             counted = ", ".join(f"{name}: {n}" for name, n in unread.items())
             yield f"Runs on one benchmark differ in how many photos they could not read ({counted})."
-
-
-def _stopped(runs: Mapping[str, Run]) -> Iterator[str]:
-    stopped = [name for name, run in runs.items() if run.could_stop]
-    if stopped:
-        yield (
-            f"{', '.join(stopped)} could stop early (--until decided): the intervals and p-values of a "
-            "comparison do not account for that. Compare runs made without --until."
-        )
 
 
 def _settings(runs: Mapping[str, Run]) -> Iterator[str]:

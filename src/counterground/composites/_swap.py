@@ -7,13 +7,12 @@ from pathlib import Path
 from counterground.composites._examples import MOST_EXAMPLES, write_examples
 from counterground.composites._plan import SwapSettings, plan_swap
 from counterground.composites._recipe import VERSION, check_installed
-from counterground.composites.saliency import check_saliency, write_saliency
-from counterground.errors import CounterGroundError, UsageError, whole_number
+from counterground.errors import UsageError, whole_number
 from counterground.files import check_only
 from counterground.inference import Settings, evaluate_models
 from counterground.models import AnyModels, check_specs, named_models
 from counterground.photos import Benchmark
-from counterground.results import RUN_FILES, SALIENCY_FILE, BenchmarkRecord, InterventionRecord, Run
+from counterground.results import RUN_FILES, BenchmarkRecord, InterventionRecord, Run
 
 
 def swap_backgrounds(
@@ -25,7 +24,6 @@ def swap_backgrounds(
     *,
     masks: str | None = None,
     examples: int = 0,
-    saliency: bool = False,
     overwrite: bool = False,
 ) -> tuple[Run, Benchmark]:
     """Evaluate models on the composites of a benchmark's photos; return the run, and the composites.
@@ -38,26 +36,19 @@ def swap_backgrounds(
         swap: which composites to make.
         masks: where the masks come from, for the record; None for the manifest.
         examples: foregrounds whose composites are drawn into ``examples.png``; 0 for none.
-        saliency: compute an attribution map of every photo whose object is used.
         overwrite: replace another run in ``out``.
 
     Raises:
-        MissingExtraError: OpenCV or, for ``saliency``, Captum is not installed.
+        MissingExtraError: OpenCV is not installed.
         UsageError: see `plan_swap` and `evaluate_models`; or the benchmark has questions of its own, or
             already holds composites; or too many examples.
-        CounterGroundError: see `plan_swap` and `evaluate_models`; or ``out`` holds attributions that would be
-            removed.
+        CounterGroundError: see `plan_swap` and `evaluate_models`.
     """
     opencv = check_installed()
     examples = whole_number(examples, "The number of examples", 0)
     if examples > MOST_EXAMPLES:
         raise UsageError(f"Examples are of at most {MOST_EXAMPLES} objects, not of {examples}.")
     check_only(out, RUN_FILES, "a run")
-    if (out / SALIENCY_FILE).exists() and not (saliency or overwrite):
-        raise CounterGroundError(
-            f"{out} holds attributions ({SALIENCY_FILE}), which a run without --saliency removes: add "
-            "--saliency, choose another --out, or remove them with --overwrite."
-        )
     check_specs([each.spec for each in named_models(models) if each.made is None])
     if benchmark.has_questions:
         raise UsageError(
@@ -69,8 +60,6 @@ def swap_backgrounds(
             f"{benchmark.name} has composites already (column 'swap'): give the benchmark that they were "
             "made from."
         )
-    if saliency:
-        check_saliency(models, swap.kinds)
     plan = plan_swap(benchmark, swap, show_progress=settings.show_progress)
     record = InterventionRecord(
         kind="swap",
@@ -83,14 +72,7 @@ def swap_backgrounds(
         backgrounds=plan.backgrounds,
     )
 
-    def write_more() -> dict[str, str]:
-        if examples:
-            write_examples(plan.benchmark, out / "examples.png", examples)
-        if not saliency:
-            return {}
-        return {SALIENCY_FILE: write_saliency(plan.benchmark, models, settings, out)}
-
-    run = evaluate_models(
-        plan.benchmark, models, settings, out, intervention=record, also=write_more, overwrite=overwrite
-    )
+    run = evaluate_models(plan.benchmark, models, settings, out, intervention=record, overwrite=overwrite)
+    if examples:
+        write_examples(plan.benchmark, out / "examples.png", examples)
     return run, plan.benchmark

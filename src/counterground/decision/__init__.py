@@ -3,7 +3,6 @@
 from counterground.decision._check import STATUS, Check, Finding, Limits, check_run
 from counterground.decision._pilot import Assumptions, Pilot
 from counterground.decision._plan import Costs, Outlook, Plan, Question, look_ahead, plan_photos
-from counterground.decision._sequential import Until, look, score_stopped
 
 __all__ = [
     "STATUS",
@@ -16,10 +15,7 @@ __all__ = [
     "Pilot",
     "Plan",
     "Question",
-    "Until",
     "check_run",
-    "look",
     "look_ahead",
     "plan_photos",
-    "score_stopped",
 ]

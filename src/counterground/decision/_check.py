@@ -18,8 +18,8 @@ from counterground.decision._plan import Question, photos_needed, photos_to_deci
 from counterground.decision._write import Written
 from counterground.errors import UsageError
 from counterground.metrics import (
+    ALPHA,
     KEYS,
-    Confidence,
     Interval,
     PairedTest,
     cluster_columns,
@@ -140,7 +140,7 @@ class Check(Written):
     """Verdicts on the models of a run.
 
     ``findings``: one for each model and limit. Together, their intervals hold the truth in at least 95 % of
-    runs: they are corrected for their number (Bonferroni), and for stopping if the run could stop early.
+    runs: they are corrected for their number (Bonferroni).
     ``notes``: how models were loaded if not as trained, those of the benchmark, and what the choice of its
     pairs did to the figures.
     """
@@ -270,19 +270,15 @@ def check_run(
     if base is not None:
         _check_names(run, base)
         _check_clusters(run, base)
-    stopped = run.could_stop or (base is not None and base.could_stop)
-    confidence = Confidence(anytime=stopped).shared_by(each * len(parts))
-    scored = regroup(
-        score_predictions(run.predictions, by_class=False, confidence=confidence, design=run.design)
-    )
+    alpha = ALPHA / (each * len(parts))
+    scored = regroup(score_predictions(run.predictions, by_class=False, alpha=alpha, design=run.design))
     ordinary = regroup(run.scores)
     if (limits.max_drop is not None or base is not None) and not any(model.has_groups for model in scored):
         raise UsageError(f"{run.path} has no {judged.noun} to check: {judged.absent}.")
     findings = []
     for model, plain, (key, rows) in zip(scored, ordinary, parts.items(), strict=True):
         guessing = _guessing(plain, run.info.label_space.chance)
-        again = _again(run, limits, base) if stopped else ""
-        subject = _Subject(model, key, rows, guessing, confidence, again, judged)
+        subject = _Subject(model, key, rows, guessing, alpha, judged)
         if limits.max_drop is not None:
             findings.append(_drop(subject, limits.max_drop, referees, on_these_photos=on_these_photos))
         if limits.min_accuracy is not None:
@@ -296,11 +292,6 @@ def check_run(
     notes = [*filter(None, [each.info.loading_note("" if base is None else str(each.path)) for each in runs])]
     notes += [note for each in runs for note in each.info.benchmark.notes]
     notes += [sentence for referee in (*referees, *base_referees) for sentence in referee.sentences]
-    if limits.min_accuracy is not None and (own := run.info.stopping) and own.photos < own.of:
-        notes.append(
-            f"The run stopped after {own.photos:,} of {own.of:,} photos, about as many common as "
-            "counter ones: its accuracy is that of groups of equal size, not of the whole benchmark."
-        )
     return Check(str(run.path), tuple(findings), tuple(dict.fromkeys(notes)))
 
 
@@ -308,16 +299,15 @@ def check_run(
 class _Subject:
     """A model in one setting: scores with the corrected intervals, rows of predictions by path.
 
-    ``guessing`` says that it is near chance, ``confidence`` is that of the intervals, ``again`` says how to
-    evaluate it again if the run could stop early, and ``of`` is what is decided about the run.
+    ``guessing`` says that it is near chance, ``alpha`` is that of the intervals, and ``of`` what is decided
+    about the run.
     """
 
     scores: ModelScores
     key: tuple[Any, ...]
     rows: pl.DataFrame
     guessing: str
-    confidence: Confidence
-    again: str
+    alpha: float
     of: Judged
 
     def judged(
@@ -346,8 +336,6 @@ class _Subject:
             reason = _NO_INTERVAL
         elif unsupported:
             reason = f"{_HOLDS} {' '.join(dict.fromkeys(unsupported.values()))}"
-        elif self.again:
-            reason = f"{_HOLDS} {self.again}"
         else:
             reason = self._needed(found, limit, rows, excess)
         if verdict in unsupported:
@@ -367,7 +355,7 @@ class _Subject:
         except UsageError:
             return f"{_HOLDS} There are too few {self.of.rows}s to tell how many would decide."
         if excess is None:
-            photos = photos_to_decide(pilot, limit, _POWER, self.confidence)
+            photos = photos_to_decide(pilot, limit, _POWER, self.alpha)
         else:
             photos = self._needed_for_difference(pilot, abs(found.value - limit), excess)
         if photos is None:
@@ -384,32 +372,13 @@ class _Subject:
         """Return how many photos would decide about a difference of two drops this far from the limit."""
         # Plans are for intervals of 95 %; corrected ones are wider, as if the limit were nearer.
         normal = NormalDist()
-        ordinary, corrected = (normal.inv_cdf(1 - each.error / 2) for each in (Confidence(), self.confidence))
+        ordinary, corrected = (normal.inv_cdf(1 - each / 2) for each in (ALPHA, self.alpha))
         seen = normal.inv_cdf(_POWER)
         # So are those with an excess, which is in proportion to 1 / photos, not to its root.
         reach = (corrected + seen) * math.sqrt(pilot.now.variance)
         distance *= 2 * reach / (reach + math.sqrt(reach * reach + 4 * excess * distance))
         distance *= (ordinary + seen) / (corrected + seen)
         return photos_needed(replace(pilot, paired=True), Question(distance, _POWER))
-
-
-def _again(run: Run, limits: Limits, base: Run | None) -> str:
-    """Say how to evaluate again a run that could stop early, so that the answer differs."""
-    own, limit = run.info.stopping, limits.max_drop
-    alone = base is None and limits.min_accuracy is None
-    if own is None and base is not None:
-        return f"{base.path} could stop early, which makes intervals wider: evaluate it without --until."
-    if own is not None and own.photos == own.of:
-        return (
-            "The run used all its photos but looked several times, which makes intervals wider: evaluate "
-            "without --until."
-        )
-    if alone and own is not None and limit is not None and not math.isclose(own.max_drop, limit):
-        return (
-            "The run stopped when its own question was decided: evaluate again with --until decided "
-            f"--max-drop {100 * limit:g}, or without --until."
-        )
-    return "The run could stop early, which makes intervals wider: evaluate without --until."
 
 
 def _guessing(model: ModelScores, chance: float) -> str:
@@ -457,7 +426,7 @@ def _accuracy(subject: _Subject, limit: float) -> Finding:
         verdict = "pass"
     elif accuracy.high is not None and accuracy.high < limit:
         verdict = "fail"
-    reason = "" if verdict != "undecided" else f"{_HOLDS} {subject.again or 'More photos would narrow it.'}"
+    reason = "" if verdict != "undecided" else f"{_HOLDS} More photos would narrow it."
     if accuracy.low is None:
         reason = _NO_INTERVAL
     of = " of composites" * subject.of.is_of_composites
@@ -486,8 +455,8 @@ def _not_worse(
     name, other = _partner(subject, base)
     both = (rows["correct"], other["correct"], rows["class_index"], rows["group"])
     ways = cluster_columns(rows, subject.of.run.design)
-    found = drop_change_interval(*both, **ways, confidence=subject.confidence)
-    plain = paired_test(*both, **ways, quantity="drop", confidence=subject.confidence)
+    found = drop_change_interval(*both, **ways, alpha=subject.alpha)
+    plain = paired_test(*both, **ways, quantity="drop", alpha=subject.alpha)
     change = Estimate(found.value, found.low, found.high, found.n, found.clusters)
     hits = (frame["correct"].cast(pl.Float64) for frame in (rows, other))
     differences = rows.with_columns(correct=next(hits) - next(hits))

@@ -11,15 +11,13 @@ import numpy as np
 import polars as pl
 
 from counterground.errors import UsageError
-from counterground.metrics import DESIGN, GROUPS, Confidence, Design, DropError, cluster_columns, drop_error
+from counterground.metrics import ALPHA, DESIGN, GROUPS, Design, DropError, cluster_columns, drop_error
 from counterground.results import NO_GROUPS, percent
 from counterground.text import counted
 
 MOST = 10_000_000  # photos: nobody plans for more
 _SCATTER = 4  # photos of a class that show scatter: two in each group
 _FEW_REPEATED = 0.1  # 1 - clusters / photos: below it hardly any cluster has several photos
-SINGLE = Confidence()
-"""The confidence of a 95 % interval of one model."""
 
 
 @dataclass(frozen=True)
@@ -183,11 +181,11 @@ class Pilot:
         drop: float,
         photos: float,
         clusters: float | None = None,
-        confidence: Confidence = SINGLE,
+        alpha: float = ALPHA,
     ) -> float:
         """Return the probability (0 to 1) that the interval lies above 0 if the drop is ``drop`` (fraction).
 
-        ``clusters``: None if they grow with the photos. ``confidence`` is that of the interval of a single
+        ``clusters``: None if they grow with the photos. ``alpha`` is that of the interval of a single
         model.
         """
         error = replace(self._grown(photos, clusters), counter=self.now.common - drop)
@@ -199,11 +197,11 @@ class Pilot:
         if not covariance[1, 1]:  # all counter photos right, or all wrong: assume the scatter of common ones
             common = max(1e-3, error.common * (1 - error.common))
             covariance[1, 1] = covariance[0, 0] * is_now / common
-        return replace(error, covariance=covariance).power(confidence)
+        return replace(error, covariance=covariance).power(alpha)
 
-    def power_to_decide(self, limit: float, photos: float, confidence: Confidence) -> float:
+    def power_to_decide(self, limit: float, photos: float, alpha: float) -> float:
         """Return the probability that the interval excludes a limit, if the pilot's accuracies are true."""
-        return self._grown(photos).power_to_decide(limit, confidence)
+        return self._grown(photos).power_to_decide(limit, alpha)
 
     def _grown(self, photos: float, clusters: float | None = None) -> DropError:
         """Return the error with another number of photos; ``clusters``: None if they grow with the photos."""

@@ -11,24 +11,22 @@ import polars as pl
 
 from counterground.arguments import checked_fields
 from counterground.decision._judged import Judged
-from counterground.decision._pilot import MOST, SINGLE, Assumptions, Pilot, Source
+from counterground.decision._pilot import MOST, Assumptions, Pilot, Source
 from counterground.decision._write import Written
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import sealed_files
-from counterground.metrics import DESIGN, KEYS, Confidence, Design, comparable
+from counterground.metrics import ALPHA, DESIGN, KEYS, Design, comparable
 from counterground.reading import read_parquet
 from counterground.results import (
     Cell,
     Column,
     MeasuredReferee,
     Run,
-    StoppingRecord,
     Table,
     count,
     find_model,
     percent,
 )
-from counterground.text import counted
 
 _DEAREST = 1_000_000_000  # of a call or a photo, in seconds or any currency
 _PRECISION = 1e-4  # of a drop
@@ -180,7 +178,7 @@ def plan_photos(
         raise UsageError(f"At least 4 clusters are needed to estimate their variance, not {clusters}.")
     if clusters is not None and clusters > MOST:
         raise UsageError(f"No more than {MOST:,} clusters can be planned for, not {clusters:,}.")
-    costs, spare = costs or Costs(), 0
+    costs = costs or Costs()
     if isinstance(source, Assumptions):
         if against is not None:
             raise UsageError("--against needs a pilot RUN: assumptions say nothing of two models' errors.")
@@ -192,9 +190,6 @@ def plan_photos(
         notes = [*filter(None, [source.info.loading_note()])]
         notes += [each.sentence(name) for name, each, _ in named if isinstance(each, Pilot)]
         notes += [_OF_COMPOSITES] * judged.is_of_composites
-        if stopping := source.info.stopping:
-            spare = stopping.of - stopping.photos
-            notes.append(_of_stopped(stopping))
     obstacles = [(name, obstacle) for name, each, _ in named if (obstacle := _obstacle(each, drop))]
     if len(obstacles) == len(named):
         alike = len(obstacles) > 1 and len({obstacle for _, obstacle in obstacles}) == 1
@@ -203,7 +198,7 @@ def plan_photos(
     if costs.price is not None and all(each.calls_per_photo is None for *_, each in named):
         raise UsageError("--price is the price of a call, but no calls are known: add --calls-per-photo.")
     question = Question(drop, power, clusters)
-    rows = [_row(name, each, question, price, spare) for name, each, price in named]
+    rows = [_row(name, each, question, price) for name, each, price in named]
     notes += [f"{name} {obstacle}" for name, obstacle in obstacles]
     notes += _notes(rows, clusters, costs)
     notes += [
@@ -224,7 +219,7 @@ class Outlook(NamedTuple):
         power_now: the probability that they show the drop in question.
         smallest: the smallest drop (fraction) that they show with the requested power; None if none.
         needed: photos that show the drop in question with that power; None if 10 million do not.
-        needed_at: the same at another confidence than that of a single 95 % interval.
+        needed_at: the same for another ``alpha`` than that of a single 95 % interval.
     """
 
     now: int
@@ -254,7 +249,7 @@ def look_ahead(
     *,
     paired: bool = False,
     design: Design = DESIGN,
-    confidence: Confidence = SINGLE,
+    alpha: float = ALPHA,
 ) -> Outlook | str:
     """Return what `plan_photos` says of one model; if there is nothing to plan, why, after its name.
 
@@ -264,16 +259,16 @@ def look_ahead(
         question: the drop and the power; clusters grow with the photos.
         paired: whether the values are differences of two models.
         design: whose clusters count.
-        confidence: for ``needed_at``, of a single model.
+        alpha: for ``needed_at``, of a single model: how often its interval may miss the truth.
     """
     source = _pilot_or_reason(photos, values, design, paired=paired)
     if isinstance(source, str) or (obstacle := _obstacle(source, question.drop)):
         return source if isinstance(source, str) else obstacle
     needed = photos_needed(source, question)
     needed_at = needed
-    if confidence != SINGLE:
+    if alpha != ALPHA:
         needed_at = _fewest(
-            source.fewest, lambda n: source.power(question.drop, n, confidence=confidence) >= question.power
+            source.fewest, lambda n: source.power(question.drop, n, alpha=alpha) >= question.power
         )
     now = source.photos_now
     power, smallest = source.power(question.drop, now), smallest_drop(source, question)
@@ -296,13 +291,13 @@ def photos_needed(source: Source, question: Question) -> int | None:
     return _fewest(fewest, lambda photos: source.power(drop, photos, clusters) >= power)
 
 
-def photos_to_decide(pilot: Pilot, limit: float, power: float, confidence: Confidence) -> int | None:
+def photos_to_decide(pilot: Pilot, limit: float, power: float, alpha: float) -> int | None:
     """Return the fewest photos with which an interval excludes a limit this often; None if 10 million do not.
 
     The true accuracies are taken to be those of the pilot. Near 100 % an interval of the drop reaches farther
     up than down, as a test of a difference does not, so it is the interval itself that is computed.
     """
-    return _fewest(pilot.fewest, lambda photos: pilot.power_to_decide(limit, photos, confidence) >= power)
+    return _fewest(pilot.fewest, lambda photos: pilot.power_to_decide(limit, photos, alpha) >= power)
 
 
 def _fewest(fewest: int, enough: Callable[[int], bool]) -> int | None:
@@ -329,19 +324,8 @@ def smallest_drop(source: Source, question: Question) -> float | None:
     return high
 
 
-def _of_stopped(stopping: StoppingRecord) -> str:
-    """Say what a plan from a run that could stop early is about."""
-    used = f"{stopping.photos:,} of {counted(stopping.of, 'photo')}"
-    rest = f" Label hours leave out the other {stopping.of - stopping.photos:,}."
-    return (
-        f"The run could stop early (--until decided) and used {used}: “now” means these. Power is that of "
-        "ordinary intervals, as of a run without --until; this run's own are wider."
-        f"{rest * (stopping.photos < stopping.of)}"
-    )
-
-
-def _row(name: str, source: Source | str, question: Question, costs: Costs, spare: int) -> dict[str, Any]:
-    """Return the plan of a model; ``spare`` photos are at hand besides those of the source."""
+def _row(name: str, source: Source | str, question: Question, costs: Costs) -> dict[str, Any]:
+    """Return the plan of a model."""
     row: dict[str, Any] = dict.fromkeys(_SCHEMA)
     row |= {"model": name, "drop": question.drop, "power": question.power}
     if isinstance(source, str) or _obstacle(source, question.drop):
@@ -361,18 +345,18 @@ def _row(name: str, source: Source | str, question: Question, costs: Costs, spar
     calls = None if costs.calls_per_photo is None else math.ceil(needed * costs.calls_per_photo)
     return row | {
         "clusters": question.clusters or math.ceil(source.clusters_now * needed / now),
-        "label_hours": _unlabelled(source, needed, question.clusters, spare) * costs.seconds_per_photo / 3600,
+        "label_hours": _unlabelled(source, needed, question.clusters) * costs.seconds_per_photo / 3600,
         "calls": calls,
         "cost": None if calls is None or costs.price is None else calls * costs.price,
     }
 
 
-def _unlabelled(source: Source, needed: int, clusters: int | None, spare: int) -> float:
+def _unlabelled(source: Source, needed: int, clusters: int | None) -> float:
     """Return how many of the photos needed are not at hand: at least those of further clusters."""
     if not isinstance(source, Pilot):
         return needed
     further = 0.0 if clusters is None else 1 - source.clusters_now / clusters
-    return max(0.0, needed - source.photos_now - spare, needed * further)
+    return max(0.0, needed - source.photos_now, needed * further)
 
 
 def _notes(rows: Sequence[dict[str, Any]], clusters: int | None, costs: Costs) -> list[str]:

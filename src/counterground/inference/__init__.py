@@ -1,10 +1,8 @@
 """Encode the photos that are missing, store the features, score them, write a run. See README.md."""
 
 from counterground.inference._encoder_run import (
-    EncodedBenchmark,
     EncoderRun,
     HeadOutcome,
-    encoded_benchmark,
     encoder_run,
 )
 from counterground.inference._evaluate import evaluate_models
@@ -27,7 +25,6 @@ __all__ = [
     "Article",
     "CacheEntry",
     "CandidateLabels",
-    "EncodedBenchmark",
     "EncoderRun",
     "Engine",
     "Features",
@@ -41,7 +38,6 @@ __all__ = [
     "choose_runtime",
     "default_label_space",
     "encode_photos",
-    "encoded_benchmark",
     "encoder_run",
     "evaluate_models",
     "listed_classes",

@@ -53,18 +53,24 @@ class HeadOutcome:
 
 
 @dataclass(frozen=True)
-class EncodedBenchmark:
-    """The features of a benchmark's photos under one encoder with its own head; see `encoded_benchmark`.
+class EncoderRun:
+    """The features of a benchmark's photos under one encoder, for a run of several heads; see `encoder_run`.
 
     Attributes:
         given: the model as it was named.
         ready: the model, its request and its head.
         features: features of every photo, in manifest order.
+        out: the folder of the run.
+        hash: hash of the whole request.
+        started: ``time.monotonic()`` when the work began.
     """
 
     given: NamedModel
     ready: ReadyEncoder
     features: Features
+    out: Path
+    hash: str
+    started: float
     _texts: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -93,16 +99,16 @@ class EncodedBenchmark:
         """The prompts of its head."""
         return self.ready.request.templates
 
-    def encode(self, variant: Encoder, benchmark: Benchmark | None = None) -> Features:
-        """Return features from a variant of the encoder, or of other photos; they are stored like any others.
+    def encode(self, benchmark: Benchmark) -> Features:
+        """Return features of other photos; they are stored like any others.
 
         Raises:
             CounterGroundError: see `encode_photos`.
         """
         settings = self.ready.request.settings
         return encode_photos(
-            variant,
-            benchmark or self.benchmark,
+            self.model,
+            benchmark,
             cache_dir() / "features",
             batch_size=settings.batch_size,
             show_progress=settings.show_progress,
@@ -120,10 +126,6 @@ class EncodedBenchmark:
             self._texts.update(zip(new, encode_texts(self.model, new), strict=True))
         return np.stack([self._texts[text] for text in texts])
 
-    def own(self, features: Features | None = None) -> pl.DataFrame:
-        """Return the predictions of the model with its own head."""
-        return self.ready.predictions(features or self.features)
-
     def predictions(self, name: str, score: Callable[[np.ndarray], np.ndarray]) -> pl.DataFrame:
         """Return predictions for the readable photos under another head.
 
@@ -139,15 +141,6 @@ class EncodedBenchmark:
         """``[n]``: index of each photo's true name, -1 if it does not compete."""
         return np.asarray(self._competing[1][self._classes])
 
-    def competing(self, scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return scores with minus infinity where a name does not compete.
-
-        Args:
-            scores: ``[m, k]``.
-            rows: ``[m]``, the photos' rows of the manifest.
-        """
-        return np.where(self._competing[0][self._classes[rows]], scores, np.float32(-np.inf))
-
     def correct(self, scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return ``[m]`` Booleans: whether the candidate with the highest score is the true name.
 
@@ -155,31 +148,8 @@ class EncodedBenchmark:
             scores: ``[m, k]``.
             rows: ``[m]``, the photos' rows of the manifest.
         """
-        return np.asarray(self.competing(scores, rows).argmax(axis=1) == self.true[rows])
-
-    @cached_property
-    def _classes(self) -> np.ndarray:
-        return np.asarray(self.benchmark.photos["class_index"].to_numpy())
-
-    @cached_property
-    def _competing(self) -> tuple[np.ndarray, np.ndarray]:
-        """Which names compete for each class ``[c, k]``, and which is its own ``[c]``."""
-        return candidate_masks(self.candidates, np.unique(self._classes), len(self.benchmark.label_space))
-
-
-@dataclass(frozen=True)
-class EncoderRun(EncodedBenchmark):
-    """An encoded benchmark to be written as a run of several heads; see `encoder_run`.
-
-    Attributes:
-        out: the folder of the run.
-        hash: hash of the whole request.
-        started: ``time.monotonic()`` when the work began.
-    """
-
-    out: Path
-    hash: str
-    started: float
+        competing = np.where(self._competing[0][self._classes[rows]], scores, np.float32(-np.inf))
+        return np.asarray(competing.argmax(axis=1) == self.true[rows])
 
     def write(self, outcomes: Sequence[HeadOutcome], warnings: Sequence[str]) -> Run:
         """Write a run of the model itself and of these heads, with further warnings.
@@ -189,7 +159,11 @@ class EncoderRun(EncodedBenchmark):
         """
         own = record_of(self.given, self.model)
         read, device = self.features.status, self.model.device
-        models = [ModelOutcome(own, self.own(), read, device, indistinct=self.head.indistinct())]
+        models = [
+            ModelOutcome(
+                own, self.ready.predictions(self.features), read, device, indistinct=self.head.indistinct()
+            )
+        ]
         for each in outcomes:
             description = {**self.model.description, **each.about}
             fingerprint = hashlib.sha256(f"{own.fingerprint}\n{each.digest}".encode()).hexdigest()
@@ -201,20 +175,14 @@ class EncoderRun(EncodedBenchmark):
             self.ready.request, models, self.out, self.started, {"request": self.hash}, warnings=warnings
         )
 
+    @cached_property
+    def _classes(self) -> np.ndarray:
+        return np.asarray(self.benchmark.photos["class_index"].to_numpy())
 
-@contextmanager
-def encoded_benchmark(
-    benchmark: Benchmark, model: AnyModel | NamedModel, settings: Settings
-) -> Iterator[EncodedBenchmark]:
-    """Encode the photos of a benchmark with one dual encoder or classifier; features are stored.
-
-    Raises:
-        UsageError: several models, a model without a head of its own, or see `evaluate_models`.
-        CounterGroundError: see `evaluate_models`.
-    """
-    given, request = _asked(benchmark, model, settings)
-    with _made_ready(given, request) as ready:
-        yield EncodedBenchmark(given, ready, ready.features())
+    @cached_property
+    def _competing(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which names compete for each class ``[c, k]``, and which is its own ``[c]``."""
+        return candidate_masks(self.candidates, np.unique(self._classes), len(self.benchmark.label_space))
 
 
 @contextmanager
@@ -242,7 +210,13 @@ def encoder_run(
         CounterGroundError: see `evaluate_models`.
     """
     started = time.monotonic()
-    given, request = _asked(benchmark, model, settings)
+    named = named_models(model)
+    if len(named) != 1:
+        raise UsageError(f"One model at a time, not {len(named)}.")
+    (given,) = named
+    if given.made is None:
+        check_specs([given.spec])
+    request = make_request(benchmark, named, settings)
     asked = f"{request.hash()}\n{json.dumps(about, sort_keys=True)}"
     request_hash = hashlib.sha256(asked.encode()).hexdigest()
     check_free(out, request_hash, overwrite=overwrite)
@@ -250,16 +224,6 @@ def encoder_run(
         if not overwrite:
             refuse_other_models(out, [record_of(given, ready.model)], ready.request.candidates)
         yield EncoderRun(given, ready, ready.features(), out, request_hash, started)
-
-
-def _asked(
-    benchmark: Benchmark, model: AnyModel | NamedModel, settings: Settings
-) -> tuple[NamedModel, Request]:
-    given = (model,) if isinstance(model, NamedModel) else named_models(model)
-    if len(given) != 1:
-        raise UsageError(f"One model at a time, not {len(given)}.")
-    check_specs([each.spec for each in given if each.made is None])
-    return given[0], make_request(benchmark, given, settings)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import json
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,6 @@ from typing import Any
 
 import polars as pl
 
-from counterground.decision import Until, score_stopped
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
 from counterground.files import cache_dir
 from counterground.inference._fast_decode import measure_fast_decode
@@ -33,7 +32,6 @@ from counterground.inference._record import (
     unreadable_photos,
     write_run,
 )
-from counterground.inference._stop_early import stop_early
 from counterground.inference.cluster import check_ray, encode_on_ray
 from counterground.inference.encoding import EncodingJob, run_encoding
 from counterground.inference.generative import check_generative, evaluate_generative, refuse_encoder
@@ -81,9 +79,7 @@ def evaluate_models(
     out: Path,
     *,
     train: Benchmark | None = None,
-    until: Until | None = None,
     intervention: InterventionRecord | None = None,
-    also: Callable[[], Mapping[str, str]] | None = None,
     overwrite: bool = False,
 ) -> Run:
     """Evaluate models on a benchmark and write ``run.json``, predictions and scores into ``out``.
@@ -92,9 +88,8 @@ def evaluate_models(
     set or grouping decodes no photo again. The same holds for losses and answers of generative models. Heads
     (``?head=``) are fitted on the photos of ``train`` that are not evaluated. Without ``train`` they are
     fitted on parts of the benchmark, each photo predicted by one that saw no photo of its cluster.
-    ``until`` stops as soon as it is decided on which side of its limit each drop is. ``intervention`` records
-    how photos that are composites were made. ``also`` writes more files of the run, as in `write_run`.
-    ``overwrite`` replaces another run in ``out``.
+    ``intervention`` records how photos that are composites were made. ``overwrite`` replaces another run in
+    ``out``.
 
     Raises:
         UsageError: an unknown model, name list, prompt file or label space, a model that cannot be asked
@@ -106,31 +101,24 @@ def evaluate_models(
     started = time.monotonic()
     if settings.engine == "ray":
         check_ray()
-        if until:
-            raise UsageError("--until decided encodes few photos at a time: leave out --engine ray.")
     given = named_models(models)
     if not given:
         raise UsageError("No model was named. Add -m MODEL; `counterground models` lists them.")
     referee = settings.referee if settings.label_space == "confusable" else None
     check_specs([each.spec for each in given if each.made is None] + ([referee] if referee else []))
     training = Training.of(train, benchmark) if train else None
-    request = replace(make_request(benchmark, given, settings), until=until, training=training)
+    request = replace(make_request(benchmark, given, settings), training=training)
     request_hash = request.hash()
     check_free(out, request_hash, overwrite=overwrite)
     if referee:
         request = replace(request, candidates=_choose_confusable(request, referee))
     check_generative(request)
-    stopping = None
-    if until:
-        drawn, stopping = stop_early(request, until)
-        request = replace(request, benchmark=drawn, drawn_from=benchmark)
     outcomes = _evaluate_all(request)
     if not overwrite:
         refuse_other_models(out, [outcome.record for outcome in outcomes], request.candidates)
     answers = generated_answers(outcomes)
-    score = score_stopped if until else score_predictions
-    more = {"request": request_hash, "stopping": stopping, "intervention": intervention}
-    return finish_run(request, outcomes, out, started, more, answers=answers, score=score, also=also)
+    more = {"request": request_hash, "intervention": intervention}
+    return finish_run(request, outcomes, out, started, more, answers=answers)
 
 
 def finish_run(
@@ -142,8 +130,6 @@ def finish_run(
     *,
     answers: pl.DataFrame | None = None,
     warnings: Sequence[str] = (),
-    score: Callable[..., pl.DataFrame] = score_predictions,
-    also: Callable[[], Mapping[str, str]] | None = None,
 ) -> Run:
     """Check that every photo is accounted for, score the predictions and write the run.
 
@@ -155,8 +141,6 @@ def finish_run(
         more: further fields of ``run.json``.
         answers: texts of generative models.
         warnings: further warnings.
-        score: function from predictions to scores.
-        also: writes more files, as in `write_run`.
     """
     benchmark = request.benchmark
     unreadable = unreadable_photos(benchmark, [outcome.read for outcome in outcomes])
@@ -175,9 +159,9 @@ def finish_run(
     found = [*info.warnings, *measured.warnings, *_warnings_of_training(request, outcomes), *warnings]
     seconds = round(time.monotonic() - started, 2)
     info = shareable_info(info.model_copy(update={**more, "seconds": seconds, "warnings": found}))
-    scores = without_mixtures(score(predictions, design=benchmark.design), info)
+    scores = without_mixtures(score_predictions(predictions, design=benchmark.design), info)
     run = Run(out, info, predictions, scores)
-    write_run(run, request.candidates.space, unreadable, answers, also)
+    write_run(run, request.candidates.space, unreadable, answers)
     return run
 
 

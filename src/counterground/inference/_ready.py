@@ -100,8 +100,7 @@ def make_ready(request: Request, model: Encoder) -> ReadyEncoder:
     """
     candidates, settings = request.candidates, request.settings
     fitting = Fitting.plan(request, model) if model.head else None
-    # Of photos that were drawn, features are stored as the runtime for all of them gave them.
-    choose_runtime(model, request.drawn_from or request.benchmark, settings.batch_size, settings.runtime)
+    choose_runtime(model, request.benchmark, settings.batch_size, settings.runtime)
     job = _plan(request, model)
     try_model(model, job)
     if fitting is not None:

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -53,8 +53,6 @@ _BESIDE = (
     "answers.parquet",
     "examples.png",
     "report.html",
-    "saliency.csv",
-    "saliency/*.jpg",
     "mitigation.*",
     "figures/mitigation.*",
     "heads/*-all-photos.safetensors",
@@ -241,12 +239,10 @@ def write_run(
     space: LabelSpace,
     unreadable: pl.DataFrame,
     answers: pl.DataFrame | None = None,
-    also: Callable[[], Mapping[str, str]] | None = None,
 ) -> None:
     """Write the files of a run, each atomically; ``run.json`` is removed first and written last.
 
-    It seals the tables that are read back. Other files of an earlier run in the folder are removed. ``also``
-    writes more files into the folder, and returns the SHA-256 of those that are read back.
+    It seals the tables that are read back. Other files of an earlier run in the folder are removed.
     """
     for pattern in ("run.json", *_BESIDE):  # the others are replaced
         for file in run.path.glob(pattern):
@@ -257,8 +253,6 @@ def write_run(
     write_text(run.path / "unreadable.csv", unreadable.write_csv())
     space.save(run.path / "label_space.json")
     beside = {name: write_parquet(run.path / name, table) for name, table in tables.items()}
-    if also is not None:
-        beside |= also()
     write_record(run.path / "run.json", run.info.model_dump_json(indent=2), beside)
 
 
@@ -313,7 +307,7 @@ def _installed(distribution: str) -> bool:
 
 def _unfit_contrasts(request: Request) -> Iterator[str]:
     """Name contrasts of the benchmark that its photos do not show, as after a typing error."""
-    if request.benchmark.sampled or request.drawn_from is not None:  # the other photos may show them
+    if request.benchmark.sampled:  # the other photos may show them
         return
     for contrast in request.benchmark.design.contrasts:
         try:

@@ -16,11 +16,10 @@ from counterground.metrics._registry import Answers, read_answers
 from counterground.metrics._settings import BY_SIDE, SETTING, SETTING_SCHEMA, comparable
 from counterground.metrics.design import DESIGN, DROP, Contrast, Design
 from counterground.metrics.intervals import (
-    CONFIDENCE,
+    ALPHA,
     IDENTITY,
     UNKNOWN,
     Average,
-    Confidence,
     InfluenceEstimate,
     Interval,
     Partition,
@@ -76,7 +75,7 @@ def paired_test(
     *,
     crossed: npt.ArrayLike | None = None,
     quantity: Literal["accuracy", "common", "counter", "drop"] = "accuracy",
-    confidence: Confidence = CONFIDENCE,
+    alpha: float = ALPHA,
 ) -> PairedTest:
     """Test whether two models differ on the same photos, row by row.
 
@@ -94,7 +93,7 @@ def paired_test(
         cluster: ``[n]``; null is a cluster of its own.
         crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
         quantity: balanced ``accuracy`` of all, of ``common`` or of ``counter`` photos, or mean ``drop``.
-        confidence: how often the interval may miss the truth.
+        alpha: how often the interval may miss the truth.
 
     Raises:
         ValueError: the columns have different lengths, or the quantity is unknown.
@@ -102,7 +101,7 @@ def paired_test(
     first, second = _flags(correct_a, correct_b, class_index)
     if quantity not in _OF_THE_DROP:
         raise ValueError(f"Compare 'accuracy', 'common', 'counter' or 'drop', not {quantity!r}.")
-    photos = Stratification(class_index, group, cluster, crossed=crossed, confidence=confidence)
+    photos = Stratification(class_index, group, cluster, crossed=crossed, alpha=alpha)
     models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
     found = paired_tests(models, [(0, 1)], _OF_THE_DROP[quantity])
     return PairedTest(**{name: values[0] for name, values in found.items()})
@@ -116,7 +115,7 @@ def drop_change_interval(
     cluster: npt.ArrayLike | None = None,
     *,
     crossed: npt.ArrayLike | None = None,
-    confidence: Confidence = CONFIDENCE,
+    alpha: float = ALPHA,
 ) -> Interval:
     """Return the drop of a minus that of b on the same photos, with an interval for limits other than 0.
 
@@ -135,13 +134,13 @@ def drop_change_interval(
         group: ``[n]`` of ``common``, ``counter`` or null.
         cluster: ``[n]``; null is a cluster of its own.
         crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
-        confidence: how often the interval may miss the truth.
+        alpha: how often the interval may miss the truth.
 
     Raises:
         ValueError: the columns have different lengths.
     """
     first, second = _flags(correct_a, correct_b, class_index)
-    photos = Stratification(class_index, group, cluster, crossed=crossed, confidence=confidence)
+    photos = Stratification(class_index, group, cluster, crossed=crossed, alpha=alpha)
     models = [Answers.of(pl.DataFrame({"correct": flags}), photos) for flags in (first, second)]
     found = _changes(models, [(0, 1)], DROP)
     value, low, high, n, clusters = (
@@ -293,7 +292,7 @@ def _tested(change: InfluenceEstimate, largest: float, by_signs: Floats) -> _Tes
     half, size = half_width(change, largest), np.abs(difference)
     p_value = np.maximum(2 * t_cdf(change.df, -t_of_zero(change, largest)), by_signs)
     # Too few clusters to say that there is a difference.
-    half = np.where(by_signs >= change.confidence.error, np.maximum(half, size), half)
+    half = np.where(by_signs >= change.alpha, np.maximum(half, size), half)
     low, high = np.maximum(-largest, difference - half), np.minimum(largest, difference + half)
     classes = random_classes_limits(change, (low, high), largest=largest)
     return _Tests(difference, low, high, p_value, *(nothing if bound is None else bound for bound in classes))

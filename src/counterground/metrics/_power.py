@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from counterground.metrics.design import DROP
 from counterground.metrics.intervals import (
-    CONFIDENCE,
+    ALPHA,
     LEVEL,
-    Confidence,
     InfluenceEstimate,
     Stratification,
     StratumMeans,
@@ -56,32 +55,32 @@ class DropError:
         (common, both), (_, counter) = self.covariance
         return float(max(0.0, common + counter - 2 * both))
 
-    def power(self, confidence: Confidence = CONFIDENCE) -> float:
+    def power(self, alpha: float = ALPHA) -> float:
         """Return the probability that `drop_interval` lies above 0 if the true drop is this one, 0 to 1."""
-        return self._beyond(0.0, confidence, above=True)
+        return self._beyond(0.0, alpha, above=True)
 
-    def power_to_decide(self, limit: float, confidence: Confidence = CONFIDENCE) -> float:
+    def power_to_decide(self, limit: float, alpha: float = ALPHA) -> float:
         """Return the probability (0 to 1) that the interval lies on this drop's side of a limit.
 
         This drop is taken as the true one.
 
         Args:
             limit: a drop (fraction).
-            confidence: how often the interval may miss the truth.
+            alpha: how often the interval may miss the truth.
         """
-        return self._beyond(limit, confidence, above=self.common - self.counter > limit)
+        return self._beyond(limit, alpha, above=self.common - self.counter > limit)
 
     def power_of_difference(self) -> float:
         """Return `power` of `paired_test`, if common and counter are differences of two models."""
         return self._reached(float(t_quantile(self.degrees, (1 + LEVEL) / 2)) * float(np.sqrt(self.variance)))
 
-    def _beyond(self, limit: float, confidence: Confidence, *, above: bool) -> float:
+    def _beyond(self, limit: float, alpha: float, *, above: bool) -> float:
         """Return how often the interval lies above a limit, or below it.
 
         The interval is computed where one end is at the limit, on the likeliest path there. A noncentral t
         accounts for the scatter of its width.
         """
-        return self._reached(self._border(limit, confidence, above=above), limit, above=above)
+        return self._reached(self._border(limit, alpha, above=above), limit, above=above)
 
     def _reached(self, border: float, limit: float = 0.0, *, above: bool = True) -> float:
         """Return how often the estimate is farther from the limit than the border is."""
@@ -91,18 +90,18 @@ class DropError:
             return float(distance > border)
         return noncentral_t_sf(self.degrees, distance / error, border / error)
 
-    def _border(self, limit: float, confidence: Confidence, *, above: bool) -> float:
+    def _border(self, limit: float, alpha: float, *, above: bool) -> float:
         """Return the drop at which the interval begins at the limit, or ends there."""
         lowest, highest = (limit, 1.0) if above else (-1.0, limit)
         for _ in range(_STEPS):
             middle = (lowest + highest) / 2
-            if self._interval(middle, confidence)[0 if above else 1] > limit:
+            if self._interval(middle, alpha)[0 if above else 1] > limit:
                 highest = middle
             else:
                 lowest = middle
         return highest
 
-    def _interval(self, drop: float, confidence: Confidence) -> tuple[float, float]:
+    def _interval(self, drop: float, alpha: float) -> tuple[float, float]:
         """Return the interval if chance turns this drop into another."""
         (v_common, both), (_, v_counter) = self.covariance
         moved = (self.common - self.counter) - drop
@@ -121,7 +120,7 @@ class DropError:
         r = both / np.sqrt(v_common * v_counter) if v_common * v_counter > 0 else 0.0
         deviations = np.array([a, 0.0]), np.array([r * b, np.sqrt(max(0.0, 1 - r * r)) * b])
         first, second = (
-            InfluenceEstimate(value, deviation, self.photos // 2, self.clusters, self.degrees, confidence)
+            InfluenceEstimate(value, deviation, self.photos // 2, self.clusters, self.degrees, alpha)
             for value, deviation in zip((common, counter), deviations, strict=True)
         )
         change = first.minus(second, n=first.n + second.n)

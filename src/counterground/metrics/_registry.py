@@ -16,9 +16,8 @@ from counterground.metrics._codes import COMMON, COUNTER, GROUPS, Codes, Flags, 
 from counterground.metrics._settings import by_key
 from counterground.metrics.design import DESIGN, DROP, Contrast, Design
 from counterground.metrics.intervals import (
-    CONFIDENCE,
+    ALPHA,
     UNKNOWN,
-    Confidence,
     InfluenceEstimate,
     Interval,
     Partition,
@@ -183,7 +182,7 @@ def read_answers(
     extra: Sequence[str] = (),
     columns: Sequence[str] | None = None,
     *,
-    confidence: Confidence = CONFIDENCE,
+    alpha: float = ALPHA,
     design: Design = DESIGN,
 ) -> Iterator[tuple[tuple[Any, ...], Answers]]:
     """Read what each model answered under each setting; models that saw the same photos share their strata.
@@ -192,7 +191,7 @@ def read_answers(
         predictions: as in ``by_key``.
         extra: as in ``by_key``.
         columns: as in ``by_key``.
-        confidence: how often an interval may miss the truth.
+        alpha: how often an interval may miss the truth.
         design: the design whose cells, contrasts and shares are used.
 
     Yields:
@@ -201,7 +200,7 @@ def read_answers(
     Raises:
         ValueError: as in ``by_key``, or the photos lack a column of clusters.
     """
-    stratifications = Stratifications(confidence, design)
+    stratifications = Stratifications(alpha, design)
     for key, rows in by_key(predictions, extra, columns):
         yield key, Answers.of(rows, stratifications.of(rows))
 

@@ -14,9 +14,8 @@ from counterground.metrics._registry import Answers, Metric, read_answers, regis
 from counterground.metrics._settings import KEY_SCHEMA, by_key
 from counterground.metrics.design import DESIGN, DROP, Contrast, Design
 from counterground.metrics.intervals import (
-    CONFIDENCE,
+    ALPHA,
     UNKNOWN,
-    Confidence,
     Interval,
     balanced_interval,
     cell_intervals,
@@ -35,7 +34,6 @@ SCORES_SCHEMA: dict[str, Any] = {
     "high": pl.Float64,
     "n": pl.Int64,
     "clusters": pl.Int64,
-    "anytime": pl.Boolean,
     "p_value": pl.Float64,
     "classes_low": pl.Float64,
     "classes_high": pl.Float64,
@@ -45,8 +43,7 @@ SCORES_SCHEMA: dict[str, Any] = {
 If a design has two ways of clustering, ``clusters`` is the smaller number. ``low`` and ``high`` refer to
 other photos of these classes and pairs; ``classes_low`` and ``classes_high``, for averages over classes,
 refer to other classes of which these are a random sample. ``p_value`` is two-sided, for a drop of 0, and not
-corrected for the number of models. ``anytime``: the interval holds at every look of a sequence
-(``Confidence``), as in a run that stopped early.
+corrected for the number of models.
 """
 
 BREAKDOWN_SCHEMA: dict[str, Any] = {
@@ -56,7 +53,6 @@ BREAKDOWN_SCHEMA: dict[str, Any] = {
     "high": pl.Float64,
     "n": pl.Int64,
     "clusters": pl.Int64,
-    "anytime": pl.Boolean,
     "classes": pl.Int64,
 }
 """Columns of ``score_by``, which adds those of the breakdown after the setting; fractions."""
@@ -69,7 +65,7 @@ def score_predictions(
     predictions: pl.DataFrame | pl.LazyFrame,
     *,
     by_class: bool = True,
-    confidence: Confidence = CONFIDENCE,
+    alpha: float = ALPHA,
     design: Design = DESIGN,
 ) -> pl.DataFrame:
     """Return every score of every model, names, prompts, protocol and label space, with 95 % intervals.
@@ -89,7 +85,7 @@ def score_predictions(
         predictions: the columns of ``predictions.parquet``, read one model at a time; a photo whose cluster
             is null is its own cluster.
         by_class: whether to add rows for each class.
-        confidence: how often an interval may miss the truth.
+        alpha: how often an interval may miss the truth.
         design: cells, contrasts and shares.
 
     Returns:
@@ -101,16 +97,15 @@ def score_predictions(
         CounterGroundError: a package's metric cannot be loaded, or returns no `Interval` of finite numbers.
     """
     records = []
-    for key, answers in read_answers(predictions, _RESULTS, confidence=confidence, design=design):
+    for key, answers in read_answers(predictions, _RESULTS, alpha=alpha, design=design):
         records += [(key, row) for row in _scores(answers, by_class=by_class)]
-    return _table(records, confidence)
+    return _table(records)
 
 
 def score_contrast(
     predictions: pl.DataFrame | pl.LazyFrame,
     contrast: Contrast,
     *,
-    confidence: Confidence = CONFIDENCE,
     design: Design = DESIGN,
 ) -> pl.DataFrame:
     """Return the rows of one contrast as in ``score_predictions``: its value, its sides, and by class.
@@ -118,7 +113,6 @@ def score_contrast(
     Args:
         predictions: as in ``score_predictions``.
         contrast: what is compared; the design need not have it.
-        confidence: how often an interval may miss the truth.
         design: the design whose shares its averages use.
 
     Returns:
@@ -128,16 +122,16 @@ def score_contrast(
         ValueError: a column is missing, or a photo occurs twice under a model.
     """
     records = []
-    for key, answers in read_answers(predictions, confidence=confidence, design=design):
+    for key, answers in read_answers(predictions, design=design):
         for index, part in _parts(answers):
             records += [(key, (index, *row)) for row in _contrast(part, contrast)]
-    return _table(records, confidence)
+    return _table(records)
 
 
-def _table(records: Sequence[tuple[tuple[Any, ...], _Row]], confidence: Confidence) -> pl.DataFrame:
+def _table(records: Sequence[tuple[tuple[Any, ...], _Row]]) -> pl.DataFrame:
     rows = [
         (
-            *(*key, index, group, metric, i.value, i.low, i.high, i.n, i.clusters, confidence.anytime),
+            *(*key, index, group, metric, i.value, i.low, i.high, i.n, i.clusters),
             *(i.p_value, i.classes_low, i.classes_high),
         )
         for key, (index, group, metric, i) in records
@@ -150,7 +144,6 @@ def score_by(
     columns: Sequence[str] = ("background",),
     *,
     balanced: bool = True,
-    confidence: Confidence = CONFIDENCE,
     design: Design = DESIGN,
 ) -> pl.DataFrame:
     """Return the accuracy on each background, each value of an attribute or each cell, with 95 % intervals.
@@ -164,7 +157,6 @@ def score_by(
         columns: the columns whose combinations photos are broken down by.
         balanced: average over classes; if not, accuracy is over photos, as in the metrics of cells
             (``worst_group_accuracy``), and ``classes`` is null.
-        confidence: how often an interval may miss the truth.
         design: the design whose clusters count.
 
     Returns:
@@ -180,15 +172,14 @@ def score_by(
         cells = [*columns, "class_index"] if balanced else columns
         single = {
             values[: len(columns)]: interval
-            for values, interval in cell_accuracies(kept, cells, confidence=confidence, design=design).items()
+            for values, interval in cell_accuracies(kept, cells, design=design).items()
         }
         for values, part in kept.partition_by(columns, as_dict=True).items():
             classes, i = part["class_index"].n_unique() if balanced else None, single[values]
             if balanced and classes != 1:
                 clusters = cluster_columns(part, design)
-                i = balanced_interval(part["correct"], part["class_index"], **clusters, confidence=confidence)
-            measured = (i.value, i.low, i.high, i.n, i.clusters, confidence.anytime)
-            found.append((*key, *values, *measured, classes))
+                i = balanced_interval(part["correct"], part["class_index"], **clusters)
+            found.append((*key, *values, i.value, i.low, i.high, i.n, i.clusters, classes))
         at = len(key) + len(columns)
         records += sorted(found, key=lambda row: (-row[at], row[len(key) : at]))
     schema = {**KEY_SCHEMA, **dict.fromkeys(columns, pl.String), **BREAKDOWN_SCHEMA}
@@ -199,7 +190,6 @@ def cell_accuracies(
     rows: pl.DataFrame,
     columns: Sequence[str],
     *,
-    confidence: Confidence = CONFIDENCE,
     design: Design = DESIGN,
 ) -> dict[tuple[Any, ...], Interval]:
     """Return the accuracy over photos of each combination of values of columns, with 95 % intervals.
@@ -207,7 +197,6 @@ def cell_accuracies(
     Args:
         rows: the photos of one model, with ``correct`` and the clusters of the design.
         columns: names of columns without nulls.
-        confidence: how often an interval may miss the truth.
         design: the design whose clusters count.
 
     Raises:
@@ -219,7 +208,7 @@ def cell_accuracies(
     first = values.with_row_index(row).select(pl.col(row).first().over(columns)).to_series()
     starts, cell = np.unique(first.to_numpy(), return_inverse=True)
     clusters = cluster_columns(rows, design)
-    found = cell_intervals(rows["correct"], cell, **clusters, confidence=confidence)
+    found = cell_intervals(rows["correct"], cell, **clusters)
     return dict(zip(values[starts.tolist()].rows(), found, strict=True))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,7 +14,7 @@ from counterground.mitigation._classes import Classes, Divided
 from counterground.mitigation._inputs import features_of, parts_of_photos
 from counterground.mitigation._method import FitData, Input, MitigatedHead
 from counterground.mitigation._split import PARTS, Fold
-from counterground.models import DualEncoder, Encoder
+from counterground.models import DualEncoder
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,6 @@ class Bench:
         separate: whether objects and backgrounds are needed apart, and masks allow it.
         classes: which classes take part, as requested.
         masks: where the masks come from, as requested; None for the manifest.
-        watermark: whether what a watermark does is measured, as requested.
     """
 
     run: EncoderRun
@@ -38,7 +36,6 @@ class Bench:
     separate: bool
     classes: Classes
     masks: str | None
-    watermark: bool
 
     @property
     def side(self) -> np.ndarray:
@@ -64,21 +61,12 @@ class Bench:
     @cached_property
     def inputs(self) -> dict[Input, np.ndarray]:
         """``[n, d]`` of the photos and, if they are needed and there are masks, of their parts."""
-        return {"photo": self.run.features.matrix, **self._parts(self.run.model)}
-
-    def inputs_of(self, variant: Encoder, used: Collection[Input]) -> dict[Input, np.ndarray]:
-        """Return the inputs that are used, by a variant of the encoder."""
-        parts = self._parts(variant) if {*used} - {"photo"} else {}
-        return {"photo": self.run.encode(variant).matrix, **parts}
-
-    def _parts(self, encoder: Encoder) -> dict[Input, np.ndarray]:
-        if not self.separate:
-            return {}
-        readable = self.run.features.readable
-        return {
-            name: features_of(name, self.run.encode(encoder, part), readable)
-            for name, part in parts_of_photos(self.run.benchmark)
-        }
+        found: dict[Input, np.ndarray] = {"photo": self.run.features.matrix}
+        if self.separate:
+            readable = self.run.features.readable
+            for name, part in parts_of_photos(self.run.benchmark):
+                found[name] = features_of(name, self.run.encode(part), readable)
+        return found
 
     @cached_property
     def data(self) -> FitData:
@@ -121,14 +109,14 @@ class Bench:
             foreground_features=None if alone is None else alone[rows],
         )
 
-    def logits(self, head: MitigatedHead, rows: np.ndarray, inputs: Mapping[Input, np.ndarray]) -> np.ndarray:
+    def logits(self, head: MitigatedHead, rows: np.ndarray) -> np.ndarray:
         """Return ``[m, k]`` logits of some photos."""
-        needed = {name: inputs[name][rows] for name in head.inputs}
+        needed = {name: self.inputs[name][rows] for name in head.inputs}
         return head.logits(head.mix(needed))
 
     def worth(self, head: MitigatedHead, rows: np.ndarray, *, labels: bool) -> float:
         """Return how good a head is on the photos for choosing, with or without using their groups."""
-        correct = self.run.correct(self.logits(head, rows, self.inputs), rows)
+        correct = self.run.correct(self.logits(head, rows), rows)
         classes, side = self.run.benchmark.photos["class_index"].to_numpy()[rows], self.side[rows]
         masks = [side == name for name in ("common", "counter")] if labels else [np.full(len(rows), True)]
         values = [balanced_accuracy(correct[mask], classes[mask]) for mask in masks if mask.any()]

@@ -20,7 +20,6 @@ from counterground.mitigation._inputs import mask_contents, why_no_parts
 from counterground.mitigation._method import MitigatedHead, Mitigation
 from counterground.mitigation._record import record_of
 from counterground.mitigation._registry import ALL, find_mitigations
-from counterground.mitigation._side_effects import Watermarked
 from counterground.mitigation._split import PARTS
 from counterground.mitigation._trial import Tried, outcome_of, try_method
 from counterground.models import AnyModel, code_version
@@ -62,7 +61,6 @@ def mitigate_model(
     *,
     masks: str | None = None,
     classes: Classes = "all",
-    watermark: bool = True,
     seed: int = 0,
     overwrite: bool = False,
     warn: Callable[[str], object] = warnings.warn,
@@ -82,7 +80,6 @@ def mitigate_model(
         masks: where the masks come from, for the record; None for the manifest.
         classes: which classes take part: ``all``, or ``pairs``, those with photos on both sides. Those with
             too few clusters are left out either way, and noted.
-        watermark: measure what a watermark does, which encodes every photo once more.
         seed: seed for the parts, and for what methods draw.
         overwrite: replace another run in ``out``.
         warn: called with one line for each method of another package that cannot be loaded.
@@ -101,7 +98,7 @@ def mitigate_model(
     divided = divide(benchmark, classes, seed)
     if divided.notes and settings.label_space is None:  # as if all classes had stayed
         settings = replace(settings, label_space=default_label_space(benchmark))
-    about = {"methods": [each.name for each in chosen], "watermark": watermark, "seed": seed}
+    about = {"methods": [each.name for each in chosen], "seed": seed}
     own = {each.name: code_version(each) for each in chosen if not _is_packaged(each)}
     about |= {"code": own} if own else {}
     about |= {} if classes == "all" else {"classes": classes}
@@ -109,13 +106,11 @@ def mitigate_model(
     separate = any("masks" in each.needs for each in chosen) and not why_no_parts(divided.benchmark)
     about |= {"mask_contents": mask_contents(divided.benchmark)} if separate else {}
     with encoder_run(divided.benchmark, model, settings, out, about=about, overwrite=overwrite) as run:
-        bench = Bench(run, divided, seed, separate, classes, masks, watermark)
+        bench = Bench(run, divided, seed, separate, classes, masks)
         tried, left_out = _try_all(chosen, bench, named)
-        used = {name for each in tried for head in each.heads for name in head.inputs}
-        marked = bench.inputs_of(Watermarked(run.model), used) if watermark else None
         notes = [*divided.notes, *_notes(divided)]
         written = run.write([outcome_of(each, bench) for each in tried], [_WARNING, *notes])
-        record = record_of(bench, written, tried, left_out=left_out, marked=marked, notes=notes)
+        record = record_of(bench, written, tried, left_out=left_out, notes=notes)
     _write(record, {each.method.name: each.final for each in tried}, out)
     return Mitigated(written, record)
 

@@ -1,9 +1,8 @@
-"""What each method changed: accuracies, cost, gain and side effects, as ``mitigation.json`` holds them."""
+"""What each method changed: accuracies, cost and gain, as ``mitigation.json`` holds them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -18,9 +17,7 @@ from counterground.metrics import (
 )
 from counterground.mitigation._bench import Bench
 from counterground.mitigation._export import obstacle
-from counterground.mitigation._method import Input
-from counterground.mitigation._side_effects import SIZE, WATERMARK, with_object_size, with_watermark
-from counterground.mitigation._trial import Tried, predictions_of
+from counterground.mitigation._trial import Tried
 from counterground.results import (
     Accuracies,
     ExportedHead,
@@ -33,10 +30,6 @@ from counterground.results import (
 )
 
 HEADS = "heads"
-_EFFECTS = {
-    "size": (SIZE, "accuracy on photos with a large object of their class less that with a small one"),
-    "watermark": (WATERMARK, "accuracy on the photos less that on the same photos with a watermark"),
-}
 _BY_LABELS = "the lower of common and counter accuracy, averaged over classes"
 _WITHOUT = "accuracy, averaged over classes"
 _WORSE = 0.01  # of accuracy; a smaller difference is not worth a note
@@ -48,46 +41,30 @@ def record_of(
     tried: Sequence[Tried],
     *,
     left_out: dict[str, str],
-    marked: Mapping[Input, np.ndarray] | None,
     notes: Sequence[str],
 ) -> MitigationRecord:
     """Return what each method changed."""
     own, clean = run.info.models[0].name, run.predictions
     contrast, benchmark = bench.divided.contrast, bench.run.benchmark
     design = benchmark.design
-    main = _Effect.of(clean, contrast, own, design)
-    effects, not_measured = {}, {}
-    sized = with_object_size(clean)
-    if isinstance(sized, str):
-        not_measured["size"] = sized
-    else:
-        effects["size"] = _Effect.of(sized, SIZE, own, design)
-    if marked is None:
-        not_measured["watermark"] = "it was turned off (--no-watermark)"
-    else:
-        both = with_watermark(clean, _marked(bench, tried, marked), design.clusters)
-        effects["watermark"] = _Effect.of(both, WATERMARK, own, design)
+    sides = _sides(clean, contrast, design)
+    changes, tests = _changes(clean, contrast, own, design)
     worst = run.scores.filter(pl.col("metric") == "worst_group_accuracy", pl.col("class_index").is_null())
     lowest = dict(worst.select("model", "value").iter_rows())
 
     def accuracies(model: str) -> Accuracies:
-        sides = main.sides[model]
-        drops = {name: effect.sides[model]["difference"] for name, effect in effects.items()}
         return Accuracies(
-            common=sides["left"],
-            counter=sides["right"],
-            drop=sides["difference"],
+            common=sides[model]["left"],
+            counter=sides[model]["right"],
+            drop=sides[model]["difference"],
             worst_group=lowest.get(model),
-            side_effects=drops,
         )
 
     methods, doubts = [], []
     for each in tried:
         name = f"{own} + {each.method.name}"
-        changes = main.changes[name]
-        relief = {at: effect.changes[name]["difference"] for at, effect in effects.items()}
         found = accuracies(name)
-        methods.append(_method_record(each, bench, name, mitigated=found, changes=changes, relief=relief))
+        methods.append(_method_record(each, bench, name, mitigated=found, changes=changes[name]))
         doubts += _doubts(each, bench, name, found.common.value)
     return MitigationRecord(
         model=own,
@@ -95,12 +72,10 @@ def record_of(
         contrast=str(contrast),
         parts=[PartRecord(**sizes) for sizes in bench.divided.rotation.sizes(bench.run.features.readable)],
         seed=bench.seed,
-        tests=main.tests,
+        tests=tests,
         unmitigated=accuracies(own),
         methods=methods,
         left_out=left_out,
-        side_effects={name: _EFFECTS[name][1] for name in effects},
-        not_measured=not_measured,
         notes=[*notes, *doubts],
     )
 
@@ -113,7 +88,7 @@ def _doubts(tried: Tried, bench: Bench, name: str, judged: float | None) -> list
     """
     if judged is None or obstacle(tried.final):
         return []
-    answers = bench.run.predictions(name, lambda rows: bench.logits(tried.final, rows, bench.inputs))
+    answers = bench.run.predictions(name, lambda rows: bench.logits(tried.final, rows))
     own = _sides(answers, bench.divided.contrast, bench.run.benchmark.design)[name]["left"].value
     if own is None or own > judged - _WORSE:
         return []
@@ -132,7 +107,6 @@ def _method_record(
     *,
     mitigated: Accuracies,
     changes: Mapping[str, Figure],
-    relief: dict[str, Figure],
 ) -> MethodRecord:
     method, used, reason = tried.method, tried.method.group_labels, obstacle(tried.final)
     chosen = tried.tried > 1
@@ -158,50 +132,33 @@ def _method_record(
         mitigated=mitigated,
         cost=changes["left"],
         gain=changes["difference"],
-        relief=relief,
         head=None if reason else head,
         not_exported=reason,
         cpu_seconds=tried.seconds,
     )
 
 
-def _marked(bench: Bench, tried: Sequence[Tried], inputs: Mapping[Input, np.ndarray]) -> pl.DataFrame:
-    """Predict the photos with a watermark by the model itself and by each method."""
-    own, head = bench.run.model.display_name, bench.run.head
-    features = inputs["photo"]
-    frames = [bench.run.predictions(own, lambda rows: head.scale * head.scores(features[rows]))]
-    frames += [predictions_of(each, bench, inputs, f"{own} + {each.method.name}") for each in tried]
-    return pl.concat(frames)
+def _changes(
+    predictions: pl.DataFrame, contrast: Contrast, own: str, design: Design
+) -> tuple[dict[str, dict[str, Figure]], int]:
+    """Return the unmitigated model's contrast and sides minus those of each other model.
 
-
-@dataclass(frozen=True)
-class _Effect:
-    """A contrast of each model, and the unmitigated model's minus that of each other model.
-
-    ``tests`` is how many tests of pairs of models the p-values are corrected for.
+    And how many tests of pairs of models their p-values are corrected for.
     """
-
-    sides: dict[str, dict[str, Figure]]
-    changes: dict[str, dict[str, Figure]]
-    tests: int
-
-    @classmethod
-    def of(cls, predictions: pl.DataFrame, contrast: Contrast, own: str, design: Design) -> _Effect:
-        keys = _keys(contrast)
-        changes: dict[str, dict[str, Figure]] = {}
-        every = compare_models(predictions, contrast=contrast, design=design)
-        for row in tests_against(every, own).iter_rows(named=True):
-            if name := keys.get((row["metric"], row["group"])):
-                value, low, high = row["difference"], row["low"], row["high"]
-                figure = Figure(
-                    value=None if value is None else -value,
-                    low=None if high is None else -high,
-                    high=None if low is None else -low,
-                    p_holm=row["p_holm"],
-                )
-                changes.setdefault(row["model_a"], {})[name] = figure
-        sides = _sides(predictions, contrast, design)
-        return cls(sides, changes, len(every) - every["p_value"].null_count())
+    keys = _keys(contrast)
+    changes: dict[str, dict[str, Figure]] = {}
+    every = compare_models(predictions, contrast=contrast, design=design)
+    for row in tests_against(every, own).iter_rows(named=True):
+        if name := keys.get((row["metric"], row["group"])):
+            value, low, high = row["difference"], row["low"], row["high"]
+            figure = Figure(
+                value=None if value is None else -value,
+                low=None if high is None else -high,
+                high=None if low is None else -low,
+                p_holm=row["p_holm"],
+            )
+            changes.setdefault(row["model_a"], {})[name] = figure
+    return changes, len(every) - every["p_value"].null_count()
 
 
 def _keys(contrast: Contrast) -> dict[tuple[str, str | None], str]:

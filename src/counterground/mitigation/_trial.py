@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -17,7 +17,7 @@ import polars as pl
 from counterground.errors import CounterGroundError, error_summary
 from counterground.inference import HeadOutcome
 from counterground.mitigation._bench import Bench
-from counterground.mitigation._method import FitData, Input, MitigatedHead, Mitigation
+from counterground.mitigation._method import FitData, MitigatedHead, Mitigation
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _fit(
     """Fit one setting, and check that it gives logits."""
     try:
         head = method.fit(data, **setting)
-        logits = bench.logits(head, tested, bench.inputs)
+        logits = bench.logits(head, tested)
     except CounterGroundError:
         raise
     except Exception as error:
@@ -102,17 +102,15 @@ def outcome_of(tried: Tried, bench: Bench) -> HeadOutcome:
         about["mitigation"]["classes"] = bench.classes
     if bench.masks is not None:
         about["mitigation"]["masks"] = bench.masks
-    if not bench.watermark:
-        about["mitigation"]["watermark"] = False
     digest = hashlib.sha256()
     for head in tried.heads:
         digest.update(json.dumps(dict(head.inputs), sort_keys=True).encode())
         for array in (head.weight, head.bias, head.projection, head.shift):
             digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
-    return HeadOutcome(name, predictions_of(tried, bench, bench.inputs, name), about, digest.hexdigest())
+    return HeadOutcome(name, _predictions_of(tried, bench, name), about, digest.hexdigest())
 
 
-def predictions_of(tried: Tried, bench: Bench, inputs: Mapping[Input, np.ndarray], name: str) -> pl.DataFrame:
+def _predictions_of(tried: Tried, bench: Bench, name: str) -> pl.DataFrame:
     """Return what a model called ``name`` predicts: each photo by the head of the fold that judges it."""
     part = bench.divided.rotation.part
 
@@ -120,7 +118,7 @@ def predictions_of(tried: Tried, bench: Bench, inputs: Mapping[Input, np.ndarray
         found: np.ndarray | None = None
         for number in np.unique(part[rows]):
             here = part[rows] == number
-            logits = bench.logits(tried.heads[number], rows[here], inputs)
+            logits = bench.logits(tried.heads[number], rows[here])
             found = np.empty((len(rows), logits.shape[1]), np.float32) if found is None else found
             found[here] = logits
         assert found is not None

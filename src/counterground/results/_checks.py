@@ -5,13 +5,11 @@ from __future__ import annotations
 import polars as pl
 
 from counterground.metrics import KEYS
-from counterground.results._schema import PREDICTIONS_SCHEMA, SALIENCY_FILE, RunInfo
-from counterground.text import counted
+from counterground.results._schema import PREDICTIONS_SCHEMA, RunInfo
 
 _NEEDED = ("path", "class_index", "class_name", "model", "correct")
 _FRACTIONS = ("confidence",)
 _NOT_NEGATIVE = ("class_index", "true_index", "predicted_index", "true_rank", "top2_gap")
-_SHARES = ("share_outside", "area_outside", "score")
 _FINITE = ("confidence", "top2_gap", "loss_sum", "loss_mean")
 
 
@@ -51,23 +49,3 @@ def check_predictions(info: RunInfo, rows: pl.LazyFrame) -> None:
     for model, count in rows.group_by(KEYS).len().select("model", "len").collect().iter_rows():
         if count != expected:
             raise ValueError(f"{name}: {model} has {count} rows, and run.json counts {expected} photos")
-
-
-def check_attributions(table: pl.DataFrame, rows: pl.LazyFrame) -> None:
-    """Refuse attributions that lack photos of the predictions or hold values that are not shares.
-
-    Args:
-        table: the columns of ``SALIENCY_SCHEMA``.
-        rows: the predictions of the run.
-
-    Raises:
-        ValueError: what is wrong, with the name of the file.
-    """
-    for column in _SHARES:
-        if not table[column].is_between(0, 1).all():
-            raise ValueError(f"{SALIENCY_FILE}: {column} is not from 0 to 1")
-    photos = rows.filter(pl.col("swap") == "original").select("model", "path").unique().collect()
-    if table.select("model", "path").is_duplicated().any():
-        raise ValueError(f"{SALIENCY_FILE}: a photo occurs twice")
-    if lacking := len(photos.join(table, on=["model", "path"], how="anti")):
-        raise ValueError(f"{SALIENCY_FILE} lacks {counted(lacking, 'photo')} of predictions.parquet")

@@ -57,16 +57,12 @@ class Figure(_Record):
 
 
 class Accuracies(_Record):
-    """Accuracies of one model on the judged photos (fractions).
-
-    ``side_effects``: drops from other shortcuts, by name.
-    """
+    """Accuracies of one model on the judged photos (fractions)."""
 
     common: Figure
     counter: Figure
     drop: Figure
     worst_group: float | None
-    side_effects: dict[str, Figure] = {}
 
 
 class ExportedHead(_Record):
@@ -93,7 +89,6 @@ class MethodRecord(_Record):
         mitigated: accuracies of the mitigated model.
         cost: accuracy on common photos, of the model minus the mitigated model.
         gain: the drop, of the model minus the mitigated model.
-        relief: likewise for each side effect; below 0, the other reliance has grown.
         head: what was exported; if None, ``not_exported`` says why.
         cpu_seconds: processor time of fitting and choosing, all cores together.
     """
@@ -109,7 +104,6 @@ class MethodRecord(_Record):
     mitigated: Accuracies = Field(validation_alias=AliasChoices("mitigated", "mended"))  # an earlier name
     cost: Figure
     gain: Figure
-    relief: dict[str, Figure] = {}
     head: ExportedHead | None = None
     not_exported: str | None = None
     cpu_seconds: float
@@ -166,8 +160,6 @@ class MitigationRecord(_Record, TableView):
         unmitigated: accuracies of the model itself on the same photos.
         methods: methods as they were named.
         left_out: methods that could not be used, and why.
-        side_effects: what each of them is.
-        not_measured: side effects that were not measured, and why.
         notes: what else readers must know.
     """
 
@@ -180,8 +172,6 @@ class MitigationRecord(_Record, TableView):
     unmitigated: Accuracies = Field(validation_alias=AliasChoices("unmitigated", "unmended"))
     methods: list[MethodRecord] = Field(min_length=1)
     left_out: dict[str, str] = {}
-    side_effects: dict[str, str] = {}
-    not_measured: dict[str, str] = {}
     notes: list[str] = []
 
     @field_validator("contrast")
@@ -241,18 +231,17 @@ class MitigationRecord(_Record, TableView):
     def rows(self) -> pl.DataFrame:
         """A row for the model and for each method, fractions, as ``mitigation.csv`` holds them."""
         rows = [{"method": None, "model": self.model, **_columns(self.unmitigated)}]
-        for each in self.methods:
-            changes = {"cost": each.cost, "gain": each.gain}
-            changes |= {f"{name}_relief": figure for name, figure in each.relief.items()}
-            rows.append(
-                {
-                    "method": each.name,
-                    "model": each.model,
-                    **_columns(each.mitigated),
-                    **{key: value for name, of in changes.items() for key, value in _ends(name, of).items()},
-                    "settings": "; ".join(map(_setting, each.settings)),
-                }
-            )
+        rows += [
+            {
+                "method": each.name,
+                "model": each.model,
+                **_columns(each.mitigated),
+                **_ends("cost", each.cost),
+                **_ends("gain", each.gain),
+                "settings": "; ".join(map(_setting, each.settings)),
+            }
+            for each in self.methods
+        ]
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def write(self, style: TextFormat) -> str:
@@ -266,7 +255,6 @@ class MitigationRecord(_Record, TableView):
     @property
     def table(self) -> Table:
         """The record for readers: percent, differences in points, with intervals."""
-        effects = list(self.side_effects)
         left, right, drop = contrast_titles(Contrast.parse(self.contrast))
         columns = [
             Column("Method"),
@@ -276,28 +264,20 @@ class MitigationRecord(_Record, TableView):
         ]
         columns += [Column("Cost", True), Column(left, True), Column(right, True, below=True)]
         columns.append(Column("Worst group", True))
-        columns += [
-            Column(f"{name.capitalize()} drop", True, below=place > 0) for place, name in enumerate(effects)
-        ]
         columns.append(Column("Labels"))
         own = self.unmitigated
         none = Cell(NOTHING)
-        rows = [[Cell("(none)"), _cell(own.drop), none, none, none, *self._accuracies(own), none]]
+        rows = [[Cell("(none)"), _cell(own.drop), none, none, none, *_accuracies(own), none]]
         for each in self.methods:
             changes = [_cell(each.gain), Cell(p_value(each.gain.p_holm)), _cell(each.cost)]
             labels = " and ".join(step for step, used in each.group_labels.items() if used == "used")
-            accuracies = self._accuracies(each.mitigated)
+            accuracies = _accuracies(each.mitigated)
             rows.append(
                 [Cell(each.name), _cell(each.mitigated.drop), *changes, *accuracies, Cell(labels or "none")]
             )
         return Table(columns, rows, self._caption())
 
-    def _accuracies(self, of: Accuracies) -> list[Cell]:
-        effects = [_cell(of.side_effects.get(name, Figure())) for name in self.side_effects]
-        return [_cell(of.common), _cell(of.counter), Cell(percent(of.worst_group)), *effects]
-
     def _caption(self) -> str:
-        effects = "".join(f" {name.capitalize()} drop: {text}." for name, text in self.side_effects.items())
         photos = counted(sum(part.photos for part in self.parts), "photo")
         return (
             f"{self.model} on {photos} of {self.benchmark.partition('@')[0]}, {self.contrast}. Percent, "
@@ -306,7 +286,7 @@ class MitigationRecord(_Record, TableView):
             f"{self.sides[0]} is lost. Labels: at which steps labels of backgrounds were used. p is "
             f"corrected (Holm) for {counted(self.tests, 'test')} of all pairs of the "
             f"{len(self.methods) + 1} models. Each photo was judged by a head that was fitted and chosen on "
-            f"other clusters.{effects}"
+            "other clusters."
         )
 
     def __repr__(self) -> str:
@@ -354,12 +334,15 @@ def _cell(figure: Figure) -> Cell:
     return Cell(figure.estimate.text, figure.estimate.interval)
 
 
+def _accuracies(of: Accuracies) -> list[Cell]:
+    return [_cell(of.common), _cell(of.counter), Cell(percent(of.worst_group))]
+
+
 def _ends(name: str, figure: Figure) -> dict[str, float | None]:
     return {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
 
 
 def _columns(of: Accuracies) -> dict[str, float | None]:
     named = {"common": of.common, "counter": of.counter, "drop": of.drop}
-    named |= {f"{name}_drop": figure for name, figure in of.side_effects.items()}
     columns = {key: value for name, figure in named.items() for key, value in _ends(name, figure).items()}
     return {**columns, "worst_group": of.worst_group}

@@ -19,20 +19,15 @@ from counterground.files import read_record, sealed_files
 from counterground.metrics import (
     DROP,
     GROUPS,
-    KEYS,
     PHOTO_COLUMNS,
-    SALIENCY_SCHEMA,
     SCORES_SCHEMA,
     Answers,
-    Confidence,
     Contrast,
     Design,
     attributes,
     by_key,
     check_columns,
     read_answers,
-    saliency_shares,
-    score_adjusted,
     score_by,
     score_contrast,
     score_predictions,
@@ -40,15 +35,13 @@ from counterground.metrics import (
 )
 from counterground.privacy import shareable
 from counterground.reading import given_path, is_file, read_parquet, scan_parquet
-from counterground.results._checks import check_attributions, check_predictions
-from counterground.results._schema import PREDICTIONS_SCHEMA, RUN_FILES, SALIENCY_FILE, RunInfo
+from counterground.results._checks import check_predictions
+from counterground.results._schema import PREDICTIONS_SCHEMA, RUN_FILES, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
 from counterground.results.tables import plain_text
 from counterground.text import counted, is_utf8
 
-_FIRST_SCORES = [
-    name for name in SCORES_SCHEMA if name not in {"anytime", "p_value", "classes_low", "classes_high"}
-]
+_FIRST_SCORES = [name for name in SCORES_SCHEMA if name not in {"p_value", "classes_low", "classes_high"}]
 """Columns of ``scores.parquet`` of version 0.1, which lacks what was added since."""
 
 
@@ -158,11 +151,6 @@ class Run:
             yield from by_key(self.rows, columns=columns)
 
     @property
-    def could_stop(self) -> bool:
-        """Whether it could stop early, so that its intervals must hold at every look."""
-        return self.info.stopping is not None
-
-    @property
     def design(self) -> Design:
         """Cells, contrasts and shares of the benchmark."""
         return self.info.benchmark.scored
@@ -197,12 +185,11 @@ class Run:
         if contrast in (DROP, *self.design.contrasts):
             return self
         with _reading(self.path):
-            sure = Confidence(anytime=self.could_stop)
-            rows = score_contrast(self.rows, contrast, confidence=sure, design=self.design)
+            rows = score_contrast(self.rows, contrast, design=self.design)
         return Run(self.path, self.info, self.__dict__["given"], pl.concat([self.scores, rows]))
 
     def by(self, columns: str | Sequence[str], *, balanced: bool = True) -> pl.DataFrame:
-        """Return `metrics.score_by`, with the kind of interval that the run needs.
+        """Return `metrics.score_by`.
 
         Raises:
             UsageError: no column, one that is named twice or unknown, or one with numbers.
@@ -212,55 +199,17 @@ class Run:
             raise UsageError("A breakdown is by one column or several, each named once.")
         check_columns(columns, self.rows.collect_schema(), "a breakdown")
         with _reading(self.path):
-            sure = Confidence(anytime=self.could_stop)
-            return score_by(self.rows, columns, balanced=balanced, confidence=sure, design=self.design)
-
-    def adjusted(self, contrast: str | Contrast, covariates: str | Sequence[str]) -> pl.DataFrame:
-        """Return `metrics.score_adjusted`, with the kind of interval that the run needs.
-
-        Raises:
-            UsageError: a contrast that `contrast` refuses, or an unknown covariate.
-            CounterGroundError: the sides do not overlap, or anything else prevents adjusting.
-        """
-        contrast, covariates = self.contrast(contrast), texts("covariates", covariates)
-        with _reading(self.path):
-            sure = Confidence(anytime=self.could_stop)
-            return score_adjusted(self.rows, contrast, covariates, confidence=sure, design=self.design)
+            return score_by(self.rows, columns, balanced=balanced, design=self.design)
 
     def effects(self, *, by_class: bool = True) -> pl.DataFrame:
-        """Return `metrics.swap_effects`, with the kind of interval that the run needs.
-
-        If the run has attributions, those of `metrics.saliency_shares` follow.
+        """Return `metrics.swap_effects`.
 
         Raises:
             UsageError: the run is not of composites.
         """
         with _reading(self.path):
-            sure = Confidence(anytime=self.could_stop)
             chance = self.info.label_space.chance
-            found = swap_effects(
-                self.rows, design=self.design, chance=chance, by_class=by_class, confidence=sure
-            )
-            if self.saliency is None:
-                return found
-            keys = self.rows.select(KEYS).unique(maintain_order=True).collect()
-            shares = saliency_shares(self.saliency, keys, by_class=by_class, confidence=sure)
-        order = keys.with_row_index("place")
-        rows = pl.concat([found, shares]).join(
-            order, on=KEYS, how="left", nulls_equal=True, maintain_order="left"
-        )
-        return rows.sort("place", maintain_order=True).drop("place")
-
-    @cached_property
-    def saliency(self) -> pl.DataFrame | None:
-        """The attributions of the run (``metrics.SALIENCY_SCHEMA``); None if it has none."""
-        file = self.path / SALIENCY_FILE
-        if not file.is_file():
-            return None
-        with _reading(self.path):
-            table = pl.read_csv(file, schema=SALIENCY_SCHEMA, glob=False)
-            check_attributions(table, self.rows)
-            return table
+            return swap_effects(self.rows, design=self.design, chance=chance, by_class=by_class)
 
     def __repr__(self) -> str:
         """The table of scores, as on a terminal."""
@@ -331,8 +280,7 @@ def open_run(path: Path | str) -> Run:
     if not sealed:
         with _reading(folder):
             check_predictions(info, rows)
-            sure = Confidence(anytime=info.stopping is not None)
-            scores = score_predictions(rows, confidence=sure, design=info.benchmark.scored)
+            scores = score_predictions(rows, design=info.benchmark.scored)
     return Run(folder, info, opened, without_mixtures(scores, info))
 
 

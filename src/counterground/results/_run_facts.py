@@ -11,7 +11,7 @@ from typing import Any
 from counterground.benchmarks import benchmark_names
 from counterground.results._numbers import count
 from counterground.results._run import Run
-from counterground.results._schema import SALIENCY_FILE, BenchmarkRecord, InterventionRecord
+from counterground.results._schema import BenchmarkRecord, InterventionRecord
 
 _LABEL_SPACES = ("benchmark", "imagenet")
 
@@ -122,8 +122,6 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         "mitigate" if mitigated else "swap" if info.intervention else "evaluate",
         benchmark,
     ]
-    if info.stopping:  # its models decide together how many photos each of them sees
-        only = None
     models = [model for model in info.models if only in (None, model.name) and model not in mitigated]
     if mitigated:
         models = models or info.models[:1]
@@ -134,7 +132,6 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words += _mitigation_options([model.stated("mitigation", dict) or {} for model in mitigated])
     elif info.intervention:
         words += _swap_options(info.intervention)
-        words += ["--saliency"] if (run.path / SALIENCY_FILE).exists() else []
     if info.benchmark.sampled:
         words += ["--limit", str(info.benchmark.sampled)]
     words += _label_space_options(run)
@@ -149,8 +146,6 @@ def repeat_command(run: Run, only: str | None = None) -> str:
         words.append("--fast-decode")
     if info.train:
         words += ["--train", info.train.name if _is_built_in(info.train.name) else "TRAINING"]
-    if info.stopping:
-        words += ["--until", "decided", "--max-drop", f"{100 * info.stopping.max_drop:g}"]
     if any(model.kind == "generative" for model in models):
         words += ["--protocol", info.protocol] if info.protocol else []
         words += ["--loss", info.loss, "--article", info.article]
@@ -174,7 +169,7 @@ def _mitigation_options(records: Sequence[Mapping[str, Any]]) -> list[str]:
     for name in ("masks", "seed", "classes"):
         if value := records[0].get(name):
             words += [f"--{name}", str(value)]
-    return words if records[0].get("watermark", True) else [*words, "--no-watermark"]
+    return words
 
 
 def _swap_options(record: InterventionRecord) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypeVar
@@ -25,15 +24,10 @@ RUN_FILES = (
     "predictions.parquet",
     "report.html",
     "run.json",
-    "saliency",
-    "saliency.csv",
     "scores.parquet",
     "unreadable.csv",
 )
 """What the folder of a run holds."""
-
-SALIENCY_FILE = "saliency.csv"
-"""A row for each photo and model whose attribution was computed: ``metrics.SALIENCY_SCHEMA``."""
 
 PREDICTIONS_SCHEMA: dict[str, Any] = {
     "path": pl.String,
@@ -247,60 +241,6 @@ class PositionsRecord(_Record):
         )
 
 
-class DecisionRecord(_Record):
-    """What was decided on a model's drop, and when: on which side of the limit it is, None while open.
-
-    ``value``, ``low`` and ``high`` are fractions: the drop after ``photos`` photos of ``clusters`` clusters.
-    ``prompts`` distinguish the rows of a model that is evaluated with several.
-    """
-
-    model: str
-    prompts: str
-    verdict: Literal["above", "below"] | None
-    photos: _Count
-    clusters: _Count
-    value: FiniteFloat | None
-    low: FiniteFloat | None
-    high: FiniteFloat | None
-
-
-class StoppingRecord(_Record):
-    """An evaluation that ends when it is decided whether each drop is above ``max_drop`` (a fraction).
-
-    ``photos`` of ``of`` photos of classes with both groups were evaluated, in ``looks`` looks, in the order
-    that ``seed`` gives. The verdicts hold together in 95 % of evaluations: models and their settings share
-    the error.
-    """
-
-    max_drop: FiniteFloat
-    seed: int
-    photos: _Count
-    of: _Count
-    looks: _Count
-    decisions: list[DecisionRecord]
-
-    @property
-    def sentences(self) -> list[str]:
-        """What was decided, for readers."""
-        limit, lines = f"{100 * self.max_drop:g} points", []
-        times = Counter(each.model for each in self.decisions)
-        for each in self.decisions:
-            model = f"{each.model} ({each.prompts})" if times[each.model] > 1 else each.model
-            after = f"after {each.photos:,} of {self.of:,} photos (--until decided)"
-            lines.append(
-                f"The drop of {model} is {each.verdict} {limit}, {after}."
-                if each.verdict
-                else f"Whether the drop of {model} is above {limit} is not decided {after}."
-            )
-        caution = (
-            "Intervals of scores are confidence sequences: they stay valid whenever the evaluation stops, "
-            "and are wider than "
-            "those of a fixed number of photos. Intervals and p-values of comparisons do not account for "
-            "stopping."
-        )
-        return [*lines, caution]
-
-
 class InterventionRecord(_Record):
     """How the composites of a run were made; ``kind`` is ``swap``, ``version`` that of the compositing.
 
@@ -360,7 +300,6 @@ class RunInfo(_Record):
     article: str = "a"
     aliases: dict[str, list[str]] = {}
     model_warnings: dict[str, list[str]] = {}
-    stopping: StoppingRecord | None = None
     runtime: str = "auto"
     fast_decode: bool = False
     options: _Number | None = None

@@ -180,16 +180,8 @@ def scores_as_table(
             name = [] if index is None else [Cell((class_names or {}).get(index, str(index)))]
             figures = _cells(model, shown, index, pictures=pictures)
             rows.append([*head, *name, *figures, Cell(count(model.get("accuracy", None, index).n or None))])
-    caption = _caption(models, varying, by_class, kind_of_intervals(scores["anytime"]))
+    caption = _caption(models, varying, by_class)
     return Table(columns, rows, caption, heads=heads, grouped=by_class)
-
-
-def kind_of_intervals(anytime: pl.Series) -> str:
-    """Say what kind of intervals these are; runs that could stop early have another kind."""
-    if not anytime.any():
-        return "95 % intervals"
-    whole = "95 % confidence sequences (--until decided)"
-    return whole if anytime.all() else f"95 % intervals, or {whole}"
 
 
 def loading_stamp(as_published: pl.Series) -> str:
@@ -223,7 +215,7 @@ def _shown(models: Sequence[ModelScores], by_class: bool) -> list[Measure]:
     return [*pairs, *contrasts]
 
 
-def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bool, intervals: str) -> str:
+def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bool) -> str:
     """State the units, what the intervals refer to, and the settings that all rows share."""
     if not models:
         return "No scores."
@@ -248,7 +240,7 @@ def _caption(models: Sequence[ModelScores], varying: Sequence[str], by_class: bo
     classes = "" if by_class else f"{one_sided_note(models)}{_over_classes(models)}"
     ambiguous = [name for name, defined in _sides(models).items() if len(defined) > 1]
     left_out = f" Left out, since these runs define it differently: {', '.join(ambiguous)}." * bool(ambiguous)
-    return f"Percent;{drop} {intervals}{about}{counted}.{classes}{left_out}{settings}"
+    return f"Percent;{drop} 95 % intervals{about}{counted}.{classes}{left_out}{settings}"
 
 
 def one_sided_note(models: Sequence[ModelScores]) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from counterground.decision import Until
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
 from counterground.models import load_model
@@ -326,15 +325,6 @@ def test_answers_that_are_none_are_told_in_one_line(own, photos, tmp_path, name,
         run_on(photos, name, tmp_path / "run", **settings)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "run.json").exists()
-
-
-def test_calls_that_cost_are_told_before_the_first_look(own, photos, tmp_path, capsys):
-    settings = Settings(label_space="benchmark", device="cpu", show_progress=True)
-    given = read_benchmark(photos), ["own_models:Paid"], settings, tmp_path / "run"
-    evaluate_models(*given, until=Until())
-    said = " ".join(capsys.readouterr().err.split())
-    assert said.startswith("own_models:Paid: at most 48 calls to make, at 0.5 per call 24.00 in total")
-    assert said.count("calls to make") == 1
 
 
 def test_a_thousand_answers_are_not_scored(own, photos, tmp_path):

@@ -10,7 +10,7 @@ from counterground.comparison import full_comparison
 from counterground.decision import plan_photos
 from counterground.metrics import score_predictions
 from counterground.photos import Discovered
-from counterground.results import StoppingRecord, percent, regroup
+from counterground.results import percent, regroup
 
 
 @pytest.fixture
@@ -45,35 +45,6 @@ def test_a_drop_that_stands_out_leads(make_run, verdict_of):
         "Yes. Its drop is significantly larger than that of"
     )
     assert "< 0.001, Holm-corrected over 4 tests" in told["More than the other models?"]
-
-
-def test_tests_that_do_not_account_for_stopping_early_decide_nothing(make_run, verdict_of):
-    run = make_run({"a": (0.9, 0.2), "b": (0.9, 0.88)}, per_group=60)
-    stopping = StoppingRecord(max_drop=0.0, seed=0, photos=1080, of=1080, looks=2, decisions=[])
-    verdict = verdict_of(replace(run, info=run.info.model_copy(update={"stopping": stopping})))
-    more = answers(verdict)["More than the other models?"]
-    assert more.startswith("Perhaps. Its drop is significantly larger than that of the other model, b")
-    assert more.endswith("These p-values do not account for stopping early (--until decided).")
-    assert verdict.sentence.startswith("The largest measured drop is that of a: it loses ")
-    own = replace(run, info=run.info.model_copy(update={"stopping": stopping}))
-    more = answers(verdict_of(chosen(own, "a", "none")))["More than the other models?"]
-    assert more.startswith("Not comparable.")
-    assert "p-values" not in more  # it gives none
-
-
-def test_a_sequence_needs_more_photos_than_a_single_interval(make_run, verdict_of):
-    run = make_run({"a": (0.9, 0.7)})
-    stopping = StoppingRecord(max_drop=0.0, seed=0, photos=360, of=360, looks=2, decisions=[])
-    stopped = replace(run, info=run.info.model_copy(update={"stopping": stopping}))
-    ordinary, sequence = (answers(verdict_of(each))["Are there enough photos?"] for each in (run, stopped))
-    assert "look" not in ordinary
-    assert sequence.startswith(ordinary.removesuffix("."))
-    single, every = re.search(
-        r"needs about ([\d,]+) photos in .* \(([\d,]+) photos with intervals that hold at every look "
-        r"\(--until decided\)\)\.$",
-        sequence,
-    ).groups()
-    assert number(single) < number(every)
 
 
 def test_drops_that_cannot_be_told_apart_are_no_ranking(make_run, verdict_of):

@@ -75,8 +75,7 @@ def evaluate_generative(request: Request, model: Generative) -> GenerativeOutput
         UsageError: see `check_generative`.
         CounterGroundError: the model fails, or no photo can be read.
     """
-    if not request.until:  # else all looks were announced before the first
-        announce_calls(request, model)
+    _announce_calls(request, model)
     if request.multiple_choice:
         return ask_choices(request, model)
     prompts = _checked_prompts(request, model)
@@ -116,7 +115,7 @@ def _check_candidate_count(request: Request, spec: str) -> None:
         )
 
 
-def announce_calls(request: Request, model: Generative) -> None:
+def _announce_calls(request: Request, model: Generative) -> None:
     """Say what calls to a model of the user's own will cost; `check_generative` has done so for endpoints.
 
     Raises:
@@ -144,9 +143,8 @@ def _print_calls(request: Request, model: Generative) -> None:
         return
     calls, cached = count_calls(model, questions)
     cost = "" if model.price is None else f", at {model.price:g} per call {calls * model.price:,.2f} in total"
-    at_most = "at most " if request.until else ""
     Console(stderr=True, highlight=False, markup=False, emoji=False).print(
-        f"{model.display_name}: {at_most}{calls:,} calls to make{cost}; {cached:,} answers are cached."
+        f"{model.display_name}: {calls:,} calls to make{cost}; {cached:,} answers are cached."
     )
 
 

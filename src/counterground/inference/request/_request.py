@@ -12,7 +12,6 @@ from typing import Any
 
 import polars as pl
 
-from counterground.decision import Until
 from counterground.errors import UsageError
 from counterground.inference.request._candidates import (
     BUILT_IN_NAMES,
@@ -84,9 +83,8 @@ def chooses_options(benchmark: Benchmark, settings: Settings) -> bool:
 class Request:
     """All that decides the predictions of an evaluation, files by their content.
 
-    ``aliases`` are other words for classes, for generative models; ``until``: stop when that is decided;
-    ``training``: what heads are fitted on, None for parts of the benchmark itself. ``drawn_from``: the
-    benchmark from which ``until`` drew the photos, once it has.
+    ``aliases`` are other words for classes, for generative models; ``training``: what heads are fitted on,
+    None for parts of the benchmark itself.
     """
 
     benchmark: Benchmark
@@ -95,9 +93,7 @@ class Request:
     candidates: CandidateLabels
     templates: tuple[str, ...]
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    until: Until | None = None
     training: Training | None = None
-    drawn_from: Benchmark | None = None
 
     @property
     def multiple_choice(self) -> bool:
@@ -112,8 +108,6 @@ class Request:
             del chosen[elsewhere]
         if not self.multiple_choice or self.benchmark.has_questions:
             del chosen["options"]
-        if self.until:
-            chosen["until"] = asdict(self.until)
         if self.benchmark.design != DESIGN:
             chosen["design"] = self.benchmark.design.to_json()
         if self.training:

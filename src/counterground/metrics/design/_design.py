@@ -21,7 +21,7 @@ RESERVED = frozenset(
         *KEYS,
         *RESULT_SCHEMA,
         *("mask", "licence", "attribution", "source", "imagenet_index", "question", "options", "answer"),
-        *("run", "class", "cell", "metric", "value", "low", "high", "n", "clusters", "anytime", "p_value"),
+        *("run", "class", "cell", "metric", "value", "low", "high", "n", "clusters", "p_value"),
         *("classes", "classes_low", "classes_high", "all", "average", "within"),
     }
 )

@@ -11,16 +11,13 @@ from counterground.metrics.effects._effects import (
     swap_design,
     swap_effects,
 )
-from counterground.metrics.effects._saliency import SALIENCY_SCHEMA, saliency_shares
 
 __all__ = [
     "BACKGROUND",
     "BG_GAP",
     "EFFECTS_SCHEMA",
-    "SALIENCY_SCHEMA",
     "SWAP_DESIGN",
     "decomposed_classes",
-    "saliency_shares",
     "swap_design",
     "swap_effects",
 ]

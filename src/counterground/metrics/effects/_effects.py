@@ -23,9 +23,7 @@ from counterground.metrics.effects._decomposition import (
     same_foregrounds,
 )
 from counterground.metrics.intervals import (
-    CONFIDENCE,
     Average,
-    Confidence,
     Interval,
     Stratification,
     StratumMeans,
@@ -47,7 +45,6 @@ EFFECTS_SCHEMA: dict[str, Any] = {
     "classes": pl.Int64,
     "foreground_clusters": pl.Int64,
     "background_clusters": pl.Int64,
-    "anytime": pl.Boolean,
 }
 """Columns of ``swap_effects``; values and bounds are fractions, over ``n`` composites of ``classes``.
 
@@ -129,7 +126,6 @@ def swap_effects(
     design: Design = SWAP_DESIGN,
     chance: float | None = None,
     by_class: bool = True,
-    confidence: Confidence = CONFIDENCE,
 ) -> pl.DataFrame:
     """Return the effects of backgrounds on every model, with 95 % intervals.
 
@@ -140,7 +136,6 @@ def swap_effects(
         design: the design whose clusters count.
         chance: the accuracy of guessing, a fraction.
         by_class: whether to add rows for each class.
-        confidence: how often an interval may miss the truth.
 
     Returns:
         The columns of ``EFFECTS_SCHEMA``, models in order of appearance. What the photos do not show has no
@@ -159,9 +154,9 @@ def swap_effects(
     columns = [pl.when(pl.col("swap") != "grey").then(name).alias(name) for name in design.clusters[1:]]
     rows = predictions.lazy().with_columns(columns)
     records = []
-    for key, answers in read_answers(rows, _NEEDED, confidence=confidence, design=design):
+    for key, answers in read_answers(rows, _NEEDED, design=design):
         for row in _effects(answers, chance, by_class=by_class):
-            records.append((*key, *_record(row), confidence.anytime))  # noqa: PERF401
+            records.append((*key, *_record(row)))  # noqa: PERF401
     return pl.DataFrame(records, schema=EFFECTS_SCHEMA, orient="row")
 
 
@@ -262,33 +257,28 @@ def _by_foreground(answers: Answers) -> list[_Foregrounds]:
     """The figures of foregrounds on the backgrounds of other photos."""
     rows = answers.rows.filter(pl.col("swap").is_in(["other", "same"]))
     foreign = rows.filter(pl.col("background_class").ne_missing(pl.col("class_name")))
-    by = "cluster", answers.photos.sampling.confidence
     return [
-        *_several("adversarial", foreign.with_columns(answer="correct", counts="correct"), 1, *by),
-        *_several("flip_share", rows.with_columns(answer="predicted_index", counts=True), 2, *by),
+        *_several("adversarial", foreign.with_columns(answer="correct", counts="correct"), 1),
+        *_several("flip_share", rows.with_columns(answer="predicted_index", counts=True), 2),
     ]
 
 
-def _several(
-    estimate: str, rows: pl.DataFrame, fewest: int, cluster: str, confidence: Confidence
-) -> Iterator[_Foregrounds]:
+def _several(estimate: str, rows: pl.DataFrame, fewest: int) -> Iterator[_Foregrounds]:
     """Yield the chance that k composites of a foreground, drawn from all it has, do not all count alike.
 
     Alike are those with the same ``answer``, if it ``counts``. ``k`` is the smallest number that a foreground
     has: the more there are, the likelier that one differs.
     """
     owner = ["foreground", "class_index"]
-    kinds = rows.group_by(*owner, "answer", "counts").agg(pl.first(cluster), n=pl.len())
+    kinds = rows.group_by(*owner, "answer", "counts").agg(pl.first("cluster"), n=pl.len())
     kinds = kinds.with_columns(total=pl.col("n").sum().over(owner))
     k = min(kinds["total"].to_list(), default=0)
     if k < fewest:
         return
     alike = np.where(kinds["counts"], _all_of(kinds["n"].to_numpy(), kinds["total"].to_numpy(), k), 0.0)
-    values = kinds.with_columns(alike=alike).group_by(owner).agg(pl.first(cluster), pl.sum("alike"))
+    values = kinds.with_columns(alike=alike).group_by(owner).agg(pl.first("cluster"), pl.sum("alike"))
     values = values.sort(owner)
-    photos = Stratification(
-        values["class_index"].to_numpy(), None, values[cluster].to_list(), confidence=confidence
-    )
+    photos = Stratification(values["class_index"].to_numpy(), None, values["cluster"].to_list())
     yield _Foregrounds(estimate, k, photos, 1 - values["alike"].to_numpy())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from counterground.metrics.intervals._confidence import CONFIDENCE, LEVEL, Confidence
 from counterground.metrics.intervals._distributions import (
     logistic_cdf,
     logistic_quantile,
@@ -29,6 +28,8 @@ from counterground.metrics.intervals._intervals import (
     t_of_zero,
 )
 from counterground.metrics.intervals._sampling import (
+    ALPHA,
+    LEVEL,
     Average,
     InfluenceEstimate,
     Partition,
@@ -48,12 +49,11 @@ from counterground.metrics.intervals._stratification import (
 )
 
 __all__ = [
-    "CONFIDENCE",
+    "ALPHA",
     "IDENTITY",
     "LEVEL",
     "UNKNOWN",
     "Average",
-    "Confidence",
     "InfluenceEstimate",
     "Interval",
     "Partition",

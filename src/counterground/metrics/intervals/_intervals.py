@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from counterground.metrics._codes import Floats, as_flags, same_length
 from counterground.metrics.design import DROP
-from counterground.metrics.intervals._confidence import CONFIDENCE, Confidence
 from counterground.metrics.intervals._distributions import t_cdf, t_quantile
 from counterground.metrics.intervals._sampling import InfluenceEstimate, StratumMeans
 from counterground.metrics.intervals._stratification import Stratification
 
 _NO_SPREAD = 1e-12
 _FARTHEST = 1e15
+_LEAST_P = 1e-16
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,6 @@ def balanced_interval(
     cluster: npt.ArrayLike | None = None,
     *,
     crossed: npt.ArrayLike | None = None,
-    confidence: Confidence = CONFIDENCE,
 ) -> Interval:
     """Return balanced accuracy (unweighted over classes) with its interval.
 
@@ -83,7 +82,6 @@ def balanced_interval(
         class_index: ``[n]`` integers.
         cluster: ``[n]``; may span classes; null is a cluster of its own.
         crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
-        confidence: how often the interval may miss the truth.
 
     Raises:
         ValueError: the columns have different lengths, or hold other values.
@@ -92,7 +90,7 @@ def balanced_interval(
     if not flags.size:
         return UNKNOWN
     same_length(len(flags), np.asarray(class_index), "class_index")
-    photos = Stratification(class_index, None, cluster, crossed=crossed, confidence=confidence)
+    photos = Stratification(class_index, None, cluster, crossed=crossed)
     return share_interval(StratumMeans(photos.by_class, flags).average(np.arange(photos.c)))
 
 
@@ -103,7 +101,6 @@ def drop_interval(
     cluster: npt.ArrayLike | None = None,
     *,
     crossed: npt.ArrayLike | None = None,
-    confidence: Confidence = CONFIDENCE,
 ) -> Interval:
     """Return the mean class-wise drop over classes with both groups, with its interval; None without any.
 
@@ -113,14 +110,13 @@ def drop_interval(
         group: ``[n]`` of ``common``, ``counter`` or null.
         cluster: ``[n]``; may span classes and groups; null is a cluster of its own.
         crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
-        confidence: how often the interval may miss the truth.
 
     Raises:
         ValueError: the columns have different lengths, or hold other values.
     """
     flags = as_flags(correct)
     same_length(len(flags), np.asarray(class_index), "class_index")
-    photos = Stratification(class_index, group, cluster, crossed=crossed, confidence=confidence)
+    photos = Stratification(class_index, group, cluster, crossed=crossed)
     sides = photos.sides(DROP)
     averages = sides.averages()
     if averages is None:
@@ -129,18 +125,9 @@ def drop_interval(
     return difference_interval(common, counter)
 
 
-def critical(moment: InfluenceEstimate, confidence: Confidence | None = None) -> Floats:
-    """Return the t value of the estimate's interval, at its own confidence or another."""
-    tail = (confidence or moment.confidence).tail(_width_variance(moment))
-    return t_quantile(moment.df, 1 - tail)
-
-
-def _width_variance(moment: InfluenceEstimate) -> Floats:
-    """Return the variance that sets the width of anytime intervals: at least that of one wrong photo.
-
-    A smaller one is due to chance.
-    """
-    return np.asarray(np.maximum(moment.variance, 1 / max(1, moment.n) ** 2), dtype=np.float64)
+def critical(moment: InfluenceEstimate) -> Floats:
+    """Return the t value of the estimate's interval."""
+    return t_quantile(moment.df, 1 - moment.alpha / 2)
 
 
 def share_interval(moment: InfluenceEstimate) -> Interval:
@@ -207,8 +194,7 @@ def plain_interval(change: InfluenceEstimate, largest: float = 1.0) -> Interval:
     if not change.bounded:
         return Interval(change.value, None, None, change.n, change.clusters)
     half = float(half_width(change, largest))
-    tail = float(t_cdf(change.df, -t_of_zero(change, largest)))
-    p_value = change.confidence.error_of(tail, float(_width_variance(change)))
+    p_value = _two_sided(float(t_cdf(change.df, -t_of_zero(change, largest))))
     low, high = max(-largest, change.value - half), min(largest, change.value + half)
     return Interval(change.value, low, high, change.n, change.clusters, p_value)
 
@@ -291,7 +277,7 @@ def _independent(moment: InfluenceEstimate) -> int:
 
 
 def _p_value(change: InfluenceEstimate, limits: _Limits) -> float:
-    """Return the p-value of a difference of 0: the least error at which its interval excludes 0."""
+    """Return the p-value of a difference of 0: the least ``alpha`` at which its interval excludes 0."""
     from scipy.optimize import brentq
 
     side = 0 if change.value > 0 else 1
@@ -300,15 +286,19 @@ def _p_value(change: InfluenceEstimate, limits: _Limits) -> float:
         end = limits(t)[side]
         return -end if side else end
 
-    confidence, beyond = change.confidence, 1.0
-    if away(float(critical(change, confidence.loosest))) <= 0:
+    beyond = 1.0
+    if away(0.0) <= 0:
         return 1.0
     while away(beyond) > 0:
         beyond *= 2
         if beyond > _FARTHEST:  # the ends of the interval stay within 0 and 1, so it may never include 0
-            return confidence.error_of(0.0, float(_width_variance(change)))
+            return _two_sided(0.0)
     t = brentq(away, 0.0, beyond, xtol=1e-15, rtol=1e-15)
-    return confidence.error_of(float(t_cdf(change.df, -t)), float(_width_variance(change)))
+    return _two_sided(float(t_cdf(change.df, -t)))
+
+
+def _two_sided(tail: float) -> float:
+    return max(_LEAST_P, 2 * tail)
 
 
 def _score_limits(moment: InfluenceEstimate) -> _Limits:

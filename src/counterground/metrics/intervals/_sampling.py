@@ -11,7 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Codes, Floats
-from counterground.metrics.intervals._confidence import CONFIDENCE, Confidence
+
+LEVEL = 0.95
+"""The level of intervals unless another one is requested."""
+ALPHA = 0.05
+"""How often such an interval may miss the truth."""
 
 
 class ClassScatter(NamedTuple):
@@ -59,7 +63,7 @@ class InfluenceEstimate:
     n: int
     clusters: int
     df: Any
-    confidence: Confidence = CONFIDENCE
+    alpha: float = ALPHA
     scatter: ClassScatter | None = None
     ways: Ways = ONE_WAY
     effective: float | None = None
@@ -190,7 +194,7 @@ class Sampling:
         size: number of clusters.
         crossed: the codes and the number of clusters of a second way, which cross the first, as background
             photographs cross foregrounds; None: there is one way.
-        confidence: confidence of the intervals made from it.
+        alpha: how often intervals made from it may miss the truth.
 
     Attributes:
         ways: itself, or itself, the second way and the pairs of both.
@@ -202,15 +206,15 @@ class Sampling:
         size: int,
         *,
         crossed: tuple[Codes, int] | None = None,
-        confidence: Confidence = CONFIDENCE,
+        alpha: float = ALPHA,
     ) -> None:
-        self.cluster, self.size, self.confidence = cluster, size, confidence
+        self.cluster, self.size, self.alpha = cluster, size, alpha
         self.ways: tuple[Sampling, ...] = (self,)
         if crossed is not None:
             second, number = crossed
             pairs, pair = np.unique(cluster * number + second, return_inverse=True)
             others = ((second, number), (pair.astype(np.intp), len(pairs)))
-            self.ways = (self, *(Sampling(*way, confidence=confidence) for way in others))
+            self.ways = (self, *(Sampling(*way, alpha=alpha) for way in others))
 
 
 class Average(NamedTuple):
@@ -294,7 +298,7 @@ class Partition:
         numbers = {len(np.unique(way.cluster[self.places])) for way in (first, *others)}
         if not others or len(numbers) > 1:
             return self
-        alone = Sampling(first.cluster, first.size, confidence=first.confidence)
+        alone = Sampling(first.cluster, first.size, alpha=first.alpha)
         return Partition(alone, *self._given)
 
     @classmethod
@@ -436,9 +440,10 @@ class StratumMeans:
             meetings = sum_by_code(rows.meeting[place], pulls, rows.meetings)
             scatter = ClassScatter(np.sqrt(c / (c - 1)) * moved, meetings)
         deviations = sum_by_code(part.pair_cluster[pairs], pulls, part.sampling.size)
-        confidence = part.sampling.confidence
         n, lone = rows.photos[place], rows.lone[place]
-        return InfluenceEstimate(value, deviations, n, rows.clusters, rows.df, confidence, scatter, lone=lone)
+        return InfluenceEstimate(
+            value, deviations, n, rows.clusters, rows.df, part.sampling.alpha, scatter, lone=lone
+        )
 
     @cached_property
     def _scores(self) -> Floats:

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.metrics._codes import Codes, Floats, as_flags
-from counterground.metrics.intervals._confidence import CONFIDENCE, Confidence
 from counterground.metrics.intervals._distributions import t_quantile
 from counterground.metrics.intervals._intervals import Interval, share_interval
 from counterground.metrics.intervals._sampling import ONE_WAY, InfluenceEstimate, StratumMeans, sum_by_code
@@ -118,14 +117,12 @@ class SingleStrata:
     @cached_property
     def effective(self) -> Floats:
         """Effective photos of each stratum."""
-        n, p = self._ways[0].n, self._means.values
+        n = self._ways[0].n
         variances, degrees = zip(*(way.within() for way in self._ways), strict=True)
         variance = _both_ways([each * way.kept**2 for each, way in zip(variances, self._ways, strict=True)])
         if len(self._ways) > 1:
             variance = np.maximum(variance, np.minimum(*variances[:2]))
-        tail = self._means.partition.sampling.confidence.tail(
-            np.maximum(np.nan_to_num(p * (1 - p)) * variance, n**-2.0)
-        )
+        tail = self._means.partition.sampling.alpha / 2
         most = np.maximum(1, n - 1)
         df = np.clip(np.minimum.reduce(degrees[:2]), 1, most)
         ratio = t_quantile(most, tail) / t_quantile(df, tail)
@@ -173,7 +170,6 @@ def cell_intervals(
     cluster: npt.ArrayLike | None = None,
     *,
     crossed: npt.ArrayLike | None = None,
-    confidence: Confidence = CONFIDENCE,
 ) -> list[Interval]:
     """Return plain accuracy in each cell, in the order of their codes, with its interval.
 
@@ -182,12 +178,11 @@ def cell_intervals(
         cell: ``[n]`` codes 0 .. number of cells - 1, each of which occurs.
         cluster: ``[n]``; may span cells; null is a cluster of its own.
         crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
-        confidence: how often an interval may miss the truth.
 
     Raises:
         ValueError: the columns have different lengths, or hold other values.
     """
-    photos = Stratification(cell, None, cluster, crossed=crossed, confidence=confidence)
+    photos = Stratification(cell, None, cluster, crossed=crossed)
     means = StratumMeans(photos.by_class, as_flags(correct))
     single = SingleStrata(means)
     return [share_interval(single.share(means.average(np.array([at])), at)) for at in range(photos.c)]

@@ -15,8 +15,7 @@ import polars as pl
 from counterground.metrics._codes import GROUPS, Codes, Strata, cluster_codes
 from counterground.metrics._settings import MEASURED, PHOTO_COLUMNS
 from counterground.metrics.design import DESIGN, DROP, Contrast, Design, Side, attributes, selection
-from counterground.metrics.intervals._confidence import CONFIDENCE, Confidence
-from counterground.metrics.intervals._sampling import Average, Partition, Sampling
+from counterground.metrics.intervals._sampling import ALPHA, Average, Partition, Sampling
 
 IDENTITY = ("path", "photo_id", "class_index", "group", "cluster")
 _JOINED = ("cluster", "background_cluster")
@@ -91,7 +90,7 @@ class Stratification:
         group: ``[n]`` of ``common``, ``counter`` or null; None: no photo has one.
         cluster: ``[n]``; null is a cluster of its own; None: every photo is.
         crossed: ``[n]`` clusters of a second way of clustering (``Design.clusters``); None: there is one way.
-        confidence: confidence of the intervals.
+        alpha: how often an interval may miss the truth.
         photos: ``[n]`` rows that describe the photos, which ``fingerprint`` identifies.
         design: the design whose cells and shares count.
 
@@ -106,7 +105,7 @@ class Stratification:
         cluster: npt.ArrayLike | None,
         *,
         crossed: npt.ArrayLike | None = None,
-        confidence: Confidence = CONFIDENCE,
+        alpha: float = ALPHA,
         photos: pl.DataFrame | None = None,
         fingerprint: bytes = b"",
         design: Design = DESIGN,
@@ -115,7 +114,7 @@ class Stratification:
         self.photos, self.fingerprint, self.design = photos, fingerprint, design
         self.strata = Strata.of(class_index, group, n)
         second = None if crossed is None else cluster_codes(crossed, n)
-        self.sampling = Sampling(*cluster_codes(cluster, n), crossed=second, confidence=confidence)
+        self.sampling = Sampling(*cluster_codes(cluster, n), crossed=second, alpha=alpha)
         self.c = len(self.strata.classes)
         self._sides: dict[tuple[str, str, tuple[str, ...]], Sides] = {}
         self._by_class_on: dict[str, Partition] = {}
@@ -342,8 +341,8 @@ class Stratifications:
     subtracted from each other.
     """
 
-    def __init__(self, confidence: Confidence = CONFIDENCE, design: Design = DESIGN) -> None:
-        self._confidence, self._design = confidence, design
+    def __init__(self, alpha: float = ALPHA, design: Design = DESIGN) -> None:
+        self._alpha, self._design = alpha, design
         self._known: dict[bytes, Stratification] = {}
 
     def of(self, rows: pl.DataFrame) -> Stratification:
@@ -361,7 +360,7 @@ class Stratifications:
                 index,
                 photos["group"].to_list(),
                 **cluster_columns(photos, self._design),
-                confidence=self._confidence,
+                alpha=self._alpha,
                 photos=photos,
                 fingerprint=key,
                 design=self._design,

@@ -10,7 +10,6 @@ from counterground.metrics import holm, in_setting
 from counterground.reporting.page._evidence import Answer
 from counterground.reporting.page._forest import Forest, Line, draw_forest
 from counterground.reporting.page._marks import Mark
-from counterground.reporting.page._salient import Salient, salient_photos
 from counterground.reporting.page._verdict import CAUSE
 from counterground.results import (
     EFFECTS,
@@ -47,15 +46,14 @@ _MEANINGS = {
     "pasted_cost": "Placebo: accuracy lost when an object is pasted onto its own photo.",
     "refilled_cost": "Placebo: accuracy lost when it is pasted onto its own background, filled in behind it.",
     "same_label_cost": "Placebo: accuracy lost on another photo’s background of the same label.",
-    "share_outside": "A description, not a cause: of all changes to the answer when parts of the photo are "
-    "made grey, the share that comes from parts outside the object.",
-    "share_outside_common": "The same for common photos.",
-    "share_outside_counter": "The same for counter photos.",
-    "area_outside": "What the share would be if attribution were spread evenly over the photo.",
 }
 _SHARES = {
-    *("background_share", "mixed_same", "mixed_rand", "adversarial", "flip_share", "background_only"),
-    *("share_outside", "share_outside_common", "share_outside_counter", "area_outside"),
+    "background_share",
+    "mixed_same",
+    "mixed_rand",
+    "adversarial",
+    "flip_share",
+    "background_only",
 }
 _NOTHING = Estimate()
 
@@ -136,7 +134,6 @@ class Causes:
     background_numbers: list[Numbers]
     classes: Forest | None
     class_numbers: list[Numbers]
-    salient: list[Salient]
 
     @property
     def is_placebo_large(self) -> bool:
@@ -151,7 +148,6 @@ def make_causes(
     photos: int,
     *,
     name: str | None = None,
-    pictures: bool = True,
     setting: str = "",
     chose_pairs: bool = False,
     notes: Sequence[str] = (),
@@ -164,7 +160,6 @@ def make_causes(
         of: photos that the section is about; None if it is about the composites.
         photos: number of those photos.
         name: name of the run, if there are several.
-        pictures: whether the page may hold photos.
         setting: settings of the run, if they are not the section's.
         chose_pairs: whether the pairs were chosen on the photos of the objects.
         notes: notes and warnings of the run that the section does not have.
@@ -210,9 +205,6 @@ def make_causes(
         class_numbers=[
             Numbers(each, [[model.get(part, each) for part in _PARTS] for model in known]) for each in classes
         ],
-        salient=salient_photos(
-            run, [(model.setting.model, model.label) for model, _ in models], pictures=pictures
-        ),
     )
 
 

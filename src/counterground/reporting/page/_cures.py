@@ -17,7 +17,6 @@ from counterground.results import (
     MethodRecord,
     MitigationRecord,
     Table,
-    percent,
 )
 from counterground.text import and_more, counted
 
@@ -134,7 +133,6 @@ def cure_answer(cures: Sequence[Cures], lead: str | None, contrast: Contrast = D
         named = (mitigated or smaller)[:_NAMED]
         reason = f"{size} becomes significantly smaller ({tests}): {_changes(named, left)}."
         reason += "".join(f" {sentence}" for sentence in [*record.reversals, *_losses(record)])
-        reason += "".join(map(_grown, named))
     chosen = _CHOSEN if found.chose_pairs and smaller else ""
     return Answer(CURE, answer, " ".join(filter(None, [reason, chosen, found.other_photos])))
 
@@ -167,16 +165,6 @@ def _changes(methods: Sequence[MethodRecord], left: str) -> str:
         gain, cost = (f"{of.text} {of.interval}".rstrip() for of in (each.gain.estimate, each.cost.estimate))
         changes.append(f"{each.name} by {gain} at a cost of {cost}")
     return f"{'; '.join(changes)} on {left}"
-
-
-def _grown(method: MethodRecord) -> str:
-    """Name the side effects that have grown significantly: reliance on something else instead."""
-    grown = [
-        f" With {method.name}, the drop by {name} grows by {percent(abs(figure.value or 0.0))} points."
-        for name, figure in method.relief.items()
-        if figure.significant and (figure.value or 0.0) < 0
-    ]
-    return "".join(grown)
 
 
 def _settings(method: MethodRecord) -> str:

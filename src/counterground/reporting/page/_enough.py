@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from counterground.decision import Outlook, Question
-from counterground.metrics import Confidence
+from counterground.metrics import ALPHA
 from counterground.reporting._words import Words
 from counterground.reporting.page._evidence import NO_INTERVAL, Answer, Evidence, Ranking, half_width
 from counterground.results import ModelScores, percent
@@ -15,21 +15,19 @@ from counterground.text import counted
 ASKED = Question(0.05, 0.8)
 """The drop that photos must be enough to detect, 5 points as `discover` asks for, and with what power."""
 
-Ahead = Callable[[str, str | None, Confidence], Outlook | str]
+Ahead = Callable[[str, str | None, float], Outlook | str]
 """Function: what `counterground plan` says about a model's drop, or about its difference from another's.
 
-It is given the labels of both models (the second may be None) and the confidence for ``Outlook.needed_at``.
+It is given the labels of both models (the second may be None) and ``alpha`` for ``Outlook.needed_at``.
 If nothing can be planned, it returns the reason, which continues a sentence that begins with the first label.
 """
 
 
-def enough_photos(
-    lead: ModelScores, evidence: Evidence, ranking: Ranking, ahead: Ahead | None, *, of_sequence: bool
-) -> Answer:
+def enough_photos(lead: ModelScores, evidence: Evidence, ranking: Ranking, ahead: Ahead | None) -> Answer:
     """Say whether there are enough photos, by the drops that they detect with the power of `ASKED`.
 
-    All numbers are those of `counterground plan`. The largest of several drops needs more photos, and so does
-    a drop whose interval holds at every look (``of_sequence``): the number corrected for both decides.
+    All numbers are those of `counterground plan`. The largest of several drops needs more photos: the
+    number corrected for them decides.
     """
     words = evidence.words
     drop, noun = words.difference(lead), words.noun
@@ -47,8 +45,7 @@ def enough_photos(
     doubtful = (
         f"Yes, for a {size} this large." if gained or evidence.is_clear(lead) else "Too few to be sure."
     )
-    confidence = Confidence(anytime=of_sequence).shared_by(evidence.models)
-    found = "" if ahead is None else ahead(lead.label, None, confidence)
+    found = "" if ahead is None else ahead(lead.label, None, ALPHA / evidence.models)
     if isinstance(found, str):
         reason = f"{photos}: a {size} below about {_points(margin)} cannot be distinguished from zero"
         because = f" {lead.label} {found}" if found else ""
@@ -60,7 +57,7 @@ def enough_photos(
         reason += _between(lead, noun, ranking, ahead)
     enough = found.needed_at is not None and found.needed_at <= found.now
     if not enough and found.needed is not None:
-        reason += f". {_needed(found, words, evidence, of_sequence=of_sequence)}"
+        reason += f". {_needed(found, words, evidence)}"
     return Answer(question, "Yes." if enough else doubtful, f"{reason}.")
 
 
@@ -68,23 +65,21 @@ def _between(lead: ModelScores, noun: str, ranking: Ranking, ahead: Ahead | None
     """Continue with the difference between two models' drops that is detected with the same power."""
     if ahead is None or ranking.closest is None:
         return ""
-    pair = ahead(lead.label, ranking.closest, Confidence())
+    pair = ahead(lead.label, ranking.closest, ALPHA)
     if isinstance(pair, str) or pair.smallest is None:
         return ""
     size = f"a difference of at least {percent(pair.smallest)} points"
     return f", and {size} between its {noun} and that of {ranking.closest}"
 
 
-def _needed(found: Outlook, words: Words, evidence: Evidence, *, of_sequence: bool) -> str:
+def _needed(found: Outlook, words: Words, evidence: Evidence) -> str:
     """Say with what power the drop of `ASKED` is detected now, and how many photos are needed."""
     rows = "composite" if words.is_effect else "photo"
     size = f"{100 * ASKED.drop:g} points"
     now = f"A {words.noun} of {size} is detected with power {percent(found.power_now)} % now"
     corrected = ""
     if found.needed_at is not None and found.needed_at != found.needed:
-        why = [f"corrected for {counted(evidence.models, 'model')}"] * (evidence.models > 1)
-        why += ["with intervals that hold at every look (--until decided)"] * of_sequence
-        corrected = f"{counted(found.needed_at, rows)} {' and '.join(why)}"
+        corrected = f"{counted(found.needed_at, rows)} corrected for {counted(evidence.models, 'model')}"
     assert found.needed is not None
     if found.needed <= found.now:
         return f"{now}, but needs about {corrected}" if corrected else now

@@ -150,7 +150,6 @@ def write_report(
             partial(_class_page, available, words=Words(of_run.contrast)),
             swapped=group.swapped,
             mitigated=group.mitigated,
-            pictures=photos,
         )
         for number, group in enumerate(together, start=1)
         for of_run in [compared[group.runs[0].design.contrasts[0]]]

@@ -18,7 +18,7 @@ from counterground.comparison import (
     run_names,
 )
 from counterground.decision import Outlook, look_ahead
-from counterground.metrics import CLASSIFICATION, DROP, KEYS, Answers, Confidence, Design
+from counterground.metrics import CLASSIFICATION, DROP, KEYS, Answers, Design
 from counterground.published import PaperSetting
 from counterground.reporting._class_facts import class_facts
 from counterground.reporting._sides import as_groups, strata_left_out
@@ -166,7 +166,6 @@ def make_section(
     *,
     swapped: Sequence[Run] = (),
     mitigated: Sequence[Run] = (),
-    pictures: bool = True,
 ) -> Section:
     """Gather everything the page says about runs on one benchmark.
 
@@ -178,7 +177,6 @@ def make_section(
             the classes, and ``lead``, the label of the model with the largest drop (None: none is judged).
         swapped: runs on composites that show what the background causes; they may be among ``runs``.
         mitigated: runs of `counterground mitigate`.
-        pictures: whether the page may hold photos.
     """
     benchmark = runs[0].info.benchmark
     words = Words(comparison.contrast)
@@ -203,7 +201,7 @@ def make_section(
         runs,
     )
     page: ClassPage = class_page(runs, by_run, rows, facts, lead=lead.label if lead else None)
-    causes = _causes(swapped, marks, of, total, len(rows), shown=shown, pictures=pictures)
+    causes = _causes(swapped, marks, of, total, len(rows), shown=shown)
     cures = [_cures(run, marks, benchmark, shown) for run in mitigated]
     return Section(
         number=number,
@@ -224,8 +222,6 @@ def make_section(
             shows_photos=bool(page.gallery.thumbnails.pictures),
             words=words,
             selection=_selection(runs, known, words),
-            could_stop=any(run.could_stop for run in runs),
-            sequences={k.model.label for k in known if runs[k.run].could_stop},
             generative={k.model.label for k in known if k.model.setting.protocol != CLASSIFICATION},
             cause=cause_answer(causes, lead.label if lead else None),
             cure=cure_answer(cures, lead.label if lead else None, words.contrast),
@@ -259,7 +255,7 @@ def _ahead(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Ahead 
         run, setting = places[label]
         return run.answers[tuple(setting._asdict()[name] for name in KEYS)]
 
-    def ahead(label: str, against: str | None, confidence: Confidence) -> Outlook | str:
+    def ahead(label: str, against: str | None, alpha: float) -> Outlook | str:
         own, design = answers(label), places[label][0].design
         values = own.rows["correct"].cast(pl.Float64)
         if against is not None:
@@ -272,7 +268,7 @@ def _ahead(runs: Sequence[Run], known: Sequence[_Known], words: Words) -> Ahead 
         photos = own.photos.photos.with_columns(pl.col(design.clusters).fill_null(alone), _value=values)
         rows = as_groups(photos, words.contrast)
         paired = against is not None
-        found = look_ahead(rows, rows["_value"], ASKED, paired=paired, design=design, confidence=confidence)
+        found = look_ahead(rows, rows["_value"], ASKED, paired=paired, design=design, alpha=alpha)
         return found if isinstance(found, str) else found.counted_once(rows["path"].n_unique(), len(rows))
 
     return ahead
@@ -329,7 +325,6 @@ def _causes(
     others: int,
     *,
     shown: _Shown,
-    pictures: bool,
 ) -> list[Causes]:
     """Return what runs on composites show, with models named and drawn as in the section's table."""
     names = run_names(swapped) if len(swapped) > 1 else [None] * len(swapped)
@@ -352,7 +347,6 @@ def _causes(
                 benchmark,
                 photos,
                 name=name,
-                pictures=pictures,
                 setting=shown.other(run),
                 chose_pairs=chosen_on_its_photos(run),
                 notes=[text for text in cautions if text not in (*shown.notes, *shown.warnings)],

@@ -30,7 +30,6 @@ _CAUSES_OF_GUESSING = (
 )
 CAUSE = "How much of the drop is the background?"
 CURE = "What would make it smaller?"
-_COULD_STOP = "These p-values do not account for stopping early (--until decided)."
 _CHOSEN_HERE = (
     "The pairs were chosen on these same photos, which inflates drops by an unknown amount that differs "
     "between models."
@@ -89,8 +88,6 @@ def judge(
     shows_photos: bool = True,
     words: Words = DROP_WORDS,
     selection: Selection | None = None,
-    could_stop: bool = False,
-    sequences: Collection[str] = (),
     generative: Collection[str] = (),
     cause: Answer | None = None,
     cure: Answer | None = None,
@@ -107,8 +104,6 @@ def judge(
         shows_photos: whether the page shows any of the photos.
         words: words for another contrast, whose difference is judged instead of the drop.
         selection: who chose the pairs of backgrounds, and on which photos.
-        could_stop: whether a run could stop early, which the paired tests do not account for.
-        sequences: labels of models of such runs, whose intervals hold at every look.
         generative: labels of generative models, which have no head that could be mitigated.
         cause: how much of the drop is the background, if swapped backgrounds were evaluated.
         cure: what would make it smaller, if mitigations were tried.
@@ -131,17 +126,16 @@ def judge(
     gained = evidence.is_reversed(lead)
     if others and not gained:  # if even the largest drop is a gain, it is no larger than the others'
         answer = ranking.answer(is_biased=evidence.selection.has_biased(lead.label))
-        cautions = [_COULD_STOP] * could_stop + [_CHOSEN_HERE] * evidence.selection.on_these_photos
-        if cautions and ranking.p_values and answer.answer != BIASED:
+        if evidence.selection.on_these_photos and ranking.p_values and answer.answer != BIASED:
             answer = answer._replace(
                 answer="Perhaps." if answer.answer in ("Yes.", "As far as tested.") else answer.answer,
-                reason=" ".join([answer.reason, *cautions]),
+                reason=f"{answer.reason} {_CHOSEN_HERE}",
             )
         answers.append(answer)
     if others:
         answers.append(_least([lead, *others], comparisons, words))
     answers += _left_out(models, guessing, words)
-    enough = enough_photos(lead, evidence, ranking, ahead, of_sequence=lead.label in sequences)
+    enough = enough_photos(lead, evidence, ranking, ahead)
     answers.append(enough)
     answers += _other_classes(lead, words)
     if evidence.doubt(lead):
@@ -159,7 +153,7 @@ def judge(
                 shows_photos=shows_photos,
             )
         )
-    sentence = _sentence(lead, others, evidence, ranking, could_stop=could_stop)
+    sentence = _sentence(lead, others, evidence, ranking)
     left_out = [model.label for model in models if model.label in guessing]
     if others and left_out:  # the sentence sounds as if it were about all models; these may drop more
         if sentence.startswith("No model "):
@@ -208,8 +202,6 @@ def _sentence(
     others: Sequence[ModelScores],
     evidence: Evidence,
     ranking: Ranking,
-    *,
-    could_stop: bool,
 ) -> str:
     words = evidence.words
     doubt = evidence.doubt(lead)
@@ -226,7 +218,7 @@ def _sentence(
         return f"{_clear(others, evidence)} {_largest(lead, words)}{doubt_of_it}."
     loses = f"it loses {in_points(drop)} {words.when}"
     largest = f"{lead.label} has the largest {words.noun}"
-    if could_stop or doubt or ranking.doubtful:  # the tests do not show that it is the largest
+    if doubt or ranking.doubtful:  # the tests do not show that it is the largest
         largest = f"The largest measured {words.noun} is that of {lead.label}"
     if doubt or not ranking.doubtful:
         return f"{largest}: {loses}.{but}"

@@ -1,11 +1,7 @@
-"""Tables of scores by parts of photos, of contrasts, with covariates held, and of effects."""
+"""Tables of scores by parts of photos, of contrasts, and of effects."""
 
 from __future__ import annotations
 
-from counterground.results.score_tables._adjusted_table import (
-    AdjustedScores,
-    adjusted_scores,
-)
 from counterground.results.score_tables._breakdown import (
     BreakdownView,
     has_unpaired_backgrounds,
@@ -27,11 +23,9 @@ from counterground.results.score_tables._effects_table import (
 
 __all__ = [
     "EFFECTS",
-    "AdjustedScores",
     "BreakdownView",
     "ContrastScores",
     "EffectScores",
-    "adjusted_scores",
     "contrast_scores",
     "contrast_titles",
     "effect_scores",

@@ -13,7 +13,6 @@ from counterground.results._model_scores import TITLES, setting_text
 from counterground.results._numbers import Estimate, count
 from counterground.results._run import Run, join_frames
 from counterground.results._scores_table import (
-    kind_of_intervals,
     loading_stamp,
     varying_settings,
     with_run_names,
@@ -91,7 +90,7 @@ class BreakdownView(TableView):
             cells.append([*map(Cell, heads), *(Cell(row[name]) for name in values), *figures])
         where = "on the background" if values == ["background"] else "there"
         over = "the photos of the cell" if over_photos else f"the classes that have photos {where}"
-        caption = f"Percent; {kind_of_intervals(rows['anytime'])}. Accuracy is averaged over {over}."
+        caption = f"Percent; 95 % intervals. Accuracy is averaged over {over}."
         caption += loading_stamp(rows["as_published"])
         return Table(columns, cells, caption, heads=1 + len(settings), grouped=True)
 

@@ -13,7 +13,6 @@ from counterground.results._model_scores import TITLES, ModelScores, corrected_d
 from counterground.results._numbers import count, p_value
 from counterground.results._run import Run, join_scores
 from counterground.results._scores_table import (
-    kind_of_intervals,
     loading_stamp,
     one_sided_note,
     score_rows,
@@ -72,9 +71,8 @@ class ContrastScores(TableView):
         return Cell(count(model.of(self.contrast, index).difference.n))
 
     def _caption(self) -> str:
-        kind = kind_of_intervals(self.scores["anytime"])
         corrected = "" if self.by_class else " p of no difference, Holm-corrected over these models."
-        about = f"Percent; difference in points; {kind} for other photos.{corrected}"
+        about = f"Percent; difference in points; 95 % intervals for other photos.{corrected}"
         models = [] if self.by_class or self.contrast != DROP else regroup(self.scores)
         stamp = loading_stamp(self.scores["as_published"])
         return (

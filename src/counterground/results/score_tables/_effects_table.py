@@ -13,7 +13,6 @@ from counterground.results._model_scores import TITLES, setting_text
 from counterground.results._numbers import NOTHING, Estimate, count, p_value
 from counterground.results._run import Run, join_frames
 from counterground.results._scores_table import (
-    kind_of_intervals,
     loading_stamp,
     varying_settings,
     with_run_names,
@@ -40,10 +39,6 @@ EFFECTS = {
     "pasted_cost": "Cost of pasting onto the same photo",
     "refilled_cost": "Cost of refilling the background",
     "same_label_cost": "Cost of another photo of the label",
-    "share_outside": "Attribution outside the object",
-    "share_outside_common": "Attribution outside it, common photos",
-    "share_outside_counter": "Attribution outside it, counter photos",
-    "area_outside": "Background's share of the photos",
 }
 """What tables call the estimates of ``metrics.swap_effects``, in their order; see `effect_title`."""
 WHOLE_EFFECT = "Background effect, of all classes"
@@ -99,9 +94,8 @@ class EffectScores(TableView):
         return self.rows["class_name"].null_count() < self.rows.height
 
     def _caption(self) -> str:
-        kind = kind_of_intervals(self.rows["anytime"])
         lines = [
-            f"Percent, effects in points; {kind} for other foregrounds and background photographs.",
+            "Percent, effects in points; 95 % intervals for other foregrounds and background photographs.",
             "p of no effect, uncorrected."
             if self._by_class
             else "Means over classes; p of no effect, uncorrected.",
@@ -114,11 +108,6 @@ class EffectScores(TableView):
             lines.append("Shares of foregrounds on several backgrounds are for these backgrounds.")
         if self._lacks_other_classes():
             lines.append("“Wrong on any” leaves out foregrounds that are on no background of another class.")
-        if (self.rows["estimate"] == "share_outside").any():
-            lines.append(
-                "Attribution describes what answers depend on; spread evenly, its share outside would be the "
-                "background's share of the photos."
-            )
         return " ".join(lines) + loading_stamp(self.rows["as_published"])
 
     def _lacks_other_classes(self) -> bool:

@@ -151,20 +151,10 @@ def results_of(runs: AnyRuns) -> Iterator[ModelResult]:
 def _refusal(one: ModelResult, other: ModelResult) -> str:
     """Say how the results of one model in two runs differ."""
     name, runs = repr(other.record.name), f"{other.run.path} and {one.run.path}"
-    whole = [str(each.run.path) for each in (one, other) if each.run.info.stopping is None]
-    if len(whole) < 2 and _values(one) == _values(other):
-        return (
-            f"{runs} have the same figures of {name} with other intervals: one could have stopped early "
-            f"(--until decided) and needed all photos. Give {whole[0] if whole else 'one of them'} alone."
-        )
     return (
         f"{runs} have different figures for {name} on the same photos in the same setting, as with other "
         "weights: give one of them, or evaluate the models under names of their own (NAME=MODEL)."
     )
-
-
-def _values(result: ModelResult) -> list[float | None]:
-    return [figure.value for _, figure in result.metrics]
 
 
 def _card(name: str, results: Sequence[ModelResult]) -> str:

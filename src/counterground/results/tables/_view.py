@@ -57,8 +57,7 @@ def format_view(view: View, format: str = "table") -> str | View:  # noqa: A002 
     """Write a result for a person or a program.
 
     Args:
-        view: what ``contrast_scores``, ``adjusted_scores`` or ``effect_scores`` returns, or a
-            ``BreakdownView``.
+        view: what ``contrast_scores`` or ``effect_scores`` returns, or a ``BreakdownView``.
         format: ``table`` returns the view itself; ``markdown`` and ``latex`` (booktabs) give percent with
             95 % intervals, ``csv`` and ``json`` the rows, fractions.
 
