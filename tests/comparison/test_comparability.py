@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record
+from paper_sized import OPEN_CLIP_REFEREE, clip_record
 
 from counterground.comparison import comparability_warnings
 from counterground.photos import Discovered
@@ -52,48 +52,6 @@ def test_each_difference_is_told_once(two, differing, said):
     sentences = two(**differing)
     assert len(sentences) == 1
     assert said in sentences[0]
-
-
-def ran_by(spec, fingerprint, runtime="eager", torchvision="0.28", **described):
-    record = classifier_record(spec)
-    description = {**record.description, "runtime": runtime, "libraries": {"torchvision": torchvision}}
-    return record.model_copy(
-        update={"fingerprint": fingerprint * 64, "description": {**description, **described}}
-    )
-
-
-def test_the_same_weights_run_by_other_software_are_told(make_run):
-    """Equal answers by another runtime or library stay two rows, each of which is ranked."""
-
-    def told(lite0, lite1=None, own=None, **differing):
-        same = {"sizes": SIZES, "name": "stamps"}
-        models = ["efficientnet-lite0", "efficientnet-lite1", "own.py:load"]
-        levels = dict.fromkeys(models, (0.8, 0.6))
-        first = make_run(levels, path="a", records=[ran_by(spec, "e") for spec in models], **same)
-        records = [lite0, lite1 or ran_by(models[1], "e"), own or ran_by(models[2], "e")]
-        second = make_run(levels, path="b", records=records, **{**same, **differing})
-        return comparability_warnings({"a": first, "b": second})
-
-    onnx = "onnxruntime 1.23.2, opset 17"
-    (one,) = told(ran_by("efficientnet-lite0", "9", onnx))
-    assert one == (
-        "efficientnet-lite0 has several rows for the same weights, and each row is ranked: only the "
-        "software that ran it "
-        f"differs (runtime eager in a; {onnx} in b). Use the same --runtime and the same versions in all "
-        "runs for one row."
-    )
-    (both,) = told(
-        *(ran_by(f"efficientnet-lite{k}", "9", torchvision="0.29", runtime_difference=1e-6) for k in (0, 1))
-    )
-    assert both.startswith("efficientnet-lite0, efficientnet-lite1 have several rows for the same weights")
-    assert "only the software that ran them differs (torchvision 0.28 in a; 0.29 in b)." in both
-    assert told(ran_by("efficientnet-lite0", "e")) == []
-    other = ran_by("efficientnet-lite0", "9", onnx, preprocessing="another")
-    assert told(other) == [], "it is not only the runtime"
-    same = ran_by("efficientnet-lite0", "e")
-    assert told(same, own=ran_by("own.py:load", "9", onnx)) == [], "a file may hold other weights"
-    (precision,) = told(ran_by("efficientnet-lite0", "9", onnx), precision="fp16")
-    assert "different precision" in precision
 
 
 def test_classifiers_read_no_names(make_run):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -11,13 +11,12 @@ from counterground.comparison.points import (
     COUNTERANIMAL,
     LABEL_SPACE,
     is_counteranimal,
-    is_published,
     paper_row,
     why_not_paper,
 )
 from counterground.metrics import CLASSIFICATION, SETTING
 from counterground.published import PaperSetting
-from counterground.results import INFLATED, MeasuredReferee, ModelRecord, Run, own_referees, setting_text
+from counterground.results import INFLATED, MeasuredReferee, Run, own_referees, setting_text
 
 REFEREE = "CLIP-LAION400M-ViT/B/32"
 """The paper's referee (section 2), which chose the backgrounds of CounterAnimal."""
@@ -29,17 +28,14 @@ _DIFFERENCES = {
     "protocol": "are evaluated with different protocols",
     "answer_score": "score answers in different ways",
 }
-# What a model's description says of the software that ran it, or what depends on its fingerprint.
-_SOFTWARE = ("libraries", "runtime", "runtime_difference", "runtimes_measured", "chose_pairs_as")
 
 
 def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None = None) -> list[str]:
     """Return a sentence for each reason not to trust a comparison of these runs, or with the paper.
 
     Reasons are: different photos or versions of a benchmark; photos that only some runs could read; different
-    names, prompts, label space, protocol, loading or precision; the same weights run by another runtime or
-    under other libraries; heads fitted on other photos or for fewer names; and models that chose the very
-    pairs of backgrounds they are measured on.
+    names, prompts, label space, protocol, loading or precision; heads fitted on other photos or for fewer
+    names; and models that chose the very pairs of backgrounds they are measured on.
 
     Args:
         runs: by name.
@@ -48,7 +44,6 @@ def comparability_warnings(runs: Mapping[str, Run], paper: PaperSetting | None =
     sentences = [*_photos(runs), *_referees(runs)]
     for together in _by_benchmark(runs).values():
         sentences += [*_settings(together), *_loading(together), *_label_spaces(together)]
-        sentences += _other_software(together)
         sentences += [*_heads(together), *_fewer_names(together)]
     if paper is not None:
         sentences += _beside_the_paper(runs, paper)
@@ -128,53 +123,6 @@ def _loading(runs: Mapping[str, Run]) -> Iterator[str]:
         yield f"Models run in different precision: {_values(precisions)}."
     if len(decoded) > 1:
         yield f"JPEGs are decoded at different sizes (--fast-decode): {_values(decoded)}."
-
-
-def _other_software(runs: Mapping[str, Run]) -> Iterator[str]:
-    """Name published weights that have several rows only because other software ran them."""
-    alike: dict[Hashable, list[tuple[str, ModelRecord]]] = {}
-    for name, run in runs.items():
-        for record in run.info.models:
-            if is_published(record.name, record):
-                alike.setdefault(_weights_and_setting(run, record), []).append((name, record))
-    differences: dict[str, list[str]] = {}
-    for held in alike.values():
-        if len({record.fingerprint for _, record in held}) > 1 and (what := _software(held)):
-            differences.setdefault(what, []).append(held[0][1].name)
-    for what, names in differences.items():
-        several = len(names) > 1
-        yield (
-            f"{', '.join(names)} {'have' if several else 'has'} several rows for the same weights, and each "
-            f"row is ranked: only the software that ran {'them' if several else 'it'} differs ({what}). "
-            "Use the same --runtime and the same versions in all runs for one row."
-        )
-
-
-def _weights_and_setting(run: Run, record: ModelRecord) -> Hashable:
-    """Return what results of the same weights share, unless something other than software sets them apart."""
-    info, space = run.info, run.info.label_space
-    described = {key: value for key, value in record.description.items() if key not in _SOFTWARE}
-    return (
-        record.name,
-        record.spec,
-        repr(sorted(described.items())),
-        (space.name, space.version, info.precision, info.as_published, info.fast_decode),
-        (info.names, info.prompts) if record.reads_names else (),
-    )
-
-
-def _software(held: list[tuple[str, ModelRecord]]) -> str:
-    """Return which runtimes and versions differ between records of the same weights."""
-    used = [
-        (name, {"runtime": record.stated("runtime", str), **(record.stated("libraries", dict) or {})})
-        for name, record in held
-    ]
-    differing: dict[str, dict[str, list[str]]] = {}
-    for what in dict.fromkeys(key for _, software in used for key in software):
-        for name, software in used:
-            value = str(software.get(what) or "not recorded")
-            differing.setdefault(what, {}).setdefault(value, []).append(name)
-    return "; ".join(f"{what} {_values(found)}" for what, found in differing.items() if len(found) > 1)
 
 
 def _label_spaces(runs: Mapping[str, Run]) -> Iterator[str]:

@@ -21,7 +21,6 @@ from counterground.metrics._agreement import (
     agreement,
     alpha_interval,
     cohen_kappa,
-    krippendorff_alpha,
 )
 from counterground.metrics._codes import GROUPS
 from counterground.metrics._paired import (
@@ -203,7 +202,6 @@ __all__ = [
     "holm",
     "in_setting",
     "independent_clusters",
-    "krippendorff_alpha",
     "mean_drop",
     "name_problem",
     "ordinary_least_squares",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,6 @@ from counterground.metrics.intervals import (
     sum_by_code,
 )
 
-Level = Literal["nominal", "ordinal", "interval"]
 MISSING = -1
 
 AGREEMENT_SCHEMA: dict[str, Any] = {
@@ -57,49 +56,21 @@ def cohen_kappa(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
     return _kappa(_coded(np.stack(sides)).codes)
 
 
-def krippendorff_alpha(ratings: npt.ArrayLike, *, level: Level = "nominal") -> float | None:
-    """Return Krippendorff's alpha of any number of annotators (Krippendorff 2011), at most 1.
-
-    None if it is undefined: no unit has two ratings, or all ratings of such units are the same.
-
-    Args:
-        ratings: ``[annotators, units]``, all texts or all numbers; null (None, NaN) if one is missing.
-        level: what the distance of two different ratings depends on: ``nominal`` (nothing), ``ordinal`` (the
-            ratings in between) or ``interval`` (the squared difference); the latter two need numbers.
-
-    Raises:
-        ValueError: not two dimensions, an unknown level, texts and numbers mixed, or texts at a level that
-            needs numbers.
-    """
-    if level not in get_args(Level):
-        raise ValueError(f"There is no level {level!r}; choose one of {', '.join(get_args(Level))}.")
-    coded = _coded(ratings)
-    if level != "nominal" and coded.values.dtype.kind == "U":
-        raise ValueError(f"Texts have no order, so they cannot be compared at the level {level!r}.")
-    counts = _pairable(coded)
-    totals = counts.sum(axis=0)
-    distance = _distances(coded.values, totals, level)
-    pairs = counts.sum(axis=1, keepdims=True) - 1
-    coincidences = counts.T @ (counts / pairs) - np.diag((counts / pairs).sum(axis=0))
-    expected = float(((np.outer(totals, totals) - np.diag(totals)) * distance).sum())
-    if expected <= 0:
-        return None
-    return float(1 - (totals.sum() - 1) * (coincidences * distance).sum() / expected)
-
-
 def alpha_interval(ratings: npt.ArrayLike, cluster: npt.ArrayLike | None = None) -> Interval:
-    """Return Krippendorff's nominal alpha with its 95 % interval; None if undefined.
+    """Return Krippendorff's nominal alpha (Krippendorff 2011) with its 95 % interval.
+
+    Both are None if it is undefined: no unit has two ratings, or all ratings of such units are the same.
 
     Each cluster's influence on alpha (through observed and expected disagreement) gives the variance. The
     interval is the score interval of the observed agreement with that variance, rescaled, so annotators who
     agreed on all of five units are not assumed to always agree. ``n`` counts units with two or more ratings.
 
     Args:
-        ratings: ``[annotators, units]``; null if one is missing.
+        ratings: ``[annotators, units]``, all texts or all numbers; null (None, NaN) if one is missing.
         cluster: ``[units]``; units of one cluster count together, null is a cluster of its own.
 
     Raises:
-        ValueError: as in ``krippendorff_alpha``, or ``cluster`` has a different length.
+        ValueError: not two dimensions, texts and numbers mixed, or ``cluster`` has a different length.
     """
     coded = _coded(ratings)
     units = coded.codes.shape[1]
@@ -174,16 +145,6 @@ def _pairable(coded: _Coded) -> Floats:
     counts = _counts(coded)
     pairable: Floats = counts[counts.sum(axis=1) > 1]
     return pairable
-
-
-def _distances(values: npt.NDArray[Any], totals: Floats, level: Level) -> Floats:
-    if level == "nominal":
-        return 1.0 - np.eye(len(values))
-    if level == "interval":
-        return np.asarray(np.subtract.outer(values, values) ** 2, dtype=np.float64)
-    # Ratings up to the middle of each value's own: a difference counts half of both ends and all in between.
-    middle = np.cumsum(totals) - totals / 2
-    return np.asarray(np.subtract.outer(middle, middle) ** 2, dtype=np.float64)
 
 
 def _kappa(codes: Codes) -> float | None:

@@ -424,10 +424,7 @@ class Compared(NamedTuple):
 
 
 def compare_models(
-    predictions: pl.DataFrame,
-    against: str | None = None,
-    contrast: Contrast = DROP,
-    design: Design = DESIGN,
+    predictions: pl.DataFrame, *, contrast: Contrast = DROP, design: Design = DESIGN
 ) -> pl.DataFrame:
     """Test the differences between models that share names, label space, photos, loading and protocol.
 
@@ -437,14 +434,12 @@ def compare_models(
 
     Metrics: ``accuracy`` (balanced; ``group`` null for all photos, ``common``, ``counter``) and ``drop``. A
     benchmark without groups has only the first; another contrast has its own metrics and groups
-    (``Contrast.difference_key``, ``side_keys``). ``p_holm`` is corrected for all tests (``corrected``), even
-    if ``against`` selects some of them.
+    (``Contrast.difference_key``, ``side_keys``). ``p_holm`` is corrected for all tests (``corrected``).
 
     Args:
         predictions: the columns of ``predictions.parquet``; exact duplicates are read once. With a column
             ``source``, results of one model from several sources are compared too, and the table has
             ``source_a`` and ``source_b``.
-        against: return only the tests against this model (as ``model_b``); by default every pair, in order.
         contrast: what is compared besides accuracy.
         design: the design whose shares its averages use.
 
@@ -453,7 +448,7 @@ def compare_models(
 
     Raises:
         ValueError: a column is missing, a photo occurs twice under a model, there is nothing to compare,
-            ``against`` is unknown, or two models saw different photos.
+            or two models saw different photos.
     """
     rows, sources = predictions.unique(maintain_order=True), "source" in predictions.columns
     models = [
@@ -461,12 +456,7 @@ def compare_models(
         for part in (rows.partition_by("source", maintain_order=True) if sources else [rows])
         for key, answers in read_answers(part, ("photo_id",), design=design)
     ]
-    if against is not None and against not in {model.name for model in models}:
-        raise ValueError(_nothing_compared(models, against))
     table = compare_answers(models, contrast)
-    table = table if against is None else tests_against(table, against)
-    if table.is_empty():
-        raise ValueError(_nothing_compared(models, against))
     return table if sources else table.drop("source_a", "source_b")
 
 
@@ -486,7 +476,11 @@ def compare_answers(models: Sequence[Compared], contrast: Contrast = DROP) -> pl
     """
     pairs = _pairs(models)
     if not pairs:
-        raise ValueError(_nothing_compared(models, None))
+        listed = ", ".join(sorted({repr(model.name) for model in models})) or "none"
+        raise ValueError(
+            "A comparison needs two models with the same names, prompts, protocol and label space; "
+            f"the predictions hold {listed}."
+        )
     for a, b in pairs:
         if models[a].answers.photos.fingerprint != models[b].answers.photos.fingerprint:
             raise ValueError(_different_photos(models[a], models[b]))
@@ -582,14 +576,3 @@ def _shares(model: Compared, contrast: Contrast) -> list[tuple[Any, ...]]:
     design = model.answers.photos.design
     named = [side.average for side in contrast.sides if side.average is not None]
     return [(design.cells, design.weights[name]) for name in named]
-
-
-def _nothing_compared(models: Sequence[Compared], against: str | None) -> str:
-    names = sorted({model.name for model in models})
-    listed = ", ".join(map(repr, names)) or "none"
-    if against is not None and against not in names:
-        return f"There are no predictions of {against!r} to compare with; there are: {listed}."
-    return (
-        "A comparison needs two models with the same names, prompts, protocol and label space; "
-        f"the predictions hold {listed}."
-    )
