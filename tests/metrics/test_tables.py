@@ -26,10 +26,12 @@ from counterground.metrics import (
     plain_accuracy,
     proportion_interval,
     score_predictions,
-    tests_against,
     tie_rate,
     top_k_accuracy,
     worst_group_accuracy,
+)
+from counterground.metrics import (
+    tests_against as against_one,
 )
 
 METRICS = [
@@ -292,7 +294,7 @@ def test_a_comparison_of_three_models():
 def test_a_comparison_against_one_model():
     frame = pl.concat([predictions("a"), predictions("b", 1), predictions("c", 2)])
     every = compare_models(frame)
-    table = tests_against(every, "b")
+    table = against_one(every, "b")
     assert table.select("model_a", "model_b").unique(maintain_order=True).rows() == [("a", "b"), ("c", "b")]
     kept = every.filter((pl.col("model_a") == "b") | (pl.col("model_b") == "b"))
     assert table["p_holm"].to_list() == kept["p_holm"].to_list()
@@ -385,7 +387,7 @@ def test_an_encoder_is_compared_with_a_generative_model():
     same = compare_models(pl.concat([clip, predictions("lvlm", 1, protocol="classification")]))
     figures = [name for name in table.columns if not name.startswith(("protocol", "prompts", "answer_score"))]
     assert_frame_equal(table.select(figures), same.select(figures))
-    turned = tests_against(table, "clip")
+    turned = against_one(table, "clip")
     assert set(turned["model_b"]) == {"clip"}
     assert set(turned["protocol_b"]) == {"classification"}
     for label in (
