@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from counterground.cli._help import Command
-from counterground.cli._options import format_option, max_drop_option, model_option, refuse_given
+from counterground.cli._options import format_option, model_option, refuse_given
 
 
 @click.command(
@@ -21,7 +21,7 @@ from counterground.cli._options import format_option, max_drop_option, model_opt
     """,
 )
 @click.argument("run", type=click.Path(path_type=Path))
-@max_drop_option("Largest drop that passes.")
+@click.option("--max-drop", type=float, metavar="POINTS", help="Largest drop that passes.")
 @click.option(
     "--min-accuracy",
     type=float,

@@ -213,11 +213,6 @@ def limit_option() -> _Decorator:
     )
 
 
-def max_drop_option(help_text: str, **attributes: Any) -> _Decorator:
-    """Add ``--max-drop``."""
-    return click.option("--max-drop", type=float, metavar="POINTS", help=help_text, **attributes)
-
-
 def photos_option(help_text: str) -> _Decorator:
     """Add ``--photos/--no-photos``."""
     return click.option("--photos/--no-photos", default=True, show_default=True, help=help_text)

@@ -11,7 +11,6 @@ from counterground.inference.encoding._decode import (
 )
 from counterground.inference.encoding._encode import (
     EncodingJob,
-    NoReadablePhotoError,
     PhotoSources,
     decodes_fast,
     encode_block,
@@ -30,7 +29,6 @@ from counterground.inference.encoding._try_model import refuse_other_lengths, tr
 __all__ = [
     "EncodeFn",
     "EncodingJob",
-    "NoReadablePhotoError",
     "PhotoFile",
     "PhotoSources",
     "choose_runtime",

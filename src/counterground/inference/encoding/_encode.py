@@ -254,18 +254,14 @@ class PhotoSources(Mapping[str, AnyPhoto]):
         return len(self._paths)
 
 
-class NoReadablePhotoError(CounterGroundError):
-    """None of some photos could be read."""
-
-
 def require_readable(read: ReadStatus) -> None:
     """Fail if no photo could be read.
 
     Raises:
-        NoReadablePhotoError: no photo could be read.
+        CounterGroundError: no photo could be read.
     """
     if not read.readable.any():
-        raise NoReadablePhotoError(
+        raise CounterGroundError(
             f"0 of {counted(len(read.readable), 'photo')} can be read; the first: {read.reasons[0]}. "
             "Check that they are image files and still where the manifest says."
         )
