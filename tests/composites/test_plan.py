@@ -253,14 +253,6 @@ def test_masks_whose_edges_leave_no_background_give_none(tmp_path):
         assert np.asarray(made.made[row["path"]].make()).std(axis=2)[0, 0] > 20
 
 
-def test_a_label_that_no_contrast_can_name_is_refused_before_models_run(tmp_path):
-    photos = disc_photos(tmp_path, 2).photos
-    label = "5\" o'clock"
-    odd = photos.with_columns(background=pl.col("background").replace("grass", label))
-    with pytest.raises(UsageError, match=r"background '5\" o\\'clock', which has both kinds of quotes"):
-        plan_swap(Benchmark.from_frame(odd.drop("photo_id"), root=tmp_path, name="discs"), TWO)
-
-
 def test_an_object_too_thin_to_be_cut_out_gives_none(tmp_path):
     """It would be missing later, on some labels only."""
     benchmark = disc_photos(tmp_path, 4)
@@ -303,7 +295,7 @@ def test_with_one_background_there_is_no_other(discs):
     one = Benchmark(
         discs.name, discs.root, discs.photos.filter(pl.col("background") == "grass"), discs.label_space
     )
-    with pytest.raises(CounterGroundError, match="All usable photos show the background 'grass'"):
+    with pytest.raises(CounterGroundError, match=r"Fewer than 2 backgrounds .* grass \(\d+\)\. Lower"):
         plan_swap(one, TWO)
 
 

@@ -117,7 +117,7 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
     Photos without a usable mask give neither an object nor a background; notes name and count them.
 
     Raises:
-        UsageError: an unknown label, or one with both kinds of quotes.
+        UsageError: an unknown label.
         CounterGroundError: no photo has a usable mask, or there are too few backgrounds.
     """
     usable, notes = usable_photos(benchmark, show_progress=show_progress)
@@ -126,11 +126,6 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
             f"No photo of {benchmark.name} has a mask that can be used: add --masks, such as a folder "
             f"of PNGs, COCO annotations, or what `counterground masks` makes. {' '.join(notes[:1])}"
         )
-    for label in sorted({photo.label for photo in usable if photo.label is not None}):
-        if "'" in label and '"' in label:
-            raise UsageError(
-                f"No contrast can name the background {label!r}, which has both kinds of quotes."
-            )
     drawn = _Draw(benchmark, usable, settings)
     rows = list(drawn.rows())
     if not rows:
@@ -299,19 +294,11 @@ class _Draw:
                 "No usable photo has a background label: name --kinds without same and other, such as "
                 "original,pasted,refilled,grey,background_only,mixed_same,mixed_rand."
             )
-        if len(wanted) == 1 and "other" in self._settings.kinds:
-            if len(clusters) > 1:
-                raise UsageError(
-                    f"Name another background beside {wanted[0]!r}: there are {', '.join(sorted(clusters))}."
-                )
-            raise CounterGroundError(
-                f"All usable photos show the background {wanted[0]!r}: there is no other to put objects on."
-            )
         if len(kept) < 2 and "other" in self._settings.kinds:
-            second = sorted(enough.values())[-2]
             raise CounterGroundError(
                 f"Fewer than 2 backgrounds have {counted(self._n, 'usable photo')} besides those of one "
-                f"cluster: {shown}. {'Lower --backgrounds-per-label' if second else _MORE}."
+                f"cluster: {', '.join(f'{label} ({n})' for label, n in enough.items())}. Lower "
+                "--backgrounds-per-label, or add photos of other backgrounds and clusters."
             )
         if few:
             fewest = min(few.values())
