@@ -10,10 +10,10 @@ from scipy.stats import norm
 
 from counterground.comparison import model_points
 from counterground.metrics import score_predictions
-from counterground.published import load_table
 
 # The colours and the ticks that every scatter shares, which no file spells out.
-from counterground.reporting._style import shade
+from counterground.paper.figures._families import shade
+from counterground.published import load_table
 
 CLIPS = {"1v1000": "Table 3", "1v20": "Table 13"}
 CLASSIFIERS = {"1v1000": "Table 4", "1v20": "Table 14"}
@@ -125,12 +125,6 @@ def test_names_cover_no_marker_and_stay_in_the_axes(paper, stem):
         for (x, y), radius in zip(centres, radii, strict=True):
             near = np.hypot(x - np.clip(x, box.x0, box.x1), y - np.clip(y, box.y0, box.y1))
             assert near >= radius
-
-
-def positions(drawing, points):
-    """Name -> where its marker stands, in points of print."""
-    at = axes_of(drawing).transData.transform(100 * points.select("common", "counter").to_numpy())
-    return dict(zip(points["label"], at * 72 / drawing.figure.dpi, strict=True))
 
 
 def test_a_run_on_other_photos_stands_alone_with_its_intervals(own, own_run):

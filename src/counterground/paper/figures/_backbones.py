@@ -17,6 +17,7 @@ from counterground.paper.figures._bars import (
     room_for_texts,
     scale_in_points,
 )
+from counterground.paper.figures._families import shade
 from counterground.paper.figures._material import (
     Absent,
     Drawing,
@@ -40,7 +41,6 @@ from counterground.paper.figures._style import (
     wrap,
 )
 from counterground.published import load_table
-from counterground.reporting._style import shade
 from counterground.reporting._words import DROP_WORDS, Words
 from counterground.text import one_line
 

@@ -33,6 +33,7 @@ from counterground.paper.figures._style import (
     PAGE,
     TINY,
     TITLE,
+    family_colour,
     group_colours,
     new_figure,
     rule,
@@ -41,7 +42,6 @@ from counterground.paper.figures._style import (
 from counterground.published import load_table
 from counterground.reporting._class_facts import class_facts
 from counterground.reporting._sides import on_sides
-from counterground.reporting._style import family_colour
 from counterground.reporting._words import DROP_WORDS, Words
 from counterground.results import ModelScores, regroup
 from counterground.text import and_more, one_line

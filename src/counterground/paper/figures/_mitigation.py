@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _HEIGHT = 4.2
 _MARKER = 22.0  # points squared
-_REACH = 3.2  # points
 _LABELS, _NONE = "#0072B2", "#D55E00"  # Okabe and Ito
 _GOAL = tint("#009E73", 0.15)
 _EVEN: dict[str, Any] = {"color": QUIET, "linewidth": 0.8, "linestyle": ":"}
@@ -55,7 +54,7 @@ def _draw(record: MitigationRecord, stem: str) -> Drawing:
     _legend(axes, goal=drop > 0)
     positions = [(100 * (each.cost.value or 0), 100 * (each.gain.value or 0)) for each in methods]
     names = [each.name for each in methods]
-    left_out = name_points(axes, positions, [_REACH] * len(names), names)
+    left_out = name_points(axes, positions, names, [_MARKER] * len(names))
     size = f"{own.estimate.text} points {own.estimate.interval}".rstrip()
     caption = (
         f"What mitigations of {record.model} cost on common photos, and how much of its drop "

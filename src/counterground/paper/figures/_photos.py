@@ -12,11 +12,10 @@ from PIL import Image
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import GROUPS, in_setting
 from counterground.paper.figures._material import Absent, Drawing, Material, Outcome, own, stamp
-from counterground.paper.figures._style import COLUMN, PAGE, SMALL, new_figure
+from counterground.paper.figures._style import COLUMN, PAGE, SMALL, family_colour, new_figure
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.reporting._photos import PhotoSource, built_in_benchmarks, photo_sources
 from counterground.reporting._sides import on_sides
-from counterground.reporting._style import family_colour
 from counterground.reporting._words import Words
 from counterground.results import ModelScores, regroup
 from counterground.text import one_line

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +10,9 @@ import numpy as np
 import polars as pl
 
 from counterground.comparison import RobustnessLine, effective_robustness
+from counterground.errors import needs_extra
+from counterground.paper.figures._axes import accuracy, limits, on_axis, probit, shown_values, ticks
+from counterground.paper.figures._families import AREA_RANGE, MARKERS, marker_area, shade
 from counterground.paper.figures._material import Absent, Drawing, Material, Outcome, distinct_notes, own
 from counterground.paper.figures._points import PHOTOS, own_points, paper_points
 from counterground.paper.figures._style import (
@@ -22,22 +23,13 @@ from counterground.paper.figures._style import (
     QUIET,
     SMALL,
     TINY,
+    family_colour,
     new_figure,
     tint,
     wrap,
 )
 from counterground.published import SETTINGS, SettingName
-from counterground.reporting._axes import accuracy, limits, on_axis, probit, shown_values, ticks
-from counterground.reporting._placement import Box, Disc, Place, Segment, place_names
-from counterground.reporting._style import (
-    AREA_RANGE,
-    FAMILY_NAMES,
-    FAMILY_SHAPES,
-    MATPLOTLIB_MARKERS,
-    family_colour,
-    marker_area,
-    shade,
-)
+from counterground.reporting._style import FAMILY_NAMES
 from counterground.reporting._words import DROP_WORDS, Words
 from counterground.results import decimal
 
@@ -60,10 +52,6 @@ _SHORT = {"clip": "CLIP", "imagenet": "ImageNet", "lvlm": "LVLM", "other": "othe
 _DATA = ((400_000_000, "400 M pairs"), (2_000_000_000, "2 B pairs"), (5_000_000_000, "5 B pairs"))
 
 _NAME_SIZE = TINY + 0.3
-_PADDING = 0.7
-_INCH = 72.0
-# Lines behind a name fade; a stroke around the letters would turn text into outlines.
-_GROUND = {"boxstyle": "square,pad=0.08", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
 
 
 @dataclass(frozen=True)
@@ -188,7 +176,9 @@ def _scatter(
     scatter_legend(figure, front, behind, [family for _, family in lines], view.area, noun=words.noun)
     caption += "".join(_line_caption(line, family) for line, family in lines)
     if view.named:
-        left_out = write_names(axes, front, front["shown"].to_list(), view.area, obstacles=behind)
+        marks, others = (_marks(points, view.area) for points in (front, behind))
+        places, sizes = [place for place, _ in marks], [area for _, area in marks]
+        left_out = name_points(axes, places, front["shown"].to_list(), sizes, others)
         if left_out:
             caption += f" No room for the names of {', '.join(left_out)}."
     return Drawing(stem, figure, caption)
@@ -272,7 +262,7 @@ def _draw_points(axes: Axes, part: pl.DataFrame, family: str, view: View, *, pal
         [_percent(value) for value in part["counter"]],
         s=[view.area * marker_area(count) for count in part["parameters"]],
         c=colours,
-        marker=MATPLOTLIB_MARKERS[FAMILY_SHAPES[family]],
+        marker=MARKERS[family],
         edgecolors=edges,
         linewidths=[RING if edge == INK else EDGE for edge in edges],
         zorder=2.5 if pale else 3,
@@ -405,7 +395,7 @@ def _shade(models: pl.DataFrame, family: str) -> str:
 def _marker(family: str, colour: str, area: float, edge: str | None = None) -> Artist:
     from matplotlib.lines import Line2D
 
-    shape = MATPLOTLIB_MARKERS[FAMILY_SHAPES[family]]
+    shape = MARKERS[family]
     return Line2D(
         [],
         [],
@@ -418,30 +408,20 @@ def _marker(family: str, colour: str, area: float, edge: str | None = None) -> A
     )
 
 
-def write_names(
-    axes: Axes, points: pl.DataFrame, texts: Sequence[str], area: float, *, obstacles: pl.DataFrame
-) -> list[str]:
-    """Write ``texts`` beside models; return those for which there was no room.
-
-    Args:
-        axes: probit axes in percent, with everything else already drawn.
-        points: models to name.
-        texts: a name for each.
-        area: factor for the areas of markers.
-        obstacles: other models, whose markers no name may cover.
-    """
-    reach = _reach(points, area)
-    return name_points(
-        axes, _positions(points), reach, texts, lambda unit: _discs(axes, obstacles, area, unit)
-    )
+def _marks(points: pl.DataFrame, area: float) -> list[tuple[tuple[float, float], float]]:
+    """Return the positions (percent) and areas (typographic points squared) of markers."""
+    return [
+        ((_percent(row["common"]), _percent(row["counter"])), area * marker_area(row["parameters"]))
+        for row in points.iter_rows(named=True)
+    ]
 
 
 def name_points(
     axes: Axes,
     positions: Sequence[tuple[float, float]],
-    reach: Sequence[float],
     texts: Sequence[str],
-    obstacles: Callable[[float], Sequence[Disc]] = lambda _unit: (),
+    sizes: Sequence[float],
+    obstacles: Sequence[tuple[tuple[float, float], float]] = (),
 ) -> list[str]:
     """Write ``texts`` beside points; return those for which there was no room.
 
@@ -450,11 +430,15 @@ def name_points(
     Args:
         axes: axes with everything else already drawn.
         positions: positions of the points, in the units of the axes.
-        reach: reach of their markers, in typographic points.
         texts: a name for each.
-        obstacles: function that returns other markers that no name may cover; its argument is the number of
-            typographic points per pixel.
+        sizes: areas of their markers, in typographic points squared.
+        obstacles: positions and areas of other markers that no name may cover.
+
+    Raises:
+        MissingExtraError: textalloc is not installed.
     """
+    with needs_extra("paper"):
+        import textalloc
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure = axes.figure.get_figure(root=True)
@@ -462,72 +446,41 @@ def name_points(
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    unit = _INCH / figure.dpi
-    corners = axes.transAxes.transform([(0, 0), (1, 1)]) * unit
-    frame = Box(corners[0][0] + 2, corners[0][1] + 2, corners[1][0] - 2, corners[1][1] - 2)
-    centres = axes.transData.transform(positions)
-    discs = [Disc(float(x), float(y), radius) for (x, y), radius in zip(centres * unit, reach, strict=True)]
-    places = place_names(
-        discs,
-        [_measure(axes, text, unit) for text in texts],
-        frame=frame,
-        lines=_segments(axes, unit),
-        markers=obstacles(unit),
+    x, y = ([place[k] for place in positions] for k in (0, 1))
+    marks = [*zip(positions, sizes, strict=True), *obstacles]
+    lines = [np.asarray(line.get_data(), dtype=float) for line in axes.get_lines()]
+    allocate: Any = textalloc.allocate  # whose annotations want lists of lists
+    limits = axes.get_xlim(), axes.get_ylim()
+    _, _, written, _ = allocate(
+        axes,
+        x,
+        y,
+        list(texts),
+        x_scatter=[place[0] for place, _ in marks],
+        y_scatter=[place[1] for place, _ in marks],
+        scatter_sizes=[_reach(area, figure.dpi) for _, area in marks],
+        text_scatter_sizes=[_reach(area, figure.dpi) for area in sizes],
+        x_lines=[line[0] for line in lines],
+        y_lines=[line[1] for line in lines],
+        textsize=_NAME_SIZE,
+        textcolor=INK,
+        margin=0.004,
+        min_distance=0.006,
+        max_distance=0.25,
+        nbr_candidates=600,
+        draw_all=False,
+        avoid_label_lines_overlap=True,
+        avoid_crossing_label_lines=True,
+        linecolor=QUIET,
+        linewidth=0.45,
+        plot_kwargs={"zorder": 2.8, "gid": "leader"},
+        zorder=5,
+        gid="name",
     )
-    for place, text, centre in zip(places, texts, centres, strict=True):
-        if place is not None:
-            _write(axes, place, text, unit)
-            if place.leader is not None:
-                _lead(axes, centre, np.array(place.leader.end) / unit)
-    return [text for place, text in zip(places, texts, strict=True) if place is None]
+    axes.set(xlim=limits[0], ylim=limits[1])
+    return [text for text, found in zip(texts, written, strict=True) if found is None]
 
 
-def _discs(axes: Axes, points: pl.DataFrame, area: float, unit: float) -> list[Disc]:
-    if points.is_empty():
-        return []
-    places = axes.transData.transform(_positions(points)) * unit
-    reach = _reach(points, area)
-    return [Disc(float(x), float(y), radius) for (x, y), radius in zip(places, reach, strict=True)]
-
-
-def _reach(points: pl.DataFrame, area: float) -> list[float]:
-    """Return how far markers reach: the square around a triangle or diamond a little farther than a disc."""
-    return [0.6 * math.sqrt(area * marker_area(count)) + 0.5 for count in points["parameters"]]
-
-
-def _positions(points: pl.DataFrame) -> list[tuple[float, float]]:
-    """Return the positions of the markers, in percent."""
-    return [(_percent(x), _percent(y)) for x, y in points.select("common", "counter").iter_rows()]
-
-
-def _measure(axes: Axes, text: str, unit: float) -> tuple[float, float]:
-    probe = axes.text(0.5, 0.5, text, transform=axes.transAxes, fontsize=_NAME_SIZE)
-    extent = probe.get_window_extent()
-    probe.remove()
-    return extent.width * unit + 2 * _PADDING, extent.height * unit + 2 * _PADDING
-
-
-def _segments(axes: Axes, unit: float) -> list[Segment]:
-    """Return the lines that are drawn, in typographic points, cut into straight pieces."""
-    pieces = []
-    for line in axes.get_lines():
-        path = axes.transData.transform(np.column_stack([line.get_xdata(), line.get_ydata()])) * unit
-        ends = [(float(x), float(y)) for x, y in path]
-        pieces += [Segment(start, end) for start, end in itertools.pairwise(ends)]
-    return pieces
-
-
-def _write(axes: Axes, place: Place, text: str, unit: float) -> None:
-    back = axes.transData.inverted()
-    corner = (place.box.left + _PADDING, place.box.top + _PADDING)
-    x, y = back.transform(np.array(corner) / unit)
-    written = axes.text(
-        x, y, text, fontsize=_NAME_SIZE, color=INK, ha="left", va="bottom", zorder=5, gid="name", bbox=_GROUND
-    )
-    written.set_in_layout(False)
-
-
-def _lead(axes: Axes, centre: np.ndarray, end: np.ndarray) -> None:
-    """Draw a leader that comes out from under its marker, whatever the marker's shape; ends in pixels."""
-    ends = axes.transData.inverted().transform([centre, end])
-    axes.plot(ends[:, 0], ends[:, 1], color=QUIET, linewidth=0.45, zorder=2.8, gid="leader")
+def _reach(area: float, dpi: float) -> float:
+    """Return how far a marker of an area (points squared) and its edge reach, in pixels."""
+    return float(0.5 * area**0.5 + EDGE) * dpi / 72

@@ -16,6 +16,7 @@ from counterground.paper.figures._style import (
     QUIET,
     TINY,
     TITLE,
+    family_colour,
     group_colours,
     in_percent,
     new_figure,
@@ -24,7 +25,6 @@ from counterground.paper.figures._style import (
     tint,
 )
 from counterground.published import load_table
-from counterground.reporting._style import family_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

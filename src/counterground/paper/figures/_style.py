@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import missing_extra
-from counterground.reporting._style import GROUNDS, family_colour
+from counterground.reporting._style import FAMILY_COLOURS, GROUNDS
 from counterground.text import one_line
 
 if TYPE_CHECKING:
@@ -145,6 +145,11 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def family_colour(family: str) -> str:
+    """Return the colour of a family as ``#RRGGBB``; an unknown family is drawn as ``other``."""
+    return FAMILY_COLOURS.get(family, FAMILY_COLOURS["other"])
 
 
 def tint(colour: str, strength: float) -> str:
