@@ -52,6 +52,8 @@ _SHORT = {"clip": "CLIP", "imagenet": "ImageNet", "lvlm": "LVLM", "other": "othe
 _DATA = ((400_000_000, "400 M pairs"), (2_000_000_000, "2 B pairs"), (5_000_000_000, "5 B pairs"))
 
 _NAME_SIZE = TINY + 0.3
+# Lines behind a name fade; a stroke around the letters would turn text into outlines.
+_GROUND = {"boxstyle": "square,pad=0.08", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
 
 
 @dataclass(frozen=True)
@@ -448,7 +450,6 @@ def name_points(
     figure.set_layout_engine("none")
     x, y = ([place[k] for place in positions] for k in (0, 1))
     marks = [*zip(positions, sizes, strict=True), *obstacles]
-    lines = [np.asarray(line.get_data(), dtype=float) for line in axes.get_lines()]
     allocate: Any = textalloc.allocate  # whose annotations want lists of lists
     limits = axes.get_xlim(), axes.get_ylim()
     _, _, written, _ = allocate(
@@ -460,8 +461,6 @@ def name_points(
         y_scatter=[place[1] for place, _ in marks],
         scatter_sizes=[_reach(area, figure.dpi) for _, area in marks],
         text_scatter_sizes=[_reach(area, figure.dpi) for area in sizes],
-        x_lines=[line[0] for line in lines],
-        y_lines=[line[1] for line in lines],
         textsize=_NAME_SIZE,
         textcolor=INK,
         margin=0.004,
@@ -476,6 +475,7 @@ def name_points(
         plot_kwargs={"zorder": 2.8, "gid": "leader"},
         zorder=5,
         gid="name",
+        bbox=_GROUND,
     )
     axes.set(xlim=limits[0], ylim=limits[1])
     return [text for text, found in zip(texts, written, strict=True) if found is None]
