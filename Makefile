@@ -1,5 +1,5 @@
 .PHONY: demo studies test test-browser test-slow coverage browser compiler check lint docs release try-wheel lowest licences \
-  audit real fuzz bench constraints clean
+  audit real bench constraints clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -50,7 +50,7 @@ test: $(INSTALLED)  ## what needs neither a browser nor minutes, on all cores: a
 test-browser: $(INSTALLED) browser  ## pages as their readers see them, in Chromium
 	$(PYTEST) -m browser
 
-test-slow: $(INSTALLED) compiler  ## simulations, trainings, clusters, failing disks, commands of the docs
+test-slow: $(INSTALLED) compiler  ## simulations, trainings, clusters, commands of the docs
 	$(PYTEST) -m "slow and not browser"
 
 test-%: $(INSTALLED)  ## the part of `make test` that is about one room: test-metrics, test-photos, test-construction, test-paper ...
@@ -66,7 +66,7 @@ compiler:
 	@command -v g++ >/dev/null || { $(APT) g++ libc6-dev; } || \
 	  { echo 'A compiler is needed: apt-get install g++ libc6-dev' >&2; exit 1; }
 
-coverage: $(INSTALLED) browser compiler  ## the lines of src that all tests run, processes that they start included
+coverage: $(INSTALLED) browser  ## the lines of src that all tests run, processes that they start included
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST)
 	$(BIN)/coverage combine --quiet
@@ -78,9 +78,6 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/typos
-
-fuzz: $(INSTALLED)  ## a minute of damaged and hostile files for all readers; see fuzz/README.md
-	$(BIN)/python fuzz/run.py --seconds 60
 
 check: lint test  ## before a change is sent
 
@@ -125,4 +122,4 @@ constraints: $(INSTALLED)  ## pin what is installed now; with Python 3.11, which
 	 $(BIN)/pip freeze --exclude-editable | grep -viE '^(torch|torchvision|triton|nvidia.*|cuda.*|pip|setuptools)(==| @)') > constraints.txt
 
 clean:
-	rm -rf .venv demo studies dist .site site fuzz/grown fuzz/findings .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv demo studies dist .site site .mypy_cache .ruff_cache .pytest_cache .hypothesis

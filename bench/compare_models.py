@@ -15,7 +15,7 @@ from pathlib import Path
 
 from _pairs import paired, process, publish
 from _runs import make_photos, write_made_run
-from counterground.files import write_parquet, write_record
+from counterground.files import write_parquet
 from counterground.metrics import score_predictions
 from counterground.results import PREDICTIONS_SCHEMA
 
@@ -60,12 +60,8 @@ def main() -> None:
         run, earlier = Path(folder) / "run", Path(folder) / "earlier"
         write_made_run(run, photos, models)
         rows = pl.read_parquet(run / "predictions.parquet", columns=list(PREDICTIONS_SCHEMA))
-        beside = {
-            "predictions.parquet": write_parquet(run / "predictions.parquet", rows),
-            "scores.parquet": write_parquet(run / "scores.parquet", score_predictions(rows)),
-        }
-        # As evaluate ends: a run without a seal is scored again whenever it is opened.
-        write_record(run / "run.json", (run / "run.json").read_text(), beside)
+        write_parquet(run / "predictions.parquet", rows)
+        write_parquet(run / "scores.parquet", score_predictions(rows))
         command = [sys.executable, "-c", EARLIER, str(run), str(earlier)]
         subprocess.run(command, env={**os.environ, "PYTHONPATH": str(base / "src")}, check=True)
         publish(

@@ -30,7 +30,6 @@ settings.load_profile("counterground")
 LONG = (
     "inference/test_cluster",
     "construction/test_end_to_end",
-    "faults/",
     "paper/study/",
     "docs/",
     "paper/figures/",
@@ -39,9 +38,7 @@ LONG = (
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "browser: needs Chromium; marked by its fixtures")
-    config.addinivalue_line(
-        "markers", "slow: simulations, trainings, clusters, failing disks, commands of the docs"
-    )
+    config.addinivalue_line("markers", "slow: simulations, trainings, clusters, commands of the docs")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
@@ -72,20 +69,6 @@ def cache(caches, monkeypatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("COUNTERGROUND_CACHE", str(folder))
     return folder
-
-
-@pytest.fixture(autouse=True)
-def quick_trials(monkeypatch):
-    """Tables of others are tried in a process forked from one that knows Polars, not in one that imports it.
-
-    Commands in processes of their own, and the tests of hostile files, try
-    as users do.
-    """
-    import forked
-
-    from counterground import reading
-
-    monkeypatch.setattr(reading, "_tried", forked.trial)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -60,11 +59,3 @@ def test_each_cold_process_has_an_empty_cache_of_its_own_and_its_memory_is_count
 def test_a_command_that_fails_ends_the_measurement_with_its_last_lines(pairs):
     with pytest.raises(SystemExit, match="no such photo"):
         pairs.process([sys.executable, "-c", "raise SystemExit('no such photo')"])
-
-
-@pytest.mark.parametrize("script", ["faults.py", "soak.py"])
-def test_a_long_experiment_says_how_to_call_it(script):
-    asked = [sys.executable, str(FOLDER / "experiments" / script), "--help"]
-    told = subprocess.run(asked, capture_output=True, text=True, check=False)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert "COMMAND" in told.stdout.upper()

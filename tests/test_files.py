@@ -26,12 +26,8 @@ from counterground.files import (
     check_writable,
     draft_folder,
     place_once,
-    read_checked,
-    read_record,
     write_bytes,
-    write_checked,
     write_parquet,
-    write_record,
     write_text,
 )
 
@@ -255,32 +251,6 @@ def test_a_folder_with_other_files_is_refused_by_the_first_of_them(tmp_path):
         check_only(tmp_path, ("run.json",), "a run")
     with pytest.raises(UsageError, match="is a file: choose a folder"):
         check_only(tmp_path / "a.txt", (), "a run")
-
-
-def test_a_checked_file_is_read_only_as_it_was_written(tmp_path):
-    path = tmp_path / "kept"
-    assert read_checked(path) is None
-    write_checked(path, b"payload")
-    assert read_checked(path) == b"payload"
-    whole = path.read_bytes()
-    for place in range(len(whole)):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        assert read_checked(path) is None
-        path.write_bytes(whole[:place])
-        assert read_checked(path) is None
-
-
-def test_a_seal_is_of_what_was_written_and_not_of_what_another_process_put_there(tmp_path):
-    mine, others = pl.DataFrame({"right": [1, 2]}), pl.DataFrame({"right": [3, 4]})
-    tables = {"a.parquet": mine, "b.parquet": mine}
-    beside = {name: write_parquet(tmp_path / name, table) for name, table in tables.items()}
-    beside["c.csv"] = write_text(tmp_path / "c.csv", mine.write_csv())
-    write_record(tmp_path / "run.json", '{"run": 1}', beside)
-    assert read_record(tmp_path / "run.json") == b'{"run": 1}'
-    write_parquet(tmp_path / "b.parquet", others)
-    write_record(tmp_path / "run.json", '{"run": 1}', beside)
-    with pytest.raises(ValueError, match=r"b\.parquet is not as it was written"):
-        read_record(tmp_path / "run.json")
 
 
 def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch):

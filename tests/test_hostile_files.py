@@ -20,7 +20,6 @@ from made_runs import fresh_run, write_run
 from no_hang import no_hang
 from PIL import Image
 
-from counterground import reading
 from counterground.benchmarks._archive import unpack  # hostile archives need no benchmark in them
 from counterground.cli import main
 from counterground.construction.imports import ImportOptions, import_photos
@@ -48,11 +47,6 @@ from counterground.reading import open_regular, parse_json
 from counterground.results import open_run
 
 BLOCK = 512
-
-
-@pytest.fixture
-def quick_trials():
-    """Tables are tried here as users try them."""
 
 
 def png(number: int = 0) -> bytes:
@@ -547,15 +541,6 @@ def test_rows_without_common_fields_are_refused(tmp_path, monkeypatch):
                 file.addfile(info, io.BytesIO(data))
     with pytest.raises(CounterGroundError, match=r"the shards: 150 rows have 16. different fields"):
         read_benchmark(tmp_path / "shards")
-
-
-def test_a_table_of_more_rows_than_bytes_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "_MANY_ROWS", 10_000)
-    rows = pl.DataFrame({"path": ["a.png"], "class_name": ["ox"]})
-    pl.concat([rows] * 50_000, rechunk=True).write_parquet(tmp_path / "photos.parquet")
-    with pytest.raises(CounterGroundError, match="it has 50,000 rows, more than bytes") as error:
-        read_table(tmp_path / "photos.parquet")
-    one_line(error)
 
 
 def test_chains_of_clusters_that_share_copies_are_joined_in_time(tmp_path):

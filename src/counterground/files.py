@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import platform
 import re
@@ -23,14 +22,13 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.reading import file_sha256, open_regular
 
 try:
     import fcntl
@@ -40,6 +38,7 @@ except ModuleNotFoundError:  # Windows
 if TYPE_CHECKING:
     import polars as pl
 
+T = TypeVar("T")
 
 STALE_SECONDS = 6 * 3600
 """Longer than any download or build takes, so a draft that old was left by a killed process.
@@ -52,11 +51,6 @@ _LONGEST_NAME = 255  # bytes, on usual file systems
 _MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 _LEFT = re.compile(r"\..+\.cg-([0-9a-f]{6})\.[\w-]{8}\.(?:tmp|draft)")
 _swept: set[Path] = set()
-
-_DIGEST = hashlib.sha256().digest_size
-# The end of a record: what `write_record` adds to a JSON object.
-_SEAL = re.compile(rb',\s*"sealed": \{"files": (\{[^{}]*\}), "sha256": "([0-9a-f]{64})"\}\s*\}\s*\Z')
-_SEAL_END = re.compile(rb'"sha256":\s*"[^"]*"\}\s*\}\s*\Z')
 
 
 class DamagedCacheWarning(UserWarning):
@@ -311,29 +305,21 @@ def check_writable(folder: Path) -> None:
         raise CounterGroundError(_advice(folder, error)) from error
 
 
-def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> str:
-    """Write ``data`` to ``path`` atomically, ``sync`` as in `atomic_path`; return its SHA-256."""
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Write ``data`` to ``path`` atomically, ``sync`` as in `atomic_path`."""
     with atomic_path(path, sync=sync) as temporary:
         temporary.write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
 
 
-def write_checked(path: Path, data: bytes) -> None:
-    """Write ``data``, followed by its SHA-256, atomically, for `read_checked`."""
-    write_bytes(path, data + hashlib.sha256(data).digest(), sync=False)
-
-
-def read_checked(path: Path) -> bytes | None:
-    """Return what `write_checked` wrote; None if the file is absent or, with a warning, changed."""
+def read_rebuildable(path: Path, read: Callable[[bytes], T]) -> T | None:
+    """Return what ``read`` makes of a file; None if it is absent or, with a warning, cannot be read."""
     try:
-        found = path.read_bytes()
-    except OSError:
+        return read(path.read_bytes())
+    except FileNotFoundError:
         return None
-    data = found[:-_DIGEST]
-    if hashlib.sha256(data).digest() == found[-_DIGEST:]:
-        return data
-    warn_damaged(path)
-    return None
+    except Exception:  # each format has errors of its own
+        warn_damaged(path)
+        return None
 
 
 def warn_damaged(path: Path) -> None:
@@ -341,104 +327,19 @@ def warn_damaged(path: Path) -> None:
     warnings.warn(f"{path} is damaged: it is rebuilt.", DamagedCacheWarning, stacklevel=2)
 
 
-def write_record(path: Path, text: str, beside: Mapping[str, str] | None = None) -> None:
-    """Write a JSON object atomically, with a seal as its last member ``sealed``, for `read_record`.
-
-    The seal holds the SHA-256 of the object's bytes and, by name, of the files ``beside`` it. The functions
-    that wrote those files return their hashes, so a file that another process replaces does not match.
-    """
-    body = text.rstrip().removesuffix("}").rstrip()
-    files = json.dumps(dict(beside or {}))
-    seal = f'"sealed": {{"files": {files}, "sha256": "{_seal(body.encode(), files.encode())}"}}'
-    indented = re.match(r"\{(\n *)", body)
-    write_text(path, f"{body},{indented[1]}{seal}\n}}\n" if indented else f"{body}, {seal}}}\n")
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` as UTF-8, atomically."""
+    write_bytes(path, text.encode())
 
 
-def read_record(path: Path, *, beside: bool = True) -> bytes:
-    """Return the JSON object that `write_record` wrote, without its seal; an object without one as it is.
-
-    Args:
-        path: the record.
-        beside: whether to check also the files that were sealed with it.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it, or a file that was sealed with it, has changed since it was written; the message says
-            which.
-    """
-    with open_regular(path) as file:
-        found = file.read()
-    seal = _SEAL.search(found)
-    if seal is None:
-        if b'"sealed"' in found or _SEAL_END.search(found):  # one changed byte cannot hide both
-            raise ValueError(f"{path.name} is not as it was written")
-        return found
-    body = found[: seal.start()]
-    if _seal(body, seal[1]) != seal[2].decode():
-        raise ValueError(f"{path.name} is not as it was written")
-    for name, digest in json.loads(seal[1]).items() if beside else ():
-        if not (path.parent / name).is_file():
-            raise ValueError(f"{name} is missing")
-        if file_sha256(path.parent / name) != digest:
-            raise ValueError(f"{name} is not as it was written")
-    return body + b"}"
-
-
-def sealed_files(path: Path) -> dict[str, str] | None:
-    """Return the SHA-256 of the files that were sealed with a record; None if the record has no seal."""
-    seal = _SEAL.search(path.read_bytes())
-    files: dict[str, str] | None = json.loads(seal[1]) if seal else None
-    return files
-
-
-def _seal(body: bytes, files: bytes) -> str:
-    return hashlib.sha256(b"%d\n%b\n%b" % (len(body), body, files)).hexdigest()
-
-
-def row_digest(*values: Any) -> str:
-    """Return a digest of the values of a row, as SQLite returns them: what its column ``digest`` holds."""
-    return hashlib.blake2b(repr([_stored(value) for value in values]).encode(), digest_size=16).hexdigest()
-
-
-def _stored(value: Any) -> Any:
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None if value != value else value  # noqa: PLR0124 - NaN
-    return int(value) if isinstance(value, bool) else value
-
-
-def database_damage(
-    execute: Callable[[str], Sequence[Sequence[Any]]], tables: Mapping[str, Sequence[str]]
-) -> str:
-    """Say what in a SQLite database has changed since it was written; empty if nothing has.
-
-    Args:
-        execute: function that runs a query and returns its rows; the connection has `row_digest` as a
-            function.
-        tables: the columns that ``digest`` covers in each table.
-    """
-    if (found := execute("PRAGMA integrity_check(1)")[0][0]) != "ok":
-        return " ".join(str(found).split())
-    for table, columns in tables.items():
-        values = ", ".join(f'"{name}"' for name in columns)
-        changed = f'SELECT 1 FROM "{table}" WHERE digest IS NOT row_digest({values}) LIMIT 1'  # noqa: S608
-        if execute(changed):
-            return f"a row of its table {table!r} is not as it was written"
-    return ""
-
-
-def write_text(path: Path, text: str) -> str:
-    """Write ``text`` to ``path`` as UTF-8, atomically; return its SHA-256."""
-    return write_bytes(path, text.encode())
-
-
-def write_parquet(path: Path, frame: pl.DataFrame) -> str:
-    """Write ``frame`` to ``path`` as Parquet, atomically; return the file's SHA-256.
+def write_parquet(path: Path, frame: pl.DataFrame) -> None:
+    """Write ``frame`` to ``path`` as Parquet, atomically.
 
     The same frame gives the same bytes. Python writes them, because Polars does not always say why it cannot.
     """
     content = BytesIO()
     frame.write_parquet(content, compression="zstd", statistics=False)
-    return write_bytes(path, content.getvalue())
+    write_bytes(path, content.getvalue())
 
 
 def _advice(path: Path, error: OSError) -> str:

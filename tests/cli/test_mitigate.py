@@ -5,7 +5,6 @@ import json
 import pytest
 
 from counterground.cli import main
-from counterground.files import read_record
 from counterground.mitigation import list_mitigations
 
 
@@ -37,7 +36,7 @@ def test_it_prints_the_table_what_it_says_and_where_the_rest_is(model, capsys):
 def test_json_is_the_record(model, capsys, own_modules):
     assert main(["mitigate", *model, "--method", "roboshot", "-q", "--json", "-o", "mitigated"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed == json.loads(read_record(own_modules / "mitigated" / "mitigation.json"))
+    assert printed == json.loads((own_modules / "mitigated" / "mitigation.json").read_bytes())
 
 
 def test_the_list_names_every_method_and_what_it_needs(capsys):

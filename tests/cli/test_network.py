@@ -26,12 +26,8 @@ def watch(event, given):
         used.append([event, str(given[1])])
     elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
         used.append([event, str(given[0])])
-    elif event == "subprocess.Popen" and os.path.basename(str(given[0])) not in LOCAL and not tries(given[1]):
+    elif event == "subprocess.Popen" and os.path.basename(str(given[0])) not in LOCAL:
         used.append([event, str(given[0])])
-
-def tries(words):  # a table, in a process of its own that does nothing else
-    ours = any("scan_parquet" in word or "open_stream" in word for word in words)
-    return ours and words[0] == sys.executable
 
 sys.addaudithook(watch)
 import small_theory

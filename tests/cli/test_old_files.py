@@ -70,7 +70,7 @@ def make_old_run(folder) -> None:
         table = pl.read_parquet(folder / name)
         table.drop("as_published", "answer_score").write_parquet(folder / name)
     record = json.loads((folder / "run.json").read_text())
-    del record["model_warnings"], record["sealed"]
+    del record["model_warnings"]
     (folder / "run.json").write_text(json.dumps(record))
 
 
@@ -91,19 +91,6 @@ def test_an_old_run_is_refused_with_what_to_do_and_overwritten_on_request(here, 
         assert "Evaluate again into a new folder, or with --overwrite" in said
     assert main([*evaluate, "--overwrite"]) == 0
     assert pl.read_parquet("run/scores.parquet").equals(new)
-
-
-def test_scores_without_the_columns_added_since_are_made_again(here, capsys):
-    cg.evaluate("photos", BRIGHTNESS, label_space="benchmark", out="run", report=False)
-    new = pl.read_parquet("run/scores.parquet")
-    assert {"p_value", "classes_low", "classes_high"} <= set(new.columns)
-    record = json.loads((here / "run/run.json").read_text())
-    del record["sealed"]
-    (here / "run/run.json").write_text(json.dumps(record))
-    first = new.columns[: new.columns.index("clusters") + 1]
-    new.select(first).write_parquet("run/scores.parquet")
-    assert cg.open_run("run").scores.equals(new)
-    assert main(["report", "run", "-o", "r.html"]) == 0
 
 
 def test_old_pairs_are_read_and_not_taken_for_new_ones(here, capsys):
@@ -137,7 +124,7 @@ def test_old_pairs_are_read_and_not_taken_for_new_ones(here, capsys):
 def test_old_pairs_are_shown_without_what_chance_would_have_given(here, capsys):
     cg.discover("photos", BRIGHTNESS, out="pairs", label_space="benchmark", min_drop=0, write_anyway=True)
     record = json.loads((here / "pairs/discovery.json").read_text())
-    added = ("sealed", "choose", "comparable", "exceeds_chance", "photos_needed", "referees")
+    added = ("choose", "comparable", "exceeds_chance", "photos_needed", "referees")
     for name in [*added, *(name for name in record if name.endswith("_by_chance"))]:
         del record[name]
     record["min_photos"] = 1

@@ -133,7 +133,7 @@ def test_the_same_command_finds_its_run_and_a_short_name_loads_it(project, home,
     predicted = (folder / "predictions.parquet").read_bytes()
     _work(home, tmp_path / "elsewhere", again)
     after = json.loads((folder / "run.json").read_text())
-    times = {"created": 0, "seconds": 0, "sealed": 0}
+    times = {"created": 0, "seconds": 0}
     assert after | times == before | times
     assert (folder / "predictions.parquet").read_bytes() == predicted
     short = json.loads((tmp_path / "elsewhere" / "short" / "run.json").read_text())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -219,13 +218,3 @@ def test_masks_of_settings_that_are_none_are_other_masks(benchmark, tmp_path, se
     with pytest.raises(UsageError, match="holds other masks"):
         make_masks(benchmark, "boxes", tmp_path / "made")
     assert make_masks(benchmark, "boxes", tmp_path / "made", overwrite=True).usable == 3
-
-
-def test_a_seal_that_is_no_json_is_one_line(benchmark, tmp_path):
-    make_masks(benchmark, "boxes", tmp_path / "made")
-    body, files = b'{"notes": []', b"{masks.csv}"
-    digest = hashlib.sha256(b"%d\n%b\n%b" % (len(body), body, files)).hexdigest().encode()
-    seal = b', "sealed": {"files": %b, "sha256": "%b"}}' % (files, digest)
-    (tmp_path / "made/masks.json").write_bytes(body + seal)
-    with pytest.raises(CounterGroundError, match="cannot be read"):
-        read_masks(tmp_path / "made")

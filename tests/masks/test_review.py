@@ -9,7 +9,6 @@ from drawn_masks import SIZE, disc, inside, png, save_masks
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import row_digest
 from counterground.masks import MaskDecisions, make_masks, mask_id, read_masks, standing
 from counterground.photos import photo_id, read_benchmark
 
@@ -57,35 +56,6 @@ def test_undo_brings_back_what_stood_before(folder, decisions):
         decisions.undo("ben", of=second, token=token())
     with pytest.raises(UsageError, match="no decision"):
         decisions.undo("ben", of=token(), token=token())
-
-
-def test_decisions_of_the_first_version_are_kept(folder, decisions):
-    decisions.decide(A, "accepted", annotator="ann", token=token())
-    last = token()
-    decisions.decide(B, "rejected", annotator="ben", token=last)
-    decisions.set_setting("brush", 7)
-    before = standing(folder)
-    with sqlite3.connect(folder / "decisions.sqlite") as database:  # it had no digests, and was else the same
-        made = database.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
-        made = {name: sql for name, sql in made if name != "sqlite_sequence"}
-        database.execute("DROP VIEW standing")
-        for table in ("decision", "setting"):
-            database.execute(f"CREATE TEMPORARY TABLE old_{table} AS SELECT * FROM {table}")
-            database.execute(f"ALTER TABLE old_{table} DROP COLUMN digest")
-            database.execute(f"DROP TABLE {table}")
-        for sql in made.values():
-            database.execute(
-                sql.replace("  digest TEXT NOT NULL,\n", "").replace(", digest TEXT NOT NULL", "")
-            )
-        for table in ("decision", "setting"):
-            database.execute(f"INSERT INTO {table} SELECT * FROM old_{table}")
-        database.execute("PRAGMA user_version = 1")
-    database.close()
-    again = MaskDecisions(folder)
-    assert again.standing() == standing(folder) == before
-    assert again.setting("brush") == 7
-    assert again.undo("ben", of=last, token=token()).path == B
-    assert set(standing(folder)) == {A}
 
 
 def test_nothing_is_ever_changed(folder, decisions):
@@ -186,7 +156,6 @@ def test_a_drawn_mask_is_written_anew(folder, decisions):
     [
         ("not a database", "it is damaged"),
         ("another program's", "does not hold decisions on masks"),
-        ("a trigger", "its 'decision_no_delete' is not as it was made"),
         ("a path", "the decision on 'x' holds what no page sends"),
         ("a photo", "the photo of the decision on 'ox/grass/a.png' is not JSON"),
     ],
@@ -198,14 +167,11 @@ def test_a_damaged_database_is_one_line(folder, decisions, damage, said):
         file.write_bytes(b"no database at all" * 100)
     else:
         database = sqlite3.connect(file)
-        database.create_function("row_digest", -1, row_digest)
         statement = {
             "another program's": "PRAGMA application_id = 7",
-            "a trigger": "DROP TRIGGER decision_no_delete",
-            "a path": "INSERT INTO decision (path, verdict, mask, annotator, at, token, digest) "
-            "VALUES ('x', 'redrawn', 'redrawn/../../secret.png', 'ann', 'now', 't', row_digest("
-            "'x', 'redrawn', 'redrawn/../../secret.png', NULL, 'ann', 'now', 't', NULL))",
-            "a photo": "UPDATE setting SET value = '{', digest = row_digest(name, '{')",
+            "a path": "INSERT INTO decision (path, verdict, mask, annotator, at, token) "
+            "VALUES ('x', 'redrawn', 'redrawn/../../secret.png', 'ann', 'now', 't')",
+            "a photo": "UPDATE setting SET value = '{'",
         }[damage]
         database.execute(statement)
         database.commit()

@@ -58,12 +58,6 @@ def run(code: str, *arguments: object, **more: object) -> CompletedProcess[str]:
     return CompletedProcess(arguments, process.exitcode, said, complained)
 
 
-def trial(code: str, *paths: Path) -> CompletedProcess[str]:
-    """Try files of others as `counterground.reading` does, but without importing Polars each time."""
-    absolute = (path.absolute() for path in paths)
-    return run(code, *absolute, environment={"PYTHONPATH": ""}, folder=Path("/"))
-
-
 def command(*words: object, **more: object) -> CompletedProcess[str]:
     """Run ``counterground`` with these words; see `start`."""
     return run(COMMAND, *words, **more)

@@ -15,7 +15,7 @@ from typing import IO
 
 from counterground.errors import CounterGroundError
 from counterground.files import atomic_path
-from counterground.reading import BoundedTarInfo, check_tar_end, check_zip_start, is_tar
+from counterground.hostile import BoundedTarInfo, check_tar_end, check_zip_start, is_tar
 
 MAX_TOTAL_BYTES = 64 * 2**30  # as much as 13,100 photos at 5 MB each, the size of an original
 MAX_MEMBER_BYTES = 256 * 2**20  # no photograph is larger

@@ -27,8 +27,9 @@ from urllib.parse import unquote
 
 from counterground.errors import CounterGroundError, error_message
 from counterground.files import cache_dir, draft_folder
+from counterground.hostile import BoundedTarInfo
 from counterground.offline import check_online
-from counterground.reading import BoundedTarInfo, file_sha256, open_regular
+from counterground.reading import file_sha256, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -14,7 +14,6 @@ from counterground.decision._judged import Judged
 from counterground.decision._pilot import MOST, Assumptions, Pilot, Source
 from counterground.decision._write import Written
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import sealed_files
 from counterground.metrics import ALPHA, DESIGN, KEYS, Design, comparable
 from counterground.reading import read_parquet
 from counterground.results import (
@@ -430,8 +429,8 @@ def _calls_per_photo(run: Run) -> dict[str, float]:
     if not remote or not path.is_file():
         return dict.fromkeys(remote, 1.0)
     try:
-        answers = read_parquet(path, foreign=sealed_files(run.path / "run.json") is None)
-    except (OSError, pl.exceptions.PolarsError) as error:  # of a run without a seal
+        answers = read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
         raise CounterGroundError(
             f"{path} is damaged ({str(error).splitlines()[0]}). Evaluate again."
         ) from error

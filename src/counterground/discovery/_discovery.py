@@ -15,9 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from counterground.discovery._finding import HALVES, ByChance, Finding
 from counterground.errors import CounterGroundError
-from counterground.files import read_record, sealed_files, write_parquet, write_record
+from counterground.files import write_parquet, write_text
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
-from counterground.reading import parse_json, read_parquet
+from counterground.reading import read_json, read_parquet
 from counterground.results import (
     NOTHING,
     Cell,
@@ -164,8 +164,8 @@ def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -
     else:
         for name in BENCHMARK_FILES:
             (out / name).unlink(missing_ok=True)
-    tables = {"cells.parquet": discovery.cells, "pairs.parquet": discovery.pairs}
-    beside = {name: write_parquet(out / name, table) for name, table in tables.items()}
+    write_parquet(out / "cells.parquet", discovery.cells)
+    write_parquet(out / "pairs.parquet", discovery.pairs)
     kept = [field.name for field in fields(Discovery) if field.name not in ("benchmark", "pairs", "cells")]
     figures = {name: getattr(discovery, name) for name in kept if name not in asked}
     record = {
@@ -177,7 +177,7 @@ def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -
             for name, value in figures.items()
         },
     }
-    write_record(out / _RECORD, json.dumps(record, indent=2), beside)
+    write_text(out / _RECORD, json.dumps(record, indent=2))
 
 
 def read_discovery(folder: Path) -> Discovery | None:
@@ -189,9 +189,8 @@ def read_discovery(folder: Path) -> Discovery | None:
     if not (folder / _RECORD).is_file():
         return None
     try:
-        record = parse_json(read_record(folder / _RECORD).decode())
-        foreign = sealed_files(folder / _RECORD) is None
-        pairs, cells = (read_parquet(folder / name, foreign=foreign) for name in _COLUMNS)
+        record = read_json(folder / _RECORD)
+        pairs, cells = (read_parquet(folder / name) for name in _COLUMNS)
         if "chosen_by_chance" not in record:
             record |= _before_chance(record)
             pairs = pairs.with_columns(half=pl.lit("chooses"))
@@ -256,7 +255,7 @@ def _before_chance(record: dict[str, Any]) -> dict[str, Any]:
 def asked_before(folder: Path) -> dict[str, object] | None:
     """Return the record of a discovery: empty if it cannot be read, None if there is none."""
     try:
-        found = parse_json(read_record(folder / _RECORD).decode())
+        found = read_json(folder / _RECORD)
     except FileNotFoundError:
         return None
     except (OSError, ValueError):

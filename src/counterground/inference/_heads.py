@@ -14,7 +14,7 @@ import numpy as np
 import safetensors.numpy
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
-from counterground.files import read_checked, write_checked
+from counterground.files import read_rebuildable, write_bytes
 from counterground.inference.encoding import refuse_other_lengths
 from counterground.inference.request import listed_classes
 from counterground.models import own_arithmetic
@@ -109,8 +109,7 @@ def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str
         "\n".join([_HEAD_FORMAT, identity, model.device, str(len(templates)), *prompts]).encode()
     )
     path = cache / f"{key.hexdigest()[:32]}.head"
-    if (kept := read_checked(path)) is not None:
-        stored = safetensors.numpy.load(kept)
+    if (stored := read_rebuildable(path, safetensors.numpy.load)) is not None:
         # Such as how many texts are cut: this holds for a run that reads the stored head, too.
         if warnings := json.loads(stored["warnings"].tobytes()):
             model.description.setdefault("warnings", []).extend(warnings)
@@ -128,7 +127,7 @@ def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str
     head = np.ascontiguousarray((mean / lengths).T)
     warnings = json.dumps(model.description.get("warnings", [])[earlier:]).encode()
     stored = {"head": head, "warnings": np.frombuffer(warnings, np.uint8)}
-    write_checked(path, safetensors.numpy.save(stored))
+    write_bytes(path, safetensors.numpy.save(stored))
     return head
 
 

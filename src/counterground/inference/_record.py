@@ -19,7 +19,7 @@ import polars as pl
 
 from counterground._version import __version__
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import check_only, check_writable, write_parquet, write_record, write_text
+from counterground.files import check_only, check_writable, write_parquet, write_text
 from counterground.inference.generative import GenerativeOutput
 from counterground.inference.request import BUILT_IN_NAMES, CandidateLabels, Request, Settings, other_names
 from counterground.inference.store import ReadStatus
@@ -242,7 +242,7 @@ def write_run(
 ) -> None:
     """Write the files of a run, each atomically; ``run.json`` is removed first and written last.
 
-    It seals the tables that are read back. Other files of an earlier run in the folder are removed.
+    Other files of an earlier run in the folder are removed.
     """
     for pattern in ("run.json", *_BESIDE):  # the others are replaced
         for file in run.path.glob(pattern):
@@ -252,8 +252,9 @@ def write_run(
         tables["answers.parquet"] = answers
     write_text(run.path / "unreadable.csv", unreadable.write_csv())
     space.save(run.path / "label_space.json")
-    beside = {name: write_parquet(run.path / name, table) for name, table in tables.items()}
-    write_record(run.path / "run.json", run.info.model_dump_json(indent=2), beside)
+    for name, table in tables.items():
+        write_parquet(run.path / name, table)
+    write_text(run.path / "run.json", run.info.model_dump_json(indent=2))
 
 
 def _counts(

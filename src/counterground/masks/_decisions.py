@@ -20,7 +20,7 @@ from PIL import Image
 
 from counterground.construction.pool import database_problem
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.files import database_damage, row_digest, write_bytes
+from counterground.files import write_bytes
 from counterground.masks._found import OBJECT
 from counterground.reading import parse_json
 
@@ -32,7 +32,7 @@ MOST_MASK_BYTES = 12 << 20
 """Largest size of a redrawn mask, in bytes."""
 
 _APPLICATION = 0x43474D4B  # "CGMK": the decisions of a folder of masks, not another program's database
-_VERSION = 2
+_VERSION = 1
 _BUSY_SECONDS = 30
 _SCHEMA = {
     "decision": """CREATE TABLE decision (
@@ -45,13 +45,12 @@ _SCHEMA = {
   at TEXT NOT NULL,
   token TEXT NOT NULL UNIQUE,
   undoes INTEGER UNIQUE REFERENCES decision (id),
-  digest TEXT NOT NULL,
   CHECK ((verdict IS NULL) = (undoes IS NOT NULL)),
   CHECK ((mask IS NOT NULL) = (verdict IS 'redrawn'))
 )""",
     "standing": """CREATE VIEW standing AS SELECT id, path, verdict, mask, judged, annotator, at FROM decision
   WHERE undoes IS NULL AND NOT EXISTS (SELECT 1 FROM decision later WHERE later.undoes = decision.id)""",
-    "setting": "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL, digest TEXT NOT NULL)",
+    "setting": "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     **{
         f"decision_no_{verb.lower()}": f"CREATE TRIGGER decision_no_{verb.lower()} BEFORE {verb} ON decision "
         "BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END"
@@ -61,10 +60,7 @@ _SCHEMA = {
 # The photo that a decision was made on is a setting named after its token: decisions have no column for it.
 _PHOTO = "photo of"
 _PHOTOS = f"SELECT id, value FROM decision JOIN setting ON name = '{_PHOTO} ' || token"  # noqa: S608 - constant
-_SEALED = {
-    "decision": ("path", "verdict", "mask", "judged", "annotator", "at", "token", "undoes"),
-    "setting": ("name", "value"),
-}
+_COLUMNS = ("path", "verdict", "mask", "judged", "annotator", "at", "token", "undoes")
 
 
 @dataclass(frozen=True)
@@ -259,11 +255,9 @@ class MaskDecisions:
         try:
             connected = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
             with closing(connected) as database:
-                database.create_function("row_digest", -1, row_digest, deterministic=True)
                 for pragma in (
                     "synchronous = FULL",  # a decision survives a power cut
                     "foreign_keys = ON",
-                    "trusted_schema = OFF",  # an untrusted file can call nothing unsafe
                 ):
                     database.execute(f"PRAGMA {pragma}")
                 # A transaction that writes takes the lock at once: later it would fail if another was faster.
@@ -291,19 +285,11 @@ class MaskDecisions:
         )
         if application != _APPLICATION:
             raise CounterGroundError(f"{self._file} does not hold decisions on masks: name another folder.")
-        if version == 1:
-            _seal_rows(database)
-        elif version != _VERSION:
+        if version != _VERSION:
             raise CounterGroundError(
                 f"{self._file} has version {version}, and this CounterGround reads version {_VERSION}: "
                 "upgrade CounterGround."
             )
-        found = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall())
-        found.pop("sqlite_sequence", None)
-        if odd := [name for name in {**found, **_SCHEMA} if found.get(name) != _SCHEMA.get(name)]:
-            raise self._damaged(f"its {odd[0]!r} is not as it was made")
-        if damage := database_damage(lambda query: database.execute(query).fetchall(), _SEALED):
-            raise self._damaged(damage)
 
     def _decision(self, row: Any, photo: str | None = None) -> MaskDecision:
         """Check a row of ``standing`` and return it: SQLite accepts any kind of value."""
@@ -332,26 +318,6 @@ def _make(database: sqlite3.Connection) -> None:
     database.execute(f"PRAGMA user_version = {_VERSION}")
 
 
-def _seal_rows(database: sqlite3.Connection) -> None:
-    """Rebuild the tables of version 1, which had no digests."""
-    rows = {
-        table: database.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY rowid").fetchall()  # noqa: S608
-        for table, names in {**_SEALED, "decision": ("id", *_SEALED["decision"])}.items()
-    }
-    database.execute("DROP VIEW standing")
-    for table in rows:
-        database.execute(f"DROP TABLE {table}")
-    _make(database)
-    for number, *values in rows["decision"]:
-        database.execute(
-            f"INSERT INTO decision (id, {', '.join(_SEALED['decision'])}, digest) "  # noqa: S608
-            f"VALUES (?{', ?' * len(values)}, ?)",
-            (number, *values, row_digest(*values)),
-        )
-    for values in rows["setting"]:
-        database.execute("INSERT INTO setting VALUES (?, ?, ?)", (*values, row_digest(*values)))
-
-
 def _write(database: sqlite3.Connection, event: Mapping[str, Any], photo: str | None = None) -> int:
     if not str(event["annotator"]).strip():
         raise UsageError("A decision needs the name of its annotator.")
@@ -359,11 +325,11 @@ def _write(database: sqlite3.Connection, event: Mapping[str, Any], photo: str | 
     if odd := [value for value in texts if not isinstance(value, str | None)]:
         raise UsageError(f"A decision has {odd[0]!r} in place of a text.")
     row = {"mask": None, "judged": None, "undoes": None, "at": _now(), **event}
-    values = [row[name] for name in _SEALED["decision"]]
+    values = [row[name] for name in _COLUMNS]
     written = database.execute(
-        "INSERT INTO decision (path, verdict, mask, judged, annotator, at, token, undoes, digest) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [*values, row_digest(*values)],
+        "INSERT INTO decision (path, verdict, mask, judged, annotator, at, token, undoes) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        values,
     )
     if photo is not None:
         _keep_setting(database, f"{_PHOTO} {event['token']}", photo)
@@ -372,7 +338,7 @@ def _write(database: sqlite3.Connection, event: Mapping[str, Any], photo: str | 
 
 def _keep_setting(database: sqlite3.Connection, name: str, value: Any) -> None:
     row = (name, json.dumps(value, ensure_ascii=False))
-    database.execute("INSERT OR REPLACE INTO setting VALUES (?, ?, ?)", (*row, row_digest(*row)))
+    database.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", row)
 
 
 def _written_before(database: sqlite3.Connection, event: Mapping[str, Any]) -> int | None:

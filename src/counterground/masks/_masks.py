@@ -12,11 +12,11 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.files import read_record, sealed_files, write_record, write_text
+from counterground.files import write_text
 from counterground.masks._decisions import standing
 from counterground.masks._review import after_review
 from counterground.photos import Benchmark
-from counterground.reading import parse_json
+from counterground.reading import read_json
 from counterground.text import counted, one_line
 
 DESCRIPTION_FILE = "masks.json"
@@ -140,16 +140,11 @@ def read_masks(folder: Path | str, *, reviewed: bool = True) -> Masks:
     if not is_masks_folder(folder):
         raise UsageError(f"{folder} is not a folder of masks: it has no {DESCRIPTION_FILE}.")
     description = read_description(folder)
-    try:
-        sealed = sealed_files(folder / DESCRIPTION_FILE)
-    except ValueError:  # reading it below says why
-        sealed = None
-    if not (folder / TABLE_FILE).is_file() or (sealed is not None and TABLE_FILE not in sealed):
+    if not (folder / TABLE_FILE).is_file():
         raise CounterGroundError(
             f"Making the masks in {folder} was interrupted: the same command continues from there."
         )
     try:
-        read_record(folder / DESCRIPTION_FILE)
         table = pl.read_csv(folder / TABLE_FILE, schema=TABLE_SCHEMA, glob=False)
         notes = tuple(map(str, description["notes"]))
         str(description["source"])
@@ -170,13 +165,13 @@ def read_masks(folder: Path | str, *, reviewed: bool = True) -> Masks:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """Return the content of ``masks.json``; the table that it seals is not checked.
+    """Return the content of ``masks.json``.
 
     Raises:
         CounterGroundError: it is damaged.
     """
     try:
-        content = parse_json(read_record(folder / DESCRIPTION_FILE, beside=False).decode())
+        content = read_json(folder / DESCRIPTION_FILE)
     except (OSError, ValueError) as error:
         raise CounterGroundError(
             f"{folder / DESCRIPTION_FILE} cannot be read ({error_message(error)}): choose another folder."
@@ -186,16 +181,13 @@ def read_description(folder: Path) -> dict[str, Any]:
     return content
 
 
-def write_description(
-    folder: Path, description: Mapping[str, Any], beside: Mapping[str, str] | None = None
-) -> None:
-    """Write ``masks.json``; ``beside`` as in `write_record`."""
-    text = json.dumps(description, ensure_ascii=False, indent=1)
-    write_record(folder / DESCRIPTION_FILE, text, beside)
+def write_description(folder: Path, description: Mapping[str, Any]) -> None:
+    """Write ``masks.json``."""
+    write_text(folder / DESCRIPTION_FILE, json.dumps(description, ensure_ascii=False, indent=1))
 
 
 def write_table(folder: Path, table: pl.DataFrame, description: Mapping[str, Any]) -> None:
-    """Write ``masks.csv``, and seal it in ``masks.json``, which makes the masks complete."""
+    """Write ``masks.json`` and, last, ``masks.csv``, which makes the masks complete."""
+    write_description(folder, description)
     columns = table.select(pl.col(name).cast(kind) for name, kind in TABLE_SCHEMA.items())
-    digest = write_text(folder / TABLE_FILE, columns.write_csv(float_precision=6))
-    write_description(folder, description, {TABLE_FILE: digest})
+    write_text(folder / TABLE_FILE, columns.write_csv(float_precision=6))

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from counterground.comparison import COUNTERANIMAL, REFEREE
 from counterground.errors import UsageError, check_seed
-from counterground.files import write_record, write_text
+from counterground.files import write_text
 from counterground.inference import Settings, default_label_space, encoder_run
 from counterground.mitigation._bench import Bench
 from counterground.mitigation._classes import Classes, Divided, divide
@@ -154,7 +154,7 @@ def _write(record: MitigationRecord, heads: Mapping[str, MitigatedHead], out: Pa
             write_head(heads[each.name], out / each.head.file, {**about, **_provenance(each.head)})
     write_text(out / "mitigation.csv", record.rows.write_csv())
     content = shareable(json.loads(record.model_dump_json()), but=("contrast",))
-    write_record(out / MITIGATION_FILE, json.dumps(content, indent=2, ensure_ascii=False))
+    write_text(out / MITIGATION_FILE, json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def _usable(

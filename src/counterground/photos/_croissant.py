@@ -28,6 +28,7 @@ from counterground.errors import (
     needs_extra,
 )
 from counterground.files import cache_dir, draft_folder, place_once
+from counterground.hostile import BoundedTarInfo, check_tar_end, check_zip_start
 from counterground.offline import check_online
 from counterground.photos._benchmark import Benchmark, as_written, benchmark_of_frame, describe_gaps
 from counterground.photos._memory import manifest_of_table, note_absent_classes, refuse_shared_names
@@ -37,9 +38,6 @@ from counterground.photos.shards import MAX_TOTAL_BYTES
 from counterground.photos.sources import is_web
 from counterground.privacy import without_query
 from counterground.reading import (
-    BoundedTarInfo,
-    check_tar_end,
-    check_zip_start,
     file_sha256,
     is_file,
     parse_json,

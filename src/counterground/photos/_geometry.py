@@ -17,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from counterground._version import __version__
-from counterground.files import read_checked, write_checked
+from counterground.files import read_rebuildable, write_bytes
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._photo import (
     AnyPhoto,
@@ -140,13 +140,13 @@ def photo_geometry(benchmark: Benchmark, kept: Path | None = None) -> Geometry:
     if kept is None:
         return _with_turned(_measured(benchmark))
     path = kept / f"{_identity(benchmark)}.measures"
-    if (stored := read_checked(path)) is not None:
-        return _with_turned(Geometry(pl.read_ipc(stored), []))
+    if (stored := read_rebuildable(path, pl.read_ipc)) is not None:
+        return _with_turned(Geometry(stored, []))
     found = _measured(benchmark)
     if not found.warnings and not found.unreadable:  # a missing file may come back
         file = BytesIO()
         found.columns.write_ipc(file)
-        write_checked(path, file.getvalue())
+        write_bytes(path, file.getvalue())
     return _with_turned(found)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from polars.exceptions import PolarsError
 
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.files import cache_dir, relative_way, write_parquet, write_text
+from counterground.files import relative_way, write_parquet, write_text
 from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import Benchmark, Discovered, as_written
 from counterground.photos.labels import LabelSpace
@@ -69,8 +69,7 @@ def read_native(folder: Path) -> Benchmark:
         discovery = Discovered.from_json(content)
         design = Design.from_json(content.get("design"))
         masks_root = _resolved(folder / str(content["masks"])) if content.get("masks") else None
-        unpacked = folder.is_relative_to(cache_dir())  # by this program
-        photos = read_parquet(folder / MANIFEST_FILE, foreign=not unpacked)
+        photos = read_parquet(folder / MANIFEST_FILE)
     except (
         OSError,
         ValueError,

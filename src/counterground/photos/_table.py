@@ -53,7 +53,7 @@ def read_table(source: Path) -> pl.DataFrame:
         elif suffix in _JSON_LINES:
             frame = _read_json_lines(source)
         else:
-            frame = read_parquet(source, foreign=True)
+            frame = read_parquet(source)
     except pl.exceptions.NoDataError as error:
         raise CounterGroundError(f"{source} is empty.") from error
     except (OSError, pl.exceptions.PolarsError) as error:

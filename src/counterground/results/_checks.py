@@ -1,4 +1,4 @@
-"""What the tables of a run must hold, if nothing shows that they are unchanged."""
+"""What the tables of a run must hold."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from counterground.results._schema import PREDICTIONS_SCHEMA, RunInfo
 _NEEDED = ("path", "class_index", "class_name", "model", "correct")
 _FRACTIONS = ("confidence",)
 _NOT_NEGATIVE = ("class_index", "true_index", "predicted_index", "true_rank", "top2_gap")
+_ROUNDING = 1e-9
 _FINITE = ("confidence", "top2_gap", "loss_sum", "loss_mean")
 
 
-def check_predictions(info: RunInfo, rows: pl.LazyFrame) -> None:
-    """Refuse predictions that contradict ``run.json`` or hold values that no model gives.
-
-    Scoring checks that a photo occurs once under each setting.
+def check_tables(info: RunInfo, rows: pl.LazyFrame, scores: pl.DataFrame) -> None:
+    """Refuse tables that contradict each other or ``run.json``, or hold values that no model gives.
 
     Args:
         info: the run's record.
         rows: its predictions, with the columns of ``PREDICTIONS_SCHEMA``.
+        scores: its scores, with the columns of ``SCORES_SCHEMA``.
 
     Raises:
         ValueError: what is wrong, with the name of the file.
@@ -46,6 +46,18 @@ def check_predictions(info: RunInfo, rows: pl.LazyFrame) -> None:
         raise ValueError(
             f"run.json: the benchmark has {info.benchmark.n_photos} photos, and {info.counts.photos} counted"
         )
-    for model, count in rows.group_by(KEYS).len().select("model", "len").collect().iter_rows():
+    in_predictions = rows.group_by(KEYS).agg(
+        rows=pl.len(), photos=pl.col("path").n_unique(), right=pl.col("correct").mean()
+    )
+    overall = pl.col("group").is_null() & pl.col("class_index").is_null()
+    in_scores = scores.filter(overall, metric="plain_accuracy").select(*KEYS, "value")
+    both = in_predictions.collect().join(in_scores, on=KEYS, how="left", nulls_equal=True)
+    for model, count, photos, right, value in both.select(
+        "model", "rows", "photos", "right", "value"
+    ).iter_rows():
         if count != expected:
             raise ValueError(f"{name}: {model} has {count} rows, and run.json counts {expected} photos")
+        if photos != count:
+            raise ValueError(f"{name}: a photo of {model} occurs twice")
+        if value is None or abs(value - right) > _ROUNDING:
+            raise ValueError(f"scores.parquet: the accuracy of {model} is not that of {name}")

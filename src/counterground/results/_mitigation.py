@@ -10,7 +10,6 @@ import polars as pl
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import read_record
 from counterground.metrics import DROP, Contrast
 from counterground.results._model_scores import SIGNIFICANT
 from counterground.results._numbers import NOTHING, Estimate, p_value, percent
@@ -309,7 +308,7 @@ def read_mitigation(folder: Path) -> MitigationRecord:
             f"{folder} has no {MITIGATION_FILE}: make one with `counterground mitigate`."
         )
     try:
-        return MitigationRecord.model_validate_json(read_record(path))
+        return MitigationRecord.model_validate_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise CounterGroundError(f"{path} is damaged or of another version: mitigate again.") from error
 

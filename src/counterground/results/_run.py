@@ -15,7 +15,6 @@ from pydantic import ValidationError
 
 from counterground.arguments import texts
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, first_problem
-from counterground.files import read_record, sealed_files
 from counterground.metrics import (
     DROP,
     GROUPS,
@@ -30,12 +29,11 @@ from counterground.metrics import (
     read_answers,
     score_by,
     score_contrast,
-    score_predictions,
     swap_effects,
 )
 from counterground.privacy import shareable
-from counterground.reading import given_path, is_file, read_parquet, scan_parquet
-from counterground.results._checks import check_predictions
+from counterground.reading import given_path, is_file, read_parquet, read_text, scan_parquet
+from counterground.results._checks import check_tables
 from counterground.results._schema import PREDICTIONS_SCHEMA, RUN_FILES, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
 from counterground.results.tables import plain_text
@@ -234,10 +232,7 @@ def _reading(folder: Path) -> Iterator[None]:
 
 
 def open_run(path: Path | str) -> Run:
-    """Read a run folder and check that its tables are unchanged.
-
-    A run without a seal, as earlier versions or other programs write it, is checked value by value, and its
-    scores are recomputed from the predictions.
+    """Read a run folder and check that its tables agree.
 
     Raises:
         UsageError: a file, or something that is not a path.
@@ -255,13 +250,12 @@ def open_run(path: Path | str) -> Run:
             f"{folder} is not a run folder (run.json is missing). Make one with `counterground evaluate`."
         )
     with _reading(folder):
-        info = RunInfo.model_validate_json(read_record(folder / "run.json"))
-        sealed = sealed_files(folder / "run.json") is not None
+        info = RunInfo.model_validate_json(read_text(folder / "run.json"))
         # The working folder may change before all rows are read.
         file = (folder / "predictions.parquet").absolute()
-        rows = scan_parquet(file, foreign=not sealed)
+        rows = scan_parquet(file)
         opened = _OpenedFile(file, rows)
-        scores = read_parquet(folder / "scores.parquet", foreign=not sealed)
+        scores = read_parquet(folder / "scores.parquet")
         columns = rows.collect_schema().names()
         columns = [name for name in columns if name not in attributes(rows.collect_schema())]
     kept = list(SCORES_SCHEMA) if scores.columns == _FIRST_SCORES else scores.columns
@@ -277,10 +271,8 @@ def open_run(path: Path | str) -> Run:
         raise CounterGroundError(
             f"{obstacle} Delete the folder and evaluate again; stored features make that quick."
         )
-    if not sealed:
-        with _reading(folder):
-            check_predictions(info, rows)
-            scores = score_predictions(rows, design=info.benchmark.scored)
+    with _reading(folder):
+        check_tables(info, rows, scores)
     return Run(folder, info, opened, without_mixtures(scores, info))
 
 

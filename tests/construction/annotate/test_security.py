@@ -3,13 +3,13 @@
 import json
 import re
 import socket
+import sqlite3
 import uuid
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from raw_client import RawClient
-from resealed import change_pool
 
 from counterground.construction.annotate.web import picture  # no pool takes in what it is given here
 from counterground.photos import UnreadablePhoto, photo_id
@@ -211,10 +211,11 @@ def test_a_strangers_pool_reaches_no_file_outside(pool, serve, tmp_path):
         "files/link.png",
         "files/out/secret.png",
     )
-    change_pool(
-        pool.root / "decisions.sqlite",
-        *(f"INSERT INTO photo (path, photo_id, class_name) VALUES ('{path}', 'aa', 'x')" for path in paths),
-    )
+    with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
+        raw.executemany(
+            "INSERT INTO photo (path, photo_id, class_name) VALUES (?, 'aa', 'x')",
+            [(path,) for path in paths],
+        )
     client = Client(serve(pool))
     client.enter(client.server.links["ann"])
     for row in range(9, 14):

@@ -19,7 +19,7 @@ from counterground.construction.curation import (
 )
 from counterground.construction.pool import REVIEW_LABELS, SIGNAL_SCHEMA, open_pool
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import DamagedCacheWarning, read_checked
+from counterground.files import DamagedCacheWarning
 
 FIGURES = ["contrast", "entropy", "highlights", "shadows", "sharpness", "size"]
 
@@ -177,7 +177,7 @@ def test_a_killed_run_goes_on(make_pool, cache):
         time.sleep(0.01)
     os.kill(running.pid, signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
-    kept = sum(len(pl.read_ipc(read_checked(shard))) for shard in store.glob("*/[!.]*.measures"))
+    kept = sum(len(pl.read_ipc(shard.read_bytes())) for shard in store.glob("*/[!.]*.measures"))
     assert 0 < kept < 140
     assert pool.signals().is_empty()
     assert curate(pool.root).measured == 140 - kept

@@ -310,7 +310,7 @@ def test_candidates_are_listed_once_and_marked(pool):
 def test_what_a_source_says_about_a_photo_can_be_corrected(pool):
     first, second, *_ = paths(pool)
     pool.update_photos({first: {"licence": "cc-by", "taxon_id": 41}, second: {"cluster": "ann"}})
-    with open_pool(pool.root) as again:  # checks the digests of all rows
+    with open_pool(pool.root) as again:
         photos = again.photos()
     assert photos.select("licence", "taxon_id", "cluster").rows()[:2] == [
         ("cc-by", 41, None),

@@ -15,7 +15,6 @@ from PIL import Image
 from planted_photos import Planted, planted_benchmark
 
 import counterground as cg
-from counterground.files import read_record, write_record
 from counterground.metrics import Contrast, score_predictions
 from counterground.photos import load_photo
 from counterground.reporting import write_report
@@ -214,9 +213,9 @@ def test_of_several_runs_the_one_that_helps_is_the_answer(answers):
 
 def test_a_drop_that_shrinks_because_common_photos_are_lost_is_no_cure(made, tmp_path):
     folder = shutil.copytree(made["planted mitigated"].path, tmp_path / "run")
-    record = json.loads(read_record(folder / "mitigation.json"))
+    record = json.loads((folder / "mitigation.json").read_bytes())
     record["methods"][1]["cost"] = record["methods"][1]["gain"]
-    write_record(folder / "mitigation.json", json.dumps(record))
+    (folder / "mitigation.json").write_text(json.dumps(record))
     page = write_report([cg.open_run(folder)], tmp_path / "report.html", photos=False).read_text()
     answer = words(page).partition(SMALLER)[2].lstrip()
     assert answer.startswith("None without losing accuracy on common photos.")
@@ -226,9 +225,9 @@ def test_a_drop_that_shrinks_because_common_photos_are_lost_is_no_cure(made, tmp
 
 def test_a_drop_that_is_reversed_is_not_mitigated(made, tmp_path):
     folder = shutil.copytree(made["planted mitigated"].path, tmp_path / "run")
-    record = json.loads(read_record(folder / "mitigation.json"))
+    record = json.loads((folder / "mitigation.json").read_bytes())
     record["methods"][1]["mitigated"]["drop"] |= {"value": -0.5, "low": -0.7, "high": -0.3}
-    write_record(folder / "mitigation.json", json.dumps(record))
+    (folder / "mitigation.json").write_text(json.dumps(record))
     below = "The drop is below 0 with text-projection (−50.0 [−70.0, −30.0])"
     reversed_ = f"{below}: accuracy is then lower on common photos"
     assert reversed_ in " ".join(read_mitigation(folder).sentences)

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from counterground.construction.collection._options import API_URL, CollectOptions
 from counterground.construction.collection._taxa import Taxon
 from counterground.errors import CounterGroundError, first_problem
-from counterground.files import cache_dir, check_writable, row_digest, warn_damaged
+from counterground.files import cache_dir, check_writable
 from counterground.http import Answer, Budget, Client, FetchError, PatientClient, RequestLimits, Waiting
 from counterground.text import in_utf8
 
@@ -222,31 +222,25 @@ class _AnswerCache:
             self._connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
             # Answers lost in a power cut are requested again.
             self._connection.execute("PRAGMA synchronous = OFF")
-            self._connection.execute("DROP TABLE IF EXISTS answers")  # of earlier versions, without a digest
             self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS answer (url TEXT PRIMARY KEY, until REAL, body TEXT, digest TEXT)"
+                "CREATE TABLE IF NOT EXISTS answer (url TEXT PRIMARY KEY, until REAL, body TEXT)"
             )
             self._connection.execute("DELETE FROM answer WHERE until < ?", (time.time(),))
 
     def find(self, url: str) -> dict[str, Any] | None:
         with self._clear_errors():
             row = self._connection.execute(
-                "SELECT until, body, digest FROM answer WHERE url = ? AND until > ?", (url, time.time())
+                "SELECT body FROM answer WHERE url = ? AND until > ?", (url, time.time())
             ).fetchone()
         if row is None:
             return None
-        if row[2] != row_digest(url, *row[:2]):
-            warn_damaged(self._path)
-            return None
-        found: dict[str, Any] = json.loads(row[1])
+        found: dict[str, Any] = json.loads(row[0])
         return found
 
     def keep(self, url: str, answer: dict[str, Any], seconds: int) -> None:
         with self._clear_errors():
             values = (url, time.time() + seconds, json.dumps(answer))
-            self._connection.execute(
-                "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?)", (*values, row_digest(*values))
-            )
+            self._connection.execute("INSERT OR REPLACE INTO answer VALUES (?, ?, ?)", values)
 
     def close(self) -> None:
         self._connection.close()

@@ -14,7 +14,7 @@ import polars as pl
 
 from counterground.construction.pool import Pool
 from counterground.errors import CounterGroundError, needs_extra
-from counterground.files import cache_dir, read_checked, write_checked
+from counterground.files import cache_dir, read_rebuildable, write_bytes
 from counterground.inference import map_blocks
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.progress import progress_bar
@@ -157,8 +157,9 @@ class MeasureStore:
 
     def read(self) -> pl.DataFrame:
         """Return all stored measures, as ``MEASURE_SCHEMA``; a damaged file counts as absent."""
-        shards = map(read_checked, sorted(self.folder.glob("[!.]*.measures")))
-        whole = [pl.read_ipc(shard) for shard in shards if shard is not None]
+        files = sorted(self.folder.glob("[!.]*.measures"))
+        shards = [read_rebuildable(file, pl.read_ipc) for file in files]
+        whole = [shard for shard in shards if shard is not None]
         found = pl.concat([pl.DataFrame(schema=MEASURE_SCHEMA), *whole])
         return found.unique("photo_id", keep="first", maintain_order=True)
 
@@ -170,7 +171,7 @@ class MeasureStore:
         name = hashlib.sha256("\n".join(sorted(measures)).encode()).hexdigest()[:32]
         file = BytesIO()
         pl.DataFrame(rows, schema=MEASURE_SCHEMA, orient="row").write_ipc(file)
-        write_checked(self.folder / f"{name}.measures", file.getvalue())
+        write_bytes(self.folder / f"{name}.measures", file.getvalue())
 
 
 # At most this many photos are decoded again after a kill.

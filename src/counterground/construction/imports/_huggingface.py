@@ -18,7 +18,7 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean, n
 from counterground.offline import check_online
 from counterground.photos import is_saved_dataset, label_name
 from counterground.privacy import shareable
-from counterground.reading import is_file, is_folder, try_arrow
+from counterground.reading import is_file, is_folder
 
 _SPEC = re.compile(r"hf:(?P<name>.+?)(?:@(?P<config>[^@:/\\]+))?(?::(?P<split>[^:/\\]+))?")
 _CARRIED = (
@@ -146,8 +146,6 @@ def _load(name: str, config: str | None, wanted: str | None) -> dict[str, Any]:
         check_online(f"Reading the data set {name}")
     try:
         saved = is_saved_dataset(Path(name))
-        if saved:
-            try_arrow(Path(name))
         loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name, config)
     # The library, and the readers beneath it, may raise any exception.
     except Exception as error:

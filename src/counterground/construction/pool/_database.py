@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 import time
 import weakref
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    ColumnElement,
     Connection,
     Engine,
     Float,
@@ -32,11 +31,9 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
-    func,
     select,
 )
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.schema import SchemaItem
 
 from counterground.construction.pool._problems import database_problem
 from counterground.construction.pool._schema import (
@@ -47,11 +44,10 @@ from counterground.construction.pool._schema import (
     TASKS,
 )
 from counterground.errors import CounterGroundError, error_message
-from counterground.files import database_damage, row_digest
 from counterground.reading import parse_json
 
 _APPLICATION = 0x43474E44  # "CGND": marks a pool, not another program's database
-_VERSION = 2  # version 1 had no digests
+_VERSION = 1
 _BUSY_MS = 30_000
 
 METADATA = MetaData()
@@ -62,26 +58,16 @@ def _columns(schema: dict[str, pl.DataType], *keys: str) -> list[Column[Any]]:
     return [Column(name, kinds[kind], primary_key=name in keys) for name, kind in schema.items()]
 
 
-def _sealed(name: str, columns: Sequence[Column[Any]], *more: SchemaItem) -> Table:
-    """Return a table whose rows carry a digest of their values, except an id that the database assigns."""
-    sealed = [column.key for column in columns if column.name != "id"]
-
-    def digest(context: Any) -> str:
-        given = context.get_current_parameters()
-        return row_digest(*(given.get(key) for key in sealed))
-
-    return Table(name, METADATA, *columns, Column("digest", String, default=digest), *more)
-
-
-PHOTO = _sealed("photo", _columns(PHOTO_SCHEMA, "path"), Index("photo_class", "class_name"))
-CANDIDATE = _sealed(
+PHOTO = Table("photo", METADATA, *_columns(PHOTO_SCHEMA, "path"), Index("photo_class", "class_name"))
+CANDIDATE = Table(
     "candidate",
-    _columns(CANDIDATE_SCHEMA, "key", "class_name"),
+    METADATA,
+    *_columns(CANDIDATE_SCHEMA, "key", "class_name"),
     CheckConstraint(f"status IN {CANDIDATE_STATES}"),
     Index("candidate_order", "class_name", "position"),
 )
-SIGNAL = _sealed("signal", _columns(SIGNAL_SCHEMA), Index("signal_path", "path"))
-SETTINGS_TABLE = _sealed("setting", [Column("name", String, primary_key=True), Column("value", String)])
+SIGNAL = Table("signal", METADATA, *_columns(SIGNAL_SCHEMA), Index("signal_path", "path"))
+SETTINGS_TABLE = Table("setting", METADATA, Column("name", String, primary_key=True), Column("value", String))
 DECISION_COLUMNS: list[Column[Any]] = [
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("path", ForeignKey("photo.path"), nullable=False),
@@ -95,9 +81,10 @@ DECISION_COLUMNS: list[Column[Any]] = [
     Column("token", String, nullable=False, unique=True),
     Column("undoes", ForeignKey("decision.id"), unique=True),
 ]
-DECISION = _sealed(
+DECISION = Table(
     "decision",
-    DECISION_COLUMNS,
+    METADATA,
+    *DECISION_COLUMNS,
     Index("decision_photo", "task", "path", "annotator"),
     Index("decision_annotator", "annotator", "task", "id"),
 )
@@ -109,22 +96,11 @@ LEASE = Table(
     Column("annotator", String, primary_key=True),
     Column("until", Float, nullable=False),  # seconds since the epoch
 )
-_TRIGGERS = {
-    f"decision_no_{verb.lower()}": f"CREATE TRIGGER decision_no_{verb.lower()} BEFORE {verb} ON decision "
+_TRIGGERS = tuple(
+    f"CREATE TRIGGER decision_no_{verb.lower()} BEFORE {verb} ON decision "
     "BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END"
     for verb in ("UPDATE", "DELETE")
-}
-
-
-_SEALED = {
-    table.name: [column.name for column in table.columns if column.name not in ("id", "digest")]
-    for table in (PHOTO, CANDIDATE, SIGNAL, SETTINGS_TABLE, DECISION)
-}
-
-
-def digest_of(table: Table) -> ColumnElement[str]:
-    """Return the SQL expression for the digest of a row's current values."""
-    return func.row_digest(*(column for column in table.columns if column.name in _SEALED[table.name]))
+)
 
 
 class DamagedError(Exception):
@@ -149,7 +125,10 @@ def database_errors(path: Path) -> Iterator[None]:
     except UnicodeEncodeError as error:
         raise CounterGroundError(f"{path} cannot hold {error.object[:100]!r}: it is not UTF-8.") from error
     except (DBAPIError, sqlite3.Error) as error:  # the latter from raw connections
-        problem = database_problem(error.orig if isinstance(error, DBAPIError) else error)
+        found = error.orig if isinstance(error, DBAPIError) else error
+        problem = database_problem(found)
+        if problem is None and isinstance(found, sqlite3.OperationalError):  # a table or column is missing
+            problem = f"it is damaged ({error_message(found)}). Restore the file from a backup."
         if problem is None:
             raise
         raise CounterGroundError(f"{path}: {problem}") from error
@@ -163,21 +142,13 @@ def open_database(path: Path, *, create: bool) -> Engine:
 
     Raises:
         CounterGroundError: the file is another program's database, or has a newer version.
-        DamagedError: its tables or triggers are not those it was made with.
         sqlalchemy.exc.DatabaseError: the file is not a database, is damaged, or cannot be written.
     """
     writable = create or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK))
-    engine, filling = (_engine(path),) * 2 if writable else _engines_of_copy(path)
+    engine = _engine(path) if writable else _engine_of_copy(path)
     try:
-        with _transaction(engine, writes=create) as connection, _only_damage():
-            version = _make_or_check(connection, path, create=create)
-        if version == 1:
-            with _transaction(filling, writes=True) as connection, _only_damage():
-                _seal_rows(connection)
-        if not writable:
-            filling.dispose()
-        with _transaction(engine, writes=False) as connection, _only_damage():
-            _check_rows(connection)
+        with _transaction(engine, writes=create) as connection:
+            _make_or_check(connection, path, create=create)
         if writable:  # only once the file is known to be ours
             _keep_log(engine)
     except BaseException:
@@ -197,11 +168,8 @@ def _engine(path: Path, **options: str) -> Engine:
     return engine
 
 
-def _engines_of_copy(path: Path) -> tuple[Engine, Engine]:
-    """Return an engine that reads a copy of the database and of its log, and one that may change it.
-
-    The copy is deleted with the first engine.
-    """
+def _engine_of_copy(path: Path) -> Engine:
+    """Return an engine that reads a copy of the database and of its log; the copy is deleted with it."""
     folder = tempfile.TemporaryDirectory(prefix="counterground-")
     try:
         for name in (path.name, f"{path.name}-wal"):
@@ -212,10 +180,9 @@ def _engines_of_copy(path: Path) -> tuple[Engine, Engine]:
         raise CounterGroundError(
             f"{path} cannot be read, or copied to {folder.name}: {error.strerror or error}."
         ) from error
-    copy = Path(folder.name, path.name)
-    engine = _engine(copy, mode="ro")
+    engine = _engine(Path(folder.name, path.name), mode="ro")
     weakref.finalize(engine, folder.cleanup)
-    return engine, _engine(copy)
+    return engine
 
 
 def _keep_log(engine: Engine) -> None:
@@ -239,19 +206,8 @@ def _transaction(engine: Engine, *, writes: bool) -> Iterator[Connection]:
         yield connection
 
 
-@contextmanager
-def _only_damage() -> Iterator[None]:
-    """Report as damage the errors that no sound database causes, whatever SQLite calls them."""
-    try:
-        yield
-    except DBAPIError as error:
-        if database_problem(error.orig) is not None:
-            raise
-        raise DamagedError(error_message(error.orig or error)) from error
-
-
-def _make_or_check(connection: Connection, path: Path, *, create: bool) -> int:
-    """Make the tables, or check the existing ones; return their version."""
+def _make_or_check(connection: Connection, path: Path, *, create: bool) -> None:
+    """Make the tables, or check that they are a pool's."""
     application, version = (
         connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
         for name in ("application_id", "user_version")
@@ -259,76 +215,29 @@ def _make_or_check(connection: Connection, path: Path, *, create: bool) -> int:
     empty = not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
     if empty and create:
         _make(connection)
-        return _VERSION
+        return
     if application != _APPLICATION:
         raise CounterGroundError(f"{path} is not the database of a pool: name another folder.")
-    if version not in (1, _VERSION):
+    if version != _VERSION:
         raise CounterGroundError(
             f"{path} has version {version}, and this CounterGround reads version {_VERSION}: "
             "upgrade CounterGround."
         )
-    _check_tables(connection, ("digest",) if version == 1 else ())
-    return int(version)
 
 
 def _make(connection: Connection) -> None:
     METADATA.create_all(connection)
-    for trigger in _TRIGGERS.values():
+    for trigger in _TRIGGERS:
         connection.exec_driver_sql(trigger)
     connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION}")
     connection.exec_driver_sql(f"PRAGMA user_version = {_VERSION}")
 
 
-def _seal_rows(connection: Connection) -> None:
-    """Add digests to the rows of version 1, unless another process has done so meanwhile."""
-    if connection.exec_driver_sql("PRAGMA user_version").scalar_one() == _VERSION:
-        return
-    if damage := database_damage(lambda query: connection.exec_driver_sql(query).fetchall(), {}):
-        raise DamagedError(damage)
-    if connection.exec_driver_sql("SELECT 1 FROM pragma_table_info('photo') WHERE name = 'digest'").all():
-        raise DamagedError("its version is not as it was made")
-    connection.exec_driver_sql("DROP TRIGGER decision_no_update")
-    for table, columns in _SEALED.items():
-        names = ", ".join(f'"{name}"' for name in columns)
-        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN digest VARCHAR")
-        connection.exec_driver_sql(f"UPDATE {table} SET digest = row_digest({names})")  # noqa: S608 - constants
-    connection.exec_driver_sql(_TRIGGERS["decision_no_update"])
-    connection.exec_driver_sql(f"PRAGMA user_version = {_VERSION}")
-
-
-def _check_rows(connection: Connection) -> None:
-    """Refuse a database whose structure or rows have a changed byte, or that lacks decisions."""
-    damage = database_damage(lambda query: connection.exec_driver_sql(query).fetchall(), _SEALED)
-    last, count = connection.exec_driver_sql("SELECT coalesce(max(id), 0), count(*) FROM decision").one()
-    if damage or last != count:
-        raise DamagedError(damage or "decisions are missing")
-
-
-def _check_tables(connection: Connection, not_yet: Collection[str]) -> None:
-    """Refuse tables without our columns, and views and triggers not ours, which might undo decisions."""
-    found = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master WHERE type <> 'index'")
-    rows = [tuple(row) for row in found if not str(row[1]).startswith("sqlite_")]
-    named = {name: sql if kind == "trigger" else kind for kind, name, sql in rows}
-    wanted = dict.fromkeys(METADATA.tables, "table") | _TRIGGERS
-    if odd := [name for name in {**named, **wanted} if named.get(name) != wanted.get(name)]:
-        raise DamagedError(f"its {odd[0]!r} is not as it was made")
-    columns = connection.exec_driver_sql(
-        "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
-    )
-    there = {tuple(row) for row in columns}
-    for table in METADATA.tables.values():
-        wanted_columns = [one.name for one in table.columns if one.name not in not_yet]
-        if missing := [name for name in wanted_columns if (table.name, name) not in there]:
-            raise DamagedError(f"its table {table.name} has no column {missing[0]!r}")
-
-
 def _on_connect(raw: Any, _record: Any) -> None:
     raw.isolation_level = None  # transactions begin where _on_begin says, not where the driver guesses
-    raw.create_function("row_digest", -1, row_digest, deterministic=True)
     for pragma in (
         "synchronous = FULL",  # a decision survives a power cut
         "foreign_keys = ON",
-        "trusted_schema = OFF",  # views and triggers of a stranger's file cannot call anything unsafe
         "wal_autocheckpoint = 1",  # SQLite drops the log after a damaged byte: it holds only one commit
     ):
         raw.execute(f"PRAGMA {pragma}").close()

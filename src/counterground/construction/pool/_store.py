@@ -23,7 +23,6 @@ from counterground.construction.pool._database import (
     DamagedError,
     as_frame,
     database_errors,
-    digest_of,
     kind_problem,
     open_database,
     read_setting,
@@ -169,7 +168,6 @@ class Pool:
                 same = update(PHOTO).where(PHOTO.c.path == path)
                 if not connection.execute(same.values(**values)).rowcount:
                     raise CounterGroundError(f"The pool has no photo {path!r}.")
-                connection.execute(same.values(digest=digest_of(PHOTO)))
 
     def photo_file(self, path: str) -> Path:
         """Return the file of a photo or mask.
@@ -220,7 +218,6 @@ class Pool:
                 same = update(CANDIDATE).where(CANDIDATE.c.key == key, CANDIDATE.c.class_name == class_name)
                 if not connection.execute(same.values(**row)).rowcount:
                     raise CounterGroundError(f"The pool has no candidate {key!r} of class {class_name!r}.")
-                connection.execute(same.values(digest=digest_of(CANDIDATE)))
 
     def mark_candidates(self, rows: Sequence[tuple[str, str, str, str | None]]) -> None:
         """Set candidates' ``(key, class_name, status, reason)``; any status but "wanted" counts as a try.
@@ -236,13 +233,11 @@ class Pool:
         mark = same.values(
             status=bindparam("s"), reason=bindparam("r"), tries=CANDIDATE.c.tries + bindparam("t")
         )
-        seal = same.values(digest=digest_of(CANDIDATE))
         with self.connect() as connection:
             for key, class_name, status, reason in rows:
                 values = {"k": key, "c": class_name, "s": status, "r": reason, "t": int(status != "wanted")}
                 if not connection.execute(mark, values).rowcount:
                     raise CounterGroundError(f"The pool has no candidate {key!r} of class {class_name!r}.")
-                connection.execute(seal, {"k": key, "c": class_name})
 
     # Decisions
 
@@ -502,7 +497,7 @@ def _check_kinds(values: Mapping[str, object], schema: Mapping[str, pl.DataType]
 def _keep_setting(connection: Connection, name: str, value: Any) -> None:
     row = {"name": name, "value": json.dumps(value, ensure_ascii=False)}
     statement = insert(SETTINGS_TABLE).values(row)
-    changed = {"value": statement.excluded.value, "digest": statement.excluded.digest}
+    changed = {"value": statement.excluded.value}
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changed))
 
 

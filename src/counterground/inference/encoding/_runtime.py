@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from counterground.errors import CounterGroundError, UsageError, error_message, install_command
-from counterground.files import cache_dir, read_checked, write_checked
+from counterground.files import cache_dir, read_rebuildable, write_bytes
 from counterground.inference.encoding._decode import prepare_blocks
 from counterground.inference.encoding._encode import encode_fn
 from counterground.photos import Benchmark
@@ -148,7 +148,7 @@ def _remembered_or_measured(
     else:
         return _Choice()
     name = f"{key}-{_ANY if choice.photos is None else choice.photos}.choice"
-    write_checked(folder / name, json.dumps(asdict(choice)).encode())
+    write_bytes(folder / name, json.dumps(asdict(choice)).encode())
     if suits and suits.name != name:  # it is damaged
         suits.unlink(missing_ok=True)
     return choice
@@ -161,9 +161,8 @@ def _most(path: Path) -> float:
 
 
 def _read(path: Path) -> _Choice | None:
-    if (kept := read_checked(path)) is None:
+    if (read := read_rebuildable(path, json.loads)) is None:
         return None
-    read = json.loads(kept)
     measured = {name: _Measured(**each) for name, each in read["measured"].items()}
     return _Choice(read["runtime"], read["photos"], measured)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
-from counterground.files import check_writable, database_damage, row_digest, warn_damaged
+from counterground.files import check_writable
 from counterground.models import own_arithmetic
 from counterground.photos import AnyPhoto, UnreadablePhoto, load_photo
 from counterground.progress import progress_bar
@@ -25,23 +25,9 @@ MAX_NEW_TOKENS = 64
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     photo_id TEXT NOT NULL, question TEXT NOT NULL, answer TEXT NOT NULL, converted INTEGER NOT NULL,
-    digest TEXT, PRIMARY KEY (photo_id, question)
+    PRIMARY KEY (photo_id, question)
 ) WITHOUT ROWID
 """
-_COLUMNS = "photo_id, question, answer, converted"
-# The first answer counts, unless it is damaged.
-_PUT = f"""
-INSERT INTO answers ({_COLUMNS}, digest) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE
-SET (answer, converted, digest) = (excluded.answer, excluded.converted, excluded.digest)
-WHERE digest IS NOT row_digest({_COLUMNS})
-"""  # noqa: S608 - constants only
-_FORGET_DAMAGED = f"DELETE FROM answers WHERE digest IS NOT row_digest({_COLUMNS})"  # noqa: S608 - constants
-# Answers of earlier versions, which may have cost money, are taken as they are.
-_ADD_DIGESTS = (
-    "ALTER TABLE answers ADD COLUMN digest TEXT",
-    f"UPDATE answers SET digest = row_digest({_COLUMNS})",  # noqa: S608 - constants only
-)
 
 
 @dataclass(frozen=True)
@@ -56,7 +42,7 @@ class AnswerStore:
     """Answers of one model on disk, by the content of the photo and the question.
 
     Every answer is a transaction of its own: after a crash it is stored as a whole or not at all. If two
-    processes ask the same question, both use the answer that came first. A damaged answer is generated again.
+    processes ask the same question, both use the answer that came first.
 
     Raises:
         CounterGroundError: the file cannot be written or is damaged.
@@ -65,8 +51,6 @@ class AnswerStore:
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
         check_writable(path.parent)
-        if path.is_file() and not path.stat().st_size:
-            warn_damaged(path)
         try:
             self._connection = sqlite3.connect(
                 path, timeout=60, isolation_level=None, check_same_thread=False
@@ -75,23 +59,10 @@ class AnswerStore:
             raise self._failed(error) from error
         try:
             self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.create_function("row_digest", -1, row_digest, deterministic=True)
             self._connection.execute(_SCHEMA)
-            self._check()
         except (sqlite3.Error, UnicodeDecodeError) as error:
             self._connection.close()  # this releases the lock
             raise self._failed(error) from error
-
-    def _check(self) -> None:
-        if damage := database_damage(lambda query: self._connection.execute(query).fetchall(), {}):
-            raise sqlite3.DatabaseError(damage)
-        self._connection.execute("BEGIN IMMEDIATE")  # of two processes only one adds the column
-        if "digest" not in {row[1] for row in self._connection.execute("PRAGMA table_info(answers)")}:
-            for statement in _ADD_DIGESTS:
-                self._connection.execute(statement)
-        if self._connection.execute(_FORGET_DAMAGED).rowcount:
-            warn_damaged(self._path)
-        self._connection.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file."""
@@ -102,24 +73,19 @@ class AnswerStore:
         with self._lock:
             try:
                 row = self._connection.execute(
-                    "SELECT answer, converted, digest FROM answers WHERE photo_id = ? AND question = ?",
+                    "SELECT answer, converted FROM answers WHERE photo_id = ? AND question = ?",
                     (photo_id, question),
                 ).fetchone()
             except sqlite3.Error as error:
                 raise self._failed(error) from error
-        if row is None:
-            return None
-        if row[2] != row_digest(photo_id, question, *row[:2]):
-            warn_damaged(self._path)
-            return None
-        return Answer(row[0], bool(row[1]))
+        return None if row is None else Answer(row[0], bool(row[1]))
 
     def put(self, photo_id: str, question: str, answer: Answer) -> Answer:
         """Store an answer and return the one that counts: the first."""
         with self._lock:
             try:
                 values = (photo_id, question, answer.text, int(answer.converted))
-                self._connection.execute(_PUT, (*values, row_digest(*values)))
+                self._connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", values)
             except sqlite3.Error as error:
                 raise self._failed(error) from error
         return self.get(photo_id, question) or answer

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.files import read_record, sealed_files
 from counterground.reading import read_parquet
 from counterground.reporting._words import DROP_WORDS, Words
 
@@ -125,7 +124,7 @@ def read_study(folder: Path | str) -> StudyResults:
             "folder as --out, again where it was stopped."
         )
     try:
-        content = json.loads(read_record(record))
+        content = json.loads(record.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise CounterGroundError(
             f"The study in {folder} is damaged ({error_message(error)}): run it again into another folder."
@@ -136,17 +135,13 @@ def read_study(folder: Path | str) -> StudyResults:
             f"{folder} holds no study that figures are drawn from ({', '.join(_TABLES)}). A run is named "
             "without --study."
         )
-    foreign = sealed_files(record) is None
-    frames = {
-        stem: _read(folder / f"{stem}.parquet", columns, foreign=foreign)
-        for stem, columns in _TABLES[name].items()
-    }
+    frames = {stem: _read(folder / f"{stem}.parquet", columns) for stem, columns in _TABLES[name].items()}
     return StudyResults(name, folder, frames)
 
 
-def _read(path: Path, columns: tuple[str, ...], *, foreign: bool) -> pl.DataFrame:
+def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
     try:
-        frame = read_parquet(path, foreign=foreign)
+        frame = read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise CounterGroundError(f"{path} is missing or damaged: run the study again.") from error
     lacking = [column for column in columns if column not in frame.columns]

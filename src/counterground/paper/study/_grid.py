@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import check_writable, read_record, warn_damaged, write_record
+from counterground.files import check_writable, warn_damaged, write_text
 from counterground.paper.training import DivergedError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def read_figures(file: Path, names: Sequence[str]) -> dict[str, Any]:
         CounterGroundError: the file is damaged, or lacks one of the names.
     """
     try:
-        found = json.loads(read_record(file))
+        found = json.loads(file.read_bytes())
         return dict(found) | {name: float(found[name]) for name in names}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CounterGroundError(f"{file} is damaged: delete it and run the study again.") from error
@@ -108,7 +108,7 @@ def _is_whole(file: Path) -> bool:
     if not file.is_file():
         return False
     try:
-        json.loads(read_record(file))
+        json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         warn_damaged(file)
         return False
@@ -177,7 +177,7 @@ def _train_one(train: Train[Cell], cell: Cell, file: Path) -> str:
     except DivergedError as error:
         checkpoint.unlink(missing_ok=True)
         return str(error)
-    write_record(file, json.dumps(figures))
+    write_text(file, json.dumps(figures))
     checkpoint.unlink(missing_ok=True)
     return ""
 

@@ -24,7 +24,6 @@ from counterground.files import (
     check_writable,
     write_bytes,
     write_parquet,
-    write_record,
     write_text,
 )
 from counterground.privacy import shareable
@@ -131,8 +130,8 @@ def write_study(study: Study, out: Path, *, seconds: float, failed: str = "") ->
     """
     check_out(out, study.name)
     study = replace(study, answer=f"{study.answer} {failed}".strip())
-    tables = {f"{stem}.parquet": frame for stem, frame in study.results.items()}
-    beside = {name: write_parquet(out / name, frame) for name, frame in tables.items()}
+    for stem, frame in study.results.items():
+        write_parquet(out / f"{stem}.parquet", frame)
     drawn = {stem: _save(figure, out / stem) for stem, figure in study.figures.items()}
     page = out / "index.html"
     write_text(page, _page(study, drawn, seconds))
@@ -147,9 +146,7 @@ def write_study(study: Study, out: Path, *, seconds: float, failed: str = "") ->
         "libraries": {name: version(name) for name in ("matplotlib", "numpy", "polars", "scipy", "torch")},
         "seconds": round(seconds, 1),
     }
-    write_record(
-        out / "run.json", json.dumps(shareable(record), indent=2, ensure_ascii=False, default=_plain), beside
-    )
+    write_text(out / "run.json", json.dumps(shareable(record), indent=2, ensure_ascii=False, default=_plain))
     if failed:
         raise CounterGroundError(f"{failed} The others are in {page}.")
     return page

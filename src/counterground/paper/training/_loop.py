@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import read_checked, write_checked
+from counterground.files import read_rebuildable, write_bytes
 from counterground.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def save_checkpoint(
             tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value).contiguous()
     tensors["losses"] = torch.tensor(losses, dtype=torch.float64)
     tensors["identity"] = torch.tensor(list(identity.encode()), dtype=torch.uint8)
-    write_checked(path, save(tensors))
+    write_bytes(path, save(tensors))
 
 
 def load_checkpoint(
@@ -49,9 +49,8 @@ def load_checkpoint(
     """
     from safetensors.torch import load
 
-    if (kept := read_checked(path)) is None:
+    if (tensors := read_rebuildable(path, load)) is None:
         return []
-    tensors = load(kept)
     found = bytes(tensors["identity"].tolist()).decode()
     if found != identity:
         raise UsageError(

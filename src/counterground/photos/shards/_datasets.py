@@ -29,7 +29,7 @@ from counterground.photos.shards._samples import Sample, photo_suffix
 from counterground.photos.shards._shards import unpack_once, unpack_samples
 from counterground.photos.sources import Source, benchmark_of_rows, find_column, is_web
 from counterground.progress import progress_bar
-from counterground.reading import is_file, try_arrow
+from counterground.reading import is_file
 
 _LAYOUT = 5  # of the unpacked folders: a new number gives a new folder
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -143,7 +143,6 @@ def _open(source: Source, name: str, revision: str | None) -> Any:
     split, config = source.options.get("split"), source.options.get("config")
     with _loading(name):
         if revision is None and is_saved_dataset(Path(name)):
-            try_arrow(Path(name))
             loaded = datasets.load_from_disk(name)
         else:
             if revision is not None:

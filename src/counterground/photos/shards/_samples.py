@@ -11,8 +11,9 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_message
+from counterground.hostile import scan_shard
 from counterground.photos._photo import IMAGE_SUFFIXES
-from counterground.reading import no_panic, scan_parquet
+from counterground.reading import no_panic
 
 MAX_PHOTO_BYTES = 256 * 2**20  # no photograph is larger
 MAX_TOTAL_BYTES = 64 * 2**30
@@ -55,7 +56,7 @@ def open_parquet(shard: Path) -> Iterator[pl.LazyFrame]:
     """
     try:
         with no_panic():
-            yield scan_parquet(shard, foreign=True)
+            yield scan_shard(shard)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = error_message(error)
         raise CounterGroundError(f"{shard.name} is damaged or not a Parquet file ({reason}).") from error

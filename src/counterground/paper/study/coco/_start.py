@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from counterground.errors import UsageError
-from counterground.files import read_checked, write_checked
+from counterground.files import read_rebuildable, write_bytes
 from counterground.paper.study._grid import one_thread
 from counterground.paper.study.coco._objects import (
     COLORS,
@@ -171,16 +171,16 @@ def _normalised(photos: Array) -> torch.Tensor:
 def _write(model: Any, file: Path) -> None:
     from safetensors.torch import save
 
-    write_checked(file, save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
+    write_bytes(file, save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
 
 
 def _read(model: Any, file: Path) -> bool:
     """Load the trained weights into the model; return False if they are absent or damaged."""
     from safetensors.torch import load
 
-    if (kept := read_checked(file)) is None:
+    if (weights := read_rebuildable(file, load)) is None:
         return False
-    model.load_state_dict(load(kept))
+    model.load_state_dict(weights)
     return True
 
 
