@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import ipaddress
 import os
-import socket
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, wraps
-from typing import Any, ParamSpec, TypeVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from counterground.errors import CounterGroundError
@@ -24,14 +20,6 @@ Given = ParamSpec("Given")
 R = TypeVar("R")
 
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
-# Python's audit events of sockets that may reach another machine.
-_EVENTS = {
-    "socket.getaddrinfo",
-    "socket.gethostbyname",
-    "socket.connect",
-    "socket.sendto",
-    "socket.sendmsg",
-}
 # The variables of other libraries for the same purpose; huggingface_hub and datasets read them when imported.
 _OTHERS = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -62,65 +50,6 @@ def check_online(what: str) -> None:
     """
     if is_offline():
         raise CounterGroundError(f"{what} needs the network, and --offline forbids it.")
-
-
-@cache
-def guard_process() -> None:
-    """Make any Python code of this process fail, while ``--offline`` holds, when it contacts another machine.
-
-    For commands, whose process is ours: libraries may open addresses that untrusted files name. Connections,
-    datagrams and look-ups of names end in an ``OSError``. Native code (the look-ups of a C library, say) is
-    not seen, nor is what goes through a connected datagram socket.
-    """
-    sys.addaudithook(_refuse_elsewhere)
-
-
-def _refuse_elsewhere(event: str, given: tuple[Any, ...]) -> None:
-    if event in _EVENTS and is_offline() and not _stays_here(event, *given):
-        raise OSError(errno.ENETUNREACH, "--offline forbids using the network")
-
-
-def _stays_here(event: str, asking: Any, address: Any = None, *_: Any) -> bool:
-    """Return whether a socket reaches only this machine, or a look-up of a name needs no other."""
-    if event in ("socket.getaddrinfo", "socket.gethostbyname"):
-        host = _text(asking)
-        return not host or _is_number(host) or _names_this_machine(host)
-    if asking.family not in (socket.AF_INET, socket.AF_INET6) or address is None:
-        return True  # without an address, it goes where the socket is connected
-    if event == "socket.connect" and asking.type == socket.SOCK_DGRAM:
-        return True  # nothing is sent: programs find their own address this way
-    return _is_own(asking.family, _text(address[0]))
-
-
-def _text(host: str | bytes | bytearray | None) -> str:
-    return host if isinstance(host, str) else bytes(host or b"").decode(errors="replace")
-
-
-def _names_this_machine(host: str) -> bool:
-    return host.lower() in (*_HERE, socket.gethostname().lower())
-
-
-def _is_number(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
-
-
-def _is_own(family: int, host: str) -> bool:
-    """Return whether an address is this machine's own: a socket binds only to those and to groups."""
-    if not _is_number(host):
-        return not host or _names_this_machine(host)
-    number = ipaddress.ip_address(host.partition("%")[0])
-    if number.is_loopback or number.is_multicast:
-        return number.is_loopback
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((host, 0))
-        except OSError:
-            return False
-    return True
 
 
 @contextmanager

@@ -141,47 +141,6 @@ def test_offline_is_obeyed_by_every_command_that_could_use_the_network(seen, opt
         assert "a bug in CounterGround" not in line
 
 
-TRYING = """
-import json, socket
-from planted_photos import Planted
-
-def load():
-    said = []
-    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    for ask in (
-        lambda: socket.create_connection(("photos.example", 80), timeout=5),
-        lambda: socket.create_connection(("203.0.113.1", 9), timeout=5),
-        lambda: socket.gethostbyname("photos.example"),
-        lambda: datagrams.sendto(b"", ("203.0.113.1", 9)),
-        lambda: datagrams.sendmsg([b""], [], 0, ("233.252.0.1", 9)),
-        lambda: socket.create_connection(("127.0.0.1", 9), timeout=5),
-        lambda: socket.create_connection((socket.gethostname(), 9), timeout=5),
-        lambda: socket.socket().connect((b"localhost", 9)),
-        lambda: socket.socket().connect(("", 9)),
-        lambda: socket.gethostbyname("localhost"),
-        lambda: datagrams.sendto(b"", ("127.0.0.1", 9)),
-    ):
-        try:
-            ask()
-            said.append("reached")
-        except OSError as error:
-            said.append(str(error))
-    open("said.json", "w").write(json.dumps(said))
-    return Planted()
-"""
-
-
-@pytest.mark.parametrize("option", ["", " --offline"])
-def test_offline_stops_what_other_code_asks_of_another_machine(seen, tmp_path, option):
-    (tmp_path / "trying.py").write_text(TRYING)
-    command = f"evaluate planted -m {tmp_path}/trying.py:load --out tried --overwrite{option}"
-    ((_, status, _),), complaints = seen([command])
-    assert status == 0, complaints
-    said = json.loads((seen.folder / "said.json").read_text())
-    refused = ["--offline forbids" in each for each in said]
-    assert refused == [bool(option)] * 5 + [False] * 6
-
-
 def test_offline_of_a_function_is_obeyed_by_all_that_it_calls(photos, tmp_path, monkeypatch):
     from photo_server import Running
 

@@ -16,7 +16,7 @@ PAGES = sorted(
     for pattern in ("README.md", "docs/*.md", "src/**/README.md")
     for page in ROOT.glob(pattern)
 )
-ANYWHERE = {"--help", "--debug", "--offline", "--keep-paths"}
+ANYWHERE = {"--help", "--debug", "--offline"}
 (TOP,) = (
     each
     for each in vars(counterground.cli).values()

@@ -28,7 +28,6 @@ from counterground.inference.fitting._estimator import fit_head
 from counterground.metrics import Design
 from counterground.models import HeadSpec, load_model
 from counterground.photos import read_benchmark
-from counterground.privacy import shareable
 
 HEADS = {
     "knn&k=3": KNeighborsClassifier(3, metric="cosine", weights=lambda d: np.exp((1 - d) / 0.07)),
@@ -462,4 +461,4 @@ def test_heads_fitted_on_different_photos_are_told_apart(photos, tiny_clip, tmp_
     other = evaluate_models(read_benchmark(photos), model, SETTINGS, tmp_path / "other", train=train)
     compared = cg.compare([own, other])
     assert any("Heads are fitted on different photos" in line for line in compared.warnings)
-    assert len(compared.points.filter(pl.col("model") == shareable(model))) == 2
+    assert len(compared.points.filter(pl.col("model") == model)) == 2

@@ -18,7 +18,6 @@ from counterground.files import cache_dir
 from counterground.inference import Settings, evaluate_models
 from counterground.models import HeadSpec, left_unchanged, load_model, named_models
 from counterground.photos import read_benchmark
-from counterground.privacy import shareable
 from counterground.results import bibliography, model_cards, open_run, repeat_command, select_models
 
 NAMES = ["ice bear", "black swan", "flamingo"]
@@ -89,8 +88,8 @@ def test_networks_functions_and_ready_models_are_evaluated_under_their_names(eva
         "two towers": "object:TwoTowers",
         "made": "object:lambda",
         "imported": f"{__name__}:make_mean",
-        "ready": shareable(clip),
-        "by spec": shareable(clip),
+        "ready": clip,
+        "by spec": clip,
     }
     assert run.info.counts.ties.keys() == models.keys()
     assert [model.name for model in open_run(run.path).info.models] == list(models)
@@ -565,7 +564,7 @@ def test_a_name_goes_wherever_the_model_goes_and_its_specification_repeats_the_r
     assert evaluate([f"small clip={clip}", (Mean(), small, NAMES)]).predictions.equals(run.predictions)
     with pytest.raises(CounterGroundError, match="holds another run"):
         evaluate([f"another name={clip}", (Mean(), small, NAMES)])
-    assert f"-m 'small clip={shareable(clip)}' -m Mean=MODULE:FUNCTION" in repeat_command(run)
+    assert f"-m 'small clip={clip}' -m Mean=MODULE:FUNCTION" in repeat_command(run)
     assert list(model_cards([run])) == ["small clip", "Mean"]
     assert "what small clip was trained on" in bibliography([run])
     for model in ("small clip", clip):  # options take either
@@ -576,5 +575,5 @@ def test_a_name_goes_wherever_the_model_goes_and_its_specification_repeats_the_r
     assert set(cg.compare(run).models["label"]) == {"small clip", "Mean"}
     page = cg.write_report(run, run.path / "page.html", photos=False).read_text()
     assert page.count("small clip") > 5
-    assert page.count(shareable(clip)) == 2  # in the command, and as the specification
+    assert page.count(clip) == 2  # in the command, and as the specification
     assert "MODULE:FUNCTION stands for a function that returns the model" in page

@@ -12,7 +12,6 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -35,10 +34,10 @@ from counterground.cli._swap import swap
 from counterground.construction.cli import collect, curate, export, import_, label, masks, pool
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError, error_summary, raised_in
 from counterground.files import DamagedCacheWarning
-from counterground.offline import guard_process, is_offline, offline
+from counterground.offline import is_offline, offline
 from counterground.paper.cli import figures, study
 from counterground.plugins import plugin_modules
-from counterground.privacy import kept_paths, masked
+from counterground.privacy import masked
 from counterground.text import one_line
 
 __all__ = ["console", "counterground", "main"]
@@ -63,12 +62,6 @@ _ASCII |= {"…": "...", "≤": "<=", "→": "->", "±": "+-", "©": "(c)"}
     is_flag=True,
     expose_value=False,
     help="Never use the network, only files on this machine (works anywhere in the command).",
-)
-@click.option(
-    "--keep-paths",
-    is_flag=True,
-    expose_value=False,
-    help="Keep absolute paths in runs and reports (works anywhere in the command).",
 )
 @click.pass_context
 def counterground(context: click.Context) -> None:
@@ -104,14 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.showwarning = show_in_one_line
     try:
         _check_encoding(given)
-        words = [word for word in given if word not in ("--debug", "--keep-paths", "--offline")]
+        words = [word for word in given if word not in ("--debug", "--offline")]
         without_network = "--offline" in given or is_offline()
-        if without_network:
-            guard_process()
-        with (
-            kept_paths(keep=True) if "--keep-paths" in given else nullcontext(),
-            offline(forbid=without_network, libraries=True),
-        ):
+        with offline(forbid=without_network, libraries=True):
             status = counterground.main(words, prog_name="counterground", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:

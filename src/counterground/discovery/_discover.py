@@ -75,7 +75,7 @@ def discover_pairs(
         raise UsageError("There is no referee: name at least one model.")
     asked = {
         "referee": _listed([each.name for each in referees]),
-        "referees": {each.name: each.recorded for each in referees},
+        "referees": {each.name: each.spec for each in referees},
         "min_drop": min_drop,
         "min_photos": min_photos,
         "split": split,

@@ -28,7 +28,6 @@ from counterground.inference._record import (
     generated_answers,
     refuse_other_models,
     run_info,
-    shareable_info,
     unreadable_photos,
     write_run,
 )
@@ -158,7 +157,7 @@ def finish_run(
     info = run_info(request, outcomes, predictions, unreadable)
     found = [*info.warnings, *measured.warnings, *_warnings_of_training(request, outcomes), *warnings]
     seconds = round(time.monotonic() - started, 2)
-    info = shareable_info(info.model_copy(update={**more, "seconds": seconds, "warnings": found}))
+    info = info.model_copy(update={**more, "seconds": seconds, "warnings": found})
     scores = without_mixtures(score_predictions(predictions, design=benchmark.design), info)
     run = Run(out, info, predictions, scores)
     write_run(run, request.candidates.space, unreadable, answers)
@@ -345,7 +344,7 @@ def record_of(given: NamedModel, model: Model, **more: Any) -> ModelRecord:
         kind = ImageEncoder.kind
         fingerprint = hashlib.sha256(f"{fingerprint}\n{model.head}\n{head}".encode()).hexdigest()
     return ModelRecord(
-        name=given.name, spec=given.recorded, kind=kind, fingerprint=fingerprint, description=description
+        name=given.name, spec=given.spec, kind=kind, fingerprint=fingerprint, description=description
     )
 
 

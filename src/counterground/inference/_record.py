@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -31,7 +30,6 @@ from counterground.photos import (
     imagenet_names,
     similar_imagenet_name,
 )
-from counterground.privacy import shareable
 from counterground.results import (
     RUN_FILES,
     BenchmarkRecord,
@@ -56,14 +54,6 @@ _BESIDE = (
     "mitigation.*",
     "figures/mitigation.*",
     "heads/*-all-photos.safetensors",
-)
-_AS_THEY_ARE = ("aliases", "templates", "texts")  # of run.json: words that models read, not paths
-# Values of columns, which may look like paths: "/b/beach" is a label of Places365.
-_VALUES = (
-    ("benchmark", "design"),
-    ("train", "design"),
-    ("intervention", "settings"),
-    ("intervention", "source", "design"),
 )
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
 
@@ -197,23 +187,6 @@ def run_info(
     )
 
 
-def shareable_info(info: RunInfo) -> RunInfo:
-    """Return the record as it may be shared, without absolute paths; see `privacy.shareable`."""
-    given = json.loads(info.model_dump_json())
-    shared = shareable(given, but=_AS_THEY_ARE)
-    for *keys, last in _VALUES:
-        before = _at(given, keys)
-        if before is not None:
-            _at(shared, keys)[last] = before[last]
-    return RunInfo.model_validate(shared)
-
-
-def _at(record: Any, keys: Sequence[str]) -> Any:
-    for key in keys:
-        record = None if record is None else record[key]
-    return record
-
-
 def unreadable_photos(benchmark: Benchmark, read: Sequence[ReadStatus]) -> pl.DataFrame:
     """Return ``path, photo_id, reason`` of the photos that some model could not read.
 
@@ -223,7 +196,7 @@ def unreadable_photos(benchmark: Benchmark, read: Sequence[ReadStatus]) -> pl.Da
     for each in read:
         reasons = {**each.reasons, **reasons}
     rows = sorted(reasons)
-    listed = pl.Series("reason", [shareable(reasons[row]) for row in rows], dtype=pl.String)
+    listed = pl.Series("reason", [reasons[row] for row in rows], dtype=pl.String)
     return benchmark.photos[rows].select("path", "photo_id").with_columns(listed)
 
 

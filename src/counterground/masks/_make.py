@@ -37,9 +37,7 @@ from counterground.masks._quality import broken_limits, measure
 from counterground.masks._settings import MaskSettings
 from counterground.masks._sources import Boxes, known_boxes, open_source
 from counterground.photos import Benchmark, UnreadablePhoto, photo_id, photo_size
-from counterground.privacy import shareable
 from counterground.progress import progress_bar
-from counterground.text import in_utf8
 
 _FORMAT = 1
 _DETAIL = "detail"  # the PNG's text entry that holds `Found.detail`
@@ -185,21 +183,20 @@ def _description(
     content = {
         "format": _FORMAT,
         "benchmark": {"name": benchmark.name, "version": benchmark.version},
-        "source": in_utf8(shareable(source)),
-        "source_digest": hashlib.sha256(os.fsencode(_whole(source))).hexdigest(),
+        "source": _whole(source),
         "origin": opened.origin,
         "rough": opened.rough,
         "settings": settings.record(),
         "made_by": opened.record or {},
         "weights": weights and {**vars(weights), "accepted": weights.licence},
         "boxes": hashlib.sha256(json.dumps(sorted(boxes.items())).encode()).hexdigest() if boxes else None,
-        "notes": [in_utf8(note) for note in notes],
+        "notes": notes,
     }
     return json.loads(json.dumps(content))  # type: ignore[no-any-return] # as it is read back
 
 
 def _whole(source: str) -> str:
-    """Return the source; a file or folder as its whole path, of which only a hash is shared."""
+    """Return the source; a file or folder as its whole path."""
     return str(Path(source).resolve()) if Path(source).exists() else source
 
 
@@ -209,7 +206,7 @@ def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> Non
     if is_masks_folder(folder):
         # Limits only judge: existing masks stay as they are.
         before = read_description(folder)
-        if _decides(before) == _decides(description) and _same_source(before, description):
+        if _decides(before) == _decides(description):
             if before != description:  # until all masks are judged again, none is
                 (folder / TABLE_FILE).unlink(missing_ok=True)
                 write_description(folder, description)
@@ -224,18 +221,11 @@ def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> Non
     write_description(folder, description)
 
 
-def _same_source(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Compare where the sources are; earlier versions wrote the path as it was given."""
-    if "source_digest" in before:
-        return bool(before["source_digest"] == now["source_digest"])
-    return bool(shareable(before.get("source")) == now["source"])
-
-
 def _decides(description: dict[str, Any]) -> dict[str, Any]:
     settings = description.get("settings")
     if isinstance(settings, dict):
         settings = {name: value for name, value in settings.items() if name != "limits"}
-    kept = ("format", "benchmark", "made_by", "weights", "boxes")
+    kept = ("format", "benchmark", "source", "made_by", "weights", "boxes")
     return {name: description.get(name) for name in kept} | {"settings": settings}
 
 

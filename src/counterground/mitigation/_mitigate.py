@@ -24,7 +24,6 @@ from counterground.mitigation._split import PARTS
 from counterground.mitigation._trial import Tried, outcome_of, try_method
 from counterground.models import AnyModel, code_version
 from counterground.photos import Benchmark
-from counterground.privacy import shareable
 from counterground.progress import progress_bar
 from counterground.results import MITIGATION_FILE, ExportedHead, MitigationRecord, Run
 from counterground.text import and_more, counted
@@ -153,7 +152,7 @@ def _write(record: MitigationRecord, heads: Mapping[str, MitigatedHead], out: Pa
             about = {"method": each.name, "model": record.model, "benchmark": record.benchmark}
             write_head(heads[each.name], out / each.head.file, {**about, **_provenance(each.head)})
     write_text(out / "mitigation.csv", record.rows.write_csv())
-    content = shareable(json.loads(record.model_dump_json()), but=("contrast",))
+    content = json.loads(record.model_dump_json())
     write_text(out / MITIGATION_FILE, json.dumps(content, indent=2, ensure_ascii=False))
 
 

@@ -14,7 +14,6 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.models._base import Model
 from counterground.models._fingerprint import code_version, combine, tensor_digests
 from counterground.models.specs import expand_specs
-from counterground.privacy import shareable
 
 AnyModel = str | Model | Callable[[], Any] | tuple[Any, ...]
 """A specification, a ready model, a tuple with a network, or a function that returns one of the last two."""
@@ -39,7 +38,7 @@ class NamedModel:
 
     Attributes:
         name: name in tables and charts.
-        spec: its specification, ``object:CLASS`` for an object. Files contain `recorded` instead.
+        spec: its specification, ``object:CLASS`` for an object.
         made: the object: what `wrap_model` takes, or a function that returns that.
         weights: hash of the weights of ``(network, ...)`` when it was given, if other models run code that
             could change them.
@@ -49,11 +48,6 @@ class NamedModel:
     spec: str
     made: Any = field(default=None, compare=False)
     weights: str | None = field(default=None, compare=False)
-
-    @property
-    def recorded(self) -> str:
-        """The specification as it is written into a run: without absolute paths, see `privacy.shareable`."""
-        return shareable(self.spec)
 
     @property
     def runs_code(self) -> bool:
@@ -75,7 +69,7 @@ class NamedModel:
     @cached_property
     def version(self) -> str:
         """What distinguishes a run with this model: name and specification, and the content of an object."""
-        named = self.spec if self.name == self.recorded else f"{self.name}={self.spec}"
+        named = self.spec if self.name == self.spec else f"{self.name}={self.spec}"
         if self.made is None:
             return named
         return f"{named} {code_version(self.made)}"
@@ -124,7 +118,7 @@ def _without_name(model: Any) -> list[NamedModel]:
         return [_object(model)]
     found = _NAME_AND_SPEC.fullmatch(model)
     if found is None:
-        return [NamedModel(shareable(spec), spec) for spec in expand_specs([model])]
+        return [NamedModel(spec, spec) for spec in expand_specs([model])]
     return [_with_name(*found.groups())]
 
 
@@ -152,7 +146,7 @@ def _object(model: Any) -> NamedModel:
     if isinstance(model, Model):
         ours = type(model).__module__.startswith("counterground.")
         spec = model.spec if ours else f"object:{type(model).__name__}"
-        return NamedModel(shareable(spec).removeprefix("object:"), spec, model)
+        return NamedModel(spec.removeprefix("object:"), spec, model)
     if isinstance(model, tuple) and _has_network(model):
         if len(model) not in (2, 3) or not callable(model[1]):
             raise UsageError(

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from counterground.privacy import shareable
 from counterground.results._run import Run
 from counterground.results._schema import ModelRecord
 
@@ -64,7 +63,7 @@ def own_referees(run: Run, name: str) -> list[MeasuredReferee]:
                 record.name, (f"In {name} {record.name} is a mitigated referee: {_NARROW}",), "narrow"
             )
             for record in run.info.models
-            if _is_mitigated(record) and shareable(record.spec) in map(shareable, discovery.referees)
+            if _is_mitigated(record) and record.spec in discovery.referees
         ]
     return found
 
@@ -81,10 +80,6 @@ def _measured(records: Sequence[ModelRecord], specs: Iterable[str]) -> Iterator[
     """
     for spec in dict.fromkeys(specs):
         known = [record for record in records if spec in record.chose]
-        called = [
-            record
-            for record in records
-            if shareable(record.spec) == shareable(spec) and not _is_mitigated(record)
-        ]
+        called = [record for record in records if record.spec == spec and not _is_mitigated(record)]
         for record in known or called:
             yield spec, record.name

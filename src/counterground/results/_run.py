@@ -31,7 +31,6 @@ from counterground.metrics import (
     score_contrast,
     swap_effects,
 )
-from counterground.privacy import shareable
 from counterground.reading import given_path, is_file, read_parquet, read_text, scan_parquet
 from counterground.results._checks import check_tables
 from counterground.results._schema import PREDICTIONS_SCHEMA, RUN_FILES, RunInfo
@@ -387,9 +386,7 @@ def find_models(runs: Sequence[Run], model: str) -> list[str]:
     known = list(dict.fromkeys(record.name for record in records))
     if model in known:
         return [model]
-    if shareable(model) in known:
-        return [shareable(model)]
-    found = list(dict.fromkeys(record.name for record in records if record.spec in (model, shareable(model))))
+    found = list(dict.fromkeys(record.name for record in records if record.spec == model))
     if not found:
         raise UsageError(
             f"No run has the model {model!r}; there are {', '.join(known)}.{did_you_mean(model, known)}"

@@ -17,7 +17,6 @@ from counterground.errors import CounterGroundError, UsageError
 from counterground.inference import Settings, evaluate_models
 from counterground.models import load_model
 from counterground.photos import read_benchmark
-from counterground.privacy import shareable
 
 QUESTION = "What is the main object in the image?"
 CLASSIFIER = """
@@ -61,10 +60,10 @@ def test_three_kinds_give_one_predictions_file_and_one_report(few, tiny_clip, cl
     table = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
     assert table.group_by("model").len()["len"].to_list() == [18, 18, 18]
     assert set(table["label_space"]) == {"confusable"}
-    generated = table.filter(pl.col("model") == shareable(specs[2]))
+    generated = table.filter(pl.col("model") == specs[2])
     assert set(generated["protocol"]) == {"answer-loss"}
     assert generated["loss_sum"].null_count() == 0
-    assert table.filter(pl.col("model") != shareable(specs[2]))["loss_sum"].null_count() == 36
+    assert table.filter(pl.col("model") != specs[2])["loss_sum"].null_count() == 36
     candidates = json.loads((tmp_path / "run" / "label_space.json").read_text())["candidates"]
     assert {len(names) for names in candidates.values()} == {20}
     allowed = {run.info.texts[index] for names in candidates.values() for index in names}
@@ -76,7 +75,7 @@ def test_three_kinds_give_one_predictions_file_and_one_report(few, tiny_clip, cl
     assert scores.filter((pl.col("metric") == "drop") & pl.col("class_index").is_null()).height == 3
     compared = cg.compare(run)
     pairs = set(compared.tests.select("model_a", "model_b").rows())
-    first, second, third = shareable(specs)
+    first, second, third = specs
     assert pairs == {(first, second), (first, third), (second, third)}
     thousand = cg.evaluate(few, specs[:2], out=tmp_path / "thousand", label_space="imagenet")
     assert len(thousand.predictions) == 36

@@ -180,7 +180,6 @@ def test_a_photo_is_named_without_the_folders_above_it(photos, tmp_path, monkeyp
         def generate(self, image, question, *, max_new_tokens):
             raise ValueError("no")
 
-    monkeypatch.delenv("COUNTERGROUND_KEEP_PATHS", raising=False)
     file = next(photos.rglob("*.jpg"))
     with pytest.raises(CounterGroundError, match=re.escape(f"about {file.name} failed: ValueError: no")):
         _generation.generate_all(

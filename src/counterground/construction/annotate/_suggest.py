@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 
 from counterground.errors import UsageError
 from counterground.photos import UnreadablePhoto, load_photo
-from counterground.privacy import shareable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +36,7 @@ class Suggester:
                 f"{spec} cannot encode text, so it cannot suggest labels: "
                 "name a CLIP, such as open_clip:ARCH/TAG."
             )
-        self.spec = shareable(spec)
+        self.spec = spec
         self._model = cast("DualEncoder", model)
         self._features: dict[Path, np.ndarray | None] = {}
         self._texts: dict[tuple[str, ...], np.ndarray] = {}

@@ -16,7 +16,6 @@ from counterground.construction.curation._signals import Flags, Floats, percent,
 from counterground.construction.pool import Pool
 from counterground.models import Encoder
 from counterground.photos import Benchmark
-from counterground.privacy import shareable
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +39,7 @@ class CroppedView(Encoder):
 
     def __init__(self, whole: Encoder, crop: str) -> None:
         self.whole, self.crop = whole, crop
-        self.spec = shareable(f"{whole.spec}, {crop} crop")
+        self.spec = f"{whole.spec}, {crop} crop"
         self.kind = whole.kind  # type: ignore[misc]
         place = f"{whole.fingerprint} {CROPS[crop]} {_PART}"
         self.fingerprint = hashlib.sha256(place.encode()).hexdigest()

@@ -23,7 +23,6 @@ from counterground.inference import (
 )
 from counterground.models import Classifier, Encoder, check_specs, expand_specs
 from counterground.photos import Benchmark, LabelSpace, assign_classes, imagenet_label_space, prompt_templates
-from counterground.privacy import shareable
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def load_referee(spec: str, pool: Pool, photos: pl.DataFrame, running: Settings)
     if len(columns) < 2:
         raise UsageError("A rank needs at least two names: add more with --label-space imagenet or a file.")
     return Referee(
-        spec=shareable(specs[0]),
+        spec=specs[0],
         model=model,
         running=running,
         classes=classes,

@@ -17,7 +17,6 @@ from counterground.construction.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, needs_extra
 from counterground.offline import check_online
 from counterground.photos import is_saved_dataset, label_name
-from counterground.privacy import shareable
 from counterground.reading import is_file, is_folder
 
 _SPEC = re.compile(r"hf:(?P<name>.+?)(?:@(?P<config>[^@:/\\]+))?(?::(?P<split>[^:/\\]+))?")
@@ -107,7 +106,7 @@ def _items(
         fields: dict[str, object] = {name: value for name in _CARRIED if (value := _stripped(row.get(name)))}
         yield Item(
             origin=f"{origin}/{number}",
-            item=where + (f" ({shareable(path)})" if path else ""),
+            item=where + (f" ({path})" if path else ""),
             class_name=classes[text],
             content=image.get("bytes") or file,
             background=None if background is None else str(background),

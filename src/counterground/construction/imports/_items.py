@@ -16,7 +16,6 @@ from counterground.construction.imports._details import Details
 from counterground.construction.imports._report import RejectedItem
 from counterground.errors import CounterGroundError
 from counterground.photos import MOST_PHOTO_BYTES, UnreadablePhoto
-from counterground.privacy import shareable
 from counterground.reading import open_regular
 from counterground.text import counted
 
@@ -196,7 +195,7 @@ def add_items(
             backgrounds.note(outcome.photo.path, item.background)
             if outcome.mask_problem:
                 counts.masks_rejected.append(
-                    RejectedItem(shareable(str(item.mask)), item.class_name, outcome.mask_problem)
+                    RejectedItem(str(item.mask), item.class_name, outcome.mask_problem)
                 )
         progress(done)
         if len(rows) >= _BATCH:

@@ -19,7 +19,7 @@ from counterground.inference.encoding import EncodeFn, PhotoFile, decode_photo, 
 from counterground.inference.request import Settings
 from counterground.inference.store import Block
 from counterground.models import Encoder, NamedModel, freed_memory_kept
-from counterground.offline import guard_process, offline
+from counterground.offline import offline
 
 # Libraries that decide features besides the model. Ray itself refuses another Python or another Ray.
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "timm", "torch", "torchvision", "transformers")
@@ -88,8 +88,7 @@ class Worker:
         self._functions: dict[int, EncodeFn] = {}
         self._memory = ExitStack()  # until the process ends
         self._memory.enter_context(freed_memory_kept())
-        if plan.settings.offline:  # the process is ours, as that of a command
-            guard_process()
+        if plan.settings.offline:
             self._memory.enter_context(offline(libraries=True))
         self._network = threading.Lock()
 

@@ -26,7 +26,6 @@ from counterground.files import (
     write_parquet,
     write_text,
 )
-from counterground.privacy import shareable
 from counterground.reading import read_json
 from counterground.results import Cell, Column, Table
 
@@ -146,7 +145,7 @@ def write_study(study: Study, out: Path, *, seconds: float, failed: str = "") ->
         "libraries": {name: version(name) for name in ("matplotlib", "numpy", "polars", "scipy", "torch")},
         "seconds": round(seconds, 1),
     }
-    write_text(out / "run.json", json.dumps(shareable(record), indent=2, ensure_ascii=False, default=_plain))
+    write_text(out / "run.json", json.dumps(record, indent=2, ensure_ascii=False, default=_plain))
     if failed:
         raise CounterGroundError(f"{failed} The others are in {page}.")
     return page
