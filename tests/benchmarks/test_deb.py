@@ -60,16 +60,6 @@ def test_a_flipped_byte_is_found(tmp_path, make_deb):
         read_deb(deb, ["/a", "/b"])
 
 
-@pytest.mark.parametrize("compression", [".xz", ".gz", ".bz2"])
-def test_a_flipped_byte_behind_the_wanted_files_is_found(tmp_path, make_deb, compression):
-    deb = make_deb(tmp_path / "a_1_all.deb", [("./a", b"a"), ("./b", os.urandom(50_000))], compression)
-    whole = bytearray(deb.read_bytes())
-    whole[-9] ^= 0xFF  # in the checksum of gzip, or of the last block of the others
-    deb.write_bytes(whole)
-    with pytest.raises(CounterGroundError, match="not a complete Debian package"):
-        read_deb(deb, ["/a"])
-
-
 def test_a_damaged_stream_of_gzip_is_one_clear_line(tmp_path, make_deb):
     deb = make_deb(tmp_path / "a_1_all.deb", [("./a", b"a" * 50_000)], ".gz")
     whole = deb.read_bytes()
@@ -82,13 +72,6 @@ def test_a_damaged_stream_of_gzip_is_one_clear_line(tmp_path, make_deb):
             refused.append(str(error))
     assert refused
     assert all("is not a complete Debian package" in line and "\n" not in line for line in refused)
-
-
-def test_more_bytes_than_a_package_has_are_refused(tmp_path, make_deb, monkeypatch):
-    monkeypatch.setattr(_deb, "MAX_TOTAL_BYTES", 2**20)
-    deb = make_deb(tmp_path / "a_1_all.deb", [("./a", b"a"), ("./b", bytes(2**20))])
-    with pytest.raises(CounterGroundError, match="it has more than 1,048,576 bytes"):
-        read_deb(deb, ["/a"])
 
 
 class TestBroughtPackages:

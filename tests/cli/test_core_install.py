@@ -26,7 +26,7 @@ EXTRAS = {
     "urls": "requests urllib3",
     "datasets": "datasets",
     "heads": "sklearn",
-    "construction": "duckdb imagehash segno sqlalchemy starlette uvicorn",
+    "construction": "duckdb imagehash sqlalchemy starlette uvicorn",
     "counteranimal": "gdown",
     "coco": "pycocotools",
     "intervention": "cv2",

@@ -50,31 +50,3 @@ def test_one_photo_a_host_has_no_time_for_does_not_hold_up_the_others():
             hosts.finish(task)
     assert [(one.url, reason) for one, reason in left] == [("http://a/0", "busy (4 tries)")]
     assert now < 60
-
-
-def test_a_redirect_waits_for_the_host_it_leads_to():
-    queue = HostQueue([Task("http://a/1", None), Task("http://b/1", None)], per_host=1)
-    first = queue.take(0.0)
-    assert queue.follow(first, "http://b/2") == ""
-    second = queue.take(0.0)
-    assert second.address == "http://b/2"
-    assert queue.take(0.0) is None  # one at a time there
-    queue.finish(second)
-    assert queue.take(0.0).address == "http://b/1"
-
-
-def test_a_redirected_task_that_fails_begins_at_its_own_address_again():
-    queue = HostQueue([Task("http://a/1", None)], first_pause=1.0)
-    task = queue.take(0.0)
-    queue.follow(task, "http://b/2")
-    queue.fail(queue.take(0.0), FetchError("broken", again=True), 0.0)
-    assert queue.take(5.0).address == "http://a/1"
-
-
-def test_redirects_that_go_on_or_come_back_are_not_followed():
-    queue = HostQueue([Task("http://a/1", None)])
-    assert queue.follow(queue.take(0.0), "http://a/1") == "too many redirects"
-    queue = HostQueue([Task("http://a/1", None)])
-    followed = [queue.follow(queue.take(0.0), f"http://a/{number}") for number in range(2, 8)]
-    assert followed == ["", "", "", "", "", "too many redirects"]
-    assert queue.take(9.0) is None

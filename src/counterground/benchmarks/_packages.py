@@ -6,23 +6,21 @@ The cache keeps one folder per package version under ``cache_dir()/packages``, w
 
 from __future__ import annotations
 
-import bz2
 import contextlib
-import gzip
 import importlib
 import io
 import json
-import lzma
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote
 
 from counterground.errors import CounterGroundError, error_message
@@ -38,8 +36,6 @@ if TYPE_CHECKING:
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60
 MAX_MEMBER_BYTES = 64 * 2**20  # the largest photograph we read is 6 MB; more is a broken or hostile package
-MAX_TOTAL_BYTES = 4 * 2**30  # the largest package we read has 0.3 GB
-_CHUNK = 2**20
 _APT_SECONDS = 1800  # 81 MB is the largest package; connections below 50 kB/s are given up
 
 
@@ -54,129 +50,43 @@ def read_deb(deb: Path, wanted: Iterable[str]) -> dict[str, bytes]:
             that this Python cannot read.
     """
     try:
-        return _wanted(deb, set(wanted))
-    except CounterGroundError:
-        raise
+        with open_regular(deb) as file, _data(file) as archive:
+            return _wanted(archive, set(wanted))
     except Exception as error:  # decompressors have errors of their own
         raise CounterGroundError(
             f"{deb} is not a complete Debian package ({error_message(error)}); delete it and get it again."
         ) from error
 
 
-def _wanted(deb: Path, wanted: set[str]) -> dict[str, bytes]:
+def _wanted(archive: tarfile.TarFile, wanted: set[str]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    total = 0
-    with (
-        _data_stream(deb) as stream,
-        tarfile.open(fileobj=stream, mode="r|", tarinfo=BoundedTarInfo) as archive,
-    ):
-        for member in archive:
-            total += member.size
-            if total > MAX_TOTAL_BYTES:
-                raise ValueError(f"it has more than {MAX_TOTAL_BYTES:,} bytes")
-            name = _absolute(member.name)
-            if name not in wanted or name in found or not member.isreg():
-                continue
-            if member.size > MAX_MEMBER_BYTES:
-                raise CounterGroundError(
-                    f"{deb}: {name} claims {member.size} bytes, more than any photograph; "
-                    "get a fresh copy of the package."
-                )
-            content = archive.extractfile(member)
-            assert content is not None
-            found[name] = content.read()
-        _read_to_end(stream)
+    for member in archive:
+        name = "/" + member.name.removeprefix("./").lstrip("/")
+        if name not in wanted or name in found or not member.isreg():
+            continue
+        if member.size > MAX_MEMBER_BYTES:
+            raise ValueError(f"{name} claims {member.size} bytes, more than any photograph")
+        content = archive.extractfile(member)
+        assert content is not None
+        found[name] = content.read()
     return found
 
 
-def _read_to_end(stream: IO[bytes]) -> None:
-    """Read what is left: a decompressor compares its checksum at the very end."""
-    for _ in range(MAX_TOTAL_BYTES // _CHUNK):
-        if not stream.read(_CHUNK):
-            return
-    raise ValueError("it has no end")
-
-
-@contextmanager
-def _data_stream(deb: Path) -> Iterator[IO[bytes]]:
-    """Yield the decompressed ``data.tar`` of ``deb``."""
-    with open_regular(deb) as file:
-        name, size = _find_data_member(file)
-        section = io.BufferedReader(_Section(file, size))
-        with section, _decompress(name, section, deb) as stream:
-            yield stream
-
-
-def _find_data_member(file: IO[bytes]) -> tuple[str, int]:
+def _data(file: IO[bytes]) -> tarfile.TarFile:
+    """Open the last member of a package, ``data.tar`` with any compression."""
     if file.read(len(_AR_MAGIC)) != _AR_MAGIC:
         raise ValueError("no ar header")
-    while header := file.read(_AR_HEADER):
-        if len(header) < _AR_HEADER or header[58:60] != b"`\n":
-            raise ValueError("broken ar header")
-        name = header[:16].decode("ascii", "replace").strip().rstrip("/")
-        size = int(header[48:58])
-        if size < 0:
-            raise ValueError("broken ar header")
+    while len(header := file.read(_AR_HEADER)) == _AR_HEADER:
+        name, size = header[:16].decode("ascii").rstrip(" /"), int(header[48:58])
+        if name == "data.tar.zst" and sys.version_info < (3, 14):  # of Ubuntu
+            try:
+                file = importlib.import_module("zstandard").open(file, "rb")
+            except ModuleNotFoundError as error:
+                raise ValueError("it is packed with zstd: run `pip install zstandard`") from error
         if name.startswith("data.tar"):
-            return name, size
-        file.seek(size + size % 2, io.SEEK_CUR)
+            return tarfile.open(fileobj=file, mode="r|*", tarinfo=BoundedTarInfo)
+        file.seek(max(0, size + size % 2), io.SEEK_CUR)
     raise ValueError("no data.tar member")
-
-
-def _decompress(name: str, section: IO[bytes], deb: Path) -> IO[bytes]:
-    suffix = name.removeprefix("data.tar")
-    match suffix:
-        case ".xz":
-            return cast("IO[bytes]", lzma.LZMAFile(section))
-        case ".gz":
-            return cast("IO[bytes]", gzip.GzipFile(fileobj=section))
-        case ".bz2":
-            return cast("IO[bytes]", bz2.BZ2File(section))
-        case "":
-            return section
-        case ".zst":
-            return _zstd(section, deb)
-    raise ValueError(f"unknown compression {suffix!r}")
-
-
-def _zstd(section: IO[bytes], deb: Path) -> IO[bytes]:
-    # Debian packs with xz, Ubuntu with zstd, which the standard library reads only from Python 3.14 on.
-    for module, call in (("compression.zstd", "ZstdFile"), ("zstandard", "open")):
-        try:
-            opener = getattr(importlib.import_module(module), call)
-        except ImportError:
-            continue
-        return cast("IO[bytes]", opener(section, "rb"))
-    raise CounterGroundError(
-        f"{deb} is packed with zstd, which this Python cannot read; run `pip install zstandard` "
-        "or provide Debian's own package, which is packed with xz."
-    )
-
-
-def _absolute(name: str) -> str:
-    return "/" + name.removeprefix("./").lstrip("/")
-
-
-class _Section(io.RawIOBase):
-    """The next ``size`` bytes of a file; a shorter file is an error, not a silent end."""
-
-    def __init__(self, file: IO[bytes], size: int) -> None:
-        self._file = file
-        self._left = size
-
-    def readable(self) -> bool:
-        """A section can only be read."""
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        """Fill ``buffer``; return how many bytes were read."""
-        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        chunk = self._file.read(min(len(view), self._left))
-        if not chunk and self._left and len(view):
-            raise EOFError("the file is cut short")
-        view[: len(chunk)] = chunk
-        self._left -= len(chunk)
-        return len(chunk)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from counterground.http._budget import DAY, HOUR, MINUTE, Budget, Limit, Waiting, refuse_long_wait
 from counterground.http._client import (
-    TRANSIENT,
     Answer,
     Client,
     FetchError,
@@ -13,7 +12,6 @@ from counterground.http._client import (
     retry_pause,
     user_agent,
 )
-from counterground.http._deadline import Deadline, deadline_opener
 from counterground.http._fetch_loop import DownloadSettings, FetchLoop, Pacer
 from counterground.http._hosts import HostQueue, Task
 
@@ -21,11 +19,9 @@ __all__ = [
     "DAY",
     "HOUR",
     "MINUTE",
-    "TRANSIENT",
     "Answer",
     "Budget",
     "Client",
-    "Deadline",
     "DownloadSettings",
     "FetchError",
     "FetchLoop",
@@ -37,7 +33,6 @@ __all__ = [
     "Task",
     "Waiting",
     "backoff",
-    "deadline_opener",
     "refuse_long_wait",
     "retry_after",
     "retry_pause",

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
+import queue
 import random
 import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
-from urllib.parse import urljoin
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 from counterground._version import __version__
 from counterground.errors import CounterGroundError
 from counterground.http._budget import Budget, Waiting, refuse_long_wait
-from counterground.http._deadline import Deadline
 from counterground.offline import check_online, is_local
-from counterground.privacy import without_query
+from counterground.privacy import masked, without_query
 
 if TYPE_CHECKING:
     import requests
-
-    from counterground.http._session import Session
+    from tenacity import RetryCallState
 
 T = TypeVar("T")
 
 _CHUNK = 1 << 16
 _CONNECT_TIMEOUT = 10.0
-MOST_REDIRECTS = 5
-_MOST_OF_A_REFUSAL = 4096
+_MOST_REDIRECTS = 5
+_MOST_OF_A_REFUSAL = 1 << 16
 _PARTIAL, _NO_SUCH_RANGE = 206, 416
 _PART = re.compile(r"bytes [0-9]+-[0-9]+/([0-9]{1,18})")
 
@@ -63,22 +62,14 @@ class RequestLimits:
 
 @dataclass(frozen=True)
 class _Request:
-    """One request; ``have`` bytes of the file, which was at ``version`` then, are already here."""
+    """One request; ``have`` bytes of the file are already here."""
 
     url: str
     method: str = "GET"
     follow: bool = True
+    data: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     have: int | None = None
-    version: str = ""
-
-    @property
-    def headers(self) -> dict[str, str] | None:
-        """Headers beyond those of every request."""
-        if self.have is None and self.method != "HEAD":
-            return None
-        # The request is for the size, or a part, of the file itself, not of a compressed copy.
-        plain = {"Accept-Encoding": "identity"}
-        return plain | ({"Range": f"bytes={self.have}-", "If-Range": self.version} if self.have else {})
 
 
 @dataclass(frozen=True)
@@ -100,7 +91,6 @@ class FetchError(Exception):
         status: status of the answer; None if there was none.
         excerpt: beginning of the body of a refusal.
         received: bytes of the body that were read anyway.
-        location: target of a redirect that was not followed.
     """
 
     def __init__(
@@ -113,12 +103,10 @@ class FetchError(Exception):
         status: int | None = None,
         excerpt: bytes = b"",
         received: int = 0,
-        location: str | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason, self.again, self.busy, self.wait = reason, again, busy, wait
         self.status, self.excerpt, self.received = status, excerpt, received
-        self.location = location
 
 
 def user_agent(contact: str | None = None) -> str:
@@ -133,7 +121,7 @@ class Client:
         self._agent = agent
         self._limits = limits or RequestLimits()
         self._thread = threading.local()
-        self._sessions: list[Session] = []
+        self._sessions: list[requests.Session] = []
 
     def fetch(
         self,
@@ -141,14 +129,18 @@ class Client:
         *,
         method: str = "GET",
         follow: bool = True,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
         stop: threading.Event | None = None,
     ) -> Answer:
         """Return the answer from an address.
 
         Args:
             url: the address.
-            method: "GET" or "HEAD".
+            method: "GET", "HEAD" or "POST".
             follow: whether to follow redirects, a few at most.
+            data: what is sent with the request.
+            headers: further headers.
             stop: event that ends reading once it is set.
 
         Raises:
@@ -156,12 +148,14 @@ class Client:
             CounterGroundError: ``--offline``, and the address is on another machine.
         """
         body = bytearray()
-        with self._answer(_Request(url, method, follow=follow), stop) as (response, chunks):
+        # HEAD asks for the size of the file itself, not of a compressed copy.
+        more = {"Accept-Encoding": "identity"} if method == "HEAD" else dict(headers or {})
+        with self._answer(_Request(url, method, follow, data, more), stop) as (response, chunks):
             for chunk in chunks:
                 body += chunk
             return Answer(response.headers, bytes(body))
 
-    def save(self, url: str, path: Path, *, follow: bool = True, stop: threading.Event | None = None) -> int:
+    def save(self, url: str, path: Path, *, stop: threading.Event | None = None) -> int:
         """Write the body of an address to a file, in chunks, and return the number of bytes received.
 
         A partial file from an earlier call is resumed if the server says that the file has not changed
@@ -176,7 +170,9 @@ class Client:
             found = mark.is_file() and part.is_file()
             version = _sendable(mark.read_text("utf-8", "replace")) if found else ""
             have = part.stat().st_size if version else 0
-            came = self._append(_Request(url, follow=follow, have=have, version=version), part, mark, stop)
+            headers = {"Accept-Encoding": "identity"}
+            headers |= {"Range": f"bytes={have}-", "If-Range": version} if have else {}
+            came = self._append(_Request(url, headers=headers, have=have), part, mark, stop)
             part.replace(path)
             mark.unlink(missing_ok=True)
         except OSError as error:
@@ -210,83 +206,111 @@ class Client:
         import requests
         import urllib3
 
-        body = _Body(self._limits.most_bytes, stop)
-        with Deadline(self._limits.longest) as deadline:
-            try:
-                with self._open(request) as response:
-                    self._check_status(response, request)
-                    yield response, body.chunks(response, request.have or 0)
-            except FetchError as error:
-                error.received = body.received
+        body, ends = _Body(self._limits.most_bytes, stop), time.monotonic() + self._limits.longest
+        passed = threading.Event()
+        try:
+            with self._open(request, ends) as response, _shut_down(response, ends, passed):
+                self._check_status(response, request)
+                yield response, body.chunks(response, request.have or 0)
+        except FetchError as error:
+            error.received = body.received
+            if not passed.is_set():
                 raise
-            except ValueError as error:  # how requests says that an address cannot be used
-                raise FetchError(f"the address cannot be used ({type(error).__name__})") from error
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-                if not deadline.passed:
-                    reason = "the connection broke off" if body.received else self._reason(error)
-                    raise FetchError(reason, again=True, received=body.received) from error
-        if deadline.passed:
-            reason = f"it took more than {self._limits.longest:g} s"
-            raise FetchError(reason, again=True, received=body.received)
+        except ValueError as error:  # how requests says that an address cannot be used
+            raise FetchError(f"the address cannot be used ({type(error).__name__})") from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            if not passed.is_set():
+                reason = "the connection broke off" if body.received else self._reason(error)
+                raise FetchError(reason, again=True, received=body.received) from error
+        if passed.is_set():
+            raise self._late(body.received)
+
+    def _late(self, received: int = 0) -> FetchError:
+        return FetchError(f"it took more than {self._limits.longest:g} s", again=True, received=received)
 
     def close(self) -> None:
         """Close the connections of all threads."""
         for session in self._sessions:
             session.close()
 
-    def _session(self) -> Session:
-        from counterground.http._session import Session
+    def _session(self) -> requests.Session:
+        import requests
 
         if not hasattr(self._thread, "session"):
-            self._thread.session = Session()
-            self._thread.session.headers["User-Agent"] = self._agent
-            self._sessions.append(self._thread.session)
-        session: Session = self._thread.session
-        return session
+            session = self._thread.session = requests.Session()
+            session.headers["User-Agent"] = self._agent
+            session.auth = _as_it_is  # else a .netrc would replace the key of a request
+            # To follow a redirect, requests would read its whole body, however long.
+            setattr(session, "get_redirect_target", lambda _: None)  # noqa: B010 - mypy forbids assigning it
+            self._sessions.append(session)
+        found: requests.Session = self._thread.session
+        return found
 
-    def _open(self, request: _Request) -> requests.Response:
+    def _open(self, request: _Request, ends: float) -> requests.Response:
         """Send the request, and follow redirects without reading their bodies."""
-        timeout = (min(_CONNECT_TIMEOUT, self._limits.timeout), self._limits.timeout)
         url = request.url
-        for _ in range(1 + MOST_REDIRECTS):
+        for _ in range(1 + _MOST_REDIRECTS):
             if not is_local(url):
                 check_online(f"Fetching {without_query(url)}")
-            response = self._session().request(
-                request.method, url, headers=request.headers, stream=True, timeout=timeout
-            )
+            response = self._begin(request, url, ends)
             if not (request.follow and response.is_redirect):
                 return response
             response.close()
             url = _redirected(url, response.headers["Location"])
         raise FetchError("too many redirects")
 
+    def _begin(self, request: _Request, url: str, ends: float) -> requests.Response:
+        """Return an answer whose headers have come; a server that drips them is left at the deadline."""
+        session, came = self._session(), queue.SimpleQueue[Any]()
+
+        def ask() -> None:
+            try:
+                response = session.request(
+                    request.method,
+                    url,
+                    data=request.data,
+                    headers=dict(request.headers),
+                    stream=True,
+                    timeout=(min(_CONNECT_TIMEOUT, self._limits.timeout), self._limits.timeout),
+                    # A request to this machine goes to no proxy, which may be another one.
+                    proxies={"no_proxy": str(urlsplit(url).hostname)} if is_local(url) else None,
+                )
+            except Exception as error:  # raised in the thread that waits
+                came.put(error)
+            else:
+                came.put(response)
+
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            found = came.get(timeout=max(0.0, ends - time.monotonic()))
+        except queue.Empty:
+            del self._thread.session  # the other thread still uses it
+            raise self._late() from None
+        if isinstance(found, Exception):
+            raise found
+        response: requests.Response = found
+        return response
+
     def _check_status(self, response: requests.Response, request: _Request) -> None:
         status = response.status_code
         if status == 200 or (status == _PARTIAL and _begins_at(response.headers, request.have)):
             return
-        reason, location = f"the server answered {status}", None
+        reason = f"the server answered {status}"
         if response.is_redirect:
-            location = _redirected(response.url, response.headers["Location"])
-            reason += f", a redirect to {without_query(location)[:200]}"
+            reason += f", a redirect to {masked(without_query(response.headers['Location']))[:200]}"
         wait = retry_after(response.headers.get("Retry-After"))
         # Without a time to wait, a 503 may concern this address alone.
         busy = status == 429 or (status == 503 and wait is not None)
-        again = status in TRANSIENT
+        excerpt = self._excerpt(response)
         raise FetchError(
-            reason,
-            again=again,
-            busy=busy,
-            wait=wait,
-            status=status,
-            excerpt=self._excerpt(response),
-            location=location,
+            reason, again=status in TRANSIENT, busy=busy, wait=wait, status=status, excerpt=excerpt
         )
 
     def _excerpt(self, response: requests.Response) -> bytes:
         import urllib3
 
         try:
-            excerpt: bytes = response.raw.read1(_MOST_OF_A_REFUSAL, decode_content=True)
+            excerpt: bytes = response.raw.read(_MOST_OF_A_REFUSAL, decode_content=True)
         except (urllib3.exceptions.HTTPError, OSError):
             return b""
         return excerpt
@@ -306,15 +330,39 @@ class Client:
         return "the host refuses connections" if refused else "no connection"
 
 
+@contextmanager
+def _shut_down(response: requests.Response, ends: float, passed: threading.Event) -> Iterator[None]:
+    """End reads of a body at the deadline: a time-out is per read, so a server that drips would hold us."""
+
+    def end() -> None:
+        passed.set()
+        with suppress(ValueError, OSError):  # the server may have closed it a moment before
+            response.raw.shutdown()
+
+    timer = threading.Timer(max(0.0, ends - time.monotonic()), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
 def _redirected(url: str, location: str) -> str:
     """Return where a redirect leads.
 
     Raises:
-        FetchError: it leads out of TLS, where anybody could read and change the answer.
+        FetchError: it leads out of TLS, where anybody could read and change the answer, or to this machine.
     """
     target = urljoin(url, location)
     if url.lower().startswith("https:") and target.lower().startswith("http:"):
         raise FetchError("a redirect from https to http, which is not followed")
+    if is_local(target) and not is_local(url):
+        raise FetchError("a redirect to this machine, which is not followed")
     return target
 
 
@@ -399,19 +447,25 @@ class PatientClient:
             FetchError: a retry does not help, or has not helped.
             CounterGroundError: the daily budget is spent, or the server asks for a long pause.
         """
-        for tries in range(1, _TRIES + 1):
+        from tenacity import Retrying, retry_if_exception, stop_after_attempt
+
+        def once() -> T:
             asked_at = self._wait_for_budget()
             try:
-                try:
-                    answer = self._client.fetch(url, method=method, follow=follow)
-                finally:
-                    self._budget.arrived("requests", asked_at)
-                return read(answer)
-            except FetchError as error:
-                if not error.again or tries == _TRIES:
-                    raise
-                self._pause(tries, error)
-        raise AssertionError("the last try returns or raises")
+                answer = self._client.fetch(url, method=method, follow=follow)
+            finally:
+                self._budget.arrived("requests", asked_at)
+            return read(answer)
+
+        may_help = retry_if_exception(lambda error: isinstance(error, FetchError) and error.again)
+        retrying = Retrying(
+            stop=stop_after_attempt(_TRIES),
+            retry=may_help,
+            wait=self._pause,
+            before_sleep=self._announce,
+            reraise=True,
+        )
+        return retrying(once)
 
     def close(self) -> None:
         """Close the connections."""
@@ -425,15 +479,23 @@ class PatientClient:
             time.sleep(min(wait, 5.0))
         return self._budget.taken_at
 
-    def _pause(self, tries: int, error: FetchError) -> None:
+    def _pause(self, state: RetryCallState) -> float:
+        return retry_pause(state.attempt_number, self._first_pause, _LONGEST_PAUSE, _failure(state).wait)
+
+    def _announce(self, state: RetryCallState) -> None:
+        error = _failure(state)
         if error.wait is not None and error.wait > _LONGEST_RETRY_AFTER:
             raise CounterGroundError(
                 f"The server asks for a pause of {error.wait / 60:,.0f} minutes. What was fetched is kept: "
                 "run the same command again after that."
             )
-        pause = retry_pause(tries, self._first_pause, _LONGEST_PAUSE, error.wait)
-        self._waiting(f"{error.reason}: waiting {pause:,.0f} s")
-        time.sleep(pause)
+        self._waiting(f"{error.reason}: waiting {state.upcoming_sleep:,.0f} s")
+
+
+def _failure(state: RetryCallState) -> FetchError:
+    error = state.outcome and state.outcome.exception()
+    assert isinstance(error, FetchError)
+    return error
 
 
 def backoff(failures: int, first: float, longest: float) -> float:

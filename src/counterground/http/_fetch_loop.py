@@ -115,8 +115,8 @@ class FetchLoop(ABC, Generic[T, R]):
         """Record that an address is given up; ``again``: whether it may be there another time."""
 
     def fetch(self, task: Task[T]) -> bytes:
-        """In a thread: return the body of a task's address. A redirect becomes a request of its own."""
-        return self.client.fetch(task.address, follow=False, stop=self.stop).body
+        """In a thread: return the body of a task's address."""
+        return self.client.fetch(task.url, stop=self.stop).body
 
     def pause(self) -> None:
         """Hook that is called at least every two seconds."""
@@ -154,7 +154,7 @@ class FetchLoop(ABC, Generic[T, R]):
             task = self._hosts.take(now)
             if task is None:
                 return
-            pause = self._pacer.seconds_to_wait(task.address) if self._pacer else 0.0
+            pause = self._pacer.seconds_to_wait(task.url) if self._pacer else 0.0
             if pause > 0:
                 self._hosts.put_back(task, now + pause)
             else:
@@ -185,10 +185,6 @@ class FetchLoop(ABC, Generic[T, R]):
         if self.stop.is_set():
             return
         self._count(task, error.received)
-        if error.location is not None:
-            if refused := self._hosts.follow(task, error.location):
-                self.give_up(task, refused, again=False)
-            return
         if not error.again:
             self._hosts.finish(task)
             self.give_up(task, error.reason, again=False)
@@ -201,4 +197,4 @@ class FetchLoop(ABC, Generic[T, R]):
         self.requests += 1
         self.received += received
         if self._pacer:
-            self._pacer.received(task.address, received)
+            self._pacer.received(task.url, received)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
-from counterground.http._client import MOST_REDIRECTS, FetchError, backoff
+from counterground.http._client import FetchError, backoff
 
 T = TypeVar("T")
 
@@ -18,24 +18,18 @@ _DEAD_AFTER = 16  # failed requests in a row
 
 @dataclass(eq=False)
 class Task(Generic[T]):
-    """An address to fetch, and what for; ``redirects`` are those that were followed."""
+    """An address to fetch, and what for."""
 
     url: str
     payload: T
     tries: int = 0
     started: float = 0.0
-    redirects: list[str] = field(default_factory=list)
-
-    @property
-    def address(self) -> str:
-        """The address to request now: ``url``, or where its redirects lead."""
-        return self.redirects[-1] if self.redirects else self.url
 
     @property
     def host(self) -> str:
         """Name and port of the host."""
         try:
-            return urlsplit(self.address).netloc.rpartition("@")[2].lower()
+            return urlsplit(self.url).netloc.rpartition("@")[2].lower()
         except ValueError:
             return ""
 
@@ -124,20 +118,6 @@ class HostQueue(Generic[T]):
         if asked:
             host.busy = host.failures = 0
 
-    def follow(self, task: Task[T], location: str) -> str:
-        """Queue the task at the host that a redirect leads to, where it counts like any other.
-
-        Return why it is not followed, or an empty text if it is.
-        """
-        self.finish(task)
-        if len(task.redirects) >= MOST_REDIRECTS or location in (task.url, *task.redirects):
-            return "too many redirects"
-        task.redirects.append(location)
-        self._hosts.setdefault(task.host, _Host()).fresh.appendleft(task)
-        if task.host not in self._turns:
-            self._turns.append(task.host)
-        return ""
-
     def fail(self, task: Task[T], error: FetchError, now: float) -> list[tuple[Task[T], str]]:
         """Note a failure that may be temporary; return the tasks that are given up, with reasons."""
         host = self._hosts[task.host]
@@ -173,7 +153,6 @@ class HostQueue(Generic[T]):
         if task.tries >= self._tries:
             return [(task, f"{error.reason} ({'1 try' if task.tries == 1 else f'{task.tries} tries'})")]
         self._count += 1
-        task.redirects.clear()  # they may lead elsewhere by then
         heapq.heappush(self._hosts[task.host].later, (at, self._count, task))
         if task.host not in self._turns:
             self._turns.append(task.host)

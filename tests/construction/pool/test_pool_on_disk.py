@@ -60,7 +60,7 @@ DECIDED = (
 DECIDED += " 0, '', 't' FROM photo LIMIT 1"
 
 SETTING = "INSERT INTO setting (name, value) VALUES ('background_labels', {})"
-SIGNAL = "INSERT INTO signal VALUES ('files/x.png', 's', {}, 1, {}, 0.5, 'why', NULL, NULL)"
+SIGNAL = "INSERT INTO signal VALUES ('files/x.png', 's', {}, 1, {}, 0.5, 'why', NULL)"
 
 
 @pytest.mark.parametrize(

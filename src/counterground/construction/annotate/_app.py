@@ -30,7 +30,7 @@ from counterground.photos import UnreadablePhoto
 
 def build_app(state: AppState, *, port: int) -> Starlette:
     """Return the application of a server on ``port``."""
-    auth = AuthRoutes(state.sessions, state.invite, port, state.key)
+    auth = AuthRoutes(state.sessions, port, state.key)
     routes = [
         Route("/", auth.page(lambda _who, _request: RedirectResponse(f"/label/{state.task}", 303))),
         Route("/label/{task}", auth.page(_task_page(state, "label"))),

@@ -106,5 +106,4 @@ def _open_state(pool: Pool, named: str, settings: LabelSettings, server: Annotat
         task=settings.task,
         ranked=settings.order == "ranked",
         suggester=Suggester(settings.suggest) if settings.suggest else None,
-        invite=server.invite,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,6 @@ class AppState:
         task: task of the first page.
         ranked: whether reviews begin with what curation flagged; their pages say so.
         suggester: source of suggestions; None suggests nothing.
-        invite: function that prints a new link for an annotator.
     """
 
     pool: Pool
@@ -38,7 +37,6 @@ class AppState:
     task: str
     ranked: bool
     suggester: Suggester | None
-    invite: Callable[[str], None]
 
     def shown(
         self, photos: Sequence[QueuedPhoto], task: str, *, adjudicating: bool = False

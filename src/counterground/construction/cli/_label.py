@@ -17,7 +17,6 @@ from counterground.cli._options import refuse_given
     examples="""
         counterground label my-pool --annotator ann --task review
         counterground label my-pool --annotator ann --annotator ben --second 0.2
-        counterground label my-pool --annotator ann --host 0.0.0.0
         counterground label my-masks --annotator ann
     """,
 )
@@ -36,13 +35,6 @@ from counterground.cli._options import refuse_given
     show_default=True,
     type=click.Choice(["review", "background"]),
     help="Task of the first page; the page links to the other task.",
-)
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    metavar="ADDRESS",
-    help="Address to listen on; 0.0.0.0 lets phones and colleagues on this network connect, unencrypted.",
 )
 @click.option(
     "--port",
@@ -79,7 +71,7 @@ from counterground.cli._options import refuse_given
     "--open/--no-open",
     "open_browser",
     default=True,
-    help="Open the first link in a browser on this machine; only if --host is a loopback address.",
+    help="Open the first link in a browser.",
 )
 def label(folder: Path, annotators: tuple[str, ...], **options: Any) -> None:
     """Review photos of a pool and label their backgrounds in a browser, with one keypress per photo.
@@ -87,8 +79,8 @@ def label(folder: Path, annotators: tuple[str, ...], **options: Any) -> None:
     In a folder of masks (masks.json), accept, reject or redraw them; --task, --second, --order, --suggest and
     --labels are for pools.
 
-    Each annotator gets a link that works once and, with --host, its QR code. Decisions are on disk as soon as
-    the page says so. Those that could not be sent wait in the browser.
+    Each annotator gets a link for a browser on this machine. Decisions are on disk as soon as the page says
+    so. Those that could not be sent wait in the browser.
     """
     from counterground.construction.annotate import LabelSettings, label_pool
     from counterground.masks import is_masks_folder
@@ -96,7 +88,7 @@ def label(folder: Path, annotators: tuple[str, ...], **options: Any) -> None:
     if is_masks_folder(folder):
         of_pools = ("task", "second", "order", "suggest", "labels")
         refuse_given(*of_pools, because="is for a pool, and this is a folder of masks: leave it out")
-        _review(folder, annotators, **{name: options[name] for name in ("host", "port", "open_browser")})
+        _review(folder, annotators, **{name: options[name] for name in ("port", "open_browser")})
         return
     stopped = label_pool(folder, LabelSettings(annotators, **options), say=click.echo)
     click.echo(f"\nStopped. {_made(stopped.decisions)}. Snapshot: {stopped.snapshot}")

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import io
 import json
 import os
 import re
 import threading
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from counterground.errors import CounterGroundError, UsageError
-from counterground.http import TRANSIENT, Deadline, deadline_opener, retry_after, retry_pause
+from counterground.errors import CounterGroundError, UsageError, needs_extra
+from counterground.http import Client, FetchError, RequestLimits, retry_pause, user_agent
 from counterground.models._base import MOST_AT_ONCE, Generative, Protocol
 from counterground.models._family import Family, LoadOptions, read_options
 from counterground.models._fingerprint import combine
 from counterground.models.generative._thoughts import opens_thoughts
 from counterground.offline import is_local
-from counterground.privacy import SECRET_NAME, keep_secret, masked, without_query
+from counterground.privacy import SECRET_NAME, keep_secret, masked
 
 if TYPE_CHECKING:
-    from email.message import Message
-
     from PIL import Image
+    from tenacity import RetryCallState
 
 
 API_KEY = "COUNTERGROUND_API_KEY"
@@ -91,7 +87,7 @@ class Caller:
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
             keep_secret(key)
-        self._opener = deadline_opener()
+        self._client = Client(user_agent(), RequestLimits(timeout, timeout, _LARGEST_ANSWER))
         self._stopped = threading.Event()
 
     def call(self, body: dict[str, Any]) -> str:
@@ -100,94 +96,67 @@ class Caller:
         Raises:
             CounterGroundError: the server rejects the request or keeps failing, or the answer is unfinished.
         """
-        data = json.dumps(body).encode()
-        for attempt in range(self._retries + 1):
-            if self._stopped.is_set():
-                break
-            try:
-                return _text(self._post(data))
-            except _FilteredError:
-                return ""
-            except _UnfinishedError as error:
-                raise CounterGroundError(f"{self._spec}: {error}. {_KEPT}.") from error
-            except _TransientError as error:
-                reason = str(error)
-                if attempt < self._retries:
-                    pause = retry_pause(attempt + 1, FIRST_WAIT, _LONGEST_WAIT, error.wait)
-                    self._stopped.wait(min(pause, _LONGEST_WAIT))
-        if self._stopped.is_set():
-            raise CounterGroundError(f"{self._spec}: stopped. {_KEPT}.")
-        repeated = f", {self._retries + 1} times in a row" if self._retries else ""
-        raise CounterGroundError(f"{self._spec}: {reason}{repeated}. {_KEPT}, or raise retries=.")
+        from tenacity import (
+            Retrying,
+            retry_if_exception_type,
+            sleep_using_event,
+            stop_after_attempt,
+        )
+
+        retrying = Retrying(
+            stop=stop_after_attempt(self._retries + 1),
+            retry=retry_if_exception_type(_TransientError),
+            wait=_pause,
+            sleep=sleep_using_event(self._stopped),
+            reraise=True,
+        )
+        try:
+            return retrying(self._once, json.dumps(body).encode())
+        except _FilteredError:
+            return ""
+        except _UnfinishedError as error:
+            raise CounterGroundError(f"{self._spec}: {error}. {_KEPT}.") from error
+        except _TransientError as error:
+            repeated = f", {self._retries + 1} times in a row" if self._retries else ""
+            raise CounterGroundError(
+                f"{self._spec}: {error}{repeated}. {_KEPT}, or raise retries=."
+            ) from error
 
     def stop(self) -> None:
         """Stop calls that wait for another attempt."""
         self._stopped.set()
 
-    def _post(self, data: bytes) -> bytes:
-        request = urllib.request.Request(self._url, data=data, headers=self._headers, method="POST")  # noqa: S310 - the scheme is http or https
-        with Deadline(self._timeout) as deadline:
-            try:
-                body = self._answer(request)
-            except (_TransientError, _FilteredError, CounterGroundError):
-                if not deadline.passed:
-                    raise
-        if deadline.passed:  # what came of a truncated body is no answer
-            raise _TransientError(f"no answer within {self._timeout:g} s")
-        return body
-
-    def _answer(self, request: urllib.request.Request) -> bytes:
-        try:
-            with self._opener.open(request, timeout=self._timeout) as response:
-                return _read(response)
-        except urllib.error.HTTPError as error:
-            with error:
-                body = _read_quietly(error)
-            if error.code in (400, 403) and _is_filtered(body):
+    def _once(self, data: bytes) -> str:
+        if self._stopped.is_set():
+            raise CounterGroundError(f"{self._spec}: stopped. {_KEPT}.")
+        try:  # a redirected call would carry its key to another host
+            answer = self._client.fetch(
+                self._url, method="POST", follow=False, data=data, headers=self._headers
+            )
+        except FetchError as error:
+            if error.status in (400, 403) and _is_filtered(error.excerpt):
                 raise _FilteredError from error
-            excerpt = _excerpt(body)
-            if error.code in TRANSIENT:
-                wait = retry_after(error.headers.get("Retry-After"))
-                raise _TransientError(f"the server answered {error.code}{excerpt}", wait) from error
-            raise CounterGroundError(self._rejected(error.code, excerpt, error.headers)) from error
-        except TimeoutError as error:
-            raise _TransientError(f"no answer within {self._timeout:g} s") from error
-        except urllib.error.URLError as error:
-            if isinstance(error.reason, TimeoutError):
-                raise _TransientError(f"no answer within {self._timeout:g} s") from error
-            raise _TransientError(f"it cannot be reached ({error.reason})") from error
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise _TransientError(f"the connection broke ({type(error).__name__})") from error
+            excerpt = _excerpt(error.excerpt)
+            if error.again or error.status is None:
+                raise _TransientError(f"{error.reason}{excerpt}", error.wait) from error
+            raise CounterGroundError(self._rejected(error, excerpt)) from error
+        return _text(answer.body)
 
-    def _rejected(self, code: int, excerpt: str, headers: Message) -> str:
+    def _rejected(self, error: FetchError, excerpt: str) -> str:
         remedy = {
             401: f" Set {self._variable}.",
             403: f" Check {self._variable} and what it may use.",
             404: " Check the address and the model's name.",
-        }.get(code, "")
-        if 300 <= code < 400:
-            target = masked(without_query(headers.get("Location") or "nowhere"))[:200]
-            remedy = f" It points to {target}; give that address if you trust it."
-        return f"{self._spec}: the server rejected the request with {code}{excerpt}.{remedy} {_KEPT}."
+        }.get(error.status or 0, "")
+        if 300 <= (error.status or 0) < 400:
+            remedy = " Give that address if you trust it."
+        return f"{self._spec}: {masked(error.reason)}{excerpt}.{remedy} {_KEPT}."
 
 
-def _read(response: Any) -> bytes:
-    """Read a body of bounded size."""
-    parts: list[bytes] = []
-    size = 0
-    while part := response.read1(65536):
-        parts.append(part)
-        size += len(part)
-        if size > _LARGEST_ANSWER:
-            raise _TransientError(f"an answer of more than {_LARGEST_ANSWER} bytes")
-    return b"".join(parts)
-
-
-def _read_quietly(response: Any) -> bytes:
-    try:
-        return _read(response)
-    except (OSError, http.client.HTTPException, _TransientError):
-        return b""
+def _pause(state: RetryCallState) -> float:
+    error = state.outcome and state.outcome.exception()
+    wait = error.wait if isinstance(error, _TransientError) else None
+    return min(retry_pause(state.attempt_number, FIRST_WAIT, _LONGEST_WAIT, wait), _LONGEST_WAIT)
 
 
 def _is_filtered(body: bytes) -> bool:
@@ -305,6 +274,8 @@ def load_endpoint(spec: str, options: LoadOptions) -> Generative:
     source = find_endpoint(spec)
     if options.offline and not is_local(source.url):
         raise CounterGroundError(f"{spec} is on another machine, and --offline forbids calling it.")
+    with needs_extra("urls"):
+        import requests  # noqa: F401 - one clear line before anything else
     return Endpoint(source, options)
 
 

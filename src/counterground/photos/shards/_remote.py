@@ -103,7 +103,7 @@ def _fetch_shards(wanted: list[Task[Path]], folder: Path, advance: Callable[[], 
 
 class _ShardLoop(FileLoop):
     def work(self, task: Task[Path]) -> ReceivedBytes:
-        return ReceivedBytes(self.client.save(task.address, task.payload, follow=False, stop=self.stop))
+        return ReceivedBytes(self.client.save(task.url, task.payload, stop=self.stop))
 
     def give_up(self, task: Task[Path], reason: str, *, again: bool) -> None:
         then = " What was fetched is kept: run the same command again." if again else ""

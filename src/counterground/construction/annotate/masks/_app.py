@@ -29,7 +29,7 @@ from counterground.photos import UnreadablePhoto
 
 def build_app(state: ReviewState, *, port: int) -> Starlette:
     """Return the application of a server on ``port``."""
-    auth = AuthRoutes(state.sessions, state.invite, port, state.key)
+    auth = AuthRoutes(state.sessions, port, state.key)
     return auth.app(
         [
             Route("/", auth.page(lambda who, _request: html(_page(state, who)))),

@@ -47,9 +47,7 @@ def review_masks(
     queue = MaskQueue(masks, _photos_root(masks))
     decisions = MaskDecisions(masks.folder, create=True)
     with AnnotatorServer(settings, decisions, say) as server:
-        state = ReviewState(
-            masks, queue, decisions, server.sessions, _key(decisions), str(folder), server.invite
-        )
+        state = ReviewState(masks, queue, decisions, server.sessions, _key(decisions), str(folder))
         failing = sum(bool(photo.reason) for photo in queue.photos)
         photos = counted(len(queue.photos), "photo")
         say(f"{masks.folder.resolve().name}: {photos}, {failing:,} of them without a usable mask.")

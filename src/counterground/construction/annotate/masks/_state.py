@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,6 @@ class ReviewState:
         sessions: the annotators' sessions.
         key: name of the folder in the browser's storage.
         named: the folder as the user wrote it.
-        invite: function that prints a new link for an annotator.
     """
 
     masks: Masks
@@ -32,7 +31,6 @@ class ReviewState:
     sessions: Sessions
     key: str
     named: str
-    invite: Callable[[str], None]
     _mask_ids: dict[str, tuple[tuple[int, int], str | None]] = field(default_factory=dict)
 
     def decided(self) -> set[str]:

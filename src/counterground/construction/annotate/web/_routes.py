@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from counterground.construction.annotate.web._bodies import Body
-from counterground.construction.annotate.web._security import Sessions, UsedLink
+from counterground.construction.annotate.web._security import Sessions
 from counterground.construction.annotate.web._templates import message_page
 from counterground.errors import CounterGroundError, UsageError, first_problem
 
@@ -29,14 +29,12 @@ class AuthRoutes:
 
     Args:
         sessions: the annotators' sessions.
-        invite: function that prints a new link for an annotator.
         port: port of the server; it names the cookie, since browsers share cookies between ports.
         key: name of the pool; a page of another one, which had this port before, gets nothing.
     """
 
-    def __init__(self, sessions: Sessions, invite: Callable[[str], None], port: int, key: str) -> None:
+    def __init__(self, sessions: Sessions, port: int, key: str) -> None:
         self._sessions = sessions
-        self._invite = invite
         self._key = key
         self._cookie = f"counterground_{port}"
 
@@ -47,23 +45,15 @@ class AuthRoutes:
         return Starlette(routes=[*routes, *shared], exception_handlers={404: _not_found})
 
     async def _enter(self, request: Request) -> Response:
-        """Exchange a one-time link for a session."""
-        here = self._annotator(request)
-        try:
-            cookie = self._sessions.enter(request.query_params.get("token", ""))
-        except UsedLink as link:
-            if link.annotator == here:
-                return RedirectResponse("/", 303)
-            self._invite(link.annotator)
-            text = "Each link opens the page once. A new one was printed in the terminal: open that one."
-            return html(message_page("This link was already used", text), 403)
-        if cookie is None:
+        """Keep the token of a link in a cookie."""
+        token = request.query_params.get("token", "")
+        if self._sessions.annotator(token) is None:
             text = "Open the last link printed in the terminal."
             return html(message_page("This is not a link of this server", text), 403)
         # The page reloads by itself: a browser that came from a link on another site would not send a strict
         # cookie with a redirect.
         answer = html(message_page("Welcome", "The page is opening.", refresh="/"))
-        answer.set_cookie(self._cookie, cookie, path="/", httponly=True, samesite="strict")
+        answer.set_cookie(self._cookie, token, path="/", httponly=True, samesite="strict")
         return answer
 
     def page(self, draw: Callable[[str, Request], Response]) -> Handler:
