@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -101,14 +100,3 @@ def test_several_texts_are_a_list(given):
 def test_what_is_not_text_is_refused(given):
     with pytest.raises(UsageError, match="models takes one text or several, not"):
         texts("models", given)
-
-
-def test_what_is_read_may_have_a_name_that_is_not_utf_8_but_not_what_is_written():
-    @checked
-    def read(source: Path | str, out: Path | str):
-        return source
-
-    name = os.fsdecode(b"p\xff")
-    assert read(name, "a") == name
-    with pytest.raises(UsageError, match=r"out is .* which is not UTF-8: choose another name"):
-        read("a", name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import multiprocessing
 import os
 import tarfile
 import tracemalloc
@@ -22,7 +21,7 @@ from PIL import Image
 
 from counterground.benchmarks._archive import unpack  # hostile archives need no benchmark in them
 from counterground.cli import main
-from counterground.construction.imports import ImportOptions, import_photos
+from counterground.construction.imports import import_photos
 from counterground.errors import CounterGroundError, UsageError
 from counterground.inference.request import read_aliases
 from counterground.models import check_specs
@@ -32,7 +31,6 @@ from counterground.photos import (
     Benchmark,
     LabelSpace,
     UnreadablePhoto,
-    _table,  # whose limit only a large file reaches
     benchmark_of_frame,
     load_photo,
     photo_id,
@@ -41,9 +39,7 @@ from counterground.photos import (
     read_benchmark,
     read_class_names,
     read_table,
-    write_benchmark,
 )
-from counterground.reading import open_regular, parse_json
 from counterground.results import open_run
 
 BLOCK = 512
@@ -179,12 +175,6 @@ def test_a_pipe_in_a_run_is_refused_at_once(name, tmp_path):
         open_run(tmp_path / "run").predictions  # noqa: B018 - read when it is asked for
 
 
-@pytest.mark.parametrize("read", [prompt_templates, read_class_names, LabelSpace.load])
-def test_an_endless_device_is_refused_at_once(read):
-    with pytest.raises(CounterGroundError, match="not a regular file"):
-        read(Path("/dev/zero"))
-
-
 def test_a_file_that_no_text_is_as_large_as_is_refused(tmp_path):
     with (tmp_path / "prompts.txt").open("wb") as file:
         file.truncate(2**40)  # takes no room
@@ -238,46 +228,6 @@ def test_json_that_is_nested_without_end_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ('{"ox": ["a"], "ox": ["b"]}', "has the key 'ox' twice"),
-        ('{"ox": ["\\ud800"]}', "half a surrogate pair"),
-    ],
-)
-def test_json_that_loses_a_word_is_refused(text, problem, tmp_path):
-    (tmp_path / "aliases.json").write_text(text)
-    with pytest.raises(UsageError, match=problem):
-        read_aliases(tmp_path / "aliases.json", ["ox"])
-
-
-def test_a_key_among_many_that_is_there_twice_is_found_in_time():
-    keys = ", ".join(f'"k{number}": 1' for number in range(60_000))
-    with no_hang(), pytest.raises(ValueError, match="has the key 'z' twice"):
-        parse_json(f'{{{keys}, "z": 1, "z": 2}}')
-
-
-def test_a_whole_pair_of_surrogates_is_a_text():
-    assert parse_json('"\\ud83d\\udc02"') == "\N{OX}"
-
-
-def test_no_file_has_a_null_byte_or_half_a_surrogate_pair_in_its_name(tmp_path):
-    for name in ("a\0b.png", "\ud800.png"):
-        with pytest.raises(OSError, match="no file can have that name"):
-            open_regular(tmp_path / name)
-        with pytest.raises(UnreadablePhoto, match="no file can have that name"):
-            photo_id(tmp_path / name)
-
-
-def test_a_null_byte_in_a_path_of_a_manifest_names_the_row(tmp_path):
-    save_photos(tmp_path, "ox/p0.png")
-    rows = [{"path": "ox/p0.png", "class_name": "ox"}, {"path": "ox/p\0.png", "class_name": "ox"}]
-    (tmp_path / "photos.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(CounterGroundError, match="Row 2 of the manifest") as error:
-        read_benchmark(tmp_path / "photos.jsonl")
-    one_line(error)
-
-
-@pytest.mark.parametrize(
     ("text", "said"),
     [
         ('path,class_name,no"te\na.png,ox,1"\nb.png,hen,2\n', "a quote is out of place, in line 2 or before"),
@@ -314,32 +264,6 @@ def test_a_column_called_as_a_pattern_is_refused(tmp_path, name):
         benchmark_of_frame(pl.DataFrame({"path": "ox/p0.png", "class_name": "ox", name: 1}), tmp_path, "")
 
 
-def test_a_path_of_coco_that_no_file_can_have_is_one_line(tmp_path):
-    content = {
-        "images": [{"id": 0, "file_name": "ox/" + "[" * 5000 + ".png"}],
-        "annotations": [{"id": 0, "image_id": 0, "category_id": 0}],
-        "categories": [{"id": 0, "name": "ox"}],
-    }
-    (tmp_path / "instances.json").write_text(json.dumps(content))
-    with pytest.raises(UsageError, match="is not found beside") as error:
-        read_benchmark(tmp_path / "instances.json")
-    one_line(error)
-
-
-def test_a_folder_whose_name_is_not_utf_8_is_one_line(tmp_path):
-    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
-    save_photos(folder, "ox/p0.png", "hen/p1.png")
-    with pytest.raises(UsageError, match=r"is not UTF-8: rename"):
-        read_benchmark(folder)
-
-
-def test_a_class_folder_whose_name_is_not_utf_8_is_one_line(tmp_path):
-    save_photos(tmp_path, "ox/p0.png", "hen/p1.png")
-    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")).mkdir()  # without a photo
-    with pytest.raises(CounterGroundError, match="not UTF-8"):
-        read_benchmark(tmp_path)
-
-
 def test_a_loop_of_links_is_one_line(tmp_path, capsys):
     save_photos(tmp_path / "photos", "ox/p0.png", "hen/p1.png")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
@@ -365,47 +289,7 @@ def test_a_record_of_a_study_and_a_configuration_of_weights_are_read_as_all_json
         read_configuration(tmp_path / "config.json", "hf:mine")
 
 
-def test_a_number_of_5000_digits_is_no_index(tmp_path):
-    text = f"{'7' * 5000} ox\n1 hen\n"
-    (tmp_path / "names.txt").write_text(text)
-    assert read_class_names(tmp_path / "names.txt") == (f"{'7' * 5000} ox", "1 hen")
-    with pytest.raises(UsageError, match="is not a class of label space 'x'"):
-        LabelSpace("x", ("ox",), (None,)).index_of("7" * 5000)
-
-
-def test_a_brace_of_5000_digits_stands_for_no_shards(tmp_path):
-    with pytest.raises(UsageError) as error:
-        read_benchmark(f"{tmp_path}/{{0..{'9' * 5000}}}.tar")
-    one_line(error)
-
-
 # Label spaces, columns, cells
-
-
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"names": "ox"}, "'ox' is not list"),
-        ({"candidate": {"0": [0, 1]}}, "no field 'candidate'; .* Did you mean 'candidates'"),
-        ({"candidates": {"0": [0, 1], "00": [1]}}, "'00' is not an index"),
-        ({"names": ["y" * 10_000_000, "hen"]}, "a name of 10,000,000 characters"),
-        ({"names": ["\ud800", "hen"]}, "half a surrogate pair"),
-    ],
-)
-def test_a_label_space_that_would_be_misread_is_refused(change, problem, tmp_path):
-    whole = {"name": "mine", "names": ["ox", "hen"], "imagenet": [None, None], "candidates": None}
-    (tmp_path / "space.json").write_text(json.dumps(whole | change))
-    with pytest.raises(CounterGroundError, match=problem) as error:
-        LabelSpace.load(tmp_path / "space.json")
-    one_line(error)
-
-
-def test_a_class_name_of_ten_million_characters_is_named_by_its_length(tmp_path):
-    save_photos(tmp_path, "ox/p0.png")
-    (tmp_path / "photos.csv").write_text(f"path,class_name\nox/p0.png,{'ox' * 5_000_000}\n")
-    with pytest.raises(CounterGroundError, match="10,000,000 characters") as error:
-        read_benchmark(tmp_path / "photos.csv")
-    one_line(error)
 
 
 def test_the_middle_of_a_long_error_is_left_out():
@@ -496,53 +380,6 @@ def test_a_compressed_table_is_not_unpacked(pack, tmp_path):
     one_line(error)
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ('{"path": "a.png", "class_name": "ox", "class_name": "emu"}', "the key 'class_name' twice"),
-        ('{"path": "a.png", "class_name": "\\ud800"}', "half a surrogate pair"),
-        ('{"path": "a.png", "class_na', "Unterminated string"),
-        ("null", "is not an object"),
-    ],
-)
-def test_a_line_of_json_that_would_be_misread_is_named(line, said, tmp_path):
-    (tmp_path / "photos.jsonl").write_text(f'{{"path": "b.png", "class_name": "ox"}}\n\n{line}\n')
-    with pytest.raises(CounterGroundError, match=rf"line 3\b.*{said}") as error:
-        read_table(tmp_path / "photos.jsonl")
-    one_line(error)
-
-
-def sparse(number: int) -> dict[str, object]:
-    return {"path": f"{number}.png", "class_name": "ox", "file_name": f"{number}.png", f"k{number}": 1}
-
-
-def test_rows_without_common_fields_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(_table, "_MOST_EMPTY", 10_000)
-    said = "150 rows have 15. different fields"
-    (tmp_path / "photos.jsonl").write_text("\n".join(json.dumps(sparse(number)) for number in range(150)))
-    with pytest.raises(CounterGroundError, match=rf"photos\.jsonl: {said}"):
-        read_table(tmp_path / "photos.jsonl")
-    content = {
-        "images": [{"id": number} | sparse(number) for number in range(150)],
-        "annotations": [{"image_id": number, "category_id": 0} for number in range(150)],
-        "categories": [{"id": 0, "name": "ox"}],
-    }
-    (tmp_path / "instances.json").write_text(json.dumps(content))
-    (tmp_path / "0.png").write_bytes(png())
-    with pytest.raises(CounterGroundError, match=rf"instances\.json: {said}"):
-        read_benchmark(tmp_path / "instances.json")
-    (tmp_path / "shards").mkdir()
-    with tarfile.open(tmp_path / "shards/x.tar", "w") as file:
-        for number in range(150):
-            about = json.dumps({"class_name": "ox", f"k{number}": 1}).encode()
-            for suffix, data in (("png", png()), ("json", about)):
-                info = tarfile.TarInfo(f"{number}.{suffix}")
-                info.size = len(data)
-                file.addfile(info, io.BytesIO(data))
-    with pytest.raises(CounterGroundError, match=r"the shards: 150 rows have 16. different fields"):
-        read_benchmark(tmp_path / "shards")
-
-
 def test_chains_of_clusters_that_share_copies_are_joined_in_time(tmp_path):
     count = 8000
     ids = [f"{number:012x}".ljust(64, "0") for number in range(count)]
@@ -579,53 +416,11 @@ def test_folders_without_end_are_walked(tmp_path, monkeypatch):
             Path("a").rmdir()
 
 
-@pytest.mark.parametrize("masks", ["a\0b", "loop"])
-def test_a_folder_of_masks_that_no_system_has_is_one_line(masks, tmp_path):
-    save_photos(tmp_path, "ox/p0.png")
-    folder = write_benchmark(read_benchmark(tmp_path), tmp_path / "own")
-    (folder / "loop").symlink_to("loop")
-    about = json.loads((folder / "benchmark.json").read_text())
-    (folder / "benchmark.json").write_text(json.dumps(about | {"masks": masks}))
-    with pytest.raises(CounterGroundError, match="cannot be read") as error:
-        read_benchmark(folder)
-    one_line(error)
-
-
 def test_a_shard_whose_name_is_a_number_is_damage(tmp_path):
     about = {"packed": "webdataset", "shards": [[1, 2]], "name": "a", "notes": [], "version": "x"}
     (tmp_path / "benchmark.json").write_text(json.dumps(about))
     with pytest.raises(CounterGroundError, match=r"benchmark\.json is damaged: export again"):
         read_benchmark(tmp_path)
-
-
-def test_names_of_skipped_files_that_are_not_utf_8_are_spelt_out(tmp_path):
-    save_photos(tmp_path, "ox/p0.png")
-    Path(os.fsdecode(os.fsencode(tmp_path / "ox") + b"/\xff.txt")).touch()
-    folder = write_benchmark(read_benchmark(tmp_path), tmp_path / "own")
-    assert any(r"ox/\udcff.txt" in note for note in read_benchmark(folder).notes)
-
-
-def test_a_working_folder_whose_name_is_not_utf_8_is_one_line(tmp_path, monkeypatch):
-    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
-    save_photos(folder, "ox/p0.png", "hen/p1.png")
-    monkeypatch.chdir(folder)
-    with pytest.raises(UsageError, match="is not UTF-8: rename"):
-        read_benchmark(".")
-    with pytest.raises(CounterGroundError, match="is not UTF-8: rename"):
-        read_benchmark(tmp_path)
-
-
-@pytest.mark.parametrize("rows", ["9" * 5000, "9" * 30, "0", "-1", "1.5"])
-def test_a_number_of_rows_that_no_data_set_has_is_refused(rows):
-    pytest.importorskip("datasets")
-    with pytest.raises(UsageError, match="rows is how many of the first rows to read") as error:
-        read_benchmark(f"hf:x?rows={rows}")
-    one_line(error)
-
-
-def test_several_braces_stand_for_no_more_shards_than_one():
-    with no_hang(), pytest.raises(UsageError, match="its braces stand for more than 100,000 shards"):
-        read_benchmark("a{0..2999}{0..2999}.tar")
 
 
 def test_a_file_larger_than_any_photo_is_not_read(tmp_path):
@@ -646,20 +441,6 @@ def test_16_bits_are_scaled_in_parts(tmp_path):
         tracemalloc.stop()
 
 
-def test_a_jpeg_of_very_many_scans_is_refused(tmp_path):
-    written = io.BytesIO()
-    Image.new("L", (64, 64), 128).save(written, "JPEG", progressive=True)
-    data = written.getvalue()
-    last = data.rfind(b"\xff\xda")
-    (tmp_path / "many.jpg").write_bytes(data[:last] + data[last:-2] * 200 + data[-2:])
-    with pytest.raises(UnreadablePhoto, match="a JPEG of more than 100 scans"):
-        load_photo(tmp_path / "many.jpg")
-    video = b"\xff\xda" * 200  # as phones write one behind the photo
-    comment = b"\xff\xfe" + (2 + len(video)).to_bytes(2) + video
-    (tmp_path / "few.jpg").write_bytes(data[:2] + comment + data[2:] + video)
-    assert load_photo(tmp_path / "few.jpg").image.size == (64, 64)
-
-
 def test_an_address_over_two_lines_is_rejected_by_its_row(tmp_path):
     (tmp_path / "photos.jsonl").write_text(
         json.dumps({"url": "https://a.example/1.jpg\nhttps://a.example/2.jpg", "class_name": "ox"})
@@ -677,34 +458,6 @@ def test_a_pool_is_never_made_inside_its_own_source(where, tmp_path):
     with pytest.raises(UsageError, match="lies in its own source"):
         import_photos(tmp_path / where, tmp_path)
     assert not (tmp_path / where).exists()
-
-
-def test_photos_are_imported_in_a_process_that_is_spawned(tmp_path):
-    save_photos(tmp_path / "photos", "ox/p0.png", "hen/p1.png")
-    pl.DataFrame({"polars": ["was used here"]}).with_columns(pl.col("polars").str.len_chars())
-    with multiprocessing.get_context("spawn").Pool(1) as workers:
-        done = workers.apply(import_photos, (tmp_path / "pool", tmp_path / "photos", ImportOptions(jobs=1)))
-    assert done.added == 2
-    assert "spawn" in (import_photos.__doc__ or "")
-
-
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        (f"timm:resnet18@{'y' * 300}", "there is no weights file"),
-        ("torchvision:resnet18@~nobody-here/w.pth", "there is no weights file"),
-        (f"onnx:{'y' * 300}", "there is no file"),
-        (f"hf:./{'y' * 300}", "there is no folder"),
-        (f"open_clip:{'y' * 300}", "is neither ARCH/TAG"),
-        (f"minigpt4:{'y' * 300}", "there is no checkout"),
-        (f"{'y' * 300}.py:make", "there is no file"),
-        ("y" * 300, "Unknown model"),
-        ("~\0/w", "Unknown model"),
-    ],
-)
-def test_a_name_that_no_file_can_have_is_no_model(spec, said):
-    with pytest.raises(UsageError, match=said):
-        check_specs([spec])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from typing import Any, ParamSpec, TypeVar
 
 from counterground.errors import UsageError
 from counterground.reading import given_path
-from counterground.text import is_utf8
 
 Given = ParamSpec("Given")
 R = TypeVar("R")
@@ -113,8 +112,6 @@ def _as_path(name: str, value: str | os.PathLike[str]) -> str | os.PathLike[str]
     text = os.fspath(value)
     if not _may_be_a_name(text):
         raise UsageError(f"{name} is {text!r}, and no file can have that name.")
-    if name == "out" and not is_utf8(text):  # tables cannot be written there
-        raise UsageError(f"{name} is {text!r}, which is not UTF-8: choose another name.")
     return given_path(text) if text.startswith("~") else value  # pages write ~ for the home folder
 
 

@@ -37,20 +37,8 @@ def one_line(text: str) -> str:
     )
 
 
-def is_utf8(text: str) -> bool:
-    """Return whether UTF-8 has bytes for a text: it has none for half a surrogate pair.
-
-    Python keeps bytes of file names that are not UTF-8 as such halves.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def in_utf8(text: str) -> str:
-    """Return a text as it can be written: bytes of file names that are not UTF-8 are spelt out."""
+    """Return a text as it can be written: half a surrogate pair, as a server may send alone, is spelt out."""
     return text.encode(errors="backslashreplace").decode()
 
 

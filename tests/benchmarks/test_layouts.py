@@ -352,12 +352,6 @@ def remap(name: str, content: object) -> Callable[[Path], object]:
         ("imagenet9", {}, remap("in_to_in9.json", {"0": True}), r"in_to_in9\.json .*'0' has True"),
         ("metashift", {"groups": {"none": ["cat(indoor)"]}}, None, r"val_out_of_domain/cat/0\.jpg"),
         ("metashift", {}, another_place, r"cat/0\.jpg .*'bed'"),
-        (
-            "metashift",
-            {},
-            lambda copy: first(copy, "val*/cat/*").rename(copy / "val_out_of_domain/cat/\udcff.jpg"),
-            "UTF-8",
-        ),
         ("focus", {"table": "notes"}, None, r"annotations\.db"),
         (
             "focus",

@@ -151,12 +151,6 @@ def test_a_verdict_remains_if_the_reader_leaves(bright):
     assert ran.stderr == ""
 
 
-def test_names_that_are_not_utf_8_are_refused(capsys):
-    status, said = failed(capsys, "scores", "b\udcff")
-    assert status == 2
-    assert "is not UTF-8: rename it" in said
-
-
 def test_shells_complete_commands_and_options():
     complete = {"_COUNTERGROUND_COMPLETE": "bash_complete"}
     ran = command(**complete, COMP_WORDS="counterground evaluate --ru", COMP_CWORD="2")

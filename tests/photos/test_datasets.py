@@ -148,18 +148,6 @@ def test_a_number_without_a_name_is_refused(tmp_path):
         read_benchmark(tmp_path / "birds")
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("tench", "has class number 0, and its name"), ("sea", "its 'place' is number 1, and")],
-)
-def test_a_name_with_half_a_surrogate_pair_is_refused(tmp_path, name, message):
-    birds().save_to_disk(tmp_path / "saved")
-    about = tmp_path / "saved" / "dataset_info.json"
-    about.write_text(about.read_text().replace(name, "\\ud800"))
-    with pytest.raises(CounterGroundError, match=message):
-        read_benchmark(f"hf:{tmp_path}/saved?label=species")
-
-
 def test_it_is_written_into_the_cache_once(folder, cache, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(cache / "library"))
     spec = f"hf:{folder}?split=train&label=species"

@@ -101,11 +101,6 @@ def test_indices_of_numpy_are_numbers_that_can_be_saved(tmp_path):
     assert LabelSpace.load(tmp_path / "space.json") == space
 
 
-def test_a_name_that_is_not_utf_8_is_refused():
-    with pytest.raises(CounterGroundError, match="its name is not UTF-8"):
-        LabelSpace("\ud800", ("a",), (None,))
-
-
 @pytest.mark.parametrize(
     "text",
     ["{", "[]", "{}", '{"name": "x", "names": ["a"]}', '{"name": "x", "names": [1], "imagenet": [1]}',

@@ -79,17 +79,6 @@ def test_every_file_is_read_alike(write, tmp_path, suffix):
     assert benchmark.notes == ()
 
 
-@pytest.mark.parametrize("escaped", ["\\ud800", "\\udc00x", "x\\ud83d\\n"])
-def test_half_a_surrogate_pair_is_refused(tmp_path, escaped):
-    whole = '{"url": "a", "class_name": "\\ud83d\\udc0e"}\n'
-    file = tmp_path / "mine.jsonl"
-    file.write_text(whole)
-    assert read_table(file)["class_name"].to_list() == ["\N{HORSE}"]
-    file.write_text(whole + whole.replace(r"\ud83d\udc0e", escaped))
-    with pytest.raises(CounterGroundError, match=r"mine.jsonl: line 2: .* half a surrogate pair"):
-        read_table(file)
-
-
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_attributes_are_the_same_in_every_format(write, tmp_path, suffix):
     nfc, nfd = "caf\u00e9", "cafe\u0301"
@@ -371,22 +360,6 @@ def test_codes_that_differ_in_leading_zeros_stay_apart(tmp_path, codes, kept):
     rows = [f"{number}.png,{code or ''}" for number, code in enumerate(codes)]
     (tmp_path / "photos.csv").write_text("\n".join(["path,observer", *rows, ""]))
     assert with_covariates(read_table(tmp_path / "photos.csv"))["observer"].to_list() == kept
-
-
-@pytest.mark.parametrize(
-    ("last", "said"),
-    [
-        ('{"path": "b.png", "size": 1, "size": 1}', "the key 'size' twice"),
-        ('{"path": "b.png", "size": 01}', "Expecting ',' delimiter"),
-        ('{"path": "b.png", "size": 1} {}', "Extra data"),
-        ('{"path": "b\\ud800.png", "size": 1}', "half a surrogate pair"),
-        ('["b.png", 1]', "is not an object"),
-    ],
-)
-def test_a_line_is_checked_whatever_came_before(tmp_path, last, said):
-    (tmp_path / "photos.jsonl").write_text('{"path": "a.png", "size": 1}\n' * 3 + last + "\n")
-    with pytest.raises(CounterGroundError, match=f"line 4.*{said}"):
-        read_table(tmp_path / "photos.jsonl")
 
 
 def test_lines_may_be_written_in_several_ways(tmp_path):

@@ -4,13 +4,12 @@ import json
 import os
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 import counterground as cg
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError
 from counterground.files import write_parquet, write_text
 from counterground.metrics import KEYS, in_setting, score_predictions
 
@@ -136,9 +135,3 @@ def test_a_label_space_without_names_is_refused(wrong, made, tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(CounterGroundError, match=rf"run.json: label_space.{wrong}: .* equal to 1"):
         cg.open_run(tmp_path)
-
-
-def test_a_run_in_a_folder_whose_name_is_not_utf_8_is_refused_in_one_line(made, tmp_path):
-    folder = tmp_path.rename(Path(os.fsdecode(os.fsencode(tmp_path) + b"\xff")))
-    with pytest.raises(UsageError, match="is not UTF-8: rename the folder"):
-        cg.open_run(folder)

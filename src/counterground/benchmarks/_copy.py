@@ -19,7 +19,7 @@ from counterground.files import atomic_path
 from counterground.photos import IMAGE_SUFFIXES, UnreadablePhoto, load_photo, read_table
 from counterground.progress import progress_bar
 from counterground.reading import is_file, read_json
-from counterground.text import and_more, counted, is_utf8
+from counterground.text import and_more, counted
 
 Change = Callable[[Image.Image], Image.Image] | None
 """Function that changes a photo in RGB; None: the file is linked or copied as it is.
@@ -94,7 +94,7 @@ class Copy:
         """Return the sorted names of what lies in a folder of the copy, except hidden ones.
 
         Raises:
-            CounterGroundError: no such folder, or a name that is not UTF-8.
+            CounterGroundError: no such folder.
         """
         try:
             names = sorted(entry.name for entry in (self.root / folder).iterdir())
@@ -102,8 +102,6 @@ class Copy:
             raise CounterGroundError(
                 f"{self.root} has no folder {folder!r}: this copy is not complete, or is another data set."
             ) from error
-        if not all(map(is_utf8, names)):
-            raise CounterGroundError(f"{self.root / folder} holds a name that is not UTF-8: rename it.")
         return [name for name in names if not name.startswith(".")]
 
     def _note_unknown(self, template: str, folders: set[str], ignored: Collection[str]) -> None:

@@ -96,7 +96,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     warnings.showwarning = show_in_one_line
     try:
-        _check_encoding(given)
         words = [word for word in given if word not in ("--debug", "--offline")]
         without_network = "--offline" in given or is_offline()
         with offline(forbid=without_network, libraries=True):
@@ -168,13 +167,6 @@ def _similar(error: UnicodeError) -> tuple[str, int]:
     return "".join(similar.get(each) or json.dumps(each)[1:-1] for each in lacking), error.end
 
 
-def _check_encoding(given: Sequence[str]) -> None:
-    """Refuse arguments that are not UTF-8, which no file of ours could hold."""
-    for word in given:
-        if any("\ud800" <= each <= "\udfff" for each in word):
-            raise UsageError(f"{word!r} is not UTF-8: rename it, or use a UTF-8 locale, as LC_ALL=C.UTF-8.")
-
-
 def _command_path(given: Sequence[str]) -> str:
     """Return the command path that ``given`` begins with."""
     path, command = "counterground", counterground
@@ -198,6 +190,8 @@ def _ended(error: SystemExit, stdout: TextIO) -> int:
 def _one_line(error: Exception) -> str:
     if isinstance(error, CounterGroundError):
         return f"Error: {one_line(str(error))}"  # it may hold untrusted text
+    if isinstance(error, UnicodeEncodeError):  # a name of a file in another encoding
+        return f"Error: {error.object[:200]!r} is not UTF-8: rename it."
     if isinstance(error, OSError):
         return f"Error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}."
     if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # from Path.resolve

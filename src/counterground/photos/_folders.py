@@ -17,7 +17,7 @@ from counterground.photos._benchmark import Benchmark, describe_gaps
 from counterground.photos._manifest import MANIFEST_SCHEMA
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
 from counterground.photos.labels import assign_classes, find_imagenet_index, imagenet_candidates
-from counterground.text import and_more, counted, in_utf8, is_utf8
+from counterground.text import and_more, counted
 
 _GROUP_FOLDER = re.compile(r"(common|counter)-(\S.*)")
 _LIKE_GROUP = re.compile(r"(common|counter)[-_ ]+(\S.*)", re.IGNORECASE)
@@ -63,7 +63,6 @@ def read_folder(source: Path) -> Benchmark:
             has them, broken links, or class names that ``assign_classes`` refuses.
     """
     root = _layout_root(source)
-    _utf8(root)
     folders = _class_folders(root)
     grouped = any(_groups(folder) for folder in folders)
     flat = any(_is_photo(entry) for folder in folders for entry in _entries(folder))
@@ -92,7 +91,7 @@ def read_folder(source: Path) -> Benchmark:
     space = classes.label_space
     indices = [classes.index[folder] for folder in found.folders]
     columns = {
-        "path": [_utf8(path.relative_to(root)) for path in found.paths],
+        "path": [path.relative_to(root).as_posix() for path in found.paths],
         "photo_id": photo_ids(found.paths),
         "class_index": indices,
         "class_name": [space.names[index] for index in indices],
@@ -134,13 +133,6 @@ def _class_folders(root: Path) -> list[Path]:
             _refuse_broken(entry)
             folders.append(entry)
     return folders
-
-
-def _utf8(path: Path) -> str:
-    text = path.as_posix()
-    if not is_utf8(text):
-        raise CounterGroundError(f"The file name {text!r} is not UTF-8: rename it.")
-    return text
 
 
 def _refuse_splits(folders: list[Path]) -> None:
@@ -243,4 +235,4 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _note_files(names: list[str], noun: str, which: str) -> tuple[str, ...]:
     if not names:
         return ()
-    return (in_utf8(f"Skipped {counted(len(names), noun)} {which}: {and_more(names, 3)}."),)
+    return (f"Skipped {counted(len(names), noun)} {which}: {and_more(names, 3)}.",)

@@ -119,10 +119,6 @@ def _columns_used(
 def _column(name: str, values: list[Any]) -> pl.Series:
     try:
         return pl.Series(name, values)
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            f"The column {name!r} of the frame has a text that is not UTF-8: {error.object!r}."
-        ) from error
     except (TypeError, OverflowError) as error:
         raise UsageError(
             f"The column {name!r} of the frame mixes kinds of values: give values of one kind."

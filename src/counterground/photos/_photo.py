@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,10 +30,6 @@ MOST_PHOTO_BYTES = 2**30
 
 # Where PIL raises instead of warning: twice its default limit, whatever the host program set that limit to.
 _MOST_PIXELS = 2 * (1024**3 // 4 // 3)
-# A progressive JPEG is decoded once more for each scan; encoders make about ten.
-_MOST_SCANS = 100
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd8]", re.DOTALL)
-_SCAN, _END = b"\xff\xda", b"\xff\xd9"
 # Resizing the shorter side of 1 x 60,000 pixels to 224 would take gigabytes.
 _LARGEST_RATIO = 200
 # A task for a thread costs more than hashing a small file.
@@ -334,24 +329,10 @@ def _decode(path: Path, data: bytes, at_least: int | None) -> Image.Image:
         raise UnreadablePhoto(
             path, f"one side more than {_LARGEST_RATIO} times the other ({width} x {height})"
         )
-    if _has_too_many_scans(data):
-        raise UnreadablePhoto(path, f"a JPEG of more than {_MOST_SCANS} scans")
     if at_least is not None:
         image.draft(None, (at_least, at_least))  # None keeps the mode
     image.load()
     return image
-
-
-def _has_too_many_scans(data: bytes) -> bool:
-    """Return whether a file is a JPEG that takes minutes to decode."""
-    if not data.startswith(b"\xff\xd8") or data.count(_SCAN) <= _MOST_SCANS:
-        return False
-    scans, at = 0, 2
-    # Up to the end of the photo: a video may follow it.
-    while scans <= _MOST_SCANS and (marker := _JPEG_MARKER.search(data, at)) and marker[0] != _END:
-        scans += marker[0] == _SCAN
-        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
-    return scans > _MOST_SCANS
 
 
 def _open(path: Path, file: IO[bytes]) -> Image.Image:

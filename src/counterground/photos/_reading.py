@@ -22,16 +22,13 @@ from counterground.photos.sources import (
     Source,
     benchmark_of_rows,
     is_mm_spubench,
-    is_web,
     names_source,
     parse_source,
     read_coco,
     read_mm_spubench,
 )
-from counterground.text import is_utf8
 
 _SUFFIXES = ", ".join(TABLE_SUFFIXES)
-_LONGEST_NAME = 255  # bytes, where file systems allow the longest names
 _DISCOVERY_FILE = "discovery.json"
 
 
@@ -56,12 +53,6 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
         CounterGroundError: what is there is not a benchmark; one line says what and where.
     """
     text = str(source)
-    if not is_utf8(text):
-        raise UsageError(f"The name {text!r} is not UTF-8: rename the file or folder.")
-    if any(len(part.encode()) > _LONGEST_NAME for part in text.partition("?")[0].split("/")) and not is_web(
-        text
-    ):
-        raise UsageError(f"{text[:100]!r} ... is longer than any file's name.")
     settings = Source(text, text, {}, {}) if isinstance(source, Path) else parse_source(text)
     path = Path(settings.place)
     if settings.place.startswith("hf:") and not path.exists():
@@ -70,8 +61,6 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
     if described is not None:
         return described
     if path.is_dir():
-        if not is_utf8(str(path.resolve())):
-            raise UsageError(f"The name {str(path.resolve())!r} is not UTF-8: rename the folder.")
         if is_saved_dataset(path):
             return read_dataset(settings, show_progress=show_progress)
         _refuse_settings(settings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -12,28 +11,19 @@ from contextlib import suppress
 from functools import cache
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_message
 from counterground.photos._manifest import stripped
 from counterground.photos._photo import IMAGE_SUFFIXES
-from counterground.reading import open_regular, parse_json, read_parquet
+from counterground.reading import open_regular, read_parquet
 
 TEXT_SUFFIXES = (".csv", ".tsv")
 _JSON_LINES = (".jsonl", ".ndjson")
 _LONGEST_HEADER = 2**20
-_MOST_EMPTY = 50_000_000  # cells of a table, most of them empty
 # Polars unpacks them: a few kilobytes may become gigabytes.
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x9c", b"x\xda")
-_MOST_FIELDS, _LONGEST_NAME = 100, 100
-# Other values, such as characters written as \u00e9 and numbers of many digits, are left to the parser.
-# Repeats without + at their end take 60 times the memory of a text that is full of escapes.
-_JSON_VALUE = (
-    rb'(?:"[^"\\\x00-\x1f]*+(?:\\["\\/bfnrt][^"\\\x00-\x1f]*+)*+"'
-    rb"|-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?|true|false|null)"
-)
 _REPEATED = re.compile(r"(.*)_duplicated_\d+", re.DOTALL)
 _NOT_UTF_8 = "it is not UTF-8; save it as UTF-8"
 TABLE_SUFFIXES = (".parquet", *TEXT_SUFFIXES, *_JSON_LINES)
@@ -51,7 +41,7 @@ def read_table(source: Path) -> pl.DataFrame:
         if suffix in TEXT_SUFFIXES:
             frame = _read_text(source)
         elif suffix in _JSON_LINES:
-            frame = _read_json_lines(source)
+            frame = pl.read_ndjson(source, infer_schema_length=None)
         else:
             frame = read_parquet(source)
     except pl.exceptions.NoDataError as error:
@@ -69,26 +59,6 @@ def read_table(source: Path) -> pl.DataFrame:
         raise CounterGroundError(f"{source} has no rows.")
     refuse_patterns(frame, f"{source}: ")
     return frame
-
-
-def refuse_sparse(rows: int, fields: Collection[str], values: int, where: str) -> None:
-    """Refuse rows that share hardly any field: a table of them takes far more memory than the file.
-
-    Args:
-        rows: how many there are.
-        fields: the fields that any of them has.
-        values: how many values all of them have.
-        where: the file.
-
-    Raises:
-        CounterGroundError: they do.
-    """
-    cells = rows * len(fields)
-    if cells > _MOST_EMPTY and cells > 20 * values:
-        raise CounterGroundError(
-            f"{where}: {rows:,} rows have {len(fields):,} different fields, and most rows have few of them. "
-            "Give all rows the same fields."
-        )
 
 
 def refuse_patterns(frame: pl.DataFrame, where: str = "") -> None:
@@ -229,53 +199,3 @@ def _are_rows(
 
 def _is_photo(cell: str) -> bool:
     return "://" in cell or Path(cell).suffix.lower() in IMAGE_SUFFIXES
-
-
-def _read_json_lines(source: Path) -> pl.DataFrame:
-    rows, values, fields = 0, 0, set[str]()
-    first, alike = dict[str, Any](), None
-    with open_regular(source) as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            if alike is not None and line.isascii() and alike.fullmatch(line):
-                row = first  # it has the same fields
-            else:
-                row = _object(source, number, line)
-            if not rows:
-                first, alike = row, _lines_like(row)
-            rows += 1
-            values += len(row)
-            fields.update(row)
-        refuse_sparse(rows, fields, values, str(source))
-        file.seek(0)
-        return pl.read_ndjson(file, infer_schema_length=None)
-
-
-def _lines_like(row: dict[str, Any]) -> re.Pattern[bytes] | None:
-    """Return the pattern of an ASCII line that is an object with the fields of a row, in order and each once.
-
-    Matching is several times quicker than parsing, which Polars does anyway. None if the fields are many,
-    long or nested.
-    """
-    if len(row) > _MOST_FIELDS or any(len(name) > _LONGEST_NAME for name in row):
-        return None
-    if any(isinstance(value, dict | list) for value in row.values()):
-        return None
-    names = (re.escape(json.dumps(name).encode()) for name in row)
-    fields = rb",[ \t]*".join(rb"%b[ \t]*:[ \t]*%b" % (name, _JSON_VALUE) for name in names)
-    return re.compile(rb"\{%b\}\r?\n?" % fields)
-
-
-def _object(source: Path, number: int, line: bytes) -> dict[str, Any]:
-    """Return the object in a line; of a key that it has twice, Polars would take one value."""
-    try:
-        found = parse_json(line.decode().strip())
-    except UnicodeDecodeError as error:
-        raise CounterGroundError(f"Cannot read the table {source}: {_NOT_UTF_8}.") from error
-    except ValueError as error:
-        reason = getattr(error, "msg", error)  # without its place in the line
-        raise CounterGroundError(f"Cannot read the table {source}: line {number:,}: {reason}.") from error
-    if not isinstance(found, dict):
-        raise CounterGroundError(f"Cannot read the table {source}: line {number:,} is not an object.")
-    return found

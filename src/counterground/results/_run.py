@@ -36,7 +36,7 @@ from counterground.results._checks import check_tables
 from counterground.results._schema import PREDICTIONS_SCHEMA, RUN_FILES, RunInfo
 from counterground.results._scores_table import ScoresView, run_html
 from counterground.results.tables import plain_text
-from counterground.text import counted, is_utf8
+from counterground.text import counted
 
 _FIRST_SCORES = [name for name in SCORES_SCHEMA if name not in {"p_value", "classes_low", "classes_high"}]
 """Columns of ``scores.parquet`` of version 0.1, which lacks what was added since."""
@@ -240,8 +240,6 @@ def open_run(path: Path | str) -> Run:
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"A run is given as its folder, not as {type(path).__name__}.")
     folder = given_path(os.fspath(path))
-    if not is_utf8(str(folder)):
-        raise UsageError(f"The name {str(folder)!r} is not UTF-8: rename the folder.")
     if folder.is_file():
         raise UsageError(f"{folder} is a file; a run is a folder: give {folder.parent}.")
     if not (folder / "run.json").is_file():

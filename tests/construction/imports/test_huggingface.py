@@ -172,24 +172,6 @@ def test_rows_without_a_readable_image_are_listed(tmp_path, files):
     ]
 
 
-@pytest.mark.parametrize(
-    ("column", "where"), [("class_name", "train: its 'class_name'"), ("licence", "train, row 0")]
-)
-def test_a_text_that_is_not_utf_8_is_named(tmp_path, files, column, where):
-    texts = pa.array([b"z\xff"], pa.binary())
-    broken = pa.Array.from_buffers(pa.string(), 1, texts.buffers())
-    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    image = pa.array([{"bytes": files[0].read_bytes(), "path": None}], kind)
-    names = dict.fromkeys(("class_name", "licence"), datasets.Value("string"))
-    features = datasets.Features({"image": datasets.Image(), **names})
-    columns = {"image": image, **{name: pa.array(["x"]) for name in names}, column: broken}
-    table = pa.table(columns).replace_schema_metadata(features.arrow_schema.metadata)
-    (tmp_path / "parquet").mkdir()
-    pq.write_table(table, tmp_path / "parquet" / "train.parquet")
-    with pytest.raises(CounterGroundError, match=rf"not UTF-8 \({where}\)"):
-        import_photos(tmp_path / "pool", f"hf:{tmp_path / 'parquet'}")
-
-
 def test_a_place_longer_than_any_name_is_no_file(tmp_path, files):
     rows = {"image": [{"bytes": None, "path": "a" * 300}, {"bytes": files[0].read_bytes(), "path": None}]}
     table = pa.table(rows).replace_schema_metadata(

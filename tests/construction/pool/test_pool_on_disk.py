@@ -53,49 +53,6 @@ def test_another_programs_database_is_refused(tmp_path):
         assert raw.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
-ONE = "WHERE path = (SELECT min(path) FROM photo)"
-DECIDED = (
-    "INSERT INTO decision (path, annotator, task, labels, settles, at, token) SELECT path, 'a', 'review', {},"
-)
-DECIDED += " 0, '', 't' FROM photo LIMIT 1"
-
-SETTING = "INSERT INTO setting (name, value) VALUES ('background_labels', {})"
-SIGNAL = "INSERT INTO signal VALUES ('files/x.png', 's', {}, 1, {}, 0.5, 'why', NULL)"
-
-
-@pytest.mark.parametrize(
-    ("sql", "message"),
-    [
-        (f"UPDATE photo SET path = '../../etc/passwd' {ONE}", "lies outside files/"),
-        (f"UPDATE photo SET path = 'files/../../x.png' {ONE}", "lies outside files/"),
-        (f"UPDATE photo SET class_name = NULL {ONE}", "has no class"),
-        (f"UPDATE photo SET width = 'wide' {ONE}", "a column 'width' holds 'wide'"),
-        (f"UPDATE photo SET taxon_id = 9e30 {ONE}", "a column 'taxon_id' holds '9e[+]30'"),
-        (f"UPDATE photo SET licence = x'ff' {ONE}", "a column 'licence' holds"),
-        (DECIDED.format("'{nope'"), "a decision has the labels '{nope'"),
-        (DECIDED.format("'[1]'"), r"a decision has the labels '\[1\]'"),
-        (DECIDED.format("""'["nonsense"]'"""), "a decision has the labels .*nonsense"),
-        ("INSERT INTO setting (name, value) VALUES ('background_labels', '5')", "is not a list of labels"),
-        ("INSERT INTO setting (name, value) VALUES ('background_labels', '{nope')", "is not JSON"),
-        (
-            DECIDED.format("""'["\\ud800"]'""").replace("review", "background"),
-            "a decision has the labels .*ud800",
-        ),
-        (SETTING.format("'[\"\\ud800\"]'"), "is not JSON"),
-        (SETTING.format("printf('%.*c', 99999, '[')"), "is not JSON"),
-        (f"UPDATE photo SET photo_id = NULL {ONE}", "no photo_id"),
-        (SIGNAL.format("'mine'", "1"), "a signal has the reason 'mine'"),
-        (SIGNAL.format("'clarity'", "NULL"), "a signal has no 'flagged'"),
-    ],
-)
-def test_what_no_pool_writes_is_one_line(pool, sql, message):
-    pool.close()
-    with sqlite3.connect(pool.root / "decisions.sqlite") as raw:
-        raw.execute(sql)
-    with pytest.raises(CounterGroundError, match=rf"was changed by something else: .*{message}"):
-        read_all(pool.root)
-
-
 @pytest.mark.parametrize("sql", ["DROP TABLE signal", "ALTER TABLE photo DROP COLUMN mask"])
 def test_what_a_pool_lacks_is_one_line(pool, sql):
     pool.close()

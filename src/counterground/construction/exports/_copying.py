@@ -8,7 +8,6 @@ from pathlib import Path
 
 from counterground.construction.exports._layout import Contents
 from counterground.errors import CounterGroundError
-from counterground.masks import is_masks_folder
 from counterground.reading import open_regular
 
 Tick = Callable[[], None]
@@ -18,24 +17,9 @@ def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> b
     """Return the bytes of a photo, or (without ``photo_id``) of a mask.
 
     Raises:
-        CounterGroundError: the file is missing, may not be read, is not the one in the manifest, or is a link
-            that leaves the benchmark: files elsewhere may not be meant for sharing.
+        CounterGroundError: the file is missing, may not be read, or is not the one in the manifest.
     """
-    source, root = contents.origins[path], contents.benchmark.root
-    inside = _is_inside(source, root)
-    if not inside and photo_id is None and contents.masks_root is not None:
-        root = contents.masks_root
-        if not is_masks_folder(root):  # a stranger's benchmark may name any folder
-            raise CounterGroundError(
-                f"The masks in {root} are neither among the photos nor in a folder of `counterground masks`: "
-                "copy them into the folder of the photos, and name them there."
-            )
-        inside = _is_inside(source, root)
-    if not inside:
-        raise CounterGroundError(
-            f"{source} is behind a link that leaves the folder: copy the folder with what its links lead to "
-            "(cp -rL), and export the copy."
-        )
+    source = contents.origins[path]
     try:
         with open_regular(source) as file:
             data = file.read()
@@ -51,13 +35,6 @@ def photo_bytes(contents: Contents, path: str, photo_id: str | None = None) -> b
             " the manifest again, or remove it (from a pool by discarding it in the review)."
         )
     return data
-
-
-def _is_inside(source: Path, root: Path) -> bool:
-    try:
-        return source.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, or a null byte
-        raise CounterGroundError(f"Cannot read {source}: {error}.") from error
 
 
 def copy_photos(contents: Contents, folder: Path, tick: Tick) -> None:

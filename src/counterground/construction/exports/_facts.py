@@ -12,7 +12,7 @@ import polars as pl
 
 from counterground.errors import MissingExtraError, UsageError
 from counterground.photos import Benchmark
-from counterground.text import counted, is_utf8
+from counterground.text import counted
 
 if TYPE_CHECKING:
     from counterground.construction.pool import Pool
@@ -68,7 +68,7 @@ class CardFacts:
         hub_benchmark: register it as a benchmark of the Hugging Face hub (``eval.yaml``; format huggingface).
 
     Raises:
-        UsageError: ``released`` is not a date, or a text has half a surrogate pair.
+        UsageError: ``released`` is not a date.
     """
 
     title: str = ""
@@ -95,9 +95,6 @@ class CardFacts:
             raise UsageError(
                 f"released is a date, such as datetime.date(2024, 5, 31), not {self.released!r}."
             )
-        for name, value in vars(self).items():
-            if isinstance(value, str | tuple) and not is_utf8("".join(map(str, value))):
-                raise UsageError(f"{name} has half a surrogate pair: {value!r}.")
 
 
 def known_facts(benchmark: Benchmark, card: CardFacts | None = None) -> CardFacts:

@@ -56,7 +56,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def safe_path(path: str) -> str:

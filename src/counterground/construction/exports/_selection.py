@@ -11,7 +11,7 @@ import polars as pl
 from counterground.construction.exports._licences import read_licence
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import Benchmark
-from counterground.text import counted, is_utf8
+from counterground.text import counted
 
 LEFT_OUT_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),
@@ -49,8 +49,7 @@ def select_photos(benchmark: Benchmark, terms: Terms) -> Selection:
     """Choose the photos that may be shared, or all of them if the export is not shared.
 
     Raises:
-        UsageError: the licence for photos without one is unknown, or there is only a credit line, or one with
-            half a surrogate pair.
+        UsageError: the licence for photos without one is unknown, or there is only a credit line.
         CounterGroundError: no photo is left.
     """
     photos, stated = _state(benchmark.photos, terms.licence_for_unknown, terms.attribution_for_unknown)
@@ -75,8 +74,6 @@ def _state(photos: pl.DataFrame, licence: str | None, credit: str | None) -> tup
         if credit is not None:
             raise UsageError("--attribution-for-unknown goes with --licence-for-unknown: add that.")
         return photos, 0
-    if not is_utf8(credit or ""):
-        raise UsageError(f"--attribution-for-unknown has half a surrogate pair: {credit!r}.")
     unknown = pl.col("licence").fill_null("").str.strip_chars() == ""
     uncredited = unknown & (pl.col("attribution").fill_null("").str.strip_chars() == "")
     stated = photos.with_columns(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,8 +96,7 @@ def _items(
         if not text:
             continue
         where = f"{origin.rsplit('/', 1)[1]}, row {number}"
-        with _decoding(where):
-            row = _texts_of(stored[number], columns, where)
+        row = _texts_of(stored[number], columns, where)
         image = row[columns.image] or {}
         path = image.get("path")
         file = Path(path) if path and is_file(Path(path)) else None
@@ -120,17 +118,6 @@ def _texts_of(row: Mapping[str, Any], columns: _Columns, where: str) -> dict[str
     named = (name for name in (columns.background, *_CARRIED) if name in columns.names)
     texts = {name: label_name(row[name], columns.names[name], f"{where}: its {name!r}") for name in named}
     return {**row, **texts}
-
-
-@contextmanager
-def _decoding(where: str) -> Iterator[None]:
-    """Texts are decoded when a row is read; nothing has checked them before."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise CounterGroundError(
-            f"The data set has a text that is not UTF-8 ({where}): write it again as UTF-8."
-        ) from error
 
 
 def _stripped(value: Any) -> str:
@@ -211,8 +198,7 @@ def _texts(part: Any, split: str, columns: _Columns, options: ImportOptions) -> 
     """Return the class of every row as it is written; empty if a row has none."""
     if columns.label is None:
         return [options.class_name or ""] * len(part)
-    with _decoding(f"{split}: its {columns.label!r}"):
-        values = part[columns.label][:] if len(part) else []
+    values = part[columns.label][:] if len(part) else []
     if columns.label in columns.names:
         names, where = columns.names[columns.label], f"its {columns.label!r}"
         values = [

@@ -25,7 +25,6 @@ from counterground.files import write_text
 from counterground.http import DownloadSettings
 from counterground.progress import progress_bar
 from counterground.reading import is_file, is_folder
-from counterground.text import is_utf8
 
 if TYPE_CHECKING:
     from counterground.construction.pool import Pool
@@ -58,8 +57,6 @@ def import_photos(
     chosen, text, path = options or ImportOptions(), str(source), Path(source)
     if not text.strip():
         raise UsageError("The source has an empty name: name a folder, a table or a data set.")
-    if not is_utf8(text):
-        raise UsageError(f"The name {text!r} is not UTF-8: rename the file or folder.")
     _refuse_inside(Path(pool_path), path)
     if is_data_set(text):
         read: Source | AddressTable = read_data_set(text, chosen)

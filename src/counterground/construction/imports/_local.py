@@ -30,7 +30,7 @@ from counterground.photos import (
     without_shared_clusters,
 )
 from counterground.reading import is_file, is_folder
-from counterground.text import and_more, counted, is_utf8
+from counterground.text import and_more, counted
 
 _CARRIED = ("cluster", "licence", "attribution", "source")
 _ORIGINS = ("observer", "observation")  # further columns of a manifest
@@ -169,9 +169,6 @@ def _flat(folder: Path, options: ImportOptions) -> Source:
     if others:
         notes = (f"Skipped {counted(len(others), 'file')} of unknown type: {and_more(others, 3)}.",)
     name, known_as = classes[options.class_name], folder.resolve().name
-    for file in files:
-        if not is_utf8(f"{known_as}/{file.name}"):
-            raise CounterGroundError(f"The file name {str(file)!r} is not UTF-8: rename it.")
     origin = str(PhotoKey("file", f"{known_as}/"))
     items = (Item(f"{origin}{file.name}", file.name, name, file) for file in files)
     return Source(items, len(files), frozenset([name]), (origin,), notes)

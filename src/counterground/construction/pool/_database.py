@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -44,7 +45,6 @@ from counterground.construction.pool._schema import (
     TASKS,
 )
 from counterground.errors import CounterGroundError, error_message
-from counterground.reading import parse_json
 
 _APPLICATION = 0x43474E44  # "CGND": marks a pool, not another program's database
 _VERSION = 1
@@ -103,27 +103,21 @@ _TRIGGERS = tuple(
 )
 
 
-class DamagedError(Exception):
-    """The database holds a value that no pool writes; the message says which."""
-
-
 @contextmanager
 def database_errors(path: Path) -> Iterator[None]:
-    """Turn errors of the database at ``path``, and values no pool writes, into one line with the remedy.
+    """Turn errors of the database at ``path``, and values that no pool writes, into one line.
 
     Raises:
         CounterGroundError: there was one.
     """
     try:
         yield
-    except DamagedError as error:
-        raise CounterGroundError(
-            f"{path} was changed by something else: {error}. Restore the file from a backup."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise CounterGroundError(f"{path}: it is damaged. Restore the file from a backup.") from error
     except UnicodeEncodeError as error:
         raise CounterGroundError(f"{path} cannot hold {error.object[:100]!r}: it is not UTF-8.") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, pl.exceptions.PolarsError) as error:
+        raise CounterGroundError(
+            f"{path}: it is damaged ({error_message(error)}). Restore the file from a backup."
+        ) from error
     except (DBAPIError, sqlite3.Error) as error:  # the latter from raw connections
         found = error.orig if isinstance(error, DBAPIError) else error
         problem = database_problem(found)
@@ -250,34 +244,16 @@ def _on_begin(connection: Connection) -> None:
 
 
 def read_setting(connection: Connection, name: str, default: Any = None) -> Any:
-    """Return a setting (any JSON value), or ``default``.
-
-    Raises:
-        DamagedError: the stored value is not JSON, or see `parse_json`.
-    """
+    """Return a setting (any JSON value), or ``default``."""
     found = connection.execute(select(SETTINGS_TABLE.c.value).where(SETTINGS_TABLE.c.name == name)).scalar()
-    try:
-        return default if found is None else parse_json(found)
-    except (TypeError, ValueError) as error:  # the former for another type than text
-        raise DamagedError(f"the setting {name!r} is not JSON") from error
+    return default if found is None else json.loads(found)
 
 
 def as_frame(rows: Sequence[tuple[Any, ...]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Return rows as a frame; lists of texts are given as JSON, which Polars reads at once.
-
-    Raises:
-        DamagedError: a value does not have its column's type; SQLite itself accepts any value.
-    """
+    """Return rows as a frame; lists of texts are given as JSON, which Polars reads at once."""
     given = {name: pl.String() if kind == pl.List(pl.String) else kind for name, kind in schema.items()}
     lists = [pl.col(name).str.json_decode(kind) for name, kind in schema.items() if given[name] != kind]
-    try:
-        return pl.DataFrame(rows, schema=given, orient="row").with_columns(lists)
-    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
-        for place, (name, kind) in enumerate(schema.items()):
-            for row in rows:
-                if problem := kind_problem(row[place], kind):
-                    raise DamagedError(f"a column {name!r} holds {problem}") from error
-        raise
+    return pl.DataFrame(rows, schema=given, orient="row").with_columns(lists)
 
 
 def kind_problem(value: Any, kind: pl.DataType) -> str:

@@ -15,7 +15,6 @@ from counterground.construction.pool._database import (
     DECISION,
     DECISION_COLUMNS,
     PHOTO,
-    DamagedError,
     as_frame,
     read_setting,
 )
@@ -27,7 +26,7 @@ from counterground.construction.pool._schema import (
     REVIEW_LABELS,
     TASKS,
 )
-from counterground.construction.pool._verdicts import UNDONE, check_labels_of_decisions
+from counterground.construction.pool._verdicts import UNDONE
 from counterground.errors import UsageError, did_you_mean
 
 _IS_UNDONE: ColumnElement[bool] = literal_column(UNDONE)
@@ -45,14 +44,8 @@ def now() -> str:
 
 
 def labels_of_tasks(connection: Connection) -> dict[str, Sequence[str]]:
-    """Return the labels to choose from, by task; background labels are the paper's or the pool's own.
-
-    Raises:
-        DamagedError: the setting is not a list of labels.
-    """
-    backgrounds = read_setting(connection, "background_labels", list(BACKGROUND_LABELS))
-    if not isinstance(backgrounds, list) or not all(isinstance(label, str) for label in backgrounds):
-        raise DamagedError("the setting 'background_labels' is not a list of labels")
+    """Return the labels to choose from, by task; background labels are the paper's or the pool's own."""
+    backgrounds: list[str] = read_setting(connection, "background_labels", list(BACKGROUND_LABELS))
     return {"review": REVIEW_LABELS, "background": backgrounds}
 
 
@@ -95,7 +88,6 @@ def undo_decision(
 
 def all_decisions(connection: Connection) -> pl.DataFrame:
     """Return every event, oldest first, as ``DECISION_SCHEMA``."""
-    check_labels_of_decisions(connection)
     query = select(*DECISION_COLUMNS, _IS_UNDONE.label("undone")).order_by(DECISION.c.id)
     rows = [(*row[:-1], bool(row.undone)) for row in connection.execute(query)]
     return as_frame(rows, DECISION_SCHEMA)

@@ -20,7 +20,6 @@ from counterground.construction.pool._database import (
     PHOTO,
     SETTINGS_TABLE,
     SIGNAL,
-    DamagedError,
     as_frame,
     database_errors,
     kind_problem,
@@ -123,16 +122,7 @@ class Pool:
             return self._photos(connection)
 
     def _photos(self, connection: Connection) -> pl.DataFrame:
-        photos = _read(connection, PHOTO, PHOTO_SCHEMA).sort("path")
-        astray = ~pl.col("path").str.starts_with(f"{FILES}/") | pl.col("path").str.contains(
-            r"(^|/)\.*(/|$)|\\"
-        )
-        wrong = photos.filter(astray | pl.col("class_name").is_null() | pl.col("photo_id").is_null())
-        if len(wrong):
-            raise DamagedError(
-                f"the photo {wrong['path'][0]!r} has no class, no photo_id, or lies outside {FILES}/"
-            )
-        return photos
+        return _read(connection, PHOTO, PHOTO_SCHEMA).sort("path")
 
     def add_photos(self, rows: Sequence[Mapping[str, object]]) -> int:
         """Add photos whose files are already in the pool; return how many are new.
@@ -366,10 +356,7 @@ class Pool:
     def signals(self) -> pl.DataFrame:
         """Return the signals as ``SIGNAL_SCHEMA``, by path and name."""
         with self.connect(writes=False) as connection:
-            signals = _read(connection, SIGNAL, SIGNAL_SCHEMA).sort("path", "signal")
-            if problem := _signal_problem(signals):
-                raise DamagedError(problem)
-        return signals
+            return _read(connection, SIGNAL, SIGNAL_SCHEMA).sort("path", "signal")
 
     def setting(self, name: str, default: Any = None) -> Any:
         """Return a setting (any JSON value), or ``default``."""

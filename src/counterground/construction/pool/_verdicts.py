@@ -18,9 +18,8 @@ import json
 import polars as pl
 from sqlalchemy import Connection, text
 
-from counterground.construction.pool._database import DamagedError, as_frame
-from counterground.construction.pool._schema import KEEP, LATER, REVIEW_LABELS, VERDICT_SCHEMA, VOTE_SCHEMA
-from counterground.reading import parse_json
+from counterground.construction.pool._database import as_frame
+from counterground.construction.pool._schema import KEEP, LATER, VERDICT_SCHEMA, VOTE_SCHEMA
 
 UNDONE = "EXISTS (SELECT 1 FROM main.decision AS undo WHERE undo.undoes = decision.id)"
 
@@ -82,43 +81,10 @@ _VERDICTS = f"""
     LEFT JOIN main.decision AS final ON final.id = verdict.final
     ORDER BY photo.path
 """  # noqa: S608 - constants only
-_REVIEW_LABELS = ", ".join(f"'{label}'" for label in (*REVIEW_LABELS, LATER))
-_ODD_LABELS = f"""
-    SELECT labels FROM main.decision WHERE id > :since AND CASE
-      WHEN json_valid(labels) AND json_type(labels) = 'array'
-      THEN EXISTS (SELECT 1 FROM json_each(labels)
-                   WHERE type <> 'text' OR (task = 'review' AND value NOT IN ({_REVIEW_LABELS})))
-      ELSE TRUE END
-"""  # noqa: S608 - constants only
-# SQLite accepts escapes that no text can hold, such as half a surrogate pair.
-_ESCAPED_LABELS = r"SELECT labels FROM main.decision WHERE id > :since AND labels LIKE '%\ud%'"
-
-
-def check_labels_of_decisions(connection: Connection, *, since: int = 0) -> None:
-    """Refuse labels that no pool writes, in decisions with an id above ``since``.
-
-    Raises:
-        DamagedError: a decision has such labels; the message shows them.
-    """
-    odd = connection.execute(text(_ODD_LABELS), {"since": since}).scalars().first()
-    if odd is None:
-        escaped = connection.execute(text(_ESCAPED_LABELS), {"since": since}).scalars()
-        odd = next((labels for labels in escaped if not _is_json(labels)), None)
-    if odd is not None:
-        raise DamagedError(f"a decision has the labels {str(odd)[:60]!r}")
-
-
-def _is_json(labels: str) -> bool:
-    try:
-        parse_json(labels)
-    except ValueError:
-        return False
-    return True
 
 
 def read_votes(connection: Connection) -> pl.DataFrame:
     """Return the votes that stand, without adjudications, as ``VOTE_SCHEMA`` in the order they were made."""
-    check_labels_of_decisions(connection)
     return as_frame([tuple(row) for row in connection.execute(text(_VOTES))], VOTE_SCHEMA)
 
 

@@ -50,7 +50,6 @@ from counterground.models.networks import (
     image_tower,
 )
 from counterground.models.specs import HeadSpec
-from counterground.text import is_utf8
 
 if TYPE_CHECKING:
     import torch
@@ -131,7 +130,7 @@ def wrap_model(
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value) and is_utf8(value)
+    return isinstance(value, str) and bool(value)
 
 
 def _is_scale(value: Any) -> bool:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import operator
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.errors import CounterGroundError, UsageError, did_you_mean, first_problem
 from counterground.files import write_text
 from counterground.photos.labels._imagenet import (
     IMAGENET_SIZE,
@@ -24,22 +24,14 @@ from counterground.photos.labels._imagenet import (
     name_key,
     split_number,
 )
-from counterground.reading import parse_json, read_text
-from counterground.text import is_utf8
-
-T = TypeVar("T")
-
-_FIELDS = ("name", "names", "imagenet", "candidates", "members")
-_LONGEST_NAME = 1000  # of a class, in characters
+from counterground.reading import read_text
 
 
 def class_name_problem(name: str) -> str:
     """Say why a text cannot be the name of a class, as in "it has an empty name"; empty if it can."""
     if not name.strip():
         return "an empty name"
-    if len(name) > _LONGEST_NAME:
-        return f"a name of {len(name):,} characters, and no more than {_LONGEST_NAME:,} are read"
-    return "" if is_utf8(name) else f"a name that is not UTF-8, {name!r}"
+    return ""
 
 
 def _plain(value: Any) -> Any:
@@ -98,7 +90,7 @@ class LabelSpace:
             wrong = [value for value in values if not isinstance(value, kind) or isinstance(value, bool)]
             if wrong:
                 return f"{wrong[0]!r} is not a {what}"
-        return "" if is_utf8(self.name) else "its name is not UTF-8"
+        return ""
 
     def _problem(self) -> str:
         if not self.names:
@@ -198,10 +190,9 @@ class LabelSpace:
             CounterGroundError: not JSON, a missing field, or fields that do not fit together.
         """
         try:
-            content = parse_json(text)
-        except ValueError as error:
-            raise CounterGroundError(f"A label space must be JSON: {error}.") from error
-        return _from_content(content)
+            return cls(**vars(_Written.model_validate_json(text)))
+        except ValidationError as error:
+            raise CounterGroundError(f"It is not a label space: {first_problem(error)}.") from error
 
     def save(self, path: Path) -> None:
         """Write this label space to ``path`` as JSON, atomically.
@@ -227,43 +218,14 @@ class LabelSpace:
             raise CounterGroundError(f"{path}: {error}") from error
 
 
-def _from_content(content: Any) -> LabelSpace:
-    if isinstance(content, dict) and (unknown := [key for key in content if key not in _FIELDS]):
-        raise CounterGroundError(
-            f"A label space has no field {unknown[0][:100]!r}; it has {', '.join(_FIELDS)}."
-            f"{did_you_mean(unknown[0][:100], _FIELDS)}"
-        )
-    try:
-        candidates, members = content.get("candidates"), content.get("members")
-        return LabelSpace(
-            _checked(content["name"], str),
-            tuple(_checked(name, str) for name in _checked(content["names"], list)),
-            tuple(None if i is None else _checked(i, int) for i in _checked(content["imagenet"], list)),
-            None if candidates is None else {_index(k): _indices(v) for k, v in candidates.items()},
-            None if members is None else tuple(map(_indices, _checked(members, list))),
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CounterGroundError(
-            "A label space needs 'name' (text), 'names' (texts), 'imagenet' (indices or null) and"
-            f" 'candidates' (null, or class index: indices); what is wrong: {type(error).__name__} {error}."
-        ) from error
+class _Written(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-
-def _checked(value: Any, kind: type[T]) -> T:
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{str(value)[:100]!r} is not {kind.__name__}")
-    return value
-
-
-def _index(key: str) -> int:
-    """Return the index that a key spells; otherwise "00" and "0" would be one class."""
-    if not re.fullmatch(r"0|[1-9][0-9]{0,17}", key):
-        raise ValueError(f"{key[:100]!r} is not an index")
-    return int(key)
-
-
-def _indices(values: Any) -> tuple[int, ...]:
-    return tuple(_checked(index, int) for index in _checked(values, list))
+    name: str
+    names: tuple[str, ...]
+    imagenet: tuple[int | None, ...]
+    candidates: dict[int, tuple[int, ...]] | None = None
+    members: tuple[tuple[int, ...], ...] | None = None
 
 
 def imagenet_label_space(names: Literal["openai", "wordnet"] = "openai") -> LabelSpace:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from counterground.errors import CounterGroundError
-from counterground.text import is_utf8
 
 
 def label_name(value: Any, names: Sequence[str], where: str) -> Any:
@@ -20,13 +19,10 @@ def label_name(value: Any, names: Sequence[str], where: str) -> Any:
         where: row and column, for messages.
 
     Raises:
-        CounterGroundError: a number without a name, or half a surrogate pair in it.
+        CounterGroundError: a number without a name.
     """
     if not isinstance(value, int):
         return value
     if value >= len(names):
         raise CounterGroundError(f"{where} is number {value}, but there are {len(names)} names.")
-    name = names[value] if value >= 0 else None
-    if isinstance(name, str) and not is_utf8(name):
-        raise CounterGroundError(f"{where} is number {value}, and its name is not a text.")
-    return name
+    return names[value] if value >= 0 else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,14 +40,12 @@ from counterground.photos._native import (
     write_benchmark,
 )
 from counterground.photos._questions import QUESTION_SCHEMA, question_problem
-from counterground.photos._table import refuse_sparse
 from counterground.photos.labels import LabelSpace, read_class_names
 from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
 from counterground.photos.shards._spuriverse import META, is_spuriverse, spuriverse_samples
 from counterground.photos.shards._tar import tar_samples
 from counterground.reading import file_sha256, read_json, read_text
-from counterground.text import in_utf8, is_utf8
 
 ShardFormat = Literal["huggingface", "webdataset"]
 
@@ -132,7 +131,7 @@ def _note_absent(numbered: Sequence[tuple[Sequence[str], Iterable[tuple[str, int
     if not lists or any(names != lists[0] for names in lists):
         return ()
     present = {name for _, classes in numbered for name, _ in classes}
-    return tuple(map(in_utf8, note_absent_classes(lists[0], present)))
+    return note_absent_classes(lists[0], present)
 
 
 def _write_sample(
@@ -199,7 +198,7 @@ def _class_of(
             f"{sample.where} has class number {index}, but there are {len(sample.class_names)} names."
         )
     named = sample.class_names[index]
-    if not isinstance(named, str) or not is_utf8(named):
+    if not isinstance(named, str):
         raise CounterGroundError(f"{sample.where} has class number {index}, and its name is not a text.")
     return {"class_name": named}, index
 
@@ -215,7 +214,7 @@ def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = Fal
         raise CounterGroundError(f"{where} is not safe to unpack: {path!r} would land outside its folder.")
     target = into / path
     odd = CounterGroundError(f"{where}: {path[:200]!r} cannot be a file's path.")
-    if any(len(part.encode(errors="surrogatepass")) > _LONGEST_NAME for part in parts):
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
         raise odd
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -238,8 +237,6 @@ def _benchmark(
     if space is None:
         del schema["class_index"]
     names = {name for row in rows for name in row}
-    values = sum(value is not None for row in rows for value in row.values())
-    refuse_sparse(len(rows), names, values, "the shards")
     further = sorted(names - {*schema, *MANIFEST_SCHEMA})
     frame = pl.DataFrame(
         [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tarfile
 from collections.abc import Iterator
@@ -105,6 +106,7 @@ def _fields(where: str, parts: dict[str, bytes]) -> dict[str, Any]:
         for name, data in parts.items():
             if _kind(name) == ".json":
                 fields |= parse_json(data.decode("utf-8-sig"))
+                json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair is no text
             elif _kind(name) == ".cls":
                 text = data.decode().strip()
                 fields["cls"] = int(text) if _NUMBER.fullmatch(text) else text

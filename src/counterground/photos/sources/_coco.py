@@ -16,7 +16,6 @@ import polars as pl
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._geometry import box_inside
-from counterground.photos._table import refuse_sparse
 from counterground.photos.sources._rows import benchmark_of_rows
 from counterground.photos.sources._source import Source, is_web
 from counterground.reading import is_file, is_folder, read_json
@@ -56,7 +55,6 @@ def read_coco(path: Path, source: Source, *, show_progress: bool = False) -> Ben
     urls = is_web(str(rows[0].get(column) or ""))
     folder = path.parent if urls else _folder(path, source, [str(row.get(column) or "") for row in rows])
     columns = {"path": column, "class_name": "class_name", **source.columns}
-    refuse_sparse(len(rows), {field for row in rows for field in row}, sum(map(len, rows)), str(path))
     frame = pl.DataFrame(rows, infer_schema_length=None, strict=False)
     named = Source(source.text, str(path), columns, source.options)
     found = benchmark_of_rows(frame, named, folder, path.stem, show_progress=show_progress)

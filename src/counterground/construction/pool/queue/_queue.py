@@ -20,7 +20,6 @@ from counterground.construction.pool._database import LEASE
 from counterground.construction.pool._decisions import labels_of_tasks, record_decision, undo_decision
 from counterground.construction.pool._schema import IMPORTED, TASKS
 from counterground.construction.pool._store import Pool
-from counterground.construction.pool._verdicts import check_labels_of_decisions
 from counterground.construction.pool.queue._ranking import review_queue
 from counterground.construction.pool.queue._rows import (
     Adjudication,
@@ -245,7 +244,6 @@ class Queue:
             connection.execute(text(RANK), self._ranks)
         if seen is None or tuple(seen.values()) != tuple(newest.values()):
             since = {"seen": 0, "row": 0} | dict(seen or {}) | dict(newest)
-            check_labels_of_decisions(connection, since=since["seen"])
             stood = set(connection.execute(text(STANDING), since))
             for statement in REFRESH:
                 connection.execute(text(statement), since)
