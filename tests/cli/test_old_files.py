@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
 
 import polars as pl
 import pytest
@@ -16,37 +15,11 @@ from noise_photos import save_animals
 
 import counterground as cg
 from counterground.cli import main
-from counterground.construction.pool import open_pool
 from counterground.discovery import read_discovery
 from counterground.photos import photo_id, read_benchmark
 
 BRIGHTNESS = "colour_model:brightness"
 ASK = ["--label-space", "benchmark"]
-
-TABLES = """
-CREATE TABLE photo (path VARCHAR NOT NULL, photo_id VARCHAR, class_name VARCHAR, "key" VARCHAR,
-  observation VARCHAR, observer VARCHAR, taxon_id INTEGER, taxon VARCHAR, licence VARCHAR,
-  attribution VARCHAR, source VARCHAR, url VARCHAR, observed_on VARCHAR, cluster VARCHAR, mask VARCHAR,
-  width INTEGER, height INTEGER, bytes INTEGER, added_at VARCHAR, PRIMARY KEY (path));
-CREATE TABLE candidate ("key" VARCHAR NOT NULL, class_name VARCHAR NOT NULL, position INTEGER, url VARCHAR,
-  observation VARCHAR, observer VARCHAR, taxon_id INTEGER, taxon VARCHAR, licence VARCHAR,
-  attribution VARCHAR, source VARCHAR, observed_on VARCHAR, status VARCHAR, reason VARCHAR, tries INTEGER,
-  PRIMARY KEY ("key", class_name), CHECK (status IN ('wanted', 'got', 'failed')));
-CREATE TABLE signal (path VARCHAR, signal VARCHAR, reason VARCHAR, value FLOAT, flagged BOOLEAN,
-  priority FLOAT, explanation VARCHAR, related VARCHAR);
-CREATE TABLE setting (name VARCHAR NOT NULL, value VARCHAR, PRIMARY KEY (name));
-CREATE TABLE decision (id INTEGER NOT NULL, path VARCHAR NOT NULL, annotator VARCHAR NOT NULL,
-  task VARCHAR NOT NULL CHECK (task IN ('review', 'background')), labels VARCHAR NOT NULL,
-  settles BOOLEAN NOT NULL, seconds FLOAT, suggestion VARCHAR, at VARCHAR NOT NULL, token VARCHAR NOT NULL,
-  undoes INTEGER, PRIMARY KEY (id), FOREIGN KEY(path) REFERENCES photo (path), UNIQUE (token),
-  UNIQUE (undoes), FOREIGN KEY(undoes) REFERENCES decision (id));
-CREATE TABLE lease (path VARCHAR NOT NULL, task VARCHAR NOT NULL, annotator VARCHAR NOT NULL,
-  until FLOAT NOT NULL, PRIMARY KEY (path, task, annotator), FOREIGN KEY(path) REFERENCES photo (path));
-CREATE TRIGGER decision_no_update BEFORE UPDATE ON decision BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END;
-CREATE TRIGGER decision_no_delete BEFORE DELETE ON decision BEGIN SELECT RAISE(ABORT, 'decisions are never changed or deleted'); END;
-PRAGMA application_id = 1128746564;
-PRAGMA user_version = 1;
-"""  # noqa: E501 -- the triggers are compared with what was written, to the letter
 
 
 def refused(capsys, *words: object) -> str:
@@ -145,28 +118,6 @@ def test_old_pairs_are_shown_without_what_chance_would_have_given(here, capsys):
     (here / "pairs/discovery.json").write_text("{}")
     assert "The discovery in pairs is damaged" in refused(capsys, *evaluate, "-o", "not run")
     assert not (here / "not run").exists()
-
-
-def test_an_old_pool_keeps_its_decisions(here, capsys):
-    make_old_pool(here)
-    assert main(["pool", "pool"]) == 0
-    assert "ben" in capsys.readouterr().out
-    assert main(["curate", "pool", "-q"]) == 0
-    with open_pool("pool") as pool:
-        frozen = pool.freeze()
-    assert len(frozen.photos) == 46  # two were discarded
-    places = frozen.photos.filter(pl.col("path") == "files/flamingo/0.jpg")
-    assert places["background"].to_list() == ["sky"]  # the adjudicated one
-    assert main(["export", "pool", "--format", "parquet", "--private", "-o", "export", "-q"]) == 0
-    assert cg.evaluate("export", BRIGHTNESS, label_space="benchmark", out="run", report=False).scores.height
-
-
-def test_an_old_pool_with_a_text_that_is_not_utf_8_is_refused(here, capsys):
-    make_old_pool(here)
-    with closing(sqlite3.connect("pool/decisions.sqlite")) as database:
-        database.execute("UPDATE photo SET licence = CAST(x'ff' AS TEXT)")
-        database.commit()
-    assert "was changed by something else" in refused(capsys, "pool", "pool")
 
 
 def make_old_pool(root) -> None:

@@ -131,9 +131,7 @@ def test_measures_are_kept_for_the_same_photos_and_masks(benchmark, tmp_path):
     drawn((0, 0, 9, 4), (10, 10)).save(tmp_path / "m.png")
     assert photo_geometry(made, tmp_path / "kept").columns["object_area"].to_list() == [0.5]
     drawn((0, 0, 4, 4), (10, 10)).save(tmp_path / "m.png")
-    damaged = bytearray(file.read_bytes())
-    damaged[len(damaged) // 2] ^= 1
-    file.write_bytes(damaged)
+    file.write_bytes(file.read_bytes()[:100])
     assert photo_geometry(made, tmp_path / "kept").unreadable == 1
 
 

@@ -129,7 +129,7 @@ def test_a_description_of_something_else_is_found_out(own):
         read_benchmark(out)
     describe_shards(replace(benchmark, notes=()), out, "webdataset", sorted(out.glob("*.tar")))
     (out / "label_space.json").write_text("{}")
-    with pytest.raises(CounterGroundError, match=r"label_space\.json: A label space needs"):
+    with pytest.raises(CounterGroundError, match=r"label_space\.json: It is not a label space: name"):
         read_benchmark(out)
 
 

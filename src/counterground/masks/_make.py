@@ -183,7 +183,7 @@ def _description(
     content = {
         "format": _FORMAT,
         "benchmark": {"name": benchmark.name, "version": benchmark.version},
-        "source": _whole(source),
+        "source": source,
         "origin": opened.origin,
         "rough": opened.rough,
         "settings": settings.record(),
@@ -195,9 +195,9 @@ def _description(
     return json.loads(json.dumps(content))  # type: ignore[no-any-return] # as it is read back
 
 
-def _whole(source: str) -> str:
+def _whole(source: Any) -> Any:
     """Return the source; a file or folder as its whole path."""
-    return str(Path(source).resolve()) if Path(source).exists() else source
+    return str(Path(source).resolve()) if isinstance(source, str) and Path(source).exists() else source
 
 
 def _claim(folder: Path, description: dict[str, Any], *, overwrite: bool) -> None:
@@ -225,8 +225,11 @@ def _decides(description: dict[str, Any]) -> dict[str, Any]:
     settings = description.get("settings")
     if isinstance(settings, dict):
         settings = {name: value for name, value in settings.items() if name != "limits"}
-    kept = ("format", "benchmark", "source", "made_by", "weights", "boxes")
-    return {name: description.get(name) for name in kept} | {"settings": settings}
+    kept = ("format", "benchmark", "made_by", "weights", "boxes")
+    return {name: description.get(name) for name in kept} | {
+        "settings": settings,
+        "source": _whole(description.get("source")),
+    }
 
 
 @dataclass(frozen=True)

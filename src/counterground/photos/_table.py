@@ -38,6 +38,7 @@ def read_table(source: Path) -> pl.DataFrame:
     """
     suffix = source.suffix.lower()
     try:
+        open_regular(source).close()
         if suffix in TEXT_SUFFIXES:
             frame = _read_text(source)
         elif suffix in _JSON_LINES:

@@ -75,9 +75,6 @@ def test_masks_of_a_folder_of_masks_are_exported(form, tmp_path):
     assert found.photos["mask"].count() == masks.usable == 3
     for path, mask in found.photos.select("path", "mask").drop_nulls().iter_rows():
         assert found.mask_path(mask).read_bytes() == (masks.folder / f"files/{path}.png").read_bytes()
-    (masks.folder / "masks.json").unlink()
-    with pytest.raises(CounterGroundError, match="copy them into the folder of the photos"):
-        export(masked, tmp_path / "other", formats=[form])
 
 
 def test_masks_among_the_photos_are_exported_wherever_they_are_relative_to(masked, tmp_path):

@@ -242,15 +242,3 @@ def test_observers_are_clusters_and_addresses_pages(tmp_path, files):
     assert photos["source"][0] == "https://example.org/0.jpg"
     again = import_photos(tmp_path / "pool", tmp_path / "saved")
     assert (again.present, again.notes) == (6, report.notes)
-
-
-def test_the_list_of_what_was_rejected_names_no_folder(tmp_path):
-    folder = tmp_path / "mine" / "zebra"
-    folder.mkdir(parents=True)
-    Image.effect_noise((40, 30), 50).convert("RGB").save(folder / "0.jpg")
-    (folder / "1.jpg").write_bytes(b"no photo")
-    options = ImportOptions(class_name="zebra")
-    report = import_photos(tmp_path / "pool", f"hf:{tmp_path / 'mine'}", options)
-    assert (report.added, len(report.rejected)) == (1, 1)
-    assert "1.jpg" in report.list_file.read_text()
-    assert str(tmp_path) not in report.list_file.read_text()
