@@ -7,7 +7,6 @@ the referee into a benchmark. Their files are written here by code, as they were
 from __future__ import annotations
 
 import json
-import sqlite3
 
 import polars as pl
 import pytest
@@ -16,7 +15,7 @@ from noise_photos import save_animals
 import counterground as cg
 from counterground.cli import main
 from counterground.discovery import read_discovery
-from counterground.photos import photo_id, read_benchmark
+from counterground.photos import read_benchmark
 
 BRIGHTNESS = "colour_model:brightness"
 ASK = ["--label-space", "benchmark"]
@@ -118,34 +117,3 @@ def test_old_pairs_are_shown_without_what_chance_would_have_given(here, capsys):
     (here / "pairs/discovery.json").write_text("{}")
     assert "The discovery in pairs is damaged" in refused(capsys, *evaluate, "-o", "not run")
     assert not (here / "not run").exists()
-
-
-def make_old_pool(root) -> None:
-    photos, decisions = [], []
-
-    def decide(path, annotator, task, label, *, settles=False):
-        number = len(decisions) + 1
-        at = f"2025-11-25T10:00:{number % 60:02}.000Z"
-        row = (number, path, annotator, task, json.dumps([label]), settles, None, None, at, f"{number}", None)
-        decisions.append(row)
-
-    for source in sorted((root / "photos").rglob("*.jpg")):
-        animal, background = source.parts[-3], source.parts[-2].partition("-")[2]
-        name = f"{source.stem}.jpg" if source.parts[-2].startswith("common") else f"{source.stem}-counter.jpg"
-        path = f"files/{animal.replace(' ', '_')}/{name}"
-        (root / "pool" / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / "pool" / path).write_bytes(source.read_bytes())
-        photos.append(
-            (path, photo_id(source), animal, f"file:{path}", *[None] * 11, 48, 40, 1500, "2025-11-25")
-        )
-        decide(path, "ann", "background", background)
-    decide("files/flamingo/0.jpg", "ben", "background", "grass")
-    decide("files/flamingo/0.jpg", "cleo", "background", "sky", settles=True)
-    decide("files/flamingo/1.jpg", "ben", "review", "ambiguity")
-    decide("files/flamingo/2.jpg", "ben", "review", "duplicate")
-    database = sqlite3.connect(root / "pool/decisions.sqlite")
-    database.executescript(TABLES)
-    database.executemany(f"INSERT INTO photo VALUES ({', '.join('?' * 19)})", photos)
-    database.executemany(f"INSERT INTO decision VALUES ({', '.join('?' * 11)})", decisions)
-    database.commit()
-    database.close()
