@@ -256,7 +256,7 @@ def test_masks_come_from_a_folder_beside_the_photos(discs, tmp_path):
     run = cg.swap(
         bare, MODELS, out=tmp_path / "run", masks=discs.root / "masks", kinds=["same", "other"], **QUICK
     )
-    assert run.info.intervention.masks == "masks"
+    assert run.info.intervention.masks == str(discs.root / "masks")
     effects = swap_effects(run.rows, design=run.design, by_class=False)
     found = effects.filter(pl.col("estimate") == "background_effect").select("model", "value")
     assert dict(found.iter_rows())["background"] == 1
