@@ -295,12 +295,14 @@ def test_with_one_background_there_is_no_other(discs):
     one = Benchmark(
         discs.name, discs.root, discs.photos.filter(pl.col("background") == "grass"), discs.label_space
     )
-    with pytest.raises(CounterGroundError, match=r"Fewer than 2 backgrounds .* grass \(\d+\)\. Lower"):
+    with pytest.raises(CounterGroundError, match=r"Fewer than 2 backgrounds .* grass \(\d+\)\. Name"):
         plan_swap(one, TWO)
 
 
 def test_backgrounds_with_too_few_photos_are_refused_with_the_remedy(discs):
-    with pytest.raises(CounterGroundError, match=r"grass \(6\), water \(6\)\. Lower --backgrounds-per-label"):
+    with pytest.raises(
+        CounterGroundError, match=r"grass \(6\), water \(6\)\. .* lower --backgrounds-per-label"
+    ):
         plan_swap(discs, SwapSettings(backgrounds_per_label=7))
 
 
@@ -319,7 +321,7 @@ def test_a_background_of_both_groups_is_named_and_is_neither(discs):
 
 def test_photos_of_one_cluster_cannot_be_swapped_however_few_are_asked_for(discs):
     one = discs.photos.with_columns(cluster=pl.lit("all"))
-    with pytest.raises(CounterGroundError, match=r"grass \(0\), water \(0\)\. Add photos of other clusters"):
+    with pytest.raises(CounterGroundError, match=r"grass \(0\), water \(0\)\. .* clusters"):
         plan_swap(Benchmark(discs.name, discs.root, one, discs.label_space), TWO)
 
 
@@ -333,7 +335,7 @@ def test_unknown_kinds_labels_and_half_pairs_are_refused(discs):
     for numbers in ({"backgrounds_per_label": 0}, {"foregrounds": 2.5}, {"seed": "a"}):
         with pytest.raises(UsageError, match="must be a whole number"):
             SwapSettings(**numbers)
-    with pytest.raises(UsageError, match="another background beside 'grass': there are grass, water"):
+    with pytest.raises(CounterGroundError, match="Name more --labels"):
         plan_swap(discs, SwapSettings(labels=("grass",)))
 
 

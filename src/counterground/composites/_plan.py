@@ -297,8 +297,8 @@ class _Draw:
         if len(kept) < 2 and "other" in self._settings.kinds:
             raise CounterGroundError(
                 f"Fewer than 2 backgrounds have {counted(self._n, 'usable photo')} besides those of one "
-                f"cluster: {', '.join(f'{label} ({n})' for label, n in enough.items())}. Lower "
-                "--backgrounds-per-label, or add photos of other backgrounds and clusters."
+                f"cluster: {', '.join(f'{label} ({n})' for label, n in enough.items())}. Name more --labels, "
+                "lower --backgrounds-per-label, or add photos of other backgrounds and clusters."
             )
         if few:
             fewest = min(few.values())
