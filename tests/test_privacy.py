@@ -1,6 +1,6 @@
 """Keys are masked in whatever is shown."""
 
-from counterground.privacy import keep_secret, keep_secrets_of, masked
+from counterground.http import keep_secret, keep_secrets_of, masked
 
 
 def test_only_what_is_called_as_a_key_is_kept_secret_in_an_address():

@@ -22,6 +22,7 @@ from counterground.decision import Assumptions, Check, Costs, Limits, Plan, chec
 from counterground.discovery import Discovery, discover_pairs, read_discovery
 from counterground.errors import MissingExtraError, UsageError
 from counterground.files import check_apart
+from counterground.http import obeys_offline
 from counterground.inference import Engine, Settings, evaluate_models
 from counterground.masks import Masks, MaskSettings, with_masks
 from counterground.masks import make_masks as make_masks_of
@@ -35,7 +36,6 @@ from counterground.models import (
     check_specs,
     named_models,
 )
-from counterground.offline import obeys_offline
 from counterground.photos import Benchmark, sample_photos
 from counterground.published import SettingName
 from counterground.results import (

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from counterground.errors import UsageError
-from counterground.reading import given_path
+from counterground.files import given_path
 
 Given = ParamSpec("Given")
 R = TypeVar("R")

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterground.reading import scan_parquet
+from counterground.files import scan_parquet
 
 if TYPE_CHECKING:
     import polars as pl

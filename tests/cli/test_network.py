@@ -146,7 +146,7 @@ def test_offline_of_a_function_is_obeyed_by_all_that_it_calls(photos, tmp_path, 
 
     import counterground as cg
     from counterground.errors import CounterGroundError
-    from counterground.offline import is_offline
+    from counterground.http import is_offline
 
     table, out = tmp_path / "urls.csv", tmp_path / "out"
     calls = (
@@ -167,7 +167,7 @@ def test_offline_of_a_function_is_obeyed_by_all_that_it_calls(photos, tmp_path, 
 
 
 def test_offline_lasts_as_long_as_the_last_of_several_threads(monkeypatch):
-    from counterground.offline import OFFLINE, is_offline, offline
+    from counterground.http import OFFLINE, is_offline, offline
 
     monkeypatch.delenv(OFFLINE, raising=False)
     with ThreadPoolExecutor() as threads:

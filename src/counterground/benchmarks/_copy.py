@@ -15,10 +15,9 @@ import polars as pl
 from PIL import Image
 
 from counterground.errors import CounterGroundError, error_message
-from counterground.files import atomic_path
+from counterground.files import atomic_path, is_file, read_json
 from counterground.photos import IMAGE_SUFFIXES, UnreadablePhoto, load_photo, read_table
 from counterground.progress import progress_bar
-from counterground.reading import is_file, read_json
 from counterground.text import and_more, counted
 
 Change = Callable[[Image.Image], Image.Image] | None

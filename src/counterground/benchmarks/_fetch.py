@@ -11,11 +11,9 @@ from pathlib import Path
 from counterground.benchmarks._archive import BrokenArchiveError, is_archive, unpack
 from counterground.benchmarks._packages import sha256
 from counterground.errors import CounterGroundError, UsageError, needs_extra
-from counterground.files import cache_dir
-from counterground.offline import check_online
-from counterground.privacy import without_query
+from counterground.files import cache_dir, is_file, is_folder
+from counterground.http import check_online, without_query
 from counterground.progress import progress_bar
-from counterground.reading import is_file, is_folder
 
 _RETRIES = 3
 _DEPTH = 4  # levels that are searched: an unpacker, a mirror or a user may wrap the data in folders

@@ -24,10 +24,9 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote
 
 from counterground.errors import CounterGroundError, error_message
-from counterground.files import cache_dir, draft_folder
+from counterground.files import cache_dir, draft_folder, file_sha256, open_regular
 from counterground.hostile import BoundedTarInfo
-from counterground.offline import check_online
-from counterground.reading import file_sha256, open_regular
+from counterground.http import check_online
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

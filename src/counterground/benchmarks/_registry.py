@@ -14,9 +14,9 @@ from counterground.benchmarks.layouts import LAYOUTS
 from counterground.benchmarks.stamps import STAMPS
 from counterground.construction.pool import is_pool, open_pool
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.files import given_path, is_file, is_folder
 from counterground.photos import Benchmark, names_source, read_benchmark
 from counterground.plugins import Registry
-from counterground.reading import given_path, is_file, is_folder
 
 _BENCHMARKS = Registry(
     "counterground.benchmarks",

@@ -34,10 +34,9 @@ from counterground.cli._swap import swap
 from counterground.construction.cli import collect, curate, export, import_, label, masks, pool
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError, error_summary, raised_in
 from counterground.files import DamagedCacheWarning
-from counterground.offline import is_offline, offline
+from counterground.http import is_offline, masked, offline
 from counterground.paper.cli import figures, study
 from counterground.plugins import plugin_modules
-from counterground.privacy import masked
 from counterground.text import one_line
 
 __all__ = ["console", "counterground", "main"]

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from counterground.cli._help import Option
 from counterground.errors import UsageError
-from counterground.offline import OFFLINE
+from counterground.http import OFFLINE
 
 _Command = Callable[..., Any]
 _Value = TypeVar("_Value")

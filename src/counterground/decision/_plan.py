@@ -14,8 +14,8 @@ from counterground.decision._judged import Judged
 from counterground.decision._pilot import MOST, Assumptions, Pilot, Source
 from counterground.decision._write import Written
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import read_parquet
 from counterground.metrics import ALPHA, DESIGN, KEYS, Design, comparable
-from counterground.reading import read_parquet
 from counterground.results import (
     Cell,
     Column,

@@ -15,9 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from counterground.discovery._finding import HALVES, ByChance, Finding
 from counterground.errors import CounterGroundError
-from counterground.files import write_parquet, write_text
+from counterground.files import read_json, read_parquet, write_parquet, write_text
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
-from counterground.reading import read_json, read_parquet
 from counterground.results import (
     NOTHING,
     Cell,

@@ -14,11 +14,15 @@ from counterground.http._client import (
 )
 from counterground.http._fetch_loop import DownloadSettings, FetchLoop, Pacer
 from counterground.http._hosts import HostQueue, Task
+from counterground.http._offline import OFFLINE, check_online, is_local, is_offline, obeys_offline, offline
+from counterground.http._secrets import SECRET_NAME, keep_secret, keep_secrets_of, masked, without_query
 
 __all__ = [
     "DAY",
     "HOUR",
     "MINUTE",
+    "OFFLINE",
+    "SECRET_NAME",
     "Answer",
     "Budget",
     "Client",
@@ -33,8 +37,17 @@ __all__ = [
     "Task",
     "Waiting",
     "backoff",
+    "check_online",
+    "is_local",
+    "is_offline",
+    "keep_secret",
+    "keep_secrets_of",
+    "masked",
+    "obeys_offline",
+    "offline",
     "refuse_long_wait",
     "retry_after",
     "retry_pause",
     "user_agent",
+    "without_query",
 ]

@@ -20,8 +20,8 @@ from urllib.parse import urljoin, urlsplit
 from counterground._version import __version__
 from counterground.errors import CounterGroundError
 from counterground.http._budget import Budget, Waiting, refuse_long_wait
-from counterground.offline import check_online, is_local
-from counterground.privacy import masked, without_query
+from counterground.http._offline import check_online, is_local
+from counterground.http._secrets import masked, without_query
 
 if TYPE_CHECKING:
     import requests

@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
-from counterground.files import cache_dir
+from counterground.files import cache_dir, given_path
 from counterground.inference._fast_decode import measure_fast_decode
 from counterground.inference._heads import Head
 from counterground.inference._predict import class_mean_scores
@@ -63,7 +63,6 @@ from counterground.models import (
     parts_of,
 )
 from counterground.photos import Benchmark, photo_geometry, prompt_templates
-from counterground.reading import given_path
 from counterground.results import InterventionRecord, ModelRecord, Run, without_mixtures
 
 _Group = list[tuple[NamedModel, ReadyEncoder | ModelOutcome]]

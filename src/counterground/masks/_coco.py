@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from counterground.errors import UsageError, needs_extra
+from counterground.files import file_sha256, is_file
 from counterground.masks._found import Box, Found, Mask, MaskRequest, MaskSource, read_image
 from counterground.masks._names import NameMatch, of_classes
 from counterground.masks._settings import MaskSettings
@@ -29,7 +30,6 @@ from counterground.photos import (
     photo_size,
     read_coco_file,
 )
-from counterground.reading import file_sha256, is_file
 from counterground.text import counted
 
 _Inside = npt.NDArray[np.bool_]

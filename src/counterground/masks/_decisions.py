@@ -20,9 +20,8 @@ from PIL import Image
 
 from counterground.construction.pool import database_problem
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.files import write_bytes
+from counterground.files import parse_json, write_bytes
 from counterground.masks._found import OBJECT
-from counterground.reading import parse_json
 
 Verdict = Literal["accepted", "rejected", "redrawn"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)

@@ -12,11 +12,10 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.files import write_text
+from counterground.files import read_json, write_text
 from counterground.masks._decisions import standing
 from counterground.masks._review import after_review
 from counterground.photos import Benchmark
-from counterground.reading import read_json
 from counterground.text import counted, one_line
 
 DESCRIPTION_FILE = "masks.json"

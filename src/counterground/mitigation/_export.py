@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from counterground.errors import CounterGroundError
-from counterground.files import write_bytes
+from counterground.files import open_regular, parse_json, write_bytes
 from counterground.mitigation._method import MitigatedHead
-from counterground.reading import open_regular, parse_json
 
 _ARRAYS = ("weight", "bias", "projection", "shift")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.reading import given_path
+from counterground.files import given_path
 from counterground.text import counted
 
 _NO_NAME = re.compile(r"(label|class)?[ _]?\d*", re.IGNORECASE)

@@ -20,6 +20,8 @@ from counterground.errors import (
     missing_extra,
     raised_in,
 )
+from counterground.files import given_path, is_file, is_folder
+from counterground.http import is_offline
 from counterground.models._base import Encoder, ImageEncoder, Kind, Model
 from counterground.models._family import Family, LoadOptions, ModelInfo, require
 from counterground.models._named import NamedModel
@@ -30,9 +32,7 @@ from counterground.models.generative import ENDPOINT
 from counterground.models.huggingface import HUGGING_FACE
 from counterground.models.open_clip import OPEN_CLIP, SHIPPED
 from counterground.models.specs import SETS, expand_specs, split_head
-from counterground.offline import is_offline
 from counterground.plugins import Registry
-from counterground.reading import given_path, is_file, is_folder
 
 # In the order of `list_models`: those that need no network first.
 _BUILT_IN = (LITE, SHIPPED, TORCHVISION, OPEN_CLIP, HUGGING_FACE, TIMM, ONNX, ENDPOINT)

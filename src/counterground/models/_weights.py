@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterground import reading
+from counterground import files
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.models.execution import out_of_memory
 
@@ -45,8 +45,8 @@ def split_file(spec: str) -> tuple[str, Path | None]:
         UsageError: there is no such file.
     """
     name, at, file = spec.partition(":")[2].partition("@")
-    path = reading.given_path(file)
-    if at and not reading.is_file(path):
+    path = files.given_path(file)
+    if at and not files.is_file(path):
         raise UsageError(f"{spec}: there is no weights file {str(path)!r}.")
     return name, path if at else None
 
@@ -58,7 +58,7 @@ def read_json(path: Path, spec: str) -> Any:
         CounterGroundError: it is not readable JSON.
     """
     try:
-        return reading.read_json(path)
+        return files.read_json(path)
     except (OSError, ValueError) as error:
         raise CounterGroundError(f"{spec}: {path} is not readable JSON ({error}).") from error
 

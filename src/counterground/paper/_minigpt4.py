@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from counterground.errors import CounterGroundError, UsageError, error_message
+from counterground.files import given_path, is_file
 from counterground.models._base import Generative, Protocol
 from counterground.models._family import Family, LoadOptions, ModelInfo
 from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
-from counterground.reading import given_path, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -27,23 +27,24 @@ from counterground.errors import (
     error_summary,
     needs_extra,
 )
-from counterground.files import cache_dir, draft_folder, place_once
+from counterground.files import (
+    cache_dir,
+    draft_folder,
+    file_sha256,
+    is_file,
+    parse_json,
+    place_once,
+    read_json,
+    read_text,
+)
 from counterground.hostile import BoundedTarInfo, check_tar_end, check_zip_start
-from counterground.offline import check_online
+from counterground.http import check_online, without_query
 from counterground.photos._benchmark import Benchmark, as_written, benchmark_of_frame, describe_gaps
 from counterground.photos._memory import manifest_of_table, note_absent_classes, refuse_shared_names
 from counterground.photos._native import LABEL_SPACE_FILE
 from counterground.photos.labels import LabelSpace
 from counterground.photos.shards import MAX_TOTAL_BYTES
 from counterground.photos.sources import is_web
-from counterground.privacy import without_query
-from counterground.reading import (
-    file_sha256,
-    is_file,
-    parse_json,
-    read_json,
-    read_text,
-)
 
 _FILES = ("croissant.json", "metadata.json")
 _CLASS_FIELDS = ("class_name", "class", "label", "cls", "category")

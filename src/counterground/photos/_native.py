@@ -10,11 +10,10 @@ from typing import Any
 from polars.exceptions import PolarsError
 
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.files import relative_way, write_parquet, write_text
+from counterground.files import read_json, read_parquet, relative_way, write_parquet, write_text
 from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import Benchmark, Discovered, as_written
 from counterground.photos.labels import LabelSpace
-from counterground.reading import read_json, read_parquet
 
 MANIFEST_FILE = "photos.parquet"
 LABEL_SPACE_FILE = "label_space.json"

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from counterground.errors import CounterGroundError
-from counterground.reading import file_sha256, open_regular
+from counterground.files import file_sha256, open_regular
 from counterground.text import one_line
 
 _SUFFIXES = "avif bmp gif jfif jpe jpeg jpg mpo pgm png ppm tif tiff webp"

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError
-from counterground.reading import parse_json
+from counterground.files import parse_json
 
 QUESTION_SCHEMA: dict[str, pl.DataType] = {
     "question": pl.String(),

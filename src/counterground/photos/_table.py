@@ -15,9 +15,9 @@ from pathlib import Path
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_message
+from counterground.files import open_regular, read_parquet
 from counterground.photos._manifest import stripped
 from counterground.photos._photo import IMAGE_SUFFIXES
-from counterground.reading import open_regular, read_parquet
 
 TEXT_SUFFIXES = (".csv", ".tsv")
 _JSON_LINES = (".jsonl", ".ndjson")

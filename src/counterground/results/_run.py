@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from counterground.arguments import texts
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, first_problem
+from counterground.files import given_path, is_file, read_parquet, read_text, scan_parquet
 from counterground.metrics import (
     DROP,
     GROUPS,
@@ -31,7 +32,6 @@ from counterground.metrics import (
     score_contrast,
     swap_effects,
 )
-from counterground.reading import given_path, is_file, read_parquet, read_text, scan_parquet
 from counterground.results._checks import check_tables
 from counterground.results._schema import PREDICTIONS_SCHEMA, RUN_FILES, RunInfo
 from counterground.results._scores_table import ScoresView, run_html

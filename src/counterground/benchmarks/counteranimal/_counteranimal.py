@@ -9,11 +9,10 @@ import polars as pl
 from counterground.benchmarks._builtin import BuiltInBenchmark
 from counterground.benchmarks._fetch import data_folder, nearest_folders, subfolders
 from counterground.errors import CounterGroundError
-from counterground.files import cache_dir
+from counterground.files import cache_dir, read_json
 from counterground.metrics import GROUPS
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
 from counterground.published import load_table
-from counterground.reading import read_json
 from counterground.text import counted
 
 RELEASE_URL = "https://drive.google.com/uc?id=1SrPF0rgXKy_4z1kXsIYJt-2puM78LbAG"

@@ -22,8 +22,8 @@ import polars as pl
 from counterground.benchmarks._copy import Copy
 from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.errors import CounterGroundError
+from counterground.files import open_regular
 from counterground.metrics import DROP, Contrast, Design
-from counterground.reading import open_regular
 
 _CLASSES = {
     "truck": (407, 555, 569, 654, 675, 717, 757, 779, 864, 867),

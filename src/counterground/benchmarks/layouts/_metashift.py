@@ -16,8 +16,8 @@ from counterground.benchmarks._builtin import BuiltInBenchmark, with_options
 from counterground.benchmarks._copy import Copy
 from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.errors import CounterGroundError
+from counterground.files import MOST_TEXT, open_regular
 from counterground.metrics import Design
-from counterground.reading import MOST_TEXT, open_regular
 
 _GROUPS = "imageID_to_group.pkl"
 _USUAL = {"cat": "indoor", "dog": "outdoor"}

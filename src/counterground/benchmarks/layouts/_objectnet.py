@@ -21,8 +21,8 @@ from PIL import Image, ImageOps
 from counterground.benchmarks._copy import Copy
 from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.errors import CounterGroundError
+from counterground.files import read_text
 from counterground.metrics import Design
-from counterground.reading import read_text
 
 _BORDER = 2
 

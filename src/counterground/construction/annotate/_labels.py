@@ -10,8 +10,8 @@ from typing import Any
 
 from counterground.construction.pool import KEEP, LATER, REVIEW_LABELS, Pool
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import read_text
 from counterground.photos import name_key
-from counterground.reading import read_text
 
 COMMAND_KEYS = frozenset("luz")
 """Later, undo, zoom."""

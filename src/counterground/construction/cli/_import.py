@@ -70,8 +70,8 @@ def import_(pool: Path, source: str, **options: Any) -> None:
 
 def _refuse_columns(source: str) -> None:
     """Refuse names of columns that this kind of source does not have."""
+    from counterground.files import is_file, is_folder
     from counterground.photos import TABLE_SUFFIXES, is_saved_dataset, names_source
-    from counterground.reading import is_file, is_folder
 
     path, columns = Path(source), ("url_column", "class_column", "background_column", "image_column")
     if source.startswith("hf:") or is_saved_dataset(path):

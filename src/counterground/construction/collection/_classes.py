@@ -11,8 +11,8 @@ from pathlib import Path
 
 from counterground.construction.collection._options import taxon_id
 from counterground.errors import UsageError, did_you_mean
+from counterground.files import read_text
 from counterground.photos import assign_classes, find_imagenet_index
-from counterground.reading import read_text
 
 LISTS = ("imagenet-animals", "counteranimal")
 """The animal classes of ImageNet-1K, and the paper's 45 among them."""

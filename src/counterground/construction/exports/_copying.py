@@ -8,7 +8,7 @@ from pathlib import Path
 
 from counterground.construction.exports._layout import Contents
 from counterground.errors import CounterGroundError
-from counterground.reading import open_regular
+from counterground.files import open_regular
 
 Tick = Callable[[], None]
 

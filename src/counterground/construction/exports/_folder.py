@@ -11,9 +11,8 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.files import draft_folder, write_text
+from counterground.files import draft_folder, read_json, write_text
 from counterground.photos import EXPORT_FILE
-from counterground.reading import read_json
 
 _MARK = "counterground_export"
 

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import open_regular
 from counterground.photos import IMAGE_SUFFIXES, Benchmark, find_imagenet_index, image_type, imagenet_names
-from counterground.reading import open_regular
 from counterground.text import counted
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from counterground.construction.download import cluster_of
 from counterground.construction.pool import PHOTO_DETAILS
-from counterground.privacy import without_query
+from counterground.http import without_query
 from counterground.text import counted
 
 if TYPE_CHECKING:

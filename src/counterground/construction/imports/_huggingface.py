@@ -14,9 +14,9 @@ from counterground.construction.imports._local import Source
 from counterground.construction.imports._options import ImportOptions, resolve_class_names
 from counterground.construction.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, needs_extra
-from counterground.offline import check_online
+from counterground.files import is_file, is_folder
+from counterground.http import check_online
 from counterground.photos import is_saved_dataset, label_name
-from counterground.reading import is_file, is_folder
 
 _SPEC = re.compile(r"hf:(?P<name>.+?)(?:@(?P<config>[^@:/\\]+))?(?::(?P<split>[^:/\\]+))?")
 _CARRIED = (

@@ -21,10 +21,9 @@ from counterground.construction.imports._report import ImportReport, RejectedIte
 from counterground.construction.imports._table import AddressTable, is_address_table, read_addresses
 from counterground.construction.pool import check_annotators, check_class_names, open_pool
 from counterground.errors import UsageError
-from counterground.files import write_text
+from counterground.files import is_file, is_folder, write_text
 from counterground.http import DownloadSettings
 from counterground.progress import progress_bar
-from counterground.reading import is_file, is_folder
 
 if TYPE_CHECKING:
     from counterground.construction.pool import Pool

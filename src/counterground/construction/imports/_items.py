@@ -15,8 +15,8 @@ from counterground.construction.imports._backgrounds import Backgrounds
 from counterground.construction.imports._details import Details
 from counterground.construction.imports._report import RejectedItem
 from counterground.errors import CounterGroundError
+from counterground.files import open_regular
 from counterground.photos import MOST_PHOTO_BYTES, UnreadablePhoto
-from counterground.reading import open_regular
 from counterground.text import counted
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from counterground.construction.imports._options import (
 from counterground.construction.imports._report import RejectedItem
 from counterground.construction.pool import PhotoKey, is_pool
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import is_file, is_folder
 from counterground.photos import (
     IMAGE_SUFFIXES,
     MANIFEST_SCHEMA,
@@ -29,7 +30,6 @@ from counterground.photos import (
     read_table,
     without_shared_clusters,
 )
-from counterground.reading import is_file, is_folder
 from counterground.text import and_more, counted
 
 _CARRIED = ("cluster", "licence", "attribution", "source")

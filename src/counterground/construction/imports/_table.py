@@ -21,9 +21,9 @@ from counterground.construction.imports._options import (
 from counterground.construction.imports._report import RejectedItem
 from counterground.construction.pool import PhotoKey
 from counterground.errors import CounterGroundError
+from counterground.files import is_file
+from counterground.http import without_query
 from counterground.photos import TABLE_SUFFIXES, read_table
-from counterground.privacy import without_query
-from counterground.reading import is_file
 from counterground.text import counted
 
 _CANDIDATE = (

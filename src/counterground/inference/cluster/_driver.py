@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.http import is_offline
 from counterground.inference.cluster._pool import WorkerPool
 from counterground.inference.cluster._ray import ray_cluster, room
 from counterground.inference.cluster._worker import Answer, Plan, Recipe, Task, versions
 from counterground.inference.encoding import EncodingJob, PhotoFile, missing_blocks
 from counterground.inference.request import Settings
 from counterground.models import Encoder, NamedModel
-from counterground.offline import is_offline
 from counterground.photos import is_intact
 
 

@@ -20,7 +20,7 @@ from counterground.errors import (
     install_command,
     needs_extra,
 )
-from counterground.offline import check_online, is_local
+from counterground.http import check_online, is_local
 from counterground.text import counted
 
 # How long an address may take to answer.

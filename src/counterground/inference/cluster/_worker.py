@@ -15,11 +15,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 from counterground._version import __version__
 from counterground.errors import CounterGroundError, error_summary
+from counterground.http import offline
 from counterground.inference.encoding import EncodeFn, PhotoFile, decode_photo, encode_block, encode_fn
 from counterground.inference.request import Settings
 from counterground.inference.store import Block
 from counterground.models import Encoder, NamedModel, freed_memory_kept
-from counterground.offline import offline
 
 # Libraries that decide features besides the model. Ray itself refuses another Python or another Ray.
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "timm", "torch", "torchvision", "transformers")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from counterground.errors import UsageError, did_you_mean
+from counterground.files import given_path, is_file, read_json
 from counterground.photos import (
     Benchmark,
     LabelSpace,
@@ -19,7 +20,6 @@ from counterground.photos import (
     name_key,
     read_class_names,
 )
-from counterground.reading import given_path, is_file, read_json
 from counterground.text import and_more
 
 CONFUSABLE = 20

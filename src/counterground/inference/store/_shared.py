@@ -13,9 +13,17 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.http import Client, FetchError, RequestLimits, user_agent
-from counterground.offline import check_online, is_local
-from counterground.privacy import keep_secrets_of, masked, without_query
+from counterground.http import (
+    Client,
+    FetchError,
+    RequestLimits,
+    check_online,
+    is_local,
+    keep_secrets_of,
+    masked,
+    user_agent,
+    without_query,
+)
 
 VARIABLE = "COUNTERGROUND_FEATURES"
 _AT_ONCE = 64

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from counterground.errors import UsageError, needs_extra
+from counterground.files import file_sha256
+from counterground.http import is_offline
 from counterground.masks._found import Found, MaskRequest, MaskSource, Weights
 from counterground.masks._names import of_classes
 from counterground.masks._settings import MaskSettings
@@ -25,9 +27,7 @@ from counterground.models.huggingface import (
     read_network,
     reading,
 )
-from counterground.offline import is_offline
 from counterground.photos import load_photo
-from counterground.reading import file_sha256
 from counterground.text import counted
 
 

@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message, needs_extra
+from counterground.files import file_sha256
+from counterground.http import check_online
 from counterground.masks._found import Found, MaskRequest, MaskSource, Weights
 from counterground.masks.models._weights import UNVERIFIED, check_accepted, known_weights
-from counterground.offline import check_online
 from counterground.photos import load_photo
-from counterground.reading import file_sha256
 
 _OWN = ("u2net_custom", "dis_custom", "ben_custom")
 

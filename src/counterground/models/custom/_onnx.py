@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message
+from counterground.files import file_sha256, given_path, is_file
 from counterground.models._base import Classifier
 from counterground.models._family import Family, LoadOptions, read_options, require
 from counterground.models._fingerprint import combine, library_versions, plain_repr
 from counterground.models._labels import Labels, match_labels, read_labels
 from counterground.models._weights import read_json
 from counterground.models.execution import split_transform
-from counterground.reading import file_sha256, given_path, is_file
 from counterground.text import counted
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from types import ModuleType
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_summary, is_installed
+from counterground.files import given_path, is_file
 from counterground.models._base import Model
 from counterground.models._family import Family, LoadOptions, Tower
 from counterground.models._fingerprint import imported_modules
 from counterground.models.custom._wrap import ACCEPTED, wrap_model
-from counterground.reading import given_path, is_file
 
 # Modules imported from the user's folders: a notebook may outlive the code in a file.
 _IMPORTED: dict[str, tuple[Path, str]] = {}

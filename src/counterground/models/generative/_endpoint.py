@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from counterground.errors import CounterGroundError, UsageError, needs_extra
-from counterground.http import Client, FetchError, RequestLimits, retry_pause, user_agent
+from counterground.http import (
+    SECRET_NAME,
+    Client,
+    FetchError,
+    RequestLimits,
+    is_local,
+    keep_secret,
+    masked,
+    retry_pause,
+    user_agent,
+)
 from counterground.models._base import MOST_AT_ONCE, Generative, Protocol
 from counterground.models._family import Family, LoadOptions, read_options
 from counterground.models._fingerprint import combine
 from counterground.models.generative._thoughts import opens_thoughts
-from counterground.offline import is_local
-from counterground.privacy import SECRET_NAME, keep_secret, masked
 
 if TYPE_CHECKING:
     from PIL import Image

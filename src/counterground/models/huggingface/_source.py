@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import given_path, is_folder
 from counterground.models._base import Kind
 from counterground.models._family import read_options, require
 from counterground.models._labels import match_labels, names_of
 from counterground.models._weights import check_depth, read_json
-from counterground.reading import given_path, is_folder
 
 CONFIG_NAME = "config.json"
 _KINDS_OF_VALUES = {"architectures": list, "model_type": str, "id2label": dict, "auto_map": dict}

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
+from counterground.files import given_path, is_file, is_folder
 from counterground.models._weights import check_depth, read_json, split_file
 from counterground.models.open_clip._activation import base_name, resolve_activation
-from counterground.reading import given_path, is_file, is_folder
 
 CONFIG_NAME = "open_clip_config.json"
 # OpenCLIP's own order of preference.

@@ -9,7 +9,7 @@ import click
 
 from counterground.cli._help import Group, is_quiet
 from counterground.cli._options import device_option, model_option, out_option, refuse_given
-from counterground.offline import OFFLINE
+from counterground.http import OFFLINE
 
 
 @click.group(

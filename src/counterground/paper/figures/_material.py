@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.reading import read_parquet
+from counterground.files import read_parquet
 from counterground.reporting._words import DROP_WORDS, Words
 
 if TYPE_CHECKING:

@@ -22,11 +22,11 @@ from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import (
     check_only,
     check_writable,
+    read_json,
     write_bytes,
     write_parquet,
     write_text,
 )
-from counterground.reading import read_json
 from counterground.results import Cell, Column, Table
 
 if TYPE_CHECKING:

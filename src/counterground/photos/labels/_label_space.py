@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, first_problem
-from counterground.files import write_text
+from counterground.files import read_text, write_text
 from counterground.photos.labels._imagenet import (
     IMAGENET_SIZE,
     find_imagenet_index,
@@ -24,7 +24,6 @@ from counterground.photos.labels._imagenet import (
     name_key,
     split_number,
 )
-from counterground.reading import read_text
 
 
 def class_name_problem(name: str) -> str:

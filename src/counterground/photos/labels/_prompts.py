@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from counterground.errors import CounterGroundError, UsageError
-from counterground.reading import given_path, read_text
+from counterground.files import given_path, read_text
 
 _SIMPLE = ("A photo of {}.",)
 _NUMBERED = re.compile(r"(\d{1,18})[\t ]+(\S.*)")

@@ -17,8 +17,8 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, error_message, needs_extra
-from counterground.files import cache_dir
-from counterground.offline import check_online
+from counterground.files import cache_dir, is_file
+from counterground.http import check_online
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._memory import note_absent_classes
 from counterground.photos._native import write_benchmark
@@ -29,7 +29,6 @@ from counterground.photos.shards._samples import Sample, photo_suffix
 from counterground.photos.shards._shards import unpack_once, unpack_samples
 from counterground.photos.sources import Source, benchmark_of_rows, find_column, is_web
 from counterground.progress import progress_bar
-from counterground.reading import is_file
 
 _LAYOUT = 5  # of the unpacked folders: a new number gives a new folder
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import cache_dir, check_writable, file_lock, write_bytes
-from counterground.http import Client, DownloadSettings, FetchError, Task
+from counterground.http import Client, DownloadSettings, FetchError, Task, without_query
 from counterground.photos._benchmark import Benchmark
 from counterground.photos.shards._shards import CLASS_NAMES_FILE, read_tars
 from counterground.photos.sources import (
@@ -21,7 +21,6 @@ from counterground.photos.sources import (
     is_web,
     problem_of_url,
 )
-from counterground.privacy import without_query
 from counterground.progress import progress_bar
 
 _SETTINGS = DownloadSettings(jobs=2, longest=6 * 3600.0, timeout=60.0, most_bytes=64 * 2**30)

@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError, error_message
+from counterground.files import no_panic
 from counterground.hostile import scan_shard
 from counterground.photos._photo import IMAGE_SUFFIXES
-from counterground.reading import no_panic
 
 MAX_PHOTO_BYTES = 256 * 2**20  # no photograph is larger
 MAX_TOTAL_BYTES = 64 * 2**30

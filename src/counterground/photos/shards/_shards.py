@@ -20,7 +20,7 @@ from typing import Any, Literal
 import polars as pl
 
 from counterground.errors import CounterGroundError
-from counterground.files import cache_dir, draft_folder, write_text
+from counterground.files import cache_dir, draft_folder, file_sha256, read_json, read_text, write_text
 from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import (
     Benchmark,
@@ -45,7 +45,6 @@ from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample
 from counterground.photos.shards._spuriverse import META, is_spuriverse, spuriverse_samples
 from counterground.photos.shards._tar import tar_samples
-from counterground.reading import file_sha256, read_json, read_text
 
 ShardFormat = Literal["huggingface", "webdataset"]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError
+from counterground.files import open_regular, parse_json
 from counterground.hostile import BoundedTarInfo, check_tar_end
 from counterground.photos._photo import IMAGE_SUFFIXES
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, Sample
-from counterground.reading import open_regular, parse_json
 
 _MAX_TEXT_BYTES = 16 * 2**20
 _NUMBER = re.compile("-?[0-9]+")  # a negative number means no class

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, TypeGuard
 import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError
+from counterground.files import is_file, is_folder, read_json
 from counterground.photos._benchmark import Benchmark
 from counterground.photos._geometry import box_inside
 from counterground.photos.sources._rows import benchmark_of_rows
 from counterground.photos.sources._source import Source, is_web
-from counterground.reading import is_file, is_folder, read_json
 from counterground.text import counted
 
 _SEVERAL = ("skip", "largest", "refuse")

@@ -12,9 +12,18 @@ from urllib.parse import unquote, urlsplit
 
 from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import cache_dir, write_bytes
-from counterground.http import MINUTE, Budget, DownloadSettings, FetchError, FetchLoop, Limit, Pacer, Task
+from counterground.http import (
+    MINUTE,
+    Budget,
+    DownloadSettings,
+    FetchError,
+    FetchLoop,
+    Limit,
+    Pacer,
+    Task,
+    without_query,
+)
 from counterground.photos._photo import IMAGE_SUFFIXES, image_type, photo_missing, why_missing
-from counterground.privacy import without_query
 from counterground.progress import progress_bar
 from counterground.text import counted
 

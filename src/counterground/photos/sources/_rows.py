@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from counterground.errors import CounterGroundError
+from counterground.http import without_query
 from counterground.photos._benchmark import Benchmark, benchmark_of_frame
 from counterground.photos._classified import refuse_repeated, row_of, with_covariates
 from counterground.photos._memory import note_absent_classes, refuse_shared_names
@@ -14,7 +15,6 @@ from counterground.photos._table import refuse_patterns
 from counterground.photos.labels import read_class_names
 from counterground.photos.sources._fetched import fetch_photos, problem_of_url
 from counterground.photos.sources._source import Source, find_column, is_web
-from counterground.privacy import without_query
 
 
 def benchmark_of_rows(

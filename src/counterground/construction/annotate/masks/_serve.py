@@ -13,8 +13,8 @@ from counterground.construction.annotate.masks._queue import MaskQueue
 from counterground.construction.annotate.masks._state import ReviewState
 from counterground.construction.annotate.web import AnnotatorServer, ServerSettings
 from counterground.errors import CounterGroundError
+from counterground.files import is_folder
 from counterground.masks import MaskDecisions, Masks, read_masks
-from counterground.reading import is_folder
 from counterground.text import counted
 
 _KEY = "key"

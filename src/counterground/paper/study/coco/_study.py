@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from counterground.errors import UsageError
+from counterground.http import obeys_offline
 from counterground.models import check_specs
-from counterground.offline import obeys_offline
 from counterground.paper.study._grid import describe_failed, one_thread
 from counterground.paper.study._study import Study, check_out, check_setting, text_table, write_study
 from counterground.paper.study.coco._coco import check_coco

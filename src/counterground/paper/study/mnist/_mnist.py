@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import cache_dir, write_bytes
-from counterground.offline import check_online, is_offline
+from counterground.http import check_online, is_offline
 
 Bytes = NDArray[np.uint8]
 
