@@ -7,6 +7,7 @@ from email.utils import format_datetime
 from types import SimpleNamespace
 
 import pytest
+import tenacity
 
 from counterground import __version__
 from counterground.construction.collection import CollectOptions
@@ -24,14 +25,13 @@ from counterground.construction.collection._listing import (
 from counterground.construction.collection._session import open_budget
 from counterground.construction.collection._taxa import Choice, Taxon
 from counterground.errors import CounterGroundError
-from counterground.http import _client  # its pauses are left out
 
 
 @pytest.fixture
 def sleeps(monkeypatch):
     """How long the client meant to wait; it does not."""
     asked = []
-    monkeypatch.setattr(_client, "time", SimpleNamespace(sleep=asked.append))
+    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=asked.append))
     return asked
 
 
