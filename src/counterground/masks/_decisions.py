@@ -20,7 +20,7 @@ from PIL import Image
 
 from counterground.construction.pool import database_problem
 from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.files import parse_json, write_bytes
+from counterground.files import write_bytes
 from counterground.masks._found import OBJECT
 
 Verdict = Literal["accepted", "rejected", "redrawn"]
@@ -236,10 +236,7 @@ class MaskDecisions:
         """Return a setting of the review page (any JSON value), or ``default``."""
         with self._transaction(writes=False) as database:
             found = database.execute("SELECT value FROM setting WHERE name = ?", [name]).fetchone()
-        try:
-            return default if found is None else parse_json(found[0])
-        except (TypeError, ValueError) as error:
-            raise self._damaged(f"the setting {name!r} is not JSON") from error
+        return default if found is None else json.loads(found[0])
 
     def set_setting(self, name: str, value: Any) -> None:
         """Keep a setting."""
@@ -272,10 +269,10 @@ class MaskDecisions:
             raise UsageError(f"A decision has a text that is not UTF-8: {error.object[:100]!r}.") from error
         except (sqlite3.Error, UnicodeDecodeError) as error:
             problem = database_problem(error)
-            if problem is None:
-                if isinstance(error, sqlite3.OperationalError | UnicodeDecodeError):
-                    raise self._damaged(error_message(error)) from error
+            if problem is None and isinstance(error, sqlite3.IntegrityError):
                 raise
+            if problem is None:
+                problem = f"it is damaged ({error_message(error)}). Restore the file from a backup."
             raise CounterGroundError(f"{self._file}: {problem}") from error
 
     def _check(self, database: sqlite3.Connection) -> None:
@@ -291,23 +288,8 @@ class MaskDecisions:
             )
 
     def _decision(self, row: Any, photo: str | None = None) -> MaskDecision:
-        """Check a row of ``standing`` and return it: SQLite accepts any kind of value."""
-        _, path, _, mask, *_ = row
-        parts = str(mask).split("/")
-        drawn = len(parts) == 2 and parts[0] == REDRAWN and Path(parts[1]).name == parts[1]
-        texts = all(isinstance(value, str) or value is None for value in row[1:])
-        if not texts or (mask is not None and (not drawn or "\\" in mask or "\0" in mask)):
-            raise self._damaged(f"the decision on {str(path)!r} holds what no page sends")
-        try:
-            seen = photo and parse_json(photo)
-        except (TypeError, ValueError) as error:
-            raise self._damaged(f"the photo of the decision on {str(path)!r} is not JSON") from error
-        return replace(MaskDecision(*row[1:]), photo=seen)
-
-    def _damaged(self, what: str) -> CounterGroundError:
-        return CounterGroundError(
-            f"{self._file} was changed by something else: {what}. Restore the file from a backup."
-        )
+        """Return a row of ``standing``."""
+        return replace(MaskDecision(*row[1:]), photo=photo and json.loads(photo))
 
 
 def _make(database: sqlite3.Connection) -> None:

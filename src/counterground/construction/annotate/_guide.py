@@ -5,7 +5,6 @@ People choose them: photos of the pool would show what others decided, or what a
 
 from __future__ import annotations
 
-import os
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlencode
@@ -41,27 +40,8 @@ def guide_picture(pool: Pool, class_name: str, place: int) -> bytes:
 
 
 def _pictures(pool: Pool, class_name: str) -> list[Path]:
-    """Return the files in a class's folder, by name; the folder has the class's name or its name in files/.
-
-    Links are left out, since a pool may come from a stranger.
-    """
+    """Return the files in a class's folder, by name; the folder has the class's name or its name in files/."""
     names = {class_name, pool.class_folder(class_name)}
-    folders = [entry for entry in _entries(pool.root / GUIDE) if entry.name in names]
-    files = [
-        Path(entry.path)
-        for folder in folders
-        if folder.is_dir(follow_symlinks=False)
-        for entry in _entries(Path(folder.path))
-        if entry.is_file(follow_symlinks=False) and not entry.name.startswith(".")
-    ]
-    return sorted(files)[:MOST_PICTURES]
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    if folder.is_symlink():
-        return []
-    try:
-        with os.scandir(folder) as found:
-            return list(found)
-    except OSError:  # no folder: there are no pictures
-        return []
+    folders = [entry for entry in (pool.root / GUIDE).glob("*") if entry.name in names]
+    files = [file for folder in folders for file in folder.glob("[!.]*")]
+    return sorted(file for file in files if file.is_file())[:MOST_PICTURES]

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any
 
 from counterground.construction.pool import KEEP, LATER, REVIEW_LABELS, Pool
 from counterground.errors import CounterGroundError, UsageError
@@ -95,19 +94,12 @@ def choices(pool: Pool, task: str) -> list[Choice]:
 
 def label_meanings(pool: Pool) -> dict[str, str]:
     """Return what background labels mean; our text if the pool has none of its own."""
-    return _MEANINGS | _texts(pool.setting("label_meanings", {}))
+    return _MEANINGS | dict(pool.setting("label_meanings", {}))
 
 
 def guidance(pool: Pool) -> dict[str, str]:
     """Return the guidance text of each class that has one."""
-    return {name: text for name, text in _texts(pool.setting("guidance", {})).items() if text}
-
-
-def _texts(value: Any) -> dict[str, str]:
-    """Return the texts of a mapping: a pool from a stranger may hold anything here."""
-    if not isinstance(value, Mapping):
-        return {}
-    return {str(name): text for name, text in value.items() if isinstance(text, str)}
+    return {name: text for name, text in pool.setting("guidance", {}).items() if text}
 
 
 def check_labels(labels: Sequence[str], uses: Mapping[str, int]) -> list[str]:
