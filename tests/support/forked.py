@@ -24,12 +24,6 @@ _CONTEXT.set_forkserver_preload(_PRELOADED)  # what it cannot import it leaves o
 COMMAND = "import runpy; runpy.run_module('counterground', run_name='__main__')"
 
 
-def preload(module: str) -> None:
-    """Fork from a process that has imported this module, not `prewarmed`; said before anything is started."""
-    _PRELOADED[:] = [module]
-    _CONTEXT.set_forkserver_preload(_PRELOADED)
-
-
 def start(
     code: str,
     *arguments: object,

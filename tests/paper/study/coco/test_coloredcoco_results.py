@@ -91,11 +91,6 @@ def test_a_training_that_diverged_is_missing_and_its_seed_is_not_compared():
         assert "accuracy is – %" in answer(summarise(nothing), compare_objectives(nothing))
 
 
-def said(*parts):
-    table = frame(*parts)
-    return answer(summarise(table), compare_objectives(table))
-
-
 def test_intervals_end_where_accuracies_do():
     rows = [
         {"model": "m", "strength": 0.8, "objective": "obj", "seed": seed, "learning_rate": 1.0}
