@@ -159,8 +159,8 @@ class TestApt:
         with pytest.raises(CounterGroundError, match=r"Unable to locate package pack.*--packages FOLDER"):
             open_packages({"pack": ["/usr/a"]})
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root may fetch apt's lists")
-    def test_missing_lists_are_fetched_once(self, tmp_path, make_deb, own_cache, programs):
+    def test_missing_lists_are_fetched_once(self, tmp_path, make_deb, own_cache, programs, monkeypatch):
+        monkeypatch.setattr(os, "geteuid", lambda: 0)  # only root may fetch apt's lists
         deb = make_deb(tmp_path / "pack_1_all.deb", [("./usr/a", b"a")])
         marker = tmp_path / "updated"
         _program(
