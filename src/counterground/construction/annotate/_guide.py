@@ -40,7 +40,7 @@ def guide_picture(pool: Pool, class_name: str, place: int) -> bytes:
 
 
 def _pictures(pool: Pool, class_name: str) -> list[Path]:
-    """Return the files in a class's folder, by name; the folder has the class's name or its name in files/."""
+    """Return the files in a class's folder, by name; it is called as the class, or as in files/."""
     names = {class_name, pool.class_folder(class_name)}
     folders = [entry for entry in (pool.root / GUIDE).glob("*") if entry.name in names]
     files = [file for folder in folders for file in folder.glob("[!.]*")]
