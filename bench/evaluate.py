@@ -270,7 +270,7 @@ def forward(folder: Path) -> list[Row]:
     rows = []
     for spec in ["efficientnet-lite0", *clips]:
         model = load_model(spec, device="cpu")
-        choose_runtime(model, benchmark, 32)
+        choose_runtime(model, PHOTOS)
         inputs = torch.stack([model.preprocess(load_photo(path).image) for path in paths])
         name = spec.removeprefix("open_clip:").partition("@")[0]
         rows.append(

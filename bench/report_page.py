@@ -75,7 +75,6 @@ def make_run(benchmark: Benchmark, random: np.random.Generator) -> Run:
                 names=pl.lit("openai"),
                 prompts=pl.lit("simple"),
                 protocol=pl.lit("classification"),
-                as_published=pl.lit(value=False),
                 answer_score=pl.lit(None),
                 label_space=pl.lit("imagenet"),
                 true_index=pl.col("class_index"),

@@ -43,7 +43,7 @@ def plain_loop(model, benchmark: Benchmark) -> np.ndarray:
 
 def engine(model, benchmark: Benchmark, store: Path) -> np.ndarray:
     start = now()
-    choose_runtime(model, benchmark, BATCH)
+    choose_runtime(model, len(benchmark))
     encode_photos(model, benchmark, store, batch_size=BATCH, show_progress=False)
     return now() - start
 

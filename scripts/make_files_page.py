@@ -56,7 +56,6 @@ MEANINGS = {
     "prompts": "`simple`, `openai`, or `file@hash`; for a generative model, the question; for a fitted head, "
     "the head and what it was fitted on",
     "protocol": "`classification`, `fitted-head`, or the protocol of a generative model",
-    "as_published": "whether models were loaded as the paper apparently loaded them",
     "answer_score": "`mean` or `sum` over the tokens of an answer, if losses are compared; else null",
     "label_space": "name of the set of names that competed",
     "true_index": "index of the true class in the label space; null if the label space lacks it",
@@ -173,7 +172,6 @@ RECORDS = {
     "label_space": "the names that competed, below",
     "names": "see `predictions.parquet`",
     "prompts": "see `predictions.parquet`",
-    "as_published": "see `predictions.parquet`",
     "models": "one record per model, below",
     "warnings": "warnings about the whole run",
     "counts": "counts, below",
@@ -193,9 +191,6 @@ RECORDS = {
     "gave `foregrounds` and `backgrounds`; else null",
     "train": "benchmark that heads were fitted on; null: no head was fitted, or heads were fitted on parts "
     "of the evaluated benchmark",
-    "fast_decode": "whether JPEGs were decoded at a reduced size; each model's `description` says how many "
-    "`photos` were decoded both ways, how many get the `same_answer`, and the `largest_difference` of "
-    "features",
     "name": "its name",
     "version": "hash of everything that results depend on",
     "n_photos": "number of photos in the manifest",
@@ -209,7 +204,6 @@ RECORDS = {
     "min_drop": "points by which the accuracy of a class had to differ between backgrounds",
     "discovered_from": "`name@version` of the benchmark that was searched",
     "origin": "name of the benchmark before any discovery",
-    "referee_as_published": "whether the referee was loaded as the paper apparently did",
     "earlier_referees": "models that had chosen pairs before, first to last",
     "committee": "models that chose together, if there were several",
     "referee_label_space": "name of the label space that competed when the pairs were chosen; empty or "

@@ -1,10 +1,12 @@
-"""What public functions take as numbers, switches, paths and lists of texts."""
+"""What public functions and settings take as numbers, switches, paths and lists of texts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import pickle
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,80 +14,81 @@ import polars as pl
 import pytest
 import torch
 
-from counterground.arguments import checked, checked_fields, texts
+from counterground.arguments import Positive, Share, Text, Whole, checked, checked_fields, texts
 from counterground.errors import UsageError
 
 
 @checked
 def taken(
-    out: Path | str, *, limit: int | None = None, share: float = 0.5, quick: bool = False, word: str = ""
+    out: Path | str, *, limit: int | None = None, share: float = 0.5, quick: bool = False, seed: Whole = 0
 ):
-    return out, limit, share, quick, word
+    return {"out": out, "limit": limit, "share": share, "quick": quick, "seed": seed}
 
 
 @checked_fields
 @dataclass(frozen=True)
 class Chosen:
-    limit: int | None = None
-    share: float = 0.5
+    """What was chosen."""
+
+    limit: Positive | None = None
+    share: Share = 0.5
+    how: Literal["onnx", "eager"] = "eager"
+    device: Text = "cpu"
 
 
 @pytest.mark.parametrize(
     ("given", "found"),
     [
         ({"limit": np.int64(3)}, 3),
-        ({"limit": np.array(3)}, 3),
         ({"limit": torch.tensor(3)}, 3),
         ({"share": np.float32(0.25)}, 0.25),
-        ({"share": 1}, 1),
         ({"share": Fraction(1, 4)}, 0.25),
-        ({"share": float("inf")}, float("inf")),
         ({"quick": np.bool_(True)}, True),
         ({"limit": None}, None),
-        ({"word": Path("a")}, Path("a")),
+        ({"out": "~/a"}, Path.home() / "a"),
+        ({"out": "a"}, "a"),
     ],
 )
-def test_what_is_a_number_or_a_switch_becomes_that_of_python(given, found):
+def test_what_is_a_number_a_switch_or_a_path_becomes_that_of_python(given, found):
     (name,) = given
-    value = taken("a", **given)[["limit", "share", "quick", "word"].index(name) + 1]
+    value = taken(**{"out": "a", **given})[name]
     assert value == found
     assert type(value) is type(found)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    "given",
     [
-        ({"limit": "3"}, "limit must be a whole number, not str"),
-        ({"limit": 2.5}, "limit must be a whole number, not float"),
-        ({"limit": True}, "limit must be a whole number, not bool"),
-        ({"limit": np.array([1, 2])}, "limit must be a whole number, not ndarray"),
-        ({"limit": 10**400}, "limit is too large"),
-        ({"share": None}, "share must be a number, not NoneType"),
-        ({"share": pl.Series([1])}, "share must be a number, not Series"),
-        ({"share": 10**400}, "share is too large"),
-        ({"share": Fraction(-(10**400), 3)}, "share is too large"),
-        ({"quick": "no"}, "quick must be True or False, not str"),
-        ({"quick": pd.DataFrame({"a": [1]})}, "quick must be True or False, not DataFrame"),
-        ({"out": None}, "out must be a path, not NoneType"),
-        ({"out": b"a"}, "out must be a path, not bytes"),
-        ({"out": "a\0"}, "no file can have that name"),
-        ({"out": Path("a\ud800")}, "no file can have that name"),
+        {"limit": "many"},
+        {"limit": 2.5},
+        {"limit": np.array([1, 2])},
+        {"share": None},
+        {"share": pl.Series([1, 2])},
+        {"quick": pd.DataFrame({"a": [1]})},
+        {"out": None},
+        {"seed": -1},
     ],
 )
-def test_anything_else_is_refused_in_one_line(given, said):
-    with pytest.raises(UsageError, match=said):
+def test_anything_else_is_refused_in_one_line_that_names_it(given):
+    (name,) = given
+    with pytest.raises(UsageError, match=f"^{name} .*, not [^\n]*$"):
         taken(**{"out": "a", **given})
 
 
 def test_a_call_that_does_not_fit_is_the_error_of_python():
-    with pytest.raises(TypeError, match=r"taken\(\) missing 1 required positional argument: 'out'"):
+    with pytest.raises(TypeError, match="missing a required argument: 'out'"):
         taken()
 
 
-def test_fields_of_a_dataclass_are_checked_as_arguments_are():
-    assert Chosen(np.int32(3)) == Chosen(3)
-    with pytest.raises(UsageError, match="share must be a number, not str"):
-        Chosen(share="much")
+def test_fields_of_a_dataclass_are_checked_too():
+    chosen = Chosen(np.int32(3), device=torch.device("cpu"))
+    assert chosen == Chosen(3) == pickle.loads(pickle.dumps(chosen))
+    assert Chosen.__doc__ == "What was chosen."
+    for name, value in (("share", 1.5), ("limit", 0), ("device", None)):
+        with pytest.raises(UsageError, match=f"^{name} .*, not {value}"):
+            replace(chosen, **{name: value})
+    with pytest.raises(UsageError, match="Did you mean 'onnx'"):
+        Chosen(how="onxn")
 
 
 @pytest.mark.parametrize(

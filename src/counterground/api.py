@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
-from counterground.arguments import checked, texts
+from counterground.arguments import Positive, Whole, checked, texts
 from counterground.benchmarks import open_benchmark
 from counterground.comparison import (
     Comparison,
@@ -87,8 +87,6 @@ def evaluate(
     precision: Precision = "fp32",
     batch_size: int = 32,
     runtime: RuntimeChoice = "auto",
-    as_published: bool = False,
-    fast_decode: bool = False,
     offline: bool = False,
     show_progress: bool = False,
     report: bool = True,
@@ -127,10 +125,8 @@ def evaluate(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
         batch_size: photos per forward pass.
-        runtime: what runs image encoders: ``auto`` (the fastest that gives the numbers of eager PyTorch),
-            ``eager``, ``onnx`` or ``compile``.
-        as_published: load models the way the paper seems to have done.
-        fast_decode: decode JPEGs at a reduced size; how far that moves each model is measured and reported.
+        runtime: what runs image encoders: ``eager`` PyTorch, ``onnx``, ``compile``, or ``auto`` (on a CPU and
+            for many photos ONNX Runtime, if it gives eager PyTorch's numbers).
         offline: never use the network, nor let other threads use it meanwhile.
         show_progress: show bars on standard error.
         report: write ``report.html``.
@@ -172,8 +168,6 @@ def evaluate(
         precision=precision,
         batch_size=batch_size,
         runtime=runtime,
-        as_published=as_published,
-        fast_decode=fast_decode,
         offline=offline,
         show_progress=show_progress,
         engine=engine,
@@ -221,7 +215,7 @@ def mitigate(
     masks: str | Path | None = None,
     accept_licences: str | Sequence[str] = (),
     classes: Literal["all", "pairs"] = "all",
-    seed: int = 0,
+    seed: Whole = 0,
     limit: int | None = None,
     overwrite: bool = False,
     label_space: str | None = None,
@@ -231,7 +225,6 @@ def mitigate(
     precision: Precision = "fp32",
     batch_size: int = 32,
     runtime: RuntimeChoice = "auto",
-    as_published: bool = False,
     offline: bool = False,
     show_progress: bool = False,
     figure: bool = True,
@@ -265,7 +258,6 @@ def mitigate(
         precision: precision of the image side.
         batch_size: photos per forward pass.
         runtime: what runs the image encoder.
-        as_published: load the model the way the paper seems to have done.
         offline: never use the network, nor let other threads use it meanwhile.
         show_progress: show bars on standard error.
         figure: draw cost against gain.
@@ -291,7 +283,6 @@ def mitigate(
         precision=precision,
         batch_size=batch_size,
         runtime=runtime,
-        as_published=as_published,
         offline=offline,
         show_progress=show_progress,
     )
@@ -334,10 +325,10 @@ def discover(
     *,
     out: Path | str,
     min_drop: float = 5.0,
-    min_photos: int | None = None,
+    min_photos: Positive | None = None,
     split: Literal["half", "swap", "none"] = "half",
     choose: Literal["best", "shrunken"] = "best",
-    seed: int = 0,
+    seed: Whole = 0,
     write_anyway: bool = False,
     overwrite: bool = False,
     label_space: str | None = None,
@@ -347,7 +338,6 @@ def discover(
     precision: Precision = "fp32",
     batch_size: int = 32,
     runtime: RuntimeChoice = "auto",
-    as_published: bool = False,
     offline: bool = False,
     show_progress: bool = False,
 ) -> Discovery:
@@ -378,7 +368,6 @@ def discover(
         precision: precision of the image side.
         batch_size: photos per forward pass.
         runtime: what runs image encoders.
-        as_published: load the referee the way the paper seems to have done.
         offline: never use the network, nor let other threads use it meanwhile.
         show_progress: show bars on standard error.
 
@@ -399,7 +388,6 @@ def discover(
         precision=precision,
         batch_size=batch_size,
         runtime=runtime,
-        as_published=as_published,
         offline=offline,
         show_progress=show_progress,
     )
@@ -434,8 +422,8 @@ def swap(
     foregrounds: int | None = None,
     placement: Literal["hold", "draw"] = "hold",
     match_colour: bool = False,
-    seed: int = 0,
-    examples: int = 0,
+    seed: Whole = 0,
+    examples: Whole = 0,
     label_space: str | None = None,
     names: str = "openai",
     prompts: str = "simple",
@@ -448,7 +436,6 @@ def swap(
     precision: Precision = "fp32",
     batch_size: int = 32,
     runtime: RuntimeChoice = "auto",
-    as_published: bool = False,
     offline: bool = False,
     show_progress: bool = False,
     report: bool = True,
@@ -492,7 +479,6 @@ def swap(
         precision: precision of the image side.
         batch_size: photos per forward pass.
         runtime: what runs image encoders.
-        as_published: load models the way the paper seems to have done.
         offline: never use the network, nor let other threads use it meanwhile.
         show_progress: show bars on standard error.
         report: write ``report.html``.
@@ -538,7 +524,6 @@ def swap(
         precision=precision,
         batch_size=batch_size,
         runtime=runtime,
-        as_published=as_published,
         offline=offline,
         show_progress=show_progress,
         engine=engine,

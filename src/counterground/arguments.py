@@ -1,70 +1,110 @@
-"""Check that the arguments of public functions are what their annotations say."""
+"""Arguments of public functions and fields of settings, checked by pydantic; an error is one line."""
 
 from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Iterable
-from fractions import Fraction
+from dataclasses import fields
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
 
-from counterground.errors import UsageError
-from counterground.files import given_path
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as validated_dataclass
+
+from counterground.errors import UsageError, did_you_mean
+from counterground.reading import given_path
 
 Given = ParamSpec("Given")
 R = TypeVar("R")
 
-_WANTED = {
-    frozenset({"bool"}): "True or False",
-    frozenset({"int"}): "a whole number",
-    frozenset({"float"}): "a number",
-    frozenset({"Path", "str"}): "a path",
-    frozenset({"Comparison"}): "what compare returns",
-    frozenset({"Discovery", "Path", "str"}): "what discover returns, or its folder",
-    frozenset({"CardFacts"}): "a CardFacts",
-    frozenset({"ShardSize"}): "a ShardSize",
-    frozenset({"MaskSettings"}): "a MaskSettings",
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, os.PathLike) or type(value).__module__ == "torch" else value
+
+
+def _at_home(path: Path | str) -> Path | str:
+    return given_path(os.fspath(path)) if os.fspath(path).startswith("~") else path
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+"""A word; a path of ``pathlib`` or a device of PyTorch may be given as well."""
+Share = Annotated[float, Field(ge=0, le=1)]
+Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+_PATH = Annotated[Path | str, AfterValidator(_at_home)]  # pages write ~ for the home folder
+_KINDS: dict[str, Any] = {
+    each: kind if each == name else kind | None
+    for name, kind in (
+        ("bool", bool),
+        ("int", int),
+        ("float", float),
+        ("Path | str", _PATH),
+        ("Whole", Whole),
+        ("Positive", Positive),
+    )
+    for each in (name, f"{name} | None")
 }
-_PLAIN = {"bool", "int", "float", "Path", "str"}  # all others are classes of this package
-_MOST_BITS = 1000  # of a number; larger ones do not fit a float
 
 
 def checked(call: Callable[Given, R]) -> Callable[Given, R]:
-    """Return the function with a check that each argument has the type of its annotation.
+    """Return the function with a check of its numbers, switches and paths; those of NumPy become Python's.
 
-    Checked are annotations that are numbers, switches, paths or some classes of this package (``int``,
-    ``float | None``, ``bool``, ``Path | str``, ``Comparison | None``); scalars of NumPy and PyTorch are
-    numbers, and ``~`` at the start of a path is the home folder. Annotations must be texts, as
-    ``from __future__ import annotations`` makes them.
+    Annotations must be texts, as ``from __future__ import annotations`` makes them.
 
     Raises:
         UsageError: when called with an argument of another type.
     """
     signature = inspect.signature(call)
-    kinds = {
-        name: parts
-        for name, parameter in signature.parameters.items()
-        if (parts := frozenset(str(parameter.annotation).split(" | "))) - {"None"} in _WANTED
-    }
+    annotations = {name: str(parameter.annotation) for name, parameter in signature.parameters.items()}
+    kinds = {name: TypeAdapter(_KINDS[kind]) for name, kind in annotations.items() if kind in _KINDS}
 
     @wraps(call)
     def checking(*given: Given.args, **named: Given.kwargs) -> R:
-        try:
-            bound = signature.bind(*given, **named)
-        except TypeError:  # Python says it better, with the name of the function
-            return call(*given, **named)
+        bound = signature.bind(*given, **named)
         for name in kinds.keys() & bound.arguments.keys():
-            bound.arguments[name] = _as_annotated(name, bound.arguments[name], kinds[name])
+            try:
+                bound.arguments[name] = kinds[name].validate_python(bound.arguments[name])
+            except ValidationError as error:
+                raise _usage_error(error, name) from None
         return call(*bound.args, **bound.kwargs)
 
     return checking
 
 
 def checked_fields(kind: type[R]) -> type[R]:
-    """Check the fields of a dataclass as `checked` does arguments."""
-    kind.__init__ = checked(kind.__init__)  # type: ignore[method-assign]
-    return kind
+    """Check the fields of a frozen dataclass by their annotations.
+
+    Raises:
+        UsageError: when made with a field of another type, or beyond its limits.
+    """
+    made: Any = validated_dataclass(kind, frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
+    made.__doc__, init = kind.__doc__, made.__init__
+    names = [field.name for field in fields(made)]
+
+    @wraps(init)
+    def checking(self: R, *given: Any, **named: Any) -> None:
+        try:
+            init(self, *given, **named)
+        except ValidationError as error:
+            raise _usage_error(error, *names) from None
+
+    made.__init__ = checking
+    return made  # type: ignore[no-any-return]
+
+
+def _usage_error(error: ValidationError, *names: str) -> UsageError:
+    """Return it in one line; ``names`` are those of arguments by position."""
+    problem = error.errors(include_url=False)[0]
+    place = next(iter(problem["loc"]), 0)
+    where = names[place] if isinstance(place, int) else place
+    known = re.findall(r"'([^']*)'", problem["msg"]) if problem["type"] == "literal_error" else ()
+    given = problem["input"]
+    says = problem["msg"].replace("Input should be", f"{where} must be").replace("Input", where)
+    shown = repr(given) if isinstance(given, str | int | float | None) else type(given).__name__
+    return UsageError(f"{says}, not {shown:.60}.{did_you_mean(str(given), known)}")
 
 
 def texts(name: str, given: Any) -> list[str]:
@@ -80,43 +120,3 @@ def texts(name: str, given: Any) -> list[str]:
     if strange := [each for each in found if not isinstance(each, str)]:
         raise UsageError(f"{name} takes one text or several, not {type(strange[0]).__name__}.")
     return found
-
-
-def _as_annotated(name: str, value: Any, kinds: frozenset[str]) -> Any:
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # of NumPy or PyTorch
-        value = value.item()
-    if value is None and "None" in kinds:
-        return None
-    if (kinds - _PLAIN) & {each.__name__ for each in type(value).__mro__}:
-        return value
-    if "Path" in kinds:
-        if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str):
-            return _as_path(name, value)
-        fits = False
-    elif "bool" in kinds:
-        fits = isinstance(value, bool)
-    elif not kinds & _PLAIN:
-        fits = False
-    else:
-        if "float" in kinds and isinstance(value, Fraction):
-            value = float(value) if abs(value) < 2**_MOST_BITS else int(value)
-        fits = isinstance(value, int | float if "float" in kinds else int) and not isinstance(value, bool)
-    if not fits:
-        raise UsageError(f"{name} must be {_WANTED[kinds - {'None'}]}, not {type(value).__name__}.")
-    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
-        raise UsageError(f"{name} is too large.")
-    return value
-
-
-def _as_path(name: str, value: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    text = os.fspath(value)
-    if not _may_be_a_name(text):
-        raise UsageError(f"{name} is {text!r}, and no file can have that name.")
-    return given_path(text) if text.startswith("~") else value  # pages write ~ for the home folder
-
-
-def _may_be_a_name(text: str) -> bool:
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False

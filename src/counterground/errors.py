@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
-import operator
 import sysconfig
 import traceback
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
@@ -45,36 +44,6 @@ class MissingExtraError(UsageError):
 
 class OtherNamesWarning(UserWarning):
     """The names that compete are not those with which the pairs of the benchmark were chosen."""
-
-
-def check_seed(seed: object) -> int:
-    """Return a seed that NumPy can be seeded with; see `whole_number`.
-
-    Raises:
-        UsageError: it is not a whole number, or negative.
-    """
-    return whole_number(seed, "A seed", 0)
-
-
-def whole_number(value: Any, what: str, least: int | None = None) -> int:
-    """Return a whole number as an ``int``: JSON has no place for those of NumPy.
-
-    Args:
-        value: what the user gave.
-        what: what it is, as a message begins.
-        least: the lowest that is accepted; None: any.
-
-    Raises:
-        UsageError: it is not a whole number, or lower.
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or (least is not None and number < least):
-        limit = "" if least is None else f" from {least}"
-        raise UsageError(f"{what} must be a whole number{limit}, not {value!r}.")
-    return number
 
 
 def install_command(extra: str) -> str:

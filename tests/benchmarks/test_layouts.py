@@ -779,7 +779,6 @@ def scored(benchmark) -> tuple[dict[str, float], pl.DataFrame]:
             key: pl.lit("x")
             for key in ("model", "names", "prompts", "protocol", "answer_score", "label_space")
         },
-        as_published=pl.lit(value=False),
     )
     scores = score_predictions(answers, by_class=False, design=benchmark.design).filter(
         pl.col("group").is_null()

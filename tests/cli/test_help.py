@@ -58,7 +58,7 @@ def test_help_loads_nothing_heavy():
     assert ran.stdout.strip().splitlines()[-1] == "[]"
 
 
-# Options that mean the same in every command that has them: spellings, and those of earlier versions.
+# Options that mean the same in every command that has them.
 SHARED = {
     "--out": {"-o"},
     "--model": {"-m"},
@@ -69,38 +69,19 @@ SHARED = {
     "--format": set(),
     "--json": set(),
 }
-WITH_FORMER = {
-    "figures": {"--photos": "--benchmark"},
-    "import": {"--class-name": "--class"},
-    "curate": {"--limit": "--threshold"},
-    "export": {"--licence": "--collection-licence", "--license": "--collection-licence"},
-    "pool": {"--html": "--out"},
-}
 
 
 def test_options_are_spelt_alike_in_all_commands():
     for words, command in commands().items():
-        former = WITH_FORMER.get(words, {})
         for option in command.params:
             if not isinstance(option, click.Option):
                 continue
-            for spelling in set(option.opts) - set(former):
+            for spelling in option.opts:
                 for long, short in SHARED.items():
                     if spelling == long or spelling in short:
                         assert short | {long} <= set(option.opts), (words, option.opts)
         if not isinstance(command, click.Group):
             assert any("--quiet" in option.opts for option in command.params), words
-
-
-@pytest.mark.parametrize("words", WITH_FORMER)
-def test_an_earlier_spelling_still_works_and_is_not_in_the_help(words, capsys):
-    page = shown(capsys, words)
-    for earlier, today in WITH_FORMER[words].items():
-        (option,) = (option for option in commands()[words].params if earlier in option.opts)
-        assert today in option.opts
-        assert today in page
-        assert f"{earlier}," not in page
-        assert f"{earlier} " not in page
 
 
 # Examples that are only parsed here, by how they begin, and why.

@@ -71,7 +71,7 @@ def test_functions_close_what_they_open(root, tmp_path):
 
 
 def test_commands_close_what_they_open(root, tmp_path, capsys):
-    assert main(["pool", str(root), "--html", str(tmp_path / "pool.html")]) == 0
+    assert main(["pool", str(root), "--out", str(tmp_path / "pool.html")]) == 0
     assert main(["curate", str(root)]) == 0
     words = ["--format", "parquet", "--all-licences", "--out", str(tmp_path / "out")]
     assert main(["export", str(root), *words]) == 0

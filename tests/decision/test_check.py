@@ -412,18 +412,3 @@ def test_a_run_without_groups_has_no_drop_to_check(make_run):
     with pytest.raises(UsageError, match="no drop to check"):
         cg.check(run, max_drop=5)
     assert cg.check(run, min_accuracy=50).verdict == "pass"
-
-
-def test_legacy_loading_is_stamped_on_checks_plans_and_comparisons(make_run):
-    legacy = make_run({"a": (0.9, 0.5), "b": (0.8, 0.6)}, path="old", as_published=True)
-    other = make_run({"a": (0.9, 0.5)}, path="older", as_published=True)
-    stamp = "Legacy loading (as in the paper)"
-    assert cg.check(legacy, max_drop=10).notes[0].startswith(f"{stamp}: models were loaded")
-    notes = cg.check(other, not_worse_than=legacy).notes
-    assert [note.partition(":")[0] for note in notes[:2]] == [f"{stamp} of older", f"{stamp} of old"]
-    assert cg.plan(legacy, drop=10).notes[0].startswith(stamp)
-    warnings = cg.compare([legacy, other]).warnings
-    assert [w.partition(":")[0] for w in warnings if w.startswith("Legacy")] == [f"{stamp} of old, older"]
-    trained = make_run({"a": (0.9, 0.5)})
-    for found in (cg.check(trained, max_drop=10).notes, cg.compare(trained).warnings):
-        assert not any(stamp in sentence for sentence in found)

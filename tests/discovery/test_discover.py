@@ -300,8 +300,7 @@ def test_a_committee_is_recorded_and_warned_of(photos, tmp_path):
         assert f"{model} itself, together with other models, does best" in " ".join(cg.compare(run).warnings)
 
 
-@pytest.mark.parametrize("fingerprints", [True, False], ids=["known", "of an earlier version"])
-def test_a_referee_is_told_from_another_file_of_its_name(photos, own_modules, tmp_path, fingerprints):
+def test_a_referee_is_told_from_another_file_of_its_name(photos, own_modules, tmp_path):
     models = []
     for seed in ("seed1", "seed2"):
         (tmp_path / seed).mkdir()
@@ -312,10 +311,6 @@ def test_a_referee_is_told_from_another_file_of_its_name(photos, own_modules, tm
         models.append(f"{file}:load")
     for out, split in (("pairs", "none"), ("halves", "half")):
         discovered(read_benchmark(photos), tmp_path / out, models[0], split=split)
-        if not fingerprints:
-            record = json.loads((tmp_path / out / "benchmark.json").read_text())
-            assert record.pop("fingerprints")
-            (tmp_path / out / "benchmark.json").write_text(json.dumps(record))
     named = {"first": models[0], "second": models[1]}
     cg.evaluate(tmp_path / "pairs", named, label_space="benchmark", out=tmp_path / "run", report=False)
     run = cg.open_run(tmp_path / "run")
@@ -325,7 +320,7 @@ def test_a_referee_is_told_from_another_file_of_its_name(photos, own_modules, tm
     again = discovered(read_benchmark(tmp_path / "halves"), tmp_path / "again", models[1])
     how = read_benchmark(tmp_path / "again").discovery
     assert how == again.benchmark.discovery
-    assert (len(how.fingerprints), bool(how.fingerprints[0])) == (2, fingerprints)
+    assert [bool(each) for each in how.fingerprints] == [True, True]
 
 
 @pytest.mark.parametrize("split", ["half", "swap", "none"])
@@ -366,14 +361,9 @@ def test_wrong_asks_are_named(photos, tmp_path):
         ask(split="third")
     with pytest.raises(UsageError, match="best or shrunken"):
         ask(choose="worst")
-    for drop in (-1, 10**400, float("nan"), "5"):
+    for drop in (-1, 10**400, float("nan")):
         with pytest.raises(UsageError, match="at least 0 and below 100"):
             ask(min_drop=drop)
-    with pytest.raises(UsageError, match="A seed must be a whole number from 0, not -1"):
-        ask(seed=-1)
-    for number in (0, 2.5):
-        with pytest.raises(UsageError, match=f"needs must be a whole number from 1, not {number}"):
-            ask(min_photos=number)
     with pytest.raises(
         CounterGroundError, match="No class of photos has at least 30 photos on two backgrounds in each half"
     ):

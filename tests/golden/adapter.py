@@ -38,7 +38,7 @@ COLUMNS = (
     "text",
 )
 _ESTIMATE = "value low high p_value p_holm classes_low classes_high n clusters"
-_SETTING = {"names": "openai", "prompts": "simple", "protocol": "classification", "as_published": False}
+_SETTING = {"names": "openai", "prompts": "simple", "protocol": "classification"}
 _SETTING |= {"answer_score": None, "label_space": "benchmark"}
 _SPLITS = {"half": "half", "cross": "swap", "none": "none"}
 
@@ -312,7 +312,6 @@ def _run(table, names=None, **asked):
         models=models,
         names="openai",
         prompts="simple",
-        as_published=False,
         precision="fp32",
         counts=CountsRecord(photos=photos, unreadable=0, converted_to_rgb=0, ties={}),
         intervention=True if "swap" in table.columns else None,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pydoc
-import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from counterground.errors import UsageError
 from counterground.inference import Settings, evaluate_models
 from counterground.models import load_model
 from counterground.photos import load_photo, read_benchmark
@@ -74,67 +71,15 @@ def test_a_model_that_is_stored_asks_for_no_photo(photos, tiny_clip, tmp_path, d
 
 
 def test_a_photo_without_rgb_is_lost_to_those_alone_who_need_it(photos, tiny_clip, tmp_path):
-    """An image of floating-point pixels has no RGB, which ``--as-published`` does not ask for first."""
+    """An image of floating-point pixels has no RGB, which ``?as_published`` does not ask for first."""
     path = sorted(photos.rglob("*.jpg"))[0]
     Image.fromarray(np.full((40, 40), 0.5, dtype=np.float32)).save(path, "TIFF")
-    models = {"clip": f"open_clip:{tiny_clip}", "a": (Mean(), pixels, NAMES)}
-    settings = Settings(label_space="benchmark", batch_size=8, device="cpu", as_published=True)
+    models = {"clip": f"open_clip:{tiny_clip}?as_published", "a": (Mean(), pixels, NAMES)}
+    settings = Settings(label_space="benchmark", batch_size=8, device="cpu")
     run = evaluate_models(read_benchmark(photos), models, settings, tmp_path / "run")
     assert run.info.counts.unreadable == 1
     assert "1 of them could be read for some models" in " ".join(run.info.warnings)
     assert "floating-point" in (tmp_path / "run" / "unreadable.csv").read_text()
-
-
-def crops(cache):
-    return sorted(cache.glob("crops/*/*.safetensors"))
-
-
-def forget_features(cache):
-    shutil.rmtree(cache / "features")
-
-
-def test_crops_are_kept_and_used_by_the_next_run(photos, tiny_clip, tmp_path, cache, decoded):
-    """Also the reason why one is unreadable; a damaged file is made again."""
-    sorted(photos.rglob("*.jpg"))[3].write_bytes(b"none")
-    models = {"clip": f"open_clip:{tiny_clip}"}
-    first = run_on(photos, models, tmp_path / "first")
-    assert len(crops(cache)) == -(-len(read_benchmark(photos)) // SETTINGS.batch_size)
-    forget_features(cache)
-    decoded.clear()
-    assert run_on(photos, models, tmp_path / "again").equals(first)
-    assert len(decoded) <= 2, "one photo is tried; the first may be the unreadable one"
-    unreadable = [(tmp_path / name / "unreadable.csv").read_text() for name in ("first", "again")]
-    assert unreadable[0] == unreadable[1]
-    assert "not an image" in unreadable[0]
-    one, two, three = (path.read_bytes() for path in crops(cache)[:3])
-    crops(cache)[0].write_bytes(one[:-1])
-    crops(cache)[1].write_bytes(two[:-5] + bytes([two[-5] ^ 1]) + two[-4:])
-    crops(cache)[2].write_bytes(b"")
-    forget_features(cache)
-    decoded.clear()
-    assert run_on(photos, models, tmp_path / "damaged").equals(first)
-    assert len(decoded) >= 2 * SETTINGS.batch_size
-    assert [path.read_bytes() for path in crops(cache)[:3]] == [one, two, three]
-
-
-@pytest.mark.parametrize(("was", "now"), [(b"not an image", b"got an image"), (b"converted", b"convertee")])
-def test_notes_of_crops_are_checked_too(was, now, photos, tiny_clip, tmp_path, cache):
-    sorted(photos.rglob("*.jpg"))[3].write_bytes(b"none")
-    first = run_on(photos, f"open_clip:{tiny_clip}", tmp_path / "first")
-    noted = next(path for path in crops(cache) if was in path.read_bytes())
-    noted.write_bytes(noted.read_bytes().replace(was, now))
-    forget_features(cache)
-    assert run_on(photos, f"open_clip:{tiny_clip}", tmp_path / "damaged").equals(first)
-    assert "not an image" in (tmp_path / "damaged" / "unreadable.csv").read_text()
-
-
-def test_another_version_makes_crops_of_its_own(photos, tiny_clip, tmp_path, decoded, monkeypatch):
-    run_on(photos, f"open_clip:{tiny_clip}", tmp_path / "first")
-    decoded.clear()
-    for module in ("inference.encoding._encode", "models._fingerprint"):
-        monkeypatch.setattr(f"counterground.{module}.__version__", "9.9")
-    run_on(photos, f"open_clip:{tiny_clip}", tmp_path / "second")
-    assert len(set(decoded)) == len(read_benchmark(photos).photos)
 
 
 def test_a_photo_for_which_memory_lacked_is_tried_again(photos, tiny_clip, tmp_path, monkeypatch):
@@ -161,31 +106,3 @@ def test_a_model_may_describe_its_parameters_in_words(photos, tmp_path):
     model = load_model("counterground:stamps-biased", device="cpu")
     model.description = {**model.description, "parameters": "86M"}
     assert len(run_on(photos, {"a": model}, tmp_path / "run")) == len(read_benchmark(photos).photos)
-
-
-def test_crops_stay_below_their_limit(photos, tiny_clip, tmp_path, cache, decoded, monkeypatch):
-    models = {"clip": f"open_clip:{tiny_clip}"}
-    monkeypatch.setenv("COUNTERGROUND_CROPS_GB", "0")
-    expected = run_on(photos, models, tmp_path / "none")
-    assert not crops(cache)
-    monkeypatch.setenv("COUNTERGROUND_CROPS_GB", "0.0001")  # 100 kB: 3 blocks of 8 x 3 x 32 x 32
-    forget_features(cache)
-    assert run_on(photos, models, tmp_path / "few").equals(expected)
-    kept = crops(cache)
-    assert len(kept) == 3 == 100_000 // kept[0].stat().st_size
-    forget_features(cache)
-    settings = dataclasses.replace(SETTINGS, batch_size=7)
-    evaluate_models(read_benchmark(photos), models, settings, tmp_path / "others")
-    assert not set(kept) & set(crops(cache)), "those of an earlier run go first"
-    assert 0 < sum(path.stat().st_size for path in crops(cache)) <= 100_000
-    monkeypatch.setenv("COUNTERGROUND_CROPS_GB", "many")
-    with pytest.raises(UsageError, match="COUNTERGROUND_CROPS_GB must be a number of gigabytes, not 'many'"):
-        run_on(photos, {"a": (Mean(), pixels, NAMES)}, tmp_path / "wrong")
-
-
-def test_without_a_place_for_crops_a_run_is_only_slower(photos, tiny_clip, tmp_path, cache):
-    expected = run_on(photos, {"clip": f"open_clip:{tiny_clip}"}, tmp_path / "first")
-    forget_features(cache)
-    shutil.rmtree(cache / "crops")
-    (cache / "crops").write_bytes(b"a file")
-    assert run_on(photos, {"clip": f"open_clip:{tiny_clip}"}, tmp_path / "again").equals(expected)

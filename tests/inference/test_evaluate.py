@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -259,7 +258,6 @@ def test_a_folder_with_another_run_is_refused_before_work(photos, tiny_clip, tmp
         {"names": str(names)},
         {"label_space": "imagenet"},
         {"precision": "bf16"},
-        {"as_published": True},
         {"batch_size": 7},
     )
     for other in others:
@@ -357,28 +355,20 @@ def test_wrong_settings_are_named(photos, tiny_clip, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    "setting",
     [
-        ({"batch_size": "32"}, "batch_size must be a whole number, not str"),
-        ({"batch_size": 0.5}, "batch_size must be a whole number, not float"),
-        ({"batch_size": 10**12}, "The batch size is from 1 to 65,536, not 1000000000000"),
-        ({"options": None}, "options must be a whole number, not None"),
-        ({"engine": "ray", "workers": 1.5}, "workers must be a whole number, not float"),
-        ({"engine": "ray", "gpus_per_worker": float("nan")}, "must be a number above 0, not nan"),
-        ({"runtime": ["eager"]}, "Unknown runtime ['eager']"),
-        ({"names": None}, "names is a word or the path of a file, not NoneType"),
-        ({"device": None}, "device is cpu, cuda or mps, not NoneType"),
+        {"batch_size": "many"},
+        {"batch_size": 0.5},
+        {"batch_size": 10**12},
+        {"options": None},
+        {"workers": 1.5},
+        {"gpus_per_worker": float("nan")},
+        {"runtime": ["eager"]},
+        {"names": None},
+        {"device": None},
     ],
 )
-def test_a_setting_of_another_type_is_named(setting, said):
-    with pytest.raises(UsageError, match=re.escape(said)):
+def test_a_setting_of_another_type_is_named(setting):
+    (name,) = setting
+    with pytest.raises(UsageError, match=f"^{name} must be "):
         Settings(**setting)
-
-
-def test_as_published_is_stamped_on_every_row(photos, tiny_clip, tmp_path):
-    run = run_on(photos, tiny_clip, tmp_path / "run", as_published=True)
-    assert run.info.as_published
-    for table in (run.predictions, run.scores):
-        assert table["as_published"].unique().to_list() == [True]
-        assert table["protocol"].unique().to_list() == ["classification"]
-        assert table["answer_score"].null_count() == table.height

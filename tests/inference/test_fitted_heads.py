@@ -386,12 +386,6 @@ def test_two_clusters_of_each_class_are_enough(tiny_clip, tmp_path):
     assert run.info.models[0].description["head"]["cross_fitted_parts"] == 2
 
 
-def test_a_fitted_head_can_be_evaluated_by_fast_decode(photos, tiny_clip, tmp_path):
-    model, fast = f"open_clip:{tiny_clip}?head=knn&k=1", replace(SETTINGS, fast_decode=True)
-    run = evaluate_models(read_benchmark(photos), model, fast, tmp_path / "fast")
-    assert run.info.models[0].description["fast_decode"]["same_answer"] == 48
-
-
 def test_unreadable_photos_are_left_out_of_training_and_counted(photos, tiny_clip, tmp_path):
     (photos / "flamingo/common-water/1.jpg").write_bytes(b"no photo")
     run = evaluate_models(

@@ -6,25 +6,20 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import colour_model
 import numpy as np
 import pytest
 import safetensors.numpy
-from no_hang import no_hang
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError
 from counterground.inference import encode_photos, prune_cache
 from counterground.inference.store import (
     _cache,
     _store,
 )  # how much is kept is made small; a race is forced; an older layout is made
-from counterground.inference.store._shared import SharedFolder
 from counterground.models import load_model
 from counterground.photos import Benchmark, read_benchmark
 
@@ -188,111 +183,3 @@ def test_a_store_that_is_made_at_this_moment_is_not_pruned(photos, model, cache,
     monkeypatch.setattr(_cache, "_file_facts", lambda path: iter([]))  # listed before its first file
     assert prune_cache(["features"]) == []
     assert shards(cache) == kept
-
-
-@pytest.fixture
-def no_photos(photos):
-    """Function: make the photos unreadable, so that features can only come from a store."""
-    return lambda: [path.unlink() for path in photos.rglob("*.*")]
-
-
-@pytest.mark.parametrize(
-    "place", ["{folder}", "file://{folder}", "dir::file://{folder}", "memory://{folder}", "{folder} [1]"]
-)
-def test_machines_share_features_at_a_url(place, photos, model, cache, tmp_path, monkeypatch, no_photos):
-    benchmark = read_benchmark(photos)
-    monkeypatch.setenv("COUNTERGROUND_FEATURES", place.format(folder=tmp_path / "shared"))
-    matrix = encoded(model, benchmark, cache / "one").matrix
-    no_photos()
-    assert np.array_equal(encoded(model, benchmark, cache / "two").matrix, matrix)
-    kept = [path.read_bytes() for path in shards(cache / "one")]
-    assert [path.read_bytes() for path in shards(cache / "two")] == kept
-    monkeypatch.delenv("COUNTERGROUND_FEATURES")
-    assert np.array_equal(encoded(model, benchmark, cache / "two").matrix, matrix)
-
-
-def test_what_one_machine_has_is_shared_later_and_damage_there_is_noticed(
-    photos, model, cache, tmp_path, monkeypatch
-):
-    benchmark, shared = read_benchmark(photos), tmp_path / "shared"
-    matrix = encoded(model, benchmark, cache / "one").matrix
-    monkeypatch.setenv("COUNTERGROUND_FEATURES", str(shared))
-    encoded(model, benchmark, cache / "one")
-    files = sorted(shared.glob("*/*.safetensors"))
-    assert [file.name for file in files] == [path.name for path in shards(cache / "one")]
-    whole = files[0].read_bytes()
-    files[0].write_bytes(whole[:-1] + b"!")
-    files[1].write_bytes(b"")
-    files[2].write_bytes((10**5).to_bytes(8, "little") + b"[" * 10**5)
-    assert np.array_equal(encoded(model, benchmark, cache / "two").matrix, matrix)
-    assert files[0].read_bytes() == whole
-
-
-class Server(SimpleHTTPRequestHandler):
-    """Serves a folder, and writes into it what is put there."""
-
-    def do_PUT(self):
-        path = Path(self.translate_path(self.path))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self.rfile.read(int(self.headers["Content-Length"])))
-        self.send_response(201)
-        self.end_headers()
-
-
-def test_machines_share_features_over_http(photos, model, cache, tmp_path, monkeypatch, no_photos):
-    pytest.importorskip("aiohttp", reason="fsspec reads http:// by aiohttp")
-    benchmark = read_benchmark(photos)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=str(tmp_path))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("COUNTERGROUND_FEATURES", f"http://127.0.0.1:{server.server_port}/shared")
-        matrix = encoded(model, benchmark, cache / "one").matrix
-        assert len(list(tmp_path.glob("shared/*/*.safetensors"))) == 12
-        no_photos()
-        assert np.array_equal(encoded(model, benchmark, cache / "two").matrix, matrix)
-        server.shutdown()
-    with pytest.raises(CounterGroundError, match=r"Cannot read .* unset COUNTERGROUND_FEATURES"):
-        encoded(model, benchmark, cache / "two")
-
-
-@pytest.mark.parametrize("link", ["{}", "./{}", "/shared/a%20b/{}", "{host}/shared/a%20b/{}", "{}?version=2"])
-def test_features_are_found_however_a_page_links_to_them(link, monkeypatch):
-    names = ["0a.safetensors", "1b.safetensors"]
-
-    class Listing(SimpleHTTPRequestHandler):
-        def do_GET(self):
-            host = f"http://127.0.0.1:{self.server.server_port}"
-            mine = [link.format(name, host=host) for name in names]
-            others = ["?C=N;O=D", "../", "/other/2c.safetensors", "deeper/", "http://["]
-            page = "".join(f'<a class="x" href="{each}">it</a>' for each in [*mine, *others]).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(page)))
-            self.end_headers()
-            self.wfile.write(page)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Listing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("COUNTERGROUND_FEATURES", f"http://127.0.0.1:{server.server_port}/shared")
-        found = SharedFolder.chosen("a%20b").names
-        server.shutdown()
-    assert found == set(names)
-
-
-def test_a_page_of_unfinished_links_takes_no_time(monkeypatch):
-    class Endless(SimpleHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"<a " * 100_000)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("COUNTERGROUND_FEATURES", f"http://127.0.0.1:{server.server_port}/shared")
-        with no_hang():
-            assert SharedFolder.chosen("folder").names == set()
-        server.shutdown()
-
-
-def test_an_unknown_url_is_a_mistake(photos, model, cache, monkeypatch):
-    monkeypatch.setenv("COUNTERGROUND_FEATURES", "nowhere://bucket")
-    with pytest.raises(UsageError, match="COUNTERGROUND_FEATURES=nowhere://bucket cannot be opened"):
-        encoded(model, read_benchmark(photos), cache)

@@ -66,7 +66,6 @@ def predictions(model="a", seed=0, n=300, skill=0.4, **labels):
         "names": "openai",
         "prompts": "simple",
         "protocol": None,
-        "as_published": False,
         "answer_score": None,
         "label_space": "imagenet",
         **labels,
@@ -391,7 +390,6 @@ def test_an_encoder_is_compared_with_a_generative_model():
     assert set(turned["model_b"]) == {"clip"}
     assert set(turned["protocol_b"]) == {"classification"}
     for label in (
-        {"protocol": "classification", "as_published": True},
         {"protocol": "classification", "names": "wordnet"},
         {"protocol": "classification", "label_space": "confusable"},
         {"protocol": "yes-no"},

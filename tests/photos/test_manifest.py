@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-from earlier_manifests import stored_version
 from PIL import Image
 
 from counterground.errors import CounterGroundError, UsageError
@@ -345,40 +344,6 @@ def test_files_of_two_writings_are_found_out(benchmark, tmp_path):
     out = write_benchmark(benchmark, tmp_path / "out")
     other = benchmark.photos.with_columns(pl.lit(None, pl.String).alias("group"))
     other.write_parquet(out / "photos.parquet")
-    with pytest.raises(CounterGroundError, match="write the benchmark again"):
-        read_benchmark(out)
-
-
-@pytest.mark.parametrize(
-    ("changes", "changed"),
-    [
-        ({"photo_id": pl.lit(HASH), "cluster": pl.Series(["o1", "o2", None])}, "2 photos"),
-        (
-            {"cluster": pl.Series(["o1 ", "", "o1 "]), "background": pl.format("{} ", "class_name")},
-            "3 photos",
-        ),
-    ],
-)
-def test_a_benchmark_of_an_earlier_version_is_read_by_todays_rules_and_says_so(
-    benchmark, tmp_path, changes, changed
-):
-    """Copies had clusters of their own, and texts the spaces around them."""
-    out = write_benchmark(benchmark, tmp_path / "out")
-    earlier = benchmark.photos.with_columns(**changes)
-    written = json.loads((out / "benchmark.json").read_text())
-    version = stored_version(earlier, benchmark.label_space)
-    (out / "benchmark.json").write_text(json.dumps(written | {"version": version}))
-    earlier.write_parquet(out / "photos.parquet")
-    found = read_benchmark(out)
-    assert found.photos.equals(validate_manifest(earlier, benchmark.label_space))
-    assert found.version not in (version, benchmark.version)
-    *notes, note = found.notes
-    assert tuple(notes) == benchmark.notes
-    assert f"wrote this benchmark, as version {version[:8]}." in note
-    assert note.endswith(f"which changes {changed}.")
-    again = read_benchmark(write_benchmark(found, tmp_path / "again"))
-    assert_same(again, found)
-    earlier.with_columns(cluster=pl.lit("o3")).write_parquet(out / "photos.parquet")
     with pytest.raises(CounterGroundError, match="write the benchmark again"):
         read_benchmark(out)
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from earlier_manifests import stored_version
 from PIL import Image
 
 from counterground.errors import CounterGroundError
@@ -71,26 +70,6 @@ def test_it_is_unpacked_once_and_found_again_by_content(own, tmp_path, cache):
     shutil.copytree(out, tmp_path / "copy")
     assert read_benchmark(tmp_path / "copy").photo_path("files/0.jpg").stat().st_ino == inode
     assert unpacked(cache) == [key]
-
-
-def test_shards_of_an_earlier_version_are_read_by_todays_rules(own):
-    """It packed texts with the spaces around them."""
-    out, benchmark = own
-    members, rows = {}, []
-    for number, row in enumerate(benchmark.photos.iter_rows(named=True)):
-        rows.append({**row, "cluster": "o0 "})
-        members[f"{number:07d}.jpg"] = benchmark.photo_path(f"{number}.jpg").read_bytes()
-        members[f"{number:07d}.json"] = json.dumps(rows[-1]).encode()
-    for shard in out.glob("*.tar"):
-        shard.unlink()
-    describe_shards(benchmark, out, "webdataset", [write_tar(out / "x-000000.tar", members)])
-    content = json.loads((out / "benchmark.json").read_text())
-    version = stored_version(pl.DataFrame(rows), benchmark.label_space)
-    (out / "benchmark.json").write_text(json.dumps(content | {"version": version}))
-    for _ in range(2):  # unpacked, and found again
-        found = read_benchmark(out)
-        assert found.photos["cluster"].to_list() == ["o0"] * 4
-        assert [note[:35] for note in found.notes] == ["a note", "An earlier version of CounterGround"]
 
 
 def test_photos_tidied_out_of_the_cache_come_back(own):

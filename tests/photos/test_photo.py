@@ -91,7 +91,7 @@ def test_other_modes_are_converted_as_pil_does(tmp_path, name):
     np.testing.assert_array_equal(np.asarray(photo.image), as_pil(path))
 
 
-def test_as_published_order_leaves_the_stored_mode(tmp_path):
+def test_without_conversion_the_stored_mode_stays(tmp_path):
     path = write(tmp_path / "palette.png", picture().quantize(16))
     photo = load_photo(path, rgb=False)
     assert (photo.mode, photo.converted, photo.image.mode) == ("P", False, "P")
@@ -364,3 +364,19 @@ def test_a_file_that_no_photo_is_as_large_as_is_not_read(tmp_path):
         file.truncate(2**31)
     with pytest.raises(UnreadablePhoto, match="no more than 1,073,741,824 are read"):
         load_photo(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("size", "suffix", "expected"),
+    [
+        ((1100, 1024), ".jpg", (550, 512)),
+        ((1100, 1023), ".jpg", (1100, 1023)),
+        ((2100, 2048), ".jpg", (525, 512)),
+        ((1100, 1024), ".png", (1100, 1024)),
+    ],
+)
+def test_both_sides_keep_the_pixels_asked_for(size, suffix, expected, tmp_path):
+    path = tmp_path / f"photo{suffix}"
+    Image.new("RGB", size, "red").save(path)
+    assert load_photo(path, at_least=512).image.size == expected
+    assert load_photo(path).image.size == size

@@ -13,8 +13,6 @@ from PIL import Image
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import UnreadablePhoto, load_photo, read_benchmark
 
-_LEFT = b"CounterGround has no photo here: "  # in a file that an earlier version left, before its reason
-
 
 @pytest.fixture
 def server():
@@ -93,18 +91,13 @@ def test_a_dead_link_stays_a_row_with_its_reason_and_is_not_asked_for_again(tabl
     assert server.asked["/1.jpg"] == 1
 
 
-@pytest.mark.parametrize("earlier", [False, True], ids=["now", "left by an earlier version"])
-def test_dead_links_are_no_copies_of_one_photo(tmp_path, server, cache, earlier):
+def test_dead_links_are_no_copies_of_one_photo(tmp_path, server):
     """Copies share a cluster: clusters with a dead link each would become one."""
     server.script |= {f"/{number}.jpg": [404] for number in (1, 3)}
     rows = [(server.address(n), ("hen", "tench")[n % 2], f"observer {n // 2}") for n in range(4)]
     frame = pl.DataFrame(rows, schema=["url", "class_name", "cluster"], orient="row")
     frame.write_csv(tmp_path / "urls.csv")
     benchmark = read_benchmark(tmp_path / "urls.csv")
-    if earlier:
-        for photo in (cache / "fetched").rglob("[13]-*.jpg"):
-            photo.write_bytes(_LEFT + b"not fetched: the server answered 404")
-        benchmark = read_benchmark(tmp_path / "urls.csv")
     assert sorted(benchmark.photos["cluster"]) == ["observer 0"] * 2 + ["observer 1"] * 2
     assert len(benchmark.notes) == 1, "only that two could not be fetched"
     assert server.asked["/1.jpg"] == server.asked["/3.jpg"] == 1
@@ -159,14 +152,6 @@ def test_offline_leaves_nothing_behind_that_hides_a_photo_later(table, server, c
     assert [load_photo(benchmark.photo_path(row)).image.size for row in benchmark.photos["path"]] == [
         (48, 40)
     ] * 4
-
-
-def test_what_an_earlier_version_noted_as_missing_offline_is_asked_for(table, server, cache):
-    path = table()
-    read_benchmark(path)
-    for photo in (cache / "fetched").rglob("*.jpg"):
-        photo.write_bytes(_LEFT + b"not fetched: --offline forbids using the network")
-    assert not any("fetched" in note for note in read_benchmark(path).notes)
 
 
 def test_a_page_in_place_of_a_photo_is_none(table, server):

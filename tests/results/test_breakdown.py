@@ -109,14 +109,3 @@ def test_photos_without_backgrounds_have_no_such_table(unpaired, tmp_path, capsy
     folder = write_run(type(unpaired)(unpaired.path, unpaired.info, bare, unpaired.scores), tmp_path / "run")
     assert main(["scores", str(folder), "--by", "background"]) == 2
     assert "No photo of these runs has a background" in capsys.readouterr().err
-
-
-def test_legacy_loading_is_stamped_on_every_table(make_run, tmp_path, shown):
-    """A column says it if only some models are; if all are, the caption."""
-    for name, legacy in (("old", True), ("new", False)):
-        write_run(make_run({"m": (0.9, 0.5), "other": (0.8, 0.6)}, as_published=legacy), tmp_path / name)
-    old, new = str(tmp_path / "old"), str(tmp_path / "new")
-    for words in (["--by", "background"], ["--contrast", "drop"]):
-        assert "Loaded as published." in " ".join(shown(old, *words).split())
-        assert "as published" not in shown(new, *words)
-        assert "as published" in " ".join(shown(old, new, *words).split())

@@ -99,13 +99,6 @@ def test_the_hub_reads_each_models_figures_from_its_card(make_run):
         assert ModelCard(card).data.eval_results == results
 
 
-def test_loading_as_published_is_part_of_a_result(make_run):
-    for as_published in (True, False):
-        (card,) = model_cards([make_run({"m": (0.8, 0.5)}, as_published=as_published)]).values()
-        (result,) = front_matter(card)[0][0]["results"]
-        assert result["dataset"]["args"].get("as_published") == ("as published" if as_published else None)
-
-
 def test_the_origin_of_a_discovered_benchmark_is_cited_whatever_its_name(make_run):
     found = Discovered("m", "half", 5.0, "stamps@0123abcd", origin="stamps")
     for name in ("stamps, pairs of m", "mine"):
@@ -147,14 +140,12 @@ def test_a_card_says_limits_and_its_own_warnings_and_how_to_repeat(make_run):
         notes=["Conditional on 51 cut-outs."],
         warnings=["of all"],
         model_warnings=own,
-        as_published=True,
     )
     body = model_cards([run])["efficientnet-lite0"].split("---\n", 2)[2]
     assert "Conditional on 51 cut-outs." in body
     assert "its own" in body
     assert "of all" in body
     assert "another's" not in body
-    assert "not the way their weights were trained" in body
     assert "counterground evaluate stamps -m efficientnet-lite0 --label-space imagenet" in body
     assert "stamps-biased" not in body
 

@@ -121,15 +121,3 @@ def test_the_file_of_a_run_is_answered_with_its_folder(make_run, write, capsys):
     for command in ("scores", "compare"):
         assert main([command, f"{folder}/run.json"]) == 2
         assert f"a run is a folder: give {folder}." in capsys.readouterr().err
-
-
-def test_a_run_of_an_earlier_version_is_refused_with_what_to_do(make_run, write, capsys):
-    run = make_run(LEVELS)
-    earlier = run.predictions.drop("true_index", "as_published", "answer_score")
-    folder = write(type(run)(run.path, run.info, earlier, run.scores))
-    assert main(["scores", folder]) == 1
-    assert capsys.readouterr().err.replace("\n", " ").strip() == (
-        f"Error: The run in {folder} was written by another version of CounterGround (0.1.0: "
-        "predictions.parquet lacks as_published, answer_score, true_index). Evaluate again into a new "
-        "folder, or with --overwrite into this one; stored features make that quick."
-    )

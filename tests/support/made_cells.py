@@ -97,7 +97,6 @@ def predictions_of(rows, models):
                     "names": "openai",
                     "prompts": "simple",
                     "protocol": "classification",
-                    "as_published": False,
                     "answer_score": None,
                     "label_space": "benchmark",
                     "true_index": row["class_index"],

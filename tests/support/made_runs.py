@@ -41,7 +41,6 @@ def make_predictions(
     groups: bool = True,
     lacking: dict[int, str] | None = None,
     label_space: str = "imagenet",
-    as_published: bool = False,
 ) -> pl.DataFrame:
     """``levels``: accuracies a model is drawn with; ``lacking``: class -> its group without photos."""
     rows = []
@@ -68,7 +67,6 @@ def make_predictions(
                             "names": "openai",
                             "prompts": "simple",
                             "protocol": "classification",
-                            "as_published": as_published,
                             "answer_score": None,
                             "label_space": label_space,
                             "true_index": index,
@@ -104,11 +102,10 @@ def fresh_run(
     model_warnings=None,
     path="run",
     version="ab12" * 16,
-    as_published=False,
     **options,
 ):
     """Return a run of made-up predictions; ``options`` are those of make_predictions."""
-    predictions = make_predictions(levels, classes=classes or ANIMALS, as_published=as_published, **options)
+    predictions = make_predictions(levels, classes=classes or ANIMALS, **options)
     photos = predictions["path"].n_unique()
     info = RunInfo(
         counterground_version="0.1.0",
@@ -125,7 +122,6 @@ def fresh_run(
         label_space=LabelSpaceRecord(name="imagenet", size=1000, source="ImageNet-1K"),
         names="openai",
         prompts="simple",
-        as_published=as_published,
         models=[
             ModelRecord(
                 spec=spec,

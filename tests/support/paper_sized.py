@@ -66,7 +66,6 @@ def predictions(accuracies, sizes, *, seed=0, **setting):
         "names": "wordnet",
         "prompts": "simple",
         "protocol": "classification",
-        "as_published": False,
         "answer_score": None,
         "label_space": "imagenet",
         **setting,
@@ -132,7 +131,6 @@ def make_paper_run(accuracies, *, sizes=None, records=None, path="run", name="co
         ),
         "names": setting.get("names", "wordnet"),
         "prompts": setting.get("prompts", "simple"),
-        "as_published": setting.get("as_published", False),
         "models": records or [record_of(spec) for spec in accuracies],
         "warnings": [],
         "counts": CountsRecord(

@@ -34,7 +34,7 @@ def list_benchmarks(*, warn: Callable[[str], object] = warnings.warn) -> list[Bu
 def benchmark_references(name: str) -> tuple[str, ...]:
     """Return what a built-in benchmark says to cite: keys of known references, or BibTeX entries.
 
-    Empty for a name that nothing installed here knows, such as one from an old run.
+    Empty for a name that nothing installed here knows.
     """
     try:
         found = _find(name)

@@ -64,7 +64,7 @@ def info(style: str) -> None:
     examples="""
         counterground cache prune --older-than 30d
         counterground cache prune --max-size 5GB --dry-run
-        counterground cache prune --what features --what crops
+        counterground cache prune --what features --what losses
     """,
 )
 @click.option(
@@ -85,7 +85,7 @@ def info(style: str) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; remove nothing.")
 def prune(older_than: float | None, max_size: float | None, what: tuple[str, ...], dry_run: bool) -> None:
-    """Remove what can be recomputed, such as features, losses, text heads and crops.
+    """Remove what can be recomputed, such as features, losses and text heads.
 
     The other parts (generated answers, which may have cost money, and photos) are removed only if --what
     names them. Commands that are running continue: they recompute what they lose.

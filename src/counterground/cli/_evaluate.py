@@ -50,11 +50,6 @@ from counterground.cli._options import (
 )
 @running_options(referee=True)
 @click.option("--referee", metavar="MODEL", help="Model that chooses the confusable names.")
-@click.option(
-    "--fast-decode",
-    is_flag=True,
-    help="Decode JPEGs at a reduced size; outputs say so, and how much it affects each model.",
-)
 @generative_options
 @cluster_options
 @photos_option("Include small copies of the photos in report.html.")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -23,20 +21,6 @@ _START = {
     ),
     "counterground models": "List the models that you can evaluate, and what each needs.",
 }
-
-
-class Option(click.Option):
-    """An option with earlier spellings, which still work but are not in the help."""
-
-    def __init__(self, declared: Sequence[str], *, formerly: Sequence[str] = (), **attributes: Any) -> None:
-        super().__init__([*declared, *formerly], **attributes)
-        self._formerly = formerly
-
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Return the current spellings of the option and its help."""
-        shown = copy.copy(self)
-        shown.opts = [spelling for spelling in self.opts if spelling not in self._formerly]
-        return super(Option, shown).get_help_record(ctx)
 
 
 class _WithExamples(click.Command):

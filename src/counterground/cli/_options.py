@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from counterground.cli._help import Option
 from counterground.errors import UsageError
 from counterground.http import OFFLINE
 
@@ -65,12 +64,7 @@ _RUNNING = (
         default="auto",
         show_default=True,
         type=click.Choice(["auto", "eager", "onnx", "compile"]),
-        help="Runtime for image encoders; auto: the fastest that gives eager PyTorch's numbers.",
-    ),
-    click.option(
-        "--as-published",
-        is_flag=True,
-        help="Load models as the paper apparently did; outputs say so.",
+        help="Runtime for image encoders; auto: for many photos on a CPU onnx, if its numbers are eager's.",
     ),
     click.option("--offline", is_flag=True, envvar=OFFLINE, help="Never use the network."),
 )
@@ -179,15 +173,11 @@ def masks_options(command: _Command) -> _Command:
     return _with_all(command, [source, licence])
 
 
-def out_option(
-    what: str, *, formerly: Sequence[str] = (), file: bool = False, **attributes: Any
-) -> _Decorator:
+def out_option(what: str, *, file: bool = False, **attributes: Any) -> _Decorator:
     """Add ``--out``, which is required unless ``attributes`` say otherwise."""
     return click.option(
         "-o",
         "--out",
-        cls=Option,
-        formerly=formerly,
         metavar="FILE" if file else "DIR",
         help=what,
         **{"required": True, "type": click.Path(path_type=Path), **attributes},
@@ -259,7 +249,7 @@ def contrast_option(what: str) -> _Decorator:
 
 def class_option(name: str, help_text: str, **attributes: Any) -> _Decorator:
     """Add ``--class``."""
-    return click.option("-c", "--class", name, cls=Option, metavar="CLASS", help=help_text, **attributes)
+    return click.option("-c", "--class", name, metavar="CLASS", help=help_text, **attributes)
 
 
 def format_option(choices: Sequence[str], help_text: str = "Output format.") -> _Decorator:

@@ -168,7 +168,7 @@ def _settings(name: str, run: Run, contrast: Contrast) -> list[tuple[Run, dict[s
 
 
 def _label(row: dict[str, Any], differing: Sequence[str]) -> str:
-    return f"{row['model']} ({', '.join(setting_text(part, row[part]) for part in differing)})"
+    return f"{row['model']} ({', '.join(setting_text(row[part]) for part in differing)})"
 
 
 def _by_class(run: Run, contrast: Contrast) -> pl.DataFrame:

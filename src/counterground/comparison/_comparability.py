@@ -89,7 +89,7 @@ def _settings(runs: Mapping[str, Run]) -> Iterator[str]:
             for setting in _settings_read(run):
                 if _kind(setting) == kind:
                     for column, values in found.items():
-                        text = setting_text(column, setting[column])
+                        text = setting_text(setting[column])
                         values.setdefault(text, []).append(run_name)
         for column, how in _DIFFERENCES.items():
             if len(found[column]) > 1:
@@ -108,21 +108,11 @@ def _settings_read(run: Run) -> list[dict[str, Any]]:
 
 
 def _loading(runs: Mapping[str, Run]) -> Iterator[str]:
-    loaded: dict[str, list[str]] = {}
     precisions: dict[str, list[str]] = {}
-    decoded: dict[str, list[str]] = {}
     for name, run in runs.items():
-        loaded.setdefault(setting_text("as_published", run.info.as_published), []).append(name)
         precisions.setdefault(run.info.precision, []).append(name)
-        decoded.setdefault("reduced" if run.info.fast_decode else "full", []).append(name)
-    if len(loaded) > 1:
-        yield f"Models are loaded in different ways: {_values(loaded)}."
-    elif note := next(iter(runs.values())).info.loading_note(", ".join(runs)):
-        yield note
     if len(precisions) > 1:
         yield f"Models run in different precision: {_values(precisions)}."
-    if len(decoded) > 1:
-        yield f"JPEGs are decoded at different sizes (--fast-decode): {_values(decoded)}."
 
 
 def _label_spaces(runs: Mapping[str, Run]) -> Iterator[str]:
@@ -226,7 +216,6 @@ def _beside_the_paper(runs: Mapping[str, Run], paper: PaperSetting) -> Iterator[
                 )
             elif setting["prompts"] == "simple" and paper.prompts == "openai":
                 yield f"{name} uses one prompt, but the paper's rows beside it use 80: leave out --setting."
-        yield from _referee_loading(name, run)
 
 
 def _with_80_prompts(label_space: str) -> str:
@@ -234,15 +223,6 @@ def _with_80_prompts(label_space: str) -> str:
     if label_space == "imagenet":
         return "counterground compare --setting openai-prompts compares with its Table 10"
     return "it has no table of 80 prompts for these names, so evaluate with --prompts simple"
-
-
-def _referee_loading(name: str, run: Run) -> Iterator[str]:
-    rows = [paper_row(record) for record in run.info.models]
-    if not run.info.as_published and any(row and row.main_model == REFEREE for row in rows):
-        yield (
-            f"{name} loads {REFEREE} as it was trained (QuickGELU), but the paper seems to have loaded it "
-            "with GELU: --as-published does the same."
-        )
 
 
 def _values(found: Mapping[str, list[str]]) -> str:

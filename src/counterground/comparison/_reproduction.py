@@ -26,7 +26,6 @@ from counterground.results import (
     Table,
     open_runs,
     percent,
-    setting_text,
     short_name,
     signed,
 )
@@ -39,7 +38,6 @@ REPRODUCTION_SCHEMA: dict[str, Any] = {
     "source": pl.String,
     "spec": pl.String,
     "names": pl.String,
-    "loading": pl.String,
     **{
         f"{figure}_{part}": pl.Float64
         for figure in ("common", "counter", "drop")
@@ -52,7 +50,7 @@ REPRODUCTION_SCHEMA: dict[str, Any] = {
 _FIGURES = ("common", "counter", "drop")
 _QUICKGELU = (
     "Trained with QuickGELU. As trained, the 2025 reproduction got 70.1 / 41.3: the paper's figures seem to "
-    "come from loading it with GELU (--as-published), as OpenCLIP did then under the plain name."
+    "come from loading it with GELU (?as_published), as OpenCLIP did then under the plain name."
 )
 _KNOWN = {
     "CLIP-LAION400M-ViT/B/32": _QUICKGELU,
@@ -73,11 +71,10 @@ def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
     """Put our values next to the paper's rows; without runs, those of the 2025 reproduction.
 
     Weights are matched, not names: an OpenCLIP tag, the same weights on the hub, or torchvision's first
-    weights belong to one row, whatever activation they ran with; ``loading`` says ``as published`` or ``as
-    trained``. The prompts and the label space of a run choose the table: 3 and 4 (1 vs. 1000), 10 (80
-    prompts), 13 and 14 (1 vs. 20), 9 (other checkpoints) and, for LVLMs, 5. A row that was run in several
-    ways appears once for each; one that was not run appears once, without values. ``counterground compare
-    --reproduce`` does the same.
+    weights belong to one row, whatever activation they ran with. The prompts and the label space of a run
+    choose the table: 3 and 4 (1 vs. 1000), 10 (80 prompts), 13 and 14 (1 vs. 20), 9 (other checkpoints)
+    and, for LVLMs, 5. A row that was run in several ways appears once for each; one that was not run appears
+    once, without values. ``counterground compare --reproduce`` does the same.
 
     Args:
         runs: runs or their folders.
@@ -192,7 +189,7 @@ def _beside(printed: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[d
 def _differences(base: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
     if not ours:
         return {}
-    kept = {name: ours[name] for name in ("source", "spec", "names", "loading")}
+    kept = {name: ours[name] for name in ("source", "spec", "names")}
     for name in _FIGURES:
         kept[f"{name}_ours"] = ours[name]
         kept[f"{name}_difference"] = None if ours[name] is None else ours[name] - base[f"{name}_printed"]
@@ -200,7 +197,7 @@ def _differences(base: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reproduced() -> list[dict[str, Any]]:
-    return [{**row, "checkpoint": None, "spec": None, "loading": "as trained"} for row in reproduction_rows()]
+    return [{**row, "checkpoint": None, "spec": None} for row in reproduction_rows()]
 
 
 def _measured(name: str, run: Run) -> list[dict[str, Any]]:
@@ -219,7 +216,6 @@ def _measured(name: str, run: Run) -> list[dict[str, Any]]:
                 "source": name,
                 "spec": setting["model"],
                 "names": setting["names"],
-                "loading": setting_text("as_published", setting["as_published"]),
                 **_values(part),
             }
         )
@@ -294,7 +290,7 @@ def _beside_ours(table: str, part: pl.DataFrame) -> Table:
     columns = [Column("Model")]
     for group in ("Common", "Counter", "Drop"):
         columns += [Column(f"{group} paper", True), Column("ours", True), Column("diff.", True, below=True)]
-    ways = part.select("source", "names", "loading").drop_nulls("source").unique()
+    ways = part.select("source", "names").drop_nulls("source").unique()
     notes: list[str] = []
     rows = []
     for row in part.iter_rows(named=True):
@@ -307,6 +303,8 @@ def _beside_ours(table: str, part: pl.DataFrame) -> Table:
             name += f" ({notes.index(row['note']) + 1})"
         if ways.height > 1 and row["source"]:
             name += f" [{_way(row)}]"
+        elif part.filter(pl.col("model") == row["model"])["spec"].n_unique() > 1:
+            name += f" [{row['spec']}]"
         cells = [Cell(name)]
         for figure in ("common", "counter", "drop"):
             cells.append(Cell(percent(row[f"{figure}_printed"])))
@@ -339,4 +337,4 @@ def _summary(ways: pl.DataFrame, run: pl.DataFrame) -> list[str]:
 
 
 def _way(row: dict[str, Any]) -> str:
-    return f"{row['source']}, {row['names']} names, loaded {row['loading']}"
+    return f"{row['source']}, {row['names']} names"

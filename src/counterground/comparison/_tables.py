@@ -261,8 +261,8 @@ def _model_key(row: dict[str, Any], side: str) -> tuple[Any, ...]:
 def _setting(row: dict[str, Any], name: str) -> str:
     """A setting of a pair, of both models if they differ; if one has none, the other's."""
     values = [row[f"{name}_{side}"] for side in "ab"] if name in BY_SIDE else [row[name]]
-    known = dict.fromkeys(setting_text(name, value) for value in values if value is not None)
-    return " / ".join(known) or setting_text(name, None)
+    known = dict.fromkeys(setting_text(value) for value in values if value is not None)
+    return " / ".join(known) or setting_text(None)
 
 
 def agreement_table(agreement: pl.DataFrame, contrast: Contrast = DROP) -> Table:

@@ -12,9 +12,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import polars as pl
 
+from counterground.arguments import Positive, checked_fields
 from counterground.composites._recipe import VERSION, Composite
 from counterground.composites._usable import NAMED, UsablePhoto, groups_of_labels, usable_photos
-from counterground.errors import CounterGroundError, UsageError, did_you_mean, whole_number
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.metrics import GROUPS, decomposed_classes, swap_design
 from counterground.photos import Benchmark
 from counterground.text import and_more, counted
@@ -44,6 +45,7 @@ _MORE = "Add photos of other clusters"
 PER_LABEL = 4
 
 
+@checked_fields
 @dataclass(frozen=True)
 class SwapSettings:
     """Which composites are made.
@@ -65,8 +67,8 @@ class SwapSettings:
 
     kinds: tuple[str, ...] = KINDS
     labels: tuple[str, ...] = ()
-    backgrounds_per_label: int = PER_LABEL
-    foregrounds: int | None = None
+    backgrounds_per_label: Positive = PER_LABEL
+    foregrounds: Positive | None = None
     placement: Literal["hold", "draw"] = "hold"
     match_colour: bool = False
     seed: int = 0
@@ -88,15 +90,6 @@ class SwapSettings:
         for pair in _PAIRS:
             if len(set(pair) & set(self.kinds)) == 1:
                 raise UsageError(f"{' and '.join(pair)} are compared with each other: name both or neither.")
-        for name, what, least in (
-            ("seed", "A seed", None),
-            ("backgrounds_per_label", "The number of backgrounds of each label", 1),
-            ("foregrounds", "The number of foregrounds", 1),
-        ):
-            if (given := getattr(self, name)) is not None:
-                object.__setattr__(self, name, whole_number(given, what, least))
-        if self.placement not in ("hold", "draw"):
-            raise UsageError(f"The placement is 'hold' or 'draw', not {self.placement!r}.")
 
     def record(self) -> dict[str, Any]:
         """Return the settings as JSON types."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from counterground.composites._examples import MOST_EXAMPLES, write_examples
 from counterground.composites._plan import SwapSettings, plan_swap
 from counterground.composites._recipe import VERSION, check_installed
-from counterground.errors import UsageError, whole_number
+from counterground.errors import UsageError
 from counterground.files import check_only
 from counterground.inference import Settings, evaluate_models
 from counterground.models import AnyModels, check_specs, named_models
@@ -45,7 +45,6 @@ def swap_backgrounds(
         CounterGroundError: see `plan_swap` and `evaluate_models`.
     """
     opencv = check_installed()
-    examples = whole_number(examples, "The number of examples", 0)
     if examples > MOST_EXAMPLES:
         raise UsageError(f"Examples are of at most {MOST_EXAMPLES} objects, not of {examples}.")
     check_only(out, RUN_FILES, "a run")

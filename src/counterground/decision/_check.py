@@ -289,8 +289,7 @@ def check_run(
             )
             findings.append(found)
     runs = [run] if base is None else [run, base]
-    notes = [*filter(None, [each.info.loading_note("" if base is None else str(each.path)) for each in runs])]
-    notes += [note for each in runs for note in each.info.benchmark.notes]
+    notes = [note for each in runs for note in each.info.benchmark.notes]
     notes += [sentence for referee in (*referees, *base_referees) for sentence in referee.sentences]
     return Check(str(run.path), tuple(findings), tuple(dict.fromkeys(notes)))
 

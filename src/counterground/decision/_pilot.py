@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
+from counterground.arguments import Positive, checked_fields
 from counterground.errors import UsageError
 from counterground.metrics import ALPHA, DESIGN, GROUPS, Design, DropError, cluster_columns, drop_error
 from counterground.results import NO_GROUPS, percent
@@ -20,6 +22,7 @@ _SCATTER = 4  # photos of a class that show scatter: two in each group
 _FEW_REPEATED = 0.1  # 1 - clusters / photos: below it hardly any cluster has several photos
 
 
+@checked_fields
 @dataclass(frozen=True)
 class Assumptions:
     """A benchmark that does not exist yet, and a model on it.
@@ -35,26 +38,20 @@ class Assumptions:
         UsageError: an impossible value.
     """
 
-    classes: int = 20
-    photos: int = 20
-    cluster_size: float = 1.0
-    accuracy: float = 0.8
-    icc: float = 0.1
+    classes: Positive = 20
+    photos: Positive = 20
+    cluster_size: Annotated[float, Field(ge=1)] = 1.0
+    accuracy: Annotated[float, Field(gt=0, le=1)] = 0.8
+    icc: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
     def __post_init__(self) -> None:
-        if self.classes < 1 or self.photos < 1:
-            raise UsageError("A benchmark has at least 1 class and 1 photo of it in each group.")
         if max(self.photos_now, self.fewest) > MOST:
             raise UsageError(f"No more than {MOST:,} photos can be planned for: assume fewer.")
-        if not 1 <= self.cluster_size <= self.classes * self.photos:
+        if self.cluster_size > self.classes * self.photos:
             raise UsageError(
                 f"A cluster can have 1 to {self.classes * self.photos:,} photos here, those of one group, "
                 f"not {self.cluster_size:g}."
             )
-        if not 0 < self.accuracy <= 1:
-            raise UsageError(f"An accuracy is above 0 and at most 100 %, not {100 * self.accuracy:g} %.")
-        if not 0 <= self.icc < 1:
-            raise UsageError(f"The intra-cluster correlation is from 0 to below 1, not {self.icc:g}.")
 
     @property
     def photos_now(self) -> int:

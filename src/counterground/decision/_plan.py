@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import polars as pl
+from pydantic import Field
 
 from counterground.arguments import checked_fields
 from counterground.decision._judged import Judged
@@ -27,7 +28,7 @@ from counterground.results import (
     percent,
 )
 
-_DEAREST = 1_000_000_000  # of a call or a photo, in seconds or any currency
+_Cost = Annotated[float, Field(ge=0, le=1e9)]  # of a call or a photo, in seconds or any currency
 _PRECISION = 1e-4  # of a drop
 _OF_COMPOSITES = (
     "Here photos are composites, the drop is the background effect, and clusters are those of objects or of "
@@ -50,17 +51,9 @@ class Costs:
         UsageError: a negative value, or one of more than a billion.
     """
 
-    seconds_per_photo: float = 5.0
-    calls_per_photo: float | None = None
-    price: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("seconds_per_photo", "calls_per_photo", "price"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= _DEAREST:
-                raise UsageError(
-                    f"--{name.replace('_', '-')} is from 0 to {_DEAREST:,}, not {str(value)[:30]}."
-                )
+    seconds_per_photo: _Cost = 5.0
+    calls_per_photo: _Cost | None = None
+    price: _Cost | None = None
 
 
 class Question(NamedTuple):
@@ -186,8 +179,7 @@ def plan_photos(
     else:
         judged = Judged.of(source)
         named = _pilots(judged, against, costs)
-        notes = [*filter(None, [source.info.loading_note()])]
-        notes += [each.sentence(name) for name, each, _ in named if isinstance(each, Pilot)]
+        notes = [each.sentence(name) for name, each, _ in named if isinstance(each, Pilot)]
         notes += [_OF_COMPOSITES] * judged.is_of_composites
     obstacles = [(name, obstacle) for name, each, _ in named if (obstacle := _obstacle(each, drop))]
     if len(obstacles) == len(named):

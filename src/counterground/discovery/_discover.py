@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -20,7 +18,7 @@ from counterground.discovery._discovery import (
 )
 from counterground.discovery._finding import Finding, Split, find_pairs
 from counterground.discovery._pairs import Choose
-from counterground.errors import CounterGroundError, UsageError, check_seed, whole_number
+from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_only
 from counterground.inference import Settings, evaluate_models
 from counterground.metrics import DROP, Design, cluster_columns
@@ -63,11 +61,9 @@ def discover_pairs(
         CounterGroundError: photos without backgrounds, no class with enough photos on two backgrounds, or see
             `evaluate_models`.
     """
-    min_drop = _checked_drop(min_drop)
+    if not 0 <= min_drop < 100:
+        raise UsageError(f"The minimum drop is {min_drop:g} points: it must be at least 0 and below 100.")
     _check(benchmark, split=split, choose=choose)
-    seed = check_seed(seed)
-    if min_photos is not None:
-        min_photos = whole_number(min_photos, "The number of photos that a background needs", 1)
     benchmark.check_files("search")
     benchmark.check_backgrounds()
     referees = named_models(model)
@@ -99,7 +95,7 @@ def discover_pairs(
         )
     # Where one half keeps no pair, nothing was swapped: its photos are held out of the other's choice.
     used = "half" if split == "swap" and finding.pairs["half"].n_unique() == 1 else split
-    who = f"{asked['referee']}{' (loaded as published)' if settings.as_published else ''}"
+    who = str(asked["referee"])
     drops = f"{who} {'drop' if len(referees) > 1 else 'drops'}"
     nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop, split)
     is_written = not nothing or (write_anyway and len(finding.pairs) > 0)
@@ -115,7 +111,7 @@ def discover_pairs(
             photos=_with_groups(benchmark.photos, groups),
             # Runs on the pairs repeat the notes, where the verdict alone would not say what it is about.
             notes=(*_searched(benchmark), " ".join(sentences[:2]), *sentences[2:], *_left_out(run)),
-            discovery=_provenance(benchmark, run, settings, min_drop=min_drop, split=used),
+            discovery=_provenance(benchmark, run, min_drop=min_drop, split=used),
             design=_about_pairs(benchmark.design),
         )
         if is_written
@@ -150,9 +146,7 @@ def _about_pairs(design: Design) -> Design:
     return replace(design, contrasts=tuple(dict.fromkeys([DROP, *design.contrasts])))
 
 
-def _provenance(
-    benchmark: Benchmark, run: Run, settings: Settings, *, min_drop: float, split: str
-) -> Discovered:
+def _provenance(benchmark: Benchmark, run: Run, *, min_drop: float, split: str) -> Discovered:
     earlier, models = benchmark.discovery, run.info.models
     specs = [each.spec for each in models]
     before = earlier.in_order if earlier else []
@@ -162,25 +156,11 @@ def _provenance(
         min_drop,
         discovered_from=f"{benchmark.name}@{benchmark.version[:8]}",
         origin=earlier.origin if earlier else benchmark.name,
-        referee_as_published=settings.as_published,
         earlier_referees=tuple(spec for spec, _ in before),
         committee=tuple(specs) if len(specs) > 1 else (),
         fingerprints=(*(known for _, known in before), *(each.fingerprint for each in models)),
         referee_label_space=run.info.label_space.name,
     )
-
-
-def _checked_drop(points: Any) -> float:
-    """Return a number as a ``float``: JSON has no place for those of NumPy.
-
-    Raises:
-        UsageError: it is not a number from 0 to below 100.
-    """
-    is_number = isinstance(points, Real)
-    if not is_number or not 0 <= points < 100:
-        shown = f"{points:g}" if isinstance(points, float) else repr(points)[:40]
-        raise UsageError(f"The minimum drop is {shown} points: it must be at least 0 and below 100.")
-    return float(points)
 
 
 def _check(benchmark: Benchmark, **ways: str) -> None:

@@ -102,9 +102,10 @@ class Discovery(Finding):
         found = Cell(f"{kept.observed:g} of {self.classes_seen}")
         title = Cell(f"Classes that differ by more than {self.min_drop:g} points")
         rows = [[title, found, _classes(kept), Cell(p_value(kept.p))]]
-        drops = {"Drop where chosen": self.chosen_by_chance}
-        if self.held_out_by_chance:
-            drops["Drop on the other half, mean of both"] = self.held_out_by_chance
+        drops = {
+            "Drop where chosen": self.chosen_by_chance,
+            "Drop on the other half, mean of both": self.held_out_by_chance,
+        }
         for name, drop in drops.items():
             expected = Cell(percent(drop.expected), bounds(drop.low, drop.high))
             rows.append([Cell(name), Cell(percent(drop.observed)), expected, Cell(p_value(drop.p))])
@@ -113,9 +114,6 @@ class Discovery(Finding):
             "Drops in points. By chance: mean and 95 % range with the backgrounds permuted (in the last row "
             "for errors as large as those found); p: how often permutations reach what was found. The last "
             "row decides; the p of the others holds only if all backgrounds have clusters of similar size."
-            if self.decisive.p is not None
-            else "Drops in points. An earlier version of CounterGround chose these pairs and did not compare "
-            "them with chance: run discover again to do so."
         )
         return Table(columns, rows, caption, title="Is it more than chance?")
 
@@ -180,7 +178,7 @@ def write_discovery(discovery: Discovery, out: Path, asked: dict[str, object]) -
 
 
 def read_discovery(folder: Path) -> Discovery | None:
-    """Read what ``discover`` wrote; None for any other folder. Earlier versions compared nothing with chance.
+    """Read what ``discover`` wrote; None for any other folder.
 
     Raises:
         CounterGroundError: the record is damaged.
@@ -190,12 +188,13 @@ def read_discovery(folder: Path) -> Discovery | None:
     try:
         record = read_json(folder / _RECORD)
         pairs, cells = (read_parquet(folder / name) for name in _COLUMNS)
-        if "chosen_by_chance" not in record:
-            record |= _before_chance(record)
-            pairs = pairs.with_columns(half=pl.lit("chooses"))
         for name, table in zip(_COLUMNS, (pairs, cells), strict=True):
             _check_table(name, table, record["split"])
-        figures = {field.name: record[field.name] for field in fields(Discovery) if field.name in record}
+        figures = {
+            field.name: record[field.name]
+            for field in fields(Discovery)
+            if field.name not in ("benchmark", "pairs", "cells")
+        }
         kinds = get_type_hints(Discovery)
         figures = {name: _checked(name, value, kinds[name]) for name, value in figures.items()}
         return Discovery(
@@ -211,7 +210,7 @@ def read_discovery(folder: Path) -> Discovery | None:
 
 
 def _check_table(file: str, table: pl.DataFrame, split: str) -> None:
-    """Check the columns of a table that may be of an earlier version, or anybody's.
+    """Check the columns of a table that may be anybody's.
 
     Raises:
         ValueError: one is missing, or has nulls (limits may), values of another kind or unknown halves.
@@ -236,19 +235,6 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         raise ValueError(f"{_RECORD}: {name}: {error.errors()[0]['msg']}") from error
-
-
-def _before_chance(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields missing from a record written before pairs were compared with chance."""
-    kept, drop = record["classes_kept"], record["chosen_drop"]["value"]
-    return {
-        "photos_needed": record["min_photos"],
-        "comparable": kept,  # at least
-        "choose": "best",
-        "classes_by_chance": {"observed": kept},
-        "chosen_by_chance": {"observed": drop},
-        "held_out_by_chance": None,
-    }
 
 
 def asked_before(folder: Path) -> dict[str, object] | None:

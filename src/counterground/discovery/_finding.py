@@ -37,19 +37,13 @@ class ByChance:
         low, high: the bounds between which 95 % of permutations lie.
         p: the share of permutations with a figure at least as large (the observed one counts as one); drops
             are compared in units of their own standard errors.
-
-    All but ``observed`` are None in a record of an earlier version, which did not permute.
     """
 
     observed: float
-    expected: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-
-    def __post_init__(self) -> None:
-        if len({value is None for value in (self.expected, self.low, self.high)}) > 1:
-            raise ValueError("expected, low and high are known together, or none of them")
+    expected: float
+    low: float
+    high: float
+    p: float
 
     @classmethod
     def of(cls, values: Floats, variances: Floats | None = None) -> ByChance:
@@ -85,7 +79,7 @@ class Finding:
         classes_by_chance: how many classes vary enough; for a swap, the mean of both halves.
         chosen_by_chance: the mean drop of the pairs on the photos that chose them (a fraction), likewise.
         held_out_by_chance: the mean drop, on the other half, of the pairs that each half chooses; without a
-            split, of halves that are made for this alone. None in a record of an earlier version.
+            split, of halves that are made for this alone.
         chosen_drop: the drop on the photos that chose the pairs, with its interval; unknown without pairs.
         reported_drop: the drop on the other photos; None without a split.
     """
@@ -97,20 +91,19 @@ class Finding:
     comparable: int
     classes_by_chance: ByChance
     chosen_by_chance: ByChance
-    held_out_by_chance: ByChance | None
+    held_out_by_chance: ByChance
     chosen_drop: Estimate
     reported_drop: Estimate | None
 
     @property
     def decisive(self) -> ByChance:
-        """What decides: the drop on photos that did not choose (some earlier records: that did)."""
-        return self.held_out_by_chance or self.chosen_by_chance
+        """What decides: the drop on photos that did not choose."""
+        return self.held_out_by_chance
 
     @property
     def exceeds_chance(self) -> bool:
         """Whether the pairs drop by more than chance explains (p below 0.05)."""
-        p = self.decisive.p
-        return len(self.pairs) > 0 and p is not None and p < LEVEL
+        return len(self.pairs) > 0 and self.decisive.p < LEVEL
 
     @property
     def may_be_inflated(self) -> bool:
@@ -121,8 +114,7 @@ class Finding:
         was true for 26 of 27 that exceeded chance without an effect, for three in four with weak effects, and
         for one in three with strong effects, where the reported drop was not biased.
         """
-        p = self.decisive.p
-        return self.exceeds_chance and p is not None and p >= _CLEAR
+        return self.exceeds_chance and self.decisive.p >= _CLEAR
 
 
 def find_pairs(

@@ -18,7 +18,6 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError
 from counterground.files import cache_dir, given_path
-from counterground.inference._fast_decode import measure_fast_decode
 from counterground.inference._heads import Head
 from counterground.inference._predict import class_mean_scores
 from counterground.inference._ready import ReadyEncoder, make_ready
@@ -250,8 +249,6 @@ def _evaluate_group(request: Request, waiting: deque[NamedModel], reused: set[in
         encoders = [(given, each) for given, each in group if isinstance(each, ReadyEncoder)]
         encode_all(request, encoders)
         fitted = [each.fitted() for _, each in encoders]
-        if request.settings.fast_decode:
-            measure_fast_decode(request, fitted)
         ready = iter(fitted)
         # Before networks are given back: features that another process removed are encoded again.
         return [

@@ -67,12 +67,6 @@ class ReadyEncoder:
         training = self.training and next((each.training for each in same if each.training), self.training)
         return replace(self, job=same[0].job, training=training)
 
-    def look_at(self, request: Request) -> ReadyEncoder:
-        """Return the same encoder for other photos, or for another way of decoding them."""
-        same = request.settings.fast_decode == self.request.settings.fast_decode
-        job = _plan(request, self.model, self.job.store if same else None)
-        return replace(self, request=request, job=job)
-
     def features(self) -> Features:
         """Return the features of all photos, which must have been encoded.
 
@@ -100,7 +94,8 @@ def make_ready(request: Request, model: Encoder) -> ReadyEncoder:
     """
     candidates, settings = request.candidates, request.settings
     fitting = Fitting.plan(request, model) if model.head else None
-    choose_runtime(model, request.benchmark, settings.batch_size, settings.runtime)
+    photos = request.benchmark.photos["photo_id"].n_unique()
+    choose_runtime(model, photos, settings.runtime, lambda: bool(_plan(request, model).missing))
     job = _plan(request, model)
     try_model(model, job)
     if fitting is not None:
@@ -114,6 +109,6 @@ def make_ready(request: Request, model: Encoder) -> ReadyEncoder:
 
 
 def _plan(request: Request, model: Encoder, store: FeatureStore | None = None) -> EncodingJob:
-    batch_size, fast = request.settings.batch_size, request.settings.fast_decode
-    store = store or feature_store(model, cache_dir() / "features", batch_size, fast_decode=fast)
-    return plan_encoding(model, request.benchmark, store, batch_size, fast_decode=fast)
+    batch_size = request.settings.batch_size
+    store = store or feature_store(model, cache_dir() / "features", batch_size)
+    return plan_encoding(model, request.benchmark, store, batch_size)

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -164,8 +163,6 @@ def run_info(
         ),
         names=settings.names,
         prompts=settings.prompts,
-        as_published=settings.as_published,
-        fast_decode=settings.fast_decode,
         models=[outcome.record.with_roles(benchmark.discovery) for outcome in outcomes],
         warnings=_warnings(request, outcomes, predictions, unreadable),
         model_warnings=_model_warnings(outcomes, candidates, benchmark.design),
@@ -330,8 +327,6 @@ def _warnings(
     if reads_names and (odd := _badly_read(request)):
         warnings.append(odd)
     settings = request.settings
-    if settings.fast_decode and not any(_fast_decode(outcome) for outcome in outcomes):
-        warnings.append("Photos were decoded in full: --fast-decode suits none of these models.")
     if request.training and not any("head" in outcome.record.description for outcome in outcomes):
         warnings.append("No model has a head that is fitted (?head=): --train has no effect.")
     chosen = settings.protocol or settings.aliases or (settings.loss, settings.article) != ("mean", "a")
@@ -407,12 +402,6 @@ def _model_warnings(
     found = {}
     for outcome in outcomes:
         warnings = list(outcome.record.description.get("warnings", []))
-        if measured := _fast_decode(outcome):
-            warnings.append(
-                "Fast decode: JPEGs were decoded at a reduced size. With it "
-                f"{measured['same_answer']} of {counted(measured['photos'], 'photo')} get the same answer as "
-                f"decoded in full; features differ by at most {measured['largest_difference'] or 0:.2g}."
-            )
         if signs := _signs_of_confusion(outcome, candidates):
             warnings.append(f"This model does not distinguish all classes: {'; '.join(signs)}.")
         if outcome.generative is not None:
@@ -422,12 +411,6 @@ def _model_warnings(
         if warnings:
             found[outcome.record.name] = warnings
     return found
-
-
-def _fast_decode(outcome: ModelOutcome) -> dict[str, Any] | None:
-    """Return how much scaled decoding changes a model's output, None if its photos were decoded in full."""
-    measured: dict[str, Any] | None = outcome.record.description.get("fast_decode")
-    return measured
 
 
 def _signs_of_confusion(outcome: ModelOutcome, candidates: CandidateLabels) -> list[str]:

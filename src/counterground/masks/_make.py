@@ -225,7 +225,7 @@ def _decides(description: dict[str, Any]) -> dict[str, Any]:
     settings = description.get("settings")
     if isinstance(settings, dict):
         settings = {name: value for name, value in settings.items() if name != "limits"}
-    kept = ("format", "benchmark", "made_by", "weights", "boxes")
+    kept = ("format", "benchmark", "made_by", "source_digest", "weights", "boxes")
     return {name: description.get(name) for name in kept} | {
         "settings": settings,
         "source": _whole(description.get("source")),

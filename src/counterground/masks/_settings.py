@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from counterground.arguments import Positive, Share, checked_fields
 from counterground.errors import UsageError
 
 
+@checked_fields
 @dataclass(frozen=True)
 class MaskLimits:
     """When a mask is not usable: beyond any of these limits it gets a reason (see ``REASONS``).
@@ -27,25 +31,22 @@ class MaskLimits:
         UsageError: a limit is outside its range.
     """
 
-    min_area: float = 0.01
-    max_area: float = 0.9
-    max_edges: int = 2
-    max_parts: int = 5
-    max_holes: float = 0.1
-    min_box_iou: float = 0.5
+    min_area: Share = 0.01
+    max_area: Share = 0.9
+    max_edges: Annotated[int, Field(ge=0, le=4)] = 2
+    max_parts: Positive = 5
+    max_holes: Share = 0.1
+    min_box_iou: Share = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_area < self.max_area <= 1:
+        if self.min_area >= self.max_area:
             raise UsageError(
                 f"The limits of a mask's area are {self.min_area} and {self.max_area}: give fractions of the "
                 "photo between 0 and 1, the smaller one first."
             )
-        if not (0 <= self.max_edges <= 4 and self.max_parts >= 1):
-            raise UsageError("An object touches 0 to 4 sides of a photo and has at least one part.")
-        if not (0 <= self.max_holes <= 1 and 0 <= self.min_box_iou <= 1):
-            raise UsageError("Holes and the agreement with a box are fractions between 0 and 1.")
 
 
+@checked_fields
 @dataclass(frozen=True)
 class MaskSettings:
     """How masks are read and made.
@@ -70,26 +71,10 @@ class MaskSettings:
     categories: Mapping[str, str] = field(default_factory=dict)
     boxes: Path | None = None
     segments: Path | None = None
-    inset: float | None = None
+    inset: Annotated[float, Field(ge=0, lt=0.5)] | None = None
     refine: Literal["closed-form", "knn", "none"] = "closed-form"
     limits: MaskLimits = field(default_factory=MaskLimits)
     device: str = "auto"
-
-    def __post_init__(self) -> None:
-        for name in ("boxes", "segments"):
-            if isinstance(getattr(self, name), str):
-                object.__setattr__(self, name, Path(getattr(self, name)))
-        texts = (
-            [*self.categories, *self.categories.values()] if isinstance(self.categories, Mapping) else [None]
-        )
-        if not all(isinstance(text, str) for text in texts):
-            raise UsageError(f"Categories are a mapping from class names to names, not {self.categories!r}.")
-        if self.several not in ("union", "largest"):
-            raise UsageError(f"Of several objects take the 'union' or the 'largest', not {self.several!r}.")
-        if self.refine not in ("closed-form", "knn", "none"):
-            raise UsageError(f"Refine by 'closed-form', 'knn' or 'none', not {self.refine!r}.")
-        if self.inset is not None and not 0 <= self.inset < 0.5:
-            raise UsageError(f"The margin of a box is a fraction from 0 to below 0.5, not {self.inset}.")
 
     def record(self) -> dict[str, Any]:
         """Return what decides the masks, as JSON types."""

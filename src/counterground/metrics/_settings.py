@@ -19,14 +19,12 @@ SETTING_SCHEMA: dict[str, Any] = {
     "names": pl.String,
     "prompts": pl.String,
     "protocol": pl.String,
-    "as_published": pl.Boolean,
     "answer_score": pl.String,
     "label_space": pl.String,
 }
 """How a model is evaluated, in the order of the columns of a run's tables.
 
-``as_published``: loaded the way the paper apparently did. ``answer_score``: ``mean`` or ``sum`` over the
-tokens of an answer if a protocol compares losses, else null.
+``answer_score``: ``mean`` or ``sum`` over the tokens of an answer if a protocol compares losses, else null.
 """
 SETTING = tuple(SETTING_SCHEMA)
 BY_SIDE = ("prompts", "protocol", "answer_score")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from counterground.comparison import COUNTERANIMAL, REFEREE
-from counterground.errors import UsageError, check_seed
+from counterground.errors import UsageError
 from counterground.files import write_text
 from counterground.inference import Settings, default_label_space, encoder_run
 from counterground.mitigation._bench import Bench
@@ -90,7 +90,6 @@ def mitigate_model(
     """
     if classes not in get_args(Classes):
         raise UsageError(f"Classes that take part are 'all' or 'pairs', not {classes!r}.")
-    seed = check_seed(seed)
     benchmark.check_backgrounds()
     named = [methods] if isinstance(methods, str | Mitigation) else list(methods)
     chosen = find_mitigations(named, warn)

@@ -41,7 +41,7 @@ class Model(ABC):
         device: torch device, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         dtype: ``"fp32"``, ``"bf16"`` or ``"fp16"``: the precision of the image tower.
         description: JSON-ready summary for ``run.json``: architecture, weights, activation,
-            preprocessing, parameters, training data, library versions, ``as_published`` and ``warnings``.
+            preprocessing, parameters, training data, library versions and ``warnings``.
         convert_rgb_first: whether photos are converted to RGB before any other step.
     """
 
@@ -93,7 +93,7 @@ class Encoder(Model):
 
     @property
     def runtimes(self) -> Sequence[Runtime]:
-        """Other ways to run the model, those that start fastest first."""
+        """Other ways to run the model."""
         return ()
 
     def run_by(self, runtime: Runtime | None) -> None:

@@ -21,19 +21,12 @@ class LoadOptions:
     Attributes:
         device: torch device, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: precision of the image side.
-        as_published: load as the paper apparently did, if that differs.
         offline: never use the network.
     """
 
     device: str = "cpu"
     precision: Precision = "fp32"
-    as_published: bool = False
     offline: bool = False
-
-    def warnings(self) -> list[str]:
-        """Return the warning for a model without a published way of loading, if one was requested."""
-        warning = "There is no published way to load this model: --as-published changes nothing."
-        return [warning] if self.as_published else []
 
 
 @dataclass(frozen=True)

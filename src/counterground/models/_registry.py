@@ -97,7 +97,6 @@ def load_model(
     *,
     device: str = "auto",
     precision: str = "fp32",
-    as_published: bool = False,
     offline: bool = False,
     fitted_head: bool = False,
 ) -> Model:
@@ -113,8 +112,6 @@ def load_model(
             ``?head=knn`` (``logistic``, ``linear``, ``prototypes``) it is the image encoder of any of these.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32``, ``bf16`` or ``fp16``, for the image side.
-        as_published: reproduce how the paper apparently loaded ViT-B/32 LAION400M (GELU), and resize
-            before converting to RGB if the library does; recorded in the description.
         offline: never use the network.
         fitted_head: whether the caller fits heads; else a model that needs one is refused.
 
@@ -127,9 +124,7 @@ def load_model(
     spec = named.spec
     place, head = split_head(spec)
     family = find_family(place)
-    options = LoadOptions(
-        resolve_device(device), check_precision(precision), as_published, offline or is_offline()
-    )
+    options = LoadOptions(resolve_device(device), check_precision(precision), offline or is_offline())
     alone: AbstractContextManager[object] = _ONE_AT_A_TIME if named.made is None else nullcontext()
     try:
         with _explained(spec, family), alone:
@@ -198,7 +193,7 @@ def expected_kind(spec: str) -> Kind | None:
 def references_of(spec: str) -> tuple[str, ...]:
     """Return what its family says to cite for ``spec``: keys of known references, or BibTeX entries.
 
-    Empty for a specification that nothing installed here knows, such as one of an old run.
+    Empty for a specification that nothing installed here knows.
     """
     try:
         place, head = split_head(spec)

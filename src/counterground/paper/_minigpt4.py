@@ -131,10 +131,8 @@ class MiniGpt4(Generative):
             "chat_template": self._template,
             "key_value_sharing": "no: its forward pass takes whole answers; the image is encoded once",
             "libraries": libraries,
-            "as_published": options.as_published,
             "warnings": [
                 f"The precision is what {checkout.config.name} says, not --precision {self.dtype}.",
-                *options.warnings(),
             ],
         }
 

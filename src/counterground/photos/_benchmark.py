@@ -18,7 +18,7 @@ from counterground.errors import UsageError
 from counterground.metrics import DESIGN, GROUPS, Design
 from counterground.metrics import attributes as attributes_of
 from counterground.photos._classified import classified
-from counterground.photos._manifest import in_schema, validate_manifest
+from counterground.photos._manifest import validate_manifest
 from counterground.photos._memory import manifest_of_table
 from counterground.photos._photo import AnyPhoto, MadePhoto
 from counterground.photos._questions import QUESTION_SCHEMA
@@ -43,7 +43,6 @@ class Discovered:
         discovered_from: name and first eight digits of the version of the benchmark that was searched,
             ``name@version``; for readers, not to be parsed.
         origin: name of the benchmark before any discovery.
-        referee_as_published: whether the referee was loaded as the paper apparently loaded it.
         earlier_referees: models that had chosen pairs of the benchmark that was searched, first to last.
         committee: specifications of the models that chose together; empty if one model chose.
         fingerprints: fingerprints of ``earlier_referees``, then of `referees`, each empty if not known; no
@@ -60,7 +59,6 @@ class Discovered:
     min_drop: float
     discovered_from: str
     origin: str
-    referee_as_published: bool = False
     earlier_referees: tuple[str, ...] = ()
     committee: tuple[str, ...] = ()
     fingerprints: tuple[str, ...] = ()
@@ -91,8 +89,7 @@ class Discovered:
         """
         if content.get("referee") is None:
             return None
-        values = {"fingerprints": (), "referee_label_space": "", **content}  # earlier versions lack these
-        values = {field.name: values[field.name] for field in fields(cls)}
+        values = {field.name: content[field.name] for field in fields(cls)}
         several = {name: tuple(values[name]) for name in ("earlier_referees", "committee", "fingerprints")}
         return cls(**{**values, **several})
 
@@ -300,27 +297,6 @@ def _version(photos: pl.DataFrame, label_space: LabelSpace) -> str:
     for row in photos.select(*_VERSIONED, *questions, *further).iter_rows():
         digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()
-
-
-def as_written(benchmark: Benchmark, manifest: pl.DataFrame, version: str) -> Benchmark | None:
-    """Return a benchmark that was written as ``version``; None if its photos or classes have changed.
-
-    Earlier versions of the package kept spaces around texts, and gave copies of a photo clusters of their
-    own. What they wrote is recognised by its stored ``manifest``, and a note says what changed.
-    """
-    if benchmark.version == version:
-        return benchmark
-    stored, photos = in_schema(manifest).sort("path"), benchmark.photos
-    if _version(stored, benchmark.label_space) != version:
-        return None
-    columns = ("background", "group", "cluster")
-    rows = zip(stored.select(columns).iter_rows(), photos.select(columns).iter_rows(), strict=True)
-    changed = counted(sum(before != now for before, now in rows), "photo")
-    note = (
-        f"An earlier version of CounterGround wrote this benchmark, as version {version[:8]}. Now copies of "
-        f"a photo share a cluster and texts have no spaces around them, which changes {changed}."
-    )
-    return benchmark.described(notes=(*benchmark.notes, note))
 
 
 def benchmark_of_frame(

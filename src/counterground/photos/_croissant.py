@@ -39,7 +39,7 @@ from counterground.files import (
 )
 from counterground.hostile import BoundedTarInfo, check_tar_end, check_zip_start
 from counterground.http import check_online, without_query
-from counterground.photos._benchmark import Benchmark, as_written, benchmark_of_frame, describe_gaps
+from counterground.photos._benchmark import Benchmark, benchmark_of_frame, describe_gaps
 from counterground.photos._memory import manifest_of_table, note_absent_classes, refuse_shared_names
 from counterground.photos._native import LABEL_SPACE_FILE
 from counterground.photos.labels import LabelSpace
@@ -393,7 +393,7 @@ def _benchmark(file: Path | str, metadata: Any, columns: dict[str, list[Any]]) -
     if space is None:
         return benchmark_of_frame(frame.drop(_NUMBERED, strict=False), folder, name)
     found = Benchmark(name, folder, frame, space)
-    return _checked(file, found.described(notes=describe_gaps(found)), frame)
+    return _checked(file, found.described(notes=describe_gaps(found)))
 
 
 def _is_path(value: Any) -> bool:
@@ -422,15 +422,14 @@ def _label_space(file: Path | str, metadata: Any) -> LabelSpace | None:
     return None
 
 
-def _checked(file: Path | str, found: Benchmark, frame: pl.DataFrame) -> Benchmark:
+def _checked(file: Path | str, found: Benchmark) -> Benchmark:
     """Refuse an export of ours that has lost a photo or a row of the manifest."""
     version = read_json(file, most=None).get("identifier")
     if version is None:
         return found
-    checked = as_written(found, frame, str(version))
-    if checked is None:
+    if found.version != str(version):
         raise CounterGroundError(
             f"its {len(found):,} photos are not those that it was written for (version"
             f" {str(version)[:12]}): bring missing photos back, or export again."
         )
-    return checked
+    return found

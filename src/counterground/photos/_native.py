@@ -12,7 +12,7 @@ from polars.exceptions import PolarsError
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import read_json, read_parquet, relative_way, write_parquet, write_text
 from counterground.metrics import DESIGN, Design
-from counterground.photos._benchmark import Benchmark, Discovered, as_written
+from counterground.photos._benchmark import Benchmark, Discovered
 from counterground.photos.labels import LabelSpace
 
 MANIFEST_FILE = "photos.parquet"
@@ -93,9 +93,8 @@ def read_native(folder: Path) -> Benchmark:
             f"The photos of the benchmark in {folder} are not at {at} any more: move them back there."
         )
     space = LabelSpace.load(folder / LABEL_SPACE_FILE)
-    stored = Benchmark(name, at, photos, space, notes, discovery, design, masks_root)
-    benchmark = as_written(stored, photos, version)
-    if benchmark is None:
+    benchmark = Benchmark(name, at, photos, space, notes, discovery, design, masks_root)
+    if benchmark.version != version:
         raise CounterGroundError(
             f"{MANIFEST_FILE} or {LABEL_SPACE_FILE} in {folder} is not what {BENCHMARK_FILE} was written for:"
             " write the benchmark again."

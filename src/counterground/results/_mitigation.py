@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import DROP, Contrast
@@ -100,7 +100,7 @@ class MethodRecord(_Record):
     chosen_by: str | None
     tried: int
     settings: list[dict[str, Any]]
-    mitigated: Accuracies = Field(validation_alias=AliasChoices("mitigated", "mended"))  # an earlier name
+    mitigated: Accuracies
     cost: Figure
     gain: Figure
     head: ExportedHead | None = None
@@ -168,7 +168,7 @@ class MitigationRecord(_Record, TableView):
     parts: list[PartRecord]
     seed: int
     tests: int
-    unmitigated: Accuracies = Field(validation_alias=AliasChoices("unmitigated", "unmended"))
+    unmitigated: Accuracies
     methods: list[MethodRecord] = Field(min_length=1)
     left_out: dict[str, str] = {}
     notes: list[str] = []
@@ -310,7 +310,7 @@ def read_mitigation(folder: Path) -> MitigationRecord:
     try:
         return MitigationRecord.model_validate_json(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise CounterGroundError(f"{path} is damaged or of another version: mitigate again.") from error
+        raise CounterGroundError(f"{path} is damaged: mitigate again.") from error
 
 
 def side_names(contrast: Contrast) -> tuple[str, str]:

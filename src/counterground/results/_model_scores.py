@@ -16,7 +16,6 @@ TITLES = {
     "names": "Names",
     "prompts": "Prompts",
     "protocol": "Protocol",
-    "as_published": "Loaded",
     "answer_score": "Answer score",
     "label_space": "Label space",
     "run": "Run",
@@ -24,10 +23,8 @@ TITLES = {
 """What the columns of a setting are called."""
 
 
-def setting_text(name: str, value: object) -> str:
-    """Write one value of a setting for a reader: a Boolean and null in words."""
-    if name == "as_published":
-        return "as published" if value else "as trained"
+def setting_text(value: object) -> str:
+    """Write one value of a setting for a reader, null in words."""
     return NOTHING if value is None else str(value)
 
 
@@ -38,14 +35,13 @@ class Setting(NamedTuple):
     names: str | None
     prompts: str | None
     protocol: str | None
-    as_published: bool | None
     answer_score: str | None
     label_space: str | None
     run: str | None = None
 
     def text(self, name: str) -> str:
-        """One field for a reader: a Boolean and null in words."""
-        return setting_text(name, getattr(self, name))
+        """One field for a reader, null in words."""
+        return setting_text(getattr(self, name))
 
 
 MISSING = Estimate()

@@ -38,9 +38,6 @@ from counterground.results._scores_table import ScoresView, run_html
 from counterground.results.tables import plain_text
 from counterground.text import counted
 
-_FIRST_SCORES = [name for name in SCORES_SCHEMA if name not in {"p_value", "classes_low", "classes_high"}]
-"""Columns of ``scores.parquet`` of version 0.1, which lacks what was added since."""
-
 
 class _OpenedFile:
     """The rows of a file, as long as it is the one that was opened: a run may be replaced by another."""
@@ -255,8 +252,7 @@ def open_run(path: Path | str) -> Run:
         scores = read_parquet(folder / "scores.parquet")
         columns = rows.collect_schema().names()
         columns = [name for name in columns if name not in attributes(rows.collect_schema())]
-    kept = list(SCORES_SCHEMA) if scores.columns == _FIRST_SCORES else scores.columns
-    if difference := _other_columns({"predictions.parquet": columns, "scores.parquet": kept}):
+    if difference := _other_columns({"predictions.parquet": columns, "scores.parquet": scores.columns}):
         raise CounterGroundError(
             f"The run in {folder} was written by another version of CounterGround "
             f"({info.counterground_version}: {difference}). Evaluate again into a new folder, or with "

@@ -66,8 +66,6 @@ def run_facts(run: Run) -> RunFacts:
         *_positions(run),
         ("Label space", f"{space.name} ({count(space.size)} names): {space.source}"),
         *((name.capitalize(), getattr(info, name)) for name in info.read_texts),
-        ("Legacy loading (as in the paper)", "yes" if info.as_published else "no"),
-        *([("Fast decode (JPEGs at a reduced size)", "yes")] if info.fast_decode else []),
         *([("Heads fitted on", f"{info.train.name}@{info.train.version[:8]}")] if info.train else []),
         ("Device", info.device),
         ("Precision", info.precision),
@@ -140,10 +138,6 @@ def repeat_command(run: Run, only: str | None = None) -> str:
     words += ["--device", device, "--precision", info.precision, "--batch-size", str(info.batch_size)]
     if info.runtime != "auto":
         words += ["--runtime", info.runtime]
-    if info.as_published:
-        words.append("--as-published")
-    if info.fast_decode:
-        words.append("--fast-decode")
     if info.train:
         words += ["--train", info.train.name if _is_built_in(info.train.name) else "TRAINING"]
     if any(model.kind == "generative" for model in models):

@@ -83,7 +83,6 @@ class BenchmarkRecord(_Record):
     min_drop: FiniteFloat | None = None
     discovered_from: str | None = None
     origin: str | None = None
-    referee_as_published: bool = False
     earlier_referees: tuple[str, ...] = ()
     committee: tuple[str, ...] = ()
     referee_label_space: str = ""
@@ -287,7 +286,6 @@ class RunInfo(_Record):
     label_space: LabelSpaceRecord
     names: str
     prompts: str
-    as_published: bool
     models: list[ModelRecord]
     warnings: list[str]
     counts: CountsRecord
@@ -301,7 +299,6 @@ class RunInfo(_Record):
     aliases: dict[str, list[str]] = {}
     model_warnings: dict[str, list[str]] = {}
     runtime: str = "auto"
-    fast_decode: bool = False
     options: _Number | None = None
     positions: dict[str, list[PositionsRecord]] = {}
     train: BenchmarkRecord | None = None
@@ -323,20 +320,6 @@ class RunInfo(_Record):
     def mixes_groups(self) -> bool:
         """Whether common and counter rows are composites of several kinds, which have no drop together."""
         return self.intervention is not None
-
-    def loading_note(self, of: str = "") -> str:
-        """Return what readers must know about how models were loaded; empty if that is as trained.
-
-        Args:
-            of: the name of the run, if others are shown with it.
-        """
-        if not self.as_published:
-            return ""
-        named = f" of {of}" if of else ""
-        return (
-            f"Legacy loading (as in the paper){named}: models were loaded the way the paper apparently "
-            "loaded them, not the way their weights were trained."
-        )
 
     @property
     def all_warnings(self) -> list[str]:

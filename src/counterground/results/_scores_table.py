@@ -184,11 +184,6 @@ def scores_as_table(
     return Table(columns, rows, caption, heads=heads, grouped=by_class)
 
 
-def loading_stamp(as_published: pl.Series) -> str:
-    """Say that all models were loaded as the paper apparently did; rows that differ have a column for it."""
-    return " Loaded as published." if as_published.any() and as_published.all() else ""
-
-
 def _cells(model: ModelScores, shown: Sequence[Measure], index: int | None, *, pictures: bool) -> list[Cell]:
     cells = []
     for measure in shown:
@@ -395,7 +390,6 @@ class ScoresView:
 
 def run_html(info: RunInfo, classes: int, scores: pl.DataFrame) -> str:
     """Return benchmark, headlines, table with 95 % intervals, notes and warnings of a run, in percent."""
-    loading = [info.loading_note()] if info.as_published else []
     photos = f"{count(info.counts.photos)} photos of {count(classes)} classes"
     models, own = regroup(scores), info.benchmark.scored.contrasts[0]
     corrected = corrected_drops(models, own)
@@ -404,7 +398,6 @@ def run_html(info: RunInfo, classes: int, scores: pl.DataFrame) -> str:
         html_paragraphs(
             [f"{headline(model, corrected[model.label], own)}." for model in models], _HEADLINES, "model"
         ),
-        html_paragraphs(loading, 1),
         html_table(scores_as_table(scores, pictures=True)),
         html_paragraphs(info.benchmark.notes, _NOTES, "note", fine=True),
         html_paragraphs([f"Warning: {text}" for text in info.all_warnings], _NOTES, "warning", fine=True),

@@ -166,7 +166,7 @@ def test_shards_keep_to_their_size_and_order(grouped, form, tmp_path):
 
 @pytest.mark.parametrize("limits", [{"photos": 0}, {"photos": float("nan")}, {"megabytes": 2.5}])
 def test_limits_of_a_shard_are_whole_numbers(limits):
-    with pytest.raises(UsageError, match=f"limit of {min(limits)} in a shard must be a whole number from 1"):
+    with pytest.raises(UsageError, match=f"^{min(limits)} must be "):
         ShardSize(**limits)
 
 

@@ -199,7 +199,7 @@ def test_labels_of_ones_own(pool):
 
 
 def test_labels_in_two_spellings_are_one_background(pool):
-    """Pools of earlier versions may have them, and a used label can be neither renamed nor removed."""
+    """A used label can be neither renamed nor removed."""
     pool.add_background_labels(["Grass", "Studio", "studio"])
     assert pool.background_labels() == [*BACKGROUND_LABELS, "Studio"]
     pool.set_setting("background_labels", [*BACKGROUND_LABELS, "Grass"])

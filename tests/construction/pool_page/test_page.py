@@ -119,7 +119,7 @@ def test_the_command_with_a_real_discovery(tmp_path, monkeypatch, make_pool):
     found = discover_pairs(frozen, "colours:classifier", settings, tmp_path / "pairs", **options)
     ran = CliRunner().invoke(
         command,
-        [str(pool.root), "--discovery", str(tmp_path / "pairs"), "--html", str(tmp_path / "pool.html")],
+        [str(pool.root), "--discovery", str(tmp_path / "pairs"), "--out", str(tmp_path / "pool.html")],
         catch_exceptions=False,
     )
     assert ran.exit_code == 0

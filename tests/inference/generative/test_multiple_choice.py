@@ -398,7 +398,7 @@ def test_scores_of_multiple_choice_are_told_from_others(asked, few, llava, tmp_p
 
     letter = run_on(few, f"hf:{llava}", tmp_path / "a", protocol="multiple-choice", label_space="imagenet")
     answer = run_on(few, f"hf:{llava}", tmp_path / "b", label_space="benchmark")
-    names = ("names", "prompts", "protocol", "as_published", "answer_score", "label_space")
+    names = ("names", "prompts", "protocol", "answer_score", "label_space")
     settings = [run.predictions.select(names).row(0) for run in (letter, answer)]
     assert not comparable(*settings)
     with pytest.raises(CounterGroundError, match="holds another run"):

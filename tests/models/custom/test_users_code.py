@@ -148,9 +148,6 @@ def ready():
     from counterground.models import load_model
     return load_model("my_models:with_function", device="cpu")
 
-def ready_as_published():
-    from counterground.models import load_model
-    return load_model("my_models:with_function", device="cpu", as_published=True)
 """
 SETTINGS = """
 import os
@@ -506,14 +503,10 @@ def test_a_function_that_ends_the_program_gets_one_line(folder):
 
 def test_a_ready_model_that_is_not_as_asked_says_so(folder):
     assert not any("ready model" in line for line in load_afresh("ready").description["warnings"])
-    model = load_afresh("ready", precision="bf16", as_published=True)
-    assert (model.dtype, model.description["as_published"]) == ("fp32", False)
+    model = load_afresh("ready", precision="bf16")
+    assert model.dtype == "fp32"
     text = " ".join(model.description["warnings"])
     assert "precision is fp32, not bf16" in text
-    assert "was not loaded as published" in text
-    model = load_afresh("ready_as_published")
-    assert model.description["as_published"] is True
-    assert "was loaded as published, which was not requested" in " ".join(model.description["warnings"])
 
 
 @pytest.mark.parametrize(("asked", "differs"), [("cuda", True), ("cpu", False)])
@@ -662,12 +655,3 @@ def test_names_without_an_order_are_refused(names, folder):
     (folder / "my_models.py").write_text(text.replace('["ice bear", "great grey owl", "hen"]', names))
     with pytest.raises(UsageError, match="class_names must be a list of texts, one for each logit in order"):
         load_afresh("with_function")
-
-
-@pytest.mark.parametrize("function", ["clip", "with_function", "with_function?head=knn"])
-def test_as_published_is_recorded_and_said_to_change_nothing(function, folder):
-    description = load_afresh(function, fitted_head=True).description
-    assert description["as_published"] is False
-    published = load_afresh(function, fitted_head=True, as_published=True).description
-    assert published["as_published"] is True
-    assert sum("--as-published changes nothing" in warning for warning in published["warnings"]) == 1

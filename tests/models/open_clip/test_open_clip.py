@@ -198,11 +198,10 @@ def test_quickgelu_weights_run_with_quickgelu_under_the_plain_name(thin, tmp_pat
     layers += [type(block.mlp.gelu) for block in model.network.transformer.resblocks]
     assert set(layers) == {QuickGELU}
     assert model.description["activation"] == "QuickGELU"
-    published = load_model("open_clip:ViT-B-32-quickgelu/laion400m_e32", device="cpu", as_published=True)
+    published = load_model("open_clip:ViT-B-32-quickgelu/laion400m_e32?as_published", device="cpu")
     assert {type(block.mlp.gelu) for block in published.network.visual.transformer.resblocks} == {
         torch.nn.GELU
     }
-    assert published.description["as_published"]
     assert published.description["activation"] == "GELU"
     assert published.fingerprint != model.fingerprint
     assert published.text_fingerprint != model.text_fingerprint
@@ -303,7 +302,7 @@ def test_fingerprints_follow_content_not_names(tmp_path):
     same = load_model(f"open_clip:{write_model(tmp_path / 'b')}", device="cpu")
     other = load_model(f"open_clip:{write_model(tmp_path / 'c', seed=1)}", device="cpu")
     half = load_model(f"open_clip:{tmp_path / 'a'}", device="cpu", precision="bf16")
-    published = load_model(f"open_clip:{tmp_path / 'a'}", device="cpu", as_published=True)
+    published = load_model(f"open_clip:{tmp_path / 'a'}?as_published", device="cpu")
     assert first.fingerprint == same.fingerprint
     assert first.text_fingerprint == same.text_fingerprint == half.text_fingerprint
     assert len({first.fingerprint, other.fingerprint, half.fingerprint, published.fingerprint}) == 4
@@ -328,7 +327,7 @@ def test_bf16_embeddings_are_float32_and_close(tmp_path, photos):
 def test_palette_photos_become_rgb_before_the_resize(tmp_path, photos):
     folder = write_model(tmp_path)
     model = load_model(f"open_clip:{folder}", device="cpu")
-    published = load_model(f"open_clip:{folder}", device="cpu", as_published=True)
+    published = load_model(f"open_clip:{folder}?as_published", device="cpu")
     palette = photos[0].quantize(64)
     right = model.preprocess(palette)
     np.testing.assert_array_equal(right, model.preprocess(palette.convert("RGB")))

@@ -43,7 +43,6 @@ def run_on(benchmark, make_run, right):
             | {
                 "prompts": "simple",
                 "protocol": "classification",
-                "as_published": False,
                 "label_space": "imagenet",
             }
             | {

@@ -75,26 +75,8 @@ def test_comparisons_are_those_of_the_metrics(page, four_models):
     assert "Holm-corrected over 24 tests: each pair of models on each quantity" in text
 
 
-def test_a_run_as_published_says_so_before_any_figure(page, make_run):
-    levels = {"m": (0.8, 0.5)}
-    published = make_run(levels, as_published=True, path="old")
-    top = page(published).text.split("Percent, with 95")[0]
-    assert "(imagenet), legacy loading (as in the paper)." in top
-    assert "prompts" not in top  # a classifier reads none
-    assert (
-        "Legacy loading (as in the paper): models were loaded the way the paper apparently loaded them" in top
-    )
-    both = page(published, make_run(levels, path="new")).text
-    top = both.split("Percent, with 95")[0]
-    assert "Legacy loading (as in the paper) of old: models were loaded" in top
-    assert "(imagenet), legacy loading (as in the paper); 1 vs. 1000" in top
-    assert "Is m (old) less accurate on counter photos than on common photos?" in top
-    assert "Smallest measured drop m (new):" in top
-    assert "legacy loading" not in page(make_run(levels)).text.split("Percent, with 95")[0].lower()
-
-
 def test_the_command_repeats_the_run(page, make_run):
-    run = make_run({"open_clip:my dir/x": (0.8, 0.5), "m": (0.7, 0.6)}, name="my photos", as_published=True)
+    run = make_run({"open_clip:my dir/x": (0.8, 0.5), "m": (0.7, 0.6)}, name="my photos")
     command = re.search(
         r"(counterground evaluate .*?) BENCHMARK stands for the folder or manifest of my photos",
         page(run).text,
@@ -105,7 +87,7 @@ def test_the_command_repeats_the_run(page, make_run):
     assert shlex.split(command) == [
         *("counterground", "evaluate", "BENCHMARK", "-m", "open_clip:my dir/x", "-m", "m"),
         *asked.split(),
-        *("--as-published", "--out", "run"),
+        *("--out", "run"),
     ]
     for built_in in ("stamps", "waterbirds?split=val"):
         command = repeat_command(make_run({"m": (0.7, 0.6)}, name=built_in))

@@ -80,7 +80,7 @@ def _key_of(run: Run, row: dict[str, Any], names: str) -> tuple[Any, ...] | None
         record.name,
         record.fingerprint,
         *places,
-        *(row[name] for name in ("protocol", "as_published", "answer_score")),
+        *(row[name] for name in ("protocol", "answer_score")),
         reads,
     )
 

@@ -11,7 +11,9 @@ import polars as pl
 from counterground.published import load_table
 from counterground.results import ModelRecord
 
-_PUBLISHES = re.compile(r"(open_clip|torchvision|timm|counterground):[^@?]+|efficientnet-lite\d")
+_PUBLISHES = re.compile(
+    r"(open_clip|torchvision|timm|counterground):[^@?]+(\?as_published)?|efficientnet-lite\d"
+)
 _QUICK = "-quickgelu"
 _LLAVA = "llava-hf/llava-1.5-7b-hf"
 _IMAGENET_WEIGHTS = "IMAGENET1K_V1"
@@ -36,8 +38,8 @@ def paper_row(record: ModelRecord) -> PaperRow | None:
     """Return the row of Tables 3, 4, 5 or 9 that has these weights; None if the paper did not use them.
 
     OpenCLIP tags, the same weights on the Hugging Face hub, torchvision's first weights, LLaVA-1.5-7B and
-    MiniGPT-4 are known. The activation they were loaded with does not matter here: the run records it. With a
-    fitted or mitigated head they are another model.
+    MiniGPT-4 are known. The activation they were loaded with does not matter here.
+    With a fitted or mitigated head they are another model.
     """
     if record.has_other_head:
         return None
@@ -99,4 +101,6 @@ def is_published(name: str, record: ModelRecord) -> bool:
     if name != record.spec or _PUBLISHES.fullmatch(name) is None:
         return False
     # A folder of OpenCLIP weights is A/B, too, but not named after the file that holds them.
-    return not name.startswith("open_clip:") or name.endswith(f"/{record.description.get('weights')}")
+    return not name.startswith("open_clip:") or name.partition("?")[0].endswith(
+        f"/{record.description.get('weights')}"
+    )

@@ -80,7 +80,6 @@ def reproduction_rows() -> list[dict[str, Any]]:
                 "names": "wordnet",
                 "prompts": "simple",
                 "protocol": CLASSIFICATION,
-                "as_published": False,
                 "label_space": LABEL_SPACE["1v1000"],
                 "averaging": "balanced",
                 "benchmark": COUNTERANIMAL,

@@ -105,7 +105,7 @@ def guidance(pool: Pool) -> dict[str, str]:
 def check_labels(labels: Sequence[str], uses: Mapping[str, int]) -> list[str]:
     """Return the labels, without spaces around them, as a label space that can replace the old one.
 
-    A used label keeps its name, so those that an import or an earlier version brought are never refused,
+    A used label keeps its name, so those that an import brought are never refused,
     whatever their number, length and spelling.
 
     Args:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterground.cli._help import Command, Option, is_quiet
+from counterground.cli._help import Command, is_quiet
 from counterground.cli._options import model_option, refuse_given, running_options
 from counterground.cli._show import print_notes, print_table
 from counterground.errors import UsageError
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 @click.option(
     "--threshold",
     "limits",
-    cls=Option,
-    formerly=["--limit"],
     multiple=True,
     metavar="NAME=VALUE",
     help="Override a threshold, such as hash_radius=4; repeatable. A wrong name lists them all.",

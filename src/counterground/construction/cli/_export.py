@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterground.cli._help import Command, Option, is_quiet
+from counterground.cli._help import Command, is_quiet
 from counterground.cli._options import out_option, overwrite_option
 from counterground.cli._show import print_notes
 from counterground.text import counted
@@ -72,8 +72,6 @@ _MOST_NOTES = 20
     "--collection-licence",
     "--collection-license",
     "licence",
-    cls=Option,
-    formerly=["--licence", "--license"],
     default="",
     metavar="CODE",
     help="Licence of the selection and labels.",

@@ -35,7 +35,7 @@ def _renames(_context: click.Context, _option: click.Parameter, pairs: tuple[str
 )
 @click.argument("pool", type=click.Path(path_type=Path))
 @click.argument("source")
-@class_option("class_name", "Class of all photos, if the source has no classes.", formerly=["--class-name"])
+@class_option("class_name", "Class of all photos, if the source has no classes.")
 @click.option(
     "--rename",
     multiple=True,

@@ -23,7 +23,7 @@ from counterground.cli._options import out_option, photo_budget_option, photos_o
     type=click.Path(path_type=Path),
     help="Benchmark written by discover; adds its referee's accuracy per class and background.",
 )
-@out_option("Also write one self-contained HTML file.", formerly=["--html"], file=True, required=False)
+@out_option("Also write one self-contained HTML file.", file=True, required=False)
 @photos_option("Include small copies of a few photos per class in the HTML file.")
 @photo_budget_option("HTML file")
 def pool(pool: Path, discovery: Path | None, out: Path | None, *, photos: bool, photo_budget: float) -> None:

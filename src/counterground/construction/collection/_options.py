@@ -11,7 +11,7 @@ from numbers import Real
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from counterground.errors import UsageError, did_you_mean, whole_number
+from counterground.errors import UsageError, did_you_mean
 from counterground.http import user_agent
 
 API_URL = "https://api.inaturalist.org/v1"
@@ -105,10 +105,8 @@ class CollectOptions:
             one_of("licence", licence, LICENCES)
         _check_dates(self.since, self.until)
         for name in ("per_class", "per_observation", "jobs"):
-            number = whole_number(getattr(self, name), name, 1)
-            if number > _MOST:
-                raise UsageError(f"{name} is more than {_MOST:,}: give a smaller number.")
-            object.__setattr__(self, name, number)
+            if not 1 <= getattr(self, name) <= _MOST:
+                raise UsageError(f"{name} is from 1 to {_MOST:,}, not {getattr(self, name)}.")
         for name, ids in self.taxa.items():
             for number in ids:
                 taxon_id(str(number), name)

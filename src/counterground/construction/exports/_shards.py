@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from counterground.arguments import Positive, checked_fields
 from counterground.construction.exports._copying import Tick, photo_bytes
 from counterground.construction.exports._layout import Contents
-from counterground.errors import UsageError, whole_number
+from counterground.errors import UsageError
 from counterground.photos import Benchmark
 
 CLASS_FIELDS = ("label", "cls")  # readers of shards, ours too, take fields of these names for the class
@@ -17,6 +18,7 @@ SHARD_MEGABYTES = 100
 SHARD_PHOTOS = 10_000
 
 
+@checked_fields
 @dataclass(frozen=True)
 class ShardSize:
     """When a shard is full: before the photo that would exceed either limit (a photo is never split).
@@ -25,13 +27,8 @@ class ShardSize:
         UsageError: a limit is not a whole number, or less than one.
     """
 
-    megabytes: int = SHARD_MEGABYTES
-    photos: int = SHARD_PHOTOS
-
-    def __post_init__(self) -> None:
-        for name in ("megabytes", "photos"):
-            limit = whole_number(getattr(self, name), f"The limit of {name} in a shard", 1)
-            object.__setattr__(self, name, limit)
+    megabytes: Positive = SHARD_MEGABYTES
+    photos: Positive = SHARD_PHOTOS
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ class Worker:
     def _function(self, place: int) -> EncodeFn:
         if place not in self._functions:
             model, settings = self._load(self._plan.recipes[place]), self._plan.settings
-            function = encode_fn(model, settings.batch_size, fast_decode=settings.fast_decode)
+            function = encode_fn(model, settings.batch_size)
             self._functions[place] = function
         return self._functions[place]
 

@@ -12,7 +12,6 @@ from counterground.inference.encoding._decode import (
 from counterground.inference.encoding._encode import (
     EncodingJob,
     PhotoSources,
-    decodes_fast,
     encode_block,
     encode_fn,
     encode_missing,
@@ -33,7 +32,6 @@ __all__ = [
     "PhotoSources",
     "choose_runtime",
     "decode_photo",
-    "decodes_fast",
     "encode_block",
     "encode_fn",
     "encode_missing",

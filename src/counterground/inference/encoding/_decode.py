@@ -7,14 +7,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from counterground.errors import CounterGroundError, error_summary
-from counterground.inference.store import CropStore, Decoded
-from counterground.photos import AnyPhoto, LoadedPhoto, MadePhoto, UnreadablePhoto, is_intact, load_photo
+from counterground.photos import AnyPhoto, LoadedPhoto, UnreadablePhoto, is_intact, load_photo
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,8 +22,15 @@ R = TypeVar("R")
 PhotoFile = tuple[str, AnyPhoto]
 """The hash of a photo's content, and a file that holds it, or how it is made."""
 
-# Blocks whose crops wait to be written.
-_UNWRITTEN = 2
+
+@dataclass(frozen=True)
+class Decoded:
+    """A photo ready to be encoded, or why it is unreadable; ``permanent`` if its content is the reason."""
+
+    prepared: Any = None
+    converted: bool = False
+    reason: str | None = None
+    permanent: bool = True
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,8 @@ class EncodeFn:
 
     ``prepare`` is called in threads; ``encode`` gets a block of what it returned, None for unreadable photos,
     and returns ``[n, dim]`` float32. Functions with the same ``geometry`` share the crop
-    ``[3, h, w]`` uint8 that ``prepare`` returns without changing the image. ``at_least`` allows scaled
-    decoding (`load_photo`). ``on_processor``: ``encode`` uses the cores that decoding uses.
+    ``[3, h, w]`` uint8 that ``prepare`` returns without changing the image. ``on_processor``: ``encode`` uses
+    the cores that decoding uses.
     """
 
     model: str
@@ -44,7 +49,6 @@ class EncodeFn:
     prepare: Callable[[Image.Image], Any]
     encode: Callable[[Sequence[Any]], np.ndarray]
     geometry: str | None = None
-    at_least: int | None = None
     on_processor: bool = False
 
 
@@ -53,64 +57,14 @@ def prepare_blocks(
 ) -> Iterator[list[list[Decoded]]]:
     """Yield for each block, in order, what each of its functions gets: a list of photos for each function.
 
-    Threads read the crops that are on disk and make the others, ``ahead`` more blocks in advance.
+    Threads prepare ``ahead`` more blocks in advance.
 
     Raises:
         CounterGroundError: a preprocessing fails.
     """
-    crops = CropStore.open()
-    waiting: deque[_Block] = deque()
-    unwritten: deque[Future[None]] = deque()
-
-    def tasks() -> Iterator[list[tuple[_Block, int]]]:
-        for functions, photos in blocks:
-            waiting.append(_Block(functions, photos, crops))
-            yield [(waiting[-1], row) for row in range(len(photos))]
-
-    with ThreadPoolExecutor(1, thread_name_prefix="crops") as writer:
-        for rows in map_blocks(_prepare_row, tasks(), ahead=ahead):
-            block = waiting.popleft()
-            prepared = [list(of_one) for of_one in zip(*rows, strict=True)]
-            unwritten.append(writer.submit(block.keep, prepared))
-            if len(unwritten) > _UNWRITTEN:
-                unwritten.popleft().result()
-            yield prepared
-
-
-class _Block:
-    """Some photos, and the functions that need all of them."""
-
-    def __init__(self, functions: Sequence[EncodeFn], photos: Sequence[PhotoFile], crops: CropStore) -> None:
-        self.functions, self.photos, self._crops = functions, photos, crops
-        self._photo_ids = [photo for photo, _ in photos]
-        self._lock = Lock()
-        self._kept: dict[str, list[Decoded]] | None = None
-
-    def kept(self) -> dict[str, list[Decoded]]:
-        """Return the crops that are on disk, by geometry; the first thread that asks reads them."""
-        with self._lock:
-            if self._kept is None:
-                geometries = {function.geometry for function in self.functions if function.geometry}
-                found = {each: self._crops.get(each, self._photo_ids) for each in geometries}
-                self._kept = {each: photos for each, photos in found.items() if photos is not None}
-            return self._kept
-
-    def keep(self, prepared: Sequence[Sequence[Decoded]]) -> None:
-        """Write the crops that were not on disk, unless photos are made: their number has no limit."""
-        if any(isinstance(source, MadePhoto) for _, source in self.photos):
-            return
-        for function, photos in zip(self.functions, prepared, strict=True):
-            if function.geometry and function.geometry not in self.kept():
-                self._crops.put(function.geometry, self._photo_ids, photos)
-                self.kept()[function.geometry] = list(photos)
-
-
-def _prepare_row(task: tuple[_Block, int]) -> list[Decoded]:
-    block, row = task
-    kept = {geometry: photos[row] for geometry, photos in block.kept().items()}
-    needed = [function for function in block.functions if function.geometry not in kept]
-    made = iter(decode_photo(needed, block.photos[row]) if needed else [])
-    return [kept[each.geometry] if each.geometry in kept else next(made) for each in block.functions]
+    tasks = ([(functions, photo) for photo in photos] for functions, photos in blocks)
+    for rows in map_blocks(lambda task: decode_photo(*task), tasks, ahead=ahead):
+        yield [list(of_one) for of_one in zip(*rows, strict=True)]
 
 
 def map_blocks(
@@ -137,22 +91,22 @@ def decode_photo(functions: Sequence[EncodeFn], photo: PhotoFile) -> list[Decode
     Raises:
         CounterGroundError: the preprocessing fails.
     """
-    decoded = {size: _decode(photo, size) for size in {function.at_least for function in functions}}
+    decoded = _decode(photo)
     crops: dict[str, Decoded] = {}
     prepared = []
     for function in functions:
-        found = crops.get(function.geometry or "") or _prepare(function, photo[1], decoded[function.at_least])
+        found = crops.get(function.geometry or "") or _prepare(function, photo[1], decoded)
         if function.geometry:
             crops[function.geometry] = found
         prepared.append(found)
     return prepared
 
 
-def _decode(photo: PhotoFile, at_least: int | None) -> dict[bool, LoadedPhoto | Decoded]:
+def _decode(photo: PhotoFile) -> dict[bool, LoadedPhoto | Decoded]:
     """Return the photo in RGB (True) and as it is stored (False), or why there is none."""
     content, path = photo
     try:
-        stored = load_photo(path, rgb=False, expect_id=content, at_least=at_least)
+        stored = load_photo(path, rgb=False, expect_id=content)
     except UnreadablePhoto as error:
         lost = _lost(error, path, content)
         return {True: lost, False: lost}
@@ -166,15 +120,23 @@ def _prepare(function: EncodeFn, path: AnyPhoto, decoded: dict[bool, LoadedPhoto
     photo = decoded[function.convert_rgb_first]
     if isinstance(photo, Decoded):
         return photo
+    return Decoded(prepared(function, photo.image, path), converted=photo.converted)
+
+
+def prepared(function: EncodeFn, image: Image.Image, name: object) -> Any:
+    """Return what the model's preprocessing makes of an image.
+
+    Raises:
+        CounterGroundError: it fails; ``name`` says for which image.
+    """
     try:
         # A user's own preprocessing may change the image.
-        prepared = function.prepare(photo.image if function.geometry else photo.image.copy())
+        return function.prepare(image if function.geometry else image.copy())
     except (Exception, SystemExit) as error:
         own = (str(getattr(function.prepare, "__module__", "")).partition(".")[0],)
         raise CounterGroundError(
-            f"{function.model}: preprocessing {path} failed: {error_summary(error, own)}."
+            f"{function.model}: preprocessing {name} failed: {error_summary(error, own)}."
         ) from error
-    return Decoded(prepared, converted=photo.converted)
 
 
 def _lost(error: UnreadablePhoto, path: AnyPhoto, content: str) -> Decoded:

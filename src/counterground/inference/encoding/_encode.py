@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from counterground._version import __version__
 from counterground.errors import CounterGroundError, error_summary
-from counterground.inference.encoding._decode import EncodeFn, prepare_blocks
-from counterground.inference.store import Block, Decoded, Features, FeatureStore, ReadStatus
+from counterground.inference.encoding._decode import Decoded, EncodeFn, prepare_blocks
+from counterground.inference.store import Block, Features, FeatureStore, ReadStatus
 from counterground.models import out_of_memory, own_arithmetic
 from counterground.photos import AnyPhoto, Benchmark, is_intact
 from counterground.progress import progress_bar
@@ -25,18 +24,12 @@ if TYPE_CHECKING:
 
     from counterground.models import Encoder
 
-FAST_DECODE_SIDE = 512
-"""Fewest pixels to which ``--fast-decode`` reduces either side of a JPEG, whatever the model."""
 # Blocks decoded while another is encoded; not on the CPU, where the two would share the cores.
 _BLOCKS_AHEAD = 3
 
 
-def feature_store(model: Encoder, root: Path, batch_size: int, *, fast_decode: bool = False) -> FeatureStore:
-    """Open the store of a model's features.
-
-    Raises:
-        UsageError: the shared folder cannot be opened.
-    """
+def feature_store(model: Encoder, root: Path, batch_size: int) -> FeatureStore:
+    """Open the store of a model's features."""
     key = [model.fingerprint, model.device, str(batch_size), f"rgb first: {model.convert_rgb_first}"]
     about = {
         "model": model.spec,
@@ -46,25 +39,20 @@ def feature_store(model: Encoder, root: Path, batch_size: int, *, fast_decode: b
         "batch_size": batch_size,
         "convert_rgb_first": model.convert_rgb_first,
     }
-    if fast_decode and decodes_fast(model):
-        key.append(f"scaled decoding, at least {FAST_DECODE_SIDE}")
-        about["fast_decode"] = True
     if model.device.startswith("cuda") and model.dtype == "fp32":
-        key.append("convolutions in float32")  # not in TF32, as once
+        key.append("convolutions in float32")
     if model.users_class:
         key.append(f"class: {model.users_class}")
-    return FeatureStore.open(root, *key, about=about, share=True)
+    return FeatureStore.open(root, *key, about=about)
 
 
-def plan_encoding(
-    model: Encoder, benchmark: Benchmark, store: FeatureStore, batch_size: int, *, fast_decode: bool = False
-) -> EncodingJob:
+def plan_encoding(model: Encoder, benchmark: Benchmark, store: FeatureStore, batch_size: int) -> EncodingJob:
     """Look up which photos are stored."""
-    function = encode_fn(model, batch_size, fast_decode=fast_decode)
+    function = encode_fn(model, batch_size)
     return EncodingJob.plan(function, benchmark, benchmark.photos, store, batch_size)
 
 
-def encode_fn(model: Encoder, batch_size: int, *, fast_decode: bool = False) -> EncodeFn:
+def encode_fn(model: Encoder, batch_size: int) -> EncodeFn:
     """Return what turns photos into the model's features, in blocks of ``batch_size`` at most."""
     encode = partial(_forward, model, batch_size)
     how = EncodeFn(
@@ -77,16 +65,8 @@ def encode_fn(model: Encoder, batch_size: int, *, fast_decode: bool = False) -> 
     )
     if model.split is None:
         return how
-    at_least = FAST_DECODE_SIDE if fast_decode and decodes_fast(model) else None
-    ours = f"counterground {__version__}; rgb first: {model.convert_rgb_first}; at least: {at_least}"
-    geometry = f"{ours}; {model.split.geometry}"
-    return replace(how, prepare=model.split.crop, geometry=geometry, at_least=at_least)
-
-
-def decodes_fast(model: Encoder) -> bool:
-    """Whether scaled decoding leaves a model's preprocessing at least as many pixels as it keeps."""
-    resized = model.split.resized if model.split else None
-    return resized is not None and resized <= FAST_DECODE_SIDE
+    geometry = f"rgb first: {model.convert_rgb_first}; {model.split.geometry}"
+    return replace(how, prepare=model.split.crop, geometry=geometry)
 
 
 def run_encoding(
@@ -172,7 +152,6 @@ class EncodingJob:
         sources = PhotoSources(benchmark, photos)
         unique = list(sources)
         blocks = [unique[start : start + batch_size] for start in range(0, len(unique), batch_size)]
-        store.share(blocks)
         found = (store.get(block) for block in blocks)
         stored = [block.status if block is not None else None for block in found]
         return cls(function, store, photos["photo_id"].to_list(), sources, blocks, stored)
@@ -202,7 +181,6 @@ class EncodingJob:
 
     def features(self) -> Features:
         """Return the features of every photo, in their order; no block may be missing."""
-        self.store.flush()
         return _in_order(self)
 
     def read_block(self, number: int) -> np.ndarray:

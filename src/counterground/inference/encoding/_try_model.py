@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from counterground.errors import CounterGroundError
-from counterground.inference.encoding._decode import EncodeFn, PhotoFile, decode_photo
+from counterground.inference.encoding._decode import Decoded, EncodeFn, PhotoFile, decode_photo
 from counterground.inference.encoding._encode import EncodingJob, encode_block, encode_fn
 from counterground.inference.encoding._runtime import TOLERANCE
-from counterground.inference.store import Decoded
 
 if TYPE_CHECKING:
     from counterground.models import Encoder

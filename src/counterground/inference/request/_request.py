@@ -135,7 +135,6 @@ class Request:
             "names": named_by_content(self.settings.names, BUILT_IN_NAMES, self.candidates.all_texts),
             "prompts": prompts,
             "protocol": CLASSIFICATION if head is None else FITTED_HEAD,
-            "as_published": self.settings.as_published,
             "answer_score": None,
             "label_space": self.candidates.space.name,
         }

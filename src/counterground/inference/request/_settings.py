@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import os
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Literal
 
-from counterground.arguments import checked_fields
-from counterground.errors import UsageError, did_you_mean
+from pydantic import Field
+
+from counterground.arguments import Positive, Text, checked_fields
+from counterground.errors import UsageError
 from counterground.models import (
     Generative,
     Model,
@@ -24,7 +24,6 @@ MULTIPLE_CHOICE: tuple[Protocol, ...] = ("multiple-choice", "multiple-choice-los
 Loss = Literal["mean", "sum"]
 Article = Literal["a", "correct"]
 Engine = Literal["local", "ray"]
-_MOST_BATCH = 2**16  # photos; a last block with fewer is filled up to a full one
 
 
 @checked_fields
@@ -41,10 +40,8 @@ class Settings:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: precision of the image tower.
         batch_size: photos in one forward pass of an encoder.
-        runtime: what runs an encoder's network: ``auto`` (the fastest that gives the numbers of eager
-            PyTorch), ``eager``, ``onnx`` or ``compile``.
-        as_published: load models as the paper seems to have done.
-        fast_decode: decode JPEGs at a reduced size, for models that resize them; outputs say so.
+        runtime: what runs an encoder's network: ``eager`` PyTorch, ``onnx``, ``compile``, or ``auto`` (on a
+            CPU and for many photos ONNX Runtime, if it gives eager PyTorch's numbers).
         offline: use only weights that are on this machine.
         show_progress: show progress bars, and what calls to an endpoint will cost.
         protocol: how generative models are asked; None is ``answer-loss``, or ``free-form`` for a model that
@@ -58,55 +55,32 @@ class Settings:
         gpus_per_worker: GPUs of each worker, also a fraction; None for one if models run on ``cuda``.
 
     Raises:
-        UsageError: a batch size that is not from 1 to 65,536, no workers or GPUs, ``confusable`` without a
-            referee, workers without ``ray``, fewer than 2 or more than 26 options, or an unknown value.
+        UsageError: an unknown value or one out of range, ``confusable`` without a referee, or workers without
+            ``ray``.
     """
 
-    label_space: str | None = None
+    label_space: Text | None = None
     referee: str | None = None
-    names: str = "openai"
-    prompts: str = "simple"
-    device: str = "auto"
+    names: Text = "openai"
+    prompts: Text = "simple"
+    device: Text = "auto"
     precision: Precision = "fp32"
-    batch_size: int = 32
+    batch_size: Annotated[int, Field(ge=1, le=2**16)] = 32  # a last block is filled up to a full one
     runtime: RuntimeChoice = "auto"
-    as_published: bool = False
-    fast_decode: bool = False
     offline: bool = False
     show_progress: bool = False
     protocol: Protocol | None = None
     loss: Loss = "mean"
     article: Article = "a"
-    aliases: str | None = None
-    options: int = 4
+    aliases: Text | None = None
+    options: Annotated[int, Field(ge=2, le=MAX_OPTIONS)] = 4
     engine: Engine = "local"
-    workers: int | None = None
-    gpus_per_worker: float | None = None
+    workers: Positive | None = None
+    gpus_per_worker: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("label_space", "names", "prompts", "aliases", "device"):
-            object.__setattr__(self, name, _text(name, getattr(self, name)))
-        if self.protocol is not None:
-            _check("protocol", self.protocol, get_args(Protocol))
-        _check("precision", self.precision, get_args(Precision))
-        _check("runtime", self.runtime, get_args(RuntimeChoice))
-        _check("loss", self.loss, get_args(Loss))
-        _check("article", self.article, get_args(Article))
-        _check("engine", self.engine, get_args(Engine))
         if self.engine == "local" and (self.workers, self.gpus_per_worker) != (None, None):
             raise UsageError("--workers and --gpus-per-worker are for a cluster: add --engine ray.")
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"There must be at least 1 worker, not {self.workers}.")
-        if self.gpus_per_worker is not None and not 0 < self.gpus_per_worker < math.inf:
-            raise UsageError(f"--gpus-per-worker must be a number above 0, not {self.gpus_per_worker:g}.")
-        if not 2 <= self.options <= MAX_OPTIONS:
-            raise UsageError(f"A question has 2 to {MAX_OPTIONS} options, not {self.options}.")
-        if not 1 <= self.batch_size <= _MOST_BATCH:
-            raise UsageError(f"The batch size is from 1 to {_MOST_BATCH:,}, not {self.batch_size}.")
-        if self.referee is not None and not isinstance(self.referee, str):
-            raise UsageError(
-                f"The referee must be the specification of a model, not {type(self.referee).__name__}."
-            )
         if self.label_space == "confusable" and self.referee is None:
             raise UsageError(
                 "The confusable label space is chosen by a model: add --referee MODEL, "
@@ -126,7 +100,6 @@ class Settings:
             model,
             device=self.device,
             precision=self.precision,
-            as_published=self.as_published,
             offline=self.offline,
             fitted_head=True,
         )
@@ -135,21 +108,3 @@ class Settings:
                 f"{loaded.display_name} cannot be run by --runtime {self.runtime}: it is a generative model."
             )
         return loaded
-
-
-def _text(name: str, value: Any) -> str | None:
-    """Return a setting as text: a path of ``pathlib``, or a device of PyTorch, may be given as well."""
-    if isinstance(value, str) or (value is None and name in ("label_space", "aliases")):
-        return value
-    if isinstance(value, os.PathLike) or (name == "device" and type(value).__module__ == "torch"):
-        return str(value)
-    wanted = "cpu, cuda or mps" if name == "device" else "a word or the path of a file"
-    raise UsageError(f"{name} is {wanted}, not {type(value).__name__}.")
-
-
-def _check(what: str, chosen: str, known: tuple[str, ...]) -> None:
-    if chosen not in known:
-        raise UsageError(
-            f"Unknown {what} {chosen!r}; use {', '.join(known[:-1])} or {known[-1]}."
-            f"{did_you_mean(str(chosen), known)}"
-        )

@@ -1,9 +1,8 @@
-"""What was computed from photos, kept on disk: features, crops, and the whole cache."""
+"""What was computed from photos, kept on disk: features, and the whole cache."""
 
 from __future__ import annotations
 
 from counterground.inference.store._cache import COMPUTED, CacheEntry, cache_entries, prune_cache
-from counterground.inference.store._crops import CropStore, Decoded
 from counterground.inference.store._features import Features
 from counterground.inference.store._store import Block, FeatureStore, ReadStatus
 
@@ -11,8 +10,6 @@ __all__ = [
     "COMPUTED",
     "Block",
     "CacheEntry",
-    "CropStore",
-    "Decoded",
     "FeatureStore",
     "Features",
     "ReadStatus",

@@ -16,7 +16,7 @@ import mmap
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +27,6 @@ import numpy as np
 import safetensors.numpy
 
 from counterground.files import warn_damaged, write_bytes, write_text
-from counterground.inference.store._shared import SharedFolder
 
 _LAYOUT = "2: one file per block, with a checksum"
 _DTYPES = {"features": np.float32, "photo_id": np.uint8, "converted": np.bool_, "checksum": np.uint8}
@@ -104,30 +103,25 @@ _RECENT, _NUMBERS = _Recent(), itertools.count()
 class FeatureStore:
     """Blocks of features of one model under one way of running it; threads may share it."""
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], shared: SharedFolder | None = None) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         self.folder = folder
-        self._shared = shared
         self._about = about
         self._index: _Index | None = None
         self._number = next(_NUMBERS)
 
     @classmethod
-    def open(cls, root: Path, *parts: str, about: Mapping[str, Any], share: bool = False) -> FeatureStore:
+    def open(cls, root: Path, *parts: str, about: Mapping[str, Any]) -> FeatureStore:
         """Open the store for one way of encoding.
 
         Args:
             root: the folder of all stores.
             parts: what identifies the store: the fingerprint, device, batch size, ...
             about: what ``meta.json`` tells people about the store.
-            share: whether to share it at ``$COUNTERGROUND_FEATURES``.
-
-        Raises:
-            UsageError: the shared folder cannot be opened.
         """
         folder = root / hashlib.sha256("\n".join([_LAYOUT, *parts]).encode()).hexdigest()[:32]
         with suppress(OSError):
             os.utime(folder / "meta.json")  # what was used last is pruned last
-        return cls(folder, about, SharedFolder.chosen(folder.name) if share else None)
+        return cls(folder, about)
 
     def get(self, photo_ids: Sequence[str]) -> Block | None:
         """Return the block of exactly these photos, else one assembled from other shards, else None.
@@ -147,49 +141,15 @@ class FeatureStore:
             CounterGroundError: the file cannot be written.
         """
         data = _serialized(_Shard(_packed(photo_ids), block))
-        name = f"{_shard_name(photo_ids)}.safetensors"
-        self._keep(name, data)
-        if self._shared:
-            self._shared.write(name, data)
-
-    def share(self, blocks: Iterable[Sequence[str]]) -> None:
-        """Fetch those of these blocks that are shared and not here, and share those that are only here.
-
-        Raises:
-            CounterGroundError: the shared folder cannot be read.
-        """
-        if self._shared is None:
-            return
-        names = [f"{_shard_name(block)}.safetensors" for block in blocks]
-        here = {name for name in names if (self.folder / name).exists()}
-        for name, data in self._shared.read([name for name in names if name in self._shared.names - here]):
-            if _parsed(data) is not None:
-                self._keep(name, data)
-        for name in here - self._shared.names:
-            if read_shard(self.folder / name) is not None:
-                self._shared.write(name, (self.folder / name).read_bytes())
-
-    def flush(self) -> None:
-        """Wait until all that was stored is shared.
-
-        Raises:
-            CounterGroundError: the shared folder cannot be written.
-        """
-        if self._shared:
-            self._shared.flush()
-
-    def _keep(self, name: str, data: bytes) -> None:
         if not (self.folder / "meta.json").exists():
             self._describe()
         # A crash of the machine may damage the file: that is noticed, and the block is encoded again.
-        write_bytes(self.folder / name, data, sync=False)
+        write_bytes(self.folder / f"{_shard_name(photo_ids)}.safetensors", data, sync=False)
 
     def _describe(self) -> None:
         created = datetime.now(UTC).isoformat(timespec="seconds")
         text = json.dumps({**self._about, "created": created}, indent=2, ensure_ascii=False)
         write_text(self.folder / "meta.json", text + "\n")
-        if self._shared:
-            self._shared.write("meta.json", f"{text}\n".encode())
 
     def _read(self, name: str) -> _Shard | None:
         shard = _RECENT.get(self._number, name)

@@ -87,7 +87,6 @@ class NetworkClassifier(NetworkEncoder, Classifier):
             "preprocessing": preprocessing,
             "final_layer": _final_layer_note(final[0] if final else None, self.dtype),
             "libraries": versions,
-            "as_published": options.as_published,
             "warnings": list(description.get("warnings", [])),
         }
 

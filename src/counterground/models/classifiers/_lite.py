@@ -60,7 +60,7 @@ def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
             "architecture": spec,
             "weights": path.name,
             "training_data": "ImageNet-1K",
-            "warnings": options.warnings(),
+            "warnings": [],
         },
         configuration={"library": "efficientnet_lite_pytorch", "name": spec},
         libraries=("efficientnet_lite_pytorch", "torchvision"),

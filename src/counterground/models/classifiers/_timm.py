@@ -78,7 +78,7 @@ def _load(spec: str, options: LoadOptions) -> NetworkClassifier:
         imagenet_columns=labels.columns,
         description={
             **_description(source, configuration),
-            "warnings": [*warnings, *labels.warnings, *options.warnings()],
+            "warnings": [*warnings, *labels.warnings],
         },
         configuration=_configuration(source, settings),
         libraries=("timm", "torchvision"),

@@ -69,8 +69,7 @@ class NetworkTower(NetworkEncoder, ImageEncoder):
             "features": self.dim,
             "preprocessing": preprocessing,
             "libraries": versions,
-            "as_published": options.as_published,
-            "warnings": list(dict.fromkeys([*description.get("warnings", []), *options.warnings()])),
+            "warnings": list(description.get("warnings", [])),
         }
 
     def encode(self, batch: torch.Tensor) -> torch.Tensor:

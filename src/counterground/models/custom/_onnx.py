@@ -215,7 +215,6 @@ class OnnxClassifier(Classifier):
             "final_layer": f"as exported; {source.output}",
             "provider": "CPUExecutionProvider",
             "libraries": versions,
-            "as_published": options.as_published,
             "warnings": [*labels.warnings, *_warnings(options)],
         }
 
@@ -449,7 +448,7 @@ def _transform(source: OnnxSource, size: tuple[int, int]) -> Any:
 
 
 def _warnings(options: LoadOptions) -> list[str]:
-    warnings = options.warnings()
+    warnings: list[str] = []
     if options.precision != "fp32":
         warnings.append(
             f"An ONNX file runs in the precision it was written in, not in {options.precision} as requested."

@@ -198,7 +198,7 @@ def _description_of(made: Model) -> dict[str, Any]:
         raise UsageError(f"{made.spec}: the libraries of its description must be a dict.")
     # Without what an evaluation writes there itself; an author may keep a model, and its list of warnings.
     copied = {"warnings": list(warnings)} if "warnings" in given else {}
-    return {name: value for name, value in given.items() if name not in ("fast_decode", "head")} | copied
+    return {name: value for name, value in given.items() if name != "head"} | copied
 
 
 def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOptions) -> Model:
@@ -210,17 +210,12 @@ def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOption
     else:
         _check_encoder(made)
     description = made.description
-    published = bool(description.get("as_published", False))
     warnings = list(description.get("warnings", []))
     requested = (("device", made.device, options.device), ("precision", made.dtype, options.precision))
     for what, actual, wanted in requested:
         if seen and actual.removesuffix(":0") != wanted.removesuffix(":0"):
             warnings.append(f"{spec} is a ready model, whose {what} is {actual}, not {wanted} as requested.")
-    if published != options.as_published:
-        loaded = "was loaded" if published else "was not loaded"
-        requested_too = "which was not requested" if published else "as was requested"
-        warnings.append(f"{spec} is a ready model that {loaded} as published, {requested_too}.")
-    made.description = {**description, "as_published": published, "warnings": list(dict.fromkeys(warnings))}
+    made.description = {**description, "warnings": list(dict.fromkeys(warnings))}
     _check_json(made)
     return made
 
@@ -358,7 +353,7 @@ def _classifier(
         preprocess,
         class_names=labels.names,
         imagenet_columns=labels.columns,
-        description=_description(spec, network, *labels.warnings, *source.warnings, *options.warnings()),
+        description=_description(spec, network, *labels.warnings, *source.warnings),
         configuration=_configuration(network, source),
         libraries=("torchvision", "timm"),
         options=options,
@@ -442,11 +437,9 @@ class _WrappedDualEncoder(TorchDualEncoder):
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "preprocessing": preprocessing,
             "libraries": libraries,
-            "as_published": options.as_published,
             "warnings": [
                 *([] if scale is not None else ["The model has no logit_scale; 100 is assumed."]),
                 *whole.warnings,
-                *options.warnings(),
             ],
         }
         self.texts = TextEncoder(self.network, tokenizer, options.device)

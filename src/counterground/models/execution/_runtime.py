@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,7 +25,6 @@ RuntimeChoice = Literal["auto", "eager", "onnx", "compile"]
 Forward = Callable[["torch.Tensor"], Any]
 
 _OPSET = 17
-_FOLDED = "channels_last, folded batch norm"
 
 
 @dataclass(frozen=True)
@@ -37,58 +35,24 @@ class Runtime:
         name: name of the runtime, with all that decides its numbers; part of the model's fingerprint.
         start: returns the forward pass, given a network and a batch like those it will get. May raise
             anything.
-        choice: the ``--runtime`` that selects it; ``auto`` may pick any.
-        pays_after: seconds of encoding below which ``auto`` does not start it.
-        unless: name of a runtime that is not slower; if that one works, ``auto`` does not start this one.
+        choice: the ``--runtime`` that selects it.
     """
 
     name: str
     start: Callable[[torch.nn.Module, torch.Tensor], Forward]
-    choice: RuntimeChoice = "auto"
-    pays_after: float = 0.0
-    unless: str | None = None
+    choice: RuntimeChoice
 
 
-def runtimes_for(network: torch.nn.Module, device: str, precision: str) -> tuple[Runtime, ...]:
-    """Return the ways to run ``network`` on a device; those that start fastest come first."""
-    import torch
-
+def runtimes_for(device: str, precision: str) -> tuple[Runtime, ...]:
+    """Return the other ways to run a network on a device."""
     kind = device.partition(":")[0]
     if kind not in {"cpu", "cuda"}:
         return ()
-    found = []
-    convolutions = [type(layer) for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
-    if len(convolutions) > 1:  # a vision transformer has one, which cuts the patches
-        normalised = any(type(layer) is torch.nn.BatchNorm2d for layer in network.modules())
-        if normalised and torch.nn.Conv2d in convolutions:  # folding looks for these types and no others
-            found.append(Runtime(_FOLDED, _start_folded))
-        found.append(Runtime("channels_last", _start_channels_last, unless=_FOLDED))
+    found = [Runtime("torch.compile", _start_compiled, "compile")]
     if (kind, precision) == ("cpu", "fp32") and all(map(find_spec, ("onnx", "onnxruntime"))):
         name = f"onnxruntime {version('onnxruntime')}, opset {_OPSET}"
-        found.append(Runtime(name, _start_onnx, "onnx", pays_after=2))
-    # On the CPU it takes a minute to start and is not faster than ONNX Runtime.
-    pays_after = 60 if kind == "cuda" else math.inf
-    found.append(Runtime("torch.compile", _start_compiled, "compile", pays_after))
+        found.append(Runtime(name, _start_onnx, "onnx"))
     return tuple(found)
-
-
-def _start_channels_last(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
-    import torch
-
-    _require_pixels(batch)
-    own = own_layers(network)
-    for layer in own.modules():
-        for name, weights in layer.named_parameters(recurse=False):
-            if weights.ndim == 4:
-                last = weights.detach().contiguous(memory_format=torch.channels_last)
-                setattr(layer, name, torch.nn.Parameter(last, requires_grad=False))
-    return lambda batch: own(batch.contiguous(memory_format=torch.channels_last))
-
-
-def _start_folded(network: torch.nn.Module, batch: torch.Tensor) -> Forward:
-    from torch.fx.experimental.optimization import fuse
-
-    return _start_channels_last(fuse(own_layers(network), inplace=True), batch)
 
 
 def _start_compiled(network: torch.nn.Module, batch: torch.Tensor) -> Forward:

@@ -32,14 +32,11 @@ class SplitTransform:
         geometry: all that decides the crop, including library versions; models with the same one share it.
         crop: photo -> ``[3, h, w]`` uint8. Safe to call from threads; leaves the photo as it was.
         normalise: ``[n, 3, h, w]`` uint8 -> float32.
-        resized: pixels to which it resizes a photo's shorter side, or the larger of both if it sets both;
-            None if it does not resize, or does so in another way.
     """
 
     geometry: str
     crop: Callable[[Image.Image], torch.Tensor]
     normalise: Callable[[torch.Tensor], torch.Tensor]
-    resized: int | None = None
 
 
 def split_transform(transform: Any, *, rgb_first: bool = True) -> SplitTransform | None:
@@ -63,12 +60,10 @@ def split_transform(transform: Any, *, rgb_first: bool = True) -> SplitTransform
         return None
     versions = {name: version(name) for name in ("pillow", "torchvision")}
     parts = [["RGB"] if rgb_first else [], *(each for each in described if each or not rgb_first), versions]
-    sizes = [max(each[1]) for each in described[:1] if each and each[0] == "resize"]
     return SplitTransform(
         json.dumps(parts, sort_keys=True),
         partial(_crop, steps[:-2], rgb_first),
         partial(_normalise, steps[-1].mean, steps[-1].std),
-        sizes[0] if sizes else None,
     )
 
 

@@ -321,11 +321,9 @@ class Endpoint(Generative):
             "retries": source.retries,
             "price_per_call": source.price,
             "libraries": {},
-            "as_published": options.as_published,
             "warnings": [
                 "The model behind this address can change without notice, and no fingerprint would show it.",
                 *_unsafe(source, key),
-                *options.warnings(),
             ],
         }
 

@@ -37,7 +37,7 @@ def load_hf_classifier(source: HfSource, options: LoadOptions) -> NetworkClassif
             "architecture": type(model).__name__,
             "weights": weights_name(source),
             "training_data": None,
-            "warnings": [*labels.warnings, *options.warnings()],
+            "warnings": list(labels.warnings),
         },
         configuration={
             "library": "transformers",

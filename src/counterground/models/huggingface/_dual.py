@@ -82,7 +82,6 @@ class HfDualEncoder(TorchDualEncoder):
             "logit_scale": self.logit_scale,
             "logit_bias": bias,
             "libraries": libraries,
-            "as_published": options.as_published,
         }
         warn = self.description["warnings"].append
         self.texts = HfTextEncoder(self.network, tokenizer, how, options.device, warn=warn)
@@ -119,7 +118,7 @@ def load_hf_dual(source: HfSource, options: LoadOptions) -> HfDualEncoder:
             "activation": getattr(vision, "hidden_act", None),
             "activation_source": "config.json",
             "training_data": None,
-            "warnings": [*warnings, *options.warnings()],
+            "warnings": list(warnings),
         },
         options=options,
     )

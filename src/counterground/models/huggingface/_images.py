@@ -85,10 +85,8 @@ class HfTransform:
             return None
         shown = {key: value for key, value in settings.items() if key not in _NORMALISING}
         versions = {name: version(name) for name in ("pillow", "torch", "torchvision", "transformers")}
-        sizes = [size for size in (settings.get("size") or {}).values() if isinstance(size, int)]
-        resized = max(sizes) if sizes and settings.get("do_resize") else None
         geometry = json.dumps([shown, versions], sort_keys=True)
-        halves = SplitTransform(geometry, self._crop, self._normalise, resized)
+        halves = SplitTransform(geometry, self._crop, self._normalise)
         noise = Image.effect_noise((70, 50), 100).convert("RGB")
         try:
             crop = halves.crop(noise)

@@ -136,12 +136,11 @@ class Lvlm(Generative):
             libraries=libraries,
         )
         self.description = {
-            **self._describe(source, sharing, *options.warnings()),
+            **self._describe(source, sharing),
             "batching": batching,
             "preprocessing": settings["images"],
             "generation_settings": generation,
             "libraries": libraries,
-            "as_published": options.as_published,
         }
 
     def _describe(self, source: HfSource, sharing: str, *warned: str) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class NetworkEncoder(Encoder):
 
     @cached_property
     def runtimes(self) -> tuple[Runtime, ...]:
-        return runtimes_for(self.image_network, self.device, self.dtype)
+        return runtimes_for(self.device, self.dtype)
 
     def run_by(self, runtime: Runtime | None) -> None:
         if runtime == self._runtime:

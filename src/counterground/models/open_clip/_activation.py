@@ -25,7 +25,7 @@ class Activation:
         name: architecture without the ``-quickgelu`` suffix, which OpenCLIP's tables are keyed by.
         tag: pretrained tag as OpenCLIP spells it.
         quick_gelu: True for QuickGELU, False for GELU.
-        trained_quick_gelu: the same for the weights as trained; differs only under ``as_published``.
+        trained_quick_gelu: the same for the weights as trained; differs only with ``?as_published``.
         warnings: sentences for the description.
     """
 
@@ -52,7 +52,7 @@ def resolve_activation(name: str, tag: str, *, as_published: bool = False) -> Ac
     Args:
         name: OpenCLIP architecture, with or without ``-quickgelu``.
         tag: OpenCLIP pretrained tag.
-        as_published: load ViT-B/32 LAION400M with GELU, as the paper apparently did.
+        as_published: build ViT-B/32 LAION400M with GELU, as the paper apparently did.
 
     Raises:
         UsageError: OpenCLIP knows no such architecture or no such tag for it.

@@ -23,6 +23,7 @@ from counterground.models.networks import TorchDualEncoder, checked_scale, image
 from counterground.models.open_clip._activation import activation_name, base_name, resolve_activation
 from counterground.models.open_clip._source import (
     CONFIG_NAME,
+    OpenClipSource,
     find_open_clip,
     folder_configuration,
     folder_weights,
@@ -47,7 +48,8 @@ class OpenClipEncoder(TorchDualEncoder):
         tokenizer: list of texts -> tokens.
         configuration: what the model was built from, JSON-ready; enters the fingerprint.
         description: what is known of the weights; completed here.
-        options: load options; ``as_published`` keeps the library's order, resizing before conversion to RGB.
+        options: load options.
+        as_published: keep the library's order, resizing before conversion to RGB.
 
     Raises:
         CounterGroundError: the logit scale of the weights is not a positive number.
@@ -62,11 +64,12 @@ class OpenClipEncoder(TorchDualEncoder):
         configuration: dict[str, Any],
         description: dict[str, Any],
         options: LoadOptions,
+        as_published: bool,
     ) -> None:
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
         self.spec, self.device, self.dtype = spec, options.device, options.precision
-        self.convert_rgb_first = not options.as_published
+        self.convert_rgb_first = not as_published
         settings = dict(model.visual.preprocess_cfg)
         self.transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
         self.split = split_transform(self.transform, rgb_first=self.convert_rgb_first)
@@ -90,7 +93,6 @@ class OpenClipEncoder(TorchDualEncoder):
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "preprocessing": preprocessing,
             "libraries": libraries,
-            "as_published": options.as_published,
             "warnings": list(description.get("warnings", [])),
         }
         warn = self.description["warnings"].append
@@ -99,7 +101,7 @@ class OpenClipEncoder(TorchDualEncoder):
 
 
 def load_open_clip(spec: str, options: LoadOptions) -> OpenClipEncoder:
-    """Load ``open_clip:ARCH/TAG``, ``open_clip:DIR`` or ``open_clip:NAME@FILE``.
+    """Load ``open_clip:ARCH/TAG``, ``open_clip:DIR`` or ``open_clip:NAME@FILE``; also ``?as_published``.
 
     Raises:
         UsageError: unknown name, tag, folder or file.
@@ -107,14 +109,19 @@ def load_open_clip(spec: str, options: LoadOptions) -> OpenClipEncoder:
     """
     source = find_open_clip(spec)
     if source.folder is not None:
-        return load_folder(spec, source.folder, options)
+        return load_folder(spec, source.folder, options, as_published=source.as_published)
     if source.file is not None:
-        return _load_file(spec, source.name, source.file, options)
-    return _load_tag(spec, source.name, source.tag, options)
+        return _load_file(spec, source, source.file, options)
+    return _load_tag(spec, source, options)
 
 
 def load_folder(
-    spec: str, folder: Path, options: LoadOptions, *, training_data: str | None = None
+    spec: str,
+    folder: Path,
+    options: LoadOptions,
+    *,
+    training_data: str | None = None,
+    as_published: bool = False,
 ) -> OpenClipEncoder:
     """Load a folder that holds ``open_clip_config.json`` and weights (.safetensors preferred).
 
@@ -142,6 +149,7 @@ def load_folder(
                 "warnings": resampled(weights, _held_shapes(weights), model.state_dict()),
             },
             options=options,
+            as_published=as_published,
         )
 
 
@@ -161,11 +169,11 @@ def _configured_by(spec: str, path: Path) -> Iterator[None]:
         ) from error
 
 
-def _load_tag(spec: str, name: str, tag: str, options: LoadOptions) -> OpenClipEncoder:
+def _load_tag(spec: str, source: OpenClipSource, options: LoadOptions) -> OpenClipEncoder:
     import open_clip
     from open_clip.pretrained import download_pretrained
 
-    activation = resolve_activation(name, tag, as_published=options.as_published)
+    activation = resolve_activation(source.name, source.tag, as_published=source.as_published)
     weights_cfg = open_clip.get_pretrained_cfg(activation.name, activation.tag)
     hub = bool(weights_cfg.get("hf_hub"))
     with fetching(spec, offline=options.offline, remedy=_REMEDY, hub=hub):
@@ -197,12 +205,14 @@ def _load_tag(spec: str, name: str, tag: str, options: LoadOptions) -> OpenClipE
             "warnings": activation.warnings,
         },
         options=options,
+        as_published=source.as_published,
     )
 
 
-def _load_file(spec: str, name: str, path: Path, options: LoadOptions) -> OpenClipEncoder:
+def _load_file(spec: str, source: OpenClipSource, path: Path, options: LoadOptions) -> OpenClipEncoder:
     import open_clip
 
+    name = source.name
     model_cfg = open_clip.get_model_config(name)
     quick_gelu = bool(model_cfg.get("quick_gelu", False))
     other = base_name(name) if quick_gelu else f"{name}-quickgelu"
@@ -228,6 +238,7 @@ def _load_file(spec: str, name: str, path: Path, options: LoadOptions) -> OpenCl
             "warnings": [warning, *differing, *resampled(path, _held_shapes(path), model.state_dict())],
         },
         options=options,
+        as_published=source.as_published,
     )
 
 

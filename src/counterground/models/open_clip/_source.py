@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import given_path, is_file, is_folder
+from counterground.models._family import read_options
 from counterground.models._weights import check_depth, read_json, split_file
 from counterground.models.open_clip._activation import base_name, resolve_activation
 
@@ -27,21 +28,34 @@ _WEIGHT_NAMES = (
 
 @dataclass(frozen=True)
 class OpenClipSource:
-    """Where an OpenCLIP model comes from: a folder, a file for architecture ``name``, or ``name``/``tag``."""
+    """Where an OpenCLIP model comes from: a folder, a file for architecture ``name``, or ``name``/``tag``.
+
+    ``as_published``: loaded as the paper apparently did, with its activation and the library's order
+    of resizing and converting to RGB.
+    """
 
     name: str = ""
     tag: str = ""
     folder: Path | None = None
     file: Path | None = None
+    as_published: bool = False
 
 
 def find_open_clip(spec: str) -> OpenClipSource:
-    """Return what follows ``open_clip:``: ARCH/TAG, DIR or NAME@FILE.
+    """Return what follows ``open_clip:``: ARCH/TAG, DIR or NAME@FILE, maybe with ``?as_published``.
 
     Raises:
-        UsageError: unknown name, tag, folder or file.
+        UsageError: unknown name, tag, folder, file or option.
         CounterGroundError: the folder's configuration is broken.
     """
+    place, _, query = spec.partition("?")
+    options = read_options(spec, query, ("as_published",))
+    if options.get("as_published") is not None:
+        raise UsageError(f"{spec}: ?as_published takes no value.")
+    return replace(_find(place), as_published="as_published" in options)
+
+
+def _find(spec: str) -> OpenClipSource:
     rest = spec.partition(":")[2]
     architecture, slash, tag = rest.rpartition("/")
     # No architecture begins like a path, and OpenCLIP takes seconds to import.

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from counterground.cli._help import Command, Option
+from counterground.cli._help import Command
 from counterground.cli._options import class_option, contrast_option, out_option, refuse_given
 
 
@@ -51,8 +51,6 @@ from counterground.cli._options import class_option, contrast_option, out_option
 @click.option(
     "--benchmark",
     "photos",
-    cls=Option,
-    formerly=["--photos"],
     metavar="BENCHMARK",
     help="Benchmark with the photos of figure 1.",
 )

@@ -25,7 +25,6 @@ from counterground.paper.figures._material import (
     Outcome,
     distinct_notes,
     own,
-    stamp,
 )
 from counterground.paper.figures._points import PHOTOS, own_points, paper_points
 from counterground.paper.figures._style import (
@@ -121,8 +120,6 @@ def _measured(mine: pl.DataFrame) -> str:
     prompts = mine.filter(family="clip")["prompts"].drop_nulls().unique(maintain_order=True).to_list()
     if any(each != _ONE_PROMPT for each in prompts):
         caption += f" Prompts of these CLIPs: {', '.join(prompts)}; printed bars have one prompt."
-    if mine["as_published"].any():
-        caption += " Filled diamonds: loaded as published."
     return caption
 
 
@@ -215,12 +212,12 @@ def _own_panels(
 
 
 def _panel_title(part: pl.DataFrame, fixed: str, parts: Sequence[pl.DataFrame]) -> str:
-    """Return what its models share, the settings in which similar panels differ, and how they were loaded."""
+    """Return what its models share, and the settings in which similar panels differ."""
     alike = [other for other in parts if other[fixed][0] == part[fixed][0]]
     differ = [name for name in _ASKED if len({other[name][0] for other in alike}) > 1]
-    values = [str(part[name][0]) for name in differ if name != "as_published" and part[name][0] is not None]
+    values = [str(part[name][0]) for name in differ if part[name][0] is not None]
     extra = f" ({', '.join(values)})" if values else ""
-    return f"{part[fixed][0]}{extra}{stamp(part['as_published'][0])}"
+    return f"{part[fixed][0]}{extra}"
 
 
 def _distinct_panel(
@@ -310,11 +307,10 @@ def _draw_measured(axes: Axes, panel: Panel, mine: pl.DataFrame) -> None:
                 reach = None
                 if low is not None and high is not None:  # rounding may put the value beyond an end
                     reach = [[max(value - low, 0)], [max(high - value, 0)]]
-                inside = INK if row["as_published"] else "white"
                 drawn = axes.errorbar(
-                    x, value, reach, fmt="D", markersize=3, color=INK, markerfacecolor=inside, elinewidth=0.7
+                    x, value, reach, fmt="D", markersize=3, color=INK, markerfacecolor="white", elinewidth=0.7
                 )
-                drawn.set_label(f"measured{stamp(row['as_published'])}")
+                drawn.set_label("measured")
 
 
 def _limit(axes: Axes, panels: Sequence[Panel], mine: pl.DataFrame | None, text: float) -> None:

@@ -25,7 +25,6 @@ from counterground.paper.figures._material import (
     Outcome,
     distinct_notes,
     own,
-    stamp,
 )
 from counterground.paper.figures._points import families
 from counterground.paper.figures._style import (
@@ -239,7 +238,6 @@ def _own_drops(
     panels = [
         (
             shorten(model.label, TITLE[PAGE] - 20 * (1 + (len(places) > 1)))
-            + stamp(model.setting.as_published)
             + (f" ({shorten(place, 30)})" if len(places) > 1 else ""),
             family_colour(family.get(model.setting.model, "other")),
             order.select("name").join(frame, on="name", how="left", maintain_order="left"),

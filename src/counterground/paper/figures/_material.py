@@ -90,11 +90,6 @@ def own(stem: str, place: int = 0) -> str:
     return f"{stem}-own{f'-{place + 1}' if place else ''}"
 
 
-def stamp(as_published: bool | None) -> str:
-    """Return the mark that every output gives models loaded the way the paper apparently loaded them."""
-    return " (as published)" if as_published else ""
-
-
 def distinct_notes(frame: pl.DataFrame) -> tuple[str, ...]:
     """Return the notes on the rows that were drawn, each once."""
     return tuple(frame["note"].drop_nulls().unique(maintain_order=True).to_list())

@@ -11,7 +11,7 @@ from PIL import Image
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.metrics import GROUPS, in_setting
-from counterground.paper.figures._material import Absent, Drawing, Material, Outcome, own, stamp
+from counterground.paper.figures._material import Absent, Drawing, Material, Outcome, own
 from counterground.paper.figures._style import COLUMN, PAGE, SMALL, family_colour, new_figure
 from counterground.photos import UnreadablePhoto, load_photo
 from counterground.reporting._photos import PhotoSource, built_in_benchmarks, photo_sources
@@ -83,7 +83,7 @@ def draw_panel(material: Material) -> list[Outcome]:
     groups = "of the common and the counter group" if words.is_drop else f"on {words.left} and {words.right}"
     caption = f"{name}: photos {groups}"
     if model:
-        label = f"{model[1].label}{stamp(model[1].setting.as_published)}"
+        label = f"{model[1].label}"
         caption += f", with the accuracy of {label} and, under each photo, its answer"
         caption += "" if material.class_name else f". This is the class with the largest {words.noun}"
     caption += "."

@@ -5,12 +5,11 @@ from __future__ import annotations
 import polars as pl
 
 from counterground.metrics import SETTING
-from counterground.paper.figures._material import Material, stamp
+from counterground.paper.figures._material import Material
 from counterground.paper.figures._style import shorten
 from counterground.published import SettingName
 
-# Without the way models were loaded, which is stamped on every name.
-_DIFFERING = (*(name for name in SETTING if name != "as_published"), "source")
+_DIFFERING = (*SETTING, "source")
 _LONGEST = 40
 PHOTOS = ("benchmark_version", "label_space", "comparable")
 """Models that agree in these columns may be drawn in one figure."""
@@ -47,7 +46,8 @@ def _shown(points: pl.DataFrame) -> pl.DataFrame:
     shown = []
     for row in points.iter_rows(named=True):
         alike = points.filter(pl.col("label") == row["label"])
-        differ = [row[name] for name in _DIFFERING if alike[name].n_unique() > 1]
+        names = [name for name in _DIFFERING if alike[name].n_unique() > 1]
+        differ = [row[name] for name in names or ["model"] if alike[name].n_unique() > 1]
         extra = f" ({', '.join(str(value) for value in differ if value is not None)})" if differ else ""
-        shown.append(shorten(f"{row['label']}{extra}", _LONGEST) + stamp(row["as_published"]))
+        shown.append(shorten(f"{row['label']}{extra}", _LONGEST))
     return points.with_columns(shown=pl.Series(shown, dtype=pl.String))

@@ -25,7 +25,6 @@ from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import (
     Benchmark,
     Discovered,
-    as_written,
     benchmark_of_frame,
     describe_gaps,
 )
@@ -90,13 +89,13 @@ def unpack_samples(
         CounterGroundError: a path that leaves the folder or occurs twice, a photo that does not match its
             ``photo_id``, a sample without a class, named numbers but no number, or more than 64 GiB.
     """
-    return _unpacked(samples, draft, space, named=named)[0]
+    return _unpacked(samples, draft, space, named=named)
 
 
 def _unpacked(
     samples: Iterable[Sample], draft: Path, space: LabelSpace | None, *, named: bool = False
-) -> tuple[Benchmark, pl.DataFrame]:
-    """Return the benchmark of all samples, and the manifest as they have it."""
+) -> Benchmark:
+    """Return the benchmark of all samples."""
     into = draft / "photos"
     rows: list[dict[str, Any]] = []
     # Names and numbers of classes by the list that names them, which is kept so that no other gets its id.
@@ -120,8 +119,8 @@ def _unpacked(
         )
     for _, classes in numbered.values():
         refuse_shared_names(classes)
-    found, frame = _benchmark(rows, into, space)
-    return found.described(notes=(*_note_absent(list(numbered.values())), *found.notes)), frame
+    found = _benchmark(rows, into, space)
+    return found.described(notes=(*_note_absent(list(numbered.values())), *found.notes))
 
 
 def _note_absent(numbered: Sequence[tuple[Sequence[str], Iterable[tuple[str, int]]]]) -> tuple[str, ...]:
@@ -229,9 +228,7 @@ def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = Fal
         raise odd from error
 
 
-def _benchmark(
-    rows: list[dict[str, Any]], into: Path, space: LabelSpace | None
-) -> tuple[Benchmark, pl.DataFrame]:
+def _benchmark(rows: list[dict[str, Any]], into: Path, space: LabelSpace | None) -> Benchmark:
     schema = MANIFEST_SCHEMA | (QUESTION_SCHEMA if any("options" in row for row in rows) else {})
     if space is None:
         del schema["class_index"]
@@ -244,10 +241,10 @@ def _benchmark(
         ]
     )
     if space is None:
-        return benchmark_of_frame(frame, into, ""), frame
+        return benchmark_of_frame(frame, into, "")
     frame, notes = as_attributes(frame)
     found = Benchmark("", into, frame, space)
-    return found.described(notes=(*notes, *describe_gaps(found))), frame
+    return found.described(notes=(*notes, *describe_gaps(found)))
 
 
 def _further(name: str, values: list[Any]) -> pl.Series:
@@ -462,7 +459,7 @@ def _fill(source: _ShardFolder, draft: Path) -> None:
     space_file = source.folder / LABEL_SPACE_FILE
     space = LabelSpace.load(space_file) if space_file.is_file() else None
     try:
-        found, frame = _unpacked(_samples(source), draft, space, named=source.given_names is not None)
+        found = _unpacked(_samples(source), draft, space, named=source.given_names is not None)
     except CounterGroundError as error:
         raise CounterGroundError(f"{source.folder}: {error}") from error
     if source.description is not None:
@@ -471,14 +468,11 @@ def _fill(source: _ShardFolder, draft: Path) -> None:
         design = Design.from_json(source.description.get("design"))
         found = _with_empty_numbers(found, design)
         found = found.described(name=name, notes=notes, discovery=discovery, design=design)
-        version = str(source.description["version"])
-        checked = as_written(found, frame, version) if space is not None or found.version == version else None
-        if checked is None:
+        if found.version != str(source.description["version"]):
             raise CounterGroundError(
                 f"The photos in {source.folder} are not those that {BENCHMARK_FILE} was written for:"
                 " export the benchmark again."
             )
-        found = checked
     write_benchmark(found, draft)
 
 

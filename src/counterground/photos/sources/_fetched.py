@@ -29,7 +29,6 @@ from counterground.text import counted
 
 _LIMITS = {"requests": (Limit(MINUTE, 1200),)}  # to one host, by all processes of a user
 _AGAIN = "; the next time it is asked for again"
-_OFFLINE = "not fetched: --offline forbids using the network"  # earlier versions noted it as permanent
 _LONGEST_HOST = 253  # characters
 _SHORT = 1024  # bytes: longer than any file of `photo_missing`
 
@@ -76,9 +75,6 @@ def fetch_photos(urls: Sequence[str], *, show_progress: bool) -> FetchedPhotos:
         ):
             _PhotoLoop(wanted, DownloadSettings(), budgets, bar.advance).run()
     why |= {task.url: _why_missing(task.payload) for task in wanted}
-    for url, path in zip(urls, paths, strict=True):
-        if (reason := why[url]) is not None:
-            _note_missing(folder / path, url, reason)  # earlier versions wrote the reason alone
     missing = [f"{without_query(url)}: {reason}" for url, reason in why.items() if reason is not None]
     if len(missing) == len(urls):
         raise CounterGroundError(f"None of {counted(len(urls), 'photo')} could be fetched; {missing[0]}.")
@@ -205,4 +201,4 @@ def _why_missing(file: Path) -> str | None:
 
 
 def _is_wanted(reason: str | None) -> bool:
-    return reason is not None and (reason.endswith(_AGAIN) or reason == _OFFLINE)
+    return reason is not None and reason.endswith(_AGAIN)

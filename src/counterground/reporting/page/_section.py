@@ -523,15 +523,7 @@ def _sides(models: Sequence[ModelScores], words: Words) -> Forest | None:
 
 
 def _warnings(runs: Sequence[Run]) -> list[str]:
-    found = []
-    published = [run.info.as_published for run in runs]
-    for run, name in zip(runs, run_names(runs), strict=True):
-        info = run.info
-        if info.as_published:
-            note = info.loading_note("" if all(published) else name)
-            found.append(f"{note} Do not quote these figures as the models' own.")
-        found += info.all_warnings
-    return unique(found)
+    return unique(text for run in runs for text in run.info.all_warnings)
 
 
 def _setting(run: Run, texts: Sequence[str]) -> str:
@@ -546,6 +538,5 @@ def _setting(run: Run, texts: Sequence[str]) -> str:
         space = "Questions with options of their own"
     elif info.options:
         space = f"{names.candidates} options per question ({names.name})"
-    loading = ", legacy loading (as in the paper)" if info.as_published else ""
     read = "".join(f", {name} {getattr(info, name)}" for name in texts)
-    return f"{space}{read}{loading}"
+    return f"{space}{read}"

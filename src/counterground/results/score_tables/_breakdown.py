@@ -13,7 +13,6 @@ from counterground.results._model_scores import TITLES, setting_text
 from counterground.results._numbers import Estimate, count
 from counterground.results._run import Run, join_frames
 from counterground.results._scores_table import (
-    loading_stamp,
     varying_settings,
     with_run_names,
 )
@@ -82,7 +81,7 @@ class BreakdownView(TableView):
         columns.append(Column("n", True, "Photos."))
         cells = []
         for row in rows.iter_rows(named=True):
-            heads = [row["model"], *(setting_text(name, row[name]) for name in settings)]
+            heads = [row["model"], *(setting_text(row[name]) for name in settings)]
             found = Estimate.of(row)
             figures = [Cell(found.text, found.interval)]
             figures += [] if over_photos else [Cell(count(row["classes"]))]
@@ -91,7 +90,6 @@ class BreakdownView(TableView):
         where = "on the background" if values == ["background"] else "there"
         over = "the photos of the cell" if over_photos else f"the classes that have photos {where}"
         caption = f"Percent; 95 % intervals. Accuracy is averaged over {over}."
-        caption += loading_stamp(rows["as_published"])
         return Table(columns, cells, caption, heads=1 + len(settings), grouped=True)
 
 

@@ -13,7 +13,6 @@ from counterground.results._model_scores import TITLES, ModelScores, corrected_d
 from counterground.results._numbers import count, p_value
 from counterground.results._run import Run, join_scores
 from counterground.results._scores_table import (
-    loading_stamp,
     one_sided_note,
     score_rows,
     with_run_names,
@@ -74,12 +73,9 @@ class ContrastScores(TableView):
         corrected = "" if self.by_class else " p of no difference, Holm-corrected over these models."
         about = f"Percent; difference in points; 95 % intervals for other photos.{corrected}"
         models = [] if self.by_class or self.contrast != DROP else regroup(self.scores)
-        stamp = loading_stamp(self.scores["as_published"])
-        return (
-            " ".join([f"{self.contrast}.", about, *(() if self.by_class else self.notes)])
-            + one_sided_note(models)
-            + stamp
-        )
+        return " ".join(
+            [f"{self.contrast}.", about, *(() if self.by_class else self.notes)]
+        ) + one_sided_note(models)
 
 
 def contrast_titles(contrast: Contrast) -> tuple[str, str, str]:

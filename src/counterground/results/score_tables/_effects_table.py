@@ -13,7 +13,6 @@ from counterground.results._model_scores import TITLES, setting_text
 from counterground.results._numbers import NOTHING, Estimate, count, p_value
 from counterground.results._run import Run, join_frames
 from counterground.results._scores_table import (
-    loading_stamp,
     varying_settings,
     with_run_names,
 )
@@ -108,7 +107,7 @@ class EffectScores(TableView):
             lines.append("Shares of foregrounds on several backgrounds are for these backgrounds.")
         if self._lacks_other_classes():
             lines.append("“Wrong on any” leaves out foregrounds that are on no background of another class.")
-        return " ".join(lines) + loading_stamp(self.rows["as_published"])
+        return " ".join(lines)
 
     def _lacks_other_classes(self) -> bool:
         """Whether some foregrounds of the flips have no background of another class."""
@@ -139,7 +138,7 @@ class EffectScores(TableView):
 def _head(row: dict[str, Any], name: str) -> Cell:
     if name in ("model", "class_name"):
         return Cell(row[name] or "all")
-    return Cell(setting_text(name, row[name]))
+    return Cell(setting_text(row[name]))
 
 
 def _figures(row: dict[str, Any]) -> list[Cell]:

@@ -110,8 +110,7 @@ def _check_benchmark(runs: Sequence[Run], dataset: str) -> None:
 def _notes(result: ModelResult, figure: Estimate) -> str:
     info, setting = result.run.info, result.scores.setting
     given = [name for name in setting._fields[1:] if getattr(setting, name)]
-    words = {"as_published": "loaded"}
-    how = ", ".join(f"{words.get(name, name.replace('_', ' '))} {setting.text(name)}" for name in given)
+    how = ", ".join(f"{name.replace('_', ' ')} {setting.text(name)}" for name in given)
     interval = f"95 % interval {figure.interval} %" if figure.interval else "no interval"
     clusters = "" if figure.clusters is None else f" in {count(figure.clusters)} clusters"
     return one_line(

@@ -205,7 +205,7 @@ def _section(result: ModelResult) -> str:
         f"{markdown(headline(result.scores))}.",
         "\n".join(["| | value | 95 % interval |", "| :--- | ---: | ---: |", *rows]),
         f"{_meaning(result)}{_conditions(result)}",
-        _bullets("Limits", [*filter(None, [info.loading_note()]), *info.benchmark.notes]),
+        _bullets("Limits", info.benchmark.notes),
         _bullets("Warnings", info.with_models([result.record.name]).all_warnings),
         _repeat(result),
         f"The method is that of Wang et al., NeurIPS 2024 ([arXiv 2403.11497]({PAPER})).",

@@ -36,7 +36,7 @@ class Decide(Sent):
     """A decision.
 
     ``mask`` is the PNG of a redrawn mask in base64, None for the other verdicts. ``judged`` is the SHA-256 of
-    the mask that was on screen; a page of an earlier version does not say it, and the present one counts.
+    the mask that was on screen.
     """
 
     kind: Literal["decide"]
@@ -45,7 +45,7 @@ class Decide(Sent):
     path: Text
     verdict: Literal["accepted", "rejected", "redrawn"]
     mask: _Base64 | None
-    judged: _Digest | None = None
+    judged: _Digest | None
 
 
 class Undo(Sent):
