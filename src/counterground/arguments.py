@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAda
 from pydantic.dataclasses import dataclass as validated_dataclass
 
 from counterground.errors import UsageError, did_you_mean
-from counterground.reading import given_path
+from counterground.files import given_path
 
 Given = ParamSpec("Given")
 R = TypeVar("R")
