@@ -131,6 +131,7 @@ def _check_command(words: list[str]) -> None:
             _check_ours(rest)
         case ["make", *rest]:
             targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            targets += [f"test-{room.name}" for room in (ROOT / "tests").iterdir()]
             assert {word for word in rest if "=" not in word} <= set(targets), words
         case ["python" | "python3" | ".venv/bin/python", "-m", module, *_]:
             assert module == "venv" or importlib.util.find_spec(module), module
