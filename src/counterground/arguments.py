@@ -89,17 +89,15 @@ def checked_fields(kind: type[R]) -> type[R]:
         try:
             init(self, *given, **named)
         except ValidationError as error:
-            raise _usage_error(error, *names) from None
+            place = error.errors()[0]["loc"][0]
+            raise _usage_error(error, names[place] if isinstance(place, int) else place) from None
 
     made.__init__ = checking
     return made  # type: ignore[no-any-return]
 
 
-def _usage_error(error: ValidationError, *names: str) -> UsageError:
-    """Return it in one line; ``names`` are those of arguments by position."""
+def _usage_error(error: ValidationError, where: str) -> UsageError:
     problem = error.errors(include_url=False)[0]
-    place = next(iter(problem["loc"]), 0)
-    where = names[place] if isinstance(place, int) else place
     known = re.findall(r"'([^']*)'", problem["msg"]) if problem["type"] == "literal_error" else ()
     given = problem["input"]
     says = problem["msg"].replace("Input should be", f"{where} must be").replace("Input", where)

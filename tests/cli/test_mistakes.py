@@ -114,9 +114,8 @@ MISTAKES = [
     (f"{EVALUATE} --aliases damaged.json", 2, "damaged.json is not JSON", '{"ice bear": ["polar bear"]}'),
     (f"{EVALUATE} --device tpu", 2, "'tpu'", "auto, cpu, cuda, mps"),
     (f"{EVALUATE} --batch-size 0", 2, "'--batch-size'", "x>=1"),
-    (f"{EVALUATE} --batch-size 99999999999", 2, "not 99999999999", "from 1 to 65,536"),
+    (f"{EVALUATE} --batch-size 99999999999", 2, "not 99999999999", "equal to 65536"),
     (f"{EVALUATE} --limit 0", 2, "'--limit'", "x>=1"),
-    (f"{EVALUATE} --limit 1{400 * '0'}", 2, "limit", "too large"),
     # where the run is written
     ("evaluate photos -m MODEL -o photos", 2, "photos is the benchmark", "choose another folder"),
     (
@@ -150,10 +149,9 @@ MISTAKES = [
     ("plan --drop 90", 2, "cannot drop by 90 points", "80.0 % on common photos"),
     ("plan --drop 10 --clusters 2", 2, "not 2", "At least 4 clusters"),
     ("plan --drop 10 --cluster-size 999", 2, "not 999", "1 to 400 photos"),
-    ("plan --drop 10 --icc 2", 2, "not 2", "from 0 to below 1"),
+    ("plan --drop 10 --icc 2", 2, "not 2", "less than 1"),
     ("plan --drop 10 --clusters 9223372036854775808", 2, "clusters", "No more than 10,000,000"),
-    (f"plan --drop 10 --classes 1{400 * '0'}", 2, "classes", "too large"),
-    ("plan --drop 10 --price -1", 2, "--price", "from 0 to"),
+    ("plan --drop 10 --price -1", 2, "price", "equal to 0"),
     ("plan --drop 10 --against MODEL", 2, "--against", "needs a pilot RUN"),
     ("plan photos --drop 10", 1, "photos is not a run folder", "`counterground evaluate`"),
     ("plan run --drop 10 --classes 9", 2, "--classes is for planning without a RUN", "leave out one"),
@@ -173,7 +171,6 @@ MISTAKES = [
     # discover
     ("discover photos -o out", 2, "'--referee'", "`counterground discover --help`"),
     (f"{DISCOVER} --min-drop 200", 2, "200 points", "below 100"),
-    (f"{DISCOVER} --min-photos 1{400 * '0'}", 2, "min_photos", "too large"),
     (f"{DISCOVER} --split thirds", 2, "'thirds'", "'half', 'swap', 'none'"),
     ("discover photos --referee MODEL -o photos/pairs", 2, "lies in the benchmark", "choose another folder"),
     ("discover photos --referee MODEL -o run", 2, "not a discovery", "choose an empty or a new folder"),

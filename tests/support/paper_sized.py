@@ -22,7 +22,7 @@ OPEN_CLIP_REFEREE = "open_clip:ViT-B-32/laion400m_e31"
 
 
 def clip_record(spec, *, parameters=151_277_313, data="LAION-2B"):
-    architecture, _, tag = spec.partition(":")[2].partition("/")
+    architecture, _, tag = spec.partition("?")[0].partition(":")[2].partition("/")
     description = {
         "architecture": architecture,
         "weights": tag,

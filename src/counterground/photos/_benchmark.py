@@ -89,7 +89,8 @@ class Discovered:
         """
         if content.get("referee") is None:
             return None
-        values = {field.name: content[field.name] for field in fields(cls)}
+        known = {"fingerprints": (), **content}  # the record of a run has them with its models
+        values = {field.name: known[field.name] for field in fields(cls)}
         several = {name: tuple(values[name]) for name in ("earlier_referees", "committee", "fingerprints")}
         return cls(**{**values, **several})
 
