@@ -326,7 +326,7 @@ def test_drops_by_chance_have_a_range_and_are_inflated_only_where_pairs_were_cho
 def test_a_drop_that_narrowly_exceeds_chance_is_said_to_be_inflated_perhaps():
     found, _ = find_pairs(draw(3, effect=0.4), intervals=False)
     said = {}
-    for p in (0.001, 0.0019, 0.002, 0.03, 0.049, 0.05, 0.5, None):
+    for p in (0.001, 0.0019, 0.002, 0.03, 0.049, 0.05, 0.5):
         narrow = replace(found, held_out_by_chance=replace(found.held_out_by_chance, p=p))
         assert narrow.may_be_inflated == (p in (0.002, 0.03, 0.049))
         for split in ("half", "swap", "none"):

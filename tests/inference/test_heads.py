@@ -56,8 +56,8 @@ def test_a_damaged_head_is_built_again(tiny_clip, tmp_path):
     first = build_head(model, space, space.names, ["{}"], tmp_path)
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
-    for place in (len(whole) // 2, len(whole) - 40):  # among the numbers
-        file.write_bytes(whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :])
+    for damaged in (whole[:-10], b""):
+        file.write_bytes(damaged)
         again = build_head(model, space, space.names, ["{}"], tmp_path)
         assert np.array_equal(
             again.scores(np.eye(model.dim, dtype=np.float32)),

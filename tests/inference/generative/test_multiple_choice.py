@@ -323,7 +323,7 @@ def test_options_are_drawn_from_the_label_space_by_photo(few, llava, tmp_path):
     assert set(two.predictions["label_space"]) == {"imagenet, 2 options"}
     assert two.predictions["true_rank"].max() == 1
     assert run.predictions["true_rank"].max() <= 3
-    with pytest.raises(UsageError, match="2 to 26 options, not 27"):
+    with pytest.raises(UsageError, match=r"^options must be .*, not 27"):
         Settings(options=27)
     command = repeat_command(run)
     assert "--label-space imagenet" in command
