@@ -39,7 +39,7 @@ demo: $(INSTALLED)  ## discover -> evaluate -> report on the built-in photos; wr
 studies: $(INSTALLED)  ## a slice of each study, in studies/
 	rm -rf studies
 	for study in theory multicoloredmnist coloredcoco; do \
-	  $(BIN)/counterground study $$study --quick --out studies/$$study || exit 1; done
+	  $(BIN)/counterground paper study $$study --quick --out studies/$$study || exit 1; done
 
 # Processes that tests start find modules compiled.
 test test-browser test-slow test-% coverage: export PYTHONDONTWRITEBYTECODE :=

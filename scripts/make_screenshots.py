@@ -91,7 +91,17 @@ def make_report(folder: Path) -> Path:
 @contextmanager
 def serve(pool: Path, *options: str) -> Iterator[str]:
     """Run the server and yield the link of the annotator."""
-    command = [sys.executable, "-m", "counterground", "label", str(pool), "--no-open", "--annotator", "ann"]
+    command = [
+        sys.executable,
+        "-m",
+        "counterground",
+        "data",
+        "label",
+        str(pool),
+        "--no-open",
+        "--annotator",
+        "ann",
+    ]
     with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         try:
             assert process.stdout is not None

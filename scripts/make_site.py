@@ -196,10 +196,13 @@ def reference(site: Site) -> None:
         "# Commands\n",
         "Generated from the commands themselves; `counterground COMMAND --help` prints the same.\n",
     ]
-    for heading, names in counterground.headings.items():
+    known = [name for names in counterground.headings.values() for name in names]
+    groups = [name for name in counterground.list_commands(top) if name not in known]
+    for heading, names in [*counterground.headings.items(), ("Groups of commands", groups)]:
         lines += [f"## {heading}\n"]
         for name in names:
-            command = counterground.commands[name]
+            command = counterground.find(name)
+            assert command is not None
             first = " ".join(_paragraphs(command.help or "")[0].split())
             lines.append(f"- [`{name}`]({name}.md): {_escaped(first)}")
             site.put(f"reference/commands/{name}.md", command_page(name, command, top))

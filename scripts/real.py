@@ -132,7 +132,7 @@ STEPS = (
     Step(
         "reproduce",
         "Printed and measured values, row by row",
-        ("compare", "{out}/clip", "--reproduce"),
+        ("paper", "reproduce", "{out}/clip"),
         "One row, with the differences from the paper and from the reproduction.",
     ),
     Step(
@@ -166,7 +166,7 @@ STEPS = (
     Step(
         "inaturalist",
         "Ten photos of one class from iNaturalist",
-        ("collect", "{out}/pool", "-c", "ostrich", "--per-class", "10"),
+        ("data", "collect", "{out}/pool", "-c", "ostrich", "--per-class", "10"),
         "Ten photos with licence and credit.",
         collected,
         "pool",

@@ -15,6 +15,7 @@ import torch
 from noise_photos import save_animals
 
 import counterground as cg
+from counterground import construction, paper
 from counterground.errors import CounterGroundError, UsageError
 from counterground.results import BreakdownView, repeat_command
 
@@ -89,7 +90,7 @@ def test_other_values_are_refused_in_one_line(call, said):
         call()
 
 
-A_CARD = cg.CardFacts()
+A_CARD = construction.CardFacts()
 
 
 @pytest.mark.parametrize(
@@ -97,13 +98,13 @@ A_CARD = cg.CardFacts()
     [
         (lambda: cg.scores(A_CARD), "as runs or their folders, not as CardFacts"),
         (lambda: cg.compare([A_CARD]), "as a Run or its folder, not as CardFacts"),
-        (lambda: cg.reproduce(A_CARD), "as runs or their folders, not as CardFacts"),
+        (lambda: paper.reproduce(A_CARD), "as runs or their folders, not as CardFacts"),
         (lambda: cg.bibliography(A_CARD), "as runs or their folders, not as CardFacts"),
         (lambda: cg.write_report(A_CARD, "x.html"), "as runs or their folders, not as CardFacts"),
-        (lambda: cg.write_figures(A_CARD, out="x"), "as runs or their folders, not as CardFacts"),
-        (lambda: cg.write_figures(out="x", studies=A_CARD), "as its folder, not as CardFacts"),
-        (lambda: cg.write_figures(out="x", studies=[cg.compare()]), "as its folder, not as Comparison"),
-        (lambda: cg.write_figures(out="x", photos=cg.compare()), "A benchmark is .*, not Comparison"),
+        (lambda: paper.write_figures(A_CARD, out="x"), "as runs or their folders, not as CardFacts"),
+        (lambda: paper.write_figures(out="x", studies=A_CARD), "as its folder, not as CardFacts"),
+        (lambda: paper.write_figures(out="x", studies=[cg.compare()]), "as its folder, not as Comparison"),
+        (lambda: paper.write_figures(out="x", photos=cg.compare()), "A benchmark is .*, not Comparison"),
         (lambda: cg.open_benchmark(A_CARD), "A benchmark is .*, not CardFacts"),
     ],
 )
@@ -151,7 +152,7 @@ def evaluate(photos, tmp_path):
         (lambda run, _: cg.scores(None), "not as NoneType"),
         (lambda run, _: cg.scores([3]), "not as int"),
         (lambda run, _: cg.scores([run, run.path]), "is given twice"),
-        (lambda run, _: cg.write_figures([run, run.path], out="x"), "is given twice"),
+        (lambda run, _: paper.write_figures([run, run.path], out="x"), "is given twice"),
         (lambda run, _: cg.write_report(run, "x.html", benchmarks=run), "A benchmark is .*, not Run"),
         (lambda run, other: cg.check([run, other], max_drop=5), "about one run, not 2"),
         (lambda run, other: cg.plan([run, other], drop=5), "about one run, not 2"),
@@ -184,10 +185,10 @@ def test_one_of_several_needs_no_list(evaluate, photos, tmp_path):
     assert {finding.model for finding in cg.check(run, max_drop=5, models="turn1").findings} == {"turn1"}
     assert len({finding.model for finding in cg.check(run, max_drop=5, models=iter(())).findings}) == 2
     assert cg.write_report(run, tmp_path / "page.html", benchmarks=photos).is_file()
-    written = cg.write_figures(out=tmp_path / "figures", only="2a", formats="svg")
+    written = paper.write_figures(out=tmp_path / "figures", only="2a", formats="svg")
     assert [file.name for file in written.files] == ["figure-2a.svg", "captions.md"]
-    assert cg.LabelSettings("ann").annotators == ("ann",)
-    assert cg.CollectOptions(licences="cc0").licences == ("cc0",)
+    assert construction.LabelSettings("ann").annotators == ("ann",)
+    assert construction.CollectOptions(licences="cc0").licences == ("cc0",)
 
 
 def test_what_scores_returned_may_be_changed(evaluate):
@@ -282,13 +283,13 @@ def test_a_path_or_a_device_is_as_good_as_its_text(evaluate, tmp_path):
 
 
 def test_a_study_takes_its_folder_as_text(tmp_path):
-    settings = cg.TheorySettings(n=200, seeds=1, mu_spu=(1.5,), p_spu=(0.9,), wide=((20, 40),))
-    assert cg.study_theory(str(tmp_path / "theory"), settings).is_file()
+    settings = paper.TheorySettings(n=200, seeds=1, mu_spu=(1.5,), p_spu=(0.9,), wide=((20, 40),))
+    assert paper.study_theory(str(tmp_path / "theory"), settings).is_file()
     with pytest.raises(UsageError, match="add such a mu_spu"):
-        cg.study_theory(str(tmp_path / "weak"), replace(settings, mu_spu=(1.0,)))
-    coco = cg.CocoSettings(strengths=(0.8,), seeds=1, epochs=1)
+        paper.study_theory(str(tmp_path / "weak"), replace(settings, mu_spu=(1.0,)))
+    coco = paper.CocoSettings(strengths=(0.8,), seeds=1, epochs=1)
     with pytest.raises(CounterGroundError, match="needs the network, and --offline forbids it"):
-        cg.study_coloredcoco(str(tmp_path / "coco"), coco, offline=True, only_estimate=True)
+        paper.study_coloredcoco(str(tmp_path / "coco"), coco, offline=True, only_estimate=True)
     with pytest.raises(CounterGroundError, match="nowhere"):
         cg.get_benchmark("counteranimal", archive=str(tmp_path / "nowhere.zip"))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from counterground.arguments import Positive, Whole, checked, texts
-from counterground.benchmarks import open_benchmark
+from counterground.benchmarks import open_apart, open_benchmark
 from counterground.comparison import (
     Comparison,
     chosen_on_its_photos,
@@ -20,8 +20,7 @@ from counterground.comparison import (
 from counterground.composites import KINDS, SwapSettings, swap_backgrounds
 from counterground.decision import Assumptions, Check, Costs, Limits, Plan, check_run, plan_photos
 from counterground.discovery import Discovery, discover_pairs, read_discovery
-from counterground.errors import MissingExtraError, UsageError
-from counterground.files import check_apart
+from counterground.errors import UsageError
 from counterground.http import obeys_offline
 from counterground.inference import Engine, Settings, evaluate_models
 from counterground.masks import Masks, MaskSettings, with_masks
@@ -55,7 +54,6 @@ from counterground.results import (
 from counterground.results import format_scores as written_scores
 
 if TYPE_CHECKING:
-    from counterground.construction.exports import CardFacts, ExportReport, ShardSize
     from counterground.mitigation import Mitigated, Mitigation
 
 AnyBenchmark = Benchmark | Path | str
@@ -227,14 +225,13 @@ def mitigate(
     runtime: RuntimeChoice = "auto",
     offline: bool = False,
     show_progress: bool = False,
-    figure: bool = True,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Mitigated:
     """Make a model rely less on the background, and measure what that costs.
 
     The folder is a run of the model and of each mitigated one (``MODEL + METHOD``), with ``mitigation.json``,
-    ``mitigation.csv``, ``figures/mitigation.svg`` and the mitigated heads. Each photo is judged by a head
-    that was fitted and chosen on other clusters; those in ``heads/`` are fitted on all photos.
+    ``mitigation.csv`` and the mitigated heads. Each photo is judged by a head that was fitted and chosen on
+    other clusters; those in ``heads/`` are fitted on all photos.
 
     Args:
         benchmark: photos on both sides of the benchmark's own contrast, by default common and counter; see
@@ -260,9 +257,7 @@ def mitigate(
         runtime: what runs the image encoder.
         offline: never use the network, nor let other threads use it meanwhile.
         show_progress: show bars on standard error.
-        figure: draw cost against gain.
-        warn: called with one line for a method that cannot be loaded, and if the figure needs a package that
-            is not installed.
+        warn: called with one line for a method that cannot be loaded.
 
     Raises:
         UsageError: an unknown method, or one that this model or benchmark does not support; no photos to
@@ -270,7 +265,6 @@ def mitigate(
         CounterGroundError: a method fails, or see ``evaluate``.
     """
     from counterground.mitigation import mitigate_model
-    from counterground.paper.figures import write_figures
 
     _refuse_licences(accept_licences, masks)
     _refuse_confusable(label_space)
@@ -295,7 +289,7 @@ def mitigate(
         opened = with_masks(opened, masks, accept_licences=accept_licences, show_progress=show_progress)
         if limit is not None and not are_made:
             opened = sample_photos(opened, limit)
-    mitigated = mitigate_model(
+    return mitigate_model(
         opened,
         model,
         methods,
@@ -307,14 +301,6 @@ def mitigate(
         overwrite=overwrite,
         warn=warn,
     )
-    if figure:
-        try:
-            write_figures(
-                mitigated.run, out=Path(out) / "figures", only=["mitigation"], formats=["svg", "png"]
-            )
-        except MissingExtraError as error:
-            warn(f"The figure was not drawn: {error}")
-    return mitigated
 
 
 @checked
@@ -595,61 +581,6 @@ def make_masks(
 
 
 @checked
-def export(
-    benchmark: AnyBenchmark,
-    *,
-    out: Path | str,
-    formats: str | Sequence[str],
-    shared: bool = True,
-    all_licences: bool = False,
-    licence_for_unknown: str | None = None,
-    attribution_for_unknown: str | None = None,
-    card: CardFacts | None = None,
-    shard_size: ShardSize | None = None,
-    overwrite: bool = False,
-    show_progress: bool = False,
-) -> ExportReport:
-    """Write a benchmark or a pool as folders that others can read, with a data card and all credits.
-
-    Args:
-        benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
-        out: the folder; with several formats, each gets its own folder inside it.
-        formats: one or more of ``counterground.construction.exports.FORMATS``.
-        shared: whether it is for others: photos whose licence is unknown or forbids sharing are left out.
-        all_licences: keep all photos in a shared export too, on your own responsibility.
-        licence_for_unknown: the licence ("cc-by") for photos that state none, if they are your own.
-        attribution_for_unknown: the credit line for photos that have none.
-        card: what the data card says beyond the photos; what it leaves empty is what the pool knows about how
-            it was made.
-        shard_size: size of WebDataset and Hugging Face shards.
-        overwrite: replace another export in ``out``.
-        show_progress: show a bar on standard error.
-
-    Raises:
-        UsageError: an unknown format or licence, a benchmark with questions of its own or of composites, a
-            column whose name a format uses itself, or ``out`` holds something else, or the benchmark itself.
-        CounterGroundError: no photo may be passed on; a file is missing or changed; it cannot be written.
-    """
-    from counterground.construction.exports import export as export_benchmark
-    from counterground.construction.exports import known_facts
-
-    opened = _opened(benchmark, show_progress, out)
-    return export_benchmark(
-        opened,
-        Path(out),
-        formats=texts("formats", formats),
-        shared=shared,
-        all_licences=all_licences,
-        licence_for_unknown=licence_for_unknown,
-        attribution_for_unknown=attribution_for_unknown,
-        card=known_facts(opened, card),
-        shard_size=shard_size,
-        overwrite=overwrite,
-        show_progress=show_progress,
-    )
-
-
-@checked
 def scores(
     runs: AnyRuns,
     *,
@@ -762,7 +693,7 @@ def compare(
         scale: ``probit`` or ``logit``.
         setting: which tables of the paper: ``one-prompt`` (3 and 4), ``openai-prompts`` (10 and 4),
             ``1-vs-20`` (13 and 14) or ``unbalanced`` (11 and 12); None takes those of 1 vs. 20 for runs with
-            20 names, otherwise those of one prompt. ``Comparison.by_setting`` has all four side by side.
+            20 names, otherwise those of one prompt.
         contrast: what runs are compared on, as in ``scores``; by default the benchmark's own. The paper's
             numbers are for the drop only.
 
@@ -937,7 +868,7 @@ def write_report(
         given = list(benchmarks)
     else:
         given = [benchmarks]
-    held = [_opened(benchmark, show_progress=False) for benchmark in given]
+    held = [open_benchmark(benchmark) for benchmark in given]
     for benchmark in held:
         if not any(
             benchmark.photos["photo_id"].is_in(run.photos["photo_id"].implode()).any() for run in opened
@@ -986,22 +917,5 @@ def _found(models: AnyModels) -> AnyModels:
     return models
 
 
-def _opened(benchmark: AnyBenchmark, show_progress: bool, out: Path | str | None = None) -> Benchmark:
-    """Open a benchmark; ``out`` must be apart from it: files among photos are read with them."""
-    if isinstance(benchmark, Benchmark):
-        opened = benchmark
-    else:
-        opened = open_benchmark(benchmark, show_progress=show_progress)
-        if out is not None and Path(benchmark).is_dir():
-            check_apart(Path(out), Path(benchmark), "the benchmark")
-    if out is not None and _has_class_folders(opened):
-        check_apart(Path(out), opened.root, "the folder of the photos")
-    return opened
-
-
-def _has_class_folders(benchmark: Benchmark) -> bool:
-    """Return whether each class has a folder at the top, so that another one would be read as a class."""
-    top = pl.col("path").str.split("/").list.first()
-    folders = benchmark.photos.select("class_index", top.alias("top")).unique()
-    alone = not (folders["class_index"].is_duplicated().any() or folders["top"].is_duplicated().any())
-    return alone and len(folders) > 1
+def _opened(benchmark: AnyBenchmark, show_progress: bool, out: Path | str) -> Benchmark:
+    return open_apart(benchmark, out, show_progress=show_progress)

@@ -146,3 +146,25 @@ def error_message(error: BaseException, length: int = 240) -> str:
     """Return the message of another library's error as part of a line, without a final stop."""
     text = " ".join(str(error).split()) or type(error).__name__
     return (text if len(text) <= length else f"{text[: length - 3]}...").rstrip(".")
+
+
+def database_problem(error: BaseException | None) -> str | None:
+    """Return what is wrong with a database and the remedy, in two sentences; None for other errors."""
+    import sqlite3
+
+    restore, free = "Restore the file from a backup", "Free some space"
+    remedies = {
+        sqlite3.SQLITE_FULL: ("the disk is full", f"{free}; nothing that was decided is lost"),
+        sqlite3.SQLITE_READONLY: ("it cannot be written", "Make the folder writable, or copy it"),
+        sqlite3.SQLITE_CANTOPEN: ("it cannot be opened", "Make the folder readable and writable"),
+        sqlite3.SQLITE_PERM: ("permission to open it is denied", "Make the folder readable and writable"),
+        sqlite3.SQLITE_BUSY: (
+            "another program has kept it locked for a long time",
+            "Close that program and try again",
+        ),
+        sqlite3.SQLITE_IOERR: ("the disk fails or is full", f"{free} or move the folder to another disk"),
+        sqlite3.SQLITE_NOTADB: ("it is damaged", restore),
+        sqlite3.SQLITE_CORRUPT: ("it is damaged", restore),
+    }
+    found = remedies.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    return found and "{}. {}.".format(*found)

@@ -91,32 +91,48 @@ WORKING = {
     "models": (["models", "counterground:*"], "2 models"),
     "benchmarks": (["benchmarks"], "counteranimal"),
     "export what a pool was frozen to": (
-        ["export", "frozen", "--private", "--format", "parquet", "--out", "frozen-out"],
+        ["data", "export", "frozen", "--private", "--format", "parquet", "--out", "frozen-out"],
         "1 photo exported",
     ),
-    "export": (["export", "photos", "--private", "--format", "webdataset", "--out", "out"], "48 photos"),
+    "export": (
+        ["data", "export", "photos", "--private", "--format", "webdataset", "--out", "out"],
+        "48 photos",
+    ),
 }
 REFUSED = {
     "report": ("report", ["report", "run", "--out", "page.html"]),
-    "figures": ("figures", ["figures", "run", "--out", "drawn"]),
-    "study theory": ("figures", ["study", "theory", "--quick", "--out", "theory"]),
-    "study multicoloredmnist": ("figures", ["study", "multicoloredmnist", "--quick", "--out", "mnist"]),
-    "study coloredcoco": ("figures", ["study", "coloredcoco", "--quick", "--out", "coco"]),
-    "collect": ("construction", ["collect", "new", "-c", "zebra"]),
-    "import": ("construction", ["import", "new", "photos"]),
-    "curate": ("construction", ["curate", "pool"]),
+    "figures": ("figures", ["paper", "figures", "run", "--out", "drawn"]),
+    "study theory": ("figures", ["paper", "study", "theory", "--quick", "--out", "theory"]),
+    "study multicoloredmnist": (
+        "figures",
+        ["paper", "study", "multicoloredmnist", "--quick", "--out", "mnist"],
+    ),
+    "study coloredcoco": ("figures", ["paper", "study", "coloredcoco", "--quick", "--out", "coco"]),
+    "collect": ("construction", ["data", "collect", "new", "-c", "zebra"]),
+    "import": ("construction", ["data", "import", "new", "photos"]),
+    "curate": ("construction", ["data", "curate", "pool"]),
     "swap": ("intervention", ["swap", "photos", *RUN, "--out", "swapped"]),
-    "masks": ("masks", ["masks", "photos", "--from", "grabcut", "--inset", "10", "--out", "masks"]),
+    "masks": ("masks", ["data", "masks", "photos", "--from", "grabcut", "--inset", "10", "--out", "masks"]),
     "masks of rembg": (
         "rembg",
-        ["masks", "photos", "--from", "rembg:u2net", "--accept-licence", "apache-2.0", "--out", "masks"],
+        [
+            "data",
+            "masks",
+            "photos",
+            "--from",
+            "rembg:u2net",
+            "--accept-licence",
+            "apache-2.0",
+            "--out",
+            "masks",
+        ],
     ),
-    "label": ("construction", ["label", "pool", "--annotator", "ann", "--no-open"]),
-    "pool": ("construction", ["pool", "pool"]),
+    "label": ("construction", ["data", "label", "pool", "--annotator", "ann", "--no-open"]),
+    "pool": ("construction", ["data", "pool", "pool"]),
     "benchmarks get": ("counteranimal", ["benchmarks", "get", "counteranimal"]),
     "a pool that is exported": (
         "construction",
-        ["export", "pool", "--format", "parquet", "--out", "from-pool"],
+        ["data", "export", "pool", "--format", "parquet", "--out", "from-pool"],
     ),
     "a pool that is evaluated": ("construction", ["evaluate", "pool", "-m", CLIP, "--out", "from-pool"]),
     "EfficientNet-Lite": ("lite", ["evaluate", "photos", "-m", "efficientnet-lite0", "--out", "lite"]),
@@ -175,7 +191,8 @@ def answers(core):
 
 def test_every_command_is_tried():
     tried = {name.partition(" ")[0] for name in [*WORKING, *REFUSED]}
-    assert set(counterground.commands) <= tried
+    groups = [counterground, *map(counterground.find, ("data", "paper"))]
+    assert {name for group in groups for name in group.commands} <= tried
 
 
 @pytest.mark.slow
@@ -219,7 +236,7 @@ def test_other_commands_say_in_one_line_what_to_install(answers, name):
         (
             "pycocotools",
             "coco",
-            ["study", "coloredcoco", "--coco", ".", "--out", "coco", "-m", "open_clip:tiny"],
+            ["paper", "study", "coloredcoco", "--coco", ".", "--out", "coco", "-m", "open_clip:tiny"],
         ),
     ],
 )

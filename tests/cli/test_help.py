@@ -22,8 +22,8 @@ from counterground.photos import read_benchmark
 def commands(group: click.Group = counterground, path: str = "") -> dict[str, click.Command]:
     """All commands by their words, those of groups too."""
     found = {}
-    for name, command in group.commands.items():
-        found[f"{path}{name}"] = command
+    for name in group.list_commands(click.Context(group)):
+        command = found[f"{path}{name}"] = group.find(name)
         if isinstance(command, click.Group):
             found |= commands(command, f"{path}{name} ")
     return found
@@ -87,12 +87,12 @@ def test_options_are_spelt_alike_in_all_commands():
 # Examples that are only parsed here, by how they begin, and why.
 PARSED = {
     "counterground benchmarks get": "fetches Debian packages or an archive of some gigabytes",
-    "counterground collect": "asks iNaturalist; tests/construction/collection has a server like it",
-    "counterground import my-pool hf:": "loads a data set from a hub",
-    "counterground import my-pool urls.csv": "downloads; tests/construction/imports has a server",
-    "counterground masks my-photos --from rembg": "fetches weights",
-    "counterground label": "serves a page until Ctrl-C; tests/construction/annotate opens it",
-    "counterground study": "trains for minutes, or needs MNIST or COCO; tests/paper/study runs parts",
+    "counterground data collect": "asks iNaturalist; tests/construction/collection has a server like it",
+    "counterground data import my-pool hf:": "loads a data set from a hub",
+    "counterground data import my-pool urls.csv": "downloads; tests/construction/imports has a server",
+    "counterground data masks my-photos --from rembg": "fetches weights",
+    "counterground data label": "serves a page until Ctrl-C; tests/construction/annotate opens it",
+    "counterground paper study": "trains for minutes, or needs MNIST or COCO; tests/paper/study runs parts",
 }
 # What examples name that is far away or large, and what the test puts in its place.
 STAND_INS = {
@@ -165,7 +165,7 @@ def workplace(tmp_path_factory, tiny_clip):
         cg.evaluate("my-photos", "colour_model:thousand", out="runs/first", report=False)
         for run in ("a", "b"):
             shutil.copytree(root / "runs/first", root / "runs" / run)
-        assert main(["import", "my-pool", "photos", "-q"]) == 0
+        assert main(["data", "import", "my-pool", "photos", "-q"]) == 0
         cg.discover("my-photos", "colour_model:thousand", out="pairs", write_anyway=True)
         cg.evaluate("pairs", "colour_model:thousand", out="runs/pairs", report=False)
         cg.swap(
@@ -187,7 +187,7 @@ def test_the_example_runs(example, workplace, tiny_clip, monkeypatch, tmp_path, 
     if any(example.startswith(start) for start in PARSED):
         command, arguments = counterground, words
         while isinstance(command, click.Group):
-            command, arguments = command.commands[arguments[0]], arguments[1:]
+            command, arguments = command.find(arguments[0]), arguments[1:]
         command.make_context(words[0], arguments)  # exits or raises if it cannot be parsed
         return
     for entry in workplace.iterdir():  # what an example writes, the next one does not find

@@ -46,24 +46,15 @@ def ran(*words, width=80, status=0):
     return "\n".join([*lines, ""])
 
 
-def test_the_paper_alone_with_its_answers_fits_80_columns():
+def test_the_paper_alone_fits_80_columns():
     said = ran("--published")
     lines = said.splitlines()
     assert max(map(len, lines)) <= 80
-    place = lines.index("Do size, more data and cleaner data help?")
     rows = [line for line in lines[: lines.index("")] if any(sign.isdigit() for sign in line[26:])]
     assert lines[0].startswith("43 models on counteranimal")
     assert len([line for line in rows if "–" in line[-8:]]) == 43
     assert "1.214 [1.144, 1.284] × probit(common)" in " ".join(said.split())
     assert "−0.619 [−0.681, −0.556]" in " ".join(said.split())
-    answers = "\n".join(lines[place:])
-    for question in ("Do larger models help?", "Does more data help?", "Does cleaner data help?"):
-        assert answers.count(question) == 2
-    for effect, interval in (("yes: −11.5", "[−15.2, −7.9]"), ("inconclusive: +1.3", "[−2.7, 5.4]")):
-        assert effect in answers
-        assert interval in answers
-    assert "yes: −5.4" in answers
-    assert "[−8.5, −2.3]" in answers
 
 
 def test_the_2025_reproduction_stands_beside_it():
@@ -95,18 +86,16 @@ def test_json_holds_everything(folders):
     assert len(record["models"]) == 43 + 30 + 2
     assert [line["source"] for line in record["lines"]] == ["paper", "reproduction"]
     assert record["lines"][0]["fit"]["n"] == 15
-    assert len(record["scaling"]["answers"]) == 12
-    assert record["scaling"]["answers"][0]["alone"]["term"] == "log10(parameters)"
     assert {row["metric"] for row in record["tests"]} == {"accuracy", "drop"}
     assert any("writes names as openai" in sentence for sentence in record["warnings"])
 
 
 def test_markdown_and_latex_hold_the_same_tables(folders):
     text = ran(folders / "small", "--published", "--format", "markdown")
-    assert text.count("\n### ") + text.startswith("### ") == 6
+    assert text.count("\n### ") + text.startswith("### ") == 4
     assert "| LAION400M ViT/B/32 | 67.1 | 37.0 | 30.2 | 28.8 |" in text
     tex = ran(folders / "small", "--published", "--format", "latex")
-    assert tex.count(r"\toprule") >= 5
+    assert tex.count(r"\toprule") >= 3
     assert "LAION400M ViT/B/32 & 67.1 & 37.0 & 30.2" in tex
     assert len({line for line in tex.splitlines() if "label{" in line}) == tex.count(r"\label{")
 
@@ -152,22 +141,6 @@ def test_runs_on_different_photos_are_kept_apart_and_told(folders):
     assert "1 model on one" in ran(folders / "one", "--published")
 
 
-def test_reproduce_shows_printed_and_measured_values(folders):
-    said = ran(folders / "mine", "--reproduce")
-    assert max(map(len, said.splitlines())) <= 80
-    row = next(line for line in said.splitlines() if line.startswith("OpenAI ViT/L/14 "))
-    assert row.split()[2:] == ["85.4", "85.6", "+0.2", "70.3", "70.4", "+0.1", "15.1", "15.2", "+0.1"]
-    words = " ".join(said.split())
-    assert "2 of 28 rows were run." in words
-    assert "openai names" in words
-    assert "Trained with QuickGELU" in words
-    again = ran("--reproduce")
-    assert "15 of 28 rows were run." in again
-    assert "takes runs on CounterAnimal" in ran(folders / "small", "--reproduce", status=2)
-    rows = list(csv.DictReader(io.StringIO(ran(folders / "mine", "--reproduce", "--format", "csv"))))
-    assert {row["spec"] for row in rows} >= {L14, OPEN_CLIP_REFEREE}
-
-
 def test_a_model_to_test_against_must_be_there(folders):
     assert "No run has the model 'x'" in ran(folders / "small", "--against", "x", status=2)
     assert "No run has the model 'x'" in ran(folders / "small", "--published", "--against", "x", status=2)
@@ -188,24 +161,8 @@ def test_python_mirrors_the_command(folders):
     both = cg.compare([folders / "mine", str(folders / "small")], published=True)
     assert both.points.height == 43 + 30 + 2 + 4
     assert both.models.height == both.points.height
-    assert both.scaling.of("drop")[0].verdict == "yes"
-    assert L14 in cg.reproduce(folders / "mine")["spec"].to_list()
     alone = cg.compare(folders / "small")
-    assert alone.scaling is None
     assert set(alone.tests["benchmark"]) == {"stamps"}
     assert cg.compare().points.height == 43 + 30
     with pytest.raises(UsageError, match="nothing to compare"):
         cg.compare(published=False)
-
-
-def test_two_documents_share_no_label():
-    labels = [
-        {
-            line.partition("label{")[2]
-            for line in ran(option, "--format", "latex").splitlines()
-            if "label{" in line
-        }
-        for option in ("--published", "--reproduce")
-    ]
-    assert all(labels)
-    assert not labels[0] & labels[1]

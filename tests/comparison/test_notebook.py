@@ -49,15 +49,13 @@ def test_a_comparison_shows_every_model_with_its_line_and_rank(compared):
     assert html.index("lite0") < html.index("RN50"), "one's own models come first"
 
 
-def test_tests_answers_and_warnings_stand_beside_it(compared):
+def test_tests_and_warnings_stand_beside_it(compared):
     html = compared._repr_html_()
     test = compared.tests.filter(metric="drop").row(0, named=True)
     assert any(
         row[:2] == [test["model_a"], test["model_b"]] and percent(test["difference"]) in row[2]
         for row in rows(html)
     )
-    for answer in compared.scaling.answers:
-        assert bounds(answer.low, answer.high) in html
     assert html.count("Warning: ") == len(compared.warnings)
 
 

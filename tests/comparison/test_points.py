@@ -195,7 +195,6 @@ def test_a_folder_called_like_a_published_source_is_still_a_run(name, small_run)
     for figures in ("residual", "residual_low", "rank_high"):
         assert found.models[figures].equals(own.models[figures])
     assert [line.models for line in found.robustness.lines] == [line.models for line in own.robustness.lines]
-    assert found.scaling == own.scaling
 
 
 def test_the_classwise_tables_give_the_rows_of_table_3(make_run):

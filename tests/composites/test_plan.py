@@ -12,7 +12,7 @@ from disc_photos import SIDE, coin, disc, disc_photos, save
 from PIL import Image
 
 import counterground as cg
-from counterground import Benchmark
+from counterground import Benchmark, construction
 from counterground.composites import KINDS, SwapSettings, plan_swap
 from counterground.errors import CounterGroundError, UsageError
 from counterground.masks import make_masks
@@ -344,7 +344,7 @@ def test_unknown_kinds_labels_and_half_pairs_are_refused(discs):
     [
         write_benchmark,
         lambda composites, out: make_masks(composites, "manifest", out),
-        lambda composites, out: cg.export(composites, out=out, formats="parquet", shared=False),
+        lambda composites, out: construction.export(composites, out=out, formats="parquet", shared=False),
         lambda composites, out: cg.discover(composites, coin, out=out, label_space="benchmark"),
     ],
 )

@@ -177,7 +177,7 @@ def kind(truth, path: str) -> str:
 
 
 class Server:
-    """``counterground label`` as the tutorial starts it, but for opening a browser."""
+    """``counterground data label`` as the tutorial starts it, but for opening a browser."""
 
     def __init__(self, desk, command: list[str]) -> None:
         folder, environment, _ = desk

@@ -150,8 +150,8 @@ def _check_command(words: list[str]) -> None:
 
 def _check_ours(words: list[str]) -> None:
     command, context = counterground, click.Context(counterground, info_name="counterground")
-    while isinstance(command, click.Group) and words and words[0] in command.commands:
-        command = command.commands[words[0]]
+    while isinstance(command, click.Group) and words and command.find(words[0]):
+        command = command.find(words[0])
         context = click.Context(command, context, info_name=words[0])
         words = words[1:]
     if isinstance(command, click.Group):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from counterground.comparison import EVERY, claim_by_setting
+from counterground.paper.claims import EVERY, claim_by_setting
 from counterground.published import SETTINGS, published_models
 from counterground.results import bounds, signed
 
@@ -36,17 +36,17 @@ def stands_in(shown, printed):
     return [line for line in shown if line.strip() not in ("...", "") and line not in rest]
 
 
-@pytest.mark.parametrize("option", ["--published", "--reproduce", "--setting all"])
-def test_the_output_without_a_run_is_real(option):
-    blocks = re.findall(rf"```console\n\$ counterground compare {option}\n(.*?)```", PAGE, flags=re.DOTALL)
+@pytest.mark.parametrize("words", ["compare --published", "paper reproduce", "paper compare"])
+def test_the_output_without_a_run_is_real(words):
+    blocks = re.findall(rf"```console\n\$ counterground {words}\n(.*?)```", PAGE, flags=re.DOTALL)
     assert len(blocks) == 1
-    assert stands_in(blocks[0].splitlines(), lines_of("compare", *option.split())) == []
+    assert stands_in(blocks[0].splitlines(), lines_of(*words.split())) == []
 
 
 def test_the_scaling_answers_are_real():
     block = re.search(r"```console\n  \.\.\.\n(Do size.*?)```", PAGE, flags=re.DOTALL).group(1)
     assert block.count("Do larger models help?") == 2
-    assert stands_in(block.splitlines(), lines_of("compare", "--published")) == []
+    assert stands_in(block.splitlines(), lines_of("paper", "compare")) == []
 
 
 def test_every_option_is_explained():

@@ -14,6 +14,7 @@ from noise_photos import save_noise
 from PIL import Image
 
 import counterground as cg
+from counterground import construction
 from counterground.cli import main
 from counterground.metrics import DROP, Contrast, Design
 from counterground.photos import photo_geometry, read_benchmark, write_benchmark
@@ -144,15 +145,15 @@ def test_a_pool_is_labelled_by_a_table_and_by_a_script(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(("zebra", "zebra", "lion", "lion")):
         save_noise(tmp_path / "photos" / name / f"{number}.jpg", number)
-    assert main(["import", "my-pool", "photos"]) == 0
+    assert main(["data", "import", "my-pool", "photos"]) == 0
     kept = pl.read_parquet("my-pool/photos.parquet").sort("key").select("path", "class_name")
     files = sorted(Path("photos").rglob("*.jpg"))
     paths = [str(files[0]), *("my-pool/" + kept["path"])[1:3]]
     rows = {"path": paths, "class_name": kept["class_name"][:3], "background": ["grass", "sand", "dune"]}
     pl.DataFrame(rows).write_csv("labels.csv")
-    (command,) = (each for each in commands(page, "counterground import") if "labels.csv" in each)
+    (command,) = (each for each in commands(page, "counterground data import") if "labels.csv" in each)
     assert main(command) == 0
-    with cg.open_pool("my-pool") as pool:
+    with construction.open_pool("my-pool") as pool:
         found = pool.verdicts("background").filter(pl.col("label").is_not_null())
         assert dict(found.select("path", "label").iter_rows()) == dict(
             zip(kept["path"][:3], rows["background"], strict=True)
@@ -163,6 +164,6 @@ def test_a_pool_is_labelled_by_a_table_and_by_a_script(tmp_path, monkeypatch):
     (code,) = (each for each in blocks(page, "python") if "decisions.csv" in each)
     for _ in range(2):
         exec(code, {})
-    with cg.open_pool("my-pool") as pool:
+    with construction.open_pool("my-pool") as pool:
         assert len(pool.decisions()) == 5
         assert set(pool.freeze().photos["background"]) == {"sand", "dune", "savanna"}

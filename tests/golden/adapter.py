@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from counterground.comparison import claim_by_setting, full_comparison
+from counterground.comparison import full_comparison
 from counterground.decision import Assumptions, Limits, check_run, plan_photos
 from counterground.discovery import find_pairs
 from counterground.metrics import Contrast, Design, agreement, score_by, score_predictions, swap_effects
 from counterground.mitigation import FitData, list_mitigations
+from counterground.paper.claims import claim_by_setting, scaling
 from counterground.results import (
     BenchmarkRecord,
     CountsRecord,
@@ -103,7 +104,7 @@ def comparison(table=None, contrast=None, scale="probit", **asked):
     for row in found.agreement.to_dicts():
         pair = f"{row['model_a']}, {row['model_b']}"
         yield from _rows(row, pair, {"agreement of drops": "correlation low high - - - - classes"})
-    for answer in () if found.scaling is None else found.scaling.answers:
+    for answer in () if runs else scaling(found.points, found.robustness).answers:
         about = f"{answer.outcome}, {answer.subset}"
         yield from _rows(answer, about, {answer.term: "effect low high p_value - - - n"})
         for how in ("alone", "by_data_set"):
@@ -230,7 +231,7 @@ def mitigation(methods, folder):
 
     import counterground as cg
 
-    made = cg.mitigate(planted_benchmark(), Planted(), methods, out=folder, figure=False)
+    made = cg.mitigate(planted_benchmark(), Planted(), methods, out=folder)
     for row in made.record.rows.to_dicts():
         names = ("common", "counter", "drop", "cost", "gain")
         quantities = {name: f"{name} {name}_low {name}_high" for name in names}

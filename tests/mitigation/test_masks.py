@@ -17,9 +17,7 @@ from counterground.results import read_mitigation, repeat_command
 
 def test_the_object_alone_has_no_background_to_believe(tmp_path):
     benchmark = planted_benchmark(masks=tmp_path)
-    found = cg.mitigate(
-        benchmark, Planted(), ["foreground", "background-subtraction"], out=tmp_path / "run", figure=False
-    )
+    found = cg.mitigate(benchmark, Planted(), ["foreground", "background-subtraction"], out=tmp_path / "run")
     alone, subtracted = found.record.methods
     assert [setting["share"] for setting in alone.settings] == [1.0] * 3
     assert alone.mitigated.drop.value < 0.2
@@ -34,7 +32,7 @@ def test_the_object_alone_has_no_background_to_believe(tmp_path):
 
 def test_masks_may_lie_elsewhere_than_the_photos(tmp_path):
     elsewhere = with_masks(planted_benchmark(masks=tmp_path), "manifest", tmp_path / "elsewhere")
-    found = cg.mitigate(elsewhere, Planted(), "foreground", out=tmp_path / "run", figure=False)
+    found = cg.mitigate(elsewhere, Planted(), "foreground", out=tmp_path / "run")
     assert found.record.methods[0].name == "foreground"
 
 
@@ -45,8 +43,8 @@ def test_masks_of_a_folder_give_what_the_benchmarks_own_give(tmp_path):
         own.name, own.root, own.photos.with_columns(mask=pl.lit(None, pl.String)), own.label_space
     )
     with pytest.raises(CounterGroundError, match="Name their source with --masks"):
-        cg.mitigate(bare, Planted(), "foreground", out=tmp_path / "none", figure=False)
-    given = {"methods": "foreground", "figure": False}
+        cg.mitigate(bare, Planted(), "foreground", out=tmp_path / "none")
+    given = {"methods": "foreground"}
     first = cg.mitigate(own, Planted(), out=tmp_path / "own", **given)
     second = cg.mitigate(bare, Planted(), out=tmp_path / "run", masks=tmp_path / "masks", **given)
     assert second.record.rows.equals(first.record.rows)
@@ -55,7 +53,7 @@ def test_masks_of_a_folder_give_what_the_benchmarks_own_give(tmp_path):
 
 def test_masks_that_changed_since_replace_no_mitigation_unless_asked_to(tmp_path):
     benchmark = planted_benchmark(masks=tmp_path)
-    asked = {"methods": "foreground", "out": tmp_path / "run", "figure": False}
+    asked = {"methods": "foreground", "out": tmp_path / "run"}
     first = cg.mitigate(benchmark, Planted(), **asked)
     own = tmp_path / "mask-0.png"
     shutil.copy(next(file for file in tmp_path.glob("mask-*") if not cmp(file, own, shallow=False)), own)
@@ -88,9 +86,7 @@ def test_a_method_gets_the_features_of_both_parts(tmp_path):
         return MitigatedHead(weight=data.scale * data.head, inputs={"photo": 0.0, "background": 1.0})
 
     method = Mitigation("look", "", "", look, needs=frozenset({"masks"}))
-    found = cg.mitigate(
-        planted_benchmark(masks=tmp_path), Planted(), method, out=tmp_path / "run", figure=False
-    )
+    found = cg.mitigate(planted_benchmark(masks=tmp_path), Planted(), method, out=tmp_path / "run")
     photo, foreground, background = seen[0]
     assert photo.shape == foreground.shape == background.shape
     assert not np.allclose(photo, foreground)

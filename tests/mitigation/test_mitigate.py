@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 import counterground as cg
 from counterground.cli import main
-from counterground.cli._show import show_mitigated
+from counterground.cli.show import show_mitigated
 from counterground.errors import CounterGroundError, UsageError
 from counterground.metrics import Contrast, Design, compare_models
 from counterground.mitigation import MitigatedHead, Mitigation
@@ -53,7 +53,7 @@ def test_a_method_that_changes_its_data_changes_no_other_method(planted, tmp_pat
         return MitigatedHead(weight=data.scale * data.head)
 
     methods = [Mitigation(f.__name__, "a test", "a test", f) for f in (spoil, own)]
-    found = cg.mitigate(planted, Planted(), methods, out=tmp_path / "run", figure=False)
+    found = cg.mitigate(planted, Planted(), methods, out=tmp_path / "run")
     assert of(found.record, "own").mitigated == found.record.unmitigated
 
 
@@ -138,7 +138,7 @@ def test_no_head_predicts_a_cluster_that_it_was_fitted_or_chosen_on(planted, tmp
         return MitigatedHead(weight=data.scale * data.head * c)
 
     method = Mitigation("remember", "", "", remember, settings={"c": (1.0, 2.0)})
-    found = cg.mitigate(planted, Planted(), method, out=tmp_path / "run", figure=False)
+    found = cg.mitigate(planted, Planted(), method, out=tmp_path / "run")
     sizes = [part.photos for part in found.record.parts]
     fitted = [len(features) for c, features in seen if c == 1.0][:3]
     assert sorted(fitted) == sorted(sizes)
@@ -157,7 +157,7 @@ def test_a_method_sees_labels_only_where_it_says_so(planted, tmp_path, labels, s
         return MitigatedHead(weight=data.scale * data.head)
 
     method = Mitigation("look", "", "", look, group_labels=labels)
-    found = cg.mitigate(planted, Planted(), method, out=tmp_path / "run", figure=False)
+    found = cg.mitigate(planted, Planted(), method, out=tmp_path / "run")
     assert known == [{shown}] * 4
     assert of(found.record, "look").group_labels["fit"] == ("used" if shown else "not used")
 
@@ -176,7 +176,7 @@ def test_the_worst_group_chooses_with_labels_and_balanced_accuracy_without(plant
         Mitigation("with", "", "", either, group_labels="choose", settings=settings),
         Mitigation("without", "", "", either, settings=settings),
     ]
-    record = cg.mitigate(planted, Planted(), methods, out=tmp_path / "run", figure=False).record
+    record = cg.mitigate(planted, Planted(), methods, out=tmp_path / "run").record
     assert record.unmitigated.counter.value < 1 / len(CLASSES) < record.unmitigated.common.value / 3
     assert [each["kind"] for each in of(record, "with").settings] == ["constant"] * 3
     assert of(record, "with").chosen_by.startswith("the lower of common and counter")
@@ -253,7 +253,6 @@ def test_a_head_with_every_part_is_exported_whole(planted, tmp_path):
         Planted(),
         Mitigation("whole", "", "", whole),
         out=tmp_path / "run",
-        figure=False,
     )
     features = random.normal(size=(5, Planted.dim)).astype(np.float32)
     again = cg.read_head(found.run.path / found.record.methods[0].head.file)
@@ -265,15 +264,15 @@ def test_the_same_seed_gives_the_same_run_and_a_finished_one_may_be_repeated(mit
         planted, Planted(), [each.name for each in mitigated.record.methods], out=tmp_path / "again"
     )
     assert again.run.predictions.equals(mitigated.run.predictions)
-    once = cg.mitigate(planted, Planted(), "sage", out=tmp_path / "once", figure=False)
-    cg.mitigate(planted, Planted(), "sage", out=tmp_path / "once", figure=False)
+    once = cg.mitigate(planted, Planted(), "sage", out=tmp_path / "once")
+    cg.mitigate(planted, Planted(), "sage", out=tmp_path / "once")
     with pytest.raises(CounterGroundError, match="--overwrite"):
-        cg.mitigate(planted, Planted(), "sage-set", out=once.run.path, figure=False)
+        cg.mitigate(planted, Planted(), "sage-set", out=once.run.path)
 
 
 @pytest.mark.slow
 def test_all_names_what_a_classifier_cannot_have(tmp_path):
-    found = cg.mitigate(planted_benchmark(), PlantedClassifier(), "all", out=tmp_path / "run", figure=False)
+    found = cg.mitigate(planted_benchmark(), PlantedClassifier(), "all", out=tmp_path / "run")
     used = {each.name for each in found.record.methods}
     assert {"image-projection", "balanced-prototypes", "dfr"} <= used
     assert "a model with texts, and PlantedClassifier is a classifier" in found.record.left_out["roboshot"]
@@ -340,7 +339,6 @@ def test_classes_with_too_few_clusters_are_left_out_and_named(planted, tmp_path)
         Planted(),
         "balanced-prototypes",
         out=tmp_path / "run",
-        figure=False,
     )
     (note,) = (note for note in found.record.notes if "left out" in note)
     assert (
@@ -381,7 +379,7 @@ def test_classes_without_pairs_take_part_unless_pairs_alone_are_asked_for(plante
 def test_one_side_may_be_part_of_the_other(contrast, planted, tmp_path):
     """As of NICO++ and UrbanCars: the smaller side has photos in every part."""
     design = Design(contrasts=(Contrast.parse(f"gap: {contrast}"),))
-    found = cg.mitigate(planted.described(design=design), Planted(), "prototypes", out=tmp_path, figure=False)
+    found = cg.mitigate(planted.described(design=design), Planted(), "prototypes", out=tmp_path)
     on_water = found.run.predictions.filter(pl.col("background") == "water", pl.col("model") == "Planted")
     sides = found.record.unmitigated
     smaller, whole = (sides.counter, sides.common)[:: 1 if contrast.startswith("all") else -1]
@@ -394,7 +392,7 @@ def test_parts_and_figures_follow_the_clusters_of_the_design(clusters, tmp_path)
     photos, design = planted_benchmark(24), Design(clusters=clusters)
     site = pl.format("site {}", pl.col("cluster").str.extract(r"(\d+)").cast(pl.Int64) % 6)
     photos = replace(photos, photos=photos.photos.with_columns(site=site), design=design)
-    found = cg.mitigate(photos, Planted(), "text-projection", out=tmp_path / "run", figure=False)
+    found = cg.mitigate(photos, Planted(), "text-projection", out=tmp_path / "run")
     assert sum(part.clusters for part in found.record.parts) == photos.photos[clusters[0]].n_unique()
     scores = found.run.scores.filter(pl.col("class_index").is_null(), metric="drop")
     each = found.record.methods[0]
@@ -422,7 +420,6 @@ def test_each_text_is_encoded_once(planted, tmp_path):
         Counting(),
         ["sage", "sage-set", "template-ensemble", "text-calibration"],
         out=tmp_path / "run",
-        figure=False,
     )
     assert len(seen) > 300
     assert max(Counter(seen).values()) <= 2  # once more for the model's own head
@@ -432,7 +429,7 @@ def test_another_run_in_the_folder_leaves_no_head_and_no_figures_of_the_first(pl
     out = tmp_path / "run"
     cg.mitigate(planted, Planted(), ["prototypes", "sage-set"], out=out)
     assert len(list((out / "figures").glob("mitigation.*"))) == 2
-    cg.mitigate(planted, Planted(), "sage-set", out=out, figure=False, overwrite=True)
+    cg.mitigate(planted, Planted(), "sage-set", out=out, overwrite=True)
     assert [file.name for file in (out / "heads").iterdir()] == ["sage-set-all-photos.safetensors"]
     assert not list((out / "figures").glob("mitigation.*"))
     cg.evaluate(planted, Planted(), out=out, report=False, overwrite=True)
@@ -452,7 +449,7 @@ def test_a_model_that_changed_since_replaces_no_mitigation_unless_asked_to(
         "    model.fingerprint = 'epoch 1'\n"
         "    return model\n"
     )
-    asked = {"out": tmp_path / "run", "figure": False}
+    asked = {"out": tmp_path / "run"}
     file = own_modules / "epochs.py"
     file.write_text(code)
     first = cg.mitigate(planted, "epochs:trained", "sage-set", **asked)
@@ -470,7 +467,7 @@ def test_a_method_of_ones_own_that_changed_since_replaces_no_mitigation_unless_a
 
         return Mitigation("own", "a test", "a test", fit)
 
-    asked = {"out": tmp_path / "run", "figure": False}
+    asked = {"out": tmp_path / "run"}
     first = cg.mitigate(planted, Planted(), of(0.5), **asked)
     assert cg.mitigate(planted, Planted(), of(0.5), **asked).record == first.record
     with pytest.raises(CounterGroundError, match="holds another run"):
@@ -491,7 +488,7 @@ def test_a_run_that_was_killed_while_it_replaced_another_may_be_repeated(planted
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", None])
 def test_a_damaged_file_is_named(planted, tmp_path, name, content):
     out = tmp_path / "run"
-    cg.mitigate(planted, Planted(), "sage-set", out=out, figure=False)
+    cg.mitigate(planted, Planted(), "sage-set", out=out)
     file = out / name
     file.write_bytes(file.read_bytes()[:-7] if content is None else content)
     with pytest.raises(CounterGroundError, match=file.name):
@@ -513,7 +510,6 @@ def test_pairs_chosen_on_the_judged_photos_are_said_to_be(planted, tmp_path, spl
         Planted(),
         "sage-set",
         out=tmp_path / "run",
-        figure=False,
     )
     of_pairs = [note for note in found.record.notes if "a referee" in note]
     assert len(of_pairs) == bool(told)
@@ -536,7 +532,6 @@ def test_figures_are_of_the_clusters_that_the_design_names(tmp_path):
             Planted(),
             "sage-set",
             out=tmp_path / name,
-            figure=False,
             seed=1,
         )
         records[name] = found.record

@@ -17,7 +17,7 @@ for module in (
     import_module(module)
 import_module("PIL.Image").init()
 
-shell = import_module("counterground.reporting._shell")  # what a page needs of it is no more public than this
+shell = import_module("counterground.reporting.shell")  # what a page needs of it is no more public than this
 for template in shell._environment().list_templates():
     shell._environment().get_template(template)
 

@@ -2,6 +2,7 @@
 
 from counterground.benchmarks._builtin import BuiltInBenchmark, with_options
 from counterground.benchmarks._copy import Copy
+from counterground.benchmarks._folder_reader import FolderReader
 from counterground.benchmarks._layout import LayoutBenchmark
 from counterground.benchmarks._packages import open_packages
 from counterground.benchmarks._registry import (
@@ -10,6 +11,7 @@ from counterground.benchmarks._registry import (
     benchmark_references,
     get_benchmark,
     list_benchmarks,
+    open_apart,
     open_benchmark,
 )
 from counterground.benchmarks.stamps import (
@@ -28,6 +30,7 @@ __all__ = [
     "BuiltInBenchmark",
     "Copy",
     "Cutout",
+    "FolderReader",
     "LayoutBenchmark",
     "StampsSettings",
     "benchmark_folder",
@@ -40,6 +43,7 @@ __all__ = [
     "list_benchmarks",
     "load_backgrounds",
     "load_cutouts",
+    "open_apart",
     "open_benchmark",
     "open_packages",
     "with_options",

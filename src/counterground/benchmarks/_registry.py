@@ -8,13 +8,15 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
+
 from counterground.benchmarks._builtin import BuiltInBenchmark
+from counterground.benchmarks._folder_reader import FolderReader
 from counterground.benchmarks.counteranimal import COUNTERANIMAL
 from counterground.benchmarks.layouts import LAYOUTS
 from counterground.benchmarks.stamps import STAMPS
-from counterground.construction.pool import is_pool, open_pool
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.files import given_path, is_file, is_folder
+from counterground.files import check_apart, given_path, is_file, is_folder
 from counterground.photos import Benchmark, names_source, read_benchmark
 from counterground.plugins import Registry
 
@@ -23,6 +25,7 @@ _BENCHMARKS = Registry(
     BuiltInBenchmark,
     {benchmark.name: benchmark for benchmark in (COUNTERANIMAL, STAMPS, *LAYOUTS)},
 )
+_FOLDERS = Registry("counterground.folders", FolderReader, {})
 _OPTIONS = {"archive": "--from ARCHIVE", "packages": "--packages FOLDER"}
 
 
@@ -55,6 +58,33 @@ def benchmark_folder(name: str) -> Path:
         UsageError: unknown name.
     """
     return _named(name).folder()
+
+
+def open_apart(
+    benchmark: str | Path | Benchmark, out: Path | str, *, show_progress: bool = False
+) -> Benchmark:
+    """Open a benchmark as ``open_benchmark`` does, for results in ``out``, which must be apart from it.
+
+    Files among photos are read with them.
+
+    Raises:
+        UsageError: ``out`` is, lies in or holds the benchmark, or see ``open_benchmark``.
+        CounterGroundError: see ``open_benchmark``.
+    """
+    opened = open_benchmark(benchmark, show_progress=show_progress)
+    if not isinstance(benchmark, Benchmark) and Path(benchmark).is_dir():
+        check_apart(Path(out), Path(benchmark), "the benchmark")
+    if _has_class_folders(opened):
+        check_apart(Path(out), opened.root, "the folder of the photos")
+    return opened
+
+
+def _has_class_folders(benchmark: Benchmark) -> bool:
+    """Return whether each class has a folder at the top, so that another one would be read as a class."""
+    top = pl.col("path").str.split("/").list.first()
+    folders = benchmark.photos.select("class_index", top.alias("top")).unique()
+    alone = not (folders["class_index"].is_duplicated().any() or folders["top"].is_duplicated().any())
+    return alone and len(folders) > 1
 
 
 def open_benchmark(name_or_path: str | Path | Benchmark, *, show_progress: bool = False) -> Benchmark:
@@ -91,15 +121,9 @@ def open_benchmark(name_or_path: str | Path | Benchmark, *, show_progress: bool 
             "and no such path exists."
             f"{did_you_mean(os.fspath(name_or_path), [*names, *beside])}"
         )
-    if path.name == "photos.parquet" and is_pool(path.parent):
-        path = path.parent  # this copy for other programs has the discarded photos, too
-    if path.name == "files" and is_pool(path.parent):
-        raise UsageError(
-            f"{path} holds all photos of a pool, also discarded ones: name the pool, {path.parent}."
-        )
-    if is_pool(path):
-        with open_pool(path) as pool:
-            return pool.freeze()
+    for reader in _FOLDERS.each(warnings.warn):
+        if (folder := reader.find(path)) is not None:
+            return reader.read(folder)
     _refuse_run(path)
     benchmark = read_benchmark(path, show_progress=show_progress)
     _refuse_class_folder(path, benchmark)

@@ -24,18 +24,16 @@ from counterground.cli._check import check
 from counterground.cli._compare import compare
 from counterground.cli._discover import discover
 from counterground.cli._evaluate import evaluate
-from counterground.cli._help import Group, settings, start_page
 from counterground.cli._mitigate import mitigate
 from counterground.cli._models import models
 from counterground.cli._plan import plan
 from counterground.cli._report import report
 from counterground.cli._scores import scores
 from counterground.cli._swap import swap
-from counterground.construction.cli import collect, curate, export, import_, label, masks, pool
+from counterground.cli.help import Group, RootGroup, settings, start_page
 from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError, error_summary, raised_in
 from counterground.files import DamagedCacheWarning
 from counterground.http import is_offline, masked, offline
-from counterground.paper.cli import figures, study
 from counterground.plugins import plugin_modules
 from counterground.text import one_line
 
@@ -48,7 +46,7 @@ _ASCII = dict(zip("−–—─“”‘’×·²³●○", "----''''x.23*o", st
 _ASCII |= {"…": "...", "≤": "<=", "→": "->", "±": "+-", "©": "(c)"}
 
 
-@click.group(cls=Group, context_settings=settings(), invoke_without_command=True)
+@click.group(cls=RootGroup, context_settings=settings(), invoke_without_command=True)
 @click.version_option(__version__)
 @click.option(
     "--debug",
@@ -73,13 +71,11 @@ def counterground(context: click.Context) -> None:
         context.exit(2)
 
 
-counterground.add_under("Measure", evaluate, scores, compare, report, figures)
+counterground.add_under("Measure", evaluate, scores, compare, report)
 counterground.add_under("Plan and decide", plan, check)
 counterground.add_under("Choose common and counter backgrounds", discover)
-counterground.add_under("Make a benchmark from photos", collect, import_, curate, label, pool, export)
-counterground.add_under("Intervene on backgrounds", masks, swap, mitigate)
+counterground.add_under("Intervene on backgrounds", swap, mitigate)
 counterground.add_under("Look up what is available", models, benchmarks, cache)
-counterground.add_under("Repeat the paper's experiments", study)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -170,9 +166,10 @@ def _command_path(given: Sequence[str]) -> str:
     """Return the command path that ``given`` begins with."""
     path, command = "counterground", counterground
     for word in given:
-        if not isinstance(command, click.Group) or word not in command.commands:
+        found = command.find(word) if isinstance(command, Group) else None
+        if found is None:
             break
-        path, command = f"{path} {word}", command.commands[word]  # type: ignore[assignment]
+        path, command = f"{path} {word}", found  # type: ignore[assignment]
     return path
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from counterground.cli._help import Group, is_quiet
-from counterground.cli._options import format_option
+from counterground.cli.help import Group, is_quiet
+from counterground.cli.options import format_option
 
 
 @click.group(
@@ -24,7 +24,7 @@ def benchmarks(context: click.Context, style: str) -> None:
     """List the built-in benchmarks, or get one."""
     if context.invoked_subcommand is None:
         from counterground.benchmarks import list_benchmarks
-        from counterground.cli._show import show_benchmarks
+        from counterground.cli.show import show_benchmarks
 
         listed = list_benchmarks(warn=lambda line: click.echo(f"Warning: {line}", err=True))
         show_benchmarks(listed, as_json=style == "json")
@@ -54,7 +54,7 @@ def benchmarks(context: click.Context, style: str) -> None:
 def get(name: str, archive: Path | None, packages: Path | None) -> None:
     """Fetch, read or build a built-in benchmark, check it, and list differences from what was published."""
     from counterground.benchmarks import benchmark_folder, get_benchmark
-    from counterground.cli._show import print_notes
+    from counterground.cli.show import print_notes
 
     benchmark = get_benchmark(name, archive=archive, packages=packages, show_progress=not is_quiet())
     print_notes(benchmark.notes)

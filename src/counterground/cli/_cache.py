@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterground.cli._help import Group
-from counterground.cli._options import format_option
+from counterground.cli.help import Group
+from counterground.cli.options import format_option
 
 if TYPE_CHECKING:
     from counterground.inference import CacheEntry
@@ -53,7 +53,7 @@ def cache() -> None:
 @format_option(["table", "json"])
 def info(style: str) -> None:
     """List what the cache holds, with sizes, numbers of photos and times of last use."""
-    from counterground.cli._show import show_cache
+    from counterground.cli.show import show_cache
     from counterground.files import cache_dir
     from counterground.inference import cache_entries
 
@@ -100,7 +100,7 @@ def prune(older_than: float | None, max_size: float | None, what: tuple[str, ...
 
 
 def _show_removed(removed: list[CacheEntry], *, dry_run: bool) -> None:
-    from counterground.cli._show import show_cache_rows, size_text
+    from counterground.cli.show import show_cache_rows, size_text
     from counterground.text import counted
 
     if removed:

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from counterground.cli._help import Command
-from counterground.cli._options import format_option, model_option, refuse_given
+from counterground.cli.help import Command
+from counterground.cli.options import format_option, model_option, refuse_given
 
 
 @click.command(
@@ -63,7 +63,7 @@ def check(run: Path, *, junit: Path | None, style: str, **given: Any) -> None:
     usage.
     """
     from counterground.api import check as check_models
-    from counterground.cli._show import print_aside, print_text
+    from counterground.cli.show import print_aside, print_text
     from counterground.decision import STATUS
     from counterground.files import write_text
     from counterground.results import refuse_run_file

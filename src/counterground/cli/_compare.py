@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
-from counterground.cli._help import Command
-from counterground.cli._options import format_option
+from counterground.cli.help import Command
+from counterground.cli.options import format_option
 
 
 @click.command(
@@ -19,8 +18,6 @@ from counterground.cli._options import format_option
         counterground compare runs/a runs/b --contrast drop
         counterground compare runs/a --published --against efficientnet-lite0
         counterground compare --setting openai-prompts
-        counterground compare --setting all --format csv
-        counterground compare --reproduce --format csv
     """,
 )
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
@@ -47,14 +44,8 @@ from counterground.cli._options import format_option
 )
 @click.option(
     "--setting",
-    type=click.Choice(["one-prompt", "openai-prompts", "1-vs-20", "unbalanced", "all"]),
-    help="Tables of the paper to compare with; all: show only the four settings side by side.  "
-    "[default: one-prompt; 1-vs-20 for runs with 20 names]",
-)
-@click.option(
-    "--reproduce",
-    is_flag=True,
-    help="Show the paper's rows next to our values: printed, ours, difference, notes.",
+    type=click.Choice(["one-prompt", "openai-prompts", "1-vs-20", "unbalanced"]),
+    help="Tables of the paper to compare with.  [default: one-prompt; 1-vs-20 for runs with 20 names]",
 )
 @format_option(
     ["table", "csv", "json", "markdown", "latex"],
@@ -69,36 +60,22 @@ def compare(
     baseline: str,
     scale: str,
     setting: str | None,
-    reproduce: bool,
     style: str,
 ) -> None:
     """Compare the models of RUN folders with each other and with the paper's.
 
     Differences are tested on the same photos only (paired, Holm-corrected); warnings name comparisons
     that are not fair. --published compares with the paper's 43 models, even without a RUN, and --setting
-    chooses which of its tables they come from. --reproduce puts printed and measured values side by side, row
-    by row; without RUN, the measured values are those of the 2025 reproduction.
+    chooses which of its tables they come from.
     """
-    from counterground.cli._show import print_aside, print_text
-    from counterground.comparison import claim_by_setting, format_claim, format_comparison, full_comparison
+    from counterground.cli.show import print_aside, print_text
+    from counterground.comparison import format_comparison, full_comparison
     from counterground.errors import UsageError
 
-    if not runs and not published and not reproduce and setting is None:
+    if not runs and not published and setting is None:
         raise UsageError(
             "There is nothing to compare: give RUN folders, or --published for the paper's models."
         )
-    if reproduce:
-        _reproduce(runs, style)
-        return
-    if setting == "all":
-        if runs or against or contrast or baseline != "imagenet":
-            raise UsageError(
-                "--setting all compares the paper's CLIPs with its ImageNet models: leave out RUN, "
-                "--contrast, --against and --baseline."
-            )
-        claim = claim_by_setting(scale)  # type: ignore[arg-type]
-        print_text(format_claim(claim, scale, style))  # type: ignore[arg-type]
-        return
     found = full_comparison(
         runs,
         published=published or setting is not None,
@@ -111,23 +88,3 @@ def compare(
     print_text(format_comparison(found, style))
     if style == "csv":  # which has no place for them
         print_aside(found.warnings, "Warning")
-
-
-def _reproduce(runs: tuple[Path, ...], style: str) -> None:
-    """Print the paper's rows beside ours; warnings name what is left out, on stderr for csv or json."""
-    from counterground.cli._show import print_aside, print_text
-    from counterground.comparison import format_reproduction, left_out, reproduce
-    from counterground.errors import UsageError
-    from counterground.results import open_runs
-
-    context = click.get_current_context()
-    for option in ("contrast", "against", "baseline", "scale", "setting"):
-        if context.get_parameter_source(option) is not ParameterSource.DEFAULT:
-            raise UsageError(
-                f"--reproduce puts printed and measured values side by side: leave out --{option}."
-            )
-    opened = open_runs(runs)
-    rows, warnings = reproduce(opened), left_out(opened)
-    print_text(format_reproduction(rows, style, warnings))
-    if style in ("csv", "json"):
-        print_aside(warnings, "Warning")

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from counterground.cli._help import Command, is_quiet
-from counterground.cli._options import out_option, overwrite_option, running_options
+from counterground.cli.help import Command, is_quiet
+from counterground.cli.options import out_option, overwrite_option, running_options
 
 
 @click.command(
@@ -75,7 +75,7 @@ def discover(benchmark: str, referees: tuple[str, ...], out: Path, **options: An
     If their drop is no larger than chance explains, one line says so and no benchmark is written.
     """
     from counterground.api import discover as run_discovery
-    from counterground.cli._show import show_discovery
+    from counterground.cli.show import show_discovery
 
     discovery = run_discovery(benchmark, referees, out=out, show_progress=not is_quiet(), **options)
     show_discovery(discovery)

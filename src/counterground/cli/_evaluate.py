@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from counterground.cli._help import Command, is_quiet
-from counterground.cli._options import (
+from counterground.cli.help import Command, is_quiet
+from counterground.cli.options import (
     cluster_options,
     generative_options,
     limit_option,
@@ -63,7 +63,7 @@ def evaluate(benchmark: str, model_specs: tuple[str, ...], out: Path, **settings
     and report take several runs.
     """
     from counterground.api import evaluate as run_evaluation
-    from counterground.cli._show import show_run
+    from counterground.cli.show import show_run
 
     show_run(run_evaluation(benchmark, model_specs, out=out, show_progress=not is_quiet(), **settings))
     click.echo(f"Report: {out / 'report.html'}")

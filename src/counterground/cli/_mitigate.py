@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import click
 
-from counterground.cli._help import Command, is_quiet
-from counterground.cli._options import (
+from counterground.cli.help import Command, is_quiet
+from counterground.cli.options import (
     format_option,
     limit_option,
     masks_options,
@@ -83,7 +83,7 @@ def mitigate(
     folder is a run like any other: scores, compare and report read it.
     """
     from counterground.api import mitigate as mitigate_model
-    from counterground.cli._show import print_text, show_methods, show_mitigated
+    from counterground.cli.show import print_text, show_methods, show_mitigated
 
     if listed:
         if style != "table":

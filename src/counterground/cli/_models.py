@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from counterground.cli._help import Command
-from counterground.cli._options import format_option
+from counterground.cli.help import Command
+from counterground.cli.options import format_option
 
 
 @click.command(
@@ -22,7 +22,7 @@ def models(pattern: str | None, style: str) -> None:
 
     PATTERN narrows the list; quote it, so that the shell leaves `*` alone.
     """
-    from counterground.cli._show import show_models
+    from counterground.cli.show import show_models
     from counterground.models import list_models
 
     def warn(line: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from counterground.cli._help import Command
-from counterground.cli._options import format_option, refuse_given
+from counterground.cli.help import Command
+from counterground.cli.options import format_option, refuse_given
 
 _ASSUMED = ("classes", "photos", "cluster_size", "accuracy", "icc")
 
@@ -87,7 +87,7 @@ def plan(run: Path | None, *, style: str, **given: Any) -> None:
     For a run on composites (swap), the background effect takes the place of the drop.
     """
     from counterground.api import plan as make_plan
-    from counterground.cli._show import print_aside, print_text
+    from counterground.cli.show import print_aside, print_text
 
     if run is not None:
         refuse_given(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from counterground.cli._help import Command
-from counterground.cli._options import (
+from counterground.cli.help import Command
+from counterground.cli.options import (
     contrast_option,
     out_option,
     photo_budget_option,
@@ -60,7 +60,7 @@ def report(
     the background and what would make it smaller.
     """
     from counterground.api import write_report
-    from counterground.cli._show import print_notes
+    from counterground.cli.show import print_notes
     from counterground.errors import UsageError
 
     if benchmarks and not photos:

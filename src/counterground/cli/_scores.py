@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import click
 
-from counterground.cli._help import Command
-from counterground.cli._options import format_option, model_option, out_option
+from counterground.cli.help import Command
+from counterground.cli.options import format_option, model_option, out_option
 from counterground.text import one_line
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _effects(runs: Sequence[Run], style: Style, *, by_class: bool, named: bool) 
 def _deliver(written: str | View | pl.DataFrame, out: Path | None) -> None:
     import polars as pl
 
-    from counterground.cli._show import print_text
+    from counterground.cli.show import print_text
     from counterground.files import write_parquet, write_text
     from counterground.results import plain_text
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from counterground.cli._help import Command, is_quiet
-from counterground.cli._options import (
+from counterground.cli.help import Command, is_quiet
+from counterground.cli.options import (
     cluster_options,
     generative_options,
     masks_options,
@@ -102,7 +102,7 @@ def swap(benchmark: str, model_specs: tuple[str, ...], out: Path, **options: Any
     discover), the drop is decomposed. The run is like one of evaluate: scores, compare and report read it.
     """
     from counterground.api import swap as run_swap
-    from counterground.cli._show import show_swap
+    from counterground.cli.show import show_swap
 
     show_swap(run_swap(benchmark, model_specs, out=out, show_progress=not is_quiet(), **options))
     if options["examples"]:

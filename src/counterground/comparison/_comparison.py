@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from html import escape
 from itertools import combinations
 from typing import Any
@@ -13,11 +12,9 @@ from typing import Any
 import polars as pl
 
 from counterground.comparison._agreement import drop_agreement
-from counterground.comparison._claim import claim_by_setting, claim_table
 from counterground.comparison._comparability import comparability_warnings
 from counterground.comparison._ranks import RANKS_SCHEMA, paired_drops, rank_models
 from counterground.comparison._robustness import EffectiveRobustness, effective_robustness
-from counterground.comparison._scaling import Scaling, scaling, scaling_table
 from counterground.comparison._tables import (
     agreement_table,
     drop_tests_table,
@@ -96,7 +93,7 @@ class Comparison:
 
     ``points`` and ``robustness`` are what ``model_points`` and ``effective_robustness`` return. ``ranks`` has
     the columns of ``RANKS_SCHEMA``, with ``row`` the place among ``points``; the reproduction and models near
-    chance are not ranked. ``scaling`` is None without the paper. ``every_test`` are paired tests (columns of
+    chance are not ranked. ``every_test`` are paired tests (columns of
     ``TESTS_SCHEMA``) within each version of a benchmark, over which p-values are corrected; ``tests`` are
     those to be shown. ``agreement`` is what ``drop_agreement`` returns, ``warnings`` say what is not
     comparable. ``place_of`` finds the row of a run's model. ``setting`` says which tables the paper's rows
@@ -108,7 +105,6 @@ class Comparison:
     points: pl.DataFrame
     robustness: EffectiveRobustness
     ranks: pl.DataFrame
-    scaling: Scaling | None
     every_test: pl.DataFrame
     tests: pl.DataFrame
     agreement: pl.DataFrame
@@ -160,29 +156,18 @@ class Comparison:
         joined = joined.with_columns(_holm_by_family(joined))
         return joined.join(ranks, on="row", how="left", maintain_order="left").drop("row")
 
-    @cached_property
-    def by_setting(self) -> pl.DataFrame | None:
-        """What ``claim_by_setting`` returns; None without the paper or with a line other than the paper's."""
-        if self.setting is None or self.robustness.baseline != "imagenet":
-            return None
-        return claim_by_setting(self.robustness.scale)
-
     @property
     def _number_of_tests(self) -> int:
         return int(self.every_test["p_value"].count())
 
     @property
     def tables(self) -> list[Table]:
-        """Models benchmark by benchmark, tests, agreement, the scaling answers, the paper's settings."""
+        """Models benchmark by benchmark, tests, agreement."""
         tables = self._models_tables(self.models)
         if self.tests.height:
             tables.append(tests_table(self.tests, self.contrast, self._number_of_tests))
         if self.agreement["correlation"].drop_nulls().len():
             tables.append(agreement_table(self.agreement, self.contrast))
-        if self.scaling is not None:
-            tables.append(scaling_table(self.scaling))
-        if self.by_setting is not None:
-            tables.append(claim_table(self.by_setting, self.robustness.scale))
         return tables
 
     def _models_tables(self, models: pl.DataFrame) -> list[Table]:
@@ -201,12 +186,11 @@ class Comparison:
         return "\n".join([_numbers_of_models(self.models), *shown, *more, *warnings])
 
     def _repr_html_(self) -> str:
-        """Models with lines and ranks, paired tests of drops, the scaling answers and all warnings."""
+        """Models with lines and ranks, paired tests of drops and all warnings."""
         models = self.models
         mine = ~pl.col("source").is_in(PUBLISHED)
         first = pl.concat([models.filter(mine), models.filter(pl.col("source") == "paper")])
         again = models.filter(pl.col("source") == "reproduction")
-        by_setting = self.by_setting
         drops = drop_tests_table(self.tests, self.contrast, self._number_of_tests)
         warnings = [f"Warning: {sentence}" for sentence in self.warnings]
         return block(
@@ -215,8 +199,6 @@ class Comparison:
             folded(html_table(models_with_pictures(again)), again.height, "reproduced model"),
             html_paragraphs(self.robustness.sentences(), _SENTENCES, "line", fine=True),
             unfolding(drops, "test") if drops.rows else "",
-            "" if self.scaling is None else self.scaling._repr_html_(),
-            "" if by_setting is None else html_table(claim_table(by_setting, self.robustness.scale)),
             html_paragraphs(warnings, _SENTENCES, "warning", fine=True),
         )
 
@@ -300,7 +282,6 @@ def full_comparison(
         points,
         robustness,
         _ranks(points, runs_of_points, compared),
-        scaling(points, robustness) if published else None,
         every_test,
         shown,
         # The paper prints drops by class only for its first setting.

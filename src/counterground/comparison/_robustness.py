@@ -171,13 +171,13 @@ def line_warnings(
     ]
 
 
-def photos(points: pl.DataFrame, column: str) -> np.ndarray[Any, Any]:
+def numbers_of_photos(points: pl.DataFrame, column: str) -> np.ndarray[Any, Any]:
     """Return counts of photos as floats, NaN if unknown."""
     return points[column].cast(pl.Float64).to_numpy()
 
 
 def _clipped(title: str, measured: pl.DataFrame) -> list[str]:
-    moved = [outside(measured[group], photos(measured, f"n_{group}")) for group in GROUPS]
+    moved = [outside(measured[group], numbers_of_photos(measured, f"n_{group}")) for group in GROUPS]
     number = int((moved[0] | moved[1]).sum())
     if not number:
         return []
@@ -194,7 +194,8 @@ def _far(
 ) -> list[str]:
     """Name models so far from those of the line that it must be extrapolated to reach them."""
     inside, places = (
-        to_scale(points["common"], scale, photos(points, "n_common")) for points in (members, measured)
+        to_scale(points["common"], scale, numbers_of_photos(points, "n_common"))
+        for points in (members, measured)
     )
     room = _EXTRAPOLATED * float(np.ptp(inside))
     away = (places < inside.min() - room) | (places > inside.max() + room)
@@ -214,7 +215,7 @@ def _noise(title: str, members: pl.DataFrame, scale: Scale, accuracies: str) -> 
     errors = np.array([error_on_scale(row, "common", scale) for row in members.iter_rows(named=True)])
     if np.isnan(errors).all():
         return []
-    places = to_scale(members["common"], scale, photos(members, "n_common"))
+    places = to_scale(members["common"], scale, numbers_of_photos(members, "n_common"))
     share = float(np.nanmean(errors**2) / places.var(ddof=1))
     if share <= _NOISE:
         return []
@@ -438,7 +439,7 @@ def _line(population: _Population, baseline: str, scale: Scale) -> RobustnessLin
 def _numbers(members: pl.DataFrame) -> list[np.ndarray[Any, Any]]:
     """Return accuracies on both groups and the photos of each, as `_fit` takes them."""
     accuracies = [members[group].to_numpy() for group in GROUPS]
-    return accuracies + [photos(members, f"n_{group}") for group in GROUPS]
+    return accuracies + [numbers_of_photos(members, f"n_{group}") for group in GROUPS]
 
 
 def _fit(numbers: Sequence[np.ndarray[Any, Any]], scale: Scale) -> LineFit:
@@ -449,7 +450,7 @@ def _fit(numbers: Sequence[np.ndarray[Any, Any]], scale: Scale) -> LineFit:
 def _fit_with_errors(members: pl.DataFrame, scale: Scale) -> LineWithErrors | None:
     """The line with sampling errors in both accuracies; None if these are unknown or too large."""
     rows = members.to_dicts()
-    x, y = (to_scale(members[group], scale, photos(members, f"n_{group}")) for group in GROUPS)
+    x, y = (to_scale(members[group], scale, numbers_of_photos(members, f"n_{group}")) for group in GROUPS)
     common, counter = ([error_on_scale(row, group, scale) for row in rows] for group in ("common", "counter"))
     # Common and counter photos are different photos; in a run they may share clusters.
     correlation = [0.0 if row["source"] in PUBLISHED else _correlation(row) for row in rows]

@@ -117,7 +117,7 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
     if not usable:
         raise CounterGroundError(
             f"No photo of {benchmark.name} has a mask that can be used: add --masks, such as a folder "
-            f"of PNGs, COCO annotations, or what `counterground masks` makes. {' '.join(notes[:1])}"
+            f"of PNGs, COCO annotations, or what `counterground data masks` makes. {' '.join(notes[:1])}"
         )
     drawn = _Draw(benchmark, usable, settings)
     rows = list(drawn.rows())

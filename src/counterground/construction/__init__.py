@@ -1,1 +1,60 @@
-"""From raw photos to a benchmark: ingest, curate, annotate, discover, export. See README.md."""
+"""Wing: construction. From raw photos to a benchmark: collect, curate, annotate, export. See README.md."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from counterground.construction.annotate import LabelSettings, label_pool
+    from counterground.construction.annotate.masks import ServerSettings, review_masks
+    from counterground.construction.collection import CollectOptions, collect
+    from counterground.construction.curation import CurateSettings, curate
+    from counterground.construction.exports import CardFacts, ShardSize, export
+    from counterground.construction.imports import ImportOptions, import_photos
+    from counterground.construction.pool import POOL_FOLDERS, Pool, open_pool
+
+_PARTS = {
+    "POOL_FOLDERS": "pool",
+    "CardFacts": "exports",
+    "CollectOptions": "collection",
+    "CurateSettings": "curation",
+    "ImportOptions": "imports",
+    "LabelSettings": "annotate",
+    "Pool": "pool",
+    "ServerSettings": "annotate.masks",
+    "ShardSize": "exports",
+    "collect": "collection",
+    "curate": "curation",
+    "export": "exports",
+    "import_photos": "imports",
+    "label_pool": "annotate",
+    "open_pool": "pool",
+    "review_masks": "annotate.masks",
+}
+
+__all__ = [
+    "POOL_FOLDERS",
+    "CardFacts",
+    "CollectOptions",
+    "CurateSettings",
+    "ImportOptions",
+    "LabelSettings",
+    "Pool",
+    "ServerSettings",
+    "ShardSize",
+    "collect",
+    "curate",
+    "export",
+    "import_photos",
+    "label_pool",
+    "open_pool",
+    "review_masks",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a part when it is first used: the commands' help needs none."""
+    if name not in _PARTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PARTS[name]}"), name)

@@ -178,7 +178,7 @@ def _check(benchmark: Benchmark, **ways: str) -> None:
         raise CounterGroundError(
             f"No class of {benchmark.name} has photos on two labelled backgrounds: nothing to compare. "
             "Arrange folders as <class>/<background>/, fill the background column of the manifest, or label "
-            "backgrounds in a pool with `counterground label POOL --task background`."
+            "backgrounds in a pool with `counterground data label POOL --task background`."
         )
 
 

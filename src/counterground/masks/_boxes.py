@@ -49,7 +49,7 @@ def grabcut_source(settings: MaskSettings, *, any_box: bool) -> MaskSource:
     if not any_box and settings.inset is None:
         raise UsageError(
             "GrabCut starts from a box, and the photos have none: add columns box_x, box_y, box_width and "
-            "box_height, or use `counterground masks` with --boxes FILE.json, or with --inset 10: the photo "
+            "box_height, or use `data masks` with --boxes FILE.json, or with --inset 10: the photo "
             "without a margin of 10 % is then the box."
         )
     with needs_extra("masks"):

@@ -18,8 +18,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
-from counterground.construction.pool import database_problem
-from counterground.errors import CounterGroundError, UsageError, error_message
+from counterground.errors import CounterGroundError, UsageError, database_problem, error_message
 from counterground.files import write_bytes
 from counterground.masks._found import OBJECT
 

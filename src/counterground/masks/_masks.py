@@ -121,7 +121,7 @@ def is_masks_folder(folder: Path) -> bool:
 
 
 def read_masks(folder: Path | str, *, reviewed: bool = True) -> Masks:
-    """Read a folder of masks as they stand after review (`counterground label FOLDER`).
+    """Read a folder of masks as they stand after review (`counterground data label FOLDER`).
 
     An accepted mask is usable even if it breaks a limit, a rejected one is not, and a redrawn one replaces
     what was there. Accepting or rejecting judges one file: if another has replaced it since, the decision no

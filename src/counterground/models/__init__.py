@@ -11,7 +11,13 @@ from counterground.models._base import (
     Protocol,
 )
 from counterground.models._family import Family, LoadOptions, ModelInfo, Tower
-from counterground.models._fingerprint import code_version
+from counterground.models._fingerprint import (
+    code_version,
+    combine,
+    library_versions,
+    plain_repr,
+    tensor_digests,
+)
 from counterground.models._named import AnyModel, AnyModels, NamedModel, named_models
 from counterground.models._registry import (
     check_specs,
@@ -34,7 +40,7 @@ from counterground.models.execution import (
     resolve_device,
 )
 from counterground.models.generative import without_thoughts
-from counterground.models.specs import HeadSpec, expand_specs, split_head
+from counterground.models.specs import HeadSpec, ModelSet, expand_specs, split_head
 
 __all__ = [
     "NEED_LOSSES",
@@ -50,6 +56,7 @@ __all__ = [
     "LoadOptions",
     "Model",
     "ModelInfo",
+    "ModelSet",
     "NamedModel",
     "Precision",
     "Protocol",
@@ -61,19 +68,23 @@ __all__ = [
     "check_precision",
     "check_specs",
     "code_version",
+    "combine",
     "expand_specs",
     "expected_kind",
     "freed_memory_kept",
     "left_unchanged",
+    "library_versions",
     "list_models",
     "load_model",
     "named_models",
     "out_of_memory",
     "own_arithmetic",
     "parts_of",
+    "plain_repr",
     "references_of",
     "resolve_device",
     "split_head",
+    "tensor_digests",
     "without_thoughts",
     "wrap_model",
 ]

@@ -31,7 +31,7 @@ from counterground.models.execution import check_precision, out_of_memory, resol
 from counterground.models.generative import ENDPOINT
 from counterground.models.huggingface import HUGGING_FACE
 from counterground.models.open_clip import OPEN_CLIP, SHIPPED
-from counterground.models.specs import SETS, expand_specs, split_head
+from counterground.models.specs import expand_specs, set_names, split_head
 from counterground.plugins import Registry
 
 # In the order of `list_models`: those that need no network first.
@@ -252,7 +252,7 @@ def _listed(prefixes: str | None, warn: Callable[[str], object]) -> Iterator[Mod
 def _near(pattern: str, warn: Callable[[str], object]) -> str:
     specs = [model.spec for model in _listed(None, warn)]
     architectures = {re.split(r"[/.]", spec.partition(":")[2])[0] for spec in specs}
-    near = did_you_mean(re.sub(r"[*?\[\]]", "", pattern), chain(SETS, architectures, specs))
+    near = did_you_mean(re.sub(r"[*?\[\]]", "", pattern), chain(set_names(), architectures, specs))
     return near or " 'counterground models' lists all."
 
 
@@ -286,7 +286,7 @@ def _explained(spec: str, family: Family) -> Iterator[None]:
 
 def _suggestion(spec: str) -> str:
     local = [model.spec for family in (LITE, SHIPPED) for model in family.list()]
-    if close := did_you_mean(spec, [*local, *SETS]):
+    if close := did_you_mean(spec, [*local, *set_names()]):
         return close
     if hint := _meant_family(spec):
         return hint
@@ -336,13 +336,13 @@ def _with_prefix(name: str) -> list[str]:
     one, else the most similar ones.
     """
     called: dict[str, list[str]] = {}
-    for spec in chain(SETS, (model.spec for model in _listed(None, _ignore))):
+    for spec in chain(set_names(), (model.spec for model in _listed(None, _ignore))):
         whole = spec.partition(":")[2]
         for part in dict.fromkeys([whole, re.split(r"[/.]", whole)[0], whole.rpartition("/")[2]]):
             called.setdefault(_plain(part), []).append(spec)
     wanted = _plain(name)
     found = called.get(wanted, [])
-    if not [spec for spec in found if spec not in SETS]:
+    if not [spec for spec in found if not spec.startswith("paper:")]:
         found = [*found, *(spec for key in called if key.startswith(f"{wanted}-") for spec in called[key])]
     if not found and re.fullmatch(r"[\w-]+/[\w.-]+", name):
         return [f"hf:{name}"]

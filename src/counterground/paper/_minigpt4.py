@@ -15,9 +15,17 @@ import numpy as np
 
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import given_path, is_file
-from counterground.models._base import Generative, Protocol
-from counterground.models._family import Family, LoadOptions, ModelInfo
-from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
+from counterground.models import (
+    Family,
+    Generative,
+    LoadOptions,
+    ModelInfo,
+    Protocol,
+    combine,
+    library_versions,
+    plain_repr,
+    tensor_digests,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -30,7 +30,7 @@ def pool(tmp_path, make_pool):
 
 
 class Server:
-    """`counterground label` as a process of its own, on a pool or a folder of masks."""
+    """`counterground data label` as a process of its own, on a pool or a folder of masks."""
 
     def __init__(self, folder, pool, *options, annotators=("ann",)):
         names = [word for name in annotators for word in ("--annotator", name)]
@@ -39,6 +39,7 @@ class Server:
         os.mkfifo(folder / "out")
         self.process = forked.start(
             forked.COMMAND,
+            "data",
             "label",
             served,
             "--no-open",

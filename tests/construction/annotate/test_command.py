@@ -60,6 +60,7 @@ IN_A_NOTEBOOK = """
 import asyncio, http.client, os, signal, sys, threading
 from urllib.parse import urlsplit
 import counterground as cg
+from counterground import construction
 
 def say(line):
     if "http://" in line:
@@ -74,7 +75,7 @@ def visit(host, path):
     os.kill(os.getpid(), signal.SIGINT)
 
 async def cell():
-    return cg.label_pool(sys.argv[1], cg.LabelSettings(["ann"]), say=say)
+    return construction.label_pool(sys.argv[1], construction.LabelSettings(["ann"]), say=say)
 
 print(asyncio.new_event_loop().run_until_complete(cell()).decisions)
 """
@@ -102,7 +103,7 @@ def test_a_usual_port_that_is_taken_is_said_and_another_one_serves(pool, serve):
 
 def test_wrong_usage_ends_with_two(pool, capsys):
     for options in ([], ["--annotator", "ann", "--second", "1.5"], ["--annotator", "ann", "--task", "other"]):
-        assert main(["label", str(pool.root), *options]) == 2
+        assert main(["data", "label", str(pool.root), *options]) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 

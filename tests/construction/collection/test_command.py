@@ -1,4 +1,4 @@
-"""``counterground collect`` as a user meets it."""
+"""``counterground data collect`` as a user meets it."""
 
 import subprocess
 import sys
@@ -104,7 +104,7 @@ def test_mistakes_are_one_line(command, words, status, said):
 
 def test_more_than_published_needs_an_own_api(capsys, tmp_path, monkeypatch):
     monkeypatch.delenv("COUNTERGROUND_API_URL", raising=False)
-    status = main(["collect", str(tmp_path / "pool"), "-c", "zebra", "--requests-per-minute", "100"])
+    status = main(["data", "collect", str(tmp_path / "pool"), "-c", "zebra", "--requests-per-minute", "100"])
     assert status == 2
     assert "only for an API of your own (--api-url)" in capsys.readouterr().err
     assert not (tmp_path / "pool").exists()

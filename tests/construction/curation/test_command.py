@@ -1,4 +1,4 @@
-"""``counterground curate`` as it is typed."""
+"""``counterground data curate`` as it is typed."""
 
 from __future__ import annotations
 

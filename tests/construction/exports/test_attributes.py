@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-import counterground as cg
+from counterground import construction
 from counterground.construction.exports import FORMATS
 from counterground.errors import UsageError
 from counterground.metrics import Contrast, Design
@@ -40,7 +40,7 @@ def designed(tmp_path):
 
 @pytest.mark.parametrize("kind", ["parquet", "webdataset", "huggingface", "croissant"])
 def test_an_export_reads_back_with_attributes_and_design(designed, tmp_path, kind):
-    cg.export(designed, out=tmp_path / "out", formats=kind)
+    construction.export(designed, out=tmp_path / "out", formats=kind)
     back = read_benchmark(tmp_path / "out")
     assert back.version == designed.version
     assert back.design == designed.design
@@ -59,7 +59,7 @@ def test_a_contrast_of_numbers_that_no_exported_photo_has_reads_back(designed, t
         size=pl.Series([0.5, *[None] * 5]), licence=pl.Series([None, *["CC0"] * 5])
     )
     design = Design(contrasts=(Contrast("small", "size<0.1", "size>=0.1"),))
-    cg.export(replace(designed, photos=photos, design=design), out=tmp_path / "out", formats=kind)
+    construction.export(replace(designed, photos=photos, design=design), out=tmp_path / "out", formats=kind)
     back = read_benchmark(tmp_path / "out")
     assert (len(back), back.design, back.photos["size"].dtype) == (5, design, pl.Float64)
 
@@ -76,10 +76,10 @@ def test_a_column_that_a_format_uses_itself_is_refused_or_reads_back(designed, t
     }
     if column in taken.get(kind, ()):
         with pytest.raises(UsageError, match=rf"column '{column}'.*{kind} .*rename it"):
-            cg.export(benchmark, out=tmp_path / "out", formats=kind)
+            construction.export(benchmark, out=tmp_path / "out", formats=kind)
         assert not (tmp_path / "out").exists()
         return
-    cg.export(benchmark, out=tmp_path / "out", formats=kind)
+    construction.export(benchmark, out=tmp_path / "out", formats=kind)
     back = read_benchmark(tmp_path / "out").photos
     assert back.sort("photo_id")[column].to_list() == benchmark.photos.sort("photo_id")[column].to_list()
 
@@ -87,7 +87,7 @@ def test_a_column_that_a_format_uses_itself_is_refused_or_reads_back(designed, t
 def test_a_name_that_fiftyone_reserves_takes_the_place_of_no_other(designed, tmp_path):
     columns = {"tags": pl.lit("mine"), "tags_": pl.lit("other"), "id": pl.lit("high")}
     benchmark = replace(designed, photos=designed.photos.with_columns(**columns))
-    cg.export(benchmark, out=tmp_path / "out", formats="fiftyone")
+    construction.export(benchmark, out=tmp_path / "out", formats="fiftyone")
     labels = json.loads((tmp_path / "out" / "labels.json").read_text())["labels"]
     found = labels["0"]["attributes"]
     assert (found["tags_"], found["tags__"], found["id_"]) == ("other", "mine", "high")

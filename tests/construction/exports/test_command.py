@@ -1,4 +1,4 @@
-"""``counterground export``: options in, folders out, one line where it cannot be done."""
+"""``counterground data export``: options in, folders out, one line where it cannot be done."""
 
 from __future__ import annotations
 

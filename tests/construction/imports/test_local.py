@@ -613,12 +613,12 @@ def test_names_do_not_speak_to_the_terminal(tmp_path, capsys, monkeypatch):
     pool = str(tmp_path / "pool")
     source = str(tmp_path / "made")
     for words in (
-        ["import", pool, source],
-        ["curate", pool],
-        ["pool", pool],
+        ["data", "import", pool, source],
+        ["data", "curate", pool],
+        ["data", "pool", pool],
         ["export", pool, "--format", "parquet", "--private", "--out", str(tmp_path / "out")],
-        ["import", pool, source, "--rename", f"yeti{title}=yéti", "--annotator", "ann"],
-        ["import", pool, source, "--rename", f"{title}=x"],
+        ["data", "import", pool, source, "--rename", f"yeti{title}=yéti", "--annotator", "ann"],
+        ["data", "import", pool, source, "--rename", f"{title}=x"],
     ):
         main(words)
         printed = capsys.readouterr()

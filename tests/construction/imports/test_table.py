@@ -132,7 +132,7 @@ def test_a_photo_at_another_address_is_said_to_equal_one_that_was_discarded(tmp_
     assert note == (
         "2 photos are identical to others that the pool has from another address, 1 of them discarded: "
         "added again. "
-        "`counterground curate` finds duplicates."
+        "`counterground data curate` finds duplicates."
     )
 
 

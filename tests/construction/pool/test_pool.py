@@ -222,7 +222,7 @@ def test_freezing_says_what_is_left_out(pool):
     assert benchmark.photos["path"].to_list() == listed[2:]
     assert benchmark.photos["background"].to_list() == [None, "snow", "snow", "snow", None, None]
     assert set(benchmark.label_space.names) == set(CLASSES)
-    settle = "settle this in `counterground label`, page Disagreements."
+    settle = "settle this in `counterground data label`, page Disagreements."
     assert benchmark.notes == (
         "1 of 8 photos of the pool were discarded (clarity 1).",
         f"1 of 8 photos are left out, since annotators disagree on keeping them: {settle}",

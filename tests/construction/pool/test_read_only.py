@@ -26,8 +26,8 @@ with open_pool(folder) as pool:
         pool.decide(pool.photos()["path"][0], annotator="ann", task="review", labels=["keep"])
     except CounterGroundError as error:
         print(error)
-print(main(["pool", folder, "--out", f"{out}/pool.html"]))
-print(main(["export", folder, "--format", "parquet", "--private", "--out", f"{out}/exported"]))
+print(main(["data", "pool", folder, "--out", f"{out}/pool.html"]))
+print(main(["data", "export", folder, "--format", "parquet", "--private", "--out", f"{out}/exported"]))
 """
 
 

@@ -10,7 +10,7 @@ from counterground.paper.figures._style import print_style
 from counterground.paper.figures._write import draw_figures
 
 # The drawings themselves, before they are files.
-from counterground.reporting._words import Words
+from counterground.reporting.words import Words
 from counterground.results import (
     regroup,
 )

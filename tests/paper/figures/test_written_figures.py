@@ -68,7 +68,7 @@ def test_only_takes_numbers_in_any_dress():
 
 @pytest.mark.parametrize("name", ["2c", "16", "", "all"])
 def test_unknown_figures_give_one_line(name, tmp_path, capsys):
-    assert main(["figures", "--only", name, "--out", str(tmp_path)]) == 2
+    assert main(["paper", "figures", "--only", name, "--out", str(tmp_path)]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert repr(name) in lines[0]
@@ -77,7 +77,10 @@ def test_unknown_figures_give_one_line(name, tmp_path, capsys):
 
 
 def test_the_command_writes_and_tells_what_is_absent(tmp_path, capsys):
-    assert main(["figures", "--only", "8", "--only", "1", "--format", "svg", "--out", str(tmp_path)]) == 0
+    assert (
+        main(["paper", "figures", "--only", "8", "--only", "1", "--format", "svg", "--out", str(tmp_path)])
+        == 0
+    )
     captured = capsys.readouterr()
     assert (tmp_path / "figure-8.svg").is_file()
     assert (
@@ -88,7 +91,7 @@ def test_the_command_writes_and_tells_what_is_absent(tmp_path, capsys):
 
 
 def test_nothing_to_draw_is_a_failure_with_its_reason(tmp_path, capsys):
-    assert main(["figures", "--only", "theory", "--out", str(tmp_path)]) == 1
+    assert main(["paper", "figures", "--only", "theory", "--out", str(tmp_path)]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "add --study DIR" in said
@@ -128,7 +131,12 @@ def install_font(folder, family, text):
 
 def test_runs_are_opened_by_folder(own_run, tmp_path):
     folder = write_run(own_run, tmp_path / "run")
-    assert main(["figures", str(folder), "--only", "5", "--format", "svg", "--out", str(tmp_path / "f")]) == 0
+    assert (
+        main(
+            ["paper", "figures", str(folder), "--only", "5", "--format", "svg", "--out", str(tmp_path / "f")]
+        )
+        == 0
+    )
     assert (tmp_path / "f" / "figure-5-own.svg").is_file()
 
 

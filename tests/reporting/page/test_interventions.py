@@ -47,7 +47,7 @@ def made(tmp_path_factory):
         discs = disc_photos(folder / "discs", 6, soft=True)
         planted = planted_files(folder / "planted")
         swap = {"backgrounds_per_label": 2, **QUICK}
-        mend = {"figure": False, "label_space": "benchmark"}
+        mend = {"label_space": "benchmark"}
         methods = ["template-ensemble", "text-projection"]
         yield {
             "discs": cg.evaluate(discs, MODELS, out=folder / "a", **QUICK),

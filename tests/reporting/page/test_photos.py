@@ -20,8 +20,7 @@ from counterground.photos import Benchmark, LabelSpace, photo_id
 from counterground.reporting import write_report
 
 # Which photos are chosen, and how small they get, are rules of their own that a whole page blurs.
-from counterground.reporting._class_facts import class_facts
-from counterground.reporting._photos import photo_sources
+from counterground.reporting.class_facts import class_facts
 from counterground.reporting.page._classes import (
     background_confusions,
     confusions,
@@ -29,6 +28,7 @@ from counterground.reporting.page._classes import (
     make_class_page,
 )
 from counterground.reporting.page._gallery import make_gallery, make_thumbnails
+from counterground.reporting.photo_sources import photo_sources
 from counterground.results import Table, open_run, regroup
 
 

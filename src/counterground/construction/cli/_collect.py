@@ -1,4 +1,4 @@
-"""``counterground collect``."""
+"""``counterground data collect``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterground.cli._help import Command, is_quiet
-from counterground.cli._options import class_option, each_once
-from counterground.cli._show import print_notes, print_table, print_text
+from counterground.cli.help import Command, is_quiet
+from counterground.cli.options import class_option, each_once
+from counterground.cli.show import print_notes, print_table, print_text
 from counterground.text import counted, one_line
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
 @click.command(
     cls=Command,
     examples="""
-        counterground collect my-pool -c zebra -c "polar bear" --per-class 300
-        counterground collect my-pool --classes counteranimal --dry-run
+        counterground data collect my-pool -c zebra -c "polar bear" --per-class 300
+        counterground data collect my-pool --classes counteranimal --dry-run
     """,
 )
 @click.argument("pool", type=click.Path(path_type=Path))

@@ -1,4 +1,4 @@
-"""``counterground curate``."""
+"""``counterground data curate``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterground.cli._help import Command, is_quiet
-from counterground.cli._options import model_option, refuse_given, running_options
-from counterground.cli._show import print_notes, print_table
+from counterground.cli.help import Command, is_quiet
+from counterground.cli.options import model_option, refuse_given, running_options
+from counterground.cli.show import print_notes, print_table
 from counterground.errors import UsageError
 from counterground.text import counted, one_line
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @click.command(
     cls=Command,
     examples="""
-        counterground curate my-pool
-        counterground curate my-pool -m efficientnet-lite0 --threshold hash_radius=4
+        counterground data curate my-pool
+        counterground data curate my-pool -m efficientnet-lite0 --threshold hash_radius=4
     """,
 )
 @click.argument("pool", type=click.Path(path_type=Path))
@@ -67,7 +67,7 @@ def curate(pool: Path, model: str | None, limits: tuple[str, ...], top: int, **r
     earlier = report.photos - report.measured
     measured = f"; {report.measured:,} measured now, {earlier:,} earlier" if earlier else ""
     click.echo(f"{report.flagged:,} of {counted(report.photos, 'photo')} flagged for review{measured}.")
-    click.echo(f"Next: counterground label {pool} --task review --order ranked --annotator YOUR-NAME")
+    click.echo(f"Next: counterground data label {pool} --task review --order ranked --annotator YOUR-NAME")
 
 
 def _show_counts(report: CurateReport) -> None:

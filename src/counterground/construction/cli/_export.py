@@ -1,4 +1,4 @@
-"""``counterground export``."""
+"""``counterground data export``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterground.cli._help import Command, is_quiet
-from counterground.cli._options import out_option, overwrite_option
-from counterground.cli._show import print_notes
+from counterground.cli.help import Command, is_quiet
+from counterground.cli.options import out_option, overwrite_option
+from counterground.cli.show import print_notes
 from counterground.text import counted
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ _MOST_NOTES = 20
 @click.command(
     cls=Command,
     examples="""
-        counterground export my-pool --format huggingface --format croissant \\
+        counterground data export my-pool --format huggingface --format croissant \\
           --licence-for-unknown cc0 -o shared
-        counterground export pairs --format counteranimal --private -o mine
+        counterground data export pairs --format counteranimal --private -o mine
     """,
 )
 @click.argument("source")
@@ -128,13 +128,11 @@ def export(
 
     Photos whose licence is unknown or forbids sharing are left out and listed in left_out.csv.
     """
-    from counterground.api import export as run_export
-    from counterground.benchmarks import open_benchmark
     from counterground.construction.exports import CardFacts, ShardSize
+    from counterground.construction.exports import export as run_export
 
-    benchmark = open_benchmark(source, show_progress=not is_quiet())
     report = run_export(
-        benchmark,
+        source,
         out=out,
         overwrite=overwrite,
         formats=formats,

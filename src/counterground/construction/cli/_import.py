@@ -1,4 +1,4 @@
-"""``counterground import``."""
+"""``counterground data import``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterground.cli._help import Command, is_quiet
-from counterground.cli._options import class_option, each_once, refuse_given
-from counterground.cli._show import print_notes
+from counterground.cli.help import Command, is_quiet
+from counterground.cli.options import class_option, each_once, refuse_given
+from counterground.cli.show import print_notes
 from counterground.errors import CounterGroundError
 from counterground.text import counted, one_line
 
@@ -27,10 +27,10 @@ def _renames(_context: click.Context, _option: click.Parameter, pairs: tuple[str
     "import",
     cls=Command,
     examples="""
-        counterground import my-pool photos
-        counterground import my-pool zebras -c zebra
-        counterground import my-pool urls.csv
-        counterground import my-pool hf:my-data-set:train
+        counterground data import my-pool photos
+        counterground data import my-pool zebras -c zebra
+        counterground data import my-pool urls.csv
+        counterground data import my-pool hf:my-data-set:train
     """,
 )
 @click.argument("pool", type=click.Path(path_type=Path))

@@ -1,4 +1,4 @@
-"""``counterground label``."""
+"""``counterground data label``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
-from counterground.cli._help import Command
-from counterground.cli._options import refuse_given
+from counterground.cli.help import Command
+from counterground.cli.options import refuse_given
 
 
 @click.command(
     cls=Command,
     examples="""
-        counterground label my-pool --annotator ann --task review
-        counterground label my-pool --annotator ann --annotator ben --second 0.2
-        counterground label my-masks --annotator ann
+        counterground data label my-pool --annotator ann --task review
+        counterground data label my-pool --annotator ann --annotator ben --second 0.2
+        counterground data label my-masks --annotator ann
     """,
 )
 @click.argument("folder", metavar="POOL|MASKS", type=click.Path(path_type=Path))

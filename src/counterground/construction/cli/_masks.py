@@ -1,4 +1,4 @@
-"""``counterground masks``."""
+"""``counterground data masks``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterground.cli._help import Command, is_quiet
-from counterground.cli._options import (
+from counterground.cli.help import Command, is_quiet
+from counterground.cli.options import (
     accept_licence_option,
     device_option,
     each_once,
@@ -36,10 +36,10 @@ def _percent_option(flag: str, default: float, help_text: str) -> Callable[..., 
 @click.command(
     cls=Command,
     examples="""
-        counterground masks my-photos --from my-masks --out masks
-        counterground masks my-photos --from annotations.json --out masks
-        counterground masks my-photos --from grabcut --boxes boxes.json --out masks
-        counterground masks my-photos --from rembg:u2net \\
+        counterground data masks my-photos --from my-masks --out masks
+        counterground data masks my-photos --from annotations.json --out masks
+        counterground data masks my-photos --from grabcut --boxes boxes.json --out masks
+        counterground data masks my-photos --from rembg:u2net \\
           --accept-licence apache-2.0 --out masks
     """,
 )
@@ -191,7 +191,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _show(made: Masks) -> None:
-    from counterground.cli._show import print_notes, print_table
+    from counterground.cli.show import print_notes, print_table
     from counterground.masks import REASONS
     from counterground.text import one_line
 
@@ -207,5 +207,5 @@ def _show(made: Masks) -> None:
     click.echo(one_line(made.summary()))
     if made.rough:
         click.echo("These masks are rough: look at them before you rely on them.")
-        click.echo(f"Next: counterground label {made.folder} --annotator YOUR-NAME")
+        click.echo(f"Next: counterground data label {made.folder} --annotator YOUR-NAME")
     click.echo(f"Masks: {made.folder}")

@@ -1,4 +1,4 @@
-"""``counterground pool``."""
+"""``counterground data pool``."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from counterground.cli._help import Command
-from counterground.cli._options import out_option, photo_budget_option, photos_option, refuse_given
+from counterground.cli.help import Command
+from counterground.cli.options import out_option, photo_budget_option, photos_option, refuse_given
 
 
 @click.command(
     cls=Command,
     examples="""
-        counterground pool my-pool
-        counterground pool my-pool --discovery pairs -o pool.html
+        counterground data pool my-pool
+        counterground data pool my-pool --discovery pairs -o pool.html
     """,
 )
 @click.argument("pool", type=click.Path(path_type=Path))
@@ -28,11 +28,11 @@ from counterground.cli._options import out_option, photo_budget_option, photos_o
 @photo_budget_option("HTML file")
 def pool(pool: Path, discovery: Path | None, out: Path | None, *, photos: bool, photo_budget: float) -> None:
     """Show the photos of POOL, the decisions by annotator, and how much annotators agree."""
-    from counterground.cli._show import print_text
+    from counterground.cli.show import print_text
     from counterground.construction.pool import is_pool, open_pool
+    from counterground.construction.pool_page import PoolView, summarise_pool, write_pool_report
     from counterground.discovery import read_discovery
     from counterground.errors import UsageError
-    from counterground.reporting import PoolView, summarise_pool, write_pool_report
 
     if out is None:
         refuse_given("photos", "photo_budget", because="is about the HTML file: add --out FILE")

@@ -83,7 +83,7 @@ def _curate(pool: Pool, limits: CurateSettings, model: str | None, running: Sett
     photos = pool.photos()
     if photos.is_empty():
         raise CounterGroundError(
-            f"The pool {pool.root} has no photos yet: add some with `counterground collect` or `import`."
+            f"The pool {pool.root} has no photos yet: add some with `counterground data collect` or `import`."
         )
     referee = load_referee(model, pool, photos, running) if model is not None else None
     measured = measure_photos(pool, photos, show_progress=running.show_progress)

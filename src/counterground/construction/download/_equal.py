@@ -29,7 +29,7 @@ def note_equal(pool: Pool, known: pl.DataFrame) -> tuple[str, ...]:
     again = len(had.join(gone, on=_CONTENT, how="semi"))
     photos = "1 photo is identical to one" if number == 1 else f"{number:,} photos are identical to others"
     discarded = f", {again:,} of them discarded" if again else ""
-    remedy = "added again. `counterground curate` finds duplicates."
+    remedy = "added again. `counterground data curate` finds duplicates."
     return (f"{photos} that the pool has from another address{discarded}: {remedy}",)
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import polars as pl
 
 from counterground._version import __version__
+from counterground.arguments import checked, texts
+from counterground.benchmarks import open_apart
 from counterground.construction.exports._card import write_attribution, write_card, write_left_out
 from counterground.construction.exports._copying import Tick
-from counterground.construction.exports._facts import CardFacts
+from counterground.construction.exports._facts import CardFacts, known_facts
 from counterground.construction.exports._folder import check_replaceable, new_folder, read_mark, write_mark
 from counterground.construction.exports._format import ExportFormat, Statement
 from counterground.construction.exports._layout import Contents
@@ -55,11 +57,12 @@ class ExportReport:
     notes: tuple[str, ...]
 
 
+@checked
 def export(
-    benchmark: Benchmark,
-    out: Path,
+    benchmark: Benchmark | Path | str,
+    out: Path | str,
     *,
-    formats: Sequence[str],
+    formats: str | Sequence[str],
     shared: bool = True,
     all_licences: bool = False,
     licence_for_unknown: str | None = None,
@@ -74,7 +77,7 @@ def export(
     The folder appears in one rename. Each photo is compared with its hash while it is copied.
 
     Args:
-        benchmark: benchmark to export.
+        benchmark: a built-in name, a folder, a manifest, a pool, or an opened benchmark.
         out: the folder; a new one, an empty one, or an earlier export of the same.
         formats: some of ``FORMATS``, or of those other packages add; one is written to ``out``, several to
             ``out/<format>``.
@@ -82,7 +85,8 @@ def export(
         all_licences: keep photos of all licences in a shared export, on your own responsibility.
         licence_for_unknown: licence ("cc-by") for photos that state none: for photos of your own.
         attribution_for_unknown: credit line for those that have none.
-        card: what the data card says beyond the photos.
+        card: what the data card says beyond the photos; what it leaves empty is what the pool knows about how
+            it was made.
         shard_size: size of WebDataset and Hugging Face shards.
         overwrite: replace another export in ``out``.
         show_progress: show a bar on standard error.
@@ -92,7 +96,9 @@ def export(
             column whose name a format uses itself, or ``out`` holds something else, or the benchmark itself.
         CounterGroundError: no photo may be shared; a file is missing or changed; ``out`` cannot be written.
     """
-    chosen = _known_formats(formats)
+    benchmark = open_apart(benchmark, out, show_progress=show_progress)
+    facts = known_facts(benchmark, card)
+    chosen = _known_formats(texts("formats", formats))
     benchmark.check_files("export")
     if card is not None and card.hub_benchmark and HUGGINGFACE not in chosen:
         raise UsageError(
@@ -104,7 +110,7 @@ def export(
     terms = Terms(shared, all_licences, licence_for_unknown, attribution_for_unknown)
     selection = select_photos(benchmark, terms)
     contents = {each.name: each.lay_out(selection.benchmark) for each in chosen}
-    total, facts = len(selection.benchmark) * len(chosen), card or CardFacts()
+    total = len(selection.benchmark) * len(chosen)
     size = shard_size or ShardSize()
     folders = {each.name: out / each.name if len(chosen) > 1 else out for each in chosen}
     if not overwrite:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from counterground.construction.pool._folder import is_pool, leads_out
 from counterground.construction.pool._key import PhotoKey, is_from
 from counterground.construction.pool._names import check_annotators, check_class_names
-from counterground.construction.pool._open import open_pool
-from counterground.construction.pool._problems import database_problem
+from counterground.construction.pool._open import POOL_FOLDERS, open_pool
 from counterground.construction.pool._schema import (
     BACKGROUND_LABELS,
     CANDIDATE_SCHEMA,
@@ -51,6 +50,7 @@ __all__ = [
     "LATER",
     "PHOTO_DETAILS",
     "PHOTO_SCHEMA",
+    "POOL_FOLDERS",
     "REVIEW_LABELS",
     "SIGNAL_SCHEMA",
     "TASKS",
@@ -69,7 +69,6 @@ __all__ = [
     "Remaining",
     "check_annotators",
     "check_class_names",
-    "database_problem",
     "is_from",
     "is_pool",
     "leads_out",

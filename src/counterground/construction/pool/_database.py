@@ -36,7 +36,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from counterground.construction.pool._problems import database_problem
 from counterground.construction.pool._schema import (
     CANDIDATE_SCHEMA,
     CANDIDATE_STATES,
@@ -44,7 +43,7 @@ from counterground.construction.pool._schema import (
     SIGNAL_SCHEMA,
     TASKS,
 )
-from counterground.errors import CounterGroundError, error_message
+from counterground.errors import CounterGroundError, database_problem, error_message
 
 _APPLICATION = 0x43474E44  # "CGND": marks a pool, not another program's database
 _VERSION = 1

@@ -39,7 +39,7 @@ def freeze(
     if kept.is_empty():
         raise CounterGroundError(
             f"The pool {root} has no photo to keep: all {len(photos)} were discarded, or annotators disagree "
-            "on them. Collect or import photos, or keep some with `counterground label`."
+            "on them. Collect or import photos, or keep some with `counterground data label`."
         )
     classes = assign_classes(kept["class_name"].unique().sort().to_list())
     indices = [classes.index[name] for name in kept["class_name"]]
@@ -77,7 +77,7 @@ def _notes(review: pl.DataFrame, backgrounds: pl.DataFrame, stands: pl.Series, t
     unlabelled = int((backgrounds["status"] == "none").sum())
     no_background = int((backgrounds["status"] == "disagreed").sum())
     kept = int(stands.sum())
-    settle = "since annotators disagree on %s: settle this in `counterground label`, page Disagreements"
+    settle = "since annotators disagree on %s: settle this in `counterground data label`, page Disagreements"
     notes = (
         (len(discarded), f"{len(discarded)} of {total} photos of the pool were discarded ({reasons})."),
         (unsettled, f"{unsettled} of {total} photos are left out, {settle % 'keeping them'}."),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from counterground.benchmarks import FolderReader
 from counterground.construction.pool._folder import DATABASE_FILE, FILES, is_pool
 from counterground.errors import CounterGroundError, UsageError, needs_extra
 from counterground.files import check_writable
 
 if TYPE_CHECKING:
     from counterground.construction.pool._store import Pool
+    from counterground.photos import Benchmark
 
 
 def open_pool(path: str | Path, *, create: bool = False) -> Pool:
@@ -26,7 +28,7 @@ def open_pool(path: str | Path, *, create: bool = False) -> Pool:
     if not is_pool(root):
         if not create:
             raise UsageError(
-                f"There is no pool in {root}: make one with `counterground collect` or `import`."
+                f"There is no pool in {root}: make one with `counterground data collect` or `import`."
             )
         check_writable(root)
         others = [entry.name for entry in root.iterdir() if not entry.name.startswith(".")]
@@ -45,3 +47,26 @@ def open_pool(path: str | Path, *, create: bool = False) -> Pool:
 def _is_emptied(root: Path) -> bool:
     """Return whether an empty database had content before: photos come after its tables."""
     return not (root / DATABASE_FILE).stat().st_size and any((root / FILES).glob("*/*"))
+
+
+def _find(path: Path) -> Path | None:
+    """Return the pool that a path names: its folder, or the table of photos in it.
+
+    Raises:
+        UsageError: the folder of all its photos.
+    """
+    if path.name == "photos.parquet" and is_pool(path.parent):
+        return path.parent  # this copy for other programs has the discarded photos, too
+    if path.name == FILES and is_pool(path.parent):
+        raise UsageError(
+            f"{path} holds all photos of a pool, also discarded ones: name the pool, {path.parent}."
+        )
+    return path if is_pool(path) else None
+
+
+def _freeze(root: Path) -> Benchmark:
+    with open_pool(root) as pool:
+        return pool.freeze()
+
+
+POOL_FOLDERS = FolderReader("pool", _find, _freeze)

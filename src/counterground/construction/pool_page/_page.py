@@ -29,7 +29,7 @@ from counterground.construction.pool_page._summary import (
     summarise_pool,
 )
 from counterground.files import write_text
-from counterground.reporting._shell import page_path, render_page
+from counterground.reporting.shell import page_path, render_page
 from counterground.results import count
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ def write_pool_report(
         heats["accuracy"] = referee_accuracy(cells, summary.labels)
     page = render_page(
         "pool/page.html.j2",
+        "counterground.construction.pool_page",
         summary=summary,
         photos=photos and pool_photos(photos, photo_budget),
         per_class=PER_CLASS,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from counterground.errors import CounterGroundError
-from counterground.reporting._photos import PhotoSource
 from counterground.reporting.page import Gallery, make_gallery
+from counterground.reporting.photo_sources import PhotoSource
 
 if TYPE_CHECKING:
     from counterground.construction.pool import Pool

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from counterground.errors import UsageError, did_you_mean
+from counterground.plugins import Registry
 
-SETS = ("paper:clip", "paper:imagenet", "paper:lvlm")
 # torchvision's classic weights: with IMAGENET1K_V1 an independent reproduction agrees with the paper's
 # Table 4 within 0.1 points for ResNet-50 and -101, whose V2 weights are 4 points better on ImageNet.
 _IMAGENET = (
@@ -26,16 +27,31 @@ _IMAGENET = (
     "convnext_base",
     "convnext_large",
 )
-# MiniGPT-4 has no package: its checkout is expected here; if there is none, the message says how to get it.
-_LVLM = ("hf:llava-hf/llava-1.5-7b-hf", "minigpt4:MiniGPT-4")
+
+
+@dataclass(frozen=True)
+class ModelSet:
+    """Specifications under one name. Added by an entry point of the group ``counterground.model_sets``.
+
+    Attributes:
+        name: the name of the entry point, with the prefix ``paper:``.
+        members: function that returns the specifications.
+    """
+
+    name: str
+    members: Callable[[], Sequence[str]]
+
+
+def set_names() -> list[str]:
+    """Return the names of all sets; no other package is imported."""
+    return _SETS.names()
 
 
 def expand_specs(specs: Sequence[str]) -> list[str]:
     """Return the specifications with the paper's sets expanded, each one once, in order.
 
     ``paper:clip`` names the 28 checkpoints of Table 3, ``paper:imagenet`` the 15 torchvision classifiers of
-    Table 4 with the weights the paper used (IMAGENET1K_V1), ``paper:lvlm`` LLaVA-1.5-7B and MiniGPT-4, whose
-    checkout is the folder ``MiniGPT-4``.
+    Table 4 with the weights the paper used (IMAGENET1K_V1). Other packages add sets.
 
     Raises:
         UsageError: an unknown set.
@@ -47,13 +63,11 @@ def expand_specs(specs: Sequence[str]) -> list[str]:
 
 
 def _members(name: str) -> Sequence[str]:
-    if name == "paper:clip":
-        return _clip()
-    if name == "paper:imagenet":
-        return [f"torchvision:{network}/IMAGENET1K_V1" for network in _IMAGENET]
-    if name == "paper:lvlm":
-        return _LVLM
-    raise UsageError(f"Unknown set {name!r}; use one of {', '.join(SETS)}.{did_you_mean(name, SETS)}")
+    found = _SETS.find(name)
+    if found is None:
+        names = set_names()
+        raise UsageError(f"Unknown set {name!r}; use one of {', '.join(names)}.{did_you_mean(name, names)}")
+    return found.members()
 
 
 def _clip() -> list[str]:
@@ -65,3 +79,18 @@ def _clip() -> list[str]:
         for row in rows
         if row["table"] == "Table 3"
     ]
+
+
+_SETS = Registry(
+    "counterground.model_sets",
+    ModelSet,
+    {
+        each.name: each
+        for each in (
+            ModelSet("paper:clip", _clip),
+            ModelSet(
+                "paper:imagenet", lambda: [f"torchvision:{network}/IMAGENET1K_V1" for network in _IMAGENET]
+            ),
+        )
+    },
+)

@@ -1,4 +1,4 @@
-"""``counterground figures``."""
+"""``counterground paper figures``."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 import click
 
-from counterground.cli._help import Command
-from counterground.cli._options import class_option, contrast_option, out_option, refuse_given
+from counterground.cli.help import Command
+from counterground.cli.options import class_option, contrast_option, out_option, refuse_given
 
 
 @click.command(
     cls=Command,
     examples="""
-        counterground figures --published --only 2a -o figures
-        counterground figures runs/first --only 2a --format svg -o figures-mine
-        counterground figures runs/first --only 2a --contrast drop -o figures-drop
-        counterground figures runs/first --only 1 --benchmark my-photos -c flamingo \\
+        counterground paper figures --published --only 2a -o figures
+        counterground paper figures runs/first --only 2a --format svg -o figures-mine
+        counterground paper figures runs/first --only 2a --contrast drop -o figures-drop
+        counterground paper figures runs/first --only 1 --benchmark my-photos -c flamingo \\
           -o figure-1
     """,
 )
@@ -33,7 +33,7 @@ from counterground.cli._options import class_option, contrast_option, out_option
     multiple=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Output folder of `counterground study`, for figure 10, multicoloredmnist and theory; repeatable.",
+    help="Output folder of `paper study`, for figure 10, multicoloredmnist and theory; repeatable.",
 )
 @click.option(
     "--only",

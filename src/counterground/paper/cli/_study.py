@@ -1,4 +1,4 @@
-"""``counterground study``."""
+"""``counterground paper study``."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-from counterground.cli._help import Group, is_quiet
-from counterground.cli._options import device_option, model_option, out_option, refuse_given
+from counterground.cli.help import Group, is_quiet
+from counterground.cli.options import device_option, model_option, out_option, refuse_given
 from counterground.http import OFFLINE
 
 
 @click.group(
     cls=Group,
     examples="""
-        counterground study theory --quick -o theory
+        counterground paper study theory --quick -o theory
     """,
 )
 def study() -> None:
@@ -24,7 +24,7 @@ def study() -> None:
 
 @study.command(
     examples="""
-        counterground study theory --quick -o theory
+        counterground paper study theory --quick -o theory
     """
 )
 @click.option("--quick", is_flag=True, help="Run a small part, in seconds.")
@@ -38,8 +38,8 @@ def theory(quick: bool, out: Path) -> None:
 
 @study.command(
     examples="""
-        counterground study multicoloredmnist --quick -o mnist
-        counterground study multicoloredmnist --mnist MNIST --k 3 --k 10 -o table-8
+        counterground paper study multicoloredmnist --quick -o mnist
+        counterground paper study multicoloredmnist --mnist MNIST --k 3 --k 10 -o table-8
     """
 )
 @click.option("--quick", is_flag=True, help="Run a small part of the grid, in minutes.")
@@ -76,8 +76,8 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
 
 @study.command(
     examples="""
-        counterground study coloredcoco --quick -o coco
-        counterground study coloredcoco --coco COCO --estimate -o table-7
+        counterground paper study coloredcoco --quick -o coco
+        counterground paper study coloredcoco --coco COCO --estimate -o table-7
     """
 )
 @click.option("--quick", is_flag=True, help="Run a small part, in about a minute.")

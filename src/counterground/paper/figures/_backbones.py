@@ -40,7 +40,7 @@ from counterground.paper.figures._style import (
     wrap,
 )
 from counterground.published import load_table
-from counterground.reporting._words import DROP_WORDS, Words
+from counterground.reporting.words import DROP_WORDS, Words
 from counterground.text import one_line
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ _RUN = "add --published, or name a RUN."
 
 
 _EXAMPLES = (
-    "example images of the paper, which are not in this package; `counterground study coloredcoco` draws "
+    "example images of the paper, which are not in this package; `paper study coloredcoco` draws "
     "examples of its own. Table 8 is --only multicoloredmnist, the theorem --only theory."
 )
 
@@ -45,7 +45,7 @@ def _draw_nothing(_material: Material) -> list[Outcome]:
 
 
 def _study(name: str) -> str:
-    return f"add --published, or --study DIR of `counterground study {name} --out DIR`."
+    return f"add --published, or --study DIR of `counterground paper study {name} --out DIR`."
 
 
 FIGURES: dict[str, FigureKind] = {
@@ -76,7 +76,7 @@ FIGURES: dict[str, FigureKind] = {
     "theory": FigureKind(
         "the theorem and simulation",
         draw_theory,
-        "add --study DIR of `counterground study theory --out DIR`.",
+        "add --study DIR of `counterground paper study theory --out DIR`.",
     ),
 }
 """Every figure of the paper by its number, figures of two of its other results, and one of our own."""

@@ -39,9 +39,9 @@ from counterground.paper.figures._style import (
     shorten,
 )
 from counterground.published import load_table
-from counterground.reporting._class_facts import class_facts
-from counterground.reporting._sides import on_sides
-from counterground.reporting._words import DROP_WORDS, Words
+from counterground.reporting.class_facts import class_facts
+from counterground.reporting.sides import on_sides
+from counterground.reporting.words import DROP_WORDS, Words
 from counterground.results import ModelScores, regroup
 from counterground.text import and_more, one_line
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import read_parquet
-from counterground.reporting._words import DROP_WORDS, Words
+from counterground.reporting.words import DROP_WORDS, Words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ class Material:
     Attributes:
         published: whether to draw the paper's own figures from its printed numbers.
         runs: the user's runs.
-        studies: results of ``counterground study``.
+        studies: results of ``counterground paper study``.
         photos: benchmark whose photos figure 1 shows.
         class_name: class that figure 1 shows; None for the one with the largest drop.
         words: words for the contrast that figures of the runs show.
@@ -115,7 +115,7 @@ def read_study(folder: Path | str) -> StudyResults:
     record = folder / "run.json"
     if not record.is_file():
         raise CounterGroundError(
-            f"{folder} holds no finished study (run.json is missing): run `counterground study` with this "
+            f"{folder} holds no finished study (run.json is missing): run `paper study` with this "
             "folder as --out, again where it was stopped."
         )
     try:

@@ -14,9 +14,9 @@ from counterground.metrics import GROUPS, in_setting
 from counterground.paper.figures._material import Absent, Drawing, Material, Outcome, own
 from counterground.paper.figures._style import COLUMN, PAGE, SMALL, family_colour, new_figure
 from counterground.photos import UnreadablePhoto, load_photo
-from counterground.reporting._photos import PhotoSource, built_in_benchmarks, photo_sources
-from counterground.reporting._sides import on_sides
-from counterground.reporting._words import Words
+from counterground.reporting.photo_sources import PhotoSource, built_in_benchmarks, photo_sources
+from counterground.reporting.sides import on_sides
+from counterground.reporting.words import Words
 from counterground.results import ModelScores, regroup
 from counterground.text import one_line
 

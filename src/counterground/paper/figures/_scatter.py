@@ -29,8 +29,8 @@ from counterground.paper.figures._style import (
     wrap,
 )
 from counterground.published import SETTINGS, SettingName
-from counterground.reporting._style import FAMILY_NAMES
-from counterground.reporting._words import DROP_WORDS, Words
+from counterground.reporting.style import FAMILY_NAMES
+from counterground.reporting.words import DROP_WORDS, Words
 from counterground.results import decimal
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import missing_extra
-from counterground.reporting._style import FAMILY_COLOURS, GROUNDS
+from counterground.reporting.style import FAMILY_COLOURS, GROUNDS
 from counterground.text import one_line
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from counterground.paper.figures._material import Absent, Drawing, Material, Out
 from counterground.paper.figures._paper_tables import paper_tables, write_paper_tables
 from counterground.paper.figures._style import characters_without_font, pdf_font_type, print_style
 from counterground.photos import Benchmark
-from counterground.reporting._words import Words
+from counterground.reporting.words import Words
 from counterground.results import AnyRuns, Run, one_contrast, open_runs, regroup
 from counterground.text import and_more, counted, markdown
 
@@ -79,7 +79,7 @@ def write_figures(
         runs: runs or their folders.
         out: folder to write.
         published: whether to draw the paper's own; by default if neither runs nor studies are given.
-        studies: folders of ``counterground study``.
+        studies: folders of ``counterground paper study``.
         only: numbers of figures, ``mitigation``, ``multicoloredmnist``, ``theory``, ``tables``; everything by
             default.
         formats: ``pdf``, ``svg``, ``png``.

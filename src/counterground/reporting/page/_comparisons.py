@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from counterground.metrics import BY_SIDE, SETTING
-from counterground.reporting._words import Words
+from counterground.reporting.words import Words
 from counterground.results import Estimate, ModelScores
 
 ALL_PAIRS_UP_TO = 6

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from counterground.metrics import DESIGN, Contrast, attributes, in_setting
-from counterground.reporting._words import Words
+from counterground.reporting.words import Words
 from counterground.results import Estimate, ModelScores, Run, strata_notes
 
 _CELLS = 48

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from counterground.decision import Outlook, Question
 from counterground.metrics import ALPHA
-from counterground.reporting._words import Words
 from counterground.reporting.page._evidence import NO_INTERVAL, Answer, Evidence, Ranking, half_width
+from counterground.reporting.words import Words
 from counterground.results import ModelScores, percent
 from counterground.text import counted
 

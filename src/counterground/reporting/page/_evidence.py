@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import NamedTuple
 
-from counterground.reporting._words import Words
 from counterground.reporting.page._comparisons import Comparisons
+from counterground.reporting.words import Words
 from counterground.results import SIGNIFICANT, Estimate, ModelScores, count, p_equals
 from counterground.text import counted
 

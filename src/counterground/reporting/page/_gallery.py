@@ -16,7 +16,7 @@ from PIL import Image
 
 from counterground.errors import UsageError
 from counterground.photos import UnreadablePhoto, load_photo
-from counterground.reporting._photos import PhotoSource
+from counterground.reporting.photo_sources import PhotoSource
 from counterground.results import count
 from counterground.text import and_more, counted
 

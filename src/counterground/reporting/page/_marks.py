@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from counterground.reporting._style import FAMILY_COLOURS
+from counterground.reporting.style import FAMILY_COLOURS
 
 # Outlines centred on (0, 0) with about equal areas; the first is a circle. They repeat after eight models,
 # which are then distinguished by the names beside the marks and by hovering.

@@ -15,9 +15,12 @@ from counterground.errors import UsageError
 from counterground.files import write_text
 from counterground.metrics import DROP, GROUPS, KEYS, Contrast, Design
 from counterground.photos import Benchmark
-from counterground.reporting._class_facts import ClassFacts
-from counterground.reporting._photos import PhotoSource, built_in_benchmarks, photo_sources
-from counterground.reporting._shell import (
+from counterground.reporting.class_facts import ClassFacts
+from counterground.reporting.page._classes import COLUMNS, ClassPage, informative_photos, make_class_page
+from counterground.reporting.page._gallery import PER_CELL, Gallery, make_gallery
+from counterground.reporting.page._section import Row, Section, make_section, unique
+from counterground.reporting.photo_sources import PhotoSource, built_in_benchmarks, photo_sources
+from counterground.reporting.shell import (
     as_data,
     as_script,
     page_path,
@@ -25,12 +28,9 @@ from counterground.reporting._shell import (
     page_script,
     render_page,
 )
-from counterground.reporting._sides import on_sides
-from counterground.reporting._style import FAMILY_NAMES
-from counterground.reporting._words import Words
-from counterground.reporting.page._classes import COLUMNS, ClassPage, informative_photos, make_class_page
-from counterground.reporting.page._gallery import PER_CELL, Gallery, make_gallery
-from counterground.reporting.page._section import Row, Section, make_section, unique
+from counterground.reporting.sides import on_sides
+from counterground.reporting.style import FAMILY_NAMES
+from counterground.reporting.words import Words
 from counterground.results import (
     MITIGATION_FILE,
     AnyRuns,

@@ -20,10 +20,7 @@ from counterground.comparison import (
 from counterground.decision import Outlook, look_ahead
 from counterground.metrics import CLASSIFICATION, DROP, KEYS, Answers, Design
 from counterground.published import PaperSetting
-from counterground.reporting._class_facts import class_facts
-from counterground.reporting._sides import as_groups, strata_left_out
-from counterground.reporting._style import FAMILY_NAMES
-from counterground.reporting._words import Words
+from counterground.reporting.class_facts import class_facts
 from counterground.reporting.page._causes import Causes, cause_answer, make_causes
 from counterground.reporting.page._class_drops import ClassDrops, draw_class_drops
 from counterground.reporting.page._classes import ClassPage
@@ -35,6 +32,9 @@ from counterground.reporting.page._evidence import Selection
 from counterground.reporting.page._forest import Forest, Line, draw_forest
 from counterground.reporting.page._marks import SIDES, Mark, mark
 from counterground.reporting.page._verdict import Verdict, find_lead, judge
+from counterground.reporting.sides import as_groups, strata_left_out
+from counterground.reporting.style import FAMILY_NAMES
+from counterground.reporting.words import Words
 from counterground.results import (
     BenchmarkRecord,
     Estimate,

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from counterground.metrics import BG_GAP
-from counterground.reporting._words import DROP_WORDS, Words
 from counterground.reporting.page._comparisons import Comparisons
 from counterground.reporting.page._enough import Ahead, enough_photos
 from counterground.reporting.page._evidence import (
@@ -20,6 +19,7 @@ from counterground.reporting.page._evidence import (
     in_points,
     listed,
 )
+from counterground.reporting.words import DROP_WORDS, Words
 from counterground.results import NO_GROUPS, ModelScores, corrected_drops, headline, percent
 
 _NEXT = "What to do next?"

@@ -221,7 +221,7 @@ def test_a_folder_without_coco_is_a_wrong_usage_in_one_line(tmp_path, coco, caps
     photos = coco.folder / "train2017"
     photos.rename(coco.folder / "elsewhere")
     model = ["--model", "open_clip:RN50/openai", "--offline", "--out", str(tmp_path / "out")]
-    assert main(["study", "coloredcoco", "--coco", str(coco.folder), *model]) == 2
+    assert main(["paper", "study", "coloredcoco", "--coco", str(coco.folder), *model]) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1
     assert str(photos) in said[0]

@@ -406,6 +406,7 @@ def test_the_command_leaves_a_page_beside_table_7(tiny_clip, tmp_path, shared_ca
     monkeypatch.setattr(_stamps, "_SIZES", {"train": 40, "validation": 10, "test": 20})
     out = tmp_path / "out"
     command = [
+        "paper",
         "study",
         "coloredcoco",
         "--model",
@@ -441,7 +442,7 @@ def test_the_command_leaves_a_page_beside_table_7(tiny_clip, tmp_path, shared_ca
     assert "coloured as in training, so it changes with the strength" in " ".join(page.split())
     assert main([*command, "--out", str(out)]) == 0
     assert all(file.stat().st_mtime_ns == made for file, made in kept.items())
-    assert main(["study", "theory", "--quick", "--out", str(out)]) == 1
+    assert main(["paper", "study", "theory", "--quick", "--out", str(out)]) == 1
 
 
 def _which_gpu(found):

@@ -136,7 +136,7 @@ def test_nearly_equal_probabilities_have_files_of_their_own(digits, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_grid_ends_in_the_same_figures(files, tmp_path):
-    command = ["study", "multicoloredmnist", "--quick", "--k", "2"]
+    command = ["paper", "study", "multicoloredmnist", "--quick", "--k", "2"]
     command += ["--mnist", str(files), "--jobs", "1", "--seeds", "2", "--out"]
     out, whole = tmp_path / "killed", tmp_path / "whole"
     running = forked.start(forked.COMMAND, *command, out)
@@ -192,7 +192,7 @@ def test_missing_and_damaged_files_are_named(files, tmp_path, capsys):
     with pytest.raises(CounterGroundError, match=r"t10k-images.*damaged"):
         load_mnist(files)
     out = tmp_path / "out"
-    assert main(["study", "multicoloredmnist", "--mnist", str(files), "--out", str(out)]) == 1
+    assert main(["paper", "study", "multicoloredmnist", "--mnist", str(files), "--out", str(out)]) == 1
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 

@@ -24,7 +24,7 @@ def out(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study") / "theory"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_study, "_TEST", 10_000)  # a quarter: 0.03 is six standard errors
-        assert main(["study", "theory", "--quick", "--out", str(folder)]) == 0
+        assert main(["paper", "study", "theory", "--quick", "--out", str(folder)]) == 0
     return folder
 
 
@@ -78,5 +78,5 @@ def test_the_figure_shows_the_numbers(out):
 
 def test_a_folder_of_something_else_is_refused(tmp_path, capsys):
     (tmp_path / "run.json").write_text("{}")
-    assert main(["study", "theory", "--quick", "--out", str(tmp_path)]) == 1
+    assert main(["paper", "study", "theory", "--quick", "--out", str(tmp_path)]) == 1
     assert "holds other files" in capsys.readouterr().err

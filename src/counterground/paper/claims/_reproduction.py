@@ -74,7 +74,7 @@ def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
     weights belong to one row, whatever activation they ran with. The prompts and the label space of a run
     choose the table: 3 and 4 (1 vs. 1000), 10 (80 prompts), 13 and 14 (1 vs. 20), 9 (other checkpoints)
     and, for LVLMs, 5. A row that was run in several ways appears once for each; one that was not run appears
-    once, without values. ``counterground compare --reproduce`` does the same.
+    once, without values. ``counterground paper reproduce`` does the same.
 
     Args:
         runs: runs or their folders.
@@ -93,7 +93,7 @@ def reproduce(runs: AnyRuns = ()) -> pl.DataFrame:
     obstacles = [why_not_paper(run) for run in listed]
     usable = [(n, run) for n, run, why in zip(run_names(listed), listed, obstacles, strict=True) if not why]
     if not usable:
-        raise UsageError(f"--reproduce takes runs on CounterAnimal with both groups. {obstacles[0]}")
+        raise UsageError(f"`paper reproduce` takes runs on CounterAnimal with both groups. {obstacles[0]}")
     rows = []
     measured = [row for name, run in usable for row in _measured(name, run)]
     for setup, prompts in dict.fromkeys((row["setup"], row["prompts"]) for row in measured):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import polars as pl
 
 from counterground.metrics import GROUPS
-from counterground.reporting._words import DROP_WORDS, Words
+from counterground.reporting.words import DROP_WORDS, Words
 from counterground.results import NOTHING
 
 

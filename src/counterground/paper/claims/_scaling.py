@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from counterground.comparison._robustness import EffectiveRobustness
+from counterground.comparison import EffectiveRobustness
 from counterground.metrics import Coefficient, Regression, ordinary_least_squares
 from counterground.results import (
     NOTHING,
     Cell,
     Column,
     Table,
-    block,
     bounds,
     heading,
-    html_paragraphs,
-    html_table,
     signed,
 )
 
@@ -100,11 +97,6 @@ class Scaling:
     def of(self, outcome: Outcome = "drop", subset: str = EVERY) -> tuple[Answer, ...]:
         """The three answers for one outcome over one set of CLIPs."""
         return tuple(a for a in self.answers if (a.outcome, a.subset) == (outcome, subset))
-
-    def _repr_html_(self) -> str:
-        table = scaling_table(self)
-        caveats = html_paragraphs(self.caveats, len(self.caveats), fine=True)
-        return block(html_table(replace(table, caption="")), caveats)
 
 
 def scaling(points: pl.DataFrame, robustness: EffectiveRobustness | None = None) -> Scaling:

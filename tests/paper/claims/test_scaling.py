@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import statsmodels.formula.api as smf
 
-from counterground.comparison import EVERY, WITHOUT, effective_robustness, model_points, scaling
+from counterground.comparison import effective_robustness, model_points
+from counterground.paper.claims import EVERY, WITHOUT, scaling
 
 
 @pytest.fixture(scope="module")

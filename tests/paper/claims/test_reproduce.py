@@ -1,14 +1,21 @@
 """The paper's rows beside measured ones: matched by weights, with what is known."""
 
+import csv
+import io
+
 import polars as pl
 import pytest
+from made_runs import write_run
 from paper_sized import OPEN_CLIP_REFEREE, classifier_record, clip_record, printed_accuracies
 
-from counterground.comparison import format_reproduction, left_out, reproduce
+from counterground.cli import main
 from counterground.comparison.points import paper_row
 from counterground.errors import UsageError
 from counterground.models import expand_specs
+from counterground.paper.claims import format_reproduction, left_out, reproduce
 from counterground.published import load_table, published_models
+
+L14 = "open_clip:ViT-L-14/openai"
 
 
 def test_without_runs_the_2025_reproduction_stands_beside_the_paper():
@@ -153,3 +160,25 @@ def test_each_checkpoint_of_the_paper_has_a_row(make_run):
     run = make_run(dict.fromkeys(dict.fromkeys(specs), (0.8, 0.6)))
     assert left_out(run) == []
     assert set(reproduce(run)["spec"].drop_nulls()) == set(specs)
+
+
+def ran(capsys, *words, status=0):
+    assert main(["paper", "reproduce", *map(str, words)]) == status
+    said = capsys.readouterr()
+    return said.err if status else said.out
+
+
+def test_the_command_shows_printed_and_measured_values(make_run, small_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    levels = {OPEN_CLIP_REFEREE: printed_accuracies("CLIP-LAION400M-ViT/B/32"), L14: (0.855, 0.704)}
+    mine = write_run(make_run(levels, names="openai"), tmp_path / "mine")
+    small = write_run(small_run, tmp_path / "small")
+    said = ran(capsys, mine)
+    row = next(line for line in said.splitlines() if line.startswith("OpenAI ViT/L/14 "))
+    assert row.split()[2:] == ["85.4", "85.6", "+0.2", "70.3", "70.4", "+0.1", "15.1", "15.2", "+0.1"]
+    assert "2 of 28 rows were run." in " ".join(said.split())
+    assert "15 of 28 rows were run." in ran(capsys)
+    assert "takes runs on CounterAnimal" in ran(capsys, small, status=2)
+    assert "Warning: small is left out" in " ".join(ran(capsys, mine, small).split())
+    rows = list(csv.DictReader(io.StringIO(ran(capsys, mine, "--format", "csv"))))
+    assert {row["spec"] for row in rows} >= {L14, OPEN_CLIP_REFEREE}

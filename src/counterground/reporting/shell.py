@@ -12,15 +12,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from counterground.errors import UsageError
-from counterground.reporting._style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
-from counterground.reporting._words import breakable
+from counterground.reporting.style import FAMILY_COLOURS, FAMILY_COLOURS_DARK, GROUNDS
+from counterground.reporting.words import breakable
 from counterground.results import bounds, count, p_equals, percent
 from counterground.text import counted, legible
 
+_PACKAGE = "counterground.reporting"
 _NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 # What readers call the halves of a discovery's photos.
 _HALVES = {"chooses": "selection", "reports": "held-out", "first": "first", "second": "second", None: ""}
@@ -78,19 +79,20 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def render_page(template: str, **values: object) -> str:
+def render_page(template: str, package: str = _PACKAGE, **values: object) -> str:
     """Render a template as a page; a missing name is an error.
 
     Every value is escaped and loses what cannot be seen: control characters and marks that reorder text.
+    ``package`` has the template in its folder ``templates``; it can extend ``frame.html.j2``.
     """
-    return _environment().get_template(template).render({"policy": page_policy(), **values})
+    return _environment(package).get_template(template).render({"policy": page_policy(), **values})
 
 
 @cache
-def _environment() -> Environment:
+def _environment(package: str = _PACKAGE) -> Environment:
     """Jinja with our filters; it keeps the templates that it has compiled."""
     environment = Environment(
-        loader=PackageLoader("counterground.reporting"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(_PACKAGE)]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_finalize,

@@ -11,7 +11,7 @@ from functools import cache
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from counterground.cli._help import is_quiet
+from counterground.cli.help import is_quiet
 from counterground.text import counted, one_line
 
 if TYPE_CHECKING:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from counterground.plugins import Registry
+
 _WIDTH = 80
 _QUIET = "counterground.quiet"
 
@@ -73,11 +75,46 @@ class Group(_WithExamples, click.Group):
         """Return the commands in the order they were added, not sorted by name."""
         return list(self.commands)
 
+    def find(self, name: str) -> click.Command | None:
+        """Return the command of this name, None if there is none."""
+        return self.commands.get(name)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each command with the first sentence of its help, which is never cut."""
         for heading, names in (self.headings or {"Commands": self.list_commands(ctx)}).items():
+            found = [(name, self.find(name)) for name in names]
             with formatter.section(heading):
-                formatter.write_dl([(name, _first_sentence(self.commands[name])) for name in names])
+                formatter.write_dl([(name, _first_sentence(each)) for name, each in found if each])
+
+
+class RootGroup(Group):
+    """A group with more groups below it, added by entry points of the group ``counterground.commands``.
+
+    One is imported when it is run or listed.
+    """
+
+    def __init__(self, *given: Any, **attributes: Any) -> None:
+        super().__init__(*given, **attributes)
+        self._groups = Registry("counterground.commands", click.Group, {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order they were added, then the groups."""
+        return [*super().list_commands(ctx), *self._groups.names()]
+
+    def find(self, name: str) -> click.Command | None:
+        """Return the command or group of this name, None if there is none."""
+        return super().find(name) or self._groups.find(name)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command or group of this name, None if there is none."""
+        return self.find(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, then the groups."""
+        super().format_commands(ctx, formatter)
+        groups = self._groups.each(lambda line: click.echo(f"Warning: {line}", err=True))
+        with formatter.section("Groups of commands"):
+            formatter.write_dl([(each.name or "", _first_sentence(each)) for each in groups])
 
 
 def settings() -> dict[str, Any]:

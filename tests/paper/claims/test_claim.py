@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -10,27 +11,18 @@ import polars as pl
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
+from made_runs import write_run
 from scipy.special import ndtr, ndtri
 from scipy.stats import norm, t
 from statsmodels.stats.multitest import multipletests
 
-import counterground as cg
-from counterground.cli import counterground, main
-from counterground.comparison import (
-    CLAIM_SCHEMA,
-    EVERY,
-    WITHOUT,
-    RobustnessLine,
-    claim_by_setting,
-    format_claim,
-    format_comparison,
-    full_comparison,
-)
+from counterground.cli import main
+from counterground.comparison import RobustnessLine, full_comparison
+from counterground.metrics import fit_line
+from counterground.paper.claims import CLAIM_SCHEMA, EVERY, WITHOUT, claim_by_setting, format_claims, scaling
 
 # A mean distance whose truth is known, which the paper's figures are not; and a claim measured anew.
-from counterground.comparison._claim import _claim_by_setting, _distances
-from counterground.errors import UsageError
-from counterground.metrics import fit_line
+from counterground.paper.claims._claim import _claim_by_setting, _distances
 from counterground.published import SETTINGS, load_table
 
 # Mean distance (points) with counts of intervals below and above, offset with its interval (probits).
@@ -147,10 +139,8 @@ def test_data_sets_as_units_leave_cleaner_data_open(claim, paper):
     for row, expected in ((every, (-5.8, -13.2, 1.7)), (others, (-6.1, -8.0, -4.2))):
         ends = [100 * row[f"cleaner_data_by_data_set{end}"] for end in ("", "_low", "_high")]
         assert ends == pytest.approx(expected, abs=0.051)
-    answer = paper.scaling.of("drop")[2]
+    answer = scaling(paper.points, paper.robustness).of("drop")[2]
     assert (answer.verdict, answer.verdict_by_data_set) == ("yes", "inconclusive")
-    said = " ".join(cell.value for table in paper.tables for row in table.rows for cell in row)
-    assert "The same, data sets as units inconclusive: −5.8 yes: −6.1" in said
 
 
 def test_larger_models_fall_below_the_line_of_80_prompts(claim):
@@ -203,79 +193,34 @@ def test_a_changed_table_does_not_change_the_next():
     assert "distance" in claim_by_setting().columns
 
 
-def test_the_line_is_that_of_the_setting():
-    found = cg.compare(setting="openai-prompts")
-    assert found.setting.tables == "Tables 10 and 4"
-    assert found.points.height == 43
-    clips = found.models.filter(family="clip")
-    assert 100 * clips["residual"].mean() == pytest.approx(0.057, abs=0.001)
-    first, *_ = found.tables
-    assert "Tables 10 and 4 (80 OpenAI prompts, 1,000 names, mean over classes)" in " ".join(first.notes)
-    assert set(clips["prompts"]) == {"openai"}
-    with pytest.raises(UsageError, match="published"):
-        cg.compare(published=False, setting="unbalanced")
-    with pytest.raises(UsageError, match="openai-prompts"):
-        cg.compare(setting="openai-prompt")
-
-
-def test_runs_are_not_compared_with_means_over_photos(referee_run):
-    found = full_comparison(referee_run, setting="unbalanced")
-    run = found.models.row(-1, named=True)
-    assert not run["comparable"]
-    assert "means over classes" in run["note"]
-    assert run["residual"] is None
-    beside = full_comparison(referee_run, setting="openai-prompts")
-    assert beside.models.row(-1, named=True)["comparable"]
-    assert any("uses one prompt" in warning for warning in beside.warnings)
-
-
-def test_the_settings_of_the_block_stand_in_their_order(claim):
-    said = format_claim(claim, "probit", "markdown")
+def test_the_settings_stand_in_their_order(paper):
+    said = format_claims(paper, "markdown")
     places = [said.index(f"| {each.tables}: {each.description} |") for each in SETTINGS.values()]
     assert places == sorted(places)
 
 
-def test_another_baseline_has_no_block():
-    found = full_comparison(baseline="clip")
-    assert found.by_setting is None
-    assert "how one asks" not in " ".join(table.title for table in found.tables)
-
-
-def ran(capsys, *words, status=0):
-    assert main(["compare", *words]) == status
-    said = capsys.readouterr()
-    return said.out if status == 0 else said.err
+def ran(capsys, *words):
+    assert main(["paper", "compare", *words]) == 0
+    return capsys.readouterr().out
 
 
 def test_json_and_csv_stay_readable(capsys, claim):
-    record = json.loads(ran(capsys, "--published", "--format", "json"))
-    assert record["setting"] == "one-prompt"
+    record = json.loads(ran(capsys, "--format", "json"))
     assert [row["distance"] for row in record["by_setting"]] == pytest.approx(claim["distance"].to_list())
-    line = record["lines"][0]
-    assert line["with_errors"]["slope_low"] < line["fit"]["slope"] < line["with_errors"]["slope_high"]
-    rows = list(csv.DictReader(io.StringIO(ran(capsys, "--setting", "openai-prompts", "--format", "csv"))))
-    assert len(rows) == 43
-    rows = list(csv.DictReader(io.StringIO(ran(capsys, "--setting", "all", "--format", "csv"))))
+    assert len(record["scaling"]["answers"]) == 12
+    assert record["scaling"]["answers"][0]["alone"]["term"] == "log10(parameters)"
+    rows = list(csv.DictReader(io.StringIO(ran(capsys, "--format", "csv"))))
     assert [row["setting"] for row in rows] == claim["setting"].to_list()
-    assert len(json.loads(ran(capsys, "--setting", "all", "--format", "json"))) == len(rows)
+    logits = list(csv.DictReader(io.StringIO(ran(capsys, "--scale", "logit", "--format", "csv"))))
+    assert [row["offset"] for row in logits] != [row["offset"] for row in rows]
 
 
-def test_the_command_offers_the_papers_settings():
-    (option,) = [each for each in counterground.commands["compare"].params if each.name == "setting"]
-    assert list(option.type.choices) == [*SETTINGS, "all"]
-
-
-def test_the_notes_count_the_intervals_off_the_line():
-    found = full_comparison(setting="openai-prompts")
-    text = format_comparison(found, "markdown")
-    _, below, above, *_ = REVIEWED["openai-prompts", EVERY]
-    assert f"{below} of 28 CLIPs below, {above} above" in text
-    far = found.models.filter(pl.col("p_value") < 0.05, source="paper", family="clip")["residual"]
-    assert (far > 0).any()
-    assert f"is in csv and json): {(far < 0).sum()} CLIPs below, {(far > 0).sum()} above" in " ".join(
-        text.split()
-    )
-    assert "paper's Tables 10 and 4" in text
+def test_models_of_runs_come_first(make_run, tmp_path, capsys):
+    run = write_run(make_run({"open_clip:ViT-L-14/openai": (0.855, 0.704)}), tmp_path / "mine")
+    titles = re.findall("^### (.*)", ran(capsys, str(run), "--format", "markdown"), re.MULTILINE)
+    alone = re.findall("^### (.*)", ran(capsys, "--format", "markdown"), re.MULTILINE)
+    assert titles[-2:] == alone
+    assert "44 models" in titles[0]
 
 
 def test_the_distance_with_errors_is_that_from_the_second_line(claim, paper):

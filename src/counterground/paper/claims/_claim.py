@@ -10,14 +10,13 @@ import numpy as np
 import polars as pl
 from scipy.special import stdtrit
 
-from counterground.comparison._lines import UNLIKELY
-from counterground.comparison._robustness import (
+from counterground.comparison import (
+    UNLIKELY,
     RobustnessLine,
     effective_robustness,
-    photos,
+    model_points,
+    numbers_of_photos,
 )
-from counterground.comparison._scaling import EVERY, FILTERED, PARAMETERS, WITHOUT, Answer, scaling, unrelated
-from counterground.comparison.points import model_points
 from counterground.metrics import (
     LEVEL,
     Coefficient,
@@ -26,6 +25,15 @@ from counterground.metrics import (
     ordinary_least_squares,
     scale_density,
     to_scale,
+)
+from counterground.paper.claims._scaling import (
+    EVERY,
+    FILTERED,
+    PARAMETERS,
+    WITHOUT,
+    Answer,
+    scaling,
+    unrelated,
 )
 from counterground.published import SETTINGS, PaperSetting
 from counterground.results import NOTHING, Cell, Column, Table, bounds, decimal, heading, signed
@@ -147,7 +155,7 @@ def _rows(setting: PaperSetting, found: _Measured, first: pl.DataFrame) -> Itera
 
 def _places(points: pl.DataFrame, scale: Scale) -> list[pl.Series]:
     return [
-        pl.Series(f"{group}_place", to_scale(points[group], scale, photos(points, f"n_{group}")))
+        pl.Series(f"{group}_place", to_scale(points[group], scale, numbers_of_photos(points, f"n_{group}")))
         for group in ("common", "counter")
     ]
 
