@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 
 import pytest
 
@@ -12,7 +11,6 @@ from counterground.errors import (
     MissingExtraError,
     UsageError,
     error_summary,
-    install_command,
     needs_extra,
     raised_in,
 )
@@ -20,49 +18,16 @@ from counterground.photos import LabelSpace
 
 
 def test_a_missing_package_is_named_with_its_extra():
-    with pytest.raises(MissingExtraError) as caught, needs_extra("report"):
+    with pytest.raises(MissingExtraError) as caught, needs_extra("data"):
         importlib.import_module("no_such_package.inside")
     assert isinstance(caught.value, UsageError)
     assert str(caught.value) == (
-        "The package no_such_package is not installed: "
-        "run `pip install '.[report]'` in your clone of CounterGround."
+        "The package no_such_package is not installed: run `pip install 'counterground[data]'`."
     )
 
 
-@pytest.mark.parametrize(
-    ("origin", "command"),
-    [
-        (
-            {"url": "file:///home/ann/my%20files/counterground-0.1.0-py3-none-any.whl", "archive_info": {}},
-            "`pip install 'counterground-0.1.0-py3-none-any.whl[hf]'` in the folder of that file",
-        ),
-        (
-            {"url": "https://lab.org/counterground-0.1.0-py3-none-any.whl", "archive_info": {}},
-            "`pip install 'counterground[hf] @ https://lab.org/counterground-0.1.0-py3-none-any.whl'`",
-        ),
-        (
-            {"url": "https://lab.org/cg.git", "vcs_info": {"vcs": "git", "commit_id": "1a2b"}},
-            "`pip install 'counterground[hf] @ git+https://lab.org/cg.git@1a2b'`",
-        ),
-        (
-            {"url": "file:///home/ann/clone", "dir_info": {}},
-            "`pip install '.[hf]'` in your clone of CounterGround",
-        ),
-        (None, "`pip install '.[hf]'` in your clone of CounterGround"),
-    ],
-)
-def test_an_extra_is_installed_from_where_the_package_came(origin, command, tmp_path, monkeypatch):
-    installed = tmp_path / "counterground-0.1.0.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: counterground\nVersion: 0.1.0\n")
-    if origin is not None:
-        (installed / "direct_url.json").write_text(json.dumps(origin))
-    monkeypatch.syspath_prepend(tmp_path)
-    assert install_command("hf") == command
-
-
 def test_a_missing_module_of_ours_is_no_missing_extra():
-    with pytest.raises(ModuleNotFoundError), needs_extra("report"):
+    with pytest.raises(ModuleNotFoundError), needs_extra("data"):
         importlib.import_module("counterground.no_such_module")
 
 

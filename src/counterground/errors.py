@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import json
 import sysconfig
 import traceback
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, distribution
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
 _PACKAGE = Path(__file__).parent
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+_MODELS = {"huggingface_hub", "open_clip", "safetensors", "sklearn", "timm", "torch", "torchvision"}
 _LONGEST = 4000  # characters of a message; names from others may have millions
 
 
@@ -47,32 +45,21 @@ class OtherNamesWarning(UserWarning):
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra; this project is not on a package index yet."""
-    origin = _origin()
-    if "://" in origin:
-        return f"`pip install 'counterground[{extra}] @ {origin}'`"
-    if origin:
-        return f"`pip install '{origin}[{extra}]'` in the folder of that file"
-    return f"`pip install '.[{extra}]'` in your clone of CounterGround"
-
-
-def _origin() -> str:
-    """Return the name of the file that this package was installed from, or its URL; empty if a folder."""
-    with suppress(PackageNotFoundError, OSError, ValueError, TypeError, KeyError):
-        origin = json.loads(distribution("counterground").read_text("direct_url.json") or "{}")
-        url = str(origin["url"])
-        if repository := origin.get("vcs_info"):
-            return f"{repository['vcs']}+{url}@{repository['commit_id']}"
-        if "archive_info" in origin:
-            file = urlsplit(url)
-            return unquote(file.path).rpartition("/")[2] if file.scheme == "file" else url
-    return ""
+    """Return the command that installs an extra."""
+    return f"`pip install 'counterground[{extra}]'`"
 
 
 def missing_extra(error: ModuleNotFoundError, extra: str) -> MissingExtraError:
     """Return the error that names a package that is not installed and the extra that installs it."""
     package = (error.name or str(error)).partition(".")[0]
     return MissingExtraError(f"The package {package} is not installed: run {install_command(extra)}.")
+
+
+def missing_model_library(error: BaseException) -> MissingExtraError | None:
+    """Return the error that names the extra ``models`` if a package of it is what could not be imported."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _MODELS:
+        return missing_extra(error, "models")
+    return None
 
 
 @contextmanager

@@ -109,7 +109,7 @@ def download_archive(
         CounterGroundError: no network, the file is gone or over its quota, or the result is not an archive.
     """
     check_online(f"Downloading {without_query(url)}")
-    with needs_extra("counteranimal"):
+    with needs_extra("web"):
         import gdown
         import requests
         from gdown.exceptions import DownloadError

@@ -31,7 +31,14 @@ from counterground.cli._report import report
 from counterground.cli._scores import scores
 from counterground.cli._swap import swap
 from counterground.cli.help import Group, RootGroup, settings, start_page
-from counterground.errors import CounterGroundError, OtherNamesWarning, UsageError, error_summary, raised_in
+from counterground.errors import (
+    CounterGroundError,
+    OtherNamesWarning,
+    UsageError,
+    error_summary,
+    missing_model_library,
+    raised_in,
+)
 from counterground.files import DamagedCacheWarning
 from counterground.http import is_offline, masked, offline
 from counterground.plugins import plugin_modules
@@ -109,11 +116,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except SystemExit as error:
         return _ended(error, stdout)
-    except Exception as error:
+    except Exception as caught:
+        failed = missing_model_library(caught) or caught
         if debug:
             click.echo(masked(traceback.format_exc()), err=True)
-        click.echo(masked(_one_line(error)), err=True)
-        return 2 if isinstance(error, UsageError) else 1
+        click.echo(masked(_one_line(failed)), err=True)
+        return 2 if isinstance(failed, UsageError) else 1
     finally:
         warnings.showwarning = show
 

@@ -465,6 +465,6 @@ def check_installed() -> str:
 
 
 def _cv2() -> Any:
-    with needs_extra("intervention"):
+    with needs_extra("masks"):
         import cv2
     return cv2

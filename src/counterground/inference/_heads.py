@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import safetensors.numpy
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.files import read_rebuildable, write_bytes
@@ -103,6 +102,8 @@ def _flat(columns: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray | No
 
 
 def _text_head(model: DualEncoder, texts: Sequence[str], templates: Sequence[str], cache: Path) -> np.ndarray:
+    import safetensors.numpy
+
     prompts = [template.replace("{}", text) for text in texts for template in templates]
     identity = model.text_fingerprint + (f"\n{model.users_class}" if model.users_class else "")
     key = hashlib.sha256(

@@ -61,7 +61,7 @@ def coco_source(path: Path, benchmark: Benchmark, settings: MaskSettings) -> Mas
     """
     annotated = _Annotated.read(path, benchmark, settings)
     folder = _segments_folder(path, annotated.content, settings.segments)
-    with needs_extra("coco"):
+    with needs_extra("masks"):
         import pycocotools  # noqa: F401 - checked before any photo is read
 
     def find(photo: MaskRequest) -> Found:

@@ -92,7 +92,7 @@ class Family:
     list: Callable[[], Iterable[ModelInfo]] = tuple
     cite: Callable[[str], Sequence[str]] = lambda _spec: ()
     claims: Callable[[str], bool] | None = None
-    extra: str | None = None
+    extra: str = "models"
     tower: Tower | None = None
 
     def owns(self, spec: str) -> bool:

@@ -175,7 +175,7 @@ def _check_can_fit() -> None:
     try:
         require("sklearn")
     except ModuleNotFoundError as error:
-        raise missing_extra(error, "heads") from error
+        raise missing_extra(error, "models") from error
 
 
 def expected_kind(spec: str) -> Kind | None:
@@ -269,7 +269,7 @@ def _explained(spec: str, family: Family) -> Iterator[None]:
     except CounterGroundError:
         raise
     except ModuleNotFoundError as error:
-        if family.extra is not None and package is None:
+        if package is None and family is not USER:
             raise UsageError(f"{spec}: {missing_extra(error, family.extra)}") from error
         raise CounterGroundError(
             f"{spec}: the package {error.name} is not installed: run pip install {error.name}."

@@ -102,7 +102,7 @@ def read_croissant(
             valid.
     """
     os.environ.setdefault("CROISSANT_CACHE", str(cache_dir() / "croissant"))  # mlcroissant reads it on import
-    with needs_extra("croissant"):
+    with needs_extra("datasets"):
         import mlcroissant  # noqa: F401 - one clear line before anything else
     with _mlcroissant(file):
         metadata = _metadata(file)

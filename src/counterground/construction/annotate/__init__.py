@@ -2,7 +2,7 @@
 
 from counterground.errors import needs_extra
 
-with needs_extra("construction"):
+with needs_extra("data"):
     from counterground.construction.annotate._serve import LabelSettings, SessionSummary, label_pool
 
 __all__ = ["LabelSettings", "SessionSummary", "label_pool"]

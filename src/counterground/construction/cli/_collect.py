@@ -176,7 +176,7 @@ def collect(
     """
     from counterground.errors import needs_extra
 
-    with needs_extra("construction"):
+    with needs_extra("data"):
         from counterground.construction.collection import (
             CollectOptions,
             UnclearClasses,

@@ -108,7 +108,7 @@ def open_dump(folder: Path) -> Iterator[Dump]:
         UsageError: no such folder, a file is missing, or DuckDB is not installed.
         CounterGroundError: a file cannot be read or lacks a column.
     """
-    with needs_extra("construction"):
+    with needs_extra("data"):
         import duckdb
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}: name the one with iNaturalist's photos.csv.gz.")

@@ -148,7 +148,7 @@ class MeasureStore:
     """Measures of photos by content; one file per block that was measured together."""
 
     def __init__(self, root: Path) -> None:
-        with needs_extra("construction"):
+        with needs_extra("data"):
             from imagehash import __version__ as imagehash_version
         from PIL import __version__ as pillow_version
 

@@ -82,6 +82,6 @@ def __getattr__(name: str) -> Any:
     """Load the names that need SQLAlchemy, an optional package, on demand."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with needs_extra("construction"):
+    with needs_extra("data"):
         from counterground.construction.pool import _store, queue
     return getattr(_store if name == "Pool" else queue, name)

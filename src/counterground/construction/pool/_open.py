@@ -22,7 +22,7 @@ def open_pool(path: str | Path, *, create: bool = False) -> Pool:
         UsageError: there is no pool, or a package that pools need is not installed.
         CounterGroundError: the folder holds something else, cannot be written, or the database is damaged.
     """
-    with needs_extra("construction"):
+    with needs_extra("data"):
         from counterground.construction.pool._store import Pool
     root = Path(path)
     if not is_pool(root):

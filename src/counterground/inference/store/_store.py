@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 
 from counterground.files import warn_damaged, write_bytes, write_text
 
@@ -284,6 +283,8 @@ def _tensor(data: mmap.mmap | bytes, header: Mapping[str, Any], start: int, name
 
 
 def _serialized(shard: _Shard) -> bytes:
+    import safetensors.numpy
+
     block = shard.block
     reasons = json.dumps({row: reason for row, reason in enumerate(block.reasons) if reason is not None})
     tensors = {

@@ -24,7 +24,7 @@ def deep_feature_reweighting(data: FitData, *, c: float, draws: int = 5) -> Miti
 
     A group is a class on a labelled background; a class that lacks a background has one group fewer.
     """
-    with needs_extra("heads"):
+    with needs_extra("models"):
         import sklearn
         from sklearn.linear_model import LogisticRegression
         from sklearn.multiclass import OneVsRestClassifier
@@ -35,7 +35,7 @@ def deep_feature_reweighting(data: FitData, *, c: float, draws: int = 5) -> Miti
     if LogisticRegression().l1_ratio is None:
         raise MissingExtraError(
             f"dfr needs scikit-learn 1.8 or later, and {sklearn.__version__} is installed: run "
-            f"{install_command('heads')}."
+            f"{install_command('models')}."
         )
     groups = groups_of(data, "dfr")
     check_classes(data, "dfr", groups.classes)

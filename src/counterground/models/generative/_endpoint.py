@@ -282,7 +282,7 @@ def load_endpoint(spec: str, options: LoadOptions) -> Generative:
     source = find_endpoint(spec)
     if options.offline and not is_local(source.url):
         raise CounterGroundError(f"{spec} is on another machine, and --offline forbids calling it.")
-    with needs_extra("urls"):
+    with needs_extra("web"):
         import requests  # noqa: F401 - one clear line before anything else
     return Endpoint(source, options)
 

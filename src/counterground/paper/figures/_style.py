@@ -87,7 +87,7 @@ def print_style() -> AbstractContextManager[None]:
     try:
         from matplotlib import style
     except ModuleNotFoundError as error:
-        raise missing_extra(error, "figures") from error
+        raise missing_extra(error, "paper") from error
     # DejaVu comes with Matplotlib, so only characters that it lacks depend on the machine's fonts.
     family = {"font.family": ["sans-serif", *_installed(FALLBACKS)]}
     context: AbstractContextManager[None] = style.context(["default", _PARAMETERS | family])

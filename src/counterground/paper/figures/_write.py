@@ -90,7 +90,7 @@ def write_figures(
 
     Raises:
         UsageError: a run given twice, something else in the place of a run, study or benchmark, an unknown
-            figure, format, class or contrast, a contrast without runs, or no Matplotlib (extra ``figures``).
+            figure, format, class or contrast, a contrast without runs, or no Matplotlib (extra ``paper``).
         CounterGroundError: a run or study is damaged, the folder cannot be written, or nothing can be drawn.
     """
     names = chosen_names([only] if isinstance(only, str) else only)

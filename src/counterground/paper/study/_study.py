@@ -90,7 +90,7 @@ def check_out(out: Path, name: str) -> None:
         UsageError: the folder holds files that are not a study.
         CounterGroundError: the folder holds another study or run, or cannot be written.
     """
-    with needs_extra("figures"):
+    with needs_extra("paper"):
         import_module("matplotlib")
     record = out / "run.json"
     if record.exists() and _name_in(record) != name:

@@ -94,7 +94,7 @@ def _fetch(urls: Sequence[str], *, with_names: bool, show_progress: bool) -> Pat
 
 def _fetch_shards(wanted: list[Task[Path]], folder: Path, advance: Callable[[], None]) -> None:
     write_bytes(folder / _UNASKED, b"")
-    with needs_extra("urls"):
+    with needs_extra("web"):
         import requests  # noqa: F401 - one clear line before anything else
     with host_budgets(folder.parent / "requests.sqlite") as budgets:
         _ShardLoop(wanted, _SETTINGS, budgets, advance).run()

@@ -67,7 +67,7 @@ def fetch_photos(urls: Sequence[str], *, show_progress: bool) -> FetchedPhotos:
     why = {url: _why_missing(folder / path) for url, path in zip(urls, paths, strict=True)}
     wanted = [Task(url, folder / path) for url, path in zip(urls, paths, strict=True) if _is_wanted(why[url])]
     if wanted:
-        with needs_extra("urls"):
+        with needs_extra("web"):
             import requests  # noqa: F401 - one clear line before anything else
         with (
             progress_bar("Fetching", total=len(wanted), shown=show_progress) as bar,

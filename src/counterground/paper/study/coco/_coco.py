@@ -91,7 +91,7 @@ def check_coco(folder: Path) -> Path:
     Raises:
         UsageError: no COCO there, or pycocotools is not installed.
     """
-    with needs_extra("coco"):
+    with needs_extra("masks"):
         import_module("pycocotools")
     file = folder / _ANNOTATIONS
     if not file.is_file():
