@@ -196,9 +196,9 @@ MISTAKES = [
     ("compare", 2, "nothing to compare", "--published"),
     ("compare run run", 2, "run is given twice", "give each folder once"),
     ("compare run --against nothing", 2, "'nothing'", "there are colour_model:thousand"),
-    ("compare run --reproduce", 2, "photos", "takes runs on CounterAnimal"),
+    ("paper reproduce run", 2, "photos", "takes runs on CounterAnimal"),
     ("report run -o report.pdf", 2, "report.pdf is not an HTML file name", "ends in .html"),
-    ("report pool -o report.html", 1, "data pool is not a run folder", "`counterground evaluate`"),
+    ("report pool -o report.html", 1, "pool is not a run folder", "`counterground evaluate`"),
     (
         "report run --benchmark run -o r.html",
         2,
