@@ -124,7 +124,7 @@ def test_a_run_without_the_shares_of_its_design_is_refused(run):
     ("name", "value", "said"),
     [
         ("classes_by_chance", {"observed": 3, "expected": [3]}, "classes_by_chance: Input should be"),
-        ("classes_by_chance", {"observed": 3, "expected": 3}, "classes_by_chance: Value error, expected"),
+        ("classes_by_chance", {"observed": 3, "expected": 3}, "classes_by_chance: Field required"),
         ("chosen_drop", 0.5, "chosen_drop: Input should be"),
         ("min_drop", "five", "min_drop: Input should be"),
     ],
