@@ -51,7 +51,6 @@ _BESIDE = (
     "examples.png",
     "report.html",
     "mitigation.*",
-    "figures/mitigation.*",
     "heads/*-all-photos.safetensors",
 )
 _LIBRARIES = ("numpy", "open_clip_torch", "pillow", "polars", "scipy", "timm", "torch", "torchvision")
