@@ -48,7 +48,8 @@ def test_commands_about_the_papers_numbers_run(capsys):
     commands = [
         words
         for words in inline("docs/reproduce-the-paper.md")
-        if (words[0] in ("models", "compare") or words[:2] == ["paper", "reproduce"]) and not any(word.startswith("runs/") for word in words)
+        if (words[0] in ("models", "compare") or words[:2] == ["paper", "reproduce"])
+        and not any(word.startswith("runs/") for word in words)
     ]
     assert len(commands) >= 5
     for words in {tuple(words): words for words in commands}.values():

@@ -99,7 +99,7 @@ def test_json_that_is_none_is_asked_for_again(server, sleeps, body):
 def test_answers_of_another_shape_are_an_error_that_says_where(server, sleeps):
     """A wrong type could otherwise end the command without a word, or reach the pool."""
     observation = {"id": 7, "photos": [{"id": 5, "url": "https://h.example/5/square.jpg"}]}
-    query = Query((1,), "research", (), None, None, None, 1, "medium", "api")
+    query = Query((1,), "research", (), None, None, None, 1, "medium")
     choice = Choice("zebra", (Taxon(1, "Equus"),), "name")
     wrong = {
         "results.0.id": {"id": "x"},

@@ -14,7 +14,7 @@ def command(server, tmp_path, capsys):
     """Run the command against the test's server; its status, and the lines it printed."""
 
     def run(*words, per_class=2):
-        given = ["collect", tmp_path / "pool", "--api-url", server.api_url, "--per-class", per_class]
+        given = ["data", "collect", tmp_path / "pool", "--api-url", server.api_url, "--per-class", per_class]
         status = main([str(word) for word in (*given, "--requests-per-minute", 10**6, *words)])
         printed = capsys.readouterr()
         return status, printed.out, printed.err.strip().splitlines()
@@ -83,8 +83,6 @@ def test_options_reach_the_query(command, zebras, server, tmp_path):
         (("-c", "zebra", "--quality", "best"), 2, "Unknown quality grade 'best'"),
         (("-c", "zebra", "--classes", "counteranimals"), 2, "Did you mean 'counteranimal'"),
         (("-c", "polar bear", "-c", "ice bear"), 1, "are the same class"),
-        (("-c", "zebra", "--open-data", "nowhere"), 2, "no folder nowhere"),
-        (("-c", "zebra", "--open-data", "x", "--place", "Georgia"), 2, "has no places"),
         (("-c", "zebra", "--gb-per-day", "0"), 2, "is too small"),
         (("-c", "zebra", "--gb-per-day", "nan"), 2, "nan is not a number of gigabytes"),
         (("-c", "zebra", "--gb-per-hour", "inf"), 2, "inf is not a number of gigabytes"),
@@ -124,7 +122,7 @@ def test_what_is_incomplete_exits_1(command, zebras, server):
 def test_its_help_and_its_options_load_nothing_heavy():
     code = (
         "import sys, counterground.cli, counterground.construction.collection\n"
-        "heavy = 'requests sqlalchemy duckdb torch'.split()\n"
+        "heavy = 'requests sqlalchemy torch'.split()\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

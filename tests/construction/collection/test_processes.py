@@ -17,8 +17,6 @@ JOBS = 4
 def start(server, pool, per_class, *more):
     given = [
         "data",
-        "data",
-        "data",
         "collect",
         pool,
         "-c",

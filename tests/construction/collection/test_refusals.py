@@ -1,8 +1,5 @@
 """What collect refuses, and what it does not follow."""
 
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
 
 from counterground.construction.collection import CollectOptions, collect, plan_collection
@@ -23,8 +20,6 @@ from counterground.errors import CounterGroundError, UsageError
         ({"jobs": 0}, "jobs is from 1 to"),
         ({"api_url": "api.inaturalist.org"}, "is not the address of an API"),
         ({"api_url": "http://[x/v1"}, "is not the address of an API"),
-        ({"open_data": Path(), "media_url": "http://[x"}, "is not the address of a mirror"),
-        ({"media_url": "http://x"}, "works only with --open-data"),
     ],
 )
 def test_values_that_cannot_be_are_refused(given, said):
@@ -74,17 +69,6 @@ def test_nothing_is_written_through_a_link_out_of_the_pool(gather, zebras, tmp_p
         {"api_url": "https://api.inaturalist.org:443/v1", "requests_per_minute": 61},
         {"api_url": "https://ann@API.iNaturalist.org./v1", "requests_per_day": 10_001},
         {"api_url": "https://www.inaturalist.org/v1", "bytes_per_hour": 6_000_000_000},
-        {"api_url": "http://localhost:8000/v1", "open_data": Path(), "bytes_per_hour": 6_000_000_000},
-        {
-            "open_data": Path(),
-            "media_url": "https://inaturalist-open-data.s3.amazonaws.com",
-            "bytes_per_day": 25_000_000_000,
-        },
-        {
-            "open_data": Path(),
-            "media_url": "https://S3.amazonaws.com/inaturalist-open-data/",
-            "bytes_per_day": 25_000_000_000,
-        },
     ],
 )
 def test_budgets_of_inaturalist_are_not_raised_however_its_address_is_written(given):
@@ -92,11 +76,9 @@ def test_budgets_of_inaturalist_are_not_raised_however_its_address_is_written(gi
         CollectOptions(**given)
 
 
-def test_budgets_of_a_mirror_are_its_own():
-    own = CollectOptions(open_data=Path(), media_url="http://mirror:8000", bytes_per_hour=6_000_000_000)
-    assert own.host == "mirror:8000"
-    copy = replace(own, media_url="http://localhost:9000/inaturalist-open-data")
-    assert copy.host == "localhost:9000"
+def test_budgets_of_another_server_are_its_own():
+    own = CollectOptions(api_url="http://localhost:8000/v1", bytes_per_hour=6_000_000_000)
+    assert own.host == "localhost:8000"
     assert CollectOptions(api_url="https://api.inaturalist.org:443/v1").host == CollectOptions().host
 
 

@@ -116,12 +116,6 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     "--dry-run", is_flag=True, help="Show how many photos and bytes would be fetched; fetch nothing."
 )
 @click.option(
-    "--open-data",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder with iNaturalist's open-data dump, used instead of the API.",
-)
-@click.option(
     "--contact",
     metavar="ADDRESS",
     help="E-mail address or web page, sent so that iNaturalist can contact you.  [default: "
@@ -133,7 +127,6 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     help="Another server with the iNaturalist API (the URL ends in /v1).  [default: "
     "$COUNTERGROUND_API_URL, else iNaturalist's]",
 )
-@click.option("--media-url", metavar="URL", help="Another server for the dump's photos.")
 @click.option(
     "--requests-per-minute",
     default=60,
@@ -152,7 +145,7 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     default=5.0,
     callback=_bytes,
     show_default=True,
-    help="Download limit for photos; can be raised only with --api-url, or --media-url with --open-data.",
+    help="Download limit for photos; can be raised only with --api-url.",
 )
 @click.option(
     "--gb-per-day",
@@ -160,7 +153,7 @@ def _licences(_context: click.Context, _parameter: click.Parameter, given: Seque
     default=24.0,
     callback=_bytes,
     show_default=True,
-    help="Download limit for photos; can be raised only with --api-url, or --media-url with --open-data.",
+    help="Download limit for photos; can be raised only with --api-url.",
 )
 def collect(
     pool: Path,

@@ -1,4 +1,4 @@
-"""From class names to photos in a pool, by iNaturalist's API or its open-data dump. See README.md."""
+"""From class names to photos in a pool, by iNaturalist's API. See README.md."""
 
 from counterground.construction.collection._classes import WantedClass, read_classes
 from counterground.construction.collection._collect import collect

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from counterground.construction.collection._classes import WantedClass
-from counterground.construction.collection._listing import ListingState, Query, Row, sized, state_for
+from counterground.construction.collection._listing import (
+    ListingState,
+    Query,
+    Row,
+    list_page,
+    sized,
+    state_for,
+)
 from counterground.construction.collection._options import INATURALIST, CollectOptions
 from counterground.construction.collection._report import (
     ClassReport,
@@ -23,7 +30,6 @@ from counterground.construction.collection._report import (
     retired_notes,
 )
 from counterground.construction.collection._session import (
-    Lister,
     Session,
     known_choices,
     open_session,
@@ -125,7 +131,6 @@ class ClassCollection:
 
     pool: Pool
     session: Session
-    lister: Lister
     pacer: BytePacer
     choice: Choice
     query: Query
@@ -192,7 +197,7 @@ class ClassCollection:
     def _list(self) -> None:
         """List the next page; its candidates and the progress of the listing are stored together."""
         self.session.bar.update(0, 1, f"{self.choice.class_name}: listing")
-        listed = self.lister(self.choice, self.query, self.state)
+        listed = list_page(self.session.api, self.choice, self.query, self.state)
         position = max((int(row["position"]) for row in self.rows.values()), default=-1) + 1
         fresh: list[Row] = []
         before: list[str] = []
@@ -404,12 +409,11 @@ def _collect_all(
     _remember(pool, choices)
     known = pool.photos().select("path", "photo_id", "class_name")
     unlisted = {name for name, state in states.items() if not state.exhausted}
-    lister = session.lister(choices)
     pacer = BytePacer(session.budget, session.options.size, session.bar.note)
     reports = []
     for choice in choices:
         name = choice.class_name
-        one = ClassCollection(pool, session, lister, pacer, choice, queries[name], states[name])
+        one = ClassCollection(pool, session, pacer, choice, queries[name], states[name])
         reports.append(one.collect(collected))
     pool.snapshot()
     names = [choice.class_name for choice in choices]

@@ -38,7 +38,6 @@ class Query:
     until: str | None
     per_observation: int
     size: str
-    source: str  # "api" or "open-data"
 
     def to_setting(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -97,7 +96,6 @@ def make_query(choice: Choice, options: CollectOptions, place: int | None) -> Qu
         options.until,
         options.per_observation,
         options.size,
-        "api" if options.open_data is None else "open-data",
     )
 
 

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from numbers import Real
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from counterground.errors import UsageError, did_you_mean
 from counterground.http import user_agent
 
 API_URL = "https://api.inaturalist.org/v1"
-_SITE, _BUCKET, _BUCKETS = "inaturalist.org", "inaturalist-open-data", ".amazonaws.com"
+_SITE = "inaturalist.org"
 INATURALIST = "inaturalist"
 """The source in a photo's key."""
 
@@ -61,12 +60,10 @@ class CollectOptions:
         add: add what another query finds, or list the same one again once it is exhausted.
         jobs: photos fetched at the same time.
         api_url: address of the API; None: ``$COUNTERGROUND_API_URL``, else iNaturalist's own.
-        open_data: folder of iNaturalist's open-data dump, listed instead of the API.
-        media_url: where the photos of the dump are; None: iNaturalist's own place.
         contact: how to reach whoever is responsible, sent with each request; None:
             ``$COUNTERGROUND_CONTACT``.
         requests_per_minute, requests_per_day, bytes_per_hour, bytes_per_day: budgets, shared by all processes
-            of this user; above the published ones only with an API, or a mirror of photos, of your own.
+            of this user; above the published ones only with an API of your own.
         first_pause: seconds before the first retry, doubled before each further one.
         show_progress: show a bar on standard error.
 
@@ -86,8 +83,6 @@ class CollectOptions:
     add: bool = False
     jobs: int = 4
     api_url: str | None = None
-    open_data: Path | None = None
-    media_url: str | None = None
     contact: str | None = None
     requests_per_minute: int = REQUESTS_PER_MINUTE
     requests_per_day: int = REQUESTS_PER_DAY
@@ -115,12 +110,6 @@ class CollectOptions:
                 f"No request can carry the contact in {self.user_agent!r}: give an e-mail address or a page, "
                 "in Latin letters."
             )
-        if self.open_data is not None and self.place is not None:
-            raise UsageError("The open-data dump has no places: leave out --place, or use the API.")
-        if self.media_url is not None and self.open_data is None:
-            raise UsageError(
-                "--media-url works only with --open-data: the API gives the photos' addresses itself."
-            )
         self._check_address()
         self._check_budgets()
 
@@ -131,8 +120,8 @@ class CollectOptions:
 
     @property
     def host(self) -> str:
-        """The host whose budgets are counted: of the API or, with a dump, of its photos."""
-        return _account(self.address if self.open_data is None else self.media_url or API_URL)
+        """The host whose budgets are counted."""
+        return _account(self.address)
 
     @property
     def user_agent(self) -> str:
@@ -143,19 +132,16 @@ class CollectOptions:
     def _check_address(self) -> None:
         if not _is_web(self.address):
             raise UsageError(f"{self.address!r} is not the address of an API, such as {API_URL!r}.")
-        if self.media_url is not None and not _is_web(self.media_url):
-            raise UsageError(f"{self.media_url!r} is not the address of a mirror of the dump's photos.")
 
     def _check_budgets(self) -> None:
-        api = _account(self.address)
         budgets = (
-            ("requests per minute", self.requests_per_minute, REQUESTS_PER_MINUTE, api),
-            ("requests per day", self.requests_per_day, REQUESTS_PER_DAY, api),
-            ("bytes per hour", self.bytes_per_hour, BYTES_PER_HOUR, self.host),
-            ("bytes per day", self.bytes_per_day, BYTES_PER_DAY, self.host),
+            ("requests per minute", self.requests_per_minute, REQUESTS_PER_MINUTE),
+            ("requests per day", self.requests_per_day, REQUESTS_PER_DAY),
+            ("bytes per hour", self.bytes_per_hour, BYTES_PER_HOUR),
+            ("bytes per day", self.bytes_per_day, BYTES_PER_DAY),
         )
-        for what, wanted, published, host in budgets:
-            own = host != _account(API_URL)
+        own = self.host != _account(API_URL)
+        for what, wanted, published in budgets:
             if not isinstance(wanted, Real):
                 raise UsageError(f"A budget of {what} is a number, not {wanted!r}.")
             if not wanted >= 1:
@@ -167,8 +153,7 @@ class CollectOptions:
             if wanted > published and not own:
                 raise UsageError(
                     f"{wanted:,} {what} exceeds iNaturalist's published limit of {published:,}: budgets can "
-                    "be raised only for an API of your own (--api-url), or a mirror of the dump's photos "
-                    "(--media-url)."
+                    "be raised only for an API of your own (--api-url)."
                 )
 
 
@@ -176,9 +161,7 @@ def _account(address: str) -> str:
     """Return the host whose budgets an address spends: one for all of iNaturalist, however it is spelled."""
     parts = urlsplit(address)
     name = (parts.hostname or "").rstrip(".")
-    bucket = name.partition(".")[0], parts.path.strip("/").partition("/")[0]
-    theirs = name.endswith(_BUCKETS) and _BUCKET in bucket  # the path of a mirror may have that name, too
-    if name == _SITE or name.endswith(f".{_SITE}") or theirs:
+    if name == _SITE or name.endswith(f".{_SITE}"):
         return f"api.{_SITE}"
     return parts.netloc.rpartition("@")[2].lower()
 

@@ -27,7 +27,6 @@ from counterground.construction.collection._report import (
     retired_notes,
 )
 from counterground.construction.collection._session import (
-    Lister,
     Session,
     known_choices,
     open_session,
@@ -69,12 +68,11 @@ def plan_collection(
             if resolution.unclear:
                 raise resolution.unclear
             queries = session.queries(resolution.choices)
-            lister = session.lister(resolution.choices)
             plans, samples = [], {}
             for number, choice in enumerate(resolution.choices):
                 bar.update(number, len(resolution.choices), "counting")
                 query = queries[choice.class_name]
-                plan, rows = _plan_class(choice, query, session, lister, pool)
+                plan, rows = _plan_class(choice, query, session, pool)
                 plans.append(plan)
                 samples[choice.class_name] = rows
             sizes = _sample_sizes(session, samples)
@@ -92,22 +90,14 @@ def plan_collection(
 
 
 def _plan_class(
-    choice: Choice, query: Query, session: Session, lister: Lister, pool: Pool | None
+    choice: Choice, query: Query, session: Session, pool: Pool | None
 ) -> tuple[ClassPlan, list[Row]]:
     had = _in_pool(choice.class_name, query, pool, add=session.options.add)
-    if session.api is not None:
-        available, rows = _count(session.api, query, choice.class_name)
-    else:
-        rows, state = [], ListingState(query.to_setting())
-        while not state.exhausted and len(rows) < session.options.per_class:
-            rows += lister(choice, query, state)
-        available = len(rows)
+    available, rows = _count(session.api, query, choice.class_name)
     missing = max(0, session.options.per_class - had.present)
     most = had.listed
     if not had.exhausted:
         fresh = available * query.per_observation - had.settled
-        if session.api is None:  # the photos themselves are known
-            fresh = len({row["key"] for row in rows} - had.keys)
         most = max(most, fresh)
     plan = ClassPlan(
         choice.class_name,
@@ -130,14 +120,12 @@ class _InPool(NamedTuple):
         listed: candidates of the query that wait.
         settled: photos that the query finds, or may find, and that would not be fetched again.
         exhausted: there is nothing left to list.
-        keys: keys of photos that would not be fetched again.
     """
 
     present: int = 0
     listed: int = 0
     settled: int = 0
     exhausted: bool = False
-    keys: frozenset[str] = frozenset()
 
 
 def _in_pool(name: str, query: Query, pool: Pool | None, *, add: bool) -> _InPool:
@@ -146,17 +134,16 @@ def _in_pool(name: str, query: Query, pool: Pool | None, *, add: bool) -> _InPoo
     everywhere, candidates = (
         frame.filter(is_from(INATURALIST)) for frame in (pool.photos(), pool.candidates(name))
     )
-    photos, keys = everywhere.filter(class_name=name), frozenset(everywhere["key"])
+    photos = everywhere.filter(class_name=name)
     stored: Mapping[str, Any] = setting_by_class(pool, "queries")
     end = 1 + max(pool.candidates(name)["position"], default=-1)
     state = state_for(name, query, stored.get(name), add=add, next_position=end)
     ours = candidates.filter((pl.col("position") >= state.start) | pl.col("key").is_in(state.again))
     if ours.is_empty() and not state.exhausted:  # nothing was listed yet: it may find photos of other queries
         earlier = ListingState.from_setting(stored[name]).query if name in stored else {}
-        return _InPool(len(photos), 0, len(photos.filter(_fits(query, earlier))), keys=keys)
+        return _InPool(len(photos), 0, len(photos.filter(_fits(query, earlier))))
     listed = int((ours["status"] == "wanted").sum())
-    keys |= set(ours.filter(status="failed")["key"])
-    return _InPool(len(photos), listed, len(ours) - listed, state.exhausted, keys)
+    return _InPool(len(photos), listed, len(ours) - listed, state.exhausted)
 
 
 def _fits(query: Query, earlier: Mapping[str, Any]) -> pl.Expr:

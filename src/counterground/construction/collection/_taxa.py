@@ -264,22 +264,3 @@ def _unclear(undecided: Mapping[str, _Unclear]) -> UnclearClasses | None:
             f"Choose for each with --taxon 'CLASS=ID', as in --taxon '{first}=ID'."
         )
     return UnclearClasses(message, choices)
-
-
-def names_to_look_up(
-    wanted: Sequence[WantedClass],
-    chosen: Mapping[str, tuple[int, ...]],
-    remembered: Mapping[str, Mapping[str, Any]],
-) -> tuple[set[str], set[int]]:
-    """Return the names and ids that ``resolve_classes`` may look up, for a source that is queried once."""
-    names: set[str] = set()
-    numbers = {number for ids in chosen.values() for number in ids}
-    for one in wanted:
-        if one.name in chosen or _stays(one, remembered) or one.left_out:
-            continue
-        if one.taxon is not None:
-            (numbers.add(int(one.taxon)) if one.taxon.isdecimal() else names.add(one.taxon))
-            continue
-        animal = find_animal(one.name)
-        names |= {one.name.replace("_", " "), *(animal.names if animal else ())}
-    return names, numbers
