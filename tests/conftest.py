@@ -6,11 +6,9 @@ import gc
 import os
 import shutil
 import sys
-import tempfile
 from itertools import count
 from pathlib import Path
 
-import entry_points
 import pytest
 from hypothesis import settings
 from noise_photos import save_animals
@@ -39,9 +37,6 @@ LONG = (
 
 
 def pytest_configure(config):
-    folder = Path(tempfile.mkdtemp(prefix="counterground-metadata-"))
-    config.add_cleanup(lambda: shutil.rmtree(folder))
-    entry_points.declare(folder)
     config.addinivalue_line("markers", "browser: needs Chromium; marked by its fixtures")
     config.addinivalue_line("markers", "slow: simulations, trainings, clusters, commands of the docs")
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from counterground import export, open_benchmark
+from counterground import open_benchmark
 from counterground.cli import main
+from counterground.construction import export
 from counterground.construction.curation import curate
 from counterground.construction.pool import open_pool
 from counterground.errors import CounterGroundError

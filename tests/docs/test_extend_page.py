@@ -70,5 +70,7 @@ def test_the_package_adds_a_model_a_metric_benchmarks_and_a_format(command, tmp_
     command(*mend, "--out", str(tmp_path / "centred"))
     mitigated = pl.read_csv(tmp_path / "centred" / "mitigation.csv")
     assert mitigated["model"].to_list() == ["colour:0", "colour:0 + centred"]
-    command("export", "plain-colours", "--format", "jsonl", "--private", "--out", str(tmp_path / "out"))
+    command(
+        "data", "export", "plain-colours", "--format", "jsonl", "--private", "--out", str(tmp_path / "out")
+    )
     assert len((tmp_path / "out" / "photos.jsonl").read_text().splitlines()) == 16

@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from counterground.construction.pool import open_pool
+from counterground.construction.pool_page import write_pool_report
 from counterground.photos import photo_id
-from counterground.reporting import write_pool_report
 
 
 # Any two of page, width and colours are met together.

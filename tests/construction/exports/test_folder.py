@@ -146,10 +146,10 @@ def test_what_is_no_export_is_never_replaced(grouped, tmp_path, tree):
 
 def test_the_benchmark_itself_is_never_replaced(grouped, tmp_path):
     export(grouped, tmp_path / "out", formats=["parquet"])
-    with pytest.raises(UsageError, match="holds the benchmark to be exported"):
+    with pytest.raises(UsageError, match="is the folder of the photos"):
         export(read_benchmark(tmp_path / "out"), tmp_path / "out", formats=["webdataset"])
     export(grouped, tmp_path / "both", formats=["parquet", "webdataset"])
-    with pytest.raises(UsageError, match="holds the benchmark"):
+    with pytest.raises(UsageError, match="holds the folder of the photos"):
         export(read_benchmark(tmp_path / "both" / "parquet"), tmp_path / "both", formats=["webdataset"])
 
 

@@ -23,7 +23,15 @@ def test_a_format_of_another_package_gets_card_and_credits_as_ours(grouped, tmp_
     install(tmp_path / "site", "mine", CODE, {"counterground.exports": {"plain": "mine:PLAIN"}})
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     write_benchmark(grouped, tmp_path / "benchmark")
-    command = ["export", str(tmp_path / "benchmark"), "--private", "--out", str(tmp_path / "out"), "--format"]
+    command = [
+        "data",
+        "export",
+        str(tmp_path / "benchmark"),
+        "--private",
+        "--out",
+        str(tmp_path / "out"),
+        "--format",
+    ]
     assert main([*command, "plain"]) == 0
     assert len((tmp_path / "out" / "list.txt").read_text().splitlines()) == len(grouped)
     assert "a list of their classes" in (tmp_path / "out" / "README.md").read_text()

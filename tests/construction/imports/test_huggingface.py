@@ -150,7 +150,16 @@ def test_columns_are_found_or_asked_for(tmp_path, files):
     named = ImportOptions(image_column="front", class_column="animal")
     report = import_photos(tmp_path / "pool", source, named)
     assert (report.added, report.by_class) == (4, {"okapi": 2, "zebra": 2})
-    words = ["import", str(tmp_path / "pool"), source, "--image-column", "back", "--class-column", "animal"]
+    words = [
+        "data",
+        "import",
+        str(tmp_path / "pool"),
+        source,
+        "--image-column",
+        "back",
+        "--class-column",
+        "animal",
+    ]
     assert main(words) == 0
     assert [(one.item, one.reason) for one in report.rejected] == [
         ("all, row 2", "it has no class"),
@@ -194,7 +203,7 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path):
 def test_without_the_package_the_error_says_what_to_install(tmp_path, files, monkeypatch):
     data_set(files).save_to_disk(tmp_path / "saved")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UsageError, match=r"pip install '\.\[datasets\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'counterground\[datasets\]'"):
         import_photos(tmp_path / "pool", str(tmp_path / "saved"))
 
 

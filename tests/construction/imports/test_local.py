@@ -616,7 +616,7 @@ def test_names_do_not_speak_to_the_terminal(tmp_path, capsys, monkeypatch):
         ["data", "import", pool, source],
         ["data", "curate", pool],
         ["data", "pool", pool],
-        ["export", pool, "--format", "parquet", "--private", "--out", str(tmp_path / "out")],
+        ["data", "export", pool, "--format", "parquet", "--private", "--out", str(tmp_path / "out")],
         ["data", "import", pool, source, "--rename", f"yeti{title}=yéti", "--annotator", "ann"],
         ["data", "import", pool, source, "--rename", f"{title}=x"],
     ):

@@ -72,6 +72,6 @@ def test_what_is_no_database_is_refused_there_as_elsewhere(tmp_path):
     pool = fill_pool(tmp_path / "pool", {"flamingo": 1})
     pool.close()
     write_text(pool.root / "decisions.sqlite", "no database " * 1000)
-    ran = _read_only(pool.root, sys.executable, "-m", "counterground", "pool", pool.root)
+    ran = _read_only(pool.root, sys.executable, "-m", "counterground", "data", "pool", pool.root)
     assert ran.returncode == 1
     assert "decisions.sqlite: it is damaged. Restore the file from a backup." in ran.stderr

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterground.construction.pool import Queue
+from counterground.construction.pool_page import summarise_pool
 from counterground.errors import CounterGroundError
-from counterground.reporting import summarise_pool
 
 ANNOTATORS = ("ann", "ben", "cyd")
 LABELS = {

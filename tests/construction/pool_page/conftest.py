@@ -7,8 +7,8 @@ from html_page import Page
 from made_pools import fill_pool
 
 from counterground.construction.pool import BACKGROUND_LABELS
+from counterground.construction.pool_page import summarise_pool, write_pool_report
 from counterground.metrics import proportion_interval
-from counterground.reporting import summarise_pool, write_pool_report
 
 NASTY = "<script>alert('x')</script>\"&[bold]"
 LICENCES = ("cc0", "cc-by", "cc-by-nc", None)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from counterground.reporting import write_pool_report
+from counterground.construction.pool_page import write_pool_report
 
 PROBE = """() => {
   document.querySelectorAll("details").forEach(d => d.open = true);

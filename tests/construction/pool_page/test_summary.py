@@ -9,11 +9,11 @@ from made_pools import fill_pool
 
 from counterground.construction.exports import card_facts
 from counterground.construction.pool import BACKGROUND_LABELS
+from counterground.construction.pool_page import summarise_pool
 
 # The cells that both renderers draw.
 from counterground.construction.pool_page._heat import background_counts, referee_accuracy
 from counterground.metrics import agreement, cohen_kappa
-from counterground.reporting import summarise_pool
 
 
 def counts(frame, *keys):

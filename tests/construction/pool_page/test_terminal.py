@@ -5,9 +5,10 @@ import re
 
 from rich.console import Console
 
+from counterground.construction.pool_page import PoolView, summarise_pool
+
 # The cells that both renderers draw.
 from counterground.construction.pool_page._heat import background_counts, discard_counts
-from counterground.reporting import PoolView, summarise_pool
 
 
 def printed(view, width=80, **options):

@@ -36,8 +36,11 @@ def enter(serve):
 
 def decide(client, path=A, verdict="redrawn", mask=None, **more):
     sent = None if mask is None else base64.b64encode(mask).decode()
+    wanted = {"task": "masks", "leased": [], "skipped": [], "count": 20}
+    photos = json.loads(client.post("/api/next", wanted).text)["photos"]
+    judged = next((photo["judged"] for photo in photos if photo["path"] == path), None)
     event = {"kind": "decide", "token": str(uuid.uuid4()), "task": "masks", "path": path, "verdict": verdict}
-    answer = client.post("/api/events", {"events": [event | {"mask": sent} | more]})
+    answer = client.post("/api/events", {"events": [event | {"mask": sent, "judged": judged} | more]})
     return answer.status if answer.status != 200 else json.loads(answer.text)["results"][0]
 
 
@@ -62,7 +65,7 @@ def test_only_masks_of_the_photo_are_taken(folder, enter):
         assert "\n" not in found["error"]
     raw = {"kind": "decide", "token": str(uuid.uuid4()), "task": "masks", "path": A, "verdict": "redrawn"}
     for sent in ("no base64 !", "Zürich"):
-        answer = client.post("/api/events", {"events": [raw | {"mask": sent}]})
+        answer = client.post("/api/events", {"events": [raw | {"mask": sent, "judged": None}]})
         assert "base64" in json.loads(answer.text)["results"][0]["error"]
     assert len(list((folder / "redrawn").iterdir())) == 1
     assert list(standing(folder)) == [A]

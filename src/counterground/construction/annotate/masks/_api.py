@@ -85,13 +85,12 @@ def _record(state: ReviewState, annotator: str, raw: dict[str, Any]) -> dict[str
         raise UsageError("A redrawn mask comes with its pixels, and no other verdict does.")
     present = state.mask_id(photo)
     # A decision may have waited in the browser while masks were made again: it is about the one seen.
-    judged = event.judged if "judged" in event.model_fields_set else present
-    seen = {"judged": judged, "photo": photo.photo_id}
+    seen = {"judged": event.judged, "photo": photo.photo_id}
     sent: dict[str, Any] = {"annotator": annotator, "token": event.token, **seen}
     if event.mask is not None:
         size = _size(photo)
         return {"id": state.decisions.redraw(photo.path, _pixels(event.mask), size, **sent)}
-    if event.verdict == "accepted" and judged == present:
+    if event.verdict == "accepted" and event.judged == present:
         if photo.mask is not None and not photo.has_object:
             raise UsageError("This mask marks no object, or nothing else: draw one, or reject the photo.")
         usable_mask(state.masks.folder, photo)
