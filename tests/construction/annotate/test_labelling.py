@@ -142,7 +142,7 @@ def test_suggestions_are_marked_and_recorded(pool, serve, visit, tiny_clip):
     ann.press("w")
     ann.saved()
     shown = json.loads(pool.decisions()["suggestion"][0])
-    assert shown == {"label": guess, "model": f"open_clip:{tiny_clip.name}"}
+    assert shown == {"label": guess, "model": f"open_clip:{tiny_clip}"}
 
 
 def test_labels_and_guidance_are_edited(pool, serve, visit):

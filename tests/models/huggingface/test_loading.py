@@ -84,7 +84,7 @@ def test_an_option_that_means_nothing_is_refused(clip, folder):
 
 def test_without_transformers_the_extra_is_named(clip, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    assert "pip install '.[hf]'" in refused(f"hf:{clip}")
+    assert "pip install 'counterground[hf]'" in refused(f"hf:{clip}")
 
 
 @pytest.mark.parametrize("missing", ["processor_config.json", "model.safetensors"])
