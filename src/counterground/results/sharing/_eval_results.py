@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from counterground.errors import UsageError
+from counterground.errors import UsageError, needs_extra
 from counterground.results._model_scores import Setting
 from counterground.results._numbers import Estimate, count
 from counterground.results._run import AnyRuns, Run
@@ -38,8 +38,15 @@ def eval_results(runs: AnyRuns, dataset: str) -> dict[str, str]:
             name of a data set on the hub.
         CounterGroundError: a run cannot be read.
     """
-    import yaml
-    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+    with needs_extra("models"):
+        import yaml
+        from huggingface_hub import __version__
+    try:
+        from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+    except ImportError as error:
+        raise UsageError(
+            f"Evaluation results of the hub need huggingface_hub 1.4 or newer, and {__version__} is installed."
+        ) from error
 
     _check_name(dataset)
     results = list(results_of(runs))
