@@ -45,7 +45,7 @@ def eval_results(runs: AnyRuns, dataset: str) -> dict[str, str]:
         from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
     except ImportError as error:
         raise UsageError(
-            f"Evaluation results of the hub need huggingface_hub 1.4 or newer, and {__version__} is installed."
+            f"Evaluation results need huggingface_hub 1.4 or newer, and {__version__} is installed."
         ) from error
 
     _check_name(dataset)
