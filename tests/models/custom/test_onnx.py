@@ -314,7 +314,7 @@ def test_no_file_no_sidecar_no_json_no_package(tmp_path, monkeypatch):
     with pytest.raises(CounterGroundError, match="is not an ONNX file"):
         load(path)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(CounterGroundError, match=r"pip install '\.\[onnx\]'"):
+    with pytest.raises(CounterGroundError, match=r"pip install 'counterground\[onnx\]'"):
         load(path)
 
 
