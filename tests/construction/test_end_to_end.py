@@ -316,7 +316,7 @@ def labelled(desk, curated, labelling, truth) -> Path:
 
 def test_the_rest_of_the_tutorial_ends_in_scores_and_exports(desk, commands, labelled):
     folder = labelled
-    rest = commands[[command[0] for command in commands].index("pool") :]
+    rest = commands[[command[:2] for command in commands].index(["data", "pool"]) :]
     for command in rest:
         # The few photos here need not show an effect; the page says how to go on all the same.
         run(desk, [*command, *(["--write-anyway"] if command[0] == "discover" else [])])

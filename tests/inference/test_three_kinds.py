@@ -32,7 +32,7 @@ def test_one_line_evaluates_all_three(stamps, tmp_path, capsys):
         capsys.readouterr().err
     )
     table = pl.read_parquet(twenty / "predictions.parquet")
-    assert dict(table.group_by("model").len().iter_rows()) == dict.fromkeys((CLIP, IMAGENET, "hf:lvlm"), 36)
+    assert dict(table.group_by("model").len().iter_rows()) == dict.fromkeys((CLIP, IMAGENET, lvlm), 36)
     candidates = json.loads((twenty / "label_space.json").read_text())["candidates"]
     assert [len(names) for names in candidates.values()] == [20, 20]
     report = (twenty / "report.html").read_text()

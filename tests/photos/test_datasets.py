@@ -435,5 +435,7 @@ def test_a_data_set_of_the_hub_is_streamed_once_and_found_again_without_it(folde
 
 def test_a_name_without_the_library_says_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UsageError, match=r"datasets is not installed: run `pip install 'counterground\[datasets\]'`"):
+    with pytest.raises(
+        UsageError, match=r"datasets is not installed: run `pip install 'counterground\[datasets\]'`"
+    ):
         read_benchmark(f"hf:{folder}?split=test&label=species")

@@ -215,7 +215,7 @@ def test_offline_reads_what_the_hub_gave_earlier(tmp_path, files):
 
     def import_into(pool, url, *options):
         environment = {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "*"}
-        words = [*options, "import", str(tmp_path / pool), "hf:some/birds:test", "--quiet"]
+        words = [*options, "data", "import", str(tmp_path / pool), "hf:some/birds:test", "--quiet"]
         return subprocess.run(
             [sys.executable, "-m", "counterground", *words],
             capture_output=True, text=True, env=environment, check=False,

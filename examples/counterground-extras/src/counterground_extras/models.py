@@ -26,7 +26,7 @@ class MeanColour(Classifier):
         self.spec = spec
         self.fingerprint = f"mean colour, version 1, {spec}"  # whatever changes the logits belongs here
         self.device, self.dtype = "cpu", "fp32"
-        self.description = {"architecture": "mean colour", "warnings": options.warnings()}
+        self.description = {"architecture": "mean colour"}
         generator = torch.Generator().manual_seed(_seed(spec))
         self._weights = torch.randn(3, self.dim, generator=generator)
 

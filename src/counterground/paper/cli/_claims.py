@@ -45,7 +45,7 @@ def compare(runs: tuple[Path, ...], *, scale: str, style: str) -> None:
 @click.command(
     cls=Command,
     examples="""
-        counterground paper reproduce runs/a
+        counterground paper reproduce
         counterground paper reproduce --format csv
     """,
 )
