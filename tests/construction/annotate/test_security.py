@@ -167,7 +167,7 @@ def test_only_photos_of_rows_are_served(inside, pool):
     assert inside.ask("GET", "/photo/1").status == 200
     rows = ("0", "9999", "-1", "9" * 20, "9" * 5000, "1.5", "unlisted.png", "../secret.png")
     names = ("/photo/%2e%2e%2fsecret.png", "/photo/files/unlisted.png", "/files/unlisted.png", "/secret.png")
-    static = ("../_app.py", "%2e%2e/_app.py", "..%2f_app.py", "/etc/passwd", "")
+    static = ("../_serve.py", "%2e%2e/_serve.py", "..%2f_serve.py", "/etc/passwd", "")
     for path in (*(f"/photo/{row}" for row in rows), *names, *(f"/static/{name}" for name in static)):
         answer = inside.ask("GET", path)
         assert answer.status in {400, 404}, path

@@ -3,12 +3,15 @@
 from counterground.construction.download._download import (
     DownloadReport,
     FailedDownload,
+    KeptPhoto,
     PhotoFields,
     cluster_of,
+    discarded_paths,
     download_photos,
+    file_stem,
+    keep_photo,
+    note_equal,
 )
-from counterground.construction.download._equal import discarded_paths, note_equal
-from counterground.construction.download._keep import KeptPhoto, file_stem, keep_photo
 
 __all__ = [
     "DownloadReport",

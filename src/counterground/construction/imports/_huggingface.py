@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from counterground.construction.imports._details import CLUSTERED, assumed_details
-from counterground.construction.imports._items import Item
+from counterground.construction.imports._items import Item, RejectedItem
 from counterground.construction.imports._local import Source
 from counterground.construction.imports._options import ImportOptions, resolve_class_names
-from counterground.construction.imports._report import RejectedItem
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, needs_extra
 from counterground.files import is_file, is_folder
 from counterground.http import check_online

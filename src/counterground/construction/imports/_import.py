@@ -14,10 +14,9 @@ from counterground.construction.download import discarded_paths, download_photos
 from counterground.construction.imports._backgrounds import Backgrounds
 from counterground.construction.imports._details import Details
 from counterground.construction.imports._huggingface import is_data_set, read_data_set
-from counterground.construction.imports._items import ImportCounts, add_items
+from counterground.construction.imports._items import ImportCounts, ImportReport, RejectedItem, add_items
 from counterground.construction.imports._local import Source, read_local
 from counterground.construction.imports._options import ImportOptions
-from counterground.construction.imports._report import ImportReport, RejectedItem
 from counterground.construction.imports._table import AddressTable, is_address_table, read_addresses
 from counterground.construction.pool import check_annotators, check_class_names, open_pool
 from counterground.errors import UsageError

@@ -10,14 +10,13 @@ import polars as pl
 
 from counterground.benchmarks import open_benchmark
 from counterground.construction.imports._details import CLUSTERED, assumed_details
-from counterground.construction.imports._items import Item
+from counterground.construction.imports._items import Item, RejectedItem
 from counterground.construction.imports._options import (
     ImportOptions,
     find_class_column,
     no_column,
     resolve_class_names,
 )
-from counterground.construction.imports._report import RejectedItem
 from counterground.construction.pool import PhotoKey, is_pool
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import is_file, is_folder

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 import polars as pl
 
 from counterground.construction.imports._details import CLUSTERED, assumed_details
+from counterground.construction.imports._items import RejectedItem
 from counterground.construction.imports._options import (
     ImportOptions,
     find_class_column,
     no_column,
     resolve_class_names,
 )
-from counterground.construction.imports._report import RejectedItem
 from counterground.construction.pool import PhotoKey
 from counterground.errors import CounterGroundError
 from counterground.files import is_file

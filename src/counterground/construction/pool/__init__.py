@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from counterground.construction.pool._folder import is_pool, leads_out
-from counterground.construction.pool._key import PhotoKey, is_from
-from counterground.construction.pool._names import check_annotators, check_class_names
+from counterground.construction.pool._names import check_annotators, check_class_names, spelling_of
 from counterground.construction.pool._open import POOL_FOLDERS, open_pool
 from counterground.construction.pool._schema import (
     BACKGROUND_LABELS,
@@ -22,8 +21,9 @@ from counterground.construction.pool._schema import (
     TASKS,
     VERDICT_SCHEMA,
     VOTE_SCHEMA,
+    PhotoKey,
+    is_from,
 )
-from counterground.construction.pool._spelling import spelling_of
 from counterground.errors import needs_extra
 
 if TYPE_CHECKING:

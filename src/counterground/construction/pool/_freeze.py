@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from counterground.construction.pool._spelling import spelling_of
+from counterground.construction.pool._names import spelling_of
 from counterground.errors import CounterGroundError
 from counterground.photos import (
     MANIFEST_SCHEMA,

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from counterground.construction.pool._store import Pool
 
 
+def spelling_of(labels: Iterable[str]) -> dict[str, str]:
+    """Return how a pool writes each of its labels, by ``name_key``: the first of several spellings."""
+    spelling: dict[str, str] = {}
+    for label in labels:
+        spelling.setdefault(name_key(label), label)
+    return spelling
+
+
 def check_class_names(
     pool: Pool, names: Iterable[str], remedy: Callable[[str, str], str], *, also: Iterable[str] = ()
 ) -> None:

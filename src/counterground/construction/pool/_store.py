@@ -35,6 +35,7 @@ from counterground.construction.pool._decisions import (
 )
 from counterground.construction.pool._folder import DATABASE_FILE, FILES, class_folder, inside_files
 from counterground.construction.pool._freeze import freeze
+from counterground.construction.pool._names import spelling_of
 from counterground.construction.pool._schema import (
     CANDIDATE_SCHEMA,
     PHOTO_DETAILS,
@@ -43,7 +44,6 @@ from counterground.construction.pool._schema import (
     SIGNAL_SCHEMA,
     TASKS,
 )
-from counterground.construction.pool._spelling import spelling_of
 from counterground.construction.pool._verdicts import read_verdicts, read_votes
 from counterground.errors import CounterGroundError
 from counterground.files import write_parquet

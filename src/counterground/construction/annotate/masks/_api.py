@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from counterground.construction.annotate.masks._files import usable_mask
-from counterground.construction.annotate.masks._queue import MaskedPhoto
+from counterground.construction.annotate.masks._queue import MaskedPhoto, usable_mask
 from counterground.construction.annotate.masks._state import ReviewState
 from counterground.construction.annotate.web import Body, Events, Sent, Text, Token, record_each
 from counterground.errors import UsageError

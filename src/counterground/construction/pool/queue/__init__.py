@@ -1,7 +1,6 @@
 """The label queue: which photo each annotator gets next. See README.md of ``pool``."""
 
-from counterground.construction.pool.queue._queue import LEASE_SECONDS, Queue
-from counterground.construction.pool.queue._ranking import review_queue
+from counterground.construction.pool.queue._queue import LEASE_SECONDS, Queue, review_queue
 from counterground.construction.pool.queue._rows import (
     Adjudication,
     AnnotatorProgress,
