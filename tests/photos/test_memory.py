@@ -78,15 +78,6 @@ def test_a_missing_value_is_null_in_any_table(absent, columns, photos):
         assert found.select("background", "group", "cluster").null_count().row(0) == (1, 1, ROWS - 1)
 
 
-def test_a_masked_value_is_missing(columns, photos):
-    behind = np.ma.array(columns["behind"], mask=[True] + [False] * (ROWS - 1))
-    found = Benchmark.from_frame(columns | {"behind": behind}, root=photos, **USED)
-    assert found.photos["background"].null_count() == 1
-    behind = np.ma.array([np.nan] + [1.0] * (ROWS - 1), mask=[False, True] + [False] * (ROWS - 2))
-    found = Benchmark.from_frame(columns | {"behind": behind}, root=photos, **USED)
-    assert found.photos["background"].null_count() == 2
-
-
 def test_keys_and_values_of_a_dict_are_columns(columns, photos):
     classes = dict(zip(columns["file"], columns["animal"], strict=True))
     rows = columns | {"file": classes.keys(), "animal": classes.values()}

@@ -5,6 +5,7 @@ from counterground.photos._benchmark import (
     Discovered,
     benchmark_of_frame,
     describe_gaps,
+    sample_photos,
     without_shared_clusters,
 )
 from counterground.photos._croissant import read_croissant
@@ -36,7 +37,6 @@ from counterground.photos._photo import (
 )
 from counterground.photos._questions import MAX_OPTIONS, QUESTION_SCHEMA
 from counterground.photos._reading import read_benchmark
-from counterground.photos._sample import sample_photos
 from counterground.photos._table import TABLE_SUFFIXES, read_table
 from counterground.photos.labels import (
     ClassAssignment,

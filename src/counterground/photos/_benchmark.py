@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -28,6 +28,7 @@ from counterground.text import counted, one_line
 _VERSIONED = ("path", "photo_id", "class_index", "class_name", "background", "group", "cluster")
 _COPIES = "byte for byte: copies share a cluster."  # the end of the note on them
 _SHOWN = 8  # values of a column in a REPL
+_CELL = ("class_index", "group", "background")
 _MOST_BACKGROUNDS = 1000  # with many more, comparing all of them takes hours and gigabytes
 
 
@@ -352,3 +353,28 @@ def _note_classes(label_space: LabelSpace, classes: set[int], lacking: str) -> s
         return ""
     named = ", ".join(label_space.names[index] for index in sorted(classes))
     return f"{lacking} {len(classes)} of {counted(len(label_space), 'class')}: {named}."
+
+
+def sample_photos(benchmark: Benchmark, limit: int) -> Benchmark:
+    """Return a benchmark with ``limit`` photos only: one of each class, group, background and cell first.
+
+    The content of the photos decides which ones, and which classes if not all, so the same photos give the
+    same sample. A note says that it is a sample. A benchmark with no more photos is returned as it is.
+
+    Raises:
+        UsageError: ``limit`` is below 1.
+    """
+    if limit < 1:
+        raise UsageError(f"A trial needs at least 1 photo, not {limit}.")
+    if limit >= len(benchmark.photos):
+        return benchmark
+    cell = tuple(dict.fromkeys((*_CELL, *benchmark.design.cells)))
+    numbered = benchmark.photos.sort("photo_id", "path").with_columns(turn=pl.int_range(pl.len()).over(*cell))
+    # Without this, the first classes of ImageNet would all be fish and birds.
+    numbered = numbered.with_columns(drawn=pl.col("photo_id").min().over("class_index"))
+    chosen = numbered.sort("turn", "drawn", *cell).head(limit).drop("turn", "drawn").sort("path")
+    note = (
+        f"A trial on {limit:,} of {len(benchmark.photos):,} photos (--limit): run it without --limit before "
+        "you report a number."
+    )
+    return replace(benchmark, photos=chosen, notes=(*benchmark.notes, note), sampled=limit)

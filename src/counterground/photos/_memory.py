@@ -231,8 +231,6 @@ def _listed_values(name: str, column: Any) -> list[Any]:
     """Return the values of a column of a dict; a text or a set is refused, although it can be iterated."""
     if isinstance(column, pl.Series):
         return _polars_values(column)
-    if isinstance(column, np.ma.MaskedArray):
-        column = column.tolist()
     # The keys of a dict are a Set, too, but they have an order.
     unordered = isinstance(column, str | bytes | set | frozenset | Mapping)
     try:

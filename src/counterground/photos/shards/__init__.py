@@ -1,7 +1,7 @@
 """Benchmarks whose photos are packed: WebDataset tars, Parquet files and data sets of Hugging Face."""
 
-from counterground.photos.shards._class_labels import label_name
 from counterground.photos.shards._datasets import is_saved_dataset, read_dataset
+from counterground.photos.shards._parquet import label_name
 from counterground.photos.shards._remote import read_webdataset
 from counterground.photos.shards._samples import MAX_TOTAL_BYTES
 from counterground.photos.shards._shards import (

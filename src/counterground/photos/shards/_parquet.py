@@ -12,7 +12,6 @@ import polars as pl
 from counterground.errors import CounterGroundError
 from counterground.files import parse_json
 from counterground.photos._manifest import OPTIONAL_TEXTS
-from counterground.photos.shards._class_labels import label_name
 from counterground.photos.shards._samples import Sample, open_parquet, photo_suffix
 
 # Photos in memory at a time: about so many bytes, but no fewer and no more rows than these.
@@ -120,3 +119,23 @@ def _sample(where: str, row: Mapping[str, Any], columns: _Columns) -> Sample:
         mask["bytes"] if mask else None,
         columns.class_names,
     )
+
+
+def label_name(value: Any, names: Sequence[str], where: str) -> Any:
+    """Return the name for a value of a ``ClassLabel`` column; None for a negative one, which means unknown.
+
+    What is not a number is returned as it is.
+
+    Args:
+        value: the value.
+        names: of the numbers, from 0 on.
+        where: row and column, for messages.
+
+    Raises:
+        CounterGroundError: a number without a name.
+    """
+    if not isinstance(value, int):
+        return value
+    if value >= len(names):
+        raise CounterGroundError(f"{where} is number {value}, but there are {len(names)} names.")
+    return names[value] if value >= 0 else None
