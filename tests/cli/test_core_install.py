@@ -29,8 +29,8 @@ EXTRAS = {
     "masks": "cv2 pycocotools pymatting",
     "rembg": "rembg",
     "web": "gdown requests urllib3",
-    "datasets": "datasets mlcroissant",
-    "data": "imagehash sqlalchemy starlette uvicorn",
+    "datasets": "datasets",
+    "data": "imagehash mlcroissant sqlalchemy starlette uvicorn",
     "paper": "matplotlib textalloc",
 }
 # Python runs a module of this name before anything else.
@@ -122,7 +122,6 @@ REFUSED = {
     "EfficientNet-Lite": ("lite", ["evaluate", "photos", "-m", "efficientnet-lite0", "--out", "lite"]),
     "transformers": ("hf", ["evaluate", "photos", "-m", "hf:nobody/nothing", "--out", "hf"]),
     "a cluster": ("ray", ["evaluate", "photos", *RUN, "--engine", "ray", "--out", "ray"]),
-    "Croissant": ("datasets", ["evaluate", "described.json", *RUN, "--out", "described"]),
     "photos behind URLs": ("web", ["evaluate", "urls.csv", *RUN, "--out", "urls"]),
     "shards of the web": ("web", ["evaluate", "http://127.0.0.1:9/{0..1}.tar", *RUN, "--out", "tars"]),
     "a data set": ("datasets", ["evaluate", "hf:nobody/nothing", *RUN, "--out", "set"]),
@@ -138,7 +137,6 @@ def core(tmp_path_factory, tiny_clip, four_models):
     made_runs.write_run(four_models, folder / "run")
     (folder / "tiny").symlink_to(tiny_clip)
     (folder / "model.onnx").write_bytes(b"any")
-    (folder / "described.json").write_text('{"conformsTo": "http://mlcommons.org/croissant/1.0"}')
     (folder / "urls.csv").write_text("url,class_name\nhttp://127.0.0.1:9/1.jpg,zebra\n")
     with open_pool(folder / "pool", create=True) as pool:
         file = pool.files / "photo.jpg"

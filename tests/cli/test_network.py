@@ -70,7 +70,6 @@ REMOTE = {
     "evaluate planted -m https://models.example.org/v1#m --label-space benchmark --out e": "--offline",
     "evaluate urls.csv -m planted_model.py:load --out f": "--offline",
     "evaluate https://data.example.org/{00000..00001}.tar -m planted_model.py:load --out g": "--offline",
-    "evaluate https://data.example.org/croissant.json -m planted_model.py:load --out h": "--offline",
     "evaluate hf:nobody/no-data -m planted_model.py:load --out i": "--offline",
     "evaluate stamps -m planted_model.py:load --out j": "--offline",
     "discover planted --referee hf:nobody/no-model --out k": "--offline",

@@ -8,7 +8,6 @@ from counterground.photos._benchmark import (
     sample_photos,
     without_shared_clusters,
 )
-from counterground.photos._croissant import read_croissant
 from counterground.photos._geometry import (
     BOX,
     Geometry,
@@ -116,7 +115,6 @@ __all__ = [
     "read_benchmark",
     "read_class_names",
     "read_coco_file",
-    "read_croissant",
     "read_mask",
     "read_table",
     "respelled",

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos._benchmark import Benchmark
-from counterground.photos._croissant import find_croissant, is_croissant_url, read_croissant
 from counterground.photos._folders import read_folder
 from counterground.photos._native import BENCHMARK_FILE, MANIFEST_FILE, read_native
 from counterground.photos._table import TABLE_SUFFIXES, TEXT_SUFFIXES, read_table
@@ -39,8 +38,7 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
     without ImageNet indices before the class names) or the ImageFolder layout (names, wnids or ImageNet
     indices), a folder of WebDataset or Hugging Face shards (unpacked once into the cache), the folder of
     MM-SpuBench or SpuriVerse, or a manifest (``TABLE_SUFFIXES``) with paths that are absolute or relative to
-    its folder, or with URLs; annotations in COCO's format (``.json``); a Croissant file (see
-    ``read_croissant``), the folder that holds it, or its web address; ``hf:NAME`` (see ``read_dataset``); or
+    its folder, or with URLs; annotations in COCO's format (``.json``); ``hf:NAME`` (see ``read_dataset``); or
     tars by name, here or on the web (``https://HOST/{00000..00009}.tar``). Settings follow a question mark,
     as in ``photos.csv?image=url&label=kind``. Photos without a ``photo_id`` are hashed; none is decoded.
 
@@ -57,9 +55,6 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
     path = Path(settings.place)
     if settings.place.startswith("hf:") and not path.exists():
         return read_dataset(settings, show_progress=show_progress)
-    described = _in_croissant(path, settings)
-    if described is not None:
-        return described
     if path.is_dir():
         if is_saved_dataset(path):
             return read_dataset(settings, show_progress=show_progress)
@@ -68,23 +63,6 @@ def read_benchmark(source: str | Path, *, show_progress: bool = False) -> Benchm
     if path.exists() or names_source(settings.place):
         return _read_file(path, settings, show_progress=show_progress)
     raise UsageError(f"{str(path)!r} does not exist: name a folder of photos or a manifest ({_SUFFIXES}).")
-
-
-def _in_croissant(path: Path, settings: Source) -> Benchmark | None:
-    """Read a Croissant file, also on the web, or a folder with one that is not in a form of our own."""
-    file: Path | str | None = settings.place
-    if not is_croissant_url(settings.place):
-        if path.is_dir() and ((path / BENCHMARK_FILE).is_file() or shard_format(path) is not None):
-            return None
-        file = find_croissant(path)
-        if file is not None and (file.parent / BENCHMARK_FILE).is_file():
-            _refuse_settings(settings)
-            return read_native(file.parent)
-    if file is None:
-        return None
-    settings.only("records", "split")
-    options = settings.options
-    return read_croissant(file, settings.columns, records=options.get("records"), split=options.get("split"))
 
 
 def _refuse_settings(settings: Source) -> None:

@@ -30,7 +30,7 @@ class Taxon:
         found_by: the name that found it, which may be a synonym; empty: unknown.
     """
 
-    id: Annotated[int, Field(ge=0, lt=2**31)]  # as in the open-data dump
+    id: Annotated[int, Field(ge=0, lt=2**31)]
     name: str
     rank: str = ""
     common_name: str = ""

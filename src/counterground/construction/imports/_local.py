@@ -72,7 +72,7 @@ def read_local(source: str | Path, pool_path: Path, options: ImportOptions) -> S
     own = folder.parent if folder.name == "photos.parquet" else folder
     if is_pool(own) and own.resolve() == pool_path.resolve():
         raise UsageError("A pool cannot be imported into itself: name another source.")
-    described = is_folder(folder) and any(folder.glob("*.json"))  # as a written benchmark or Croissant
+    described = is_folder(folder) and any(folder.glob("*.json"))  # as a written benchmark
     flat = is_folder(folder) and not any(entry.is_dir() for entry in folder.iterdir())
     if flat and not described and _photos_of(folder):
         raise UsageError(f"{folder} has photos but no class folders: give their class with --class.")
