@@ -146,9 +146,7 @@ def evaluate(photos, tmp_path):
     [
         (lambda run, _: cg.scores([]), "There is no run"),
         (lambda run, _: cg.format_scores([]), "There is no run"),
-        (lambda run, _: cg.model_cards([]), "There is no run"),
         (lambda run, _: cg.bibliography([]), "There is no run"),
-        (lambda run, _: cg.eval_results([], "owner/name"), "There is no run"),
         (lambda run, _: cg.scores(None), "not as NoneType"),
         (lambda run, _: cg.scores([3]), "not as int"),
         (lambda run, _: cg.scores([run, run.path]), "is given twice"),

@@ -39,7 +39,7 @@ if _TYPE_CHECKING:
     from counterground.mitigation import Mitigated, list_mitigations, read_head
     from counterground.models import list_models
     from counterground.photos import Benchmark, LabelSpace
-    from counterground.results import Run, bibliography, eval_results, model_cards, open_run
+    from counterground.results import Run, bibliography, open_run
 
 _ROOMS = {
     "Benchmark": "photos",
@@ -58,7 +58,6 @@ _ROOMS = {
     "check": "api",
     "compare": "api",
     "discover": "api",
-    "eval_results": "results",
     "evaluate": "api",
     "format_scores": "api",
     "get_benchmark": "benchmarks",
@@ -67,7 +66,6 @@ _ROOMS = {
     "list_models": "models",
     "make_masks": "api",
     "mitigate": "api",
-    "model_cards": "results",
     "open_benchmark": "benchmarks",
     "open_run": "results",
     "plan": "api",
@@ -97,7 +95,6 @@ __all__ = [
     "check",
     "compare",
     "discover",
-    "eval_results",
     "evaluate",
     "format_scores",
     "get_benchmark",
@@ -106,7 +103,6 @@ __all__ = [
     "list_models",
     "make_masks",
     "mitigate",
-    "model_cards",
     "open_benchmark",
     "open_run",
     "plan",

@@ -161,7 +161,7 @@ def test_scores_compare_and_report_take_the_run(run, tmp_path):
 
 
 def test_composites_of_several_kinds_have_no_drop_together(run, discs, tmp_path):
-    """Not in scores, nor beside the drop of the photos as they are, nor on a card."""
+    """Not in scores, nor beside the drop of the photos as they are."""
     plain = cg.evaluate(discs, MODELS, out=tmp_path / "plain", label_space="benchmark", report=False)
     for each in (run, cg.open_run(run.path)):
         assert "drop" not in each.scores["metric"]
@@ -171,9 +171,6 @@ def test_composites_of_several_kinds_have_no_drop_together(run, discs, tmp_path)
     assert set(both.points["source"]) == {"plain"}
     assert set(both.tests.filter(source_a="run")["metric"]) == {"accuracy"}
     assert any("no contrast in common" in warning for warning in both.warnings)
-    for written in (lambda: cg.model_cards(run), lambda: cg.eval_results([plain, run], "a/b")):
-        with pytest.raises(UsageError, match="is a run of composites"):
-            written()
 
 
 def test_the_referee_of_counteranimal_chose_its_composites_too(run):

@@ -81,7 +81,6 @@ def test_scores_comparison_and_exports_are_shown(executed):
     assert "p (Holm)" in compared
     assert "Do larger models help?" in outputs(notebook, "format_claims(")[0]
     assert (folder / "tutorial" / "report.html").stat().st_size > 100_000
-    assert outputs(notebook, "model_cards")[0].startswith("---\nmodel-index:")
     assert "@inproceedings{wang2024counteranimal" in outputs(notebook, "bibliography")[0]
 
 

@@ -1,57 +1,31 @@
-"""What goes into a paper or a model card: model-index metadata, BibTeX, and files of scores."""
+"""What goes into a paper: BibTeX, and files of scores."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import polars as pl
 import pytest
-import yaml
-from huggingface_hub import ModelCard, ModelCardData
-from huggingface_hub.repocard_data import model_index_to_eval_results
 from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import of_composites, write_run
 
 from counterground.benchmarks import list_benchmarks
 from counterground.cli import main
-from counterground.errors import UsageError
-from counterground.metrics import score_predictions
 from counterground.models import expand_specs, list_models, references_of
 from counterground.photos import Discovered
 from counterground.results import (
     ModelRecord,
     bibliography,
-    eval_results,
-    model_cards,
-    regroup,
 )
 
 # The table of references itself: a bibliography holds only the entries that its runs reach.
-from counterground.results.sharing._citations import _DATA, _FAMILIES, _of_model, _references
-from counterground.text import bibtex, bibtex_comment, markdown
+from counterground.results._citations import _DATA, _FAMILIES, _of_model, _references
+from counterground.text import bibtex, bibtex_comment
 
 LEVELS = {"efficientnet-lite0": (0.8, 0.5), "counterground:stamps-biased": (0.7, 0.2)}
 NASTY = 'a|b_c & 50% {x #1 ~^\\ <i>"q"</i> @misc{z,\n---\nx: [1'
-
-
-def front_matter(card):
-    _, front, body = card.split("---\n", 2)
-    return yaml.safe_load(front)["model-index"], body
-
-
-def figure(run, model, metric, group, column):
-    overall = run.scores.filter(pl.col("class_index").is_null(), model=model, metric=metric)
-    return overall.filter(pl.col("group").eq_missing(pl.lit(group, pl.String)))[column].item()
-
-
-def with_kinds(run, **kinds):
-    models = [
-        m.model_copy(update={"kind": kinds.get(m.spec.rpartition(":")[2], m.kind)}) for m in run.info.models
-    ]
-    return type(run)(run.path, run.info.model_copy(update={"models": models}), run.predictions, run.scores)
 
 
 def parse_bibtex(text):
@@ -70,33 +44,6 @@ def parse_bibtex(text):
         assert all(field.count("{") == field.count("}") for field in found[head[2]].values())
         at = end
     return found
-
-
-def test_the_hub_reads_each_models_figures_from_its_card(make_run):
-    run = with_kinds(make_run(LEVELS), **{"stamps-biased": "dual_encoder"})
-    cards = model_cards([run])
-    assert list(cards) == list(LEVELS)
-    for model, card in cards.items():
-        index, _ = front_matter(card)
-        name, results = model_index_to_eval_results(index)
-        assert name == model
-        assert [r.metric_type for r in results] == ["accuracy", "accuracy", "accuracy_drop"]
-        task = "image-classification" if model == "efficientnet-lite0" else "zero-shot-image-classification"
-        # The figures stand in no paper and at no address.
-        assert all("source" not in one for one in index[0]["results"])
-        for result, metric, group in zip(
-            results, ("accuracy", "accuracy", "drop"), ("common", "counter", None), strict=True
-        ):
-            assert result.task_type == task
-            assert result.dataset_revision == run.info.benchmark.version
-            assert result.dataset_args["names"] == "openai"
-            assert result.metric_value == pytest.approx(figure(run, model, metric, group, "value"), abs=5e-5)
-            for bound in ("low", "high"):
-                expected = figure(run, model, metric, group, bound)
-                assert result.metric_args[bound] == pytest.approx(expected, abs=5e-5)
-            assert result.metric_args["clusters"] == figure(run, model, metric, group, "clusters")
-        assert len(ModelCardData(model_name=model, eval_results=results).eval_results) == 3
-        assert ModelCard(card).data.eval_results == results
 
 
 def test_the_origin_of_a_discovered_benchmark_is_cited_whatever_its_name(make_run):
@@ -119,125 +66,6 @@ def test_what_composites_are_made_of_and_heads_are_fitted_on_is_cited(make_run):
     cited = bibliography(of_composites(mine, stamps))
     assert "% For the photos of stamps\n@misc{tuxpaint" in cited
     assert "No entry for the benchmark" not in cited
-
-
-def test_a_strangers_words_stay_words_in_a_card(make_run):
-    run = make_run({NASTY: (0.8, 0.5)}, name=f"photos {NASTY}", notes=[NASTY], warnings=[f"* {NASTY}"])
-    (card,) = model_cards([run]).values()
-    index, body = front_matter(card)
-    assert index[0]["name"] == " ".join(NASTY.split())
-    assert index[0]["results"][0]["dataset"]["name"] == f"photos {' '.join(NASTY.split())}"
-    assert re.fullmatch(r"[a-z0-9-]+", index[0]["results"][0]["dataset"]["type"])
-    assert "\n---" not in body
-    outside = re.sub(r"(`+).*?\1", "", body)
-    assert not re.search(r"(?<!\\)[<@]", outside)
-
-
-def test_a_card_says_limits_and_its_own_warnings_and_how_to_repeat(make_run):
-    own = {"efficientnet-lite0": ["its own"], "counterground:stamps-biased": ["another's"]}
-    run = make_run(
-        LEVELS,
-        notes=["Conditional on 51 cut-outs."],
-        warnings=["of all"],
-        model_warnings=own,
-    )
-    body = model_cards([run])["efficientnet-lite0"].split("---\n", 2)[2]
-    assert "Conditional on 51 cut-outs." in body
-    assert "its own" in body
-    assert "of all" in body
-    assert "another's" not in body
-    assert "counterground evaluate stamps -m efficientnet-lite0 --label-space imagenet" in body
-    assert "stamps-biased" not in body
-
-
-def test_a_card_counts_the_photos_that_could_be_read(make_run):
-    run = make_run({"m": (0.8, 0.5)})
-    counts = run.info.counts.model_copy(update={"photos": run.info.counts.photos + 7, "unreadable": 7})
-    card = model_cards(replace(run, info=run.info.model_copy(update={"counts": counts})))["m"]
-    assert "**What was evaluated.** 360 photos of 9 classes" in card
-    (result,) = front_matter(card)[0][0]["results"]
-    assert result["dataset"]["args"]["photos"] == 360
-
-
-def test_a_card_asks_for_the_path_of_a_benchmark_that_has_no_name(make_run):
-    where = "with the path of the benchmark for BENCHMARK"
-    for name in (each.name for each in list_benchmarks()):
-        (card,) = model_cards([make_run({"m": (0.8, 0.5)}, name=name)]).values()
-        assert (f"counterground evaluate {name} " in card, where in card) == (True, False)
-    (card,) = model_cards([make_run({"m": (0.8, 0.5)}, name="mine")]).values()
-    assert ("counterground evaluate BENCHMARK " in card, where in card) == (True, True)
-
-
-def test_a_card_says_what_common_means_for_this_benchmark(make_run):
-    run = make_run({"m": (0.8, 0.5)})
-    (card,) = model_cards([run]).values()
-    assert "as chosen by the makers of the benchmark" in card
-    benchmark = run.info.benchmark.model_copy(update={"referee": "a-model"})
-    info = run.info.model_copy(update={"benchmark": benchmark})
-    (card,) = model_cards([type(run)(run.path, info, run.predictions, run.scores)]).values()
-    assert "a common background, where a-model did best, and on a counter background" in card.replace(
-        "\\", ""
-    )
-
-
-def test_without_groups_a_card_gives_the_accuracy_and_no_drop(make_run):
-    run = make_run({"m": (0.7, 0.7)}, groups=False)
-    index, body = front_matter(model_cards([run])["m"])
-    (metric,) = index[0]["results"][0]["metrics"]
-    assert metric["value"] == pytest.approx(figure(run, "m", "accuracy", None, "value"), abs=5e-5)
-    assert "counter background" not in body
-
-
-def test_a_card_gives_the_benchmarks_own_contrasts(four_cells):
-    """As of UrbanCars: without them, a card would not say how much the model relies on the background."""
-    run = four_cells[0]
-    name, card = next(iter(model_cards(run).items()))
-    index, body = front_matter(card)
-    known = {metric["name"]: metric["value"] for metric in index[0]["results"][0]["metrics"]}
-    scores = next(each for each in regroup(run.scores) if each.setting.model == name)
-    for contrast in run.design.contrasts:
-        value = figure(run, name, *contrast.difference_key, "value")
-        assert known[str(contrast)] == pytest.approx(value, abs=5e-5)
-        found = scores.get(*contrast.difference_key)
-        row = f"| {markdown(contrast.name)}, points | {found.text} | {found.interval} |"
-        assert row in body
-
-
-def test_the_contrasts_of_two_runs_on_the_same_photos_are_all_in_the_card(four_cells):
-    """Such as of a table, and of the folder that was written from it with a design."""
-    run, _ = four_cells
-    runs = []
-    for path, contrast in zip("ab", run.design.contrasts, strict=False):
-        design = replace(run.design, contrasts=(contrast,))
-        benchmark = run.info.benchmark.model_copy(update={"design": design.to_json()})
-        info = run.info.model_copy(update={"benchmark": benchmark})
-        scores = score_predictions(run.predictions, design=design)
-        runs.append(replace(run, path=Path(path), info=info, scores=scores))
-    card = next(iter(model_cards(runs).values()))
-    results = front_matter(card)[0][0]["results"]
-    found = [[metric["name"] for metric in result["metrics"]][-1] for result in results]
-    assert found == list(map(str, run.design.contrasts[:2]))
-    assert eval_results(runs, "owner/name") == eval_results(runs[:1], "owner/name")
-
-
-def test_a_model_of_two_runs_has_two_results_in_one_card(make_run):
-    runs = [
-        make_run({"m": (0.8, 0.5)}, name=name, path=name, version=2 * letter * 32)
-        for name, letter in (("a", "a"), ("b", "b"))
-    ]
-    (card,) = model_cards(runs).values()
-    assert [result["dataset"]["name"] for result in front_matter(card)[0][0]["results"]] == ["a", "b"]
-
-
-def test_other_figures_of_one_name_are_not_one_card(make_run):
-    """Such as two checkpoints that were evaluated under one name."""
-    first, again = (make_run({"m": (0.8, 0.5)}, path=path, version=2 * "a" * 32) for path in ("a", "b"))
-    other = make_run({"m": (0.6, 0.5)}, path="c", version=2 * "a" * 32)
-    (card,) = model_cards([first, again]).values()
-    assert card == model_cards([first])["m"]
-    for write in (model_cards, lambda runs: eval_results(runs, "owner/name")):
-        with pytest.raises(UsageError, match="different figures for 'm' on the same photos"):
-            write([first, other])
 
 
 def test_the_bibliography_names_the_method_the_program_and_what_models_rest_on(make_run):
@@ -381,11 +209,6 @@ def test_the_command_writes_each_form(folder, tmp_path, capsys):
         assert main(["scores", str(folder), *words]) == 0, capsys.readouterr().err
         return capsys.readouterr().out
 
-    cards = shown("--format", "model-card")
-    assert cards.count("model-index:") == 2
-    one = tmp_path / "card.md"
-    shown("--format", "model-card", "-m", "efficientnet-lite0", "--out", str(one))
-    assert ModelCard.load(one).data.model_name == "efficientnet-lite0"
     assert "counterground" in parse_bibtex(shown("--format", "bibtex"))
     shown("--format", "parquet", "--by", "class", "--out", str(tmp_path / "scores.parquet"))
     table = pl.read_parquet(tmp_path / "scores.parquet")
@@ -402,7 +225,6 @@ def test_the_command_writes_each_form(folder, tmp_path, capsys):
         (["--format", "parquet"], "--out FILE"),
         (["--format", "bibtex", "--by", "class"], "leave out --by"),
         (["-m", "efficientnet-lite1"], "Did you mean 'efficientnet-lite0'"),
-        (["--format", "model-card", "--out", "x.md"], "add -m MODEL"),
     ],
 )
 def test_what_cannot_be_written_is_wrong_usage(folder, words, said, capsys):

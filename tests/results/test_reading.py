@@ -122,7 +122,6 @@ def test_what_a_library_says_of_a_model_may_be_of_any_type(key, value, make_run)
     run = replace(made, info=made.info.model_copy(update={"models": [first, second]}))
     assert cg.compare([run, make_run({"a": (0.9, 0.6)}, path="other")], published=False).models.height == 3
     assert cg.bibliography(run)
-    assert cg.model_cards(run)
     assert len(cg.plan(run, drop=5).rows) == 2
 
 

@@ -98,7 +98,7 @@ def test_a_folder_given_twice_is_refused(make_run, write, capsys):
 def test_an_empty_run_says_so_and_how_to_mend_it(make_run, write, capsys):
     run = make_run(LEVELS)
     folder = write(type(run)(run.path, run.info, run.predictions.clear(), run.scores.clear()))
-    for words in ([], ["--by", "class"], ["--format", "model-card"], ["--format", "csv"]):
+    for words in ([], ["--by", "class"], ["--format", "csv"]):
         assert main(["scores", folder, *words]) == 1
         said = capsys.readouterr().err
         assert "is empty (predictions.parquet has no rows). Delete the folder and evaluate again" in said
@@ -108,7 +108,7 @@ def test_a_run_that_forgot_a_model_names_the_file(make_run, write, capsys):
     run = make_run({"m": (0.8, 0.5), "k": (0.7, 0.6)})
     info = run.info.model_copy(update={"models": run.info.models[:1]})
     folder = write(type(run)(run.path, info, run.predictions, run.scores))
-    for words in (["scores", folder], ["scores", folder, "--format", "model-card"], ["compare", folder]):
+    for words in (["scores", folder], ["compare", folder]):
         assert main(words) == 1
         said = capsys.readouterr().err
         assert said.count("\n") == 1

@@ -10,7 +10,6 @@ import click
 
 from counterground.cli.help import Command
 from counterground.cli.options import format_option, model_option, out_option
-from counterground.text import one_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,11 +18,7 @@ if TYPE_CHECKING:
 
     View = ScoresView | TableView
 
-Style = Literal[
-    "table", "csv", "json", "parquet", "markdown", "latex", "model-card", "eval-results", "bibtex"
-]
-_DOCUMENTS = ("model-card", "eval-results", "bibtex")
-_OF_ONE_MODEL = {"model-card": "A model card", "eval-results": "A file of evaluation results"}
+Style = Literal["table", "csv", "json", "parquet", "markdown", "latex", "bibtex"]
 _ROWS = ("csv", "json", "parquet")
 
 
@@ -34,7 +29,7 @@ _ROWS = ("csv", "json", "parquet")
         counterground scores runs/a runs/b -m efficientnet-lite0 --format csv
         counterground scores runs/first --by background
         counterground scores runs/first --contrast drop
-        counterground scores runs/first --format model-card -o model-card.md
+        counterground scores runs/first --format latex -o scores.tex
     """,
 )
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -56,13 +51,7 @@ _ROWS = ("csv", "json", "parquet")
 @model_option("models", "Show only this model; repeatable.", multiple=True)
 @format_option(
     get_args(Style),
-    "Output format. For the Hugging Face hub: model-card (Markdown with a model-index) and eval-results "
-    "(YAML for .eval_results/). bibtex: what to cite.",
-)
-@click.option(
-    "--dataset",
-    metavar="OWNER/NAME",
-    help="For eval-results: the benchmark's data set on the Hugging Face hub.",
+    "Output format. bibtex: what to cite.",
 )
 @out_option(
     "Write to a file instead of the screen.",
@@ -78,7 +67,6 @@ def scores(
     effects: bool,
     models: tuple[str, ...],
     style: Style,
-    dataset: str | None,
     out: Path | None,
 ) -> None:
     """Show the scores of one or more RUN folders: percent in tables, fractions in csv, json and parquet.
@@ -87,9 +75,9 @@ def scores(
     could be confused.
     """
     from counterground.errors import UsageError
-    from counterground.results import open_runs, refuse_run_file, select_models
+    from counterground.results import bibliography, open_runs, refuse_run_file, select_models
 
-    _refuse_mixtures(style, by, contrast, dataset, effects=effects)
+    _refuse_mixtures(style, by, contrast, effects=effects)
     if style == "parquet" and out is None:
         raise UsageError("Parquet is not text: add --out FILE.")
     opened = open_runs(runs)
@@ -102,14 +90,10 @@ def scores(
     written: str | View | pl.DataFrame
     if effects:
         written = _effects(opened, style, by_class=by == "class", named=named)
-    elif style in _DOCUMENTS:
-        written = _document(opened, style, dataset or "")
+    elif style == "bibtex":
+        written = bibliography(opened)
     else:
         written = _table(opened, style, by, contrast, named=named)
-    if style in _OF_ONE_MODEL and out is not None and len(_models(opened)) > 1:
-        raise UsageError(
-            f"{_OF_ONE_MODEL[style]} describes one model: add -m MODEL, or leave out --out to see them all."
-        )
     _deliver(written, out)
 
 
@@ -117,35 +101,18 @@ def _refuse_mixtures(
     style: Style,
     by: str | None,
     contrast: str | None,
-    dataset: str | None,
     *,
     effects: bool,
 ) -> None:
     """Refuse options that exclude each other."""
     from counterground.errors import UsageError
 
-    if by and style in _DOCUMENTS:
-        raise UsageError(f"{style} is not available by {by}: leave out --by.")
-    if (style == "eval-results") != (dataset is not None):
-        raise UsageError("--format eval-results and --dataset OWNER/NAME go together.")
-    other = f"--format {style}" if style in _DOCUMENTS else f"--by {by}"
-    if contrast and (style in _DOCUMENTS or by not in (None, "class")):
-        raise UsageError(f"A contrast is shown over all classes or --by class: leave out {other}.")
-    if effects and (style in _DOCUMENTS or contrast or by not in (None, "class")):
-        other = "--contrast" if contrast else other
-        raise UsageError(f"--effects is shown over all classes or --by class: leave out {other}.")
-
-
-def _document(runs: Sequence[Run], style: str, dataset: str) -> str:
-    from counterground.results import bibliography, eval_results, model_cards
-
-    if style == "bibtex":
-        return bibliography(runs)
-    if style == "model-card":
-        return "\n\n".join(model_cards(runs).values())
-    files = eval_results(runs, dataset)
-    headed = (f"# {one_line(name)}\n{text}" for name, text in files.items())
-    return "\n".join(headed if len(files) > 1 else files.values()).rstrip("\n")
+    if style == "bibtex" and (by or contrast or effects):
+        raise UsageError("--format bibtex is of the whole run: leave out --by, --contrast and --effects.")
+    if effects and contrast:
+        raise UsageError("--effects are contrasts of their own: leave out --contrast.")
+    if (contrast or effects) and by not in (None, "class"):
+        raise UsageError(f"Contrasts are shown over all classes or --by class: leave out --by {by}.")
 
 
 def _table(
@@ -199,10 +166,6 @@ def _deliver(written: str | View | pl.DataFrame, out: Path | None) -> None:
     else:
         write_text(out, plain_text(written, width=120) + "\n")
     click.echo(f"Scores: {out}")
-
-
-def _models(runs: Sequence[Run]) -> set[str]:
-    return {model.name for run in runs for model in run.info.models}
 
 
 def _could_be_confused(runs: Sequence[Run]) -> bool:

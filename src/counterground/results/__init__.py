@@ -1,5 +1,6 @@
 """What a finished run holds, and how its figures are written for every reader. See README.md."""
 
+from counterground.results._citations import bibliography
 from counterground.results._mitigation import (
     CHEAP,
     HALF,
@@ -89,7 +90,6 @@ from counterground.results.score_tables import (
     one_contrast,
     strata_notes,
 )
-from counterground.results.sharing import bibliography, eval_results, eval_yaml, model_cards
 from counterground.results.tables import (
     Cell,
     Column,
@@ -164,8 +164,6 @@ __all__ = [
     "decimal",
     "effect_scores",
     "effect_title",
-    "eval_results",
-    "eval_yaml",
     "find_model",
     "find_models",
     "folded",
@@ -182,7 +180,6 @@ __all__ = [
     "markdown_table",
     "mean_drop",
     "measures",
-    "model_cards",
     "near_chance",
     "one_contrast",
     "one_sided_note",

@@ -12,11 +12,10 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-import yaml
 from PIL import Image
 
 from counterground.construction.exports import CardFacts, export
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import CounterGroundError
 from counterground.photos import LabelSpace, read_benchmark
 
 FIELDS = [
@@ -234,23 +233,3 @@ def test_photos_that_differ_only_in_the_suffix_are_told_apart_for_fiftyone(tmp_p
     back = read_benchmark(tmp_path / "out")
     assert all(back.photo_path(path).is_file() for path in back.photos["path"])
     assert [path.rpartition(".")[0] in labels for path in back.photos["path"]] == [True] * 4
-
-
-def test_eval_yaml_registers_a_benchmark_of_the_hub_where_it_is_asked_for(grouped, flat, tmp_path):
-    common = replace(grouped, name="common", photos=grouped.photos.filter(group="common"))
-    for benchmark, tasks in ((grouped, 3), (flat, 1), (common, 1)):
-        out = tmp_path / benchmark.name
-        export(benchmark, out, formats=["huggingface"], card=CardFacts(title="Barn", hub_benchmark=True))
-        content = yaml.safe_load((out / "eval.yaml").read_text(encoding="utf-8"))
-        assert (content["name"], content["evaluation_framework"]) == ("Barn", "counterground")
-        assert len(content["tasks"]) == tasks
-        # The card's front matter says that these exist.
-        card = yaml.safe_load((out / "README.md").read_text(encoding="utf-8").split("---\n")[1])
-        (config,) = card["configs"]
-        assert {task["config"] for task in content["tasks"]} == {config["config_name"]}
-        assert {task["split"] for task in content["tasks"]} == {config["data_files"][0]["split"]}
-        assert read_benchmark(out).version == benchmark.version
-    export(grouped, tmp_path / "plain", formats=["huggingface"])
-    assert not (tmp_path / "plain" / "eval.yaml").exists()
-    with pytest.raises(UsageError, match="Only the format huggingface registers a benchmark"):
-        export(grouped, tmp_path / "other", formats=["parquet"], card=CardFacts(hub_benchmark=True))

@@ -91,11 +91,6 @@ _MOST_NOTES = 20
     help="Publication date, such as 2024-05-31.",
 )
 @click.option(
-    "--hub-benchmark",
-    is_flag=True,
-    help="For huggingface: also write eval.yaml, which registers a benchmark on the Hugging Face hub.",
-)
-@click.option(
     "--shard-megabytes",
     default=100,
     show_default=True,

@@ -100,10 +100,6 @@ def export(
     facts = known_facts(benchmark, card)
     chosen = _known_formats(texts("formats", formats))
     benchmark.check_files("export")
-    if card is not None and card.hub_benchmark and HUGGINGFACE not in chosen:
-        raise UsageError(
-            "Only the format huggingface registers a benchmark of the hub: add it, or leave that out."
-        )
     if benchmark.has_questions:
         raise UsageError(f"{benchmark.name} has questions with options, which no export format carries yet.")
     out = _target(benchmark, Path(out))

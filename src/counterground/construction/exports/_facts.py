@@ -65,7 +65,6 @@ class CardFacts:
         released: the day it is published.
         version: the collection's version, MAJOR.MINOR.PATCH.
         since: what the pool decided or was told about these photos after the benchmark was made from it.
-        hub_benchmark: register it as a benchmark of the Hugging Face hub (``eval.yaml``; format huggingface).
 
     Raises:
         UsageError: ``released`` is not a date.
@@ -85,7 +84,6 @@ class CardFacts:
     released: date | None = None
     version: str = "1.0.0"
     since: tuple[str, ...] = ()
-    hub_benchmark: bool = False
 
     def __post_init__(self) -> None:
         for name in ("chosen", "creators", "since"):

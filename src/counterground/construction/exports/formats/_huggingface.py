@@ -21,13 +21,7 @@ from counterground.construction.exports._shards import (
     refuse_columns,
     samples,
 )
-from counterground.files import write_text
-from counterground.metrics import GROUPS
 from counterground.photos import Benchmark, describe_shards
-from counterground.results import eval_yaml
-
-EVAL_FILE = "eval.yaml"
-_ABOUT = "how much a vision model relies on the background rather than the object"
 
 # Types that `datasets` does not call by Polars' name in lower case.
 _DTYPES: dict[pl.DataType, str] = {pl.Boolean(): "bool"}
@@ -141,16 +135,6 @@ def front_matter(benchmark: Benchmark, statement: Statement, folder: Path) -> st
     return "\n".join(lines) + "\n"
 
 
-def _finish(benchmark: Benchmark, statement: Statement, folder: Path) -> None:
-    """Write ``eval.yaml`` if requested: the hub checks it when it is uploaded."""
-    if not statement.facts.hub_benchmark:
-        return
-    about = statement.facts.description or f"{statement.title(benchmark)}: {_ABOUT}"
-    groups = benchmark.photos.group_by("class_index").agg(pl.col("group").drop_nulls().n_unique())
-    grouped = bool((groups["group"] == len(GROUPS)).any())  # without both in a class there is no drop
-    write_text(folder / EVAL_FILE, eval_yaml(statement.title(benchmark), about, grouped=grouped))
-
-
 def _licence_lines(benchmark: Benchmark, licence: str) -> list[str]:
     """State the collection's licence alone only if it allows nothing that a photo's forbids."""
     if licence and all_as_free(benchmark.photos["licence"], licence):
@@ -192,5 +176,4 @@ HUGGINGFACE = ExportFormat(
     write=_write,
     lay_out=_lay_out,
     card_head=front_matter,
-    finish=_finish,
 )
