@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -56,7 +55,7 @@ def grabcut_source(settings: MaskSettings, *, any_box: bool) -> MaskSource:
         import cv2
 
         if settings.refine != "none":
-            _import_matting()  # checked before any photo is read
+            import pymatting  # noqa: F401 - checked before any photo is read
 
     def find(photo: MaskRequest) -> Found:
         boxes = photo.boxes or _inset(photo.size, settings.inset)
@@ -69,25 +68,6 @@ def grabcut_source(settings: MaskSettings, *, any_box: bool) -> MaskSource:
     if settings.refine != "none":
         record["pymatting"] = version("pymatting")
     return MaskSource("grabcut", find, slow=True, rough=True, record=record)
-
-
-def _import_matting() -> None:
-    """Import PyMatting; a line on standard error says if it compiles itself, which takes a minute or more."""
-    from numba.core import event
-
-    class SayOnce(event.Listener):
-        said = False
-
-        def on_start(self, event: object) -> None:  # noqa: ARG002
-            if not self.said:
-                self.said = True
-                print("PyMatting compiles itself, once: this takes a minute or more.", file=sys.stderr)
-
-        def on_end(self, event: object) -> None:
-            pass
-
-    with event.install_listener("numba:compile", SayOnce()):
-        import pymatting  # noqa: F401
 
 
 def _inset(size: tuple[int, int], margin: float | None) -> tuple[Box, ...]:

@@ -6,7 +6,7 @@ The formats: https://github.com/cocodataset/cocodataset.github.io/blob/master/da
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,8 +17,16 @@ import numpy.typing as npt
 
 from counterground.errors import UsageError, needs_extra
 from counterground.files import file_sha256, is_file
-from counterground.masks._found import Box, Found, Mask, MaskRequest, MaskSource, read_image
-from counterground.masks._names import NameMatch, of_classes
+from counterground.masks._found import (
+    Box,
+    Found,
+    Mask,
+    MaskRequest,
+    MaskSource,
+    NameMatch,
+    of_classes,
+    read_image,
+)
 from counterground.masks._settings import MaskSettings
 from counterground.photos import (
     Benchmark,
@@ -73,7 +81,9 @@ def coco_source(path: Path, benchmark: Benchmark, settings: MaskSettings) -> Mas
         except OutlineError as error:
             return Found(None, error.reason, str(error))
 
-    return MaskSource("coco", find, record={"sha256": file_sha256(path)}, notes=annotated.notes(benchmark))
+    unused = len(annotated.content.images) - len(annotated.matched.claims)
+    notes = (f"{counted(unused, 'annotated image')} of no photo.",) if unused else ()
+    return MaskSource("coco", find, record={"sha256": file_sha256(path)}, notes=notes)
 
 
 def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict[str, tuple[Box, ...]]:
@@ -83,18 +93,16 @@ def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict
     is one that has another size than the annotations state.
 
     Raises:
-        UsageError: see `coco_source`; or all photos have other sizes.
+        UsageError: see `coco_source`.
         CounterGroundError: the file is not in COCO's format, or a box is not four numbers.
     """
     annotated = _Annotated.read(path, benchmark, settings)
-    found, other_size = {}, ""
+    found = {}
     for photo, name in benchmark.photos.select("path", "class_name").iter_rows():
         file = benchmark.photo_path(photo)
         pixels = _size_of(file) if annotated.matched.has(photo) else (0, 0)
         objects = annotated.objects(MaskRequest(photo, file, name, None, pixels))
         if isinstance(objects, Found):
-            if objects.reason == "wrong size":
-                other_size = f"{photo} is {objects.detail}"
             continue
         boxes = [box for each in objects if (box := _box(each))]
         if len(boxes) < len(objects):
@@ -103,8 +111,6 @@ def coco_boxes(path: Path, benchmark: Benchmark, settings: MaskSettings) -> dict
             size = annotated.size(photo)
             boxes = sorted(boxes, key=lambda box: -_area_inside(box, size))[:1]
         found[photo] = tuple(boxes)
-    if other_size and not found:
-        raise UsageError(f"The boxes of {path} are of photos of other sizes: {other_size}.")
     return found
 
 
@@ -123,13 +129,11 @@ class _Annotated:
         content: the content of the file.
         matched: the image id of each photo.
         categories: the category ids of each class name.
-        elsewhere: photos that share only their file name with an image in other folders, and its name.
     """
 
     content: CocoFile
     matched: NameMatch[Any]
     categories: Mapping[str, frozenset[Any]]
-    elsewhere: tuple[tuple[str, str], ...]
 
     @classmethod
     def read(cls, path: Path, benchmark: Benchmark, settings: MaskSettings) -> _Annotated:
@@ -153,12 +157,7 @@ class _Annotated:
         classes = benchmark.photos["class_name"].unique().sort().to_list()
         named_as = {key: str(category["name"]) for key, category in content.categories.items()}
         found = of_classes(path, "category", named_as, classes, settings.categories)
-        elsewhere = [
-            (photo, named[alike[0]])
-            for photo in photos
-            if (alike := names.get(photo.rpartition("/")[2])) and not matched.has(photo)
-        ]
-        return cls(content, matched, found, tuple(elsewhere))
+        return cls(content, matched, found)
 
     def size(self, photo: str) -> tuple[float, float]:
         """Return width and height of the photo at a path, infinite if the annotations do not state them."""
@@ -187,35 +186,6 @@ class _Annotated:
             return Found(None, "other category", f"annotated: {', '.join(others)}")
         single = [each for each in of_class if not each.get("iscrowd")]
         return single or Found(None, "crowd only", counted(len(of_class), "crowd region"))
-
-    def notes(self, benchmark: Benchmark) -> tuple[str, ...]:
-        """Return notes: images of no photo, several objects, crowds beside objects."""
-        counts = Counter[str]()
-        for path, name in benchmark.photos.select("path", "class_name").iter_rows():
-            objects = self.objects(MaskRequest(path, Path(), name, None, (0, 0)))
-            if isinstance(objects, Found):
-                continue
-            counts["several"] += len(objects) > 1
-            shown = self.content.annotations[self.matched.one(path, "image")]
-            counts["crowd"] += any(
-                each.get("iscrowd") and each["category_id"] in self.categories[name] for each in shown
-            )
-        sentences = {
-            "several": "with several objects of the class",
-            "crowd": "with a crowd region of the class beside its objects: the region counts as background",
-        }
-        notes = [
-            f"{counted(counts[kind], 'photo')} {text}." for kind, text in sentences.items() if counts[kind]
-        ]
-        if self.elsewhere:
-            photo, image = self.elsewhere[0]
-            notes.append(
-                f"{counted(len(self.elsewhere), 'photo')} without a mask: images of the same file name are "
-                f"in other folders, such as {image} for {photo}. If they are the same photos, leave out the "
-                "folders in the annotations."
-            )
-        unused = len(self.content.images) - len(self.matched.claims)
-        return (*notes, *([f"{counted(unused, 'annotated image')} of no photo."] if unused else []))
 
 
 def _folders(name: str) -> tuple[str, ...]:

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from counterground.errors import UsageError
-from counterground.masks._found import Found, MaskRequest, MaskSource, read_mask
-from counterground.masks._names import NameMatch
+from counterground.masks._found import Found, MaskRequest, MaskSource, NameMatch, read_mask
 from counterground.photos import Benchmark, load_photo
 from counterground.text import and_more, counted
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,9 +18,13 @@ import polars as pl
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from counterground.errors import UsageError
+from counterground.errors import UsageError, did_you_mean
 from counterground.files import cache_dir, check_apart, check_only, relative_way, write_bytes
-from counterground.masks._found import Found, Mask, MaskRequest, MaskSource, read_mask
+from counterground.masks._boxes import boxes_source, grabcut_source
+from counterground.masks._coco import coco_boxes, coco_source
+from counterground.masks._decisions import DECISIONS_FILE, REDRAWN
+from counterground.masks._files import alpha_source, folder_source, manifest_source
+from counterground.masks._found import Box, Found, Mask, MaskRequest, MaskSource, read_mask
 from counterground.masks._masks import (
     DESCRIPTION_FILE,
     FILES,
@@ -35,14 +39,19 @@ from counterground.masks._masks import (
 )
 from counterground.masks._quality import broken_limits, measure
 from counterground.masks._settings import MaskSettings
-from counterground.masks._sources import Boxes, known_boxes, open_source
-from counterground.photos import Benchmark, UnreadablePhoto, photo_id, photo_size
+from counterground.photos import BOX, Benchmark, UnreadablePhoto, photo_id, photo_size
 from counterground.progress import progress_bar
+
+_WORDS = ("manifest", "alpha", "boxes", "grabcut")
+_KNOWN = f"{', '.join(_WORDS)}, a folder of PNGs, a COCO JSON file, rembg:NAME or hf:NAME"
+
+Boxes = Mapping[str, tuple[Box, ...]]
+"""The known boxes of each photo's object, by its path."""
 
 _FORMAT = 1
 _DETAIL = "detail"  # the PNG's text entry that holds `Found.detail`
 _AHEAD = 64  # photos whose masks are in flight at once
-_OTHERS = ("decisions.sqlite", "decisions.sqlite-journal", "redrawn")
+_OTHERS = (DECISIONS_FILE, REDRAWN)
 
 
 def with_masks(
@@ -145,9 +154,9 @@ def _prepared(
     benchmark.check_files("make masks of")
     if folder is not None and Path(source).is_dir():
         check_apart(Path(folder), Path(source), "the folder of the masks that are read")
-    boxes = known_boxes(benchmark, settings)
+    boxes = _known_boxes(benchmark, settings)
     accepted = [accept_licences] if isinstance(accept_licences, str) else accept_licences
-    opened = open_source(source, benchmark, boxes, settings, accepted)
+    opened = _open_source(source, benchmark, boxes, settings, accepted)
     description = _description(benchmark, source, opened, boxes, settings)
     folder = _cached(source, description) if folder is None else Path(folder)
     description["photos"] = relative_way(folder, benchmark.root)
@@ -315,3 +324,64 @@ def _kept_detail(target: Path) -> str:
     """Return the detail that was stored with a mask, which resumed runs repeat."""
     with Image.open(target, formats=["PNG"]) as image:
         return str(image.info.get(_DETAIL, ""))
+
+
+def _open_source(
+    source: str, benchmark: Benchmark, boxes: Boxes, settings: MaskSettings, accept_licences: Sequence[str]
+) -> MaskSource:
+    """Return the source that a text names (see `make_masks`).
+
+    Raises:
+        UsageError: there is no such source, it lacks what it needs, or its weights' licence is not accepted.
+        CounterGroundError: its files cannot be read.
+        MissingExtraError: a package is not installed.
+    """
+    path = Path(source)
+    if source.startswith("rembg:"):
+        from counterground.masks.models import rembg_source
+
+        return rembg_source(source, accept_licences)
+    if source.startswith("hf:"):
+        from counterground.masks.models import hf_source
+
+        classes = benchmark.photos["class_name"].unique().sort().to_list()
+        return hf_source(source, classes, settings, accept_licences, any_box=bool(boxes))
+    if source in _WORDS:
+        return _named(source, benchmark, boxes, settings)
+    if path.is_dir():
+        return folder_source(path, benchmark)
+    if path.suffix.lower() != ".json":
+        raise UsageError(f"{source!r} is not a source of masks: name {_KNOWN}.{did_you_mean(source, _WORDS)}")
+    if not path.is_file():
+        raise UsageError(f"There is no file {source}.")
+    return coco_source(path, benchmark, settings)
+
+
+def _named(source: str, benchmark: Benchmark, boxes: Boxes, settings: MaskSettings) -> MaskSource:
+    if source == "manifest":
+        return manifest_source(benchmark)
+    if source == "alpha":
+        return alpha_source()
+    if source == "grabcut":
+        return grabcut_source(settings, any_box=bool(boxes))
+    if not boxes:
+        raise UsageError(
+            "The photos have no boxes: give --boxes FILE.json, or columns box_x, box_y, box_width and "
+            "box_height."
+        )
+    return boxes_source()
+
+
+def _known_boxes(benchmark: Benchmark, settings: MaskSettings) -> Boxes:
+    """Return the boxes of the objects: from annotations if given, else from the columns ``BOX``.
+
+    Raises:
+        UsageError: see `coco_boxes`.
+        CounterGroundError: the annotations cannot be read.
+    """
+    if settings.boxes is not None:
+        return coco_boxes(settings.boxes, benchmark, settings)
+    if not set(BOX) <= set(benchmark.photos.columns):
+        return {}
+    rows = benchmark.photos.select("path", *BOX).drop_nulls().filter(pl.all_horizontal(pl.col(BOX[2:]) > 0))
+    return {path: ((left, top, width, height),) for path, left, top, width, height in rows.iter_rows()}

@@ -13,14 +13,16 @@ import polars as pl
 
 from counterground.errors import CounterGroundError, UsageError, error_message
 from counterground.files import read_json, write_text
-from counterground.masks._decisions import standing
-from counterground.masks._review import after_review
-from counterground.photos import Benchmark
+from counterground.masks._decisions import REDRAWN, VERDICTS, MaskDecision, standing
+from counterground.masks._found import NO_OBJECT, read_mask
+from counterground.masks._quality import measure
+from counterground.photos import Benchmark, UnreadablePhoto, photo_id, photo_size
 from counterground.text import counted, one_line
 
 DESCRIPTION_FILE = "masks.json"
 TABLE_FILE = "masks.csv"
 FILES = "files"
+_OUTDATED = "outdated"
 TABLE_SCHEMA: dict[str, pl.DataType] = {
     "path": pl.String(),  # of the photo, as in the benchmark
     "photo_id": pl.String(),
@@ -94,15 +96,10 @@ class Masks:
             usable, on=("path", "photo_id"), how="left", maintain_order="left"
         )
         found = photos["mask"].count()
-        if not found and self.usable:
-            raise CounterGroundError(
-                f"The masks in {self.folder} fit no photo of {benchmark.name}: they are of photos with other "
-                "paths or content. Make masks of this benchmark: a pool and an export change the paths."
-            )
         if not found:
             raise CounterGroundError(
-                f"No photo of {benchmark.name} has a usable mask. {self.summary()} "
-                f"{self.folder / TABLE_FILE} says why for each."
+                f"No photo of {benchmark.name} has a usable mask with its path and content in "
+                f"{self.folder / TABLE_FILE}, which says why: {self.summary()}"
             )
         same = found == self.usable and len(photos) == len(self.table)
         own = "" if same else f"{found:,} of {counted(len(photos), 'photo')} have one. "
@@ -151,14 +148,8 @@ def read_masks(folder: Path | str, *, reviewed: bool = True) -> Masks:
         raise CounterGroundError(
             f"The masks in {folder} cannot be read ({error_message(error)}): make them again."
         ) from error
-    key = table.select("path", "photo_id", "class_name")
-    if any(key.null_count().row(0)) or key["path"].is_duplicated().any():
-        raise CounterGroundError(
-            f"{folder / TABLE_FILE} has a row without path, photo_id or class_name, or a path twice: "
-            "make the masks again."
-        )
     if reviewed:
-        table, more = after_review(folder, table, standing(folder))
+        table, more = _after_review(folder, table, standing(folder))
         notes += more
     return Masks(folder, table, description, notes)
 
@@ -170,14 +161,11 @@ def read_description(folder: Path) -> dict[str, Any]:
         CounterGroundError: it is damaged.
     """
     try:
-        content = read_json(folder / DESCRIPTION_FILE)
-    except (OSError, ValueError) as error:
+        return dict(read_json(folder / DESCRIPTION_FILE))
+    except (OSError, ValueError, TypeError) as error:
         raise CounterGroundError(
             f"{folder / DESCRIPTION_FILE} cannot be read ({error_message(error)}): choose another folder."
         ) from error
-    if not isinstance(content, dict):
-        raise CounterGroundError(f"{folder / DESCRIPTION_FILE} is damaged: choose another folder.")
-    return content
 
 
 def write_description(folder: Path, description: Mapping[str, Any]) -> None:
@@ -190,3 +178,62 @@ def write_table(folder: Path, table: pl.DataFrame, description: Mapping[str, Any
     write_description(folder, description)
     columns = table.select(pl.col(name).cast(kind) for name, kind in TABLE_SCHEMA.items())
     write_text(folder / TABLE_FILE, columns.write_csv(float_precision=6))
+
+
+def mask_id(folder: Path, mask: str | None) -> str | None:
+    """Return the SHA-256 of the file of a mask, None if there is none or it cannot be read."""
+    if mask is None:
+        return None
+    try:
+        return photo_id(folder / mask)
+    except UnreadablePhoto:
+        return None
+
+
+def _after_review(
+    folder: Path, table: pl.DataFrame, decisions: Mapping[str, MaskDecision]
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the table of masks as it stands after review, and sentences on what was decided."""
+    if not decisions:
+        return table, ()
+    counts: Counter[str] = Counter()
+    rows = []
+    for row in table.iter_rows(named=True):
+        decision = decisions.get(row["path"])
+        counts[verdict := _verdict(folder, row, decision)] += 1
+        rows.append(row | _change(folder, row, verdict, decision))
+    notes = [f"Review: {', '.join(f'{counts[name]:,} {name}' for name in VERDICTS)}."]
+    if counts[_OUTDATED]:
+        outdated = counted(counts[_OUTDATED], "decision")
+        notes.append(f"{outdated} of the review left out: the masks or photos have changed since.")
+    return pl.DataFrame(rows, schema=table.schema), tuple(notes)
+
+
+def _verdict(folder: Path, row: Mapping[str, Any], decision: MaskDecision | None) -> str:
+    """Return the verdict on a mask; ``_OUTDATED`` if it was on a mask other than the present one."""
+    if decision is None:
+        return ""
+    there = None if decision.verdict == REDRAWN else mask_id(folder, row["mask"])
+    unseen = decision.verdict == "accepted" and there is None
+    return _OUTDATED if unseen or not decision.is_about(there, row["photo_id"]) else decision.verdict
+
+
+def _change(
+    folder: Path, row: Mapping[str, Any], verdict: str, decision: MaskDecision | None
+) -> dict[str, Any]:
+    """Return the values of a row that a decision changes."""
+    if verdict == "accepted":
+        return {} if row["reason"] in NO_OBJECT else {"reason": None, "detail": None}
+    if verdict == "rejected":
+        return {"reason": "rejected", "detail": None}
+    if verdict != REDRAWN or decision is None or decision.mask is None:
+        return {}
+    file = folder / decision.mask
+    try:
+        found = read_mask(file, photo_size(file))
+    except UnreadablePhoto as error:
+        return {"reason": "unreadable", "detail": f"{file.name}: {error.reason}"}
+    if found.mask is None:
+        return {"reason": found.reason, "detail": found.detail}
+    values = measure(found.mask)._asdict()
+    return values | {"mask": decision.mask, "origin": REDRAWN, "reason": None, "detail": None}

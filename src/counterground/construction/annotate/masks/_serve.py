@@ -122,7 +122,7 @@ def review_masks(
     settings.check()
     masks = read_masks(folder, reviewed=False)
     queue = MaskQueue(masks, _photos_root(masks))
-    decisions = MaskDecisions(masks.folder, create=True)
+    decisions = MaskDecisions(masks.folder)
     with AnnotatorServer(settings, decisions, say) as server:
         state = ReviewState(masks, queue, decisions, server.sessions, _key(decisions), str(folder))
         failing = sum(bool(photo.reason) for photo in queue.photos)
