@@ -407,7 +407,6 @@ def swap(
     backgrounds_per_label: int = 4,
     foregrounds: int | None = None,
     placement: Literal["hold", "draw"] = "hold",
-    match_colour: bool = False,
     seed: Whole = 0,
     examples: Whole = 0,
     label_space: str | None = None,
@@ -450,7 +449,6 @@ def swap(
         foregrounds: number of photos whose objects are used, spread over classes and groups; None for all or,
             if several photos show the same cut-out, for two of each.
         placement: ``hold`` an object's size and position, or ``draw`` them from photos of its class.
-        match_colour: move the object's colours halfway to those of the background.
         seed: seed for all draws; the same seed gives the same composites.
         examples: number of objects, at most 200, whose composites are drawn into ``examples.png``.
         label_space: see ``evaluate``, also for all that follow.
@@ -492,7 +490,6 @@ def swap(
         backgrounds_per_label=backgrounds_per_label,
         foregrounds=foregrounds,
         placement=placement,
-        match_colour=match_colour,
         seed=seed,
     )
     _refuse_confusable(label_space)

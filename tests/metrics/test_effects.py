@@ -14,7 +14,6 @@ from counterground.errors import UsageError
 from counterground.metrics import (
     EFFECTS_SCHEMA,
     SETTING_SCHEMA,
-    decomposed_classes,
     drop_interval,
     read_answers,
     swap_design,
@@ -305,7 +304,6 @@ def test_the_background_effect_is_over_all_classes_that_show_it_however_few_show
 ):
     is_placed = pl.col("swap").str.starts_with("placed")
     some = predictions.filter(~is_placed | (pl.col("class_index") == 0))
-    assert decomposed_classes(some) == (3, 1)
     found = swap_effects(some)
     whole, expected = row(found, "background_effect"), row(effects, "background_effect")
     assert (whole, whole["classes"]) == (expected, 3)
@@ -323,13 +321,9 @@ def test_the_background_effect_is_over_all_classes_that_show_it_however_few_show
 def test_without_a_drop_of_some_classes_the_background_effect_is_still_over_all(predictions, effects):
     is_counter = (pl.col("swap") == "original") & (pl.col("group") == "counter")
     some = predictions.filter(~is_counter.fill_null(value=False) | (pl.col("class_index") != 2))
-    assert decomposed_classes(some) == (3, 2)
     found = swap_effects(some, by_class=False)
     assert row(found, "background_effect") == row(effects, "background_effect")
     assert row(found, "background_part")["classes"] == row(found, "rest")["classes"] == 2
-    assert decomposed_classes(predictions) == (3, 3)
-    assert decomposed_classes(predictions.filter(pl.col("swap") != "original")) == (3, 0)
-    assert decomposed_classes(predictions.filter(pl.col("swap") == "original")) == (0, 0)
 
 
 def test_plain_grey_is_no_photograph(predictions, effects):
@@ -401,7 +395,6 @@ def test_labels_with_foregrounds_of_their_own_show_no_effect_of_backgrounds(kind
     gone = {"background_effect", "rest", "background_share", "background_against_grey"}
     assert gone | {"background_against_mean"} <= set(whole["estimate"])
     assert not (gone | {"background_against_mean"}) & set(found["estimate"])
-    assert decomposed_classes(part) == (0, 0)
 
 
 def test_the_effect_of_backgrounds_is_paired_over_foregrounds():

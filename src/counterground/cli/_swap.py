@@ -81,7 +81,6 @@ def _listed(_ctx: click.Context, _option: click.Parameter, given: str) -> list[s
     type=click.Choice(["hold", "draw"]),
     help="Hold each object's size and position, or draw them from photos of its class.",
 )
-@click.option("--match-colour", is_flag=True, help="Shift the object's colours halfway to the background's.")
 @click.option("--seed", default=0, show_default=True, help="Seed for all draws.")
 @click.option(
     "--examples",

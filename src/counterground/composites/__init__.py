@@ -1,6 +1,5 @@
 """Composites of photos: the same object on other backgrounds, and what models say about them."""
 
-from counterground.composites._examples import write_examples
 from counterground.composites._plan import KINDS, SwapPlan, SwapSettings, plan_swap
 from counterground.composites._recipe import Composite, MaskedPhoto, Placement
 from counterground.composites._swap import swap_backgrounds
@@ -14,5 +13,4 @@ __all__ = [
     "SwapSettings",
     "plan_swap",
     "swap_backgrounds",
-    "write_examples",
 ]

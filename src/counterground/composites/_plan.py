@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +16,7 @@ from counterground.arguments import Positive, checked_fields
 from counterground.composites._recipe import VERSION, Composite
 from counterground.composites._usable import NAMED, UsablePhoto, groups_of_labels, usable_photos
 from counterground.errors import CounterGroundError, UsageError, did_you_mean
-from counterground.metrics import GROUPS, decomposed_classes, swap_design
+from counterground.metrics import GROUPS, swap_design
 from counterground.photos import Benchmark
 from counterground.text import and_more, counted
 
@@ -41,7 +41,6 @@ _TEXTS = (
     *("mask", "licence", "attribution"),
 )
 _PER_CUTOUT = 2
-_MORE = "Add photos of other clusters"
 PER_LABEL = 4
 
 
@@ -57,12 +56,10 @@ class SwapSettings:
         foregrounds: photos whose objects are used, spread over classes, groups and cut-outs; None for all,
             or, if several photos show the same cut-out, for two of each.
         placement: ``hold`` an object's size and position, or ``draw`` them from photos of its class.
-        match_colour: move the object's colours half way to those of the background.
         seed: seed for all draws.
 
     Raises:
-        UsageError: an unknown kind, half a pair, labels without the kinds that use them, or a number that is
-            not whole, or below 1.
+        UsageError: an unknown kind, half a pair, or a number that is not whole, or below 1.
     """
 
     kinds: tuple[str, ...] = KINDS
@@ -70,7 +67,6 @@ class SwapSettings:
     backgrounds_per_label: Positive = PER_LABEL
     foregrounds: Positive | None = None
     placement: Literal["hold", "draw"] = "hold"
-    match_colour: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -80,13 +76,6 @@ class SwapSettings:
                     f"There is no kind {kind!r} of composite.{did_you_mean(kind, KINDS)} There are "
                     f"{', '.join(KINDS)}."
                 )
-        if not self.kinds:
-            raise UsageError(f"Name at least one kind of composite: {', '.join(KINDS)}.")
-        if self.labels and not set(_OF_LABELS) & set(self.kinds):
-            raise UsageError(
-                "--labels chooses backgrounds for the kinds same and other: add them to --kinds, or leave "
-                "out --labels."
-            )
         for pair in _PAIRS:
             if len(set(pair) & set(self.kinds)) == 1:
                 raise UsageError(f"{' and '.join(pair)} are compared with each other: name both or neither.")
@@ -139,25 +128,13 @@ def plan_swap(benchmark: Benchmark, settings: SwapSettings, *, show_progress: bo
         benchmark.root,
         frame,
         benchmark.label_space,
-        (*benchmark.notes, made_of, *notes, *drawn.notes, *_decomposed(frame), *_crossed(benchmark)),
+        (*benchmark.notes, made_of, *notes, *drawn.notes, *_crossed(benchmark)),
         benchmark.discovery,
         swap_design(frame),
         benchmark.masks_root,
         {row["path"]: recipe for row, recipe in rows if recipe is not None},
     )
     return SwapPlan(made, objects, len(backgrounds))
-
-
-def _decomposed(composites: pl.DataFrame) -> list[str]:
-    """Return a note if the drop is decomposed over fewer classes than show the background effect."""
-    whole, part = decomposed_classes(composites)
-    if not 0 < part < whole:
-        return []
-    note = (
-        f"The background effect is over the {counted(whole, 'class')} that show it, the drop and its parts "
-        f"over the {part:,} of them that {'shows' if part == 1 else 'show'} all parts."
-    )
-    return [note]
 
 
 def _crossed(benchmark: Benchmark) -> list[str]:
@@ -236,7 +213,7 @@ class _Draw:
         self._places = {
             index: self._fewest(index, *(self._donors[index, group] for group in GROUPS)) for index in classes
         }
-        self._note_classes(classes)
+        self._note_groups()
 
     def rows(self) -> Iterator[_Row]:
         """Yield the row of each composite, and how it is made: None for a photo as it is."""
@@ -272,16 +249,14 @@ class _Draw:
                 clusters.setdefault(photo.label, Counter())[photo.kin] += 1
         for label in self._settings.labels:
             if label not in clusters:
-                known = ", ".join(sorted(clusters)) or "none"
                 raise UsageError(
-                    f"No usable photo shows the background {label!r}; there are {known}."
+                    f"No usable photo shows the background {label!r}; there are {', '.join(clusters)}."
                     f"{did_you_mean(label, clusters)}"
                 )
         wanted = sorted(set(self._settings.labels) or clusters)
         enough = {label: clusters[label].total() - max(clusters[label].values()) for label in wanted}
         kept = [label for label in wanted if enough[label] >= self._n]
-        few = {label: enough[label] for label in wanted if label not in kept}
-        shown = ", ".join(f"{label} ({count})" for label, count in sorted(few.items(), key=lambda i: -i[1]))
+        counts = ", ".join(f"{label} ({count})" for label, count in enough.items())
         if not wanted:
             raise CounterGroundError(
                 "No usable photo has a background label: name --kinds without same and other, such as "
@@ -290,15 +265,13 @@ class _Draw:
         if len(kept) < 2 and "other" in self._settings.kinds:
             raise CounterGroundError(
                 f"Fewer than 2 backgrounds have {counted(self._n, 'usable photo')} besides those of one "
-                f"cluster: {', '.join(f'{label} ({n})' for label, n in enough.items())}. Name more --labels, "
+                f"cluster: {counts}. Name more --labels, "
                 "lower --backgrounds-per-label, or add photos of other backgrounds and clusters."
             )
-        if few:
-            fewest = min(few.values())
-            remedy = f"--backgrounds-per-label {fewest} keeps them" if fewest else _MORE
+        if len(kept) < len(wanted):
             self.notes.append(
                 f"Backgrounds with fewer than {self._n} usable photos besides those of one cluster are left "
-                f"out: {shown}. {remedy}."
+                f"out (--backgrounds-per-label); there are {counts}."
             )
         return kept
 
@@ -326,47 +299,23 @@ class _Draw:
             order = [photo for photo in order if photo.cutout is None or turn[photo] < _PER_CUTOUT]
         return sorted(order, key=lambda photo: photo.path)
 
-    def _note_classes(self, classes: Mapping[int, str]) -> None:
-        """Note which classes lack what was requested and others have."""
-        lacking: dict[str, list[str]] = {}
-        for index, name in classes.items():
-            if self.labels and self._groups:
-                for group in GROUPS:
-                    if not any(self._groups.get((index, label)) == group for label in self.labels):
-                        lacking.setdefault(f"no {group} background, so no background effect", []).append(name)
-            if "mixed_same" in self._settings.kinds and not self._mixes[index]:
-                lacking.setdefault("no second usable photo, so no mixed_same", []).append(name)
-            if self._settings.placement == "draw" and len(self._of_class[index].photos) < 2:
-                lacking.setdefault("no second usable photo, so placements are held, not drawn", []).append(
-                    name
-                )
-            if "placed_common" in self._settings.kinds and self._groups and not self._places[index]:
-                lacking.setdefault(
-                    "no other usable photo of one of the groups, so no effect of size", []
-                ).append(name)
+    def _note_groups(self) -> None:
+        """Note which backgrounds have no group, and what the composites therefore do not show."""
         if self._disputed:
             self.notes.append(
                 "Backgrounds of a class with photos of both groups are neither common nor counter: "
                 f"{and_more([f'{name} on {label}' for name, label in self._disputed], NAMED)}."
             )
-        alone = self.labels and not set(_OF_LABELS) <= set(self._settings.kinds)
-        if alone:
+        if self.labels and not set(_OF_LABELS) <= set(self._settings.kinds):
             self.notes.append(
                 "Without both kinds, same and other, each background has objects of its own: no effect of "
                 "backgrounds is shown."
             )
-        if not self._groups and not alone:
+        elif not self._groups:
             self.notes.append(
                 "No background is common or counter for a class: there is no background effect over classes, "
                 "only those of single backgrounds. `counterground discover` chooses pairs."
             )
-        self.notes += [
-            f"{len(names)} of {counted(len(classes), 'class')} {'has' if len(names) == 1 else 'have'} "
-            f"{what}: {', '.join(sorted(names))}."
-            if len(names) < len(classes)
-            else f"All classes have {what}."
-            for what, names in lacking.items()
-        ]
 
     def _on_labels(self, own: UsablePhoto) -> Iterator[_Row]:
         """Yield composites on other photos of every label."""
@@ -386,10 +335,9 @@ class _Draw:
     def _placed(self, own: UsablePhoto) -> Iterator[_Row]:
         """Yield the object on its own background, placed where objects of common and counter photos are."""
         index = own.row["class_index"]
-        match = self._settings.match_colour
         for group in GROUPS:
             for turn, donor in enumerate(self._donors[index, group].draw(self._places[index], own)):
-                recipe = Composite(own.masked, own.masked, placement=donor.placement, match_colour=match)
+                recipe = Composite(own.masked, own.masked, placement=donor.placement)
                 yield self._row(own, f"placed_{group}", own, recipe, turn=turn, donor=donor)
 
     def _fewest(self, class_index: int, *decks: _Deck) -> int:
@@ -413,7 +361,7 @@ class _Draw:
             if donors:  # an only photo of its class keeps its placement
                 placement = donors[order[turn % len(donors)]].placement
         masked = behind.masked if behind else None
-        return Composite(own.masked, masked, placement=placement, match_colour=self._settings.match_colour)
+        return Composite(own.masked, masked, placement=placement)
 
     def _row(
         self,

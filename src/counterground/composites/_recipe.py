@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from counterground.composites._recent import Recent
 from counterground.errors import needs_extra
 from counterground.photos import MadePhoto, UnreadablePhoto, load_photo, photo_size, read_mask
 
@@ -42,10 +41,9 @@ _STEPS = 8  # across and down, for moving a photo in search of fine detail for a
 _COMPARED = 400  # pixels of a hole, in that search
 _EMPTY = 30  # levels of difference that detail is worth
 _REACH = 0.02  # a hole exceeds its object by this, which hides shadows and soft edges
-_MATCHED = 0.5  # of the way from the object's colours to those of the background
 
-# 400 objects of photos of 500 x 375 pixels; rows of one background follow each other.
-_OBJECT_BYTES, _BACKGROUND_BYTES = 80 * 2**20, 24 * 2**20
+# Kept in each process: some 0.3 MB for an object of a usual photo; rows of one background follow each other.
+_OBJECTS, _BACKGROUNDS = 256, 16
 
 
 @dataclass(frozen=True)
@@ -84,15 +82,12 @@ class Composite(MadePhoto):
         background: photo whose background is used; None for plain grey.
         refill: fill the hole that the background's own object leaves; else it stays.
         placement: where the object is put; None for where it was.
-        match_colour: move mean and spread of the object's colours half way to those of the background, in
-            CIELAB (Reinhard et al. 2001).
     """
 
     foreground: MaskedPhoto | None
     background: MaskedPhoto | None
     refill: bool = True
     placement: Placement | None = None
-    match_colour: bool = False
 
     def __str__(self) -> str:
         parts = (self.foreground, self.background)
@@ -107,7 +102,6 @@ class Composite(MadePhoto):
             "background": self.background and self.background.contents,
             "refill": self.refill,
             "placement": self.placement,
-            "match_colour": self.match_colour,
         }
         return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
@@ -155,7 +149,7 @@ class Composite(MadePhoto):
         else:
             canvas = _covering(_photo(self.background), size)
         if self.foreground is not None:
-            _paste(_object(self.foreground), canvas, self.placement, match=self.match_colour)
+            _paste(_object(self.foreground), canvas, self.placement)
         return canvas
 
 
@@ -171,15 +165,6 @@ class Cutout:
     corner: tuple[int, int]
     frame: tuple[int, int]
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that it occupies."""
-        return self.colours.nbytes + self.alpha.nbytes
-
-
-_OBJECTS: Recent[Cutout] = Recent(_OBJECT_BYTES)
-_BACKGROUNDS: Recent[Pixels] = Recent(_BACKGROUND_BYTES)
-
 
 def read_pixels(source: MaskedPhoto) -> tuple[Pixels, Pixels]:
     """Return a photo ``[h, w, 3]`` and its mask ``[h, w]``, their shorter side reduced to `SIDE`.
@@ -192,24 +177,20 @@ def read_pixels(source: MaskedPhoto) -> tuple[Pixels, Pixels]:
     return _photo(source), _mask(source)
 
 
+@lru_cache(_OBJECTS)
 def _object(source: MaskedPhoto) -> Cutout:
-    def make() -> Cutout:
-        cutout = cut_out(_photo(source), _mask(source))
-        if cutout.alpha.max() < OBJECT:  # a composite without its object would be counted as one with it
-            raise UnreadablePhoto(source.mask, "marks no object, or one too thin to be cut out")
-        return cutout
-
-    return _OBJECTS.get(source.contents, make)
+    cutout = cut_out(*read_pixels(source))
+    if cutout.alpha.max() < OBJECT:  # a composite without its object would be counted as one with it
+        raise UnreadablePhoto(source.mask, "marks no object, or one too thin to be cut out")
+    return cutout
 
 
+@lru_cache(_BACKGROUNDS)
 def _background(source: MaskedPhoto) -> Pixels:
-    def make() -> Pixels:
-        photo, mask = read_pixels(source)
-        if _holes(mask)[1].all():
-            raise UnreadablePhoto(source.mask, "leaves nothing of the background")
-        return refill(photo, mask)
-
-    return _BACKGROUNDS.get(source.contents, make)
+    photo, mask = read_pixels(source)
+    if _holes(mask)[1].all():
+        raise UnreadablePhoto(source.mask, "leaves nothing of the background")
+    return refill(photo, mask)
 
 
 def _reduced(size: tuple[int, int]) -> tuple[int, int]:
@@ -243,9 +224,8 @@ def has_cutout(source: MaskedPhoto) -> bool:
         MissingExtraError: OpenCV is not installed.
     """
     mask = _mask(source)
-    if int((mask >= OBJECT).sum()) >= _CERTAIN:
-        return True
-    return bool(cut_out(_photo(source), mask).alpha.max() >= OBJECT)
+    large = int((mask >= OBJECT).sum()) >= _CERTAIN
+    return large or bool(cut_out(_photo(source), mask).alpha.max() >= OBJECT)
 
 
 def cut_out(photo: Pixels, mask: Pixels) -> Cutout:
@@ -398,14 +378,12 @@ def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     return resized
 
 
-def _paste(cutout: Cutout, canvas: Pixels, placement: Placement | None, *, match: bool) -> None:
+def _paste(cutout: Cutout, canvas: Pixels, placement: Placement | None) -> None:
     """Blend an object into a canvas of its frame's size."""
     colours, alpha, (left, top) = cutout.colours, cutout.alpha, cutout.corner
     if placement is not None:
         (left, top), size = _placed(cutout, placement)
         colours, alpha = _resized(colours, size), _resized(alpha, size)
-    if match:
-        colours = _matched(colours, alpha, canvas)
     height, width = alpha.shape
     below = canvas[top : top + height, left : left + width]
     weight = alpha[..., None].astype(np.float32) / 255
@@ -435,20 +413,6 @@ def _placed(cutout: Cutout, placement: Placement) -> tuple[tuple[int, int], tupl
         start = round(wanted * frame - middle[axis] * ratio)
         corner.append(0 if first and not last else room if last and not first else min(max(start, 0), room))
     return (corner[0], corner[1]), size
-
-
-def _matched(colours: Pixels, alpha: Pixels, canvas: Pixels) -> Pixels:
-    cv2 = _cv2()
-    lab = cv2.cvtColor(colours.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    around = cv2.cvtColor(canvas.astype(np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3)
-    inside = lab[alpha >= OBJECT]
-    if not len(inside):
-        return colours
-    mean, spread = inside.mean(axis=0), inside.std(axis=0) + 1.0
-    wanted = around.mean(axis=0), np.clip(around.std(axis=0) + 1.0, spread / 2, spread * 2)
-    moved = (lab - mean) * (wanted[1] / spread) + wanted[0]
-    matched = cv2.cvtColor((lab + _MATCHED * (moved - lab)).astype(np.float32), cv2.COLOR_LAB2RGB)
-    return np.asarray(np.clip(matched, 0, 1) * 255 + 0.5, np.uint8)
 
 
 def _pixels_of(part: float, shape: tuple[int, ...]) -> int:

@@ -110,11 +110,10 @@ def usable_photos(
             else:
                 reasons[found].append(row["path"])
             bar.update(done, len(rows))
-    return usable, [_left_out(why, paths, len(rows)) for why, paths in sorted(reasons.items())]
-
-
-def _left_out(why: str, paths: Sequence[str], of: int) -> str:
-    return f"{len(paths):,} of {counted(of, 'photo')} left out, {why}: {and_more(paths, NAMED)}."
+    return usable, [
+        f"{len(paths):,} of {counted(len(rows), 'photo')} left out, {why}: {and_more(paths, NAMED)}."
+        for why, paths in sorted(reasons.items())
+    ]
 
 
 def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None, kin: int) -> UsablePhoto | str:
@@ -126,40 +125,24 @@ def _usable(benchmark: Benchmark, row: Mapping[str, Any], cutout: str | None, ki
         size = photo_size(photo)
         # A damaged photo would be missing later, on some labels only.
         load_photo(photo, expect_id=row["photo_id"], at_least=SIDE)
-    except UnreadablePhoto as error:
-        return f"unreadable ({error.reason})"
-    try:
         content = photo_id(mask)
         pixels = read_mask(mask, expect_id=content)
     except UnreadablePhoto as error:
-        return f"with an unreadable mask ({error.reason})"
+        return f"with an unreadable {'mask' if error.path == mask else 'photo'} ({error.reason})"
     place = object_place(pixels)
-    if pixels.shape[::-1] != size or not place.area or place.area > _MOST:
-        return _unfit(pixels.shape[::-1] == size, place.area)
+    if pixels.shape[::-1] != size:
+        return "with a mask of another size"
+    if not 0 < place.area <= _MOST or not has_background(pixels):
+        return "with a mask that is empty, or leaves next to nothing of the background"
     masked = MaskedPhoto(photo, row["photo_id"], mask, content)
-    if why := _uncut(pixels, masked):
-        return why
+    if not has_cutout(masked):
+        return "with an object too thin or too small to be cut out"
     inside = (pixels >= OBJECT).astype(np.float64)
     across, down = (
         float(inside.sum(axis=axis) @ (np.arange(side) + 0.5)) / inside.sum() / side
         for axis, side in enumerate(size)
     )
     return UsablePhoto(row, masked, place, Placement(place.area, across, down), cutout, kin)
-
-
-def _uncut(pixels: np.ndarray, masked: MaskedPhoto) -> str | None:
-    """Say why object and background cannot be cut apart; None if they can."""
-    if not has_background(pixels):
-        return "with a mask whose edges leave nothing of the background"
-    return None if has_cutout(masked) else "with an object too thin or too small to be cut out"
-
-
-def _unfit(same_size: bool, area: float) -> str:
-    if not same_size:
-        return "with a mask of another size"
-    if not area:
-        return "with an empty mask"
-    return f"with a mask that covers more than {_MOST:.0%} of the photo"
 
 
 def groups_of_labels(

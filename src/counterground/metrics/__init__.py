@@ -82,7 +82,6 @@ from counterground.metrics.effects import (
     BG_GAP,
     EFFECTS_SCHEMA,
     SWAP_DESIGN,
-    decomposed_classes,
     swap_design,
     swap_effects,
 )
@@ -191,7 +190,6 @@ __all__ = [
     "compare_models",
     "corrected",
     "correlation_of",
-    "decomposed_classes",
     "drop_change_interval",
     "drop_error",
     "drop_interval",

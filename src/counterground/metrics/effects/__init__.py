@@ -7,7 +7,6 @@ from counterground.metrics.effects._effects import (
     BG_GAP,
     EFFECTS_SCHEMA,
     SWAP_DESIGN,
-    decomposed_classes,
     swap_design,
     swap_effects,
 )
@@ -17,7 +16,6 @@ __all__ = [
     "BG_GAP",
     "EFFECTS_SCHEMA",
     "SWAP_DESIGN",
-    "decomposed_classes",
     "swap_design",
     "swap_effects",
 ]

@@ -71,12 +71,6 @@ class Decomposition:
         if {BACKGROUND, OBSERVED} <= self._sides.keys():
             self._joint = Partition.beside([each.partition for each in self._sides.values()])
 
-    @property
-    def counts(self) -> tuple[int, int]:
-        """How many classes show the background effect, and over how many the drop is decomposed."""
-        shown = BACKGROUND in self._sides
-        return len(self._with_background) * shown, len(self.classes) * (shown and OBSERVED in self._sides)
-
     def parts(self, answers: Answers) -> list[Part]:
         """Return what the photos show of ``observed_drop``, ``background_effect``, ``size_effect``.
 

@@ -110,16 +110,6 @@ def _fits(contrast: Contrast, photos: pl.DataFrame) -> bool:
 SWAP_DESIGN = Design(clusters=SWAP_CLUSTERS)
 
 
-def decomposed_classes(photos: pl.DataFrame) -> tuple[int, int]:
-    """Return how many classes show the background effect, and over how many the drop is decomposed.
-
-    Args:
-        photos: the composites, with their attributes.
-    """
-    strata = Stratification(photos["class_index"], photos["group"].to_list(), None, photos=photos)
-    return Decomposition(strata, np.arange(strata.c)).counts
-
-
 def swap_effects(
     predictions: pl.DataFrame | pl.LazyFrame,
     *,
