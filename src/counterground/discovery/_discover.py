@@ -27,8 +27,6 @@ from counterground.photos import Benchmark, Discovered
 from counterground.results import Estimate, Run, bounds, p_equals, percent
 from counterground.text import counted
 
-_WAYS = {"split": ("half", "swap", "none"), "choose": ("best", "shrunken")}
-
 
 def discover_pairs(
     benchmark: Benchmark,
@@ -55,20 +53,18 @@ def discover_pairs(
     each in the pairs that the other half chose; with ``"none"`` all photos choose and are kept.
 
     Raises:
-        UsageError: an unknown split or way to choose, a drop outside 0 to 100, an impossible number of photos
-            or seed, pairs that were chosen on these same photos, composites, too many backgrounds, a folder
-            that holds other files, or see `evaluate_models`.
+        UsageError: a drop outside 0 to 100, an impossible number of photos or seed, pairs that were chosen on
+            these same photos, composites, too many backgrounds, a folder that holds other files, or see
+            `evaluate_models`.
         CounterGroundError: photos without backgrounds, no class with enough photos on two backgrounds, or see
             `evaluate_models`.
     """
     if not 0 <= min_drop < 100:
         raise UsageError(f"The minimum drop is {min_drop:g} points: it must be at least 0 and below 100.")
-    _check(benchmark, split=split, choose=choose)
+    _check(benchmark)
     benchmark.check_files("search")
     benchmark.check_backgrounds()
     referees = named_models(model)
-    if not referees:
-        raise UsageError("There is no referee: name at least one model.")
     asked = {
         "referee": _listed([each.name for each in referees]),
         "referees": {each.name: each.spec for each in referees},
@@ -89,9 +85,8 @@ def discover_pairs(
     if finding.comparable == 0:
         raise CounterGroundError(
             f"No class of {benchmark.name} has at least {counted(finding.photos_needed, 'photo')} on two "
-            "backgrounds"
-            f"{'' if split == 'none' else ' in each half'}: lower --min-photos, add photos, or use "
-            f"--split none. {' '.join(_unused(run))}".rstrip()
+            f"backgrounds, in each half: lower --min-photos, add photos, or use --split none. "
+            f"{' '.join(_left_out(run))}".rstrip()
         )
     # Where one half keeps no pair, nothing was swapped: its photos are held out of the other's choice.
     used = "half" if split == "swap" and finding.pairs["half"].n_unique() == 1 else split
@@ -100,7 +95,9 @@ def discover_pairs(
     nothing = "" if finding.exceeds_chance else _nothing(finding, who, benchmark.name, min_drop, split)
     is_written = not nothing or (write_anyway and len(finding.pairs) > 0)
     remarks = (
-        _sentences(finding, who, drops, used) if is_written else [*_unused(run), "No benchmark was written."]
+        _sentences(finding, who, drops, used)
+        if is_written
+        else [*_left_out(run), "No benchmark was written."]
     )
     verdict = nothing or _exceeds(finding, run)
     sentences = [verdict, *remarks, *(_crossed(first, other, used) for other in crossed)]
@@ -110,7 +107,12 @@ def discover_pairs(
             name=f"{benchmark.name}, pairs of {asked['referee']}",
             photos=_with_groups(benchmark.photos, groups),
             # Runs on the pairs repeat the notes, where the verdict alone would not say what it is about.
-            notes=(*_searched(benchmark), " ".join(sentences[:2]), *sentences[2:], *_left_out(run)),
+            notes=(
+                *(f"Of the benchmark that was searched: {note}" for note in benchmark.notes),
+                " ".join(sentences[:2]),
+                *sentences[2:],
+                *_left_out(run),
+            ),
             discovery=_provenance(benchmark, run, min_drop=min_drop, split=used),
             design=_about_pairs(benchmark.design),
         )
@@ -128,13 +130,6 @@ def discover_pairs(
     )
     write_discovery(discovery, out, asked)
     return discovery
-
-
-def _searched(benchmark: Benchmark) -> list[str]:
-    """Return the notes of the benchmark that was searched; if it had groups, they may be about those."""
-    if benchmark.photos["group"].is_null().all():
-        return list(benchmark.notes)
-    return [f"Of the benchmark that was searched, with its own groups: {note}" for note in benchmark.notes]
 
 
 def _with_groups(photos: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
@@ -163,10 +158,7 @@ def _provenance(benchmark: Benchmark, run: Run, *, min_drop: float, split: str) 
     )
 
 
-def _check(benchmark: Benchmark, **ways: str) -> None:
-    for name, way in ways.items():
-        if way not in _WAYS[name]:
-            raise UsageError(f"Unknown {name} {way!r}: use {_listed(_WAYS[name], 'or')}.")
+def _check(benchmark: Benchmark) -> None:
     earlier = benchmark.discovery
     if earlier is not None and earlier.split == "none":  # no half of the photos is free of that choice
         raise UsageError(
@@ -208,22 +200,10 @@ def _left_out(run: Run) -> list[str]:
         f"When the pairs were chosen: {warning.replace('unreadable.csv', 'referee/unreadable.csv')}"
         for warning in run.info.all_warnings
     ]
-    return [*notes, *_unlabelled(run)]
-
-
-def _unused(run: Run) -> list[str]:
-    """Count the photos that could not choose pairs, for a discovery without a benchmark that has notes."""
-    unreadable = counted(run.info.counts.unreadable, "photo")
-    listed = f"Could not be read: {unreadable}, listed in referee/unreadable.csv."
-    return [*([listed] if run.info.counts.unreadable else []), *_unlabelled(run)]
-
-
-def _unlabelled(run: Run) -> list[str]:
-    """Count the photos without a background label, if there are any."""
-    bare = run.predictions.filter(pl.col("background").is_null())["path"].n_unique()
-    if not bare:
-        return []
-    return [f"Not used to choose pairs, because they have no background label: {counted(bare, 'photo')}."]
+    if bare := run.predictions.filter(pl.col("background").is_null())["path"].n_unique():
+        bare_photos = counted(bare, "photo")
+        notes.append(f"Not used to choose pairs, because they have no background label: {bare_photos}.")
+    return notes
 
 
 def _exceeds(finding: Finding, run: Run) -> str:
@@ -240,11 +220,11 @@ def _exceeds(finding: Finding, run: Run) -> str:
 def _nothing(finding: Finding, referee: str, name: str, min_drop: float, split: Split) -> str:
     """Say in one sentence that the pairs do not exceed chance, or that the photos cannot tell."""
     if finding.pairs.is_empty():
-        where = "On the selection half, no" if split == "half" else "No"
-        half = "" if split == "none" else " in each half"
         return (
-            f"{where} class of {name} differs by more than {min_drop:g} points between backgrounds with at "
-            f"least {counted(finding.photos_needed, 'photo')}{half}. {_remedy(finding, referee)}"
+            f"No class of {name} differs by more than {min_drop:g} points between backgrounds with at least "
+            f"{counted(finding.photos_needed, 'photo')} in each half. More photos help, a lower --min-photos "
+            "or --min-drop, which also finds more by chance, or a referee that is neither always right nor "
+            "always wrong."
         )
     found = finding.decisive
     if split == "none" and found.observed == found.low == found.high == 0:  # no half chose a pair, ever
@@ -260,18 +240,6 @@ def _nothing(finding: Finding, referee: str, name: str, min_drop: float, split: 
     )
 
 
-def _remedy(finding: Finding, referee: str) -> str:
-    """Say what may help if no class differs; a referee always wrong, or always right, shows nothing."""
-    if (finding.cells["accuracy"] == 0).all():
-        return (
-            f"{referee} recognises none of the photos: use a referee that knows these classes, or let fewer "
-            "names compete (--label-space benchmark leaves only those of these photos)."
-        )
-    if (finding.cells["accuracy"] == 1).all():
-        return f"{referee} recognises all of the photos: use a weaker referee, or let more names compete."
-    return "More photos help, or a lower --min-photos or --min-drop, which also finds more by chance."
-
-
 def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list[str]:
     """Say which figure to report, and how choosing and measuring on the same photos biases it."""
     chosen = _points(finding.chosen_drop)
@@ -283,32 +251,28 @@ def _sentences(finding: Finding, referee: str, drops: str, split: Split) -> list
         )
         return [figures]
     reported = _points(finding.reported_drop)
-    if split == "half":
-        figures = (
-            f"On the selection half {drops} {chosen}, on held-out photos {reported}: report the "
-            f"held-out figure; the first is inflated by selection.{_why(finding, 'held-out')}"
-        )
-        return [figures]
-    figures = (
-        f"On the halves that chose the pairs {drops} {chosen}, each on the other half {reported}: "
-        f"report the second figure; the first is inflated by selection.{_why(finding, 'second')}"
+    where, held = (
+        ("the selection half", "on held-out photos")
+        if split == "half"
+        else ("the halves that chose the pairs", "each on the other half")
     )
+    figures = (
+        f"On {where} {drops} {chosen}, {held} {reported}: report the held-out figure; the first is inflated "
+        "by selection."
+    )
+    if finding.may_be_inflated:  # though its photos did not choose
+        figures += (
+            " The held-out figure is shown because the pairs exceeded chance "
+            f"({p_equals(finding.decisive.p)}), so it may be inflated, too."
+        )
+    if split == "half":
+        return [figures]
     warning = (
         "The pairs of each half of these photos were chosen on the other half, so the errors of the halves "
         f"are correlated: an interval from all photos is too narrow for {referee}, and may be for models "
         f"that find the same photos hard. For {referee} report the one above, the mean of two halves."
     )
     return [figures, warning]
-
-
-def _why(finding: Finding, figure: str) -> str:
-    """Say why a figure may be inflated though its photos did not choose; empty for a clear effect."""
-    if not finding.may_be_inflated:
-        return ""
-    return (
-        f" The {figure} figure is shown because the pairs exceeded chance ({p_equals(finding.decisive.p)}), "
-        "so it may be inflated, too."
-    )
 
 
 def _crossed(first: str, other: str, split: str) -> str:
@@ -326,5 +290,5 @@ def _points(drop: Estimate) -> str:
     return f"{drop.text} points {drop.interval}".rstrip()
 
 
-def _listed(names: Sequence[str], last: str = "and") -> str:
-    return f" {last} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

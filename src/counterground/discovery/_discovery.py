@@ -7,13 +7,12 @@ import shutil
 from dataclasses import asdict, dataclass, fields
 from html import escape
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 import polars as pl
-import polars.selectors as cs
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from counterground.discovery._finding import HALVES, ByChance, Finding
+from counterground.discovery._finding import ByChance, Finding
 from counterground.errors import CounterGroundError
 from counterground.files import read_json, read_parquet, write_parquet, write_text
 from counterground.photos import Benchmark, read_benchmark, write_benchmark
@@ -38,25 +37,6 @@ from counterground.text import counted, one_line
 BENCHMARK_FILES = ("benchmark.json", "label_space.json", "photos.parquet")
 _RECORD = "discovery.json"
 FILES = (*BENCHMARK_FILES, "cells.parquet", "pairs.parquet", "referee")
-_COLUMNS = {
-    "pairs.parquet": ("class_index", "class_name", "common", "counter", "drop", "half"),
-    "cells.parquet": (
-        "class_index",
-        "class_name",
-        "background",
-        "n",
-        "clusters",
-        "accuracy",
-        "low",
-        "high",
-        "half",
-    ),
-}
-_LIMITS = ("low", "high")
-_KINDS = {
-    **dict.fromkeys(("class_index", "n", "clusters"), cs.integer()),
-    **dict.fromkeys(("drop", "accuracy", *_LIMITS), cs.float()),
-}
 _CHOSEN_ON = {"first": "first half", "second": "second half"}
 
 
@@ -187,54 +167,23 @@ def read_discovery(folder: Path) -> Discovery | None:
         return None
     try:
         record = read_json(folder / _RECORD)
-        pairs, cells = (read_parquet(folder / name) for name in _COLUMNS)
-        for name, table in zip(_COLUMNS, (pairs, cells), strict=True):
-            _check_table(name, table, record["split"])
         figures = {
             field.name: record[field.name]
             for field in fields(Discovery)
             if field.name not in ("benchmark", "pairs", "cells")
         }
         kinds = get_type_hints(Discovery)
-        figures = {name: _checked(name, value, kinds[name]) for name, value in figures.items()}
+        figures = {name: TypeAdapter(kinds[name]).validate_python(value) for name, value in figures.items()}
         return Discovery(
             benchmark=read_benchmark(folder) if (folder / BENCHMARK_FILES[0]).exists() else None,
-            pairs=pairs,
-            cells=cells,
+            pairs=read_parquet(folder / "pairs.parquet"),
+            cells=read_parquet(folder / "cells.parquet"),
             **figures,
         )
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         raise CounterGroundError(
             f"The discovery in {folder} is damaged ({str(error).splitlines()[0]}). Run discover again."
         ) from error
-
-
-def _check_table(file: str, table: pl.DataFrame, split: str) -> None:
-    """Check the columns of a table that may be anybody's.
-
-    Raises:
-        ValueError: one is missing, or has nulls (limits may), values of another kind or unknown halves.
-    """
-    for name in _COLUMNS[file]:
-        kind = _KINDS.get(name, cs.string())
-        if name not in table.select(kind).columns or (name not in _LIMITS and table[name].has_nulls()):
-            raise ValueError(
-                f"{file}: the column {name!r} is missing, or has nulls or values of another kind"
-            )
-    if unknown := set(table["half"]) - set(HALVES[split]):
-        raise ValueError(f"{file}: {min(unknown)!r} is not a half of the split {split!r}")
-
-
-def _checked(name: str, value: Any, kind: Any) -> Any:
-    """Return a figure of a record, checked to have its type.
-
-    Raises:
-        ValueError: it has another type.
-    """
-    try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        raise ValueError(f"{_RECORD}: {name}: {error.errors()[0]['msg']}") from error
 
 
 def asked_before(folder: Path) -> dict[str, object] | None:

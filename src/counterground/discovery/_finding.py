@@ -10,8 +10,16 @@ import numpy as np
 import polars as pl
 
 from counterground.discovery._pairs import Choice, Choose, choose_pairs
-from counterground.discovery._photos import background_accuracy, photos_seen, split_halves
-from counterground.discovery._tally import Flags, Floats, Ints, Photos, Tally
+from counterground.discovery._photos import (
+    Flags,
+    Floats,
+    Ints,
+    Photos,
+    Tally,
+    background_accuracy,
+    photos_seen,
+    split_halves,
+)
 from counterground.metrics import drop_interval
 from counterground.results import Estimate
 

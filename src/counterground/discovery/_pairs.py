@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from counterground.discovery._tally import Flags, Floats, Ints, Tally, ratio
+from counterground.discovery._photos import Flags, Floats, Ints, Tally, ratio
 
 Choose = Literal["best", "shrunken"]
 """``best``: by accuracy, as the paper does; ``shrunken``: by the part of the accuracy that is not noise."""
