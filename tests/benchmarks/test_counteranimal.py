@@ -19,7 +19,7 @@ from counterground.benchmarks import (
     list_benchmarks,
     open_benchmark,
 )
-from counterground.benchmarks.counteranimal import compare_with_paper, get_counteranimal
+from counterground.benchmarks._counteranimal import compare_with_paper, get_counteranimal
 from counterground.cli import main
 from counterground.errors import CounterGroundError, UsageError
 from counterground.photos import imagenet_names
@@ -65,7 +65,7 @@ def test_the_release_as_printed_differs_in_nothing_but_says_which_number_class_2
     assert dict(benchmark.photos.group_by("group").len().iter_rows()) == {"common": 7174, "counter": 5926}
     assert len(benchmark.label_space) == 45
     (note,) = benchmark.notes
-    assert re.search("prairie chicken.*common: 25 photos as figure 3 prints; .* imply 259", note)
+    assert re.search("prairie chicken.*common: 25 photos; figure 3 .* prints 25, .* imply 259", note)
     again = open_benchmark(benchmark_folder("counteranimal"))
     assert (again.version, again.notes) == (benchmark.version, benchmark.notes)
 
@@ -90,7 +90,7 @@ def test_the_number_implied_for_class_23_is_accepted_and_said():
     rows = _paper()
     rows[22] = rows[22] | {"n_common": 259}
     (line,) = compare_with_paper(*_manifest(rows))
-    assert "259 photos, as the paper's accuracies imply; figure 3 prints 25" in line
+    assert "259 photos; figure 3 of the paper prints 25, its accuracies imply 259" in line
 
 
 def test_every_kind_of_difference_is_said_and_nothing_refused():
@@ -98,7 +98,7 @@ def test_every_kind_of_difference_is_said_and_nothing_refused():
     rows[0] = rows[0] | {"n_common": 1, "counter_background": "snow"}
     rows[1] = rows[1] | {"imagenet_index": 999, "object_label": "toilet tissue"}
     text = "\n".join(compare_with_paper(*_manifest(rows)))
-    assert "ostrich, struthio camelus, common: 1 photo, the paper has 206." in text
+    assert "ostrich, struthio camelus, common: 1 photo; figure 3 of the paper prints 206, " in text
     assert "ostrich, struthio camelus, counter: background snow, the paper has water." in text
     assert "brambling, Fringilla montifringilla: the paper has this class, the archive does not." in text
     assert "toilet tissue: the archive has this class, the paper does not." in text
@@ -116,7 +116,7 @@ def test_by_name_from_an_archive_and_then_without_it(tmp_path, own_cache):
     assert open_benchmark("counteranimal").version == got.version
     assert get_benchmark("counteranimal").version == got.version
     assert got.photos["class_name"].n_unique() == 45
-    assert any("1 photo, the paper has 206" in note for note in got.notes)
+    assert any("1 photo; figure 3 of the paper prints 206" in note for note in got.notes)
 
 
 def _available() -> bool:

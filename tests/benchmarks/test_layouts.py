@@ -403,12 +403,6 @@ def remap(name: str, content: object) -> Callable[[Path], object]:
         (
             "objectnet",
             {},
-            remap("mappings/pytorch_to_imagenet_2012_id.json", {"409": -3, "530": -2, "954": -1}),
-            "mappings",
-        ),
-        (
-            "objectnet",
-            {},
             remap("mappings/pytorch_to_imagenet_2012_id.json", {"409": 0, "530": 1, "954": 2, "7": 2}),
             "mappings",
         ),
@@ -476,8 +470,6 @@ class TestWaterbirds:
             open_benchmark("waterbirds?splitt=val")
         with pytest.raises(UsageError, match=r"stamps has no option 'split'; it has none"):
             open_benchmark("stamps?split=val")
-        with pytest.raises(UsageError, match=r"waterbirds\?split=val&split=test: 'split' is given twice"):
-            open_benchmark("waterbirds?split=val&split=test")
 
     def test_a_new_copy_takes_the_place_of_the_old_one_in_all_splits(self, tmp_path):
         got(tmp_path, "waterbirds", sizes=FEW)
@@ -655,7 +647,6 @@ class TestSpawrious:
             for dog, places in expected.items():
                 assert set(only(benchmark, class_name=dog, group=group)["background"]) == places
         assert set(counts(benchmark).values()) == {5 * both}
-        assert not any("Skipped" in note for note in benchmark.notes)
         shares = benchmark.design.weights["training"]
         assert sum(shares.values()) == 4 * 2 * 3168
 

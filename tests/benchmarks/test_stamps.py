@@ -227,8 +227,8 @@ class TestNames:
             (lambda: get_benchmark("counteranimal", packages=tmp_path), "not --packages"),
             (lambda: build_stamps(StampsSettings(labels=("gras",))), "Did you mean 'grass'"),
             (lambda: StampsSettings(scale=(0.5, 1.2)), "fractions"),
-            (lambda: replace(ONE, per_label=0), "photograph per label"),
-            (lambda: replace(ONE, placements=0), "a placement on each"),
+            (lambda: replace(ONE, per_label=0), "per_label must be"),
+            (lambda: replace(ONE, placements=0), "placements must be"),
         ]:
             with pytest.raises(UsageError, match=message):
                 call()

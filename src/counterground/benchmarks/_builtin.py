@@ -1,4 +1,4 @@
-"""The record of a built-in benchmark."""
+"""What packages register: built-in benchmarks, and readers of folders."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class BuiltInBenchmark:
         """Return the variant that ``option=value&...`` chooses.
 
         Raises:
-            UsageError: no such option or value, or an option twice.
+            UsageError: no such option or value.
         """
         if not query:
             return self
@@ -66,8 +66,6 @@ class BuiltInBenchmark:
                     f"{self.name} has no option {option!r}; it has {listed}."
                     f"{did_you_mean(option, self.options)}"
                 )
-            if option in given:
-                raise UsageError(f"{self.name}?{query}: {option!r} is given twice.")
             if value not in self.options[option]:
                 listed = ", ".join(self.options[option])
                 raise UsageError(
@@ -84,3 +82,18 @@ def with_options(make: Callable[..., BuiltInBenchmark], **options: tuple[str, ..
     """Return the benchmark with the default values (the first); ``chosen`` makes the others from it."""
     defaults = {option: values[0] for option, values in options.items()}
     return replace(make(**defaults), options=options, variant=make)
+
+
+@dataclass(frozen=True)
+class FolderReader:
+    """Reads folders that only it knows. Added by an entry point of the group ``counterground.folders``.
+
+    Attributes:
+        name: the name of the entry point.
+        find: function that returns the folder that a path names, None for a path of another kind.
+        read: function that reads such a folder.
+    """
+
+    name: str
+    find: Callable[[Path], Path | None]
+    read: Callable[[Path], Benchmark]

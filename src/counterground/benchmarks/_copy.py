@@ -18,7 +18,6 @@ from counterground.errors import CounterGroundError, error_message
 from counterground.files import atomic_path, is_file, read_json
 from counterground.photos import IMAGE_SUFFIXES, UnreadablePhoto, load_photo, read_table
 from counterground.progress import progress_bar
-from counterground.text import and_more, counted
 
 Change = Callable[[Image.Image], Image.Image] | None
 """Function that changes a photo in RGB; None: the file is linked or copied as it is.
@@ -26,7 +25,6 @@ Change = Callable[[Image.Image], Image.Image] | None
 It raises a ``ValueError`` that says why a photo cannot be changed.
 """
 
-_LISTED = 4  # unknown folders that a note names
 _WORKERS = 4
 
 
@@ -54,7 +52,6 @@ class Copy:
         template: str,
         *,
         suffixes: Collection[str] = IMAGE_SUFFIXES,
-        ignored: Collection[str] = (),
         **values: Sequence[str] | Mapping[str, str],
     ) -> pl.DataFrame:
         """Return a row for each photo in a template's folders, with what its folder stands for.
@@ -62,7 +59,6 @@ class Copy:
         Args:
             template: path of the folders from the root, such as ``test/{class_name}/{background}``.
             suffixes: suffixes of photos, in lower case; other files are ignored.
-            ignored: names of known folders beside these, which are not noted.
             values: the folder names for each column, or a mapping from them to its values.
 
         Returns:
@@ -72,22 +68,16 @@ class Copy:
             CounterGroundError: a folder is missing.
         """
         columns: dict[str, list[str]] = {name: [] for name in ("path", *values)}
-        folders = set()
         for chosen in product(*(list(names) for names in values.values())):
             folder = template.format(**dict(zip(values, chosen, strict=True)))
-            folders.add(folder)
-            found = self._photos(folder, suffixes)
+            names = self.entries(folder)
+            found = [f"{folder}/{name}" for name in names if PurePosixPath(name).suffix.lower() in suffixes]
             columns["path"] += found
             for name, written in zip(values, chosen, strict=True):
                 meanings = values[name]
                 meaning = meanings[written] if isinstance(meanings, Mapping) else written
                 columns[name] += [meaning] * len(found)
-        self._note_unknown(template, folders, ignored)
         return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
-
-    def _photos(self, folder: str, suffixes: Collection[str]) -> list[str]:
-        names = self.entries(folder)
-        return [f"{folder}/{name}" for name in names if PurePosixPath(name).suffix.lower() in suffixes]
 
     def entries(self, folder: str) -> list[str]:
         """Return the sorted names of what lies in a folder of the copy, except hidden ones.
@@ -102,24 +92,6 @@ class Copy:
                 f"{self.root} has no folder {folder!r}: this copy is not complete, or is another data set."
             ) from error
         return [name for name in names if not name.startswith(".")]
-
-    def _note_unknown(self, template: str, folders: set[str], ignored: Collection[str]) -> None:
-        """Note folders with photos that lie beside those of the template but are not among them."""
-        known = folders | {str(above) for folder in folders for above in PurePosixPath(folder).parents}
-        start = str(PurePosixPath(template[: template.index("{")] + "x").parent)
-        parents = sorted(above for above in known - folders if _is_below(above, start))
-        beside = (
-            f"{parent}/{name}".removeprefix("./")
-            for parent in parents
-            for name in self.entries(parent)
-            if name not in ignored and (self.root / parent / name).is_dir()
-        )
-        unknown = [folder for folder in beside if folder not in known and _holds_photos(self.root / folder)]
-        if unknown:
-            self.notes.append(
-                f"Skipped {counted(len(unknown), 'folder')} that the benchmark does not have: "
-                f"{and_more(unknown, _LISTED)}."
-            )
 
     def table(self, name: str, columns: Mapping[str, Mapping[str, str] | None]) -> pl.DataFrame:
         """Return columns of a table in the copy as texts.
@@ -209,18 +181,6 @@ def _make(target: Path, source: Path, change: Change, *others: Path) -> None:
     with atomic_path(target, sync=False) as draft:
         changed.save(draft, "PNG", compress_level=1)
     os.utime(target, ns=(made_from, made_from))
-
-
-def _is_below(folder: str, start: str) -> bool:
-    return start in (".", folder) or folder.startswith(f"{start}/")
-
-
-def _holds_photos(folder: Path) -> bool:
-    return any(
-        PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-        for _, _, names in os.walk(folder)
-        for name in names
-    )
 
 
 def _meant(column: pl.Series, meanings: Mapping[str, str], where: str) -> pl.Series:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from counterground.benchmarks._archive import BrokenArchiveError, is_archive, unpack
 from counterground.benchmarks._packages import sha256
-from counterground.errors import CounterGroundError, UsageError, needs_extra
+from counterground.errors import CounterGroundError, UsageError, error_message, needs_extra
 from counterground.files import cache_dir, is_file, is_folder
 from counterground.http import check_online, without_query
 from counterground.progress import progress_bar
@@ -132,9 +132,10 @@ def download_archive(
                 f"Cannot download {url}: {_reason(error.__cause__)}. {remedy}"
             ) from error
         if "byte range" in str(error):
-            _drop_halves(target)
+            for half in target.parent.glob(f"{target.name}*.part"):  # it would be refused for ever
+                half.unlink(missing_ok=True)
             remedy = f"The next try starts from the beginning. {remedy}"
-        raise CounterGroundError(f"Cannot download {url}: {_first_line(error)} {remedy}") from error
+        raise CounterGroundError(f"Cannot download {url}: {error_message(error)}. {remedy}") from error
     except requests.RequestException as error:
         raise CounterGroundError(f"Cannot download {url}: {_reason(error)}. {remedy}") from error
     except OSError as error:
@@ -146,17 +147,6 @@ def download_archive(
         target.unlink()
         raise CounterGroundError(f"{url} sent a page or a broken file instead of an archive. {remedy}")
     return target
-
-
-def _drop_halves(target: Path) -> None:
-    """Remove partial downloads: a server that cannot resume would refuse the same one forever."""
-    for half in target.parent.glob(f"{target.name}*.part"):
-        half.unlink(missing_ok=True)
-
-
-def _first_line(error: Exception) -> str:
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return line if line.endswith(".") else f"{line}."
 
 
 def _reason(error: Exception) -> str:

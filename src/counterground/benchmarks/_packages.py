@@ -6,7 +6,6 @@ The cache keeps one folder per package version under ``cache_dir()/packages``, w
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import io
 import json
@@ -18,13 +17,13 @@ import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote
 
 from counterground.errors import CounterGroundError, error_message
-from counterground.files import cache_dir, draft_folder, file_sha256, open_regular
+from counterground.files import cache_dir, draft_folder, file_sha256, open_regular, place_once
 from counterground.hostile import BoundedTarInfo
 from counterground.http import check_online
 
@@ -95,22 +94,11 @@ class Package:
     name: str
     version: str
     sha256: str
-    verified_by: str = field(compare=False)
     folder: Path
 
     def file(self, path: str) -> Path:
-        """Return where the package's ``path`` (absolute) is unpacked.
-
-        Raises:
-            CounterGroundError: this version of the package does not hold it.
-        """
-        found = self.folder / path.lstrip("/")
-        if not found.is_file():
-            raise CounterGroundError(
-                f"{self.name} {self.version} does not hold {path}; the stamps benchmark was made for the "
-                "packages of Debian 13, so provide those with `--packages FOLDER`."
-            )
-        return found
+        """Return where the package's ``path`` (absolute) is unpacked."""
+        return self.folder / path.lstrip("/")
 
     def record(self) -> dict[str, str]:
         """Return what a benchmark records about this source of its photos."""
@@ -135,14 +123,14 @@ def open_packages(wanted: Mapping[str, Iterable[str]], packages: Path | None = N
         return found
     if packages is not None:
         debs = {name: _brought(name, packages) for name in missing}
-        return found | _unpack_all(debs, "given by --packages", files)
+        return found | _unpack_all(debs, files)
     with _download(missing) as debs:
-        return found | _unpack_all(debs, "apt", files)
+        return found | _unpack_all(debs, files)
 
 
-def _unpack_all(debs: dict[str, Path], verified_by: str, files: dict[str, list[str]]) -> dict[str, Package]:
+def _unpack_all(debs: dict[str, Path], files: dict[str, list[str]]) -> dict[str, Package]:
     with ThreadPoolExecutor(max_workers=2) as pool:
-        jobs = {name: pool.submit(_unpack, name, deb, verified_by, files[name]) for name, deb in debs.items()}
+        jobs = {name: pool.submit(_unpack, name, deb, files[name]) for name, deb in debs.items()}
         return {name: job.result() for name, job in jobs.items()}
 
 
@@ -153,20 +141,18 @@ def _cached(name: str, paths: list[str]) -> Package | None:
             package = Package(**json.loads(record.read_text()), folder=record.parent)
         except (OSError, TypeError, ValueError):
             continue
-        if package.name == name and all((package.folder / path.lstrip("/")).is_file() for path in paths):
+        if package.name == name and all(package.file(path).is_file() for path in paths):
             return package
     return None
 
 
 def _brought(name: str, packages: Path) -> Path:
     debs = sorted(packages.glob(f"{name}_*.deb"))
-    if len(debs) == 1:
-        return debs[0]
-    if debs:
+    if len(debs) != 1:
         raise CounterGroundError(
-            f"{packages} holds several versions of {name}; keep one of {', '.join(d.name for d in debs)}."
+            f"{packages} has {len(debs)} files {name}_*.deb, and must have one. {_how_to_bring([name])}"
         )
-    raise CounterGroundError(f"{packages} has no {name}_*.deb. {_how_to_bring([name])}")
+    return debs[0]
 
 
 def _how_to_bring(names: list[str]) -> str:
@@ -205,11 +191,9 @@ def _apt_download(names: list[str], folder: Path) -> None:
         status, text = _apt(["apt-get", "download", *names], folder)
     if status:
         problem = next((line for line in text.splitlines() if line.startswith("E:")), text.strip()[-200:])
-        advice = (
-            "" if os.geteuid() == 0 else "Run `sudo apt-get update` and try again, or bring the packages. "
-        )
         raise CounterGroundError(
-            f"apt-get download {' '.join(names)} failed ({problem}). {advice}{_how_to_bring(names)}"
+            f"apt-get download {' '.join(names)} failed ({problem}). Run `sudo apt-get update` first, or bring "
+            f"the packages. {_how_to_bring(names)}"
         )
 
 
@@ -261,12 +245,12 @@ def sha256(path: Path) -> str:
         raise CounterGroundError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
-def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package:
+def _unpack(name: str, deb: Path, paths: list[str]) -> Package:
     """Write the files we use from ``deb`` to the cache; a half-written folder never becomes visible."""
     digest, version = sha256(deb), _version(deb)
     store = cache_dir() / "packages"
     folder = store / f"{name}_{version.replace(':', '+')}_{digest[:12]}"
-    package = Package(name, version, digest, verified_by, folder)
+    package = Package(name, version, digest, folder)
     cached = _cached(name, paths)
     if package == cached:
         return cached
@@ -284,8 +268,7 @@ def _unpack(name: str, deb: Path, verified_by: str, paths: list[str]) -> Package
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
             (draft / "package.json").write_text(json.dumps(package.record(), indent=1) + "\n")
-            if package != _cached(name, paths):
-                _place(draft, folder)
+            place_once(draft, folder)
     except OSError as error:
         raise _cannot_write(store, error) from error
     return package
@@ -295,21 +278,3 @@ def _cannot_write(folder: Path, error: OSError) -> CounterGroundError:
     return CounterGroundError(
         f"Cannot write {folder}: {error.strerror or error}. Free some space there or set COUNTERGROUND_CACHE."
     )
-
-
-def _place(draft: Path, target: Path) -> None:
-    """Rename the finished folder ``draft`` to ``target``; an older ``target`` is moved away first.
-
-    Two processes may place the same target at once: the last one stays, and neither fails.
-    """
-    for _ in range(20):
-        try:
-            draft.rename(target)
-        except OSError:
-            if not target.exists():
-                raise
-            with draft_folder(target) as old, contextlib.suppress(FileNotFoundError):
-                target.rename(old / "replaced")
-        else:
-            return
-    raise CounterGroundError(f"Cannot put {target} in place: other processes keep writing it. Try again.")

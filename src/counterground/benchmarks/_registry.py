@@ -10,9 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from counterground.benchmarks._builtin import BuiltInBenchmark
-from counterground.benchmarks._folder_reader import FolderReader
-from counterground.benchmarks.counteranimal import COUNTERANIMAL
+from counterground.benchmarks._builtin import BuiltInBenchmark, FolderReader
+from counterground.benchmarks._counteranimal import COUNTERANIMAL
 from counterground.benchmarks.layouts import LAYOUTS
 from counterground.benchmarks.stamps import STAMPS
 from counterground.errors import CounterGroundError, UsageError, did_you_mean

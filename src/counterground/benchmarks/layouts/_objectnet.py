@@ -11,7 +11,7 @@ much space again.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,20 +39,14 @@ def _mapping(copy: Copy) -> dict[str, tuple[str, tuple[int, ...]]]:
     folders = {label: folder for folder, label in labels.items()}
     lines = read_text(copy.root / "mappings/imagenet_to_label_2012_v2").splitlines()
     numbers = copy.json("mappings/pytorch_to_imagenet_2012_id.json")
-    if min(numbers.values(), default=0) < 0:
-        raise IndexError("a line has a negative number")
     indices: dict[str, list[int]] = defaultdict(list)
     for index, line in numbers.items():
         indices[lines[line].strip()].append(int(index))
     shared = copy.json("mappings/objectnet_to_imagenet_1k.json")
-    mapping = {
+    return {
         folders[label]: (label.lower(), tuple(sorted(_only(indices, name) for name in names.split("; "))))
         for label, names in shared.items()
     }
-    names = Counter([labels[folder].lower() for folder in labels if labels[folder] in shared])
-    if twice := [name for name, count in names.items() if count > 1]:  # one would replace the other
-        raise ValueError(f"several folders or classes are called {twice[0]!r}")
-    return mapping
 
 
 def _only(indices: Mapping[str, list[int]], name: str) -> int:
@@ -72,9 +66,8 @@ def _read(copy: Copy) -> pl.DataFrame:
             f"The mappings of this copy share {len(mapping)} classes with ImageNet; 113 were published."
         )
     copy.classes = dict(sorted(mapping.values()))
-    every = copy.entries("images")
     names = {folder: name for folder, (name, _) in mapping.items()}
-    photos = copy.grid("images/{class_name}", ignored=every, class_name=names)
+    photos = copy.grid("images/{class_name}", class_name=names)
     made = {path: f"{Path(path).with_suffix('.png')}" for path in photos["path"]}
     copy.make({to: (copy.root / path, _uncovered) for path, to in made.items()})
     return photos.with_columns(pl.col("path").replace_strict(made))

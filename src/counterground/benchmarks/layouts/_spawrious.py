@@ -25,7 +25,6 @@ _PLACES = {
     "m2m_medium": ("beach snow mountain desert", "desert mountain beach snow", None),
     "m2m_hard": ("dirt jungle snow beach", "snow beach dirt jungle", None),
 }
-_FOLDERS = {"0", "1", "domain_adaptation_ds", "beach", "desert", "dirt", "jungle", "mountain", "snow", *_DOGS}
 _ARCHIVES = {
     "o2o_easy": "kwhiv60ihxe3owy/spawrious224__o2o_easy",
     "o2o_medium": "x03gkhdwar5kht4/spawrious224__o2o_medium",
@@ -57,7 +56,6 @@ def _read(copy: Copy, variant: str) -> pl.DataFrame:
     for dog, place in sorted({*shares, *test}):
         part = copy.grid(
             "{environment}/{background}/{class_name}",
-            ignored=_FOLDERS,
             environment=("0", "1") if filler else ("0",),
             background=(place,),
             class_name=(dog,),

@@ -1,10 +1,10 @@
 """The embedded benchmark: photographic cut-outs on photographic backgrounds, both from Debian packages."""
 
-from counterground.benchmarks.stamps._compositing import composite
 from counterground.benchmarks.stamps._photographs import (
     STAMPS_PACKAGE,
     Background,
     Cutout,
+    composite,
     load_backgrounds,
     load_cutouts,
     read_map,

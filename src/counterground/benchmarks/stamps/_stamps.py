@@ -22,8 +22,8 @@ import numpy as np
 import PIL
 import polars as pl
 
+from counterground.arguments import Positive, checked_fields
 from counterground.benchmarks._builtin import BuiltInBenchmark
-from counterground.benchmarks.stamps._compositing import composite
 from counterground.benchmarks.stamps._photographs import (
     CUTOUT_LICENCE,
     LABELS,
@@ -32,6 +32,7 @@ from counterground.benchmarks.stamps._photographs import (
     Background,
     Cutout,
     background_rows,
+    composite,
     load_backgrounds,
     load_cutouts,
     stamps_packages,
@@ -137,6 +138,7 @@ def _generator(*key: object) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
+@checked_fields
 @dataclass(frozen=True)
 class StampsSettings:
     """What decides every byte of a ``stamps`` benchmark, besides the packages and Pillow's version.
@@ -147,14 +149,14 @@ class StampsSettings:
     backgrounds.
 
     Raises:
-        UsageError: a scale that is not two fractions, no label, photograph or placement, or a side below 16.
+        UsageError: a scale that is not two fractions, or no photograph, placement or side.
     """
 
     seed: int = 0
     labels: tuple[str, ...] = LABELS
-    per_label: int = 4
-    placements: int = 4
-    size: int = 256
+    per_label: Positive = 4
+    placements: Positive = 4
+    size: Positive = 256
     scale: tuple[float, float] = (0.5, 0.8)
     classes: tuple[str, ...] | None = None
     from_packages: tuple[str, ...] = PACKAGES
@@ -164,11 +166,6 @@ class StampsSettings:
         low, high = self.scale
         if not 0 < low <= high <= 1:
             raise UsageError(f"The scale {self.scale} must be two fractions, the smaller first.")
-        if min(self.per_label, self.placements) < 1 or self.size < 16 or not self.labels:
-            raise UsageError(
-                "stamps needs a label, a photograph per label, a placement on each and a side of at least "
-                "16 pixels."
-            )
 
     def record(self) -> dict[str, Any]:
         """Return the settings as JSON types."""
@@ -280,8 +277,7 @@ def _build(draft: Path, settings: StampsSettings, packages: Path | None, progres
 def _records(settings: StampsSettings, packages: Path | None) -> list[dict[str, str]]:
     rows = background_rows(settings.labels, settings.from_packages, textures=settings.textures)
     opened = stamps_packages({row["package"] for row in rows}, packages)
-    # Not who checked the files: the same packages give the same bytes however they came.
-    return [{key: value for key, value in p.record().items() if key != "verified_by"} for p in opened]
+    return [package.record() for package in opened]
 
 
 def _label_space(classes: dict[int, str]) -> LabelSpace:

@@ -123,14 +123,9 @@ def _compare_group(row: dict[str, object], group: str, photos: pl.DataFrame) -> 
     found = counted(n, "photo")
     printed, implied = row[f"n_{group}"], row[f"n_{group}_implied"]
     lines = []
-    if n != printed and n == implied:
-        lines.append(
-            f"{label}, {group}: {found}, as the paper's accuracies imply; figure 3 prints {printed}."
-        )
-    elif n != printed:
-        lines.append(f"{label}, {group}: {found}, the paper has {printed:,}.")
-    elif printed != implied:
-        lines.append(f"{label}, {group}: {found} as figure 3 prints; the paper's accuracies imply {implied}.")
+    if not n == printed == implied:
+        numbers = f"figure 3 of the paper prints {printed}, its accuracies imply {implied}"
+        lines.append(f"{label}, {group}: {found}; {numbers}.")
     backgrounds = sorted(set(photos["background"].drop_nulls()))
     expected = row[f"{group}_background"]
     if n and backgrounds != [expected]:
