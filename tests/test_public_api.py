@@ -102,8 +102,6 @@ A_CARD = construction.CardFacts()
         (lambda: cg.bibliography(A_CARD), "as runs or their folders, not as CardFacts"),
         (lambda: cg.write_report(A_CARD, "x.html"), "as runs or their folders, not as CardFacts"),
         (lambda: paper.write_figures(A_CARD, out="x"), "as runs or their folders, not as CardFacts"),
-        (lambda: paper.write_figures(out="x", studies=A_CARD), "as its folder, not as CardFacts"),
-        (lambda: paper.write_figures(out="x", studies=[cg.compare()]), "as its folder, not as Comparison"),
         (lambda: paper.write_figures(out="x", photos=cg.compare()), "A benchmark is .*, not Comparison"),
         (lambda: cg.open_benchmark(A_CARD), "A benchmark is .*, not CardFacts"),
     ],
@@ -283,11 +281,9 @@ def test_a_path_or_a_device_is_as_good_as_its_text(evaluate, tmp_path):
 def test_a_study_takes_its_folder_as_text(tmp_path):
     settings = paper.TheorySettings(n=200, seeds=1, mu_spu=(1.5,), p_spu=(0.9,), wide=((20, 40),))
     assert paper.study_theory(str(tmp_path / "theory"), settings).is_file()
-    with pytest.raises(UsageError, match="add such a mu_spu"):
-        paper.study_theory(str(tmp_path / "weak"), replace(settings, mu_spu=(1.0,)))
     coco = paper.CocoSettings(strengths=(0.8,), seeds=1, epochs=1)
     with pytest.raises(CounterGroundError, match="needs the network, and --offline forbids it"):
-        paper.study_coloredcoco(str(tmp_path / "coco"), coco, offline=True, only_estimate=True)
+        paper.study_coloredcoco(str(tmp_path / "coco"), coco, offline=True)
     with pytest.raises(CounterGroundError, match="nowhere"):
         cg.get_benchmark("counteranimal", archive=str(tmp_path / "nowhere.zip"))
 

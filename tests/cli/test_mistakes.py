@@ -228,13 +228,6 @@ MISTAKES = [
     ("plan --drop 10 --price 3", 2, "--price is the price of a call", "add --calls-per-photo"),
     ("plan run --drop 10 --price 3", 2, "--price is the price of a call", "add --calls-per-photo"),
     ("report run --no-photos --photo-budget 3 -o r.html", 2, "--photo-budget", "use only one"),
-    ("paper figures run --only 2a -c flamingo -o out", 2, "--class is for figure 1", "add --only 1"),
-    (
-        "paper figures run --only 2a --benchmark photos -o out",
-        2,
-        "--benchmark is for figure 1",
-        "add --only 1",
-    ),
     ("paper figures run --only figure-1 --benchmark nowhere -o out", 2, "'nowhere'", "no such path"),
     ("data pool pool --no-photos", 2, "--photos is about the HTML file", "add --out"),
     ("data pool pool --photo-budget 3", 2, "--photo-budget is about the HTML file", "add --out"),
@@ -328,19 +321,6 @@ MISTAKES = [
     ("paper study theori -o out", 2, "'theori'", "Did you mean 'theory'?"),
     ("paper study theory --quick -o photos", 2, "photos holds files that are not a study", "choose an empty"),
     ("paper study multicoloredmnist --mnist empty -o out", 2, "empty holds no train-images", "with --mnist"),
-    (
-        "paper study multicoloredmnist --mnist empty --download -o out",
-        2,
-        "--download fetches",
-        "leave out one",
-    ),
-    ("paper study coloredcoco --quick --size 32 -o out", 2, "--size is for COCO's photos", "add --coco"),
-    (
-        "paper study coloredcoco --coco empty --packages empty -o out",
-        2,
-        "--packages is for",
-        "leave out --packages or --coco",
-    ),
 ]
 
 MINE = """

@@ -1,7 +1,7 @@
 """`study theory --quick` on few pairs: for a process that imports this first."""
 
 from counterground.paper import study
-from counterground.paper.study.theory import _study  # its number of test pairs
+from counterground.paper.study import theory  # its number of test pairs
 
-_study._TEST = 500
+theory._TEST = 500
 study.QUICK_THEORY = study.TheorySettings(n=100, seeds=1, mu_spu=(1.5,), p_spu=(0.9,), wide=())

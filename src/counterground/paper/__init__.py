@@ -6,8 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from counterground.paper._minigpt4 import MINIGPT4
-    from counterground.paper._model_set import LVLM
+    from counterground.paper._minigpt4 import LVLM, MINIGPT4
     from counterground.paper.claims import claim_by_setting, reproduce
     from counterground.paper.figures import write_figures
     from counterground.paper.study import (
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     )
 
 _PARTS = {
-    "LVLM": "_model_set",
+    "LVLM": "_minigpt4",
     "MINIGPT4": "_minigpt4",
     "CocoSettings": "study",
     "ColoredSettings": "study",

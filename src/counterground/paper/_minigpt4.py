@@ -20,6 +20,7 @@ from counterground.models import (
     Generative,
     LoadOptions,
     ModelInfo,
+    ModelSet,
     Protocol,
     combine,
     library_versions,
@@ -248,3 +249,6 @@ MINIGPT4 = Family(
     list=_list,
     cite=lambda _spec: ("zhu2024minigpt4", "li2023blip2", "chiang2023vicuna"),
 )
+
+# The paper's vision-language models (Table 5). A checkout of MiniGPT-4, which has no package, is expected.
+LVLM = ModelSet("paper:lvlm", lambda: ["hf:llava-hf/llava-1.5-7b-hf", "minigpt4:MiniGPT-4"])

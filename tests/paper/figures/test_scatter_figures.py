@@ -12,7 +12,7 @@ from counterground.comparison import model_points
 from counterground.metrics import score_predictions
 
 # The colours and the ticks that every scatter shares, which no file spells out.
-from counterground.paper.figures._families import shade
+from counterground.paper.figures._style import shade
 from counterground.published import load_table
 
 CLIPS = {"1v1000": "Table 3", "1v20": "Table 13"}
@@ -23,8 +23,12 @@ def axes_of(drawing):
     return drawing.figure.axes[0]
 
 
+def scatters(drawing):
+    return [mark for mark in axes_of(drawing).collections if mark.get_gid()]
+
+
 def marks(drawing, gid):
-    return next(mark for mark in axes_of(drawing).collections if mark.get_gid() == gid)
+    return next(mark for mark in scatters(drawing) if mark.get_gid() == gid)
 
 
 def line(drawing, gid):
@@ -131,18 +135,17 @@ def test_a_run_on_other_photos_stands_alone_with_its_intervals(own, own_run):
     drawings, _ = own
     drawing = drawings["figure-2a-own"]
     points = model_points([own_run], published=False)
-    drawn = [pair for mark in axes_of(drawing).collections for pair in mark.get_offsets()]
+    drawn = [pair for mark in scatters(drawing) for pair in mark.get_offsets()]
     expected = 100 * points.select("common", "counter").to_numpy()
     np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(expected, axis=0))
-    assert {mark.get_gid() for mark in axes_of(drawing).collections} == {"own-clip", "own-imagenet"}
+    assert {mark.get_gid() for mark in scatters(drawing)} == {"own-clip", "own-imagenet"}
     across = [
-        tuple(line.get_xdata())
-        for line in axes_of(drawing).get_lines()
-        if line.get_gid() == "interval" and line.get_ydata()[0] == line.get_ydata()[1]
+        segment[:, 0]
+        for container in axes_of(drawing).containers
+        for segment in container.lines[2][0].get_segments()
     ]
     bounds = 100 * points.select("common_low", "common_high").to_numpy()
     np.testing.assert_allclose(np.sort(across, axis=0), np.sort(bounds, axis=0))
-    assert "cannot be compared with these" in drawing.caption
     names = {text.get_text() for text in axes_of(drawing).texts}
     assert names == set(points["label"])
 
@@ -163,7 +166,7 @@ def test_accuracies_of_0_and_100_are_drawn_at_the_edge(make_run, draw):
     predictions = run.predictions.with_columns(correct=pl.col("group") == "common")
     run = replace(run, predictions=predictions, scores=score_predictions(predictions))
     drawings, _ = draw(["2a"], runs=[run])
-    offsets = np.asarray(axes_of(drawings["figure-2a-own"]).collections[0].get_offsets())
+    offsets = np.asarray(scatters(drawings["figure-2a-own"])[0].get_offsets())
     assert offsets.tolist() == [[99.9, 0.1]]
     pixels = axes_of(drawings["figure-2a-own"]).transData.transform(offsets)
     assert np.isfinite(pixels).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from counterground.paper.figures._catalogue import FIGURES, chosen_names
-from counterground.paper.figures._write import FORMATS, WrittenFigures, write_figures
+from counterground.paper.figures._write import FIGURES, WrittenFigures, chosen_names, write_figures
 
-__all__ = ["FIGURES", "FORMATS", "WrittenFigures", "chosen_names", "write_figures"]
+__all__ = ["FIGURES", "WrittenFigures", "chosen_names", "write_figures"]

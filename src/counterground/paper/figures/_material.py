@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.errors import CounterGroundError, UsageError, error_message
-from counterground.files import read_parquet
+from counterground.errors import CounterGroundError
+from counterground.files import read_json, read_parquet
+from counterground.metrics import SETTING
+from counterground.paper.figures._style import shorten
+from counterground.published import SettingName
 from counterground.reporting.words import DROP_WORDS, Words
 
 if TYPE_CHECKING:
@@ -21,14 +22,20 @@ if TYPE_CHECKING:
     from counterground.photos import Benchmark
     from counterground.results import Run
 
+_TABLES = {"coloredcoco": "results", "multicoloredmnist": "table8", "theory": "grid"}
+_DIFFERING = (*SETTING, "source")
+_LONGEST = 40
+PHOTOS = ("benchmark_version", "label_space", "comparable")
+"""Models that agree in these columns may be drawn in one figure."""
+
 
 @dataclass(frozen=True)
 class StudyResults:
-    """The tables of one study folder: ``name`` as on the command line, ``frames`` by stem (fractions)."""
+    """The table of a study that figures are drawn from; ``name`` as on the command line; fractions."""
 
     name: str
     folder: Path
-    frames: dict[str, pl.DataFrame]
+    table: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -50,14 +57,6 @@ class Material:
     photos: Benchmark | None = None
     class_name: str | None = None
     words: Words = DROP_WORDS
-
-    def place(self, run: Run) -> str:
-        """Return the name of a run's benchmark, with its version if another one has the same name."""
-        about = run.info.benchmark
-        versions = {
-            other.info.benchmark.version for other in self.runs if other.info.benchmark.name == about.name
-        }
-        return f"{about.name} (version {about.version[:8]})" if len(versions) > 1 else about.name
 
     def of_study(self, name: str) -> list[StudyResults]:
         """Return the studies with this name."""
@@ -95,52 +94,43 @@ def distinct_notes(frame: pl.DataFrame) -> tuple[str, ...]:
     return tuple(frame["note"].drop_nulls().unique(maintain_order=True).to_list())
 
 
-_TABLES: dict[str, dict[str, tuple[str, ...]]] = {
-    "coloredcoco": {"results": ("model", "strength", "objective", "id", "ood", "id_low", "ood_high")},
-    "multicoloredmnist": {"table8": ("k", "p_inv", "p_spu", "method", "rand_mean", "rev_std")},
-    "theory": {"grid": ("mu_spu", "p_spu", "prompt", "error_misleads", "exact_error_misleads")},
-}
-
-
 def read_study(folder: Path | str) -> StudyResults:
-    """Read the tables that figures are drawn from.
+    """Read the table that figures are drawn from.
 
     Raises:
-        UsageError: something that is no path.
         CounterGroundError: the folder holds no study, or an unfinished or damaged one.
     """
-    if not isinstance(folder, str | os.PathLike):
-        raise UsageError(f"A study is given as its folder, not as {type(folder).__name__}.")
     folder = Path(folder)
-    record = folder / "run.json"
-    if not record.is_file():
-        raise CounterGroundError(
-            f"{folder} holds no finished study (run.json is missing): run `paper study` with this "
-            "folder as --out, again where it was stopped."
-        )
     try:
-        content = json.loads(record.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        name = read_json(folder / "run.json")["study"]
+        return StudyResults(name, folder, read_parquet(folder / f"{_TABLES[name]}.parquet"))
+    except (OSError, ValueError, LookupError, TypeError, pl.exceptions.PolarsError) as error:
         raise CounterGroundError(
-            f"The study in {folder} is damaged ({error_message(error)}): run it again into another folder."
-        ) from error
-    name = content.get("study") if isinstance(content, dict) else None
-    if name not in _TABLES:
-        raise CounterGroundError(
-            f"{folder} holds no study that figures are drawn from ({', '.join(_TABLES)}). A run is named "
+            f"{folder} holds no finished study: run `paper study` with this folder as --out. A run is named "
             "without --study."
-        )
-    frames = {stem: _read(folder / f"{stem}.parquet", columns) for stem, columns in _TABLES[name].items()}
-    return StudyResults(name, folder, frames)
+        ) from error
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
-    try:
-        frame = read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise CounterGroundError(f"{path} is missing or damaged: run the study again.") from error
-    lacking = [column for column in columns if column not in frame.columns]
-    if lacking or frame.is_empty():
-        what = f"has no column {lacking[0]!r}" if lacking else "is empty"
-        raise CounterGroundError(f"{path} {what}: run the study again with this version.")
-    return frame
+def paper_points(setting: SettingName) -> pl.DataFrame:
+    """Return the paper's `counterground.comparison.model_points` (fractions), with ``shown``."""
+    from counterground.comparison import model_points
+
+    return _shown(model_points((), published=True, setting=setting))
+
+
+def own_points(material: Material, setting: SettingName = "one-prompt") -> pl.DataFrame:
+    """Return the runs' models that have a drop, with intervals and ``shown``, a name that no other has."""
+    from counterground.comparison import model_points
+
+    contrast = material.words.contrast
+    return _shown(model_points(material.runs, published=False, setting=setting, contrast=contrast))
+
+
+def _shown(points: pl.DataFrame) -> pl.DataFrame:
+    """Add ``shown``: the label and, if several models share it, the settings in which they differ."""
+    shown = []
+    for row in points.iter_rows(named=True):
+        alike = points.filter(label=row["label"])
+        differ = [str(row[name]) for name in _DIFFERING if alike[name].n_unique() > 1]
+        shown.append(shorten(f"{row['label']} ({', '.join(differ)})" if differ else row["label"], _LONGEST))
+    return points.with_columns(shown=pl.Series(shown, dtype=pl.String))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,28 +15,6 @@ from counterground.text import latex
 _MEASURES = ("common", "counter", "drop")
 _BELOW = ("note", "remark")  # texts that LaTeX has below the table
 _MODEL = ("backbone", "pretrain_dataset", *_MEASURES)
-_HEADS = {
-    "class_id": "id",
-    "object_label": "object label",
-    "common_background": "common",
-    "counter_background": "counter",
-    "pretrain_dataset": "pre-training data",
-    "high_quality": "filtered",
-    "checkpoint_printed": "checkpoint",
-    "in_distribution": "in distr.",
-    "out_of_distribution": "out of distr.",
-    "open_clip_model_name": "OpenCLIP model (ours)",
-    "open_clip_pretrained": "tag (ours)",
-    "certainty": "tag is (ours)",
-    "n_classes": "$k$",
-    "n_samples": "photos",
-    "p_inv": r"$p_\mathrm{inv}$",
-    "p_spu": r"$p_\mathrm{spu}$",
-} | {
-    f"{test}_{how}": f"{test.capitalize()} {word}"
-    for test in ("rand", "rev", "rest")
-    for how, word in (("mean", "mean"), ("std", "s.d."))
-}
 
 
 @dataclass(frozen=True)
@@ -92,69 +69,28 @@ def write_paper_tables(folder: Path) -> list[Path]:
 
 def table_latex(table: PaperTable) -> str:
     """Write one table in booktabs; letters lead from rows to the notes and remarks below it."""
-    if table.number in (15, 16):
-        return _wide(table)
     below = table.frame.select(name for name in _BELOW if name in table.frame.columns)
     frame = table.frame.drop(below.columns)
-    letters = _letters(pl.concat(below.get_columns()))
-    rows = [
-        [
-            _cell(name, value) + ("".join(letters.get(text, "") for text in texts) if place == 0 else "")
-            for place, (name, value) in enumerate(row.items())
-        ]
-        for row, texts in zip(frame.to_dicts(), below.rows(), strict=True)
-    ]
-    heads = [_HEADS.get(name) or latex(name.replace("_", " ")) for name in frame.columns]
-    alignment = "".join("r" if kind.is_numeric() else "l" for kind in frame.dtypes)
-    return _tabular(table, alignment, [" & ".join(heads) + r" \\"], rows, letters)
-
-
-def _wide(table: PaperTable) -> str:
-    """Tables 15 and 16: a row for each class, three columns for each model."""
-    models = table.frame["model"].unique(maintain_order=True).to_list()
-    letters = _letters(table.frame["note"])
+    distinct = pl.concat(below.get_columns()).drop_nulls().unique(maintain_order=True)
+    letters = {note: rf"\textsuperscript{{{chr(ord('a') + place)}}}" for place, note in enumerate(distinct)}
     rows = []
-    for (identity, label), part in table.frame.group_by("class_id", "object_label", maintain_order=True):
-        row = [str(identity), latex(str(label))]
-        for cells in part.to_dicts():
-            row += [_cell(name, cells[name]) for name in _MEASURES]
-            row[-1] += letters.get(cells["note"], "")
-        rows.append(row)
-    spans = " & ".join(rf"\multicolumn{{3}}{{c}}{{{latex(model)}}}" for model in models)
-    rules = "".join(rf"\cmidrule(lr){{{3 + 3 * k}-{5 + 3 * k}}}" for k in range(len(models)))
-    heads = " & ".join(["id", "object label", *_MEASURES * len(models)]) + r" \\"
-    return _tabular(table, "rl" + "rrr" * len(models), [rf" & & {spans} \\", rules, heads], rows, letters)
-
-
-def _tabular(
-    table: PaperTable,
-    alignment: str,
-    heads: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    letters: dict[str, str],
-) -> str:
+    for cells, texts in zip(frame.to_dicts(), below.rows(), strict=True):
+        first, *others = (_cell(name, value) for name, value in cells.items())
+        rows.append([first + "".join(letters.get(text, "") for text in texts), *others])
+    alignment = "".join("r" if kind.is_numeric() else "l" for kind in frame.dtypes)
     lines = [
         f"% Needs \\usepackage{{booktabs}}. Table {table.number} of arXiv 2403.11497: {table.title}.",
         rf"\begin{{tabular}}{{@{{}}{alignment}@{{}}}}",
         r"\toprule",
-        *heads,
+        " & ".join(latex(name.replace("_", " ")) for name in frame.columns) + r" \\",
         r"\midrule",
         *(" & ".join(row) + r" \\" for row in rows),
         r"\bottomrule",
         r"\end{tabular}",
     ]
     for note, letter in letters.items():
-        lines += ["", rf"{{\footnotesize {letter} {latex(_without_number(note))}\par}}"]
+        lines += ["", rf"{{\footnotesize {letter} {latex(note)}\par}}"]
     return "\n".join(lines) + "\n"
-
-
-def _letters(notes: pl.Series) -> dict[str, str]:
-    distinct = notes.drop_nulls().unique(maintain_order=True).to_list()
-    return {note: rf"\textsuperscript{{{chr(ord('a') + place)}}}" for place, note in enumerate(distinct)}
-
-
-def _without_number(note: str) -> str:
-    return note.split("] ", 1)[-1] if note.startswith("[") else note
 
 
 def _cell(name: str, value: Any) -> str:

@@ -1,14 +1,13 @@
-"""How figures look in print: widths, font sizes, inks, and one set of Matplotlib parameters."""
+"""How figures look in print: sizes, inks, colours and shapes of families, Matplotlib's parameters."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
+import math
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from counterground.errors import missing_extra
-from counterground.reporting.style import FAMILY_COLOURS, GROUNDS
+from counterground.errors import needs_extra
+from counterground.reporting.style import FAMILY_COLOURS
 from counterground.text import one_line
 
 if TYPE_CHECKING:
@@ -20,21 +19,17 @@ COLUMN, PAGE = 3.3, 6.9
 TEXT, SMALL, TINY = 7.0, 6.0, 5.0
 """Points, at print size."""
 INK, QUIET, GRID = "#1F2328", "#5B6470", "#E3E7EB"
-TITLE = {COLUMN: 42, PAGE: 90}
-"""Characters of a title that fit into a panel of this width."""
+MARKERS = {"clip": "o", "imagenet": "^", "lvlm": "s", "other": "D"}
+"""Matplotlib's markers: nothing depends on colour alone."""
+LARGEST_AREA = 340.0
+_SMALLEST_AREA, _UNKNOWN_AREA = 40.0, 110.0
+_PARAMETERS = (5e6, 2.5e9)
+# Within the sizes that CLIPs are trained on, so that 0.4, 2 and 5 billion can be distinguished.
+# The palest alone have too little contrast: every shade is drawn with an edge in the full colour or ink.
+_DATA_SIZES = (1e8, 5e9)
+_PALEST = 0.35
 
-FALLBACKS = (
-    *(f"Noto Sans CJK {language}" for language in ("SC", "TC", "HK", "JP", "KR")),
-    *(f"Noto Sans {language}" for language in ("SC", "TC", "HK", "JP", "KR")),
-    *("Source Han Sans SC", "Source Han Sans", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
-    *("IPAexGothic", "IPAGothic", "NanumGothic", "Droid Sans Fallback"),
-    *("Microsoft YaHei", "SimHei", "Yu Gothic", "Meiryo", "Malgun Gothic"),
-    *("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS"),
-    *("Noto Sans", "Noto Emoji", "Symbola", "Segoe UI Emoji", "Segoe UI Symbol", "Unifont"),
-)
-"""Fonts for the characters that DejaVu Sans lacks, in this order, if they are installed."""
-
-_PARAMETERS: dict[str, Any] = {
+_RC: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": TEXT,
@@ -64,17 +59,19 @@ _PARAMETERS: dict[str, Any] = {
     "legend.fontsize": SMALL,
     "legend.frameon": False,
     "legend.handletextpad": 0.4,
-    "legend.columnspacing": 1.2,
+    "legend.columnspacing": 0.8,
     "legend.borderaxespad": 0.2,
     "lines.linewidth": 1.0,
+    "lines.markersize": 3.5,
     "hatch.linewidth": 0.5,
     "text.color": INK,
     "text.parse_math": False,  # a dollar in a name is a dollar
     "figure.dpi": 200,
     "figure.constrained_layout.h_pad": 0.02,
     "figure.constrained_layout.w_pad": 0.02,
-    # Text stays text in every format: `pdf_font_type` in PDF, <text> in SVG.
+    # Text stays text in every format.
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
 }
 
 
@@ -84,60 +81,10 @@ def print_style() -> AbstractContextManager[None]:
     Raises:
         UsageError: Matplotlib is not installed.
     """
-    try:
+    with needs_extra("paper"):
         from matplotlib import style
-    except ModuleNotFoundError as error:
-        raise missing_extra(error, "paper") from error
-    # DejaVu comes with Matplotlib, so only characters that it lacks depend on the machine's fonts.
-    family = {"font.family": ["sans-serif", *_installed(FALLBACKS)]}
-    context: AbstractContextManager[None] = style.context(["default", _PARAMETERS | family])
+    context: AbstractContextManager[None] = style.context(["default", _RC])
     return context
-
-
-def _installed(families: Iterable[str]) -> list[str]:
-    """Return those of the font families that are installed."""
-    from matplotlib import font_manager
-
-    manager = font_manager.fontManager
-    listed = {font.fname for font in manager.ttflist}
-    # On macOS, Matplotlib would otherwise also ask a program that takes seconds.
-    folders = [*font_manager.X11FontDirectories, *font_manager.OSXFontDirectories]
-    known = folders if sys.platform == "darwin" else None
-    for file in font_manager.findSystemFonts(known):  # Matplotlib's own list may be years old
-        if file not in listed:
-            with suppress(Exception):  # it is damaged, or of a kind that Matplotlib cannot draw
-                manager.addfont(file)
-    names = {font.name for font in manager.ttflist}
-    return [family for family in families if family in names]
-
-
-def characters_without_font(figure: Figure, families: Sequence[str] = ()) -> str:
-    """Return the characters of a figure that no font of these families, or of ``print_style``, has.
-
-    Call it inside ``print_style``.
-    """
-    from matplotlib import rcParams
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-    from matplotlib.text import Text
-
-    texts: Any = figure.findobj(Text)
-    wanted = {character for text in texts if text.get_visible() for character in text.get_text()} - {"\n"}
-    if not any(ord(character) > 127 for character in wanted):
-        return ""
-    fonts = [
-        get_font(findfont(FontProperties(family=[family]))) for family in families or rcParams["font.family"]
-    ]
-    known = {chr(code) for font in fonts for code in font.get_charmap()}
-    return "".join(sorted(wanted - known))
-
-
-def pdf_font_type(figure: Figure) -> int:
-    """Return how a PDF holds the figure's fonts: 42 or, with characters that DejaVu lacks, 3.
-
-    The outlines of many fonts that have those, such as Noto Sans CJK, are not allowed in Type 42, and some
-    programs show nothing in their place. Call it inside ``print_style``.
-    """
-    return 3 if characters_without_font(figure, ["sans-serif"]) else 42
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -145,6 +92,19 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def panel_grid(
+    panels: int, columns: int, height: float, label: str, *, sharex: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of a page's width with panels of ``height`` inches that share their y-axis."""
+    lines = -(-panels // columns)
+    figure = new_figure(PAGE, height * lines + 0.3)
+    grid = figure.subplots(lines, columns, squeeze=False, sharex=sharex, sharey=True).ravel()
+    for axes in grid[panels:]:
+        axes.set_visible(False)
+    figure.supylabel(label, fontsize=TEXT)
+    return figure, list(grid[:panels])
 
 
 def family_colour(family: str) -> str:
@@ -155,25 +115,40 @@ def family_colour(family: str) -> str:
 def tint(colour: str, strength: float) -> str:
     """Mix ``#RRGGBB`` with white: 1 leaves it, 0 gives white."""
     channels = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
-    ground = [int(GROUNDS["light"][k : k + 2], 16) for k in (1, 3, 5)]
-    mixed = (round(g + strength * (c - g)) for c, g in zip(channels, ground, strict=True))
-    return "#" + "".join(f"{channel:02X}" for channel in mixed)
+    return "#" + "".join(f"{round(255 + strength * (channel - 255)):02X}" for channel in channels)
+
+
+def shade(family: str, data_size: int | None) -> str:
+    """Mix a family's colour with white: paler for less training data, on a logarithmic scale.
+
+    Args:
+        family: name of the family.
+        data_size: training pairs or images; None, if it is not known, gives the full colour.
+
+    Returns:
+        ``#RRGGBB``: the full colour from 5 billion pairs, 35 % of it up to 100 million.
+    """
+    strength = 1.0 if data_size is None else _PALEST + (1 - _PALEST) * _between(data_size, _DATA_SIZES)
+    return tint(family_colour(family), strength)
+
+
+def marker_area(parameters: int | None) -> float:
+    """Return a model's marker area (points squared) by its parameters, on a logarithmic scale."""
+    if parameters is None:
+        return _UNKNOWN_AREA
+    return _SMALLEST_AREA + (LARGEST_AREA - _SMALLEST_AREA) * _between(parameters, _PARAMETERS)
+
+
+def _between(value: float, ends: tuple[float, float]) -> float:
+    """Return where a value lies between two ends, 0 to 1, on a logarithmic scale."""
+    low, high = map(math.log, ends)
+    return min(max((math.log(max(value, 1)) - low) / (high - low), 0.0), 1.0)
 
 
 def group_colours(family: str = "clip") -> dict[str, str]:
     """Return the family's colour for common, its tint for counter: distinguishable without colour too."""
     colour = family_colour(family)
     return {"common": colour, "counter": tint(colour, 0.4)}
-
-
-def in_percent(fraction: float | None) -> float | None:
-    """Return a fraction in percent or points; None stays None."""
-    return None if fraction is None else 100 * fraction
-
-
-def rule(axes: Axes, *, axis: str = "y") -> None:
-    """Draw a light grid across one axis, or across ``both``."""
-    axes.grid(axis=axis, color=GRID, linewidth=0.5)  # type: ignore[arg-type]
 
 
 def shorten(text: str, longest: int) -> str:
@@ -183,16 +158,3 @@ def shorten(text: str, longest: int) -> str:
         return line
     tail = (longest - 1) // 2
     return f"{line[: longest - 1 - tail]}…{line[-tail:]}"
-
-
-def wrap(text: str, width: int, most: int = 3) -> str:
-    """Break a text between words into lines of ``width`` characters; too long a text loses whole words.
-
-    Args:
-        text: one line or several, which count as one.
-        width: characters per line.
-        most: maximum number of lines; what follows becomes ``…``.
-    """
-    from textwrap import wrap as broken
-
-    return "\n".join(broken(one_line(text), width, max_lines=most, placeholder=" …", break_on_hyphens=False))

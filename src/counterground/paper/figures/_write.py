@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import io
-import re
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from counterground.benchmarks import open_benchmark
-from counterground.comparison import run_names, runs_left_out
-from counterground.errors import CounterGroundError, UsageError
+from counterground.comparison import run_names
+from counterground.errors import CounterGroundError, UsageError, did_you_mean
 from counterground.files import check_writable, write_bytes, write_text
 from counterground.metrics import DROP, Contrast
-from counterground.paper.figures._catalogue import FIGURES, OF_MODELS, TABLES, chosen_names
+from counterground.paper.figures._backbones import draw_bar_figure
+from counterground.paper.figures._classes import draw_class_drops, draw_group_sizes
 from counterground.paper.figures._material import Absent, Drawing, Material, Outcome, read_study
+from counterground.paper.figures._mitigation import draw_mitigation
 from counterground.paper.figures._paper_tables import paper_tables, write_paper_tables
-from counterground.paper.figures._style import characters_without_font, pdf_font_type, print_style
+from counterground.paper.figures._photos import draw_panel
+from counterground.paper.figures._scatter import draw_scatter
+from counterground.paper.figures._studies import draw_coloredcoco, draw_digits, draw_the_theorem
+from counterground.paper.figures._style import COLUMN, PAGE, print_style
 from counterground.photos import Benchmark
 from counterground.reporting.words import Words
-from counterground.results import AnyRuns, Run, one_contrast, open_runs, regroup
-from counterground.text import and_more, counted, markdown
+from counterground.results import AnyRuns, Run, one_contrast, open_runs
+from counterground.text import markdown
 
-CAPTIONS = "captions.md"
+CAPTIONS, TABLES = "captions.md", "tables"
 Format = Literal["pdf", "svg", "png"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-
 _DPI = 300
-_SHOWN = 20  # characters that a note shows
-_LISTED = 6  # files that a note names
-_FIGURE = re.compile(
-    rf"(figure-\w+|mitigation|multicoloredmnist|theory)(-own)?(-\d+)?\.({'|'.join(FORMATS)})"
-)
-_FALLBACKS = re.compile(rb"(font(?:-family)?: [^;\"<>]*sans-serif)(?:, '[^']*')+")
-_NO_TABLES = "Tables: add --published for the paper's; `counterground scores RUN --format latex` has a run's."
 _METADATA: dict[Format, dict[str, Any]] = {
     "pdf": {"Creator": "CounterGround", "Producer": None, "CreationDate": None},
     "svg": {"Creator": "CounterGround", "Date": None},
@@ -43,17 +39,60 @@ _METADATA: dict[Format, dict[str, Any]] = {
 }
 
 
+class FigureKind(NamedTuple):
+    """The function that draws a figure, and what to add if there is nothing to draw."""
+
+    draw: Callable[[Material], list[Outcome]]
+    need: str = "add --published, or name a RUN."
+
+
+_EXAMPLES = FigureKind(lambda _material: [], "example images of the paper, which are not in this package.")
+_STUDY = "add --published, or --study DIR of `counterground paper study`."
+FIGURES: dict[str, FigureKind] = {
+    "1": FigureKind(draw_panel),
+    "2a": FigureKind(partial(draw_scatter, name="2a", setting="one-prompt", width=COLUMN)),
+    "2b": FigureKind(partial(draw_scatter, name="2b", setting="1-vs-20", width=COLUMN)),
+    "3": FigureKind(draw_group_sizes),
+    "4": FigureKind(partial(draw_class_drops, figure="4")),
+    **{name: FigureKind(partial(draw_bar_figure, name=name)) for name in "56789"},
+    "10": FigureKind(draw_coloredcoco, _STUDY),
+    "11": _EXAMPLES,
+    "12": _EXAMPLES,
+    "13": FigureKind(partial(draw_scatter, name="13", setting="one-prompt", width=PAGE)),
+    "14": FigureKind(partial(draw_scatter, name="14", setting="1-vs-20", width=PAGE)),
+    "15": FigureKind(partial(draw_class_drops, figure="15", models=8)),
+    "mitigation": FigureKind(draw_mitigation, "name the folder of a `counterground mitigate`."),
+    "multicoloredmnist": FigureKind(draw_digits, _STUDY),
+    "theory": FigureKind(draw_the_theorem, "add --study DIR of `counterground paper study theory`."),
+}
+"""Every figure of the paper by its number, figures of two of its other results, and one of our own."""
+
+
 @dataclass(frozen=True)
 class WrittenFigures:
-    """What was written: the folder, its files, and a line for each figure that could not be drawn.
-
-    ``notes`` are sentences about those that were.
-    """
+    """What was written: the folder, its files, and a line for each figure that could not be drawn."""
 
     folder: Path
     files: tuple[Path, ...]
     absent: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+
+
+def chosen_names(only: Sequence[str]) -> list[str]:
+    """Return the requested names in the paper's order, all if there are none; ``2`` means 2a and 2b.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    known = [*FIGURES, TABLES]
+    wanted: set[str] = set()
+    for name in only:
+        plain = name.lower().removeprefix("figure").strip(" -_")
+        parts = [each for each in known if each == plain or each.rstrip("ab") == plain]
+        if not parts:
+            hint = did_you_mean(plain, known)
+            raise UsageError(f"There is no figure {name!r}; choose from {', '.join(known)}.{hint}")
+        wanted |= set(parts)
+    return [name for name in known if name in wanted or not only]
 
 
 def write_figures(
@@ -89,12 +128,14 @@ def write_figures(
             contrast of the first run's design that all runs have. The paper's own figures show the drop.
 
     Raises:
-        UsageError: a run given twice, something else in the place of a run, study or benchmark, an unknown
-            figure, format, class or contrast, a contrast without runs, or no Matplotlib (extra ``paper``).
+        UsageError: a run given twice, something else in the place of a run or benchmark, an unknown figure,
+            format, class or contrast, or no Matplotlib (extra ``paper``).
         CounterGroundError: a run or study is damaged, the folder cannot be written, or nothing can be drawn.
     """
     names = chosen_names([only] if isinstance(only, str) else only)
-    kinds = check_formats([formats] if isinstance(formats, str) else formats)
+    wanted = [formats] if isinstance(formats, str) else formats
+    if unknown := [kind for kind in wanted if kind not in FORMATS]:
+        raise UsageError(f"There is no format {unknown[0]!r} for figures; choose from {', '.join(FORMATS)}.")
     made = list(studies) if isinstance(studies, Iterable) and not isinstance(studies, str) else [studies]
     folder = Path(out)
     opened = open_runs(runs)
@@ -107,15 +148,11 @@ def write_figures(
         Words(_contrast(opened, contrast)),
     )
     check_writable(folder)
-    return _write(material, folder, names, kinds)
+    return _write(material, folder, names, [kind for kind in FORMATS if kind in wanted])
 
 
 def _contrast(runs: Sequence[Run], contrast: str | Contrast | None) -> Contrast:
     if contrast is not None:
-        if not runs:
-            raise UsageError(
-                "A contrast is computed from photos, which the paper's numbers do not have: name a RUN."
-            )
         return one_contrast(runs, contrast)
     own = runs[0].design.contrasts if runs else ()
     return next((each for each in own if all(each in run.design.contrasts for run in runs)), DROP)
@@ -125,69 +162,24 @@ def _write(material: Material, folder: Path, names: Sequence[str], kinds: Sequen
     drawn: list[Drawing] = []
     files: list[Path] = []
     lacking: dict[str, list[str]] = {}
-    boxes: set[str] = set()
-    if chosen := [name for name in names if name != TABLES]:
-        with print_style(), warnings.catch_warnings():
-            # One note covers all figures.
-            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
-            for outcome in draw_figures(material, chosen):
-                if isinstance(outcome, Absent):
-                    lacking.setdefault(outcome.need, []).append(outcome.figure)
-                else:
-                    files += save(outcome, folder, kinds)
-                    drawn.append(outcome)
-                    boxes.update(characters_without_font(outcome.figure))
-    absent = [f"Figure{'s' * (len(them) > 1)} {', '.join(them)}: {need}" for need, them in lacking.items()]
-    tables = material.published and TABLES in names
-    if tables:
+    with print_style():
+        for outcome in draw_figures(material, [name for name in names if name != TABLES]):
+            if isinstance(outcome, Absent):
+                lacking.setdefault(outcome.need, []).append(outcome.figure)
+            else:
+                files += save(outcome, folder, kinds)
+                drawn.append(outcome)
+    if TABLES in names and material.published:
         files += write_paper_tables(folder / TABLES)
     elif TABLES in names:
-        absent.append(_NO_TABLES)
+        lacking["add --published for the paper's tables."] = [TABLES]
+    absent = [f"Figure{'s' * (len(them) > 1)} {', '.join(them)}: {need}" for need, them in lacking.items()]
     if not files:
-        raise CounterGroundError(f"Nothing could be drawn. {' '.join(absent)}".strip())
-    notes = _note_boxes(boxes) if set(kinds) != {"svg"} else ()  # an SVG is drawn with its viewer's fonts
-    notes += (*_note_left_out(material, chosen), *_note_earlier(folder, files))
-    write_text(folder / CAPTIONS, _captions(drawn, absent, notes, kinds, material.runs, tables=tables))
-    return WrittenFigures(folder, (*files, folder / CAPTIONS), tuple(absent), notes)
-
-
-def _note_boxes(boxes: Iterable[str]) -> tuple[str, ...]:
-    """Note the characters that are drawn as boxes."""
-    lacking = "".join(sorted(boxes))
-    if not lacking:
-        return ()
-    shown = f"{lacking[:_SHOWN]}{' …' if len(lacking) > _SHOWN else ''}"
-    note = (
-        f"Names have {counted(len(lacking), 'character')} that no available font has, drawn as boxes: "
-        f"{shown} Install Noto Sans CJK (Debian: fonts-noto-cjk) for Chinese, Japanese and Korean, Noto "
-        "Emoji for emoji, and draw again; or choose --format svg, which its viewer draws with its own fonts."
-    )
-    return (note,)
-
-
-def _note_left_out(material: Material, names: Sequence[str]) -> tuple[str, ...]:
-    """Name the runs whose models are left out of figures that show those of others."""
-    runs, contrast = material.runs, material.words.contrast
-    if not set(names) & set(OF_MODELS):
-        return ()
-    lacking = [
-        name
-        for run, name in zip(runs, run_names(runs), strict=True)
-        if not any(map(material.words.knows, regroup(run.with_contrast(contrast).scores)))
-    ]
-    return tuple(runs_left_out(lacking, len(runs), contrast))
-
-
-def _note_earlier(folder: Path, files: Sequence[Path]) -> tuple[str, ...]:
-    """Name the figures in the folder that an earlier call drew, and that the captions no longer describe."""
-    names = {path.name for path in files}
-    earlier = sorted(
-        path.name for path in folder.iterdir() if _FIGURE.fullmatch(path.name) and path.name not in names
-    )
-    if not earlier:
-        return ()
-    what = f"{counted(len(earlier), 'figure')} of earlier calls ({and_more(earlier, _LISTED)})"
-    return (f"{CAPTIONS} describes this call only; {folder.resolve().name} also holds {what}.",)
+        raise CounterGroundError(f"Nothing could be drawn. {' '.join(absent)}")
+    captions = folder / CAPTIONS
+    tables = TABLES in names and material.published
+    write_text(captions, _captions(drawn, absent, material.runs, tables=tables))
+    return WrittenFigures(folder, (*files, captions), tuple(absent))
 
 
 def draw_figures(material: Material, names: Sequence[str]) -> Iterator[Outcome]:
@@ -197,60 +189,31 @@ def draw_figures(material: Material, names: Sequence[str]) -> Iterator[Outcome]:
         yield from outcomes or [Absent(name, FIGURES[name].need)]
 
 
-def _captions(
-    drawn: Sequence[Drawing],
-    absent: Sequence[str],
-    notes: Sequence[str],
-    formats: Sequence[Format],
-    runs: Sequence[Run],
-    *,
-    tables: bool,
-) -> str:
-    lines = ["# Figures", "", f"Each as {', '.join(formats)}.", ""]
+def _captions(drawn: Sequence[Drawing], absent: Sequence[str], runs: Sequence[Run], *, tables: bool) -> str:
+    lines = ["# Figures", ""]
     for drawing in drawn:
         lines += [f"- **{drawing.stem}**: {markdown(drawing.caption)}"]
         lines += [f"  - Note: {markdown(note)}" for note in drawing.notes]
-    lines += [f"- Note: {markdown(note)}" for note in notes]
-    if absent:
-        lines += ["", "Not drawn:", "", *(f"- {markdown(line)}" for line in absent)]
-    if runs:
-        lines += ["", "# Runs", ""]
+    lines += ["", *(f"- Not drawn. {markdown(line)}" for line in absent)]
     for run, name in zip(runs, run_names(runs), strict=True):
         about = run.info.benchmark
-        lines += [f"- **{markdown(name)}**: {markdown(about.name)}, {about.n_photos:,} photos."]
-        lines += [f"  - Note: {markdown(note)}" for note in about.notes]
-        lines += [f"  - Warning: {markdown(warning)}" for warning in run.info.all_warnings]
+        lines += [f"- Run **{markdown(name)}**: {markdown(about.name)}, {about.n_photos:,} photos."]
+        lines += [f"  - Note: {markdown(note)}" for note in (*about.notes, *run.info.all_warnings)]
     if tables:
         lines += ["", "# Tables", "", "As printed, in `tables/` as csv, parquet and tex.", ""]
         lines += [f"- **table-{table.number:02d}**: {markdown(table.title)}" for table in paper_tables()]
     return "\n".join(lines) + "\n"
 
 
-def check_formats(formats: Sequence[str]) -> list[Format]:
-    """Return the formats, each once.
-
-    Raises:
-        UsageError: one is unknown.
-    """
-    for wanted in formats:
-        if wanted not in FORMATS:
-            raise UsageError(f"There is no format {wanted!r} for figures; choose from {', '.join(FORMATS)}.")
-    return [kind for kind in FORMATS if kind in formats]
-
-
 def save(drawing: Drawing, folder: Path, formats: Sequence[Format]) -> list[Path]:
-    """Write ``<stem>.<format>`` into ``folder``; call it inside ``print_style``."""
-    return [write_one(drawing, folder / f"{drawing.stem}.{kind}", kind) for kind in formats]
-
-
-def write_one(drawing: Drawing, path: Path, kind: Format) -> Path:
-    """Write one file, without dates and with ids that depend on the drawing alone."""
+    """Write ``<stem>.<format>`` into ``folder``, without dates; call it inside ``print_style``."""
     from matplotlib import rc_context
 
-    buffer = io.BytesIO()
-    fonts = pdf_font_type(drawing.figure)
-    with rc_context({"svg.hashsalt": drawing.stem, "svg.id": drawing.stem, "pdf.fonttype": fonts}):
-        drawing.figure.savefig(buffer, format=kind, dpi=_DPI, metadata=_METADATA[kind])
-    # An SVG is drawn with its viewer's fonts, so the fonts installed here are removed from it.
-    write_bytes(path, _FALLBACKS.sub(rb"\1", buffer.getvalue()) if kind == "svg" else buffer.getvalue())
-    return path
+    written = []
+    for kind in formats:
+        buffer = io.BytesIO()
+        with rc_context({"svg.hashsalt": drawing.stem, "svg.id": drawing.stem}):  # ids of the drawing alone
+            drawing.figure.savefig(buffer, format=kind, dpi=_DPI, metadata=_METADATA[kind])
+        written.append(folder / f"{drawing.stem}.{kind}")
+        write_bytes(written[-1], buffer.getvalue())
+    return written

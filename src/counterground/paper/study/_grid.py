@@ -12,17 +12,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import polars as pl
-
-from counterground.errors import CounterGroundError, UsageError
-from counterground.files import check_writable, warn_damaged, write_text
+from counterground.files import check_writable, read_rebuildable, write_text
 from counterground.paper.training import DivergedError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.sharedctypes import Synchronized
-
-_NAMED = 3  # trainings that a sentence names
 
 Cell = TypeVar("Cell")
 Train = Callable[[Cell, Path], Mapping[str, Any]]
@@ -36,8 +31,8 @@ def run_grid(
     jobs: int,
     gpus: Sequence[str] = (),
     show_progress: bool = False,
-) -> dict[Cell, str]:
-    """Train the cells whose file of figures is missing or damaged, and write the file of each.
+) -> dict[Cell, dict[str, Any]]:
+    """Train the cells whose file of figures is missing or damaged, and return the figures of all.
 
     A training that diverges leaves no file, and the others go on.
 
@@ -53,66 +48,31 @@ def run_grid(
         show_progress: whether to show a bar on standard error.
 
     Returns:
-        For each cell that diverged, the name of its file and the reason.
+        The figures of each cell, and why it diverged as ``failed``: then there are no others.
 
     Raises:
-        UsageError: ``jobs`` is below 1.
         CounterGroundError: the folder cannot be written, a training failed otherwise, or all diverged.
     """
-    if jobs < 1:
-        raise UsageError(f"There are {jobs} jobs: at least 1 is needed.")
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
     for folder in {file.parent for file in files.values()}:
         check_writable(folder)
-    missing = {cell: file for cell, file in files.items() if not _is_whole(file)}
+    known = {cell: read_rebuildable(file, json.loads) for cell, file in files.items()}
+    missing = {cell: files[cell] for cell, figures in known.items() if figures is None}
+    failed: dict[Cell, str] = {}
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not show_progress) as bar:
         task = bar.add_task("Trainings", total=len(files), completed=len(files) - len(missing))
-        failed: dict[Cell, str] = {}
         for cell, reason in _train_all(missing, train, jobs, gpus):
             if reason:
                 failed[cell] = f"{files[cell].stem}: {reason}"
+            else:
+                known[cell] = json.loads(files[cell].read_bytes())
             bar.advance(task)
     if failed and len(failed) == len(files):
         raise DivergedError(f"All trainings diverged, first {next(iter(failed.values()))}")
-    return failed
-
-
-def describe_failed(trainings: pl.DataFrame) -> str:
-    """Return a sentence that names the diverged trainings (column ``failed``); empty if there are none."""
-    failed = trainings["failed"].drop_nulls().unique(maintain_order=True).to_list()
-    if not failed:
-        return ""
-    are = "training diverged and is" if len(failed) == 1 else "trainings diverged and are"
-    more = f" And {len(failed) - _NAMED} more." if len(failed) > _NAMED else ""
-    return f"{len(failed)} {are} missing from the results: {' '.join(failed[:_NAMED])}{more}"
-
-
-def read_figures(file: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Return the figures of a cell.
-
-    Raises:
-        CounterGroundError: the file is damaged, or lacks one of the names.
-    """
-    try:
-        found = json.loads(file.read_bytes())
-        return dict(found) | {name: float(found[name]) for name in names}
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CounterGroundError(f"{file} is damaged: delete it and run the study again.") from error
-
-
-def _is_whole(file: Path) -> bool:
-    """Whether a cell has figures; damaged ones are warned about."""
-    if not file.is_file():
-        return False
-    try:
-        json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        warn_damaged(file)
-        return False
-    return True
+    return {cell: {"failed": failed.get(cell), **(known[cell] or {})} for cell in files}
 
 
 def visible_gpus() -> list[str]:

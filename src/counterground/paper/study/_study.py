@@ -7,18 +7,21 @@ import json
 import os
 import platform
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import polars as pl
+from scipy.stats import t as student
 
 from counterground._version import __version__
-from counterground.errors import CounterGroundError, UsageError, needs_extra
+from counterground.errors import CounterGroundError, needs_extra
 from counterground.files import (
     check_only,
     check_writable,
@@ -35,28 +38,33 @@ if TYPE_CHECKING:
 _KINDS = ("svg", "png", "pdf")
 
 
+class OverSeeds(NamedTuple):
+    """A mean, its 95 % t interval, and the two-sided p-value against a mean of 0; None: not known."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+
+
 def text_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Return a table of texts: a caption, column heads, and rows that begin with their head."""
     return Table([Column(head) for head in heads], [list(map(Cell, row)) for row in rows], caption)
 
 
-def check_setting(name: str, values: Iterable[Any], fits: Callable[[Any], bool], what: str) -> None:
-    """Check that a setting of a study has values, all of which fit.
+def interval(values: Any) -> OverSeeds:
+    """Return the mean of one value per seed, with interval and p-value.
 
-    Raises:
-        UsageError: it has no value, or one that does not fit.
+    One value has neither interval nor p-value, no value not even a mean; equal values have no p-value.
     """
-    chosen = list(values)
-    if not chosen:
-        raise UsageError(f"A study needs a value of {name}.")
-    for value in chosen:
-        if not fits(value):
-            raise UsageError(f"{name} must be {what}, not {value!r}.")
-
-
-def _plain(number: Any) -> Any:
-    """Return a number of NumPy, which settings may hold, as one that JSON has."""
-    return number.item()
+    degrees = len(values) - 1
+    mean = float(np.mean(values)) if len(values) else None
+    if mean is None or not degrees:
+        return OverSeeds(mean, None, None, None)
+    error = float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    reach = float(student.ppf(0.975, degrees)) * error
+    p = 2 * float(student.sf(abs(mean) / error, degrees)) if error > 0 else None
+    return OverSeeds(mean, mean - reach, mean + reach, p)
 
 
 @dataclass(frozen=True)
@@ -93,41 +101,34 @@ def check_out(out: Path, name: str) -> None:
     with needs_extra("paper"):
         import_module("matplotlib")
     record = out / "run.json"
-    if record.exists() and _name_in(record) != name:
+    if record.exists():
+        with suppress(OSError, ValueError, TypeError, LookupError):
+            if read_json(record)["study"] == name:
+                return check_writable(out)
         raise CounterGroundError(f"{out} holds other files, not the study {name}: choose another --out.")
-    if not record.exists():
-        check_only(out, _written_in(out), "a study")
-    check_writable(out)
-
-
-def _written_in(out: Path) -> list[str]:
-    """Return what a stopped study may have left: tables, figures, the page, and folders of trainings."""
+    # What a stopped study may have left.
     kinds = (*(f".{kind}" for kind in _KINDS), ".parquet", ".html")
-    files = [path.name for path in out.glob("*") if path.is_file() and path.suffix in kinds]
-    return [*files, "cells", "small", "trainings"]
+    written = [path.name for path in out.glob("*") if path.suffix in kinds]
+    check_only(out, [*written, "cells", "small", "trainings"], "a study")
+    check_writable(out)
+    return None
 
 
-def _name_in(record: Path) -> str | None:
-    try:
-        content = read_json(record)
-    except (OSError, ValueError):
-        return None
-    return content.get("study") if isinstance(content, dict) else None
-
-
-def write_study(study: Study, out: Path, *, seconds: float, failed: str = "") -> Path:
+def write_study(study: Study, out: Path, trainings: pl.DataFrame | None = None, *, seconds: float) -> Path:
     """Write the study into the folder ``out``, ``run.json`` last; return the path of its page.
 
     Args:
         study: the outcome.
         out: the folder.
+        trainings: a row per training; ``failed`` says why it diverged.
         seconds: how long the study took.
-        failed: a sentence about diverged trainings, which becomes part of the answer; empty if none did.
 
     Raises:
-        CounterGroundError: see `check_out`; or everything was written, but trainings diverged.
+        CounterGroundError: the folder cannot be written; or everything was written, but trainings diverged.
     """
-    check_out(out, study.name)
+    reasons = None if trainings is None else trainings["failed"].drop_nulls().unique(maintain_order=True)
+    diverged: list[str] = [] if reasons is None else reasons.to_list()
+    failed = f"{len(diverged)} diverged, missing from the results: {diverged[0]}" if diverged else ""
     study = replace(study, answer=f"{study.answer} {failed}".strip())
     for stem, frame in study.results.items():
         write_parquet(out / f"{stem}.parquet", frame)
@@ -145,7 +146,7 @@ def write_study(study: Study, out: Path, *, seconds: float, failed: str = "") ->
         "libraries": {name: version(name) for name in ("matplotlib", "numpy", "polars", "scipy", "torch")},
         "seconds": round(seconds, 1),
     }
-    write_text(out / "run.json", json.dumps(record, indent=2, ensure_ascii=False, default=_plain))
+    write_text(out / "run.json", json.dumps(record, indent=2, ensure_ascii=False))
     if failed:
         raise CounterGroundError(f"{failed} The others are in {page}.")
     return page

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from counterground.errors import UsageError
 from counterground.paper.study import theory
 
 PLAIN = theory.Definition(mu_spu=1.5, p_spu=0.9)
@@ -157,32 +156,3 @@ def test_the_exact_formula_holds_with_more_dimensions_than_pairs(kind):
         found.append((correct[test.a == test.y].mean(), correct[test.a != test.y].mean()))
     # The mean of twelve trainings: of one alone, on 300 pairs, the s.d. is 2.6 points.
     assert np.mean(found, axis=0) == pytest.approx(theory.exact_accuracy(wide, kind), abs=0.03)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"p_spu": 1.2}, "probability"), ({"s_xi": -1}, "negative"), ({"d_text": 1}, "two")],
-)
-def test_what_is_no_definition_is_refused(change, message):
-    with pytest.raises(ValueError, match=message):
-        dataclasses.replace(PLAIN, **change)
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"seeds": 0}, "needs 1 seed and 2 pairs"),
-        ({"p_spu": (1.5,)}, "p_spu must be a probability, not 1.5"),
-        ({"p_spu": (float("nan"),)}, "p_spu must be a probability"),
-        ({"p_spu": ()}, "needs a value of p_spu"),
-        ({"mu_spu": (float("inf"),)}, "mu_spu must be from 0 to"),
-        ({"mu_spu": (1e308,)}, "mu_spu must be from 0 to"),
-        ({"rho": 0.0}, "rho must be above 0, not 0.0"),
-        ({"rho": float("nan")}, "rho must be above 0"),
-        ({"wide": ((10, 1),)}, "wide must be two numbers from 2"),
-        ({"wide": ((10,),)}, "wide must be two numbers from 2"),
-    ],
-)
-def test_settings_that_cannot_be_simulated(change, says):
-    with pytest.raises(UsageError, match=says):
-        theory.TheorySettings(**change)

@@ -1,7 +1,6 @@
 """ColoredCOCO and ColoredStamps (paper section 6): fine-tuning on colours that predict the class."""
 
 from counterground.paper.study.coco._coco import COCO_CLASSES, load_coco_objects
-from counterground.paper.study.coco._estimate import estimate
 from counterground.paper.study.coco._finetune import OBJECTIVES, Machine, Recipe, before, finetune, photos_of
 from counterground.paper.study.coco._losses import clip_loss, siglip_loss
 from counterground.paper.study.coco._objects import (
@@ -29,7 +28,6 @@ from counterground.paper.study.coco._trials import (
     CocoSettings,
     Source,
     file_of,
-    forget_sources,
     run_trials,
     trials,
 )
@@ -55,10 +53,8 @@ __all__ = [
     "clip_loss",
     "compare_objectives",
     "draw_sweep",
-    "estimate",
     "file_of",
     "finetune",
-    "forget_sources",
     "load_coco_objects",
     "load_stamps_objects",
     "load_start",

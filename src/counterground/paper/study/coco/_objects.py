@@ -55,7 +55,6 @@ class Objects:
         individuals: part -> the photo or animal that each object is from.
         biased: ``[9]`` index in ``COLORS`` of each class's biased colour.
         source: where they come from, in a few words.
-        notes: sentences for readers, on what was left out and what there is too little of.
     """
 
     names: tuple[str, ...]
@@ -64,7 +63,6 @@ class Objects:
     individuals: Mapping[Part, Sequence[str]] = field(repr=False)
     biased: tuple[int, ...]
     source: str
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

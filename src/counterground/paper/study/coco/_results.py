@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 
 from counterground.metrics import holm
-from counterground.paper.study._seeds import interval
+from counterground.paper.study._study import interval
 from counterground.paper.study.coco._objects import Strength
-from counterground.paper.study.coco._trials import MEAN_CAPTION, ZERO_SHOT
+from counterground.paper.study.coco._trials import MEAN_CAPTION, RECIPE, ZERO_SHOT
+from counterground.results import percent
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -28,15 +28,13 @@ NAMES = {
     "siglip": "SigLIP loss, obj",
     "supervised": "supervised",
 }
-_COLOURS = {
-    "obj": "#0072b2",
-    "objbkg": "#56b4e9",
-    MEAN_CAPTION: "#cc79a7",
-    "siglip": "#009e73",
-    "supervised": "#d55e00",
+_LOOKS: dict[str, dict[str, Any]] = {
+    "obj": {"color": "#0072b2", "marker": "o"},
+    "objbkg": {"color": "#56b4e9", "marker": "s"},
+    MEAN_CAPTION: {"color": "#cc79a7", "marker": "v"},
+    "siglip": {"color": "#009e73", "marker": "^"},
+    "supervised": {"color": "#d55e00", "marker": "D"},
 }
-_SHAPES = {"obj": "o", "objbkg": "s", MEAN_CAPTION: "v", "siglip": "^", "supervised": "D"}
-RECIPE = ["learning_rate", "weight_decay", "warmup_steps"]
 
 
 def choose(trainings: pl.DataFrame) -> pl.DataFrame:
@@ -116,111 +114,52 @@ def _differences(means: pl.DataFrame, against: str, scope: dict[str, Any]) -> li
     return rows
 
 
-def answer(results: pl.DataFrame, comparisons: pl.DataFrame) -> str:
-    """Return the result for the first model, in a sentence or two."""
-    model = results["model"][0]
-    trained = results.filter(pl.col("objective") != ZERO_SHOT, model=model)
-    swept = trained.filter(pl.col("strength").is_not_null())
+def answer(results: pl.DataFrame) -> str:
+    """Return the result at the paper's strength, over all models and objectives, in a sentence."""
+    swept = results.filter(pl.col("strength").is_not_null(), pl.col("objective") != ZERO_SHOT)
     at = main_strength(swept["strength"].unique().to_list())
     rows = swept.filter(strength=at)
-    leans = rows["drop_low"].null_count() == 0 and rows["drop_low"].to_numpy().min() > 0
-    lean = ", all objectives rely on it" if leans else ""
-    whose = f"{model}: where" if results["model"].n_unique() > 1 else "Where"
-    text = (
-        f"{whose} the colour predicts the class of {100 * at:g} % of the training photos{lean}: "
-        f"accuracy is {_range(rows['id'])} % on test photos coloured as in training (in distribution), "
-        f"{_range(rows['ood'])} % on the colour of another class (out of distribution); "
+    return (
+        f"Where the colour predicts the class of {100 * at:g} % of the training photos, accuracy is "
+        f"{_range(rows['id'])} % on test photos coloured as in training (in distribution) and "
+        f"{_range(rows['ood'])} % on the colour of another class (out of distribution)."
     )
-    if rows["seeds"].to_numpy().max() < 2:
-        text += "one seed is not enough to compare the objectives."
-    else:
-        text += _verdict(comparisons.filter(model=model, strength=at, measure="ood"))
-    control = trained.filter(pl.col("strength").is_null())
-    if len(control):
-        text += f" Where colours are uninformative the drop is {_range(control['drop'])} points."
-    return text
 
 
 def _range(values: pl.Series) -> str:
-    if values.null_count() == len(values):
-        return "–"
-    low, high = (round(100 * float(value)) for value in (values.min(), values.max()))  # type: ignore[arg-type]
-    return f"{low}" if low == high else f"{low} to {high}"
-
-
-def _verdict(rows: pl.DataFrame) -> str:
-    if not len(rows):
-        return f"no objective was compared with another: that takes {NAMES['obj']} and one more."
-    rows = rows.filter(pl.col("low").is_not_null())
-    if not len(rows):
-        return f"after leaving out diverged trainings, no objective shares two seeds with {NAMES['obj']}."
-    significant = rows.filter(pl.col("p_holm") < 0.05)
-    shown = significant if len(significant) else rows
-    parts = [
-        f"{NAMES[row['objective']]} {100 * row['difference']:+.1f} points "
-        f"[{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
-        for row in shown.to_dicts()
-    ]
-    counts = sorted(set(shown["seeds"].to_list()))
-    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    found = (
-        "significantly different" if len(significant) else "no caption and no objective differs significantly"
-    )
-    against = f"from {NAMES['obj']} out of distribution, over {seeds} seeds"
-    return f"{found} {against}: {'; '.join(parts)}."
+    ends = [values.min(), values.max()]
+    return " to ".join(percent(end) for end in ends)  # type: ignore[arg-type]
 
 
 def draw_sweep(results: pl.DataFrame, model: str) -> Figure:
     """Draw accuracy in (solid) and out of distribution (dashed) by strength, with the control at the left."""
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     rows = results.filter(pl.col("objective") != ZERO_SHOT, model=model)
-    strengths = sorted(rows["strength"].drop_nulls().unique())
-    control = strengths[0] - 0.1
-    present = [name for name in _COLOURS if name in rows["objective"].unique()]
-    for place, objective in enumerate(present):
-        shift = 0.006 * (place - (len(present) - 1) / 2)
+    control = min(rows["strength"].drop_nulls()) - 0.1
+    rows = rows.with_columns(pl.col("strength").fill_null(control)).sort("strength")
+    for place, (objective, look) in enumerate(_LOOKS.items()):
         mine = rows.filter(objective=objective)
-        _draw_objective(axes, mine, objective, shift, control)
-    axes.axhline(100 / 9, color="#9aa3ad", linewidth=1, linestyle=":")
-    axes.annotate(
-        "chance", (max(strengths), 100 / 9), xytext=(4, 3), textcoords="offset points", color="#5b6470"
-    )
-    ticks = ([control] if rows["strength"].is_null().any() else []) + strengths
-    axes.set_xticks(ticks, ["unin-\nformative" if tick == control else f"{100 * tick:g}" for tick in ticks])
+        for measure, style, label in (("id", "-", NAMES[objective]), ("ood", "--", None)):
+            mean, low, high = (100 * mine[f"{measure}{end}"].to_numpy() for end in ("", "_low", "_high"))
+            axes.errorbar(
+                100 * mine["strength"].to_numpy() + 0.6 * (place - 2),
+                mean,
+                np.abs([low - mean, high - mean]),
+                linestyle=style,
+                capsize=2,
+                label=label if len(mine) else None,
+                **look,
+            )
+    axes.axhline(100 / 9, color="#9aa3ad", linewidth=1, linestyle=":", label="chance")
+    ticks = rows["strength"].unique().sort()
+    axes.set_xticks(100 * ticks, ["unin-\nformative" if t == control else f"{100 * t:g}" for t in ticks])
     axes.set_ylim(0, 102)
     axes.set_xlabel("training photos on their class's colour (%)")
-    axes.set_ylabel("accuracy (%)")
+    axes.set_ylabel("accuracy (%); dashed: out of distribution")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e3e7eb", linewidth=0.8)
-    marks = [
-        Line2D([], [], color=_COLOURS[name], marker=_SHAPES[name], label=NAMES[name]) for name in present
-    ]
-    marks += [
-        Line2D([], [], color="#5b6470", linestyle="-", label="in distribution"),
-        Line2D([], [], color="#5b6470", linestyle="--", label="out of distribution"),
-    ]
-    figure.legend(handles=marks, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
-
-
-def _draw_objective(axes: Axes, rows: pl.DataFrame, objective: str, shift: float, control: float) -> None:
-    look: dict[str, Any] = {"color": _COLOURS[objective], "marker": _SHAPES[objective], "markersize": 5}
-    for measure, style in (("id", "-"), ("ood", "--")):
-        swept = rows.filter(pl.col("strength").is_not_null()).sort("strength")
-        x = swept["strength"].to_numpy() + shift
-        for at, part, line in (
-            (x, swept, style),
-            (np.array([control + shift]), rows.filter(pl.col("strength").is_null()), "none"),
-        ):
-            if not len(part):
-                continue
-            mean = 100 * part[measure].to_numpy()
-            ends = [
-                100 * part[f"{measure}_{end}"].fill_null(part[measure]).to_numpy() for end in ("low", "high")
-            ]
-            reach = np.abs(np.array(ends) - mean)
-            axes.errorbar(at, mean, reach, linestyle=line, capsize=2, elinewidth=1, **look)

@@ -58,8 +58,8 @@ def load_stamps_objects(seed: int, *, packages: Path | None = None) -> Objects:
         {part: np.array(rows) for part, rows in classes.items()},
         individuals,
         tuple(int(color) for color in draw.permutation(CLASSES)),
-        "ColoredStamps: cut-outs of Debian's tuxpaint-stamps-default",
-        ("Validation shows the individuals of the test in other photos.",),
+        "ColoredStamps: cut-outs of Debian's tuxpaint-stamps-default; validation shows other photos of the "
+        "test's individuals",
     )
 
 

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from counterground.errors import UsageError
 from counterground.http import obeys_offline
 from counterground.models import check_specs
-from counterground.paper.study._grid import describe_failed, one_thread
-from counterground.paper.study._study import Study, check_out, check_setting, text_table, write_study
+from counterground.paper.study._grid import one_thread
+from counterground.paper.study._study import Study, check_out, text_table, write_study
 from counterground.paper.study.coco._coco import check_coco
 from counterground.paper.study.coco._finetune import Machine
-from counterground.paper.study.coco._objects import BIASED, Objects, paint, paint_elsewhere
+from counterground.paper.study.coco._objects import Objects, paint, paint_elsewhere
 from counterground.paper.study.coco._results import (
     NAMES,
-    RECIPE,
     answer,
     choose,
     compare_objectives,
@@ -29,18 +27,15 @@ from counterground.paper.study.coco._results import (
 )
 from counterground.paper.study.coco._start import SMALL
 from counterground.paper.study.coco._trials import (
+    RECIPE,
     CocoSettings,
     Source,
     default_jobs,
-    estimate_sentence,
-    file_of,
-    forget_sources,
     run_trials,
     trials,
 )
 from counterground.published import load_table
 from counterground.results import Table, p_value
-from counterground.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,9 +71,8 @@ def study_coloredcoco(
     precision: str | None = None,
     jobs: int | None = None,
     offline: bool = False,
-    only_estimate: bool = False,
     show_progress: bool = False,
-) -> Path | None:
+) -> Path:
     """Fine-tune models on coloured objects and put the results beside Table 7; return the page's path.
 
     Each training leaves a file in ``out/trainings``, and a checkpoint while it runs; a killed study resumes
@@ -96,49 +90,39 @@ def study_coloredcoco(
         precision: ``fp32``, ``bf16`` or ``fp16``; by default ``bf16`` on a GPU.
         jobs: trainings at once; by default one per core, or one per GPU.
         offline: never use the network, nor let other threads use it meanwhile.
-        only_estimate: print time and memory, train nothing, return None.
-        show_progress: whether to show bars and the estimate on standard error.
+        show_progress: whether to show a bar on standard error.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        UsageError: unknown model or device, no COCO there, the small CLIP with COCO, or ``jobs`` below 1.
+        UsageError: unknown model or device, or no COCO there.
         CounterGroundError: data or weights are damaged or missing, or the folder holds another study; or
             everything was written, but trainings diverged and are missing from it.
     """
     started = time.monotonic()
     out = Path(out)
     photos = None if coco is None else Path(coco)
-    if jobs is not None:
-        check_setting("jobs", [jobs], lambda number: number >= 1, "at least 1")
     check_out(out, "coloredcoco")
     names = (models,) if isinstance(models, str) else tuple(dict.fromkeys(models))
     names = names or (TABLE_7_MODELS if coco else (SMALL,))
-    if coco and SMALL in names:
-        raise UsageError(
-            "The small CLIP does not know COCO's classes: name a model, such as open_clip:RN50/openai."
-        )
     check_specs([name for name in names if name != SMALL])
     if photos:
         check_coco(photos)
     machine = _machine(device, precision)
     with one_thread(needed=machine.device == "cpu"):
-        workers = default_jobs(machine.device) if jobs is None else jobs
         source = Source(photos, size, None if packages is None else Path(packages), out / "small", offline)
-        forget_sources()
-        wanted = trials(settings, names)
-        folder = out / "trainings"
-        if only_estimate or show_progress:
-            left = [one for one in wanted if not file_of(one, source, machine, folder).is_file()]
-            _say(estimate_sentence(source, left, machine, workers))
-        if only_estimate:
-            return None
-        trainings = run_trials(wanted, source, machine, folder, jobs=workers, show_progress=show_progress)
+        trainings = run_trials(
+            trials(settings, names),
+            source,
+            machine,
+            out / "trainings",
+            jobs=jobs or default_jobs(machine.device),
+            show_progress=show_progress,
+        )
         study = _study(trainings, source, settings, names)
     extra = {"source": study.facts["source"], "size": size, "models": names, **asdict(machine)}
     extra["identities"] = [source.identity(name) for name in names]
-    failed = describe_failed(trainings)
     study = replace(study, settings=asdict(settings) | extra)
-    return write_study(study, out, seconds=time.monotonic() - started, failed=failed)
+    return write_study(study, out, trainings, seconds=time.monotonic() - started)
 
 
 def _machine(device: str, precision: str | None) -> Machine:
@@ -150,12 +134,6 @@ def _machine(device: str, precision: str | None) -> Machine:
     )
 
 
-def _say(line: str) -> None:
-    from rich.console import Console
-
-    Console(stderr=True).print(line, highlight=False, markup=False)
-
-
 def _study(trainings: pl.DataFrame, source: Source, settings: CocoSettings, models: Sequence[str]) -> Study:
     chosen, objects = choose(trainings), source.objects(0)
     results, comparisons = summarise(chosen), compare_objectives(chosen)
@@ -164,16 +142,14 @@ def _study(trainings: pl.DataFrame, source: Source, settings: CocoSettings, mode
     return Study(
         "coloredcoco",
         "Do captions or objectives keep a model from relying on colour?",
-        answer(results, comparisons),
+        answer(results),
         {
             "source": objects.source,
-            "notes": objects.notes,
             "sweeps": [(f"sweep{place or ''}", model) for place, model in enumerate(models)],
             "results": _result_table(results),
             "comparisons": _comparison_table(comparisons),
             "published": _published_table(results if source.coco else results.clear()),
-            "ours": _ours(source, settings),
-            "grid": len(list(settings.recipes())),
+            "grid": len(settings.recipes()),
         },
         {"trainings": trainings, "results": results, "comparisons": comparisons},
         figures,
@@ -181,26 +157,16 @@ def _study(trainings: pl.DataFrame, source: Source, settings: CocoSettings, mode
 
 
 def _result_table(results: pl.DataFrame) -> Table:
-    several = results["model"].n_unique() > 1
-    grid = results.select(RECIPE).drop_nulls().unique().height > 1
     rows = []
     for row in results.sort("model", "strength", nulls_last=True, maintain_order=True).to_dicts():
         strength = "uninformative" if row["strength"] is None else f"{100 * row['strength']:g} %"
-        head = f"{row['model']}, " if several else ""
         cells = [_with_interval(row, name) for name in ("id", "ood", "drop", "follows")]
-        rows.append([f"{head}{strength}, {NAMES[row['objective']]}", *cells, *_setting(row, shown=grid)])
-    heads = ("colour, objective", "in distribution", "out of distribution", "drop", "follows the colour")
+        setting = " ".join("" if row[name] is None else f"{row[name]:g}" for name in RECIPE)
+        rows.append([f"{row['model']}, {strength}, {NAMES[row['objective']]}", *cells, setting])
+    heads = ("in distribution", "out of distribution", "drop", "follows the colour", "rate, decay, warm-up")
     return text_table(
-        "Percent, mean and 95 % interval over seeds",
-        (*heads, "rate, decay, warm-up") if grid else heads,
-        rows,
+        "Percent, mean and 95 % interval over seeds", ("model, colour, objective", *heads), rows
     )
-
-
-def _setting(row: dict[str, Any], *, shown: bool) -> list[str]:
-    if not shown:
-        return []
-    return [" ".join("" if row[name] is None else f"{row[name]:g}" for name in RECIPE)]
 
 
 def _with_interval(row: dict[str, Any], name: str) -> str:
@@ -246,19 +212,6 @@ def _published_table(results: pl.DataFrame) -> Table:
     return text_table("Table 7, percent", ("model", *heads), rows)
 
 
-def _ours(source: Source, settings: CocoSettings) -> str:
-    """Say how the values beside Table 7 were made; empty without COCO, where there are none."""
-    if source.coco is None:
-        return ""
-    grid = len(list(settings.recipes()))
-    best = f"the best of {grid} settings" if grid > 1 else "one setting"
-    return (
-        f"Ours: photos of {source.size} x {source.size} pixels, {counted(settings.epochs, 'epoch')} in "
-        f"batches of {settings.batch_size}, {best}, {counted(settings.seeds, 'seed')}. The paper chose among "
-        f"{len(list(TABLE_7.recipes()))} settings and does not state the epochs or the batch size."
-    )
-
-
 def _backbone(model: str) -> str:
     name, _, tag = model.removeprefix("open_clip:").partition("/")
     return _PUBLISHED.get((name.removesuffix("-quickgelu"), tag), "")
@@ -283,5 +236,4 @@ def draw_examples(objects: Objects) -> Figure:
                 place.set_title(name, fontsize=9)
             if label == 0:
                 place.set_ylabel(title.replace(" ", "\n", 1), fontsize=9)
-    assert len(BIASED) == len(objects.names)
     return figure

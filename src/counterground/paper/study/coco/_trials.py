@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from counterground.paper.study._grid import read_figures, run_grid, visible_gpus
-from counterground.paper.study._study import check_setting
+from counterground.paper.study._grid import run_grid, visible_gpus
 from counterground.paper.study.coco._coco import load_coco_objects
-from counterground.paper.study.coco._estimate import estimate
 from counterground.paper.study.coco._finetune import (
     OBJECTIVES,
     Machine,
@@ -35,6 +32,7 @@ from counterground.paper.study.coco._start import SMALL, Start, load_start, smal
 
 ZERO_SHOT = "zero shot"
 MEAN_CAPTION = "objbkg, mean caption"  # trained as objbkg, answers with its own captions
+RECIPE = ("learning_rate", "weight_decay", "warmup_steps")
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,6 @@ class CocoSettings:
         warmups: the grid, in steps.
         epochs: passes over the training photos.
         batch_size: photos per step.
-
-    Raises:
-        UsageError: a value that no training can have.
     """
 
     strengths: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -66,31 +61,15 @@ class CocoSettings:
     epochs: int = 16
     batch_size: int = 64
 
-    def __post_init__(self) -> None:
-        check_setting("strengths", self.strengths, lambda share: 0 <= share <= 1, "a fraction")
-        check_setting(
-            "objectives", self.objectives, OBJECTIVES.__contains__, f"one of {', '.join(OBJECTIVES)}"
-        )
-        check_setting("learning_rates", self.learning_rates, lambda rate: 0 < rate < math.inf, "above 0")
-        for name in ("weight_decays", "warmups"):
-            check_setting(name, getattr(self, name), lambda number: 0 <= number < math.inf, "from 0")
-        for name, least in (("seeds", 1), ("epochs", 1), ("batch_size", 2)):
-            value = getattr(self, name)
-            check_setting(
-                name, [value], range(least, sys.maxsize).__contains__, f"a whole number from {least}"
-            )
-
     @property
     def all_strengths(self) -> tuple[Strength, ...]:
         """The strengths, and None for the control."""
         return (*self.strengths, None) if self.control else self.strengths
 
-    def recipes(self) -> Iterator[Recipe]:
+    def recipes(self) -> list[Recipe]:
         """Return the grid."""
-        for rate in self.learning_rates:
-            for decay in self.weight_decays:
-                for warmup in self.warmups:
-                    yield Recipe(rate, decay, warmup, self.epochs, self.batch_size)
+        grid = product(self.learning_rates, self.weight_decays, self.warmups)
+        return [Recipe(*setting, self.epochs, self.batch_size) for setting in grid]
 
 
 @dataclass(frozen=True)
@@ -162,12 +141,6 @@ def _photos(source: Source, model: str, strength: Strength, seed: int) -> dict[s
     return photos_of(source.start(model, seed), source.objects(seed), strength, seed)
 
 
-def forget_sources() -> None:
-    """Read everything again when it is next asked for: files may have changed since the last study."""
-    for kept in (_objects, _objects_digest, _fingerprint, _start, _photos):
-        kept.cache_clear()
-
-
 @dataclass(frozen=True)
 class Trial:
     """One training; without an objective and a recipe, the model before it, zero-shot."""
@@ -185,10 +158,8 @@ class Trial:
 
     def row(self) -> dict[str, Any]:
         """Return what identifies a trial, as a row of ``trainings.parquet``."""
-        recipe = asdict(self.recipe) if self.recipe else dict.fromkeys(asdict(Recipe(0, 0, 0, 0, 0)))
-        kept = {name: recipe[name] for name in ("learning_rate", "weight_decay", "warmup_steps")}
-        names = {"model": self.model, "strength": self.strength, "objective": self.name}
-        return names | {"seed": self.seed} | kept
+        names = {"model": self.model, "strength": self.strength, "objective": self.name, "seed": self.seed}
+        return names | {name: getattr(self.recipe, name, None) for name in RECIPE}
 
 
 def trials(settings: CocoSettings, models: Sequence[str]) -> list[Trial]:
@@ -204,23 +175,6 @@ def trials(settings: CocoSettings, models: Sequence[str]) -> list[Trial]:
                     for recipe in settings.recipes()
                 ]
     return list(dict.fromkeys(found))  # a trial that is requested twice is run and counted once
-
-
-def estimate_sentence(source: Source, left: Sequence[Trial], machine: Machine, jobs: int) -> str:
-    """Return in words what the trainings in ``left`` will cost, measured on the first one of each model."""
-    lines = []
-    for model in dict.fromkeys(trial.model for trial in left):
-        trained = [trial for trial in left if trial.model == model and trial.recipe]
-        if not trained:
-            continue
-        first = trained[0]
-        assert first.recipe is not None
-        assert first.objective is not None
-        photos = _photos(source, model, first.strength, first.seed)
-        start, objects = source.start(model, first.seed), source.objects(first.seed)
-        cost = estimate(start, objects, photos, first.objective, first.recipe, machine=machine)
-        lines.append(f"{model}: {cost.sentence(len(trained), jobs, machine.device)}")
-    return "\n".join(lines) or "Every training is done."
 
 
 def file_of(trial: Trial, source: Source, machine: Machine, folder: Path) -> Path:
@@ -256,8 +210,8 @@ def run_trials(
     files = {trial: file_of(trial, source, machine, folder) for trial in found}
     gpus = visible_gpus() if machine.device == "cuda" else ()
     train = partial(_train, source, machine, folder)
-    failed = run_grid(files, train, jobs=jobs, gpus=gpus, show_progress=show_progress)
-    rows = [row for trial in found for row in _read(trial, files[trial], failed.get(trial))]
+    figures = run_grid(files, train, jobs=jobs, gpus=gpus, show_progress=show_progress)
+    rows = [row for trial in found for row in _rows(trial, figures[trial])]
     return pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"failed": pl.String})
 
 
@@ -288,17 +242,11 @@ def _train(
     )
 
 
-def _read(trial: Trial, file: Path, failed: str | None) -> list[dict[str, Any]]:
+def _rows(trial: Trial, figures: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Return a trial's row and, for *objbkg*, a second one for the mean caption."""
     kinds = {trial.name: ""} | ({MEAN_CAPTION: "_mean_caption"} if trial.objective == "objbkg" else {})
-    parts = ("validation", "id", "ood", "follows")
-    if failed is not None:
-        none = dict.fromkeys((*parts, "drop", "train_loss"))
-        return [trial.row() | {"objective": name} | none | {"failed": failed} for name in kinds]
-    found = read_figures(file, [part + suffix for suffix in kinds.values() for part in parts])
-    rows = []
     for name, suffix in kinds.items():
-        figures = {part: found[part + suffix] for part in parts}
-        rest = {"drop": figures["id"] - figures["ood"], "train_loss": found.get("train_loss"), "failed": None}
-        rows.append(trial.row() | {"objective": name} | figures | rest)
-    return rows
+        row = {part: figures.get(part + suffix) for part in ("validation", "id", "ood", "follows")}
+        row["drop"] = None if row["id"] is None else row["id"] - row["ood"]
+        rest = {name: figures.get(name) for name in ("train_loss", "failed")}
+        yield trial.row() | {"objective": name} | row | rest

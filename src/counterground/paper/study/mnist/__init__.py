@@ -1,6 +1,5 @@
 """MultiColoredMNIST (paper appendix D): contrastive and supervised training, beside Table 8."""
 
-from counterground.paper.study.mnist._digits import PALETTE, Setting, color_digits
 from counterground.paper.study.mnist._mnist import Digits, load_mnist
 from counterground.paper.study.mnist._study import (
     QUICK,
@@ -11,7 +10,7 @@ from counterground.paper.study.mnist._study import (
     study_multicoloredmnist,
     summarise,
 )
-from counterground.paper.study.mnist._training import Cell, train_cell
+from counterground.paper.study.mnist._training import PALETTE, Cell, Setting, color_digits, train_cell
 
 __all__ = [
     "PALETTE",

