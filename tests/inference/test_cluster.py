@@ -354,7 +354,8 @@ def test_a_killed_worker_and_a_lost_node_change_nothing(
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
     unreadable = pl.read_csv(tmp_path / "there" / "unreadable.csv")
     assert set(unreadable["path"]) == {damaged, missing}
-    twice = len(pids.read_text().split()) - before - 47
+    seen = pids.read_text().split()[before:]
+    twice = len(seen) - 47 - 8 * len(set(seen))  # each process tries a user's model on eight images first
     assert twice <= 4 * 4, "a loss costs the blocks under way"
 
 

@@ -4,7 +4,6 @@ import copy
 import shutil
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import polars as pl
@@ -16,7 +15,7 @@ import counterground as cg
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import cache_dir
 from counterground.inference import Settings, evaluate_models
-from counterground.models import HeadSpec, left_unchanged, load_model, named_models
+from counterground.models import HeadSpec, load_model, named_models
 from counterground.photos import read_benchmark
 from counterground.results import bibliography, open_run, repeat_command, select_models
 
@@ -111,16 +110,16 @@ def test_one_model_needs_no_list_and_is_called_by_its_class(evaluate, tiny_clip)
 def test_an_object_is_answered_from_the_store_until_a_weight_changes(evaluate):
     network = Mean()
     first = evaluate((network, small, NAMES), "a")
-    assert sum(SEEN) == 5 + 48  # one photo is tried before the others: alone, and twice in a pair
+    assert sum(SEEN) == 8 + 5 + 48  # the probe; then one photo before the others: alone, and twice in a pair
     again = evaluate({"under a name": (copy.deepcopy(network), small, NAMES)}, "b")
-    assert sum(SEEN) == 53
+    assert sum(SEEN) == 61 + 8
     assert again.info.models[0].fingerprint == first.info.models[0].fingerprint
     with torch.no_grad():
         network.head.weight[0, 0] += 0.5
     changed = evaluate((network, small, NAMES), "c")
-    assert sum(SEEN) == 106
+    assert sum(SEEN) == 2 * 61 + 8
     assert changed.info.models[0].fingerprint != first.info.models[0].fingerprint
-    with pytest.raises(CounterGroundError, match="holds another run"):
+    with pytest.raises(CounterGroundError, match="holds a run with other weights, code"):
         evaluate((network, small, NAMES), "a")
     assert evaluate((Mean(), small, NAMES), "a").predictions.equals(first.predictions)
 
@@ -245,26 +244,6 @@ def test_a_network_that_cannot_be_restored_in_full_is_no_error(make, evaluate):
     assert run.predictions["confidence"].null_count() == 0
 
 
-def test_a_network_that_two_threads_share_is_restored_when_both_are_done():
-    network = Mean().train()
-    given = (network, small, NAMES)
-    first, second = left_unchanged(given), left_unchanged(given)
-    in_thread(first.__enter__)
-    network.eval()
-    in_thread(second.__enter__)
-    in_thread(first.__exit__, None, None, None)
-    assert not network.training  # the second one is still at work
-    in_thread(second.__exit__, None, None, None)
-    assert network.training
-    assert network.norm.training
-
-
-def in_thread(call, *given):
-    thread = threading.Thread(target=call, args=given)
-    thread.start()
-    thread.join()
-
-
 def checkpoints(network, copied=()):
     """Functions that load three checkpoints into one network, as a training script does."""
 
@@ -308,14 +287,6 @@ def test_a_network_that_a_classifier_shares_gives_a_head_its_own_features(
     assert set(alone.info.models[0].description["head"]["k"]) == {1}
 
 
-@pytest.mark.parametrize("network_first", [True, False])
-def test_a_network_that_a_function_overwrites_is_refused(evaluate, network_first):
-    network = Mean()
-    given = {"mine": (network, small, NAMES), "epoch 1": checkpoints(network)["epoch 1"]}
-    with pytest.raises(CounterGroundError, match="mine: loading another model changed the weights"):
-        evaluate(given if network_first else dict(reversed(given.items())))
-
-
 class Saved(Mean):
     """A network whose state_dict leaves out a frozen part."""
 
@@ -331,12 +302,11 @@ def test_weights_that_a_network_does_not_save_have_not_changed(evaluate):
     assert saved.equals(mean)
 
 
-def test_weights_that_change_unseen_are_found_before_anything_is_stored(evaluate):
+def test_a_function_that_overwrites_the_network_of_another_changes_no_answer(evaluate):
     given = checkpoints(Mean(), copied=(1,))
-    with pytest.raises(CounterGroundError, match=r"epoch 0: its weights changed after.*deepcopy"):
-        evaluate({name: given[name] for name in ("epoch 0", "epoch 1")})
-    alone = evaluate({"epoch 0": given["epoch 0"]}, "alone").predictions
-    assert alone.equals(evaluate({"epoch 0": (Mean(0), small, NAMES)}, "apart").predictions)
+    together = evaluate({name: given[name] for name in ("epoch 0", "epoch 1")}).predictions
+    alone = evaluate({"epoch 0": (Mean(0), small, NAMES)}, "apart").predictions
+    assert together.filter(model="epoch 0").equals(alone)
 
 
 SHIFT = {"by": 0.0}
@@ -364,13 +334,6 @@ def test_functions_that_set_what_a_shared_preprocessing_reads_keep_their_own_ans
         alone = evaluate({name: function}, name).predictions
         assert alone.equals(together.filter(model=name))
     assert together.group_by("model").agg(pl.col("confidence").mean())["confidence"].n_unique() == 3
-
-
-@pytest.mark.parametrize("first", [lambda: shifting(None), lambda: (Mean(), shifted, NAMES)])
-def test_a_variable_that_another_function_changed_for_good_is_refused(evaluate, first, monkeypatch):
-    monkeypatch.setitem(SHIFT, "by", 0.0)
-    with pytest.raises(CounterGroundError, match="plain: loading dark changed a variable that its code"):
-        evaluate({"plain": first(), "dark": shifting(-0.9)})
 
 
 def dark():
@@ -492,7 +455,7 @@ def test_code_without_a_file_and_its_weights_are_known_in_every_process(photos, 
         return len(cell["seen"]), done.info.models[0].fingerprint
 
     first = run("a")
-    assert first[0] == 54
+    assert first[0] == 8 + 54
     command = [
         sys.executable,
         "-c",
@@ -501,10 +464,10 @@ def test_code_without_a_file_and_its_weights_are_known_in_every_process(photos, 
         tmp_path / "a",
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["0", first[1]]  # into the same folder: it is the same run
+    assert done.stdout.split() == ["8", first[1]]  # into the same folder: it is the same run
     edits = [("= 255", "= 127"), ("scale = 1.0", "scale = 2.0"), ("pixels / by", "pixels / -by")]
     changed = [run(f"other {old}".replace("/", ""), old, new) for old, new in edits]
-    assert [count for count, _ in changed] == [54, 54, 54]
+    assert [count for count, _ in changed] == [62, 62, 62]
     assert len({first[1], *(fingerprint for _, fingerprint in changed)}) == 4
 
 

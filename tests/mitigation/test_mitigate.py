@@ -455,21 +455,6 @@ def test_a_model_that_changed_since_replaces_no_mitigation_unless_asked_to(
     cg.mitigate(planted, "epochs:trained", "sage-set", overwrite=True, **asked)
 
 
-def test_a_method_of_ones_own_that_changed_since_replaces_no_mitigation_unless_asked_to(planted, tmp_path):
-    def of(weight):
-        def fit(data):
-            return MitigatedHead(data.head * weight)
-
-        return Mitigation("own", "a test", "a test", fit)
-
-    asked = {"out": tmp_path / "run"}
-    first = cg.mitigate(planted, Planted(), of(0.5), **asked)
-    assert cg.mitigate(planted, Planted(), of(0.5), **asked).record == first.record
-    with pytest.raises(CounterGroundError, match="holds another run"):
-        cg.mitigate(planted, Planted(), of(0.25), **asked)
-    assert read_mitigation(tmp_path / "run") == first.record
-
-
 def test_a_run_that_was_killed_while_it_replaced_another_may_be_repeated(planted, tmp_path):
     out = tmp_path / "run"
     cg.mitigate(planted, Planted(), "sage-set", out=out)

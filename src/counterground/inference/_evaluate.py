@@ -55,11 +55,11 @@ from counterground.models import (
     ImageEncoder,
     Model,
     NamedModel,
+    calls_users_code,
     check_specs,
     freed_memory_kept,
     left_unchanged,
     named_models,
-    parts_of,
 )
 from counterground.photos import Benchmark, photo_geometry, prompt_templates
 from counterground.results import InterventionRecord, ModelRecord, Run, without_mixtures
@@ -202,88 +202,40 @@ def _check_choice_settings(benchmark: Benchmark, settings: Settings) -> None:
 def _evaluate_all(request: Request) -> list[ModelOutcome]:
     waiting = deque(request.models)
     outcomes: list[ModelOutcome] = []
-    reused: set[int] = set()
     with freed_memory_kept():
         while waiting:
-            outcomes += _evaluate_group(request, waiting, reused)
+            outcomes += _evaluate_group(request, waiting)
     return outcomes
 
 
-def _evaluate_group(request: Request, waiting: deque[NamedModel], reused: set[int]) -> list[ModelOutcome]:
+def _evaluate_group(request: Request, waiting: deque[NamedModel]) -> list[ModelOutcome]:
     """Take as many models as fit in memory together; each photo is decoded once for all of them.
 
-    Functions may load several checkpoints into one network, or set a global variable that several models
-    read. Such models are never in one group. ``reused`` holds the parts of networks of which this is known.
+    What a user's function returns runs alone: functions may load several checkpoints into one network, or
+    set a global variable that several models read.
     """
     group: _Group = []
-    as_loaded: list[Any] = []  # what was known of each model's code when it was loaded
-    weights, held = 0, set[int]()
+    weights = 0
     with ExitStack() as borrowed:
         while waiting and weights < _WEIGHTS_TOGETHER:
+            own = calls_users_code(waiting[0])
+            if own and group:
+                break
             given = waiting.popleft()
             borrowed.enter_context(left_unchanged(given.made))
-            before = [_code(each) for _, each in group] if given.runs_code else []
-            model = request.settings.load(given)
-            shared = held & parts_of(model) if given.runs_code else set()
-            changed = [_code(each) != code for (_, each), code in zip(group, before, strict=False)]
-            if shared or any(changed):
-                # It may have overwritten weights or variables of those that wait: they are loaded again now,
-                # it later.
-                reused |= shared
-                waiting.appendleft(given)
-                for place, (each, kept) in enumerate(group):
-                    if changed[place] or _parts(kept) & shared:
-                        code = as_loaded[place] if changed[place] else None
-                        group[place] = each, _again(request, each, code, by=given)
-                break
-            as_loaded.append(_code_of(model))
-            started = _start(request, given, model)
-            parts = _parts(started)
+            started = _start(request, given, request.settings.load(given))
             if isinstance(started, ReadyEncoder):
                 started = started.sharing([each for _, each in group if isinstance(each, ReadyEncoder)])
             group.append((given, started))
-            weights += _weight_bytes(started)
-            held |= parts
-            if parts & reused:  # what comes next may load its weights into the same network
-                break
+            weights += _WEIGHTS_TOGETHER if own else _weight_bytes(started)
         encoders = [(given, each) for given, each in group if isinstance(each, ReadyEncoder)]
         encode_all(request, encoders)
-        fitted = [each.fitted() for _, each in encoders]
-        ready = iter(fitted)
+        ready = iter([each.fitted() for _, each in encoders])
         # Before networks are given back: features that another process removed are encoded again.
         return [
             each if isinstance(each, ModelOutcome) else _encoder_outcome(given, next(ready))
             for given, each in group
         ]
-
-
-def _parts(started: ReadyEncoder | ModelOutcome) -> set[int]:
-    return parts_of(started.model) if isinstance(started, ReadyEncoder) else set()
-
-
-def _code(started: ReadyEncoder | ModelOutcome) -> Any:
-    """Return the current fingerprint of the user's code behind a model that waits; None without such code."""
-    return _code_of(started.model) if isinstance(started, ReadyEncoder) else None
-
-
-def _code_of(model: Model) -> Any:
-    code = model.users_code if isinstance(model, Encoder) else None
-    return code and code().parts
-
-
-def _again(request: Request, given: NamedModel, code: Any, by: NamedModel) -> ReadyEncoder | ModelOutcome:
-    """Load a model again whose weights another may have overwritten, or changed what its ``code`` reads.
-
-    Raises:
-        CounterGroundError: loading it again does not undo the change.
-    """
-    model = request.settings.load(given)
-    if code is not None and _code_of(model) != code:
-        raise CounterGroundError(
-            f"{given.name}: loading {by.name} changed a variable that its code reads, such as a global. "
-            "Evaluate the two in separate runs, or let each function set the variable."
-        )
-    return _start(request, given, model)
 
 
 def encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder]]) -> None:
@@ -296,9 +248,6 @@ def encode_all(request: Request, ready: Sequence[tuple[NamedModel, ReadyEncoder]
 def _encode(request: Request, jobs: Sequence[tuple[NamedModel, Encoder, EncodingJob]]) -> None:
     """Do each job once: encoders that differ only in their heads share it."""
     distinct = {id(job): (given, model, job) for given, model, job in jobs}.values()
-    for _, model, job in distinct:
-        if job.missing:
-            model.check_weights()
     settings, encode = request.settings, None
     if settings.engine == "ray":
         encode = partial(encode_on_ray, [(given, model) for given, model, _ in distinct], settings)

@@ -22,7 +22,7 @@ from counterground.mitigation._record import record_of
 from counterground.mitigation._registry import ALL, find_mitigations
 from counterground.mitigation._split import PARTS
 from counterground.mitigation._trial import Tried, outcome_of, try_method
-from counterground.models import AnyModel, code_version
+from counterground.models import AnyModel
 from counterground.photos import Benchmark
 from counterground.progress import progress_bar
 from counterground.results import MITIGATION_FILE, ExportedHead, MitigationRecord, Run
@@ -97,8 +97,6 @@ def mitigate_model(
     if divided.notes and settings.label_space is None:  # as if all classes had stayed
         settings = replace(settings, label_space=default_label_space(benchmark))
     about = {"methods": [each.name for each in chosen], "seed": seed}
-    own = {each.name: code_version(each) for each in chosen if not _is_packaged(each)}
-    about |= {"code": own} if own else {}
     about |= {} if classes == "all" else {"classes": classes}
     about |= {} if masks is None else {"masks": masks}
     separate = any("masks" in each.needs for each in chosen) and not why_no_parts(divided.benchmark)
@@ -111,11 +109,6 @@ def mitigate_model(
         record = record_of(bench, written, tried, left_out=left_out, notes=notes)
     _write(record, {each.method.name: each.final for each in tried}, out)
     return Mitigated(written, record)
-
-
-def _is_packaged(method: Mitigation) -> bool:
-    """Whether a method is one of this package, whose version a run states."""
-    return str(getattr(method.fit, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
 
 
 def _try_all(

@@ -12,7 +12,6 @@ from counterground.models._base import (
 )
 from counterground.models._family import Family, LoadOptions, ModelInfo, Tower
 from counterground.models._fingerprint import (
-    code_version,
     combine,
     library_versions,
     plain_repr,
@@ -20,13 +19,14 @@ from counterground.models._fingerprint import (
 )
 from counterground.models._named import AnyModel, AnyModels, NamedModel, named_models
 from counterground.models._registry import (
+    calls_users_code,
     check_specs,
     expected_kind,
     list_models,
     load_model,
     references_of,
 )
-from counterground.models.custom import left_unchanged, parts_of, wrap_model
+from counterground.models.custom import left_unchanged, wrap_model
 from counterground.models.execution import (
     Precision,
     Runtime,
@@ -65,9 +65,9 @@ __all__ = [
     "SplitTransform",
     "Tower",
     "autocast",
+    "calls_users_code",
     "check_precision",
     "check_specs",
-    "code_version",
     "combine",
     "expand_specs",
     "expected_kind",
@@ -79,7 +79,6 @@ __all__ = [
     "named_models",
     "out_of_memory",
     "own_arithmetic",
-    "parts_of",
     "plain_repr",
     "references_of",
     "resolve_device",

@@ -10,13 +10,11 @@ from counterground.models.execution import Runtime, RuntimeChoice, SplitTransfor
 from counterground.models.specs import HeadSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     import torch
     from PIL import Image
-
-    from counterground.models._fingerprint import CodeFingerprint
 
 Kind = Literal["dual_encoder", "classifier", "image_encoder", "generative"]
 Protocol = Literal[
@@ -81,15 +79,12 @@ class Encoder(Model):
         head: head to be fitted on these vectors to predict classes; None for the model's own head.
         runs_by: runtime used unless another is chosen.
         split: `preprocess` in two exact halves, of which models share the first; None without a split.
-        users_code: returns the fingerprint of the user's code that prepares and encodes photos, and of the
-            globals that it reads at the time of the call; None without such code.
     """
 
     dim: int
     head: HeadSpec | None = None
     runs_by: RuntimeChoice = "eager"
     split: SplitTransform | None = None
-    users_code: Callable[[], CodeFingerprint] | None = None
 
     @property
     def runtimes(self) -> Sequence[Runtime]:
@@ -102,13 +97,6 @@ class Encoder(Model):
         A model with ``runtimes`` must override this.
         """
         assert runtime is None, f"{self.spec} has no other runtime"
-
-    def check_weights(self) -> None:
-        """Check that the weights are still those of the fingerprint, as far as the model can tell.
-
-        Raises:
-            CounterGroundError: they are not.
-        """
 
     @abstractmethod
     def preprocess(self, image: Image.Image) -> torch.Tensor:

@@ -6,13 +6,11 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
-from counterground.errors import CounterGroundError, UsageError
+from counterground.errors import UsageError
 from counterground.models._base import Model
-from counterground.models._fingerprint import code_version, combine, tensor_digests
 from counterground.models.specs import expand_specs
 
 AnyModel = str | Model | Callable[[], Any] | tuple[Any, ...]
@@ -40,39 +38,16 @@ class NamedModel:
         name: name in tables and charts.
         spec: its specification, ``object:CLASS`` for an object.
         made: the object: what `wrap_model` takes, or a function that returns that.
-        weights: hash of the weights of ``(network, ...)`` when it was given, if other models run code that
-            could change them.
     """
 
     name: str
     spec: str
     made: Any = field(default=None, compare=False)
-    weights: str | None = field(default=None, compare=False)
 
     @property
-    def runs_code(self) -> bool:
-        """Whether loading it calls a function, which could change the network of another model."""
-        return self.made is None or not isinstance(self.made, tuple | Model)
-
-    def check_weights(self) -> None:
-        """Check that the network still has the weights it was given with.
-
-        Raises:
-            CounterGroundError: another model changed them.
-        """
-        if self.weights is not None and self.weights != _weights(self.made[0]):
-            raise CounterGroundError(
-                f"{self.name}: loading another model changed the weights of its network. Give each model a "
-                "network of its own (copy.deepcopy)."
-            )
-
-    @cached_property
     def version(self) -> str:
-        """What distinguishes a run with this model: name and specification, and the content of an object."""
-        named = self.spec if self.name == self.spec else f"{self.name}={self.spec}"
-        if self.made is None:
-            return named
-        return f"{named} {code_version(self.made)}"
+        """What distinguishes a run with this model; what the model holds is known once it is loaded."""
+        return self.spec if self.name == self.spec else f"{self.name}={self.spec}"
 
 
 def named_models(models: AnyModels) -> tuple[NamedModel, ...]:
@@ -100,17 +75,7 @@ def named_models(models: AnyModels) -> tuple[NamedModel, ...]:
             raise UsageError(
                 f"Two models are called {each.name!r} ({other.spec} and {each.spec}): give each its own name."
             )
-    if any(each.runs_code for each in distinct):
-        return tuple(_remembering_weights(each) if len(distinct) > 1 else each for each in distinct)
     return tuple(distinct)
-
-
-def _remembering_weights(given: NamedModel) -> NamedModel:
-    return replace(given, weights=_weights(given.made[0])) if isinstance(given.made, tuple) else given
-
-
-def _weights(network: Any) -> str:
-    return combine(weights=tensor_digests(dict(network.named_parameters())))
 
 
 def _without_name(model: Any) -> list[NamedModel]:

@@ -69,6 +69,13 @@ def find_family(spec: str) -> Family:
     raise UsageError(f"Unknown model {spec!r}.{_suggestion(spec)}")
 
 
+def calls_users_code(model: NamedModel) -> bool:
+    """Whether loading a model calls a function that is not of this package."""
+    if model.made is not None:
+        return not isinstance(model.made, tuple | Model)
+    return find_family(split_head(model.spec)[0]) not in _BUILT_IN
+
+
 def check_specs(specs: Sequence[str]) -> None:
     """Check that every specification names something that exists, before any work is done; sets are allowed.
 

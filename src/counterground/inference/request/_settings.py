@@ -92,10 +92,8 @@ class Settings:
 
         Raises:
             UsageError: see `load_model`; or a generative model with a runtime for encoders.
-            CounterGroundError: see `load_model`; or another model changed the weights of this one.
+            CounterGroundError: see `load_model`.
         """
-        if isinstance(model, NamedModel):
-            model.check_weights()
         loaded = load_model(
             model,
             device=self.device,

@@ -168,5 +168,4 @@ def without_head(model: Model, options: LoadOptions) -> Encoder:
             f"{model.spec}: a copy of its network without the last layer still runs that of the original. "
             "Return (network, preprocess) from a function, with a network that ends in features."
         )
-    tower.users_network, tower.users_code = model.users_network, model.users_code
     return tower

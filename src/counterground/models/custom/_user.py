@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -20,7 +21,6 @@ from counterground.errors import CounterGroundError, UsageError, did_you_mean, e
 from counterground.files import given_path, is_file
 from counterground.models._base import Model
 from counterground.models._family import Family, LoadOptions, Tower
-from counterground.models._fingerprint import imported_modules
 from counterground.models.custom._wrap import ACCEPTED, wrap_model
 
 # Modules imported from the user's folders: a notebook may outlive the code in a file.
@@ -34,10 +34,10 @@ def load_user(spec: str, options: LoadOptions, *, features: bool = False) -> Mod
         UsageError: no such file, module or function, or the function returns something else.
         CounterGroundError: the function itself fails or ends the program.
     """
-    module, function = _find(spec)
+    function = find_function(spec)
     with _importable(_folder(spec)):
         made = _call(spec, function)
-    return wrap_model(spec, made, options, made_by=function, module=module, features=features)
+    return wrap_model(spec, made, options, features=features)
 
 
 def load_object(spec: str, given: Any, options: LoadOptions) -> Model:
@@ -49,7 +49,7 @@ def load_object(spec: str, given: Any, options: LoadOptions) -> Model:
     """
     if isinstance(given, Model | tuple):
         return wrap_model(spec, given, options)
-    return wrap_model(spec, _call(spec, given), options, made_by=given)
+    return wrap_model(spec, _call(spec, given), options)
 
 
 @contextmanager
@@ -57,48 +57,25 @@ def left_unchanged(given: Any) -> Iterator[None]:
     """Undo what running a model does to the network of ``(network, ...)``: mode, device, gradients, layers.
 
     A network that a function returns while it is loaded in the block is restored, too, as it was when the
-    function returned it. A training loop can then continue with it. Threads may share a network: it is
-    restored when the last of them is done.
+    function returned it. A training loop can then continue with it.
     """
-    block = _Block()
-    _open_blocks().append(block)
+    loans: list[_Loan] = []
+    _open_blocks().append(loans)
     try:
         if isinstance(given, tuple):
-            block.borrow(given[0])
+            loans.append(_Loan(given[0]))
         yield
     finally:
-        if block in _open_blocks():  # a generator may be closed by another thread
-            _open_blocks().remove(block)
-        block.give_back()
-
-
-class _Block:
-    """The networks borrowed in one block of `left_unchanged`."""
-
-    def __init__(self) -> None:
-        self._networks: list[Any] = []
-
-    def borrow(self, network: Any) -> None:
-        with _lock:
-            loan = _LOANS.setdefault(id(network), _Loan(network))
-            loan.holders += 1
-        self._networks.append(network)
-
-    def give_back(self) -> None:
-        for network in reversed(self._networks):
-            with _lock:
-                loan = _LOANS[id(network)]
-                loan.holders -= 1
-                if not loan.holders:
-                    del _LOANS[id(network)]
-                    loan.restore()
+        if loans in _open_blocks():  # a generator may be closed by another thread
+            _open_blocks().remove(loans)
+        for loan in reversed(loans):
+            loan.restore()
 
 
 class _Loan:
-    """A network as it was when the first block borrowed it; ``holders`` counts the blocks that have it."""
+    """A network as it was when a block borrowed it."""
 
     def __init__(self, network: Any) -> None:
-        self.holders = 0
         self._network = network
         # A frozen TorchScript module has no mode.
         self._modules = [
@@ -125,26 +102,13 @@ class _Loan:
                 weights.requires_grad_(requires_grad)
 
 
-_LOANS: dict[int, _Loan] = {}
-_lock = threading.Lock()
 _of_thread = threading.local()
 
 
-def _open_blocks() -> list[_Block]:
-    """Return the blocks of `left_unchanged` that this thread is in, the innermost last."""
-    blocks: list[_Block] = _of_thread.__dict__.setdefault("blocks", [])
+def _open_blocks() -> list[list[_Loan]]:
+    """Return what each block of `left_unchanged` that this thread is in has borrowed, the innermost last."""
+    blocks: list[list[_Loan]] = _of_thread.__dict__.setdefault("blocks", [])
     return blocks
-
-
-def parts_of(model: Model) -> set[int]:
-    """Return the identities of the layers and tensors that a model holds; they are valid while it is kept."""
-    import torch
-
-    held = [model, *getattr(model, "__dict__", {}).values()]
-    networks = [each for each in held if isinstance(each, torch.nn.Module)]
-    layers = chain.from_iterable(network.modules() for network in networks)
-    tensors = (tensor for network in networks for _, tensor in _tensors(network))
-    return {id(each) for each in chain(layers, tensors)}
 
 
 def _tensors(network: Any) -> Iterator[tuple[str, Any]]:
@@ -158,10 +122,6 @@ def find_function(spec: str) -> Callable[[], Any]:
         UsageError: no such file, module or function.
         CounterGroundError: importing the module fails or ends the program.
     """
-    return _find(spec)[1]
-
-
-def _find(spec: str) -> tuple[ModuleType, Callable[[], Any]]:
     place, _, path = spec.rpartition(":")
     with _importable(_folder(spec)):
         module = _import(spec, place)
@@ -172,7 +132,7 @@ def _find(spec: str) -> tuple[ModuleType, Callable[[], Any]]:
         function = getattr(function, part)
     if not callable(function):
         raise UsageError(f"{spec}: {path!r} is not a function; it must {ACCEPTED}.")
-    return module, function
+    return function  # type: ignore[no-any-return]
 
 
 def _folder(spec: str) -> Path:
@@ -287,7 +247,7 @@ def _refuse_mixed_up(spec: str, path: Path) -> None:
     beside = {file.stem: file for file in path.parent.glob("*.py") if file != path}
     waiting = [path]
     while waiting:
-        for name in imported_modules(waiting.pop(), ""):
+        for name in _imported_names(waiting.pop()):
             file = beside.pop(name, None)
             if file is None:
                 continue
@@ -298,6 +258,13 @@ def _refuse_mixed_up(spec: str, path: Path) -> None:
                     f"{spec}: it imports {file}, but {other} of the same name is loaded already. Rename one "
                     "of them, or evaluate the models in separate runs."
                 )
+
+
+def _imported_names(path: Path) -> set[str]:
+    """Return the modules that a source file imports by their whole names."""
+    nodes = list(ast.walk(ast.parse(path.read_bytes(), str(path))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return names | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
 
 
 def _call(spec: str, function: Callable[[], Any]) -> Any:
@@ -317,7 +284,7 @@ def _call(spec: str, function: Callable[[], Any]) -> Any:
         import torch
 
         if isinstance(made[0], torch.nn.Module):
-            blocks[-1].borrow(made[0])
+            blocks[-1].append(_Loan(made[0]))
     return made
 
 

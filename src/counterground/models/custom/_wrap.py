@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import sys
+import uuid
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from itertools import chain
 from numbers import Real
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, SupportsIndex, get_args
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
@@ -25,16 +24,10 @@ from counterground.models._base import (
     Protocol,
 )
 from counterground.models._family import LoadOptions
-from counterground.models._fingerprint import (
-    CodeFingerprint,
-    code_fingerprint,
-    combine,
-    library_versions,
-    plain_repr,
-    tensor_digests,
-)
+from counterground.models._fingerprint import combine, library_versions, plain_repr, tensor_digests
 from counterground.models._labels import Labels, imagenet_order, match_list, names_of
 from counterground.models.classifiers import NetworkClassifier, NetworkTower, final_linear
+from counterground.models.custom._probe import probe
 from counterground.models.execution import (
     Precision,
     SplitTransform,
@@ -66,7 +59,6 @@ _NEEDED_BY_ENCODERS: dict[type[Model], tuple[str, ...]] = {
     Classifier: ("dim", "class_names", "imagenet_columns"),
     ImageEncoder: ("dim",),
 }
-_FindSource = Callable[..., CodeFingerprint]
 
 
 def wrap_model(
@@ -74,8 +66,6 @@ def wrap_model(
     made: Any,
     options: LoadOptions,
     *,
-    made_by: Callable[..., Any] | None = None,
-    module: ModuleType | None = None,
     features: bool = False,
 ) -> Model:
     """Return a user's object, or what a function of theirs or of another package made, as a model.
@@ -93,39 +83,32 @@ def wrap_model(
     - ``(network, preprocess, HeadSpec)``, or ``(network, preprocess)`` if ``features`` is set: an image
       encoder, on whose outputs ``[n, d]`` a head is fitted.
 
-    The source files of ``module`` (by default that of ``made_by``, if a function made it) and of what was
-    made enter the fingerprint; if one cannot be found, the fingerprint holds only for this process and the
-    description warns. A model that is used as it is keeps its author's fingerprint. A `Generative` needs only
-    ``generate``: its protocols follow from whether it has ``losses``, its fingerprint from its code, settings
-    and weights, its device and precision from its weights.
+    The fingerprint holds the weights and what the model gives for a fixed `probe`; a model that is used as it
+    is keeps its author's. A `Generative` needs only ``generate``: its protocols follow from whether it has
+    ``losses``, its device and precision from its weights. Its answers are kept only if it states a
+    ``fingerprint``.
 
     Raises:
         UsageError: it is none of these, lacks what cannot be derived, or holds impossible values.
     """
-    home = module or sys.modules.get(getattr(made_by, "__module__", ""))
-    find_source: _FindSource = partial(code_fingerprint, home, *([] if made_by is None else [made_by]))
-    # What prepares and encodes photos: the function that made it has done its work.
-    running = partial(code_fingerprint, home)
     if isinstance(made, Encoder | Generative):
         # A function may return the same object each time, and it is changed here.
-        ready = _ready(spec, copy.copy(made), find_source, options)
-        if isinstance(ready, Encoder):
-            ready.users_code = partial(running, ready, *_networks(ready))
-        return ready
+        return _ready(spec, copy.copy(made), options)
     if not isinstance(made, tuple) or len(made) not in (2, 3) or not callable(made[1]):
         raise UsageError(f"{spec} returned {type(made).__name__}; it must {ACCEPTED}.")
     network, preprocess, third = (*made, None)[:3]
     _check_network(spec, network)
     model: NetworkEncoder
     if isinstance(third, HeadSpec) or (features and third is None):
-        model = _image_encoder(spec, network, preprocess, find_source=find_source, options=options)
+        model = _image_encoder(spec, network, preprocess, options)
         model.head = third
     elif callable(third):
-        model = _dual_encoder(spec, network, preprocess, third, find_source=find_source, options=options)
+        model = _dual_encoder(spec, network, preprocess, third, options)
     else:
-        model = _classifier(spec, network, preprocess, third, find_source=find_source, options=options)
-    model.users_network = network
-    model.users_code = partial(running, network, preprocess, *([third] if callable(third) else []))
+        model = _classifier(spec, network, preprocess, third, options)
+    model.fingerprint = combine(loaded=model.fingerprint, probe=probe(model))
+    if isinstance(model, DualEncoder):
+        model.text_fingerprint = model.fingerprint
     return model
 
 
@@ -201,12 +184,12 @@ def _description_of(made: Model) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name != "head"} | copied
 
 
-def _ready(spec: str, made: Model, find_source: _FindSource, options: LoadOptions) -> Model:
+def _ready(spec: str, made: Model, options: LoadOptions) -> Model:
     """Use a ready model as it is, and warn if it differs from what was requested."""
     _check_given(spec, made)
     seen = hasattr(made, "device") or _first_weights(made) is not None
     if isinstance(made, Generative):
-        _complete(made, find_source)
+        _complete(made)
     else:
         _check_encoder(made)
     description = made.description
@@ -229,7 +212,7 @@ def complete_model(spec: str, made: Model) -> None:
     _check_given(spec, made)
     if isinstance(made, Generative):
         given = getattr(made, "fingerprint", None)
-        _complete(made, partial(code_fingerprint, sys.modules.get(type(made).__module__)))
+        _complete(made)
         made.fingerprint = given or made.fingerprint  # under which its answers are stored
     else:
         _check_encoder(made)
@@ -251,7 +234,7 @@ def _check_encoder(made: Model) -> None:
         )
 
 
-def _complete(made: Generative, find_source: _FindSource) -> None:
+def _complete(made: Generative) -> None:
     """Fill in what the author of a generative model left out."""
     weights = _first_weights(made)
     made.protocols = _protocols(made)
@@ -260,9 +243,7 @@ def _complete(made: Generative, find_source: _FindSource) -> None:
     warnings = list(given.get("warnings", []))
     name = f"{type(made).__module__}.{type(made).__qualname__}"
     if not hasattr(made, "fingerprint"):
-        source = find_source(made, weights=True)
-        made.fingerprint = combine(model=name, source=source.parts)
-        warnings += source.warnings
+        made.fingerprint = uuid.uuid4().hex
     elif made.users_class:
         made.fingerprint = combine(model=name, fingerprint=made.fingerprint)
     if not hasattr(made, "device"):
@@ -327,49 +308,38 @@ def _precision(weights: torch.Tensor) -> Precision:
 
 
 def _dual_encoder(
-    spec: str,
-    network: Any,
-    preprocess: Any,
-    tokenizer: Any,
-    *,
-    find_source: _FindSource,
-    options: LoadOptions,
+    spec: str, network: Any, preprocess: Any, tokenizer: Any, options: LoadOptions
 ) -> _WrappedDualEncoder:
     for method in ("encode_image", "encode_text"):
         if not callable(getattr(network, method, None)):
             raise UsageError(f"{spec}: a dual encoder needs {method}(); the function must {ACCEPTED}.")
-    sources = (find_source(network, preprocess, tokenizer), find_source(network, tokenizer))
-    return _WrappedDualEncoder(spec, network, preprocess, tokenizer, sources=sources, options=options)
+    return _WrappedDualEncoder(spec, network, preprocess, tokenizer, options)
 
 
 def _classifier(
-    spec: str, network: Any, preprocess: Any, named: Any, *, find_source: _FindSource, options: LoadOptions
+    spec: str, network: Any, preprocess: Any, named: Any, options: LoadOptions
 ) -> NetworkClassifier:
     labels = _labels(spec, network, named)
-    source = find_source(network, preprocess)
     return NetworkClassifier(
         spec,
         network,
         preprocess,
         class_names=labels.names,
         imagenet_columns=labels.columns,
-        description=_description(spec, network, *labels.warnings, *source.warnings),
-        configuration=_configuration(network, source),
+        description=_description(spec, network, *labels.warnings),
+        configuration=_configuration(network),
         libraries=("torchvision", "timm"),
         options=options,
     )
 
 
-def _image_encoder(
-    spec: str, network: Any, preprocess: Any, *, find_source: _FindSource, options: LoadOptions
-) -> NetworkTower:
-    source = find_source(network, preprocess)
+def _image_encoder(spec: str, network: Any, preprocess: Any, options: LoadOptions) -> NetworkTower:
     return NetworkTower(
         spec,
         network,
         preprocess,
-        description=_description(spec, network, *source.warnings),
-        configuration=_configuration(network, source),
+        description=_description(spec, network),
+        configuration=_configuration(network),
         libraries=("torchvision", "timm"),
         options=options,
     )
@@ -384,20 +354,16 @@ def _description(spec: str, network: Any, *warnings: str) -> dict[str, Any]:
     }
 
 
-def _configuration(network: Any, source: CodeFingerprint) -> dict[str, Any]:
+def _configuration(network: Any) -> dict[str, Any]:
     return {
         "library": "user",
         "class": type(network).__qualname__,
         "network": plain_repr(network),
-        "source": source.parts,
     }
 
 
 class _WrappedDualEncoder(TorchDualEncoder):
-    """The user's own image and text towers, made to give float32 embeddings of unit length.
-
-    ``sources`` are the code of the whole model and that of its text side.
-    """
+    """The user's own image and text towers, made to give float32 embeddings of unit length."""
 
     def __init__(
         self,
@@ -405,8 +371,6 @@ class _WrappedDualEncoder(TorchDualEncoder):
         network: Any,
         preprocess: Callable[[Image.Image], torch.Tensor],
         tokenizer: Callable[[list[str]], torch.Tensor],
-        *,
-        sources: tuple[CodeFingerprint, CodeFingerprint],
         options: LoadOptions,
     ) -> None:
         self.spec, self.device, self.dtype = spec, options.device, options.precision
@@ -417,19 +381,16 @@ class _WrappedDualEncoder(TorchDualEncoder):
         scale = getattr(network, "logit_scale", None)
         self.logit_scale = 100.0 if scale is None else _scale(spec, scale)
         libraries = library_versions("open_clip_torch", "transformers")
-        whole, text = sources
         self.weights = tensor_digests(network.state_dict())
-        configuration = {
-            "class": type(network).__qualname__,
-            "network": plain_repr(network),
-            "libraries": libraries,
-            "weights": self.weights,
-        }
         preprocessing = plain_repr(preprocess)
         self.fingerprint = combine(
-            preprocessing=preprocessing, dtype=options.precision, source=whole.parts, **configuration
+            preprocessing=preprocessing,
+            tokenizer=plain_repr(tokenizer),
+            dtype=options.precision,
+            libraries=libraries,
+            weights=self.weights,
+            **_configuration(network),
         )
-        self.text_fingerprint = combine(tokenizer=plain_repr(tokenizer), source=text.parts, **configuration)
         self.description = {
             "architecture": type(network).__name__,
             "weights": spec,
@@ -437,10 +398,7 @@ class _WrappedDualEncoder(TorchDualEncoder):
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
             "preprocessing": preprocessing,
             "libraries": libraries,
-            "warnings": [
-                *([] if scale is not None else ["The model has no logit_scale; 100 is assumed."]),
-                *whole.warnings,
-            ],
+            "warnings": [] if scale is not None else ["The model has no logit_scale; 100 is assumed."],
         }
         self.texts = TextEncoder(self.network, tokenizer, options.device)
         self.dim = self._width()

@@ -42,7 +42,7 @@ def load_hf_classifier(source: HfSource, options: LoadOptions) -> NetworkClassif
         configuration={
             "library": "transformers",
             "config": model.config.to_json_string(),
-            "code": code_parts(source, model, transform.processor),
+            "code": code_parts(source, type(model), type(transform.processor)),
         },
         libraries=LIBRARIES,
         options=options,

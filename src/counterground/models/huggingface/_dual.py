@@ -62,7 +62,7 @@ class HfDualEncoder(TorchDualEncoder):
         self.transform, self.split = transform, transform.split
         libraries = library_versions(*LIBRARIES)
         words = tokenizer_identity(tokenizer, how)
-        code = code_parts(source, model, tokenizer, transform.processor)
+        code = code_parts(source, *map(type, (model, tokenizer, transform.processor)))
         self.fingerprint, self.text_fingerprint = _fingerprints(
             model, transform, words, libraries=libraries, code=code, dtype=options.precision
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterground.errors import CounterGroundError, error_message, install_command
-from counterground.models._fingerprint import code_fingerprint
 from counterground.models._weights import (
     check_depth,
     fetching,
@@ -154,26 +155,26 @@ def _without_place(network: Any, unexpected: Iterable[str]) -> list[str]:
     return sorted(name for name in unexpected if belongs(name))
 
 
-def code_parts(source: HfSource, *objects: Any) -> dict[str, Any]:
-    """Return what is known of code that came with the weights, for a fingerprint; empty unless trusted."""
+def code_parts(source: HfSource, *objects: Any) -> dict[str, str]:
+    """Return a SHA-256 of each file of code that these come from, if it lies beside trusted weights."""
     if not source.trust_remote_code:
         return {}
-    classes = [type(each) for each in objects]
-    return code_fingerprint(sys.modules[classes[0].__module__], *classes).parts
+    folders = {each.__module__.rpartition(".")[0] for each in objects if each.__module__.startswith(_REMOTE)}
+    return {
+        name.rpartition(".")[2]: hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        for name, module in sorted(sys.modules.items())
+        if name.rpartition(".")[0] in folders and (file := module.__file__)
+    }
 
 
-def all_code_parts(source: HfSource, network: Any, processor: Any) -> dict[str, Any]:
+def all_code_parts(source: HfSource, network: Any, processor: Any) -> dict[str, str]:
     """Return `code_parts` of all in a network and a processor whose code came with the weights.
 
     Only a part may have code of its own: an image tower, a processor, or the function that generates.
     """
-    if not source.trust_remote_code:
-        return {}
     objects = [network, *network.modules(), network.config, processor, *vars(processor).values()]
     generate = getattr(vars(network).get("generate"), "func", None)
-    found = dict.fromkeys([*map(type, objects), *([generate] if generate else [])])
-    own = [each for each in found if str(each.__module__).partition(".")[0] == _REMOTE]
-    return code_fingerprint(sys.modules[own[0].__module__], *own).parts if own else {}
+    return code_parts(source, *map(type, objects), *([generate] if generate else []))
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def load_hf_tower(source: HfSource, kind: Kind, options: LoadOptions) -> Network
             "library": "transformers",
             "config": model.config.to_json_string(),
             "taken": taken,
-            "code": code_parts(source, model, transform.processor),
+            "code": code_parts(source, type(model), type(transform.processor)),
         },
         libraries=LIBRARIES,
         options=options,

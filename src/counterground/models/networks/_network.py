@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from counterground.errors import CounterGroundError
 from counterground.models._base import Encoder
-from counterground.models._fingerprint import combine, tensor_digests
+from counterground.models._fingerprint import combine
 from counterground.models.execution import Forward, Runtime, autocast, runtimes_for
 
 if TYPE_CHECKING:
@@ -23,13 +22,11 @@ class NetworkEncoder(Encoder):
         transform: photo -> the network's input.
         image_network: from ``[n, 3, h, w]`` on ``device`` to logits or embeddings.
         weights: SHA-256 of each tensor of the network, as in the fingerprint.
-        users_network: a network that the user's code can still change; None if nothing else holds it.
     """
 
     transform: Callable[[Image.Image], torch.Tensor]
     image_network: torch.nn.Module
     weights: Mapping[str, str]
-    users_network: torch.nn.Module | None = None
     _eager_fingerprint: str
     _runtime: Runtime | None = None
     _forward: Forward | None = None
@@ -58,17 +55,6 @@ class NetworkEncoder(Encoder):
         self.fingerprint = self._eager_fingerprint
         if runtime:
             self.fingerprint = combine(eager=self._eager_fingerprint, runtime=runtime.name)
-
-    def check_weights(self) -> None:
-        if self.users_network is None:
-            return
-        now = tensor_digests(dict(self.users_network.named_parameters()))
-        # A network may leave some out of its state_dict, which is what was hashed.
-        if any(self.weights.get(name, digest) != digest for name, digest in now.items()):
-            raise CounterGroundError(
-                f"{self.display_name}: its weights changed after it was loaded, probably because another "
-                "model uses the same network. Give each model a network of its own (copy.deepcopy)."
-            )
 
     def forward(self, batch: torch.Tensor) -> Any:
         """Return the network's output for a batch; the first batch starts a runtime."""
