@@ -325,38 +325,25 @@ def _warnings(
         )
     if reads_names and (odd := _badly_read(request)):
         warnings.append(odd)
-    settings = request.settings
-    if request.training and not any("head" in outcome.record.description for outcome in outcomes):
-        warnings.append("No model has a head that is fitted (?head=): --train has no effect.")
-    chosen = settings.protocol or settings.aliases or (settings.loss, settings.article) != ("mean", "a")
-    if chosen and all(outcome.generative is None for outcome in outcomes):
-        warnings.append("No model is generative: --protocol, --loss, --article and --aliases have no effect.")
     return [*warnings, *_unused_settings(request, outcomes)]
 
 
 def _unused_settings(request: Request, outcomes: Sequence[ModelOutcome]) -> list[str]:
     """Warn of settings that were chosen and that no model of the run uses."""
-    settings, unused = request.settings, []
-    draws_options = request.multiple_choice and not request.benchmark.has_questions
-    if settings.options != Settings.options and not draws_options:
-        unused.append("No options were drawn for any photo: --options has no effect.")
-    asked = [outcome.generative for outcome in outcomes if outcome.generative]
-    if asked and settings.loss != Settings.loss and all(each.answers is not None for each in asked):
-        unused.append("Answers are generated, not scored by their losses: --loss has no effect.")
-    protocols = {prompt["protocol"] for each in asked for prompt in each.asked}
-    if settings.article != Settings.article and protocols == {"free-form"}:
-        unused.append("The question of free-form names no class: --article has no effect.")
-    if settings.label_space == "confusable":  # its referee reads both
-        return unused
-    if settings.names != Settings.names and not any(outcome.record.reads_names for outcome in outcomes):
-        unused.append("No model reads class names: --names has no effect on the predictions.")
-    elif settings.names == "wordnet" and not request.candidates.follows_imagenet:
-        unused.append("Every name that competes is written as given: --names has no effect.")
-    if settings.prompts != Settings.prompts and all(
-        outcome.record.kind != "dual_encoder" for outcome in outcomes
-    ):
-        unused.append("No model reads prompt templates: --prompts has no effect on the predictions.")
-    return unused
+    settings = request.settings
+    kinds = {outcome.record.kind for outcome in outcomes}
+    names = any(outcome.record.reads_names for outcome in outcomes) or settings.label_space == "confusable"
+    used = {
+        "train": any("head" in outcome.record.description for outcome in outcomes),
+        **dict.fromkeys(("protocol", "loss", "article", "aliases"), "generative" in kinds),
+        "options": request.multiple_choice,
+        "names": names,
+        "prompts": "dual_encoder" in kinds or names,
+    }
+    chosen = {name for name in used if getattr(settings, name, None) != getattr(Settings, name, None)}
+    chosen |= {"train"} if request.training else set()
+    without = [f"--{name}" for name, of_use in used.items() if name in chosen and not of_use]
+    return [f"No model of this run uses {', '.join(without)}."] if without else []
 
 
 def _badly_read(request: Request) -> str:

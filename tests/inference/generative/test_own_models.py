@@ -110,12 +110,6 @@ class NoSuchProtocol(Words):
 class Claims(Words):
     protocols = {"answer-loss"}
 
-class NoWorkers(Words):
-    concurrency = 0
-
-class Dear(Words):
-    price = "much"
-
 class Unwritable(Words):
     description = {"network": object()}
 
@@ -262,8 +256,6 @@ def test_a_protocol_that_was_left_out_is_not_asked(own, photos, tmp_path):
     [
         ("NoSuchProtocol", "protocols is .*answerloss.*must be a set of answer-loss, describe"),
         ("Claims", r"has no losses\(\), which answer-loss, describe, multiple-choice-loss need"),
-        ("NoWorkers", "concurrency must be a whole number from 1"),
-        ("Dear", "price must be the cost of one call"),
         ("Unwritable", "cannot be written as JSON"),
         (
             "Bare",

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
-from numbers import Real
-from typing import TYPE_CHECKING, Any, SupportsIndex, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from counterground.errors import CounterGroundError, UsageError, error_summary
 from counterground.models._base import (
-    MOST_AT_ONCE,
     NEED_LOSSES,
     Classifier,
     DualEncoder,
@@ -30,7 +27,6 @@ from counterground.models.classifiers import NetworkClassifier, NetworkTower, fi
 from counterground.models.custom._probe import probe
 from counterground.models.execution import (
     Precision,
-    SplitTransform,
     for_inference,
     out_of_memory,
     split_transform,
@@ -112,15 +108,6 @@ def wrap_model(
     return model
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-def _is_scale(value: Any) -> bool:
-    number: Any = value if isinstance(value, Real) else 0
-    return bool(0 < number <= sys.float_info.max)
-
-
 def _names(value: Any) -> tuple[str, ...] | None:
     """Return texts in their order, None for anything else; that of a set differs in each process."""
     ordered = isinstance(value, Iterable) and not isinstance(value, str | set | frozenset)
@@ -128,77 +115,26 @@ def _names(value: Any) -> tuple[str, ...] | None:
     return names if all(isinstance(name, str) for name in names) else None
 
 
-def _are_columns(value: Any) -> bool:
-    """Whether they are None, or indices of ImageNet's classes, each once: only one output would count."""
-    if not isinstance(value, Iterable) or isinstance(value, str):
-        return False
-    known = [each for each in value if each is not None]
-    indices = all(isinstance(each, Real) and each in range(1000) for each in known)
-    return indices and len(set(known)) == len(known)
-
-
-# What the author of a ready model may set, and what it must be: of any kind; of all but generative ones.
-_OF_ALL: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "fingerprint": (_is_text, "a text"),
-    "device": (_is_text, "a text, such as 'cpu'"),
-    "dtype": (_is_text, "a text, such as 'fp32'"),
-    "convert_rgb_first": (lambda value: isinstance(value, bool), "True or False"),
-}
-_OF_ENCODERS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "text_fingerprint": (_is_text, "a text"),
-    "dim": (
-        lambda value: isinstance(value, SupportsIndex) and value.__index__() > 0,
-        "a whole number from 1",
-    ),
-    "logit_scale": (_is_scale, "a number above 0"),
-    "class_names": (lambda value: _names(value) is not None, "a list of texts"),
-    "imagenet_columns": (_are_columns, "a list of indices from 0 to 999, each once, or None"),
-    "head": (lambda value: isinstance(value, HeadSpec | None), "a HeadSpec or None"),
-    "split": (lambda value: isinstance(value, SplitTransform | None), "a SplitTransform or None"),
-}
-
-
-def _check_given(spec: str, made: Model) -> None:
-    """Check what the author of a ready model has set, its description included."""
-    made.spec = spec
-    attributes = _OF_ALL if isinstance(made, Generative) else _OF_ALL | _OF_ENCODERS
-    for name, (suits, wanted) in attributes.items():
-        value = getattr(made, name, None)
-        if hasattr(made, name) and not suits(value):
-            raise UsageError(f"{made.spec}: {name} must be {wanted}, not {value!r:.60}.")
-    made.description = _description_of(made)
-
-
 def _description_of(made: Model) -> dict[str, Any]:
-    """Return the author's description of a model, empty without one."""
-    given = getattr(made, "description", {})
-    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
-        raise UsageError(f"{made.spec}: description must be a dict with texts as keys, not {given!r:.60}.")
-    warnings, libraries = given.get("warnings", []), given.get("libraries", {})
-    if not isinstance(warnings, list | tuple) or not all(isinstance(each, str) for each in warnings):
-        raise UsageError(f"{made.spec}: the warnings of its description must be a list of texts.")
-    if not isinstance(libraries, dict):
-        raise UsageError(f"{made.spec}: the libraries of its description must be a dict.")
-    # Without what an evaluation writes there itself; an author may keep a model, and its list of warnings.
-    copied = {"warnings": list(warnings)} if "warnings" in given else {}
-    return {name: value for name, value in given.items() if name != "head"} | copied
+    """Return a copy of the author's description, without what an evaluation writes there."""
+    given = dict(getattr(made, "description", {}))
+    given.pop("head", None)
+    return given | {"warnings": list(given.get("warnings", []))}
 
 
 def _ready(spec: str, made: Model, options: LoadOptions) -> Model:
     """Use a ready model as it is, and warn if it differs from what was requested."""
-    _check_given(spec, made)
+    made.spec, made.description = spec, _description_of(made)
     seen = hasattr(made, "device") or _first_weights(made) is not None
     if isinstance(made, Generative):
         _complete(made)
     else:
         _check_encoder(made)
-    description = made.description
-    warnings = list(description.get("warnings", []))
+    warnings = made.description["warnings"]
     requested = (("device", made.device, options.device), ("precision", made.dtype, options.precision))
     for what, actual, wanted in requested:
         if seen and actual.removesuffix(":0") != wanted.removesuffix(":0"):
             warnings.append(f"{spec} is a ready model, whose {what} is {actual}, not {wanted} as requested.")
-    made.description = {**description, "warnings": list(dict.fromkeys(warnings))}
     _check_json(made)
     return made
 
@@ -209,7 +145,7 @@ def complete_model(spec: str, made: Model) -> None:
     Raises:
         UsageError: it lacks what cannot be derived, or holds impossible values.
     """
-    _check_given(spec, made)
+    made.spec, made.description = spec, _description_of(made)
     if isinstance(made, Generative):
         given = getattr(made, "fingerprint", None)
         _complete(made)
@@ -238,9 +174,6 @@ def _complete(made: Generative) -> None:
     """Fill in what the author of a generative model left out."""
     weights = _first_weights(made)
     made.protocols = _protocols(made)
-    _check_calls(made)
-    given = made.description
-    warnings = list(given.get("warnings", []))
     name = f"{type(made).__module__}.{type(made).__qualname__}"
     if not hasattr(made, "fingerprint"):
         made.fingerprint = uuid.uuid4().hex
@@ -251,7 +184,7 @@ def _complete(made: Generative) -> None:
     if not hasattr(made, "dtype"):
         made.dtype = "fp32" if weights is None else _precision(weights)
     known = {"architecture": type(made).__name__, "weights": made.spec, "training_data": None}
-    made.description = {"chat_template": "the author's own", **known, **given, "warnings": warnings}
+    made.description = {"chat_template": "the author's own", **known, **made.description}
 
 
 def _protocols(made: Generative) -> frozenset[Protocol]:
@@ -272,16 +205,6 @@ def _protocols(made: Generative) -> frozenset[Protocol]:
             "protocols."
         )
     return protocols
-
-
-def _check_calls(made: Generative) -> None:
-    if type(made.concurrency) is not int or not 1 <= made.concurrency <= MOST_AT_ONCE:
-        raise UsageError(
-            f"{made.spec}: concurrency must be a whole number from 1 to {MOST_AT_ONCE:,}, not "
-            f"{made.concurrency!r}."
-        )
-    if made.price is not None and (type(made.price) not in (int, float) or not 0 <= made.price < 1e6):
-        raise UsageError(f"{made.spec}: price must be the cost of one call, or None, not {made.price!r}.")
 
 
 def _check_json(made: Model) -> None:
