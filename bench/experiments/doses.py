@@ -17,17 +17,12 @@ import numpy as np
 import polars as pl
 
 import counterground as cg
+from _planted_accuracy import class_head, encode_photos, held_out_photos, planted_accuracy
 from counterground.benchmarks import load_backgrounds, load_cutouts
 from counterground.discovery import find_pairs
 from counterground.metrics import drop_interval
 from counterground.models import load_model
-from counterground.paper.training import (
-    class_head,
-    encode_photos,
-    held_out_photos,
-    plan_stamps,
-    planted_accuracy,
-)
+from counterground.paper.training import plan_stamps
 from counterground.photos import imagenet_names, prompt_templates
 
 BALANCED, BIASED = "counterground:stamps-balanced", "counterground:stamps-biased"

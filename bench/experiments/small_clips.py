@@ -12,18 +12,11 @@ from pathlib import Path
 import numpy as np
 
 import counterground.models
+from _planted_accuracy import HeldOutPhotos, class_head, encode_photos, held_out_photos, planted_accuracy
 from counterground.benchmarks import load_backgrounds, load_cutouts, open_benchmark
 from counterground.files import write_text
 from counterground.models import load_model
-from counterground.paper.training import (
-    RECIPES,
-    HeldOutPhotos,
-    class_head,
-    encode_photos,
-    held_out_photos,
-    plan_stamps,
-    planted_accuracy,
-)
+from counterground.paper.training import RECIPES, plan_stamps
 from counterground.photos import imagenet_names, load_photo, prompt_templates
 
 SHIPPED = Path(counterground.models.__file__).parent / "data"

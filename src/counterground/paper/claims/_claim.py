@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -268,10 +268,16 @@ def claim_table(claim: pl.DataFrame, scale: Scale) -> Table:
             cells += [Cell(str(row[f"interval_{side}"])) for side in ("below", "above")]
             rows.append([*cells, _on_scale(row, "offset"), _points(row, "larger_models")])
     title = "Does the claim hold in the paper's other settings?"
-    sentences = _sentences(claim, scale)
-    return Table(
-        columns, rows, f"{title} {' '.join(sentences)}", title, sentences, headings=frozenset(headings)
+    note = (
+        "Each block fits the line through the ImageNet models of its tables. Distance: counter accuracy "
+        "minus that of the line at the same common accuracy, mean over the CLIPs, in points; the interval "
+        "includes the uncertainty of the line and the differences between CLIPs, which are taken as "
+        "independent: it is about other models on these photos, not about other photos. Below, above: CLIPs "
+        "whose whole interval is off the line. Offset: how far CLIPs are above ImageNet models of equal "
+        f"common accuracy ({scale}s), by analysis of covariance over all models. Larger: what ten times the "
+        "parameters add to the distance, with equal data."
     )
+    return Table(columns, rows, f"{title} {note}", title, (note,), headings=frozenset(headings))
 
 
 def _points(row: dict[str, Any], name: str) -> Cell:
@@ -283,51 +289,3 @@ def _points(row: dict[str, Any], name: str) -> Cell:
 def _on_scale(row: dict[str, Any], name: str) -> Cell:
     value, low, high = (decimal(row[f"{name}{end}"], 3) for end in ("", "_low", "_high"))
     return Cell(value if value.startswith("−") else f"+{value}", f"[{low}, {high}]")
-
-
-def _sentences(claim: pl.DataFrame, scale: Scale) -> tuple[str, ...]:
-    """What the columns mean, and what the settings say, from the figures of the table."""
-    every = {row["setting"]: row for row in claim.filter(subset=EVERY).iter_rows(named=True)}
-    first, openai = every["one-prompt"], every["openai-prompts"]
-    columns = (
-        f"Each block fits the line through the {first['imagenet_models']} ImageNet models of its tables. "
-        "Distance: counter accuracy minus that of the line at the same common accuracy, mean over the CLIPs, "
-        "in points; the interval includes the uncertainty of the line and the differences between CLIPs, "
-        "which are taken as independent: it is about other models on these photos, not about other photos. "
-        "Below, above: CLIPs whose whole interval is off the line. Offset: "
-        f"how far CLIPs are above ImageNet models of equal common accuracy ({scale}s), by analysis of "
-        "covariance over all models. Larger: what ten times the parameters add to the distance, with equal "
-        "data."
-    )
-    prompts = (
-        f"With the 80 prompts that are usual for CLIPs, they are {_named(openai, 'distance')} points off the "
-        f"line on average, with one prompt {_named(first, 'distance')}; the difference is "
-        f"{_named(openai, 'change')}. The paper's appendix E says that prompts do not change its conclusion."
-    )
-    sets = "; ".join(f"{_named(row, 'distance_by_data_set')} ({row['tables']})" for row in every.values())
-    units = f"With the {first['data_sets']} training sets as units instead of models, the distance is {sets}."
-    errors = ", ".join(signed(row["distance_with_errors"]) for row in every.values())
-    both = f"From the line with sampling errors in both accuracies the mean distances are {errors}."
-    odd = (
-        "Two rows of Table 10 are odd: ViT/bigG/14 repeats its row of Table 3, and RN50x16 gains 8.4 and "
-        "13.0 points over its row there, more than any other; without both little changes."
-    )
-    return columns, prompts, _single_clips(claim, every), units, both, odd
-
-
-def _single_clips(claim: pl.DataFrame, every: Mapping[str, dict[str, Any]]) -> str:
-    """How many single CLIPs are off the line once their p-values are corrected."""
-    first = every["one-prompt"]
-    others = claim.filter(setting="one-prompt", subset=WITHOUT).row(0, named=True)
-    remaining = ", ".join(str(row["holm_below"] + row["holm_above"]) for row in every.values())
-    return (
-        f"Of single CLIPs, {first['p_below']} of {first['clips']} are farther below the line of "
-        f"{first['tables']} than another ImageNet model is likely to be (p < 0.05, not corrected); "
-        f"{first['holm_below']} remain with Holm's correction, {others['holm_below']} of them among the "
-        f"{others['clips']}, and {first['benjamini_hochberg_below']} with that of Benjamini and Hochberg. In "
-        f"the four settings Holm leaves {remaining}."
-    )
-
-
-def _named(row: dict[str, Any], name: str) -> str:
-    return f"{signed(row[name])} {bounds(row[f'{name}_low'], row[f'{name}_high'])}"

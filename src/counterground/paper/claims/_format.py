@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import polars as pl
 
 from counterground.comparison import Comparison, TablesView, comparison_record, json_text, written_tables
 from counterground.paper.claims._claim import claim_by_setting, claim_table
 from counterground.paper.claims._reproduction import reproduction_tables
-from counterground.paper.claims._scaling import Scaling, scaling, scaling_table
+from counterground.paper.claims._scaling import scaling, scaling_table
 from counterground.results import check_format
 
 
@@ -34,7 +33,13 @@ def format_claims(comparison: Comparison, format: str = "table") -> str | Tables
         return claim.write_csv().rstrip("\n")
     answers = scaling(comparison.points, comparison.robustness)
     if format == "json":
-        claims = {"scaling": _scaling_record(answers), "by_setting": claim.to_dicts()}
+        # Named tuples would become bare lists.
+        records = [
+            asdict(each)
+            | {"alone": each.alone._asdict(), "by_data_set": each.by_data_set and each.by_data_set._asdict()}
+            for each in answers.answers
+        ]
+        claims = {"scaling": {"answers": records}, "by_setting": claim.to_dicts()}
         return json_text(comparison_record(comparison) | claims)
     of_runs = comparison.sources
     tables = [*(comparison.tables if of_runs else ()), scaling_table(answers), claim_table(claim, scale)]
@@ -64,20 +69,3 @@ def format_reproduction(
         return json_text(rows.to_dicts())
     lines = [f"Warning: {sentence}" for sentence in warnings]
     return written_tables(reproduction_tables(rows), lines, format, "reproduced")
-
-
-def _scaling_record(answers: Scaling) -> dict[str, Any]:
-    record = asdict(answers)
-    # Named tuples would become bare lists.
-    for fit, given in zip(record["fits"], answers.fits, strict=True):
-        fit["joint"]["coefficients"] = [term._asdict() for term in given.joint.coefficients]
-        others = [*zip(fit["single"], given.single, strict=True)]
-        if given.by_data_set is not None:
-            others.append((fit["by_data_set"], given.by_data_set))
-        for single, regression in others:
-            single["coefficients"] = [term._asdict() for term in regression.coefficients]
-    for answer, found in zip(record["answers"], answers.answers, strict=True):
-        answer["alone"] = found.alone._asdict()
-        if found.by_data_set is not None:
-            answer["by_data_set"] = found.by_data_set._asdict()
-    return record

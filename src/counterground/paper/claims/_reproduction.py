@@ -16,7 +16,7 @@ from counterground.comparison.points import (
     why_not_paper,
 )
 from counterground.errors import UsageError
-from counterground.metrics import GROUPS, KEYS
+from counterground.metrics import KEYS
 from counterground.published import SETTINGS, load_table, published_models
 from counterground.results import (
     AnyRuns,
@@ -117,14 +117,10 @@ def left_out(runs: AnyRuns) -> list[str]:
         if why := why_not_paper(run):
             sentences.append(f"{name} is left out. {why}")
             continue
-        not_in_paper = [record.name for record in run.info.models if paper_row(record) is None]
-        if not_in_paper:
-            sentences.append(f"{name}: the paper has no row for {', '.join(not_in_paper)}.")
-        for setting, specs in _without_table(run).items():
-            sentences.append(
-                f"{name}: the paper has no table for {', '.join(specs)} with label space {setting[1]} and "
-                f"{setting[0]} prompts."
-            )
+        measured = {row["spec"] for row in _measured(name, run)}
+        lacking = [record.name for record in run.info.models if record.name not in measured]
+        if lacking:
+            sentences.append(f"{name}: the paper has no row for {', '.join(lacking)} as they were run.")
     return sentences
 
 
@@ -200,15 +196,16 @@ def _reproduced() -> list[dict[str, Any]]:
     return [{**row, "checkpoint": None, "spec": None} for row in reproduction_rows()]
 
 
-def _measured(name: str, run: Run) -> list[dict[str, Any]]:
-    """The models of a run that the paper has, in the settings that it has tables for."""
-    measured = []
-    for row, setting, part in _paper_models(run):
+def _measured(name: str, run: Run) -> Iterator[dict[str, Any]]:
+    """Return the models of a run that the paper has, in the settings that it has tables for."""
+    known = {record.name: row for record in run.info.models if (row := paper_row(record))}
+    overall = run.scores.filter(pl.col("class_index").is_null() & pl.col("model").is_in(list(known)))
+    for key, part in overall.group_by(KEYS, maintain_order=True):
+        setting = dict(zip(KEYS, key, strict=True))
+        row = known[setting["model"]]
         table = _setup(row, setting)
-        if not _has_row(row, table):
-            continue
-        measured.append(
-            {
+        if table in _SETUPS and (row.model, row.checkpoint) in _models_of(table):
+            yield {
                 "model": row.model,
                 "checkpoint": row.checkpoint,
                 "setup": table[0],
@@ -218,30 +215,6 @@ def _measured(name: str, run: Run) -> list[dict[str, Any]]:
                 "names": setting["names"],
                 **_values(part),
             }
-        )
-    return measured
-
-
-def _without_table(run: Run) -> dict[tuple[str, str], list[str]]:
-    """The paper's models in settings without a row of theirs, by prompts (or protocol) and label space."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for row, setting, _ in _paper_models(run):
-        table = _setup(row, setting)
-        if not _has_row(row, table):
-            found.setdefault((table[1], setting["label_space"]), []).append(setting["model"])
-    return found
-
-
-def _paper_models(run: Run) -> Iterator[tuple[PaperRow, dict[str, str], pl.DataFrame]]:
-    """The models of a run that the paper has, each setting with its overall scores."""
-    rows: dict[str, PaperRow] = {}
-    for record in run.info.models:
-        if row := paper_row(record):
-            rows[record.name] = row
-    overall = run.scores.filter(pl.col("class_index").is_null() & pl.col("model").is_in(list(rows)))
-    for key, part in overall.group_by(KEYS, maintain_order=True):
-        setting = dict(zip(KEYS, key, strict=True))
-        yield rows[setting["model"]], setting, part
 
 
 def _setup(row: PaperRow, setting: dict[str, str]) -> tuple[str | None, str]:
@@ -252,11 +225,6 @@ def _setup(row: PaperRow, setting: dict[str, str]) -> tuple[str | None, str]:
     if row.table == "Table 4":  # a classifier reads no prompt, whichever the CLIPs of its run were given
         prompts = "simple"
     return {"imagenet": "1v1000", "confusable": "1v20"}.get(setting["label_space"]), prompts
-
-
-def _has_row(row: PaperRow, table: tuple[str | None, str]) -> bool:
-    """Whether the paper prints a model in a setup: other checkpoints are in Table 9 only."""
-    return table in _SETUPS and (row.model, row.checkpoint) in _models_of(table)
 
 
 @cache
@@ -290,7 +258,6 @@ def _beside_ours(table: str, part: pl.DataFrame) -> Table:
     columns = [Column("Model")]
     for group in ("Common", "Counter", "Drop"):
         columns += [Column(f"{group} paper", True), Column("ours", True), Column("diff.", True, below=True)]
-    ways = part.select("source", "names").drop_nulls("source").unique()
     notes: list[str] = []
     rows = []
     for row in part.iter_rows(named=True):
@@ -301,10 +268,8 @@ def _beside_ours(table: str, part: pl.DataFrame) -> Table:
             if row["note"] not in notes:
                 notes.append(row["note"])
             name += f" ({notes.index(row['note']) + 1})"
-        if ways.height > 1 and row["source"]:
-            name += f" [{_way(row)}]"
-        elif part.filter(pl.col("model") == row["model"])["spec"].n_unique() > 1:
-            name += f" [{row['spec']}]"
+        if part.filter(pl.col("model") == row["model"]).height > 1 and row["spec"]:
+            name += f" [{row['source']}, {row['spec']}, {row['names']} names]"
         cells = [Cell(name)]
         for figure in ("common", "counter", "drop"):
             cells.append(Cell(percent(row[f"{figure}_printed"])))
@@ -313,28 +278,9 @@ def _beside_ours(table: str, part: pl.DataFrame) -> Table:
             cells.append(Cell("" if difference is None else signed(difference)))
         rows.append(cells)
     title = f"{table} of the paper and our values"
-    run = part.filter(pl.col("common_ours").is_not_null())
-    sentences = [
-        f"{_rows(run)} of {_rows(part)} rows were run.",
-        *_summary(ways, run),
-    ]
+    known, every = (
+        rows.select("model", "checkpoint").unique().height for rows in (part.drop_nulls("common_ours"), part)
+    )
+    sentences = [f"{known} of {every} rows were run."]
     sentences += [f"({number}) {note}" for number, note in enumerate(notes, start=1)]
     return Table(columns, rows, f"{title}. {' '.join(sentences)}", title, tuple(sentences))
-
-
-def _rows(part: pl.DataFrame) -> int:
-    return part.select("model", "checkpoint").unique().height
-
-
-def _summary(ways: pl.DataFrame, run: pl.DataFrame) -> list[str]:
-    """Say how the values were measured, and how far off they are overall."""
-    if not run.height:
-        return []
-    how = "; ".join(sorted(_way(row) for row in ways.iter_rows(named=True)))
-    offs = [abs(value) for name in GROUPS for value in run[f"{name}_difference"].drop_nulls()]
-    mean, most = percent(sum(offs) / len(offs)), percent(max(offs))
-    return [f"Ours: {how}.", f"Accuracies differ by {mean} points on average, at most {most}."]
-
-
-def _way(row: dict[str, Any]) -> str:
-    return f"{row['source']}, {row['names']} names"

@@ -88,11 +88,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Scaling:
-    """All fits and answers; ``caveats`` are sentences that belong with them."""
+    """All fits and answers."""
 
     fits: tuple[ScalingFit, ...]
     answers: tuple[Answer, ...]
-    caveats: tuple[str, ...]
 
     def of(self, outcome: Outcome = "drop", subset: str = EVERY) -> tuple[Answer, ...]:
         """The three answers for one outcome over one set of CLIPs."""
@@ -129,7 +128,7 @@ def scaling(points: pl.DataFrame, robustness: EffectiveRobustness | None = None)
         for subset, kept in ((EVERY, pl.lit(value=True)), (WITHOUT, unrelated()))
     ]
     answers = [_answer(fit, term) for fit in fits for term in TERMS]
-    return Scaling(tuple(fits), tuple(answers), _caveats(clips))
+    return Scaling(tuple(fits), tuple(answers))
 
 
 def unrelated() -> pl.Expr:
@@ -194,17 +193,6 @@ def _verdict(outcome: Outcome, effect: Coefficient) -> Verdict:
     return "yes" if effect.value * better > 0 else "no"
 
 
-def _caveats(clips: pl.DataFrame) -> tuple[str, ...]:
-    data = clips.select("pretrain_dataset", "data_size", "high_quality").unique()
-    filtered = data.filter("high_quality")["pretrain_dataset"].sort().to_list()
-    few = (
-        f"The {clips.height} CLIPs were trained on {data.height} data sets, {len(filtered)} of them filtered "
-        f"({', '.join(filtered)}): effects of the data are based on few cases, and the intervals assume that "
-        "models are independent of each other, which makes them narrower."
-    )
-    return few, "Models were not randomly assigned to sizes or data: effects here are associations."
-
-
 def scaling_table(scaling: Scaling) -> Table:
     """Return the three answers for each outcome and set of CLIPs."""
     counts = {fit.subset: fit.joint.n for fit in scaling.fits}
@@ -225,21 +213,15 @@ def scaling_table(scaling: Scaling) -> Table:
                 numbers = " and ".join("too few" if fit is None else str(fit.n) for fit in sets)
                 name = Cell("The same, data sets as units", f"{numbers} data sets")
                 rows.append([name, *map(_data_set_cell, (every, without))])
-    joint = scaling.fits[0].joint
-    strength = ", ".join(
-        f"{fit.joint.r_squared:.2f} ({fit.outcome}, {fit.joint.n})"
-        for fit in scaling.fits
-        if fit.joint.r_squared is not None
+    note = (
+        f"{scaling.fits[0].joint.formula}, and the same for robustness: ordinary least squares, 95 % "
+        "intervals from t; each effect with the other two held constant. The CLIPs were trained on few data "
+        "sets, and the intervals assume that models are independent of each other, which makes them "
+        "narrower. Models were not randomly assigned to sizes or data: effects here are associations."
     )
-    same = ", and the same for robustness" if len(scaling.fits) > 1 else ""
-    formula = (
-        f"{joint.formula}{same}: ordinary least squares, 95 % intervals from t; each "
-        f"effect with the other two held constant. R² {strength}."
-    )
-    sentences = (formula, *_alone(scaling), *scaling.caveats)
     title = "Do size, more data and cleaner data help?"
-    caption = f"{title} {' '.join(sentences)}"
-    return Table(columns, rows, caption, title, sentences, headings=frozenset(headings))
+    caption = f"{title} {note}"
+    return Table(columns, rows, caption, title, (note,), headings=frozenset(headings))
 
 
 def _answer_cell(answer: Answer) -> Cell:
@@ -251,20 +233,3 @@ def _data_set_cell(answer: Answer) -> Cell:
     if found is None or verdict is None:
         return Cell(NOTHING)
     return Cell(f"{_VERDICTS[verdict]}: {signed(found.value)}", bounds(found.low, found.high))
-
-
-def _alone(scaling: Scaling) -> list[str]:
-    """What each term says alone, and what effective robustness adds, in words."""
-    found = scaling.of("drop", EVERY)
-    single = "; ".join(
-        f"{answer.change} {signed(answer.alone.value)} {bounds(answer.alone.low, answer.alone.high)}"
-        for answer in found
-    )
-    sentences = [f"Alone, over all {found[0].n}, the drop changes by: {single}."]
-    off_line = [a for a in scaling.answers if a.outcome == "effective robustness"]
-    if off_line and len(off_line) == 2 * len(TERMS) and all(a.verdict == "inconclusive" for a in off_line):
-        sentences.append(
-            "There is no clear evidence that what reduces the drop helps effective robustness: models that "
-            "drop less are also more accurate on common photos, by about as much as the line predicts."
-        )
-    return sentences

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from counterground.errors import CounterGroundError, UsageError
@@ -29,11 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="PERCENT",
         help="of stamps-biased: photos on the background planted on their caption's class (default 95)",
     )
-    parser.add_argument("--seed", type=_at_least(0), default=0)
-    parser.add_argument("--steps", type=_at_least(1), default=SCHEDULE.steps, help="default: %(default)s")
-    parser.add_argument(
-        "--threads", type=_at_least(1), default=1, help="of PyTorch; weights depend on it (default 1)"
-    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=SCHEDULE.steps, help="default: %(default)s")
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch; weights depend on it (default 1)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
 
@@ -55,16 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 2 if isinstance(error, UsageError) else 1
     print(f"Wrote {out}; load it as open_clip:{out}.")
     return 0
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def whole_number(text: str) -> int:
-        if (found := int(text)) < least:
-            raise argparse.ArgumentTypeError(f"{found} is less than {least}")
-        return found
-
-    whole_number.__name__ = "whole number"  # as argparse calls it in its messages
-    return whole_number
 
 
 if __name__ == "__main__":

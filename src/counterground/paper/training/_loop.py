@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-_SMOOTHING = 0.95
 Batch = TypeVar("Batch")
 
 
@@ -151,18 +150,14 @@ def train(
     optimizer = _optimizer(model, schedule)
     losses = [] if checkpoint is None else load_checkpoint(checkpoint, model, optimizer, identity)
     model.train()
-    smoothed: float | None = None
     with progress_bar(progress or "", "steps", shown=progress is not None, keep=True) as bar:
         for batch in _ahead(batch_at, len(losses), schedule.steps):
             losses.append(_step(model, batch, loss, optimizer, schedule, step=len(losses), seed=seed))
             due = len(losses) % checkpoint_every == 0 or len(losses) == schedule.steps
             if checkpoint is not None and due:
                 save_checkpoint(checkpoint, model, optimizer, losses, identity)
-            smoothed = (
-                losses[-1] if smoothed is None else _SMOOTHING * smoothed + (1 - _SMOOTHING) * losses[-1]
-            )
             bar.update(len(losses), schedule.steps)
-            bar.note(f"loss {smoothed:.3f}")
+            bar.note(f"loss {losses[-1]:.3f}")
             if on_step is not None:
                 on_step(len(losses), losses[-1])
     model.eval()

@@ -14,17 +14,18 @@ from typing import Any, Literal
 import numpy as np
 
 from counterground.benchmarks import Background, Cutout, load_backgrounds, load_cutouts
-from counterground.errors import UsageError
 from counterground.files import write_bytes, write_text
-from counterground.paper.training._composites import Appearance, Painter
-from counterground.paper.training._contrastive import (
+from counterground.paper.training._examples import (
+    Appearance,
     CaptionedBatch,
     Captions,
+    Painter,
+    Planting,
     captioned_batch,
     contrastive_loss,
+    planted_labels,
 )
 from counterground.paper.training._loop import Schedule, train
-from counterground.paper.training._planting import Planting, planted_labels
 from counterground.photos import imagenet_names, prompt_templates
 
 SIZE = 64
@@ -155,15 +156,9 @@ def train_stamps(
         on_step: called with the number of steps done and the loss.
 
     Raises:
-        UsageError: ``out`` holds the checkpoint of another run, or the recipe or the dose is invalid.
+        UsageError: ``out`` holds the checkpoint of another run.
         CounterGroundError: packages cannot be fetched, or ``out`` cannot be written.
     """
-    if recipe not in RECIPES:
-        raise UsageError(f"There is no recipe {recipe!r}; there are {', '.join(RECIPES)}.")
-    if not 0 <= dose <= 100:
-        raise UsageError(f"The dose is a percentage from 0 to 100, not {dose:g}.")
-    if recipe == "stamps-balanced" and dose != DOSE:
-        raise UsageError("stamps-balanced plants nothing; a dose belongs to stamps-biased.")
     cutouts, backgrounds = load_cutouts(packages), load_backgrounds(packages)
     plan = plan_stamps(cutouts, backgrounds)
     schedule = Schedule(**{**asdict(SCHEDULE), "steps": steps})

@@ -11,8 +11,7 @@ import numpy as np
 from PIL import Image
 
 from counterground.benchmarks import Background, Cutout, composite
-from counterground.paper.training._composites import random_place
-from counterground.paper.training._stamps import StampsPlan
+from counterground.paper.training import StampsPlan, random_place
 
 if TYPE_CHECKING:
     from counterground.models import DualEncoder
