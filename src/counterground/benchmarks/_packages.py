@@ -192,7 +192,7 @@ def _apt_download(names: list[str], folder: Path) -> None:
     if status:
         problem = next((line for line in text.splitlines() if line.startswith("E:")), text.strip()[-200:])
         raise CounterGroundError(
-            f"apt-get download {' '.join(names)} failed ({problem}). Run `sudo apt-get update` first, or bring "
+            f"apt-get download {' '.join(names)} failed ({problem}). Run `sudo apt-get update`, or bring "
             f"the packages. {_how_to_bring(names)}"
         )
 

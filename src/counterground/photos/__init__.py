@@ -18,7 +18,7 @@ from counterground.photos._geometry import (
     photo_geometry,
     read_mask,
 )
-from counterground.photos._manifest import MANIFEST_SCHEMA, validate_manifest
+from counterground.photos._manifest import MANIFEST_SCHEMA, MAX_OPTIONS, QUESTION_SCHEMA, validate_manifest
 from counterground.photos._native import write_benchmark
 from counterground.photos._photo import (
     IMAGE_SUFFIXES,
@@ -34,7 +34,6 @@ from counterground.photos._photo import (
     photo_id,
     photo_size,
 )
-from counterground.photos._questions import MAX_OPTIONS, QUESTION_SCHEMA
 from counterground.photos._reading import read_benchmark
 from counterground.photos._table import TABLE_SUFFIXES, read_table
 from counterground.photos.labels import (

@@ -18,10 +18,9 @@ from counterground.errors import UsageError
 from counterground.metrics import DESIGN, GROUPS, Design
 from counterground.metrics import attributes as attributes_of
 from counterground.photos._classified import classified
-from counterground.photos._manifest import validate_manifest
+from counterground.photos._manifest import QUESTION_SCHEMA, validate_manifest
 from counterground.photos._memory import manifest_of_table
 from counterground.photos._photo import AnyPhoto, MadePhoto
-from counterground.photos._questions import QUESTION_SCHEMA
 from counterground.photos.labels import LabelSpace
 from counterground.text import counted, one_line
 

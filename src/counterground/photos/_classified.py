@@ -15,13 +15,14 @@ from counterground.metrics import name_problem
 from counterground.photos._manifest import (
     EXACT,
     MANIFEST_SCHEMA,
+    QUESTION_SCHEMA,
     attribute_problem,
     cast_column,
+    read_options,
     stripped,
     with_plain_paths,
 )
 from counterground.photos._photo import UnreadablePhoto, photo_ids
-from counterground.photos._questions import QUESTION_SCHEMA, read_options
 from counterground.photos._table import refuse_patterns
 from counterground.photos.labels import (
     IMAGENET_SIZE,

@@ -29,7 +29,14 @@ from counterground.photos._benchmark import (
     describe_gaps,
 )
 from counterground.photos._classified import as_attributes
-from counterground.photos._manifest import FOREIGN_ID, HASH, MANIFEST_SCHEMA, OPTIONAL_TEXTS
+from counterground.photos._manifest import (
+    FOREIGN_ID,
+    HASH,
+    MANIFEST_SCHEMA,
+    OPTIONAL_TEXTS,
+    QUESTION_SCHEMA,
+    question_problem,
+)
 from counterground.photos._memory import note_absent_classes, refuse_shared_names
 from counterground.photos._native import (
     BENCHMARK_FILE,
@@ -38,7 +45,6 @@ from counterground.photos._native import (
     read_native,
     write_benchmark,
 )
-from counterground.photos._questions import QUESTION_SCHEMA, question_problem
 from counterground.photos.labels import LabelSpace, read_class_names
 from counterground.photos.shards._parquet import parquet_samples
 from counterground.photos.shards._samples import MAX_PHOTO_BYTES, MAX_SAMPLES, MAX_TOTAL_BYTES, Sample

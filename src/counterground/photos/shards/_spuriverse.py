@@ -17,8 +17,8 @@ from typing import Any
 import polars as pl
 
 from counterground.errors import CounterGroundError
+from counterground.photos._manifest import question_problem
 from counterground.photos._photo import image_type
-from counterground.photos._questions import question_problem
 from counterground.photos._table import read_table
 from counterground.photos.shards._samples import Sample, open_parquet
 

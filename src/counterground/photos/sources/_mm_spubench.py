@@ -17,8 +17,8 @@ import polars as pl
 from counterground.errors import CounterGroundError
 from counterground.files import read_json
 from counterground.photos._benchmark import Benchmark
+from counterground.photos._manifest import question_problem
 from counterground.photos._photo import IMAGE_SUFFIXES, photo_ids
-from counterground.photos._questions import question_problem
 from counterground.photos.labels import LabelSpace
 from counterground.text import counted
 
