@@ -19,14 +19,12 @@ from counterground._version import __version__
 from counterground.errors import CounterGroundError, UsageError
 from counterground.files import check_only, check_writable, write_parquet, write_text
 from counterground.inference.generative import GenerativeOutput
-from counterground.inference.request import BUILT_IN_NAMES, CandidateLabels, Request, Settings, other_names
+from counterground.inference.request import CandidateLabels, Request, Settings, other_names
 from counterground.inference.store import ReadStatus
 from counterground.metrics import DROP, Design, check_contrast, cluster_columns, proportion_interval
 from counterground.photos import (
     Benchmark,
     LabelSpace,
-    badly_read_names,
-    imagenet_names,
     similar_imagenet_name,
 )
 from counterground.results import (
@@ -323,8 +321,6 @@ def _warnings(
         warnings.append(
             f"Duplicate class names ({', '.join(duplicates[:3])}{more}): ties count for the lower index."
         )
-    if reads_names and (odd := _badly_read(request)):
-        warnings.append(odd)
     return [*warnings, *_unused_settings(request, outcomes)]
 
 
@@ -344,22 +340,6 @@ def _unused_settings(request: Request, outcomes: Sequence[ModelOutcome]) -> list
     chosen |= {"train"} if request.training else set()
     without = [f"--{name}" for name, of_use in used.items() if name in chosen and not of_use]
     return [f"No model of this run uses {', '.join(without)}."] if without else []
-
-
-def _badly_read(request: Request) -> str:
-    """Warn about class names that are not words, unless questions or the user say how they are written."""
-    candidates, names = request.candidates, request.settings.names
-    as_asked = request.multiple_choice and request.benchmark.has_questions
-    if as_asked or names not in BUILT_IN_NAMES:
-        return ""
-    known = imagenet_names(names)  # type: ignore[arg-type]
-    pairs = zip(candidates.texts, candidates.space.imagenet, strict=True)
-    own = [text for text, index in pairs if index is None or text != known[index]]
-    if not (odd := badly_read_names(own)):
-        return ""
-    return (
-        f"{odd}. Write them as in a caption: --names FILE, one name a line, in the order of label_space.json."
-    )
 
 
 def _other_question(request: Request) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from counterground.photos.labels._class_texts import badly_read_names
 from counterground.photos.labels._classes import (
     ClassAssignment,
     UnclearClasses,
@@ -31,7 +30,6 @@ __all__ = [
     "LabelSpace",
     "UnclearClasses",
     "assign_classes",
-    "badly_read_names",
     "find_imagenet_index",
     "imagenet_candidates",
     "imagenet_label_space",

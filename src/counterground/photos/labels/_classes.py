@@ -20,7 +20,7 @@ from counterground.photos.labels._imagenet import (
     split_number,
     suggestions,
 )
-from counterground.photos.labels._label_space import LabelSpace, class_name_problem
+from counterground.photos.labels._label_space import LabelSpace
 from counterground.text import and_more
 
 
@@ -62,9 +62,6 @@ def assign_classes(written: Sequence[str]) -> ClassAssignment:
             spellings of one class (see ``name_key``). An ambiguous name or a number before an unknown name is
             refused too, unless no name is of an ImageNet class and some are clearly of none.
     """
-    for text in written:
-        if (problem := class_name_problem(text)) and text.strip():
-            raise UnclearClasses(f"A class has {problem}.", [text])
     readings = [_read(text) for text in written]
     _refuse_problems(readings)
     _refuse_doubles(readings)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import operator
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from counterground.errors import CounterGroundError, UsageError, did_you_mean, first_problem
@@ -24,18 +22,6 @@ from counterground.photos.labels._imagenet import (
     name_key,
     split_number,
 )
-
-
-def class_name_problem(name: str) -> str:
-    """Say why a text cannot be the name of a class, as in "it has an empty name"; empty if it can."""
-    if not name.strip():
-        return "an empty name"
-    return ""
-
-
-def _plain(value: Any) -> Any:
-    """Return a NumPy integer as a Python integer, which JSON can hold, and any other value as it is."""
-    return operator.index(value) if isinstance(value, np.integer) else value
 
 
 @dataclass(frozen=True)
@@ -66,68 +52,38 @@ class LabelSpace:
     members: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("names", "imagenet"):
-            if isinstance(getattr(self, name), list | tuple):
-                object.__setattr__(self, name, tuple(map(_plain, getattr(self, name))))
+        object.__setattr__(self, "names", tuple(self.names))
+        # Of NumPy's integers JSON would hold none.
+        known = tuple(None if index is None else int(index) for index in self.imagenet)
+        object.__setattr__(self, "imagenet", known)
         if self.members is not None:
-            object.__setattr__(self, "members", tuple(tuple(map(_plain, each)) for each in self.members))
-        if problem := self._kinds_problem() or self._problem():
+            object.__setattr__(self, "members", tuple(tuple(map(int, each)) for each in self.members))
+        if problem := self._names_problem() or self._indices_problem():
             raise CounterGroundError(f"Label space {self.name!r}: {problem}.")
 
-    def _kinds_problem(self) -> str:
-        if not isinstance(self.names, tuple) or not isinstance(self.imagenet, tuple):
-            return "its names and their ImageNet indices are tuples or lists"
-        if not isinstance(self.candidates, Mapping | None):
-            return "its candidates are a mapping"
-        candidates = (self.candidates or {}).items()
-        numbers = (
-            *(index for index in self.imagenet if index is not None),
-            *chain.from_iterable((index, *competing) for index, competing in candidates),
-            *chain.from_iterable(self.members or ()),
-        )
-        for kind, what, values in ((str, "text", (self.name, *self.names)), (int, "whole number", numbers)):
-            wrong = [value for value in values if not isinstance(value, kind) or isinstance(value, bool)]
-            if wrong:
-                return f"{wrong[0]!r} is not a {what}"
-        return ""
-
-    def _problem(self) -> str:
+    def _names_problem(self) -> str:
         if not self.names:
             return "it has no classes"
-        for index, name in enumerate(self.names):
-            if problem := class_name_problem(name):
-                return f"class {index} has {problem}"
+        if not all(name.strip() for name in self.names):
+            return "a class has an empty name"
         if len(self.names) != len(self.imagenet):
             return f"{len(self.names)} names but {len(self.imagenet)} ImageNet indices"
-        known = [index for index in self.imagenet if index is not None]
-        if wrong := [index for index in known if not 0 <= index < IMAGENET_SIZE]:
-            return f"{wrong[0]} is not an ImageNet-1K index (0 to {IMAGENET_SIZE - 1})"
-        if twice := [index for index, count in Counter(known).items() if count > 1]:
-            return f"two classes have ImageNet index {twice[0]}"
-        return self._candidates_problem() or self._members_problem()
-
-    def _candidates_problem(self) -> str:
-        for index, competing in (self.candidates or {}).items():
-            if not competing:
-                return f"no candidate competes for class {index}"
-            if len(set(competing)) != len(competing):
-                return f"the candidates of class {index} name a class twice"
-            if wrong := [other for other in (index, *competing) if not 0 <= other < len(self.names)]:
-                return f"candidate {wrong[0]} of class {index} is outside its {len(self.names)} names"
+        if self.members is not None and (len(self.members) != len(self.names) or not all(self.members)):
+            return "not each class has members"
         return ""
 
-    def _members_problem(self) -> str:
-        if self.members is None:
-            return ""
-        if len(self.members) != len(self.names):
-            return f"{len(self.names)} names but members of {len(self.members)}"
-        if empty := [index for index, members in enumerate(self.members) if not members]:
-            return f"class {empty[0]} has no members"
-        every = [index for members in self.members for index in members]
-        if wrong := [index for index in every if not 0 <= index < IMAGENET_SIZE]:
-            return f"the member {wrong[0]} is not an ImageNet-1K index (0 to {IMAGENET_SIZE - 1})"
-        if twice := [index for index, count in Counter(every).items() if count > 1]:
-            return f"ImageNet index {twice[0]} is a member twice"
+    def _indices_problem(self) -> str:
+        known = [index for index in self.imagenet if index is not None]
+        for indices in (known, list(chain.from_iterable(self.members or ()))):
+            if wrong := [index for index in indices if not 0 <= index < IMAGENET_SIZE]:
+                return f"{wrong[0]} is not an ImageNet-1K index (0 to {IMAGENET_SIZE - 1})"
+            if twice := [index for index, count in Counter(indices).items() if count > 1]:
+                return f"two classes have ImageNet index {twice[0]}"
+        for index, competing in (self.candidates or {}).items():
+            named = {index, *competing}
+            distinct = len(set(competing)) == len(competing) > 0
+            if not distinct or not 0 <= min(named) <= max(named) < len(self.names):
+                return f"the candidates of class {index} are not distinct classes of it"
         return ""
 
     def __len__(self) -> int:
