@@ -72,7 +72,7 @@ def test_a_split_is_read_byte_by_byte_with_the_columns_that_are_named(folder):
 
 
 def test_a_column_that_is_named_is_used_though_another_has_our_name(tmp_path):
-    """Whichever comes first; and a class that was not chosen is noted, as in a table."""
+    """Whichever comes first."""
     own = {"background": ["sky", "tree", "sky"], "label": ["a", "b", "a"], "group": ["common"] * 3}
     (tmp_path / "birds").mkdir()
     made = datasets.concatenate_datasets([birds(), datasets.Dataset.from_dict(own)], axis=1)
@@ -80,10 +80,6 @@ def test_a_column_that_is_named_is_used_though_another_has_our_name(tmp_path):
     named = f"hf:{tmp_path}/birds?label=species"
     found = read_benchmark(f"{named}&background=place")
     assert found.photos.select("background", "group").unique().rows() == [("sea", "common")]
-    assert found.notes[:2] == (
-        "The column 'background' was not used: 'place' is.",
-        "The column 'label' was not used: 'species' is.",
-    )
     assert read_benchmark(f"{named}&background=label").photos["background"].to_list() == ["a", "b", "a"]
 
 
@@ -354,15 +350,6 @@ def test_shards_that_need_a_choice_say_how_to_make_it(folder):
     with pytest.raises(UsageError, match=r"takes settings: write 'hf:.*birds\?label=species'\."):
         read_benchmark(f"{folder}?label=species")
     assert len(read_benchmark(f"hf:{folder}?label=species")) == 3
-
-
-def test_names_of_numbers_are_refused_for_texts(tmp_path):
-    (tmp_path / "names.txt").write_text("a fish\na bird\n")
-    (tmp_path / "birds").mkdir()
-    made = birds().remove_columns("species").add_column("kind", ["hen", "tench", "hen"])
-    made.to_parquet(tmp_path / "birds" / "test.parquet")
-    with pytest.raises(CounterGroundError, match=r"names= is for .*, and these have names, such as 'hen'"):
-        read_benchmark(f"hf:{tmp_path}/birds?label=kind&names={tmp_path}/names.txt")
 
 
 def test_numbers_may_be_floats_and_one_that_is_missing_is_no_class(tmp_path):

@@ -211,7 +211,7 @@ def test_any_column_may_hold_the_photos_and_the_classes(tmp_path, server):
     pl.DataFrame(rows).write_ndjson(tmp_path / "t.jsonl")
     benchmark = read_benchmark(f"{tmp_path}/t.jsonl?image=where&label=kind")
     assert sorted(benchmark.photos["class_name"]) == ["hen", "tench"]
-    assert benchmark.notes == ("The column 'path' was not used: 'where' is.",)
+    assert benchmark.notes == ()
 
 
 def test_numbers_get_the_names_of_a_file(table, tmp_path):

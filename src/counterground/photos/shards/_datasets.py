@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -73,10 +73,8 @@ def read_dataset(source: Source, *, show_progress: bool = False) -> Benchmark:
             columns = _columns(data, source)
         with progress_bar("Reading", total=rows, shown=show_progress) as bar:
             samples = _samples(data, columns, short, source, rows, local=local)
-            named = "names" in source.options
-            found = unpack_samples(_counting(samples, bar.advance), draft, None, named=named)
-        notes = (*limit, *columns.notes(), *found.notes)
-        write_benchmark(found.described(name=short, notes=notes), draft)
+            found = unpack_samples(_counting(samples, bar.advance), draft, None)
+        write_benchmark(found.described(name=short, notes=(*limit, *found.notes)), draft)
 
     key = f"{asked[:32]}-{state[:16]}"
     if not (cache_dir() / "unpacked" / key).is_dir():
@@ -200,7 +198,7 @@ class _Columns:
     others: Mapping[str, str]  # manifest column -> their column, which may be of several
     class_names: Sequence[str] | None
     texts_of: Mapping[str, Sequence[str]]  # names of the numbers in columns
-    hidden: Mapping[str, str]  # unused columns that are called like ours -> those that are used instead
+    hidden: Set[str]  # unused columns that are called like ours
 
     def fields_of(self, column: str) -> list[str]:
         """Return what a column is called in the manifest; empty if it is not carried."""
@@ -211,10 +209,6 @@ class _Columns:
             return named
         # A path in the data set is not a path in our folder.
         return ["original_path" if column == "path" else column]
-
-    def notes(self) -> list[str]:
-        """Say which columns were not used, as for a table."""
-        return [f"The column {name!r} was not used: {used!r} is." for name, used in self.hidden.items()]
 
 
 def _columns(data: Any, source: Source) -> _Columns:
@@ -244,8 +238,7 @@ def _columns(data: Any, source: Source) -> _Columns:
         [each for each in guesses if each not in named.values()], "label", known, source
     )
     others = {ours: theirs for ours, theirs in named.items() if ours not in ("path", "class_name", "mask")}
-    hidden = others | dict.fromkeys(_CLASSES, label) | ({"mask": mask} if mask else {})
-    used = {image, label, mask, *others.values()}
+    hidden = {*others, *_CLASSES, *(["mask"] if mask else [])}
     class_names = _names_of(source) or labels.get(label)
     return _Columns(
         image,
@@ -254,7 +247,7 @@ def _columns(data: Any, source: Source) -> _Columns:
         others,
         class_names,
         labels | ({label: class_names} if class_names else {}),
-        {column: other for column, other in hidden.items() if column in known and column not in used},
+        hidden - {image, label, mask, *others.values()},
     )
 
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import Any, Literal
 import polars as pl
 
 from counterground.errors import CounterGroundError
-from counterground.files import cache_dir, draft_folder, file_sha256, read_json, read_text, write_text
+from counterground.files import cache_dir, draft_folder, file_sha256, read_json, write_text
 from counterground.metrics import DESIGN, Design
 from counterground.photos._benchmark import (
     Benchmark,
@@ -61,16 +59,8 @@ _SHARDS: dict[ShardFormat, tuple[str, ...]] = {
 }
 _SPLIT = re.compile(r"(?:^|[-_.])(train|validation|valid|val|dev|test)(?=[-_.]|$)")
 _LAYOUT = 4  # of the unpacked folders: a new number gives a new folder
-_LONGEST_NAME = 255  # bytes, where file systems allow the longest names
 _CLASS_FIELDS = ("class_name", "class", "label", "cls")
 _OTHER_SPELLING = {"license": "licence"}
-# Of further fields, the first that fits. Whole numbers stay whole: large ones are codes (see EXACT).
-_COLUMNS: tuple[tuple[tuple[type, ...], pl.DataType], ...] = (
-    ((bool,), pl.Boolean()),
-    ((int,), pl.Int128()),
-    ((int, float), pl.Float64()),
-    ((str,), pl.String()),
-)
 _USED = {
     "path",
     "photo_id",
@@ -83,29 +73,20 @@ _USED = {
 }
 
 
-def unpack_samples(
-    samples: Iterable[Sample], draft: Path, space: LabelSpace | None, *, named: bool = False
-) -> Benchmark:
+def unpack_samples(samples: Iterable[Sample], draft: Path, space: LabelSpace | None) -> Benchmark:
     """Write the photos of all samples below ``draft/photos`` and return the benchmark they make.
 
     Paths are the samples' own if they have one, else ``files/0000001.jpg`` and so on. Without ``space``,
-    classes are resolved as for a manifest. ``named``: the user has named the numbers of classes.
+    classes are resolved as for a manifest.
 
     Raises:
         CounterGroundError: a path that leaves the folder or occurs twice, a photo that does not match its
-            ``photo_id``, a sample without a class, named numbers but no number, or more than 64 GiB.
+            ``photo_id``, a sample without a class, or more than 64 GiB.
     """
-    return _unpacked(samples, draft, space, named=named)
-
-
-def _unpacked(
-    samples: Iterable[Sample], draft: Path, space: LabelSpace | None, *, named: bool = False
-) -> Benchmark:
-    """Return the benchmark of all samples."""
     into = draft / "photos"
     rows: list[dict[str, Any]] = []
-    # Names and numbers of classes by the list that names them, which is kept so that no other gets its id.
-    numbered: dict[int, tuple[Sequence[str], dict[tuple[str, int], None]]] = {}
+    numbered: dict[tuple[str, int], None] = {}  # names and numbers of classes
+    listed: Sequence[str] = ()
     total = 0
     for number, sample in enumerate(samples, 1):
         total += len(sample.photo) + len(sample.mask or b"")
@@ -114,28 +95,14 @@ def _unpacked(
         row, index = _write_sample(sample, number, into, space)
         rows.append(row)
         if index is not None and sample.class_names is not None:
-            _, classes = numbered.setdefault(id(sample.class_names), (sample.class_names, {}))
-            classes[row["class_name"], index] = None
+            numbered[row["class_name"], index] = None
+            listed = sample.class_names
     if not rows:
         raise CounterGroundError("the shards hold no photos.")
-    if named and not numbered:
-        raise CounterGroundError(
-            "names= is for classes that are numbers, and these have names, such as "
-            f"{rows[0]['class_name']!r}: leave it out."
-        )
-    for _, classes in numbered.values():
-        refuse_shared_names(classes)
+    refuse_shared_names(numbered)
     found = _benchmark(rows, into, space)
-    return found.described(notes=(*_note_absent(list(numbered.values())), *found.notes))
-
-
-def _note_absent(numbered: Sequence[tuple[Sequence[str], Iterable[tuple[str, int]]]]) -> tuple[str, ...]:
-    """Return a note on named classes without a photo; the shards of a data set repeat one list of names."""
-    lists = [list(names) for names, _ in numbered]
-    if not lists or any(names != lists[0] for names in lists):
-        return ()
-    present = {name for _, classes in numbered for name, _ in classes}
-    return note_absent_classes(lists[0], present)
+    absent = note_absent_classes(listed, [name for name, _ in numbered])
+    return found.described(notes=(*absent, *found.notes))
 
 
 def _write_sample(
@@ -201,10 +168,7 @@ def _class_of(
         raise CounterGroundError(
             f"{sample.where} has class number {index}, but there are {len(sample.class_names)} names."
         )
-    named = sample.class_names[index]
-    if not isinstance(named, str):
-        raise CounterGroundError(f"{sample.where} has class number {index}, and its name is not a text.")
-    return {"class_name": named}, index
+    return {"class_name": sample.class_names[index]}, index
 
 
 def _is_number(label: Any) -> bool:
@@ -217,21 +181,13 @@ def _write(where: str, into: Path, path: str, data: bytes, *, shared: bool = Fal
     if path.startswith("/") or "\\" in path or "\0" in path or ":" in parts[0] or {"..", "."} & set(parts):
         raise CounterGroundError(f"{where} is not safe to unpack: {path!r} would land outside its folder.")
     target = into / path
-    odd = CounterGroundError(f"{where}: {path[:200]!r} cannot be a file's path.")
-    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
-        raise odd
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise odd from error
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with target.open("xb") as file:
             file.write(data)
     except FileExistsError:
         if not (shared and target.is_file() and target.read_bytes() == data):
             raise CounterGroundError(f"{where}: {path!r} occurs twice.") from None
-    except (IsADirectoryError, UnicodeEncodeError) as error:
-        raise odd from error
 
 
 def _benchmark(rows: list[dict[str, Any]], into: Path, space: LabelSpace | None) -> Benchmark:
@@ -255,11 +211,10 @@ def _benchmark(rows: list[dict[str, Any]], into: Path, space: LabelSpace | None)
 
 def _further(name: str, values: list[Any]) -> pl.Series:
     """Return the values of a field that is not a manifest column: numbers, booleans or texts."""
-    for kinds, column in _COLUMNS:
-        if all(isinstance(value, kinds) for value in values if value is not None):
-            with suppress(OverflowError):  # a number that no column holds
-                return pl.Series(name, values, column)
-    return pl.Series(name, values, pl.Object)
+    try:
+        return pl.Series(name, values, strict=False)
+    except (TypeError, OverflowError):  # as of a number that no column holds
+        return pl.Series(name, values, pl.Object)
 
 
 @dataclass(frozen=True)
@@ -270,8 +225,7 @@ class _ShardFolder:
     kind: ShardFormat
     hashes: dict[str, str]
     description: dict[str, Any] | None
-    class_names: Path  # the names of numbered classes, if there is such a file
-    given_names: Sequence[str] | None = None  # those that the user gives instead
+    class_names: Sequence[str] | None  # of numbered classes
 
     @property
     def shards(self) -> list[Path]:
@@ -287,10 +241,9 @@ class _ShardFolder:
         digest = hashlib.sha256(json.dumps([_LAYOUT, self.kind, self.hashes]).encode())
         questions = (f"meta/{name}" for name in META.values()) if self.is_spuriverse else ()
         files = (self.folder / name for name in (BENCHMARK_FILE, LABEL_SPACE_FILE, *questions))
-        for beside in (*files, self.class_names):
+        for beside in files:
             digest.update(beside.read_bytes() if beside.is_file() else b"\0")
-        if self.given_names is not None:
-            digest.update(json.dumps(self.given_names).encode())
+        digest.update(json.dumps(self.class_names).encode())
         return digest.hexdigest()
 
 
@@ -364,9 +317,9 @@ def read_tars(folder: Path, names: Sequence[str], class_names: Path | None) -> B
     Raises:
         CounterGroundError: see ``read_shards``.
     """
-    given = None if class_names is None else read_class_names(class_names)
     hashes = {name: _sha256(folder / name) for name in names}
-    source = _ShardFolder(folder, "webdataset", hashes, None, folder / CLASS_NAMES_FILE, given)
+    called = read_class_names(class_names) if class_names else _class_names(folder)
+    source = _ShardFolder(folder, "webdataset", hashes, None, called)
     return unpack_once(source.key(), partial(_fill, source), str(folder))
 
 
@@ -389,18 +342,14 @@ def _open_folder(folder: Path, kind: ShardFormat) -> _ShardFolder:
     hashes = {shard.relative_to(folder).as_posix(): _sha256(shard) for shard in shards}
     if not (folder / BENCHMARK_FILE).is_file():
         _refuse_splits(folder, hashes)
-        return _ShardFolder(folder, kind, hashes, None, folder / CLASS_NAMES_FILE)
+        return _ShardFolder(folder, kind, hashes, None, _class_names(folder))
     description = _describe(folder)
     try:
         expected: dict[str, str] = dict(description["shards"])
         _ = [description[key] for key in ("name", "notes", "version")], Discovered.from_json(description)
         Design.from_json(description.get("design"))
-        whole = isinstance(description["notes"], list) and isinstance(description["name"], str)
-        whole = whole and all(isinstance(name, str) for name in expected)
     except (AttributeError, CounterGroundError, KeyError, TypeError, ValueError) as error:
         raise CounterGroundError(f"{folder / BENCHMARK_FILE} is damaged: export again.") from error
-    if not whole:
-        raise CounterGroundError(f"{folder / BENCHMARK_FILE} is damaged: export again.")
     for name, digest in expected.items():
         if name not in hashes:
             raise CounterGroundError(f"The shard {folder / name} is missing: bring it back, or export again.")
@@ -410,7 +359,7 @@ def _open_folder(folder: Path, kind: ShardFormat) -> _ShardFolder:
             )
     if extra := sorted(set(hashes) - set(expected)):
         raise CounterGroundError(f"{folder / extra[0]} is not a shard of this benchmark: move it elsewhere.")
-    return _ShardFolder(folder, kind, hashes, description, folder / CLASS_NAMES_FILE)
+    return _ShardFolder(folder, kind, hashes, description, _class_names(folder))
 
 
 def _refuse_splits(folder: Path, names: Iterable[str]) -> None:
@@ -465,14 +414,13 @@ def _fill(source: _ShardFolder, draft: Path) -> None:
     space_file = source.folder / LABEL_SPACE_FILE
     space = LabelSpace.load(space_file) if space_file.is_file() else None
     try:
-        found = _unpacked(_samples(source), draft, space, named=source.given_names is not None)
+        found = unpack_samples(_samples(source), draft, space)
     except CounterGroundError as error:
         raise CounterGroundError(f"{source.folder}: {error}") from error
     if source.description is not None:
         name, notes = str(source.description["name"]), tuple(map(str, source.description["notes"]))
         discovery = Discovered.from_json(source.description)
         design = Design.from_json(source.description.get("design"))
-        found = _with_empty_numbers(found, design)
         found = found.described(name=name, notes=notes, discovery=discovery, design=design)
         if found.version != str(source.description["version"]):
             raise CounterGroundError(
@@ -482,27 +430,14 @@ def _fill(source: _ShardFolder, draft: Path) -> None:
     write_benchmark(found, draft)
 
 
-def _with_empty_numbers(benchmark: Benchmark, design: Design) -> Benchmark:
-    """Make numbers of columns without a value that a contrast compares as such: samples have no types."""
-    conditions = [each for of in design.contrasts for side in of.sides for each in side.conditions]
-    compared = {each.column for each in conditions if each.sign not in ("=", "!=")}
-    photos = benchmark.photos
-    further = [name for name in photos.columns if name in compared and name not in MANIFEST_SCHEMA]
-    empty = [name for name in further if photos[name].null_count() == photos.height]
-    if not empty:
-        return benchmark
-    return replace(benchmark, photos=photos.with_columns(pl.col(empty).cast(pl.Float64)))
-
-
 def _samples(source: _ShardFolder) -> Iterable[Sample]:
-    names = source.given_names or _class_names(source.class_names)
     if source.is_spuriverse:
         for shard in source.shards:
             yield from spuriverse_samples(shard, source.folder / "meta")
         return
     reader = tar_samples if source.kind == "webdataset" else parquet_samples
     for shard in source.shards:
-        yield from _with_names(reader(shard), names)
+        yield from _with_names(reader(shard), source.class_names)
 
 
 def _with_names(samples: Iterator[Sample], names: Sequence[str] | None) -> Iterator[Sample]:
@@ -510,13 +445,9 @@ def _with_names(samples: Iterator[Sample], names: Sequence[str] | None) -> Itera
         yield sample if sample.class_names is not None else replace(sample, class_names=names)
 
 
-def _class_names(path: Path) -> list[str] | None:
-    if not path.is_file():
-        return None
-    try:
-        return [line.strip() for line in read_text(path).removesuffix("\n").split("\n")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise CounterGroundError(f"Cannot read the class names {path}: {error}.") from error
+def _class_names(folder: Path) -> Sequence[str] | None:
+    file = folder / CLASS_NAMES_FILE
+    return read_class_names(file) if file.is_file() else None
 
 
 def _put_in_place(draft: Path, target: Path) -> None:

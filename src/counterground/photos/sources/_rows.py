@@ -43,7 +43,7 @@ def benchmark_of_rows(
     """
     try:
         refuse_patterns(frame)
-        frame, notes = _with_our_names(frame, source)
+        frame, notes = _with_our_names(frame, source), ()
         if texts:
             frame = with_covariates(frame)
         if "names" in source.options:
@@ -60,8 +60,8 @@ def benchmark_of_rows(
     return found.described(notes=(*notes, *found.notes))
 
 
-def _with_our_names(frame: pl.DataFrame, source: Source) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Rename columns; one that has our name but is not the one chosen is left out and noted."""
+def _with_our_names(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """Rename columns; one that has our name but is not the one chosen is left out."""
     columns = {ours: find_column(theirs, frame.columns) for ours, theirs in source.columns.items()}
     if "path" not in {*columns, *frame.columns} and "url" in frame.columns:
         columns["path"] = "url"
@@ -69,15 +69,11 @@ def _with_our_names(frame: pl.DataFrame, source: Source) -> tuple[pl.DataFrame, 
         raise CounterGroundError(_unclear("no column 'path' or 'url'", "image", frame))
     if not {"class_name", "class_index", "options"} & {*columns, *frame.columns}:
         raise CounterGroundError(_unclear("neither a column 'class_name' nor 'class_index'", "label", frame))
-    hidden = [ours for ours, theirs in columns.items() if ours != theirs and ours in frame.columns]
-    again = [theirs for theirs in columns.values() if theirs in hidden]
-    taken = {*columns.values(), *hidden}
-    frame = frame.select(
+    taken = {*columns, *columns.values()}
+    return frame.select(
         *(pl.col(theirs).alias(ours) for ours, theirs in columns.items()),
         *(name for name in frame.columns if name not in taken),
     )
-    left_out = [name for name in hidden if name not in again]
-    return frame, tuple(f"The column {name!r} was not used: {columns[name]!r} is." for name in left_out)
 
 
 def _unclear(lacking: str, setting: str, frame: pl.DataFrame) -> str:
